@@ -1,0 +1,20 @@
+-- How full the pools are.
+--   psql -f sql/admin/usage.sql                      all projects
+--   psql -v project=home -f sql/admin/usage.sql      one project, by name
+\if :{?project}
+\else
+  \set project ''
+\endif
+\pset footer off
+
+SELECT project, pool, cidr,
+       -- 20 marks: held, in quarantine, free.
+       '[' || repeat('#', held) || repeat('~', least(waiting, 20 - held)) || repeat('.', greatest(20 - held - waiting, 0)) || ']' AS "usage",
+       percent_used || ' %' AS used, allocated, quarantined AS quarantine, free,
+       coalesce(to_char(exhausted_at_forecast, 'YYYY-MM-DD'), '-') AS "full by"
+  FROM nebula.pool_status,
+       LATERAL (SELECT ceil(20 * allocated / (size - reserved))::integer AS held,
+                       ceil(20 * quarantined / (size - reserved))::integer AS waiting) AS bar
+ WHERE :'project' IN ('', project)
+ ORDER BY project, cidr;
+\echo '# held   ~ quarantine   . free'

@@ -1,0 +1,131 @@
+-- Devices as the gateway handles them. The address itself comes from nebula.allocate_ip.
+
+CREATE FUNCTION nebula.register_device(
+  actor uuid, project_id uuid, device_id uuid, name text, curve text, public_key bytea,
+  role text DEFAULT 'host', endpoints text[] DEFAULT '{}', client inet DEFAULT NULL
+) RETURNS TABLE (ip text, prefix_length integer, groups text[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  who      text := nebula.require_member(register_device.actor, register_device.project_id);
+  is_admin boolean := (SELECT a.role = 'admin' FROM nebula.account a WHERE a.account_id = register_device.actor);
+  known    nebula.device;
+  held     inet;
+BEGIN
+  IF register_device.role <> 'host' AND NOT is_admin THEN
+    RAISE EXCEPTION 'only an administrator may register a %', register_device.role
+      USING ERRCODE = '42501', HINT = 'Register as a host, or ask an administrator.';
+  END IF;
+  -- Two requests for one device wait for each other here.
+  SELECT * INTO known FROM nebula.device d WHERE d.device_id = register_device.device_id FOR UPDATE;
+  IF FOUND THEN
+    IF known.project_id <> register_device.project_id THEN
+      RAISE EXCEPTION 'device % belongs to another project', known.device_id
+        USING ERRCODE = '23505', HINT = 'Use a fresh device id, or release the device from its project first.';
+    END IF;
+    IF known.owner_id IS DISTINCT FROM register_device.actor AND NOT is_admin THEN
+      RAISE EXCEPTION 'device "%" was registered by another account', known.name
+        USING ERRCODE = '42501', HINT = 'Only its owner or an administrator may register it again.';
+    END IF;
+    IF known.revoked_at IS NOT NULL THEN
+      RAISE EXCEPTION 'device "%" was revoked', known.name
+        USING ERRCODE = '55000', HINT = 'Register it under a new device id.';
+    END IF;
+  END IF;
+  IF EXISTS (SELECT FROM nebula.device d
+              WHERE d.project_id = register_device.project_id AND d.name = register_device.name
+                AND d.device_id <> register_device.device_id) THEN
+    RAISE EXCEPTION 'another device of the project is named "%"', register_device.name
+      USING ERRCODE = '23505', HINT = 'Choose another device name.';
+  END IF;
+  held := nebula.allocate_ip(register_device.project_id, register_device.device_id, who);
+  INSERT INTO nebula.device AS d (device_id, project_id, owner_id, name, role, endpoints, curve, public_key)
+  VALUES (register_device.device_id, register_device.project_id, register_device.actor, register_device.name,
+          register_device.role, register_device.endpoints, register_device.curve, register_device.public_key)
+  ON CONFLICT (device_id) DO UPDATE
+    SET name = EXCLUDED.name, role = EXCLUDED.role, endpoints = EXCLUDED.endpoints,
+        curve = EXCLUDED.curve, public_key = EXCLUDED.public_key;
+  PERFORM nebula.record_event(register_device.project_id, who, 'register', 'device', register_device.device_id::text,
+    register_device.client, jsonb_build_object('name', register_device.name, 'ip', host(held)));
+  RETURN QUERY
+    SELECT host(held), coalesce(masklen(p.cidr), masklen(l.cidr)), ARRAY[]::text[]
+      FROM nebula.project p
+      JOIN nebula.allocation a ON a.project_id = p.project_id AND a.ip = held
+      JOIN nebula.pool l ON l.pool_id = a.pool_id
+     WHERE p.project_id = register_device.project_id;
+END $$;
+COMMENT ON FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet) IS
+  'Makes or renews a device and its address in one transaction; the same device keeps its address. Answers what the certificate must say. '
+  'Errors: P0002 no such project, 42501 not allowed, 23505 other project or name taken, 55000 revoked, 53400 pool exhausted';
+
+CREATE FUNCTION nebula.project_lighthouses(project_id uuid)
+RETURNS TABLE (device_id uuid, name text, role text, ip text, endpoints text[])
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT d.device_id, d.name, d.role, host(a.ip), d.endpoints
+    FROM nebula.device d
+    JOIN nebula.allocation a ON a.device_id = d.device_id AND a.released_at IS NULL
+   WHERE d.project_id = project_lighthouses.project_id AND d.role IN ('lighthouse', 'relay') AND d.revoked_at IS NULL
+   ORDER BY a.ip
+$$;
+COMMENT ON FUNCTION nebula.project_lighthouses(uuid) IS
+  'Lighthouses and relays that a member''s nebula.yml names, by address';
+
+CREATE FUNCTION nebula.list_devices(actor uuid, project_id uuid DEFAULT NULL, device_id uuid DEFAULT NULL)
+RETURNS TABLE (
+  device_id uuid, project_id uuid, name text, role text, owner text, ip text, pool text, endpoints text[], curve text,
+  registered_at timestamptz, last_seen_at timestamptz, revoked_at timestamptz, fingerprint text, certificate_not_after timestamptz
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT d.device_id, d.project_id, d.name, d.role, o.username, host(a.ip), l.name, d.endpoints, d.curve,
+         d.registered_at, d.last_seen_at, d.revoked_at, encode(c.fingerprint, 'hex'), c.not_after
+    FROM nebula.device d
+    LEFT JOIN nebula.account o ON o.account_id = d.owner_id
+    LEFT JOIN nebula.allocation a ON a.device_id = d.device_id AND a.released_at IS NULL
+    LEFT JOIN nebula.pool l ON l.pool_id = a.pool_id
+    LEFT JOIN LATERAL (
+      SELECT k.fingerprint, k.not_after FROM nebula.certificate k
+       WHERE k.device_id = d.device_id AND k.revoked_at IS NULL
+       ORDER BY k.not_after DESC, k.version LIMIT 1
+    ) c ON true
+   WHERE d.project_id IN (SELECT nebula.visible_projects(actor))
+     AND (list_devices.project_id IS NULL OR d.project_id = list_devices.project_id)
+     AND (list_devices.device_id IS NULL OR d.device_id = list_devices.device_id)
+   ORDER BY d.project_id, a.ip, d.name
+$$;
+COMMENT ON FUNCTION nebula.list_devices(uuid, uuid, uuid) IS
+  'Devices the account sees, with address and newest certificate; one device when device_id is given';
+
+CREATE FUNCTION nebula.device_status_for(actor uuid, wanted uuid)
+RETURNS TABLE (
+  device_id uuid, project_id uuid, name text, role text, owner text, ip text, pool text, endpoints text[], curve text,
+  registered_at timestamptz, last_seen_at timestamptz, revoked_at timestamptz, fingerprint text, certificate_not_after timestamptz
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  IF NOT EXISTS (
+    SELECT FROM nebula.device d, nebula.account a
+     WHERE d.device_id = device_status_for.wanted AND a.account_id = actor AND a.disabled_at IS NULL
+       AND (a.role = 'admin' OR d.owner_id = a.account_id)
+  ) THEN
+    RAISE EXCEPTION 'there is no device % of yours', device_status_for.wanted
+      USING ERRCODE = 'P0002', HINT = 'A device is shown to its owner and to administrators.';
+  END IF;
+  RETURN QUERY SELECT * FROM nebula.list_devices(actor, NULL, device_status_for.wanted);
+END $$;
+COMMENT ON FUNCTION nebula.device_status_for(uuid, uuid) IS
+  'One device, for its owner or an administrator. Errors: P0002 no such device, or not theirs';
+
+CREATE FUNCTION nebula.release_device(actor uuid, device_id uuid, client inet DEFAULT NULL) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  who     text := nebula.require_admin(actor);
+  project uuid := (SELECT d.project_id FROM nebula.device d WHERE d.device_id = release_device.device_id);
+  freed   inet := nebula.release_ip(release_device.device_id, who);
+BEGIN
+  PERFORM nebula.record_event(project, who, 'release', 'device', release_device.device_id::text, client,
+    jsonb_build_object('ip', host(freed)));
+  RETURN host(freed);
+END $$;
+COMMENT ON FUNCTION nebula.release_device(uuid, uuid, inet) IS
+  'Releases the address of a device; it stays in quarantine while a certificate names it. Errors: 42501 not an administrator, P0002 and 55000 as release_ip';

@@ -1,0 +1,39 @@
+-- Events: one row for the record, one notification for whoever watches.
+
+CREATE FUNCTION nebula.notify_event(project_id uuid, subject text, subject_id text, action text) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT pg_notify('nebula_event', json_build_object(
+    'project', project_id, 'subject', subject, 'id', subject_id, 'action', action)::text)
+$$;
+COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text) IS
+  'Tells listeners of channel nebula_event that something changed, without a record';
+
+CREATE FUNCTION nebula.record_event(project_id uuid, actor text, action text, subject text, subject_id text, client inet DEFAULT NULL, detail jsonb DEFAULT '{}')
+RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  WITH noted AS (
+    INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
+    VALUES (record_event.project_id, record_event.actor, record_event.action, record_event.subject,
+            record_event.subject_id, record_event.client, record_event.detail)
+    RETURNING e.event_id
+  )
+  SELECT noted.event_id FROM noted, nebula.notify_event(record_event.project_id, record_event.subject, record_event.subject_id, record_event.action)
+$$;
+COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
+  'Appends to the record of who did what and tells listeners of channel nebula_event';
+
+CREATE FUNCTION nebula.list_events(actor uuid, project_id uuid DEFAULT NULL, before bigint DEFAULT NULL, max integer DEFAULT 100)
+RETURNS TABLE (event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text, subject_id text, detail jsonb)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT e.event_id, e.at, e.project_id, e.actor, e.action, e.subject, e.subject_id, e.detail
+    FROM nebula.event e
+   WHERE (e.project_id IN (SELECT nebula.visible_projects(list_events.actor))
+          OR e.project_id IS NULL AND EXISTS (
+            SELECT FROM nebula.account a WHERE a.account_id = list_events.actor AND a.role = 'admin' AND a.disabled_at IS NULL))
+     AND (list_events.project_id IS NULL OR e.project_id = list_events.project_id)
+     AND (before IS NULL OR e.event_id < before)
+   ORDER BY e.event_id DESC
+   LIMIT least(greatest(max, 1), 1000)
+$$;
+COMMENT ON FUNCTION nebula.list_events(uuid, uuid, bigint, integer) IS
+  'Newest events first, of the projects the account sees; before pages back, at most 1000 a call';

@@ -1,0 +1,38 @@
+-- What psql shows (\df+) of the functions written in Rust.
+
+COMMENT ON FUNCTION nebula.create_project(text, inet) IS
+  'Makes a project. cidr: the whole overlay, every pool lies inside it. Errors: 22023 malformed name or host bits set, 23505 name taken';
+COMMENT ON FUNCTION nebula.require_project(uuid) IS
+  'Refuses a project that does not exist. Errors: P0002 no such project';
+COMMENT ON FUNCTION nebula.populate_pool(uuid, inet, text, boolean) IS
+  'Makes a pool of a range; answers how many addresses it can give out. Errors: P0002 no such project, 22023 malformed or outside the overlay, 23505 name taken or overlapping';
+COMMENT ON FUNCTION nebula.assignable_range(inet) IS
+  'First and last address of a range that may be given out, and how many they are';
+COMMENT ON FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval) IS
+  'Gives a device the lowest free address, or the one asked for; again: the same. Errors: P0002 no such project or pool, 22023 address outside or reserved, 23505 taken, 55000 device holds another, 53400 exhausted';
+COMMENT ON FUNCTION nebula.allocate_nebula_ip(uuid, uuid, text) IS
+  'allocate_ip under the name that existing clients call';
+COMMENT ON FUNCTION nebula.release_ip(uuid, text) IS
+  'Releases what a device holds; it stays in quarantine while a valid certificate names the device. Errors: P0002 never held one, 55000 released already';
+COMMENT ON FUNCTION nebula.release_nebula_ip_by_device(uuid) IS
+  'release_ip under the name that existing clients call';
+COMMENT ON FUNCTION nebula.register_node(text, text, integer, integer, inet, text[]) IS
+  'Makes a node known, or updates it. Errors: 22023 malformed argument, 23505 range of another node, 55000 hosts more peers than max_peers';
+COMMENT ON FUNCTION nebula.node_scores() IS
+  'Every node, lowest score first, and why it takes no peer if it takes none';
+COMMENT ON FUNCTION nebula.select_node(text, text) IS
+  'Node for the next peer: auto, random or name:NAME; null when there are no nodes. Errors: 22023 unknown strategy, P0002 no such node, 53000 none fits';
+COMMENT ON FUNCTION nebula.enqueue_job(text, jsonb, integer, timestamptz, integer, text, bigint[], uuid, uuid) IS
+  'Enqueues a job, or answers the living one with the same unique_key. Errors: 22023 malformed argument, P0002 no such parent, 55000 a parent is dead or cancelled';
+COMMENT ON FUNCTION nebula.claim_jobs(text, text[], integer, interval, uuid) IS
+  'Takes due jobs for a worker under a lease, highest priority first; rescues expired ones on the way. Errors: 22023 malformed argument';
+COMMENT ON FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) IS
+  'Extends the lease and records progress: continue or cancel. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.complete_job(bigint, integer, jsonb) IS
+  'Finishes a job as succeeded and unblocks what waited for it. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
+  'Ends a failed attempt: available (again later), dead or cancelled. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
+  'cancelled at once when waiting, cancelling when running. Errors: P0002 no such job, 55000 finished';
+COMMENT ON FUNCTION nebula.rescue_jobs() IS
+  'Takes jobs whose lease ran out away from their workers; answers how many';

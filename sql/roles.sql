@@ -1,0 +1,54 @@
+-- Service roles and what they may do; run it after CREATE EXTENSION and after every upgrade, as often as you like.
+-- The roles cannot log in until the deployment lets them: ALTER ROLE nebula_gateway LOGIN PASSWORD '…'.
+-- They execute functions and touch no table, so whatever goes wrong in a service, the rules of the database hold.
+
+DO $$
+DECLARE
+  service text;
+BEGIN
+  FOREACH service IN ARRAY ARRAY['nebula_gateway', 'nebula_worker'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = service) THEN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', service);
+    END IF;
+    -- What an earlier release granted and this one does not is taken back.
+    EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA nebula FROM %I', service);
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA nebula FROM %I', service);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA nebula FROM %I', service);
+    EXECUTE format('GRANT USAGE ON SCHEMA nebula TO %I', service);
+  END LOOP;
+END $$;
+
+-- The gateway acts for accounts: each of these checks who acts, or belongs to signing in.
+GRANT EXECUTE ON FUNCTION
+  nebula.account_login(text),
+  nebula.require_admin(uuid),
+  nebula.open_session(uuid, bytea, interval, inet, text),
+  nebula.rotate_session(bytea, bytea, interval),
+  nebula.close_session(uuid),
+  nebula.require_member(uuid, uuid),
+  nebula.visible_projects(uuid),
+  nebula.list_projects(uuid),
+  nebula.list_pools(uuid, uuid),
+  nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet),
+  nebula.project_lighthouses(uuid),
+  nebula.list_devices(uuid, uuid, uuid),
+  nebula.device_status_for(uuid, uuid),
+  nebula.release_device(uuid, uuid, inet),
+  nebula.record_certificate(uuid, uuid, bytea, bytea, smallint, text, text[], text[], bytea, bytea, timestamptz, timestamptz, text),
+  nebula.list_certificates(uuid, uuid),
+  nebula.create_file(uuid, uuid, uuid, text, bigint, bytea, text, text, boolean, inet),
+  nebula.list_files(uuid, uuid, uuid),
+  nebula.file_content(uuid, uuid, text),
+  nebula.delete_file(uuid, uuid, inet),
+  nebula.list_jobs(uuid, uuid, bigint, integer),
+  nebula.list_events(uuid, uuid, bigint, integer)
+TO nebula_gateway;
+
+-- Workers know jobs, not accounts.
+GRANT EXECUTE ON FUNCTION
+  nebula.claim_jobs(text, text[], integer, interval, uuid),
+  nebula.heartbeat_job(bigint, integer, real, jsonb),
+  nebula.complete_job(bigint, integer, jsonb),
+  nebula.fail_job(bigint, integer, text, boolean),
+  nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb)
+TO nebula_worker;

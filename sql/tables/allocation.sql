@@ -1,0 +1,65 @@
+-- One row per address that somebody holds or that waits in quarantine; a free address has no row.
+-- The primary key is the guarantee that nothing is given out twice: whatever looks for a free address only guesses.
+-- No foreign keys: checking them would lock the same project and pool row in every allocation of every session.
+CREATE TABLE nebula.allocation (
+  project_id         uuid        NOT NULL,
+  pool_id            integer     NOT NULL,
+  ip                 inet        NOT NULL,
+  device_id          uuid        NOT NULL,
+  allocated_at       timestamptz NOT NULL DEFAULT now(),
+  lease_until        timestamptz,
+  released_at        timestamptz,
+  quarantined_until  timestamptz,
+  allocated_by       text,
+  CONSTRAINT allocation_pkey PRIMARY KEY (project_id, ip),
+  CONSTRAINT allocation_quarantine_check CHECK ((released_at IS NULL) = (quarantined_until IS NULL))
+) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+-- A device holds one address of each family; release and status look up by device.
+CREATE UNIQUE INDEX allocation_device_key ON nebula.allocation (device_id, (family(ip))) WHERE released_at IS NULL;
+-- What a device gave up and may have back; few rows.
+CREATE INDEX allocation_former_idx ON nebula.allocation (device_id) WHERE quarantined_until IS NOT NULL;
+SELECT pg_catalog.pg_extension_config_dump('nebula.allocation', '');
+
+COMMENT ON TABLE nebula.allocation IS 'Held and quarantined addresses, one row each';
+COMMENT ON COLUMN nebula.allocation.project_id IS 'Project of the address';
+COMMENT ON COLUMN nebula.allocation.pool_id IS 'Pool the address was taken from';
+COMMENT ON COLUMN nebula.allocation.ip IS 'The address, as a host (/32 or /128)';
+COMMENT ON COLUMN nebula.allocation.device_id IS 'Who holds it, or held it last while in quarantine';
+COMMENT ON COLUMN nebula.allocation.allocated_at IS 'Start of the transaction that allocated it';
+COMMENT ON COLUMN nebula.allocation.lease_until IS 'Null: held until released';
+COMMENT ON COLUMN nebula.allocation.released_at IS 'Set: released, waiting in quarantine';
+COMMENT ON COLUMN nebula.allocation.quarantined_until IS 'Not given to another device before this: an unexpired certificate still names it';
+COMMENT ON COLUMN nebula.allocation.allocated_by IS 'Who asked for it, in the words of the caller';
+
+-- Past holdings, written once at release.
+CREATE TABLE nebula.allocation_log (
+  log_id        bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+  project_id    uuid        NOT NULL,
+  pool_id       integer     NOT NULL,
+  ip            inet        NOT NULL,
+  device_id     uuid        NOT NULL,
+  allocated_at  timestamptz NOT NULL,
+  allocated_by  text,
+  released_at   timestamptz NOT NULL DEFAULT now(),
+  released_by   text,
+  CONSTRAINT allocation_log_pkey PRIMARY KEY (log_id)
+);
+-- "Who had this address" is the question asked after an incident.
+CREATE INDEX allocation_log_ip_idx ON nebula.allocation_log (project_id, ip, released_at);
+-- "Which addresses had this device", and whether a device that holds none ever held one.
+CREATE INDEX allocation_log_device_idx ON nebula.allocation_log (device_id, released_at);
+-- Forecasts read the last day; rows are written in this order, so a block range index costs next to nothing.
+CREATE INDEX allocation_log_time_idx ON nebula.allocation_log USING brin (released_at);
+SELECT pg_catalog.pg_extension_config_dump('nebula.allocation_log', '');
+SELECT pg_catalog.pg_extension_config_dump('nebula.allocation_log_log_id_seq', '');
+
+COMMENT ON TABLE nebula.allocation_log IS 'Past holdings: who had which address, from when to when';
+COMMENT ON COLUMN nebula.allocation_log.log_id IS 'Order of writing';
+COMMENT ON COLUMN nebula.allocation_log.project_id IS 'Project of the address';
+COMMENT ON COLUMN nebula.allocation_log.pool_id IS 'Pool of the address';
+COMMENT ON COLUMN nebula.allocation_log.ip IS 'The address';
+COMMENT ON COLUMN nebula.allocation_log.device_id IS 'Who held it';
+COMMENT ON COLUMN nebula.allocation_log.allocated_at IS 'From when';
+COMMENT ON COLUMN nebula.allocation_log.allocated_by IS 'Who asked for it';
+COMMENT ON COLUMN nebula.allocation_log.released_at IS 'To when';
+COMMENT ON COLUMN nebula.allocation_log.released_by IS 'Who released it';

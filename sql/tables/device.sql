@@ -1,0 +1,37 @@
+-- A device is a member of a project: a laptop, a phone, a lighthouse.
+CREATE TABLE nebula.device (
+  device_id      uuid        NOT NULL,
+  project_id     uuid        NOT NULL REFERENCES nebula.project,
+  owner_id       uuid        REFERENCES nebula.account ON DELETE SET NULL,
+  name           text        NOT NULL,
+  role           text        NOT NULL DEFAULT 'host',
+  endpoints      text[]      NOT NULL DEFAULT '{}',
+  curve          text        NOT NULL,
+  public_key     bytea       NOT NULL,
+  registered_at  timestamptz NOT NULL DEFAULT now(),
+  last_seen_at   timestamptz,
+  revoked_at     timestamptz,
+  CONSTRAINT device_pkey PRIMARY KEY (device_id),
+  CONSTRAINT device_project_name_key UNIQUE (project_id, name),
+  CONSTRAINT device_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
+  CONSTRAINT device_role_check CHECK (role IN ('host', 'lighthouse', 'relay')),
+  -- A lighthouse nobody can reach from the underlay is of no use to anyone.
+  CONSTRAINT device_lighthouse_check CHECK (role <> 'lighthouse' OR cardinality(endpoints) > 0),
+  CONSTRAINT device_key_check CHECK (
+    (curve = '25519' AND octet_length(public_key) = 32) OR (curve = 'P256' AND octet_length(public_key) = 65)
+  )
+);
+SELECT pg_catalog.pg_extension_config_dump('nebula.device', '');
+
+COMMENT ON TABLE nebula.device IS 'Members of projects: what holds an address and a certificate';
+COMMENT ON COLUMN nebula.device.device_id IS 'Identifier chosen by the device';
+COMMENT ON COLUMN nebula.device.project_id IS 'Its project';
+COMMENT ON COLUMN nebula.device.owner_id IS 'Account that registered it and may register it again';
+COMMENT ON COLUMN nebula.device.name IS 'Name in the certificate, unique in the project: letters, digits, dots, underscores, dashes';
+COMMENT ON COLUMN nebula.device.role IS 'host, lighthouse or relay';
+COMMENT ON COLUMN nebula.device.endpoints IS 'host:port where other devices reach it on the underlay; a lighthouse has at least one';
+COMMENT ON COLUMN nebula.device.curve IS '25519 or P256, as nebula-cert names them';
+COMMENT ON COLUMN nebula.device.public_key IS 'Raw public key: 32 bytes X25519 or 65 bytes P256';
+COMMENT ON COLUMN nebula.device.registered_at IS 'First registration';
+COMMENT ON COLUMN nebula.device.last_seen_at IS 'Last sign of life, null before the first';
+COMMENT ON COLUMN nebula.device.revoked_at IS 'Set: registration is refused';

@@ -1,0 +1,31 @@
+-- Who did what, from where. Append only.
+CREATE TABLE nebula.event (
+  event_id    bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+  at          timestamptz NOT NULL DEFAULT now(),
+  project_id  uuid,
+  actor       text        NOT NULL,
+  action      text        NOT NULL,
+  subject     text        NOT NULL,
+  subject_id  text        NOT NULL,
+  client      inet,
+  detail      jsonb       NOT NULL DEFAULT '{}',
+  CONSTRAINT event_pkey PRIMARY KEY (event_id),
+  CONSTRAINT event_action_check CHECK (action ~ '^[a-z][a-z0-9_-]{0,31}$'),
+  CONSTRAINT event_subject_check CHECK (subject ~ '^[a-z][a-z0-9_-]{0,31}$')
+);
+-- "What happened to this" and "what happened lately in this project".
+CREATE INDEX event_subject_idx ON nebula.event (subject, subject_id, event_id);
+CREATE INDEX event_project_idx ON nebula.event (project_id, event_id);
+SELECT pg_catalog.pg_extension_config_dump('nebula.event', '');
+SELECT pg_catalog.pg_extension_config_dump('nebula.event_event_id_seq', '');
+
+COMMENT ON TABLE nebula.event IS 'Append-only record of who did what, from where';
+COMMENT ON COLUMN nebula.event.event_id IS 'Order of writing';
+COMMENT ON COLUMN nebula.event.at IS 'Start of the transaction that did it';
+COMMENT ON COLUMN nebula.event.project_id IS 'Project concerned, or null';
+COMMENT ON COLUMN nebula.event.actor IS 'Username, or the database role for work done in SQL';
+COMMENT ON COLUMN nebula.event.action IS 'What was done: register, release, upload, …';
+COMMENT ON COLUMN nebula.event.subject IS 'Kind of thing it was done to: device, file, account, …';
+COMMENT ON COLUMN nebula.event.subject_id IS 'Which one';
+COMMENT ON COLUMN nebula.event.client IS 'Client address, when it came over the network';
+COMMENT ON COLUMN nebula.event.detail IS 'What else is worth knowing; never a secret';

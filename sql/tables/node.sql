@@ -1,0 +1,42 @@
+-- A node is a server that hosts peers and workers.
+CREATE TABLE nebula.node (
+  node_id       uuid             NOT NULL DEFAULT gen_random_uuid(),
+  name          text             NOT NULL,
+  endpoint      text             NOT NULL,
+  weight        integer          NOT NULL DEFAULT 100,
+  max_peers     integer          NOT NULL DEFAULT 100,
+  active_peers  integer          NOT NULL DEFAULT 0,
+  cidr          cidr,
+  capabilities  text[]           NOT NULL DEFAULT '{}',
+  enabled       boolean          NOT NULL DEFAULT true,
+  health        jsonb,
+  seen_at       timestamptz,
+  created_at    timestamptz      NOT NULL DEFAULT now(),
+  -- Stored, so that choosing a node is one index look-up however many there are.
+  score         double precision NOT NULL GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
+  CONSTRAINT node_pkey PRIMARY KEY (node_id),
+  CONSTRAINT node_name_key UNIQUE (name),
+  CONSTRAINT node_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
+  CONSTRAINT node_endpoint_check CHECK (endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$'),
+  CONSTRAINT node_weight_check CHECK (weight BETWEEN 1 AND 10000),
+  CONSTRAINT node_max_peers_check CHECK (max_peers BETWEEN 1 AND 1000000),
+  CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers)
+);
+-- The choice: lowest score first among nodes that have room; name breaks ties so that the answer is stable.
+CREATE INDEX node_choice_idx ON nebula.node (score, name) WHERE enabled AND active_peers < max_peers;
+SELECT pg_catalog.pg_extension_config_dump('nebula.node', '');
+
+COMMENT ON TABLE nebula.node IS 'Servers that host peers and workers';
+COMMENT ON COLUMN nebula.node.node_id IS 'Identifier';
+COMMENT ON COLUMN nebula.node.name IS 'Unique name';
+COMMENT ON COLUMN nebula.node.endpoint IS 'host:port of its WireGuard on the underlay';
+COMMENT ON COLUMN nebula.node.weight IS 'Relative strength, 1 to 10000: twice the weight, twice the peers';
+COMMENT ON COLUMN nebula.node.max_peers IS 'Most peers it may host';
+COMMENT ON COLUMN nebula.node.active_peers IS 'Peers it hosts now';
+COMMENT ON COLUMN nebula.node.cidr IS 'Range its peers get their addresses from';
+COMMENT ON COLUMN nebula.node.capabilities IS 'What it can do, for example gpu';
+COMMENT ON COLUMN nebula.node.enabled IS 'False: takes no new peers';
+COMMENT ON COLUMN nebula.node.health IS 'Last report of its agent';
+COMMENT ON COLUMN nebula.node.seen_at IS 'When that report came; null: never, the node is trusted as registered';
+COMMENT ON COLUMN nebula.node.created_at IS 'When it was registered';
+COMMENT ON COLUMN nebula.node.score IS '(active_peers / max_peers) / weight: lowest is chosen';

@@ -1,0 +1,50 @@
+-- A pool is a range that addresses are given out from. It costs one row, whatever its size.
+CREATE TABLE nebula.pool (
+  pool_id     integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
+  project_id  uuid        NOT NULL REFERENCES nebula.project,
+  name        text        NOT NULL DEFAULT 'default',
+  cidr        cidr        NOT NULL,
+  gateway     inet,
+  created_at  timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
+  CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
+  CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT pool_gateway_check CHECK (gateway <<= cidr)
+);
+SELECT pg_catalog.pg_extension_config_dump('nebula.pool', '');
+SELECT pg_catalog.pg_extension_config_dump('nebula.pool_pool_id_seq', '');
+
+COMMENT ON TABLE nebula.pool IS 'Ranges that addresses are given out from';
+COMMENT ON COLUMN nebula.pool.pool_id IS 'Identifier; small because every allocation carries it';
+COMMENT ON COLUMN nebula.pool.project_id IS 'The project it belongs to';
+COMMENT ON COLUMN nebula.pool.name IS 'Name, unique in its project';
+COMMENT ON COLUMN nebula.pool.cidr IS 'The range; overlaps no other pool of its project';
+COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
+COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
+
+-- An exclusion constraint would need btree_gist, hence a second extension; pools are made seldom,
+-- so a lock on the project row does as well, for hand-made rows too.
+CREATE FUNCTION nebula.pool_refuse_overlap() RETURNS trigger
+LANGUAGE plpgsql SET search_path = nebula, pg_temp AS $$
+DECLARE
+  overall nebula.project;
+  other   nebula.pool;
+BEGIN
+  SELECT * INTO overall FROM nebula.project WHERE project_id = NEW.project_id FOR NO KEY UPDATE;
+  IF NOT NEW.cidr <<= overall.cidr THEN
+    RAISE EXCEPTION 'pool % lies outside the overlay % of project "%"', NEW.cidr, overall.cidr, overall.name
+      USING ERRCODE = '22023', HINT = 'Choose a range inside the overlay.';
+  END IF;
+  SELECT * INTO other FROM nebula.pool
+   WHERE project_id = NEW.project_id AND cidr && NEW.cidr AND pool_id <> NEW.pool_id
+   ORDER BY cidr LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'pool % overlaps pool "%" (%) of project "%"', NEW.cidr, other.name, other.cidr, overall.name
+      USING ERRCODE = '23505', HINT = 'Choose a range that no pool of the project covers yet.';
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION nebula.pool_refuse_overlap() IS 'Trigger: a pool lies inside its project''s overlay and overlaps no sibling';
+
+CREATE TRIGGER pool_refuse_overlap BEFORE INSERT OR UPDATE OF cidr, project_id ON nebula.pool
+  FOR EACH ROW EXECUTE FUNCTION nebula.pool_refuse_overlap();

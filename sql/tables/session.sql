@@ -1,0 +1,46 @@
+-- A session is a family of refresh tokens that began with one sign-in.
+CREATE TABLE nebula.session (
+  session_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
+  account_id  uuid        NOT NULL REFERENCES nebula.account ON DELETE CASCADE,
+  client      inet,
+  user_agent  text,
+  opened_at   timestamptz NOT NULL DEFAULT now(),
+  expires_at  timestamptz NOT NULL,
+  ended_at    timestamptz,
+  end_reason  text,
+  CONSTRAINT session_pkey PRIMARY KEY (session_id),
+  CONSTRAINT session_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
+  CONSTRAINT session_end_reason_check CHECK (end_reason IN ('logout', 'reuse', 'disabled'))
+);
+-- Ending all sessions of an account.
+CREATE INDEX session_account_idx ON nebula.session (account_id);
+SELECT pg_catalog.pg_extension_config_dump('nebula.session', '');
+
+COMMENT ON TABLE nebula.session IS 'Refresh-token families: one per sign-in';
+COMMENT ON COLUMN nebula.session.session_id IS 'Identifier, also inside the access token';
+COMMENT ON COLUMN nebula.session.account_id IS 'Who signed in';
+COMMENT ON COLUMN nebula.session.client IS 'Client address at sign-in';
+COMMENT ON COLUMN nebula.session.user_agent IS 'Program at sign-in, as it named itself';
+COMMENT ON COLUMN nebula.session.opened_at IS 'When the person signed in';
+COMMENT ON COLUMN nebula.session.expires_at IS 'No refresh after this';
+COMMENT ON COLUMN nebula.session.ended_at IS 'When the family was ended before its time';
+COMMENT ON COLUMN nebula.session.end_reason IS 'logout, reuse (an old token came back: it was stolen) or disabled';
+
+-- Every refresh token of a family, by its SHA-256: the token itself is known to the client alone.
+CREATE TABLE nebula.session_token (
+  token_hash   bytea       NOT NULL,
+  session_id   uuid        NOT NULL REFERENCES nebula.session ON DELETE CASCADE,
+  issued_at    timestamptz NOT NULL DEFAULT now(),
+  replaced_at  timestamptz,
+  CONSTRAINT session_token_pkey PRIMARY KEY (token_hash),
+  CONSTRAINT session_token_hash_check CHECK (octet_length(token_hash) = 32)
+);
+-- Follows the cascade from session.
+CREATE INDEX session_token_session_idx ON nebula.session_token (session_id);
+SELECT pg_catalog.pg_extension_config_dump('nebula.session_token', '');
+
+COMMENT ON TABLE nebula.session_token IS 'Refresh tokens by hash; a replaced one that comes back ends its family';
+COMMENT ON COLUMN nebula.session_token.token_hash IS 'SHA-256 of the token';
+COMMENT ON COLUMN nebula.session_token.session_id IS 'Its family';
+COMMENT ON COLUMN nebula.session_token.issued_at IS 'When it was handed out';
+COMMENT ON COLUMN nebula.session_token.replaced_at IS 'When it was exchanged for the next one';

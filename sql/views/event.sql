@@ -1,0 +1,16 @@
+-- The record of who did what, with names.
+CREATE VIEW nebula.event_log AS
+SELECT e.event_id, e.at, e.actor, e.action, e.subject, e.subject_id, p.name AS project, e.client, e.detail, e.project_id
+  FROM nebula.event e LEFT JOIN nebula.project p USING (project_id);
+
+COMMENT ON VIEW nebula.event_log IS 'Who did what, when, from where';
+COMMENT ON COLUMN nebula.event_log.event_id IS 'Order of writing';
+COMMENT ON COLUMN nebula.event_log.at IS 'When';
+COMMENT ON COLUMN nebula.event_log.actor IS 'Who';
+COMMENT ON COLUMN nebula.event_log.action IS 'Did what';
+COMMENT ON COLUMN nebula.event_log.subject IS 'To what kind of thing';
+COMMENT ON COLUMN nebula.event_log.subject_id IS 'Which one';
+COMMENT ON COLUMN nebula.event_log.project IS 'Name of the project';
+COMMENT ON COLUMN nebula.event_log.client IS 'From where';
+COMMENT ON COLUMN nebula.event_log.detail IS 'What else is worth knowing';
+COMMENT ON COLUMN nebula.event_log.project_id IS 'The project';

@@ -1,0 +1,36 @@
+-- A file's state follows from its job and its renditions; it is never stored, so it cannot be stale.
+CREATE VIEW nebula.file_status AS
+SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.username AS owner, f.uploaded_at, f.job_id,
+       CASE
+         WHEN f.job_id IS NULL OR r.list IS NOT NULL THEN 'ready'
+         WHEN j.state IN ('dead', 'cancelled') THEN 'failed'
+         WHEN j.state = 'running' THEN 'processing'
+         ELSE 'waiting'
+       END AS state,
+       j.progress,
+       CASE WHEN r.list IS NULL AND j.state IN ('dead', 'cancelled') THEN j.errors -> -1 ->> 'error' END AS error,
+       coalesce(r.list, '[]') AS renditions
+  FROM nebula.file f
+  LEFT JOIN nebula.account o ON o.account_id = f.owner_id
+  LEFT JOIN nebula.job_status j ON j.job_id = f.job_id
+  LEFT JOIN LATERAL (
+    SELECT jsonb_agg(jsonb_build_object('kind', x.kind, 'size', x.size, 'contentType', x.content_type,
+                                        'sha256', encode(x.sha256, 'hex'), 'madeAt', x.made_at, 'detail', x.detail)
+                     ORDER BY x.kind) AS list
+      FROM nebula.rendition x WHERE x.file_id = f.file_id
+  ) r ON true;
+
+COMMENT ON VIEW nebula.file_status IS 'Files with their state, progress and renditions';
+COMMENT ON COLUMN nebula.file_status.file_id IS 'Identifier';
+COMMENT ON COLUMN nebula.file_status.project_id IS 'Project it belongs to';
+COMMENT ON COLUMN nebula.file_status.name IS 'File name';
+COMMENT ON COLUMN nebula.file_status.size IS 'Bytes as uploaded';
+COMMENT ON COLUMN nebula.file_status.sha256 IS 'SHA-256 of the upload';
+COMMENT ON COLUMN nebula.file_status.content_type IS 'Media type of the upload';
+COMMENT ON COLUMN nebula.file_status.owner IS 'Who uploaded it';
+COMMENT ON COLUMN nebula.file_status.uploaded_at IS 'When';
+COMMENT ON COLUMN nebula.file_status.job_id IS 'Job that makes its renditions';
+COMMENT ON COLUMN nebula.file_status.state IS 'waiting, processing, ready or failed';
+COMMENT ON COLUMN nebula.file_status.progress IS '0 to 1 while processing';
+COMMENT ON COLUMN nebula.file_status.error IS 'Why it failed';
+COMMENT ON COLUMN nebula.file_status.renditions IS 'What was made from it';

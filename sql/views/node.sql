@@ -1,0 +1,20 @@
+-- Nodes with their score and why they take no peers.
+CREATE VIEW nebula.node_status AS
+SELECT s.name, n.endpoint, s.active_peers, s.max_peers, s.weight, s.score, s.eligible, s.reason,
+       n.cidr, n.capabilities, n.seen_at, n.health, n.node_id
+  FROM nebula.node_scores() s JOIN nebula.node n USING (node_id);
+
+COMMENT ON VIEW nebula.node_status IS 'Nodes with score and health';
+COMMENT ON COLUMN nebula.node_status.name IS 'Name';
+COMMENT ON COLUMN nebula.node_status.endpoint IS 'host:port of its WireGuard on the underlay';
+COMMENT ON COLUMN nebula.node_status.active_peers IS 'Peers it hosts';
+COMMENT ON COLUMN nebula.node_status.max_peers IS 'Peers it may host';
+COMMENT ON COLUMN nebula.node_status.weight IS 'Relative strength';
+COMMENT ON COLUMN nebula.node_status.score IS '(active_peers / max_peers) / weight: lowest is chosen';
+COMMENT ON COLUMN nebula.node_status.eligible IS 'Takes peers';
+COMMENT ON COLUMN nebula.node_status.reason IS 'Why it takes none';
+COMMENT ON COLUMN nebula.node_status.cidr IS 'Range of its peers';
+COMMENT ON COLUMN nebula.node_status.capabilities IS 'What it can do';
+COMMENT ON COLUMN nebula.node_status.seen_at IS 'Last report; null: never';
+COMMENT ON COLUMN nebula.node_status.health IS 'What it reported';
+COMMENT ON COLUMN nebula.node_status.node_id IS 'The node';
