@@ -1,0 +1,240 @@
+//! Tests from the catalog: what the extension shows, to whom, and that all of it is explained and survives a dump.
+
+use pgrx::prelude::*;
+
+/// Names, arguments and defaults that users rely on; further arguments may follow.
+const CONTRACT: &[(&str, &str)] = &[
+    ("create_project", "name text, cidr inet DEFAULT NULL::inet"),
+    (
+        "populate_pool",
+        "project_id uuid, cidr inet, name text DEFAULT 'default'::text, reserve_gateway boolean DEFAULT false",
+    ),
+    (
+        "allocate_ip",
+        "project_id uuid, device_id uuid, allocated_by text DEFAULT NULL::text, pool text DEFAULT NULL::text, \
+         address inet DEFAULT NULL::inet, lease interval DEFAULT NULL::interval",
+    ),
+    ("release_ip", "device_id uuid, released_by text DEFAULT NULL::text"),
+    ("device_allocation", "device_id uuid"),
+    ("project_allocations", "project_id uuid"),
+    ("pool_usage", "project_id uuid DEFAULT NULL::uuid"),
+    ("allocate_nebula_ip", "project_id uuid, device_id uuid, allocated_by text"),
+    ("release_nebula_ip_by_device", "device_id uuid"),
+    (
+        "register_node",
+        "name text, endpoint text, weight integer DEFAULT 100, max_peers integer DEFAULT 100, \
+         cidr inet DEFAULT NULL::inet, capabilities text[] DEFAULT '{}'::text[]",
+    ),
+    ("node_scores", ""),
+    ("select_node", "strategy text DEFAULT 'auto'::text, capability text DEFAULT NULL::text"),
+    (
+        "enqueue_job",
+        "kind text, payload jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT now(), \
+         max_attempts integer DEFAULT 5, unique_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT '{}'::bigint[], \
+         node_id uuid DEFAULT NULL::uuid",
+    ),
+    (
+        "claim_jobs",
+        "worker text, kinds text[], max integer DEFAULT 1, lease interval DEFAULT '00:00:30'::interval",
+    ),
+    (
+        "heartbeat_job",
+        "job_id bigint, attempt integer, progress real DEFAULT NULL::real, detail jsonb DEFAULT NULL::jsonb",
+    ),
+    ("complete_job", "job_id bigint, attempt integer, result jsonb DEFAULT NULL::jsonb"),
+    ("fail_job", "job_id bigint, attempt integer, error text, retryable boolean DEFAULT true"),
+    ("cancel_job", "job_id bigint"),
+    ("rescue_jobs", ""),
+];
+
+/// What those functions answer, where it is more than a type.
+const RESULTS: &[(&str, &str)] = &[
+    (
+        "device_allocation",
+        "TABLE(project_id uuid, ip inet, pool text, allocated_by text, allocated_at timestamp with time zone, \
+         lease_until timestamp with time zone)",
+    ),
+    (
+        "pool_usage",
+        "TABLE(pool_id integer, project_id uuid, name text, cidr cidr, size numeric, reserved numeric, allocated numeric, \
+         quarantined numeric, free numeric, exhausted_at_forecast timestamp with time zone)",
+    ),
+    (
+        "node_scores",
+        "TABLE(node_id uuid, name text, active_peers integer, max_peers integer, weight integer, score double precision, \
+         eligible boolean, reason text)",
+    ),
+    (
+        "claim_jobs",
+        "TABLE(job_id bigint, kind text, payload jsonb, attempt integer, lease_until timestamp with time zone)",
+    ),
+    ("populate_pool", "numeric"),
+    ("allocate_ip", "inet"),
+    ("enqueue_job", "bigint"),
+    ("select_node", "uuid"),
+];
+
+/// Members of the extension in schema nebula, without the test functions.
+const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname
+    FROM pg_proc p JOIN pg_language l ON l.oid = p.prolang WHERE p.pronamespace = 'nebula'::regnamespace";
+
+#[pg_schema]
+mod tests {
+    use super::{CONTRACT, FUNCTIONS, RESULTS};
+    use pgrx::prelude::*;
+
+    /// The first column of every row; the tests want none.
+    fn list(sql: &str) -> Vec<String> {
+        let sql = format!("SELECT coalesce(array_agg(x.name::text), '{{}}') FROM ({sql}) AS x(name)");
+        Spi::get_one(&sql).expect("the catalog answers").expect("an array, if an empty one")
+    }
+
+    #[track_caller]
+    fn none(what: &str, sql: &str) {
+        let found = list(sql);
+        assert!(found.is_empty(), "{what}: {}", found.join(", "));
+    }
+
+    #[pg_test]
+    fn signatures_are_the_contract() {
+        for (name, arguments) in CONTRACT {
+            let sql = format!(
+                "SELECT pg_get_function_arguments(p.oid) FROM pg_proc p
+                  WHERE p.pronamespace = 'nebula'::regnamespace AND p.proname = '{name}'"
+            );
+            let found = list(&sql);
+            assert_eq!(found.len(), 1, "{name}");
+            let rest = found[0].strip_prefix(arguments).unwrap_or_else(|| panic!("{name}({})", found[0]));
+            assert!(
+                rest.is_empty() || (rest.starts_with(", ") && rest.contains(" DEFAULT ")),
+                "{name}: {rest}"
+            );
+        }
+    }
+
+    #[pg_test]
+    fn results_are_the_contract() {
+        for (name, result) in RESULTS {
+            let sql = format!(
+                "SELECT pg_get_function_result(p.oid) FROM pg_proc p
+                  WHERE p.pronamespace = 'nebula'::regnamespace AND p.proname = '{name}'"
+            );
+            assert_eq!(list(&sql), [*result], "{name}");
+        }
+    }
+
+    #[pg_test]
+    fn everything_with_rows_is_dumped() {
+        none(
+            "lost by pg_dump",
+            "SELECT c.relname FROM pg_depend d
+               JOIN pg_extension e ON e.oid = d.refobjid AND d.refclassid = 'pg_extension'::regclass
+               JOIN pg_class c ON c.oid = d.objid AND d.classid = 'pg_class'::regclass
+              WHERE e.extname = 'pg_nebula' AND d.deptype = 'e' AND c.relkind IN ('r', 'S')
+                AND NOT c.oid = ANY (coalesce(e.extconfig, '{}'))",
+        );
+    }
+
+    #[pg_test]
+    fn public_may_do_nothing() {
+        // A null ACL of a function is the built-in default, which lets PUBLIC execute it.
+        none(
+            "executable by PUBLIC",
+            &format!(
+                "SELECT f.proname FROM ({FUNCTIONS}) f
+                  WHERE EXISTS (SELECT FROM aclexplode(coalesce(f.proacl, acldefault('f', 10))) a WHERE a.grantee = 0)"
+            ),
+        );
+        none(
+            "open to PUBLIC",
+            "SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a
+              WHERE c.relnamespace = 'nebula'::regnamespace AND a.grantee = 0
+             UNION ALL
+             SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'nebula' AND a.grantee = 0",
+        );
+    }
+
+    #[pg_test]
+    fn everything_is_explained() {
+        none(
+            "without a comment",
+            "SELECT p.oid::regprocedure::text FROM pg_proc p
+              WHERE p.pronamespace = 'nebula'::regnamespace AND obj_description(p.oid, 'pg_proc') IS NULL
+             UNION ALL
+             SELECT c.relname FROM pg_class c
+              WHERE c.relnamespace = 'nebula'::regnamespace AND c.relkind IN ('r', 'v')
+                AND obj_description(c.oid, 'pg_class') IS NULL
+             UNION ALL
+             SELECT c.relname || '.' || a.attname FROM pg_class c JOIN pg_attribute a ON a.attrelid = c.oid
+              WHERE c.relnamespace = 'nebula'::regnamespace AND c.relkind IN ('r', 'v')
+                AND a.attnum > 0 AND NOT a.attisdropped AND col_description(c.oid, a.attnum) IS NULL",
+        );
+    }
+
+    #[pg_test]
+    fn privileged_functions_pin_their_search_path() {
+        none(
+            "SECURITY DEFINER with the caller's search_path",
+            &format!(
+                "SELECT f.proname FROM ({FUNCTIONS}) f
+                  WHERE f.prosecdef AND NOT coalesce(f.proconfig @> '{{\"search_path=nebula, pg_temp\"}}', false)"
+            ),
+        );
+    }
+
+    #[pg_test]
+    fn writers_are_volatile_and_stay_out_of_parallel_workers() {
+        none(
+            "marked as a reader",
+            &format!(
+                "SELECT f.proname FROM ({FUNCTIONS}) f JOIN pg_proc p USING (oid)
+                  WHERE (p.provolatile <> 'v' OR p.proparallel <> 'u')
+                    AND f.proname = ANY ('{{create_project,populate_pool,allocate_ip,allocate_nebula_ip,release_ip,
+                        release_nebula_ip_by_device,register_node,enqueue_job,claim_jobs,heartbeat_job,complete_job,
+                        fail_job,cancel_job,rescue_jobs}}')"
+            ),
+        );
+    }
+
+    /// CREATE EXTENSION switches the check of bodies off, so a broken one shows only when called.
+    #[pg_test]
+    fn bodies_are_sound() {
+        let functions = list(&format!(
+            "SELECT format('%s(%s)', l.lanvalidator::regproc, f.oid) FROM ({FUNCTIONS}) f JOIN pg_language l USING (lanname)
+              WHERE f.lanname IN ('sql', 'plpgsql')"
+        ));
+        assert!(functions.len() > 20, "the query above finds them");
+        for call in functions {
+            Spi::run(&format!("SELECT {call}")).expect("the body is sound");
+        }
+    }
+
+    /// A role that may execute, and nothing else, can do the whole work.
+    #[pg_test]
+    fn execute_is_privilege_enough() {
+        Spi::run(
+            "CREATE ROLE nobody_special; GRANT USAGE ON SCHEMA nebula TO nobody_special;
+             GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA nebula TO nobody_special; SET LOCAL ROLE nobody_special;
+             DO $$ DECLARE project uuid := nebula.create_project('x'); job bigint;
+             BEGIN
+               PERFORM nebula.populate_pool(project, '10.0.0.0/24');
+               PERFORM nebula.allocate_ip(project, project);
+               PERFORM nebula.release_ip(project);
+               PERFORM nebula.pool_usage(project);
+               job := nebula.enqueue_job('t', '{}');
+               PERFORM nebula.claim_jobs('w', '{t}');
+               PERFORM nebula.heartbeat_job(job, 1, 0.5);
+               PERFORM nebula.complete_job(job, 1);
+               PERFORM nebula.register_node('n', 'n:1');
+               PERFORM nebula.select_node();
+               PERFORM nebula.node_scores();
+             END $$",
+        )
+        .expect("EXECUTE is enough");
+        assert_eq!(
+            list("SELECT has_table_privilege('nobody_special', 'nebula.allocation', 'SELECT')::text"),
+            ["false"]
+        );
+        Spi::run("RESET ROLE").expect("back to the owner");
+    }
+}
