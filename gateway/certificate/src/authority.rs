@@ -1,0 +1,182 @@
+//! A certificate authority: a self-signed certificate with its private key, and what else the overlay trusts.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+use ipnetwork::IpNetwork;
+use zeroize::Zeroizing;
+
+use crate::passphrase::{self, Cost};
+use crate::pem;
+use crate::sign::SigningKey;
+use crate::verify::{check_authority, unix};
+use crate::{CLOCK_SKEW, Certificate, Curve, Details, Error, Fingerprint, Version};
+
+/// What a new authority is to be.
+#[derive(Clone, Debug)]
+pub struct NewAuthority<'a> {
+    /// Shown by `nebula-cert print`; need not be unique.
+    pub name: &'a str,
+    /// The encoding of its own certificate; it may sign both. Nodes before nebula 1.10 need version 1.
+    pub version: Version,
+    /// Curve of the whole overlay.
+    pub curve: Curve,
+    /// Limit of the addresses it may grant; empty for none. The whole overlay network or nothing: a device's prefix
+    /// length is that of the overlay and may not be wider than this.
+    pub networks: &'a [IpNetwork],
+    /// Limit of the networks it may let devices route for; empty for none.
+    pub unsafe_networks: &'a [IpNetwork],
+    /// Limit of the groups it may grant; empty for none.
+    pub groups: &'a [String],
+    /// How long from now; certificates it signs end no later.
+    pub lifetime: Duration,
+}
+
+impl<'a> NewAuthority<'a> {
+    /// An authority every nebula understands (version 1, Curve25519) without limits but its lifetime.
+    pub fn new(name: &'a str, lifetime: Duration) -> Self {
+        let (version, curve) = (Version::V1, Curve::Curve25519);
+        Self { name, version, curve, networks: &[], unsafe_networks: &[], groups: &[], lifetime }
+    }
+}
+
+/// The authority that signs, with the private key in memory: wiped when dropped, never printed.
+pub struct CertificateAuthority {
+    pub(crate) certificate: Certificate,
+    pub(crate) key: SigningKey,
+    trusted: Vec<Certificate>,
+}
+
+impl CertificateAuthority {
+    /// Makes a key and signs the authority's certificate with it.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::Group`], [`Error::Lifetime`], [`Error::Ipv6`] and the like for what nebula would refuse.
+    pub fn create(new: &NewAuthority<'_>, now: SystemTime) -> Result<Self, Error> {
+        let key = SigningKey::generate(new.curve)?;
+        let now = unix(now);
+        let details = Details {
+            version: new.version,
+            name: new.name.to_owned(),
+            networks: sorted(new.networks),
+            unsafe_networks: sorted(new.unsafe_networks),
+            groups: new.groups.to_vec(),
+            is_ca: true,
+            not_before: now.saturating_sub_unsigned(CLOCK_SKEW.as_secs()),
+            not_after: now.saturating_add_unsigned(whole_seconds(new.lifetime)?),
+            curve: new.curve,
+            public_key: key.public()?,
+            issuer: None,
+        };
+        details.check_text()?;
+        let certificate = Certificate::sign(details, &key)?;
+        check_authority(&certificate)?;
+        Ok(Self { trusted: vec![certificate.clone()], certificate, key })
+    }
+
+    /// Reads an authority from the files of `nebula-cert ca`. The certificate file may hold several authorities, as
+    /// during a rotation: the one the key belongs to signs, all are trusted. An expired authority loads, but
+    /// [`Self::issue`] refuses. An encrypted key takes the memory and time its file asks for (nebula-cert: 2 GiB,
+    /// seconds): once, here.
+    ///
+    /// # Errors
+    /// What is wrong with either text, [`Error::KeyMismatch`], [`Error::NotAuthority`], [`Error::Signature`],
+    /// [`Error::PassphraseMissing`], [`Error::PassphraseWrong`].
+    pub fn load(cert_pem: &str, key_pem: &str, passphrase: Option<&str>) -> Result<Self, Error> {
+        let trusted = Certificate::parse(cert_pem)?;
+        trusted.iter().try_for_each(check_authority)?;
+        let key = load_key(key_pem, passphrase)?;
+        let (curve, public) = (key.curve(), key.public()?);
+        let own = |certificate: &&Certificate| {
+            certificate.details().curve == curve && certificate.details().public_key == public
+        };
+        match trusted.iter().find(own).cloned() {
+            Some(certificate) => Ok(Self { certificate, key, trusted }),
+            None => Err(Error::KeyMismatch { name: trusted[0].details().name.clone() }),
+        }
+    }
+
+    /// The curve device keys must be on.
+    pub fn curve(&self) -> Curve {
+        self.certificate.details().curve
+    }
+
+    /// The certificate that signs.
+    pub fn certificate(&self) -> &Certificate {
+        &self.certificate
+    }
+
+    /// Every authority of the file that was loaded, this one included: what `pki.ca` must list.
+    pub fn trusted(&self) -> &[Certificate] {
+        &self.trusted
+    }
+
+    /// The certificate that signs, for `ca.crt`.
+    pub fn pem(&self) -> String {
+        self.certificate.pem()
+    }
+
+    /// What certificates it signs carry as their issuer.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.certificate.fingerprint()
+    }
+
+    /// The private key for `ca.key`: write it with mode 0600, or better take [`Self::encrypted_key_pem`].
+    ///
+    /// # Errors
+    /// [`Error::OpenSsl`].
+    pub fn key_pem(&self) -> Result<Zeroizing<String>, Error> {
+        let (plain, _) = SigningKey::banners(self.curve());
+        Ok(pem::encode(plain, &self.key.to_raw()?))
+    }
+
+    /// The private key under a passphrase, as `nebula-cert ca -encrypt` writes it.
+    ///
+    /// # Errors
+    /// [`Error::PassphraseMissing`] if it is empty, [`Error::Encryption`] or [`Error::Memory`] for costs that cannot be paid.
+    pub fn encrypted_key_pem(&self, passphrase: &str, cost: Cost) -> Result<String, Error> {
+        let (_, encrypted) = SigningKey::banners(self.curve());
+        let body = passphrase::encrypt(&self.key.to_raw()?, passphrase, cost)?;
+        Ok(pem::encode(encrypted, &body).to_string())
+    }
+}
+
+/// The certificate only.
+impl fmt::Debug for CertificateAuthority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CertificateAuthority").field("certificate", &self.certificate).finish_non_exhaustive()
+    }
+}
+
+fn load_key(text: &str, passphrase: Option<&str>) -> Result<SigningKey, Error> {
+    const WANTED: &str = "an authority's private key";
+    let block = pem::decode_one(text, WANTED)?;
+    for curve in [Curve::Curve25519, Curve::P256] {
+        let (plain, encrypted) = SigningKey::banners(curve);
+        if block.label == plain {
+            return SigningKey::from_raw(curve, &block.body);
+        }
+        if block.label == encrypted {
+            let passphrase = passphrase.filter(|text| !text.is_empty()).ok_or(Error::PassphraseMissing)?;
+            return SigningKey::from_raw(curve, &passphrase::decrypt(&block.body, passphrase)?);
+        }
+    }
+    Err(Error::UnexpectedBlock { found: block.label, wanted: WANTED })
+}
+
+/// Version 2 wants its lists so, and version 1 does not mind.
+pub(crate) fn sorted(networks: &[IpNetwork]) -> Vec<IpNetwork> {
+    let mut networks = networks.to_vec();
+    networks.sort_unstable();
+    networks.dedup();
+    networks
+}
+
+/// # Errors
+/// [`Error::Lifetime`] for less than one.
+pub(crate) fn whole_seconds(lifetime: Duration) -> Result<u64, Error> {
+    match lifetime.as_secs() {
+        0 => Err(Error::Lifetime),
+        seconds => Ok(seconds),
+    }
+}

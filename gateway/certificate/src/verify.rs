@@ -1,0 +1,103 @@
+//! The checks nebula makes before it trusts a certificate, in its order.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ipnetwork::IpNetwork;
+use openssl::asn1::Asn1Time;
+
+use crate::{Certificate, Details, Error, sign};
+
+/// Whether one of these authorities vouches for a device's certificate at this time. Blocklists are the caller's.
+///
+/// # Errors
+/// The first check that fails: [`Error::UnknownIssuer`], [`Error::CurveMismatch`], [`Error::Expired`],
+/// [`Error::NotYetValid`], [`Error::Signature`], or a constraint of the authority.
+pub fn verify(certificate: &Certificate, authorities: &[Certificate], at: SystemTime) -> Result<(), Error> {
+    let authority = authorities
+        .iter()
+        .find(|authority| certificate.details().issuer == Some(authority.fingerprint()))
+        .ok_or_else(|| Error::UnknownIssuer { name: certificate.details().name.clone() })?;
+    check_authority(authority)?;
+    check_issued(certificate, authority, unix(at))
+}
+
+/// Whether this is an authority at all: marked as one, and signed with the key it carries. Its time is not looked at,
+/// because an expired authority stays in the pool and is only reported.
+pub(crate) fn check_authority(authority: &Certificate) -> Result<(), Error> {
+    let details = authority.details();
+    if !details.is_ca || details.issuer.is_some() {
+        return Err(Error::NotAuthority { name: details.name.clone() });
+    }
+    check_signature(authority, authority)
+}
+
+pub(crate) fn check_issued(certificate: &Certificate, authority: &Certificate, at: i64) -> Result<(), Error> {
+    let (details, limits) = (certificate.details(), authority.details());
+    if details.curve != limits.curve {
+        let (key, wanted) = (details.curve, limits.curve);
+        return Err(Error::CurveMismatch { key, wanted, authority: limits.name.clone() });
+    }
+    check_time(limits, at)?;
+    check_time(details, at)?;
+    check_signature(certificate, authority)?;
+    check_constraints(details, limits)
+}
+
+/// Both ends of the validity belong to it.
+pub(crate) fn check_time(details: &Details, at: i64) -> Result<(), Error> {
+    let name = || details.name.clone();
+    if at < details.not_before {
+        return Err(Error::NotYetValid { name: name(), not_before: utc(details.not_before) });
+    }
+    if at > details.not_after {
+        return Err(Error::Expired { name: name(), not_after: utc(details.not_after) });
+    }
+    Ok(())
+}
+
+/// What an authority that is limited may grant.
+pub(crate) fn check_constraints(details: &Details, limits: &Details) -> Result<(), Error> {
+    let authority = || limits.name.clone();
+    if details.not_before < limits.not_before || details.not_after > limits.not_after {
+        return Err(Error::OutsideValidity { name: details.name.clone(), authority: authority() });
+    }
+    let foreign = |group: &&String| !limits.groups.is_empty() && !limits.groups.contains(group);
+    if let Some(group) = details.groups.iter().find(foreign) {
+        return Err(Error::GroupNotAllowed { group: group.clone(), authority: authority() });
+    }
+    for (granted, allowed) in
+        [(&details.networks, &limits.networks), (&details.unsafe_networks, &limits.unsafe_networks)]
+    {
+        if let Some(&network) = granted.iter().find(|network| !within(**network, allowed)) {
+            return Err(Error::NetworkNotAllowed { network, authority: authority() });
+        }
+    }
+    Ok(())
+}
+
+/// Not only the address must lie inside: the overlay it claims to be part of may not be wider either.
+fn within(network: IpNetwork, allowed: &[IpNetwork]) -> bool {
+    allowed.is_empty()
+        || allowed.iter().any(|wide| wide.contains(network.ip()) && wide.prefix() <= network.prefix())
+}
+
+fn check_signature(certificate: &Certificate, signer: &Certificate) -> Result<(), Error> {
+    let key = signer.details();
+    if sign::verify(key.curve, &key.public_key, certificate.signed(), certificate.signature())? {
+        Ok(())
+    } else {
+        Err(Error::Signature { name: certificate.details().name.clone() })
+    }
+}
+
+/// Whole seconds since 1970, the only time certificates know.
+pub(crate) fn unix(at: SystemTime) -> i64 {
+    match at.duration_since(UNIX_EPOCH) {
+        Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
+        Err(before) => -i64::try_from(before.duration().as_secs()).unwrap_or(i64::MAX),
+    }
+}
+
+fn utc(seconds: i64) -> String {
+    Asn1Time::from_unix(seconds).map_or_else(|_| format!("Unix time {seconds}"), |time| time.to_string())
+}
