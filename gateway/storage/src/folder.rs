@@ -1,0 +1,220 @@
+//! A folder as an object store: one file per key, renamed into place, synced before it counts.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tokio::sync::mpsc;
+
+use crate::{ByteStream, StoreError};
+
+/// Big enough that the cost of a task switch vanishes, small enough to stay in the second-level cache.
+const CHUNK: u64 = 256 * 1024;
+/// Chunks read ahead of a slow receiver: the bound on memory per stream is `CHUNK * AHEAD`.
+const AHEAD: usize = 4;
+
+#[derive(Clone, Debug)]
+pub(crate) struct Folder {
+    root: PathBuf,
+}
+
+impl Folder {
+    pub(crate) fn open(root: PathBuf) -> Result<Self, StoreError> {
+        let folder = Self { root };
+        create_private(&folder.staging()).map_err(|source| StoreError::Io {
+            action: "create",
+            object: show(&folder.staging()),
+            source,
+        })?;
+        Ok(folder)
+    }
+
+    pub(crate) fn staging(&self) -> PathBuf {
+        self.root.join(".staging")
+    }
+
+    pub(crate) fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    pub(crate) async fn put_file(&self, key: &str, source: &Path) -> Result<(), StoreError> {
+        let (folder, owned, source) = (self.clone(), key.to_owned(), source.to_owned());
+        blocking("store", key, move || folder.put(&owned, &source)).await
+    }
+
+    fn put(&self, key: &str, source: &Path) -> io::Result<()> {
+        File::open(source)?.sync_all()?;
+        let target = self.path(key);
+        match self.rename(source, &target) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let copy = tempfile::Builder::new().prefix("put-").tempfile_in(self.staging())?;
+                io::copy(&mut File::open(source)?, &mut copy.as_file())?;
+                copy.as_file().sync_all()?;
+                self.rename(copy.path(), &target)?;
+                // Renamed away: there is nothing left for the guard to delete.
+                copy.into_temp_path().keep()?;
+                fs::remove_file(source)?;
+            }
+            other => other?,
+        }
+        self.sync_parents(&target)
+    }
+
+    /// Renames `source` to `target`, making the folders on the way. A delete of the last neighbour may remove
+    /// such a folder in between, hence the few tries.
+    fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
+        let parent = target.parent().unwrap_or(&self.root);
+        let mut tries = 0;
+        loop {
+            create_private(parent)?;
+            match fs::rename(source, target) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tries < 3 && source.exists() => {
+                    tries += 1
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// A rename is durable only once the folder is: syncs every folder from the file up to the root, since any
+    /// of them may be new.
+    fn sync_parents(&self, target: &Path) -> io::Result<()> {
+        for folder in target.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn read(&self, key: &str, range: Range<u64>) -> ByteStream {
+        let (sender, receiver) = mpsc::channel(AHEAD);
+        let (path, key) = (self.path(key), key.to_owned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = send_range(&path, &key, range, &sender) {
+                // Nobody listens any more: nobody wants the error either.
+                let _ = sender.blocking_send(Err(error));
+            }
+        });
+        futures::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|item| (item, receiver))
+        })
+        .boxed()
+    }
+
+    pub(crate) async fn size(&self, key: &str) -> Result<u64, StoreError> {
+        let path = self.path(key);
+        let metadata = blocking("inspect", key, move || fs::metadata(path)).await?;
+        // A folder is what several keys share, not an object.
+        if metadata.is_file() { Ok(metadata.len()) } else { Err(StoreError::NotFound(key.to_owned())) }
+    }
+
+    pub(crate) async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        let (folder, path) = (self.clone(), self.path(key));
+        blocking("delete", key, move || {
+            found(fs::remove_file(&path))?;
+            folder.remove_empty_parents(&path);
+            Ok(())
+        })
+        .await
+    }
+
+    pub(crate) async fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        let (folder, path) = (self.clone(), self.path(prefix));
+        blocking("delete", prefix, move || {
+            found(fs::remove_dir_all(&path))?;
+            folder.remove_empty_parents(&path);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Keeps the tree from filling with empty folders; the first one still in use ends the walk.
+    fn remove_empty_parents(&self, path: &Path) {
+        let parents = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
+        for folder in parents {
+            if fs::remove_dir(folder).is_err() {
+                break;
+            }
+        }
+    }
+
+    pub(crate) async fn check(&self) -> Result<(), StoreError> {
+        let staging = self.staging();
+        blocking("write to", &show(&self.root), move || {
+            tempfile::Builder::new().prefix("check-").tempfile_in(staging).and_then(|file| file.close())
+        })
+        .await
+    }
+}
+
+/// Reads a range into the channel until it is done or the receiver is gone.
+fn send_range(
+    path: &Path,
+    key: &str,
+    range: Range<u64>,
+    sender: &mpsc::Sender<Result<Bytes, StoreError>>,
+) -> Result<(), StoreError> {
+    let failed = |source| StoreError::io("read", key, source);
+    let mut file = File::open(path).map_err(failed)?;
+    file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
+    let mut missing = range.end.saturating_sub(range.start);
+    while missing > 0 {
+        let wanted = missing.min(CHUNK);
+        let mut chunk = Vec::with_capacity(wanted as usize);
+        let read = file.by_ref().take(wanted).read_to_end(&mut chunk).map_err(failed)? as u64;
+        if read == 0 {
+            return Err(StoreError::Truncated { key: key.to_owned(), missing });
+        }
+        missing -= read;
+        if sender.blocking_send(Ok(chunk.into())).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Runs file system work where blocking is allowed and names the object in its error.
+async fn blocking<T: Send + 'static>(
+    action: &'static str,
+    object: &str,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> Result<T, StoreError> {
+    let outcome =
+        tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(io::Error::other(error)));
+    outcome.map_err(|source| StoreError::io(action, object, source))
+}
+
+/// Missing is as good as deleted. `NotADirectory` is what a key below a file gives.
+fn found(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+fn create_private(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+fn show(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// Makes `path` a folder that only this user can enter, or fails: below a shared folder such as `/tmp` somebody
+/// else may have made it first, and would then own our half-made files.
+pub(crate) fn private_folder(path: &Path) -> Result<(), StoreError> {
+    let failed = |source| StoreError::Io { action: "create", object: show(path), source };
+    create_private(path).map_err(failed)?;
+    let metadata = fs::symlink_metadata(path).map_err(failed)?;
+    let ours = fs::metadata("/proc/self").map_err(failed)?.uid() == metadata.uid();
+    if ours && metadata.is_dir() && metadata.mode() & 0o077 == 0 {
+        Ok(())
+    } else {
+        Err(failed(io::Error::other("it exists already and is not a private folder of this user")))
+    }
+}

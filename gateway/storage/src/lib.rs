@@ -1,0 +1,130 @@
+//! Where bytes live: a folder by default, any S3 bucket by URL.
+//!
+//! Gateway and worker share this crate so that both mean the same by a key, and so that "stored" means
+//! the same in both: whole, synced to disk, visible under its key or not at all. A half-made file is never
+//! a key: it lives in [`Store::staging`] until [`Store::put_file`] moves it.
+
+mod bucket;
+mod error;
+mod folder;
+mod key;
+mod url;
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+
+pub use error::StoreError;
+
+use bucket::Bucket;
+use folder::Folder;
+
+/// The bytes of an object, in order; ends after the first error.
+pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// An object store; cheap to clone, all clones share one connection pool.
+#[derive(Clone, Debug)]
+pub struct Store {
+    backend: Backend,
+}
+
+#[derive(Clone, Debug)]
+enum Backend {
+    Folder(Folder),
+    Bucket(Bucket),
+}
+
+impl Store {
+    /// Opens `file:///absolute/folder` (created with mode 0700 when missing) or
+    /// `s3://bucket[/prefix]?endpoint=http://host:port&region=…`, whose credentials come from the `AWS_*`
+    /// environment so that the URL itself is no secret.
+    ///
+    /// Nothing is contacted yet for a bucket; ask [`Store::check`] for that.
+    pub fn open(url: &str) -> Result<Self, StoreError> {
+        let backend = match url::parse(url)? {
+            url::Location::Folder(root) => Backend::Folder(Folder::open(root)?),
+            url::Location::Bucket(location) => Backend::Bucket(Bucket::open(&location)?),
+        };
+        Ok(Self { backend })
+    }
+
+    /// Moves the finished local file at `path` into the store as `key`, replacing what was there. After `Ok`
+    /// the bytes are durable and `path` is gone; after an error nothing is visible under a new `key`.
+    pub async fn put_file(&self, key: &str, path: &Path) -> Result<(), StoreError> {
+        key::validate(key)?;
+        match &self.backend {
+            Backend::Folder(folder) => folder.put_file(key, path).await,
+            Backend::Bucket(bucket) => bucket.put_file(key, path).await,
+        }
+    }
+
+    /// Streams the bytes `range` of `key`. Every problem, a missing key included, arrives as an item; a range
+    /// that reaches past the end ends in [`StoreError::Truncated`], so a short answer is never taken for a whole one.
+    pub fn read(&self, key: &str, range: Range<u64>) -> ByteStream {
+        if let Err(error) = key::validate(key) {
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
+        match &self.backend {
+            Backend::Folder(folder) => folder.read(key, range),
+            Backend::Bucket(bucket) => bucket.read(key, range),
+        }
+    }
+
+    /// The object as a local file, for readers that want to seek: `Some` for a folder, `None` for a bucket.
+    /// The file need not exist, and must not be written to.
+    pub fn local_path(&self, key: &str) -> Option<PathBuf> {
+        key::validate(key).ok()?;
+        match &self.backend {
+            Backend::Folder(folder) => Some(folder.path(key)),
+            Backend::Bucket(_) => None,
+        }
+    }
+
+    /// Size in bytes; [`StoreError::NotFound`] when there is no such object.
+    pub async fn size(&self, key: &str) -> Result<u64, StoreError> {
+        key::validate(key)?;
+        match &self.backend {
+            Backend::Folder(folder) => folder.size(key).await,
+            Backend::Bucket(bucket) => bucket.size(key).await,
+        }
+    }
+
+    /// Deletes one object; a missing one is fine, so that a clean-up can be repeated.
+    pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
+        key::validate(key)?;
+        match &self.backend {
+            Backend::Folder(folder) => folder.delete(key).await,
+            Backend::Bucket(bucket) => bucket.delete(key).await,
+        }
+    }
+
+    /// Deletes every object below `prefix`, which counts in whole segments: `files/1` means `files/1/…`,
+    /// never `files/12`.
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<(), StoreError> {
+        key::validate(prefix)?;
+        match &self.backend {
+            Backend::Folder(folder) => folder.delete_prefix(prefix).await,
+            Backend::Bucket(bucket) => bucket.delete_prefix(prefix).await,
+        }
+    }
+
+    /// Can this store be written to right now? Writes and removes a small object; for readiness checks.
+    pub async fn check(&self) -> Result<(), StoreError> {
+        match &self.backend {
+            Backend::Folder(folder) => folder.check().await,
+            Backend::Bucket(bucket) => bucket.check().await,
+        }
+    }
+
+    /// A private (0700) local folder for half-made files. For a folder store it is on the store's own file
+    /// system, so that [`Store::put_file`] is a rename; it is never visible as a key.
+    pub fn staging(&self) -> PathBuf {
+        match &self.backend {
+            Backend::Folder(folder) => folder.staging(),
+            Backend::Bucket(bucket) => bucket.staging(),
+        }
+    }
+}
