@@ -1,0 +1,30 @@
+//! Health: `GET /health/live`, `GET /health/ready`.
+
+use serde::{Deserialize, Serialize};
+
+/// Answer of both health routes. Ready is 503 when a part is not `ok`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Health {
+    /// `ok` or `failed`.
+    pub status: String,
+    /// Version of the gateway; `nebulactl ping` prints it.
+    pub version: String,
+    /// Each part: name, `ok` or a sentence saying what is wrong.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
+}
+
+/// One part of the system.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Check {
+    /// `database`, `storage`, `authority`.
+    pub name: String,
+    /// Whether it works.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+}

@@ -1,0 +1,47 @@
+//! Jobs: `GET /api/jobs`, `GET /api/jobs/{id}`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A unit of background work.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Identifier.
+    pub job_id: i64,
+    /// What is to be done, for example `transcode`.
+    pub kind: String,
+    /// `blocked`, `available`, `running`, `succeeded`, `dead` or `cancelled`.
+    pub state: String,
+    /// Project it belongs to, if any.
+    pub project_id: Option<Uuid>,
+    /// What it is to be done with.
+    pub payload: Value,
+    /// Higher runs first.
+    pub priority: i32,
+    /// Attempts begun so far.
+    pub attempt: i32,
+    /// Attempts at most.
+    pub max_attempts: i32,
+    /// Who runs it now.
+    pub worker: Option<String>,
+    /// 0 to 1 while running.
+    pub progress: Option<f32>,
+    /// Stage, speed and the like, as the worker reports them.
+    pub detail: Option<Value>,
+    /// What came of it.
+    pub result: Option<Value>,
+    /// History of failed attempts.
+    pub errors: Value,
+    /// When it was enqueued.
+    pub enqueued_at: DateTime<Utc>,
+    /// Not before this, while waiting.
+    pub run_at: Option<DateTime<Utc>>,
+    /// When the current or last attempt began.
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it was over.
+    pub finished_at: Option<DateTime<Utc>>,
+}

@@ -1,0 +1,30 @@
+//! Pools: `GET /api/pools`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Usage of a pool. Counts are decimal text, because an IPv6 pool outgrows every JSON number:
+/// free + reserved + allocated + quarantined = size.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PoolUsage {
+    /// Identifier.
+    pub pool_id: i32,
+    /// Project it belongs to.
+    pub project_id: Uuid,
+    /// Name, unique in the project.
+    pub name: String,
+    /// The range in CIDR notation.
+    pub cidr: String,
+    /// All addresses of the range.
+    pub size: String,
+    /// Never given out: network, broadcast, gateway.
+    pub reserved: String,
+    /// Held by devices.
+    pub allocated: String,
+    /// Released, but a certificate that names them is still valid.
+    pub quarantined: String,
+    /// Free now.
+    pub free: String,
+}

@@ -1,0 +1,24 @@
+//! Projects: `GET /api/projects`.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// An isolated overlay network, as its members see it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Project {
+    /// Identifier.
+    pub project_id: Uuid,
+    /// Unique name.
+    pub name: String,
+    /// The whole overlay in CIDR notation, when the project has one.
+    pub cidr: Option<String>,
+    /// When it was made.
+    pub created_at: DateTime<Utc>,
+    /// How many devices it has.
+    pub devices: i64,
+    /// How many files it has.
+    pub files: i64,
+}
