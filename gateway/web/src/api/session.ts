@@ -1,0 +1,100 @@
+// Who is signed in. The access token lives in memory only. The refresh token has to outlive a reload: by
+// default it is in sessionStorage, which ends with the tab; on request ("keep me signed in") in localStorage,
+// because then whoever opens this browser later is signed in too. Both are readable by scripts of this
+// origin, which is why the policy lets no foreign script in and why each token is good for one exchange.
+import { ref } from "vue";
+import { Failure, reach } from "./failure";
+import type { TokenPair } from "./types";
+
+const KEY = "nebula.refresh";
+/** Milliseconds before expiry at which a token counts as expired: it has to survive the way to the gateway. */
+const MARGIN = 15_000;
+
+let access: { token: string; until: number } | null = null;
+let pending: Promise<string> | null = null;
+
+const stored = () => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
+
+export const signedIn = ref(stored() !== null);
+/** Why the person has to sign in again, when it was not their own doing. */
+export const ended = ref("");
+
+// A duplicated tab starts with a copy of the refresh token. Without this, the second exchange of that copy
+// would look like theft and end both sessions.
+const tabs = new BroadcastChannel("nebula.session");
+tabs.onmessage = ({ data }: MessageEvent<{ old: string; pair: TokenPair }>) => {
+  if (stored() === data.old) keep(data.pair);
+};
+
+function keep(pair: TokenPair, remember = localStorage.getItem(KEY) !== null) {
+  access = { token: pair.accessToken, until: Date.now() + pair.expiresIn * 1000 - MARGIN };
+  const [chosen, other] = remember ? [localStorage, sessionStorage] : [sessionStorage, localStorage];
+  chosen.setItem(KEY, pair.refreshToken);
+  other.removeItem(KEY);
+  signedIn.value = true;
+}
+
+function forget(reason: string) {
+  access = null;
+  sessionStorage.removeItem(KEY);
+  localStorage.removeItem(KEY);
+  ended.value = reason;
+  signedIn.value = false;
+}
+
+const post = (path: string, body: unknown) =>
+  reach(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+
+export async function signIn(username: string, password: string, remember: boolean): Promise<void> {
+  const answer = await post("/api/auth/login", { username, password });
+  if (!answer.ok) throw Failure.fromAnswer(answer.status, await answer.text());
+  ended.value = "";
+  keep((await answer.json()) as TokenPair, remember);
+}
+
+/** Ends the session here at once, and at the gateway if it can be reached. */
+export async function signOut(): Promise<void> {
+  const refreshToken = stored();
+  const bearer = access ? { Authorization: `Bearer ${access.token}` } : undefined;
+  forget("");
+  if (!refreshToken) return;
+  await fetch("/api/auth/logout", {
+    method: "POST",
+    headers: { "Content-Type": "application/json", ...bearer },
+    body: JSON.stringify({ refreshToken }),
+  }).catch(() => undefined);
+}
+
+/** An access token that is not about to expire. */
+export function token(): Promise<string> {
+  return access && Date.now() < access.until ? Promise.resolve(access.token) : renew(access?.token);
+}
+
+/** Another token than `stale`, which was refused. Callers at the same time share one exchange. */
+export function renew(stale?: string): Promise<string> {
+  if (access && access.token !== stale) return Promise.resolve(access.token);
+  // Tabs that share localStorage take turns; the lock exists on https and localhost only, and elsewhere
+  // the gateway's grace for a token used twice covers the race.
+  const turn = async () => await (navigator.locks?.request("nebula.refresh", exchange) ?? exchange());
+  return (pending ??= turn().finally(() => (pending = null)));
+}
+
+async function exchange(): Promise<string> {
+  const old = stored();
+  if (old === null) {
+    forget("You signed out in another tab.");
+    throw new Failure(401, "You are signed out.", "Sign in again.");
+  }
+  const answer = await post("/api/auth/refresh", { refreshToken: old });
+  if (answer.ok) {
+    const pair = (await answer.json()) as TokenPair;
+    // Signed out while the answer was on its way: it stays that way.
+    if (stored() === old) keep(pair);
+    tabs.postMessage({ old, pair });
+    return pair.accessToken;
+  }
+  const failure = Failure.fromAnswer(answer.status, await answer.text());
+  // Only a refusal ends the session; a gateway that is down or busy does not.
+  if ([400, 401, 403].includes(answer.status)) forget("Your session has ended. Please sign in again.");
+  throw failure;
+}

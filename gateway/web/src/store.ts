@@ -1,0 +1,104 @@
+// What the gateway knows of the chosen project, kept up to date by the live stream.
+import { computed, reactive, ref, watch } from "vue";
+import * as client from "./api/client";
+import { Failure } from "./api/failure";
+import { follow } from "./api/stream";
+import type { Change, Device, Identity, Job, PoolUsage, Project, StoredFile } from "./api/types";
+import { coalesce } from "./coalesce";
+import { route } from "./route";
+
+const LAST = "nebula.project";
+/** Milliseconds in which changes gather before a list is fetched again. */
+const GATHER = 150;
+
+export interface List<T> {
+  items: T[];
+  /** Whether the first answer has come. */
+  loaded: boolean;
+  failure: Failure | null;
+  refresh: () => void;
+  reset: () => void;
+}
+
+export const me = ref<Identity | null>(null);
+
+function list<T>(load: () => Promise<T[] | null>): List<T> {
+  const self = reactive({ items: [], loaded: false, failure: null, refresh: () => {}, reset: () => {} }) as List<T>;
+  self.refresh = coalesce(async () => {
+    try {
+      const items = await load();
+      if (items === null) return;
+      Object.assign(self, { items, loaded: true, failure: null });
+    } catch (thrown) {
+      self.failure = Failure.from(thrown);
+    }
+  }, GATHER);
+  self.reset = () => Object.assign(self, { items: [], loaded: false, failure: null });
+  return self;
+}
+
+/** A list of the chosen project; null when another was chosen while the answer was on its way. */
+const ofProject = <T>(load: (projectId: string) => Promise<T[]>) =>
+  list<T>(async () => {
+    const id = project.value?.projectId;
+    if (!id) return null;
+    const items = await load(id);
+    return id === project.value?.projectId ? items : null;
+  });
+
+export const projects = list<Project>(client.projects);
+export const devices = ofProject<Device>(client.devices);
+export const pools = ofProject<PoolUsage>(client.pools);
+export const files = ofProject<StoredFile>(client.files);
+export const jobs = ofProject<Job>(client.jobs);
+
+/** The project in the address, else the one last looked at, else the first. */
+export const project = computed<Project | undefined>(() => {
+  const find = (name: string | null) => projects.items.find((one) => one.name === name);
+  return find(route.value.project) ?? find(localStorage.getItem(LAST)) ?? projects.items[0];
+});
+
+/** Which lists show something of a subject: a job's progress is shown on its file, a device holds an address. */
+const shownBy: Record<string, { refresh: () => void }[]> = {
+  project: [projects, pools],
+  pool: [pools],
+  allocation: [pools, devices],
+  certificate: [devices, pools],
+  device: [devices, pools],
+  file: [files],
+  rendition: [files],
+  job: [jobs, files],
+};
+const everything = () => [projects, devices, pools, files, jobs].forEach((one) => one.refresh());
+
+function changed(change: Change) {
+  if (change.project !== null && change.project !== project.value?.projectId) return;
+  shownBy[change.subject]?.forEach((one) => one.refresh());
+}
+
+/** Loads and follows everything, from sign-in until the answered function is called. */
+export function open(): () => void {
+  const unwatch = watch(
+    () => project.value?.projectId,
+    (id) => {
+      const lists = [devices, pools, files, jobs];
+      lists.forEach((one) => one.reset());
+      if (!id) return;
+      localStorage.setItem(LAST, project.value?.name ?? "");
+      lists.forEach((one) => one.refresh());
+    },
+  );
+  const identify = coalesce(async () => void (me.value ??= await client.me().catch(() => null)), 0);
+  const unfollow = follow(changed, () => {
+    everything();
+    identify();
+  });
+  projects.refresh();
+  identify();
+  return () => {
+    unwatch();
+    unfollow();
+    me.value = null;
+    [projects, devices, pools, files, jobs].forEach((one) => one.reset());
+  };
+}
