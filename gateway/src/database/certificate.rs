@@ -1,0 +1,82 @@
+//! Certificates: recorded when signed, listed.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use deadpool_postgres::GenericClient;
+use nebula_api::certificate::Certificate;
+use nebula_certificate::Issued;
+use uuid::Uuid;
+
+use super::{each, one, rows};
+use crate::ApiError;
+
+/// Records a signed certificate of a device that holds every address in it. Call it in the transaction that
+/// allocated the address.
+///
+/// # Errors
+/// 404 no such device, 403 not a member, 409 the device does not hold an address of it.
+pub async fn record(
+    client: &impl GenericClient,
+    actor: Uuid,
+    device_id: Uuid,
+    issued: &Issued,
+) -> Result<(), ApiError> {
+    let details = issued.certificate.details();
+    let networks: Vec<String> = details.networks.iter().map(ToString::to_string).collect();
+    let issuer = details.issuer.unwrap_or_default();
+    let sql = "SELECT nebula.record_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    one(
+        client,
+        sql,
+        &[
+            &actor,
+            &device_id,
+            &issued.fingerprint.as_slice(),
+            &issued.alternate_fingerprint.as_ref().map(|bytes| bytes.as_slice()),
+            &i16::from(issued.version.number()),
+            &crate::authority::curve_name(details.curve),
+            &networks,
+            &details.groups,
+            &details.public_key,
+            &issuer.as_slice(),
+            &time(details.not_before),
+            &time(details.not_after),
+            &issued.pem,
+        ],
+    )
+    .await
+    .map(drop)
+}
+
+/// Certificates of the projects the account sees, longest valid first, of one device or all.
+///
+/// # Errors
+/// Those of the database.
+pub async fn list(
+    client: &impl GenericClient,
+    actor: Uuid,
+    device_id: Option<Uuid>,
+) -> Result<Vec<Certificate>, ApiError> {
+    let sql = "SELECT * FROM nebula.list_certificates($1, $2)";
+    each(&rows(client, sql, &[&actor, &device_id]).await?, |row| {
+        Ok(Certificate {
+            fingerprint: row.try_get("fingerprint")?,
+            project_id: row.try_get("project_id")?,
+            device_id: row.try_get("device_id")?,
+            device_name: row.try_get("device_name")?,
+            version: row.try_get("version")?,
+            curve: row.try_get("curve")?,
+            networks: row.try_get("networks")?,
+            groups: row.try_get("groups")?,
+            not_before: row.try_get("not_before")?,
+            not_after: row.try_get("not_after")?,
+            issued_at: row.try_get("issued_at")?,
+            revoked_at: row.try_get("revoked_at")?,
+        })
+    })
+}
+
+/// Certificates count seconds since 1970; those we sign are later than that.
+fn time(seconds: i64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
+}

@@ -1,0 +1,144 @@
+//! Devices: registration, status, release, listing; and the authority's certificate.
+
+use actix_web::http::header::{ACCEPT, CONTENT_DISPOSITION, ContentType};
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use ipnetwork::IpNetwork;
+use nebula_api::Envelope;
+use nebula_api::device::{Device, RegisterRequest, Registration, Release};
+use uuid::Uuid;
+
+use crate::auth::{Actor, client_address};
+use crate::authority::{Subject, curve_name, day};
+use crate::bundle::Bundle;
+use crate::config::Facts;
+use crate::database::device::{self, NewDevice};
+use crate::project::ProjectFilter;
+use crate::{ApiError, AppState, database};
+
+mod check;
+
+/// Registers a device: address, certificates and configuration in one transaction. The same device again keeps its
+/// address and gets fresh certificates. `Accept: application/zip` answers the zip itself.
+#[utoipa::path(post, path = "/api/nebula/register", tag = "device", request_body = RegisterRequest,
+    responses((status = 200, description = "Registered", content(
+        (Envelope<Registration> = "application/json"), (Vec<u8> = "application/zip")))))]
+pub async fn register(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    body: web::Json<RegisterRequest>,
+) -> Result<HttpResponse, ApiError> {
+    // All of this before the database is asked, so that a bad request costs and leaves nothing.
+    let role = check::request(&body)?;
+    let public_key = state.authority.public_key(&body.public_key)?;
+
+    let mut client = state.database.client().await?;
+    // Dropped before its commit, on an error as much as on a caller who hangs up, it is rolled back.
+    let transaction = client.transaction().await?;
+    let new = NewDevice {
+        project_id: body.project_id,
+        device_id: body.device_id,
+        name: &body.device_name,
+        curve: curve_name(public_key.curve()),
+        public_key: public_key.bytes(),
+        role: role.word(),
+        endpoints: &body.endpoints,
+    };
+    let grant = device::register(&transaction, actor.account_id, &new, client_address(&request)).await?;
+    let network =
+        IpNetwork::new(grant.ip, grant.prefix_length).map_err(|error| ApiError::internal(&error))?;
+    let subject = Subject { name: new.name, network, groups: &grant.groups, public_key: &public_key };
+    let issued = state.authority.issue(&subject)?;
+    for one in &issued {
+        database::certificate::record(&transaction, actor.account_id, new.device_id, one).await?;
+    }
+    let mut landmarks = device::landmarks(&transaction, new.project_id).await?;
+    landmarks.retain(|landmark| landmark.device_id != new.device_id);
+
+    let ip = grant.ip.to_string();
+    let zip = Bundle {
+        ca: &state.authority.trusted_pem(),
+        certificate: &issued.iter().map(|one| one.pem.as_str()).collect::<String>(),
+        ip: &ip,
+        valid_until: &issued.first().map_or_else(String::new, |one| day(one.certificate.details().not_after)),
+        facts: Facts {
+            name: new.name,
+            role,
+            nebula: state.authority.oldest_nebula(network),
+            endpoints: &body.endpoints,
+            landmarks: &landmarks,
+        },
+    }
+    .zip()?;
+    transaction.commit().await?;
+
+    if wants_zip(&request) {
+        let name: String = new.name.chars().filter(char::is_ascii).collect();
+        return Ok(HttpResponse::Ok()
+            .content_type("application/zip")
+            .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"nebula-{name}.zip\"")))
+            .body(zip));
+    }
+    Ok(HttpResponse::Ok().json(Envelope::new(Registration {
+        nebula_ip: ip,
+        device_name: body.device_name.clone(),
+        project_id: body.project_id,
+        device_id: body.device_id,
+        zip_bundle: STANDARD.encode(&zip),
+        zip_size: zip.len() as u64,
+    })))
+}
+
+/// The certificates of the authorities that devices trust, as `ca.crt`.
+#[utoipa::path(get, path = "/api/nebula/ca", tag = "device",
+    responses((status = 200, description = "PEM", body = String, content_type = "text/plain")))]
+pub async fn ca(state: web::Data<AppState>) -> HttpResponse {
+    HttpResponse::Ok().content_type(ContentType::plaintext()).body(state.authority.trusted_pem())
+}
+
+/// One device, for its owner or an administrator.
+#[utoipa::path(get, path = "/api/nebula/status/{deviceId}", tag = "device", params(("deviceId" = Uuid, Path)),
+    responses((status = 200, description = "The device", body = Envelope<Device>)))]
+pub async fn status(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<Device>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(device::status(&client, actor.account_id, *path).await?)))
+}
+
+/// Releases the address of a device. It is not given to another one while a certificate that names it is valid.
+#[utoipa::path(post, path = "/api/nebula/release/{deviceId}", tag = "device", params(("deviceId" = Uuid, Path)),
+    responses((status = 200, description = "Released", body = Envelope<Release>)))]
+pub async fn release(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<Release>>, ApiError> {
+    let client = state.database.client().await?;
+    let nebula_ip = device::release(&client, actor.account_id, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(Release { device_id: *path, nebula_ip })))
+}
+
+/// Devices of the projects the caller sees, by project and address.
+#[utoipa::path(get, path = "/api/devices", tag = "device", params(ProjectFilter),
+    responses((status = 200, description = "Devices", body = Envelope<Vec<Device>>)))]
+pub async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+    filter: web::Query<ProjectFilter>,
+) -> Result<web::Json<Envelope<Vec<Device>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(device::list(&client, actor.account_id, filter.project_id).await?)))
+}
+
+fn wants_zip(request: &HttpRequest) -> bool {
+    let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    accept.split(',').any(|range| {
+        range.split(';').next().is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/zip"))
+    })
+}

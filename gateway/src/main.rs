@@ -1,0 +1,87 @@
+//! `nebula-gateway`: serves, or makes an account.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use nebula_gateway::settings::{Flags, required};
+use nebula_gateway::trace::{self, Format};
+use nebula_gateway::{Settings, account, start};
+use tokio::signal::unix::{SignalKind, signal};
+
+/// HTTP face of pg_nebula: accounts, certificates, bytes and the web console. Without a subcommand it serves.
+#[derive(Parser)]
+#[command(name = "nebula-gateway", version)]
+struct Arguments {
+    #[command(flatten)]
+    flags: Flags,
+    /// How log lines look; RUST_LOG chooses which
+    #[arg(long, env = "NEBULA_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make an account, or set its password; NEBULA_DATABASE_URL is that of an administrator
+    Account {
+        /// Name to sign in with, lower case
+        name: String,
+        /// What it may do: admin everything, member what its projects hold
+        #[arg(long, value_parser = ["admin", "member"])]
+        role: String,
+        /// File with the password, so that it is in no list of processes
+        #[arg(long, value_name = "FILE")]
+        password_file: PathBuf,
+    },
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    trace::init(arguments.log_format);
+    let outcome = match arguments.command {
+        Some(Command::Account { name, role, password_file }) => {
+            ensure_account(arguments.flags, &name, &role, &password_file).await
+        }
+        None => serve(arguments.flags).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("nebula-gateway: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn ensure_account(
+    flags: Flags,
+    name: &str,
+    role: &str,
+    password_file: &std::path::Path,
+) -> Result<(), String> {
+    let url = required(
+        flags.database_url,
+        "NEBULA_DATABASE_URL",
+        "postgresql://nebula_admin:password@host/nebula",
+    )?;
+    println!("{}", account::ensure(&url, name, role, password_file).await?);
+    Ok(())
+}
+
+async fn serve(flags: Flags) -> Result<(), String> {
+    let running = start(Settings::from_flags(flags)?).await?;
+    let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    running
+        .until(async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            tracing::info!("stopping: requests that have begun may finish within 30 s");
+        })
+        .await
+}

@@ -1,0 +1,223 @@
+//! What the gateway is told at start: flags, or environment variables of the same names.
+
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+
+/// Flags of the command line. Everything may be missing here; [`Settings::from_flags`] says what is needed.
+#[derive(Args, Clone)]
+pub struct Flags {
+    /// PostgreSQL with pg_nebula: postgresql://nebula_gateway:password@host:5432/nebula
+    #[arg(long, env = "NEBULA_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
+    pub database_url: Option<String>,
+    /// Where bytes live: file:///absolute/folder, or s3://bucket?endpoint=http://host:port
+    #[arg(long, env = "NEBULA_STORAGE_URL", value_name = "URL")]
+    pub storage_url: Option<String>,
+    /// Address and port to listen on; port 0 takes a free one
+    #[arg(long, env = "NEBULA_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    pub listen: String,
+    /// Certificate of the authority, as nebula-cert writes it; several during a rotation
+    #[arg(long, env = "NEBULA_CA_CERT", value_name = "FILE")]
+    pub ca_cert: Option<PathBuf>,
+    /// Private key of the authority, plain or encrypted; readable by its owner alone
+    #[arg(long, env = "NEBULA_CA_KEY", value_name = "FILE")]
+    pub ca_key: Option<PathBuf>,
+    /// Passphrase of an encrypted key; better by environment, because everyone on the machine can read arguments
+    #[arg(long, env = "NEBULA_CA_PASSPHRASE", value_name = "TEXT", hide_env_values = true)]
+    pub ca_passphrase: Option<String>,
+    /// Key that signs access tokens: a file of at least 32 random bytes
+    #[arg(long, env = "NEBULA_TOKEN_KEY", value_name = "FILE", hide_env_values = true)]
+    pub token_key: Option<String>,
+    /// Connections to PostgreSQL at most
+    #[arg(long, env = "NEBULA_DATABASE_CONNECTIONS", value_name = "COUNT", default_value_t = 16)]
+    pub database_connections: usize,
+    /// Largest upload in bytes; without it the disk is the limit
+    #[arg(long, env = "NEBULA_MAX_UPLOAD", value_name = "BYTES")]
+    pub max_upload: Option<u64>,
+    /// How long device certificates are valid, cut to the end of the authority
+    #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]
+    pub certificate_days: u32,
+}
+
+/// What the gateway needs to start, checked as far as reading files can.
+#[derive(Clone)]
+pub struct Settings {
+    /// Connection string of PostgreSQL.
+    pub database_url: String,
+    /// Connections at most.
+    pub database_connections: usize,
+    /// Where bytes live.
+    pub storage_url: String,
+    /// Largest upload in bytes, if there is a limit.
+    pub max_upload: Option<u64>,
+    /// Address and port to listen on.
+    pub listen: String,
+    /// Certificate of the authority.
+    pub ca_cert: PathBuf,
+    /// Its private key.
+    pub ca_key: PathBuf,
+    /// Passphrase of the key, if encrypted.
+    pub ca_passphrase: Option<String>,
+    /// Bytes of the key that signs tokens, at least 32.
+    pub token_key: Vec<u8>,
+    /// How long device certificates are valid.
+    pub certificate_lifetime: Duration,
+}
+
+impl Settings {
+    /// Reads and checks what the flags name.
+    ///
+    /// # Errors
+    /// One sentence naming the setting, what is wrong with it, and what to do. Never a secret.
+    pub fn from_flags(flags: Flags) -> Result<Self, String> {
+        let database_url =
+            required(flags.database_url, "NEBULA_DATABASE_URL", "postgresql://user:password@host/nebula")?;
+        let storage_url = required(flags.storage_url, "NEBULA_STORAGE_URL", "file:///var/lib/nebula/store")?;
+        let ca_cert =
+            required(flags.ca_cert, "NEBULA_CA_CERT", "/etc/nebula/ca.crt (nebulactl ca create makes one)")?;
+        let ca_key =
+            required(flags.ca_key, "NEBULA_CA_KEY", "/etc/nebula/ca.key (nebulactl ca create makes one)")?;
+        let token_key = required(
+            flags.token_key,
+            "NEBULA_TOKEN_KEY",
+            "/etc/nebula/token_key (head -c 48 /dev/urandom > token_key makes one)",
+        )?;
+        if ca_key.to_str().is_some_and(|path| path.starts_with("pkcs11:")) {
+            return Err(
+                "NEBULA_CA_KEY is a PKCS#11 URI, which this version cannot use: name a key file".into()
+            );
+        }
+        refuse_open_key(&ca_key)?;
+        if flags.database_connections == 0 {
+            return Err("NEBULA_DATABASE_CONNECTIONS is 0, it must be at least 1".into());
+        }
+        if flags.certificate_days == 0 {
+            return Err("NEBULA_CERTIFICATE_DAYS is 0, it must be at least 1".into());
+        }
+        Ok(Self {
+            database_url,
+            database_connections: flags.database_connections,
+            storage_url,
+            max_upload: flags.max_upload,
+            listen: flags.listen,
+            ca_cert,
+            ca_key,
+            ca_passphrase: flags.ca_passphrase,
+            token_key: token_key_bytes(&token_key)?,
+            certificate_lifetime: Duration::from_secs(u64::from(flags.certificate_days) * 24 * 3600),
+        })
+    }
+}
+
+/// Without passwords, keys and passphrases.
+impl fmt::Debug for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("storage_url", &self.storage_url)
+            .field("listen", &self.listen)
+            .field("ca_cert", &self.ca_cert)
+            .field("ca_key", &self.ca_key)
+            .field("certificate_lifetime", &self.certificate_lifetime)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The value of a setting that has no default.
+///
+/// # Errors
+/// A sentence with an example.
+pub fn required<T>(value: Option<T>, name: &str, example: &str) -> Result<T, String> {
+    value.ok_or_else(|| format!("{name} is not set; for example {example}"))
+}
+
+/// A key that others on the machine can read signs for them too.
+fn refuse_open_key(path: &Path) -> Result<(), String> {
+    let shown = path.display();
+    let metadata = fs::metadata(path)
+        .map_err(|error| format!("the key {shown} (NEBULA_CA_KEY) cannot be read: {error}"))?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(format!(
+            "the key {shown} (NEBULA_CA_KEY) has mode {mode:04o}, so others can read it; run: chmod 600 {shown}"
+        ));
+    }
+    Ok(())
+}
+
+/// `hex:…` for tests and secret stores, otherwise the content of a file without the newline at its end.
+fn token_key_bytes(setting: &str) -> Result<Vec<u8>, String> {
+    let bytes = match setting.strip_prefix("hex:") {
+        Some(digits) => hex::decode(digits).map_err(|_| "NEBULA_TOKEN_KEY is not hexadecimal after hex:")?,
+        None => {
+            let mut bytes = fs::read(setting)
+                .map_err(|error| format!("the file named by NEBULA_TOKEN_KEY cannot be read: {error}"))?;
+            while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                bytes.pop();
+            }
+            bytes
+        }
+    };
+    if bytes.len() < 32 {
+        return Err(format!(
+            "NEBULA_TOKEN_KEY has {} bytes, at least 32 are needed; head -c 48 /dev/urandom makes some",
+            bytes.len()
+        ));
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[test]
+    fn token_keys_are_read_from_hex_or_file() {
+        assert_eq!(token_key_bytes(&format!("hex:{}", "ab".repeat(32))).unwrap(), [0xab; 32]);
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        writeln!(file, "{}", "k".repeat(40)).unwrap();
+        assert_eq!(token_key_bytes(file.path().to_str().unwrap()).unwrap(), [b'k'; 40]);
+    }
+
+    #[test]
+    fn weak_token_keys_are_refused_without_repeating_them() {
+        let short = token_key_bytes("hex:deadbeef").unwrap_err();
+        assert!(short.contains("4 bytes") && !short.contains("deadbeef"), "{short}");
+        assert!(token_key_bytes("hex:zz").is_err());
+        assert!(token_key_bytes("/does/not/exist").is_err());
+    }
+
+    #[test]
+    fn a_key_others_can_read_is_refused_with_the_remedy() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, fine) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let seen = refuse_open_key(file.path());
+            assert_eq!(seen.is_ok(), fine, "{mode:o}");
+            assert!(fine || seen.unwrap_err().contains("chmod 600"));
+        }
+    }
+
+    #[test]
+    fn debug_shows_no_secret() {
+        let settings = Settings {
+            database_url: "postgresql://u:hunter2@h/d".into(),
+            database_connections: 1,
+            storage_url: "file:///x".into(),
+            max_upload: None,
+            listen: "127.0.0.1:0".into(),
+            ca_cert: "ca.crt".into(),
+            ca_key: "ca.key".into(),
+            ca_passphrase: Some("hunter2".into()),
+            token_key: b"hunter2".to_vec(),
+            certificate_lifetime: Duration::from_secs(1),
+        };
+        let shown = format!("{settings:?}");
+        assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
+    }
+}
