@@ -1,0 +1,209 @@
+//! What has to be done to each stream so that every browser plays the result; the least possible.
+
+use std::fmt;
+
+use ff::FieldOrder;
+use ff::codec::{Id, Profile, profile};
+use ff::color::TransferCharacteristic;
+use ffmpeg_next as ff;
+use serde::{Deserialize, Serialize};
+
+use super::probe::{Probe, Stream};
+
+/// How much work the file needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Decision {
+    /// Every picture and sound packet is copied bit by bit into the new container.
+    Remux,
+    /// The picture is copied, sound is encoded.
+    Audio,
+    /// The picture is encoded.
+    Transcode,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Remux => "remux",
+            Self::Audio => "audio",
+            Self::Transcode => "transcode",
+        })
+    }
+}
+
+/// Why a stream cannot be copied; serialised as a stable word for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Reason {
+    /// Not H.264.
+    VideoCodec,
+    /// A profile beyond High, which browsers do not decode.
+    VideoProfile,
+    /// A level beyond 5.1, which hardware decoders refuse.
+    VideoLevel,
+    /// More than 8 bits, or colour not subsampled as 4:2:0.
+    VideoPixelFormat,
+    /// Interlaced, which browsers show as combs.
+    VideoInterlaced,
+    /// High dynamic range, which would look washed out.
+    VideoHdr,
+    /// The container has no presentation times to copy.
+    ContainerTimestamps,
+    /// Not AAC. MP3 inside MP4 is legal, but not every browser plays it.
+    AudioCodec,
+    /// AAC, but not of the low-complexity profile.
+    AudioProfile,
+}
+
+/// What to do with each stream of a probe, in its order.
+#[derive(Debug)]
+pub(super) struct Plan {
+    pub(super) decision: Decision,
+    pub(super) reasons: Vec<Reason>,
+    pub(super) copy_video: bool,
+    pub(super) copy_audio: Vec<bool>,
+}
+
+pub(super) fn decide(probe: &Probe) -> Plan {
+    let video = probe.video.as_ref().map(|stream| video_reasons(&probe.format, stream)).unwrap_or_default();
+    let audio: Vec<_> = probe.audio.iter().map(audio_reason).collect();
+    let decision = match (video.is_empty(), audio.iter().all(Option::is_none)) {
+        (true, true) => Decision::Remux,
+        (true, false) => Decision::Audio,
+        (false, _) => Decision::Transcode,
+    };
+    let copy_video = video.is_empty();
+    let copy_audio = audio.iter().map(Option::is_none).collect();
+    let mut reasons = video;
+    for reason in audio.into_iter().flatten() {
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
+        }
+    }
+    Plan { decision, reasons, copy_video, copy_audio }
+}
+
+fn video_reasons(format: &str, stream: &Stream) -> Vec<Reason> {
+    let facts = &stream.facts;
+    if stream.codec != Id::H264 {
+        return vec![Reason::VideoCodec];
+    }
+    let playable = matches!(
+        facts.profile,
+        Profile::H264(
+            profile::H264::Baseline
+                | profile::H264::ConstrainedBaseline
+                | profile::H264::Main
+                | profile::H264::High
+        )
+    );
+    let against = [
+        (!playable, Reason::VideoProfile),
+        (facts.level > 51, Reason::VideoLevel),
+        (!facts.is_yuv420p, Reason::VideoPixelFormat),
+        (is_interlaced(facts.field_order), Reason::VideoInterlaced),
+        (is_hdr(facts.transfer), Reason::VideoHdr),
+        (format == "avi", Reason::ContainerTimestamps),
+    ];
+    against.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
+}
+
+fn audio_reason(stream: &Stream) -> Option<Reason> {
+    match (stream.codec, stream.facts.profile) {
+        (Id::AAC, Profile::AAC(profile::AAC::Low)) => None,
+        (Id::AAC, _) => Some(Reason::AudioProfile),
+        _ => Some(Reason::AudioCodec),
+    }
+}
+
+/// Unknown counts as progressive: it is what nearly every file that does not say is.
+pub(super) fn is_interlaced(order: FieldOrder) -> bool {
+    !matches!(order, FieldOrder::Unknown | FieldOrder::Progressive)
+}
+
+pub(super) fn is_hdr(transfer: TransferCharacteristic) -> bool {
+    matches!(transfer, TransferCharacteristic::SMPTE2084 | TransferCharacteristic::ARIB_STD_B67)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ffi::Facts;
+    use super::*;
+
+    fn stream(codec: Id, profile: Profile) -> Stream {
+        Stream {
+            index: 0,
+            codec,
+            facts: Facts {
+                profile,
+                level: 40,
+                width: 1280,
+                height: 720,
+                is_yuv420p: true,
+                field_order: FieldOrder::Progressive,
+                space: ff::color::Space::BT709,
+                primaries: ff::color::Primaries::BT709,
+                transfer: TransferCharacteristic::BT709,
+                aspect: ff::Rational(1, 1),
+                sample_rate: 48_000,
+                channels: 2,
+            },
+            language: None,
+            frame_rate: ff::Rational(25, 1),
+            display_matrix: None,
+        }
+    }
+
+    fn plan(video: Option<Stream>, audio: Vec<Stream>) -> Plan {
+        let format = "matroska,webm".to_owned();
+        let probe = Probe {
+            format,
+            duration: None,
+            start: 0.0,
+            video,
+            audio,
+            subtitles: Vec::new(),
+            warnings: Vec::new(),
+        };
+        decide(&probe)
+    }
+
+    fn h264() -> Stream {
+        stream(Id::H264, Profile::H264(profile::H264::High))
+    }
+
+    #[test]
+    fn web_friendly_streams_are_copied() {
+        let aac = stream(Id::AAC, Profile::AAC(profile::AAC::Low));
+        let plan = plan(Some(h264()), vec![aac, stream(Id::AAC, Profile::AAC(profile::AAC::Low))]);
+        assert_eq!(plan.decision, Decision::Remux);
+        assert!(plan.reasons.is_empty() && plan.copy_video && plan.copy_audio == [true, true]);
+    }
+
+    #[test]
+    fn only_the_sound_that_must_is_encoded() {
+        let aac = stream(Id::AAC, Profile::AAC(profile::AAC::Low));
+        let plan = plan(Some(h264()), vec![aac, stream(Id::OPUS, Profile::Unknown)]);
+        assert_eq!((plan.decision, plan.reasons), (Decision::Audio, vec![Reason::AudioCodec]));
+        assert_eq!(plan.copy_audio, [true, false]);
+    }
+
+    #[test]
+    fn every_reason_against_the_picture_is_named() {
+        let mut video = stream(Id::H264, Profile::H264(profile::H264::High10));
+        video.facts.is_yuv420p = false;
+        video.facts.field_order = FieldOrder::TT;
+        let plan = plan(Some(video), vec![stream(Id::AAC, Profile::AAC(profile::AAC::HE))]);
+        assert_eq!(plan.decision, Decision::Transcode);
+        let expected =
+            [Reason::VideoProfile, Reason::VideoPixelFormat, Reason::VideoInterlaced, Reason::AudioProfile];
+        assert_eq!(plan.reasons, expected);
+    }
+
+    #[test]
+    fn reasons_are_words_for_programs() {
+        assert_eq!(serde_json::to_string(&Reason::VideoPixelFormat).unwrap(), "\"videoPixelFormat\"");
+        assert_eq!(serde_json::to_string(&Decision::Remux).unwrap(), "\"remux\"");
+    }
+}

@@ -1,0 +1,74 @@
+//! Decoding that survives damage: what cannot be decoded is counted, not fatal.
+
+use ffmpeg_next as ff;
+
+use super::{MediaError, probe};
+
+/// A decoder that has produced nothing but this many errors in a row will not recover while draining.
+const MAX_ERRORS: u32 = 1_000;
+
+/// One open decoder with its tally.
+pub(super) struct Decoder {
+    opened: ff::decoder::Opened,
+    frames: u64,
+    damaged: u64,
+}
+
+impl Decoder {
+    pub(super) fn open(input: &ff::Stream<'_>) -> Result<Self, MediaError> {
+        let parameters = input.parameters();
+        let codec = parameters.id();
+        let failed = |error| MediaError::input(&format!("open the decoder for {}", codec.name()), error);
+        let is_video = parameters.medium() == ff::media::Type::Video;
+        let mut context = ff::codec::Context::from_parameters(parameters).map_err(failed)?;
+        if is_video {
+            // Frames in parallel, on as many threads as there are processors.
+            context.set_threading(ff::threading::Config {
+                kind: ff::threading::Type::Frame,
+                count: 0,
+                safe: true,
+            });
+        }
+        let mut decoder = context.decoder();
+        decoder.set_packet_time_base(input.time_base());
+        let found = ff::decoder::find(codec).ok_or(ff::Error::DecoderNotFound).map_err(failed)?;
+        let opened = decoder.open_as_with(found, probe::decoder_options()).map_err(failed)?;
+        Ok(Self { opened, frames: 0, damaged: 0 })
+    }
+
+    /// Feeds one packet, or the end with `None`.
+    pub(super) fn send(&mut self, packet: Option<&ff::Packet>) {
+        let sent = match packet {
+            Some(packet) => self.opened.send_packet(packet),
+            None => self.opened.send_eof(),
+        };
+        if sent.is_err() {
+            self.damaged += 1;
+        }
+    }
+
+    /// The next decoded frame; `false` when more input is needed or nothing is left.
+    pub(super) fn receive(&mut self, frame: &mut ff::Frame) -> bool {
+        for _ in 0..MAX_ERRORS {
+            match self.opened.receive_frame(frame) {
+                Ok(()) => {
+                    self.frames += 1;
+                    return true;
+                }
+                Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => return false,
+                Err(_) => self.damaged += 1,
+            }
+        }
+        false
+    }
+
+    /// Frames decoded so far.
+    pub(super) fn frames(&self) -> u64 {
+        self.frames
+    }
+
+    /// Packets and frames that could not be decoded.
+    pub(super) fn damaged(&self) -> u64 {
+        self.damaged
+    }
+}

@@ -1,0 +1,142 @@
+//! The few things of libav that have no safe wrapper; the only unsafe code of the worker.
+
+#![expect(unsafe_code, reason = "fields and calls of libav that ffmpeg-next does not wrap")]
+
+use std::ffi::{CStr, c_int};
+use std::ptr;
+
+use ff::ffi as sys;
+use ffmpeg_next as ff;
+
+/// One allocation may take this much at most; a 16k picture fits, a forged header does not.
+const MAX_ALLOCATION: usize = 1 << 30;
+
+/// Caps every single allocation of libav.
+pub(super) fn limit_allocations() {
+    // SAFETY: sets a global number, documented to be callable at any time.
+    unsafe { sys::av_max_alloc(MAX_ALLOCATION) }
+}
+
+/// The stream parameters we decide by, read without opening a decoder.
+pub(super) struct Facts {
+    pub(super) profile: ff::codec::Profile,
+    pub(super) level: i32,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    /// 8-bit 4:2:0 in one of its two ranges, the only layout every browser decodes.
+    pub(super) is_yuv420p: bool,
+    pub(super) field_order: ff::FieldOrder,
+    pub(super) space: ff::color::Space,
+    pub(super) primaries: ff::color::Primaries,
+    pub(super) transfer: ff::color::TransferCharacteristic,
+    pub(super) aspect: ff::Rational,
+    pub(super) sample_rate: u32,
+    pub(super) channels: u32,
+}
+
+pub(super) fn facts(parameters: &ff::codec::Parameters) -> Facts {
+    // SAFETY: the wrapper keeps the parameters alive and nobody writes them while we hold a reference.
+    let raw = unsafe { &*parameters.as_ptr() };
+    Facts {
+        profile: ff::codec::Profile::from((parameters.id(), raw.profile)),
+        level: raw.level,
+        width: raw.width.max(0).cast_unsigned(),
+        height: raw.height.max(0).cast_unsigned(),
+        is_yuv420p: [sys::AVPixelFormat::AV_PIX_FMT_YUV420P, sys::AVPixelFormat::AV_PIX_FMT_YUVJ420P]
+            .iter()
+            .any(|format| *format as c_int == raw.format),
+        field_order: raw.field_order.into(),
+        space: raw.color_space.into(),
+        primaries: raw.color_primaries.into(),
+        transfer: raw.color_trc.into(),
+        aspect: raw.sample_aspect_ratio.into(),
+        sample_rate: raw.sample_rate.max(0).cast_unsigned(),
+        channels: raw.ch_layout.nb_channels.max(0).cast_unsigned(),
+    }
+}
+
+/// Forgets the input container's tag, so that the muxer picks its own for the codec.
+pub(super) fn clear_tag(stream: &mut ff::StreamMut<'_>) {
+    // SAFETY: the stream belongs to an output context that the borrow keeps alive; its parameters are never null.
+    unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = 0 }
+}
+
+/// Puts a display matrix on an output stream: how a copied picture is to be turned.
+pub(super) fn set_display_matrix(stream: &mut ff::StreamMut<'_>, matrix: &[u8]) {
+    // SAFETY: the call allocates `matrix.len()` bytes that belong to the stream; exactly these are written.
+    unsafe {
+        let kind = sys::AVPacketSideDataType::AV_PKT_DATA_DISPLAYMATRIX;
+        let data = sys::av_stream_new_side_data(stream.as_mut_ptr(), kind, matrix.len());
+        if !data.is_null() {
+            ptr::copy_nonoverlapping(matrix.as_ptr(), data, matrix.len());
+        }
+    }
+}
+
+/// Hands the styles that a subtitle decoder found to the encoder, which refuses to start without.
+pub(super) fn copy_subtitle_header(
+    from: &ff::codec::Context,
+    to: &mut ff::codec::Context,
+) -> Result<(), ff::Error> {
+    // SAFETY: both contexts are alive and not open in another thread; the header is a buffer of the stated size,
+    // and its copy is allocated by libav, which frees it with the encoder.
+    unsafe {
+        let from = &*from.as_ptr();
+        if from.subtitle_header.is_null() || from.subtitle_header_size <= 0 {
+            return Ok(());
+        }
+        let size = from.subtitle_header_size as usize;
+        let copy = sys::av_mallocz(size + 1).cast::<u8>();
+        if copy.is_null() {
+            return Err(ff::Error::Other { errno: ff::error::ENOMEM });
+        }
+        ptr::copy_nonoverlapping(from.subtitle_header, copy, size);
+        let to = &mut *to.as_mut_ptr();
+        to.subtitle_header = copy;
+        to.subtitle_header_size = from.subtitle_header_size;
+    }
+    Ok(())
+}
+
+/// A decoded subtitle that frees its rectangles, which the wrapper's type does not.
+pub(super) struct Caption(ff::Subtitle);
+
+impl Caption {
+    pub(super) fn empty() -> Self {
+        Self(ff::Subtitle::new())
+    }
+
+    pub(super) fn get(&mut self) -> &mut ff::Subtitle {
+        &mut self.0
+    }
+
+    /// Encodes into `buffer` and says how many bytes it took: the wrapper's call loses that number.
+    pub(super) fn encode(
+        &self,
+        encoder: &mut ff::encoder::subtitle::Encoder,
+        buffer: &mut [u8],
+    ) -> Result<usize, ff::Error> {
+        let room = c_int::try_from(buffer.len()).unwrap_or(c_int::MAX);
+        // SAFETY: the encoder is open, the subtitle is initialised, and `room` does not exceed the buffer.
+        let size = unsafe {
+            sys::avcodec_encode_subtitle(encoder.as_mut_ptr(), buffer.as_mut_ptr(), room, self.0.as_ptr())
+        };
+        usize::try_from(size).map_err(|_| ff::Error::from(size))
+    }
+}
+
+impl Drop for Caption {
+    fn drop(&mut self) {
+        // SAFETY: frees what the decoder allocated and zeroes the struct; an empty one is fine.
+        unsafe { sys::avsubtitle_free(self.0.as_mut_ptr()) }
+    }
+}
+
+/// The decoder libav would use for a codec, by name; `None` when this build has none.
+pub(super) fn decoder_name(id: ff::codec::Id) -> Option<String> {
+    // SAFETY: looks up a static table; the name of a registered codec is a static C string.
+    unsafe {
+        let codec = sys::avcodec_find_decoder(id.into());
+        (!codec.is_null()).then(|| CStr::from_ptr((*codec).name).to_string_lossy().into_owned())
+    }
+}

@@ -1,0 +1,64 @@
+//! A chain of libav filters between one decoder and one encoder.
+
+use ffmpeg_next as ff;
+
+use super::MediaError;
+
+/// A configured chain.
+pub(super) struct Chain {
+    graph: ff::filter::Graph,
+    time_base: ff::Rational,
+}
+
+impl Chain {
+    /// Builds `source(arguments) -> spec -> sink`; `frame_size` asks for audio frames of exactly that many samples.
+    pub(super) fn new(
+        source: [&str; 2],
+        arguments: &str,
+        spec: &str,
+        frame_size: Option<u32>,
+    ) -> Result<Self, MediaError> {
+        let failed = |error| MediaError::input(&format!("set up the filters {spec:?}"), error);
+        let mut graph = ff::filter::Graph::new();
+        for (filter, name, arguments) in [(source[0], "in", arguments), (source[1], "out", "")] {
+            let filter = ff::filter::find(filter).ok_or(ff::Error::FilterNotFound).map_err(failed)?;
+            graph.add(&filter, name, arguments).map_err(failed)?;
+        }
+        let ends = graph.output("in", 0).and_then(|parser| parser.input("out", 0));
+        ends.and_then(|parser| parser.parse(spec)).map_err(failed)?;
+        graph.validate().map_err(failed)?;
+        let mut sink = graph.get("out").ok_or(ff::Error::FilterNotFound).map_err(failed)?;
+        if let Some(size) = frame_size {
+            sink.sink().set_frame_size(size);
+        }
+        let time_base = sink.sink().time_base();
+        Ok(Self { graph, time_base })
+    }
+
+    /// The clock of the frames that come out.
+    pub(super) fn time_base(&self) -> ff::Rational {
+        self.time_base
+    }
+
+    /// Feeds one frame, or the end with `None`.
+    pub(super) fn send(&mut self, frame: Option<&ff::Frame>) -> Result<(), MediaError> {
+        let mut context =
+            self.graph.get("in").ok_or_else(|| MediaError::transient("the filter chain lost its source"))?;
+        let sent = match frame {
+            Some(frame) => context.source().add(frame),
+            None => context.source().flush(),
+        };
+        sent.map_err(|error| MediaError::output("filter a frame", error))
+    }
+
+    /// The next filtered frame; `false` when more input is needed or nothing is left.
+    pub(super) fn receive(&mut self, frame: &mut ff::Frame) -> Result<bool, MediaError> {
+        let mut context =
+            self.graph.get("out").ok_or_else(|| MediaError::transient("the filter chain lost its sink"))?;
+        match context.sink().frame(frame) {
+            Ok(()) => Ok(true),
+            Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => Ok(false),
+            Err(error) => Err(MediaError::output("filter a frame", error)),
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! What the operator may choose; every flag has a variable of the same name.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use tokio_postgres::Config;
+
+/// Flags and variables of the worker. No `Debug`: the database URL may hold a password.
+#[derive(Args)]
+pub struct Settings {
+    /// Where PostgreSQL is: postgresql://user:password@host/database
+    #[arg(long, env = "NEBULA_DATABASE_URL", hide_env_values = true, default_value = "")]
+    pub database_url: String,
+    /// Where files are: file:///folder or s3://bucket?endpoint=…
+    #[arg(long, env = "NEBULA_STORAGE_URL", hide_env_values = true, default_value = "")]
+    pub storage_url: String,
+    /// Jobs done at the same time; one encoder already uses every processor
+    #[arg(long, env = "NEBULA_SLOTS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub slots: u16,
+    /// Seconds after which the jobs of a silent worker go to another one
+    #[arg(long, env = "NEBULA_LEASE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(3..=3600))]
+    pub lease: u32,
+    /// Seconds between looks for work when no notification arrives
+    #[arg(long, env = "NEBULA_POLL", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub poll: u32,
+    /// Name of this worker in the job table [default: host:pid]
+    #[arg(long, env = "NEBULA_WORKER_NAME")]
+    pub name: Option<String>,
+    /// Folder for half-made files [default: beside the stored ones]
+    #[arg(long, env = "NEBULA_SCRATCH")]
+    pub scratch: Option<PathBuf>,
+    /// File touched whenever the database has answered, for health checks
+    #[arg(long, env = "NEBULA_HEALTH_FILE")]
+    pub health_file: Option<PathBuf>,
+}
+
+impl Settings {
+    /// How to reach the database; the error never repeats the URL.
+    pub fn database(&self) -> Result<Config, String> {
+        if self.database_url.is_empty() {
+            return Err(
+                "--database-url or NEBULA_DATABASE_URL is missing: postgresql://user:password@host/database"
+                    .into(),
+            );
+        }
+        let mut config: Config = self.database_url.parse().map_err(|error| {
+            format!("the database URL cannot be read ({error}): use postgresql://user:password@host/database")
+        })?;
+        if config.get_application_name().is_none() {
+            config.application_name("nebula-worker");
+        }
+        // A server that vanishes without a word must be noticed well within a lease.
+        config
+            .connect_timeout(Duration::from_secs(5))
+            .keepalives_idle(Duration::from_secs(10))
+            .tcp_user_timeout(Duration::from_secs(15));
+        Ok(config)
+    }
+
+    /// How other workers and administrators see this one.
+    pub fn worker_name(&self) -> String {
+        self.name.clone().unwrap_or_else(|| {
+            let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+            format!("{}:{}", host.trim(), std::process::id())
+        })
+    }
+
+    /// Time a claimed job belongs to this worker without a heartbeat.
+    pub fn lease(&self) -> Duration {
+        Duration::from_secs(u64::from(self.lease))
+    }
+
+    /// Time between looks without a notification, before jitter.
+    pub fn poll(&self) -> Duration {
+        Duration::from_secs(u64::from(self.poll))
+    }
+}
