@@ -1,0 +1,274 @@
+//! Talking to the gateway: every request signed in, every failure a sentence.
+
+use std::time::Duration;
+
+use nebula_api::auth::{RefreshRequest, TokenPair};
+use nebula_api::{Envelope, Failure};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::{Code, Error, Result};
+use crate::settings::{Session, Settings};
+
+/// How long an answer without large content may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// One gateway.
+#[derive(Debug)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    server: String,
+    settings: Settings,
+}
+
+/// Checks a server's URL and brings it into one form, so that sessions are found again.
+///
+/// # Errors
+/// A sentence for the usage message.
+pub(crate) fn parse_server(text: &str) -> std::result::Result<String, String> {
+    let url = Url::parse(text.trim()).map_err(|error| format!("{error}; write it as {DEFAULT_FORM}"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("write it as {DEFAULT_FORM}"));
+    }
+    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+        return Err("leave out names, passwords and queries; nebulactl login signs in".to_owned());
+    }
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+const DEFAULT_FORM: &str = "http://host:port or https://host";
+
+impl Client {
+    /// A client of the server named, or else of the one remembered.
+    ///
+    /// # Errors
+    /// Settings that cannot be read.
+    pub(crate) fn new(server: Option<&str>, settings: Settings) -> Result<Self> {
+        let server = server.map_or_else(|| settings.server(), |server| Ok(server.to_owned()))?;
+        let mut builder = reqwest::Client::builder()
+            .user_agent(concat!("nebulactl/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(Duration::from_secs(10))
+            .tcp_keepalive(PATIENCE);
+        if is_local(&server) {
+            // A proxy from the environment cannot reach this machine's loopback.
+            builder = builder.no_proxy();
+        }
+        let http = builder
+            .build()
+            .map_err(|error| Error::new(Code::Io, format!("cannot set up HTTP: {}", root_cause(&error))))?;
+        Ok(Self { http, server, settings })
+    }
+
+    /// Its URL, without a slash at the end.
+    pub(crate) fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// Where sessions are kept.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Whether what is sent can be read on the way.
+    pub(crate) fn is_exposed(&self) -> bool {
+        self.server.starts_with("http:") && !is_local(&self.server)
+    }
+
+    /// A request without identity, for [`Self::transmit`] or [`Self::send`].
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.server))
+    }
+
+    /// `GET`, signed in.
+    ///
+    /// # Errors
+    /// Whatever the gateway or the way to it has to say.
+    pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T> {
+        let build = || Ok(self.request(Method::GET, path).query(query).timeout(PATIENCE));
+        data(self.send(build).await?).await
+    }
+
+    /// `POST`, signed in.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let build = || Ok(self.request(Method::POST, path).json(body).timeout(PATIENCE));
+        data(self.send(build).await?).await
+    }
+
+    /// `DELETE`, signed in.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn delete(&self, path: &str) -> Result<()> {
+        self.send(|| Ok(self.request(Method::DELETE, path).timeout(PATIENCE))).await.map(drop)
+    }
+
+    /// `GET` by anyone; the answer as it is, whatever its status.
+    ///
+    /// # Errors
+    /// `unreachable`.
+    pub(crate) async fn get_public(&self, path: &str) -> Result<Response> {
+        self.transmit(self.request(Method::GET, path).timeout(PATIENCE)).await
+    }
+
+    /// A request of the sign-in family, whose answers are bare.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn post_public(&self, path: &str, body: &impl Serialize) -> Result<Response> {
+        accept(self.transmit(self.request(Method::POST, path).json(body).timeout(PATIENCE)).await?).await
+    }
+
+    /// Sends a request with the account's token; built anew for the one repetition after a token was refused.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn send(&self, build: impl Fn() -> Result<RequestBuilder>) -> Result<Response> {
+        let token = self.token(None).await?;
+        let response = self.transmit(build()?.bearer_auth(&token)).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return accept(response).await;
+        }
+        // Our clock may be wrong, or the gateway may have a new signing key.
+        let token = self.token(Some(&token)).await?;
+        accept(self.transmit(build()?.bearer_auth(&token)).await?).await
+    }
+
+    /// Sends a request as it is.
+    ///
+    /// # Errors
+    /// `unreachable`, naming the server.
+    pub(crate) async fn transmit(&self, request: RequestBuilder) -> Result<Response> {
+        request.send().await.map_err(|error| {
+            let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
+            Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server))
+                .hint("Start it with `make up`, or name another one with --server or NEBULA_SERVER.")
+        })
+    }
+
+    /// An access token that is not the one refused, exchanged under the lock when needed.
+    async fn token(&self, refused: Option<&str>) -> Result<String> {
+        let usable = |session: &Session| session.is_fresh() && refused != Some(&session.access_token);
+        let session = self.session()?;
+        if usable(&session) {
+            return Ok(session.access_token);
+        }
+        let lock = self.settings.lock().await?;
+        // Whoever had the lock before us has probably done it.
+        let session = self.session()?;
+        if usable(&session) {
+            return Ok(session.access_token);
+        }
+        let body = RefreshRequest { refresh_token: session.refresh_token };
+        match self.post_public("/api/auth/refresh", &body).await {
+            Ok(response) => {
+                let session = Session::new(session.username, json::<TokenPair>(response).await?);
+                let token = session.access_token.clone();
+                self.settings.set_session(&lock, &self.server, Some(session))?;
+                Ok(token)
+            }
+            Err(error) if error.status == Some(401) => {
+                self.settings.set_session(&lock, &self.server, None)?;
+                Err(not_signed_in(format!("the session with {} has ended", self.server)))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn session(&self) -> Result<Session> {
+        let session = self.settings.session(&self.server)?;
+        session.ok_or_else(|| not_signed_in(format!("you are not signed in to {}", self.server)))
+    }
+}
+
+fn not_signed_in(detail: String) -> Error {
+    Error::new(Code::NotSignedIn, detail).hint("Sign in: nebulactl login")
+}
+
+/// Turns an answer that is no success into its failure.
+///
+/// # Errors
+/// What the gateway says, or `protocol_violation`.
+pub(crate) async fn accept(response: Response) -> Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let url = response.url().path().to_owned();
+    if let Ok(failure) = response.json::<Failure>().await {
+        return Err(Error::answered(status.as_u16(), failure));
+    }
+    // Not the gateway speaks, but something in front of it, or another program on its port.
+    let mut error = Error::new(Code::Protocol, format!("the server answered {status} to {url}"))
+        .hint("Is this a pg_nebula gateway? Look at --server, or at the proxy in front of it.");
+    error.status = Some(status.as_u16());
+    Err(error)
+}
+
+/// What is inside the envelope.
+///
+/// # Errors
+/// `protocol_violation`.
+pub(crate) async fn data<T: DeserializeOwned>(response: Response) -> Result<T> {
+    Ok(json::<Envelope<T>>(response).await?.data)
+}
+
+/// A bare answer.
+///
+/// # Errors
+/// `protocol_violation`.
+pub(crate) async fn json<T: DeserializeOwned>(response: Response) -> Result<T> {
+    let path = response.url().path().to_owned();
+    response.json().await.map_err(|error| {
+        let what = if error.is_decode() { "is not what this nebulactl understands" } else { "broke off" };
+        Error::new(Code::Protocol, format!("the answer to {path} {what}"))
+            .hint("Compare the versions: nebulactl --version, nebulactl ping")
+    })
+}
+
+/// The innermost reason; the outer ones only say that a request was not sent.
+pub(crate) fn root_cause(error: &reqwest::Error) -> String {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let text = cause.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+fn is_local(server: &str) -> bool {
+    let url = Url::parse(server).ok();
+    let host = url.as_ref().and_then(|url| url.host_str()).unwrap_or_default();
+    let address = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>();
+    host == "localhost" || address.is_ok_and(|address| address.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn servers_are_brought_into_one_form() {
+        assert_eq!(parse_server("HTTP://Home.Example:80/").unwrap(), "http://home.example");
+        assert_eq!(parse_server("http://[::1]:8080").unwrap(), "http://[::1]:8080");
+        assert_eq!(parse_server("https://example.org/nebula/").unwrap(), "https://example.org/nebula");
+        for wrong in
+            ["", "home", "home:8080", "ftp://home", "http://", "http://me:secret@home", "http://home?a=b"]
+        {
+            assert!(parse_server(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_told_from_the_rest() {
+        for local in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
+            assert!(is_local(local), "{local}");
+        }
+        for remote in ["http://10.0.0.1", "http://localhost.example.org", "http://127.0.0.1.example.org"] {
+            assert!(!is_local(remote), "{remote}");
+        }
+    }
+}

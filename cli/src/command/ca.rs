@@ -1,0 +1,227 @@
+//! `ca`: certificate authorities, made and read here; nothing is sent anywhere.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use chrono::{DateTime, Utc};
+use clap::Subcommand;
+use ipnetwork::IpNetwork;
+use nebula_certificate::{Certificate, CertificateAuthority, Curve, NewAuthority, Version};
+use serde_json::{Value, json};
+
+use super::Context;
+use crate::disk::{self, PRIVATE, PUBLIC};
+use crate::error::{Code, Doing, Error, Result};
+use crate::output::clean;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make an authority: a key and its certificate. A pair that is there already is left as it is
+    Create(Create),
+    /// Show what certificate files say
+    Show {
+        /// File with one or more certificates, of authorities or devices
+        file: PathBuf,
+    },
+}
+
+#[derive(clap::Args, Debug)]
+pub(crate) struct Create {
+    /// Name shown by tools; need not be unique
+    #[arg(long)]
+    name: String,
+    /// Where to write the certificate
+    #[arg(long, value_name = "FILE")]
+    cert: PathBuf,
+    /// Where to write the private key, readable by you only
+    #[arg(long, value_name = "FILE")]
+    key: PathBuf,
+    /// How long it is valid; certificates it signs end no later
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
+    years: u32,
+    /// Curve of the whole overlay, 25519 or P256
+    #[arg(long, default_value = "25519")]
+    curve: Curve,
+    /// Encoding of its own certificate, 1 or 2; devices with nebula before 1.10 need 1
+    #[arg(long, default_value = "1")]
+    version: Version,
+    /// Only addresses of these networks may be granted: the whole overlay, not a part of it
+    #[arg(long = "network", value_name = "CIDR")]
+    networks: Vec<IpNetwork>,
+}
+
+/// Runs one.
+///
+/// # Errors
+/// Files that cannot be read or written, and what nebula would refuse.
+pub(crate) fn run(context: &Context, command: Command) -> Result<()> {
+    let (certificates, text) = match command {
+        Command::Create(arguments) => {
+            let (certificate, made) = create(&arguments)?;
+            let verb = if made { "Made" } else { "Left as it is:" };
+            let (name, cert, key) =
+                (clean(&certificate.details().name), arguments.cert.display(), arguments.key.display());
+            let value = json!({ "created": made, "cert": arguments.cert, "key": arguments.key, "certificate": describe(&certificate) });
+            let text = format!(
+                "{verb} authority \"{name}\" in {cert}, key in {key}, valid until {}.",
+                date(certificate.details().not_after)
+            );
+            return context.output.confirm(&value, || text);
+        }
+        Command::Show { file } => {
+            let certificates = read(&file)?;
+            let text = certificates.iter().map(paragraph).collect::<Vec<_>>().join("\n\n");
+            (certificates, text)
+        }
+    };
+    context.output.show(&certificates.iter().map(describe).collect::<Vec<_>>(), || text)
+}
+
+/// The certificate of the pair, and whether it was made now.
+fn create(arguments: &Create) -> Result<(Certificate, bool)> {
+    let Create { cert, key, .. } = arguments;
+    match (cert.exists(), key.exists()) {
+        (true, true) => return Ok((existing(cert, key)?, false)),
+        (false, false) => {}
+        (cert_exists, _) => {
+            let (there, missing) = if cert_exists { (cert, key) } else { (key, cert) };
+            let detail = format!("{} exists, but {} does not", there.display(), missing.display());
+            return Err(Error::new(Code::WrongState, detail)
+                .hint("Bring back the missing one, or move the other away to make a new authority."));
+        }
+    }
+    // A year is 365.2425 days.
+    let lifetime = Duration::from_secs(u64::from(arguments.years) * 31_556_952);
+    let new = NewAuthority {
+        version: arguments.version,
+        curve: arguments.curve,
+        networks: &arguments.networks,
+        ..NewAuthority::new(&arguments.name, lifetime)
+    };
+    let authority = CertificateAuthority::create(&new, SystemTime::now()).map_err(invalid)?;
+    // The key first: a certificate whose key was lost with the power would be of no use.
+    disk::create(key, authority.key_pem().map_err(invalid)?.as_bytes(), PRIVATE)?;
+    disk::create(cert, authority.pem().as_bytes(), PUBLIC)?;
+    Ok((authority.certificate().clone(), true))
+}
+
+/// A pair that is there is only looked at; an encrypted key cannot be without its passphrase.
+fn existing(cert: &Path, key: &Path) -> Result<Certificate> {
+    let text = std::fs::read_to_string(cert).doing(|| format!("read {}", cert.display()))?;
+    let secret = std::fs::read_to_string(key).doing(|| format!("read {}", key.display()))?;
+    match CertificateAuthority::load(&text, &secret, None) {
+        Ok(authority) => Ok(authority.certificate().clone()),
+        Err(nebula_certificate::Error::PassphraseMissing) => first(cert, read(cert)?),
+        Err(error) => {
+            let detail = format!("{} and {} are not an authority: {error}", cert.display(), key.display());
+            Err(Error::new(Code::Damaged, detail).hint("They were left as they are; name other files."))
+        }
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<Certificate>> {
+    let text = std::fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
+    Certificate::parse(&text)
+        .map_err(|error| Error::new(Code::InvalidArgument, format!("{}: {error}", file.display())))
+}
+
+fn first(file: &Path, certificates: Vec<Certificate>) -> Result<Certificate> {
+    let none = || Error::new(Code::Damaged, format!("{} holds no certificate", file.display()));
+    certificates.into_iter().next().ok_or_else(none)
+}
+
+fn invalid(error: nebula_certificate::Error) -> Error {
+    Error::new(Code::InvalidArgument, error.to_string())
+}
+
+/// For programs.
+fn describe(certificate: &Certificate) -> Value {
+    let details = certificate.details();
+    let text = |networks: &[IpNetwork]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    json!({
+        "name": details.name,
+        "version": details.version.number(),
+        "curve": details.curve.to_string(),
+        "isCa": details.is_ca,
+        "networks": text(&details.networks),
+        "unsafeNetworks": text(&details.unsafe_networks),
+        "groups": details.groups,
+        "notBefore": DateTime::from_timestamp(details.not_before, 0),
+        "notAfter": DateTime::from_timestamp(details.not_after, 0),
+        "issuer": details.issuer.map(hex::encode),
+        "fingerprint": hex::encode(certificate.fingerprint()),
+    })
+}
+
+/// For people.
+fn paragraph(certificate: &Certificate) -> String {
+    let details = certificate.details();
+    let kind = if details.is_ca { "Authority" } else { "Device" };
+    let list = |items: &[String]| if items.is_empty() { "-".to_owned() } else { clean(&items.join(", ")) };
+    let networks: Vec<String> = details.networks.iter().map(ToString::to_string).collect();
+    let expired = if details.not_after < Utc::now().timestamp() { " (expired)" } else { "" };
+    let mut lines = vec![
+        format!("{kind:<12} {}", clean(&details.name)),
+        format!("Encoding     version {}, {}", details.version, details.curve),
+        format!("Valid        {} to {}{expired}", date(details.not_before), date(details.not_after)),
+        format!("Networks     {}", list(&networks)),
+        format!("Groups       {}", list(&details.groups)),
+        format!("Fingerprint  {}", hex::encode(certificate.fingerprint())),
+    ];
+    if let Some(issuer) = details.issuer {
+        lines.push(format!("Issuer       {}", hex::encode(issuer)));
+    }
+    lines.join("\n")
+}
+
+/// `2035-11-20`.
+pub(crate) fn date(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| format!("Unix time {seconds}"), |at| at.format("%Y-%m-%d").to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn arguments(folder: &Path) -> Create {
+        Create {
+            name: "home".to_owned(),
+            cert: folder.join("ca.crt"),
+            key: folder.join("ca.key"),
+            years: 10,
+            curve: Curve::Curve25519,
+            version: Version::V1,
+            networks: vec!["10.42.0.0/16".parse().unwrap()],
+        }
+    }
+
+    #[test]
+    fn makes_a_pair_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = arguments(folder.path());
+        let (made, new) = create(&arguments).unwrap();
+        assert!(new && made.details().is_ca);
+        assert_eq!(arguments.key.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+        let (again, new) = create(&arguments).unwrap();
+        assert!(!new);
+        assert_eq!(again.fingerprint(), made.fingerprint());
+    }
+
+    #[test]
+    fn half_a_pair_and_a_wrong_pair_are_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let arguments = arguments(folder.path());
+        create(&arguments).unwrap();
+        let other = tempfile::tempdir().unwrap();
+        create(&self::arguments(other.path())).unwrap();
+        std::fs::copy(other.path().join("ca.key"), &arguments.key).unwrap();
+        assert_eq!(create(&arguments).unwrap_err().failure().error, "data_corrupted");
+        std::fs::remove_file(&arguments.key).unwrap();
+        assert_eq!(create(&arguments).unwrap_err().failure().error, "wrong_state");
+        assert!(!arguments.key.exists());
+    }
+}

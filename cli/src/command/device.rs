@@ -1,0 +1,74 @@
+//! `device`.
+
+use chrono::Utc;
+use clap::Subcommand;
+use nebula_api::device::{Device, Release};
+use serde_json::json;
+
+use super::{Context, project};
+use crate::client::Client;
+use crate::error::{Code, Error, Result};
+use crate::output::{Output, ago, clean};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the devices of a project
+    Ls(project::Choice),
+    /// Take a device's address back; it is given out again once no valid certificate names it (administrators)
+    Release {
+        /// Name or id of the device
+        device: String,
+        #[command(flatten)]
+        project: project::Choice,
+    },
+}
+
+/// Runs one.
+///
+/// # Errors
+/// Whatever the gateway says; `not_found` for a device that is not there.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
+    let client = context.client()?;
+    match command {
+        Command::Ls(choice) => {
+            let devices = of_project(&client, &choice).await?;
+            context.output.show(&devices, || table(context.output, &devices))
+        }
+        Command::Release { device, project } => {
+            let devices = of_project(&client, &project).await?;
+            let named = |known: &&Device| {
+                known.name == device || known.device_id.to_string().eq_ignore_ascii_case(&device)
+            };
+            let known = devices.iter().find(named).ok_or_else(|| {
+                Error::new(Code::NotFound, format!("there is no device \"{device}\" in the project"))
+                    .hint("List them: nebulactl device ls")
+            })?;
+            let path = format!("/api/nebula/release/{}", known.device_id);
+            let release: Release = client.post(&path, &json!({})).await?;
+            context.output.confirm(&release, || {
+                format!("Released {} of {}.", clean(&release.nebula_ip), clean(&known.name))
+            })
+        }
+    }
+}
+
+async fn of_project(client: &Client, choice: &project::Choice) -> Result<Vec<Device>> {
+    let project = choice.resolve(client).await?;
+    client.get("/api/devices", &[("projectId", project.project_id.to_string())]).await
+}
+
+/// The devices, one a line.
+pub(crate) fn table(output: Output, devices: &[Device]) -> String {
+    let now = Utc::now();
+    let rows = devices.iter().map(|device| {
+        let address = device.nebula_ip.clone().unwrap_or_else(|| "-".to_owned());
+        let state = if device.revoked_at.is_some() { "revoked" } else { &device.role };
+        let until = device.certificate_not_after;
+        let until = until.map_or_else(|| "-".to_owned(), |at| at.format("%Y-%m-%d").to_string());
+        let seen = device.last_seen_at.map_or_else(|| "-".to_owned(), |at| ago(at, now));
+        let owner = device.owner.as_deref().unwrap_or("-");
+        [clean(&device.name), address, clean(state), clean(owner), until, seen, device.device_id.to_string()]
+    });
+    output.table(["NAME", "ADDRESS", "ROLE", "OWNER", "CERTIFICATE UNTIL", "SEEN", "ID"], rows.collect())
+}

@@ -1,0 +1,232 @@
+//! `doctor`: looks at everything this machine can see, and says what to do.
+
+use std::process::{Command, ExitCode, Stdio};
+
+use chrono::{DateTime, Utc};
+use console::Style;
+use nebula_api::auth::Identity;
+use nebula_api::health::Health;
+use reqwest::Response;
+use reqwest::header::DATE;
+use serde::Serialize;
+use serde_json::json;
+
+use super::{Context, ca, find_program, join, play};
+use crate::client::{self, Client};
+use crate::error::{Error, Result};
+use crate::output::{Output, clean};
+
+/// A clock that is further off gets certificates that are not valid yet, in seconds.
+const WORST_SKEW: i64 = 300;
+/// From here on it is worth a word, in seconds.
+const NOTED_SKEW: i64 = 10;
+/// An authority that ends sooner needs a successor, in days.
+const LAST_DAYS: i64 = 30;
+
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Ok,
+    /// Worth knowing, but nothing depends on it.
+    Note,
+    /// The system does not work like this.
+    Failed,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: String,
+    state: State,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn new(name: &str, state: State, detail: impl Into<String>) -> Self {
+        Self { name: name.to_owned(), state, detail: detail.into(), hint: None }
+    }
+
+    fn of_error(name: &str, state: State, error: &Error) -> Self {
+        Self { hint: error.failure().hint.clone(), ..Self::new(name, state, error.to_string()) }
+    }
+
+    fn hint(mut self, hint: &str) -> Self {
+        self.hint = Some(hint.to_owned());
+        self
+    }
+
+    fn line(&self, output: Output, width: usize) -> String {
+        let (mark, style) = match self.state {
+            State::Ok => ("✓", Style::new().green()),
+            State::Note => ("•", Style::new().yellow()),
+            State::Failed => ("✗", Style::new().red()),
+        };
+        let line = format!("{} {:<width$}  {}", output.paint(style, mark), self.name, clean(&self.detail));
+        match &self.hint {
+            Some(hint) => format!("{line}\n  {:<width$}  → {}", "", clean(hint)),
+            None => line,
+        }
+    }
+}
+
+/// Checks all it can; failed when something essential is.
+///
+/// # Errors
+/// Settings that cannot be read.
+pub(crate) async fn run(context: &Context) -> Result<ExitCode> {
+    let client = context.client()?;
+    let mut findings = match client.get_public("/health/live").await {
+        Ok(response) => reachable(&client, response).await,
+        Err(error) => vec![Finding::of_error("server", State::Failed, &error)],
+    };
+    findings.push(nebula());
+    findings.push(player());
+    let sound = findings.iter().all(|finding| finding.state != State::Failed);
+    context.output.show(&json!({ "ok": sound, "server": client.server(), "checks": findings }), || {
+        let width = findings.iter().map(|finding| finding.name.len()).max().unwrap_or_default();
+        let shown = findings.iter().filter(|finding| !context.output.quiet || finding.state == State::Failed);
+        let mut lines: Vec<String> = shown.map(|finding| finding.line(context.output, width)).collect();
+        lines.push(if sound {
+            "All is well.".to_owned()
+        } else {
+            "Something essential is broken: see ✗.".to_owned()
+        });
+        lines.join("\n")
+    })?;
+    Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What can be seen once there is an answer.
+async fn reachable(client: &Client, response: Response) -> Vec<Finding> {
+    let clock = clock(&response, Utc::now());
+    let server = match client::json::<Health>(response).await {
+        Ok(health) => Finding::new(
+            "server",
+            State::Ok,
+            format!("nebula-gateway {} at {}", health.version, client.server()),
+        ),
+        Err(error) => return vec![Finding::of_error("server", State::Failed, &error)],
+    };
+    let mut findings = vec![server];
+    findings.extend(parts(client).await);
+    findings.push(authority(client).await);
+    findings.extend(clock);
+    findings.push(identity(client).await);
+    findings
+}
+
+/// The parts behind the gateway, as it sees them; 503 carries the same document.
+async fn parts(client: &Client) -> Vec<Finding> {
+    let health = match client.get_public("/health/ready").await {
+        Ok(response) => client::json::<Health>(response).await,
+        Err(error) => Err(error),
+    };
+    let health = match health {
+        Ok(health) => health,
+        Err(error) => return vec![Finding::of_error("ready", State::Failed, &error)],
+    };
+    let finding = |check: nebula_api::health::Check| {
+        let state = if check.ok { State::Ok } else { State::Failed };
+        let finding = Finding::new(&clean(&check.name), state, check.detail);
+        if check.ok {
+            finding
+        } else {
+            finding.hint("The gateway's log says more; `make up` starts what is down.")
+        }
+    };
+    if health.status != "ok" && health.checks.iter().all(|check| check.ok) {
+        return vec![Finding::new("ready", State::Failed, "the gateway says it is not ready, but not why")];
+    }
+    health.checks.into_iter().map(finding).collect()
+}
+
+/// The certificates every device trusts.
+async fn authority(client: &Client) -> Finding {
+    let authorities = match join::authorities(client).await {
+        Ok(authorities) => authorities,
+        Err(error) => return Finding::of_error("CA", State::Failed, &error),
+    };
+    let newest =
+        authorities.iter().map(|authority| authority.details()).max_by_key(|details| details.not_after);
+    let Some(details) = newest else { return Finding::new("CA", State::Failed, "there is none") };
+    let days = (details.not_after - Utc::now().timestamp()).div_euclid(86_400);
+    let (name, until) = (&details.name, ca::date(details.not_after));
+    if days < 0 {
+        return Finding::new("CA", State::Failed, format!("\"{name}\" has expired on {until}"))
+            .hint("Make a new one: nebulactl ca create; devices must join again.");
+    }
+    let detail = format!("\"{name}\", version {}, {}, valid until {until}", details.version, details.curve);
+    if days < LAST_DAYS {
+        return Finding::new("CA", State::Note, detail)
+            .hint("Make its successor now, so that devices trust both for a while.");
+    }
+    Finding::new("CA", State::Ok, detail)
+}
+
+/// How far our clock is from the gateway's, to the second that HTTP tells.
+fn clock(response: &Response, now: DateTime<Utc>) -> Option<Finding> {
+    let theirs = DateTime::parse_from_rfc2822(response.headers().get(DATE)?.to_str().ok()?).ok()?;
+    Some(skew((now - theirs.to_utc()).num_seconds()))
+}
+
+fn skew(seconds: i64) -> Finding {
+    let (amount, side) = (seconds.abs(), if seconds < 0 { "behind" } else { "ahead of" });
+    match amount {
+        ..=NOTED_SKEW => Finding::new("clock", State::Ok, "agrees with the gateway's"),
+        _ => {
+            let state = if amount > WORST_SKEW { State::Failed } else { State::Note };
+            let detail = format!("this machine is {amount} s {side} the gateway");
+            Finding::new("clock", state, detail)
+                .hint("Certificates depend on it; set both by NTP: timedatectl set-ntp true")
+        }
+    }
+}
+
+async fn identity(client: &Client) -> Finding {
+    match client.get::<Identity>("/api/auth/me", &[]).await {
+        Ok(identity) => {
+            Finding::new("account", State::Ok, format!("{} ({})", identity.username, identity.role))
+        }
+        Err(error) => Finding::of_error("account", State::Note, &error),
+    }
+}
+
+/// The overlay's daemon on this machine.
+fn nebula() -> Finding {
+    let Some(path) = find_program("nebula") else {
+        return Finding::new("nebula", State::Note, "not on this machine")
+            .hint("Only devices need it: apt install nebula, or https://github.com/slackhq/nebula/releases");
+    };
+    let ran = Command::new(&path).arg("-version").stdin(Stdio::null()).output();
+    let version = ran.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
+    let version = version.trim().trim_start_matches("Version: ").to_owned();
+    Finding::new("nebula", State::Ok, format!("{version} at {}", path.display()))
+}
+
+fn player() -> Finding {
+    match play::player() {
+        Some(path) => Finding::new("player", State::Ok, path.display().to_string()),
+        None => Finding::new("player", State::Note, "neither mpv nor vlc on this machine")
+            .hint("Only nebulactl play needs one: apt install mpv; --print-url works without."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clocks_are_judged_by_what_certificates_bear() {
+        let states = [0, -10, 11, -300, 301].map(|seconds| skew(seconds).state);
+        assert_eq!(states, [State::Ok, State::Ok, State::Note, State::Note, State::Failed]);
+        assert_eq!(skew(-20).detail, "this machine is 20 s behind the gateway");
+    }
+
+    #[test]
+    fn lines_align_and_say_what_to_do() {
+        let output = Output::new(true, false);
+        let finding = Finding::new("CA", State::Note, "old").hint("renew");
+        assert_eq!(finding.line(output, 6), "• CA      old\n          → renew");
+    }
+}

@@ -1,0 +1,85 @@
+//! `ls` and `rm`, and finding a file by its name.
+
+use chrono::Utc;
+use clap::Args;
+use nebula_api::file::File;
+use nebula_api::project::Project;
+use uuid::Uuid;
+
+use super::{Context, project};
+use crate::client::Client;
+use crate::error::{Code, Error, Result};
+use crate::output::{ago, bytes, clean, with_progress};
+
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    #[command(flatten)]
+    project: project::Choice,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Remove {
+    /// Name or id of the file
+    name: String,
+    #[command(flatten)]
+    project: project::Choice,
+}
+
+/// Lists the files of a project, newest first.
+///
+/// # Errors
+/// Whatever the gateway says.
+pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
+    let client = context.client()?;
+    let project = arguments.project.resolve(&client).await?;
+    let files = all(&client, &project).await?;
+    context.output.show(&files, || {
+        if files.is_empty() {
+            return format!("No files in {} yet: nebulactl upload FILE", clean(&project.name));
+        }
+        let now = Utc::now();
+        let rows = files.iter().map(|file| {
+            let state = with_progress(&file.state, file.progress);
+            let size = bytes(file.size.unsigned_abs());
+            [clean(&file.name), size, context.output.state(&clean(&state)), ago(file.uploaded_at, now)]
+        });
+        context.output.table(["NAME", ">SIZE", "STATE", "WHEN"], rows.collect())
+    })
+}
+
+/// Deletes a file.
+///
+/// # Errors
+/// `not_found`, and whatever the gateway says.
+pub(crate) async fn remove(context: &Context, arguments: Remove) -> Result<()> {
+    let client = context.client()?;
+    let file = find(&client, &arguments.project, &arguments.name).await?;
+    client.delete(&format!("/api/files/{}", file.file_id)).await?;
+    context.output.confirm(&file, || format!("Deleted {}.", clean(&file.name)))
+}
+
+/// One file by its id, with its present state.
+///
+/// # Errors
+/// Whatever the gateway says.
+pub(crate) async fn by_id(client: &Client, file_id: Uuid) -> Result<File> {
+    client.get(&format!("/api/files/{file_id}"), &[]).await
+}
+
+/// A file of a project by its name or id.
+///
+/// # Errors
+/// `not_found`, and whatever the gateway says.
+pub(crate) async fn find(client: &Client, choice: &project::Choice, name: &str) -> Result<File> {
+    let project = choice.resolve(client).await?;
+    let files = all(client, &project).await?;
+    let named = |file: &File| file.name == name || file.file_id.to_string().eq_ignore_ascii_case(name);
+    files.into_iter().find(named).ok_or_else(|| {
+        Error::new(Code::NotFound, format!("there is no file \"{name}\" in the project {}", project.name))
+            .hint("List them: nebulactl ls")
+    })
+}
+
+async fn all(client: &Client, project: &Project) -> Result<Vec<File>> {
+    client.get("/api/files", &[("projectId", project.project_id.to_string())]).await
+}

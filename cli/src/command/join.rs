@@ -1,0 +1,195 @@
+//! `join`: makes this machine a device of a project. The private key is made here and stays here.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use nebula_api::device::{RegisterRequest, Registration};
+use nebula_certificate::{Certificate, Curve, PublicKey, verify};
+use serde_json::json;
+
+use super::{Context, find_program, project};
+use crate::client::Client;
+use crate::error::{Code, Error, Result};
+use crate::output::clean;
+use bundle::Bundle;
+use folder::{Folder, Wish, host_name};
+
+mod bundle;
+mod folder;
+
+#[derive(Args, Debug)]
+pub(crate) struct Join {
+    #[command(flatten)]
+    project: project::Choice,
+    /// Name of this device in the project [default: the host name]
+    #[arg(long)]
+    name: Option<String>,
+    /// Folder for key, certificates and configuration [default: /etc/nebula for root, else ./nebula-NAME]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// What the device is to the others; lighthouses and relays need an administrator [default: host]
+    #[arg(long, value_parser = ["host", "lighthouse", "relay"])]
+    role: Option<String>,
+    /// Where others reach it outside of the overlay; a lighthouse needs one
+    #[arg(long = "endpoint", value_name = "HOST:PORT", required_if_eq("role", "lighthouse"), value_parser = parse_endpoint)]
+    endpoints: Vec<String>,
+}
+
+/// Registers this machine and writes all that nebula needs. Again: the same address, a fresh certificate.
+///
+/// # Errors
+/// A folder of something else, what the gateway refuses, and a bundle that is not what it should be; a refused first
+/// join leaves nothing behind.
+pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
+    let client = context.client()?;
+    let project = arguments.project.resolve(&client).await?;
+    let Join { name, dir, role, endpoints, .. } = arguments;
+    let path = dir.unwrap_or_else(|| default_folder(&name.clone().unwrap_or_else(host_name)));
+    let wish =
+        Wish { server: client.server().to_owned(), project_id: project.project_id, name, role, endpoints };
+    let folder = Folder::open(&path, wish, network_curve(&client).await?)?;
+
+    let member = folder.membership();
+    let request = RegisterRequest {
+        project_id: member.project_id,
+        device_id: member.device_id,
+        device_name: member.device_name.clone(),
+        public_key: folder.key().public_key().pem(),
+        role: Some(member.role.clone()),
+        endpoints: member.endpoints.clone(),
+    };
+    let registration: Registration = match client.post("/api/nebula/register", &request).await {
+        Ok(registration) => registration,
+        Err(error) => {
+            if error.is_refusal() {
+                folder.undo();
+            }
+            return Err(error);
+        }
+    };
+    let bundle = unpack(&registration)?;
+    check(&bundle, folder.key().public_key())?;
+    folder.write(&bundle)?;
+
+    let command = start_command(folder.path());
+    let value = json!({
+        "nebulaIp": registration.nebula_ip,
+        "deviceId": registration.device_id,
+        "deviceName": registration.device_name,
+        "projectId": registration.project_id,
+        "dir": folder.path(),
+        "command": command,
+    });
+    context.output.confirm(&value, || {
+        let (name, address) = (clean(&registration.device_name), clean(&registration.nebula_ip));
+        let mut lines = vec![
+            format!("{name} is a member of {}: {address}", clean(&project.name)),
+            format!("Key, certificates and configuration are in {}", folder.path().display()),
+            format!("Start nebula:  {command}"),
+        ];
+        if find_program("nebula").is_none() {
+            lines.push("nebula itself is missing:  apt install nebula, or https://github.com/slackhq/nebula/releases".to_owned());
+        }
+        lines.join("\n")
+    })
+}
+
+/// The curve that keys must be on is that of the authority.
+async fn network_curve(client: &Client) -> Result<Curve> {
+    let authorities = authorities(client).await?;
+    Ok(authorities.first().map_or(Curve::Curve25519, |authority| authority.details().curve))
+}
+
+/// What `GET /api/nebula/ca` answers.
+///
+/// # Errors
+/// `unreachable`, `protocol_violation`.
+pub(crate) async fn authorities(client: &Client) -> Result<Vec<Certificate>> {
+    let response = crate::client::accept(client.get_public("/api/nebula/ca").await?).await?;
+    let text = response.text().await.unwrap_or_default();
+    Certificate::parse(&text).map_err(|error| {
+        Error::new(
+            Code::Protocol,
+            format!("the CA certificate of {} cannot be read: {error}", client.server()),
+        )
+        .hint("See what the gateway has: NEBULA_CA_CERT, nebulactl ca show FILE")
+    })
+}
+
+fn unpack(registration: &Registration) -> Result<Bundle> {
+    let zip = STANDARD.decode(&registration.zip_bundle).map_err(|_| bundle::wrong("it is not base64"))?;
+    Bundle::read(&zip)
+}
+
+/// Nothing is written that this device could not use: the certificate must be for our key, and of the authority.
+fn check(bundle: &Bundle, key: &PublicKey) -> Result<()> {
+    let parse = |name, text| {
+        Certificate::parse(text).map_err(|error| bundle::wrong(&format!("{name} cannot be read: {error}")))
+    };
+    let authorities = parse("ca.crt", bundle.text("ca.crt")?)?;
+    for certificate in parse("node.crt", bundle.text("node.crt")?)? {
+        if certificate.details().public_key != key.bytes() {
+            return Err(bundle::wrong("node.crt is for another key"));
+        }
+        verify(&certificate, &authorities, SystemTime::now())
+            .map_err(|error| bundle::wrong(&format!("node.crt is not valid: {error}")))?;
+    }
+    Ok(())
+}
+
+/// Root's machine-wide place, or a folder that is easy to find.
+fn default_folder(name: &str) -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        PathBuf::from("/etc/nebula")
+    } else {
+        // The name may come from the command line, and must not lead elsewhere; the gateway judges it.
+        PathBuf::from(format!("nebula-{}", name.replace(['/', '\0'], "_")))
+    }
+}
+
+/// Names in the configuration are relative to where nebula is started.
+fn start_command(folder: &Path) -> String {
+    let text = folder.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
+    let quoted = if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) };
+    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
+    format!("cd {quoted} && {sudo}nebula -config nebula.yml")
+}
+
+fn parse_endpoint(text: &str) -> std::result::Result<String, String> {
+    let wrong =
+        || "write it as host:port, for example lighthouse.example.org:4242 or [2001:db8::1]:4242".to_owned();
+    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
+    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let sound = match bracketed {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', '/', ' ']),
+    };
+    if sound && port.parse::<u16>().is_ok_and(|port| port > 0) { Ok(text.to_owned()) } else { Err(wrong()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn endpoints_have_host_and_port() {
+        for good in ["example.org:4242", "192.0.2.1:1", "[2001:db8::1]:4242"] {
+            assert!(parse_endpoint(good).is_ok(), "{good}");
+        }
+        for wrong in
+            ["example.org", ":4242", "example.org:0", "example.org:70000", "2001:db8::1:4242", "http://a:1"]
+        {
+            assert!(parse_endpoint(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn commands_survive_odd_folders() {
+        assert!(start_command(Path::new("/etc/nebula")).starts_with("cd /etc/nebula && "));
+        assert!(start_command(Path::new("/a b/it's")).starts_with(r"cd '/a b/it'\''s' && "));
+    }
+}

@@ -1,0 +1,250 @@
+//! The folder of a device: its key, who it is, and what the gateway gave it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use nebula_certificate::{Curve, KeyPair};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::bundle::{Bundle, NAMES};
+use crate::disk::{self, PRIVATE, PUBLIC};
+use crate::error::{Code, Doing, Error, Result};
+
+const DEVICE: &str = "device.json";
+const KEY: &str = "node.key";
+
+/// Who this device is, kept so that joining again is the same device, also without the options of the first time.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Membership {
+    /// Gateway it joined at.
+    pub(crate) server: String,
+    /// Project it belongs to.
+    pub(crate) project_id: Uuid,
+    /// Chosen here, kept for ever.
+    pub(crate) device_id: Uuid,
+    /// Name in the certificate.
+    pub(crate) device_name: String,
+    /// `host`, `lighthouse` or `relay`.
+    pub(crate) role: String,
+    /// `host:port` where others reach it on the underlay.
+    pub(crate) endpoints: Vec<String>,
+}
+
+/// What the caller asks for; what is left out stays as it was, or gets its default.
+#[derive(Debug)]
+pub(crate) struct Wish {
+    /// Gateway to join at.
+    pub(crate) server: String,
+    /// Project to join.
+    pub(crate) project_id: Uuid,
+    /// Name in the certificate.
+    pub(crate) name: Option<String>,
+    /// What it is to be.
+    pub(crate) role: Option<String>,
+    /// Where it can be reached.
+    pub(crate) endpoints: Vec<String>,
+}
+
+impl Wish {
+    fn of_new_device(self) -> Membership {
+        Membership {
+            server: self.server,
+            project_id: self.project_id,
+            device_id: Uuid::new_v4(),
+            device_name: self.name.unwrap_or_else(host_name),
+            role: self.role.unwrap_or_else(|| "host".to_owned()),
+            endpoints: self.endpoints,
+        }
+    }
+
+    /// A name counts only when it was given: the host name may have changed since.
+    fn of_known_device(self, known: Membership) -> Membership {
+        let same_role = self.role.as_ref().is_none_or(|role| *role == known.role);
+        let keep_endpoints = self.endpoints.is_empty() && same_role;
+        Membership {
+            server: self.server,
+            device_name: self.name.unwrap_or(known.device_name),
+            role: self.role.unwrap_or(known.role),
+            endpoints: if keep_endpoints { known.endpoints } else { self.endpoints },
+            ..known
+        }
+    }
+}
+
+/// The machine's name without its domain.
+pub(crate) fn host_name() -> String {
+    let name = rustix::system::uname();
+    let name = name.nodename().to_string_lossy();
+    name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("device").to_owned()
+}
+
+/// The folder, with key and identity on disk: they are there before the gateway is asked, so that a lost answer can be
+/// asked for again.
+pub(crate) struct Folder {
+    path: PathBuf,
+    membership: Membership,
+    key: KeyPair,
+    made_folder: bool,
+    made_identity: bool,
+}
+
+impl Folder {
+    /// Takes up the identity that is there, or makes one with a key on this curve.
+    ///
+    /// # Errors
+    /// `already_exists` when the folder belongs to something else, `io_error`, `data_corrupted`.
+    pub(crate) fn open(path: &Path, wish: Wish, curve: Curve) -> Result<Self> {
+        let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
+        let Some(text) = disk::read_if_exists(&path.join(DEVICE))? else {
+            return Self::make(path, wish.of_new_device(), curve);
+        };
+        let known: Membership = serde_json::from_str(&text).map_err(|error| {
+            let detail = format!("{} is damaged: {error}", path.join(DEVICE).display());
+            Error::new(Code::Damaged, detail).hint("Join with another --dir, as a new device.")
+        })?;
+        if known.project_id != wish.project_id {
+            let detail = format!(
+                "{} belongs to a device of another project, \"{}\"",
+                path.display(),
+                known.device_name
+            );
+            return Err(Error::new(Code::AlreadyExists, detail).hint("Choose another folder with --dir."));
+        }
+        let membership = wish.of_known_device(known);
+        let key_path = path.join(KEY);
+        let pem = fs::read_to_string(&key_path).doing(|| format!("read {}", key_path.display()))?;
+        let key = KeyPair::parse(&nebula_certificate::Zeroizing::new(pem)).map_err(|error| {
+            Error::new(Code::Damaged, format!("{}: {error}", key_path.display()))
+                .hint("Join with another --dir, as a new device.")
+        })?;
+        Ok(Self { path, membership, key, made_folder: false, made_identity: false })
+    }
+
+    fn make(path: PathBuf, membership: Membership, curve: Curve) -> Result<Self> {
+        let foreign = NAMES.into_iter().chain([KEY]).find(|name| path.join(name).exists());
+        if let Some(name) = foreign {
+            let detail =
+                format!("{} exists already, and nebulactl did not make it", path.join(name).display());
+            return Err(Error::new(Code::AlreadyExists, detail)
+                .hint("Choose another folder with --dir, or move it away."));
+        }
+        let made_folder = !path.exists();
+        disk::private_folder(&path)?;
+        let key = KeyPair::generate(curve)
+            .map_err(|error| Error::new(Code::Io, format!("cannot make a key pair: {error}")))?;
+        let folder = Self { path, membership, key, made_folder, made_identity: true };
+        let written = disk::create(&folder.path.join(KEY), folder.key.private_pem().as_bytes(), PRIVATE);
+        written.and_then(|()| folder.keep_identity()).inspect_err(|_| folder.undo())?;
+        Ok(folder)
+    }
+
+    /// Where it is, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Who the device is.
+    pub(crate) fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Its key pair.
+    pub(crate) fn key(&self) -> &KeyPair {
+        &self.key
+    }
+
+    /// Writes what the gateway gave, each file in one step, the configuration last: nebula reads the others through it.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn write(&self, bundle: &Bundle) -> Result<()> {
+        self.keep_identity()?;
+        let (last, others): (Vec<_>, Vec<_>) = bundle.files().partition(|(name, _)| *name == "nebula.yml");
+        for (name, content) in others.into_iter().chain(last) {
+            disk::replace(&self.path.join(name), content, PUBLIC)?;
+        }
+        Ok(())
+    }
+
+    /// Removes what this run made, after the gateway has refused it.
+    pub(crate) fn undo(&self) {
+        if self.made_identity {
+            // What stays behind is taken up by the next join.
+            let _ = fs::remove_file(self.path.join(DEVICE));
+            let _ = fs::remove_file(self.path.join(KEY));
+        }
+        if self.made_folder {
+            let _ = fs::remove_dir(&self.path);
+        }
+    }
+
+    fn keep_identity(&self) -> Result<()> {
+        let path = self.path.join(DEVICE);
+        let text = serde_json::to_vec_pretty(&self.membership).map_err(std::io::Error::from);
+        disk::replace(&path, &text.doing(|| format!("write {}", path.display()))?, PRIVATE)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn wish(project_id: Uuid) -> Wish {
+        Wish {
+            server: "http://home".to_owned(),
+            project_id,
+            name: Some("laptop".to_owned()),
+            role: None,
+            endpoints: Vec::new(),
+        }
+    }
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn the_second_time_it_is_the_same_device() {
+        let parent = tempfile::tempdir().unwrap();
+        let (path, project) = (parent.path().join("nebula"), Uuid::new_v4());
+        let lighthouse = Wish {
+            role: Some("lighthouse".to_owned()),
+            endpoints: vec!["192.0.2.1:4242".to_owned()],
+            ..wish(project)
+        };
+        let first = Folder::open(&path, lighthouse, Curve::Curve25519).unwrap();
+        assert_eq!((mode(&path), mode(&path.join(KEY))), (0o700, 0o600));
+        // Neither the host name nor the default role replaces what was chosen.
+        let again = Folder::open(&path, Wish { name: None, ..wish(project) }, Curve::P256).unwrap();
+        assert_eq!(again.membership(), first.membership());
+        assert_eq!(again.key().public_key(), first.key().public_key());
+        let wish = Wish { name: Some("desktop".to_owned()), role: Some("host".to_owned()), ..wish(project) };
+        let changed = Folder::open(&path, wish, Curve::P256).unwrap().membership().clone();
+        assert_eq!(changed.device_id, first.membership().device_id);
+        assert_eq!((changed.device_name.as_str(), changed.role.as_str()), ("desktop", "host"));
+        assert!(changed.endpoints.is_empty());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("ca.crt"), "theirs").unwrap();
+        let open = |project| Folder::open(folder.path(), wish(project), Curve::Curve25519);
+        assert_eq!(open(Uuid::new_v4()).err().unwrap().failure().error, "already_exists");
+        fs::remove_file(folder.path().join("ca.crt")).unwrap();
+        open(Uuid::new_v4()).unwrap();
+        assert_eq!(open(Uuid::new_v4()).err().unwrap().failure().error, "already_exists");
+    }
+
+    #[test]
+    fn a_refused_join_leaves_nothing() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("nebula");
+        Folder::open(&path, wish(Uuid::new_v4()), Curve::Curve25519).unwrap().undo();
+        assert!(!path.exists());
+    }
+}

@@ -1,0 +1,133 @@
+//! `login` and `logout`.
+
+use std::io::{IsTerminal, Read, Write, stderr, stdin};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use console::Term;
+use nebula_api::auth::{Identity, LoginRequest, RefreshRequest, TokenPair};
+use serde_json::json;
+
+use super::Context;
+use crate::client;
+use crate::error::{Code, Doing, Error, Result};
+use crate::output::clean;
+use crate::settings::Session;
+
+/// Longest password read from a file or a pipe, in bytes: a wrong path must not send a film.
+const LONGEST: u64 = 1024;
+
+#[derive(Args, Debug)]
+pub(crate) struct Login {
+    /// Name of the account; asked for when missing
+    username: Option<String>,
+    /// The same, for scripts that prefer names
+    #[arg(long = "username", value_name = "USERNAME", hide = true, conflicts_with = "username")]
+    named: Option<String>,
+    /// Read the password from the first line of a file instead of asking; a pipe works too
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+}
+
+/// Signs in and makes this server the default.
+///
+/// # Errors
+/// What the gateway refuses, or no way to ask for name and password.
+pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
+    let client = context.client()?;
+    if client.is_exposed() {
+        context
+            .output
+            .note(&format!("{} is not encrypted: others on the way can read the password", client.server()));
+    }
+    let username = match arguments.username.or(arguments.named) {
+        Some(username) => username,
+        None => ask("Username: ", || Term::stderr().read_line())?,
+    };
+    let password = match &arguments.password_file {
+        Some(path) => read_password(path)?,
+        None if stdin().is_terminal() => ask("Password: ", || Term::stderr().read_secure_line())?,
+        None => first_line(stdin().lock(), "standard input")?,
+    };
+    let body = LoginRequest { username: username.clone(), password };
+    let response = client.post_public("/api/auth/login", &body).await?;
+    let session = Session::new(username, client::json::<TokenPair>(response).await?);
+    let lock = client.settings().lock().await?;
+    client.settings().set_session(&lock, client.server(), Some(session))?;
+    client.settings().set_server(client.server())?;
+    drop(lock);
+    let identity: Identity = client.get("/api/auth/me", &[]).await?;
+    context.output.confirm(&identity, || {
+        format!(
+            "Signed in to {} as {} ({}).",
+            client.server(),
+            clean(&identity.username),
+            clean(&identity.role)
+        )
+    })
+}
+
+/// Forgets the session, also when the gateway cannot be told.
+///
+/// # Errors
+/// Settings that cannot be written.
+pub(crate) async fn logout(context: &Context) -> Result<()> {
+    let client = context.client()?;
+    if client.settings().session(client.server())?.is_none() {
+        let text = || format!("You were not signed in to {}.", client.server());
+        return context.output.confirm(&json!({ "server": client.server(), "signedOut": false }), text);
+    }
+    let lock = client.settings().lock().await?;
+    let session = client.settings().session(client.server())?;
+    client.settings().set_session(&lock, client.server(), None)?;
+    if let Some(session) = session {
+        let body = RefreshRequest { refresh_token: session.refresh_token };
+        if let Err(error) = client.post_public("/api/auth/logout", &body).await {
+            context.output.note(&format!("forgotten here only, the gateway could not be told: {error}"));
+        }
+    }
+    let value = json!({ "server": client.server(), "signedOut": true });
+    context.output.confirm(&value, || format!("Signed out of {}.", client.server()))
+}
+
+fn ask(prompt: &str, read: impl FnOnce() -> std::io::Result<String>) -> Result<String> {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        let detail =
+            format!("there is no terminal to ask for the {}", prompt.trim_end_matches(": ").to_lowercase());
+        return Err(Error::new(Code::InvalidArgument, detail)
+            .hint("Give them: nebulactl login USERNAME --password-file FILE"));
+    }
+    let answer =
+        write!(stderr(), "{prompt}").and_then(|()| read()).doing(|| "read from the terminal".to_owned())?;
+    Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn read_password(path: &Path) -> Result<String> {
+    let name = path.display().to_string();
+    first_line(std::fs::File::open(path).doing(|| format!("read {name}"))?, &name)
+}
+
+fn first_line(from: impl Read, name: &str) -> Result<String> {
+    let mut text = String::new();
+    from.take(LONGEST + 1).read_to_string(&mut text).doing(|| format!("read a password from {name}"))?;
+    let line = text.lines().next().unwrap_or_default();
+    if line.is_empty() || text.len() as u64 > LONGEST {
+        return Err(Error::new(Code::InvalidArgument, format!("{name} does not hold a password"))
+            .hint("Its first line is the password, 1 to 1024 bytes."));
+    }
+    Ok(line.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_the_first_line_as_it_is() {
+        assert_eq!(first_line(" a b \r\nrest".as_bytes(), "f").unwrap(), " a b ");
+        assert!(first_line("\nsecret".as_bytes(), "f").is_err());
+        assert!(first_line("".as_bytes(), "f").is_err());
+        let error = first_line("secret".repeat(200).as_bytes(), "f").unwrap_err();
+        assert!(!error.to_string().contains("secret"));
+    }
+}

@@ -1,0 +1,35 @@
+//! `pool`.
+
+use clap::Subcommand;
+use nebula_api::pool::PoolUsage;
+
+use super::{Context, project};
+use crate::error::Result;
+use crate::output::clean;
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the address pools of a project and how full they are
+    Ls(project::Choice),
+}
+
+/// Runs one.
+///
+/// # Errors
+/// Whatever the gateway says.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
+    let Command::Ls(choice) = command;
+    let client = context.client()?;
+    let project = choice.resolve(&client).await?;
+    let pools: Vec<PoolUsage> =
+        client.get("/api/pools", &[("projectId", project.project_id.to_string())]).await?;
+    context.output.show(&pools, || {
+        let rows = pools.iter().map(|pool| {
+            let PoolUsage { cidr, size, reserved, allocated, quarantined, free, .. } = pool.clone();
+            [clean(&pool.name), cidr, size, reserved, allocated, quarantined, free]
+        });
+        let headings = ["NAME", "RANGE", ">SIZE", ">RESERVED", ">ALLOCATED", ">QUARANTINED", ">FREE"];
+        context.output.table(headings, rows.collect())
+    })
+}

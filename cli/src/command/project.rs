@@ -1,0 +1,119 @@
+//! `project`, and which project a command is about.
+
+use clap::{Args, Subcommand};
+use nebula_api::project::Project;
+
+use super::Context;
+use crate::client::Client;
+use crate::error::{Code, Error, Result};
+use crate::output::{ago, clean};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// List the projects you are a member of
+    Ls,
+}
+
+/// Runs one.
+///
+/// # Errors
+/// Whatever the gateway says.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
+    let Command::Ls = command;
+    let projects = all(&context.client()?).await?;
+    context.output.show(&projects, || {
+        let now = chrono::Utc::now();
+        let rows = projects.iter().map(|project| {
+            let network = project.cidr.clone().unwrap_or_else(|| "-".to_owned());
+            let (devices, files) = (project.devices.to_string(), project.files.to_string());
+            let id = project.project_id.to_string();
+            [clean(&project.name), network, devices, files, ago(project.created_at, now), id]
+        });
+        context.output.table(["NAME", "NETWORK", ">DEVICES", ">FILES", "CREATED", "ID"], rows.collect())
+    })
+}
+
+/// Which project.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Choice {
+    /// Project, by name or id [default: the only one you are a member of]
+    #[arg(long, env = "NEBULA_PROJECT", value_name = "PROJECT")]
+    project: Option<String>,
+}
+
+impl Choice {
+    /// Finds it among those the account sees.
+    ///
+    /// # Errors
+    /// `not_found`; `invalid_argument` when there are several to choose from. Both list them.
+    pub(crate) async fn resolve(&self, client: &Client) -> Result<Project> {
+        // Empty is how shells unset a variable for one command.
+        let wanted = self.project.as_deref().filter(|text| !text.is_empty());
+        pick(all(client).await?, wanted)
+    }
+}
+
+/// Those the account sees.
+///
+/// # Errors
+/// Whatever the gateway says.
+pub(crate) async fn all(client: &Client) -> Result<Vec<Project>> {
+    client.get("/api/projects", &[]).await
+}
+
+fn pick(projects: Vec<Project>, wanted: Option<&str>) -> Result<Project> {
+    let names = projects.iter().map(|project| clean(&project.name)).collect::<Vec<_>>().join(", ");
+    let fits = |project: &Project| {
+        wanted.is_none_or(|text| {
+            project.name == text || project.project_id.to_string().eq_ignore_ascii_case(text)
+        })
+    };
+    let mut found = projects.into_iter().filter(fits);
+    match (found.next(), found.next(), wanted) {
+        (Some(project), None, _) => Ok(project),
+        (Some(_), Some(_), _) => {
+            Err(Error::new(Code::InvalidArgument, "you are a member of several projects")
+                .hint(format!("Choose one with --project or NEBULA_PROJECT: {names}")))
+        }
+        (None, _, _) if names.is_empty() => {
+            Err(Error::new(Code::NotFound, "you are not a member of any project")
+                .hint("Ask an administrator to make one or to add you."))
+        }
+        (None, _, wanted) => {
+            let detail = format!("you see no project \"{}\"", wanted.unwrap_or_default());
+            Err(Error::new(Code::NotFound, detail).hint(format!("Those you see: {names}")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn project(name: &str) -> Project {
+        let (project_id, created_at) = (Uuid::new_v4(), Utc::now());
+        Project { project_id, name: name.to_owned(), cidr: None, created_at, devices: 0, files: 0 }
+    }
+
+    #[test]
+    fn the_only_one_or_the_named_one() {
+        assert_eq!(pick(vec![project("home")], None).unwrap().name, "home");
+        assert_eq!(pick(vec![project("home"), project("work")], Some("work")).unwrap().name, "work");
+        let one = project("home");
+        let id = one.project_id.to_string().to_uppercase();
+        assert_eq!(pick(vec![project("work"), one], Some(&id)).unwrap().name, "home");
+    }
+
+    #[test]
+    fn errors_list_the_choice() {
+        let several = pick(vec![project("home"), project("work")], None).unwrap_err();
+        assert!(several.failure().hint.as_deref().unwrap().ends_with("home, work"));
+        let unknown = pick(vec![project("home")], Some("nowhere")).unwrap_err();
+        assert_eq!(unknown.to_string(), "you see no project \"nowhere\"");
+        assert!(pick(Vec::new(), None).unwrap_err().to_string().contains("any project"));
+    }
+}

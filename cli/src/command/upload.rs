@@ -1,0 +1,161 @@
+//! `upload`: streams files to the gateway, and follows what is made of them.
+
+use std::fs::File as DiskFile;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+use clap::Args;
+use futures::TryStreamExt;
+use indicatif::ProgressBar;
+use nebula_api::file::{File, UploadQuery};
+use nebula_api::project::Project;
+use reqwest::header::CONTENT_LENGTH;
+use reqwest::{Body, Method};
+use serde_json::{Value, json};
+use tokio::io::AsyncReadExt;
+use tokio_util::io::ReaderStream;
+
+use super::{Context, file, project};
+use crate::client::{self, Client};
+use crate::error::{Code, Doing, Error, Result};
+use crate::output::{bytes, clean, duration};
+use crate::watch::Watch;
+
+/// Read at a time, in bytes: large enough that a fast disk is not the brake.
+const CHUNK: usize = 256 * 1024;
+
+#[derive(Args, Debug)]
+pub(crate) struct Upload {
+    /// Files to upload
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    #[command(flatten)]
+    project: project::Choice,
+    /// Wait until films and music are converted; failed when one cannot be
+    #[arg(long)]
+    wait: bool,
+}
+
+/// Uploads one after the other; one that fails does not stop the rest.
+///
+/// # Errors
+/// What keeps all of them from being uploaded. Of several files each failure is told, and counts in the exit status.
+pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode> {
+    let client = context.client()?;
+    let project = arguments.project.resolve(&client).await?;
+    let mut results: Vec<Value> = Vec::new();
+    let mut code = ExitCode::SUCCESS;
+    for path in &arguments.files {
+        let uploaded = match send(context, &client, &project, path).await {
+            Ok(file) if arguments.wait => follow(context, &client, file).await,
+            uploaded => uploaded,
+        };
+        match uploaded {
+            Ok(file) => {
+                if file.state == "failed" {
+                    code = ExitCode::FAILURE;
+                }
+                results.push(json!(file));
+            }
+            Err(error) if error.broken_pipe || arguments.files.len() == 1 => return Err(error),
+            Err(error) => {
+                code = ExitCode::FAILURE;
+                if !context.output.json {
+                    context.output.complain(&error);
+                }
+                results.push(json!(error.failure()));
+            }
+        }
+    }
+    if context.output.json {
+        context.output.show(&results, String::new)?;
+    }
+    Ok(code)
+}
+
+/// Streams one file.
+async fn send(context: &Context, client: &Client, project: &Project, path: &Path) -> Result<File> {
+    let (name, size) = inspect(path)?;
+    let query = UploadQuery { project_id: project.project_id, name: name.clone() };
+    let bar = context.output.bytes_bar(&name, size);
+    let begin = Instant::now();
+    let build = || {
+        let open = DiskFile::open(path).doing(|| format!("read {}", path.display()))?;
+        let request = client.request(Method::POST, "/api/files").query(&query);
+        Ok(request.header(CONTENT_LENGTH, size).body(content(open, size, &bar)))
+    };
+    let answer = client.send(build).await;
+    bar.finish_and_clear();
+    let file: File = client::data(answer?).await?;
+    let speed = size as f64 / begin.elapsed().as_secs_f64().max(0.001);
+    let (time, speed) = (duration(begin.elapsed()), bytes(speed as u64));
+    context.output.say(&format!("{}  {} in {time}, {speed}/s", clean(&name), bytes(size)))?;
+    if file.state == "waiting" {
+        context.output.say("  will be converted for playing; follow it with nebulactl jobs --follow")?;
+    }
+    Ok(file)
+}
+
+/// Name and size of what can be uploaded, before anything is sent.
+fn inspect(path: &Path) -> Result<(String, u64)> {
+    let metadata = path.metadata().doing(|| format!("read {}", path.display()))?;
+    if !metadata.is_file() {
+        return Err(Error::new(Code::InvalidArgument, format!("{} is not a file", path.display()))
+            .hint("Name the files one by one, for example with a pattern: nebulactl upload films/*"));
+    }
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        Error::new(Code::InvalidArgument, format!("the name of {} is not valid UTF-8", path.display()))
+            .hint("Rename it first.")
+    })?;
+    Ok((name.to_owned(), metadata.len()))
+}
+
+/// The bytes of a file as they are read; a file that grows meanwhile is cut at the size announced.
+fn content(open: DiskFile, size: u64, bar: &ProgressBar) -> Body {
+    bar.reset();
+    let bar = bar.clone();
+    let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(open).take(size), CHUNK);
+    Body::wrap_stream(bytes.inspect_ok(move |chunk| bar.inc(chunk.len() as u64)))
+}
+
+/// Waits until a file is ready or has failed, and says so.
+async fn follow(context: &Context, client: &Client, mut file: File) -> Result<File> {
+    let name = clean(&file.name);
+    let bar = context.output.share_bar(&name);
+    let begin = Instant::now();
+    let mut watch = Watch::new(client);
+    while matches!(file.state.as_str(), "waiting" | "processing") {
+        bar.set_position((f64::from(file.progress.unwrap_or_default()) * 1000.0) as u64);
+        watch.changed().await;
+        file = file::by_id(client, file.file_id).await?;
+    }
+    bar.finish_and_clear();
+    if file.state == "failed" {
+        let reason = file.error.as_deref().unwrap_or("the reason is with its job");
+        let error = Error::new(Code::WrongState, format!("{name} could not be converted: {reason}"));
+        if !context.output.json {
+            context
+                .output
+                .complain(&error.hint("The upload itself is kept: nebulactl get --original, nebulactl rm"));
+        }
+    } else {
+        context.output.say(&format!("{name}  {} after {}", clean(&file.state), duration(begin.elapsed())))?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_files_with_a_name_are_uploaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("film.mkv");
+        std::fs::write(&path, b"12345").unwrap();
+        assert_eq!(inspect(&path).unwrap(), ("film.mkv".to_owned(), 5));
+        assert!(inspect(folder.path()).unwrap_err().to_string().ends_with("is not a file"));
+        assert!(inspect(&folder.path().join("none")).unwrap_err().to_string().contains("No such file"));
+    }
+}

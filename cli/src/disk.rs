@@ -1,0 +1,125 @@
+//! Files that are there whole or not at all, readable by whom they should be.
+
+use std::fs::{DirBuilder, File, Permissions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::path::Path;
+
+use tempfile::NamedTempFile;
+
+use crate::error::{Code, Doing, Error, Result};
+
+/// Mode of what only its owner may read.
+pub(crate) const PRIVATE: u32 = 0o600;
+/// Mode of what anyone may read; the umask still applies.
+pub(crate) const PUBLIC: u32 = 0o644;
+
+/// Replaces a file in one step; it never exists with a wider mode, and survives a power cut once this returns.
+///
+/// # Errors
+/// `io_error` naming the file.
+pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let staged = stage(path, content, mode)?;
+    staged.persist(path).map_err(|error| error.error).doing(|| format!("write {}", path.display()))?;
+    sync_folder(path)
+}
+
+/// Makes a file that must not exist yet.
+///
+/// # Errors
+/// `already_exists`, or `io_error` naming the file.
+pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    let staged = stage(path, content, mode)?;
+    match staged.persist_noclobber(path) {
+        Ok(_) => sync_folder(path),
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Err(Error::new(Code::AlreadyExists, format!("{} exists already", path.display()))
+                .hint("It was left as it is; move it away or name another file."))
+        }
+        Err(error) => Err(error.error).doing(|| format!("write {}", path.display())),
+    }
+}
+
+/// Makes a folder only its owner may enter, with the folders above it; leaves one that exists as it is.
+///
+/// # Errors
+/// `io_error` naming the folder.
+pub(crate) fn private_folder(path: &Path) -> Result<()> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    made.doing(|| format!("make the folder {}", path.display()))
+}
+
+/// Reads a small text file; `None` when there is none.
+///
+/// # Errors
+/// `io_error` naming the file.
+pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).doing(|| format!("read {}", path.display())),
+    }
+}
+
+/// The folder a file is in, `.` for a bare name.
+pub(crate) fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn stage(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
+    let write = || {
+        let mut staged = tempfile::Builder::new()
+            .prefix(".nebulactl-")
+            .permissions(Permissions::from_mode(mode))
+            .tempfile_in(folder_of(path))?;
+        staged.write_all(content)?;
+        staged.as_file().sync_all()?;
+        Ok(staged)
+    };
+    write().doing(|| format!("write {}", path.display()))
+}
+
+/// A rename is on disk only when its folder is.
+fn sync_folder(path: &Path) -> Result<()> {
+    let folder = folder_of(path);
+    File::open(folder).and_then(|open| open.sync_all()).doing(|| format!("write to {}", folder.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mode(path: &Path) -> u32 {
+        path.metadata().unwrap().permissions().mode() & 0o777
+    }
+
+    #[test]
+    fn replaces_whole_and_leaves_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("secret");
+        replace(&path, b"one", PRIVATE).unwrap();
+        replace(&path, b"two", PRIVATE).unwrap();
+        assert_eq!((std::fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o600));
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn creates_only_what_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.key");
+        create(&path, b"one", PRIVATE).unwrap();
+        let error = create(&path, b"two", PRIVATE).unwrap_err();
+        assert_eq!(error.failure().error, "already_exists");
+        assert_eq!(std::fs::read(&path).unwrap(), b"one");
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_are_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        private_folder(&path).unwrap();
+        private_folder(&path).unwrap();
+        assert_eq!(mode(&path), 0o700);
+    }
+}

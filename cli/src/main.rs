@@ -1,0 +1,135 @@
+//! `nebulactl`: everything of a pg_nebula network that runs on one's own machines. This file is the command tree.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::command::{
+    Context, ca, device, doctor, file, get, job, join, login, ping, play, pool, project, status, upload,
+};
+use crate::error::Result;
+use crate::output::Output;
+
+mod client;
+mod command;
+mod disk;
+mod error;
+mod output;
+mod settings;
+mod watch;
+
+/// Join a private overlay network, upload, list and play its files.
+#[derive(Parser)]
+#[command(name = "nebulactl", version, arg_required_else_help = true, after_help = AFTER_HELP)]
+struct Arguments {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+const AFTER_HELP: &str = "\
+Exit status: 0 good, 1 failed, 2 wrong usage.
+With --json standard output is one JSON document: the result, or after a failure
+{\"success\":false,\"error\":CODE,\"sqlstate\":…,\"detail\":SENTENCE,\"hint\":…}. What follows or streams
+(jobs --follow) is one document per change.
+Settings and sessions are kept in $XDG_CONFIG_HOME/nebulactl or ~/.config/nebulactl, readable by you only.";
+
+#[derive(clap::Args)]
+struct Global {
+    /// URL of the gateway [default: that of the last login, else http://127.0.0.1:8080]
+    #[arg(long, global = true, env = "NEBULA_SERVER", value_name = "URL", value_parser = client::parse_server)]
+    server: Option<String>,
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Print only what was asked for, and errors
+    #[arg(long, short, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Ask the gateway for a sign of life
+    Ping,
+    /// Sign in
+    Login(login::Login),
+    /// End the session, here and at the gateway
+    Logout,
+    /// Upload files
+    Upload(upload::Upload),
+    /// List files
+    Ls(file::List),
+    /// Download a file; an interrupted download goes on where it stopped
+    Get(get::Get),
+    /// Delete a file and what was made from it
+    Rm(file::Remove),
+    /// Play a file in mpv or VLC
+    Play(play::Play),
+    /// List background work, newest first
+    Jobs(job::Jobs),
+    /// Make this machine a member of the overlay network
+    Join(join::Join),
+    /// Show who you are, the gateway and the devices
+    Status,
+    /// Projects: isolated overlay networks
+    #[command(subcommand)]
+    Project(project::Command),
+    /// Pools: ranges of overlay addresses
+    #[command(subcommand)]
+    Pool(pool::Command),
+    /// Devices: members of a project
+    #[command(subcommand)]
+    Device(device::Command),
+    /// Certificate authorities, made and read on this machine
+    #[command(subcommand)]
+    Ca(ca::Command),
+    /// Check everything and say what to do
+    Doctor,
+}
+
+async fn run(command: Command, context: &Context) -> Result<ExitCode> {
+    match command {
+        Command::Ping => ping::run(context).await,
+        Command::Login(arguments) => login::login(context, arguments).await,
+        Command::Logout => login::logout(context).await,
+        Command::Upload(arguments) => return upload::run(context, arguments).await,
+        Command::Ls(arguments) => file::list(context, arguments).await,
+        Command::Get(arguments) => get::run(context, arguments).await,
+        Command::Rm(arguments) => file::remove(context, arguments).await,
+        Command::Play(arguments) => return play::run(context, arguments).await,
+        Command::Jobs(arguments) => job::run(context, arguments).await,
+        Command::Join(arguments) => join::run(context, arguments).await,
+        Command::Status => status::run(context).await,
+        Command::Project(command) => project::run(context, command).await,
+        Command::Pool(command) => pool::run(context, command).await,
+        Command::Device(command) => device::run(context, command).await,
+        Command::Ca(command) => ca::run(context, command),
+        Command::Doctor => return doctor::run(context).await,
+    }?;
+    Ok(ExitCode::SUCCESS)
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let Arguments { global, command } = Arguments::parse();
+    let context = Context { output: Output::new(global.json, global.quiet), server: global.server };
+    match run(command, &context).await {
+        Ok(code) => code,
+        Err(error) if error.broken_pipe => ExitCode::SUCCESS,
+        Err(error) => {
+            context.output.failure(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_tree_is_sound() {
+        super::Arguments::command().debug_assert();
+    }
+}

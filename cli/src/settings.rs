@@ -1,0 +1,232 @@
+//! What is kept between runs, in `$XDG_CONFIG_HOME/nebulactl` or `~/.config/nebulactl`: folder 0700, files 0600.
+
+use std::collections::BTreeMap;
+use std::env;
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use nebula_api::auth::TokenPair;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::disk::{self, PRIVATE};
+use crate::error::{Code, Doing, Error, Result};
+
+/// Where `make up` listens.
+pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
+
+/// The folder; nothing is made before there is something to keep.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    folder: Option<PathBuf>,
+}
+
+#[derive(Default, Serialize, Deserialize)]
+struct Saved {
+    /// Server of the last login.
+    server: Option<String>,
+}
+
+/// Being signed in to one server.
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Session {
+    /// Who.
+    pub(crate) username: String,
+    /// Goes into the `Authorization` header.
+    pub(crate) access_token: String,
+    /// Good for one exchange.
+    pub(crate) refresh_token: String,
+    /// When the access token ends, by this machine's clock.
+    pub(crate) expires_at: DateTime<Utc>,
+}
+
+impl Session {
+    /// What a login or an exchange brought.
+    pub(crate) fn new(username: String, tokens: TokenPair) -> Self {
+        // A server that answers nonsense must not make us overflow; a day is more than any access token lasts.
+        let seconds = i64::try_from(tokens.expires_in).unwrap_or(i64::MAX).min(86_400);
+        Self {
+            username,
+            access_token: tokens.access_token,
+            refresh_token: tokens.refresh_token,
+            expires_at: Utc::now() + TimeDelta::seconds(seconds),
+        }
+    }
+
+    /// Whether the access token will outlive a request that starts now.
+    pub(crate) fn is_fresh(&self) -> bool {
+        self.expires_at - Utc::now() > TimeDelta::seconds(20)
+    }
+}
+
+// Tokens must not reach a log through a stray `{:?}`.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("username", &self.username).finish_non_exhaustive()
+    }
+}
+
+type Sessions = BTreeMap<String, Session>;
+
+const SETTINGS: &str = "settings.json";
+const SESSIONS: &str = "sessions.json";
+
+impl Settings {
+    /// Finds the folder.
+    pub(crate) fn locate() -> Self {
+        // A relative path there is to be ignored, says the XDG specification.
+        let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+        let base = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
+        Self { folder: base.map(|base| base.join("nebulactl")) }
+    }
+
+    #[cfg(test)]
+    fn at(folder: PathBuf) -> Self {
+        Self { folder: Some(folder) }
+    }
+
+    /// The server of the last login, or the one of `make up`.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(crate) fn server(&self) -> Result<String> {
+        Ok(self.read::<Saved>(SETTINGS)?.server.unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
+    }
+
+    /// Remembers the server.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn set_server(&self, server: &str) -> Result<()> {
+        self.write(SETTINGS, &Saved { server: Some(server.to_owned()) })
+    }
+
+    /// The session with a server, if there is one.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(crate) fn session(&self, server: &str) -> Result<Option<Session>> {
+        Ok(self.read::<Sessions>(SESSIONS)?.remove(server))
+    }
+
+    /// Keeps or, with `None`, forgets the session with a server. The lock shows that nobody else is at it.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(crate) fn set_session(&self, _: &Lock, server: &str, session: Option<Session>) -> Result<()> {
+        let mut sessions = self.read::<Sessions>(SESSIONS)?;
+        match session {
+            Some(session) => sessions.insert(server.to_owned(), session),
+            None => sessions.remove(server),
+        };
+        self.write(SESSIONS, &sessions)
+    }
+
+    /// Waits until no other nebulactl of this user changes its sessions. A refresh token is good for one exchange: two
+    /// processes that exchanged the same one would look like a thief to the gateway, which would end the session.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) async fn lock(&self) -> Result<Lock> {
+        let path = self.folder_made()?.join("sessions.lock");
+        let acquire = {
+            let path = path.clone();
+            move || {
+                let file = OpenOptions::new().create(true).append(true).mode(PRIVATE).open(path)?;
+                file.lock()?;
+                Ok(Lock { _file: file })
+            }
+        };
+        let acquired = tokio::task::spawn_blocking(acquire).await.map_err(std::io::Error::other);
+        acquired.flatten().doing(|| format!("lock {}", path.display()))
+    }
+
+    fn folder_made(&self) -> Result<&PathBuf> {
+        let folder = self.folder.as_ref().ok_or_else(|| {
+            Error::new(Code::Io, "there is no folder to keep settings in")
+                .hint("Set HOME or XDG_CONFIG_HOME.")
+        })?;
+        disk::private_folder(folder)?;
+        Ok(folder)
+    }
+
+    fn read<T: DeserializeOwned + Default>(&self, name: &str) -> Result<T> {
+        let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
+            return Ok(T::default());
+        };
+        let Some(text) = disk::read_if_exists(&path)? else { return Ok(T::default()) };
+        serde_json::from_str(&text).map_err(|error| {
+            // The position only: serde's message can quote the value, which may be a token.
+            let detail = format!("{} is damaged at line {}", path.display(), error.line());
+            Error::new(Code::Damaged, detail).hint("Remove it and sign in again: nebulactl login")
+        })
+    }
+
+    fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
+        let path = self.folder_made()?.join(name);
+        let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+        disk::replace(&path, &text.doing(|| format!("write {}", path.display()))?, PRIVATE)
+    }
+}
+
+/// Held while sessions change; released when dropped, or by the system when the process dies.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn session(name: &str) -> Session {
+        let tokens = TokenPair { access_token: "a".into(), refresh_token: "r".into(), expires_in: 900 };
+        Session::new(name.to_owned(), tokens)
+    }
+
+    #[tokio::test]
+    async fn sessions_are_kept_apart_and_private() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::at(folder.path().join("nebulactl"));
+        assert!(settings.session("http://a").unwrap().is_none());
+        let lock = settings.lock().await.unwrap();
+        settings.set_session(&lock, "http://a", Some(session("ann"))).unwrap();
+        settings.set_session(&lock, "http://b", Some(session("bob"))).unwrap();
+        settings.set_session(&lock, "http://b", None).unwrap();
+        assert_eq!(settings.session("http://a").unwrap().unwrap().username, "ann");
+        assert!(settings.session("http://b").unwrap().is_none());
+        let mode = |name| folder.path().join(name).metadata().unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("nebulactl"), mode("nebulactl/sessions.json")), (0o700, 0o600));
+    }
+
+    #[test]
+    fn damage_is_told_without_the_content() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join(SESSIONS), r#"{"http://a": "secret"}"#).unwrap();
+        let error = Settings::at(folder.path().to_owned()).session("http://a").unwrap_err();
+        assert!(!error.to_string().contains("secret"), "{error}");
+        assert_eq!(error.failure().error, "data_corrupted");
+    }
+
+    #[test]
+    fn the_server_of_the_last_login_is_the_default() {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings::at(folder.path().to_owned());
+        assert_eq!(settings.server().unwrap(), DEFAULT_SERVER);
+        settings.set_server("https://home.example").unwrap();
+        assert_eq!(settings.server().unwrap(), "https://home.example");
+    }
+
+    #[test]
+    fn freshness_leaves_time_for_a_request() {
+        let mut session = session("ann");
+        assert!(session.is_fresh());
+        session.expires_at = Utc::now() + TimeDelta::seconds(5);
+        assert!(!session.is_fresh());
+    }
+}
