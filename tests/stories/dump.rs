@@ -1,0 +1,65 @@
+//! pg_dump and restore: every row comes back, and numbering goes on where it was.
+
+use std::process::Stdio;
+
+use anyhow::{Context, Result, ensure};
+use nebula_tests::binary::run;
+use nebula_tests::cluster::{Cluster, Database};
+use uuid::Uuid;
+
+/// Every row of every table of the extension, as text.
+async fn contents(database: &Database) -> Result<Vec<(String, String)>> {
+    let client = database.connect().await?;
+    let tables = client
+        .query("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'nebula' ORDER BY 1", &[])
+        .await?;
+    let mut all = Vec::new();
+    for table in tables {
+        let table: String = table.get(0);
+        let rows = client.query(&format!("SELECT t::text FROM {table} t ORDER BY 1"), &[]).await?;
+        all.extend(rows.iter().map(|row| (table.clone(), row.get(0))));
+    }
+    Ok(all)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_database_is_the_same_and_goes_on() -> Result<()> {
+    let cluster = Cluster::start(&["fsync=off"]).await?;
+    let database = cluster.database().await?;
+    let client = database.connect().await?;
+    let project: Uuid =
+        client.query_one("SELECT nebula.create_project('dump', '10.3.0.0/16')", &[]).await?.get(0);
+    client
+        .execute("SELECT nebula.populate_pool($1, '10.3.0.0/24', reserve_gateway => true)", &[&project])
+        .await?;
+    let devices: Vec<Uuid> = (0..20).map(|_| Uuid::new_v4()).collect();
+    for device in &devices {
+        client.execute("SELECT nebula.allocate_ip($1, $2, 'dump story')", &[&project, device]).await?;
+    }
+    client.execute("SELECT nebula.release_ip($1)", &[&devices[7]]).await?;
+    client.execute("SELECT nebula.register_node('alpha', 'alpha.example:51820')", &[]).await?;
+    let enqueue = "SELECT nebula.enqueue_job('story', '{\"n\": 1}', depends_on => $1)";
+    let parent: i64 = client.query_one(enqueue, &[&Vec::<i64>::new()]).await?.get(0);
+    let child: i64 = client.query_one(enqueue, &[&vec![parent]]).await?.get(0);
+
+    let mut dump = cluster.tool("pg_dump").arg(database.name()).stdout(Stdio::piped()).spawn()?;
+    let restored = cluster.empty_database("restored").await?;
+    let output = dump.stdout.take().context("pg_dump has no output")?;
+    run(cluster.tool("psql").args(["-qX", "-v", "ON_ERROR_STOP=1", "-d", "restored"]).stdin(output))?;
+    ensure!(dump.wait()?.success(), "pg_dump failed");
+    restored.grant().await?;
+
+    let before = contents(&database).await?;
+    assert!(before.len() > 25, "the story left rows to compare");
+    assert_eq!(before, contents(&restored).await?);
+
+    let client = restored.connect().await?;
+    let next = "SELECT host(nebula.allocate_ip($1, $2))";
+    let ip: String = client.query_one(next, &[&project, &Uuid::new_v4()]).await?.get(0);
+    assert_eq!(ip, "10.3.0.9", "the gap that the release left");
+    let ip: String = client.query_one(next, &[&project, &Uuid::new_v4()]).await?.get(0);
+    assert_eq!(ip, "10.3.0.22");
+    let job: i64 = client.query_one(enqueue, &[&Vec::<i64>::new()]).await?.get(0);
+    assert_eq!(job, child + 1, "job numbers go on");
+    Ok(())
+}

@@ -1,0 +1,13 @@
+//! The stories, one file each. `cargo test -p nebula-tests NAME` runs one; `make test` prepares what they need.
+
+// A test's way to fail is to panic.
+#![expect(clippy::unwrap_used, reason = "a failed expectation should say where")]
+
+mod crash;
+mod dump;
+mod film;
+mod input;
+mod overlay;
+mod privilege;
+mod race;
+mod session;
