@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# extension.sh release|dev: builds pg_nebula and installs it into its private PostgreSQL.
+source "$(dirname "$0")/lib.sh"
+alone "extension-$1"
+
+case $1 in
+release) prefix=$pg_major flags=(--release) ;;
+dev) prefix=$pg_major-test flags=() ;;
+*) die "usage: extension.sh release|dev" ;;
+esac
+"$repo/docker/prefix.sh" "$prefix"
+folder=$repo/target/postgresql/$prefix/usr/share/postgresql/$pg_major/extension
+stamp=$repo/target/.extension-$1
+
+# cargo pgrx writes the install script anew each time, which takes seconds even when nothing has changed. What somebody
+# else installed there meanwhile is newer than the stamp.
+cd "$repo"
+if [[ -f $folder/pg_nebula.control && -f $stamp && ! $folder/pg_nebula.control -nt $stamp ]] &&
+    [[ -z $(find pg_nebula sql Cargo.toml Cargo.lock .cargo -newer "$stamp" -print -quit) ]]; then
+    exit 0
+fi
+rm -f "$folder"/pg_nebula* # a script removed from sql/ must not live on here
+touch "$stamp.new"         # as of the start: a file saved while building counts as newer
+step "Building the extension ($1)" \
+    cargo pgrx install -p pg_nebula --pg-config "$(pg_bin "$prefix")/pg_config" "${flags[@]}"
+touch -r "$stamp.new" "$folder/pg_nebula.control"
+mv "$stamp.new" "$stamp"

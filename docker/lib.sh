@@ -1,0 +1,101 @@
+# shellcheck shell=bash
+# What every script in this folder shares. Source it first.
+set -euo pipefail
+
+repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
+pg_major=${PG_MAJOR:-15}
+cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_nebula
+tools=$cache/tools
+export PGRX_HOME=$repo/target/pgrx
+export PATH=$tools/bin:$PATH:/usr/sbin:/sbin
+
+say() { printf '%s\n' "$*"; }
+
+# Nothing ends in silence; 3 is the status of what has explained itself.
+set -E
+trap '[[ $? -eq 3 ]] || printf "error: %s line %s: %s\n" "$0" "$LINENO" "$BASH_COMMAND" >&2' ERR
+
+# die "what is wrong" ["what to do about it"]
+die() {
+    printf 'error: %s\n' "$1" >&2
+    [[ $# -lt 2 ]] || printf '  help: %s\n' "$2" >&2
+    exit 3
+}
+
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# pg_bin NAME: the bin folder of the private PostgreSQL target/postgresql/NAME.
+pg_bin() { printf '%s' "$repo/target/postgresql/$1/usr/lib/postgresql/$pg_major/bin"; }
+
+# as_root COMMAND…: through sudo when needed; the exact command for the reader when there is no sudo.
+as_root() {
+    if [[ $EUID -eq 0 ]]; then
+        "$@"
+    elif have sudo; then
+        sudo -- "$@"
+    else
+        die "this needs root, and there is no sudo here" "as root, run: $*"
+    fi
+}
+
+# shellcheck disable=SC2034 # used with debian_mirror
+debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
+
+# debian_codename, debian_mirror: of this machine, from whichever format its package sources have.
+debian_codename() (. /etc/os-release && printf '%s' "$VERSION_CODENAME")
+debian_mirror() {
+    local found
+    # shellcheck disable=SC2016 # apt's own placeholder
+    found=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Release: $(debian_codename)" 'Component: main' | head -n 1)
+    [[ -n $found ]] || die "no Debian mirror for $(debian_codename) in /etc/apt" "add one, for example http://deb.debian.org/debian"
+    printf '%s' "$found"
+}
+
+# A pause without a child process, so that nothing outlives this script.
+exec {never}<> <(:)
+pause() { read -rt "$1" -u "$never" _ || true; }
+
+ticker=
+# A shell function, because the running command has the terminal and gets Ctrl-C itself.
+stop_ticker() {
+    [[ -z $ticker ]] || kill "$ticker" 2>/dev/null || true
+    ticker=
+}
+trap stop_ticker EXIT
+
+# step "Doing this" COMMAND…: silent when it is over at once, otherwise its title and now and then the last
+# line of its log; on failure the end of the log. COMMAND must be a program: errexit is off inside functions.
+step() {
+    local title=$1 begin=$SECONDS log
+    shift
+    mkdir -p "$repo/target/log"
+    log=$repo/target/log/$(tr -cs '[:alnum:]' - <<<"${title,,}" | sed 's/-*$//').log
+    : >"$log"
+    # Looks every second whether its parent is still there: one that outlived it would hold the parent's locks.
+    for ((second = 1; ; second++)); do
+        pause 1
+        kill -0 $$ 2>/dev/null || exit 0
+        if [[ $second -eq 2 ]]; then
+            say "==> $title"
+        elif [[ $((second % 30)) -eq 0 ]]; then
+            say "    $second s: $(tail -n 1 "$log" | cut -c 1-100)"
+        fi
+    done &
+    ticker=$!
+    if "$@" >"$log" 2>&1; then
+        stop_ticker
+        [[ $((SECONDS - begin)) -lt 3 ]] || say "    done in $((SECONDS - begin)) s"
+    else
+        stop_ticker
+        tail -n 40 "$log" >&2
+        die "$title: failed" "the whole log is $log"
+    fi
+}
+
+# alone NAME: waits for its turn, so that two makes at once do not install or copy the same thing.
+alone() {
+    local lock
+    mkdir -p "$repo/target"
+    exec {lock}>"$repo/target/.$1.lock"
+    flock "$lock"
+}

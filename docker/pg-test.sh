@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# pg-test.sh: the extension's own tests (#[test] and #[pg_test]), in a copy of PostgreSQL that is thrown away after.
+source "$(dirname "$0")/lib.sh"
+
+work=$(mktemp -d /tmp/pg_nebula.XXXXXX)
+trap 'stop_ticker; rm -rf "$work"' EXIT
+chmod 0755 "$work"
+"$repo/docker/prefix.sh" "$pg_major-test"
+cp -a "$repo/target/postgresql/$pg_major-test/usr" "$work/usr"
+export PGRX_HOME=$work/pgrx
+mkdir "$PGRX_HOME"
+printf '[configs]\npg%s = "%s"\n' "$pg_major" "$work/usr/lib/postgresql/$pg_major/bin/pg_config" >"$PGRX_HOME/config.toml"
+
+flags=()
+if [[ $EUID -eq 0 ]]; then
+    # PostgreSQL does not run as root: pgrx starts it through `sudo -u`, of which this does as much as it needs.
+    install -d -o postgres -m 0700 "$work/data"
+    mkdir "$work/bin"
+    cat >"$work/bin/sudo" <<'SUDO'
+#!/bin/sh
+user=root
+while :; do
+    case $1 in
+    -u) user=$2 && shift 2 ;;
+    -*) shift ;;
+    *) break ;;
+    esac
+done
+exec runuser -u "$user" -- env "$@"
+SUDO
+    chmod 0755 "$work/bin/sudo"
+    export PATH=$work/bin:$PATH
+    flags=(--runas postgres --pgdata "$work/data")
+fi
+cd "$repo"
+step "Testing the extension" cargo pgrx test "pg$pg_major" -p pg_nebula "${flags[@]}"
+sed -n 's/^test result: ok\. \([1-9].*\)/extension: \1/p' "$repo/target/log/testing-the-extension.log"

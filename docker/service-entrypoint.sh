@@ -1,0 +1,19 @@
+#!/bin/sh
+# In the gateway and worker images: runs a command with the database URL put together from the role's password file,
+# unless NEBULA_DATABASE_URL is given. `init` makes the certificate authority and the account admin when missing.
+set -eu
+
+if [ "${1:-}" = init ]; then NEBULA_ROLE="admin"; fi
+password=$NEBULA_SECRETS/${NEBULA_ROLE}_database_password
+if [ -z "${NEBULA_DATABASE_URL:-}" ] && [ -r "$password" ]; then
+    NEBULA_DATABASE_URL="postgresql://nebula_$NEBULA_ROLE:$(cat "$password")@${PGHOST:-postgres}:${PGPORT:-5432}/nebula"
+    export NEBULA_DATABASE_URL
+fi
+if [ "${1:-}" = init ]; then
+    if [ ! -f "$NEBULA_CA_CERT" ]; then
+        rm -f "$NEBULA_CA_KEY" # from a start that was interrupted between the two
+        nebulactl --quiet ca create --name "${NEBULA_CA_NAME:-pg_nebula CA}" --cert "$NEBULA_CA_CERT" --key "$NEBULA_CA_KEY"
+    fi
+    set -- nebula-gateway account admin --role admin --password-file "$NEBULA_SECRETS/admin_password"
+fi
+exec "$@"

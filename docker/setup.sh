@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# setup.sh [test|lint]: installs what is missing to build (and to test, to lint) this tree.
+source "$(dirname "$0")/lib.sh"
+alone setup
+
+packages=(
+    build-essential ca-certificates clang iproute2 libclang-dev libssl-dev pkg-config
+    libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
+    "postgresql-$pg_major" "postgresql-server-dev-$pg_major"
+)
+case ${1:-} in
+test) packages+=(ffmpeg iputils-ping nebula) ;;
+lint) packages+=(shellcheck) ;;
+esac
+have node || packages+=(nodejs npm)
+"$repo/docker/packages.sh" "${packages[@]}"
+
+node=$(node --version)
+node=${node#v}
+[[ ${node%%.*} -ge 18 ]] || die "node $node is too old for the web console, which needs 18 or newer" "remove it and run this again: Debian's own is taken then"
+have npm || "$repo/docker/packages.sh" npm
+
+rust=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$repo/Cargo.toml")
+have cargo || die "there is no Rust toolchain here" "install Rust $rust or newer from https://rustup.rs, and see that cargo is on PATH"
+found=$(rustc --version | cut -d ' ' -f 2)
+[[ $(printf '%s\n' "$rust" "$found" | sort -V | head -n 1) == "$rust" ]] ||
+    die "Rust $found is too old, this needs $rust" "run: rustup update stable"
+
+# cargo-pgrx reads what the pgrx library wrote, so both have one version.
+pgrx=$(sed -n '/^name = "pgrx"$/{n;s/version = "\(.*\)"/\1/p}' "$repo/Cargo.lock")
+if [[ $(cargo-pgrx pgrx --version 2>/dev/null) != *" $pgrx" ]]; then
+    step "Building cargo-pgrx $pgrx" cargo install cargo-pgrx --version "=$pgrx" --locked --debug --force --root "$tools"
+fi
+"$repo/docker/prefix.sh" "$pg_major"
+if [[ ${1:-} == test ]]; then
+    "$repo/docker/prefix.sh" "$pg_major-test"
+    "$repo/docker/nebula.sh"
+fi

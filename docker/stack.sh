@@ -1,0 +1,143 @@
+# shellcheck shell=bash
+# The running system under .nebula/: where it is, who runs it, which of its processes live. Source after lib.sh.
+
+# shellcheck disable=SC2034,SC2154 # lib.sh sets some of these, up.sh and the like use the others
+
+# Where the state really is: .nebula may be a link, see find_home.
+home=
+# Prefix that makes a command run as the user of the services; empty when that is who we are.
+become=()
+# Programs, in the order in which they stop.
+services=(worker gateway postgres)
+
+# find_home: sets `home`, and `shown`, its name for people.
+find_home() {
+    shown=${NEBULA_HOME:-$repo/.nebula}
+    [[ $shown == /* ]] || shown=$PWD/$shown
+    home=$(readlink -m "$shown")
+    if [[ $EUID -eq 0 ]]; then
+        become=(setpriv --reuid=pg_nebula --regid=pg_nebula --init-groups --)
+    fi
+}
+
+# make_home: PostgreSQL refuses to run as root, so root gets a user for it; where that user cannot reach the checkout
+# (a clone in /root), the state goes to /var/lib and .nebula is a link to it.
+make_home() {
+    find_home
+    mkdir -p "$(dirname "$shown")"
+    if [[ $EUID -eq 0 ]]; then
+        getent passwd pg_nebula >/dev/null ||
+            useradd --system --user-group --home-dir /var/lib/pg_nebula --no-create-home --shell /usr/sbin/nologin pg_nebula
+        if [[ ! -e $home ]] && ! "${become[@]}" test -x "$(dirname "$shown")"; then
+            if [[ ! -L $shown ]]; then
+                ln -s "/var/lib/pg_nebula/$(basename "$(dirname "$shown")")-$(sha256sum <<<"$shown" | cut -c 1-8)" "$shown"
+            fi
+            find_home
+            install -d -m 0755 "$home"
+            say "The user pg_nebula cannot reach $(dirname "$shown"), so $shown is a link to $home."
+        fi
+    fi
+}
+
+# require_home: for commands that have nothing to do without a system.
+require_home() {
+    find_home
+    [[ -f $home/settings ]] || die "there is no system under $shown yet" "run: make up"
+    load_settings
+}
+
+# claim_home: makes the folder ours, or says whose it is. The lock ends with this process, however it ends.
+claim_home() {
+    local owner
+    if [[ -d $home && ! -f $home/checkout && -n $(ls -A "$home") ]]; then
+        die "$home exists and was not made by make up" "empty it, or choose another folder: NEBULA_HOME=… make up"
+    fi
+    [[ ! -e $home || -d $home ]] || die "$home is not a folder" "choose another one: NEBULA_HOME=… make up"
+    mkdir -p "$home" 2>/dev/null || die "cannot make $home" "choose another folder: NEBULA_HOME=… make up"
+    owner=$(cat "$home/checkout" 2>/dev/null || true)
+    if [[ -n $owner && $owner != "$repo" && -f $owner/docker/stack.sh && -n $(running) ]]; then
+        die "$home is in use by the checkout $owner" "run make down there, or choose another folder: NEBULA_HOME=… make up"
+    fi
+    [[ $owner == "$repo" ]] || write "$home/checkout" <<<"$repo"
+    exec {home_lock}>"$home/lock"
+    if ! flock -n "$home_lock"; then
+        say "==> Waiting for another make that is starting or stopping $shown"
+        flock -w 600 "$home_lock" || die "another make has been at $shown for ten minutes" "end it and run this again"
+    fi
+}
+
+# write FILE: from standard input, whole or not at all.
+write() {
+    cat >"$1.new"
+    mv -f "$1.new" "$1"
+}
+
+# load_settings: address and ports of the last start, unless the environment says otherwise.
+load_settings() {
+    local wanted_listen=${NEBULA_LISTEN:-${PORT:+127.0.0.1:$PORT}} wanted_pg_port=${NEBULA_PG_PORT:-}
+    listen=127.0.0.1:8080 pg_port=54329
+    # shellcheck source=/dev/null
+    [[ ! -f $home/settings ]] || source "$home/settings"
+    listen=${wanted_listen:-$listen} pg_port=${wanted_pg_port:-$pg_port}
+    [[ $listen =~ ^[^[:space:]]+:[0-9]+$ ]] || die "NEBULA_LISTEN is '$listen', not address:port" "for example NEBULA_LISTEN=0.0.0.0:8080"
+    [[ $pg_port =~ ^[0-9]+$ ]] || die "NEBULA_PG_PORT is '$pg_port', not a port number"
+    local host=${listen%:*}
+    case $host in 0.0.0.0 | '[::]' | '*') host=127.0.0.1 ;; esac
+    server=http://$host:${listen##*:}
+    postgres_bin=$home/postgresql/usr/lib/postgresql/$pg_major/bin
+}
+
+secret() { printf '%s/secrets/%s' "$home" "$1"; }
+
+# database_url ROLE: with the password of that role, which are the words admin, gateway, worker.
+database_url() {
+    printf 'postgresql://nebula_%s:%s@127.0.0.1:%s/nebula' "$1" "$(cat "$(secret "$1_database_password")")" "$pg_port"
+}
+
+# start_time PID: in clock ticks since boot; with the pid it names one process for ever.
+start_time() {
+    local stat
+    stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
+    # The second field is the program's name and may hold anything, so count from its closing bracket.
+    read -ra stat <<<"${stat##*) }"
+    printf '%s' "${stat[19]}"
+}
+
+# pid_of SERVICE: its pid when it runs; a number that some other process got later does not count.
+pid_of() {
+    local pid start
+    read -r pid start 2>/dev/null <"$home/run/$1.pid" || return 1
+    [[ -n $start && $(start_time "$pid") == "$start" ]] || return 1
+    [[ $(readlink "/proc/$pid/exe") == "$home"/* ]] || return 1
+    printf '%s' "$pid"
+}
+
+# running: the services that run, in the order in which they stop.
+running() {
+    local service
+    for service in "${services[@]}"; do
+        ! pid_of "$service" >/dev/null || printf '%s\n' "$service"
+    done
+}
+
+# stop SERVICE SIGNAL SECONDS: asks, waits, and kills only what does not end.
+stop() {
+    local pid end=$((SECONDS + $3))
+    pid=$(pid_of "$1") || return 0
+    kill "-$2" "$pid" 2>/dev/null || true
+    while pid_of "$1" >/dev/null; do
+        if [[ $SECONDS -ge $end ]]; then
+            say "$1 did not stop within $3 s and was killed; its log is $home/log/$1.log."
+            kill -KILL "$pid" 2>/dev/null || true
+            end=$((SECONDS + 10))
+        fi
+        pause 0.05
+    done
+    rm -f "$home/run/$1.pid"
+}
+
+stop_all() {
+    stop worker TERM 30
+    stop gateway TERM 30
+    stop postgres INT 60 # "fast": sessions are cut, nothing is lost
+}

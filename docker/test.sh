@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# test.sh: every test, each against its own throwaway cluster and free ports.
+source "$(dirname "$0")/lib.sh"
+
+"$repo/docker/console.sh"
+"$repo/docker/extension.sh" dev
+cd "$repo"
+step "Building for the tests" cargo build --locked -p nebula-gateway -p nebula-worker -p nebulactl
+step "Compiling the tests" cargo test --locked --no-run --workspace --exclude nebula-benches --exclude pg_nebula
+if [[ -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi
+cargo test --quiet --locked --workspace --exclude nebula-tests --exclude nebula-benches --exclude pg_nebula
+docker/pg-test.sh
+cargo test --locked -p nebula-tests

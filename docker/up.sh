@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# up.sh: makes the system under .nebula/ run: what is missing is made, what is down is started, what was rebuilt is
+# restarted, the rest is left alone. Every step looks at what is there, so it can be interrupted anywhere.
+source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/stack.sh"
+source "$(dirname "$0")/launch.sh"
+
+make_home
+claim_home
+load_settings
+begin=$SECONDS
+cd "$home" # the services' user may have no right to be where we are
+first=
+[[ -f $home/settings ]] || first=yes
+
+# -- files
+chmod 0755 "$home"
+"${become[@]}" test -x "$home" ||
+    die "the user pg_nebula cannot reach $home" "move it, with .nebula as a link to it, or choose another folder: NEBULA_HOME=… make up"
+install -d -m 0755 bin
+for folder in store ca secrets log run; do
+    [[ -d $folder ]] || mkdir "$folder"
+    if [[ $EUID -eq 0 ]]; then chown pg_nebula:pg_nebula "$folder"; fi
+    chmod 0700 "$folder"
+done
+"${become[@]}" bash -s -- "$home/secrets" 0600 <"$repo/docker/secrets.sh"
+for binary in nebula-gateway nebula-worker nebulactl; do
+    install_changed "$repo/target/release/$binary" "bin/$binary"
+done
+install_postgresql
+
+# -- database
+start_postgres
+export PGHOST=127.0.0.1 PGPORT=$pg_port PGUSER=nebula_admin PGPASSWORD
+PGPASSWORD=$(cat "$(secret admin_database_password)")
+PATH=$postgres_bin:$PATH NEBULA_SECRETS=$home/secrets bash "$repo/docker/database.sh" "$repo/sql/roles.sql" ||
+    die "the database could not be set up" "the server's log is $home/log/postgres.log"
+
+# -- certificate authority and first account
+if [[ ! -f ca/ca.crt ]]; then
+    rm -f ca/ca.key # from a start that was interrupted between the two
+    "${become[@]}" bin/nebulactl --quiet ca create --name "$(uname -n) CA" --cert "$home/ca/ca.crt" --key "$home/ca/ca.key" ||
+        die "the certificate authority could not be made"
+fi
+NEBULA_DATABASE_URL=$(database_url admin) "${become[@]}" \
+    bin/nebula-gateway account admin --role admin --password-file "$(secret admin_password)" >/dev/null ||
+    die "the account admin could not be made"
+
+# -- services
+[[ -f env ]] || write env <<<'# Lines NAME=value for gateway and worker, such as NEBULA_MAX_UPLOAD=10737418240; then: make up'
+mapfile -t own < <(grep -E '^[A-Z_]+=' env || true)
+common=(PATH=/usr/bin:/bin LANG=C.UTF-8 HOME="$home" RUST_LOG="${RUST_LOG:-info}" NEBULA_STORAGE_URL="file://$home/store" "${own[@]}")
+start_service gateway "$listen" "${common[@]}" \
+    NEBULA_DATABASE_URL="$(database_url gateway)" NEBULA_LISTEN="$listen" \
+    NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_TOKEN_KEY="$(secret token_key)" \
+    "$home/bin/nebula-gateway"
+start_service worker "" "${common[@]}" NEBULA_DATABASE_URL="$(database_url worker)" "$home/bin/nebula-worker"
+await gateway 60 http_ready
+await worker 30 worker_ready
+# Last: whoever finds this file finds a system that was whole once.
+printf 'listen=%s\npg_port=%s\n' "$listen" "$pg_port" | write "$home/settings"
+
+bin/nebulactl --server "$server" doctor || die "nebulactl doctor is not content" "the logs are in $home/log"
+
+say "
+pg_nebula is up after $((SECONDS - begin)) s.
+
+  Console    $server/
+  Login      admin"
+if [[ -n $first ]]; then
+    say "  Password   $(cat "$(secret admin_password)")     (shown this once; kept in $shown/secrets/admin_password)"
+else
+    say "  Password   in $shown/secrets/admin_password"
+fi
+say "
+Next:
+  eval \"\$(make env)\"                    addresses, project and PATH for this shell
+  nebulactl login admin --password-file \"\$NEBULA_ADMIN_PASSWORD_FILE\"
+  nebulactl upload film.mkv              and watch it being converted in the console
+  make psql                              the database
+  make down                              stop; the data stays in $shown"
