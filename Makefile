@@ -1,6 +1,6 @@
 # Each task is a tool's own command or one script in docker/. PG_MAJOR chooses another PostgreSQL than 15.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-lint build up down clean-data env psql test lint bench images
+.PHONY: help setup setup-test setup-lint build up down clean-data env psql test soak lint bench images
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
@@ -35,10 +35,13 @@ psql: ## Open psql in the running system's database, as administrator
 test: setup-test ## Run every test, each against its own throwaway cluster
 	@docker/test.sh
 
+soak: setup-test build ## The long proofs at full length: random stories, crash cycles, crowds, churn (hours)
+	@docker/soak.sh
+
 lint: setup-lint ## Format, clippy, documentation, shell scripts, console types
 	@docker/lint.sh
 
-bench: build ## Run the benchmarks in release
+bench: build ## Run the benchmarks in release, each beside its floor and its peers (NEBULA_BENCH_SECONDS and the like: benches/settings.rs)
 	@NEBULA_BIN_DIR=$(CURDIR)/target/release NEBULA_TEST_PREFIX=$(CURDIR)/target/postgresql/15 \
 		cargo run --quiet --release --locked -p nebula-benches
 

@@ -1,32 +1,101 @@
-//! Allocating an address, beside the least a durable answer can cost: one committed single-row insert.
+//! `allocate_ip` at every fill, with a linked table, in batches; and `release_ip`.
 
 use anyhow::Result;
-use nebula_tests::cluster::Cluster;
-use uuid::Uuid;
+use nebula_tests::cluster::Database;
 
-use crate::load::rate;
+use crate::contender::{NEBULA, PROJECT, hold, nebula};
+use crate::ground::{COLUMNS, Ground, has, head};
+use crate::load::{Load, Run, pgbench};
 
-const FLOOR: &str = "INSERT INTO floor DEFAULT VALUES;";
+/// Devices of the linked table, and held addresses to release: more than a run gets through.
+fn devices(ground: &Ground) -> u32 {
+    (1 << (32 - ground.settings.prefix)) - 2
+}
 
-pub(crate) async fn run() -> Result<()> {
-    let cluster = Cluster::start(&["shared_buffers = '512MB'", "max_wal_size = '8GB'"]).await?;
-    println!("| clients | floor before | allocate_ip | floor after | ratio |");
-    println!("|---|---|---|---|---|");
-    for clients in [1, 8, 32] {
-        // A fresh database each, because the cost depends on how full the pool is.
-        let database = cluster.database().await?;
-        let client = database.connect().await?;
-        client
-            .batch_execute("CREATE TABLE floor (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
-            .await?;
-        let project: Uuid = client.query_one("SELECT nebula.create_project('bench')", &[]).await?.get(0);
-        client.execute("SELECT nebula.populate_pool($1, '10.0.0.0/8')", &[&project]).await?;
-        let allocate = format!("SELECT nebula.allocate_ip('{project}', gen_random_uuid());");
-        let before = rate(&cluster, &database, FLOOR, clients)?;
-        let measured = rate(&cluster, &database, &allocate, clients)?;
-        let after = rate(&cluster, &database, FLOOR, clients)?;
-        let ratio = measured * 2.0 / (before + after);
-        println!("| {clients} | {before:.0}/s | {measured:.0}/s | {after:.0}/s | {ratio:.2} |");
+/// Gives each session devices of its own, from 1 to [`devices`] all together.
+fn own_device(ground: &Ground, load: Load) -> String {
+    format!("\\set n :n + 1\n\\set device :client_id * {} + :n\n", devices(ground) / load.clients)
+}
+
+/// Prints the table.
+pub(crate) async fn run(ground: &Ground) -> Result<()> {
+    let title = "Allocation: ratio to the floor of one committed single-row insert (aim 0.80, sync off 0.75)";
+    head(title, "sessions", &[]);
+    let prefix = ground.settings.prefix;
+    for full in [0, 50, 90, 99] {
+        print!("| allocate_ip, {full} % full |");
+        for load in COLUMNS {
+            let before = ground.floor(load)?;
+            let rate = NEBULA.measure(ground, load, prefix, full).await?.rate();
+            let after = ground.floor(load)?;
+            print!(" {:.2} ({rate:.0}/s) |", rate * 2.0 / (before + after));
+        }
+        println!();
+    }
+    release(ground).await?;
+    let database = ground.cluster.database().await?;
+    let client = database.connect().await?;
+    if has(&client, "link_device_table").await? {
+        linked(ground).await?;
+    }
+    if has(&client, "allocate_ips").await? {
+        batch(ground, &database).await?;
     }
     Ok(())
+}
+
+async fn release(ground: &Ground) -> Result<()> {
+    print!("| release_ip |");
+    for load in COLUMNS {
+        let database = ground.cluster.database().await?;
+        let client = database.connect().await?;
+        client.batch_execute(&nebula(ground.settings.prefix)).await?;
+        client.batch_execute(&hold(ground.settings.prefix, 1.1)).await?;
+        client.batch_execute("VACUUM ANALYZE").await?;
+        let script = own_device(ground, load) + &NEBULA.release("md5(:device::text)::uuid");
+        print!(" {} |", ground.beside_floor(load, || timed(ground, &database, &script, load))?);
+    }
+    println!();
+    Ok(())
+}
+
+/// A user's own table is kept up to date in the same transaction (aim 0.65).
+async fn linked(ground: &Ground) -> Result<()> {
+    print!("| allocate_ip with a linked table |");
+    for load in COLUMNS {
+        let database = ground.cluster.database().await?;
+        let client = database.connect().await?;
+        client.batch_execute(&nebula(8)).await?;
+        client
+            .batch_execute(&format!(
+                "CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet, nebula_last_seen timestamptz)
+                   WITH (fillfactor = 80);
+                 INSERT INTO public.user_devices SELECT md5(n::text)::uuid FROM generate_series(1, {}) AS n;
+                 SELECT nebula.link_device_table('public.user_devices')",
+                devices(ground)
+            ))
+            .await?;
+        client.batch_execute("VACUUM ANALYZE").await?;
+        let script = own_device(ground, load) + &NEBULA.allocate("md5(:device::text)::uuid");
+        print!(" {} |", ground.beside_floor(load, || timed(ground, &database, &script, load))?);
+    }
+    println!();
+    Ok(())
+}
+
+/// One call for 10 000 devices.
+async fn batch(ground: &Ground, database: &Database) -> Result<()> {
+    let client = database.connect().await?;
+    client.batch_execute(&nebula(8)).await?;
+    let script = format!(
+        "SELECT count(*) FROM nebula.allocate_ips('{PROJECT}', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 10000)));"
+    );
+    let load = Load { clients: 1, durable: true };
+    let run = timed(ground, database, &script, load)?;
+    println!("\nallocate_ips, 10 000 devices a call: {:.0} addresses/s (aim 300 000)", run.rate() * 10_000.0);
+    Ok(())
+}
+
+fn timed(ground: &Ground, database: &Database, script: &str, load: Load) -> Result<Run> {
+    pgbench(&ground.cluster, database, script, load, ground.settings.seconds)
 }

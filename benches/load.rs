@@ -1,14 +1,45 @@
 //! Load made by pgbench, and what it found.
 
+use std::fmt;
 use std::fs;
 use std::process::Command;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use nebula_tests::binary::run;
 use nebula_tests::cluster::{Cluster, Database};
 
-/// Seconds of each measurement: long enough for thousands of commits, short enough for a whole table in minutes.
-const SECONDS: u32 = 5;
+/// How many sessions at once, and whether each waits for the disk.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Load {
+    pub(crate) clients: u32,
+    pub(crate) durable: bool,
+}
+
+impl fmt::Display for Load {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "sync {}, {}", if self.durable { "on" } else { "off" }, self.clients)
+    }
+}
+
+/// What one run of pgbench did.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Run {
+    /// Committed.
+    pub(crate) transactions: f64,
+    /// From the first to the last, connecting not counted.
+    pub(crate) seconds: f64,
+    /// Per second, second by second.
+    pub(crate) windows: Vec<f64>,
+    /// The pool was full before the time was over.
+    pub(crate) exhausted: bool,
+}
+
+impl Run {
+    /// Committed transactions per second.
+    pub(crate) fn rate(&self) -> f64 {
+        if self.seconds > 0.0 { self.transactions / self.seconds } else { 0.0 }
+    }
+}
 
 /// One line naming the machine, because a figure without it says nothing.
 pub(crate) fn machine() -> Result<String> {
@@ -19,25 +50,63 @@ pub(crate) fn machine() -> Result<String> {
     Ok(format!("{cores} cores, {}, {}", model.trim_start_matches([' ', '\t', ':']), server.trim()))
 }
 
-/// Transactions per second of a one-statement script, run by `clients` sessions at once.
-pub(crate) fn rate(cluster: &Cluster, database: &Database, script: &str, clients: u32) -> Result<f64> {
-    let file = tempfile_script(script)?;
-    let output = run(cluster
-        .tool("pgbench")
-        .args(["--no-vacuum", "--protocol=prepared", "--jobs=2"])
-        .args(["--client", &clients.to_string(), "--time", &SECONDS.to_string()])
-        .arg("--file")
-        .arg(&file)
-        .arg(database.name()))?;
-    fs::remove_file(file)?;
-    let line =
-        output.lines().find_map(|line| line.strip_prefix("tps = ")).context("pgbench printed no rate")?;
-    Ok(line.split_whitespace().next().context("pgbench printed no number")?.parse()?)
+/// Runs a script for some seconds, or until the pool is full: the scripts' functions fail then, and a session of
+/// pgbench ends with its first failure.
+pub(crate) fn pgbench(
+    cluster: &Cluster,
+    database: &Database,
+    script: &str,
+    load: Load,
+    seconds: u32,
+) -> Result<Run> {
+    run_pgbench(cluster, database, script, load, &["--time", &seconds.to_string()])
 }
 
-/// A script that PostgreSQL's own user can read as well.
-fn tempfile_script(script: &str) -> Result<std::path::PathBuf> {
-    let path = std::env::temp_dir().join(format!("nebula-bench-{}.sql", uuid::Uuid::new_v4()));
-    fs::write(&path, script)?;
-    Ok(path)
+/// Runs a script once in each session: what the first call of a session costs.
+pub(crate) fn first_calls(cluster: &Cluster, database: &Database, script: &str, load: Load) -> Result<Run> {
+    run_pgbench(cluster, database, script, load, &["--transactions", "1"])
+}
+
+fn run_pgbench(
+    cluster: &Cluster,
+    database: &Database,
+    script: &str,
+    load: Load,
+    length: &[&str],
+) -> Result<Run> {
+    let file = std::env::temp_dir().join(format!("nebula-bench-{}.sql", uuid::Uuid::new_v4()));
+    fs::write(&file, script)?;
+    let commit = if load.durable { "on" } else { "off" };
+    let output = cluster
+        .tool("pgbench")
+        .env("PGOPTIONS", format!("-c synchronous_commit={commit}"))
+        .args(["--no-vacuum", "--protocol=prepared", "--progress=1", "--define=n=0"])
+        .args(["--jobs", &load.clients.min(2).to_string(), "--client", &load.clients.to_string()])
+        .args(length)
+        .arg("--file")
+        .arg(&file)
+        .arg(database.name())
+        .output()?;
+    fs::remove_file(file)?;
+    let (said, complaints) = (String::from_utf8(output.stdout)?, String::from_utf8(output.stderr)?);
+    let exhausted = !output.status.success();
+    if exhausted && !(complaints.contains("exhausted") || complaints.contains("holds no address")) {
+        bail!("pgbench failed:\n{said}{complaints}");
+    }
+    let transactions: f64 = after(&said, "number of transactions actually processed: ")?;
+    let rate: f64 = after(&said, "tps = ").unwrap_or_default();
+    let windows = complaints.lines().filter(|line| line.starts_with("progress: "));
+    Ok(Run {
+        transactions,
+        seconds: if rate > 0.0 { transactions / rate } else { 0.0 },
+        windows: windows.map(|line| after(line, " s, ")).collect::<Result<_>>()?,
+        exhausted,
+    })
+}
+
+/// The number that follows `label`.
+fn after(text: &str, label: &str) -> Result<f64> {
+    let rest = text.split_once(label).with_context(|| format!("pgbench did not say \"{label}\""))?.1;
+    let end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+    Ok(rest[..end].parse()?)
 }

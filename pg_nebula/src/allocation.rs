@@ -1,27 +1,54 @@
 //! Who holds which address.
 
+mod patience;
+mod range;
 mod release;
 mod take;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
-use crate::address::Family;
+use crate::address::{Family, number};
 use crate::error::{Error, Kind, Result, required};
+use crate::link;
+use crate::map::join_allocators;
 use crate::plan::{Plan, Row};
 use crate::pool::{Pool, network, pools_of};
 
 /// What a caller asks for.
-struct Request<'a> {
-    project: Uuid,
-    device: Uuid,
-    allocated_by: Option<&'a str>,
-    pool: Option<&'a str>,
-    address: Option<IpAddr>,
-    lease: Option<Interval>,
+pub(crate) struct Request<'a> {
+    pub(crate) project: Uuid,
+    pub(crate) device: Uuid,
+    pub(crate) allocated_by: Option<&'a str>,
+    pub(crate) pool: Option<&'a str>,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) lease: Option<Interval>,
+    /// Take from the range reserved under this name first; `None`: from those of the device's groups.
+    pub(crate) label: Option<&'a str>,
+    pub(crate) family: Option<Family>,
+    /// Client address to record; `None`: that of the connection.
+    pub(crate) client: Option<Inet>,
+}
+
+impl Request<'_> {
+    /// Any address, without a lease.
+    pub(crate) fn new(project: Uuid, device: Uuid) -> Self {
+        Self {
+            project,
+            device,
+            allocated_by: None,
+            pool: None,
+            address: None,
+            lease: None,
+            label: None,
+            family: None,
+            client: None,
+        }
+    }
 }
 
 /// A row of the device that is asked for.
@@ -35,11 +62,14 @@ struct Holding {
 /// Gives a device an address and answers it: the lowest free one, or the one asked for.
 ///
 /// A device that holds an address in the project gets that again; one whose address is in quarantine gets it back.
-/// `lease` NULL: held until released. Errors: P0002 no such project or pool, 22023 address outside the pools or
-/// reserved, 23505 address taken or device in another project, 55000 device holds another address, 53400 exhausted,
+/// `lease` NULL: held until released. `label`: from the range reserved under this name while it has room. `family`: 4
+/// or 6. `client`: recorded instead of the connection's address. Errors: P0002 no such project or pool, 22023 address outside the pools or
+/// reserved, 23505 address taken or device in another project, 55000 device holds another address or pool disabled,
+/// 53400 exhausted,
 /// 40001 in REPEATABLE READ and stricter when the snapshot is too old to tell.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
+#[expect(clippy::too_many_arguments, reason = "a SQL function with defaults, called by name")]
 fn allocate_ip(
     project_id: Option<Uuid>,
     device_id: Option<Uuid>,
@@ -47,6 +77,9 @@ fn allocate_ip(
     pool: default!(Option<&str>, "NULL"),
     address: default!(Option<Inet>, "NULL"),
     lease: default!(Option<Interval>, "NULL"),
+    label: default!(Option<&str>, "NULL"),
+    family: default!(Option<i32>, "NULL"),
+    client: default!(Option<Inet>, "NULL"),
 ) -> std::result::Result<Inet, ErrorReport> {
     let request = Request {
         project: required(project_id, "project_id")?,
@@ -55,8 +88,46 @@ fn allocate_ip(
         pool,
         address: address.as_ref().map(host).transpose()?,
         lease,
+        label,
+        family: family.map(family_numbered).transpose()?,
+        client,
     };
     Ok(Inet(allocate(&request)?.to_string()))
+}
+
+/// Gives a device an address of each family that the project has an enabled pool for, IPv4 first.
+///
+/// One transaction: both or none. Errors: as allocate_ip.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn allocate_dual(
+    project_id: Option<Uuid>,
+    device_id: Option<Uuid>,
+    allocated_by: default!(Option<&str>, "NULL"),
+    lease: default!(Option<Interval>, "NULL"),
+    label: default!(Option<&str>, "NULL"),
+    client: default!(Option<Inet>, "NULL"),
+) -> std::result::Result<TableIterator<'static, (name!(family, i32), name!(ip, Inet))>, ErrorReport> {
+    let mut request = Request {
+        allocated_by,
+        lease,
+        label,
+        client,
+        ..Request::new(required(project_id, "project_id")?, required(device_id, "device_id")?)
+    };
+    join_allocators()?;
+    let pools = pools_of(request.project, None)?;
+    let mut held = Vec::new();
+    for (number, family) in [(4, Family::V4), (6, Family::V6)] {
+        if pools.iter().any(|pool| pool.enabled && pool.network.family() == family) {
+            request.family = Some(family);
+            held.push((number, Inet(allocate(&request)?.to_string())));
+        }
+    }
+    if held.is_empty() {
+        return Err(disabled(&request, &pools).into());
+    }
+    Ok(TableIterator::new(held))
 }
 
 /// `allocate_ip` under the name that existing clients call.
@@ -68,17 +139,13 @@ fn allocate_nebula_ip(
     allocated_by: Option<&str>,
 ) -> std::result::Result<Inet, ErrorReport> {
     let request = Request {
-        project: required(project_id, "project_id")?,
-        device: required(device_id, "device_id")?,
         allocated_by,
-        pool: None,
-        address: None,
-        lease: None,
+        ..Request::new(required(project_id, "project_id")?, required(device_id, "device_id")?)
     };
     Ok(Inet(allocate(&request)?.to_string()))
 }
 
-/// Releases what a device holds and answers the address.
+/// Releases what a device holds, or only `address`, and answers the address.
 ///
 /// While an unexpired, unrevoked certificate names the device, the address stays in quarantine.
 /// Errors: P0002 the device never held an address, 55000 it has released it already.
@@ -87,15 +154,29 @@ fn allocate_nebula_ip(
 fn release_ip(
     device_id: Option<Uuid>,
     released_by: default!(Option<&str>, "NULL"),
+    address: default!(Option<Inet>, "NULL"),
+    client: default!(Option<Inet>, "NULL"),
 ) -> std::result::Result<Inet, ErrorReport> {
-    Ok(release::release(required(device_id, "device_id")?, released_by)?)
+    Ok(release::release(required(device_id, "device_id")?, released_by, address, client)?)
 }
 
 /// `release_ip` under the name that existing clients call.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn release_nebula_ip_by_device(device_id: Option<Uuid>) -> std::result::Result<Inet, ErrorReport> {
-    Ok(release::release(required(device_id, "device_id")?, None)?)
+    Ok(release::release(required(device_id, "device_id")?, None, None, None)?)
+}
+
+/// The family that SQL calls 4 or 6, as `family(inet)` does.
+pub(crate) fn family_numbered(number: i32) -> Result<Family> {
+    match number {
+        4 => Ok(Family::V4),
+        6 => Ok(Family::V6),
+        _ => Err(Error::bad_argument(
+            format!("there is no address family {number}"),
+            "Give 4 or 6, or leave it away.",
+        )),
+    }
 }
 
 fn host(inet: &Inet) -> Result<IpAddr> {
@@ -109,9 +190,19 @@ fn host(inet: &Inet) -> Result<IpAddr> {
     ))
 }
 
-fn allocate(request: &Request<'_>) -> Result<IpAddr> {
+pub(crate) fn allocate(request: &Request<'_>) -> Result<IpAddr> {
     check_lease(request.lease)?;
-    let pools = pools_of(request.project, request.pool)?;
+    join_allocators()?;
+    let all = pools_of(request.project, request.pool)?;
+    let pools = of_family(&all, request)?;
+    let usual = request.address.is_none() && request.label.is_none() && request.pool.is_none();
+    if usual
+        && pools.iter().all(|pool| pool.kept.iter().all(|kept| !kept.given))
+        && let Some(address) = take::take_at_once(request, &pools)?
+    {
+        link::show(request.device)?;
+        return Ok(address);
+    }
     let wanted = requested_pool(request, &pools)?;
     // Another session may allocate for, or release, the same device meanwhile: then look again.
     loop {
@@ -120,16 +211,34 @@ fn allocate(request: &Request<'_>) -> Result<IpAddr> {
             Some(held) => keep(request, &held)?,
             None => match (request.address, wanted) {
                 (Some(address), Some(pool)) => take::take_exactly(request, pool, address)?,
-                _ => take::take_lowest(request, &pools)?,
+                _ => match range::take(request, &pools)? {
+                    None => take::take_lowest(request, &pools)?,
+                    found => found,
+                },
             },
         };
         if let Some(address) = found {
+            link::show(request.device)?;
             return Ok(address);
         }
     }
 }
 
-fn check_lease(lease: Option<Interval>) -> Result<()> {
+/// The pools of the family asked for, or all.
+pub(crate) fn of_family<'a>(pools: &'a [Pool], request: &Request<'_>) -> Result<Cow<'a, [Pool]>> {
+    let Some(family) = request.family else { return Ok(Cow::Borrowed(pools)) };
+    let pools: Vec<Pool> = pools.iter().filter(|pool| pool.network.family() == family).cloned().collect();
+    if pools.is_empty() {
+        return Err(Error::new(
+            Kind::Missing,
+            format!("project {} has no pool of family {family:?}", request.project),
+            "Make one: SELECT nebula.populate_pool(project_id, cidr, name).",
+        ));
+    }
+    Ok(Cow::Owned(pools))
+}
+
+pub(crate) fn check_lease(lease: Option<Interval>) -> Result<()> {
     static POSITIVE: Plan = Plan::new("SELECT WHERE $1 > interval '0'");
     if lease.is_some() && !POSITIVE.hits(&[lease.into()])? {
         return Err(Error::bad_argument("lease must be longer than zero", "For example interval '1 day'."));
@@ -149,13 +258,40 @@ fn requested_pool<'a>(request: &Request<'_>, pools: &'a [Pool]) -> Result<Option
             "List its pools: SELECT name, cidr FROM nebula.pool.",
         ));
     };
-    if pool.assigns(address) {
+    if !pool.enabled {
+        return Err(disabled(request, std::slice::from_ref(pool)));
+    }
+    if pool.assigns(address) || range::belongs(request, pool, address)? {
         return Ok(Some(pool));
+    }
+    if let Some(kept) = pool.kept_at(number(address)) {
+        let (word, hint) = if kept.given {
+            ("for devices of group", "Give the label of the group, or choose another address.")
+        } else {
+            (
+                "by exclusion",
+                "Choose another address, or drop it: SELECT nebula.drop_reservation(project_id, label).",
+            )
+        };
+        return Err(Error::bad_argument(
+            format!("{address} in pool \"{}\" is reserved {word} \"{}\"", pool.name, kept.label),
+            hint,
+        ));
     }
     Err(Error::bad_argument(
         format!("{address} is reserved in pool \"{}\" ({})", pool.name, pool.network),
         "Network, broadcast and gateway addresses are not given out; choose another.",
     ))
+}
+
+/// The error for pools that give out nothing.
+fn disabled(request: &Request<'_>, pools: &[Pool]) -> Error {
+    let names: Vec<String> = pools.iter().map(|pool| format!("\"{}\"", pool.name)).collect();
+    Error::new(
+        Kind::WrongState,
+        format!("pool {} of project {} is disabled", names.join(", "), request.project),
+        "Enable it: SELECT nebula.enable_pool(project_id, name), or use another pool.",
+    )
 }
 
 /// What the device holds already, or what it may have back, if that answers the request.
@@ -188,8 +324,8 @@ fn holding(request: &Request<'_>, pools: &[Pool]) -> Result<Option<Holding>> {
     }
     // A device has one address of each family; without a word on it, whatever it holds will do.
     let family = request
-        .address
-        .map(Family::of)
+        .family
+        .or_else(|| request.address.map(Family::of))
         .or_else(|| request.pool.and_then(|_| pools.first()).map(|pool| pool.network.family()));
     let fits = |h: &Holding| {
         request.address.is_none_or(|address| address == h.address)
@@ -240,7 +376,8 @@ fn revive(request: &Request<'_>, held: &Holding) -> Result<Option<IpAddr>> {
     static REVIVE: Plan = Plan::new(
         "UPDATE nebula.allocation
             SET released_at = NULL, quarantined_until = NULL, allocated_at = now(),
-                allocated_by = coalesce($4, session_user::text), lease_until = now() + $5
+                allocated_by = coalesce($4, session_user::text), lease_until = now() + $5,
+                client = coalesce($6, inet_client_addr())
           WHERE project_id = $1 AND ip = $2 AND device_id = $3 AND released_at IS NOT NULL RETURNING ip",
     );
     let back = REVIVE.hits(&[
@@ -249,6 +386,7 @@ fn revive(request: &Request<'_>, held: &Holding) -> Result<Option<IpAddr>> {
         request.device.into(),
         request.allocated_by.into(),
         request.lease.into(),
+        request.client.clone().into(),
     ])?;
     Ok(back.then_some(held.address))
 }

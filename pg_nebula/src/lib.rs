@@ -8,17 +8,23 @@
 use pgrx::prelude::*;
 
 mod address;
+mod alarm;
 mod allocation;
 mod backoff;
+mod batch;
 mod error;
+mod gap;
 mod job;
 mod jsonb;
+mod link;
+mod maintenance;
 mod map;
 mod node;
 mod plan;
 mod pool;
 mod project;
 mod score;
+mod settings;
 mod wakeup;
 
 #[cfg(feature = "pg_test")]
@@ -28,14 +34,27 @@ mod surface;
 
 pg_module_magic!(name, version);
 
+/// Called when the library is loaded: by the server as it starts, or by the first session that needs it.
+#[pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    let preloaded = map::is_preloading();
+    settings::define(preloaded);
+    if preloaded {
+        map::request_memory();
+        maintenance::register();
+    }
+}
+
 // The data model, in the order of dependency.
 extension_sql_file!("../../sql/tables/account.sql", name = "account", bootstrap);
 extension_sql_file!("../../sql/tables/project.sql", name = "project", requires = ["account"]);
 extension_sql_file!("../../sql/tables/session.sql", name = "session", requires = ["project"]);
 extension_sql_file!("../../sql/tables/event.sql", name = "event", requires = ["session"]);
 extension_sql_file!("../../sql/tables/pool.sql", name = "pool", requires = ["event"]);
-extension_sql_file!("../../sql/tables/allocation.sql", name = "allocation", requires = ["pool"]);
-extension_sql_file!("../../sql/tables/device.sql", name = "device", requires = ["allocation"]);
+extension_sql_file!("../../sql/tables/reservation.sql", name = "reservation", requires = ["pool"]);
+extension_sql_file!("../../sql/tables/allocation.sql", name = "allocation", requires = ["reservation"]);
+extension_sql_file!("../../sql/tables/linked_table.sql", name = "linked_table", requires = ["allocation"]);
+extension_sql_file!("../../sql/tables/device.sql", name = "device", requires = ["linked_table"]);
 extension_sql_file!("../../sql/tables/certificate.sql", name = "certificate", requires = ["device"]);
 extension_sql_file!("../../sql/tables/node.sql", name = "node", requires = ["certificate"]);
 extension_sql_file!("../../sql/tables/job.sql", name = "job", requires = ["node"]);
@@ -52,9 +71,14 @@ extension_sql_file!(
         pool::populate_pool,
         pool::assignable_range,
         allocation::allocate_ip,
+        allocation::allocate_dual,
         allocation::allocate_nebula_ip,
         allocation::release_ip,
         allocation::release_nebula_ip_by_device,
+        batch::allocate_batch,
+        link::show_addresses,
+        link::touch_device,
+        pool::span,
         node::register_node,
         node::node_scores,
         node::select_node,
@@ -65,7 +89,14 @@ extension_sql_file!(
         job::fail_job,
         job::cancel_job,
         job::rescue_jobs,
+        map::status::map_status,
     ]
+);
+
+extension_sql_file!(
+    "../../sql/functions/map.sql",
+    name = "map_functions",
+    requires = ["native", map::trigger::allocation_changed, map::trigger::pool_changed]
 );
 
 // Functions that are a statement or two, and views. SQL bodies are checked when made, so order matters here too.
@@ -76,9 +107,39 @@ extension_sql_file!(
     requires = ["pool_functions"]
 );
 extension_sql_file!(
+    "../../sql/functions/reservation.sql",
+    name = "reservation_functions",
+    requires = ["allocation_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/lease.sql",
+    name = "lease_functions",
+    requires = ["reservation_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/quarantine.sql",
+    name = "quarantine_functions",
+    requires = ["lease_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/link.sql",
+    name = "link_functions",
+    requires = ["quarantine_functions", "map_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/forecast.sql",
+    name = "forecast_functions",
+    requires = ["link_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/check.sql",
+    name = "check_functions",
+    requires = ["forecast_functions"]
+);
+extension_sql_file!(
     "../../sql/functions/project.sql",
     name = "project_functions",
-    requires = ["allocation_functions"]
+    requires = ["check_functions"]
 );
 extension_sql_file!(
     "../../sql/functions/event.sql",
@@ -106,7 +167,17 @@ extension_sql_file!(
     requires = ["device_functions"]
 );
 extension_sql_file!("../../sql/views/pool.sql", name = "pool_views", requires = ["certificate_functions"]);
-extension_sql_file!("../../sql/views/allocation.sql", name = "allocation_views", requires = ["pool_views"]);
+extension_sql_file!("../../sql/views/reservation.sql", name = "reservation_views", requires = ["pool_views"]);
+extension_sql_file!(
+    "../../sql/views/quarantine.sql",
+    name = "quarantine_views",
+    requires = ["reservation_views"]
+);
+extension_sql_file!(
+    "../../sql/views/allocation.sql",
+    name = "allocation_views",
+    requires = ["quarantine_views"]
+);
 extension_sql_file!("../../sql/views/device.sql", name = "device_views", requires = ["allocation_views"]);
 extension_sql_file!("../../sql/views/node.sql", name = "node_views", requires = ["device_views"]);
 extension_sql_file!("../../sql/views/event.sql", name = "event_views", requires = ["node_views"]);
@@ -125,6 +196,13 @@ pub mod pg_test {
     /// Settings of the test server.
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
-        vec![]
+        match std::env::var("PG_NEBULA_PRELOAD").as_deref() {
+            Ok("off") => vec![],
+            _ => vec![
+                "shared_preload_libraries='pg_nebula'",
+                "max_prepared_transactions=10",
+                "nebula.map_memory='1MB'",
+            ],
+        }
     }
 }

@@ -1,197 +1,313 @@
 //! Where to look for a free address.
 //!
-//! Everything here is a guess: the primary key of nebula.allocation decides. A guess names the lowest address that
-//! no row holds and no other transaction is about to hold, and says "exhausted" only when that is certain.
+//! Everything here is a hint: the primary key of nebula.allocation decides. In shared memory, when the extension is
+//! preloaded, two bits say of each address whether a row holds it and whether a transaction in flight is about to;
+//! they are read from the table in pages on first use and follow the ends of transactions. Without preload the table
+//! itself is searched, from where the session's last search ended.
+//!
+//! [`Search`] answers the lowest address that nobody holds or has claimed. That nothing is left only the table can
+//! say: [`lowest_without_row`].
 
-use std::cell::Cell;
+mod callbacks;
+mod directory;
+mod follow;
+mod load;
+mod local;
+mod log;
+mod page;
+mod row;
+mod scan;
+mod shared;
+pub(crate) mod status;
+pub(crate) mod trigger;
+
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::ops::RangeInclusive;
+use std::sync::atomic::Ordering::SeqCst;
 
-use pgrx::Inet;
-use pgrx::prelude::*;
+use callbacks::{database, now, record, with_log};
+pub(crate) use callbacks::{deadlock_timeout, join_allocators, lock_timeout, snapshot_is_fixed};
+use directory::{PageKey, PoolKey};
+use follow::place;
+use log::{Entry, Event};
+use page::PAGE_BITS;
 
 use crate::address::number;
 use crate::error::Result;
-use crate::plan::Plan;
-use crate::pool::{Pool, network};
+use crate::gap::lowest_gap;
+use crate::pool::Pool;
 
-/// Most in-flight marks one transaction sets. They share the server's lock table, which has 64 places a session;
-/// beyond this a bulk transaction goes unmarked and others wait for its rows instead of passing them by.
-const MARKS_PER_TRANSACTION: u32 = 48;
+pub(crate) use scan::knows_device;
+pub(crate) use shared::{is_preloading, request as request_memory};
 
-thread_local! {
-    /// Start of the transaction that set marks last, and how many.
-    static MARKS: Cell<(i64, u32)> = const { Cell::new((0, 0)) };
-}
-
-/// What a look found.
-#[derive(Debug)]
-pub(crate) enum Take {
-    /// Free as far as anyone knows, and marked so that others pass it by. Try to insert it.
-    Address(IpAddr),
-    /// All is held or marked by transactions in flight, which may still roll back.
-    Busy,
-    /// All is held for good.
-    Exhausted,
-}
+/// Claims in a row that conflict before their page is read anew: somebody filled the table by hand.
+const PATIENCE: u32 = 8;
 
 /// A search through one pool from its lowest address.
 pub(crate) struct Search<'a> {
     pool: &'a Pool,
-    /// Where to look next; `None` past the end.
-    cursor: Option<u128>,
-    /// Free addresses found by the last look and not tried yet.
-    gap: Option<(u128, u128)>,
-    /// Lowest address passed by because another transaction marked it.
-    busy: Option<u128>,
+    /// The search without shared memory; it knows where it is.
+    walk: Option<local::Walk>,
+    /// The address answered last.
+    last: Option<u128>,
+    conflicts: u32,
+}
+
+/// What one look at the map found.
+enum Look {
+    /// Claimed: this address.
+    Claimed(u128),
+    /// The page with this number must be read first.
+    Absent(u128),
+    /// The pool must be made known first.
+    Unknown,
+    /// Nothing is free.
+    Full,
 }
 
 impl<'a> Search<'a> {
-    /// Starts at the lowest assignable address of `pool`.
+    /// Prepares to search.
     pub(crate) fn new(pool: &'a Pool) -> Self {
-        Self { pool, cursor: Some(*pool.network.assignable().start()), gap: None, busy: None }
+        let walk = if shared::present() { None } else { Some(local::Walk::new(pool)) };
+        Self { pool, walk, last: None, conflicts: 0 }
     }
 
-    /// The next guess.
-    pub(crate) fn take(&mut self) -> Result<Take> {
-        loop {
-            let Some((low, high)) = self.next_gap()? else {
-                return Ok(if self.busy.is_some() { Take::Busy } else { Take::Exhausted });
-            };
-            self.cursor = low.checked_add(1);
-            self.gap = (low < high).then(|| (low + 1, high));
-            let address = self.pool.network.family().address(low);
-            if self.pool.gateway == Some(address) {
-                continue;
+    /// Claims the lowest address that is free as far as anyone knows; `None`: ask the table. Try to insert it.
+    pub(crate) fn take(&mut self) -> Result<Option<IpAddr>> {
+        self.last = match &mut self.walk {
+            Some(walk) => {
+                let found = walk.take(self.pool)?;
+                if let Some(number) = found {
+                    record(self.pool.id, number, Event::Claimed);
+                }
+                found
             }
-            if mark(self.pool, address)? {
-                return Ok(Take::Address(address));
-            }
-            self.busy.get_or_insert(low);
-        }
-    }
-
-    /// The last guess was held after all, so what was read is old: the next look reads again, from there on.
-    pub(crate) fn missed(&mut self) {
-        self.gap = None;
-    }
-
-    /// Waits for the transaction that marked the lowest address passed by, but no longer than `patience`.
-    ///
-    /// Who waits longest gets the mark next, so a crowd in front of one address does not run for it all at once.
-    pub(crate) fn wait(&self, patience: Duration) -> Result<()> {
-        static WAIT: Plan = Plan::new("SELECT nebula.wait_for_address($1, $2, $3, $4)");
-        let Some(busy) = self.busy else { return Ok(()) };
-        let address = self.pool.network.family().address(busy);
-        WAIT.run(&[
-            self.pool.project.into(),
-            Inet(address.to_string()).into(),
-            key(self.pool, address).into(),
-            i32::try_from(patience.as_millis()).unwrap_or(i32::MAX).into(),
-        ])
-    }
-
-    /// The lowest run of addresses at or above the cursor without a row; quarantine that is over counts as none.
-    fn next_gap(&mut self) -> Result<Option<(u128, u128)>> {
-        static GAP: Plan = Plan::new(
-            // One statement, hence one snapshot: a gap that opens behind the first half while the second half is
-            // filled must not look like an exhausted pool. Reads in index order and stops at the first gap.
-            "WITH gap AS (
-               SELECT g.low, g.ip - 1 AS high
-                 FROM (SELECT a.ip, coalesce(lag(a.ip) OVER (ORDER BY a.ip) + 1, $2) AS low
-                         FROM nebula.allocation a
-                        WHERE a.project_id = $1 AND a.ip BETWEEN $2 AND $3
-                          AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp())) g
-                WHERE g.ip > g.low ORDER BY g.ip LIMIT 1
-             ), top AS (
-               SELECT (SELECT a.ip FROM nebula.allocation a
-                        WHERE a.project_id = $1 AND a.ip BETWEEN $2 AND $3
-                          AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp())
-                        ORDER BY a.ip DESC LIMIT 1) AS ip
-                WHERE NOT EXISTS (SELECT FROM gap)
-             )
-             SELECT low, high FROM gap
-             UNION ALL
-             SELECT coalesce(ip + 1, $2), $3 FROM top WHERE ip IS NULL OR ip < $3",
-        );
-        if self.gap.is_some() {
-            return Ok(self.gap);
-        }
-        let last = *self.pool.network.assignable().end();
-        let Some(from) = self.cursor.filter(|cursor| *cursor <= last) else { return Ok(None) };
-        let family = self.pool.network.family();
-        let inet = |n| Inet(family.address(n).to_string());
-        let read = |row: &crate::plan::Row<'_>| {
-            let low = network(&row.need(1)?)?.address;
-            let high = network(&row.need(2)?)?.address;
-            Ok((number(low), number(high)))
+            None => take(self.pool)?,
         };
-        self.gap = GAP.first(&[self.pool.project.into(), inet(from).into(), inet(last).into()], read)?;
-        if self.gap.is_none() {
-            self.cursor = None;
+        Ok(self.last.map(|number| self.pool.network.family().address(number)))
+    }
+
+    /// The last address was held after all.
+    pub(crate) fn missed(&mut self) {
+        if let Some(walk) = &mut self.walk {
+            walk.missed();
         }
-        Ok(self.gap)
+        let Some(last) = self.last.take() else { return };
+        self.conflicts += 1;
+        hold(self.pool, last);
+        if self.conflicts >= PATIENCE {
+            let (page, _) = place(pool_key(self.pool), last);
+            shared::read(|map| map.find(page).map(page::Page::forget));
+            self.conflicts = 0;
+        }
+    }
+
+    /// The last address is not needed.
+    pub(crate) fn give_back(&mut self) {
+        if let Some(last) = self.last.take() {
+            drop_claim(self.pool, last);
+        }
     }
 }
 
-/// How long a session has waited for addresses in flight, and how long it will.
+/// Ends a claim on an address that cannot be had: it counts as held.
+fn hold(pool: &Pool, number: u128) {
+    let event = with_log(|log| log.retract(pool.id, number));
+    if event == Some(Event::Retaken) {
+        // Given back and inserted again by hand: it stays taken.
+        record(pool.id, number, Event::Retaken);
+    }
+    let key = pool_key(pool);
+    let (page, bit) = place(key, number);
+    shared::read(|map| {
+        if let (Some(Event::Claimed), Some(slot)) = (event, map.slot(key)) {
+            slot.in_flight.fetch_sub(1, SeqCst);
+            slot.conflicts.fetch_add(1, SeqCst);
+        }
+        if let Some(page) = map.find(page) {
+            page.hold(bit);
+        }
+    });
+}
+
+/// Ends a claim that led to no row: the address is held by somebody else, or free after all.
+pub(crate) fn end_claim(pool: &Pool, address: IpAddr, held: bool) {
+    let end = if held { hold } else { drop_claim };
+    end(pool, number(address));
+}
+
+fn drop_claim(pool: &Pool, number: u128) {
+    if with_log(|log| log.retract(pool.id, number)) == Some(Event::Claimed) {
+        let entry = Entry { subtransaction: 0, pool: pool.id, number, event: Event::Claimed };
+        if shared::read(|map| follow::release(map, &entry)).is_none() {
+            local::lower(pool.id, number);
+        }
+    }
+}
+
+fn pool_key(pool: &Pool) -> PoolKey {
+    PoolKey { database: database(), pool: pool.id }
+}
+
+/// Claims the lowest free address in shared memory.
+fn take(pool: &Pool) -> Result<Option<u128>> {
+    let range = pool.network.assignable();
+    let (first, last) = (range.start() >> PAGE_BITS, range.end() >> PAGE_BITS);
+    let key = pool_key(pool);
+    load::look_after(key);
+    let found = loop {
+        match shared::read(|map| look(map, key, first, last)) {
+            Some(Look::Claimed(number)) => {
+                record(pool.id, number, Event::Claimed);
+                if pool.assigns(pool.network.family().address(number)) {
+                    break Some(number);
+                }
+                // A row there was deleted, which told the map that the address is free; but it is kept back.
+                hold(pool, number);
+            }
+            // Whole pages may be kept back: those are never read.
+            Some(Look::Absent(page)) => match pool.assignable_from(page << PAGE_BITS) {
+                None => break None,
+                Some(next) if next >> PAGE_BITS != page => {
+                    shared::read(|map| map.slot(key).map(|slot| slot.pass(page, next >> PAGE_BITS)));
+                }
+                Some(_) if load::load(pool, key, page)? => {}
+                Some(_) => break None,
+            },
+            Some(Look::Unknown) if shared::write(|map| map.add_slot(key, first).is_some()) == Some(true) => {}
+            // Full, or no memory for the page: either way the table knows.
+            _ => break None,
+        }
+    };
+    // What this transaction gave back is free for itself, though held for all others until it commits.
+    let own = lowest_own(pool, &range);
+    if let Some(own) = own.filter(|own| found.is_none_or(|found| *own < found)) {
+        if let Some(found) = found {
+            drop_claim(pool, found);
+        }
+        record(pool.id, own, Event::Retaken);
+        return Ok(Some(own));
+    }
+    Ok(found)
+}
+
+/// The lowest address that this transaction gave back and that is not kept back.
+fn lowest_own(pool: &Pool, range: &RangeInclusive<u128>) -> Option<u128> {
+    let mut from = *range.start();
+    loop {
+        let own = with_log(|log| log.lowest_free(pool.id, &(from..=*range.end())))?;
+        from = pool.assignable_from(own)?;
+        if from == own {
+            return Some(own);
+        }
+    }
+}
+
+fn look(map: &directory::Directory<'_>, pool: PoolKey, first: u128, last: u128) -> Look {
+    let Some(slot) = map.slot(pool).filter(|slot| slot.base() == first) else { return Look::Unknown };
+    let now = now();
+    slot.rewind(now);
+    loop {
+        let hint = slot.hint();
+        let number = first + u128::from(hint);
+        if number > last {
+            return Look::Full;
+        }
+        let page = map.find(PageKey { pool, number });
+        let Some(page) = page.filter(|page| page.is_current(slot.generation.load(SeqCst), now)) else {
+            return Look::Absent(number);
+        };
+        if let Some(bit) = page.claim_lowest() {
+            slot.in_flight.fetch_add(1, SeqCst);
+            slot.hits.fetch_add(1, SeqCst);
+            return Look::Claimed((number << PAGE_BITS) | u128::from(bit));
+        }
+        slot.expires.fetch_min(page.expires(), SeqCst);
+        slot.advance(hint, || page.has_room());
+    }
+}
+
+/// Claims an address that was asked for, so that others pass it by; whether it is free, the insert says.
+pub(crate) fn claim(pool: &Pool, address: IpAddr) -> Result<()> {
+    if shared::present() {
+        claim_shared(pool, number(address));
+        return Ok(());
+    }
+    local::mark(pool, number(address)).map(drop)
+}
+
+/// `false` when another transaction has claimed the address, or its page is not in memory.
+fn claim_shared(pool: &Pool, number: u128) -> bool {
+    let key = pool_key(pool);
+    let (page, bit) = place(key, number);
+    let claimed = shared::read(|map| {
+        let (Some(slot), Some(page)) = (map.slot(key), map.find(page)) else { return false };
+        let claimed = page.claim(bit);
+        if claimed {
+            slot.in_flight.fetch_add(1, SeqCst);
+        }
+        claimed
+    });
+    if claimed == Some(true) {
+        record(pool.id, number, Event::Claimed);
+    }
+    claimed == Some(true)
+}
+
+/// A row for this address was inserted without, or long after, a claim.
+pub(crate) fn inserted(pool: &Pool, address: IpAddr) {
+    // Unclaimed it would look free, and everybody would wait for this transaction instead of passing it by.
+    if !claim_shared(pool, number(address)) {
+        record(pool.id, number(address), Event::Retaken);
+    }
+}
+
+/// The lowest address without a row, by the table: somebody may be about to hold it. `None`: the pool is full.
 ///
-/// The server can wait for one lock at a time, but any transaction in flight may give an address back. So the waits
-/// on the lowest one are short at first and grow, with a look around in between. The longest outlasts
-/// deadlock_timeout, so that two transactions which each hold the other's last hope are told apart from patience:
-/// the server ends one of them with 40P01. Marks of the own transaction never block.
-pub(crate) struct Patience {
-    started: Instant,
-    next: Duration,
-    limit: Option<Duration>,
-}
-
-impl Patience {
-    const FIRST: Duration = Duration::from_millis(5);
-
-    /// Starts the clock; lock_timeout is the limit, as for any lock.
-    pub(crate) fn new() -> Result<Self> {
-        static LIMIT: Plan = Plan::new("SELECT setting::bigint FROM pg_settings WHERE name = 'lock_timeout'");
-        let limit = LIMIT.first(&[], |row| row.need::<i64>(1))?.unwrap_or(0).unsigned_abs();
-        Ok(Self {
-            started: Instant::now(),
-            next: Self::FIRST,
-            limit: (limit > 0).then(|| Duration::from_millis(limit)),
+/// A full pool is remembered until an address may have become free, so that it answers at once.
+pub(crate) fn lowest_without_row(pool: &Pool) -> Result<Option<IpAddr>> {
+    let key = pool_key(pool);
+    let before = shared::read(|map| {
+        map.slot(key).map(|slot| {
+            slot.rewind(now());
+            (slot.changes.load(SeqCst), slot.full.load(SeqCst))
         })
+    });
+    let before = before.flatten();
+    if !snapshot_is_fixed() && before.is_some_and(|(changes, full)| full == changes + 1) {
+        return Ok(None);
     }
-
-    /// How long to wait before the next look; `None` when lock_timeout has passed.
-    pub(crate) fn next(&mut self) -> Result<Option<Duration>> {
-        static DEADLOCK: Plan =
-            Plan::new("SELECT setting::bigint FROM pg_settings WHERE name = 'deadlock_timeout'");
-        let deadlock = DEADLOCK.first(&[], |row| row.need::<i64>(1))?.unwrap_or(1000).unsigned_abs();
-        let longest = Duration::from_millis(deadlock.saturating_mul(2));
-        let wait = self.next.min(longest);
-        self.next = self.next.saturating_mul(2).min(longest);
-        let Some(limit) = self.limit else { return Ok(Some(wait)) };
-        let left = limit.saturating_sub(self.started.elapsed());
-        Ok((!left.is_zero()).then(|| wait.min(left).max(Duration::from_millis(1))))
+    let free = first_gap(pool)?;
+    // Rows of one's own transaction may be rolled back, so a pool that is full with them is not full for others.
+    if free.is_none() && !snapshot_is_fixed() && with_log(|log| log.is_empty()) {
+        shared::read(|map| {
+            if let (Some(slot), Some((changes, _))) = (map.slot(key), before) {
+                slot.full.store(changes + 1, SeqCst);
+            }
+        });
     }
+    Ok(free.map(|number| pool.network.family().address(number)))
 }
 
-/// Marks an address as in flight until the transaction ends; `false` when another transaction has it marked.
-pub(crate) fn mark(pool: &Pool, address: IpAddr) -> Result<bool> {
-    static MARK: Plan = Plan::new("SELECT pg_try_advisory_xact_lock($1)");
-    let now = transaction_timestamp().into_inner();
-    let set = MARKS.get();
-    let count = if set.0 == now { set.1 } else { 0 };
-    if count >= MARKS_PER_TRANSACTION {
-        return Ok(true);
+fn first_gap(pool: &Pool) -> Result<Option<u128>> {
+    let family = pool.network.family();
+    let last = *pool.network.assignable().end();
+    let mut from = pool.assignable_from(*pool.network.assignable().start());
+    while let Some(start) = from {
+        let Some((low, high)) = lowest_gap(pool.project, family, start, last)? else { return Ok(None) };
+        match pool.assignable_from(low) {
+            Some(free) if free <= high => return Ok(Some(free)),
+            next => from = next,
+        }
     }
-    let marked = MARK.first(&[key(pool, address).into()], |row| row.need(1))?.unwrap_or(false);
-    MARKS.set((now, count + u32::from(marked)));
-    Ok(marked)
+    Ok(None)
 }
 
-/// The advisory lock key of an address: FNV-1a, so that servers and releases agree. A collision costs a wait.
-fn key(pool: &Pool, address: IpAddr) -> i64 {
-    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let start = b"pg_nebula".iter().fold(0xcbf2_9ce4_8422_2325, hash);
-    let project = pool.project.as_bytes().iter().fold(start, hash);
-    number(address).to_be_bytes().iter().fold(project, hash).cast_signed()
+/// Counts a wait for a transaction in flight.
+pub(crate) fn waited(pool: &Pool) {
+    shared::read(|map| {
+        if let Some(slot) = map.slot(pool_key(pool)) {
+            slot.waits.fetch_add(1, SeqCst);
+        }
+    });
 }

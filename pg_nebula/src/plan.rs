@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use pgrx::datum::DatumWithOid;
-use pgrx::pg_sys::PgOid;
+use pgrx::pg_sys::{self, PgOid};
 use pgrx::prelude::{FromDatum, IntoDatum, Spi};
 use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiHeapTupleData};
 
@@ -74,6 +74,30 @@ impl Plan {
         Ok(!self.rows(args, |_| Ok(()))?.is_empty())
     }
 
+    /// Runs a statement that writes; answers how many rows it wrote.
+    pub(crate) fn changes(&'static self, args: &[DatumWithOid<'_>]) -> Result<usize> {
+        Spi::connect(|client| {
+            let plan = self.kept(client, args)?;
+            Ok(client.select(&*plan, None, args)?.len())
+        })
+    }
+
+    /// A statement with names in it that are known only at run time, such as a linked table. It lives as long as the
+    /// session, so there must be few of them.
+    pub(crate) fn made(sql: String) -> &'static Self {
+        thread_local! {
+            static MADE: RefCell<HashMap<String, &'static Plan>> = RefCell::new(HashMap::new());
+        }
+        MADE.with_borrow_mut(|made| {
+            if let Some(plan) = made.get(&sql) {
+                return *plan;
+            }
+            let plan: &'static Self = Box::leak(Box::new(Self { sql: sql.clone().leak() }));
+            made.insert(sql, plan);
+            plan
+        })
+    }
+
     /// Runs the statement for its effect.
     pub(crate) fn run(&'static self, args: &[DatumWithOid<'_>]) -> Result<()> {
         self.rows(args, |_| Ok(())).map(drop)
@@ -93,4 +117,26 @@ impl Plan {
         KEPT.with_borrow_mut(|kept| kept.insert(key, Rc::clone(&plan)));
         Ok(plan)
     }
+}
+
+/// Does something with the privileges of another role, as PostgreSQL itself does for foreign keys: what triggers of a
+/// table run must not have more than the table's owner has.
+#[expect(unsafe_code, reason = "two C functions that read and write two variables of the session")]
+pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    struct Restore(pg_sys::Oid, i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            // SAFETY: what was in force before; on an error the server restores it too.
+            unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) };
+        }
+    }
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: both pointers are to locals; the role is a table's owner, so it exists.
+    let _restore = unsafe {
+        pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
+        let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
+        pg_sys::SetUserIdAndSecContext(role, context | flags.cast_signed());
+        Restore(user, context)
+    };
+    work()
 }

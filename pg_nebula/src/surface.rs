@@ -14,6 +14,27 @@ const CONTRACT: &[(&str, &str)] = &[
         "project_id uuid, device_id uuid, allocated_by text DEFAULT NULL::text, pool text DEFAULT NULL::text, \
          address inet DEFAULT NULL::inet, lease interval DEFAULT NULL::interval",
     ),
+    ("allocate_ips", "project_id uuid, device_ids uuid[], allocated_by text DEFAULT NULL::text"),
+    ("allocate_dual", "project_id uuid, device_id uuid, allocated_by text DEFAULT NULL::text"),
+    ("reserve_range", "project_id uuid, label text, count integer"),
+    ("exclude_addresses", "project_id uuid, label text, first inet, last inet DEFAULT NULL::inet"),
+    ("drop_reservation", "project_id uuid, label text"),
+    ("extend_pool", "project_id uuid, name text, cidr inet"),
+    ("shrink_pool", "project_id uuid, name text, cidr inet"),
+    ("enable_pool", "project_id uuid, name text"),
+    ("disable_pool", "project_id uuid, name text"),
+    ("drop_pool", "project_id uuid, name text"),
+    ("renew_lease", "device_id uuid, lease interval"),
+    ("touch_device", "device_id uuid"),
+    ("reclaim_expired", "max integer DEFAULT 1000"),
+    ("end_quarantine", "project_id uuid, address inet, reason text"),
+    (
+        "link_device_table",
+        "target regclass, id_column name DEFAULT 'id'::name, ip_column name DEFAULT 'nebula_ip'::name",
+    ),
+    ("unlink_device_table", "target regclass"),
+    ("pool_forecast", "project_id uuid DEFAULT NULL::uuid"),
+    ("check_pool", "project_id uuid DEFAULT NULL::uuid, repair boolean DEFAULT false"),
     ("release_ip", "device_id uuid, released_by text DEFAULT NULL::text"),
     ("device_allocation", "device_id uuid"),
     ("project_allocations", "project_id uuid"),
@@ -68,6 +89,13 @@ const RESULTS: &[(&str, &str)] = &[
         "claim_jobs",
         "TABLE(job_id bigint, kind text, payload jsonb, attempt integer, lease_until timestamp with time zone)",
     ),
+    ("allocate_ips", "TABLE(device_id uuid, ip inet)"),
+    ("allocate_dual", "TABLE(family integer, ip inet)"),
+    ("reserve_range", "TABLE(first inet, last inet)"),
+    ("reclaim_expired", "TABLE(device_id uuid, ip inet)"),
+    ("renew_lease", "timestamp with time zone"),
+    ("touch_device", "void"),
+    ("link_device_table", "void"),
     ("populate_pool", "numeric"),
     ("allocate_ip", "inet"),
     ("enqueue_job", "bigint"),
@@ -190,7 +218,9 @@ mod tests {
                 "SELECT f.proname FROM ({FUNCTIONS}) f JOIN pg_proc p USING (oid)
                   WHERE (p.provolatile <> 'v' OR p.proparallel <> 'u')
                     AND f.proname = ANY ('{{create_project,populate_pool,allocate_ip,allocate_nebula_ip,release_ip,
-                        release_nebula_ip_by_device,register_node,enqueue_job,claim_jobs,heartbeat_job,complete_job,
+                        release_nebula_ip_by_device,allocate_ips,allocate_dual,reserve_range,exclude_addresses,extend_pool,shrink_pool,
+                        drop_pool,renew_lease,touch_device,reclaim_expired,end_quarantine,link_device_table,check_pool,
+                        register_node,enqueue_job,claim_jobs,heartbeat_job,complete_job,
                         fail_job,cancel_job,rescue_jobs}}')"
             ),
         );
@@ -220,6 +250,15 @@ mod tests {
                PERFORM nebula.populate_pool(project, '10.0.0.0/24');
                PERFORM nebula.allocate_ip(project, project);
                PERFORM nebula.release_ip(project);
+               PERFORM nebula.allocate_ips(project, ARRAY[project]);
+               PERFORM nebula.renew_lease(project, '1 hour');
+               PERFORM nebula.reclaim_expired();
+               PERFORM nebula.reserve_range(project, 'cameras', 4);
+               PERFORM nebula.exclude_addresses(project, 'printers', '10.0.0.200');
+               PERFORM nebula.extend_pool(project, 'default', '10.0.0.0/23');
+               PERFORM nebula.pool_forecast(project);
+               PERFORM nebula.maintain_pools();
+               PERFORM nebula.check_pool();
                PERFORM nebula.pool_usage(project);
                job := nebula.enqueue_job('t', '{}');
                PERFORM nebula.claim_jobs('w', '{t}');

@@ -23,19 +23,56 @@ $$;
 COMMENT ON FUNCTION nebula.project_allocations(uuid) IS
   'Every address of a project that is held now, by address. Errors: P0002 no such project';
 
--- Waits its turn for the mark of an address in flight, for a while, and keeps the mark only if the address came free.
-CREATE FUNCTION nebula.wait_for_address(project_id uuid, ip inet, mark bigint, patience integer) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET lock_timeout = 0 AS $$
+-- Tries to hold an address that another transaction is about to hold: waits for its end, for a while.
+CREATE FUNCTION nebula.hold_when_free(
+  project_id uuid, pool_id integer, ip inet, device_id uuid, allocated_by text, lease interval, client inet, patience integer
+) RETURNS boolean
+LANGUAGE plpgsql SET search_path = nebula, pg_temp SET lock_timeout = 0 AS $$
 BEGIN
   -- Undone when this function ends, because the function sets lock_timeout itself.
-  PERFORM set_config('lock_timeout', wait_for_address.patience::text, true);
-  PERFORM pg_advisory_xact_lock(mark);
-  IF EXISTS (SELECT FROM nebula.allocation a WHERE a.project_id = wait_for_address.project_id AND a.ip = wait_for_address.ip) THEN
-    -- Undoing the block gives the mark back, so that nobody waits behind this session for an address that is gone.
-    RAISE lock_not_available;
-  END IF;
+  PERFORM set_config('lock_timeout', hold_when_free.patience::text, true);
+  INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
+  VALUES (hold_when_free.project_id, hold_when_free.pool_id, hold_when_free.ip, hold_when_free.device_id,
+          coalesce(hold_when_free.allocated_by, session_user::text), now() + hold_when_free.lease,
+          coalesce(hold_when_free.client, inet_client_addr()))
+  ON CONFLICT DO NOTHING;
+  RETURN FOUND;
 EXCEPTION WHEN lock_not_available THEN
-  NULL;
+  RETURN false;
 END $$;
-COMMENT ON FUNCTION nebula.wait_for_address(uuid, inet, bigint, integer) IS
-  'Used by allocate_ip: waits, at most patience milliseconds, for a transaction that may give this address back';
+COMMENT ON FUNCTION nebula.hold_when_free(uuid, integer, inet, uuid, text, interval, inet, integer) IS
+  'Used by allocate_ip: takes an address in flight if it comes free within patience milliseconds';
+
+-- An error inside undoes all rows of it and nothing else.
+CREATE FUNCTION nebula.insert_allocations(
+  project_id uuid, pool_id integer, base inet, devices uuid[], steps bigint[], allocated_by text, lease interval, client inet
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  actor  CONSTANT text := coalesce(insert_allocations.allocated_by, session_user::text);
+  origin CONSTANT inet := coalesce(insert_allocations.client, inet_client_addr());
+  until  CONSTANT timestamptz := now() + insert_allocations.lease;
+BEGIN
+  INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
+  SELECT insert_allocations.project_id, insert_allocations.pool_id, base + n.step, n.device, actor, until, origin
+    FROM unnest(devices, steps) AS n(device, step);
+  RETURN true;
+EXCEPTION WHEN unique_violation THEN
+  RETURN false;
+END $$;
+COMMENT ON FUNCTION nebula.insert_allocations(uuid, integer, inet, uuid[], bigint[], text, interval, inet) IS
+  'Used by allocate_ips: inserts a row for each device, base plus step its address; false, and none, when one is in the way';
+
+CREATE FUNCTION nebula.allocate_ips(
+  project_id uuid, device_ids uuid[], allocated_by text DEFAULT NULL, pool text DEFAULT NULL, lease interval DEFAULT NULL,
+  label text DEFAULT NULL, family integer DEFAULT NULL, client inet DEFAULT NULL
+) RETURNS TABLE (device_id uuid, ip inet)
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT n.device_id, n.ip
+    FROM unnest(allocate_ips.device_ids, nebula.allocate_batch(
+           allocate_ips.project_id, allocate_ips.device_ids, allocate_ips.allocated_by, allocate_ips.pool,
+           allocate_ips.lease, allocate_ips.label, allocate_ips.family, allocate_ips.client)) AS n(device_id, ip)
+   WHERE n.ip IS NOT NULL
+$$;
+COMMENT ON FUNCTION nebula.allocate_ips(uuid, uuid[], text, text, interval, text, integer, inet) IS
+  'allocate_ip for many devices in a few statements: each once, lowest addresses in the order given, all or none. Errors: as allocate_ip';

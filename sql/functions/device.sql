@@ -38,7 +38,7 @@ BEGIN
     RAISE EXCEPTION 'another device of the project is named "%"', register_device.name
       USING ERRCODE = '23505', HINT = 'Choose another device name.';
   END IF;
-  held := nebula.allocate_ip(register_device.project_id, register_device.device_id, who);
+  held := nebula.allocate_ip(register_device.project_id, register_device.device_id, who, client => register_device.client);
   INSERT INTO nebula.device AS d (device_id, project_id, owner_id, name, role, endpoints, curve, public_key)
   VALUES (register_device.device_id, register_device.project_id, register_device.actor, register_device.name,
           register_device.role, register_device.endpoints, register_device.curve, register_device.public_key)
@@ -48,7 +48,8 @@ BEGIN
   PERFORM nebula.record_event(register_device.project_id, who, 'register', 'device', register_device.device_id::text,
     register_device.client, jsonb_build_object('name', register_device.name, 'ip', host(held)));
   RETURN QUERY
-    SELECT host(held), coalesce(masklen(p.cidr), masklen(l.cidr)), ARRAY[]::text[]
+    SELECT host(held), coalesce(masklen(p.cidr), masklen(l.cidr)),
+           (SELECT d.groups FROM nebula.device d WHERE d.device_id = register_device.device_id)
       FROM nebula.project p
       JOIN nebula.allocation a ON a.project_id = p.project_id AND a.ip = held
       JOIN nebula.pool l ON l.pool_id = a.pool_id
@@ -121,7 +122,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   who     text := nebula.require_admin(actor);
   project uuid := (SELECT d.project_id FROM nebula.device d WHERE d.device_id = release_device.device_id);
-  freed   inet := nebula.release_ip(release_device.device_id, who);
+  freed   inet := nebula.release_ip(release_device.device_id, who, client => release_device.client);
 BEGIN
   PERFORM nebula.record_event(project, who, 'release', 'device', release_device.device_id::text, client,
     jsonb_build_object('ip', host(freed)));

@@ -8,12 +8,22 @@ COMMENT ON FUNCTION nebula.populate_pool(uuid, inet, text, boolean) IS
   'Makes a pool of a range; answers how many addresses it can give out. Errors: P0002 no such project, 22023 malformed or outside the overlay, 23505 name taken or overlapping';
 COMMENT ON FUNCTION nebula.assignable_range(inet) IS
   'First and last address of a range that may be given out, and how many they are';
-COMMENT ON FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval) IS
-  'Gives a device the lowest free address, or the one asked for; again: the same. Errors: P0002 no such project or pool, 22023 address outside or reserved, 23505 taken, 55000 device holds another, 53400 exhausted';
+COMMENT ON FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval, text, integer, inet) IS
+  'Gives a device the lowest free address, or the one asked for; again: the same. label: from the range reserved under this name first. family: 4 or 6. client: recorded instead of the connection''s address. Errors: P0002 no such project, pool or range, 22023 address outside or reserved, 23505 taken, 55000 device holds another or pool disabled, 53400 exhausted';
+COMMENT ON FUNCTION nebula.allocate_batch(uuid, uuid[], text, text, interval, text, integer, inet) IS
+  'The work of allocate_ips: addresses in the order of the devices, null for one named before';
+COMMENT ON FUNCTION nebula.allocate_dual(uuid, uuid, text, interval, text, inet) IS
+  'allocate_ip once for each family the project has an enabled pool for, IPv4 first: both or none. Errors: as allocate_ip';
+COMMENT ON FUNCTION nebula.touch_device(uuid) IS
+  'Notes a sign of life of a device, in linked tables too; does not prolong a lease. Errors: P0002 no such device';
+COMMENT ON FUNCTION nebula.show_addresses(uuid[]) IS
+  'Shows in linked tables what these devices hold now';
+COMMENT ON FUNCTION nebula.span(inet, inet) IS
+  'How many addresses there are from the first to the last, both counted';
 COMMENT ON FUNCTION nebula.allocate_nebula_ip(uuid, uuid, text) IS
   'allocate_ip under the name that existing clients call';
-COMMENT ON FUNCTION nebula.release_ip(uuid, text) IS
-  'Releases what a device holds; it stays in quarantine while a valid certificate names the device. Errors: P0002 never held one, 55000 released already';
+COMMENT ON FUNCTION nebula.release_ip(uuid, text, inet, inet) IS
+  'Releases what a device holds, or only the address named; it stays in quarantine while a valid certificate names the device. Errors: P0002 never held one, 55000 released already';
 COMMENT ON FUNCTION nebula.release_nebula_ip_by_device(uuid) IS
   'release_ip under the name that existing clients call';
 COMMENT ON FUNCTION nebula.register_node(text, text, integer, integer, inet, text[]) IS
@@ -36,3 +46,5 @@ COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
   'cancelled at once when waiting, cancelling when running. Errors: P0002 no such job, 55000 finished';
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
   'Takes jobs whose lease ran out away from their workers; answers how many';
+COMMENT ON FUNCTION nebula.map_status() IS
+  'The shared map of free addresses: first the whole server (pool_id null), then each pool of this database that was used since it started; no row unless pg_nebula is preloaded';

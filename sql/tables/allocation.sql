@@ -11,6 +11,7 @@ CREATE TABLE nebula.allocation (
   released_at        timestamptz,
   quarantined_until  timestamptz,
   allocated_by       text,
+  client             inet,
   CONSTRAINT allocation_pkey PRIMARY KEY (project_id, ip),
   CONSTRAINT allocation_quarantine_check CHECK ((released_at IS NULL) = (quarantined_until IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
@@ -18,6 +19,8 @@ CREATE TABLE nebula.allocation (
 CREATE UNIQUE INDEX allocation_device_key ON nebula.allocation (device_id, (family(ip))) WHERE released_at IS NULL;
 -- What a device gave up and may have back; few rows.
 CREATE INDEX allocation_former_idx ON nebula.allocation (device_id) WHERE quarantined_until IS NOT NULL;
+-- What to reclaim next; holdings without a lease are not in it.
+CREATE INDEX allocation_lease_idx ON nebula.allocation (lease_until) WHERE lease_until IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.allocation', '');
 
 COMMENT ON TABLE nebula.allocation IS 'Held and quarantined addresses, one row each';
@@ -30,18 +33,21 @@ COMMENT ON COLUMN nebula.allocation.lease_until IS 'Null: held until released';
 COMMENT ON COLUMN nebula.allocation.released_at IS 'Set: released, waiting in quarantine';
 COMMENT ON COLUMN nebula.allocation.quarantined_until IS 'Not given to another device before this: an unexpired certificate still names it';
 COMMENT ON COLUMN nebula.allocation.allocated_by IS 'Who asked for it, in the words of the caller';
+COMMENT ON COLUMN nebula.allocation.client IS 'From which client address; null: over a local socket';
 
 -- Past holdings, written once at release.
 CREATE TABLE nebula.allocation_log (
-  log_id        bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
-  project_id    uuid        NOT NULL,
-  pool_id       integer     NOT NULL,
-  ip            inet        NOT NULL,
-  device_id     uuid        NOT NULL,
-  allocated_at  timestamptz NOT NULL,
-  allocated_by  text,
-  released_at   timestamptz NOT NULL DEFAULT now(),
-  released_by   text,
+  log_id          bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
+  project_id      uuid        NOT NULL,
+  pool_id         integer     NOT NULL,
+  ip              inet        NOT NULL,
+  device_id       uuid        NOT NULL,
+  allocated_at    timestamptz NOT NULL,
+  allocated_by    text,
+  released_at     timestamptz NOT NULL DEFAULT now(),
+  released_by     text,
+  allocated_from  inet,
+  released_from   inet,
   CONSTRAINT allocation_log_pkey PRIMARY KEY (log_id)
 );
 -- "Who had this address" is the question asked after an incident.
@@ -63,3 +69,9 @@ COMMENT ON COLUMN nebula.allocation_log.allocated_at IS 'From when';
 COMMENT ON COLUMN nebula.allocation_log.allocated_by IS 'Who asked for it';
 COMMENT ON COLUMN nebula.allocation_log.released_at IS 'To when';
 COMMENT ON COLUMN nebula.allocation_log.released_by IS 'Who released it';
+COMMENT ON COLUMN nebula.allocation_log.allocated_from IS 'Client address that asked for it; null: over a local socket';
+COMMENT ON COLUMN nebula.allocation_log.released_from IS 'Client address that released it; null: over a local socket';
+
+-- What happened stays written, whatever function or role a defect is in.
+CREATE TRIGGER allocation_log_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON nebula.allocation_log
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.guard_log();

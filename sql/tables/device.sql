@@ -6,6 +6,7 @@ CREATE TABLE nebula.device (
   name           text        NOT NULL,
   role           text        NOT NULL DEFAULT 'host',
   endpoints      text[]      NOT NULL DEFAULT '{}',
+  groups         text[]      NOT NULL DEFAULT '{}',
   curve          text        NOT NULL,
   public_key     bytea       NOT NULL,
   registered_at  timestamptz NOT NULL DEFAULT now(),
@@ -30,6 +31,7 @@ COMMENT ON COLUMN nebula.device.owner_id IS 'Account that registered it and may 
 COMMENT ON COLUMN nebula.device.name IS 'Name in the certificate, unique in the project: letters, digits, dots, underscores, dashes';
 COMMENT ON COLUMN nebula.device.role IS 'host, lighthouse or relay';
 COMMENT ON COLUMN nebula.device.endpoints IS 'host:port where other devices reach it on the underlay; a lighthouse has at least one';
+COMMENT ON COLUMN nebula.device.groups IS 'Groups in its certificate; it takes its address first from a range reserved under one of these names';
 COMMENT ON COLUMN nebula.device.curve IS '25519 or P256, as nebula-cert names them';
 COMMENT ON COLUMN nebula.device.public_key IS 'Raw public key: 32 bytes X25519 or 65 bytes P256';
 COMMENT ON COLUMN nebula.device.registered_at IS 'First registration';

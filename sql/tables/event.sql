@@ -19,6 +19,22 @@ CREATE INDEX event_project_idx ON nebula.event (project_id, event_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.event', '');
 SELECT pg_catalog.pg_extension_config_dump('nebula.event_event_id_seq', '');
 
+-- Logs are for ever: only who owns the table, or a superuser, may change what was written. Whoever signed in counts,
+-- not the owner a SECURITY DEFINER function runs as: a service cannot get round this through a function.
+CREATE FUNCTION nebula.guard_log() RETURNS trigger
+LANGUAGE plpgsql SET search_path = nebula, pg_temp AS $$
+BEGIN
+  IF NOT pg_has_role(session_user, (SELECT c.relowner FROM pg_class c WHERE c.oid = TG_RELID), 'USAGE') THEN
+    RAISE EXCEPTION 'role "%" may not change %, which is a log', session_user, TG_RELID::regclass
+      USING ERRCODE = '42501', HINT = 'Only the owner of the table or a superuser may.';
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION nebula.guard_log() IS 'Trigger: refuses changes of a log to everybody but its owner and superusers. Errors: 42501';
+
+CREATE TRIGGER event_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON nebula.event
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.guard_log();
+
 COMMENT ON TABLE nebula.event IS 'Append-only record of who did what, from where';
 COMMENT ON COLUMN nebula.event.event_id IS 'Order of writing';
 COMMENT ON COLUMN nebula.event.at IS 'Start of the transaction that did it';

@@ -6,10 +6,15 @@ CREATE TABLE nebula.pool (
   cidr        cidr        NOT NULL,
   gateway     inet,
   created_at  timestamptz NOT NULL DEFAULT now(),
+  enabled     boolean     NOT NULL DEFAULT true,
+  thresholds  integer[]   NOT NULL DEFAULT '{80,90,95}',
+  alarmed     integer     NOT NULL DEFAULT 0,
+  told        boolean     NOT NULL DEFAULT true,
   CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
   CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
   CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
-  CONSTRAINT pool_gateway_check CHECK (gateway <<= cidr)
+  CONSTRAINT pool_gateway_check CHECK (gateway <<= cidr),
+  CONSTRAINT pool_thresholds_check CHECK (1 <= ALL (thresholds) AND 100 >= ALL (thresholds))
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.pool', '');
 SELECT pg_catalog.pg_extension_config_dump('nebula.pool_pool_id_seq', '');
@@ -21,6 +26,10 @@ COMMENT ON COLUMN nebula.pool.name IS 'Name, unique in its project';
 COMMENT ON COLUMN nebula.pool.cidr IS 'The range; overlaps no other pool of its project';
 COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
 COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
+COMMENT ON COLUMN nebula.pool.enabled IS 'False: gives out no address; what is held stays held';
+COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which listeners of channel nebula_pool are told';
+COMMENT ON COLUMN nebula.pool.alarmed IS 'Highest threshold reached since usage was below it; 0: none';
+COMMENT ON COLUMN nebula.pool.told IS 'False: maintain_pools has yet to tell listeners of it';
 
 -- An exclusion constraint would need btree_gist, hence a second extension; pools are made seldom,
 -- so a lock on the project row does as well, for hand-made rows too.

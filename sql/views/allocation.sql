@@ -1,10 +1,11 @@
 -- Present and past holdings in one list: the audit trail of addresses.
 CREATE VIEW nebula.allocation_history AS
 SELECT a.project_id, a.pool_id, a.ip, a.device_id, a.allocated_at, a.allocated_by,
-       NULL::timestamptz AS released_at, NULL::text AS released_by
+       NULL::timestamptz AS released_at, NULL::text AS released_by, a.client AS allocated_from, NULL::inet AS released_from
   FROM nebula.allocation a WHERE a.released_at IS NULL
 UNION ALL
-SELECT l.project_id, l.pool_id, l.ip, l.device_id, l.allocated_at, l.allocated_by, l.released_at, l.released_by
+SELECT l.project_id, l.pool_id, l.ip, l.device_id, l.allocated_at, l.allocated_by, l.released_at, l.released_by,
+       l.allocated_from, l.released_from
   FROM nebula.allocation_log l;
 
 COMMENT ON VIEW nebula.allocation_history IS 'Who had which address, from when to when; present holdings have no end';
@@ -16,6 +17,8 @@ COMMENT ON COLUMN nebula.allocation_history.allocated_at IS 'From when';
 COMMENT ON COLUMN nebula.allocation_history.allocated_by IS 'Who asked for it';
 COMMENT ON COLUMN nebula.allocation_history.released_at IS 'To when; null: still held';
 COMMENT ON COLUMN nebula.allocation_history.released_by IS 'Who released it';
+COMMENT ON COLUMN nebula.allocation_history.allocated_from IS 'Client address that asked for it; null: over a local socket';
+COMMENT ON COLUMN nebula.allocation_history.released_from IS 'Client address that released it; null: over a local socket, or still held';
 
 -- The same under the names of existing clients.
 CREATE VIEW nebula.nebula_ip_allocations AS

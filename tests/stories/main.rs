@@ -7,6 +7,7 @@ mod crash;
 mod dump;
 mod film;
 mod input;
+mod model;
 mod overlay;
 mod privilege;
 mod race;

@@ -2,11 +2,14 @@
 
 use std::net::IpAddr;
 
+use pgrx::datum::DatumWithOid;
 use pgrx::{Inet, Uuid};
 
-use super::{Request, holding};
+use super::patience::Patience;
+use super::{Request, disabled, holding};
+use crate::alarm;
 use crate::error::{Error, Kind, Result};
-use crate::map::{Patience, Search, Take, mark};
+use crate::map::{self, Search};
 use crate::plan::Plan;
 use crate::pool::Pool;
 
@@ -16,8 +19,9 @@ pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) 
         "SELECT device_id, quarantined_until::text FROM nebula.allocation WHERE project_id = $1 AND ip = $2",
     );
     // Only so that others pass it by; whether it is ours the insert says, waiting if it must.
-    mark(pool, address)?;
-    if insert(request, pool, address)? || (expire(pool, address)? && insert(request, pool, address)?) {
+    map::claim(pool, address)?;
+    if hold(request, pool, address)? {
+        alarm::look(pool)?;
         return Ok(Some(address));
     }
     let holder = HOLDER.first(&[request.project.into(), Inet(address.to_string()).into()], |row| {
@@ -40,65 +44,122 @@ pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) 
     }
 }
 
+/// The whole work for a device that is new, in one statement; `None` when anything is not as usual.
+pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
+    if map::snapshot_is_fixed() || map::knows_device(request.device)? {
+        return Ok(None);
+    }
+    for pool in pools.iter().filter(|pool| pool.enabled) {
+        let mut search = Search::new(pool);
+        let Some(address) = search.take()? else { continue };
+        if insert(request, pool, address)? {
+            alarm::watch(pool, address)?;
+            return Ok(Some(address));
+        }
+        search.give_back();
+        return Ok(None);
+    }
+    Ok(None)
+}
+
 /// `None` when the device got an address from another session meanwhile.
 pub(super) fn take_lowest(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
     let mut patience = None;
     loop {
-        let mut busy = None;
-        for pool in pools {
+        for pool in pools.iter().filter(|pool| pool.enabled) {
             let mut search = Search::new(pool);
-            loop {
-                match search.take()? {
-                    Take::Address(address) => {
-                        if insert(request, pool, address)?
-                            || (expire(pool, address)? && insert(request, pool, address)?)
-                        {
-                            return Ok(Some(address));
-                        }
-                        if holding(request, pools)?.is_some() {
-                            return Ok(None);
-                        }
-                        search.missed();
-                    }
-                    Take::Busy => {
-                        busy.get_or_insert(search);
-                        break;
-                    }
-                    Take::Exhausted => break,
+            while let Some(address) = search.take()? {
+                if hold(request, pool, address)? {
+                    alarm::watch(pool, address)?;
+                    return Ok(Some(address));
                 }
+                if holding(request, pools)?.is_some() {
+                    search.give_back();
+                    return Ok(None);
+                }
+                search.missed();
             }
         }
         // Whatever another transaction has in flight may come back, so nothing is exhausted yet.
-        let Some(busy) = busy else { return Err(exhausted(request, pools)?) };
-        let patience = match &mut patience {
-            Some(patience) => patience,
-            none => none.insert(Patience::new()?),
-        };
-        let wait = patience.next()?.ok_or_else(|| timed_out(request))?;
-        busy.wait(wait)?;
+        let Some((pool, address)) = hope(pools)? else { return Err(exhausted(request, pools)?) };
         refuse_old_snapshot(request)?;
+        let patience = patience.get_or_insert_with(Patience::new);
+        let wait = patience.next().ok_or_else(|| timed_out(request))?;
+        map::waited(pool);
+        if insert_patiently(request, pool, address, wait)? {
+            map::inserted(pool, address);
+            alarm::watch(pool, address)?;
+            return Ok(Some(address));
+        }
+        if holding(request, pools)?.is_some() {
+            return Ok(None);
+        }
     }
 }
 
-/// Tries to hold an address; `false` when the address or the device is taken. Waits for a transaction in flight.
-fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    static INSERT: Plan = Plan::new(
-        "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until)
-         VALUES ($1, $2, $3, $4, coalesce($5, session_user::text), now() + $6)
-         ON CONFLICT DO NOTHING RETURNING ip",
-    );
-    INSERT.hits(&[
+/// The lowest address without a row: another transaction is about to hold it.
+fn hope(pools: &[Pool]) -> Result<Option<(&Pool, IpAddr)>> {
+    for pool in pools.iter().filter(|pool| pool.enabled) {
+        if let Some(address) = map::lowest_without_row(pool)? {
+            return Ok(Some((pool, address)));
+        }
+    }
+    Ok(None)
+}
+
+/// Waits for whoever is about to hold an address, but not longer than `patience`; `true` when it then was ours.
+fn insert_patiently(
+    request: &Request<'_>,
+    pool: &Pool,
+    address: IpAddr,
+    patience: std::time::Duration,
+) -> Result<bool> {
+    static WAIT: Plan = Plan::new("SELECT nebula.hold_when_free($1, $2, $3, $4, $5, $6, $7, $8)");
+    expire(pool, address)?;
+    let mut arguments = Vec::from(arguments(request, pool, address));
+    arguments.push(i32::try_from(patience.as_millis()).unwrap_or(i32::MAX).into());
+    Ok(WAIT.first(&arguments, |row| row.need(1))?.unwrap_or(false))
+}
+
+/// Tries to hold an address that was claimed, whose quarantine may be over.
+pub(super) fn hold(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    if insert(request, pool, address)? {
+        return Ok(true);
+    }
+    let held = expire(pool, address)? && insert(request, pool, address)?;
+    if held {
+        // The row deleted before told the map that the address is free.
+        map::inserted(pool, address);
+    }
+    Ok(held)
+}
+
+/// What the statements that insert a row take, in this order.
+fn arguments<'a>(request: &Request<'a>, pool: &Pool, address: IpAddr) -> [DatumWithOid<'a>; 7] {
+    [
         request.project.into(),
         pool.id.into(),
         Inet(address.to_string()).into(),
         request.device.into(),
         request.allocated_by.into(),
         request.lease.into(),
-    ])
+        request.client.clone().into(),
+    ]
+}
+
+/// Tries to hold an address; `false` when the address or the device is taken. Waits for a transaction in flight.
+pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    static INSERT: Plan = Plan::new(
+        "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
+         VALUES ($1, $2, $3, $4, coalesce($5, session_user::text), now() + $6,
+                 coalesce($7, inet_client_addr()))
+         ON CONFLICT DO NOTHING",
+    );
+    Ok(INSERT.changes(&arguments(request, pool, address))? == 1)
 }
 
 /// Forgets a quarantine that is over; `false` when there is none. Its holding was logged when it was released.
-fn expire(pool: &Pool, address: IpAddr) -> Result<bool> {
+pub(super) fn expire(pool: &Pool, address: IpAddr) -> Result<bool> {
     static EXPIRE: Plan = Plan::new(
         "DELETE FROM nebula.allocation
           WHERE project_id = $1 AND ip = $2 AND quarantined_until <= clock_timestamp() RETURNING ip",
@@ -109,6 +170,9 @@ fn expire(pool: &Pool, address: IpAddr) -> Result<bool> {
 /// The error for a search that found nothing. Only a fresh snapshot can tell that, hence the check first.
 fn exhausted(request: &Request<'_>, pools: &[Pool]) -> Result<Error> {
     refuse_old_snapshot(request)?;
+    if !pools.is_empty() && pools.iter().all(|pool| !pool.enabled) {
+        return Ok(disabled(request, pools));
+    }
     let names: Vec<String> =
         pools.iter().map(|pool| format!("\"{}\" ({})", pool.name, pool.network)).collect();
     let (word, verb) = if names.len() == 1 { ("pool", "is") } else { ("pools", "are") };
@@ -132,10 +196,7 @@ fn timed_out(request: &Request<'_>) -> Error {
 
 /// In REPEATABLE READ and stricter, looking again would show the same rows for ever.
 fn refuse_old_snapshot(request: &Request<'_>) -> Result<()> {
-    static FRESH: Plan = Plan::new(
-        "SELECT WHERE current_setting('transaction_isolation') IN ('read committed', 'read uncommitted')",
-    );
-    if FRESH.hits(&[])? {
+    if !map::snapshot_is_fixed() {
         return Ok(());
     }
     Err(Error::new(

@@ -2,24 +2,8 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use super::super::{allocate, device, project, refused, run, text};
+    use super::super::{allocate, certify, device, law, project, refused, run, text};
     use pgrx::prelude::*;
-
-    /// Records a certificate of a device, valid for a day.
-    fn certify(project: &str, number: u32) {
-        let device = device(number);
-        run(&format!(
-            "INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)
-             VALUES ('{device}', '{project}', 'd{number}', '25519', decode(repeat('ab', 32), 'hex'))
-             ON CONFLICT DO NOTHING"
-        ));
-        run(&format!(
-            "INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups, public_key,
-                                             issuer, not_before, not_after, pem)
-             VALUES (sha256(random()::text::bytea), '{project}', '{device}', 1, '25519', '{{10.0.0.1/24}}', '{{}}', '\\x00',
-                     sha256(''), now(), now() + interval '1 day', '')"
-        ));
-    }
 
     #[pg_test]
     fn lowest_free_address_first_and_the_same_again() {
@@ -32,6 +16,7 @@ mod tests {
         assert_eq!(allocate(&project, 4), "10.0.0.2/32");
         assert_eq!(allocate(&project, 5), "10.0.0.4/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "4");
+        law();
     }
 
     #[pg_test]
@@ -45,6 +30,7 @@ mod tests {
         refused(&fifth, "53400", &["default", "second", "exhausted"]);
         run(&format!("SELECT nebula.release_ip('{}')", device(4)));
         assert_eq!(allocate(&project, 5), "10.0.1.1/32");
+        law();
     }
 
     #[pg_test]
@@ -53,6 +39,7 @@ mod tests {
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/30', reserve_gateway => true)"));
         assert_eq!(allocate(&project, 1), "10.0.0.2/32");
         refused(&format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2)), "53400", &["default"]);
+        law();
     }
 
     #[pg_test]
@@ -78,6 +65,7 @@ mod tests {
             run(&format!("SELECT nebula.release_ip('{}')", device(1)));
             assert_eq!(allocate(&project, 3), first);
         }
+        law();
     }
 
     #[pg_test]
@@ -100,6 +88,7 @@ mod tests {
         refused(&ask(2, "pool => 'default', address => '10.0.1.9'"), "22023", &["default"]);
         refused(&ask(2, "pool => 'third'"), "P0002", &["third"]);
         assert_eq!(text(&ask(2, "pool => 'second'")), "10.0.1.2/32");
+        law();
     }
 
     #[pg_test]
@@ -110,6 +99,7 @@ mod tests {
         refused(&format!("SELECT nebula.allocate_ip('{empty}', '{nobody}')"), "P0002", &["no pool"]);
         refused(&format!("SELECT nebula.allocate_ip('{empty}', null)"), "22023", &["device_id"]);
         refused(&format!("SELECT * FROM nebula.project_allocations('{nobody}')"), "P0002", &[&nobody]);
+        law();
     }
 
     #[pg_test]
@@ -121,6 +111,7 @@ mod tests {
         refused(&format!("SELECT nebula.allocate_ip('{there}', '{}')", device(1)), "23505", &[&here]);
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(allocate(&there, 1), "10.0.0.1/32");
+        law();
     }
 
     #[pg_test]
@@ -136,6 +127,7 @@ mod tests {
         assert_eq!(text(&format!("SELECT nebula.release_ip('{}')", device(1))), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "2");
+        law();
     }
 
     #[pg_test]
@@ -152,6 +144,7 @@ mod tests {
         refused(&ask(", lease => '0'"), "22023", &["lease"]);
         refused(&ask(", lease => '-1 s'"), "22023", &["lease"]);
         assert_eq!(text("SELECT allocated_by FROM nebula.allocation"), "me");
+        law();
     }
 
     #[pg_test]
@@ -167,13 +160,14 @@ mod tests {
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
         refused(&release, "55000", &[&device(1), "already"]);
         refused(&format!("SELECT nebula.release_ip('{}')", device(2)), "P0002", &[&device(2)]);
+        law();
     }
 
     #[pg_test]
     fn a_valid_certificate_keeps_the_address_in_quarantine() {
         let project = project("10.0.0.0/30");
         allocate(&project, 1);
-        certify(&project, 1);
+        certify(&project, 1, "10.0.0.1");
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(text(&format!("SELECT count(*) FROM nebula.device_allocation('{}')", device(1))), "0");
         assert_eq!(text("SELECT quarantined FROM nebula.pool_usage()"), "1");
@@ -196,6 +190,7 @@ mod tests {
         );
         assert_eq!(text(&third), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "2");
+        law();
     }
 
     #[pg_test]
@@ -206,22 +201,24 @@ mod tests {
             (2, "revoked_at = now()"),
         ] {
             allocate(&project, number);
-            certify(&project, number);
+            certify(&project, number, "10.0.0.1");
             run(&format!("UPDATE nebula.certificate SET {change}"));
             run(&format!("SELECT nebula.release_ip('{}')", device(number)));
         }
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
+        law();
     }
 
     #[pg_test]
     fn a_requested_address_whose_quarantine_is_over_is_given() {
         let project = project("10.0.0.0/30");
         allocate(&project, 1);
-        certify(&project, 1);
+        certify(&project, 1, "10.0.0.1");
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         run("UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s'");
         let ask = format!("SELECT nebula.allocate_ip('{project}', '{}', address => '10.0.0.1')", device(2));
         assert_eq!(text(&ask), "10.0.0.1/32");
+        law();
     }
 
     #[pg_test]
@@ -238,6 +235,7 @@ mod tests {
         );
         assert_eq!(text(&format!("SELECT nebula.release_nebula_ip_by_device('{device}')")), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.nebula_ip_allocations WHERE is_active"), "0");
+        law();
     }
 
     #[pg_test]
@@ -248,6 +246,7 @@ mod tests {
         ));
         assert_eq!(text("SELECT count(DISTINCT ip) FROM nebula.allocation"), "300");
         assert_eq!(text("SELECT max(ip) FROM nebula.allocation"), "10.0.1.44/32");
+        law();
     }
 
     #[pg_test]
@@ -258,5 +257,6 @@ mod tests {
             device(1)
         ));
         assert_eq!(allocate(&project, 2), "10.0.0.1/32");
+        law();
     }
 }

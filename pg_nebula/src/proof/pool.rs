@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use super::super::{allocate, device, project, refused, run, text};
+    use super::super::{allocate, device, law, project, refused, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -21,6 +21,7 @@ mod tests {
             assert_eq!(text(&sql), count, "{cidr}");
         }
         assert_eq!(text("SELECT gateway FROM nebula.pool WHERE name = 'p-253'"), "10.0.1.1/32");
+        law();
     }
 
     #[pg_test]
@@ -38,6 +39,7 @@ mod tests {
         refused(&populate("null"), "22023", &["cidr"]);
         let nobody = device(9);
         refused(&format!("SELECT nebula.populate_pool('{nobody}', '10.9.0.0/24')"), "P0002", &[&nobody]);
+        law();
     }
 
     #[pg_test]
@@ -47,6 +49,7 @@ mod tests {
             assert_eq!(text(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/24')")), "254");
             assert_eq!(allocate(&project, u32::from(name == "two")), "10.0.0.1/32");
         }
+        law();
     }
 
     #[pg_test]
@@ -63,6 +66,7 @@ mod tests {
             ),
             "null"
         );
+        law();
     }
 
     #[pg_test]
@@ -94,6 +98,7 @@ mod tests {
             "5"
         );
         refused(&format!("SELECT * FROM nebula.pool_usage('{}')", device(7)), "P0002", &[&device(7)]);
+        law();
     }
 
     #[pg_test]
@@ -111,5 +116,6 @@ mod tests {
         );
         run("UPDATE nebula.allocation SET allocated_at = now() - interval '2 days'");
         assert_eq!(text(&forecast), "null");
+        law();
     }
 }

@@ -1,0 +1,92 @@
+//! What every measurement stands on: one server, and a floor to compare with.
+
+use std::fmt;
+
+use anyhow::Result;
+use nebula_tests::cluster::{Cluster, Database, PRELOAD};
+use tokio_postgres::Client;
+
+use crate::load::{Load, Run, pgbench};
+use crate::settings::Settings;
+
+/// A server that syncs as a real one does.
+pub(crate) struct Ground {
+    pub(crate) cluster: Cluster,
+    pub(crate) settings: Settings,
+    floor: Database,
+}
+
+/// What a measurement came to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cell {
+    /// Of the rate to the floor's.
+    pub(crate) ratio: f64,
+    /// Per second.
+    pub(crate) rate: f64,
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.2} ({:.0}/s)", self.ratio, self.rate)
+    }
+}
+
+/// Sessions and durability of the columns that most tables have.
+pub(crate) const COLUMNS: [Load; 6] = [
+    Load { clients: 1, durable: true },
+    Load { clients: 8, durable: true },
+    Load { clients: 32, durable: true },
+    Load { clients: 1, durable: false },
+    Load { clients: 8, durable: false },
+    Load { clients: 32, durable: false },
+];
+
+impl Ground {
+    /// Starts the server.
+    pub(crate) async fn prepare(settings: Settings) -> Result<Self> {
+        let preload = if settings.preload { PRELOAD } else { "" };
+        let cluster = Cluster::start(&[
+            "shared_buffers = '1GB'",
+            "max_wal_size = '16GB'",
+            "checkpoint_timeout = '30min'",
+            "max_connections = 400",
+            preload,
+        ])
+        .await?;
+        let floor = cluster.database().await?;
+        let client = floor.connect().await?;
+        client
+            .batch_execute("CREATE TABLE floor (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
+            .await?;
+        Ok(Self { cluster, settings, floor })
+    }
+
+    /// The least a durable answer can cost: one committed single-row insert; per second.
+    pub(crate) fn floor(&self, load: Load) -> Result<f64> {
+        let seconds = (self.settings.seconds / 2).max(1);
+        Ok(pgbench(&self.cluster, &self.floor, "INSERT INTO floor DEFAULT VALUES;", load, seconds)?.rate())
+    }
+
+    /// Measures `run` between two floors, because the machine may not be the same for two minutes.
+    pub(crate) fn beside_floor(&self, load: Load, run: impl FnOnce() -> Result<Run>) -> Result<Cell> {
+        let before = self.floor(load)?;
+        let rate = run()?.rate();
+        let after = self.floor(load)?;
+        Ok(Cell { ratio: rate * 2.0 / (before + after), rate })
+    }
+}
+
+/// Whether the extension has this function, because the tables can be made for older versions too.
+pub(crate) async fn has(client: &Client, function: &str) -> Result<bool> {
+    let find = "SELECT FROM pg_proc WHERE proname = $1 AND pronamespace = 'nebula'::regnamespace";
+    Ok(client.query_opt(find, &[&function]).await?.is_some())
+}
+
+/// Head of a table: what a row is, then the six columns.
+pub(crate) fn head(title: &str, first: &str, more: &[&str]) {
+    println!("\n## {title}\n");
+    let columns: Vec<String> = COLUMNS.iter().map(ToString::to_string).collect();
+    let more = more.iter().map(ToString::to_string);
+    let all: Vec<String> = columns.into_iter().chain(more).collect();
+    println!("| {first} | {} |\n|---|{}", all.join(" | "), "---|".repeat(all.len()));
+}

@@ -1,0 +1,43 @@
+//! How long and how large; the defaults give the figures of the README.
+
+use std::env;
+
+use anyhow::{Context, Result};
+
+/// Read once, from the environment.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    /// `NEBULA_BENCH_SECONDS`: length of each measurement.
+    pub(crate) seconds: u32,
+    /// `NEBULA_BENCH_CHURN_SECONDS`: length of the churn; half of it follows under an old snapshot.
+    pub(crate) churn_seconds: u32,
+    /// `NEBULA_BENCH_PREFIX`: prefix length of the pool that is filled; /12 is a million addresses.
+    pub(crate) prefix: u32,
+    /// `NEBULA_BENCH_HELD`: held addresses when it is about size.
+    pub(crate) held: i32,
+    /// `NEBULA_BENCH_SESSIONS`: sessions of the crowd.
+    pub(crate) sessions: usize,
+    /// `NEBULA_BENCH_PRELOAD`: 0 measures the extension without shared_preload_libraries.
+    pub(crate) preload: bool,
+}
+
+impl Settings {
+    /// Reads them; the error names the variable that is no number.
+    pub(crate) fn read() -> Result<Self> {
+        Ok(Self {
+            seconds: number("NEBULA_BENCH_SECONDS", 5)?.max(1),
+            churn_seconds: number("NEBULA_BENCH_CHURN_SECONDS", 600)?.max(4),
+            prefix: number("NEBULA_BENCH_PREFIX", 12)?.clamp(8, 20),
+            held: i32::try_from(number("NEBULA_BENCH_HELD", 1_000_000)?)?,
+            sessions: usize::try_from(number("NEBULA_BENCH_SESSIONS", 1000)?)?,
+            preload: number("NEBULA_BENCH_PRELOAD", 1)? != 0,
+        })
+    }
+}
+
+fn number(name: &str, default: u32) -> Result<u32> {
+    match env::var(name) {
+        Ok(text) => text.parse().with_context(|| format!("{name} is \"{text}\", not a number")),
+        Err(_) => Ok(default),
+    }
+}

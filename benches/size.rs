@@ -1,0 +1,96 @@
+//! What a pool costs before anybody uses it, what a held address costs, and what a restart costs.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use nebula_tests::cluster::Database;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use crate::contender::PROJECT;
+use crate::ground::{Ground, has};
+
+/// Prints the table.
+pub(crate) async fn run(ground: &mut Ground) -> Result<()> {
+    println!("\n## Size and restart\n\n| | measured | aim |\n|---|---|---|");
+    let database = ground.cluster.database().await?;
+    let client = database.connect().await?;
+    for (cidr, words) in [("10.0.0.0/8", "a /8"), ("fd00::/64", "an IPv6 /64")] {
+        println!("| populate_pool of {words} | {} | 5 ms |", millis(populate(&client, cidr).await?));
+    }
+    let held = ground.settings.held;
+    hold(&client, held).await?;
+    client.batch_execute("VACUUM (ANALYZE) nebula.allocation").await?;
+    let parts = "SELECT pg_total_relation_size('nebula.allocation'), pg_table_size('nebula.allocation'),
+                        pg_indexes_size('nebula.allocation'), count(*) FROM nebula.allocation";
+    let row = client.query_one(parts, &[]).await?;
+    let each = |column: usize| row.get::<_, i64>(column) as f64 / row.get::<_, i64>(3) as f64;
+    println!(
+        "| a held address, of {held} | {:.0} bytes (heap {:.0}, indexes {:.0}) | 250 bytes |",
+        each(0),
+        each(1),
+        each(2)
+    );
+
+    // The lowest million held: the whole map has to be read before an address is found.
+    let rebuild = after_restart(ground, &database).await?;
+    println!(
+        "| first allocation after a restart, the lowest {held} held: map rebuilt | {} | 500 ms |",
+        millis(rebuild)
+    );
+    let client = database.connect().await?;
+    for change in ["DELETE FROM nebula.allocation WHERE ip = '10.0.0.7'", "VACUUM nebula.allocation"] {
+        client.batch_execute(change).await?;
+    }
+    let first = after_restart(ground, &database).await?;
+    println!("| first allocation after a restart, a gap near the bottom | {} | 20 ms |", millis(first));
+    Ok(())
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+/// Median of five, each in a project of its own; the commit is part of it.
+async fn populate(client: &Client, cidr: &str) -> Result<Duration> {
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let name = Uuid::new_v4().to_string();
+        let project: Uuid = client.query_one("SELECT nebula.create_project($1)", &[&name]).await?.get(0);
+        let begun = Instant::now();
+        client.execute("SELECT nebula.populate_pool($1, $2::text::inet)", &[&project, &cidr]).await?;
+        times.push(begun.elapsed());
+    }
+    times.sort();
+    Ok(times[2])
+}
+
+/// `held` addresses given out as the extension does: in batches, or one by one.
+async fn hold(client: &Client, held: i32) -> Result<()> {
+    client.batch_execute(&crate::contender::nebula(8)).await?;
+    if !has(client, "allocate_ips").await? {
+        let fill =
+            "SELECT count(nebula.allocate_ip($1::text::uuid, gen_random_uuid())) FROM generate_series(1, $2)";
+        // One transaction each 10 000, so that none gets too long for whatever it keeps in mind.
+        for begun in (0..held).step_by(10_000) {
+            client.query_one(fill, &[&PROJECT, &(held - begun).min(10_000)]).await?;
+        }
+        return Ok(());
+    }
+    let fill = "SELECT count(*) FROM nebula.allocate_ips($1::text::uuid,
+                  ARRAY(SELECT gen_random_uuid() FROM generate_series(1, $2)))";
+    for begun in (0..held).step_by(10_000) {
+        client.query_one(fill, &[&PROJECT, &(held - begun).min(10_000)]).await?;
+    }
+    Ok(())
+}
+
+/// Stops and starts the server, connects, and times the very first allocation.
+async fn after_restart(ground: &mut Ground, database: &Database) -> Result<Duration> {
+    ground.cluster.stop()?;
+    ground.cluster.resume().await?;
+    let client = database.connect().await?;
+    let begun = Instant::now();
+    client.execute("SELECT nebula.allocate_ip($1::text::uuid, gen_random_uuid())", &[&PROJECT]).await?;
+    Ok(begun.elapsed())
+}

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# soak.sh: the long proofs. NEBULA_SEED=N repeats one random story; NEBULA_BENCH_CHURN_SECONDS shortens the churn.
+source "$(dirname "$0")/lib.sh"
+
+"$repo/docker/extension.sh" dev
+cd "$repo"
+step "Compiling the proofs" cargo test --locked --no-run -p nebula-tests
+NEBULA_SOAK=1 cargo test --locked -p nebula-tests -- model:: crash:: race:: --nocapture
+NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
+    cargo run --quiet --release --locked -p nebula-benches -- crowd churn

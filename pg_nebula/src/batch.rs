@@ -1,0 +1,223 @@
+//! Addresses for many devices in one call.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::prelude::*;
+use pgrx::{Inet, Uuid};
+
+use crate::address::number;
+use crate::alarm;
+use crate::allocation::{Request, allocate, check_lease, family_numbered, of_family};
+use crate::error::{Result, required};
+use crate::link;
+use crate::map::{self, Search, join_allocators};
+use crate::plan::Plan;
+use crate::pool::{Pool, network, pools_of};
+
+/// Most rows of one insert: enough to make the statement's own cost vanish, few enough to keep its arrays small.
+const CHUNK: usize = 1 << 16;
+
+/// Devices looked at to see whether a batch is a repetition.
+const SAMPLE: usize = 16;
+
+/// The work of allocate_ips: the addresses of the devices, in the order given; null for a device named before.
+///
+/// An array and no set, because a set would leave and enter the function for each row. Errors: as allocate_ip.
+#[pg_extern]
+#[expect(clippy::too_many_arguments, reason = "all that allocate_ips takes")]
+fn allocate_batch(
+    project_id: Option<Uuid>,
+    device_ids: Option<Vec<Option<Uuid>>>,
+    allocated_by: Option<&str>,
+    pool: Option<&str>,
+    lease: Option<Interval>,
+    label: Option<&str>,
+    family: Option<i32>,
+    client: Option<Inet>,
+) -> std::result::Result<Vec<Option<Inet>>, ErrorReport> {
+    let mut seen = HashSet::new();
+    let mut devices = Vec::new();
+    let mut unique = Vec::new();
+    for device in required(device_ids, "device_ids")? {
+        let device = required(device, "a device of device_ids")?;
+        devices.push(device);
+        if seen.insert(device) {
+            unique.push(device);
+        }
+    }
+    let request = Request {
+        allocated_by,
+        pool,
+        lease,
+        label,
+        family: family.map(family_numbered).transpose()?,
+        client,
+        ..Request::new(required(project_id, "project_id")?, Uuid::from_bytes([0; 16]))
+    };
+    let mut held: HashMap<Uuid, IpAddr> = allocate_all(request, &unique)?.into_iter().collect();
+    Ok(devices.iter().map(|device| held.remove(device).map(|address| Inet(address.to_string()))).collect())
+}
+
+/// What several devices got, in any order.
+fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
+    check_lease(request.lease)?;
+    join_allocators()?;
+    let all = pools_of(request.project, request.pool)?;
+    let pools = of_family(&all, &request)?;
+    // Ranges of groups go by the device.
+    let plain = request.label.is_none() && pools.iter().all(|pool| pool.kept.iter().all(|kept| !kept.given));
+    let mut held = Vec::with_capacity(devices.len());
+    let mut rest = devices.to_vec();
+    if plain {
+        let mut kept = HashSet::new();
+        let known = known(devices)?;
+        if !known.is_empty() && request.lease.is_none() && request.pool.is_none() && request.family.is_none()
+        {
+            held = keep(&request, &known)?;
+            kept.extend(held.iter().map(|(device, _)| *device));
+        }
+        let known: HashSet<Uuid> = known.into_iter().collect();
+        let new: Vec<Uuid> = devices.iter().filter(|device| !known.contains(device)).copied().collect();
+        rest = devices
+            .iter()
+            .filter(|device| known.contains(device) && !kept.contains(device))
+            .copied()
+            .collect();
+        let before = held.len();
+        let mut new = new.as_slice();
+        for pool in pools.iter().filter(|pool| pool.enabled) {
+            while !new.is_empty() {
+                let addresses = lowest(pool, new.len().min(CHUNK))?;
+                if addresses.is_empty() {
+                    break;
+                }
+                let pairs: Vec<(Uuid, IpAddr)> = new.iter().copied().zip(addresses).collect();
+                new = &new[pairs.len()..];
+                hold(&request, pool, &pairs, &mut held, &mut rest)?;
+            }
+        }
+        link::show_all(&held[before..])?;
+        rest.extend(new);
+    }
+    // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait.
+    for device in rest {
+        request.device = device;
+        held.push((device, allocate(&request)?));
+    }
+    Ok(held)
+}
+
+/// Devices that hold an address, or may have one back from quarantine.
+///
+/// Whether new ones hold one the insert will say, so they are looked up only when it is likely: when a few of them do.
+fn known(devices: &[Uuid]) -> Result<Vec<Uuid>> {
+    static FORMER: Plan = Plan::new(
+        "SELECT device_id FROM nebula.allocation WHERE quarantined_until IS NOT NULL AND device_id = ANY ($1)",
+    );
+    static HELD: Plan = Plan::new(
+        "SELECT device_id FROM nebula.allocation WHERE released_at IS NULL AND device_id = ANY ($1)",
+    );
+    let mut known = FORMER.rows(&[devices.to_vec().into()], |row| row.need(1))?;
+    let sample: Vec<Uuid> = devices.iter().step_by((devices.len() / SAMPLE).max(1)).copied().collect();
+    if HELD.hits(&[sample.into()])? {
+        known.extend(HELD.rows(&[devices.to_vec().into()], |row| row.need::<Uuid>(1))?);
+    }
+    Ok(known)
+}
+
+/// What devices hold in the project: the IPv4 address of one that holds two. Locked like what allocate_ip answers
+/// again, so that a release waits for a certificate signed in this transaction.
+fn keep(request: &Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
+    static KEEP: Plan = Plan::new(
+        "SELECT device_id, ip FROM nebula.allocation
+          WHERE project_id = $1 AND device_id = ANY ($2) AND released_at IS NULL FOR SHARE",
+    );
+    let mut held = KEEP.rows(&[request.project.into(), devices.to_vec().into()], |row| {
+        Ok((row.need::<Uuid>(1)?, network(&row.need(2)?)?.address))
+    })?;
+    held.sort_unstable();
+    held.dedup_by_key(|(device, _)| *device);
+    Ok(held)
+}
+
+/// Up to `count` free addresses of a pool, from the lowest.
+fn lowest(pool: &Pool, count: usize) -> Result<Vec<IpAddr>> {
+    let mut search = Search::new(pool);
+    let mut addresses = Vec::with_capacity(count);
+    while addresses.len() < count {
+        let Some(address) = search.take()? else { break };
+        addresses.push(address);
+    }
+    Ok(addresses)
+}
+
+/// Inserts pairs of device and address; those that another session was quicker with go to `rest`.
+fn hold(
+    request: &Request<'_>,
+    pool: &Pool,
+    pairs: &[(Uuid, IpAddr)],
+    held: &mut Vec<(Uuid, IpAddr)>,
+    rest: &mut Vec<Uuid>,
+) -> Result<()> {
+    // Without ON CONFLICT each row costs a third less; the map makes conflicts rare.
+    static INSERT: Plan = Plan::new("SELECT nebula.insert_allocations($1, $2, $3, $4, $5, $6, $7, $8)");
+    static INSERT_NEW: Plan = Plan::new(
+        "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
+         SELECT $1, $2, $3 + n.step, n.device, coalesce($6, session_user::text), now() + $7, coalesce($8, inet_client_addr())
+           FROM unnest($4, $5) AS n(device, step)
+         ON CONFLICT DO NOTHING",
+    );
+    static HELD: Plan = Plan::new(
+        "SELECT n.device, a.device_id FROM unnest($2, $3) AS n(device, ip)
+           LEFT JOIN nebula.allocation a ON a.project_id = $1 AND a.ip = n.ip",
+    );
+    let Some((_, base)) = pairs.first() else { return Ok(()) };
+    // Sparse IPv6 pools: what a step cannot reach is left to the next round.
+    let step = |address: IpAddr| i64::try_from(number(address) - number(*base)).ok();
+    let reach = pairs.iter().take_while(|(_, address)| step(*address).is_some()).count();
+    let (pairs, far) = pairs.split_at(reach);
+    for (device, address) in far {
+        map::end_claim(pool, *address, false);
+        rest.push(*device);
+    }
+    let devices: Vec<Uuid> = pairs.iter().map(|(device, _)| *device).collect();
+    let steps: Vec<i64> = pairs.iter().filter_map(|(_, address)| step(*address)).collect();
+    let arguments = [
+        request.project.into(),
+        pool.id.into(),
+        Inet(base.to_string()).into(),
+        devices.clone().into(),
+        steps.into(),
+        request.allocated_by.into(),
+        request.lease.into(),
+        request.client.clone().into(),
+    ];
+    if INSERT.first(&arguments, |row| row.need(1))? == Some(true)
+        || INSERT_NEW.changes(&arguments)? == pairs.len()
+    {
+        held.extend_from_slice(pairs);
+    } else {
+        let addresses: Vec<Inet> = pairs.iter().map(|(_, address)| Inet(address.to_string())).collect();
+        let holders: HashMap<Uuid, Option<Uuid>> = HELD
+            .rows(&[request.project.into(), devices.into(), addresses.into()], |row| {
+                Ok((row.need(1)?, row.get(2)?))
+            })?
+            .into_iter()
+            .collect();
+        for (device, address) in pairs {
+            match holders.get(device).copied().flatten() {
+                Some(holder) if holder == *device => held.push((*device, *address)),
+                holder => {
+                    map::end_claim(pool, *address, holder.is_some());
+                    rest.push(*device);
+                }
+            }
+        }
+    }
+    match held.last() {
+        Some((_, highest)) => alarm::watch(pool, *highest),
+        None => Ok(()),
+    }
+}

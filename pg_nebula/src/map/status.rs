@@ -1,0 +1,87 @@
+//! What the map holds and how well it works.
+
+use std::collections::HashMap;
+use std::sync::atomic::Ordering::SeqCst;
+
+use pgrx::prelude::*;
+
+use super::{database, shared};
+
+/// One line of the answer.
+struct Line {
+    pool: Option<i32>,
+    pages: i64,
+    counts: [i64; 5],
+}
+
+/// State of the shared map: one row for the whole server (`pool_id` null, `pages` of all databases), then one for each
+/// pool of this database that was used since the server started. Counters start with the server and may wrap.
+///
+/// No row without preload: there is no shared map then.
+#[pg_extern(volatile, parallel_restricted)]
+#[expect(clippy::type_complexity, reason = "the columns of the answer")]
+fn map_status() -> TableIterator<
+    'static,
+    (
+        name!(pool_id, Option<i32>),
+        name!(pages, i64),
+        name!(in_flight, i64),
+        name!(hits, i64),
+        name!(conflicts, i64),
+        name!(rebuilds, i64),
+        name!(waits, i64),
+        name!(evictions, Option<i64>),
+        name!(capacity, Option<i64>),
+    ),
+> {
+    let seen = shared::read(|map| {
+        let mut pages: HashMap<i32, i64> = HashMap::new();
+        let mut all = 0;
+        for key in map.keys() {
+            all += 1;
+            if key.pool.database == database() {
+                *pages.entry(key.pool.pool).or_default() += 1;
+            }
+        }
+        let lines: Vec<Line> = map
+            .slots_of(database())
+            .map(|(pool, slot)| {
+                let count = |counter: &std::sync::atomic::AtomicU64| counter.load(SeqCst).cast_signed();
+                let counts = [
+                    slot.in_flight.load(SeqCst),
+                    count(&slot.hits),
+                    count(&slot.conflicts),
+                    count(&slot.rebuilds),
+                    count(&slot.waits),
+                ];
+                Line { pool: Some(pool), pages: pages.get(&pool).copied().unwrap_or(0), counts }
+            })
+            .collect();
+        (all, lines, map.header.evictions.load(SeqCst).cast_signed(), map.pages.len() as i64)
+    });
+    let Some((all, mut lines, evictions, capacity)) = seen else { return TableIterator::empty() };
+    lines.sort_by_key(|line| line.pool);
+    let mut sums = [0_i64; 5];
+    for line in &lines {
+        for (sum, count) in sums.iter_mut().zip(line.counts) {
+            *sum += count;
+        }
+    }
+    lines.insert(0, Line { pool: None, pages: all, counts: sums });
+    TableIterator::new(lines.into_iter().map(move |line| {
+        let [in_flight, hits, conflicts, rebuilds, waits] = line.counts;
+        let server = line.pool.is_none();
+        let of_server = |value| server.then_some(value);
+        (
+            line.pool,
+            line.pages,
+            in_flight,
+            hits,
+            conflicts,
+            rebuilds,
+            waits,
+            of_server(evictions),
+            of_server(capacity),
+        )
+    }))
+}

@@ -1,0 +1,62 @@
+//! Triggers that keep the map in step with the tables, whoever changes them: this extension, an administrator, or a
+//! replication worker. Rows that are inserted need none: the map learns of them when an insert conflicts.
+
+use pgrx::PgTrigger;
+use pgrx::prelude::*;
+
+use super::callbacks::{now, record, tell_given, tell_pools_changed};
+use super::log::Event;
+use super::row::{self, Row};
+use super::{database, local, shared};
+use crate::error::Error;
+
+/// What a trigger function answers; after the change nobody looks at it.
+type Answer<'a> = Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Error>;
+
+/// Trigger: the address of a row that is deleted, or whose quarantine is changed, may become free.
+#[pg_trigger]
+fn allocation_changed<'a>(trigger: &'a PgTrigger<'a>) -> Answer<'a> {
+    match row::of_trigger(trigger) {
+        // TRUNCATE: no row to look at, and none is left.
+        (None, _) => restart(0)?,
+        (Some(old), Some(new)) if (new.pool, new.number) == (old.pool, old.number) => {
+            match new.quarantined_until {
+                Some(until) if until > now() => record(new.pool, new.number, Event::Quarantined(until)),
+                Some(_) => give(&old)?,
+                None => {}
+            }
+        }
+        (Some(old), _) => give(&old)?,
+    }
+    Ok(None)
+}
+
+fn give(row: &Row) -> Result<(), Error> {
+    record(row.pool, row.number, Event::Given);
+    if shared::present() {
+        return Ok(());
+    }
+    local::lower(row.pool, row.number);
+    tell_given()
+}
+
+/// Trigger: what a pool gives out has changed, so what is known of it is void; once a statement: sessions read their
+/// pools again.
+#[pg_trigger]
+fn pool_changed<'a>(trigger: &'a PgTrigger<'a>) -> Answer<'a> {
+    for row in [trigger.old(), trigger.new()].into_iter().flatten() {
+        if let Ok(Some(pool)) = row.get_by_name::<i32>("pool_id") {
+            restart(pool)?;
+        }
+    }
+    tell_pools_changed()?;
+    Ok(None)
+}
+
+/// At once for this transaction, and again for all when it commits; 0 is every pool.
+fn restart(pool: i32) -> Result<(), Error> {
+    shared::read(|map| map.restart(database(), (pool != 0).then_some(pool)));
+    local::forget_all();
+    record(pool, 0, Event::Restart);
+    tell_pools_changed()
+}

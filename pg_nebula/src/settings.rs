@@ -1,0 +1,67 @@
+//! Settings that administrators may change: `nebula.*` in postgresql.conf.
+
+use std::ffi::CString;
+
+use pgrx::prelude::*;
+use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+static MAP_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16);
+static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"nebula"));
+static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
+
+/// Shared memory of the map, in megabytes.
+pub(crate) fn map_memory() -> usize {
+    usize::try_from(MAP_MEMORY.get()).unwrap_or(1)
+}
+
+/// Database that the background worker looks after; `None`: the worker is not wanted.
+pub(crate) fn database() -> Option<String> {
+    DATABASE.get().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
+}
+
+/// Seconds between two rounds of the background worker.
+pub(crate) fn maintenance_interval() -> u64 {
+    u64::try_from(MAINTENANCE_INTERVAL.get()).unwrap_or(1)
+}
+
+/// Makes the settings known to the server; called once, from `_PG_init`.
+pub(crate) fn define(preloaded: bool) {
+    // The server accepts settings that are fixed at its start only while it starts.
+    let fixed = || if preloaded { GucContext::Postmaster } else { GucContext::Sighup };
+    GucRegistry::define_int_guc(
+        c"nebula.map_memory",
+        c"Shared memory for the map of free addresses.",
+        c"Each pool in use takes a page of 8 kB for 32768 addresses; pages that are not used give way. Without effect unless pg_nebula is in shared_preload_libraries.",
+        &MAP_MEMORY,
+        1,
+        1 << 16,
+        fixed(),
+        GucFlags::UNIT_MB,
+    );
+    GucRegistry::define_string_guc(
+        c"nebula.database",
+        c"Database that the background worker looks after.",
+        c"The worker reclaims expired leases and rescues jobs of lost workers. Empty: no worker. Without effect unless pg_nebula is in shared_preload_libraries.",
+        &DATABASE,
+        fixed(),
+        GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"nebula.maintenance_interval",
+        c"Time between two rounds of the background worker.",
+        c"Expired leases and lost jobs wait at most this long. Without effect unless pg_nebula is in shared_preload_libraries.",
+        &MAINTENANCE_INTERVAL,
+        1,
+        3600,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    reserve_prefix();
+}
+
+/// A misspelt `nebula.` setting is refused instead of being kept without effect.
+#[expect(unsafe_code, reason = "a C function that takes a C string")]
+fn reserve_prefix() {
+    // SAFETY: a valid name; the function copies it.
+    unsafe { pg_sys::MarkGUCPrefixReserved(c"nebula".as_ptr()) };
+}

@@ -1,0 +1,14 @@
+-- Compares holdings with pools, certificates, quarantine and linked tables. No rows: all is well.
+--   psql -f sql/admin/check.sql
+--   psql -v repair=on -f sql/admin/check.sql     and mends what needs no decision
+\if :{?repair}
+\else
+  \set repair off
+\endif
+\pset null '-'
+
+SELECT l.name AS pool, c.ip, coalesce(d.name, c.device_id::text) AS device, c.problem, c.detail, c.repaired
+  FROM nebula.check_pool(repair => :'repair') c
+  LEFT JOIN nebula.pool l USING (pool_id)
+  LEFT JOIN nebula.device d ON d.device_id = c.device_id
+ ORDER BY c.problem, c.ip;

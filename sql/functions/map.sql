@@ -1,0 +1,31 @@
+-- What keeps the map of free addresses in step with the tables, whoever writes them: a replication worker too, hence
+-- ALWAYS. Inserted rows need no trigger: the map learns of them when an insert conflicts, and that keeps inserts cheap.
+
+COMMENT ON FUNCTION nebula.allocation_changed() IS
+  'Trigger: tells the map which addresses may have become free';
+COMMENT ON FUNCTION nebula.pool_changed() IS
+  'Trigger: tells the map and all sessions that pools changed';
+
+CREATE TRIGGER allocation_deleted AFTER DELETE ON nebula.allocation
+  FOR EACH ROW EXECUTE FUNCTION nebula.allocation_changed();
+-- A renewed lease is none of the map's business.
+CREATE TRIGGER allocation_moved AFTER UPDATE ON nebula.allocation
+  FOR EACH ROW WHEN ((OLD.project_id, OLD.pool_id, OLD.ip) IS DISTINCT FROM (NEW.project_id, NEW.pool_id, NEW.ip)
+                     OR OLD.quarantined_until IS DISTINCT FROM NEW.quarantined_until)
+  EXECUTE FUNCTION nebula.allocation_changed();
+CREATE TRIGGER allocation_truncated AFTER TRUNCATE ON nebula.allocation
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.allocation_changed();
+ALTER TABLE nebula.allocation ENABLE ALWAYS TRIGGER allocation_deleted;
+ALTER TABLE nebula.allocation ENABLE ALWAYS TRIGGER allocation_moved;
+ALTER TABLE nebula.allocation ENABLE ALWAYS TRIGGER allocation_truncated;
+
+-- What a pool gives out depends on its range and on what is kept back; the rest only has to be read again.
+CREATE TRIGGER pool_reshaped AFTER INSERT OR DELETE OR UPDATE OF pool_id, project_id, cidr, gateway ON nebula.pool
+  FOR EACH ROW EXECUTE FUNCTION nebula.pool_changed();
+CREATE TRIGGER pool_updated AFTER UPDATE OR TRUNCATE ON nebula.pool
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.pool_changed();
+CREATE TRIGGER reservation_reshaped AFTER INSERT OR DELETE OR UPDATE ON nebula.reservation
+  FOR EACH ROW EXECUTE FUNCTION nebula.pool_changed();
+ALTER TABLE nebula.pool ENABLE ALWAYS TRIGGER pool_reshaped;
+ALTER TABLE nebula.pool ENABLE ALWAYS TRIGGER pool_updated;
+ALTER TABLE nebula.reservation ENABLE ALWAYS TRIGGER reservation_reshaped;

@@ -1,0 +1,45 @@
+//! Random operations by several sessions, every answer held against a plain model in memory.
+//!
+//! One operation runs at a time, so a seed always tells the same story; transactions overlap all the same, and
+//! what would wait for another runs into lock_timeout, which the model expects. `NEBULA_SEED` runs one seed again.
+
+mod play;
+mod world;
+
+use anyhow::{Context, Result};
+use nebula_tests::cluster::{Cluster, PRELOAD};
+use nebula_tests::rounds;
+
+use play::Play;
+
+/// Seeds of one run: few in `make test`, many in `make soak`; or the one that failed.
+fn seeds() -> Result<Vec<u64>> {
+    match std::env::var("NEBULA_SEED") {
+        Ok(seed) => Ok(vec![seed.parse().context("NEBULA_SEED is no number")?]),
+        Err(_) => Ok((0..rounds(12, 500) as u64).collect()),
+    }
+}
+
+async fn every_answer_is_right(preloaded: bool) -> Result<()> {
+    let preload = if preloaded { PRELOAD } else { "" };
+    let mut cluster = Cluster::start(&["fsync=off", "max_prepared_transactions=50", preload]).await?;
+    let database = cluster.database().await?;
+    for seed in seeds()? {
+        let mut play = Play::new(&mut cluster, &database, seed, preloaded).await?;
+        if let Err(error) = play.run().await {
+            let trace = play.trace();
+            return Err(error.context(format!("NEBULA_SEED={seed}, preloaded: {preloaded}\n{trace}")));
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_right_with_the_extension_preloaded() -> Result<()> {
+    every_answer_is_right(true).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_answer_is_right_without_preloading() -> Result<()> {
+    every_answer_is_right(false).await
+}
