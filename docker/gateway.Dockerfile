@@ -1,7 +1,7 @@
 # nebula-gateway, and nebulactl for `init` and the health check. Context: target/image, which `make build` fills.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
-RUN apt-get -q update \
+RUN apt-get -q update && apt-get -q -y upgrade \
  && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends ca-certificates openssl \
  && apt-get clean && rm -rf /var/lib/apt/lists/* \
  && useradd --uid 10001 --user-group --home-dir /var/lib/pg_nebula --shell /usr/sbin/nologin pg_nebula \

@@ -35,7 +35,12 @@ mkdir -m 0700 "$work"/{database,store,ca}
 container() {
     container=$("${buildah[@]}" from --pull-never "localhost/nebula-$1")
     containers+=("$container")
-    local owner
+    # buildah mounts the image's own volumes before or after the ones named here, as it happens, and hides these.
+    local owner volume
+    # shellcheck disable=SC2016
+    for volume in $("${buildah[@]}" inspect --format '{{range $path, $_ := .OCIv1.Config.Volumes}}{{$path}} {{end}}' "$container"); do
+        "${buildah[@]}" config --volume "$volume-" "$container"
+    done
     owner=$("${buildah[@]}" run --isolation chroot --user root "$container" -- id -u "$2")
     [[ $# -lt 3 ]] || as_root chown "$owner" "${@:3}"
 }

@@ -17,6 +17,8 @@ buildah=("${root[@]}" buildah --root "$store" --runroot "$work/run" --storage-dr
 if ! "${buildah[@]}" inspect --type image "$base" >/dev/null 2>&1; then
     step "Making a minimal Debian" "${root[@]}" debootstrap --variant=minbase --keyring="$debian_keys" \
         "$(debian_codename)" "$work/debian" "$(debian_mirror)"
+    # Without the security updates the image would be older than the machine that built its contents.
+    debian_sources | as_root tee "$work/debian/etc/apt/sources.list" >/dev/null
     as_root rm -rf "$work/debian/var/cache/apt/archives" "$work/debian/var/lib/apt/lists"
     as_root mkdir -p "$work/debian/var/lib/apt/lists/partial" "$work/debian/var/cache/apt/archives/partial"
     container=$("${buildah[@]}" from scratch)

@@ -47,8 +47,15 @@ debian_mirror() {
     local found
     # shellcheck disable=SC2016 # apt's own placeholder
     found=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' "Release: $(debian_codename)" 'Component: main' | head -n 1)
-    [[ -n $found ]] || die "no Debian mirror for $(debian_codename) in /etc/apt" "add one, for example http://deb.debian.org/debian"
+    [[ -n $found ]] || die "no Debian mirror for $(debian_codename) in /etc/apt" "add one to /etc/apt/sources.list"
     printf '%s' "$found"
+}
+
+# debian_sources: this machine's lines for its release, updates and security fixes included.
+debian_sources() {
+    # shellcheck disable=SC2016 # apt's own placeholders
+    apt-get indextargets --format 'deb $(SITE) $(RELEASE) main' 'Created-By: Packages' 'Component: main' |
+        grep " $(debian_codename)" | sort -u
 }
 
 # A pause without a child process, so that nothing outlives this script.

@@ -3,7 +3,7 @@
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 ARG PG_MAJOR=15
-RUN apt-get -q update \
+RUN apt-get -q update && apt-get -q -y upgrade \
  && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends postgresql-common \
  && mkdir -p /etc/postgresql-common/createcluster.d \
  && echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/pg_nebula.conf \

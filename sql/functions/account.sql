@@ -50,8 +50,8 @@ $$;
 COMMENT ON FUNCTION nebula.account_login(text) IS
   'What the gateway needs to check a password; no row for unknown and disabled accounts alike';
 
--- Every call of the gateway on behalf of a person passes through here or require_member.
-CREATE FUNCTION nebula.require_admin(actor uuid) RETURNS text
+-- Every call of the gateway on behalf of a person passes through here, by require_admin or require_member.
+CREATE FUNCTION nebula.require_account(actor uuid) RETURNS nebula.account
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   who nebula.account;
@@ -60,6 +60,16 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'this account is unknown or disabled' USING ERRCODE = '28000', HINT = 'Sign in again.';
   END IF;
+  RETURN who;
+END $$;
+COMMENT ON FUNCTION nebula.require_account(uuid) IS
+  'The account behind the actor. Errors: 28000 unknown or disabled';
+
+CREATE FUNCTION nebula.require_admin(actor uuid) RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  who nebula.account := nebula.require_account(actor);
+BEGIN
   IF who.role <> 'admin' THEN
     RAISE EXCEPTION 'account "%" is not an administrator', who.username
       USING ERRCODE = '42501', HINT = 'Ask an administrator to do this.';

@@ -3,12 +3,8 @@
 CREATE FUNCTION nebula.require_member(actor uuid, project_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  who nebula.account;
+  who nebula.account := nebula.require_account(actor);
 BEGIN
-  SELECT * INTO who FROM nebula.account a WHERE a.account_id = actor AND a.disabled_at IS NULL;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'this account is unknown or disabled' USING ERRCODE = '28000', HINT = 'Sign in again.';
-  END IF;
   IF NOT EXISTS (SELECT FROM nebula.project p WHERE p.project_id = require_member.project_id) THEN
     RAISE EXCEPTION 'there is no project %', require_member.project_id
       USING ERRCODE = 'P0002', HINT = 'List projects: nebulactl project ls, or SELECT * FROM nebula.project.';

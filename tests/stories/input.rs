@@ -152,10 +152,10 @@ async fn at_upload() -> Result<()> {
     let mut broken = TcpStream::connect(&address)?;
     write!(
         broken,
-        "POST /api/files?projectId={}&name=lost.bin HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: 1000000\r\n\r\n{}",
+        "POST /api/files?projectId={}&name=lost.bin HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: 8000000\r\n\r\n{}",
         stack.project,
         api.tokens.access_token,
-        "x".repeat(500_000)
+        "x".repeat(4_000_000)
     )?;
     eventually("the half upload to be on disk", || async { Ok((!stack.stored()?.is_empty()).then_some(())) })
         .await?;

@@ -57,7 +57,9 @@ fn main() -> ExitCode {
 /// The worker proper, until SIGTERM or SIGINT.
 fn work(settings: Settings) -> Result<(), String> {
     let filter = EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| EnvFilter::new("info,object_store=warn,tokio_postgres=warn"));
+        .unwrap_or_else(|_| EnvFilter::new("info,object_store=warn,tokio_postgres=warn"))
+        // At debug it prints the values of every statement.
+        .add_directive("tokio_postgres::query=info".parse().expect("it is a directive"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

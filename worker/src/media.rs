@@ -3,6 +3,7 @@
 //! Knows files, not jobs. It runs in the sandboxed child process, because the bytes it parses come from anyone.
 
 mod audio;
+mod clock;
 mod copy;
 mod decision;
 mod decoder;

@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -92,10 +93,11 @@ impl Folder {
     pub(crate) fn read(&self, key: &str, range: Range<u64>) -> ByteStream {
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (path, key) = (self.path(key), key.to_owned());
-        tokio::task::spawn_blocking(move || {
-            if let Err(error) = send_range(&path, &key, range, &sender) {
+        // A task, not a thread: whoever pauses a film keeps this waiting, and threads are few.
+        tokio::spawn(async move {
+            if let Err(error) = send_range(path, &key, range, &sender).await {
                 // Nobody listens any more: nobody wants the error either.
-                let _ = sender.blocking_send(Err(error));
+                let _ = sender.send(Err(error)).await;
             }
         });
         futures::stream::unfold(receiver, |mut receiver| async move {
@@ -151,29 +153,34 @@ impl Folder {
 }
 
 /// Reads a range into the channel until it is done or the receiver is gone.
-fn send_range(
-    path: &Path,
+async fn send_range(
+    path: PathBuf,
     key: &str,
     range: Range<u64>,
     sender: &mpsc::Sender<Result<Bytes, StoreError>>,
 ) -> Result<(), StoreError> {
-    let failed = |source| StoreError::io("read", key, source);
-    let mut file = File::open(path).map_err(failed)?;
-    file.seek(SeekFrom::Start(range.start)).map_err(failed)?;
-    let mut missing = range.end.saturating_sub(range.start);
-    while missing > 0 {
-        let wanted = missing.min(CHUNK);
-        let mut chunk = Vec::with_capacity(wanted as usize);
-        let read = file.by_ref().take(wanted).read_to_end(&mut chunk).map_err(failed)? as u64;
-        if read == 0 {
-            return Err(StoreError::Truncated { key: key.to_owned(), missing });
+    let file = Arc::new(blocking("read", key, move || File::open(path)).await?);
+    let mut at = range.start;
+    while at < range.end {
+        let (file, wanted) = (file.clone(), CHUNK.min(range.end - at));
+        let chunk = blocking("read", key, move || read_chunk(&file, at, wanted)).await?;
+        if chunk.is_empty() {
+            return Err(StoreError::Truncated { key: key.to_owned(), missing: range.end - at });
         }
-        missing -= read;
-        if sender.blocking_send(Ok(chunk.into())).is_err() {
+        at += chunk.len() as u64;
+        if sender.send(Ok(chunk.into())).await.is_err() {
             break;
         }
     }
     Ok(())
+}
+
+/// As much as there is of `wanted` bytes at `at`.
+fn read_chunk(mut file: &File, at: u64, wanted: u64) -> io::Result<Vec<u8>> {
+    let mut chunk = Vec::with_capacity(wanted as usize);
+    file.seek(SeekFrom::Start(at))?;
+    file.take(wanted).read_to_end(&mut chunk)?;
+    Ok(chunk)
 }
 
 /// Runs file system work where blocking is allowed and names the object in its error.

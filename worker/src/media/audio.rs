@@ -4,10 +4,10 @@ use ff::{ChannelLayout, frame};
 use ffmpeg_next as ff;
 
 use super::MediaError;
+use super::clock::ticks;
 use super::decoder::Decoder;
 use super::filter::Chain;
 use super::mux::Muxer;
-use super::pipeline::ticks;
 use super::probe::Stream;
 
 /// The sample rates AAC knows, up to the highest that browsers play without resampling.

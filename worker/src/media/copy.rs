@@ -40,7 +40,7 @@ impl Copy {
         Ok(Self {
             track,
             time_base,
-            offset: super::pipeline::ticks(start, time_base),
+            offset: super::clock::ticks(start, time_base),
             is_video,
             awaits_key: is_video,
             usual_duration: if is_video { frame.round() as i64 } else { 0 },

@@ -268,12 +268,3 @@ fn finish(muxer: Muxer, report: &mut (dyn FnMut(Progress) + Send)) -> Result<(),
         finished
     })
 }
-
-/// Seconds on a stream's clock.
-pub(super) fn ticks(seconds: f64, clock: ff::Rational) -> i64 {
-    (seconds / to_f64(clock)).round() as i64
-}
-
-pub(super) fn to_f64(rational: ff::Rational) -> f64 {
-    f64::from(rational)
-}

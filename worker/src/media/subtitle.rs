@@ -2,9 +2,9 @@
 
 use ffmpeg_next as ff;
 
+use super::clock::ticks;
 use super::ffi::{self, Caption};
 use super::mux::Muxer;
-use super::pipeline::ticks;
 use super::probe::Stream;
 use super::{MediaError, probe};
 

@@ -7,11 +7,11 @@ use ff::{Rescale, frame, picture};
 use ffmpeg_next as ff;
 
 use super::MediaError;
+use super::clock::{ticks, to_f64};
 use super::decision::{is_hdr, is_interlaced};
 use super::decoder::Decoder;
 use super::filter::Chain;
 use super::mux::Muxer;
-use super::pipeline::{ticks, to_f64};
 use super::probe::Stream;
 
 /// The clock of the encoder: every common frame rate comes out even on it, variable ones lose nothing visible.
