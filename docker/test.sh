@@ -10,4 +10,8 @@ step "Compiling the tests" cargo test --locked --no-run --workspace --exclude ne
 if [[ -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi
 cargo test --quiet --locked --workspace --exclude nebula-tests --exclude nebula-benches --exclude pg_nebula
 docker/pg-test.sh
-cargo test --locked -p nebula-tests
+# A cluster that stories share lasts as long as they do, so its folder is removed from here.
+scratch=$(mktemp -d /tmp/nebula-test.XXXXXX)
+trap 'stop_ticker; rm -rf "$scratch"' EXIT
+chmod 0755 "$scratch"
+TMPDIR=$scratch cargo test --locked -p nebula-tests
