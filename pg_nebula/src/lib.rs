@@ -19,6 +19,7 @@ mod jsonb;
 mod link;
 mod maintenance;
 mod map;
+mod mark;
 mod node;
 mod plan;
 mod pool;

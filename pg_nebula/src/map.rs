@@ -26,7 +26,9 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::SeqCst;
 
 use callbacks::{database, now, record, with_log};
-pub(crate) use callbacks::{deadlock_timeout, join_allocators, lock_timeout, snapshot_is_fixed};
+pub(crate) use callbacks::{
+    deadlock_timeout, join_allocators, lock_timeout, snapshot_is_fixed, transaction_start,
+};
 use directory::{PageKey, PoolKey};
 use follow::place;
 use log::{Entry, Event};
@@ -35,6 +37,7 @@ use page::PAGE_BITS;
 use crate::address::number;
 use crate::error::Result;
 use crate::gap::lowest_gap;
+use crate::mark::mark;
 use crate::pool::Pool;
 
 pub(crate) use scan::knows_device;
@@ -233,7 +236,7 @@ pub(crate) fn claim(pool: &Pool, address: IpAddr) -> Result<()> {
         claim_shared(pool, number(address));
         return Ok(());
     }
-    local::mark(pool, number(address)).map(drop)
+    mark(pool, number(address)).map(drop)
 }
 
 /// `false` when another transaction has claimed the address, or its page is not in memory.

@@ -2,10 +2,7 @@
 //!
 //! They are small, so the rows themselves are searched and the map knows nothing of them.
 
-use std::cell::Cell;
 use std::net::IpAddr;
-
-use pgrx::prelude::*;
 
 use super::take::{expire, insert};
 use super::{Request, holding};
@@ -13,17 +10,9 @@ use crate::address::number;
 use crate::alarm;
 use crate::error::{Error, Kind, Result};
 use crate::gap::lowest_gap;
+use crate::mark::mark;
 use crate::plan::Plan;
 use crate::pool::{Kept, Pool};
-
-/// Most marks one transaction sets: they share the server's lock table, which has 64 places a session. Beyond this
-/// others wait for its rows instead of passing them by.
-const MARKS_PER_TRANSACTION: u32 = 48;
-
-thread_local! {
-    /// Start of the transaction that set marks last, and how many.
-    static MARKS: Cell<(i64, u32)> = const { Cell::new((0, 0)) };
-}
 
 /// The lowest free address of the ranges that are for this device; `None` when there is none, or the device got an
 /// address from another session meanwhile.
@@ -125,20 +114,4 @@ fn first_unmarked(pool: &Pool, low: u128, high: u128, busy: &mut Option<u128>) -
         busy.get_or_insert(n);
     }
     Ok(None)
-}
-
-/// Marks an address as about to be held until the transaction ends; `false` when another transaction has it marked.
-/// Only a courtesy between sessions, the insert decides: a collision of marks costs a wait.
-fn mark(pool: &Pool, n: u128) -> Result<bool> {
-    static MARK: Plan = Plan::new("SELECT pg_try_advisory_xact_lock($1, $2)");
-    let now = transaction_timestamp().into_inner();
-    let set = MARKS.get();
-    let count = if set.0 == now { set.1 } else { 0 };
-    if count >= MARKS_PER_TRANSACTION {
-        return Ok(true);
-    }
-    let low_bits = (n as u32).cast_signed();
-    let marked = MARK.first(&[pool.id.into(), low_bits.into()], |row| row.need(1))?.unwrap_or(false);
-    MARKS.set((now, count + u32::from(marked)));
-    Ok(marked)
 }

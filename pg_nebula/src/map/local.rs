@@ -8,14 +8,10 @@ use std::time::{Duration, Instant};
 
 use crate::error::Result;
 use crate::gap::lowest_gap;
-use crate::plan::Plan;
+use crate::mark::mark;
 use crate::pool::Pool;
 
-use super::callbacks::{snapshot_is_fixed, transaction_start};
-
-/// Most in-flight marks one transaction sets. They share the server's lock table, which has 64 places a session;
-/// beyond this a bulk transaction goes unmarked and others wait for its rows instead of passing them by.
-const MARKS_PER_TRANSACTION: u32 = 48;
+use super::callbacks::snapshot_is_fixed;
 
 /// Nobody tells when a quarantine ends, so a search starts over from the lowest address this often.
 const MEMORY: Duration = Duration::from_secs(5);
@@ -25,8 +21,6 @@ thread_local! {
     static CURSORS: RefCell<HashMap<i32, (u128, Instant)>> = RefCell::new(HashMap::new());
     /// Goes up with every release heard of, so that a search that ran meanwhile does not record its end.
     static HEARD: Cell<u64> = const { Cell::new(0) };
-    /// Start of the transaction that set marks last, and how many.
-    static MARKS: Cell<(i64, u32)> = const { Cell::new((0, 0)) };
 }
 
 /// An address of the pool may have become free.
@@ -104,27 +98,4 @@ impl Walk {
             cursors.insert(pool.id, (cursor, kept.unwrap_or_else(|| Instant::now() + MEMORY)));
         });
     }
-}
-
-/// Marks an address as in flight until the transaction ends; `false` when another transaction has it marked.
-pub(super) fn mark(pool: &Pool, address: u128) -> Result<bool> {
-    static MARK: Plan = Plan::new("SELECT pg_try_advisory_xact_lock($1)");
-    let transaction = transaction_start();
-    let (last, count) = MARKS.get();
-    let count = if last == transaction { count } else { 0 };
-    if count >= MARKS_PER_TRANSACTION {
-        return Ok(true);
-    }
-    let marked = MARK.first(&[key(pool, address).into()], |row| row.need(1))?.unwrap_or(false);
-    // Only what is held takes a place; a walk through a crowd of marked addresses must not use them up.
-    MARKS.set((transaction, count + u32::from(marked)));
-    Ok(marked)
-}
-
-/// The advisory lock key of an address: FNV-1a, so that servers and releases agree. A collision costs a wait.
-fn key(pool: &Pool, address: u128) -> i64 {
-    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let start = b"pg_nebula".iter().fold(0xcbf2_9ce4_8422_2325, hash);
-    let project = pool.project.as_bytes().iter().fold(start, hash);
-    address.to_be_bytes().iter().fold(project, hash).cast_signed()
 }
