@@ -88,7 +88,7 @@ async fn batch(ground: &Ground, database: &Database) -> Result<()> {
     let client = database.connect().await?;
     client.batch_execute(&nebula(8)).await?;
     let script = format!(
-        "SELECT count(*) FROM nebula.allocate_ips('{PROJECT}', ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 10000)));"
+        "SELECT count(*) FROM nebula.allocate_ips('{PROJECT}', ARRAY(SELECT lpad(to_hex((random() * 9e18)::bigint), 32, '0')::uuid FROM generate_series(1, 10000)));"
     );
     let load = Load { clients: 1, durable: true };
     let run = timed(ground, database, &script, load)?;

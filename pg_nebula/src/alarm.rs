@@ -24,7 +24,12 @@ thread_local! {
 ///
 /// Far below a threshold this compares two numbers; rows are counted about once for each threshold crossed.
 pub(crate) fn watch(pool: &Pool, given: IpAddr) -> Result<()> {
-    if pool.watch_from.is_some_and(|from| number(given) >= from) { look(pool) } else { Ok(()) }
+    if is_due(pool, given) { look(pool) } else { Ok(()) }
+}
+
+/// Whether giving out this address, the lowest free one, may have crossed a threshold.
+pub(crate) fn is_due(pool: &Pool, given: IpAddr) -> bool {
+    pool.watch_from.is_some_and(|from| number(given) >= from)
 }
 
 /// Looks at the pool's usage after giving out an address that says nothing about it: one asked for, or of a group.

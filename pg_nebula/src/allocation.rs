@@ -3,7 +3,11 @@
 mod patience;
 mod range;
 mod release;
+mod row;
 mod take;
+
+pub(crate) use row::write_all;
+pub(crate) use take::insert_for;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -14,10 +18,11 @@ use pgrx::{Inet, Uuid};
 
 use crate::address::{Family, number};
 use crate::error::{Error, Kind, Result, required};
+use crate::inet::Host;
 use crate::link;
 use crate::map::join_allocators;
-use crate::plan::{Plan, Row};
-use crate::pool::{Pool, network, pools_of};
+use crate::plan::{Plan, Row, as_owner};
+use crate::pool::{Pool, known_pools, network, pools_of};
 
 /// What a caller asks for.
 pub(crate) struct Request<'a> {
@@ -67,8 +72,7 @@ struct Holding {
 /// reserved, 23505 address taken or device in another project, 55000 device holds another address or pool disabled,
 /// 53400 exhausted,
 /// 40001 in REPEATABLE READ and stricter when the snapshot is too old to tell.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "a SQL function with defaults, called by name")]
 fn allocate_ip(
     project_id: Option<Uuid>,
@@ -80,7 +84,7 @@ fn allocate_ip(
     label: default!(Option<&str>, "NULL"),
     family: default!(Option<i32>, "NULL"),
     client: default!(Option<Inet>, "NULL"),
-) -> std::result::Result<Inet, ErrorReport> {
+) -> std::result::Result<Host, ErrorReport> {
     let request = Request {
         project: required(project_id, "project_id")?,
         device: required(device_id, "device_id")?,
@@ -92,7 +96,7 @@ fn allocate_ip(
         family: family.map(family_numbered).transpose()?,
         client,
     };
-    Ok(Inet(allocate(&request)?.to_string()))
+    Ok(Host(allocate_quickly(&request)?))
 }
 
 /// Gives a device an address of each family that the project has an enabled pool for, IPv4 first.
@@ -107,7 +111,7 @@ fn allocate_dual(
     lease: default!(Option<Interval>, "NULL"),
     label: default!(Option<&str>, "NULL"),
     client: default!(Option<Inet>, "NULL"),
-) -> std::result::Result<TableIterator<'static, (name!(family, i32), name!(ip, Inet))>, ErrorReport> {
+) -> std::result::Result<TableIterator<'static, (name!(family, i32), name!(ip, Host))>, ErrorReport> {
     let mut request = Request {
         allocated_by,
         lease,
@@ -121,7 +125,7 @@ fn allocate_dual(
     for (number, family) in [(4, Family::V4), (6, Family::V6)] {
         if pools.iter().any(|pool| pool.enabled && pool.network.family() == family) {
             request.family = Some(family);
-            held.push((number, Inet(allocate(&request)?.to_string())));
+            held.push((number, Host(allocate(&request)?)));
         }
     }
     if held.is_empty() {
@@ -131,18 +135,17 @@ fn allocate_dual(
 }
 
 /// `allocate_ip` under the name that existing clients call.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn allocate_nebula_ip(
     project_id: Option<Uuid>,
     device_id: Option<Uuid>,
     allocated_by: Option<&str>,
-) -> std::result::Result<Inet, ErrorReport> {
+) -> std::result::Result<Host, ErrorReport> {
     let request = Request {
         allocated_by,
         ..Request::new(required(project_id, "project_id")?, required(device_id, "device_id")?)
     };
-    Ok(Inet(allocate(&request)?.to_string()))
+    Ok(Host(allocate_quickly(&request)?))
 }
 
 /// Releases what a device holds, or only `address`, and answers the address.
@@ -156,15 +159,15 @@ fn release_ip(
     released_by: default!(Option<&str>, "NULL"),
     address: default!(Option<Inet>, "NULL"),
     client: default!(Option<Inet>, "NULL"),
-) -> std::result::Result<Inet, ErrorReport> {
-    Ok(release::release(required(device_id, "device_id")?, released_by, address, client)?)
+) -> std::result::Result<Host, ErrorReport> {
+    Ok(Host(release::release(required(device_id, "device_id")?, released_by, address, client)?))
 }
 
 /// `release_ip` under the name that existing clients call.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
-fn release_nebula_ip_by_device(device_id: Option<Uuid>) -> std::result::Result<Inet, ErrorReport> {
-    Ok(release::release(required(device_id, "device_id")?, None, None, None)?)
+fn release_nebula_ip_by_device(device_id: Option<Uuid>) -> std::result::Result<Host, ErrorReport> {
+    Ok(Host(release::release(required(device_id, "device_id")?, None, None, None)?))
 }
 
 /// The family that SQL calls 4 or 6, as `family(inet)` does.
@@ -190,19 +193,28 @@ fn host(inet: &Inet) -> Result<IpAddr> {
     ))
 }
 
-pub(crate) fn allocate(request: &Request<'_>) -> Result<IpAddr> {
+/// The usual case first, which needs no more privileges than the caller has: to call this.
+fn allocate_quickly(request: &Request<'_>) -> Result<IpAddr> {
+    let usual = request.address.is_none()
+        && request.label.is_none()
+        && request.pool.is_none()
+        && request.family.is_none();
     check_lease(request.lease)?;
     join_allocators()?;
-    let all = pools_of(request.project, request.pool)?;
-    let pools = of_family(&all, request)?;
-    let usual = request.address.is_none() && request.label.is_none() && request.pool.is_none();
     if usual
+        && let Some(pools) = known_pools(request.project)
         && pools.iter().all(|pool| pool.kept.iter().all(|kept| !kept.given))
         && let Some(address) = take::take_at_once(request, &pools)?
     {
-        link::show(request.device)?;
         return Ok(address);
     }
+    as_owner(|| allocate(request))
+}
+
+pub(crate) fn allocate(request: &Request<'_>) -> Result<IpAddr> {
+    join_allocators()?;
+    let all = pools_of(request.project, request.pool)?;
+    let pools = of_family(&all, request)?;
     let wanted = requested_pool(request, &pools)?;
     // Another session may allocate for, or release, the same device meanwhile: then look again.
     loop {
@@ -239,8 +251,12 @@ pub(crate) fn of_family<'a>(pools: &'a [Pool], request: &Request<'_>) -> Result<
 }
 
 pub(crate) fn check_lease(lease: Option<Interval>) -> Result<()> {
-    static POSITIVE: Plan = Plan::new("SELECT WHERE $1 > interval '0'");
-    if lease.is_some() && !POSITIVE.hits(&[lease.into()])? {
+    // As interval's own comparison: 30 days a month, 24 hours a day.
+    let length = |lease: Interval| {
+        (i128::from(lease.months()) * 30 + i128::from(lease.days())) * 86_400_000_000
+            + i128::from(lease.micros())
+    };
+    if lease.is_some_and(|lease| length(lease) <= 0) {
         return Err(Error::bad_argument("lease must be longer than zero", "For example interval '1 day'."));
     }
     Ok(())
@@ -362,7 +378,7 @@ fn keep(request: &Request<'_>, held: &Holding) -> Result<Option<IpAddr>> {
         "UPDATE nebula.allocation SET lease_until = now() + $4
           WHERE project_id = $1 AND ip = $2 AND device_id = $3 AND released_at IS NULL RETURNING ip",
     );
-    let ip = Inet(held.address.to_string());
+    let ip = Host(held.address);
     let still = if request.lease.is_some() {
         RENEW.hits(&[request.project.into(), ip.into(), request.device.into(), request.lease.into()])?
     } else {
@@ -382,7 +398,7 @@ fn revive(request: &Request<'_>, held: &Holding) -> Result<Option<IpAddr>> {
     );
     let back = REVIVE.hits(&[
         request.project.into(),
-        Inet(held.address.to_string()).into(),
+        Host(held.address).into(),
         request.device.into(),
         request.allocated_by.into(),
         request.lease.into(),

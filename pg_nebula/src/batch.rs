@@ -7,14 +7,15 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
-use crate::address::number;
 use crate::alarm;
-use crate::allocation::{Request, allocate, check_lease, family_numbered, of_family};
+use crate::allocation::{Request, allocate, check_lease, family_numbered, insert_for, of_family, write_all};
 use crate::error::{Result, required};
+use crate::inet::Host;
 use crate::link;
 use crate::map::{self, Search, join_allocators};
 use crate::plan::Plan;
 use crate::pool::{Pool, network, pools_of};
+use crate::table::Written;
 
 /// Most rows of one insert: enough to make the statement's own cost vanish, few enough to keep its arrays small.
 const CHUNK: usize = 1 << 16;
@@ -36,7 +37,7 @@ fn allocate_batch(
     label: Option<&str>,
     family: Option<i32>,
     client: Option<Inet>,
-) -> std::result::Result<Vec<Option<Inet>>, ErrorReport> {
+) -> std::result::Result<Vec<Option<Host>>, ErrorReport> {
     let mut seen = HashSet::new();
     let mut devices = Vec::new();
     let mut unique = Vec::new();
@@ -57,7 +58,7 @@ fn allocate_batch(
         ..Request::new(required(project_id, "project_id")?, Uuid::from_bytes([0; 16]))
     };
     let mut held: HashMap<Uuid, IpAddr> = allocate_all(request, &unique)?.into_iter().collect();
-    Ok(devices.iter().map(|device| held.remove(device).map(|address| Inet(address.to_string()))).collect())
+    Ok(devices.iter().map(|device| held.remove(device).map(Host)).collect())
 }
 
 /// What several devices got, in any order.
@@ -161,63 +162,36 @@ fn hold(
     held: &mut Vec<(Uuid, IpAddr)>,
     rest: &mut Vec<Uuid>,
 ) -> Result<()> {
-    // Without ON CONFLICT each row costs a third less; the map makes conflicts rare.
-    static INSERT: Plan = Plan::new("SELECT nebula.insert_allocations($1, $2, $3, $4, $5, $6, $7, $8)");
-    static INSERT_NEW: Plan = Plan::new(
-        "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
-         SELECT $1, $2, $3 + n.step, n.device, coalesce($6, session_user::text), now() + $7, coalesce($8, inet_client_addr())
-           FROM unnest($4, $5) AS n(device, step)
-         ON CONFLICT DO NOTHING",
-    );
-    static HELD: Plan = Plan::new(
-        "SELECT n.device, a.device_id FROM unnest($2, $3) AS n(device, ip)
-           LEFT JOIN nebula.allocation a ON a.project_id = $1 AND a.ip = n.ip",
-    );
-    let Some((_, base)) = pairs.first() else { return Ok(()) };
-    // Sparse IPv6 pools: what a step cannot reach is left to the next round.
-    let step = |address: IpAddr| i64::try_from(number(address) - number(*base)).ok();
-    let reach = pairs.iter().take_while(|(_, address)| step(*address).is_some()).count();
-    let (pairs, far) = pairs.split_at(reach);
-    for (device, address) in far {
-        map::end_claim(pool, *address, false);
-        rest.push(*device);
-    }
-    let devices: Vec<Uuid> = pairs.iter().map(|(device, _)| *device).collect();
-    let steps: Vec<i64> = pairs.iter().filter_map(|(_, address)| step(*address)).collect();
-    let arguments = [
-        request.project.into(),
-        pool.id.into(),
-        Inet(base.to_string()).into(),
-        devices.clone().into(),
-        steps.into(),
-        request.allocated_by.into(),
-        request.lease.into(),
-        request.client.clone().into(),
-    ];
-    if INSERT.first(&arguments, |row| row.need(1))? == Some(true)
-        || INSERT_NEW.changes(&arguments)? == pairs.len()
-    {
+    // One by one after all: somebody has taken a device or an address, which is rare, or the table needs SQL.
+    if write_all(request, pool, pairs)? == Written::Yes {
         held.extend_from_slice(pairs);
     } else {
-        let addresses: Vec<Inet> = pairs.iter().map(|(_, address)| Inet(address.to_string())).collect();
-        let holders: HashMap<Uuid, Option<Uuid>> = HELD
-            .rows(&[request.project.into(), devices.into(), addresses.into()], |row| {
-                Ok((row.need(1)?, row.get(2)?))
-            })?
-            .into_iter()
-            .collect();
         for (device, address) in pairs {
-            match holders.get(device).copied().flatten() {
-                Some(holder) if holder == *device => held.push((*device, *address)),
-                holder => {
-                    map::end_claim(pool, *address, holder.is_some());
-                    rest.push(*device);
-                }
-            }
+            hold_one(request, pool, *device, *address, held, rest)?;
         }
     }
     match held.last() {
         Some((_, highest)) => alarm::watch(pool, *highest),
         None => Ok(()),
     }
+}
+
+/// Holds a claimed address for a device, or says why not by giving up the claim.
+fn hold_one(
+    request: &Request<'_>,
+    pool: &Pool,
+    device: Uuid,
+    address: IpAddr,
+    held: &mut Vec<(Uuid, IpAddr)>,
+    rest: &mut Vec<Uuid>,
+) -> Result<()> {
+    static HELD: Plan = Plan::new("SELECT FROM nebula.allocation WHERE project_id = $1 AND ip = $2");
+    if insert_for(request, pool, device, address)? {
+        held.push((device, address));
+    } else {
+        let taken = HELD.hits(&[request.project.into(), Host(address).into()])?;
+        map::end_claim(pool, address, taken);
+        rest.push(device);
+    }
+    Ok(())
 }

@@ -14,6 +14,7 @@ mod backoff;
 mod batch;
 mod error;
 mod gap;
+mod inet;
 mod job;
 mod jsonb;
 mod link;
@@ -26,6 +27,7 @@ mod pool;
 mod project;
 mod score;
 mod settings;
+mod table;
 mod wakeup;
 
 #[cfg(feature = "pg_test")]

@@ -35,6 +35,11 @@ pub(crate) fn forget() {
     LINKED.set(None);
 }
 
+/// Whether there may be something to show.
+pub(crate) fn may_show() -> bool {
+    LINKED.get() != Some(false)
+}
+
 /// Whether any table is linked.
 fn any() -> Result<bool> {
     static ANY: Plan = Plan::new("SELECT FROM nebula.linked_table LIMIT 1");

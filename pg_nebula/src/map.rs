@@ -27,7 +27,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use callbacks::{database, now, record, with_log};
 pub(crate) use callbacks::{
-    deadlock_timeout, join_allocators, lock_timeout, snapshot_is_fixed, transaction_start,
+    deadlock_timeout, join_allocators, lock_timeout, owner, register, snapshot_is_fixed, transaction_start,
 };
 use directory::{PageKey, PoolKey};
 use follow::place;

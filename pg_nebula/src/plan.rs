@@ -13,6 +13,7 @@ use pgrx::prelude::{FromDatum, IntoDatum, Spi};
 use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiHeapTupleData};
 
 use crate::error::{Error, Result};
+use crate::map;
 
 thread_local! {
     /// Plans of this session by the address of their [`Plan`], which is static and therefore unique.
@@ -139,4 +140,37 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
         Restore(user, context)
     };
     work()
+}
+
+/// Does something with the privileges of the extension's owner and the search path of its functions, as SECURITY
+/// DEFINER would. Functions that seldom need it do without the price of that in every call.
+#[expect(unsafe_code, reason = "settings are changed for a while by C functions")]
+pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    struct Restore(i32);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            if !std::thread::panicking() {
+                // SAFETY: the level begun below; after an error the abort ends it.
+                unsafe { pg_sys::AtEOXact_GUC(true, self.0) };
+            }
+        }
+    }
+    as_role(map::owner()?, || {
+        // SAFETY: inside a transaction; both strings are valid.
+        let _restore = unsafe {
+            let level = pg_sys::NewGUCNestLevel();
+            pg_sys::set_config_option(
+                c"search_path".as_ptr(),
+                c"nebula, pg_temp".as_ptr(),
+                pg_sys::GucContext::PGC_USERSET,
+                pg_sys::GucSource::PGC_S_SESSION,
+                pg_sys::GucAction::GUC_ACTION_SAVE,
+                true,
+                0,
+                false,
+            );
+            Restore(level)
+        };
+        work()
+    })
 }

@@ -131,6 +131,11 @@ pub(crate) fn pools_of(project: Uuid, name: Option<&str>) -> Result<Rc<[Pool]>> 
     Ok(pools)
 }
 
+/// All pools of a project, if this session has read them.
+pub(crate) fn known_pools(project: Uuid) -> Option<Rc<[Pool]>> {
+    KNOWN.with_borrow(|known| known.get(&(*project.as_bytes(), None)).cloned())
+}
+
 fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
     static LIST: Plan = Plan::new(
         "SELECT p.pool_id, p.name, p.cidr::inet, p.gateway, p.enabled,

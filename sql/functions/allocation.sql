@@ -43,26 +43,6 @@ END $$;
 COMMENT ON FUNCTION nebula.hold_when_free(uuid, integer, inet, uuid, text, interval, inet, integer) IS
   'Used by allocate_ip: takes an address in flight if it comes free within patience milliseconds';
 
--- An error inside undoes all rows of it and nothing else.
-CREATE FUNCTION nebula.insert_allocations(
-  project_id uuid, pool_id integer, base inet, devices uuid[], steps bigint[], allocated_by text, lease interval, client inet
-) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-DECLARE
-  actor  CONSTANT text := coalesce(insert_allocations.allocated_by, session_user::text);
-  origin CONSTANT inet := coalesce(insert_allocations.client, inet_client_addr());
-  until  CONSTANT timestamptz := now() + insert_allocations.lease;
-BEGIN
-  INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
-  SELECT insert_allocations.project_id, insert_allocations.pool_id, base + n.step, n.device, actor, until, origin
-    FROM unnest(devices, steps) AS n(device, step);
-  RETURN true;
-EXCEPTION WHEN unique_violation THEN
-  RETURN false;
-END $$;
-COMMENT ON FUNCTION nebula.insert_allocations(uuid, integer, inet, uuid[], bigint[], text, interval, inet) IS
-  'Used by allocate_ips: inserts a row for each device, base plus step its address; false, and none, when one is in the way';
-
 CREATE FUNCTION nebula.allocate_ips(
   project_id uuid, device_ids uuid[], allocated_by text DEFAULT NULL, pool text DEFAULT NULL, lease interval DEFAULT NULL,
   label text DEFAULT NULL, family integer DEFAULT NULL, client inet DEFAULT NULL

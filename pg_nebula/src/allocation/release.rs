@@ -1,10 +1,112 @@
 //! Giving an address back.
 
+use std::net::IpAddr;
+
+use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
+use super::row::{session_client, session_user};
+use crate::address::Family;
 use crate::error::{Error, Kind, Result};
+use crate::inet::Host;
 use crate::link;
-use crate::plan::Plan;
+use crate::map::transaction_start;
+use crate::plan::{Plan, Row};
+use crate::pool::network;
+use crate::table::{Table, Written};
+
+static LOG: Table = Table::new(
+    c"allocation_log",
+    &[
+        c"project_id",
+        c"pool_id",
+        c"ip",
+        c"device_id",
+        c"allocated_at",
+        c"allocated_by",
+        c"released_at",
+        c"released_by",
+        c"allocated_from",
+        c"released_from",
+    ],
+);
+
+/// A holding that ends.
+struct Holding {
+    project: Uuid,
+    pool: i32,
+    address: IpAddr,
+    device: Uuid,
+    allocated_at: TimestampWithTimeZone,
+    allocated_by: Option<String>,
+    allocated_from: Option<Inet>,
+}
+
+impl Holding {
+    fn read(row: &Row<'_>, device: Uuid) -> Result<Self> {
+        Ok(Self {
+            project: row.need(1)?,
+            pool: row.need(2)?,
+            address: network(&row.need(3)?)?.address,
+            device,
+            allocated_at: row.need(4)?,
+            allocated_by: row.get(5)?,
+            allocated_from: row.get(6)?,
+        })
+    }
+
+    /// Frees the address, or keeps it in quarantine until the last certificate that names it has expired.
+    fn end(&self, valid_until: Option<TimestampWithTimeZone>) -> Result<()> {
+        static KEEP: Plan = Plan::new(
+            "UPDATE nebula.allocation SET released_at = now(), quarantined_until = $3, lease_until = NULL
+              WHERE project_id = $1 AND ip = $2",
+        );
+        static FREE: Plan = Plan::new("DELETE FROM nebula.allocation WHERE project_id = $1 AND ip = $2");
+        let key = [self.project.into(), Host(self.address).into()];
+        match valid_until {
+            None => FREE.run(&key),
+            Some(until) => {
+                let [project, ip] = key;
+                KEEP.run(&[project, ip, until.into()])
+            }
+        }
+    }
+
+    fn log(&self, by: Option<&str>, client: Option<Inet>) -> Result<()> {
+        static INSERT: Plan = Plan::new(
+            "INSERT INTO nebula.allocation_log
+                    (project_id, pool_id, ip, device_id, allocated_at, allocated_by, allocated_from,
+                     released_by, released_from)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, session_user::text), coalesce($9, inet_client_addr()))",
+        );
+        let written = LOG.insert(&[
+            self.project.into_datum(),
+            self.pool.into_datum(),
+            Host(self.address).into_datum(),
+            self.device.into_datum(),
+            self.allocated_at.into_datum(),
+            self.allocated_by.as_deref().and_then(IntoDatum::into_datum),
+            Some(transaction_start().into()),
+            by.map_or_else(session_user, IntoDatum::into_datum),
+            self.allocated_from.clone().and_then(IntoDatum::into_datum),
+            client.clone().map_or_else(session_client, IntoDatum::into_datum),
+        ])?;
+        if written == Written::Yes {
+            return Ok(());
+        }
+        INSERT.run(&[
+            self.project.into(),
+            self.pool.into(),
+            Host(self.address).into(),
+            self.device.into(),
+            self.allocated_at.into(),
+            self.allocated_by.as_deref().into(),
+            self.allocated_from.clone().into(),
+            by.into(),
+            client.into(),
+        ])
+    }
+}
 
 /// Releases all a device holds, or only `address`; answers the address, the IPv4 one if it holds two.
 pub(super) fn release(
@@ -12,47 +114,33 @@ pub(super) fn release(
     released_by: Option<&str>,
     address: Option<Inet>,
     client: Option<Inet>,
-) -> Result<Inet> {
-    // A statement of its own: who waits here for a registration must then see the certificate it recorded.
+) -> Result<IpAddr> {
     static LOCK: Plan = Plan::new(
-        "SELECT ip FROM nebula.allocation
+        "SELECT project_id, pool_id, ip, allocated_at, allocated_by, client FROM nebula.allocation
           WHERE device_id = $1 AND released_at IS NULL AND ($2 IS NULL OR ip = $2) FOR UPDATE",
     );
-    static RELEASE: Plan = Plan::new(
-        "WITH valid AS (
-           SELECT max(c.not_after) AS until FROM nebula.certificate c
-            WHERE c.device_id = $1 AND c.revoked_at IS NULL AND c.not_after > clock_timestamp()
-         ), kept AS (
-           UPDATE nebula.allocation a SET released_at = now(), quarantined_until = valid.until, lease_until = NULL
-             FROM valid WHERE a.device_id = $1 AND a.released_at IS NULL AND ($3 IS NULL OR a.ip = $3)
-              AND valid.until IS NOT NULL
-           RETURNING a.*
-         ), gone AS (
-           DELETE FROM nebula.allocation a USING valid
-            WHERE a.device_id = $1 AND a.released_at IS NULL AND ($3 IS NULL OR a.ip = $3)
-              AND valid.until IS NULL
-           RETURNING a.*
-         ), released AS (
-           SELECT * FROM kept UNION ALL SELECT * FROM gone
-         ), logged AS (
-           INSERT INTO nebula.allocation_log
-                  (project_id, pool_id, ip, device_id, allocated_at, allocated_by, allocated_from,
-                   released_by, released_from)
-           SELECT r.project_id, r.pool_id, r.ip, r.device_id, r.allocated_at, r.allocated_by, r.client,
-                  coalesce($2, session_user::text), coalesce($4, inet_client_addr())
-             FROM released r
-         )
-         SELECT ip FROM released ORDER BY family(ip)",
+    // A statement of its own: who waits above for a registration must then see the certificate it recorded.
+    static VALID: Plan = Plan::new(
+        "SELECT not_after FROM nebula.certificate
+          WHERE device_id = $1 AND revoked_at IS NULL AND not_after > clock_timestamp()
+          ORDER BY not_after DESC LIMIT 1",
     );
-    static KNOWN: Plan = Plan::new("SELECT FROM nebula.allocation_log WHERE device_id = $1 LIMIT 1");
-    if LOCK.hits(&[device.into(), address.clone().into()])?
-        && let Some(ip) = RELEASE
-            .first(&[device.into(), released_by.into(), address.into(), client.into()], |row| row.need(1))?
-    {
-        link::show(device)?;
-        return Ok(ip);
+    let held = LOCK.rows(&[device.into(), address.into()], |row| Holding::read(row, device))?;
+    let Some(first) = held.iter().map(|holding| holding.address).min_by_key(|a| Family::of(*a).bits()) else {
+        return Err(nothing_held(device)?);
+    };
+    let valid_until = VALID.first(&[device.into()], |row| row.need(1))?;
+    for holding in &held {
+        holding.end(valid_until)?;
+        holding.log(released_by, client.clone())?;
     }
-    Err(if KNOWN.hits(&[device.into()])? {
+    link::show(device)?;
+    Ok(first)
+}
+
+fn nothing_held(device: Uuid) -> Result<Error> {
+    static KNOWN: Plan = Plan::new("SELECT FROM nebula.allocation_log WHERE device_id = $1 LIMIT 1");
+    Ok(if KNOWN.hits(&[device.into()])? {
         Error::new(
             Kind::WrongState,
             format!("device {device} has released its address already"),

@@ -2,16 +2,19 @@
 
 use std::net::IpAddr;
 
+use pgrx::Uuid;
 use pgrx::datum::DatumWithOid;
-use pgrx::{Inet, Uuid};
 
 use super::patience::Patience;
-use super::{Request, disabled, holding};
+use super::{Request, disabled, holding, row};
 use crate::alarm;
 use crate::error::{Error, Kind, Result};
+use crate::inet::Host;
+use crate::link;
 use crate::map::{self, Search};
-use crate::plan::Plan;
+use crate::plan::{Plan, as_owner};
 use crate::pool::Pool;
+use crate::table::Written;
 
 /// `None` when the device got an address from another session meanwhile.
 pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<IpAddr>> {
@@ -24,7 +27,7 @@ pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) 
         alarm::look(pool)?;
         return Ok(Some(address));
     }
-    let holder = HOLDER.first(&[request.project.into(), Inet(address.to_string()).into()], |row| {
+    let holder = HOLDER.first(&[request.project.into(), Host(address).into()], |row| {
         Ok((row.need::<Uuid>(1)?, row.get::<String>(2)?))
     })?;
     match holder {
@@ -44,7 +47,7 @@ pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) 
     }
 }
 
-/// The whole work for a device that is new, in one statement; `None` when anything is not as usual.
+/// The whole work for a device that is new, with the caller's privileges; `None` when anything is not as usual.
 pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
     if map::snapshot_is_fixed() || map::knows_device(request.device)? {
         return Ok(None);
@@ -52,12 +55,21 @@ pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Opti
     for pool in pools.iter().filter(|pool| pool.enabled) {
         let mut search = Search::new(pool);
         let Some(address) = search.take()? else { continue };
-        if insert(request, pool, address)? {
-            alarm::watch(pool, address)?;
-            return Ok(Some(address));
+        let written = match row::write(request, pool, address)? {
+            Written::UseSql => as_owner(|| insert(request, pool, address))?,
+            written => written == Written::Yes,
+        };
+        if !written {
+            search.give_back();
+            return Ok(None);
         }
-        search.give_back();
-        return Ok(None);
+        if alarm::is_due(pool, address) || link::may_show() {
+            as_owner(|| {
+                alarm::watch(pool, address)?;
+                link::show(request.device)
+            })?;
+        }
+        return Ok(Some(address));
     }
     Ok(None)
 }
@@ -116,7 +128,7 @@ fn insert_patiently(
 ) -> Result<bool> {
     static WAIT: Plan = Plan::new("SELECT nebula.hold_when_free($1, $2, $3, $4, $5, $6, $7, $8)");
     expire(pool, address)?;
-    let mut arguments = Vec::from(arguments(request, pool, address));
+    let mut arguments = Vec::from(arguments(request, pool, request.device, address));
     arguments.push(i32::try_from(patience.as_millis()).unwrap_or(i32::MAX).into());
     Ok(WAIT.first(&arguments, |row| row.need(1))?.unwrap_or(false))
 }
@@ -135,12 +147,12 @@ pub(super) fn hold(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Resul
 }
 
 /// What the statements that insert a row take, in this order.
-fn arguments<'a>(request: &Request<'a>, pool: &Pool, address: IpAddr) -> [DatumWithOid<'a>; 7] {
+fn arguments<'a>(request: &Request<'a>, pool: &Pool, device: Uuid, address: IpAddr) -> [DatumWithOid<'a>; 7] {
     [
         request.project.into(),
         pool.id.into(),
-        Inet(address.to_string()).into(),
-        request.device.into(),
+        Host(address).into(),
+        device.into(),
         request.allocated_by.into(),
         request.lease.into(),
         request.client.clone().into(),
@@ -149,13 +161,18 @@ fn arguments<'a>(request: &Request<'a>, pool: &Pool, address: IpAddr) -> [DatumW
 
 /// Tries to hold an address; `false` when the address or the device is taken. Waits for a transaction in flight.
 pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    insert_for(request, pool, request.device, address)
+}
+
+/// The same for one of the devices of a request for many.
+pub(crate) fn insert_for(request: &Request<'_>, pool: &Pool, device: Uuid, address: IpAddr) -> Result<bool> {
     static INSERT: Plan = Plan::new(
         "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
          VALUES ($1, $2, $3, $4, coalesce($5, session_user::text), now() + $6,
                  coalesce($7, inet_client_addr()))
          ON CONFLICT DO NOTHING",
     );
-    Ok(INSERT.changes(&arguments(request, pool, address))? == 1)
+    Ok(INSERT.changes(&arguments(request, pool, device, address))? == 1)
 }
 
 /// Forgets a quarantine that is over; `false` when there is none. Its holding was logged when it was released.
@@ -164,7 +181,7 @@ pub(super) fn expire(pool: &Pool, address: IpAddr) -> Result<bool> {
         "DELETE FROM nebula.allocation
           WHERE project_id = $1 AND ip = $2 AND quarantined_until <= clock_timestamp() RETURNING ip",
     );
-    EXPIRE.hits(&[pool.project.into(), Inet(address.to_string()).into()])
+    EXPIRE.hits(&[pool.project.into(), Host(address).into()])
 }
 
 /// The error for a search that found nothing. Only a fresh snapshot can tell that, hence the check first.

@@ -11,10 +11,10 @@ use pgrx::pg_sys::XactEvent::{
 use pgrx::prelude::*;
 
 use super::log::{Entry, Event, Log};
-use super::scan::relation;
 use super::{follow, local, shared};
 use crate::error::Result;
 use crate::pool;
+use crate::table::{self, relation};
 
 thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log::new()) };
@@ -29,6 +29,10 @@ thread_local! {
 struct Known {
     /// nebula.allocation
     allocation: pg_sys::Oid,
+    /// Its index by device.
+    by_device: pg_sys::Oid,
+    /// Who it belongs to, and with it the extension.
+    owner: pg_sys::Oid,
     /// nebula.pool; messages on it say that pools changed.
     pool: pg_sys::Oid,
     /// Messages on it say that addresses were given back.
@@ -36,8 +40,31 @@ struct Known {
 }
 
 impl Known {
-    const NOTHING: Self =
-        Self { allocation: pg_sys::InvalidOid, pool: pg_sys::InvalidOid, given: pg_sys::InvalidOid };
+    const NOTHING: Self = Self {
+        allocation: pg_sys::InvalidOid,
+        by_device: pg_sys::InvalidOid,
+        owner: pg_sys::InvalidOid,
+        pool: pg_sys::InvalidOid,
+        given: pg_sys::InvalidOid,
+    };
+
+    /// Looks them up, once until one of them changes.
+    fn look_up() -> Result<Self> {
+        let mut known = KNOWN.get();
+        if known.allocation == pg_sys::InvalidOid {
+            let allocation = relation(c"allocation")?;
+            known = Self {
+                allocation,
+                by_device: relation(c"allocation_device_key")?,
+                owner: table::owner(allocation),
+                pool: relation(c"pool")?,
+                // Nobody plans on a sequence, so a message on its name disturbs nobody.
+                given: relation(c"pool_pool_id_seq")?,
+            };
+            KNOWN.set(known);
+        }
+        Ok(known)
+    }
 }
 
 /// Records what happened to an address in the present subtransaction.
@@ -54,7 +81,7 @@ pub(crate) fn with_log<T>(use_it: impl FnOnce(&mut Log) -> T) -> T {
 }
 
 /// Once a session: the server calls back for as long as the session lives.
-fn register() {
+pub(crate) fn register() {
     if REGISTERED.replace(true) {
         return;
     }
@@ -70,16 +97,7 @@ fn register() {
 /// say of pools and releases: both are known from here on. The insert takes the same lock.
 pub(crate) fn join_allocators() -> Result<()> {
     register();
-    let mut known = KNOWN.get();
-    if known.allocation == pg_sys::InvalidOid {
-        known = Known {
-            allocation: relation(c"allocation")?,
-            pool: relation(c"pool")?,
-            // Nobody plans on a sequence, so a message on its name disturbs nobody.
-            given: relation(c"pool_pool_id_seq")?,
-        };
-        KNOWN.set(known);
-    }
+    let known = Known::look_up()?;
     // SAFETY: inside a transaction, by identifier; when the table is gone what follows says so. Locks only the first
     // time in a transaction, and messages are read with it; hence read them here once more.
     unsafe {
@@ -87,6 +105,17 @@ pub(crate) fn join_allocators() -> Result<()> {
         pg_sys::AcceptInvalidationMessages();
     }
     Ok(())
+}
+
+/// Identifiers of nebula.allocation and of its index by device.
+pub(super) fn allocation() -> Result<(pg_sys::Oid, pg_sys::Oid)> {
+    let known = Known::look_up()?;
+    Ok((known.allocation, known.by_device))
+}
+
+/// Who the extension's tables belong to.
+pub(crate) fn owner() -> Result<pg_sys::Oid> {
+    Ok(Known::look_up()?.owner)
 }
 
 /// Tells every session, when this transaction commits, that the pools changed.
@@ -193,6 +222,7 @@ extern "C-unwind" fn on_sub_end(
 #[pg_guard]
 extern "C-unwind" fn on_change(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     let known = KNOWN.get();
+    table::forget(relation);
     // No relation means all of them: the queue of messages ran over.
     let all = relation == pg_sys::InvalidOid;
     if all || relation == known.pool || relation == known.allocation {

@@ -7,8 +7,8 @@ use pgrx::PgTrigger;
 use pgrx::htup::heap_getattr_raw;
 use pgrx::prelude::*;
 
-/// Family byte of an IPv4 address in `inet`'s binary form; the other one is IPv6.
-const PGSQL_AF_INET: u8 = 2;
+use crate::address::number;
+use crate::inet::Host;
 
 /// A row as the map sees it.
 pub(super) struct Row {
@@ -42,19 +42,8 @@ unsafe fn read(tuple: pg_sys::HeapTuple, shape: pg_sys::TupleDesc) -> Option<Row
         };
         Some(Row {
             pool: column(c"pool_id")?.value() as i32,
-            number: number(column(c"ip")?),
+            number: number(Host::read(column(c"ip")?).0),
             quarantined_until: column(c"quarantined_until").map(|until| until.value() as i64),
         })
     }
-}
-
-/// The address in an `inet` value, as a number within its family.
-///
-/// # Safety
-/// `value` is a valid `inet`.
-pub(super) unsafe fn number(value: pg_sys::Datum) -> u128 {
-    // SAFETY: inet is never compressed nor out of line, and is family, prefix length, address in network order.
-    let bytes = unsafe { pgrx::varlena::varlena_to_byte_slice(value.cast_mut_ptr()) };
-    let length = if bytes[0] == PGSQL_AF_INET { 4 } else { 16 };
-    bytes[2..2 + length].iter().fold(0, |number, byte| number << 8 | u128::from(*byte))
 }

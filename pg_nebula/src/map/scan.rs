@@ -4,15 +4,18 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use pgrx::Uuid;
 use pgrx::htup::heap_getattr_raw;
 use pgrx::pg_sys::SnapshotType::{SNAPSHOT_DIRTY, SNAPSHOT_SELF};
 use pgrx::prelude::*;
-use pgrx::{Inet, Uuid};
 
+use super::callbacks::allocation;
 use super::page::{PAGE_BITS, Words};
-use super::row;
+use crate::address::number;
 use crate::error::{Error, Result};
+use crate::inet::Host;
 use crate::pool::Pool;
+use crate::table::relation;
 
 /// What a reading found besides held bits.
 pub(crate) struct Reading {
@@ -50,18 +53,6 @@ impl ReadingLock {
     }
 }
 
-/// Identifier of a relation in schema nebula.
-///
-/// # Errors
-/// `Kind::Internal` when it is not there: the extension was dropped under our feet.
-pub(crate) fn relation(name: &std::ffi::CStr) -> Result<pg_sys::Oid> {
-    // SAFETY: catalog look-ups by valid names inside a transaction.
-    let oid = unsafe {
-        pg_sys::get_relname_relid(name.as_ptr(), pg_sys::get_namespace_oid(c"nebula".as_ptr(), true))
-    };
-    if oid == pg_sys::InvalidOid { Err(Error::broken_promise("table of the extension")) } else { Ok(oid) }
-}
-
 /// Column number in the allocation table, and in no dropped one.
 fn column(table: pg_sys::Oid, name: &std::ffi::CStr) -> Result<NonZeroUsize> {
     // SAFETY: a catalog look-up by valid name inside a transaction.
@@ -79,7 +70,7 @@ pub(crate) fn read(
 ) -> Result<Reading> {
     let family = pool.network.family();
     let address = |word: usize, bit: usize| {
-        Inet(family.address((page << PAGE_BITS) + (word * 64 + bit) as u128).to_string()).into_datum()
+        Host(family.address((page << PAGE_BITS) + (word * 64 + bit) as u128)).into_datum()
     };
     let bounds = (address(range.start, 0), address(range.end - 1, 63));
     let (Some(low), Some(high)) = bounds else { return Err(Error::broken_promise("address")) };
@@ -124,7 +115,7 @@ pub(crate) fn read(
                 }
                 reading.expires = reading.expires.min(until);
             }
-            let bit = (row::number(value) & ((1 << PAGE_BITS) - 1)) as u16;
+            let bit = (number(Host::read(value).0) & ((1 << PAGE_BITS) - 1)) as u16;
             words[usize::from(bit >> 6)] |= 1 << (bit & 63);
             if snapshot.xmin != pg_sys::InvalidTransactionId {
                 reading.in_flight.push((bit, snapshot.xmin.into_inner()));
@@ -138,27 +129,33 @@ pub(crate) fn read(
 
 /// Whether a device holds an address, or may have one back from quarantine, as of now.
 ///
-/// Two index look-ups below SQL: as part of the insert they made it a third slower.
+/// One index look-up below SQL: as part of the insert it made that a third slower.
 pub(crate) fn knows_device(device: Uuid) -> Result<bool> {
-    let table = relation(c"allocation")?;
-    let indexes = [relation(c"allocation_device_key")?, relation(c"allocation_former_idx")?];
-    let column = column(table, c"device_id")?;
+    let (table, index) = allocation()?;
     let device = device.into_datum().ok_or_else(|| Error::broken_promise("device"))?;
-    // SAFETY: as in `read`; this snapshot too needs no more than its type, and both indexes begin with the column.
+    // SAFETY: as in `read`; this snapshot too needs no more than its type, and the index begins with the device.
     unsafe {
-        let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+        let table = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
+        let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
         let mut snapshot = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..std::mem::zeroed() };
-        let known = indexes.into_iter().any(|index| {
-            let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
-            let (strategy, function) =
-                (pg_sys::BTEqualStrategyNumber as u16, pg_sys::Oid::from(pg_sys::F_UUID_EQ));
-            pg_sys::ScanKeyInit(&mut key, column.get() as i16, strategy, function, device);
-            let scan = pg_sys::systable_beginscan(relation, index, true, &mut snapshot, 1, &mut key);
-            let found = !pg_sys::systable_getnext(scan).is_null();
-            pg_sys::systable_endscan(scan);
-            found
-        });
-        pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
+        let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
+        let (strategy, function) =
+            (pg_sys::BTEqualStrategyNumber as u16, pg_sys::Oid::from(pg_sys::F_UUID_EQ));
+        pg_sys::ScanKeyInit(&mut key, 1, strategy, function, device);
+        let scan = pg_sys::index_beginscan(table, index, &mut snapshot, 1, 0);
+        pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
+        let mut known = false;
+        // Mostly there is no entry; then no row is looked at, and needs no slot.
+        while !known
+            && !pg_sys::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection).is_null()
+        {
+            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
+            known = pg_sys::index_fetch_heap(scan, slot);
+            pg_sys::ExecDropSingleTupleTableSlot(slot);
+        }
+        pg_sys::index_endscan(scan);
+        pg_sys::index_close(index, pg_sys::NoLock as i32);
+        pg_sys::table_close(table, pg_sys::NoLock as i32);
         Ok(known)
     }
 }
