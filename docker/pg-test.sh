@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# pg-test.sh: the extension's own tests (#[test] and #[pg_test]), in a copy of PostgreSQL that is thrown away after.
+# pg-test.sh [NAME]: the extension's own tests (#[test] and #[pg_test]), in a copy of PostgreSQL that is thrown away after.
 source "$(dirname "$0")/lib.sh"
 
 work=$(mktemp -d /tmp/pg_nebula.XXXXXX)
@@ -34,5 +34,5 @@ SUDO
 fi
 cd "$repo"
 # One at a time: each test is one transaction, and reshaping a pool shuts out all others until its end.
-step "Testing the extension" env RUST_TEST_THREADS=1 cargo pgrx test "pg$pg_major" -p pg_nebula "${flags[@]}"
+step "Testing the extension" env RUST_TEST_THREADS=1 cargo pgrx test "pg$pg_major" ${1:+"$1"} -p pg_nebula "${flags[@]}"
 sed -n 's/^test result: ok\. \([1-9].*\)/extension: \1/p' "$repo/target/log/testing-the-extension.log"

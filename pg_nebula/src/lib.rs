@@ -93,6 +93,7 @@ extension_sql_file!(
         job::cancel_job,
         job::rescue_jobs,
         map::status::map_status,
+        map::warm::warm_map,
     ]
 );
 

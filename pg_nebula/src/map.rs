@@ -20,6 +20,7 @@ mod scan;
 mod shared;
 pub(crate) mod status;
 pub(crate) mod trigger;
+pub(crate) mod warm;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;

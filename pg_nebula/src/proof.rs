@@ -13,6 +13,7 @@ mod pool;
 mod quarantine;
 mod reservation;
 mod resize;
+mod table;
 
 use pgrx::prelude::*;
 

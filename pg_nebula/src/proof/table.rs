@@ -1,0 +1,123 @@
+use pgrx::prelude::*;
+
+/// What an administrator may have added to the table of allocations counts, although rows are written below SQL.
+#[pg_schema]
+mod tests {
+    use super::super::{allocate, device, law, project, refused, run, text};
+    use pgrx::prelude::*;
+
+    const BATCH: &str = "ARRAY(SELECT md5(n::text)::uuid FROM generate_series(1, 20) n)";
+
+    #[pg_test]
+    fn triggers_fire() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run(
+            "CREATE TABLE public.seen (ip inet);
+             CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN INSERT INTO public.seen VALUES (NEW.ip); RETURN NEW; END $$;
+             CREATE TRIGGER see AFTER INSERT ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.see()",
+        );
+        allocate(&project, 2);
+        run(&format!("SELECT nebula.allocate_ips('{project}', {BATCH})"));
+        assert_eq!(text("SELECT count(*) FROM public.seen"), "21");
+        run("DROP TRIGGER see ON nebula.allocation");
+        allocate(&project, 3);
+        assert_eq!(text("SELECT count(*) FROM public.seen"), "21");
+        law();
+    }
+
+    #[pg_test]
+    fn constraints_hold() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run(
+            "ALTER TABLE nebula.allocation ADD CONSTRAINT odd CHECK (allocated_by <> 'nobody');
+             CREATE OR REPLACE FUNCTION pg_temp.said(statement text) RETURNS text LANGUAGE plpgsql AS
+               $$ BEGIN EXECUTE statement; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$",
+        );
+        let said = |call: &str| text(&format!("SELECT pg_temp.said($q$SELECT {call}$q$)"));
+        assert_eq!(said(&format!("nebula.allocate_ip('{project}', '{}', 'nobody')", device(2))), "23514");
+        assert_eq!(said(&format!("nebula.allocate_ips('{project}', {BATCH}, 'nobody')")), "23514");
+        assert_eq!(said(&format!("nebula.allocate_ip('{project}', '{}', 'somebody')", device(2))), "done");
+        assert_eq!(allocate(&project, 3), "10.0.0.3/32");
+        law();
+    }
+
+    #[pg_test]
+    fn every_index_has_every_row() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run("CREATE INDEX by_octet ON nebula.allocation ((host(ip)::text)) WHERE allocated_by IS NOT NULL;
+             CREATE INDEX by_time ON nebula.allocation USING brin (allocated_at)");
+        allocate(&project, 2);
+        run(&format!("SELECT nebula.allocate_ips('{project}', {BATCH})"));
+        run("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off");
+        let found = "SELECT count(*) FROM nebula.allocation
+                      WHERE host(ip)::text BETWEEN '10.0.0.0' AND '10.0.0.9999' AND allocated_by IS NOT NULL";
+        run("CREATE FUNCTION pg_temp.plan(query text) RETURNS text LANGUAGE plpgsql AS $$
+             DECLARE line text; lines text := '';
+             BEGIN FOR line IN EXECUTE 'EXPLAIN ' || query LOOP lines := lines || line; END LOOP; RETURN lines; END $$");
+        let plan = text(&format!("SELECT pg_temp.plan($q${found}$q$)"));
+        assert!(plan.contains("by_octet"), "{plan}");
+        assert_eq!(text(found), "22");
+        law();
+    }
+
+    #[pg_test]
+    fn a_lease_is_kept_with_the_row() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run(&format!("SELECT nebula.allocate_ip('{project}', '{}', lease => interval '1 day')", device(2)));
+        assert_eq!(
+            text("SELECT count(*) FROM nebula.allocation WHERE lease_until = now() + interval '1 day'"),
+            "1"
+        );
+        for lease in ["0", "-1 day", "1 month -31 days"] {
+            let call = format!(
+                "SELECT nebula.allocate_ip('{project}', '{}', lease => interval '{lease}')",
+                device(3)
+            );
+            refused(&call, "22023", &["lease"]);
+        }
+    }
+
+    #[pg_test]
+    fn nothing_is_written_where_nothing_may_be() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run("CREATE OR REPLACE FUNCTION pg_temp.said(statement text) RETURNS text LANGUAGE plpgsql AS $$
+             BEGIN
+               SET LOCAL transaction_read_only = on;
+               EXECUTE statement;
+               RETURN 'done';
+             EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE;
+             END $$");
+        let call = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2));
+        assert_eq!(text(&format!("SELECT pg_temp.said($q${call}$q$)")), "25006");
+        assert_eq!(allocate(&project, 2), "10.0.0.2/32");
+        law();
+    }
+
+    #[pg_test]
+    fn a_device_or_an_address_that_is_taken_leaves_nothing_behind() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        // By hand, so that the map knows nothing of it.
+        run(&format!(
+            "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id)
+             SELECT '{project}', pool_id, '10.0.0.2', '{}' FROM nebula.pool",
+            device(9)
+        ));
+        assert_eq!(allocate(&project, 2), "10.0.0.3/32");
+        assert_eq!(allocate(&project, 9), "10.0.0.2/32");
+        run(&format!(
+            "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id)
+             SELECT '{project}', pool_id, '10.0.0.10', '{}' FROM nebula.pool",
+            device(10)
+        ));
+        run(&format!("SELECT nebula.allocate_ips('{project}', {BATCH})"));
+        assert_eq!(text("SELECT count(*) || ' ' || count(DISTINCT ip) FROM nebula.allocation"), "24 24");
+        law();
+    }
+}
