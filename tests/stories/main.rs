@@ -11,4 +11,5 @@ mod model;
 mod overlay;
 mod privilege;
 mod race;
+mod replication;
 mod session;
