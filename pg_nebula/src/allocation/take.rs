@@ -66,7 +66,7 @@ pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Opti
         if alarm::is_due(pool, address) || link::may_show() {
             as_owner(|| {
                 alarm::watch(pool, address)?;
-                link::show(request.device)
+                link::show_new(request.device, address)
             })?;
         }
         return Ok(Some(address));

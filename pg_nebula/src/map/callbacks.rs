@@ -13,6 +13,7 @@ use pgrx::prelude::*;
 use super::log::{Entry, Event, Log};
 use super::{follow, local, shared};
 use crate::error::Result;
+use crate::link;
 use crate::pool;
 use crate::table::{self, relation};
 
@@ -223,6 +224,7 @@ extern "C-unwind" fn on_sub_end(
 extern "C-unwind" fn on_change(_argument: pg_sys::Datum, relation: pg_sys::Oid) {
     let known = KNOWN.get();
     table::forget(relation);
+    link::forget_table(relation);
     // No relation means all of them: the queue of messages ran over.
     let all = relation == pg_sys::InvalidOid;
     if all || relation == known.pool || relation == known.allocation {

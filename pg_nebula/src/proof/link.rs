@@ -108,7 +108,12 @@ mod tests {
         );
         run("SELECT nebula.check_pool(repair => true)");
         assert_eq!(shown(2), "10.0.0.2/32");
-        run("DROP TABLE public.user_devices");
+        allocate(&project, 3);
+        assert_eq!(shown(3), "10.0.0.3/32");
+        run("ALTER TABLE public.user_devices RENAME TO devices");
+        run(&format!("SELECT nebula.release_ip('{}')", device(3)));
+        assert_eq!(text(&format!("SELECT nebula_ip FROM public.devices WHERE id = '{}'", device(3))), "null");
+        run("DROP TABLE public.devices");
         assert_eq!(allocate(&project, 3), "10.0.0.3/32");
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         run("SELECT nebula.check_pool(repair => true)");
