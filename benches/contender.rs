@@ -4,7 +4,7 @@ use anyhow::Result;
 use nebula_tests::cluster::Database;
 use tokio_postgres::Client;
 
-use crate::ground::Ground;
+use crate::ground::{Ground, has};
 use crate::load::{Load, Run, first_calls, pgbench};
 
 /// Chooses a device that holds nothing yet; by the client, because a random number costs the server as much as an index
@@ -73,8 +73,12 @@ impl Contender {
         Ok(database)
     }
 
-    /// One allocation given back: what the first caller after a hand-made change pays, and nobody after it.
+    /// The map read, and one allocation given back: what the first caller after a restart or a hand-made change pays, and
+    /// nobody after it.
     async fn warm(self, client: &Client) -> Result<()> {
+        if self.sql.is_none() && has(client, "warm_map").await? {
+            client.batch_execute("SELECT nebula.warm_map(pool_id) FROM nebula.pool").await?;
+        }
         let device = "00000000-0000-4000-8000-000000000000";
         client.batch_execute(&self.allocate(&format!("'{device}'"))).await?;
         client.batch_execute(&self.release(&format!("'{device}'"))).await?;

@@ -11,6 +11,7 @@
 mod callbacks;
 mod directory;
 mod follow;
+mod keep;
 mod load;
 mod local;
 mod log;

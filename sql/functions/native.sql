@@ -47,6 +47,6 @@ COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
   'Takes jobs whose lease ran out away from their workers; answers how many';
 COMMENT ON FUNCTION nebula.map_status() IS
-  'The shared map of free addresses: first the whole server (pool_id null), then each pool of this database that was used since it started; no row unless pg_nebula is preloaded';
+  'The shared map of free addresses: first the whole server (pool_id null), then each pool of this database that was used since the map began, which is after a crash; no row unless pg_nebula is preloaded';
 COMMENT ON FUNCTION nebula.warm_map(integer) IS
   'Reads pools into the shared map ahead of need and answers how many pages that took; without pool_id every enabled pool that nothing is known of yet, as after a restart';

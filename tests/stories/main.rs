@@ -12,4 +12,5 @@ mod overlay;
 mod privilege;
 mod race;
 mod replication;
+mod restart;
 mod session;

@@ -39,9 +39,8 @@ async fn a_promoted_standby_gives_out_what_is_free() -> Result<()> {
     let written: String = client.query_one("SELECT pg_current_wal_lsn()::text", &[]).await?.get(0);
     let follower = standby.named(database.name()).connect().await?;
     eventually("the standby to catch up", || async {
-        let row = follower
-            .query_one("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&written])
-            .await?;
+        let row =
+            follower.query_one("SELECT pg_last_wal_replay_lsn() >= $1::text::pg_lsn", &[&written]).await?;
         Ok(row.get::<_, bool>(0).then_some(()))
     })
     .await?;
@@ -79,7 +78,8 @@ async fn a_decoder_sees_each_row_once() -> Result<()> {
         let sessions = (0..SESSIONS).map(|_| contend(&database, project, &devices));
         let answers = try_join_all(sessions).await?;
         assert!(answers.iter().all(|answer| *answer == answers[0]), "one device, two addresses");
-        let batch = "SELECT nebula.allocate_ips($1, array_agg(md5(n::text)::uuid)) FROM generate_series(1, 20) AS n";
+        let batch =
+            "SELECT nebula.allocate_ips($1, array_agg(md5(n::text)::uuid)) FROM generate_series(1, 20) AS n";
         client.query(batch, &[&project]).await?;
         client.execute("SELECT nebula.release_ip($1)", &[&devices[7]]).await?;
         let followed = followed(&client).await?;
@@ -104,9 +104,8 @@ async fn contend(database: &Database, project: Uuid, devices: &[Uuid]) -> Result
 
 /// Addresses and their devices as they follow from the changes alone; a row that comes twice fails.
 async fn followed(client: &Client) -> Result<BTreeMap<String, String>> {
-    let changes = client
-        .query("SELECT data FROM pg_logical_slot_get_changes('follower', NULL, NULL)", &[])
-        .await?;
+    let changes =
+        client.query("SELECT data FROM pg_logical_slot_get_changes('follower', NULL, NULL)", &[]).await?;
     let mut rows = BTreeMap::new();
     for change in &changes {
         let change: &str = change.get(0);

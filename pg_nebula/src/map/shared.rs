@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use pgrx::prelude::*;
 
 use super::directory::{Directory, Foreign, Header, Slot};
+use super::keep;
 use super::page::Page;
 use crate::settings;
 
@@ -79,6 +80,16 @@ pub(crate) fn request() {
         }
     }
 
+    /// The server's first process ends after all others have; code 0: in order.
+    #[pg_guard]
+    extern "C-unwind" fn on_stop(code: i32, _argument: pg_sys::Datum) {
+        let region = REGION.load(Relaxed);
+        if code == 0 && !region.is_null() {
+            // SAFETY: the region is as long as it was asked for with, and nobody is left to change it.
+            keep::save(unsafe { std::slice::from_raw_parts(region, Layout::configured().bytes) });
+        }
+    }
+
     #[pg_guard]
     extern "C-unwind" fn on_startup() {
         // SAFETY: the postmaster is a single thread; the region has the size it was asked for with, and nobody looks
@@ -92,6 +103,12 @@ pub(crate) fn request() {
             let region = pg_sys::ShmemInitStruct(NAME.as_ptr(), bytes, &mut found).cast::<u8>();
             if !found {
                 region.write_bytes(0, bytes);
+                // Anybody's bytes are a map; only those of this cluster are true.
+                if !pg_sys::IsUnderPostmaster && !keep::restore(std::slice::from_raw_parts_mut(region, bytes))
+                {
+                    region.write_bytes(0, bytes);
+                }
+                pg_sys::on_shmem_exit(Some(on_stop), pg_sys::Datum::null());
             }
             LOCK.store(&raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr())).lock, Relaxed);
             REGION.store(region, Relaxed);
