@@ -26,6 +26,7 @@ mod pool;
 mod project;
 mod score;
 mod settings;
+mod snapshot;
 mod wakeup;
 
 #[cfg(feature = "pg_test")]
@@ -91,6 +92,8 @@ extension_sql_file!(
         job::cancel_job,
         job::rescue_jobs,
         map::status::map_status,
+        map::check::map_differences,
+        snapshot::require_fresh_snapshot,
     ]
 );
 

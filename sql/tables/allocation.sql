@@ -15,9 +15,13 @@ CREATE TABLE nebula.allocation (
   CONSTRAINT allocation_pkey PRIMARY KEY (project_id, ip),
   CONSTRAINT allocation_quarantine_check CHECK ((released_at IS NULL) = (quarantined_until IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
--- A device holds one address of each family; release and status look up by device.
-CREATE UNIQUE INDEX allocation_device_key ON nebula.allocation (device_id, (family(ip))) WHERE released_at IS NULL;
--- What a device gave up and may have back; few rows.
+-- A device holds one address of each family, hence nulls are equal; what it gave up and may have back is told apart by
+-- its own key. One index for both, because every allocation looks into it and writes into it.
+CREATE UNIQUE INDEX allocation_device_key ON nebula.allocation (
+  device_id, (family(ip)),
+  (CASE WHEN released_at IS NOT NULL THEN project_id END), (CASE WHEN released_at IS NOT NULL THEN ip END)
+) NULLS NOT DISTINCT;
+-- What a device gave up and may have back; few rows, so that a batch finds out in one look that there is nothing.
 CREATE INDEX allocation_former_idx ON nebula.allocation (device_id) WHERE quarantined_until IS NOT NULL;
 -- What to reclaim next; holdings without a lease are not in it.
 CREATE INDEX allocation_lease_idx ON nebula.allocation (lease_until) WHERE lease_until IS NOT NULL;
@@ -35,9 +39,8 @@ COMMENT ON COLUMN nebula.allocation.quarantined_until IS 'Not given to another d
 COMMENT ON COLUMN nebula.allocation.allocated_by IS 'Who asked for it, in the words of the caller';
 COMMENT ON COLUMN nebula.allocation.client IS 'From which client address; null: over a local socket';
 
--- Past holdings, written once at release.
+-- Past holdings, written once at release and never changed, so nothing needs a key to find a row again.
 CREATE TABLE nebula.allocation_log (
-  log_id          bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
   project_id      uuid        NOT NULL,
   pool_id         integer     NOT NULL,
   ip              inet        NOT NULL,
@@ -47,8 +50,7 @@ CREATE TABLE nebula.allocation_log (
   released_at     timestamptz NOT NULL DEFAULT now(),
   released_by     text,
   allocated_from  inet,
-  released_from   inet,
-  CONSTRAINT allocation_log_pkey PRIMARY KEY (log_id)
+  released_from   inet
 );
 -- "Who had this address" is the question asked after an incident.
 CREATE INDEX allocation_log_ip_idx ON nebula.allocation_log (project_id, ip, released_at);
@@ -57,10 +59,8 @@ CREATE INDEX allocation_log_device_idx ON nebula.allocation_log (device_id, rele
 -- Forecasts read the last day; rows are written in this order, so a block range index costs next to nothing.
 CREATE INDEX allocation_log_time_idx ON nebula.allocation_log USING brin (released_at);
 SELECT pg_catalog.pg_extension_config_dump('nebula.allocation_log', '');
-SELECT pg_catalog.pg_extension_config_dump('nebula.allocation_log_log_id_seq', '');
 
 COMMENT ON TABLE nebula.allocation_log IS 'Past holdings: who had which address, from when to when';
-COMMENT ON COLUMN nebula.allocation_log.log_id IS 'Order of writing';
 COMMENT ON COLUMN nebula.allocation_log.project_id IS 'Project of the address';
 COMMENT ON COLUMN nebula.allocation_log.pool_id IS 'Pool of the address';
 COMMENT ON COLUMN nebula.allocation_log.ip IS 'The address';

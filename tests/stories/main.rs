@@ -3,6 +3,7 @@
 // A test's way to fail is to panic.
 #![expect(clippy::unwrap_used, reason = "a failed expectation should say where")]
 
+mod alarm;
 mod crash;
 mod dump;
 mod film;
@@ -12,3 +13,5 @@ mod overlay;
 mod privilege;
 mod race;
 mod session;
+mod upgrade;
+mod worker;

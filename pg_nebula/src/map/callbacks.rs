@@ -13,7 +13,8 @@ use pgrx::prelude::*;
 use super::log::{Entry, Event, Log};
 use super::scan::relation;
 use super::{follow, local, shared};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
+use crate::plan::Plan;
 use crate::pool;
 
 thread_local! {
@@ -78,6 +79,7 @@ pub(crate) fn join_allocators() -> Result<()> {
             // Nobody plans on a sequence, so a message on its name disturbs nobody.
             given: relation(c"pool_pool_id_seq")?,
         };
+        require_own_version()?;
         KNOWN.set(known);
     }
     // SAFETY: inside a transaction, by identifier; when the table is gone what follows says so. Locks only the first
@@ -87,6 +89,22 @@ pub(crate) fn join_allocators() -> Result<()> {
         pg_sys::AcceptInvalidationMessages();
     }
     Ok(())
+}
+
+/// A library that is newer than the tables it finds would not know its way about.
+fn require_own_version() -> Result<()> {
+    static VERSION: Plan = Plan::new(
+        "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_nebula' AND extversion <> $1",
+    );
+    let own = env!("CARGO_PKG_VERSION");
+    match VERSION.first(&[own.into()], |row| row.need::<String>(1))? {
+        None => Ok(()),
+        Some(version) => Err(Error::new(
+            Kind::Outdated,
+            format!("the library of pg_nebula is version {own}, this database has version {version}"),
+            "Bring the database up to date: ALTER EXTENSION pg_nebula UPDATE.",
+        )),
+    }
 }
 
 /// Tells every session, when this transaction commits, that the pools changed.

@@ -47,7 +47,7 @@ mod tests {
         run("RESET SESSION AUTHORIZATION");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "2");
         assert_eq!(
-            text("SELECT released_by FROM nebula.allocation_log ORDER BY log_id DESC LIMIT 1"),
+            text(&format!("SELECT released_by FROM nebula.allocation_log WHERE device_id = '{}'", device(2))),
             "service"
         );
         run("DELETE FROM nebula.allocation_log");
