@@ -16,12 +16,13 @@ stamp=$repo/target/.extension-$1
 # else installed there meanwhile is newer than the stamp.
 cd "$repo"
 if [[ -f $folder/pg_nebula.control && -f $stamp && ! $folder/pg_nebula.control -nt $stamp ]] &&
-    [[ -z $(find pg_nebula sql Cargo.toml Cargo.lock .cargo -newer "$stamp" -print -quit) ]]; then
+    [[ -z $(find pg_nebula sql docker/upgrade.sh Cargo.toml Cargo.lock .cargo -newer "$stamp" -print -quit) ]]; then
     exit 0
 fi
 rm -f "$folder"/pg_nebula* # a script removed from sql/ must not live on here
 touch "$stamp.new"         # as of the start: a file saved while building counts as newer
 step "Building the extension ($1)" \
     cargo pgrx install -p pg_nebula --pg-config "$(pg_bin "$prefix")/pg_config" "${flags[@]}"
+step "Writing the update scripts" "$repo/docker/upgrade.sh" "$folder"
 touch -r "$stamp.new" "$folder/pg_nebula.control"
 mv "$stamp.new" "$stamp"

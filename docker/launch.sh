@@ -35,7 +35,7 @@ install_postgresql() {
 }
 
 start_postgres() {
-    local settings=(-p "$pg_port" -c listen_addresses=127.0.0.1 -c unix_socket_directories=)
+    local settings=(-p "$pg_port" -c listen_addresses=127.0.0.1 -c unix_socket_directories= -c shared_preload_libraries=pg_nebula)
     if [[ ! -f data/PG_VERSION ]]; then
         rm -rf data data.new
         install -d -m 0700 data.new

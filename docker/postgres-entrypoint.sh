@@ -15,7 +15,8 @@ postgres)
         echo 'host all all all scram-sha-256' >>data.new/pg_hba.conf
         mv data.new data
     fi
-    exec postgres -D /var/lib/pg_nebula/data -c listen_addresses='*' -c unix_socket_directories= "${@:2}"
+    exec postgres -D /var/lib/pg_nebula/data -c listen_addresses='*' -c unix_socket_directories= \
+        -c shared_preload_libraries=pg_nebula "${@:2}"
     ;;
 init)
     PGPASSWORD=$(cat "$NEBULA_SECRETS/admin_database_password")

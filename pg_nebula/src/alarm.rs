@@ -1,4 +1,8 @@
 //! Telling listeners, once, that a pool is filling up.
+//!
+//! To count a pool and to notify takes longer than to allocate, and whoever notifies commits one after the other. So an
+//! allocation only notices that usage may have reached a threshold; the background worker counts once it has committed.
+//! Where no worker looks after the database the allocation counts itself, unless another one is at it.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -6,8 +10,10 @@ use std::time::{Duration, Instant};
 
 use crate::address::number;
 use crate::error::Result;
+use crate::map;
 use crate::plan::Plan;
 use crate::pool::Pool;
+use crate::settings;
 
 /// How long a session that has looked in vain does not look at a large pool again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -20,9 +26,9 @@ thread_local! {
     static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Looks at the pool's usage if giving out the lowest free address had to go as far as a threshold.
+/// Has the pool's usage looked at if giving out the lowest free address had to go as far as a threshold.
 ///
-/// Far below a threshold this compares two numbers; rows are counted about once for each threshold crossed.
+/// Far below a threshold this compares two numbers.
 pub(crate) fn watch(pool: &Pool, given: IpAddr) -> Result<()> {
     if is_due(pool, given) { look(pool) } else { Ok(()) }
 }
@@ -32,14 +38,37 @@ pub(crate) fn is_due(pool: &Pool, given: IpAddr) -> bool {
     pool.watch_from.is_some_and(|from| number(given) >= from)
 }
 
-/// Looks at the pool's usage after giving out an address that says nothing about it: one asked for, or of a group.
+/// Has the pool's usage looked at after giving out an address that says nothing about it: one asked for, or of a group.
 pub(crate) fn look(pool: &Pool) -> Result<()> {
+    if pool.watch_from.is_none() {
+        return Ok(());
+    }
+    if map::is_watched() {
+        map::crossed(pool);
+        return Ok(());
+    }
+    // A transaction that notifies cannot be prepared, and an old snapshot cannot count: maintain_pools tells then.
+    if settings::may_prepare() || map::snapshot_is_fixed() { Ok(()) } else { count(pool) }
+}
+
+/// Counts and tells in the transaction at hand.
+fn count(pool: &Pool) -> Result<()> {
     static RAISE: Plan = Plan::new("SELECT nebula.raise_alarm($1)");
     let large = pool.network.assignable_count() > SMALL;
-    if pool.watch_from.is_none() || (large && LOOKED.get().is_some_and(|at| at.elapsed() < PAUSE)) {
+    if large && LOOKED.get().is_some_and(|at| at.elapsed() < PAUSE) {
         return Ok(());
     }
     let raised = RAISE.first(&[pool.id.into()], |row| row.get::<bool>(1))?.flatten();
-    LOOKED.set((raised != Some(true)).then(Instant::now));
+    LOOKED.set((raised == Some(false)).then(Instant::now));
     Ok(())
+}
+
+/// Counts and tells as the background worker: `up` are pools whose usage may have reached a threshold, `down` such whose
+/// usage may have fallen below one.
+pub(crate) fn count_all(up: Vec<i32>, down: Vec<i32>) -> Result<()> {
+    static RAISE: Plan = Plan::new(
+        "SELECT nebula.raise_alarm(p.pool_id) FROM nebula.pool p
+          WHERE p.pool_id = ANY ($1) OR p.alarmed > 0 AND p.pool_id = ANY ($2)",
+    );
+    RAISE.run(&[up.into(), down.into()])
 }

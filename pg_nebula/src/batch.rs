@@ -102,7 +102,9 @@ fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid,
         link::show_all(&held[before..])?;
         rest.extend(new);
     }
-    // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait.
+    // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait. All batches
+    // wait in the same order, so none for one that waits for it.
+    rest.sort_unstable();
     for device in rest {
         request.device = device;
         held.push((device, allocate(&request)?));
@@ -166,12 +168,14 @@ fn hold(
     if write_all(request, pool, pairs)? == Written::Yes {
         held.extend_from_slice(pairs);
     } else {
+        let mut pairs = pairs.to_vec();
+        pairs.sort_unstable();
         for (device, address) in pairs {
-            hold_one(request, pool, *device, *address, held, rest)?;
+            hold_one(request, pool, device, address, held, rest)?;
         }
     }
-    match held.last() {
-        Some((_, highest)) => alarm::watch(pool, *highest),
+    match pairs.iter().map(|(_, address)| *address).max() {
+        Some(highest) => alarm::watch(pool, highest),
         None => Ok(()),
     }
 }

@@ -26,6 +26,8 @@ pub(crate) enum Kind {
     Retry,
     /// lock_timeout passed before it was clear whether an address is free (55P03).
     TimedOut,
+    /// The database has another version of the extension than the server's library (0A000).
+    Outdated,
     /// A defect of the extension itself (XX000).
     Internal,
 }
@@ -42,6 +44,7 @@ impl Kind {
             Self::NoNode => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
             Self::Retry => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
             Self::TimedOut => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            Self::Outdated => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
             Self::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
         }
     }

@@ -27,6 +27,7 @@ mod pool;
 mod project;
 mod score;
 mod settings;
+mod snapshot;
 mod table;
 mod wakeup;
 
@@ -94,6 +95,8 @@ extension_sql_file!(
         job::rescue_jobs,
         map::status::map_status,
         map::warm::warm_map,
+        map::check::map_differences,
+        snapshot::require_fresh_snapshot,
     ]
 );
 

@@ -9,6 +9,7 @@
 //! say: [`lowest_without_row`].
 
 mod callbacks;
+pub(crate) mod check;
 mod directory;
 mod follow;
 mod keep;
@@ -22,6 +23,7 @@ mod shared;
 pub(crate) mod status;
 pub(crate) mod trigger;
 pub(crate) mod warm;
+mod watcher;
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -44,6 +46,7 @@ use crate::pool::Pool;
 
 pub(crate) use scan::knows_device;
 pub(crate) use shared::{is_preloading, request as request_memory};
+pub(crate) use watcher::{Seen, announce, crossed, is_watched, retire};
 
 /// Claims in a row that conflict before their page is read anew: somebody filled the table by hand.
 const PATIENCE: u32 = 8;

@@ -1,6 +1,6 @@
 //! Settings that administrators may change: `nebula.*` in postgresql.conf.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 
 use pgrx::prelude::*;
 use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
@@ -24,6 +24,16 @@ pub(crate) fn maintenance_interval() -> u64 {
     u64::try_from(MAINTENANCE_INTERVAL.get()).unwrap_or(1)
 }
 
+/// Whether the server lets transactions be prepared: max_prepared_transactions is not 0.
+#[expect(unsafe_code, reason = "a C function that takes and answers a C string")]
+pub(crate) fn may_prepare() -> bool {
+    // SAFETY: a valid name of a setting that every server has; the answer is looked at before anything can change it.
+    unsafe {
+        let value = pg_sys::GetConfigOption(c"max_prepared_transactions".as_ptr(), true, false);
+        !value.is_null() && CStr::from_ptr(value) != c"0"
+    }
+}
+
 /// Makes the settings known to the server; called once, from `_PG_init`.
 pub(crate) fn define(preloaded: bool) {
     // The server accepts settings that are fixed at its start only while it starts.
@@ -41,7 +51,7 @@ pub(crate) fn define(preloaded: bool) {
     GucRegistry::define_string_guc(
         c"nebula.database",
         c"Database that the background worker looks after.",
-        c"The worker reclaims expired leases and rescues jobs of lost workers. Empty: no worker. Without effect unless pg_nebula is in shared_preload_libraries.",
+        c"The worker reclaims expired leases, rescues jobs of lost workers and tells of pools that fill up. It waits for the database to be made. Empty: no worker. Without effect unless pg_nebula is in shared_preload_libraries.",
         &DATABASE,
         fixed(),
         GucFlags::default(),

@@ -1,4 +1,5 @@
--- Compares holdings with pools, certificates, quarantine and linked tables. No rows: all is well.
+-- Compares holdings with pools, certificates, quarantine, linked tables and the map in shared memory. No rows: all is
+-- well. "map-misses" is harmless: the map learns of a row made by hand when somebody runs into it.
 --   psql -f sql/admin/check.sql
 --   psql -v repair=on -f sql/admin/check.sql     and mends what needs no decision
 \if :{?repair}

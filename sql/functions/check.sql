@@ -73,6 +73,12 @@ BEGIN
     SELECT i.pool_id, i.ip, i.device_id, 'quarantine-groundless', format('until %s, without a valid certificate', i.quarantined_until), m.ip IS NOT NULL
       FROM idle i LEFT JOIN mended m USING (project_id, ip);
 
+  -- The map in shared memory, where it is read from before the rows are: free addresses that it hides, and rows it misses.
+  RETURN QUERY
+    SELECT d.pool_id, d.ip, NULL::uuid, d.problem, d.detail, d.repaired
+      FROM (SELECT DISTINCT p.project_id FROM nebula.pool p WHERE only_project IS NULL OR p.project_id = only_project) p
+     CROSS JOIN LATERAL nebula.map_differences(p.project_id, mend) d;
+
   -- Linked tables: gone, altered, or not showing what is held.
   RETURN QUERY
     SELECT NULL::integer, NULL::inet, NULL::uuid, 'link-broken',
@@ -94,5 +100,5 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_pool(uuid, boolean) IS
-  'Compares holdings with pools, certificates, quarantine and linked tables, of a project or of all; answers what differs, nothing when '
+  'Compares holdings with pools, certificates, quarantine, linked tables and the map in shared memory, of a project or of all; answers what differs, nothing when '
   'all is well. repair: mends what can be mended without deciding for people. Errors: P0002 no such project';

@@ -54,7 +54,8 @@ $$;
 COMMENT ON FUNCTION nebula.notify_pool(uuid, integer, text, integer) IS
   'Tells listeners of channel nebula_pool that usage of a pool reached a threshold, in percent';
 
--- Called when an allocation had to go up to a threshold, and by maintain_pools.
+-- Run by the background worker when an allocation had to go up to a threshold, and by maintain_pools; by the allocation
+-- itself only where there is no worker.
 CREATE FUNCTION nebula.raise_alarm(pool_id integer) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -62,13 +63,11 @@ DECLARE
   room    record;
   usable  numeric;
   used    numeric;
-  percent_now numeric;
-  direct  boolean;
   reached integer;
 BEGIN
-  -- One session counts and tells; the others have an address to give out. Who is behind sees the new mark.
+  -- One session counts and tells; the others have an address to give out.
   IF NOT pg_try_advisory_xact_lock(hashtext('nebula_pool'), raise_alarm.pool_id) THEN
-    RETURN false;
+    RETURN NULL;
   END IF;
   SELECT * INTO pool FROM nebula.pool p WHERE p.pool_id = raise_alarm.pool_id;
   SELECT * INTO room FROM nebula.assignable_range(pool.cidr);
@@ -77,24 +76,25 @@ BEGIN
   used := (SELECT count(*) FROM nebula.allocation a
             WHERE a.project_id = pool.project_id AND a.ip BETWEEN room.first AND room.last
               AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp()));
-  percent_now := CASE WHEN usable > 0 THEN 100 * used / usable ELSE 100 END;
-  reached := coalesce((SELECT max(t.percent) FROM unnest(pool.thresholds) AS t(percent) WHERE t.percent <= percent_now), 0);
+  reached := coalesce((SELECT max(t.percent) FROM unnest(pool.thresholds) AS t(percent) WHERE usable * t.percent <= used * 100), 0);
   IF reached = pool.alarmed THEN
     RETURN false;
   END IF;
-  -- A transaction that notifies cannot be prepared. Where that may happen, maintain_pools tells in its stead.
-  direct := reached < pool.alarmed OR current_setting('max_prepared_transactions') = '0';
-  UPDATE nebula.pool p SET alarmed = reached, told = direct WHERE p.pool_id = pool.pool_id;
-  IF reached < pool.alarmed THEN
-    RETURN false;
+  -- Nobody waits here for an administrator who is changing the pool: whoever looks next sees what it has become.
+  UPDATE nebula.pool p SET alarmed = reached
+   WHERE p.alarmed = pool.alarmed
+     AND p.pool_id = (SELECT q.pool_id FROM nebula.pool q WHERE q.pool_id = pool.pool_id FOR NO KEY UPDATE SKIP LOCKED);
+  IF NOT FOUND THEN
+    RETURN NULL;
   END IF;
-  IF direct THEN
-    PERFORM nebula.notify_pool(pool.project_id, pool.pool_id, pool.name, reached);
-  END IF;
-  RETURN true;
+  PERFORM nebula.notify_pool(pool.project_id, pool.pool_id, pool.name, t.percent)
+     FROM unnest(pool.thresholds) AS t(percent) WHERE t.percent > pool.alarmed AND t.percent <= reached
+    GROUP BY t.percent ORDER BY t.percent;
+  RETURN reached > pool.alarmed;
 END $$;
 COMMENT ON FUNCTION nebula.raise_alarm(integer) IS
-  'Tells listeners of channel nebula_pool, once, that usage reached a threshold; true when it did. Where transactions can be prepared, maintain_pools tells. Below it they will be told again';
+  'Tells listeners of channel nebula_pool once of each threshold that usage has reached; true when there was one, null when another session '
+  'is at it. Below it they will be told again';
 
 CREATE FUNCTION nebula.set_thresholds(project_id uuid, pool text, thresholds integer[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -116,14 +116,9 @@ COMMENT ON FUNCTION nebula.set_thresholds(uuid, text, integer[]) IS
 CREATE FUNCTION nebula.maintain_pools() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT count(*) FROM nebula.reclaim_expired();
-  WITH due AS (
-    UPDATE nebula.pool p SET told = true WHERE NOT p.told RETURNING p.project_id, p.pool_id, p.name, p.alarmed
-  )
-  SELECT nebula.notify_pool(d.project_id, d.pool_id, d.name, d.alarmed) FROM due d;
-  -- Pools that were near full are looked at again, so that the next crossing is told.
-  -- Allocations tell of thresholds themselves, except where they may be part of a prepared transaction.
-  SELECT nebula.raise_alarm(p.pool_id) FROM nebula.pool p
-   WHERE p.alarmed > 0 OR current_setting('max_prepared_transactions') <> '0';
+  -- Pools that fell below a threshold too, so that the next crossing is told.
+  SELECT nebula.raise_alarm(p.pool_id) FROM nebula.pool p WHERE p.thresholds <> '{}' OR p.alarmed > 0;
 $$;
 COMMENT ON FUNCTION nebula.maintain_pools() IS
-  'What the background worker does for pools in each round: reclaims expired leases, tells of thresholds, arms alarms again. Any scheduler may call it instead';
+  'What the background worker does for pools: reclaims expired leases, counts every pool, tells of thresholds and arms alarms again. '
+  'Any scheduler may call it instead';

@@ -46,6 +46,10 @@ COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
   'cancelled at once when waiting, cancelling when running. Errors: P0002 no such job, 55000 finished';
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
   'Takes jobs whose lease ran out away from their workers; answers how many';
+COMMENT ON FUNCTION nebula.require_fresh_snapshot() IS
+  'For those who lock and then look: refuses when the snapshot of a REPEATABLE READ transaction is older than the lock. Errors: 40001 run it again';
+COMMENT ON FUNCTION nebula.map_differences(uuid, boolean) IS
+  'Where the map in shared memory differs from the rows of a project; repair: has it read anew. Part of check_pool; nothing unless pg_nebula is preloaded. Errors: P0002 no such project or pool';
 COMMENT ON FUNCTION nebula.map_status() IS
   'The shared map of free addresses: first the whole server (pool_id null), then each pool of this database that was used since the map began, which is after a crash; no row unless pg_nebula is preloaded';
 COMMENT ON FUNCTION nebula.warm_map(integer) IS

@@ -67,10 +67,11 @@ COMMENT ON FUNCTION nebula.require_pool(uuid, text) IS 'The pool of that name, l
 -- allocation that comes later, so the callers give up after a while: each sets lock_timeout.
 CREATE FUNCTION nebula.hold_allocations() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  LOCK TABLE nebula.allocation IN EXCLUSIVE MODE
+  LOCK TABLE nebula.allocation IN EXCLUSIVE MODE;
+  SELECT nebula.require_fresh_snapshot()
 $$;
 COMMENT ON FUNCTION nebula.hold_allocations() IS
-  'Waits for allocations in flight and holds up new ones until the transaction ends. Errors: 55P03 they took too long';
+  'Waits for allocations in flight and holds up new ones until the transaction ends. Errors: 55P03 they took too long, 40001 the snapshot is older';
 
 CREATE FUNCTION nebula.resize_pool(project_id uuid, name text, cidr inet, grow boolean) RETURNS numeric
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET lock_timeout = '5s' AS $$

@@ -9,7 +9,6 @@ CREATE TABLE nebula.pool (
   enabled     boolean     NOT NULL DEFAULT true,
   thresholds  integer[]   NOT NULL DEFAULT '{80,90,95}',
   alarmed     integer     NOT NULL DEFAULT 0,
-  told        boolean     NOT NULL DEFAULT true,
   CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
   CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
   CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -28,8 +27,7 @@ COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
 COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
 COMMENT ON COLUMN nebula.pool.enabled IS 'False: gives out no address; what is held stays held';
 COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which listeners of channel nebula_pool are told';
-COMMENT ON COLUMN nebula.pool.alarmed IS 'Highest threshold reached since usage was below it; 0: none';
-COMMENT ON COLUMN nebula.pool.told IS 'False: maintain_pools has yet to tell listeners of it';
+COMMENT ON COLUMN nebula.pool.alarmed IS 'Highest threshold that listeners were told of since usage was below it; 0: none';
 
 -- An exclusion constraint would need btree_gist, hence a second extension; pools are made seldom,
 -- so a lock on the project row does as well, for hand-made rows too.
@@ -40,6 +38,7 @@ DECLARE
   other   nebula.pool;
 BEGIN
   SELECT * INTO overall FROM nebula.project WHERE project_id = NEW.project_id FOR NO KEY UPDATE;
+  PERFORM nebula.require_fresh_snapshot();
   IF NOT NEW.cidr <<= overall.cidr THEN
     RAISE EXCEPTION 'pool % lies outside the overlay % of project "%"', NEW.cidr, overall.cidr, overall.name
       USING ERRCODE = '22023', HINT = 'Choose a range inside the overlay.';

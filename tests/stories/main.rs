@@ -3,6 +3,7 @@
 // A test's way to fail is to panic.
 #![expect(clippy::unwrap_used, reason = "a failed expectation should say where")]
 
+mod alarm;
 mod crash;
 mod dump;
 mod film;
@@ -14,3 +15,5 @@ mod race;
 mod replication;
 mod restart;
 mod session;
+mod upgrade;
+mod worker;

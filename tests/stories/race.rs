@@ -2,9 +2,12 @@
 //!
 //! Each story is told twice, with the extension preloaded and without.
 
+mod batch;
+mod check;
 mod contest;
 mod isolation;
 mod prepared;
+mod range;
 
 use std::collections::HashSet;
 use std::sync::Arc;

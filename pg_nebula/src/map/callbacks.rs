@@ -12,8 +12,9 @@ use pgrx::prelude::*;
 
 use super::log::{Entry, Event, Log};
 use super::{follow, local, shared};
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::link;
+use crate::plan::Plan;
 use crate::pool;
 use crate::table::{self, relation};
 
@@ -62,6 +63,7 @@ impl Known {
                 // Nobody plans on a sequence, so a message on its name disturbs nobody.
                 given: relation(c"pool_pool_id_seq")?,
             };
+            require_own_version()?;
             KNOWN.set(known);
         }
         Ok(known)
@@ -117,6 +119,22 @@ pub(super) fn allocation() -> Result<(pg_sys::Oid, pg_sys::Oid)> {
 /// Who the extension's tables belong to.
 pub(crate) fn owner() -> Result<pg_sys::Oid> {
     Ok(Known::look_up()?.owner)
+}
+
+/// A library that is newer than the tables it finds would not know its way about.
+fn require_own_version() -> Result<()> {
+    static VERSION: Plan = Plan::new(
+        "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_nebula' AND extversion <> $1",
+    );
+    let own = env!("CARGO_PKG_VERSION");
+    match VERSION.first(&[own.into()], |row| row.need::<String>(1))? {
+        None => Ok(()),
+        Some(version) => Err(Error::new(
+            Kind::Outdated,
+            format!("the library of pg_nebula is version {own}, this database has version {version}"),
+            "Bring the database up to date: ALTER EXTENSION pg_nebula UPDATE.",
+        )),
+    }
 }
 
 /// Tells every session, when this transaction commits, that the pools changed.

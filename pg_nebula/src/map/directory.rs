@@ -3,7 +3,7 @@
 //! Many may look things up at once; whoever adds or evicts must be alone. Whose job that is says `shared.rs`.
 
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, AtomicUsize};
 
 use super::page::Page;
 
@@ -79,6 +79,8 @@ pub(crate) struct Slot {
     pub(crate) rebuilds: AtomicU64,
     /// Waits for a transaction in flight.
     pub(crate) waits: AtomicU64,
+    /// Goes up whenever usage may have reached a threshold.
+    pub(crate) crossed: AtomicU64,
 }
 
 impl Slot {
@@ -153,6 +155,18 @@ pub(crate) struct Header {
     pub(crate) evictions: AtomicU64,
     /// Transactions that may end without telling: those of [`Foreign`].
     foreign_count: AtomicU32,
+    /// Database that the background worker looks after; 0: it is not there.
+    pub(crate) watched: AtomicU32,
+    /// Where its latch is.
+    pub(crate) latch: AtomicUsize,
+}
+
+impl Header {
+    /// The server has started anew: whoever looked after a database is gone.
+    pub(crate) fn begin(&self) {
+        self.watched.store(0, SeqCst);
+        self.latch.store(0, SeqCst);
+    }
 }
 
 /// A transaction that nobody here will hear of when it ends: prepared, or of rows made by hand.

@@ -6,7 +6,7 @@ use super::callbacks::database;
 use super::directory::{Directory, PageKey, PoolKey};
 use super::log::{Entry, Event};
 use super::page::PAGE_BITS;
-use super::{local, shared};
+use super::{local, shared, watcher};
 
 /// Page and bit of an address.
 pub(super) fn place(pool: PoolKey, number: u128) -> (PageKey, u16) {
@@ -20,12 +20,16 @@ pub(super) fn committed(entries: &[Entry]) {
             commit(map, entry);
         }
     });
-    if shared.is_none() {
+    if shared.is_some() {
+        if entries.iter().any(|entry| entry.event == Event::Crossed) {
+            watcher::wake();
+        }
+    } else {
         for entry in entries {
             match entry.event {
                 Event::Given | Event::Quarantined(_) => local::lower(entry.pool, entry.number),
                 Event::Restart => local::forget_all(),
-                Event::Claimed | Event::Retaken => {}
+                Event::Claimed | Event::Retaken | Event::Crossed => {}
             }
         }
     }
@@ -62,6 +66,11 @@ fn commit(map: &Directory<'_>, entry: &Entry) {
             }
         }
         Event::Restart => map.restart(pool.database, (pool.pool != 0).then_some(pool.pool)),
+        Event::Crossed => {
+            if let Some(slot) = slot {
+                slot.crossed.fetch_add(1, SeqCst);
+            }
+        }
     }
 }
 
@@ -92,7 +101,7 @@ pub(super) fn release(map: &Directory<'_>, entry: &Entry) {
 pub(super) fn prepared(entries: &[Entry], transaction: u32) {
     shared::write(|map| {
         for entry in entries {
-            if entry.event == Event::Claimed {
+            if matches!(entry.event, Event::Claimed | Event::Crossed) {
                 commit(map, entry);
             }
             let database = database();

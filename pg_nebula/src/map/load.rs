@@ -70,7 +70,7 @@ fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
 }
 
 /// Sets the bits of addresses in the page that the pool does not give out.
-fn reserve(pool: &Pool, number: u128, words: &mut Words) {
+pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Words) {
     let first = number << PAGE_BITS;
     let last = first | ((1 << PAGE_BITS) - 1);
     let mut set = |low: u128, high: u128| {

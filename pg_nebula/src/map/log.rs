@@ -19,6 +19,8 @@ pub(crate) enum Event {
     Quarantined(i64),
     /// Nothing known of the pool is worth keeping; the address means nothing.
     Restart,
+    /// Usage of the pool may reach a threshold if the transaction commits; the address means nothing.
+    Crossed,
 }
 
 /// One event.
@@ -67,13 +69,15 @@ impl Log {
         match entry.event {
             Event::Given => drop(self.free.insert((entry.pool, entry.number))),
             Event::Retaken => drop(self.free.remove(&(entry.pool, entry.number))),
-            Event::Claimed | Event::Quarantined(_) | Event::Restart => {}
+            Event::Claimed | Event::Quarantined(_) | Event::Restart | Event::Crossed => {}
         }
     }
 
     /// Takes back the newest event of this address; answers what it was.
     pub(crate) fn retract(&mut self, pool: i32, number: u128) -> Option<Event> {
-        let index = self.entries.iter().rposition(|e| e.pool == pool && e.number == number)?;
+        let of_address = |e: &Entry| !matches!(e.event, Event::Restart | Event::Crossed);
+        let index =
+            self.entries.iter().rposition(|e| e.pool == pool && e.number == number && of_address(e))?;
         let entry = self.entries.remove(index);
         if entry.event == Event::Retaken {
             self.free.insert((pool, number));
@@ -112,6 +116,15 @@ impl Log {
     pub(crate) fn finish(&mut self) -> Vec<Entry> {
         self.free.clear();
         std::mem::take(&mut self.entries)
+    }
+
+    /// Whether this transaction has done anything to an address.
+    pub(crate) fn touches(&self, pool: i32, number: u128) -> bool {
+        // Beyond the limit it is not known which addresses were given back.
+        self.free.len() >= MOST_GIVEN
+            || self.entries.iter().any(|e| {
+                !matches!(e.event, Event::Restart | Event::Crossed) && (e.pool, e.number) == (pool, number)
+            })
     }
 
     /// Whether nothing happened.

@@ -151,6 +151,12 @@ impl Page {
         self.claimed[word].load(SeqCst) & mask != 0
     }
 
+    /// The held and the claimed bits, each word as of its own moment.
+    pub(crate) fn bits(&self) -> (Words, Words) {
+        let read = |words: &[AtomicU64; WORDS]| std::array::from_fn(|word| words[word].load(SeqCst));
+        (read(&self.held), read(&self.claimed))
+    }
+
     /// A quarantine in this page ends at `when`.
     pub(crate) fn expire_at(&self, when: i64) {
         self.expires.fetch_min(when, SeqCst);

@@ -104,8 +104,9 @@ pub(crate) fn request() {
             if !found {
                 region.write_bytes(0, bytes);
                 // Anybody's bytes are a map; only those of this cluster are true.
-                if !pg_sys::IsUnderPostmaster && !keep::restore(std::slice::from_raw_parts_mut(region, bytes))
-                {
+                if keep::restore(std::slice::from_raw_parts_mut(region, bytes)) {
+                    (*region.cast::<Header>()).begin();
+                } else {
                     region.write_bytes(0, bytes);
                 }
                 pg_sys::on_shmem_exit(Some(on_stop), pg_sys::Datum::null());

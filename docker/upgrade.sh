@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# upgrade.sh FOLDER: writes pg_nebula--OLD--NEW.sql into FOLDER for every OLD of sql/release, from the install script
+# pg_nebula--NEW.sql that is there. An update is the steps in sql/upgrade/, which alter tables and drop what is gone or
+# has another signature, and then the install script once more: it replaces functions, views, triggers and comments,
+# makes tables and indexes that are missing, and leaves the others alone.
+source "$(dirname "$0")/lib.sh"
+
+folder=$1
+new=$(sed -nE "s/^default_version = '(.*)'/\1/p" "$folder/pg_nebula.control")
+install=$folder/pg_nebula--$new.sql
+[[ -f $install ]] || die "$install is missing" "run: docker/extension.sh dev"
+
+repeatable=$(sed -E '
+    s/^CREATE +(FUNCTION|VIEW|TRIGGER) /CREATE OR REPLACE \1 /
+    s/^CREATE (TABLE|INDEX|UNIQUE INDEX|SEQUENCE) /CREATE \1 IF NOT EXISTS /' "$install")
+unknown=$(grep -E '^CREATE ' <<<"$repeatable" | grep -vE '^CREATE (OR REPLACE|(TABLE|INDEX|UNIQUE INDEX|SEQUENCE) IF NOT EXISTS) ' | head -n 1) || true
+[[ -z $unknown ]] || die "the install script has a statement that cannot be run twice: $unknown" "teach docker/upgrade.sh how to repeat it"
+
+for release in "$repo"/sql/release/pg_nebula--*.sql; do
+    old=${release##*--}
+    old=${old%.sql}
+    [[ $old != "$new" ]] || continue
+    {
+        printf '\\echo Use "ALTER EXTENSION pg_nebula UPDATE" to load this file. \\quit\n'
+        printf '%s\n' "$repo"/sql/upgrade/pg_nebula--*.sql | sort -V | while read -r step; do
+            from=${step##*/pg_nebula--}
+            from=${from%--*}
+            # From the old release on; earlier steps are behind it.
+            if [[ $(printf '%s\n' "$old" "$from" | sort -V | head -n 1) == "$old" ]]; then cat "$step"; fi
+        done
+        printf '%s\n' "$repeatable"
+    } >"$folder/pg_nebula--$old--$new.sql"
+done
