@@ -7,7 +7,6 @@ mod row;
 mod take;
 
 pub(crate) use row::write_all;
-pub(crate) use take::insert_for;
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -152,8 +151,7 @@ fn allocate_nebula_ip(
 ///
 /// While an unexpired, unrevoked certificate names the device, the address stays in quarantine.
 /// Errors: P0002 the device never held an address, 55000 it has released it already.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn release_ip(
     device_id: Option<Uuid>,
     released_by: default!(Option<&str>, "NULL"),
@@ -164,8 +162,7 @@ fn release_ip(
 }
 
 /// `release_ip` under the name that existing clients call.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn release_nebula_ip_by_device(device_id: Option<Uuid>) -> std::result::Result<Host, ErrorReport> {
     Ok(Host(release::release(required(device_id, "device_id")?, None, None, None)?))
 }

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
 use crate::alarm;
-use crate::allocation::{Request, allocate, check_lease, family_numbered, insert_for, of_family, write_all};
+use crate::allocation::{Request, allocate, check_lease, family_numbered, of_family, write_all};
 use crate::error::{Result, required};
 use crate::inet::Host;
 use crate::link;
@@ -102,8 +102,8 @@ fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid,
         link::show_all(&held[before..])?;
         rest.extend(new);
     }
-    // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait. All batches
-    // wait in the same order, so none for one that waits for it.
+    // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait. Batches that
+    // share devices wait for each other in one order, so none for one that waits for it.
     rest.sort_unstable();
     for device in rest {
         request.device = device;
@@ -156,7 +156,8 @@ fn lowest(pool: &Pool, count: usize) -> Result<Vec<IpAddr>> {
     Ok(addresses)
 }
 
-/// Inserts pairs of device and address; those that another session was quicker with go to `rest`.
+/// Inserts pairs of device and address, or leaves all those devices to `rest`: when another session was quicker, or the
+/// table needs SQL.
 fn hold(
     request: &Request<'_>,
     pool: &Pool,
@@ -164,38 +165,16 @@ fn hold(
     held: &mut Vec<(Uuid, IpAddr)>,
     rest: &mut Vec<Uuid>,
 ) -> Result<()> {
-    // One by one after all: somebody has taken a device or an address, which is rare, or the table needs SQL.
-    if write_all(request, pool, pairs)? == Written::Yes {
-        held.extend_from_slice(pairs);
-    } else {
-        let mut pairs = pairs.to_vec();
-        pairs.sort_unstable();
+    if write_all(request, pool, pairs)? != Written::Yes {
         for (device, address) in pairs {
-            hold_one(request, pool, device, address, held, rest)?;
+            map::end_claim(pool, *address, false);
+            rest.push(*device);
         }
+        return Ok(());
     }
+    held.extend_from_slice(pairs);
     match pairs.iter().map(|(_, address)| *address).max() {
         Some(highest) => alarm::watch(pool, highest),
         None => Ok(()),
     }
-}
-
-/// Holds a claimed address for a device, or says why not by giving up the claim.
-fn hold_one(
-    request: &Request<'_>,
-    pool: &Pool,
-    device: Uuid,
-    address: IpAddr,
-    held: &mut Vec<(Uuid, IpAddr)>,
-    rest: &mut Vec<Uuid>,
-) -> Result<()> {
-    static HELD: Plan = Plan::new("SELECT FROM nebula.allocation WHERE project_id = $1 AND ip = $2");
-    if insert_for(request, pool, device, address)? {
-        held.push((device, address));
-    } else {
-        let taken = HELD.hits(&[request.project.into(), Host(address).into()])?;
-        map::end_claim(pool, address, taken);
-        rest.push(device);
-    }
-    Ok(())
 }

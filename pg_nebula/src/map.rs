@@ -44,7 +44,6 @@ use crate::gap::lowest_gap;
 use crate::mark::mark;
 use crate::pool::Pool;
 
-pub(crate) use scan::knows_device;
 pub(crate) use shared::{is_preloading, request as request_memory};
 pub(crate) use watcher::{Seen, announce, crossed, is_watched, retire};
 

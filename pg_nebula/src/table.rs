@@ -6,6 +6,8 @@
 //! Triggers, defaults and row security are not run; a table that has any for INSERT is left to SQL, and so is one with
 //! a deferrable or exclusion constraint. Nothing here asks for privileges: whoever may call the function may write.
 
+mod delete;
+mod insert;
 mod prepared;
 
 use std::cell::RefCell;
@@ -13,16 +15,19 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
 
-use pgrx::pg_sys;
+use pgrx::{IntoDatum, Uuid, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::map;
+pub(crate) use delete::Found;
 use prepared::Prepared;
 
 /// A table of this extension, and the columns that rows are given with; all others are null.
 pub(crate) struct Table {
     name: &'static CStr,
     columns: &'static [&'static CStr],
+    /// Its own trigger on DELETE.
+    on_delete: Option<&'static CStr>,
 }
 
 /// What became of a row.
@@ -30,8 +35,8 @@ pub(crate) struct Table {
 pub(crate) enum Written {
     /// It is there.
     Yes,
-    /// It is not: a row with the same key is, or may be about to be.
-    Taken,
+    /// It is not: a row with the same key is, or may be about to be, says this unique index.
+    Taken(pg_sys::Oid),
     /// It is not: this needs SQL.
     UseSql,
 }
@@ -44,7 +49,12 @@ thread_local! {
 impl Table {
     /// A table for a `static`.
     pub(crate) const fn new(name: &'static CStr, columns: &'static [&'static CStr]) -> Self {
-        Self { name, columns }
+        Self { name, columns, on_delete: None }
+    }
+
+    /// The same table with a trigger of this name, whose work whoever calls [`Table::delete`] does.
+    pub(crate) const fn on_delete(self, trigger: &'static CStr) -> Self {
+        Self { on_delete: Some(trigger), ..self }
     }
 
     /// Writes one row, its values in the order of the columns. Waits for nobody: a row of a transaction in flight
@@ -64,6 +74,24 @@ impl Table {
         Ok(if prepared.is_plain() { prepared.insert_all(count, rows) } else { Written::UseSql })
     }
 
+    /// Deletes the one row of a key, in an index that begins with an identifier, that `read` has an answer for, and gives
+    /// that. `None`: this needs SQL, and nothing was done. Waits for nobody.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn delete<T>(
+        &'static self,
+        index: &CStr,
+        key: Uuid,
+        read: impl Fn(&Found<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let prepared = self.prepared()?;
+        let key = key.into_datum().ok_or_else(|| Error::broken_promise("identifier"))?;
+        if !prepared.deletes_plainly() {
+            return Ok(None);
+        }
+        // SAFETY: indexes are named after their table.
+        Ok(unsafe { prepared.delete(relation(index)?, key, read) })
+    }
+
     fn prepared(&'static self) -> Result<Rc<Prepared>> {
         let key = std::ptr::from_ref(self).addr();
         if let Some(prepared) = PREPARED.with_borrow(|all| all.get(&key).cloned()) {
@@ -71,10 +99,18 @@ impl Table {
         }
         // From here on the session hears of changes, hence first.
         map::register();
-        let prepared = Rc::new(Prepared::new(relation(self.name)?, self.columns));
+        let prepared = Rc::new(Prepared::new(relation(self.name)?, self.columns, self.on_delete));
         PREPARED.with_borrow_mut(|all| all.insert(key, Rc::clone(&prepared)));
         Ok(prepared)
     }
+}
+
+/// Whether a table has a row of this key, in an index that begins with an identifier, as of now. Two times as fast as SQL.
+#[expect(unsafe_code, reason = "only the caller knows what index this is")]
+pub(crate) fn holds(table: &CStr, index: &CStr, key: Uuid) -> Result<bool> {
+    let key = key.into_datum().ok_or_else(|| Error::broken_promise("identifier"))?;
+    // SAFETY: indexes are named after their table.
+    Ok(unsafe { delete::is_there(relation(table)?, relation(index)?, key) })
 }
 
 /// A table has changed: prepare again. No table means any.

@@ -5,15 +5,16 @@ use std::net::IpAddr;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
-use super::row::{session_client, session_user};
-use crate::address::Family;
+use super::row::{ALLOCATION, BY_DEVICE, column, session_client, session_user};
+use crate::address::{Family, number};
 use crate::error::{Error, Kind, Result};
 use crate::inet::Host;
 use crate::link;
-use crate::map::transaction_start;
-use crate::plan::{Plan, Row};
+use crate::map::trigger::{given, quarantined};
+use crate::map::{join_allocators, snapshot_is_fixed, transaction_start};
+use crate::plan::{Plan, Row, as_owner};
 use crate::pool::network;
-use crate::table::{Table, Written};
+use crate::table::{self, Found, Table, Written};
 
 static LOG: Table = Table::new(
     c"allocation_log",
@@ -53,6 +54,51 @@ impl Holding {
             allocated_by: row.get(5)?,
             allocated_from: row.get(6)?,
         })
+    }
+
+    /// A row read below SQL; `None` for one in quarantine.
+    fn found(row: &Found<'_>, device: Uuid) -> Option<Self> {
+        // SAFETY: the columns have the types of the extension's own script.
+        #[expect(unsafe_code, reason = "values below SQL have no types")]
+        unsafe {
+            let text = |column| row.get(column).and_then(|value| String::from_datum(value, false));
+            row.get(column::RELEASED_AT).is_none().then_some(())?;
+            Some(Self {
+                project: Uuid::from_datum(row.get(column::PROJECT)?, false)?,
+                pool: i32::from_datum(row.get(column::POOL)?, false)?,
+                address: Host::read(row.get(column::IP)?).0,
+                device,
+                allocated_at: TimestampWithTimeZone::from_datum(row.get(column::ALLOCATED_AT)?, false)?,
+                allocated_by: text(column::ALLOCATED_BY),
+                allocated_from: row.get(column::CLIENT).and_then(|value| Inet::from_datum(value, false)),
+            })
+        }
+    }
+
+    /// Puts an address, just freed, into quarantine if a certificate names it; answers whether one does.
+    fn restore(&self) -> Result<bool> {
+        static INSERT: Plan = Plan::new(
+            "INSERT INTO nebula.allocation
+                    (project_id, pool_id, ip, device_id, allocated_at, allocated_by, client, released_at, quarantined_until)
+             SELECT $1, $2, $3, $4, $5, $6, $7, now(), max(c.not_after) FROM nebula.certificate c
+              WHERE c.device_id = $4 AND c.revoked_at IS NULL AND c.not_after > clock_timestamp()
+             HAVING count(*) > 0
+             RETURNING (extract(epoch FROM quarantined_until) * 1000000)::bigint - 946684800000000",
+        );
+        let values = [
+            self.project.into(),
+            self.pool.into(),
+            Host(self.address).into(),
+            self.device.into(),
+            self.allocated_at.into(),
+            self.allocated_by.as_deref().into(),
+            self.allocated_from.clone().into(),
+        ];
+        let until: Option<i64> = INSERT.first(&values, |row| row.need(1))?;
+        if let Some(until) = until {
+            quarantined(self.pool, number(self.address), until);
+        }
+        Ok(until.is_some())
     }
 
     /// Frees the address, or keeps it in quarantine until the last certificate that names it has expired.
@@ -108,8 +154,41 @@ impl Holding {
     }
 }
 
+/// The usual case for a device without a certificate, with the caller's privileges; `None` when anything is not as usual.
+fn release_at_once(device: Uuid, released_by: Option<&str>, client: Option<Inet>) -> Result<Option<IpAddr>> {
+    let certified = || table::holds(c"certificate", c"certificate_device_idx", device);
+    if snapshot_is_fixed() || link::may_show() || certified()? {
+        return Ok(None);
+    }
+    let Some(held) = ALLOCATION.delete(BY_DEVICE, device, |row| Holding::found(row, device))? else {
+        return Ok(None);
+    };
+    // A registration that held the row until just now may have recorded one: then it is as if it had not been deleted.
+    let restored = certified()? && as_owner(|| held.restore())?;
+    if !restored {
+        given(held.pool, number(held.address))?;
+    }
+    held.log(released_by, client)?;
+    Ok(Some(held.address))
+}
+
 /// Releases all a device holds, or only `address`; answers the address, the IPv4 one if it holds two.
 pub(super) fn release(
+    device: Uuid,
+    released_by: Option<&str>,
+    address: Option<Inet>,
+    client: Option<Inet>,
+) -> Result<IpAddr> {
+    join_allocators()?;
+    if address.is_none()
+        && let Some(address) = release_at_once(device, released_by, client.clone())?
+    {
+        return Ok(address);
+    }
+    as_owner(|| release_thoroughly(device, released_by, address, client))
+}
+
+fn release_thoroughly(
     device: Uuid,
     released_by: Option<&str>,
     address: Option<Inet>,

@@ -13,9 +13,20 @@ use crate::error::Result;
 use crate::inet::Host;
 use crate::map::transaction_start;
 use crate::pool::Pool;
-use crate::table::{Table, Written};
+use crate::table::{self, Table, Written};
 
-static ALLOCATION: Table = Table::new(
+/// Columns by their number in the list.
+pub(super) mod column {
+    pub(in super::super) const PROJECT: usize = 0;
+    pub(in super::super) const POOL: usize = 1;
+    pub(in super::super) const IP: usize = 2;
+    pub(in super::super) const ALLOCATED_AT: usize = 4;
+    pub(in super::super) const ALLOCATED_BY: usize = 6;
+    pub(in super::super) const CLIENT: usize = 7;
+    pub(in super::super) const RELEASED_AT: usize = 8;
+}
+
+pub(super) static ALLOCATION: Table = Table::new(
     c"allocation",
     &[
         c"project_id",
@@ -26,8 +37,18 @@ static ALLOCATION: Table = Table::new(
         c"lease_until",
         c"allocated_by",
         c"client",
+        c"released_at",
     ],
-);
+)
+.on_delete(c"allocation_deleted");
+
+/// Of what devices hold and may have back.
+pub(super) const BY_DEVICE: &CStr = c"allocation_device_key";
+
+/// Whether a device holds an address, or may have one back from quarantine, as of now.
+pub(super) fn is_known(device: Uuid) -> Result<bool> {
+    table::holds(c"allocation", BY_DEVICE, device)
+}
 
 /// Columns that all rows of a request have in common.
 struct Common {
@@ -57,7 +78,7 @@ impl Common {
         }
     }
 
-    fn values(&self, pool: &Pool, device: Uuid, address: IpAddr) -> [Option<pg_sys::Datum>; 8] {
+    fn values(&self, pool: &Pool, device: Uuid, address: IpAddr) -> [Option<pg_sys::Datum>; 9] {
         [
             self.project,
             pool.id.into_datum(),
@@ -67,6 +88,7 @@ impl Common {
             self.lease_until,
             self.allocated_by,
             self.client,
+            None,
         ]
     }
 }

@@ -14,7 +14,7 @@ use crate::link;
 use crate::map::{self, Search};
 use crate::plan::{Plan, as_owner};
 use crate::pool::Pool;
-use crate::table::Written;
+use crate::table::{self, Written};
 
 /// `None` when the device got an address from another session meanwhile.
 pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<IpAddr>> {
@@ -49,7 +49,7 @@ pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) 
 
 /// The whole work for a device that is new, with the caller's privileges; `None` when anything is not as usual.
 pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
-    if map::snapshot_is_fixed() || map::knows_device(request.device)? {
+    if map::snapshot_is_fixed() || row::is_known(request.device)? {
         return Ok(None);
     }
     for pool in pools.iter().filter(|pool| pool.enabled) {
@@ -81,7 +81,7 @@ pub(super) fn take_lowest(request: &Request<'_>, pools: &[Pool]) -> Result<Optio
         for pool in pools.iter().filter(|pool| pool.enabled) {
             let mut search = Search::new(pool);
             while let Some(address) = search.take()? {
-                if hold(request, pool, address)? {
+                if hold_unless_taken(request, pool, address)? {
                     alarm::watch(pool, address)?;
                     return Ok(Some(address));
                 }
@@ -128,16 +128,18 @@ fn insert_patiently(
 ) -> Result<bool> {
     static WAIT: Plan = Plan::new("SELECT nebula.hold_when_free($1, $2, $3, $4, $5, $6, $7, $8)");
     expire(pool, address)?;
-    let mut arguments = Vec::from(arguments(request, pool, request.device, address));
+    let mut arguments = Vec::from(arguments(request, pool, address));
     arguments.push(i32::try_from(patience.as_millis()).unwrap_or(i32::MAX).into());
     Ok(WAIT.first(&arguments, |row| row.need(1))?.unwrap_or(false))
 }
 
 /// Tries to hold an address that was claimed, whose quarantine may be over.
 pub(super) fn hold(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    if insert(request, pool, address)? {
-        return Ok(true);
-    }
+    Ok(insert(request, pool, address)? || hold_expired(request, pool, address)?)
+}
+
+/// Tries to hold an address whose quarantine is over.
+fn hold_expired(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
     let held = expire(pool, address)? && insert(request, pool, address)?;
     if held {
         // The row deleted before told the map that the address is free.
@@ -146,13 +148,28 @@ pub(super) fn hold(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Resul
     Ok(held)
 }
 
+/// The same for one of many addresses: passes one by that somebody else is about to hold, instead of waiting for him, who
+/// may wait for us. For a device that somebody else allocates for it waits.
+fn hold_unless_taken(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    if map::snapshot_is_fixed() {
+        return hold(request, pool, address);
+    }
+    match row::write(request, pool, address)? {
+        Written::Yes => Ok(true),
+        Written::Taken(index) if index == table::relation(c"allocation_pkey")? => {
+            hold_expired(request, pool, address)
+        }
+        Written::Taken(_) | Written::UseSql => hold(request, pool, address),
+    }
+}
+
 /// What the statements that insert a row take, in this order.
-fn arguments<'a>(request: &Request<'a>, pool: &Pool, device: Uuid, address: IpAddr) -> [DatumWithOid<'a>; 7] {
+fn arguments<'a>(request: &Request<'a>, pool: &Pool, address: IpAddr) -> [DatumWithOid<'a>; 7] {
     [
         request.project.into(),
         pool.id.into(),
         Host(address).into(),
-        device.into(),
+        request.device.into(),
         request.allocated_by.into(),
         request.lease.into(),
         request.client.clone().into(),
@@ -161,18 +178,13 @@ fn arguments<'a>(request: &Request<'a>, pool: &Pool, device: Uuid, address: IpAd
 
 /// Tries to hold an address; `false` when the address or the device is taken. Waits for a transaction in flight.
 pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    insert_for(request, pool, request.device, address)
-}
-
-/// The same for one of the devices of a request for many.
-pub(crate) fn insert_for(request: &Request<'_>, pool: &Pool, device: Uuid, address: IpAddr) -> Result<bool> {
     static INSERT: Plan = Plan::new(
         "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
          VALUES ($1, $2, $3, $4, coalesce($5, session_user::text), now() + $6,
                  coalesce($7, inet_client_addr()))
          ON CONFLICT DO NOTHING",
     );
-    Ok(INSERT.changes(&arguments(request, pool, device, address))? == 1)
+    Ok(INSERT.changes(&arguments(request, pool, address))? == 1)
 }
 
 /// Forgets a quarantine that is over; `false` when there is none. Its holding was logged when it was released.

@@ -31,8 +31,6 @@ thread_local! {
 struct Known {
     /// nebula.allocation
     allocation: pg_sys::Oid,
-    /// Its index by device.
-    by_device: pg_sys::Oid,
     /// Who it belongs to, and with it the extension.
     owner: pg_sys::Oid,
     /// nebula.pool; messages on it say that pools changed.
@@ -44,7 +42,6 @@ struct Known {
 impl Known {
     const NOTHING: Self = Self {
         allocation: pg_sys::InvalidOid,
-        by_device: pg_sys::InvalidOid,
         owner: pg_sys::InvalidOid,
         pool: pg_sys::InvalidOid,
         given: pg_sys::InvalidOid,
@@ -57,7 +54,6 @@ impl Known {
             let allocation = relation(c"allocation")?;
             known = Self {
                 allocation,
-                by_device: relation(c"allocation_device_key")?,
                 owner: table::owner(allocation),
                 pool: relation(c"pool")?,
                 // Nobody plans on a sequence, so a message on its name disturbs nobody.
@@ -108,12 +104,6 @@ pub(crate) fn join_allocators() -> Result<()> {
         pg_sys::AcceptInvalidationMessages();
     }
     Ok(())
-}
-
-/// Identifiers of nebula.allocation and of its index by device.
-pub(super) fn allocation() -> Result<(pg_sys::Oid, pg_sys::Oid)> {
-    let known = Known::look_up()?;
-    Ok((known.allocation, known.by_device))
 }
 
 /// Who the extension's tables belong to.

@@ -6,10 +6,9 @@ use std::ops::Range;
 
 use pgrx::Uuid;
 use pgrx::htup::heap_getattr_raw;
-use pgrx::pg_sys::SnapshotType::{SNAPSHOT_DIRTY, SNAPSHOT_SELF};
+use pgrx::pg_sys::SnapshotType::SNAPSHOT_DIRTY;
 use pgrx::prelude::*;
 
-use super::callbacks::allocation;
 use super::page::{PAGE_BITS, Words};
 use crate::address::number;
 use crate::error::{Error, Result};
@@ -125,37 +124,4 @@ pub(crate) fn read(
         pg_sys::table_close(relation, pg_sys::AccessShareLock as i32);
     }
     Ok(reading)
-}
-
-/// Whether a device holds an address, or may have one back from quarantine, as of now.
-///
-/// One index look-up below SQL: as part of the insert it made that a third slower.
-pub(crate) fn knows_device(device: Uuid) -> Result<bool> {
-    let (table, index) = allocation()?;
-    let device = device.into_datum().ok_or_else(|| Error::broken_promise("device"))?;
-    // SAFETY: as in `read`; this snapshot too needs no more than its type, and the index begins with the device.
-    unsafe {
-        let table = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-        let index = pg_sys::index_open(index, pg_sys::AccessShareLock as i32);
-        let mut snapshot = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..std::mem::zeroed() };
-        let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
-        let (strategy, function) =
-            (pg_sys::BTEqualStrategyNumber as u16, pg_sys::Oid::from(pg_sys::F_UUID_EQ));
-        pg_sys::ScanKeyInit(&mut key, 1, strategy, function, device);
-        let scan = pg_sys::index_beginscan(table, index, &mut snapshot, 1, 0);
-        pg_sys::index_rescan(scan, &mut key, 1, std::ptr::null_mut(), 0);
-        let mut known = false;
-        // Mostly there is no entry; then no row is looked at, and needs no slot.
-        while !known
-            && !pg_sys::index_getnext_tid(scan, pg_sys::ScanDirection::ForwardScanDirection).is_null()
-        {
-            let slot = pg_sys::table_slot_create(table, std::ptr::null_mut());
-            known = pg_sys::index_fetch_heap(scan, slot);
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
-        }
-        pg_sys::index_endscan(scan);
-        pg_sys::index_close(index, pg_sys::NoLock as i32);
-        pg_sys::table_close(table, pg_sys::NoLock as i32);
-        Ok(known)
-    }
 }

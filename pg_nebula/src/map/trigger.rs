@@ -21,7 +21,7 @@ fn allocation_changed<'a>(trigger: &'a PgTrigger<'a>) -> Answer<'a> {
         (None, _) => restart(0)?,
         (Some(old), Some(new)) if (new.pool, new.number) == (old.pool, old.number) => {
             match new.quarantined_until {
-                Some(until) if until > now() => record(new.pool, new.number, Event::Quarantined(until)),
+                Some(until) if until > now() => quarantined(new.pool, new.number, until),
                 Some(_) => give(&old)?,
                 None => {}
             }
@@ -31,12 +31,22 @@ fn allocation_changed<'a>(trigger: &'a PgTrigger<'a>) -> Answer<'a> {
     Ok(None)
 }
 
+/// The address waits in quarantine until then, in PostgreSQL's microseconds, if this transaction commits.
+pub(crate) fn quarantined(pool: i32, number: u128, until: i64) {
+    record(pool, number, Event::Quarantined(until));
+}
+
 fn give(row: &Row) -> Result<(), Error> {
-    record(row.pool, row.number, Event::Given);
+    given(row.pool, row.number)
+}
+
+/// The row of this address was deleted: it becomes free when this transaction commits.
+pub(crate) fn given(pool: i32, number: u128) -> Result<(), Error> {
+    record(pool, number, Event::Given);
     if shared::present() {
         return Ok(());
     }
-    local::lower(row.pool, row.number);
+    local::lower(pool, number);
     tell_given()
 }
 

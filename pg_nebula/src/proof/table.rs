@@ -16,14 +16,23 @@ mod tests {
             "CREATE TABLE public.seen (ip inet);
              CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN INSERT INTO public.seen VALUES (NEW.ip); RETURN NEW; END $$;
-             CREATE TRIGGER see AFTER INSERT ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.see()",
+             CREATE TRIGGER see AFTER INSERT ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.see();
+             CREATE FUNCTION public.miss() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN DELETE FROM public.seen WHERE ip = OLD.ip; RETURN OLD; END $$;
+             CREATE TRIGGER miss BEFORE DELETE ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.miss()",
         );
         allocate(&project, 2);
         run(&format!("SELECT nebula.allocate_ips('{project}', {BATCH})"));
         assert_eq!(text("SELECT count(*) FROM public.seen"), "21");
-        run("DROP TRIGGER see ON nebula.allocation");
+        let release = |number| run(&format!("SELECT nebula.release_ip('{}')", device(number)));
+        release(1);
+        release(2);
+        assert_eq!(text("SELECT count(*) FROM public.seen"), "20");
+        run("DROP TRIGGER see ON nebula.allocation; DROP TRIGGER miss ON nebula.allocation");
         allocate(&project, 3);
-        assert_eq!(text("SELECT count(*) FROM public.seen"), "21");
+        release(3);
+        assert_eq!(text("SELECT count(*) FROM public.seen"), "20");
+        assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "3");
         law();
     }
 

@@ -2,60 +2,36 @@
 #![expect(unsafe_code, reason = "the table access method, indexes and expressions are C interfaces")]
 
 use std::ffi::CStr;
-use std::panic::AssertUnwindSafe;
-use std::ptr::null_mut;
 
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use super::Written;
-
 /// Lock that writers take, on the table and on its indexes.
 const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
-/// Most columns an index can have, fixed when the server was built.
-const KEYS: usize = pg_sys::INDEX_MAX_KEYS as usize;
-/// Rows written at once: the more, the more of them meet in the same page of an index.
-const CHUNK: usize = 1 << 14;
 
 /// See the module. Everything pointed to lives in `context`, which is this value's own.
 pub(super) struct Prepared {
-    table: pg_sys::Oid,
+    pub(super) table: pg_sys::Oid,
     context: pg_sys::MemoryContext,
-    state: *mut pg_sys::EState,
-    shape: pg_sys::TupleDesc,
+    pub(super) state: *mut pg_sys::EState,
+    pub(super) shape: pg_sys::TupleDesc,
     /// For one row at a time.
-    slot: *mut pg_sys::TupleTableSlot,
-    /// Where in the row the caller's values go.
-    places: Vec<usize>,
-    checks: Vec<*mut pg_sys::ExprState>,
-    indexes: Vec<Index>,
+    pub(super) slot: *mut pg_sys::TupleTableSlot,
+    /// Where in the row the caller's values are.
+    pub(super) places: Vec<usize>,
+    pub(super) checks: Vec<*mut pg_sys::ExprState>,
+    pub(super) indexes: Vec<Index>,
     plain: bool,
+    deletes_plainly: bool,
 }
 
-struct Index {
-    oid: pg_sys::Oid,
-    info: *mut pg_sys::IndexInfo,
+/// One index, described as the executor would have it.
+pub(super) struct Index {
+    pub(super) oid: pg_sys::Oid,
+    pub(super) info: *mut pg_sys::IndexInfo,
     /// Place of its first column in the row, if that is a uuid.
-    uuid: Option<usize>,
-}
-
-impl Index {
-    /// Rows in the order of this index, as far as that is cheap to tell: random identifiers touch each page once then.
-    ///
-    /// # Safety
-    /// The slots are filled, and have the shape that this index was described for.
-    unsafe fn sorted(&self, slots: &[*mut pg_sys::TupleTableSlot]) -> Vec<*mut pg_sys::TupleTableSlot> {
-        let mut sorted = slots.to_vec();
-        if let Some(place) = self.uuid {
-            // SAFETY: as promised; an identifier that is null sorts first.
-            sorted.sort_by_key(|slot| unsafe {
-                let null = *(**slot).tts_isnull.add(place);
-                (!null).then(|| *(*(**slot).tts_values.add(place)).cast_mut_ptr::<[u8; 16]>())
-            });
-        }
-        sorted
-    }
+    pub(super) uuid: Option<usize>,
 }
 
 impl Drop for Prepared {
@@ -66,15 +42,15 @@ impl Drop for Prepared {
 }
 
 /// An open relation; closed in `Drop`, the lock stays until the transaction ends. After an error the abort closes it.
-struct Open(pg_sys::Relation);
+pub(super) struct Open(pub(super) pg_sys::Relation);
 
 impl Open {
-    fn table(oid: pg_sys::Oid) -> Self {
+    pub(super) fn table(oid: pg_sys::Oid) -> Self {
         // SAFETY: opens by identifier or raises an error.
         Self(unsafe { pg_sys::table_open(oid, LOCK) })
     }
 
-    fn index(oid: pg_sys::Oid) -> Self {
+    pub(super) fn index(oid: pg_sys::Oid) -> Self {
         // SAFETY: as above.
         Self(unsafe { pg_sys::index_open(oid, LOCK) })
     }
@@ -91,7 +67,7 @@ impl Drop for Open {
 
 impl Prepared {
     /// Looks at everything that an insert into the table would have to do.
-    pub(super) fn new(table: pg_sys::Oid, columns: &[&CStr]) -> Self {
+    pub(super) fn new(table: pg_sys::Oid, columns: &[&CStr], on_delete: Option<&CStr>) -> Self {
         let open = Open::table(table);
         // SAFETY: the relation is open; what is copied from it goes into a context of its own, which the server frees
         // with the statement if an error leaves this function before the context is handed to the session.
@@ -117,6 +93,8 @@ impl Prepared {
                     shape,
                     slot: pg_sys::MakeTupleTableSlot(shape, &raw const pg_sys::TTSOpsVirtual),
                     plain: is_plain(relation) && indexes.is_some() && places.is_some(),
+                    deletes_plainly: places.is_some()
+                        && on_delete.is_some_and(|own| deletes_plainly(relation, own)),
                     places: places.unwrap_or_default(),
                     checks: checks(shape, state),
                     indexes: indexes.unwrap_or_default(),
@@ -136,186 +114,18 @@ impl Prepared {
         self.plain
     }
 
-    pub(super) fn insert(&self, values: &[Option<pg_sys::Datum>]) -> Written {
-        // SAFETY: inside a transaction; the slot has the shape of the table, which cannot change while it is locked, and
-        // the values the types of its columns. Speculative: until the end the row is nobody's to wait for.
-        unsafe {
-            refuse_if_read_only();
-            let open = Open::table(self.table);
-            self.fill(self.slot, values);
-            if !self.is_valid(self.slot) {
-                return Written::UseSql;
-            }
-            let transaction = pg_sys::GetCurrentTransactionId();
-            let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
-            let command = pg_sys::GetCurrentCommandId(true);
-            pg_sys::table_tuple_insert_speculative(open.0, self.slot, command, 0, null_mut(), token);
-            let unique = self.indexes.iter().all(|index| self.enter(&open, index, &[self.slot]));
-            pg_sys::table_tuple_complete_speculative(open.0, self.slot, token, unique);
-            pg_sys::SpeculativeInsertionLockRelease(transaction);
-            pg_sys::MemoryContextReset(self.row_memory());
-            pg_sys::CommandCounterIncrement();
-            if unique { Written::Yes } else { Written::Taken }
-        }
-    }
-
-    pub(super) fn insert_all(
-        &self,
-        count: usize,
-        mut rows: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
-    ) -> Written {
-        refuse_if_read_only();
-        let open = Open::table(self.table);
-        let mut values = vec![None; self.places.len()];
-        // SAFETY: as in `insert`. Not speculative, but in a subtransaction: what was written before a row turns out to be
-        // taken is rolled back. The slots live in memory of their own for as long as they are used.
-        in_subtransaction(|| unsafe {
-            let mut context = PgMemoryContexts::new("pg_nebula rows");
-            context.switch_to(|_| {
-                let slots: Vec<_> = (0..count.min(CHUNK))
-                    .map(|_| pg_sys::MakeTupleTableSlot(self.shape, &raw const pg_sys::TTSOpsVirtual))
-                    .collect();
-                let bulk = pg_sys::GetBulkInsertState();
-                let command = pg_sys::GetCurrentCommandId(true);
-                let mut written = Written::Yes;
-                let mut first = 0;
-                while first < count && written == Written::Yes {
-                    let slots = &slots[..CHUNK.min(count - first)];
-                    for (row, slot) in slots.iter().enumerate() {
-                        rows(first + row, &mut values);
-                        self.fill(*slot, &values);
-                        if !self.is_valid(*slot) {
-                            written = Written::UseSql;
-                        }
-                    }
-                    if written == Written::Yes {
-                        written = self.insert_slots(&open, slots, command, bulk);
-                    }
-                    first += slots.len();
-                }
-                pg_sys::FreeBulkInsertState(bulk);
-                pg_sys::MemoryContextReset(self.row_memory());
-                pg_sys::CommandCounterIncrement();
-                written
-            })
-        })
-    }
-
-    /// # Safety
-    /// The slots are filled, and have the shape of the table.
-    unsafe fn insert_slots(
-        &self,
-        open: &Open,
-        slots: &[*mut pg_sys::TupleTableSlot],
-        command: pg_sys::CommandId,
-        bulk: pg_sys::BulkInsertState,
-    ) -> Written {
-        // SAFETY: as promised; the function does not change the array.
-        unsafe {
-            let count = i32::try_from(slots.len()).unwrap_or(i32::MAX);
-            pg_sys::table_multi_insert(open.0, slots.as_ptr().cast_mut(), count, command, 0, bulk);
-            let unique = self.indexes.iter().all(|index| self.enter(open, index, &index.sorted(slots)));
-            if unique { Written::Yes } else { Written::Taken }
-        }
-    }
-
-    /// # Safety
-    /// The slot has the shape of the table, and the values the types of the columns.
-    unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, values: &[Option<pg_sys::Datum>]) {
-        // SAFETY: the places were looked up in this shape; each slot has as many values as it has columns.
-        unsafe {
-            pg_sys::ExecClearTuple(slot);
-            let columns = usize::try_from((*self.shape).natts).unwrap_or(0);
-            let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, columns);
-            let filled = std::slice::from_raw_parts_mut((*slot).tts_values, columns);
-            nulls.fill(true);
-            for (place, value) in self.places.iter().zip(values) {
-                if let Some(value) = value {
-                    filled[*place] = *value;
-                    nulls[*place] = false;
-                }
-            }
-            (*slot).tts_tableOid = self.table;
-            pg_sys::ExecStoreVirtualTuple(slot);
-        }
-    }
-
-    /// Whether the row meets NOT NULL and CHECK; if not, SQL says so better.
-    ///
-    /// # Safety
-    /// The slot is filled.
-    unsafe fn is_valid(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
-        // SAFETY: as promised; the expressions were prepared for this shape.
-        unsafe {
-            let columns = usize::try_from((*self.shape).natts).unwrap_or(0);
-            let nulls = std::slice::from_raw_parts((*slot).tts_isnull, columns);
-            let mut attributes = (*self.shape).attrs.as_slice(columns).iter().zip(nulls);
-            let row = self.row(slot);
-            attributes.all(|(attribute, null)| !(attribute.attnotnull && *null))
-                && self.checks.iter().all(|check| pg_sys::ExecCheck(*check, row))
-        }
-    }
-
-    /// The context that expressions read the row from.
-    ///
-    /// # Safety
-    /// The slot is filled.
-    unsafe fn row(&self, slot: *mut pg_sys::TupleTableSlot) -> *mut pg_sys::ExprContext {
-        // SAFETY: made with the state.
-        unsafe {
-            let row = (*self.state).es_per_tuple_exprcontext;
-            (*row).ecxt_scantuple = slot;
-            row
-        }
-    }
-
-    /// Memory of what expressions and indexes need for a row.
-    fn row_memory(&self) -> pg_sys::MemoryContext {
-        // SAFETY: made with the state.
-        unsafe { (*(*self.state).es_per_tuple_exprcontext).ecxt_per_tuple_memory }
-    }
-
-    /// Enters rows into an index; `false` when one is taken.
-    ///
-    /// # Safety
-    /// The slots are filled and written.
-    unsafe fn enter(&self, open: &Open, index: &Index, slots: &[*mut pg_sys::TupleTableSlot]) -> bool {
-        let mut relation = None;
-        let mut values = [pg_sys::Datum::null(); KEYS];
-        let mut nulls = [false; KEYS];
-        // SAFETY: the description was made from this index, and is void as soon as the index changes.
-        unsafe {
-            let info = &mut *index.info;
-            slots.iter().all(|slot| {
-                let row = self.row(*slot);
-                if !info.ii_Predicate.is_null() && !pg_sys::ExecQual(info.ii_PredicateState, row) {
-                    return true;
-                }
-                let relation = relation.get_or_insert_with(|| Open::index(index.oid));
-                pg_sys::FormIndexDatum(info, *slot, self.state, values.as_mut_ptr(), nulls.as_mut_ptr());
-                // What an access method keeps there points to the open relation.
-                info.ii_AmCache = null_mut();
-                info.ii_Context = self.row_memory();
-                let unique = match info.ii_Unique {
-                    // Enters it whatever it finds, and says so; as speculative insertion does.
-                    true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL,
-                    false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                };
-                let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-                let tid = &raw mut (**slot).tts_tid;
-                let sole = pg_sys::index_insert(relation.0, values, nulls, tid, open.0, unique, false, info);
-                sole || !info.ii_Unique
-            })
-        }
+    /// Whether nothing but the table's own trigger has to hear of a row that is deleted.
+    pub(super) fn deletes_plainly(&self) -> bool {
+        self.deletes_plainly
     }
 }
 
-/// What INSERT says where nothing may be written.
-fn refuse_if_read_only() {
+/// What a statement says where nothing may be written.
+pub(super) fn refuse_if_read_only(statement: &CStr) {
     // SAFETY: raise an error or do nothing.
     unsafe {
-        pg_sys::PreventCommandIfReadOnly(c"INSERT".as_ptr());
-        pg_sys::PreventCommandIfParallelMode(c"INSERT".as_ptr());
+        pg_sys::PreventCommandIfReadOnly(statement.as_ptr());
+        pg_sys::PreventCommandIfParallelMode(statement.as_ptr());
     }
 }
 
@@ -334,6 +144,23 @@ fn is_plain(relation: &pg_sys::RelationData) -> bool {
     // The tables belong to whom the functions belong to, whom row security does not bind unless it is forced.
     let secured = class.relrowsecurity && class.relforcerowsecurity;
     class.relkind as u8 == pg_sys::RELKIND_RELATION && !class.relhasrules && !triggered && !secured
+}
+
+/// Whether a delete runs nothing besides the trigger of this name, whose work the caller does.
+fn deletes_plainly(relation: &pg_sys::RelationData, own: &CStr) -> bool {
+    // SAFETY: as above; the triggers are valid for their number, and have names.
+    unsafe {
+        let class = &*relation.rd_rel;
+        let triggers = relation.trigdesc.as_ref().map_or(&[][..], |t| {
+            std::slice::from_raw_parts(t.triggers, usize::try_from(t.numtriggers).unwrap_or(0))
+        });
+        let of_delete =
+            |t: &&pg_sys::Trigger| u32::from(t.tgtype.cast_unsigned()) & pg_sys::TRIGGER_TYPE_DELETE != 0;
+        let secured = class.relrowsecurity && class.relforcerowsecurity;
+        !class.relhasrules
+            && !secured
+            && triggers.iter().filter(of_delete).all(|t| CStr::from_ptr(t.tgname) == own)
+    }
 }
 
 /// Where the columns are in a row; `None` when one is missing, or another would need a default.
@@ -409,33 +236,5 @@ unsafe fn uuid_column(table: pg_sys::Relation, info: *const pg_sys::IndexInfo) -
         let shape = &*(*table).rd_att;
         let attribute = shape.attrs.as_slice(usize::try_from(shape.natts).ok()?).get(place)?;
         (attribute.atttypid == pg_sys::UUIDOID).then_some(place)
-    }
-}
-
-/// Does something that may have to be undone: rolled back unless it comes to [`Written::Yes`], and on errors.
-fn in_subtransaction(work: impl FnOnce() -> Written) -> Written {
-    // SAFETY: begins and ends a subtransaction inside a transaction, with the memory and resources of before.
-    unsafe {
-        let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        let restore = move || {
-            pg_sys::CurrentMemoryContext = memory;
-            pg_sys::CurrentResourceOwner = owner;
-        };
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::CurrentMemoryContext = memory;
-        let written = PgTryBuilder::new(AssertUnwindSafe(work))
-            .catch_others(|error| {
-                pg_sys::RollbackAndReleaseCurrentSubTransaction();
-                restore();
-                error.rethrow()
-            })
-            .execute();
-        if written == Written::Yes {
-            pg_sys::ReleaseCurrentSubTransaction();
-        } else {
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-        }
-        restore();
-        written
     }
 }
