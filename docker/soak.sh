@@ -5,6 +5,6 @@ source "$(dirname "$0")/lib.sh"
 "$repo/docker/extension.sh" dev
 cd "$repo"
 step "Compiling the proofs" cargo test --locked --no-run -p nebula-tests
-NEBULA_SOAK=1 cargo test --locked -p nebula-tests -- model:: crash:: race:: --nocapture
+NEBULA_SOAK=1 cargo test --locked -p nebula-tests -- model:: crash:: race:: versions:: --nocapture
 NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
     cargo run --quiet --release --locked -p nebula-benches -- crowd churn

@@ -10,5 +10,6 @@ mod input;
 mod model;
 mod overlay;
 mod privilege;
+mod queue;
 mod race;
 mod session;
