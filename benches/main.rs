@@ -9,6 +9,7 @@ mod crowd;
 mod ground;
 mod load;
 mod peers;
+mod queue;
 mod settings;
 mod size;
 
@@ -17,7 +18,7 @@ use anyhow::{Result, bail};
 use ground::Ground;
 use settings::Settings;
 
-const TABLES: [&str; 5] = ["allocation", "peers", "size", "crowd", "churn"];
+const TABLES: [&str; 6] = ["allocation", "peers", "size", "crowd", "queue", "churn"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -37,6 +38,7 @@ async fn main() -> Result<()> {
             "allocation" => allocation::run(&ground).await?,
             "peers" => peers::run(&ground).await?,
             "size" => size::run(&mut ground).await?,
+            "queue" => queue::run(&ground).await?,
             "crowd" => crowd::run(&ground).await?,
             _ => churn::run(&ground).await?,
         }

@@ -17,6 +17,10 @@ pub(crate) struct Settings {
     pub(crate) held: i32,
     /// `NEBULA_BENCH_SESSIONS`: sessions of the crowd.
     pub(crate) sessions: usize,
+    /// `NEBULA_BENCH_JOBS`: finished jobs, and waiting ones, under the transaction that is held open.
+    pub(crate) jobs: u32,
+    /// `NEBULA_BENCH_HOLD_SECONDS`: for how long it is held.
+    pub(crate) hold_seconds: u32,
     /// `NEBULA_BENCH_PRELOAD`: 0 measures the extension without shared_preload_libraries.
     pub(crate) preload: bool,
 }
@@ -30,6 +34,8 @@ impl Settings {
             prefix: number("NEBULA_BENCH_PREFIX", 12)?.clamp(8, 20),
             held: i32::try_from(number("NEBULA_BENCH_HELD", 1_000_000)?)?,
             sessions: usize::try_from(number("NEBULA_BENCH_SESSIONS", 1000)?)?,
+            jobs: number("NEBULA_BENCH_JOBS", 1_000_000)?,
+            hold_seconds: number("NEBULA_BENCH_HOLD_SECONDS", 300)?.max(1),
             preload: number("NEBULA_BENCH_PRELOAD", 1)? != 0,
         })
     }

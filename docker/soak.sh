@@ -9,6 +9,6 @@ step "Compiling the proofs" cargo test --locked --no-run -p nebula-tests
 scratch=$(mktemp -d /tmp/nebula-soak.XXXXXX)
 trap 'stop_ticker; rm -rf "$scratch"' EXIT
 chmod 0755 "$scratch"
-NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- model:: crash:: race:: --nocapture
+NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- model:: crash:: race:: versions:: --nocapture
 NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
     cargo run --quiet --release --locked -p nebula-benches -- crowd churn

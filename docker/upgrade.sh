@@ -16,18 +16,23 @@ repeatable=$(sed -E '
 unknown=$(grep -E '^CREATE ' <<<"$repeatable" | grep -vE '^CREATE (OR REPLACE|(TABLE|INDEX|UNIQUE INDEX|SEQUENCE) IF NOT EXISTS) ' | head -n 1) || true
 [[ -z $unknown ]] || die "the install script has a statement that cannot be run twice: $unknown" "teach docker/upgrade.sh how to repeat it"
 
+# steps FOLDER OLD: the steps in FOLDER from the old release on; earlier ones are behind it.
+steps() {
+    printf '%s\n' "$1"/pg_nebula--*.sql | sort -V | while read -r step; do
+        from=${step##*/pg_nebula--}
+        from=${from%--*}
+        if [[ $(printf '%s\n' "$2" "$from" | sort -V | head -n 1) == "$2" ]]; then cat "$step"; fi
+    done
+}
+
 for release in "$repo"/sql/release/pg_nebula--*.sql; do
     old=${release##*--}
     old=${old%.sql}
     [[ $old != "$new" ]] || continue
     {
         printf '\\echo Use "ALTER EXTENSION pg_nebula UPDATE" to load this file. \\quit\n'
-        printf '%s\n' "$repo"/sql/upgrade/pg_nebula--*.sql | sort -V | while read -r step; do
-            from=${step##*/pg_nebula--}
-            from=${from%--*}
-            # From the old release on; earlier steps are behind it.
-            if [[ $(printf '%s\n' "$old" "$from" | sort -V | head -n 1) == "$old" ]]; then cat "$step"; fi
-        done
+        steps "$repo/sql/upgrade" "$old"
         printf '%s\n' "$repeatable"
+        steps "$repo/sql/upgrade/after" "$old"
     } >"$folder/pg_nebula--$old--$new.sql"
 done

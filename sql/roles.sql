@@ -40,15 +40,20 @@ GRANT EXECUTE ON FUNCTION
   nebula.list_files(uuid, uuid, uuid),
   nebula.file_content(uuid, uuid, text),
   nebula.delete_file(uuid, uuid, inet),
-  nebula.list_jobs(uuid, uuid, bigint, integer),
+  nebula.list_jobs(uuid, uuid, bigint, integer, text, text, bigint),
+  nebula.cancel_job_for(uuid, bigint, inet),
+  nebula.retry_job_for(uuid, bigint, inet),
   nebula.list_events(uuid, uuid, bigint, integer)
 TO nebula_gateway;
 
 -- Workers know jobs, not accounts.
 GRANT EXECUTE ON FUNCTION
-  nebula.claim_jobs(text, text[], integer, interval, uuid),
+  nebula.claim_jobs(text, text[], integer, interval, uuid, text[]),
+  nebula.finish_and_claim(bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]),
   nebula.heartbeat_job(bigint, integer, real, jsonb),
   nebula.complete_job(bigint, integer, jsonb),
+  nebula.complete_jobs(bigint[], integer[]),
   nebula.fail_job(bigint, integer, text, boolean),
+  nebula.hand_back_job(bigint, integer, text),
   nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb)
 TO nebula_worker;

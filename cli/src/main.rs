@@ -32,7 +32,7 @@ const AFTER_HELP: &str = "\
 Exit status: 0 good, 1 failed, 2 wrong usage.
 With --json standard output is one JSON document: the result, or after a failure
 {\"success\":false,\"error\":CODE,\"sqlstate\":…,\"detail\":SENTENCE,\"hint\":…}. What follows or streams
-(jobs --follow) is one document per change.
+(jobs --watch) is one document per change.
 Settings and sessions are kept in $XDG_CONFIG_HOME/nebulactl or ~/.config/nebulactl, readable by you only.";
 
 #[derive(clap::Args)]
@@ -66,7 +66,7 @@ enum Command {
     Rm(file::Remove),
     /// Play a file in mpv or VLC
     Play(play::Play),
-    /// List background work, newest first
+    /// Background work: list it, look at one job, stop or revive it
     Jobs(job::Jobs),
     /// Make this machine a member of the overlay network
     Join(join::Join),

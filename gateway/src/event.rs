@@ -77,6 +77,10 @@ fn notice(payload: &str) -> Notice {
             return Notice::Reset;
         }
     };
+    // The database had more to tell than it keeps, and says only that much.
+    if change.action == "reset" && change.id.is_empty() {
+        return Notice::Reset;
+    }
     // Written again rather than passed on, so that nothing in it can end the line.
     match serde_json::to_string(&change) {
         Ok(data) => Notice::Change {
@@ -231,5 +235,7 @@ mod tests {
             "event: change\ndata: {\"project\":null,\"subject\":\"file\",\"id\":\"a\\nb\",\"action\":\"upload\"}\n\n"
         );
         assert!(matches!(notice("transcode"), Notice::Reset));
+        let overflow = r#"{"project":null,"subject":"job","id":"","action":"reset"}"#;
+        assert!(matches!(notice(overflow), Notice::Reset));
     }
 }

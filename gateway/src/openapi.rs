@@ -36,6 +36,8 @@ const SCHEME: &str = "accessToken";
         crate::certificate::list,
         crate::job::list,
         crate::job::status,
+        crate::job::cancel,
+        crate::job::retry,
         crate::event::list,
         crate::event::watch,
         crate::upload::upload,

@@ -62,6 +62,8 @@ pub fn table() -> Vec<Entry> {
         GET    "/api/certificates"               Member certificate::list;
         GET    "/api/jobs"                       Member job::list;
         GET    "/api/jobs/{id}"                  Member job::status;
+        POST   "/api/jobs/{id}/cancel"           Member job::cancel;
+        POST   "/api/jobs/{id}/retry"            Member job::retry;
 
         GET    "/api/events"                     Member event::list;
         GET    "/api/stream"                     Member event::watch;

@@ -1,27 +1,52 @@
 //! Jobs: units of background work, claimed under a lease and fenced by their attempt.
 //!
+//! ```text
+//!                       a parent succeeds                 claim_jobs
+//!  enqueue ──► blocked ───────────────────► available ◄────────────────► running ──► succeeded
+//!     │           │ ▲                        │  ▲  ▲    fail_job, rescue    │ │         complete_job
+//!     └───────────┼─┼────────────────────────┼──┘  │    (attempts left),    │ └──► dead
+//!                 │ └──── depend_job ────────┤     │    hand_back_job       │       fail_job, rescue (none left)
+//!                 │                          │     │                        │
+//!                 └───────► cancelled ◄──────┴─────┼────────────────────────┘
+//!   cancel_job, a parent is dead   │               │   fail_job, hand_back_job, rescue after cancel_job
+//!                                  └── retry_job ──┘
+//!                              (dead and cancelled)
+//! ```
+//!
 //! A job's row moves between three tables: waiting (blocked or available), running, finished. Whoever moves it holds
-//! its row lock, so a statement sees it in exactly one of them.
+//! its row lock, so a statement sees it in exactly one of them. The number of the attempt only ever grows, whatever road
+//! the job takes, and each call of a worker names it: who has lost the job hears so (55000).
 
+pub(crate) mod bridge;
 mod cancel;
 mod claim;
 mod dependency;
+mod due;
 mod enqueue;
 mod finish;
+mod instant;
+mod key;
+mod lanes;
 mod lease;
+mod limit;
+mod pick;
+mod place;
+mod retry;
 
 use pgrx::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
+use self::instant::Instant;
 use crate::error::{Error, Kind, Result, required};
 use crate::jsonb::Jsonb;
 use crate::plan::Plan;
 
 /// Puts a job into the queue and answers its identifier.
 ///
-/// Higher priorities run first. With `unique_key`, a living job of that key is answered instead of making a second.
-/// With `depends_on`, the job waits until all of those have succeeded.
+/// Higher priorities run first. With `unique_key`, the job that has the key is answered instead of making a second: while
+/// it lives, and with `unique_for` at least for so long. With `depends_on`, the job waits until all of those have
+/// succeeded; when one dies or is cancelled, `on_dead` says whether this one is cancelled or stays blocked.
 /// Errors: 22023 malformed argument, P0002 no such parent, 55000 a parent is dead or cancelled.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
@@ -33,9 +58,12 @@ fn enqueue_job(
     run_at: default!(Option<TimestampWithTimeZone>, "now()"),
     max_attempts: default!(Option<i32>, 5),
     unique_key: default!(Option<&str>, "NULL"),
-    depends_on: default!(Option<Vec<i64>>, "'{}'"),
+    depends_on: default!(Option<Vec<Option<i64>>>, "'{}'"),
     node_id: default!(Option<Uuid>, "NULL"),
     project_id: default!(Option<Uuid>, "NULL"),
+    capability: default!(Option<&str>, "NULL"),
+    unique_for: default!(Option<Interval>, "NULL"),
+    on_dead: default!(Option<&str>, "'cancel'"),
 ) -> std::result::Result<i64, ErrorReport> {
     Ok(enqueue::enqueue(enqueue::Request {
         kind: required(kind, "kind")?,
@@ -44,8 +72,11 @@ fn enqueue_job(
         run_at,
         max_attempts: required(max_attempts, "max_attempts")?,
         unique_key,
-        depends_on: depends_on.unwrap_or_default(),
+        unique_for,
+        depends_on: all_given(depends_on.unwrap_or_default(), "depends_on")?,
+        on_dead: required(on_dead, "on_dead")?,
         node: node_id,
+        capability,
         project: project_id,
     })?)
 }
@@ -53,17 +84,18 @@ fn enqueue_job(
 /// Takes up to `max` due jobs of these kinds for `worker`, highest priority first, then longest due.
 ///
 /// The jobs are the worker's until `lease_until`; heartbeats extend that. `attempt` must come with every later call.
-/// Jobs whose lease ran out are rescued on the way. Jobs pinned to a node go only to callers that name it.
+/// Jobs whose lease ran out are rescued on the way. Jobs pinned to a node or a capability go only to callers that name it.
 /// Errors: 22023 empty worker, kinds, max or lease.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 #[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
 fn claim_jobs(
     worker: Option<&str>,
-    kinds: Option<Vec<String>>,
+    kinds: Option<Vec<Option<String>>>,
     max: default!(Option<i32>, 1),
     lease: default!(Option<Interval>, "'30 s'"),
     node_id: default!(Option<Uuid>, "NULL"),
+    capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
 ) -> std::result::Result<
     TableIterator<
         'static,
@@ -72,21 +104,48 @@ fn claim_jobs(
             name!(kind, String),
             name!(payload, Jsonb),
             name!(attempt, i32),
-            name!(lease_until, TimestampWithTimeZone),
+            name!(lease_until, Instant),
         ),
     >,
     ErrorReport,
 > {
-    let claimed = claim::claim(
-        required(worker, "worker")?,
-        required(kinds, "kinds")?,
-        required(max, "max")?,
-        required(lease, "lease")?,
-        node_id,
-    )?;
-    Ok(TableIterator::new(
-        claimed.into_iter().map(|job| (job.id, job.kind, job.payload, job.attempt, job.lease_until)),
-    ))
+    let claimed = claim::claim(request(worker, kinds, max, lease, node_id, capabilities)?)?;
+    Ok(TableIterator::new(claimed.into_iter().map(pick::Claimed::into_row)))
+}
+
+/// complete_job and claim_jobs in one call, hence one commit for a job: what a busy worker does between two jobs.
+///
+/// Errors: 55000 this attempt has lost its lease, then nothing is claimed either; 22023 as claim_jobs.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+#[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
+#[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
+fn finish_and_claim(
+    job_id: Option<i64>,
+    attempt: Option<i32>,
+    result: Option<Jsonb>,
+    worker: Option<&str>,
+    kinds: Option<Vec<Option<String>>>,
+    max: default!(Option<i32>, 1),
+    lease: default!(Option<Interval>, "'30 s'"),
+    node_id: default!(Option<Uuid>, "NULL"),
+    capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
+) -> std::result::Result<
+    TableIterator<
+        'static,
+        (
+            name!(job_id, i64),
+            name!(kind, String),
+            name!(payload, Jsonb),
+            name!(attempt, i32),
+            name!(lease_until, Instant),
+        ),
+    >,
+    ErrorReport,
+> {
+    finish::complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?;
+    let claimed = claim::claim(request(worker, kinds, max, lease, node_id, capabilities)?)?;
+    Ok(TableIterator::new(claimed.into_iter().map(pick::Claimed::into_row)))
 }
 
 /// Extends the lease by its length and records progress: 'continue', or 'cancel' when the job should stop.
@@ -115,9 +174,24 @@ fn complete_job(
     Ok(finish::complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?)
 }
 
+/// complete_job for many jobs at once, without results: answers those that were completed.
+///
+/// The others' leases are lost, and nothing happens to them. Errors: 22023 not one attempt for each job.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn complete_jobs(
+    job_ids: Option<Vec<Option<i64>>>,
+    attempts: Option<Vec<Option<i32>>>,
+) -> std::result::Result<SetOfIterator<'static, i64>, ErrorReport> {
+    let jobs = all_given(required(job_ids, "job_ids")?, "job_ids")?;
+    let attempts = all_given(required(attempts, "attempts")?, "attempts")?;
+    Ok(SetOfIterator::new(finish::complete_all(jobs, attempts)?))
+}
+
 /// Ends an attempt that failed and answers the new state: 'available' (it runs again later), 'dead' or 'cancelled'.
 ///
-/// Jobs that wait for a dead or cancelled one are cancelled. Errors: 55000 this attempt has lost its lease.
+/// Jobs that wait for a dead or cancelled one are cancelled, unless they were to block.
+/// Errors: 55000 this attempt has lost its lease.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn fail_job(
@@ -134,6 +208,20 @@ fn fail_job(
     )?)
 }
 
+/// Gives a running job back, for a worker that stops: 'available' at once for others, or 'cancelled' if that was asked.
+///
+/// The attempt does not count as failed; `reason`, if given, is kept with the errors.
+/// Errors: 55000 this attempt has lost its lease.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn hand_back_job(
+    job_id: Option<i64>,
+    attempt: Option<i32>,
+    reason: default!(Option<&str>, "NULL"),
+) -> std::result::Result<&'static str, ErrorReport> {
+    Ok(finish::hand_back(required(job_id, "job_id")?, required(attempt, "attempt")?, reason)?)
+}
+
 /// Stops a job: a waiting one is 'cancelled' at once, a running one is told with its next heartbeat ('cancelling').
 ///
 /// Errors: P0002 no such job, 55000 it has finished.
@@ -143,11 +231,66 @@ fn cancel_job(job_id: Option<i64>) -> std::result::Result<&'static str, ErrorRep
     Ok(cancel::cancel(required(job_id, "job_id")?)?)
 }
 
+/// Brings a dead or cancelled job back, with so many attempts more, or lets one that waits for its time run now.
+///
+/// Errors: P0002 no such job, 55000 it is blocked, running or has succeeded, 23505 another job has its key now.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn retry_job(
+    job_id: Option<i64>,
+    attempts: default!(Option<i32>, 5),
+) -> std::result::Result<(), ErrorReport> {
+    Ok(retry::retry(required(job_id, "job_id")?, required(attempts, "attempts")?)?)
+}
+
+/// Makes a job that nobody has claimed wait for further jobs.
+///
+/// Errors: P0002 no such job, 55000 the job has been claimed, or a parent is dead, 22023 the jobs would wait in a circle.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn depend_job(
+    job_id: Option<i64>,
+    depends_on: Option<Vec<Option<i64>>>,
+) -> std::result::Result<(), ErrorReport> {
+    let parents = all_given(required(depends_on, "depends_on")?, "depends_on")?;
+    Ok(dependency::depend(required(job_id, "job_id")?, &parents)?)
+}
+
 /// Takes every job whose lease ran out away from its worker and answers how many there were.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn rescue_jobs() -> std::result::Result<i32, ErrorReport> {
     Ok(lease::rescue()?)
+}
+
+/// Makes jobs whose time has come claimable and answers how many; claims and the wake-up process do so in time.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn release_due_jobs() -> std::result::Result<i32, ErrorReport> {
+    Ok(due::release()?)
+}
+
+fn request<'a>(
+    worker: Option<&'a str>,
+    kinds: Option<Vec<Option<String>>>,
+    max: Option<i32>,
+    lease: Option<Interval>,
+    node: Option<Uuid>,
+    capabilities: Option<Vec<Option<String>>>,
+) -> Result<claim::Request<'a>> {
+    Ok(claim::Request {
+        worker: required(worker, "worker")?,
+        kinds: all_given(required(kinds, "kinds")?, "kinds")?,
+        max: required(max, "max")?,
+        lease: required(lease, "lease")?,
+        node,
+        capabilities: all_given(capabilities.unwrap_or_default(), "capabilities")?,
+    })
+}
+
+/// Refuses an array with a null in it.
+fn all_given<T>(values: Vec<Option<T>>, argument: &str) -> Result<Vec<T>> {
+    values.into_iter().map(|value| required(value, &format!("an element of {argument}"))).collect()
 }
 
 /// Where a job is, or `None` for one that does not exist.

@@ -12,11 +12,13 @@ mod alarm;
 mod allocation;
 mod backoff;
 mod batch;
+mod cron;
 mod error;
 mod gap;
 mod inet;
 mod job;
 mod jsonb;
+mod launcher;
 mod link;
 mod maintenance;
 mod map;
@@ -45,7 +47,7 @@ pub extern "C-unwind" fn _PG_init() {
     settings::define(preloaded);
     if preloaded {
         map::request_memory();
-        maintenance::register();
+        launcher::register();
     }
 }
 
@@ -62,7 +64,10 @@ extension_sql_file!("../../sql/tables/device.sql", name = "device", requires = [
 extension_sql_file!("../../sql/tables/certificate.sql", name = "certificate", requires = ["device"]);
 extension_sql_file!("../../sql/tables/node.sql", name = "node", requires = ["certificate"]);
 extension_sql_file!("../../sql/tables/job.sql", name = "job", requires = ["node"]);
-extension_sql_file!("../../sql/tables/file.sql", name = "file", requires = ["job"]);
+extension_sql_file!("../../sql/tables/job_history.sql", name = "job_history", requires = ["job"]);
+extension_sql_file!("../../sql/tables/job_policy.sql", name = "job_policy", requires = ["job_history"]);
+extension_sql_file!("../../sql/tables/job_schedule.sql", name = "job_schedule", requires = ["job_policy"]);
+extension_sql_file!("../../sql/tables/file.sql", name = "file", requires = ["job_schedule"]);
 
 // What psql shows of the functions written here; everything below may call them.
 extension_sql_file!(
@@ -90,9 +95,20 @@ extension_sql_file!(
         job::claim_jobs,
         job::heartbeat_job,
         job::complete_job,
+        job::complete_jobs,
         job::fail_job,
+        job::finish_and_claim,
+        job::hand_back_job,
         job::cancel_job,
+        job::retry_job,
+        job::depend_job,
         job::rescue_jobs,
+        job::release_due_jobs,
+        job::bridge::check_job,
+        job::bridge::announce_jobs,
+        job::bridge::wake_workers,
+        job::bridge::expect_tick,
+        job::bridge::next_tick,
         map::status::map_status,
         map::warm::warm_map,
         map::check::map_differences,
@@ -191,7 +207,26 @@ extension_sql_file!("../../sql/views/event.sql", name = "event_views", requires 
 extension_sql_file!("../../sql/views/job.sql", name = "job_views", requires = ["event_views"]);
 extension_sql_file!("../../sql/views/file_status.sql", name = "file_views", requires = ["job_views"]);
 extension_sql_file!("../../sql/functions/job.sql", name = "job_functions", requires = ["file_views"]);
-extension_sql_file!("../../sql/functions/file.sql", name = "file_functions", requires = ["job_functions"]);
+extension_sql_file!(
+    "../../sql/functions/job_policy.sql",
+    name = "job_policy_functions",
+    requires = ["job_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/job_history.sql",
+    name = "job_history_functions",
+    requires = ["job_policy_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/job_schedule.sql",
+    name = "job_schedule_functions",
+    requires = ["job_history_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/file.sql",
+    name = "file_functions",
+    requires = ["job_schedule_functions"]
+);
 extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);
 
 /// What `cargo pgrx test` needs to know.

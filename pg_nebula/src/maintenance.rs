@@ -1,21 +1,14 @@
-//! The background workers: what must happen even when nobody calls. Present when the extension is preloaded; otherwise
+//! The background worker: what must happen even when nobody calls. Present when the extension is preloaded; otherwise
 //! any scheduler may call the same functions.
-//!
-//! A process is connected to one database for life, and the one to look after may not be there yet. So a launcher, which
-//! is connected to none, waits for it and starts the worker.
 
-use std::ffi::CString;
 use std::time::{Duration, Instant};
 
-use pgrx::bgworkers::{BackgroundWorker, BackgroundWorkerBuilder, SignalWakeFlags};
+use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
 
 use crate::alarm;
 use crate::map::{self, Seen};
 use crate::settings;
-
-/// How long after a failure the launcher or the worker is started again.
-const RESTART: Duration = Duration::from_secs(10);
 
 /// Least time between two looks at pools that fill up: who counts all the time would slow down who allocates.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -23,91 +16,39 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// How often every pool is counted, asked or not: rows made by hand, and quarantines that end, are told by nobody.
 const SWEEP: Duration = Duration::from_mins(1);
 
-/// Asks for the launcher when the server starts; called once, from `_PG_init`, while libraries are preloaded.
-pub(crate) fn register() {
-    if settings::database().is_some() {
-        builder("pg_nebula launcher", "nebula_launcher").set_restart_time(Some(RESTART)).load();
-    }
-}
+/// Time between two looks at the history of jobs, which reads all of it.
+const PRUNE: Duration = Duration::from_mins(10);
 
-fn builder(name: &str, function: &str) -> BackgroundWorkerBuilder {
-    BackgroundWorkerBuilder::new(name).set_function(function).set_library("pg_nebula").enable_spi_access()
-}
-
-/// Where the launcher starts: starts the worker whenever there is a database for it and none is running.
-#[pg_guard]
-#[expect(unsafe_code, reason = "the server looks the function up by name")]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn nebula_launcher(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    let Some(database) = settings::database().and_then(|name| CString::new(name).ok()) else { return };
-    BackgroundWorker::connect_worker_to_spi(None, None);
-    let mut wait = Duration::ZERO;
-    while BackgroundWorker::wait_latch(Some(wait)) {
-        wait = Duration::from_secs(settings::maintenance_interval());
-        if BackgroundWorker::sighup_received() {
-            reload();
-        }
-        if BackgroundWorker::transaction(|| exists(&database)) {
-            // SAFETY: set once when the process starts.
-            #[expect(unsafe_code, reason = "a variable of the process")]
-            let me = unsafe { pg_sys::MyProcPid };
-            let worker =
-                builder("pg_nebula maintenance", "nebula_maintenance").set_notify_pid(me).load_dynamic();
-            match worker.map(|worker| worker.wait_for_shutdown()) {
-                // Whatever ended it: an error, an administrator, or the end of the database.
-                Ok(_) => map::retire(),
-                Err(_) => {
-                    warning!("pg_nebula found no room for its background worker; raise max_worker_processes")
-                }
-            }
-            wait = RESTART;
-        }
-    }
-}
-
-/// Whether the database is there.
-#[expect(unsafe_code, reason = "below SQL, which a process without a database does not have")]
-fn exists(database: &CString) -> bool {
-    // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process without a
-    // database may not know those of pg_database; it is as short as the list of databases.
-    unsafe {
-        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock.cast_signed());
-        let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            pg_sys::Anum_pg_database_datname as i16,
-            pg_sys::BTEqualStrategyNumber as u16,
-            pg_sys::F_NAMEEQ.into(),
-            database.as_ptr().into(),
-        );
-        let none = std::ptr::null_mut();
-        let scan = pg_sys::systable_beginscan(relation, pg_sys::InvalidOid, false, none, 1, &mut key);
-        let found = !pg_sys::systable_getnext(scan).is_null();
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(relation, pg_sys::AccessShareLock.cast_signed());
-        found
-    }
-}
-
-/// Where the worker starts. An error ends the process, and the launcher starts it again after [`RESTART`].
+/// Where the worker starts. An error ends the process, and the launcher starts it again.
 #[pg_guard]
 #[expect(unsafe_code, reason = "the server looks the function up by name")]
 #[unsafe(no_mangle)]
 pub extern "C-unwind" fn nebula_maintenance(_argument: pg_sys::Datum) {
-    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
-    let Some(database) = settings::database() else { return };
-    BackgroundWorker::connect_worker_to_spi(Some(&database), None);
+    if connect().is_none() {
+        return;
+    }
     map::announce();
     // After a crash nothing is known of any pool; read now, no allocation has to wait for it.
     BackgroundWorker::transaction(|| run("nebula.warm_map(integer)"));
     let mut times = Times::at_once();
     while BackgroundWorker::wait_latch(Some(times.until_next())) {
-        if BackgroundWorker::sighup_received() {
-            reload();
-        }
+        heed_reload();
         times.work();
     }
+}
+
+/// Makes this process a session of the database that is looked after; answers its name, `None` if there is none.
+pub(crate) fn connect() -> Option<String> {
+    BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
+    let database = settings::database()?;
+    BackgroundWorker::connect_worker_to_spi(Some(&database), None);
+    // Nobody waits for what is done here, and what a crash loses is done again.
+    BackgroundWorker::transaction(|| {
+        if let Err(error) = Spi::run("SET synchronous_commit = off") {
+            warning!("synchronous_commit stays on: {error}");
+        }
+    });
+    Some(database)
 }
 
 /// When the worker does what next.
@@ -116,6 +57,8 @@ struct Times {
     round: Instant,
     /// Every pool is counted.
     sweep: Instant,
+    /// The history of jobs is pruned.
+    prune: Instant,
     /// Pools that fill up are counted, if there are any.
     look: Instant,
     seen: Seen,
@@ -126,7 +69,7 @@ struct Times {
 impl Times {
     fn at_once() -> Self {
         let now = Instant::now();
-        Self { round: now, sweep: now, look: now, seen: Seen::default(), prepared: false }
+        Self { round: now, sweep: now, prune: now, look: now, seen: Seen::default(), prepared: false }
     }
 
     /// How long there is nothing to do. A look that was due earlier waits for news, which come by latch.
@@ -149,6 +92,10 @@ impl Times {
             }
             self.prepared = prepared;
         }
+        if now >= self.prune {
+            self.prune = now + PRUNE;
+            BackgroundWorker::transaction(|| run("nebula.maintain_jobs()"));
+        }
         if now < self.look {
             return;
         }
@@ -167,7 +114,7 @@ impl Times {
 }
 
 /// Calls a function if it is there.
-fn run(function: &str) {
+pub(crate) fn run(function: &str) {
     let name = function.split('(').next().unwrap_or(function);
     if is_there(function)
         && let Err(error) = Spi::run(&format!("SELECT {name}()"))
@@ -196,8 +143,11 @@ fn transactions_are_prepared() -> bool {
     Spi::get_one::<bool>(any) == Ok(Some(true))
 }
 
+/// Reads the configuration again if somebody asked for it.
 #[expect(unsafe_code, reason = "a C function without arguments to get wrong")]
-fn reload() {
-    // SAFETY: in the main loop of a background worker, outside any transaction.
-    unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+pub(crate) fn heed_reload() {
+    if BackgroundWorker::sighup_received() {
+        // SAFETY: in the main loop of a background worker, outside any transaction.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+    }
 }

@@ -29,10 +29,11 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::SeqCst;
 
-use callbacks::{database, now, record, with_log};
 pub(crate) use callbacks::{
-    deadlock_timeout, join_allocators, lock_timeout, owner, register, snapshot_is_fixed, transaction_start,
+    clock, database, deadlock_timeout, follow_transaction, is_running, join_allocators, lock_timeout, owner,
+    register, snapshot_is_fixed, transaction_start,
 };
+use callbacks::{now, record, with_log};
 use directory::{PageKey, PoolKey};
 use follow::place;
 use log::{Entry, Event};

@@ -58,14 +58,37 @@ const CONTRACT: &[(&str, &str)] = &[
         "claim_jobs",
         "worker text, kinds text[], max integer DEFAULT 1, lease interval DEFAULT '00:00:30'::interval",
     ),
+    ("enqueue_jobs", "kind text, payloads jsonb[]"),
+    (
+        "finish_and_claim",
+        "job_id bigint, attempt integer, result jsonb, worker text, kinds text[], max integer DEFAULT 1, \
+         lease interval DEFAULT '00:00:30'::interval",
+    ),
     (
         "heartbeat_job",
         "job_id bigint, attempt integer, progress real DEFAULT NULL::real, detail jsonb DEFAULT NULL::jsonb",
     ),
     ("complete_job", "job_id bigint, attempt integer, result jsonb DEFAULT NULL::jsonb"),
     ("fail_job", "job_id bigint, attempt integer, error text, retryable boolean DEFAULT true"),
+    ("hand_back_job", "job_id bigint, attempt integer, reason text DEFAULT NULL::text"),
     ("cancel_job", "job_id bigint"),
+    ("retry_job", "job_id bigint"),
+    ("depend_job", "job_id bigint, depends_on bigint[]"),
     ("rescue_jobs", ""),
+    ("prune_jobs", "older_than interval DEFAULT NULL::interval"),
+    ("pause_jobs", "kind text"),
+    ("resume_jobs", "kind text"),
+    (
+        "limit_jobs",
+        "kind text, max_running integer DEFAULT NULL::integer, max_per_project integer DEFAULT NULL::integer",
+    ),
+    ("retain_jobs", "kind text, retention interval"),
+    (
+        "schedule_job",
+        "name text, cron text, kind text, payload jsonb DEFAULT '{}'::jsonb, time_zone text DEFAULT 'UTC'::text",
+    ),
+    ("unschedule_job", "name text"),
+    ("run_schedules", ""),
 ];
 
 /// What those functions answer, where it is more than a type.
@@ -99,6 +122,20 @@ const RESULTS: &[(&str, &str)] = &[
     ("populate_pool", "numeric"),
     ("allocate_ip", "inet"),
     ("enqueue_job", "bigint"),
+    ("enqueue_jobs", "SETOF bigint"),
+    (
+        "finish_and_claim",
+        "TABLE(job_id bigint, kind text, payload jsonb, attempt integer, lease_until timestamp with time zone)",
+    ),
+    ("heartbeat_job", "text"),
+    ("complete_job", "void"),
+    ("fail_job", "text"),
+    ("hand_back_job", "text"),
+    ("cancel_job", "text"),
+    ("retry_job", "void"),
+    ("rescue_jobs", "integer"),
+    ("prune_jobs", "bigint"),
+    ("schedule_job", "timestamp with time zone"),
     ("select_node", "uuid"),
 ];
 
@@ -220,8 +257,9 @@ mod tests {
                     AND f.proname = ANY ('{{create_project,populate_pool,allocate_ip,allocate_nebula_ip,release_ip,
                         release_nebula_ip_by_device,allocate_ips,allocate_dual,reserve_range,exclude_addresses,extend_pool,shrink_pool,
                         drop_pool,renew_lease,touch_device,reclaim_expired,end_quarantine,link_device_table,check_pool,
-                        register_node,enqueue_job,claim_jobs,heartbeat_job,complete_job,
-                        fail_job,cancel_job,rescue_jobs}}')"
+                        register_node,enqueue_job,enqueue_jobs,claim_jobs,finish_and_claim,heartbeat_job,complete_job,complete_jobs,
+                        fail_job,hand_back_job,cancel_job,retry_job,depend_job,rescue_jobs,release_due_jobs,prune_jobs,
+                        pause_jobs,resume_jobs,limit_jobs,retain_jobs,schedule_job,unschedule_job,run_schedules}}')"
             ),
         );
     }
@@ -264,6 +302,25 @@ mod tests {
                PERFORM nebula.claim_jobs('w', '{t}');
                PERFORM nebula.heartbeat_job(job, 1, 0.5);
                PERFORM nebula.complete_job(job, 1);
+               PERFORM nebula.enqueue_jobs('t', '{1,2}');
+               PERFORM nebula.claim_jobs('w', '{t}');
+               PERFORM nebula.hand_back_job(job + 1, 1);
+               PERFORM nebula.cancel_job(job + 1);
+               PERFORM nebula.retry_job(job + 1);
+               PERFORM nebula.depend_job(job + 1, ARRAY[job + 2]);
+               PERFORM nebula.claim_jobs('w', '{t}');
+               PERFORM nebula.finish_and_claim(job + 2, 1, NULL, 'w', '{t}');
+               PERFORM nebula.limit_jobs('t', 1);
+               PERFORM nebula.pause_jobs('t');
+               PERFORM nebula.resume_jobs('t');
+               PERFORM nebula.retain_jobs('t', '1 day');
+               PERFORM nebula.schedule_job('nightly', '@daily', 't');
+               PERFORM nebula.run_schedules();
+               PERFORM nebula.unschedule_job('nightly');
+               PERFORM nebula.rescue_jobs();
+               PERFORM nebula.release_due_jobs();
+               PERFORM nebula.maintain_jobs();
+               PERFORM nebula.prune_jobs('0 s');
                PERFORM nebula.register_node('n', 'n:1');
                PERFORM nebula.select_node();
                PERFORM nebula.node_scores();

@@ -25,3 +25,40 @@ DROP FUNCTION nebula.wait_for_address(uuid, inet, bigint, integer);
 DROP FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval);
 DROP FUNCTION nebula.release_ip(uuid, text);
 
+-- Jobs. The functions check values now; the constraints went.
+ALTER TABLE nebula.job_waiting
+  ADD COLUMN ready       boolean NOT NULL DEFAULT true,
+  ADD COLUMN on_dead     text    NOT NULL DEFAULT 'cancel',
+  ADD COLUMN capability  text,
+  DROP CONSTRAINT job_waiting_kind_check,
+  DROP CONSTRAINT job_waiting_payload_check,
+  DROP CONSTRAINT job_waiting_attempts_check,
+  DROP CONSTRAINT job_waiting_blocked_check,
+  SET (vacuum_truncate = false);
+UPDATE nebula.job_waiting SET ready = false WHERE blocked_by > 0 OR run_at > now();
+DROP INDEX nebula.job_waiting_claim_idx;
+
+ALTER TABLE nebula.job_running
+  ADD COLUMN run_at      timestamptz,
+  ADD COLUMN on_dead     text    NOT NULL DEFAULT 'cancel',
+  ADD COLUMN capability  text,
+  ADD COLUMN limited     boolean NOT NULL DEFAULT false,
+  DROP CONSTRAINT job_running_attempt_check,
+  DROP CONSTRAINT job_running_progress_check,
+  SET (vacuum_truncate = false);
+UPDATE nebula.job_running SET run_at = enqueued_at;
+ALTER TABLE nebula.job_running ALTER COLUMN run_at SET NOT NULL, ALTER COLUMN on_dead DROP DEFAULT;
+
+ALTER TABLE nebula.job_key ADD COLUMN held_until timestamptz;
+ALTER TABLE nebula.job_dependency ADD CONSTRAINT job_dependency_check CHECK (parent_id <> child_id);
+
+-- Finished jobs move into segments, once those are there: see after/.
+DROP VIEW nebula.file_status;
+DROP VIEW nebula.job_status;
+ALTER EXTENSION pg_nebula DROP TABLE nebula.job_finished;
+ALTER TABLE nebula.job_finished RENAME TO job_finished_0_1_0;
+ALTER INDEX nebula.job_finished_pkey RENAME TO job_finished_0_1_0_pkey;
+
+DROP FUNCTION nebula.enqueue_job(text, jsonb, integer, timestamptz, integer, text, bigint[], uuid, uuid);
+DROP FUNCTION nebula.claim_jobs(text, text[], integer, interval, uuid);
+DROP FUNCTION nebula.list_jobs(uuid, uuid, bigint, integer);

@@ -11,6 +11,7 @@ mod input;
 mod model;
 mod overlay;
 mod privilege;
+mod queue;
 mod race;
 mod replication;
 mod restart;

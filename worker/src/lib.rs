@@ -6,6 +6,7 @@
 pub mod child;
 pub mod media;
 pub mod queue;
+pub mod rendition;
 pub mod sandbox;
 pub mod scratch;
 pub mod settings;
@@ -43,6 +44,9 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         slots: usize::from(settings.slots),
         lease: settings.lease(),
         poll: settings.poll(),
+        grace: settings.grace(),
+        node: settings.node_id,
+        capabilities: settings.capability,
         health_file: settings.health_file,
         database,
         registry: Registry::default().with(transcode::KIND, Arc::new(transcode)),

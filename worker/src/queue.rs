@@ -1,39 +1,33 @@
-//! The worker's side of pg_nebula's job queue. Knows jobs, not media.
+//! The worker's side of pg_nebula's job queue. Knows jobs, not media: everything kind-specific is a [`Handler`].
 //!
-//! `listener` wakes, `runner` claims and finishes, `lease` keeps a claimed job ours, `registry` finds who does a
-//! kind of job, `database` holds every statement.
+//! | file | role |
+//! |---|---|
+//! | `handler` | what whoever does a job and the queue tell each other |
+//! | `registry` | which handler does which kind |
+//! | `runner` | the loop: listen first, then look, then sleep |
+//! | `listener` | wakes the loop; comes back after every outage |
+//! | `slot` | sees one job after the other through |
+//! | `attempt` | runs a handler so that neither a panic nor a deaf one harms the worker |
+//! | `lease` | keeps a claimed job ours, and learns when it is not |
+//! | `drain` | who may finish when the worker stops, and who is handed back |
+//! | `health`, `backoff` | the file that says the worker is well; waiting longer from try to try |
+//! | `database`, `connection`, `error` | every statement, over a connection that comes back by itself |
 
+mod attempt;
+mod backoff;
+mod connection;
 mod database;
+mod drain;
+mod error;
+mod handler;
+mod health;
 mod lease;
 mod listener;
 mod registry;
 mod runner;
+mod slot;
 
-use std::time::Duration;
-
-pub use database::{Database, Job, QueueError};
-pub use registry::{Context, Failure, Handler, Outcome, Registry, Rendition, Report, Stop};
+pub use error::QueueError;
+pub use handler::{Context, Failure, Handler, Job, Outcome, Record, Report, Stop};
+pub use registry::Registry;
 pub use runner::Runner;
-
-/// Grows from try to try up to `most`, with jitter so that many workers do not come back in step.
-pub(crate) struct Backoff {
-    next: Duration,
-    most: Duration,
-}
-
-impl Backoff {
-    pub(crate) fn new(first: Duration, most: Duration) -> Self {
-        Self { next: first, most }
-    }
-
-    /// Sleeps, longer each time.
-    pub(crate) async fn wait(&mut self) {
-        tokio::time::sleep(jittered(self.next)).await;
-        self.next = (self.next * 2).min(self.most);
-    }
-}
-
-/// Between half and one and a half of `duration`.
-pub(crate) fn jittered(duration: Duration) -> Duration {
-    duration.mul_f64(rand::random_range(0.5..1.5))
-}

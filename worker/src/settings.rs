@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use tokio_postgres::Config;
+use uuid::Uuid;
 
 /// Flags and variables of the worker. No `Debug`: the database URL may hold a password.
 #[derive(Args)]
@@ -24,9 +25,18 @@ pub struct Settings {
     /// Seconds between looks for work when no notification arrives
     #[arg(long, env = "NEBULA_POLL", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub poll: u32,
+    /// Seconds that jobs have to end by themselves when the worker stops; the others go to another worker at once
+    #[arg(long, env = "NEBULA_GRACE", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=3600))]
+    pub grace: u32,
     /// Name of this worker in the job table [default: host:pid]
     #[arg(long, env = "NEBULA_WORKER_NAME")]
     pub name: Option<String>,
+    /// Node this worker runs on, to do the jobs that are pinned to it
+    #[arg(long, env = "NEBULA_NODE_ID")]
+    pub node_id: Option<Uuid>,
+    /// What this worker can do, to do the jobs that ask for it: a list with commas
+    #[arg(long, env = "NEBULA_CAPABILITIES", value_delimiter = ',')]
+    pub capability: Vec<String>,
     /// Folder for half-made files [default: beside the stored ones]
     #[arg(long, env = "NEBULA_SCRATCH")]
     pub scratch: Option<PathBuf>,
@@ -74,5 +84,10 @@ impl Settings {
     /// Time between looks without a notification, before jitter.
     pub fn poll(&self) -> Duration {
         Duration::from_secs(u64::from(self.poll))
+    }
+
+    /// Time that jobs have to end by themselves at a stop.
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs(u64::from(self.grace))
     }
 }

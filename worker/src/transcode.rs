@@ -17,7 +17,8 @@ use uuid::Uuid;
 
 use crate::child::Launcher;
 use crate::media::{MediaError, Progress, Summary};
-use crate::queue::{Context, Failure, Handler, Job, Outcome, Rendition, Stop};
+use crate::queue::{Context, Failure, Handler, Job, Outcome, Stop};
+use crate::rendition::Rendition;
 use crate::scratch::Scratch;
 
 /// The kind's name in the queue.
@@ -85,7 +86,21 @@ impl Transcode {
         let key = output_key(&payload, job.id, job.attempt);
         self.put(&key, &output, context).await?;
         tracing::info!(job = job.id, key, size, decision = %summary.decision, warnings = summary.warnings.len(), "stored");
-        Ok(outcome(payload.file_id, key, size, sha256, &summary))
+        let rendition = self.rendition(payload.file_id, key, size, sha256, &summary);
+        Ok(Outcome { result: rendition.detail.clone(), record: Some(Box::new(rendition)) })
+    }
+
+    fn rendition(
+        &self,
+        file_id: Uuid,
+        key: String,
+        size: i64,
+        sha256: [u8; 32],
+        summary: &Summary,
+    ) -> Rendition {
+        let content_type = if summary.video_codec.is_some() { "video/mp4" } else { "audio/mp4" };
+        let (store, detail) = (self.store.clone(), json!(summary));
+        Rendition { store, file_id, kind: "web", key, size, sha256, content_type, detail }
     }
 
     /// Stores the output. In a folder that is a rename, quicker than any stop; in a bucket it may take minutes.
@@ -126,30 +141,11 @@ impl Handler for Transcode {
     fn run(self: Arc<Self>, job: Job, context: Context) -> BoxFuture<'static, Result<Outcome, Failure>> {
         Box::pin(async move { self.work(&job, &context).await })
     }
-
-    fn discard(&self, outcome: Outcome) -> BoxFuture<'static, ()> {
-        let store = self.store.clone();
-        Box::pin(async move {
-            for rendition in outcome.renditions {
-                if let Err(error) = store.delete(&rendition.key).await {
-                    tracing::warn!("an orphan is left in the store: {error}");
-                }
-            }
-        })
-    }
 }
 
 /// The attempt is part of the key, so that a worker that was taken for dead can never overwrite its successor.
 fn output_key(payload: &Payload, job: i64, attempt: i32) -> String {
     format!("files/{}/web-{job}-{attempt}.mp4", payload.file_id)
-}
-
-fn outcome(file_id: Uuid, key: String, size: i64, sha256: [u8; 32], summary: &Summary) -> Outcome {
-    let detail = json!(summary);
-    let content_type = if summary.video_codec.is_some() { "video/mp4" } else { "audio/mp4" };
-    let rendition =
-        Rendition { file_id, kind: "web", key, size, sha256, content_type, detail: detail.clone() };
-    Outcome { result: detail, renditions: vec![rendition] }
 }
 
 /// Passes the child's progress on, with a guess at the time left.

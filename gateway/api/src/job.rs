@@ -1,4 +1,4 @@
-//! Jobs: `GET /api/jobs`, `GET /api/jobs/{id}`.
+//! Jobs: `GET /api/jobs`, `GET /api/jobs/{id}`, and stopping or reviving one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -44,4 +44,17 @@ pub struct Job {
     pub started_at: Option<DateTime<Utc>>,
     /// When it was over.
     pub finished_at: Option<DateTime<Utc>>,
+    /// It runs, and its worker will be told to stop with the next heartbeat.
+    pub cancel_requested: bool,
+}
+
+/// Answer of `POST /api/jobs/{id}/cancel` and `/retry`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct JobChange {
+    /// Which job.
+    pub job_id: i64,
+    /// `cancelled`, or `cancelling` while its worker has not stopped yet; `available` after a retry.
+    pub state: String,
 }

@@ -1,6 +1,6 @@
 import { expect, it } from "vitest";
 import type { Job } from "./api/types";
-import { attempts, doing, subject } from "./job";
+import { action, attempts, doing, subject, word } from "./job";
 
 const job = (parts: Partial<Job>) => ({ payload: {}, detail: null, errors: [], ...parts }) as Job;
 
@@ -28,3 +28,16 @@ it.each([
   [{ stage: 3 }, ""],
   [null, ""],
 ])("says of %o: %s", (detail, said) => expect(doing(job({ detail }))).toBe(said));
+
+it.each([
+  ["blocked", false, "cancel", "blocked"],
+  ["available", false, "cancel", "waiting"],
+  ["running", false, "cancel", "running"],
+  ["running", true, null, "stopping"],
+  ["succeeded", false, null, "succeeded"],
+  ["dead", false, "retry", "dead"],
+  ["cancelled", false, "retry", "cancelled"],
+] as const)("offers what %s (asked to stop: %s) allows", (state, cancelRequested, offered, said) => {
+  const one = job({ state, cancelRequested });
+  expect([action(one), word(one)]).toEqual([offered, said]);
+});

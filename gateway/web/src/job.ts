@@ -47,3 +47,15 @@ export const tone: Record<JobState, "good" | "busy" | "warn" | "bad" | ""> = {
   dead: "bad",
   cancelled: "warn",
 };
+
+/** What can be done about a job: only waiting and running ones can be stopped, only dead and cancelled ones revived. */
+export function action(job: Job): "cancel" | "retry" | null {
+  if (job.state === "dead" || job.state === "cancelled") return "retry";
+  return job.state === "succeeded" || job.cancelRequested ? null : "cancel";
+}
+
+/** The state in a word for people. */
+export function word(job: Job): string {
+  if (job.cancelRequested && job.state === "running") return "stopping";
+  return job.state === "available" ? "waiting" : job.state;
+}

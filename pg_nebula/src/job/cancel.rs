@@ -2,39 +2,47 @@
 
 use pgrx::Uuid;
 
-use super::{dependency, state_of, unknown};
+use super::place::{Place, kept, place, segment};
+use super::{dependency, key, state_of, unknown};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Row};
-use crate::wakeup;
+use crate::wakeup::{self, Action};
 
 pub(super) fn cancel(job: i64) -> Result<&'static str> {
-    static WAITING: Plan = Plan::new(
+    static WAITING: Plan = Plan::new(concat!(
         "WITH gone AS (
            DELETE FROM nebula.job_waiting WHERE job_id = $1 RETURNING *
          ), unlinked AS (
            DELETE FROM nebula.job_dependency d USING gone g WHERE d.child_id = g.job_id
-         ), freed AS (
-           DELETE FROM nebula.job_key k USING gone g WHERE k.unique_key = g.unique_key AND k.job_id = g.job_id
+         ), finished AS (
+           INSERT INTO nebula.job_finished (",
+        kept!(),
+        ", state, errors, segment) SELECT ",
+        kept!(),
+        ", 'cancelled', errors, ",
+        segment!(),
+        " FROM gone
          )
-         INSERT INTO nebula.job_finished
-                (job_id, kind, payload, project_id, state, priority, attempt, max_attempts, errors, enqueued_at)
-         SELECT job_id, kind, payload, project_id, 'cancelled', priority, attempt, max_attempts, errors, enqueued_at
-           FROM gone
-         RETURNING project_id",
-    );
+         SELECT project_id, unique_key, ",
+        place!(),
+        " FROM gone"
+    ));
     static RUNNING: Plan = Plan::new(
         "UPDATE nebula.job_running SET cancel_requested = true WHERE job_id = $1 RETURNING project_id",
     );
-    let project = |row: &Row<'_>| row.get::<Uuid>(1);
     // A claim moves it on and a retry moves it back between two looks, so look until it stands still.
     loop {
-        if let Some(project) = WAITING.first(&[job.into()], project)? {
+        let read =
+            |row: &Row<'_>| Ok((row.get::<Uuid>(1)?, row.get::<String>(2)?, Place::read_from(row, 3)?));
+        if let Some((project, unique_key, place)) = WAITING.first(&[job.into()], read)? {
+            place.hold();
+            key::free(unique_key.as_deref(), job)?;
             dependency::cancel_children(job, "cancelled")?;
-            wakeup::job_event(project, job, "cancel")?;
+            wakeup::job_event(project, job, Action::Cancel)?;
             return Ok("cancelled");
         }
-        if let Some(project) = RUNNING.first(&[job.into()], project)? {
-            wakeup::job_event(project, job, "cancel")?;
+        if let Some(project) = RUNNING.first(&[job.into()], |row| row.get::<Uuid>(1))? {
+            wakeup::job_event(project, job, Action::Cancel)?;
             return Ok("cancelling");
         }
         match state_of(job)?.as_deref() {

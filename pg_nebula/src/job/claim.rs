@@ -3,98 +3,107 @@
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use super::lease;
+use super::instant::is_positive;
+use super::limit::{self, Policy};
+use super::pick::{self, Claimed, Lane};
+use super::{due, lanes, lease};
 use crate::error::{Error, Result};
-use crate::jsonb::Jsonb;
-use crate::plan::{Plan, Row};
-use crate::wakeup;
+use crate::plan::Plan;
+use crate::wakeup::{self, Action};
 
-pub(super) struct Claimed {
-    pub(super) id: i64,
-    pub(super) kind: String,
-    pub(super) payload: Jsonb,
-    pub(super) attempt: i32,
-    pub(super) lease_until: TimestampWithTimeZone,
-    project: Option<Uuid>,
+/// Who claims, and what.
+pub(super) struct Request<'a> {
+    pub(super) worker: &'a str,
+    pub(super) kinds: Vec<String>,
+    pub(super) max: i32,
+    pub(super) lease: Interval,
+    pub(super) node: Option<Uuid>,
+    pub(super) capabilities: Vec<String>,
 }
 
-/// The claim with its condition on the kind. `= ANY (ARRAY(...))` runs the search once, before the DELETE:
-/// joined instead, a LIMIT that is a parameter gets a plan which reads the whole table.
-macro_rules! claim_sql {
-    ($kind:literal) => {
-        concat!(
-            "WITH picked AS (
-               DELETE FROM nebula.job_waiting WHERE job_id = ANY (ARRAY(
-                 SELECT job_id FROM nebula.job_waiting
-                  WHERE ",
-            $kind,
-            " AND blocked_by = 0 AND run_at <= now() AND (node_id IS NULL OR node_id = $5)
-                  ORDER BY priority DESC, run_at, job_id LIMIT $2 FOR UPDATE SKIP LOCKED))
-               RETURNING *
-             ), started AS (
-               INSERT INTO nebula.job_running
-                      (job_id, kind, payload, project_id, priority, attempt, max_attempts, node_id, unique_key, errors,
-                       enqueued_at, worker, started_at, lease, lease_until)
-               SELECT job_id, kind, payload, project_id, priority, attempt + 1, max_attempts, node_id, unique_key,
-                      errors, enqueued_at, $3, clock_timestamp(), $4, clock_timestamp() + $4
-                 FROM picked
-               RETURNING *
-             )
-             SELECT s.job_id, s.kind, s.payload, s.attempt, s.lease_until, s.project_id
-               FROM started s JOIN picked p USING (job_id) ORDER BY p.priority DESC, p.run_at, p.job_id"
-        )
-    };
-}
-
-pub(super) fn claim(
-    worker: &str,
-    kinds: Vec<String>,
-    max: i32,
-    duration: Interval,
-    node: Option<Uuid>,
-) -> Result<Vec<Claimed>> {
-    // One kind is read in index order; several are sorted.
-    static ONE: Plan = Plan::new(claim_sql!("kind = $1"));
-    static MANY: Plan = Plan::new(claim_sql!("kind = ANY ($1)"));
-    check(worker, &kinds, max, duration)?;
-    lease::rescue()?;
-    let (plan, kinds) = match <[String; 1]>::try_from(kinds) {
-        Ok([kind]) => (&ONE, kind.into()),
-        Err(kinds) => (&MANY, kinds.into()),
-    };
-    let read = |row: &Row<'_>| {
-        Ok(Claimed {
-            id: row.need(1)?,
-            kind: row.need(2)?,
-            payload: row.need(3)?,
-            attempt: row.need(4)?,
-            lease_until: row.need(5)?,
-            project: row.get(6)?,
-        })
-    };
-    let claimed =
-        plan.rows(&[kinds, i64::from(max).into(), worker.into(), duration.into(), node.into()], read)?;
+pub(super) fn claim(mut request: Request<'_>) -> Result<Vec<Claimed>> {
+    check(&request)?;
+    look_after_time()?;
+    let policies = limit::of(&request.kinds)?;
+    request.kinds.retain(|kind| !policies.iter().any(|policy| policy.kind == *kind && policy.paused));
+    let mut claimed = Vec::new();
+    let plain = request.node.is_none() && request.capabilities.is_empty() && policies.is_empty();
+    match &request.kinds[..] {
+        [] => {}
+        [kind] if plain => claimed = pick::everybodys(&request, kind, request.max, false)?,
+        _ => rounds(&request, &policies, &mut claimed)?,
+    }
+    claimed.sort_by_key(|job| job.key);
+    if let Some(first) = claimed.iter().map(|job| job.lease_until.0).min() {
+        wakeup::expect(|clock| &mut clock.lease, first);
+    }
     for job in &claimed {
-        wakeup::job_event(job.project, job.id, "claim")?;
+        wakeup::job_event(job.project, job.key.job, Action::Claim)?;
     }
     Ok(claimed)
 }
 
-fn check(worker: &str, kinds: &[String], max: i32, duration: Interval) -> Result<()> {
-    static POSITIVE: Plan = Plan::new("SELECT WHERE $1 > interval '0'");
-    if worker.is_empty() {
+/// Jobs of several sources: looks which of them have the first jobs, and claims so many of each. What others are quicker
+/// to claim is made up for in another round.
+fn rounds(request: &Request<'_>, policies: &[Policy], claimed: &mut Vec<Claimed>) -> Result<()> {
+    let mut kinds = request.kinds.clone();
+    kinds.sort_unstable();
+    kinds.dedup();
+    while !kinds.is_empty() {
+        let room = request.max - i32::try_from(claimed.len()).unwrap_or(i32::MAX);
+        let mut shares = lanes::shares(request, &kinds, room)?;
+        if room <= 0 || shares.is_empty() {
+            break;
+        }
+        // Limited kinds lock their policy: in one order for everybody, against deadlocks.
+        shares.sort_by(|one, other| one.kind.cmp(&other.kind));
+        for share in shares {
+            let policy = policies.iter().find(|policy| policy.kind == share.kind);
+            let got = match (policy, share.lane) {
+                (Some(policy), lane) => limit::pick(request, policy, lane, share.count)?,
+                (None, Lane::Everybodys) => pick::everybodys(request, &share.kind, share.count, false)?,
+                (None, Lane::Pinned) => pick::pinned(request, &share.kind, share.count, false)?,
+            };
+            if got.len() < usize::try_from(share.count).unwrap_or(0) {
+                // At its limit, or others are at it.
+                kinds.retain(|kind| *kind != share.kind);
+            }
+            claimed.extend(got);
+        }
+    }
+    Ok(())
+}
+
+/// What the background processes do when they are there, and every claim on the way when it is time.
+fn look_after_time() -> Result<()> {
+    static SCHEDULES: Plan = Plan::new("SELECT nebula.run_schedules()");
+    let now = wakeup::what_has_come();
+    if now.lease {
+        lease::rescue()?;
+    }
+    if now.tick {
+        SCHEDULES.run(&[])?;
+    }
+    if now.due {
+        due::release()?;
+    }
+    Ok(())
+}
+
+fn check(request: &Request<'_>) -> Result<()> {
+    if request.worker.is_empty() {
         return Err(Error::bad_argument(
             "worker is empty",
             "Give the worker a name that tells it apart from others.",
         ));
     }
-    if kinds.is_empty() {
+    if request.kinds.is_empty() {
         return Err(Error::bad_argument("kinds is empty", "Name the kinds of job this worker can do."));
     }
-    if max < 1 {
-        return Err(Error::bad_argument(format!("max is {max}"), "Ask for at least one job."));
+    if request.max < 1 {
+        return Err(Error::bad_argument(format!("max is {}", request.max), "Ask for at least one job."));
     }
-    if !POSITIVE.hits(&[duration.into()])? {
+    if !is_positive(request.lease) {
         return Err(Error::bad_argument("lease must be longer than zero", "For example interval '30 s'."));
     }
     Ok(())

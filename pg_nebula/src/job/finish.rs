@@ -2,13 +2,14 @@
 
 use pgrx::Uuid;
 
-use super::dependency;
 use super::lease::lost;
+use super::place::{Place, kept, place, segment};
+use super::{dependency, key};
 use crate::backoff;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::jsonb::Jsonb;
 use crate::plan::{Plan, Row};
-use crate::wakeup;
+use crate::wakeup::{self, Action};
 
 /// A running attempt whose row this transaction has locked.
 pub(super) struct Attempt {
@@ -16,22 +17,38 @@ pub(super) struct Attempt {
     attempt: i32,
     max_attempts: i32,
     cancel_requested: bool,
-    project: Option<Uuid>,
     /// 0 to 1, for the jitter of the backoff.
     random: f64,
 }
 
+/// The columns that [`Attempt::read`] reads.
+macro_rules! attempt {
+    () => {
+        "job_id, attempt, max_attempts, cancel_requested, random()"
+    };
+}
+pub(super) use attempt;
+
 impl Attempt {
-    /// Reads columns 1 to 6 in the order of the fields.
+    /// Reads the columns that `attempt!()` names.
     pub(super) fn read(row: &Row<'_>) -> Result<Self> {
         Ok(Self {
             job: row.need(1)?,
             attempt: row.need(2)?,
             max_attempts: row.need(3)?,
             cancel_requested: row.need(4)?,
-            project: row.get(5)?,
-            random: row.need(6)?,
+            random: row.need(5)?,
         })
+    }
+
+    /// Locks an attempt; the error when it has lost its lease.
+    fn lock(job: i64, attempt: i32) -> Result<Self> {
+        static LOCK: Plan = Plan::new(concat!(
+            "SELECT ",
+            attempt!(),
+            " FROM nebula.job_running WHERE job_id = $1 AND attempt = $2 FOR UPDATE"
+        ));
+        LOCK.first(&[job.into(), attempt.into()], Self::read)?.ok_or_else(|| lost(job, attempt))
     }
 }
 
@@ -54,86 +71,194 @@ fn next(attempt: &Attempt, retryable: bool) -> Next {
     }
 }
 
+/// What is left to do when a row has left nebula.job_running.
+struct Gone {
+    project: Option<Uuid>,
+    unique_key: Option<String>,
+    /// Its kind is limited, so another may start now.
+    limited: Option<String>,
+}
+
+/// The columns that [`Gone::read`] reads, of the row that was deleted.
+macro_rules! gone {
+    () => {
+        "gone.project_id, gone.unique_key, CASE WHEN gone.limited THEN gone.kind END"
+    };
+}
+
+impl Gone {
+    fn read(row: &Row<'_>) -> Result<Self> {
+        Ok(Self { project: row.get(1)?, unique_key: row.get(2)?, limited: row.get(3)? })
+    }
+
+    /// Another job of a limited kind may start.
+    fn make_room(&self) -> Result<()> {
+        self.limited.as_ref().map_or(Ok(()), |kind| wakeup::job_available(kind, None))
+    }
+}
+
 pub(super) fn complete(job: i64, attempt: i32, result: Option<Jsonb>) -> Result<()> {
-    static FINISH: Plan = Plan::new(
+    static FINISH: Plan = Plan::new(concat!(
         "WITH gone AS (
            DELETE FROM nebula.job_running WHERE job_id = $1 AND attempt = $2 RETURNING *
-         ), freed AS (
-           DELETE FROM nebula.job_key k USING gone g WHERE k.unique_key = g.unique_key AND k.job_id = g.job_id
+         ), finished AS (
+           INSERT INTO nebula.job_finished (",
+        kept!(),
+        ", state, errors, result, worker, progress, detail, started_at, segment)
+           SELECT ",
+        kept!(),
+        ", 'succeeded', errors, $3, worker, progress, detail, started_at, ",
+        segment!(),
+        " FROM gone
          )
-         INSERT INTO nebula.job_finished
-                (job_id, kind, payload, project_id, state, priority, attempt, max_attempts, errors, result, detail,
-                 enqueued_at, started_at, finished_at)
-         SELECT job_id, kind, payload, project_id, 'succeeded', priority, attempt, max_attempts, errors, $3, detail,
-                enqueued_at, started_at, clock_timestamp()
-           FROM gone
-         RETURNING project_id",
-    );
-    let project: Option<Uuid> = FINISH
-        .first(&[job.into(), attempt.into(), result.into()], |row| row.get(1))?
+         SELECT ",
+        gone!(),
+        " FROM gone"
+    ));
+    let gone = FINISH
+        .first(&[job.into(), attempt.into(), result.into()], Gone::read)?
         .ok_or_else(|| lost(job, attempt))?;
+    key::free(gone.unique_key.as_deref(), job)?;
     // A statement of its own: children enqueued while the DELETE above waited for their lock are seen now.
     dependency::release_children(job)?;
-    wakeup::job_event(project, job, "complete")
+    gone.make_room()?;
+    wakeup::job_event(gone.project, job, Action::Complete)
+}
+
+/// Completes many jobs; answers those that were still whose attempt it was, in no order.
+pub(super) fn complete_all(jobs: Vec<i64>, attempts: Vec<i32>) -> Result<Vec<i64>> {
+    static FINISH: Plan = Plan::new(concat!(
+        "WITH gone AS (
+           DELETE FROM nebula.job_running r USING unnest($1, $2) AS given(job_id, attempt)
+            WHERE r.job_id = given.job_id AND r.attempt = given.attempt RETURNING r.*
+         ), finished AS (
+           INSERT INTO nebula.job_finished (",
+        kept!(),
+        ", state, errors, worker, progress, detail, started_at, segment)
+           SELECT ",
+        kept!(),
+        ", 'succeeded', errors, worker, progress, detail, started_at, ",
+        segment!(),
+        " FROM gone
+         )
+         SELECT ",
+        gone!(),
+        ", gone.job_id FROM gone"
+    ));
+    if jobs.len() != attempts.len() {
+        return Err(Error::bad_argument(
+            format!("there are {} job_ids and {} attempts", jobs.len(), attempts.len()),
+            "Give one attempt for each job.",
+        ));
+    }
+    let read = |row: &Row<'_>| Ok((Gone::read(row)?, row.need::<i64>(4)?));
+    let all = FINISH.rows(&[jobs.into(), attempts.into()], read)?;
+    let finished: Vec<i64> = all.iter().map(|(_, job)| *job).collect();
+    for (gone, job) in &all {
+        key::free(gone.unique_key.as_deref(), *job)?;
+        gone.make_room()?;
+        wakeup::job_event(gone.project, *job, Action::Complete)?;
+    }
+    // A statement of its own, as above.
+    for parent in dependency::parents_among(&finished)? {
+        dependency::release_children(parent)?;
+    }
+    Ok(finished)
 }
 
 pub(super) fn fail(job: i64, attempt: i32, error: &str, retryable: bool) -> Result<&'static str> {
-    static LOCK: Plan = Plan::new(
-        "SELECT job_id, attempt, max_attempts, cancel_requested, project_id, random() FROM nebula.job_running
-          WHERE job_id = $1 AND attempt = $2 FOR UPDATE",
-    );
-    let running =
-        LOCK.first(&[job.into(), attempt.into()], Attempt::read)?.ok_or_else(|| lost(job, attempt))?;
-    end_failed(&running, error, retryable)
+    end_failed(&Attempt::lock(job, attempt)?, error, retryable)
 }
 
 /// Moves a locked attempt on and answers the job's new state.
 pub(super) fn end_failed(attempt: &Attempt, error: &str, retryable: bool) -> Result<&'static str> {
     match next(attempt, retryable) {
-        Next::Retry => retry(attempt, error),
-        Next::Dead => bury(attempt, error, "dead", "fail"),
-        Next::Cancelled => bury(attempt, error, "cancelled", "cancel"),
+        Next::Retry => {
+            let wait = backoff::delay(attempt.attempt.unsigned_abs(), attempt.random).as_secs_f64();
+            requeue(attempt, Some(error), Some(wait), Action::Fail)
+        }
+        Next::Dead => bury(attempt, error, "dead", Action::Fail),
+        Next::Cancelled => bury(attempt, error, "cancelled", Action::Cancel),
     }
 }
 
-fn retry(attempt: &Attempt, error: &str) -> Result<&'static str> {
-    static REQUEUE: Plan = Plan::new(
+/// Gives a running job back without counting the attempt as failed; answers its new state.
+pub(super) fn hand_back(job: i64, attempt: i32, reason: Option<&str>) -> Result<&'static str> {
+    static ONE_MORE: Plan =
+        Plan::new("UPDATE nebula.job_running SET max_attempts = max_attempts + 1 WHERE job_id = $1");
+    let locked = Attempt::lock(job, attempt)?;
+    if locked.cancel_requested {
+        return bury(&locked, reason.unwrap_or("handed back"), "cancelled", Action::Cancel);
+    }
+    // The attempt is spent, because its number must not come again; so there is one more.
+    ONE_MORE.run(&[job.into()])?;
+    requeue(&locked, reason, None, Action::Retry)
+}
+
+/// Puts a running job back: due after `wait` seconds, or where it stood.
+fn requeue(
+    attempt: &Attempt,
+    error: Option<&str>,
+    wait: Option<f64>,
+    action: Action,
+) -> Result<&'static str> {
+    static REQUEUE: Plan = Plan::new(concat!(
         "WITH gone AS (
            DELETE FROM nebula.job_running WHERE job_id = $1 RETURNING *
-         )
-         INSERT INTO nebula.job_waiting
-                (job_id, kind, payload, project_id, priority, run_at, attempt, max_attempts, node_id, unique_key,
-                 errors, enqueued_at)
-         SELECT job_id, kind, payload, project_id, priority, clock_timestamp() + make_interval(secs => $3), attempt,
-                max_attempts, node_id, unique_key,
-                errors || jsonb_build_object('attempt', attempt, 'at', clock_timestamp(), 'worker', worker, 'error', $2),
-                enqueued_at
-           FROM gone",
-    );
-    let wait = backoff::delay(attempt.attempt.unsigned_abs(), attempt.random).as_secs_f64();
-    REQUEUE.run(&[attempt.job.into(), error.into(), wait.into()])?;
-    wakeup::job_event(attempt.project, attempt.job, "fail")?;
+         ), back AS (
+           INSERT INTO nebula.job_waiting
+                  (job_id, kind, payload, project_id, priority, run_at, ready, attempt, max_attempts, on_dead, node_id,
+                   capability, unique_key, errors, enqueued_at)
+           SELECT job_id, kind, payload, project_id, priority,
+                  coalesce(clock_timestamp() + make_interval(secs => $3), run_at), $3 IS NULL, attempt, max_attempts, on_dead,
+                  node_id, capability, unique_key,
+                  CASE WHEN $2 IS NULL THEN errors ELSE errors || jsonb_build_object(
+                    'attempt', attempt, 'at', clock_timestamp(), 'worker', worker, 'error', $2) END,
+                  enqueued_at
+             FROM gone
+           RETURNING ",
+        place!(),
+        ")
+         SELECT ",
+        gone!(),
+        ", back.* FROM gone, back"
+    ));
+    let values = [attempt.job.into(), error.into(), wait.into()];
+    let read = |row: &Row<'_>| Ok((Gone::read(row)?, Place::read_from(row, 4)?));
+    if let Some((gone, place)) = REQUEUE.first(&values, read)? {
+        place.announce()?;
+        gone.make_room()?;
+        wakeup::job_event(gone.project, attempt.job, action)?;
+    }
     Ok("available")
 }
 
-fn bury(attempt: &Attempt, error: &str, state: &'static str, action: &str) -> Result<&'static str> {
-    static BURY: Plan = Plan::new(
+fn bury(attempt: &Attempt, error: &str, state: &'static str, action: Action) -> Result<&'static str> {
+    static BURY: Plan = Plan::new(concat!(
         "WITH gone AS (
            DELETE FROM nebula.job_running WHERE job_id = $1 RETURNING *
-         ), freed AS (
-           DELETE FROM nebula.job_key k USING gone g WHERE k.unique_key = g.unique_key AND k.job_id = g.job_id
+         ), finished AS (
+           INSERT INTO nebula.job_finished (",
+        kept!(),
+        ", state, errors, worker, progress, detail, started_at, segment)
+           SELECT ",
+        kept!(),
+        ", $3, errors || jsonb_build_object('attempt', attempt, 'at', clock_timestamp(), 'worker', worker, 'error', $2),
+                  worker, progress, detail, started_at, ",
+        segment!(),
+        " FROM gone
          )
-         INSERT INTO nebula.job_finished
-                (job_id, kind, payload, project_id, state, priority, attempt, max_attempts, errors, detail,
-                 enqueued_at, started_at, finished_at)
-         SELECT job_id, kind, payload, project_id, $3, priority, attempt, max_attempts,
-                errors || jsonb_build_object('attempt', attempt, 'at', clock_timestamp(), 'worker', worker, 'error', $2),
-                detail, enqueued_at, started_at, clock_timestamp()
-           FROM gone",
-    );
-    BURY.run(&[attempt.job.into(), error.into(), state.into()])?;
-    dependency::cancel_children(attempt.job, state)?;
-    wakeup::job_event(attempt.project, attempt.job, action)?;
+         SELECT ",
+        gone!(),
+        " FROM gone"
+    ));
+    let values = [attempt.job.into(), error.into(), state.into()];
+    if let Some(gone) = BURY.first(&values, Gone::read)? {
+        key::free(gone.unique_key.as_deref(), attempt.job)?;
+        dependency::cancel_children(attempt.job, state)?;
+        gone.make_room()?;
+        wakeup::job_event(gone.project, attempt.job, action)?;
+    }
     Ok(state)
 }
 
@@ -142,7 +267,7 @@ mod unit {
     use super::*;
 
     fn attempt(number: i32, cancel_requested: bool) -> Attempt {
-        Attempt { job: 1, attempt: number, max_attempts: 3, cancel_requested, project: None, random: 0.5 }
+        Attempt { job: 1, attempt: number, max_attempts: 3, cancel_requested, random: 0.5 }
     }
 
     #[test]

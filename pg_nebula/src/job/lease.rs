@@ -2,11 +2,13 @@
 
 use pgrx::Uuid;
 
-use super::finish::{self, Attempt};
+use super::finish::{self, Attempt, attempt};
+use super::instant::Instant;
 use crate::error::{Error, Kind, Result};
 use crate::jsonb::Jsonb;
+use crate::map;
 use crate::plan::Plan;
-use crate::wakeup;
+use crate::wakeup::{self, Action};
 
 pub(super) fn heartbeat(
     job: i64,
@@ -34,7 +36,7 @@ pub(super) fn heartbeat(
         })?
         .ok_or_else(|| lost(job, attempt))?;
     if news {
-        wakeup::job_event(project, job, "progress")?;
+        wakeup::job_event(project, job, Action::Progress)?;
     }
     Ok(if cancel { "cancel" } else { "continue" })
 }
@@ -42,14 +44,20 @@ pub(super) fn heartbeat(
 /// Takes jobs away from workers whose lease ran out; answers how many.
 pub(super) fn rescue() -> Result<i32> {
     // A worker that extends its lease just now holds the row, and keeps the job.
-    static EXPIRED: Plan = Plan::new(
-        "SELECT job_id, attempt, max_attempts, cancel_requested, project_id, random(), worker FROM nebula.job_running
-          WHERE lease_until < clock_timestamp() ORDER BY job_id FOR UPDATE SKIP LOCKED",
-    );
-    let expired = EXPIRED.rows(&[], |row| Ok((Attempt::read(row)?, row.need::<String>(7)?)))?;
+    static EXPIRED: Plan = Plan::new(concat!(
+        "SELECT ",
+        attempt!(),
+        ", worker FROM nebula.job_running WHERE lease_until < $1 ORDER BY job_id FOR UPDATE SKIP LOCKED"
+    ));
+    static NEXT: Plan = Plan::new("SELECT min(lease_until) FROM nebula.job_running WHERE lease_until >= $1");
+    // One moment for both, so that no lease runs out between them.
+    let now = Instant(map::clock());
+    let expired = EXPIRED.rows(&[now.into()], |row| Ok((Attempt::read(row)?, row.need::<String>(6)?)))?;
     for (attempt, worker) in &expired {
         finish::end_failed(attempt, &format!("lease expired, worker {worker}"), true)?;
     }
+    let next: Option<Instant> = NEXT.first(&[now.into()], |row| row.get(1))?.flatten();
+    wakeup::looked(|clock| &mut clock.lease, next.map(|at| at.0 + 1));
     Ok(i32::try_from(expired.len()).unwrap_or(i32::MAX))
 }
 

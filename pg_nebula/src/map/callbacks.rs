@@ -13,10 +13,9 @@ use pgrx::prelude::*;
 use super::log::{Entry, Event, Log};
 use super::{follow, local, shared};
 use crate::error::{Error, Kind, Result};
-use crate::link;
 use crate::plan::Plan;
-use crate::pool;
 use crate::table::{self, relation};
+use crate::{link, pool, wakeup};
 
 thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log::new()) };
@@ -68,10 +67,15 @@ impl Known {
 
 /// Records what happened to an address in the present subtransaction.
 pub(crate) fn record(pool: i32, number: u128, event: Event) {
+    let subtransaction = follow_transaction();
+    LOG.with_borrow_mut(|log| log.push(Entry { subtransaction, pool, number, event }));
+}
+
+/// Makes the end of the present transaction heard; answers its innermost subtransaction.
+pub(crate) fn follow_transaction() -> u32 {
     register();
     // SAFETY: answers a number; needs only to be inside a transaction, as every function call is.
-    let subtransaction = unsafe { pg_sys::GetCurrentSubTransactionId() };
-    LOG.with_borrow_mut(|log| log.push(Entry { subtransaction, pool, number, event }));
+    unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 
 /// The log of the present transaction.
@@ -179,6 +183,12 @@ pub(crate) fn now() -> i64 {
     unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
 }
 
+/// The time, in PostgreSQL's microseconds.
+pub(crate) fn clock() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
 /// Identifier of the database.
 pub(crate) fn database() -> u32 {
     // SAFETY: set once when the session starts.
@@ -190,14 +200,19 @@ extern "C-unwind" fn on_end(event: pg_sys::XactEvent::Type, _argument: *mut c_vo
     match event {
         XACT_EVENT_COMMIT => {
             for_all(LOG.with_borrow_mut(Log::finish), follow::committed);
+            wakeup::committed();
         }
-        XACT_EVENT_ABORT => for_all(LOG.with_borrow_mut(Log::finish), follow::undone),
+        XACT_EVENT_ABORT => {
+            for_all(LOG.with_borrow_mut(Log::finish), follow::undone);
+            wakeup::aborted();
+        }
         XACT_EVENT_PRE_PREPARE => {
             // SAFETY: inside the transaction that is being prepared.
             PREPARED.set(unsafe { pg_sys::GetTopTransactionIdIfAny() }.into_inner());
         }
         XACT_EVENT_PREPARE => {
             for_all(LOG.with_borrow_mut(Log::finish), |entries| follow::prepared(entries, PREPARED.get()));
+            wakeup::prepared(PREPARED.get());
         }
         _ => {}
     }
@@ -216,6 +231,11 @@ extern "C-unwind" fn on_sub_end(
     parent: pg_sys::SubTransactionId,
     _argument: *mut c_void,
 ) {
+    match event {
+        SUBXACT_EVENT_COMMIT_SUB => wakeup::sub_committed(subtransaction, parent),
+        SUBXACT_EVENT_ABORT_SUB => wakeup::sub_aborted(subtransaction),
+        _ => {}
+    }
     if LOG.with_borrow(Log::is_empty) {
         return;
     }

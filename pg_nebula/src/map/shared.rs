@@ -12,7 +12,7 @@ use pgrx::prelude::*;
 use super::directory::{Directory, Foreign, Header, Slot};
 use super::keep;
 use super::page::Page;
-use crate::settings;
+use crate::{settings, wakeup};
 
 /// Name of the region and of its lock, as `pg_shmem_allocations` and wait events show them.
 const NAME: &std::ffi::CStr = c"pg_nebula";
@@ -77,6 +77,7 @@ pub(crate) fn request() {
             }
             pg_sys::RequestAddinShmemSpace(Layout::configured().bytes);
             pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), 1);
+            wakeup::shared::request();
         }
     }
 
@@ -113,6 +114,7 @@ pub(crate) fn request() {
             }
             LOCK.store(&raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr())).lock, Relaxed);
             REGION.store(region, Relaxed);
+            wakeup::shared::start();
         }
     }
 

@@ -1,22 +1,46 @@
+//! Jobs: the edges of the state machine, one after the other.
+
+mod crowd;
+mod dependency;
+mod history;
+mod key;
+mod policy;
+mod schedule;
+
 use pgrx::prelude::*;
+
+use super::{run, text};
+
+fn enqueue(args: &str) -> String {
+    text(&format!("SELECT nebula.enqueue_job({args})"))
+}
+
+/// Identifiers of the claimed jobs, in order.
+fn claim(args: &str) -> String {
+    text(&format!("SELECT string_agg(job_id::text, ' ') FROM nebula.claim_jobs('w', {args})"))
+}
+
+fn state(job: &str) -> String {
+    text(&format!("SELECT state FROM nebula.job_status WHERE job_id = {job}"))
+}
+
+/// What waits for its time does so no longer.
+fn due_now() {
+    run("UPDATE nebula.job_waiting SET run_at = now()");
+    run("SELECT nebula.release_due_jobs()");
+}
+
+/// Every lease has run out, and somebody notices.
+fn expire() {
+    run("UPDATE nebula.job_running SET lease_until = clock_timestamp() - interval '1 s'");
+    run("SELECT nebula.rescue_jobs()");
+}
 
 #[pg_schema]
 mod tests {
-    use super::super::{device, refused, run, text};
+    use super::{claim, due_now, enqueue, expire, state};
+    use crate::proof::{refused, run, text};
     use pgrx::prelude::*;
-
-    fn enqueue(args: &str) -> String {
-        text(&format!("SELECT nebula.enqueue_job({args})"))
-    }
-
-    /// Identifiers of the claimed jobs, in order.
-    fn claim(args: &str) -> String {
-        text(&format!("SELECT string_agg(job_id::text, ' ') FROM nebula.claim_jobs('w', {args})"))
-    }
-
-    fn state(job: &str) -> String {
-        text(&format!("SELECT state FROM nebula.job_status WHERE job_id = {job}"))
-    }
 
     #[pg_test]
     fn a_job_runs_from_end_to_end() {
@@ -54,6 +78,25 @@ mod tests {
         );
         refused("SELECT nebula.enqueue_job('t', '{}', max_attempts => 0)", "22023", &["max_attempts"]);
         refused("SELECT nebula.enqueue_job('t', '{}', unique_key => '')", "22023", &["unique_key"]);
+        refused("SELECT nebula.enqueue_job('t', '{}', -2147483648)", "22023", &["priority"]);
+        refused("SELECT nebula.enqueue_job('t', '{}', capability => '')", "22023", &["capability"]);
+        refused("SELECT nebula.enqueue_job('t', '{}', on_dead => 'weep')", "22023", &["weep"]);
+        refused("SELECT nebula.enqueue_job('t', '{}', depends_on => '{NULL}')", "22023", &["depends_on"]);
+        refused("SELECT nebula.enqueue_job('t', '{}', unique_for => '1 h')", "22023", &["unique_for"]);
+        refused(
+            "SELECT nebula.enqueue_job('t', '{}', unique_key => 'k', unique_for => '0')",
+            "22023",
+            &["unique_for"],
+        );
+        refused("SELECT nebula.enqueue_jobs('No', '{1}')", "22023", &["No"]);
+        refused("SELECT nebula.enqueue_jobs('t', NULL)", "22023", &["payloads"]);
+        refused("SELECT nebula.enqueue_jobs('t', '{1,NULL}')", "22023", &["payload 2 of 2"]);
+        refused("SELECT nebula.enqueue_jobs('t', '{1}', max_attempts => 0)", "22023", &["max_attempts"]);
+        refused(
+            "SELECT nebula.enqueue_jobs('t', ARRAY[to_jsonb(1), to_jsonb(repeat('a', 1100000))])",
+            "22023",
+            &["payload 2 of 2", "bytes"],
+        );
         refused("SELECT nebula.enqueue_job('t', '{}', depends_on => '{999}')", "P0002", &["999"]);
         refused(
             "SELECT nebula.enqueue_job('t', '{}', depends_on => ARRAY[(SELECT last_value + 1 FROM nebula.job_id_seq)])",
@@ -80,74 +123,9 @@ mod tests {
         refused("SELECT nebula.claim_jobs('w', '{}')", "22023", &["kinds"]);
         refused("SELECT nebula.claim_jobs('w', '{t}', 0)", "22023", &["max"]);
         refused("SELECT nebula.claim_jobs('w', '{t}', lease => '0 s')", "22023", &["lease"]);
+        refused("SELECT nebula.claim_jobs('w', '{t}', lease => '-1 s')", "22023", &["lease"]);
+        refused("SELECT nebula.claim_jobs('w', '{t, NULL}')", "22023", &["kinds"]);
         refused("SELECT nebula.claim_jobs(null, '{t}')", "22023", &["worker"]);
-    }
-
-    #[pg_test]
-    fn pinned_jobs_go_to_their_node() {
-        let (here, there) = (device(1), device(2));
-        let pinned = enqueue(&format!("'t', '{{}}', node_id => '{here}'"));
-        assert_eq!(claim("'{t}'"), "null");
-        assert_eq!(claim(&format!("'{{t}}', node_id => '{there}'")), "null");
-        assert_eq!(claim(&format!("'{{t}}', node_id => '{here}'")), pinned);
-    }
-
-    #[pg_test]
-    fn a_key_is_taken_while_its_job_lives() {
-        let job = enqueue("'t', '{}', unique_key => 'k'");
-        assert_eq!(enqueue("'t', '{}', unique_key => 'k'"), job);
-        claim("'{t}'");
-        assert_eq!(enqueue("'t', '{}', unique_key => 'k'"), job);
-        run(&format!("SELECT nebula.fail_job({job}, 1, 'x')"));
-        assert_eq!(enqueue("'t', '{}', unique_key => 'k'"), job);
-        run(&format!("SELECT nebula.cancel_job({job})"));
-        let next = enqueue("'t', '{}', unique_key => 'k'");
-        assert_ne!(next, job);
-        claim("'{t}'");
-        run(&format!("SELECT nebula.complete_job({next}, 1)"));
-        assert_eq!(text("SELECT count(*) FROM nebula.job_key"), "0");
-    }
-
-    #[pg_test]
-    fn children_wait_for_all_parents() {
-        let (a, b) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"));
-        let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{b},{a},{a}}}'"));
-        assert_eq!(state(&child), "blocked");
-        assert_eq!(claim("'{t}', 2"), format!("{a} {b}"));
-        run(&format!("SELECT nebula.complete_job({a}, 1)"));
-        assert_eq!(claim("'{c}'"), "null");
-        run(&format!("SELECT nebula.complete_job({b}, 1)"));
-        assert_eq!(state(&child), "available");
-        assert_eq!(claim("'{c}'"), child);
-        assert_eq!(text("SELECT count(*) FROM nebula.job_dependency"), "0");
-        // All parents have succeeded: due at once.
-        assert_eq!(state(&enqueue(&format!("'c', '{{}}', depends_on => '{{{a},{b}}}'"))), "available");
-    }
-
-    #[pg_test]
-    fn the_dead_take_their_descendants_with_them() {
-        let parent = enqueue("'t', '{}'");
-        let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}', unique_key => 'k'"));
-        let other = enqueue("'o', '{}'");
-        let grandchild = enqueue(&format!("'c', '{{}}', depends_on => '{{{child},{other}}}'"));
-        claim("'{t}'");
-        assert_eq!(text(&format!("SELECT nebula.fail_job({parent}, 1, 'broken', false)")), "dead");
-        assert_eq!((state(&child).as_str(), state(&grandchild).as_str()), ("cancelled", "cancelled"));
-        assert_eq!(state(&other), "available");
-        let why =
-            text(&format!("SELECT errors -> 0 ->> 'error' FROM nebula.job_status WHERE job_id = {child}"));
-        assert!(why.contains(&parent) && why.contains("dead"), "{why}");
-        assert_eq!(
-            text(
-                "SELECT (SELECT count(*) FROM nebula.job_dependency) + (SELECT count(*) FROM nebula.job_key)"
-            ),
-            "0"
-        );
-        refused(
-            &format!("SELECT nebula.enqueue_job('c', '{{}}', depends_on => '{{{parent}}}')"),
-            "55000",
-            &["dead"],
-        );
     }
 
     #[pg_test]
@@ -161,7 +139,7 @@ mod tests {
             ),
             "true"
         );
-        run("UPDATE nebula.job_waiting SET run_at = now()");
+        due_now();
         claim("'{t}'");
         refused(&format!("SELECT nebula.fail_job({job}, 1, 'late')"), "55000", &["attempt 1", "lost"]);
         assert_eq!(text(&format!("SELECT nebula.fail_job({job}, 2, 'second')")), "dead");
@@ -174,28 +152,130 @@ mod tests {
         );
     }
 
+    /// Whatever happened since, the old number is refused, and nothing changes.
     #[pg_test]
     fn a_lost_lease_fences_the_old_attempt_off() {
         let job = enqueue("'t', '{}', max_attempts => 2");
+        let fenced = |attempt: u32, now: &str| {
+            let calls = [
+                format!("heartbeat_job({job}, {attempt})"),
+                format!("heartbeat_job({job}, {attempt}, 0.5, '{{}}')"),
+                format!("complete_job({job}, {attempt})"),
+                format!("fail_job({job}, {attempt}, 'x')"),
+                format!("hand_back_job({job}, {attempt})"),
+                format!("finish_and_claim({job}, {attempt}, NULL, 'w', '{{t}}')"),
+            ];
+            for call in calls {
+                refused(&format!("SELECT nebula.{call}"), "55000", &[&job, "lost its lease"]);
+            }
+            assert_eq!(state(&job), now);
+        };
+        fenced(0, "available");
+        fenced(1, "available");
         claim("'{t}'");
-        let expire = "UPDATE nebula.job_running SET lease_until = clock_timestamp() - interval '1 s'";
-        run(expire);
-        assert_eq!(text("SELECT nebula.rescue_jobs()"), "1");
-        assert_eq!(state(&job), "available");
+        fenced(2, "running");
+        expire();
+        fenced(1, "available");
         assert_eq!(text("SELECT errors -> 0 ->> 'error' FROM nebula.job_waiting"), "lease expired, worker w");
-        run("UPDATE nebula.job_waiting SET run_at = now()");
+        due_now();
         assert_eq!(claim("'{t}'"), job);
-        for call in ["heartbeat_job({job}, 1)", "complete_job({job}, 1)", "fail_job({job}, 1, 'x')"] {
-            refused(
-                &format!("SELECT nebula.{}", call.replace("{job}", &job)),
-                "55000",
-                &[&job, "lost its lease"],
-            );
-        }
-        // The last attempt is not repeated; a claim of anything rescues on the way.
-        run(expire);
+        fenced(1, "running");
+        // The last attempt is not repeated.
+        expire();
+        fenced(2, "dead");
+        run(&format!("SELECT nebula.retry_job({job})"));
+        fenced(2, "available");
+        assert_eq!(claim("'{t}'"), job);
+        fenced(2, "running");
+        run(&format!("SELECT nebula.hand_back_job({job}, 3)"));
+        fenced(3, "available");
+        claim("'{t}'");
+        run(&format!("SELECT nebula.complete_job({job}, 4)"));
+        fenced(4, "succeeded");
+        refused("SELECT nebula.complete_job(999, 1)", "55000", &["999"]);
+    }
+
+    /// No background process is needed: a claim of anything rescues what has run out.
+    #[pg_test]
+    fn a_claim_rescues_on_the_way() {
+        let job = enqueue("'t', '{}', max_attempts => 1");
+        assert_eq!(claim("'{t}', lease => '1 ms'"), job);
+        run("SELECT pg_sleep(0.01)");
         assert_eq!(claim("'{other}'"), "null");
         assert_eq!(state(&job), "dead");
+    }
+
+    #[pg_test]
+    fn a_worker_that_stops_hands_its_job_back() {
+        let job = enqueue("'t', '{}', max_attempts => 1");
+        let behind = enqueue("'t', '{}'");
+        assert_eq!(claim("'{t}'"), job);
+        assert_eq!(text(&format!("SELECT nebula.hand_back_job({job}, 1, 'going home')")), "available");
+        assert_eq!(
+            text(&format!("SELECT errors -> 0 ->> 'error' FROM nebula.job_waiting WHERE job_id = {job}")),
+            "going home"
+        );
+        // At its old place, and with its attempts.
+        assert_eq!(claim("'{t}'"), job);
+        assert_eq!(
+            text(&format!(
+                "SELECT attempt || '/' || max_attempts FROM nebula.job_status WHERE job_id = {job}"
+            )),
+            "2/2"
+        );
+        run(&format!("SELECT nebula.cancel_job({job})"));
+        assert_eq!(text(&format!("SELECT nebula.hand_back_job({job}, 2)")), "cancelled");
+        assert_eq!(claim("'{t}'"), behind);
+    }
+
+    #[pg_test]
+    fn finishing_and_claiming_are_one_step() {
+        let (first, second) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"));
+        assert_eq!(claim("'{t}'"), first);
+        let call = |job: &str, attempt: u32| {
+            text(&format!(
+                "SELECT string_agg(job_id::text, ' ') FROM nebula.finish_and_claim({job}, {attempt}, '[7]', 'w', '{{t}}')"
+            ))
+        };
+        assert_eq!(call(&first, 1), second);
+        assert_eq!((state(&first).as_str(), state(&second).as_str()), ("succeeded", "running"));
+        refused(
+            &format!("SELECT nebula.finish_and_claim({second}, 1, NULL, 'w', '{{}}')"),
+            "22023",
+            &["kinds"],
+        );
+        assert_eq!(state(&second), "running", "nothing was finished either");
+        assert_eq!(call(&second, 1), "null");
+    }
+
+    #[pg_test]
+    fn bringing_jobs_back() {
+        let job = enqueue("'t', '{}', max_attempts => 1, unique_key => 'k'");
+        refused("SELECT nebula.retry_job(999)", "P0002", &["999"]);
+        refused(&format!("SELECT nebula.retry_job({job}, 0)"), "22023", &["attempts 0"]);
+        claim("'{t}'");
+        refused(&format!("SELECT nebula.retry_job({job})"), "55000", &["running"]);
+        run(&format!("SELECT nebula.fail_job({job}, 1, 'x')"));
+        run(&format!("SELECT nebula.retry_job({job})"));
+        assert_eq!(enqueue("'t', '{}', unique_key => 'k'"), job, "its key is taken again");
+        assert_eq!(text("SELECT attempt || '/' || max_attempts FROM nebula.job_status"), "1/6");
+        assert_eq!(text("SELECT jsonb_array_length(errors) FROM nebula.job_status"), "1", "errors are kept");
+        run(&format!("SELECT nebula.cancel_job({job})"));
+        let next = enqueue("'t', '{}', unique_key => 'k'");
+        refused(&format!("SELECT nebula.retry_job({job})"), "23505", &[&job, &next]);
+        assert_eq!(state(&job), "cancelled");
+        run(&format!("SELECT nebula.cancel_job({next})"));
+        run(&format!("SELECT nebula.retry_job({job}, 2)"));
+        assert_eq!(claim("'{t}'"), job);
+        run(&format!("SELECT nebula.complete_job({job}, 2)"));
+        refused(&format!("SELECT nebula.retry_job({job})"), "55000", &["succeeded"]);
+        // One that waits for its time runs now; one that waits for another does not.
+        let later = enqueue("'t', '{}', run_at => now() + interval '1 h'");
+        let child = enqueue(&format!("'t', '{{}}', depends_on => '{{{later}}}'"));
+        assert_eq!(claim("'{t}'"), "null");
+        refused(&format!("SELECT nebula.retry_job({child})"), "55000", &["blocked"]);
+        run(&format!("SELECT nebula.retry_job({later})"));
+        assert_eq!(claim("'{t}'"), later);
     }
 
     #[pg_test]
@@ -226,6 +306,20 @@ mod tests {
         assert_eq!(text(&format!("SELECT nebula.cancel_job({running})")), "cancelling");
         assert_eq!(text(&format!("SELECT nebula.heartbeat_job({running}, 1)")), "cancel");
         assert_eq!(text(&format!("SELECT nebula.fail_job({running}, 1, 'stopped')")), "cancelled");
+
+        // Its worker fell silent: nobody starts it again.
+        let silent = enqueue("'r', '{}'");
+        claim("'{r}'");
+        run(&format!("SELECT nebula.cancel_job({silent})"));
+        expire();
+        assert_eq!(state(&silent), "cancelled");
+
+        // One that is blocked takes with it what waits for it, and leaves its parent alone.
+        let parent = enqueue("'p', '{}'");
+        let blocked = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}'"));
+        let below = enqueue(&format!("'c', '{{}}', depends_on => '{{{blocked}}}'"));
+        assert_eq!(text(&format!("SELECT nebula.cancel_job({blocked})")), "cancelled");
+        assert_eq!((state(&below).as_str(), state(&parent).as_str()), ("cancelled", "available"));
 
         // Done before it heard of it: then it is done.
         let quick = enqueue("'q', '{}'");

@@ -1,49 +1,16 @@
-//! Every statement the worker sends, over one connection that comes back by itself.
+//! Every statement the worker sends.
+//!
+//! Each is one round trip without a named prepared statement, so that poolers in transaction mode may stand between.
 
 use std::time::Duration;
 
-use futures::FutureExt;
-use serde_json::Value;
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
-use tokio_postgres::error::SqlState;
-use tokio_postgres::types::ToSql;
-use tokio_postgres::{Client, Config, NoTls, Row};
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Client, Config, GenericClient, Row};
 
-use super::registry::{Outcome, Rendition};
+use uuid::Uuid;
 
-/// No call waits longer; a lock that is held for so long is an outage, too.
-const CALL_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// A claimed job. `attempt` is the fencing token: every later statement names it.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// Identifier.
-    pub id: i64,
-    /// What is to be done.
-    pub kind: String,
-    /// With what.
-    pub payload: Value,
-    /// Which try this is, from 1.
-    pub attempt: i32,
-}
-
-/// What the database made of a call.
-#[derive(Debug, thiserror::Error)]
-pub enum QueueError {
-    /// Nobody knows whether it happened: no connection, or the server is stopping. Try again.
-    #[error("the database cannot be reached: {0}")]
-    Unreachable(String),
-    /// The job belongs to another attempt by now, or is finished.
-    #[error("the lease of the job is lost")]
-    LeaseLost,
-    /// What the job works on was deleted meanwhile.
-    #[error("{0}")]
-    Gone(String),
-    /// The database refused; trying the same again will not help.
-    #[error("the database refused: {0}")]
-    Refused(String),
-}
+use super::connection::{Connection, bounded};
+use super::{Job, Outcome, QueueError, Report};
 
 /// What a heartbeat is answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,158 +19,153 @@ pub(super) enum Verdict {
     Cancel,
 }
 
-/// The connection that claims, heartbeats and finishes.
-pub struct Database {
-    config: Config,
-    client: Mutex<Option<Client>>,
+/// In whose name jobs are claimed, and which.
+#[derive(Clone, Debug)]
+pub(super) struct Claim {
+    pub(super) worker: String,
+    pub(super) kinds: Vec<&'static str>,
+    pub(super) lease: Duration,
+    pub(super) node: Option<Uuid>,
+    pub(super) capabilities: Vec<String>,
 }
 
+impl Claim {
+    /// Worker, kinds, seconds of the lease, node and capabilities, in this order.
+    fn values<'a>(&'a self, lease: &'a f64) -> Vec<Value<'a>> {
+        vec![
+            (&self.worker, Type::TEXT),
+            (&self.kinds, Type::TEXT_ARRAY),
+            (lease, Type::FLOAT8),
+            (&self.node, Type::UUID),
+            (&self.capabilities, Type::TEXT_ARRAY),
+        ]
+    }
+}
+
+/// A value with its type, as `query_typed` wants it.
+type Value<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The calls of the queue, over one connection.
+pub(super) struct Database(Connection);
+
 impl Database {
-    /// Connects at the first call and again after every loss.
-    pub fn new(config: Config) -> Self {
-        Self { config, client: Mutex::new(None) }
+    pub(super) fn new(config: Config) -> Self {
+        Self(Connection::new(config))
     }
 
-    /// Up to `max` jobs of these kinds, ours for `lease`.
-    pub(super) async fn claim(
-        &self,
-        worker: &str,
-        kinds: &[&str],
-        max: usize,
-        lease: Duration,
-    ) -> Result<Vec<Job>, QueueError> {
-        let sql = "SELECT job_id, kind, payload, attempt FROM nebula.claim_jobs($1, $2, $3, $4::float8 * interval '1 second')";
+    /// Up to `max` jobs, ours for the lease.
+    pub(super) async fn claim(&self, wanted: &Claim, max: usize) -> Result<Vec<Job>, QueueError> {
+        let sql = "SELECT job_id, kind, payload, attempt FROM nebula.claim_jobs(
+                     worker => $1, kinds => $2, lease => make_interval(secs => $3), node_id => $4,
+                     capabilities => $5, max => $6)";
         let max = i32::try_from(max).unwrap_or(i32::MAX);
-        let rows = self.query(sql, &[&worker, &kinds, &max, &lease.as_secs_f64()]).await?;
-        let job = |row: &Row| {
-            Ok(Job {
-                id: row.try_get(0)?,
-                kind: row.try_get(1)?,
-                payload: row.try_get(2)?,
-                attempt: row.try_get(3)?,
-            })
-        };
-        rows.iter().map(job).collect::<Result<_, tokio_postgres::Error>>().map_err(|error| classify(&error))
+        let lease = wanted.lease.as_secs_f64();
+        let mut values = wanted.values(&lease);
+        values.push((&max, Type::INT4));
+        let rows = self.query(sql, &values).await?;
+        rows.iter().map(read).collect::<Result<_, _>>().map_err(QueueError::from)
     }
 
     /// Renews the lease and tells how far the job is.
-    pub(super) async fn heartbeat(
+    pub(super) async fn heartbeat(&self, job: &Job, report: &Report) -> Result<Verdict, QueueError> {
+        let sql = "SELECT nebula.heartbeat_job($1, $2, $3, $4)";
+        let values: [Value; 4] = [
+            (&job.id, Type::INT8),
+            (&job.attempt, Type::INT4),
+            (&report.progress, Type::FLOAT4),
+            (&report.detail, Type::JSONB),
+        ];
+        let answer = text(&self.query(sql, &values).await?);
+        Ok(if answer == "cancel" { Verdict::Cancel } else { Verdict::Continue })
+    }
+
+    /// Records what was made, finishes the job and claims the next, all in one commit. `next` is `None` when no more
+    /// work is wanted.
+    pub(super) async fn finish(
         &self,
         job: &Job,
-        progress: f32,
-        detail: &Value,
-    ) -> Result<Verdict, QueueError> {
-        let sql = "SELECT nebula.heartbeat_job($1, $2, $3, $4)";
-        let rows = self.query(sql, &[&job.id, &job.attempt, &progress, detail]).await?;
-        let answer: Option<String> = rows.first().and_then(|row| row.try_get(0).ok());
-        Ok(if answer.as_deref() == Some("cancel") { Verdict::Cancel } else { Verdict::Continue })
+        outcome: &Outcome,
+        next: Option<&Claim>,
+    ) -> Result<Option<Job>, QueueError> {
+        bounded(async {
+            let mut borrowed = self.0.borrow().await?;
+            let answer = commit(&mut borrowed.client, job, outcome, next).await;
+            borrowed.settle(answer)
+        })
+        .await
     }
 
-    /// Records what was made and finishes the job, in one transaction: both or neither.
-    pub(super) async fn complete(&self, job: &Job, outcome: &Outcome) -> Result<(), QueueError> {
-        let call = async {
-            let mut guard = self.connected().await?;
-            let client = guard.as_mut().ok_or_else(no_connection)?;
-            let sent = async {
-                let transaction = client.transaction().await?;
-                for rendition in &outcome.renditions {
-                    let sql = "SELECT nebula.add_rendition($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-                    let Rendition { file_id, kind, key, size, sha256, content_type, detail } = rendition;
-                    let sha256 = &sha256[..];
-                    let values: [&(dyn ToSql + Sync); 9] =
-                        [&job.id, &job.attempt, file_id, kind, key, size, &sha256, content_type, detail];
-                    transaction.execute(sql, &values).await?;
-                }
-                let sql = "SELECT nebula.complete_job($1, $2, $3)";
-                transaction.execute(sql, &[&job.id, &job.attempt, &outcome.result]).await?;
-                transaction.commit().await
-            };
-            settle(sent.await, &mut guard)
-        };
-        self.within(call).await
-    }
-
-    /// Gives the job up; the state it is in then.
+    /// Gives the attempt up; the state the job is in then.
     pub(super) async fn fail(&self, job: &Job, error: &str, retryable: bool) -> Result<String, QueueError> {
         // PostgreSQL's text has no NUL, and nobody reads more than this.
         let error: String = error.chars().filter(|letter| *letter != '\0').take(4_000).collect();
-        let rows = self
-            .query("SELECT nebula.fail_job($1, $2, $3, $4)", &[&job.id, &job.attempt, &error, &retryable])
-            .await?;
-        Ok(rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default())
+        let sql = "SELECT nebula.fail_job($1, $2, $3, $4)";
+        let values: [Value; 4] = [
+            (&job.id, Type::INT8),
+            (&job.attempt, Type::INT4),
+            (&error, Type::TEXT),
+            (&retryable, Type::BOOL),
+        ];
+        Ok(text(&self.query(sql, &values).await?))
     }
 
-    async fn query(&self, sql: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, QueueError> {
-        let call = async {
-            let mut guard = self.connected().await?;
-            let client = guard.as_ref().ok_or_else(no_connection)?;
-            let answer = client.query(sql, values).await;
-            settle(answer, &mut guard)
-        };
-        self.within(call).await
+    /// Gives the job to another worker at once, without counting a failure; the state the job is in then.
+    pub(super) async fn hand_back(&self, job: &Job) -> Result<String, QueueError> {
+        let sql = "SELECT nebula.hand_back_job($1, $2)";
+        Ok(text(&self.query(sql, &[(&job.id, Type::INT8), (&job.attempt, Type::INT4)]).await?))
     }
 
-    /// A call that runs out of time leaves a connection in an unknown state, so that it is not used again.
-    async fn within<T>(&self, call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
-        let answer = timeout(CALL_TIMEOUT, call).await;
-        answer.unwrap_or_else(|_| {
-            if let Ok(mut client) = self.client.try_lock() {
-                *client = None;
-            }
-            Err(QueueError::Unreachable("no answer in time".into()))
+    async fn query(&self, sql: &str, values: &[Value<'_>]) -> Result<Vec<Row>, QueueError> {
+        bounded(async {
+            let borrowed = self.0.borrow().await?;
+            let answer = borrowed.client.query_typed(sql, values).await;
+            borrowed.settle(answer)
         })
-    }
-
-    /// The connection, made now when there is none.
-    async fn connected(&self) -> Result<MutexGuard<'_, Option<Client>>, QueueError> {
-        let mut guard = self.client.lock().await;
-        if guard.as_ref().is_none_or(Client::is_closed) {
-            let (client, connection) = self.config.connect(NoTls).await.map_err(|error| classify(&error))?;
-            // Its end shows in the next call.
-            tokio::spawn(connection.map(drop));
-            *guard = Some(client);
-        }
-        Ok(guard)
+        .await
     }
 }
 
-/// After an outage the connection is not used again, whatever state it is in.
-fn settle<T>(answer: Result<T, tokio_postgres::Error>, guard: &mut Option<Client>) -> Result<T, QueueError> {
-    answer.map_err(|error| {
-        let error = classify(&error);
-        if matches!(error, QueueError::Unreachable(_)) {
-            *guard = None;
-        }
-        error
-    })
+/// Finishes a job together with what it made.
+async fn commit(
+    client: &mut Client,
+    job: &Job,
+    outcome: &Outcome,
+    next: Option<&Claim>,
+) -> Result<Option<Job>, tokio_postgres::Error> {
+    let Some(record) = &outcome.record else { return finish(client, job, outcome, next).await };
+    let transaction = client.transaction().await?;
+    record.write(job, &transaction).await?;
+    let claimed = finish(&transaction, job, outcome, next).await?;
+    transaction.commit().await?;
+    Ok(claimed)
 }
 
-fn no_connection() -> QueueError {
-    QueueError::Unreachable("not connected".into())
-}
-
-pub(super) fn classify(error: &tokio_postgres::Error) -> QueueError {
-    let Some(refusal) = error.as_db_error() else {
-        let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
-        return QueueError::Unreachable(format!("{error}{cause}"));
+/// Finishes a job on a connection or in a transaction.
+async fn finish(
+    client: &(impl GenericClient + Sync),
+    job: &Job,
+    outcome: &Outcome,
+    next: Option<&Claim>,
+) -> Result<Option<Job>, tokio_postgres::Error> {
+    let mut values: Vec<Value> =
+        vec![(&job.id, Type::INT8), (&job.attempt, Type::INT4), (&outcome.result, Type::JSONB)];
+    let Some(next) = next else {
+        client.query_typed("SELECT nebula.complete_job($1, $2, $3)", &values).await?;
+        return Ok(None);
     };
-    let said = format!("{} ({})", refusal.message(), refusal.code().code());
-    let code = refusal.code();
-    if *code == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE {
-        QueueError::LeaseLost
-    } else if *code == SqlState::NO_DATA_FOUND {
-        QueueError::Gone(said)
-    } else if is_passing(code) {
-        QueueError::Unreachable(said)
-    } else {
-        QueueError::Refused(said)
-    }
+    let sql = "SELECT job_id, kind, payload, attempt FROM nebula.finish_and_claim(
+                 job_id => $1, attempt => $2, result => $3, worker => $4, kinds => $5,
+                 lease => make_interval(secs => $6), node_id => $7, capabilities => $8, max => 1)";
+    let lease = next.lease.as_secs_f64();
+    values.extend(next.values(&lease));
+    client.query_typed(sql, &values).await?.first().map(read).transpose()
 }
 
-/// Troubles that end by themselves: restarts, failovers, deadlocks, crowding, wrong passwords being put right.
-fn is_passing(code: &SqlState) -> bool {
-    let class = &code.code()[..2];
-    matches!(class, "08" | "28" | "40" | "53" | "57" | "58")
-        || *code == SqlState::READ_ONLY_SQL_TRANSACTION
-        || *code == SqlState::UNDEFINED_DATABASE
+fn read(row: &Row) -> Result<Job, tokio_postgres::Error> {
+    Ok(Job { id: row.try_get(0)?, kind: row.try_get(1)?, payload: row.try_get(2)?, attempt: row.try_get(3)? })
+}
+
+/// A function's only answer.
+fn text(rows: &[Row]) -> String {
+    rows.first().and_then(|row| row.try_get(0).ok()).unwrap_or_default()
 }

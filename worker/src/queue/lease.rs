@@ -6,11 +6,15 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::database::Verdict;
-use super::{Database, Job, QueueError, Report, Stop};
+use super::database::{Database, Verdict};
+use super::handler::request;
+use super::health::Health;
+use super::{Job, QueueError, Report, Stop};
 
 /// The first heartbeat comes early, so that people see a job move.
 const FIRST: Duration = Duration::from_secs(1);
+/// The longest between two, however long the lease is: progress is looked at, and a cancellation waits for it.
+const LONGEST: Duration = Duration::from_secs(5);
 /// During an outage; more often than the normal beat, to be back before the lease ends.
 const RETRY: Duration = Duration::from_secs(2);
 
@@ -20,20 +24,25 @@ const RETRY: Duration = Duration::from_secs(2);
 /// attempt number decides.
 pub(super) async fn keep(
     database: Arc<Database>,
+    health: Arc<Health>,
     job: Job,
     lease: Duration,
     report: watch::Receiver<Report>,
     stop: watch::Sender<Option<Stop>>,
 ) {
-    let beat = lease / 3;
+    let beat = (lease / 3).min(LONGEST);
     let mut pause = FIRST.min(beat);
     loop {
         sleep(pause).await;
-        let Report { progress, detail } = report.borrow().clone();
+        let latest = report.borrow().clone();
         pause = beat;
-        match database.heartbeat(&job, progress, &detail).await {
-            Ok(Verdict::Continue) => {}
-            Ok(Verdict::Cancel) => request(&stop, Stop::Cancelled),
+        match database.heartbeat(&job, &latest).await {
+            Ok(verdict) => {
+                health.touch();
+                if verdict == Verdict::Cancel {
+                    request(&stop, Stop::Cancelled);
+                }
+            }
             Err(QueueError::LeaseLost) => {
                 request(&stop, Stop::LeaseLost);
                 return;
@@ -44,15 +53,4 @@ pub(super) async fn keep(
             }
         }
     }
-}
-
-/// The first reason to stop is the one that counts, except that a lost lease outranks all: it forbids to write.
-pub(super) fn request(stop: &watch::Sender<Option<Stop>>, reason: Stop) {
-    stop.send_if_modified(|current| {
-        let changes = current.is_none() || (reason == Stop::LeaseLost && *current != Some(Stop::LeaseLost));
-        if changes {
-            *current = Some(reason);
-        }
-        changes
-    });
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Config, NoTls};
 
-use super::Backoff;
+use super::QueueError;
+use super::backoff::Backoff;
 
 /// Wakes `wake` whenever a job of one of `kinds` may be waiting; runs until dropped, through every outage.
 pub(super) async fn listen(config: Config, kinds: Vec<&'static str>, wake: Arc<Notify>) {
@@ -21,7 +22,7 @@ pub(super) async fn listen(config: Config, kinds: Vec<&'static str>, wake: Arc<N
         });
         let error = match ended.await {
             Ok(()) => "the connection was closed".to_owned(),
-            Err(error) => super::database::classify(&error).to_string(),
+            Err(error) => QueueError::from(error).to_string(),
         };
         // Once per outage; the backoff goes on in silence.
         if !std::mem::replace(&mut is_known, true) {
@@ -49,7 +50,7 @@ async fn listen_once(
     let reading = async {
         while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
             if let AsyncMessage::Notification(notification) = message?
-                && kinds.contains(&notification.payload())
+                && (notification.payload().is_empty() || kinds.contains(&notification.payload()))
             {
                 wake.notify_one();
             }

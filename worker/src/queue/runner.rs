@@ -1,28 +1,25 @@
-//! The loop: listen first, then look, then sleep; claims as many jobs as there are free slots and sees each through.
+//! The loop: listen first, then look, then sleep; claims as many jobs as there are free slots.
 
-use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use tokio::sync::{Notify, watch};
-use tokio::task::{JoinSet, spawn};
-use tokio::time::{sleep, timeout};
+use tokio::sync::Notify;
+use tokio::task::{JoinError, JoinSet, spawn};
+use tokio::time::sleep;
 use tokio_postgres::Config;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use uuid::Uuid;
 
-use super::lease::{self, request};
-use super::{
-    Backoff, Context, Database, Failure, Handler, Job, Outcome, QueueError, Registry, Report, Stop, jittered,
-    listener,
-};
+use super::backoff::{Backoff, jittered};
+use super::database::{Claim, Database};
+use super::health::Health;
+use super::slot::Slots;
+use super::{Registry, listener};
 
-/// A job further than this is finished rather than handed back at shutdown, if it makes it in time.
-const NEARLY_DONE: f32 = 0.95;
-const NEARLY_DONE_GRACE: Duration = Duration::from_secs(4);
-/// How long a stopping worker tries to tell the database; after that the lease speaks for it.
-const LAST_WORD: Duration = Duration::from_secs(3);
+/// First and longest pause between looks while the database is away.
+const OUTAGE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
 
 /// Claims jobs and runs their handlers.
 pub struct Runner {
@@ -32,8 +29,15 @@ pub struct Runner {
     pub slots: usize,
     /// Time a job is ours without a heartbeat.
     pub lease: Duration,
-    /// Time between looks without a notification.
+    /// Time between looks without a notification: what a lost connection, a failover or a pooler in transaction mode
+    /// costs at most.
     pub poll: Duration,
+    /// Time that jobs have to end by themselves when the worker stops.
+    pub grace: Duration,
+    /// The node it runs on: jobs that are pinned to it are for this worker, too.
+    pub node: Option<Uuid>,
+    /// What it can do: jobs that ask for one of these are for this worker, too.
+    pub capabilities: Vec<String>,
     /// Touched whenever the database has answered.
     pub health_file: Option<PathBuf>,
     /// How to reach the database.
@@ -42,59 +46,65 @@ pub struct Runner {
     pub registry: Registry,
 }
 
-/// What every running job shares.
-struct Shared {
-    database: Arc<Database>,
-    registry: Registry,
-    lease: Duration,
-    shutdown: CancellationToken,
-}
-
 impl Runner {
-    /// Runs until `shutdown`, then hands running jobs back and returns; nothing else makes it return.
+    /// Runs until `shutdown`, then lets jobs that are nearly done end, hands the others back and returns; nothing
+    /// else makes it return.
     pub async fn run(self, shutdown: CancellationToken) {
         let wake = Arc::new(Notify::new());
         let kinds = self.registry.kinds();
-        let _listener = AbortOnDropHandle::new(spawn(listener::listen(
-            self.database.clone(),
-            kinds.clone(),
-            wake.clone(),
-        )));
-        let database = Arc::new(Database::new(self.database));
-        let shared = Arc::new(Shared { database, registry: self.registry, lease: self.lease, shutdown });
+        let listening = listener::listen(self.database.clone(), kinds.clone(), wake.clone());
+        let _listener = AbortOnDropHandle::new(spawn(listening));
+        let slots = Arc::new(Slots {
+            database: Arc::new(Database::new(self.database.clone())),
+            heart: Arc::new(Database::new(self.database)),
+            health: Arc::new(Health(self.health_file)),
+            registry: self.registry,
+            claim: Claim {
+                worker: self.name,
+                kinds,
+                lease: self.lease,
+                node: self.node,
+                capabilities: self.capabilities,
+            },
+            grace: self.grace,
+            shutdown,
+        });
         let mut running = JoinSet::new();
-        let mut backoff = None;
-        while !shared.shutdown.is_cancelled() {
+        let mut outage: Option<Backoff> = None;
+        while !slots.shutdown.is_cancelled() {
             let free = self.slots - running.len();
-            let mut looked = Ok(Vec::new());
-            if free > 0 {
-                looked = shared.database.claim(&self.name, &kinds, free, self.lease).await;
-            }
-            let pause = match looked {
+            let looked = match free {
+                0 => Ok(Vec::new()),
+                free => slots.database.claim(&slots.claim, free).await,
+            };
+            match looked {
                 Ok(jobs) => {
-                    if backoff.take().is_some() {
+                    if outage.take().is_some() {
                         tracing::info!("the database is back");
                     }
-                    self.health_file.as_deref().inspect(|path| touch(path));
-                    for job in jobs {
-                        running.spawn(shared.clone().see_through(job));
+                    if free > 0 {
+                        slots.health.touch();
                     }
-                    sleep_or_backoff(None, self.poll)
+                    for job in jobs {
+                        running.spawn(slots.clone().occupy(job));
+                    }
                 }
                 Err(error) => {
-                    if backoff.is_none() {
+                    if outage.is_none() {
                         tracing::warn!("cannot look for jobs, will keep trying: {error}");
                     }
-                    let first = Duration::from_millis(500);
-                    sleep_or_backoff(
-                        Some(backoff.get_or_insert_with(|| Backoff::new(first, Duration::from_secs(10)))),
-                        self.poll,
-                    )
+                    outage.get_or_insert_with(|| Backoff::new(OUTAGE.0, OUTAGE.1));
+                }
+            }
+            let has_free = running.len() < self.slots;
+            let pause = async {
+                match &mut outage {
+                    Some(backoff) => backoff.wait().await,
+                    None => sleep(jittered(self.poll)).await,
                 }
             };
-            let has_free = running.len() < self.slots;
             tokio::select! {
-                () = shared.shutdown.cancelled() => {}
+                () = slots.shutdown.cancelled() => {}
                 () = wake.notified(), if has_free => {}
                 () = pause, if has_free => {}
                 Some(ended) = running.join_next(), if !running.is_empty() => report_panic(ended),
@@ -107,167 +117,8 @@ impl Runner {
     }
 }
 
-/// A database that is away is asked less and less often, one that has no work at the pace of the poll.
-async fn sleep_or_backoff(backoff: Option<&mut Backoff>, poll: Duration) {
-    match backoff {
-        Some(backoff) => backoff.wait().await,
-        None => sleep(jittered(poll)).await,
-    }
-}
-
-impl Shared {
-    /// Runs one claimed job and reports its end, whatever that is.
-    async fn see_through(self: Arc<Self>, job: Job) {
-        let started = Instant::now();
-        let (report, latest) = watch::channel(Report::default());
-        let (stop, stopped) = watch::channel(None);
-        tracing::info!(job = job.id, kind = job.kind, attempt = job.attempt, "job claimed");
-        let keeping =
-            lease::keep(self.database.clone(), job.clone(), self.lease, latest.clone(), stop.clone());
-        // The lease is kept until the end is recorded, not only until the work is done.
-        let _keeper = AbortOnDropHandle::new(spawn(keeping));
-        let Some(handler) = self.registry.find(&job.kind) else {
-            return self
-                .give_up(
-                    &job,
-                    &Failure { error: format!("this worker cannot do {:?}", job.kind), retryable: true },
-                )
-                .await;
-        };
-        let work = spawn(handler.clone().run(job.clone(), Context { report, stop: stopped }));
-        let watching = self.stop_at_shutdown(&latest, &stop);
-        let outcome = tokio::select! {
-            outcome = work => outcome,
-            never = watching => match never {},
-        };
-        // A panic is one job's misfortune, not the worker's.
-        let outcome = outcome.unwrap_or_else(|panic| {
-            Err(Failure { error: format!("the worker failed: {panic}"), retryable: true })
-        });
-        let seconds = started.elapsed().as_secs_f32();
-        match outcome {
-            Ok(outcome) => {
-                self.complete(&job, outcome, &*handler).await;
-                tracing::info!(job = job.id, seconds, "job ended");
-            }
-            Err(failure) => {
-                let reason = *stop.borrow();
-                let failure = match reason {
-                    Some(Stop::LeaseLost) => {
-                        tracing::warn!(job = job.id, attempt = job.attempt, "lease lost, work dropped");
-                        return;
-                    }
-                    Some(Stop::Cancelled) => Failure { error: "cancelled".into(), retryable: false },
-                    Some(Stop::Stopping) => Failure { error: "worker stopping".into(), retryable: true },
-                    None => failure,
-                };
-                tracing::warn!(
-                    job = job.id,
-                    seconds,
-                    retryable = failure.retryable,
-                    "job failed: {}",
-                    failure.error
-                );
-                self.give_up(&job, &failure).await;
-            }
-        }
-    }
-
-    /// Passes a shutdown on to the job, after a moment's grace when it is nearly done.
-    async fn stop_at_shutdown(
-        &self,
-        latest: &watch::Receiver<Report>,
-        stop: &watch::Sender<Option<Stop>>,
-    ) -> Infallible {
-        self.shutdown.cancelled().await;
-        if latest.borrow().progress >= NEARLY_DONE {
-            sleep(NEARLY_DONE_GRACE).await;
-        }
-        request(stop, Stop::Stopping);
-        std::future::pending().await
-    }
-
-    /// Records a finished job, through outages: the work is done and must not be lost.
-    async fn complete(&self, job: &Job, outcome: Outcome, handler: &dyn Handler) {
-        let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(5));
-        // After an outage in the middle of a commit nobody knows whether it happened.
-        let mut uncertain = false;
-        let recorded = loop {
-            match self.database.complete(job, &outcome).await {
-                Err(QueueError::Unreachable(error)) => {
-                    uncertain = true;
-                    tracing::warn!(job = job.id, "finished, but not yet recorded: {error}");
-                    let stopping = timeout(LAST_WORD, self.shutdown.cancelled());
-                    tokio::select! {
-                        () = backoff.wait() => {}
-                        Ok(()) = stopping => {
-                            sleep(Duration::from_millis(500)).await;
-                            break self.database.complete(job, &outcome).await;
-                        }
-                    }
-                }
-                other => break other,
-            }
-        };
-        match recorded {
-            Ok(()) => {}
-            // Most likely our own commit went through. If not, the next attempt clears the way for itself.
-            Err(QueueError::LeaseLost) if uncertain => {
-                tracing::warn!(job = job.id, "finished during an outage, perhaps twice")
-            }
-            Err(QueueError::Unreachable(error)) => {
-                tracing::error!(
-                    job = job.id,
-                    "finished, but not recorded before the stop, so it will be done again: {error}"
-                );
-            }
-            Err(QueueError::LeaseLost) => {
-                tracing::warn!(job = job.id, attempt = job.attempt, "lease lost, work dropped");
-                handler.discard(outcome).await;
-            }
-            Err(error) => {
-                handler.discard(outcome).await;
-                let retryable = !matches!(error, QueueError::Gone(_));
-                self.give_up(job, &Failure { error: error.to_string(), retryable }).await;
-            }
-        }
-    }
-
-    /// Tells the database that a job failed. When it cannot be told, the end of the lease will.
-    async fn give_up(&self, job: &Job, failure: &Failure) {
-        let telling = async {
-            let mut backoff = Backoff::new(Duration::from_millis(200), Duration::from_secs(2));
-            while let Err(error) = self.database.fail(job, &failure.error, failure.retryable).await {
-                tracing::warn!(job = job.id, "cannot record the failure: {error}");
-                if !matches!(error, QueueError::Unreachable(_)) {
-                    break;
-                }
-                backoff.wait().await;
-            }
-        };
-        let patience = async {
-            let hurry = async {
-                self.shutdown.cancelled().await;
-                sleep(LAST_WORD).await;
-            };
-            let _ = timeout(self.lease, hurry).await;
-        };
-        tokio::select! {
-            () = telling => {}
-            () = patience => tracing::warn!(job = job.id, "the failure was not recorded; its lease will end"),
-        }
-    }
-}
-
-fn report_panic(ended: Result<(), tokio::task::JoinError>) {
+fn report_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         tracing::error!("a job's supervisor failed, its lease will end: {error}");
-    }
-}
-
-/// A health check looks at the age of this file; a worker that cannot write it looks ill, which it is.
-fn touch(path: &std::path::Path) {
-    if let Err(error) = std::fs::write(path, b"ok\n") {
-        tracing::warn!("cannot write the health file {}: {error}", path.display());
     }
 }

@@ -1,7 +1,7 @@
 // One function per route that the console uses.
 import { Failure, reach } from "./failure";
 import { renew, token } from "./session";
-import type { Device, Identity, Job, Link, PoolUsage, Project, StoredFile } from "./types";
+import type { Device, Identity, Job, JobChange, Link, PoolUsage, Project, StoredFile } from "./types";
 
 /** Sends with a bearer token; when it is refused, once more with a fresh one. */
 export async function authorized(path: string, init: RequestInit = {}): Promise<Response> {
@@ -27,6 +27,8 @@ export const devices = (projectId: string) => call<Device[]>(inProject("devices"
 export const pools = (projectId: string) => call<PoolUsage[]>(inProject("pools", projectId));
 export const files = (projectId: string) => call<StoredFile[]>(inProject("files", projectId));
 export const jobs = (projectId: string) => call<Job[]>(inProject("jobs", projectId));
+/** Stops a job, or lets one that is dead or cancelled run again. */
+export const changeJob = (jobId: number, action: "cancel" | "retry") => call<JobChange>(`/api/jobs/${jobId}/${action}`, "POST");
 export const deleteFile = (fileId: string) => call<unknown>(`/api/files/${fileId}`, "DELETE");
 /** A link to the file as uploaded, or (without a rendition) to what plays best. */
 export const linkTo = (fileId: string, rendition?: "original") =>

@@ -105,6 +105,13 @@ export interface Job {
   runAt: string | null;
   startedAt: string | null;
   finishedAt: string | null;
+  /** It runs, and its worker will be told to stop. */
+  cancelRequested: boolean;
+}
+
+export interface JobChange {
+  jobId: number;
+  state: "cancelled" | "cancelling" | "available";
 }
 
 /** One message of the live stream: this changed, ask for it again. */

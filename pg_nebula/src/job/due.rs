@@ -1,0 +1,40 @@
+//! Jobs whose time has come.
+
+use super::instant::Instant;
+use super::place::{Place, place};
+use crate::error::Result;
+use crate::plan::Plan;
+use crate::{map, wakeup};
+
+/// Most jobs made ready in one statement.
+const MOST: i64 = 1000;
+
+/// Makes jobs whose time has come ready; answers how many.
+pub(super) fn release() -> Result<i32> {
+    static RELEASE: Plan = Plan::new(concat!(
+        "UPDATE nebula.job_waiting SET ready = true WHERE job_id = ANY (ARRAY(
+           SELECT job_id FROM nebula.job_waiting WHERE NOT ready AND blocked_by = 0 AND run_at <= $2
+            ORDER BY run_at LIMIT $1 FOR UPDATE SKIP LOCKED))
+         RETURNING ",
+        place!()
+    ));
+    // Those that are due and locked somebody else is dealing with.
+    static NEXT: Plan = Plan::new(
+        "SELECT run_at FROM nebula.job_waiting WHERE NOT ready AND blocked_by = 0 AND run_at > $1
+          ORDER BY run_at LIMIT 1",
+    );
+    // One moment for both, so that nothing becomes due between them.
+    let now = Instant(map::clock());
+    let mut released = 0;
+    loop {
+        let places = RELEASE.rows(&[MOST.into(), now.into()], Place::read)?;
+        places.iter().try_for_each(Place::announce)?;
+        released += places.len();
+        if places.len() < MOST as usize {
+            break;
+        }
+    }
+    let next: Option<Instant> = NEXT.first(&[now.into()], |row| row.need(1))?;
+    wakeup::looked(|clock| &mut clock.due, next.map(|at| at.0));
+    Ok(i32::try_from(released).unwrap_or(i32::MAX))
+}

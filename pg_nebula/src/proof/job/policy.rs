@@ -1,0 +1,94 @@
+//! Who may claim what, and how much of it.
+
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use crate::proof::job::{claim, enqueue};
+    use crate::proof::{device, refused, run, text};
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn pinned_jobs_go_to_their_node() {
+        let (here, there) = (device(1), device(2));
+        let pinned = enqueue(&format!("'t', '{{}}', node_id => '{here}'"));
+        assert_eq!(claim("'{t}'"), "null");
+        assert_eq!(claim(&format!("'{{t}}', node_id => '{there}'")), "null");
+        assert_eq!(claim(&format!("'{{t}}', node_id => '{here}'")), pinned);
+    }
+
+    #[pg_test]
+    fn jobs_that_need_a_capability_go_to_who_has_it() {
+        let plain = enqueue("'t', '{}'");
+        let graphics = enqueue("'t', '{}', 5, capability => 'gpu'");
+        let both = enqueue(&format!("'t', '{{}}', 4, capability => 'gpu', node_id => '{}'", device(1)));
+        assert_eq!(claim("'{t}', 9"), plain);
+        assert_eq!(claim("'{t}', 9, capabilities => '{tape}'"), "null");
+        let next = enqueue("'t', '{}', 4");
+        assert_eq!(claim("'{t}', 2, capabilities => '{tape,gpu}'"), format!("{graphics} {next}"));
+        assert_eq!(
+            claim(&format!("'{{t}}', 9, node_id => '{}', capabilities => '{{gpu}}'", device(2))),
+            "null"
+        );
+        assert_eq!(
+            claim(&format!("'{{t}}', 9, node_id => '{}', capabilities => '{{gpu}}'", device(1))),
+            both
+        );
+    }
+
+    #[pg_test]
+    fn priority_counts_across_kinds() {
+        let jobs: Vec<String> = [("a", 5), ("b", 4), ("a", 0), ("b", 3), ("c", 9)]
+            .map(|(k, p)| enqueue(&format!("'{k}', '{{}}', {p}")))
+            .into();
+        assert_eq!(claim("'{b,a,a}', 3"), format!("{} {} {}", jobs[0], jobs[1], jobs[3]));
+        assert_eq!(claim("'{b,a,c}', 3"), format!("{} {}", jobs[4], jobs[2]));
+    }
+
+    #[pg_test]
+    fn a_paused_kind_is_not_claimed() {
+        let job = enqueue("'t', '{}'");
+        run("SELECT nebula.pause_jobs('t')");
+        run("SELECT nebula.pause_jobs('t')");
+        assert_eq!(claim("'{t}'"), "null");
+        assert_eq!(text("SELECT available || ' ' || (paused_at IS NOT NULL) FROM nebula.job_kind"), "1 true");
+        let other = enqueue("'o', '{}'");
+        assert_eq!(claim("'{t,o}', 9"), other);
+        run("SELECT nebula.resume_jobs('t')");
+        assert_eq!(claim("'{t}'"), job);
+        refused("SELECT nebula.pause_jobs('T')", "22023", &["T"]);
+        refused("SELECT nebula.resume_jobs(NULL)", "22023", &["kind"]);
+    }
+
+    #[pg_test]
+    fn no_more_run_than_the_limit_of_their_kind() {
+        run("SELECT nebula.limit_jobs('t', 2)");
+        let jobs: Vec<String> = (0..4).map(|_| enqueue("'t', '{}'")).collect();
+        assert_eq!(claim("'{t}', 9"), format!("{} {}", jobs[0], jobs[1]));
+        assert_eq!(claim("'{t}', 9"), "null");
+        run(&format!("SELECT nebula.complete_job({}, 1)", jobs[0]));
+        assert_eq!(claim("'{t,u}', 9"), jobs[2]);
+        run("SELECT nebula.limit_jobs('t')");
+        assert_eq!(claim("'{t}', 9"), jobs[3]);
+        // A limit that comes later counts those that run.
+        enqueue("'t', '{}'");
+        run("SELECT nebula.limit_jobs('t', 3)");
+        assert_eq!(claim("'{t}', 9"), "null");
+        refused("SELECT nebula.limit_jobs('t', -1)", "22023", &["-1"]);
+    }
+
+    #[pg_test]
+    fn no_project_has_more_than_its_share() {
+        run("SELECT nebula.limit_jobs('t', 4, 1)");
+        let of = |project: u32| enqueue(&format!("'t', '{{}}', project_id => '{}'", device(project)));
+        let (a, b, c) = (of(1), of(1), of(2));
+        let free = enqueue("'t', '{}'");
+        assert_eq!(claim("'{t}', 9"), format!("{a} {c} {free}"));
+        assert_eq!(claim("'{t}', 9"), "null");
+        run(&format!("SELECT nebula.complete_job({a}, 1)"));
+        assert_eq!(claim("'{t}', 9"), b);
+        run("SELECT nebula.limit_jobs('t', NULL, 0)");
+        of(3);
+        assert_eq!(claim("'{t}', 9"), "null");
+    }
+}

@@ -1,0 +1,58 @@
+-- Pauses, limits and retention of kinds of job.
+
+CREATE FUNCTION nebula.pause_jobs(kind text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.check_job(pause_jobs.kind);
+  INSERT INTO nebula.job_policy AS p (kind, paused_at) VALUES (pause_jobs.kind, now())
+  ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE SET paused_at = coalesce(p.paused_at, now());
+END $$;
+COMMENT ON FUNCTION nebula.pause_jobs(text) IS
+  'Lets no more jobs of a kind be claimed; running ones go on, and new ones wait. Again: no error. Errors: 22023 malformed kind';
+
+CREATE FUNCTION nebula.resume_jobs(kind text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.check_job(resume_jobs.kind);
+  UPDATE nebula.job_policy p SET paused_at = NULL WHERE p.kind = resume_jobs.kind AND p.paused_at IS NOT NULL;
+  IF FOUND THEN
+    PERFORM nebula.wake_workers(resume_jobs.kind);
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.resume_jobs(text) IS
+  'Lets jobs of a kind be claimed again; one that is not paused is no error. Errors: 22023 malformed kind';
+
+CREATE FUNCTION nebula.limit_jobs(kind text, max_running integer DEFAULT NULL, max_per_project integer DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.check_job(limit_jobs.kind);
+  IF limit_jobs.max_running < 0 OR limit_jobs.max_per_project < 0 THEN
+    RAISE EXCEPTION 'jobs of kind "%" cannot be limited to % at once and % for each project', limit_jobs.kind, limit_jobs.max_running, limit_jobs.max_per_project
+      USING ERRCODE = '22023', HINT = 'Give numbers from 0, or null for no limit.';
+  END IF;
+  INSERT INTO nebula.job_policy AS p (kind, max_running, max_per_project)
+  VALUES (limit_jobs.kind, limit_jobs.max_running, limit_jobs.max_per_project)
+  ON CONFLICT ON CONSTRAINT job_policy_pkey
+  DO UPDATE SET max_running = EXCLUDED.max_running, max_per_project = EXCLUDED.max_per_project;
+  -- Those that run already count from now on.
+  UPDATE nebula.job_running r SET limited = true
+   WHERE r.kind = limit_jobs.kind AND NOT r.limited
+     AND (limit_jobs.max_running IS NOT NULL OR limit_jobs.max_per_project IS NOT NULL);
+  PERFORM nebula.wake_workers(limit_jobs.kind);
+END $$;
+COMMENT ON FUNCTION nebula.limit_jobs(text, integer, integer) IS
+  'How many jobs of a kind run at once, in all and for each project; null: no limit. Jobs that run are let run. Errors: 22023 malformed kind or below zero';
+
+CREATE FUNCTION nebula.retain_jobs(kind text, retention interval) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.check_job(retain_jobs.kind);
+  IF retain_jobs.retention < interval '0' THEN
+    RAISE EXCEPTION 'jobs of kind "%" cannot be kept for %', retain_jobs.kind, retain_jobs.retention
+      USING ERRCODE = '22023', HINT = 'Give a length of time, for example interval ''30 days'', or null for the usual week.';
+  END IF;
+  INSERT INTO nebula.job_policy AS p (kind, retention) VALUES (retain_jobs.kind, retain_jobs.retention)
+  ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE SET retention = EXCLUDED.retention;
+END $$;
+COMMENT ON FUNCTION nebula.retain_jobs(text, interval) IS
+  'How long finished jobs of a kind are kept; null: a week. Errors: 22023 malformed kind or below zero';

@@ -1,0 +1,20 @@
+-- How jobs of a kind are treated; a kind without a row is neither paused nor limited, and kept for a week.
+CREATE TABLE nebula.job_policy (
+  kind             text        NOT NULL,
+  paused_at        timestamptz,
+  max_running      integer,
+  max_per_project  integer,
+  retention        interval,
+  CONSTRAINT job_policy_pkey PRIMARY KEY (kind),
+  CONSTRAINT job_policy_kind_check CHECK (kind ~ '^[a-z][a-z0-9_.-]{0,62}$'),
+  CONSTRAINT job_policy_max_check CHECK (max_running >= 0 AND max_per_project >= 0),
+  CONSTRAINT job_policy_retention_check CHECK (retention >= interval '0')
+);
+SELECT pg_catalog.pg_extension_config_dump('nebula.job_policy', '');
+
+COMMENT ON TABLE nebula.job_policy IS 'Pauses, limits and retention of kinds of job';
+COMMENT ON COLUMN nebula.job_policy.kind IS 'The kind';
+COMMENT ON COLUMN nebula.job_policy.paused_at IS 'Not claimed since then; null: claimed';
+COMMENT ON COLUMN nebula.job_policy.max_running IS 'At most so many run at once; null: no limit';
+COMMENT ON COLUMN nebula.job_policy.max_per_project IS 'At most so many run at once for one project; null: no limit';
+COMMENT ON COLUMN nebula.job_policy.retention IS 'Finished ones are kept for so long; null: a week';

@@ -1,0 +1,242 @@
+//! The worker library on a real queue: woken without a poll, back after an outage, drained, fenced, and not brought
+//! down by what it runs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use nebula_tests::cluster::{Cluster, Database};
+use nebula_tests::{PATIENCE, eventually};
+use nebula_worker::queue::{Context, Failure, Handler, Job, Outcome, Registry, Runner, Stop};
+use serde_json::json;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
+
+use super::{becomes, state};
+
+const KIND: &str = "story";
+
+/// Does what its payload says, and tells what happens to it.
+struct Actor(UnboundedSender<(i64, String)>);
+
+impl Handler for Actor {
+    fn run(self: Arc<Self>, job: Job, context: Context) -> BoxFuture<'static, Result<Outcome, Failure>> {
+        let tell = move |what: String| drop(self.0.send((job.id, what)));
+        async move {
+            match job.payload.as_str() {
+                Some("panic") => panic!("on stage"),
+                Some("wait") => {
+                    context.report(0.25, json!({"stage": "waiting"}));
+                    tell("begun".into());
+                    let reason = context.stopped().await;
+                    tell(format!("{reason:?}"));
+                    // The lease is lost, and it does not know: what it wants to write must be refused.
+                    if reason == Stop::LeaseLost {
+                        return Ok(Outcome::default());
+                    }
+                    Err(Failure { error: "stopped".into(), retryable: true })
+                }
+                _ => {
+                    tell("done".into());
+                    Ok(Outcome { result: json!("done"), record: None })
+                }
+            }
+        }
+        .boxed()
+    }
+}
+
+/// A worker in this process.
+struct Company {
+    shutdown: CancellationToken,
+    running: JoinHandle<()>,
+    told: UnboundedReceiver<(i64, String)>,
+}
+
+impl Company {
+    /// It polls once an hour, so that whatever it does in time is a wake-up's doing.
+    fn hire(database: &Database, name: &str) -> Result<Self> {
+        Self::hire_polling(database, name, Duration::from_secs(3600))
+    }
+
+    fn hire_polling(database: &Database, name: &str, poll: Duration) -> Result<Self> {
+        let (sender, told) = unbounded_channel();
+        let runner = Runner {
+            name: name.into(),
+            slots: 1,
+            lease: Duration::from_secs(3),
+            poll,
+            grace: Duration::from_secs(1),
+            node: None,
+            capabilities: vec!["gpu".into()],
+            health_file: None,
+            database: database.url_as("nebula_worker").parse()?,
+            registry: Registry::default().with(KIND, Arc::new(Actor(sender))),
+        };
+        let shutdown = CancellationToken::new();
+        let running = tokio::spawn(runner.run(shutdown.clone()));
+        Ok(Self { shutdown, running, told })
+    }
+
+    /// Waits until this is told of the job.
+    async fn tells(&mut self, job: i64, what: &str) -> Result<()> {
+        let waiting = async {
+            while self.told.recv().await.context("it has stopped")? != (job, what.to_owned()) {}
+            anyhow::Ok(())
+        };
+        timeout(PATIENCE, waiting).await.with_context(|| format!("job {job} is not {what}"))?
+    }
+
+    async fn stop(self) -> Result<()> {
+        self.shutdown.cancel();
+        Ok(self.running.await?)
+    }
+}
+
+async fn fresh() -> Result<(Database, Client)> {
+    let database = Cluster::shared().await?.database().await?;
+    let client = database.connect().await?;
+    Ok((database, client))
+}
+
+async fn enqueue(client: &Client, payload: &str) -> Result<i64> {
+    let sql = "SELECT nebula.enqueue_job($1, to_jsonb($2::text), max_attempts => 2)";
+    Ok(client.query_one(sql, &[&KIND, &payload]).await?.get(0))
+}
+
+/// The session that listens, of all workers of this database.
+async fn listener(client: &Client) -> Result<i32> {
+    eventually("a worker to listen", || async {
+        let find =
+            "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+        Ok(client.query_opt(find, &[]).await?.map(|row| row.get(0)))
+    })
+    .await
+}
+
+/// Waits until the worker's last word was a look that found nothing: a finish is another statement.
+async fn asleep(client: &Client) -> Result<()> {
+    eventually("the worker to sleep", || async {
+        let find = "SELECT FROM pg_stat_activity
+                     WHERE datname = current_database() AND usename = 'nebula_worker' AND state = 'idle'
+                       AND query LIKE '%nebula.claim_jobs(%'";
+        Ok(client.query_opt(find, &[]).await?.map(drop))
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_is_woken_and_comes_back() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let mut company = Company::hire(&database, "listener")?;
+    let pid = listener(&client).await?;
+    let job = enqueue(&client, "").await?;
+    company.tells(job, "done").await?;
+    becomes(&client, job, "succeeded").await?;
+    asleep(&client).await?;
+    // Without its ears it misses one, and looks as soon as it hears again.
+    client.execute("SELECT pg_terminate_backend($1)", &[&pid]).await?;
+    let job = enqueue(&client, "").await?;
+    company.tells(job, "done").await?;
+    ensure!(listener(&client).await? != pid, "another session listens");
+    // A job that asks for what this worker can do, and one that asks for what it cannot.
+    let sql = "SELECT nebula.enqueue_job($1, '{}', capability => $2)";
+    let other: i64 = client.query_one(sql, &[&KIND, &"tape"]).await?.get(0);
+    let mine: i64 = client.query_one(sql, &[&KIND, &"gpu"]).await?.get(0);
+    company.tells(mine, "done").await?;
+    ensure!(state(&client, other).await? == "available", "it is left to those who can");
+    // One slot, one wake-up, many jobs: each end brings the next.
+    client.batch_execute("BEGIN").await?;
+    let mut jobs = Vec::new();
+    for _ in 0..50 {
+        jobs.push(enqueue(&client, "").await?);
+    }
+    client.batch_execute("COMMIT").await?;
+    for job in jobs {
+        company.tells(job, "done").await?;
+        becomes(&client, job, "succeeded").await?;
+    }
+    company.stop().await
+}
+
+/// As behind a pooler in transaction mode, or where a notification was lost with its server.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_nobody_announces_is_found_by_the_poll() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let mut company = Company::hire_polling(&database, "poller", Duration::from_millis(300))?;
+    asleep(&client).await?;
+    let sql = "INSERT INTO nebula.job_waiting (kind, payload) VALUES ($1, '{}') RETURNING job_id";
+    let job: i64 = client.query_one(sql, &[&KIND]).await?.get(0);
+    company.tells(job, "done").await?;
+    company.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_costs_one_attempt() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let mut company = Company::hire(&database, "panics")?;
+    let bad = enqueue(&client, "panic").await?;
+    let good = enqueue(&client, "").await?;
+    company.tells(good, "done").await?;
+    let error = eventually("the panic to be recorded", || async {
+        let sql = "SELECT errors -> 0 ->> 'error' FROM nebula.job_status WHERE job_id = $1";
+        Ok(client.query_one(sql, &[&bad]).await?.get::<_, Option<String>>(0))
+    })
+    .await?;
+    assert_eq!(error, "the handler panicked: on stage");
+    company.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_stop_the_job_goes_to_another_worker_at_once() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let mut first = Company::hire(&database, "first")?;
+    let job = enqueue(&client, "wait").await?;
+    first.tells(job, "begun").await?;
+    let mut second = Company::hire(&database, "second")?;
+    // Its slot is filled first, so that the job it gets next is the one handed back.
+    let other = enqueue(&client, "wait").await?;
+    second.tells(other, "begun").await?;
+    client.execute("SELECT nebula.cancel_job($1)", &[&other]).await?;
+    second.tells(other, "Cancelled").await?;
+    becomes(&client, other, "cancelled").await?;
+    first.shutdown.cancel();
+    first.tells(job, "Stopping").await?;
+    second.tells(job, "begun").await?;
+    let row =
+        "SELECT state, attempt, errors::text, worker, progress FROM nebula.job_status WHERE job_id = $1";
+    let row = client.query_one(row, &[&job]).await?;
+    let (attempt, errors, worker): (i32, &str, &str) = (row.get(1), row.get(2), row.get(3));
+    assert_eq!((row.get::<_, &str>(0), attempt, worker), ("running", 2, "second"));
+    assert_eq!(errors, "[]", "a stop is no failure");
+    first.running.await?;
+    client.execute("SELECT nebula.cancel_job($1)", &[&job]).await?;
+    second.tells(job, "Cancelled").await?;
+    second.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_lease_stops_the_work_and_its_word_counts_for_nothing() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let mut company = Company::hire(&database, "slow")?;
+    // One attempt only, so that it does not come back to take the slot.
+    let sql = "SELECT nebula.enqueue_job($1, '\"wait\"', max_attempts => 1)";
+    let job: i64 = client.query_one(sql, &[&KIND]).await?.get(0);
+    company.tells(job, "begun").await?;
+    // As if the worker had been silent for too long.
+    let steal = "UPDATE nebula.job_running SET lease_until = now() - interval '1 s' WHERE job_id = $1";
+    client.execute(steal, &[&job]).await?;
+    client.execute("SELECT nebula.rescue_jobs()", &[]).await?;
+    becomes(&client, job, "dead").await?;
+    company.tells(job, "LeaseLost").await?;
+    // There is one slot: when the next job is done, the late word has been said.
+    let next = enqueue(&client, "").await?;
+    company.tells(next, "done").await?;
+    ensure!(state(&client, job).await? == "dead", "its late word counts for nothing");
+    company.stop().await
+}
