@@ -17,6 +17,13 @@ use pgrx::prelude::{FromDatum, IntoDatum};
 pub(crate) struct Jsonb(Vec<u8>);
 
 impl Jsonb {
+    /// `[]`: a header with the length, then the head of an array without elements.
+    pub(crate) fn empty_array() -> Self {
+        const ARRAY: u32 = 0x4000_0000;
+        let length = 8_u32 << 2;
+        Self([length.to_le_bytes(), ARRAY.to_le_bytes()].concat())
+    }
+
     /// Size in bytes, as stored without compression.
     pub(crate) fn len(&self) -> usize {
         self.0.len()

@@ -1,13 +1,17 @@
 //! Putting jobs into the queue.
 
-use pgrx::Uuid;
 use pgrx::prelude::*;
+use pgrx::{Uuid, direct_function_call};
 
-use super::place::{Place, place};
+use super::instant::Instant;
+use super::place::Place;
 use super::{dependency, key};
 use crate::error::{Error, Result};
 use crate::jsonb::Jsonb;
+use crate::map;
 use crate::plan::Plan;
+use crate::table::{self, Table, Written};
+use crate::wakeup::head::Key;
 use crate::wakeup::{self, Action};
 
 /// Largest payload in bytes; bulk belongs into object storage.
@@ -29,14 +33,12 @@ pub(super) struct Request<'a> {
 }
 
 pub(super) fn enqueue(request: Request<'_>) -> Result<i64> {
-    static NEXT: Plan = Plan::new("SELECT nextval('nebula.job_id_seq')");
     check(&request)?;
     let plain = request.unique_key.is_none() && request.depends_on.is_empty();
     let (mut number, mut blocked_by) = (None, 0);
     if !plain {
         // What points to the job is made before it.
-        let job =
-            NEXT.first(&[], |row| row.need(1))?.ok_or_else(|| Error::broken_promise("job identifier"))?;
+        let job = next_number()?;
         if let Some(key) = request.unique_key
             && let Some(taken) = key::take(key, job, request.unique_for)?
         {
@@ -52,32 +54,96 @@ pub(super) fn enqueue(request: Request<'_>) -> Result<i64> {
     Ok(place.key.job)
 }
 
+static WAITING: Table = Table::new(
+    c"job_waiting",
+    &[
+        c"job_id",
+        c"kind",
+        c"payload",
+        c"project_id",
+        c"priority",
+        c"run_at",
+        c"ready",
+        c"attempt",
+        c"max_attempts",
+        c"blocked_by",
+        c"on_dead",
+        c"node_id",
+        c"capability",
+        c"unique_key",
+        c"errors",
+        c"enqueued_at",
+    ],
+);
+
 /// Writes the row; without a number it takes the next.
 fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<Place> {
-    static INSERT: Plan = Plan::new(concat!(
+    let now = map::transaction_start();
+    let run_at = request.run_at.map_or(now, i64::from);
+    let job = number.map_or_else(next_number, Ok)?;
+    let place = Place {
+        kind: request.kind.to_owned(),
+        key: Key { rank: -request.priority, run_at, job },
+        ready: blocked_by == 0 && run_at <= now,
+        blocked_by,
+        pinned: request.node.is_some() || request.capability.is_some(),
+    };
+    let written = WAITING.insert(&[
+        job.into_datum(),
+        request.kind.into_datum(),
+        request.payload.clone().into_datum(),
+        request.project.into_datum(),
+        request.priority.into_datum(),
+        Instant(run_at).into_datum(),
+        place.ready.into_datum(),
+        0_i32.into_datum(),
+        request.max_attempts.into_datum(),
+        blocked_by.into_datum(),
+        request.on_dead.into_datum(),
+        request.node.into_datum(),
+        request.capability.into_datum(),
+        request.unique_key.into_datum(),
+        Jsonb::empty_array().into_datum(),
+        Instant(now).into_datum(),
+    ])?;
+    if written != Written::Yes {
+        insert_by_sql(request, &place)?;
+    }
+    Ok(place)
+}
+
+/// The same where the table has triggers of others; or whatever else stands against it is told by the server.
+fn insert_by_sql(request: Request<'_>, place: &Place) -> Result<()> {
+    static INSERT: Plan = Plan::new(
         "INSERT INTO nebula.job_waiting
                 (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts, blocked_by, on_dead, node_id,
                  capability, unique_key)
-         VALUES (coalesce($1, nextval('nebula.job_id_seq')), $2, $3, $4, $5, coalesce($6, now()),
-                 $8 = 0 AND coalesce($6, now()) <= now(), $7, $8, $9, $10, $11, $12)
-         RETURNING ",
-        place!()
-    ));
-    let values = [
-        number.into(),
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+    );
+    INSERT.run(&[
+        place.key.job.into(),
         request.kind.into(),
         request.payload.into(),
         request.project.into(),
         request.priority.into(),
-        request.run_at.into(),
+        Instant(place.key.run_at).into(),
+        place.ready.into(),
         request.max_attempts.into(),
-        blocked_by.into(),
+        place.blocked_by.into(),
         request.on_dead.into(),
         request.node.into(),
         request.capability.into(),
         request.unique_key.into(),
-    ];
-    INSERT.first(&values, Place::read)?.ok_or_else(|| Error::broken_promise("job"))
+    ])
+}
+
+/// The next job identifier, as `nextval` gives it.
+#[expect(unsafe_code, reason = "a function of the server is called as SQL would call it")]
+fn next_number() -> Result<i64> {
+    let sequence = table::relation(c"job_id_seq")?;
+    // SAFETY: the function takes the identifier of a sequence.
+    let next = unsafe { direct_function_call(pg_sys::nextval_oid, &[sequence.into_datum()]) };
+    next.ok_or_else(|| Error::broken_promise("job identifier"))
 }
 
 fn check(request: &Request<'_>) -> Result<()> {
