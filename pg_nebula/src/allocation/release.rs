@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
@@ -56,6 +57,19 @@ impl Holding {
         })
     }
 
+    /// What it was, in the order of the fields.
+    fn columns(&self) -> [DatumWithOid<'_>; 7] {
+        [
+            self.project.into(),
+            self.pool.into(),
+            Host(self.address).into(),
+            self.device.into(),
+            self.allocated_at.into(),
+            self.allocated_by.as_deref().into(),
+            self.allocated_from.clone().into(),
+        ]
+    }
+
     /// A row read below SQL; `None` for one in quarantine.
     fn found(row: &Found<'_>, device: Uuid) -> Option<Self> {
         // SAFETY: the columns have the types of the extension's own script.
@@ -85,16 +99,7 @@ impl Holding {
              HAVING count(*) > 0
              RETURNING (extract(epoch FROM quarantined_until) * 1000000)::bigint - 946684800000000",
         );
-        let values = [
-            self.project.into(),
-            self.pool.into(),
-            Host(self.address).into(),
-            self.device.into(),
-            self.allocated_at.into(),
-            self.allocated_by.as_deref().into(),
-            self.allocated_from.clone().into(),
-        ];
-        let until: Option<i64> = INSERT.first(&values, |row| row.need(1))?;
+        let until: Option<i64> = INSERT.first(&self.columns(), |row| row.need(1))?;
         if let Some(until) = until {
             quarantined(self.pool, number(self.address), until);
         }
@@ -140,17 +145,9 @@ impl Holding {
         if written == Written::Yes {
             return Ok(());
         }
-        INSERT.run(&[
-            self.project.into(),
-            self.pool.into(),
-            Host(self.address).into(),
-            self.device.into(),
-            self.allocated_at.into(),
-            self.allocated_by.as_deref().into(),
-            self.allocated_from.clone().into(),
-            by.into(),
-            client.into(),
-        ])
+        let mut values = Vec::from(self.columns());
+        values.extend([by.into(), client.into()]);
+        INSERT.run(&values)
     }
 }
 
