@@ -62,6 +62,17 @@ pub(crate) fn pgbench(
     run_pgbench(cluster, database, script, load, &["--time", &seconds.to_string()])
 }
 
+/// Runs a script so many times in each session.
+pub(crate) fn pgbench_times(
+    cluster: &Cluster,
+    database: &Database,
+    script: &str,
+    load: Load,
+    times: u32,
+) -> Result<Run> {
+    run_pgbench(cluster, database, script, load, &["--transactions", &times.to_string()])
+}
+
 /// Runs a script once in each session: what the first call of a session costs.
 pub(crate) fn first_calls(cluster: &Cluster, database: &Database, script: &str, load: Load) -> Result<Run> {
     run_pgbench(cluster, database, script, load, &["--transactions", "1"])
