@@ -18,6 +18,7 @@ use pgrx::{Inet, Uuid};
 use crate::address::{Family, number};
 use crate::error::{Error, Kind, Result, required};
 use crate::inet::Host;
+use crate::instant::is_positive;
 use crate::link;
 use crate::map::join_allocators;
 use crate::plan::{Plan, Row, as_owner};
@@ -248,12 +249,7 @@ pub(crate) fn of_family<'a>(pools: &'a [Pool], request: &Request<'_>) -> Result<
 }
 
 pub(crate) fn check_lease(lease: Option<Interval>) -> Result<()> {
-    // As interval's own comparison: 30 days a month, 24 hours a day.
-    let length = |lease: Interval| {
-        (i128::from(lease.months()) * 30 + i128::from(lease.days())) * 86_400_000_000
-            + i128::from(lease.micros())
-    };
-    if lease.is_some_and(|lease| length(lease) <= 0) {
+    if lease.is_some_and(|lease| !is_positive(lease)) {
         return Err(Error::bad_argument("lease must be longer than zero", "For example interval '1 day'."));
     }
     Ok(())

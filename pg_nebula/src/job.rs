@@ -24,7 +24,6 @@ mod dependency;
 mod due;
 mod enqueue;
 mod finish;
-mod instant;
 mod key;
 mod lanes;
 mod lease;
@@ -37,8 +36,8 @@ use pgrx::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use self::instant::Instant;
 use crate::error::{Error, Kind, Result, required};
+use crate::instant::Instant;
 use crate::jsonb::Jsonb;
 use crate::plan::Plan;
 

@@ -16,6 +16,7 @@ mod cron;
 mod error;
 mod gap;
 mod inet;
+mod instant;
 mod job;
 mod jsonb;
 mod launcher;

@@ -20,7 +20,7 @@ use pgrx::{IntoDatum, Uuid, pg_sys};
 use crate::error::{Error, Result};
 use crate::map;
 pub(crate) use delete::Found;
-use prepared::Prepared;
+use prepared::{Open, Prepared, READ};
 
 /// A table of this extension, and the columns that rows are given with; all others are null.
 pub(crate) struct Table {
@@ -140,11 +140,6 @@ pub(crate) fn relation(name: &CStr) -> Result<pg_sys::Oid> {
 /// Who a table belongs to.
 #[expect(unsafe_code, reason = "opens a relation to read one field")]
 pub(crate) fn owner(table: pg_sys::Oid) -> pg_sys::Oid {
-    // SAFETY: opens by identifier or raises an error; an open relation points to its catalog row.
-    unsafe {
-        let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
-        let owner = (*(*relation).rd_rel).relowner;
-        pg_sys::table_close(relation, pg_sys::NoLock as i32);
-        owner
-    }
+    // SAFETY: an open relation points to its catalog row.
+    unsafe { (*(*Open::table(table, READ).0).rd_rel).relowner }
 }

@@ -10,6 +10,7 @@ use super::row::{ALLOCATION, BY_DEVICE, column, session_client, session_user};
 use crate::address::{Family, number};
 use crate::error::{Error, Kind, Result};
 use crate::inet::Host;
+use crate::instant::Instant;
 use crate::link;
 use crate::map::trigger::{given, quarantined};
 use crate::map::{join_allocators, snapshot_is_fixed, transaction_start};
@@ -97,10 +98,10 @@ impl Holding {
              SELECT $1, $2, $3, $4, $5, $6, $7, now(), max(c.not_after) FROM nebula.certificate c
               WHERE c.device_id = $4 AND c.revoked_at IS NULL AND c.not_after > clock_timestamp()
              HAVING count(*) > 0
-             RETURNING (extract(epoch FROM quarantined_until) * 1000000)::bigint - 946684800000000",
+             RETURNING quarantined_until",
         );
-        let until: Option<i64> = INSERT.first(&self.columns(), |row| row.need(1))?;
-        if let Some(until) = until {
+        let until: Option<Instant> = INSERT.first(&self.columns(), |row| row.need(1))?;
+        if let Some(Instant(until)) = until {
             quarantined(self.pool, number(self.address), until);
         }
         Ok(until.is_some())

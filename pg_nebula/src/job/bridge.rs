@@ -4,9 +4,9 @@ use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::enqueue::{check_kind, check_numbers};
-use super::instant::{Instant, is_time_zone};
 use crate::cron::Cron;
 use crate::error::{Error, Result, required};
+use crate::instant::{Instant, is_time_zone};
 use crate::plan::Plan;
 use crate::wakeup;
 use crate::wakeup::head::Key;

@@ -3,11 +3,11 @@
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use super::instant::is_positive;
 use super::limit::{self, Policy};
 use super::pick::{self, Claimed, Lane};
 use super::{due, lanes, lease};
 use crate::error::{Error, Result};
+use crate::instant::is_positive;
 use crate::plan::Plan;
 use crate::wakeup::{self, Action};
 

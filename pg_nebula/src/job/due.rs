@@ -1,8 +1,8 @@
 //! Jobs whose time has come.
 
-use super::instant::Instant;
 use super::place::{Place, place};
 use crate::error::Result;
+use crate::instant::Instant;
 use crate::plan::Plan;
 use crate::{map, wakeup};
 

@@ -3,10 +3,10 @@
 use pgrx::prelude::*;
 use pgrx::{Uuid, direct_function_call};
 
-use super::instant::Instant;
 use super::place::Place;
 use super::{dependency, key};
 use crate::error::{Error, Result};
+use crate::instant::Instant;
 use crate::jsonb::Jsonb;
 use crate::map;
 use crate::plan::Plan;

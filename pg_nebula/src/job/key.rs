@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
-use super::instant::is_positive;
 use crate::error::{Error, Result};
+use crate::instant::is_positive;
 use crate::plan::Plan;
 
 /// Refuses malformed keys and periods.

@@ -1,9 +1,9 @@
 //! Which kinds have the first jobs, when a worker claims several, or jobs that are not for everybody.
 
 use super::claim::Request;
-use super::instant::Instant;
 use super::pick::{Lane, open_to, open_to_all};
 use crate::error::Result;
+use crate::instant::Instant;
 use crate::plan::{Plan, Row};
 use crate::wakeup;
 use crate::wakeup::head::Key;

@@ -3,8 +3,8 @@
 use pgrx::Uuid;
 
 use super::finish::{self, Attempt, attempt};
-use super::instant::Instant;
 use crate::error::{Error, Kind, Result};
+use crate::instant::Instant;
 use crate::jsonb::Jsonb;
 use crate::map;
 use crate::plan::Plan;

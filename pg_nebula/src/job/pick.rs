@@ -4,8 +4,8 @@ use pgrx::Uuid;
 use pgrx::datum::DatumWithOid;
 
 use super::claim::Request;
-use super::instant::Instant;
 use crate::error::Result;
+use crate::instant::Instant;
 use crate::jsonb::Jsonb;
 use crate::plan::{Plan, Row};
 use crate::wakeup;

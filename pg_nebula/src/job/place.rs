@@ -1,7 +1,7 @@
 //! Where a waiting job stands, and telling those whom that concerns.
 
-use super::instant::Instant;
 use crate::error::Result;
+use crate::instant::Instant;
 use crate::plan::Row;
 use crate::wakeup;
 use crate::wakeup::head::Key;

@@ -7,7 +7,7 @@ use pgrx::pg_sys::ScanDirection::ForwardScanDirection;
 use pgrx::pg_sys::SnapshotType::SNAPSHOT_SELF;
 use pgrx::prelude::*;
 
-use super::prepared::{Open, Prepared, refuse_if_read_only};
+use super::prepared::{Open, Prepared, READ, WRITE, refuse_if_read_only};
 
 /// A row that was found, as long as it is looked at.
 pub(crate) struct Found<'a> {
@@ -66,7 +66,7 @@ unsafe fn each(
 /// # Safety
 /// As [`each`].
 pub(super) unsafe fn is_there(table: pg_sys::Oid, index: pg_sys::Oid, key: pg_sys::Datum) -> bool {
-    let (table, index) = (Open::table(table), Open::index(index));
+    let (table, index) = (Open::table(table, READ), Open::index(index, READ));
     let mut found = false;
     // SAFETY: as promised.
     unsafe {
@@ -91,7 +91,7 @@ impl Prepared {
         read: impl Fn(&Found<'_>) -> Option<T>,
     ) -> Option<T> {
         refuse_if_read_only(c"DELETE");
-        let (table, index) = (Open::table(self.table), Open::index(index));
+        let (table, index) = (Open::table(self.table, WRITE), Open::index(index, WRITE));
         let (mut found, mut alone) = (None, true);
         // SAFETY: as promised; the row is where the scan found it, and if it is not the server says so.
         unsafe {

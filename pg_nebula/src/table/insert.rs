@@ -8,7 +8,7 @@ use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
 use super::Written;
-use super::prepared::{Index, Open, Prepared, refuse_if_read_only};
+use super::prepared::{Index, Open, Prepared, WRITE, refuse_if_read_only};
 
 /// Most columns an index can have, fixed when the server was built.
 const KEYS: usize = pg_sys::INDEX_MAX_KEYS as usize;
@@ -39,7 +39,7 @@ impl Prepared {
         // the values the types of its columns. Speculative: until the end the row is nobody's to wait for.
         unsafe {
             refuse_if_read_only(c"INSERT");
-            let open = Open::table(self.table);
+            let open = Open::table(self.table, WRITE);
             self.fill(self.slot, values);
             if !self.is_valid(self.slot) {
                 return Written::UseSql;
@@ -63,7 +63,7 @@ impl Prepared {
         mut rows: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
     ) -> Written {
         refuse_if_read_only(c"INSERT");
-        let open = Open::table(self.table);
+        let open = Open::table(self.table, WRITE);
         let mut values = vec![None; self.places.len()];
         // SAFETY: as in `insert`. Not speculative, but in a subtransaction: what was written before a row turns out to be
         // taken is rolled back. The slots live in memory of their own for as long as they are used.
@@ -189,7 +189,7 @@ impl Prepared {
                 if !info.ii_Predicate.is_null() && !pg_sys::ExecQual(info.ii_PredicateState, row) {
                     return true;
                 }
-                let relation = relation.get_or_insert_with(|| Open::index(index.oid));
+                let relation = relation.get_or_insert_with(|| Open::index(index.oid, WRITE));
                 pg_sys::FormIndexDatum(info, *slot, self.state, values.as_mut_ptr(), nulls.as_mut_ptr());
                 // What an access method keeps there points to the open relation.
                 info.ii_AmCache = null_mut();

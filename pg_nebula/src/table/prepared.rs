@@ -6,8 +6,10 @@ use std::ffi::CStr;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
-/// Lock that writers take, on the table and on its indexes.
-const LOCK: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
+/// Lock that readers take, on the table and on its indexes.
+pub(super) const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+/// The same of writers.
+pub(super) const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 
 /// See the module. Everything pointed to lives in `context`, which is this value's own.
@@ -45,14 +47,14 @@ impl Drop for Prepared {
 pub(super) struct Open(pub(super) pg_sys::Relation);
 
 impl Open {
-    pub(super) fn table(oid: pg_sys::Oid) -> Self {
+    pub(super) fn table(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Self {
         // SAFETY: opens by identifier or raises an error.
-        Self(unsafe { pg_sys::table_open(oid, LOCK) })
+        Self(unsafe { pg_sys::table_open(oid, lock) })
     }
 
-    pub(super) fn index(oid: pg_sys::Oid) -> Self {
+    pub(super) fn index(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Self {
         // SAFETY: as above.
-        Self(unsafe { pg_sys::index_open(oid, LOCK) })
+        Self(unsafe { pg_sys::index_open(oid, lock) })
     }
 }
 
@@ -68,7 +70,7 @@ impl Drop for Open {
 impl Prepared {
     /// Looks at everything that an insert into the table would have to do.
     pub(super) fn new(table: pg_sys::Oid, columns: &[&CStr], on_delete: Option<&CStr>) -> Self {
-        let open = Open::table(table);
+        let open = Open::table(table, WRITE);
         // SAFETY: the relation is open; what is copied from it goes into a context of its own, which the server frees
         // with the statement if an error leaves this function before the context is handed to the session.
         unsafe {
@@ -212,7 +214,7 @@ unsafe fn indexes(table: pg_sys::Relation, state: *mut pg_sys::EState) -> Option
         (0..count)
             .map(|at| {
                 let oid = pg_sys::list_nth_oid(list, at);
-                let open = Open::index(oid);
+                let open = Open::index(oid, WRITE);
                 let index = &*(*open.0).rd_index;
                 let info = pg_sys::BuildIndexInfo(open.0);
                 if !(*info).ii_Predicate.is_null() {

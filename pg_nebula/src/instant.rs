@@ -65,14 +65,14 @@ unsafe impl SqlTranslatable for Instant {
 }
 
 /// Whether the server knows a time zone of this name.
-pub(super) fn is_time_zone(name: &str) -> bool {
+pub(crate) fn is_time_zone(name: &str) -> bool {
     let Ok(name) = CString::new(name) else { return false };
     // SAFETY: reads a C string; answers null for what it does not know.
     !unsafe { pg_sys::pg_tzset(name.as_ptr()) }.is_null()
 }
 
 /// Whether an interval is longer than zero, as PostgreSQL compares them: a month has thirty days.
-pub(super) fn is_positive(interval: Interval) -> bool {
+pub(crate) fn is_positive(interval: Interval) -> bool {
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
     days * 86_400_000_000 + i128::from(interval.micros()) > 0
 }
