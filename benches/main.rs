@@ -2,7 +2,9 @@
 //!
 //! Arguments choose tables; `settings.rs` lists the variables that shorten them.
 
+mod agents;
 mod allocation;
+mod certificate;
 mod churn;
 mod contender;
 mod crowd;
@@ -10,6 +12,7 @@ mod ground;
 mod load;
 mod peers;
 mod queue;
+mod register;
 mod settings;
 mod size;
 
@@ -18,7 +21,8 @@ use anyhow::{Result, bail};
 use ground::Ground;
 use settings::Settings;
 
-const TABLES: [&str; 6] = ["allocation", "peers", "size", "crowd", "queue", "churn"];
+const TABLES: [&str; 9] =
+    ["allocation", "peers", "size", "crowd", "queue", "certificate", "register", "agents", "churn"];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -32,6 +36,10 @@ async fn main() -> Result<()> {
     let settings = Settings::read()?;
     println!("{}", load::machine()?);
     for table in chosen {
+        if table == "certificate" {
+            certificate::run_table(&settings)?;
+            continue;
+        }
         // A server each, so that no table pays for what another left behind.
         let mut ground = Ground::prepare(settings).await?;
         match table.as_str() {
@@ -40,6 +48,8 @@ async fn main() -> Result<()> {
             "size" => size::run(&mut ground).await?,
             "queue" => queue::run(&ground).await?,
             "crowd" => crowd::run(&ground).await?,
+            "agents" => agents::run(&ground).await?,
+            "register" => register::run(&ground).await?,
             _ => churn::run(&ground).await?,
         }
     }

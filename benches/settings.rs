@@ -21,6 +21,8 @@ pub(crate) struct Settings {
     pub(crate) jobs: u32,
     /// `NEBULA_BENCH_HOLD_SECONDS`: for how long it is held.
     pub(crate) hold_seconds: u32,
+    /// `NEBULA_BENCH_AGENTS`: agents that wait at one gateway.
+    pub(crate) agents: usize,
     /// `NEBULA_BENCH_PRELOAD`: 0 measures the extension without shared_preload_libraries.
     pub(crate) preload: bool,
 }
@@ -36,6 +38,7 @@ impl Settings {
             sessions: usize::try_from(number("NEBULA_BENCH_SESSIONS", 1000)?)?,
             jobs: number("NEBULA_BENCH_JOBS", 1_000_000)?,
             hold_seconds: number("NEBULA_BENCH_HOLD_SECONDS", 300)?.max(1),
+            agents: usize::try_from(number("NEBULA_BENCH_AGENTS", 10_000)?)?,
             preload: number("NEBULA_BENCH_PRELOAD", 1)? != 0,
         })
     }

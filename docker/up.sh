@@ -52,7 +52,7 @@ mapfile -t own < <(grep -E '^[A-Z_]+=' env || true)
 common=(PATH=/usr/bin:/bin LANG=C.UTF-8 HOME="$home" RUST_LOG="${RUST_LOG:-info}" NEBULA_STORAGE_URL="file://$home/store" "${own[@]}")
 start_service gateway "$listen" "${common[@]}" \
     NEBULA_DATABASE_URL="$(database_url gateway)" NEBULA_LISTEN="$listen" \
-    NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_TOKEN_KEY="$(secret token_key)" \
+    NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_CA_DIR="$home/ca" NEBULA_TOKEN_KEY="$(secret token_key)" \
     "$home/bin/nebula-gateway"
 start_service worker "" "${common[@]}" NEBULA_DATABASE_URL="$(database_url worker)" "$home/bin/nebula-worker"
 await gateway 60 http_ready

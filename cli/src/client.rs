@@ -37,6 +37,24 @@ pub(crate) fn parse_server(text: &str) -> std::result::Result<String, String> {
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
+/// HTTP as everything here speaks it to this server.
+///
+/// # Errors
+/// `io_error` when TLS cannot be set up.
+pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("nebulactl/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(Duration::from_secs(10))
+        .tcp_keepalive(PATIENCE);
+    if is_local(server) {
+        // A proxy from the environment cannot reach this machine's loopback.
+        builder = builder.no_proxy();
+    }
+    builder
+        .build()
+        .map_err(|error| Error::new(Code::Io, format!("cannot set up HTTP: {}", root_cause(&error))))
+}
+
 const DEFAULT_FORM: &str = "http://host:port or https://host";
 
 impl Client {
@@ -46,17 +64,7 @@ impl Client {
     /// Settings that cannot be read.
     pub(crate) fn new(server: Option<&str>, settings: Settings) -> Result<Self> {
         let server = server.map_or_else(|| settings.server(), |server| Ok(server.to_owned()))?;
-        let mut builder = reqwest::Client::builder()
-            .user_agent(concat!("nebulactl/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(10))
-            .tcp_keepalive(PATIENCE);
-        if is_local(&server) {
-            // A proxy from the environment cannot reach this machine's loopback.
-            builder = builder.no_proxy();
-        }
-        let http = builder
-            .build()
-            .map_err(|error| Error::new(Code::Io, format!("cannot set up HTTP: {}", root_cause(&error))))?;
+        let http = http(&server)?;
         Ok(Self { http, server, settings })
     }
 

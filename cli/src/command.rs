@@ -9,13 +9,16 @@ use crate::error::Result;
 use crate::output::Output;
 use crate::settings::Settings;
 
+pub(crate) mod agent;
 pub(crate) mod ca;
 pub(crate) mod device;
 pub(crate) mod doctor;
+pub(crate) mod enrolment;
 pub(crate) mod file;
 pub(crate) mod get;
 pub(crate) mod job;
 pub(crate) mod join;
+pub(crate) mod leave;
 pub(crate) mod login;
 pub(crate) mod ping;
 pub(crate) mod play;

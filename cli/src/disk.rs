@@ -2,9 +2,10 @@
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
 use std::path::Path;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::NamedTempFile;
 
 use crate::error::{Code, Doing, Error, Result};
@@ -47,6 +48,56 @@ pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 pub(crate) fn private_folder(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.doing(|| format!("make the folder {}", path.display()))
+}
+
+/// Puts a folder of finished files in its place in one step, also where one is already; survives a power cut once this
+/// returns.
+///
+/// # Errors
+/// `io_error` naming the folder.
+pub(crate) fn install_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+    let staged = tempfile::Builder::new()
+        .prefix(".nebulactl-")
+        .permissions(Permissions::from_mode(0o700))
+        .tempdir_in(folder_of(path))
+        .doing(|| format!("make a folder beside {}", path.display()))?;
+    for (name, content) in files {
+        replace(&staged.path().join(name), content, PRIVATE)?;
+    }
+    // What was there goes where the new one was made, and from there with its end.
+    let flags = if path.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    renameat_with(CWD, staged.path(), CWD, path, flags)
+        .map_err(std::io::Error::from)
+        .doing(|| format!("write {}", path.display()))?;
+    sync_folder(path)
+}
+
+/// Makes or turns a symbolic link in one step: whoever follows it sees the old target or the new one.
+///
+/// # Errors
+/// `io_error` naming the link.
+pub(crate) fn turn_link(link: &Path, target: &Path) -> Result<()> {
+    let turn = || {
+        let place = tempfile::Builder::new().prefix(".nebulactl-").tempdir_in(folder_of(link))?;
+        let staged = place.path().join("link");
+        symlink(target, &staged)?;
+        std::fs::rename(&staged, link)
+    };
+    turn().doing(|| format!("turn the link {}", link.display()))?;
+    sync_folder(link)
+}
+
+/// Removes a file if it is there.
+///
+/// # Errors
+/// `io_error` naming the file.
+pub(crate) fn remove_if_exists(path: &Path) -> Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).doing(|| format!("remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Reads a small text file; `None` when there is none.
@@ -112,6 +163,25 @@ mod tests {
         assert_eq!(error.failure().error, "already_exists");
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+    }
+
+    #[test]
+    fn folders_appear_whole_and_links_turn() {
+        let parent = tempfile::tempdir().unwrap();
+        let (one, two, link) =
+            (parent.path().join("one"), parent.path().join("two"), parent.path().join("current"));
+        install_folder(&one, &[("a", b"1"), ("b", b"2")]).unwrap();
+        install_folder(&two, &[("a", b"3")]).unwrap();
+        assert_eq!((mode(&one), mode(&one.join("b"))), (0o700, 0o600));
+        install_folder(&one, &[("a", b"1")]).unwrap();
+        assert!(!one.join("b").exists());
+        for (target, content) in [("one", "1"), ("two", "3")] {
+            turn_link(&link, Path::new(target)).unwrap();
+            assert_eq!(std::fs::read_to_string(link.join("a")).unwrap(), content);
+        }
+        let names = parent.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with('.')).collect();
+        assert_eq!(left.len(), 0, "{left:?}");
     }
 
     #[test]

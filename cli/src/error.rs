@@ -39,6 +39,8 @@ pub(crate) enum Code {
     Protocol,
     /// Content is not what it should be.
     Damaged,
+    /// The gateway said no in the words of the agent protocol.
+    Refused,
 }
 
 impl Code {
@@ -54,6 +56,7 @@ impl Code {
             Self::Io => ("io_error", "58030"),
             Self::Protocol => ("protocol_violation", "08P01"),
             Self::Damaged => ("data_corrupted", "XX001"),
+            Self::Refused => ("refused", "42501"),
         }
     }
 }

@@ -5,11 +5,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    Context, ca, device, doctor, file, get, job, join, login, ping, play, pool, project, status, upload,
+    Context, ca, device, doctor, enrolment, file, get, job, join, leave, login, ping, play, pool, project,
+    status, upload,
 };
 use crate::error::Result;
 use crate::output::Output;
 
+mod agent;
 mod client;
 mod command;
 mod disk;
@@ -70,8 +72,12 @@ enum Command {
     Jobs(job::Jobs),
     /// Make this machine a member of the overlay network
     Join(join::Join),
-    /// Show who you are, the gateway and the devices
-    Status,
+    /// Keep this device up to date, and nebula running
+    Agent(command::agent::Agent),
+    /// Show this machine's device; and who you are, the gateway and the devices
+    Status(status::Status),
+    /// Give up being a device: stop, and remove the keys
+    Leave(leave::Leave),
     /// Projects: isolated overlay networks
     #[command(subcommand)]
     Project(project::Command),
@@ -81,7 +87,10 @@ enum Command {
     /// Devices: members of a project
     #[command(subcommand)]
     Device(device::Command),
-    /// Certificate authorities, made and read on this machine
+    /// Codes that let a device join without an account
+    #[command(subcommand)]
+    Enrolment(enrolment::Command),
+    /// Certificate authorities: make, read, list, rotate
     #[command(subcommand)]
     Ca(ca::Command),
     /// Check everything and say what to do
@@ -100,11 +109,14 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Play(arguments) => return play::run(context, arguments).await,
         Command::Jobs(arguments) => job::run(context, arguments).await,
         Command::Join(arguments) => join::run(context, arguments).await,
-        Command::Status => status::run(context).await,
+        Command::Agent(arguments) => command::agent::run(arguments).await,
+        Command::Status(arguments) => status::run(context, arguments).await,
+        Command::Leave(arguments) => leave::run(context, arguments).await,
         Command::Project(command) => project::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
-        Command::Ca(command) => ca::run(context, command),
+        Command::Enrolment(command) => enrolment::run(context, command).await,
+        Command::Ca(command) => ca::run(context, command).await,
         Command::Doctor => return doctor::run(context).await,
     }?;
     Ok(ExitCode::SUCCESS)

@@ -6,7 +6,7 @@ use zip::write::SimpleFileOptions;
 use zip::{DateTime, ZipWriter};
 
 use crate::ApiError;
-use crate::config::{Facts, Role};
+use crate::config::{Facts, Pki, Role};
 
 /// What goes into the zip.
 #[derive(Debug)]
@@ -19,8 +19,10 @@ pub struct Bundle<'a> {
     pub ip: &'a str,
     /// Last day of the certificates.
     pub valid_until: &'a str,
+    /// The oldest nebula that reads them.
+    pub nebula: &'a str,
     /// What `nebula.yml` is made from.
-    pub facts: Facts<'a>,
+    pub facts: &'a Facts,
 }
 
 impl Bundle<'_> {
@@ -32,7 +34,7 @@ impl Bundle<'_> {
         let files = [
             ("ca.crt", self.ca.to_owned()),
             ("node.crt", self.certificate.to_owned()),
-            ("nebula.yml", self.facts.yaml()),
+            ("nebula.yml", self.facts.yaml(self.nebula, Pki::Files)),
             ("README.md", self.readme()),
         ];
         let mut zip = ZipWriter::new(Cursor::new(Vec::with_capacity(8 * 1024)));
@@ -47,7 +49,7 @@ impl Bundle<'_> {
 
     /// What to do with the files, for this device.
     fn readme(&self) -> String {
-        let Facts { name, role, nebula, .. } = self.facts;
+        let Facts { name, role, .. } = self.facts;
         let port = self.facts.port();
         let place = match role {
             Role::Host => "It needs no open port.".to_owned(),
@@ -65,7 +67,7 @@ impl Bundle<'_> {
             .replace("{name}", name)
             .replace("{role}", role.word())
             .replace("{ip}", self.ip)
-            .replace("{nebula}", nebula)
+            .replace("{nebula}", self.nebula)
             .replace("{until}", self.valid_until)
             .replace("{place}", &place)
             .replace("{alone}", alone)
@@ -134,11 +136,9 @@ mod tests {
     use super::*;
 
     fn bundle(role: Role) -> Vec<u8> {
-        let endpoints = ["192.0.2.10:4242".to_owned()];
-        let facts = Facts { name: "laptop", role, nebula: "1.6", endpoints: &endpoints, landmarks: &[] };
-        let bundle =
-            Bundle { ca: "CA\n", certificate: "NODE\n", ip: "10.42.0.7", valid_until: "2030-01-31", facts };
-        bundle.zip().unwrap()
+        let facts = crate::config::tests::facts(role, &["192.0.2.10:4242"]);
+        let (ca, certificate, ip, valid_until, nebula) = ("CA\n", "NODE\n", "10.42.0.7", "2030-01-31", "1.6");
+        Bundle { ca, certificate, ip, valid_until, nebula, facts: &facts }.zip().unwrap()
     }
 
     #[test]

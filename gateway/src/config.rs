@@ -1,17 +1,29 @@
-//! `nebula.yml`: the configuration a device starts with. Pure: facts in, text out.
+//! `nebula.yml`: the configuration a device runs. Pure: facts in, text out.
 //!
-//! The text is valid for nebula 1.6 and 1.11 alike. File names in it are relative, so that the bundle runs where it was
-//! unpacked. Lighthouse, relay and host differ in four blocks only.
+//! The text is valid for nebula 1.6 and 1.11 alike. In a bundle, file names in it are relative, so that it runs where it
+//! was unpacked; an agent gets certificates inline and adds its own key. Lighthouse, relay and host differ in four
+//! blocks only.
 
 use std::fmt::Write;
+use std::time::Duration;
 
-use crate::database::device::Landmark;
+use ipnetwork::IpNetwork;
+use nebula_certificate::{PublicKey, Version};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::authority::Subject;
+
+mod rule;
+
+use rule::Rule;
 
 /// The port nebula is known for; a device without an endpoint of its own and with a fixed place uses it.
 const DEFAULT_PORT: u16 = 4242;
 
 /// What a device is in the overlay.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Talks to others.
     Host,
@@ -37,22 +49,114 @@ impl Role {
     }
 }
 
-/// The facts of one device.
-#[derive(Debug)]
-pub struct Facts<'a> {
-    /// Its name.
-    pub name: &'a str,
-    /// What it is.
-    pub role: Role,
-    /// The oldest nebula that can read its certificates.
-    pub nebula: &'a str,
-    /// `host:port` where others reach it; the port of the first is the one it listens on.
-    pub endpoints: &'a [String],
-    /// The other lighthouses and relays of its project, without itself.
-    pub landmarks: &'a [Landmark],
+/// A device that others' configuration names: a lighthouse or a relay.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Landmark {
+    /// Whether it is a lighthouse; otherwise it is a relay.
+    pub lighthouse: bool,
+    /// Overlay address.
+    pub ip: String,
+    /// Where it is on the underlay.
+    pub endpoints: Vec<String>,
 }
 
-impl Facts<'_> {
+/// A network that is reached through a device.
+#[derive(Debug, Clone, Deserialize)]
+struct Route {
+    network: String,
+    via: String,
+    mtu: Option<u32>,
+    metric: Option<u32>,
+}
+
+/// Everything the configuration of one device is made from, as `nebula.device_configuration` answers it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Facts {
+    /// Version of the project's configuration these facts belong to.
+    pub version: i64,
+    /// Its project.
+    pub project_id: Uuid,
+    /// Name of the project.
+    pub project: String,
+    /// The whole overlay, when the project has one.
+    pub cidr: Option<String>,
+    /// The device.
+    pub device_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// What it is.
+    pub role: Role,
+    /// `host:port` where others reach it; the port of the first is the one it listens on.
+    pub endpoints: Vec<String>,
+    /// Groups for firewall rules.
+    pub groups: Vec<String>,
+    /// Its addresses with the prefix length of the overlay, IPv4 first.
+    pub networks: Vec<IpNetwork>,
+    /// Networks behind it.
+    pub unsafe_networks: Vec<IpNetwork>,
+    /// How long its certificates are to be valid, when the project says so.
+    pub lifetime_seconds: Option<u64>,
+    /// Encodings of its certificates, 1 and 2.
+    pub certificate_versions: Vec<u8>,
+    mtu: u32,
+    cipher: String,
+    punchy: bool,
+    dns_port: Option<u16>,
+    inbound_open: bool,
+    outbound_open: bool,
+    inbound: Vec<Rule>,
+    outbound: Vec<Rule>,
+    landmarks: Vec<Landmark>,
+    blocklist: Vec<String>,
+    routes: Vec<Route>,
+    /// The last certificates signed for the key that was asked for.
+    pub certificate: Option<String>,
+}
+
+/// Where the certificates are.
+#[derive(Debug, Clone, Copy)]
+pub enum Pki<'a> {
+    /// In files beside `nebula.yml`, as in a bundle.
+    Files,
+    /// In `nebula.yml` itself; the agent adds the key.
+    Inline {
+        /// The authorities to trust.
+        ca: &'a str,
+        /// The certificates of the device.
+        certificate: &'a str,
+    },
+}
+
+impl Facts {
+    /// The encodings its certificates are to have.
+    pub fn versions(&self) -> Vec<Version> {
+        let known = [(1, Version::V1), (2, Version::V2)];
+        known
+            .into_iter()
+            .filter(|(number, _)| self.certificate_versions.contains(number))
+            .map(|(_, one)| one)
+            .collect()
+    }
+
+    /// What its certificates are to say.
+    pub fn subject(&self, public_key: &PublicKey, lifetime: Duration) -> Subject {
+        Subject {
+            name: self.name.clone(),
+            networks: self.networks.clone(),
+            unsafe_networks: self.unsafe_networks.clone(),
+            groups: self.groups.clone(),
+            public_key: public_key.clone(),
+            lifetime: self.lifetime_seconds.map_or(lifetime, Duration::from_secs),
+            versions: self.versions(),
+        }
+    }
+
+    /// Its address, the IPv4 one if it has two.
+    pub fn address(&self) -> String {
+        self.networks.first().map_or_else(String::new, |network| network.ip().to_string())
+    }
+
     /// The UDP port it listens on; 0 lets the system choose, which suits a host.
     pub fn port(&self) -> u16 {
         let own = self.endpoints.first().and_then(|endpoint| endpoint.rsplit_once(':'));
@@ -68,48 +172,93 @@ impl Facts<'_> {
         self.role != Role::Lighthouse && !self.landmarks.iter().any(|landmark| landmark.lighthouse)
     }
 
-    /// The text of `nebula.yml`.
-    pub fn yaml(&self) -> String {
-        let mut text = format!(
-            "# nebula.yml of {} ({}), for nebula {} and later.\n",
-            self.name,
-            self.role.word(),
-            self.nebula
-        );
-        text.push_str(PKI);
+    /// The text of `nebula.yml`; `nebula` is the oldest that reads what the device gets.
+    pub fn yaml(&self, nebula: &str, pki: Pki<'_>) -> String {
+        let (name, role) = (&self.name, self.role.word());
+        let mut text = format!("# nebula.yml of {name} ({role}), for nebula {nebula} and later.\n\npki:\n");
+        match pki {
+            Pki::Files => text.push_str(FILES),
+            Pki::Inline { ca, certificate } => {
+                // JSON strings, so that the lines of the PEM need no indentation to get right.
+                line(&mut text, format_args!("  ca: {}\n  cert: {}", quoted(ca), quoted(certificate)));
+            }
+        }
+        line(&mut text, format_args!("  disconnect_invalid: true\n  blocklist: [{}]", list(&self.blocklist)));
+        self.places(&mut text);
+        self.interface(&mut text);
+        self.firewall(&mut text);
+        text
+    }
+
+    /// Who is where: lighthouses and relays, and what this device is to others.
+    fn places(&self, text: &mut String) {
         let known: Vec<_> = self.landmarks.iter().filter(|landmark| !landmark.endpoints.is_empty()).collect();
         text.push_str(if known.is_empty() { "\nstatic_host_map: {}\n" } else { "\nstatic_host_map:\n" });
         for landmark in known {
-            line(&mut text, format_args!("  {}: [{}]", quoted(&landmark.ip), list(&landmark.endpoints)));
+            line(text, format_args!("  {}: [{}]", quoted(&landmark.ip), list(&landmark.endpoints)));
         }
         let lighthouse = self.role == Role::Lighthouse;
         // A lighthouse must not name lighthouses: it would ask them instead of answering.
         let hosts = self.ips(|landmark| landmark.lighthouse && !lighthouse);
         if self.alone() {
-            text.push_str("\n# The project has no lighthouse yet; register again when it has one.");
+            text.push_str("\n# The project has no lighthouse yet; it is named here when it has one.");
         }
         line(
-            &mut text,
+            text,
             format_args!(
                 "\nlighthouse:\n  am_lighthouse: {lighthouse}\n  interval: 60\n  hosts: [{}]",
                 list(&hosts)
             ),
         );
-        line(&mut text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
-        line(&mut text, format_args!("\npunchy:\n  punch: true\n  respond: {}", !lighthouse));
+        if let Some(port) = self.dns_port.filter(|_| lighthouse) {
+            line(text, format_args!("  serve_dns: true\n  dns:\n    host: \"::\"\n    port: {port}"));
+        }
+        line(text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
+        line(
+            text,
+            format_args!("\npunchy:\n  punch: {}\n  respond: {}", self.punchy, self.punchy && !lighthouse),
+        );
         let relay = self.role == Role::Relay;
         // Relays through which others reach this device; only plain hosts are reached that way.
         let relays = self.ips(|landmark| !landmark.lighthouse && self.role == Role::Host);
         line(
-            &mut text,
+            text,
             format_args!(
                 "\nrelay:\n  am_relay: {relay}\n  use_relays: {}\n  relays: [{}]",
                 self.role == Role::Host,
                 list(&relays)
             ),
         );
-        text.push_str(REST);
-        text
+    }
+
+    fn interface(&self, text: &mut String) {
+        line(text, format_args!("\ncipher: {}", quoted(&self.cipher)));
+        line(text, format_args!("\ntun:\n  dev: nebula1\n  mtu: {}", self.mtu));
+        text.push_str(if self.routes.is_empty() { "  unsafe_routes: []\n" } else { "  unsafe_routes:\n" });
+        for Route { network, via, mtu, metric } in &self.routes {
+            line(text, format_args!("    - route: {}\n      via: {}", quoted(network), quoted(via)));
+            for (word, number) in [("mtu", mtu), ("metric", metric)] {
+                if let Some(number) = number {
+                    line(text, format_args!("      {word}: {number}"));
+                }
+            }
+        }
+        text.push_str("\nlogging:\n  level: info\n  format: text\n");
+    }
+
+    /// nebula drops what no rule lets through: an open project begins with a rule for anything.
+    fn firewall(&self, text: &mut String) {
+        let mut outbound: Vec<_> = self.outbound_open.then(|| Rule::all("any")).into_iter().collect();
+        outbound.extend_from_slice(&self.outbound);
+        let mut inbound = vec![Rule::all("icmp")];
+        if self.inbound_open {
+            inbound.push(Rule::all("any"));
+            inbound.extend(self.unsafe_networks.iter().map(Rule::behind));
+        }
+        inbound.extend_from_slice(&self.inbound);
+        text.push_str(CONNTRACK);
+        text.push_str(&rule::block("outbound", &outbound));
+        text.push_str(&rule::block("inbound", &inbound));
     }
 
     fn ips(&self, wanted: impl Fn(&Landmark) -> bool) -> Vec<String> {
@@ -121,41 +270,19 @@ impl Facts<'_> {
     }
 }
 
-const PKI: &str = "
-pki:
-  ca: ca.crt
+const FILES: &str = "  ca: ca.crt
   cert: node.crt
   key: node.key # made on this device, and never leaves it
-  disconnect_invalid: true
 ";
 
-const REST: &str = r#"
-tun:
-  dev: nebula1
-  mtu: 1300
-
-logging:
-  level: info
-  format: text
-
+const CONNTRACK: &str = "
 # Only members of this network get this far; tell them apart by name (host), or by groups.
 firewall:
   conntrack:
     tcp_timeout: 12m
     udp_timeout: 3m
     default_timeout: 10m
-  outbound:
-    - port: any
-      proto: any
-      host: any
-  inbound:
-    - port: any
-      proto: icmp
-      host: any
-    - port: any
-      proto: any
-      host: any
-"#;
+";
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     writeln!(text, "{arguments}").expect("writing into a String does not fail");
@@ -171,19 +298,31 @@ fn quoted(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use uuid::Uuid;
+pub(crate) mod tests {
+    use serde_json::json;
 
     use super::*;
 
     fn landmark(lighthouse: bool, ip: &str, endpoints: &[&str]) -> Landmark {
         let endpoints = endpoints.iter().map(ToString::to_string).collect();
-        Landmark { device_id: Uuid::nil(), lighthouse, ip: ip.into(), endpoints }
+        Landmark { lighthouse, ip: ip.into(), endpoints }
+    }
+
+    /// As the database writes them.
+    pub(crate) fn facts(role: Role, endpoints: &[&str]) -> Facts {
+        let id = Uuid::nil();
+        serde_json::from_value(json!({
+            "version": 1, "projectId": id, "project": "home", "cidr": "10.42.0.0/16", "deviceId": id, "name": "laptop",
+            "role": role.word(), "endpoints": endpoints, "groups": [], "networks": ["10.42.0.7/16"],
+            "unsafeNetworks": [], "lifetimeSeconds": null, "certificateVersions": [1, 2], "mtu": 1300, "cipher": "aes",
+            "punchy": true, "dnsPort": null, "inboundOpen": true, "outboundOpen": true, "inbound": [], "outbound": [],
+            "landmarks": [], "blocklist": [], "routes": [], "certificate": null
+        }))
+        .unwrap()
     }
 
     fn yaml(role: Role, endpoints: &[&str], landmarks: &[Landmark]) -> String {
-        let endpoints: Vec<String> = endpoints.iter().map(ToString::to_string).collect();
-        Facts { name: "laptop", role, nebula: "1.6", endpoints: &endpoints, landmarks }.yaml()
+        Facts { landmarks: landmarks.to_vec(), ..facts(role, endpoints) }.yaml("1.6", Pki::Files)
     }
 
     #[test]
@@ -248,5 +387,46 @@ mod tests {
     fn what_somebody_wrote_by_hand_cannot_change_the_file() {
         let text = yaml(Role::Host, &[], &[landmark(true, "10.42.0.1", &["x\"]\nfirewall: {}\n#:1"])]);
         assert_eq!(text.matches("\nfirewall:").count(), 1, "{text}");
+    }
+
+    #[test]
+    fn a_closed_project_lets_through_what_its_rules_say() {
+        let rules = json!([
+            { "protocol": "tcp", "portFirst": 443, "portLast": null, "groups": ["web", "eu"], "cidr": null, "host": null, "local": null },
+            { "protocol": "udp", "portFirst": 5000, "portLast": 5010, "groups": [], "cidr": "10.42.1.0/24", "host": null, "local": null },
+            { "protocol": "any", "portFirst": null, "portLast": null, "groups": [], "cidr": null, "host": "nas", "local": "192.168.1.0/24" }
+        ]);
+        let closed = Facts {
+            inbound_open: false,
+            outbound_open: false,
+            inbound: serde_json::from_value(rules).unwrap(),
+            unsafe_networks: vec!["192.168.1.0/24".parse().unwrap()],
+            ..facts(Role::Host, &[])
+        };
+        let text = closed.yaml("1.6", Pki::Files);
+        let wanted = r#"  outbound: []
+  inbound:
+    - port: any
+      proto: icmp
+      host: any
+    - port: 443
+      proto: tcp
+      groups: ["web", "eu"]
+    - port: 5000-5010
+      proto: udp
+      cidr: "10.42.1.0/24"
+    - port: any
+      proto: any
+      host: "nas"
+      local_cidr: "192.168.1.0/24"
+"#;
+        assert!(text.ends_with(wanted), "{text}");
+    }
+
+    #[test]
+    fn an_agent_gets_its_certificates_inline_and_no_key() {
+        let text = facts(Role::Host, &[]).yaml("1.6", Pki::Inline { ca: "A\nB\n", certificate: "C\n" });
+        assert!(text.contains("pki:\n  ca: \"A\\nB\\n\"\n  cert: \"C\\n\"\n"), "{text}");
+        assert!(!text.contains("key:"), "{text}");
     }
 }

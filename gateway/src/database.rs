@@ -15,13 +15,20 @@ use tokio_postgres::{Config, NoTls, Row};
 use crate::ApiError;
 
 pub mod account;
+pub mod agent;
+pub mod authority;
 pub mod certificate;
+pub mod configuration;
 pub mod device;
+pub mod enrolment;
 pub mod event;
 pub mod file;
+pub mod firewall;
 pub mod job;
 pub mod pool;
 pub mod project;
+pub mod revocation;
+pub mod rotation;
 pub mod session;
 
 /// How long a statement may run before the server cuts it off; a request that waits longer is lost anyway.

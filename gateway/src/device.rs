@@ -4,20 +4,18 @@ use actix_web::http::header::{ACCEPT, CONTENT_DISPOSITION, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use ipnetwork::IpNetwork;
 use nebula_api::Envelope;
 use nebula_api::device::{Device, RegisterRequest, Registration, Release};
 use uuid::Uuid;
 
 use crate::auth::{Actor, client_address};
-use crate::authority::{Subject, curve_name, day};
+use crate::authority::{curve_name, day};
 use crate::bundle::Bundle;
-use crate::config::Facts;
 use crate::database::device::{self, NewDevice};
 use crate::project::ProjectFilter;
 use crate::{ApiError, AppState, database};
 
-mod check;
+pub(crate) mod check;
 
 /// Registers a device: address, certificates and configuration in one transaction. The same device again keeps its
 /// address and gets fresh certificates. `Accept: application/zip` answers the zip itself.
@@ -32,11 +30,11 @@ pub async fn register(
 ) -> Result<HttpResponse, ApiError> {
     // All of this before the database is asked, so that a bad request costs and leaves nothing.
     let role = check::request(&body)?;
-    let public_key = state.authority.public_key(&body.public_key)?;
-
     let mut client = state.database.client().await?;
     // Dropped before its commit, on an error as much as on a caller who hangs up, it is rolled back.
     let transaction = client.transaction().await?;
+    let authority = state.keyring.of(&transaction, body.project_id).await?;
+    let public_key = authority.public_key(&body.public_key)?;
     let new = NewDevice {
         project_id: body.project_id,
         device_id: body.device_id,
@@ -46,30 +44,21 @@ pub async fn register(
         role: role.word(),
         endpoints: &body.endpoints,
     };
-    let grant = device::register(&transaction, actor.account_id, &new, client_address(&request)).await?;
-    let network =
-        IpNetwork::new(grant.ip, grant.prefix_length).map_err(|error| ApiError::internal(&error))?;
-    let subject = Subject { name: new.name, network, groups: &grant.groups, public_key: &public_key };
-    let issued = state.authority.issue(&subject)?;
+    device::register(&transaction, actor.account_id, &new, client_address(&request)).await?;
+    let facts = device::configuration(&transaction, new.device_id, None).await?;
+    let issued = authority.issue(facts.subject(&public_key, state.certificate_lifetime)).await?;
     for one in &issued {
         database::certificate::record(&transaction, actor.account_id, new.device_id, one).await?;
     }
-    let mut landmarks = device::landmarks(&transaction, new.project_id).await?;
-    landmarks.retain(|landmark| landmark.device_id != new.device_id);
 
-    let ip = grant.ip.to_string();
+    let ip = facts.address();
     let zip = Bundle {
-        ca: &state.authority.trusted_pem(),
+        ca: &authority.trusted_pem(),
         certificate: &issued.iter().map(|one| one.pem.as_str()).collect::<String>(),
         ip: &ip,
         valid_until: &issued.first().map_or_else(String::new, |one| day(one.certificate.details().not_after)),
-        facts: Facts {
-            name: new.name,
-            role,
-            nebula: state.authority.oldest_nebula(network),
-            endpoints: &body.endpoints,
-            landmarks: &landmarks,
-        },
+        nebula: authority.oldest_nebula(&facts.networks, &facts.versions()),
+        facts: &facts,
     }
     .zip()?;
     transaction.commit().await?;
@@ -95,7 +84,7 @@ pub async fn register(
 #[utoipa::path(get, path = "/api/nebula/ca", tag = "device",
     responses((status = 200, description = "PEM", body = String, content_type = "text/plain")))]
 pub async fn ca(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body(state.authority.trusted_pem())
+    HttpResponse::Ok().content_type(ContentType::plaintext()).body(state.keyring.shared().trusted_pem())
 }
 
 /// One device, for its owner or an administrator.

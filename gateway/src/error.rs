@@ -5,6 +5,7 @@
 //! logged under an identifier and answered with the identifier alone.
 
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
@@ -89,12 +90,13 @@ pub struct ApiError {
     detail: Box<str>,
     hint: Option<Box<str>>,
     allow: Option<Box<str>>,
+    retry_after: Option<u64>,
 }
 
 impl ApiError {
     /// A failure with its sentence; [`Self::hint`] adds what to do.
     pub fn new(meaning: Meaning, detail: impl Into<Box<str>>) -> Self {
-        Self { meaning, sqlstate: None, detail: detail.into(), hint: None, allow: None }
+        Self { meaning, sqlstate: None, detail: detail.into(), hint: None, allow: None, retry_after: None }
     }
 
     /// 400: the caller sent something that cannot be used.
@@ -126,6 +128,13 @@ impl ApiError {
     #[must_use]
     pub fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Says when to try again, for a 429; without it, in a minute.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait.as_secs() + 1);
         self
     }
 
@@ -164,10 +173,12 @@ impl ResponseError for ApiError {
         let mut response = HttpResponse::build(self.status_code());
         let header = match self.meaning.status {
             401 => Some((WWW_AUTHENTICATE, r#"Bearer realm="nebula""#)),
-            429 => Some((RETRY_AFTER, "5")),
             503 => Some((RETRY_AFTER, "1")),
             _ => None,
         };
+        if self.meaning == RATE_LIMITED {
+            response.insert_header((RETRY_AFTER, self.retry_after.unwrap_or(60).to_string()));
+        }
         if let Some(header) = header {
             response.insert_header(header);
         }

@@ -23,9 +23,8 @@ use uuid::Uuid;
 use crate::auth::{ACCESS_LIFETIME, Actor};
 use crate::database::event as database;
 use crate::error::{NOT_AUTHENTICATED, NOT_PERMITTED};
+use crate::listener::{self, Heard};
 use crate::{ApiError, AppState};
-
-mod listener;
 
 /// Messages kept for a watcher that is busy; one further behind is told to ask again.
 const BACKLOG: usize = 1024;
@@ -57,8 +56,15 @@ impl Events {
     pub fn start(config: tokio_postgres::Config, stopping: tokio_util::sync::CancellationToken) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
         let events = Self { sender };
-        let listening = listener::run(config, events.clone());
-        tokio::spawn(async move { stopping.run_until_cancelled(listening).await });
+        let ear = events.clone();
+        tokio::spawn(async move {
+            let listening = listener::run(config, "nebula_event", |heard| match heard {
+                // Whatever happened while nobody listened is unknown.
+                Heard::Begun => ear.publish(Notice::Reset),
+                Heard::Payload(payload) => ear.publish(notice(payload)),
+            });
+            stopping.run_until_cancelled(listening).await
+        });
         events
     }
 

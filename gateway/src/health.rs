@@ -57,7 +57,7 @@ async fn look(state: &AppState) -> Health {
             "storage",
             storage.map(|()| "ok".into()).map_err(|error| ApiError::from(error).failure().detail),
         ),
-        found("authority", state.authority.check()),
+        found("authority", state.keyring.shared().check()),
     ];
     let status = if checks.iter().all(|check| check.ok) { "ok" } else { "failed" };
     Health { status: status.into(), version: VERSION.into(), checks }

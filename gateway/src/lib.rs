@@ -6,23 +6,32 @@
 //! [`routes`] is the table of contents: every URL with who may call it.
 
 pub mod account;
+pub mod agent;
 pub mod auth;
 pub mod authority;
 pub mod bundle;
 pub mod certificate;
 pub mod config;
+pub mod configuration;
 pub mod database;
 pub mod device;
+pub mod dnapi;
+pub mod enrolment;
 pub mod error;
 pub mod event;
 pub mod file;
+pub mod firewall;
 pub mod health;
 pub mod job;
+pub mod limits;
+mod listener;
 pub mod metrics;
 pub mod openapi;
 pub mod pool;
 pub mod project;
 pub mod range;
+pub mod revocation;
+pub mod rotation;
 pub mod routes;
 pub mod server;
 pub mod settings;

@@ -15,6 +15,10 @@ use crate::health::VERSION;
 const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
 const REQUESTS: &str = "nebula_http_requests_total";
 const DURATION: &str = "nebula_http_request_duration_seconds";
+const CERTIFICATES: &str = "nebula_certificate_devices";
+const EXPIRY: &str = "nebula_certificate_expiry_seconds";
+/// How long a scrape waits for the database; scrapers give up after ten seconds.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The recorder of this process; there is one, however many gateways a test starts.
 #[derive(Clone)]
@@ -34,6 +38,13 @@ impl Metrics {
             ::metrics::describe_counter!(REQUESTS, "Requests answered, by route, method and status");
             ::metrics::describe_histogram!(DURATION, ::metrics::Unit::Seconds, "Time until the answer began");
             ::metrics::describe_gauge!("nebula_database_connections", "Connections to PostgreSQL by state");
+            ::metrics::describe_gauge!(CERTIFICATES, "Live devices by who renews their certificate");
+            ::metrics::describe_gauge!(
+                EXPIRY,
+                ::metrics::Unit::Seconds,
+                "Until the first certificate expires"
+            );
+            ::metrics::describe_gauge!("nebula_agents_waiting", "Agents that wait here for news");
             ::metrics::describe_gauge!("nebula_build_info", "Always 1; the version is a label");
             Ok(handle)
         });
@@ -61,6 +72,18 @@ impl fmt::Debug for Metrics {
     }
 }
 
+/// Live devices by who renews their certificates. A database that does not answer leaves what was known.
+async fn certificates(state: &AppState) {
+    let counts = async { crate::database::certificate::counts(&state.database.client().await?).await };
+    let Ok(Ok(counts)) = tokio::time::timeout(PATIENCE, counts).await else { return };
+    for count in counts {
+        ::metrics::gauge!(CERTIFICATES, "renewal" => count.renewal.clone()).set(count.devices as f64);
+        if let Some(seconds) = count.seconds {
+            ::metrics::gauge!(EXPIRY, "renewal" => count.renewal).set(seconds);
+        }
+    }
+}
+
 /// Anyone can invent a method; a label is made only of those that exist.
 fn known(method: &Method) -> &'static str {
     match method.as_str() {
@@ -83,6 +106,8 @@ pub async fn show(state: web::Data<AppState>) -> HttpResponse {
     for (word, count) in [("open", open), ("idle", idle), ("most", most)] {
         ::metrics::gauge!("nebula_database_connections", "state" => word).set(count as f64);
     }
+    certificates(&state).await;
+    ::metrics::gauge!("nebula_agents_waiting").set(state.agents.waiting() as f64);
     ::metrics::gauge!("nebula_build_info", "version" => VERSION).set(1.0);
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.0.render())
 }

@@ -30,10 +30,32 @@ const SCHEME: &str = "accessToken";
         crate::device::register,
         crate::device::status,
         crate::device::release,
+        crate::configuration::options,
+        crate::configuration::set_options,
+        crate::configuration::set_groups,
+        crate::dnapi::enroll,
+        crate::dnapi::call,
+        crate::enrolment::create,
+        crate::enrolment::list,
+        crate::enrolment::revoke,
+        crate::revocation::device,
+        crate::revocation::status,
+        crate::revocation::certificate,
+        crate::firewall::rules,
+        crate::firewall::add_rule,
+        crate::firewall::drop_rule,
+        crate::firewall::routes,
+        crate::firewall::add_route,
+        crate::firewall::drop_route,
         crate::project::list,
         crate::pool::list,
         crate::device::list,
         crate::certificate::list,
+        crate::authority::list,
+        crate::rotation::list,
+        crate::rotation::begin,
+        crate::rotation::force,
+        crate::rotation::cancel,
         crate::job::list,
         crate::job::status,
         crate::job::cancel,
@@ -117,7 +139,7 @@ mod tests {
         let mut described: usize = 0;
         for entry in routes::table() {
             // The console is for people, not for programs.
-            if !["/api/", "/health/", "/metrics", "/openapi.json"]
+            if !["/api/", "/v1/", "/v2/", "/health/", "/metrics", "/openapi.json"]
                 .iter()
                 .any(|part| entry.path.starts_with(part))
             {

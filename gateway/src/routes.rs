@@ -6,7 +6,8 @@ use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, Route, web};
 
 use crate::{
-    auth, certificate, device, error, event, file, health, job, metrics, openapi, pool, project, upload,
+    auth, authority, certificate, configuration, device, dnapi, enrolment, error, event, file, firewall,
+    health, job, metrics, openapi, pool, project, revocation, rotation, upload,
 };
 
 /// Who may call a route.
@@ -56,10 +57,33 @@ pub fn table() -> Vec<Entry> {
         GET    "/api/nebula/status/{deviceId}"   Owner  device::status;
         POST   "/api/nebula/release/{deviceId}"  Admin  device::release;
 
+        POST   "/v2/enroll"                      Anyone dnapi::enroll;
+        POST   "/v1/dnclient"                    Anyone dnapi::call;
+        POST   "/api/enrolments"                 Admin  enrolment::create;
+        GET    "/api/enrolments"                 Admin  enrolment::list;
+        DELETE "/api/enrolments/{id}"            Admin  enrolment::revoke;
+        GET    "/api/projects/{projectId}/configuration" Member configuration::options;
+        PATCH  "/api/projects/{projectId}/configuration" Admin configuration::set_options;
+        PUT    "/api/devices/{deviceId}/groups"  Admin  configuration::set_groups;
+        POST   "/api/devices/{deviceId}/revoke"  Admin  revocation::device;
+        GET    "/api/devices/{deviceId}/revocation" Admin revocation::status;
+        POST   "/api/certificates/{fingerprint}/revoke" Admin revocation::certificate;
+        GET    "/api/firewall"                   Member firewall::rules;
+        POST   "/api/firewall"                   Admin  firewall::add_rule;
+        DELETE "/api/firewall/{rule}"            Admin  firewall::drop_rule;
+        GET    "/api/routes"                     Member firewall::routes;
+        POST   "/api/routes"                     Admin  firewall::add_route;
+        DELETE "/api/routes"                     Admin  firewall::drop_route;
+
         GET    "/api/projects"                   Member project::list;
         GET    "/api/pools"                      Member pool::list;
         GET    "/api/devices"                    Member device::list;
         GET    "/api/certificates"               Member certificate::list;
+        GET    "/api/authorities"                Admin  authority::list;
+        GET    "/api/rotations"                  Admin  rotation::list;
+        POST   "/api/rotations"                  Admin  rotation::begin;
+        POST   "/api/rotations/{projectId}/force"   Admin rotation::force;
+        POST   "/api/rotations/{projectId}/cancel"  Admin rotation::cancel;
         GET    "/api/jobs"                       Member job::list;
         GET    "/api/jobs/{id}"                  Member job::status;
         POST   "/api/jobs/{id}/cancel"           Member job::cancel;
@@ -123,7 +147,8 @@ mod tests {
         let (state, _folder) = state::tests::unconnected();
         let app = init_service(App::new().app_data(state).configure(configure)).await;
         for entry in table() {
-            let uri = entry.path.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = entry.path.replace("{projectId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace(
                 "{id}",
                 if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },

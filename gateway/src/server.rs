@@ -10,11 +10,13 @@ use nebula_storage::Store;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Agents;
 use crate::auth::{Passwords, Tokens};
-use crate::authority::Authority;
+use crate::authority::Keyring;
 use crate::database::Database;
 use crate::event::Events;
 use crate::health::Readiness;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 use crate::{AppState, Settings, error, routes, trace, upload};
 
@@ -41,25 +43,27 @@ pub async fn start(settings: Settings) -> Result<Running, String> {
     let database = Database::new(&settings.database_url, settings.database_connections)?;
     let store = Store::open(&settings.storage_url).map_err(|error| format!("NEBULA_STORAGE_URL: {error}"))?;
     let tokens = Tokens::new(&settings.token_key);
-    let Settings { ca_cert, ca_key, ca_passphrase, certificate_lifetime, listen, max_upload, .. } = settings;
-    let authority = spawn_blocking(move || {
-        Authority::load(&ca_cert, &ca_key, ca_passphrase.as_deref(), certificate_lifetime)
-    });
-    let authority = authority.await.map_err(|error| error.to_string())??;
+    let Settings { authorities, certificate_lifetime, listen, max_upload, .. } = settings;
+    let keyring = spawn_blocking(move || Keyring::load(authorities));
+    let keyring = keyring.await.map_err(|error| error.to_string())??;
     let passwords = spawn_blocking(Passwords::new).await.map_err(|error| error.to_string())??;
     let metrics = Metrics::install()?;
     let stopping = CancellationToken::new();
     let events = Events::start(database.config().clone(), stopping.clone());
+    let agents = Agents::start(database.config().clone(), stopping.clone());
     upload::keep_clean(store.staging(), stopping.clone());
 
     let state = web::Data::new(AppState {
         database,
         tokens,
         passwords,
-        authority,
+        keyring,
+        certificate_lifetime,
         store,
         max_upload,
         events,
+        agents,
+        limits: Limits::default(),
         metrics: metrics.clone(),
         readiness: Readiness::default(),
         stopping: stopping.clone(),

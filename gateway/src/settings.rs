@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+
+use crate::authority::Source;
 
 /// Flags of the command line. Everything may be missing here; [`Settings::from_flags`] says what is needed.
 #[derive(Args, Clone)]
@@ -23,9 +24,12 @@ pub struct Flags {
     /// Certificate of the authority, as nebula-cert writes it; several during a rotation
     #[arg(long, env = "NEBULA_CA_CERT", value_name = "FILE")]
     pub ca_cert: Option<PathBuf>,
-    /// Private key of the authority, plain or encrypted; readable by its owner alone
-    #[arg(long, env = "NEBULA_CA_KEY", value_name = "FILE")]
+    /// Private key of the authority: a file, plain or encrypted and readable by its owner alone, or a pkcs11: URI
+    #[arg(long, env = "NEBULA_CA_KEY", value_name = "FILE|URI", hide_env_values = true)]
     pub ca_key: Option<PathBuf>,
+    /// Folder of further authorities, for projects with their own and for rotation: NAME.crt beside NAME.key or NAME.uri
+    #[arg(long, env = "NEBULA_CA_DIR", value_name = "FOLDER")]
+    pub ca_dir: Option<PathBuf>,
     /// Passphrase of an encrypted key; better by environment, because everyone on the machine can read arguments
     #[arg(long, env = "NEBULA_CA_PASSPHRASE", value_name = "TEXT", hide_env_values = true)]
     pub ca_passphrase: Option<String>,
@@ -56,12 +60,8 @@ pub struct Settings {
     pub max_upload: Option<u64>,
     /// Address and port to listen on.
     pub listen: String,
-    /// Certificate of the authority.
-    pub ca_cert: PathBuf,
-    /// Its private key.
-    pub ca_key: PathBuf,
-    /// Passphrase of the key, if encrypted.
-    pub ca_passphrase: Option<String>,
+    /// Where the keys of authorities are.
+    pub authorities: Source,
     /// Bytes of the key that signs tokens, at least 32.
     pub token_key: Vec<u8>,
     /// How long device certificates are valid.
@@ -86,12 +86,6 @@ impl Settings {
             "NEBULA_TOKEN_KEY",
             "/etc/nebula/token_key (head -c 48 /dev/urandom > token_key makes one)",
         )?;
-        if ca_key.to_str().is_some_and(|path| path.starts_with("pkcs11:")) {
-            return Err(
-                "NEBULA_CA_KEY is a PKCS#11 URI, which this version cannot use: name a key file".into()
-            );
-        }
-        refuse_open_key(&ca_key)?;
         if flags.database_connections == 0 {
             return Err("NEBULA_DATABASE_CONNECTIONS is 0, it must be at least 1".into());
         }
@@ -104,9 +98,12 @@ impl Settings {
             storage_url,
             max_upload: flags.max_upload,
             listen: flags.listen,
-            ca_cert,
-            ca_key,
-            ca_passphrase: flags.ca_passphrase,
+            authorities: Source {
+                cert: ca_cert,
+                key: ca_key,
+                folder: flags.ca_dir,
+                passphrase: flags.ca_passphrase,
+            },
             token_key: token_key_bytes(&token_key)?,
             certificate_lifetime: Duration::from_secs(u64::from(flags.certificate_days) * 24 * 3600),
         })
@@ -119,8 +116,7 @@ impl fmt::Debug for Settings {
         f.debug_struct("Settings")
             .field("storage_url", &self.storage_url)
             .field("listen", &self.listen)
-            .field("ca_cert", &self.ca_cert)
-            .field("ca_key", &self.ca_key)
+            .field("ca_cert", &self.authorities.cert)
             .field("certificate_lifetime", &self.certificate_lifetime)
             .finish_non_exhaustive()
     }
@@ -132,20 +128,6 @@ impl fmt::Debug for Settings {
 /// A sentence with an example.
 pub fn required<T>(value: Option<T>, name: &str, example: &str) -> Result<T, String> {
     value.ok_or_else(|| format!("{name} is not set; for example {example}"))
-}
-
-/// A key that others on the machine can read signs for them too.
-fn refuse_open_key(path: &Path) -> Result<(), String> {
-    let shown = path.display();
-    let metadata = fs::metadata(path)
-        .map_err(|error| format!("the key {shown} (NEBULA_CA_KEY) cannot be read: {error}"))?;
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 != 0 {
-        return Err(format!(
-            "the key {shown} (NEBULA_CA_KEY) has mode {mode:04o}, so others can read it; run: chmod 600 {shown}"
-        ));
-    }
-    Ok(())
 }
 
 /// `hex:…` for tests and secret stores, otherwise the content of a file without the newline at its end.
@@ -193,17 +175,6 @@ mod tests {
     }
 
     #[test]
-    fn a_key_others_can_read_is_refused_with_the_remedy() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        for (mode, fine) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
-            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
-            let seen = refuse_open_key(file.path());
-            assert_eq!(seen.is_ok(), fine, "{mode:o}");
-            assert!(fine || seen.unwrap_err().contains("chmod 600"));
-        }
-    }
-
-    #[test]
     fn debug_shows_no_secret() {
         let settings = Settings {
             database_url: "postgresql://u:hunter2@h/d".into(),
@@ -211,9 +182,12 @@ mod tests {
             storage_url: "file:///x".into(),
             max_upload: None,
             listen: "127.0.0.1:0".into(),
-            ca_cert: "ca.crt".into(),
-            ca_key: "ca.key".into(),
-            ca_passphrase: Some("hunter2".into()),
+            authorities: Source {
+                cert: "ca.crt".into(),
+                key: "pkcs11:object=ca?pin-value=hunter2".into(),
+                folder: None,
+                passphrase: Some("hunter2".into()),
+            },
             token_key: b"hunter2".to_vec(),
             certificate_lifetime: Duration::from_secs(1),
         };

@@ -1,13 +1,17 @@
 //! What every request may use, made once at start and shared by all workers.
 
+use std::time::Duration;
+
 use nebula_storage::Store;
 use tokio_util::sync::CancellationToken;
 
+use crate::agent::Agents;
 use crate::auth::{Passwords, Tokens};
-use crate::authority::Authority;
+use crate::authority::Keyring;
 use crate::database::Database;
 use crate::event::Events;
 use crate::health::Readiness;
+use crate::limits::Limits;
 use crate::metrics::Metrics;
 
 /// The parts a handler works with; handlers take `web::Data<AppState>`.
@@ -19,14 +23,20 @@ pub struct AppState {
     pub tokens: Tokens,
     /// Checks passwords, a few at a time.
     pub passwords: Passwords,
-    /// Signs device certificates.
-    pub authority: Authority,
+    /// The authorities; `keyring.of(client, project)` signs for a project.
+    pub keyring: Keyring,
+    /// How long certificates are valid where the project says nothing.
+    pub certificate_lifetime: Duration,
     /// Where bytes live.
     pub store: Store,
     /// Largest upload in bytes; none means that only the disk is the limit.
     pub max_upload: Option<u64>,
     /// What happens, as it happens.
     pub events: Events,
+    /// Agents that wait for news.
+    pub agents: Agents,
+    /// Limits per client address.
+    pub limits: Limits,
     /// What `/metrics` shows.
     pub metrics: Metrics,
     /// The last answer of `/health/ready`.
@@ -37,7 +47,7 @@ pub struct AppState {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::{Duration, SystemTime};
+    use std::time::SystemTime;
 
     use actix_web::web;
     use nebula_certificate::{CertificateAuthority, NewAuthority};
@@ -55,10 +65,13 @@ pub(crate) mod tests {
         let state = AppState {
             max_upload: None,
             events: Events::start(database.config().clone(), stopping.clone()),
+            agents: Agents::default(),
+            limits: Limits::default(),
             database,
             tokens: Tokens::new(b"thirty-two bytes for a token key"),
             passwords: Passwords::new().unwrap(),
-            authority: Authority::new(authority, day),
+            keyring: Keyring::new(authority),
+            certificate_lifetime: day,
             store: Store::open(&format!("file://{}", folder.path().display())).unwrap(),
             metrics: Metrics::install().unwrap(),
             readiness: Readiness::default(),

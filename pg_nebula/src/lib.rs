@@ -55,7 +55,9 @@ pub extern "C-unwind" fn _PG_init() {
 // The data model, in the order of dependency.
 extension_sql_file!("../../sql/tables/account.sql", name = "account", bootstrap);
 extension_sql_file!("../../sql/tables/project.sql", name = "project", requires = ["account"]);
-extension_sql_file!("../../sql/tables/session.sql", name = "session", requires = ["project"]);
+extension_sql_file!("../../sql/tables/authority.sql", name = "authority", requires = ["project"]);
+extension_sql_file!("../../sql/tables/rotation.sql", name = "rotation", requires = ["authority"]);
+extension_sql_file!("../../sql/tables/session.sql", name = "session", requires = ["rotation"]);
 extension_sql_file!("../../sql/tables/event.sql", name = "event", requires = ["session"]);
 extension_sql_file!("../../sql/tables/pool.sql", name = "pool", requires = ["event"]);
 extension_sql_file!("../../sql/tables/reservation.sql", name = "reservation", requires = ["pool"]);
@@ -63,7 +65,11 @@ extension_sql_file!("../../sql/tables/allocation.sql", name = "allocation", requ
 extension_sql_file!("../../sql/tables/linked_table.sql", name = "linked_table", requires = ["allocation"]);
 extension_sql_file!("../../sql/tables/device.sql", name = "device", requires = ["linked_table"]);
 extension_sql_file!("../../sql/tables/certificate.sql", name = "certificate", requires = ["device"]);
-extension_sql_file!("../../sql/tables/node.sql", name = "node", requires = ["certificate"]);
+extension_sql_file!("../../sql/tables/enrolment.sql", name = "enrolment", requires = ["certificate"]);
+extension_sql_file!("../../sql/tables/agent.sql", name = "agent", requires = ["enrolment"]);
+extension_sql_file!("../../sql/tables/firewall.sql", name = "firewall", requires = ["agent"]);
+extension_sql_file!("../../sql/tables/route.sql", name = "route", requires = ["firewall"]);
+extension_sql_file!("../../sql/tables/node.sql", name = "node", requires = ["route"]);
 extension_sql_file!("../../sql/tables/job.sql", name = "job", requires = ["node"]);
 extension_sql_file!("../../sql/tables/job_history.sql", name = "job_history", requires = ["job"]);
 extension_sql_file!("../../sql/tables/job_policy.sql", name = "job_policy", requires = ["job_history"]);
@@ -131,6 +137,11 @@ extension_sql_file!(
     requires = ["pool_functions"]
 );
 extension_sql_file!(
+    "../../sql/functions/authority.sql",
+    name = "authority_functions",
+    requires = ["allocation_functions"]
+);
+extension_sql_file!(
     "../../sql/functions/reservation.sql",
     name = "reservation_functions",
     requires = ["allocation_functions"]
@@ -190,7 +201,55 @@ extension_sql_file!(
     name = "certificate_functions",
     requires = ["device_functions"]
 );
-extension_sql_file!("../../sql/views/pool.sql", name = "pool_views", requires = ["certificate_functions"]);
+extension_sql_file!(
+    "../../sql/functions/configuration.sql",
+    name = "configuration_functions",
+    requires = ["certificate_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/firewall.sql",
+    name = "firewall_functions",
+    requires = ["configuration_functions"]
+);
+extension_sql_file!("../../sql/functions/route.sql", name = "route_functions", requires = ["firewall_functions"]);
+extension_sql_file!(
+    "../../sql/functions/revocation.sql",
+    name = "revocation_functions",
+    requires = ["route_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/rotation.sql",
+    name = "rotation_functions",
+    requires = ["revocation_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/agent.sql",
+    name = "agent_functions",
+    requires = ["rotation_functions"]
+);
+extension_sql_file!(
+    "../../sql/functions/enrolment.sql",
+    name = "enrolment_functions",
+    requires = ["agent_functions"]
+);
+extension_sql_file!("../../sql/views/enrolment.sql", name = "enrolment_views", requires = ["enrolment_functions"]);
+extension_sql_file!(
+    "../../sql/views/revocation.sql",
+    name = "revocation_views",
+    requires = ["enrolment_views"]
+);
+extension_sql_file!(
+    "../../sql/views/authority.sql",
+    name = "authority_views",
+    requires = ["revocation_views"]
+);
+extension_sql_file!(
+    "../../sql/views/certificate.sql",
+    name = "certificate_views",
+    requires = ["authority_views"]
+);
+extension_sql_file!("../../sql/views/agent.sql", name = "agent_views", requires = ["certificate_views"]);
+extension_sql_file!("../../sql/views/pool.sql", name = "pool_views", requires = ["agent_views"]);
 extension_sql_file!("../../sql/views/reservation.sql", name = "reservation_views", requires = ["pool_views"]);
 extension_sql_file!(
     "../../sql/views/quarantine.sql",

@@ -19,6 +19,14 @@ const SWEEP: Duration = Duration::from_mins(1);
 /// Time between two looks at the history of jobs, which reads all of it.
 const PRUNE: Duration = Duration::from_mins(10);
 
+/// What every round does: leases run out, and members that revocations and rotations wait for fall away.
+const ROUND: [&str; 4] = [
+    "nebula.reclaim_expired(integer)",
+    "nebula.rescue_jobs()",
+    "nebula.maintain_revocations()",
+    "nebula.maintain_rotations()",
+];
+
 /// Where the worker starts. An error ends the process, and the launcher starts it again.
 #[pg_guard]
 #[expect(unsafe_code, reason = "the server looks the function up by name")]
@@ -83,7 +91,7 @@ impl Times {
         let now = Instant::now();
         if now >= self.round {
             self.round = now + Duration::from_secs(settings::maintenance_interval());
-            for function in ["nebula.reclaim_expired(integer)", "nebula.rescue_jobs()"] {
+            for function in ROUND {
                 BackgroundWorker::transaction(|| run(function));
             }
             let prepared = BackgroundWorker::transaction(transactions_are_prepared);

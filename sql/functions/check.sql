@@ -29,7 +29,7 @@ BEGIN
       FROM nebula.certificate c
      CROSS JOIN LATERAL unnest(c.networks) AS n(address)
       JOIN nebula.allocation a ON a.project_id = c.project_id AND a.ip = host(n.address)::inet
-     WHERE c.revoked_at IS NULL AND c.not_after > clock_timestamp() AND a.device_id <> c.device_id
+     WHERE c.revoked_everywhere_at IS NULL AND c.not_after > clock_timestamp() AND a.device_id <> c.device_id
        AND (only_project IS NULL OR c.project_id = only_project);
 
   -- A valid certificate names an address that is free, or in quarantine for too short a time. Ended by an administrator
@@ -41,7 +41,7 @@ BEGIN
        CROSS JOIN LATERAL unnest(c.networks) AS n(address)
         JOIN nebula.pool p ON p.project_id = c.project_id AND host(n.address)::inet <<= p.cidr
         LEFT JOIN nebula.allocation a ON a.project_id = c.project_id AND a.ip = host(n.address)::inet
-       WHERE c.revoked_at IS NULL AND c.not_after > clock_timestamp()
+       WHERE c.revoked_everywhere_at IS NULL AND c.not_after > clock_timestamp()
          AND (a.ip IS NULL OR a.device_id = c.device_id AND a.quarantined_until < c.not_after)
          AND (only_project IS NULL OR c.project_id = only_project)
          AND NOT EXISTS (SELECT FROM nebula.event e
@@ -64,7 +64,7 @@ BEGIN
       SELECT a.project_id, a.pool_id, a.ip, a.device_id, a.quarantined_until FROM nebula.allocation a
        WHERE a.quarantined_until > clock_timestamp() AND (only_project IS NULL OR a.project_id = only_project)
          AND NOT EXISTS (SELECT FROM nebula.certificate c
-                          WHERE c.device_id = a.device_id AND c.revoked_at IS NULL AND c.not_after > clock_timestamp())
+                          WHERE c.device_id = a.device_id AND c.revoked_everywhere_at IS NULL AND c.not_after > clock_timestamp())
     ), mended AS (
       DELETE FROM nebula.allocation a USING idle i
        WHERE mend AND a.project_id = i.project_id AND a.ip = i.ip AND a.quarantined_until = i.quarantined_until

@@ -9,7 +9,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   who      text := nebula.require_member(register_device.actor, register_device.project_id);
   is_admin boolean := (SELECT a.role = 'admin' FROM nebula.account a WHERE a.account_id = register_device.actor);
+  hourly   CONSTANT integer := 10;
   known    nebula.device;
+  had      boolean := EXISTS (SELECT FROM nebula.allocation a WHERE a.device_id = register_device.device_id AND a.released_at IS NULL);
   held     inet;
 BEGIN
   IF register_device.role <> 'host' AND NOT is_admin THEN
@@ -31,6 +33,7 @@ BEGIN
       RAISE EXCEPTION 'device "%" was revoked', known.name
         USING ERRCODE = '55000', HINT = 'Register it under a new device id.';
     END IF;
+    PERFORM nebula.limit_certificates(known.device_id, hourly);
   END IF;
   IF EXISTS (SELECT FROM nebula.device d
               WHERE d.project_id = register_device.project_id AND d.name = register_device.name
@@ -45,6 +48,10 @@ BEGIN
   ON CONFLICT (device_id) DO UPDATE
     SET name = EXCLUDED.name, role = EXCLUDED.role, endpoints = EXCLUDED.endpoints,
         curve = EXCLUDED.curve, public_key = EXCLUDED.public_key;
+  -- It comes back, at an address that the others' configuration does not name.
+  IF register_device.role IN ('lighthouse', 'relay') AND known.device_id IS NOT NULL AND NOT had THEN
+    PERFORM nebula.bump_configuration(register_device.project_id);
+  END IF;
   PERFORM nebula.record_event(register_device.project_id, who, 'register', 'device', register_device.device_id::text,
     register_device.client, jsonb_build_object('name', register_device.name, 'ip', host(held)));
   RETURN QUERY
@@ -57,7 +64,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet) IS
   'Makes or renews a device and its address in one transaction; the same device keeps its address. Answers what the certificate must say. '
-  'Errors: P0002 no such project, 42501 not allowed, 23505 other project or name taken, 55000 revoked, 53400 pool exhausted';
+  'Errors: P0002 no such project, 42501 not allowed, 23505 other project or name taken, 55000 revoked, 54000 too often, 53400 pool exhausted';
 
 CREATE FUNCTION nebula.project_lighthouses(project_id uuid)
 RETURNS TABLE (device_id uuid, name text, role text, ip text, endpoints text[])
@@ -124,6 +131,8 @@ DECLARE
   project uuid := (SELECT d.project_id FROM nebula.device d WHERE d.device_id = release_device.device_id);
   freed   inet := nebula.release_ip(release_device.device_id, who, client => release_device.client);
 BEGIN
+  PERFORM nebula.bump_configuration(d.project_id) FROM nebula.device d
+    WHERE d.device_id = release_device.device_id AND d.role IN ('lighthouse', 'relay');
   PERFORM nebula.record_event(project, who, 'release', 'device', release_device.device_id::text, client,
     jsonb_build_object('ip', host(freed)));
   RETURN host(freed);

@@ -1,12 +1,28 @@
 -- A project is one isolated overlay network: its pools, its devices, its files.
 CREATE TABLE nebula.project (
-  project_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
-  name        text        NOT NULL,
-  cidr        cidr,
-  created_at  timestamptz NOT NULL DEFAULT now(),
+  project_id            uuid        NOT NULL DEFAULT gen_random_uuid(),
+  name                  text        NOT NULL,
+  cidr                  cidr,
+  created_at            timestamptz NOT NULL DEFAULT now(),
+  -- What every device of it runs; columns and not a table of their own, so that a project never lacks them.
+  config_version        bigint      NOT NULL DEFAULT 1,
+  certificate_lifetime  interval,
+  certificate_versions  smallint[]  NOT NULL DEFAULT '{1,2}',
+  mtu                   integer     NOT NULL DEFAULT 1300,
+  cipher                text        NOT NULL DEFAULT 'aes',
+  punchy                boolean     NOT NULL DEFAULT true,
+  dns_port              integer,
+  inbound               text        NOT NULL DEFAULT 'open',
+  outbound              text        NOT NULL DEFAULT 'open',
   CONSTRAINT project_pkey PRIMARY KEY (project_id),
   CONSTRAINT project_name_key UNIQUE (name),
-  CONSTRAINT project_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$')
+  CONSTRAINT project_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT project_lifetime_check CHECK (certificate_lifetime BETWEEN interval '1 minute' AND interval '10 years'),
+  CONSTRAINT project_versions_check CHECK (certificate_versions IN ('{1}', '{2}', '{1,2}')),
+  CONSTRAINT project_mtu_check CHECK (mtu BETWEEN 576 AND 9001),
+  CONSTRAINT project_cipher_check CHECK (cipher IN ('aes', 'chachapoly')),
+  CONSTRAINT project_dns_check CHECK (dns_port BETWEEN 1 AND 65535),
+  CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed'))
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.project', '');
 
@@ -15,6 +31,15 @@ COMMENT ON COLUMN nebula.project.project_id IS 'Identifier used by every functio
 COMMENT ON COLUMN nebula.project.name IS 'Unique name: a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes';
 COMMENT ON COLUMN nebula.project.cidr IS 'The whole overlay; every pool lies inside it and host certificates carry its prefix length. Null: each pool stands for itself';
 COMMENT ON COLUMN nebula.project.created_at IS 'When the project was made';
+COMMENT ON COLUMN nebula.project.config_version IS 'Counts up with whatever changes what its devices must run; agents acknowledge it';
+COMMENT ON COLUMN nebula.project.certificate_lifetime IS 'How long device certificates are valid, cut to the end of the authority; null: what the gateway is set to';
+COMMENT ON COLUMN nebula.project.certificate_versions IS 'Encodings a device gets: {1}, {2} or {1,2}; nebula before 1.10 reads version 1 only';
+COMMENT ON COLUMN nebula.project.mtu IS 'MTU of the overlay interface';
+COMMENT ON COLUMN nebula.project.cipher IS 'aes or chachapoly; must be the same everywhere, so a change cuts devices off until all run it';
+COMMENT ON COLUMN nebula.project.punchy IS 'Whether devices keep holes in their routers open';
+COMMENT ON COLUMN nebula.project.dns_port IS 'UDP port on which lighthouses answer DNS for device names; null: none';
+COMMENT ON COLUMN nebula.project.inbound IS 'open: devices take everything from members; closed: ping, and what firewall rules let in';
+COMMENT ON COLUMN nebula.project.outbound IS 'open: devices send anything to members; closed: only what firewall rules let out';
 
 -- Which account may act in which project. Administrators need no row here.
 CREATE TABLE nebula.project_member (

@@ -19,11 +19,36 @@ ALTER TABLE nebula.allocation_log
 
 ALTER TABLE nebula.device ADD COLUMN groups text[] NOT NULL DEFAULT '{}';
 
+ALTER TABLE nebula.project
+  ADD COLUMN config_version        bigint      NOT NULL DEFAULT 1,
+  ADD COLUMN certificate_lifetime  interval,
+  ADD COLUMN certificate_versions  smallint[]  NOT NULL DEFAULT '{1,2}',
+  ADD COLUMN mtu                   integer     NOT NULL DEFAULT 1300,
+  ADD COLUMN cipher                text        NOT NULL DEFAULT 'aes',
+  ADD COLUMN punchy                boolean     NOT NULL DEFAULT true,
+  ADD COLUMN dns_port              integer,
+  ADD COLUMN inbound               text        NOT NULL DEFAULT 'open',
+  ADD COLUMN outbound              text        NOT NULL DEFAULT 'open',
+  ADD CONSTRAINT project_lifetime_check CHECK (certificate_lifetime BETWEEN interval '1 minute' AND interval '10 years'),
+  ADD CONSTRAINT project_versions_check CHECK (certificate_versions IN ('{1}', '{2}', '{1,2}')),
+  ADD CONSTRAINT project_mtu_check CHECK (mtu BETWEEN 576 AND 9001),
+  ADD CONSTRAINT project_cipher_check CHECK (cipher IN ('aes', 'chachapoly')),
+  ADD CONSTRAINT project_dns_check CHECK (dns_port BETWEEN 1 AND 65535),
+  ADD CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed'));
+
+ALTER TABLE nebula.certificate
+  ADD COLUMN name                   text,
+  ADD COLUMN unsafe_networks        inet[] NOT NULL DEFAULT '{}',
+  ADD COLUMN revoked_version        bigint,
+  ADD COLUMN revoked_everywhere_at  timestamptz,
+  ADD CONSTRAINT certificate_revoked_check CHECK (revoked_everywhere_at IS NULL OR revoked_at IS NOT NULL);
+
 -- Whatever is called differently now; the install script makes it anew.
 DROP VIEW nebula.pool_status;
 DROP FUNCTION nebula.wait_for_address(uuid, inet, bigint, integer);
 DROP FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval);
 DROP FUNCTION nebula.release_ip(uuid, text);
+DROP FUNCTION nebula.record_certificate(uuid, uuid, bytea, bytea, smallint, text, text[], text[], bytea, bytea, timestamptz, timestamptz, text);
 
 -- Jobs. The functions check values now; the constraints went.
 ALTER TABLE nebula.job_waiting

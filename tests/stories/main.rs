@@ -3,8 +3,11 @@
 // A test's way to fail is to panic.
 #![expect(clippy::unwrap_used, reason = "a failed expectation should say where")]
 
+mod agent;
 mod alarm;
+mod authority;
 mod crash;
+mod dnapi;
 mod dump;
 mod film;
 mod input;
@@ -15,6 +18,7 @@ mod queue;
 mod race;
 mod replication;
 mod restart;
+mod revocation;
 mod session;
 mod upgrade;
 mod worker;

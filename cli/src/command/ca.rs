@@ -1,18 +1,21 @@
-//! `ca`: certificate authorities, made and read here; nothing is sent anywhere.
+//! `ca`: certificate authorities. Making and reading them happens here; the gateway is asked for what it signs with.
 
+use std::env;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use chrono::{DateTime, Utc};
 use clap::Subcommand;
 use ipnetwork::IpNetwork;
-use nebula_certificate::{Certificate, CertificateAuthority, Curve, NewAuthority, Version};
+use nebula_certificate::{Certificate, CertificateAuthority, Cost, Curve, NewAuthority, Version, Zeroizing};
 use serde_json::{Value, json};
 
 use super::Context;
 use crate::disk::{self, PRIVATE, PUBLIC};
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
+
+mod rotate;
 
 /// The verbs.
 #[derive(Debug, Subcommand)]
@@ -24,6 +27,10 @@ pub(crate) enum Command {
         /// File with one or more certificates, of authorities or devices
         file: PathBuf,
     },
+    /// List the authorities the gateway knows, and what they sign for
+    Ls,
+    /// Replace the authority of a project without cutting off a device
+    Rotate(rotate::Rotate),
 }
 
 #[derive(clap::Args, Debug)]
@@ -34,9 +41,12 @@ pub(crate) struct Create {
     /// Where to write the certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// Where to write the private key, readable by you only
-    #[arg(long, value_name = "FILE")]
+    /// Where to write the private key, readable by you only; or the pkcs11: URI of a token that makes and keeps it
+    #[arg(long, value_name = "FILE|URI")]
     key: PathBuf,
+    /// Encrypt the key file under the passphrase in NEBULA_CA_PASSPHRASE, as `nebula-cert ca -encrypt` does
+    #[arg(long)]
+    encrypt: bool,
     /// How long it is valid; certificates it signs end no later
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=100))]
     years: u32,
@@ -54,15 +64,17 @@ pub(crate) struct Create {
 /// Runs one.
 ///
 /// # Errors
-/// Files that cannot be read or written, and what nebula would refuse.
-pub(crate) fn run(context: &Context, command: Command) -> Result<()> {
+/// Files that cannot be read or written, what nebula would refuse, and what the gateway says.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let (certificates, text) = match command {
+        Command::Ls => return rotate::list(context).await,
+        Command::Rotate(arguments) => return rotate::run(context, arguments).await,
         Command::Create(arguments) => {
             let (certificate, made) = create(&arguments)?;
             let verb = if made { "Made" } else { "Left as it is:" };
             let (name, cert, key) =
-                (clean(&certificate.details().name), arguments.cert.display(), arguments.key.display());
-            let value = json!({ "created": made, "cert": arguments.cert, "key": arguments.key, "certificate": describe(&certificate) });
+                (clean(&certificate.details().name), arguments.cert.display(), place(&arguments.key));
+            let value = json!({ "created": made, "cert": arguments.cert, "key": key, "certificate": describe(&certificate) });
             let text = format!(
                 "{verb} authority \"{name}\" in {cert}, key in {key}, valid until {}.",
                 date(certificate.details().not_after)
@@ -78,10 +90,20 @@ pub(crate) fn run(context: &Context, command: Command) -> Result<()> {
     context.output.show(&certificates.iter().map(describe).collect::<Vec<_>>(), || text)
 }
 
+/// Where a key is, without the PIN a URI may hold.
+fn place(key: &Path) -> String {
+    match key.to_string_lossy().split_once('?') {
+        Some((token, _)) if token.starts_with("pkcs11:") => token.to_owned(),
+        _ => key.display().to_string(),
+    }
+}
+
 /// The certificate of the pair, and whether it was made now.
 fn create(arguments: &Create) -> Result<(Certificate, bool)> {
     let Create { cert, key, .. } = arguments;
-    match (cert.exists(), key.exists()) {
+    let token = key.to_str().filter(|text| text.starts_with("pkcs11:"));
+    match (cert.exists(), key.exists() || token.is_some() && cert.exists()) {
+        (true, true) if token.is_some() => return Ok((first(cert, read(cert)?)?, false)),
         (true, true) => return Ok((existing(cert, key)?, false)),
         (false, false) => {}
         (cert_exists, _) => {
@@ -99,9 +121,20 @@ fn create(arguments: &Create) -> Result<(Certificate, bool)> {
         networks: &arguments.networks,
         ..NewAuthority::new(&arguments.name, lifetime)
     };
-    let authority = CertificateAuthority::create(&new, SystemTime::now()).map_err(invalid)?;
+    let passphrase = arguments.encrypt.then(|| env::var("NEBULA_CA_PASSPHRASE").unwrap_or_default());
+    let authority = match token {
+        Some(uri) => CertificateAuthority::create_in_token(&new, uri, SystemTime::now()).map_err(invalid)?,
+        None => CertificateAuthority::create(&new, SystemTime::now()).map_err(invalid)?,
+    };
     // The key first: a certificate whose key was lost with the power would be of no use.
-    disk::create(key, authority.key_pem().map_err(invalid)?.as_bytes(), PRIVATE)?;
+    match passphrase.map(Zeroizing::new) {
+        _ if token.is_some() => {}
+        Some(passphrase) => {
+            let sealed = authority.encrypted_key_pem(&passphrase, Cost::default()).map_err(invalid)?;
+            disk::create(key, sealed.as_bytes(), PRIVATE)?;
+        }
+        None => disk::create(key, authority.key_pem().map_err(invalid)?.as_bytes(), PRIVATE)?,
+    }
     disk::create(cert, authority.pem().as_bytes(), PUBLIC)?;
     Ok((authority.certificate().clone(), true))
 }
@@ -192,6 +225,7 @@ mod tests {
             name: "home".to_owned(),
             cert: folder.join("ca.crt"),
             key: folder.join("ca.key"),
+            encrypt: false,
             years: 10,
             curve: Curve::Curve25519,
             version: Version::V1,

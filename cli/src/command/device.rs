@@ -10,11 +10,23 @@ use crate::client::Client;
 use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
 
+mod revoke;
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the devices of a project
     Ls(project::Choice),
+    /// Shut a device out for good, and wait until every other device knows (administrators)
+    Revoke {
+        /// Name or id of the device
+        device: String,
+        #[command(flatten)]
+        project: project::Choice,
+        /// Do not wait until every device knows
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Take a device's address back; it is given out again once no valid certificate names it (administrators)
     Release {
         /// Name or id of the device
@@ -35,15 +47,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let devices = of_project(&client, &choice).await?;
             context.output.show(&devices, || table(context.output, &devices))
         }
+        Command::Revoke { device, project, no_wait } => {
+            let known = named(&client, &project, &device).await?;
+            revoke::run(context, &known, !no_wait).await
+        }
         Command::Release { device, project } => {
-            let devices = of_project(&client, &project).await?;
-            let named = |known: &&Device| {
-                known.name == device || known.device_id.to_string().eq_ignore_ascii_case(&device)
-            };
-            let known = devices.iter().find(named).ok_or_else(|| {
-                Error::new(Code::NotFound, format!("there is no device \"{device}\" in the project"))
-                    .hint("List them: nebulactl device ls")
-            })?;
+            let known = named(&client, &project, &device).await?;
             let path = format!("/api/nebula/release/{}", known.device_id);
             let release: Release = client.post(&path, &json!({})).await?;
             context.output.confirm(&release, || {
@@ -51,6 +60,15 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             })
         }
     }
+}
+
+async fn named(client: &Client, choice: &project::Choice, device: &str) -> Result<Device> {
+    let named =
+        |known: &Device| known.name == device || known.device_id.to_string().eq_ignore_ascii_case(device);
+    of_project(client, choice).await?.into_iter().find(named).ok_or_else(|| {
+        Error::new(Code::NotFound, format!("there is no device \"{device}\" in the project"))
+            .hint("List them: nebulactl device ls")
+    })
 }
 
 async fn of_project(client: &Client, choice: &project::Choice) -> Result<Vec<Device>> {

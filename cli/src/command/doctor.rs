@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{Context, ca, find_program, join, play};
+use crate::agent::state;
 use crate::client::{self, Client};
 use crate::error::{Error, Result};
 use crate::output::{Output, clean};
@@ -81,6 +82,7 @@ pub(crate) async fn run(context: &Context) -> Result<ExitCode> {
         Err(error) => vec![Finding::of_error("server", State::Failed, &error)],
     };
     findings.push(nebula());
+    findings.extend(device());
     findings.push(player());
     let sound = findings.iter().all(|finding| finding.state != State::Failed);
     context.output.show(&json!({ "ok": sound, "server": client.server(), "checks": findings }), || {
@@ -202,6 +204,21 @@ fn nebula() -> Finding {
     let version = ran.ok().and_then(|output| String::from_utf8(output.stdout).ok()).unwrap_or_default();
     let version = version.trim().trim_start_matches("Version: ").to_owned();
     Finding::new("nebula", State::Ok, format!("{version} at {}", path.display()))
+}
+
+/// This machine's device, where an agent looks after one.
+fn device() -> Option<Finding> {
+    let folder = join::default_folder();
+    let host = match state::identity(&folder) {
+        Ok(identity) => identity?.host,
+        Err(error) => return Some(Finding::of_error("device", State::Failed, &error)),
+    };
+    let who = format!("{} at {}", host.name, host.ip_address);
+    Some(match state::Folder::holder(&folder) {
+        Some(pid) => Finding::new("device", State::Ok, format!("{who}, kept up to date by process {pid}")),
+        None => Finding::new("device", State::Note, format!("{who}, but no agent keeps it up to date"))
+            .hint("Start it: nebulactl agent"),
+    })
 }
 
 fn player() -> Finding {

@@ -18,12 +18,19 @@ use bundle::Bundle;
 use folder::{Folder, Wish, host_name};
 
 mod bundle;
+pub(crate) mod code;
 mod folder;
 
 #[derive(Args, Debug)]
 pub(crate) struct Join {
     #[command(flatten)]
     project: project::Choice,
+    /// Join with an enrolment code, or the link that carries it; needs no account, and an agent keeps the device up to date
+    #[arg(long, value_name = "CODE", conflicts_with_all = ["project", "role"])]
+    code: Option<String>,
+    /// Also write a unit of systemd that runs the agent, and start it
+    #[arg(long, requires = "code")]
+    install: bool,
     /// Name of this device in the project [default: the host name]
     #[arg(long)]
     name: Option<String>,
@@ -44,10 +51,14 @@ pub(crate) struct Join {
 /// A folder of something else, what the gateway refuses, and a bundle that is not what it should be; a refused first
 /// join leaves nothing behind.
 pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
+    if let Join { code: Some(code), install, name, dir, endpoints, .. } = arguments {
+        let dir = dir.unwrap_or_else(default_folder);
+        return code::run(context, code::Wish { code, name, dir, endpoints, install }).await;
+    }
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
     let Join { name, dir, role, endpoints, .. } = arguments;
-    let path = dir.unwrap_or_else(|| default_folder(&name.clone().unwrap_or_else(host_name)));
+    let path = dir.unwrap_or_else(|| named_folder(&name.clone().unwrap_or_else(host_name)));
     let wish =
         Wish { server: client.server().to_owned(), project_id: project.project_id, name, role, endpoints };
     let folder = Folder::open(&path, wish, network_curve(&client).await?)?;
@@ -91,7 +102,7 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
             format!("Start nebula:  {command}"),
         ];
         if find_program("nebula").is_none() {
-            lines.push("nebula itself is missing:  apt install nebula, or https://github.com/slackhq/nebula/releases".to_owned());
+            lines.push(NEBULA_MISSING.to_owned());
         }
         lines.join("\n")
     })
@@ -140,8 +151,16 @@ fn check(bundle: &Bundle, key: &PublicKey) -> Result<()> {
     Ok(())
 }
 
+const NEBULA_MISSING: &str =
+    "nebula itself is missing:  apt install nebula, or https://github.com/slackhq/nebula/releases";
+
+/// Where the device of this machine is, unless somebody says otherwise.
+pub(crate) fn default_folder() -> PathBuf {
+    named_folder(&host_name())
+}
+
 /// Root's machine-wide place, or a folder that is easy to find.
-fn default_folder(name: &str) -> PathBuf {
+fn named_folder(name: &str) -> PathBuf {
     if rustix::process::geteuid().is_root() {
         PathBuf::from("/etc/nebula")
     } else {
@@ -152,14 +171,26 @@ fn default_folder(name: &str) -> PathBuf {
 
 /// Names in the configuration are relative to where nebula is started.
 fn start_command(folder: &Path) -> String {
-    let text = folder.display().to_string();
-    let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
-    let quoted = if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) };
-    let sudo = if rustix::process::geteuid().is_root() { "" } else { "sudo " };
-    format!("cd {quoted} && {sudo}nebula -config nebula.yml")
+    format!("cd {} && {}nebula -config nebula.yml", quoted(folder), sudo())
 }
 
-fn parse_endpoint(text: &str) -> std::result::Result<String, String> {
+/// A path for a shell.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
+    if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
+}
+
+/// What makes a command that of root.
+fn sudo() -> &'static str {
+    if rustix::process::geteuid().is_root() { "" } else { "sudo " }
+}
+
+/// Checks where a device is said to be reachable.
+///
+/// # Errors
+/// A sentence for the usage message.
+pub(crate) fn parse_endpoint(text: &str) -> std::result::Result<String, String> {
     let wrong =
         || "write it as host:port, for example lighthouse.example.org:4242 or [2001:db8::1]:4242".to_owned();
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;

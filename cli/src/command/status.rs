@@ -1,41 +1,99 @@
-//! `status`: who am I, where, and who else is there.
+//! `status`: which device is this, who am I, where, and who else is there.
 
+use std::path::PathBuf;
+
+use chrono::Utc;
+use clap::Args;
 use nebula_api::auth::Identity;
 use nebula_api::device::Device;
 use nebula_api::health::Health;
-use serde_json::json;
+use nebula_api::project::Project;
+use serde_json::{Value, json};
 
+use super::join::default_folder;
 use super::{Context, device, project};
-use crate::client;
+use crate::client::{self, Client};
 use crate::error::Result;
 use crate::output::clean;
+use local::Local;
 
-/// Shows identity, gateway, and the devices of every project the account sees.
+mod local;
+
+#[derive(Args, Debug)]
+pub(crate) struct Status {
+    /// Folder of this machine's device [default: /etc/nebula for root, else ./nebula-NAME]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+}
+
+/// What the gateway shows an account.
+struct Remote {
+    version: String,
+    identity: Identity,
+    projects: Vec<(Project, Vec<Device>)>,
+}
+
+/// Shows this machine's device, if there is one, and, with an account, the gateway with every device the account sees.
 ///
 /// # Errors
-/// Whatever the gateway says.
-pub(crate) async fn run(context: &Context) -> Result<()> {
+/// Whatever the gateway says; without a device also that nobody is signed in.
+pub(crate) async fn run(context: &Context, arguments: Status) -> Result<()> {
+    let folder = arguments.dir.unwrap_or_else(default_folder);
+    let local = Local::read(&folder)?;
     let client = context.client()?;
+    let remote = match remote(&client).await {
+        Ok(remote) => Some(remote),
+        // A device needs no account, and its state is worth the most while the gateway is away.
+        Err(error) if local.is_some() => {
+            if error.failure().error != "not_authenticated" {
+                context.output.note(&error.to_string());
+            }
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let mut value = remote.as_ref().map_or_else(|| json!({}), |remote| remote.value(&client));
+    if let Some(local) = &local {
+        value["device"] = json!(local);
+    }
+    context.output.show(&value, || {
+        let local = local.as_ref().map(|local| local.text(context.output, &folder, Utc::now()));
+        let remote = remote.as_ref().map(|remote| remote.text(context, &client));
+        [local, remote].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+    })
+}
+
+async fn remote(client: &Client) -> Result<Remote> {
     let identity: Identity = client.get("/api/auth/me", &[]).await?;
     let health: Health = client::json(client.get_public("/health/live").await?).await?;
     let mut projects = Vec::new();
-    for project in project::all(&client).await? {
+    for project in project::all(client).await? {
         let query = [("projectId", project.project_id.to_string())];
         let devices: Vec<Device> = client.get("/api/devices", &query).await?;
         projects.push((project, devices));
     }
-    let value = json!({
-        "server": client.server(),
-        "version": health.version,
-        "identity": identity,
-        "projects": projects.iter().map(|(project, devices)| json!({ "project": project, "devices": devices })).collect::<Vec<_>>(),
-    });
-    context.output.show(&value, || {
+    Ok(Remote { version: health.version, identity, projects })
+}
+
+impl Remote {
+    fn value(&self, client: &Client) -> Value {
+        let projects = self.projects.iter();
+        let projects = projects.map(|(project, devices)| json!({ "project": project, "devices": devices }));
+        json!({
+            "server": client.server(),
+            "version": self.version,
+            "identity": self.identity,
+            "projects": projects.collect::<Vec<_>>(),
+        })
+    }
+
+    fn text(&self, context: &Context, client: &Client) -> String {
+        let Identity { username, role, .. } = &self.identity;
         let mut lines = vec![
-            format!("Server    {} (nebula-gateway {})", client.server(), clean(&health.version)),
-            format!("Account   {} ({})", clean(&identity.username), clean(&identity.role)),
+            format!("Server    {} (nebula-gateway {})", client.server(), clean(&self.version)),
+            format!("Account   {} ({})", clean(username), clean(role)),
         ];
-        for (project, devices) in &projects {
+        for (project, devices) in &self.projects {
             let network = project.cidr.as_deref().map(|cidr| format!(", {cidr}")).unwrap_or_default();
             let (name, count) = (clean(&project.name), devices.len());
             lines.push(format!("Project   {name}{network}: {count} devices, {} files", project.files));
@@ -44,5 +102,5 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
             }
         }
         lines.join("\n").trim_end().to_owned()
-    })
+    }
 }

@@ -4,15 +4,22 @@
 //! Every success is an [`Envelope`] `{"success":true,"data":…}` (the three sign-in routes answer their tokens bare),
 //! every failure an [`Failure`] `{"success":false,"error":…,"sqlstate":…,"detail":…,"hint":…}`.
 
+pub mod agent;
 pub mod auth;
+pub mod authority;
 pub mod certificate;
+pub mod configuration;
 pub mod device;
+pub mod dnapi;
+pub mod enrolment;
 pub mod envelope;
 pub mod event;
 pub mod file;
+pub mod firewall;
 pub mod health;
 pub mod job;
 pub mod pool;
 pub mod project;
+pub mod revocation;
 
 pub use envelope::{Envelope, Failure};

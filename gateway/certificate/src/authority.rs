@@ -9,6 +9,7 @@ use zeroize::Zeroizing;
 use crate::passphrase::{self, Cost};
 use crate::pem;
 use crate::sign::SigningKey;
+use crate::token::TokenKey;
 use crate::verify::{check_authority, unix};
 use crate::{CLOCK_SKEW, Certificate, Curve, Details, Error, Fingerprint, Version};
 
@@ -53,7 +54,19 @@ impl CertificateAuthority {
     /// # Errors
     /// [`Error::Name`], [`Error::Group`], [`Error::Lifetime`], [`Error::Ipv6`] and the like for what nebula would refuse.
     pub fn create(new: &NewAuthority<'_>, now: SystemTime) -> Result<Self, Error> {
-        let key = SigningKey::generate(new.curve)?;
+        Self::create_with(SigningKey::generate(new.curve)?, new, now)
+    }
+
+    /// The same with a key that is made in a PKCS#11 token and stays there. The URI (RFC 7512) names `module-path`, the
+    /// token, the new key's `object` (label) and where the PIN is.
+    ///
+    /// # Errors
+    /// [`Error::TokenUri`], [`Error::Token`], and those of [`Self::create`].
+    pub fn create_in_token(new: &NewAuthority<'_>, uri: &str, now: SystemTime) -> Result<Self, Error> {
+        Self::create_with(SigningKey::Token(Box::new(TokenKey::generate(uri, new.curve)?)), new, now)
+    }
+
+    fn create_with(key: SigningKey, new: &NewAuthority<'_>, now: SystemTime) -> Result<Self, Error> {
         let now = unix(now);
         let details = Details {
             version: new.version,
@@ -94,6 +107,39 @@ impl CertificateAuthority {
             Some(certificate) => Ok(Self { certificate, key, trusted }),
             None => Err(Error::KeyMismatch { name: trusted[0].details().name.clone() }),
         }
+    }
+
+    /// Reads an authority whose private key is in a PKCS#11 token. Of several certificates the first of the key signs.
+    ///
+    /// # Errors
+    /// What is wrong with the certificates, [`Error::TokenUri`], [`Error::Token`], [`Error::TokenKeyMismatch`].
+    pub fn from_token(cert_pem: &str, uri: &str) -> Result<Self, Error> {
+        let trusted = Certificate::parse(cert_pem)?;
+        trusted.iter().try_for_each(check_authority)?;
+        let mut outcome = Err(Error::TokenKeyMismatch);
+        for certificate in &trusted {
+            let details = certificate.details();
+            outcome =
+                TokenKey::open(uri, details.curve, &details.public_key).map(|key| (certificate.clone(), key));
+            if !matches!(outcome, Err(Error::TokenKeyMismatch)) {
+                break;
+            }
+        }
+        let (certificate, key) = outcome?;
+        Ok(Self { certificate, key: SigningKey::Token(Box::new(key)), trusted })
+    }
+
+    /// Whether signing takes a moment of this processor, or a token's own time.
+    pub fn key_is_in_memory(&self) -> bool {
+        !matches!(self.key, SigningKey::Token(_))
+    }
+
+    /// Signs bytes that are no certificate, as agents check it: Ed25519, or ECDSA over SHA-256 in DER.
+    ///
+    /// # Errors
+    /// [`Error::Token`], [`Error::OpenSsl`].
+    pub fn sign_message(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
+        self.key.sign(message)
     }
 
     /// The curve device keys must be on.

@@ -99,6 +99,15 @@ impl Certificate {
         pem::encode(label, &self.encoded).to_string()
     }
 
+    /// An authority's key in the PEM that agents pin to check what is signed for them; not that of a device.
+    pub fn public_key_pem(&self) -> String {
+        let label = match self.details.curve {
+            Curve::Curve25519 => banner::ED25519_PUBLIC,
+            Curve::P256 => banner::ECDSA_PUBLIC,
+        };
+        pem::encode(label, &self.details.public_key).to_string()
+    }
+
     /// What `nebula-cert print` shows and `pki.blocklist` takes, in hex.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint_with(&self.signature)

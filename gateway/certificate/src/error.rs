@@ -65,6 +65,24 @@ pub enum Error {
     /// A private key outside the range of its curve, or whose public half does not follow from it.
     #[error("the private key is damaged: restore it from a backup or make a new one")]
     PrivateKeyDamaged,
+    /// A `pkcs11:` URI that cannot be used.
+    #[error("the pkcs11: URI cannot be used: {problem}")]
+    TokenUri {
+        /// Which part, never its value.
+        problem: String,
+    },
+    /// What a PKCS#11 token said.
+    #[error("the token cannot be used: {problem}")]
+    Token {
+        /// In its own words.
+        problem: String,
+    },
+    /// The key found in the token signs, but not for this certificate.
+    #[error("the private key in the token is not the one of the certificate: name its object= or id=")]
+    TokenKeyMismatch,
+    /// A key that cannot be taken out of its token was asked for.
+    #[error("the private key stays in its token: there is nothing to export")]
+    TokenKeyStays,
     /// The bytes of a certificate do not follow its format.
     #[error("the version {version} certificate is malformed: {problem}")]
     Malformed {

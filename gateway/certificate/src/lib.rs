@@ -52,6 +52,7 @@ mod protobuf;
 mod sign;
 #[cfg(test)]
 mod tests;
+mod token;
 mod v1;
 mod v2;
 mod verify;

@@ -66,8 +66,22 @@ pub(crate) fn private_bytes(key: &EcKeyRef<Private>) -> Result<Zeroizing<Vec<u8>
 
 /// ECDSA over SHA-256, DER, s in the lower half.
 pub(crate) fn sign(key: &EcKeyRef<Private>, message: &[u8]) -> Result<Vec<u8>, ErrorStack> {
-    let signature = EcdsaSig::sign(&sha256(message), key)?;
-    let mirror = negate_s(&signature)?;
+    low_s(&EcdsaSig::sign(&sha256(message), key)?)
+}
+
+/// The same from a token's answer: r and s, 32 bytes each.
+///
+/// # Errors
+/// [`Error::Token`] for an answer of another length.
+pub(crate) fn from_raw_signature(raw: &[u8]) -> Result<Vec<u8>, Error> {
+    let (r, s) = raw.split_at_checked(32).filter(|(_, s)| s.len() == 32).ok_or_else(|| Error::Token {
+        problem: format!("it answered a signature of {} bytes, wanted 64 (P256)", raw.len()),
+    })?;
+    Ok(low_s(&EcdsaSig::from_private_components(BigNum::from_slice(r)?, BigNum::from_slice(s)?)?)?)
+}
+
+fn low_s(signature: &EcdsaSig) -> Result<Vec<u8>, ErrorStack> {
+    let mirror = negate_s(signature)?;
     if signature.s() <= mirror.s() { signature.to_der() } else { mirror.to_der() }
 }
 

@@ -1,4 +1,4 @@
-//! The signing key of an authority: Ed25519 for Curve25519 overlays, ECDSA for P256 ones.
+//! The signing key of an authority: Ed25519 for Curve25519 overlays, ECDSA for P256 ones, in memory or in a token.
 
 use openssl::ec::EcKey;
 use openssl::error::ErrorStack;
@@ -7,12 +7,14 @@ use openssl::sign::{Signer, Verifier};
 use zeroize::Zeroizing;
 
 use crate::pem::banner;
+use crate::token::TokenKey;
 use crate::{Curve, Error, p256};
 
 /// OpenSSL wipes the key when it is dropped. Deliberately without `Debug`.
 pub(crate) enum SigningKey {
     Ed25519(PKey<Private>),
     P256(EcKey<Private>),
+    Token(Box<TokenKey>),
 }
 
 impl SigningKey {
@@ -53,6 +55,7 @@ impl SigningKey {
                 Ok(Zeroizing::new([seed.as_slice(), &key.raw_public_key()?].concat()))
             }
             Self::P256(key) => Ok(p256::private_bytes(key)?),
+            Self::Token(_) => Err(Error::TokenKeyStays),
         }
     }
 
@@ -60,6 +63,7 @@ impl SigningKey {
         match self {
             Self::Ed25519(_) => Curve::Curve25519,
             Self::P256(_) => Curve::P256,
+            Self::Token(key) => key.curve(),
         }
     }
 
@@ -76,13 +80,15 @@ impl SigningKey {
         match self {
             Self::Ed25519(key) => key.raw_public_key(),
             Self::P256(key) => p256::public_bytes(key),
+            Self::Token(key) => Ok(key.public().to_vec()),
         }
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, ErrorStack> {
+    pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
         match self {
-            Self::Ed25519(key) => Signer::new_without_digest(key)?.sign_oneshot_to_vec(message),
-            Self::P256(key) => p256::sign(key, message),
+            Self::Ed25519(key) => Ok(Signer::new_without_digest(key)?.sign_oneshot_to_vec(message)?),
+            Self::P256(key) => Ok(p256::sign(key, message)?),
+            Self::Token(key) => key.sign(message),
         }
     }
 }

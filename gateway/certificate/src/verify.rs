@@ -18,7 +18,8 @@ pub fn verify(certificate: &Certificate, authorities: &[Certificate], at: System
         .find(|authority| certificate.details().issuer == Some(authority.fingerprint()))
         .ok_or_else(|| Error::UnknownIssuer { name: certificate.details().name.clone() })?;
     check_authority(authority)?;
-    check_issued(certificate, authority, unix(at))
+    check_granted(certificate, authority, unix(at))?;
+    check_signature(certificate, authority)
 }
 
 /// Whether this is an authority at all: marked as one, and signed with the key it carries. Its time is not looked at,
@@ -31,7 +32,8 @@ pub(crate) fn check_authority(authority: &Certificate) -> Result<(), Error> {
     check_signature(authority, authority)
 }
 
-pub(crate) fn check_issued(certificate: &Certificate, authority: &Certificate, at: i64) -> Result<(), Error> {
+/// Everything but the signature.
+pub(crate) fn check_granted(certificate: &Certificate, authority: &Certificate, at: i64) -> Result<(), Error> {
     let (details, limits) = (certificate.details(), authority.details());
     if details.curve != limits.curve {
         let (key, wanted) = (details.curve, limits.curve);
@@ -39,7 +41,6 @@ pub(crate) fn check_issued(certificate: &Certificate, authority: &Certificate, a
     }
     check_time(limits, at)?;
     check_time(details, at)?;
-    check_signature(certificate, authority)?;
     check_constraints(details, limits)
 }
 
@@ -81,7 +82,7 @@ fn within(network: IpNetwork, allowed: &[IpNetwork]) -> bool {
         || allowed.iter().any(|wide| wide.contains(network.ip()) && wide.prefix() <= network.prefix())
 }
 
-fn check_signature(certificate: &Certificate, signer: &Certificate) -> Result<(), Error> {
+pub(crate) fn check_signature(certificate: &Certificate, signer: &Certificate) -> Result<(), Error> {
     let key = signer.details();
     if sign::verify(key.curve, &key.public_key, certificate.signed(), certificate.signature())? {
         Ok(())

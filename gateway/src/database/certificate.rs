@@ -3,8 +3,10 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use deadpool_postgres::GenericClient;
+use ipnetwork::IpNetwork;
 use nebula_api::certificate::Certificate;
 use nebula_certificate::Issued;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::{each, one, rows};
@@ -21,24 +23,50 @@ pub async fn record(
     device_id: Uuid,
     issued: &Issued,
 ) -> Result<(), ApiError> {
+    let sql =
+        "SELECT nebula.record_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    write(client, sql, [&actor, &device_id], issued).await
+}
+
+/// Records a certificate that goes out with an answer to an agent. Call it in the transaction that noted the answer.
+///
+/// # Errors
+/// 409 no such answer is being made, or the device does not hold an address of it.
+pub async fn record_for_agent(
+    client: &impl GenericClient,
+    device_id: Uuid,
+    counter: i64,
+    issued: &Issued,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.record_agent_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    write(client, sql, [&device_id, &counter], issued).await
+}
+
+async fn write(
+    client: &impl GenericClient,
+    sql: &str,
+    by: [&(dyn ToSql + Sync); 2],
+    issued: &Issued,
+) -> Result<(), ApiError> {
     let details = issued.certificate.details();
-    let networks: Vec<String> = details.networks.iter().map(ToString::to_string).collect();
-    let issuer = details.issuer.unwrap_or_default();
-    let sql = "SELECT nebula.record_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    let texts = |networks: &[IpNetwork]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
+    let [who, whose] = by;
     one(
         client,
         sql,
         &[
-            &actor,
-            &device_id,
+            who,
+            whose,
+            &details.name,
             &issued.fingerprint.as_slice(),
             &issued.alternate_fingerprint.as_ref().map(|bytes| bytes.as_slice()),
             &i16::from(issued.version.number()),
             &crate::authority::curve_name(details.curve),
-            &networks,
+            &texts(&details.networks),
+            &texts(&details.unsafe_networks),
             &details.groups,
             &details.public_key,
-            &issuer.as_slice(),
+            &details.issuer.unwrap_or_default().as_slice(),
             &time(details.not_before),
             &time(details.not_after),
             &issued.pem,
@@ -76,7 +104,28 @@ pub async fn list(
     })
 }
 
+/// Live devices by who renews their certificates.
+pub struct Count {
+    /// `by its agent`, `due`, `overdue` or `by hand`.
+    pub renewal: String,
+    /// How many.
+    pub devices: i64,
+    /// Until the first of them expires.
+    pub seconds: Option<f64>,
+}
+
+/// For metrics.
+///
+/// # Errors
+/// Those of the database.
+pub async fn counts(client: &impl GenericClient) -> Result<Vec<Count>, ApiError> {
+    let sql = "SELECT renewal, devices, seconds FROM nebula.certificate_counts()";
+    each(&rows(client, sql, &[]).await?, |row| {
+        Ok(Count { renewal: row.try_get(0)?, devices: row.try_get(1)?, seconds: row.try_get(2)? })
+    })
+}
+
 /// Certificates count seconds since 1970; those we sign are later than that.
-fn time(seconds: i64) -> SystemTime {
+pub(super) fn time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
 }

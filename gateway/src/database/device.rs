@@ -5,10 +5,12 @@ use std::net::IpAddr;
 use deadpool_postgres::GenericClient;
 use nebula_api::device::Device;
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::{each, one, rows};
 use crate::ApiError;
+use crate::config::Facts;
 
 /// What a device asks for, checked.
 pub struct NewDevice<'a> {
@@ -28,29 +30,6 @@ pub struct NewDevice<'a> {
     pub endpoints: &'a [String],
 }
 
-/// What its certificate must say.
-pub struct Grant {
-    /// Overlay address.
-    pub ip: IpAddr,
-    /// Prefix length of the overlay.
-    pub prefix_length: u8,
-    /// Groups for firewall rules.
-    pub groups: Vec<String>,
-}
-
-/// A device that others' configuration names: a lighthouse or a relay.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Landmark {
-    /// The device.
-    pub device_id: Uuid,
-    /// Whether it is a lighthouse; otherwise it is a relay.
-    pub lighthouse: bool,
-    /// Overlay address.
-    pub ip: String,
-    /// Where it is on the underlay.
-    pub endpoints: Vec<String>,
-}
-
 /// Makes or renews a device and its address. Call it in the transaction that records the certificate.
 ///
 /// # Errors
@@ -60,11 +39,10 @@ pub async fn register(
     actor: Uuid,
     device: &NewDevice<'_>,
     address: Option<IpAddr>,
-) -> Result<Grant, ApiError> {
-    let sql = "SELECT ip, prefix_length, groups \
-               FROM nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
+) -> Result<(), ApiError> {
+    let sql = "SELECT FROM nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
     let address = address.map(|address| address.to_string());
-    let row = one(
+    one(
         client,
         sql,
         &[
@@ -79,30 +57,24 @@ pub async fn register(
             &address,
         ],
     )
-    .await?;
-    let (ip, prefix_length): (&str, i32) = (row.try_get(0)?, row.try_get(1)?);
-    let unreadable = || ApiError::internal(&format!("register_device answered {ip}/{prefix_length}"));
-    Ok(Grant {
-        ip: ip.parse().map_err(|_| unreadable())?,
-        prefix_length: prefix_length.try_into().map_err(|_| unreadable())?,
-        groups: row.try_get(2)?,
-    })
+    .await
+    .map(drop)
 }
 
-/// Lighthouses and relays of a project, by address.
+/// Everything the configuration of a device is made from, and the version it belongs to; with a key also the
+/// certificates that were signed for it.
 ///
 /// # Errors
-/// Those of the database.
-pub async fn landmarks(client: &impl GenericClient, project_id: Uuid) -> Result<Vec<Landmark>, ApiError> {
-    let sql = "SELECT device_id, role, ip, endpoints FROM nebula.project_lighthouses($1)";
-    each(&rows(client, sql, &[&project_id]).await?, |row| {
-        Ok(Landmark {
-            device_id: row.try_get(0)?,
-            lighthouse: row.try_get::<_, &str>(1)? == "lighthouse",
-            ip: row.try_get(2)?,
-            endpoints: row.try_get(3)?,
-        })
-    })
+/// 404 no such device.
+pub async fn configuration(
+    client: &impl GenericClient,
+    device_id: Uuid,
+    public_key: Option<&[u8]>,
+) -> Result<Facts, ApiError> {
+    let sql = "SELECT nebula.device_configuration($1, $2)";
+    let found: Option<Json<Facts>> = one(client, sql, &[&device_id, &public_key]).await?.try_get(0)?;
+    let missing = || ApiError::not_found(format!("there is no device {device_id}")).hint("Register it.");
+    found.map(|Json(facts)| facts).ok_or_else(missing)
 }
 
 /// Devices the account sees, of one project or all.

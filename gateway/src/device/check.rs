@@ -19,13 +19,7 @@ pub(super) fn request(request: &RegisterRequest) -> Result<Role, ApiError> {
     let role = Role::parse(word).ok_or_else(|| {
         ApiError::bad_argument(format!("role is {word:?}")).hint("Roles are host, lighthouse and relay.")
     })?;
-    if request.endpoints.len() > ENDPOINTS_MAX {
-        return Err(ApiError::bad_argument(format!(
-            "{} endpoints were given, at most {ENDPOINTS_MAX} are taken",
-            request.endpoints.len()
-        )));
-    }
-    request.endpoints.iter().try_for_each(|text| endpoint(text))?;
+    endpoints(&request.endpoints)?;
     if role == Role::Lighthouse && request.endpoints.is_empty() {
         return Err(ApiError::bad_argument("a lighthouse without an endpoint can be found by nobody")
             .hint("Name at least one host:port where other devices reach it, for example 192.0.2.10:4242."));
@@ -33,7 +27,25 @@ pub(super) fn request(request: &RegisterRequest) -> Result<Role, ApiError> {
     Ok(role)
 }
 
-fn name(name: &str) -> Result<(), ApiError> {
+/// Checks where a device says it is on the underlay.
+///
+/// # Errors
+/// 400 with the one that is wrong.
+pub(crate) fn endpoints(endpoints: &[String]) -> Result<(), ApiError> {
+    if endpoints.len() > ENDPOINTS_MAX {
+        return Err(ApiError::bad_argument(format!(
+            "{} endpoints were given, at most {ENDPOINTS_MAX} are taken",
+            endpoints.len()
+        )));
+    }
+    endpoints.iter().try_for_each(|text| endpoint(text))
+}
+
+/// Checks a name for a certificate.
+///
+/// # Errors
+/// 400 with what would do.
+pub(crate) fn name(name: &str) -> Result<(), ApiError> {
     let first = name.chars().next().is_some_and(char::is_alphanumeric);
     let rest = name.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
     if first && rest && name.chars().count() <= NAME_MAX {
@@ -82,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn endpoints() {
+    fn places() {
         for good in ["192.0.2.10:4242", "lh.example.net:1", "lh:65535", "[2001:db8::1]:4242", "[::]:1"] {
             assert!(endpoint(good).is_ok(), "{good}");
         }

@@ -96,7 +96,7 @@ impl Holding {
             "INSERT INTO nebula.allocation
                     (project_id, pool_id, ip, device_id, allocated_at, allocated_by, client, released_at, quarantined_until)
              SELECT $1, $2, $3, $4, $5, $6, $7, now(), max(c.not_after) FROM nebula.certificate c
-              WHERE c.device_id = $4 AND c.revoked_at IS NULL AND c.not_after > clock_timestamp()
+              WHERE c.device_id = $4 AND c.revoked_everywhere_at IS NULL AND c.not_after > clock_timestamp()
              HAVING count(*) > 0
              RETURNING quarantined_until",
         );
@@ -199,7 +199,7 @@ fn release_thoroughly(
     // A statement of its own: who waits above for a registration must then see the certificate it recorded.
     static VALID: Plan = Plan::new(
         "SELECT not_after FROM nebula.certificate
-          WHERE device_id = $1 AND revoked_at IS NULL AND not_after > clock_timestamp()
+          WHERE device_id = $1 AND revoked_everywhere_at IS NULL AND not_after > clock_timestamp()
           ORDER BY not_after DESC LIMIT 1",
     );
     let held = LOCK.rows(&[device.into(), address.into()], |row| Holding::read(row, device))?;

@@ -198,7 +198,7 @@ mod tests {
         let project = project("10.0.0.0/24");
         for (number, change) in [
             (1, "not_before = now() - interval '2 days', not_after = now() - interval '1 s'"),
-            (2, "revoked_at = now()"),
+            (2, "revoked_at = now(), revoked_everywhere_at = now()"),
         ] {
             allocate(&project, number);
             certify(&project, number, "10.0.0.1");

@@ -37,7 +37,10 @@ mod tests {
         run(
             "UPDATE nebula.allocation SET quarantined_until = now() + interval '1 hour' WHERE ip = '10.0.0.2'",
         );
-        run(&format!("UPDATE nebula.certificate SET revoked_at = now() WHERE device_id = '{}'", device(3)));
+        run(&format!(
+            "UPDATE nebula.certificate SET revoked_at = now(), revoked_everywhere_at = now() WHERE device_id = '{}'",
+            device(3)
+        ));
         run(&format!(
             "UPDATE nebula.allocation SET device_id = '{}', released_at = NULL, quarantined_until = NULL WHERE ip = '10.0.0.4'",
             device(9)

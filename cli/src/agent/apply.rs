@@ -1,0 +1,169 @@
+//! From a configuration on disk to one that runs: tried first, switched in one step, rolled back when it fails.
+
+use std::fs;
+use std::path::Path;
+
+use nebula_api::agent::Refused;
+
+use super::config::{Change, Config};
+use super::state::Generation;
+use super::{Agent, say};
+use crate::error::{Code, Doing, Error, Result};
+
+impl Agent {
+    /// Takes up where the last agent stopped: with what it left running, and what it had fetched but not applied.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`; a nebula that does not start is tried again later.
+    pub(super) async fn resume(&mut self) -> Result<()> {
+        let left_running = self.nebula.adopt().await?;
+        let mut generations = self.folder.generations()?;
+        let current = self.folder.current()?.map(|current| current.counter());
+        // Whatever becomes of nebula, the gateway can be asked for something better.
+        if let Some(first) =
+            generations.iter().find(|one| Some(one.counter()) == current).or(generations.first())
+        {
+            self.set_credentials(first)?;
+        }
+        let running = generations.iter().position(|one| Some(one.counter()) == left_running);
+        self.running = running.map(|at| generations.remove(at));
+        let Some(newest) = self.newest()? else { return Ok(()) };
+        match &self.running {
+            Some(running) if running.counter() == newest.counter() && current == left_running => {
+                say(&format!("nebula goes on with configuration {}", running.counter()));
+                self.refresh()
+            }
+            _ => self.apply(newest).await,
+        }
+    }
+
+    /// The newest generation that this nebula has not refused.
+    fn newest(&mut self) -> Result<Option<Generation>> {
+        for generation in self.folder.generations()? {
+            match generation.refused(self.nebula.version())? {
+                None => return Ok(Some(generation)),
+                Some(reason) => {
+                    self.refused.get_or_insert(Refused { counter: generation.counter(), reason });
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Makes nebula run a generation. One that it refuses is remembered as such, and what ran goes on running.
+    ///
+    /// # Errors
+    /// What the system refuses; a nebula that does not start although nothing ran before.
+    pub(super) async fn apply(&mut self, next: Generation) -> Result<()> {
+        let before = self.folder.current()?.map(|current| current.counter());
+        let is_first = before.is_none_or(|before| before == next.counter());
+        match self.nebula.test(&next.config_path()).await? {
+            // There is nothing better here, as after a certificate has expired: the gateway has to help.
+            Some(reason) if is_first => {
+                let detail = format!("nebula does not take configuration {}: {reason}", next.counter());
+                return Err(Error::new(Code::WrongState, detail));
+            }
+            Some(reason) => return self.refuse(&next, &reason),
+            None => {}
+        }
+        let change = self.change(&next)?;
+        self.folder.switch(next.counter())?;
+        if let Err(error) = self.bring(change, next.counter()).await {
+            let Some(before) = before.filter(|_| !is_first) else {
+                // It is tried again as it is.
+                self.running = None;
+                return Err(error);
+            };
+            self.folder.switch(before)?;
+            self.refuse(&next, &error.to_string())?;
+            return self.nebula.restart(before).await;
+        }
+        say(&format!("nebula runs configuration {} ({})", next.counter(), word(change)));
+        if self.refused.as_ref().is_some_and(|refused| refused.counter < next.counter()) {
+            self.refused = None;
+        }
+        self.running = Some(next);
+        self.refresh()
+    }
+
+    async fn bring(&mut self, change: Change, counter: u64) -> Result<()> {
+        if change < Change::Restart {
+            match self.nebula.reload(counter).await {
+                Ok(()) => return Ok(()),
+                Err(error) => say(&format!("{error}; it is restarted")),
+            }
+        }
+        match self.nebula.restart(counter).await {
+            // An interface or a port may need a moment to be free again.
+            Err(error) => {
+                say(&format!("{error}; it is tried once more"));
+                self.nebula.restart(counter).await
+            }
+            done => done,
+        }
+    }
+
+    fn change(&mut self, next: &Generation) -> Result<Change> {
+        if !self.nebula.runs() {
+            return Ok(Change::Restart);
+        }
+        // One with the same counter has taken the place of what there would be to compare with.
+        let other = self.running.as_ref().filter(|running| running.counter() != next.counter());
+        let Some(running) = other else { return Ok(Change::Restart) };
+        let (old, new) = (read(&running.config_path()), read(&next.config_path())?);
+        Ok(old.map_or(Change::Restart, |old| old.change(&new, self.nebula.release())))
+    }
+
+    fn refuse(&mut self, next: &Generation, reason: &str) -> Result<()> {
+        say(&format!("nebula does not take configuration {}: {reason}", next.counter()));
+        next.refuse(self.nebula.version(), reason)?;
+        self.refused = Some(Refused { counter: next.counter(), reason: reason.to_owned() });
+        Ok(())
+    }
+
+    /// What runs decides whom we speak as, and what is no longer needed.
+    fn refresh(&mut self) -> Result<()> {
+        if let Some(running) = self.running.take() {
+            let done = self.set_credentials(&running);
+            let counter = running.counter();
+            self.running = Some(running);
+            done?;
+            self.folder.prune(counter)?;
+        }
+        Ok(())
+    }
+
+    fn set_credentials(&mut self, first: &Generation) -> Result<()> {
+        let others = self.folder.generations()?.into_iter();
+        let others = others.filter(|other| other.counter() < first.counter()).map(|other| other.credential);
+        self.credentials = std::iter::once(first.credential.clone()).chain(others).collect();
+        Ok(())
+    }
+
+    /// Starts a nebula that has ended, with what it is to run.
+    ///
+    /// # Errors
+    /// `not_found` without any configuration; what the system or nebula says.
+    pub(super) async fn revive(&mut self) -> Result<()> {
+        match self.folder.current()? {
+            Some(current) => {
+                self.nebula.restart(current.counter()).await?;
+                self.running = Some(current);
+                self.refresh()
+            }
+            None => self.resume().await,
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Config> {
+    let text = fs::read_to_string(path).doing(|| format!("read {}", path.display()))?;
+    Config::parse(&text).map_err(|error: Error| error.hint(format!("It is {}", path.display())))
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::None | Change::Reload => "reloaded",
+        Change::Restart => "started",
+    }
+}

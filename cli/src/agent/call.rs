@@ -1,0 +1,284 @@
+//! Calls of the agent protocol: signed with the device's key, answers believed only under a trusted one.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use nebula_api::agent::{Instruction, Report};
+use nebula_api::dnapi::{
+    Action, ApiErrors, Call, Data, EnrollRequest, Enrollment, KeyUpdate, LongPollAnswer, LongPollWait,
+    Message, SignedAnswer, Update, VERSION, kind,
+};
+use reqwest::header::DATE;
+use reqwest::{Response, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::keys::{HostKey, TrustedKeys};
+use crate::client::{self, root_cause};
+use crate::error::{Code, Error, Result};
+
+/// How long an answer may take that the gateway does not hold back.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// The gateway holds a long poll for up to 90 seconds.
+const LONG_PATIENCE: Duration = Duration::from_secs(120);
+/// What an answer may weigh; a configuration with a long blocklist stays far below.
+const LARGEST_ANSWER: usize = 16 << 20;
+
+/// Who signs a call, with what, and whom it believes: it belongs to one configuration.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    /// Name of the device in calls.
+    pub(crate) host_id: String,
+    /// Counter of the configuration.
+    pub(crate) counter: u64,
+    /// Signs.
+    pub(crate) key: HostKey,
+    /// Sign answers.
+    pub(crate) trusted: TrustedKeys,
+}
+
+/// The gateway, as an agent sees it.
+pub(crate) struct Gateway {
+    http: reqwest::Client,
+    server: String,
+    /// Timestamp of the last call: the gateway takes each only once, and only forwards.
+    last: Mutex<DateTime<Utc>>,
+}
+
+impl Gateway {
+    /// The gateway at this URL.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn new(server: &str) -> Result<Self> {
+        Ok(Self {
+            http: client::http(server)?,
+            server: server.to_owned(),
+            last: Mutex::new(DateTime::UNIX_EPOCH),
+        })
+    }
+
+    /// Enrols a device.
+    ///
+    /// # Errors
+    /// What the gateway says of the code, `unreachable`, `protocol_violation`.
+    pub(crate) async fn enrol(&self, request: &EnrollRequest) -> Result<Enrollment> {
+        let response = self.post("/v2/enroll", request, PATIENCE).await?;
+        Ok(read::<Data<Enrollment>>(accept(response).await?).await?.data)
+    }
+
+    /// Waits until there is something to do, or for a minute or so.
+    ///
+    /// # Errors
+    /// 401 as an error with that status, `unreachable`, `protocol_violation`.
+    pub(crate) async fn long_poll(&self, credential: &Credential) -> Result<Action> {
+        let value = LongPollWait { supported_actions: vec!["DoUpdate".into(), "DoConfigUpdate".into()] };
+        let response = self.call(credential, kind::LONG_POLL_WAIT, Some(&value), LONG_PATIENCE).await?;
+        Ok(read::<Data<LongPollAnswer>>(response).await?.data.action)
+    }
+
+    /// Fetches a new configuration for new keys; `kind` says whether the certificate is new as well.
+    ///
+    /// # Errors
+    /// As [`Self::long_poll`]; `protocol_violation` when the answer is not signed by whom we trust, is not for this
+    /// request, or is older than what we have.
+    pub(crate) async fn update(
+        &self,
+        credential: &Credential,
+        kind: &str,
+        keys: &KeyUpdate,
+    ) -> Result<Update> {
+        let response = self.call(credential, kind, Some(keys), PATIENCE).await?;
+        let update: Update = signed(credential, response).await?;
+        if update.nonce != keys.nonce {
+            return Err(untrusted("it answers another request"));
+        }
+        if update.counter <= credential.counter {
+            return Err(untrusted("it is older than the configuration in use"));
+        }
+        Ok(update)
+    }
+
+    /// Reports how the device is.
+    ///
+    /// # Errors
+    /// As [`Self::update`].
+    pub(crate) async fn status(&self, credential: &Credential, report: &Report) -> Result<Instruction> {
+        let response = self.call(credential, kind::STATUS, Some(report), PATIENCE).await?;
+        let instruction: Instruction = signed(credential, response).await?;
+        if instruction.nonce != report.nonce {
+            return Err(untrusted("it answers another request"));
+        }
+        Ok(instruction)
+    }
+
+    /// Says good-bye for good.
+    ///
+    /// # Errors
+    /// As [`Self::long_poll`].
+    pub(crate) async fn leave(&self, credential: &Credential) -> Result<()> {
+        self.call(credential, kind::LEAVE, None::<&()>, PATIENCE).await.map(drop)
+    }
+
+    async fn call(
+        &self,
+        credential: &Credential,
+        kind: &str,
+        value: Option<&impl Serialize>,
+        patience: Duration,
+    ) -> Result<Response> {
+        let value = value.map(|value| serde_json::to_vec(value).map_err(|error| unwritable(&error)));
+        let message = Message {
+            kind: kind.to_owned(),
+            value: value.transpose()?.unwrap_or_default(),
+            timestamp: self.timestamp(Utc::now()),
+        };
+        let message = STANDARD.encode(serde_json::to_vec(&message).map_err(|error| unwritable(&error))?);
+        let call = Call {
+            version: VERSION,
+            host_id: credential.host_id.clone(),
+            counter: credential.counter,
+            signature: credential.key.sign(message.as_bytes())?,
+            message,
+        };
+        let response = self.post("/v1/dnclient", &call, patience).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(not_accepted(&response));
+        }
+        accept(response).await
+    }
+
+    async fn post(&self, path: &str, body: &impl Serialize, patience: Duration) -> Result<Response> {
+        let request = self.http.post(format!("{}{path}", self.server)).json(body).timeout(patience);
+        request.send().await.map_err(|error| {
+            let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
+            Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server))
+        })
+    }
+
+    /// Later than every one before, also when the clock was set back; the database counts in microseconds.
+    fn timestamp(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = now.trunc_subsecs(6).max(*last + TimeDelta::microseconds(1));
+        *last
+    }
+}
+
+/// What is inside a signed answer.
+async fn signed<T: DeserializeOwned>(credential: &Credential, response: Response) -> Result<T> {
+    verified(credential, &read::<Data<SignedAnswer>>(response).await?.data)
+}
+
+fn verified<T: DeserializeOwned>(credential: &Credential, answer: &SignedAnswer) -> Result<T> {
+    if answer.version != VERSION || !credential.trusted.verify(&answer.message, &answer.signature) {
+        return Err(untrusted("no authority that this device trusts has signed it"));
+    }
+    serde_json::from_slice(&answer.message)
+        .map_err(|_| untrusted("it is not what this nebulactl understands"))
+}
+
+async fn accept(response: Response) -> Result<Response> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let mut error = match read::<ApiErrors>(response).await {
+        Ok(ApiErrors { errors }) if !errors.is_empty() => {
+            let sentences: Vec<String> = errors.into_iter().map(|error| error.message).collect();
+            Error::new(Code::Refused, sentences.join(" "))
+        }
+        _ => Error::new(Code::Protocol, format!("the gateway answered {status}"))
+            .hint("Is this a pg_nebula gateway? Look at --server, or at the proxy in front of it."),
+    };
+    error.status = Some(status.as_u16());
+    Err(error)
+}
+
+async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T> {
+    let mut bytes = Vec::new();
+    let broken = |error: &reqwest::Error| {
+        Error::new(Code::Unreachable, format!("the gateway's answer broke off: {}", root_cause(error)))
+    };
+    while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
+        if bytes.len() + chunk.len() > LARGEST_ANSWER {
+            return Err(untrusted("it is larger than any configuration"));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    serde_json::from_slice(&bytes).map_err(|_| untrusted("it is not what this nebulactl understands"))
+}
+
+/// 401 says nothing more, but its date tells whether our clock is to blame.
+fn not_accepted(response: &Response) -> Error {
+    let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
+    let theirs = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
+    let skew = theirs.map_or(0, |theirs| (Utc::now() - theirs.to_utc()).num_seconds());
+    let mut error = if skew.abs() >= nebula_api::dnapi::CLOCK_TOLERANCE {
+        Error::new(Code::NotSignedIn, format!("the gateway refuses this device: its clock is {skew} s off"))
+            .hint("Set the clock by NTP: timedatectl set-ntp true")
+    } else {
+        Error::new(Code::NotSignedIn, "the gateway does not accept this device's key").hint(
+            "It was revoked, or has left; with a new code: nebulactl leave, then nebulactl join --code CODE",
+        )
+    };
+    error.status = Some(StatusCode::UNAUTHORIZED.as_u16());
+    error
+}
+
+fn untrusted(why: &str) -> Error {
+    Error::new(Code::Protocol, format!("the gateway's answer is not used: {why}"))
+}
+
+fn unwritable(error: &serde_json::Error) -> Error {
+    Error::new(Code::Io, format!("cannot write a call: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use nebula_certificate::Curve;
+
+    use super::*;
+    use crate::agent::keys::tests::authority_pem;
+
+    #[test]
+    fn only_what_a_trusted_authority_signed_is_believed() {
+        let [authority, stranger] = [(); 2].map(|()| HostKey::generate(Curve::Curve25519).unwrap());
+        let credential = Credential {
+            host_id: "device".to_owned(),
+            counter: 1,
+            key: HostKey::generate(Curve::Curve25519).unwrap(),
+            trusted: TrustedKeys::parse(&authority_pem(&authority)).unwrap(),
+        };
+        let message = br#"{"counter":2}"#.to_vec();
+        let answer = |key: &HostKey| SignedAnswer {
+            version: VERSION,
+            message: message.clone(),
+            signature: key.sign(&message).unwrap(),
+        };
+        let good = answer(&authority);
+        let value: serde_json::Value = verified(&credential, &good).unwrap();
+        assert_eq!(value["counter"], 2);
+        let forged = SignedAnswer { message: br#"{"counter":9}"#.to_vec(), ..good.clone() };
+        let unsigned = SignedAnswer { signature: Vec::new(), ..good.clone() };
+        let other = SignedAnswer { version: 2, ..good };
+        for wrong in [answer(&stranger), answer(&credential.key), forged, unsigned, other] {
+            let error = verified::<serde_json::Value>(&credential, &wrong).unwrap_err();
+            assert!(error.to_string().contains("trusts"), "{error}");
+        }
+    }
+
+    #[test]
+    fn timestamps_only_go_forward() {
+        let gateway = Gateway::new("http://127.0.0.1:1").unwrap();
+        let now = Utc::now();
+        let first = gateway.timestamp(now);
+        let same = gateway.timestamp(now);
+        let set_back = gateway.timestamp(now - TimeDelta::hours(1));
+        assert!(first < same && same < set_back);
+        assert_eq!((set_back - first).num_microseconds(), Some(2));
+        assert_eq!(first, first.trunc_subsecs(6));
+    }
+}

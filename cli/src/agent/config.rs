@@ -1,0 +1,355 @@
+//! A `nebula.yml` on its way from the gateway to nebula: our key goes in, and what differs from the last one decides
+//! whether a reload is enough. Pure: text in, text out.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use nebula_certificate::{Certificate, Version};
+use serde_json::{Map, Value};
+
+use crate::error::{Code, Error, Result};
+
+/// What nebula needs to take up a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Change {
+    /// Nothing differs.
+    None,
+    /// SIGHUP.
+    Reload,
+    /// A new process.
+    Restart,
+}
+
+/// A release of nebula: what it re-reads on SIGHUP has grown over time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Release(pub(crate) u32, pub(crate) u32);
+
+impl Release {
+    /// Reads `1.11.0`, also with `Version: ` before it or a suffix after it.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut numbers = text.trim().rsplit(' ').next()?.trim_start_matches('v').split('.');
+        Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+    }
+}
+
+/// Options that SIGHUP takes up, with the release from which on it does so (from nebula's source). Everything else,
+/// also what is not known here, needs a restart, which is always right.
+const RELOADED: &[(&str, Release)] = &[
+    ("pki", Release(1, 6)),
+    ("pki.disconnect_invalid", Release(1, 8)),
+    ("static_host_map", Release(1, 6)),
+    ("static_map", Release(1, 7)),
+    ("lighthouse.hosts", Release(1, 6)),
+    ("lighthouse.advertise_addrs", Release(1, 6)),
+    ("lighthouse.remote_allow_list", Release(1, 6)),
+    ("lighthouse.remote_allow_ranges", Release(1, 6)),
+    ("lighthouse.local_allow_list", Release(1, 6)),
+    ("lighthouse.calculated_remotes", Release(1, 7)),
+    // 1.6 never comes back from the callback that restarts its timer.
+    ("lighthouse.interval", Release(1, 7)),
+    ("lighthouse.dns", Release(1, 11)),
+    ("lighthouse.serve_dns", Release(1, 11)),
+    ("relay.relays", Release(1, 6)),
+    ("relay.am_relay", Release(1, 6)),
+    ("relay.use_relays", Release(1, 7)),
+    ("firewall", Release(1, 6)),
+    ("punchy", Release(1, 6)),
+    ("punchy.punch", Release(1, 11)),
+    ("preferred_ranges", Release(1, 9)),
+    ("tun.unsafe_routes", Release(1, 9)),
+    ("tun.routes", Release(1, 9)),
+    ("tun.mtu", Release(1, 9)),
+    ("tunnels", Release(1, 10)),
+    ("logging", Release(1, 6)),
+    ("sshd", Release(1, 6)),
+    ("stats", Release(1, 11)),
+    ("listen.send_recv_error", Release(1, 6)),
+    ("listen.read_buffer", Release(1, 6)),
+    ("listen.write_buffer", Release(1, 6)),
+];
+
+/// One configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Config(Map<String, Value>);
+
+impl Config {
+    /// Reads YAML.
+    ///
+    /// # Errors
+    /// `protocol_violation` when it is no YAML, or has no `pki` to put a key into.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let wrong = |why: String| {
+            Error::new(Code::Protocol, format!("the configuration from the gateway cannot be used: {why}"))
+        };
+        let value: Value = serde_saphyr::from_str(text).map_err(|error| wrong(error.to_string()))?;
+        match value {
+            Value::Object(map) if map.get("pki").is_some_and(Value::is_object) => Ok(Self(map)),
+            _ => Err(wrong("it has no section \"pki\"".to_owned())),
+        }
+    }
+
+    /// Says where nebula's private key is.
+    pub(crate) fn set_key(&mut self, path: &Path) {
+        self.set("pki", "key", &path.to_string_lossy());
+    }
+
+    /// Lets nebula tell what an agent reads: its log is where tunnels are seen.
+    pub(crate) fn set_logging(&mut self) {
+        self.set("logging", "format", "json");
+        self.set("logging", "level", "info");
+    }
+
+    fn set(&mut self, section: &str, name: &str, value: &str) {
+        let section = self.0.entry(section).or_insert_with(|| Value::Object(Map::new()));
+        if let Value::Object(section) = section {
+            section.insert(name.to_owned(), value.into());
+        }
+    }
+
+    /// The text for nebula. JSON is YAML too, and unlike plain YAML it leaves no word to be taken for a number or a
+    /// truth value by one of the parsers that releases of nebula have used.
+    pub(crate) fn render(&self) -> String {
+        let text = serde_json::to_string_pretty(&self.0).expect("a map of strings to JSON is JSON");
+        format!("# Written by nebulactl from what the gateway said; the next answer replaces it.\n{text}\n")
+    }
+
+    /// The device's own certificates.
+    ///
+    /// # Errors
+    /// `protocol_violation` when there is none that can be read.
+    pub(crate) fn certificates(&self) -> Result<Vec<Certificate>> {
+        self.pem("cert")
+    }
+
+    /// The authorities it trusts.
+    ///
+    /// # Errors
+    /// As [`Self::certificates`].
+    pub(crate) fn authorities(&self) -> Result<Vec<Certificate>> {
+        self.pem("ca")
+    }
+
+    fn pem(&self, name: &str) -> Result<Vec<Certificate>> {
+        let text = self.at(&["pki", name]).and_then(Value::as_str).unwrap_or_default();
+        Certificate::parse(text).map_err(|error| {
+            Error::new(Code::Protocol, format!("pki.{name} in the configuration cannot be read: {error}"))
+        })
+    }
+
+    /// Name of the network interface.
+    pub(crate) fn interface(&self) -> &str {
+        self.at(&["tun", "dev"]).and_then(Value::as_str).unwrap_or("nebula1")
+    }
+
+    fn at(&self, path: &[&str]) -> Option<&Value> {
+        let (first, rest) = path.split_first()?;
+        rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
+    }
+
+    /// What it takes for a nebula of this release that runs `self` to run `next`.
+    pub(crate) fn change(&self, next: &Self, release: Release) -> Change {
+        let mut paths = Vec::new();
+        let (old, new) = (Value::Object(self.0.clone()), Value::Object(next.0.clone()));
+        differences(String::new(), Some(&old), Some(&new), &mut paths);
+        if paths.is_empty() {
+            return Change::None;
+        }
+        let reloads = paths.iter().all(|path| reloaded(path, release));
+        if reloads && self.same_place(next, release) { Change::Reload } else { Change::Restart }
+    }
+
+    /// Whether the certificates differ only in what a running nebula can take up.
+    fn same_place(&self, next: &Self, release: Release) -> bool {
+        let (Ok(old), Ok(new)) = (self.certificates(), next.certificates()) else { return false };
+        let places = |certificates: &[Certificate]| -> BTreeMap<Version, _> {
+            let place = |certificate: &Certificate| {
+                let details = certificate.details();
+                let unsafe_networks =
+                    if release < Release(1, 11) { details.unsafe_networks.clone() } else { Vec::new() };
+                // Tunnels are not renewed before 1.7, so that peers would not see a new group or name.
+                let seen = (release < Release(1, 7)).then(|| (details.name.clone(), details.groups.clone()));
+                (
+                    details.version,
+                    (details.networks.clone(), details.curve.to_string(), unsafe_networks, seen),
+                )
+            };
+            certificates.iter().map(place).collect()
+        };
+        places(&old) == places(&new)
+    }
+}
+
+/// Whether SIGHUP takes this option up: the longest entry that covers it decides.
+fn reloaded(path: &str, release: Release) -> bool {
+    let covers =
+        |entry: &str| path.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    let entry = RELOADED.iter().filter(|(entry, _)| covers(entry)).max_by_key(|(entry, _)| entry.len());
+    // Between these two the reload of a changed static_host_map hangs.
+    let hangs = path.starts_with("static_host_map") && release == Release(1, 7);
+    entry.is_some_and(|(_, since)| release >= *since) && !hangs
+}
+
+/// Dotted paths of what differs; lists are compared whole.
+fn differences(path: String, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<String>) {
+    if old == new {
+        return;
+    }
+    let empty = Map::new();
+    let (old_map, new_map) = match (old, new) {
+        (Some(Value::Object(old)), Some(Value::Object(new))) => (old, new),
+        (Some(Value::Object(old)), None) => (old, &empty),
+        (None, Some(Value::Object(new))) => (&empty, new),
+        _ => return found.push(path),
+    };
+    let added = new_map.keys().filter(|name| !old_map.contains_key(*name));
+    for name in old_map.keys().chain(added) {
+        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+        differences(path, old_map.get(name), new_map.get(name), found);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use nebula_certificate::{CertificateAuthority, Curve, KeyPair, NewAuthority, Request};
+
+    use super::*;
+
+    const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+    const OLD: Release = Release(1, 6);
+    const NEW: Release = Release(1, 11);
+
+    fn config(network: &str, groups: &[&str], rest: &str) -> Config {
+        let now = SystemTime::now();
+        let ca = CertificateAuthority::create(&NewAuthority::new("home", YEAR), now).unwrap();
+        let key = KeyPair::generate(Curve::Curve25519).unwrap();
+        let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
+        let request = Request {
+            name: "laptop",
+            networks: &[network.parse().unwrap()],
+            unsafe_networks: &[],
+            groups: &groups,
+            public_key: key.public_key(),
+            lifetime: YEAR / 2,
+            versions: &[Version::V1, Version::V2],
+        };
+        let issued = ca.issue(&request, now).unwrap();
+        let indented = |text: &str| text.replace('\n', "\n    ");
+        let certificates: String = issued.iter().map(|one| one.pem.as_str()).collect();
+        let text = format!(
+            "pki:\n  ca: |\n    {}\n  cert: |\n    {}\n{rest}",
+            indented(&ca.pem()),
+            indented(&certificates)
+        );
+        let mut config = Config::parse(&text).unwrap();
+        config.set_key(Path::new("/etc/nebula/node.key"));
+        config
+    }
+
+    fn change(old: &str, new: &str, release: Release) -> Change {
+        let parse = |text: &str| Config::parse(&format!("pki: {{}}\n{text}")).unwrap();
+        let (mut old, mut new) = (parse(old), parse(new));
+        let pki = config("10.42.0.5/16", &[], "").0["pki"].clone();
+        old.0.insert("pki".to_owned(), pki.clone());
+        new.0.insert("pki".to_owned(), pki);
+        old.change(&new, release)
+    }
+
+    #[test]
+    fn only_what_a_release_re_reads_is_reloaded() {
+        for (old, new, in_1_6, in_1_11) in [
+            ("a: 1", "a: 1", Change::None, Change::None),
+            (
+                "static_host_map: {}",
+                "static_host_map: {\"10.42.0.1\": [\"a:1\"]}",
+                Change::Reload,
+                Change::Reload,
+            ),
+            (
+                "lighthouse: {hosts: []}",
+                "lighthouse: {hosts: [\"10.42.0.1\"]}",
+                Change::Reload,
+                Change::Reload,
+            ),
+            ("lighthouse: {interval: 60}", "lighthouse: {interval: 10}", Change::Restart, Change::Reload),
+            (
+                "lighthouse: {am_lighthouse: false}",
+                "lighthouse: {am_lighthouse: true}",
+                Change::Restart,
+                Change::Restart,
+            ),
+            ("firewall: {inbound: []}", "firewall: {inbound: [{port: any}]}", Change::Reload, Change::Reload),
+            ("tun: {mtu: 1300}", "tun: {mtu: 1280}", Change::Restart, Change::Reload),
+            ("tun: {dev: a}", "tun: {dev: b}", Change::Restart, Change::Restart),
+            ("listen: {port: 0}", "listen: {port: 4242}", Change::Restart, Change::Restart),
+            ("", "cipher: chachapoly", Change::Restart, Change::Restart),
+            ("", "stats: {type: prometheus}", Change::Restart, Change::Reload),
+            ("", "of_tomorrow: 1", Change::Restart, Change::Restart),
+            ("punchy: {punch: true, respond: true}", "punchy: {punch: true}", Change::Reload, Change::Reload),
+            ("punchy: {punch: true}", "punchy: {punch: false}", Change::Restart, Change::Reload),
+            (
+                "tunnels: {a: 1}\ntun: {dev: a}",
+                "tunnels: {a: 2}\ntun: {dev: b}",
+                Change::Restart,
+                Change::Restart,
+            ),
+        ] {
+            assert_eq!(change(old, new, OLD), in_1_6, "1.6: {old} -> {new}");
+            assert_eq!(change(old, new, NEW), in_1_11, "1.11: {old} -> {new}");
+        }
+        assert_eq!(
+            change("static_host_map: {}", "static_host_map: {\"a\": [b]}", Release(1, 7)),
+            Change::Restart
+        );
+    }
+
+    #[test]
+    fn a_certificate_for_another_address_needs_a_restart() {
+        let old = config("10.42.0.5/16", &["web"], "");
+        for (network, groups, in_1_6, in_1_11) in [
+            ("10.42.0.5/16", &["web"], Change::Reload, Change::Reload),
+            ("10.42.0.6/16", &["web"], Change::Restart, Change::Restart),
+            ("10.42.0.5/16", &["db"], Change::Restart, Change::Reload),
+        ] {
+            let new = config(network, groups, "");
+            assert_eq!(
+                (old.change(&new, OLD), old.change(&new, NEW)),
+                (in_1_6, in_1_11),
+                "{network} {groups:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back_the_same() {
+        let mut config = config(
+            "10.42.0.5/16",
+            &[],
+            "logging: {level: warn}\nfirewall: {conntrack: {tcp_timeout: 12m}}\nstatic_host_map: {\"10.42.0.1\": [\"192.0.2.1:4242\"]}\nanswer: \"yes\"\n",
+        );
+        config.set_logging();
+        let text = config.render();
+        let again = Config::parse(&text).unwrap();
+        assert_eq!(again, config);
+        assert_eq!(again.0["answer"], "yes");
+        assert_eq!((again.certificates().unwrap().len(), again.authorities().unwrap().len()), (2, 1));
+        assert!(text.contains("/etc/nebula/node.key") && text.contains("\"format\": \"json\""), "{text}");
+        assert_eq!(again.interface(), "nebula1");
+    }
+
+    #[test]
+    fn what_is_no_configuration_is_refused() {
+        for wrong in ["", "pki: 1", "[]", "a: b: c", "tun: {}"] {
+            assert!(Config::parse(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn releases() {
+        for (text, release) in [("Version: 1.6.1", OLD), ("1.11.0\n", NEW), ("v1.11.0-3-gabc", NEW)] {
+            assert_eq!(Release::parse(text), Some(release), "{text}");
+        }
+        assert_eq!(Release::parse("unknown"), None);
+    }
+}

@@ -1,0 +1,241 @@
+//! nebula's log: the only place where 1.6 and 1.11 both tell of their tunnels. Its statistics count the whole
+//! daemon, never one peer, and its own shell needs keys of its own; so a peer's traffic is not known here.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom, Write, stderr};
+use std::path::{Path, PathBuf};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+/// From here on what has been read is cut off.
+const LARGEST: u64 = 8 << 20;
+
+/// Something the agent waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The interface is there.
+    Up,
+    /// Certificates were read again.
+    Refreshed,
+    /// An error, in its words.
+    Complaint(String),
+}
+
+/// A tunnel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Peer {
+    /// Name in the certificate.
+    pub(crate) name: String,
+    /// Where it is on the underlay, or the relay in between.
+    pub(crate) remote: Option<String>,
+    /// When the tunnel was made, by this machine's clock.
+    pub(crate) handshake_at: DateTime<Utc>,
+}
+
+/// The file, and what it has told so far.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+    offset: u64,
+    rest: Vec<u8>,
+    peers: BTreeMap<String, Peer>,
+}
+
+impl Log {
+    /// Reads from the beginning: a nebula that was taken over has told of its tunnels before.
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, offset: 0, rest: Vec::new(), peers: BTreeMap::new() }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// By overlay address.
+    pub(crate) fn peers(&self) -> &BTreeMap<String, Peer> {
+        &self.peers
+    }
+
+    /// A new process begins: nothing said before is about it.
+    pub(crate) fn begin(&mut self) {
+        self.read();
+        self.rest.clear();
+        self.peers.clear();
+    }
+
+    /// What has been said since the last look. A log that cannot be read says nothing.
+    pub(crate) fn read(&mut self) -> Vec<Event> {
+        let mut bytes = Vec::new();
+        let read = File::open(&self.path).and_then(|mut file| {
+            file.seek(SeekFrom::Start(self.offset))?;
+            file.read_to_end(&mut bytes)
+        });
+        let Ok(count) = read else { return Vec::new() };
+        self.offset += count as u64;
+        // Lines that come between the two calls are lost; nebula appends, so it goes on at the beginning.
+        if self.offset > LARGEST
+            && OpenOptions::new().write(true).open(&self.path).is_ok_and(|file| file.set_len(0).is_ok())
+        {
+            self.offset = 0;
+        }
+        self.rest.extend_from_slice(&bytes);
+        let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
+        let lines: Vec<u8> = self.rest.drain(..=end).collect();
+        String::from_utf8_lossy(&lines).lines().filter_map(|line| self.line(line)).collect()
+    }
+
+    fn line(&mut self, line: &str) -> Option<Event> {
+        let Ok(fields) = serde_json::from_str::<Value>(line) else {
+            return complaint(line).map(Event::Complaint);
+        };
+        let message = fields["msg"].as_str().unwrap_or_default();
+        self.tunnel(message, &fields);
+        match message {
+            "Nebula interface is active" => Some(Event::Up),
+            _ if message.starts_with("Client cert") && message.ends_with("refreshed from disk") => {
+                Some(Event::Refreshed)
+            }
+            _ => {
+                let text = complaint(line)?;
+                // The service manager's journal should have it too; nobody to tell when standard error is closed.
+                let _ = writeln!(stderr(), "nebula: {text}");
+                Some(Event::Complaint(text))
+            }
+        }
+    }
+
+    fn tunnel(&mut self, message: &str, fields: &Value) {
+        let address = fields["vpnIp"].as_str().or_else(|| fields["vpnAddrs"][0].as_str());
+        let Some(address) = address else { return };
+        let gone = message.contains("tearing down") || message.starts_with("Dropping tunnel");
+        if gone || fields["tunnelCheck"]["state"] == "dead" {
+            self.peers.remove(address);
+        } else if message == "Handshake message received" {
+            let time = fields["time"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
+            let peer = Peer {
+                name: fields["certName"].as_str().unwrap_or_default().to_owned(),
+                remote: remote(fields),
+                handshake_at: time.map_or_else(Utc::now, |time| time.to_utc()),
+            };
+            self.peers.insert(address.to_owned(), peer);
+        } else if message.starts_with("Host roamed")
+            && let Some(peer) = self.peers.get_mut(address)
+        {
+            peer.remote = endpoint(&fields["newAddr"]).or(peer.remote.take());
+        }
+    }
+}
+
+/// 1.6: `udpAddr`, or `relay`. 1.11: `from` with `direct`, or with the relay.
+fn remote(fields: &Value) -> Option<String> {
+    let relay = [&fields["relay"], &fields["from"]["relay"], &fields["from"]["relayFrom"]];
+    let relay = relay.into_iter().find_map(Value::as_str).map(|relay| format!("relay {relay}"));
+    relay.or_else(|| endpoint(&fields["udpAddr"])).or_else(|| endpoint(&fields["from"]["direct"])).or_else(
+        || {
+            let from = fields["from"].as_object()?;
+            Some(from.values().find_map(Value::as_str)?.to_owned())
+        },
+    )
+}
+
+/// `"192.0.2.1:4242"`, or `{"ip": …, "port": …}`.
+fn endpoint(value: &Value) -> Option<String> {
+    if let Some(text) = value.as_str() {
+        return Some(text.to_owned());
+    }
+    let (ip, port) = (value["ip"].as_str()?, value["port"].as_u64()?);
+    Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
+}
+
+/// The last error in a text, in its own words. Only errors: `nebula -test` prints the whole configuration as well.
+pub(crate) fn complaint(text: &str) -> Option<String> {
+    text.lines().filter_map(error_in).next_back().map(|words| words.chars().take(1000).collect())
+}
+
+fn error_in(line: &str) -> Option<String> {
+    if let Ok(fields) = serde_json::from_str::<Value>(line) {
+        let level = fields["level"].as_str()?.to_ascii_lowercase();
+        let message = fields["msg"].as_str().unwrap_or_default();
+        let wrong = matches!(level.as_str(), "error" | "fatal" | "panic");
+        return wrong.then(|| match fields["error"].as_str() {
+            Some(error) => format!("{message}: {error}"),
+            None => message.to_owned(),
+        });
+    }
+    let levels = ["level=error ", "level=fatal ", "level=ERROR "];
+    let logged = levels.iter().find_map(|level| line.split_once(level)).map(|(_, words)| words);
+    let bare = line.starts_with("failed to ") || line.starts_with("panic: ");
+    logged.or(bare.then_some(line)).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OLD: &str = r#"{"build":"1.6.1","interface":"nebula1","level":"info","msg":"Nebula interface is active","network":"10.77.0.1/24","time":"2026-11-21T09:07:58Z","udpAddr":{"ip":"0.0.0.0","port":4242}}
+{"certName":"h2","fingerprint":"09","handshake":{"stage":1,"style":"ix_psk0"},"level":"info","msg":"Handshake message received","time":"2026-11-21T09:07:58Z","udpAddr":{"ip":"192.0.2.2","port":4242},"vpnIp":"10.77.0.2"}
+{"cert":{},"level":"info","msg":"Client cert refreshed from disk","time":"2026-11-21T09:08:01Z"}
+"#;
+    const NEW: &str = r#"{"time":"2026-11-21T09:07:58.736202091Z","level":"INFO","msg":"Nebula interface is active","networks":["10.77.0.2/24"],"build":"1.11.0"}
+{"time":"2026-11-21T09:07:58.73862249Z","level":"INFO","msg":"Handshake message received","vpnAddrs":["10.77.0.1"],"from":{"direct":"192.0.2.1:4242"},"certName":"h1","handshake":{"stage":2,"style":"ix_psk0"}}
+{"time":"2026-11-21T09:08:01.740316593Z","level":"INFO","msg":"Client certificate(s) refreshed from disk","cert":[]}
+"#;
+
+    fn log(text: &str) -> (tempfile::TempDir, Log) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("nebula.log");
+        std::fs::write(&path, text).unwrap();
+        (folder, Log::new(path))
+    }
+
+    #[test]
+    fn both_releases_are_understood() {
+        for (text, address, name, remote) in
+            [(OLD, "10.77.0.2", "h2", "192.0.2.2:4242"), (NEW, "10.77.0.1", "h1", "192.0.2.1:4242")]
+        {
+            let (_folder, mut log) = log(text);
+            assert_eq!(log.read(), [Event::Up, Event::Refreshed]);
+            let peer = &log.peers()[address];
+            assert_eq!((peer.name.as_str(), peer.remote.as_deref()), (name, Some(remote)));
+        }
+    }
+
+    #[test]
+    fn tunnels_go_and_half_a_line_waits() {
+        let (_folder, mut log) = log(NEW);
+        log.read();
+        let line = r#"{"time":"2026-11-21T09:08:03Z","level":"INFO","msg":"Close tunnel received, tearing down.","vpnAddrs":["10.77.0.1"]}"#;
+        let append = |text: &str| {
+            let mut file = OpenOptions::new().append(true).open(log.path()).unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+        };
+        append(&line[..40]);
+        let path = log.path().to_owned();
+        let mut again = Log::new(path);
+        again.read();
+        assert_eq!(again.peers().len(), 1);
+        append(&format!("{}\n", &line[40..]));
+        again.read();
+        assert_eq!(again.peers().len(), 0);
+    }
+
+    #[test]
+    fn complaints_carry_no_configuration() {
+        let text = concat!(
+            r#"time="2026-11-21T09:08:05Z" level=info msg="pki:\n  key: SECRET\n""#,
+            "\n",
+            r#"{"error":"private key is not a pair","level":"error","msg":"Failed to load certificate from config"}"#,
+            "\n",
+        );
+        assert_eq!(
+            complaint(text).unwrap(),
+            "Failed to load certificate from config: private key is not a pair"
+        );
+        assert_eq!(complaint("failed to load config: yaml").unwrap(), "failed to load config: yaml");
+        assert_eq!(complaint(r#"time="x" level=error msg="no""#).unwrap(), r#"msg="no""#);
+        assert_eq!(complaint("{\"level\":\"INFO\",\"msg\":\"SECRET\"}\nSECRET"), None);
+    }
+}

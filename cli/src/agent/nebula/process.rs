@@ -1,0 +1,193 @@
+//! A process that may be somebody else's child: found again by its number and the time it started, watched and
+//! signalled through a descriptor that cannot come to mean another one.
+
+use std::fs;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::Child;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::error::{Doing, Result};
+
+/// A running process.
+pub(crate) struct Process {
+    pid: Pid,
+    started: u64,
+    descriptor: OwnedFd,
+    /// Closed when it has ended.
+    life: watch::Receiver<()>,
+    /// Ours are to be reaped by us.
+    child: Option<Child>,
+}
+
+impl Process {
+    /// The one that was just started.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn of_child(child: Child) -> Result<Self> {
+        let pid = Pid::from_child(&child);
+        let (descriptor, life) = watch(pid).doing(|| format!("watch process {}", child.id()))?;
+        let started = started(child.id()).unwrap_or_default();
+        Ok(Self { pid, started, descriptor, life, child: Some(child) })
+    }
+
+    /// The one with this number, when it has not ended and started when it should have.
+    pub(crate) fn adopt(pid: u32, expected: Option<u64>) -> Option<Self> {
+        let number = Pid::from_raw(pid.try_into().ok()?)?;
+        let (descriptor, life) = watch(number).ok()?;
+        // Looked at after the descriptor is ours: from here on the number cannot pass to another.
+        let started = started(pid)?;
+        let mut process = Self { pid: number, started, descriptor, life, child: None };
+        (expected.is_none_or(|expected| expected == started) && !process.has_ended()).then_some(process)
+    }
+
+    /// The one whose command line has this option with this path, as those have that we start.
+    pub(crate) fn find(option: &str, path: &Path) -> Option<Self> {
+        let entries = fs::read_dir("/proc").ok()?.flatten();
+        let mut numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        numbers.find(|pid| runs(*pid, option, path)).and_then(|pid| Self::adopt(pid, None))
+    }
+
+    /// Whether its command line has this option with this path.
+    pub(crate) fn runs(&self, option: &str, path: &Path) -> bool {
+        runs(self.pid(), option, path)
+    }
+
+    /// Its number.
+    pub(crate) fn pid(&self) -> u32 {
+        self.pid.as_raw_nonzero().get().unsigned_abs()
+    }
+
+    /// When it started, in ticks since the machine did.
+    pub(crate) fn started(&self) -> u64 {
+        self.started
+    }
+
+    /// Sends a signal.
+    ///
+    /// # Errors
+    /// `io_error` when it has ended, or is not ours to signal.
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let sent = pidfd_send_signal(&self.descriptor, signal);
+        sent.map_err(io::Error::from).doing(|| format!("signal process {}", self.pid()))
+    }
+
+    /// Whether it has ended.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        match &mut self.child {
+            Some(child) => !matches!(child.try_wait(), Ok(None)),
+            None => {
+                let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
+                // Ended, but its parent has not looked yet.
+                stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
+            }
+        }
+    }
+
+    /// Waits for its end.
+    pub(crate) async fn ended(&mut self) {
+        // Nothing is ever sent: the sender goes when the process does.
+        let _ = self.life.changed().await;
+        if let Some(child) = &mut self.child {
+            let _ = child.wait();
+        }
+    }
+
+    /// Asks it to end, and makes it when it does not.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) async fn stop(&mut self, patience: Duration) -> Result<()> {
+        if self.has_ended() {
+            return Ok(());
+        }
+        // It may end by itself in between.
+        let _ = self.signal(Signal::TERM);
+        if timeout(patience, self.ended()).await.is_err() {
+            let _ = self.signal(Signal::KILL);
+            self.ended().await;
+        }
+        Ok(())
+    }
+}
+
+fn runs(pid: u32, option: &str, path: &Path) -> bool {
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let pair = [option.as_bytes(), path.as_os_str().as_encoded_bytes()];
+    words.windows(2).any(|words| words == pair) && !words.contains(&b"-test".as_slice())
+}
+
+/// A descriptor of a process, and what closes once that has ended. A thread waits, which ends with the process or with
+/// us; it is none of the runtime's, which would wait for it at the end.
+fn watch(pid: Pid) -> io::Result<(OwnedFd, watch::Receiver<()>)> {
+    let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
+    let watched = descriptor.try_clone()?;
+    let (sender, life) = watch::channel(());
+    thread::Builder::new().name(format!("process {}", pid.as_raw_nonzero())).spawn(move || {
+        // Readable means ended.
+        while poll(&mut [PollFd::new(&watched, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
+        drop(sender);
+    })?;
+    Ok((descriptor, life))
+}
+
+/// Field 22 of `/proc/PID/stat`; the name before it may hold anything, so counting begins behind it.
+fn started(pid: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_is_found_again_and_no_other() {
+        let config = Path::new("/nowhere/current/nebula.yml");
+        // A shell that keeps its words for the command line to be seen.
+        let start = || {
+            Command::new("sh")
+                .args(["-c", "read wait", "-config"])
+                .arg(config)
+                .stdin(std::process::Stdio::piped())
+                .spawn()
+        };
+        let mut ours = Process::of_child(start().unwrap()).unwrap();
+        let found = Process::find("-config", config).unwrap();
+        assert_eq!((found.pid(), found.started()), (ours.pid(), ours.started()));
+        assert!(Process::adopt(ours.pid(), Some(ours.started())).is_some());
+        assert!(Process::adopt(ours.pid(), Some(ours.started() + 1)).is_none());
+        assert!(!found.runs("-config", Path::new("/nowhere/else.yml")));
+        ours.stop(Duration::from_secs(5)).await.unwrap();
+        assert!(Process::find("-config", config).is_none());
+        assert!(Process::adopt(ours.pid(), Some(ours.started())).is_none());
+    }
+
+    #[tokio::test]
+    async fn one_that_does_not_listen_is_made_to_end() {
+        let mut child = Command::new("sh");
+        child.args(["-c", "trap '' TERM; echo ready; while :; do read wait || :; done"]);
+        let mut child =
+            child.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).unwrap();
+        // Its standard input stays open, so that it waits and does not spin.
+        let stdin = child.stdin.take();
+        let mut process = Process::of_child(child).unwrap();
+        process.stop(Duration::from_millis(50)).await.unwrap();
+        assert!(process.has_ended());
+        drop(stdin);
+    }
+}

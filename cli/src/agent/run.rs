@@ -1,0 +1,230 @@
+//! The loop: one thing at a time, except for the long poll, which waits beside everything else.
+
+use std::time::Duration;
+
+use nebula_api::dnapi::Action;
+use tokio::select;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::backoff::Backoff;
+use super::call::Credential;
+use super::{Agent, say};
+use crate::error::{Code, Doing, Error, Result};
+
+/// First pause after the gateway could not be reached or a nebula did not start.
+pub(super) const SHORTEST: Duration = Duration::from_secs(1);
+/// Longest pause: a device is never further behind than this once the gateway is back.
+pub(super) const LONGEST: Duration = Duration::from_secs(60);
+/// A report that nothing has asked for.
+const REPORT: Duration = Duration::from_secs(30);
+/// A report because something has changed; not more often than this.
+const NEWS: Duration = Duration::from_secs(3);
+/// How often nebula's log and Syncthing are looked at.
+const LOOK: Duration = Duration::from_secs(2);
+/// A nebula that has run for so long has not failed at starting.
+const STEADY: Duration = Duration::from_secs(60);
+
+impl Agent {
+    /// Works until it is told to end, then ends nebula as well.
+    ///
+    /// # Errors
+    /// What makes going on impossible: a folder that cannot be read or written.
+    pub(crate) async fn run(mut self) -> Result<()> {
+        let handler = |kind| signal(kind).doing(|| "handle signals".to_owned());
+        let (mut terminate, mut interrupt, mut hangup) = (
+            handler(SignalKind::terminate())?,
+            handler(SignalKind::interrupt())?,
+            handler(SignalKind::hangup())?,
+        );
+        let mut poll = Poll::new();
+        let mut revive = Revive::new();
+        if let Err(error) = self.resume().await {
+            say(&error.to_string());
+        }
+        revive.look(&mut self);
+        let mut report_at = Instant::now();
+        let mut look_at = Instant::now();
+        loop {
+            poll.start(&self);
+            select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                // The terminal is gone.
+                _ = hangup.recv() => break,
+                answer = poll.answer() => {
+                    let news = self.heed(answer, &mut poll).await;
+                    revive.look(&mut self);
+                    if news {
+                        report_at = Instant::now();
+                    }
+                }
+                () = self.nebula.ended(), if !revive.due() => {
+                    say("nebula has ended");
+                    self.nebula.stop().await?;
+                    revive.look(&mut self);
+                }
+                () = sleep_until(revive.at()), if revive.due() => {
+                    let revived = self.revive().await;
+                    if let Err(error) = &revived {
+                        say(&error.to_string());
+                    }
+                    revive.look(&mut self);
+                    report_at = Instant::now();
+                    poll.stop();
+                }
+                () = sleep_until(report_at) => {
+                    self.report().await;
+                    report_at = Instant::now() + REPORT;
+                }
+                () = sleep_until(look_at) => {
+                    if self.look().await {
+                        report_at = report_at.min(Instant::now() + NEWS);
+                    }
+                    look_at = Instant::now() + LOOK;
+                }
+            }
+        }
+        poll.stop();
+        say("ends, and nebula with it");
+        if let Some(syncthing) = &mut self.syncthing {
+            syncthing.stop().await?;
+        }
+        self.nebula.stop().await
+    }
+
+    /// Does what a long poll was answered; whether there is something to report.
+    async fn heed(&mut self, answer: Result<Action>, poll: &mut Poll) -> bool {
+        let done = match answer {
+            Ok(Action::NoOp) => Ok(false),
+            Ok(action) => self.update(action == Action::DoUpdate).await.map(|()| true),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(news) => {
+                self.contact.reached();
+                self.patience.reset();
+                // One that was refused is offered again until the gateway knows; and no gateway may keep us busy.
+                if news && (self.refused.is_some() || poll.is_busy()) {
+                    poll.pause(SHORTEST);
+                }
+                news
+            }
+            Err(error) => {
+                self.failed(&error, poll.counter);
+                poll.pause(self.patience.pause());
+                false
+            }
+        }
+    }
+
+    /// Notes that a call failed that this configuration's key has signed. A gateway that does not know our newest key
+    /// any more may know the one before.
+    pub(super) fn failed(&mut self, error: &Error, counter: u64) {
+        if self.contact.lost(error) {
+            let hint = error.failure().hint.as_deref().unwrap_or_default();
+            say(format!("{error}. {hint}").trim_end());
+        }
+        let is_first = self.credentials.first().is_some_and(|first| first.counter == counter);
+        if error.status == Some(401) && is_first {
+            self.credentials.rotate_left(1);
+        }
+    }
+
+    /// Whom we speak as.
+    ///
+    /// # Errors
+    /// `wrong_state` before there is any configuration.
+    pub(super) fn credential(&self) -> Result<&Credential> {
+        self.credentials.first().ok_or_else(|| Error::new(Code::WrongState, "there is no configuration yet"))
+    }
+}
+
+/// The long poll that is out, or the time for the next one.
+struct Poll {
+    task: Option<JoinHandle<Result<Action>>>,
+    counter: u64,
+    at: Instant,
+    news_at: Option<Instant>,
+}
+
+impl Poll {
+    fn new() -> Self {
+        Self { task: None, counter: 0, at: Instant::now(), news_at: None }
+    }
+
+    /// Sends one if none is out, or if the one that is out speaks for a configuration that no longer runs.
+    fn start(&mut self, agent: &Agent) {
+        let Ok(credential) = agent.credential() else { return };
+        if self.counter != credential.counter {
+            self.stop();
+        }
+        if self.task.is_none() {
+            let (gateway, credential, at) = (agent.gateway.clone(), credential.clone(), self.at);
+            self.counter = credential.counter;
+            self.task = Some(tokio::spawn(async move {
+                sleep_until(at).await;
+                gateway.long_poll(&credential).await
+            }));
+        }
+    }
+
+    async fn answer(&mut self) -> Result<Action> {
+        let Some(task) = &mut self.task else { return std::future::pending().await };
+        let answer = task.await;
+        self.task = None;
+        answer.map_err(|error| Error::new(Code::Io, format!("the long poll broke off: {error}")))?
+    }
+
+    /// Whether the news before this came only just now.
+    fn is_busy(&mut self) -> bool {
+        self.news_at.replace(Instant::now()).is_some_and(|before| before.elapsed() < SHORTEST)
+    }
+
+    fn pause(&mut self, pause: Duration) {
+        self.at = Instant::now() + pause;
+    }
+
+    fn stop(&mut self) {
+        if let Some(task) = self.task.take() {
+            task.abort();
+        }
+    }
+}
+
+/// When a nebula that has ended is started again.
+struct Revive {
+    at: Option<Instant>,
+    ran_since: Option<Instant>,
+    backoff: Backoff,
+}
+
+impl Revive {
+    fn new() -> Self {
+        Self { at: None, ran_since: None, backoff: Backoff::new(SHORTEST, LONGEST) }
+    }
+
+    /// Sets the time when it does not run.
+    fn look(&mut self, agent: &mut Agent) {
+        if agent.nebula.runs() {
+            self.at = None;
+            self.ran_since.get_or_insert_with(Instant::now);
+            return;
+        }
+        if self.ran_since.take().is_some_and(|since| since.elapsed() > STEADY) {
+            self.backoff.reset();
+        }
+        if self.at.is_none_or(|at| at <= Instant::now()) {
+            self.at = Some(Instant::now() + self.backoff.pause());
+        }
+    }
+
+    fn due(&self) -> bool {
+        self.at.is_some()
+    }
+
+    fn at(&self) -> Instant {
+        self.at.unwrap_or_else(Instant::now)
+    }
+}

@@ -1,0 +1,338 @@
+//! What an agent keeps on disk, in one folder of mode 0700, every file 0600 and replaced in one step.
+//!
+//! ```text
+//! agent.json             which device this is, and whose
+//! enrolment.json         keys of an enrolment whose answer is not here yet
+//! update.json            keys of an update whose answer is not here yet
+//! generations/7/         configuration with counter 7: nebula.yml and node.key for nebula, credential.json that signs
+//!                        calls (refused: why nebula would not take it)
+//! current                link to the generation that nebula runs
+//! ```
+//!
+//! Keys are here before they are sent, and a configuration is here before anything acts on it: a process that dies at
+//! any point leaves something to go on with.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
+
+use nebula_api::dnapi::{Host, Network};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::disk::{self, PRIVATE};
+use crate::error::{Code, Doing, Error, Result};
+use generation::{CONFIG, KEY};
+pub(crate) use generation::{Generation, NewGeneration};
+
+const IDENTITY: &str = "agent.json";
+const GENERATIONS: &str = "generations";
+const CURRENT: &str = "current";
+/// How often it is tried to take a folder that somebody else holds, and how long it is waited in between.
+const LOOKS: u32 = 25;
+const MOMENT: Duration = Duration::from_millis(20);
+/// Generations kept beside those that may still be needed.
+const SPARE: usize = 2;
+
+mod generation;
+
+/// Which device this is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Identity {
+    /// Gateway it enrolled at.
+    pub(crate) server: String,
+    /// Its project.
+    pub(crate) network: Network,
+    /// Itself, as the gateway knows it.
+    pub(crate) host: Host,
+}
+
+/// The folder; while it is held no other agent works on it.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl Folder {
+    /// Takes the folder, making it if need be.
+    ///
+    /// # Errors
+    /// `wrong_state` while another agent holds it; `io_error`.
+    pub(crate) fn open(path: &Path) -> Result<Self> {
+        let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
+        disk::private_folder(&path)?;
+        let name = path.join("agent.lock");
+        let mut lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .read(true)
+            .write(true)
+            .mode(PRIVATE)
+            .open(&name)
+            .doing(|| format!("open {}", name.display()))?;
+        // Whoever only looks holds it for a moment.
+        let mut looks = 0;
+        while lock.try_lock().is_err() && looks < LOOKS {
+            looks += 1;
+            thread::sleep(MOMENT);
+        }
+        if looks == LOOKS {
+            let mut holder = String::new();
+            // Only for the sentence.
+            let _ = lock.read_to_string(&mut holder);
+            return Err(Error::new(
+                Code::WrongState,
+                format!("process {} works on {} already", holder.trim(), path.display()),
+            )
+            .hint("One agent looks after a device; nebulactl status shows it."));
+        }
+        let write = lock.set_len(0).and_then(|()| lock.rewind());
+        write
+            .and_then(|()| writeln!(lock, "{}", std::process::id()))
+            .doing(|| format!("write {}", name.display()))?;
+        Ok(Self { path, _lock: lock })
+    }
+
+    /// Whether somebody works on the folder, and which process.
+    pub(crate) fn holder(path: &Path) -> Option<u32> {
+        let mut lock = File::open(path.join("agent.lock")).ok()?;
+        if lock.try_lock_shared().is_ok() {
+            return None;
+        }
+        let mut text = String::new();
+        lock.read_to_string(&mut text).ok()?;
+        text.trim().parse().ok()
+    }
+
+    /// Where it is, absolute.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// A file in it.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// What `nebula -config` is given: always the same path, whatever it leads to.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.path.join(CURRENT).join(CONFIG)
+    }
+
+    /// Where the key of nebula will be in a generation.
+    pub(crate) fn key_path(&self, counter: u64) -> PathBuf {
+        self.path.join(GENERATIONS).join(counter.to_string()).join(KEY)
+    }
+
+    /// Which device this is; none before it has enrolled.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(crate) fn identity(&self) -> Result<Option<Identity>> {
+        identity(&self.path)
+    }
+
+    /// Keeps which device this is.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn keep_identity(&self, identity: &Identity) -> Result<()> {
+        self.keep(IDENTITY, identity)
+    }
+
+    /// Reads a small JSON file of this folder.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
+        read(&self.path.join(name))
+    }
+
+    /// Writes a small JSON file of this folder.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn keep(&self, name: &str, value: &impl Serialize) -> Result<()> {
+        let path = self.path.join(name);
+        let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+        let text = Zeroizing::new(text.doing(|| format!("write {}", path.display()))?);
+        disk::replace(&path, &text, PRIVATE)
+    }
+
+    /// Removes a file of this folder.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn forget(&self, name: &str) -> Result<()> {
+        disk::remove_if_exists(&self.path.join(name))
+    }
+
+    /// Writes a generation, whole or not at all; nothing acts on it yet. A gateway whose database went back in time
+    /// gives a counter again.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn add(&self, new: &NewGeneration<'_>) -> Result<Generation> {
+        let path = self.path.join(GENERATIONS).join(new.counter.to_string());
+        disk::private_folder(disk::folder_of(&path))?;
+        Generation::write(&path, new)
+    }
+
+    /// The generation that nebula runs, or is to run.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(crate) fn current(&self) -> Result<Option<Generation>> {
+        let link = self.path.join(CURRENT);
+        match fs::read_link(&link) {
+            Ok(target) => Generation::open(self.path.join(target)).map(Some),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).doing(|| format!("read {}", link.display())),
+        }
+    }
+
+    /// Makes a generation the current one.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn switch(&self, counter: u64) -> Result<()> {
+        let target = Path::new(GENERATIONS).join(counter.to_string());
+        disk::turn_link(&self.path.join(CURRENT), &target)
+    }
+
+    /// Every generation that can be read, the newest first.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn generations(&self) -> Result<Vec<Generation>> {
+        let counters = self.counters()?.into_iter().rev();
+        let path = self.path.join(GENERATIONS);
+        Ok(counters.filter_map(|counter| Generation::open(path.join(counter.to_string())).ok()).collect())
+    }
+
+    /// Removes generations that nothing can need any more, and what a process that died left half made.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn prune(&self, running: u64) -> Result<()> {
+        let older: Vec<u64> = self.counters()?.into_iter().filter(|counter| *counter < running).collect();
+        for counter in older.iter().rev().skip(SPARE) {
+            let path = self.path.join(GENERATIONS).join(counter.to_string());
+            fs::remove_dir_all(&path).doing(|| format!("remove {}", path.display()))?;
+        }
+        for folder in [self.path.clone(), self.path.join(GENERATIONS)] {
+            let entries = fs::read_dir(&folder).doing(|| format!("read {}", folder.display()))?;
+            for entry in entries.flatten() {
+                if entry.file_name().to_string_lossy().starts_with(".nebulactl-") {
+                    // What cannot be removed now is tried again next time.
+                    let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn counters(&self) -> Result<Vec<u64>> {
+        let path = self.path.join(GENERATIONS);
+        let entries = match fs::read_dir(&path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+            entries => entries.doing(|| format!("read {}", path.display()))?,
+        };
+        let number = |entry: fs::DirEntry| entry.file_name().to_str()?.parse().ok();
+        let mut counters: Vec<u64> = entries.flatten().filter_map(number).collect();
+        counters.sort_unstable();
+        Ok(counters)
+    }
+}
+
+/// Which device the agent in this folder is, without taking the folder.
+///
+/// # Errors
+/// `io_error`, `data_corrupted`.
+pub(crate) fn identity(folder: &Path) -> Result<Option<Identity>> {
+    read(&folder.join(IDENTITY))
+}
+
+/// The configuration that is current in this folder, without taking the folder.
+///
+/// # Errors
+/// `io_error`.
+pub(crate) fn current_config(folder: &Path) -> Result<Option<String>> {
+    disk::read_if_exists(&folder.join(CURRENT).join(CONFIG))
+}
+
+/// Reads a small JSON file.
+///
+/// # Errors
+/// `io_error`, `data_corrupted`; the content, which may be a key, is not quoted.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
+    let Some(text) = disk::read_if_exists(path)?.map(Zeroizing::new) else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        Error::new(Code::Damaged, format!("{} is damaged at line {}", path.display(), error.line()))
+            .hint("Join again with a new code: nebulactl leave, then nebulactl join --code CODE")
+    })
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use nebula_certificate::Curve;
+
+    use super::*;
+    use crate::agent::keys::HostKey;
+
+    pub(crate) const TRUSTED: &str = "-----BEGIN NEBULA ED25519 PUBLIC KEY-----\n\
+        11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END NEBULA ED25519 PUBLIC KEY-----\n";
+
+    fn add(folder: &Folder, counter: u64) -> Generation {
+        let host_key = HostKey::generate(Curve::Curve25519).unwrap();
+        let config = format!("counter: {counter}\n");
+        let new = NewGeneration {
+            host_id: "device",
+            counter,
+            config: &config,
+            host_key: &host_key,
+            nebula_key: "PEM",
+            trusted_keys: TRUSTED,
+        };
+        folder.add(&new).unwrap()
+    }
+
+    #[test]
+    fn generations_come_whole_and_go_when_nothing_needs_them() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(&parent.path().join("agent")).unwrap();
+        assert!(folder.current().unwrap().is_none());
+        for counter in 1..=6 {
+            assert_eq!(add(&folder, counter).counter(), counter);
+        }
+        folder.switch(5).unwrap();
+        assert_eq!(folder.current().unwrap().unwrap().counter(), 5);
+        assert_eq!(fs::read_to_string(folder.config_path()).unwrap(), "counter: 5\n");
+        fs::create_dir(folder.file("generations/.nebulactl-half")).unwrap();
+        folder.prune(5).unwrap();
+        let counters: Vec<u64> = folder.generations().unwrap().iter().map(Generation::counter).collect();
+        assert_eq!(counters, [6, 5, 4, 3]);
+        assert!(!folder.file("generations/.nebulactl-half").exists());
+        // Given again after the gateway went back in time.
+        add(&folder, 5);
+        assert_eq!(folder.current().unwrap().unwrap().counter(), 5);
+    }
+
+    #[test]
+    fn one_agent_at_a_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = Folder::open(parent.path()).unwrap();
+        let error = Folder::open(parent.path()).unwrap_err();
+        assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
+        assert_eq!(Folder::holder(parent.path()), Some(std::process::id()));
+        drop(folder);
+        assert_eq!(Folder::holder(parent.path()), None);
+        Folder::open(parent.path()).unwrap();
+    }
+}

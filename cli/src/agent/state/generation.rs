@@ -1,0 +1,152 @@
+//! One configuration on disk, with the keys that belong to it.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::read;
+use crate::agent::call::Credential;
+use crate::agent::keys::{HostKey, TrustedKeys};
+use crate::disk::{self, PRIVATE};
+use crate::error::{Code, Doing, Error, Result};
+
+/// For nebula.
+pub(super) const CONFIG: &str = "nebula.yml";
+/// The key of nebula, in a file of its own because `nebula -test` prints the configuration, and people show theirs to
+/// others.
+pub(super) const KEY: &str = "node.key";
+const CREDENTIAL: &str = "credential.json";
+const REFUSED: &str = "refused";
+
+/// What a generation needs to sign calls, and what the next one may reuse.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Saved {
+    host_id: String,
+    counter: u64,
+    host_key: Zeroizing<String>,
+    nebula_key: Zeroizing<String>,
+    trusted_keys: String,
+}
+
+/// A configuration as it came, with the keys that belong to it.
+pub(crate) struct Generation {
+    /// Where it is.
+    pub(crate) path: PathBuf,
+    /// Signs calls while it runs; its counter is that of the generation.
+    pub(crate) credential: Credential,
+    /// Private key of nebula, in PEM.
+    pub(crate) nebula_key: Zeroizing<String>,
+}
+
+impl Generation {
+    /// Its `nebula.yml`.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.path.join(CONFIG)
+    }
+
+    /// Its counter.
+    pub(crate) fn counter(&self) -> u64 {
+        self.credential.counter
+    }
+
+    /// Why this release of nebula would not take it, if it was tried.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn refused(&self, nebula: &str) -> Result<Option<String>> {
+        let text = disk::read_if_exists(&self.path.join(REFUSED))?;
+        let verdict = text.as_deref().and_then(|text| text.split_once('\n'));
+        Ok(verdict.filter(|(release, _)| *release == nebula).map(|(_, reason)| reason.to_owned()))
+    }
+
+    /// Remembers that this release of nebula would not take it.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(crate) fn refuse(&self, nebula: &str, reason: &str) -> Result<()> {
+        disk::replace(&self.path.join(REFUSED), format!("{nebula}\n{reason}").as_bytes(), PRIVATE)
+    }
+
+    /// Writes one, whole or not at all.
+    ///
+    /// # Errors
+    /// `io_error`.
+    pub(super) fn write(path: &Path, new: &NewGeneration<'_>) -> Result<Self> {
+        let saved = Saved {
+            host_id: new.host_id.to_owned(),
+            counter: new.counter,
+            host_key: new.host_key.private_pem()?,
+            nebula_key: Zeroizing::new(new.nebula_key.to_owned()),
+            trusted_keys: new.trusted_keys.to_owned(),
+        };
+        let text = serde_json::to_vec_pretty(&saved).map_err(std::io::Error::from);
+        let text = Zeroizing::new(text.doing(|| format!("write {}", path.display()))?);
+        let files = [
+            (CONFIG, new.config.as_bytes()),
+            (KEY, new.nebula_key.as_bytes()),
+            (CREDENTIAL, text.as_slice()),
+        ];
+        disk::install_folder(path, &files)?;
+        Self::open(path.to_owned())
+    }
+
+    /// Reads the one that is there.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(super) fn open(path: PathBuf) -> Result<Self> {
+        let saved: Saved = read(&path.join(CREDENTIAL))?
+            .ok_or_else(|| Error::new(Code::Damaged, format!("{} has no {CREDENTIAL}", path.display())))?;
+        let credential = Credential {
+            host_id: saved.host_id,
+            counter: saved.counter,
+            key: HostKey::parse(&saved.host_key)?,
+            trusted: TrustedKeys::parse(&saved.trusted_keys)?,
+        };
+        Ok(Self { path, credential, nebula_key: saved.nebula_key })
+    }
+}
+
+/// The new content of a generation.
+pub(crate) struct NewGeneration<'a> {
+    /// Name of the device in calls.
+    pub(crate) host_id: &'a str,
+    /// Counter the gateway gave it.
+    pub(crate) counter: u64,
+    /// `nebula.yml` that names [`Folder::key_path`].
+    pub(crate) config: &'a str,
+    /// Signs calls from now on.
+    pub(crate) host_key: &'a HostKey,
+    /// Private key of nebula, in PEM.
+    pub(crate) nebula_key: &'a str,
+    /// Public keys that sign answers, in PEM.
+    pub(crate) trusted_keys: &'a str,
+}
+
+#[cfg(test)]
+mod tests {
+    use nebula_certificate::Curve;
+
+    use super::*;
+
+    #[test]
+    fn a_refusal_holds_for_the_release_that_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let host_key = HostKey::generate(Curve::Curve25519).unwrap();
+        let new = NewGeneration {
+            host_id: "device",
+            counter: 2,
+            config: "",
+            host_key: &host_key,
+            nebula_key: "PEM",
+            trusted_keys: crate::agent::state::tests::TRUSTED,
+        };
+        let generation = Generation::write(&folder.path().join("2"), &new).unwrap();
+        assert_eq!(generation.refused("1.6.1").unwrap(), None);
+        generation.refuse("1.6.1", "no such option\nat all").unwrap();
+        assert_eq!(generation.refused("1.6.1").unwrap().as_deref(), Some("no such option\nat all"));
+        assert_eq!(generation.refused("1.11.0").unwrap(), None);
+    }
+}

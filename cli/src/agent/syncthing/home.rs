@@ -1,0 +1,152 @@
+//! The home of a Syncthing: where it can be spoken to, and the configuration a new one begins with.
+
+use std::fs;
+use std::net::{Ipv4Addr, TcpListener};
+use std::path::Path;
+
+use openssl::rand::rand_bytes;
+use serde::Deserialize;
+
+use super::unusable;
+use crate::disk::{self, PRIVATE};
+use crate::error::{Code, Doing, Error, Result};
+
+const CONFIG: &str = "config.xml";
+
+/// How to speak to it.
+pub(super) struct Access {
+    /// Address of its interface.
+    pub(super) address: String,
+    /// What it knows us by.
+    pub(super) key: String,
+    /// The certificate it shows, which it made itself.
+    pub(super) certificate: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Configuration {
+    gui: Gui,
+}
+
+#[derive(Deserialize)]
+struct Gui {
+    address: String,
+    #[serde(default)]
+    apikey: String,
+}
+
+/// Reads how to speak to the Syncthing of this home.
+///
+/// # Errors
+/// `not_found` when there is none; `protocol_violation`, `io_error`.
+pub(super) fn access(home: &Path) -> Result<Access> {
+    let path = home.join(CONFIG);
+    let text = disk::read_if_exists(&path)?.ok_or_else(|| {
+        Error::new(Code::NotFound, format!("there is no Syncthing in {}", home.display()))
+            .hint("Name its home with --syncthing-home, or let the agent start one with --syncthing PATH.")
+    })?;
+    // The key stands in there, so no word of the text goes into the message.
+    let Ok(Configuration { gui }) = quick_xml::de::from_str(&text) else {
+        return Err(unusable(format!("{} cannot be read", path.display())));
+    };
+    if gui.apikey.is_empty() {
+        return Err(unusable(format!("{} has no API key", path.display())));
+    }
+    let certificate = home.join("https-cert.pem");
+    let certificate = fs::read(&certificate).doing(|| format!("read {}", certificate.display()))?;
+    Ok(Access { address: reachable(&gui.address), key: gui.apikey, certificate })
+}
+
+/// One that listens everywhere is spoken to on the loopback.
+fn reachable(address: &str) -> String {
+    let (host, port) = address.rsplit_once(':').unwrap_or((address, "8384"));
+    let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
+    format!("{host}:{port}")
+}
+
+/// Makes the home of a new Syncthing. It never speaks to anybody before it is told to: discovery, relays and reports
+/// are off before it starts for the first time.
+///
+/// # Errors
+/// `io_error`.
+pub(super) fn prepare(home: &Path, overlay: &str) -> Result<()> {
+    disk::private_folder(home)?;
+    let path = home.join(CONFIG);
+    if path.exists() {
+        return Ok(());
+    }
+    let mut key = [0; 24];
+    rand_bytes(&mut key).map_err(|error| Error::new(Code::Io, format!("cannot make an API key: {error}")))?;
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr());
+    let port = port.doing(|| "find a free port".to_owned())?.port();
+    let text = CONFIG_TEXT
+        .replace("{port}", &port.to_string())
+        .replace("{key}", &hex::encode(key))
+        .replace("{overlay}", overlay);
+    disk::replace(&path, text.as_bytes(), PRIVATE)
+}
+
+/// What is left out has Syncthing's own default.
+const CONFIG_TEXT: &str = r#"<configuration version="32">
+    <gui enabled="true" tls="true">
+        <address>127.0.0.1:{port}</address>
+        <apikey>{key}</apikey>
+    </gui>
+    <options>
+        <listenAddress>tcp://{overlay}:22000</listenAddress>
+        <globalAnnounceEnabled>false</globalAnnounceEnabled>
+        <localAnnounceEnabled>false</localAnnounceEnabled>
+        <relaysEnabled>false</relaysEnabled>
+        <natEnabled>false</natEnabled>
+        <stunServer></stunServer>
+        <startBrowser>false</startBrowser>
+        <crashReportingEnabled>false</crashReportingEnabled>
+        <urAccepted>-1</urAccepted>
+        <autoUpgradeIntervalH>0</autoUpgradeIntervalH>
+    </options>
+</configuration>
+"#;
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_made_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("syncthing");
+        assert_eq!(access(&home).err().unwrap().failure().error, "not_found");
+        prepare(&home, "10.42.0.5").unwrap();
+        let mode = home.join(CONFIG).metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        fs::write(home.join("https-cert.pem"), "PEM").unwrap();
+        let first = access(&home).unwrap();
+        assert!(first.address.starts_with("127.0.0.1:") && first.key.len() == 48);
+        // A home that is there stays as it is.
+        prepare(&home, "10.42.0.6").unwrap();
+        assert_eq!(access(&home).unwrap().key, first.key);
+        assert!(fs::read_to_string(home.join(CONFIG)).unwrap().contains("tcp://10.42.0.5:22000"));
+    }
+
+    #[test]
+    fn listening_everywhere_includes_the_loopback() {
+        assert_eq!(reachable("0.0.0.0:8384"), "127.0.0.1:8384");
+        assert_eq!(reachable("[::]:1"), "127.0.0.1:1");
+        assert_eq!(reachable("127.0.0.2:8384"), "127.0.0.2:8384");
+    }
+
+    #[test]
+    fn damage_is_told_without_the_content() {
+        let folder = tempfile::tempdir().unwrap();
+        for text in [
+            "<configuration><gui><apikey>SECRET</gui>",
+            "<configuration><gui><address>a</address></gui></configuration>",
+        ] {
+            fs::write(folder.path().join(CONFIG), text).unwrap();
+            let error = access(folder.path()).err().unwrap();
+            assert!(!error.to_string().contains("SECRET"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Syncthing's REST interface, as far as an agent needs it.
+
+use std::path::Path;
+use std::time::Duration;
+
+use nebula_api::agent::{FolderReport, Instruction};
+use reqwest::header::{HeaderMap, HeaderValue};
+use reqwest::{Certificate, Method, StatusCode};
+use serde_json::Value;
+
+use super::home::Access;
+use super::{unusable, wish};
+use crate::client::root_cause;
+use crate::error::{Code, Error, Result};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What it says of itself.
+pub(super) struct Facts {
+    /// Identifier by which others know it.
+    pub(super) id: String,
+    /// Its version.
+    pub(super) version: String,
+    /// Bytes that came in since it started.
+    pub(super) received: u64,
+}
+
+/// One Syncthing.
+pub(super) struct Rest {
+    http: reqwest::Client,
+    base: String,
+}
+
+impl Rest {
+    /// Speaks only to who shows this very certificate; that names the machine, not the loopback.
+    ///
+    /// # Errors
+    /// `protocol_violation` for a key or a certificate that cannot be used.
+    pub(super) fn new(access: &Access) -> Result<Self> {
+        let mut headers = HeaderMap::new();
+        let mut key =
+            HeaderValue::from_str(&access.key).map_err(|_| unusable("its API key cannot be sent"))?;
+        key.set_sensitive(true);
+        headers.insert("X-API-Key", key);
+        let certificate = Certificate::from_pem(&access.certificate)
+            .map_err(|error| unusable(format!("its certificate cannot be used: {}", root_cause(&error))))?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .timeout(PATIENCE)
+            .default_headers(headers)
+            .tls_certs_only([certificate])
+            .tls_danger_accept_invalid_hostnames(true)
+            .build()
+            .map_err(|error| unusable(format!("cannot set up HTTP: {}", root_cause(&error))))?;
+        Ok(Self { http, base: format!("https://{}/rest", access.address) })
+    }
+
+    /// What it says of itself.
+    ///
+    /// # Errors
+    /// `unreachable`, `protocol_violation`.
+    pub(super) async fn facts(&self) -> Result<Facts> {
+        let status = self.get("/system/status").await?;
+        let version = self.get("/system/version").await?;
+        let connections = self.get("/system/connections").await?;
+        let word = |value: &Value| value.as_str().map(str::to_owned);
+        Ok(Facts {
+            id: word(&status["myID"]).ok_or_else(|| unusable("it does not say who it is"))?,
+            version: word(&version["version"]).unwrap_or_default(),
+            received: connections["total"]["inBytesTotal"].as_u64().unwrap_or_default(),
+        })
+    }
+
+    /// Keeps it on the overlay.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub(super) async fn confine(&self, overlay: &str) -> Result<()> {
+        let found = self.get("/config/options").await?;
+        match wish::missing(&wish::options(overlay), &found) {
+            Some(missing) => self.send(Method::PATCH, "/config/options", &missing).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Shares the project's folder with its devices, and with nobody else any more.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub(super) async fn share(&self, own: &str, instruction: &Instruction, path: &Path) -> Result<()> {
+        let known = self.get("/config/devices").await?;
+        let known = known.as_array().map(Vec::as_slice).unwrap_or_default();
+        let wanted = wish::devices(own, instruction);
+        for device in &wanted {
+            let found = known.iter().find(|found| found["deviceID"] == device["deviceID"]);
+            if wish::missing(device, found.unwrap_or(&Value::Null)).is_some() {
+                self.send(Method::POST, "/config/devices", device).await?;
+            }
+        }
+        let folders = self.get("/config/folders").await?;
+        let folders = folders.as_array().map(Vec::as_slice).unwrap_or_default();
+        let folder = wish::folder(own, instruction, path);
+        let found = folders.iter().find(|found| found["id"] == folder["id"]);
+        match found {
+            None => self.send(Method::POST, "/config/folders", &folder).await?,
+            Some(found) => {
+                if let Some(missing) = wish::missing(&folder, found) {
+                    let path = format!("/config/folders/{}", instruction.folder_id);
+                    self.send(Method::PATCH, &path, &missing).await?;
+                }
+                let others = folders.iter().filter(|other| other["id"] != folder["id"]);
+                let shared: Vec<String> = others.flat_map(|other| wish::members(&other["devices"])).collect();
+                let members = wish::members(&folder["devices"]);
+                for gone in wish::members(&found["devices"]) {
+                    // One that something else is shared with is of the owner.
+                    if !members.contains(&gone) && !shared.contains(&gone) {
+                        self.send(Method::DELETE, &format!("/config/devices/{gone}"), &Value::Null).await?;
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// State of a folder; none while it has none of that name.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub(super) async fn folder(&self, id: &str) -> Result<Option<FolderReport>> {
+        let request = self.http.get(format!("{}/db/status", self.base)).query(&[("folder", id)]);
+        let Some(status) = self.ask(request).await? else { return Ok(None) };
+        let number = |name: &str| status[name].as_u64().unwrap_or_default();
+        let (total, missing) = (number("globalBytes"), number("needBytes"));
+        let completion =
+            if total == 0 { 100.0 } else { 100.0 * total.saturating_sub(missing) as f64 / total as f64 };
+        Ok(Some(FolderReport {
+            id: id.to_owned(),
+            completion,
+            missing_bytes: missing,
+            total_bytes: total,
+            rate: 0.0,
+            state: status["state"].as_str().unwrap_or_default().to_owned(),
+        }))
+    }
+
+    /// Ends it.
+    ///
+    /// # Errors
+    /// As [`Self::facts`].
+    pub(super) async fn shut_down(&self) -> Result<()> {
+        self.send(Method::POST, "/system/shutdown", &Value::Null).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let request = self.http.get(format!("{}{path}", self.base));
+        self.ask(request)
+            .await?
+            .ok_or_else(|| unusable(format!("it does not know {path}; it may be older than 1.12")))
+    }
+
+    async fn send(&self, method: Method, path: &str, body: &Value) -> Result<()> {
+        let request = self.http.request(method, format!("{}{path}", self.base));
+        let request = if body.is_null() { request } else { request.json(body) };
+        self.ask(request).await.map(drop)
+    }
+
+    /// Its answer; none for what is not there.
+    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Option<Value>> {
+        let unreachable = |error: &reqwest::Error| {
+            Error::new(
+                Code::Unreachable,
+                format!("it does not answer at {}: {}", self.base, root_cause(error)),
+            )
+        };
+        let response = request.send().await.map_err(|error| unreachable(&error))?;
+        let (status, path) = (response.status(), response.url().path().to_owned());
+        let text = response.text().await.map_err(|error| unreachable(&error))?;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        if !status.is_success() {
+            return Err(unusable(format!("it answers {status} to {path}: {}", text.trim())));
+        }
+        Ok(Some(serde_json::from_str(&text).unwrap_or(Value::Null)))
+    }
+}

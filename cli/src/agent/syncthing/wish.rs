@@ -1,0 +1,135 @@
+//! What a Syncthing of the overlay looks like, as documents of its REST interface. Pure.
+
+use std::path::Path;
+
+use nebula_api::agent::Instruction;
+use serde_json::{Map, Value, json};
+
+/// Port of Syncthing on the overlay.
+const PORT: u16 = 22000;
+
+/// The options that keep it on the overlay. What Syncthing calls block size and concurrency it chooses itself, by the
+/// size of each file and the number of processors; the rest is of its owner.
+pub(super) fn options(overlay: &str) -> Value {
+    json!({
+        "listenAddresses": [address(overlay)],
+        "globalAnnounceEnabled": false,
+        "localAnnounceEnabled": false,
+        "relaysEnabled": false,
+        "natEnabled": false,
+        "stunServers": [""],
+        "announceLANAddresses": false,
+        "crashReportingEnabled": false,
+        "urAccepted": -1,
+        "autoUpgradeIntervalH": 0,
+        "startBrowser": false,
+        // Others come and go with their overlay; looking for them costs one packet.
+        "reconnectionIntervalS": 10,
+    })
+}
+
+/// The other devices, each at its place on the overlay and nowhere else.
+pub(super) fn devices(own: &str, instruction: &Instruction) -> Vec<Value> {
+    let others = instruction.syncthing.iter().filter(|peer| peer.id != own);
+    let device = |peer: &nebula_api::agent::SyncthingPeer| {
+        json!({
+            "deviceID": peer.id,
+            "name": peer.name,
+            "addresses": [address(&peer.address)],
+            "introducer": false,
+            "autoAcceptFolders": false,
+        })
+    };
+    others.map(device).collect()
+}
+
+/// The project's folder, shared with all of them.
+pub(super) fn folder(own: &str, instruction: &Instruction, path: &Path) -> Value {
+    let others = instruction.syncthing.iter().map(|peer| peer.id.as_str()).filter(|id| *id != own);
+    let members: Vec<Value> =
+        std::iter::once(own).chain(others).map(|id| json!({ "deviceID": id })).collect();
+    json!({
+        "id": instruction.folder_id,
+        "label": instruction.folder_label,
+        "path": path,
+        "devices": members,
+        "fsWatcherEnabled": true,
+        "fsWatcherDelayS": 1,
+    })
+}
+
+fn address(overlay: &str) -> String {
+    if overlay.contains(':') {
+        format!("tcp://[{overlay}]:{PORT}")
+    } else {
+        format!("tcp://{overlay}:{PORT}")
+    }
+}
+
+/// What of the wish is not so yet; nothing when all of it is. Members of a folder are compared by their identifiers,
+/// in any order, because Syncthing adds to each and sorts them.
+pub(super) fn missing(wish: &Value, found: &Value) -> Option<Value> {
+    let mut missing = Map::new();
+    for (name, wanted) in wish.as_object()? {
+        let same = match name.as_str() {
+            "devices" => members(wanted) == members(&found[name]),
+            _ => *wanted == found[name],
+        };
+        if !same {
+            missing.insert(name.clone(), wanted.clone());
+        }
+    }
+    (!missing.is_empty()).then_some(Value::Object(missing))
+}
+
+/// Identifiers in a list of devices, sorted.
+pub(super) fn members(list: &Value) -> Vec<String> {
+    let list = list.as_array().into_iter().flatten();
+    let mut ids: Vec<String> =
+        list.filter_map(|device| device["deviceID"].as_str().map(str::to_owned)).collect();
+    ids.sort_unstable();
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use nebula_api::agent::SyncthingPeer;
+
+    use super::*;
+
+    fn instruction() -> Instruction {
+        let peer = |id: &str, address: &str| SyncthingPeer {
+            name: id.to_lowercase(),
+            id: id.to_owned(),
+            address: address.to_owned(),
+        };
+        Instruction {
+            nonce: Vec::new(),
+            folder_id: "home".to_owned(),
+            folder_label: "Home".to_owned(),
+            syncthing: vec![peer("BBB", "10.42.0.2"), peer("AAA", "10.42.0.1"), peer("CCC", "fd00::3")],
+        }
+    }
+
+    #[test]
+    fn everyone_is_at_their_overlay_address_and_nowhere_else() {
+        let devices = devices("AAA", &instruction());
+        let addresses: Vec<&Value> = devices.iter().map(|device| &device["addresses"]).collect();
+        assert_eq!(addresses, [&json!(["tcp://10.42.0.2:22000"]), &json!(["tcp://[fd00::3]:22000"])]);
+        let folder = folder("AAA", &instruction(), Path::new("/srv/shared"));
+        assert_eq!(members(&folder["devices"]), ["AAA", "BBB", "CCC"]);
+    }
+
+    #[test]
+    fn only_what_differs_is_sent() {
+        let wish = folder("AAA", &instruction(), Path::new("/srv/shared"));
+        let mut found = wish.clone();
+        found["devices"] =
+            json!([{ "deviceID": "CCC", "x": 1 }, { "deviceID": "BBB" }, { "deviceID": "AAA" }]);
+        found["rescanIntervalS"] = json!(3600);
+        assert_eq!(missing(&wish, &found), None);
+        found["label"] = json!("Other");
+        assert_eq!(missing(&wish, &found), Some(json!({ "label": "Home" })));
+        assert_eq!(missing(&wish, &Value::Null), Some(wish));
+    }
+}

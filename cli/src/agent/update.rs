@@ -1,0 +1,168 @@
+//! Fetching a configuration: new keys are on disk before they are sent, the answer before anything acts on it.
+
+use std::time::SystemTime;
+
+use nebula_api::dnapi::{KeyUpdate, Network, kind};
+use nebula_certificate::{Curve, KeyPair, verify};
+use openssl::rand::rand_bytes;
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use super::Agent;
+use super::config::Config;
+use super::keys::{HostKey, nebula_key};
+use super::state::{Folder, Generation, Identity, NewGeneration};
+use crate::error::{Code, Error, Result};
+
+const PENDING: &str = "update.json";
+
+/// Keys that were, or are about to be, sent. Sent again as they are until an answer has come.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pending {
+    host_key: Zeroizing<String>,
+    /// Only for a new certificate.
+    nebula_key: Option<Zeroizing<String>>,
+}
+
+/// What every answer with a configuration says.
+pub(crate) struct Answer<'a> {
+    /// Counter of the configuration.
+    pub(crate) counter: u64,
+    /// `nebula.yml`.
+    pub(crate) config: &'a [u8],
+    /// PEM after PEM.
+    pub(crate) trusted_keys: &'a [u8],
+}
+
+impl Agent {
+    /// Fetches a configuration, with a new certificate or for the one it has, and applies it.
+    ///
+    /// # Errors
+    /// Whatever the gateway, the system or nebula says.
+    pub(super) async fn update(&mut self, with_certificate: bool) -> Result<()> {
+        let credential = self.credential()?.clone();
+        // The configuration that is answered keeps the key of the one that asks.
+        let mut generations = self.folder.generations()?.into_iter();
+        let base =
+            generations.find(|one| one.counter() == credential.counter).ok_or_else(no_configuration)?;
+        let curve = curve(&self.identity.network)?;
+        let pending = match self.folder.read::<Pending>(PENDING)? {
+            Some(pending) if pending.nebula_key.is_some() == with_certificate => pending,
+            _ => {
+                let nebula_key = with_certificate.then(|| nebula_key(curve)).transpose()?;
+                let host_key = HostKey::generate(curve)?.private_pem()?;
+                let pending = Pending { host_key, nebula_key: nebula_key.map(|key| key.private_pem()) };
+                self.folder.keep(PENDING, &pending)?;
+                pending
+            }
+        };
+        let host_key = HostKey::parse(&pending.host_key)?;
+        let nebula_key = pending.nebula_key.as_ref().unwrap_or(&base.nebula_key);
+        let pair = key_pair(nebula_key)?;
+
+        let public = if with_certificate { pair.public_key().pem().into_bytes() } else { Vec::new() };
+        let mut request = KeyUpdate { nonce: nonce()?, ..KeyUpdate::default() };
+        match curve {
+            Curve::Curve25519 => {
+                (request.host_ed25519, request.nebula_x25519) = (host_key.public_pem()?, public)
+            }
+            Curve::P256 => (request.host_p256, request.nebula_p256) = (host_key.public_pem()?, public),
+        }
+        let kind = if with_certificate { kind::DO_UPDATE } else { kind::DO_CONFIG_UPDATE };
+        let update = self.gateway.update(&credential, kind, &request).await?;
+
+        let answer =
+            Answer { counter: update.counter, config: &update.config, trusted_keys: &update.trusted_keys };
+        let keys = (&host_key, &pair);
+        let next = receive(&self.folder, &credential.host_id, &answer, keys, self.nebula.is_child())?;
+        self.folder.forget(PENDING)?;
+        let identity =
+            Identity { server: self.identity.server.clone(), network: update.network, host: update.host };
+        if identity != self.identity {
+            self.folder.keep_identity(&identity)?;
+            self.identity = identity;
+        }
+        self.apply(next).await
+    }
+}
+
+/// Checks an answer and puts it on disk as a generation.
+///
+/// # Errors
+/// `protocol_violation` for what this device could not use: another key, or a certificate that its own authorities do
+/// not vouch for; `io_error`.
+pub(crate) fn receive(
+    folder: &Folder,
+    host_id: &str,
+    answer: &Answer<'_>,
+    (host_key, pair): (&HostKey, &KeyPair),
+    own_log: bool,
+) -> Result<Generation> {
+    let text = |bytes, what: &str| {
+        str::from_utf8(bytes).map_err(|_| Error::new(Code::Protocol, format!("{what} is not text")))
+    };
+    let mut config = Config::parse(text(answer.config, "the configuration from the gateway")?)?;
+    let authorities = config.authorities()?;
+    for certificate in config.certificates()? {
+        if certificate.details().public_key != pair.public_key().bytes() {
+            return Err(Error::new(Code::Protocol, "the gateway sent a certificate for another key"));
+        }
+        verify(&certificate, &authorities, SystemTime::now()).map_err(|error| {
+            Error::new(Code::Protocol, format!("the certificate from the gateway is not valid: {error}"))
+                .hint("Is this machine's clock right? Certificates depend on it: timedatectl set-ntp true")
+        })?;
+    }
+    config.set_key(&folder.key_path(answer.counter));
+    if own_log {
+        config.set_logging();
+    }
+    folder.add(&NewGeneration {
+        host_id,
+        counter: answer.counter,
+        config: &config.render(),
+        host_key,
+        nebula_key: &pair.private_pem(),
+        trusted_keys: text(answer.trusted_keys, "the list of trusted keys")?,
+    })
+}
+
+/// The curve of a network, as the protocol spells it.
+///
+/// # Errors
+/// `protocol_violation`.
+pub(crate) fn curve(network: &Network) -> Result<Curve> {
+    network.curve.parse().map_err(|_| {
+        Error::new(
+            Code::Protocol,
+            format!("the network is on a curve this nebulactl does not know: {}", network.curve),
+        )
+        .hint("Compare the versions: nebulactl --version, nebulactl ping")
+    })
+}
+
+/// Reads a private key of nebula that we have kept.
+///
+/// # Errors
+/// `data_corrupted`.
+pub(crate) fn key_pair(pem: &str) -> Result<KeyPair> {
+    KeyPair::parse(pem).map_err(|error| {
+        Error::new(Code::Damaged, format!("the key of this device cannot be read: {error}"))
+            .hint("Join again with a new code: nebulactl leave, then nebulactl join --code CODE")
+    })
+}
+
+/// So many random bytes that no answer fits two requests.
+///
+/// # Errors
+/// `io_error` when the system gives none.
+pub(crate) fn nonce() -> Result<Vec<u8>> {
+    let mut nonce = vec![0; 16];
+    rand_bytes(&mut nonce).map_err(|error| Error::new(Code::Io, format!("cannot make a nonce: {error}")))?;
+    Ok(nonce)
+}
+
+fn no_configuration() -> Error {
+    Error::new(Code::Damaged, "this device has no configuration")
+        .hint("Join again with a new code: nebulactl leave, then nebulactl join --code CODE")
+}

@@ -1,0 +1,48 @@
+//! `agent`: keeps this device in the state that the gateway wants it in.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::join::default_folder;
+use crate::agent::{self, syncthing};
+use crate::error::Result;
+
+#[derive(Args, Debug)]
+pub(crate) struct Agent {
+    /// Folder of the device [default: /etc/nebula for root, else ./nebula-NAME]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// The daemon to run [default: nebula on PATH]
+    #[arg(long, value_name = "PATH")]
+    nebula: Option<PathBuf>,
+    /// Let this unit of systemd run nebula, and only reload or restart it
+    #[arg(long, value_name = "NAME")]
+    unit: Option<String>,
+    /// Start this Syncthing as well, for the project's shared folder
+    #[arg(long, value_name = "PATH")]
+    syncthing: Option<PathBuf>,
+    /// Home of the Syncthing to look after; one that is already running unless --syncthing is given as well
+    /// [default: syncthing/ in the device's folder]
+    #[arg(long, value_name = "DIR")]
+    syncthing_home: Option<PathBuf>,
+    /// The folder to share with the project's other devices [default: shared/ in the device's folder]
+    #[arg(long, value_name = "DIR")]
+    share: Option<PathBuf>,
+}
+
+/// Runs until it is told to end.
+///
+/// # Errors
+/// `not_found` without a device or without nebula; what makes going on impossible.
+pub(crate) async fn run(arguments: Agent) -> Result<()> {
+    let Agent { dir, nebula, unit, syncthing, syncthing_home, share } = arguments;
+    let wanted = syncthing.is_some() || syncthing_home.is_some();
+    let options = agent::Options {
+        dir: dir.unwrap_or_else(default_folder),
+        nebula,
+        unit,
+        syncthing: wanted.then_some(syncthing::Options { program: syncthing, home: syncthing_home, share }),
+    };
+    agent::Agent::open(options)?.run().await
+}

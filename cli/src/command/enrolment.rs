@@ -1,0 +1,189 @@
+//! `enrolment`: codes that let a device join without an account.
+
+use std::path::PathBuf;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::Utc;
+use clap::{Args, Subcommand};
+use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
+use qrcode::QrCode;
+use qrcode::render::unicode::Dense1x2;
+use uuid::Uuid;
+
+use super::join::parse_endpoint;
+use super::{Context, project};
+use crate::disk::{self, PRIVATE};
+use crate::error::{Code, Error, Result};
+use crate::output::{Output, ago, clean};
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a code; it is shown once (administrators)
+    Create(Create),
+    /// List the codes of a project, without what they say
+    Ls(project::Choice),
+    /// Make a code useless; devices that have used it stay
+    Revoke {
+        /// Number of the code, as `enrolment ls` shows it
+        id: Uuid,
+    },
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    #[command(flatten)]
+    project: project::Choice,
+    /// Name of the device [default: the device chooses]
+    #[arg(long)]
+    name: Option<String>,
+    /// What it is to the others [default: host]
+    #[arg(long, value_parser = ["host", "lighthouse", "relay"])]
+    role: Option<String>,
+    /// Groups for firewall rules
+    #[arg(long = "group", value_name = "GROUP")]
+    groups: Vec<String>,
+    /// Where others reach it outside of the overlay
+    #[arg(long = "endpoint", value_name = "HOST:PORT", value_parser = parse_endpoint)]
+    endpoints: Vec<String>,
+    /// This overlay address and no other
+    #[arg(long, value_name = "IP")]
+    address: Option<String>,
+    /// For how many devices it is good [default: 1]
+    #[arg(long, value_name = "COUNT")]
+    uses: Option<i32>,
+    /// For how long it is good: 30m, 12h, 7d [default: 24h]
+    #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
+    lifetime: Option<i32>,
+    /// Write the QR code to a file as well
+    #[arg(long, value_name = "FILE")]
+    png: Option<PathBuf>,
+}
+
+/// Runs one.
+///
+/// # Errors
+/// Whatever the gateway says; `already_exists` for the file of the picture.
+pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
+    let client = context.client()?;
+    match command {
+        Command::Create(arguments) => create(context, arguments).await,
+        Command::Ls(choice) => {
+            let project = choice.resolve(&client).await?;
+            let query = [("projectId", project.project_id.to_string())];
+            let enrolments: Vec<Enrolment> = client.get("/api/enrolments", &query).await?;
+            context.output.show(&enrolments, || table(context.output, &enrolments))
+        }
+        Command::Revoke { id } => {
+            client.delete(&format!("/api/enrolments/{id}")).await?;
+            let value = serde_json::json!({ "enrolmentId": id });
+            context.output.confirm(&value, || format!("Nobody can join with {id} any more."))
+        }
+    }
+}
+
+async fn create(context: &Context, arguments: Create) -> Result<()> {
+    let client = context.client()?;
+    let project = arguments.project.resolve(&client).await?;
+    let request = EnrolmentRequest {
+        project_id: project.project_id,
+        name: arguments.name,
+        role: arguments.role,
+        groups: arguments.groups,
+        endpoints: arguments.endpoints,
+        address: arguments.address,
+        uses: arguments.uses,
+        lifetime_seconds: arguments.lifetime,
+    };
+    // Before there is a code that nobody could be shown.
+    if let Some(path) = arguments.png.as_deref().filter(|path| path.exists()) {
+        return Err(Error::new(Code::AlreadyExists, format!("{} exists already", path.display()))
+            .hint("It was left as it is; move it away or name another file."));
+    }
+    let made: NewEnrolment = client.post("/api/enrolments", &request).await?;
+    context.output.show(&made, || text(context.output, &made))?;
+    let Some(path) = arguments.png else { return Ok(()) };
+    let picture = STANDARD.decode(&made.qr_png).map_err(|_| {
+        Error::new(Code::Protocol, "the picture of the code is not base64; the code itself is good")
+    })?;
+    // Whoever sees it can join.
+    disk::create(&path, &picture, PRIVATE)
+}
+
+fn text(output: Output, made: &NewEnrolment) -> String {
+    let (code, url) = (clean(&made.code), clean(&made.url));
+    if output.quiet {
+        return code;
+    }
+    let mut lines = vec![format!("Code      {code}"), format!("Link      {url}")];
+    lines
+        .push(format!("Good until {}; it is not shown again.", made.expires_at.format("%Y-%m-%d %H:%M UTC")));
+    if output.live()
+        && let Some(picture) = picture(&url)
+    {
+        lines.push(picture);
+    }
+    lines.push(format!("On the device:  nebulactl join --code {code}"));
+    lines.join("\n")
+}
+
+/// Half a line of text for each line of the code; dark terminals need it the other way round than paper.
+fn picture(url: &str) -> Option<String> {
+    let code = QrCode::new(url).ok()?;
+    let colours = code.render::<Dense1x2>();
+    Some({ colours }.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build())
+}
+
+fn table(output: Output, enrolments: &[Enrolment]) -> String {
+    let now = Utc::now();
+    let rows = enrolments.iter().map(|enrolment| {
+        [
+            clean(enrolment.name.as_deref().unwrap_or("-")),
+            clean(&enrolment.role),
+            format!("{}/{}", enrolment.uses, enrolment.uses_max),
+            output.state(&clean(&enrolment.state)),
+            enrolment.expires_at.format("%Y-%m-%d %H:%M").to_string(),
+            format!("{} by {}", ago(enrolment.created_at, now), clean(&enrolment.created_by)),
+            enrolment.enrolment_id.to_string(),
+        ]
+    });
+    output.table(["NAME", "ROLE", ">USED", "STATE", "UNTIL (UTC)", "MADE", "ID"], rows.collect())
+}
+
+/// `30m`, `12h`, `7d`, in seconds.
+fn parse_lifetime(text: &str) -> std::result::Result<i32, String> {
+    let wrong = || "write it as a number and a unit: 30m, 12h, 7d".to_owned();
+    let seconds = match text.chars().next_back() {
+        Some('s') => 1,
+        Some('m') => 60,
+        Some('h') => 3600,
+        Some('d') => 86_400,
+        _ => return Err(wrong()),
+    };
+    let number: i32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    number.checked_mul(seconds).filter(|seconds| *seconds > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes() {
+        for (text, seconds) in [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("45s", 45)] {
+            assert_eq!(parse_lifetime(text), Ok(seconds));
+        }
+        for wrong in ["", "7", "d", "-1d", "0h", "1w", "99999999d", "7é"] {
+            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_picture_fits_a_terminal() {
+        let url = format!("nebula://enrol?server=https%3A%2F%2Fhome.example.org&code={}", "ABCDE-".repeat(5));
+        let picture = picture(&url).unwrap();
+        let width = picture.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(width <= 60 && picture.lines().count() <= 30, "{width}");
+    }
+}

@@ -1,0 +1,268 @@
+//! `join --code`: a device that an agent looks after. No account is needed: the code speaks for the administrator.
+
+use std::path::{Path, PathBuf};
+
+use chrono::Utc;
+use nebula_api::dnapi::{EnrollRequest, Enrollment};
+use nebula_certificate::{Curve, KeyPair};
+use reqwest::Url;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use uuid::Uuid;
+use zeroize::Zeroizing;
+
+use super::folder::host_name;
+use crate::agent::call::Gateway;
+use crate::agent::keys::{HostKey, nebula_key};
+use crate::agent::nebula::unit::systemctl;
+use crate::agent::state::{Folder, Identity};
+use crate::agent::update::{Answer, curve, key_pair, receive};
+use crate::client::parse_server;
+use crate::command::{Context, find_program};
+use crate::disk;
+use crate::error::{Code, Doing, Error, Result};
+use crate::output::clean;
+use crate::settings::Settings;
+
+const PENDING: &str = "enrolment.json";
+/// The unit that `--install` writes.
+pub(crate) const UNIT: &str = "nebula-agent.service";
+const UNIT_TEXT: &str = include_str!("../../../../docker/units/nebula-agent.service");
+
+/// Keys that were, or are about to be, sent with a code. Sent again as they are until an answer has come: the same code
+/// with the same keys is the same device.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Pending {
+    device_id: Uuid,
+    host_25519: Zeroizing<String>,
+    host_p256: Zeroizing<String>,
+    nebula_25519: Zeroizing<String>,
+    nebula_p256: Zeroizing<String>,
+}
+
+impl Pending {
+    fn make() -> Result<Self> {
+        let [(host_25519, nebula_25519), (host_p256, nebula_p256)] = [
+            (
+                HostKey::generate(Curve::Curve25519)?.private_pem()?,
+                nebula_key(Curve::Curve25519)?.private_pem(),
+            ),
+            (HostKey::generate(Curve::P256)?.private_pem()?, nebula_key(Curve::P256)?.private_pem()),
+        ];
+        Ok(Self { device_id: Uuid::new_v4(), host_25519, host_p256, nebula_25519, nebula_p256 })
+    }
+
+    /// The pair for one curve.
+    fn keys(&self, curve: Curve) -> Result<(HostKey, KeyPair)> {
+        let (host, nebula) = match curve {
+            Curve::Curve25519 => (&self.host_25519, &self.nebula_25519),
+            Curve::P256 => (&self.host_p256, &self.nebula_p256),
+        };
+        Ok((HostKey::parse(host)?, key_pair(nebula)?))
+    }
+}
+
+/// What was asked for.
+pub(super) struct Wish {
+    /// The code, or the link that carries it.
+    pub(super) code: String,
+    /// Name of the device, when the code fixes none.
+    pub(super) name: Option<String>,
+    /// Folder of the device.
+    pub(super) dir: PathBuf,
+    /// Where others reach it.
+    pub(super) endpoints: Vec<String>,
+    /// Whether to write and start a unit of systemd.
+    pub(super) install: bool,
+}
+
+/// Enrols this machine.
+///
+/// # Errors
+/// `already_exists` for a folder of another device; what the gateway says of the code.
+pub(super) async fn run(context: &Context, wish: Wish) -> Result<()> {
+    let (code, server) = read_code(&wish.code)?;
+    // What stands in the link holds unless the command line says otherwise.
+    let server = context.server.clone().or(server).map_or_else(|| Settings::locate().server(), Ok)?;
+    let path = std::path::absolute(&wish.dir).doing(|| format!("find {}", wish.dir.display()))?;
+    refuse_foreign(&path)?;
+    let made_folder = !path.exists();
+    let folder = Folder::open(&path)?;
+    let known: Option<Pending> = folder.read(PENDING)?;
+    let made = known.is_none();
+    let pending = known.map_or_else(Pending::make, Ok)?;
+    folder.keep(PENDING, &pending)?;
+    match enrol(&folder, &server, &code, &pending, &wish).await {
+        Ok(identity) => {
+            folder.forget(PENDING)?;
+            // The agent takes the folder next.
+            drop(folder);
+            if wish.install {
+                install(&path).await?;
+            }
+            confirm(context, &path, &identity, wish.install)
+        }
+        Err(error) => {
+            // Keys that an earlier, unanswered attempt has sent may be those of a device by now.
+            if made && error.is_refusal() {
+                let _ = folder.forget(PENDING);
+                drop(folder);
+                if made_folder {
+                    let _ = std::fs::remove_dir_all(&path);
+                }
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn enrol(
+    folder: &Folder,
+    server: &str,
+    code: &str,
+    pending: &Pending,
+    wish: &Wish,
+) -> Result<Identity> {
+    let [(ed25519, x25519), (host_p256, nebula_p256)] =
+        [pending.keys(Curve::Curve25519)?, pending.keys(Curve::P256)?];
+    let request = EnrollRequest {
+        code: code.to_owned(),
+        dh_pubkey: x25519.public_key().pem().into_bytes(),
+        ed_pubkey: ed25519.public_pem()?,
+        nebula_pubkey_p256: nebula_p256.public_key().pem().into_bytes(),
+        host_pubkey_p256: host_p256.public_pem()?,
+        timestamp: Utc::now(),
+        name: Some(wish.name.clone().unwrap_or_else(host_name)),
+        device_id: Some(pending.device_id.to_string()),
+        endpoints: wish.endpoints.clone(),
+    };
+    let enrolled: Enrollment = Gateway::new(server)?.enrol(&request).await?;
+    let (host_key, pair) = pending.keys(curve(&enrolled.network)?)?;
+    let answer =
+        Answer { counter: enrolled.counter, config: &enrolled.config, trusted_keys: &enrolled.trusted_keys };
+    let first = receive(folder, &enrolled.host_id, &answer, (&host_key, &pair), true)?;
+    folder.switch(first.counter())?;
+    let identity = Identity { server: server.to_owned(), network: enrolled.network, host: enrolled.host };
+    // Last: with it the folder is that of a device.
+    folder.keep_identity(&identity)?;
+    Ok(identity)
+}
+
+/// A code as it is typed, or the link from a QR code: `nebula://enrol?server=…&code=…`.
+fn read_code(text: &str) -> Result<(String, Option<String>)> {
+    let text = text.trim();
+    if !text.starts_with("nebula:") {
+        return Ok((text.to_owned(), None));
+    }
+    let wrong = |why: String| {
+        Error::new(Code::InvalidArgument, format!("this link does not enrol a device: {why}"))
+            .hint("It looks like nebula://enrol?server=https://home.example&code=CODE")
+    };
+    let url = Url::parse(text).map_err(|error| wrong(error.to_string()))?;
+    let value =
+        |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let code = value("code").ok_or_else(|| wrong("it has no code".to_owned()))?;
+    let server = value("server").map(|server| parse_server(&server).map_err(wrong)).transpose()?;
+    Ok((code, server))
+}
+
+fn refuse_foreign(path: &Path) -> Result<()> {
+    if crate::agent::state::identity(path)?.is_some() {
+        return Err(Error::new(
+            Code::AlreadyExists,
+            format!("{} is the folder of a device already", path.display()),
+        )
+        .hint(
+            "Look at it: nebulactl status; give it up: nebulactl leave; or choose another folder with --dir.",
+        ));
+    }
+    if path.join("device.json").exists() {
+        let detail =
+            format!("the device in {} joined without a code, and no agent looks after it", path.display());
+        return Err(Error::new(Code::AlreadyExists, detail).hint("Choose another folder with --dir."));
+    }
+    Ok(())
+}
+
+/// Writes the unit and starts it.
+async fn install(folder: &Path) -> Result<()> {
+    let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
+    let text = unit(&program, folder)?;
+    disk::replace(&Path::new("/etc/systemd/system").join(UNIT), text.as_bytes(), disk::PUBLIC)?;
+    systemctl(&["daemon-reload"]).await?;
+    systemctl(&["enable", "--now", UNIT]).await.map(drop)
+}
+
+/// The unit for this folder; systemd reads `%` and quotes in its own way.
+fn unit(program: &Path, folder: &Path) -> Result<String> {
+    let quoted = |path: &Path| {
+        let text = path.display().to_string();
+        if text.contains(['"', '\\', '\n', '$']) {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("{text} cannot stand in a unit of systemd"),
+            )
+            .hint("Choose another folder with --dir."));
+        }
+        Ok(format!("\"{}\"", text.replace('%', "%%")))
+    };
+    Ok(UNIT_TEXT.replace("{program}", &quoted(program)?).replace("{folder}", &quoted(folder)?))
+}
+
+fn confirm(context: &Context, path: &Path, identity: &Identity, installed: bool) -> Result<()> {
+    let command = format!("nebulactl agent --dir {}", super::quoted(path));
+    let value = json!({
+        "nebulaIp": identity.host.ip_address,
+        "deviceId": identity.host.id,
+        "deviceName": identity.host.name,
+        "projectId": identity.network.id,
+        "dir": path,
+        "command": command,
+        "installed": installed,
+    });
+    context.output.confirm(&value, || {
+        let host = &identity.host;
+        let (name, network, address) =
+            (clean(&host.name), clean(&identity.network.name), clean(&host.ip_address));
+        let mut lines = vec![
+            format!("{name} is a member of {network}: {address}"),
+            format!("Keys and configuration are in {}", path.display()),
+        ];
+        lines.push(match installed {
+            true => format!("It is kept up to date by {UNIT}:  nebulactl status"),
+            false => format!("Start nebula and keep it up to date:  {}{command}", super::sudo()),
+        });
+        if find_program("nebula").is_none() {
+            lines.push(super::NEBULA_MISSING.to_owned());
+        }
+        lines.join("\n")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_and_links_are_read() {
+        assert_eq!(read_code(" ABCD-EFGH\n").unwrap(), ("ABCD-EFGH".to_owned(), None));
+        let link = "nebula://enrol?server=https%3A%2F%2Fhome.example%2F&code=ABCD-EFGH";
+        let server = Some("https://home.example".to_owned());
+        assert_eq!(read_code(link).unwrap(), ("ABCD-EFGH".to_owned(), server));
+        for wrong in ["nebula://enrol?server=http://a", "nebula://enrol?code=A&server=ftp://a"] {
+            assert!(read_code(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn units_name_what_they_run() {
+        let text = unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/50% nebula")).unwrap();
+        assert!(
+            text.contains("ExecStart=\"/usr/bin/nebulactl\" agent --dir \"/etc/50%% nebula\"\n"),
+            "{text}"
+        );
+        assert!(!text.contains('{'), "{text}");
+        assert!(unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/a\"b")).is_err());
+    }
+}

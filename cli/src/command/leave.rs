@@ -1,0 +1,155 @@
+//! `leave`: this machine stops being a device.
+
+use std::fs;
+use std::io::{IsTerminal, stderr, stdin};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use console::Term;
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::json;
+use tokio::time::{Instant, sleep};
+
+use super::Context;
+use super::join::{code, default_folder};
+use crate::agent::call::Gateway;
+use crate::agent::nebula::process::Process;
+use crate::agent::nebula::unit::systemctl;
+use crate::agent::state::{self, Folder};
+use crate::disk;
+use crate::error::{Code, Doing, Error, Result};
+use crate::output::clean;
+
+/// How long an agent and its nebula may take to end.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// What is ours in the folder; files that people share are not.
+const OURS: &[&str] = &[
+    "generations",
+    "current",
+    "update.json",
+    "enrolment.json",
+    "nebula.json",
+    "nebula.log",
+    "status.json",
+    "syncthing",
+    "agent.json",
+    "agent.lock",
+];
+
+#[derive(Args, Debug)]
+pub(crate) struct Leave {
+    /// Folder of the device [default: /etc/nebula for root, else ./nebula-NAME]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+/// Stops agent and nebula, tells the gateway if it can be reached, and removes keys and configuration.
+///
+/// # Errors
+/// `not_found` without a device; `wrong_state` for an agent that does not end.
+pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
+    let path = arguments.dir.unwrap_or_else(default_folder);
+    let path = std::path::absolute(&path).doing(|| format!("find {}", path.display()))?;
+    let identity = state::identity(&path)?.ok_or_else(|| {
+        Error::new(Code::NotFound, format!("there is no device in {}", path.display()))
+            .hint("Name its folder with --dir.")
+    })?;
+    let (name, network) = (clean(&identity.host.name), clean(&identity.network.name));
+    if !arguments.yes && !confirmed(&format!("Remove the keys of {name}, and leave {network} for good?"))? {
+        return context.output.say("Nothing was changed.");
+    }
+    stop(&path).await?;
+    let folder = Folder::open(&path)?;
+    for (option, of) in [("-config", folder.config_path()), ("--home", folder.file("syncthing"))] {
+        while let Some(mut left) = Process::find(option, &of) {
+            left.stop(Duration::from_secs(5)).await?;
+        }
+    }
+    let told = tell(&folder, &identity.server).await;
+    if let Err(error) = &told {
+        context.output.note(&format!(
+            "the gateway was not told: {error}. Its certificate stays valid until it expires or an administrator revokes it."
+        ));
+    }
+    remove(&path)?;
+    let value = json!({ "deviceId": identity.host.id, "dir": path, "told": told.is_ok() });
+    context.output.confirm(&value, || format!("{name} has left {network}; its keys are gone."))
+}
+
+fn confirmed(question: &str) -> Result<bool> {
+    if !stdin().is_terminal() || !stderr().is_terminal() {
+        return Err(Error::new(Code::InvalidArgument, "there is no terminal to ask at")
+            .hint("Say so beforehand: nebulactl leave --yes"));
+    }
+    let terminal = Term::stderr();
+    let ask = || {
+        terminal.write_str(&format!("{question} [y/N] "))?;
+        terminal.read_line()
+    };
+    let answer = ask().doing(|| "ask at the terminal".to_owned())?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+/// Ends the agent, and with it nebula; the unit first, which would start it again.
+async fn stop(path: &Path) -> Result<()> {
+    let unit = Path::new("/etc/systemd/system").join(code::UNIT);
+    let text = disk::read_if_exists(&unit)?.unwrap_or_default();
+    if text.contains(&format!("--dir \"{}\"\n", path.display())) {
+        systemctl(&["disable", "--now", code::UNIT]).await?;
+        disk::remove_if_exists(&unit)?;
+        systemctl(&["daemon-reload"]).await?;
+    }
+    let Some(holder) = Folder::holder(path) else { return Ok(()) };
+    let pid = i32::try_from(holder).ok().and_then(Pid::from_raw);
+    if let Some(pid) = pid {
+        kill_process(pid, Signal::TERM)
+            .map_err(std::io::Error::from)
+            .doing(|| format!("end the agent, process {holder}"))?;
+    }
+    let begun = Instant::now();
+    while Folder::holder(path).is_some() {
+        if begun.elapsed() > PATIENCE {
+            return Err(Error::new(Code::WrongState, format!("the agent, process {holder}, does not end"))
+                .hint("End it yourself, then leave again."));
+        }
+        sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
+/// Says good-bye with the newest key the gateway accepts.
+async fn tell(folder: &Folder, server: &str) -> Result<()> {
+    let gateway = Gateway::new(server)?;
+    let mut refused = Error::new(Code::Damaged, "there is no key to sign with");
+    for generation in folder.generations()? {
+        match gateway.leave(&generation.credential).await {
+            Err(error) if error.status == Some(401) => refused = error,
+            done => return done,
+        }
+    }
+    Err(refused)
+}
+
+fn remove(path: &Path) -> Result<()> {
+    for name in OURS {
+        let path = path.join(name);
+        let removed = if path.is_dir() && !path.is_symlink() {
+            fs::remove_dir_all(&path)
+        } else {
+            fs::remove_file(&path)
+        };
+        match removed {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).doing(|| format!("remove {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    // Only when nothing of anybody else's is left in it.
+    let _ = fs::remove_dir(path);
+    Ok(())
+}

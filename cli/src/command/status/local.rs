@@ -1,0 +1,143 @@
+//! The part of `status` that needs no gateway: the device on this machine, as its agent last knew it.
+
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use nebula_api::agent::SyncthingReport;
+use serde::Serialize;
+
+use crate::agent::config::Config;
+use crate::agent::report::{self, Status};
+use crate::agent::state::{self, Folder, Identity};
+use crate::error::Result;
+use crate::output::{Output, ago, bytes, clean};
+
+/// A device that an agent looks after.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Local {
+    /// Which one, and whose.
+    #[serde(flatten)]
+    identity: Identity,
+    /// Process of the agent, while one is at work.
+    agent_pid: Option<u32>,
+    /// When its certificate ends.
+    certificate_not_after: Option<DateTime<Utc>>,
+    /// Bytes through its interface since that was made.
+    traffic: Option<Traffic>,
+    /// What the agent last knew.
+    status: Option<Status>,
+}
+
+/// Bytes through an interface.
+#[derive(Clone, Copy, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Traffic {
+    received_bytes: u64,
+    sent_bytes: u64,
+}
+
+impl Traffic {
+    fn of(interface: &str) -> Option<Self> {
+        let folder = Path::new("/sys/class/net").join(interface).join("statistics");
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok();
+        Some(Self { received_bytes: read("rx_bytes")?, sent_bytes: read("tx_bytes")? })
+    }
+}
+
+impl Local {
+    /// The device in this folder, if there is one.
+    ///
+    /// # Errors
+    /// `io_error`, `data_corrupted`.
+    pub(super) fn read(folder: &Path) -> Result<Option<Self>> {
+        let Some(identity) = state::identity(folder)? else { return Ok(None) };
+        let config = state::current_config(folder)?.and_then(|text| Config::parse(&text).ok());
+        let certificates = config.as_ref().and_then(|config| config.certificates().ok()).unwrap_or_default();
+        let not_after = certificates.iter().map(|certificate| certificate.details().not_after).min();
+        Ok(Some(Self {
+            identity,
+            agent_pid: Folder::holder(folder),
+            certificate_not_after: not_after.and_then(|at| DateTime::from_timestamp(at, 0)),
+            traffic: config.and_then(|config| Traffic::of(config.interface())),
+            status: report::last(folder)?,
+        }))
+    }
+
+    /// For people.
+    pub(super) fn text(&self, output: Output, folder: &Path, now: DateTime<Utc>) -> String {
+        let Identity { server, network, host } = &self.identity;
+        let status = self.status.clone().unwrap_or_default();
+        let mut lines = vec![
+            format!(
+                "Device    {} in {}: {}",
+                clean(&host.name),
+                clean(&network.name),
+                clean(&host.ip_address)
+            ),
+            format!("Folder    {}", folder.display()),
+        ];
+        lines.push(match self.agent_pid {
+            Some(pid) => format!("Agent     {} (process {pid})", output.state("running")),
+            None => "Agent     not running; start it: nebulactl agent".to_owned(),
+        });
+        lines.push(nebula(&status, now));
+        if let Some(until) = self.certificate_not_after {
+            let days = (until - now).num_days();
+            lines.push(format!("Valid     until {} ({days} days)", until.format("%Y-%m-%d %H:%M UTC")));
+        }
+        if let Some(traffic) = self.traffic {
+            lines.push(format!(
+                "Traffic   {} in, {} out",
+                bytes(traffic.received_bytes),
+                bytes(traffic.sent_bytes)
+            ));
+        }
+        let contact = status.contact.at.map_or_else(|| "no answer yet".to_owned(), |at| ago(at, now));
+        let trouble = status.contact.error.as_deref().map(|error| format!("; {}", clean(error)));
+        lines.push(format!("Gateway   {server}: {contact}{}", trouble.unwrap_or_default()));
+        if let Some(refused) = &status.refused {
+            lines.push(format!("Refused   configuration {}: {}", refused.counter, clean(&refused.reason)));
+        }
+        if !status.peers.is_empty() {
+            lines.push(format!("\n{}", peers(output, &status, now)));
+        }
+        if let Some(syncthing) = &status.syncthing {
+            lines.push(format!("\n{}", folders(output, syncthing)));
+        }
+        lines.join("\n")
+    }
+}
+
+fn nebula(status: &Status, now: DateTime<Utc>) -> String {
+    let version = status.nebula_version.as_deref().unwrap_or("?");
+    match (status.counter, status.nebula_since) {
+        (Some(counter), Some(since)) => {
+            format!("nebula    {}, configuration {counter}, started {}", clean(version), ago(since, now))
+        }
+        _ => format!("nebula    {} does not run", clean(version)),
+    }
+}
+
+fn peers(output: Output, status: &Status, now: DateTime<Utc>) -> String {
+    let rows = status.peers.iter().map(|peer| {
+        let remote = peer.remote.as_deref().unwrap_or("-");
+        let handshake = peer.handshake_at.map_or_else(|| "-".to_owned(), |at| ago(at, now));
+        [clean(&peer.name), clean(&peer.address), clean(remote), handshake]
+    });
+    output.table(["PEER", "ADDRESS", "REMOTE", "TUNNEL SINCE"], rows.collect())
+}
+
+fn folders(output: Output, syncthing: &SyncthingReport) -> String {
+    let rows = syncthing.folders.iter().map(|folder| {
+        [
+            clean(&folder.id),
+            format!("{:.1} %", folder.completion),
+            bytes(folder.missing_bytes),
+            bytes(folder.total_bytes),
+            format!("{}/s", bytes(folder.rate.max(0.0) as u64)),
+            output.state(&clean(&folder.state)),
+        ]
+    });
+    output.table(["FOLDER", ">HERE", ">MISSING", ">TOTAL", ">RATE", "STATE"], rows.collect())
+}

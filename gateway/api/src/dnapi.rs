@@ -1,0 +1,342 @@
+//! The agent protocol: `POST /v2/enroll` and `POST /v1/dnclient`, in the shape of the open client DefinedNet/dnapi.
+//!
+//! A device makes its keys itself, enrols once with a code, and from then on signs every call with its host key:
+//! [`Call`] holds a [`Message`] as base64 *text*, and the signature is over that text (Ed25519; P256: ECDSA over its
+//! SHA-256, ASN.1). What changes a device is answered by a [`SignedAnswer`], signed by an authority the device trusts
+//! over the raw bytes of an [`Update`] (or of an [`Instruction`](crate::agent::Instruction)).
+//!
+//! The counter is the acknowledgement: a device sends the counter of the configuration it *runs*, and signs with the
+//! host key that belongs to it. Until a call with a newer counter arrives the older ones and their keys stay good, so
+//! a lost answer locks nobody out; from then on they are refused with 401.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+pub mod bytes;
+
+/// Version of [`Call`] and [`SignedAnswer`].
+pub const VERSION: u32 = 1;
+/// Furthest that the timestamp of a call may be from the gateway's clock, in seconds.
+pub const CLOCK_TOLERANCE: i64 = 300;
+
+/// PEM banner of the Ed25519 host key, PKIX inside.
+pub const HOST_ED25519_BANNER: &str = "DEFINED HOST ED25519 PUBLIC KEY";
+/// PEM banner of the P256 host key, PKIX inside.
+pub const HOST_P256_BANNER: &str = "DEFINED HOST P256 PUBLIC KEY";
+
+/// The code of an [`ApiError`] for an enrolment code that is unknown, used up, expired or revoked; its path is `code`.
+pub const INVALID_VALUE: &str = "ERR_INVALID_VALUE";
+/// The code of an [`ApiError`] for a device that was revoked; its path is empty.
+pub const HOST_BLOCKED: &str = "ERR_HOST_BLOCKED";
+
+/// Body of `POST /v2/enroll`. The client does not know the network's curve yet, so it sends keys of both.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct EnrollRequest {
+    /// The enrolment code.
+    pub code: String,
+    /// X25519 key of nebula: PEM `NEBULA X25519 PUBLIC KEY`.
+    #[serde(default, with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub dh_pubkey: Vec<u8>,
+    /// Ed25519 key that signs calls: PEM [`HOST_ED25519_BANNER`].
+    #[serde(default, with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub ed_pubkey: Vec<u8>,
+    /// P256 key of nebula: PEM `NEBULA P256 PUBLIC KEY`.
+    #[serde(default, rename = "nebulaPubkeyP256", with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nebula_pubkey_p256: Vec<u8>,
+    /// P256 key that signs calls: PEM [`HOST_P256_BANNER`].
+    #[serde(default, rename = "hostPubkeyP256", with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub host_pubkey_p256: Vec<u8>,
+    /// The client's clock.
+    pub timestamp: DateTime<Utc>,
+    /// Name the device would like; only of use when the code fixes none. Ours, not part of the foreign client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Identifier the device chose (a UUID). The same code, identifier and keys again get the same device and address
+    /// without using the code up, so that a lost answer costs nothing. Ours.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<String>,
+    /// `host:port` where others reach it on the underlay; only of use when the code fixes none. Ours.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub endpoints: Vec<String>,
+}
+
+/// What a device is told when it enrols; the same facts as an [`Update`], unsigned, because trust begins here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Enrollment {
+    /// A whole `nebula.yml` with `pki.ca` and `pki.cert` inline; the device puts its own key at `pki.key`.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub config: Vec<u8>,
+    /// How the device names itself in calls.
+    #[serde(rename = "hostID")]
+    pub host_id: String,
+    /// Counter of this configuration.
+    pub counter: u64,
+    /// Public keys, PEM after PEM, that sign later answers.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub trusted_keys: Vec<u8>,
+    /// Whose network it is.
+    pub organization: Organization,
+    /// The network.
+    pub network: Network,
+    /// The device.
+    pub host: Host,
+    /// Who signed in for it; always null here.
+    #[serde(rename = "endpointOIDC")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub endpoint_oidc: Option<serde_json::Value>,
+}
+
+/// Who runs the network.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Organization {
+    /// One constant per installation.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// A project, as the protocol sees it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Network {
+    /// The project.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `25519` or `P256`: which of its key pairs the device keeps.
+    pub curve: String,
+    /// The overlay.
+    pub cidr: String,
+    /// The same, for clients that know of several.
+    #[serde(default)]
+    pub cidrs: Vec<String>,
+}
+
+/// The device itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Host {
+    /// The device's identifier, as `hostID`.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its overlay address.
+    pub ip_address: String,
+    /// The same, for clients that know of several.
+    #[serde(default)]
+    pub ip_addresses: Vec<String>,
+}
+
+/// Body of `POST /v1/dnclient`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Call {
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// The device.
+    #[serde(rename = "hostID")]
+    pub host_id: String,
+    /// Counter of the configuration the device runs.
+    pub counter: u64,
+    /// Base64 of a [`Message`] in JSON.
+    pub message: String,
+    /// Over the base64 text, by the host key that belongs to the counter.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub signature: Vec<u8>,
+}
+
+/// What a [`Call`] says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Message {
+    /// One of [`kind`].
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// JSON of what the type takes.
+    #[serde(default, with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub value: Vec<u8>,
+    /// The client's clock: within [`CLOCK_TOLERANCE`] of the gateway's. For types that change state (DoUpdate,
+    /// DoConfigUpdate, Status) it must also be later than that of the last such call the gateway took from this device.
+    pub timestamp: DateTime<Utc>,
+}
+
+/// The types a [`Message`] can have.
+pub mod kind {
+    /// No value; answers [`CheckForUpdate`](super::CheckForUpdate).
+    pub const CHECK_FOR_UPDATE: &str = "CheckForUpdate";
+    /// [`KeyUpdate`](super::KeyUpdate) with nebula key; answers a signed [`Update`](super::Update) with a new certificate.
+    pub const DO_UPDATE: &str = "DoUpdate";
+    /// [`KeyUpdate`](super::KeyUpdate) without nebula key; answers a signed [`Update`](super::Update), certificate kept.
+    pub const DO_CONFIG_UPDATE: &str = "DoConfigUpdate";
+    /// [`LongPollWait`](super::LongPollWait); answers a [`LongPollAnswer`](super::LongPollAnswer) when there is something
+    /// to do, at the latest after 90 s.
+    pub const LONG_POLL_WAIT: &str = "LongPollWait";
+    /// Result of a command; nothing here asks for one.
+    pub const COMMAND_RESPONSE: &str = "CommandResponse";
+    /// Sign in again; nothing here needs it.
+    pub const REAUTHENTICATE: &str = "Reauthenticate";
+    /// Ours: a [`Report`](crate::agent::Report); answers a signed [`Instruction`](crate::agent::Instruction).
+    pub const STATUS: &str = "Status";
+    /// Ours: the device leaves for good, no value; its address is released, its certificates are revoked, its keys are
+    /// refused from then on. Answers `{"data":{}}`.
+    pub const LEAVE: &str = "Leave";
+}
+
+/// Answers that carry something: `{"data":…}`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Data<T> {
+    /// The answer.
+    pub data: T,
+}
+
+/// Answer of `CheckForUpdate`, unsigned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CheckForUpdate {
+    /// Whether DoUpdate would answer something else than what the device runs.
+    pub update_available: bool,
+}
+
+/// Value of `LongPollWait`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LongPollWait {
+    /// Names of [`Action`]s the client can do. One that knows only `DoUpdate` is never told another.
+    #[serde(default)]
+    pub supported_actions: Vec<String>,
+}
+
+/// Answer of `LongPollWait`, unsigned: it only says what to ask for next.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct LongPollAnswer {
+    /// What to do.
+    pub action: Action,
+    /// For `CommandResponse`; always empty here.
+    pub response_token: String,
+}
+
+/// What a device is asked to do, in JSON its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Action {
+    /// Nothing happened; wait again.
+    NoOp,
+    /// Fetch a new certificate: make new keys and call `DoUpdate`.
+    DoUpdate,
+    /// Fetch a new configuration: make a new host key and call `DoConfigUpdate`.
+    DoConfigUpdate,
+}
+
+/// Value of `DoUpdate` and `DoConfigUpdate`: new keys of the network's curve, and no others.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyUpdate {
+    /// New Ed25519 host key: PEM [`HOST_ED25519_BANNER`].
+    #[serde(default, rename = "edPubkeyPEM", with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub host_ed25519: Vec<u8>,
+    /// New X25519 key of nebula; empty in `DoConfigUpdate`.
+    #[serde(default, rename = "dhPubkeyPEM", with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nebula_x25519: Vec<u8>,
+    /// New P256 host key: PEM [`HOST_P256_BANNER`].
+    #[serde(default, rename = "p256HostPubkeyPEM", with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub host_p256: Vec<u8>,
+    /// New P256 key of nebula; empty in `DoConfigUpdate`.
+    #[serde(default, rename = "p256NebulaPubkeyPEM", with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nebula_p256: Vec<u8>,
+    /// Random, 8 to 64 bytes; the answer repeats it.
+    #[serde(default, with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nonce: Vec<u8>,
+}
+
+/// Answer of the types that change a device.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct SignedAnswer {
+    /// Always [`VERSION`].
+    pub version: u32,
+    /// JSON of an [`Update`] or an [`Instruction`](crate::agent::Instruction).
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub message: Vec<u8>,
+    /// By a trusted key over the bytes of `message`: Ed25519, or ECDSA over their SHA-256 in ASN.1.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub signature: Vec<u8>,
+}
+
+/// What `DoUpdate` and `DoConfigUpdate` answer, inside a [`SignedAnswer`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Update {
+    /// A whole `nebula.yml` with `pki.ca` and `pki.cert` inline and no `pki.key`.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub config: Vec<u8>,
+    /// Counter of this configuration, greater than that of the call.
+    pub counter: u64,
+    /// That of the request.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nonce: Vec<u8>,
+    /// Public keys, PEM after PEM, that sign later answers.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub trusted_keys: Vec<u8>,
+    /// Whose network it is.
+    pub organization: Organization,
+    /// The network.
+    pub network: Network,
+    /// The device.
+    pub host: Host,
+    /// Who signed in for it; always null here.
+    #[serde(rename = "endpointOIDC")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+    pub endpoint_oidc: Option<serde_json::Value>,
+}
+
+/// Every refusal but the bare 401 of a call: `{"errors":[…]}`. The header `X-Request-ID` is on every answer.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApiErrors {
+    /// What was wrong; at least one.
+    pub errors: Vec<ApiError>,
+}
+
+/// One thing that was wrong.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = DnapiError))]
+pub struct ApiError {
+    /// [`INVALID_VALUE`], [`HOST_BLOCKED`], or `ERR_` and the code of a [`Failure`](crate::Failure) in capitals.
+    pub code: String,
+    /// A sentence, and what to do.
+    pub message: String,
+    /// The field, or empty.
+    #[serde(default)]
+    pub path: String,
+}

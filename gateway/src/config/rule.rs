@@ -1,0 +1,63 @@
+//! Firewall rules of `nebula.yml`.
+
+use serde::Deserialize;
+
+use super::{list, quoted};
+
+/// What is let through, as `nebula.device_rules` answers it. Neither groups, network nor host: from or to anybody.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Rule {
+    protocol: String,
+    port_first: Option<u16>,
+    port_last: Option<u16>,
+    groups: Vec<String>,
+    cidr: Option<String>,
+    host: Option<String>,
+    local: Option<String>,
+}
+
+impl Rule {
+    /// Every packet of a protocol.
+    pub(super) fn all(protocol: &str) -> Self {
+        Self { protocol: protocol.into(), ..Self::default() }
+    }
+
+    /// Every packet to a network behind the device, which since 1.9 is none of its addresses.
+    pub(super) fn behind(network: impl ToString) -> Self {
+        Self { local: Some(network.to_string()), ..Self::all("any") }
+    }
+
+    fn port(&self) -> String {
+        match (self.port_first, self.port_last) {
+            (None, _) => "any".into(),
+            (Some(first), Some(last)) if last > first => format!("{first}-{last}"),
+            (Some(first), _) => first.to_string(),
+        }
+    }
+
+    fn remote(&self) -> String {
+        match (&self.host, &self.cidr) {
+            (Some(host), _) => format!("host: {}", quoted(host)),
+            (None, Some(cidr)) => format!("cidr: {}", quoted(cidr)),
+            (None, None) if self.groups.is_empty() => "host: any".into(),
+            (None, None) => format!("groups: [{}]", list(&self.groups)),
+        }
+    }
+}
+
+/// The rules of one direction.
+pub(super) fn block(direction: &str, rules: &[Rule]) -> String {
+    if rules.is_empty() {
+        return format!("  {direction}: []\n");
+    }
+    let mut text = format!("  {direction}:\n");
+    for rule in rules {
+        let (port, remote) = (rule.port(), rule.remote());
+        text.push_str(&format!("    - port: {port}\n      proto: {}\n      {remote}\n", rule.protocol));
+        if let Some(local) = &rule.local {
+            text.push_str(&format!("      local_cidr: {}\n", quoted(local)));
+        }
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! Revocation: begun by administrators, complete when every member runs the blocklist.
+
+use std::net::IpAddr;
+
+use deadpool_postgres::GenericClient;
+use nebula_api::revocation::Revocation;
+use uuid::Uuid;
+
+use super::one;
+use crate::ApiError;
+
+/// Shuts a device out for good.
+///
+/// # Errors
+/// 403 not an administrator, 404 no such device.
+pub async fn device(
+    client: &impl GenericClient,
+    actor: Uuid,
+    device_id: Uuid,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let address = address.map(|address| address.to_string());
+    let sql = "SELECT nebula.revoke_device_for($1, $2, $3::text::inet)";
+    one(client, sql, &[&actor, &device_id, &address]).await.map(drop)
+}
+
+/// Revokes a certificate and the others of its key; answers whose it was.
+///
+/// # Errors
+/// 403 not an administrator, 404 no such certificate.
+pub async fn certificate(
+    client: &impl GenericClient,
+    actor: Uuid,
+    fingerprint: &str,
+    address: Option<IpAddr>,
+) -> Result<Uuid, ApiError> {
+    let address = address.map(|address| address.to_string());
+    let sql = "SELECT nebula.revoke_certificate_for($1, $2, $3::text::inet)";
+    Ok(one(client, sql, &[&actor, &fingerprint, &address]).await?.try_get(0)?)
+}
+
+/// How far the revocation of a device has come.
+///
+/// # Errors
+/// 403 not an administrator, 404 no such device.
+pub async fn status(
+    client: &impl GenericClient,
+    actor: Uuid,
+    device_id: Uuid,
+) -> Result<Revocation, ApiError> {
+    let row = one(client, "SELECT * FROM nebula.device_revocation($1, $2)", &[&actor, &device_id]).await?;
+    Ok(Revocation {
+        device_id: row.try_get("device_id")?,
+        name: row.try_get("name")?,
+        fingerprints: row.try_get("fingerprints")?,
+        revoked_at: row.try_get("revoked_at")?,
+        version: row.try_get("version")?,
+        members: row.try_get("members")?,
+        acknowledged: row.try_get("acknowledged")?,
+        missing: row.try_get("missing")?,
+        revoked_everywhere_at: row.try_get("revoked_everywhere_at")?,
+    })
+}

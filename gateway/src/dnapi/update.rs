@@ -1,0 +1,244 @@
+//! What an agent gets: configuration, certificates, and the signature that says it is from here.
+
+use std::net::IpAddr;
+
+use deadpool_postgres::GenericClient;
+use nebula_api::agent::{Instruction, Report};
+use nebula_api::dnapi::{
+    EnrollRequest, Enrollment, Host, KeyUpdate, Network, Organization, SignedAnswer, Update, VERSION,
+};
+use nebula_certificate::{Curve, PublicKey};
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Refusal, key};
+use crate::authority::{Authority, curve_name};
+use crate::config::{Facts, Pki};
+use crate::database::agent::{self, Caller};
+use crate::database::{certificate, device};
+use crate::error::WRONG_STATE;
+use crate::{ApiError, AppState};
+
+/// One organisation per installation.
+const ORGANIZATION: &str = "pg_nebula";
+
+/// The keys a device sent, of the project's curve.
+pub(super) struct Keys {
+    /// Raw; signs its calls.
+    pub(super) host: Vec<u8>,
+    /// Goes into its certificates.
+    pub(super) nebula: Option<PublicKey>,
+}
+
+impl Keys {
+    /// The one of the two sets that the project can use.
+    pub(super) fn of_enrolment(body: &EnrollRequest, authority: &Authority) -> Result<Self, Refusal> {
+        match authority.curve() {
+            Curve::Curve25519 => {
+                Self::read(authority, &body.ed_pubkey, "edPubkey", Some((&body.dh_pubkey, "dhPubkey")))
+            }
+            Curve::P256 => {
+                let nebula = (body.nebula_pubkey_p256.as_slice(), "nebulaPubkeyP256");
+                Self::read(authority, &body.host_pubkey_p256, "hostPubkeyP256", Some(nebula))
+            }
+        }
+    }
+
+    fn of_update(value: &KeyUpdate, authority: &Authority, certify: bool) -> Result<Self, Refusal> {
+        let (host, host_path, nebula) = match authority.curve() {
+            Curve::Curve25519 => (&value.host_ed25519, "edPubkeyPEM", (&value.nebula_x25519, "dhPubkeyPEM")),
+            Curve::P256 => {
+                (&value.host_p256, "p256HostPubkeyPEM", (&value.nebula_p256, "p256NebulaPubkeyPEM"))
+            }
+        };
+        let nebula = (nebula.0.as_slice(), nebula.1);
+        Self::read(authority, host, host_path, certify.then_some(nebula))
+    }
+
+    fn read(
+        authority: &Authority,
+        host: &[u8],
+        host_path: &'static str,
+        nebula: Option<(&[u8], &'static str)>,
+    ) -> Result<Self, Refusal> {
+        let curve = authority.curve();
+        let host = key::parse(host, curve).ok_or_else(|| {
+            let detail = format!("{host_path} is not a host key of curve {curve}");
+            Refusal::field(
+                host_path,
+                ApiError::bad_argument(detail).hint("Send PKIX in PEM under the protocol's banner."),
+            )
+        })?;
+        let nebula = nebula.map(|(pem, path)| {
+            authority.public_key(&String::from_utf8_lossy(pem)).map_err(|error| Refusal::field(path, error))
+        });
+        Ok(Self { host, nebula: nebula.transpose()? })
+    }
+}
+
+/// What one answer says.
+pub(super) struct Sent {
+    config: Vec<u8>,
+    trusted_keys: Vec<u8>,
+    network: Network,
+    host: Host,
+}
+
+impl Sent {
+    pub(super) fn enrollment(self, counter: i64) -> Enrollment {
+        let Self { config, trusted_keys, network, host } = self;
+        Enrollment {
+            config,
+            host_id: host.id.clone(),
+            counter: counter.unsigned_abs(),
+            trusted_keys,
+            organization: organization(),
+            network,
+            host,
+            endpoint_oidc: None,
+        }
+    }
+
+    fn update(self, counter: i64, nonce: Vec<u8>) -> Update {
+        let Self { config, trusted_keys, network, host } = self;
+        Update {
+            config,
+            counter: counter.unsigned_abs(),
+            nonce,
+            trusted_keys,
+            organization: organization(),
+            network,
+            host,
+            endpoint_oidc: None,
+        }
+    }
+}
+
+fn organization() -> Organization {
+    Organization { id: ORGANIZATION.into(), name: ORGANIZATION.into() }
+}
+
+/// Makes the answer `counter`, noted before in this transaction: with new certificates for `certify`, else with those
+/// of the key it is for.
+pub(super) async fn compose(
+    state: &AppState,
+    client: &impl GenericClient,
+    authority: &Authority,
+    device_id: Uuid,
+    counter: i64,
+    certify: Option<&PublicKey>,
+) -> Result<Sent, ApiError> {
+    let mut facts = device::configuration(client, device_id, None).await?;
+    if let Some(public_key) = certify {
+        require_address(&facts)?;
+        let issued = authority.issue(facts.subject(public_key, state.certificate_lifetime)).await?;
+        for one in &issued {
+            certificate::record_for_agent(client, device_id, counter, one).await?;
+        }
+        facts.certificate = Some(issued.iter().map(|one| one.pem.as_str()).collect());
+    }
+    Ok(sent(&facts, authority))
+}
+
+/// A device whose address was released has nothing that a certificate could say.
+fn require_address(facts: &Facts) -> Result<(), ApiError> {
+    if facts.networks.is_empty() {
+        let detail = format!("device \"{}\" holds no address", facts.name);
+        return Err(ApiError::new(WRONG_STATE, detail).hint("Enrol it again, or allocate an address for it."));
+    }
+    Ok(())
+}
+
+fn sent(facts: &Facts, authority: &Authority) -> Sent {
+    let pki = Pki::Inline {
+        ca: &authority.trusted_pem(),
+        certificate: facts.certificate.as_deref().unwrap_or_default(),
+    };
+    let nebula = authority.oldest_nebula(&facts.networks, &facts.versions());
+    let addresses: Vec<_> = facts.networks.iter().map(|network| network.ip().to_string()).collect();
+    let overlay = |network: &ipnetwork::IpNetwork| format!("{}/{}", network.network(), network.prefix());
+    let cidrs: Vec<_> = facts.networks.iter().map(overlay).collect();
+    Sent {
+        config: facts.yaml(nebula, pki).into_bytes(),
+        trusted_keys: authority.trusted_keys_pem().into_bytes(),
+        network: Network {
+            id: facts.project_id.to_string(),
+            name: facts.project.clone(),
+            curve: curve_name(authority.curve()).to_owned(),
+            cidr: facts.cidr.clone().or_else(|| cidrs.first().cloned()).unwrap_or_default(),
+            cidrs,
+        },
+        host: Host {
+            id: facts.device_id.to_string(),
+            name: facts.name.clone(),
+            ip_address: facts.address(),
+            ip_addresses: addresses,
+        },
+    }
+}
+
+/// `DoUpdate` (`certify`) and `DoConfigUpdate`.
+pub(super) async fn update(
+    state: &AppState,
+    caller: &Caller,
+    value: KeyUpdate,
+    certify: bool,
+) -> Result<SignedAnswer, Refusal> {
+    check_nonce(&value.nonce)?;
+    let mut client = state.database.client().await?;
+    let transaction = client.transaction().await?;
+    let authority = state.keyring.of(&transaction, caller.project_id).await?;
+    let keys = Keys::of_update(&value, &authority, certify)?;
+    let new_key = keys.nebula.as_ref().map(PublicKey::bytes);
+    let (counter, nebula_key) = agent::update(&transaction, caller, &keys.host, new_key).await?;
+    let sent = match &keys.nebula {
+        Some(_) => {
+            compose(state, &transaction, &authority, caller.device_id, counter, keys.nebula.as_ref()).await?
+        }
+        None => {
+            let facts = device::configuration(&transaction, caller.device_id, Some(&nebula_key)).await?;
+            sent(&facts, &authority)
+        }
+    };
+    let answer = signed(&authority, &sent.update(counter, value.nonce)).await?;
+    // Last, so that an answer that could not be signed leaves nothing.
+    transaction.commit().await?;
+    Ok(answer)
+}
+
+/// `Status`.
+pub(super) async fn report(
+    state: &AppState,
+    caller: &Caller,
+    report: Report,
+    address: Option<IpAddr>,
+) -> Result<SignedAnswer, Refusal> {
+    check_nonce(&report.nonce)?;
+    let client = state.database.client().await?;
+    let authority = state.keyring.of(&client, caller.project_id).await?;
+    let kept = serde_json::to_value(&report).map_err(|error| ApiError::internal(&error))?;
+    let folder = agent::report(&client, caller, &kept, address).await?;
+    drop(client);
+    let instruction = Instruction {
+        nonce: report.nonce,
+        folder_id: folder.id,
+        folder_label: folder.label,
+        syncthing: folder.peers,
+    };
+    Ok(signed(&authority, &instruction).await?)
+}
+
+/// The nonce is what ties an answer to its question.
+fn check_nonce(nonce: &[u8]) -> Result<(), Refusal> {
+    if (8..=64).contains(&nonce.len()) {
+        return Ok(());
+    }
+    let detail = format!("the nonce has {} bytes", nonce.len());
+    Err(Refusal::field("nonce", ApiError::bad_argument(detail).hint("Send 8 to 64 random bytes.")))
+}
+
+async fn signed(authority: &Authority, content: &impl Serialize) -> Result<SignedAnswer, ApiError> {
+    let message = serde_json::to_vec(content).map_err(|error| ApiError::internal(&error))?;
+    let signature = authority.sign(&message).await?;
+    Ok(SignedAnswer { version: VERSION, message, signature })
+}

@@ -1,0 +1,73 @@
+//! Rotation of authorities: begun, watched, forced, cancelled. What drives it is in the database.
+
+use actix_web::{HttpRequest, web};
+use nebula_api::Envelope;
+use nebula_api::authority::{Rotation, RotationRequest, RotationState};
+use uuid::Uuid;
+
+use crate::auth::{Actor, client_address};
+use crate::database::{authority, rotation as database};
+use crate::{ApiError, AppState};
+
+/// Rotations, running ones first.
+#[utoipa::path(get, path = "/api/rotations", tag = "authority",
+    responses((status = 200, description = "Rotations", body = Envelope<Vec<Rotation>>)))]
+pub async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+) -> Result<web::Json<Envelope<Vec<Rotation>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+}
+
+/// Begins to replace the authority of a project. Devices with an agent are never cut off; the rotation waits for them.
+#[utoipa::path(post, path = "/api/rotations", tag = "authority", request_body = RotationRequest,
+    responses((status = 200, description = "Begun", body = Envelope<RotationState>)))]
+pub async fn begin(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    body: web::Json<RotationRequest>,
+) -> Result<web::Json<Envelope<RotationState>>, ApiError> {
+    let wanted = hex::decode(&body.fingerprint).ok().filter(|bytes| bytes.len() == 32);
+    let wanted = wanted.ok_or_else(|| {
+        ApiError::bad_argument("fingerprint is not 64 hexadecimal digits").hint("See nebulactl ca ls.")
+    })?;
+    let client = state.database.client().await?;
+    // Only what can sign is made known: a rotation to a key nobody holds would never end.
+    let held = state.keyring.held()?;
+    if let Some(incoming) = held.iter().find(|one| one.fingerprint() == wanted.as_slice()) {
+        authority::record(&client, incoming).await?;
+    }
+    let address = client_address(&request);
+    let state = database::begin(&client, actor.account_id, body.project_id, &wanted, address).await?;
+    Ok(web::Json(Envelope::new(RotationState { state })))
+}
+
+/// Waits no longer for members that have not acknowledged the present state.
+#[utoipa::path(post, path = "/api/rotations/{projectId}/force", tag = "authority", params(("projectId" = Uuid, Path)),
+    responses((status = 200, description = "The state it is in now", body = Envelope<RotationState>)))]
+pub async fn force(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<RotationState>>, ApiError> {
+    let client = state.database.client().await?;
+    let state = database::force(&client, actor.account_id, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(RotationState { state })))
+}
+
+/// Ends a rotation before the new authority signs.
+#[utoipa::path(post, path = "/api/rotations/{projectId}/cancel", tag = "authority", params(("projectId" = Uuid, Path)),
+    responses((status = 200, description = "Cancelled", body = Envelope<RotationState>)))]
+pub async fn cancel(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<RotationState>>, ApiError> {
+    let client = state.database.client().await?;
+    database::cancel(&client, actor.account_id, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(RotationState { state: "cancelled".into() })))
+}

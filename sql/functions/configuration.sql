@@ -1,0 +1,198 @@
+-- The configuration of a project: its version counts up with whatever changes what its devices must run, in the same
+-- transaction, whoever changes it. Joining of an ordinary host changes nothing for the others.
+
+CREATE FUNCTION nebula.tell_agents(project_id uuid, version bigint, device_id uuid DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT pg_notify('nebula_agent', json_build_object(
+    'project', tell_agents.project_id, 'version', tell_agents.version, 'device', tell_agents.device_id)::text)
+$$;
+COMMENT ON FUNCTION nebula.tell_agents(uuid, bigint, uuid) IS
+  'Wakes those who wait on channel nebula_agent: agents of the project that run an older version, or the one device';
+
+CREATE FUNCTION nebula.bump_configuration(project_id uuid DEFAULT NULL) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  UPDATE nebula.project p SET config_version = p.config_version + 1
+   WHERE bump_configuration.project_id IS NULL OR p.project_id = bump_configuration.project_id
+$$;
+COMMENT ON FUNCTION nebula.bump_configuration(uuid) IS
+  'Has every agent of a project, or of all, fetch its configuration anew';
+
+CREATE FUNCTION nebula.project_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  IF NEW.config_version = OLD.config_version
+     AND (NEW.name, NEW.cidr, NEW.certificate_versions, NEW.mtu, NEW.cipher, NEW.punchy, NEW.dns_port, NEW.inbound, NEW.outbound)
+         IS DISTINCT FROM (OLD.name, OLD.cidr, OLD.certificate_versions, OLD.mtu, OLD.cipher, OLD.punchy, OLD.dns_port, OLD.inbound, OLD.outbound)
+  THEN
+    NEW.config_version := OLD.config_version + 1;
+  END IF;
+  IF NEW.config_version <> OLD.config_version THEN
+    PERFORM nebula.tell_agents(NEW.project_id, NEW.config_version);
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION nebula.project_changed() IS 'Trigger: options of a project are part of its configuration';
+
+CREATE TRIGGER project_changed BEFORE UPDATE ON nebula.project
+  FOR EACH ROW EXECUTE FUNCTION nebula.project_changed();
+
+CREATE FUNCTION nebula.rules_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.bump_configuration(p.project_id)
+     FROM (SELECT DISTINCT unnest(ARRAY[OLD.project_id, NEW.project_id]) AS project_id) p WHERE p.project_id IS NOT NULL;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION nebula.rules_changed() IS 'Trigger: firewall rules and routes are part of the configuration of their project';
+
+CREATE TRIGGER firewall_rule_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.firewall_rule
+  FOR EACH ROW EXECUTE FUNCTION nebula.rules_changed();
+CREATE TRIGGER route_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.route
+  FOR EACH ROW EXECUTE FUNCTION nebula.rules_changed();
+
+CREATE FUNCTION nebula.device_changed() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  -- Lighthouses and relays stand in everybody's configuration; other devices only where a rule calls one by its name.
+  IF (OLD.role IN ('lighthouse', 'relay') OR NEW.role IN ('lighthouse', 'relay'))
+     AND (OLD.role, OLD.endpoints, OLD.revoked_at IS NULL) IS DISTINCT FROM (NEW.role, NEW.endpoints, NEW.revoked_at IS NULL)
+     OR TG_OP = 'UPDATE' AND OLD.name <> NEW.name
+        AND EXISTS (SELECT FROM nebula.firewall_rule r WHERE r.remote_device = NEW.device_id)
+  THEN
+    PERFORM nebula.bump_configuration(coalesce(NEW.project_id, OLD.project_id));
+  END IF;
+  -- What its certificate says is out of date.
+  IF TG_OP = 'UPDATE' AND (OLD.name, OLD.groups) IS DISTINCT FROM (NEW.name, NEW.groups) THEN
+    PERFORM nebula.tell_agents(NEW.project_id, 0, NEW.device_id);
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION nebula.device_changed() IS 'Trigger: lighthouses and relays are part of everybody''s configuration';
+
+CREATE TRIGGER device_changed AFTER INSERT OR DELETE OR UPDATE OF role, endpoints, revoked_at, name, groups ON nebula.device
+  FOR EACH ROW EXECUTE FUNCTION nebula.device_changed();
+
+CREATE FUNCTION nebula.device_networks(device_id uuid) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT coalesce(array_agg(format('%s/%s', host(a.ip), masklen(CASE WHEN a.ip <<= p.cidr THEN p.cidr ELSE l.cidr END))
+                            ORDER BY family(a.ip)), '{}')
+    FROM nebula.allocation a
+    JOIN nebula.project p USING (project_id)
+    JOIN nebula.pool l USING (pool_id)
+   WHERE a.device_id = device_networks.device_id AND a.released_at IS NULL
+$$;
+COMMENT ON FUNCTION nebula.device_networks(uuid) IS
+  'The addresses a device holds with the prefix length of the overlay, IPv4 first: what its certificate must say';
+
+CREATE FUNCTION nebula.device_unsafe_networks(device_id uuid) RETURNS text[]
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT coalesce(array_agg(r.network::text ORDER BY r.network), '{}') FROM nebula.route r
+   WHERE r.device_id = device_unsafe_networks.device_id
+$$;
+COMMENT ON FUNCTION nebula.device_unsafe_networks(uuid) IS
+  'Networks behind a device: what its certificate must say it may route for';
+
+CREATE FUNCTION nebula.device_rules(device_id uuid, direction text) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT coalesce(jsonb_agg(jsonb_build_object(
+           'protocol', r.protocol, 'portFirst', r.port_first, 'portLast', r.port_last, 'groups', r.remote_groups,
+           'cidr', r.remote_cidr, 'host', o.name, 'local', r.local_cidr) ORDER BY r.rule_id), '[]')
+    FROM nebula.device d
+    JOIN nebula.firewall_rule r ON r.project_id = d.project_id AND r.direction = device_rules.direction
+    LEFT JOIN nebula.device o ON o.device_id = r.remote_device
+    LEFT JOIN nebula.agent a ON a.device_id = d.device_id
+   WHERE d.device_id = device_rules.device_id
+     AND (r.for_device = d.device_id OR r.for_group = ANY (d.groups) OR num_nonnulls(r.for_device, r.for_group) = 0)
+     -- Before 1.9 nebula reads past the local network, and would let everything in.
+     AND NOT (r.local_cidr IS NOT NULL AND coalesce(a.nebula_version ~ '^v?1\.[0-8](\.|$)', false))
+$$;
+COMMENT ON FUNCTION nebula.device_rules(uuid, text) IS 'Firewall rules of one direction that a device runs, in order';
+
+-- One statement, hence one snapshot: the version and everything it stands for belong together.
+CREATE FUNCTION nebula.device_configuration(device_id uuid, public_key bytea DEFAULT NULL) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT jsonb_build_object(
+    'version', p.config_version,
+    'projectId', p.project_id, 'project', p.name, 'cidr', p.cidr,
+    'deviceId', d.device_id, 'name', d.name, 'role', d.role, 'endpoints', d.endpoints, 'groups', d.groups,
+    'networks', nebula.device_networks(d.device_id),
+    'unsafeNetworks', nebula.device_unsafe_networks(d.device_id),
+    'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint, 'certificateVersions', p.certificate_versions,
+    'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
+    'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
+    'inbound', nebula.device_rules(d.device_id, 'inbound'),
+    'outbound', nebula.device_rules(d.device_id, 'outbound'),
+    'landmarks', (
+      SELECT coalesce(jsonb_agg(jsonb_build_object('lighthouse', l.role = 'lighthouse', 'ip', l.ip, 'endpoints', l.endpoints)), '[]')
+        FROM nebula.project_lighthouses(p.project_id) l WHERE l.device_id <> d.device_id),
+    'blocklist', (
+      SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
+        FROM nebula.certificate c
+       CROSS JOIN LATERAL (VALUES (c.fingerprint), (c.alternate_fingerprint)) AS f(fingerprint)
+       WHERE c.project_id = p.project_id AND c.revoked_at IS NOT NULL AND c.not_after > clock_timestamp() AND f.fingerprint IS NOT NULL),
+    'routes', (
+      SELECT coalesce(jsonb_agg(jsonb_build_object('network', r.network, 'via', host(a.ip), 'mtu', r.mtu, 'metric', r.metric) ORDER BY r.network), '[]')
+        FROM nebula.route r
+        JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
+        JOIN nebula.allocation a ON a.device_id = r.device_id AND a.released_at IS NULL AND family(a.ip) = family(r.network)
+       WHERE r.project_id = p.project_id AND r.device_id <> d.device_id),
+    -- The certificates that belong to this key, and of those signed for it the last.
+    'certificate', (
+      SELECT string_agg(c.pem, '' ORDER BY c.version) FROM nebula.certificate c
+       WHERE c.device_id = d.device_id AND c.public_key = device_configuration.public_key
+         AND c.issued_at = (SELECT max(k.issued_at) FROM nebula.certificate k
+                             WHERE k.device_id = d.device_id AND k.public_key = device_configuration.public_key)))
+    FROM nebula.device d JOIN nebula.project p USING (project_id)
+   WHERE d.device_id = device_configuration.device_id
+$$;
+COMMENT ON FUNCTION nebula.device_configuration(uuid, bytea) IS
+  'Everything nebula.yml and the certificate of a device are made from, and the version of its project it belongs to; '
+  'with a public key also the last certificates signed for that key. Null: no such device';
+
+CREATE FUNCTION nebula.project_options(actor uuid, project_id uuid) RETURNS jsonb
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT jsonb_strip_nulls(jsonb_build_object(
+           'version', p.config_version, 'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint,
+           'certificateVersions', p.certificate_versions, 'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
+           'inbound', p.inbound, 'outbound', p.outbound))
+    FROM nebula.require_member(project_options.actor, project_options.project_id), nebula.project p
+   WHERE p.project_id = project_options.project_id
+$$;
+COMMENT ON FUNCTION nebula.project_options(uuid, uuid) IS
+  'Options of a project as the API writes them. Errors: P0002 no such project, 42501 not a member';
+
+CREATE FUNCTION nebula.set_project_options(actor uuid, project_id uuid, changes jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  who    text  := nebula.require_admin(actor);
+  wanted jsonb := changes - 'version';
+BEGIN
+  PERFORM nebula.require_project(set_project_options.project_id);
+  UPDATE nebula.project p SET
+    certificate_lifetime = CASE WHEN wanted ? 'lifetimeSeconds' THEN make_interval(secs => nullif((wanted ->> 'lifetimeSeconds')::bigint, 0))
+                                ELSE p.certificate_lifetime END,
+    certificate_versions = CASE WHEN wanted ? 'certificateVersions'
+                                THEN ARRAY(SELECT v::smallint FROM jsonb_array_elements_text(wanted -> 'certificateVersions') v ORDER BY 1)
+                                ELSE p.certificate_versions END,
+    mtu = coalesce((wanted ->> 'mtu')::integer, p.mtu),
+    cipher = coalesce(wanted ->> 'cipher', p.cipher),
+    punchy = coalesce((wanted ->> 'punchy')::boolean, p.punchy),
+    dns_port = CASE WHEN wanted ? 'dnsPort' THEN nullif((wanted ->> 'dnsPort')::integer, 0) ELSE p.dns_port END,
+    inbound = coalesce(wanted ->> 'inbound', p.inbound),
+    outbound = coalesce(wanted ->> 'outbound', p.outbound)
+   WHERE p.project_id = set_project_options.project_id;
+  PERFORM nebula.record_event(set_project_options.project_id, who, 'configure', 'project', set_project_options.project_id::text, NULL, wanted);
+  RETURN nebula.project_options(actor, set_project_options.project_id);
+END $$;
+COMMENT ON FUNCTION nebula.set_project_options(uuid, uuid, jsonb) IS
+  'Changes options of a project, written as the API writes them; answers all of them. Errors: 42501 not an administrator, P0002 no such project, '
+  '23514 a value that cannot be';
+
+CREATE FUNCTION nebula.set_device_groups_for(actor uuid, device_id uuid, groups text[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.require_admin(actor);
+  PERFORM nebula.set_device_groups(set_device_groups_for.device_id, set_device_groups_for.groups);
+END $$;
+COMMENT ON FUNCTION nebula.set_device_groups_for(uuid, uuid, text[]) IS
+  'set_device_groups for an administrator. Errors: 42501 not an administrator, the rest as set_device_groups';

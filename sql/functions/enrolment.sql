@@ -1,0 +1,186 @@
+-- Enrolment codes: made by administrators, used by devices that have no account.
+
+CREATE FUNCTION nebula.create_enrolment(
+  project_id uuid, name text DEFAULT NULL, role text DEFAULT 'host', groups text[] DEFAULT '{}', endpoints text[] DEFAULT '{}',
+  address inet DEFAULT NULL, uses integer DEFAULT 1, lifetime interval DEFAULT '1 day', created_by text DEFAULT NULL, creator uuid DEFAULT NULL
+) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  -- 25 letters of 32: 125 bits. Without 0, 1, I and O, which people take for each other.
+  letters CONSTANT text  := '23456789ABCDEFGHJKLMNPQRSTUVWXYZ';
+  random  CONSTANT bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
+  who     CONSTANT text  := coalesce(create_enrolment.created_by, session_user::text);
+  plain   text;
+  made    nebula.enrolment;
+BEGIN
+  PERFORM nebula.require_project(create_enrolment.project_id);
+  IF create_enrolment.lifetime IS NULL OR NOT create_enrolment.lifetime BETWEEN interval '1 second' AND interval '30 days' THEN
+    RAISE EXCEPTION 'a code cannot be good for %', coalesce(create_enrolment.lifetime::text, 'ever')
+      USING ERRCODE = '22023', HINT = 'Give an interval of at most 30 days, for example ''1 day''.';
+  END IF;
+  IF create_enrolment.uses IS NULL OR NOT create_enrolment.uses BETWEEN 1 AND 10000 THEN
+    RAISE EXCEPTION 'a code cannot be good for % devices', create_enrolment.uses
+      USING ERRCODE = '22023', HINT = 'Give a number from 1 to 10000.';
+  END IF;
+  IF create_enrolment.uses > 1 AND num_nonnulls(create_enrolment.name, create_enrolment.address) > 0 THEN
+    RAISE EXCEPTION 'a code for % devices cannot give them all one name or address', create_enrolment.uses
+      USING ERRCODE = '22023', HINT = 'Leave name and address out, or make a code for each device.';
+  END IF;
+  SELECT string_agg(substr(letters, (get_byte(random, n) & 31) + 1, 1), '' ORDER BY n) INTO plain FROM generate_series(0, 24) n;
+  INSERT INTO nebula.enrolment AS e (project_id, code_hash, name, role, groups, endpoints, address, uses_max, creator_id, created_by, expires_at)
+  VALUES (create_enrolment.project_id, sha256(plain::bytea), create_enrolment.name, create_enrolment.role, create_enrolment.groups,
+          create_enrolment.endpoints, create_enrolment.address, create_enrolment.uses, create_enrolment.creator, who,
+          now() + create_enrolment.lifetime)
+  RETURNING e.* INTO made;
+  PERFORM nebula.record_event(made.project_id, who, 'create', 'enrolment', made.enrolment_id::text, inet_client_addr(),
+    jsonb_build_object('role', made.role, 'name', made.name, 'uses', made.uses_max, 'until', made.expires_at));
+  RETURN QUERY SELECT made.enrolment_id, regexp_replace(plain, '(.{5})(?!$)', '\1-', 'g'), made.expires_at;
+END $$;
+COMMENT ON FUNCTION nebula.create_enrolment(uuid, text, text, text[], text[], inet, integer, interval, text, uuid) IS
+  'Makes an enrolment code and answers it, once and never again: only its hash is kept. For administrators. '
+  'Errors: P0002 no such project, 22023 lifetime or uses out of range, one name or address for several, 23514 malformed name or role';
+
+CREATE FUNCTION nebula.create_enrolment_for(
+  actor uuid, project_id uuid, name text, role text, groups text[], endpoints text[], address text, uses integer, lifetime interval
+) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  who text := nebula.require_admin(create_enrolment_for.actor);
+BEGIN
+  RETURN QUERY SELECT * FROM nebula.create_enrolment(
+    create_enrolment_for.project_id, create_enrolment_for.name, coalesce(create_enrolment_for.role, 'host'),
+    create_enrolment_for.groups, create_enrolment_for.endpoints, create_enrolment_for.address::inet,
+    coalesce(create_enrolment_for.uses, 1), coalesce(create_enrolment_for.lifetime, interval '1 day'), who, create_enrolment_for.actor);
+END $$;
+COMMENT ON FUNCTION nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval) IS
+  'create_enrolment for an administrator. Errors: 42501 not an administrator, the rest as create_enrolment';
+
+CREATE FUNCTION nebula.list_enrolments(actor uuid, project uuid DEFAULT NULL)
+RETURNS TABLE (enrolment_id uuid, project_id uuid, name text, role text, groups text[], address text, uses integer, uses_max integer,
+               state text, created_by text, created_at timestamptz, expires_at timestamptz)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  PERFORM nebula.require_admin(list_enrolments.actor);
+  RETURN QUERY
+    SELECT s.enrolment_id, s.project_id, s.name, s.role, s.groups, host(s.address), s.uses, s.uses_max, s.state, s.created_by,
+           s.created_at, s.expires_at
+      FROM nebula.enrolment_status s
+     WHERE list_enrolments.project IS NULL OR s.project_id = list_enrolments.project
+     ORDER BY s.created_at DESC
+     LIMIT 1000;
+END $$;
+COMMENT ON FUNCTION nebula.list_enrolments(uuid, uuid) IS
+  'Enrolment codes without the codes, newest first, at most 1000. Errors: 42501 not an administrator';
+
+CREATE FUNCTION nebula.revoke_enrolment(enrolment_id uuid, revoked_by text DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  ended nebula.enrolment;
+BEGIN
+  UPDATE nebula.enrolment e SET revoked_at = coalesce(e.revoked_at, now())
+   WHERE e.enrolment_id = revoke_enrolment.enrolment_id RETURNING e.* INTO ended;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no enrolment %', revoke_enrolment.enrolment_id
+      USING ERRCODE = 'P0002', HINT = 'List them: SELECT * FROM nebula.enrolment_status.';
+  END IF;
+  PERFORM nebula.record_event(ended.project_id, coalesce(revoke_enrolment.revoked_by, session_user::text), 'revoke', 'enrolment',
+    ended.enrolment_id::text);
+END $$;
+COMMENT ON FUNCTION nebula.revoke_enrolment(uuid, text) IS
+  'Ends an enrolment code; devices that used it stay. For administrators. Errors: P0002 no such enrolment';
+
+CREATE FUNCTION nebula.revoke_enrolment_for(actor uuid, enrolment_id uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT nebula.revoke_enrolment(revoke_enrolment_for.enrolment_id, nebula.require_admin(revoke_enrolment_for.actor))
+$$;
+COMMENT ON FUNCTION nebula.revoke_enrolment_for(uuid, uuid) IS
+  'revoke_enrolment for an administrator. Errors: 42501 not an administrator, P0002 no such enrolment';
+
+CREATE FUNCTION nebula.enrolment_project(code_hash bytea) RETURNS uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT e.project_id FROM nebula.enrolment e
+   WHERE e.code_hash = enrolment_project.code_hash AND e.revoked_at IS NULL AND e.expires_at > clock_timestamp()
+$$;
+COMMENT ON FUNCTION nebula.enrolment_project(bytea) IS
+  'The project a code is for; null for one that is unknown, expired or revoked. It may be used up';
+
+CREATE FUNCTION nebula.enroll_device(
+  code_hash bytea, device_id uuid, name text, endpoints text[], curve text, public_key bytea, host_key bytea, client inet DEFAULT NULL
+) RETURNS TABLE (enrolled uuid, answer bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  used   nebula.enrolment;
+  known  nebula.device;
+  chosen uuid := coalesce(enroll_device.device_id, gen_random_uuid());
+  named  text;
+  held   inet;
+BEGIN
+  -- Devices that use one code wait for each other here.
+  SELECT * INTO used FROM nebula.enrolment e WHERE e.code_hash = enroll_device.code_hash FOR UPDATE;
+  IF used.enrolment_id IS NULL OR used.revoked_at IS NOT NULL OR used.expires_at <= clock_timestamp() THEN
+    RAISE EXCEPTION 'this enrolment code is not good' USING ERRCODE = 'P0002', HINT = 'Ask an administrator for a new one.';
+  END IF;
+
+  SELECT * INTO known FROM nebula.device d WHERE d.device_id = chosen;
+  IF FOUND THEN
+    IF known.project_id = used.project_id AND known.revoked_at IS NOT NULL THEN
+      RAISE EXCEPTION 'device "%" was revoked', known.name USING ERRCODE = '55000', HINT = 'It can enrol again as a new device.';
+    END IF;
+    -- The answer was lost, and the device asks again: with the same keys, or it is somebody else.
+    IF known.public_key = enroll_device.public_key
+       AND EXISTS (SELECT FROM nebula.enrolment_use u WHERE u.enrolment_id = used.enrolment_id AND u.device_id = chosen)
+       AND EXISTS (SELECT FROM nebula.agent_answer w WHERE w.device_id = chosen AND w.host_key = enroll_device.host_key)
+    THEN
+      PERFORM nebula.limit_certificates(chosen, 10);
+      RETURN QUERY SELECT chosen, nebula.add_answer(chosen, enroll_device.host_key, enroll_device.public_key);
+      RETURN;
+    END IF;
+    RAISE EXCEPTION 'device id % is taken', chosen
+      USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
+  END IF;
+
+  IF used.uses >= used.uses_max THEN
+    IF used.uses_max = 1 AND EXISTS (
+      SELECT FROM nebula.enrolment_use u JOIN nebula.device d USING (device_id)
+       WHERE u.enrolment_id = used.enrolment_id AND d.revoked_at IS NOT NULL)
+    THEN
+      RAISE EXCEPTION 'the device of this code was revoked' USING ERRCODE = '55000', HINT = 'Ask an administrator for a new code.';
+    END IF;
+    RAISE EXCEPTION 'this enrolment code is used up' USING ERRCODE = 'P0002', HINT = 'Ask an administrator for a new one.';
+  END IF;
+
+  named := coalesce(used.name, enroll_device.name, 'device-' || left(chosen::text, 8));
+  IF EXISTS (SELECT FROM nebula.device d WHERE d.project_id = used.project_id AND d.name = named) THEN
+    RAISE EXCEPTION 'another device of the project is named "%"', named
+      USING ERRCODE = '23505', HINT = 'Choose another device name.';
+  END IF;
+  IF used.role = 'lighthouse' AND cardinality(used.endpoints) = 0 AND cardinality(coalesce(enroll_device.endpoints, '{}')) = 0 THEN
+    RAISE EXCEPTION 'a lighthouse without an endpoint can be found by nobody'
+      USING ERRCODE = '22023', HINT = 'Name at least one host:port where other devices reach it, for example 192.0.2.10:4242.';
+  END IF;
+
+  UPDATE nebula.enrolment e SET uses = e.uses + 1 WHERE e.enrolment_id = used.enrolment_id;
+  -- Before the address is taken, so that it comes from a range reserved for a group of the device.
+  INSERT INTO nebula.device (device_id, project_id, owner_id, name, role, endpoints, groups, curve, public_key)
+  VALUES (chosen, used.project_id, used.creator_id, named, used.role,
+          CASE WHEN cardinality(used.endpoints) > 0 THEN used.endpoints ELSE coalesce(enroll_device.endpoints, '{}') END,
+          used.groups, enroll_device.curve, enroll_device.public_key);
+  held := nebula.allocate_ip(used.project_id, chosen, 'enrolment ' || used.enrolment_id, address => used.address, client => enroll_device.client);
+  INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (used.enrolment_id, chosen);
+  INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
+  SELECT chosen, p.project_id, 1, 1, p.config_version FROM nebula.project p WHERE p.project_id = used.project_id;
+  INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
+  SELECT chosen, 1, p.config_version, enroll_device.host_key, enroll_device.public_key FROM nebula.project p WHERE p.project_id = used.project_id;
+  PERFORM nebula.record_event(used.project_id, used.created_by, 'enrol', 'device', chosen::text, enroll_device.client,
+    jsonb_build_object('name', named, 'ip', host(held), 'enrolment', used.enrolment_id));
+  RETURN QUERY SELECT chosen, 1::bigint;
+END $$;
+COMMENT ON FUNCTION nebula.enroll_device(bytea, uuid, text, text[], text, bytea, bytea, inet) IS
+  'Makes a device, its address and its agent by an enrolment code, all or nothing; answers the device and the counter of the answer to send. '
+  'The same device with the same keys again: the same device, and the code is not used twice. '
+  'Errors: P0002 code unknown, used up, expired or revoked, 55000 the device was revoked, 23505 device id or name taken, 22023 lighthouse '
+  'without endpoint, 54000 asked too often, 53400 pool exhausted';

@@ -1,0 +1,61 @@
+-- A code that lets devices join without an account. Only its hash is here: whoever reads the table can use none of them.
+CREATE TABLE nebula.enrolment (
+  enrolment_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
+  project_id    uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
+  code_hash     bytea       NOT NULL,
+  name          text,
+  role          text        NOT NULL DEFAULT 'host',
+  groups        text[]      NOT NULL DEFAULT '{}',
+  endpoints     text[]      NOT NULL DEFAULT '{}',
+  address       inet,
+  uses          integer     NOT NULL DEFAULT 0,
+  uses_max      integer     NOT NULL DEFAULT 1,
+  creator_id    uuid        REFERENCES nebula.account ON DELETE SET NULL,
+  created_by    text        NOT NULL,
+  created_at    timestamptz NOT NULL DEFAULT now(),
+  expires_at    timestamptz NOT NULL DEFAULT now() + interval '1 day',
+  revoked_at    timestamptz,
+  CONSTRAINT enrolment_pkey PRIMARY KEY (enrolment_id),
+  CONSTRAINT enrolment_code_key UNIQUE (code_hash),
+  CONSTRAINT enrolment_code_check CHECK (octet_length(code_hash) = 32),
+  CONSTRAINT enrolment_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
+  CONSTRAINT enrolment_role_check CHECK (role IN ('host', 'lighthouse', 'relay')),
+  CONSTRAINT enrolment_uses_check CHECK (uses BETWEEN 0 AND uses_max AND uses_max BETWEEN 1 AND 10000),
+  -- Two devices cannot share a name or an address.
+  CONSTRAINT enrolment_single_check CHECK (uses_max = 1 OR name IS NULL AND address IS NULL),
+  CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '30 days')
+);
+-- Listed by project, newest first.
+CREATE INDEX enrolment_project_idx ON nebula.enrolment (project_id, created_at);
+SELECT pg_catalog.pg_extension_config_dump('nebula.enrolment', '');
+
+COMMENT ON TABLE nebula.enrolment IS 'Enrolment codes by hash, and what the devices that use them become';
+COMMENT ON COLUMN nebula.enrolment.enrolment_id IS 'Identifier, which is no secret';
+COMMENT ON COLUMN nebula.enrolment.project_id IS 'Project to join';
+COMMENT ON COLUMN nebula.enrolment.code_hash IS 'SHA-256 of the code in capitals without dashes';
+COMMENT ON COLUMN nebula.enrolment.name IS 'Name of the device; null: its own choice';
+COMMENT ON COLUMN nebula.enrolment.role IS 'host, lighthouse or relay';
+COMMENT ON COLUMN nebula.enrolment.groups IS 'Groups in its certificate';
+COMMENT ON COLUMN nebula.enrolment.endpoints IS 'host:port where others reach it on the underlay; empty: it says so itself';
+COMMENT ON COLUMN nebula.enrolment.address IS 'Overlay address it gets; null: the lowest free one';
+COMMENT ON COLUMN nebula.enrolment.uses IS 'How many devices have used it';
+COMMENT ON COLUMN nebula.enrolment.uses_max IS 'For how many it is good';
+COMMENT ON COLUMN nebula.enrolment.creator_id IS 'Account that made it and owns its devices; null: made in SQL';
+COMMENT ON COLUMN nebula.enrolment.created_by IS 'Who made it, in words';
+COMMENT ON COLUMN nebula.enrolment.created_at IS 'When';
+COMMENT ON COLUMN nebula.enrolment.expires_at IS 'Not good after this; 30 days at most';
+COMMENT ON COLUMN nebula.enrolment.revoked_at IS 'When it was revoked';
+
+-- Which device used which code: the same device again, after an answer that was lost, does not use it up.
+CREATE TABLE nebula.enrolment_use (
+  enrolment_id  uuid        NOT NULL REFERENCES nebula.enrolment ON DELETE CASCADE,
+  device_id     uuid        NOT NULL REFERENCES nebula.device ON DELETE CASCADE,
+  used_at       timestamptz NOT NULL DEFAULT now(),
+  CONSTRAINT enrolment_use_pkey PRIMARY KEY (enrolment_id, device_id)
+);
+SELECT pg_catalog.pg_extension_config_dump('nebula.enrolment_use', '');
+
+COMMENT ON TABLE nebula.enrolment_use IS 'Devices that joined with a code';
+COMMENT ON COLUMN nebula.enrolment_use.enrolment_id IS 'The code';
+COMMENT ON COLUMN nebula.enrolment_use.device_id IS 'The device';
+COMMENT ON COLUMN nebula.enrolment_use.used_at IS 'When';

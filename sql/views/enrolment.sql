@@ -1,0 +1,22 @@
+-- Enrolment codes and what has become of them.
+CREATE VIEW nebula.enrolment_status AS
+SELECT p.name AS project, e.name, e.role, e.groups, e.address, e.uses, e.uses_max,
+       CASE WHEN e.revoked_at IS NOT NULL THEN 'revoked' WHEN e.uses >= e.uses_max THEN 'used'
+            WHEN e.expires_at <= clock_timestamp() THEN 'expired' ELSE 'open' END AS state,
+       e.created_by, e.created_at, e.expires_at, e.enrolment_id, e.project_id
+  FROM nebula.enrolment e JOIN nebula.project p USING (project_id);
+
+COMMENT ON VIEW nebula.enrolment_status IS 'Enrolment codes, without the codes';
+COMMENT ON COLUMN nebula.enrolment_status.project IS 'Name of the project';
+COMMENT ON COLUMN nebula.enrolment_status.name IS 'Name the device gets; null: its own choice';
+COMMENT ON COLUMN nebula.enrolment_status.role IS 'host, lighthouse or relay';
+COMMENT ON COLUMN nebula.enrolment_status.groups IS 'Groups in the certificate';
+COMMENT ON COLUMN nebula.enrolment_status.address IS 'Fixed overlay address; null: the lowest free one';
+COMMENT ON COLUMN nebula.enrolment_status.uses IS 'How many devices have used it';
+COMMENT ON COLUMN nebula.enrolment_status.uses_max IS 'For how many it is good';
+COMMENT ON COLUMN nebula.enrolment_status.state IS 'open, used, expired or revoked';
+COMMENT ON COLUMN nebula.enrolment_status.created_by IS 'Who made it';
+COMMENT ON COLUMN nebula.enrolment_status.created_at IS 'When';
+COMMENT ON COLUMN nebula.enrolment_status.expires_at IS 'Not good after this';
+COMMENT ON COLUMN nebula.enrolment_status.enrolment_id IS 'Identifier, to revoke it';
+COMMENT ON COLUMN nebula.enrolment_status.project_id IS 'The project';

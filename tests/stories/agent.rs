@@ -1,0 +1,114 @@
+//! Agents on real machines, as far as namespaces are that: two lighthouses, a relay, three devices, one of the
+//! lighthouses and one of the devices on nebula 1.6.1.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nebula_tests::binary::{self, Nebula, run};
+use nebula_tests::cluster::Database;
+use nebula_tests::device::{ControlLink, Device};
+use nebula_tests::eventually;
+use nebula_tests::netns::Network;
+use nebula_tests::stack::Stack;
+
+mod kill;
+mod lifecycle;
+mod renewal;
+mod rotation;
+mod share;
+mod trouble;
+mod unit;
+
+/// How long a revoked device may go on talking, and a new configuration may be on its way.
+const MINUTE: Duration = Duration::from_secs(60);
+
+/// A small network, all agents at work.
+struct World {
+    stack: Stack,
+    devices: Vec<Device>,
+    link: ControlLink,
+    network: Network,
+    releases: [Nebula; 2],
+}
+
+impl World {
+    /// Devices by name, role and release (0 is 1.6.1), on hosts counted from 1; all have joined, no agent runs yet.
+    async fn joined(plan: &[(&str, &str, usize)]) -> Result<Self> {
+        Self::on(Stack::start().await?, plan).await
+    }
+
+    /// The same on a given stack.
+    async fn on(stack: Stack, plan: &[(&str, &str, usize)]) -> Result<Self> {
+        let releases = binary::nebula()?;
+        let network = Network::new(plan.len() + 1)?;
+        let link = ControlLink::new(&stack)?;
+        let mut world = Self { stack, devices: Vec::new(), link, network, releases };
+        for (name, role, release) in plan {
+            world.join(name, role, *release).await?;
+        }
+        Ok(world)
+    }
+
+    /// The same, with every agent at work.
+    async fn start(plan: &[(&str, &str, usize)]) -> Result<Self> {
+        let mut world = Self::joined(plan).await?;
+        for device in &mut world.devices {
+            device.start()?;
+        }
+        Ok(world)
+    }
+
+    async fn join(&mut self, name: &str, role: &str, release: usize) -> Result<()> {
+        let host = self.devices.len() + 1;
+        let device =
+            Device::join(&self.stack, &self.network, &self.link, host, &self.releases[release], (name, role));
+        self.devices.push(device.await?);
+        Ok(())
+    }
+
+    fn device(&mut self, name: &str) -> &mut Device {
+        self.devices.iter_mut().find(|device| device.name == name).expect("planned")
+    }
+
+    fn look(&self, name: &str) -> &Device {
+        self.devices.iter().find(|device| device.name == name).expect("planned")
+    }
+
+    async fn reaches(&self, from: &str, to: &str) -> Result<()> {
+        self.look(from).reaches(self.look(to)).await
+    }
+
+    /// Waits until every one of these runs what the project wants it to, as the gateway knows.
+    async fn current(&self, names: &[&str]) -> Result<()> {
+        for name in names {
+            let device = self.look(name);
+            let what = format!("{name} to run the newest configuration");
+            let seen =
+                eventually(&what, || async { acknowledged(&self.stack.database, &device.id).await }).await;
+            seen.with_context(|| device.logs())?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a device has acknowledged the project's configuration.
+async fn acknowledged(database: &Database, device: &str) -> Result<Option<()>> {
+    let client = database.connect().await?;
+    let row = client
+        .query_one(
+            "SELECT config_version <= acknowledged_version FROM nebula.agent JOIN nebula.project USING (project_id)
+              WHERE device_id = $1::text::uuid",
+            &[&device],
+        )
+        .await?;
+    Ok(row.get::<_, bool>(0).then_some(()))
+}
+
+const PLAN: [(&str, &str, usize); 6] = [
+    ("lighthouse-a", "lighthouse", 1),
+    ("lighthouse-b", "lighthouse", 0),
+    ("relay", "relay", 1),
+    ("laptop", "host", 1),
+    ("phone", "host", 0),
+    ("desktop", "host", 1),
+];

@@ -1,0 +1,99 @@
+//! From the code to the end: join, meet, be shut out, lose a lighthouse, leave.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_join_meet_and_are_shut_out() -> Result<()> {
+    let mut world = World::start(&PLAN).await?;
+    // These two meet through the relay only.
+    for (host, other) in [(4, 5), (5, 4)] {
+        let rule = format!(
+            "add table ip wall; add chain ip wall in {{ type filter hook input priority 0; }}; \
+             add rule ip wall in ip saddr {} drop",
+            Network::address(other)
+        );
+        run(world.devices[host - 1].inside("nft").arg(rule))?;
+    }
+    for (from, to) in [
+        ("laptop", "lighthouse-a"),
+        ("phone", "lighthouse-b"),
+        ("laptop", "phone"),
+        ("phone", "desktop"),
+        ("desktop", "laptop"),
+        ("lighthouse-b", "laptop"),
+    ] {
+        world.reaches(from, to).await?;
+    }
+    let everyone: Vec<&str> = PLAN.iter().map(|(name, ..)| *name).collect();
+    world.current(&everyone).await?;
+    // The agent sees its tunnels in either release's log.
+    for (name, peer) in [("laptop", "desktop"), ("phone", "desktop")] {
+        eventually(&format!("{name} to see its tunnel to {peer}"), || async {
+            let status = world.look(name).status();
+            let peers = status["peers"].as_array().cloned().unwrap_or_default();
+            Ok(peers.iter().any(|known| known["name"] == peer).then_some(()))
+        })
+        .await?;
+    }
+
+    let laptop = world.look("laptop");
+    let status = run(laptop
+        .inside(&binary::built("nebulactl")?.display().to_string())
+        .arg("status")
+        .arg("--dir")
+        .arg(&laptop.folder))?;
+    for wanted in [
+        "laptop in story: 10.99.0.4",
+        "running",
+        "1.11.0, configuration",
+        "desktop",
+        "Valid     until",
+        "Traffic",
+    ] {
+        assert!(status.contains(wanted), "{wanted} is not in\n{status}");
+    }
+
+    let begun = Instant::now();
+    let told = run(world.stack.ctl()?.args(["device", "revoke", "desktop"]))?;
+    let known_by_all = begun.elapsed();
+    assert!(told.contains("revoked everywhere"), "{told}");
+    for name in ["laptop", "phone"] {
+        let (device, desktop) = (world.look(name), world.look("desktop"));
+        eventually(&format!("{name} to hear no more of desktop"), || async {
+            Ok((!device.pings(desktop) && !desktop.pings(device)).then_some(()))
+        })
+        .await?;
+    }
+    eprintln!("revoked everywhere after {known_by_all:?}, cut off after {:?}", begun.elapsed());
+    ensure!(begun.elapsed() < MINUTE, "cut off after {:?}", begun.elapsed());
+    world.reaches("laptop", "phone").await?;
+
+    // A lighthouse falls: those who are left find each other anew through the other one.
+    let fallen = world.device("lighthouse-a");
+    fallen.kill()?;
+    for pid in fallen.nebulas()? {
+        run(fallen.inside("kill").args(["-KILL", &pid]))?;
+    }
+    for name in ["laptop", "phone"] {
+        assert_eq!(world.device(name).stop()?, Some(0));
+        assert_eq!(world.look(name).nebulas()?, [""; 0], "an agent that ends takes nebula with it");
+        world.device(name).start()?;
+    }
+    world.reaches("laptop", "phone").await?;
+
+    // Leaving tells the gateway and removes the keys.
+    let laptop = world.look("laptop");
+    let mut leave = laptop.inside(&binary::built("nebulactl")?.display().to_string());
+    let told = run(leave.args(["leave", "--yes", "--dir"]).arg(&laptop.folder))?;
+    assert!(told.contains("its keys are gone"), "{told}");
+    assert!(!laptop.folder.exists() && laptop.nebulas()?.is_empty());
+    let client = world.stack.database.connect().await?;
+    let row = client
+        .query_one(
+            "SELECT revoked_at IS NOT NULL FROM nebula.device WHERE device_id = $1::text::uuid",
+            &[&laptop.id],
+        )
+        .await?;
+    assert!(row.get::<_, bool>(0));
+    Ok(())
+}

@@ -1,0 +1,120 @@
+//! The authority is replaced under running daemons of both releases, and nobody loses a packet.
+
+use std::fs;
+use std::process::{Child, Stdio};
+
+use super::*;
+
+/// Five packets a second until it is asked to count.
+fn flight(from: &Device, to: &Device) -> Result<Child> {
+    let mut command = from.inside("ping");
+    Ok(command.args(["-i", "0.2", "-W", "5", &to.address]).stdout(Stdio::piped()).spawn()?)
+}
+
+fn landed(mut flight: Child) -> Result<String> {
+    run(std::process::Command::new("kill").args(["-INT", &flight.id().to_string()]))?;
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flight.stdout.take().context("no output")?, &mut text)?;
+    flight.wait()?;
+    Ok(text)
+}
+
+/// Makes an authority where the gateway finds it.
+fn authority(stack: &Stack, name: &str, curve: &str) -> Result<()> {
+    let [cert, key] = ["crt", "key"].map(|kind| stack.path("authorities").join(format!("{name}.{kind}")));
+    let mut create = stack.ctl()?;
+    create.args(["ca", "create", "--name", name, "--curve", curve, "--cert"]).arg(cert).arg("--key").arg(key);
+    run(&mut create).map(drop)
+}
+
+async fn state(world: &World) -> Result<(String, Vec<String>)> {
+    let client = world.stack.database.connect().await?;
+    let row = client
+        .query_one("SELECT state, missing FROM nebula.rotation_status ORDER BY started_at DESC LIMIT 1", &[])
+        .await?;
+    Ok((row.get(0), row.get(1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
+    let mut world =
+        World::start(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)]).await?;
+    for (from, to) in [("laptop", "phone"), ("phone", "laptop")] {
+        world.reaches(from, to).await?;
+    }
+    let names = ["lighthouse", "laptop", "phone"];
+    world.current(&names).await?;
+
+    let flights = [("laptop", "phone"), ("phone", "laptop")]
+        .map(|(from, to)| flight(world.look(from), world.look(to)).unwrap());
+    authority(&world.stack, "next", "25519")?;
+    let listed = run(world.stack.ctl()?.args(["ca", "ls"]))?;
+    assert!(listed.contains("next") && listed.contains("story CA"), "{listed}");
+    let told = run(world.stack.ctl()?.args(["ca", "rotate", "--to", "next"]))?;
+    assert!(told.contains("next has taken over from story CA"), "{told}");
+    world.current(&names).await?;
+    for flight in flights {
+        let text = landed(flight)?;
+        assert!(text.contains(" 0% packet loss"), "{text}");
+    }
+    // What each of them runs knows the new one alone, and nebula's own tool agrees.
+    for name in names {
+        let config = fs::read_to_string(world.look(name).folder.join("current/nebula.yml"))?;
+        let blocks = config.matches("BEGIN NEBULA CERTIFICATE-").count();
+        assert_eq!(blocks, 2, "one authority, one version 1 certificate: {config}");
+    }
+    let client = world.stack.database.connect().await?;
+    let old =
+        "SELECT count(*) FROM nebula.certificate c JOIN nebula.agent_answer w USING (device_id, public_key)
+                JOIN nebula.authority a ON a.fingerprint = c.issuer WHERE a.name <> 'next'";
+    assert_eq!(client.query_one(old, &[]).await?.get::<_, i64>(0), 0, "certificates of the old one in use");
+
+    // Who is away is waited for; what waits can be given up, or forced.
+    assert_eq!(world.device("phone").stop()?, Some(0));
+    authority(&world.stack, "third", "25519")?;
+    let rotate = |arguments: &[&str]| run(world.stack.ctl()?.args(["ca", "rotate"]).args(arguments));
+    let told = rotate(&["--to", "third", "--no-wait"])?;
+    assert!(told.contains("distributing") && told.contains("phone"), "{told}");
+    eventually("the others to have gone on", || async {
+        Ok((state(&world).await? == ("distributing".into(), vec!["phone".into()])).then_some(()))
+    })
+    .await?;
+    let again = rotate(&["--to", "third"]).unwrap_err().to_string();
+    assert!(again.contains("is running"), "{again}");
+    assert!(rotate(&["--cancel"])?.contains("next signs as before"));
+    assert!(rotate(&["--cancel"]).is_err() && rotate(&["--force"]).is_err());
+
+    rotate(&["--to", "third", "--no-wait"])?;
+    let told = rotate(&["--force", "--no-wait"])?;
+    assert!(told.contains("reissuing"), "{told}");
+    world.reaches("laptop", "lighthouse").await?;
+    // It comes back, learns of everything, and its last old certificate ends the rotation.
+    world.device("phone").start()?;
+    eventually("the rotation to end", || async { Ok((state(&world).await?.0 == "done").then_some(())) })
+        .await?;
+    world.reaches("phone", "laptop").await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_take_over_is_refused() -> Result<()> {
+    let stack = Stack::start().await?;
+    let rotate = |to: &str| run(stack.ctl()?.args(["ca", "rotate", "--to", to]));
+    // A project that nobody has joined yet just takes the one it is told.
+    authority(&stack, "own", "25519")?;
+    assert!(rotate("own").unwrap().contains("done"));
+    authority(&stack, "other curve", "P256")?;
+    for (to, problem) in [
+        ("own", "signs for the project already"),
+        ("other curve", "on curve P256"),
+        ("nobody", "no authority"),
+    ] {
+        let refused = rotate(to).unwrap_err().to_string();
+        assert!(refused.contains(problem), "{refused}");
+    }
+    let member = stack.member("anna").await?;
+    for path in ["/api/authorities", "/api/rotations"] {
+        assert_eq!(member.get(path).send().await?.status(), 403, "{path}");
+    }
+    Ok(())
+}

@@ -1,0 +1,204 @@
+//! What we sign nebula-cert accepts, and what nebula-cert signs we accept: every combination of version, curve, networks,
+//! groups, unsafe networks and encryption of the authority's key.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use ipnetwork::IpNetwork;
+use nebula_certificate::{
+    Certificate, CertificateAuthority, Cost, Curve, KeyPair, NewAuthority, Request, Version, verify,
+};
+use nebula_tests::binary::{self, Nebula, run};
+use nebula_tests::stack::secret;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+const PASSPHRASE: &str = "correct horse";
+/// As little as nebula-cert takes: what is proven is the format, not the strength.
+const CHEAP: Cost = Cost { memory: 1024, iterations: 1, parallelism: 2 };
+
+/// What a device may ask for.
+struct Wish {
+    networks: &'static [&'static str],
+    unsafe_networks: &'static [&'static str],
+    groups: &'static [&'static str],
+}
+
+const WISHES: [Wish; 5] = [
+    Wish { networks: &["10.42.0.7/16"], unsafe_networks: &[], groups: &[] },
+    Wish { networks: &["10.42.1.7/16"], unsafe_networks: &["192.168.9.0/24"], groups: &["web", "admin"] },
+    // From here on version 2 only.
+    Wish { networks: &["fd00:42::7/64"], unsafe_networks: &["2001:db8::/48"], groups: &["web"] },
+    Wish { networks: &["10.42.0.7/16", "fd00:42::7/64"], unsafe_networks: &[], groups: &["a b", "ü"] },
+    Wish {
+        networks: &["10.42.0.9/16", "10.43.0.1/24", "fd00:42::9/64"],
+        unsafe_networks: &["10.0.0.0/8", "2001:db8::/48"],
+        groups: &[],
+    },
+];
+
+impl Wish {
+    fn fits(&self, version: Version) -> bool {
+        version == Version::V2 || (self.networks.len() == 1 && !self.networks[0].contains(':'))
+    }
+}
+
+fn networks(texts: &[&str]) -> Vec<IpNetwork> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+/// An authority in files, made by nebula-cert or by us.
+fn authority(
+    tool: &Nebula,
+    folder: &Path,
+    ours: bool,
+    version: Version,
+    curve: Curve,
+    sealed: bool,
+) -> Result<()> {
+    let (cert, key) = (folder.join("ca.crt"), folder.join("ca.key"));
+    if ours {
+        let new = NewAuthority { version, curve, ..NewAuthority::new("exchange", DAY) };
+        let made = CertificateAuthority::create(&new, SystemTime::now())?;
+        let text =
+            if sealed { made.encrypted_key_pem(PASSPHRASE, CHEAP)? } else { made.key_pem()?.to_string() };
+        secret(&key, &text)?;
+        fs::write(&cert, made.pem())?;
+        return Ok(());
+    }
+    let mut command = Command::new(&tool.cert);
+    command.args(["ca", "-name", "exchange", "-duration", "24h", "-curve"]);
+    command.arg(if curve == Curve::P256 { "P256" } else { "25519" });
+    command
+        .args(["-version", &version.number().to_string()])
+        .arg("-out-crt")
+        .arg(cert)
+        .arg("-out-key")
+        .arg(key);
+    if sealed {
+        command.args([
+            "-encrypt",
+            "-argon-memory",
+            "1024",
+            "-argon-iterations",
+            "1",
+            "-argon-parallelism",
+            "2",
+        ]);
+        command.env("NEBULA_CA_PASSPHRASE", PASSPHRASE);
+    }
+    run(&mut command).map(drop)
+}
+
+/// We sign, nebula-cert judges.
+fn ours_to_theirs(
+    tools: &[Nebula; 2],
+    folder: &Path,
+    authority: &CertificateAuthority,
+    wish: &Wish,
+) -> Result<usize> {
+    let device = KeyPair::generate(authority.curve())?;
+    let groups: Vec<String> = wish.groups.iter().map(|group| (*group).to_owned()).collect();
+    let (mut judged, mut versions) = (0, vec![Version::V2]);
+    if wish.fits(Version::V1) {
+        versions.push(Version::V1);
+    }
+    let request = Request {
+        name: "laptop",
+        networks: &networks(wish.networks),
+        unsafe_networks: &networks(wish.unsafe_networks),
+        groups: &groups,
+        public_key: device.public_key(),
+        lifetime: DAY / 2,
+        versions: &versions,
+    };
+    for issued in authority.issue(&request, SystemTime::now())? {
+        let path = folder.join("one.crt");
+        fs::write(&path, &issued.pem)?;
+        for tool in tools {
+            // 1.6.1 knows version 1 on Curve25519 and nothing else.
+            let details = authority.certificate().details();
+            let plain =
+                [issued.version, details.version] == [Version::V1; 2] && details.curve == Curve::Curve25519;
+            if tool.version == "1.6.1" && !plain {
+                continue;
+            }
+            run(Command::new(&tool.cert)
+                .arg("verify")
+                .arg("-ca")
+                .arg(folder.join("ca.crt"))
+                .arg("-crt")
+                .arg(&path))
+            .with_context(|| format!("nebula-cert {} on {:?}", tool.version, wish.networks))?;
+            let shown = run(Command::new(&tool.cert).args(["print", "-json", "-path"]).arg(&path))?;
+            let fingerprint = hex::encode(issued.fingerprint);
+            ensure!(shown.contains(&fingerprint), "{fingerprint} is not the fingerprint in {shown}");
+            judged += 1;
+        }
+    }
+    Ok(judged)
+}
+
+/// nebula-cert signs, we judge.
+fn theirs_to_ours(tool: &Nebula, folder: &Path, sealed: bool, version: Version, wish: &Wish) -> Result<()> {
+    let path = folder.join("two.crt");
+    for leftover in [&path, &folder.join("two.key")] {
+        drop(fs::remove_file(leftover));
+    }
+    let mut command = Command::new(&tool.cert);
+    command.args(["sign", "-name", "phone", "-duration", "12h", "-version", &version.number().to_string()]);
+    command.args(["-networks", &wish.networks.join(","), "-groups", &wish.groups.join(",")]);
+    command.args(["-unsafe-networks", &wish.unsafe_networks.join(",")]).current_dir(folder);
+    command.arg("-out-crt").arg(&path).arg("-out-key").arg(folder.join("two.key"));
+    if sealed {
+        command.env("NEBULA_CA_PASSPHRASE", PASSPHRASE);
+    }
+    run(&mut command)?;
+    let authorities = Certificate::parse(&fs::read_to_string(folder.join("ca.crt"))?)?;
+    let signed = Certificate::parse(&fs::read_to_string(&path)?)?;
+    verify(&signed[0], &authorities, SystemTime::now())?;
+    let details = signed[0].details();
+    let mut wanted = networks(wish.networks);
+    wanted.sort_unstable();
+    assert_eq!((details.version, &details.networks), (version, &wanted));
+    assert_eq!(details.groups, wish.groups);
+    let shown = run(Command::new(&tool.cert).args(["print", "-json", "-path"]).arg(&path))?;
+    ensure!(shown.contains(&hex::encode(signed[0].fingerprint())), "another fingerprint than in {shown}");
+    Ok(())
+}
+
+#[test]
+fn certificates_are_exchanged_with_nebula_cert() -> Result<()> {
+    let tools = binary::nebula()?;
+    let mut judged = 0;
+    for (ours, version, curve, sealed) in [true, false].into_iter().flat_map(|ours| {
+        [Version::V1, Version::V2].into_iter().flat_map(move |version| {
+            [Curve::Curve25519, Curve::P256]
+                .into_iter()
+                .flat_map(move |curve| [false, true].map(|sealed| (ours, version, curve, sealed)))
+        })
+    }) {
+        let folder = tempfile::tempdir()?;
+        let folder = folder.path();
+        let what = format!("authority ours: {ours}, {version:?}, {curve}, encrypted: {sealed}");
+        authority(&tools[1], folder, ours, version, curve, sealed).with_context(|| what.clone())?;
+        let [cert, key] = ["ca.crt", "ca.key"].map(|name| fs::read_to_string(folder.join(name)));
+        let (cert, key) = (cert?, key?);
+        let loaded = CertificateAuthority::load(&cert, &key, sealed.then_some(PASSPHRASE));
+        let loaded = loaded.with_context(|| what.clone())?;
+        for wish in &WISHES {
+            judged += ours_to_theirs(&tools, folder, &loaded, wish).with_context(|| what.clone())?;
+            for version in [Version::V1, Version::V2].into_iter().filter(|version| wish.fits(*version)) {
+                theirs_to_ours(&tools[1], folder, sealed, version, wish).with_context(|| what.clone())?;
+            }
+        }
+        if sealed {
+            assert!(CertificateAuthority::load(&cert, &key, Some("wrong")).is_err());
+        }
+    }
+    // 16 authorities, 7 certificates each, judged by 1.11; by 1.6.1 the two of version 1 where it can.
+    assert_eq!(judged, 16 * 7 + 4 * 2);
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Enrolment codes: good for what they were made for, and for nothing else.
+
+use anyhow::Result;
+use futures::future::join_all;
+use nebula_api::device::RegisterRequest;
+use nebula_api::enrolment::{Enrolment, EnrolmentRequest};
+use nebula_certificate::{Curve, KeyPair};
+use nebula_tests::api::refusal;
+use nebula_tests::stack::Stack;
+use reqwest::StatusCode;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::client::{Agent, Keys, enrolment, error, post};
+use super::{code, enrolled, host, number};
+
+fn keys() -> Result<[Keys; 2]> {
+    Ok([Keys::new(Curve::Curve25519)?, Keys::new(Curve::P256)?])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn codes_are_good_for_what_they_were_made_for() -> Result<()> {
+    let stack = Stack::start().await?;
+    let database = stack.database.connect().await?;
+    let (admin, member) = (stack.admin().await?, stack.member("anna").await?);
+    let refused = member.refused_post("/api/enrolments", &host(stack.project)).await?;
+    assert_eq!(refused.status, StatusCode::FORBIDDEN);
+    let wanted = EnrolmentRequest { groups: vec!["web".into()], uses: Some(2), ..host(stack.project) };
+    let made = code(&admin, &wanted).await?;
+    let letters: Vec<char> = made.code.chars().filter(|letter| *letter != '-').collect();
+    assert_eq!(letters.len(), 25);
+    assert!(letters.iter().all(|letter| letter.is_ascii_alphanumeric() && !"01IO".contains(*letter)));
+    assert!(made.url.starts_with("nebula://enrol?server=http%3A%2F%2F127.0.0.1"), "{}", made.url);
+    let png = base64::Engine::decode(&base64::prelude::BASE64_STANDARD, &made.qr_png)?;
+    assert!(png.starts_with(b"\x89PNG"));
+    let found = "SELECT count(*) FROM nebula.enrolment e WHERE to_jsonb(e)::text LIKE '%' || $1 || '%'";
+    let plain: String = letters.iter().collect();
+    let kept: i64 = database.query_one(found, &[&plain]).await?.get(0);
+    assert_eq!(kept, 0, "the code itself is nowhere");
+
+    // Dashes and letter case do not matter. Of many at once two get in.
+    let (typed, url) = (plain.to_lowercase(), stack.url());
+    let many = join_all((0..6).map(|_| Agent::enroll(&url, &typed))).await;
+    let inside: Vec<_> = many.into_iter().flatten().collect();
+    assert_eq!(inside.len(), 2);
+    assert!(inside.iter().all(|agent| agent.seen["host"]["name"].as_str().unwrap().starts_with("device-")));
+    assert_eq!(number(&database, "SELECT count(*) FROM nebula.allocation").await?, 2);
+    let listed: Vec<Enrolment> = admin.read("/api/enrolments").await?;
+    assert_eq!((listed[0].uses, listed[0].state.as_str()), (2, "used"));
+
+    let [a, b] = keys()?;
+    for (spoil, what) in [
+        ("UPDATE nebula.enrolment SET expires_at = created_at", "expired"),
+        ("UPDATE nebula.enrolment SET revoked_at = now()", "revoked"),
+        ("DELETE FROM nebula.enrolment", "unknown"),
+    ] {
+        let made = code(&admin, &host(stack.project)).await?;
+        database.batch_execute(spoil).await?;
+        let (status, answer) = post(&stack.url(), "/v2/enroll", &enrolment(&made.code, &a, &b)?).await?;
+        assert_eq!(error(&answer), ("ERR_INVALID_VALUE".into(), "code".into()), "{what}: {answer}");
+        assert!(status.is_client_error(), "{what}: {status}");
+    }
+    Ok(())
+}
+
+/// An answer that was lost costs nothing: the same device, the same address, and the code is used once.
+#[tokio::test(flavor = "multi_thread")]
+async fn enrolling_again_with_the_same_keys_is_the_same_enrolment() -> Result<()> {
+    let stack = Stack::start().await?;
+    let database = stack.database.connect().await?;
+    let made = code(&stack.admin().await?, &host(stack.project)).await?;
+    let both = keys()?;
+    let mut body = enrolment(&made.code, &both[0], &both[1])?;
+    body["deviceId"] = json!(Uuid::new_v4());
+    body["name"] = json!("laptop");
+    let first = Agent::enroll_with(&stack.url(), &body, both.clone()).await?;
+    let again = Agent::enroll_with(&stack.url(), &body, both).await?;
+    assert_eq!((&first.host, &first.seen["host"]), (&again.host, &again.seen["host"]));
+    assert_eq!(number(&database, "SELECT uses::bigint FROM nebula.enrolment").await?, 1);
+    assert!(!first.update_available().await?, "either answer may have arrived");
+    assert!(!again.update_available().await?);
+
+    // Somebody else with the same code and identifier is somebody else, with either of the keys too.
+    let stranger = keys()?;
+    let stolen = enrolment(&made.code, &stranger[0], &stranger[1])?;
+    for known in ["", "dhPubkey", "edPubkey"] {
+        let mut stolen = stolen.clone();
+        stolen["deviceId"] = body["deviceId"].clone();
+        if !known.is_empty() {
+            stolen[known] = body[known].clone();
+        }
+        let (status, answer) = post(&stack.url(), "/v2/enroll", &stolen).await?;
+        assert_eq!((status, error(&answer).0.as_str()), (StatusCode::CONFLICT, "ERR_ALREADY_EXISTS"));
+    }
+    assert_eq!(number(&database, "SELECT count(*) FROM nebula.device").await?, 1);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_codes_is_stopped() -> Result<()> {
+    let stack = Stack::start().await?;
+    let database = stack.database.connect().await?;
+    let [a, b] = keys()?;
+    let wrong = enrolment("AAAAA-AAAAA-AAAAA-AAAAA-AAAAA", &a, &b)?;
+    let url = format!("{}/v2/enroll", stack.url());
+    let mut seen = Vec::new();
+    let http = reqwest::Client::new();
+    while seen.last() != Some(&StatusCode::TOO_MANY_REQUESTS) && seen.len() < 50 {
+        let answer = http.post(&url).body(wrong.to_string()).send().await?;
+        seen.push(answer.status());
+        if answer.status() == StatusCode::TOO_MANY_REQUESTS {
+            let wait: u64 = answer.headers()["retry-after"].to_str()?.parse()?;
+            assert!((60..=601).contains(&wait), "{wait}");
+        }
+    }
+    assert_eq!(seen.len(), 21, "{seen:?}");
+    let events = number(&database, "SELECT count(*) FROM nebula.event WHERE action = 'refuse-call'").await?;
+    assert_eq!(events, 1, "a flood leaves one record a minute");
+    Ok(())
+}
+
+/// Registering again is idempotent and cheap for nobody: an account may do it ten times an hour for each device.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_is_registered_ten_times_an_hour() -> Result<()> {
+    let stack = Stack::start().await?;
+    let admin = stack.admin().await?;
+    let request = |device_id| {
+        let public_key = KeyPair::generate(Curve::Curve25519)?.public_key().pem();
+        let project_id = stack.project;
+        let device_name = format!("device-{device_id}");
+        anyhow::Ok(RegisterRequest {
+            project_id,
+            device_id,
+            device_name,
+            public_key,
+            role: None,
+            endpoints: vec![],
+        })
+    };
+    let [one, other] = [Uuid::new_v4(), Uuid::new_v4()];
+    for _ in 0..10 {
+        admin.register(&request(one)?).await?;
+    }
+    let answer = admin.post("/api/nebula/register").json(&request(one)?).send().await?;
+    assert!(answer.headers().contains_key("retry-after"));
+    let refused = refusal(answer).await?;
+    assert_eq!((refused.status, refused.failure.sqlstate.as_str()), (StatusCode::TOO_MANY_REQUESTS, "54000"));
+    admin.register(&request(other)?).await?;
+    Ok(())
+}
+
+/// A device that asks for certificates all the time is stopped too.
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_are_given_out_ten_times_an_hour() -> Result<()> {
+    let stack = Stack::start().await?;
+    let mut agent = enrolled(&stack, "laptop").await?;
+    for _ in 0..9 {
+        agent = agent.fetch("DoUpdate").await?;
+    }
+    let value = agent.keys_value("DoUpdate", &agent.keys, b"0123456789")?;
+    assert_eq!(agent.refused("DoUpdate", &value).await?, StatusCode::TOO_MANY_REQUESTS);
+    agent.fetch("DoConfigUpdate").await?;
+    Ok(())
+}
