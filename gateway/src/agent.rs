@@ -59,7 +59,7 @@ impl Agents {
         let ear = agents.clone();
         tokio::spawn(async move {
             let listening = listener::run(config, "nebula_agent", |heard| match heard {
-                Heard::Begun => {}
+                Heard::Begun => ear.wake(|_, _| Some(News::Unknown)),
                 Heard::Payload(payload) => ear.hear(payload),
             });
             stopping.run_until_cancelled(listening).await

@@ -78,9 +78,8 @@ async fn certificates(state: &AppState) {
     let Ok(Ok(counts)) = tokio::time::timeout(PATIENCE, counts).await else { return };
     for count in counts {
         ::metrics::gauge!(CERTIFICATES, "renewal" => count.renewal.clone()).set(count.devices as f64);
-        if let Some(seconds) = count.seconds {
-            ::metrics::gauge!(EXPIRY, "renewal" => count.renewal).set(seconds);
-        }
+        // Without a device there is no such time; what was said before must not stay.
+        ::metrics::gauge!(EXPIRY, "renewal" => count.renewal).set(count.seconds.unwrap_or(f64::NAN));
     }
 }
 

@@ -1,11 +1,13 @@
 -- The configuration of a project: its version counts up with whatever changes what its devices must run, in the same
--- transaction, whoever changes it. Joining of an ordinary host changes nothing for the others.
+-- transaction, whoever changes it. Joining of an ordinary host changes nothing for the others. What every call asks for is
+-- PL/pgSQL, which keeps its plans for a session; functions of language sql are planned for each statement anew.
 
 CREATE FUNCTION nebula.tell_agents(project_id uuid, version bigint, device_id uuid DEFAULT NULL) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT pg_notify('nebula_agent', json_build_object(
-    'project', tell_agents.project_id, 'version', tell_agents.version, 'device', tell_agents.device_id)::text)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM pg_notify('nebula_agent', json_build_object(
+    'project', tell_agents.project_id, 'version', tell_agents.version, 'device', tell_agents.device_id)::text);
+END $$;
 COMMENT ON FUNCTION nebula.tell_agents(uuid, bigint, uuid) IS
   'Wakes those who wait on channel nebula_agent: agents of the project that run an older version, or the one device';
 
@@ -73,78 +75,90 @@ CREATE TRIGGER device_changed AFTER INSERT OR DELETE OR UPDATE OF role, endpoint
   FOR EACH ROW EXECUTE FUNCTION nebula.device_changed();
 
 CREATE FUNCTION nebula.device_networks(device_id uuid) RETURNS text[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT coalesce(array_agg(format('%s/%s', host(a.ip), masklen(CASE WHEN a.ip <<= p.cidr THEN p.cidr ELSE l.cidr END))
-                            ORDER BY family(a.ip)), '{}')
-    FROM nebula.allocation a
-    JOIN nebula.project p USING (project_id)
-    JOIN nebula.pool l USING (pool_id)
-   WHERE a.device_id = device_networks.device_id AND a.released_at IS NULL
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN (
+    SELECT coalesce(array_agg(format('%s/%s', host(a.ip), masklen(CASE WHEN a.ip <<= p.cidr THEN p.cidr ELSE l.cidr END))
+                              ORDER BY family(a.ip)), '{}')
+      FROM nebula.allocation a
+      JOIN nebula.project p USING (project_id)
+      JOIN nebula.pool l USING (pool_id)
+     WHERE a.device_id = device_networks.device_id AND a.released_at IS NULL);
+END $$;
 COMMENT ON FUNCTION nebula.device_networks(uuid) IS
   'The addresses a device holds with the prefix length of the overlay, IPv4 first: what its certificate must say';
 
 CREATE FUNCTION nebula.device_unsafe_networks(device_id uuid) RETURNS text[]
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT coalesce(array_agg(r.network::text ORDER BY r.network), '{}') FROM nebula.route r
-   WHERE r.device_id = device_unsafe_networks.device_id
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN (
+    SELECT coalesce(array_agg(r.network::text ORDER BY r.network), '{}') FROM nebula.route r
+     WHERE r.device_id = device_unsafe_networks.device_id);
+END $$;
 COMMENT ON FUNCTION nebula.device_unsafe_networks(uuid) IS
   'Networks behind a device: what its certificate must say it may route for';
 
 CREATE FUNCTION nebula.device_rules(device_id uuid, direction text) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT coalesce(jsonb_agg(jsonb_build_object(
-           'protocol', r.protocol, 'portFirst', r.port_first, 'portLast', r.port_last, 'groups', r.remote_groups,
-           'cidr', r.remote_cidr, 'host', o.name, 'local', r.local_cidr) ORDER BY r.rule_id), '[]')
-    FROM nebula.device d
-    JOIN nebula.firewall_rule r ON r.project_id = d.project_id AND r.direction = device_rules.direction
-    LEFT JOIN nebula.device o ON o.device_id = r.remote_device
-    LEFT JOIN nebula.agent a ON a.device_id = d.device_id
-   WHERE d.device_id = device_rules.device_id
-     AND (r.for_device = d.device_id OR r.for_group = ANY (d.groups) OR num_nonnulls(r.for_device, r.for_group) = 0)
-     -- Before 1.9 nebula reads past the local network, and would let everything in.
-     AND NOT (r.local_cidr IS NOT NULL AND coalesce(a.nebula_version ~ '^v?1\.[0-8](\.|$)', false))
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN (
+    SELECT coalesce(jsonb_agg(jsonb_build_object(
+             'protocol', r.protocol, 'portFirst', r.port_first, 'portLast', r.port_last, 'groups', r.remote_groups,
+             'cidr', r.remote_cidr, 'host', o.name, 'local', r.local_cidr) ORDER BY r.rule_id), '[]')
+      FROM nebula.device d
+      JOIN nebula.firewall_rule r ON r.project_id = d.project_id AND r.direction = device_rules.direction
+      LEFT JOIN nebula.device o ON o.device_id = r.remote_device
+      LEFT JOIN nebula.agent a ON a.device_id = d.device_id
+     WHERE d.device_id = device_rules.device_id
+       AND (r.for_device = d.device_id OR r.for_group = ANY (d.groups) OR num_nonnulls(r.for_device, r.for_group) = 0)
+       -- Before 1.9 nebula reads past the local network, and would let everything in.
+       AND NOT (r.local_cidr IS NOT NULL AND coalesce(a.nebula_version ~ '^v?1\.[0-8](\.|$)', false)));
+END $$;
 COMMENT ON FUNCTION nebula.device_rules(uuid, text) IS 'Firewall rules of one direction that a device runs, in order';
 
 -- One statement, hence one snapshot: the version and everything it stands for belong together.
 CREATE FUNCTION nebula.device_configuration(device_id uuid, public_key bytea DEFAULT NULL) RETURNS jsonb
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT jsonb_build_object(
-    'version', p.config_version,
-    'projectId', p.project_id, 'project', p.name, 'cidr', p.cidr,
-    'deviceId', d.device_id, 'name', d.name, 'role', d.role, 'endpoints', d.endpoints, 'groups', d.groups,
-    'networks', nebula.device_networks(d.device_id),
-    'unsafeNetworks', nebula.device_unsafe_networks(d.device_id),
-    'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint, 'certificateVersions', p.certificate_versions,
-    'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
-    'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
-    'inbound', nebula.device_rules(d.device_id, 'inbound'),
-    'outbound', nebula.device_rules(d.device_id, 'outbound'),
-    'landmarks', (
-      SELECT coalesce(jsonb_agg(jsonb_build_object('lighthouse', l.role = 'lighthouse', 'ip', l.ip, 'endpoints', l.endpoints)), '[]')
-        FROM nebula.project_lighthouses(p.project_id) l WHERE l.device_id <> d.device_id),
-    'blocklist', (
-      SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
-        FROM nebula.certificate c
-       CROSS JOIN LATERAL (VALUES (c.fingerprint), (c.alternate_fingerprint)) AS f(fingerprint)
-       WHERE c.project_id = p.project_id AND c.revoked_at IS NOT NULL AND c.not_after > clock_timestamp() AND f.fingerprint IS NOT NULL),
-    'routes', (
-      SELECT coalesce(jsonb_agg(jsonb_build_object('network', r.network, 'via', host(a.ip), 'mtu', r.mtu, 'metric', r.metric) ORDER BY r.network), '[]')
-        FROM nebula.route r
-        JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
-        JOIN nebula.allocation a ON a.device_id = r.device_id AND a.released_at IS NULL AND family(a.ip) = family(r.network)
-       WHERE r.project_id = p.project_id AND r.device_id <> d.device_id),
-    -- The certificates that belong to this key, and of those signed for it the last.
-    'certificate', (
-      SELECT string_agg(c.pem, '' ORDER BY c.version) FROM nebula.certificate c
-       WHERE c.device_id = d.device_id AND c.public_key = device_configuration.public_key
-         AND c.issued_at = (SELECT max(k.issued_at) FROM nebula.certificate k
-                             WHERE k.device_id = d.device_id AND k.public_key = device_configuration.public_key)))
-    FROM nebula.device d JOIN nebula.project p USING (project_id)
-   WHERE d.device_id = device_configuration.device_id
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN (
+    SELECT jsonb_build_object(
+      'version', p.config_version,
+      'projectId', p.project_id, 'project', p.name, 'cidr', p.cidr,
+      'deviceId', d.device_id, 'name', d.name, 'role', d.role, 'endpoints', d.endpoints, 'groups', d.groups,
+      'networks', nebula.device_networks(d.device_id),
+      'unsafeNetworks', nebula.device_unsafe_networks(d.device_id),
+      'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint, 'certificateVersions', p.certificate_versions,
+      'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
+      'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
+      'inbound', nebula.device_rules(d.device_id, 'inbound'),
+      'outbound', nebula.device_rules(d.device_id, 'outbound'),
+      'landmarks', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('lighthouse', l.role = 'lighthouse', 'ip', l.ip, 'endpoints', l.endpoints)), '[]')
+          FROM nebula.project_lighthouses(p.project_id) l WHERE l.device_id <> d.device_id),
+      'blocklist', (
+        SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
+          FROM nebula.certificate c
+         CROSS JOIN LATERAL (VALUES (c.fingerprint), (c.alternate_fingerprint)) AS f(fingerprint)
+         WHERE c.project_id = p.project_id AND c.revoked_at IS NOT NULL AND c.not_after > clock_timestamp() AND f.fingerprint IS NOT NULL),
+      'routes', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object('network', r.network, 'via', host(a.ip), 'mtu', r.mtu, 'metric', r.metric) ORDER BY r.network), '[]')
+          FROM nebula.route r
+          JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
+          JOIN nebula.allocation a ON a.device_id = r.device_id AND a.released_at IS NULL AND family(a.ip) = family(r.network)
+         WHERE r.project_id = p.project_id AND r.device_id <> d.device_id),
+      -- The certificates that belong to this key, and of those signed for it the last.
+      'certificate', (
+        SELECT string_agg(c.pem, '' ORDER BY c.version) FROM nebula.certificate c
+         WHERE c.device_id = d.device_id AND c.public_key = device_configuration.public_key
+           AND c.issued_at = (SELECT max(k.issued_at) FROM nebula.certificate k
+                               WHERE k.device_id = d.device_id AND k.public_key = device_configuration.public_key)))
+      FROM nebula.device d JOIN nebula.project p USING (project_id)
+     WHERE d.device_id = device_configuration.device_id);
+END $$;
 COMMENT ON FUNCTION nebula.device_configuration(uuid, bytea) IS
   'Everything nebula.yml and the certificate of a device are made from, and the version of its project it belongs to; '
   'with a public key also the last certificates signed for that key. Null: no such device';

@@ -1,5 +1,22 @@
 -- Devices as the gateway handles them. The address itself comes from nebula.allocate_ip.
 
+CREATE FUNCTION nebula.claim_name(project_id uuid, name text, device_id uuid) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  -- A device that was revoked keeps its row for the record, and not its name from whoever comes in its place.
+  UPDATE nebula.device d SET name = left(d.name, 54) || '.' || left(d.device_id::text, 8)
+   WHERE d.project_id = claim_name.project_id AND d.name = claim_name.name AND d.device_id <> claim_name.device_id
+     AND d.revoked_at IS NOT NULL;
+  IF EXISTS (SELECT FROM nebula.device d
+              WHERE d.project_id = claim_name.project_id AND d.name = claim_name.name AND d.device_id <> claim_name.device_id) THEN
+    RAISE EXCEPTION 'another device of the project is named "%"', claim_name.name
+      USING ERRCODE = '23505', HINT = 'Choose another device name.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
+  'Makes sure that a name is free in a project for a device; a revoked one gives it up. Errors: 23505 taken';
+
 CREATE FUNCTION nebula.register_device(
   actor uuid, project_id uuid, device_id uuid, name text, curve text, public_key bytea,
   role text DEFAULT 'host', endpoints text[] DEFAULT '{}', client inet DEFAULT NULL
@@ -35,12 +52,7 @@ BEGIN
     END IF;
     PERFORM nebula.limit_certificates(known.device_id, hourly);
   END IF;
-  IF EXISTS (SELECT FROM nebula.device d
-              WHERE d.project_id = register_device.project_id AND d.name = register_device.name
-                AND d.device_id <> register_device.device_id) THEN
-    RAISE EXCEPTION 'another device of the project is named "%"', register_device.name
-      USING ERRCODE = '23505', HINT = 'Choose another device name.';
-  END IF;
+  PERFORM nebula.claim_name(register_device.project_id, register_device.name, register_device.device_id);
   held := nebula.allocate_ip(register_device.project_id, register_device.device_id, who, client => register_device.client);
   INSERT INTO nebula.device AS d (device_id, project_id, owner_id, name, role, endpoints, curve, public_key)
   VALUES (register_device.device_id, register_device.project_id, register_device.actor, register_device.name,
@@ -68,13 +80,16 @@ COMMENT ON FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, 
 
 CREATE FUNCTION nebula.project_lighthouses(project_id uuid)
 RETURNS TABLE (device_id uuid, name text, role text, ip text, endpoints text[])
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT d.device_id, d.name, d.role, host(a.ip), d.endpoints
-    FROM nebula.device d
-    JOIN nebula.allocation a ON a.device_id = d.device_id AND a.released_at IS NULL
-   WHERE d.project_id = project_lighthouses.project_id AND d.role IN ('lighthouse', 'relay') AND d.revoked_at IS NULL
-   ORDER BY a.ip
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+    SELECT d.device_id, d.name, d.role, host(a.ip), d.endpoints
+      FROM nebula.device d
+      JOIN nebula.allocation a ON a.device_id = d.device_id AND a.released_at IS NULL
+     WHERE d.project_id = project_lighthouses.project_id AND d.role IN ('lighthouse', 'relay') AND d.revoked_at IS NULL
+     ORDER BY a.ip;
+END $$;
 COMMENT ON FUNCTION nebula.project_lighthouses(uuid) IS
   'Lighthouses and relays that a member''s nebula.yml names, by address';
 

@@ -154,10 +154,7 @@ BEGIN
   END IF;
 
   named := coalesce(used.name, enroll_device.name, 'device-' || left(chosen::text, 8));
-  IF EXISTS (SELECT FROM nebula.device d WHERE d.project_id = used.project_id AND d.name = named) THEN
-    RAISE EXCEPTION 'another device of the project is named "%"', named
-      USING ERRCODE = '23505', HINT = 'Choose another device name.';
-  END IF;
+  PERFORM nebula.claim_name(used.project_id, named, chosen);
   IF used.role = 'lighthouse' AND cardinality(used.endpoints) = 0 AND cardinality(coalesce(enroll_device.endpoints, '{}')) = 0 THEN
     RAISE EXCEPTION 'a lighthouse without an endpoint can be found by nobody'
       USING ERRCODE = '22023', HINT = 'Name at least one host:port where other devices reach it, for example 192.0.2.10:4242.';

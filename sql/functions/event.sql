@@ -1,24 +1,28 @@
--- Events: one row for the record, one notification for whoever watches.
+-- Events: one row for the record, one notification for whoever watches. In PL/pgSQL, which keeps its plans for a session:
+-- a function of language sql is planned anew for each statement that calls it.
 
 CREATE FUNCTION nebula.notify_event(project_id uuid, subject text, subject_id text, action text) RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT pg_notify('nebula_event', json_build_object(
-    'project', project_id, 'subject', subject, 'id', subject_id, 'action', action)::text)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM pg_notify('nebula_event', json_build_object(
+    'project', notify_event.project_id, 'subject', notify_event.subject, 'id', notify_event.subject_id, 'action', notify_event.action)::text);
+END $$;
 COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text) IS
   'Tells listeners of channel nebula_event that something changed, without a record';
 
 CREATE FUNCTION nebula.record_event(project_id uuid, actor text, action text, subject text, subject_id text, client inet DEFAULT NULL, detail jsonb DEFAULT '{}')
 RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  WITH noted AS (
-    INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
-    VALUES (record_event.project_id, record_event.actor, record_event.action, record_event.subject,
-            record_event.subject_id, record_event.client, record_event.detail)
-    RETURNING e.event_id
-  )
-  SELECT noted.event_id FROM noted, nebula.notify_event(record_event.project_id, record_event.subject, record_event.subject_id, record_event.action)
-$$;
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  noted bigint;
+BEGIN
+  INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
+  VALUES (record_event.project_id, record_event.actor, record_event.action, record_event.subject,
+          record_event.subject_id, record_event.client, record_event.detail)
+  RETURNING e.event_id INTO noted;
+  PERFORM nebula.notify_event(record_event.project_id, record_event.subject, record_event.subject_id, record_event.action);
+  RETURN noted;
+END $$;
 COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
   'Appends to the record of who did what and tells listeners of channel nebula_event';
 

@@ -14,11 +14,12 @@ CREATE TRIGGER certificate_revoked BEFORE UPDATE OF revoked_at ON nebula.certifi
   FOR EACH ROW WHEN (OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL) EXECUTE FUNCTION nebula.certificate_revoked();
 
 CREATE FUNCTION nebula.is_live(device_id uuid) RETURNS boolean
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT EXISTS (SELECT FROM nebula.device d WHERE d.device_id = is_live.device_id AND d.revoked_at IS NULL)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  RETURN EXISTS (SELECT FROM nebula.device d WHERE d.device_id = is_live.device_id AND d.revoked_at IS NULL)
      AND EXISTS (SELECT FROM nebula.certificate c
-                  WHERE c.device_id = is_live.device_id AND c.revoked_at IS NULL AND c.not_after > clock_timestamp())
-$$;
+                  WHERE c.device_id = is_live.device_id AND c.revoked_at IS NULL AND c.not_after > clock_timestamp());
+END $$;
 COMMENT ON FUNCTION nebula.is_live(uuid) IS
   'Whether a device can take part in its overlay: it is not revoked and has a valid certificate';
 

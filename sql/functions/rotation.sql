@@ -28,7 +28,7 @@ CREATE FUNCTION nebula.enter_rotation(rotation nebula.rotation, next text) RETUR
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   entered nebula.rotation;
-  version bigint;
+  reached bigint;
 BEGIN
   IF next = 'reissuing' THEN
     UPDATE nebula.project_authority p SET fingerprint = rotation.incoming, since = now() WHERE p.project_id = rotation.project_id;
@@ -36,9 +36,9 @@ BEGIN
   -- Trust and signer are part of everybody's configuration.
   IF next <> 'done' THEN
     UPDATE nebula.project p SET config_version = p.config_version + 1 WHERE p.project_id = rotation.project_id
-    RETURNING p.config_version INTO version;
+    RETURNING p.config_version INTO reached;
   END IF;
-  UPDATE nebula.rotation r SET state = next, changed_at = clock_timestamp(), version = coalesce(enter_rotation.version, r.version)
+  UPDATE nebula.rotation r SET state = next, changed_at = clock_timestamp(), version = coalesce(reached, r.version)
    WHERE r.rotation_id = rotation.rotation_id RETURNING r.* INTO entered;
   PERFORM nebula.record_event(entered.project_id, 'rotation', 'rotate', 'authority', encode(entered.incoming, 'hex'), NULL,
     jsonb_build_object('state', next));

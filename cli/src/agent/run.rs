@@ -124,7 +124,7 @@ impl Agent {
     pub(super) fn failed(&mut self, error: &Error, counter: u64) {
         if self.contact.lost(error) {
             let hint = error.failure().hint.as_deref().unwrap_or_default();
-            say(format!("{error}. {hint}").trim_end());
+            say(format!("{}. {hint}", error.to_string().trim_end_matches('.')).trim_end());
         }
         let is_first = self.credentials.first().is_some_and(|first| first.counter == counter);
         if error.status == Some(401) && is_first {

@@ -124,7 +124,8 @@ fn text(output: Output, made: &NewEnrolment) -> String {
     {
         lines.push(picture);
     }
-    lines.push(format!("On the device:  nebulactl join --code {code}"));
+    // The link says where the gateway is, which the code does not.
+    lines.push(format!("On the device:  nebulactl join --code '{url}'"));
     lines.join("\n")
 }
 

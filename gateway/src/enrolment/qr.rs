@@ -36,3 +36,29 @@ pub(super) fn png(text: &str) -> Result<String, ApiError> {
     written.map_err(|error| ApiError::internal(&error))?;
     Ok(STANDARD.encode(bytes))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_picture_is_the_code() {
+        let text = "nebula://enrol?server=https%3A%2F%2Fexample.net&code=AAAAA-BBBBB-CCCCC-DDDDD-EEEEE";
+        let bytes = STANDARD.decode(png(text).unwrap()).unwrap();
+        let mut reader = png::Decoder::new(std::io::Cursor::new(bytes)).read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        let shape = reader.next_frame(&mut pixels).unwrap();
+        let code = QrCode::new(text).unwrap();
+        let side = code.width() + 2 * QUIET;
+        assert_eq!((shape.width as usize, shape.line_size), (side * SCALE, side));
+        for (row, line) in pixels.chunks(side).enumerate() {
+            for (column, byte) in line.iter().enumerate() {
+                let inside = |at: usize| (QUIET..side - QUIET).contains(&at);
+                let top = row / SCALE;
+                let dark =
+                    inside(top) && inside(column) && code[(column - QUIET, top - QUIET)] == Color::Dark;
+                assert_eq!(*byte, if dark { 0 } else { 0xff }, "{column} {row}");
+            }
+        }
+    }
+}

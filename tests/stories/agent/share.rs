@@ -202,13 +202,21 @@ async fn a_syncthing_of_ones_own_is_brought_onto_the_overlay() -> Result<()> {
     ] {
         assert!(told.contains(wanted), "{wanted} is not in\n{told}");
     }
+    eventually("the phone to tell of what it has", || async {
+        let folder = &phone.status()["syncthing"]["folders"][0];
+        Ok((folder["totalBytes"] == 1 << 20 && folder["missingBytes"] == 0).then_some(()))
+    })
+    .await?;
     let folders = phone
         .inside(&binary::built("nebulactl")?.display().to_string())
         .args(["status", "--dir"])
         .arg(&phone.folder)
         .output()?;
     let folders = String::from_utf8(folders.stdout)?;
-    assert!(folders.contains("FOLDER") && folders.contains("100.0 %"), "{folders}");
+    assert!(
+        folders.contains("FOLDER") && folders.contains("100.0 %") && folders.contains("1.0 MiB"),
+        "{folders}"
+    );
 
     // Who is shut out is no longer shared with either.
     let id = laptop.status()["syncthing"]["id"].as_str().context("no identifier")?.to_owned();

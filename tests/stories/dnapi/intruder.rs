@@ -3,6 +3,7 @@
 use anyhow::Result;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use nebula_api::enrolment::EnrolmentRequest;
 use nebula_certificate::Curve;
 use nebula_tests::eventually;
 use nebula_tests::stack::Stack;
@@ -145,5 +146,14 @@ async fn a_device_can_leave() -> Result<()> {
     assert_eq!(number(&database, held).await?, 0);
     // Nobody else is there to run the blocklist, so nothing is left to wait for.
     assert_eq!(number(&database, "SELECT count(*) FROM nebula.allocation").await?, 0);
+    // The same machine, set up anew: a device of its own under the same name.
+    let again = enrolled(&stack, "laptop").await?;
+    assert_ne!(again.host, agent.host);
+    assert_eq!(again.seen["host"]["name"], "laptop");
+    let taken = EnrolmentRequest { name: Some("laptop".into()), ..host(stack.project) };
+    let [a, b] = [Keys::new(Curve::Curve25519)?, Keys::new(Curve::P256)?];
+    let made = code(&stack.admin().await?, &taken).await?;
+    let (status, _) = post(&stack.url(), "/v2/enroll", &enrolment(&made.code, &a, &b)?).await?;
+    assert_eq!(status, StatusCode::CONFLICT);
     Ok(())
 }

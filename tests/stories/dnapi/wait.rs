@@ -125,7 +125,7 @@ async fn a_crowd_waits() -> Result<()> {
     .await?;
     let took = begun.elapsed();
     println!("{crowd} agents waited at {each:.1} kB each and were told within {took:?}");
-    // Two thirds of it are the connection's buffers; a build without optimisation needs a little more.
+    // 16 kB of it are the two buffers of the connection.
     assert!(each < 24.0, "{each} kB each");
     assert!(took < Duration::from_secs(5), "{took:?}");
     Ok(())

@@ -121,6 +121,11 @@ impl Log {
                 handshake_at: time.map_or_else(Utc::now, |time| time.to_utc()),
             };
             self.peers.insert(address.to_owned(), peer);
+        } else if message == "Handshake message sent"
+            && let Some(peer) = self.peers.get_mut(address)
+        {
+            // Where it received from a relay, 1.6 names it only when it answers.
+            peer.remote = peer.remote.take().or_else(|| relay(fields));
         } else if message.starts_with("Host roamed")
             && let Some(peer) = self.peers.get_mut(address)
         {
@@ -131,14 +136,12 @@ impl Log {
 
 /// 1.6: `udpAddr`, or `relay`. 1.11: `from` with `direct`, or with the relay.
 fn remote(fields: &Value) -> Option<String> {
-    let relay = [&fields["relay"], &fields["from"]["relay"], &fields["from"]["relayFrom"]];
-    let relay = relay.into_iter().find_map(Value::as_str).map(|relay| format!("relay {relay}"));
-    relay.or_else(|| endpoint(&fields["udpAddr"])).or_else(|| endpoint(&fields["from"]["direct"])).or_else(
-        || {
-            let from = fields["from"].as_object()?;
-            Some(from.values().find_map(Value::as_str)?.to_owned())
-        },
-    )
+    relay(fields).or_else(|| endpoint(&fields["udpAddr"])).or_else(|| endpoint(&fields["from"]["direct"]))
+}
+
+fn relay(fields: &Value) -> Option<String> {
+    let relay = fields["relay"].as_str().or_else(|| fields["from"]["relay"].as_str())?;
+    Some(format!("relay {relay}"))
 }
 
 /// `"192.0.2.1:4242"`, or `{"ip": …, "port": …}`.
@@ -204,6 +207,18 @@ mod tests {
     }
 
     #[test]
+    fn a_relay_in_between_is_named() {
+        let new = r#"{"msg":"Handshake message received","vpnAddrs":["10.99.0.5"],"from":{"relay":"192.0.2.3:4242"}}"#;
+        let old = r#"{"msg":"Handshake message received","vpnIp":"10.99.0.5","udpAddr":null}
+{"msg":"Handshake message sent","vpnIp":"10.99.0.5","relay":"10.99.0.3"}"#;
+        for (lines, remote) in [(new, "relay 192.0.2.3:4242"), (old, "relay 10.99.0.3")] {
+            let (_folder, mut log) = log(&format!("{lines}\n"));
+            log.read();
+            assert_eq!(log.peers()["10.99.0.5"].remote.as_deref(), Some(remote));
+        }
+    }
+
+    #[test]
     fn tunnels_go_and_half_a_line_waits() {
         let (_folder, mut log) = log(NEW);
         log.read();
@@ -220,6 +235,17 @@ mod tests {
         append(&format!("{}\n", &line[40..]));
         again.read();
         assert_eq!(again.peers().len(), 0);
+    }
+
+    #[test]
+    fn a_log_that_has_grown_is_cut_and_read_on() {
+        let line = "{\"msg\":\"nothing of interest to anybody\"}\n";
+        let (_folder, mut log) = log(&line.repeat(LARGEST as usize / line.len() + 1));
+        assert_eq!(log.read(), []);
+        assert_eq!(log.path().metadata().unwrap().len(), 0);
+        let mut file = OpenOptions::new().append(true).open(log.path()).unwrap();
+        file.write_all(OLD.as_bytes()).unwrap();
+        assert_eq!(log.read(), [Event::Up, Event::Refreshed]);
     }
 
     #[test]

@@ -115,7 +115,7 @@ pub(crate) struct NewGeneration<'a> {
     pub(crate) host_id: &'a str,
     /// Counter the gateway gave it.
     pub(crate) counter: u64,
-    /// `nebula.yml` that names [`Folder::key_path`].
+    /// `nebula.yml` that names the key file.
     pub(crate) config: &'a str,
     /// Signs calls from now on.
     pub(crate) host_key: &'a HostKey,
