@@ -89,7 +89,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.finish_and_claim(bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]),
   nebula.heartbeat_job(bigint, integer, real, jsonb),
   nebula.complete_job(bigint, integer, jsonb),
-  nebula.complete_jobs(bigint[], integer[]),
+  nebula.complete_jobs(bigint[], integer[], jsonb[]),
   nebula.fail_job(bigint, integer, text, boolean),
   nebula.hand_back_job(bigint, integer, text),
   nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb)

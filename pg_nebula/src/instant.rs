@@ -7,12 +7,15 @@ use std::ffi::CString;
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
 use pgrx::datum::Datum;
+use pgrx::direct_function_call;
 use pgrx::nullable::Nullable;
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
     ArgumentError, ReturnsError, ReturnsRef, SqlMappingRef, SqlTranslatable, TypeOrigin,
 };
 use pgrx::prelude::{FromDatum, Interval, IntoDatum};
+
+use crate::error::{Error, Result};
 
 /// Microseconds since the start of the year 2000 in UTC; the least and the greatest are the infinities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,9 +62,19 @@ unsafe impl BoxRet for Instant {
 unsafe impl SqlTranslatable for Instant {
     const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Instant);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
-    const ARGUMENT_SQL: Result<SqlMappingRef, ArgumentError> = Ok(SqlMappingRef::literal("timestamptz"));
-    const RETURN_SQL: Result<ReturnsRef, ReturnsError> =
+    const ARGUMENT_SQL: std::result::Result<SqlMappingRef, ArgumentError> =
+        Ok(SqlMappingRef::literal("timestamptz"));
+    const RETURN_SQL: std::result::Result<ReturnsRef, ReturnsError> =
         Ok(ReturnsRef::One(SqlMappingRef::literal("timestamptz")));
+}
+
+/// The instant an interval later, on the calendar of the session's time zone.
+pub(crate) fn later(instant: Instant, interval: Interval) -> Result<Instant> {
+    // SAFETY: the function takes a timestamptz and an interval, and fails where there is no such time.
+    let later = unsafe {
+        direct_function_call(pg_sys::timestamptz_pl_interval, &[instant.into_datum(), interval.into_datum()])
+    };
+    later.ok_or_else(|| Error::broken_promise("point in time"))
 }
 
 /// Whether the server knows a time zone of this name.

@@ -16,6 +16,10 @@
 //! A job's row moves between three tables: waiting (blocked or available), running, finished. Whoever moves it holds
 //! its row lock, so a statement sees it in exactly one of them. The number of the attempt only ever grows, whatever road
 //! the job takes, and each call of a worker names it: who has lost the job hears so (55000).
+//!
+//! What every job goes through is done below SQL ([`row`]), where the tables allow it and the transaction is READ COMMITTED;
+//! those functions are no SECURITY DEFINER, because to begin one takes as long as their work, and become the owner
+//! only for what is left to SQL.
 
 pub(crate) mod bridge;
 mod cancel;
@@ -30,7 +34,10 @@ mod lease;
 mod limit;
 mod pick;
 mod place;
+mod quota;
 mod retry;
+mod revive;
+mod row;
 
 use pgrx::Uuid;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -80,13 +87,34 @@ fn enqueue_job(
     })?)
 }
 
+/// The work of enqueue_jobs: a job for each payload, their identifiers in the same order.
+///
+/// An array and no set, because a set would leave and enter the function for each row. Errors: 22023 malformed argument.
+#[pg_extern]
+fn enqueue_batch(
+    kind: Option<&str>,
+    payloads: Option<Vec<Option<Jsonb>>>,
+    priority: Option<i32>,
+    run_at: Option<Instant>,
+    max_attempts: Option<i32>,
+    project_id: Option<Uuid>,
+) -> std::result::Result<Vec<i64>, ErrorReport> {
+    Ok(enqueue::enqueue_all(enqueue::Batch {
+        kind: required(kind, "kind")?,
+        payloads: required(payloads, "payloads")?,
+        priority: priority.unwrap_or(0),
+        run_at,
+        max_attempts: required(max_attempts, "max_attempts")?,
+        project: project_id,
+    })?)
+}
+
 /// Takes up to `max` due jobs of these kinds for `worker`, highest priority first, then longest due.
 ///
 /// The jobs are the worker's until `lease_until`; heartbeats extend that. `attempt` must come with every later call.
 /// Jobs whose lease ran out are rescued on the way. Jobs pinned to a node or a capability go only to callers that name it.
 /// Errors: 22023 empty worker, kinds, max or lease.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 #[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
 fn claim_jobs(
     worker: Option<&str>,
@@ -115,8 +143,7 @@ fn claim_jobs(
 /// complete_job and claim_jobs in one call, hence one commit for a job: what a busy worker does between two jobs.
 ///
 /// Errors: 55000 this attempt has lost its lease, then nothing is claimed either; 22023 as claim_jobs.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 #[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
 #[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
 fn finish_and_claim(
@@ -163,8 +190,7 @@ fn heartbeat_job(
 }
 
 /// Finishes a job as succeeded and unblocks what waited for it. Errors: 55000 this attempt has lost its lease.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn complete_job(
     job_id: Option<i64>,
     attempt: Option<i32>,
@@ -173,18 +199,18 @@ fn complete_job(
     Ok(finish::complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?)
 }
 
-/// complete_job for many jobs at once, without results: answers those that were completed.
+/// complete_job for many jobs at once: answers those that were completed.
 ///
-/// The others' leases are lost, and nothing happens to them. Errors: 22023 not one attempt for each job.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+/// The others' leases are lost, and nothing happens to them. Errors: 22023 not one attempt, or result, for each job.
+#[pg_extern]
 fn complete_jobs(
     job_ids: Option<Vec<Option<i64>>>,
     attempts: Option<Vec<Option<i32>>>,
+    results: default!(Option<Vec<Option<Jsonb>>>, "NULL"),
 ) -> std::result::Result<SetOfIterator<'static, i64>, ErrorReport> {
     let jobs = all_given(required(job_ids, "job_ids")?, "job_ids")?;
     let attempts = all_given(required(attempts, "attempts")?, "attempts")?;
-    Ok(SetOfIterator::new(finish::complete_all(jobs, attempts)?))
+    Ok(SetOfIterator::new(finish::complete_all(jobs, attempts, results)?))
 }
 
 /// Ends an attempt that failed and answers the new state: 'available' (it runs again later), 'dead' or 'cancelled'.
@@ -232,6 +258,7 @@ fn cancel_job(job_id: Option<i64>) -> std::result::Result<&'static str, ErrorRep
 
 /// Brings a dead or cancelled job back, with so many attempts more, or lets one that waits for its time run now.
 ///
+/// Jobs that were cancelled because it had died come back too, and wait for it as before.
 /// Errors: P0002 no such job, 55000 it is blocked, running or has succeeded, 23505 another job has its key now.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]

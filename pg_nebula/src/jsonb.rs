@@ -4,7 +4,7 @@
 #![expect(unsafe_code, reason = "reading and writing a varlena needs raw pointers")]
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
-use pgrx::datum::Datum;
+use pgrx::datum::{Datum, UnboxDatum};
 use pgrx::nullable::Nullable;
 use pgrx::pg_sys;
 use pgrx::pgrx_sql_entity_graph::metadata::{
@@ -74,6 +74,19 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Jsonb {
     unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
         // SAFETY: NULL is handled by FromDatum.
         unsafe { arg.unbox_arg_using_from_datum() }.into()
+    }
+}
+
+// SAFETY: an element of an array of jsonb is what FromDatum reads.
+unsafe impl UnboxDatum for Jsonb {
+    type As<'src> = Self;
+
+    unsafe fn unbox<'src>(datum: Datum<'src>) -> Self::As<'src>
+    where
+        Self: 'src,
+    {
+        // SAFETY: the caller promises an element that is not null.
+        unsafe { Self::from_datum(datum.sans_lifetime(), false) }.expect("the caller checked for NULL")
     }
 }
 

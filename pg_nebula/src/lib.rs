@@ -99,6 +99,7 @@ extension_sql_file!(
         node::node_scores,
         node::select_node,
         job::enqueue_job,
+        job::enqueue_batch,
         job::claim_jobs,
         job::heartbeat_job,
         job::complete_job,

@@ -5,6 +5,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::datum::DatumWithOid;
@@ -144,8 +145,25 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
 
 /// Does something with the privileges of the extension's owner and the search path of its functions, as SECURITY
 /// DEFINER would. Functions that seldom need it do without the price of that in every call.
-#[expect(unsafe_code, reason = "settings are changed for a while by C functions")]
 pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    as_role(map::owner()?, || with_settings(&[(c"search_path", c"nebula, pg_temp")], work))
+}
+
+/// The same for statements that must go by an index whatever the table looks like when they are planned: a plan that is
+/// kept must not have been made for an empty table, and what is switched off only looks expensive to a compiler.
+pub(crate) fn as_owner_by_index<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
+    const BY_INDEX: [(&CStr, &CStr); 4] = [
+        (c"enable_seqscan", c"off"),
+        (c"enable_bitmapscan", c"off"),
+        (c"jit", c"off"),
+        (c"plan_cache_mode", c"force_generic_plan"),
+    ];
+    as_owner(|| with_settings(&BY_INDEX, work))
+}
+
+/// Does something with other settings, as SET of a function would.
+#[expect(unsafe_code, reason = "settings are changed for a while by C functions")]
+fn with_settings<T>(settings: &[(&CStr, &CStr)], work: impl FnOnce() -> Result<T>) -> Result<T> {
     struct Restore(i32);
     impl Drop for Restore {
         fn drop(&mut self) {
@@ -155,13 +173,14 @@ pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
             }
         }
     }
-    as_role(map::owner()?, || {
+    // SAFETY: inside a transaction.
+    let _restore = Restore(unsafe { pg_sys::NewGUCNestLevel() });
+    for (name, value) in settings {
         // SAFETY: inside a transaction; both strings are valid.
-        let _restore = unsafe {
-            let level = pg_sys::NewGUCNestLevel();
+        unsafe {
             pg_sys::set_config_option(
-                c"search_path".as_ptr(),
-                c"nebula, pg_temp".as_ptr(),
+                name.as_ptr(),
+                value.as_ptr(),
                 pg_sys::GucContext::PGC_USERSET,
                 pg_sys::GucSource::PGC_S_SESSION,
                 pg_sys::GucAction::GUC_ACTION_SAVE,
@@ -169,8 +188,7 @@ pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
                 0,
                 false,
             );
-            Restore(level)
-        };
-        work()
-    })
+        }
+    }
+    work()
 }

@@ -82,6 +82,8 @@ const CONTRACT: &[(&str, &str)] = &[
         "limit_jobs",
         "kind text, max_running integer DEFAULT NULL::integer, max_per_project integer DEFAULT NULL::integer",
     ),
+    ("limit_project_jobs", "project_id uuid, max_running integer DEFAULT NULL::integer"),
+    ("complete_jobs", "job_ids bigint[], attempts integer[], results jsonb[] DEFAULT NULL::jsonb[]"),
     ("retain_jobs", "kind text, retention interval"),
     (
         "schedule_job",

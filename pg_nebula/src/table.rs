@@ -4,23 +4,27 @@
 //! described, constraints read, each time anew. Here a session does that once and keeps it until the table changes.
 //! What is written is what INSERT writes: CHECK and NOT NULL, every index, speculative insertion, logical decoding.
 //! Triggers, defaults and row security are not run; a table that has any for INSERT is left to SQL, and so is one with
-//! a deferrable or exclusion constraint. Nothing here asks for privileges: whoever may call the function may write.
+//! a deferrable or exclusion constraint; the same goes for DELETE where rows are moved. Nothing here asks for
+//! privileges: whoever may call the function may write.
 
 mod delete;
 mod insert;
 mod prepared;
+mod search;
+mod transfer;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::rc::Rc;
 
-use pgrx::{IntoDatum, Uuid, pg_sys};
+use pgrx::{Uuid, pg_sys};
 
 use crate::error::{Error, Result};
 use crate::map;
 pub(crate) use delete::Found;
 use prepared::{Open, Prepared, READ};
+pub(crate) use search::{Landmark, Range, Search, Value};
 
 /// A table of this extension, and the columns that rows are given with; all others are null.
 pub(crate) struct Table {
@@ -28,6 +32,16 @@ pub(crate) struct Table {
     columns: &'static [&'static CStr],
     /// Its own trigger on DELETE.
     on_delete: Option<&'static CStr>,
+    /// The partitioned table that it should be part of.
+    parent: Option<&'static CStr>,
+}
+
+/// What became of rows that were to be moved.
+pub(crate) struct Transferred<T> {
+    /// The answer for each that was moved.
+    pub(crate) rows: Vec<T>,
+    /// The next one needs SQL; nothing was done to it.
+    pub(crate) needs_sql: bool,
 }
 
 /// What became of a row.
@@ -49,7 +63,7 @@ thread_local! {
 impl Table {
     /// A table for a `static`.
     pub(crate) const fn new(name: &'static CStr, columns: &'static [&'static CStr]) -> Self {
-        Self { name, columns, on_delete: None }
+        Self { name, columns, on_delete: None, parent: None }
     }
 
     /// The same table with a trigger of this name, whose work whoever calls [`Table::delete`] does.
@@ -57,11 +71,25 @@ impl Table {
         Self { on_delete: Some(trigger), ..self }
     }
 
+    /// The same table as a partition of this one, whose triggers and rules count too.
+    pub(crate) const fn part_of(self, parent: &'static CStr) -> Self {
+        Self { parent: Some(parent), ..self }
+    }
+
     /// Writes one row, its values in the order of the columns. Waits for nobody: a row of a transaction in flight
     /// counts as taken, and nothing is left of ours then.
     pub(crate) fn insert(&'static self, values: &[Option<pg_sys::Datum>]) -> Result<Written> {
         let prepared = self.prepared()?;
         Ok(if prepared.is_plain() { prepared.insert(values) } else { Written::UseSql })
+    }
+
+    /// Writes one row as INSERT does: one of the same key is an error, and who may be about to write one is waited for.
+    /// `false`: this needs SQL, and nothing was done.
+    #[expect(unsafe_code, reason = "what the values point to is the caller's")]
+    pub(crate) fn put(&'static self, values: &[Option<pg_sys::Datum>]) -> Result<bool> {
+        let prepared = self.prepared()?;
+        // SAFETY: the values outlive the call.
+        Ok(prepared.is_plain() && unsafe { prepared.put(values) })
     }
 
     /// Writes all rows, or none when one is taken. `rows` gives the values of the row with this number.
@@ -74,22 +102,56 @@ impl Table {
         Ok(if prepared.is_plain() { prepared.insert_all(count, rows) } else { Written::UseSql })
     }
 
+    /// What `read` answers first of the rows that a search finds, as the present statement of the caller sees them.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn first<T>(
+        &'static self,
+        search: &Search<'_>,
+        read: impl FnMut(&Found<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let prepared = self.prepared()?;
+        if !prepared.is_known() {
+            return Err(Error::broken_promise("column of a table of the extension"));
+        }
+        // SAFETY: indexes are named after their table.
+        Ok(unsafe { prepared.first(prepared.index(search.index)?, search, read) })
+    }
+
     /// Deletes the one row of a key, in an index that begins with an identifier, that `read` has an answer for, and gives
     /// that. `None`: this needs SQL, and nothing was done. Waits for nobody.
     #[expect(unsafe_code, reason = "only the caller knows what index this is")]
     pub(crate) fn delete<T>(
         &'static self,
-        index: &CStr,
+        index: &'static CStr,
         key: Uuid,
         read: impl Fn(&Found<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
         let prepared = self.prepared()?;
-        let key = key.into_datum().ok_or_else(|| Error::broken_promise("identifier"))?;
+        let key = Value::uuid(key)?;
         if !prepared.deletes_plainly() {
             return Ok(None);
         }
         // SAFETY: indexes are named after their table.
-        Ok(unsafe { prepared.delete(relation(index)?, key, read) })
+        Ok(unsafe { prepared.delete(prepared.index(index)?, &Search::exact(index, &[key]), read) })
+    }
+
+    /// Moves up to `most` rows that a search finds and `row` has an answer for into another table, whose values `row` gives.
+    /// Rows that others are at are passed by, or with `wait` waited for; for READ COMMITTED only.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn transfer<T>(
+        &'static self,
+        to: &'static Self,
+        search: &Search<'_>,
+        most: usize,
+        wait: bool,
+        row: impl FnMut(&Found<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+    ) -> Result<Transferred<T>> {
+        let (from, to) = (self.prepared()?, to.prepared()?);
+        if !from.deletes_plainly() || !to.is_plain() {
+            return Ok(Transferred { rows: Vec::new(), needs_sql: true });
+        }
+        // SAFETY: indexes are named after their table.
+        Ok(unsafe { from.transfer(&to, from.index(search.index)?, search, most, wait, row) })
     }
 
     fn prepared(&'static self) -> Result<Rc<Prepared>> {
@@ -99,25 +161,38 @@ impl Table {
         }
         // From here on the session hears of changes, hence first.
         map::register();
-        let prepared = Rc::new(Prepared::new(relation(self.name)?, self.columns, self.on_delete));
+        let parent = self.parent.map(relation).transpose()?;
+        let prepared = Rc::new(Prepared::new(relation(self.name)?, parent, self.columns, self.on_delete));
         PREPARED.with_borrow_mut(|all| all.insert(key, Rc::clone(&prepared)));
         Ok(prepared)
     }
 }
 
 /// Whether a table has a row of this key, in an index that begins with an identifier, as of now. Two times as fast as SQL.
+pub(crate) fn holds(table: &CStr, index: &'static CStr, key: Uuid) -> Result<bool> {
+    has(table, &Search::exact(index, &[Value::uuid(key)?]))
+}
+
+/// Whether a search finds a row, as of now; what others have in flight is not seen.
 #[expect(unsafe_code, reason = "only the caller knows what index this is")]
-pub(crate) fn holds(table: &CStr, index: &CStr, key: Uuid) -> Result<bool> {
-    let key = key.into_datum().ok_or_else(|| Error::broken_promise("identifier"))?;
+pub(crate) fn has(table: &CStr, search: &Search<'_>) -> Result<bool> {
     // SAFETY: indexes are named after their table.
-    Ok(unsafe { delete::is_there(relation(table)?, relation(index)?, key) })
+    Ok(unsafe { delete::is_there(relation(table)?, relation(search.index)?, search) })
+}
+
+/// The last value of a sequence.
+#[expect(unsafe_code, reason = "reads the only row of a relation")]
+pub(crate) fn last_value(sequence: &CStr) -> Result<i64> {
+    // SAFETY: a sequence has one row, whose first column is its last value.
+    unsafe { delete::only_value(relation(sequence)?) }
+        .ok_or_else(|| Error::broken_promise("value of a sequence"))
 }
 
 /// A table has changed: prepare again. No table means any.
 pub(crate) fn forget(table: pg_sys::Oid) {
     // Dropped outside the borrow, because freeing memory calls into the server.
     let gone: Vec<Rc<Prepared>> = PREPARED.with_borrow_mut(|all| {
-        all.extract_if(|_, prepared| table == pg_sys::InvalidOid || prepared.table() == table)
+        all.extract_if(|_, prepared| table == pg_sys::InvalidOid || prepared.depends_on(table))
             .map(|(_, prepared)| prepared)
             .collect()
     });

@@ -27,10 +27,13 @@ use self::clock::{Alarm, Clock};
 use self::head::{Head, Key, Start};
 use crate::error::Result;
 use crate::map;
-use crate::plan::Plan;
+use crate::plan::{Plan, as_owner};
 
 /// Longest time between two looks for what time brings, in microseconds: with and without shared memory.
 const PATIENCE: (i64, i64) = (5_000_000, 1_000_000);
+
+/// Stands for all kinds in a notification.
+pub(crate) const ANY_KIND: &str = "";
 
 thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log::new()) };
@@ -59,10 +62,10 @@ pub(crate) fn job_available(kind: &str, first: Option<Key>) -> Result<()> {
         Some((slot, state.served == database))
     });
     let Some((slot, served)) = slot.flatten() else {
-        return NOTIFY.run(&[kind.into()]);
+        return as_owner(|| NOTIFY.run(&[kind.into()]));
     };
     level(|level| level.note(Note { slot, wake: served, on_commit: first, on_abort: None }));
-    if served { Ok(()) } else { NOTIFY.run(&[kind.into()]) }
+    if served { Ok(()) } else { as_owner(|| NOTIFY.run(&[kind.into()])) }
 }
 
 /// Says that jobs from `first` on were claimed or locked: they can be claimed again if this transaction is rolled back,
@@ -84,7 +87,7 @@ pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: Action) -> Resu
         level(|level| level.event(Event { project, job, action }));
         Ok(())
     } else {
-        NOTIFY.run(&[project.into(), job.to_string().into(), action.as_str().into()])
+        as_owner(|| NOTIFY.run(&[project.into(), job.to_string().into(), action.as_str().into()]))
     }
 }
 
@@ -106,10 +109,16 @@ pub(crate) fn begin_claim(kind: &str) -> Option<Start> {
     with_head(kind, |head| head.begin(now), database, now)
 }
 
-/// A claim that began there found nothing before `reached`.
-pub(crate) fn end_claim(kind: &str, start: Start, reached: Key) {
+/// A claim that began there found nothing before `reached`, and saw jobs up to a place ahead of what it took.
+pub(crate) fn end_claim(kind: &str, start: Start, reached: Key, ahead: Option<Key>) {
     let (database, now) = (map::database(), map::clock());
-    with_head(kind, |head| head.advance(start, reached, now), database, now);
+    let act = |head: &mut Head| {
+        head.advance(start, reached, now);
+        if let Some(place) = ahead {
+            head.look_ahead(place);
+        }
+    };
+    with_head(kind, act, database, now);
 }
 
 /// The next claim of this kind begins at the very start.
@@ -145,13 +154,13 @@ pub(crate) struct Come {
     pub(crate) due: bool,
 }
 
-/// All alarms at one look.
+/// All alarms at one look; whoever is told that it is time looks.
 pub(crate) fn what_has_come() -> Come {
     let now = map::clock();
     with_clock(|clock| Come {
-        lease: clock.lease.has_come(now),
-        tick: clock.tick.has_come(now),
-        due: clock.due.has_come(now),
+        lease: clock.lease.take(now),
+        tick: clock.tick.take(now),
+        due: clock.due.take(now),
     })
 }
 

@@ -4,30 +4,11 @@ CREATE FUNCTION nebula.enqueue_jobs(
   kind text, payloads jsonb[], priority integer DEFAULT 0, run_at timestamptz DEFAULT now(), max_attempts integer DEFAULT 5,
   project_id uuid DEFAULT NULL
 ) RETURNS SETOF bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-DECLARE
-  due   timestamptz := coalesce(enqueue_jobs.run_at, now());
-  wrong bigint;
-BEGIN
-  PERFORM nebula.check_job(enqueue_jobs.kind, enqueue_jobs.priority, enqueue_jobs.max_attempts);
-  IF enqueue_jobs.payloads IS NULL THEN
-    RAISE EXCEPTION 'payloads must not be null' USING ERRCODE = '22023', HINT = 'Give an array of jsonb; {} enqueues nothing.';
-  END IF;
-  SELECT p.n INTO wrong FROM unnest(enqueue_jobs.payloads) WITH ORDINALITY AS p(payload, n)
-   WHERE p.payload IS NULL OR pg_column_size(p.payload) > 1048576 LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'payload % of % of kind "%" is null or has more than 1048576 bytes', wrong, cardinality(enqueue_jobs.payloads), enqueue_jobs.kind
-      USING ERRCODE = '22023', HINT = 'Put bulk into object storage and its key into the payload.';
-  END IF;
-  RETURN QUERY
-    INSERT INTO nebula.job_waiting AS w (kind, payload, project_id, priority, run_at, ready, max_attempts)
-    SELECT enqueue_jobs.kind, p.payload, enqueue_jobs.project_id, enqueue_jobs.priority, due, due <= now(), enqueue_jobs.max_attempts
-      FROM unnest(enqueue_jobs.payloads) AS p(payload)
-    RETURNING w.job_id;
-  IF FOUND THEN
-    PERFORM nebula.announce_jobs(enqueue_jobs.kind, enqueue_jobs.priority, due);
-  END IF;
-END $$;
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT unnest(nebula.enqueue_batch(
+           enqueue_jobs.kind, enqueue_jobs.payloads, enqueue_jobs.priority, enqueue_jobs.run_at, enqueue_jobs.max_attempts,
+           enqueue_jobs.project_id))
+$$;
 COMMENT ON FUNCTION nebula.enqueue_jobs(text, jsonb[], integer, timestamptz, integer, uuid) IS
   'Enqueues a job for each payload, in one statement; answers their identifiers in the same order. Errors: 22023 malformed argument';
 

@@ -71,6 +71,10 @@ BEGIN
     LOOP
       PERFORM nebula.cancel_job(orphan.child_id) FROM nebula.job_waiting w WHERE w.job_id = orphan.child_id;
     END LOOP;
+    -- And what those who were cancelled with a parent waited for, once one of the two is forgotten.
+    DELETE FROM nebula.job_dependency d
+     WHERE NOT EXISTS (SELECT FROM nebula.job_status j WHERE j.job_id = d.parent_id)
+        OR NOT EXISTS (SELECT FROM nebula.job_status j WHERE j.job_id = d.child_id);
   END IF;
   RETURN pruned;
 END $$;

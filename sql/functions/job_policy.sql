@@ -43,6 +43,28 @@ END $$;
 COMMENT ON FUNCTION nebula.limit_jobs(text, integer, integer) IS
   'How many jobs of a kind run at once, in all and for each project; null: no limit. Jobs that run are let run. Errors: 22023 malformed kind or below zero';
 
+CREATE FUNCTION nebula.limit_project_jobs(project_id uuid, max_running integer DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.require_project(limit_project_jobs.project_id);
+  IF limit_project_jobs.max_running < 0 THEN
+    RAISE EXCEPTION 'jobs of project % cannot be limited to % at once', limit_project_jobs.project_id, limit_project_jobs.max_running
+      USING ERRCODE = '22023', HINT = 'Give a number from 0, or null for no limit.';
+  END IF;
+  IF limit_project_jobs.max_running IS NULL THEN
+    DELETE FROM nebula.job_quota q WHERE q.project_id = limit_project_jobs.project_id;
+  ELSE
+    INSERT INTO nebula.job_quota AS q (project_id, max_running) VALUES (limit_project_jobs.project_id, limit_project_jobs.max_running)
+    ON CONFLICT ON CONSTRAINT job_quota_pkey DO UPDATE SET max_running = EXCLUDED.max_running;
+    -- Those that run already count from now on.
+    UPDATE nebula.job_running r SET limited = true WHERE r.project_id = limit_project_jobs.project_id AND NOT r.limited;
+  END IF;
+  PERFORM nebula.wake_workers('');
+END $$;
+COMMENT ON FUNCTION nebula.limit_project_jobs(uuid, integer) IS
+  'How many jobs of a project run at once, all kinds together; null: no limit. Jobs that run are let run. While any project is limited, '
+  'claims take turns. Errors: P0002 no such project, 22023 below zero';
+
 CREATE FUNCTION nebula.retain_jobs(kind text, retention interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN

@@ -34,6 +34,8 @@ COMMENT ON FUNCTION nebula.select_node(text, text) IS
   'Node for the next peer: auto, random or name:NAME; null when there are no nodes. Errors: 22023 unknown strategy, P0002 no such node, 53000 none fits';
 COMMENT ON FUNCTION nebula.enqueue_job(text, jsonb, integer, timestamptz, integer, text, bigint[], uuid, uuid, text, interval, text) IS
   'Enqueues a job, or answers the one that has the same unique_key: while it lives, and at least unique_for. depends_on: waits until those have succeeded; on_dead: cancel it or leave it to block when one dies. node_id, capability: only for workers there, or that can. Errors: 22023 malformed argument, P0002 no such parent, 55000 a parent is dead or cancelled';
+COMMENT ON FUNCTION nebula.enqueue_batch(text, jsonb[], integer, timestamptz, integer, uuid) IS
+  'The work of enqueue_jobs: identifiers in the order of the payloads. Errors: 22023 malformed argument';
 COMMENT ON FUNCTION nebula.claim_jobs(text, text[], integer, interval, uuid, text[]) IS
   'Takes due jobs for a worker under a lease, highest priority first; rescues expired ones on the way. Errors: 22023 malformed argument';
 COMMENT ON FUNCTION nebula.finish_and_claim(bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]) IS
@@ -42,8 +44,8 @@ COMMENT ON FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) IS
   'Extends the lease and records progress: continue or cancel. Errors: 22023 progress not from 0 to 1, 55000 lease lost';
 COMMENT ON FUNCTION nebula.complete_job(bigint, integer, jsonb) IS
   'Finishes a job as succeeded and unblocks what waited for it. Errors: 55000 lease lost';
-COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[]) IS
-  'complete_job for many jobs at once, without results; answers those completed, the others'' leases are lost. Errors: 22023 not one attempt for each job';
+COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[], jsonb[]) IS
+  'complete_job for many jobs at once; answers those completed, the others'' leases are lost. Errors: 22023 not one attempt, or result, for each job';
 COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
   'Ends a failed attempt: available (again later), dead or cancelled. Errors: 55000 lease lost';
 COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
@@ -51,7 +53,7 @@ COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
 COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
   'cancelled at once when waiting, cancelling when running. Errors: P0002 no such job, 55000 finished';
 COMMENT ON FUNCTION nebula.retry_job(bigint, integer) IS
-  'Brings a dead or cancelled job back with so many attempts more, or lets one that waits for its time run now. Errors: P0002 no such job, 55000 blocked, running or succeeded, 23505 another job has its unique_key';
+  'Brings a dead or cancelled job back with so many attempts more, and blocked as before what was cancelled because of it; or lets one that waits for its time run now. Errors: P0002 no such job, 55000 blocked, running or succeeded, 23505 another job has its unique_key';
 COMMENT ON FUNCTION nebula.depend_job(bigint, bigint[]) IS
   'Makes a job that nobody has claimed wait for further jobs. Errors: P0002 no such job, 55000 claimed, or a parent is dead or cancelled, 22023 they would wait in a circle';
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
@@ -67,7 +69,7 @@ COMMENT ON FUNCTION nebula.check_job(text, integer, integer) IS
 COMMENT ON FUNCTION nebula.announce_jobs(text, integer, timestamptz) IS
   'Tells workers and watchers, when the transaction commits, that jobs of a kind were enqueued by a plain INSERT';
 COMMENT ON FUNCTION nebula.wake_workers(text) IS
-  'Wakes workers of a kind when the transaction commits';
+  'Wakes workers of a kind, or with an empty one of all kinds, when the transaction commits';
 COMMENT ON FUNCTION nebula.expect_tick(timestamptz, boolean) IS
   'Says when the next schedule is due, and whether all that were due have run';
 COMMENT ON FUNCTION nebula.next_tick(text, text, timestamptz) IS
@@ -75,11 +77,7 @@ COMMENT ON FUNCTION nebula.next_tick(text, text, timestamptz) IS
 
 -- A plan that is kept must not have been made for an empty table: it would read all of a full one. What is switched off
 -- only looks expensive, and would be compiled at great cost.
-ALTER FUNCTION nebula.claim_jobs(text, text[], integer, interval, uuid, text[]) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
-ALTER FUNCTION nebula.finish_and_claim(bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
-ALTER FUNCTION nebula.complete_job(bigint, integer, jsonb) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
-ALTER FUNCTION nebula.complete_jobs(bigint[], integer[]) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION nebula.fail_job(bigint, integer, text, boolean) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION nebula.hand_back_job(bigint, integer, text) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION nebula.release_due_jobs() SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;

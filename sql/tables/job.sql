@@ -78,7 +78,8 @@ CREATE TABLE nebula.job_key (
 CREATE INDEX job_key_held_idx ON nebula.job_key (held_until) WHERE held_until IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_key', '');
 
--- child waits for parent; the row goes when the parent succeeds, or with the child.
+-- child waits for parent; the row goes when the parent succeeds, or when the child is cancelled by hand. A child that was
+-- cancelled because its parent had died keeps it, so that both can come back.
 CREATE TABLE nebula.job_dependency (
   parent_id  bigint NOT NULL,
   child_id   bigint NOT NULL,

@@ -18,3 +18,16 @@ COMMENT ON COLUMN nebula.job_policy.paused_at IS 'Not claimed since then; null: 
 COMMENT ON COLUMN nebula.job_policy.max_running IS 'At most so many run at once; null: no limit';
 COMMENT ON COLUMN nebula.job_policy.max_per_project IS 'At most so many run at once for one project; null: no limit';
 COMMENT ON COLUMN nebula.job_policy.retention IS 'Finished ones are kept for so long; null: a week';
+
+-- How many jobs of a project run at once, whatever their kind; a project without a row is not limited.
+CREATE TABLE nebula.job_quota (
+  project_id   uuid     NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
+  max_running  integer  NOT NULL,
+  CONSTRAINT job_quota_pkey PRIMARY KEY (project_id),
+  CONSTRAINT job_quota_max_check CHECK (max_running >= 0)
+);
+SELECT pg_catalog.pg_extension_config_dump('nebula.job_quota', '');
+
+COMMENT ON TABLE nebula.job_quota IS 'How many jobs of projects run at once';
+COMMENT ON COLUMN nebula.job_quota.project_id IS 'The project';
+COMMENT ON COLUMN nebula.job_quota.max_running IS 'At most so many run at once, all kinds together';

@@ -1,9 +1,12 @@
 //! The job queue: every job ends once, whoever crashes, and no worker sleeps while a job waits.
 
 mod crash;
+mod fence;
 mod http;
 mod input;
 mod model;
+mod policy;
+mod pooler;
 mod race;
 mod versions;
 mod wakeup;

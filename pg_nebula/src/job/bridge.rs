@@ -3,13 +3,12 @@
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
-use super::enqueue::{check_kind, check_numbers};
+use super::enqueue::{announce, check_kind, check_numbers};
 use crate::cron::Cron;
 use crate::error::{Error, Result, required};
 use crate::instant::{Instant, is_time_zone};
 use crate::plan::Plan;
 use crate::wakeup;
-use crate::wakeup::head::Key;
 
 /// Refuses a malformed kind, priority or number of attempts (22023).
 #[pg_extern(immutable, parallel_safe)]
@@ -25,13 +24,7 @@ fn check_job(
 /// Tells workers and watchers, when this transaction commits, that jobs of a kind were enqueued.
 #[pg_extern]
 fn announce_jobs(kind: &str, priority: i32, run_at: Instant) -> std::result::Result<(), ErrorReport> {
-    if run_at.0 <= crate::map::transaction_start() {
-        let first = Key { rank: -priority, run_at: run_at.0, job: i64::MIN };
-        wakeup::job_available(kind, Some(first))?;
-    } else {
-        wakeup::expect_due(run_at.0);
-    }
-    Ok(wakeup::many_events()?)
+    Ok(announce(kind, priority, run_at.0)?)
 }
 
 /// Wakes workers of a kind when this transaction commits.

@@ -36,7 +36,7 @@ pub(super) fn cancel(job: i64) -> Result<&'static str> {
             |row: &Row<'_>| Ok((row.get::<Uuid>(1)?, row.get::<String>(2)?, Place::read_from(row, 3)?));
         if let Some((project, unique_key, place)) = WAITING.first(&[job.into()], read)? {
             place.hold();
-            key::free(unique_key.as_deref(), job)?;
+            unique_key.map_or(Ok(()), |key| key::free(&key, job))?;
             dependency::cancel_children(job, "cancelled")?;
             wakeup::job_event(project, job, Action::Cancel)?;
             return Ok("cancelled");

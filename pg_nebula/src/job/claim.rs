@@ -5,10 +5,11 @@ use pgrx::prelude::*;
 
 use super::limit::{self, Policy};
 use super::pick::{self, Claimed, Lane};
+use super::quota::{self, Quota};
 use super::{due, lanes, lease};
 use crate::error::{Error, Result};
 use crate::instant::is_positive;
-use crate::plan::Plan;
+use crate::plan::{Plan, as_owner_by_index};
 use crate::wakeup::{self, Action};
 
 /// Who claims, and what.
@@ -21,18 +22,20 @@ pub(super) struct Request<'a> {
     pub(super) capabilities: Vec<String>,
 }
 
-pub(super) fn claim(mut request: Request<'_>) -> Result<Vec<Claimed>> {
+impl Request<'_> {
+    /// It can be given no job that is not for everybody.
+    fn is_anybodys(&self) -> bool {
+        self.node.is_none() && self.capabilities.is_empty()
+    }
+}
+
+pub(super) fn claim(request: Request<'_>) -> Result<Vec<Claimed>> {
     check(&request)?;
     look_after_time()?;
-    let policies = limit::of(&request.kinds)?;
-    request.kinds.retain(|kind| !policies.iter().any(|policy| policy.kind == *kind && policy.paused));
-    let mut claimed = Vec::new();
-    let plain = request.node.is_none() && request.capabilities.is_empty() && policies.is_empty();
-    match &request.kinds[..] {
-        [] => {}
-        [kind] if plain => claimed = pick::everybodys(&request, kind, request.max, false)?,
-        _ => rounds(&request, &policies, &mut claimed)?,
-    }
+    let mut claimed = match quickly(&request)? {
+        Some(claimed) => claimed,
+        None => as_owner_by_index(|| thoroughly(request))?,
+    };
     claimed.sort_by_key(|job| job.key);
     if let Some(first) = claimed.iter().map(|job| job.lease_until.0).min() {
         wakeup::expect(|clock| &mut clock.lease, first);
@@ -43,26 +46,61 @@ pub(super) fn claim(mut request: Request<'_>) -> Result<Vec<Claimed>> {
     Ok(claimed)
 }
 
+/// Jobs of one kind for any worker, as most claims are; `None`: there is more to it.
+fn quickly(request: &Request<'_>) -> Result<Option<Vec<Claimed>>> {
+    match &request.kinds[..] {
+        [kind] if request.is_anybodys() && limit::of_kind(kind)?.is_none() && !quota::are_there()? => {
+            pick::everybodys(request, kind, request.max, false).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+fn thoroughly(mut request: Request<'_>) -> Result<Vec<Claimed>> {
+    request.kinds.sort_unstable();
+    request.kinds.dedup();
+    let quotas = if quota::are_there()? { quota::lock_all()? } else { Vec::new() };
+    let mut policies = Vec::new();
+    for kind in &request.kinds {
+        policies.extend(limit::of_kind(kind)?);
+    }
+    request.kinds.retain(|kind| !policies.iter().any(|policy| policy.kind == *kind && policy.paused));
+    policies.retain(|policy| !policy.paused);
+    limit::take_turns(&policies)?;
+    let mut claimed = Vec::new();
+    match &request.kinds[..] {
+        [] => {}
+        [kind] if request.is_anybodys() && policies.is_empty() && quotas.is_empty() => {
+            claimed = pick::everybodys(&request, kind, request.max, false)?;
+        }
+        _ => rounds(&request, &policies, &quotas, &mut claimed)?,
+    }
+    Ok(claimed)
+}
+
 /// Jobs of several sources: looks which of them have the first jobs, and claims so many of each. What others are quicker
 /// to claim is made up for in another round.
-fn rounds(request: &Request<'_>, policies: &[Policy], claimed: &mut Vec<Claimed>) -> Result<()> {
+fn rounds(
+    request: &Request<'_>,
+    policies: &[Policy],
+    quotas: &[Quota],
+    claimed: &mut Vec<Claimed>,
+) -> Result<()> {
     let mut kinds = request.kinds.clone();
-    kinds.sort_unstable();
-    kinds.dedup();
     while !kinds.is_empty() {
         let room = request.max - i32::try_from(claimed.len()).unwrap_or(i32::MAX);
-        let mut shares = lanes::shares(request, &kinds, room)?;
+        let shares = lanes::shares(request, &kinds, room)?;
         if room <= 0 || shares.is_empty() {
             break;
         }
-        // Limited kinds lock their policy: in one order for everybody, against deadlocks.
-        shares.sort_by(|one, other| one.kind.cmp(&other.kind));
         for share in shares {
             let policy = policies.iter().find(|policy| policy.kind == share.kind);
             let got = match (policy, share.lane) {
-                (Some(policy), lane) => limit::pick(request, policy, lane, share.count)?,
-                (None, Lane::Everybodys) => pick::everybodys(request, &share.kind, share.count, false)?,
-                (None, Lane::Pinned) => pick::pinned(request, &share.kind, share.count, false)?,
+                (policy, lane) if policy.is_some() || !quotas.is_empty() => {
+                    limit::pick(request, (&share.kind, policy), quotas, lane, share.count)?
+                }
+                (_, Lane::Everybodys) => pick::everybodys(request, &share.kind, share.count, false)?,
+                (_, Lane::Pinned) => pick::pinned(request, &share.kind, share.count, false)?,
             };
             if got.len() < usize::try_from(share.count).unwrap_or(0) {
                 // At its limit, or others are at it.
@@ -78,16 +116,21 @@ fn rounds(request: &Request<'_>, policies: &[Policy], claimed: &mut Vec<Claimed>
 fn look_after_time() -> Result<()> {
     static SCHEDULES: Plan = Plan::new("SELECT nebula.run_schedules()");
     let now = wakeup::what_has_come();
-    if now.lease {
-        lease::rescue()?;
+    if !(now.lease || now.tick || now.due) {
+        return Ok(());
     }
-    if now.tick {
-        SCHEDULES.run(&[])?;
-    }
-    if now.due {
-        due::release()?;
-    }
-    Ok(())
+    as_owner_by_index(|| {
+        if now.lease {
+            lease::rescue()?;
+        }
+        if now.tick {
+            SCHEDULES.run(&[])?;
+        }
+        if now.due {
+            due::release()?;
+        }
+        Ok(())
+    })
 }
 
 fn check(request: &Request<'_>) -> Result<()> {

@@ -5,7 +5,8 @@ use pgrx::Uuid;
 use super::place::{Place, kept, place, segment};
 use super::{key, state_of, unknown};
 use crate::error::{Error, Kind, Result};
-use crate::plan::Plan;
+use crate::plan::{Plan, as_owner_by_index};
+use crate::table::{self, Search, Value};
 use crate::wakeup::{self, Action};
 
 /// Makes `job` wait for the parents that have not succeeded and answers how many those are.
@@ -24,47 +25,70 @@ pub(super) fn attach(job: i64, parents: &[i64], on_dead: &str) -> Result<i32> {
         if parent == job {
             return Err(cycle(job, parent));
         }
-        if lock_parent(parent, on_dead)? && INSERT.hits(&[parent.into(), job.into()])? {
+        if must_wait_for(parent, on_dead)? && INSERT.hits(&[parent.into(), job.into()])? {
             waiting += 1;
         }
     }
     Ok(waiting)
 }
 
-/// Locks a job that may still succeed against finishing; `false` when it has succeeded.
-fn lock_parent(parent: i64, on_dead: &str) -> Result<bool> {
-    // KEY SHARE conflicts with the DELETE that moves a job on, but not with heartbeats.
-    static WAITING: Plan =
-        Plan::new(concat!("SELECT ", place!(), " FROM nebula.job_waiting WHERE job_id = $1 FOR KEY SHARE"));
-    static RUNNING: Plan = Plan::new("SELECT FROM nebula.job_running WHERE job_id = $1 FOR KEY SHARE");
+/// Whether a parent must still succeed; it is locked then.
+fn must_wait_for(parent: i64, on_dead: &str) -> Result<bool> {
     // Somebody may bring it back.
     static DEAD: Plan =
         Plan::new("SELECT FROM nebula.job_finished WHERE job_id = $1 AND state <> 'succeeded' FOR KEY SHARE");
-    // A claim moves it on and a retry moves it back between two looks, so look until it stands still.
     loop {
-        if let Some(place) = WAITING.first(&[parent.into()], Place::read)? {
-            place.hold();
-            return Ok(true);
-        }
-        if RUNNING.hits(&[parent.into()])? {
-            return Ok(true);
-        }
-        match state_of(parent)?.as_deref() {
-            Some("succeeded") => return Ok(false),
-            Some("dead" | "cancelled") if on_dead == "block" => {
+        match lock(parent)? {
+            Some(Standing::Alive) => return Ok(true),
+            Some(Standing::Succeeded) => return Ok(false),
+            Some(Standing::Dead(_)) if on_dead == "block" => {
                 if DEAD.hits(&[parent.into()])? {
                     return Ok(true);
                 }
             }
-            Some(state @ ("dead" | "cancelled")) => {
+            Some(Standing::Dead(state)) => {
                 return Err(Error::new(
                     Kind::WrongState,
                     format!("job {parent} is {state}, so nothing can wait for it"),
                     "Bring it back with retry_job, or give on_dead => 'block' to wait for that.",
                 ));
             }
-            Some(_) => {}
             None => return Err(unknown(parent)),
+        }
+    }
+}
+
+/// How a job stands with those that wait for it.
+pub(super) enum Standing {
+    /// It may still succeed, and is locked against finishing.
+    Alive,
+    Succeeded,
+    /// It is in this state, unless somebody brings it back.
+    Dead(String),
+}
+
+/// Locks a job that may still succeed against finishing; `None` when there is no such job.
+pub(super) fn lock(parent: i64) -> Result<Option<Standing>> {
+    // KEY SHARE conflicts with the DELETE that moves a job on, but not with heartbeats.
+    static WAITING: Plan =
+        Plan::new(concat!("SELECT ", place!(), " FROM nebula.job_waiting WHERE job_id = $1 FOR KEY SHARE"));
+    static RUNNING: Plan = Plan::new("SELECT FROM nebula.job_running WHERE job_id = $1 FOR KEY SHARE");
+    // A claim moves it on and a retry moves it back between two looks, so look until it stands still.
+    loop {
+        if let Some(place) = WAITING.first(&[parent.into()], Place::read)? {
+            place.hold();
+            return Ok(Some(Standing::Alive));
+        }
+        if RUNNING.hits(&[parent.into()])? {
+            return Ok(Some(Standing::Alive));
+        }
+        match state_of(parent)? {
+            Some(state) if state == "succeeded" => return Ok(Some(Standing::Succeeded)),
+            Some(state) if state == "dead" || state == "cancelled" => {
+                return Ok(Some(Standing::Dead(state)));
+            }
+            Some(_) => {}
+            None => return Ok(None),
         }
     }
 }
@@ -119,18 +143,8 @@ fn cycle(job: i64, parent: i64) -> Error {
     )
 }
 
-/// Those of these jobs that others wait for, in one order for everybody.
-pub(super) fn parents_among(jobs: &[i64]) -> Result<Vec<i64>> {
-    static PARENTS: Plan = Plan::new(
-        "SELECT DISTINCT parent_id FROM nebula.job_dependency WHERE parent_id = ANY ($1) ORDER BY parent_id",
-    );
-    PARENTS.rows(&[jobs.to_vec().into()], |row| row.need(1))
-}
-
 /// Lets the children of a job that succeeded go on.
 pub(super) fn release_children(parent: i64) -> Result<()> {
-    // Most jobs have none, and this costs a tenth of what follows.
-    static ANY: Plan = Plan::new("SELECT FROM nebula.job_dependency WHERE parent_id = $1 LIMIT 1");
     // Children are locked in one order, because they may have other parents that finish just now.
     static RELEASE: Plan = Plan::new(concat!(
         "WITH freed AS (DELETE FROM nebula.job_dependency WHERE parent_id = $1 RETURNING child_id)
@@ -142,13 +156,15 @@ pub(super) fn release_children(parent: i64) -> Result<()> {
          RETURNING ",
         place!()
     ));
-    if !ANY.hits(&[parent.into()])? {
+    // Most jobs have none, and this costs a hundredth of what follows.
+    if !table::has(c"job_dependency", &Search::exact(c"job_dependency_pkey", &[Value::bigint(parent)]))? {
         return Ok(());
     }
-    RELEASE.rows(&[parent.into()], Place::read)?.iter().try_for_each(Place::announce)
+    as_owner_by_index(|| RELEASE.rows(&[parent.into()], Place::read)?.iter().try_for_each(Place::announce))
 }
 
-/// Cancels what waits for a job that is dead or cancelled, and what waits for that, except where it is to block.
+/// Cancels what waits for a job that is dead or cancelled, and what waits for that, except where it is to block. What it
+/// waited for stays on record, so that it can come back.
 pub(super) fn cancel_children(parent: i64, state: &str) -> Result<()> {
     // One level at a time, each with a fresh snapshot: an enqueuer that locked a child has then made its own visible.
     static LEVEL: Plan = Plan::new(concat!(
@@ -156,8 +172,6 @@ pub(super) fn cancel_children(parent: i64, state: &str) -> Result<()> {
            DELETE FROM nebula.job_waiting w
             USING nebula.job_dependency d WHERE d.parent_id = $1 AND w.job_id = d.child_id AND w.on_dead = 'cancel'
            RETURNING w.*
-         ), unlinked AS (
-           DELETE FROM nebula.job_dependency d USING gone g WHERE d.child_id = g.job_id
          )
          INSERT INTO nebula.job_finished (",
         kept!(),
@@ -176,7 +190,7 @@ pub(super) fn cancel_children(parent: i64, state: &str) -> Result<()> {
             Ok((row.need::<i64>(1)?, row.get::<Uuid>(2)?, row.get::<String>(3)?))
         };
         for (child, project, unique_key) in LEVEL.rows(&[job.into(), state.into()], read)? {
-            key::free(unique_key.as_deref(), child)?;
+            unique_key.map_or(Ok(()), |key| key::free(&key, child))?;
             wakeup::job_event(project, child, Action::Cancel)?;
             frontier.push((child, "cancelled".to_owned()));
         }

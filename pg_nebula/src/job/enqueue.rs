@@ -4,13 +4,14 @@ use pgrx::prelude::*;
 use pgrx::{Uuid, direct_function_call};
 
 use super::place::Place;
+use super::row::{Cell, KEPT, WAITING};
 use super::{dependency, key};
 use crate::error::{Error, Result};
 use crate::instant::Instant;
 use crate::jsonb::Jsonb;
 use crate::map;
 use crate::plan::Plan;
-use crate::table::{self, Table, Written};
+use crate::table::{self, Written};
 use crate::wakeup::head::Key;
 use crate::wakeup::{self, Action};
 
@@ -54,28 +55,6 @@ pub(super) fn enqueue(request: Request<'_>) -> Result<i64> {
     Ok(place.key.job)
 }
 
-static WAITING: Table = Table::new(
-    c"job_waiting",
-    &[
-        c"job_id",
-        c"kind",
-        c"payload",
-        c"project_id",
-        c"priority",
-        c"run_at",
-        c"ready",
-        c"attempt",
-        c"max_attempts",
-        c"blocked_by",
-        c"on_dead",
-        c"node_id",
-        c"capability",
-        c"unique_key",
-        c"errors",
-        c"enqueued_at",
-    ],
-);
-
 /// Writes the row; without a number it takes the next.
 fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<Place> {
     let now = map::transaction_start();
@@ -88,28 +67,155 @@ fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<
         blocked_by,
         pinned: request.node.is_some() || request.capability.is_some(),
     };
-    let written = WAITING.insert(&[
-        job.into_datum(),
-        request.kind.into_datum(),
-        request.payload.clone().into_datum(),
-        request.project.into_datum(),
-        request.priority.into_datum(),
-        Instant(run_at).into_datum(),
-        place.ready.into_datum(),
-        0_i32.into_datum(),
-        request.max_attempts.into_datum(),
-        blocked_by.into_datum(),
-        request.on_dead.into_datum(),
-        request.node.into_datum(),
-        request.capability.into_datum(),
-        request.unique_key.into_datum(),
-        Jsonb::empty_array().into_datum(),
-        Instant(now).into_datum(),
-    ])?;
-    if written != Written::Yes {
+    let row = Row {
+        job: place.key.job,
+        kind: request.kind.into_datum(),
+        payload: request.payload.clone(),
+        project: request.project.into_datum(),
+        priority: request.priority,
+        run_at,
+        max_attempts: request.max_attempts,
+        on_dead: request.on_dead.into_datum(),
+        node: request.node.into_datum(),
+        capability: request.capability.into_datum(),
+        unique_key: request.unique_key.into_datum(),
+        now,
+        ready: place.ready,
+        blocked_by,
+    };
+    if !WAITING.put(&row.into_values())? {
         insert_by_sql(request, &place)?;
     }
     Ok(place)
+}
+
+/// A new row of nebula.job_waiting.
+struct Row {
+    job: i64,
+    kind: Cell,
+    payload: Jsonb,
+    project: Cell,
+    priority: i32,
+    run_at: i64,
+    max_attempts: i32,
+    on_dead: Cell,
+    node: Cell,
+    capability: Cell,
+    unique_key: Cell,
+    now: i64,
+    ready: bool,
+    blocked_by: i32,
+}
+
+impl Row {
+    /// In the order of the columns of [`WAITING`].
+    fn into_values(self) -> [Cell; KEPT + 2] {
+        [
+            self.job.into_datum(),
+            self.kind,
+            self.payload.into_datum(),
+            self.project,
+            self.priority.into_datum(),
+            Instant(self.run_at).into_datum(),
+            0_i32.into_datum(),
+            self.max_attempts.into_datum(),
+            self.on_dead,
+            self.node,
+            self.capability,
+            self.unique_key,
+            Jsonb::empty_array().into_datum(),
+            Instant(self.now).into_datum(),
+            self.ready.into_datum(),
+            self.blocked_by.into_datum(),
+        ]
+    }
+}
+
+/// Jobs of one kind that differ in nothing but their payloads.
+pub(super) struct Batch<'a> {
+    pub(super) kind: &'a str,
+    pub(super) payloads: Vec<Option<Jsonb>>,
+    pub(super) priority: i32,
+    pub(super) run_at: Option<Instant>,
+    pub(super) max_attempts: i32,
+    pub(super) project: Option<Uuid>,
+}
+
+/// Puts many jobs into the queue; answers their identifiers in the order of the payloads.
+pub(super) fn enqueue_all(batch: Batch<'_>) -> Result<Vec<i64>> {
+    check_kind(batch.kind)?;
+    check_numbers(batch.priority, batch.max_attempts)?;
+    let mut payloads = Vec::with_capacity(batch.payloads.len());
+    let count = batch.payloads.len();
+    for (place, payload) in batch.payloads.into_iter().enumerate() {
+        match payload.filter(|payload| payload.len() <= MAX_PAYLOAD) {
+            Some(payload) => payloads.push(payload),
+            None => {
+                return Err(Error::bad_argument(
+                    format!(
+                        "payload {} of {count} of kind \"{}\" is null or has more than {MAX_PAYLOAD} bytes",
+                        place + 1,
+                        batch.kind
+                    ),
+                    "Put bulk into object storage and its key into the payload.",
+                ));
+            }
+        }
+    }
+    if payloads.is_empty() {
+        return Ok(Vec::new());
+    }
+    let now = map::transaction_start();
+    let run_at = batch.run_at.map_or(now, |at| at.0);
+    let jobs: Vec<i64> = payloads.iter().map(|_| next_number()).collect::<Result<_>>()?;
+    let (kind, project, on_dead) =
+        (batch.kind.into_datum(), batch.project.into_datum(), "cancel".into_datum());
+    let written = WAITING.insert_all(count, |place, values| {
+        let row = Row {
+            job: jobs[place],
+            kind,
+            payload: payloads[place].clone(),
+            project,
+            priority: batch.priority,
+            run_at,
+            max_attempts: batch.max_attempts,
+            on_dead,
+            node: None,
+            capability: None,
+            unique_key: None,
+            now,
+            ready: run_at <= now,
+            blocked_by: 0,
+        };
+        values.copy_from_slice(&row.into_values());
+    })?;
+    if written != Written::Yes {
+        static INSERT: Plan = Plan::new(
+            "INSERT INTO nebula.job_waiting (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts)
+             SELECT job_id, $3, payload, $4, $5, $6, $6 <= now(), $7 FROM unnest($1, $2) AS j(job_id, payload)",
+        );
+        INSERT.run(&[
+            jobs.clone().into(),
+            payloads.into(),
+            batch.kind.into(),
+            batch.project.into(),
+            batch.priority.into(),
+            Instant(run_at).into(),
+            batch.max_attempts.into(),
+        ])?;
+    }
+    announce(batch.kind, batch.priority, run_at)?;
+    Ok(jobs)
+}
+
+/// Tells workers and watchers, when this transaction commits, that many jobs of a kind were enqueued.
+pub(super) fn announce(kind: &str, priority: i32, run_at: i64) -> Result<()> {
+    if run_at <= map::transaction_start() {
+        wakeup::job_available(kind, Some(Key { rank: -priority, run_at, job: i64::MIN }))?;
+    } else {
+        wakeup::expect_due(run_at);
+    }
+    wakeup::many_events()
 }
 
 /// The same where the table has triggers of others; or whatever else stands against it is told by the server.

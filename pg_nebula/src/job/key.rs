@@ -54,13 +54,10 @@ pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Opti
 }
 
 /// The job has finished: its key is free, unless it was taken for a period.
-pub(super) fn free(key: Option<&str>, job: i64) -> Result<()> {
+pub(super) fn free(key: &str, job: i64) -> Result<()> {
     static FREE: Plan = Plan::new(
         "DELETE FROM nebula.job_key WHERE unique_key = $1 AND job_id = $2
             AND (held_until IS NULL OR held_until <= clock_timestamp())",
     );
-    match key {
-        Some(key) => FREE.run(&[key.into(), job.into()]),
-        None => Ok(()),
-    }
+    FREE.run(&[key.into(), job.into()])
 }

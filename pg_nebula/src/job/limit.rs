@@ -4,8 +4,10 @@ use pgrx::Uuid;
 
 use super::claim::Request;
 use super::pick::{self, Claimed, Lane, open_to, open_to_all, pick_sql};
+use super::quota::{self, Quota};
 use crate::error::Result;
 use crate::plan::{Plan, Row};
+use crate::table::{Search, Table, Value};
 
 /// A kind that is paused or limited.
 pub(super) struct Policy {
@@ -15,54 +17,81 @@ pub(super) struct Policy {
     max_per_project: Option<i32>,
 }
 
-/// The policies of those kinds that have one which matters here.
-pub(super) fn of(kinds: &[String]) -> Result<Vec<Policy>> {
-    static POLICIES: Plan = Plan::new(
-        "SELECT kind, paused_at IS NOT NULL, max_running, max_per_project FROM nebula.job_policy
-          WHERE kind = ANY ($1) AND (paused_at IS NOT NULL OR max_running IS NOT NULL OR max_per_project IS NOT NULL)",
-    );
-    POLICIES.rows(&[kinds.to_vec().into()], |row| {
-        Ok(Policy {
-            kind: row.need(1)?,
-            paused: row.need(2)?,
-            max_running: row.get(3)?,
-            max_per_project: row.get(4)?,
-        })
+impl Policy {
+    fn matters(&self) -> bool {
+        self.paused || self.limits()
+    }
+
+    fn limits(&self) -> bool {
+        self.max_running.is_some() || self.max_per_project.is_some()
+    }
+}
+
+static POLICY: Table =
+    Table::new(c"job_policy", &[c"kind", c"paused_at", c"max_running", c"max_per_project"]);
+
+/// The policy of a kind, if it has one which matters here.
+pub(super) fn of_kind(kind: &str) -> Result<Option<Policy>> {
+    POLICY.first(&Search::exact(c"job_policy_pkey", &[Value::text(kind)]), |row| {
+        let policy = Policy {
+            kind: kind.to_owned(),
+            paused: row.get(1).is_some(),
+            max_running: row.read(2),
+            max_per_project: row.read(3),
+        };
+        policy.matters().then_some(policy)
     })
 }
 
-/// The first jobs of a limited kind, as many as there is room for.
-pub(super) fn pick(request: &Request<'_>, policy: &Policy, lane: Lane, count: i32) -> Result<Vec<Claimed>> {
-    // One claim of the kind at a time, so that none counts while another is adding.
-    static ALONE: Plan = Plan::new("SELECT FROM nebula.job_policy WHERE kind = $1 FOR NO KEY UPDATE");
+/// One claim of limited kinds at a time, so that none counts while another is adding. All at once and in one order,
+/// against deadlocks.
+pub(super) fn take_turns(policies: &[Policy]) -> Result<()> {
+    static ALONE: Plan =
+        Plan::new("SELECT FROM nebula.job_policy WHERE kind = ANY ($1) ORDER BY kind FOR NO KEY UPDATE");
+    let kinds: Vec<String> =
+        policies.iter().filter(|policy| policy.limits()).map(|policy| policy.kind.clone()).collect();
+    if kinds.is_empty() { Ok(()) } else { ALONE.run(&[kinds.into()]) }
+}
+
+/// The first jobs of a kind that is limited, or of projects that are, as many as there is room for.
+pub(super) fn pick(
+    request: &Request<'_>,
+    (kind, policy): (&str, Option<&Policy>),
+    quotas: &[Quota],
+    lane: Lane,
+    count: i32,
+) -> Result<Vec<Claimed>> {
     static EVERYBODYS: Plan =
         Plan::new(pick_sql!(concat!(open_to_all!(), " AND (project_id IS NULL OR project_id <> ALL ($6))")));
     static PINNED: Plan = Plan::new(pick_sql!(concat!(
         open_to!("$7", "$8"),
         " AND (project_id IS NULL OR project_id <> ALL ($6))"
     )));
-    ALONE.run(&[policy.kind.as_str().into()])?;
-    let Some(share) = policy.max_per_project else {
-        let count = count.min(room(policy.max_running, &running(policy)?));
+    let (max, share) = policy.map_or((None, None), |policy| (policy.max_running, policy.max_per_project));
+    if share.is_none() && quotas.is_empty() {
+        let count = count.min(room(max, &running(kind)?));
         return match lane {
             _ if count <= 0 => Ok(vec![]),
-            Lane::Everybodys => pick::everybodys(request, &policy.kind, count, true),
-            Lane::Pinned => pick::pinned(request, &policy.kind, count, true),
+            Lane::Everybodys => pick::everybodys(request, kind, count, true),
+            Lane::Pinned => pick::pinned(request, kind, count, true),
         };
-    };
+    }
     let mut claimed = Vec::new();
     while claimed.len() < usize::try_from(count).unwrap_or(0) {
         // Counted anew for each, because each adds one.
-        let running = running(policy)?;
-        if room(policy.max_running, &running) <= 0 {
+        let running = running(kind)?;
+        if room(max, &running) <= 0 {
             break;
         }
-        let full = full(policy, share, &running)?;
+        let mut full = quota::full(quotas)?;
+        if let Some(share) = share {
+            full.extend(have_their_share(kind, share, &running)?);
+        }
         let step = match lane {
-            Lane::Everybodys => pick::run(&EVERYBODYS, request, &policy.kind, 1, true, vec![full.into()])?,
+            Lane::Everybodys => pick::run(&EVERYBODYS, request, kind, 1, true, vec![full.into()])?,
             Lane::Pinned => {
                 let more = vec![full.into(), request.node.into(), request.capabilities.clone().into()];
-                pick::run(&PINNED, request, &policy.kind, 1, true, more)?
+                pick::run(&PINNED, request, kind, 1, true, more)?
             }
         };
         if step.is_empty() {
@@ -76,11 +105,11 @@ pub(super) fn pick(request: &Request<'_>, policy: &Policy, lane: Lane, count: i3
 /// How many run for each project.
 type Running = Vec<(Option<Uuid>, i64)>;
 
-fn running(policy: &Policy) -> Result<Running> {
+fn running(kind: &str) -> Result<Running> {
     static COUNT: Plan = Plan::new(
         "SELECT project_id, count(*) FROM nebula.job_running WHERE kind = $1 AND limited GROUP BY project_id",
     );
-    COUNT.rows(&[policy.kind.as_str().into()], |row: &Row<'_>| Ok((row.get(1)?, row.need(2)?)))
+    COUNT.rows(&[kind.into()], |row: &Row<'_>| Ok((row.get(1)?, row.need(2)?)))
 }
 
 /// How many more may run.
@@ -89,14 +118,14 @@ fn room(max: Option<i32>, running: &Running) -> i32 {
     max.map_or(i32::MAX, |max| i32::try_from(i64::from(max) - running).unwrap_or(0))
 }
 
-/// The projects that have as many as they may.
-fn full(policy: &Policy, share: i32, running: &Running) -> Result<Vec<Uuid>> {
+/// The projects that have as many of a kind as they may.
+fn have_their_share(kind: &str, share: i32, running: &Running) -> Result<Vec<Uuid>> {
     static ALL: Plan = Plan::new(
         "SELECT DISTINCT project_id FROM nebula.job_waiting WHERE kind = $1 AND project_id IS NOT NULL",
     );
     if share == 0 {
         // Nobody has any running, so nobody would be found full.
-        return ALL.rows(&[policy.kind.as_str().into()], |row| row.need(1));
+        return ALL.rows(&[kind.into()], |row| row.need(1));
     }
     let full = running.iter().filter(|(_, count)| *count >= i64::from(share));
     Ok(full.filter_map(|(project, _)| *project).collect())

@@ -3,7 +3,7 @@
 use pgrx::Uuid;
 
 use super::place::{Place, place};
-use super::{key, state_of, unknown};
+use super::{key, revive, state_of, unknown};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, Row};
 use crate::wakeup::{self, Action};
@@ -49,6 +49,8 @@ pub(super) fn retry(job: i64, attempts: i32) -> Result<()> {
                     "Wait until that one has finished, or cancel it.",
                 ));
             }
+            revive::forget_parents(job)?;
+            revive::descendants(job)?;
             (place, project)
         } else if let Some((place, project, _)) = WAITING.first(&[job.into()], read)? {
             (place, project)

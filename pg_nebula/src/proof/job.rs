@@ -5,6 +5,7 @@ mod dependency;
 mod history;
 mod key;
 mod policy;
+mod row;
 mod schedule;
 
 use pgrx::prelude::*;

@@ -3,16 +3,16 @@
 
 use std::ptr::null_mut;
 
-use pgrx::pg_sys::ScanDirection::ForwardScanDirection;
-use pgrx::pg_sys::SnapshotType::SNAPSHOT_SELF;
+use pgrx::pg_sys::SnapshotType::{SNAPSHOT_ANY, SNAPSHOT_SELF};
 use pgrx::prelude::*;
 
 use super::prepared::{Open, Prepared, READ, WRITE, refuse_if_read_only};
+use super::search::Search;
 
 /// A row that was found, as long as it is looked at.
 pub(crate) struct Found<'a> {
-    slot: *mut pg_sys::TupleTableSlot,
-    places: &'a [usize],
+    pub(super) slot: *mut pg_sys::TupleTableSlot,
+    pub(super) places: &'a [usize],
 }
 
 impl Found<'_> {
@@ -23,54 +23,36 @@ impl Found<'_> {
         let value = unsafe { pg_sys::slot_getattr(self.slot, self.places[column] as i32 + 1, &mut null) };
         (!null).then_some(value)
     }
-}
 
-/// Calls `see` for each row of a key in an index that begins with an identifier, as of now, until it answers `false`.
-/// What others have in flight is not seen.
-///
-/// # Safety
-/// The index is one of the table.
-unsafe fn each(
-    table: &Open,
-    index: &Open,
-    key: pg_sys::Datum,
-    mut see: impl FnMut(*mut pg_sys::TupleTableSlot) -> bool,
-) {
-    // SAFETY: as promised; this snapshot needs no more than its type. What is begun is ended in order; after an error
-    // the abort does that.
-    unsafe {
-        let mut snapshot = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..std::mem::zeroed() };
-        let mut condition: pg_sys::ScanKeyData = std::mem::zeroed();
-        let equal = pg_sys::BTEqualStrategyNumber as u16;
-        pg_sys::ScanKeyInit(&mut condition, 1, equal, pg_sys::F_UUID_EQ.into(), key);
-        let scan = pg_sys::index_beginscan(table.0, index.0, &mut snapshot, 1, 0);
-        pg_sys::index_rescan(scan, &mut condition, 1, null_mut(), 0);
-        let mut slot: *mut pg_sys::TupleTableSlot = null_mut();
-        let mut more = true;
-        while more && !pg_sys::index_getnext_tid(scan, ForwardScanDirection).is_null() {
-            // Mostly there is no entry; then no row is looked at, and needs no slot.
-            if slot.is_null() {
-                slot = pg_sys::table_slot_create(table.0, null_mut());
-            }
-            more = !pg_sys::index_fetch_heap(scan, slot) || see(slot);
+    /// The same as a value of its own; `None` also when the column has another type.
+    pub(crate) fn read<T: FromDatum + IntoDatum>(&self, column: usize) -> Option<T> {
+        // SAFETY: a row has as many columns as its description says, and the datum the type that it says.
+        unsafe {
+            let shape = &*(*self.slot).tts_tupleDescriptor;
+            let columns = usize::try_from(shape.natts).unwrap_or(0);
+            let is = shape.attrs.as_slice(columns)[self.places[column]].atttypid;
+            let value = self.get(column).filter(|_| T::is_compatible_with(is))?;
+            T::from_datum(value, false)
         }
-        if !slot.is_null() {
-            pg_sys::ExecDropSingleTupleTableSlot(slot);
-        }
-        pg_sys::index_endscan(scan);
     }
 }
 
-/// Whether there is a row of this key.
+/// A snapshot of what is committed now, and of all that this transaction has done.
+fn as_of_now() -> pg_sys::SnapshotData {
+    // SAFETY: this kind of snapshot needs no more than its type.
+    pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..unsafe { std::mem::zeroed() } }
+}
+
+/// Whether a search finds a row, as of now. What others have in flight is not seen.
 ///
 /// # Safety
-/// As [`each`].
-pub(super) unsafe fn is_there(table: pg_sys::Oid, index: pg_sys::Oid, key: pg_sys::Datum) -> bool {
+/// As [`Search::each`].
+pub(super) unsafe fn is_there(table: pg_sys::Oid, index: pg_sys::Oid, search: &Search<'_>) -> bool {
     let (table, index) = (Open::table(table, READ), Open::index(index, READ));
     let mut found = false;
     // SAFETY: as promised.
     unsafe {
-        each(&table, &index, key, |_| {
+        search.each(&table, &index, &mut as_of_now(), |_| {
             found = true;
             false
         });
@@ -78,16 +60,57 @@ pub(super) unsafe fn is_there(table: pg_sys::Oid, index: pg_sys::Oid, key: pg_sy
     found
 }
 
+/// The first value of the only row of a sequence.
+///
+/// # Safety
+/// It is a sequence, and its first column a `bigint`.
+pub(super) unsafe fn only_value(sequence: pg_sys::Oid) -> Option<i64> {
+    let sequence = Open::table(sequence, READ);
+    // SAFETY: as promised; the row never moves, and its value is written at once.
+    unsafe {
+        let mut any = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_ANY, ..std::mem::zeroed() };
+        let slot = pg_sys::table_slot_create(sequence.0, null_mut());
+        let mut tid = pg_sys::ItemPointerData::default();
+        pgrx::itemptr::item_pointer_set_all(&mut tid, 0, 1);
+        let found = pg_sys::table_tuple_fetch_row_version(sequence.0, &mut tid, &mut any, slot);
+        let value = found.then(|| Found { slot, places: &[0] }.read(0));
+        pg_sys::ExecDropSingleTupleTableSlot(slot);
+        value.flatten()
+    }
+}
+
 impl Prepared {
+    /// What `read` answers first of the rows that a search finds, as the present statement of the caller sees them.
+    ///
+    /// # Safety
+    /// As [`Search::each`].
+    pub(super) unsafe fn first<T>(
+        &self,
+        index: pg_sys::Oid,
+        search: &Search<'_>,
+        mut read: impl FnMut(&Found<'_>) -> Option<T>,
+    ) -> Option<T> {
+        let (table, index) = (Open::table(self.table, READ), Open::index(index, READ));
+        let mut found = None;
+        // SAFETY: as promised; inside a function call there is an active snapshot, which lasts until it ends.
+        unsafe {
+            search.each(&table, &index, pg_sys::GetActiveSnapshot(), |slot| {
+                found = read(&Found { slot, places: &self.places });
+                found.is_none()
+            });
+        }
+        found
+    }
+
     /// Deletes the one row of a key that `read` has an answer for, and gives that. `None`: there is none or more than one,
     /// or somebody is at it; nothing was done.
     ///
     /// # Safety
-    /// As [`each`].
+    /// As [`Search::each`].
     pub(super) unsafe fn delete<T>(
         &self,
         index: pg_sys::Oid,
-        key: pg_sys::Datum,
+        search: &Search<'_>,
         read: impl Fn(&Found<'_>) -> Option<T>,
     ) -> Option<T> {
         refuse_if_read_only(c"DELETE");
@@ -95,7 +118,7 @@ impl Prepared {
         let (mut found, mut alone) = (None, true);
         // SAFETY: as promised; the row is where the scan found it, and if it is not the server says so.
         unsafe {
-            each(&table, &index, key, |slot| {
+            search.each(&table, &index, &mut as_of_now(), |slot| {
                 if let Some(answer) = read(&Found { slot, places: &self.places }) {
                     alone = found.is_none();
                     found = Some(((*slot).tts_tid, answer));

@@ -5,6 +5,7 @@ use std::panic::AssertUnwindSafe;
 use std::ptr::null_mut;
 
 use pgrx::memcxt::PgMemoryContexts;
+use pgrx::pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
 use pgrx::prelude::*;
 
 use super::Written;
@@ -48,12 +49,61 @@ impl Prepared {
             let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
             let command = pg_sys::GetCurrentCommandId(true);
             pg_sys::table_tuple_insert_speculative(open.0, self.slot, command, 0, null_mut(), token);
-            let taken = self.indexes.iter().find(|index| !self.enter(&open, index, &[self.slot]));
+            let taken = self
+                .indexes
+                .iter()
+                .find(|index| !self.enter(&open, index, &[self.slot], UNIQUE_CHECK_PARTIAL));
             pg_sys::table_tuple_complete_speculative(open.0, self.slot, token, taken.is_none());
             pg_sys::SpeculativeInsertionLockRelease(transaction);
             pg_sys::MemoryContextReset(self.row_memory());
             pg_sys::CommandCounterIncrement();
             taken.map_or(Written::Yes, |index| Written::Taken(index.oid))
+        }
+    }
+
+    /// Writes one row, unless SQL has to say what is wrong with it.
+    ///
+    /// # Safety
+    /// What the values point to stays there.
+    pub(super) unsafe fn put(&self, values: &[Option<pg_sys::Datum>]) -> bool {
+        refuse_if_read_only(c"INSERT");
+        let open = Open::table(self.table, WRITE);
+        let accepted = self.accepts(&open, values);
+        if accepted {
+            // SAFETY: it was just put into the slot.
+            unsafe {
+                self.write(&open);
+                pg_sys::CommandCounterIncrement();
+            }
+        }
+        accepted
+    }
+
+    /// Puts a row into the slot; whether it meets all constraints but those of indexes.
+    pub(super) fn accepts(&self, open: &Open, values: &[Option<pg_sys::Datum>]) -> bool {
+        // SAFETY: as in `insert`.
+        unsafe {
+            // What the constraints of a row left there that was not written after all.
+            pg_sys::MemoryContextReset(self.row_memory());
+            self.fill(self.slot, values);
+            self.is_valid(self.slot) && self.is_within_bounds(open, self.slot)
+        }
+    }
+
+    /// Writes the row in the slot as INSERT does: waits for rows of the same key that are in flight, and fails when there
+    /// is one.
+    ///
+    /// # Safety
+    /// [`Prepared::accepts`] has put it there, and what its values point to is still there.
+    pub(super) unsafe fn write(&self, open: &Open) {
+        // SAFETY: as in `insert`, and as promised.
+        unsafe {
+            let command = pg_sys::GetCurrentCommandId(true);
+            pg_sys::table_tuple_insert(open.0, self.slot, command, 0, null_mut());
+            for index in &self.indexes {
+                self.enter(open, index, &[self.slot], UNIQUE_CHECK_YES);
+            }
+            pg_sys::MemoryContextReset(self.row_memory());
         }
     }
 
@@ -112,7 +162,10 @@ impl Prepared {
         unsafe {
             let count = i32::try_from(slots.len()).unwrap_or(i32::MAX);
             pg_sys::table_multi_insert(open.0, slots.as_ptr().cast_mut(), count, command, 0, bulk);
-            let taken = self.indexes.iter().find(|index| !self.enter(open, index, &index.sorted(slots)));
+            let taken = self
+                .indexes
+                .iter()
+                .find(|index| !self.enter(open, index, &index.sorted(slots), UNIQUE_CHECK_PARTIAL));
             taken.map_or(Written::Yes, |index| Written::Taken(index.oid))
         }
     }
@@ -154,6 +207,21 @@ impl Prepared {
         }
     }
 
+    /// Whether the row belongs into this partition, if this is one.
+    ///
+    /// # Safety
+    /// The slot is filled.
+    unsafe fn is_within_bounds(&self, open: &Open, slot: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: as promised; the expression is made once, in the memory of the state, and the relation is looked at only
+        // then.
+        unsafe {
+            self.partition.is_null() || {
+                (*self.partition).ri_RelationDesc = open.0;
+                pg_sys::ExecPartitionCheck(self.partition, slot, self.state, false)
+            }
+        }
+    }
+
     /// The context that expressions read the row from.
     ///
     /// # Safety
@@ -173,11 +241,18 @@ impl Prepared {
         unsafe { (*(*self.state).es_per_tuple_exprcontext).ecxt_per_tuple_memory }
     }
 
-    /// Enters rows into an index; `false` when one is taken.
+    /// Enters rows into an index; `false` when one is taken. A check that is PARTIAL, as of speculative insertion, enters
+    /// a row whatever it finds, and says so.
     ///
     /// # Safety
     /// The slots are filled and written.
-    unsafe fn enter(&self, open: &Open, index: &Index, slots: &[*mut pg_sys::TupleTableSlot]) -> bool {
+    unsafe fn enter(
+        &self,
+        open: &Open,
+        index: &Index,
+        slots: &[*mut pg_sys::TupleTableSlot],
+        check: pg_sys::IndexUniqueCheck::Type,
+    ) -> bool {
         let mut relation = None;
         let mut values = [pg_sys::Datum::null(); KEYS];
         let mut nulls = [false; KEYS];
@@ -194,11 +269,7 @@ impl Prepared {
                 // What an access method keeps there points to the open relation.
                 info.ii_AmCache = null_mut();
                 info.ii_Context = self.row_memory();
-                let unique = match info.ii_Unique {
-                    // Enters it whatever it finds, and says so; as speculative insertion does.
-                    true => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_PARTIAL,
-                    false => pg_sys::IndexUniqueCheck::UNIQUE_CHECK_NO,
-                };
+                let unique = if info.ii_Unique { check } else { UNIQUE_CHECK_NO };
                 let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
                 let tid = &raw mut (**slot).tts_tid;
                 let sole = pg_sys::index_insert(relation.0, values, nulls, tid, open.0, unique, false, info);

@@ -1,10 +1,13 @@
 //! What a session keeps of a table so as to write into it: the parts of the server's executor that an insert needs.
 #![expect(unsafe_code, reason = "the table access method, indexes and expressions are C interfaces")]
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
+
+use super::relation;
+use crate::error::Result;
 
 /// Lock that readers take, on the table and on its indexes.
 pub(super) const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
@@ -24,6 +27,10 @@ pub(super) struct Prepared {
     pub(super) places: Vec<usize>,
     pub(super) checks: Vec<*mut pg_sys::ExprState>,
     pub(super) indexes: Vec<Index>,
+    /// For the bounds of a partition; null when it is none.
+    pub(super) partition: *mut pg_sys::ResultRelInfo,
+    parent: Option<pg_sys::Oid>,
+    known: bool,
     plain: bool,
     deletes_plainly: bool,
 }
@@ -31,6 +38,7 @@ pub(super) struct Prepared {
 /// One index, described as the executor would have it.
 pub(super) struct Index {
     pub(super) oid: pg_sys::Oid,
+    name: CString,
     pub(super) info: *mut pg_sys::IndexInfo,
     /// Place of its first column in the row, if that is a uuid.
     pub(super) uuid: Option<usize>,
@@ -69,8 +77,14 @@ impl Drop for Open {
 
 impl Prepared {
     /// Looks at everything that an insert into the table would have to do.
-    pub(super) fn new(table: pg_sys::Oid, columns: &[&CStr], on_delete: Option<&CStr>) -> Self {
+    pub(super) fn new(
+        table: pg_sys::Oid,
+        parent: Option<pg_sys::Oid>,
+        columns: &[&CStr],
+        on_delete: Option<&CStr>,
+    ) -> Self {
         let open = Open::table(table, WRITE);
+        let is_part = parent.is_none_or(|parent| is_part(table, parent));
         // SAFETY: the relation is open; what is copied from it goes into a context of its own, which the server frees
         // with the statement if an error leaves this function before the context is handed to the session.
         unsafe {
@@ -94,9 +108,18 @@ impl Prepared {
                     state,
                     shape,
                     slot: pg_sys::MakeTupleTableSlot(shape, &raw const pg_sys::TTSOpsVirtual),
-                    plain: is_plain(relation) && indexes.is_some() && places.is_some(),
-                    deletes_plainly: places.is_some()
-                        && on_delete.is_some_and(|own| deletes_plainly(relation, own)),
+                    partition: bounds(relation),
+                    parent,
+                    known: places.is_some(),
+                    plain: is_table(relation)
+                        && is_plain(relation)
+                        && is_part
+                        && indexes.is_some()
+                        && places.is_some()
+                        && !needs_defaults(shape, columns),
+                    deletes_plainly: is_table(relation)
+                        && places.is_some()
+                        && deletes_plainly(relation, on_delete),
                     places: places.unwrap_or_default(),
                     checks: checks(shape, state),
                     indexes: indexes.unwrap_or_default(),
@@ -107,8 +130,20 @@ impl Prepared {
         }
     }
 
-    pub(super) fn table(&self) -> pg_sys::Oid {
-        self.table
+    /// Whether a change of this table concerns it.
+    pub(super) fn depends_on(&self, table: pg_sys::Oid) -> bool {
+        self.table == table || self.parent == Some(table)
+    }
+
+    /// Identifier of an index by its name.
+    pub(super) fn index(&self, name: &CStr) -> Result<pg_sys::Oid> {
+        let known = self.indexes.iter().find(|index| index.name.as_c_str() == name);
+        known.map_or_else(|| relation(name), |index| Ok(index.oid))
+    }
+
+    /// Whether it has all columns that it is said to have.
+    pub(super) fn is_known(&self) -> bool {
+        self.known
     }
 
     /// Whether nothing but this row has to be written.
@@ -145,11 +180,43 @@ fn is_plain(relation: &pg_sys::RelationData) -> bool {
     });
     // The tables belong to whom the functions belong to, whom row security does not bind unless it is forced.
     let secured = class.relrowsecurity && class.relforcerowsecurity;
-    class.relkind as u8 == pg_sys::RELKIND_RELATION && !class.relhasrules && !triggered && !secured
+    !class.relhasrules && !triggered && !secured
 }
 
-/// Whether a delete runs nothing besides the trigger of this name, whose work the caller does.
-fn deletes_plainly(relation: &pg_sys::RelationData, own: &CStr) -> bool {
+/// Whether rows lie in it, not in its partitions or elsewhere.
+fn is_table(relation: &pg_sys::RelationData) -> bool {
+    // SAFETY: an open relation points to its catalog row.
+    unsafe { (*relation.rd_rel).relkind as u8 == pg_sys::RELKIND_RELATION }
+}
+
+/// Whether a table is a partition of another, for which an insert runs nothing either.
+fn is_part(table: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
+    let parent = Open::table(parent, READ);
+    // SAFETY: the relation is open; the description of a partitioned table has as many identifiers as it says.
+    unsafe {
+        let is_partitioned = (*(*parent.0).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+        is_partitioned && is_plain(&*parent.0) && {
+            let parts = &*pg_sys::RelationGetPartitionDesc(parent.0, true);
+            (0..usize::try_from(parts.nparts).unwrap_or(0)).any(|part| *parts.oids.add(part) == table)
+        }
+    }
+}
+
+/// What the server's check of a partition's bounds wants to be given; null for what is no partition.
+fn bounds(relation: &pg_sys::RelationData) -> *mut pg_sys::ResultRelInfo {
+    // SAFETY: an open relation points to its catalog row; zeroed, the structure says that nothing is known yet.
+    unsafe {
+        if !(*relation.rd_rel).relispartition {
+            return std::ptr::null_mut();
+        }
+        let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
+        (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;
+        info
+    }
+}
+
+/// Whether a delete runs nothing besides the trigger of this name, if any, whose work the caller does.
+fn deletes_plainly(relation: &pg_sys::RelationData, own: Option<&CStr>) -> bool {
     // SAFETY: as above; the triggers are valid for their number, and have names.
     unsafe {
         let class = &*relation.rd_rel;
@@ -161,28 +228,45 @@ fn deletes_plainly(relation: &pg_sys::RelationData, own: &CStr) -> bool {
         let secured = class.relrowsecurity && class.relforcerowsecurity;
         !class.relhasrules
             && !secured
-            && triggers.iter().filter(of_delete).all(|t| CStr::from_ptr(t.tgname) == own)
+            && triggers.iter().filter(of_delete).all(|t| Some(CStr::from_ptr(t.tgname)) == own)
     }
 }
 
-/// Where the columns are in a row; `None` when one is missing, or another would need a default.
+/// Columns that are there, with their places in a row.
+///
+/// # Safety
+/// The shape is valid as long as what is answered.
+unsafe fn columns_of(
+    shape: pg_sys::TupleDesc,
+) -> impl Iterator<Item = (usize, &'static CStr, &'static pg_sys::FormData_pg_attribute)> {
+    // SAFETY: as promised; names are null-terminated.
+    unsafe {
+        let attributes = (*shape).attrs.as_slice(usize::try_from((*shape).natts).unwrap_or(0));
+        let live = attributes.iter().enumerate().filter(|(_, attribute)| !attribute.attisdropped);
+        live.map(|(place, attribute)| (place, CStr::from_ptr(attribute.attname.data.as_ptr()), attribute))
+    }
+}
+
+/// Where the columns are in a row; `None` when one is missing.
 ///
 /// # Safety
 /// The shape is valid.
 unsafe fn places(shape: pg_sys::TupleDesc, columns: &[&CStr]) -> Option<Vec<usize>> {
-    // SAFETY: as promised; names are null-terminated.
-    let attributes = unsafe { (*shape).attrs.as_slice(usize::try_from((*shape).natts).ok()?) };
-    let name = |attribute: &pg_sys::FormData_pg_attribute| unsafe {
-        // SAFETY: as above.
-        CStr::from_ptr(attribute.attname.data.as_ptr()).to_owned()
-    };
-    let live = || attributes.iter().enumerate().filter(|(_, attribute)| !attribute.attisdropped);
-    let defaulted = live().any(|(_, attribute)| {
-        let given = columns.contains(&name(attribute).as_c_str());
+    // SAFETY: as promised.
+    let place = |column: &&CStr| unsafe { columns_of(shape) }.find(|(_, name, _)| name == column);
+    columns.iter().map(|column| place(column).map(|(place, ..)| place)).collect()
+}
+
+/// Whether a column that is not given has a value all the same.
+///
+/// # Safety
+/// The shape is valid.
+unsafe fn needs_defaults(shape: pg_sys::TupleDesc, columns: &[&CStr]) -> bool {
+    // SAFETY: as promised.
+    unsafe { columns_of(shape) }.any(|(_, name, attribute)| {
+        let given = columns.contains(&name);
         attribute.attgenerated != 0 || (!given && (attribute.atthasdef || attribute.attidentity != 0))
-    });
-    let place = |column: &&CStr| live().find(|(_, a)| name(a).as_c_str() == *column).map(|(place, _)| place);
-    if defaulted { None } else { columns.iter().map(place).collect() }
+    })
 }
 
 /// The CHECK constraints.
@@ -221,7 +305,8 @@ unsafe fn indexes(table: pg_sys::Relation, state: *mut pg_sys::EState) -> Option
                     (*info).ii_PredicateState = pg_sys::ExecPrepareQual((*info).ii_Predicate, state);
                 }
                 let usual = index.indimmediate && !index.indisexclusion && (*info).ii_ReadyForInserts;
-                usual.then_some(Index { oid, info, uuid: uuid_column(table, info) })
+                let name = CStr::from_ptr((*(*open.0).rd_rel).relname.data.as_ptr()).to_owned();
+                usual.then_some(Index { oid, name, info, uuid: uuid_column(table, info) })
             })
             .collect()
     }

@@ -1,5 +1,8 @@
 //! When it is worth looking for what only time brings. Pure.
 
+/// How long a look may take before somebody else looks, in microseconds.
+const TAKEN: i64 = 200_000;
+
 /// The next time one thing is expected; looking earlier finds nothing that was done through our functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Alarm(i64);
@@ -20,6 +23,15 @@ impl Alarm {
     /// Whether it is time to look.
     pub(crate) fn has_come(self, now: i64) -> bool {
         now >= self.0
+    }
+
+    /// Whether it is time to look, for the one who then does: others leave it to that one for a while.
+    pub(crate) fn take(&mut self, now: i64) -> bool {
+        let come = self.has_come(now);
+        if come {
+            self.0 = now + TAKEN;
+        }
+        come
     }
 
     /// When it is time to look, in microseconds.
@@ -60,5 +72,15 @@ mod unit {
         assert_eq!(alarm.at(), 500);
         alarm.looked(None, 1000, 5000);
         assert_eq!(alarm.at(), 6000, "patience ends");
+    }
+
+    #[test]
+    fn one_of_many_looks() {
+        let mut alarm = Clock::UNKNOWN.lease;
+        assert!(alarm.take(0));
+        assert!(!alarm.take(TAKEN - 1), "somebody is at it");
+        assert!(alarm.take(TAKEN), "who has not come back in time is not waited for");
+        alarm.looked(Some(TAKEN + 9), TAKEN + 1, 5000);
+        assert!(!alarm.take(TAKEN + 8) && alarm.take(TAKEN + 9));
     }
 }

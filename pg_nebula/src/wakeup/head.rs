@@ -28,6 +28,8 @@ impl Key {
 pub(crate) struct Start {
     /// Nothing that can be claimed is known to lie before this.
     pub(crate) key: Key,
+    /// Some jobs lie between that and this place, a hint that spares those who want few from reading on.
+    pub(crate) ahead: Option<Key>,
     /// Before its snapshot, in microseconds.
     since: i64,
     /// It begins at the very start, to be on the safe side.
@@ -61,6 +63,7 @@ const SWEEP_SHARE: i64 = 20;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     start: Key,
+    ahead: Key,
     next_sweep: i64,
     /// Newest first.
     windows: [Window; WINDOWS],
@@ -70,7 +73,7 @@ impl Head {
     /// Nothing is known.
     pub(crate) fn new(now: i64) -> Self {
         let window = Window { began: now, lowest: Key::LAST };
-        Self { start: Key::FIRST, next_sweep: 0, windows: [window; WINDOWS] }
+        Self { start: Key::FIRST, ahead: Key::FIRST, next_sweep: 0, windows: [window; WINDOWS] }
     }
 
     /// Where a claim that takes its snapshot after this begins.
@@ -80,7 +83,13 @@ impl Head {
         if sweep {
             self.next_sweep = now + SWEEP;
         }
-        Start { key: if sweep { Key::FIRST } else { self.start }, since: now, sweep }
+        let key = if sweep { Key::FIRST } else { self.start };
+        Start { key, ahead: (!sweep && key < self.ahead).then_some(self.ahead), since: now, sweep }
+    }
+
+    /// A claim saw jobs up to there.
+    pub(crate) fn look_ahead(&mut self, place: Key) {
+        self.ahead = place;
     }
 
     /// A claim found nothing before `reached`.
@@ -137,6 +146,18 @@ mod unit {
         assert_eq!(start.key, key(10));
         head.advance(start, key(20), 3);
         assert_eq!(head.begin(4).key, key(20));
+    }
+
+    #[test]
+    fn a_place_ahead_is_known_until_it_is_reached() {
+        let mut head = swept();
+        assert_eq!(head.begin(2).ahead, None);
+        head.look_ahead(key(25));
+        let start = head.begin(2);
+        assert_eq!((start.key, start.ahead), (key(10), Some(key(25))));
+        head.advance(start, key(25), 3);
+        assert_eq!(head.begin(4).ahead, None);
+        assert_eq!(head.begin(SWEEP + 2).ahead, None, "a sweep sees all");
     }
 
     #[test]

@@ -12,6 +12,7 @@ use nebula_worker::queue::{Context, Failure, Handler, Job, Outcome, Record, Regi
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Transaction;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
 /// Works for as many milliseconds as the payload says.
@@ -49,8 +50,13 @@ impl Record for Line {
         transaction: &'a Transaction<'a>,
     ) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
         let sql = "INSERT INTO public.ledger (job_id, attempt, worker) VALUES ($1, $2, $3)";
-        async move { transaction.execute(sql, &[&job.id, &job.attempt, &self.worker]).await.map(drop) }
-            .boxed()
+        // Not prepared, so that a pooler may stand between.
+        async move {
+            let values: [(&(dyn ToSql + Sync), Type); 3] =
+                [(&job.id, Type::INT8), (&job.attempt, Type::INT4), (&self.worker, Type::TEXT)];
+            transaction.query_typed(sql, &values).await.map(drop)
+        }
+        .boxed()
     }
 
     fn discard(self: Box<Self>) -> BoxFuture<'static, ()> {

@@ -167,8 +167,10 @@ impl Session {
                    INSERT INTO public.ledger SELECT job FROM done RETURNING job_id";
         let rows = self.client.query(sql, &[&jobs, &attempts]).await.context("complete_jobs")?;
         let done: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
-        for Held { job, attempt, short } in many {
-            if done.contains(&job) {
+        for &Held { job, attempt, short } in &many {
+            // One that was lost may have come back to the same session; its old attempt is not what was completed.
+            let newest = many.iter().all(|held| held.job != job || held.attempt <= attempt);
+            if newest && done.contains(&job) {
                 self.told().ended(job, "succeeded")?;
             } else {
                 ensure!(short, "attempt {attempt} of job {job} is lost");
@@ -250,7 +252,9 @@ async fn every_job_ends_once(database: &Database) -> Result<()> {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     let leftovers =
-        "SELECT (SELECT count(*) FROM nebula.job_dependency) + (SELECT count(*) FROM nebula.job_key)";
+        "SELECT (SELECT count(*) FROM nebula.job_dependency d
+                  WHERE NOT EXISTS (SELECT FROM nebula.job_finished f WHERE f.job_id = d.child_id AND f.state = 'cancelled'))
+              + (SELECT count(*) FROM nebula.job_key)";
     let leftovers: i64 = admin.query_one(leftovers, &[]).await?.get(0);
     ensure!(leftovers == 0, "{leftovers} rows of finished jobs are left");
     let done = admin.query("SELECT job_id FROM public.ledger", &[]).await?;

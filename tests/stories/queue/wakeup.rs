@@ -20,7 +20,7 @@ const HOLDABLE: [&str; 3] =
     ["synchronous_standby_names = 'nobody'", "synchronous_commit = local", "max_prepared_transactions = 10"];
 
 /// A session that keeps what it is notified of.
-struct Ear {
+pub(super) struct Ear {
     client: Client,
     heard: UnboundedReceiver<String>,
 }
@@ -42,14 +42,14 @@ impl Ear {
     }
 
     /// One that listens, has looked and found nothing: asleep.
-    async fn asleep(database: &Database, kind: &str) -> Result<Self> {
+    pub(super) async fn asleep(database: &Database, kind: &str) -> Result<Self> {
         let ear = Self::connect(database).await?;
         ear.client.batch_execute("LISTEN nebula_job").await?;
         ensure!(claim(&ear.client, kind, 1).await?.is_empty(), "there is no {kind} job yet");
         Ok(ear)
     }
 
-    async fn hears(&mut self, kind: &str) -> Result<()> {
+    pub(super) async fn hears(&mut self, kind: &str) -> Result<()> {
         let heard = timeout(PATIENCE, async {
             while let Some(heard) = self.heard.recv().await {
                 if heard == kind {

@@ -37,17 +37,57 @@ mod tests {
         let why =
             text(&format!("SELECT errors -> 0 ->> 'error' FROM nebula.job_status WHERE job_id = {child}"));
         assert!(why.contains(&parent) && why.contains("dead"), "{why}");
-        assert_eq!(
-            text(
-                "SELECT (SELECT count(*) FROM nebula.job_dependency) + (SELECT count(*) FROM nebula.job_key)"
-            ),
-            "0"
-        );
+        assert_eq!(text("SELECT count(*) FROM nebula.job_key"), "0");
         refused(
             &format!("SELECT nebula.enqueue_job('c', '{{}}', depends_on => '{{{parent}}}')"),
             "55000",
             &["dead"],
         );
+    }
+
+    #[pg_test]
+    fn who_was_cancelled_with_a_parent_comes_back_with_it() {
+        let after = |parents: &[&String]| {
+            let parents: Vec<&str> = parents.iter().map(|parent| parent.as_str()).collect();
+            enqueue(&format!("'c', '{{}}', depends_on => '{{{}}}'", parents.join(",")))
+        };
+        let (a, b) = (enqueue("'t', '{}', max_attempts => 1"), enqueue("'t', '{}', max_attempts => 1"));
+        let (one, middle) = (after(&[&a]), after(&[&a]));
+        let long = after(&[&middle]);
+        // By a short way and by a long one; and from two that die.
+        let (end, both) = (after(&[&one, &long]), after(&[&a, &b]));
+        let (dropped, replaced) =
+            (after(&[&a]), enqueue(&format!("'c', '{{}}', depends_on => '{{{a}}}', unique_key => 'k'")));
+        run(&format!("SELECT nebula.cancel_job({dropped})"));
+        claim("'{t}', 2");
+        run(&format!("SELECT nebula.fail_job({a}, 1, 'x'), nebula.fail_job({b}, 1, 'x')"));
+        let all = [&one, &middle, &long, &end, &both, &dropped, &replaced];
+        assert!(all.iter().all(|job| state(job) == "cancelled"));
+        let heir = enqueue("'other', '{}', unique_key => 'k'");
+        run(&format!("SELECT nebula.retry_job({a})"));
+        let states = || all.map(|job| state(job)).join(" ");
+        assert_eq!(states(), "blocked blocked blocked blocked cancelled cancelled cancelled");
+        run(&format!("SELECT nebula.retry_job({b})"));
+        assert_eq!(states(), "blocked blocked blocked blocked blocked cancelled cancelled");
+        claim("'{t}', 2");
+        run(&format!("SELECT nebula.complete_jobs('{{{a},{b}}}', '{{2,2}}')"));
+        assert_eq!(claim("'{c}', 9"), format!("{one} {middle} {both}"));
+        run(&format!("SELECT nebula.complete_jobs('{{{one},{middle}}}', '{{1,1}}')"));
+        assert_eq!(claim("'{c}', 9"), long);
+        run(&format!("SELECT nebula.complete_job({long}, 1)"));
+        assert_eq!(claim("'{c}', 9"), end);
+        // Who is brought back alone waits for nobody.
+        run(&format!("SELECT nebula.cancel_job({heir}); SELECT nebula.retry_job({replaced})"));
+        assert_eq!(claim("'{c}', 9"), replaced);
+        let left = "SELECT count(*) FROM nebula.job_dependency";
+        assert_eq!(text(left), "0");
+        // What is forgotten is forgotten altogether.
+        let gone = enqueue("'t', '{}'");
+        after(&[&gone]);
+        run(&format!("SELECT nebula.cancel_job({gone})"));
+        assert_eq!(text(left), "1");
+        run("SELECT nebula.prune_jobs('0 s')");
+        assert_eq!(text(left), "0");
     }
 
     #[pg_test]

@@ -91,4 +91,36 @@ mod tests {
         of(3);
         assert_eq!(claim("'{t}', 9"), "null");
     }
+
+    #[pg_test]
+    fn a_project_has_its_limit_across_kinds() {
+        let limited = text("SELECT nebula.create_project('limited')");
+        let of = |kind: &str, project: &str| enqueue(&format!("'{kind}', '{{}}', project_id => '{project}'"));
+        let before = of("t", &limited);
+        assert_eq!(claim("'{t}'"), before);
+        run(&format!("SELECT nebula.limit_project_jobs('{limited}', 2)"));
+        let (a, b) = (of("t", &limited), of("u", &limited));
+        let other = of("t", &device(7).to_string());
+        let pinned = enqueue(&format!("'u', '{{}}', project_id => '{limited}', capability => 'gpu'"));
+        assert_eq!(claim("'{t,u}', 9"), format!("{a} {other}"), "one of it runs already");
+        assert_eq!(claim("'{u}', 9, capabilities => '{gpu}'"), "null");
+        run(&format!("SELECT nebula.complete_job({before}, 1)"));
+        assert_eq!(claim("'{t,u}', 9, capabilities => '{gpu}'"), b);
+        run(&format!("SELECT nebula.fail_job({a}, 1, 'x', false)"));
+        assert_eq!(claim("'{u}', 9, capabilities => '{gpu}'"), pinned);
+        let last = of("t", &limited);
+        assert_eq!(claim("'{t}'"), "null");
+        run(&format!("SELECT nebula.limit_project_jobs('{limited}', 3)"));
+        run("SELECT nebula.limit_jobs('t', 1)");
+        assert_eq!(claim("'{t}'"), "null", "its kind has a limit, too");
+        run("SELECT nebula.limit_jobs('t')");
+        assert_eq!(claim("'{t}'"), last);
+        of("t", &limited);
+        run(&format!("SELECT nebula.limit_project_jobs('{limited}', 0)"));
+        assert_eq!(claim("'{t}'"), "null");
+        run(&format!("SELECT nebula.limit_project_jobs('{limited}')"));
+        assert_ne!(claim("'{t}'"), "null");
+        refused(&format!("SELECT nebula.limit_project_jobs('{limited}', -1)"), "22023", &["-1"]);
+        refused(&format!("SELECT nebula.limit_project_jobs('{}', 1)", device(9)), "P0002", &["project"]);
+    }
 }

@@ -1,0 +1,111 @@
+//! The rows of jobs, which move between three tables below SQL.
+
+use std::ffi::CStr;
+
+use pgrx::prelude::*;
+
+use crate::error::Result;
+use crate::table::{self, Found, Table};
+
+/// A value, or null.
+pub(super) type Cell = Option<pg_sys::Datum>;
+
+/// How many columns a job keeps whichever table it is in; they come first in each.
+pub(super) const KEPT: usize = 14;
+
+/// Columns by their number in the lists below.
+pub(super) mod column {
+    pub(in super::super) const JOB: usize = 0;
+    pub(in super::super) const KIND: usize = 1;
+    pub(in super::super) const PAYLOAD: usize = 2;
+    pub(in super::super) const PROJECT: usize = 3;
+    pub(in super::super) const PRIORITY: usize = 4;
+    pub(in super::super) const RUN_AT: usize = 5;
+    pub(in super::super) const ATTEMPT: usize = 6;
+    pub(in super::super) const UNIQUE_KEY: usize = 11;
+    /// Of running jobs.
+    pub(in super::super) const WORKER: usize = super::KEPT;
+    pub(in super::super) const STARTED_AT: usize = super::KEPT + 1;
+    pub(in super::super) const LIMITED: usize = super::KEPT + 4;
+    pub(in super::super) const PROGRESS: usize = super::KEPT + 5;
+    pub(in super::super) const DETAIL: usize = super::KEPT + 6;
+}
+
+/// What a job keeps, then what is particular to the table.
+macro_rules! columns {
+    ($($own:literal),*) => {
+        &[
+            c"job_id",
+            c"kind",
+            c"payload",
+            c"project_id",
+            c"priority",
+            c"run_at",
+            c"attempt",
+            c"max_attempts",
+            c"on_dead",
+            c"node_id",
+            c"capability",
+            c"unique_key",
+            c"errors",
+            c"enqueued_at",
+            $($own),*
+        ]
+    };
+}
+
+pub(super) static WAITING: Table = Table::new(c"job_waiting", columns![c"ready", c"blocked_by"]);
+
+pub(super) static RUNNING: Table = Table::new(
+    c"job_running",
+    columns![
+        c"worker",
+        c"started_at",
+        c"lease",
+        c"lease_until",
+        c"limited",
+        c"progress",
+        c"detail",
+        c"cancel_requested"
+    ],
+);
+
+/// The segments of nebula.job_finished.
+static FINISHED: [Table; 8] = [
+    segment(c"job_finished_0"),
+    segment(c"job_finished_1"),
+    segment(c"job_finished_2"),
+    segment(c"job_finished_3"),
+    segment(c"job_finished_4"),
+    segment(c"job_finished_5"),
+    segment(c"job_finished_6"),
+    segment(c"job_finished_7"),
+];
+
+const fn segment(name: &'static CStr) -> Table {
+    let columns = columns![
+        c"worker",
+        c"started_at",
+        c"progress",
+        c"detail",
+        c"state",
+        c"result",
+        c"finished_at",
+        c"segment"
+    ];
+    Table::new(name, columns).part_of(c"job_finished")
+}
+
+/// The segment that takes what finishes now, with its number.
+pub(super) fn present_segment() -> Result<Option<(i64, &'static Table)>> {
+    let number = table::last_value(c"job_segment_seq")?;
+    let place = usize::try_from(number).ok();
+    Ok(place.and_then(|place| FINISHED.get(place)).map(|table| (number, table)))
+}
+
+/// Copies what a job keeps.
+pub(super) fn keep(row: &Found<'_>, values: &mut [Cell]) {
+    for (column, value) in values[..KEPT].iter_mut().enumerate() {
+        *value = row.get(column);
+    }
+}
