@@ -212,7 +212,11 @@ extension_sql_file!(
     name = "firewall_functions",
     requires = ["configuration_functions"]
 );
-extension_sql_file!("../../sql/functions/route.sql", name = "route_functions", requires = ["firewall_functions"]);
+extension_sql_file!(
+    "../../sql/functions/route.sql",
+    name = "route_functions",
+    requires = ["firewall_functions"]
+);
 extension_sql_file!(
     "../../sql/functions/revocation.sql",
     name = "revocation_functions",
@@ -233,7 +237,11 @@ extension_sql_file!(
     name = "enrolment_functions",
     requires = ["agent_functions"]
 );
-extension_sql_file!("../../sql/views/enrolment.sql", name = "enrolment_views", requires = ["enrolment_functions"]);
+extension_sql_file!(
+    "../../sql/views/enrolment.sql",
+    name = "enrolment_views",
+    requires = ["enrolment_functions"]
+);
 extension_sql_file!(
     "../../sql/views/revocation.sql",
     name = "revocation_views",

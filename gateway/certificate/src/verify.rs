@@ -33,7 +33,11 @@ pub(crate) fn check_authority(authority: &Certificate) -> Result<(), Error> {
 }
 
 /// Everything but the signature.
-pub(crate) fn check_granted(certificate: &Certificate, authority: &Certificate, at: i64) -> Result<(), Error> {
+pub(crate) fn check_granted(
+    certificate: &Certificate,
+    authority: &Certificate,
+    at: i64,
+) -> Result<(), Error> {
     let (details, limits) = (certificate.details(), authority.details());
     if details.curve != limits.curve {
         let (key, wanted) = (details.curve, limits.curve);
