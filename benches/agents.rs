@@ -107,6 +107,7 @@ async fn enrolled(stack: &Stack, count: usize, host_key: &[u8]) -> Result<Vec<Uu
         public_key: KeyPair::generate(Curve::Curve25519)?.public_key().pem(),
         role: None,
         endpoints: vec![],
+        enrolment_code: None,
     };
     stack.admin().await?.register(&first).await?;
     let client = stack.database.connect().await?;

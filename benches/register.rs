@@ -67,6 +67,7 @@ async fn clients(stack: &Stack, api: &Api, time: Duration, forks: bool) -> Resul
                     public_key: KeyPair::generate(Curve::Curve25519)?.public_key().pem(),
                     role: None,
                     endpoints: vec![],
+                    enrolment_code: None,
                 };
                 let call = Instant::now();
                 api.register(&request).await?;

@@ -31,6 +31,8 @@ GRANT EXECUTE ON FUNCTION
   nebula.adopt_authority(uuid, bytea),
   nebula.project_trust(uuid),
   nebula.list_authorities(uuid),
+  nebula.register_by_code(bytea, uuid, uuid, text, text[], text, bytea, inet),
+  nebula.record_code_certificate(bytea, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text),
   nebula.list_rotations(uuid),
   nebula.begin_rotation(uuid, uuid, bytea, inet),
   nebula.force_rotation(uuid, uuid, inet),

@@ -12,6 +12,7 @@ use crate::auth::{Actor, client_address};
 use crate::authority::{curve_name, day};
 use crate::bundle::Bundle;
 use crate::database::device::{self, NewDevice};
+use crate::dnapi::code_hash;
 use crate::project::ProjectFilter;
 use crate::{ApiError, AppState, database};
 
@@ -24,12 +25,41 @@ pub(crate) mod check;
         (Envelope<Registration> = "application/json"), (Vec<u8> = "application/zip")))))]
 pub async fn register(
     state: web::Data<AppState>,
-    actor: Actor,
     request: HttpRequest,
-    body: web::Json<RegisterRequest>,
+    body: Result<web::Json<RegisterRequest>, actix_web::Error>,
+) -> Result<HttpResponse, actix_web::Error> {
+    // Who is nobody is told so, whatever the body is.
+    let actor = Actor::from_request_head(&request);
+    let code = body.as_ref().ok().and_then(|body| body.enrolment_code.as_deref()).map(code_hash);
+    let by = match (actor, code) {
+        (Ok(actor), _) => By::Account(actor.account_id),
+        (Err(_), Some(code)) => By::Code(code),
+        (Err(unauthenticated), None) => return Err(unauthenticated.into()),
+    };
+    let body = body?;
+    Ok(admit(&state, &by, &request, &body).await?)
+}
+
+/// On whose authority a device is registered.
+enum By {
+    /// An account's.
+    Account(Uuid),
+    /// That of whoever made the code with this hash.
+    Code(Vec<u8>),
+}
+
+async fn admit(
+    state: &AppState,
+    by: &By,
+    request: &HttpRequest,
+    body: &RegisterRequest,
 ) -> Result<HttpResponse, ApiError> {
-    // All of this before the database is asked, so that a bad request costs and leaves nothing.
-    let role = check::request(&body)?;
+    // Before the database is asked, so that a bad request costs and leaves nothing.
+    let role = check::request(body)?;
+    let address = client_address(request);
+    if let By::Code(_) = by {
+        state.limits.check_guesses(address)?;
+    }
     let mut client = state.database.client().await?;
     // Dropped before its commit, on an error as much as on a caller who hangs up, it is rolled back.
     let transaction = client.transaction().await?;
@@ -44,11 +74,28 @@ pub async fn register(
         role: role.word(),
         endpoints: &body.endpoints,
     };
-    device::register(&transaction, actor.account_id, &new, client_address(&request)).await?;
+    match by {
+        By::Account(actor) => device::register(&transaction, *actor, &new, address).await?,
+        By::Code(hash) => {
+            let registered = database::enrolment::register(&transaction, hash, &new, address).await;
+            registered.inspect_err(|error| {
+                if error.is_not_found() {
+                    state.limits.guessed(address);
+                }
+            })?;
+        }
+    }
     let facts = device::configuration(&transaction, new.device_id, None).await?;
     let issued = authority.issue(facts.subject(&public_key, state.certificate_lifetime)).await?;
     for one in &issued {
-        database::certificate::record(&transaction, actor.account_id, new.device_id, one).await?;
+        match by {
+            By::Account(actor) => {
+                database::certificate::record(&transaction, *actor, new.device_id, one).await?
+            }
+            By::Code(hash) => {
+                database::certificate::record_by_code(&transaction, hash, new.device_id, one).await?
+            }
+        }
     }
 
     let ip = facts.address();
@@ -63,8 +110,8 @@ pub async fn register(
     .zip()?;
     transaction.commit().await?;
 
-    if wants_zip(&request) {
-        let name: String = new.name.chars().filter(char::is_ascii).collect();
+    if wants_zip(request) {
+        let name: String = facts.name.chars().filter(char::is_ascii).collect();
         return Ok(HttpResponse::Ok()
             .content_type("application/zip")
             .insert_header((CONTENT_DISPOSITION, format!("attachment; filename=\"nebula-{name}.zip\"")))
@@ -72,7 +119,7 @@ pub async fn register(
     }
     Ok(HttpResponse::Ok().json(Envelope::new(Registration {
         nebula_ip: ip,
-        device_name: body.device_name.clone(),
+        device_name: facts.name.clone(),
         project_id: body.project_id,
         device_id: body.device_id,
         zip_bundle: STANDARD.encode(&zip),

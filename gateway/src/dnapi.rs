@@ -215,7 +215,7 @@ async fn read<T: DeserializeOwned>(payload: web::Payload) -> Result<T, Refusal> 
 }
 
 /// Codes are written in groups, and people read them aloud: dashes, blanks and letter case do not matter.
-fn code_hash(code: &str) -> Vec<u8> {
+pub(crate) fn code_hash(code: &str) -> Vec<u8> {
     let plain: String =
         code.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_uppercase()).collect();
     Sha256::digest(plain.as_bytes()).to_vec()

@@ -109,6 +109,11 @@ impl ApiError {
         Self::new(NOT_FOUND, detail)
     }
 
+    /// Whether it is a 404.
+    pub fn is_not_found(&self) -> bool {
+        self.meaning.status == NOT_FOUND.status
+    }
+
     /// 503: a part the gateway depends on does not answer. The cause goes to the log only.
     pub fn unavailable(part: &str, cause: &dyn fmt::Display) -> Self {
         tracing::warn!(part, error = %cause, "a part the gateway depends on does not answer");

@@ -105,6 +105,7 @@ pub fn document() -> utoipa::openapi::OpenApi {
             Who::Member => "members of the project",
             Who::Owner => "the owner, administrators",
             Who::Admin => "administrators",
+            Who::Joiner => "members of the project, holders of an enrolment code",
             Who::Link => "members of the project, holders of a signed link",
         };
         let about = operation.description.get_or_insert_default();

@@ -21,6 +21,8 @@ pub enum Who {
     Owner,
     /// Administrators.
     Admin,
+    /// A member, or whoever holds an enrolment code.
+    Joiner,
     /// A member, or whoever holds a signed link to it.
     Link,
 }
@@ -53,7 +55,7 @@ pub fn table() -> Vec<Entry> {
         GET    "/api/auth/me"                    Member auth::me;
 
         GET    "/api/nebula/ca"                  Anyone device::ca;
-        POST   "/api/nebula/register"            Member device::register;
+        POST   "/api/nebula/register"            Joiner device::register;
         GET    "/api/nebula/status/{deviceId}"   Owner  device::status;
         POST   "/api/nebula/release/{deviceId}"  Admin  device::release;
 

@@ -107,39 +107,37 @@ $$;
 COMMENT ON FUNCTION nebula.enrolment_project(bytea) IS
   'The project a code is for; null for one that is unknown, expired or revoked. It may be used up';
 
-CREATE FUNCTION nebula.enroll_device(
-  code_hash bytea, device_id uuid, name text, endpoints text[], curve text, public_key bytea, host_key bytea, client inet DEFAULT NULL
-) RETURNS TABLE (enrolled uuid, answer bigint)
+-- Everything but the agent: whoever joins by code passes here.
+CREATE FUNCTION nebula.use_enrolment(
+  code_hash bytea, device_id uuid, name text, endpoints text[], curve text, public_key bytea, client inet
+) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-  used   nebula.enrolment;
-  known  nebula.device;
-  chosen uuid := coalesce(enroll_device.device_id, gen_random_uuid());
-  named  text;
-  held   inet;
+  used  nebula.enrolment;
+  known nebula.device;
+  named text;
+  held  inet;
 BEGIN
   -- Devices that use one code wait for each other here.
-  SELECT * INTO used FROM nebula.enrolment e WHERE e.code_hash = enroll_device.code_hash FOR UPDATE;
+  SELECT * INTO used FROM nebula.enrolment e WHERE e.code_hash = use_enrolment.code_hash FOR UPDATE;
   IF used.enrolment_id IS NULL OR used.revoked_at IS NOT NULL OR used.expires_at <= clock_timestamp() THEN
     RAISE EXCEPTION 'this enrolment code is not good' USING ERRCODE = 'P0002', HINT = 'Ask an administrator for a new one.';
   END IF;
 
-  SELECT * INTO known FROM nebula.device d WHERE d.device_id = chosen;
+  SELECT * INTO known FROM nebula.device d WHERE d.device_id = use_enrolment.device_id;
   IF FOUND THEN
     IF known.project_id = used.project_id AND known.revoked_at IS NOT NULL THEN
       RAISE EXCEPTION 'device "%" was revoked', known.name USING ERRCODE = '55000', HINT = 'It can enrol again as a new device.';
     END IF;
-    -- The answer was lost, and the device asks again: with the same keys, or it is somebody else.
-    IF known.public_key = enroll_device.public_key
-       AND EXISTS (SELECT FROM nebula.enrolment_use u WHERE u.enrolment_id = used.enrolment_id AND u.device_id = chosen)
-       AND EXISTS (SELECT FROM nebula.agent_answer w WHERE w.device_id = chosen AND w.host_key = enroll_device.host_key)
+    -- The answer was lost, and the device asks again: with the same key, or it is somebody else.
+    IF known.public_key = use_enrolment.public_key
+       AND EXISTS (SELECT FROM nebula.enrolment_use u WHERE u.enrolment_id = used.enrolment_id AND u.device_id = known.device_id)
     THEN
-      PERFORM nebula.limit_certificates(chosen, 10);
-      RETURN QUERY SELECT chosen, nebula.add_answer(chosen, enroll_device.host_key, enroll_device.public_key);
-      RETURN;
+      PERFORM nebula.limit_certificates(known.device_id, 10);
+      RETURN false;
     END IF;
-    RAISE EXCEPTION 'device id % is taken', chosen
+    RAISE EXCEPTION 'device id % is taken', use_enrolment.device_id
       USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
   END IF;
 
@@ -153,9 +151,9 @@ BEGIN
     RAISE EXCEPTION 'this enrolment code is used up' USING ERRCODE = 'P0002', HINT = 'Ask an administrator for a new one.';
   END IF;
 
-  named := coalesce(used.name, enroll_device.name, 'device-' || left(chosen::text, 8));
-  PERFORM nebula.claim_name(used.project_id, named, chosen);
-  IF used.role = 'lighthouse' AND cardinality(used.endpoints) = 0 AND cardinality(coalesce(enroll_device.endpoints, '{}')) = 0 THEN
+  named := coalesce(used.name, use_enrolment.name, 'device-' || left(use_enrolment.device_id::text, 8));
+  PERFORM nebula.claim_name(used.project_id, named, use_enrolment.device_id);
+  IF used.role = 'lighthouse' AND cardinality(used.endpoints) = 0 AND cardinality(coalesce(use_enrolment.endpoints, '{}')) = 0 THEN
     RAISE EXCEPTION 'a lighthouse without an endpoint can be found by nobody'
       USING ERRCODE = '22023', HINT = 'Name at least one host:port where other devices reach it, for example 192.0.2.10:4242.';
   END IF;
@@ -163,17 +161,41 @@ BEGIN
   UPDATE nebula.enrolment e SET uses = e.uses + 1 WHERE e.enrolment_id = used.enrolment_id;
   -- Before the address is taken, so that it comes from a range reserved for a group of the device.
   INSERT INTO nebula.device (device_id, project_id, owner_id, name, role, endpoints, groups, curve, public_key)
-  VALUES (chosen, used.project_id, used.creator_id, named, used.role,
-          CASE WHEN cardinality(used.endpoints) > 0 THEN used.endpoints ELSE coalesce(enroll_device.endpoints, '{}') END,
-          used.groups, enroll_device.curve, enroll_device.public_key);
-  held := nebula.allocate_ip(used.project_id, chosen, 'enrolment ' || used.enrolment_id, address => used.address, client => enroll_device.client);
-  INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (used.enrolment_id, chosen);
-  INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
-  SELECT chosen, p.project_id, 1, 1, p.config_version FROM nebula.project p WHERE p.project_id = used.project_id;
-  INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
-  SELECT chosen, 1, p.config_version, enroll_device.host_key, enroll_device.public_key FROM nebula.project p WHERE p.project_id = used.project_id;
-  PERFORM nebula.record_event(used.project_id, used.created_by, 'enrol', 'device', chosen::text, enroll_device.client,
+  VALUES (use_enrolment.device_id, used.project_id, used.creator_id, named, used.role,
+          CASE WHEN cardinality(used.endpoints) > 0 THEN used.endpoints ELSE coalesce(use_enrolment.endpoints, '{}') END,
+          used.groups, use_enrolment.curve, use_enrolment.public_key);
+  held := nebula.allocate_ip(used.project_id, use_enrolment.device_id, 'enrolment ' || used.enrolment_id, address => used.address, client => use_enrolment.client);
+  INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (used.enrolment_id, use_enrolment.device_id);
+  PERFORM nebula.record_event(used.project_id, used.created_by, 'enrol', 'device', use_enrolment.device_id::text, use_enrolment.client,
     jsonb_build_object('name', named, 'ip', host(held), 'enrolment', used.enrolment_id));
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION nebula.use_enrolment(bytea, uuid, text, text[], text, bytea, inet) IS
+  'Makes a device and its address by an enrolment code; false when the same device with the same key joined by it before. Errors: as enroll_device';
+
+CREATE FUNCTION nebula.enroll_device(
+  code_hash bytea, device_id uuid, name text, endpoints text[], curve text, public_key bytea, host_key bytea, client inet DEFAULT NULL
+) RETURNS TABLE (enrolled uuid, answer bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  chosen uuid := coalesce(enroll_device.device_id, gen_random_uuid());
+BEGIN
+  IF NOT nebula.use_enrolment(enroll_device.code_hash, chosen, enroll_device.name, enroll_device.endpoints, enroll_device.curve,
+                              enroll_device.public_key, enroll_device.client) THEN
+    IF NOT EXISTS (SELECT FROM nebula.agent_answer w WHERE w.device_id = chosen AND w.host_key = enroll_device.host_key) THEN
+      RAISE EXCEPTION 'device id % is taken', chosen
+        USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
+    END IF;
+    RETURN QUERY SELECT chosen, nebula.add_answer(chosen, enroll_device.host_key, enroll_device.public_key);
+    RETURN;
+  END IF;
+  INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
+  SELECT d.device_id, p.project_id, 1, 1, p.config_version
+    FROM nebula.device d JOIN nebula.project p USING (project_id) WHERE d.device_id = chosen;
+  INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
+  SELECT a.device_id, 1, a.acknowledged_version, enroll_device.host_key, enroll_device.public_key
+    FROM nebula.agent a WHERE a.device_id = chosen;
   RETURN QUERY SELECT chosen, 1::bigint;
 END $$;
 COMMENT ON FUNCTION nebula.enroll_device(bytea, uuid, text, text[], text, bytea, bytea, inet) IS
@@ -181,3 +203,40 @@ COMMENT ON FUNCTION nebula.enroll_device(bytea, uuid, text, text[], text, bytea,
   'The same device with the same keys again: the same device, and the code is not used twice. '
   'Errors: P0002 code unknown, used up, expired or revoked, 55000 the device was revoked, 23505 device id or name taken, 22023 lighthouse '
   'without endpoint, 54000 asked too often, 53400 pool exhausted';
+
+CREATE FUNCTION nebula.register_by_code(
+  code_hash bytea, project_id uuid, device_id uuid, name text, endpoints text[], curve text, public_key bytea, client inet DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  IF nebula.enrolment_project(register_by_code.code_hash) IS DISTINCT FROM register_by_code.project_id THEN
+    RAISE EXCEPTION 'this enrolment code is not good for project %', register_by_code.project_id
+      USING ERRCODE = 'P0002', HINT = 'Ask an administrator of the project for one.';
+  END IF;
+  IF NOT nebula.use_enrolment(register_by_code.code_hash, register_by_code.device_id, register_by_code.name, register_by_code.endpoints,
+                              register_by_code.curve, register_by_code.public_key, register_by_code.client)
+     AND EXISTS (SELECT FROM nebula.agent a WHERE a.device_id = register_by_code.device_id) THEN
+    RAISE EXCEPTION 'device % has an agent, which renews its certificate', register_by_code.device_id
+      USING ERRCODE = '55000', HINT = 'Register another device id, or let the agent work.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.register_by_code(bytea, uuid, uuid, text, text[], text, bytea, inet) IS
+  'Makes a device without an agent by an enrolment code, whose name, role, groups, endpoints and address count before the device''s own. '
+  'The same device with the same key again: the same device. Errors: as enroll_device, and 55000 the device has an agent';
+
+CREATE FUNCTION nebula.record_code_certificate(
+  code_hash bytea, device_id uuid, name text, fingerprint bytea, alternate_fingerprint bytea, version smallint, curve text, networks text[],
+  unsafe_networks text[], groups text[], public_key bytea, issuer bytea, not_before timestamptz, not_after timestamptz, pem text
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM nebula.enrolment_use u JOIN nebula.enrolment e USING (enrolment_id)
+                  WHERE e.code_hash = record_code_certificate.code_hash AND u.device_id = record_code_certificate.device_id) THEN
+    RAISE EXCEPTION 'device % did not join by this code', record_code_certificate.device_id
+      USING ERRCODE = '55000', HINT = 'Record it in the transaction of register_by_code.';
+  END IF;
+  PERFORM nebula.add_certificate(device_id, name, fingerprint, alternate_fingerprint, version, curve, networks, unsafe_networks, groups,
+    public_key, issuer, not_before, not_after, pem);
+END $$;
+COMMENT ON FUNCTION nebula.record_code_certificate(bytea, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text) IS
+  'Records a certificate of a device that joined by a code. Errors: 55000 it did not, or the address is not held';

@@ -81,6 +81,7 @@ async fn at_registration() -> Result<()> {
         public_key: hex::encode([7; 32]),
         role: None,
         endpoints: vec![],
+        enrolment_code: None,
     };
     let p256 = "0485efcb3bb7e8f788f8df5d084f29959143fbe5a7761f0019317361e5fc27a6f9\
                 aa14dff90d69ba811f0f8f91ce0acb8e02e90e20b14ef52bd4d83fa67adb4b2e";

@@ -43,6 +43,7 @@ async fn join(stack: &Stack, tool: &Nebula, name: &str, lighthouse: Option<Strin
         public_key: fs::read_to_string(public)?,
         role: lighthouse.as_ref().map(|_| "lighthouse".into()),
         endpoints: lighthouse.into_iter().collect(),
+        enrolment_code: None,
     };
     let registration = stack.admin().await?.register(&request).await?;
     unpack(&BASE64_STANDARD.decode(&registration.zip_bundle)?, &folder)?;

@@ -208,6 +208,7 @@ async fn who_has_no_agent_is_waited_for() -> Result<()> {
         public_key: KeyPair::generate(Curve::Curve25519)?.public_key().pem(),
         role: None,
         endpoints: vec![],
+        enrolment_code: None,
     };
     admin.register(&silent).await?;
     let bad = enrolled(&stack, "bad").await?;

@@ -71,6 +71,7 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
         public_key: folder.key().public_key().pem(),
         role: Some(member.role.clone()),
         endpoints: member.endpoints.clone(),
+        enrolment_code: None,
     };
     let registration: Registration = match client.post("/api/nebula/register", &request).await {
         Ok(registration) => registration,

@@ -42,6 +42,20 @@ pub async fn record_for_agent(
     write(client, sql, [&device_id, &counter], issued).await
 }
 
+/// Records a certificate of a device that joined by a code.
+///
+/// # Errors
+/// 409 it did not, or it does not hold an address of it.
+pub async fn record_by_code(
+    client: &impl GenericClient,
+    code_hash: &[u8],
+    device_id: Uuid,
+    issued: &Issued,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.record_code_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    write(client, sql, [&code_hash, &device_id], issued).await
+}
+
 async fn write(
     client: &impl GenericClient,
     sql: &str,

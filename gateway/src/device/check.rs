@@ -127,6 +127,7 @@ mod tests {
             public_key: String::new(),
             role: Some("lighthouse".into()),
             endpoints: vec![],
+            enrolment_code: None,
         };
         assert!(request(&asked).is_err());
         asked.endpoints.push("192.0.2.10:4242".into());

@@ -78,6 +78,7 @@ async fn a_key_in_a_token_signs_devices() -> Result<()> {
             public_key,
             role: None,
             endpoints: vec![],
+            enrolment_code: None,
         };
         stack.admin().await?.register(&request).await?;
 

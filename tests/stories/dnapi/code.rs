@@ -2,10 +2,10 @@
 
 use anyhow::Result;
 use futures::future::join_all;
-use nebula_api::device::RegisterRequest;
+use nebula_api::device::{RegisterRequest, Registration};
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest};
 use nebula_certificate::{Curve, KeyPair};
-use nebula_tests::api::refusal;
+use nebula_tests::api::{data, refusal};
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
 use serde_json::json;
@@ -135,6 +135,7 @@ async fn a_device_is_registered_ten_times_an_hour() -> Result<()> {
             public_key,
             role: None,
             endpoints: vec![],
+            enrolment_code: None,
         })
     };
     let [one, other] = [Uuid::new_v4(), Uuid::new_v4()];
@@ -160,5 +161,58 @@ async fn certificates_are_given_out_ten_times_an_hour() -> Result<()> {
     let value = agent.keys_value("DoUpdate", &agent.keys, b"0123456789")?;
     assert_eq!(agent.refused("DoUpdate", &value).await?, StatusCode::TOO_MANY_REQUESTS);
     agent.fetch("DoConfigUpdate").await?;
+    Ok(())
+}
+
+/// Who has a code needs no account for a bundle either; what the code fixes counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_registers_a_device_without_an_agent() -> Result<()> {
+    let stack = Stack::start().await?;
+    let database = stack.database.connect().await?;
+    let wanted = EnrolmentRequest {
+        name: Some("printer".into()),
+        groups: vec!["paper".into()],
+        ..host(stack.project)
+    };
+    let made = code(&stack.admin().await?, &wanted).await?.code;
+    let request = RegisterRequest {
+        project_id: stack.project,
+        device_id: Uuid::new_v4(),
+        device_name: "another".into(),
+        public_key: KeyPair::generate(Curve::Curve25519)?.public_key().pem(),
+        role: None,
+        endpoints: vec![],
+        enrolment_code: Some(made.to_lowercase()),
+    };
+    let send = async |request: &RegisterRequest| {
+        let url = format!("{}/api/nebula/register", stack.url());
+        anyhow::Ok(reqwest::Client::new().post(url).json(request).send().await?)
+    };
+    let first: Registration = data(send(&request).await?).await?;
+    assert_eq!(first.device_name, "printer");
+    // The answer was lost: the same device, and the code is used once.
+    let again: Registration = data(send(&request).await?).await?;
+    assert_eq!(again.nebula_ip, first.nebula_ip);
+    assert_eq!(number(&database, "SELECT sum(uses) FROM nebula.enrolment").await?, 1);
+    let groups = "SELECT count(*) FROM nebula.certificate WHERE name = 'printer' AND groups = '{paper}'";
+    assert!(number(&database, groups).await? >= 2);
+
+    let other_key = KeyPair::generate(Curve::Curve25519)?.public_key().pem();
+    let changed = |change: fn(&mut RegisterRequest)| {
+        let mut changed = request.clone();
+        changed.public_key.clone_from(&other_key);
+        change(&mut changed);
+        changed
+    };
+    for (wrong, status) in [
+        (changed(|_| ()), StatusCode::CONFLICT),
+        (changed(|wrong| wrong.device_id = Uuid::new_v4()), StatusCode::NOT_FOUND),
+        (changed(|wrong| wrong.project_id = Uuid::new_v4()), StatusCode::NOT_FOUND),
+        (changed(|wrong| wrong.enrolment_code = Some("AAAAA-BBBBB".into())), StatusCode::NOT_FOUND),
+        (changed(|wrong| wrong.enrolment_code = None), StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(refusal(send(&wrong).await?).await?.status, status, "{wrong:?}");
+    }
+    assert_eq!(number(&database, "SELECT count(*) FROM nebula.device").await?, 1);
     Ok(())
 }
