@@ -22,12 +22,13 @@ COMMENT ON FUNCTION nebula.adopt_authority(uuid, bytea) IS
   'Gives a project its first authority; one that has an authority keeps it. Errors: 23503 no such project or authority';
 
 CREATE FUNCTION nebula.project_trust(project_id uuid)
-RETURNS TABLE (fingerprint bytea, signs boolean, pem text)
+RETURNS TABLE (fingerprint bytea, signs boolean, speaks boolean, pem text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_project(project_trust.project_id);
   RETURN QUERY
-    SELECT a.fingerprint, a.fingerprint = p.fingerprint, a.pem
+    -- Until the old authority is forgotten it is the one that every device knows, also one that was away.
+    SELECT a.fingerprint, a.fingerprint = p.fingerprint, a.fingerprint = coalesce(r.retiring, p.fingerprint), a.pem
       FROM nebula.project_authority p
       LEFT JOIN nebula.rotation r ON r.project_id = p.project_id AND r.state IN ('distributing', 'reissuing')
       JOIN nebula.authority a ON a.fingerprint IN (p.fingerprint, r.retiring, r.incoming)
@@ -35,7 +36,8 @@ BEGIN
      ORDER BY a.fingerprint = p.fingerprint DESC;
 END $$;
 COMMENT ON FUNCTION nebula.project_trust(uuid) IS
-  'The authorities devices of a project are to trust, the one that signs first; none before the first is adopted. Errors: P0002 no such project';
+  'The authorities devices of a project are to trust, the one that signs certificates first; speaks: signs what agents are told. None before '
+  'the first is adopted. Errors: P0002 no such project';
 
 CREATE FUNCTION nebula.list_authorities(actor uuid)
 RETURNS TABLE (fingerprint text, name text, curve text, version smallint, not_before timestamptz, not_after timestamptz, days_left integer,

@@ -70,7 +70,8 @@ impl Keyring {
 
     /// The authority of projects that have none of their own.
     pub fn shared(&self) -> Authority {
-        Authority::new(Arc::clone(&self.shared), self.shared.trusted().to_vec())
+        let [signer, voice] = [&self.shared, &self.shared].map(Arc::clone);
+        Authority::new(signer, voice, self.shared.trusted().to_vec())
     }
 
     /// Who signs for a project and whom its devices trust, as the database says. A project that never had an
@@ -85,18 +86,21 @@ impl Keyring {
             database::record(client, shared).await?;
             trusted = database::adopt(client, project_id, &shared.fingerprint()).await?;
         }
-        let signs = trusted.iter().find(|one| one.signs).map(|one| one.fingerprint);
-        let signer = signs.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
-            ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
-                .hint("Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to them.")
-        })?;
+        let find = |is_meant: fn(&Trusted) -> bool| {
+            let fingerprint = trusted.iter().find(|one| is_meant(one)).map(|one| one.fingerprint);
+            fingerprint.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
+                ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
+                    .hint("Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to them.")
+            })
+        };
+        let (signer, voice) = (find(|one| one.signs)?, find(|one| one.speaks)?);
         let mut certificates = trusted.iter().map(Trusted::certificate).collect::<Result<Vec<_>, _>>()?;
         // What the operator put into the file beside the shared authority is trusted with it.
         if Arc::ptr_eq(&signer, &self.shared) {
             let more = self.shared.trusted().iter().filter(|one| !certificates.contains(one)).cloned();
             certificates.extend(more.collect::<Vec<_>>());
         }
-        Ok(Authority::new(signer, certificates))
+        Ok(Authority::new(signer, voice, certificates))
     }
 
     /// The certificates of all keys held here, the shared one first.

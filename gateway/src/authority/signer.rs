@@ -33,12 +33,18 @@ pub struct Subject {
 #[derive(Debug, Clone)]
 pub struct Authority {
     signer: Arc<CertificateAuthority>,
+    /// Another one only during a rotation.
+    voice: Arc<CertificateAuthority>,
     trusted: Vec<Certificate>,
 }
 
 impl Authority {
-    pub(super) fn new(signer: Arc<CertificateAuthority>, trusted: Vec<Certificate>) -> Self {
-        Self { signer, trusted }
+    pub(super) fn new(
+        signer: Arc<CertificateAuthority>,
+        voice: Arc<CertificateAuthority>,
+        trusted: Vec<Certificate>,
+    ) -> Self {
+        Self { signer, voice, trusted }
     }
 
     /// Reads a device's public key and checks that this authority can sign it.
@@ -60,7 +66,7 @@ impl Authority {
     /// # Errors
     /// 400 for what the device asked for, 503 when the authority cannot sign (any more).
     pub async fn issue(&self, subject: Subject) -> Result<Vec<Issued>, ApiError> {
-        self.with_key(move |signer| {
+        with_key(&self.signer, move |signer| {
             let mut versions = subject.versions;
             if subject.networks.iter().filter(|network| network.is_ipv4()).count() != 1 {
                 versions.retain(|version| *version != Version::V1);
@@ -87,20 +93,7 @@ impl Authority {
     /// 503 when the key cannot be used.
     pub async fn sign(&self, message: &[u8]) -> Result<Vec<u8>, ApiError> {
         let message = message.to_vec();
-        self.with_key(move |signer| signer.sign_message(&message)).await
-    }
-
-    /// A key in memory takes a tenth of a millisecond; one in a token takes as long as the token likes.
-    async fn with_key<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&CertificateAuthority) -> Result<T, nebula_certificate::Error> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        if self.signer.key_is_in_memory() {
-            return work(&self.signer).map_err(|error| failed(&error));
-        }
-        let signer = Arc::clone(&self.signer);
-        let done = tokio::task::spawn_blocking(move || work(&signer)).await;
-        done.map_err(|error| ApiError::internal(&error))?.map_err(|error| failed(&error))
+        with_key(&self.voice, move |voice| voice.sign_message(&message)).await
     }
 
     /// Every authority that devices are to trust, as `ca.crt`.
@@ -150,6 +143,19 @@ impl Authority {
             _ => Ok(format!("{:?} signs until {until}", details.name)),
         }
     }
+}
+
+/// A key in memory takes a tenth of a millisecond; one in a token takes as long as the token likes.
+async fn with_key<T: Send + 'static>(
+    key: &Arc<CertificateAuthority>,
+    work: impl FnOnce(&CertificateAuthority) -> Result<T, nebula_certificate::Error> + Send + 'static,
+) -> Result<T, ApiError> {
+    if key.key_is_in_memory() {
+        return work(key).map_err(|error| failed(&error));
+    }
+    let key = Arc::clone(key);
+    let done = tokio::task::spawn_blocking(move || work(&key)).await;
+    done.map_err(|error| ApiError::internal(&error))?.map_err(|error| failed(&error))
 }
 
 fn failed(error: &nebula_certificate::Error) -> ApiError {

@@ -16,6 +16,8 @@ pub struct Trusted {
     pub fingerprint: Fingerprint,
     /// Whether new certificates are signed by it.
     pub signs: bool,
+    /// Whether what agents are told is signed by it.
+    pub speaks: bool,
     pem: String,
 }
 
@@ -35,7 +37,7 @@ impl Trusted {
 /// # Errors
 /// 404 no such project.
 pub async fn trust(client: &impl GenericClient, project_id: Uuid) -> Result<Vec<Trusted>, ApiError> {
-    let sql = "SELECT fingerprint, signs, pem FROM nebula.project_trust($1)";
+    let sql = "SELECT fingerprint, signs, speaks, pem FROM nebula.project_trust($1)";
     each(&rows(client, sql, &[&project_id]).await?, trusted)
 }
 
@@ -101,6 +103,7 @@ fn trusted(row: &tokio_postgres::Row) -> Result<Trusted, tokio_postgres::Error> 
     Ok(Trusted {
         fingerprint: fingerprint.try_into().unwrap_or_default(),
         signs: row.try_get("signs")?,
+        speaks: row.try_get("speaks")?,
         pem: row.try_get("pem")?,
     })
 }

@@ -181,14 +181,15 @@ impl Page {
     }
 
     /// Takes over what was read from the table, in the given words only; answers the range of words in which
-    /// addresses were given back since the reading began. Those must be read again.
+    /// addresses were given back since the reading began. Those must be read again. A row that a claim stands for is
+    /// not taken over: whoever claimed tells the outcome, and would not know of a held bit to clear.
     pub(crate) fn publish(
         &self,
         words: &Words,
         range: std::ops::Range<usize>,
     ) -> Option<std::ops::Range<usize>> {
         for word in range.clone() {
-            self.held[word].store(words[word], SeqCst);
+            self.held[word].store(words[word] & !self.claimed[word].load(SeqCst), SeqCst);
             self.open(word);
         }
         let mut again: Option<std::ops::Range<usize>> = None;

@@ -125,6 +125,22 @@ fn claims_outlive_a_reading() {
 }
 
 /// Threads claim, give up, hold and give back; nobody ever has what another has, and nothing is lost in the end.
+/// A row in flight is read while its claim stands; then it is rolled back.
+#[test]
+fn a_claim_that_comes_to_nothing_leaves_nothing_though_its_row_was_read() {
+    let page = blank();
+    assert!(page.claim(5) && page.claim(70));
+    let mut words = [0; WORDS];
+    (words[0], words[1]) = (1 << 5 | 1 << 6, 1 << 6);
+    page.begin_reading();
+    assert_eq!(page.publish(&words, 0..WORDS), None);
+    page.finish_reading(1, i64::MAX);
+    page.unclaim(5);
+    page.hold(70);
+    let (held, claimed) = page.bits();
+    assert_eq!((held[0], held[1], claimed), (1 << 6, 1 << 6, [0; WORDS]));
+}
+
 #[test]
 fn threads_never_claim_the_same_and_lose_nothing() {
     const SPAN: usize = 256;
