@@ -22,6 +22,8 @@ CREATE TABLE nebula.device (
     (curve = '25519' AND octet_length(public_key) = 32) OR (curve = 'P256' AND octet_length(public_key) = 65)
   )
 );
+-- Every configuration names the lighthouses and relays, of however many devices.
+CREATE INDEX device_landmark_idx ON nebula.device (project_id) WHERE role IN ('lighthouse', 'relay');
 SELECT pg_catalog.pg_extension_config_dump('nebula.device', '');
 
 COMMENT ON TABLE nebula.device IS 'Members of projects: what holds an address and a certificate';
