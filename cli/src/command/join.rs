@@ -26,7 +26,8 @@ pub(crate) struct Join {
     #[command(flatten)]
     project: project::Choice,
     /// Join with an enrolment code, or the link that carries it; needs no account, and an agent keeps the device up to date
-    #[arg(long, value_name = "CODE", conflicts_with_all = ["project", "role"])]
+    // Not in conflict with --project: that may come from the environment, and the code knows its project.
+    #[arg(long, value_name = "CODE", conflicts_with = "role")]
     code: Option<String>,
     /// Also write a unit of systemd that runs the agent, and start it
     #[arg(long, requires = "code")]

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -167,7 +168,16 @@ fn pair(cert: &Path, key: &Path, passphrase: Option<&str>) -> Result<Certificate
         });
     }
     refuse_open_key(key)?;
-    let secret = Zeroizing::new(read(key, "NEBULA_CA_KEY")?);
+    let secret = fs::read_to_string(key).map_err(|error| {
+        let shown = key.display();
+        match error.kind() {
+            ErrorKind::PermissionDenied => format!(
+                "the key {shown} may not be read by the user this gateway runs as; give it to that user: chown USER {shown}"
+            ),
+            _ => format!("the key {shown} cannot be read: {error}"),
+        }
+    });
+    let secret = Zeroizing::new(secret?);
     CertificateAuthority::load(&certificate, &secret, passphrase).map_err(unusable)
 }
 
