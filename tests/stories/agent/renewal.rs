@@ -1,7 +1,5 @@
 //! A new certificate and a new key, while packets fly.
 
-use std::process::Stdio;
-
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -15,10 +13,7 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
     let devices = ["laptop", "phone"].map(|name| world.look(name));
     let mut flights = Vec::new();
     for (from, to) in [(devices[0], devices[1]), (devices[1], devices[0])] {
-        // Five packets a second for as long as it takes; SIGINT makes ping count.
-        let mut command = from.inside("ping");
-        command.args(["-i", "0.2", "-W", "5", &to.address]).stdout(Stdio::piped());
-        flights.push(command.spawn()?);
+        flights.push(flight::begin(from, to)?);
     }
     let counters = devices.map(Device::counter);
     // Two thirds of their life are over.
@@ -42,11 +37,8 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
     }
     // The new certificates are what peers see once they have shaken hands again.
     tokio::time::sleep(Duration::from_secs(5)).await;
-    for mut flight in flights {
-        run(std::process::Command::new("kill").args(["-INT", &flight.id().to_string()]))?;
-        let mut text = String::new();
-        std::io::Read::read_to_string(&mut flight.stdout.take().context("no output")?, &mut text)?;
-        flight.wait()?;
+    for flight in flights {
+        let text = flight::land(flight)?;
         assert!(text.contains(" 0% packet loss"), "{text}");
     }
     Ok(())

@@ -1,23 +1,8 @@
 //! The authority is replaced under running daemons of both releases, and nobody loses a packet.
 
 use std::fs;
-use std::process::{Child, Stdio};
 
 use super::*;
-
-/// Five packets a second until it is asked to count.
-fn flight(from: &Device, to: &Device) -> Result<Child> {
-    let mut command = from.inside("ping");
-    Ok(command.args(["-i", "0.2", "-W", "5", &to.address]).stdout(Stdio::piped()).spawn()?)
-}
-
-fn landed(mut flight: Child) -> Result<String> {
-    run(std::process::Command::new("kill").args(["-INT", &flight.id().to_string()]))?;
-    let mut text = String::new();
-    std::io::Read::read_to_string(&mut flight.stdout.take().context("no output")?, &mut text)?;
-    flight.wait()?;
-    Ok(text)
-}
 
 /// Makes an authority where the gateway finds it.
 fn authority(stack: &Stack, name: &str, curve: &str) -> Result<()> {
@@ -46,7 +31,7 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
     world.current(&names).await?;
 
     let flights = [("laptop", "phone"), ("phone", "laptop")]
-        .map(|(from, to)| flight(world.look(from), world.look(to)).unwrap());
+        .map(|(from, to)| flight::begin(world.look(from), world.look(to)).unwrap());
     authority(&world.stack, "next", "25519")?;
     let listed = run(world.stack.ctl()?.args(["ca", "ls"]))?;
     assert!(listed.contains("next") && listed.contains("story CA"), "{listed}");
@@ -54,7 +39,7 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
     assert!(told.contains("next has taken over from story CA"), "{told}");
     world.current(&names).await?;
     for flight in flights {
-        let text = landed(flight)?;
+        let text = flight::land(flight)?;
         assert!(text.contains(" 0% packet loss"), "{text}");
     }
     // What each of them runs knows the new one alone, and nebula's own tool agrees.
