@@ -20,7 +20,7 @@ COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
 CREATE FUNCTION nebula.register_device(
   actor uuid, project_id uuid, device_id uuid, name text, curve text, public_key bytea,
   role text DEFAULT 'host', endpoints text[] DEFAULT '{}', client inet DEFAULT NULL
-) RETURNS TABLE (ip text, prefix_length integer, groups text[])
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -66,16 +66,9 @@ BEGIN
   END IF;
   PERFORM nebula.record_event(register_device.project_id, who, 'register', 'device', register_device.device_id::text,
     register_device.client, jsonb_build_object('name', register_device.name, 'ip', host(held)));
-  RETURN QUERY
-    SELECT host(held), coalesce(masklen(p.cidr), masklen(l.cidr)),
-           (SELECT d.groups FROM nebula.device d WHERE d.device_id = register_device.device_id)
-      FROM nebula.project p
-      JOIN nebula.allocation a ON a.project_id = p.project_id AND a.ip = held
-      JOIN nebula.pool l ON l.pool_id = a.pool_id
-     WHERE p.project_id = register_device.project_id;
 END $$;
 COMMENT ON FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet) IS
-  'Makes or renews a device and its address in one transaction; the same device keeps its address. Answers what the certificate must say. '
+  'Makes or renews a device and its address in one transaction; the same device keeps its address. What its certificate must say: device_configuration. '
   'Errors: P0002 no such project, 42501 not allowed, 23505 other project or name taken, 55000 revoked, 54000 too often, 53400 pool exhausted';
 
 CREATE FUNCTION nebula.project_lighthouses(project_id uuid)

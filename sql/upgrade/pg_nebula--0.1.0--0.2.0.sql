@@ -48,6 +48,7 @@ DROP VIEW nebula.pool_status;
 DROP FUNCTION nebula.wait_for_address(uuid, inet, bigint, integer);
 DROP FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval);
 DROP FUNCTION nebula.release_ip(uuid, text);
+DROP FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet);
 DROP FUNCTION nebula.record_certificate(uuid, uuid, bytea, bytea, smallint, text, text[], text[], bytea, bytea, timestamptz, timestamptz, text);
 
 -- Jobs. The functions check values now; the constraints went.

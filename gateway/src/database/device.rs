@@ -40,7 +40,7 @@ pub async fn register(
     device: &NewDevice<'_>,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT FROM nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
+    let sql = "SELECT nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
     let address = address.map(|address| address.to_string());
     one(
         client,
