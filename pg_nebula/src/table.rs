@@ -2,13 +2,14 @@
 //!
 //! Starting an executor costs several times what writing the row does: expressions are parsed and compiled, indexes
 //! described, constraints read, each time anew. Here a session does that once and keeps it until the table changes.
-//! What is written is what INSERT writes: CHECK and NOT NULL, every index, speculative insertion, logical decoding.
+//! What is written is what INSERT writes: CHECK and NOT NULL, every index, logical decoding.
 //! Triggers, defaults and row security are not run; a table that has any for INSERT is left to SQL, and so is one with
 //! a deferrable or exclusion constraint; the same goes for DELETE where rows are moved. Nothing here asks for
 //! privileges: whoever may call the function may write.
 
 mod delete;
 mod insert;
+mod opened;
 mod prepared;
 mod search;
 mod transfer;
@@ -23,7 +24,8 @@ use pgrx::{Uuid, pg_sys};
 use crate::error::{Error, Result};
 use crate::map;
 pub(crate) use delete::Found;
-use prepared::{Open, Prepared, READ};
+pub(crate) use opened::Opened;
+use prepared::{Open, Prepared, READ, WRITE};
 pub(crate) use search::{Landmark, Range, Search, Value};
 
 /// A table of this extension, and the columns that rows are given with; all others are null.
@@ -76,11 +78,14 @@ impl Table {
         Self { parent: Some(parent), ..self }
     }
 
-    /// Writes one row, its values in the order of the columns. Waits for nobody: a row of a transaction in flight
-    /// counts as taken, and nothing is left of ours then.
-    pub(crate) fn insert(&'static self, values: &[Option<pg_sys::Datum>]) -> Result<Written> {
-        let prepared = self.prepared()?;
-        Ok(if prepared.is_plain() { prepared.insert(values) } else { Written::UseSql })
+    /// Opens the table once for several looks and rows.
+    pub(crate) fn open(&'static self) -> Result<Opened> {
+        Ok(Opened::new(self.prepared()?, WRITE))
+    }
+
+    /// Opens the table once for several looks.
+    pub(crate) fn open_to_look(&'static self) -> Result<Opened> {
+        Ok(Opened::new(self.prepared()?, READ))
     }
 
     /// Writes one row as INSERT does: one of the same key is an error, and who may be about to write one is waited for.
@@ -168,16 +173,11 @@ impl Table {
     }
 }
 
-/// Whether a table has a row of this key, in an index that begins with an identifier, as of now. Two times as fast as SQL.
-pub(crate) fn holds(table: &CStr, index: &'static CStr, key: Uuid) -> Result<bool> {
-    has(table, &Search::exact(index, &[Value::uuid(key)?]))
-}
-
 /// Whether a search finds a row, as of now; what others have in flight is not seen.
 #[expect(unsafe_code, reason = "only the caller knows what index this is")]
 pub(crate) fn has(table: &CStr, search: &Search<'_>) -> Result<bool> {
     // SAFETY: indexes are named after their table.
-    Ok(unsafe { delete::is_there(relation(table)?, relation(search.index)?, search) })
+    Ok(unsafe { delete::is_there(&Open::table(relation(table)?, READ), relation(search.index)?, search) })
 }
 
 /// The last value of a sequence.

@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::inet::Host;
 use crate::map::transaction_start;
 use crate::pool::Pool;
-use crate::table::{self, Table, Written};
+use crate::table::{Opened, Table, Written};
 
 /// Columns by their number in the list.
 pub(super) mod column {
@@ -42,13 +42,8 @@ pub(super) static ALLOCATION: Table = Table::new(
 )
 .on_delete(c"allocation_deleted");
 
-/// Of what devices hold and may have back.
+/// Of what devices hold, and may have back from quarantine.
 pub(super) const BY_DEVICE: &CStr = c"allocation_device_key";
-
-/// Whether a device holds an address, or may have one back from quarantine, as of now.
-pub(super) fn is_known(device: Uuid) -> Result<bool> {
-    table::holds(c"allocation", BY_DEVICE, device)
-}
 
 /// Columns that all rows of a request have in common.
 struct Common {
@@ -94,8 +89,8 @@ impl Common {
 }
 
 /// Writes the row of one device.
-pub(super) fn write(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Written> {
-    ALLOCATION.insert(&Common::of(request).values(pool, request.device, address))
+pub(super) fn write(table: &Opened, request: &Request<'_>, pool: &Pool, address: IpAddr) -> Written {
+    table.insert(&Common::of(request).values(pool, request.device, address))
 }
 
 /// Writes the rows of several devices, or none.

@@ -6,6 +6,7 @@ use pgrx::Uuid;
 use pgrx::datum::DatumWithOid;
 
 use super::patience::Patience;
+use super::row::{ALLOCATION, BY_DEVICE};
 use super::{Request, disabled, holding, row};
 use crate::alarm;
 use crate::error::{Error, Kind, Result};
@@ -49,13 +50,17 @@ pub(super) fn take_exactly(request: &Request<'_>, pool: &Pool, address: IpAddr) 
 
 /// The whole work for a device that is new, with the caller's privileges; `None` when anything is not as usual.
 pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
-    if map::snapshot_is_fixed() || row::is_known(request.device)? {
+    if map::snapshot_is_fixed() {
+        return Ok(None);
+    }
+    let table = ALLOCATION.open()?;
+    if table.holds(BY_DEVICE, request.device)? {
         return Ok(None);
     }
     for pool in pools.iter().filter(|pool| pool.enabled) {
         let mut search = Search::new(pool);
         let Some(address) = search.take()? else { continue };
-        let written = match row::write(request, pool, address)? {
+        let written = match row::write(&table, request, pool, address) {
             Written::UseSql => as_owner(|| insert(request, pool, address))?,
             written => written == Written::Yes,
         };
@@ -154,7 +159,7 @@ fn hold_unless_taken(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Res
     if map::snapshot_is_fixed() {
         return hold(request, pool, address);
     }
-    match row::write(request, pool, address)? {
+    match row::write(&ALLOCATION.open()?, request, pool, address) {
         Written::Yes => Ok(true),
         Written::Taken(index) if index == table::relation(c"allocation_pkey")? => {
             hold_expired(request, pool, address)

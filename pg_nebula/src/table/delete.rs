@@ -47,12 +47,12 @@ fn as_of_now() -> pg_sys::SnapshotData {
 ///
 /// # Safety
 /// As [`Search::each`].
-pub(super) unsafe fn is_there(table: pg_sys::Oid, index: pg_sys::Oid, search: &Search<'_>) -> bool {
-    let (table, index) = (Open::table(table, READ), Open::index(index, READ));
+pub(super) unsafe fn is_there(table: &Open, index: pg_sys::Oid, search: &Search<'_>) -> bool {
+    let index = Open::index(index, READ);
     let mut found = false;
     // SAFETY: as promised.
     unsafe {
-        search.each(&table, &index, &mut as_of_now(), |_| {
+        search.each(table, &index, &mut as_of_now(), |_| {
             found = true;
             false
         });
