@@ -73,7 +73,9 @@ impl Prepared {
             let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
             let (command, row) = (pg_sys::GetCurrentCommandId(true), &raw mut (*self.slot).tts_tid);
             let (none, snapshot) = (null_mut(), pg_sys::GetActiveSnapshot());
-            pg_sys::table_tuple_delete(open.0, row, command, snapshot, none, false, &mut failure, false);
+            let result =
+                pg_sys::table_tuple_delete(open.0, row, command, snapshot, none, false, &mut failure, false);
+            assert_eq!(result, pg_sys::TM_Result::TM_Ok, "a row of one's own could not be withdrawn");
             pg_sys::CommandCounterIncrement();
         }
     }
