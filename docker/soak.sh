@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# soak.sh: the long proofs. NEBULA_SEED=N repeats one random story; NEBULA_BENCH_CHURN_SECONDS and NEBULA_FUZZ_SECONDS
+# soak.sh: the long proofs. NEBULA_SEED=N repeats one random story, M..N some; NEBULA_BENCH_CHURN_SECONDS and NEBULA_FUZZ_SECONDS
 # shorten churn and fuzzing.
 source "$(dirname "$0")/lib.sh"
 

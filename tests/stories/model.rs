@@ -1,7 +1,8 @@
 //! Random operations by several sessions, every answer held against a plain model in memory.
 //!
 //! One operation runs at a time, so a seed always tells the same story; transactions overlap all the same, and
-//! what would wait for another runs into lock_timeout, which the model expects. `NEBULA_SEED` runs one seed again.
+//! what would wait for another runs into lock_timeout, which the model expects. `NEBULA_SEED` runs one seed again, or some:
+//! `69..500`.
 
 mod play;
 mod world;
@@ -15,7 +16,13 @@ use play::Play;
 /// Seeds of one run: few in `make test`, many in `make soak`; or the one that failed.
 fn seeds() -> Result<Vec<u64>> {
     match std::env::var("NEBULA_SEED") {
-        Ok(seed) => Ok(vec![seed.parse().context("NEBULA_SEED is no number")?]),
+        Ok(given) => {
+            let number = |text: &str| text.parse::<u64>().context("NEBULA_SEED is no number, nor FROM..TO");
+            Ok(match given.split_once("..") {
+                Some((from, to)) => (number(from)?..number(to)?).collect(),
+                None => vec![number(&given)?],
+            })
+        }
         Err(_) => Ok((0..rounds(12, 500) as u64).collect()),
     }
 }

@@ -104,7 +104,7 @@ fn fill(words: &mut Words, low: usize, high: usize) {
 
 /// Rows in flight that no claim stands for belong to transactions that will not tell when they end.
 fn watch(key: PageKey, reading: &Reading) {
-    if reading.in_flight.is_empty() {
+    if reading.in_flight.is_empty() && reading.orphans.is_empty() {
         return;
     }
     shared::write(|map| {
@@ -113,6 +113,9 @@ fn watch(key: PageKey, reading: &Reading) {
             if !page.is_claimed(*bit) {
                 map.watch(key.pool, *transaction);
             }
+        }
+        for transaction in &reading.orphans {
+            map.watch(key.pool, *transaction);
         }
     });
 }

@@ -22,6 +22,9 @@ pub(crate) struct Reading {
     pub(crate) expires: i64,
     /// Rows of transactions still in flight: address within the page, transaction.
     pub(crate) in_flight: Vec<(u16, u32)>,
+    /// Transactions in flight that give back addresses of the page, and that no session will tell of: prepared ones,
+    /// which the map forgot when the server went down.
+    pub(crate) orphans: Vec<u32>,
 }
 
 /// A lock on reading one page, so that a crowd reads it once. Errors and deadlocks end it as they end any lock.
@@ -78,10 +81,10 @@ pub(crate) fn read(
     let (ip, until) = (column(table, c"ip")?, column(table, c"quarantined_until")?);
     let project = Uuid::into_datum(pool.project).ok_or_else(|| Error::broken_promise("project"))?;
     let project_column = column(table, c"project_id")?;
-    let mut reading = Reading { expires: i64::MAX, in_flight: Vec::new() };
+    let mut reading = Reading { expires: i64::MAX, in_flight: Vec::new(), orphans: Vec::new() };
     // SAFETY: what is opened is closed in order; an error in between aborts the transaction, which closes it too. The
     // columns have the types of the extension's own script: uuid, inet, timestamptz. A dirty snapshot needs no more
-    // than its type; the scan writes into it whose transaction is in flight.
+    // than its type; the scan writes into it whose transaction is in flight, which may be any number to those who are asked.
     unsafe {
         let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
         let mut snapshot = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_DIRTY, ..std::mem::zeroed() };
@@ -118,6 +121,12 @@ pub(crate) fn read(
             words[usize::from(bit >> 6)] |= 1 << (bit & 63);
             if snapshot.xmin != pg_sys::InvalidTransactionId {
                 reading.in_flight.push((bit, snapshot.xmin.into_inner()));
+            }
+            if snapshot.xmax != pg_sys::InvalidTransactionId {
+                let top = pg_sys::SubTransGetTopmostTransaction(snapshot.xmax);
+                if pg_sys::BackendXidGetPid(top) == 0 {
+                    reading.orphans.push(top.into_inner());
+                }
             }
         }
         pg_sys::systable_endscan(scan);

@@ -80,3 +80,26 @@ async fn what_is_prepared_survives_a_restart() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_prepared_before_a_crash_frees_the_address_when_it_commits() -> Result<()> {
+    for preload in ["", PRELOAD] {
+        let mut cluster = Cluster::start(&["fsync=off", "max_prepared_transactions=5", preload]).await?;
+        let database = cluster.database().await?;
+        let project = pool(&database, "10.1.0.0/29").await?;
+        let client = database.connect().await?;
+        let device = Uuid::new_v4();
+        client.execute("SELECT nebula.allocate_ip($1, $2)", &[&project, &device]).await?;
+        client.batch_execute(&format!("BEGIN; SELECT nebula.release_ip('{device}')")).await?;
+        client.batch_execute("PREPARE TRANSACTION 'a'").await?;
+        cluster.crash().await?;
+        cluster.resume().await?;
+        let client = database.connect().await?;
+        // The rows are read here, while nobody knows yet.
+        assert_eq!(allocate(&client, project).await?, "10.1.0.2");
+        client.batch_execute("COMMIT PREPARED 'a'").await?;
+        assert_eq!(allocate(&client, project).await?, "10.1.0.1");
+        assert_eq!(balanced(&client, project).await?, (2, 4));
+    }
+    Ok(())
+}
