@@ -22,8 +22,10 @@ mod apply;
 mod backoff;
 pub(crate) mod call;
 pub(crate) mod config;
+mod health;
 pub(crate) mod keys;
 pub(crate) mod nebula;
+pub(crate) mod node;
 pub(crate) mod report;
 mod run;
 pub(crate) mod state;
@@ -87,7 +89,7 @@ impl Agent {
         let syncthing =
             options.syncthing.map(|options| Syncthing::new(options, folder.path())).transpose()?;
         Ok(Self {
-            gateway: Arc::new(Gateway::new(&identity.server)?),
+            gateway: Arc::new(Gateway::new(&identity.server, folder.path())?),
             folder,
             identity,
             nebula,

@@ -20,6 +20,7 @@ pub(crate) mod job;
 pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod login;
+pub(crate) mod node;
 pub(crate) mod ping;
 pub(crate) mod play;
 pub(crate) mod pool;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    Context, ca, device, doctor, enrolment, file, get, job, join, leave, login, ping, play, pool, project,
-    status, upload,
+    Context, ca, device, doctor, enrolment, file, get, job, join, leave, login, node, ping, play, pool,
+    project, status, upload,
 };
 use crate::error::Result;
 use crate::output::Output;
@@ -87,6 +87,9 @@ enum Command {
     /// Devices: members of a project
     #[command(subcommand)]
     Device(device::Command),
+    /// Nodes: servers that host peers and workers (administrators)
+    #[command(subcommand)]
+    Node(node::Command),
     /// Codes that let a device join without an account
     #[command(subcommand)]
     Enrolment(enrolment::Command),
@@ -115,6 +118,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Project(command) => project::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
+        Command::Node(command) => node::run(context, command).await,
         Command::Enrolment(command) => enrolment::run(context, command).await,
         Command::Ca(command) => ca::run(context, command).await,
         Command::Doctor => return doctor::run(context).await,

@@ -25,6 +25,7 @@ pub mod event;
 pub mod file;
 pub mod firewall;
 pub mod job;
+pub mod node;
 pub mod pool;
 pub mod project;
 pub mod revocation;

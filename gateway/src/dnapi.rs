@@ -18,13 +18,14 @@ use uuid::Uuid;
 
 use crate::auth::client_address;
 use crate::authority::curve_name;
-use crate::database::agent::{self, Caller};
+use crate::database::agent::{self, Caller, Known};
 use crate::database::enrolment::{self, NewAgent};
 use crate::device::check;
 use crate::error::TOO_LARGE;
 use crate::{ApiError, AppState};
 
 mod key;
+mod node;
 mod refusal;
 mod update;
 mod wait;
@@ -43,7 +44,7 @@ pub async fn enroll(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Refusal> {
-    let body: EnrollRequest = read(payload).await?;
+    let body: EnrollRequest = parse(&read(payload).await?)?;
     let client = client_address(&request);
     state.limits.check_guesses(client)?;
     let answer = admit(&state, &body, client).await;
@@ -111,14 +112,13 @@ pub async fn call(
 ) -> Result<HttpResponse, Refusal> {
     let client = client_address(&request);
     // What has been read is not kept while an agent waits: there may be ten thousand of them.
-    let call: Call = Box::pin(read(payload)).await?;
-    drop(request);
+    let body = Box::pin(read(payload)).await?;
+    let call: Call = parse(&body)?;
     let device = call.host_id.parse().ok();
-    let answer = match Box::pin(identify(&state, &call)).await {
-        Ok((caller, message)) => {
-            drop(call);
-            answer(&state, caller, message, client).await
-        }
+    let identified = Box::pin(identify(&state, &call, &request, &body)).await;
+    drop((request, body, call));
+    let answer = match identified {
+        Ok((caller, message)) => answer(&state, caller, message, client).await,
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = &answer
@@ -129,8 +129,13 @@ pub async fn call(
     answer
 }
 
-/// Whose call it is, by its signature.
-async fn identify(state: &AppState, call: &Call) -> Result<(Caller, Message), Refusal> {
+/// Whose call it is, by its signature; one that speaks for a node brings another.
+async fn identify(
+    state: &AppState,
+    call: &Call,
+    request: &HttpRequest,
+    body: &[u8],
+) -> Result<(Caller, Message), Refusal> {
     if call.version != VERSION {
         let detail = format!("version {} of calls is not spoken here", call.version);
         return Err(Refusal::field("version", ApiError::bad_argument(detail).hint("Speak version 1.")));
@@ -140,10 +145,14 @@ async fn identify(state: &AppState, call: &Call) -> Result<(Caller, Message), Re
     let device_id: Uuid = call.host_id.parse().map_err(|_| unknown())?;
     let counter = i64::try_from(call.counter).map_err(|_| unknown())?;
     let client = state.database.client().await?;
-    let (project_id, host_key) = agent::key(&client, device_id, counter).await?.ok_or_else(unknown)?;
+    let Known { project_id, host_key, node_id } =
+        agent::key(&client, device_id, counter).await?.ok_or_else(unknown)?;
     drop(client);
     if !key::verifies(&host_key, call.message.as_bytes(), &call.signature) {
         return Err(Refusal::unauthenticated("the signature is not by the key of this device and counter"));
+    }
+    if let Some(node_id) = node_id {
+        node::check(&state.database.client().await?, node_id, request, body).await?;
     }
     let malformed = |error: &dyn std::fmt::Display| {
         Refusal::field("message", ApiError::bad_argument(format!("the message cannot be read: {error}")))
@@ -202,12 +211,15 @@ fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
 }
 
 /// The body, whatever it is declared as: the foreign client declares nothing.
-async fn read<T: DeserializeOwned>(payload: web::Payload) -> Result<T, Refusal> {
+async fn read(payload: web::Payload) -> Result<web::Bytes, Refusal> {
     let too_large =
         || ApiError::new(TOO_LARGE, "the body is larger than 64 kB").hint("No honest one is that long.");
     let broken = || ApiError::bad_argument("the body did not arrive whole").hint("Send it again.");
-    let bytes = payload.to_bytes_limited(BODY_MAX).await.map_err(|_| too_large())?.map_err(|_| broken())?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    Ok(payload.to_bytes_limited(BODY_MAX).await.map_err(|_| too_large())?.map_err(|_| broken())?)
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(body).map_err(|error| {
         ApiError::bad_argument(format!("the body is not what this route takes: {error}"))
             .hint("GET /openapi.json describes it.")
             .into()

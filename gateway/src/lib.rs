@@ -26,6 +26,7 @@ pub mod job;
 pub mod limits;
 mod listener;
 pub mod metrics;
+pub mod node;
 pub mod openapi;
 pub mod pool;
 pub mod project;

@@ -7,7 +7,7 @@ use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, Route, web};
 
 use crate::{
     auth, authority, certificate, configuration, device, dnapi, enrolment, error, event, file, firewall,
-    health, job, metrics, openapi, pool, project, revocation, rotation, upload,
+    health, job, metrics, node, openapi, pool, project, revocation, rotation, upload,
 };
 
 /// Who may call a route.
@@ -86,6 +86,12 @@ pub fn table() -> Vec<Entry> {
         POST   "/api/rotations"                  Admin  rotation::begin;
         POST   "/api/rotations/{projectId}/force"   Admin rotation::force;
         POST   "/api/rotations/{projectId}/cancel"  Admin rotation::cancel;
+        GET    "/api/nodes"                      Admin  node::list;
+        POST   "/api/nodes"                      Admin  node::register;
+        PUT    "/api/nodes/{nodeId}/device"      Admin  node::tie;
+        GET    "/api/nodes/{nodeId}/secret"      Admin  node::secrets;
+        POST   "/api/nodes/{nodeId}/secret"      Admin  node::make_secret;
+        DELETE "/api/nodes/{nodeId}/secret"      Admin  node::retire_secret;
         GET    "/api/jobs"                       Member job::list;
         GET    "/api/jobs/{id}"                  Member job::status;
         POST   "/api/jobs/{id}/cancel"           Member job::cancel;
@@ -151,6 +157,7 @@ mod tests {
         for entry in table() {
             let uri = entry.path.replace("{projectId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace("{nodeId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace(
                 "{id}",
                 if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },

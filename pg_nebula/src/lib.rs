@@ -70,7 +70,8 @@ extension_sql_file!("../../sql/tables/agent.sql", name = "agent", requires = ["e
 extension_sql_file!("../../sql/tables/firewall.sql", name = "firewall", requires = ["agent"]);
 extension_sql_file!("../../sql/tables/route.sql", name = "route", requires = ["firewall"]);
 extension_sql_file!("../../sql/tables/node.sql", name = "node", requires = ["route"]);
-extension_sql_file!("../../sql/tables/job.sql", name = "job", requires = ["node"]);
+extension_sql_file!("../../sql/tables/node_secret.sql", name = "node_secret", requires = ["node"]);
+extension_sql_file!("../../sql/tables/job.sql", name = "job", requires = ["node_secret"]);
 extension_sql_file!("../../sql/tables/job_history.sql", name = "job_history", requires = ["job"]);
 extension_sql_file!("../../sql/tables/job_policy.sql", name = "job_policy", requires = ["job_history"]);
 extension_sql_file!("../../sql/tables/job_schedule.sql", name = "job_schedule", requires = ["job_policy"]);
@@ -272,7 +273,13 @@ extension_sql_file!(
 );
 extension_sql_file!("../../sql/views/device.sql", name = "device_views", requires = ["allocation_views"]);
 extension_sql_file!("../../sql/views/node.sql", name = "node_views", requires = ["device_views"]);
-extension_sql_file!("../../sql/views/event.sql", name = "event_views", requires = ["node_views"]);
+extension_sql_file!("../../sql/functions/node.sql", name = "node_functions", requires = ["node_views"]);
+extension_sql_file!(
+    "../../sql/functions/node_secret.sql",
+    name = "node_secret_functions",
+    requires = ["node_functions"]
+);
+extension_sql_file!("../../sql/views/event.sql", name = "event_views", requires = ["node_secret_functions"]);
 extension_sql_file!("../../sql/views/job.sql", name = "job_views", requires = ["event_views"]);
 extension_sql_file!("../../sql/views/file_status.sql", name = "file_views", requires = ["job_views"]);
 extension_sql_file!("../../sql/functions/job.sql", name = "job_functions", requires = ["file_views"]);

@@ -1,14 +1,14 @@
 -- Agents: who calls, what they run, what they get. The gateway verifies signatures with the key that agent_key answers;
 -- every other decision is made here, in the transaction that acts on it.
 
-CREATE FUNCTION nebula.agent_key(device_id uuid, counter bigint) RETURNS TABLE (project_id uuid, host_key bytea)
+CREATE FUNCTION nebula.agent_key(device_id uuid, counter bigint) RETURNS TABLE (project_id uuid, host_key bytea, node_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT d.project_id, w.host_key
+  SELECT d.project_id, w.host_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = w.device_id)
     FROM nebula.agent_answer w JOIN nebula.device d USING (device_id)
    WHERE w.device_id = agent_key.device_id AND w.counter = agent_key.counter AND d.revoked_at IS NULL
 $$;
 COMMENT ON FUNCTION nebula.agent_key(uuid, bigint) IS
-  'The key that signs calls of a device with this counter; no row for one that is unknown, revoked or has gone on';
+  'The key that signs calls of a device with this counter, and the node it speaks for, if any; no row for one that is unknown, revoked or has gone on';
 
 CREATE FUNCTION nebula.accept_call(device_id uuid, counter bigint, host_key bytea, said_at timestamptz, changes boolean)
 RETURNS nebula.agent
@@ -186,6 +186,8 @@ BEGIN
          refused_at = CASE WHEN refused IS NOT NULL THEN now() ELSE a.refused_at END,
          refused_reason = CASE WHEN refused IS NOT NULL THEN left(report_agent.report -> 'refused' ->> 'reason', 1000) ELSE a.refused_reason END
    WHERE a.device_id = caller.device_id;
+  PERFORM nebula.node_heartbeat(n.node_id, coalesce(report_agent.report -> 'health', '{}'))
+     FROM nebula.node n WHERE n.device_id = caller.device_id;
   RETURN QUERY
     SELECT 'nebula-' || p.project_id, p.name,
            coalesce((SELECT jsonb_agg(jsonb_build_object('name', d.name, 'id', o.syncthing_id, 'address', host(h.ip)) ORDER BY d.name)
@@ -197,7 +199,7 @@ BEGIN
       FROM nebula.project p WHERE p.project_id = caller.project_id;
 END $$;
 COMMENT ON FUNCTION nebula.report_agent(uuid, bigint, bytea, timestamptz, jsonb, inet) IS
-  'Keeps the last report of an agent; answers the project''s shared folder and who shares it. Errors: as accept_call';
+  'Keeps the last report of an agent, and of its node; answers the project''s shared folder and who shares it. Errors: as accept_call';
 
 CREATE FUNCTION nebula.leave_project(device_id uuid, counter bigint, host_key bytea, said_at timestamptz, client inet DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -2,6 +2,7 @@
 CREATE TABLE nebula.node (
   node_id       uuid             NOT NULL DEFAULT gen_random_uuid(),
   name          text             NOT NULL,
+  device_id     uuid             REFERENCES nebula.device ON DELETE SET NULL,
   endpoint      text             NOT NULL,
   weight        integer          NOT NULL DEFAULT 100,
   max_peers     integer          NOT NULL DEFAULT 100,
@@ -16,6 +17,7 @@ CREATE TABLE nebula.node (
   score         double precision NOT NULL GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
   CONSTRAINT node_pkey PRIMARY KEY (node_id),
   CONSTRAINT node_name_key UNIQUE (name),
+  CONSTRAINT node_device_key UNIQUE (device_id),
   CONSTRAINT node_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
   CONSTRAINT node_endpoint_check CHECK (endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$'),
   CONSTRAINT node_weight_check CHECK (weight BETWEEN 1 AND 10000),
@@ -29,6 +31,7 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.node', '');
 COMMENT ON TABLE nebula.node IS 'Servers that host peers and workers';
 COMMENT ON COLUMN nebula.node.node_id IS 'Identifier';
 COMMENT ON COLUMN nebula.node.name IS 'Unique name';
+COMMENT ON COLUMN nebula.node.device_id IS 'Device whose agent speaks for it: reports its health, and signs every call with its secret; null: nobody does';
 COMMENT ON COLUMN nebula.node.endpoint IS 'host:port of its WireGuard on the underlay';
 COMMENT ON COLUMN nebula.node.weight IS 'Relative strength, 1 to 10000: twice the weight, twice the peers';
 COMMENT ON COLUMN nebula.node.max_peers IS 'Most peers it may host';

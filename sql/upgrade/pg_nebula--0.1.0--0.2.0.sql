@@ -36,6 +36,10 @@ ALTER TABLE nebula.project
   ADD CONSTRAINT project_dns_check CHECK (dns_port BETWEEN 1 AND 65535),
   ADD CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed'));
 
+ALTER TABLE nebula.node
+  ADD COLUMN device_id uuid REFERENCES nebula.device ON DELETE SET NULL,
+  ADD CONSTRAINT node_device_key UNIQUE (device_id);
+
 ALTER TABLE nebula.certificate
   ADD COLUMN name                   text,
   ADD COLUMN unsafe_networks        inet[] NOT NULL DEFAULT '{}',

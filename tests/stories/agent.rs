@@ -14,6 +14,7 @@ use nebula_tests::stack::Stack;
 mod flight;
 mod kill;
 mod lifecycle;
+mod node;
 mod renewal;
 mod rotation;
 mod share;

@@ -14,6 +14,7 @@ pub(crate) mod client;
 mod code;
 mod config;
 mod intruder;
+mod node;
 mod wait;
 
 use client::Agent;

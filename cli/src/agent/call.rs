@@ -1,5 +1,6 @@
 //! Calls of the agent protocol: signed with the device's key, answers believed only under a trusted one.
 
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +12,14 @@ use nebula_api::dnapi::{
     Action, ApiErrors, Call, Data, EnrollRequest, Enrollment, KeyUpdate, LongPollAnswer, LongPollWait,
     Message, SignedAnswer, Update, VERSION, kind,
 };
-use reqwest::header::DATE;
-use reqwest::{Response, StatusCode};
+use nebula_api::node::NODE_SIGNATURE;
+use reqwest::header::{CONTENT_TYPE, DATE};
+use reqwest::{Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::keys::{HostKey, TrustedKeys};
+use super::node;
 use crate::client::{self, root_cause};
 use crate::error::{Code, Error, Result};
 
@@ -44,19 +47,22 @@ pub(crate) struct Credential {
 pub(crate) struct Gateway {
     http: reqwest::Client,
     server: String,
+    /// Where the secret of the node is that the device speaks for, if it does.
+    folder: PathBuf,
     /// Timestamp of the last call: the gateway takes each only once, and only forwards.
     last: Mutex<DateTime<Utc>>,
 }
 
 impl Gateway {
-    /// The gateway at this URL.
+    /// The gateway at this URL, for the device in this folder.
     ///
     /// # Errors
     /// `io_error`.
-    pub(crate) fn new(server: &str) -> Result<Self> {
+    pub(crate) fn new(server: &str, folder: &Path) -> Result<Self> {
         Ok(Self {
             http: client::http(server)?,
             server: server.to_owned(),
+            folder: folder.to_owned(),
             last: Mutex::new(DateTime::UNIX_EPOCH),
         })
     }
@@ -66,7 +72,8 @@ impl Gateway {
     /// # Errors
     /// What the gateway says of the code, `unreachable`, `protocol_violation`.
     pub(crate) async fn enrol(&self, request: &EnrollRequest) -> Result<Enrollment> {
-        let response = self.post("/v2/enroll", request, PATIENCE).await?;
+        let body = serde_json::to_vec(request).map_err(|error| unwritable(&error))?;
+        let response = self.post("/v2/enroll", body, PATIENCE, &[]).await?;
         Ok(read::<Data<Enrollment>>(accept(response).await?).await?.data)
     }
 
@@ -144,15 +151,33 @@ impl Gateway {
             signature: credential.key.sign(message.as_bytes())?,
             message,
         };
-        let response = self.post("/v1/dnclient", &call, patience).await?;
+        let body = serde_json::to_vec(&call).map_err(|error| unwritable(&error))?;
+        let signature = match node::Secret::read(&self.folder)? {
+            Some(secret) => secret.sign("POST", self.url("/v1/dnclient")?.path(), &body)?.to_vec(),
+            None => Vec::new(),
+        };
+        let response = self.post("/v1/dnclient", body, patience, &signature).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(not_accepted(&response));
+            return Err(not_accepted(response).await);
         }
         accept(response).await
     }
 
-    async fn post(&self, path: &str, body: &impl Serialize, patience: Duration) -> Result<Response> {
-        let request = self.http.post(format!("{}{path}", self.server)).json(body).timeout(patience);
+    fn url(&self, path: &str) -> Result<Url> {
+        Url::parse(&format!("{}{path}", self.server))
+            .map_err(|error| Error::new(Code::Damaged, format!("{} is no server: {error}", self.server)))
+    }
+
+    async fn post(
+        &self,
+        path: &str,
+        body: Vec<u8>,
+        patience: Duration,
+        headers: &[(&str, String)],
+    ) -> Result<Response> {
+        let request = self.http.post(self.url(path)?).body(body).timeout(patience);
+        let request = request.header(CONTENT_TYPE, "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         request.send().await.map_err(|error| {
             let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
             Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server))
@@ -211,14 +236,18 @@ async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|_| untrusted("it is not what this nebulactl understands"))
 }
 
-/// 401 says nothing more, but its date tells whether our clock is to blame.
-fn not_accepted(response: &Response) -> Error {
+/// 401 says little more, but its date tells whether our clock is to blame.
+async fn not_accepted(response: Response) -> Error {
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let skew = theirs.map_or(0, |theirs| (Utc::now() - theirs.to_utc()).num_seconds());
+    let said = read::<ApiErrors>(response).await.map(|said| said.errors).unwrap_or_default();
+    let of_node = said.iter().find(|error| error.code == NODE_SIGNATURE);
     let mut error = if skew.abs() >= nebula_api::dnapi::CLOCK_TOLERANCE {
         Error::new(Code::NotSignedIn, format!("the gateway refuses this device: its clock is {skew} s off"))
             .hint("Set the clock by NTP: timedatectl set-ntp true")
+    } else if let Some(of_node) = of_node {
+        Error::new(Code::NotSignedIn, of_node.message.clone())
     } else {
         Error::new(Code::NotSignedIn, "the gateway does not accept this device's key").hint(
             "It was revoked, or has left; with a new code: nebulactl leave, then nebulactl join --code CODE",
@@ -272,7 +301,7 @@ mod tests {
 
     #[test]
     fn timestamps_only_go_forward() {
-        let gateway = Gateway::new("http://127.0.0.1:1").unwrap();
+        let gateway = Gateway::new("http://127.0.0.1:1", Path::new("/nowhere")).unwrap();
         let now = Utc::now();
         let first = gateway.timestamp(now);
         let same = gateway.timestamp(now);

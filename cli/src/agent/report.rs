@@ -7,7 +7,7 @@ use nebula_api::agent::{PeerReport, Refused, Report, SyncthingReport};
 use serde::{Deserialize, Serialize};
 
 use super::update::nonce;
-use super::{Agent, say, state};
+use super::{Agent, health, say, state};
 use crate::error::{Error, Result};
 
 const STATUS: &str = "status.json";
@@ -126,6 +126,7 @@ impl Agent {
             uptime_seconds: self.nebula.since().map(seconds),
             refused: self.refused.clone(),
             syncthing: self.syncthing.as_ref().and_then(|syncthing| syncthing.report().cloned()),
+            health: health::of(self.folder.path()),
         })
     }
 

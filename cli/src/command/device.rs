@@ -62,7 +62,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-async fn named(client: &Client, choice: &project::Choice, device: &str) -> Result<Device> {
+/// A device of a project, by name or id.
+///
+/// # Errors
+/// `not_found`, and whatever the gateway says.
+pub(crate) async fn named(client: &Client, choice: &project::Choice, device: &str) -> Result<Device> {
     let named =
         |known: &Device| known.name == device || known.device_id.to_string().eq_ignore_ascii_case(device);
     of_project(client, choice).await?.into_iter().find(named).ok_or_else(|| {

@@ -30,6 +30,7 @@ const OURS: &[&str] = &[
     "update.json",
     "enrolment.json",
     "nebula.json",
+    "node.json",
     "nebula.log",
     "status.json",
     "syncthing",
@@ -123,7 +124,7 @@ async fn stop(path: &Path) -> Result<()> {
 
 /// Says good-bye with the newest key the gateway accepts.
 async fn tell(folder: &Folder, server: &str) -> Result<()> {
-    let gateway = Gateway::new(server)?;
+    let gateway = Gateway::new(server, folder.path())?;
     let mut refused = Error::new(Code::Damaged, "there is no key to sign with");
     for generation in folder.generations()? {
         match gateway.leave(&generation.credential).await {

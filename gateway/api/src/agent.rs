@@ -32,6 +32,29 @@ pub struct Report {
     /// Its Syncthing; absent when it has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syncthing: Option<SyncthingReport>,
+    /// How the machine is; what a node takes its work by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<Health>,
+}
+
+/// Load and room of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = MachineHealth))]
+#[serde(rename_all = "camelCase", default)]
+pub struct Health {
+    /// Processes that ran or wanted to, over the last minute.
+    pub load: f64,
+    /// Processors they share.
+    pub processors: u32,
+    /// Bytes of memory.
+    pub memory_bytes: u64,
+    /// Bytes of it that a new program could have.
+    pub memory_available_bytes: u64,
+    /// Size of the file system that the agent's folder is on, in bytes.
+    pub disk_bytes: u64,
+    /// Bytes of it that are free.
+    pub disk_free_bytes: u64,
 }
 
 /// A configuration that was not applied.

@@ -18,6 +18,7 @@ pub mod file;
 pub mod firewall;
 pub mod health;
 pub mod job;
+pub mod node;
 pub mod pool;
 pub mod project;
 pub mod revocation;

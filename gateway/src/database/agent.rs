@@ -26,6 +26,16 @@ pub struct Caller {
     pub said_at: DateTime<Utc>,
 }
 
+/// Who would sign a call.
+pub struct Known {
+    /// Project of the device.
+    pub project_id: Uuid,
+    /// Raw public key.
+    pub host_key: Vec<u8>,
+    /// The node that the device speaks for.
+    pub node_id: Option<Uuid>,
+}
+
 /// What an agent should fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Due {
@@ -54,8 +64,8 @@ pub struct Folder {
     pub peers: Vec<SyncthingPeer>,
 }
 
-/// The key that signs calls of a device with this counter, and its project; none for one that is unknown, revoked, or
-/// has gone on.
+/// The key that signs calls of a device with this counter, its project and its node; none for one that is unknown,
+/// revoked, or has gone on.
 ///
 /// # Errors
 /// Those of the database.
@@ -63,10 +73,10 @@ pub async fn key(
     client: &impl GenericClient,
     device_id: Uuid,
     counter: i64,
-) -> Result<Option<(Uuid, Vec<u8>)>, ApiError> {
-    let sql = "SELECT project_id, host_key FROM nebula.agent_key($1, $2)";
-    let row = optional(client, sql, &[&device_id, &counter]).await?;
-    Ok(row.map(|row| Ok::<_, tokio_postgres::Error>((row.try_get(0)?, row.try_get(1)?))).transpose()?)
+) -> Result<Option<Known>, ApiError> {
+    let sql = "SELECT project_id, host_key, node_id FROM nebula.agent_key($1, $2)";
+    let Some(row) = optional(client, sql, &[&device_id, &counter]).await? else { return Ok(None) };
+    Ok(Some(Known { project_id: row.try_get(0)?, host_key: row.try_get(1)?, node_id: row.try_get(2)? }))
 }
 
 /// A call that only asks.

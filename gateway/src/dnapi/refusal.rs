@@ -6,6 +6,7 @@ use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::{HttpResponse, ResponseError};
 use nebula_api::dnapi::{self, ApiErrors, HOST_BLOCKED, INVALID_VALUE};
+use nebula_api::node::NODE_SIGNATURE;
 
 use crate::ApiError;
 use crate::error::{NOT_AUTHENTICATED, NOT_FOUND, WRONG_STATE};
@@ -27,6 +28,18 @@ impl Refusal {
     /// 401: whoever calls is not, or no longer, who it says.
     pub(super) fn unauthenticated(reason: &str) -> Self {
         ApiError::new(NOT_AUTHENTICATED, reason).hint("Use the newest credentials, or enrol again.").into()
+    }
+
+    /// 401: the device is who it says, and does not prove that it speaks for its node.
+    pub(super) fn of_node(reason: &str) -> Self {
+        let hint = "Give the device the newest secret of its node: nebulactl node secret keep.";
+        Self::of_node_call(ApiError::new(NOT_AUTHENTICATED, reason).hint(hint))
+    }
+
+    /// What `accept_node_call` means by its errors.
+    pub(super) fn of_node_call(error: ApiError) -> Self {
+        let code = (error.meaning() == NOT_AUTHENTICATED).then_some(NODE_SIGNATURE);
+        Self { error: Box::new(error), code, path: "" }
     }
 
     /// What `enroll_device` means by its errors.

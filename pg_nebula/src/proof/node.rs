@@ -88,4 +88,84 @@ mod tests {
             "z"
         );
     }
+
+    /// The constraint that a statement breaks.
+    fn violated(sql: &str) -> String {
+        run(
+            "CREATE OR REPLACE FUNCTION pg_temp.violated(statement text) RETURNS text LANGUAGE plpgsql AS $f$
+             DECLARE broken text;
+             BEGIN
+               EXECUTE statement;
+               RETURN 'none';
+             EXCEPTION WHEN integrity_constraint_violation THEN
+               GET STACKED DIAGNOSTICS broken = CONSTRAINT_NAME;
+               RETURN broken;
+             END $f$",
+        );
+        text(&format!("SELECT pg_temp.violated($sql${sql}$sql$)"))
+    }
+
+    #[pg_test]
+    fn a_heartbeat_revives_a_silent_node() {
+        run("SELECT nebula.register_node('a', 'a:1')");
+        run("UPDATE nebula.node SET seen_at = now() - interval '1 hour'");
+        refused("SELECT nebula.select_node()", "53000", &["1 not reporting"]);
+        run("SELECT nebula.node_heartbeat(node_id, '{\"load\": 1}') FROM nebula.node");
+        assert_eq!(text("SELECT reason FROM nebula.node_scores()"), "null");
+        assert_eq!(text("SELECT health ->> 'load' FROM nebula.node_status"), "1");
+        refused("SELECT nebula.node_heartbeat(gen_random_uuid(), '{}')", "P0002", &["no node"]);
+    }
+
+    #[pg_test]
+    fn two_secrets_and_no_third() {
+        run("SELECT nebula.register_node('a', 'a:1')");
+        let make = "SELECT nebula.make_node_secret(node_id) FROM nebula.node";
+        let retire = "SELECT nebula.retire_node_secret(node_id) FROM nebula.node";
+        let good = "SELECT count(*)::text || ' ' || count(DISTINCT secret) FROM nebula.node_secret WHERE retired_at IS NULL";
+        run(make);
+        refused(retire, "55000", &["\"a\"", "no two"]);
+        run(make);
+        refused(make, "55000", &["\"a\"", "two secrets already"]);
+        assert_eq!(text(good), "2 2");
+        // Whatever a function forgets the table knows.
+        let copy = |place: i32| {
+            format!(
+                "INSERT INTO nebula.node_secret (node_id, place, secret, made_by)
+                 SELECT node_id, {place}, sha256(''), 'x' FROM nebula.node"
+            )
+        };
+        assert_eq!(violated(&copy(2)), "node_secret_place_key");
+        assert_eq!(violated(&copy(3)), "node_secret_place_check");
+        assert_eq!(violated("UPDATE nebula.node_secret SET retired_at = now()"), "node_secret_retired_check");
+        let older = text("SELECT key_id::text FROM nebula.node_secret ORDER BY made_at LIMIT 1");
+        assert_eq!(text("SELECT nebula.retire_node_secret(node_id)::text FROM nebula.node"), older);
+        assert_eq!(text(good), "1 1");
+        refused(
+            &format!("SELECT nebula.retire_node_secret(node_id, '{older}') FROM nebula.node"),
+            "P0002",
+            &[&older],
+        );
+    }
+
+    #[pg_test]
+    fn a_call_of_a_node_is_good_once_and_for_a_while() {
+        run("SELECT nebula.register_node('a', 'a:1')");
+        run("SELECT nebula.make_node_secret(node_id) FROM nebula.node");
+        let call = |nonce: &str, age: &str| {
+            format!(
+                "SELECT nebula.accept_node_call(node_id, key_id, '{nonce}', clock_timestamp() - interval '{age}')
+                   FROM nebula.node_secret"
+            )
+        };
+        run(&call("0123456789abcdef", "0"));
+        refused(&call("0123456789abcdef", "10 s"), "28000", &["made before"]);
+        refused(&call("0123456789abcdeg", "301 s"), "28000", &["signed for its node"]);
+        refused(&call("0123456789abcdeg", "-301 s"), "28000", &["signed for its node"]);
+        run(&call("0123456789abcdeg", "290 s"));
+        assert_eq!(violated(&call("short", "0")), "node_nonce_length_check");
+        // Those that their age would keep out are forgotten.
+        run("UPDATE nebula.node_nonce SET good_until = now() - interval '1 s'");
+        run(&call("0123456789abcdeh", "0"));
+        assert_eq!(text("SELECT string_agg(nonce, ' ') FROM nebula.node_nonce"), "0123456789abcdeh");
+    }
 }

@@ -180,6 +180,18 @@ impl Agent {
         Ok((status, answer.json().await?))
     }
 
+    /// Sends what may or may not be a call, with headers beside it.
+    pub(crate) async fn send_with(
+        &self,
+        body: String,
+        headers: &[(&str, String)],
+    ) -> Result<(StatusCode, Value)> {
+        let request = self.http.post(format!("{}/v1/dnclient", self.url)).body(body);
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
+        let answer = request.send().await?;
+        Ok((answer.status(), answer.json().await?))
+    }
+
     /// A call that must succeed; its data.
     pub(crate) async fn call(&self, kind: &str, value: &Value) -> Result<Value> {
         let (status, answer) = self.send(&self.request(kind, value)?).await?;

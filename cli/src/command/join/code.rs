@@ -137,7 +137,7 @@ async fn enrol(
         device_id: Some(pending.device_id.to_string()),
         endpoints: wish.endpoints.clone(),
     };
-    let enrolled: Enrollment = Gateway::new(server)?.enrol(&request).await?;
+    let enrolled: Enrollment = Gateway::new(server, folder.path())?.enrol(&request).await?;
     let (host_key, pair) = pending.keys(curve(&enrolled.network)?)?;
     let answer =
         Answer { counter: enrolled.counter, config: &enrolled.config, trusted_keys: &enrolled.trusted_keys };

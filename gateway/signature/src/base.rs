@@ -1,0 +1,63 @@
+//! The signature base: the lines of a request that are signed (RFC 9421, section 2).
+
+use crate::Fault;
+
+/// What of a request can be covered.
+#[derive(Debug, Clone)]
+pub struct Request<'a> {
+    method: &'a str,
+    path: &'a str,
+    authority: Option<&'a str>,
+    fields: Vec<(&'a str, &'a str)>,
+}
+
+impl<'a> Request<'a> {
+    /// A request with one header field, its name in small letters. The path is as it stands in the request line,
+    /// without the query: a proxy that changes it breaks the signature.
+    #[must_use]
+    pub fn new(method: &'a str, path: &'a str, field: &'a str, value: &'a str) -> Self {
+        Self { method, path, authority: None, fields: vec![(field, value)] }
+    }
+
+    /// The same with the host, and the port if it is not the usual one.
+    #[must_use]
+    pub fn authority(mut self, authority: &'a str) -> Self {
+        self.authority = Some(authority);
+        self
+    }
+
+    /// The same with another header field.
+    #[must_use]
+    pub fn field(mut self, field: &'a str, value: &'a str) -> Self {
+        self.fields.push((field, value));
+        self
+    }
+
+    /// The lines, and last the parameters, as they stand in `Signature-Input`.
+    pub(crate) fn base<'b>(
+        &self,
+        covered: impl Iterator<Item = &'b str>,
+        parameters: &str,
+    ) -> Result<String, Fault> {
+        let mut base = String::new();
+        for name in covered {
+            let value = self.value(name).ok_or_else(|| Fault::Unsupported(name.to_owned()))?;
+            base.push_str(&format!("\"{name}\": {value}\n"));
+        }
+        Ok(base + "\"@signature-params\": " + parameters)
+    }
+
+    fn value(&self, name: &str) -> Option<String> {
+        match name {
+            "@method" => Some(self.method.to_owned()),
+            "@path" => Some(if self.path.is_empty() { "/" } else { self.path }.to_owned()),
+            "@authority" => self.authority.map(str::to_lowercase),
+            _ => {
+                // A field that is sent several times is one list.
+                let values = self.fields.iter().filter(|(field, _)| *field == name);
+                let values: Vec<&str> = values.map(|(_, value)| value.trim()).collect();
+                (!values.is_empty()).then(|| values.join(", "))
+            }
+        }
+    }
+}

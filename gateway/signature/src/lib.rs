@@ -1,0 +1,138 @@
+//! HTTP Message Signatures of requests (RFC 9421) by `hmac-sha256`, with the body under a `Content-Digest` (RFC 9530).
+//!
+//! The agent of a node signs its calls with a secret that it shares with the gateway, beside the key of its device:
+//!
+//! ```
+//! # use nebula_signature::{Request, Secret, Signed, digest, sign};
+//! # fn main() -> Result<(), nebula_signature::Fault> {
+//! let (body, secret) = (b"{}", [7; 32]);
+//! let digest = digest(body)?;
+//! let request = Request::new("POST", "/v1/dnclient", "content-digest", &digest);
+//! let headers = sign(&request, &Secret { key_id: "k1", bytes: &secret }, 1_790_000_000, "a-nonce-of-ours-1")?;
+//!
+//! let signed = Signed::read(&request, &headers.input, &headers.signature, |key| key == "k1")?;
+//! assert!(signed.is_by(&secret) && !signed.is_by(&[8; 32]));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Structured fields are read and written by `sfv`; what is here is which lines of a request are signed, and in which
+//! order. The order of parameters is the signer's, as the RFC wants it. Pure: no clock, no network.
+
+use openssl::hash::{MessageDigest, hash};
+use openssl::memcmp;
+use openssl::pkey::PKey;
+use openssl::sign::Signer;
+use sfv::{DictSerializer, KeyRef, StringRef};
+
+mod base;
+mod read;
+
+pub use base::Request;
+pub use read::{Signed, digest_fits};
+
+/// What our own requests cover: the least that a signature is taken for.
+pub const COVERED: [&str; 3] = ["@method", "@path", "content-digest"];
+/// The one algorithm.
+pub const ALGORITHM: &str = "hmac-sha256";
+/// What the signature is called in both headers.
+const LABEL: &str = "node";
+
+/// Why a request cannot be signed, or is not taken for signed. No secret is ever in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// A header is not the structured field it should be.
+    #[error("{0} is no structured field of the kind it should be")]
+    Malformed(&'static str),
+    /// No signature names a key that is known.
+    #[error("no signature by a known key")]
+    UnknownKey,
+    /// The signature leaves out what it has to cover.
+    #[error("the signature does not cover {0}")]
+    Uncovered(&'static str),
+    /// Something is covered that the request has not, or that is not understood here.
+    #[error("the signature covers {0}, which cannot be looked up here")]
+    Unsupported(String),
+    /// A parameter is missing, or cannot be.
+    #[error("the signature has no good parameter {0}")]
+    Parameter(&'static str),
+    /// The library for cryptography refused.
+    #[error("cannot compute a signature")]
+    Cryptography,
+}
+
+/// A shared secret and the name both sides know it by.
+#[derive(Clone, Copy)]
+pub struct Secret<'a> {
+    /// Goes into the header.
+    pub key_id: &'a str,
+    /// Stays here.
+    pub bytes: &'a [u8],
+}
+
+/// What a signed request carries beside [`digest`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Headers {
+    /// Value of `Signature-Input`.
+    pub input: String,
+    /// Value of `Signature`.
+    pub signature: String,
+}
+
+/// Value of `Content-Digest` for a body.
+///
+/// # Errors
+/// [`Fault::Cryptography`].
+pub fn digest(body: &[u8]) -> Result<String, Fault> {
+    let digest = hash(MessageDigest::sha256(), body).map_err(|_| Fault::Cryptography)?;
+    let mut field = DictSerializer::new();
+    field.bare_item(key("sha-256"), &digest[..]);
+    field.finish().ok_or(Fault::Cryptography)
+}
+
+/// Signs [`COVERED`] of a request, made at `created` (seconds of Unix time), which `nonce` makes unlike every other one.
+///
+/// # Errors
+/// [`Fault::Unsupported`] for a request without one of them, [`Fault::Parameter`] for a key or nonce that is not
+/// printable ASCII.
+pub fn sign(request: &Request<'_>, secret: &Secret<'_>, created: i64, nonce: &str) -> Result<Headers, Fault> {
+    let text = |value, name| StringRef::from_str(value).map_err(|_| Fault::Parameter(name));
+    let created = sfv::Integer::try_from(created).map_err(|_| Fault::Parameter("created"))?;
+    let mut input = DictSerializer::new();
+    let mut list = input.inner_list(key(LABEL));
+    for name in COVERED {
+        list.bare_item(text(name, "name")?);
+    }
+    list.finish()
+        .parameter(key("created"), created)
+        .parameter(key("nonce"), text(nonce, "nonce")?)
+        .parameter(key("keyid"), text(secret.key_id, "keyid")?)
+        .parameter(key("alg"), text(ALGORITHM, "alg")?);
+    let input = input.finish().ok_or(Fault::Parameter("name"))?;
+    let parameters = &input[LABEL.len() + 1..];
+    let mac = mac(secret.bytes, request.base(COVERED.into_iter(), parameters)?.as_bytes())?;
+    let mut signature = DictSerializer::new();
+    signature.bare_item(key(LABEL), &mac[..]);
+    Ok(Headers { input, signature: signature.finish().ok_or(Fault::Cryptography)? })
+}
+
+/// A key of a dictionary that is written in this crate.
+fn key(text: &'static str) -> &'static KeyRef {
+    KeyRef::constant(text)
+}
+
+fn mac(secret: &[u8], text: &[u8]) -> Result<Vec<u8>, Fault> {
+    let compute = || {
+        let key = PKey::hmac(secret)?;
+        Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(text)
+    };
+    compute().map_err(|_| Fault::Cryptography)
+}
+
+/// In a time that says nothing of where they differ.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    one.len() == other.len() && memcmp::eq(one, other)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,113 @@
+//! Reading what somebody else has signed. Nothing of it is believed before [`Signed::is_by`] says so.
+
+use openssl::hash::{MessageDigest, hash};
+use sfv::{Dictionary, FieldType, InnerList, ListEntry, Parser};
+
+use crate::{ALGORITHM, COVERED, Fault, Request, is_same, mac};
+
+/// Most components that a signature may cover; an honest one has a handful.
+const MOST: usize = 16;
+
+/// A signature, and what it is said to be over.
+#[derive(Debug, Clone)]
+pub struct Signed {
+    /// Which secret.
+    pub key_id: String,
+    /// When it was made, in seconds of Unix time.
+    pub created: i64,
+    /// Not good after this, if it says so.
+    pub expires: Option<i64>,
+    /// What makes it unlike every other one.
+    pub nonce: String,
+    base: String,
+    signature: Vec<u8>,
+}
+
+impl Signed {
+    /// The first signature by a key that is known, from the headers `Signature-Input` and `Signature`.
+    ///
+    /// # Errors
+    /// Every [`Fault`] but the last: a signature that covers less than [`COVERED`], names another algorithm, or lacks
+    /// its time or nonce is none.
+    pub fn read(
+        request: &Request<'_>,
+        input: &str,
+        signature: &str,
+        knows: impl Fn(&str) -> bool,
+    ) -> Result<Self, Fault> {
+        let inputs = dictionary(input, "Signature-Input")?;
+        let signatures = dictionary(signature, "Signature")?;
+        let named = inputs.iter().find_map(|(label, entry)| match entry {
+            ListEntry::InnerList(list) => {
+                text(list, "keyid").filter(|key| knows(key)).map(|key| (label, list, key))
+            }
+            ListEntry::Item(_) => None,
+        });
+        let (label, list, key_id) = named.ok_or(Fault::UnknownKey)?;
+        let signature = match signatures.get(label) {
+            Some(ListEntry::Item(item)) => item.bare_item.as_byte_sequence(),
+            _ => None,
+        };
+        let signature = signature.ok_or(Fault::Malformed("Signature"))?.to_vec();
+        if list.params.contains_key("alg") && text(list, "alg") != Some(ALGORITHM) {
+            return Err(Fault::Parameter("alg"));
+        }
+        let covered = covered(list)?;
+        let number = |name| list.params.get(name).map(|value| value.as_integer().map(i64::from));
+        let parameters = vec![ListEntry::InnerList(list.clone())].serialize();
+        Ok(Self {
+            key_id: key_id.to_owned(),
+            created: number("created").flatten().ok_or(Fault::Parameter("created"))?,
+            // One that cannot be read is not one that was not given.
+            expires: number("expires").map(|number| number.ok_or(Fault::Parameter("expires"))).transpose()?,
+            nonce: text(list, "nonce").ok_or(Fault::Parameter("nonce"))?.to_owned(),
+            base: request.base(covered.into_iter(), &parameters.unwrap_or_default())?,
+            signature,
+        })
+    }
+
+    /// Whether it was made with this secret.
+    #[must_use]
+    pub fn is_by(&self, secret: &[u8]) -> bool {
+        mac(secret, self.base.as_bytes()).is_ok_and(|mac| is_same(&mac, &self.signature))
+    }
+}
+
+/// Whether the header `Content-Digest` has the SHA-256 of this body; other digests beside it are not looked at.
+#[must_use]
+pub fn digest_fits(field: &str, body: &[u8]) -> bool {
+    let Ok(digests) = dictionary(field, "Content-Digest") else { return false };
+    let Some(ListEntry::Item(item)) = digests.get("sha-256") else { return false };
+    let Ok(digest) = hash(MessageDigest::sha256(), body) else { return false };
+    item.bare_item.as_byte_sequence().is_some_and(|said| is_same(said, &digest))
+}
+
+fn covered(list: &InnerList) -> Result<Vec<&str>, Fault> {
+    if list.items.len() > MOST {
+        return Err(Fault::Malformed("Signature-Input"));
+    }
+    let mut covered: Vec<&str> = Vec::new();
+    for item in &list.items {
+        let name = item.bare_item.as_string().ok_or(Fault::Malformed("Signature-Input"))?.as_str();
+        // A part of a field, a trailer, a field of another message: nothing here signs those.
+        if !item.params.is_empty() {
+            return Err(Fault::Unsupported(name.to_owned()));
+        }
+        if covered.contains(&name) {
+            return Err(Fault::Malformed("Signature-Input"));
+        }
+        covered.push(name);
+    }
+    match COVERED.into_iter().find(|name| !covered.contains(name)) {
+        Some(missing) => Err(Fault::Uncovered(missing)),
+        None => Ok(covered),
+    }
+}
+
+fn text<'a>(list: &'a InnerList, name: &str) -> Option<&'a str> {
+    list.params.get(name)?.as_string().map(sfv::StringRef::as_str)
+}
+
+fn dictionary(field: &str, name: &'static str) -> Result<Dictionary, Fault> {
+    Parser::new(field).parse().map_err(|_| Fault::Malformed(name))
+}
