@@ -106,6 +106,15 @@ impl Client {
         data(self.send(build).await?).await
     }
 
+    /// `PATCH`, signed in.
+    ///
+    /// # Errors
+    /// As [`Self::get`].
+    pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
+        let build = || Ok(self.request(Method::PATCH, path).json(body).timeout(PATIENCE));
+        data(self.send(build).await?).await
+    }
+
     /// `PUT`, signed in.
     ///
     /// # Errors

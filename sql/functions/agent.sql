@@ -164,7 +164,7 @@ COMMENT ON FUNCTION nebula.update_agent(uuid, bigint, bytea, timestamptz, bytea,
 
 CREATE FUNCTION nebula.report_agent(
   device_id uuid, counter bigint, host_key bytea, said_at timestamptz, report jsonb, client inet DEFAULT NULL
-) RETURNS TABLE (folder_id text, folder_label text, peers jsonb)
+) RETURNS TABLE (folder_id text, folder_label text, peers jsonb, options jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -195,11 +195,13 @@ BEGIN
                        JOIN nebula.device d USING (device_id)
                        JOIN nebula.allocation h ON h.device_id = o.device_id AND h.released_at IS NULL
                       WHERE o.project_id = p.project_id AND o.syncthing_id IS NOT NULL AND o.device_id <> caller.device_id
-                        AND d.revoked_at IS NULL), '[]')
+                        AND d.revoked_at IS NULL), '[]'),
+           jsonb_strip_nulls(jsonb_build_object('pendingKib', p.sync_pending_kib, 'hashers', p.sync_hashers, 'writes', p.sync_writes,
+                                                'order', p.sync_order, 'connections', p.sync_connections))
       FROM nebula.project p WHERE p.project_id = caller.project_id;
 END $$;
 COMMENT ON FUNCTION nebula.report_agent(uuid, bigint, bytea, timestamptz, jsonb, inet) IS
-  'Keeps the last report of an agent, and of its node; answers the project''s shared folder and who shares it. Errors: as accept_call';
+  'Keeps the last report of an agent, and of its node; answers the project''s shared folder, who shares it and how. Errors: as accept_call';
 
 CREATE FUNCTION nebula.leave_project(device_id uuid, counter bigint, host_key bytea, said_at timestamptz, client inet DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

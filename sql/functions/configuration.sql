@@ -168,7 +168,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT jsonb_strip_nulls(jsonb_build_object(
            'version', p.config_version, 'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint,
            'certificateVersions', p.certificate_versions, 'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
-           'inbound', p.inbound, 'outbound', p.outbound))
+           'inbound', p.inbound, 'outbound', p.outbound,
+           'syncPendingKib', p.sync_pending_kib, 'syncHashers', p.sync_hashers, 'syncWrites', p.sync_writes,
+           'syncOrder', p.sync_order, 'syncConnections', p.sync_connections))
     FROM nebula.require_member(project_options.actor, project_options.project_id), nebula.project p
    WHERE p.project_id = project_options.project_id
 $$;
@@ -193,7 +195,12 @@ BEGIN
     punchy = coalesce((wanted ->> 'punchy')::boolean, p.punchy),
     dns_port = CASE WHEN wanted ? 'dnsPort' THEN nullif((wanted ->> 'dnsPort')::integer, 0) ELSE p.dns_port END,
     inbound = coalesce(wanted ->> 'inbound', p.inbound),
-    outbound = coalesce(wanted ->> 'outbound', p.outbound)
+    outbound = coalesce(wanted ->> 'outbound', p.outbound),
+    sync_pending_kib = CASE WHEN wanted ? 'syncPendingKib' THEN nullif((wanted ->> 'syncPendingKib')::integer, 0) ELSE p.sync_pending_kib END,
+    sync_hashers = CASE WHEN wanted ? 'syncHashers' THEN nullif((wanted ->> 'syncHashers')::integer, 0) ELSE p.sync_hashers END,
+    sync_writes = CASE WHEN wanted ? 'syncWrites' THEN nullif((wanted ->> 'syncWrites')::integer, 0) ELSE p.sync_writes END,
+    sync_order = CASE WHEN wanted ? 'syncOrder' THEN nullif(wanted ->> 'syncOrder', '') ELSE p.sync_order END,
+    sync_connections = CASE WHEN wanted ? 'syncConnections' THEN nullif((wanted ->> 'syncConnections')::integer, 0) ELSE p.sync_connections END
    WHERE p.project_id = set_project_options.project_id;
   PERFORM nebula.record_event(set_project_options.project_id, who, 'configure', 'project', set_project_options.project_id::text, NULL, wanted);
   RETURN nebula.project_options(actor, set_project_options.project_id);

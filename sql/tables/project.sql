@@ -14,6 +14,13 @@ CREATE TABLE nebula.project (
   dns_port              integer,
   inbound               text        NOT NULL DEFAULT 'open',
   outbound              text        NOT NULL DEFAULT 'open',
+  -- What Syncthing does about the shared folder; null leaves it to each, which knows its disk. Block sizes it always
+  -- chooses itself, by the size of each file.
+  sync_pending_kib      integer,
+  sync_hashers          integer,
+  sync_writes           integer,
+  sync_order            text,
+  sync_connections      integer,
   CONSTRAINT project_pkey PRIMARY KEY (project_id),
   CONSTRAINT project_name_key UNIQUE (name),
   CONSTRAINT project_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -22,7 +29,11 @@ CREATE TABLE nebula.project (
   CONSTRAINT project_mtu_check CHECK (mtu BETWEEN 576 AND 9001),
   CONSTRAINT project_cipher_check CHECK (cipher IN ('aes', 'chachapoly')),
   CONSTRAINT project_dns_check CHECK (dns_port BETWEEN 1 AND 65535),
-  CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed'))
+  CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed')),
+  -- Beyond these Syncthing would take another value without a word.
+  CONSTRAINT project_sync_check CHECK (
+    sync_pending_kib BETWEEN 16384 AND 4194304 AND sync_hashers BETWEEN 1 AND 256 AND sync_writes BETWEEN 1 AND 64
+    AND sync_order IN ('standard', 'random', 'inOrder') AND sync_connections BETWEEN 1 AND 128)
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.project', '');
 
@@ -40,6 +51,11 @@ COMMENT ON COLUMN nebula.project.punchy IS 'Whether devices keep holes in their 
 COMMENT ON COLUMN nebula.project.dns_port IS 'UDP port on which lighthouses answer DNS for device names; null: none';
 COMMENT ON COLUMN nebula.project.inbound IS 'open: devices take everything from members; closed: ping, and what firewall rules let in';
 COMMENT ON COLUMN nebula.project.outbound IS 'open: devices send anything to members; closed: only what firewall rules let out';
+COMMENT ON COLUMN nebula.project.sync_pending_kib IS 'KiB that a Syncthing asks for before the first of them has come (pullerMaxPendingKiB): more for fast and distant devices';
+COMMENT ON COLUMN nebula.project.sync_hashers IS 'Files it hashes at a time (hashers): fewer leave processors to others';
+COMMENT ON COLUMN nebula.project.sync_writes IS 'Writes at a time while it fetches (maxConcurrentWrites): more for solid state, fewer for disks that turn';
+COMMENT ON COLUMN nebula.project.sync_order IS 'Blocks it asks for first (blockPullOrder): standard, random or inOrder, with which a film can be begun before it is whole';
+COMMENT ON COLUMN nebula.project.sync_connections IS 'Connections between two devices (numConnections), from Syncthing 1.25 on';
 
 -- Which account may act in which project. Administrators need no row here.
 CREATE TABLE nebula.project_member (

@@ -29,12 +29,20 @@ ALTER TABLE nebula.project
   ADD COLUMN dns_port              integer,
   ADD COLUMN inbound               text        NOT NULL DEFAULT 'open',
   ADD COLUMN outbound              text        NOT NULL DEFAULT 'open',
+  ADD COLUMN sync_pending_kib      integer,
+  ADD COLUMN sync_hashers          integer,
+  ADD COLUMN sync_writes           integer,
+  ADD COLUMN sync_order            text,
+  ADD COLUMN sync_connections      integer,
   ADD CONSTRAINT project_lifetime_check CHECK (certificate_lifetime BETWEEN interval '1 minute' AND interval '10 years'),
   ADD CONSTRAINT project_versions_check CHECK (certificate_versions IN ('{1}', '{2}', '{1,2}')),
   ADD CONSTRAINT project_mtu_check CHECK (mtu BETWEEN 576 AND 9001),
   ADD CONSTRAINT project_cipher_check CHECK (cipher IN ('aes', 'chachapoly')),
   ADD CONSTRAINT project_dns_check CHECK (dns_port BETWEEN 1 AND 65535),
-  ADD CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed'));
+  ADD CONSTRAINT project_stance_check CHECK (inbound IN ('open', 'closed') AND outbound IN ('open', 'closed')),
+  ADD CONSTRAINT project_sync_check CHECK (
+    sync_pending_kib BETWEEN 16384 AND 4194304 AND sync_hashers BETWEEN 1 AND 256 AND sync_writes BETWEEN 1 AND 64
+    AND sync_order IN ('standard', 'random', 'inOrder') AND sync_connections BETWEEN 1 AND 128);
 
 ALTER TABLE nebula.node
   ADD COLUMN device_id uuid REFERENCES nebula.device ON DELETE SET NULL,

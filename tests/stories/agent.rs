@@ -19,6 +19,7 @@ mod renewal;
 mod rotation;
 mod share;
 mod trouble;
+mod tuning;
 mod unit;
 
 /// How long a revoked device may go on talking, and a new configuration may be on its way.

@@ -234,7 +234,9 @@ impl Syncthing {
 
 /// Whether two instructions ask for the same.
 fn is_same(one: &Instruction, other: &Instruction) -> bool {
-    let wish = |of: &Instruction| (of.folder_id.clone(), of.folder_label.clone(), of.syncthing.clone());
+    let wish = |of: &Instruction| {
+        (of.folder_id.clone(), of.folder_label.clone(), of.syncthing.clone(), of.options.clone())
+    };
     wish(one) == wish(other)
 }
 

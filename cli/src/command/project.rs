@@ -8,11 +8,15 @@ use crate::client::Client;
 use crate::error::{Code, Error, Result};
 use crate::output::{ago, clean};
 
+mod options;
+
 /// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the projects you are a member of
     Ls,
+    /// Show what all devices of a project run alike, and change it (administrators)
+    Options(options::Arguments),
 }
 
 /// Runs one.
@@ -20,7 +24,9 @@ pub(crate) enum Command {
 /// # Errors
 /// Whatever the gateway says.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
-    let Command::Ls = command;
+    if let Command::Options(arguments) = command {
+        return options::run(context, arguments).await;
+    }
     let projects = all(&context.client()?).await?;
     context.output.show(&projects, || {
         let now = chrono::Utc::now();

@@ -137,6 +137,31 @@ pub struct Instruction {
     pub folder_label: String,
     /// The other devices of the project that share it: those whose agent reported a Syncthing and that are not revoked.
     pub syncthing: Vec<SyncthingPeer>,
+    /// How Syncthing is to go about it.
+    #[serde(default)]
+    pub options: SyncthingOptions,
+}
+
+/// What the project wants of every Syncthing; what is absent is left as each has it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct SyncthingOptions {
+    /// Its `pullerMaxPendingKiB`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_kib: Option<i32>,
+    /// Its `hashers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hashers: Option<i32>,
+    /// Its `maxConcurrentWrites`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub writes: Option<i32>,
+    /// Its `blockPullOrder`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
+    /// Its `numConnections` for each device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections: Option<i32>,
 }
 
 /// A device that shares the project's folder.

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Options of a project. In a `PATCH` what is absent stays; `0` takes lifetime and DNS port back to none.
+/// Options of a project. In a `PATCH` what is absent stays; `0`, or an empty text, takes back to none what can be none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -35,6 +35,21 @@ pub struct Options {
     /// `open`: devices send anything to members; `closed`: only what firewall rules let out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound: Option<String>,
+    /// KiB that a Syncthing asks for before the first of them has come, 16384 to 4194304; none: what each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_pending_kib: Option<i32>,
+    /// Files it hashes at a time, 1 to 256; none: what each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_hashers: Option<i32>,
+    /// Writes at a time while it fetches, 1 to 64; none: what each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_writes: Option<i32>,
+    /// Blocks it asks for first: `standard`, `random` or `inOrder`; none: what each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_order: Option<String>,
+    /// Connections between two devices, 1 to 128, from Syncthing 1.25 on; none: what each has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync_connections: Option<i32>,
 }
 
 /// Body of `PUT /api/devices/{deviceId}/groups`.

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
-use nebula_api::agent::SyncthingPeer;
+use nebula_api::agent::{SyncthingOptions, SyncthingPeer};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -62,6 +62,8 @@ pub struct Folder {
     pub label: String,
     /// Who shares it.
     pub peers: Vec<SyncthingPeer>,
+    /// How.
+    pub options: SyncthingOptions,
 }
 
 /// The key that signs calls of a device with this counter, its project and its node; none for one that is unknown,
@@ -124,13 +126,13 @@ pub async fn report(
     report: &serde_json::Value,
     address: Option<IpAddr>,
 ) -> Result<Folder, ApiError> {
-    let sql =
-        "SELECT folder_id, folder_label, peers FROM nebula.report_agent($1, $2, $3, $4, $5, $6::text::inet)";
+    let sql = "SELECT folder_id, folder_label, peers, options \
+               FROM nebula.report_agent($1, $2, $3, $4, $5, $6::text::inet)";
     let Caller { device_id, counter, host_key, said_at, .. } = caller;
     let address = address.map(|address| address.to_string());
     let row = one(client, sql, &[device_id, counter, host_key, said_at, report, &address]).await?;
-    let Json(peers) = row.try_get(2)?;
-    Ok(Folder { id: row.try_get(0)?, label: row.try_get(1)?, peers })
+    let (Json(peers), Json(options)) = (row.try_get(2)?, row.try_get(3)?);
+    Ok(Folder { id: row.try_get(0)?, label: row.try_get(1)?, peers, options })
 }
 
 /// The device leaves for good.

@@ -224,6 +224,7 @@ pub(super) async fn report(
         folder_id: folder.id,
         folder_label: folder.label,
         syncthing: folder.peers,
+        options: folder.options,
     };
     Ok(signed(&authority, &instruction).await?)
 }

@@ -8,8 +8,8 @@ use serde_json::{Map, Value, json};
 /// Port of Syncthing on the overlay.
 const PORT: u16 = 22000;
 
-/// The options that keep it on the overlay. What Syncthing calls block size and concurrency it chooses itself, by the
-/// size of each file and the number of processors; the rest is of its owner.
+/// The options that keep it on the overlay. Block sizes Syncthing chooses itself, by the size of each file; concurrency
+/// it is told per folder and device, where the project says so. The rest is of its owner.
 pub(super) fn options(overlay: &str) -> Value {
     json!({
         "listenAddresses": [address(overlay)],
@@ -32,13 +32,14 @@ pub(super) fn options(overlay: &str) -> Value {
 pub(super) fn devices(own: &str, instruction: &Instruction) -> Vec<Value> {
     let others = instruction.syncthing.iter().filter(|peer| peer.id != own);
     let device = |peer: &nebula_api::agent::SyncthingPeer| {
-        json!({
+        let device = json!({
             "deviceID": peer.id,
             "name": peer.name,
             "addresses": [address(&peer.address)],
             "introducer": false,
             "autoAcceptFolders": false,
-        })
+        });
+        with(device, [("numConnections", json!(instruction.options.connections))])
     };
     others.map(device).collect()
 }
@@ -48,14 +49,34 @@ pub(super) fn folder(own: &str, instruction: &Instruction, path: &Path) -> Value
     let others = instruction.syncthing.iter().map(|peer| peer.id.as_str()).filter(|id| *id != own);
     let members: Vec<Value> =
         std::iter::once(own).chain(others).map(|id| json!({ "deviceID": id })).collect();
-    json!({
+    let folder = json!({
         "id": instruction.folder_id,
         "label": instruction.folder_label,
         "path": path,
         "devices": members,
         "fsWatcherEnabled": true,
         "fsWatcherDelayS": 1,
-    })
+    });
+    let options = &instruction.options;
+    with(
+        folder,
+        [
+            ("pullerMaxPendingKiB", json!(options.pending_kib)),
+            ("hashers", json!(options.hashers)),
+            ("maxConcurrentWrites", json!(options.writes)),
+            ("blockPullOrder", json!(options.order)),
+        ],
+    )
+}
+
+/// The document with what the project says; where it says nothing the owner does.
+fn with<const N: usize>(mut document: Value, said: [(&str, Value); N]) -> Value {
+    for (name, value) in said {
+        if !value.is_null() {
+            document[name] = value;
+        }
+    }
+    document
 }
 
 fn address(overlay: &str) -> String {
@@ -71,9 +92,11 @@ fn address(overlay: &str) -> String {
 pub(super) fn missing(wish: &Value, found: &Value) -> Option<Value> {
     let mut missing = Map::new();
     for (name, wanted) in wish.as_object()? {
-        let same = match name.as_str() {
-            "devices" => members(wanted) == members(&found[name]),
-            _ => *wanted == found[name],
+        let same = match (name.as_str(), found.get(name)) {
+            ("devices", found) => members(wanted) == members(found.unwrap_or(&Value::Null)),
+            (_, Some(found)) => wanted == found,
+            // What this release does not know it would be told again and again.
+            (_, None) => found.is_object(),
         };
         if !same {
             missing.insert(name.clone(), wanted.clone());
@@ -93,7 +116,7 @@ pub(super) fn members(list: &Value) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use nebula_api::agent::SyncthingPeer;
+    use nebula_api::agent::{SyncthingOptions, SyncthingPeer};
 
     use super::*;
 
@@ -108,6 +131,7 @@ mod tests {
             folder_id: "home".to_owned(),
             folder_label: "Home".to_owned(),
             syncthing: vec![peer("BBB", "10.42.0.2"), peer("AAA", "10.42.0.1"), peer("CCC", "fd00::3")],
+            options: SyncthingOptions::default(),
         }
     }
 
@@ -118,6 +142,33 @@ mod tests {
         assert_eq!(addresses, [&json!(["tcp://10.42.0.2:22000"]), &json!(["tcp://[fd00::3]:22000"])]);
         let folder = folder("AAA", &instruction(), Path::new("/srv/shared"));
         assert_eq!(members(&folder["devices"]), ["AAA", "BBB", "CCC"]);
+    }
+
+    #[test]
+    fn only_what_the_project_says_is_wished_for() {
+        let mut instruction = instruction();
+        let plain = folder("AAA", &instruction, Path::new("/srv/shared"));
+        assert_eq!(plain.get("hashers"), None);
+        instruction.options = SyncthingOptions {
+            hashers: Some(2),
+            order: Some("inOrder".to_owned()),
+            connections: Some(3),
+            ..SyncthingOptions::default()
+        };
+        let told = folder("AAA", &instruction, Path::new("/srv/shared"));
+        let mut found = plain.clone();
+        found["hashers"] = json!(0);
+        found["blockPullOrder"] = json!("standard");
+        found["maxConcurrentWrites"] = json!(2);
+        assert_eq!(missing(&told, &found), Some(json!({ "hashers": 2, "blockPullOrder": "inOrder" })));
+        // A release that does not know of it is not told each time.
+        let device = devices("AAA", &instruction).remove(0);
+        assert_eq!(device["numConnections"], 3);
+        let mut found = device.clone();
+        found.as_object_mut().unwrap().remove("numConnections");
+        assert_eq!(missing(&device, &found), None);
+        found["numConnections"] = json!(0);
+        assert_eq!(missing(&device, &found), Some(json!({ "numConnections": 3 })));
     }
 
     #[test]

@@ -1,0 +1,83 @@
+//! `project options`: what all devices of a project run alike.
+
+use clap::Args;
+use nebula_api::configuration::Options;
+use serde_json::{Value, json};
+
+use super::Choice;
+use crate::command::Context;
+use crate::error::Result;
+use crate::output::clean;
+
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// What to change: mtu=1400 dnsPort=53 syncHashers=2 syncOrder=inOrder; nothing behind the sign takes one back
+    #[arg(value_name = "NAME=VALUE", value_parser = parse)]
+    changes: Vec<(String, Value)>,
+    #[command(flatten)]
+    project: Choice,
+}
+
+/// Shows the options, after it has changed what is to be changed.
+///
+/// # Errors
+/// Whatever the gateway says of a name or a value.
+pub(super) async fn run(context: &Context, arguments: Arguments) -> Result<()> {
+    let client = context.client()?;
+    let project = arguments.project.resolve(&client).await?;
+    let path = format!("/api/projects/{}/configuration", project.project_id);
+    let options: Options = if arguments.changes.is_empty() {
+        client.get(&path, &[]).await?
+    } else {
+        // As it is written, so that the gateway alone decides what can be.
+        client.patch(&path, &Value::Object(arguments.changes.into_iter().collect())).await?
+    };
+    context.output.show(&options, || {
+        let rows = lines(&options).into_iter().map(|(name, value)| [name, clean(&value)]);
+        context.output.table(["OPTION", "VALUE"], rows.collect())
+    })
+}
+
+fn lines(options: &Options) -> Vec<(String, String)> {
+    let Value::Object(fields) = json!(options) else { return Vec::new() };
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    fields.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+/// Numbers, yes and no, and lists are what JSON calls so; all else is text.
+fn parse(text: &str) -> std::result::Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+    let value = match (name, value) {
+        // The one option that is a word and may be none.
+        ("syncOrder", "") => json!(""),
+        (_, "") => json!(0),
+        (_, value) => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
+    };
+    Ok((name.to_owned(), value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_what_they_look_like() {
+        for (text, name, value) in [
+            ("mtu=1400", "mtu", json!(1400)),
+            ("punchy=false", "punchy", json!(false)),
+            ("certificateVersions=[1,2]", "certificateVersions", json!([1, 2])),
+            ("syncOrder=inOrder", "syncOrder", json!("inOrder")),
+            ("dnsPort=", "dnsPort", json!(0)),
+            ("syncOrder=", "syncOrder", json!("")),
+        ] {
+            assert_eq!(parse(text).unwrap(), (name.to_owned(), value), "{text}");
+        }
+        assert!(parse("mtu").is_err());
+    }
+
+    #[test]
+    fn what_is_none_is_not_shown() {
+        let options = Options { mtu: Some(1300), ..Options::default() };
+        assert_eq!(lines(&options), [("mtu".to_owned(), "1300".to_owned())]);
+    }
+}

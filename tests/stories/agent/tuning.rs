@@ -1,0 +1,63 @@
+//! A project says how Syncthing is to go about its folder, and every Syncthing does.
+
+use std::fs;
+
+use super::*;
+
+/// Waits until a device's Syncthing has all of this in its configuration.
+async fn has(device: &Device, wanted: &[&str]) -> Result<String> {
+    let path = device.folder.join("syncthing/config.xml");
+    let what = format!("{} to have {wanted:?}", device.name);
+    let seen = eventually(&what, || async {
+        let text = fs::read_to_string(&path).unwrap_or_default();
+        // Defaults for folders and devices to come stand in there too, and are nobody's business here.
+        let text = text.split("<defaults>").next().unwrap_or_default().to_owned();
+        Ok(wanted.iter().all(|line| text.contains(line)).then_some(text))
+    });
+    seen.await.with_context(|| device.logs())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
+    let mut world =
+        World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)])
+            .await?;
+    for device in &mut world.devices[1..] {
+        device.set_options(&["--syncthing", "syncthing"]);
+    }
+    for device in &mut world.devices {
+        device.start()?;
+    }
+    let [laptop, phone] = ["laptop", "phone"].map(|name| world.look(name));
+    let folder = "<folder id=\"nebula-";
+    let own = [folder, "<maxConcurrentWrites>2<", "<hashers>0<", "<blockPullOrder>standard<"];
+    has(laptop, &own).await.context("what Syncthing chooses itself")?;
+
+    let options =
+        ["syncHashers=1", "syncWrites=8", "syncOrder=inOrder", "syncPendingKib=65536", "syncConnections=2"];
+    let shown = run(world.stack.ctl()?.args(["project", "options"]).args(options))?;
+    assert!(shown.contains("syncPendingKib") && shown.contains("65536"), "{shown}");
+    let told =
+        ["<hashers>1<", "<maxConcurrentWrites>8<", "<blockPullOrder>inOrder<", "<pullerMaxPendingKiB>65536<"];
+    has(laptop, &told).await?;
+    let text = has(phone, &told).await?;
+    // This Syncthing has no such option, and is none the worse for being told.
+    assert!(!text.contains("numConnections"), "{text}");
+    fs::write(laptop.folder.join("shared/film.mkv"), [7; 1 << 20])?;
+    let film = phone.folder.join("shared/film.mkv");
+    let arrived = eventually("a film to arrive", || async {
+        Ok(fs::metadata(&film).is_ok_and(|film| film.len() == 1 << 20).then_some(()))
+    });
+    arrived.await.with_context(|| phone.logs())?;
+
+    // Taken back it is each device's own affair; what cannot be is refused and changes nothing.
+    run(world.stack.ctl()?.args(["project", "options", "syncHashers=", "syncOrder="]))?;
+    for wrong in ["syncWrites=65", "syncPendingKib=1", "syncOrder=backwards", "syncColour=red"] {
+        let refused = run(world.stack.ctl()?.args(["project", "options", wrong]));
+        assert!(refused.is_err(), "{wrong}");
+    }
+    let left = run(world.stack.ctl()?.args(["project", "options"]))?;
+    assert!(!left.contains("syncHashers") && !left.contains("syncOrder"), "{left}");
+    assert!(left.contains("syncWrites"), "{left}");
+    Ok(())
+}
