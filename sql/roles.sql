@@ -44,7 +44,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.device_status_for(uuid, uuid),
   nebula.release_device(uuid, uuid, inet),
   nebula.record_certificate(uuid, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text),
-  nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval),
+  nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval, uuid),
   nebula.list_enrolments(uuid, uuid),
   nebula.revoke_enrolment_for(uuid, uuid),
   nebula.revoke_device_for(uuid, uuid, inet),

@@ -1,6 +1,6 @@
 //! Nodes: registered, tied to the device whose agent speaks for them, and the secrets that sign its calls.
 
-use actix_web::{HttpRequest, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nebula_api::Envelope;
@@ -73,11 +73,13 @@ pub async fn make_secret(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-) -> Result<web::Json<Envelope<NewSecret>>, ApiError> {
+) -> Result<HttpResponse, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
     let (key_id, secret) = database::make_secret(&client, actor.account_id, *path, address).await?;
-    Ok(web::Json(Envelope::new(NewSecret { node_id: *path, key_id, secret: STANDARD.encode(secret) })))
+    let new = NewSecret { node_id: *path, key_id, secret: STANDARD.encode(secret) };
+    // Nobody on the way may keep it.
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(new)))
 }
 
 /// Which secret.

@@ -1,8 +1,32 @@
 -- Enrolment codes: made by administrators, used by devices that have no account.
 
+CREATE FUNCTION nebula.require_agentless(device_id uuid, project_id uuid) RETURNS nebula.device
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  known nebula.device;
+BEGIN
+  SELECT d.* INTO known FROM nebula.device d
+   WHERE d.device_id = require_agentless.device_id AND d.project_id = require_agentless.project_id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no device % in the project', require_agentless.device_id
+      USING ERRCODE = 'P0002', HINT = 'List devices: nebulactl device ls, or SELECT device_id, name FROM nebula.device_status.';
+  END IF;
+  IF known.revoked_at IS NOT NULL THEN
+    RAISE EXCEPTION 'device "%" was revoked', known.name USING ERRCODE = '55000', HINT = 'It can enrol again as a new device.';
+  END IF;
+  IF EXISTS (SELECT FROM nebula.agent a WHERE a.device_id = known.device_id) THEN
+    RAISE EXCEPTION 'device "%" has an agent', known.name
+      USING ERRCODE = '23505', HINT = 'Its agent renews its keys; if they are lost, revoke it and enrol a new device.';
+  END IF;
+  RETURN known;
+END $$;
+COMMENT ON FUNCTION nebula.require_agentless(uuid, uuid) IS
+  'A device that could get an agent. Errors: P0002 no such device in the project, 55000 revoked, 23505 it has one';
+
 CREATE FUNCTION nebula.create_enrolment(
   project_id uuid, name text DEFAULT NULL, role text DEFAULT 'host', groups text[] DEFAULT '{}', endpoints text[] DEFAULT '{}',
-  address inet DEFAULT NULL, uses integer DEFAULT 1, lifetime interval DEFAULT '1 day', created_by text DEFAULT NULL, creator uuid DEFAULT NULL
+  address inet DEFAULT NULL, uses integer DEFAULT 1, lifetime interval DEFAULT '1 day', created_by text DEFAULT NULL, creator uuid DEFAULT NULL,
+  device_id uuid DEFAULT NULL
 ) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
@@ -27,22 +51,33 @@ BEGIN
     RAISE EXCEPTION 'a code for % devices cannot give them all one name or address', create_enrolment.uses
       USING ERRCODE = '22023', HINT = 'Leave name and address out, or make a code for each device.';
   END IF;
+  IF create_enrolment.device_id IS NOT NULL THEN
+    PERFORM nebula.require_agentless(create_enrolment.device_id, create_enrolment.project_id);
+    IF create_enrolment.uses > 1 OR create_enrolment.role <> 'host' OR num_nonnulls(create_enrolment.name, create_enrolment.address) > 0
+       OR cardinality(create_enrolment.groups) + cardinality(create_enrolment.endpoints) > 0 THEN
+      RAISE EXCEPTION 'a code for a device that is there says nothing else of it'
+        USING ERRCODE = '22023', HINT = 'Leave name, role, groups, endpoints, address and uses out: it keeps what it has.';
+    END IF;
+  END IF;
   SELECT string_agg(substr(letters, (get_byte(random, n) & 31) + 1, 1), '' ORDER BY n) INTO plain FROM generate_series(0, 24) n;
-  INSERT INTO nebula.enrolment AS e (project_id, code_hash, name, role, groups, endpoints, address, uses_max, creator_id, created_by, expires_at)
-  VALUES (create_enrolment.project_id, sha256(plain::bytea), create_enrolment.name, create_enrolment.role, create_enrolment.groups,
+  INSERT INTO nebula.enrolment AS e (project_id, code_hash, device_id, name, role, groups, endpoints, address, uses_max, creator_id, created_by, expires_at)
+  VALUES (create_enrolment.project_id, sha256(plain::bytea), create_enrolment.device_id, create_enrolment.name, create_enrolment.role, create_enrolment.groups,
           create_enrolment.endpoints, create_enrolment.address, create_enrolment.uses, create_enrolment.creator, who,
           now() + create_enrolment.lifetime)
   RETURNING e.* INTO made;
   PERFORM nebula.record_event(made.project_id, who, 'create', 'enrolment', made.enrolment_id::text, inet_client_addr(),
-    jsonb_build_object('role', made.role, 'name', made.name, 'uses', made.uses_max, 'until', made.expires_at));
+    jsonb_build_object('role', made.role, 'name', made.name, 'device', made.device_id, 'uses', made.uses_max, 'until', made.expires_at));
   RETURN QUERY SELECT made.enrolment_id, regexp_replace(plain, '(.{5})(?!$)', '\1-', 'g'), made.expires_at;
 END $$;
-COMMENT ON FUNCTION nebula.create_enrolment(uuid, text, text, text[], text[], inet, integer, interval, text, uuid) IS
-  'Makes an enrolment code and answers it, once and never again: only its hash is kept. For administrators. '
-  'Errors: P0002 no such project, 22023 lifetime or uses out of range, one name or address for several, 23514 malformed name or role';
+COMMENT ON FUNCTION nebula.create_enrolment(uuid, text, text, text[], text[], inet, integer, interval, text, uuid, uuid) IS
+  'Makes an enrolment code and answers it, once and never again: only its hash is kept. With a device, which has no agent, the code gives it one and '
+  'changes nothing else of it. For administrators. '
+  'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for several, anything beside a device, '
+  '23505 the device has an agent, 55000 it was revoked, 23514 malformed name or role';
 
 CREATE FUNCTION nebula.create_enrolment_for(
-  actor uuid, project_id uuid, name text, role text, groups text[], endpoints text[], address text, uses integer, lifetime interval
+  actor uuid, project_id uuid, name text, role text, groups text[], endpoints text[], address text, uses integer, lifetime interval,
+  device_id uuid DEFAULT NULL
 ) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
@@ -52,21 +87,22 @@ BEGIN
   RETURN QUERY SELECT * FROM nebula.create_enrolment(
     create_enrolment_for.project_id, create_enrolment_for.name, coalesce(create_enrolment_for.role, 'host'),
     create_enrolment_for.groups, create_enrolment_for.endpoints, create_enrolment_for.address::inet,
-    coalesce(create_enrolment_for.uses, 1), coalesce(create_enrolment_for.lifetime, interval '1 day'), who, create_enrolment_for.actor);
+    coalesce(create_enrolment_for.uses, 1), coalesce(create_enrolment_for.lifetime, interval '1 day'), who, create_enrolment_for.actor,
+    create_enrolment_for.device_id);
 END $$;
-COMMENT ON FUNCTION nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval) IS
+COMMENT ON FUNCTION nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval, uuid) IS
   'create_enrolment for an administrator. Errors: 42501 not an administrator, the rest as create_enrolment';
 
 CREATE FUNCTION nebula.list_enrolments(actor uuid, project uuid DEFAULT NULL)
 RETURNS TABLE (enrolment_id uuid, project_id uuid, name text, role text, groups text[], address text, uses integer, uses_max integer,
-               state text, created_by text, created_at timestamptz, expires_at timestamptz)
+               state text, created_by text, created_at timestamptz, expires_at timestamptz, device_id uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM nebula.require_admin(list_enrolments.actor);
   RETURN QUERY
     SELECT s.enrolment_id, s.project_id, s.name, s.role, s.groups, host(s.address), s.uses, s.uses_max, s.state, s.created_by,
-           s.created_at, s.expires_at
+           s.created_at, s.expires_at, s.device_id
       FROM nebula.enrolment_status s
      WHERE list_enrolments.project IS NULL OR s.project_id = list_enrolments.project
      ORDER BY s.created_at DESC
@@ -107,6 +143,26 @@ $$;
 COMMENT ON FUNCTION nebula.enrolment_project(bytea) IS
   'The project a code is for; null for one that is unknown, expired or revoked. It may be used up';
 
+-- A device that is there becomes one that an agent looks after. The certificate it had ends by itself: until the agent
+-- has its nebula running, the other one may go on.
+CREATE FUNCTION nebula.give_agent(used nebula.enrolment, curve text, public_key bytea, client inet) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  known nebula.device := nebula.require_agentless(used.device_id, used.project_id);
+  held  inet;
+BEGIN
+  PERFORM nebula.limit_certificates(known.device_id, 10);
+  UPDATE nebula.enrolment e SET uses = e.uses + 1 WHERE e.enrolment_id = used.enrolment_id;
+  UPDATE nebula.device d SET curve = give_agent.curve, public_key = give_agent.public_key WHERE d.device_id = known.device_id;
+  -- The address it has; one that was released meanwhile it gets anew.
+  held := nebula.allocate_ip(used.project_id, known.device_id, 'enrolment ' || used.enrolment_id, client => give_agent.client);
+  INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (used.enrolment_id, known.device_id);
+  PERFORM nebula.record_event(used.project_id, used.created_by, 'enrol', 'device', known.device_id::text, give_agent.client,
+    jsonb_build_object('name', known.name, 'ip', host(held), 'enrolment', used.enrolment_id));
+END $$;
+COMMENT ON FUNCTION nebula.give_agent(nebula.enrolment, text, bytea, inet) IS
+  'Lets a device that is there use the code that was made for it. Errors: 55000 revoked, 23505 it has an agent, 54000 asked too often';
+
 -- Everything but the agent: whoever joins by code passes here.
 CREATE FUNCTION nebula.use_enrolment(
   code_hash bytea, device_id uuid, name text, endpoints text[], curve text, public_key bytea, client inet
@@ -137,8 +193,10 @@ BEGIN
       PERFORM nebula.limit_certificates(known.device_id, 10);
       RETURN false;
     END IF;
-    RAISE EXCEPTION 'device id % is taken', use_enrolment.device_id
-      USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
+    IF used.device_id IS DISTINCT FROM known.device_id THEN
+      RAISE EXCEPTION 'device id % is taken', use_enrolment.device_id
+        USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
+    END IF;
   END IF;
 
   IF used.uses >= used.uses_max THEN
@@ -151,6 +209,10 @@ BEGIN
     RAISE EXCEPTION 'this enrolment code is used up' USING ERRCODE = 'P0002', HINT = 'Ask an administrator for a new one.';
   END IF;
 
+  IF used.device_id IS NOT NULL THEN
+    PERFORM nebula.give_agent(used, use_enrolment.curve, use_enrolment.public_key, use_enrolment.client);
+    RETURN true;
+  END IF;
   named := coalesce(used.name, use_enrolment.name, 'device-' || left(use_enrolment.device_id::text, 8));
   PERFORM nebula.claim_name(used.project_id, named, use_enrolment.device_id);
   IF used.role = 'lighthouse' AND cardinality(used.endpoints) = 0 AND cardinality(coalesce(use_enrolment.endpoints, '{}')) = 0 THEN
@@ -179,8 +241,13 @@ CREATE FUNCTION nebula.enroll_device(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-  chosen uuid := coalesce(enroll_device.device_id, gen_random_uuid());
+  bound  uuid := (SELECT e.device_id FROM nebula.enrolment e WHERE e.code_hash = enroll_device.code_hash);
+  chosen uuid := coalesce(bound, enroll_device.device_id, gen_random_uuid());
 BEGIN
+  -- Who only has an idea of what to be called takes the identity that the code is for; another device does not.
+  IF bound <> enroll_device.device_id AND EXISTS (SELECT FROM nebula.device d WHERE d.device_id = enroll_device.device_id) THEN
+    RAISE EXCEPTION 'this enrolment code is for another device' USING ERRCODE = '23505', HINT = 'Use it on the device that it was made for.';
+  END IF;
   IF NOT nebula.use_enrolment(enroll_device.code_hash, chosen, enroll_device.name, enroll_device.endpoints, enroll_device.curve,
                               enroll_device.public_key, enroll_device.client) THEN
     IF NOT EXISTS (SELECT FROM nebula.agent_answer w WHERE w.device_id = chosen AND w.host_key = enroll_device.host_key) THEN
@@ -200,8 +267,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.enroll_device(bytea, uuid, text, text[], text, bytea, bytea, inet) IS
   'Makes a device, its address and its agent by an enrolment code, all or nothing; answers the device and the counter of the answer to send. '
-  'The same device with the same keys again: the same device, and the code is not used twice. '
-  'Errors: P0002 code unknown, used up, expired or revoked, 55000 the device was revoked, 23505 device id or name taken, 22023 lighthouse '
+  'The same device with the same keys again: the same device, and the code is not used twice. A code that was made for a device gives that one its '
+  'agent, whatever identifier and name it brings. '
+  'Errors: P0002 code unknown, used up, expired or revoked, 55000 the device was revoked, 23505 device id or name taken, or the code is for another device, 22023 lighthouse '
   'without endpoint, 54000 asked too often, 53400 pool exhausted';
 
 CREATE FUNCTION nebula.register_by_code(
@@ -212,6 +280,9 @@ BEGIN
   IF nebula.enrolment_project(register_by_code.code_hash) IS DISTINCT FROM register_by_code.project_id THEN
     RAISE EXCEPTION 'this enrolment code is not good for project %', register_by_code.project_id
       USING ERRCODE = 'P0002', HINT = 'Ask an administrator of the project for one.';
+  END IF;
+  IF EXISTS (SELECT FROM nebula.enrolment e WHERE e.code_hash = register_by_code.code_hash AND e.device_id IS NOT NULL) THEN
+    RAISE EXCEPTION 'this enrolment code gives a device its agent' USING ERRCODE = '55000', HINT = 'Use it on that device: nebulactl join --code CODE.';
   END IF;
   IF NOT nebula.use_enrolment(register_by_code.code_hash, register_by_code.device_id, register_by_code.name, register_by_code.endpoints,
                               register_by_code.curve, register_by_code.public_key, register_by_code.client)

@@ -3,6 +3,7 @@ CREATE TABLE nebula.enrolment (
   enrolment_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
   project_id    uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
   code_hash     bytea       NOT NULL,
+  device_id     uuid        REFERENCES nebula.device ON DELETE CASCADE,
   name          text,
   role          text        NOT NULL DEFAULT 'host',
   groups        text[]      NOT NULL DEFAULT '{}',
@@ -23,16 +24,22 @@ CREATE TABLE nebula.enrolment (
   CONSTRAINT enrolment_uses_check CHECK (uses BETWEEN 0 AND uses_max AND uses_max BETWEEN 1 AND 10000),
   -- Two devices cannot share a name or an address.
   CONSTRAINT enrolment_single_check CHECK (uses_max = 1 OR name IS NULL AND address IS NULL),
+  -- A device that is there is what it is.
+  CONSTRAINT enrolment_device_check CHECK (
+    device_id IS NULL OR uses_max = 1 AND role = 'host' AND num_nonnulls(name, address) = 0 AND cardinality(groups) + cardinality(endpoints) = 0),
   CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '30 days')
 );
 -- Listed by project, newest first.
 CREATE INDEX enrolment_project_idx ON nebula.enrolment (project_id, created_at);
+-- Only what a deleted device leaves behind is looked for by device.
+CREATE INDEX enrolment_device_idx ON nebula.enrolment (device_id) WHERE device_id IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.enrolment', '');
 
 COMMENT ON TABLE nebula.enrolment IS 'Enrolment codes by hash, and what the devices that use them become';
 COMMENT ON COLUMN nebula.enrolment.enrolment_id IS 'Identifier, which is no secret';
 COMMENT ON COLUMN nebula.enrolment.project_id IS 'Project to join';
 COMMENT ON COLUMN nebula.enrolment.code_hash IS 'SHA-256 of the code in capitals without dashes';
+COMMENT ON COLUMN nebula.enrolment.device_id IS 'Device without an agent that gets one by it, and stays what it is otherwise; null: the code makes a device';
 COMMENT ON COLUMN nebula.enrolment.name IS 'Name of the device; null: its own choice';
 COMMENT ON COLUMN nebula.enrolment.role IS 'host, lighthouse or relay';
 COMMENT ON COLUMN nebula.enrolment.groups IS 'Groups in its certificate';

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
+mod adopt;
 pub(crate) mod client;
 mod code;
 mod config;
@@ -30,6 +31,7 @@ pub(crate) fn host(project: Uuid) -> EnrolmentRequest {
         address: None,
         uses: None,
         lifetime_seconds: None,
+        device_id: None,
     }
 }
 

@@ -35,6 +35,9 @@ pub(crate) enum Command {
 pub(crate) struct Create {
     #[command(flatten)]
     project: project::Choice,
+    /// Name or id of a device without an agent, which gets one by the code and stays what it is
+    #[arg(long, conflicts_with_all = ["name", "role", "groups", "endpoints", "address", "uses"])]
+    device: Option<String>,
     /// Name of the device [default: the device chooses]
     #[arg(long)]
     name: Option<String>,
@@ -86,8 +89,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
 async fn create(context: &Context, arguments: Create) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
+    let device_id = match &arguments.device {
+        Some(device) => Some(super::device::named(&client, &arguments.project, device).await?.device_id),
+        None => None,
+    };
     let request = EnrolmentRequest {
         project_id: project.project_id,
+        device_id,
         name: arguments.name,
         role: arguments.role,
         groups: arguments.groups,

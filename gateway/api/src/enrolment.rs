@@ -33,6 +33,10 @@ pub struct EnrolmentRequest {
     /// For how long; a day when absent, 30 days at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<i32>,
+    /// A device of the project that has no agent: whoever uses the code becomes it, with its name, address, role and
+    /// groups, none of which can be given beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device_id: Option<Uuid>,
 }
 
 /// Answer of `POST /api/enrolments`. The code is shown here and never again: only its hash is kept.
@@ -63,6 +67,9 @@ pub struct Enrolment {
     pub project_id: Uuid,
     /// Name of the device, if it is fixed.
     pub name: Option<String>,
+    /// The device that gets an agent by it; none: it makes a device.
+    #[serde(default)]
+    pub device_id: Option<Uuid>,
     /// `host`, `lighthouse` or `relay`.
     pub role: String,
     /// Groups in the certificate.

@@ -47,7 +47,7 @@ pub async fn create(
     wanted: &EnrolmentRequest,
 ) -> Result<Made, ApiError> {
     let sql = "SELECT enrolment_id, code, expires_at \
-               FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9))";
+               FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), $10)";
     let lifetime = wanted.lifetime_seconds.map(f64::from);
     let row = one(
         client,
@@ -62,6 +62,7 @@ pub async fn create(
             &wanted.address,
             &wanted.uses,
             &lifetime,
+            &wanted.device_id,
         ],
     )
     .await?;
@@ -92,6 +93,7 @@ pub async fn list(
             created_by: row.try_get("created_by")?,
             created_at: row.try_get("created_at")?,
             expires_at: row.try_get("expires_at")?,
+            device_id: row.try_get("device_id")?,
         })
     })
 }

@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::folder::host_name;
+use super::folder::{self, host_name};
 use crate::agent::call::Gateway;
 use crate::agent::keys::{HostKey, nebula_key};
 use crate::agent::nebula::unit::systemctl;
@@ -42,7 +42,7 @@ struct Pending {
 }
 
 impl Pending {
-    fn make() -> Result<Self> {
+    fn make(device_id: Uuid) -> Result<Self> {
         let [(host_25519, nebula_25519), (host_p256, nebula_p256)] = [
             (
                 HostKey::generate(Curve::Curve25519)?.private_pem()?,
@@ -50,7 +50,7 @@ impl Pending {
             ),
             (HostKey::generate(Curve::P256)?.private_pem()?, nebula_key(Curve::P256)?.private_pem()),
         ];
-        Ok(Self { device_id: Uuid::new_v4(), host_25519, host_p256, nebula_25519, nebula_p256 })
+        Ok(Self { device_id, host_25519, host_p256, nebula_25519, nebula_p256 })
     }
 
     /// The pair for one curve.
@@ -87,21 +87,33 @@ pub(super) async fn run(context: &Context, wish: Wish) -> Result<()> {
     let server = context.server.clone().or(server).map_or_else(|| Settings::locate().server(), Ok)?;
     let path = std::path::absolute(&wish.dir).doing(|| format!("find {}", wish.dir.display()))?;
     refuse_foreign(&path)?;
+    // A device that joined without a code says which one it is: the code has to be made for it.
+    let bundled = folder::membership(&path)?;
     let made_folder = !path.exists();
     let folder = Folder::open(&path)?;
     let known: Option<Pending> = folder.read(PENDING)?;
     let made = known.is_none();
-    let pending = known.map_or_else(Pending::make, Ok)?;
+    let device_id = bundled.as_ref().map_or_else(Uuid::new_v4, |bundled| bundled.device_id);
+    let pending = known.map_or_else(|| Pending::make(device_id), Ok)?;
     folder.keep(PENDING, &pending)?;
     match enrol(&folder, &server, &code, &pending, &wish).await {
         Ok(identity) => {
             folder.forget(PENDING)?;
+            if bundled.is_some() {
+                folder::clear(&path)?;
+            }
             // The agent takes the folder next.
             drop(folder);
             if wish.install {
                 install(&path).await?;
             }
-            confirm(context, &path, &identity, wish.install)
+            confirm(context, &path, &identity, wish.install)?;
+            if bundled.is_some() {
+                context
+                    .output
+                    .note("the nebula that ran with the bundle has to be stopped: the agent runs its own");
+            }
+            Ok(())
         }
         Err(error) => {
             // Keys that an earlier, unanswered attempt has sent may be those of a device by now.
@@ -112,7 +124,13 @@ pub(super) async fn run(context: &Context, wish: Wish) -> Result<()> {
                     let _ = std::fs::remove_dir_all(&path);
                 }
             }
-            Err(error)
+            match bundled {
+                Some(bundled) if error.is_refusal() => Err(error.hint(format!(
+                    "Here is device {}: ask for a code for it (nebulactl enrolment create --device), or choose another folder with --dir.",
+                    clean(&bundled.device_name)
+                ))),
+                _ => Err(error),
+            }
         }
     }
 }
@@ -176,11 +194,6 @@ fn refuse_foreign(path: &Path) -> Result<()> {
         .hint(
             "Look at it: nebulactl status; give it up: nebulactl leave; or choose another folder with --dir.",
         ));
-    }
-    if path.join("device.json").exists() {
-        let detail =
-            format!("the device in {} joined without a code, and no agent looks after it", path.display());
-        return Err(Error::new(Code::AlreadyExists, detail).hint("Choose another folder with --dir."));
     }
     Ok(())
 }

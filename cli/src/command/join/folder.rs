@@ -32,6 +32,26 @@ pub(crate) struct Membership {
     pub(crate) endpoints: Vec<String>,
 }
 
+/// The device in a folder that a bundle made, if there is one.
+///
+/// # Errors
+/// `io_error`, `data_corrupted`.
+pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
+    let Some(text) = disk::read_if_exists(&path.join(DEVICE))? else { return Ok(None) };
+    serde_json::from_str(&text).map(Some).map_err(|error| {
+        let detail = format!("{} is damaged: {error}", path.join(DEVICE).display());
+        Error::new(Code::Damaged, detail).hint("Join with another --dir, as a new device.")
+    })
+}
+
+/// Removes what a bundle made, once an agent looks after the device: its key is that of nobody any more.
+///
+/// # Errors
+/// `io_error`.
+pub(super) fn clear(path: &Path) -> Result<()> {
+    NAMES.into_iter().chain([KEY, DEVICE]).try_for_each(|name| disk::remove_if_exists(&path.join(name)))
+}
+
 /// What the caller asks for; what is left out stays as it was, or gets its default.
 #[derive(Debug)]
 pub(crate) struct Wish {
@@ -97,13 +117,9 @@ impl Folder {
     /// `already_exists` when the folder belongs to something else, `io_error`, `data_corrupted`.
     pub(crate) fn open(path: &Path, wish: Wish, curve: Curve) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
-        let Some(text) = disk::read_if_exists(&path.join(DEVICE))? else {
+        let Some(known) = membership(&path)? else {
             return Self::make(path, wish.of_new_device(), curve);
         };
-        let known: Membership = serde_json::from_str(&text).map_err(|error| {
-            let detail = format!("{} is damaged: {error}", path.join(DEVICE).display());
-            Error::new(Code::Damaged, detail).hint("Join with another --dir, as a new device.")
-        })?;
         if known.project_id != wish.project_id {
             let detail = format!(
                 "{} belongs to a device of another project, \"{}\"",
