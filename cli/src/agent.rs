@@ -17,6 +17,7 @@ use call::{Credential, Gateway};
 use nebula::Nebula;
 use state::{Folder, Generation, Identity};
 use syncthing::Syncthing;
+use traffic::Traffic;
 
 mod apply;
 mod backoff;
@@ -30,6 +31,7 @@ pub(crate) mod report;
 mod run;
 pub(crate) mod state;
 pub(crate) mod syncthing;
+mod traffic;
 pub(crate) mod update;
 
 /// How an agent is to work.
@@ -41,6 +43,8 @@ pub(crate) struct Options {
     pub(crate) nebula: Option<PathBuf>,
     /// Unit of systemd that runs the daemon, instead of the agent.
     pub(crate) unit: Option<String>,
+    /// Whether to count bytes per peer, if the system can.
+    pub(crate) traffic: bool,
     /// What to do about Syncthing.
     pub(crate) syncthing: Option<syncthing::Options>,
 }
@@ -52,6 +56,7 @@ pub(crate) struct Agent {
     gateway: Arc<Gateway>,
     nebula: Nebula,
     syncthing: Option<Syncthing>,
+    traffic: Traffic,
     /// What nebula runs.
     running: Option<Generation>,
     /// Whom we can speak as: first what runs, then older ones for a gateway that lost the newest.
@@ -94,6 +99,7 @@ impl Agent {
             identity,
             nebula,
             syncthing,
+            traffic: Traffic::new(options.traffic.then(|| find_program("nft")).flatten()),
             running: None,
             credentials: Vec::new(),
             refused: None,

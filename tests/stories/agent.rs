@@ -18,6 +18,7 @@ mod node;
 mod renewal;
 mod rotation;
 mod share;
+mod traffic;
 mod trouble;
 mod tuning;
 mod unit;

@@ -125,6 +125,9 @@ impl Agent {
     fn refresh(&mut self) -> Result<()> {
         if let Some(running) = self.running.take() {
             let done = self.set_credentials(&running);
+            if let Ok(config) = read(&running.config_path()) {
+                self.traffic.follow(config.interface());
+            }
             let counter = running.counter();
             self.running = Some(running);
             done?;

@@ -50,6 +50,10 @@ pub(crate) struct Peer {
     pub(crate) remote: Option<String>,
     /// When the tunnel was made.
     pub(crate) handshake_at: Option<DateTime<Utc>>,
+    /// Bytes received from it since the agent began to count, if it can.
+    pub(crate) received_bytes: Option<u64>,
+    /// Bytes sent to it.
+    pub(crate) sent_bytes: Option<u64>,
 }
 
 /// How it goes with the gateway.
@@ -103,6 +107,7 @@ impl Agent {
         if let Some(syncthing) = &mut self.syncthing {
             news = syncthing.tend(&overlay, self.instruction.as_ref()).await;
         }
+        self.traffic.look(&self.identity.network.cidrs).await;
         let before = self.last.as_ref().map(shape);
         let now = shape(self.keep());
         news || before != Some(now)
@@ -116,7 +121,8 @@ impl Agent {
             address: address.clone(),
             remote: peer.remote.clone(),
             handshake_seconds_ago: Some(seconds(peer.handshake_at)),
-            ..PeerReport::default()
+            received_bytes: self.traffic.of(address).map(|bytes| bytes.received),
+            sent_bytes: self.traffic.of(address).map(|bytes| bytes.sent),
         });
         Ok(Report {
             nonce: nonce()?,
@@ -138,6 +144,8 @@ impl Agent {
             address: address.clone(),
             remote: peer.remote.clone(),
             handshake_at: Some(peer.handshake_at),
+            received_bytes: self.traffic.of(address).map(|bytes| bytes.received),
+            sent_bytes: self.traffic.of(address).map(|bytes| bytes.sent),
         });
         let status = Status {
             updated_at: Some(Utc::now()),
@@ -152,7 +160,11 @@ impl Agent {
         };
         let timeless = |status: &Status| {
             let contact = Contact { at: None, ..status.contact.clone() };
-            Status { updated_at: None, contact, ..status.clone() }
+            let mut peers = status.peers.clone();
+            for peer in &mut peers {
+                (peer.received_bytes, peer.sent_bytes) = (None, None);
+            }
+            Status { updated_at: None, contact, peers, ..status.clone() }
         };
         let age = |last: &Status| last.updated_at.is_none_or(|at| status.updated_at > Some(at + STALE));
         if self.last.as_ref().is_none_or(|last| age(last) || timeless(last) != timeless(&status)) {

@@ -91,6 +91,7 @@ impl Agent {
         if let Some(syncthing) = &mut self.syncthing {
             syncthing.stop().await?;
         }
+        self.traffic.remove().await;
         self.nebula.stop().await
     }
 

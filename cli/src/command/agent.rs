@@ -26,6 +26,9 @@ pub(crate) struct Agent {
     /// [default: syncthing/ in the device's folder]
     #[arg(long, value_name = "DIR")]
     syncthing_home: Option<PathBuf>,
+    /// Do not count bytes per peer; it is done with a table of nftables, where there is nft
+    #[arg(long)]
+    no_traffic: bool,
     /// The folder to share with the project's other devices [default: shared/ in the device's folder]
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
@@ -36,12 +39,13 @@ pub(crate) struct Agent {
 /// # Errors
 /// `not_found` without a device or without nebula; what makes going on impossible.
 pub(crate) async fn run(arguments: Agent) -> Result<()> {
-    let Agent { dir, nebula, unit, syncthing, syncthing_home, share } = arguments;
+    let Agent { dir, nebula, unit, syncthing, syncthing_home, no_traffic, share } = arguments;
     let wanted = syncthing.is_some() || syncthing_home.is_some();
     let options = agent::Options {
         dir: dir.unwrap_or_else(default_folder),
         nebula,
         unit,
+        traffic: !no_traffic,
         syncthing: wanted.then_some(syncthing::Options { program: syncthing, home: syncthing_home, share }),
     };
     agent::Agent::open(options)?.run().await

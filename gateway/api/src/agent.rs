@@ -78,10 +78,10 @@ pub struct PeerReport {
     /// Where it is on the underlay, or through which relay.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Bytes received from it since the tunnel began.
+    /// Bytes received from it since the agent began to count; absent where the system cannot.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_bytes: Option<u64>,
-    /// Bytes sent to it since the tunnel began.
+    /// Bytes sent to it, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sent_bytes: Option<u64>,
     /// Seconds since the last handshake.

@@ -123,9 +123,11 @@ fn peers(output: Output, status: &Status, now: DateTime<Utc>) -> String {
     let rows = status.peers.iter().map(|peer| {
         let remote = peer.remote.as_deref().unwrap_or("-");
         let handshake = peer.handshake_at.map_or_else(|| "-".to_owned(), |at| ago(at, now));
-        [clean(&peer.name), clean(&peer.address), clean(remote), handshake]
+        let [received, sent] =
+            [peer.received_bytes, peer.sent_bytes].map(|count| count.map_or_else(|| "-".to_owned(), bytes));
+        [clean(&peer.name), clean(&peer.address), clean(remote), handshake, received, sent]
     });
-    output.table(["PEER", "ADDRESS", "REMOTE", "TUNNEL SINCE"], rows.collect())
+    output.table(["PEER", "ADDRESS", "REMOTE", "TUNNEL SINCE", ">IN", ">OUT"], rows.collect())
 }
 
 fn folders(output: Output, syncthing: &SyncthingReport) -> String {

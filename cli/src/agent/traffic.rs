@@ -1,0 +1,230 @@
+//! Bytes per peer, which no release of nebula tells: counted by nftables, in a table of our own that decides nothing and
+//! goes when the agent ends. Where there is no nft, or no right to it, nothing is counted.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::Duration;
+
+use ipnetwork::IpNetwork;
+use serde_json::Value;
+use tokio::io::AsyncWriteExt;
+use tokio::process::Command;
+use tokio::time::{Instant, timeout};
+
+use super::say;
+use crate::error::{Code, Doing, Error, Result};
+
+/// How often the counters are read.
+const LOOK: Duration = Duration::from_secs(10);
+/// How long nft may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Most addresses that are counted; the kernel leaves out those beyond.
+const MOST: usize = 16_384;
+
+/// Bytes of one peer since the agent began to count.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Bytes {
+    /// Received from it.
+    pub(super) received: u64,
+    /// Sent to it.
+    pub(super) sent: u64,
+}
+
+/// What is counted, and how far it has come.
+pub(super) struct Traffic {
+    /// None once it has refused us.
+    nft: Option<PathBuf>,
+    /// That of the nebula that runs; none before there is one.
+    interface: Option<String>,
+    /// Interface and overlay of the table that is there.
+    of: Option<(String, Vec<String>)>,
+    peers: HashMap<String, Bytes>,
+    looked_at: Option<Instant>,
+}
+
+impl Traffic {
+    /// Nothing is counted yet.
+    pub(super) fn new(nft: Option<PathBuf>) -> Self {
+        Self { nft, interface: None, of: None, peers: HashMap::new(), looked_at: None }
+    }
+
+    /// Says which interface the overlay is on.
+    pub(super) fn follow(&mut self, interface: &str) {
+        self.interface = Some(interface.to_owned());
+    }
+
+    /// Bytes of an overlay address; none where nothing is counted.
+    pub(super) fn of(&self, address: &str) -> Option<Bytes> {
+        self.of.as_ref().map(|_| self.peers.get(address).copied().unwrap_or_default())
+    }
+
+    /// Reads the counters, which begin at nothing when the interface or the overlay is another, or somebody has emptied
+    /// the ruleset.
+    pub(super) async fn look(&mut self, overlay: &[String]) {
+        let Some(interface) = self.interface.clone() else { return };
+        if self.nft.is_none() || self.looked_at.is_some_and(|at| at.elapsed() < LOOK) {
+            return;
+        }
+        self.looked_at = Some(Instant::now());
+        let same = self.of.as_ref().is_some_and(|(name, networks)| *name == interface && networks == overlay);
+        if same && let Ok(listed) = self.run(&["-j", "list", "table", "inet", &table(&interface)], "").await {
+            self.peers = read(&listed);
+            return;
+        }
+        self.remove().await;
+        self.peers.clear();
+        let Some(rules) = rules(&interface, overlay) else { return };
+        match self.run(&["-f", "-"], &rules).await {
+            Ok(_) => self.of = Some((interface, overlay.to_vec())),
+            Err(error) => {
+                say(&format!("bytes per peer are not counted: {error}"));
+                self.nft = None;
+            }
+        }
+    }
+
+    /// Takes the table away, also one that an agent which was killed has left.
+    pub(super) async fn remove(&mut self) {
+        let made = self.of.take().map(|(interface, _)| interface);
+        if let Some(interface) = made.or_else(|| self.interface.clone()) {
+            // One that is not there is what was wanted.
+            let _ = self.run(&["delete", "table", "inet", &table(&interface)], "").await;
+        }
+    }
+
+    async fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
+        let nft = self.nft.as_ref().ok_or_else(|| Error::new(Code::NotFound, "there is no nft"))?;
+        let run = async {
+            let mut command = Command::new(nft);
+            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            let mut child = command.kill_on_drop(true).spawn()?;
+            if let Some(mut stdin) = child.stdin.take() {
+                stdin.write_all(input.as_bytes()).await?;
+            }
+            child.wait_with_output().await
+        };
+        let output = timeout(PATIENCE, run).await.map_err(|_| Error::new(Code::Io, "nft does not end"))?;
+        let output = output.doing(|| format!("run {}", nft.display()))?;
+        if output.status.success() {
+            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
+        }
+        let words = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new(Code::WrongState, format!("nft: {}", words.lines().next().unwrap_or_default())))
+    }
+}
+
+/// One for each interface, as there may be several agents on a machine.
+fn table(interface: &str) -> String {
+    format!("nebulactl-{interface}")
+}
+
+/// The table, in the place of any that is there; none for a name that cannot stand in it.
+fn rules(interface: &str, overlay: &[String]) -> Option<String> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    if interface.is_empty() || !interface.chars().all(plain) {
+        return None;
+    }
+    let table = table(interface);
+    let mut sets = String::new();
+    for (name, of) in [("received4", "ipv4"), ("received6", "ipv6"), ("sent4", "ipv4"), ("sent6", "ipv6")] {
+        sets += &format!("  set {name} {{ type {of}_addr; size {MOST}; flags dynamic; }}\n");
+    }
+    let mut chains = String::new();
+    // Before and after everything else, so that what is routed through here counts as well.
+    for (chain, hook, priority, meta, end, set) in [
+        ("in", "prerouting", "-300", "iifname", "saddr", "received"),
+        ("out", "postrouting", "300", "oifname", "daddr", "sent"),
+    ] {
+        chains += &format!("  chain {chain} {{\n    type filter hook {hook} priority {priority};\n");
+        // Members only: what is behind one of them could be as many as it likes.
+        for network in overlay {
+            let network: IpNetwork = network.parse().ok()?;
+            let (ip, family) = if network.is_ipv4() { ("ip", 4) } else { ("ip6", 6) };
+            chains += &format!(
+                "    {meta} \"{interface}\" {ip} {end} {network} add @{set}{family} {{ {ip} {end} counter }}\n"
+            );
+        }
+        chains += "  }\n";
+    }
+    Some(format!(
+        "add table inet {table}\ndelete table inet {table}\ntable inet {table} {{\n{sets}{chains}}}\n"
+    ))
+}
+
+/// The counters in a listing.
+fn read(listed: &str) -> HashMap<String, Bytes> {
+    let mut peers: HashMap<String, Bytes> = HashMap::new();
+    let listed: Value = serde_json::from_str(listed).unwrap_or_default();
+    for set in listed["nftables"].as_array().into_iter().flatten().map(|object| &object["set"]) {
+        let name = set["name"].as_str().unwrap_or_default();
+        for element in set["elem"].as_array().into_iter().flatten().map(|element| &element["elem"]) {
+            let (Some(address), Some(bytes)) =
+                (element["val"].as_str(), element["counter"]["bytes"].as_u64())
+            else {
+                continue;
+            };
+            let peer = peers.entry(address.to_owned()).or_default();
+            if name.starts_with("received") {
+                peer.received = bytes;
+            } else {
+                peer.sent = bytes;
+            }
+        }
+    }
+    peers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_counts_members_on_one_interface() {
+        let rules = rules("nebula1", &["10.42.0.0/16".to_owned(), "fd00::/64".to_owned()]).unwrap();
+        for line in [
+            "delete table inet nebulactl-nebula1\n",
+            "    iifname \"nebula1\" ip saddr 10.42.0.0/16 add @received4 { ip saddr counter }\n",
+            "    oifname \"nebula1\" ip6 daddr fd00::/64 add @sent6 { ip6 daddr counter }\n",
+        ] {
+            assert!(rules.contains(line), "{line}: {rules}");
+        }
+        for verdict in ["accept", "drop", "reject", "queue", "policy"] {
+            assert!(!rules.contains(verdict), "{verdict}: it decides nothing");
+        }
+    }
+
+    #[test]
+    fn what_cannot_stand_in_a_table_is_not_put_there() {
+        let overlay = ["10.42.0.0/16".to_owned()];
+        for wrong in ["", "a b", "x\" accept", "a;b", "a}"] {
+            assert_eq!(rules(wrong, &overlay), None, "{wrong}");
+        }
+        assert_eq!(rules("nebula1", &["10.42.0.0/16 accept".to_owned()]), None);
+    }
+
+    #[test]
+    fn listings_are_read() {
+        let listed = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "inet"}},
+            {"set": {"name": "received4", "elem": [{"elem": {"val": "10.42.0.2", "counter": {"packets": 4, "bytes": 336}}}]}},
+            {"set": {"name": "sent4", "elem": [{"elem": {"val": "10.42.0.2", "counter": {"packets": 1, "bytes": 84}}},
+                                               {"elem": {"val": "10.42.0.3", "counter": {"packets": 2, "bytes": 7}}}]}},
+            {"set": {"name": "received6"}}]}"#;
+        let peers = read(listed);
+        assert_eq!(peers["10.42.0.2"], Bytes { received: 336, sent: 84 });
+        assert_eq!(peers["10.42.0.3"], Bytes { received: 0, sent: 7 });
+        assert_eq!(peers.len(), 2);
+        assert!(read("").is_empty() && read("[]").is_empty());
+    }
+
+    #[tokio::test]
+    async fn without_nft_nothing_is_counted() {
+        for nft in [None, Some("/nowhere/nft".into()), Some("/bin/false".into())] {
+            let mut traffic = Traffic::new(nft);
+            traffic.follow("nebula1");
+            traffic.look(&["10.42.0.0/16".to_owned()]).await;
+            assert_eq!(traffic.of("10.42.0.2"), None);
+            assert!(traffic.nft.is_none());
+        }
+    }
+}
