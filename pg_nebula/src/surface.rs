@@ -46,6 +46,7 @@ const CONTRACT: &[(&str, &str)] = &[
         "name text, endpoint text, weight integer DEFAULT 100, max_peers integer DEFAULT 100, \
          cidr inet DEFAULT NULL::inet, capabilities text[] DEFAULT '{}'::text[]",
     ),
+    ("node_heartbeat", "node_id uuid, health jsonb"),
     ("node_scores", ""),
     ("select_node", "strategy text DEFAULT 'auto'::text, capability text DEFAULT NULL::text"),
     (
@@ -259,7 +260,7 @@ mod tests {
                     AND f.proname = ANY ('{{create_project,populate_pool,allocate_ip,allocate_nebula_ip,release_ip,
                         release_nebula_ip_by_device,allocate_ips,allocate_dual,reserve_range,exclude_addresses,extend_pool,shrink_pool,
                         drop_pool,renew_lease,touch_device,reclaim_expired,end_quarantine,link_device_table,check_pool,
-                        register_node,enqueue_job,enqueue_jobs,claim_jobs,finish_and_claim,heartbeat_job,complete_job,complete_jobs,
+                        register_node,node_heartbeat,enqueue_job,enqueue_jobs,claim_jobs,finish_and_claim,heartbeat_job,complete_job,complete_jobs,
                         fail_job,hand_back_job,cancel_job,retry_job,depend_job,rescue_jobs,release_due_jobs,prune_jobs,
                         pause_jobs,resume_jobs,limit_jobs,retain_jobs,schedule_job,unschedule_job,run_schedules}}')"
             ),
