@@ -8,6 +8,8 @@
 //! The counter is the acknowledgement: a device sends the counter of the configuration it *runs*, and signs with the
 //! host key that belongs to it. Until a call with a newer counter arrives the older ones and their keys stay good, so
 //! a lost answer locks nobody out; from then on they are refused with 401.
+//!
+//! Whoever speaks for a [`node`](crate::node) signs the request as well, with a secret of the node.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};

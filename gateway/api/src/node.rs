@@ -93,7 +93,8 @@ pub struct NodeId {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeDevice {
-    /// The device; null: nobody any more.
+    /// The device; null: nobody any more. Left out it is an error, not nobody.
+    #[serde(deserialize_with = "Option::deserialize")]
     pub device_id: Option<Uuid>,
 }
 

@@ -82,6 +82,14 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     assert_eq!(error(&answer), ("ERR_INVALID_VALUE".into(), "code".into()), "{answer}");
     assert_eq!(admin.refused_post("/api/enrolments", &wanted).await?.status, StatusCode::CONFLICT);
     assert!(!again.update_available().await?, "nobody took its place");
+
+    // One whose address was taken back gets one again.
+    let path = format!("/api/nebula/release/{}", other.device_id);
+    admin.post(&path).json(&json!({})).send().await?.error_for_status()?;
+    let wanted = EnrolmentRequest { device_id: Some(other.device_id), ..host(stack.project) };
+    let phone = Agent::enroll(&stack.url(), &code(&admin, &wanted).await?.code).await?;
+    assert_eq!(phone.host, other.device_id.to_string());
+    assert!(phone.seen["host"]["ipAddress"].as_str().is_some_and(|ip| ip.starts_with("10.99.0.")));
     Ok(())
 }
 

@@ -267,6 +267,8 @@ async fn a_report_is_the_pulse_of_its_node() -> Result<()> {
     assert_eq!(refused(other.node_id, &Uuid::new_v4().to_string()).await?, StatusCode::NOT_FOUND);
     admin.post(&format!("/api/devices/{}/revoke", bare.host)).send().await?.error_for_status()?;
     assert_eq!(refused(other.node_id, &bare.host).await?, StatusCode::CONFLICT);
+    let empty = admin.put(&format!("/api/nodes/{}/device", gpu.node)).json(&json!({})).send().await?;
+    assert_eq!(refusal(empty).await?.status, StatusCode::BAD_REQUEST, "nothing is not nobody");
     // None of this is for members.
     let anna = stack.member("anna").await?;
     for path in ["/api/nodes".to_owned(), format!("/api/nodes/{}/secret", gpu.node)] {
