@@ -2,11 +2,14 @@
 -- every other decision is made here, in the transaction that acts on it.
 
 CREATE FUNCTION nebula.agent_key(device_id uuid, counter bigint) RETURNS TABLE (project_id uuid, host_key bytea, node_id uuid)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT d.project_id, w.host_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = w.device_id)
-    FROM nebula.agent_answer w JOIN nebula.device d USING (device_id)
-   WHERE w.device_id = agent_key.device_id AND w.counter = agent_key.counter AND d.revoked_at IS NULL
-$$;
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+BEGIN
+  RETURN QUERY
+    SELECT d.project_id, w.host_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = w.device_id)
+      FROM nebula.agent_answer w JOIN nebula.device d USING (device_id)
+     WHERE w.device_id = agent_key.device_id AND w.counter = agent_key.counter AND d.revoked_at IS NULL;
+END $$;
 COMMENT ON FUNCTION nebula.agent_key(uuid, bigint) IS
   'The key that signs calls of a device with this counter, and the node it speaks for, if any; no row for one that is unknown, revoked or has gone on';
 
