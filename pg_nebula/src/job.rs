@@ -24,9 +24,11 @@
 pub(crate) mod bridge;
 mod cancel;
 mod claim;
+mod curb;
 mod dependency;
 mod due;
 mod enqueue;
+mod fail;
 mod finish;
 mod key;
 mod lanes;
@@ -54,8 +56,7 @@ use crate::plan::Plan;
 /// it lives, and with `unique_for` at least for so long. With `depends_on`, the job waits until all of those have
 /// succeeded; when one dies or is cancelled, `on_dead` says whether this one is cancelled or stays blocked.
 /// Errors: 22023 malformed argument, P0002 no such parent, 55000 a parent is dead or cancelled.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
 fn enqueue_job(
     kind: Option<&str>,
@@ -178,8 +179,7 @@ fn finish_and_claim(
 ///
 /// `progress` is 0 to 1; NULL leaves progress or detail as they are.
 /// Errors: 22023 progress out of range, 55000 this attempt has lost its lease.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn heartbeat_job(
     job_id: Option<i64>,
     attempt: Option<i32>,
@@ -217,15 +217,14 @@ fn complete_jobs(
 ///
 /// Jobs that wait for a dead or cancelled one are cancelled, unless they were to block.
 /// Errors: 55000 this attempt has lost its lease.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn fail_job(
     job_id: Option<i64>,
     attempt: Option<i32>,
     error: Option<&str>,
     retryable: default!(Option<bool>, "true"),
 ) -> std::result::Result<&'static str, ErrorReport> {
-    Ok(finish::fail(
+    Ok(fail::fail(
         required(job_id, "job_id")?,
         required(attempt, "attempt")?,
         required(error, "error")?,
@@ -237,14 +236,13 @@ fn fail_job(
 ///
 /// The attempt does not count as failed; `reason`, if given, is kept with the errors.
 /// Errors: 55000 this attempt has lost its lease.
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+#[pg_extern]
 fn hand_back_job(
     job_id: Option<i64>,
     attempt: Option<i32>,
     reason: default!(Option<&str>, "NULL"),
 ) -> std::result::Result<&'static str, ErrorReport> {
-    Ok(finish::hand_back(required(job_id, "job_id")?, required(attempt, "attempt")?, reason)?)
+    Ok(fail::hand_back(required(job_id, "job_id")?, required(attempt, "attempt")?, reason)?)
 }
 
 /// Stops a job: a waiting one is 'cancelled' at once, a running one is told with its next heartbeat ('cancelling').
@@ -316,7 +314,11 @@ fn request<'a>(
 
 /// Refuses an array with a null in it.
 fn all_given<T>(values: Vec<Option<T>>, argument: &str) -> Result<Vec<T>> {
-    values.into_iter().map(|value| required(value, &format!("an element of {argument}"))).collect()
+    let given = |value: Option<T>| match value {
+        Some(value) => Ok(value),
+        None => required(None, &format!("an element of {argument}")),
+    };
+    values.into_iter().map(given).collect()
 }
 
 /// Where a job is, or `None` for one that does not exist.

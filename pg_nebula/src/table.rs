@@ -11,13 +11,15 @@ mod delete;
 mod insert;
 mod opened;
 mod prepared;
+mod revise;
 mod search;
+mod sequence;
 mod transfer;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use pgrx::{Uuid, pg_sys};
 
@@ -27,6 +29,7 @@ pub(crate) use delete::Found;
 pub(crate) use opened::Opened;
 use prepared::{Open, Prepared, READ, WRITE};
 pub(crate) use search::{Landmark, Range, Search, Value};
+pub(crate) use sequence::Sequence;
 
 /// A table of this extension, and the columns that rows are given with; all others are null.
 pub(crate) struct Table {
@@ -44,6 +47,31 @@ pub(crate) struct Transferred<T> {
     pub(crate) rows: Vec<T>,
     /// The next one needs SQL; nothing was done to it.
     pub(crate) needs_sql: bool,
+}
+
+/// What became of a row that was to be revised.
+pub(crate) enum Revised<T> {
+    /// The answer for it.
+    Yes(T),
+    /// There is none, or none with an answer.
+    Missing,
+    /// Nothing was done: this needs SQL.
+    UseSql,
+}
+
+/// What was read of a table is true for as long as the table does not change, or say that it has (see [`tell`]).
+pub(crate) struct Stamp(Weak<Prepared>);
+
+impl Stamp {
+    /// Of nothing, hence never current.
+    pub(crate) const fn none() -> Self {
+        Self(Weak::new())
+    }
+
+    /// Whether the table is as it was, as far as this session has heard.
+    pub(crate) fn is_current(&self) -> bool {
+        self.0.strong_count() > 0
+    }
 }
 
 /// What became of a row.
@@ -140,13 +168,52 @@ impl Table {
         Ok(unsafe { prepared.delete(prepared.index(index)?, &Search::exact(index, &[key]), read) })
     }
 
-    /// Moves up to `most` rows that a search finds and `row` has an answer for into another table, whose values `row` gives.
-    /// Rows that others are at are passed by, or with `wait` waited for; for READ COMMITTED only.
+    /// Whether a search finds a row, as of now; what others have in flight is not seen.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn sees(&'static self, search: &Search<'_>) -> Result<bool> {
+        let prepared = self.prepared()?;
+        // SAFETY: indexes are named after their table.
+        Ok(unsafe { prepared.sees(prepared.index(search.index)?, search) })
+    }
+
+    /// Shows `see` each row that a search finds, as of now whatever the caller's transaction sees, and answers until when
+    /// that is true.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn each(&'static self, search: &Search<'_>, see: impl FnMut(&Found<'_>)) -> Result<Stamp> {
+        let prepared = self.prepared()?;
+        if !prepared.is_known() {
+            return Err(Error::broken_promise("column of a table of the extension"));
+        }
+        let stamp = Stamp(Rc::downgrade(&prepared));
+        // SAFETY: indexes are named after their table.
+        unsafe { prepared.each(prepared.index(search.index)?, search, see) };
+        Ok(stamp)
+    }
+
+    /// Changes the one row that a search finds and `row` has an answer for; `row` is given the values it has, and leaves
+    /// those it is to have. Whoever else is at it is waited for; for READ COMMITTED only.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn revise<T>(
+        &'static self,
+        search: &Search<'_>,
+        row: impl FnMut(&Found<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+    ) -> Result<Revised<T>> {
+        let prepared = self.prepared()?;
+        if !prepared.revises_plainly() {
+            return Ok(Revised::UseSql);
+        }
+        // SAFETY: indexes are named after their table.
+        Ok(unsafe { prepared.revise(prepared.index(search.index)?, search, row) })
+    }
+
+    /// Moves up to `most` rows that searches find, one search after the other, and that `row` has an answer for into another
+    /// table, whose values `row` gives. Rows that others are at are passed by, or with `wait` waited for; for READ COMMITTED
+    /// only.
     #[expect(unsafe_code, reason = "only the caller knows what index this is")]
     pub(crate) fn transfer<T>(
         &'static self,
         to: &'static Self,
-        search: &Search<'_>,
+        searches: &[Search<'_>],
         most: usize,
         wait: bool,
         row: impl FnMut(&Found<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
@@ -155,8 +222,11 @@ impl Table {
         if !from.deletes_plainly() || !to.is_plain() {
             return Ok(Transferred { rows: Vec::new(), needs_sql: true });
         }
-        // SAFETY: indexes are named after their table.
-        Ok(unsafe { from.transfer(&to, from.index(search.index)?, search, most, wait, row) })
+        let Some(search) = searches.first() else {
+            return Ok(Transferred { rows: Vec::new(), needs_sql: false });
+        };
+        // SAFETY: indexes are named after their table; all searches are of one.
+        Ok(unsafe { from.transfer(&to, from.index(search.index)?, searches, most, wait, row) })
     }
 
     fn prepared(&'static self) -> Result<Rc<Prepared>> {
@@ -180,12 +250,18 @@ pub(crate) fn has(table: &CStr, search: &Search<'_>) -> Result<bool> {
     Ok(unsafe { delete::is_there(&Open::table(relation(table)?, READ), relation(search.index)?, search) })
 }
 
-/// The last value of a sequence.
-#[expect(unsafe_code, reason = "reads the only row of a relation")]
-pub(crate) fn last_value(sequence: &CStr) -> Result<i64> {
-    // SAFETY: a sequence has one row, whose first column is its last value.
-    unsafe { delete::only_value(relation(sequence)?) }
-        .ok_or_else(|| Error::broken_promise("value of a sequence"))
+/// Tells every session, when this transaction commits, that what it has read of a table is no longer true.
+#[expect(unsafe_code, reason = "sends one of the server's own messages")]
+pub(crate) fn tell(table: pg_sys::Oid) {
+    // SAFETY: inside a transaction, with the identifier of an existing relation.
+    unsafe { pg_sys::CacheInvalidateRelcacheByRelid(table) };
+}
+
+/// Hears what other sessions have told until now.
+#[expect(unsafe_code, reason = "reads the server's own messages")]
+pub(crate) fn listen() {
+    // SAFETY: inside a transaction.
+    unsafe { pg_sys::AcceptInvalidationMessages() };
 }
 
 /// A table has changed: prepare again. No table means any.
@@ -197,6 +273,7 @@ pub(crate) fn forget(table: pg_sys::Oid) {
             .collect()
     });
     drop(gone);
+    sequence::forget(table);
 }
 
 /// Identifier of a relation in schema nebula.

@@ -17,14 +17,16 @@ pub(crate) mod shared;
 mod state;
 
 use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
 
 pub(crate) use event::Action;
 use event::Event;
 use log::{Level, Log, Note};
 use pgrx::Uuid;
 
-use self::clock::{Alarm, Clock};
-use self::head::{Head, Key, Start};
+use self::clock::{Alarm, Clock, Come};
+use self::head::{Key, Start};
+use self::state::State;
 use crate::error::Result;
 use crate::map;
 use crate::plan::{Plan, as_owner};
@@ -37,6 +39,8 @@ pub(crate) const ANY_KIND: &str = "";
 
 thread_local! {
     static LOG: RefCell<Log> = const { RefCell::new(Log::new()) };
+    /// Slots of kinds in shared memory, which they keep for as long as the server runs.
+    static SLOTS: RefCell<HashMap<String, usize>> = RefCell::new(HashMap::new());
     /// The clock of a session without shared memory.
     static CLOCK: Cell<Clock> = const { Cell::new(Clock::UNKNOWN) };
 }
@@ -52,18 +56,10 @@ fn level<T>(act: impl FnOnce(&mut Level) -> T) -> T {
 /// `first` is the place of the first such job; `None` when nothing new lies further ahead.
 pub(crate) fn job_available(kind: &str, first: Option<Key>) -> Result<()> {
     static NOTIFY: Plan = Plan::new("SELECT pg_notify('nebula_job', $1)");
-    let (database, now) = (map::database(), map::clock());
-    let slot = shared::with(|state| {
-        let slot = state.slot(database, kind, now)?;
-        // For this transaction itself it is there already.
-        if let (Some(first), Some(head)) = (first, state.head(slot)) {
-            head.appear(first, now);
-        }
-        Some((slot, state.served == database))
-    });
-    let Some((slot, served)) = slot.flatten() else {
+    let Some(slot) = slot(kind) else {
         return as_owner(|| NOTIFY.run(&[kind.into()]));
     };
+    let served = shared::serves(map::database());
     level(|level| level.note(Note { slot, wake: served, on_commit: first, on_abort: None }));
     if served { Ok(()) } else { as_owner(|| NOTIFY.run(&[kind.into()])) }
 }
@@ -71,8 +67,7 @@ pub(crate) fn job_available(kind: &str, first: Option<Key>) -> Result<()> {
 /// Says that jobs from `first` on were claimed or locked: they can be claimed again if this transaction is rolled back,
 /// and if they were only locked, also if it commits.
 pub(crate) fn job_hidden(kind: &str, first: Key, only_locked: bool) {
-    let (database, now) = (map::database(), map::clock());
-    if let Some(slot) = shared::with(|state| state.slot(database, kind, now)).flatten() {
+    if let Some(slot) = slot(kind) {
         let on_commit = only_locked.then_some(first);
         level(|level| level.note(Note { slot, wake: false, on_commit, on_abort: Some(first) }));
     }
@@ -81,8 +76,7 @@ pub(crate) fn job_hidden(kind: &str, first: Key, only_locked: bool) {
 /// Tells watchers, when this transaction commits, what happened to a job. Channel `nebula_event`.
 pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: Action) -> Result<()> {
     static NOTIFY: Plan = Plan::new("SELECT nebula.notify_event($1, 'job', $2, $3)");
-    let database = map::database();
-    if shared::with(|state| state.served == database) == Some(true) {
+    if shared::serves(map::database()) {
         let project = project.map(|project| *project.as_bytes());
         level(|level| level.event(Event { project, job, action }));
         Ok(())
@@ -94,8 +88,7 @@ pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: Action) -> Resu
 /// Tells watchers, when this transaction commits, that more happened than is told one by one.
 pub(crate) fn many_events() -> Result<()> {
     static NOTIFY: Plan = Plan::new("SELECT nebula.notify_event(NULL, 'job', '', 'reset')");
-    let database = map::database();
-    if shared::with(|state| state.served == database) == Some(true) {
+    if shared::serves(map::database()) {
         level(|level| level.events.overrun());
         Ok(())
     } else {
@@ -103,36 +96,78 @@ pub(crate) fn many_events() -> Result<()> {
     }
 }
 
-/// Where a claim of this kind begins; call it before the claim takes its snapshot.
-pub(crate) fn begin_claim(kind: &str) -> Option<Start> {
-    let (database, now) = (map::database(), map::clock());
-    with_head(kind, |head| head.begin(now), database, now)
+/// The slot of a kind; `None` without shared memory, or when all are taken.
+fn slot(kind: &str) -> Option<usize> {
+    SLOTS.with_borrow_mut(|known| {
+        if let Some(slot) = known.get(kind) {
+            return Some(*slot);
+        }
+        let slot = shared::with(|state| state.slot(map::database(), kind, map::clock())).flatten()?;
+        known.insert(kind.to_owned(), slot);
+        Some(slot)
+    })
 }
 
-/// A claim that began there found nothing before `reached`, and saw jobs up to a place ahead of what it took.
-pub(crate) fn end_claim(kind: &str, start: Start, reached: Key, ahead: Option<Key>) {
+/// Where a claim of this kind begins; call it before the claim takes its snapshot.
+pub(crate) fn begin_claim(kind: &str) -> Option<Start> {
+    let slot = slot(kind)?;
+    let now = map::clock();
+    shared::with(|state| begin(state, slot, now)).flatten()
+}
+
+/// The same, and what it is time to look for: at one look at shared memory, which all sessions want at once.
+pub(crate) fn begin_claim_in_time(kind: &str) -> (Come, Option<Start>) {
+    let Some(slot) = slot(kind) else { return (what_has_come(), None) };
     let (database, now) = (map::database(), map::clock());
-    let act = |head: &mut Head| {
-        head.advance(start, reached, now);
-        if let Some(place) = ahead {
-            head.look_ahead(place);
+    let (come, start) = shared::with(|state| {
+        let come = state.clock(database).map(|clock| clock.take(now));
+        (come, begin(state, slot, now))
+    })
+    .unwrap_or_default();
+    (come.unwrap_or_else(what_has_come), start)
+}
+
+fn begin(state: &mut State, slot: usize, now: i64) -> Option<Start> {
+    let mut start = state.head(slot)?.begin(now);
+    // What this transaction enqueued nobody else can claim yet, so only here it counts.
+    if let Some(own) = LOG.with_borrow(|log| log.first(slot)) {
+        start.key = start.key.min(own);
+    }
+    Some(start)
+}
+
+/// A claim that began there found nothing before `reached`, and saw jobs up to a place ahead of what it took. The first lease
+/// of what it took ends at `lease`.
+pub(crate) fn end_claim(kind: &str, start: Start, reached: Key, ahead: Option<Key>, lease: Option<i64>) {
+    let (database, now) = (map::database(), map::clock());
+    let Some(slot) = slot(kind) else { return };
+    let earlier = shared::with(|state| {
+        if let Some(head) = state.head(slot) {
+            head.advance(start, reached, now);
+            if let Some(place) = ahead {
+                head.look_ahead(place);
+            }
         }
-    };
-    with_head(kind, act, database, now);
+        lease.zip(state.clock(database)).map(|(at, clock)| clock.lease.expect(at))
+    });
+    match earlier.flatten() {
+        Some(true) => shared::ring(),
+        Some(false) => {}
+        None => lease.into_iter().for_each(expect_lease),
+    }
+}
+
+/// A lease ends at this time.
+pub(crate) fn expect_lease(at: i64) {
+    expect(|clock| &mut clock.lease, at);
 }
 
 /// The next claim of this kind begins at the very start.
 pub(crate) fn forget_head(kind: &str) {
-    let (database, now) = (map::database(), map::clock());
-    with_head(kind, |head| head.appear(Key::FIRST, now), database, now);
-}
-
-fn with_head<T>(kind: &str, act: impl FnOnce(&mut Head) -> T, database: u32, now: i64) -> Option<T> {
-    shared::with(|state| {
-        let slot = state.slot(database, kind, now)?;
-        state.head(slot).map(act)
-    })
-    .flatten()
+    let now = map::clock();
+    if let Some(slot) = slot(kind) {
+        shared::with(|state| state.head(slot).map(|head| head.appear(Key::FIRST, now)));
+    }
 }
 
 /// One of the alarms of this database.
@@ -144,24 +179,10 @@ fn has_come(which: Which) -> bool {
     with_clock(|clock| which(clock).has_come(now))
 }
 
-/// What it is time to look for.
-pub(crate) struct Come {
-    /// Leases that ran out.
-    pub(crate) lease: bool,
-    /// Schedules that are due.
-    pub(crate) tick: bool,
-    /// Jobs that are due.
-    pub(crate) due: bool,
-}
-
 /// All alarms at one look; whoever is told that it is time looks.
 pub(crate) fn what_has_come() -> Come {
     let now = map::clock();
-    with_clock(|clock| Come {
-        lease: clock.lease.take(now),
-        tick: clock.tick.take(now),
-        due: clock.due.take(now),
-    })
+    with_clock(|clock| clock.take(now))
 }
 
 /// Something is expected at this time, in PostgreSQL's microseconds, whether or not this transaction commits.

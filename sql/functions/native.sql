@@ -77,9 +77,6 @@ COMMENT ON FUNCTION nebula.next_tick(text, text, timestamptz) IS
 
 -- A plan that is kept must not have been made for an empty table: it would read all of a full one. What is switched off
 -- only looks expensive, and would be compiled at great cost.
-ALTER FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
-ALTER FUNCTION nebula.fail_job(bigint, integer, text, boolean) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
-ALTER FUNCTION nebula.hand_back_job(bigint, integer, text) SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
 ALTER FUNCTION nebula.release_due_jobs() SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off SET plan_cache_mode = force_generic_plan;
 COMMENT ON FUNCTION nebula.map_status() IS
   'The shared map of free addresses: first the whole server (pool_id null), then each pool of this database that was used since the map began, which is after a crash; no row unless pg_nebula is preloaded';

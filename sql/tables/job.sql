@@ -37,7 +37,8 @@ CREATE INDEX job_waiting_due_idx ON nebula.job_waiting (run_at) WHERE NOT ready 
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_waiting', '');
 
 -- As small as the workers are many: rescue reads all of it, and no index stands on what a heartbeat changes,
--- so that heartbeats are HOT updates.
+-- so that heartbeats are HOT updates. Pages are filled: the server clears one of jobs that are gone when it is nearly full,
+-- and with room kept in each it never would, and the table would grow with every job until vacuum comes.
 CREATE TABLE nebula.job_running (
   job_id            bigint      NOT NULL,
   kind              text        NOT NULL,
@@ -62,7 +63,7 @@ CREATE TABLE nebula.job_running (
   detail            jsonb,
   cancel_requested  boolean     NOT NULL DEFAULT false,
   CONSTRAINT job_running_pkey PRIMARY KEY (job_id)
-) WITH (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, vacuum_truncate = false);
+) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, vacuum_truncate = false);
 -- How many run, where that is limited; other kinds do not pay for it.
 CREATE INDEX job_running_limited_idx ON nebula.job_running (kind, project_id) WHERE limited;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_running', '');

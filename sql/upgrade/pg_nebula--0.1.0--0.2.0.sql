@@ -83,7 +83,8 @@ ALTER TABLE nebula.job_running
   ADD COLUMN limited     boolean NOT NULL DEFAULT false,
   DROP CONSTRAINT job_running_attempt_check,
   DROP CONSTRAINT job_running_progress_check,
-  SET (vacuum_truncate = false);
+  SET (vacuum_truncate = false),
+  RESET (fillfactor);
 UPDATE nebula.job_running SET run_at = enqueued_at;
 ALTER TABLE nebula.job_running ALTER COLUMN run_at SET NOT NULL, ALTER COLUMN on_dead DROP DEFAULT;
 

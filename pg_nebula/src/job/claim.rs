@@ -6,10 +6,12 @@ use pgrx::prelude::*;
 use super::limit::{self, Policy};
 use super::pick::{self, Claimed, Lane};
 use super::quota::{self, Quota};
-use super::{due, lanes, lease};
+use super::{curb, due, lanes, lease};
 use crate::error::{Error, Result};
 use crate::instant::is_positive;
 use crate::plan::{Plan, as_owner_by_index};
+use crate::wakeup::clock::Come;
+use crate::wakeup::head::Start;
 use crate::wakeup::{self, Action};
 
 /// Who claims, and what.
@@ -31,29 +33,31 @@ impl Request<'_> {
 
 pub(super) fn claim(request: Request<'_>) -> Result<Vec<Claimed>> {
     check(&request)?;
-    look_after_time()?;
-    let mut claimed = match quickly(&request)? {
-        Some(claimed) => claimed,
-        None => as_owner_by_index(|| thoroughly(request))?,
+    let mut claimed = match &request.kinds[..] {
+        [kind] if request.is_anybodys() && curb::are_off(kind)? => quickly(&request, kind)?,
+        _ => {
+            look_after(wakeup::what_has_come())?;
+            as_owner_by_index(|| thoroughly(request))?
+        }
     };
     claimed.sort_by_key(|job| job.key);
-    if let Some(first) = claimed.iter().map(|job| job.lease_until.0).min() {
-        wakeup::expect(|clock| &mut clock.lease, first);
-    }
     for job in &claimed {
         wakeup::job_event(job.project, job.key.job, Action::Claim)?;
     }
     Ok(claimed)
 }
 
-/// Jobs of one kind for any worker, as most claims are; `None`: there is more to it.
-fn quickly(request: &Request<'_>) -> Result<Option<Vec<Claimed>>> {
-    match &request.kinds[..] {
-        [kind] if request.is_anybodys() && limit::of_kind(kind)?.is_none() && !quota::are_there()? => {
-            pick::everybodys(request, kind, request.max, false).map(Some)
+/// Jobs of one kind for any worker, as most claims are.
+fn quickly(request: &Request<'_>, kind: &str) -> Result<Vec<Claimed>> {
+    let (come, mut start) = wakeup::begin_claim_in_time(kind);
+    if come != Come::default() {
+        look_after(come)?;
+        // What became claimable on the way may lie further ahead; who begins at the very start sees it anyhow.
+        if !start.is_some_and(Start::is_sweep) {
+            start = wakeup::begin_claim(kind);
         }
-        _ => Ok(None),
     }
+    pick::everybodys(request, kind, request.max, false, start)
 }
 
 fn thoroughly(mut request: Request<'_>) -> Result<Vec<Claimed>> {
@@ -71,7 +75,7 @@ fn thoroughly(mut request: Request<'_>) -> Result<Vec<Claimed>> {
     match &request.kinds[..] {
         [] => {}
         [kind] if request.is_anybodys() && policies.is_empty() && quotas.is_empty() => {
-            claimed = pick::everybodys(&request, kind, request.max, false)?;
+            claimed = pick::everybodys(&request, kind, request.max, false, wakeup::begin_claim(kind))?;
         }
         _ => rounds(&request, &policies, &quotas, &mut claimed)?,
     }
@@ -99,7 +103,10 @@ fn rounds(
                 (policy, lane) if policy.is_some() || !quotas.is_empty() => {
                     limit::pick(request, (&share.kind, policy), quotas, lane, share.count)?
                 }
-                (_, Lane::Everybodys) => pick::everybodys(request, &share.kind, share.count, false)?,
+                (_, Lane::Everybodys) => {
+                    let start = wakeup::begin_claim(&share.kind);
+                    pick::everybodys(request, &share.kind, share.count, false, start)?
+                }
                 (_, Lane::Pinned) => pick::pinned(request, &share.kind, share.count, false)?,
             };
             if got.len() < usize::try_from(share.count).unwrap_or(0) {
@@ -113,10 +120,9 @@ fn rounds(
 }
 
 /// What the background processes do when they are there, and every claim on the way when it is time.
-fn look_after_time() -> Result<()> {
+fn look_after(now: Come) -> Result<()> {
     static SCHEDULES: Plan = Plan::new("SELECT nebula.run_schedules()");
-    let now = wakeup::what_has_come();
-    if !(now.lease || now.tick || now.due) {
+    if now == Come::default() {
         return Ok(());
     }
     as_owner_by_index(|| {

@@ -6,7 +6,7 @@ use super::place::{Place, kept, place, segment};
 use super::{key, state_of, unknown};
 use crate::error::{Error, Kind, Result};
 use crate::plan::{Plan, as_owner_by_index};
-use crate::table::{self, Search, Value};
+use crate::table::{Search, Table, Value};
 use crate::wakeup::{self, Action};
 
 /// Makes `job` wait for the parents that have not succeeded and answers how many those are.
@@ -143,6 +143,12 @@ fn cycle(job: i64, parent: i64) -> Error {
     )
 }
 
+/// Whether a job has children, as of now.
+pub(super) fn has_children(parent: i64) -> Result<bool> {
+    static DEPENDENCY: Table = Table::new(c"job_dependency", &[c"parent_id"]);
+    DEPENDENCY.sees(&Search::exact(c"job_dependency_pkey", &[Value::bigint(parent)]))
+}
+
 /// Lets the children of a job that succeeded go on.
 pub(super) fn release_children(parent: i64) -> Result<()> {
     // Children are locked in one order, because they may have other parents that finish just now.
@@ -157,7 +163,7 @@ pub(super) fn release_children(parent: i64) -> Result<()> {
         place!()
     ));
     // Most jobs have none, and this costs a hundredth of what follows.
-    if !table::has(c"job_dependency", &Search::exact(c"job_dependency_pkey", &[Value::bigint(parent)]))? {
+    if !has_children(parent)? {
         return Ok(());
     }
     as_owner_by_index(|| RELEASE.rows(&[parent.into()], Place::read)?.iter().try_for_each(Place::announce))

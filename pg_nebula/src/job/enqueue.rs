@@ -1,7 +1,7 @@
 //! Putting jobs into the queue.
 
+use pgrx::Uuid;
 use pgrx::prelude::*;
-use pgrx::{Uuid, direct_function_call};
 
 use super::place::Place;
 use super::row::{Cell, KEPT, WAITING};
@@ -10,10 +10,12 @@ use crate::error::{Error, Result};
 use crate::instant::Instant;
 use crate::jsonb::Jsonb;
 use crate::map;
-use crate::plan::Plan;
-use crate::table::{self, Written};
+use crate::plan::{Plan, as_owner};
+use crate::table::{Sequence, Written};
 use crate::wakeup::head::Key;
 use crate::wakeup::{self, Action};
+
+static JOB: Sequence = Sequence::new(c"job_id_seq");
 
 /// Largest payload in bytes; bulk belongs into object storage.
 const MAX_PAYLOAD: usize = 1 << 20;
@@ -39,13 +41,19 @@ pub(super) fn enqueue(request: Request<'_>) -> Result<i64> {
     let (mut number, mut blocked_by) = (None, 0);
     if !plain {
         // What points to the job is made before it.
-        let job = next_number()?;
-        if let Some(key) = request.unique_key
-            && let Some(taken) = key::take(key, job, request.unique_for)?
-        {
+        let job = JOB.next()?;
+        let taken = as_owner(|| {
+            if let Some(key) = request.unique_key
+                && let Some(taken) = key::take(key, job, request.unique_for)?
+            {
+                return Ok(Some(taken));
+            }
+            blocked_by = dependency::attach(job, &request.depends_on, request.on_dead)?;
+            Ok(None)
+        })?;
+        if let Some(taken) = taken {
             return Ok(taken);
         }
-        blocked_by = dependency::attach(job, &request.depends_on, request.on_dead)?;
         number = Some(job);
     }
     let project = request.project;
@@ -59,7 +67,7 @@ pub(super) fn enqueue(request: Request<'_>) -> Result<i64> {
 fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<Place> {
     let now = map::transaction_start();
     let run_at = request.run_at.map_or(now, i64::from);
-    let job = number.map_or_else(next_number, Ok)?;
+    let job = number.map_or_else(|| JOB.next(), Ok)?;
     let place = Place {
         kind: request.kind.to_owned(),
         key: Key { rank: -request.priority, run_at, job },
@@ -84,7 +92,7 @@ fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<
         blocked_by,
     };
     if !WAITING.put(&row.into_values())? {
-        insert_by_sql(request, &place)?;
+        as_owner(|| insert_by_sql(request, &place))?;
     }
     Ok(place)
 }
@@ -167,7 +175,7 @@ pub(super) fn enqueue_all(batch: Batch<'_>) -> Result<Vec<i64>> {
     }
     let now = map::transaction_start();
     let run_at = batch.run_at.map_or(now, |at| at.0);
-    let jobs: Vec<i64> = payloads.iter().map(|_| next_number()).collect::<Result<_>>()?;
+    let jobs: Vec<i64> = payloads.iter().map(|_| JOB.next()).collect::<Result<_>>()?;
     let (kind, project, on_dead) =
         (batch.kind.into_datum(), batch.project.into_datum(), "cancel".into_datum());
     let written = WAITING.insert_all(count, |place, values| {
@@ -241,15 +249,6 @@ fn insert_by_sql(request: Request<'_>, place: &Place) -> Result<()> {
         request.capability.into(),
         request.unique_key.into(),
     ])
-}
-
-/// The next job identifier, as `nextval` gives it.
-#[expect(unsafe_code, reason = "a function of the server is called as SQL would call it")]
-fn next_number() -> Result<i64> {
-    let sequence = table::relation(c"job_id_seq")?;
-    // SAFETY: the function takes the identifier of a sequence.
-    let next = unsafe { direct_function_call(pg_sys::nextval_oid, &[sequence.into_datum()]) };
-    next.ok_or_else(|| Error::broken_promise("job identifier"))
 }
 
 fn check(request: &Request<'_>) -> Result<()> {

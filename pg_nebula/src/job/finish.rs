@@ -1,12 +1,11 @@
-//! How an attempt ends.
+//! How an attempt ends well, and what is left to do after any end.
 
 use pgrx::{IntoDatum, Uuid};
 
 use super::lease::lost;
-use super::place::{Place, kept, place, segment};
-use super::row::{self, KEPT, RUNNING, column};
+use super::place::{kept, segment};
+use super::row::{self, RUNNING, RUNNING_BY_JOB, column};
 use super::{dependency, key, quota};
-use crate::backoff;
 use crate::error::{Error, Result};
 use crate::instant::Instant;
 use crate::jsonb::Jsonb;
@@ -15,70 +14,10 @@ use crate::plan::{Plan, Row, as_owner_by_index};
 use crate::table::{Found, Search, Value};
 use crate::wakeup::{self, Action};
 
-/// A running attempt whose row this transaction has locked.
-pub(super) struct Attempt {
-    job: i64,
-    attempt: i32,
-    max_attempts: i32,
-    cancel_requested: bool,
-    /// 0 to 1, for the jitter of the backoff.
-    random: f64,
-}
-
-/// The columns that [`Attempt::read`] reads.
-macro_rules! attempt {
-    () => {
-        "job_id, attempt, max_attempts, cancel_requested, random()"
-    };
-}
-pub(super) use attempt;
-
-impl Attempt {
-    /// Reads the columns that `attempt!()` names.
-    pub(super) fn read(row: &Row<'_>) -> Result<Self> {
-        Ok(Self {
-            job: row.need(1)?,
-            attempt: row.need(2)?,
-            max_attempts: row.need(3)?,
-            cancel_requested: row.need(4)?,
-            random: row.need(5)?,
-        })
-    }
-
-    /// Locks an attempt; the error when it has lost its lease.
-    fn lock(job: i64, attempt: i32) -> Result<Self> {
-        static LOCK: Plan = Plan::new(concat!(
-            "SELECT ",
-            attempt!(),
-            " FROM nebula.job_running WHERE job_id = $1 AND attempt = $2 FOR UPDATE"
-        ));
-        LOCK.first(&[job.into(), attempt.into()], Self::read)?.ok_or_else(|| lost(job, attempt))
-    }
-}
-
-/// What follows a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Next {
-    Retry,
-    Dead,
-    Cancelled,
-}
-
-/// The state machine's only choice.
-fn next(attempt: &Attempt, retryable: bool) -> Next {
-    if attempt.cancel_requested {
-        Next::Cancelled
-    } else if retryable && attempt.attempt < attempt.max_attempts {
-        Next::Retry
-    } else {
-        Next::Dead
-    }
-}
-
 /// What is left to do when a row has left nebula.job_running.
-struct Gone {
-    job: i64,
-    project: Option<Uuid>,
+pub(super) struct Gone {
+    pub(super) job: i64,
+    pub(super) project: Option<Uuid>,
     unique_key: Option<String>,
     /// Its kind is limited, so another may start now.
     limited: Option<String>,
@@ -90,13 +29,14 @@ macro_rules! gone {
         "gone.job_id, gone.project_id, gone.unique_key, CASE WHEN gone.limited THEN gone.kind END"
     };
 }
+pub(super) use gone;
 
 impl Gone {
-    fn read(row: &Row<'_>) -> Result<Self> {
+    pub(super) fn read(row: &Row<'_>) -> Result<Self> {
         Ok(Self { job: row.need(1)?, project: row.get(2)?, unique_key: row.get(3)?, limited: row.get(4)? })
     }
 
-    fn of(row: &Found<'_>) -> Option<Self> {
+    pub(super) fn of(row: &Found<'_>) -> Option<Self> {
         Some(Self {
             job: row.read(column::JOB)?,
             project: row.read(column::PROJECT),
@@ -105,7 +45,7 @@ impl Gone {
         })
     }
 
-    fn free_key(&self) -> Result<()> {
+    pub(super) fn free_key(&self) -> Result<()> {
         match &self.unique_key {
             Some(key) => as_owner_by_index(|| key::free(key, self.job)),
             None => Ok(()),
@@ -113,7 +53,7 @@ impl Gone {
     }
 
     /// Another job of a limited kind may start, and of any kind where its project is limited.
-    fn make_room(&self) -> Result<()> {
+    pub(super) fn make_room(&self) -> Result<()> {
         let Some(kind) = &self.limited else { return Ok(()) };
         wakeup::job_available(kind, None)?;
         match self.project {
@@ -201,26 +141,12 @@ fn below_sql(done: Vec<Done>) -> Result<(Vec<Gone>, Vec<Done>)> {
             Instant(map::clock()).into_datum(),
             number.into_datum(),
         ];
-        let mut moved = RUNNING.transfer(
-            finished,
-            &Search::exact(c"job_running_pkey", &key),
-            1,
-            true,
-            |row, values| {
-                (row.read(column::ATTEMPT) == Some(one.attempt)).then_some(())?;
-                row::keep(row, values);
-                for (value, from) in values[KEPT..].iter_mut().zip([
-                    column::WORKER,
-                    column::STARTED_AT,
-                    column::PROGRESS,
-                    column::DETAIL,
-                ]) {
-                    *value = row.get(from);
-                }
-                values[KEPT + 4..].copy_from_slice(&own);
-                Gone::of(row)
-            },
-        )?;
+        let search = Search::exact(RUNNING_BY_JOB, &key);
+        let mut moved = RUNNING.transfer(finished, &[search], 1, true, |row, values| {
+            (row.read(column::ATTEMPT) == Some(one.attempt)).then_some(())?;
+            row::finish(row, values, &own);
+            Gone::of(row)
+        })?;
         if moved.needs_sql {
             return Ok((all, std::iter::once(one).chain(rest).collect()));
         }
@@ -230,7 +156,7 @@ fn below_sql(done: Vec<Done>) -> Result<(Vec<Gone>, Vec<Done>)> {
 }
 
 /// Finishes running jobs in a state, with what went wrong if anything did; those of another attempt are left alone.
-fn by_sql(
+pub(super) fn by_sql(
     attempts: &[(i64, i32)],
     results: Vec<Option<Jsonb>>,
     state: &str,
@@ -259,108 +185,4 @@ fn by_sql(
     ));
     let (jobs, attempts): (Vec<i64>, Vec<i32>) = attempts.iter().copied().unzip();
     FINISH.rows(&[jobs.into(), attempts.into(), results.into(), state.into(), error.into()], Gone::read)
-}
-
-pub(super) fn fail(job: i64, attempt: i32, error: &str, retryable: bool) -> Result<&'static str> {
-    end_failed(&Attempt::lock(job, attempt)?, error, retryable)
-}
-
-/// Moves a locked attempt on and answers the job's new state.
-pub(super) fn end_failed(attempt: &Attempt, error: &str, retryable: bool) -> Result<&'static str> {
-    match next(attempt, retryable) {
-        Next::Retry => {
-            let wait = backoff::delay(attempt.attempt.unsigned_abs(), attempt.random).as_secs_f64();
-            requeue(attempt, Some(error), Some(wait), Action::Fail)
-        }
-        Next::Dead => bury(attempt, error, "dead", Action::Fail),
-        Next::Cancelled => bury(attempt, error, "cancelled", Action::Cancel),
-    }
-}
-
-/// Gives a running job back without counting the attempt as failed; answers its new state.
-pub(super) fn hand_back(job: i64, attempt: i32, reason: Option<&str>) -> Result<&'static str> {
-    static ONE_MORE: Plan =
-        Plan::new("UPDATE nebula.job_running SET max_attempts = max_attempts + 1 WHERE job_id = $1");
-    let locked = Attempt::lock(job, attempt)?;
-    if locked.cancel_requested {
-        return bury(&locked, reason.unwrap_or("handed back"), "cancelled", Action::Cancel);
-    }
-    // The attempt is spent, because its number must not come again; so there is one more.
-    ONE_MORE.run(&[job.into()])?;
-    requeue(&locked, reason, None, Action::Retry)
-}
-
-/// Puts a running job back: due after `wait` seconds, or where it stood.
-fn requeue(
-    attempt: &Attempt,
-    error: Option<&str>,
-    wait: Option<f64>,
-    action: Action,
-) -> Result<&'static str> {
-    static REQUEUE: Plan = Plan::new(concat!(
-        "WITH gone AS (
-           DELETE FROM nebula.job_running WHERE job_id = $1 RETURNING *
-         ), back AS (
-           INSERT INTO nebula.job_waiting
-                  (job_id, kind, payload, project_id, priority, run_at, ready, attempt, max_attempts, on_dead, node_id,
-                   capability, unique_key, errors, enqueued_at)
-           SELECT job_id, kind, payload, project_id, priority,
-                  coalesce(clock_timestamp() + make_interval(secs => $3), run_at), $3 IS NULL, attempt, max_attempts, on_dead,
-                  node_id, capability, unique_key,
-                  CASE WHEN $2 IS NULL THEN errors ELSE errors || jsonb_build_object(
-                    'attempt', attempt, 'at', clock_timestamp(), 'worker', worker, 'error', $2) END,
-                  enqueued_at
-             FROM gone
-           RETURNING ",
-        place!(),
-        ")
-         SELECT ",
-        gone!(),
-        ", back.* FROM gone, back"
-    ));
-    let values = [attempt.job.into(), error.into(), wait.into()];
-    let read = |row: &Row<'_>| Ok((Gone::read(row)?, Place::read_from(row, 5)?));
-    if let Some((gone, place)) = REQUEUE.first(&values, read)? {
-        place.announce()?;
-        gone.make_room()?;
-        wakeup::job_event(gone.project, attempt.job, action)?;
-    }
-    Ok("available")
-}
-
-fn bury(attempt: &Attempt, error: &str, state: &'static str, action: Action) -> Result<&'static str> {
-    for gone in by_sql(&[(attempt.job, attempt.attempt)], vec![None], state, Some(error))? {
-        gone.free_key()?;
-        dependency::cancel_children(gone.job, state)?;
-        gone.make_room()?;
-        wakeup::job_event(gone.project, gone.job, action)?;
-    }
-    Ok(state)
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    fn attempt(number: i32, cancel_requested: bool) -> Attempt {
-        Attempt { job: 1, attempt: number, max_attempts: 3, cancel_requested, random: 0.5 }
-    }
-
-    #[test]
-    fn attempts_are_used_up_before_a_job_is_dead() {
-        assert_eq!(next(&attempt(1, false), true), Next::Retry);
-        assert_eq!(next(&attempt(2, false), true), Next::Retry);
-        assert_eq!(next(&attempt(3, false), true), Next::Dead);
-    }
-
-    #[test]
-    fn a_hopeless_error_is_not_retried() {
-        assert_eq!(next(&attempt(1, false), false), Next::Dead);
-    }
-
-    #[test]
-    fn a_cancelled_job_does_not_come_back() {
-        assert_eq!(next(&attempt(1, true), true), Next::Cancelled);
-        assert_eq!(next(&attempt(3, true), false), Next::Cancelled);
-    }
 }

@@ -1,13 +1,18 @@
 //! Kinds of which only so many run at once.
 
+use std::collections::HashMap;
+use std::ffi::CStr;
+
 use pgrx::Uuid;
 
 use super::claim::Request;
 use super::pick::{self, Claimed, Lane, open_to, open_to_all, pick_sql};
 use super::quota::{self, Quota};
+use super::row::{LIMITED, RUNNING, column};
 use crate::error::Result;
-use crate::plan::{Plan, Row};
-use crate::table::{Search, Table, Value};
+use crate::plan::Plan;
+use crate::table::{Found, Search, Stamp, Table, Value};
+use crate::wakeup;
 
 /// A kind that is paused or limited.
 pub(super) struct Policy {
@@ -30,17 +35,27 @@ impl Policy {
 static POLICY: Table =
     Table::new(c"job_policy", &[c"kind", c"paused_at", c"max_running", c"max_per_project"]);
 
+const BY_KIND: &CStr = c"job_policy_pkey";
+
+/// The policy in a row, if it matters here.
+fn read(row: &Found<'_>) -> Option<Policy> {
+    let policy = Policy {
+        kind: row.read(0)?,
+        paused: row.get(1).is_some(),
+        max_running: row.read(2),
+        max_per_project: row.read(3),
+    };
+    policy.matters().then_some(policy)
+}
+
 /// The policy of a kind, if it has one which matters here.
 pub(super) fn of_kind(kind: &str) -> Result<Option<Policy>> {
-    POLICY.first(&Search::exact(c"job_policy_pkey", &[Value::text(kind)]), |row| {
-        let policy = Policy {
-            kind: kind.to_owned(),
-            paused: row.get(1).is_some(),
-            max_running: row.read(2),
-            max_per_project: row.read(3),
-        };
-        policy.matters().then_some(policy)
-    })
+    POLICY.first(&Search::exact(BY_KIND, &[Value::text(kind)]), read)
+}
+
+/// All policies that matter here, as of now.
+pub(super) fn each(mut see: impl FnMut(Policy)) -> Result<Stamp> {
+    POLICY.each(&Search::exact(BY_KIND, &[]), |row| read(row).into_iter().for_each(&mut see))
 }
 
 /// One claim of limited kinds at a time, so that none counts while another is adding. All at once and in one order,
@@ -72,7 +87,7 @@ pub(super) fn pick(
         let count = count.min(room(max, &running(kind)?));
         return match lane {
             _ if count <= 0 => Ok(vec![]),
-            Lane::Everybodys => pick::everybodys(request, kind, count, true),
+            Lane::Everybodys => pick::everybodys(request, kind, count, true, wakeup::begin_claim(kind)),
             Lane::Pinned => pick::pinned(request, kind, count, true),
         };
     }
@@ -103,18 +118,20 @@ pub(super) fn pick(
 }
 
 /// How many run for each project.
-type Running = Vec<(Option<Uuid>, i64)>;
+type Running = HashMap<Option<Uuid>, i64>;
 
+/// As of now: whoever counts has the locks, and a snapshot may be older than those.
 fn running(kind: &str) -> Result<Running> {
-    static COUNT: Plan = Plan::new(
-        "SELECT project_id, count(*) FROM nebula.job_running WHERE kind = $1 AND limited GROUP BY project_id",
-    );
-    COUNT.rows(&[kind.into()], |row: &Row<'_>| Ok((row.get(1)?, row.need(2)?)))
+    let mut running = Running::new();
+    RUNNING.each(&Search::exact(LIMITED, &[Value::text(kind)]), |row| {
+        *running.entry(row.read(column::PROJECT)).or_default() += 1;
+    })?;
+    Ok(running)
 }
 
 /// How many more may run.
 fn room(max: Option<i32>, running: &Running) -> i32 {
-    let running: i64 = running.iter().map(|(_, count)| count).sum();
+    let running: i64 = running.values().sum();
     max.map_or(i32::MAX, |max| i32::try_from(i64::from(max) - running).unwrap_or(0))
 }
 
@@ -127,6 +144,6 @@ fn have_their_share(kind: &str, share: i32, running: &Running) -> Result<Vec<Uui
         // Nobody has any running, so nobody would be found full.
         return ALL.rows(&[kind.into()], |row| row.need(1));
     }
-    let full = running.iter().filter(|(_, count)| *count >= i64::from(share));
+    let full = running.iter().filter(|(_, count)| **count >= i64::from(share));
     Ok(full.filter_map(|(project, _)| *project).collect())
 }

@@ -14,7 +14,7 @@ use crate::map::{self, snapshot_is_fixed};
 use crate::plan::{Plan, Row, as_owner_by_index};
 use crate::table::{Found, Landmark, Range, Search, Transferred, Value};
 use crate::wakeup;
-use crate::wakeup::head::Key;
+use crate::wakeup::head::{Key, Start};
 
 /// Claims of no more jobs than this go only as far as they must.
 const FEW: usize = 8;
@@ -109,28 +109,26 @@ macro_rules! open_to {
 }
 pub(super) use open_to;
 
-/// The first jobs of a kind that any worker can claim.
+/// The first jobs of a kind that any worker can claim, from where this claim was told to begin.
 pub(super) fn everybodys(
     request: &Request<'_>,
     kind: &str,
     count: i32,
     limited: bool,
+    start: Option<Start>,
 ) -> Result<Vec<Claimed>> {
-    let start = wakeup::begin_claim(kind);
     let from = start.map_or(Key::FIRST, |start| start.key);
     let most = usize::try_from(count).unwrap_or(0);
-    let ahead = start.and_then(|start| start.ahead).filter(|_| most <= FEW);
     let (mut claimed, mut needs_sql) = (Vec::new(), snapshot_is_fixed());
     let landmark = Cell::new(None);
-    // A few jobs are mostly found at once between two places; then nothing else of the index is looked at.
-    let parts = ahead.map_or([None, None], |ahead| Part::between(from, ahead)).into_iter().flatten();
-    for part in parts.chain([Part::From(from)]) {
-        if needs_sql || claimed.len() >= most {
-            break;
-        }
-        let few = (most <= FEW).then_some(&landmark);
-        let moved = below_sql(request, kind, part, most - claimed.len(), limited, few)?;
-        claimed.extend(moved.rows);
+    if !needs_sql {
+        // A few jobs are mostly found at once between two places; then nothing else of the index is looked at.
+        let few = most <= FEW;
+        let ahead = start.and_then(|start| start.ahead).filter(|_| few);
+        let [first, second] = ahead.map_or([None, None], |ahead| Part::between(from, ahead));
+        let parts = [first, second, Some(Part::Rest)];
+        let moved = below_sql(request, kind, from, parts, most, limited, few.then_some(&landmark))?;
+        claimed = moved.rows;
         needs_sql = moved.needs_sql;
     }
     hide(&claimed);
@@ -138,21 +136,27 @@ pub(super) fn everybodys(
         let left = count - i32::try_from(claimed.len()).unwrap_or(count);
         claimed.extend(as_owner_by_index(|| by_sql(request, kind, from, left, limited))?);
     }
-    if let Some(start) = start {
-        let last = claimed.iter().map(|job| job.key).max().filter(|_| claimed.len() >= most);
-        wakeup::end_claim(kind, start, last.unwrap_or(Key::LAST), landmark.take().and_then(seen));
+    let lease = claimed.iter().map(|job| job.lease_until.0).min();
+    match start {
+        Some(start) => {
+            let last = claimed.iter().map(|job| job.key).max().filter(|_| claimed.len() >= most);
+            let ahead = landmark.take().and_then(seen);
+            wakeup::end_claim(kind, start, last.unwrap_or(Key::LAST), ahead, lease);
+        }
+        None => lease.into_iter().for_each(wakeup::expect_lease),
     }
     Ok(claimed)
 }
 
-/// A part of the line of jobs that everybody can claim.
+/// A part of the line of jobs that everybody can claim, from a beginning that all parts have in common.
 #[derive(Clone, Copy)]
 enum Part {
-    From(Key),
-    /// Those of the rank and time of the first that do not come before it, up to a number.
-    Numbers(Key, i64),
-    /// Those of its rank that are due later, up to a time.
-    Times(Key, i64),
+    /// All that do not come before its beginning.
+    Rest,
+    /// Those of the same rank and time, up to a number.
+    Numbers(i64),
+    /// Those of the same rank that are due later, up to a time.
+    Times(i64),
 }
 
 impl Part {
@@ -161,9 +165,9 @@ impl Part {
         if from.rank != upto.rank {
             [None, None]
         } else if from.run_at == upto.run_at {
-            [Some(Self::Numbers(from, upto.job)), None]
+            [Some(Self::Numbers(upto.job)), None]
         } else {
-            [Some(Self::Numbers(from, i64::MAX)), Some(Self::Times(from, upto.run_at))]
+            [Some(Self::Numbers(i64::MAX)), Some(Self::Times(upto.run_at))]
         }
     }
 }
@@ -173,7 +177,8 @@ impl Part {
 fn below_sql(
     request: &Request<'_>,
     kind: &str,
-    part: Part,
+    from: Key,
+    parts: [Option<Part>; 3],
     most: usize,
     limited: bool,
     landmark: Option<&Cell<Option<Landmark>>>,
@@ -190,16 +195,18 @@ fn below_sql(
         None,
         false.into_datum(),
     ];
-    let (Part::From(first) | Part::Numbers(first, _) | Part::Times(first, _)) = part;
     let kind_is = Value::text(kind);
-    let place = [kind_is, Value::integer(first.rank), Value::instant(first.run_at), Value::bigint(first.job)];
-    let (equal, range, landmark) = match part {
-        Part::From(_) => (1, Range::From(&place[1..]), landmark),
-        Part::Numbers(_, upto) => (3, Range::Between(place[3], Value::bigint(upto)), None),
-        Part::Times(_, upto) => (2, Range::After(place[2], Value::instant(upto)), None),
-    };
-    let search = Search { index: c"job_waiting_claim_idx", equal: &place[..equal], range, landmark };
-    WAITING.transfer(&RUNNING, &search, most, false, |row, values| {
+    let place = [kind_is, Value::integer(from.rank), Value::instant(from.run_at), Value::bigint(from.job)];
+    let searches = parts.into_iter().flatten().map(|part| {
+        let (equal, range, landmark) = match part {
+            Part::Rest => (1, Range::From(&place[1..]), landmark),
+            Part::Numbers(upto) => (3, Range::Between(place[3], Value::bigint(upto)), None),
+            Part::Times(upto) => (2, Range::After(place[2], Value::instant(upto)), None),
+        };
+        Search { index: c"job_waiting_claim_idx", equal: &place[..equal], range, landmark }
+    });
+    let searches: Vec<Search<'_>> = searches.collect();
+    WAITING.transfer(&RUNNING, &searches, most, false, |row, values| {
         let claimed = Claimed::of(row, kind, until)?;
         row::keep(row, values);
         values[column::ATTEMPT] = claimed.attempt.into_datum();
@@ -247,6 +254,7 @@ pub(super) fn run(
     values.extend(more);
     let claimed = plan.rows(&values, read)?;
     hide(&claimed);
+    claimed.iter().map(|job| job.lease_until.0).min().into_iter().for_each(wakeup::expect_lease);
     Ok(claimed)
 }
 

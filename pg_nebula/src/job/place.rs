@@ -1,8 +1,10 @@
 //! Where a waiting job stands, and telling those whom that concerns.
 
+use super::row::column;
 use crate::error::Result;
 use crate::instant::Instant;
 use crate::plan::Row;
+use crate::table::Found;
 use crate::wakeup;
 use crate::wakeup::head::Key;
 
@@ -58,6 +60,19 @@ impl Place {
             ready: row.need(first + 4)?,
             blocked_by: row.need(first + 5)?,
             pinned: row.need(first + 6)?,
+        })
+    }
+
+    /// Where a running job stands when it is put back to where it was.
+    pub(super) fn of(row: &Found<'_>) -> Option<Self> {
+        let run_at: Instant = row.read(column::RUN_AT)?;
+        let rank = row.read::<i32>(column::PRIORITY)?.checked_neg()?;
+        Some(Self {
+            kind: row.read(column::KIND)?,
+            key: Key { rank, run_at: run_at.0, job: row.read(column::JOB)? },
+            ready: true,
+            blocked_by: 0,
+            pinned: row.get(column::NODE).is_some() || row.get(column::CAPABILITY).is_some(),
         })
     }
 

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 
 use pgrx::Uuid;
 
+use super::row::{LIMITED, RUNNING, column};
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::table::{Search, Table, Value};
+use crate::table::{Search, Stamp, Table, Value};
 
 /// How many of a project may run.
 pub(super) struct Quota {
@@ -20,6 +21,11 @@ const BY_PROJECT: &std::ffi::CStr = c"job_quota_pkey";
 /// Whether any project has one.
 pub(super) fn are_there() -> Result<bool> {
     Ok(QUOTA.first(&Search::exact(BY_PROJECT, &[]), |_| Some(()))?.is_some())
+}
+
+/// Sees each of them, as of now.
+pub(super) fn each(mut see: impl FnMut()) -> Result<Stamp> {
+    QUOTA.each(&Search::exact(BY_PROJECT, &[]), |_| see())
 }
 
 /// Whether this project has one.
@@ -37,17 +43,17 @@ pub(super) fn lock_all() -> Result<Vec<Quota>> {
     LOCK.rows(&[], |row| Ok(Quota { project: row.need(1)?, max_running: i64::from(row.need::<i32>(2)?) }))
 }
 
-/// The projects that have as many running as they may.
+/// The projects that have as many running as they may, as of now: whoever counts has the locks, and a snapshot may be older.
 pub(super) fn full(quotas: &[Quota]) -> Result<Vec<Uuid>> {
-    static COUNT: Plan = Plan::new(
-        "SELECT project_id, count(*) FROM nebula.job_running WHERE limited AND project_id = ANY ($1) GROUP BY project_id",
-    );
     if quotas.is_empty() {
         return Ok(Vec::new());
     }
-    let projects: Vec<Uuid> = quotas.iter().map(|quota| quota.project).collect();
-    let running: HashMap<Uuid, i64> =
-        COUNT.rows(&[projects.into()], |row| Ok((row.need(1)?, row.need(2)?)))?.into_iter().collect();
+    let mut running: HashMap<Uuid, i64> = HashMap::new();
+    RUNNING.each(&Search::exact(LIMITED, &[]), |row| {
+        if let Some(project) = row.read(column::PROJECT) {
+            *running.entry(project).or_default() += 1;
+        }
+    })?;
     let full =
         quotas.iter().filter(|quota| running.get(&quota.project).copied().unwrap_or(0) >= quota.max_running);
     Ok(full.map(|quota| quota.project).collect())

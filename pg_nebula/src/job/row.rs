@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use pgrx::prelude::*;
 
 use crate::error::Result;
-use crate::table::{self, Found, Table};
+use crate::table::{Found, Sequence, Table};
 
 /// A value, or null.
 pub(super) type Cell = Option<pg_sys::Datum>;
@@ -22,13 +22,20 @@ pub(super) mod column {
     pub(in super::super) const PRIORITY: usize = 4;
     pub(in super::super) const RUN_AT: usize = 5;
     pub(in super::super) const ATTEMPT: usize = 6;
+    pub(in super::super) const MAX_ATTEMPTS: usize = 7;
+    pub(in super::super) const NODE: usize = 9;
+    pub(in super::super) const CAPABILITY: usize = 10;
     pub(in super::super) const UNIQUE_KEY: usize = 11;
+    pub(in super::super) const ERRORS: usize = 12;
     /// Of running jobs.
     pub(in super::super) const WORKER: usize = super::KEPT;
     pub(in super::super) const STARTED_AT: usize = super::KEPT + 1;
+    pub(in super::super) const LEASE: usize = super::KEPT + 2;
+    pub(in super::super) const LEASE_UNTIL: usize = super::KEPT + 3;
     pub(in super::super) const LIMITED: usize = super::KEPT + 4;
     pub(in super::super) const PROGRESS: usize = super::KEPT + 5;
     pub(in super::super) const DETAIL: usize = super::KEPT + 6;
+    pub(in super::super) const CANCEL_REQUESTED: usize = super::KEPT + 7;
 }
 
 /// What a job keeps, then what is particular to the table.
@@ -55,6 +62,11 @@ macro_rules! columns {
 }
 
 pub(super) static WAITING: Table = Table::new(c"job_waiting", columns![c"ready", c"blocked_by"]);
+
+/// The index on those that count towards a limit.
+pub(super) const LIMITED: &CStr = c"job_running_limited_idx";
+/// Its primary key.
+pub(super) const RUNNING_BY_JOB: &CStr = c"job_running_pkey";
 
 pub(super) static RUNNING: Table = Table::new(
     c"job_running",
@@ -98,7 +110,8 @@ const fn segment(name: &'static CStr) -> Table {
 
 /// The segment that takes what finishes now, with its number.
 pub(super) fn present_segment() -> Result<Option<(i64, &'static Table)>> {
-    let number = table::last_value(c"job_segment_seq")?;
+    static SEGMENT: Sequence = Sequence::new(c"job_segment_seq");
+    let number = SEGMENT.last_value()?;
     let place = usize::try_from(number).ok();
     Ok(place.and_then(|place| FINISHED.get(place)).map(|table| (number, table)))
 }
@@ -108,4 +121,14 @@ pub(super) fn keep(row: &Found<'_>, values: &mut [Cell]) {
     for (column, value) in values[..KEPT].iter_mut().enumerate() {
         *value = row.get(column);
     }
+}
+
+/// Copies what a job that has finished keeps besides, then adds how it ended.
+pub(super) fn finish(row: &Found<'_>, values: &mut [Cell], end: &[Cell; 4]) {
+    keep(row, values);
+    let kept = [column::WORKER, column::STARTED_AT, column::PROGRESS, column::DETAIL];
+    for (value, from) in values[KEPT..].iter_mut().zip(kept) {
+        *value = row.get(from);
+    }
+    values[KEPT + kept.len()..].copy_from_slice(end);
 }

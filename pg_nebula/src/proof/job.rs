@@ -2,6 +2,7 @@
 
 mod crowd;
 mod dependency;
+mod end;
 mod history;
 mod key;
 mod policy;

@@ -18,9 +18,18 @@ pub(crate) struct Found<'a> {
 impl Found<'_> {
     /// The value of a column, by its number in the table's list; `None` for NULL.
     pub(crate) fn get(&self, column: usize) -> Option<pg_sys::Datum> {
+        let place = self.places[column];
         let mut null = false;
-        // SAFETY: the slot holds a row of the table that the places were looked up in.
-        let value = unsafe { pg_sys::slot_getattr(self.slot, self.places[column] as i32 + 1, &mut null) };
+        // SAFETY: the slot holds a row of the table that the places were looked up in; so many of its columns are read.
+        let value = unsafe {
+            let slot = &*self.slot;
+            if place < usize::try_from(slot.tts_nvalid).unwrap_or(0) {
+                null = *slot.tts_isnull.add(place);
+                *slot.tts_values.add(place)
+            } else {
+                pg_sys::slot_getattr(self.slot, place as i32 + 1, &mut null)
+            }
+        };
         (!null).then_some(value)
     }
 
@@ -38,7 +47,7 @@ impl Found<'_> {
 }
 
 /// A snapshot of what is committed now, and of all that this transaction has done.
-fn as_of_now() -> pg_sys::SnapshotData {
+pub(super) fn as_of_now() -> pg_sys::SnapshotData {
     // SAFETY: this kind of snapshot needs no more than its type.
     pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..unsafe { std::mem::zeroed() } }
 }

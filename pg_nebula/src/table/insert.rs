@@ -191,7 +191,7 @@ impl Prepared {
 
     /// # Safety
     /// The slot has the shape of the table, and the values the types of the columns.
-    unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, values: &[Option<pg_sys::Datum>]) {
+    pub(super) unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, values: &[Option<pg_sys::Datum>]) {
         // SAFETY: the places were looked up in this shape; each slot has as many values as it has columns.
         unsafe {
             pg_sys::ExecClearTuple(slot);
@@ -214,7 +214,7 @@ impl Prepared {
     ///
     /// # Safety
     /// The slot is filled.
-    unsafe fn is_valid(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    pub(super) unsafe fn is_valid(&self, slot: *mut pg_sys::TupleTableSlot) -> bool {
         // SAFETY: as promised; the expressions were prepared for this shape.
         unsafe {
             let columns = usize::try_from((*self.shape).natts).unwrap_or(0);
@@ -255,7 +255,7 @@ impl Prepared {
     }
 
     /// Memory of what expressions and indexes need for a row.
-    fn row_memory(&self) -> pg_sys::MemoryContext {
+    pub(super) fn row_memory(&self) -> pg_sys::MemoryContext {
         // SAFETY: made with the state.
         unsafe { (*(*self.state).es_per_tuple_exprcontext).ecxt_per_tuple_memory }
     }
@@ -265,7 +265,7 @@ impl Prepared {
     ///
     /// # Safety
     /// The slots are filled and written.
-    unsafe fn enter(
+    pub(super) unsafe fn enter(
         &self,
         open: &Open,
         index: &Index,

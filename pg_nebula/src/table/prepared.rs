@@ -33,6 +33,7 @@ pub(super) struct Prepared {
     known: bool,
     plain: bool,
     deletes_plainly: bool,
+    revises_plainly: bool,
 }
 
 /// One index, described as the executor would have it.
@@ -42,6 +43,8 @@ pub(super) struct Index {
     pub(super) info: *mut pg_sys::IndexInfo,
     /// Place of its first column in the row, if that is a uuid.
     pub(super) uuid: Option<usize>,
+    /// It is a B-tree.
+    is_tree: bool,
 }
 
 impl Drop for Prepared {
@@ -102,6 +105,11 @@ impl Prepared {
                 pg_sys::MakePerTupleExprContext(state);
                 let indexes = indexes(open.0, state);
                 let places = places(shape, columns);
+                let can_be_written = is_table(relation)
+                    && is_part
+                    && indexes.is_some()
+                    && places.is_some()
+                    && !is_generated(shape);
                 Self {
                     table,
                     context,
@@ -111,15 +119,15 @@ impl Prepared {
                     partition: bounds(relation),
                     parent,
                     known: places.is_some(),
-                    plain: is_table(relation)
-                        && is_plain(relation)
-                        && is_part
-                        && indexes.is_some()
-                        && places.is_some()
-                        && !needs_defaults(shape, columns),
+                    plain: can_be_written && is_plain(relation) && !needs_defaults(shape, columns),
                     deletes_plainly: is_table(relation)
                         && places.is_some()
-                        && deletes_plainly(relation, on_delete),
+                        && runs_no_trigger(relation, pg_sys::TRIGGER_TYPE_DELETE, on_delete),
+                    // Of a partition the row might have to leave it, and other indexes are told of changes in other ways.
+                    revises_plainly: can_be_written
+                        && indexes.as_ref().is_some_and(|all| all.iter().all(|index| index.is_tree))
+                        && !relation_is_partition(relation)
+                        && runs_no_trigger(relation, pg_sys::TRIGGER_TYPE_UPDATE, None),
                     places: places.unwrap_or_default(),
                     checks: checks(shape, state),
                     indexes: indexes.unwrap_or_default(),
@@ -154,6 +162,11 @@ impl Prepared {
     /// Whether nothing but the table's own trigger has to hear of a row that is deleted.
     pub(super) fn deletes_plainly(&self) -> bool {
         self.deletes_plainly
+    }
+
+    /// Whether nothing but the row itself and its indexes has to hear of a row that is changed.
+    pub(super) fn revises_plainly(&self) -> bool {
+        self.revises_plainly
     }
 }
 
@@ -206,7 +219,7 @@ fn is_part(table: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
 fn bounds(relation: &pg_sys::RelationData) -> *mut pg_sys::ResultRelInfo {
     // SAFETY: an open relation points to its catalog row; zeroed, the structure says that nothing is known yet.
     unsafe {
-        if !(*relation.rd_rel).relispartition {
+        if !relation_is_partition(relation) {
             return std::ptr::null_mut();
         }
         let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
@@ -215,20 +228,25 @@ fn bounds(relation: &pg_sys::RelationData) -> *mut pg_sys::ResultRelInfo {
     }
 }
 
-/// Whether a delete runs nothing besides the trigger of this name, if any, whose work the caller does.
-fn deletes_plainly(relation: &pg_sys::RelationData, own: Option<&CStr>) -> bool {
+/// Whether it is a partition.
+fn relation_is_partition(relation: &pg_sys::RelationData) -> bool {
+    // SAFETY: an open relation points to its catalog row.
+    unsafe { (*relation.rd_rel).relispartition }
+}
+
+/// Whether a kind of statement runs nothing besides the trigger of this name, if any, whose work the caller does.
+fn runs_no_trigger(relation: &pg_sys::RelationData, statement: u32, own: Option<&CStr>) -> bool {
     // SAFETY: as above; the triggers are valid for their number, and have names.
     unsafe {
         let class = &*relation.rd_rel;
         let triggers = relation.trigdesc.as_ref().map_or(&[][..], |t| {
             std::slice::from_raw_parts(t.triggers, usize::try_from(t.numtriggers).unwrap_or(0))
         });
-        let of_delete =
-            |t: &&pg_sys::Trigger| u32::from(t.tgtype.cast_unsigned()) & pg_sys::TRIGGER_TYPE_DELETE != 0;
+        let of_statement = |t: &&pg_sys::Trigger| u32::from(t.tgtype.cast_unsigned()) & statement != 0;
         let secured = class.relrowsecurity && class.relforcerowsecurity;
         !class.relhasrules
             && !secured
-            && triggers.iter().filter(of_delete).all(|t| Some(CStr::from_ptr(t.tgname)) == own)
+            && triggers.iter().filter(of_statement).all(|t| Some(CStr::from_ptr(t.tgname)) == own)
     }
 }
 
@@ -264,9 +282,17 @@ unsafe fn places(shape: pg_sys::TupleDesc, columns: &[&CStr]) -> Option<Vec<usiz
 unsafe fn needs_defaults(shape: pg_sys::TupleDesc, columns: &[&CStr]) -> bool {
     // SAFETY: as promised.
     unsafe { columns_of(shape) }.any(|(_, name, attribute)| {
-        let given = columns.contains(&name);
-        attribute.attgenerated != 0 || (!given && (attribute.atthasdef || attribute.attidentity != 0))
+        !columns.contains(&name) && (attribute.atthasdef || attribute.attidentity != 0)
     })
+}
+
+/// Whether a column is computed from others.
+///
+/// # Safety
+/// The shape is valid.
+unsafe fn is_generated(shape: pg_sys::TupleDesc) -> bool {
+    // SAFETY: as promised.
+    unsafe { columns_of(shape) }.any(|(_, _, attribute)| attribute.attgenerated != 0)
 }
 
 /// The CHECK constraints.
@@ -307,8 +333,10 @@ unsafe fn indexes(table: pg_sys::Relation, state: *mut pg_sys::EState) -> Option
                     (*info).ii_PredicateState = pg_sys::ExecPrepareQual((*info).ii_Predicate, state);
                 }
                 let usual = index.indimmediate && !index.indisexclusion && (*info).ii_ReadyForInserts;
-                let name = CStr::from_ptr((*(*open.0).rd_rel).relname.data.as_ptr()).to_owned();
-                usual.then_some(Index { oid, name, info, uuid: uuid_column(table, info) })
+                let class = &*(*open.0).rd_rel;
+                let name = CStr::from_ptr(class.relname.data.as_ptr()).to_owned();
+                let is_tree = class.relam == pg_sys::BTREE_AM_OID;
+                usual.then_some(Index { oid, name, info, uuid: uuid_column(table, info), is_tree })
             })
             .collect()
     }

@@ -9,7 +9,9 @@ use pgrx::Uuid;
 use pgrx::pg_sys::ScanDirection::ForwardScanDirection;
 use pgrx::prelude::*;
 
-use super::prepared::Open;
+use super::delete::{Found, as_of_now};
+use super::prepared::{Open, Prepared, READ};
+use super::transfer::Kept;
 use crate::error::{Error, Result};
 
 /// Most columns that a search compares.
@@ -229,6 +231,46 @@ impl<'a> Search<'a> {
             ..members[0]
         };
         next as i32 + 1
+    }
+}
+
+impl Prepared {
+    /// Whether a search finds a row, as of now. What others have in flight is not seen.
+    ///
+    /// # Safety
+    /// As [`Search::each`].
+    pub(super) unsafe fn sees(&self, index: pg_sys::Oid, search: &Search<'_>) -> bool {
+        let (table, index) = (Open::table(self.table, READ), Open::index(index, READ));
+        let (now, mut seen) = (&mut as_of_now(), false);
+        // SAFETY: as promised.
+        unsafe {
+            search.each(&table, &index, now, |_| {
+                seen = true;
+                false
+            });
+        }
+        seen
+    }
+
+    /// Calls `see` with each row that a search finds, all as of one moment, which is now.
+    ///
+    /// # Safety
+    /// As [`Search::each`].
+    pub(super) unsafe fn each(
+        &self,
+        index: pg_sys::Oid,
+        search: &Search<'_>,
+        mut see: impl FnMut(&Found<'_>),
+    ) {
+        let (table, index) = (Open::table(self.table, READ), Open::index(index, READ));
+        let now = Kept::fresh();
+        // SAFETY: as promised.
+        unsafe {
+            search.each(&table, &index, now.0, |slot| {
+                see(&Found { slot, places: &self.places });
+                true
+            });
+        }
     }
 }
 

@@ -25,17 +25,17 @@ enum Outcome {
 }
 
 /// A snapshot, kept until this is dropped.
-struct Kept(pg_sys::Snapshot);
+pub(super) struct Kept(pub(super) pg_sys::Snapshot);
 
 impl Kept {
     /// What the present statement of the caller sees.
-    fn present() -> Self {
+    pub(super) fn present() -> Self {
         // SAFETY: inside a function call there is an active snapshot.
         Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()) })
     }
 
     /// What is committed now, and what this transaction has done so far.
-    fn fresh() -> Self {
+    pub(super) fn fresh() -> Self {
         // SAFETY: inside a transaction; what was written before counts as an earlier command from here on.
         unsafe {
             pg_sys::CommandCounterIncrement();
@@ -54,7 +54,7 @@ impl Drop for Kept {
 }
 
 impl Prepared {
-    /// Moves the rows that a search finds and `row` has an answer for into `to`, `most` at most. `row` gives the values of
+    /// Moves the rows that searches find and `row` has an answer for into `to`, `most` at most. `row` gives the values of
     /// the new row. Rows that others are at are waited for, or passed by.
     ///
     /// # Safety
@@ -63,7 +63,7 @@ impl Prepared {
         &self,
         to: &Self,
         index: pg_sys::Oid,
-        search: &Search<'_>,
+        searches: &[Search<'_>],
         most: usize,
         wait: bool,
         mut row: impl FnMut(&Found<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
@@ -76,14 +76,17 @@ impl Prepared {
         // Who waits looks for one row, which mostly is as the statement saw it. Who passes rows by knows since when it looks.
         let mut snapshot = if wait { Kept::present() } else { Kept::fresh() };
         let mut newest = !wait;
-        loop {
-            let mut changed = false;
+        let mut searches = searches.iter();
+        let mut next = searches.next();
+        while let Some(search) = next {
+            let (mut changed, before) = (false, done.rows.len());
             // SAFETY: as promised.
             unsafe {
                 search.each(&table, &index, snapshot.0, |slot| {
                     if !wait && is_held_by_others(slot, snapshot.0) {
                         return true;
                     }
+                    deform(slot);
                     let Some(answer) = row(&Found { slot, places: &self.places }, &mut values) else {
                         return true;
                     };
@@ -103,17 +106,31 @@ impl Prepared {
                     done.rows.len() < most && !(changed && wait)
                 });
             }
-            let enough = done.needs_sql || done.rows.len() >= most;
-            if enough || (newest && !changed) {
+            if done.needs_sql || done.rows.len() >= most {
                 break;
             }
-            snapshot = Kept::fresh();
-            newest = true;
+            if newest && !changed {
+                next = searches.next();
+            }
+            // What was moved must not be found again.
+            if !newest || changed || done.rows.len() > before {
+                snapshot = Kept::fresh();
+                newest = true;
+            }
         }
         // SAFETY: inside a transaction; what was written is there for what comes next.
         unsafe { pg_sys::CommandCounterIncrement() };
         done
     }
+}
+
+/// Reads all columns of the row in a slot at once, which costs less than one by one.
+///
+/// # Safety
+/// The slot holds a row.
+pub(super) unsafe fn deform(slot: *mut pg_sys::TupleTableSlot) {
+    // SAFETY: as promised.
+    unsafe { pg_sys::slot_getallattrs(slot) };
 }
 
 /// Deletes the row in a slot.

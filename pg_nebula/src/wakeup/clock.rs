@@ -40,6 +40,17 @@ impl Alarm {
     }
 }
 
+/// What it is time to look for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Come {
+    /// Leases that ran out.
+    pub(crate) lease: bool,
+    /// Schedules that are due.
+    pub(crate) tick: bool,
+    /// Jobs that are due.
+    pub(crate) due: bool,
+}
+
 /// The alarms of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Clock {
@@ -55,6 +66,11 @@ impl Clock {
     /// Nothing is known, so it is time to look.
     pub(crate) const UNKNOWN: Self =
         Self { due: Alarm(i64::MIN), lease: Alarm(i64::MIN), tick: Alarm(i64::MIN) };
+
+    /// What it is time to look for, for the one who then does.
+    pub(crate) fn take(&mut self, now: i64) -> Come {
+        Come { lease: self.lease.take(now), tick: self.tick.take(now), due: self.due.take(now) }
+    }
 }
 
 #[cfg(test)]

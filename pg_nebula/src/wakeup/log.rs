@@ -107,6 +107,12 @@ impl Log {
         Some(all)
     }
 
+    /// Lowest job of a kind, by the number of its slot, that nobody else can claim yet.
+    pub(crate) fn first(&self, slot: usize) -> Option<Key> {
+        let notes = self.0.iter().flat_map(|level| &level.notes);
+        notes.filter(|note| note.slot == slot).filter_map(|note| note.on_commit).min()
+    }
+
     /// Whether there is nothing to say.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -173,6 +179,18 @@ mod unit {
         log.reparent(5, 1);
         assert!(log.undo(6).is_none());
         assert_eq!(log.finish().map(|all| all.notes), Some(vec![wake(0, 7)]));
+    }
+
+    #[test]
+    fn what_others_do_not_see_yet_has_a_beginning() {
+        let mut log = Log::new();
+        assert_eq!(log.first(0), None);
+        log.level(1).note(wake(0, 7));
+        log.level(2).note(wake(0, 5));
+        log.level(2).note(wake(1, 3));
+        assert_eq!(log.first(0), Some(key(5)));
+        log.undo(2);
+        assert_eq!((log.first(0), log.first(1)), (Some(key(7)), None));
     }
 
     #[test]

@@ -4,8 +4,8 @@
 
 use std::mem::size_of;
 use std::ptr::null_mut;
-use std::sync::atomic::AtomicPtr;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicPtr, AtomicU32};
 
 use pgrx::prelude::*;
 
@@ -19,6 +19,8 @@ struct Region {
     state: State,
     /// Latch of the wake-up process; null: there is none.
     bell: AtomicPtr<pg_sys::Latch>,
+    /// What the state says of it, for those who want to know no more.
+    served: AtomicU32,
 }
 
 /// Null without preload. Set before sessions are forked, so that all see the same.
@@ -48,7 +50,11 @@ pub(crate) unsafe fn start() {
     unsafe {
         let region = pg_sys::ShmemInitStruct(NAME.as_ptr(), size_of::<Region>(), &mut found).cast::<Region>();
         if !found {
-            region.write(Region { state: State::new(), bell: AtomicPtr::new(null_mut()) });
+            region.write(Region {
+                state: State::new(),
+                bell: AtomicPtr::new(null_mut()),
+                served: AtomicU32::new(0),
+            });
         }
         LOCK.store(&raw mut (*pg_sys::GetNamedLWLockTranche(NAME.as_ptr())).lock, Relaxed);
         REGION.store(region, Relaxed);
@@ -58,6 +64,13 @@ pub(crate) unsafe fn start() {
 /// Whether there is shared memory.
 pub(crate) fn present() -> bool {
     !REGION.load(Relaxed).is_null()
+}
+
+/// Whether there is a wake-up process and it looks after this database. Without the lock.
+pub(crate) fn serves(database: u32) -> bool {
+    let region = REGION.load(Relaxed);
+    // SAFETY: the region lives as long as the server.
+    !region.is_null() && unsafe { (*region).served.load(Relaxed) } == database
 }
 
 /// Does something with the state, alone; `None` without preload. What `act` does must not fail, and be short.
@@ -103,6 +116,7 @@ pub(crate) fn serve(database: u32) {
     unsafe {
         (*region).bell.store(pg_sys::MyLatch, SeqCst);
         pg_sys::before_shmem_exit(Some(leave), pg_sys::Datum::null());
+        (*region).served.store(database, SeqCst);
     }
     with(|state| state.served = database);
 }
@@ -113,5 +127,8 @@ extern "C-unwind" fn leave(_code: i32, _argument: pg_sys::Datum) {
     with(|state| state.served = 0);
     let region = REGION.load(Relaxed);
     // SAFETY: registered only when there is a region.
-    unsafe { (*region).bell.store(null_mut(), SeqCst) };
+    unsafe {
+        (*region).served.store(0, SeqCst);
+        (*region).bell.store(null_mut(), SeqCst);
+    }
 }

@@ -42,6 +42,8 @@ pub(crate) struct State {
     clocks: [(u32, Clock); DATABASES],
     prepared: [Option<Prepared>; PREPARED],
     events: [Option<Event>; MOST],
+    /// So many of them are there.
+    posted: usize,
     /// More happened than there is room for.
     overrun: bool,
 }
@@ -73,6 +75,7 @@ impl State {
             clocks: [(0, Clock::UNKNOWN); DATABASES],
             prepared: [None; PREPARED],
             events: [None; MOST],
+            posted: 0,
             overrun: false,
         }
     }
@@ -202,17 +205,22 @@ impl State {
         });
         let kinds = kinds.collect();
         let events = self.events.iter_mut().filter_map(Option::take).collect();
+        self.posted = 0;
         Mail { kinds, events, overrun: std::mem::take(&mut self.overrun) }
     }
 
     fn post(&mut self, said: &Level) -> bool {
         let mut news = false;
         for event in said.events.list() {
-            // Only the last word on a job counts.
-            let place = self.events.iter().position(|known| known.is_none_or(|known| known.job == event.job));
+            // Only the last word on a job counts. Jobs in a row have places in a row, so that mostly the first look hits.
+            let first = event.job.unsigned_abs() as usize % MOST;
+            let place = (0..MOST)
+                .map(|step| (first + step) % MOST)
+                .find(|place| self.events[*place].is_none_or(|known| known.job == event.job));
             match place {
                 Some(place) => {
-                    news |= place == 0 && self.events[0].is_none();
+                    news |= self.posted == 0;
+                    self.posted += usize::from(self.events[place].is_none());
                     self.events[place] = Some(*event);
                 }
                 None => self.overrun = true,

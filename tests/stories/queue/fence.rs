@@ -39,13 +39,19 @@ impl Stage {
 
     /// Another session completes the job, and waits for the first.
     async fn complete_meanwhile(&self, many: bool) -> Result<Said> {
+        self.meanwhile(if many {
+            "SELECT 1 / count(*) FROM nebula.complete_jobs('{$job}', '{1}')"
+        } else {
+            "SELECT nebula.complete_job($job, 1)"
+        })
+        .await
+    }
+
+    /// Another session does this, and waits for the first.
+    async fn meanwhile(&self, sql: &str) -> Result<Said> {
         let second = self.database.connect().await?;
         let pid: i32 = second.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-        let call = if many {
-            format!("SELECT 1 / count(*) FROM nebula.complete_jobs('{{{}}}', '{{1}}')", self.job)
-        } else {
-            format!("SELECT nebula.complete_job({}, 1)", self.job)
-        };
+        let call = sql.replace("$job", &self.job.to_string());
         let said = tokio::spawn(async move { second.batch_execute(&call).await });
         waits(&self.watcher, pid).await?;
         Ok(said)
@@ -117,6 +123,45 @@ async fn who_completes_what_is_being_cancelled_has_done_it() -> Result<()> {
     Ok(())
 }
 
+/// Who fails, gives back or keeps a job that another session is at waits, and then acts on what the job has become.
+#[tokio::test]
+async fn every_word_of_a_worker_waits_for_what_is_being_done_to_its_job() -> Result<()> {
+    const FAIL: &str = "SELECT nebula.fail_job($job, 1, 'no')";
+    const BURY: &str = "SELECT nebula.fail_job($job, 1, 'no', false)";
+    const HAND_BACK: &str = "SELECT nebula.hand_back_job($job, 1)";
+    const CANCEL: &str = "SELECT nebula.cancel_job($job)";
+    for cluster in Cluster::both().await? {
+        for (held, end, word, becomes) in [
+            (HEARTBEAT, "COMMIT", FAIL, "available"),
+            (HEARTBEAT, "COMMIT", BURY, "dead"),
+            (HEARTBEAT, "ROLLBACK", HAND_BACK, "available"),
+            (HEARTBEAT, "COMMIT", HEARTBEAT, "running"),
+            // A request to stop that comes in between counts.
+            (CANCEL, "COMMIT", FAIL, "cancelled"),
+            (CANCEL, "COMMIT", HAND_BACK, "cancelled"),
+            (CANCEL, "ROLLBACK", FAIL, "available"),
+            (RESCUE, "ROLLBACK", HEARTBEAT, "running"),
+        ] {
+            let stage = Stage::set(cluster).await?;
+            stage.hold(held).await?;
+            let said = stage.meanwhile(word).await?;
+            stage.first.batch_execute(end).await?;
+            said.await?.with_context(|| format!("{held}; {end}: {word}"))?;
+            let is = state(&stage.watcher, stage.job).await?;
+            ensure!(is == becomes, "{held}; {end}: {word} made it {is}");
+        }
+        for word in [FAIL, BURY, HAND_BACK, HEARTBEAT] {
+            let stage = Stage::set(cluster).await?;
+            stage.hold(RESCUE).await?;
+            let said = stage.meanwhile(word).await?;
+            stage.first.batch_execute("COMMIT").await?;
+            ensure!(code(said.await?)? == SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE, "{word}");
+            ensure!(state(&stage.watcher, stage.job).await? == "available", "{word}");
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn children_that_come_while_a_job_is_being_completed_are_released() -> Result<()> {
     let stage = Stage::set(Cluster::shared().await?).await?;
@@ -162,6 +207,9 @@ async fn a_fixed_snapshot_that_is_too_old_is_told_so() -> Result<()> {
         let waiting = enqueue(&stage.watcher, KIND).await?;
         for (sql, change) in [
             (format!("SELECT nebula.complete_job({}, 1)", stage.job), HEARTBEAT.to_owned()),
+            (format!("SELECT nebula.heartbeat_job({}, 1)", stage.job), HEARTBEAT.to_owned()),
+            (format!("SELECT nebula.fail_job({}, 1, 'no')", stage.job), HEARTBEAT.to_owned()),
+            (format!("SELECT nebula.hand_back_job({}, 1)", stage.job), HEARTBEAT.to_owned()),
             (
                 format!("SELECT nebula.claim_jobs('late', '{{{KIND}}}')"),
                 format!("UPDATE nebula.job_waiting SET attempt = attempt WHERE job_id = {waiting}"),

@@ -140,6 +140,43 @@ async fn no_more_of_a_project_run_at_once_than_its_limit_says() -> Result<()> {
     Ok(())
 }
 
+/// What runs is counted as of now, also where the claim sees no more than what there was when its transaction began.
+#[tokio::test]
+async fn an_old_snapshot_hides_nobody_from_a_limit() -> Result<()> {
+    for cluster in Cluster::both().await? {
+        let database = cluster.database().await?;
+        let (admin, late) = (database.connect().await?, database.connect().await?);
+        let project: Uuid = admin.query_one("SELECT nebula.create_project('one')", &[]).await?.get(0);
+        let of_project = format!("project_id => '{project}'");
+        let limits = [
+            "limit_jobs('{kind}', 1)",
+            "limit_jobs('{kind}', NULL, 1)",
+            "limit_project_jobs('{project}', 1)",
+        ];
+        for (number, limit) in limits.iter().enumerate() {
+            let kind = format!("{KIND}.{number}");
+            call(&admin, &limit.replace("{kind}", &kind).replace("{project}", &project.to_string())).await?;
+            // The first only one of the two can claim, so that they do not meet at a row.
+            call(&admin, &format!("enqueue_job('{kind}', '{{}}', capability => 'gpu', {of_project})"))
+                .await?;
+            call(&admin, &format!("enqueue_job('{kind}', '{{}}', {of_project})")).await?;
+            let able = format!(
+                "SELECT job_id, attempt FROM nebula.claim_jobs('w', '{{{kind}}}', capabilities => '{{gpu}}')"
+            );
+            for isolation in ["REPEATABLE READ", "SERIALIZABLE"] {
+                late.batch_execute(&format!("BEGIN ISOLATION LEVEL {isolation}; SELECT 1")).await?;
+                let first = admin.query_one(&able, &[]).await?;
+                let (job, attempt): (i64, i32) = (first.get(0), first.get(1));
+                let got = claim(&late, &kind, 1).await;
+                late.batch_execute("ROLLBACK").await?;
+                ensure!(got?.is_empty(), "{limit}, {isolation}: more than one ran");
+                call(&admin, &format!("hand_back_job({job}, {attempt})")).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Who sleeps hears of the room that a job of another kind makes.
 #[tokio::test]
 async fn the_end_of_a_job_wakes_those_who_waited_for_its_project() -> Result<()> {

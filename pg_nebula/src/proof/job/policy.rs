@@ -61,6 +61,33 @@ mod tests {
     }
 
     #[pg_test]
+    fn what_a_session_knows_of_curbs_goes_with_them() {
+        for _ in 0..9 {
+            enqueue("'t', '{}'");
+        }
+        let gets = |wanted: bool, why: &str| assert_eq!(claim("'{t}'") != "null", wanted, "{why}");
+        gets(true, "nothing is known yet");
+        run("INSERT INTO nebula.job_policy (kind, paused_at) VALUES ('t', now())");
+        gets(false, "a pause by hand");
+        run("UPDATE nebula.job_policy SET paused_at = NULL");
+        gets(true, "no longer");
+        run("UPDATE nebula.job_policy SET max_running = 0");
+        gets(false, "a limit");
+        run("TRUNCATE nebula.job_policy");
+        gets(true, "nothing is left");
+        // A subtransaction takes what it changed with it.
+        run("DO $$ BEGIN PERFORM nebula.pause_jobs('t');
+                   IF EXISTS (SELECT FROM nebula.claim_jobs('w', '{t}')) THEN RAISE 'not paused'; END IF;
+                   RAISE division_by_zero;
+             EXCEPTION WHEN division_by_zero THEN NULL; END $$");
+        gets(true, "the pause did not happen");
+        run("SET LOCAL session_replication_role = replica; SELECT nebula.pause_jobs('t')");
+        gets(false, "a pause that was replicated");
+        run("DELETE FROM nebula.job_policy; SET LOCAL session_replication_role = origin");
+        gets(true, "so was its end");
+    }
+
+    #[pg_test]
     fn no_more_run_than_the_limit_of_their_kind() {
         run("SELECT nebula.limit_jobs('t', 2)");
         let jobs: Vec<String> = (0..4).map(|_| enqueue("'t', '{}'")).collect();
