@@ -207,8 +207,8 @@ impl Table {
     }
 
     /// Moves up to `most` rows that searches find, one search after the other, and that `row` has an answer for into another
-    /// table, whose values `row` gives. Rows that others are at are passed by, or with `wait` waited for; for READ COMMITTED
-    /// only.
+    /// table, whose values `row` gives. Rows that others are at are passed by, or with `wait`, when each search is for one row,
+    /// waited for; for READ COMMITTED only.
     #[expect(unsafe_code, reason = "only the caller knows what index this is")]
     pub(crate) fn transfer<T>(
         &'static self,

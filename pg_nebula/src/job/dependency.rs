@@ -143,10 +143,16 @@ fn cycle(job: i64, parent: i64) -> Error {
     )
 }
 
+static DEPENDENCY: Table = Table::new(c"job_dependency", &[c"parent_id"]);
+
 /// Whether a job has children, as of now.
 pub(super) fn has_children(parent: i64) -> Result<bool> {
-    static DEPENDENCY: Table = Table::new(c"job_dependency", &[c"parent_id"]);
     DEPENDENCY.sees(&Search::exact(c"job_dependency_pkey", &[Value::bigint(parent)]))
+}
+
+/// Whether any job has, as of now.
+pub(super) fn has_any() -> Result<bool> {
+    DEPENDENCY.sees(&Search::exact(c"job_dependency_pkey", &[]))
 }
 
 /// Lets the children of a job that succeeded go on.

@@ -104,7 +104,7 @@ pub(super) fn complete_all(
     succeed(done)
 }
 
-/// Finishes jobs as succeeded; answers those that were still whose attempt it was.
+/// Finishes jobs, given in order, as succeeded; answers those that were still whose attempt it was.
 fn succeed(done: Vec<Done>) -> Result<Vec<i64>> {
     let (mut all, rest) = below_sql(done)?;
     if !rest.is_empty() {
@@ -115,10 +115,16 @@ fn succeed(done: Vec<Done>) -> Result<Vec<i64>> {
         }
         all.extend(as_owner_by_index(|| by_sql(&attempts, results, "succeeded", None))?);
     }
+    // Looks anew: children enqueued while a row was waited for are seen now, and no more can come.
+    let with_children = match &all[..] {
+        [] | [_] => true,
+        _ => dependency::has_any()?,
+    };
     for gone in &all {
         gone.free_key()?;
-        // Looks anew: children enqueued while the row was waited for are seen now.
-        dependency::release_children(gone.job)?;
+        if with_children {
+            dependency::release_children(gone.job)?;
+        }
         gone.make_room()?;
         wakeup::job_event(gone.project, gone.job, Action::Complete)?;
     }
@@ -131,28 +137,24 @@ fn below_sql(done: Vec<Done>) -> Result<(Vec<Gone>, Vec<Done>)> {
     let Some((number, finished)) = row::present_segment()?.filter(|_| !snapshot_is_fixed()) else {
         return Ok((Vec::new(), done));
     };
-    let mut all = Vec::with_capacity(done.len());
-    let mut rest = done.into_iter();
-    while let Some(one) = rest.next() {
-        let key = [Value::bigint(one.job)];
-        let own = [
-            "succeeded".into_datum(),
-            one.result.clone().into_datum(),
-            Instant(map::clock()).into_datum(),
-            number.into_datum(),
-        ];
-        let search = Search::exact(RUNNING_BY_JOB, &key);
-        let mut moved = RUNNING.transfer(finished, &[search], 1, true, |row, values| {
-            (row.read(column::ATTEMPT) == Some(one.attempt)).then_some(())?;
-            row::finish(row, values, &own);
-            Gone::of(row)
-        })?;
-        if moved.needs_sql {
-            return Ok((all, std::iter::once(one).chain(rest).collect()));
-        }
-        all.append(&mut moved.rows);
-    }
-    Ok((all, Vec::new()))
+    let (state, now, number) =
+        ("succeeded".into_datum(), Instant(map::clock()).into_datum(), number.into_datum());
+    let keys: Vec<[Value; 1]> = done.iter().map(|one| [Value::bigint(one.job)]).collect();
+    let searches: Vec<Search<'_>> = keys.iter().map(|key| Search::exact(RUNNING_BY_JOB, key)).collect();
+    let moved = RUNNING.transfer(finished, &searches, done.len(), true, |row, values| {
+        let (job, attempt): (i64, i32) = (row.read(column::JOB)?, row.read(column::ATTEMPT)?);
+        let first = done.partition_point(|one| one.job < job);
+        let one = done[first..].iter().take_while(|one| one.job == job).find(|one| one.attempt == attempt)?;
+        row::finish(row, values, &[state, one.result.clone().into_datum(), now, number]);
+        Gone::of(row)
+    })?;
+    let rest = if moved.needs_sql {
+        let is_left = |one: &Done| moved.rows.iter().all(|gone| gone.job != one.job);
+        done.into_iter().filter(is_left).collect()
+    } else {
+        Vec::new()
+    };
+    Ok((moved.rows, rest))
 }
 
 /// Finishes running jobs in a state, with what went wrong if anything did; those of another attempt are left alone.

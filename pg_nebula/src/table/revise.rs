@@ -35,8 +35,7 @@ impl Prepared {
         refuse_if_read_only(c"UPDATE");
         let (table, index) = (Open::table(self.table, WRITE), Open::index(index, WRITE));
         let mut values = vec![None; self.places.len()];
-        let mut snapshot = Kept::present();
-        let mut newest = false;
+        let (mut snapshot, mut newest) = Kept::present();
         loop {
             let (mut done, mut changed) = (Revised::Missing, false);
             // SAFETY: as promised.

@@ -28,10 +28,18 @@ enum Outcome {
 pub(super) struct Kept(pub(super) pg_sys::Snapshot);
 
 impl Kept {
-    /// What the present statement of the caller sees.
-    pub(super) fn present() -> Self {
+    /// What the present statement of the caller sees; and whether that is the newest there is, because this transaction has
+    /// changed something since: what it has changed itself must be looked at as it is.
+    pub(super) fn present() -> (Self, bool) {
         // SAFETY: inside a function call there is an active snapshot.
-        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetActiveSnapshot()) })
+        unsafe {
+            let active = pg_sys::GetActiveSnapshot();
+            if (*active).curcid == pg_sys::GetCurrentCommandId(false) {
+                (Self(pg_sys::RegisterSnapshot(active)), false)
+            } else {
+                (Self::fresh(), true)
+            }
+        }
     }
 
     /// What is committed now, and what this transaction has done so far.
@@ -55,7 +63,7 @@ impl Drop for Kept {
 
 impl Prepared {
     /// Moves the rows that searches find and `row` has an answer for into `to`, `most` at most. `row` gives the values of
-    /// the new row. Rows that others are at are waited for, or passed by.
+    /// the new row. Rows that others are at are passed by, or waited for: then one for each search.
     ///
     /// # Safety
     /// As [`Search::each`]; and the values have the types of the columns.
@@ -73,9 +81,9 @@ impl Prepared {
         let target = Open::table(to.table, WRITE);
         let mut values = vec![None; to.places.len()];
         let mut done = Transferred { rows: Vec::new(), needs_sql: false };
-        // Who waits looks for one row, which mostly is as the statement saw it. Who passes rows by knows since when it looks.
-        let mut snapshot = if wait { Kept::present() } else { Kept::fresh() };
-        let mut newest = !wait;
+        // Who waits looks for certain rows, which mostly are as the statement saw them. Who passes rows by knows since when
+        // it looks.
+        let (mut snapshot, mut newest) = if wait { Kept::present() } else { (Kept::fresh(), true) };
         let mut searches = searches.iter();
         let mut next = searches.next();
         while let Some(search) = next {
@@ -103,17 +111,18 @@ impl Prepared {
                         Outcome::Busy => {}
                         Outcome::Changed => changed = true,
                     }
-                    done.rows.len() < most && !(changed && wait)
+                    done.rows.len() < most && !wait
                 });
             }
             if done.needs_sql || done.rows.len() >= most {
                 break;
             }
-            if newest && !changed {
+            let found = done.rows.len() > before;
+            if wait && found || newest && !changed {
                 next = searches.next();
             }
-            // What was moved must not be found again.
-            if !newest || changed || done.rows.len() > before {
+            // What others changed meanwhile is looked at as it is now; and what was passed by must not be found again.
+            if (!wait && found) || (!found && !newest) || changed {
                 snapshot = Kept::fresh();
                 newest = true;
             }

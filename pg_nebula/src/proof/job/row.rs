@@ -71,6 +71,24 @@ mod tests {
         );
     }
 
+    /// What an earlier call of the same statement did is looked at as it is.
+    #[pg_test]
+    fn calls_of_one_statement_see_each_other() {
+        let job = enqueue("'t', '{}'");
+        claim("'{t}'");
+        let beats = format!("nebula.heartbeat_job({job}, 1, 0.1), nebula.heartbeat_job({job}, 1, 0.2)");
+        let message = said(&format!("{beats}, nebula.complete_job({job}, 1), nebula.complete_job({job}, 1)"));
+        assert!(message.starts_with("55000 "), "{message}");
+        let message = said(&format!("nebula.complete_job({job}, 1), nebula.fail_job({job}, 1, 'no')"));
+        assert!(message.starts_with("55000 "), "{message}");
+        let twice = format!("nebula.complete_jobs('{{{job},{job},{job}}}', '{{2,1,1}}')");
+        run(&format!("SELECT {beats}, {twice}"));
+        assert_eq!(
+            text("SELECT string_agg(state || ' ' || progress, ', ') FROM nebula.job_finished"),
+            "succeeded 0.2"
+        );
+    }
+
     #[pg_test]
     fn triggers_on_jobs_fire() {
         run("CREATE TABLE public.seen (what text);
