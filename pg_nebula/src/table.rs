@@ -168,6 +168,11 @@ impl Table {
         Ok(unsafe { prepared.delete(prepared.index(index)?, &Search::exact(index, &[key]), read) })
     }
 
+    /// For what is read from now on.
+    pub(crate) fn stamp(&'static self) -> Result<Stamp> {
+        Ok(Stamp(Rc::downgrade(&self.prepared()?)))
+    }
+
     /// Whether a search finds a row, as of now; what others have in flight is not seen.
     #[expect(unsafe_code, reason = "only the caller knows what index this is")]
     pub(crate) fn sees(&'static self, search: &Search<'_>) -> Result<bool> {

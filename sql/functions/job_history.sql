@@ -1,5 +1,10 @@
 -- What becomes of finished jobs.
 
+-- Sessions remember which segment takes what finishes.
+CREATE TRIGGER job_segment_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.job_segment
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.job_table_changed();
+ALTER TABLE nebula.job_segment ENABLE ALWAYS TRIGGER job_segment_changed;
+
 CREATE FUNCTION nebula.prune_jobs(older_than interval DEFAULT NULL) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_variable

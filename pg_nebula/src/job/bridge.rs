@@ -1,14 +1,15 @@
 //! What functions written in SQL need of the queue.
 
+use pgrx::PgTrigger;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
 use super::enqueue::{announce, check_kind, check_numbers};
 use crate::cron::Cron;
-use crate::error::{Error, Result, required};
+use crate::error::{self, Error, required};
 use crate::instant::{Instant, is_time_zone};
 use crate::plan::Plan;
-use crate::wakeup;
+use crate::{table, wakeup};
 
 /// Refuses a malformed kind, priority or number of attempts (22023).
 #[pg_extern(immutable, parallel_safe)]
@@ -19,6 +20,15 @@ fn check_job(
 ) -> std::result::Result<(), ErrorReport> {
     check_kind(required(kind, "kind")?)?;
     Ok(check_numbers(required(priority, "priority")?, required(max_attempts, "max_attempts")?)?)
+}
+
+/// Trigger: sessions remember what is in this table, and read it again; once a statement.
+#[pg_trigger]
+fn job_table_changed<'a>(
+    trigger: &'a PgTrigger<'a>,
+) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Error> {
+    table::tell(trigger.relid().map_err(|_| Error::broken_promise("table of a trigger"))?);
+    Ok(None)
 }
 
 /// Tells workers and watchers, when this transaction commits, that jobs of a kind were enqueued.
@@ -55,7 +65,7 @@ fn next_tick(
     Ok(tick_after(required(cron, "cron")?, required(time_zone, "time_zone")?, required(after, "after")?)?)
 }
 
-fn tick_after(cron: &str, time_zone: &str, after: Instant) -> Result<Instant> {
+fn tick_after(cron: &str, time_zone: &str, after: Instant) -> error::Result<Instant> {
     static LOCAL: Plan = Plan::new("SELECT floor(extract(epoch FROM $1 AT TIME ZONE $2) / 60)::bigint");
     // The same clock for as long as it shows what it should; else whatever the time zone makes of that time.
     static INSTANT: Plan = Plan::new(

@@ -3,12 +3,9 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use pgrx::PgTrigger;
-use pgrx::prelude::*;
-
 use super::limit::{self, Policy};
 use super::quota;
-use crate::error::{self, Error};
+use crate::error::Result;
 use crate::map::snapshot_is_fixed;
 use crate::table::{self, Stamp};
 
@@ -31,7 +28,7 @@ thread_local! {
 }
 
 /// Whether jobs of a kind can be claimed without regard to anything but their order.
-pub(super) fn are_off(kind: &str) -> error::Result<bool> {
+pub(super) fn are_off(kind: &str) -> Result<bool> {
     if snapshot_is_fixed() {
         // It may show what was in force before.
         return Ok(limit::of_kind(kind)?.is_none() && !quota::are_there()?);
@@ -50,13 +47,4 @@ pub(super) fn are_off(kind: &str) -> error::Result<bool> {
         }
         Ok(!known.projects && !known.kinds.contains(kind))
     })
-}
-
-/// Trigger: policies or quotas have changed, so that sessions read them again; once a statement.
-#[pg_trigger]
-fn job_curb_changed<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Error> {
-    table::tell(trigger.relid().map_err(|_| Error::broken_promise("table of a trigger"))?);
-    Ok(None)
 }

@@ -1,11 +1,12 @@
 //! The rows of jobs, which move between three tables below SQL.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
 use crate::error::Result;
-use crate::table::{Found, Sequence, Table};
+use crate::table::{Found, Sequence, Stamp, Table};
 
 /// A value, or null.
 pub(super) type Cell = Option<pg_sys::Datum>;
@@ -111,7 +112,18 @@ const fn segment(name: &'static CStr) -> Table {
 /// The segment that takes what finishes now, with its number.
 pub(super) fn present_segment() -> Result<Option<(i64, &'static Table)>> {
     static SEGMENT: Sequence = Sequence::new(c"job_segment_seq");
-    let number = SEGMENT.last_value()?;
+    // Whoever turns to the next segment writes here, too. Until that is heard, the last one does as well.
+    static TURNS: Table = Table::new(c"job_segment", &[c"segment"]);
+    thread_local! {
+        static PRESENT: RefCell<(Stamp, i64)> = const { RefCell::new((Stamp::none(), 0)) };
+    }
+    let number = PRESENT.with_borrow_mut(|(stamp, number)| -> Result<i64> {
+        if !stamp.is_current() {
+            *stamp = TURNS.stamp()?;
+            *number = SEGMENT.last_value()?;
+        }
+        Ok(*number)
+    })?;
     let place = usize::try_from(number).ok();
     Ok(place.and_then(|place| FINISHED.get(place)).map(|table| (number, table)))
 }

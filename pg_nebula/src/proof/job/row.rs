@@ -81,8 +81,9 @@ mod tests {
         assert!(message.starts_with("55000 "), "{message}");
         let message = said(&format!("nebula.complete_job({job}, 1), nebula.fail_job({job}, 1, 'no')"));
         assert!(message.starts_with("55000 "), "{message}");
-        let twice = format!("nebula.complete_jobs('{{{job},{job},{job}}}', '{{2,1,1}}')");
-        run(&format!("SELECT {beats}, {twice}"));
+        let twice =
+            format!("SELECT count(*) FROM nebula.complete_jobs('{{{job},{job},{job}}}', '{{2,1,1}}')");
+        run(&format!("SELECT {beats}, ({twice})"));
         assert_eq!(
             text("SELECT string_agg(state || ' ' || progress, ', ') FROM nebula.job_finished"),
             "succeeded 0.2"
