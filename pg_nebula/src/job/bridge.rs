@@ -17,7 +17,7 @@ fn check_job(
     kind: Option<&str>,
     priority: default!(Option<i32>, 0),
     max_attempts: default!(Option<i32>, 5),
-) -> std::result::Result<(), ErrorReport> {
+) -> Result<(), ErrorReport> {
     check_kind(required(kind, "kind")?)?;
     Ok(check_numbers(required(priority, "priority")?, required(max_attempts, "max_attempts")?)?)
 }
@@ -33,13 +33,13 @@ fn job_table_changed<'a>(
 
 /// Tells workers and watchers, when this transaction commits, that jobs of a kind were enqueued.
 #[pg_extern]
-fn announce_jobs(kind: &str, priority: i32, run_at: Instant) -> std::result::Result<(), ErrorReport> {
+fn announce_jobs(kind: &str, priority: i32, run_at: Instant) -> Result<(), ErrorReport> {
     Ok(announce(kind, priority, run_at.0)?)
 }
 
 /// Wakes workers of a kind when this transaction commits.
 #[pg_extern]
-fn wake_workers(kind: &str) -> std::result::Result<(), ErrorReport> {
+fn wake_workers(kind: &str) -> Result<(), ErrorReport> {
     Ok(wakeup::job_available(kind, None)?)
 }
 
@@ -61,7 +61,7 @@ fn next_tick(
     cron: Option<&str>,
     time_zone: Option<&str>,
     after: Option<Instant>,
-) -> std::result::Result<Instant, ErrorReport> {
+) -> Result<Instant, ErrorReport> {
     Ok(tick_after(required(cron, "cron")?, required(time_zone, "time_zone")?, required(after, "after")?)?)
 }
 
