@@ -174,11 +174,8 @@ impl Table {
     }
 
     /// Whether a search finds a row, as of now; what others have in flight is not seen.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
     pub(crate) fn sees(&'static self, search: &Search<'_>) -> Result<bool> {
-        let prepared = self.prepared()?;
-        // SAFETY: indexes are named after their table.
-        Ok(unsafe { prepared.sees(prepared.index(search.index)?, search) })
+        self.open_to_look()?.sees(search)
     }
 
     /// Shows `see` each row that a search finds, as of now whatever the caller's transaction sees, and answers until when
@@ -246,13 +243,6 @@ impl Table {
         PREPARED.with_borrow_mut(|all| all.insert(key, Rc::clone(&prepared)));
         Ok(prepared)
     }
-}
-
-/// Whether a search finds a row, as of now; what others have in flight is not seen.
-#[expect(unsafe_code, reason = "only the caller knows what index this is")]
-pub(crate) fn has(table: &CStr, search: &Search<'_>) -> Result<bool> {
-    // SAFETY: indexes are named after their table.
-    Ok(unsafe { delete::is_there(&Open::table(relation(table)?, READ), relation(search.index)?, search) })
 }
 
 /// Tells every session, when this transaction commits, that what it has read of a table is no longer true.

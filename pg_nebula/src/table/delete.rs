@@ -52,23 +52,6 @@ pub(super) fn as_of_now() -> pg_sys::SnapshotData {
     pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..unsafe { std::mem::zeroed() } }
 }
 
-/// Whether a search finds a row, as of now. What others have in flight is not seen.
-///
-/// # Safety
-/// As [`Search::each`].
-pub(super) unsafe fn is_there(table: &Open, index: pg_sys::Oid, search: &Search<'_>) -> bool {
-    let index = Open::index(index, READ);
-    let mut found = false;
-    // SAFETY: as promised.
-    unsafe {
-        search.each(table, &index, &mut as_of_now(), |_| {
-            found = true;
-            false
-        });
-    }
-    found
-}
-
 /// The first value of the only row of a sequence.
 ///
 /// # Safety

@@ -5,12 +5,11 @@ use std::rc::Rc;
 
 use pgrx::{Uuid, pg_sys};
 
-use super::delete;
 use super::prepared::{Open, Prepared};
 use super::{Search, Value, Written};
 use crate::error::Result;
 
-/// See [`super::Table::writer`].
+/// See [`super::Table::open`].
 pub(crate) struct Opened {
     prepared: Rc<Prepared>,
     open: Open,
@@ -24,11 +23,16 @@ impl Opened {
 
     /// Whether there is a row of this key, in an index that begins with an identifier, as of now; what others have in
     /// flight is not seen.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
     pub(crate) fn holds(&self, index: &'static CStr, key: Uuid) -> Result<bool> {
-        let index_id = self.prepared.index(index)?;
+        self.sees(&Search::exact(index, &[Value::uuid(key)?]))
+    }
+
+    /// The same of any search.
+    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    pub(crate) fn sees(&self, search: &Search<'_>) -> Result<bool> {
+        let index = self.prepared.index(search.index)?;
         // SAFETY: indexes are named after their table.
-        Ok(unsafe { delete::is_there(&self.open, index_id, &Search::exact(index, &[Value::uuid(key)?])) })
+        Ok(unsafe { self.prepared.sees(&self.open, index, search) })
     }
 
     /// Writes one row, its values in the order of the columns. Waits for nobody: a row of a transaction in flight

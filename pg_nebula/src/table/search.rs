@@ -238,13 +238,12 @@ impl Prepared {
     /// Whether a search finds a row, as of now. What others have in flight is not seen.
     ///
     /// # Safety
-    /// As [`Search::each`].
-    pub(super) unsafe fn sees(&self, index: pg_sys::Oid, search: &Search<'_>) -> bool {
-        let (table, index) = (Open::table(self.table, READ), Open::index(index, READ));
+    /// As [`Search::each`], and this is the table.
+    pub(super) unsafe fn sees(&self, table: &Open, index: pg_sys::Oid, search: &Search<'_>) -> bool {
         let (now, mut seen) = (&mut as_of_now(), false);
         // SAFETY: as promised.
         unsafe {
-            search.each(&table, &index, now, |_| {
+            search.each(table, &Open::index(index, READ), now, |_| {
                 seen = true;
                 false
             });
