@@ -7,6 +7,7 @@ mod allocation;
 mod certificate;
 mod churn;
 mod contender;
+mod cpu;
 mod crowd;
 mod ground;
 mod load;

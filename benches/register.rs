@@ -18,6 +18,7 @@ use nebula_tests::stack::Stack;
 use tokio::process::Command;
 use uuid::Uuid;
 
+use crate::cpu::Cpu;
 use crate::ground::Ground;
 use crate::load::Load;
 
@@ -31,16 +32,25 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     let api = stack.admin().await?;
     let load = Load { clients: CLIENTS, durable: true };
     println!("\n## Registering a device, whole HTTP call, {CLIENTS} clients: ratio to a committed insert\n");
-    println!("| | a second | ratio | p50 | p99 |\n|---|---|---|---|---|");
+    println!(
+        "| | a second | ratio | p50 | p99 | gateway + PostgreSQL + load, each |\n|---|---|---|---|---|---|"
+    );
     let mut native = 0.0;
     for (name, forks) in [("as it is", false), ("signing by nebula-cert as a subprocess", true)] {
         let before = ground.floor(load)?;
+        let begun = Cpu::now(&ground.cluster, &stack)?;
         let (rate, mut times) =
             clients(&stack, &api, Duration::from_secs(ground.settings.seconds.into()), forks).await?;
+        let each = Cpu::now(&ground.cluster, &stack)?.each(begun, times.len());
         let floor = f64::midpoint(before, ground.floor(load)?);
         times.sort_unstable();
         let at = |share: f64| times[(times.len() as f64 * share) as usize].as_secs_f64() * 1000.0;
-        println!("| {name} | {rate:.0} | {:.3} | {:.1} ms | {:.1} ms |", rate / floor, at(0.5), at(0.99));
+        println!(
+            "| {name} | {rate:.0} | {:.3} | {:.1} ms | {:.1} ms | {each} |",
+            rate / floor,
+            at(0.5),
+            at(0.99)
+        );
         if forks {
             println!("\nSigning in the process: {:.1} times as many devices a second.", native / rate);
         }

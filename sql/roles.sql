@@ -29,10 +29,9 @@ GRANT EXECUTE ON FUNCTION
   nebula.visible_projects(uuid),
   nebula.record_authority(bytea, text, text, smallint, timestamptz, timestamptz, text),
   nebula.adopt_authority(uuid, bytea),
-  nebula.project_trust(uuid),
+  nebula.project_configuration(uuid),
   nebula.list_authorities(uuid),
   nebula.register_by_code(bytea, uuid, uuid, text, text[], text, bytea, inet),
-  nebula.record_code_certificate(bytea, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text),
   nebula.list_rotations(uuid),
   nebula.begin_rotation(uuid, uuid, bytea, inet),
   nebula.force_rotation(uuid, uuid, inet),
@@ -43,7 +42,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.list_devices(uuid, uuid, uuid),
   nebula.device_status_for(uuid, uuid),
   nebula.release_device(uuid, uuid, inet),
-  nebula.record_certificate(uuid, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text),
+  nebula.record_certificates(uuid, bytea, bigint, uuid, text, text, text[], bytea, bytea, timestamptz, timestamptz, bytea[], bytea[], smallint[], text[], text[], text[]),
   nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval, uuid),
   nebula.list_enrolments(uuid, uuid),
   nebula.revoke_enrolment_for(uuid, uuid),
@@ -89,8 +88,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.leave_project(uuid, bigint, bytea, timestamptz, inet),
   nebula.refuse_call(uuid, text, inet, bigint),
   nebula.certificate_counts(),
-  nebula.device_configuration(uuid, bytea),
-  nebula.record_agent_certificate(uuid, bigint, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text)
+  nebula.device_configuration(uuid, bytea, bigint)
 TO nebula_gateway;
 
 -- Workers know jobs, not accounts.

@@ -12,6 +12,7 @@ use nebula_certificate::Curve;
 
 use crate::auth::Actor;
 use crate::database::authority as database;
+use crate::database::event::require_admin;
 use crate::{ApiError, AppState};
 
 pub use keyring::{Keyring, Source};
@@ -25,6 +26,7 @@ pub async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Listed>>>, ApiError> {
     let client = state.database.client().await?;
+    require_admin(&client, actor.account_id).await?;
     for held in state.keyring.held()? {
         database::record(&client, &held).await?;
     }

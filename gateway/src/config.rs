@@ -5,6 +5,7 @@
 //! blocks only.
 
 use std::fmt::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
@@ -16,7 +17,7 @@ use crate::authority::Subject;
 
 mod rule;
 
-use rule::Rule;
+pub use rule::Rule;
 
 /// The port nebula is known for; a device without an endpoint of its own and with a fixed place uses it.
 const DEFAULT_PORT: u16 = 4242;
@@ -51,7 +52,10 @@ impl Role {
 
 /// A device that others' configuration names: a lighthouse or a relay.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Landmark {
+    /// Which device it is.
+    pub device_id: Uuid,
     /// Whether it is a lighthouse; otherwise it is a relay.
     pub lighthouse: bool,
     /// Overlay address.
@@ -62,25 +66,51 @@ pub struct Landmark {
 
 /// A network that is reached through a device.
 #[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Route {
+    device_id: Uuid,
     network: String,
     via: String,
     mtu: Option<u32>,
     metric: Option<u32>,
 }
 
-/// Everything the configuration of one device is made from, as `nebula.device_configuration` answers it.
+/// What the devices of a project have in common, as `nebula.project_configuration` answers it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Facts {
-    /// Version of the project's configuration these facts belong to.
+pub struct Common {
+    /// Version of the project's configuration.
     pub version: i64,
-    /// Its project.
+    /// The project.
     pub project_id: Uuid,
-    /// Name of the project.
+    /// Its name.
     pub project: String,
     /// The whole overlay, when the project has one.
     pub cidr: Option<String>,
+    /// Encodings of certificates, 1 and 2.
+    pub certificate_versions: Vec<u8>,
+    mtu: u32,
+    cipher: String,
+    punchy: bool,
+    dns_port: Option<u16>,
+    inbound_open: bool,
+    outbound_open: bool,
+    landmarks: Vec<Landmark>,
+    /// As it stands in nebula.yml: it may be long, and is the same for ten thousand devices.
+    #[serde(deserialize_with = "listed")]
+    blocklist: String,
+    routes: Vec<Route>,
+}
+
+fn listed<'de, D: serde::Deserializer<'de>>(words: D) -> Result<String, D::Error> {
+    Ok(list(&Vec::<String>::deserialize(words)?))
+}
+
+/// Everything the configuration of one device is made from, as `nebula.device_configuration` answers it.
+#[derive(Debug, Clone)]
+pub struct Facts {
+    /// What it has in common with the other devices of its project.
+    pub common: Arc<Common>,
     /// The device.
     pub device_id: Uuid,
     /// Its name.
@@ -97,19 +127,10 @@ pub struct Facts {
     pub unsafe_networks: Vec<IpNetwork>,
     /// How long its certificates are to be valid, when the project says so.
     pub lifetime_seconds: Option<u64>,
-    /// Encodings of its certificates, 1 and 2.
-    pub certificate_versions: Vec<u8>,
-    mtu: u32,
-    cipher: String,
-    punchy: bool,
-    dns_port: Option<u16>,
-    inbound_open: bool,
-    outbound_open: bool,
-    inbound: Vec<Rule>,
-    outbound: Vec<Rule>,
-    landmarks: Vec<Landmark>,
-    blocklist: Vec<String>,
-    routes: Vec<Route>,
+    /// What it takes.
+    pub inbound: Vec<Rule>,
+    /// What it may send.
+    pub outbound: Vec<Rule>,
     /// The last certificates signed for the key that was asked for.
     pub certificate: Option<String>,
 }
@@ -134,7 +155,7 @@ impl Facts {
         let known = [(1, Version::V1), (2, Version::V2)];
         known
             .into_iter()
-            .filter(|(number, _)| self.certificate_versions.contains(number))
+            .filter(|(number, _)| self.common.certificate_versions.contains(number))
             .map(|(_, one)| one)
             .collect()
     }
@@ -169,7 +190,7 @@ impl Facts {
 
     /// Whether nobody can tell it where the others are.
     pub fn alone(&self) -> bool {
-        self.role != Role::Lighthouse && !self.landmarks.iter().any(|landmark| landmark.lighthouse)
+        self.role != Role::Lighthouse && !self.landmarks().any(|landmark| landmark.lighthouse)
     }
 
     /// The text of `nebula.yml`; `nebula` is the oldest that reads what the device gets.
@@ -183,7 +204,7 @@ impl Facts {
                 line(&mut text, format_args!("  ca: {}\n  cert: {}", quoted(ca), quoted(certificate)));
             }
         }
-        line(&mut text, format_args!("  disconnect_invalid: true\n  blocklist: [{}]", list(&self.blocklist)));
+        line(&mut text, format_args!("  disconnect_invalid: true\n  blocklist: [{}]", self.common.blocklist));
         self.places(&mut text);
         self.interface(&mut text);
         self.firewall(&mut text);
@@ -192,7 +213,7 @@ impl Facts {
 
     /// Who is where: lighthouses and relays, and what this device is to others.
     fn places(&self, text: &mut String) {
-        let known: Vec<_> = self.landmarks.iter().filter(|landmark| !landmark.endpoints.is_empty()).collect();
+        let known: Vec<_> = self.landmarks().filter(|landmark| !landmark.endpoints.is_empty()).collect();
         text.push_str(if known.is_empty() { "\nstatic_host_map: {}\n" } else { "\nstatic_host_map:\n" });
         for landmark in known {
             line(text, format_args!("  {}: [{}]", quoted(&landmark.ip), list(&landmark.endpoints)));
@@ -210,14 +231,12 @@ impl Facts {
                 list(&hosts)
             ),
         );
-        if let Some(port) = self.dns_port.filter(|_| lighthouse) {
+        if let Some(port) = self.common.dns_port.filter(|_| lighthouse) {
             line(text, format_args!("  serve_dns: true\n  dns:\n    host: \"::\"\n    port: {port}"));
         }
         line(text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
-        line(
-            text,
-            format_args!("\npunchy:\n  punch: {}\n  respond: {}", self.punchy, self.punchy && !lighthouse),
-        );
+        let punchy = self.common.punchy;
+        line(text, format_args!("\npunchy:\n  punch: {punchy}\n  respond: {}", punchy && !lighthouse));
         let relay = self.role == Role::Relay;
         // Relays through which others reach this device; only plain hosts are reached that way.
         let relays = self.ips(|landmark| !landmark.lighthouse && self.role == Role::Host);
@@ -232,10 +251,12 @@ impl Facts {
     }
 
     fn interface(&self, text: &mut String) {
-        line(text, format_args!("\ncipher: {}", quoted(&self.cipher)));
-        line(text, format_args!("\ntun:\n  dev: nebula1\n  mtu: {}", self.mtu));
-        text.push_str(if self.routes.is_empty() { "  unsafe_routes: []\n" } else { "  unsafe_routes:\n" });
-        for Route { network, via, mtu, metric } in &self.routes {
+        line(text, format_args!("\ncipher: {}", quoted(&self.common.cipher)));
+        line(text, format_args!("\ntun:\n  dev: nebula1\n  mtu: {}", self.common.mtu));
+        let mut routes =
+            self.common.routes.iter().filter(|route| route.device_id != self.device_id).peekable();
+        text.push_str(if routes.peek().is_none() { "  unsafe_routes: []\n" } else { "  unsafe_routes:\n" });
+        for Route { network, via, mtu, metric, .. } in routes {
             line(text, format_args!("    - route: {}\n      via: {}", quoted(network), quoted(via)));
             for (word, number) in [("mtu", mtu), ("metric", metric)] {
                 if let Some(number) = number {
@@ -248,10 +269,10 @@ impl Facts {
 
     /// nebula drops what no rule lets through: an open project begins with a rule for anything.
     fn firewall(&self, text: &mut String) {
-        let mut outbound: Vec<_> = self.outbound_open.then(|| Rule::all("any")).into_iter().collect();
+        let mut outbound: Vec<_> = self.common.outbound_open.then(|| Rule::all("any")).into_iter().collect();
         outbound.extend_from_slice(&self.outbound);
         let mut inbound = vec![Rule::all("icmp")];
-        if self.inbound_open {
+        if self.common.inbound_open {
             inbound.push(Rule::all("any"));
             inbound.extend(self.unsafe_networks.iter().map(Rule::behind));
         }
@@ -261,12 +282,13 @@ impl Facts {
         text.push_str(&rule::block("inbound", &inbound));
     }
 
+    /// The landmarks of its project, itself excepted.
+    fn landmarks(&self) -> impl Iterator<Item = &Landmark> {
+        self.common.landmarks.iter().filter(|landmark| landmark.device_id != self.device_id)
+    }
+
     fn ips(&self, wanted: impl Fn(&Landmark) -> bool) -> Vec<String> {
-        self.landmarks
-            .iter()
-            .filter(|landmark| wanted(landmark))
-            .map(|landmark| landmark.ip.clone())
-            .collect()
+        self.landmarks().filter(|landmark| wanted(landmark)).map(|landmark| landmark.ip.clone()).collect()
     }
 }
 
@@ -305,24 +327,39 @@ pub(crate) mod tests {
 
     fn landmark(lighthouse: bool, ip: &str, endpoints: &[&str]) -> Landmark {
         let endpoints = endpoints.iter().map(ToString::to_string).collect();
-        Landmark { lighthouse, ip: ip.into(), endpoints }
+        Landmark { device_id: Uuid::max(), lighthouse, ip: ip.into(), endpoints }
     }
 
-    /// As the database writes them.
-    pub(crate) fn facts(role: Role, endpoints: &[&str]) -> Facts {
-        let id = Uuid::nil();
+    /// As the database writes it.
+    fn common() -> Common {
         serde_json::from_value(json!({
-            "version": 1, "projectId": id, "project": "home", "cidr": "10.42.0.0/16", "deviceId": id, "name": "laptop",
-            "role": role.word(), "endpoints": endpoints, "groups": [], "networks": ["10.42.0.7/16"],
-            "unsafeNetworks": [], "lifetimeSeconds": null, "certificateVersions": [1, 2], "mtu": 1300, "cipher": "aes",
-            "punchy": true, "dnsPort": null, "inboundOpen": true, "outboundOpen": true, "inbound": [], "outbound": [],
-            "landmarks": [], "blocklist": [], "routes": [], "certificate": null
+            "version": 1, "projectId": Uuid::nil(), "project": "home", "cidr": "10.42.0.0/16", "certificateVersions": [1, 2],
+            "mtu": 1300, "cipher": "aes", "punchy": true, "dnsPort": null, "inboundOpen": true, "outboundOpen": true,
+            "landmarks": [], "blocklist": [], "routes": [], "trust": []
         }))
         .unwrap()
     }
 
+    pub(crate) fn facts(role: Role, endpoints: &[&str]) -> Facts {
+        Facts {
+            common: Arc::new(common()),
+            device_id: Uuid::nil(),
+            name: "laptop".into(),
+            role,
+            endpoints: endpoints.iter().map(ToString::to_string).collect(),
+            groups: vec![],
+            networks: vec!["10.42.0.7/16".parse().unwrap()],
+            unsafe_networks: vec![],
+            lifetime_seconds: None,
+            inbound: vec![],
+            outbound: vec![],
+            certificate: None,
+        }
+    }
+
     fn yaml(role: Role, endpoints: &[&str], landmarks: &[Landmark]) -> String {
-        Facts { landmarks: landmarks.to_vec(), ..facts(role, endpoints) }.yaml("1.6", Pki::Files)
+        let common = Arc::new(Common { landmarks: landmarks.to_vec(), ..common() });
+        Facts { common, ..facts(role, endpoints) }.yaml("1.6", Pki::Files)
     }
 
     #[test]
@@ -384,6 +421,28 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn nobody_is_told_of_itself() {
+        let itself = |mut landmark: Landmark| {
+            landmark.device_id = Uuid::nil();
+            landmark
+        };
+        let others = landmark(true, "10.42.0.3", &["192.0.2.11:4242"]);
+        let own = itself(landmark(true, "10.42.0.7", &["192.0.2.10:4242"]));
+        let route = |device_id, network: &str| Route {
+            device_id,
+            network: network.into(),
+            via: "10.42.0.7".into(),
+            mtu: None,
+            metric: None,
+        };
+        let routes = vec![route(Uuid::nil(), "192.168.7.0/24"), route(Uuid::max(), "192.168.8.0/24")];
+        let common = Arc::new(Common { landmarks: vec![own, others], routes, ..common() });
+        let text = Facts { common, ..facts(Role::Relay, &[]) }.yaml("1.6", Pki::Files);
+        assert!(text.contains("10.42.0.3") && text.contains("192.168.8.0/24"), "{text}");
+        assert!(!text.contains("192.0.2.10:4242") && !text.contains("192.168.7.0/24"), "{text}");
+    }
+
+    #[test]
     fn what_somebody_wrote_by_hand_cannot_change_the_file() {
         let text = yaml(Role::Host, &[], &[landmark(true, "10.42.0.1", &["x\"]\nfirewall: {}\n#:1"])]);
         assert_eq!(text.matches("\nfirewall:").count(), 1, "{text}");
@@ -397,8 +456,7 @@ pub(crate) mod tests {
             { "protocol": "any", "portFirst": null, "portLast": null, "groups": [], "cidr": null, "host": "nas", "local": "192.168.1.0/24" }
         ]);
         let closed = Facts {
-            inbound_open: false,
-            outbound_open: false,
+            common: Arc::new(Common { inbound_open: false, outbound_open: false, ..common() }),
             inbound: serde_json::from_value(rules).unwrap(),
             unsafe_networks: vec!["192.168.1.0/24".parse().unwrap()],
             ..facts(Role::Host, &[])

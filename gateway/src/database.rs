@@ -31,6 +31,9 @@ pub mod project;
 pub mod revocation;
 pub mod rotation;
 pub mod session;
+mod unit;
+
+pub use unit::Unit;
 
 /// How long a statement may run before the server cuts it off; a request that waits longer is lost anyway.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);

@@ -1,5 +1,7 @@
 //! Devices: registration, status, release, listing; and the authority's certificate.
 
+use std::sync::Arc;
+
 use actix_web::http::header::{ACCEPT, CONTENT_DISPOSITION, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
@@ -11,10 +13,11 @@ use uuid::Uuid;
 use crate::auth::{Actor, client_address};
 use crate::authority::{curve_name, day};
 use crate::bundle::Bundle;
-use crate::database::device::{self, NewDevice};
+use crate::database::device::{self, By, NewDevice};
+use crate::database::{Unit, certificate};
 use crate::dnapi::code_hash;
 use crate::project::ProjectFilter;
-use crate::{ApiError, AppState, database};
+use crate::{ApiError, AppState};
 
 pub(crate) mod check;
 
@@ -40,14 +43,6 @@ pub async fn register(
     Ok(admit(&state, &by, &request, &body).await?)
 }
 
-/// On whose authority a device is registered.
-enum By {
-    /// An account's.
-    Account(Uuid),
-    /// That of whoever made the code with this hash.
-    Code(Vec<u8>),
-}
-
 async fn admit(
     state: &AppState,
     by: &By,
@@ -60,11 +55,15 @@ async fn admit(
     if let By::Code(_) = by {
         state.limits.check_guesses(address)?;
     }
-    let mut client = state.database.client().await?;
-    // Dropped before its commit, on an error as much as on a caller who hangs up, it is rolled back.
-    let transaction = client.transaction().await?;
-    let authority = state.keyring.of(&transaction, body.project_id).await?;
-    let public_key = authority.public_key(&body.public_key)?;
+    let mut unit = Unit::on(state.database.client().await?);
+    let mut project = match state.projects.kept(body.project_id) {
+        Some(project) => project,
+        None => {
+            unit.begin().await?;
+            state.projects.look(&*unit, body.project_id).await?
+        }
+    };
+    let public_key = project.authority.public_key(&body.public_key)?;
     let new = NewDevice {
         project_id: body.project_id,
         device_id: body.device_id,
@@ -74,33 +73,22 @@ async fn admit(
         role: role.word(),
         endpoints: &body.endpoints,
     };
-    match by {
-        By::Account(actor) => device::register(&transaction, *actor, &new, address).await?,
-        By::Code(hash) => {
-            let registered = database::enrolment::register(&transaction, hash, &new, address).await;
-            registered.inspect_err(|error| {
-                if error.is_not_found() {
-                    state.limits.guessed(address);
-                }
-            })?;
+    let found = device::register(&mut unit, by, &new, address, project.common.version).await;
+    let mut found = found.inspect_err(|error| {
+        if matches!(by, By::Code(_)) && error.is_not_found() {
+            state.limits.guessed(address);
         }
+    })?;
+    if let Some(newer) = found.newer.take() {
+        project = state.projects.learn(newer)?;
     }
-    let facts = device::configuration(&transaction, new.device_id, None).await?;
+    let authority = &project.authority;
+    let facts = found.with(Arc::clone(&project.common));
     let issued = authority.issue(facts.subject(&public_key, state.certificate_lifetime)).await?;
-    for one in &issued {
-        match by {
-            By::Account(actor) => {
-                database::certificate::record(&transaction, *actor, new.device_id, one).await?
-            }
-            By::Code(hash) => {
-                database::certificate::record_by_code(&transaction, hash, new.device_id, one).await?
-            }
-        }
-    }
 
     let ip = facts.address();
     let zip = Bundle {
-        ca: &authority.trusted_pem(),
+        ca: authority.trusted_pem(),
         certificate: &issued.iter().map(|one| one.pem.as_str()).collect::<String>(),
         ip: &ip,
         valid_until: &issued.first().map_or_else(String::new, |one| day(one.certificate.details().not_after)),
@@ -108,7 +96,11 @@ async fn admit(
         facts: &facts,
     }
     .zip()?;
-    transaction.commit().await?;
+    let word = match by {
+        By::Account(actor) => certificate::By::Account(*actor),
+        By::Code(hash) => certificate::By::Code(hash),
+    };
+    certificate::record(unit, word, new.device_id, &issued).await?;
 
     if wants_zip(request) {
         let name: String = facts.name.chars().filter(char::is_ascii).collect();
@@ -131,7 +123,9 @@ async fn admit(
 #[utoipa::path(get, path = "/api/nebula/ca", tag = "device",
     responses((status = 200, description = "PEM", body = String, content_type = "text/plain")))]
 pub async fn ca(state: web::Data<AppState>) -> HttpResponse {
-    HttpResponse::Ok().content_type(ContentType::plaintext()).body(state.keyring.shared().trusted_pem())
+    HttpResponse::Ok()
+        .content_type(ContentType::plaintext())
+        .body(state.keyring.shared().trusted_pem().to_owned())
 }
 
 /// One device, for its owner or an administrator.

@@ -18,8 +18,10 @@ use uuid::Uuid;
 
 use crate::auth::client_address;
 use crate::authority::curve_name;
-use crate::database::agent::{self, Caller, Known};
+use crate::database::agent::{self, Caller, Claim};
+use crate::database::certificate::{self, By};
 use crate::database::enrolment::{self, NewAgent};
+use crate::database::{Unit, device};
 use crate::device::check;
 use crate::error::TOO_LARGE;
 use crate::{ApiError, AppState};
@@ -75,28 +77,32 @@ async fn admit(
         .map_err(|_| Refusal::field("deviceId", ApiError::bad_argument("deviceId is not a UUID")))?;
     let hash = code_hash(&body.code);
 
-    let mut client = state.database.client().await?;
-    let transaction = client.transaction().await?;
+    let mut unit = Unit::on(state.database.client().await?);
+    unit.begin().await?;
     let unknown =
         || ApiError::not_found("this enrolment code is not good").hint("Ask an administrator for a new one.");
-    let project = enrolment::project(&transaction, &hash).await?;
+    let project = enrolment::project(&*unit, &hash).await?;
     let project = project.ok_or_else(|| Refusal::field("code", unknown()))?;
-    let authority = state.keyring.of(&transaction, project).await?;
-    let keys = update::Keys::of_enrolment(body, &authority)?;
+    let project = match state.projects.kept(project) {
+        Some(project) => project,
+        None => state.projects.look(&*unit, project).await?,
+    };
+    let keys = update::Keys::of_enrolment(body, &project.authority)?;
     let public_key = keys.nebula.ok_or_else(|| ApiError::internal(&"an enrolment without a nebula key"))?;
     let new = NewAgent {
         device_id,
         name: body.name.as_deref(),
         endpoints: &body.endpoints,
-        curve: curve_name(authority.curve()),
+        curve: curve_name(project.authority.curve()),
         public_key: public_key.bytes(),
         host_key: &keys.host,
     };
     let (device_id, counter) =
-        enrolment::enroll(&transaction, &hash, &new, address).await.map_err(Refusal::of_enrolment)?;
-    let sent =
-        update::compose(state, &transaction, &authority, device_id, counter, Some(&public_key)).await?;
-    transaction.commit().await?;
+        enrolment::enroll(&*unit, &hash, &new, address).await.map_err(Refusal::of_enrolment)?;
+    let found = device::configuration(&*unit, device_id, None, project.common.version).await?;
+    let made = update::certified(state, project, found, &public_key).await?;
+    let sent = made.sent();
+    certificate::record(unit, By::Answer(counter), device_id, &made.issued).await?;
     Ok(sent.enrollment(counter))
 }
 
@@ -145,9 +151,9 @@ async fn identify(
     let device_id: Uuid = call.host_id.parse().map_err(|_| unknown())?;
     let counter = i64::try_from(call.counter).map_err(|_| unknown())?;
     let client = state.database.client().await?;
-    let Known { project_id, host_key, node_id } =
-        agent::key(&client, device_id, counter).await?.ok_or_else(unknown)?;
+    let claim = agent::claim(&client, device_id, counter).await?.ok_or_else(unknown)?;
     drop(client);
+    let Claim { project_id, version, host_key, public_key, node_id } = claim;
     if !key::verifies(&host_key, call.message.as_bytes(), &call.signature) {
         return Err(Refusal::unauthenticated("the signature is not by the key of this device and counter"));
     }
@@ -159,7 +165,8 @@ async fn identify(
     };
     let bytes = STANDARD.decode(&call.message).map_err(|error| malformed(&error))?;
     let message: Message = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
-    Ok((Caller { device_id, project_id, counter, host_key, said_at: message.timestamp }, message))
+    let said_at = message.timestamp;
+    Ok((Caller { device_id, project_id, counter, version, host_key, public_key, said_at }, message))
 }
 
 async fn answer(

@@ -1,4 +1,4 @@
-//! Projects: listing, and the filter that every listing takes.
+//! Projects: listing, the filter that every listing takes, and what this gateway knows of those it serves.
 
 use actix_web::web;
 use nebula_api::Envelope;
@@ -6,8 +6,12 @@ use nebula_api::project::Project;
 use serde::Deserialize;
 use uuid::Uuid;
 
+mod known;
+
 use crate::auth::Actor;
 use crate::{ApiError, AppState, database};
+
+pub use known::{Known, Projects};
 
 /// Query of the listings.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

@@ -1,6 +1,7 @@
 //! Starting, listening, stopping.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
@@ -18,6 +19,7 @@ use crate::event::Events;
 use crate::health::Readiness;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::project::Projects;
 use crate::{AppState, Settings, error, routes, trace, upload};
 
 /// How long requests that have begun may take once the gateway is told to stop, in seconds.
@@ -45,7 +47,7 @@ pub async fn start(settings: Settings) -> Result<Running, String> {
     let tokens = Tokens::new(&settings.token_key);
     let Settings { authorities, certificate_lifetime, listen, max_upload, .. } = settings;
     let keyring = spawn_blocking(move || Keyring::load(authorities));
-    let keyring = keyring.await.map_err(|error| error.to_string())??;
+    let keyring = Arc::new(keyring.await.map_err(|error| error.to_string())??);
     let passwords = spawn_blocking(Passwords::new).await.map_err(|error| error.to_string())??;
     let metrics = Metrics::install()?;
     let stopping = CancellationToken::new();
@@ -57,6 +59,7 @@ pub async fn start(settings: Settings) -> Result<Running, String> {
         database,
         tokens,
         passwords,
+        projects: Projects::new(Arc::clone(&keyring)),
         keyring,
         certificate_lifetime,
         store,

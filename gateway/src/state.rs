@@ -1,5 +1,6 @@
 //! What every request may use, made once at start and shared by all workers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use nebula_storage::Store;
@@ -13,6 +14,7 @@ use crate::event::Events;
 use crate::health::Readiness;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::project::Projects;
 
 /// The parts a handler works with; handlers take `web::Data<AppState>`.
 #[derive(Debug)]
@@ -23,8 +25,10 @@ pub struct AppState {
     pub tokens: Tokens,
     /// Checks passwords, a few at a time.
     pub passwords: Passwords,
-    /// The authorities; `keyring.of(client, project)` signs for a project.
-    pub keyring: Keyring,
+    /// The authorities.
+    pub keyring: Arc<Keyring>,
+    /// What is known of projects, and who signs for them.
+    pub projects: Projects,
     /// How long certificates are valid where the project says nothing.
     pub certificate_lifetime: Duration,
     /// Where bytes live.
@@ -61,6 +65,7 @@ pub(crate) mod tests {
         let authority =
             CertificateAuthority::create(&NewAuthority::new("test", day), SystemTime::now()).unwrap();
         let stopping = CancellationToken::new();
+        let keyring = Arc::new(Keyring::new(authority));
         let database = Database::new("postgresql://nobody@127.0.0.1:1/none", 1).unwrap();
         let state = AppState {
             max_upload: None,
@@ -70,7 +75,8 @@ pub(crate) mod tests {
             database,
             tokens: Tokens::new(b"thirty-two bytes for a token key"),
             passwords: Passwords::new().unwrap(),
-            keyring: Keyring::new(authority),
+            projects: Projects::new(Arc::clone(&keyring)),
+            keyring,
             certificate_lifetime: day,
             store: Store::open(&format!("file://{}", folder.path().display())).unwrap(),
             metrics: Metrics::install().unwrap(),

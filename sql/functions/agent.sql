@@ -1,42 +1,47 @@
 -- Agents: who calls, what they run, what they get. The gateway verifies signatures with the key that agent_key answers;
 -- every other decision is made here, in the transaction that acts on it.
 
-CREATE FUNCTION nebula.agent_key(device_id uuid, counter bigint) RETURNS TABLE (project_id uuid, host_key bytea, node_id uuid)
+CREATE FUNCTION nebula.agent_key(
+  device_id uuid, counter bigint, OUT project_id uuid, OUT version bigint, OUT host_key bytea, OUT public_key bytea, OUT node_id uuid
+)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-  RETURN QUERY
-    SELECT d.project_id, w.host_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = w.device_id)
-      FROM nebula.agent_answer w JOIN nebula.device d USING (device_id)
-     WHERE w.device_id = agent_key.device_id AND w.counter = agent_key.counter AND d.revoked_at IS NULL;
+  SELECT p.project_id, p.config_version, w.host_key, w.public_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = w.device_id)
+    INTO project_id, version, host_key, public_key, node_id
+    FROM nebula.agent_answer w JOIN nebula.device d USING (device_id) JOIN nebula.project p USING (project_id)
+   WHERE w.device_id = agent_key.device_id AND w.counter = agent_key.counter AND d.revoked_at IS NULL;
 END $$;
 COMMENT ON FUNCTION nebula.agent_key(uuid, bigint) IS
-  'The key that signs calls of a device with this counter, and the node it speaks for, if any; no row for one that is unknown, revoked or has gone on';
+  'The keys of the answer with this counter, of which host_key signs the calls of a device that runs it, how far the configuration of its '
+  'project is, and the node it speaks for, if any; all null for a device that is unknown, revoked or has gone on';
 
+-- Internal.
 CREATE FUNCTION nebula.accept_call(device_id uuid, counter bigint, host_key bytea, said_at timestamptz, changes boolean)
 RETURNS nebula.agent
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   tolerance CONSTANT interval := '5 minutes';
-  caller nebula.agent;
-  named  nebula.agent_answer;
-  seen   timestamptz;
+  caller  nebula.agent;
+  version bigint;
+  seen    timestamptz;
 BEGIN
   IF accept_call.said_at NOT BETWEEN clock_timestamp() - tolerance AND clock_timestamp() + tolerance THEN
     RAISE EXCEPTION 'the call was made at %, now it is %', accept_call.said_at, clock_timestamp()
       USING ERRCODE = '28000', HINT = 'Set the clock of the device.';
   END IF;
   -- Ten thousand agents that wait lock nothing: usually there is nothing to write.
-  SELECT a.* INTO caller FROM nebula.agent a WHERE a.device_id = accept_call.device_id;
+  IF NOT accept_call.changes THEN
+    SELECT a.* INTO caller FROM nebula.agent a WHERE a.device_id = accept_call.device_id;
+  END IF;
   IF accept_call.changes OR caller.acknowledged_counter < accept_call.counter THEN
     SELECT a.* INTO caller FROM nebula.agent a WHERE a.device_id = accept_call.device_id FOR UPDATE;
   END IF;
-  SELECT w.* INTO named FROM nebula.agent_answer w
-   WHERE w.device_id = accept_call.device_id AND w.counter = accept_call.counter AND w.host_key = accept_call.host_key;
-  SELECT coalesce(d.last_seen_at, '-infinity') INTO seen FROM nebula.device d
-   WHERE d.device_id = accept_call.device_id AND d.revoked_at IS NULL;
-  IF caller.device_id IS NULL OR named.counter IS NULL OR seen IS NULL THEN
+  SELECT w.version, coalesce(d.last_seen_at, '-infinity') INTO version, seen
+    FROM nebula.agent_answer w JOIN nebula.device d USING (device_id)
+   WHERE w.device_id = accept_call.device_id AND w.counter = accept_call.counter AND w.host_key = accept_call.host_key AND d.revoked_at IS NULL;
+  IF caller.device_id IS NULL OR NOT FOUND THEN
     RAISE EXCEPTION 'this device is unknown, was revoked, or has newer credentials'
       USING ERRCODE = '28000', HINT = 'Use the newest credentials, or enrol again.';
   END IF;
@@ -55,7 +60,7 @@ BEGIN
     DELETE FROM nebula.agent_answer w WHERE w.device_id = caller.device_id AND w.counter < accept_call.counter;
     UPDATE nebula.agent a
        SET acknowledged_counter = accept_call.counter, acknowledged_at = now(),
-           acknowledged_version = greatest(a.acknowledged_version, named.version)
+           acknowledged_version = greatest(a.acknowledged_version, version)
      WHERE a.device_id = caller.device_id RETURNING a.* INTO caller;
     PERFORM nebula.settle_revocations(caller.project_id);
     PERFORM nebula.advance_rotation(caller.project_id);
@@ -63,7 +68,7 @@ BEGIN
   RETURN caller;
 END $$;
 COMMENT ON FUNCTION nebula.accept_call(uuid, bigint, bytea, timestamptz, boolean) IS
-  'Decides on a call whose signature was verified with host_key, notes what it acknowledges, and answers the agent. changes: the call '
+  'Internal: decides on a call whose signature was verified with host_key, notes what it acknowledges, and answers the agent. changes: the call '
   'changes something, so it must be later than the last such one. Errors: 28000 unknown, revoked, overtaken, stale or repeated';
 
 CREATE FUNCTION nebula.agent_due(device_id uuid) RETURNS text
@@ -115,31 +120,37 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   caller nebula.agent := nebula.accept_call(call_agent.device_id, call_agent.counter, call_agent.host_key, call_agent.said_at, false);
 BEGIN
-  RETURN QUERY SELECT nebula.agent_due(caller.device_id), greatest(caller.acknowledged_version, caller.refused_version);
+  due := nebula.agent_due(caller.device_id);
+  version := greatest(caller.acknowledged_version, caller.refused_version);
+  RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION nebula.call_agent(uuid, bigint, bytea, timestamptz) IS
   'A call that only asks: what is due, and the version of the configuration beyond which something will be. Errors: as accept_call';
 
+-- Internal.
 CREATE FUNCTION nebula.add_answer(device_id uuid, host_key bytea, public_key bytea) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
   pending_max CONSTANT integer := 16;
   newest bigint;
+  kept   bigint;
 BEGIN
-  UPDATE nebula.agent a SET counter = a.counter + 1 WHERE a.device_id = add_answer.device_id RETURNING a.counter INTO newest;
+  UPDATE nebula.agent a SET counter = a.counter + 1 WHERE a.device_id = add_answer.device_id
+  RETURNING a.counter, a.acknowledged_counter INTO newest, kept;
   -- The version first, the configuration in a later statement: it may be newer than it says, never older.
   INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
   SELECT d.device_id, newest, p.config_version, add_answer.host_key, add_answer.public_key
     FROM nebula.device d JOIN nebula.project p USING (project_id) WHERE d.device_id = add_answer.device_id;
   -- The acknowledged one stays whatever happens; of the others a device that asks again and again has the last.
-  DELETE FROM nebula.agent_answer w USING nebula.agent a
-   WHERE w.device_id = add_answer.device_id AND a.device_id = w.device_id
-     AND w.counter > a.acknowledged_counter AND w.counter <= newest - pending_max;
+  IF newest - pending_max > kept THEN
+    DELETE FROM nebula.agent_answer w
+     WHERE w.device_id = add_answer.device_id AND w.counter > kept AND w.counter <= newest - pending_max;
+  END IF;
   RETURN newest;
 END $$;
 COMMENT ON FUNCTION nebula.add_answer(uuid, bytea, bytea) IS
-  'Notes an answer that is about to be sent, with the keys it is for; answers its counter';
+  'Internal: notes an answer that is about to be sent, with the keys it is for; answers its counter';
 
 CREATE FUNCTION nebula.update_agent(
   device_id uuid, counter bigint, host_key bytea, said_at timestamptz, new_host_key bytea, new_public_key bytea DEFAULT NULL
@@ -159,7 +170,9 @@ BEGIN
     kept := update_agent.new_public_key;
     UPDATE nebula.device d SET public_key = kept WHERE d.device_id = caller.device_id;
   END IF;
-  RETURN QUERY SELECT nebula.add_answer(caller.device_id, update_agent.new_host_key, kept), kept;
+  answer := nebula.add_answer(caller.device_id, update_agent.new_host_key, kept);
+  nebula_key := kept;
+  RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION nebula.update_agent(uuid, bigint, bytea, timestamptz, bytea, bytea) IS
   'A call that fetches a configuration, with a new host key, and with a new nebula key a new certificate; answers the counter to send and the '

@@ -1,68 +1,60 @@
 -- Certificates: written in the transaction that allocates the address.
 
-CREATE FUNCTION nebula.add_certificate(
-  device_id uuid, name text, fingerprint bytea, alternate_fingerprint bytea, version smallint, curve text, networks text[],
-  unsafe_networks text[], groups text[], public_key bytea, issuer bytea, not_before timestamptz, not_after timestamptz, pem text
+CREATE FUNCTION nebula.record_certificates(
+  actor uuid, code_hash bytea, counter bigint, device_id uuid, name text, curve text, groups text[], public_key bytea, issuer bytea,
+  not_before timestamptz, not_after timestamptz,
+  fingerprints bytea[], alternate_fingerprints bytea[], versions smallint[], networks text[], unsafe_networks text[], pems text[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  signed_for nebula.device;
 BEGIN
+  SELECT d.* INTO signed_for FROM nebula.device d WHERE d.device_id = record_certificates.device_id;
+  -- Who acts is an account, or a code the device joined by, or a call that was accepted in this transaction, with the key it brought.
+  IF record_certificates.actor IS NOT NULL THEN
+    PERFORM nebula.acting_member(record_certificates.actor, signed_for.project_id);
+  ELSIF record_certificates.code_hash IS NOT NULL THEN
+    IF NOT EXISTS (SELECT FROM nebula.enrolment_use u JOIN nebula.enrolment e USING (enrolment_id)
+                    WHERE e.code_hash = record_certificates.code_hash AND u.device_id = record_certificates.device_id) THEN
+      RAISE EXCEPTION 'device % did not join by this code', record_certificates.device_id
+        USING ERRCODE = '55000', HINT = 'Record it in the transaction of register_by_code.';
+    END IF;
+  ELSIF NOT EXISTS (SELECT FROM nebula.agent_answer w
+                     WHERE w.device_id = record_certificates.device_id AND w.counter = record_certificates.counter
+                       AND w.public_key = record_certificates.public_key AND w.sent_at = now()) THEN
+    RAISE EXCEPTION 'no answer % to device % is being made with this key', record_certificates.counter, record_certificates.device_id
+      USING ERRCODE = '55000', HINT = 'Record it in the transaction of enroll_device or update_agent.';
+  END IF;
   -- A certificate for an address the device does not hold would outlive every check that follows.
   IF EXISTS (
-    SELECT FROM unnest(networks) AS n(address)
+    SELECT FROM unnest(record_certificates.networks) AS c(networks), unnest(c.networks::inet[]) AS n(address)
      WHERE NOT EXISTS (SELECT FROM nebula.allocation a
-                        WHERE a.device_id = add_certificate.device_id AND a.released_at IS NULL
-                          AND a.ip = host(n.address::inet)::inet)
+                        WHERE a.device_id = record_certificates.device_id AND a.released_at IS NULL AND a.ip = host(n.address)::inet)
   ) THEN
-    RAISE EXCEPTION 'certificate names % but device % does not hold that address', networks, add_certificate.device_id
+    RAISE EXCEPTION 'certificate names % but device % does not hold that address', record_certificates.networks, record_certificates.device_id
       USING ERRCODE = '55000', HINT = 'Register the device again.';
   END IF;
   INSERT INTO nebula.certificate (fingerprint, project_id, device_id, name, version, curve, networks, unsafe_networks, groups, public_key,
                                   issuer, alternate_fingerprint, not_before, not_after, pem)
-  SELECT add_certificate.fingerprint, d.project_id, d.device_id, add_certificate.name, add_certificate.version, add_certificate.curve,
-         add_certificate.networks::inet[], add_certificate.unsafe_networks::inet[], add_certificate.groups, add_certificate.public_key,
-         add_certificate.issuer, add_certificate.alternate_fingerprint, add_certificate.not_before, add_certificate.not_after,
-         add_certificate.pem
-    FROM nebula.device d WHERE d.device_id = add_certificate.device_id
+  SELECT c.fingerprint, signed_for.project_id, signed_for.device_id, record_certificates.name, c.version, record_certificates.curve,
+         c.networks::inet[], c.unsafe_networks::inet[], record_certificates.groups, record_certificates.public_key,
+         record_certificates.issuer, c.alternate_fingerprint, record_certificates.not_before, record_certificates.not_after, c.pem
+    FROM unnest(record_certificates.fingerprints, record_certificates.alternate_fingerprints, record_certificates.versions,
+                record_certificates.networks, record_certificates.unsafe_networks, record_certificates.pems)
+         AS c(fingerprint, alternate_fingerprint, version, networks, unsafe_networks, pem)
   -- The same key in the same second signs to the same bytes: one certificate, recorded once.
   ON CONFLICT ON CONSTRAINT certificate_pkey DO NOTHING;
 END $$;
-COMMENT ON FUNCTION nebula.add_certificate(uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text) IS
-  'The work of record_certificate and record_agent_certificate. Errors: 55000 address not held';
+COMMENT ON FUNCTION nebula.record_certificates(
+  uuid, bytea, bigint, uuid, text, text, text[], bytea, bytea, timestamptz, timestamptz, bytea[], bytea[], smallint[], text[], text[], text[]) IS
+  'Records what was signed for a device at once, of each version one; networks and unsafe_networks hold an inet[] of each, as text. On the word of an account '
+  '(actor), of a code, or of the answer (counter) that the certificates go out with; of these three one is given. '
+  'Errors: P0002 no such device, 42501 not a member, 55000 not by this code, no such answer, address not held';
 
-CREATE FUNCTION nebula.record_certificate(
-  actor uuid, device_id uuid, name text, fingerprint bytea, alternate_fingerprint bytea, version smallint, curve text, networks text[],
-  unsafe_networks text[], groups text[], public_key bytea, issuer bytea, not_before timestamptz, not_after timestamptz, pem text
-) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-BEGIN
-  PERFORM nebula.require_member(actor, (SELECT d.project_id FROM nebula.device d WHERE d.device_id = record_certificate.device_id));
-  PERFORM nebula.add_certificate(device_id, name, fingerprint, alternate_fingerprint, version, curve, networks, unsafe_networks, groups,
-    public_key, issuer, not_before, not_after, pem);
-END $$;
-COMMENT ON FUNCTION nebula.record_certificate(uuid, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text) IS
-  'Records a signed certificate of a device that holds every address in it. Errors: P0002 no such device, 42501 not a member, 55000 address not held';
-
-CREATE FUNCTION nebula.record_agent_certificate(
-  device_id uuid, counter bigint, name text, fingerprint bytea, alternate_fingerprint bytea, version smallint, curve text, networks text[],
-  unsafe_networks text[], groups text[], public_key bytea, issuer bytea, not_before timestamptz, not_after timestamptz, pem text
-) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-BEGIN
-  -- No account acts here: what does is a call that was accepted in this transaction, with the key it brought.
-  IF NOT EXISTS (SELECT FROM nebula.agent_answer w
-                  WHERE w.device_id = record_agent_certificate.device_id AND w.counter = record_agent_certificate.counter
-                    AND w.public_key = record_agent_certificate.public_key AND w.sent_at = now()) THEN
-    RAISE EXCEPTION 'no answer % to device % is being made with this key', record_agent_certificate.counter, record_agent_certificate.device_id
-      USING ERRCODE = '55000', HINT = 'Record it in the transaction of enroll_device or update_agent.';
-  END IF;
-  PERFORM nebula.add_certificate(device_id, name, fingerprint, alternate_fingerprint, version, curve, networks, unsafe_networks, groups,
-    public_key, issuer, not_before, not_after, pem);
-END $$;
-COMMENT ON FUNCTION nebula.record_agent_certificate(uuid, bigint, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text) IS
-  'Records a certificate that goes out with the answer to an agent, in the transaction that noted the answer. Errors: 55000 no such answer, address not held';
-
+-- Internal.
 CREATE FUNCTION nebula.limit_certificates(device_id uuid, hourly integer) RETURNS void
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql STABLE AS $$
 DECLARE
   given bigint := (SELECT count(DISTINCT c.issued_at) FROM nebula.certificate c
                     WHERE c.device_id = limit_certificates.device_id AND c.not_after > now() AND c.issued_at > now() - interval '1 hour');
@@ -73,7 +65,7 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.limit_certificates(uuid, integer) IS
-  'Refuses a device that was given so many certificates in the last hour. Call it with the device locked. Errors: 54000';
+  'Internal: refuses a device that was given so many certificates in the last hour. Call it with the device locked. Errors: 54000';
 
 CREATE FUNCTION nebula.list_certificates(actor uuid, device_id uuid DEFAULT NULL)
 RETURNS TABLE (fingerprint text, project_id uuid, device_id uuid, device_name text, version smallint, curve text, networks text[],

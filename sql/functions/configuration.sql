@@ -55,9 +55,12 @@ CREATE TRIGGER route_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.route
 CREATE FUNCTION nebula.device_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  -- Lighthouses and relays stand in everybody's configuration; other devices only where a rule calls one by its name.
+  -- Lighthouses and relays stand in everybody's configuration, and so do the networks behind a device; other devices only
+  -- where a rule calls one by its name.
   IF (OLD.role IN ('lighthouse', 'relay') OR NEW.role IN ('lighthouse', 'relay'))
      AND (OLD.role, OLD.endpoints, OLD.revoked_at IS NULL) IS DISTINCT FROM (NEW.role, NEW.endpoints, NEW.revoked_at IS NULL)
+     OR TG_OP = 'UPDATE' AND (OLD.revoked_at IS NULL) <> (NEW.revoked_at IS NULL)
+        AND EXISTS (SELECT FROM nebula.route r WHERE r.device_id = NEW.device_id)
      OR TG_OP = 'UPDATE' AND OLD.name <> NEW.name
         AND EXISTS (SELECT FROM nebula.firewall_rule r WHERE r.remote_device = NEW.device_id)
   THEN
@@ -71,11 +74,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.device_changed() IS 'Trigger: lighthouses and relays are part of everybody''s configuration';
 
-CREATE TRIGGER device_changed AFTER INSERT OR DELETE OR UPDATE OF role, endpoints, revoked_at, name, groups ON nebula.device
+-- Joining of a host calls nothing.
+CREATE TRIGGER device_added AFTER INSERT ON nebula.device
+  FOR EACH ROW WHEN (NEW.role <> 'host') EXECUTE FUNCTION nebula.device_changed();
+CREATE TRIGGER device_removed AFTER DELETE ON nebula.device
+  FOR EACH ROW WHEN (OLD.role <> 'host') EXECUTE FUNCTION nebula.device_changed();
+CREATE TRIGGER device_changed AFTER UPDATE OF role, endpoints, revoked_at, name, groups ON nebula.device
   FOR EACH ROW EXECUTE FUNCTION nebula.device_changed();
 
+-- Internal functions, here and in other files: called by functions of this schema alone, whose search path and rights they
+-- run with. To enter and leave another path costs as much as all that they do.
+
 CREATE FUNCTION nebula.device_networks(device_id uuid) RETURNS text[]
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
   RETURN (
@@ -87,10 +98,10 @@ BEGIN
      WHERE a.device_id = device_networks.device_id AND a.released_at IS NULL);
 END $$;
 COMMENT ON FUNCTION nebula.device_networks(uuid) IS
-  'The addresses a device holds with the prefix length of the overlay, IPv4 first: what its certificate must say';
+  'Internal: the addresses a device holds with the prefix length of the overlay, IPv4 first: what its certificate must say';
 
 CREATE FUNCTION nebula.device_unsafe_networks(device_id uuid) RETURNS text[]
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql STABLE AS $$
 #variable_conflict use_column
 BEGIN
   RETURN (
@@ -98,70 +109,93 @@ BEGIN
      WHERE r.device_id = device_unsafe_networks.device_id);
 END $$;
 COMMENT ON FUNCTION nebula.device_unsafe_networks(uuid) IS
-  'Networks behind a device: what its certificate must say it may route for';
+  'Internal: networks behind a device: what its certificate must say it may route for';
 
-CREATE FUNCTION nebula.device_rules(device_id uuid, direction text) RETURNS jsonb
+-- What is in here is the same for every device while config_version is, so that a gateway keeps it by that; whatever it is
+-- made from counts the version up. Of time it knows one thing: the blocklist leaves out what had expired when it was made.
+CREATE FUNCTION nebula.project_configuration(project_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
-  RETURN (
-    SELECT coalesce(jsonb_agg(jsonb_build_object(
-             'protocol', r.protocol, 'portFirst', r.port_first, 'portLast', r.port_last, 'groups', r.remote_groups,
-             'cidr', r.remote_cidr, 'host', o.name, 'local', r.local_cidr) ORDER BY r.rule_id), '[]')
-      FROM nebula.device d
-      JOIN nebula.firewall_rule r ON r.project_id = d.project_id AND r.direction = device_rules.direction
-      LEFT JOIN nebula.device o ON o.device_id = r.remote_device
-      LEFT JOIN nebula.agent a ON a.device_id = d.device_id
-     WHERE d.device_id = device_rules.device_id
-       AND (r.for_device = d.device_id OR r.for_group = ANY (d.groups) OR num_nonnulls(r.for_device, r.for_group) = 0)
-       -- Before 1.9 nebula reads past the local network, and would let everything in.
-       AND NOT (r.local_cidr IS NOT NULL AND coalesce(a.nebula_version ~ '^v?1\.[0-8](\.|$)', false)));
-END $$;
-COMMENT ON FUNCTION nebula.device_rules(uuid, text) IS 'Firewall rules of one direction that a device runs, in order';
-
--- One statement, hence one snapshot: the version and everything it stands for belong together.
-CREATE FUNCTION nebula.device_configuration(device_id uuid, public_key bytea DEFAULT NULL) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-#variable_conflict use_column
-BEGIN
+  PERFORM nebula.require_project(project_configuration.project_id);
   RETURN (
     SELECT jsonb_build_object(
       'version', p.config_version,
-      'projectId', p.project_id, 'project', p.name, 'cidr', p.cidr,
-      'deviceId', d.device_id, 'name', d.name, 'role', d.role, 'endpoints', d.endpoints, 'groups', d.groups,
-      'networks', nebula.device_networks(d.device_id),
-      'unsafeNetworks', nebula.device_unsafe_networks(d.device_id),
-      'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint, 'certificateVersions', p.certificate_versions,
+      'projectId', p.project_id, 'project', p.name, 'cidr', p.cidr, 'certificateVersions', p.certificate_versions,
       'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
       'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
-      'inbound', nebula.device_rules(d.device_id, 'inbound'),
-      'outbound', nebula.device_rules(d.device_id, 'outbound'),
       'landmarks', (
-        SELECT coalesce(jsonb_agg(jsonb_build_object('lighthouse', l.role = 'lighthouse', 'ip', l.ip, 'endpoints', l.endpoints)), '[]')
-          FROM nebula.project_lighthouses(p.project_id) l WHERE l.device_id <> d.device_id),
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'deviceId', l.device_id, 'lighthouse', l.role = 'lighthouse', 'ip', l.ip, 'endpoints', l.endpoints)), '[]')
+          FROM nebula.project_lighthouses(p.project_id) l),
       'blocklist', (
         SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
           FROM nebula.certificate c
          CROSS JOIN LATERAL (VALUES (c.fingerprint), (c.alternate_fingerprint)) AS f(fingerprint)
          WHERE c.project_id = p.project_id AND c.revoked_at IS NOT NULL AND c.not_after > clock_timestamp() AND f.fingerprint IS NOT NULL),
       'routes', (
-        SELECT coalesce(jsonb_agg(jsonb_build_object('network', r.network, 'via', host(a.ip), 'mtu', r.mtu, 'metric', r.metric) ORDER BY r.network), '[]')
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'deviceId', r.device_id, 'network', r.network, 'via', host(a.ip), 'mtu', r.mtu, 'metric', r.metric) ORDER BY r.network), '[]')
           FROM nebula.route r
           JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
           JOIN nebula.allocation a ON a.device_id = r.device_id AND a.released_at IS NULL AND family(a.ip) = family(r.network)
-         WHERE r.project_id = p.project_id AND r.device_id <> d.device_id),
-      -- The certificates that belong to this key, and of those signed for it the last.
-      'certificate', (
-        SELECT string_agg(c.pem, '' ORDER BY c.version) FROM nebula.certificate c
-         WHERE c.device_id = d.device_id AND c.public_key = device_configuration.public_key
-           AND c.issued_at = (SELECT max(k.issued_at) FROM nebula.certificate k
-                               WHERE k.device_id = d.device_id AND k.public_key = device_configuration.public_key)))
-      FROM nebula.device d JOIN nebula.project p USING (project_id)
-     WHERE d.device_id = device_configuration.device_id);
+         WHERE r.project_id = p.project_id),
+      'trust', (
+        SELECT coalesce(jsonb_agg(jsonb_build_object(
+                 'fingerprint', encode(t.fingerprint, 'hex'), 'signs', t.signs, 'speaks', t.speaks, 'pem', t.pem) ORDER BY t.signs DESC), '[]')
+          FROM nebula.project_trust(p.project_id) t))
+      FROM nebula.project p WHERE p.project_id = project_configuration.project_id);
 END $$;
-COMMENT ON FUNCTION nebula.device_configuration(uuid, bytea) IS
-  'Everything nebula.yml and the certificate of a device are made from, and the version of its project it belongs to; '
-  'with a public key also the last certificates signed for that key. Null: no such device';
+COMMENT ON FUNCTION nebula.project_configuration(uuid) IS
+  'What nebula.yml of all devices of a project has in common, whom they trust, and the version it belongs to. '
+  'Errors: P0002 no such project';
+
+-- A stable function, hence one snapshot: the version and everything it stands for belong together.
+CREATE FUNCTION nebula.device_configuration(
+  device_id uuid, public_key bytea DEFAULT NULL, known bigint DEFAULT NULL,
+  OUT version bigint, OUT name text, OUT role text, OUT endpoints text[], OUT groups text[], OUT networks text[], OUT unsafe_networks text[],
+  OUT lifetime_seconds bigint, OUT inbound jsonb, OUT outbound jsonb, OUT certificate text, OUT project jsonb
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  of_project uuid;
+BEGIN
+  SELECT d.project_id, p.config_version, d.name, d.role, d.endpoints, d.groups, nebula.device_networks(d.device_id),
+         nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint, f.inbound, f.outbound
+    INTO of_project, version, name, role, endpoints, groups, networks, unsafe_networks, lifetime_seconds, inbound, outbound
+    FROM nebula.device d
+    JOIN nebula.project p USING (project_id)
+   CROSS JOIN LATERAL (
+      SELECT coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'inbound'), '[]') AS inbound,
+             coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'outbound'), '[]') AS outbound
+        FROM (
+          SELECT w.rule_id, w.direction, jsonb_build_object(
+                   'protocol', w.protocol, 'portFirst', w.port_first, 'portLast', w.port_last, 'groups', w.remote_groups,
+                   'cidr', w.remote_cidr, 'host', o.name, 'local', w.local_cidr) AS rule
+            FROM nebula.firewall_rule w
+            LEFT JOIN nebula.device o ON o.device_id = w.remote_device
+           WHERE w.project_id = d.project_id
+             AND (w.for_device = d.device_id OR w.for_group = ANY (d.groups) OR num_nonnulls(w.for_device, w.for_group) = 0)
+             -- Before 1.9 nebula reads past the local network, and would let everything in.
+             AND NOT (w.local_cidr IS NOT NULL AND EXISTS (
+               SELECT FROM nebula.agent a WHERE a.device_id = d.device_id AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))) r) f
+   WHERE d.device_id = device_configuration.device_id;
+  -- The certificates that belong to this key, and of those signed for it the last.
+  IF device_configuration.public_key IS NOT NULL THEN
+    SELECT string_agg(c.pem, '' ORDER BY c.version) INTO certificate
+      FROM nebula.certificate c
+     WHERE c.device_id = device_configuration.device_id AND c.public_key = device_configuration.public_key
+       AND c.issued_at = (SELECT max(k.issued_at) FROM nebula.certificate k
+                           WHERE k.device_id = device_configuration.device_id AND k.public_key = device_configuration.public_key);
+  END IF;
+  IF device_configuration.version IS DISTINCT FROM device_configuration.known THEN
+    project := nebula.project_configuration(of_project);
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.device_configuration(uuid, bytea, bigint) IS
+  'What nebula.yml and the certificate of a device are made from, and the version of its project it belongs to; project: what project_configuration '
+  'answers, unless known is that version. With a public key also the last certificates signed for that key. All null: no such device';
 
 CREATE FUNCTION nebula.project_options(actor uuid, project_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -1,21 +1,26 @@
 -- Devices as the gateway handles them. The address itself comes from nebula.allocate_ip.
 
+-- Internal.
 CREATE FUNCTION nebula.claim_name(project_id uuid, name text, device_id uuid) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+  namesake nebula.device;
 BEGIN
-  -- A device that was revoked keeps its row for the record, and not its name from whoever comes in its place.
-  UPDATE nebula.device d SET name = left(d.name, 54) || '.' || left(d.device_id::text, 8)
-   WHERE d.project_id = claim_name.project_id AND d.name = claim_name.name AND d.device_id <> claim_name.device_id
-     AND d.revoked_at IS NOT NULL;
-  IF EXISTS (SELECT FROM nebula.device d
-              WHERE d.project_id = claim_name.project_id AND d.name = claim_name.name AND d.device_id <> claim_name.device_id) THEN
+  SELECT d.* INTO namesake FROM nebula.device d
+   WHERE d.project_id = claim_name.project_id AND d.name = claim_name.name AND d.device_id <> claim_name.device_id;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  IF namesake.revoked_at IS NULL THEN
     RAISE EXCEPTION 'another device of the project is named "%"', claim_name.name
       USING ERRCODE = '23505', HINT = 'Choose another device name.';
   END IF;
+  -- A device that was revoked keeps its row for the record, and not its name from whoever comes in its place.
+  UPDATE nebula.device d SET name = left(d.name, 54) || '.' || left(d.device_id::text, 8) WHERE d.device_id = namesake.device_id;
 END $$;
 COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
-  'Makes sure that a name is free in a project for a device; a revoked one gives it up. Errors: 23505 taken';
+  'Internal: makes sure that a name is free in a project for a device; a revoked one gives it up. Errors: 23505 taken';
 
 CREATE FUNCTION nebula.register_device(
   actor uuid, project_id uuid, device_id uuid, name text, curve text, public_key bytea,
@@ -24,14 +29,14 @@ CREATE FUNCTION nebula.register_device(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
-  who      text := nebula.require_member(register_device.actor, register_device.project_id);
-  is_admin boolean := (SELECT a.role = 'admin' FROM nebula.account a WHERE a.account_id = register_device.actor);
+  acting   record := nebula.acting_member(register_device.actor, register_device.project_id);
   hourly   CONSTANT integer := 10;
   known    nebula.device;
-  had      boolean := EXISTS (SELECT FROM nebula.allocation a WHERE a.device_id = register_device.device_id AND a.released_at IS NULL);
+  is_named CONSTANT boolean := register_device.role <> 'host';
+  returns  boolean := false;
   held     inet;
 BEGIN
-  IF register_device.role <> 'host' AND NOT is_admin THEN
+  IF is_named AND NOT acting.is_admin THEN
     RAISE EXCEPTION 'only an administrator may register a %', register_device.role
       USING ERRCODE = '42501', HINT = 'Register as a host, or ask an administrator.';
   END IF;
@@ -42,7 +47,7 @@ BEGIN
       RAISE EXCEPTION 'device % belongs to another project', known.device_id
         USING ERRCODE = '23505', HINT = 'Use a fresh device id, or release the device from its project first.';
     END IF;
-    IF known.owner_id IS DISTINCT FROM register_device.actor AND NOT is_admin THEN
+    IF known.owner_id IS DISTINCT FROM register_device.actor AND NOT acting.is_admin THEN
       RAISE EXCEPTION 'device "%" was registered by another account', known.name
         USING ERRCODE = '42501', HINT = 'Only its owner or an administrator may register it again.';
     END IF;
@@ -51,9 +56,11 @@ BEGIN
         USING ERRCODE = '55000', HINT = 'Register it under a new device id.';
     END IF;
     PERFORM nebula.limit_certificates(known.device_id, hourly);
+    returns := is_named
+      AND NOT EXISTS (SELECT FROM nebula.allocation a WHERE a.device_id = register_device.device_id AND a.released_at IS NULL);
   END IF;
   PERFORM nebula.claim_name(register_device.project_id, register_device.name, register_device.device_id);
-  held := nebula.allocate_ip(register_device.project_id, register_device.device_id, who, client => register_device.client);
+  held := nebula.allocate_ip(register_device.project_id, register_device.device_id, acting.username, client => register_device.client);
   INSERT INTO nebula.device AS d (device_id, project_id, owner_id, name, role, endpoints, curve, public_key)
   VALUES (register_device.device_id, register_device.project_id, register_device.actor, register_device.name,
           register_device.role, register_device.endpoints, register_device.curve, register_device.public_key)
@@ -61,10 +68,10 @@ BEGIN
     SET name = EXCLUDED.name, role = EXCLUDED.role, endpoints = EXCLUDED.endpoints,
         curve = EXCLUDED.curve, public_key = EXCLUDED.public_key;
   -- It comes back, at an address that the others' configuration does not name.
-  IF register_device.role IN ('lighthouse', 'relay') AND known.device_id IS NOT NULL AND NOT had THEN
+  IF returns THEN
     PERFORM nebula.bump_configuration(register_device.project_id);
   END IF;
-  PERFORM nebula.record_event(register_device.project_id, who, 'register', 'device', register_device.device_id::text,
+  PERFORM nebula.record_event(register_device.project_id, acting.username, 'register', 'device', register_device.device_id::text,
     register_device.client, jsonb_build_object('name', register_device.name, 'ip', host(held)));
 END $$;
 COMMENT ON FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet) IS

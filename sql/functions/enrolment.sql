@@ -299,20 +299,3 @@ END $$;
 COMMENT ON FUNCTION nebula.register_by_code(bytea, uuid, uuid, text, text[], text, bytea, inet) IS
   'Makes a device without an agent by an enrolment code, whose name, role, groups, endpoints and address count before the device''s own. '
   'The same device with the same key again: the same device. Errors: as enroll_device, and 55000 the device has an agent';
-
-CREATE FUNCTION nebula.record_code_certificate(
-  code_hash bytea, device_id uuid, name text, fingerprint bytea, alternate_fingerprint bytea, version smallint, curve text, networks text[],
-  unsafe_networks text[], groups text[], public_key bytea, issuer bytea, not_before timestamptz, not_after timestamptz, pem text
-) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM nebula.enrolment_use u JOIN nebula.enrolment e USING (enrolment_id)
-                  WHERE e.code_hash = record_code_certificate.code_hash AND u.device_id = record_code_certificate.device_id) THEN
-    RAISE EXCEPTION 'device % did not join by this code', record_code_certificate.device_id
-      USING ERRCODE = '55000', HINT = 'Record it in the transaction of register_by_code.';
-  END IF;
-  PERFORM nebula.add_certificate(device_id, name, fingerprint, alternate_fingerprint, version, curve, networks, unsafe_networks, groups,
-    public_key, issuer, not_before, not_after, pem);
-END $$;
-COMMENT ON FUNCTION nebula.record_code_certificate(bytea, uuid, text, bytea, bytea, smallint, text, text[], text[], text[], bytea, bytea, timestamptz, timestamptz, text) IS
-  'Records a certificate of a device that joined by a code. Errors: 55000 it did not, or the address is not held';

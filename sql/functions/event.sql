@@ -1,18 +1,19 @@
 -- Events: one row for the record, one notification for whoever watches. In PL/pgSQL, which keeps its plans for a session:
--- a function of language sql is planned anew for each statement that calls it.
+-- a function of language sql is planned anew for each statement that calls it. The two that write are internal, and name
+-- the schema of all they use: what calls them is not what looks here.
 
 CREATE FUNCTION nebula.notify_event(project_id uuid, subject text, subject_id text, action text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
-  PERFORM pg_notify('nebula_event', json_build_object(
-    'project', notify_event.project_id, 'subject', notify_event.subject, 'id', notify_event.subject_id, 'action', notify_event.action)::text);
+  PERFORM pg_catalog.pg_notify('nebula_event', pg_catalog.json_build_object(
+    'project', notify_event.project_id, 'subject', notify_event.subject, 'id', notify_event.subject_id, 'action', notify_event.action)::pg_catalog.text);
 END $$;
 COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text) IS
-  'Tells listeners of channel nebula_event that something changed, without a record';
+  'Internal: tells listeners of channel nebula_event that something changed, without a record';
 
 CREATE FUNCTION nebula.record_event(project_id uuid, actor text, action text, subject text, subject_id text, client inet DEFAULT NULL, detail jsonb DEFAULT '{}')
 RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
   noted bigint;
 BEGIN
@@ -24,7 +25,7 @@ BEGIN
   RETURN noted;
 END $$;
 COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
-  'Appends to the record of who did what and tells listeners of channel nebula_event';
+  'Internal: appends to the record of who did what and tells listeners of channel nebula_event';
 
 CREATE FUNCTION nebula.list_events(actor uuid, project_id uuid DEFAULT NULL, before bigint DEFAULT NULL, max integer DEFAULT 100)
 RETURNS TABLE (event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text, subject_id text, detail jsonb)

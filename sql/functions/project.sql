@@ -1,21 +1,37 @@
 -- Projects as the gateway sees them, and the membership check that every project call passes through.
 
+-- Internal. One statement finds all that decides.
+CREATE FUNCTION nebula.acting_member(actor uuid, project_id uuid, OUT username text, OUT is_admin boolean)
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  is_there  boolean;
+  is_member boolean;
+BEGIN
+  SELECT a.username, a.role = 'admin', p.project_id IS NOT NULL, m.account_id IS NOT NULL
+    INTO acting_member.username, acting_member.is_admin, is_there, is_member
+    FROM nebula.account a
+    LEFT JOIN nebula.project p ON p.project_id = acting_member.project_id
+    LEFT JOIN nebula.project_member m ON m.project_id = acting_member.project_id AND m.account_id = a.account_id
+   WHERE a.account_id = acting_member.actor AND a.disabled_at IS NULL;
+  IF NOT FOUND THEN
+    PERFORM nebula.require_account(acting_member.actor);
+  ELSIF NOT is_there THEN
+    RAISE EXCEPTION 'there is no project %', acting_member.project_id
+      USING ERRCODE = 'P0002', HINT = 'List projects: nebulactl project ls, or SELECT * FROM nebula.project.';
+  ELSIF NOT (is_admin OR is_member) THEN
+    RAISE EXCEPTION 'account "%" is not a member of project %', acting_member.username, acting_member.project_id
+      USING ERRCODE = '42501', HINT = 'Ask an administrator to add the account: SELECT nebula.add_member(...).';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.acting_member(uuid, uuid) IS
+  'Internal: the actor if it may act in the project. Errors: as require_member';
+
 CREATE FUNCTION nebula.require_member(actor uuid, project_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  who nebula.account := nebula.require_account(actor);
+  acting record := nebula.acting_member(require_member.actor, require_member.project_id);
 BEGIN
-  IF NOT EXISTS (SELECT FROM nebula.project p WHERE p.project_id = require_member.project_id) THEN
-    RAISE EXCEPTION 'there is no project %', require_member.project_id
-      USING ERRCODE = 'P0002', HINT = 'List projects: nebulactl project ls, or SELECT * FROM nebula.project.';
-  END IF;
-  IF who.role <> 'admin' AND NOT EXISTS (
-    SELECT FROM nebula.project_member m WHERE m.project_id = require_member.project_id AND m.account_id = actor
-  ) THEN
-    RAISE EXCEPTION 'account "%" is not a member of project %', who.username, require_member.project_id
-      USING ERRCODE = '42501', HINT = 'Ask an administrator to add the account: SELECT nebula.add_member(...).';
-  END IF;
-  RETURN who.username;
+  RETURN acting.username;
 END $$;
 COMMENT ON FUNCTION nebula.require_member(uuid, uuid) IS
   'Username of the actor if it may act in the project. Errors: 28000 unknown or disabled, P0002 no such project, 42501 not a member';

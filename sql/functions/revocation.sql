@@ -44,12 +44,13 @@ COMMENT ON FUNCTION nebula.shorten_quarantine(uuid) IS
 CREATE FUNCTION nebula.settle_revocations(project_id uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  lowest bigint;
+  waiting bytea[] := (SELECT array_agg(c.fingerprint) FROM nebula.certificate c
+                       WHERE c.project_id = settle_revocations.project_id AND c.revoked_at IS NOT NULL AND c.revoked_everywhere_at IS NULL
+                         AND c.not_after > clock_timestamp());
+  lowest  bigint;
   settled uuid[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM nebula.certificate c
-                  WHERE c.project_id = settle_revocations.project_id AND c.revoked_at IS NOT NULL AND c.revoked_everywhere_at IS NULL
-                    AND c.not_after > clock_timestamp()) THEN
+  IF waiting IS NULL THEN
     RETURN 0;
   END IF;
   -- Of two last acknowledgements at the same time one must see the other.
@@ -58,9 +59,9 @@ BEGIN
     FROM nebula.agent a
    WHERE a.project_id = settle_revocations.project_id AND nebula.is_live(a.device_id)
    ORDER BY a.acknowledged_version LIMIT 1;
-  IF NOT EXISTS (SELECT FROM nebula.certificate c
-                  WHERE c.project_id = settle_revocations.project_id AND c.revoked_at IS NOT NULL AND c.revoked_everywhere_at IS NULL
-                    AND c.not_after > clock_timestamp() AND c.revoked_version <= coalesce(lowest, c.revoked_version))
+  waiting := ARRAY(SELECT c.fingerprint FROM nebula.certificate c
+                    WHERE c.fingerprint = ANY (waiting) AND c.revoked_everywhere_at IS NULL AND c.revoked_version <= coalesce(lowest, c.revoked_version));
+  IF cardinality(waiting) = 0
      -- Who has no agent never says what it runs.
      OR EXISTS (SELECT FROM nebula.device d
                  WHERE d.project_id = settle_revocations.project_id AND nebula.is_live(d.device_id)
@@ -68,10 +69,7 @@ BEGIN
     RETURN 0;
   END IF;
   WITH done AS (
-    UPDATE nebula.certificate c SET revoked_everywhere_at = now()
-     WHERE c.project_id = settle_revocations.project_id AND c.revoked_at IS NOT NULL AND c.revoked_everywhere_at IS NULL
-       AND c.not_after > clock_timestamp() AND c.revoked_version <= coalesce(lowest, c.revoked_version)
-    RETURNING c.device_id
+    UPDATE nebula.certificate c SET revoked_everywhere_at = now() WHERE c.fingerprint = ANY (waiting) RETURNING c.device_id
   )
   SELECT array_agg(DISTINCT done.device_id) INTO settled FROM done;
   PERFORM nebula.shorten_quarantine(d) FROM unnest(settled) d;

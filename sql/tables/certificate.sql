@@ -32,6 +32,8 @@ CREATE TABLE nebula.certificate (
 CREATE INDEX certificate_device_idx ON nebula.certificate (device_id, not_after);
 -- The blocklist of a project; small, because what expired is not looked at.
 CREATE INDEX certificate_revoked_idx ON nebula.certificate (project_id, not_after) WHERE revoked_at IS NOT NULL;
+-- Revocations that not everyone runs yet: each acknowledgement asks whether there is one.
+CREATE INDEX certificate_waiting_idx ON nebula.certificate (project_id) WHERE revoked_at IS NOT NULL AND revoked_everywhere_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.certificate', '');
 
 COMMENT ON TABLE nebula.certificate IS 'Every host certificate ever issued';

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::OnceLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_PAD_INDIFFERENT;
@@ -147,9 +148,17 @@ fn decode_bare(text: &str) -> Result<Vec<u8>, Error> {
 /// Zero and the other points of small order turn every exchange into zeros, which OpenSSL refuses to derive: one
 /// trial exchange finds them all, without a list.
 fn refuse_small_order(bytes: &[u8]) -> Result<(), Error> {
+    // Any key will do, and nothing is kept secret with it.
+    static OURS: OnceLock<PKey<Private>> = OnceLock::new();
+    let ours = match OURS.get() {
+        Some(ours) => ours,
+        None => {
+            let made = PKey::generate_x25519()?;
+            OURS.get_or_init(|| made)
+        }
+    };
     let theirs = PKey::public_key_from_raw_bytes(bytes, Id::X25519)?;
-    let ours = PKey::generate_x25519()?;
-    let mut exchange = Deriver::new(&ours)?;
+    let mut exchange = Deriver::new(ours)?;
     exchange.set_peer(&theirs).and_then(|()| exchange.derive_to_vec()).map(drop).map_err(|_| Error::WeakKey)
 }
 

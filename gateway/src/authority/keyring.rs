@@ -7,13 +7,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use deadpool_postgres::GenericClient;
 use nebula_certificate::{Certificate, CertificateAuthority, Fingerprint, Zeroizing};
-use uuid::Uuid;
 
 use super::Authority;
 use crate::ApiError;
-use crate::database::authority::{self as database, Trusted};
+use crate::database::authority::Trusted;
 use crate::error::UNAVAILABLE;
 
 /// Where keys are and what opens them.
@@ -75,20 +73,19 @@ impl Keyring {
         Authority::new(signer, voice, self.shared.trusted().to_vec())
     }
 
-    /// Who signs for a project and whom its devices trust, as the database says. A project that never had an
-    /// authority gets the shared one.
+    /// The authority of projects that have none of their own: what is recorded of it.
+    pub fn shared_certificate(&self) -> &Certificate {
+        self.shared.certificate()
+    }
+
+    /// Who signs for a project and whom its devices trust, as the database says.
     ///
     /// # Errors
-    /// 404 no such project, 503 when this gateway does not hold the key.
-    pub async fn of(&self, client: &impl GenericClient, project_id: Uuid) -> Result<Authority, ApiError> {
-        let mut trusted = database::trust(client, project_id).await?;
-        if trusted.is_empty() {
-            let shared = self.shared.certificate();
-            database::record(client, shared).await?;
-            trusted = database::adopt(client, project_id, &shared.fingerprint()).await?;
-        }
+    /// 503 when this gateway does not hold the key.
+    pub fn authority(&self, trusted: &[Trusted]) -> Result<Authority, ApiError> {
         let find = |is_meant: fn(&Trusted) -> bool| {
-            let fingerprint = trusted.iter().find(|one| is_meant(one)).map(|one| one.fingerprint);
+            let fingerprint =
+                trusted.iter().find(|one| is_meant(one)).map(Trusted::fingerprint).transpose()?;
             fingerprint.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
                 ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
                     .hint("Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to them.")

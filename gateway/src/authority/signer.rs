@@ -29,13 +29,15 @@ pub struct Subject {
     pub versions: Vec<Version>,
 }
 
-/// Signs for a project; cheap to clone.
-#[derive(Debug, Clone)]
+/// Signs for a project.
+#[derive(Debug)]
 pub struct Authority {
     signer: Arc<CertificateAuthority>,
     /// Another one only during a rotation.
     voice: Arc<CertificateAuthority>,
     trusted: Vec<Certificate>,
+    trusted_pem: String,
+    trusted_keys_pem: String,
 }
 
 impl Authority {
@@ -44,7 +46,10 @@ impl Authority {
         voice: Arc<CertificateAuthority>,
         trusted: Vec<Certificate>,
     ) -> Self {
-        Self { signer, voice, trusted }
+        // Every configuration has both.
+        let trusted_pem = trusted.iter().map(Certificate::pem).collect();
+        let trusted_keys_pem = trusted.iter().map(Certificate::public_key_pem).collect();
+        Self { signer, voice, trusted, trusted_pem, trusted_keys_pem }
     }
 
     /// Reads a device's public key and checks that this authority can sign it.
@@ -97,13 +102,13 @@ impl Authority {
     }
 
     /// Every authority that devices are to trust, as `ca.crt`.
-    pub fn trusted_pem(&self) -> String {
-        self.trusted.iter().map(Certificate::pem).collect()
+    pub fn trusted_pem(&self) -> &str {
+        &self.trusted_pem
     }
 
     /// The keys that may sign answers to agents, in nebula's PEM for the public keys of authorities.
-    pub fn trusted_keys_pem(&self) -> String {
-        self.trusted.iter().map(Certificate::public_key_pem).collect()
+    pub fn trusted_keys_pem(&self) -> &str {
+        &self.trusted_keys_pem
     }
 
     /// The oldest nebula that can read what a device gets: 1.6 knows version 1 on Curve25519 and nothing else.

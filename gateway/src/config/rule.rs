@@ -4,10 +4,10 @@ use serde::Deserialize;
 
 use super::{list, quoted};
 
-/// What is let through, as `nebula.device_rules` answers it. Neither groups, network nor host: from or to anybody.
+/// What is let through, as `nebula.device_configuration` answers it. Neither groups, network nor host: from or to anybody.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Rule {
+pub struct Rule {
     protocol: String,
     port_first: Option<u16>,
     port_last: Option<u16>,

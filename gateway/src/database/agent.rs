@@ -4,11 +4,13 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
+use futures::future::join;
 use nebula_api::agent::{SyncthingOptions, SyncthingPeer};
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::{one, optional};
+use super::device::{self, CONFIGURATION, Found};
+use super::{Client, Unit, one};
 use crate::ApiError;
 
 /// A call whose signature was verified.
@@ -20,20 +22,14 @@ pub struct Caller {
     pub project_id: Uuid,
     /// Counter of the configuration it runs.
     pub counter: i64,
+    /// Version of its project's configuration when it called.
+    pub version: i64,
     /// The raw key that the signature was verified with.
     pub host_key: Vec<u8>,
+    /// The raw key in the certificates it runs.
+    pub public_key: Vec<u8>,
     /// What the device's clock said.
     pub said_at: DateTime<Utc>,
-}
-
-/// Who would sign a call.
-pub struct Known {
-    /// Project of the device.
-    pub project_id: Uuid,
-    /// Raw public key.
-    pub host_key: Vec<u8>,
-    /// The node that the device speaks for.
-    pub node_id: Option<Uuid>,
 }
 
 /// What an agent should fetch.
@@ -66,19 +62,34 @@ pub struct Folder {
     pub options: SyncthingOptions,
 }
 
-/// The key that signs calls of a device with this counter, its project and its node; none for one that is unknown,
-/// revoked, or has gone on.
+/// Whoever may be calling.
+pub struct Claim {
+    /// The project of the device.
+    pub project_id: Uuid,
+    /// Version of the project's configuration.
+    pub version: i64,
+    /// The raw key that signs its calls.
+    pub host_key: Vec<u8>,
+    /// The raw key in its certificates.
+    pub public_key: Vec<u8>,
+    /// The node that the device speaks for.
+    pub node_id: Option<Uuid>,
+}
+
+/// Who a device with this counter is; none for one that is unknown, revoked, or has gone on.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn key(
+pub async fn claim(
     client: &impl GenericClient,
     device_id: Uuid,
     counter: i64,
-) -> Result<Option<Known>, ApiError> {
-    let sql = "SELECT project_id, host_key, node_id FROM nebula.agent_key($1, $2)";
-    let Some(row) = optional(client, sql, &[&device_id, &counter]).await? else { return Ok(None) };
-    Ok(Some(Known { project_id: row.try_get(0)?, host_key: row.try_get(1)?, node_id: row.try_get(2)? }))
+) -> Result<Option<Claim>, ApiError> {
+    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_key($1, $2)";
+    let row = one(client, sql, &[&device_id, &counter]).await?;
+    let Some(project_id) = row.try_get(0)? else { return Ok(None) };
+    let (version, host_key, public_key) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+    Ok(Some(Claim { project_id, version, host_key, public_key, node_id: row.try_get(4)? }))
 }
 
 /// A call that only asks.
@@ -87,7 +98,7 @@ pub async fn key(
 /// 401 the device is not known any more, or the call is stale.
 pub async fn call(client: &impl GenericClient, caller: &Caller) -> Result<Standing, ApiError> {
     let sql = "SELECT due, version FROM nebula.call_agent($1, $2, $3, $4)";
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 4] =
+    let values: [&(dyn ToSql + Sync); 4] =
         [&caller.device_id, &caller.counter, &caller.host_key, &caller.said_at];
     let row = one(client, sql, &values).await?;
     let due = match row.try_get(0)? {
@@ -98,22 +109,50 @@ pub async fn call(client: &impl GenericClient, caller: &Caller) -> Result<Standi
     Ok(Standing { due, version: row.try_get(1)? })
 }
 
-/// A call that fetches: answers the counter to send, and the nebula key that the certificates are of. Call it in the
-/// transaction that records them.
+const UPDATE: &str = "SELECT answer FROM nebula.update_agent($1, $2, $3, $4, $5, $6)";
+
+/// A call that fetches a configuration: answers the counter to send, and what is to be sent. Not in a transaction: an
+/// answer that is noted and then not sent is one that was lost, which costs nothing.
+///
+/// # Errors
+/// 401 the device is not known any more, or the call is stale or repeated.
+pub async fn fetch(
+    client: &Client,
+    caller: &Caller,
+    new_host_key: &[u8],
+    known: i64,
+) -> Result<(i64, Found), ApiError> {
+    let Caller { device_id, counter, host_key, said_at, public_key, .. } = caller;
+    let (update, configuration) =
+        (client.prepare_cached(UPDATE).await?, client.prepare_cached(CONFIGURATION).await?);
+    let values: [&(dyn ToSql + Sync); 6] =
+        [device_id, counter, host_key, said_at, &new_host_key, &None::<&[u8]>];
+    let asked: [&(dyn ToSql + Sync); 3] = [device_id, public_key, &known];
+    // The second is sent behind the first and sees what that did.
+    let (updated, configured) =
+        join(client.query_one(&update, &values), client.query_one(&configuration, &asked)).await;
+    Ok((updated?.try_get(0)?, device::found(&configured?, *device_id)?))
+}
+
+/// A call that fetches a certificate too: the same, in a unit that begins with it and ends when that is recorded.
 ///
 /// # Errors
 /// 401 the device is not known any more, or the call is stale or repeated; 429 too many certificates.
 pub async fn update(
-    client: &impl GenericClient,
+    unit: &mut Unit,
     caller: &Caller,
     new_host_key: &[u8],
-    new_public_key: Option<&[u8]>,
-) -> Result<(i64, Vec<u8>), ApiError> {
-    let sql = "SELECT answer, nebula_key FROM nebula.update_agent($1, $2, $3, $4, $5, $6)";
+    new_public_key: &[u8],
+    known: i64,
+) -> Result<(i64, Found), ApiError> {
     let Caller { device_id, counter, host_key, said_at, .. } = caller;
-    let row =
-        one(client, sql, &[device_id, counter, host_key, said_at, &new_host_key, &new_public_key]).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let (update, configuration) =
+        (unit.prepare_cached(UPDATE).await?, unit.prepare_cached(CONFIGURATION).await?);
+    let values: [&(dyn ToSql + Sync); 6] =
+        [device_id, counter, host_key, said_at, &new_host_key, &new_public_key];
+    let asked: [&(dyn ToSql + Sync); 3] = [device_id, &None::<&[u8]>, &known];
+    let (updated, configured) = unit.both((update, &values), (configuration, &asked)).await?;
+    Ok((updated.try_get(0)?, device::found(&configured, *device_id)?))
 }
 
 /// Keeps a report; answers the shared folder.

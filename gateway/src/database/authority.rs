@@ -3,6 +3,7 @@
 use deadpool_postgres::GenericClient;
 use nebula_api::authority::Authority;
 use nebula_certificate::{Certificate, Fingerprint};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use super::certificate::time;
@@ -10,10 +11,9 @@ use super::{each, one, rows};
 use crate::ApiError;
 
 /// An authority the devices of a project trust.
-#[derive(Debug)]
+#[derive(Debug, Deserialize)]
 pub struct Trusted {
-    /// Its fingerprint.
-    pub fingerprint: Fingerprint,
+    fingerprint: String,
     /// Whether new certificates are signed by it.
     pub signs: bool,
     /// Whether what agents are told is signed by it.
@@ -22,6 +22,16 @@ pub struct Trusted {
 }
 
 impl Trusted {
+    /// Its fingerprint.
+    ///
+    /// # Errors
+    /// 500; the database writes 64 hexadecimal digits.
+    pub fn fingerprint(&self) -> Result<Fingerprint, ApiError> {
+        let mut bytes = Fingerprint::default();
+        hex::decode_to_slice(&self.fingerprint, &mut bytes).map_err(|error| ApiError::internal(&error))?;
+        Ok(bytes)
+    }
+
     /// Its certificate.
     ///
     /// # Errors
@@ -30,15 +40,6 @@ impl Trusted {
         let parsed = Certificate::parse(&self.pem).map_err(|error| ApiError::internal(&error))?;
         parsed.into_iter().next().ok_or_else(|| ApiError::internal(&"an authority without a certificate"))
     }
-}
-
-/// Whom the devices of a project trust, the one that signs first; none for a project that never had one.
-///
-/// # Errors
-/// 404 no such project.
-pub async fn trust(client: &impl GenericClient, project_id: Uuid) -> Result<Vec<Trusted>, ApiError> {
-    let sql = "SELECT fingerprint, signs, speaks, pem FROM nebula.project_trust($1)";
-    each(&rows(client, sql, &[&project_id]).await?, trusted)
 }
 
 /// Makes an authority known.
@@ -65,7 +66,7 @@ pub async fn record(client: &impl GenericClient, authority: &Certificate) -> Res
     .map(drop)
 }
 
-/// Gives a project that has none its first authority; answers whom it trusts now.
+/// Gives a project that has none its first authority.
 ///
 /// # Errors
 /// 404 no such project.
@@ -73,9 +74,10 @@ pub async fn adopt(
     client: &impl GenericClient,
     project_id: Uuid,
     fingerprint: &Fingerprint,
-) -> Result<Vec<Trusted>, ApiError> {
-    one(client, "SELECT nebula.adopt_authority($1, $2)", &[&project_id, &fingerprint.as_slice()]).await?;
-    trust(client, project_id).await
+) -> Result<(), ApiError> {
+    one(client, "SELECT nebula.adopt_authority($1, $2)", &[&project_id, &fingerprint.as_slice()])
+        .await
+        .map(drop)
 }
 
 /// Every authority known, the one that expires first on top.
@@ -95,15 +97,5 @@ pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Author
             projects: row.try_get("projects")?,
             warning: row.try_get("warning")?,
         })
-    })
-}
-
-fn trusted(row: &tokio_postgres::Row) -> Result<Trusted, tokio_postgres::Error> {
-    let fingerprint: &[u8] = row.try_get("fingerprint")?;
-    Ok(Trusted {
-        fingerprint: fingerprint.try_into().unwrap_or_default(),
-        signs: row.try_get("signs")?,
-        speaks: row.try_get("speaks")?,
-        pem: row.try_get("pem")?,
     })
 }

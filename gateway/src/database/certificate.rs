@@ -5,89 +5,80 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::certificate::Certificate;
-use nebula_certificate::Issued;
+use nebula_certificate::{Details, Issued};
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{each, one, rows};
+use super::{Unit, each, rows};
 use crate::ApiError;
 
-/// Records a signed certificate of a device that holds every address in it. Call it in the transaction that
-/// allocated the address.
-///
-/// # Errors
-/// 404 no such device, 403 not a member, 409 the device does not hold an address of it.
-pub async fn record(
-    client: &impl GenericClient,
-    actor: Uuid,
-    device_id: Uuid,
-    issued: &Issued,
-) -> Result<(), ApiError> {
-    let sql =
-        "SELECT nebula.record_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-    write(client, sql, [&actor, &device_id], issued).await
+/// On whose word certificates are recorded.
+#[derive(Debug, Clone, Copy)]
+pub enum By<'a> {
+    /// An account's.
+    Account(Uuid),
+    /// That of the enrolment code with this hash.
+    Code(&'a [u8]),
+    /// The answer to an agent that they go out with, noted in the same transaction.
+    Answer(i64),
 }
 
-/// Records a certificate that goes out with an answer to an agent. Call it in the transaction that noted the answer.
+/// Records what was signed for a device that holds every address in it, and commits the transaction that allocated them.
 ///
 /// # Errors
-/// 409 no such answer is being made, or the device does not hold an address of it.
-pub async fn record_for_agent(
-    client: &impl GenericClient,
-    device_id: Uuid,
-    counter: i64,
-    issued: &Issued,
-) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.record_agent_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-    write(client, sql, [&device_id, &counter], issued).await
+/// 404 no such device, 403 not a member, 409 it did not join by the code, no such answer is being made, or the device does
+/// not hold an address.
+pub async fn record(unit: Unit, by: By<'_>, device_id: Uuid, issued: &[Issued]) -> Result<(), ApiError> {
+    let Some(first) = issued.first() else { return Err(ApiError::internal(&"nothing was signed")) };
+    let details = first.certificate.details();
+    let (mut actor, mut code, mut counter) = (None, None, None);
+    match by {
+        By::Account(account) => actor = Some(account),
+        By::Code(hash) => code = Some(hash),
+        By::Answer(answer) => counter = Some(answer),
+    }
+    let networks = |of: fn(&Details) -> &[IpNetwork]| -> Vec<String> {
+        issued.iter().map(|one| array(of(one.certificate.details()))).collect()
+    };
+    let statement = unit
+        .prepare_cached(
+            "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+        )
+        .await?;
+    let issuer = details.issuer.unwrap_or_default();
+    let fingerprints: Vec<_> = issued.iter().map(|one| one.fingerprint.as_slice()).collect();
+    let alternates: Vec<_> =
+        issued.iter().map(|one| one.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice)).collect();
+    let versions: Vec<_> = issued.iter().map(|one| i16::from(one.version.number())).collect();
+    let pems: Vec<_> = issued.iter().map(|one| one.pem.as_str()).collect();
+    let (networks, unsafe_networks) =
+        (networks(|details| &details.networks), networks(|details| &details.unsafe_networks));
+    let values: [&(dyn ToSql + Sync); 17] = [
+        &actor,
+        &code,
+        &counter,
+        &device_id,
+        &details.name,
+        &crate::authority::curve_name(details.curve),
+        &details.groups,
+        &details.public_key,
+        &issuer.as_slice(),
+        &time(details.not_before),
+        &time(details.not_after),
+        &fingerprints,
+        &alternates,
+        &versions,
+        &networks,
+        &unsafe_networks,
+        &pems,
+    ];
+    unit.commit_with((statement, &values)).await
 }
 
-/// Records a certificate of a device that joined by a code.
-///
-/// # Errors
-/// 409 it did not, or it does not hold an address of it.
-pub async fn record_by_code(
-    client: &impl GenericClient,
-    code_hash: &[u8],
-    device_id: Uuid,
-    issued: &Issued,
-) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.record_code_certificate($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
-    write(client, sql, [&code_hash, &device_id], issued).await
-}
-
-async fn write(
-    client: &impl GenericClient,
-    sql: &str,
-    by: [&(dyn ToSql + Sync); 2],
-    issued: &Issued,
-) -> Result<(), ApiError> {
-    let details = issued.certificate.details();
-    let texts = |networks: &[IpNetwork]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
-    let [who, whose] = by;
-    one(
-        client,
-        sql,
-        &[
-            who,
-            whose,
-            &details.name,
-            &issued.fingerprint.as_slice(),
-            &issued.alternate_fingerprint.as_ref().map(|bytes| bytes.as_slice()),
-            &i16::from(issued.version.number()),
-            &crate::authority::curve_name(details.curve),
-            &texts(&details.networks),
-            &texts(&details.unsafe_networks),
-            &details.groups,
-            &details.public_key,
-            &details.issuer.unwrap_or_default().as_slice(),
-            &time(details.not_before),
-            &time(details.not_after),
-            &issued.pem,
-        ],
-    )
-    .await
-    .map(drop)
+/// As PostgreSQL writes an array.
+fn array(networks: &[IpNetwork]) -> String {
+    let words: Vec<_> = networks.iter().map(ToString::to_string).collect();
+    format!("{{{}}}", words.join(","))
 }
 
 /// Certificates of the projects the account sees, longest valid first, of one device or all.

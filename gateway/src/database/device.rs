@@ -1,16 +1,19 @@
 //! Devices: registration, status, release, listing.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
+use ipnetwork::IpNetwork;
 use nebula_api::device::Device;
 use tokio_postgres::Row;
-use tokio_postgres::types::Json;
+use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::{each, one, rows};
+use super::project::Configuration;
+use super::{Unit, each, one, rows};
 use crate::ApiError;
-use crate::config::Facts;
+use crate::config::{Common, Facts, Role, Rule};
 
 /// What a device asks for, checked.
 pub struct NewDevice<'a> {
@@ -30,39 +33,92 @@ pub struct NewDevice<'a> {
     pub endpoints: &'a [String],
 }
 
-/// Makes or renews a device and its address. Call it in the transaction that records the certificate.
-///
-/// # Errors
-/// 404 no such project, 403 not allowed, 409 other project, name taken or revoked, 507 pool exhausted.
-pub async fn register(
-    client: &impl GenericClient,
-    actor: Uuid,
-    device: &NewDevice<'_>,
-    address: Option<IpAddr>,
-) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
-    let address = address.map(|address| address.to_string());
-    one(
-        client,
-        sql,
-        &[
-            &actor,
-            &device.project_id,
-            &device.device_id,
-            &device.name,
-            &device.curve,
-            &device.public_key,
-            &device.role,
-            &device.endpoints,
-            &address,
-        ],
-    )
-    .await
-    .map(drop)
+/// On whose word a device is registered.
+pub enum By {
+    /// An account's.
+    Account(Uuid),
+    /// That of whoever made the enrolment code with this hash.
+    Code(Vec<u8>),
 }
 
-/// Everything the configuration of a device is made from, and the version it belongs to; with a key also the
-/// certificates that were signed for it.
+/// Makes or renews a device and its address, in a unit that begins with it; answers what its configuration is made from.
+///
+/// # Errors
+/// 404 no such project, or the code is not good for it; 403 not allowed; 409 other project, name taken, revoked, or looked
+/// after by an agent; 429 too often; 507 pool exhausted.
+pub async fn register(
+    unit: &mut Unit,
+    by: &By,
+    device: &NewDevice<'_>,
+    address: Option<IpAddr>,
+    known: i64,
+) -> Result<Found, ApiError> {
+    let address = address.map(|address| address.to_string());
+    let NewDevice { project_id, device_id, name, curve, public_key, role, endpoints } = device;
+    let configuration = unit.prepare_cached(CONFIGURATION).await?;
+    let asked: [&(dyn ToSql + Sync); 3] = [device_id, &None::<&[u8]>, &known];
+    let (_, row) = match by {
+        By::Account(actor) => {
+            let sql = "SELECT nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
+            let register = unit.prepare_cached(sql).await?;
+            let values: [&(dyn ToSql + Sync); 9] =
+                [actor, project_id, device_id, name, curve, public_key, role, endpoints, &address];
+            unit.both((register, &values), (configuration, &asked)).await?
+        }
+        By::Code(hash) => {
+            let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8::text::inet)";
+            let register = unit.prepare_cached(sql).await?;
+            let values: [&(dyn ToSql + Sync); 8] =
+                [hash, project_id, device_id, name, endpoints, curve, public_key, &address];
+            unit.both((register, &values), (configuration, &asked)).await?
+        }
+    };
+    found(&row, *device_id)
+}
+
+pub(super) const CONFIGURATION: &str = "SELECT * FROM nebula.device_configuration($1, $2, $3)";
+
+/// A device's part of its configuration.
+pub struct Found {
+    /// The project's part, unless that is of the version the caller knows.
+    pub newer: Option<Configuration>,
+    device_id: Uuid,
+    name: String,
+    role: Role,
+    endpoints: Vec<String>,
+    groups: Vec<String>,
+    networks: Vec<IpNetwork>,
+    unsafe_networks: Vec<IpNetwork>,
+    lifetime_seconds: Option<u64>,
+    inbound: Vec<Rule>,
+    outbound: Vec<Rule>,
+    certificate: Option<String>,
+}
+
+impl Found {
+    /// Whole, with the project's part.
+    pub fn with(self, common: Arc<Common>) -> Facts {
+        let Self { device_id, name, role, endpoints, groups, networks, unsafe_networks, .. } = self;
+        let Self { lifetime_seconds, inbound, outbound, certificate, .. } = self;
+        Facts {
+            common,
+            device_id,
+            name,
+            role,
+            endpoints,
+            groups,
+            networks,
+            unsafe_networks,
+            lifetime_seconds,
+            inbound,
+            outbound,
+            certificate,
+        }
+    }
+}
+
+/// What the configuration of a device is made from, and what that of its project is unless it is `known`; with a key also
+/// the certificates that were signed for it.
 ///
 /// # Errors
 /// 404 no such device.
@@ -70,11 +126,36 @@ pub async fn configuration(
     client: &impl GenericClient,
     device_id: Uuid,
     public_key: Option<&[u8]>,
-) -> Result<Facts, ApiError> {
-    let sql = "SELECT nebula.device_configuration($1, $2)";
-    let found: Option<Json<Facts>> = one(client, sql, &[&device_id, &public_key]).await?.try_get(0)?;
-    let missing = || ApiError::not_found(format!("there is no device {device_id}")).hint("Register it.");
-    found.map(|Json(facts)| facts).ok_or_else(missing)
+    known: i64,
+) -> Result<Found, ApiError> {
+    found(&one(client, CONFIGURATION, &[&device_id, &public_key, &known]).await?, device_id)
+}
+
+pub(super) fn found(row: &Row, device_id: Uuid) -> Result<Found, ApiError> {
+    let role: Option<&str> = row.try_get("role")?;
+    let role = role
+        .and_then(Role::parse)
+        .ok_or_else(|| ApiError::not_found(format!("there is no device {device_id}")).hint("Register it."))?;
+    let networks = |column| {
+        let texts: Vec<&str> = row.try_get(column)?;
+        let parsed: Result<Vec<_>, _> = texts.into_iter().map(str::parse).collect();
+        parsed.map_err(|error: ipnetwork::IpNetworkError| ApiError::internal(&error))
+    };
+    let rules = |column| row.try_get(column).map(|Json(rules)| rules);
+    Ok(Found {
+        newer: row.try_get::<_, Option<Json<_>>>("project")?.map(|Json(project)| project),
+        device_id,
+        name: row.try_get("name")?,
+        role,
+        endpoints: row.try_get("endpoints")?,
+        groups: row.try_get("groups")?,
+        networks: networks("networks")?,
+        unsafe_networks: networks("unsafe_networks")?,
+        lifetime_seconds: row.try_get::<_, Option<i64>>("lifetime_seconds")?.map(i64::unsigned_abs),
+        inbound: rules("inbound")?,
+        outbound: rules("outbound")?,
+        certificate: row.try_get("certificate")?,
+    })
 }
 
 /// Devices the account sees, of one project or all.

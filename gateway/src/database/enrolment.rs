@@ -7,7 +7,6 @@ use deadpool_postgres::GenericClient;
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest};
 use uuid::Uuid;
 
-use super::device::NewDevice;
 use super::{each, one, rows};
 use crate::ApiError;
 
@@ -143,34 +142,4 @@ pub async fn enroll(
     )
     .await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
-}
-
-/// Makes a device without an agent by a code. Call it in the transaction that records the certificates.
-///
-/// # Errors
-/// 404 the code is not good for the project, 409 revoked, taken, or looked after by an agent, 429 too often, 507 pool exhausted.
-pub async fn register(
-    client: &impl GenericClient,
-    code_hash: &[u8],
-    new: &NewDevice<'_>,
-    address: Option<IpAddr>,
-) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8::text::inet)";
-    let address = address.map(|address| address.to_string());
-    one(
-        client,
-        sql,
-        &[
-            &code_hash,
-            &new.project_id,
-            &new.device_id,
-            &new.name,
-            &new.endpoints,
-            &new.curve,
-            &new.public_key,
-            &address,
-        ],
-    )
-    .await
-    .map(drop)
 }

@@ -1,22 +1,24 @@
 //! What an agent gets: configuration, certificates, and the signature that says it is from here.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use deadpool_postgres::GenericClient;
 use nebula_api::agent::{Instruction, Report};
 use nebula_api::dnapi::{
     EnrollRequest, Enrollment, Host, KeyUpdate, Network, Organization, SignedAnswer, Update, VERSION,
 };
-use nebula_certificate::{Curve, PublicKey};
+use nebula_certificate::{Curve, Issued, PublicKey};
 use serde::Serialize;
-use uuid::Uuid;
 
 use super::{Refusal, key};
 use crate::authority::{Authority, curve_name};
 use crate::config::{Facts, Pki};
+use crate::database::Unit;
 use crate::database::agent::{self, Caller};
-use crate::database::{certificate, device};
+use crate::database::certificate::{self, By};
+use crate::database::device::Found;
 use crate::error::WRONG_STATE;
+use crate::project::Known;
 use crate::{ApiError, AppState};
 
 /// One organisation per installation.
@@ -118,26 +120,38 @@ fn organization() -> Organization {
     Organization { id: ORGANIZATION.into(), name: ORGANIZATION.into() }
 }
 
-/// Makes the answer `counter`, noted before in this transaction: with new certificates for `certify`, else with those
-/// of the key it is for.
-pub(super) async fn compose(
-    state: &AppState,
-    client: &impl GenericClient,
-    authority: &Authority,
-    device_id: Uuid,
-    counter: i64,
-    certify: Option<&PublicKey>,
-) -> Result<Sent, ApiError> {
-    let mut facts = device::configuration(client, device_id, None).await?;
-    if let Some(public_key) = certify {
-        require_address(&facts)?;
-        let issued = authority.issue(facts.subject(public_key, state.certificate_lifetime)).await?;
-        for one in &issued {
-            certificate::record_for_agent(client, device_id, counter, one).await?;
+/// What an answer is made from.
+pub(super) struct Made {
+    project: Arc<Known>,
+    facts: Facts,
+    /// What was signed for it.
+    pub(super) issued: Vec<Issued>,
+}
+
+impl Made {
+    /// With the certificates of the key it is for.
+    fn of(state: &AppState, mut project: Arc<Known>, mut found: Found) -> Result<Self, ApiError> {
+        if let Some(newer) = found.newer.take() {
+            project = state.projects.learn(newer)?;
         }
-        facts.certificate = Some(issued.iter().map(|one| one.pem.as_str()).collect());
+        let facts = found.with(Arc::clone(&project.common));
+        Ok(Self { project, facts, issued: vec![] })
     }
-    Ok(sent(&facts, authority))
+}
+
+/// With new certificates, which are still to be recorded.
+pub(super) async fn certified(
+    state: &AppState,
+    project: Arc<Known>,
+    found: Found,
+    public_key: &PublicKey,
+) -> Result<Made, ApiError> {
+    let mut made = Made::of(state, project, found)?;
+    require_address(&made.facts)?;
+    let subject = made.facts.subject(public_key, state.certificate_lifetime);
+    made.issued = made.project.authority.issue(subject).await?;
+    made.facts.certificate = Some(made.issued.iter().map(|one| one.pem.as_str()).collect());
+    Ok(made)
 }
 
 /// A device whose address was released has nothing that a certificate could say.
@@ -149,31 +163,35 @@ fn require_address(facts: &Facts) -> Result<(), ApiError> {
     Ok(())
 }
 
-fn sent(facts: &Facts, authority: &Authority) -> Sent {
-    let pki = Pki::Inline {
-        ca: &authority.trusted_pem(),
-        certificate: facts.certificate.as_deref().unwrap_or_default(),
-    };
-    let nebula = authority.oldest_nebula(&facts.networks, &facts.versions());
-    let addresses: Vec<_> = facts.networks.iter().map(|network| network.ip().to_string()).collect();
-    let overlay = |network: &ipnetwork::IpNetwork| format!("{}/{}", network.network(), network.prefix());
-    let cidrs: Vec<_> = facts.networks.iter().map(overlay).collect();
-    Sent {
-        config: facts.yaml(nebula, pki).into_bytes(),
-        trusted_keys: authority.trusted_keys_pem().into_bytes(),
-        network: Network {
-            id: facts.project_id.to_string(),
-            name: facts.project.clone(),
-            curve: curve_name(authority.curve()).to_owned(),
-            cidr: facts.cidr.clone().or_else(|| cidrs.first().cloned()).unwrap_or_default(),
-            cidrs,
-        },
-        host: Host {
-            id: facts.device_id.to_string(),
-            name: facts.name.clone(),
-            ip_address: facts.address(),
-            ip_addresses: addresses,
-        },
+impl Made {
+    pub(super) fn sent(&self) -> Sent {
+        let Self { project, facts, .. } = self;
+        let (authority, common) = (&project.authority, &project.common);
+        let pki = Pki::Inline {
+            ca: authority.trusted_pem(),
+            certificate: facts.certificate.as_deref().unwrap_or_default(),
+        };
+        let nebula = authority.oldest_nebula(&facts.networks, &facts.versions());
+        let addresses: Vec<_> = facts.networks.iter().map(|network| network.ip().to_string()).collect();
+        let overlay = |network: &ipnetwork::IpNetwork| format!("{}/{}", network.network(), network.prefix());
+        let cidrs: Vec<_> = facts.networks.iter().map(overlay).collect();
+        Sent {
+            config: facts.yaml(nebula, pki).into_bytes(),
+            trusted_keys: authority.trusted_keys_pem().into(),
+            network: Network {
+                id: common.project_id.to_string(),
+                name: common.project.clone(),
+                curve: curve_name(authority.curve()).to_owned(),
+                cidr: common.cidr.clone().or_else(|| cidrs.first().cloned()).unwrap_or_default(),
+                cidrs,
+            },
+            host: Host {
+                id: facts.device_id.to_string(),
+                name: facts.name.clone(),
+                ip_address: facts.address(),
+                ip_addresses: addresses,
+            },
+        }
     }
 }
 
@@ -185,24 +203,22 @@ pub(super) async fn update(
     certify: bool,
 ) -> Result<SignedAnswer, Refusal> {
     check_nonce(&value.nonce)?;
-    let mut client = state.database.client().await?;
-    let transaction = client.transaction().await?;
-    let authority = state.keyring.of(&transaction, caller.project_id).await?;
-    let keys = Keys::of_update(&value, &authority, certify)?;
-    let new_key = keys.nebula.as_ref().map(PublicKey::bytes);
-    let (counter, nebula_key) = agent::update(&transaction, caller, &keys.host, new_key).await?;
-    let sent = match &keys.nebula {
-        Some(_) => {
-            compose(state, &transaction, &authority, caller.device_id, counter, keys.nebula.as_ref()).await?
-        }
-        None => {
-            let facts = device::configuration(&transaction, caller.device_id, Some(&nebula_key)).await?;
-            sent(&facts, &authority)
-        }
+    let client = state.database.client().await?;
+    let project = state.projects.at(&client, caller.project_id, caller.version).await?;
+    let known = project.common.version;
+    let keys = Keys::of_update(&value, &project.authority, certify)?;
+    let Some(public_key) = &keys.nebula else {
+        let (counter, found) = agent::fetch(&client, caller, &keys.host, known).await?;
+        drop(client);
+        let made = Made::of(state, project, found)?;
+        return Ok(signed(&made.project.authority, &made.sent().update(counter, value.nonce)).await?);
     };
-    let answer = signed(&authority, &sent.update(counter, value.nonce)).await?;
-    // Last, so that an answer that could not be signed leaves nothing.
-    transaction.commit().await?;
+    let mut unit = Unit::on(client);
+    let (counter, found) = agent::update(&mut unit, caller, &keys.host, public_key.bytes(), known).await?;
+    let made = certified(state, project, found, public_key).await?;
+    let answer = signed(&made.project.authority, &made.sent().update(counter, value.nonce)).await?;
+    // Last, so that a certificate that could not be sent is none.
+    certificate::record(unit, By::Answer(counter), caller.device_id, &made.issued).await?;
     Ok(answer)
 }
 
@@ -215,7 +231,7 @@ pub(super) async fn report(
 ) -> Result<SignedAnswer, Refusal> {
     check_nonce(&report.nonce)?;
     let client = state.database.client().await?;
-    let authority = state.keyring.of(&client, caller.project_id).await?;
+    let project = state.projects.at(&client, caller.project_id, caller.version).await?;
     let kept = serde_json::to_value(&report).map_err(|error| ApiError::internal(&error))?;
     let folder = agent::report(&client, caller, &kept, address).await?;
     drop(client);
@@ -226,7 +242,7 @@ pub(super) async fn report(
         syncthing: folder.peers,
         options: folder.options,
     };
-    Ok(signed(&authority, &instruction).await?)
+    Ok(signed(&project.authority, &instruction).await?)
 }
 
 /// The nonce is what ties an answer to its question.
