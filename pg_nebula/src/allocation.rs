@@ -1,11 +1,13 @@
 //! Who holds which address.
 
+mod named;
 mod patience;
 mod range;
 mod release;
 mod row;
 mod take;
 
+pub(crate) use named::all_moved;
 pub(crate) use row::write_all;
 
 use std::borrow::Cow;
@@ -201,6 +203,7 @@ fn allocate_quickly(request: &Request<'_>) -> Result<IpAddr> {
     join_allocators()?;
     if usual
         && let Some(pools) = known_pools(request.project)
+        && !named::is_named(request.device)?
         && pools.iter().all(|pool| pool.kept.iter().all(|kept| !kept.given))
         && let Some(address) = take::take_at_once(request, &pools)?
     {
@@ -216,7 +219,9 @@ pub(crate) fn allocate(request: &Request<'_>) -> Result<IpAddr> {
     let wanted = requested_pool(request, &pools)?;
     // Another session may allocate for, or release, the same device meanwhile: then look again.
     loop {
-        let found = match holding(request, &pools)? {
+        let held = holding(request, &pools)?;
+        let is_kept = held.as_ref().is_some_and(|held| !held.quarantined);
+        let found = match held {
             Some(held) if held.quarantined => revive(request, &held)?,
             Some(held) => keep(request, &held)?,
             None => match (request.address, wanted) {
@@ -228,6 +233,9 @@ pub(crate) fn allocate(request: &Request<'_>) -> Result<IpAddr> {
             },
         };
         if let Some(address) = found {
+            if !is_kept {
+                named::moved(request.project, request.device)?;
+            }
             link::show(request.device)?;
             return Ok(address);
         }

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
 use crate::alarm;
-use crate::allocation::{Request, allocate, check_lease, family_numbered, of_family, write_all};
+use crate::allocation::{Request, all_moved, allocate, check_lease, family_numbered, of_family, write_all};
 use crate::error::{Result, required};
 use crate::inet::Host;
 use crate::link;
@@ -100,6 +100,7 @@ fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid,
             }
         }
         link::show_all(&held[before..])?;
+        all_moved(request.project, held[before..].iter().map(|(device, _)| *device).collect())?;
         rest.extend(new);
     }
     // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait. Batches that

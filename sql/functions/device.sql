@@ -32,11 +32,9 @@ DECLARE
   acting   record := nebula.acting_member(register_device.actor, register_device.project_id);
   hourly   CONSTANT integer := 10;
   known    nebula.device;
-  is_named CONSTANT boolean := register_device.role <> 'host';
-  returns  boolean := false;
   held     inet;
 BEGIN
-  IF is_named AND NOT acting.is_admin THEN
+  IF register_device.role <> 'host' AND NOT acting.is_admin THEN
     RAISE EXCEPTION 'only an administrator may register a %', register_device.role
       USING ERRCODE = '42501', HINT = 'Register as a host, or ask an administrator.';
   END IF;
@@ -56,8 +54,6 @@ BEGIN
         USING ERRCODE = '55000', HINT = 'Register it under a new device id.';
     END IF;
     PERFORM nebula.limit_certificates(known.device_id, hourly);
-    returns := is_named
-      AND NOT EXISTS (SELECT FROM nebula.allocation a WHERE a.device_id = register_device.device_id AND a.released_at IS NULL);
   END IF;
   PERFORM nebula.claim_name(register_device.project_id, register_device.name, register_device.device_id);
   held := nebula.allocate_ip(register_device.project_id, register_device.device_id, acting.username, client => register_device.client);
@@ -67,10 +63,6 @@ BEGIN
   ON CONFLICT (device_id) DO UPDATE
     SET name = EXCLUDED.name, role = EXCLUDED.role, endpoints = EXCLUDED.endpoints,
         curve = EXCLUDED.curve, public_key = EXCLUDED.public_key;
-  -- It comes back, at an address that the others' configuration does not name.
-  IF returns THEN
-    PERFORM nebula.bump_configuration(register_device.project_id);
-  END IF;
   PERFORM nebula.record_event(register_device.project_id, acting.username, 'register', 'device', register_device.device_id::text,
     register_device.client, jsonb_build_object('name', register_device.name, 'ip', host(held)));
 END $$;
@@ -146,8 +138,6 @@ DECLARE
   project uuid := (SELECT d.project_id FROM nebula.device d WHERE d.device_id = release_device.device_id);
   freed   inet := nebula.release_ip(release_device.device_id, who, client => release_device.client);
 BEGIN
-  PERFORM nebula.bump_configuration(d.project_id) FROM nebula.device d
-    WHERE d.device_id = release_device.device_id AND d.role IN ('lighthouse', 'relay');
   PERFORM nebula.record_event(project, who, 'release', 'device', release_device.device_id::text, client,
     jsonb_build_object('ip', host(freed)));
   RETURN host(freed);

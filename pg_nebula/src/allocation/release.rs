@@ -6,6 +6,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
+use super::named;
 use super::row::{ALLOCATION, BY_DEVICE, column, session_client, session_user};
 use crate::address::{Family, number};
 use crate::error::{Error, Kind, Result};
@@ -159,7 +160,7 @@ impl Holding {
 fn release_at_once(device: Uuid, released_by: Option<&str>, client: Option<Inet>) -> Result<Option<IpAddr>> {
     let certificates = CERTIFICATE.open_to_look()?;
     let certified = || certificates.holds(c"certificate_device_idx", device);
-    if snapshot_is_fixed() || link::may_show() || certified()? {
+    if snapshot_is_fixed() || link::may_show() || named::is_named(device)? || certified()? {
         return Ok(None);
     }
     let Some(held) = ALLOCATION.delete(BY_DEVICE, device, |row| Holding::found(row, device))? else {
@@ -214,6 +215,7 @@ fn release_thoroughly(
     for holding in &held {
         holding.end(valid_until)?;
         holding.log(released_by, client.clone())?;
+        named::moved(holding.project, device)?;
     }
     link::show(device)?;
     Ok(first)
