@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    GenericClient, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime, Timeouts,
+    GenericClient, Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, NoTls, Row};
@@ -78,6 +78,8 @@ impl Database {
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let pool = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
             .max_size(connections)
+            // The one used last has its plans at hand.
+            .queue_mode(QueueMode::Lifo)
             .timeouts(Timeouts { wait: Some(WAIT), create: Some(2 * WAIT), recycle: Some(WAIT) })
             .runtime(Runtime::Tokio1)
             .build()

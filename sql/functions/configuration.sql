@@ -162,25 +162,30 @@ DECLARE
   of_project uuid;
 BEGIN
   SELECT d.project_id, p.config_version, d.name, d.role, d.endpoints, d.groups, nebula.device_networks(d.device_id),
-         nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint, f.inbound, f.outbound
-    INTO of_project, version, name, role, endpoints, groups, networks, unsafe_networks, lifetime_seconds, inbound, outbound
-    FROM nebula.device d
-    JOIN nebula.project p USING (project_id)
-   CROSS JOIN LATERAL (
-      SELECT coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'inbound'), '[]') AS inbound,
-             coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'outbound'), '[]') AS outbound
-        FROM (
-          SELECT w.rule_id, w.direction, jsonb_build_object(
-                   'protocol', w.protocol, 'portFirst', w.port_first, 'portLast', w.port_last, 'groups', w.remote_groups,
-                   'cidr', w.remote_cidr, 'host', o.name, 'local', w.local_cidr) AS rule
-            FROM nebula.firewall_rule w
-            LEFT JOIN nebula.device o ON o.device_id = w.remote_device
-           WHERE w.project_id = d.project_id
-             AND (w.for_device = d.device_id OR w.for_group = ANY (d.groups) OR num_nonnulls(w.for_device, w.for_group) = 0)
-             -- Before 1.9 nebula reads past the local network, and would let everything in.
-             AND NOT (w.local_cidr IS NOT NULL AND EXISTS (
-               SELECT FROM nebula.agent a WHERE a.device_id = d.device_id AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))) r) f
+         nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint
+    INTO of_project, version, name, role, endpoints, groups, networks, unsafe_networks, lifetime_seconds
+    FROM nebula.device d JOIN nebula.project p USING (project_id)
    WHERE d.device_id = device_configuration.device_id;
+  inbound := '[]';
+  outbound := '[]';
+  -- Most projects have none, and to begin with the search for those of a device costs more than this look.
+  IF EXISTS (SELECT FROM nebula.firewall_rule w WHERE w.project_id = of_project) THEN
+    SELECT coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'inbound'), '[]'),
+           coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'outbound'), '[]')
+      INTO inbound, outbound
+      FROM (
+        SELECT w.rule_id, w.direction, jsonb_build_object(
+                 'protocol', w.protocol, 'portFirst', w.port_first, 'portLast', w.port_last, 'groups', w.remote_groups,
+                 'cidr', w.remote_cidr, 'host', o.name, 'local', w.local_cidr) AS rule
+          FROM nebula.firewall_rule w
+          LEFT JOIN nebula.device o ON o.device_id = w.remote_device
+         WHERE w.project_id = of_project
+           AND (w.for_device = device_configuration.device_id OR w.for_group = ANY (device_configuration.groups)
+                OR num_nonnulls(w.for_device, w.for_group) = 0)
+           -- Before 1.9 nebula reads past the local network, and would let everything in.
+           AND NOT (w.local_cidr IS NOT NULL AND EXISTS (
+             SELECT FROM nebula.agent a WHERE a.device_id = device_configuration.device_id AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))) r;
+  END IF;
   -- The certificates that belong to this key, and of those signed for it the last.
   IF device_configuration.public_key IS NOT NULL THEN
     SELECT string_agg(c.pem, '' ORDER BY c.version) INTO certificate

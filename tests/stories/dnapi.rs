@@ -15,6 +15,7 @@ pub(crate) mod client;
 mod code;
 mod config;
 mod intruder;
+mod kept;
 mod node;
 mod wait;
 
