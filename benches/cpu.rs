@@ -23,7 +23,8 @@ impl Cpu {
     /// As of now.
     pub(crate) fn now(cluster: &Cluster, stack: &Stack) -> Result<Self> {
         let postmaster = cluster.server_id()?;
-        let mut server = spent(postmaster)?.own;
+        let Spent { own, children, .. } = spent(postmaster)?;
+        let mut server = own + children;
         for entry in fs::read_dir("/proc")? {
             let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
             // One that ends at this moment has spent next to nothing since.
