@@ -100,7 +100,7 @@ fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid,
             }
         }
         link::show_all(&held[before..])?;
-        all_moved(request.project, held[before..].iter().map(|(device, _)| *device).collect())?;
+        all_moved(request.project, held[before..].iter().map(|(device, _)| *device))?;
         rest.extend(new);
     }
     // One by one: what is not as usual, what takes from a range, what lost a race, and what may have to wait. Batches that

@@ -118,7 +118,7 @@ extension_sql_file!(
         job::bridge::wake_workers,
         job::bridge::expect_tick,
         job::bridge::next_tick,
-        job::bridge::job_table_changed,
+        table::bridge::table_changed,
         map::status::map_status,
         map::warm::warm_map,
         map::check::map_differences,

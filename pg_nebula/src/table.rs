@@ -7,6 +7,7 @@
 //! a deferrable or exclusion constraint; the same goes for DELETE where rows are moved. Nothing here asks for
 //! privileges: whoever may call the function may write.
 
+pub(crate) mod bridge;
 mod delete;
 mod insert;
 mod opened;
@@ -247,7 +248,7 @@ impl Table {
 
 /// Tells every session, when this transaction commits, that what it has read of a table is no longer true.
 #[expect(unsafe_code, reason = "sends one of the server's own messages")]
-pub(crate) fn tell(table: pg_sys::Oid) {
+fn tell(table: pg_sys::Oid) {
     // SAFETY: inside a transaction, with the identifier of an existing relation.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(table) };
 }

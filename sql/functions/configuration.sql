@@ -82,6 +82,20 @@ CREATE TRIGGER device_removed AFTER DELETE ON nebula.device
 CREATE TRIGGER device_changed AFTER UPDATE OF role, endpoints, revoked_at, name, groups ON nebula.device
   FOR EACH ROW EXECUTE FUNCTION nebula.device_changed();
 
+-- Every allocation and release asks whether it is of a device that others' configuration names, so sessions know those.
+CREATE TRIGGER named_device_added AFTER INSERT ON nebula.device
+  FOR EACH ROW WHEN (NEW.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
+CREATE TRIGGER named_device_removed AFTER DELETE ON nebula.device
+  FOR EACH ROW WHEN (OLD.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
+CREATE TRIGGER named_device_changed AFTER UPDATE OF device_id, role, revoked_at ON nebula.device
+  FOR EACH ROW WHEN (OLD.role <> 'host' OR NEW.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
+CREATE TRIGGER named_route_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.route
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
+ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_added;
+ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_removed;
+ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_changed;
+ALTER TABLE nebula.route ENABLE ALWAYS TRIGGER named_route_changed;
+
 -- Internal functions, here and in other files: called by functions of this schema alone, whose search path and rights they
 -- run with. To enter and leave another path costs as much as all that they do.
 

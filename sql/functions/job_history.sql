@@ -2,7 +2,7 @@
 
 -- Sessions remember which segment takes what finishes.
 CREATE TRIGGER job_segment_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.job_segment
-  FOR EACH STATEMENT EXECUTE FUNCTION nebula.job_table_changed();
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
 ALTER TABLE nebula.job_segment ENABLE ALWAYS TRIGGER job_segment_changed;
 
 CREATE FUNCTION nebula.prune_jobs(older_than interval DEFAULT NULL) RETURNS bigint

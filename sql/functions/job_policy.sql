@@ -2,10 +2,10 @@
 
 -- Sessions remember which kinds are paused or limited, and whether any project is.
 CREATE TRIGGER job_policy_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.job_policy
-  FOR EACH STATEMENT EXECUTE FUNCTION nebula.job_table_changed();
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
 ALTER TABLE nebula.job_policy ENABLE ALWAYS TRIGGER job_policy_changed;
 CREATE TRIGGER job_quota_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.job_quota
-  FOR EACH STATEMENT EXECUTE FUNCTION nebula.job_table_changed();
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
 ALTER TABLE nebula.job_quota ENABLE ALWAYS TRIGGER job_quota_changed;
 
 CREATE FUNCTION nebula.pause_jobs(kind text) RETURNS void

@@ -72,7 +72,7 @@ COMMENT ON FUNCTION nebula.wake_workers(text) IS
   'Wakes workers of a kind, or with an empty one of all kinds, when the transaction commits';
 COMMENT ON FUNCTION nebula.expect_tick(timestamptz, boolean) IS
   'Says when the next schedule is due, and whether all that were due have run';
-COMMENT ON FUNCTION nebula.job_table_changed() IS
+COMMENT ON FUNCTION nebula.table_changed() IS
   'Trigger function: sessions remember what is in the table, and read it again when this transaction commits';
 COMMENT ON FUNCTION nebula.next_tick(text, text, timestamptz) IS
   'The first time after another that a cron expression names on the clock of a time zone. Errors: 22023 malformed';

@@ -24,7 +24,7 @@ CREATE TABLE nebula.device (
 );
 -- Every configuration names the lighthouses and relays, of however many devices.
 CREATE INDEX device_landmark_idx ON nebula.device (project_id) WHERE role IN ('lighthouse', 'relay');
--- Each allocation and release asks whether it is of one, whose address everybody must hear of.
+-- Sessions read these: who allocates or releases for one has everybody told of its address.
 CREATE INDEX device_landmark_key ON nebula.device (device_id) WHERE role IN ('lighthouse', 'relay') AND revoked_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.device', '');
 

@@ -1,31 +1,65 @@
 //! Devices that stand in the configuration of others, which names their address: lighthouses, relays, and those that
-//! networks lie behind.
+//! networks lie behind. They are few, so each session knows them.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
 
 use pgrx::Uuid;
 
 use crate::error::Result;
 use crate::plan::Plan;
-use crate::table;
+use crate::table::{Search, Stamp, Table};
 
-/// Whether a device is one. Both indexes are small, and mostly empty.
+static DEVICE: Table = Table::new(c"device", &[c"device_id"]);
+static ROUTE: Table = Table::new(c"route", &[c"device_id"]);
+
+/// What this session knows.
+struct Named {
+    landmarks: HashSet<Uuid>,
+    routers: HashSet<Uuid>,
+    landmarks_read: Stamp,
+    routers_read: Stamp,
+}
+
+thread_local! {
+    static KNOWN: RefCell<Named> = RefCell::new(Named {
+        landmarks: HashSet::new(),
+        routers: HashSet::new(),
+        landmarks_read: Stamp::none(),
+        routers_read: Stamp::none(),
+    });
+}
+
+/// Whether a device is one, as far as this session has heard.
 pub(super) fn is_named(device: Uuid) -> Result<bool> {
-    Ok(table::holds(c"device", c"device_landmark_key", device)?
-        || table::holds(c"route", c"route_device_idx", device)?)
+    KNOWN.with_borrow_mut(|known| {
+        if !known.landmarks_read.is_current() {
+            known.landmarks_read = read(&DEVICE, c"device_landmark_key", &mut known.landmarks)?;
+        }
+        if !known.routers_read.is_current() {
+            known.routers_read = read(&ROUTE, c"route_device_idx", &mut known.routers)?;
+        }
+        Ok(known.landmarks.contains(&device) || known.routers.contains(&device))
+    })
+}
+
+fn read(table: &'static Table, index: &'static std::ffi::CStr, devices: &mut HashSet<Uuid>) -> Result<Stamp> {
+    devices.clear();
+    table.each(&Search::exact(index, &[]), |row| devices.extend(row.read::<Uuid>(0)))
 }
 
 /// A device got an address, or gave one back: the others must hear of it if they know the device.
 pub(super) fn moved(project: Uuid, device: Uuid) -> Result<()> {
-    static BUMP: Plan = Plan::new("SELECT nebula.bump_configuration($1)");
-    if is_named(device)? { BUMP.run(&[project.into()]) } else { Ok(()) }
+    all_moved(project, [device])
 }
 
 /// The same for many devices that got one.
-pub(crate) fn all_moved(project: Uuid, devices: Vec<Uuid>) -> Result<()> {
-    static BUMP: Plan = Plan::new(
-        "SELECT nebula.bump_configuration($1)
-          WHERE EXISTS (SELECT FROM nebula.device d WHERE d.project_id = $1 AND d.role IN ('lighthouse', 'relay')
-                           AND d.revoked_at IS NULL AND d.device_id = ANY ($2))
-             OR EXISTS (SELECT FROM nebula.route r WHERE r.project_id = $1 AND r.device_id = ANY ($2))",
-    );
-    if devices.is_empty() { Ok(()) } else { BUMP.run(&[project.into(), devices.into()]) }
+pub(crate) fn all_moved(project: Uuid, devices: impl IntoIterator<Item = Uuid>) -> Result<()> {
+    static BUMP: Plan = Plan::new("SELECT nebula.bump_configuration($1)");
+    for device in devices {
+        if is_named(device)? {
+            return BUMP.run(&[project.into()]);
+        }
+    }
+    Ok(())
 }

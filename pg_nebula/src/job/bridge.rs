@@ -1,6 +1,5 @@
 //! What functions written in SQL need of the queue.
 
-use pgrx::PgTrigger;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::prelude::*;
 
@@ -9,7 +8,7 @@ use crate::cron::Cron;
 use crate::error::{self, Error, required};
 use crate::instant::{Instant, is_time_zone};
 use crate::plan::Plan;
-use crate::{table, wakeup};
+use crate::wakeup;
 
 /// Refuses a malformed kind, priority or number of attempts (22023).
 #[pg_extern(immutable, parallel_safe)]
@@ -20,15 +19,6 @@ fn check_job(
 ) -> Result<(), ErrorReport> {
     check_kind(required(kind, "kind")?)?;
     Ok(check_numbers(required(priority, "priority")?, required(max_attempts, "max_attempts")?)?)
-}
-
-/// Trigger: sessions remember what is in this table, and read it again; once a statement.
-#[pg_trigger]
-fn job_table_changed<'a>(
-    trigger: &'a PgTrigger<'a>,
-) -> Result<Option<PgHeapTuple<'a, AllocatedByPostgres>>, Error> {
-    table::tell(trigger.relid().map_err(|_| Error::broken_promise("table of a trigger"))?);
-    Ok(None)
 }
 
 /// Tells workers and watchers, when this transaction commits, that jobs of a kind were enqueued.
