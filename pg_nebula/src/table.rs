@@ -2,7 +2,7 @@
 //!
 //! Starting an executor costs several times what writing the row does: expressions are parsed and compiled, indexes
 //! described, constraints read, each time anew. Here a session does that once and keeps it until the table changes.
-//! What is written is what INSERT writes: CHECK and NOT NULL, every index, logical decoding.
+//! What is written is what INSERT writes: CHECK and NOT NULL, every index, speculative insertion, logical decoding.
 //! Triggers, defaults and row security are not run; a table that has any for INSERT is left to SQL, and so is one with
 //! a deferrable or exclusion constraint; the same goes for DELETE where rows are moved. Nothing here asks for
 //! privileges: whoever may call the function may write.

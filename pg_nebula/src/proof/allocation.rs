@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use super::super::{allocate, certify, device, law, project, refused, run, text};
+    use super::super::{allocate, certify, device, law, one, project, refused, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -22,7 +22,7 @@ mod tests {
     #[pg_test]
     fn the_others_hear_of_an_address_that_they_know() {
         let project = project("10.0.0.0/28");
-        let version = || -> i64 { text("SELECT config_version FROM nebula.project").parse().unwrap() };
+        let version = || -> i64 { one("SELECT config_version FROM nebula.project") };
         for number in 1..5 {
             run(&format!(
                 "INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)

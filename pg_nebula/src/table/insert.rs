@@ -35,48 +35,30 @@ impl Index {
 }
 
 impl Prepared {
-    /// Writes one row; waits for nobody, and leaves nothing that others would see when a row of the same key is there, or
-    /// may be.
+    /// Writes one row, or none when one of the same key is there or may be; waits for nobody.
     pub(super) fn insert(&self, open: &Open, values: &[Option<pg_sys::Datum>]) -> Written {
         // SAFETY: inside a transaction; the slot has the shape of the table, which cannot change while it is locked, and
-        // the values the types of its columns.
+        // the values the types of its columns. Speculative: until the end the row is nobody's to wait for, and one that is
+        // withdrawn is nobody's to see, not even a subscriber's, who would stumble over its key.
         unsafe {
             refuse_if_read_only(c"INSERT");
             self.fill(self.slot, values);
             if !self.is_valid(self.slot) {
                 return Written::UseSql;
             }
-            // Not speculative, which would cost a lock and a record of its own: whoever finds the row meanwhile waits for
-            // this transaction to end, as he would for one that was written for good.
+            let transaction = pg_sys::GetCurrentTransactionId();
+            let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
             let command = pg_sys::GetCurrentCommandId(true);
-            pg_sys::table_tuple_insert(open.0, self.slot, command, 0, null_mut());
+            pg_sys::table_tuple_insert_speculative(open.0, self.slot, command, 0, null_mut(), token);
             let taken = self
                 .indexes
                 .iter()
                 .find(|index| !self.enter(open, index, &[self.slot], UNIQUE_CHECK_PARTIAL));
-            pg_sys::CommandCounterIncrement();
-            if taken.is_some() {
-                self.withdraw(open);
-            }
+            pg_sys::table_tuple_complete_speculative(open.0, self.slot, token, taken.is_none());
+            pg_sys::SpeculativeInsertionLockRelease(transaction);
             pg_sys::MemoryContextReset(self.row_memory());
-            taken.map_or(Written::Yes, |index| Written::Taken(index.oid))
-        }
-    }
-
-    /// Deletes the row in the slot, which this very command has written.
-    ///
-    /// # Safety
-    /// It has, and the command counter went on.
-    unsafe fn withdraw(&self, open: &Open) {
-        // SAFETY: as promised; nobody else can have locked a row of a transaction in flight.
-        unsafe {
-            let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
-            let (command, row) = (pg_sys::GetCurrentCommandId(true), &raw mut (*self.slot).tts_tid);
-            let (none, snapshot) = (null_mut(), pg_sys::GetActiveSnapshot());
-            let result =
-                pg_sys::table_tuple_delete(open.0, row, command, snapshot, none, false, &mut failure, false);
-            assert_eq!(result, pg_sys::TM_Result::TM_Ok, "a row of one's own could not be withdrawn");
             pg_sys::CommandCounterIncrement();
+            taken.map_or(Written::Yes, |index| Written::Taken(index.oid))
         }
     }
 
@@ -260,8 +242,8 @@ impl Prepared {
         unsafe { (*(*self.state).es_per_tuple_exprcontext).ecxt_per_tuple_memory }
     }
 
-    /// Enters rows into an index; `false` when one is taken. A check that is PARTIAL enters a row whatever it
-    /// finds, and says so.
+    /// Enters rows into an index; `false` when one is taken. A check that is PARTIAL, as of speculative insertion, enters
+    /// a row whatever it finds, and says so.
     ///
     /// # Safety
     /// The slots are filled and written.

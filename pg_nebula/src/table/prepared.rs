@@ -321,11 +321,9 @@ unsafe fn indexes(table: pg_sys::Relation, state: *mut pg_sys::EState) -> Option
     unsafe {
         let list = pg_sys::RelationGetIndexList(table);
         let count = if list.is_null() { 0 } else { (*list).length };
-        let mut oids: Vec<_> = (0..count).map(|at| pg_sys::list_nth_oid(list, at)).collect();
-        // The primary key last: a row that another key refuses then leaves no trace under it that others wait for.
-        oids.sort_by_key(|oid| *oid == (*table).rd_pkindex);
-        oids.into_iter()
-            .map(|oid| {
+        (0..count)
+            .map(|at| {
+                let oid = pg_sys::list_nth_oid(list, at);
                 let open = Open::index(oid, WRITE);
                 let index = &*(*open.0).rd_index;
                 let info = pg_sys::BuildIndexInfo(open.0);
