@@ -149,18 +149,13 @@ CREATE FUNCTION nebula.give_agent(used nebula.enrolment, curve text, public_key 
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   known nebula.device := nebula.require_agentless(used.device_id, used.project_id);
-  had   boolean := EXISTS (SELECT FROM nebula.allocation a WHERE a.device_id = used.device_id AND a.released_at IS NULL);
   held  inet;
 BEGIN
   PERFORM nebula.limit_certificates(known.device_id, 10);
   UPDATE nebula.enrolment e SET uses = e.uses + 1 WHERE e.enrolment_id = used.enrolment_id;
   UPDATE nebula.device d SET curve = give_agent.curve, public_key = give_agent.public_key WHERE d.device_id = known.device_id;
-  -- The address it has; one that was released meanwhile it gets anew.
+  -- The address it has; one that was released meanwhile it gets anew, which allocate_ip tells the others if they know it.
   held := nebula.allocate_ip(used.project_id, known.device_id, 'enrolment ' || used.enrolment_id, client => give_agent.client);
-  -- It comes back, at an address that the others' configuration does not name.
-  IF known.role IN ('lighthouse', 'relay') AND NOT had THEN
-    PERFORM nebula.bump_configuration(used.project_id);
-  END IF;
   INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (used.enrolment_id, known.device_id);
   PERFORM nebula.record_event(used.project_id, used.created_by, 'enrol', 'device', known.device_id::text, give_agent.client,
     jsonb_build_object('name', known.name, 'ip', host(held), 'enrolment', used.enrolment_id));

@@ -158,9 +158,12 @@ impl Holding {
 
 /// The usual case for a device without a certificate, with the caller's privileges; `None` when anything is not as usual.
 fn release_at_once(device: Uuid, released_by: Option<&str>, client: Option<Inet>) -> Result<Option<IpAddr>> {
+    if snapshot_is_fixed() || link::may_show() || named::is_named(device)? {
+        return Ok(None);
+    }
     let certificates = CERTIFICATE.open_to_look()?;
     let certified = || certificates.holds(c"certificate_device_idx", device);
-    if snapshot_is_fixed() || link::may_show() || named::is_named(device)? || certified()? {
+    if certified()? {
         return Ok(None);
     }
     let Some(held) = ALLOCATION.delete(BY_DEVICE, device, |row| Holding::found(row, device))? else {
