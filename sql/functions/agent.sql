@@ -154,7 +154,7 @@ COMMENT ON FUNCTION nebula.add_answer(uuid, bytea, bytea) IS
 
 CREATE FUNCTION nebula.update_agent(
   device_id uuid, counter bigint, host_key bytea, said_at timestamptz, new_host_key bytea, new_public_key bytea DEFAULT NULL
-) RETURNS TABLE (answer bigint, nebula_key bytea)
+) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
@@ -170,13 +170,11 @@ BEGIN
     kept := update_agent.new_public_key;
     UPDATE nebula.device d SET public_key = kept WHERE d.device_id = caller.device_id;
   END IF;
-  answer := nebula.add_answer(caller.device_id, update_agent.new_host_key, kept);
-  nebula_key := kept;
-  RETURN NEXT;
+  RETURN nebula.add_answer(caller.device_id, update_agent.new_host_key, kept);
 END $$;
 COMMENT ON FUNCTION nebula.update_agent(uuid, bigint, bytea, timestamptz, bytea, bytea) IS
-  'A call that fetches a configuration, with a new host key, and with a new nebula key a new certificate; answers the counter to send and the '
-  'nebula key it is for. Errors: as accept_call, 54000 too many certificates in an hour';
+  'A call that fetches a configuration, with a new host key, and with a new nebula key a new certificate; answers the counter to send. '
+  'Errors: as accept_call, 54000 too many certificates in an hour';
 
 CREATE FUNCTION nebula.report_agent(
   device_id uuid, counter bigint, host_key bytea, said_at timestamptz, report jsonb, client inet DEFAULT NULL

@@ -109,7 +109,7 @@ pub async fn call(client: &impl GenericClient, caller: &Caller) -> Result<Standi
     Ok(Standing { due, version: row.try_get(1)? })
 }
 
-const UPDATE: &str = "SELECT answer FROM nebula.update_agent($1, $2, $3, $4, $5, $6)";
+const UPDATE: &str = "SELECT nebula.update_agent($1, $2, $3, $4, $5, $6)";
 
 /// A call that fetches a configuration: answers the counter to send, and what is to be sent. Not in a transaction: an
 /// answer that is noted and then not sent is one that was lost, which costs nothing.

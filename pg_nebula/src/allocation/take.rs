@@ -156,9 +156,6 @@ fn hold_expired(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<b
 /// The same for one of many addresses: passes one by that somebody else is about to hold, instead of waiting for him, who
 /// may wait for us. For a device that somebody else allocates for it waits.
 fn hold_unless_taken(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    if map::snapshot_is_fixed() {
-        return hold(request, pool, address);
-    }
     match row::write(&ALLOCATION.open()?, request, pool, address) {
         Written::Yes => Ok(true),
         Written::Taken(index) if index == table::relation(c"allocation_pkey")? => {
