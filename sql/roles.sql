@@ -38,11 +38,12 @@ GRANT EXECUTE ON FUNCTION
   nebula.cancel_rotation(uuid, uuid, inet),
   nebula.list_projects(uuid),
   nebula.list_pools(uuid, uuid),
-  nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet),
+  nebula.register_devices(uuid, uuid[], uuid[], text[], text[], bytea[], text[], text[], inet[]),
   nebula.list_devices(uuid, uuid, uuid),
   nebula.device_status_for(uuid, uuid),
   nebula.release_device(uuid, uuid, inet),
-  nebula.record_certificates(uuid, bytea, bigint, uuid, text, text, text[], bytea, bytea, timestamptz, timestamptz, bytea[], bytea[], smallint[], text[], text[], text[]),
+  nebula.record_certificates(uuid[], bytea[], bigint[], uuid[], text[], text[], text[], bytea[], bytea[], timestamptz[], timestamptz[], bytea[], bytea[], smallint[], text[],
+    text[], text[]),
   nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval, uuid),
   nebula.list_enrolments(uuid, uuid),
   nebula.revoke_enrolment_for(uuid, uuid),
@@ -88,7 +89,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.leave_project(uuid, bigint, bytea, timestamptz, inet),
   nebula.refuse_call(uuid, text, inet, bigint),
   nebula.certificate_counts(),
-  nebula.device_configuration(uuid, bytea, bigint)
+  nebula.device_configurations(uuid[], bytea[], bigint)
 TO nebula_gateway;
 
 -- Workers know jobs, not accounts.

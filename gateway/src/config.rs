@@ -106,7 +106,7 @@ fn listed<'de, D: serde::Deserializer<'de>>(words: D) -> Result<String, D::Error
     Ok(list(&Vec::<String>::deserialize(words)?))
 }
 
-/// Everything the configuration of one device is made from, as `nebula.device_configuration` answers it.
+/// Everything the configuration of one device is made from, as `nebula.device_configurations` answers it.
 #[derive(Debug, Clone)]
 pub struct Facts {
     /// What it has in common with the other devices of its project.

@@ -157,10 +157,27 @@ pub(crate) fn each<T>(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
+/// Several words as PostgreSQL writes a text[]: an array of arrays must not be ragged, one of texts may.
+pub(crate) fn array<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let quote = |word: T| format!("\"{}\"", word.as_ref().replace('\\', r"\\").replace('"', "\\\""));
+    let words: Vec<_> = words.into_iter().map(quote).collect();
+    format!("{{{}}}", words.join(","))
+}
+
 /// Whether the database answers and has a pg_nebula that this role may use.
 ///
 /// # Errors
 /// 503 with the reason.
 pub async fn check(client: &impl GenericClient) -> Result<(), ApiError> {
     rows(client, "SELECT FROM nebula.list_projects($1)", &[&uuid::Uuid::nil()]).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn words_are_quoted() {
+        assert_eq!(super::array::<&str>([]), "{}");
+        assert_eq!(super::array(["a", "null", ""]), r#"{"a","null",""}"#);
+        assert_eq!(super::array([r#"b"\c"#, "d,e"]), r#"{"b\"\\c","d,e"}"#);
+    }
 }

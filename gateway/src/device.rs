@@ -1,7 +1,5 @@
 //! Devices: registration, status, release, listing; and the authority's certificate.
 
-use std::sync::Arc;
-
 use actix_web::http::header::{ACCEPT, CONTENT_DISPOSITION, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
@@ -11,14 +9,17 @@ use nebula_api::device::{Device, RegisterRequest, Registration, Release};
 use uuid::Uuid;
 
 use crate::auth::{Actor, client_address};
-use crate::authority::{curve_name, day};
+use crate::authority::day;
 use crate::bundle::Bundle;
+use crate::database::Unit;
 use crate::database::device::{self, By, NewDevice};
-use crate::database::{Unit, certificate};
 use crate::dnapi::code_hash;
 use crate::project::ProjectFilter;
 use crate::{ApiError, AppState};
 
+use admission::Admitted;
+
+pub mod admission;
 pub(crate) mod check;
 
 /// Registers a device: address, certificates and configuration in one transaction. The same device again keeps its
@@ -40,67 +41,57 @@ pub async fn register(
         (Err(unauthenticated), None) => return Err(unauthenticated.into()),
     };
     let body = body?;
-    Ok(admit(&state, &by, &request, &body).await?)
+    Ok(answer(&state, by, &request, body.into_inner()).await?)
 }
 
-async fn admit(
-    state: &AppState,
-    by: &By,
+async fn answer(
+    state: &web::Data<AppState>,
+    by: By,
     request: &HttpRequest,
-    body: &RegisterRequest,
+    body: RegisterRequest,
 ) -> Result<HttpResponse, ApiError> {
     // Before the database is asked, so that a bad request costs and leaves nothing.
-    let role = check::request(body)?;
-    let address = client_address(request);
-    if let By::Code(_) = by {
-        state.limits.check_guesses(address)?;
+    let role = check::request(&body)?;
+    let client = client_address(request);
+    let by_code = matches!(by, By::Code(_));
+    if by_code {
+        state.limits.check_guesses(client)?;
     }
-    let mut unit = Unit::on(state.database.client().await?);
-    let mut project = match state.projects.kept(body.project_id) {
-        Some(project) => project,
-        None => {
-            unit.begin().await?;
-            state.projects.look(&*unit, body.project_id).await?
-        }
-    };
-    let public_key = project.authority.public_key(&body.public_key)?;
-    let new = NewDevice {
+    let new = |public_key| NewDevice {
+        by,
         project_id: body.project_id,
         device_id: body.device_id,
-        name: &body.device_name,
-        curve: curve_name(public_key.curve()),
-        public_key: public_key.bytes(),
+        name: body.device_name,
+        public_key,
         role: role.word(),
-        endpoints: &body.endpoints,
+        endpoints: body.endpoints,
+        client,
     };
-    let found = device::register(&mut unit, by, &new, address, project.common.version).await;
-    let mut found = found.inspect_err(|error| {
-        if matches!(by, By::Code(_)) && error.is_not_found() {
-            state.limits.guessed(address);
-        }
-    })?;
-    if let Some(newer) = found.newer.take() {
-        project = state.projects.learn(newer)?;
-    }
-    let authority = &project.authority;
-    let facts = found.with(Arc::clone(&project.common));
-    let issued = authority.issue(facts.subject(&public_key, state.certificate_lifetime)).await?;
-
+    let kept = state.projects.kept(body.project_id);
+    let admitted = if let Some(project) = kept.filter(|_| !by_code) {
+        let key = project.authority.public_key(&body.public_key)?;
+        admission::together(state, new(key)).await?
+    } else {
+        let mut unit = Unit::on(state.database.client().await?);
+        let project = state.projects.kept_or_found(&mut unit, body.project_id).await?;
+        let key = project.authority.public_key(&body.public_key)?;
+        admission::alone(state, unit, project, new(key)).await.inspect_err(|error| {
+            if by_code && error.is_not_found() {
+                state.limits.guessed(client);
+            }
+        })?
+    };
+    let Admitted { project, facts, issued } = admitted;
     let ip = facts.address();
     let zip = Bundle {
-        ca: authority.trusted_pem(),
+        ca: project.authority.trusted_pem(),
         certificate: &issued.iter().map(|one| one.pem.as_str()).collect::<String>(),
         ip: &ip,
         valid_until: &issued.first().map_or_else(String::new, |one| day(one.certificate.details().not_after)),
-        nebula: authority.oldest_nebula(&facts.networks, &facts.versions()),
+        nebula: project.authority.oldest_nebula(&facts.networks, &facts.versions()),
         facts: &facts,
     }
     .zip()?;
-    let word = match by {
-        By::Account(actor) => certificate::By::Account(*actor),
-        By::Code(hash) => certificate::By::Code(hash),
-    };
-    certificate::record(unit, word, new.device_id, &issued).await?;
 
     if wants_zip(request) {
         let name: String = facts.name.chars().filter(char::is_ascii).collect();
@@ -111,7 +102,7 @@ async fn admit(
     }
     Ok(HttpResponse::Ok().json(Envelope::new(Registration {
         nebula_ip: ip,
-        device_name: facts.name.clone(),
+        device_name: facts.name,
         project_id: body.project_id,
         device_id: body.device_id,
         zip_bundle: STANDARD.encode(&zip),

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use crate::auth::client_address;
 use crate::authority::curve_name;
 use crate::database::agent::{self, Caller, Claim};
-use crate::database::certificate::{self, By};
+use crate::database::certificate::{self, By, Signed};
 use crate::database::enrolment::{self, NewAgent};
 use crate::database::{Unit, device};
 use crate::device::check;
@@ -99,10 +99,10 @@ async fn admit(
     };
     let (device_id, counter) =
         enrolment::enroll(&*unit, &hash, &new, address).await.map_err(Refusal::of_enrolment)?;
-    let found = device::configuration(&*unit, device_id, None, project.common.version).await?;
+    let found = device::configuration(&*unit, device_id, project.common.version).await?;
     let made = update::certified(state, project, found, &public_key).await?;
     let sent = made.sent();
-    certificate::record(unit, By::Answer(counter), device_id, &made.issued).await?;
+    certificate::record(unit, &[Signed { by: By::Answer(counter), device_id, issued: &made.issued }]).await?;
     Ok(sent.enrollment(counter))
 }
 

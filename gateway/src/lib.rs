@@ -21,6 +21,7 @@ pub mod error;
 pub mod event;
 pub mod file;
 pub mod firewall;
+pub mod gather;
 pub mod health;
 pub mod job;
 pub mod limits;

@@ -15,6 +15,7 @@ use crate::agent::Agents;
 use crate::auth::{Passwords, Tokens};
 use crate::authority::Keyring;
 use crate::database::Database;
+use crate::device::admission::Admissions;
 use crate::event::Events;
 use crate::health::Readiness;
 use crate::limits::Limits;
@@ -60,6 +61,7 @@ pub async fn start(settings: Settings) -> Result<Running, String> {
         tokens,
         passwords,
         projects: Projects::new(Arc::clone(&keyring)),
+        admissions: Admissions::default(),
         keyring,
         certificate_lifetime,
         store,

@@ -10,6 +10,7 @@ use crate::agent::Agents;
 use crate::auth::{Passwords, Tokens};
 use crate::authority::Keyring;
 use crate::database::Database;
+use crate::device::admission::Admissions;
 use crate::event::Events;
 use crate::health::Readiness;
 use crate::limits::Limits;
@@ -29,6 +30,8 @@ pub struct AppState {
     pub keyring: Arc<Keyring>,
     /// What is known of projects, and who signs for them.
     pub projects: Projects,
+    /// Devices that are being registered.
+    pub admissions: Admissions,
     /// How long certificates are valid where the project says nothing.
     pub certificate_lifetime: Duration,
     /// Where bytes live.
@@ -77,6 +80,7 @@ pub(crate) mod tests {
             passwords: Passwords::new().unwrap(),
             projects: Projects::new(Arc::clone(&keyring)),
             keyring,
+            admissions: Admissions::default(),
             certificate_lifetime: day,
             store: Store::open(&format!("file://{}", folder.path().display())).unwrap(),
             metrics: Metrics::install().unwrap(),

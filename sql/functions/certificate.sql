@@ -1,55 +1,67 @@
 -- Certificates: written in the transaction that allocates the address.
 
 CREATE FUNCTION nebula.record_certificates(
-  actor uuid, code_hash bytea, counter bigint, device_id uuid, name text, curve text, groups text[], public_key bytea, issuer bytea,
-  not_before timestamptz, not_after timestamptz,
+  actors uuid[], code_hashes bytea[], counters bigint[], device_ids uuid[], names text[], curves text[], groups text[], public_keys bytea[],
+  issuers bytea[], not_before timestamptz[], not_after timestamptz[],
   fingerprints bytea[], alternate_fingerprints bytea[], versions smallint[], networks text[], unsafe_networks text[], pems text[]
 ) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
 DECLARE
-  signed_for nebula.device;
+  refused record;
 BEGIN
-  SELECT d.* INTO signed_for FROM nebula.device d WHERE d.device_id = record_certificates.device_id;
   -- Who acts is an account, or a code the device joined by, or a call that was accepted in this transaction, with the key it brought.
-  IF record_certificates.actor IS NOT NULL THEN
-    PERFORM nebula.acting_member(record_certificates.actor, signed_for.project_id);
-  ELSIF record_certificates.code_hash IS NOT NULL THEN
-    IF NOT EXISTS (SELECT FROM nebula.enrolment_use u JOIN nebula.enrolment e USING (enrolment_id)
-                    WHERE e.code_hash = record_certificates.code_hash AND u.device_id = record_certificates.device_id) THEN
-      RAISE EXCEPTION 'device % did not join by this code', record_certificates.device_id
-        USING ERRCODE = '55000', HINT = 'Record it in the transaction of register_by_code.';
-    END IF;
-  ELSIF NOT EXISTS (SELECT FROM nebula.agent_answer w
-                     WHERE w.device_id = record_certificates.device_id AND w.counter = record_certificates.counter
-                       AND w.public_key = record_certificates.public_key AND w.sent_at = now()) THEN
-    RAISE EXCEPTION 'no answer % to device % is being made with this key', record_certificates.counter, record_certificates.device_id
+  PERFORM nebula.acting_member(a.actor, a.project_id)
+     FROM (SELECT DISTINCT w.actor, d.project_id
+             FROM unnest(record_certificates.actors, record_certificates.device_ids) AS w(actor, device_id)
+             LEFT JOIN nebula.device d ON d.device_id = w.device_id
+            WHERE w.actor IS NOT NULL) a;
+  SELECT w.* INTO refused
+    FROM unnest(record_certificates.actors, record_certificates.code_hashes, record_certificates.counters, record_certificates.device_ids,
+                record_certificates.public_keys) AS w(actor, code_hash, counter, device_id, public_key)
+   WHERE w.actor IS NULL
+     AND NOT EXISTS (SELECT FROM nebula.enrolment_use u JOIN nebula.enrolment e USING (enrolment_id)
+                      WHERE e.code_hash = w.code_hash AND u.device_id = w.device_id)
+     AND NOT EXISTS (SELECT FROM nebula.agent_answer s
+                      WHERE s.device_id = w.device_id AND s.counter = w.counter AND s.public_key = w.public_key AND s.sent_at = now())
+   LIMIT 1;
+  IF FOUND AND refused.code_hash IS NOT NULL THEN
+    RAISE EXCEPTION 'device % did not join by this code', refused.device_id
+      USING ERRCODE = '55000', HINT = 'Record it in the transaction of register_by_code.';
+  ELSIF FOUND THEN
+    RAISE EXCEPTION 'no answer % to device % is being made with this key', refused.counter, refused.device_id
       USING ERRCODE = '55000', HINT = 'Record it in the transaction of enroll_device or update_agent.';
   END IF;
   -- A certificate for an address the device does not hold would outlive every check that follows.
-  IF EXISTS (
-    SELECT FROM unnest(record_certificates.networks) AS c(networks), unnest(c.networks::inet[]) AS n(address)
-     WHERE NOT EXISTS (SELECT FROM nebula.allocation a
-                        WHERE a.device_id = record_certificates.device_id AND a.released_at IS NULL AND a.ip = host(n.address)::inet)
-  ) THEN
-    RAISE EXCEPTION 'certificate names % but device % does not hold that address', record_certificates.networks, record_certificates.device_id
+  SELECT w.* INTO refused
+    FROM unnest(record_certificates.device_ids, record_certificates.networks) AS w(device_id, networks), unnest(w.networks::inet[]) AS n(address)
+   WHERE NOT EXISTS (SELECT FROM nebula.allocation a
+                      WHERE a.device_id = w.device_id AND a.released_at IS NULL AND a.ip = host(n.address)::inet)
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'certificate names % but device % does not hold that address', refused.networks, refused.device_id
       USING ERRCODE = '55000', HINT = 'Register the device again.';
   END IF;
   INSERT INTO nebula.certificate (fingerprint, project_id, device_id, name, version, curve, networks, unsafe_networks, groups, public_key,
                                   issuer, alternate_fingerprint, not_before, not_after, pem)
-  SELECT c.fingerprint, signed_for.project_id, signed_for.device_id, record_certificates.name, c.version, record_certificates.curve,
-         c.networks::inet[], c.unsafe_networks::inet[], record_certificates.groups, record_certificates.public_key,
-         record_certificates.issuer, c.alternate_fingerprint, record_certificates.not_before, record_certificates.not_after, c.pem
-    FROM unnest(record_certificates.fingerprints, record_certificates.alternate_fingerprints, record_certificates.versions,
+  SELECT w.fingerprint, d.project_id, d.device_id, w.name, w.version, w.curve, w.networks::inet[], w.unsafe_networks::inet[], w.groups::text[],
+         w.public_key, w.issuer, w.alternate_fingerprint, w.not_before, w.not_after, w.pem
+    FROM unnest(record_certificates.device_ids, record_certificates.names, record_certificates.curves, record_certificates.groups,
+                record_certificates.public_keys, record_certificates.issuers, record_certificates.not_before, record_certificates.not_after,
+                record_certificates.fingerprints, record_certificates.alternate_fingerprints, record_certificates.versions,
                 record_certificates.networks, record_certificates.unsafe_networks, record_certificates.pems)
-         AS c(fingerprint, alternate_fingerprint, version, networks, unsafe_networks, pem)
+         AS w(device_id, name, curve, groups, public_key, issuer, not_before, not_after, fingerprint, alternate_fingerprint, version,
+              networks, unsafe_networks, pem)
+    JOIN nebula.device d USING (device_id)
   -- The same key in the same second signs to the same bytes: one certificate, recorded once.
   ON CONFLICT ON CONSTRAINT certificate_pkey DO NOTHING;
 END $$;
 COMMENT ON FUNCTION nebula.record_certificates(
-  uuid, bytea, bigint, uuid, text, text, text[], bytea, bytea, timestamptz, timestamptz, bytea[], bytea[], smallint[], text[], text[], text[]) IS
-  'Records what was signed for a device at once, of each version one; networks and unsafe_networks hold an inet[] of each, as text. On the word of an account '
-  '(actor), of a code, or of the answer (counter) that the certificates go out with; of these three one is given. '
+  uuid[], bytea[], bigint[], uuid[], text[], text[], text[], bytea[], bytea[], timestamptz[], timestamptz[], bytea[], bytea[], smallint[], text[], text[],
+  text[]) IS
+  'Records what was signed; of each list one entry for each certificate, where one of groups is a text[], and one of networks and unsafe_networks an '
+  'inet[], as text. On the word of an account (actors), of a code, or of the answer (counters) that it goes out with; of these three one is given. '
   'Errors: P0002 no such device, 42501 not a member, 55000 not by this code, no such answer, address not held';
 
 -- Internal.

@@ -164,57 +164,53 @@ COMMENT ON FUNCTION nebula.project_configuration(uuid) IS
   'What nebula.yml of all devices of a project has in common, whom they trust, and the version it belongs to. '
   'Errors: P0002 no such project';
 
--- A stable function, hence one snapshot: the version and everything it stands for belong together.
-CREATE FUNCTION nebula.device_configuration(
-  device_id uuid, public_key bytea DEFAULT NULL, known bigint DEFAULT NULL,
-  OUT version bigint, OUT name text, OUT role text, OUT endpoints text[], OUT groups text[], OUT networks text[], OUT unsafe_networks text[],
-  OUT lifetime_seconds bigint, OUT inbound jsonb, OUT outbound jsonb, OUT certificate text, OUT project jsonb
+-- A stable function, hence one snapshot: the version and everything it stands for belong together. Always by index, whatever
+-- the tables looked like when the session made its plan.
+CREATE FUNCTION nebula.device_configurations(device_ids uuid[], public_keys bytea[] DEFAULT NULL, known bigint DEFAULT NULL)
+RETURNS TABLE (
+  version bigint, name text, role text, endpoints text[], groups text[], networks text[], unsafe_networks text[],
+  lifetime_seconds bigint, inbound jsonb, outbound jsonb, certificate text, project jsonb
 )
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 #variable_conflict use_column
-DECLARE
-  of_project uuid;
 BEGIN
-  SELECT d.project_id, p.config_version, d.name, d.role, d.endpoints, d.groups, nebula.device_networks(d.device_id),
-         nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint
-    INTO of_project, version, name, role, endpoints, groups, networks, unsafe_networks, lifetime_seconds
-    FROM nebula.device d JOIN nebula.project p USING (project_id)
-   WHERE d.device_id = device_configuration.device_id;
-  inbound := '[]';
-  outbound := '[]';
-  -- Most projects have none, and to begin with the search for those of a device costs more than this look.
-  IF EXISTS (SELECT FROM nebula.firewall_rule w WHERE w.project_id = of_project) THEN
-    SELECT coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'inbound'), '[]'),
-           coalesce(jsonb_agg(r.rule ORDER BY r.rule_id) FILTER (WHERE r.direction = 'outbound'), '[]')
-      INTO inbound, outbound
-      FROM (
-        SELECT w.rule_id, w.direction, jsonb_build_object(
-                 'protocol', w.protocol, 'portFirst', w.port_first, 'portLast', w.port_last, 'groups', w.remote_groups,
-                 'cidr', w.remote_cidr, 'host', o.name, 'local', w.local_cidr) AS rule
-          FROM nebula.firewall_rule w
-          LEFT JOIN nebula.device o ON o.device_id = w.remote_device
-         WHERE w.project_id = of_project
-           AND (w.for_device = device_configuration.device_id OR w.for_group = ANY (device_configuration.groups)
-                OR num_nonnulls(w.for_device, w.for_group) = 0)
-           -- Before 1.9 nebula reads past the local network, and would let everything in.
-           AND NOT (w.local_cidr IS NOT NULL AND EXISTS (
-             SELECT FROM nebula.agent a WHERE a.device_id = device_configuration.device_id AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))) r;
-  END IF;
-  -- The certificates that belong to this key, and of those signed for it the last.
-  IF device_configuration.public_key IS NOT NULL THEN
-    SELECT string_agg(c.pem, '' ORDER BY c.version) INTO certificate
-      FROM nebula.certificate c
-     WHERE c.device_id = device_configuration.device_id AND c.public_key = device_configuration.public_key
-       AND c.issued_at = (SELECT max(k.issued_at) FROM nebula.certificate k
-                           WHERE k.device_id = device_configuration.device_id AND k.public_key = device_configuration.public_key);
-  END IF;
-  IF device_configuration.version IS DISTINCT FROM device_configuration.known THEN
-    project := nebula.project_configuration(of_project);
-  END IF;
+  RETURN QUERY
+    SELECT p.config_version, d.name, d.role, d.endpoints, d.groups, nebula.device_networks(d.device_id),
+           nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint,
+           coalesce(r.inbound, '[]'), coalesce(r.outbound, '[]'), c.pem,
+           CASE WHEN w.place = 1 AND p.config_version IS DISTINCT FROM device_configurations.known THEN nebula.project_configuration(p.project_id) END
+      FROM unnest(device_configurations.device_ids, device_configurations.public_keys) WITH ORDINALITY AS w(device_id, public_key, place)
+      LEFT JOIN nebula.device d ON d.device_id = w.device_id
+      LEFT JOIN nebula.project p ON p.project_id = d.project_id
+      LEFT JOIN LATERAL (
+        SELECT jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'inbound') AS inbound,
+               jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'outbound') AS outbound
+          FROM (
+            SELECT l.rule_id, l.direction, jsonb_build_object(
+                     'protocol', l.protocol, 'portFirst', l.port_first, 'portLast', l.port_last, 'groups', l.remote_groups,
+                     'cidr', l.remote_cidr, 'host', o.name, 'local', l.local_cidr) AS rule
+              FROM nebula.firewall_rule l
+              LEFT JOIN nebula.device o ON o.device_id = l.remote_device
+             WHERE l.project_id = d.project_id
+               AND (l.for_device = d.device_id OR l.for_group = ANY (d.groups) OR num_nonnulls(l.for_device, l.for_group) = 0)
+               -- Before 1.9 nebula reads past the local network, and would let everything in.
+               AND NOT (l.local_cidr IS NOT NULL AND EXISTS (
+                 SELECT FROM nebula.agent a WHERE a.device_id = d.device_id AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))) f
+      ) r ON true
+      -- The certificates that belong to this key, and of those signed for it the last.
+      LEFT JOIN LATERAL (
+        SELECT string_agg(k.pem, '' ORDER BY k.version) AS pem
+          FROM nebula.certificate k
+         WHERE w.public_key IS NOT NULL AND k.device_id = d.device_id AND k.public_key = w.public_key
+           AND k.issued_at = (SELECT max(m.issued_at) FROM nebula.certificate m WHERE m.device_id = d.device_id AND m.public_key = w.public_key)
+      ) c ON true
+     ORDER BY w.place;
 END $$;
-COMMENT ON FUNCTION nebula.device_configuration(uuid, bytea, bigint) IS
-  'What nebula.yml and the certificate of a device are made from, and the version of its project it belongs to; project: what project_configuration '
-  'answers, unless known is that version. With a public key also the last certificates signed for that key. All null: no such device';
+COMMENT ON FUNCTION nebula.device_configurations(uuid[], bytea[], bigint) IS
+  'What nebula.yml and the certificate of each of several devices of a project are made from, in the order given, and the version of the project it '
+  'belongs to; project, with the first: what project_configuration answers, unless known is that version. With a public key also the last certificates '
+  'signed for that key. All null: no such device';
 
 CREATE FUNCTION nebula.project_options(actor uuid, project_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

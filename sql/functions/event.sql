@@ -1,5 +1,5 @@
 -- Events: one row for the record, one notification for whoever watches. In PL/pgSQL, which keeps its plans for a session:
--- a function of language sql is planned anew for each statement that calls it. The two that write are internal, and name
+-- a function of language sql is planned anew for each statement that calls it. Those that write are internal, and name
 -- the schema of all they use: what calls them is not what looks here.
 
 CREATE FUNCTION nebula.notify_event(project_id uuid, subject text, subject_id text, action text) RETURNS void
@@ -26,6 +26,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
   'Internal: appends to the record of who did what and tells listeners of channel nebula_event';
+
+CREATE FUNCTION nebula.record_events(
+  project_id uuid, actor text, action text, subject text, subject_ids text[], client inet, details jsonb[]
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO nebula.event (project_id, actor, action, subject, subject_id, client, detail)
+  SELECT record_events.project_id, record_events.actor, record_events.action, record_events.subject, w.subject_id, record_events.client, w.detail
+    FROM ROWS FROM (pg_catalog.unnest(record_events.subject_ids), pg_catalog.unnest(record_events.details)) AS w(subject_id, detail);
+  PERFORM nebula.notify_event(record_events.project_id, record_events.subject, w.subject_id, record_events.action)
+     FROM pg_catalog.unnest(record_events.subject_ids) AS w(subject_id);
+END $$;
+COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, jsonb[]) IS
+  'Internal: record_event for several subjects of one action';
 
 CREATE FUNCTION nebula.list_events(actor uuid, project_id uuid DEFAULT NULL, before bigint DEFAULT NULL, max integer DEFAULT 100)
 RETURNS TABLE (event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text, subject_id text, detail jsonb)

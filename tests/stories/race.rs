@@ -8,6 +8,7 @@ mod contest;
 mod isolation;
 mod prepared;
 mod range;
+mod unread;
 
 use std::collections::HashSet;
 use std::sync::Arc;

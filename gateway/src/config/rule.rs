@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use super::{list, quoted};
 
-/// What is let through, as `nebula.device_configuration` answers it. Neither groups, network nor host: from or to anybody.
+/// What is let through, as `nebula.device_configurations` answers it. Neither groups, network nor host: from or to anybody.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {

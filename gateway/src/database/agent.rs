@@ -9,7 +9,8 @@ use nebula_api::agent::{SyncthingOptions, SyncthingPeer};
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::device::{self, CONFIGURATION, Found};
+use super::device::{self, CONFIGURATIONS, Found};
+use super::unit::only;
 use super::{Client, Unit, one};
 use crate::ApiError;
 
@@ -124,10 +125,11 @@ pub async fn fetch(
 ) -> Result<(i64, Found), ApiError> {
     let Caller { device_id, counter, host_key, said_at, public_key, .. } = caller;
     let (update, configuration) =
-        (client.prepare_cached(UPDATE).await?, client.prepare_cached(CONFIGURATION).await?);
+        (client.prepare_cached(UPDATE).await?, client.prepare_cached(CONFIGURATIONS).await?);
     let values: [&(dyn ToSql + Sync); 6] =
         [device_id, counter, host_key, said_at, &new_host_key, &None::<&[u8]>];
-    let asked: [&(dyn ToSql + Sync); 3] = [device_id, public_key, &known];
+    let (devices, keys) = ([device_id], [public_key]);
+    let asked: [&(dyn ToSql + Sync); 3] = [&devices.as_slice(), &Some(keys.as_slice()), &known];
     // The second is sent behind the first and sees what that did.
     let (updated, configured) =
         join(client.query_one(&update, &values), client.query_one(&configuration, &asked)).await;
@@ -147,12 +149,13 @@ pub async fn update(
 ) -> Result<(i64, Found), ApiError> {
     let Caller { device_id, counter, host_key, said_at, .. } = caller;
     let (update, configuration) =
-        (unit.prepare_cached(UPDATE).await?, unit.prepare_cached(CONFIGURATION).await?);
+        (unit.prepare_cached(UPDATE).await?, unit.prepare_cached(CONFIGURATIONS).await?);
     let values: [&(dyn ToSql + Sync); 6] =
         [device_id, counter, host_key, said_at, &new_host_key, &new_public_key];
-    let asked: [&(dyn ToSql + Sync); 3] = [device_id, &None::<&[u8]>, &known];
+    let devices = [device_id];
+    let asked: [&(dyn ToSql + Sync); 3] = [&devices.as_slice(), &None::<&[&[u8]]>, &known];
     let (updated, configured) = unit.both((update, &values), (configuration, &asked)).await?;
-    Ok((updated.try_get(0)?, device::found(&configured, *device_id)?))
+    Ok((only(&updated)?.try_get(0)?, device::found(only(&configured)?, *device_id)?))
 }
 
 /// Keeps a report; answers the shared folder.

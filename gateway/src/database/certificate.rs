@@ -5,11 +5,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::certificate::Certificate;
-use nebula_certificate::{Details, Issued};
+use nebula_certificate::Issued;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Unit, each, rows};
+use super::{Unit, array, each, rows};
 use crate::ApiError;
 
 /// On whose word certificates are recorded.
@@ -23,62 +23,59 @@ pub enum By<'a> {
     Answer(i64),
 }
 
-/// Records what was signed for a device that holds every address in it, and commits the transaction that allocated them.
+/// What was signed for a device at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Signed<'a> {
+    /// On whose word.
+    pub by: By<'a>,
+    /// For whom; it holds every address in them.
+    pub device_id: Uuid,
+    /// Of each version one.
+    pub issued: &'a [Issued],
+}
+
+/// Records what was signed and commits the transaction that allocated the addresses.
 ///
 /// # Errors
-/// 404 no such device, 403 not a member, 409 it did not join by the code, no such answer is being made, or the device does
+/// 404 no such device, 403 not a member, 409 it did not join by the code, no such answer is being made, or a device does
 /// not hold an address.
-pub async fn record(unit: Unit, by: By<'_>, device_id: Uuid, issued: &[Issued]) -> Result<(), ApiError> {
-    let Some(first) = issued.first() else { return Err(ApiError::internal(&"nothing was signed")) };
-    let details = first.certificate.details();
-    let (mut actor, mut code, mut counter) = (None, None, None);
-    match by {
-        By::Account(account) => actor = Some(account),
-        By::Code(hash) => code = Some(hash),
-        By::Answer(answer) => counter = Some(answer),
-    }
-    let networks = |of: fn(&Details) -> &[IpNetwork]| -> Vec<String> {
-        issued.iter().map(|one| array(of(one.certificate.details()))).collect()
-    };
+pub async fn record(unit: Unit, signed: &[Signed<'_>]) -> Result<(), ApiError> {
     let statement = unit
         .prepare_cached(
             "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         )
         .await?;
-    let issuer = details.issuer.unwrap_or_default();
-    let fingerprints: Vec<_> = issued.iter().map(|one| one.fingerprint.as_slice()).collect();
-    let alternates: Vec<_> =
-        issued.iter().map(|one| one.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice)).collect();
-    let versions: Vec<_> = issued.iter().map(|one| i16::from(one.version.number())).collect();
-    let pems: Vec<_> = issued.iter().map(|one| one.pem.as_str()).collect();
-    let (networks, unsafe_networks) =
-        (networks(|details| &details.networks), networks(|details| &details.unsafe_networks));
+    let all: Vec<_> = signed.iter().flat_map(|one| one.issued.iter().map(move |issued| (one, issued))).collect();
+    let actors = column(&all, |(one, _)| if let By::Account(actor) = one.by { Some(actor) } else { None });
+    let codes = column(&all, |(one, _)| if let By::Code(hash) = one.by { Some(hash) } else { None });
+    let counters = column(&all, |(one, _)| if let By::Answer(counter) = one.by { Some(counter) } else { None });
+    let devices = column(&all, |(one, _)| one.device_id);
+    let details = column(&all, |(_, issued)| issued.certificate.details());
     let values: [&(dyn ToSql + Sync); 17] = [
-        &actor,
-        &code,
-        &counter,
-        &device_id,
-        &details.name,
-        &crate::authority::curve_name(details.curve),
-        &details.groups,
-        &details.public_key,
-        &issuer.as_slice(),
-        &time(details.not_before),
-        &time(details.not_after),
-        &fingerprints,
-        &alternates,
-        &versions,
-        &networks,
-        &unsafe_networks,
-        &pems,
+        &actors,
+        &codes,
+        &counters,
+        &devices,
+        &column(&details, |says| says.name.as_str()),
+        &column(&details, |says| crate::authority::curve_name(says.curve)),
+        &column(&details, |says| array(&says.groups)),
+        &column(&details, |says| says.public_key.as_slice()),
+        &column(&details, |says| says.issuer.unwrap_or_default().to_vec()),
+        &column(&details, |says| time(says.not_before)),
+        &column(&details, |says| time(says.not_after)),
+        &column(&all, |(_, issued)| issued.fingerprint.as_slice()),
+        &column(&all, |(_, issued)| issued.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice)),
+        &column(&all, |(_, issued)| i16::from(issued.version.number())),
+        &column(&details, |says| array(says.networks.iter().map(IpNetwork::to_string))),
+        &column(&details, |says| array(says.unsafe_networks.iter().map(IpNetwork::to_string))),
+        &column(&all, |(_, issued)| issued.pem.as_str()),
     ];
     unit.commit_with((statement, &values)).await
 }
 
-/// As PostgreSQL writes an array.
-fn array(networks: &[IpNetwork]) -> String {
-    let words: Vec<_> = networks.iter().map(ToString::to_string).collect();
-    format!("{{{}}}", words.join(","))
+/// One thing of each.
+fn column<'a, T, V>(all: &'a [T], of: impl Fn(&'a T) -> V) -> Vec<V> {
+    all.iter().map(of).collect()
 }
 
 /// Certificates of the projects the account sees, longest valid first, of one device or all.

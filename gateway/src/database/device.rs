@@ -6,34 +6,40 @@ use std::sync::Arc;
 use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::device::Device;
+use nebula_certificate::PublicKey;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::project::Configuration;
-use super::{Unit, each, one, rows};
+use super::{Unit, array, each, one, rows};
 use crate::ApiError;
+use crate::authority::curve_name;
 use crate::config::{Common, Facts, Role, Rule};
 
 /// What a device asks for, checked.
-pub struct NewDevice<'a> {
+#[derive(Debug)]
+pub struct NewDevice {
+    /// On whose word.
+    pub by: By,
     /// Project to join.
     pub project_id: Uuid,
     /// Identifier of the device.
     pub device_id: Uuid,
     /// Name in the certificate.
-    pub name: &'a str,
-    /// `25519` or `P256`.
-    pub curve: &'a str,
-    /// Raw public key.
-    pub public_key: &'a [u8],
+    pub name: String,
+    /// Its key, of the project's curve.
+    pub public_key: PublicKey,
     /// `host`, `lighthouse` or `relay`.
-    pub role: &'a str,
+    pub role: &'static str,
     /// `host:port` on the underlay.
-    pub endpoints: &'a [String],
+    pub endpoints: Vec<String>,
+    /// Where it calls from.
+    pub client: Option<IpAddr>,
 }
 
 /// On whose word a device is registered.
+#[derive(Debug)]
 pub enum By {
     /// An account's.
     Account(Uuid),
@@ -41,42 +47,54 @@ pub enum By {
     Code(Vec<u8>),
 }
 
-/// Makes or renews a device and its address, in a unit that begins with it; answers what its configuration is made from.
+/// Makes or renews devices of a project and their addresses, all or none, in a unit that begins with it; answers what
+/// their configurations are made from, the project's part with the first. By a code there is one device.
 ///
 /// # Errors
 /// 404 no such project, or the code is not good for it; 403 not allowed; 409 other project, name taken, revoked, or looked
 /// after by an agent; 429 too often; 507 pool exhausted.
-pub async fn register(
-    unit: &mut Unit,
-    by: &By,
-    device: &NewDevice<'_>,
-    address: Option<IpAddr>,
-    known: i64,
-) -> Result<Found, ApiError> {
-    let address = address.map(|address| address.to_string());
-    let NewDevice { project_id, device_id, name, curve, public_key, role, endpoints } = device;
-    let configuration = unit.prepare_cached(CONFIGURATION).await?;
-    let asked: [&(dyn ToSql + Sync); 3] = [device_id, &None::<&[u8]>, &known];
-    let (_, row) = match by {
-        By::Account(actor) => {
-            let sql = "SELECT nebula.register_device($1, $2, $3, $4, $5, $6, $7, $8, $9::text::inet)";
+pub async fn register(unit: &mut Unit, devices: &[NewDevice], known: i64) -> Result<Vec<Found>, ApiError> {
+    let Some(first) = devices.first() else { return Ok(vec![]) };
+    let identifiers: Vec<_> = devices.iter().map(|device| device.device_id).collect();
+    let clients: Vec<_> =
+        devices.iter().map(|device| device.client.map(|client| client.to_string())).collect();
+    let configurations = unit.prepare_cached(CONFIGURATIONS).await?;
+    let asked: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known];
+    let rows = match &first.by {
+        By::Account(_) => {
+            let actors = devices.iter().map(|device| match device.by {
+                By::Account(actor) => Some(actor),
+                By::Code(_) => None,
+            });
+            let values: [&(dyn ToSql + Sync); 9] = [
+                &first.project_id,
+                &actors.collect::<Vec<_>>(),
+                &identifiers,
+                &devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(),
+                &devices.iter().map(|device| curve_name(device.public_key.curve())).collect::<Vec<_>>(),
+                &devices.iter().map(|device| device.public_key.bytes()).collect::<Vec<_>>(),
+                &devices.iter().map(|device| device.role).collect::<Vec<_>>(),
+                &devices.iter().map(|device| array(&device.endpoints)).collect::<Vec<_>>(),
+                &clients,
+            ];
+            let sql = "SELECT nebula.register_devices($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::inet[])";
             let register = unit.prepare_cached(sql).await?;
-            let values: [&(dyn ToSql + Sync); 9] =
-                [actor, project_id, device_id, name, curve, public_key, role, endpoints, &address];
-            unit.both((register, &values), (configuration, &asked)).await?
+            unit.both((register, &values), (configurations, &asked)).await?.1
         }
         By::Code(hash) => {
+            let NewDevice { project_id, device_id, name, endpoints, public_key, .. } = first;
+            let (curve, key) = (curve_name(public_key.curve()), public_key.bytes());
+            let values: [&(dyn ToSql + Sync); 8] =
+                [hash, project_id, device_id, name, endpoints, &curve, &key, &clients[0]];
             let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8::text::inet)";
             let register = unit.prepare_cached(sql).await?;
-            let values: [&(dyn ToSql + Sync); 8] =
-                [hash, project_id, device_id, name, endpoints, curve, public_key, &address];
-            unit.both((register, &values), (configuration, &asked)).await?
+            unit.both((register, &values), (configurations, &asked)).await?.1
         }
     };
-    found(&row, *device_id)
+    rows.iter().zip(identifiers).map(|(row, device_id)| found(row, device_id)).collect()
 }
 
-pub(super) const CONFIGURATION: &str = "SELECT * FROM nebula.device_configuration($1, $2, $3)";
+pub(super) const CONFIGURATIONS: &str = "SELECT * FROM nebula.device_configurations($1, $2, $3)";
 
 /// A device's part of its configuration.
 pub struct Found {
@@ -117,18 +135,13 @@ impl Found {
     }
 }
 
-/// What the configuration of a device is made from, and what that of its project is unless it is `known`; with a key also
-/// the certificates that were signed for it.
+/// What the configuration of a device is made from, and what that of its project is unless it is `known`.
 ///
 /// # Errors
 /// 404 no such device.
-pub async fn configuration(
-    client: &impl GenericClient,
-    device_id: Uuid,
-    public_key: Option<&[u8]>,
-    known: i64,
-) -> Result<Found, ApiError> {
-    found(&one(client, CONFIGURATION, &[&device_id, &public_key, &known]).await?, device_id)
+pub async fn configuration(client: &impl GenericClient, device_id: Uuid, known: i64) -> Result<Found, ApiError> {
+    let (devices, keys) = ([device_id], None::<&[&[u8]]>);
+    found(&one(client, CONFIGURATIONS, &[&devices.as_slice(), &keys, &known]).await?, device_id)
 }
 
 pub(super) fn found(row: &Row, device_id: Uuid) -> Result<Found, ApiError> {

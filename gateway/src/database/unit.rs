@@ -17,12 +17,18 @@ pub(super) type Call<'a> = (Statement, &'a [&'a (dyn ToSql + Sync)]);
 pub struct Unit {
     client: Client,
     open: bool,
+    begin: &'static str,
 }
 
 impl Unit {
     /// A unit of work on this connection; nothing is sent yet.
     pub fn on(client: Client) -> Self {
-        Self { client, open: false }
+        Self { client, open: false, begin: "BEGIN" }
+    }
+
+    /// The same, but of many who shall not all wait when something keeps one of them.
+    pub fn impatient(client: Client) -> Self {
+        Self { client, open: false, begin: "BEGIN; SET LOCAL lock_timeout = '200ms'" }
     }
 
     /// Begins.
@@ -31,15 +37,19 @@ impl Unit {
     /// Those of the database.
     pub async fn begin(&mut self) -> Result<(), ApiError> {
         self.open = true;
-        Ok(self.client.batch_execute("BEGIN").await?)
+        Ok(self.client.batch_execute(self.begin).await?)
     }
 
     /// Begins if it has not begun, and makes two calls; answers the rows of both.
-    pub(super) async fn both(&mut self, first: Call<'_>, second: Call<'_>) -> Result<(Row, Row), ApiError> {
+    pub(super) async fn both(
+        &mut self,
+        first: Call<'_>,
+        second: Call<'_>,
+    ) -> Result<(Vec<Row>, Vec<Row>), ApiError> {
         let begun = std::mem::replace(&mut self.open, true);
-        let begin = async { if begun { Ok(()) } else { self.client.batch_execute("BEGIN").await } };
-        let first = self.client.query_one(&first.0, first.1);
-        let second = self.client.query_one(&second.0, second.1);
+        let begin = async { if begun { Ok(()) } else { self.client.batch_execute(self.begin).await } };
+        let first = self.client.query(&first.0, first.1);
+        let second = self.client.query(&second.0, second.1);
         let (begun, first, second) = join3(begin, first, second).await;
         // The first that failed is why those behind it did.
         begun?;
@@ -55,6 +65,11 @@ impl Unit {
         done?;
         Ok(ended?)
     }
+}
+
+/// The row of a statement that answers one.
+pub(super) fn only(rows: &[Row]) -> Result<&Row, ApiError> {
+    rows.first().ok_or_else(|| ApiError::internal(&"a statement answered no row"))
 }
 
 impl Deref for Unit {

@@ -15,7 +15,7 @@ use crate::authority::{Authority, curve_name};
 use crate::config::{Facts, Pki};
 use crate::database::Unit;
 use crate::database::agent::{self, Caller};
-use crate::database::certificate::{self, By};
+use crate::database::certificate::{self, By, Signed};
 use crate::database::device::Found;
 use crate::error::WRONG_STATE;
 use crate::project::Known;
@@ -218,7 +218,8 @@ pub(super) async fn update(
     let made = certified(state, project, found, public_key).await?;
     let answer = signed(&made.project.authority, &made.sent().update(counter, value.nonce)).await?;
     // Last, so that a certificate that could not be sent is none.
-    certificate::record(unit, By::Answer(counter), caller.device_id, &made.issued).await?;
+    let signed = Signed { by: By::Answer(counter), device_id: caller.device_id, issued: &made.issued };
+    certificate::record(unit, &[signed]).await?;
     Ok(answer)
 }
 

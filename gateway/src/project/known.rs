@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::ApiError;
 use crate::authority::{Authority, Keyring};
 use crate::config::Common;
-use crate::database::authority;
+use crate::database::{Unit, authority};
 use crate::database::project::{self, Configuration};
 
 /// For so long a version is believed to be the one of that number: a database that was set back counts again from there.
@@ -73,6 +73,18 @@ impl Projects {
     pub fn kept(&self, project_id: Uuid) -> Option<Arc<Known>> {
         let all = self.known.read().unwrap_or_else(PoisonError::into_inner);
         all.get(&project_id).filter(|known| known.since.elapsed() < BELIEVED).cloned()
+    }
+
+    /// The same, or looked at in a unit that begins with it then.
+    ///
+    /// # Errors
+    /// As [`Self::look`].
+    pub async fn kept_or_found(&self, unit: &mut Unit, project_id: Uuid) -> Result<Arc<Known>, ApiError> {
+        if let Some(project) = self.kept(project_id) {
+            return Ok(project);
+        }
+        unit.begin().await?;
+        self.look(&**unit, project_id).await
     }
 
     /// Looks at a project. One that never had an authority gets the shared one.

@@ -20,7 +20,7 @@ use crate::table::relation;
 pub(crate) struct Reading {
     /// When the first quarantine ends, in PostgreSQL's microseconds; `i64::MAX` for none.
     pub(crate) expires: i64,
-    /// Rows of transactions still in flight: address within the page, transaction.
+    /// Rows of transactions still in flight, the reader's own too: address within the page, transaction.
     pub(crate) in_flight: Vec<(u16, u32)>,
     /// Transactions in flight that give back addresses of the page, and that no session will tell of: prepared ones,
     /// which the map forgot when the server went down.
@@ -103,6 +103,7 @@ pub(crate) fn read(
                 value,
             );
         }
+        let own = pg_sys::GetTopTransactionIdIfAny();
         let scan = pg_sys::systable_beginscan(relation, index, true, &mut snapshot, 3, keys.as_mut_ptr());
         loop {
             let tuple = pg_sys::systable_getnext(scan);
@@ -121,6 +122,10 @@ pub(crate) fn read(
             words[usize::from(bit >> 6)] |= 1 << (bit & 63);
             if snapshot.xmin != pg_sys::InvalidTransactionId {
                 reading.in_flight.push((bit, snapshot.xmin.into_inner()));
+            } else if own != pg_sys::InvalidTransactionId
+                && pg_sys::TransactionIdIsCurrentTransactionId((*(*tuple).t_data).t_choice.t_heap.t_xmin)
+            {
+                reading.in_flight.push((bit, own.into_inner()));
             }
             if snapshot.xmax != pg_sys::InvalidTransactionId {
                 let top = pg_sys::SubTransGetTopmostTransaction(snapshot.xmax);

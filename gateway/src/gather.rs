@@ -1,0 +1,169 @@
+//! Work that is done together: whoever comes while others are under way goes with the next.
+//!
+//! Under little load everybody goes at once and alone. Under much, many share one transaction, one journey to the
+//! database and the start of each statement there, which cost more than the work itself.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use crate::ApiError;
+
+/// Parties under way at once: while one is in the database, the next is signed for.
+const AT_ONCE: usize = 2;
+/// Most of one party: what a statement costs to start is nothing then, and nobody waits long for the others.
+const MOST: usize = 64;
+
+/// Where items wait for each other; only those of the same key go together.
+#[derive(Debug)]
+pub struct Gather<K, T, R> {
+    waiting: Arc<Mutex<Waiting<K, T, R>>>,
+}
+
+#[derive(Debug)]
+struct Waiting<K, T, R> {
+    items: VecDeque<(K, T, Answer<R>)>,
+    under_way: usize,
+}
+
+type Answer<R> = oneshot::Sender<Result<R, ApiError>>;
+
+impl<K, T, R> Default for Gather<K, T, R> {
+    fn default() -> Self {
+        Self { waiting: Arc::new(Mutex::new(Waiting { items: VecDeque::new(), under_way: 0 })) }
+    }
+}
+
+impl<K: Clone + PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
+    /// Has `work` done on this item, and on others with it; `work` answers for each in their order. It goes on when the
+    /// caller goes away.
+    ///
+    /// # Errors
+    /// What `work` answers for this item.
+    pub async fn join<W>(&self, key: K, item: T, work: W) -> Result<R, ApiError>
+    where
+        W: AsyncFn(&K, &[T]) -> Vec<Result<R, ApiError>> + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let mut waiting = lock(&self.waiting);
+        waiting.items.push_back((key, item, answer));
+        if waiting.under_way < AT_ONCE {
+            waiting.under_way += 1;
+            let mut place = Place { waiting: Arc::clone(&self.waiting), left: false };
+            actix_web::rt::spawn(async move {
+                while let Some((key, items, answers)) = place.next() {
+                    for (result, answer) in work(&key, &items).await.into_iter().zip(answers) {
+                        // Who has gone away asks again.
+                        drop(answer.send(result));
+                    }
+                }
+            });
+        }
+        drop(waiting);
+        answered.await.map_err(|_| ApiError::internal(&"what was to be done together was not done"))?
+    }
+}
+
+/// One of those who may be under way.
+struct Place<K, T, R> {
+    waiting: Arc<Mutex<Waiting<K, T, R>>>,
+    left: bool,
+}
+
+impl<K: PartialEq, T, R> Place<K, T, R> {
+    /// The next that go together: the first, and those behind it that can go with it. None, and the place is free again.
+    fn next(&mut self) -> Option<(K, Vec<T>, Vec<Answer<R>>)> {
+        let mut waiting = lock(&self.waiting);
+        let Some((key, first, answer)) = waiting.items.pop_front() else {
+            // Under the same lock, so that whoever comes now sees it.
+            waiting.under_way -= 1;
+            self.left = true;
+            return None;
+        };
+        let (mut items, mut answers) = (vec![first], vec![answer]);
+        for (other, item, answer) in std::mem::take(&mut waiting.items) {
+            if other == key && items.len() < MOST {
+                items.push(item);
+                answers.push(answer);
+            } else {
+                waiting.items.push_back((other, item, answer));
+            }
+        }
+        Some((key, items, answers))
+    }
+}
+
+impl<K, T, R> Drop for Place<K, T, R> {
+    fn drop(&mut self) {
+        if !self.left {
+            // The work panicked, or the gateway ends. Whoever nobody would serve is told.
+            let mut waiting = lock(&self.waiting);
+            waiting.under_way -= 1;
+            if waiting.under_way == 0 {
+                waiting.items.clear();
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use futures::future::join_all;
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    /// Joins items of these keys at once, with work that waits for a signal, and answers the parties that went.
+    async fn parties(keys: &[u8]) -> Vec<(u8, usize)> {
+        let gather = Gather::<u8, usize, usize>::default();
+        let (went, signal) = (Rc::new(RefCell::new(vec![])), Rc::new(Notify::new()));
+        let calls = keys.iter().enumerate().map(|(item, key)| {
+            let (went, signal) = (went.clone(), signal.clone());
+            gather.join(*key, item, async move |key: &u8, items: &[usize]| {
+                went.borrow_mut().push((*key, items.len()));
+                signal.notified().await;
+                items.iter().map(|item| Ok(item * 10)).collect()
+            })
+        });
+        let go = async {
+            for _ in keys {
+                tokio::task::yield_now().await;
+                signal.notify_one();
+            }
+        };
+        let (answers, ()) = futures::future::join(join_all(calls), go).await;
+        for (item, answer) in answers.into_iter().enumerate() {
+            assert_eq!(answer.unwrap(), item * 10, "everyone gets his own answer");
+        }
+        went.take()
+    }
+
+    #[actix_web::test]
+    async fn who_comes_meanwhile_goes_together() {
+        assert_eq!(parties(&[1]).await, [(1, 1)]);
+        let crowd = parties(&[1; 200]).await;
+        assert!(crowd.len() < 10 && crowd.iter().all(|(_, size)| *size <= MOST), "{crowd:?}");
+        let mixed = parties(&[1, 1, 2, 1, 2, 1]).await;
+        assert_eq!(mixed.iter().map(|(_, size)| size).sum::<usize>(), 6);
+        assert!(mixed.contains(&(2, 2)), "only those of one key go together: {mixed:?}");
+    }
+
+    #[actix_web::test]
+    async fn who_is_left_behind_is_told() {
+        let gather = Gather::<u8, u8, ()>::default();
+        let calls = (0..4).map(|item| gather.join(0, item, async |_: &u8, _: &[u8]| panic!("on purpose")));
+        for answer in join_all(calls).await {
+            assert!(answer.is_err());
+        }
+        let after = gather.join(0, 0, async |_: &u8, items: &[u8]| items.iter().map(|_| Ok(())).collect());
+        after.await.expect("the next are served");
+    }
+}
