@@ -89,3 +89,25 @@ async fn an_old_snapshot_is_never_told_that_the_pool_is_exhausted() -> Result<()
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_snapshot_passes_by_what_another_is_just_giving_back() -> Result<()> {
+    for database in databases().await? {
+        let project = pool(&database, "10.1.0.0/29").await?;
+        let [writer, giver, taker] =
+            [database.connect().await?, database.connect().await?, database.connect().await?];
+        // So that the map knows the pool, and not the row that is written behind its back.
+        assert_eq!(allocate(&writer, project).await?, "10.1.0.1");
+        let device = Uuid::new_v4();
+        let insert = "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by)
+                      SELECT project_id, pool_id, '10.1.0.2', $2, 'hand' FROM nebula.pool WHERE project_id = $1";
+        writer.execute(insert, &[&project, &device]).await?;
+        giver.batch_execute(&format!("BEGIN; SELECT nebula.release_ip('{device}')")).await?;
+        taker.batch_execute("SET lock_timeout = '5s'; BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
+        assert_eq!(allocate(&taker, project).await?, "10.1.0.3");
+        taker.batch_execute("COMMIT").await?;
+        giver.batch_execute("COMMIT").await?;
+        assert_eq!(balanced(&writer, project).await?, (2, 4));
+    }
+    Ok(())
+}
