@@ -1,7 +1,8 @@
 //! Work that is done together: whoever comes while others are under way goes with the next.
 //!
 //! Under little load everybody goes at once and alone. Under much, many share one transaction, one journey to the
-//! database and the start of each statement there, which cost more than the work itself.
+//! database and the start of each statement there, which cost more than the work itself. What may take long does not
+//! belong here, since everybody behind it would wait.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -43,25 +44,29 @@ impl<K: Clone + PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
     /// What `work` answers for this item.
     pub async fn join<W>(&self, key: K, item: T, work: W) -> Result<R, ApiError>
     where
-        W: AsyncFn(&K, &[T]) -> Vec<Result<R, ApiError>> + 'static,
+        W: AsyncFn(&K, Vec<T>) -> Vec<Result<R, ApiError>> + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let mut waiting = lock(&self.waiting);
-        waiting.items.push_back((key, item, answer));
-        if waiting.under_way < AT_ONCE {
-            waiting.under_way += 1;
-            let mut place = Place { waiting: Arc::clone(&self.waiting), left: false };
+        if let Some(mut place) = self.wait(key, item, answer) {
             actix_web::rt::spawn(async move {
                 while let Some((key, items, answers)) = place.next() {
-                    for (result, answer) in work(&key, &items).await.into_iter().zip(answers) {
+                    for (result, answer) in work(&key, items).await.into_iter().zip(answers) {
                         // Who has gone away asks again.
                         drop(answer.send(result));
                     }
                 }
             });
         }
-        drop(waiting);
         answered.await.map_err(|_| ApiError::internal(&"what was to be done together was not done"))?
+    }
+
+    /// Lines up; the place is free when nobody would come for the item.
+    fn wait(&self, key: K, item: T, answer: Answer<R>) -> Option<Place<K, T, R>> {
+        let mut waiting = lock(&self.waiting);
+        waiting.items.push_back((key, item, answer));
+        let free = waiting.under_way < AT_ONCE;
+        waiting.under_way += usize::from(free);
+        free.then(|| Place { waiting: Arc::clone(&self.waiting), left: false })
     }
 }
 
@@ -127,7 +132,7 @@ mod tests {
         let (went, signal) = (Rc::new(RefCell::new(vec![])), Rc::new(Notify::new()));
         let calls = keys.iter().enumerate().map(|(item, key)| {
             let (went, signal) = (went.clone(), signal.clone());
-            gather.join(*key, item, async move |key: &u8, items: &[usize]| {
+            gather.join(*key, item, async move |key: &u8, items: Vec<usize>| {
                 went.borrow_mut().push((*key, items.len()));
                 signal.notified().await;
                 items.iter().map(|item| Ok(item * 10)).collect()
@@ -159,11 +164,11 @@ mod tests {
     #[actix_web::test]
     async fn who_is_left_behind_is_told() {
         let gather = Gather::<u8, u8, ()>::default();
-        let calls = (0..4).map(|item| gather.join(0, item, async |_: &u8, _: &[u8]| panic!("on purpose")));
+        let calls = (0..4).map(|item| gather.join(0, item, async |_: &u8, _: Vec<u8>| panic!("on purpose")));
         for answer in join_all(calls).await {
             assert!(answer.is_err());
         }
-        let after = gather.join(0, 0, async |_: &u8, items: &[u8]| items.iter().map(|_| Ok(())).collect());
+        let after = gather.join(0, 0, async |_: &u8, items: Vec<u8>| items.iter().map(|_| Ok(())).collect());
         after.await.expect("the next are served");
     }
 }

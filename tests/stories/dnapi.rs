@@ -14,6 +14,7 @@ mod adopt;
 pub(crate) mod client;
 mod code;
 mod config;
+mod crowd;
 mod intruder;
 mod kept;
 mod node;

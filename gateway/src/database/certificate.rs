@@ -45,10 +45,12 @@ pub async fn record(unit: Unit, signed: &[Signed<'_>]) -> Result<(), ApiError> {
             "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         )
         .await?;
-    let all: Vec<_> = signed.iter().flat_map(|one| one.issued.iter().map(move |issued| (one, issued))).collect();
+    let all: Vec<_> =
+        signed.iter().flat_map(|one| one.issued.iter().map(move |issued| (one, issued))).collect();
     let actors = column(&all, |(one, _)| if let By::Account(actor) = one.by { Some(actor) } else { None });
     let codes = column(&all, |(one, _)| if let By::Code(hash) = one.by { Some(hash) } else { None });
-    let counters = column(&all, |(one, _)| if let By::Answer(counter) = one.by { Some(counter) } else { None });
+    let counters =
+        column(&all, |(one, _)| if let By::Answer(counter) = one.by { Some(counter) } else { None });
     let devices = column(&all, |(one, _)| one.device_id);
     let details = column(&all, |(_, issued)| issued.certificate.details());
     let values: [&(dyn ToSql + Sync); 17] = [

@@ -139,7 +139,11 @@ impl Found {
 ///
 /// # Errors
 /// 404 no such device.
-pub async fn configuration(client: &impl GenericClient, device_id: Uuid, known: i64) -> Result<Found, ApiError> {
+pub async fn configuration(
+    client: &impl GenericClient,
+    device_id: Uuid,
+    known: i64,
+) -> Result<Found, ApiError> {
     let (devices, keys) = ([device_id], None::<&[&[u8]]>);
     found(&one(client, CONFIGURATIONS, &[&devices.as_slice(), &keys, &known]).await?, device_id)
 }

@@ -9,12 +9,22 @@ use uuid::Uuid;
 use crate::config::Facts;
 use crate::database::device::{self, By, NewDevice};
 use crate::database::{Unit, certificate};
+use crate::error::UNAVAILABLE;
 use crate::gather::Gather;
 use crate::project::Known;
 use crate::{ApiError, AppState};
 
 /// Registrations that wait for each other, by project.
-pub type Admissions = Gather<Uuid, NewDevice, Admitted>;
+pub type Admissions = Gather<Uuid, NewDevice, Outcome>;
+
+/// What came of a registration together with others.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The device was let in.
+    Admitted(Admitted),
+    /// It has to be tried alone: one of them could not be let in, or somebody has to be waited for.
+    Alone(NewDevice),
+}
 
 /// A device that was let in.
 #[derive(Debug)]
@@ -27,39 +37,39 @@ pub struct Admitted {
     pub issued: Vec<Issued>,
 }
 
-/// Together with others of the project that come at the same time.
+/// Together with others of the project that come at the same time, or alone when that does not go.
 pub(super) async fn together(state: &web::Data<AppState>, device: NewDevice) -> Result<Admitted, ApiError> {
     let work = state.clone();
-    let all = async move |project: &Uuid, devices: &[NewDevice]| {
-        if devices.len() > 1
-            && let Ok(admitted) = party(&work, *project, devices).await
-        {
-            return admitted.into_iter().map(Ok).collect();
+    let party =
+        async move |project: &Uuid, devices: Vec<NewDevice>| match party(&work, *project, &devices).await {
+            Ok(admitted) => admitted.into_iter().map(|one| Ok(Outcome::Admitted(one))).collect(),
+            Err(error) if devices.len() == 1 && error.meaning() != UNAVAILABLE => vec![Err(error)],
+            Err(_) => devices.into_iter().map(|device| Ok(Outcome::Alone(device))).collect(),
+        };
+    match state.admissions.join(device.project_id, device, party).await? {
+        Outcome::Admitted(admitted) => Ok(admitted),
+        Outcome::Alone(device) => {
+            let mut unit = Unit::on(state.database.client().await?);
+            let project = state.projects.kept_or_found(&mut unit, device.project_id).await?;
+            alone(state, unit, project, device).await
         }
-        // One of them cannot be let in, or has to wait: each is told what is wrong with his own.
-        let mut answers = Vec::with_capacity(devices.len());
-        for device in devices {
-            let one = party(&work, *project, std::slice::from_ref(device)).await;
-            answers.push(one.and_then(|mut admitted| admitted.pop().ok_or_else(nothing)));
-        }
-        answers
-    };
-    state.admissions.join(device.project_id, device, all).await
+    }
 }
 
-/// Alone: the project's authority is found, and given if it has none, in the same transaction.
+/// One device, in a unit that may have begun.
 pub(super) async fn alone(
     state: &AppState,
     unit: Unit,
     project: Arc<Known>,
     device: NewDevice,
 ) -> Result<Admitted, ApiError> {
+    let nothing = || ApiError::internal(&"the database answered for no device");
     admit(state, unit, project, &[device]).await?.pop().ok_or_else(nothing)
 }
 
+/// Devices of a project, all or none; nobody is waited for.
 async fn party(state: &AppState, project: Uuid, devices: &[NewDevice]) -> Result<Vec<Admitted>, ApiError> {
-    let client = state.database.client().await?;
-    let mut unit = if devices.len() > 1 { Unit::impatient(client) } else { Unit::on(client) };
+    let mut unit = Unit::impatient(state.database.client().await?);
     let project = state.projects.kept_or_found(&mut unit, project).await?;
     admit(state, unit, project, devices).await
 }
@@ -91,8 +101,4 @@ async fn admit(
     });
     certificate::record(unit, &signed.collect::<Vec<_>>()).await?;
     Ok(admitted)
-}
-
-fn nothing() -> ApiError {
-    ApiError::internal(&"the database answered for no device")
 }

@@ -13,8 +13,8 @@ use uuid::Uuid;
 use crate::ApiError;
 use crate::authority::{Authority, Keyring};
 use crate::config::Common;
-use crate::database::{Unit, authority};
 use crate::database::project::{self, Configuration};
+use crate::database::{Unit, authority};
 
 /// For so long a version is believed to be the one of that number: a database that was set back counts again from there.
 const BELIEVED: Duration = Duration::from_secs(60);

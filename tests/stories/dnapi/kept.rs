@@ -36,7 +36,8 @@ async fn registered(api: &Api, project: Uuid, name: &str) -> Result<String> {
 
 /// The version that a device's configuration is of, and whether the project's part came with it.
 async fn asked(client: &Client, device: Uuid, known: i64) -> Result<(i64, bool)> {
-    let sql = "SELECT version, project IS NOT NULL FROM nebula.device_configurations(ARRAY[$1::uuid], NULL, $2)";
+    let sql =
+        "SELECT version, project IS NOT NULL FROM nebula.device_configurations(ARRAY[$1::uuid], NULL, $2)";
     let row = client.query_one(sql, &[&device, &known]).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }

@@ -170,7 +170,7 @@ impl<'a> Play<'a> {
     ) -> Result<Result<IpAddr, String>> {
         let answer = match self.sessions[session].query_one(sql, args).await {
             Ok(row) => Ok(row.get(0)),
-            Err(error) => Err(error.code().context(format!("{error:?}"))?.code().to_owned()),
+            Err(error) => Err(self.settle(session, &error).await?),
         };
         let said: Vec<String> = args.iter().map(|arg| format!("{arg:?}")).collect();
         self.trace.push(format!("s{session}: {sql} {} -> {answer:?}", said.join(" ")));
@@ -180,10 +180,17 @@ impl<'a> Play<'a> {
     async fn tell(&mut self, session: usize, sql: &str) -> Result<Result<(), String>> {
         let answer = match self.sessions[session].batch_execute(sql).await {
             Ok(()) => Ok(()),
-            Err(error) => Err(error.code().context(format!("{error:?}"))?.code().to_owned()),
+            Err(error) => Err(self.settle(session, &error).await?),
         };
         self.trace.push(format!("s{session}: {sql} -> {answer:?}"));
         Ok(answer)
+    }
+
+    /// The SQLSTATE of an error, once the server has rolled back what failed: it says so before it does it.
+    async fn settle(&self, session: usize, error: &tokio_postgres::Error) -> Result<String> {
+        let state = error.code().context(format!("{error:?}"))?.code().to_owned();
+        self.sessions[session].batch_execute("").await?;
+        Ok(state)
     }
 
     /// A statement that cannot fail.

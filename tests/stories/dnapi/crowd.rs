@@ -1,0 +1,121 @@
+//! Devices that are registered at the same time: made together, and each told its own.
+
+use std::collections::HashSet;
+
+use anyhow::Result;
+use futures::future::{join_all, try_join_all};
+use nebula_api::device::RegisterRequest;
+use nebula_certificate::{Curve, KeyPair};
+use nebula_tests::api::refusal;
+use nebula_tests::law;
+use nebula_tests::stack::Stack;
+use reqwest::StatusCode;
+use uuid::Uuid;
+
+const CROWD: usize = 60;
+
+fn request(project_id: Uuid, device_id: Uuid, name: &str) -> Result<RegisterRequest> {
+    Ok(RegisterRequest {
+        project_id,
+        device_id,
+        device_name: name.to_owned(),
+        public_key: KeyPair::generate(Curve::Curve25519)?.public_key().pem(),
+        role: None,
+        endpoints: vec![],
+        enrolment_code: None,
+    })
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn one_that_cannot_be_let_in_keeps_nobody_out() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (admin, member) = (stack.admin().await?, stack.member("anna").await?);
+    let (client, keeper) = (stack.database.connect().await?, stack.database.connect().await?);
+    let [taken, revoked, kept] = [Uuid::new_v4(), Uuid::new_v4(), Uuid::new_v4()];
+    for (device, name) in [(taken, "taken"), (revoked, "revoked"), (kept, "kept")] {
+        admin.register(&request(stack.project, device, name)?).await?;
+    }
+    client.execute("SELECT nebula.revoke_device($1)", &[&revoked]).await?;
+    keeper
+        .batch_execute(&format!("BEGIN; SELECT FROM nebula.device WHERE device_id = '{kept}' FOR UPDATE"))
+        .await?;
+
+    let patient = {
+        let (admin, again) = (admin.clone(), request(stack.project, kept, "kept")?);
+        tokio::spawn(async move { admin.register(&again).await })
+    };
+    let good = (0..CROWD).map(|number| {
+        let api = if number % 2 == 0 { &admin } else { &member };
+        let asked = request(stack.project, Uuid::new_v4(), &format!("device-{number}"));
+        async move { api.register(&asked?).await }
+    });
+    let lighthouse = RegisterRequest {
+        role: Some("lighthouse".into()),
+        endpoints: vec!["192.0.2.1:4242".into()],
+        ..request(stack.project, Uuid::new_v4(), "tower")?
+    };
+    let bad = [
+        (&admin, request(stack.project, Uuid::new_v4(), "taken")?, StatusCode::CONFLICT, "23505"),
+        (&admin, request(stack.project, revoked, "back")?, StatusCode::CONFLICT, "55000"),
+        (&member, request(stack.project, taken, "mine")?, StatusCode::FORBIDDEN, "42501"),
+        (&member, lighthouse, StatusCode::FORBIDDEN, "42501"),
+    ];
+    let refused = bad.iter().map(|(api, asked, ..)| async {
+        refusal(api.post("/api/nebula/register").json(asked).send().await?).await
+    });
+    let (registered, refused) = futures::join!(try_join_all(good), join_all(refused));
+    for (refused, (_, asked, status, sqlstate)) in refused.into_iter().zip(&bad) {
+        let refused = refused?;
+        assert_eq!(
+            (refused.status, refused.failure.sqlstate.as_str()),
+            (*status, *sqlstate),
+            "{}",
+            asked.device_name
+        );
+    }
+    let registered = registered?;
+    let addresses: HashSet<_> = registered.iter().map(|one| one.nebula_ip.as_str()).collect();
+    assert_eq!(addresses.len(), CROWD);
+
+    // The one that somebody keeps has kept nobody waiting, and goes on when he lets go.
+    assert!(!patient.is_finished());
+    keeper.batch_execute("COMMIT").await?;
+    patient.await??;
+    for sql in [
+        "SELECT count(*) FROM nebula.event WHERE action = 'register' AND detail ->> 'name' LIKE 'device-%' AND detail ? 'ip'",
+        "SELECT count(*) FROM nebula.device d WHERE name LIKE 'device-%'
+            AND (SELECT count(*) = 2 FROM nebula.certificate c WHERE c.device_id = d.device_id
+                    AND (SELECT bool_and(host(n)::inet = a.ip) FROM unnest(c.networks) n, nebula.allocation a WHERE a.device_id = d.device_id))",
+        "SELECT count(*) FROM nebula.device d JOIN nebula.account a ON a.account_id = d.owner_id
+          WHERE d.name LIKE 'device-%' AND (a.username = 'anna') = (split_part(d.name, '-', 2)::integer % 2 = 1)",
+    ] {
+        let counted: i64 = client.query_one(sql, &[]).await?.get(0);
+        assert_eq!(counted, CROWD as i64, "{sql}");
+    }
+    law::check(&client, stack.project).await?;
+    Ok(())
+}
+
+/// An identifier that several accounts claim at the same moment belongs to one of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_device_is_one_accounts() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (one, other) = (stack.member("anna").await?, stack.member("bert").await?);
+    let client = stack.database.connect().await?;
+    for round in 0..20 {
+        let device = Uuid::new_v4();
+        let (mine, theirs) = (
+            request(stack.project, device, &format!("mine-{round}"))?,
+            request(stack.project, device, &format!("theirs-{round}"))?,
+        );
+        let (mine, theirs) = futures::join!(one.register(&mine), other.register(&theirs));
+        let got = (mine.is_ok(), theirs.is_ok());
+        assert!(got.0 != got.1, "both or neither: {got:?}");
+        let owner: String = client
+            .query_one("SELECT username FROM nebula.device JOIN nebula.account ON account_id = owner_id WHERE device_id = $1", &[&device])
+            .await?
+            .get(0);
+        assert_eq!(owner, if got.0 { "anna" } else { "bert" });
+    }
+    Ok(())
+}
