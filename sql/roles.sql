@@ -80,11 +80,11 @@ TO nebula_gateway;
 GRANT EXECUTE ON FUNCTION
   nebula.enrolment_project(bytea),
   nebula.enroll_device(bytea, uuid, text, text[], text, bytea, bytea, inet),
-  nebula.agent_key(uuid, bigint),
+  nebula.agent_keys(uuid[], bigint[]),
   nebula.node_secrets(uuid),
   nebula.accept_node_call(uuid, uuid, text, timestamptz),
   nebula.call_agent(uuid, bigint, bytea, timestamptz),
-  nebula.update_agent(uuid, bigint, bytea, timestamptz, bytea, bytea),
+  nebula.update_agents(uuid[], bigint[], bytea[], timestamptz[], bytea[], bytea[]),
   nebula.report_agent(uuid, bigint, bytea, timestamptz, jsonb, inet),
   nebula.leave_project(uuid, bigint, bytea, timestamptz, inet),
   nebula.refuse_call(uuid, text, inet, bigint),

@@ -24,6 +24,7 @@ use crate::database::enrolment::{self, NewAgent};
 use crate::database::{Unit, device};
 use crate::device::check;
 use crate::error::TOO_LARGE;
+use crate::gather::{Gather, Joined};
 use crate::{ApiError, AppState};
 
 mod key;
@@ -33,6 +34,10 @@ mod update;
 mod wait;
 
 pub use refusal::Refusal;
+pub use update::Fetches;
+
+/// Calls that wait for each other until it is known who may have made them.
+pub type Claims = Gather<(), (Uuid, i64), Option<Claim>>;
 
 /// Largest body; the longest honest one is the report of a device with some hundred peers.
 const BODY_MAX: usize = 64 * 1024;
@@ -135,9 +140,27 @@ pub async fn call(
     answer
 }
 
+/// Who may be calling, asked for together with others.
+async fn claim(
+    state: &web::Data<AppState>,
+    device_id: Uuid,
+    counter: i64,
+) -> Result<Option<Claim>, ApiError> {
+    let work = state.clone();
+    let party = async move |(): &(), calls: &[(Uuid, i64)]| {
+        agent::claims(&work.database.client().await?, calls).await
+    };
+    match state.claims.join((), (device_id, counter), party).await? {
+        Joined::Done(claim) => Ok(claim),
+        Joined::Alone(call) => {
+            Ok(agent::claims(&state.database.client().await?, &[call]).await?.pop().flatten())
+        }
+    }
+}
+
 /// Whose call it is, by its signature; one that speaks for a node brings another.
 async fn identify(
-    state: &AppState,
+    state: &web::Data<AppState>,
     call: &Call,
     request: &HttpRequest,
     body: &[u8],
@@ -150,9 +173,7 @@ async fn identify(
         || Refusal::unauthenticated("this device is unknown, was revoked, or has newer credentials");
     let device_id: Uuid = call.host_id.parse().map_err(|_| unknown())?;
     let counter = i64::try_from(call.counter).map_err(|_| unknown())?;
-    let client = state.database.client().await?;
-    let claim = agent::claim(&client, device_id, counter).await?.ok_or_else(unknown)?;
-    drop(client);
+    let claim = claim(state, device_id, counter).await?.ok_or_else(unknown)?;
     let Claim { project_id, version, host_key, public_key, node_id } = claim;
     if !key::verifies(&host_key, call.message.as_bytes(), &call.signature) {
         return Err(Refusal::unauthenticated("the signature is not by the key of this device and counter"));
@@ -187,9 +208,9 @@ async fn answer(
                 Box::pin(async { agent::call(&state.database.client().await?, &caller).await }).await?;
             Ok(json(CheckForUpdate { update_available: standing.due.is_some() }))
         }
-        kind::DO_UPDATE => Ok(json(Box::pin(update::update(state, &caller, value(&message)?, true)).await?)),
+        kind::DO_UPDATE => Ok(json(Box::pin(update::update(state, caller, value(&message)?, true)).await?)),
         kind::DO_CONFIG_UPDATE => {
-            Ok(json(Box::pin(update::update(state, &caller, value(&message)?, false)).await?))
+            Ok(json(Box::pin(update::update(state, caller, value(&message)?, false)).await?))
         }
         kind::STATUS => Ok(json(Box::pin(update::report(state, &caller, value(&message)?, address)).await?)),
         kind::LEAVE => {

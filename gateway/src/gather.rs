@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
 use crate::ApiError;
+use crate::error::UNAVAILABLE;
 
 /// Parties under way at once: while one is in the database, the next is signed for.
 const AT_ONCE: usize = 2;
@@ -24,11 +25,20 @@ pub struct Gather<K, T, R> {
 
 #[derive(Debug)]
 struct Waiting<K, T, R> {
-    items: VecDeque<(K, T, Answer<R>)>,
+    items: VecDeque<(K, T, Answer<T, R>)>,
     under_way: usize,
 }
 
-type Answer<R> = oneshot::Sender<Result<R, ApiError>>;
+/// What came of an item.
+#[derive(Debug)]
+pub enum Joined<T, R> {
+    /// It is done.
+    Done(R),
+    /// It has to be tried alone: something is wrong with one of the party, or it would have had to wait for somebody.
+    Alone(T),
+}
+
+type Answer<T, R> = oneshot::Sender<Result<Joined<T, R>, ApiError>>;
 
 impl<K, T, R> Default for Gather<K, T, R> {
     fn default() -> Self {
@@ -36,21 +46,26 @@ impl<K, T, R> Default for Gather<K, T, R> {
     }
 }
 
-impl<K: Clone + PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
-    /// Has `work` done on this item, and on others with it; `work` answers for each in their order. It goes on when the
-    /// caller goes away.
+impl<K: PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
+    /// Has `party` do this item, with others that come at the same time, all or none; it answers for each in their order.
+    /// It goes on when the caller goes away.
     ///
     /// # Errors
-    /// What `work` answers for this item.
-    pub async fn join<W>(&self, key: K, item: T, work: W) -> Result<R, ApiError>
+    /// What `party` answers when the item was alone.
+    pub async fn join<W>(&self, key: K, item: T, party: W) -> Result<Joined<T, R>, ApiError>
     where
-        W: AsyncFn(&K, Vec<T>) -> Vec<Result<R, ApiError>> + 'static,
+        W: AsyncFn(&K, &[T]) -> Result<Vec<R>, ApiError> + 'static,
     {
         let (answer, answered) = oneshot::channel();
         if let Some(mut place) = self.wait(key, item, answer) {
             actix_web::rt::spawn(async move {
                 while let Some((key, items, answers)) = place.next() {
-                    for (result, answer) in work(&key, items).await.into_iter().zip(answers) {
+                    let results: Vec<_> = match party(&key, &items).await {
+                        Ok(done) => done.into_iter().map(|one| Ok(Joined::Done(one))).collect(),
+                        Err(error) if items.len() == 1 && error.meaning() != UNAVAILABLE => vec![Err(error)],
+                        Err(_) => items.into_iter().map(|item| Ok(Joined::Alone(item))).collect(),
+                    };
+                    for (result, answer) in results.into_iter().zip(answers) {
                         // Who has gone away asks again.
                         drop(answer.send(result));
                     }
@@ -61,7 +76,7 @@ impl<K: Clone + PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
     }
 
     /// Lines up; the place is free when nobody would come for the item.
-    fn wait(&self, key: K, item: T, answer: Answer<R>) -> Option<Place<K, T, R>> {
+    fn wait(&self, key: K, item: T, answer: Answer<T, R>) -> Option<Place<K, T, R>> {
         let mut waiting = lock(&self.waiting);
         waiting.items.push_back((key, item, answer));
         let free = waiting.under_way < AT_ONCE;
@@ -78,7 +93,7 @@ struct Place<K, T, R> {
 
 impl<K: PartialEq, T, R> Place<K, T, R> {
     /// The next that go together: the first, and those behind it that can go with it. None, and the place is free again.
-    fn next(&mut self) -> Option<(K, Vec<T>, Vec<Answer<R>>)> {
+    fn next(&mut self) -> Option<(K, Vec<T>, Vec<Answer<T, R>>)> {
         let mut waiting = lock(&self.waiting);
         let Some((key, first, answer)) = waiting.items.pop_front() else {
             // Under the same lock, so that whoever comes now sees it.
@@ -126,16 +141,16 @@ mod tests {
 
     use super::*;
 
-    /// Joins items of these keys at once, with work that waits for a signal, and answers the parties that went.
+    /// Joins items of these keys at once, with a party that waits for a signal, and answers the parties that went.
     async fn parties(keys: &[u8]) -> Vec<(u8, usize)> {
         let gather = Gather::<u8, usize, usize>::default();
         let (went, signal) = (Rc::new(RefCell::new(vec![])), Rc::new(Notify::new()));
         let calls = keys.iter().enumerate().map(|(item, key)| {
             let (went, signal) = (went.clone(), signal.clone());
-            gather.join(*key, item, async move |key: &u8, items: Vec<usize>| {
+            gather.join(*key, item, async move |key: &u8, items: &[usize]| {
                 went.borrow_mut().push((*key, items.len()));
                 signal.notified().await;
-                items.iter().map(|item| Ok(item * 10)).collect()
+                Ok(items.iter().map(|item| item * 10).collect())
             })
         });
         let go = async {
@@ -146,7 +161,10 @@ mod tests {
         };
         let (answers, ()) = futures::future::join(join_all(calls), go).await;
         for (item, answer) in answers.into_iter().enumerate() {
-            assert_eq!(answer.unwrap(), item * 10, "everyone gets his own answer");
+            assert!(
+                matches!(answer, Ok(Joined::Done(done)) if done == item * 10),
+                "everyone gets his own answer"
+            );
         }
         went.take()
     }
@@ -162,13 +180,27 @@ mod tests {
     }
 
     #[actix_web::test]
+    async fn what_is_wrong_with_one_is_his_alone() {
+        let gather = Gather::<u8, u8, ()>::default();
+        let refuse = async |_: &u8, items: &[u8]| {
+            tokio::task::yield_now().await;
+            if items.contains(&9) { Err(ApiError::bad_argument("nine")) } else { Ok(vec![(); items.len()]) }
+        };
+        assert!(matches!(gather.join(0, 9, refuse).await, Err(error) if error.to_string().contains("nine")));
+        let calls = [1, 2, 3, 9, 4].map(|item| gather.join(0, item, refuse));
+        let answers = join_all(calls).await;
+        assert!(matches!(answers[3], Ok(Joined::Alone(9))), "{answers:?}");
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+
+    #[actix_web::test]
     async fn who_is_left_behind_is_told() {
         let gather = Gather::<u8, u8, ()>::default();
-        let calls = (0..4).map(|item| gather.join(0, item, async |_: &u8, _: Vec<u8>| panic!("on purpose")));
+        let calls = (0..4).map(|item| gather.join(0, item, async |_: &u8, _: &[u8]| panic!("on purpose")));
         for answer in join_all(calls).await {
             assert!(answer.is_err());
         }
-        let after = gather.join(0, 0, async |_: &u8, items: Vec<u8>| items.iter().map(|_| Ok(())).collect());
-        after.await.expect("the next are served");
+        let after = gather.join(0, 0, async |_: &u8, items: &[u8]| Ok(vec![(); items.len()]));
+        assert!(matches!(after.await, Ok(Joined::Done(()))), "the next are served");
     }
 }

@@ -16,6 +16,7 @@ use crate::auth::{Passwords, Tokens};
 use crate::authority::Keyring;
 use crate::database::Database;
 use crate::device::admission::Admissions;
+use crate::dnapi::{Claims, Fetches};
 use crate::event::Events;
 use crate::health::Readiness;
 use crate::limits::Limits;
@@ -62,6 +63,8 @@ pub async fn start(settings: Settings) -> Result<Running, String> {
         passwords,
         projects: Projects::new(Arc::clone(&keyring)),
         admissions: Admissions::default(),
+        fetches: Fetches::default(),
+        claims: Claims::default(),
         keyring,
         certificate_lifetime,
         store,

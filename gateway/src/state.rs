@@ -11,6 +11,7 @@ use crate::auth::{Passwords, Tokens};
 use crate::authority::Keyring;
 use crate::database::Database;
 use crate::device::admission::Admissions;
+use crate::dnapi::{Claims, Fetches};
 use crate::event::Events;
 use crate::health::Readiness;
 use crate::limits::Limits;
@@ -32,6 +33,10 @@ pub struct AppState {
     pub projects: Projects,
     /// Devices that are being registered.
     pub admissions: Admissions,
+    /// Agents that fetch their configuration.
+    pub fetches: Fetches,
+    /// Calls of agents whose keys are being looked up.
+    pub claims: Claims,
     /// How long certificates are valid where the project says nothing.
     pub certificate_lifetime: Duration,
     /// Where bytes live.
@@ -81,6 +86,8 @@ pub(crate) mod tests {
             projects: Projects::new(Arc::clone(&keyring)),
             keyring,
             admissions: Admissions::default(),
+            fetches: Fetches::default(),
+            claims: Claims::default(),
             certificate_lifetime: day,
             store: Store::open(&format!("file://{}", folder.path().display())).unwrap(),
             metrics: Metrics::install().unwrap(),

@@ -1,75 +1,107 @@
 -- Agents: who calls, what they run, what they get. The gateway verifies signatures with the key that agent_key answers;
 -- every other decision is made here, in the transaction that acts on it.
 
-CREATE FUNCTION nebula.agent_key(
-  device_id uuid, counter bigint, OUT project_id uuid, OUT version bigint, OUT host_key bytea, OUT public_key bytea, OUT node_id uuid
-)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+-- What a crowd calls for at once takes lists, one entry for each call: a statement for a hundred costs hardly more than one for
+-- one. Looks of their own (LIMIT 1, OFFSET 0) and no joins, for the reason that register_devices gives.
+CREATE FUNCTION nebula.agent_keys(device_ids uuid[], counters bigint[])
+RETURNS TABLE (project_id uuid, version bigint, host_key bytea, public_key bytea, node_id uuid)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
-  SELECT p.project_id, p.config_version, w.host_key, w.public_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = w.device_id)
-    INTO project_id, version, host_key, public_key, node_id
-    FROM nebula.agent_answer w JOIN nebula.device d USING (device_id) JOIN nebula.project p USING (project_id)
-   WHERE w.device_id = agent_key.device_id AND w.counter = agent_key.counter AND d.revoked_at IS NULL;
+  RETURN QUERY
+    SELECT CASE WHEN s.device_id IS NOT NULL THEN p.project_id END, p.config_version, s.host_key, s.public_key, n.node_id
+      FROM unnest(agent_keys.device_ids, agent_keys.counters) WITH ORDINALITY AS w(device_id, counter, place)
+      LEFT JOIN LATERAL (SELECT d.project_id FROM nebula.device d WHERE d.device_id = w.device_id AND d.revoked_at IS NULL LIMIT 1) d ON true
+      LEFT JOIN LATERAL (SELECT k.* FROM nebula.project k WHERE k.project_id = d.project_id LIMIT 1) p ON true
+      LEFT JOIN LATERAL (SELECT k.* FROM nebula.agent_answer k WHERE k.device_id = w.device_id AND k.counter = w.counter LIMIT 1) s
+             ON p.project_id IS NOT NULL
+      LEFT JOIN LATERAL (SELECT k.node_id FROM nebula.node k WHERE k.device_id = s.device_id LIMIT 1) n ON true
+     ORDER BY w.place;
 END $$;
-COMMENT ON FUNCTION nebula.agent_key(uuid, bigint) IS
-  'The keys of the answer with this counter, of which host_key signs the calls of a device that runs it, how far the configuration of its '
-  'project is, and the node it speaks for, if any; all null for a device that is unknown, revoked or has gone on';
+COMMENT ON FUNCTION nebula.agent_keys(uuid[], bigint[]) IS
+  'The keys of the answers with these counters, in the order given, of which host_key signs the calls of a device that runs it, how far the '
+  'configuration of its project is, and the node it speaks for, if any; all null for a device that is unknown, revoked or has gone on';
+
+-- Internal.
+CREATE FUNCTION nebula.accept_calls(device_ids uuid[], counters bigint[], host_keys bytea[], said_at timestamptz[], changes boolean) RETURNS void
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
+#variable_conflict use_column
+DECLARE
+  tolerance CONSTANT interval := '5 minutes';
+  stale    timestamptz;
+  locked   uuid[];
+  accepted integer;
+  moved    uuid[];
+BEGIN
+  SELECT w.said_at INTO stale FROM unnest(accept_calls.said_at) AS w(said_at)
+   WHERE w.said_at NOT BETWEEN clock_timestamp() - tolerance AND clock_timestamp() + tolerance LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the call was made at %, now it is %', stale, clock_timestamp()
+      USING ERRCODE = '28000', HINT = 'Set the clock of the device.';
+  END IF;
+  IF cardinality(accept_calls.device_ids) > 1 AND cardinality(accept_calls.device_ids) > (SELECT count(DISTINCT w) FROM unnest(accept_calls.device_ids) w) THEN
+    RAISE EXCEPTION 'a device calls twice at once' USING ERRCODE = '28000', HINT = 'Accept its calls one after the other.';
+  END IF;
+  -- Ten thousand agents that wait lock nothing: usually there is nothing to write.
+  locked := CASE WHEN accept_calls.changes THEN accept_calls.device_ids ELSE ARRAY(
+    SELECT w.device_id FROM unnest(accept_calls.device_ids, accept_calls.counters) AS w(device_id, counter)
+     WHERE EXISTS (SELECT FROM nebula.agent a WHERE a.device_id = w.device_id AND a.acknowledged_counter < w.counter OFFSET 0)) END;
+  PERFORM FROM nebula.agent a WHERE a.device_id = ANY (locked) ORDER BY a.device_id FOR UPDATE;
+  IF EXISTS (
+    SELECT FROM unnest(accept_calls.device_ids, accept_calls.counters, accept_calls.host_keys) AS w(device_id, counter, host_key)
+     WHERE NOT EXISTS (SELECT FROM nebula.agent_answer s JOIN nebula.device d USING (device_id)
+                        WHERE s.device_id = w.device_id AND s.counter = w.counter AND s.host_key = w.host_key AND d.revoked_at IS NULL OFFSET 0)
+  ) THEN
+    RAISE EXCEPTION 'this device is unknown, was revoked, or has newer credentials'
+      USING ERRCODE = '28000', HINT = 'Use the newest credentials, or enrol again.';
+  END IF;
+  IF accept_calls.changes THEN
+    UPDATE nebula.agent a SET said_at = (accept_calls.said_at)[array_position(accept_calls.device_ids, a.device_id)]
+     WHERE a.device_id = ANY (accept_calls.device_ids)
+       AND (a.said_at IS NULL OR a.said_at < (accept_calls.said_at)[array_position(accept_calls.device_ids, a.device_id)]);
+    GET DIAGNOSTICS accepted = ROW_COUNT;
+    IF accepted < cardinality(accept_calls.device_ids) THEN
+      RAISE EXCEPTION 'this call, or a later one, was made before' USING ERRCODE = '28000', HINT = 'Make a new one.';
+    END IF;
+  END IF;
+  UPDATE nebula.device d SET last_seen_at = now()
+   WHERE d.device_id = ANY (accept_calls.device_ids) AND (d.last_seen_at IS NULL OR d.last_seen_at < now() - interval '30 seconds');
+  moved := ARRAY(
+    SELECT w.device_id FROM unnest(accept_calls.device_ids, accept_calls.counters) AS w(device_id, counter)
+     WHERE EXISTS (SELECT FROM nebula.agent a WHERE a.device_id = w.device_id AND a.acknowledged_counter < w.counter OFFSET 0));
+  IF moved <> '{}' THEN
+    UPDATE nebula.agent a
+       SET acknowledged_counter = (accept_calls.counters)[array_position(accept_calls.device_ids, a.device_id)], acknowledged_at = now(),
+           acknowledged_version = greatest(a.acknowledged_version, (
+             SELECT s.version FROM nebula.agent_answer s
+              WHERE s.device_id = a.device_id AND s.counter = (accept_calls.counters)[array_position(accept_calls.device_ids, a.device_id)]))
+     WHERE a.device_id = ANY (moved);
+    -- They run this one: what was sent before is of no use to anyone any more, and neither are its keys.
+    DELETE FROM nebula.agent_answer s
+     WHERE s.device_id = ANY (moved) AND s.counter < (SELECT a.acknowledged_counter FROM nebula.agent a WHERE a.device_id = s.device_id);
+    PERFORM nebula.settle_revocations(p.project_id), nebula.advance_rotation(p.project_id)
+       FROM (SELECT DISTINCT a.project_id FROM nebula.agent a WHERE a.device_id = ANY (moved)) p;
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.accept_calls(uuid[], bigint[], bytea[], timestamptz[], boolean) IS
+  'Internal: decides on calls of different devices whose signatures were verified with host_keys, all or none, and notes what they acknowledge. '
+  'changes: they change something, so each must be later than the last such one. Errors: 28000 unknown, revoked, overtaken, stale or repeated';
 
 -- Internal.
 CREATE FUNCTION nebula.accept_call(device_id uuid, counter bigint, host_key bytea, said_at timestamptz, changes boolean)
 RETURNS nebula.agent
 LANGUAGE plpgsql AS $$
-#variable_conflict use_column
 DECLARE
-  tolerance CONSTANT interval := '5 minutes';
-  caller  nebula.agent;
-  version bigint;
-  seen    timestamptz;
+  caller nebula.agent;
 BEGIN
-  IF accept_call.said_at NOT BETWEEN clock_timestamp() - tolerance AND clock_timestamp() + tolerance THEN
-    RAISE EXCEPTION 'the call was made at %, now it is %', accept_call.said_at, clock_timestamp()
-      USING ERRCODE = '28000', HINT = 'Set the clock of the device.';
-  END IF;
-  -- Ten thousand agents that wait lock nothing: usually there is nothing to write.
-  IF NOT accept_call.changes THEN
-    SELECT a.* INTO caller FROM nebula.agent a WHERE a.device_id = accept_call.device_id;
-  END IF;
-  IF accept_call.changes OR caller.acknowledged_counter < accept_call.counter THEN
-    SELECT a.* INTO caller FROM nebula.agent a WHERE a.device_id = accept_call.device_id FOR UPDATE;
-  END IF;
-  SELECT w.version, coalesce(d.last_seen_at, '-infinity') INTO version, seen
-    FROM nebula.agent_answer w JOIN nebula.device d USING (device_id)
-   WHERE w.device_id = accept_call.device_id AND w.counter = accept_call.counter AND w.host_key = accept_call.host_key AND d.revoked_at IS NULL;
-  IF caller.device_id IS NULL OR NOT FOUND THEN
-    RAISE EXCEPTION 'this device is unknown, was revoked, or has newer credentials'
-      USING ERRCODE = '28000', HINT = 'Use the newest credentials, or enrol again.';
-  END IF;
-  IF accept_call.changes THEN
-    IF accept_call.said_at <= caller.said_at THEN
-      RAISE EXCEPTION 'this call, or a later one, was made before' USING ERRCODE = '28000', HINT = 'Make a new one.';
-    END IF;
-    UPDATE nebula.agent a SET said_at = accept_call.said_at WHERE a.device_id = caller.device_id;
-    caller.said_at := accept_call.said_at;
-  END IF;
-  IF seen < now() - interval '30 seconds' THEN
-    UPDATE nebula.device d SET last_seen_at = now() WHERE d.device_id = caller.device_id;
-  END IF;
-  IF caller.acknowledged_counter < accept_call.counter THEN
-    -- It runs this one: what was sent before is of no use to anyone any more, and neither are its keys.
-    DELETE FROM nebula.agent_answer w WHERE w.device_id = caller.device_id AND w.counter < accept_call.counter;
-    UPDATE nebula.agent a
-       SET acknowledged_counter = accept_call.counter, acknowledged_at = now(),
-           acknowledged_version = greatest(a.acknowledged_version, version)
-     WHERE a.device_id = caller.device_id RETURNING a.* INTO caller;
-    PERFORM nebula.settle_revocations(caller.project_id);
-    PERFORM nebula.advance_rotation(caller.project_id);
-  END IF;
+  PERFORM nebula.accept_calls(ARRAY[accept_call.device_id], ARRAY[accept_call.counter], ARRAY[accept_call.host_key], ARRAY[accept_call.said_at],
+                              accept_call.changes);
+  SELECT a.* INTO caller FROM nebula.agent a WHERE a.device_id = accept_call.device_id;
   RETURN caller;
 END $$;
 COMMENT ON FUNCTION nebula.accept_call(uuid, bigint, bytea, timestamptz, boolean) IS
-  'Internal: decides on a call whose signature was verified with host_key, notes what it acknowledges, and answers the agent. changes: the call '
-  'changes something, so it must be later than the last such one. Errors: 28000 unknown, revoked, overtaken, stale or repeated';
+  'Internal: accept_calls for one, whose agent it answers';
 
 CREATE FUNCTION nebula.agent_due(device_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -128,53 +160,56 @@ COMMENT ON FUNCTION nebula.call_agent(uuid, bigint, bytea, timestamptz) IS
   'A call that only asks: what is due, and the version of the configuration beyond which something will be. Errors: as accept_call';
 
 -- Internal.
-CREATE FUNCTION nebula.add_answer(device_id uuid, host_key bytea, public_key bytea) RETURNS bigint
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION nebula.add_answers(device_ids uuid[], host_keys bytea[], public_keys bytea[]) RETURNS SETOF bigint
+LANGUAGE plpgsql SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   pending_max CONSTANT integer := 16;
-  newest bigint;
-  kept   bigint;
 BEGIN
-  UPDATE nebula.agent a SET counter = a.counter + 1 WHERE a.device_id = add_answer.device_id
-  RETURNING a.counter, a.acknowledged_counter INTO newest, kept;
+  UPDATE nebula.agent a SET counter = a.counter + 1 WHERE a.device_id = ANY (add_answers.device_ids);
   -- The version first, the configuration in a later statement: it may be newer than it says, never older.
   INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
-  SELECT d.device_id, newest, p.config_version, add_answer.host_key, add_answer.public_key
-    FROM nebula.device d JOIN nebula.project p USING (project_id) WHERE d.device_id = add_answer.device_id;
+  SELECT a.device_id, a.counter, (SELECT p.config_version FROM nebula.project p WHERE p.project_id = a.project_id),
+         (add_answers.host_keys)[array_position(add_answers.device_ids, a.device_id)],
+         (add_answers.public_keys)[array_position(add_answers.device_ids, a.device_id)]
+    FROM nebula.agent a WHERE a.device_id = ANY (add_answers.device_ids);
   -- The acknowledged one stays whatever happens; of the others a device that asks again and again has the last.
-  IF newest - pending_max > kept THEN
-    DELETE FROM nebula.agent_answer w
-     WHERE w.device_id = add_answer.device_id AND w.counter > kept AND w.counter <= newest - pending_max;
-  END IF;
-  RETURN newest;
+  DELETE FROM nebula.agent_answer s
+   WHERE s.device_id = ANY (add_answers.device_ids)
+     AND EXISTS (SELECT FROM nebula.agent a
+                  WHERE a.device_id = s.device_id AND s.counter > a.acknowledged_counter AND s.counter <= a.counter - pending_max OFFSET 0);
+  RETURN QUERY
+    SELECT a.counter FROM nebula.agent a WHERE a.device_id = ANY (add_answers.device_ids) ORDER BY array_position(add_answers.device_ids, a.device_id);
 END $$;
-COMMENT ON FUNCTION nebula.add_answer(uuid, bytea, bytea) IS
-  'Internal: notes an answer that is about to be sent, with the keys it is for; answers its counter';
+COMMENT ON FUNCTION nebula.add_answers(uuid[], bytea[], bytea[]) IS
+  'Internal: notes answers that are about to be sent to different devices, with the keys they are for; answers their counters in the order given';
 
-CREATE FUNCTION nebula.update_agent(
-  device_id uuid, counter bigint, host_key bytea, said_at timestamptz, new_host_key bytea, new_public_key bytea DEFAULT NULL
-) RETURNS bigint
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+CREATE FUNCTION nebula.update_agents(
+  device_ids uuid[], counters bigint[], host_keys bytea[], said_at timestamptz[], new_host_keys bytea[], new_public_keys bytea[]
+) RETURNS SETOF bigint
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   hourly CONSTANT integer := 10;
-  caller nebula.agent := nebula.accept_call(update_agent.device_id, update_agent.counter, update_agent.host_key, update_agent.said_at, true);
-  kept   bytea;
+  kept   bytea[];
 BEGIN
-  IF update_agent.new_public_key IS NULL THEN
-    SELECT w.public_key INTO kept FROM nebula.agent_answer w
-     WHERE w.device_id = caller.device_id AND w.counter = update_agent.counter;
-  ELSE
-    PERFORM nebula.limit_certificates(caller.device_id, hourly);
-    kept := update_agent.new_public_key;
-    UPDATE nebula.device d SET public_key = kept WHERE d.device_id = caller.device_id;
-  END IF;
-  RETURN nebula.add_answer(caller.device_id, update_agent.new_host_key, kept);
+  PERFORM nebula.accept_calls(update_agents.device_ids, update_agents.counters, update_agents.host_keys, update_agents.said_at, true);
+  PERFORM nebula.limit_certificates(w.device_id, hourly)
+     FROM unnest(update_agents.device_ids, update_agents.new_public_keys) AS w(device_id, public_key) WHERE w.public_key IS NOT NULL;
+  UPDATE nebula.device d SET public_key = (update_agents.new_public_keys)[array_position(update_agents.device_ids, d.device_id)]
+   WHERE d.device_id = ANY (update_agents.device_ids)
+     AND (update_agents.new_public_keys)[array_position(update_agents.device_ids, d.device_id)] IS NOT NULL;
+  kept := ARRAY(
+    SELECT coalesce(w.public_key, (SELECT s.public_key FROM nebula.agent_answer s WHERE s.device_id = w.device_id AND s.counter = w.counter))
+      FROM unnest(update_agents.device_ids, update_agents.counters, update_agents.new_public_keys) WITH ORDINALITY
+           AS w(device_id, counter, public_key, place)
+     ORDER BY w.place);
+  RETURN QUERY SELECT nebula.add_answers(update_agents.device_ids, update_agents.new_host_keys, kept);
 END $$;
-COMMENT ON FUNCTION nebula.update_agent(uuid, bigint, bytea, timestamptz, bytea, bytea) IS
-  'A call that fetches a configuration, with a new host key, and with a new nebula key a new certificate; answers the counter to send. '
-  'Errors: as accept_call, 54000 too many certificates in an hour';
+COMMENT ON FUNCTION nebula.update_agents(uuid[], bigint[], bytea[], timestamptz[], bytea[], bytea[]) IS
+  'Calls of different devices that fetch configurations, all or none: each brings a new host key, and if it brings a new nebula key gets a new '
+  'certificate; answers the counters to send, in the order given. Errors: as accept_calls, 54000 too many certificates in an hour';
 
 CREATE FUNCTION nebula.report_agent(
   device_id uuid, counter bigint, host_key bytea, said_at timestamptz, report jsonb, client inet DEFAULT NULL

@@ -1,30 +1,30 @@
 -- Certificates: written in the transaction that allocates the address.
 
+-- Looks of their own (OFFSET 0) and no joins, for the reason that register_devices gives.
 CREATE FUNCTION nebula.record_certificates(
   actors uuid[], code_hashes bytea[], counters bigint[], device_ids uuid[], names text[], curves text[], groups text[], public_keys bytea[],
   issuers bytea[], not_before timestamptz[], not_after timestamptz[],
   fingerprints bytea[], alternate_fingerprints bytea[], versions smallint[], networks text[], unsafe_networks text[], pems text[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   refused record;
 BEGIN
   -- Who acts is an account, or a code the device joined by, or a call that was accepted in this transaction, with the key it brought.
   PERFORM nebula.acting_member(a.actor, a.project_id)
-     FROM (SELECT DISTINCT w.actor, d.project_id
+     FROM (SELECT DISTINCT w.actor, (SELECT d.project_id FROM nebula.device d WHERE d.device_id = w.device_id)
              FROM unnest(record_certificates.actors, record_certificates.device_ids) AS w(actor, device_id)
-             LEFT JOIN nebula.device d ON d.device_id = w.device_id
-            WHERE w.actor IS NOT NULL) a;
+            WHERE w.actor IS NOT NULL) AS a(actor, project_id);
   SELECT w.* INTO refused
     FROM unnest(record_certificates.actors, record_certificates.code_hashes, record_certificates.counters, record_certificates.device_ids,
                 record_certificates.public_keys) AS w(actor, code_hash, counter, device_id, public_key)
    WHERE w.actor IS NULL
      AND NOT EXISTS (SELECT FROM nebula.enrolment_use u JOIN nebula.enrolment e USING (enrolment_id)
-                      WHERE e.code_hash = w.code_hash AND u.device_id = w.device_id)
+                      WHERE e.code_hash = w.code_hash AND u.device_id = w.device_id OFFSET 0)
      AND NOT EXISTS (SELECT FROM nebula.agent_answer s
-                      WHERE s.device_id = w.device_id AND s.counter = w.counter AND s.public_key = w.public_key AND s.sent_at = now())
+                      WHERE s.device_id = w.device_id AND s.counter = w.counter AND s.public_key = w.public_key AND s.sent_at = now() OFFSET 0)
    LIMIT 1;
   IF FOUND AND refused.code_hash IS NOT NULL THEN
     RAISE EXCEPTION 'device % did not join by this code', refused.device_id
@@ -37,7 +37,7 @@ BEGIN
   SELECT w.* INTO refused
     FROM unnest(record_certificates.device_ids, record_certificates.networks) AS w(device_id, networks), unnest(w.networks::inet[]) AS n(address)
    WHERE NOT EXISTS (SELECT FROM nebula.allocation a
-                      WHERE a.device_id = w.device_id AND a.released_at IS NULL AND a.ip = host(n.address)::inet)
+                      WHERE a.device_id = w.device_id AND a.released_at IS NULL AND a.ip = host(n.address)::inet OFFSET 0)
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'certificate names % but device % does not hold that address', refused.networks, refused.device_id
@@ -45,7 +45,7 @@ BEGIN
   END IF;
   INSERT INTO nebula.certificate (fingerprint, project_id, device_id, name, version, curve, networks, unsafe_networks, groups, public_key,
                                   issuer, alternate_fingerprint, not_before, not_after, pem)
-  SELECT w.fingerprint, d.project_id, d.device_id, w.name, w.version, w.curve, w.networks::inet[], w.unsafe_networks::inet[], w.groups::text[],
+  SELECT w.fingerprint, (SELECT d.project_id FROM nebula.device d WHERE d.device_id = w.device_id), w.device_id, w.name, w.version, w.curve, w.networks::inet[], w.unsafe_networks::inet[], w.groups::text[],
          w.public_key, w.issuer, w.alternate_fingerprint, w.not_before, w.not_after, w.pem
     FROM unnest(record_certificates.device_ids, record_certificates.names, record_certificates.curves, record_certificates.groups,
                 record_certificates.public_keys, record_certificates.issuers, record_certificates.not_before, record_certificates.not_after,
@@ -53,7 +53,6 @@ BEGIN
                 record_certificates.networks, record_certificates.unsafe_networks, record_certificates.pems)
          AS w(device_id, name, curve, groups, public_key, issuer, not_before, not_after, fingerprint, alternate_fingerprint, version,
               networks, unsafe_networks, pem)
-    JOIN nebula.device d USING (device_id)
   -- The same key in the same second signs to the same bytes: one certificate, recorded once.
   ON CONFLICT ON CONSTRAINT certificate_pkey DO NOTHING;
 END $$;

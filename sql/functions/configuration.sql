@@ -164,15 +164,15 @@ COMMENT ON FUNCTION nebula.project_configuration(uuid) IS
   'What nebula.yml of all devices of a project has in common, whom they trust, and the version it belongs to. '
   'Errors: P0002 no such project';
 
--- A stable function, hence one snapshot: the version and everything it stands for belong together. Always by index, whatever
--- the tables looked like when the session made its plan.
+-- A stable function, hence one snapshot: the version and everything it stands for belong together. Looks of their own
+-- (LIMIT 1) and no joins, for the reason that register_devices gives.
 CREATE FUNCTION nebula.device_configurations(device_ids uuid[], public_keys bytea[] DEFAULT NULL, known bigint DEFAULT NULL)
 RETURNS TABLE (
   version bigint, name text, role text, endpoints text[], groups text[], networks text[], unsafe_networks text[],
   lifetime_seconds bigint, inbound jsonb, outbound jsonb, certificate text, project jsonb
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
@@ -181,8 +181,8 @@ BEGIN
            coalesce(r.inbound, '[]'), coalesce(r.outbound, '[]'), c.pem,
            CASE WHEN w.place = 1 AND p.config_version IS DISTINCT FROM device_configurations.known THEN nebula.project_configuration(p.project_id) END
       FROM unnest(device_configurations.device_ids, device_configurations.public_keys) WITH ORDINALITY AS w(device_id, public_key, place)
-      LEFT JOIN nebula.device d ON d.device_id = w.device_id
-      LEFT JOIN nebula.project p ON p.project_id = d.project_id
+      LEFT JOIN LATERAL (SELECT k.* FROM nebula.device k WHERE k.device_id = w.device_id LIMIT 1) d ON true
+      LEFT JOIN LATERAL (SELECT k.* FROM nebula.project k WHERE k.project_id = d.project_id LIMIT 1) p ON true
       LEFT JOIN LATERAL (
         SELECT jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'inbound') AS inbound,
                jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'outbound') AS outbound

@@ -23,13 +23,14 @@ COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
   'Internal: makes sure that a name is free in a project for a device; a revoked one gives it up. Errors: 23505 taken';
 
 -- Of many devices at once, because a crowd comes at once: a statement for a hundred costs hardly more than one for one.
--- Always by index, whatever the tables looked like when the session made its plans.
+-- Each look is a subquery of its own (LIMIT 1), by index: a join might be planned while the tables are small, and read them
+-- from end to end when they are not.
 CREATE FUNCTION nebula.register_devices(
   project_id uuid, actors uuid[], device_ids uuid[], names text[], curves text[], public_keys bytea[], roles text[], endpoints text[],
   clients inet[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+SET enable_seqscan = off AS $$
 #variable_conflict use_column
 DECLARE
   hourly    CONSTANT integer := 10;
@@ -41,10 +42,13 @@ DECLARE
   party     record;
   registered integer;
 BEGIN
+  WITH acting AS MATERIALIZED (
+    SELECT a.actor, m.username, m.is_admin
+      FROM (SELECT DISTINCT unnest(register_devices.actors) AS actor) a
+     CROSS JOIN LATERAL nebula.acting_member(a.actor, register_devices.project_id) m
+  )
   SELECT array_agg(m.username ORDER BY w.place), array_agg(m.is_admin ORDER BY w.place) INTO usernames, admins
-    FROM (SELECT DISTINCT unnest(register_devices.actors) AS actor) a
-   CROSS JOIN LATERAL nebula.acting_member(a.actor, register_devices.project_id) m
-    JOIN unnest(register_devices.actors) WITH ORDINALITY AS w(actor, place) USING (actor);
+    FROM unnest(register_devices.actors) WITH ORDINALITY AS w(actor, place) JOIN acting m USING (actor);
   SELECT w.role INTO refused FROM unnest(register_devices.roles, admins) AS w(role, is_admin) WHERE w.role <> 'host' AND NOT w.is_admin LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION 'only an administrator may register a %', refused
@@ -55,7 +59,8 @@ BEGIN
   IF locked <> '{}' THEN
     FOR known IN
       SELECT d.*, w.actor, w.is_admin
-        FROM unnest(register_devices.device_ids, register_devices.actors, admins) AS w(device_id, actor, is_admin) JOIN nebula.device d USING (device_id)
+        FROM unnest(register_devices.device_ids, register_devices.actors, admins) AS w(device_id, actor, is_admin)
+       CROSS JOIN LATERAL (SELECT k.* FROM nebula.device k WHERE k.device_id = w.device_id LIMIT 1) d
     LOOP
       IF known.project_id <> register_devices.project_id THEN
         RAISE EXCEPTION 'device % belongs to another project', known.device_id
@@ -74,7 +79,7 @@ BEGIN
   END IF;
   PERFORM nebula.claim_name(register_devices.project_id, w.name, w.device_id)
      FROM unnest(register_devices.device_ids, register_devices.names) AS w(device_id, name)
-     JOIN nebula.device d ON d.project_id = register_devices.project_id AND d.name = w.name AND d.device_id <> w.device_id;
+    CROSS JOIN LATERAL (SELECT FROM nebula.device d WHERE d.project_id = register_devices.project_id AND d.name = w.name LIMIT 1) namesake;
   FOR party IN
     SELECT w.username, w.client, array_agg(w.device_id) AS device_ids, array_agg(w.name) AS names
       FROM unnest(usernames, register_devices.clients, register_devices.device_ids, register_devices.names) AS w(username, client, device_id, name)

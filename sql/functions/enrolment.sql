@@ -254,7 +254,7 @@ BEGIN
       RAISE EXCEPTION 'device id % is taken', chosen
         USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
     END IF;
-    RETURN QUERY SELECT chosen, nebula.add_answer(chosen, enroll_device.host_key, enroll_device.public_key);
+    RETURN QUERY SELECT chosen, nebula.add_answers(ARRAY[chosen], ARRAY[enroll_device.host_key], ARRAY[enroll_device.public_key]);
     RETURN;
   END IF;
   INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)

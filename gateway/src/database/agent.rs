@@ -4,14 +4,13 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
-use futures::future::join;
 use nebula_api::agent::{SyncthingOptions, SyncthingPeer};
+use nebula_certificate::PublicKey;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::device::{self, CONFIGURATIONS, Found};
-use super::unit::only;
-use super::{Client, Unit, one};
+use super::{Unit, each, one, rows};
 use crate::ApiError;
 
 /// A call whose signature was verified.
@@ -64,6 +63,7 @@ pub struct Folder {
 }
 
 /// Whoever may be calling.
+#[derive(Debug)]
 pub struct Claim {
     /// The project of the device.
     pub project_id: Uuid,
@@ -77,20 +77,21 @@ pub struct Claim {
     pub node_id: Option<Uuid>,
 }
 
-/// Who a device with this counter is; none for one that is unknown, revoked, or has gone on.
+/// Who devices with these counters are; none for one that is unknown, revoked, or has gone on.
 ///
 /// # Errors
 /// Those of the database.
-pub async fn claim(
+pub async fn claims(
     client: &impl GenericClient,
-    device_id: Uuid,
-    counter: i64,
-) -> Result<Option<Claim>, ApiError> {
-    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_key($1, $2)";
-    let row = one(client, sql, &[&device_id, &counter]).await?;
-    let Some(project_id) = row.try_get(0)? else { return Ok(None) };
-    let (version, host_key, public_key) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
-    Ok(Some(Claim { project_id, version, host_key, public_key, node_id: row.try_get(4)? }))
+    calls: &[(Uuid, i64)],
+) -> Result<Vec<Option<Claim>>, ApiError> {
+    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_keys($1, $2)";
+    let (devices, counters): (Vec<_>, Vec<_>) = calls.iter().copied().unzip();
+    each(&rows(client, sql, &[&devices, &counters]).await?, |row| {
+        let Some(project_id) = row.try_get(0)? else { return Ok(None) };
+        let (version, host_key, public_key) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok(Some(Claim { project_id, version, host_key, public_key, node_id: row.try_get(4)? }))
+    })
 }
 
 /// A call that only asks.
@@ -110,52 +111,43 @@ pub async fn call(client: &impl GenericClient, caller: &Caller) -> Result<Standi
     Ok(Standing { due, version: row.try_get(1)? })
 }
 
-const UPDATE: &str = "SELECT nebula.update_agent($1, $2, $3, $4, $5, $6)";
-
-/// A call that fetches a configuration: answers the counter to send, and what is to be sent. Not in a transaction: an
-/// answer that is noted and then not sent is one that was lost, which costs nothing.
-///
-/// # Errors
-/// 401 the device is not known any more, or the call is stale or repeated.
-pub async fn fetch(
-    client: &Client,
-    caller: &Caller,
-    new_host_key: &[u8],
-    known: i64,
-) -> Result<(i64, Found), ApiError> {
-    let Caller { device_id, counter, host_key, said_at, public_key, .. } = caller;
-    let (update, configuration) =
-        (client.prepare_cached(UPDATE).await?, client.prepare_cached(CONFIGURATIONS).await?);
-    let values: [&(dyn ToSql + Sync); 6] =
-        [device_id, counter, host_key, said_at, &new_host_key, &None::<&[u8]>];
-    let (devices, keys) = ([device_id], [public_key]);
-    let asked: [&(dyn ToSql + Sync); 3] = [&devices.as_slice(), &Some(keys.as_slice()), &known];
-    // The second is sent behind the first and sees what that did.
-    let (updated, configured) =
-        join(client.query_one(&update, &values), client.query_one(&configuration, &asked)).await;
-    Ok((updated?.try_get(0)?, device::found(&configured?, *device_id)?))
+/// A call that fetches a configuration.
+#[derive(Debug)]
+pub struct Fetch {
+    /// Who calls.
+    pub caller: Caller,
+    /// The raw key that will sign its calls.
+    pub host_key: Vec<u8>,
+    /// The key for a new certificate, if it wants one.
+    pub public_key: Option<PublicKey>,
 }
 
-/// A call that fetches a certificate too: the same, in a unit that begins with it and ends when that is recorded.
+/// Calls of different devices of a project that fetch configurations, all or none, in a unit that begins with them:
+/// answers the counter to send to each, and what is to be sent. The unit ends when certificates are recorded, or as it is.
 ///
 /// # Errors
-/// 401 the device is not known any more, or the call is stale or repeated; 429 too many certificates.
-pub async fn update(
-    unit: &mut Unit,
-    caller: &Caller,
-    new_host_key: &[u8],
-    new_public_key: &[u8],
-    known: i64,
-) -> Result<(i64, Found), ApiError> {
-    let Caller { device_id, counter, host_key, said_at, .. } = caller;
-    let (update, configuration) =
-        (unit.prepare_cached(UPDATE).await?, unit.prepare_cached(CONFIGURATIONS).await?);
-    let values: [&(dyn ToSql + Sync); 6] =
-        [device_id, counter, host_key, said_at, &new_host_key, &new_public_key];
-    let devices = [device_id];
-    let asked: [&(dyn ToSql + Sync); 3] = [&devices.as_slice(), &None::<&[&[u8]]>, &known];
-    let (updated, configured) = unit.both((update, &values), (configuration, &asked)).await?;
-    Ok((only(&updated)?.try_get(0)?, device::found(only(&configured)?, *device_id)?))
+/// 401 a device is not known any more, or a call is stale or repeated; 429 too many certificates.
+pub async fn update(unit: &mut Unit, calls: &[Fetch], known: i64) -> Result<Vec<(i64, Found)>, ApiError> {
+    let sql = "SELECT nebula.update_agents($1, $2, $3, $4, $5, $6)";
+    let (update, configurations) =
+        (unit.prepare_cached(sql).await?, unit.prepare_cached(CONFIGURATIONS).await?);
+    let devices: Vec<_> = calls.iter().map(|call| call.caller.device_id).collect();
+    let new: Vec<_> = calls.iter().map(|call| call.public_key.as_ref().map(PublicKey::bytes)).collect();
+    let values: [&(dyn ToSql + Sync); 6] = [
+        &devices,
+        &calls.iter().map(|call| call.caller.counter).collect::<Vec<_>>(),
+        &calls.iter().map(|call| call.caller.host_key.as_slice()).collect::<Vec<_>>(),
+        &calls.iter().map(|call| call.caller.said_at).collect::<Vec<_>>(),
+        &calls.iter().map(|call| call.host_key.as_slice()).collect::<Vec<_>>(),
+        &new,
+    ];
+    // Who wants no new certificates is sent those of the key it has.
+    let kept =
+        calls.iter().map(|call| call.public_key.is_none().then_some(call.caller.public_key.as_slice()));
+    let asked: [&(dyn ToSql + Sync); 3] = [&devices, &kept.collect::<Vec<_>>(), &known];
+    let (counters, configured) = unit.both((update, &values), (configurations, &asked)).await?;
+    let answers = counters.iter().zip(&configured).zip(devices);
+    answers.map(|((counter, row), device)| Ok((counter.try_get(0)?, device::found(row, device)?))).collect()
 }
 
 /// Keeps a report; answers the shared folder.

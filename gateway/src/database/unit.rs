@@ -56,6 +56,16 @@ impl Unit {
         Ok((first?, second?))
     }
 
+    /// Commits.
+    ///
+    /// # Errors
+    /// Those of the database.
+    pub async fn commit(mut self) -> Result<(), ApiError> {
+        let ended = self.client.batch_execute("COMMIT").await;
+        self.open = false;
+        Ok(ended?)
+    }
+
     /// Makes a last call and commits.
     pub(super) async fn commit_with(mut self, (statement, values): Call<'_>) -> Result<(), ApiError> {
         let done = self.client.query_one(&statement, values);
@@ -65,11 +75,6 @@ impl Unit {
         done?;
         Ok(ended?)
     }
-}
-
-/// The row of a statement that answers one.
-pub(super) fn only(rows: &[Row]) -> Result<&Row, ApiError> {
-    rows.first().ok_or_else(|| ApiError::internal(&"a statement answered no row"))
 }
 
 impl Deref for Unit {

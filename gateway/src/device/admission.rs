@@ -9,22 +9,12 @@ use uuid::Uuid;
 use crate::config::Facts;
 use crate::database::device::{self, By, NewDevice};
 use crate::database::{Unit, certificate};
-use crate::error::UNAVAILABLE;
-use crate::gather::Gather;
+use crate::gather::{Gather, Joined};
 use crate::project::Known;
 use crate::{ApiError, AppState};
 
 /// Registrations that wait for each other, by project.
-pub type Admissions = Gather<Uuid, NewDevice, Outcome>;
-
-/// What came of a registration together with others.
-#[derive(Debug)]
-pub enum Outcome {
-    /// The device was let in.
-    Admitted(Admitted),
-    /// It has to be tried alone: one of them could not be let in, or somebody has to be waited for.
-    Alone(NewDevice),
-}
+pub type Admissions = Gather<Uuid, NewDevice, Admitted>;
 
 /// A device that was let in.
 #[derive(Debug)]
@@ -40,15 +30,14 @@ pub struct Admitted {
 /// Together with others of the project that come at the same time, or alone when that does not go.
 pub(super) async fn together(state: &web::Data<AppState>, device: NewDevice) -> Result<Admitted, ApiError> {
     let work = state.clone();
-    let party =
-        async move |project: &Uuid, devices: Vec<NewDevice>| match party(&work, *project, &devices).await {
-            Ok(admitted) => admitted.into_iter().map(|one| Ok(Outcome::Admitted(one))).collect(),
-            Err(error) if devices.len() == 1 && error.meaning() != UNAVAILABLE => vec![Err(error)],
-            Err(_) => devices.into_iter().map(|device| Ok(Outcome::Alone(device))).collect(),
-        };
+    let party = async move |project: &Uuid, devices: &[NewDevice]| {
+        let mut unit = Unit::impatient(work.database.client().await?);
+        let project = work.projects.kept_or_found(&mut unit, *project).await?;
+        admit(&work, unit, project, devices).await
+    };
     match state.admissions.join(device.project_id, device, party).await? {
-        Outcome::Admitted(admitted) => Ok(admitted),
-        Outcome::Alone(device) => {
+        Joined::Done(admitted) => Ok(admitted),
+        Joined::Alone(device) => {
             let mut unit = Unit::on(state.database.client().await?);
             let project = state.projects.kept_or_found(&mut unit, device.project_id).await?;
             alone(state, unit, project, device).await
@@ -65,13 +54,6 @@ pub(super) async fn alone(
 ) -> Result<Admitted, ApiError> {
     let nothing = || ApiError::internal(&"the database answered for no device");
     admit(state, unit, project, &[device]).await?.pop().ok_or_else(nothing)
-}
-
-/// Devices of a project, all or none; nobody is waited for.
-async fn party(state: &AppState, project: Uuid, devices: &[NewDevice]) -> Result<Vec<Admitted>, ApiError> {
-    let mut unit = Unit::impatient(state.database.client().await?);
-    let project = state.projects.kept_or_found(&mut unit, project).await?;
-    admit(state, unit, project, devices).await
 }
 
 async fn admit(

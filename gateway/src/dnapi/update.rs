@@ -3,21 +3,24 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use actix_web::web;
 use nebula_api::agent::{Instruction, Report};
 use nebula_api::dnapi::{
     EnrollRequest, Enrollment, Host, KeyUpdate, Network, Organization, SignedAnswer, Update, VERSION,
 };
 use nebula_certificate::{Curve, Issued, PublicKey};
 use serde::Serialize;
+use uuid::Uuid;
 
 use super::{Refusal, key};
 use crate::authority::{Authority, curve_name};
 use crate::config::{Facts, Pki};
 use crate::database::Unit;
-use crate::database::agent::{self, Caller};
+use crate::database::agent::{self, Caller, Fetch};
 use crate::database::certificate::{self, By, Signed};
 use crate::database::device::Found;
 use crate::error::WRONG_STATE;
+use crate::gather::{Gather, Joined};
 use crate::project::Known;
 use crate::{ApiError, AppState};
 
@@ -121,7 +124,8 @@ fn organization() -> Organization {
 }
 
 /// What an answer is made from.
-pub(super) struct Made {
+#[derive(Debug)]
+pub struct Made {
     project: Arc<Known>,
     facts: Facts,
     /// What was signed for it.
@@ -195,32 +199,71 @@ impl Made {
     }
 }
 
+/// Fetches that wait for each other, by project.
+pub type Fetches = Gather<Uuid, Fetch, (i64, Made)>;
+
 /// `DoUpdate` (`certify`) and `DoConfigUpdate`.
 pub(super) async fn update(
-    state: &AppState,
-    caller: &Caller,
+    state: &web::Data<AppState>,
+    caller: Caller,
     value: KeyUpdate,
     certify: bool,
 ) -> Result<SignedAnswer, Refusal> {
     check_nonce(&value.nonce)?;
-    let client = state.database.client().await?;
-    let project = state.projects.at(&client, caller.project_id, caller.version).await?;
-    let known = project.common.version;
+    let project = state.projects.at(&state.database, caller.project_id, caller.version).await?;
     let keys = Keys::of_update(&value, &project.authority, certify)?;
-    let Some(public_key) = &keys.nebula else {
-        let (counter, found) = agent::fetch(&client, caller, &keys.host, known).await?;
-        drop(client);
-        let made = Made::of(state, project, found)?;
-        return Ok(signed(&made.project.authority, &made.sent().update(counter, value.nonce)).await?);
+    let project_id = caller.project_id;
+    let fetch = Fetch { caller, host_key: keys.host, public_key: keys.nebula };
+    let work = state.clone();
+    let party = async move |_: &Uuid, fetches: &[Fetch]| {
+        answers(&work, Unit::impatient(work.database.client().await?), fetches).await
     };
-    let mut unit = Unit::on(client);
-    let (counter, found) = agent::update(&mut unit, caller, &keys.host, public_key.bytes(), known).await?;
-    let made = certified(state, project, found, public_key).await?;
-    let answer = signed(&made.project.authority, &made.sent().update(counter, value.nonce)).await?;
-    // Last, so that a certificate that could not be sent is none.
-    let signed = Signed { by: By::Answer(counter), device_id: caller.device_id, issued: &made.issued };
-    certificate::record(unit, &[signed]).await?;
-    Ok(answer)
+    let (counter, made) = match state.fetches.join(project_id, fetch, party).await? {
+        Joined::Done(done) => done,
+        Joined::Alone(fetch) => {
+            let unit = Unit::on(state.database.client().await?);
+            answers(state, unit, &[fetch]).await?.pop().ok_or_else(nothing)?
+        }
+    };
+    Ok(signed(&made.project.authority, &made.sent().update(counter, value.nonce)).await?)
+}
+
+/// What those who call are sent, and the counter of each. A certificate that is then not sent is a lost one: its device
+/// goes on with what it has.
+async fn answers(state: &AppState, mut unit: Unit, fetches: &[Fetch]) -> Result<Vec<(i64, Made)>, ApiError> {
+    let Some(first) = fetches.first().map(|fetch| &fetch.caller) else { return Ok(vec![]) };
+    let newest = fetches.iter().map(|fetch| fetch.caller.version).max().unwrap_or(first.version);
+    let mut project = state.projects.at(&state.database, first.project_id, newest).await?;
+    let mut found = agent::update(&mut unit, fetches, project.common.version).await?;
+    if let Some(newer) = found.first_mut().and_then(|(_, first)| first.newer.take()) {
+        project = state.projects.learn(newer)?;
+    }
+    let mut answers = Vec::with_capacity(fetches.len());
+    for (fetch, (counter, found)) in fetches.iter().zip(found) {
+        let project = Arc::clone(&project);
+        let made = match &fetch.public_key {
+            Some(key) => certified(state, project, found, key).await?,
+            None => Made::of(state, project, found)?,
+        };
+        answers.push((counter, made));
+    }
+    let new = fetches.iter().zip(&answers).filter(|(fetch, _)| fetch.public_key.is_some());
+    let signed: Vec<_> = new
+        .map(|(fetch, (counter, made))| Signed {
+            by: By::Answer(*counter),
+            device_id: fetch.caller.device_id,
+            issued: &made.issued,
+        })
+        .collect();
+    match signed.as_slice() {
+        [] => unit.commit().await?,
+        signed => certificate::record(unit, signed).await?,
+    }
+    Ok(answers)
+}
+
+fn nothing() -> ApiError {
+    ApiError::internal(&"the database answered for no agent")
 }
 
 /// `Status`.
@@ -231,8 +274,8 @@ pub(super) async fn report(
     address: Option<IpAddr>,
 ) -> Result<SignedAnswer, Refusal> {
     check_nonce(&report.nonce)?;
+    let project = state.projects.at(&state.database, caller.project_id, caller.version).await?;
     let client = state.database.client().await?;
-    let project = state.projects.at(&client, caller.project_id, caller.version).await?;
     let kept = serde_json::to_value(&report).map_err(|error| ApiError::internal(&error))?;
     let folder = agent::report(&client, caller, &kept, address).await?;
     drop(client);

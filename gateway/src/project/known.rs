@@ -14,7 +14,7 @@ use crate::ApiError;
 use crate::authority::{Authority, Keyring};
 use crate::config::Common;
 use crate::database::project::{self, Configuration};
-use crate::database::{Unit, authority};
+use crate::database::{Database, Unit, authority};
 
 /// For so long a version is believed to be the one of that number: a database that was set back counts again from there.
 const BELIEVED: Duration = Duration::from_secs(60);
@@ -48,13 +48,13 @@ impl Projects {
     /// As [`Self::look`].
     pub async fn at(
         &self,
-        client: &impl GenericClient,
+        database: &Database,
         project_id: Uuid,
         version: i64,
     ) -> Result<Arc<Known>, ApiError> {
         match self.kept(project_id).filter(|known| known.common.version == version) {
             Some(known) => Ok(known),
-            None => self.look(client, project_id).await,
+            None => self.look(&database.client().await?, project_id).await,
         }
     }
 
