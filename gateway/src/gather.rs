@@ -59,7 +59,7 @@ impl<K: PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
         let (answer, answered) = oneshot::channel();
         if let Some(mut place) = self.wait(key, item, answer) {
             actix_web::rt::spawn(async move {
-                while let Some((key, items, answers)) = place.next() {
+                while let Some(Party { key, items, answers }) = place.next() {
                     let results: Vec<_> = match party(&key, &items).await {
                         Ok(done) => done.into_iter().map(|one| Ok(Joined::Done(one))).collect(),
                         Err(error) if items.len() == 1 && error.meaning() != UNAVAILABLE => vec![Err(error)],
@@ -85,7 +85,14 @@ impl<K: PartialEq + 'static, T: 'static, R: 'static> Gather<K, T, R> {
     }
 }
 
-/// One of those who may be under way.
+/// Those who go together.
+struct Party<K, T, R> {
+    key: K,
+    items: Vec<T>,
+    answers: Vec<Answer<T, R>>,
+}
+
+/// One of the parties that may be under way.
 struct Place<K, T, R> {
     waiting: Arc<Mutex<Waiting<K, T, R>>>,
     left: bool,
@@ -93,7 +100,7 @@ struct Place<K, T, R> {
 
 impl<K: PartialEq, T, R> Place<K, T, R> {
     /// The next that go together: the first, and those behind it that can go with it. None, and the place is free again.
-    fn next(&mut self) -> Option<(K, Vec<T>, Vec<Answer<T, R>>)> {
+    fn next(&mut self) -> Option<Party<K, T, R>> {
         let mut waiting = lock(&self.waiting);
         let Some((key, first, answer)) = waiting.items.pop_front() else {
             // Under the same lock, so that whoever comes now sees it.
@@ -101,16 +108,16 @@ impl<K: PartialEq, T, R> Place<K, T, R> {
             self.left = true;
             return None;
         };
-        let (mut items, mut answers) = (vec![first], vec![answer]);
+        let mut party = Party { key, items: vec![first], answers: vec![answer] };
         for (other, item, answer) in std::mem::take(&mut waiting.items) {
-            if other == key && items.len() < MOST {
-                items.push(item);
-                answers.push(answer);
+            if other == party.key && party.items.len() < MOST {
+                party.items.push(item);
+                party.answers.push(answer);
             } else {
                 waiting.items.push_back((other, item, answer));
             }
         }
-        Some((key, items, answers))
+        Some(party)
     }
 }
 
