@@ -12,6 +12,9 @@ use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
 use uuid::Uuid;
 
+use super::client::Keys;
+use super::{enrolled, number};
+
 const CROWD: usize = 60;
 
 fn request(project_id: Uuid, device_id: Uuid, name: &str) -> Result<RegisterRequest> {
@@ -117,5 +120,38 @@ async fn a_device_is_one_accounts() -> Result<()> {
             .get(0);
         assert_eq!(owner, if got.0 { "anna" } else { "bert" });
     }
+    Ok(())
+}
+
+/// Each agent gets what is its own, and one that sends a call twice at the same moment is answered once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn agents_that_fetch_together_get_their_own() -> Result<()> {
+    let stack = Stack::start().await?;
+    let client = stack.database.connect().await?;
+    let mut agents = Vec::new();
+    for number in 0..24 {
+        agents.push(enrolled(&stack, &format!("agent-{number}")).await?);
+    }
+    let twice = enrolled(&stack, "twice").await?;
+    let value = twice.keys_value("DoConfigUpdate", &Keys::new(Curve::Curve25519)?, b"0123456789")?;
+    let request = twice.request("DoConfigUpdate", &value)?;
+    let repeated = (0..4).map(|_| twice.send(&request));
+    // Each checks the signature, the nonce, and that its certificates are for its keys.
+    let kind = |number: usize| if number.is_multiple_of(3) { "DoUpdate" } else { "DoConfigUpdate" };
+    let fetched = agents.iter().enumerate().map(|(number, agent)| agent.fetch(kind(number)));
+    let (fetched, repeated) = futures::join!(try_join_all(fetched), join_all(repeated));
+    let answered: Result<Vec<_>> = repeated.into_iter().map(|answer| Ok(answer?.0)).collect();
+    let answered = answered?.into_iter().filter(StatusCode::is_success).count();
+    assert_eq!(answered, 1, "the same call counts once");
+    for (number, agent) in fetched?.iter().enumerate() {
+        assert_eq!(agent.counter, 2);
+        assert_eq!(agent.seen["host"]["name"], format!("agent-{number}"));
+        let certificates = agent.certificates()?;
+        assert!(!certificates.is_empty());
+        assert!(certificates.iter().all(|one| one.details().name == format!("agent-{number}")));
+    }
+    let signed = "SELECT count(DISTINCT (c.device_id, c.issued_at)) FROM nebula.certificate c JOIN nebula.device d USING (device_id)
+                   WHERE d.name LIKE 'agent-%'";
+    assert_eq!(number(&client, signed).await?, 24 + 8);
     Ok(())
 }
