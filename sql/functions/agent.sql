@@ -6,7 +6,7 @@
 CREATE FUNCTION nebula.agent_keys(device_ids uuid[], counters bigint[])
 RETURNS TABLE (project_id uuid, version bigint, host_key bytea, public_key bytea, node_id uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
@@ -25,7 +25,7 @@ COMMENT ON FUNCTION nebula.agent_keys(uuid[], bigint[]) IS
 
 -- Internal.
 CREATE FUNCTION nebula.accept_calls(device_ids uuid[], counters bigint[], host_keys bytea[], said_at timestamptz[], changes boolean) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   tolerance CONSTANT interval := '5 minutes';
@@ -161,7 +161,7 @@ COMMENT ON FUNCTION nebula.call_agent(uuid, bigint, bytea, timestamptz) IS
 
 -- Internal.
 CREATE FUNCTION nebula.add_answers(device_ids uuid[], host_keys bytea[], public_keys bytea[]) RETURNS SETOF bigint
-LANGUAGE plpgsql SET enable_seqscan = off AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   pending_max CONSTANT integer := 16;
@@ -188,7 +188,7 @@ CREATE FUNCTION nebula.update_agents(
   device_ids uuid[], counters bigint[], host_keys bytea[], said_at timestamptz[], new_host_keys bytea[], new_public_keys bytea[]
 ) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   hourly CONSTANT integer := 10;

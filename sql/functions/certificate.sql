@@ -7,7 +7,7 @@ CREATE FUNCTION nebula.record_certificates(
   fingerprints bytea[], alternate_fingerprints bytea[], versions smallint[], networks text[], unsafe_networks text[], pems text[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   refused record;

@@ -172,7 +172,7 @@ RETURNS TABLE (
   lifetime_seconds bigint, inbound jsonb, outbound jsonb, certificate text, project jsonb
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY

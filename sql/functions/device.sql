@@ -23,14 +23,14 @@ COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
   'Internal: makes sure that a name is free in a project for a device; a revoked one gives it up. Errors: 23505 taken';
 
 -- Of many devices at once, because a crowd comes at once: a statement for a hundred costs hardly more than one for one.
--- Each look is a subquery of its own (LIMIT 1), by index: a join might be planned while the tables are small, and read them
--- from end to end when they are not.
+-- Planned once in a session and not for each list anew, which would cost more than the work. Hence each look is a subquery
+-- of its own (LIMIT 1), by index: a join planned while the tables are small reads them from end to end when they are not.
 CREATE FUNCTION nebula.register_devices(
   project_id uuid, actors uuid[], device_ids uuid[], names text[], curves text[], public_keys bytea[], roles text[], endpoints text[],
   clients inet[]
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off AS $$
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 DECLARE
   hourly    CONSTANT integer := 10;
