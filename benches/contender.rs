@@ -65,7 +65,7 @@ impl Contender {
             }
             None => {
                 client.batch_execute(&nebula(prefix)).await?;
-                client.batch_execute(&hold(prefix, share)).await?;
+                client.batch_execute(&hold(prefix, share, "md5(n::text)::uuid")).await?;
             }
         }
         client.batch_execute("VACUUM ANALYZE").await?;
@@ -169,12 +169,12 @@ pub(crate) fn nebula(prefix: u32) -> String {
     )
 }
 
-/// Rows for a share of the pool's addresses, as if devices 1, 2, 3, … held them.
-pub(crate) fn hold(prefix: u32, share: f64) -> String {
+/// Rows for a share of the pool's addresses, as if devices 1, 2, 3, … held them; `device` is the SQL for that of n.
+pub(crate) fn hold(prefix: u32, share: f64, device: &str) -> String {
     let size = 1_u64 << (32 - prefix);
     format!(
         "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by)
-         SELECT p.project_id, p.pool_id, '10.0.0.0'::inet + n, md5(n::text)::uuid, 'bench'
+         SELECT p.project_id, p.pool_id, '10.0.0.0'::inet + n, {device}, 'bench'
            FROM nebula.pool p, generate_series(1, {size} - 2) AS n
           WHERE p.project_id = '{PROJECT}' AND random() < {share}"
     )
