@@ -8,6 +8,7 @@ mod check;
 mod job;
 mod lease;
 mod link;
+mod linked;
 mod map;
 mod node;
 mod pool;

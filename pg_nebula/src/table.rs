@@ -5,11 +5,13 @@
 //! What is written is what INSERT writes: CHECK and NOT NULL, every index, speculative insertion, logical decoding.
 //! Triggers, defaults and row security are not run; a table that has any for INSERT is left to SQL, and so is one with
 //! a deferrable or exclusion constraint; the same goes for DELETE where rows are moved. Nothing here asks for
-//! privileges: whoever may call the function may write.
+//! privileges: whoever may call the function may write. Only tables of applications ([`Linked`]) are written with no more
+//! than their owners' privileges.
 
 pub(crate) mod bridge;
 mod delete;
 mod insert;
+mod linked;
 mod opened;
 mod prepared;
 mod revise;
@@ -27,6 +29,7 @@ use pgrx::{Uuid, pg_sys};
 use crate::error::{Error, Result};
 use crate::map;
 pub(crate) use delete::Found;
+pub(crate) use linked::{Linked, Shown};
 pub(crate) use opened::Opened;
 use prepared::{Open, Prepared, READ, WRITE};
 pub(crate) use search::{Landmark, Range, Search, Value};

@@ -11,6 +11,7 @@ mod dnapi;
 mod dump;
 mod film;
 mod input;
+mod link;
 mod model;
 mod overlay;
 mod privilege;

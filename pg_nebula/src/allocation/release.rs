@@ -17,7 +17,7 @@ use crate::map::trigger::{given, quarantined};
 use crate::map::{join_allocators, snapshot_is_fixed, transaction_start};
 use crate::plan::{Plan, Row, as_owner};
 use crate::pool::network;
-use crate::table::{Found, Table, Written};
+use crate::table::{Found, Table};
 
 static LOG: Table = Table::new(
     c"allocation_log",
@@ -135,7 +135,8 @@ impl Holding {
                      released_by, released_from)
              VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, session_user::text), coalesce($9, inet_client_addr()))",
         );
-        let written = LOG.open()?.insert(&[
+        // Nothing in it is unique, so no row is written in vain.
+        let written = LOG.put(&[
             self.project.into_datum(),
             self.pool.into_datum(),
             Host(self.address).into_datum(),
@@ -146,8 +147,8 @@ impl Holding {
             by.map_or_else(session_user, IntoDatum::into_datum),
             self.allocated_from.clone().and_then(IntoDatum::into_datum),
             client.clone().map_or_else(session_client, IntoDatum::into_datum),
-        ]);
-        if written == Written::Yes {
+        ])?;
+        if written {
             return Ok(());
         }
         let mut values = Vec::from(self.columns());
@@ -158,7 +159,7 @@ impl Holding {
 
 /// The usual case for a device without a certificate, with the caller's privileges; `None` when anything is not as usual.
 fn release_at_once(device: Uuid, released_by: Option<&str>, client: Option<Inet>) -> Result<Option<IpAddr>> {
-    if snapshot_is_fixed() || link::may_show() || named::is_named(device)? {
+    if snapshot_is_fixed() || named::is_named(device)? {
         return Ok(None);
     }
     let certificates = CERTIFICATE.open_to_look()?;
@@ -175,6 +176,9 @@ fn release_at_once(device: Uuid, released_by: Option<&str>, client: Option<Inet>
         given(held.pool, number(held.address))?;
     }
     held.log(released_by, client)?;
+    if link::may_show() {
+        link::show_nothing(device)?;
+    }
     Ok(Some(held.address))
 }
 

@@ -5,8 +5,9 @@ use std::cell::OnceCell;
 use std::ffi::CStr;
 use std::net::IpAddr;
 
+use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
-use pgrx::{Inet, Uuid, direct_function_call, direct_function_call_as_datum};
+use pgrx::{Uuid, direct_function_call_as_datum};
 
 use super::Request;
 use crate::error::Result;
@@ -114,9 +115,12 @@ pub(super) fn session_user() -> Option<pg_sys::Datum> {
 /// Where the session comes from; `None` over a local socket. It does not change.
 pub(super) fn session_client() -> Option<pg_sys::Datum> {
     thread_local! {
-        static CLIENT: OnceCell<Option<Inet>> = const { OnceCell::new() };
+        static CLIENT: OnceCell<Option<pg_sys::Datum>> = const { OnceCell::new() };
     }
-    // SAFETY: a function without arguments.
-    let ask = || unsafe { direct_function_call::<Inet>(pg_sys::inet_client_addr, &[]) };
-    CLIENT.with(|client| client.get_or_init(ask).clone()).and_then(IntoDatum::into_datum)
+    // SAFETY: a function without arguments; what it answers lives as long as the session.
+    let ask = || unsafe {
+        PgMemoryContexts::TopMemoryContext
+            .switch_to(|_| direct_function_call_as_datum(pg_sys::inet_client_addr, &[]))
+    };
+    CLIENT.with(|client| *client.get_or_init(ask))
 }

@@ -68,11 +68,11 @@ pub(super) fn take_at_once(request: &Request<'_>, pools: &[Pool]) -> Result<Opti
             search.give_back();
             return Ok(None);
         }
-        if alarm::is_due(pool, address) || link::may_show() {
-            as_owner(|| {
-                alarm::watch(pool, address)?;
-                link::show_new(request.device, address)
-            })?;
+        if alarm::is_due(pool, address) {
+            as_owner(|| alarm::watch(pool, address))?;
+        }
+        if link::may_show() {
+            link::show_new(request.device, address)?;
         }
         return Ok(Some(address));
     }

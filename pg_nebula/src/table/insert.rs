@@ -254,6 +254,23 @@ impl Prepared {
         slots: &[*mut pg_sys::TupleTableSlot],
         check: pg_sys::IndexUniqueCheck::Type,
     ) -> bool {
+        // SAFETY: as promised.
+        unsafe { self.enter_version(open, index, slots, check, false) }
+    }
+
+    /// The same; `unchanged`: for this index they are what the rows they replace were, so it may look for entries that
+    /// nobody needs any more.
+    ///
+    /// # Safety
+    /// As [`Prepared::enter`].
+    pub(super) unsafe fn enter_version(
+        &self,
+        open: &Open,
+        index: &Index,
+        slots: &[*mut pg_sys::TupleTableSlot],
+        check: pg_sys::IndexUniqueCheck::Type,
+        unchanged: bool,
+    ) -> bool {
         let mut relation = None;
         let mut values = [pg_sys::Datum::null(); KEYS];
         let mut nulls = [false; KEYS];
@@ -273,7 +290,8 @@ impl Prepared {
                 let unique = if info.ii_Unique { check } else { UNIQUE_CHECK_NO };
                 let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
                 let tid = &raw mut (**slot).tts_tid;
-                let sole = pg_sys::index_insert(relation.0, values, nulls, tid, open.0, unique, false, info);
+                let sole =
+                    pg_sys::index_insert(relation.0, values, nulls, tid, open.0, unique, unchanged, info);
                 sole || !info.ii_Unique
             })
         }

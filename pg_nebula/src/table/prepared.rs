@@ -31,6 +31,8 @@ pub(super) struct Prepared {
     pub(super) partition: *mut pg_sys::ResultRelInfo,
     parent: Option<pg_sys::Oid>,
     known: bool,
+    /// Rows with the columns can lie in it, and have nothing that only SQL knows how to write.
+    pub(super) writable: bool,
     plain: bool,
     deletes_plainly: bool,
     revises_plainly: bool,
@@ -39,12 +41,12 @@ pub(super) struct Prepared {
 /// One index, described as the executor would have it.
 pub(super) struct Index {
     pub(super) oid: pg_sys::Oid,
-    name: CString,
+    pub(super) name: CString,
     pub(super) info: *mut pg_sys::IndexInfo,
     /// Place of its first column in the row, if that is a uuid.
     pub(super) uuid: Option<usize>,
     /// It is a B-tree.
-    is_tree: bool,
+    pub(super) is_tree: bool,
 }
 
 impl Drop for Prepared {
@@ -119,6 +121,7 @@ impl Prepared {
                     partition: bounds(relation),
                     parent,
                     known: places.is_some(),
+                    writable: can_be_written,
                     plain: can_be_written && is_plain(relation) && !needs_defaults(shape, columns),
                     deletes_plainly: is_table(relation)
                         && places.is_some()
@@ -229,7 +232,7 @@ fn bounds(relation: &pg_sys::RelationData) -> *mut pg_sys::ResultRelInfo {
 }
 
 /// Whether it is a partition.
-fn relation_is_partition(relation: &pg_sys::RelationData) -> bool {
+pub(super) fn relation_is_partition(relation: &pg_sys::RelationData) -> bool {
     // SAFETY: an open relation points to its catalog row.
     unsafe { (*relation.rd_rel).relispartition }
 }

@@ -10,15 +10,35 @@ use pgrx::prelude::*;
 
 use super::Revised;
 use super::delete::Found;
-use super::prepared::{Open, Prepared, WRITE, refuse_if_read_only};
+use super::prepared::{Index, Open, Prepared, WRITE, refuse_if_read_only};
 use super::search::Search;
 use super::transfer::{Kept, deform};
 
-/// Whether the new row needs entries of its own in indexes; no table that is revised has one which could do with less.
+/// Whether the new row needs entries of its own in indexes.
 #[cfg(feature = "pg15")]
 type Entries = bool;
 #[cfg(not(feature = "pg15"))]
 type Entries = pg_sys::TU_UpdateIndexes::Type;
+
+/// Whether one in this index is among them.
+///
+/// # Safety
+/// The table of the index is open.
+#[cfg(feature = "pg15")]
+unsafe fn needs_entry(_index: &Index, entries: Entries) -> bool {
+    entries
+}
+
+/// Whether one in this index is among them: those that only sum pages up may be told without the others.
+///
+/// # Safety
+/// The table of the index is open.
+#[cfg(not(feature = "pg15"))]
+unsafe fn needs_entry(index: &Index, entries: Entries) -> bool {
+    use pg_sys::TU_UpdateIndexes::{TU_All, TU_Summarizing};
+    // SAFETY: the description is valid as long as what was prepared.
+    entries == TU_All || entries == TU_Summarizing && unsafe { (*index.info).ii_Summarizing }
+}
 
 impl Prepared {
     /// Changes the one row that a search finds and `row` has an answer for. `row` is given the values of the columns, and
@@ -70,7 +90,7 @@ impl Prepared {
     ///
     /// # Safety
     /// Both slots hold rows of the table, the old one as the snapshot shows it.
-    unsafe fn replace(
+    pub(super) unsafe fn replace(
         &self,
         table: &Open,
         old: *mut pg_sys::TupleTableSlot,
@@ -93,13 +113,32 @@ impl Prepared {
                 &mut strength,
                 &mut entries,
             );
-            if result == TM_Ok && entries != Entries::default() {
-                for index in &self.indexes {
-                    self.enter(table, index, &[self.slot], UNIQUE_CHECK_YES);
+            if result == TM_Ok {
+                for index in self.indexes.iter().filter(|index| needs_entry(index, entries)) {
+                    let unchanged = self.is_unchanged(index, old);
+                    self.enter_version(table, index, &[self.slot], UNIQUE_CHECK_YES, unchanged);
                 }
             }
             pg_sys::MemoryContextReset(self.row_memory());
             result == TM_Ok
+        }
+    }
+
+    /// Whether the key of the row in the slot is made of the very values that `old` has.
+    ///
+    /// # Safety
+    /// Both slots hold rows of the table; the old one may be gone already, so its values are not looked at.
+    unsafe fn is_unchanged(&self, index: &Index, old: *mut pg_sys::TupleTableSlot) -> bool {
+        // SAFETY: as promised; an index has as many columns as it says, and 0 stands for an expression.
+        unsafe {
+            let info = &*index.info;
+            let keys = usize::try_from(info.ii_NumIndexKeyAttrs).unwrap_or(0);
+            info.ii_IndexAttrNumbers[..keys].iter().all(|number| {
+                usize::try_from(*number).ok().and_then(|number| number.checked_sub(1)).is_some_and(|place| {
+                    *(*old).tts_isnull.add(place) == *(*self.slot).tts_isnull.add(place)
+                        && *(*old).tts_values.add(place) == *(*self.slot).tts_values.add(place)
+                })
+            })
         }
     }
 
@@ -108,7 +147,7 @@ impl Prepared {
     ///
     /// # Safety
     /// The old slot holds a row of the table, of which all columns are read; the values have their types.
-    unsafe fn accepts_instead(
+    pub(super) unsafe fn accepts_instead(
         &self,
         old: *mut pg_sys::TupleTableSlot,
         values: &[Option<pg_sys::Datum>],
@@ -118,7 +157,10 @@ impl Prepared {
             pg_sys::MemoryContextReset(self.row_memory());
             self.fill(self.slot, values);
             let columns = usize::try_from((*self.shape).natts).unwrap_or(0);
-            for place in (0..columns).filter(|place| !self.places.contains(place)) {
+            let attributes = (*self.shape).attrs.as_slice(columns);
+            // What a dropped column held goes with the old row.
+            let kept = |place: &usize| !self.places.contains(place) && !attributes[*place].attisdropped;
+            for place in (0..columns).filter(kept) {
                 *(*self.slot).tts_values.add(place) = *(*old).tts_values.add(place);
                 *(*self.slot).tts_isnull.add(place) = *(*old).tts_isnull.add(place);
             }

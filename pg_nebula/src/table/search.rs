@@ -28,7 +28,7 @@ pub(crate) type Landmark = Vec<pg_sys::Datum>;
 #[derive(Clone, Copy)]
 pub(crate) struct Search<'a> {
     /// Name of a B-tree of the table.
-    pub(crate) index: &'static CStr,
+    pub(crate) index: &'a CStr,
     pub(crate) equal: &'a [Value],
     pub(crate) range: Range<'a>,
     /// Where to leave a place that the next search may go up to; a search [`Range::From`] a place has one.
@@ -121,7 +121,7 @@ impl Value {
 
 impl<'a> Search<'a> {
     /// All rows with these values.
-    pub(crate) fn exact(index: &'static CStr, equal: &'a [Value]) -> Self {
+    pub(crate) fn exact(index: &'a CStr, equal: &'a [Value]) -> Self {
         Self { index, equal, range: Range::All, landmark: None }
     }
 
