@@ -32,7 +32,7 @@ pub(crate) use delete::Found;
 pub(crate) use linked::{Linked, Shown};
 pub(crate) use opened::Opened;
 use prepared::{Open, Prepared, READ, WRITE};
-pub(crate) use search::{Landmark, Range, Search, Value};
+pub(crate) use search::{Landmark, Landmarks, Range, Search, Value};
 pub(crate) use sequence::Sequence;
 
 /// A table of this extension, and the columns that rows are given with; all others are null.

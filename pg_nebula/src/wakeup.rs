@@ -136,16 +136,16 @@ fn begin(state: &mut State, slot: usize, now: i64) -> Option<Start> {
     Some(start)
 }
 
-/// A claim that began there found nothing before `reached`, and saw jobs up to a place ahead of what it took. The first lease
+/// A claim that began there found nothing before `reached`, and saw jobs up to places ahead of what it took. The first lease
 /// of what it took ends at `lease`.
-pub(crate) fn end_claim(kind: &str, start: Start, reached: Key, ahead: Option<Key>, lease: Option<i64>) {
+pub(crate) fn end_claim(kind: &str, start: Start, reached: Key, ahead: &[Key], lease: Option<i64>) {
     let (database, now) = (map::database(), map::clock());
     let Some(slot) = slot(kind) else { return };
     let earlier = shared::with(|state| {
         if let Some(head) = state.head(slot) {
             head.advance(start, reached, now);
-            if let Some(place) = ahead {
-                head.look_ahead(place);
+            if !ahead.is_empty() {
+                head.look_ahead(ahead);
             }
         }
         lease.zip(state.clock(database)).map(|(at, clock)| clock.lease.expect(at))

@@ -1,7 +1,5 @@
 //! Moving jobs from nebula.job_waiting to nebula.job_running.
 
-use std::cell::Cell;
-
 use pgrx::datum::DatumWithOid;
 use pgrx::{IntoDatum, Uuid};
 
@@ -12,9 +10,9 @@ use crate::instant::{self, Instant};
 use crate::jsonb::Jsonb;
 use crate::map::{self, snapshot_is_fixed};
 use crate::plan::{Plan, Row, as_owner_by_index};
-use crate::table::{Found, Landmark, Range, Search, Transferred, Value};
+use crate::table::{Found, Landmark, Landmarks, Range, Search, Transferred, Value};
 use crate::wakeup;
-use crate::wakeup::head::{Key, Start};
+use crate::wakeup::head::{Key, RUNGS, Start};
 
 /// Claims of no more jobs than this go only as far as they must.
 const FEW: usize = 8;
@@ -120,14 +118,12 @@ pub(super) fn everybodys(
     let from = start.map_or(Key::FIRST, |start| start.key);
     let most = usize::try_from(count).unwrap_or(0);
     let (mut claimed, mut needs_sql) = (Vec::new(), snapshot_is_fixed());
-    let landmark = Cell::new(None);
+    let landmarks = Landmarks::new(RUNGS);
     if !needs_sql {
-        // A few jobs are mostly found at once between two places; then nothing else of the index is looked at.
+        // A few jobs are mostly found at once before a place that is known; then little of the index is looked at.
         let few = most <= FEW;
-        let ahead = start.and_then(|start| start.ahead).filter(|_| few);
-        let [first, second] = ahead.map_or([None, None], |ahead| Part::between(from, ahead));
-        let parts = [first, second, Some(Part::Rest)];
-        let moved = below_sql(request, kind, from, parts, most, limited, few.then_some(&landmark))?;
+        let parts = Part::all(from, start.and_then(|start| start.ahead).filter(|_| few));
+        let moved = below_sql(request, kind, &parts, most, limited, few.then_some(&landmarks))?;
         claimed = moved.rows;
         needs_sql = moved.needs_sql;
     }
@@ -140,35 +136,54 @@ pub(super) fn everybodys(
     match start {
         Some(start) => {
             let last = claimed.iter().map(|job| job.key).max().filter(|_| claimed.len() >= most);
-            let ahead = landmark.take().and_then(seen);
-            wakeup::end_claim(kind, start, last.unwrap_or(Key::LAST), ahead, lease);
+            let ahead: Vec<Key> = landmarks.take().iter().filter_map(seen).collect();
+            wakeup::end_claim(kind, start, last.map_or(Key::LAST, Key::next), &ahead, lease);
         }
         None => lease.into_iter().for_each(wakeup::expect_lease),
     }
     Ok(claimed)
 }
 
-/// A part of the line of jobs that everybody can claim, from a beginning that all parts have in common.
-#[derive(Clone, Copy)]
-enum Part {
-    /// All that do not come before its beginning.
-    Rest,
-    /// Those of the same rank and time, up to a number.
-    Numbers(i64),
-    /// Those of the same rank that are due later, up to a time.
-    Times(i64),
+/// A part of the line of jobs that everybody can claim: from a place on, up to another if that has the same rank.
+struct Part {
+    from: [Value; 3],
+    upto: Option<Upto>,
+}
+
+/// Where a part ends.
+enum Upto {
+    /// At this number, of those of the same rank and time.
+    Number(Value),
+    /// At this time, of those of the same rank.
+    Time(Value),
 }
 
 impl Part {
-    /// What lies between two places, if they have the same rank.
-    fn between(from: Key, upto: Key) -> [Option<Self>; 2] {
-        if from.rank != upto.rank {
-            [None, None]
-        } else if from.run_at == upto.run_at {
-            [Some(Self::Numbers(upto.job)), None]
-        } else {
-            [Some(Self::Numbers(i64::MAX)), Some(Self::Times(upto.run_at))]
+    /// The whole line from a place on, with what lies before two known places first.
+    fn all(from: Key, ahead: Option<(Key, Key)>) -> Vec<Self> {
+        let mut parts = Vec::with_capacity(3);
+        if let Some((first, last)) = ahead
+            && let Some(part) = Self::between(from, first)
+        {
+            parts.push(part);
+            parts.extend((first < last).then(|| Self::between(first.next(), last)).flatten());
         }
+        parts.push(Self { from: Self::place(from), upto: None });
+        parts
+    }
+
+    fn between(from: Key, upto: Key) -> Option<Self> {
+        let end = if from.run_at == upto.run_at {
+            Upto::Number(Value::bigint(upto.job))
+        } else {
+            Upto::Time(Value::instant(upto.run_at))
+        };
+        (from.rank == upto.rank).then(|| Self { from: Self::place(from), upto: Some(end) })
+    }
+
+    /// In the columns that follow the kind.
+    fn place(key: Key) -> [Value; 3] {
+        [Value::integer(key.rank), Value::instant(key.run_at), Value::bigint(key.job)]
     }
 }
 
@@ -177,11 +192,10 @@ impl Part {
 fn below_sql(
     request: &Request<'_>,
     kind: &str,
-    from: Key,
-    parts: [Option<Part>; 3],
+    parts: &[Part],
     most: usize,
     limited: bool,
-    landmark: Option<&Cell<Option<Landmark>>>,
+    landmarks: Option<&Landmarks>,
 ) -> Result<Transferred<Claimed>> {
     let now = map::clock();
     let until = instant::later(Instant(now), request.lease)?;
@@ -196,14 +210,20 @@ fn below_sql(
         false.into_datum(),
     ];
     let kind_is = Value::text(kind);
-    let place = [kind_is, Value::integer(from.rank), Value::instant(from.run_at), Value::bigint(from.job)];
-    let searches = parts.into_iter().flatten().map(|part| {
-        let (equal, range, landmark) = match part {
-            Part::Rest => (1, Range::From(&place[1..]), landmark),
-            Part::Numbers(upto) => (3, Range::Between(place[3], Value::bigint(upto)), None),
-            Part::Times(upto) => (2, Range::After(place[2], Value::instant(upto)), None),
+    let places: Vec<[Value; 4]> = parts
+        .iter()
+        .map(|part| {
+            let [rank, run_at, job] = part.from;
+            [kind_is, rank, run_at, job]
+        })
+        .collect();
+    let searches = parts.iter().zip(&places).map(|(part, place)| {
+        let (equal, range, landmarks) = match part.upto {
+            None => (1, Range::From(&place[1..]), landmarks),
+            Some(Upto::Number(upto)) => (3, Range::Between(place[3], upto), None),
+            Some(Upto::Time(upto)) => (2, Range::Upto(&place[2..], upto), None),
         };
-        Search { index: c"job_waiting_claim_idx", equal: &place[..equal], range, landmark }
+        Search { index: c"job_waiting_claim_idx", equal: &place[..equal], range, landmarks }
     });
     let searches: Vec<Search<'_>> = searches.collect();
     WAITING.transfer(&RUNNING, &searches, most, false, |row, values| {
@@ -216,7 +236,7 @@ fn below_sql(
 }
 
 /// A place in the order of claims, as the index has it.
-fn seen(place: Landmark) -> Option<Key> {
+fn seen(place: &Landmark) -> Option<Key> {
     let [rank, run_at, job] = *place.first_chunk()?;
     Some(Key { rank: rank.value() as i32, run_at: run_at.value() as i64, job: job.value() as i64 })
 }
@@ -276,4 +296,21 @@ fn read(row: &Row<'_>) -> Result<Claimed> {
         project: row.get(8)?,
         pinned: row.need(9)?,
     })
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    fn parts(from: i32, first: i32, last: i32) -> usize {
+        let key = |rank, job| Key { rank, run_at: 0, job };
+        Part::all(key(from, 1), Some((key(first, 2), key(last, 3)))).len()
+    }
+
+    #[test]
+    fn what_is_known_of_a_lower_priority_comes_after_all_of_a_higher() {
+        assert_eq!(parts(0, 0, 0), 3);
+        assert_eq!(parts(0, 0, 1), 2, "to the first place, then the whole line");
+        assert_eq!(parts(0, 1, 1), 1, "the whole line");
+    }
 }

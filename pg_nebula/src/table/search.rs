@@ -1,7 +1,7 @@
 //! What an index is searched for.
 #![expect(unsafe_code, reason = "the keys of a scan are C structures")]
 
-use std::cell::Cell;
+use std::cell::RefCell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
@@ -17,12 +17,30 @@ use crate::error::{Error, Result};
 /// Most columns that a search compares.
 const COLUMNS: usize = 4;
 
-/// Entries between the last row that was wanted and a landmark: so many are read in one go, which costs as much as
-/// moving a row.
-const STRIDE: usize = 48;
+/// Entries from the last row that was wanted to the first landmark, and from one to the next: so many are compared at
+/// most, at a hundredth of the cost of moving a row each.
+const STRIDE: usize = 8;
 
 /// A place in an index: the values of the columns that follow, which must be passed by value.
 pub(crate) type Landmark = Vec<pg_sys::Datum>;
+
+/// Where a search leaves places that later ones may go up to.
+pub(crate) struct Landmarks {
+    most: usize,
+    places: RefCell<Vec<Landmark>>,
+}
+
+impl Landmarks {
+    /// Room for so many.
+    pub(crate) const fn new(most: usize) -> Self {
+        Self { most, places: RefCell::new(Vec::new()) }
+    }
+
+    /// Those that were left, in order.
+    pub(crate) fn take(self) -> Vec<Landmark> {
+        self.places.into_inner()
+    }
+}
 
 /// Rows with these values in the first columns of an index, in its order; and of those, only what lies in a range.
 #[derive(Clone, Copy)]
@@ -31,8 +49,8 @@ pub(crate) struct Search<'a> {
     pub(crate) index: &'a CStr,
     pub(crate) equal: &'a [Value],
     pub(crate) range: Range<'a>,
-    /// Where to leave a place that the next search may go up to; a search [`Range::From`] a place has one.
-    pub(crate) landmark: Option<&'a Cell<Option<Landmark>>>,
+    /// For a search [`Range::From`] a place.
+    pub(crate) landmarks: Option<&'a Landmarks>,
 }
 
 /// What follows the first columns.
@@ -41,10 +59,10 @@ pub(crate) enum Range<'a> {
     All,
     /// From a place in the columns that follow. However few rows are wanted, a whole page of the index is compared.
     From(&'a [Value]),
+    /// The same, the first of those columns up to a value. Compares no more than that.
+    Upto(&'a [Value], Value),
     /// The next column from a value up to another. Compares no more than that.
     Between(Value, Value),
-    /// The same without the first value.
-    After(Value, Value),
 }
 
 /// A value with the functions that compare it in an index.
@@ -54,15 +72,15 @@ pub(crate) struct Value {
     by: Functions,
 }
 
-/// Equal, greater, not less, not greater; and the order of an index.
-type Functions = [u32; 5];
+/// Equal, not less, not greater; and the order of an index.
+type Functions = [u32; 4];
 
 impl Value {
     /// A `bigint`.
     pub(crate) fn bigint(value: i64) -> Self {
         Self {
             datum: value.into(),
-            by: [pg_sys::F_INT8EQ, pg_sys::F_INT8GT, pg_sys::F_INT8GE, pg_sys::F_INT8LE, pg_sys::F_BTINT8CMP],
+            by: [pg_sys::F_INT8EQ, pg_sys::F_INT8GE, pg_sys::F_INT8LE, pg_sys::F_BTINT8CMP],
         }
     }
 
@@ -70,7 +88,7 @@ impl Value {
     pub(crate) fn integer(value: i32) -> Self {
         Self {
             datum: value.into(),
-            by: [pg_sys::F_INT4EQ, pg_sys::F_INT4GT, pg_sys::F_INT4GE, pg_sys::F_INT4LE, pg_sys::F_BTINT4CMP],
+            by: [pg_sys::F_INT4EQ, pg_sys::F_INT4GE, pg_sys::F_INT4LE, pg_sys::F_BTINT4CMP],
         }
     }
 
@@ -80,7 +98,6 @@ impl Value {
             datum: value.into(),
             by: [
                 pg_sys::F_TIMESTAMPTZ_EQ,
-                pg_sys::F_TIMESTAMPTZ_GT,
                 pg_sys::F_TIMESTAMPTZ_GE,
                 pg_sys::F_TIMESTAMPTZ_LE,
                 pg_sys::F_TIMESTAMPTZ_CMP,
@@ -91,38 +108,20 @@ impl Value {
     /// A `text`, which lives as long as the memory of the present call.
     pub(crate) fn text(value: &str) -> Self {
         let datum = value.into_datum().unwrap_or_else(pg_sys::Datum::null);
-        Self {
-            datum,
-            by: [
-                pg_sys::F_TEXTEQ,
-                pg_sys::F_TEXT_GT,
-                pg_sys::F_TEXT_GE,
-                pg_sys::F_TEXT_LE,
-                pg_sys::F_BTTEXTCMP,
-            ],
-        }
+        Self { datum, by: [pg_sys::F_TEXTEQ, pg_sys::F_TEXT_GE, pg_sys::F_TEXT_LE, pg_sys::F_BTTEXTCMP] }
     }
 
     /// A `uuid`.
     pub(crate) fn uuid(value: Uuid) -> Result<Self> {
         let datum = value.into_datum().ok_or_else(|| Error::broken_promise("identifier"))?;
-        Ok(Self {
-            datum,
-            by: [
-                pg_sys::F_UUID_EQ,
-                pg_sys::F_UUID_GT,
-                pg_sys::F_UUID_GE,
-                pg_sys::F_UUID_LE,
-                pg_sys::F_UUID_CMP,
-            ],
-        })
+        Ok(Self { datum, by: [pg_sys::F_UUID_EQ, pg_sys::F_UUID_GE, pg_sys::F_UUID_LE, pg_sys::F_UUID_CMP] })
     }
 }
 
 impl<'a> Search<'a> {
     /// All rows with these values.
     pub(crate) fn exact(index: &'a CStr, equal: &'a [Value]) -> Self {
-        Self { index, equal, range: Range::All, landmark: None }
+        Self { index, equal, range: Range::All, landmarks: None }
     }
 
     /// Calls `see` with each row that a snapshot shows, until it answers `false`. Rows are read into `slot`, which is made
@@ -144,7 +143,7 @@ impl<'a> Search<'a> {
             let mut keys: [pg_sys::ScanKeyData; COLUMNS + 2] = std::mem::zeroed();
             let count = self.fill(index, &mut keys, &mut members);
             let scan = pg_sys::index_beginscan(table.0, index.0, snapshot, count, 0);
-            (*scan).xs_want_itup = self.landmark.is_some();
+            (*scan).xs_want_itup = self.landmarks.is_some();
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, null_mut(), 0);
             let mut slot: *mut pg_sys::TupleTableSlot = null_mut();
             let mut more = true;
@@ -159,8 +158,13 @@ impl<'a> Search<'a> {
             if !slot.is_null() {
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
             }
-            if let Some(landmark) = self.landmark {
-                landmark.set(if more { None } else { self.look_ahead(scan) });
+            if let Some(landmarks) = self.landmarks {
+                let mut places = landmarks.places.borrow_mut();
+                places.clear();
+                while !more && places.len() < landmarks.most {
+                    let Some(place) = self.look_ahead(scan) else { break };
+                    places.push(place);
+                }
             }
             pg_sys::index_endscan(scan);
         }
@@ -203,26 +207,20 @@ impl<'a> Search<'a> {
             keys[column] = compare(column, EQUAL, value);
         }
         let next = self.equal.len();
-        match self.range {
+        let (place, upto) = match self.range {
             Range::All => return next as i32,
             Range::Between(low, high) => {
                 keys[next] = compare(next, NOT_LESS, &low);
                 keys[next + 1] = compare(next, NOT_GREATER, &high);
                 return next as i32 + 2;
             }
-            Range::After(low, high) => {
-                keys[next] = compare(next, GREATER, &low);
-                keys[next + 1] = compare(next, NOT_GREATER, &high);
-                return next as i32 + 2;
-            }
-            Range::From(place) => {
-                for (number, value) in place.iter().enumerate() {
-                    let end = if number + 1 == place.len() { pg_sys::SK_ROW_END } else { 0 };
-                    // SAFETY: as promised.
-                    members[number] =
-                        unsafe { key(index, pg_sys::SK_ROW_MEMBER | end, next + number, ORDER, value) };
-                }
-            }
+            Range::From(place) => (place, None),
+            Range::Upto(place, upto) => (place, Some(upto)),
+        };
+        for (number, value) in place.iter().enumerate() {
+            let end = if number + 1 == place.len() { pg_sys::SK_ROW_END } else { 0 };
+            // SAFETY: as promised.
+            members[number] = unsafe { key(index, pg_sys::SK_ROW_MEMBER | end, next + number, ORDER, value) };
         }
         // The head of a comparison of rows has no function of its own, but points to its members.
         keys[next] = pg_sys::ScanKeyData {
@@ -230,7 +228,10 @@ impl<'a> Search<'a> {
             sk_argument: pg_sys::Datum::from(members.as_mut_ptr()),
             ..members[0]
         };
-        next as i32 + 1
+        if let Some(upto) = upto {
+            keys[next + 1] = compare(next, NOT_GREATER, &upto);
+        }
+        next as i32 + 1 + i32::from(upto.is_some())
     }
 }
 
@@ -275,13 +276,11 @@ impl Prepared {
 
 /// Places in [`Functions`], and the strategies of a B-tree that they stand for.
 const EQUAL: usize = 0;
-const GREATER: usize = 1;
-const NOT_LESS: usize = 2;
-const NOT_GREATER: usize = 3;
-const ORDER: usize = 4;
-const STRATEGIES: [u32; 5] = [
+const NOT_LESS: usize = 1;
+const NOT_GREATER: usize = 2;
+const ORDER: usize = 3;
+const STRATEGIES: [u32; 4] = [
     pg_sys::BTEqualStrategyNumber,
-    pg_sys::BTGreaterStrategyNumber,
     pg_sys::BTGreaterEqualStrategyNumber,
     pg_sys::BTLessEqualStrategyNumber,
     pg_sys::BTGreaterEqualStrategyNumber,

@@ -21,15 +21,24 @@ impl Key {
     pub(crate) const FIRST: Self = Self { rank: i32::MIN, run_at: i64::MIN, job: i64::MIN };
     /// After all jobs.
     pub(crate) const LAST: Self = Self { rank: i32::MAX, run_at: i64::MAX, job: i64::MAX };
+
+    /// The first place after this one: no two jobs have the same number.
+    pub(crate) fn next(self) -> Self {
+        Self { job: self.job.saturating_add(1), ..self }
+    }
 }
+
+/// Most places that are known ahead.
+pub(crate) const RUNGS: usize = 12;
 
 /// Where a claim begins, and since when it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Start {
     /// Nothing that can be claimed is known to lie before this.
     pub(crate) key: Key,
-    /// Some jobs lie between that and this place, a hint that spares those who want few from reading on.
-    pub(crate) ahead: Option<Key>,
+    /// A few jobs lie between that and the first place, some more between the two: a hint that spares those who want few
+    /// from reading on.
+    pub(crate) ahead: Option<(Key, Key)>,
     /// Before its snapshot, in microseconds.
     since: i64,
     /// It begins at the very start, to be on the safe side.
@@ -63,7 +72,8 @@ const SWEEP_SHARE: i64 = 20;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Head {
     start: Key,
-    ahead: Key,
+    /// In order; what is left of it is before all jobs, or has been reached.
+    ahead: [Key; RUNGS],
     next_sweep: i64,
     /// Newest first.
     windows: [Window; WINDOWS],
@@ -73,7 +83,7 @@ impl Head {
     /// Nothing is known.
     pub(crate) fn new(now: i64) -> Self {
         let window = Window { began: now, lowest: Key::LAST };
-        Self { start: Key::FIRST, ahead: Key::FIRST, next_sweep: 0, windows: [window; WINDOWS] }
+        Self { start: Key::FIRST, ahead: [Key::FIRST; RUNGS], next_sweep: 0, windows: [window; WINDOWS] }
     }
 
     /// Where a claim that takes its snapshot after this begins.
@@ -84,12 +94,16 @@ impl Head {
             self.next_sweep = now + SWEEP;
         }
         let key = if sweep { Key::FIRST } else { self.start };
-        Start { key, ahead: (!sweep && key < self.ahead).then_some(self.ahead), since: now, sweep }
+        let first = self.ahead.iter().find(|place| **place >= key);
+        let ahead = first.filter(|_| !sweep).map(|first| (*first, self.ahead[RUNGS - 1]));
+        Start { key, ahead, since: now, sweep }
     }
 
-    /// A claim saw jobs up to there.
-    pub(crate) fn look_ahead(&mut self, place: Key) {
-        self.ahead = place;
+    /// A claim saw jobs up to these places, in order.
+    pub(crate) fn look_ahead(&mut self, places: &[Key]) {
+        let kept = RUNGS - places.len().min(RUNGS);
+        self.ahead[..kept].fill(Key::FIRST);
+        self.ahead[kept..].copy_from_slice(&places[..RUNGS - kept]);
     }
 
     /// A claim found nothing before `reached`.
@@ -152,11 +166,13 @@ mod unit {
     fn a_place_ahead_is_known_until_it_is_reached() {
         let mut head = swept();
         assert_eq!(head.begin(2).ahead, None);
-        head.look_ahead(key(25));
+        head.look_ahead(&[key(15), key(25)]);
         let start = head.begin(2);
-        assert_eq!((start.key, start.ahead), (key(10), Some(key(25))));
-        head.advance(start, key(25), 3);
-        assert_eq!(head.begin(4).ahead, None);
+        assert_eq!((start.key, start.ahead), (key(10), Some((key(15), key(25)))));
+        head.advance(start, key(15).next(), 3);
+        assert_eq!(head.begin(4).ahead, Some((key(25), key(25))));
+        head.advance(start, key(25).next(), 5);
+        assert_eq!(head.begin(6).ahead, None);
         assert_eq!(head.begin(SWEEP + 2).ahead, None, "a sweep sees all");
     }
 
