@@ -21,6 +21,7 @@
 //! those functions are no SECURITY DEFINER, because to begin one takes as long as their work, and become the owner
 //! only for what is left to SQL.
 
+mod answer;
 pub(crate) mod bridge;
 mod cancel;
 mod claim;
@@ -116,7 +117,6 @@ fn enqueue_batch(
 /// Jobs whose lease ran out are rescued on the way. Jobs pinned to a node or a capability go only to callers that name it.
 /// Errors: 22023 empty worker, kinds, max or lease.
 #[pg_extern]
-#[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
 fn claim_jobs(
     worker: Option<&str>,
     kinds: Option<Vec<Option<String>>>,
@@ -124,28 +124,14 @@ fn claim_jobs(
     lease: default!(Option<Interval>, "'30 s'"),
     node_id: default!(Option<Uuid>, "NULL"),
     capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
-) -> std::result::Result<
-    TableIterator<
-        'static,
-        (
-            name!(job_id, i64),
-            name!(kind, String),
-            name!(payload, Jsonb),
-            name!(attempt, i32),
-            name!(lease_until, Instant),
-        ),
-    >,
-    ErrorReport,
-> {
-    let claimed = claim::claim(request(worker, kinds, max, lease, node_id, capabilities)?)?;
-    Ok(TableIterator::new(claimed.into_iter().map(pick::Claimed::into_row)))
+) -> std::result::Result<answer::Jobs, ErrorReport> {
+    Ok(answer::Jobs(claim::claim(request(worker, kinds, max, lease, node_id, capabilities)?)?))
 }
 
 /// complete_job and claim_jobs in one call, hence one commit for a job: what a busy worker does between two jobs.
 ///
 /// Errors: 55000 this attempt has lost its lease, then nothing is claimed either; 22023 as claim_jobs.
 #[pg_extern]
-#[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
 #[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
 fn finish_and_claim(
     job_id: Option<i64>,
@@ -157,22 +143,9 @@ fn finish_and_claim(
     lease: default!(Option<Interval>, "'30 s'"),
     node_id: default!(Option<Uuid>, "NULL"),
     capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
-) -> std::result::Result<
-    TableIterator<
-        'static,
-        (
-            name!(job_id, i64),
-            name!(kind, String),
-            name!(payload, Jsonb),
-            name!(attempt, i32),
-            name!(lease_until, Instant),
-        ),
-    >,
-    ErrorReport,
-> {
+) -> std::result::Result<answer::Jobs, ErrorReport> {
     finish::complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?;
-    let claimed = claim::claim(request(worker, kinds, max, lease, node_id, capabilities)?)?;
-    Ok(TableIterator::new(claimed.into_iter().map(pick::Claimed::into_row)))
+    Ok(answer::Jobs(claim::claim(request(worker, kinds, max, lease, node_id, capabilities)?)?))
 }
 
 /// Extends the lease by its length and records progress: 'continue', or 'cancel' when the job should stop.

@@ -45,9 +45,15 @@ impl Claimed {
         })
     }
 
-    /// As claim_jobs answers it.
-    pub(super) fn into_row(self) -> (i64, String, Jsonb, i32, Instant) {
-        (self.key.job, self.kind, self.payload, self.attempt, self.lease_until)
+    /// The columns of the answer of claim_jobs.
+    pub(super) fn into_values(self) -> [row::Cell; 5] {
+        [
+            self.key.job.into_datum(),
+            self.kind.into_datum(),
+            self.payload.into_datum(),
+            self.attempt.into_datum(),
+            self.lease_until.into_datum(),
+        ]
     }
 }
 

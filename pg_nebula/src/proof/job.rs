@@ -69,6 +69,16 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_claim_can_stand_where_a_value_stands() {
+        run("SELECT nebula.enqueue_job('t', to_jsonb(n)) FROM generate_series(1, 3) n");
+        let claim = "SELECT nebula.claim_jobs('w', '{t}', 2) AS job";
+        let numbers = format!("SELECT string_agg((c.job).payload::text, ' ') FROM ({claim}) c");
+        assert_eq!(text(&numbers), "1 2");
+        assert_eq!(text(&numbers), "3");
+        assert_eq!(text(&format!("SELECT count(*) FROM ({claim}) c")), "0");
+    }
+
+    #[pg_test]
     fn enqueue_refuses_nonsense() {
         refused("SELECT nebula.enqueue_job('No Kind', '{}')", "22023", &["No Kind"]);
         refused("SELECT nebula.enqueue_job(repeat('a', 64), '{}')", "22023", &["aaa"]);
