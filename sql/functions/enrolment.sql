@@ -143,8 +143,8 @@ $$;
 COMMENT ON FUNCTION nebula.enrolment_project(bytea) IS
   'The project a code is for; null for one that is unknown, expired or revoked. It may be used up';
 
--- A device that is there becomes one that an agent looks after. The certificate it had ends by itself: until the agent
--- has its nebula running, the other one may go on.
+-- A device that is there becomes one that an agent looks after. The certificates it had stay good until the agent has
+-- its nebula running (end_bundle): if joining fails half-way, the other one goes on.
 CREATE FUNCTION nebula.give_agent(used nebula.enrolment, curve text, public_key bytea, client inet) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -255,10 +255,15 @@ BEGIN
         USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
     END IF;
     RETURN QUERY SELECT chosen, nebula.add_answers(ARRAY[chosen], ARRAY[enroll_device.host_key], ARRAY[enroll_device.public_key]);
+    UPDATE nebula.agent_answer w SET version = 0
+      FROM nebula.agent a
+     WHERE a.device_id = chosen AND a.acknowledged_version = 0 AND w.device_id = a.device_id AND w.counter = a.counter;
     RETURN;
   END IF;
+  -- A new device runs nothing older. One that had a bundle may go on with that, and the answer of an enrolment says nothing
+  -- of it: it has a configuration to fetch, which it acknowledges only once it runs it.
   INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
-  SELECT d.device_id, p.project_id, 1, 1, p.config_version
+  SELECT d.device_id, p.project_id, 1, 1, CASE WHEN bound IS NULL THEN p.config_version ELSE 0 END
     FROM nebula.device d JOIN nebula.project p USING (project_id) WHERE d.device_id = chosen;
   INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
   SELECT a.device_id, 1, a.acknowledged_version, enroll_device.host_key, enroll_device.public_key

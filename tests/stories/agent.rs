@@ -11,6 +11,7 @@ use nebula_tests::eventually;
 use nebula_tests::netns::Network;
 use nebula_tests::stack::Stack;
 
+mod adopt;
 mod flight;
 mod kill;
 mod lifecycle;

@@ -9,6 +9,7 @@ use nebula_tests::binary::run;
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use tokio_postgres::Client;
 use uuid::Uuid;
 
 use super::client::{Agent, Keys, enrolment, error, post};
@@ -72,7 +73,7 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
         assert_eq!(agent.seen["host"]["ipAddress"], held.nebula_ip);
         assert!(agent.certificates()?.iter().all(|one| one.details().groups == ["web"]));
     }
-    assert!(!again.update_available().await?);
+    assert!(again.update_available().await?, "by which it is known to have taken over");
     assert_eq!(number(&database, "SELECT count(*) FROM nebula.device").await?, 3);
     assert_eq!(number(&database, "SELECT count(*) FROM nebula.agent").await?, 2);
 
@@ -81,7 +82,7 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     let (_, answer) = post(&stack.url(), "/v2/enroll", &enrolment(&made.code, &a, &b)?).await?;
     assert_eq!(error(&answer), ("ERR_INVALID_VALUE".into(), "code".into()), "{answer}");
     assert_eq!(admin.refused_post("/api/enrolments", &wanted).await?.status, StatusCode::CONFLICT);
-    assert!(!again.update_available().await?, "nobody took its place");
+    again.call("CheckForUpdate", &Value::Null).await.context("nobody took its place")?;
 
     // One whose address was taken back gets one again.
     let path = format!("/api/nebula/release/{}", other.device_id);
@@ -91,6 +92,63 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     assert_eq!(phone.host, other.device_id.to_string());
     assert!(phone.seen["host"]["ipAddress"].as_str().is_some_and(|ip| ip.starts_with("10.99.0.")));
     Ok(())
+}
+
+/// The certificates in a bundle are good until the agent runs its own, and no longer: whoever has the folder they lay in
+/// has nothing then. Keys that the agent itself has had are not put on anybody's blocklist.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_ends_when_the_agent_has_taken_over() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (admin, database) = (stack.admin().await?, stack.database.connect().await?);
+    let friend = enrolled(&stack, "friend").await?;
+    let (device, _) = registered(&stack, &admin, "laptop").await?;
+    // Twice, with another key each time: two bundles.
+    let public_key = KeyPair::generate(Curve::Curve25519)?.public_key().pem();
+    admin.register(&RegisterRequest { public_key, ..device.clone() }).await?;
+    let handed_out = [revoked(&database, false).await?, revoked(&database, true).await?];
+    assert_eq!(handed_out.each_ref().map(Vec::len), [4, 0]);
+    let version = "SELECT config_version FROM nebula.project";
+    let before = number(&database, version).await?;
+
+    // Enrolled is not taken over, not even by one who enrols again because the answer was lost.
+    let wanted = EnrolmentRequest { device_id: Some(device.device_id), ..host(stack.project) };
+    let made = code(&admin, &wanted).await?;
+    let both = keys()?;
+    let body = enrolment(&made.code, &both[0], &both[1])?;
+    Agent::enroll_with(&stack.url(), &body, both.clone()).await?;
+    let again = Agent::enroll_with(&stack.url(), &body, both).await?;
+    assert_eq!(again.counter, 2);
+    assert_eq!(again.wait(&["DoUpdate", "DoConfigUpdate"]).await?, "DoConfigUpdate");
+    // Sent is not run. What it enrolled with it has no more, when it runs this.
+    let runs = again.fetch("DoUpdate").await?;
+    assert!(again.update_available().await?);
+    assert_eq!(revoked(&database, true).await?, [""; 0]);
+    assert_eq!(number(&database, version).await?, before);
+    assert!(runs.update_available().await?, "its own blocklist");
+    assert_eq!(revoked(&database, true).await?, handed_out[0]);
+    let events = "SELECT count(*) FROM nebula.event WHERE action = 'end-bundle'
+                   AND (SELECT array_agg(f ORDER BY f) FROM jsonb_array_elements_text(detail -> 'certificates') f) =
+                       (SELECT array_agg(encode(fingerprint, 'hex') ORDER BY fingerprint) FROM nebula.certificate WHERE revoked_at IS NOT NULL)";
+    assert_eq!(number(&database, events).await?, 1);
+
+    // The others are told; the agent keeps what it has, and what it had is nobody's business.
+    assert_eq!(friend.wait(&["DoUpdate", "DoConfigUpdate"]).await?, "DoConfigUpdate");
+    let mut blocked = friend.fetch("DoConfigUpdate").await?.blocklist()?;
+    blocked.sort();
+    assert_eq!(blocked, handed_out[0]);
+    let next = runs.fetch("DoUpdate").await?;
+    assert!(!next.update_available().await?);
+    let last = next.fetch("DoUpdate").await?;
+    assert!(!last.update_available().await?);
+    assert_eq!(revoked(&database, true).await?, handed_out[0]);
+    Ok(())
+}
+
+/// Fingerprints of the certificates that are revoked, or that are not, of the laptop.
+async fn revoked(database: &Client, revoked: bool) -> Result<Vec<String>> {
+    let sql = "SELECT encode(fingerprint, 'hex') FROM nebula.certificate JOIN nebula.device USING (device_id)
+                WHERE device.name = 'laptop' AND (certificate.revoked_at IS NOT NULL) = $1 ORDER BY fingerprint";
+    Ok(database.query(sql, &[&revoked]).await?.iter().map(|row| row.get(0)).collect())
 }
 
 #[tokio::test(flavor = "multi_thread")]
