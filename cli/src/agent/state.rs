@@ -7,6 +7,7 @@
 //! generations/7/         configuration with counter 7: nebula.yml and node.key for nebula, credential.json that signs
 //!                        calls (refused: why nebula would not take it)
 //! current                link to the generation that nebula runs
+//! syncthing.json         options of the project that Syncthing was told
 //! ```
 //!
 //! Keys are here before they are sent, and a configuration is here before anything acts on it: a process that dies at

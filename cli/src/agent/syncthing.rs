@@ -16,9 +16,11 @@ use super::say;
 use crate::disk;
 use crate::error::{Doing, Error, Result};
 use rest::{Facts, Rest};
+use tuned::Tuned;
 
 mod home;
 mod rest;
+mod tuned;
 mod wish;
 
 /// How Syncthing may take its time to end.
@@ -50,6 +52,7 @@ pub(crate) struct Syncthing {
     /// What it was last found to do, and when.
     told: Option<(Instruction, Instant)>,
     looked_at: Instant,
+    tuned: Tuned,
     report: Option<SyncthingReport>,
     /// Bytes that had come in, to tell the rate by.
     received: Option<(u64, Instant)>,
@@ -76,6 +79,7 @@ impl Syncthing {
             rest: None,
             told: None,
             looked_at: Instant::now(),
+            tuned: Tuned::open(folder),
             report: None,
             received: None,
             trouble: None,
@@ -144,7 +148,7 @@ impl Syncthing {
             rest.confine(overlay).await?;
             if let Some(instruction) = instruction {
                 disk::private_folder(&self.share)?;
-                rest.share(&facts.id, instruction, &self.share).await?;
+                rest.share(&facts.id, instruction, &self.share, &mut self.tuned).await?;
                 self.told = Some((instruction.clone(), Instant::now()));
             }
         }

@@ -34,6 +34,7 @@ const OURS: &[&str] = &[
     "nebula.log",
     "status.json",
     "syncthing",
+    "syncthing.json",
     "agent.json",
     "agent.lock",
 ];

@@ -142,7 +142,8 @@ pub struct Instruction {
     pub options: SyncthingOptions,
 }
 
-/// What the project wants of every Syncthing; what is absent is left as each has it.
+/// What the project wants of every Syncthing; what is absent is for each to choose, and goes back to Syncthing's default
+/// where it was said before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]

@@ -50,8 +50,20 @@ async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
     });
     arrived.await.with_context(|| phone.logs())?;
 
-    // Taken back it is each device's own affair; what cannot be is refused and changes nothing.
+    // Taken back it is what Syncthing chooses itself, also by an agent that has not set it; what cannot be is refused and
+    // changes nothing.
+    assert_eq!(world.device("phone").stop()?, Some(0));
     run(world.stack.ctl()?.args(["project", "options", "syncHashers=", "syncOrder="]))?;
+    world.device("phone").start()?;
+    let back = [
+        "<hashers>0<",
+        "<maxConcurrentWrites>8<",
+        "<blockPullOrder>standard<",
+        "<pullerMaxPendingKiB>65536<",
+    ];
+    for name in ["laptop", "phone"] {
+        has(world.look(name), &back).await?;
+    }
     for wrong in ["syncWrites=65", "syncPendingKib=1", "syncOrder=backwards", "syncColour=red"] {
         let refused = run(world.stack.ctl()?.args(["project", "options", wrong]));
         assert!(refused.is_err(), "{wrong}");
@@ -59,5 +71,29 @@ async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
     let left = run(world.stack.ctl()?.args(["project", "options"]))?;
     assert!(!left.contains("syncHashers") && !left.contains("syncOrder"), "{left}");
     assert!(left.contains("syncWrites"), "{left}");
+    Ok(())
+}
+
+/// What its owner chose is the owner's, also where the project has said the same for a while.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_project_takes_back_is_only_what_it_said() -> Result<()> {
+    let mut world = World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1)]).await?;
+    world.device("laptop").set_options(&["--syncthing", "syncthing"]);
+    for device in &mut world.devices {
+        device.start()?;
+    }
+    let laptop = world.look("laptop");
+    let options = |options: &[&str]| run(world.stack.ctl()?.args(["project", "options"]).args(options));
+    has(laptop, &["<folder id=\"nebula-"]).await?;
+    let home = format!("--home={}", laptop.folder.join("syncthing").display());
+    let folder = format!("nebula-{}", world.stack.project);
+    let chosen = ["cli", &home, "config", "folders", &folder, "max-concurrent-writes", "set", "8"];
+    run(laptop.inside("syncthing").args(chosen))?;
+    has(laptop, &["<maxConcurrentWrites>8<"]).await?;
+    options(&["syncWrites=8", "syncHashers=1"])?;
+    has(laptop, &["<hashers>1<", "<maxConcurrentWrites>8<"]).await?;
+    options(&["syncWrites=", "syncHashers="])?;
+    let text = has(laptop, &["<hashers>0<"]).await?;
+    assert!(text.contains("<maxConcurrentWrites>8<"), "{text}");
     Ok(())
 }

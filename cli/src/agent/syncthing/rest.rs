@@ -9,6 +9,7 @@ use reqwest::{Certificate, Method, StatusCode};
 use serde_json::Value;
 
 use super::home::Access;
+use super::tuned::Tuned;
 use super::{unusable, wish};
 use crate::client::root_cause;
 use crate::error::{Code, Error, Result};
@@ -86,29 +87,41 @@ impl Rest {
     /// Shares the project's folder with its devices, and with nobody else any more.
     ///
     /// # Errors
-    /// As [`Self::facts`].
-    pub(super) async fn share(&self, own: &str, instruction: &Instruction, path: &Path) -> Result<()> {
+    /// As [`Self::facts`]; `io_error`.
+    pub(super) async fn share(
+        &self,
+        own: &str,
+        instruction: &Instruction,
+        path: &Path,
+        tuned: &mut Tuned,
+    ) -> Result<()> {
         let known = self.get("/config/devices").await?;
         let known = known.as_array().map(Vec::as_slice).unwrap_or_default();
-        let wanted = wish::devices(own, instruction);
-        for device in &wanted {
-            let found = known.iter().find(|found| found["deviceID"] == device["deviceID"]);
-            if wish::missing(device, found.unwrap_or(&Value::Null)).is_some() {
-                self.send(Method::POST, "/config/devices", device).await?;
+        let devices = wish::devices(own, instruction);
+        for device in &devices {
+            let id = device["deviceID"].as_str().unwrap_or_default();
+            let found = known.iter().find(|found| found["deviceID"] == id).unwrap_or(&Value::Null);
+            tuned.set(id, device, found)?;
+            let wish = self.with_defaults(device, "device", &tuned.taken_back(id, device, found)).await?;
+            if wish::missing(&wish, found).is_some() {
+                self.send(Method::POST, "/config/devices", &wish).await?;
             }
         }
         let folders = self.get("/config/folders").await?;
         let folders = folders.as_array().map(Vec::as_slice).unwrap_or_default();
         let folder = wish::folder(own, instruction, path);
-        let found = folders.iter().find(|found| found["id"] == folder["id"]);
+        let id = instruction.folder_id.as_str();
+        let found = folders.iter().find(|found| found["id"] == id);
+        tuned.set(id, &folder, found.unwrap_or(&Value::Null))?;
         match found {
             None => self.send(Method::POST, "/config/folders", &folder).await?,
             Some(found) => {
-                if let Some(missing) = wish::missing(&folder, found) {
-                    let path = format!("/config/folders/{}", instruction.folder_id);
-                    self.send(Method::PATCH, &path, &missing).await?;
+                let wish =
+                    self.with_defaults(&folder, "folder", &tuned.taken_back(id, &folder, found)).await?;
+                if let Some(missing) = wish::missing(&wish, found) {
+                    self.send(Method::PATCH, &format!("/config/folders/{id}"), &missing).await?;
                 }
-                let others = folders.iter().filter(|other| other["id"] != folder["id"]);
+                let others = folders.iter().filter(|other| other["id"] != id);
                 let shared: Vec<String> = others.flat_map(|other| wish::members(&other["devices"])).collect();
                 let members = wish::members(&folder["devices"]);
                 for gone in wish::members(&found["devices"]) {
@@ -119,7 +132,26 @@ impl Rest {
                 }
             }
         }
-        Ok(())
+        let devices = devices.iter().map(|device| (device["deviceID"].as_str().unwrap_or_default(), device));
+        let wishes: Vec<_> = devices.chain([(id, &folder)]).collect();
+        tuned.forget_all_but(&wishes)
+    }
+
+    /// The wish, and for these of its options what a new folder or device would have. A Syncthing that does not say what
+    /// that is keeps what it has.
+    async fn with_defaults(&self, wish: &Value, of: &str, names: &[&str]) -> Result<Value> {
+        let mut wish = wish.clone();
+        if names.is_empty() {
+            return Ok(wish);
+        }
+        let request = self.http.get(format!("{}/config/defaults/{of}", self.base));
+        let defaults = self.ask(request).await?.unwrap_or_default();
+        for name in names {
+            if let Some(default) = defaults.get(name) {
+                wish[name] = default.clone();
+            }
+        }
+        Ok(wish)
     }
 
     /// State of a folder; none while it has none of that name.
