@@ -3,6 +3,7 @@
 // A test's way to fail is to panic.
 #![expect(clippy::unwrap_used, reason = "a failed expectation should say where")]
 
+mod admin;
 mod agent;
 mod alarm;
 mod authority;

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use super::client::Agent;
 use super::enrolled;
+use crate::admin::report;
 
 const OUT: StatusCode = StatusCode::UNAUTHORIZED;
 
@@ -276,5 +277,44 @@ async fn a_report_is_the_pulse_of_its_node() -> Result<()> {
         let posted = anna.post(&path).json(&wanted).send().await?;
         assert_eq!(posted.status(), StatusCode::FORBIDDEN, "{path}");
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn psql_shows_nodes_and_no_secret() -> Result<()> {
+    let stack = Stack::start().await?;
+    let admin = stack.admin().await?;
+    let [gpu, other] =
+        [Speaker::new(&stack, &admin, "gpu").await?, Speaker::new(&stack, &admin, "other").await?];
+    let second = make(&admin, gpu.node).await?;
+    let nonce = b"0123456789abcdef";
+    let body = gpu
+        .agent
+        .request("Status", &json!({ "nonce": BASE64_STANDARD.encode(nonce), "agentVersion": "1" }))?;
+    let headers = Signature::by(&second).headers(&body.to_string())?;
+    assert_eq!(gpu.agent.send_with(body.to_string(), &headers).await?.0, StatusCode::OK);
+    retire(&admin, gpu.node).await?;
+    gpu.refused(&stack, gpu.calls(&Signature::by(&gpu.secret)).await?, "no signature by a known key").await?;
+
+    let shown = report(&stack.database, "nodes.sql", &[]).await?;
+    let wanted = [
+        "node.example:51820",
+        "| gpu ",
+        "| 00:00:",
+        &second.key_id.to_string(),
+        "retired ",
+        &gpu.secret.key_id.to_string(),
+        "no signature by a known key",
+        &other.secret.key_id.to_string(),
+    ];
+    for wanted in wanted {
+        assert!(shown.contains(wanted), "{wanted} is not in\n{shown}");
+    }
+    for secret in [&second, &other.secret] {
+        let hex = hex::encode(BASE64_STANDARD.decode(&secret.secret)?);
+        assert!(!shown.contains(&secret.secret) && !shown.contains(&hex), "{shown}");
+    }
+    let one = report(&stack.database, "nodes.sql", &["node=other"]).await?;
+    assert!(one.contains("other") && !one.contains("gpu"), "{one}");
     Ok(())
 }
