@@ -9,7 +9,7 @@ packages=(
     "postgresql-$pg_major" "postgresql-server-dev-$pg_major"
 )
 case ${1:-} in
-test) packages+=(ffmpeg iputils-ping nebula nftables pgbouncer softhsm2 syncthing) ;;
+test) packages+=(ffmpeg iputils-ping nebula nftables pgbouncer softhsm2 syncthing systemd) ;;
 lint) packages+=(shellcheck) ;;
 esac
 have node || packages+=(nodejs npm)

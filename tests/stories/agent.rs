@@ -13,6 +13,7 @@ use nebula_tests::stack::Stack;
 
 mod adopt;
 mod flight;
+mod install;
 mod kill;
 mod lifecycle;
 mod node;
