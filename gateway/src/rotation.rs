@@ -6,8 +6,11 @@ use nebula_api::authority::{Rotation, RotationRequest, RotationState};
 use uuid::Uuid;
 
 use crate::auth::{Actor, client_address};
-use crate::database::{authority, rotation as database};
+use crate::database::authority;
+use crate::database::rotation::{self as database, Change};
 use crate::{ApiError, AppState};
+
+type Answer = Result<web::Json<Envelope<RotationState>>, ApiError>;
 
 /// Rotations, running ones first.
 #[utoipa::path(get, path = "/api/rotations", tag = "authority",
@@ -28,7 +31,7 @@ pub async fn begin(
     actor: Actor,
     request: HttpRequest,
     body: web::Json<RotationRequest>,
-) -> Result<web::Json<Envelope<RotationState>>, ApiError> {
+) -> Answer {
     let wanted = hex::decode(&body.fingerprint).ok().filter(|bytes| bytes.len() == 32);
     let wanted = wanted.ok_or_else(|| {
         ApiError::bad_argument("fingerprint is not 64 hexadecimal digits").hint("See nebulactl ca ls.")
@@ -52,10 +55,8 @@ pub async fn force(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-) -> Result<web::Json<Envelope<RotationState>>, ApiError> {
-    let client = state.database.client().await?;
-    let state = database::force(&client, actor.account_id, *path, client_address(&request)).await?;
-    Ok(web::Json(Envelope::new(RotationState { state })))
+) -> Answer {
+    change(&state, &actor, &request, *path, Change::Force).await
 }
 
 /// Ends a rotation before the new authority signs.
@@ -66,8 +67,20 @@ pub async fn cancel(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-) -> Result<web::Json<Envelope<RotationState>>, ApiError> {
+) -> Answer {
+    change(&state, &actor, &request, *path, Change::Cancel).await
+}
+
+/// Changes the rotation of a project that runs.
+async fn change(
+    state: &AppState,
+    actor: &Actor,
+    request: &HttpRequest,
+    project_id: Uuid,
+    change: Change,
+) -> Answer {
     let client = state.database.client().await?;
-    database::cancel(&client, actor.account_id, *path, client_address(&request)).await?;
-    Ok(web::Json(Envelope::new(RotationState { state: "cancelled".into() })))
+    let state =
+        database::change(&client, actor.account_id, project_id, change, client_address(request)).await?;
+    Ok(web::Json(Envelope::new(RotationState { state })))
 }

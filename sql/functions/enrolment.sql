@@ -3,17 +3,8 @@
 CREATE FUNCTION nebula.require_agentless(device_id uuid, project_id uuid) RETURNS nebula.device
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  known nebula.device;
+  known nebula.device := nebula.require_device(require_agentless.device_id, require_agentless.project_id);
 BEGIN
-  SELECT d.* INTO known FROM nebula.device d
-   WHERE d.device_id = require_agentless.device_id AND d.project_id = require_agentless.project_id;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no device % in the project', require_agentless.device_id
-      USING ERRCODE = 'P0002', HINT = 'List devices: nebulactl device ls, or SELECT device_id, name FROM nebula.device_status.';
-  END IF;
-  IF known.revoked_at IS NOT NULL THEN
-    RAISE EXCEPTION 'device "%" was revoked', known.name USING ERRCODE = '55000', HINT = 'It can enrol again as a new device.';
-  END IF;
   IF EXISTS (SELECT FROM nebula.agent a WHERE a.device_id = known.device_id) THEN
     RAISE EXCEPTION 'device "%" has an agent', known.name
       USING ERRCODE = '23505', HINT = 'Its agent renews its keys; if they are lost, revoke it and enrol a new device.';

@@ -36,14 +36,7 @@ BEGIN
     RETURN;
   END IF;
   IF tie_node.device_id IS NOT NULL THEN
-    SELECT d.* INTO speaker FROM nebula.device d WHERE d.device_id = tie_node.device_id FOR KEY SHARE;
-    IF NOT FOUND THEN
-      RAISE EXCEPTION 'there is no device %', tie_node.device_id
-        USING ERRCODE = 'P0002', HINT = 'List devices: nebulactl device ls, or SELECT device_id, name FROM nebula.device_status.';
-    END IF;
-    IF speaker.revoked_at IS NOT NULL THEN
-      RAISE EXCEPTION 'device "%" was revoked', speaker.name USING ERRCODE = '55000', HINT = 'Tie the node to another device.';
-    END IF;
+    speaker := nebula.require_device(tie_node.device_id);
     SELECT n.name INTO other FROM nebula.node n WHERE n.device_id = tie_node.device_id;
     IF FOUND THEN
       RAISE EXCEPTION 'device "%" speaks for node "%"', speaker.name, other

@@ -153,7 +153,7 @@ COMMENT ON FUNCTION nebula.force_rotation(uuid, uuid, inet) IS
   'Waits no longer for members that have not acknowledged the present state: they may be cut off until they fetch their configuration. On record. '
   'Errors: 42501 not an administrator, 55000 none runs';
 
-CREATE FUNCTION nebula.cancel_rotation(actor uuid, project_id uuid, client inet DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.cancel_rotation(actor uuid, project_id uuid, client inet DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   who     text := nebula.require_admin(cancel_rotation.actor);
@@ -166,11 +166,12 @@ BEGIN
     RAISE EXCEPTION 'no rotation of project % can be cancelled: %', cancel_rotation.project_id, coalesce('it is ' || running.state, 'none runs')
       USING ERRCODE = '55000', HINT = 'Once certificates are reissued the way back is a rotation to the former authority.';
   END IF;
-  PERFORM nebula.enter_rotation(running, 'cancelled');
+  running := nebula.enter_rotation(running, 'cancelled');
   PERFORM nebula.record_event(running.project_id, who, 'cancel-rotation', 'authority', encode(running.incoming, 'hex'), cancel_rotation.client);
+  RETURN running.state;
 END $$;
 COMMENT ON FUNCTION nebula.cancel_rotation(uuid, uuid, inet) IS
-  'Ends a rotation before the new authority signs. Errors: 42501 not an administrator, 55000 none runs, or it has come further';
+  'Ends a rotation before the new authority signs; answers its state. Errors: 42501 not an administrator, 55000 none runs, or it has come further';
 
 CREATE FUNCTION nebula.list_rotations(actor uuid)
 RETURNS TABLE (project_id uuid, project text, retiring text, incoming text, incoming_fingerprint text, state text, started_by text,

@@ -47,32 +47,30 @@ pub async fn begin(
     Ok(one(client, sql, &[&actor, &project_id, &incoming, &address]).await?.try_get(0)?)
 }
 
-/// Carries one a state further, whoever is missing; answers the state it is in.
-///
-/// # Errors
-/// 403 not an administrator, 409 none runs.
-pub async fn force(
-    client: &impl GenericClient,
-    actor: Uuid,
-    project_id: Uuid,
-    address: Option<IpAddr>,
-) -> Result<String, ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.force_rotation($1, $2, $3::text::inet)";
-    Ok(one(client, sql, &[&actor, &project_id, &address]).await?.try_get(0)?)
+/// What an administrator may do to one that runs.
+#[derive(Debug, Clone, Copy)]
+pub enum Change {
+    /// Carries it a state further, whoever is missing.
+    Force,
+    /// Ends it while it distributes.
+    Cancel,
 }
 
-/// Ends one while it distributes.
+/// Changes the one that runs; answers the state it is in.
 ///
 /// # Errors
-/// 403 not an administrator, 409 none runs, or it has come further.
-pub async fn cancel(
+/// 403 not an administrator, 409 none runs, or it has come too far to be cancelled.
+pub async fn change(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
+    change: Change,
     address: Option<IpAddr>,
-) -> Result<(), ApiError> {
+) -> Result<String, ApiError> {
+    let sql = match change {
+        Change::Force => "SELECT nebula.force_rotation($1, $2, $3::text::inet)",
+        Change::Cancel => "SELECT nebula.cancel_rotation($1, $2, $3::text::inet)",
+    };
     let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.cancel_rotation($1, $2, $3::text::inet)";
-    one(client, sql, &[&actor, &project_id, &address]).await.map(drop)
+    Ok(one(client, sql, &[&actor, &project_id, &address]).await?.try_get(0)?)
 }
