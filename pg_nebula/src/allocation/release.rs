@@ -222,6 +222,9 @@ fn release_thoroughly(
     for holding in &held {
         holding.end(valid_until)?;
         holding.log(released_by, client.clone())?;
+    }
+    // Once for both families: what a device holds is of one project.
+    if let Some(holding) = held.first() {
         named::moved(holding.project, device)?;
     }
     link::show(device)?;

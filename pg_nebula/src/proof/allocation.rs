@@ -55,6 +55,13 @@ mod tests {
                 assert_eq!(version(), before + bumped, "{step}");
             }
         }
+        // Two addresses that are given back together are one change.
+        run(&format!("SELECT nebula.populate_pool('{project}', 'fd00::/64', 'six')"));
+        run(&format!("SELECT nebula.allocate_dual('{project}', '{}')", device(1)));
+        assert_eq!(text(&format!("SELECT count(*) FROM nebula.device_allocation('{}')", device(1))), "2");
+        let before = version();
+        run(&format!("SELECT nebula.release_ip('{}')", device(1)));
+        assert_eq!(version(), before + 1);
         law();
     }
 
