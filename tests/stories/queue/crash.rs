@@ -11,9 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use nebula_tests::cluster::{Cluster, Database};
 use nebula_tests::process::Process;
+use nebula_tests::scratch::Scratch;
 use nebula_tests::{eventually, rounds};
 use rustix::process::Signal;
-use tempfile::TempDir;
 use tokio_postgres::Client;
 
 use super::attended;
@@ -27,7 +27,7 @@ const LEDGER: &str =
 /// The workers, and where they log.
 struct Crew {
     database: Database,
-    folder: TempDir,
+    folder: Scratch,
     workers: Vec<Process>,
     hired: usize,
 }
@@ -113,7 +113,7 @@ async fn done(client: &Client) -> Result<i64> {
 async fn every_job_succeeds_once(preload: bool) -> Result<()> {
     let (mut cluster, database) = attended(preload, &[]).await?;
     database.connect().await?.batch_execute(LEDGER).await?;
-    let folder = tempfile::Builder::new().prefix("nebula-crew-").tempdir()?;
+    let folder = Scratch::new("crew")?;
     let mut crew = Crew { database: database.clone(), folder, workers: Vec::new(), hired: 0 };
     (0..WORKERS).try_for_each(|_| crew.hire())?;
     let (stop, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));

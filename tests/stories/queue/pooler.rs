@@ -11,8 +11,8 @@ use futures::future::try_join_all;
 use nebula_tests::cluster::{Database, free_port};
 use nebula_tests::eventually;
 use nebula_tests::process::Process;
+use nebula_tests::scratch::Scratch;
 use rustix::process::geteuid;
-use tempfile::TempDir;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
 use super::attended;
@@ -27,7 +27,7 @@ const LEDGER: &str =
 
 /// A pooler with two server sessions for each role.
 struct Pooler {
-    folder: TempDir,
+    folder: Scratch,
     port: u16,
     _process: Process,
 }
@@ -35,7 +35,7 @@ struct Pooler {
 impl Pooler {
     async fn start(database: &Database) -> Result<Self> {
         ensure!(Path::new(PROGRAM).exists(), "{PROGRAM} is missing: run make setup");
-        let folder = tempfile::Builder::new().prefix("nebula-pooler-").tempdir()?;
+        let folder = Scratch::new("pooler")?;
         let (users, file) = (folder.path().join("users"), folder.path().join("pgbouncer.ini"));
         let server: Config = database.url().parse()?;
         let port = free_port()?;
