@@ -1,5 +1,8 @@
 //! A new certificate and a new key, while packets fly.
 
+use chrono::{DateTime, Utc};
+
+use super::flight::Flight;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -11,11 +14,10 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
     }
     world.current(&["laptop", "phone"]).await?;
     let devices = ["laptop", "phone"].map(|name| world.look(name));
-    let mut flights = Vec::new();
-    for (from, to) in [(devices[0], devices[1]), (devices[1], devices[0])] {
-        flights.push(flight::begin(from, to)?);
-    }
+    let [laptop, phone] = devices;
+    let flights = [Flight::begin(laptop, phone)?, Flight::begin(phone, laptop)?];
     let counters = devices.map(Device::counter);
+    let begun = Utc::now();
     // Two thirds of their life are over.
     let client = world.stack.database.connect().await?;
     client
@@ -36,10 +38,21 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
         .with_context(|| device.logs())?;
     }
     // The new certificates are what peers see once they have shaken hands again.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    let again = eventually("them to shake hands again", || async {
+        let again = |device, peer| shaken_at(device, peer).is_some_and(|at| at > begun);
+        Ok((again(laptop, phone) && again(phone, laptop)).then_some(()))
+    });
+    again.await.with_context(|| devices.map(Device::logs).concat())?;
     for flight in flights {
-        let text = flight::land(flight)?;
-        assert!(text.contains(" 0% packet loss"), "{text}");
+        assert_eq!(flight.lost().await?, [0; 0]);
     }
     Ok(())
+}
+
+/// When a device last shook hands with another one.
+fn shaken_at(device: &Device, peer: &Device) -> Option<DateTime<Utc>> {
+    let status = device.status();
+    let peers = status["peers"].as_array()?;
+    let known = peers.iter().find(|known| known["name"] == peer.name.as_str())?;
+    known["handshakeAt"].as_str()?.parse().ok()
 }
