@@ -22,26 +22,6 @@ END $$;
 COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
   'Internal: makes sure that a name is free in a project for a device; a revoked one gives it up. Errors: 23505 taken';
 
--- Internal.
-CREATE FUNCTION nebula.require_device(device_id uuid, project_id uuid DEFAULT NULL) RETURNS nebula.device
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  known nebula.device;
-BEGIN
-  SELECT d.* INTO known FROM nebula.device d
-   WHERE d.device_id = require_device.device_id AND d.project_id = coalesce(require_device.project_id, d.project_id);
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no device %', require_device.device_id || CASE WHEN require_device.project_id IS NULL THEN '' ELSE ' in the project' END
-      USING ERRCODE = 'P0002', HINT = 'List devices: nebulactl device ls, or SELECT device_id, name FROM nebula.device_status.';
-  END IF;
-  IF known.revoked_at IS NOT NULL THEN
-    RAISE EXCEPTION 'device "%" was revoked', known.name USING ERRCODE = '55000', HINT = 'Name another one; it can enrol again as a new device.';
-  END IF;
-  RETURN known;
-END $$;
-COMMENT ON FUNCTION nebula.require_device(uuid, uuid) IS
-  'Internal: a device that takes part, in this project if one is given. Errors: P0002 no such device, 55000 revoked';
-
 -- Of many devices at once, because a crowd comes at once: a statement for a hundred costs hardly more than one for one.
 -- Planned once in a session and not for each list anew, which would cost more than the work. Hence each look is a subquery
 -- of its own (LIMIT 1), by index: a join planned while the tables are small reads them from end to end when they are not.
@@ -206,3 +186,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.release_device(uuid, uuid, inet) IS
   'Releases the address of a device; it stays in quarantine while a certificate names it. Errors: 42501 not an administrator, P0002 and 55000 as release_ip';
+
+-- Internal.
+CREATE FUNCTION nebula.require_device(device_id uuid, project_id uuid DEFAULT NULL) RETURNS nebula.device
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  known nebula.device;
+BEGIN
+  SELECT d.* INTO known FROM nebula.device d
+   WHERE d.device_id = require_device.device_id AND d.project_id = coalesce(require_device.project_id, d.project_id);
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no device %', require_device.device_id || CASE WHEN require_device.project_id IS NULL THEN '' ELSE ' in the project' END
+      USING ERRCODE = 'P0002', HINT = 'List devices: nebulactl device ls, or SELECT device_id, name FROM nebula.device_status.';
+  END IF;
+  IF known.revoked_at IS NOT NULL THEN
+    RAISE EXCEPTION 'device "%" was revoked', known.name USING ERRCODE = '55000', HINT = 'Name another one; it can enrol again as a new device.';
+  END IF;
+  RETURN known;
+END $$;
+COMMENT ON FUNCTION nebula.require_device(uuid, uuid) IS
+  'Internal: a device that takes part, in this project if one is given. Errors: P0002 no such device, 55000 revoked';

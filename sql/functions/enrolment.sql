@@ -135,7 +135,7 @@ COMMENT ON FUNCTION nebula.enrolment_project(bytea) IS
   'The project a code is for; null for one that is unknown, expired or revoked. It may be used up';
 
 -- A device that is there becomes one that an agent looks after. The certificates it had stay good until the agent has
--- its nebula running (end_bundle): if joining fails half-way, the other one goes on.
+-- its nebula running (bundle_ended): if joining fails half-way, the other one goes on.
 CREATE FUNCTION nebula.give_agent(used nebula.enrolment, curve text, public_key bytea, client inet) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE

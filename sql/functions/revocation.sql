@@ -150,32 +150,30 @@ COMMENT ON FUNCTION nebula.revoke_certificate(text, text, inet) IS
   'certificate. Answers the device. '
   'Twice is no error. For administrators. Errors: P0002 no such certificate';
 
--- Internal.
-CREATE FUNCTION nebula.end_bundle(device_id uuid) RETURNS void
-LANGUAGE plpgsql AS $$
-#variable_conflict use_column
+-- The certificates in a bundle are of a key that the agent does not have. Its own former keys never left the device, and expire.
+CREATE FUNCTION nebula.bundle_ended() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   ended bytea[];
 BEGIN
-  -- What an agent was given came with its enrolment or later: its former keys never left the device, and expire.
   WITH revoked AS (
     UPDATE nebula.certificate c SET revoked_at = now()
-      FROM nebula.agent a
-     WHERE a.device_id = end_bundle.device_id AND c.device_id = a.device_id AND c.issued_at < a.enrolled_at
-       AND c.revoked_at IS NULL AND c.not_after > clock_timestamp()
-       AND NOT EXISTS (SELECT FROM nebula.agent_answer w WHERE w.device_id = a.device_id AND w.public_key = c.public_key)
+     WHERE c.device_id = NEW.device_id AND c.issued_at < NEW.enrolled_at AND c.revoked_at IS NULL AND c.not_after > clock_timestamp()
+       AND NOT EXISTS (SELECT FROM nebula.agent_answer w WHERE w.device_id = NEW.device_id AND w.public_key = c.public_key)
     RETURNING c.fingerprint
   )
   SELECT array_agg(r.fingerprint ORDER BY r.fingerprint) INTO ended FROM revoked r;
   IF ended IS NOT NULL THEN
-    PERFORM nebula.record_event(d.project_id, 'agent', 'end-bundle', 'device', d.device_id::text, NULL,
-      jsonb_build_object('name', d.name, 'certificates', ARRAY(SELECT encode(f, 'hex') FROM unnest(ended) f)))
-       FROM nebula.device d WHERE d.device_id = end_bundle.device_id;
+    PERFORM nebula.record_event(NEW.project_id, 'agent', 'end-bundle', 'device', NEW.device_id::text, NULL,
+      jsonb_build_object('certificates', ARRAY(SELECT encode(f, 'hex') FROM unnest(ended) f)));
   END IF;
+  RETURN NULL;
 END $$;
-COMMENT ON FUNCTION nebula.end_bundle(uuid) IS
-  'Internal: an agent runs its own certificate, so what was handed out for its device before, to a key it does not have, is revoked, on record. '
-  'Call it with the agent locked';
+COMMENT ON FUNCTION nebula.bundle_ended() IS
+  'Trigger: an agent is known to run what it was given, so what was handed out for its device before it came is revoked, on record';
+
+CREATE TRIGGER bundle_ended AFTER UPDATE OF acknowledged_version ON nebula.agent
+  FOR EACH ROW WHEN (OLD.acknowledged_version = 0 AND NEW.acknowledged_version > 0) EXECUTE FUNCTION nebula.bundle_ended();
 
 CREATE FUNCTION nebula.revoke_device_for(actor uuid, device_id uuid, client inet DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
