@@ -1,4 +1,4 @@
--- Agents: who calls, what they run, what they get. The gateway verifies signatures with the key that agent_key answers;
+-- Agents: who calls, what they run, what they get. The gateway verifies signatures with the key that agent_keys answers;
 -- every other decision is made here, in the transaction that acts on it.
 
 -- What a crowd calls for at once takes lists, one entry for each call: a statement for a hundred costs hardly more than one for

@@ -31,7 +31,7 @@ BEGIN
       USING ERRCODE = '55000', HINT = 'Record it in the transaction of register_by_code.';
   ELSIF FOUND THEN
     RAISE EXCEPTION 'no answer % to device % is being made with this key', refused.counter, refused.device_id
-      USING ERRCODE = '55000', HINT = 'Record it in the transaction of enroll_device or update_agent.';
+      USING ERRCODE = '55000', HINT = 'Record it in the transaction of enroll_device or update_agents.';
   END IF;
   -- A certificate for an address the device does not hold would outlive every check that follows.
   SELECT w.* INTO refused
