@@ -157,6 +157,11 @@ pub(crate) fn each<T>(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
+/// One thing of each, for a function that takes lists.
+pub(crate) fn column<'a, T, V>(all: &'a [T], of: impl Fn(&'a T) -> V) -> Vec<V> {
+    all.iter().map(of).collect()
+}
+
 /// Several words as PostgreSQL writes a text[]: an array of arrays must not be ragged, one of texts may.
 pub(crate) fn array<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
     let quote = |word: T| format!("\"{}\"", word.as_ref().replace('\\', r"\\").replace('"', "\\\""));

@@ -88,10 +88,7 @@ async fn admit(
         || ApiError::not_found("this enrolment code is not good").hint("Ask an administrator for a new one.");
     let project = enrolment::project(&*unit, &hash).await?;
     let project = project.ok_or_else(|| Refusal::field("code", unknown()))?;
-    let project = match state.projects.kept(project) {
-        Some(project) => project,
-        None => state.projects.look(&*unit, project).await?,
-    };
+    let project = state.projects.kept_or_found(&mut unit, project).await?;
     let keys = update::Keys::of_enrolment(body, &project.authority)?;
     let public_key = keys.nebula.ok_or_else(|| ApiError::internal(&"an enrolment without a nebula key"))?;
     let new = NewAgent {

@@ -10,7 +10,7 @@ use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::device::{self, CONFIGURATIONS, Found};
-use super::{Unit, each, one, rows};
+use super::{Unit, column, each, one, rows};
 use crate::ApiError;
 
 /// A call whose signature was verified.
@@ -131,20 +131,18 @@ pub async fn update(unit: &mut Unit, calls: &[Fetch], known: i64) -> Result<Vec<
     let sql = "SELECT nebula.update_agents($1, $2, $3, $4, $5, $6)";
     let (update, configurations) =
         (unit.prepare_cached(sql).await?, unit.prepare_cached(CONFIGURATIONS).await?);
-    let devices: Vec<_> = calls.iter().map(|call| call.caller.device_id).collect();
-    let new: Vec<_> = calls.iter().map(|call| call.public_key.as_ref().map(PublicKey::bytes)).collect();
+    let devices = column(calls, |call| call.caller.device_id);
     let values: [&(dyn ToSql + Sync); 6] = [
         &devices,
-        &calls.iter().map(|call| call.caller.counter).collect::<Vec<_>>(),
-        &calls.iter().map(|call| call.caller.host_key.as_slice()).collect::<Vec<_>>(),
-        &calls.iter().map(|call| call.caller.said_at).collect::<Vec<_>>(),
-        &calls.iter().map(|call| call.host_key.as_slice()).collect::<Vec<_>>(),
-        &new,
+        &column(calls, |call| call.caller.counter),
+        &column(calls, |call| call.caller.host_key.as_slice()),
+        &column(calls, |call| call.caller.said_at),
+        &column(calls, |call| call.host_key.as_slice()),
+        &column(calls, |call| call.public_key.as_ref().map(PublicKey::bytes)),
     ];
     // Who wants no new certificates is sent those of the key it has.
-    let kept =
-        calls.iter().map(|call| call.public_key.is_none().then_some(call.caller.public_key.as_slice()));
-    let asked: [&(dyn ToSql + Sync); 3] = [&devices, &kept.collect::<Vec<_>>(), &known];
+    let kept = column(calls, |call| call.public_key.is_none().then_some(call.caller.public_key.as_slice()));
+    let asked: [&(dyn ToSql + Sync); 3] = [&devices, &kept, &known];
     let (counters, configured) = unit.both((update, &values), (configurations, &asked)).await?;
     let answers = counters.iter().zip(&configured).zip(devices);
     answers.map(|((counter, row), device)| Ok((counter.try_get(0)?, device::found(row, device)?))).collect()

@@ -9,7 +9,7 @@ use nebula_certificate::Issued;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Unit, array, each, rows};
+use super::{Unit, array, column, each, rows};
 use crate::ApiError;
 
 /// On whose word certificates are recorded.
@@ -73,11 +73,6 @@ pub async fn record(unit: Unit, signed: &[Signed<'_>]) -> Result<(), ApiError> {
         &column(&all, |(_, issued)| issued.pem.as_str()),
     ];
     unit.commit_with((statement, &values)).await
-}
-
-/// One thing of each.
-fn column<'a, T, V>(all: &'a [T], of: impl Fn(&'a T) -> V) -> Vec<V> {
-    all.iter().map(of).collect()
 }
 
 /// Certificates of the projects the account sees, longest valid first, of one device or all.

@@ -12,7 +12,7 @@ use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::project::Configuration;
-use super::{Unit, array, each, one, rows};
+use super::{Unit, array, column, each, one, rows};
 use crate::ApiError;
 use crate::authority::curve_name;
 use crate::config::{Common, Facts, Role, Rule};
@@ -55,26 +55,25 @@ pub enum By {
 /// after by an agent; 429 too often; 507 pool exhausted.
 pub async fn register(unit: &mut Unit, devices: &[NewDevice], known: i64) -> Result<Vec<Found>, ApiError> {
     let Some(first) = devices.first() else { return Ok(vec![]) };
-    let identifiers: Vec<_> = devices.iter().map(|device| device.device_id).collect();
-    let clients: Vec<_> =
-        devices.iter().map(|device| device.client.map(|client| client.to_string())).collect();
+    let identifiers = column(devices, |device| device.device_id);
+    let clients = column(devices, |device| device.client.map(|client| client.to_string()));
     let configurations = unit.prepare_cached(CONFIGURATIONS).await?;
     let asked: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known];
     let rows = match &first.by {
         By::Account(_) => {
-            let actors = devices.iter().map(|device| match device.by {
+            let actors = column(devices, |device| match device.by {
                 By::Account(actor) => Some(actor),
                 By::Code(_) => None,
             });
             let values: [&(dyn ToSql + Sync); 9] = [
                 &first.project_id,
-                &actors.collect::<Vec<_>>(),
+                &actors,
                 &identifiers,
-                &devices.iter().map(|device| device.name.as_str()).collect::<Vec<_>>(),
-                &devices.iter().map(|device| curve_name(device.public_key.curve())).collect::<Vec<_>>(),
-                &devices.iter().map(|device| device.public_key.bytes()).collect::<Vec<_>>(),
-                &devices.iter().map(|device| device.role).collect::<Vec<_>>(),
-                &devices.iter().map(|device| array(&device.endpoints)).collect::<Vec<_>>(),
+                &column(devices, |device| device.name.as_str()),
+                &column(devices, |device| curve_name(device.public_key.curve())),
+                &column(devices, |device| device.public_key.bytes()),
+                &column(devices, |device| device.role),
+                &column(devices, |device| array(&device.endpoints)),
                 &clients,
             ];
             let sql = "SELECT nebula.register_devices($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::inet[])";

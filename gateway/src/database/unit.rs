@@ -31,13 +31,16 @@ impl Unit {
         Self { client, open: false, begin: "BEGIN; SET LOCAL lock_timeout = '200ms'" }
     }
 
-    /// Begins.
+    /// Begins if it has not begun.
     ///
     /// # Errors
     /// Those of the database.
     pub async fn begin(&mut self) -> Result<(), ApiError> {
-        self.open = true;
-        Ok(self.client.batch_execute(self.begin).await?)
+        let begun = std::mem::replace(&mut self.open, true);
+        if !begun {
+            self.client.batch_execute(self.begin).await?;
+        }
+        Ok(())
     }
 
     /// Begins if it has not begun, and makes two calls; answers the rows of both.
