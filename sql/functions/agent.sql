@@ -10,13 +10,13 @@ SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 #variable_conflict use_column
 BEGIN
   RETURN QUERY
-    SELECT CASE WHEN s.device_id IS NOT NULL THEN p.project_id END, p.config_version, s.host_key, s.public_key, n.node_id
+    SELECT k.project_id, k.config_version, k.host_key, k.public_key, k.node_id
       FROM unnest(agent_keys.device_ids, agent_keys.counters) WITH ORDINALITY AS w(device_id, counter, place)
-      LEFT JOIN LATERAL (SELECT d.project_id FROM nebula.device d WHERE d.device_id = w.device_id AND d.revoked_at IS NULL LIMIT 1) d ON true
-      LEFT JOIN LATERAL (SELECT k.* FROM nebula.project k WHERE k.project_id = d.project_id LIMIT 1) p ON true
-      LEFT JOIN LATERAL (SELECT k.* FROM nebula.agent_answer k WHERE k.device_id = w.device_id AND k.counter = w.counter LIMIT 1) s
-             ON p.project_id IS NOT NULL
-      LEFT JOIN LATERAL (SELECT k.node_id FROM nebula.node k WHERE k.device_id = s.device_id LIMIT 1) n ON true
+      LEFT JOIN LATERAL (
+        SELECT p.project_id, p.config_version, s.host_key, s.public_key, (SELECT n.node_id FROM nebula.node n WHERE n.device_id = s.device_id)
+          FROM nebula.agent_answer s JOIN nebula.device d USING (device_id) JOIN nebula.project p USING (project_id)
+         WHERE s.device_id = w.device_id AND s.counter = w.counter AND d.revoked_at IS NULL LIMIT 1
+      ) k ON true
      ORDER BY w.place;
 END $$;
 COMMENT ON FUNCTION nebula.agent_keys(uuid[], bigint[]) IS
