@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
-use crate::listener::{self, Heard};
+use crate::listener;
 
 /// Why a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,9 +58,10 @@ impl Agents {
         let agents = Self::default();
         let ear = agents.clone();
         tokio::spawn(async move {
-            let listening = listener::run(config, "nebula_agent", |heard| match heard {
-                Heard::Begun => ear.wake(|_, _| Some(News::Unknown)),
-                Heard::Payload(payload) => ear.hear(payload),
+            let listening = listener::listen(config, "nebula_agent", |event| match event {
+                listener::Event::Connected => ear.wake(|_, _| Some(News::Unknown)),
+                listener::Event::Notification(payload) => ear.hear(payload),
+                listener::Event::Disconnected => {}
             });
             stopping.run_until_cancelled(listening).await
         });

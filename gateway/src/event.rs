@@ -23,7 +23,7 @@ use uuid::Uuid;
 use crate::auth::{ACCESS_LIFETIME, Actor};
 use crate::database::event as database;
 use crate::error::{NOT_AUTHENTICATED, NOT_PERMITTED};
-use crate::listener::{self, Heard};
+use crate::listener;
 use crate::{ApiError, AppState};
 
 /// Messages kept for a watcher that is busy; one further behind is told to ask again.
@@ -58,10 +58,11 @@ impl Events {
         let events = Self { sender };
         let ear = events.clone();
         tokio::spawn(async move {
-            let listening = listener::run(config, "nebula_event", |heard| match heard {
+            let listening = listener::listen(config, "nebula_event", |event| match event {
                 // Whatever happened while nobody listened is unknown.
-                Heard::Begun => ear.publish(Notice::Reset),
-                Heard::Payload(payload) => ear.publish(notice(payload)),
+                listener::Event::Connected => ear.publish(Notice::Reset),
+                listener::Event::Notification(payload) => ear.publish(notice(payload)),
+                listener::Event::Disconnected => {}
             });
             stopping.run_until_cancelled(listening).await
         });
