@@ -139,19 +139,54 @@ const DATA: &str = "
     UPDATE nebula.allocation SET released_at = now(), quarantined_until = now() + interval '1 day' WHERE ip = '10.7.0.11';
     INSERT INTO nebula.event (actor, action, subject, subject_id) VALUES ('anna', 'register', 'device', 'device10');
     INSERT INTO nebula.job_waiting (kind, payload, run_at)
-    VALUES ('story', '{\"n\": 1}', now()), ('story', '{\"n\": 2}', now() + interval '1 hour');
+    VALUES ('story', '{\"n\": 1}', now()), ('story', '{\"n\": 2}', now() + interval '1 hour');";
+
+/// The jobs of 0.1.0: one running, one dead.
+const JOBS_0_1_0: &str = "
     INSERT INTO nebula.job_running (job_id, kind, payload, priority, attempt, max_attempts, errors, enqueued_at, worker, lease, lease_until)
     VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 0}', 0, 1, 5, '[]', now(), 'w', '1 hour', now() + interval '1 hour');
     INSERT INTO nebula.job_finished (job_id, kind, payload, state, priority, attempt, max_attempts, errors, enqueued_at)
     VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 3}', 'dead', 0, 5, 5, '[{\"error\": \"no\"}]', now());";
 
-async fn a_database_survives(version: &str, preload: &str) -> Result<()> {
+/// The jobs of 0.2.0, and a row of each table that came with that release.
+const DATA_0_2_0: &str = "
+    UPDATE nebula.job_waiting SET ready = false WHERE run_at > now();
+    INSERT INTO nebula.job_running (job_id, kind, payload, priority, run_at, attempt, max_attempts, on_dead, errors, enqueued_at,
+                                    worker, lease, lease_until)
+    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 0}', 0, now(), 1, 5, 'cancel', '[]', now(), 'w', '1 hour',
+            now() + interval '1 hour');
+    INSERT INTO nebula.job_finished (job_id, kind, payload, state, priority, run_at, attempt, max_attempts, on_dead, errors,
+                                     enqueued_at, segment)
+    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 3}', 'dead', 0, now(), 5, 5, 'cancel', '[{\"error\": \"no\"}]', now(), 0);
+    INSERT INTO nebula.job_policy (kind, max_running) VALUES ('story', 7);
+    INSERT INTO nebula.job_schedule (name, cron, time_zone, kind, payload, priority, max_attempts, next_at)
+    VALUES ('nightly', '@daily', 'UTC', 'story', '{}', 0, 5, now() + interval '1 day');
+    INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
+    VALUES ('00000000-0000-4000-8000-000000000113', '00000000-0000-4000-8000-000000000001', 1, 1, 1);
+    INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
+    VALUES ('00000000-0000-4000-8000-000000000113', 1, 1, decode(repeat('cd', 32), 'hex'), decode(repeat('ab', 32), 'hex'));
+    INSERT INTO nebula.enrolment (project_id, code_hash, created_by)
+    VALUES ('00000000-0000-4000-8000-000000000001', sha256('code'), 'anna');
+    INSERT INTO nebula.reservation (project_id, label, pool_id, first_ip, last_ip, for_group)
+    VALUES ('00000000-0000-4000-8000-000000000002', 'cameras', 2, 'fd00::10', 'fd00::1f', true);
+    INSERT INTO nebula.firewall_rule (project_id, direction, port_first)
+    VALUES ('00000000-0000-4000-8000-000000000001', 'inbound', 22);
+    INSERT INTO nebula.route (project_id, network, device_id)
+    VALUES ('00000000-0000-4000-8000-000000000001', '192.168.7.0/24', '00000000-0000-4000-8000-000000000114');
+    INSERT INTO nebula.node (name, endpoint, cidr, device_id)
+    VALUES ('alpha', 'alpha.example:51820', '10.8.0.0/24', '00000000-0000-4000-8000-000000000113'),
+           ('beta', 'beta.example:51820', '10.8.1.0/24', NULL);
+    INSERT INTO nebula.node_secret (node_id, place, secret, made_by)
+    SELECT node_id, 1, sha256('secret'), 'anna' FROM nebula.node WHERE name = 'alpha';";
+
+async fn a_database_survives(version: &str, data: &str, preload: &str) -> Result<()> {
     let cluster = Cluster::start(&["fsync=off", preload]).await?;
     cluster.add_release(version)?;
     let database = cluster.empty_database("upgraded").await?;
     let client = database.connect().await?;
     client.batch_execute(&format!("CREATE EXTENSION pg_nebula VERSION '{version}'")).await?;
     client.batch_execute(DATA).await?;
+    client.batch_execute(data).await?;
     let claim = "SELECT job_id, attempt FROM nebula.claim_jobs('w', '{story}', 1, '1 hour')";
     let job = client.query_one("SELECT job_id, attempt FROM nebula.job_running", &[]).await?;
     let before = contents(&client).await?;
@@ -215,10 +250,20 @@ async fn a_database_survives(version: &str, preload: &str) -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_0_1_0_survives() -> Result<()> {
-    a_database_survives("0.1.0", "").await
+    a_database_survives("0.1.0", JOBS_0_1_0, "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_0_1_0_survives_with_the_extension_preloaded() -> Result<()> {
-    a_database_survives("0.1.0", PRELOAD).await
+    a_database_survives("0.1.0", JOBS_0_1_0, PRELOAD).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_0_2_0_survives() -> Result<()> {
+    a_database_survives("0.2.0", DATA_0_2_0, "").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_of_0_2_0_survives_with_the_extension_preloaded() -> Result<()> {
+    a_database_survives("0.2.0", DATA_0_2_0, PRELOAD).await
 }

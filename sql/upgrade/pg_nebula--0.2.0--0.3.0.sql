@@ -1,0 +1,2 @@
+-- From 0.2.0 to 0.3.0: only what running the install script of the new version again (docker/upgrade.sh appends it)
+-- cannot do: tables that change, and functions that are gone or have another signature.
