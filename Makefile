@@ -1,17 +1,22 @@
-# Each task is a tool's own command or one script in docker/. PG_MAJOR chooses another PostgreSQL than 15.
+# Each task is a tool's own command or one script: docker/ holds what builds and runs the system, tests/run/ what tests it.
+# PG_MAJOR=17 chooses another PostgreSQL than the extension's default; T=NAME chooses tests by name.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-test setup-lint build up down clean-data env psql test soak lint bench images
+.PHONY: help setup setup-test setup-extension setup-lint build up down clean-data env psql check test test-extension \
+	test-stories soak lint bench images
 
 help: ## This list
-	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 26
 
 setup: ## Install what is missing to build: Debian packages, node, cargo-pgrx, a private PostgreSQL
 	@docker/setup.sh
 
-setup-test: ## The same and what the tests need: ffmpeg, nebula 1.6 and 1.11
+setup-test: ## The same and what the tests need: ffmpeg, nebula 1.6 and 1.11, PostgreSQL where Debian has no PG_MAJOR
 	@docker/setup.sh test
 
-setup-lint:
+setup-extension: ## The same for the tests of the extension alone
+	@docker/setup.sh extension
+
+setup-lint: ## The same for `make lint`
 	@docker/setup.sh lint
 
 build: setup ## Build console, extension, gateway, worker and nebulactl, in release
@@ -32,18 +37,26 @@ env: ## Print export lines of the running system: eval "$(make env)"
 psql: ## Open psql in the running system's database, as administrator
 	@docker/env.sh psql
 
-test: setup-test ## Run every test, each against its own throwaway cluster
-	@docker/test.sh
+check: ## What needs no database: format, clippy, unit tests; a minute once everything is compiled
+	@tests/run/check.sh
+
+test: setup-test ## Run every test, each against its own throwaway cluster; T=NAME only those of that name, of any kind
+	@tests/run/test.sh
+
+test-extension: setup-extension ## Run the extension's own tests (T=NAME, PG_MAJOR=17)
+	@tests/run/extension.sh $(T)
+
+test-stories: setup-test ## Run the tests that drive the real programs (T=NAME, PG_MAJOR=17)
+	@tests/run/test.sh stories
 
 soak: setup-test build ## The long proofs at full length: random stories, crash cycles, crowds, churn (hours)
-	@docker/soak.sh
+	@tests/run/soak.sh
 
-lint: setup-lint ## Format, clippy, documentation, shell scripts, console types
-	@docker/lint.sh
+lint: setup-lint ## Format, clippy, documentation, module circles, shell scripts, console types
+	@tests/run/lint.sh
 
 bench: build ## Run the benchmarks in release, each beside its floor and its peers (NEBULA_BENCH_SECONDS and the like: benches/settings.rs)
-	@NEBULA_BIN_DIR=$(CURDIR)/target/release NEBULA_TEST_PREFIX=$(CURDIR)/target/postgresql/15 \
-		cargo run --quiet --release --locked -p nebula-benches
+	@tests/run/bench.sh
 
 images: build ## Build the container images and start each program once
 	@docker/images.sh

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # extension.sh release|dev: builds pg_nebula and installs it into its private PostgreSQL.
 source "$(dirname "$0")/lib.sh"
-alone "extension-$1"
+alone "extension-$1-$pg_major"
 
 case $1 in
 release) prefix=$pg_major flags=(--release) ;;
@@ -10,7 +10,7 @@ dev) prefix=$pg_major-test flags=() ;;
 esac
 "$repo/docker/prefix.sh" "$prefix"
 folder=$repo/target/postgresql/$prefix/usr/share/postgresql/$pg_major/extension
-stamp=$repo/target/.extension-$1
+stamp=$repo/target/.extension-$1-$pg_major
 
 # cargo pgrx writes the install script anew each time, which takes seconds even when nothing has changed. What somebody
 # else installed there meanwhile is newer than the stamp.

@@ -3,7 +3,8 @@
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-pg_major=${PG_MAJOR:-15}
+# The version that the extension is made for unless told otherwise: its default feature.
+pg_major=${PG_MAJOR:-$(sed -nE 's/^default = \[.*"pg([0-9]+)".*/\1/p' "$repo/pg_nebula/Cargo.toml")}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_nebula
 tools=$cache/tools
 export PGRX_HOME=$repo/target/pgrx
@@ -56,6 +57,21 @@ debian_sources() {
     # shellcheck disable=SC2016 # apt's own placeholders
     apt-get indextargets --format 'deb $(SITE) $(RELEASE) main' 'Created-By: Packages' 'Component: main' |
         grep " $(debian_codename)" | sort -u
+}
+
+# debian_elsewhere deb|deb-src RELEASE…: prepares apt for other releases of Debian, in the folder `work`; the command is
+# in `apt_elsewhere`. The machine's own package sources are not touched.
+debian_elsewhere() {
+    local kind=$1 release
+    shift
+    mkdir -p "$work"/apt/{lists,cache/archives}/partial
+    for release in "$@"; do
+        echo "$kind [signed-by=$debian_keys] $(debian_mirror) $release main"
+    done >"$work/apt/sources.list"
+    # shellcheck disable=SC2034 # for the caller
+    apt_elsewhere=(apt-get -q -o Dir::Etc::SourceList="$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$work/apt/lists" -o Dir::Cache="$work/apt/cache" -o Acquire::Languages=none)
+    [[ $EUID -ne 0 ]] || apt_elsewhere+=(-o APT::Sandbox::User=root)
 }
 
 # A pause without a child process, so that nothing outlives this script.

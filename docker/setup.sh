@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# setup.sh [test|lint]: installs what is missing to build (and to test, to lint) this tree.
+# setup.sh [extension|test|lint]: installs what is missing to build (to test the extension, to test everything, to lint).
 source "$(dirname "$0")/lib.sh"
 alone setup
 
 packages=(
     build-essential ca-certificates clang iproute2 libclang-dev libssl-dev pkg-config
     libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
-    "postgresql-$pg_major" "postgresql-server-dev-$pg_major"
 )
 case ${1:-} in
 test) packages+=(ffmpeg iputils-ping nebula nftables pgbouncer softhsm2 syncthing systemd) ;;
@@ -14,6 +13,13 @@ lint) packages+=(shellcheck) ;;
 esac
 have node || packages+=(nodejs npm)
 "$repo/docker/packages.sh" "${packages[@]}"
+if [[ -n $(apt-cache show "postgresql-server-dev-$pg_major" 2>/dev/null) ]]; then
+    "$repo/docker/packages.sh" "postgresql-$pg_major" "postgresql-server-dev-$pg_major"
+elif [[ ${1:-} == extension || ${1:-} == test ]]; then
+    "$repo/tests/run/postgresql.sh"
+elif [[ ! -x /usr/lib/postgresql/$pg_major/bin/postgres ]]; then
+    die "this machine's package sources have no PostgreSQL $pg_major" "set PG_MAJOR to a version that they have"
+fi
 
 node=$(node --version)
 node=${node#v}
@@ -34,5 +40,5 @@ fi
 "$repo/docker/prefix.sh" "$pg_major"
 if [[ ${1:-} == test ]]; then
     "$repo/docker/prefix.sh" "$pg_major-test"
-    "$repo/docker/nebula.sh"
+    "$repo/tests/run/nebula.sh"
 fi

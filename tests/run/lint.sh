@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # lint.sh: format, clippy, documentation, shell scripts, console types, and dependencies where cargo-deny is here.
-source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/../../docker/lib.sh"
 
 cd "$repo"
 cargo fmt --all --check || die "the formatting differs" "run: cargo fmt --all"

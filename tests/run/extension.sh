@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# pg-test.sh [NAME]: the extension's own tests (#[test] and #[pg_test]), in a copy of PostgreSQL that is thrown away after.
-source "$(dirname "$0")/lib.sh"
+# extension.sh [NAME…]: the extension's own tests (#[test] and #[pg_test]) or those whose paths contain a NAME, on version
+# PG_MAJOR of PostgreSQL, in a copy of it that is removed afterwards.
+source "$(dirname "$0")/../../docker/lib.sh"
 
 work=$(mktemp -d /tmp/pg_nebula.XXXXXX)
 trap 'stop_ticker; rm -rf "$work"' EXIT
@@ -13,7 +14,7 @@ printf '[configs]\npg%s = "%s"\n' "$pg_major" "$work/usr/lib/postgresql/$pg_majo
 
 flags=()
 if [[ $EUID -eq 0 ]]; then
-    # PostgreSQL does not run as root: pgrx starts it through `sudo -u`, of which this does as much as it needs.
+    # PostgreSQL does not run as root: pgrx starts it through `sudo -u`, for which this script stands in.
     install -d -o postgres -m 0700 "$work/data"
     mkdir "$work/bin"
     cat >"$work/bin/sudo" <<'SUDO'
@@ -33,6 +34,10 @@ SUDO
     flags=(--runas postgres --pgdata "$work/data")
 fi
 cd "$repo"
-# One at a time: each test is one transaction, and reshaping a pool shuts out all others until its end.
-step "Testing the extension" env RUST_TEST_THREADS=1 cargo pgrx test "pg$pg_major" ${1:+"$1"} -p pg_nebula "${flags[@]}"
-sed -n 's/^test result: ok\. \([1-9].*\)/extension: \1/p' "$repo/target/log/testing-the-extension.log"
+# One at a time: each test is one transaction, and one that reshapes a pool holds its lock until the end.
+for name in "${@:-}"; do
+    step "Testing the extension on PostgreSQL $pg_major" \
+        env RUST_TEST_THREADS=1 cargo pgrx test "pg$pg_major" ${name:+"$name"} -p pg_nebula "${flags[@]}"
+    sed -n "s/^test result: ok\. \([1-9].*\)/extension on PostgreSQL $pg_major: \1/p" \
+        "$repo/target/log/testing-the-extension-on-postgresql-$pg_major.log"
+done

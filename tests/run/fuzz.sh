@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # fuzz.sh [SECONDS]: searches for input that the certificate readers cannot stand, from the vectors on.
-source "$(dirname "$0")/lib.sh"
+source "$(dirname "$0")/../../docker/lib.sh"
 
 seconds=${1:-60}
 have cargo-fuzz || step "Building cargo-fuzz" cargo install cargo-fuzz --locked --debug --root "$tools"
 cd "$repo/gateway/certificate"
 corpus=$repo/target/fuzz-corpus
 mkdir -p "$corpus"
-"$repo/docker/fuzz-seeds.py" vectors/nebula-certificates.json "$corpus"
+"$repo/tests/run/fuzz-seeds.py" vectors/nebula-certificates.json "$corpus"
 # The coverage flags are the compiler's stable ones; only the sanitizers would need another toolchain.
 export CARGO_TARGET_DIR=$repo/target/fuzz
 cargo fuzz run --fuzz-dir fuzz --sanitizer none --release read "$corpus" -- \

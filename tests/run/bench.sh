@@ -1,0 +1,7 @@
+#!/usr/bin/env bash
+# bench.sh [NAME…]: the benchmarks, or those named, with the release builds of extension and programs.
+source "$(dirname "$0")/../../docker/lib.sh"
+
+cd "$repo"
+PG_MAJOR=$pg_major NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
+    cargo run --quiet --release --locked -p nebula-benches -- "$@"

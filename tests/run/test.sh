@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# test.sh [all|stories]: every test, or the stories alone, each against its own throwaway cluster and free ports, on version
+# PG_MAJOR of PostgreSQL. T="NAME…" runs only the tests of any kind whose path contains a NAME, such as race::batch.
+source "$(dirname "$0")/../../docker/lib.sh"
+
+kind=${1:-all}
+read -ra names <<<"${T:-}"
+cd "$repo"
+
+# mentioned FOLDER: whether a file, module or function of Rust there has the last part of a NAME in its name. Keeps crates
+# without a matching test from being compiled. Without any NAME, everything counts.
+mentioned() {
+    local name word
+    [[ -d $1 ]] || return 1
+    [[ ${#names[@]} -gt 0 ]] || return 0
+    for name in "${names[@]%::}"; do
+        word=${name##*::}
+        if [[ -n $(find "$1" -name "*$word*.rs" -print -quit) ]] ||
+            grep -rqE --include='*.rs' "(fn|mod) \w*$word" "$1"; then
+            return 0
+        fi
+    done
+    return 1
+}
+
+units=()
+extension=
+stories=
+if [[ $kind == all ]]; then
+    while read -r package manifest; do
+        folder=$(dirname "$manifest")/src
+        case $package in
+        pg_nebula) if mentioned "$folder"; then extension=yes; fi ;;
+        nebula-tests | nebula-benches) ;;
+        *) if mentioned "$folder"; then units+=(-p "$package"); fi ;;
+        esac
+    done < <("$repo/tests/run/members.py")
+fi
+if mentioned tests/stories; then stories=yes; fi
+[[ ${#units[@]} -gt 0 || -n $extension$stories ]] || die "no test has '$T' in its name"
+
+if [[ -n $stories || " ${units[*]} " == *" nebula-gateway "* ]]; then docker/console.sh; fi
+if [[ -n $stories ]]; then
+    docker/extension.sh dev
+    step "Building for the tests" cargo build --locked -p nebula-gateway -p nebula-worker -p nebulactl
+    step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
+fi
+if [[ ${#units[@]} -gt 0 ]]; then
+    step "Compiling the unit tests" cargo test --locked --no-run "${units[@]}"
+    if [[ ${#names[@]} -eq 0 && -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi
+    cargo test --quiet --locked "${units[@]}" -- "${names[@]}"
+fi
+if [[ -n $extension ]]; then
+    tests/run/extension.sh "${names[@]}"
+fi
+if [[ -n $stories ]]; then
+    # A cluster that stories share lasts as long as they do, so its folder is removed from here.
+    scratch=$(mktemp -d /tmp/nebula-test.XXXXXX)
+    trap 'stop_ticker; rm -rf "$scratch"' EXIT
+    chmod 0755 "$scratch"
+    TMPDIR=$scratch PG_MAJOR=$pg_major cargo test --locked -p nebula-tests -- "${names[@]}"
+fi
