@@ -59,18 +59,18 @@ debian_sources() {
         grep " $(debian_codename)" | sort -u
 }
 
-# debian_elsewhere deb|deb-src RELEASE…: prepares apt for other releases of Debian, in the folder `work`; the command is
-# in `apt_elsewhere`. The machine's own package sources are not touched.
+# debian_elsewhere FOLDER deb|deb-src RELEASE…: prepares apt for other releases of Debian, with its files in FOLDER; the
+# command is in `apt_elsewhere`. The machine's own package sources are not touched.
 debian_elsewhere() {
-    local kind=$1 release
-    shift
-    mkdir -p "$work"/apt/{lists,cache/archives}/partial
+    local folder=$1 kind=$2 release
+    shift 2
+    mkdir -p "$folder"/{lists,cache/archives}/partial
     for release in "$@"; do
         echo "$kind [signed-by=$debian_keys] $(debian_mirror) $release main"
-    done >"$work/apt/sources.list"
+    done >"$folder/sources.list"
     # shellcheck disable=SC2034 # for the caller
-    apt_elsewhere=(apt-get -q -o Dir::Etc::SourceList="$work/apt/sources.list" -o Dir::Etc::SourceParts=/dev/null
-        -o Dir::State::Lists="$work/apt/lists" -o Dir::Cache="$work/apt/cache" -o Acquire::Languages=none)
+    apt_elsewhere=(apt-get -q -o Dir::Etc::SourceList="$folder/sources.list" -o Dir::Etc::SourceParts=/dev/null
+        -o Dir::State::Lists="$folder/lists" -o Dir::Cache="$folder/cache" -o Acquire::Languages=none)
     [[ $EUID -ne 0 ]] || apt_elsewhere+=(-o APT::Sandbox::User=root)
 }
 

@@ -7,7 +7,7 @@ cargo fmt --all --check || die "the formatting differs" "run: cargo fmt --all"
 "$repo/docker/console.sh" # the gateway embeds it
 step "Running clippy" cargo clippy --locked --workspace --all-targets --features pg_nebula/pg_test -- -D warnings
 step "Checking the documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
-shellcheck -x -P SCRIPTDIR docker/*.sh .ci/run
+shellcheck -x -P SCRIPTDIR docker/*.sh tests/run/*.sh .ci/run
 if [[ -f gateway/web/package.json ]]; then
     step "Checking the console's types" npm --prefix gateway/web run typecheck
 fi

@@ -7,7 +7,7 @@ nebula_tests=$cache/nebula-1.11
 [[ ! -x $nebula_tests/usr/bin/nebula ]] || exit 0
 work=$(mktemp -d)
 trap 'stop_ticker; rm -rf "$work"' EXIT
-debian_elsewhere deb unstable
+debian_elsewhere "$work/apt" deb unstable
 cd "$work"
 step "Fetching the package list of Debian's development branch" "${apt_elsewhere[@]}" update
 step "Fetching nebula for the tests" "${apt_elsewhere[@]}" download nebula

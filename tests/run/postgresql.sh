@@ -16,7 +16,7 @@ cd "$work"
 # binaries of another release would need that release's C library.
 from_debian() {
     "$repo/docker/packages.sh" bison build-essential flex
-    debian_elsewhere deb-src oldstable stable testing unstable
+    debian_elsewhere "$work/apt" deb-src oldstable stable testing unstable
     step "Fetching Debian's lists of source packages" "${apt_elsewhere[@]}" update
     step "Fetching the source of PostgreSQL $pg_major" "${apt_elsewhere[@]}" --download-only source "postgresql-$pg_major"
     mkdir source
