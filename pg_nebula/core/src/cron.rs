@@ -1,0 +1,254 @@
+//! Cron expressions: which minutes of a calendar they name. Pure; time zones are the caller's.
+
+/// The minutes that an expression names: one bit for each value of a field.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cron {
+    minutes: u64,
+    hours: u64,
+    days: u64,
+    months: u64,
+    weekdays: u64,
+    /// Both days are given, and then either will do, as ever since the first cron.
+    either_day: bool,
+}
+
+/// Lowest and highest value of a field, and names for values from the lowest on.
+struct Field {
+    name: &'static str,
+    low: u32,
+    high: u32,
+    words: &'static [&'static str],
+}
+
+const MINUTE: Field = Field { name: "minute", low: 0, high: 59, words: &[] };
+const HOUR: Field = Field { name: "hour", low: 0, high: 23, words: &[] };
+const DAY: Field = Field { name: "day of month", low: 1, high: 31, words: &[] };
+const MONTH: Field = Field {
+    name: "month",
+    low: 1,
+    high: 12,
+    words: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+};
+/// 7 is Sunday, too.
+const WEEKDAY: Field =
+    Field { name: "day of week", low: 0, high: 7, words: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] };
+
+/// Minutes of a day.
+const DAY_MINUTES: i64 = 24 * 60;
+/// Days to look ahead: the 29th of February comes at least every eight years.
+const HORIZON: i64 = 8 * 366 + 1;
+
+impl Cron {
+    /// Reads an expression; the error says what is wrong with it.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let text = match text.trim() {
+            "@hourly" => "0 * * * *",
+            "@daily" | "@midnight" => "0 0 * * *",
+            "@weekly" => "0 0 * * 0",
+            "@monthly" => "0 0 1 * *",
+            "@yearly" | "@annually" => "0 0 1 1 *",
+            other => other,
+        };
+        let fields: Vec<&str> = text.split_ascii_whitespace().collect();
+        let &[minute, hour, day, month, weekday] = &fields[..] else {
+            return Err(format!("it has {} fields instead of 5", fields.len()));
+        };
+        let weekdays = WEEKDAY.parse(weekday)?;
+        Ok(Self {
+            minutes: MINUTE.parse(minute)?,
+            hours: HOUR.parse(hour)?,
+            days: DAY.parse(day)?,
+            months: MONTH.parse(month)?,
+            weekdays: (weekdays | weekdays >> 7) & 0x7f,
+            either_day: !day.starts_with('*') && !weekday.starts_with('*'),
+        })
+    }
+
+    /// The first minute after `minute` that is named, both counted from the start of 1970 on the same clock; `None` when
+    /// there is none.
+    pub fn next(&self, minute: i64) -> Option<i64> {
+        let from = minute + 1;
+        let today = from.div_euclid(DAY_MINUTES);
+        (today..=today + HORIZON).filter(|day| self.names_day(*day)).find_map(|day| {
+            let earliest = if day == today { from.rem_euclid(DAY_MINUTES) } else { 0 };
+            let of_day = (earliest..DAY_MINUTES)
+                .find(|of_day| self.hours & bit(of_day / 60) != 0 && self.minutes & bit(of_day % 60) != 0)?;
+            Some(day * DAY_MINUTES + of_day)
+        })
+    }
+
+    fn names_day(&self, day: i64) -> bool {
+        let (month, of_month) = month_and_day(day);
+        // The first of January 1970 was a Thursday.
+        let weekday = self.weekdays & bit((day + 4).rem_euclid(7)) != 0;
+        let of_month = self.days & bit(of_month) != 0;
+        self.months & bit(month) != 0
+            && if self.either_day { of_month || weekday } else { of_month && weekday }
+    }
+}
+
+impl Field {
+    fn parse(&self, text: &str) -> Result<u64, String> {
+        text.split(',').try_fold(0, |bits, part| Ok(bits | self.parse_part(part)?))
+    }
+
+    fn parse_part(&self, part: &str) -> Result<u64, String> {
+        let (range, step) = match part.split_once('/') {
+            Some((range, step)) => (range, Some(step)),
+            None => (part, None),
+        };
+        let (low, high) = if range == "*" {
+            (self.low, self.high)
+        } else if let Some((low, high)) = range.split_once('-') {
+            (self.value(low)?, self.value(high)?)
+        } else {
+            let low = self.value(range)?;
+            (low, if step.is_some() { self.high } else { low })
+        };
+        let step = match step {
+            Some(step) => step.parse().ok().filter(|step| (1..=self.high).contains(step)),
+            None => Some(1),
+        };
+        let step = step.ok_or_else(|| format!("\"{part}\" is no step of the {}", self.name))?;
+        if low > high {
+            return Err(format!("\"{part}\" runs backwards in the {}", self.name));
+        }
+        Ok((low..=high).step_by(step as usize).fold(0, |bits, value| bits | bit(value.into())))
+    }
+
+    fn value(&self, text: &str) -> Result<u32, String> {
+        let word = self.words.iter().position(|word| word.eq_ignore_ascii_case(text));
+        let value = match word {
+            Some(index) => u32::try_from(index).ok().map(|index| self.low + index),
+            None => text.parse().ok().filter(|_| text.bytes().all(|c| c.is_ascii_digit())),
+        };
+        value
+            .filter(|value| (self.low..=self.high).contains(value))
+            .ok_or_else(|| format!("\"{text}\" is no {} from {} to {}", self.name, self.low, self.high))
+    }
+}
+
+fn bit(value: i64) -> u64 {
+    1 << value
+}
+
+/// Month and day of the month of a day counted from the start of 1970, in the Gregorian calendar.
+fn month_and_day(day: i64) -> (i64, i64) {
+    // Years that begin in March put the leap day at the end.
+    let of_era = (day + 719_468).rem_euclid(146_097);
+    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year + year / 4 - year / 100);
+    let month = (5 * of_year + 2) / 153;
+    let of_month = of_year - (153 * month + 2) / 5 + 1;
+    (if month < 10 { month + 3 } else { month - 9 }, of_month)
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    /// 2026-11-20 00:00, a Friday.
+    const FRIDAY: i64 = 20_777 * DAY_MINUTES;
+
+    fn next(cron: &str, minute: i64) -> Option<i64> {
+        Cron::parse(cron).expect(cron).next(minute)
+    }
+
+    #[test]
+    fn days_are_those_of_the_calendar() {
+        assert_eq!(month_and_day(0), (1, 1));
+        assert_eq!(month_and_day(20_777), (11, 20));
+        assert_eq!((month_and_day(19_782), month_and_day(19_783)), ((2, 29), (3, 1)), "2024");
+        assert_eq!((month_and_day(47_540), month_and_day(47_541)), ((2, 28), (3, 1)), "2100");
+        let (mut year, mut expected) = (1970, 0);
+        while year < 2400 {
+            let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            for (month, days) in [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+                .into_iter()
+                .enumerate()
+            {
+                for of_month in 1..=days {
+                    assert_eq!(month_and_day(expected), (month as i64 + 1, of_month));
+                    expected += 1;
+                }
+            }
+            year += 1;
+        }
+    }
+
+    #[test]
+    fn next_is_the_first_named_minute_after() {
+        assert_eq!(next("* * * * *", FRIDAY), Some(FRIDAY + 1));
+        assert_eq!(next("*/15 * * * *", FRIDAY), Some(FRIDAY + 15));
+        assert_eq!(next("0 0 * * *", FRIDAY), Some(FRIDAY + DAY_MINUTES), "strictly after");
+        assert_eq!(next("30 9 * * mon-fri", FRIDAY + 9 * 60 + 30), Some(FRIDAY + 3 * DAY_MINUTES + 570));
+        assert_eq!(next("0 12 * * 7", FRIDAY), Some(FRIDAY + 2 * DAY_MINUTES + 720));
+        assert_eq!(next("5,10-20/5 1 * * *", FRIDAY + 66), Some(FRIDAY + 70));
+        assert_eq!(next("0 0 1 dec *", FRIDAY), Some(FRIDAY + 11 * DAY_MINUTES));
+        assert_eq!(next("@monthly", FRIDAY), Some(FRIDAY + 11 * DAY_MINUTES));
+        assert_eq!(next("3/20 * * * *", FRIDAY + 24), Some(FRIDAY + 43));
+    }
+
+    #[test]
+    fn either_day_will_do_when_both_are_given() {
+        assert_eq!(next("0 0 25 * sat", FRIDAY), Some(FRIDAY + DAY_MINUTES));
+        assert_eq!(next("0 0 21 * sun", FRIDAY), Some(FRIDAY + DAY_MINUTES));
+        assert_eq!(next("0 0 */2 * sun", FRIDAY), Some(FRIDAY + 9 * DAY_MINUTES), "the 29th, an odd Sunday");
+    }
+
+    #[test]
+    fn rare_days_are_found_and_impossible_ones_are_not() {
+        let leap = next("0 0 29 2 *", FRIDAY).expect("there is one");
+        assert_eq!((leap - FRIDAY) / DAY_MINUTES, 466, "2028");
+        assert_eq!(next("0 0 30 2 *", FRIDAY), None);
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_the_reason() {
+        for (cron, word) in [
+            ("", "0 fields"),
+            ("* * * *", "4 fields"),
+            ("60 * * * *", "minute"),
+            ("* 24 * * *", "hour"),
+            ("* * 0 * *", "day of month"),
+            ("* * * foo *", "month"),
+            ("* * * * 8", "day of week"),
+            ("*/0 * * * *", "step"),
+            ("*/60 * * * *", "step"),
+            ("20-10 * * * *", "backwards"),
+            ("+5 * * * *", "minute"),
+            ("1,,2 * * * *", "minute"),
+            ("-1 * * * *", "minute"),
+            ("@reboot", "1 fields"),
+        ] {
+            let said = Cron::parse(cron).expect_err(cron);
+            assert!(said.contains(word), "{cron}: {said}");
+        }
+    }
+
+    /// For many expressions and starts: the answer is named, and nothing between is.
+    #[test]
+    fn nothing_is_skipped() {
+        let mut seed = 7_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % below
+        };
+        for _ in 0..300 {
+            let minute = ["*", "*/7", "3", "10-40/9", "59"][random(5) as usize];
+            let hour = ["*", "*/5", "0", "23", "9-17"][random(5) as usize];
+            let day = ["*", "*", "31", "1-7", "*/10"][random(5) as usize];
+            let weekday = ["*", "*", "mon", "0,6", "2-4"][random(5) as usize];
+            let cron = Cron::parse(&format!("{minute} {hour} {day} * {weekday}")).expect("sound");
+            let start = FRIDAY + random(500_000) as i64;
+            let found = cron.next(start).expect("comes often");
+            let named = |at: i64| {
+                cron.names_day(at.div_euclid(DAY_MINUTES))
+                    && cron.hours & bit(at.rem_euclid(DAY_MINUTES) / 60) != 0
+                    && cron.minutes & bit(at.rem_euclid(60)) != 0
+            };
+            assert!(named(found));
+            assert_eq!((start + 1..found).find(|at| named(*at)), None, "{cron:?} from {start}");
+        }
+    }
+}

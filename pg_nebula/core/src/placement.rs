@@ -1,0 +1,145 @@
+//! Which nodes may take a peer, and how one is chosen. Pure.
+
+use std::fmt;
+use std::str::FromStr;
+
+/// A node that reported once is trusted for this long after its last report, in seconds.
+pub const REPORT_SECONDS: f64 = 90.0;
+
+/// How a node is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Strategy {
+    /// The lowest score.
+    Auto,
+    /// Any that fits.
+    Random,
+    /// This one or none.
+    Named(String),
+}
+
+impl FromStr for Strategy {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        match text.split_once(':') {
+            None if text == "auto" => Ok(Self::Auto),
+            None if text == "random" => Ok(Self::Random),
+            Some(("name", name)) if !name.is_empty() => Ok(Self::Named(name.to_owned())),
+            _ => Err(()),
+        }
+    }
+}
+
+/// What is known of a node when a peer needs a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate {
+    /// May it take new peers?
+    pub enabled: bool,
+    /// Peers it hosts.
+    pub active_peers: i32,
+    /// Peers it may host.
+    pub max_peers: i32,
+    /// Seconds since its last report; `None`: it never reported and is trusted as registered.
+    pub silent_for: Option<f64>,
+    /// Whether it has the capability asked for.
+    pub capable: bool,
+}
+
+/// Why a node takes no peer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Reason {
+    /// Switched off by an administrator.
+    Disabled,
+    /// Hosts as many peers as it may.
+    Full,
+    /// Has not reported for so many seconds.
+    Silent(f64),
+    /// Lacks the capability asked for.
+    Incapable,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disabled => write!(f, "disabled"),
+            Self::Full => write!(f, "full"),
+            Self::Silent(seconds) => write!(f, "no report for {}", duration(*seconds)),
+            Self::Incapable => write!(f, "lacks the capability"),
+        }
+    }
+}
+
+impl Reason {
+    /// The reason without its particulars, for counting.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Disabled => "disabled",
+            Self::Full => "full",
+            Self::Silent(_) => "not reporting",
+            Self::Incapable => "without the capability",
+        }
+    }
+}
+
+/// Why the node takes no peer, the most lasting reason first; `None` when it takes one.
+pub fn objection(node: &Candidate) -> Option<Reason> {
+    match node.silent_for {
+        _ if !node.enabled => Some(Reason::Disabled),
+        _ if !node.capable => Some(Reason::Incapable),
+        Some(seconds) if seconds > REPORT_SECONDS => Some(Reason::Silent(seconds)),
+        _ if node.active_peers >= node.max_peers => Some(Reason::Full),
+        _ => None,
+    }
+}
+
+/// Seconds in the largest unit that keeps two digits.
+fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7_200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.0} h", s / 3_600.0),
+        s => format!("{:.0} days", s / 86_400.0),
+    }
+}
+
+#[cfg(test)]
+mod unit {
+    use super::*;
+
+    const GOOD: Candidate =
+        Candidate { enabled: true, active_peers: 1, max_peers: 2, silent_for: Some(1.0), capable: true };
+
+    #[test]
+    fn a_node_with_room_is_eligible() {
+        assert_eq!(objection(&GOOD), None);
+        assert_eq!(objection(&Candidate { silent_for: None, ..GOOD }), None);
+        assert_eq!(objection(&Candidate { silent_for: Some(REPORT_SECONDS), ..GOOD }), None);
+    }
+
+    #[test]
+    fn each_objection_is_named() {
+        assert_eq!(objection(&Candidate { enabled: false, ..GOOD }), Some(Reason::Disabled));
+        assert_eq!(objection(&Candidate { capable: false, ..GOOD }), Some(Reason::Incapable));
+        assert_eq!(objection(&Candidate { active_peers: 2, ..GOOD }), Some(Reason::Full));
+        let silent = objection(&Candidate { silent_for: Some(600.0), ..GOOD }).unwrap();
+        assert_eq!(silent.to_string(), "no report for 10 min");
+    }
+
+    #[test]
+    fn strategies_parse() {
+        assert_eq!("auto".parse(), Ok(Strategy::Auto));
+        assert_eq!("random".parse(), Ok(Strategy::Random));
+        assert_eq!("name:berlin".parse(), Ok(Strategy::Named("berlin".into())));
+        for bad in ["", "name:", "Auto", "auto:x", "best"] {
+            assert_eq!(bad.parse::<Strategy>(), Err(()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn durations_read_well() {
+        assert_eq!(duration(95.0), "95 s");
+        assert_eq!(duration(3_600.0), "60 min");
+        assert_eq!(duration(10_800.0), "3 h");
+        assert_eq!(duration(864_000.0), "10 days");
+    }
+}

@@ -1,0 +1,116 @@
+//! What the end of a transaction means for the map. Nothing here may fail: the transaction is over.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::{cursor, shared, usage_signal};
+use crate::pg::session::database;
+use nebula_core::bitmap_page::PAGE_BITS;
+use nebula_core::page_table::{PageKey, PageTable, PoolKey};
+use nebula_core::pending_addresses::{Change, ChangeKind};
+
+/// Page and bit of an address.
+pub(super) fn place(pool: PoolKey, number: u128) -> (PageKey, u16) {
+    (PageKey { pool, number: number >> PAGE_BITS }, (number & ((1 << PAGE_BITS) - 1)) as u16)
+}
+
+/// What was claimed is held, what was given back is free.
+pub(super) fn committed(changes: &[Change]) {
+    let shared = shared::read(|map| {
+        for change in changes {
+            commit(map, change);
+        }
+    });
+    if shared.is_some() {
+        if changes.iter().any(|change| change.kind == ChangeKind::Crossed) {
+            usage_signal::wake();
+        }
+    } else {
+        for change in changes {
+            match change.kind {
+                ChangeKind::Given | ChangeKind::Quarantined(_) => cursor::lower(change.pool, change.number),
+                ChangeKind::Restart => cursor::forget_all(),
+                ChangeKind::Claimed | ChangeKind::Retaken | ChangeKind::Crossed => {}
+            }
+        }
+    }
+}
+
+fn commit(map: &PageTable<'_>, change: &Change) {
+    let pool = PoolKey { database: database(), pool: change.pool };
+    let (key, bit) = place(pool, change.number);
+    let slot = map.slot(pool);
+    let page = map.find(key);
+    match change.kind {
+        ChangeKind::Claimed | ChangeKind::Retaken => {
+            if let Some(page) = page {
+                page.hold(bit);
+            }
+            if let (ChangeKind::Claimed, Some(slot)) = (change.kind, slot) {
+                slot.in_flight.fetch_sub(1, SeqCst);
+            }
+        }
+        ChangeKind::Given => {
+            if let Some(page) = page {
+                page.give(bit);
+            }
+            if let Some(slot) = slot {
+                slot.mark_free(key.number);
+            }
+        }
+        ChangeKind::Quarantined(until) => {
+            if let Some(page) = page {
+                page.expire_at(until);
+            }
+            if let Some(slot) = slot {
+                slot.expires.fetch_min(until, SeqCst);
+            }
+        }
+        ChangeKind::Restart => map.restart(pool.database, (pool.pool != 0).then_some(pool.pool)),
+        ChangeKind::Crossed => {
+            if let Some(slot) = slot {
+                slot.crossed.fetch_add(1, SeqCst);
+            }
+        }
+    }
+}
+
+/// What was claimed is free again; rows that were deleted are there again, and their bits never went away.
+pub(super) fn undone(changes: &[Change]) {
+    let claims = || changes.iter().filter(|change| change.kind == ChangeKind::Claimed);
+    let shared = shared::read(|map| claims().for_each(|change| release(map, change)));
+    if shared.is_none() {
+        claims().for_each(|change| cursor::lower(change.pool, change.number));
+    }
+}
+
+/// Ends a claim.
+pub(super) fn release(map: &PageTable<'_>, change: &Change) {
+    let pool = PoolKey { database: database(), pool: change.pool };
+    let (key, bit) = place(pool, change.number);
+    if let Some(page) = map.find(key) {
+        page.unclaim(bit);
+    }
+    if let Some(slot) = map.slot(pool) {
+        slot.in_flight.fetch_sub(1, SeqCst);
+        slot.mark_free(key.number);
+    }
+}
+
+/// The outcome comes later, from another session that will not tell: its claims count as held until then, and once it
+/// is over its pools are read anew.
+pub(super) fn prepared(changes: &[Change], transaction: u32) {
+    shared::write(|map| {
+        for change in changes {
+            if matches!(change.kind, ChangeKind::Claimed | ChangeKind::Crossed) {
+                commit(map, change);
+            }
+            let database = database();
+            if change.kind == ChangeKind::Restart && change.pool == 0 {
+                map.slots_of(database)
+                    .for_each(|(pool, _)| map.watch(PoolKey { database, pool }, transaction));
+            } else {
+                map.watch(PoolKey { database, pool: change.pool }, transaction);
+            }
+        }
+    });
+}

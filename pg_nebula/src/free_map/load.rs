@@ -1,0 +1,129 @@
+//! Bringing a page into shared memory.
+
+use std::sync::atomic::Ordering::SeqCst;
+
+use super::scan::{self, Reading, ReadingLock};
+use super::shared;
+use crate::pg::error::Result;
+use crate::pg::session::{is_running, statement_start};
+use crate::pools::pool::Pool;
+use nebula_core::bitmap_page::{PAGE_BITS, WORDS, Words};
+use nebula_core::page_table::{PageKey, PoolKey};
+
+/// Readings in a row of what changes meanwhile. After the last one those words are left as they are found: bits that
+/// are wrongly set there would hide addresses, so they are cleared.
+const READINGS: usize = 4;
+
+/// Microseconds for which a page is not read again, however soon a quarantine in it ends.
+const LEAST_AGE: i64 = 1_000_000;
+
+/// Reads a page that is absent or out of date; `false` when there is no room for it.
+pub(super) fn load(pool: &Pool, key: PoolKey, number: u128) -> Result<bool> {
+    let lock = ReadingLock::acquire(pool, number);
+    let loaded = load_locked(pool, PageKey { pool: key, number })?;
+    lock.release();
+    Ok(loaded)
+}
+
+fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
+    let now = statement_start();
+    // Alone, because pages change hands; and the generation is read before the rows.
+    let begun = shared::write(|map| {
+        let slot = map.slot(key.pool)?;
+        let generation = slot.generation.load(SeqCst);
+        let page = map.add(key)?;
+        if page.is_current(generation, now) {
+            return Some((generation, true));
+        }
+        page.begin_reading();
+        slot.rebuilds.fetch_add(1, SeqCst);
+        Some((generation, false))
+    });
+    let Some((generation, done)) = begun.flatten() else { return Ok(false) };
+    if done {
+        return Ok(true);
+    }
+    let mut expires = i64::MAX;
+    let mut range = 0..WORDS;
+    for attempt in 1.. {
+        let mut words: Words = [0; WORDS];
+        reserve(pool, key.number, &mut words);
+        if attempt <= READINGS {
+            let reading = scan::read(pool, key.number, &range, now, &mut words)?;
+            expires = expires.min(reading.expires);
+            watch(key, &reading);
+        }
+        let published = shared::read(|map| map.find(key).map(|page| page.publish(&words, range.clone())));
+        // Evicted meanwhile: whoever needs it reads it again.
+        let Some(again) = published.flatten() else { return Ok(true) };
+        match again {
+            Some(again) if attempt <= READINGS => range = again,
+            _ => break,
+        }
+    }
+    shared::read(|map| {
+        if let Some(page) = map.find(key) {
+            page.finish_reading(generation, expires.max(now.saturating_add(LEAST_AGE)));
+        }
+    });
+    Ok(true)
+}
+
+/// Sets the bits of addresses in the page that the pool does not give out.
+pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Words) {
+    let first = number << PAGE_BITS;
+    let last = first | ((1 << PAGE_BITS) - 1);
+    let mut set = |low: u128, high: u128| {
+        if low <= last && high >= first {
+            fill(words, (low.max(first) - first) as usize, (high.min(last) - first) as usize);
+        }
+    };
+    let range = pool.network.assignable();
+    if let Some(below) = range.start().checked_sub(1) {
+        set(0, below);
+    }
+    if let Some(above) = range.end().checked_add(1) {
+        set(above, u128::MAX);
+    }
+    if let Some(gateway) = pool.gateway.map(nebula_core::address::number) {
+        set(gateway, gateway);
+    }
+    for kept in &pool.kept {
+        set(*kept.range.start(), *kept.range.end());
+    }
+}
+
+/// Sets the bits from `low` to `high`.
+fn fill(words: &mut Words, low: usize, high: usize) {
+    for (word, bits) in words.iter_mut().enumerate().take(high / 64 + 1).skip(low / 64) {
+        let from = low.saturating_sub(word * 64);
+        let to = (high - word * 64).min(63);
+        *bits |= (u64::MAX << from) & (u64::MAX >> (63 - to));
+    }
+}
+
+/// Rows in flight that no claim stands for belong to transactions that will not tell when they end.
+fn watch(key: PageKey, reading: &Reading) {
+    if reading.in_flight.is_empty() && reading.orphans.is_empty() {
+        return;
+    }
+    shared::write(|map| {
+        let Some(page) = map.find(key) else { return };
+        for (bit, transaction) in &reading.in_flight {
+            if !page.is_claimed(*bit) {
+                map.watch(key.pool, *transaction);
+            }
+        }
+        for transaction in &reading.orphans {
+            map.watch(key.pool, *transaction);
+        }
+    });
+}
+
+/// Reads a pool anew when a transaction that was looked after is over.
+pub(super) fn look_after(key: PoolKey) {
+    let watched = shared::read(|map| if map.watches() { map.watched(key) } else { Vec::new() });
+    for transaction in watched.into_iter().flatten().filter(|transaction| !is_running(*transaction)) {
+        shared::write(|map| map.unwatch(key, transaction));
+    }
+}

@@ -1,0 +1,146 @@
+//! The SQL of the extension, in the order in which it is installed.
+//!
+//! [`install_in_order!`] makes each file require the one before, so the list below is the only place that knows the
+//! order. SQL bodies are checked when a function is made, so a function comes after all that it calls.
+
+use pgrx::prelude::*;
+
+/// `NAME = PATH` for each file; each requires the one before it, the first requires `$previous`.
+macro_rules! install_in_order {
+    ($previous:literal;) => {};
+    ($previous:literal; $name:literal = $path:literal, $($rest:tt)*) => {
+        extension_sql_file!($path, name = $name, requires = [$previous]);
+        install_in_order!($name; $($rest)*);
+    };
+}
+
+// The data model. The first file comes before everything that Rust declares.
+extension_sql_file!("../../sql/tables/account.sql", name = "tables_account", bootstrap);
+install_in_order! {
+    "tables_account";
+    "tables_project" = "../../sql/tables/project.sql",
+    "tables_authority" = "../../sql/tables/authority.sql",
+    "tables_rotation" = "../../sql/tables/rotation.sql",
+    "tables_session" = "../../sql/tables/session.sql",
+    "tables_event" = "../../sql/tables/event.sql",
+    "tables_pool" = "../../sql/tables/pool.sql",
+    "tables_reservation" = "../../sql/tables/reservation.sql",
+    "tables_allocation" = "../../sql/tables/allocation.sql",
+    "tables_linked_table" = "../../sql/tables/linked_table.sql",
+    "tables_device" = "../../sql/tables/device.sql",
+    "tables_certificate" = "../../sql/tables/certificate.sql",
+    "tables_enrolment" = "../../sql/tables/enrolment.sql",
+    "tables_agent" = "../../sql/tables/agent.sql",
+    "tables_firewall" = "../../sql/tables/firewall.sql",
+    "tables_route" = "../../sql/tables/route.sql",
+    "tables_node" = "../../sql/tables/node.sql",
+    "tables_node_secret" = "../../sql/tables/node_secret.sql",
+    "tables_job" = "../../sql/tables/job.sql",
+    "tables_job_history" = "../../sql/tables/job_history.sql",
+    "tables_job_policy" = "../../sql/tables/job_policy.sql",
+    "tables_job_schedule" = "../../sql/tables/job_schedule.sql",
+    "tables_file" = "../../sql/tables/file.sql",
+}
+
+// Comments on the functions that are written in Rust; everything below may call them.
+extension_sql_file!(
+    "../../sql/functions/native.sql",
+    name = "functions_native",
+    requires = [
+        "tables_file",
+        pools::project::create_project,
+        pools::project::require_project,
+        pools::populate::populate_pool,
+        pools::populate::assignable_range,
+        addresses::allocate::allocate_ip,
+        addresses::allocate::allocate_dual,
+        addresses::allocate::allocate_nebula_ip,
+        addresses::allocate::release_ip,
+        addresses::allocate::release_nebula_ip_by_device,
+        addresses::bulk::allocate_batch,
+        addresses::linked_table::show_addresses,
+        addresses::linked_table::touch_device,
+        pools::populate::span,
+        nodes::node::register_node,
+        nodes::node::node_scores,
+        nodes::node::select_node,
+        queue::enqueue_job,
+        queue::enqueue_batch,
+        queue::claim_jobs,
+        queue::heartbeat_job,
+        queue::complete_job,
+        queue::complete_jobs,
+        queue::fail_job,
+        queue::finish_and_claim,
+        queue::hand_back_job,
+        queue::cancel_job,
+        queue::retry_job,
+        queue::depend_job,
+        queue::rescue_jobs,
+        queue::release_due_jobs,
+        queue::sql_helpers::check_job,
+        queue::sql_helpers::announce_jobs,
+        queue::sql_helpers::wake_workers,
+        queue::sql_helpers::expect_tick,
+        queue::sql_helpers::next_tick,
+        direct::trigger::table_changed,
+        free_map::status::map_status,
+        free_map::prewarm::warm_map,
+        free_map::verify::map_differences,
+        pg::isolation::require_fresh_snapshot,
+    ]
+);
+extension_sql_file!(
+    "../../sql/functions/map.sql",
+    name = "functions_map",
+    requires = ["functions_native", free_map::trigger::allocation_changed, free_map::trigger::pool_changed,]
+);
+
+// Functions that are a statement or two, and views.
+install_in_order! {
+    "functions_map";
+    "functions_pool" = "../../sql/functions/pool.sql",
+    "functions_allocation" = "../../sql/functions/allocation.sql",
+    "functions_authority" = "../../sql/functions/authority.sql",
+    "functions_reservation" = "../../sql/functions/reservation.sql",
+    "functions_lease" = "../../sql/functions/lease.sql",
+    "functions_quarantine" = "../../sql/functions/quarantine.sql",
+    "functions_link" = "../../sql/functions/link.sql",
+    "functions_forecast" = "../../sql/functions/forecast.sql",
+    "functions_check" = "../../sql/functions/check.sql",
+    "functions_project" = "../../sql/functions/project.sql",
+    "functions_event" = "../../sql/functions/event.sql",
+    "functions_account" = "../../sql/functions/account.sql",
+    "functions_session" = "../../sql/functions/session.sql",
+    "functions_device" = "../../sql/functions/device.sql",
+    "functions_certificate" = "../../sql/functions/certificate.sql",
+    "functions_configuration" = "../../sql/functions/configuration.sql",
+    "functions_firewall" = "../../sql/functions/firewall.sql",
+    "functions_route" = "../../sql/functions/route.sql",
+    "functions_revocation" = "../../sql/functions/revocation.sql",
+    "functions_rotation" = "../../sql/functions/rotation.sql",
+    "functions_agent" = "../../sql/functions/agent.sql",
+    "functions_enrolment" = "../../sql/functions/enrolment.sql",
+    "views_enrolment" = "../../sql/views/enrolment.sql",
+    "views_revocation" = "../../sql/views/revocation.sql",
+    "views_authority" = "../../sql/views/authority.sql",
+    "views_certificate" = "../../sql/views/certificate.sql",
+    "views_agent" = "../../sql/views/agent.sql",
+    "views_pool" = "../../sql/views/pool.sql",
+    "views_reservation" = "../../sql/views/reservation.sql",
+    "views_quarantine" = "../../sql/views/quarantine.sql",
+    "views_allocation" = "../../sql/views/allocation.sql",
+    "views_device" = "../../sql/views/device.sql",
+    "views_node" = "../../sql/views/node.sql",
+    "functions_node" = "../../sql/functions/node.sql",
+    "functions_node_secret" = "../../sql/functions/node_secret.sql",
+    "views_event" = "../../sql/views/event.sql",
+    "views_job" = "../../sql/views/job.sql",
+    "views_file_status" = "../../sql/views/file_status.sql",
+    "functions_job" = "../../sql/functions/job.sql",
+    "functions_job_policy" = "../../sql/functions/job_policy.sql",
+    "functions_job_history" = "../../sql/functions/job_history.sql",
+    "functions_job_schedule" = "../../sql/functions/job_schedule.sql",
+    "functions_file" = "../../sql/functions/file.sql",
+}
+extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);

@@ -1,0 +1,3 @@
+//! Servers that host peers and workers.
+
+pub(crate) mod node;

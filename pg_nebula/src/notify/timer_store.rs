@@ -1,0 +1,30 @@
+//! The timers of this database: in shared memory, or of this session alone without preload.
+
+use std::cell::Cell;
+
+use nebula_core::timers::Timers;
+
+use super::shared;
+use crate::pg::session::database;
+
+thread_local! {
+    /// The timers of a session without shared memory.
+    static LOCAL: Cell<Timers> = const { Cell::new(Timers::UNKNOWN) };
+}
+
+/// Reads or sets timers.
+pub(super) fn with_timers<T>(act: impl Fn(&mut Timers) -> T) -> T {
+    let database = database();
+    let shared = shared::with(|state| state.timers(database).map(&act)).flatten();
+    shared.unwrap_or_else(|| {
+        let mut timers = LOCAL.get();
+        let result = act(&mut timers);
+        LOCAL.set(timers);
+        result
+    })
+}
+
+/// A session without shared memory forgets its timers: they were set by a transaction that rolled back.
+pub(super) fn forget_local() {
+    LOCAL.set(Timers::UNKNOWN);
+}

@@ -1,0 +1,115 @@
+//! What can go wrong, with one SQLSTATE per meaning; the gateway maps the same codes to HTTP.
+
+use pgrx::pg_sys::errcodes::PgSqlErrorCode;
+use pgrx::pg_sys::panic::ErrorReport;
+use pgrx::spi::SpiError;
+
+/// Result of inner functions.
+pub(crate) type Result<T> = std::result::Result<T, Error>;
+
+/// For functions that SQL calls. pgrx recognises the return type by the word `Result`, so the alias is called that.
+pub(crate) mod sql {
+    use pgrx::pg_sys::panic::ErrorReport;
+
+    /// Result of a `#[pg_extern]` function: `?` turns an [`Error`](super::Error) into a report with SQLSTATE and hint.
+    pub(crate) type Result<T> = std::result::Result<T, ErrorReport>;
+}
+
+/// The meanings a caller can tell apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An argument is malformed or out of range (22023).
+    BadArgument,
+    /// The project, pool, device, node or job does not exist (P0002).
+    Missing,
+    /// The name, range or address is taken (23505).
+    Exists,
+    /// The object is not in the state this needs: lost lease, already released (55000).
+    WrongState,
+    /// No address is free (53400).
+    Exhausted,
+    /// No node fits (53000).
+    NoNode,
+    /// The answer would depend on what a concurrent transaction does: run it again (40001).
+    Retry,
+    /// lock_timeout passed before it was clear whether an address is free (55P03).
+    TimedOut,
+    /// The database has another version of the extension than the server's library (0A000).
+    Outdated,
+    /// A defect of the extension itself (XX000).
+    Internal,
+}
+
+impl Kind {
+    /// The SQLSTATE that says so.
+    fn sqlstate(self) -> PgSqlErrorCode {
+        match self {
+            Self::BadArgument => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
+            Self::Missing => PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
+            Self::Exists => PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+            Self::WrongState => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+            Self::Exhausted => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+            Self::NoNode => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,
+            Self::Retry => PgSqlErrorCode::ERRCODE_T_R_SERIALIZATION_FAILURE,
+            Self::TimedOut => PgSqlErrorCode::ERRCODE_LOCK_NOT_AVAILABLE,
+            Self::Outdated => PgSqlErrorCode::ERRCODE_FEATURE_NOT_SUPPORTED,
+            Self::Internal => PgSqlErrorCode::ERRCODE_INTERNAL_ERROR,
+        }
+    }
+}
+
+/// A failure: its meaning, one sentence naming the object, and what to do about it.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+pub(crate) struct Error {
+    kind: Kind,
+    message: String,
+    hint: String,
+}
+
+impl Error {
+    /// `message` says what was wrong with which object, `hint` what the caller can do.
+    pub(crate) fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), hint: hint.into() }
+    }
+
+    /// Short for the most frequent kind.
+    pub(crate) fn bad_argument(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self::new(Kind::BadArgument, message, hint)
+    }
+
+    /// A value that the schema guarantees was absent: the tables were changed by hand.
+    pub(crate) fn corrupt_schema(what: &str) -> Self {
+        Self::new(
+            Kind::Internal,
+            format!("pg_nebula read no {what}"),
+            "Compare the tables with the extension's script.",
+        )
+    }
+}
+
+impl From<SpiError> for Error {
+    fn from(error: SpiError) -> Self {
+        Self::new(
+            Kind::Internal,
+            format!("pg_nebula could not run its own SQL: {error}"),
+            "Report this with the server log.",
+        )
+    }
+}
+
+impl From<Error> for ErrorReport {
+    fn from(error: Error) -> Self {
+        Self::new(error.kind.sqlstate(), error.message, "pg_nebula").set_hint(error.hint)
+    }
+}
+
+/// Refuses NULL for an argument that has no default.
+///
+/// # Errors
+/// [`Kind::BadArgument`] naming the argument.
+pub(crate) fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
+    value.ok_or_else(|| {
+        Error::bad_argument(format!("{argument} must not be null"), format!("Give a value for {argument}."))
+    })
+}

@@ -1,0 +1,52 @@
+//! Facts about this session and its transaction.
+#![expect(unsafe_code, reason = "variables of the session are C variables")]
+
+use pgrx::pg_sys;
+
+/// Object identifier of the database this session is connected to.
+pub(crate) fn database() -> u32 {
+    // SAFETY: set once when the session starts.
+    unsafe { pg_sys::MyDatabaseId }.to_u32()
+}
+
+/// Whether later statements of this transaction see no more than the first: REPEATABLE READ and stricter.
+pub(crate) fn snapshot_is_fixed() -> bool {
+    // SAFETY: a plain variable of the session.
+    unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
+}
+
+/// Whether a transaction has neither committed nor rolled back; a prepared one counts as running.
+pub(crate) fn is_running(transaction: u32) -> bool {
+    // SAFETY: any number may be asked about.
+    unsafe { pg_sys::TransactionIdIsInProgress(pg_sys::TransactionId::from_inner(transaction)) }
+}
+
+/// Start of the transaction, in PostgreSQL's microseconds: `now()` of SQL.
+pub(crate) fn transaction_start() -> i64 {
+    // SAFETY: a plain variable of the session.
+    unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
+}
+
+/// Start of the statement, in PostgreSQL's microseconds: `statement_timestamp()` of SQL.
+pub(crate) fn statement_start() -> i64 {
+    // SAFETY: a plain variable of the session.
+    unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
+}
+
+/// The time, in PostgreSQL's microseconds: `clock_timestamp()` of SQL.
+pub(crate) fn clock() -> i64 {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// `lock_timeout` in milliseconds; 0 means none.
+pub(crate) fn lock_timeout() -> u64 {
+    // SAFETY: a plain variable of the session.
+    u64::try_from(unsafe { pg_sys::LockTimeout }).unwrap_or(0)
+}
+
+/// `deadlock_timeout` in milliseconds.
+pub(crate) fn deadlock_timeout() -> u64 {
+    // SAFETY: a plain variable of the session.
+    u64::try_from(unsafe { pg_sys::DeadlockTimeout }).unwrap_or(1000)
+}

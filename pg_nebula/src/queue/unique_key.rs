@@ -1,0 +1,63 @@
+//! Unique keys: one job for one purpose, while it lives or for a period.
+
+use pgrx::prelude::*;
+
+use crate::pg::datum::timestamp::is_positive;
+use crate::pg::error::{Error, Result};
+use crate::pg::statement::Statement;
+
+/// Refuses malformed keys and periods.
+pub(super) fn check(key: Option<&str>, period: Option<Interval>) -> Result<()> {
+    if let Some(key) = key
+        && (key.is_empty() || key.len() > 1000)
+    {
+        return Err(Error::bad_argument(
+            format!("unique_key has {} bytes", key.len()),
+            "Give 1 to 1000 bytes, or null for no key.",
+        ));
+    }
+    if let Some(period) = period {
+        if key.is_none() {
+            return Err(Error::bad_argument("unique_for is given without unique_key", "Give a key, too."));
+        }
+        if !is_positive(period) {
+            return Err(Error::bad_argument(
+                "unique_for must be longer than zero",
+                "For example interval '1 hour'; null for as long as the job lives.",
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// Takes the key for `job`; answers the job that has it instead.
+pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Option<i64>> {
+    // A period that is over sets the key free unless its job still lives.
+    static TAKE: Statement = Statement::new(
+        "INSERT INTO nebula.job_key AS k (unique_key, job_id, held_until) VALUES ($1, $2, clock_timestamp() + $3)
+         ON CONFLICT ON CONSTRAINT job_key_pkey DO UPDATE SET job_id = EXCLUDED.job_id, held_until = EXCLUDED.held_until
+          WHERE k.held_until <= clock_timestamp()
+            AND NOT EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = k.job_id)
+            AND NOT EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = k.job_id)
+         RETURNING job_id",
+    );
+    static OWNER: Statement = Statement::new("SELECT job_id FROM nebula.job_key WHERE unique_key = $1");
+    // Its owner may finish between the two statements; then the key is free again.
+    loop {
+        if TAKE.exists(&[key.into(), job.into(), period.into()])? {
+            return Ok(None);
+        }
+        if let Some(owner) = OWNER.query_opt(&[key.into()], |row| row.need(1))? {
+            return Ok((owner != job).then_some(owner));
+        }
+    }
+}
+
+/// The job has finished: its key is free, unless it was taken for a period.
+pub(super) fn free(key: &str, job: i64) -> Result<()> {
+    static FREE: Statement = Statement::new(
+        "DELETE FROM nebula.job_key WHERE unique_key = $1 AND job_id = $2
+            AND (held_until IS NULL OR held_until <= clock_timestamp())",
+    );
+    FREE.run(&[key.into(), job.into()])
+}

@@ -1,0 +1,102 @@
+//! Tests of the SQL functions, each inside a server and rolled back afterwards.
+
+mod addresses;
+mod catalog;
+mod direct;
+mod free_map;
+mod nodes;
+mod queue;
+
+use pgrx::prelude::*;
+
+/// The one value of a query that answers one.
+fn one<T: FromDatum + IntoDatum>(sql: &str) -> T {
+    Spi::get_one(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).unwrap_or_else(|| panic!("{sql}: null"))
+}
+
+/// A query's one value as text; NULL as "null".
+fn text(sql: &str) -> String {
+    one(&format!("SELECT coalesce(({sql})::text, 'null')"))
+}
+
+/// Runs a statement for its effect.
+fn run(sql: &str) {
+    Spi::run(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+}
+
+/// A statement must fail with this SQLSTATE, name what it is about, and say what to do.
+fn refused(sql: &str, sqlstate: &str, words: &[&str]) {
+    // A block with an exception clause is a subtransaction: the test goes on in a sound state.
+    run("CREATE OR REPLACE FUNCTION pg_temp.attempt(statement text) RETURNS text[] LANGUAGE plpgsql AS $f$
+         DECLARE message text; hint text;
+         BEGIN
+           EXECUTE statement;
+           RETURN ARRAY['00000', 'it succeeded', ''];
+         EXCEPTION WHEN OTHERS THEN
+           GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
+           RETURN ARRAY[SQLSTATE, message, hint];
+         END $f$");
+    let said: Vec<String> = one(&format!("SELECT pg_temp.attempt($sql${sql}$sql$)"));
+    assert_eq!(said[0], sqlstate, "{sql}: {}", said[1]);
+    for word in words {
+        assert!(said[1].contains(word), "{sql}: no \"{word}\" in \"{}\"", said[1]);
+    }
+    assert!(!said[2].is_empty(), "{sql}: no hint with \"{}\"", said[1]);
+}
+
+/// A project with one pool.
+fn project(cidr: &str) -> String {
+    let project = text("SELECT nebula.create_project('proof')");
+    run(&format!("SELECT nebula.populate_pool('{project}', '{cidr}')"));
+    project
+}
+
+/// An identifier for a device; the same number, the same device.
+fn device(number: u32) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+/// Allocates for a device and answers the address.
+fn allocate(project: &str, number: u32) -> String {
+    text(&format!("SELECT nebula.allocate_ip('{project}', '{}')", device(number)))
+}
+
+/// Records a certificate of a device for an address, valid for a day.
+fn certify(project: &str, number: u32, address: &str) {
+    let device = device(number);
+    register(project, number, "host");
+    run(&format!(
+        "INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups, public_key,
+                                         issuer, not_before, not_after, pem)
+         VALUES (sha256(random()::text::bytea), '{project}', '{device}', 1, '25519', '{{{address}/24}}', '{{}}', '\\x00',
+                 sha256(''), now(), now() + interval '1 day', '')"
+    ));
+}
+
+/// Makes a device known.
+fn register(project: &str, number: u32, role: &str) {
+    run(&format!(
+        "INSERT INTO nebula.device (device_id, project_id, name, role, endpoints, curve, public_key)
+         VALUES ('{}', '{project}', 'd{number}', '{role}', '{{h:1}}', '25519', decode(repeat('ab', 32), 'hex'))
+         ON CONFLICT DO NOTHING",
+        device(number)
+    ));
+}
+
+/// The law of conservation, after every scenario: free + reserved + allocated + quarantined = size, the same counted
+/// address by address; and nothing is held where it should not be.
+fn law() {
+    let broken = text(
+        "SELECT string_agg(format('%s: %s free, %s reserved, %s allocated, %s quarantined of %s; one by one %s free, %s not',
+                                  u.name, u.free, u.reserved, u.allocated, u.quarantined, u.size, v.free, v.taken), '; ')
+           FROM nebula.pool_usage() u
+          CROSS JOIN LATERAL (
+            SELECT count(*) FILTER (WHERE NOT v.is_allocated) AS free, count(*) FILTER (WHERE v.is_allocated) AS taken
+              FROM nebula.nebula_ip_pool v
+             WHERE u.size <= 65536 AND v.project_id = u.project_id AND v.pool = u.name) v
+          WHERE u.free + u.reserved + u.allocated + u.quarantined <> u.size OR u.free < 0
+             OR u.size <= 65536 AND (v.free <> u.free OR v.taken <> u.allocated + u.quarantined)",
+    );
+    assert_eq!(broken, "null");
+    assert_eq!(text("SELECT count(*) FROM nebula.check_pool() WHERE problem = 'misplaced'"), "0");
+}

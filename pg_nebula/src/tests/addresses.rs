@@ -1,0 +1,13 @@
+//! Addresses: allocation, release and everything around them.
+
+mod allocate;
+mod audit;
+mod bulk;
+mod check_pool;
+mod lease;
+mod linked_table;
+mod pool;
+mod quarantine;
+mod reservation;
+mod resize;
+mod usage_threshold;

@@ -1,0 +1,121 @@
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use crate::tests::{allocate, device, law, project, refused, run, text};
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn populate_answers_assignable_addresses() {
+        let project = text("SELECT nebula.create_project('sizes')");
+        for (cidr, gateway, count) in [
+            ("10.0.0.0/24", false, "254"),
+            ("10.0.1.0/24", true, "253"),
+            ("10.0.2.0/31", false, "2"),
+            ("10.0.2.2/32", false, "1"),
+            ("11.0.0.0/8", false, "16777214"),
+            ("fd00::/64", false, "18446744073709551615"),
+            ("fd01::/16", true, "5192296858534827628530496329220094"),
+        ] {
+            let sql = format!("SELECT nebula.populate_pool('{project}', '{cidr}', 'p-{count}', {gateway})");
+            assert_eq!(text(&sql), count, "{cidr}");
+        }
+        assert_eq!(text("SELECT gateway FROM nebula.pool WHERE name = 'p-253'"), "10.0.1.1/32");
+        law();
+    }
+
+    #[pg_test]
+    fn populate_refuses_what_cannot_be_a_pool() {
+        let project = text("SELECT nebula.create_project('refusals', '10.0.0.0/8')");
+        let populate = |rest: &str| format!("SELECT nebula.populate_pool('{project}', {rest})");
+        run(&populate("'10.0.0.0/24'"));
+        refused(&populate("'10.0.0.128/25', 'b'"), "23505", &["10.0.0.128/25", "default"]);
+        refused(&populate("'10.0.0.0/8', 'b'"), "23505", &["default"]);
+        refused(&populate("'10.1.0.0/24', 'default'"), "23505", &["default"]);
+        refused(&populate("'11.0.0.0/24', 'b'"), "22023", &["outside", "10.0.0.0/8"]);
+        refused(&populate("'10.2.0.1/24', 'b'"), "22023", &["10.2.0.1/24"]);
+        refused(&populate("'10.2.0.0/32', 'b', true"), "22023", &["gateway"]);
+        refused(&populate("'10.2.0.0/24', ' b'"), "22023", &["pool name"]);
+        refused(&populate("null"), "22023", &["cidr"]);
+        let nobody = device(9);
+        refused(&format!("SELECT nebula.populate_pool('{nobody}', '10.9.0.0/24')"), "P0002", &[&nobody]);
+        law();
+    }
+
+    #[pg_test]
+    fn the_same_range_may_exist_in_two_projects() {
+        for name in ["one", "two"] {
+            let project = text(&format!("SELECT nebula.create_project('{name}')"));
+            assert_eq!(text(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/24')")), "254");
+            assert_eq!(allocate(&project, u32::from(name == "two")), "10.0.0.1/32");
+        }
+        law();
+    }
+
+    #[pg_test]
+    fn create_project_refuses_bad_names_and_ranges() {
+        run("SELECT nebula.create_project('home')");
+        refused("SELECT nebula.create_project('home')", "23505", &["home"]);
+        refused("SELECT nebula.create_project('')", "22023", &["project name"]);
+        refused("SELECT nebula.create_project('-x')", "22023", &["-x"]);
+        refused("SELECT nebula.create_project('x', '10.0.0.1/8')", "22023", &["10.0.0.1/8"]);
+        refused("SELECT nebula.create_project(null)", "22023", &["name"]);
+        assert_eq!(
+            text(
+                "SELECT cidr FROM nebula.project WHERE project_id = nebula.create_project('Heim 2', '10.0.0.0/8')"
+            ),
+            "null"
+        );
+        law();
+    }
+
+    #[pg_test]
+    fn usage_adds_up_to_the_size() {
+        let project = project("10.0.0.0/28");
+        run(&format!("SELECT nebula.populate_pool('{project}', 'fd00::/64', 'six', true)"));
+        for number in 0..5 {
+            allocate(&project, number);
+        }
+        run(&format!("SELECT nebula.release_ip('{}')", device(0)));
+        run(&format!(
+            "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, released_at, quarantined_until)
+             SELECT project_id, pool_id, '10.0.0.9', '{}', now(), now() + interval '1 day' FROM nebula.pool WHERE name = 'default'",
+            device(8)
+        ));
+        let usage = format!(
+            "SELECT u::text FROM (SELECT size, reserved, allocated, quarantined, free FROM nebula.pool_usage('{project}') ORDER BY pool_id LIMIT 1) u"
+        );
+        assert_eq!(text(&usage), "(16,2,4,1,9)");
+        assert_eq!(
+            text(&format!(
+                "SELECT bool_and(free + reserved + allocated + quarantined = size) FROM nebula.pool_usage('{project}')"
+            )),
+            "true"
+        );
+        assert_eq!(text("SELECT count(*) FROM nebula.nebula_ip_pool WHERE pool = 'default'"), "14");
+        assert_eq!(
+            text("SELECT count(*) FROM nebula.nebula_ip_pool WHERE pool = 'default' AND is_allocated"),
+            "5"
+        );
+        refused(&format!("SELECT * FROM nebula.pool_usage('{}')", device(7)), "P0002", &[&device(7)]);
+        law();
+    }
+
+    #[pg_test]
+    fn the_forecast_draws_on_growth() {
+        let project = project("10.0.0.0/24");
+        let forecast = format!("SELECT exhausted_at_forecast FROM nebula.pool_usage('{project}')");
+        assert_eq!(text(&forecast), "null");
+        for number in 0..4 {
+            allocate(&project, number);
+        }
+        // 4 a day, 250 left.
+        assert_eq!(
+            text(&format!("SELECT round(extract(epoch FROM ({forecast}) - now()) / 86400, 1)")),
+            "62.5"
+        );
+        run("UPDATE nebula.allocation SET allocated_at = now() - interval '2 days'");
+        assert_eq!(text(&forecast), "null");
+        law();
+    }
+}

@@ -1,0 +1,145 @@
+//! Jobs that wait for jobs.
+
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use crate::tests::queue::{claim, enqueue, state};
+    use crate::tests::{refused, run, text};
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn children_wait_for_all_parents() {
+        let (a, b) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"));
+        let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{b},{a},{a}}}'"));
+        assert_eq!(state(&child), "blocked");
+        assert_eq!(claim("'{t}', 2"), format!("{a} {b}"));
+        run(&format!("SELECT nebula.complete_job({a}, 1)"));
+        assert_eq!(claim("'{c}'"), "null");
+        run(&format!("SELECT nebula.complete_job({b}, 1)"));
+        assert_eq!(state(&child), "available");
+        assert_eq!(claim("'{c}'"), child);
+        assert_eq!(text("SELECT count(*) FROM nebula.job_dependency"), "0");
+        // All parents have succeeded: due at once.
+        assert_eq!(state(&enqueue(&format!("'c', '{{}}', depends_on => '{{{a},{b}}}'"))), "available");
+    }
+
+    #[pg_test]
+    fn the_dead_take_their_descendants_with_them() {
+        let parent = enqueue("'t', '{}'");
+        let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}', unique_key => 'k'"));
+        let other = enqueue("'o', '{}'");
+        let grandchild = enqueue(&format!("'c', '{{}}', depends_on => '{{{child},{other}}}'"));
+        claim("'{t}'");
+        assert_eq!(text(&format!("SELECT nebula.fail_job({parent}, 1, 'broken', false)")), "dead");
+        assert_eq!((state(&child).as_str(), state(&grandchild).as_str()), ("cancelled", "cancelled"));
+        assert_eq!(state(&other), "available");
+        let why =
+            text(&format!("SELECT errors -> 0 ->> 'error' FROM nebula.job_status WHERE job_id = {child}"));
+        assert!(why.contains(&parent) && why.contains("dead"), "{why}");
+        assert_eq!(text("SELECT count(*) FROM nebula.job_key"), "0");
+        refused(
+            &format!("SELECT nebula.enqueue_job('c', '{{}}', depends_on => '{{{parent}}}')"),
+            "55000",
+            &["dead"],
+        );
+    }
+
+    #[pg_test]
+    fn who_was_cancelled_with_a_parent_comes_back_with_it() {
+        let after = |parents: &[&String]| {
+            let parents: Vec<&str> = parents.iter().map(|parent| parent.as_str()).collect();
+            enqueue(&format!("'c', '{{}}', depends_on => '{{{}}}'", parents.join(",")))
+        };
+        let (a, b) = (enqueue("'t', '{}', max_attempts => 1"), enqueue("'t', '{}', max_attempts => 1"));
+        let (one, middle) = (after(&[&a]), after(&[&a]));
+        let long = after(&[&middle]);
+        // By a short way and by a long one; and from two that die.
+        let (end, both) = (after(&[&one, &long]), after(&[&a, &b]));
+        let (dropped, replaced) =
+            (after(&[&a]), enqueue(&format!("'c', '{{}}', depends_on => '{{{a}}}', unique_key => 'k'")));
+        run(&format!("SELECT nebula.cancel_job({dropped})"));
+        claim("'{t}', 2");
+        run(&format!("SELECT nebula.fail_job({a}, 1, 'x'), nebula.fail_job({b}, 1, 'x')"));
+        let all = [&one, &middle, &long, &end, &both, &dropped, &replaced];
+        assert!(all.iter().all(|job| state(job) == "cancelled"));
+        let heir = enqueue("'other', '{}', unique_key => 'k'");
+        run(&format!("SELECT nebula.retry_job({a})"));
+        let states = || all.map(|job| state(job)).join(" ");
+        assert_eq!(states(), "blocked blocked blocked blocked cancelled cancelled cancelled");
+        run(&format!("SELECT nebula.retry_job({b})"));
+        assert_eq!(states(), "blocked blocked blocked blocked blocked cancelled cancelled");
+        claim("'{t}', 2");
+        run(&format!("SELECT nebula.complete_jobs('{{{a},{b}}}', '{{2,2}}')"));
+        assert_eq!(claim("'{c}', 9"), format!("{one} {middle} {both}"));
+        run(&format!("SELECT nebula.complete_jobs('{{{one},{middle}}}', '{{1,1}}')"));
+        assert_eq!(claim("'{c}', 9"), long);
+        run(&format!("SELECT nebula.complete_job({long}, 1)"));
+        assert_eq!(claim("'{c}', 9"), end);
+        // Who is brought back alone waits for nobody.
+        run(&format!("SELECT nebula.cancel_job({heir}); SELECT nebula.retry_job({replaced})"));
+        assert_eq!(claim("'{c}', 9"), replaced);
+        let left = "SELECT count(*) FROM nebula.job_dependency";
+        assert_eq!(text(left), "0");
+        // What is forgotten is forgotten altogether.
+        let gone = enqueue("'t', '{}'");
+        after(&[&gone]);
+        run(&format!("SELECT nebula.cancel_job({gone})"));
+        assert_eq!(text(left), "1");
+        run("SELECT nebula.prune_jobs('0 s')");
+        assert_eq!(text(left), "0");
+    }
+
+    #[pg_test]
+    fn a_job_may_wait_for_the_dead() {
+        let parent = enqueue("'t', '{}', max_attempts => 1");
+        let early = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}', on_dead => 'block'"));
+        claim("'{t}'");
+        run(&format!("SELECT nebula.fail_job({parent}, 1, 'x')"));
+        let late = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}', on_dead => 'block'"));
+        assert_eq!((state(&early).as_str(), state(&late).as_str()), ("blocked", "blocked"));
+        run(&format!("SELECT nebula.retry_job({parent})"));
+        assert_eq!(claim("'{c,t}', 9"), parent);
+        run(&format!("SELECT nebula.complete_job({parent}, 2)"));
+        assert_eq!(claim("'{c,t}', 9"), format!("{early} {late}"));
+        // What nobody can bring back nobody waits for.
+        let gone = enqueue("'t', '{}', max_attempts => 1");
+        let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{gone}}}', on_dead => 'block'"));
+        run(&format!("SELECT nebula.cancel_job({gone})"));
+        run("SELECT nebula.prune_jobs('0 s')");
+        assert_eq!(state(&child), "cancelled");
+    }
+
+    #[pg_test]
+    fn a_child_that_is_due_later_waits_for_both() {
+        let parent = enqueue("'t', '{}'");
+        let child =
+            enqueue(&format!("'c', '{{}}', run_at => now() + interval '1 h', depends_on => '{{{parent}}}'"));
+        claim("'{t}'");
+        run(&format!("SELECT nebula.complete_job({parent}, 1)"));
+        assert_eq!((state(&child).as_str(), claim("'{c}'").as_str()), ("available", "null"));
+        crate::tests::queue::due_now();
+        assert_eq!(claim("'{c}'"), child);
+    }
+
+    #[pg_test]
+    fn jobs_can_be_made_to_wait_later_but_not_in_a_circle() {
+        let (a, b, c) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"), enqueue("'t', '{}'"));
+        let depend = |child: &str, parent: &str| format!("SELECT nebula.depend_job({child}, '{{{parent}}}')");
+        run(&depend(&b, &a));
+        run(&depend(&b, &a));
+        run(&depend(&c, &b));
+        refused(&depend(&a, &c), "22023", &[&a, "wait"]);
+        refused(&depend(&a, &a), "22023", &[&a]);
+        refused(&depend(&a, "999"), "P0002", &["999"]);
+        refused(&depend("999", &a), "P0002", &["999"]);
+        assert_eq!(claim("'{t}', 9"), a);
+        refused(&depend(&a, &c), "55000", &["running"]);
+        run(&format!("SELECT nebula.complete_job({a}, 1)"));
+        refused(&depend(&a, &c), "55000", &["succeeded"]);
+        run(&depend(&b, &a));
+        assert_eq!(claim("'{t}', 9"), b);
+        run(&format!("SELECT nebula.complete_job({b}, 1)"));
+        assert_eq!(claim("'{t}', 9"), c);
+    }
+}
