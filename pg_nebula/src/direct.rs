@@ -30,11 +30,21 @@ use pgrx::{Uuid, pg_sys};
 
 use crate::pg::catalog::relation;
 use crate::pg::error::{Error, Result};
+use crate::pg::{session as pg_session, settings};
 use handle::{Prepared, READ, WRITE};
 pub(crate) use index_scan::{Landmark, Landmarks, Range, Search, Value};
 pub(crate) use row::Found;
 pub(crate) use sequence::Sequence;
 pub(crate) use session::Opened;
+
+/// Whether this session writes rows below SQL.
+///
+/// Not in REPEATABLE READ and stricter: a row that the snapshot does not show must be reported with SQLSTATE 40001, which
+/// only the executor does.
+#[expect(dead_code, reason = "the stores of addresses and queue ask it")]
+pub(crate) fn is_on() -> bool {
+    settings::direct_writes() && !pg_session::snapshot_is_fixed()
+}
 
 /// A table of this extension, and the columns that rows are given with; all others are null.
 pub(crate) struct Table {

@@ -1,14 +1,20 @@
 //! The control plane of a private overlay network, inside PostgreSQL.
 //!
 //! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Plain data lives
-//! in `sql/`; this crate holds what needs more than a statement. Rooms, from the ground up; each imports only rooms
+//! in `sql/`; this crate holds what needs more than a statement. Modules, from the ground up; each imports only modules
 //! below it, and what needs no PostgreSQL is the crate `nebula-core`:
 //!
-//! - [`pg`]: the server; [`direct`]: rows written below SQL
-//! - [`pools`]: projects and their ranges; [`free_map`]: where to look for a free address
-//! - [`addresses`]: who holds which address; [`nodes`]: servers and the choice among them
-//! - [`background`]: the processes that run by themselves; [`notify`]: telling workers about jobs
-//! - [`queue`]: jobs
+//! | module | holds |
+//! |---|---|
+//! | `pg` | the server: session, callbacks, catalog, statements, shared memory, settings, types |
+//! | `direct` | rows written below SQL |
+//! | `pools` | projects and their ranges |
+//! | `free_map` | where to look for a free address |
+//! | `addresses` | who holds which address |
+//! | `nodes` | servers and the choice among them |
+//! | `background` | processes that work without being called |
+//! | `notify` | telling workers and watchers about jobs |
+//! | `queue` | jobs |
 
 #![expect(clippy::result_large_err, reason = "pgrx takes the SQLSTATE only from an ErrorReport by value")]
 

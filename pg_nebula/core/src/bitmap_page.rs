@@ -216,4 +216,4 @@ impl Page {
 }
 
 #[cfg(test)]
-pub mod tests;
+pub(crate) mod tests;

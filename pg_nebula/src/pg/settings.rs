@@ -7,11 +7,17 @@ use pgrx::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 static MAP_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16);
 static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"nebula"));
+static DIRECT_WRITES: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
 
 /// Shared memory of the map, in megabytes.
 pub(crate) fn map_memory() -> usize {
     usize::try_from(MAP_MEMORY.get()).unwrap_or(1)
+}
+
+/// Whether this session writes rows below SQL where that is supported.
+pub(crate) fn direct_writes() -> bool {
+    DIRECT_WRITES.get()
 }
 
 /// Database that the background worker looks after; `None`: the worker is not wanted.
@@ -65,6 +71,14 @@ pub(crate) fn define(preloaded: bool) {
         3600,
         GucContext::Sighup,
         GucFlags::UNIT_S,
+    );
+    GucRegistry::define_bool_guc(
+        c"nebula.direct_writes",
+        c"Writes rows of allocations and jobs through the table access method instead of SQL.",
+        c"Faster, but statement triggers, auditing and other hooks of the executor do not see those writes. Switch it off where they must.",
+        &DIRECT_WRITES,
+        GucContext::Userset,
+        GucFlags::default(),
     );
     reserve_prefix();
 }

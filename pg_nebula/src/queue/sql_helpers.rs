@@ -47,11 +47,7 @@ fn expect_tick(at: Option<Instant>, looked: default!(bool, false)) {
 ///
 /// A time that the clock skips is taken when it has moved on; of one that comes twice, the first. Errors: 22023 malformed.
 #[pg_extern(stable)]
-fn next_tick(
-    cron: Option<&str>,
-    time_zone: Option<&str>,
-    after: Option<Instant>,
-) -> sql::Result<Instant> {
+fn next_tick(cron: Option<&str>, time_zone: Option<&str>, after: Option<Instant>) -> sql::Result<Instant> {
     Ok(tick_after(required(cron, "cron")?, required(time_zone, "time_zone")?, required(after, "after")?)?)
 }
 

@@ -6,7 +6,7 @@ use super::*;
 const SIZE: usize = WORDS * 64;
 
 /// Zeroed memory, as the server gives it.
-pub fn blank() -> Box<Page> {
+pub(crate) fn blank() -> Box<Page> {
     let zeroes = || std::array::from_fn(|_| AtomicU64::new(0));
     Box::new(Page {
         next: AtomicU32::new(0),
@@ -23,10 +23,10 @@ pub fn blank() -> Box<Page> {
 }
 
 /// Numbers that look random, the same in every run of a seed.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
-    pub fn roll(&mut self, below: usize) -> usize {
+    pub(crate) fn roll(&mut self, below: usize) -> usize {
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as usize % below
     }
