@@ -49,7 +49,7 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Result, required};
 
 /// Puts a job into the queue and answers its identifier.
@@ -98,7 +98,7 @@ fn enqueue_batch(
     kind: Option<&str>,
     payloads: Option<Vec<Option<Jsonb>>>,
     priority: Option<i32>,
-    run_at: Option<Instant>,
+    run_at: Option<Timestamp>,
     max_attempts: Option<i32>,
     project_id: Option<Uuid>,
 ) -> sql::Result<Vec<i64>> {

@@ -14,7 +14,7 @@ use crate::free_map::trigger::{quarantined, released};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
 use crate::pg::datum::inet::network;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::privilege::as_owner;
 use crate::pg::session::{snapshot_is_fixed, transaction_start};
@@ -106,8 +106,8 @@ impl Holding {
              HAVING count(*) > 0
              RETURNING quarantined_until",
         );
-        let until: Option<Instant> = INSERT.query_opt(&self.columns(), |row| row.need(1))?;
-        if let Some(Instant(until)) = until {
+        let until: Option<Timestamp> = INSERT.query_opt(&self.columns(), |row| row.need(1))?;
+        if let Some(Timestamp(until)) = until {
             quarantined(self.pool, number(self.address), until);
         }
         Ok(until.is_some())

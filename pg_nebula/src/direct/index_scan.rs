@@ -93,7 +93,7 @@ impl Value {
     }
 
     /// A `timestamptz`.
-    pub(crate) fn instant(value: i64) -> Self {
+    pub(crate) fn timestamp(value: i64) -> Self {
         Self {
             datum: value.into(),
             by: [

@@ -3,7 +3,7 @@
 use super::claim_rows::{Lane, open_to, open_to_all};
 use super::request::ClaimRequest;
 use crate::notify::scan;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::Result;
 use crate::pg::statement::{Row, Statement};
 use nebula_core::scan_hint::QueuePosition;
@@ -54,7 +54,7 @@ pub(super) fn shares(request: &ClaimRequest<'_>, kinds: &[String], count: i32) -
     let values = [
         kinds.to_vec().into(),
         starts.iter().map(|key| key.rank).collect::<Vec<_>>().into(),
-        starts.iter().map(|key| Instant(key.run_at)).collect::<Vec<_>>().into(),
+        starts.iter().map(|key| Timestamp(key.run_at)).collect::<Vec<_>>().into(),
         starts.iter().map(|key| key.job).collect::<Vec<_>>().into(),
         i64::from(count).into(),
         request.node.into(),

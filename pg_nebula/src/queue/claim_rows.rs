@@ -10,7 +10,7 @@ use super::row::{self, KEPT, RUNNING, WAITING, column};
 use crate::direct::{Found, Landmark, Landmarks, Range, Search, Transferred, Value};
 use crate::notify;
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::{self, Instant};
+use crate::pg::datum::timestamp::{self, Timestamp};
 use crate::pg::error::Result;
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::session::snapshot_is_fixed;
@@ -26,7 +26,7 @@ pub(super) struct Claimed {
     pub(super) kind: String,
     pub(super) payload: Jsonb,
     pub(super) attempt: i32,
-    pub(super) lease_until: Instant,
+    pub(super) lease_until: Timestamp,
     pub(super) project: Option<Uuid>,
     /// Not everybody can claim it.
     pinned: bool,
@@ -34,8 +34,8 @@ pub(super) struct Claimed {
 
 impl Claimed {
     /// A waiting job that is about to be claimed; `None` for what no job can be.
-    fn of(row: &Found<'_>, kind: &str, lease_until: Instant) -> Option<Self> {
-        let run_at: Instant = row.read(column::RUN_AT)?;
+    fn of(row: &Found<'_>, kind: &str, lease_until: Timestamp) -> Option<Self> {
+        let run_at: Timestamp = row.read(column::RUN_AT)?;
         let rank = row.read::<i32>(column::PRIORITY)?.checked_neg()?;
         Some(Self {
             key: QueuePosition { rank, run_at: run_at.0, job: row.read(column::JOB)? },
@@ -191,14 +191,14 @@ impl Part {
         let end = if from.run_at == upto.run_at {
             Upto::Number(Value::bigint(upto.job))
         } else {
-            Upto::Time(Value::instant(upto.run_at))
+            Upto::Time(Value::timestamp(upto.run_at))
         };
         (from.rank == upto.rank).then(|| Self { from: Self::place(from), upto: Some(end) })
     }
 
     /// In the columns that follow the kind.
     fn place(key: QueuePosition) -> [Value; 3] {
-        [Value::integer(key.rank), Value::instant(key.run_at), Value::bigint(key.job)]
+        [Value::integer(key.rank), Value::timestamp(key.run_at), Value::bigint(key.job)]
     }
 }
 
@@ -213,10 +213,10 @@ fn below_sql(
     landmarks: Option<&Landmarks>,
 ) -> Result<Transferred<Claimed>> {
     let now = session::clock();
-    let until = timestamp::later(Instant(now), request.lease)?;
+    let until = timestamp::later(Timestamp(now), request.lease)?;
     let own = [
         request.worker.into_datum(),
-        Instant(now).into_datum(),
+        Timestamp(now).into_datum(),
         request.lease.into_datum(),
         until.into_datum(),
         limited.into_datum(),
@@ -267,7 +267,7 @@ fn by_sql(
         open_to_all!(),
         " AND (-priority, run_at, job_id) >= ($6, $7, $8)"
     )));
-    let from = vec![from.rank.into(), Instant(from.run_at).into(), from.job.into()];
+    let from = vec![from.rank.into(), Timestamp(from.run_at).into(), from.job.into()];
     run(&FROM, request, kind, count, limited, from)
 }
 
@@ -314,7 +314,7 @@ fn hide(claimed: &[Claimed]) {
 }
 
 fn read(row: &Row<'_>) -> Result<Claimed> {
-    let run_at: Instant = row.need(2)?;
+    let run_at: Timestamp = row.need(2)?;
     Ok(Claimed {
         key: QueuePosition { rank: row.need(1)?, run_at: run_at.0, job: row.need(3)? },
         kind: row.need(4)?,

@@ -9,7 +9,7 @@ use super::row::{self, RUNNING, RUNNING_BY_JOB, column};
 use super::{dependency, project_limit, unique_key};
 use crate::direct::{Found, Search, Value};
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::session::snapshot_is_fixed;
@@ -142,7 +142,7 @@ fn below_sql(done: Vec<Done>) -> Result<(Vec<Gone>, Vec<Done>)> {
         return Ok((Vec::new(), done));
     };
     let (state, now, number) =
-        ("succeeded".into_datum(), Instant(session::clock()).into_datum(), number.into_datum());
+        ("succeeded".into_datum(), Timestamp(session::clock()).into_datum(), number.into_datum());
     let keys: Vec<[Value; 1]> = done.iter().map(|one| [Value::bigint(one.job)]).collect();
     let searches: Vec<Search<'_>> = keys.iter().map(|key| Search::exact(RUNNING_BY_JOB, key)).collect();
     let moved = RUNNING.transfer(finished, &searches, done.len(), true, |row, values| {

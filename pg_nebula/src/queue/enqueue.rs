@@ -10,7 +10,7 @@ use super::row::{Cell, KEPT, WAITING};
 use super::{dependency, unique_key};
 use crate::direct::{Sequence, Written};
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
 use crate::pg::privilege::as_owner;
 use crate::pg::statement::Statement;
@@ -128,7 +128,7 @@ impl Row {
             self.payload.into_datum(),
             self.project,
             self.priority.into_datum(),
-            Instant(self.run_at).into_datum(),
+            Timestamp(self.run_at).into_datum(),
             0_i32.into_datum(),
             self.max_attempts.into_datum(),
             self.on_dead,
@@ -136,7 +136,7 @@ impl Row {
             self.capability,
             self.unique_key,
             Jsonb::empty_array().into_datum(),
-            Instant(self.now).into_datum(),
+            Timestamp(self.now).into_datum(),
             self.ready.into_datum(),
             self.blocked_by.into_datum(),
         ]
@@ -148,7 +148,7 @@ pub(super) struct Batch<'a> {
     pub(super) kind: &'a str,
     pub(super) payloads: Vec<Option<Jsonb>>,
     pub(super) priority: i32,
-    pub(super) run_at: Option<Instant>,
+    pub(super) run_at: Option<Timestamp>,
     pub(super) max_attempts: i32,
     pub(super) project: Option<Uuid>,
 }
@@ -212,7 +212,7 @@ pub(super) fn enqueue_all(batch: Batch<'_>) -> Result<Vec<i64>> {
             batch.kind.into(),
             batch.project.into(),
             batch.priority.into(),
-            Instant(run_at).into(),
+            Timestamp(run_at).into(),
             batch.max_attempts.into(),
         ])?;
     }
@@ -244,7 +244,7 @@ fn insert_by_sql(request: Request<'_>, place: &Place) -> Result<()> {
         request.payload.into(),
         request.project.into(),
         request.priority.into(),
-        Instant(place.key.run_at).into(),
+        Timestamp(place.key.run_at).into(),
         place.ready.into(),
         request.max_attempts.into(),
         place.blocked_by.into(),

@@ -10,7 +10,7 @@ use super::position::{Place, place};
 use super::row::{self, KEPT, RUNNING, RUNNING_BY_JOB, WAITING, column};
 use crate::direct::{Found, Search, Value};
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::session::snapshot_is_fixed;
@@ -201,7 +201,7 @@ fn end_below_sql<'a>(
     let as_found = |row: &Found<'_>| Attempt::of(row).filter(|now| now.is_as(&found));
     if let Some(state) = end.state {
         let Some((number, finished)) = row::present_segment()? else { return Ok(None) };
-        let own = [state.into_datum(), None, Instant(session::clock()).into_datum(), number.into_datum()];
+        let own = [state.into_datum(), None, Timestamp(session::clock()).into_datum(), number.into_datum()];
         let moved = RUNNING.transfer(finished, &[search], 1, true, |row, values| {
             as_found(row)?;
             row::finish(row, values, &own);
@@ -222,7 +222,7 @@ fn end_below_sql<'a>(
         if let Some(due) = due {
             place.ready = false;
             place.key.run_at = due;
-            values[column::RUN_AT] = Instant(due).into_datum();
+            values[column::RUN_AT] = Timestamp(due).into_datum();
         }
         values[column::MAX_ATTEMPTS] = found.max_attempts.checked_add(end.more)?.into_datum();
         values[column::ERRORS] = errors;

@@ -9,7 +9,7 @@ use super::fail::{self, Attempt, attempt};
 use super::row::{RUNNING, RUNNING_BY_JOB, column};
 use crate::direct::{Revised, Search, Value};
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::{self, Instant};
+use crate::pg::datum::timestamp::{self, Timestamp};
 use crate::pg::error::{Error, Result};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::session::snapshot_is_fixed;
@@ -52,7 +52,7 @@ fn extend(job: i64, attempt: i32, progress: Option<f32>, detail: Option<&Jsonb>)
     if snapshot_is_fixed() {
         return Ok(None);
     }
-    let now = Instant(session::clock());
+    let now = Timestamp(session::clock());
     let revised = RUNNING.revise(&Search::exact(RUNNING_BY_JOB, &[Value::bigint(job)]), |row, values| {
         (row.read(column::ATTEMPT) == Some(attempt)).then_some(())?;
         let extended = (row.read(column::CANCEL_REQUESTED)?, row.read(column::PROJECT));
@@ -96,12 +96,12 @@ pub(super) fn rescue() -> Result<i32> {
     static NEXT: Statement =
         Statement::new("SELECT min(lease_until) FROM nebula.job_running WHERE lease_until >= $1");
     // One moment for both, so that no lease runs out between them.
-    let now = Instant(session::clock());
+    let now = Timestamp(session::clock());
     let expired = EXPIRED.query(&[now.into()], |row| Ok((Attempt::read(row)?, row.need::<String>(6)?)))?;
     for (attempt, worker) in &expired {
         fail::end_failed(attempt, &format!("lease expired, worker {worker}"), true)?;
     }
-    let next: Option<Instant> = NEXT.query_opt(&[now.into()], |row| row.get(1))?.flatten();
+    let next: Option<Timestamp> = NEXT.query_opt(&[now.into()], |row| row.get(1))?.flatten();
     timers::reschedule(|timers| &mut timers.lease, next.map(|at| at.0 + 1));
     Ok(i32::try_from(expired.len()).unwrap_or(i32::MAX))
 }

@@ -4,7 +4,7 @@ use super::row::column;
 use crate::direct::Found;
 use crate::notify;
 use crate::notify::timers;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::Result;
 use crate::pg::statement::Row;
 use nebula_core::scan_hint::QueuePosition;
@@ -54,7 +54,7 @@ impl Place {
 
     /// Reads them from column `first` on.
     pub(super) fn read_from(row: &Row<'_>, first: usize) -> Result<Self> {
-        let run_at: Instant = row.need(first + 2)?;
+        let run_at: Timestamp = row.need(first + 2)?;
         Ok(Self {
             kind: row.need(first)?,
             key: QueuePosition { rank: row.need(first + 1)?, run_at: run_at.0, job: row.need(first + 3)? },
@@ -66,7 +66,7 @@ impl Place {
 
     /// Where a running job stands when it is put back to where it was.
     pub(super) fn of(row: &Found<'_>) -> Option<Self> {
-        let run_at: Instant = row.read(column::RUN_AT)?;
+        let run_at: Timestamp = row.read(column::RUN_AT)?;
         let rank = row.read::<i32>(column::PRIORITY)?.checked_neg()?;
         Some(Self {
             kind: row.read(column::KIND)?,

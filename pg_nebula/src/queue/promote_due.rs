@@ -2,7 +2,7 @@
 
 use super::position::{Place, place};
 use crate::notify::timers;
-use crate::pg::datum::timestamp::Instant;
+use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::Result;
 use crate::pg::session;
 use crate::pg::statement::Statement;
@@ -25,7 +25,7 @@ pub(super) fn release() -> Result<i32> {
           ORDER BY run_at LIMIT 1",
     );
     // One moment for both, so that nothing becomes due between them.
-    let now = Instant(session::clock());
+    let now = Timestamp(session::clock());
     let mut released = 0;
     loop {
         let places = RELEASE.query(&[MOST.into(), now.into()], Place::read)?;
@@ -35,7 +35,7 @@ pub(super) fn release() -> Result<i32> {
             break;
         }
     }
-    let next: Option<Instant> = NEXT.query_opt(&[now.into()], |row| row.need(1))?;
+    let next: Option<Timestamp> = NEXT.query_opt(&[now.into()], |row| row.need(1))?;
     timers::reschedule(|timers| &mut timers.due, next.map(|at| at.0));
     Ok(i32::try_from(released).unwrap_or(i32::MAX))
 }

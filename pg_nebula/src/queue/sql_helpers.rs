@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 
 use super::enqueue::{announce, check_kind, check_numbers};
 use crate::notify;
-use crate::pg::datum::timestamp::{Instant, is_time_zone};
+use crate::pg::datum::timestamp::{Timestamp, is_time_zone};
 use crate::pg::error::{self, Error, required, sql};
 use crate::pg::statement::Statement;
 use nebula_core::cron::Cron;
@@ -23,7 +23,7 @@ fn check_job(
 
 /// Tells workers and watchers, when this transaction commits, that jobs of a kind were enqueued.
 #[pg_extern]
-fn announce_jobs(kind: &str, priority: i32, run_at: Instant) -> sql::Result<()> {
+fn announce_jobs(kind: &str, priority: i32, run_at: Timestamp) -> sql::Result<()> {
     Ok(announce(kind, priority, run_at.0)?)
 }
 
@@ -35,7 +35,7 @@ fn wake_workers(kind: &str) -> sql::Result<()> {
 
 /// Says when the next schedule is due; null: there is none.
 #[pg_extern]
-fn expect_tick(at: Option<Instant>, looked: default!(bool, false)) {
+fn expect_tick(at: Option<Timestamp>, looked: default!(bool, false)) {
     if looked {
         timers::reschedule(|timers| &mut timers.tick, at.map(|at| at.0));
     } else if let Some(at) = at {
@@ -47,11 +47,15 @@ fn expect_tick(at: Option<Instant>, looked: default!(bool, false)) {
 ///
 /// A time that the clock skips is taken when it has moved on; of one that comes twice, the first. Errors: 22023 malformed.
 #[pg_extern(stable)]
-fn next_tick(cron: Option<&str>, time_zone: Option<&str>, after: Option<Instant>) -> sql::Result<Instant> {
+fn next_tick(
+    cron: Option<&str>,
+    time_zone: Option<&str>,
+    after: Option<Timestamp>,
+) -> sql::Result<Timestamp> {
     Ok(tick_after(required(cron, "cron")?, required(time_zone, "time_zone")?, required(after, "after")?)?)
 }
 
-fn tick_after(cron: &str, time_zone: &str, after: Instant) -> error::Result<Instant> {
+fn tick_after(cron: &str, time_zone: &str, after: Timestamp) -> error::Result<Timestamp> {
     static LOCAL: Statement =
         Statement::new("SELECT floor(extract(epoch FROM $1 AT TIME ZONE $2) / 60)::bigint");
     // The same clock for as long as it shows what it should; else whatever the time zone makes of that time.
@@ -78,7 +82,7 @@ fn tick_after(cron: &str, time_zone: &str, after: Instant) -> error::Result<Inst
     // Where the clock goes back, the next time on it may be past already; the one after that is not.
     while let Some(next) = times.next(local) {
         let values = [next.into(), now.into(), after.into(), time_zone.into()];
-        let instant: Instant = INSTANT.query_opt(&values, |row| row.need(1))?.ok_or_else(read)?;
+        let instant: Timestamp = INSTANT.query_opt(&values, |row| row.need(1))?.ok_or_else(read)?;
         if instant > after {
             return Ok(instant);
         }

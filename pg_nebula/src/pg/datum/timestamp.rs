@@ -1,6 +1,7 @@
-//! `timestamptz` as PostgreSQL keeps it.
+//! `timestamptz` as PostgreSQL stores it.
 //!
-//! Places in the queue are compared to the microsecond, with infinity on either side; calendars play no part.
+//! Unlike pgrx's type it is a plain number: positions in the queue are compared by it, to the microsecond and with the
+//! infinities at the ends, without conversion to a calendar date.
 #![expect(unsafe_code, reason = "conversion to and from a datum")]
 
 use std::ffi::CString;
@@ -17,17 +18,17 @@ use pgrx::prelude::{FromDatum, Interval, IntoDatum};
 
 use crate::pg::error::{Error, Result};
 
-/// Microseconds since the start of the year 2000 in UTC; the least and the greatest are the infinities.
+/// Microseconds since 2000-01-01 00:00 UTC; `i64::MIN` and `i64::MAX` are the infinities.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Instant(pub(crate) i64);
+pub(crate) struct Timestamp(pub(crate) i64);
 
-impl FromDatum for Instant {
+impl FromDatum for Timestamp {
     unsafe fn from_polymorphic_datum(datum: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
         (!is_null).then(|| Self(datum.value() as i64))
     }
 }
 
-impl IntoDatum for Instant {
+impl IntoDatum for Timestamp {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         Some(pg_sys::Datum::from(self.0))
     }
@@ -38,7 +39,7 @@ impl IntoDatum for Instant {
 }
 
 // SAFETY: the argument's SQL type is timestamptz (see SqlTranslatable), which is what FromDatum reads.
-unsafe impl<'fcx> ArgAbi<'fcx> for Instant {
+unsafe impl<'fcx> ArgAbi<'fcx> for Timestamp {
     unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
         // SAFETY: the caller promises an argument that is not null.
         unsafe { arg.unbox_arg_using_from_datum() }.expect("the caller checked for NULL")
@@ -51,7 +52,7 @@ unsafe impl<'fcx> ArgAbi<'fcx> for Instant {
 }
 
 // SAFETY: the datum returned is a timestamptz, which is passed by value.
-unsafe impl BoxRet for Instant {
+unsafe impl BoxRet for Timestamp {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         // SAFETY: a datum of the declared type.
         unsafe { fcinfo.return_raw_datum(pg_sys::Datum::from(self.0)) }
@@ -59,8 +60,8 @@ unsafe impl BoxRet for Instant {
 }
 
 // SAFETY: names an SQL type that exists in every database and that the conversions above implement.
-unsafe impl SqlTranslatable for Instant {
-    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Instant);
+unsafe impl SqlTranslatable for Timestamp {
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(Timestamp);
     const TYPE_ORIGIN: TypeOrigin = TypeOrigin::External;
     const ARGUMENT_SQL: std::result::Result<SqlMappingRef, ArgumentError> =
         Ok(SqlMappingRef::literal("timestamptz"));
@@ -68,23 +69,26 @@ unsafe impl SqlTranslatable for Instant {
         Ok(ReturnsRef::One(SqlMappingRef::literal("timestamptz")));
 }
 
-/// The instant an interval later, on the calendar of the session's time zone.
-pub(crate) fn later(instant: Instant, interval: Interval) -> Result<Instant> {
-    // SAFETY: the function takes a timestamptz and an interval, and fails where there is no such time.
+/// `$1 + $2`: months and days are those of the calendar in the session's time zone.
+pub(crate) fn later(timestamp: Timestamp, interval: Interval) -> Result<Timestamp> {
+    // SAFETY: the function takes a timestamptz and an interval, and raises an error when the sum is out of range.
     let later = unsafe {
-        direct_function_call(pg_sys::timestamptz_pl_interval, &[instant.into_datum(), interval.into_datum()])
+        direct_function_call(
+            pg_sys::timestamptz_pl_interval,
+            &[timestamp.into_datum(), interval.into_datum()],
+        )
     };
-    later.ok_or_else(|| Error::corrupt_schema("point in time"))
+    later.ok_or_else(|| Error::corrupt_schema("timestamp"))
 }
 
-/// Whether the server knows a time zone of this name.
+/// Whether the server has a time zone of this name.
 pub(crate) fn is_time_zone(name: &str) -> bool {
     let Ok(name) = CString::new(name) else { return false };
-    // SAFETY: reads a C string; answers null for what it does not know.
+    // SAFETY: reads a C string; returns null for an unknown name.
     !unsafe { pg_sys::pg_tzset(name.as_ptr()) }.is_null()
 }
 
-/// Whether an interval is longer than zero, as PostgreSQL compares them: a month has thirty days.
+/// `$1 > interval '0'`, where a month counts as 30 days.
 pub(crate) fn is_positive(interval: Interval) -> bool {
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
     days * 86_400_000_000 + i128::from(interval.micros()) > 0
