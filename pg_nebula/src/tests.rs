@@ -24,8 +24,8 @@ fn run(sql: &str) {
     Spi::run(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
 }
 
-/// A statement must fail with this SQLSTATE, name what it is about, and say what to do.
-fn refused(sql: &str, sqlstate: &str, words: &[&str]) {
+/// Asserts that a statement fails with this SQLSTATE, that its message contains `words`, and that it has a hint.
+fn assert_error(sql: &str, sqlstate: &str, words: &[&str]) {
     // A block with an exception clause is a subtransaction: the test goes on in a sound state.
     run("CREATE OR REPLACE FUNCTION pg_temp.attempt(statement text) RETURNS text[] LANGUAGE plpgsql AS $f$
          DECLARE message text; hint text;
@@ -83,9 +83,9 @@ fn register(project: &str, number: u32, role: &str) {
     ));
 }
 
-/// The law of conservation, after every scenario: free + reserved + allocated + quarantined = size, the same counted
-/// address by address; and nothing is held where it should not be.
-fn law() {
+/// What must hold after every test: free + reserved + allocated + quarantined = size, by the totals of `pool_usage` and
+/// by counting the addresses one by one; and no row lies outside the assignable part of its pool.
+fn assert_invariants() {
     let broken = text(
         "SELECT string_agg(format('%s: %s free, %s reserved, %s allocated, %s quarantined of %s; one by one %s free, %s not',
                                   u.name, u.free, u.reserved, u.allocated, u.quarantined, u.size, v.free, v.taken), '; ')

@@ -3,7 +3,7 @@ use pgrx::prelude::*;
 /// What an administrator may have added to the table of allocations counts, although rows are written below SQL.
 #[pg_schema]
 mod tests {
-    use super::super::{allocate, device, law, project, refused, run, text};
+    use super::super::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
     const BATCH: &str = "ARRAY(SELECT md5(n::text)::uuid FROM generate_series(1, 20) n)";
@@ -33,7 +33,7 @@ mod tests {
         release(3);
         assert_eq!(text("SELECT count(*) FROM public.seen"), "20");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "3");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -50,7 +50,7 @@ mod tests {
         assert_eq!(said(&format!("nebula.allocate_ips('{project}', {BATCH}, 'nobody')")), "23514");
         assert_eq!(said(&format!("nebula.allocate_ip('{project}', '{}', 'somebody')", device(2))), "done");
         assert_eq!(allocate(&project, 3), "10.0.0.3/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -70,7 +70,7 @@ mod tests {
         let plan = text(&format!("SELECT pg_temp.plan($q${found}$q$)"));
         assert!(plan.contains("by_octet"), "{plan}");
         assert_eq!(text(found), "22");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -87,7 +87,7 @@ mod tests {
                 "SELECT nebula.allocate_ip('{project}', '{}', lease => interval '{lease}')",
                 device(3)
             );
-            refused(&call, "22023", &["lease"]);
+            assert_error(&call, "22023", &["lease"]);
         }
     }
 
@@ -105,7 +105,7 @@ mod tests {
         let call = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2));
         assert_eq!(text(&format!("SELECT pg_temp.said($q${call}$q$)")), "25006");
         assert_eq!(allocate(&project, 2), "10.0.0.2/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -127,6 +127,6 @@ mod tests {
         ));
         run(&format!("SELECT nebula.allocate_ips('{project}', {BATCH})"));
         assert_eq!(text("SELECT count(*) || ' ' || count(DISTINCT ip) FROM nebula.allocation"), "24 24");
-        law();
+        assert_invariants();
     }
 }

@@ -4,7 +4,7 @@ use pgrx::prelude::*;
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::{allocate, device, law, one, project, run, text};
+    use super::super::{allocate, assert_invariants, device, one, project, run, text};
     use crate::free_map::verify::corrupt;
     use crate::pools::cache::pools_of;
     use pgrx::prelude::*;
@@ -62,7 +62,7 @@ mod tests {
             "SELECT max(rebuilds) FROM nebula.map_status() WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)",
         );
         assert_eq!(rebuilds, 2, "read again when the pool changed");
-        law();
+        assert_invariants();
     }
 
     /// Pools of a project whose allocations all count as one: `pool_1`, `pool_2` and so on, each in a page of its own.
@@ -114,7 +114,7 @@ mod tests {
         );
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), (2 * capacity).to_string());
         assert!(server("pages") <= capacity);
-        law();
+        assert_invariants();
     }
 
     fn found(repair: bool) -> String {
@@ -155,7 +155,7 @@ mod tests {
         ));
         assert_eq!(text("SELECT free FROM nebula.pool_usage()"), "0");
         assert_eq!(found(false), "null");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -177,6 +177,6 @@ mod tests {
         assert_eq!(found(false), "null", "what this transaction has in flight is no difference");
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
         assert_eq!(found(false), "null", "nor what it gave back");
-        law();
+        assert_invariants();
     }
 }

@@ -41,7 +41,7 @@ fn expire() {
 #[pg_schema]
 mod tests {
     use super::{claim, due_now, enqueue, expire, state};
-    use crate::tests::{refused, run, text};
+    use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -80,37 +80,41 @@ mod tests {
 
     #[pg_test]
     fn enqueue_refuses_nonsense() {
-        refused("SELECT nebula.enqueue_job('No Kind', '{}')", "22023", &["No Kind"]);
-        refused("SELECT nebula.enqueue_job(repeat('a', 64), '{}')", "22023", &["aaa"]);
-        refused("SELECT nebula.enqueue_job('t', null)", "22023", &["payload"]);
-        refused(
+        assert_error("SELECT nebula.enqueue_job('No Kind', '{}')", "22023", &["No Kind"]);
+        assert_error("SELECT nebula.enqueue_job(repeat('a', 64), '{}')", "22023", &["aaa"]);
+        assert_error("SELECT nebula.enqueue_job('t', null)", "22023", &["payload"]);
+        assert_error(
             "SELECT nebula.enqueue_job('t', to_jsonb(repeat('a', 1100000)))",
             "22023",
             &["payload", "bytes"],
         );
-        refused("SELECT nebula.enqueue_job('t', '{}', max_attempts => 0)", "22023", &["max_attempts"]);
-        refused("SELECT nebula.enqueue_job('t', '{}', unique_key => '')", "22023", &["unique_key"]);
-        refused("SELECT nebula.enqueue_job('t', '{}', -2147483648)", "22023", &["priority"]);
-        refused("SELECT nebula.enqueue_job('t', '{}', capability => '')", "22023", &["capability"]);
-        refused("SELECT nebula.enqueue_job('t', '{}', on_dead => 'weep')", "22023", &["weep"]);
-        refused("SELECT nebula.enqueue_job('t', '{}', depends_on => '{NULL}')", "22023", &["depends_on"]);
-        refused("SELECT nebula.enqueue_job('t', '{}', unique_for => '1 h')", "22023", &["unique_for"]);
-        refused(
+        assert_error("SELECT nebula.enqueue_job('t', '{}', max_attempts => 0)", "22023", &["max_attempts"]);
+        assert_error("SELECT nebula.enqueue_job('t', '{}', unique_key => '')", "22023", &["unique_key"]);
+        assert_error("SELECT nebula.enqueue_job('t', '{}', -2147483648)", "22023", &["priority"]);
+        assert_error("SELECT nebula.enqueue_job('t', '{}', capability => '')", "22023", &["capability"]);
+        assert_error("SELECT nebula.enqueue_job('t', '{}', on_dead => 'weep')", "22023", &["weep"]);
+        assert_error(
+            "SELECT nebula.enqueue_job('t', '{}', depends_on => '{NULL}')",
+            "22023",
+            &["depends_on"],
+        );
+        assert_error("SELECT nebula.enqueue_job('t', '{}', unique_for => '1 h')", "22023", &["unique_for"]);
+        assert_error(
             "SELECT nebula.enqueue_job('t', '{}', unique_key => 'k', unique_for => '0')",
             "22023",
             &["unique_for"],
         );
-        refused("SELECT nebula.enqueue_jobs('No', '{1}')", "22023", &["No"]);
-        refused("SELECT nebula.enqueue_jobs('t', NULL)", "22023", &["payloads"]);
-        refused("SELECT nebula.enqueue_jobs('t', '{1,NULL}')", "22023", &["payload 2 of 2"]);
-        refused("SELECT nebula.enqueue_jobs('t', '{1}', max_attempts => 0)", "22023", &["max_attempts"]);
-        refused(
+        assert_error("SELECT nebula.enqueue_jobs('No', '{1}')", "22023", &["No"]);
+        assert_error("SELECT nebula.enqueue_jobs('t', NULL)", "22023", &["payloads"]);
+        assert_error("SELECT nebula.enqueue_jobs('t', '{1,NULL}')", "22023", &["payload 2 of 2"]);
+        assert_error("SELECT nebula.enqueue_jobs('t', '{1}', max_attempts => 0)", "22023", &["max_attempts"]);
+        assert_error(
             "SELECT nebula.enqueue_jobs('t', ARRAY[to_jsonb(1), to_jsonb(repeat('a', 1100000))])",
             "22023",
             &["payload 2 of 2", "bytes"],
         );
-        refused("SELECT nebula.enqueue_job('t', '{}', depends_on => '{999}')", "P0002", &["999"]);
-        refused(
+        assert_error("SELECT nebula.enqueue_job('t', '{}', depends_on => '{999}')", "P0002", &["999"]);
+        assert_error(
             "SELECT nebula.enqueue_job('t', '{}', depends_on => ARRAY[(SELECT last_value + 1 FROM nebula.job_id_seq)])",
             "22023",
             &["itself"],
@@ -131,13 +135,13 @@ mod tests {
 
     #[pg_test]
     fn claim_refuses_nonsense() {
-        refused("SELECT nebula.claim_jobs('', '{t}')", "22023", &["worker"]);
-        refused("SELECT nebula.claim_jobs('w', '{}')", "22023", &["kinds"]);
-        refused("SELECT nebula.claim_jobs('w', '{t}', 0)", "22023", &["max"]);
-        refused("SELECT nebula.claim_jobs('w', '{t}', lease => '0 s')", "22023", &["lease"]);
-        refused("SELECT nebula.claim_jobs('w', '{t}', lease => '-1 s')", "22023", &["lease"]);
-        refused("SELECT nebula.claim_jobs('w', '{t, NULL}')", "22023", &["kinds"]);
-        refused("SELECT nebula.claim_jobs(null, '{t}')", "22023", &["worker"]);
+        assert_error("SELECT nebula.claim_jobs('', '{t}')", "22023", &["worker"]);
+        assert_error("SELECT nebula.claim_jobs('w', '{}')", "22023", &["kinds"]);
+        assert_error("SELECT nebula.claim_jobs('w', '{t}', 0)", "22023", &["max"]);
+        assert_error("SELECT nebula.claim_jobs('w', '{t}', lease => '0 s')", "22023", &["lease"]);
+        assert_error("SELECT nebula.claim_jobs('w', '{t}', lease => '-1 s')", "22023", &["lease"]);
+        assert_error("SELECT nebula.claim_jobs('w', '{t, NULL}')", "22023", &["kinds"]);
+        assert_error("SELECT nebula.claim_jobs(null, '{t}')", "22023", &["worker"]);
     }
 
     #[pg_test]
@@ -153,7 +157,7 @@ mod tests {
         );
         due_now();
         claim("'{t}'");
-        refused(&format!("SELECT nebula.fail_job({job}, 1, 'late')"), "55000", &["attempt 1", "lost"]);
+        assert_error(&format!("SELECT nebula.fail_job({job}, 1, 'late')"), "55000", &["attempt 1", "lost"]);
         assert_eq!(text(&format!("SELECT nebula.fail_job({job}, 2, 'second')")), "dead");
         assert_eq!(
             text(
@@ -178,7 +182,7 @@ mod tests {
                 format!("finish_and_claim({job}, {attempt}, NULL, 'w', '{{t}}')"),
             ];
             for call in calls {
-                refused(&format!("SELECT nebula.{call}"), "55000", &[&job, "lost its lease"]);
+                assert_error(&format!("SELECT nebula.{call}"), "55000", &[&job, "lost its lease"]);
             }
             assert_eq!(state(&job), now);
         };
@@ -204,7 +208,7 @@ mod tests {
         claim("'{t}'");
         run(&format!("SELECT nebula.complete_job({job}, 4)"));
         fenced(4, "succeeded");
-        refused("SELECT nebula.complete_job(999, 1)", "55000", &["999"]);
+        assert_error("SELECT nebula.complete_job(999, 1)", "55000", &["999"]);
     }
 
     /// No background process is needed: a claim of anything rescues what has run out.
@@ -251,7 +255,7 @@ mod tests {
         };
         assert_eq!(call(&first, 1), second);
         assert_eq!((state(&first).as_str(), state(&second).as_str()), ("succeeded", "running"));
-        refused(
+        assert_error(
             &format!("SELECT nebula.finish_and_claim({second}, 1, NULL, 'w', '{{}}')"),
             "22023",
             &["kinds"],
@@ -263,10 +267,10 @@ mod tests {
     #[pg_test]
     fn bringing_jobs_back() {
         let job = enqueue("'t', '{}', max_attempts => 1, unique_key => 'k'");
-        refused("SELECT nebula.retry_job(999)", "P0002", &["999"]);
-        refused(&format!("SELECT nebula.retry_job({job}, 0)"), "22023", &["attempts 0"]);
+        assert_error("SELECT nebula.retry_job(999)", "P0002", &["999"]);
+        assert_error(&format!("SELECT nebula.retry_job({job}, 0)"), "22023", &["attempts 0"]);
         claim("'{t}'");
-        refused(&format!("SELECT nebula.retry_job({job})"), "55000", &["running"]);
+        assert_error(&format!("SELECT nebula.retry_job({job})"), "55000", &["running"]);
         run(&format!("SELECT nebula.fail_job({job}, 1, 'x')"));
         run(&format!("SELECT nebula.retry_job({job})"));
         assert_eq!(enqueue("'t', '{}', unique_key => 'k'"), job, "its key is taken again");
@@ -274,18 +278,18 @@ mod tests {
         assert_eq!(text("SELECT jsonb_array_length(errors) FROM nebula.job_status"), "1", "errors are kept");
         run(&format!("SELECT nebula.cancel_job({job})"));
         let next = enqueue("'t', '{}', unique_key => 'k'");
-        refused(&format!("SELECT nebula.retry_job({job})"), "23505", &[&job, &next]);
+        assert_error(&format!("SELECT nebula.retry_job({job})"), "23505", &[&job, &next]);
         assert_eq!(state(&job), "cancelled");
         run(&format!("SELECT nebula.cancel_job({next})"));
         run(&format!("SELECT nebula.retry_job({job}, 2)"));
         assert_eq!(claim("'{t}'"), job);
         run(&format!("SELECT nebula.complete_job({job}, 2)"));
-        refused(&format!("SELECT nebula.retry_job({job})"), "55000", &["succeeded"]);
+        assert_error(&format!("SELECT nebula.retry_job({job})"), "55000", &["succeeded"]);
         // One that waits for its time runs now; one that waits for another does not.
         let later = enqueue("'t', '{}', run_at => now() + interval '1 h'");
         let child = enqueue(&format!("'t', '{{}}', depends_on => '{{{later}}}'"));
         assert_eq!(claim("'{t}'"), "null");
-        refused(&format!("SELECT nebula.retry_job({child})"), "55000", &["blocked"]);
+        assert_error(&format!("SELECT nebula.retry_job({child})"), "55000", &["blocked"]);
         run(&format!("SELECT nebula.retry_job({later})"));
         assert_eq!(claim("'{t}'"), later);
     }
@@ -300,8 +304,8 @@ mod tests {
             text("SELECT lease_until > clock_timestamp() + interval '9 min' FROM nebula.job_running"),
             "true"
         );
-        refused(&format!("SELECT nebula.heartbeat_job({job}, 1, 1.5)"), "22023", &["1.5"]);
-        refused(&format!("SELECT nebula.heartbeat_job({job}, 1, 'NaN')"), "22023", &["NaN"]);
+        assert_error(&format!("SELECT nebula.heartbeat_job({job}, 1, 1.5)"), "22023", &["1.5"]);
+        assert_error(&format!("SELECT nebula.heartbeat_job({job}, 1, 'NaN')"), "22023", &["NaN"]);
     }
 
     #[pg_test]
@@ -310,8 +314,8 @@ mod tests {
         let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{waiting}}}'"));
         assert_eq!(text(&format!("SELECT nebula.cancel_job({waiting})")), "cancelled");
         assert_eq!(state(&child), "cancelled");
-        refused(&format!("SELECT nebula.cancel_job({waiting})"), "55000", &["cancelled already"]);
-        refused("SELECT nebula.cancel_job(999)", "P0002", &["999"]);
+        assert_error(&format!("SELECT nebula.cancel_job({waiting})"), "55000", &["cancelled already"]);
+        assert_error("SELECT nebula.cancel_job(999)", "P0002", &["999"]);
 
         let running = enqueue("'r', '{}'");
         claim("'{r}'");

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, certify, device, law, one, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, certify, device, one, project, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -16,7 +16,7 @@ mod tests {
         assert_eq!(allocate(&project, 4), "10.0.0.2/32");
         assert_eq!(allocate(&project, 5), "10.0.0.4/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "4");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -62,7 +62,7 @@ mod tests {
         let before = version();
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(version(), before + 1);
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -73,10 +73,10 @@ mod tests {
             assert_eq!(allocate(&project, number), ip);
         }
         let fifth = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(5));
-        refused(&fifth, "53400", &["default", "second", "exhausted"]);
+        assert_error(&fifth, "53400", &["default", "second", "exhausted"]);
         run(&format!("SELECT nebula.release_ip('{}')", device(4)));
         assert_eq!(allocate(&project, 5), "10.0.1.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -84,8 +84,12 @@ mod tests {
         let project = text("SELECT nebula.create_project('gateway')");
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/30', reserve_gateway => true)"));
         assert_eq!(allocate(&project, 1), "10.0.0.2/32");
-        refused(&format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2)), "53400", &["default"]);
-        law();
+        assert_error(
+            &format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2)),
+            "53400",
+            &["default"],
+        );
+        assert_invariants();
     }
 
     #[pg_test]
@@ -106,12 +110,16 @@ mod tests {
             run("DELETE FROM nebula.allocation");
             assert_eq!(allocate(&project, 1), first);
             assert_eq!(allocate(&project, 2), second);
-            refused(&format!("SELECT nebula.allocate_ip('{project}', '{}')", device(3)), "53400", &[cidr]);
+            assert_error(
+                &format!("SELECT nebula.allocate_ip('{project}', '{}')", device(3)),
+                "53400",
+                &[cidr],
+            );
             // The gap below the highest address.
             run(&format!("SELECT nebula.release_ip('{}')", device(1)));
             assert_eq!(allocate(&project, 3), first);
         }
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -123,29 +131,29 @@ mod tests {
         };
         assert_eq!(text(&ask(1, "address => '10.0.1.7'")), "10.0.1.7/32");
         assert_eq!(text(&ask(1, "address => '10.0.1.7'")), "10.0.1.7/32");
-        refused(&ask(2, "address => '10.0.1.7'"), "23505", &["10.0.1.7", &device(1)]);
-        refused(&ask(1, "address => '10.0.1.8'"), "55000", &["10.0.1.7"]);
-        refused(&ask(1, "pool => 'default'"), "55000", &["second"]);
-        refused(&ask(2, "address => '10.0.2.1'"), "22023", &["10.0.2.1"]);
-        refused(&ask(2, "address => '10.0.1.1'"), "22023", &["reserved"]);
-        refused(&ask(2, "address => '10.0.0.255'"), "22023", &["reserved"]);
-        refused(&ask(2, "address => '10.0.0.0'"), "22023", &["reserved"]);
-        refused(&ask(2, "address => '10.0.0.0/24'"), "22023", &["network"]);
-        refused(&ask(2, "pool => 'default', address => '10.0.1.9'"), "22023", &["default"]);
-        refused(&ask(2, "pool => 'third'"), "P0002", &["third"]);
+        assert_error(&ask(2, "address => '10.0.1.7'"), "23505", &["10.0.1.7", &device(1)]);
+        assert_error(&ask(1, "address => '10.0.1.8'"), "55000", &["10.0.1.7"]);
+        assert_error(&ask(1, "pool => 'default'"), "55000", &["second"]);
+        assert_error(&ask(2, "address => '10.0.2.1'"), "22023", &["10.0.2.1"]);
+        assert_error(&ask(2, "address => '10.0.1.1'"), "22023", &["reserved"]);
+        assert_error(&ask(2, "address => '10.0.0.255'"), "22023", &["reserved"]);
+        assert_error(&ask(2, "address => '10.0.0.0'"), "22023", &["reserved"]);
+        assert_error(&ask(2, "address => '10.0.0.0/24'"), "22023", &["network"]);
+        assert_error(&ask(2, "pool => 'default', address => '10.0.1.9'"), "22023", &["default"]);
+        assert_error(&ask(2, "pool => 'third'"), "P0002", &["third"]);
         assert_eq!(text(&ask(2, "pool => 'second'")), "10.0.1.2/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
     fn unknown_and_empty_projects() {
         let nobody = device(99);
-        refused(&format!("SELECT nebula.allocate_ip('{nobody}', '{nobody}')"), "P0002", &[&nobody]);
+        assert_error(&format!("SELECT nebula.allocate_ip('{nobody}', '{nobody}')"), "P0002", &[&nobody]);
         let empty = text("SELECT nebula.create_project('empty')");
-        refused(&format!("SELECT nebula.allocate_ip('{empty}', '{nobody}')"), "P0002", &["no pool"]);
-        refused(&format!("SELECT nebula.allocate_ip('{empty}', null)"), "22023", &["device_id"]);
-        refused(&format!("SELECT * FROM nebula.project_allocations('{nobody}')"), "P0002", &[&nobody]);
-        law();
+        assert_error(&format!("SELECT nebula.allocate_ip('{empty}', '{nobody}')"), "P0002", &["no pool"]);
+        assert_error(&format!("SELECT nebula.allocate_ip('{empty}', null)"), "22023", &["device_id"]);
+        assert_error(&format!("SELECT * FROM nebula.project_allocations('{nobody}')"), "P0002", &[&nobody]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -154,10 +162,10 @@ mod tests {
         let there = text("SELECT nebula.create_project('there')");
         run(&format!("SELECT nebula.populate_pool('{there}', '10.0.0.0/24')"));
         allocate(&here, 1);
-        refused(&format!("SELECT nebula.allocate_ip('{there}', '{}')", device(1)), "23505", &[&here]);
+        assert_error(&format!("SELECT nebula.allocate_ip('{there}', '{}')", device(1)), "23505", &[&here]);
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(allocate(&there, 1), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -173,7 +181,7 @@ mod tests {
         assert_eq!(text(&format!("SELECT nebula.release_ip('{}')", device(1))), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "2");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -187,10 +195,10 @@ mod tests {
         assert_eq!(text(&lease), "02:00:00");
         run(&ask(""));
         assert_eq!(text(&lease), "02:00:00");
-        refused(&ask(", lease => '0'"), "22023", &["lease"]);
-        refused(&ask(", lease => '-1 s'"), "22023", &["lease"]);
+        assert_error(&ask(", lease => '0'"), "22023", &["lease"]);
+        assert_error(&ask(", lease => '-1 s'"), "22023", &["lease"]);
         assert_eq!(text("SELECT allocated_by FROM nebula.allocation"), "me");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -204,9 +212,9 @@ mod tests {
             "anna"
         );
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
-        refused(&release, "55000", &[&device(1), "already"]);
-        refused(&format!("SELECT nebula.release_ip('{}')", device(2)), "P0002", &[&device(2)]);
-        law();
+        assert_error(&release, "55000", &[&device(1), "already"]);
+        assert_error(&format!("SELECT nebula.release_ip('{}')", device(2)), "P0002", &[&device(2)]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -217,12 +225,12 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(text(&format!("SELECT count(*) FROM nebula.device_allocation('{}')", device(1))), "0");
         assert_eq!(text("SELECT quarantined FROM nebula.pool_usage()"), "1");
-        refused(&format!("SELECT nebula.release_ip('{}')", device(1)), "55000", &["already"]);
+        assert_error(&format!("SELECT nebula.release_ip('{}')", device(1)), "55000", &["already"]);
         // Others pass it by; its device gets it back.
         assert_eq!(allocate(&project, 2), "10.0.0.2/32");
         let third = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(3));
-        refused(&third, "53400", &["exhausted"]);
-        refused(
+        assert_error(&third, "53400", &["exhausted"]);
+        assert_error(
             &format!("SELECT nebula.allocate_ip('{project}', '{}', address => '10.0.0.1')", device(3)),
             "23505",
             &["quarantine"],
@@ -236,7 +244,7 @@ mod tests {
         );
         assert_eq!(text(&third), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "2");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -252,7 +260,7 @@ mod tests {
             run(&format!("SELECT nebula.release_ip('{}')", device(number)));
         }
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -264,7 +272,7 @@ mod tests {
         run("UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s'");
         let ask = format!("SELECT nebula.allocate_ip('{project}', '{}', address => '10.0.0.1')", device(2));
         assert_eq!(text(&ask), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -281,7 +289,7 @@ mod tests {
         );
         assert_eq!(text(&format!("SELECT nebula.release_nebula_ip_by_device('{device}')")), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.nebula_ip_allocations WHERE is_active"), "0");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -292,7 +300,7 @@ mod tests {
         ));
         assert_eq!(text("SELECT count(DISTINCT ip) FROM nebula.allocation"), "300");
         assert_eq!(text("SELECT max(ip) FROM nebula.allocation"), "10.0.1.44/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -303,6 +311,6 @@ mod tests {
             device(1)
         ));
         assert_eq!(allocate(&project, 2), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 }

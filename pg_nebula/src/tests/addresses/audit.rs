@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -19,7 +19,7 @@ mod tests {
             ),
             "10.0.0.1 anna 192.0.2.7 ben 192.0.2.8"
         );
-        law();
+        assert_invariants();
     }
 
     /// Even with every table privilege, and through functions of the owner: what is written stays.
@@ -38,9 +38,9 @@ mod tests {
             "TRUNCATE nebula.allocation_log",
             "SELECT public.wipe()",
         ] {
-            refused(change, "42501", &["service", "allocation_log"]);
+            assert_error(change, "42501", &["service", "allocation_log"]);
         }
-        refused("DELETE FROM nebula.event", "42501", &["service", "event"]);
+        assert_error("DELETE FROM nebula.event", "42501", &["service", "event"]);
         // Writing goes on.
         allocate(&project, 2);
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
@@ -51,6 +51,6 @@ mod tests {
             "service"
         );
         run("DELETE FROM nebula.allocation_log");
-        law();
+        assert_invariants();
     }
 }

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, certify, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, certify, device, project, run, text};
     use pgrx::prelude::*;
 
     /// Addresses for devices from one number to another, in the order of the answer.
@@ -21,7 +21,7 @@ mod tests {
         assert_eq!(text("SELECT count(*) FROM nebula.allocation WHERE allocated_by = 'importer'"), "4");
         run(&format!("SELECT nebula.release_ip('{}')", device(11)));
         assert_eq!(text(&batch(&project, 20, 21, "")), "10.0.0.3 10.0.0.6");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -36,20 +36,20 @@ mod tests {
         );
         assert_eq!(text(&again), "110 110");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "110");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
     fn a_batch_spans_pools_and_is_all_or_nothing() {
         let project = project("10.0.0.0/29");
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.1.0/30', 'second')"));
-        refused(&batch(&project, 1, 9, ""), "53400", &["default", "second"]);
+        assert_error(&batch(&project, 1, 9, ""), "53400", &["default", "second"]);
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
         assert_eq!(
             text(&batch(&project, 1, 8, "")),
             "10.0.0.1 10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5 10.0.0.6 10.0.1.1 10.0.1.2"
         );
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -61,24 +61,24 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(text(&batch(&project, 2, 3, "")), "10.0.0.5 10.0.0.6");
         assert_eq!(text(&batch(&project, 1, 2, "")), "10.0.0.1 10.0.0.5");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
     fn a_batch_refuses_what_allocate_ip_refuses() {
         let project = project("10.0.0.0/24");
         let call = |rest: &str| format!("SELECT * FROM nebula.allocate_ips('{project}', {rest})");
-        refused(&call("NULL"), "22023", &["device_ids"]);
-        refused(&call("ARRAY[NULL]::uuid[]"), "22023", &["null"]);
-        refused(&batch(&project, 1, 2, ", pool => 'x'"), "P0002", &["x"]);
-        refused(&batch(&project, 1, 2, ", lease => '-1 s'"), "22023", &["lease"]);
+        assert_error(&call("NULL"), "22023", &["device_ids"]);
+        assert_error(&call("ARRAY[NULL]::uuid[]"), "22023", &["null"]);
+        assert_error(&batch(&project, 1, 2, ", pool => 'x'"), "P0002", &["x"]);
+        assert_error(&batch(&project, 1, 2, ", lease => '-1 s'"), "22023", &["lease"]);
         assert_eq!(text(&format!("SELECT count(*) FROM nebula.allocate_ips('{project}', '{{}}')")), "0");
         let there = text("SELECT nebula.create_project('there')");
         run(&format!("SELECT nebula.populate_pool('{there}', '10.0.0.0/24')"));
         allocate(&there, 2);
-        refused(&batch(&project, 1, 3, ""), "23505", &[&device(2)]);
+        assert_error(&batch(&project, 1, 3, ""), "23505", &[&device(2)]);
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "1");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -89,6 +89,6 @@ mod tests {
             text("SELECT count(*) || ' ' || host(min(ip)) || ' ' || host(max(ip)) FROM nebula.allocation"),
             "10000 10.0.0.1 10.0.39.16"
         );
-        law();
+        assert_invariants();
     }
 }

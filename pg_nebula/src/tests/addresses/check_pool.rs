@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, certify, device, law, project, run, text};
+    use crate::tests::{allocate, assert_invariants, certify, device, project, run, text};
     use pgrx::prelude::*;
 
     fn found(repair: bool) -> String {
@@ -21,7 +21,7 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
         run(&format!("SELECT nebula.exclude_addresses('{project}', 'x', '10.0.0.9')"));
         assert_eq!(found(false), "null");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -55,7 +55,7 @@ mod tests {
         );
         assert_eq!(found(false), "certificate-conflict 10.0.0.4 f");
         assert_eq!(text("SELECT quarantined FROM nebula.pool_usage()"), "2");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, register, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, register, run, text};
     use pgrx::prelude::*;
 
     fn expire() {
@@ -24,10 +24,10 @@ mod tests {
             format!("SELECT nebula.renew_lease('{}', '2 hours') = now() + interval '2 hours'", device(1));
         assert_eq!(text(&renewed), "true");
         assert_eq!(text("SELECT count(*) FROM nebula.reclaim_expired()"), "0");
-        refused(&format!("SELECT nebula.renew_lease('{}', '0')", device(1)), "22023", &["lease"]);
-        refused(&format!("SELECT nebula.renew_lease('{}', null)", device(1)), "22023", &["lease"]);
-        refused(&format!("SELECT nebula.renew_lease('{}', '1 h')", device(2)), "P0002", &[&device(2)]);
-        law();
+        assert_error(&format!("SELECT nebula.renew_lease('{}', '0')", device(1)), "22023", &["lease"]);
+        assert_error(&format!("SELECT nebula.renew_lease('{}', null)", device(1)), "22023", &["lease"]);
+        assert_error(&format!("SELECT nebula.renew_lease('{}', '1 h')", device(2)), "P0002", &[&device(2)]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -50,7 +50,7 @@ mod tests {
             "2"
         );
         assert_eq!(allocate(&project, 5), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -64,7 +64,7 @@ mod tests {
         run(&format!("SELECT nebula.allocate_ip('{project}', '{node}', lease => '1 hour')"));
         expire();
         assert_eq!(text("SELECT string_agg(device_id::text, ' ') FROM nebula.reclaim_expired()"), device(3));
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -79,7 +79,7 @@ mod tests {
         expire();
         assert_eq!(text("SELECT ip FROM nebula.reclaim_expired()"), "fd00::1/128");
         assert_eq!(text("SELECT ip FROM nebula.allocation"), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(text("SELECT last_seen_at = now() FROM nebula.device"), "true");
         allocate(&project, 2);
         run(&format!("SELECT nebula.touch_device('{}')", device(2)));
-        refused(&format!("SELECT nebula.touch_device('{}')", device(3)), "P0002", &[&device(3)]);
-        law();
+        assert_error(&format!("SELECT nebula.touch_device('{}')", device(3)), "P0002", &[&device(3)]);
+        assert_invariants();
     }
 }

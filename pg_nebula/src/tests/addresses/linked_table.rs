@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
     /// A table of the application with devices 1 to 4.
@@ -52,8 +52,8 @@ mod tests {
         run("SELECT nebula.unlink_device_table('public.user_devices')");
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
         assert_eq!(shown(2), "10.0.0.2/32");
-        refused("SELECT nebula.unlink_device_table('public.user_devices')", "P0002", &["user_devices"]);
-        law();
+        assert_error("SELECT nebula.unlink_device_table('public.user_devices')", "P0002", &["user_devices"]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -68,28 +68,28 @@ mod tests {
         assert_eq!(shown(1), "10.0.0.1/32");
         run(&format!("SELECT nebula.release_ip('{}', address => '10.0.0.1')", device(1)));
         assert_eq!(shown(1), "fd00::1/128");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
     fn a_table_that_cannot_be_linked_is_refused() {
         table();
         let link = |rest: &str| format!("SELECT nebula.link_device_table({rest})");
-        refused(&link("'public.user_devices', 'device'"), "22023", &["user_devices", "device"]);
-        refused(&link("'public.user_devices', 'id', 'address'"), "22023", &["address", "inet"]);
-        refused(
+        assert_error(&link("'public.user_devices', 'device'"), "22023", &["user_devices", "device"]);
+        assert_error(&link("'public.user_devices', 'id', 'address'"), "22023", &["address", "inet"]);
+        assert_error(
             &link("'public.user_devices', 'id', 'nebula_last_seen'"),
             "22023",
             &["nebula_last_seen", "inet"],
         );
-        refused(&link("'nebula.device'"), "22023", &["device"]);
+        assert_error(&link("'nebula.device'"), "22023", &["device"]);
         run("ALTER TABLE public.user_devices DROP CONSTRAINT user_devices_pkey");
-        refused(&link("'public.user_devices'"), "22023", &["index"]);
+        assert_error(&link("'public.user_devices'"), "22023", &["index"]);
         run("ALTER TABLE public.user_devices ADD PRIMARY KEY (id), ALTER nebula_ip SET DEFAULT '1.1.1.1'");
         run(
             "UPDATE public.user_devices SET nebula_ip = '1.1.1.1'; ALTER TABLE public.user_devices ALTER nebula_ip SET NOT NULL",
         );
-        refused(&link("'public.user_devices'"), "22023", &["null"]);
+        assert_error(&link("'public.user_devices'"), "22023", &["null"]);
     }
 
     #[pg_test]
@@ -118,7 +118,7 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         run("SELECT nebula.check_pool(repair => true)");
         assert_eq!(text("SELECT count(*) FROM nebula.linked_table"), "0");
-        law();
+        assert_invariants();
     }
 
     /// Whoever owns the table can put a trigger on it, which must not run as the owner of the extension.
@@ -134,6 +134,6 @@ mod tests {
         allocate(&project, 1);
         assert_eq!(text("SELECT current_setting('proof.spy')"), "app");
         assert_eq!(text("SELECT current_user = session_user"), "true");
-        law();
+        assert_invariants();
     }
 }

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -21,7 +21,7 @@ mod tests {
             assert_eq!(text(&sql), count, "{cidr}");
         }
         assert_eq!(text("SELECT gateway FROM nebula.pool WHERE name = 'p-253'"), "10.0.1.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -29,17 +29,17 @@ mod tests {
         let project = text("SELECT nebula.create_project('refusals', '10.0.0.0/8')");
         let populate = |rest: &str| format!("SELECT nebula.populate_pool('{project}', {rest})");
         run(&populate("'10.0.0.0/24'"));
-        refused(&populate("'10.0.0.128/25', 'b'"), "23505", &["10.0.0.128/25", "default"]);
-        refused(&populate("'10.0.0.0/8', 'b'"), "23505", &["default"]);
-        refused(&populate("'10.1.0.0/24', 'default'"), "23505", &["default"]);
-        refused(&populate("'11.0.0.0/24', 'b'"), "22023", &["outside", "10.0.0.0/8"]);
-        refused(&populate("'10.2.0.1/24', 'b'"), "22023", &["10.2.0.1/24"]);
-        refused(&populate("'10.2.0.0/32', 'b', true"), "22023", &["gateway"]);
-        refused(&populate("'10.2.0.0/24', ' b'"), "22023", &["pool name"]);
-        refused(&populate("null"), "22023", &["cidr"]);
+        assert_error(&populate("'10.0.0.128/25', 'b'"), "23505", &["10.0.0.128/25", "default"]);
+        assert_error(&populate("'10.0.0.0/8', 'b'"), "23505", &["default"]);
+        assert_error(&populate("'10.1.0.0/24', 'default'"), "23505", &["default"]);
+        assert_error(&populate("'11.0.0.0/24', 'b'"), "22023", &["outside", "10.0.0.0/8"]);
+        assert_error(&populate("'10.2.0.1/24', 'b'"), "22023", &["10.2.0.1/24"]);
+        assert_error(&populate("'10.2.0.0/32', 'b', true"), "22023", &["gateway"]);
+        assert_error(&populate("'10.2.0.0/24', ' b'"), "22023", &["pool name"]);
+        assert_error(&populate("null"), "22023", &["cidr"]);
         let nobody = device(9);
-        refused(&format!("SELECT nebula.populate_pool('{nobody}', '10.9.0.0/24')"), "P0002", &[&nobody]);
-        law();
+        assert_error(&format!("SELECT nebula.populate_pool('{nobody}', '10.9.0.0/24')"), "P0002", &[&nobody]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -49,24 +49,24 @@ mod tests {
             assert_eq!(text(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/24')")), "254");
             assert_eq!(allocate(&project, u32::from(name == "two")), "10.0.0.1/32");
         }
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
     fn create_project_refuses_bad_names_and_ranges() {
         run("SELECT nebula.create_project('home')");
-        refused("SELECT nebula.create_project('home')", "23505", &["home"]);
-        refused("SELECT nebula.create_project('')", "22023", &["project name"]);
-        refused("SELECT nebula.create_project('-x')", "22023", &["-x"]);
-        refused("SELECT nebula.create_project('x', '10.0.0.1/8')", "22023", &["10.0.0.1/8"]);
-        refused("SELECT nebula.create_project(null)", "22023", &["name"]);
+        assert_error("SELECT nebula.create_project('home')", "23505", &["home"]);
+        assert_error("SELECT nebula.create_project('')", "22023", &["project name"]);
+        assert_error("SELECT nebula.create_project('-x')", "22023", &["-x"]);
+        assert_error("SELECT nebula.create_project('x', '10.0.0.1/8')", "22023", &["10.0.0.1/8"]);
+        assert_error("SELECT nebula.create_project(null)", "22023", &["name"]);
         assert_eq!(
             text(
                 "SELECT cidr FROM nebula.project WHERE project_id = nebula.create_project('Heim 2', '10.0.0.0/8')"
             ),
             "null"
         );
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -97,8 +97,8 @@ mod tests {
             text("SELECT count(*) FROM nebula.nebula_ip_pool WHERE pool = 'default' AND is_allocated"),
             "5"
         );
-        refused(&format!("SELECT * FROM nebula.pool_usage('{}')", device(7)), "P0002", &[&device(7)]);
-        law();
+        assert_error(&format!("SELECT * FROM nebula.pool_usage('{}')", device(7)), "P0002", &[&device(7)]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -116,6 +116,6 @@ mod tests {
         );
         run("UPDATE nebula.allocation SET allocated_at = now() - interval '2 days'");
         assert_eq!(text(&forecast), "null");
-        law();
+        assert_invariants();
     }
 }

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, certify, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, certify, device, project, run, text};
     use pgrx::prelude::*;
 
     /// A project whose first address waits for the certificate of device 1.
@@ -12,15 +12,19 @@ mod tests {
         certify(&project, 1, "10.0.0.1");
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         assert_eq!(text("SELECT quarantined FROM nebula.pool_usage()"), "1");
-        law();
+        assert_invariants();
         project
     }
 
     #[pg_test]
     fn an_administrator_ends_quarantine_on_record() {
         let project = waiting();
-        refused(&format!("SELECT nebula.end_quarantine('{project}', '10.0.0.1', ' ')"), "22023", &["reason"]);
-        refused(
+        assert_error(
+            &format!("SELECT nebula.end_quarantine('{project}', '10.0.0.1', ' ')"),
+            "22023",
+            &["reason"],
+        );
+        assert_error(
             &format!("SELECT nebula.end_quarantine('{project}', '10.0.0.2', 'x')"),
             "P0002",
             &["10.0.0.2"],
@@ -32,18 +36,18 @@ mod tests {
             "laptop was destroyed"
         );
         assert_eq!(text("SELECT quarantined || ' ' || free FROM nebula.pool_usage()"), "0 6");
-        law();
+        assert_invariants();
         assert_eq!(text("SELECT count(*) FROM nebula.check_pool()"), "0");
         assert_eq!(allocate(&project, 2), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
     fn quarantine_is_ended_by_name() {
         waiting();
-        refused("SELECT * FROM nebula.end_quarantine_of('proof', 'd2', 'x')", "P0002", &["d2"]);
+        assert_error("SELECT * FROM nebula.end_quarantine_of('proof', 'd2', 'x')", "P0002", &["d2"]);
         assert_eq!(text("SELECT nebula.end_quarantine_of('proof', 'd1', 'sold')"), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.quarantine_status"), "0");
-        law();
+        assert_invariants();
     }
 }

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, register, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, register, run, text};
     use pgrx::prelude::*;
 
     fn ask(project: &str, number: u32, rest: &str) -> String {
@@ -33,19 +33,19 @@ mod tests {
         ] {
             assert_eq!(allocate(&project, number), ip);
         }
-        refused(&ask(&project, 9, "address => '10.0.0.2'"), "22023", &["reserved", "low"]);
-        refused(&exclude("x", "'10.0.0.5'"), "55000", &["10.0.0.5", &device(2)]);
-        refused(&exclude("low", "'10.0.0.13'"), "23505", &["low"]);
-        refused(&exclude("x", "'10.0.0.11', '10.0.0.11'"), "23505", &["net"]);
-        refused(&exclude("x", "'10.0.1.1'"), "22023", &["10.0.1.1"]);
-        refused(&exclude("x", "'10.0.0.15'"), "22023", &["10.0.0.15"]);
-        refused(&exclude("-", "'10.0.0.13'"), "22023", &["label"]);
-        law();
+        assert_error(&ask(&project, 9, "address => '10.0.0.2'"), "22023", &["reserved", "low"]);
+        assert_error(&exclude("x", "'10.0.0.5'"), "55000", &["10.0.0.5", &device(2)]);
+        assert_error(&exclude("low", "'10.0.0.13'"), "23505", &["low"]);
+        assert_error(&exclude("x", "'10.0.0.11', '10.0.0.11'"), "23505", &["net"]);
+        assert_error(&exclude("x", "'10.0.1.1'"), "22023", &["10.0.1.1"]);
+        assert_error(&exclude("x", "'10.0.0.15'"), "22023", &["10.0.0.15"]);
+        assert_error(&exclude("-", "'10.0.0.13'"), "22023", &["label"]);
+        assert_invariants();
         // A hand-deleted row inside an exclusion does not open it.
         run(&format!("SELECT nebula.drop_reservation('{project}', 'low')"));
-        refused(&format!("SELECT nebula.drop_reservation('{project}', 'low')"), "P0002", &["low"]);
+        assert_error(&format!("SELECT nebula.drop_reservation('{project}', 'low')"), "P0002", &["low"]);
         assert_eq!(allocate(&project, 6), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -55,8 +55,8 @@ mod tests {
         run(&format!("SELECT nebula.exclude_addresses('{project}', 'all', '10.0.0.0/29')"));
         assert_eq!(text("SELECT reserved || ' ' || free FROM nebula.pool_usage()"), "8 0");
         assert_eq!(text("SELECT percent_used FROM nebula.pool_status"), "null");
-        refused(&ask(&project, 1, "null"), "53400", &["exhausted"]);
-        law();
+        assert_error(&ask(&project, 1, "null"), "53400", &["exhausted"]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -67,9 +67,9 @@ mod tests {
         assert_eq!(text(&reserve(&project, "cameras", 4)), "10.0.0.6 10.0.0.9");
         assert_eq!(text(&reserve(&project, "cameras", 4)), "10.0.0.6 10.0.0.9");
         assert_eq!(text(&reserve(&project, "locks", 3)), "10.0.0.2 10.0.0.4");
-        refused(&reserve(&project, "cameras", 5), "23505", &["cameras"]);
-        refused(&reserve(&project, "many", 22), "53400", &["22"]);
-        refused(&reserve(&project, "none", 0), "22023", &["0"]);
+        assert_error(&reserve(&project, "cameras", 5), "23505", &["cameras"]);
+        assert_error(&reserve(&project, "many", 22), "53400", &["22"]);
+        assert_error(&reserve(&project, "none", 0), "22023", &["0"]);
         assert_eq!(text(&reserve(&project, "rest", 21)), "10.0.0.10 10.0.0.30");
         run(&format!("SELECT nebula.drop_reservation('{project}', 'rest')"));
         // Others pass them by; the group fills its own first, then takes what everybody takes.
@@ -87,11 +87,11 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}')", device(12)));
         assert_eq!(allocate(&project, 4), "10.0.0.12/32");
         assert_eq!(text(&ask(&project, 16, "label => 'cameras'")), "10.0.0.7/32");
-        refused(&ask(&project, 17, "label => 'camera'"), "P0002", &["camera"]);
-        refused(&ask(&project, 17, "address => '10.0.0.2'"), "22023", &["locks"]);
+        assert_error(&ask(&project, 17, "label => 'camera'"), "P0002", &["camera"]);
+        assert_error(&ask(&project, 17, "address => '10.0.0.2'"), "22023", &["locks"]);
         assert_eq!(text(&ask(&project, 17, "label => 'locks', address => '10.0.0.3'")), "10.0.0.3/32");
         assert_eq!(text("SELECT held FROM nebula.reservation_status WHERE label = 'cameras'"), "4");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -109,12 +109,12 @@ mod tests {
             device(6)
         );
         assert_eq!(text(&both), "10.0.0.1 10.0.0.2 10.0.0.4");
-        refused(
+        assert_error(
             &format!("SELECT nebula.set_device_groups('{}', '{{x}}')", device(9)),
             "P0002",
             &[&device(9)],
         );
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(allocate(&project, 2), "10.0.0.5/32");
         run(&format!("SELECT nebula.drop_reservation('{project}', 'cameras')"));
         assert_eq!(allocate(&project, 3), "10.0.0.2/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]

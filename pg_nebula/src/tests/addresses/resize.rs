@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
     fn resize(project: &str, verb: &str, cidr: &str) -> String {
@@ -21,7 +21,7 @@ mod tests {
         assert_eq!(text(&ask), "10.0.1.3/32");
         assert_eq!(text(&resize(&project, "extend", "10.0.0.0/23")), "510");
         assert_eq!(text("SELECT count(*) FROM nebula.event WHERE action = 'extend'"), "1");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -30,15 +30,15 @@ mod tests {
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/31')"));
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.4/30', 'next')"));
         allocate(&project, 1);
-        refused(&resize(&project, "extend", "10.0.0.0/30"), "55000", &["10.0.0.0", "default"]);
-        refused(&resize(&project, "extend", "10.0.1.0/24"), "22023", &["contain"]);
-        refused(&resize(&project, "extend", "10.0.0.1/24"), "22023", &["10.0.0.1/24"]);
+        assert_error(&resize(&project, "extend", "10.0.0.0/30"), "55000", &["10.0.0.0", "default"]);
+        assert_error(&resize(&project, "extend", "10.0.1.0/24"), "22023", &["contain"]);
+        assert_error(&resize(&project, "extend", "10.0.0.1/24"), "22023", &["10.0.0.1/24"]);
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
-        refused(&resize(&project, "extend", "10.0.0.0/24"), "23505", &["next"]);
-        refused(&resize(&project, "extend", "10.0.0.0/8"), "22023", &["outside"]);
+        assert_error(&resize(&project, "extend", "10.0.0.0/24"), "23505", &["next"]);
+        assert_error(&resize(&project, "extend", "10.0.0.0/8"), "22023", &["outside"]);
         assert_eq!(text(&resize(&project, "extend", "10.0.0.0/30")), "2");
         assert_eq!(allocate(&project, 1), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -49,26 +49,26 @@ mod tests {
         };
         run(&ask(1, "10.0.0.200"));
         run(&ask(2, "10.0.0.127"));
-        refused(
+        assert_error(
             &resize(&project, "shrink", "10.0.0.0/25"),
             "55000",
             &["2 addresses", "10.0.0.127", &device(2)],
         );
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
-        refused(&resize(&project, "shrink", "10.0.0.0/25"), "55000", &["1 addresses"]);
+        assert_error(&resize(&project, "shrink", "10.0.0.0/25"), "55000", &["1 addresses"]);
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
         run(&format!("SELECT nebula.exclude_addresses('{project}', 'printers', '10.0.0.192/28')"));
-        refused(&resize(&project, "shrink", "10.0.0.0/25"), "55000", &["printers"]);
+        assert_error(&resize(&project, "shrink", "10.0.0.0/25"), "55000", &["printers"]);
         run(&format!("SELECT nebula.drop_reservation('{project}', 'printers')"));
         assert_eq!(text(&resize(&project, "shrink", "10.0.0.0/25")), "126");
-        refused(&ask(1, "10.0.0.200"), "22023", &["10.0.0.200"]);
-        refused(&resize(&project, "shrink", "10.0.0.0/24"), "22023", &["inside"]);
-        refused(
+        assert_error(&ask(1, "10.0.0.200"), "22023", &["10.0.0.200"]);
+        assert_error(&resize(&project, "shrink", "10.0.0.0/24"), "22023", &["inside"]);
+        assert_error(
             &format!("SELECT nebula.shrink_pool('{project}', 'none', '10.0.0.0/26')"),
             "P0002",
             &["none"],
         );
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -77,14 +77,14 @@ mod tests {
         allocate(&project, 1);
         run(&resize(&project, "shrink", "10.0.0.0/30"));
         assert_eq!(allocate(&project, 2), "10.0.0.2/32");
-        refused(
+        assert_error(
             &format!("SELECT nebula.allocate_ip('{project}', '{}')", device(3)),
             "53400",
             &["10.0.0.0/30"],
         );
         run(&resize(&project, "extend", "10.0.0.0/29"));
         assert_eq!(allocate(&project, 3), "10.0.0.3/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -94,8 +94,8 @@ mod tests {
         run(&format!("SELECT nebula.disable_pool('{project}', 'default')"));
         assert_eq!(allocate(&project, 1), "10.0.0.1/32");
         let second = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2));
-        refused(&second, "55000", &["default", "disabled"]);
-        refused(
+        assert_error(&second, "55000", &["default", "disabled"]);
+        assert_error(
             &format!("SELECT nebula.allocate_ip('{project}', '{}', address => '10.0.0.4')", device(2)),
             "55000",
             &["disabled"],
@@ -104,8 +104,8 @@ mod tests {
         assert_eq!(text(&second), "10.0.1.1/32");
         run(&format!("SELECT nebula.enable_pool('{project}', 'default')"));
         assert_eq!(allocate(&project, 3), "10.0.0.2/32");
-        refused(&format!("SELECT nebula.disable_pool('{project}', 'x')"), "P0002", &["x"]);
-        law();
+        assert_error(&format!("SELECT nebula.disable_pool('{project}', 'x')"), "P0002", &["x"]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -113,17 +113,17 @@ mod tests {
         let project = project("10.0.0.0/29");
         allocate(&project, 1);
         let drop = format!("SELECT nebula.drop_pool('{project}', 'default')");
-        refused(&drop, "55000", &["1 addresses", "10.0.0.1"]);
+        assert_error(&drop, "55000", &["1 addresses", "10.0.0.1"]);
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         run(&format!("SELECT nebula.reserve_range('{project}', 'cameras', 2)"));
         run(&drop);
         assert_eq!(text("SELECT count(*) FROM nebula.pool"), "0");
         assert_eq!(text("SELECT count(*) FROM nebula.reservation"), "0");
-        refused(&drop, "P0002", &["default"]);
+        assert_error(&drop, "P0002", &["default"]);
         // The name and the range are free again.
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/30')"));
         assert_eq!(allocate(&project, 2), "10.0.0.1/32");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -142,13 +142,13 @@ mod tests {
         let six = format!("SELECT nebula.allocate_ip('{project}', '{}', family => 6)", device(2));
         assert_eq!(text(&six), "fd00::2/128");
         assert_eq!(text(&dual(2)), "10.0.0.2 fd00::2");
-        refused(&six.replace("6)", "5)"), "22023", &["5"]);
+        assert_error(&six.replace("6)", "5)"), "22023", &["5"]);
         // One of the two may go alone.
         let release = format!("SELECT nebula.release_ip('{}', address => 'fd00::1')", device(1));
         assert_eq!(text(&release), "fd00::1/128");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "3");
         assert_eq!(text(&format!("SELECT nebula.release_ip('{}')", device(2))), "10.0.0.2/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "1");
-        law();
+        assert_invariants();
     }
 }

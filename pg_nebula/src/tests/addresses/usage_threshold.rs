@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, device, law, project, refused, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
     /// Allocations tell at once, unless transactions may be prepared, which one that notifies cannot.
@@ -40,7 +40,7 @@ mod tests {
         ));
         told();
         assert_eq!(alarmed(), "90");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -61,7 +61,7 @@ mod tests {
         ask(20, "address => '10.0.0.14'");
         told();
         assert_eq!(text("SELECT alarmed FROM nebula.pool"), "80");
-        law();
+        assert_invariants();
     }
 
     #[pg_test]
@@ -78,9 +78,9 @@ mod tests {
         allocate(&project, 8);
         told();
         assert_eq!(text("SELECT alarmed FROM nebula.pool"), "0");
-        refused(&set("{0}"), "22023", &["0"]);
-        refused(&set("{101}"), "22023", &["101"]);
-        law();
+        assert_error(&set("{0}"), "22023", &["0"]);
+        assert_error(&set("{101}"), "22023", &["101"]);
+        assert_invariants();
     }
 
     #[pg_test]
@@ -101,6 +101,6 @@ mod tests {
         assert_eq!(forecast("high_water, now() - high_water_at"), "4 03:00:00");
         assert_eq!(forecast("per_hour, per_day, per_week"), "1 3 3");
         assert_eq!(forecast("round(extract(epoch FROM exhausted_at - now()) / 86400, 1)"), "83.7");
-        law();
+        assert_invariants();
     }
 }

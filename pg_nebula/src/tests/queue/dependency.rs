@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::tests::queue::{claim, enqueue, state};
-    use crate::tests::{refused, run, text};
+    use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -38,7 +38,7 @@ mod tests {
             text(&format!("SELECT errors -> 0 ->> 'error' FROM nebula.job_status WHERE job_id = {child}"));
         assert!(why.contains(&parent) && why.contains("dead"), "{why}");
         assert_eq!(text("SELECT count(*) FROM nebula.job_key"), "0");
-        refused(
+        assert_error(
             &format!("SELECT nebula.enqueue_job('c', '{{}}', depends_on => '{{{parent}}}')"),
             "55000",
             &["dead"],
@@ -129,14 +129,14 @@ mod tests {
         run(&depend(&b, &a));
         run(&depend(&b, &a));
         run(&depend(&c, &b));
-        refused(&depend(&a, &c), "22023", &[&a, "wait"]);
-        refused(&depend(&a, &a), "22023", &[&a]);
-        refused(&depend(&a, "999"), "P0002", &["999"]);
-        refused(&depend("999", &a), "P0002", &["999"]);
+        assert_error(&depend(&a, &c), "22023", &[&a, "wait"]);
+        assert_error(&depend(&a, &a), "22023", &[&a]);
+        assert_error(&depend(&a, "999"), "P0002", &["999"]);
+        assert_error(&depend("999", &a), "P0002", &["999"]);
         assert_eq!(claim("'{t}', 9"), a);
-        refused(&depend(&a, &c), "55000", &["running"]);
+        assert_error(&depend(&a, &c), "55000", &["running"]);
         run(&format!("SELECT nebula.complete_job({a}, 1)"));
-        refused(&depend(&a, &c), "55000", &["succeeded"]);
+        assert_error(&depend(&a, &c), "55000", &["succeeded"]);
         run(&depend(&b, &a));
         assert_eq!(claim("'{t}', 9"), b);
         run(&format!("SELECT nebula.complete_job({b}, 1)"));

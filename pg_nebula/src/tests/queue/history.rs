@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::tests::queue::{claim, enqueue, state};
-    use crate::tests::{refused, run, text};
+    use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
     /// A job of this kind that succeeded so long ago.
@@ -38,10 +38,10 @@ mod tests {
         assert_eq!(kept(), young);
         assert_ne!(segment(), before);
         assert_eq!(state(&young), "succeeded");
-        refused(&format!("SELECT nebula.cancel_job({old})"), "P0002", &[&old]);
+        assert_error(&format!("SELECT nebula.cancel_job({old})"), "P0002", &[&old]);
         assert_eq!(text("SELECT nebula.prune_jobs('0 s')"), "1");
         assert_eq!(text("SELECT nebula.prune_jobs('0 s')"), "0");
-        refused("SELECT nebula.prune_jobs('-1 s')", "22023", &["-00:00:01"]);
+        assert_error("SELECT nebula.prune_jobs('-1 s')", "22023", &["-00:00:01"]);
     }
 
     #[pg_test]
@@ -56,7 +56,7 @@ mod tests {
         assert_eq!(kept(), format!("{long} {week}"));
         run("UPDATE nebula.job_finished SET finished_at = finished_at - interval '11 days'");
         assert_eq!(text("SELECT nebula.prune_jobs()"), "2");
-        refused("SELECT nebula.retain_jobs('t', '-1 s')", "22023", &["t"]);
+        assert_error("SELECT nebula.retain_jobs('t', '-1 s')", "22023", &["t"]);
     }
 
     /// More turns than there are segments; each time something is kept, and nothing is lost.

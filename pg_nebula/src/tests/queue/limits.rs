@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::tests::queue::{claim, enqueue};
-    use crate::tests::{refused, run, text};
+    use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -48,8 +48,8 @@ mod tests {
         assert_eq!(claim("'{c}'"), child);
         assert_eq!(text("SELECT count(*) FROM nebula.job_key"), "0");
         assert_eq!(complete(&a, "1"), "null");
-        refused("SELECT nebula.complete_jobs('{1,2}', '{1}')", "22023", &["2 job_ids", "1 attempts"]);
-        refused("SELECT nebula.complete_jobs('{1,NULL}', '{1,1}')", "22023", &["job_ids"]);
+        assert_error("SELECT nebula.complete_jobs('{1,2}', '{1}')", "22023", &["2 job_ids", "1 attempts"]);
+        assert_error("SELECT nebula.complete_jobs('{1,NULL}', '{1,1}')", "22023", &["job_ids"]);
     }
 
     /// Claims begin where the last one got to; nothing that comes to lie further ahead is passed.

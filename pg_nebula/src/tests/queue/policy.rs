@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::tests::queue::{claim, enqueue};
-    use crate::tests::{device, refused, run, text};
+    use crate::tests::{assert_error, device, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -56,8 +56,8 @@ mod tests {
         assert_eq!(claim("'{t,o}', 9"), other);
         run("SELECT nebula.resume_jobs('t')");
         assert_eq!(claim("'{t}'"), job);
-        refused("SELECT nebula.pause_jobs('T')", "22023", &["T"]);
-        refused("SELECT nebula.resume_jobs(NULL)", "22023", &["kind"]);
+        assert_error("SELECT nebula.pause_jobs('T')", "22023", &["T"]);
+        assert_error("SELECT nebula.resume_jobs(NULL)", "22023", &["kind"]);
     }
 
     #[pg_test]
@@ -101,7 +101,7 @@ mod tests {
         enqueue("'t', '{}'");
         run("SELECT nebula.limit_jobs('t', 3)");
         assert_eq!(claim("'{t}', 9"), "null");
-        refused("SELECT nebula.limit_jobs('t', -1)", "22023", &["-1"]);
+        assert_error("SELECT nebula.limit_jobs('t', -1)", "22023", &["-1"]);
     }
 
     #[pg_test]
@@ -147,7 +147,7 @@ mod tests {
         assert_eq!(claim("'{t}'"), "null");
         run(&format!("SELECT nebula.limit_project_jobs('{limited}')"));
         assert_ne!(claim("'{t}'"), "null");
-        refused(&format!("SELECT nebula.limit_project_jobs('{limited}', -1)"), "22023", &["-1"]);
-        refused(&format!("SELECT nebula.limit_project_jobs('{}', 1)", device(9)), "P0002", &["project"]);
+        assert_error(&format!("SELECT nebula.limit_project_jobs('{limited}', -1)"), "22023", &["-1"]);
+        assert_error(&format!("SELECT nebula.limit_project_jobs('{}', 1)", device(9)), "P0002", &["project"]);
     }
 }

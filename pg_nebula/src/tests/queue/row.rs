@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::tests::queue::{claim, enqueue, state};
-    use crate::tests::{refused, run, text};
+    use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
     /// SQLSTATE and message of a call.
@@ -61,7 +61,7 @@ mod tests {
         claim("'{t}', 2");
         let complete =
             |results: &str| format!("SELECT nebula.complete_jobs('{{{b},{a}}}', '{{1,1}}', {results})");
-        refused(&complete("'{1}'"), "22023", &["2 job_ids", "1 results"]);
+        assert_error(&complete("'{1}'"), "22023", &["2 job_ids", "1 results"]);
         run(&complete("'{NULL,7}'"));
         assert_eq!(
             text(

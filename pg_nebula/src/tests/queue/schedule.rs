@@ -5,7 +5,7 @@ use pgrx::prelude::*;
 #[pg_schema]
 mod tests {
     use crate::tests::queue::claim;
-    use crate::tests::{refused, run, text};
+    use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
     fn schedule(args: &str) -> String {
@@ -36,7 +36,7 @@ mod tests {
             "true"
         );
         run("SELECT nebula.unschedule_job('nightly')");
-        refused("SELECT nebula.unschedule_job('nightly')", "P0002", &["nightly"]);
+        assert_error("SELECT nebula.unschedule_job('nightly')", "P0002", &["nightly"]);
         assert_ne!(claim("'{t}'"), "null", "what was enqueued stays");
     }
 
@@ -84,17 +84,17 @@ mod tests {
 
     #[pg_test]
     fn nonsense_is_not_scheduled() {
-        refused("SELECT nebula.schedule_job('n', '61 * * * *', 't')", "22023", &["61", "minute"]);
-        refused("SELECT nebula.schedule_job('n', '0 0 30 2 *', 't')", "22023", &["no time", "30 2"]);
-        refused(
+        assert_error("SELECT nebula.schedule_job('n', '61 * * * *', 't')", "22023", &["61", "minute"]);
+        assert_error("SELECT nebula.schedule_job('n', '0 0 30 2 *', 't')", "22023", &["no time", "30 2"]);
+        assert_error(
             "SELECT nebula.schedule_job('n', '@daily', 't', time_zone => 'Mars/Olympus')",
             "22023",
             &["Mars/Olympus"],
         );
-        refused("SELECT nebula.schedule_job('n', '@daily', 'T')", "22023", &["T"]);
-        refused("SELECT nebula.schedule_job('', '@daily', 't')", "22023", &["schedule"]);
-        refused("SELECT nebula.schedule_job('n', '@daily', 't', NULL)", "22023", &["payload"]);
-        refused("SELECT nebula.schedule_job('n', NULL, 't')", "22023", &["cron"]);
+        assert_error("SELECT nebula.schedule_job('n', '@daily', 'T')", "22023", &["T"]);
+        assert_error("SELECT nebula.schedule_job('', '@daily', 't')", "22023", &["schedule"]);
+        assert_error("SELECT nebula.schedule_job('n', '@daily', 't', NULL)", "22023", &["payload"]);
+        assert_error("SELECT nebula.schedule_job('n', NULL, 't')", "22023", &["cron"]);
         assert_eq!(text("SELECT count(*) FROM nebula.job_schedule"), "0");
     }
 }
