@@ -29,7 +29,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::SeqCst;
 
 use nebula_core::address::number;
-use nebula_core::bitmap_page::{PAGE_BITS, Page};
+use nebula_core::bitmap_page::{PAGE_SHIFT, Page};
 use nebula_core::page_table::{PageKey, PageTable, PoolKey};
 use nebula_core::pending_addresses::{Change, ChangeKind};
 
@@ -57,7 +57,7 @@ pub(crate) fn addresses_released() {
 
 /// Asks the background worker to look at the usage of a pool when this transaction commits.
 pub(crate) fn signal_usage(pool: &Pool) {
-    record(pool.id, 0, ChangeKind::Crossed);
+    record(pool.id, 0, ChangeKind::UsageCheck);
 }
 
 /// Claims in a row that conflict before their page is read anew: somebody filled the table by hand.
@@ -117,7 +117,7 @@ impl<'a> Search<'a> {
         hold(self.pool, last);
         if self.conflicts >= MAX_CONFLICTS {
             let (page, _) = place(pool_key(self.pool), last);
-            shared::read(|map| map.find(page).map(Page::forget));
+            shared::read(|map| map.find(page).map(Page::invalidate));
             self.conflicts = 0;
         }
     }
@@ -133,9 +133,9 @@ impl<'a> Search<'a> {
 /// Ends a claim on an address that cannot be had: it counts as held.
 fn hold(pool: &Pool, number: u128) {
     let event = with_pending(|pending| pending.retract(pool.id, number));
-    if event == Some(ChangeKind::Retaken) {
+    if event == Some(ChangeKind::Inserted) {
         // Given back and inserted again by hand: it stays taken.
-        record(pool.id, number, ChangeKind::Retaken);
+        record(pool.id, number, ChangeKind::Inserted);
     }
     let key = pool_key(pool);
     let (page, bit) = place(key, number);
@@ -145,7 +145,7 @@ fn hold(pool: &Pool, number: u128) {
             slot.conflicts.fetch_add(1, SeqCst);
         }
         if let Some(page) = map.find(page) {
-            page.hold(bit);
+            page.set_held(bit);
         }
     });
 }
@@ -172,7 +172,7 @@ fn pool_key(pool: &Pool) -> PoolKey {
 /// Claims the lowest free address in shared memory.
 fn take(pool: &Pool) -> Result<Option<u128>> {
     let range = pool.network.assignable();
-    let (first, last) = (range.start() >> PAGE_BITS, range.end() >> PAGE_BITS);
+    let (first, last) = (range.start() >> PAGE_SHIFT, range.end() >> PAGE_SHIFT);
     let key = pool_key(pool);
     load::look_after(key);
     let found = loop {
@@ -186,10 +186,10 @@ fn take(pool: &Pool) -> Result<Option<u128>> {
                 hold(pool, number);
             }
             // Whole pages may be kept back: those are never read.
-            Some(Look::Absent(page)) => match pool.assignable_from(page << PAGE_BITS) {
+            Some(Look::Absent(page)) => match pool.assignable_from(page << PAGE_SHIFT) {
                 None => break None,
-                Some(next) if next >> PAGE_BITS != page => {
-                    shared::read(|map| map.slot(key).map(|slot| slot.skip_to(page, next >> PAGE_BITS)));
+                Some(next) if next >> PAGE_SHIFT != page => {
+                    shared::read(|map| map.slot(key).map(|slot| slot.skip_to(page, next >> PAGE_SHIFT)));
                 }
                 Some(_) if load::load(pool, key, page)? => {}
                 Some(_) => break None,
@@ -205,7 +205,7 @@ fn take(pool: &Pool) -> Result<Option<u128>> {
         if let Some(found) = found {
             drop_claim(pool, found);
         }
-        record(pool.id, own, ChangeKind::Retaken);
+        record(pool.id, own, ChangeKind::Inserted);
         return Ok(Some(own));
     }
     Ok(found)
@@ -226,7 +226,7 @@ fn lowest_own(pool: &Pool, range: &RangeInclusive<u128>) -> Option<u128> {
 fn look(map: &PageTable<'_>, pool: PoolKey, first: u128, last: u128) -> Look {
     let Some(slot) = map.slot(pool).filter(|slot| slot.base() == first) else { return Look::Unknown };
     let now = statement_start();
-    slot.rewind(now);
+    slot.rewind_if_expired(now);
     loop {
         let hint = slot.hint();
         let number = first + u128::from(hint);
@@ -240,7 +240,7 @@ fn look(map: &PageTable<'_>, pool: PoolKey, first: u128, last: u128) -> Look {
         if let Some(bit) = page.claim_lowest() {
             slot.in_flight.fetch_add(1, SeqCst);
             slot.hits.fetch_add(1, SeqCst);
-            return Look::Claimed((number << PAGE_BITS) | u128::from(bit));
+            return Look::Claimed((number << PAGE_SHIFT) | u128::from(bit));
         }
         slot.expires.fetch_min(page.expires(), SeqCst);
         slot.advance(hint, || page.has_room());
@@ -278,7 +278,7 @@ fn claim_shared(pool: &Pool, number: u128) -> bool {
 pub(crate) fn inserted(pool: &Pool, address: IpAddr) {
     // Unclaimed it would look free, and everybody would wait for this transaction instead of passing it by.
     if !claim_shared(pool, number(address)) {
-        record(pool.id, number(address), ChangeKind::Retaken);
+        record(pool.id, number(address), ChangeKind::Inserted);
     }
 }
 
@@ -289,8 +289,8 @@ pub(crate) fn lowest_without_row(pool: &Pool) -> Result<Option<IpAddr>> {
     let key = pool_key(pool);
     let before = shared::read(|map| {
         map.slot(key).map(|slot| {
-            slot.rewind(statement_start());
-            (slot.changes.load(SeqCst), slot.full.load(SeqCst))
+            slot.rewind_if_expired(statement_start());
+            (slot.releases.load(SeqCst), slot.full_at.load(SeqCst))
         })
     });
     let before = before.flatten();
@@ -302,7 +302,7 @@ pub(crate) fn lowest_without_row(pool: &Pool) -> Result<Option<IpAddr>> {
     if free.is_none() && !snapshot_is_fixed() && with_pending(|pending| pending.is_empty()) {
         shared::read(|map| {
             if let (Some(slot), Some((changes, _))) = (map.slot(key), before) {
-                slot.full.store(changes + 1, SeqCst);
+                slot.full_at.store(changes + 1, SeqCst);
             }
         });
     }

@@ -20,7 +20,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 
 use nebula_core::job_event::{JobAction, JobEvent};
-use nebula_core::pending_jobs::KindNote;
+use nebula_core::pending_jobs::KindChange;
 use nebula_core::scan_hint::QueuePosition;
 use pgrx::Uuid;
 
@@ -48,7 +48,14 @@ pub(crate) fn job_available(kind: &str, first: Option<QueuePosition>) -> Result<
         return as_owner(|| NOTIFY.run(&[kind.into()]));
     };
     let served = shared::notifier_serves(session::database());
-    with_frame(|frame| frame.note(KindNote { slot, wake: served, on_commit: first, on_abort: None }));
+    with_frame(|frame| {
+        frame.merge(KindChange {
+            slot,
+            wake_workers: served,
+            available_on_commit: first,
+            available_on_abort: None,
+        })
+    });
     if served { Ok(()) } else { as_owner(|| NOTIFY.run(&[kind.into()])) }
 }
 
@@ -56,8 +63,15 @@ pub(crate) fn job_available(kind: &str, first: Option<QueuePosition>) -> Result<
 /// is rolled back, and if the jobs are only locked, also when it commits.
 pub(crate) fn note_hidden(kind: &str, first: QueuePosition, only_locked: bool) {
     if let Some(slot) = slot_of(kind) {
-        let on_commit = only_locked.then_some(first);
-        with_frame(|frame| frame.note(KindNote { slot, wake: false, on_commit, on_abort: Some(first) }));
+        let available_on_commit = only_locked.then_some(first);
+        with_frame(|frame| {
+            frame.merge(KindChange {
+                slot,
+                wake_workers: false,
+                available_on_commit,
+                available_on_abort: Some(first),
+            })
+        });
     }
 }
 
@@ -66,7 +80,7 @@ pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: JobAction) -> R
     static NOTIFY: Statement = Statement::new("SELECT nebula.notify_event($1, 'job', $2, $3)");
     if shared::notifier_serves(session::database()) {
         let project = project.map(|project| *project.as_bytes());
-        with_frame(|frame| frame.event(JobEvent { project, job, action }));
+        with_frame(|frame| frame.push_event(JobEvent { project, job, action }));
         Ok(())
     } else {
         as_owner(|| NOTIFY.run(&[project.into(), job.to_string().into(), action.as_str().into()]))
@@ -77,7 +91,7 @@ pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: JobAction) -> R
 pub(crate) fn many_events() -> Result<()> {
     static NOTIFY: Statement = Statement::new("SELECT nebula.notify_event(NULL, 'job', '', 'reset')");
     if shared::notifier_serves(session::database()) {
-        with_frame(|frame| frame.events.overrun());
+        with_frame(|frame| frame.events.overflow());
         Ok(())
     } else {
         NOTIFY.run(&[])

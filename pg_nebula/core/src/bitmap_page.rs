@@ -10,14 +10,14 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
 /// Addresses of a page as a power of two.
-pub const PAGE_BITS: u32 = 15;
+pub const PAGE_SHIFT: u32 = 15;
 /// 64-bit words of one bitmap.
-pub const WORDS: usize = 1 << (PAGE_BITS - 6);
+pub const BITMAP_WORDS: usize = 1 << (PAGE_SHIFT - 6);
 /// 64-bit words with one bit for each word of a bitmap.
-const SUMMARY: usize = WORDS / 64;
+const SUMMARY: usize = BITMAP_WORDS / 64;
 
 /// Held bits of a page, as read from the table.
-pub type Words = [u64; WORDS];
+pub type Bitmap = [u64; BITMAP_WORDS];
 
 /// See the module.
 #[repr(C)]
@@ -34,12 +34,12 @@ pub struct Page {
     expires: AtomicI64,
     /// Number of claimed bits.
     claims: AtomicU32,
-    /// Words in which an address was given back since the current reading began.
+    /// Bitmap in which an address was given back since the current reading began.
     touched: [AtomicU64; SUMMARY],
-    /// Words in which every address is held or claimed.
+    /// Bitmap in which every address is held or claimed.
     full: [AtomicU64; SUMMARY],
-    held: [AtomicU64; WORDS],
-    claimed: [AtomicU64; WORDS],
+    held: [AtomicU64; BITMAP_WORDS],
+    claimed: [AtomicU64; BITMAP_WORDS],
 }
 
 /// Word and mask of a bit.
@@ -114,7 +114,7 @@ impl Page {
     }
 
     /// A row holds the address now; a claim on it ends.
-    pub fn hold(&self, bit: u16) {
+    pub fn set_held(&self, bit: u16) {
         let (word, mask) = place(bit);
         self.held[word].fetch_or(mask, SeqCst);
         if self.claimed[word].fetch_and(!mask, SeqCst) & mask != 0 {
@@ -123,7 +123,7 @@ impl Page {
     }
 
     /// No row holds the address any more. A claim on it is left alone: it is somebody else's, and new.
-    pub fn give(&self, bit: u16) {
+    pub fn clear_held(&self, bit: u16) {
         let (word, mask) = place(bit);
         // Touched first: a reader that does not see the touch stores its word before this clears the bit.
         self.touched[word / 64].fetch_or(1 << (word % 64), SeqCst);
@@ -152,8 +152,8 @@ impl Page {
     }
 
     /// The held and the claimed bits, each word as of its own moment.
-    pub fn bits(&self) -> (Words, Words) {
-        let read = |words: &[AtomicU64; WORDS]| std::array::from_fn(|word| words[word].load(SeqCst));
+    pub fn bits(&self) -> (Bitmap, Bitmap) {
+        let read = |words: &[AtomicU64; BITMAP_WORDS]| std::array::from_fn(|word| words[word].load(SeqCst));
         (read(&self.held), read(&self.claimed))
     }
 
@@ -168,12 +168,12 @@ impl Page {
     }
 
     /// The held bits are to be read again before the next use.
-    pub fn forget(&self) {
+    pub fn invalidate(&self) {
         self.loaded.store(0, SeqCst);
     }
 
     /// The table is about to be read: from now on it is recorded where addresses are given back.
-    pub fn begin_reading(&self) {
+    pub fn begin_load(&self) {
         for touched in &self.touched {
             touched.store(0, SeqCst);
         }
@@ -183,7 +183,11 @@ impl Page {
     /// Takes over what was read from the table, in the given words only; answers the range of words in which
     /// addresses were given back since the reading began. Those must be read again. A row that a claim stands for is
     /// not taken over: whoever claimed tells the outcome, and would not know of a held bit to clear.
-    pub fn publish(&self, words: &Words, range: std::ops::Range<usize>) -> Option<std::ops::Range<usize>> {
+    pub fn store_loaded(
+        &self,
+        words: &Bitmap,
+        range: std::ops::Range<usize>,
+    ) -> Option<std::ops::Range<usize>> {
         for word in range.clone() {
             self.held[word].store(words[word] & !self.claimed[word].load(SeqCst), SeqCst);
             self.open(word);
@@ -198,7 +202,7 @@ impl Page {
     }
 
     /// The held bits are complete as of `generation`; the first quarantine seen ends at `expires`.
-    pub fn finish_reading(&self, generation: u64, expires: i64) {
+    pub fn finish_load(&self, generation: u64, expires: i64) {
         self.expires.fetch_min(expires, SeqCst);
         self.loaded.store(generation, SeqCst);
     }

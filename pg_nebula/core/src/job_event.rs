@@ -52,33 +52,33 @@ pub struct JobEvent {
 #[derive(Clone, Debug, Default)]
 pub struct JobEvents {
     list: Vec<JobEvent>,
-    overrun: bool,
+    overflowed: bool,
 }
 
 impl JobEvents {
     /// Adds an event; what was known of the same job is out of date.
     pub fn push(&mut self, event: JobEvent) {
-        if self.overrun {
+        if self.overflowed {
             return;
         }
         self.list.retain(|known| known.job != event.job);
         if self.list.len() < MAX_EVENTS {
             self.list.push(event);
         } else {
-            self.overrun();
+            self.overflow();
         }
     }
 
     /// There were too many.
-    pub fn overrun(&mut self) {
+    pub fn overflow(&mut self) {
         self.list.clear();
-        self.overrun = true;
+        self.overflowed = true;
     }
 
     /// Adds all of another list.
     pub fn append(&mut self, other: Self) {
-        if other.overrun {
-            self.overrun();
+        if other.overflowed {
+            self.overflow();
         }
         other.list.into_iter().for_each(|event| self.push(event));
     }
@@ -89,8 +89,8 @@ impl JobEvents {
     }
 
     /// Whether there were too many.
-    pub fn is_overrun(&self) -> bool {
-        self.overrun
+    pub fn has_overflowed(&self) -> bool {
+        self.overflowed
     }
 }
 
@@ -115,12 +115,12 @@ mod unit {
     fn too_many_say_that_there_were_many() {
         let mut events = JobEvents::default();
         (0..64).for_each(|job| events.push(event(job, JobAction::Enqueue)));
-        assert_eq!((events.list().len(), events.is_overrun()), (64, false));
+        assert_eq!((events.list().len(), events.has_overflowed()), (64, false));
         let mut all = JobEvents::default();
         all.append(events.clone());
         all.append(events);
         assert_eq!(all.list().len(), 64, "the same jobs again");
         all.push(event(99, JobAction::Enqueue));
-        assert_eq!((all.list(), all.is_overrun()), (&[][..], true));
+        assert_eq!((all.list(), all.has_overflowed()), (&[][..], true));
     }
 }

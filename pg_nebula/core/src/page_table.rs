@@ -31,7 +31,7 @@ impl PoolKey {
 pub struct PageKey {
     /// The pool.
     pub pool: PoolKey,
-    /// The address shifted right by [`crate::bitmap_page::PAGE_BITS`].
+    /// The address shifted right by [`crate::bitmap_page::PAGE_SHIFT`].
     pub number: u128,
 }
 
@@ -55,7 +55,7 @@ fn mix(value: u64) -> u64 {
 /// What is known of a pool. All zeroes: a free slot.
 #[repr(C)]
 #[derive(Default)]
-pub struct Slot {
+pub struct PoolSlot {
     key: AtomicU64,
     /// Pages read at another generation are to be read again.
     pub generation: AtomicU64,
@@ -66,9 +66,9 @@ pub struct Slot {
     /// When a quarantine in a page below the hint ends, in PostgreSQL's microseconds.
     pub expires: AtomicI64,
     /// Goes up whenever an address of the pool may have become free.
-    pub changes: AtomicU64,
+    pub releases: AtomicU64,
     /// `changes` + 1 at the time when the table was seen to be full; 0: never.
-    pub full: AtomicU64,
+    pub full_at: AtomicU64,
     /// Claims in flight.
     pub in_flight: AtomicI64,
     /// Addresses found by a look at the map.
@@ -80,10 +80,10 @@ pub struct Slot {
     /// Waits for a transaction in flight.
     pub waits: AtomicU64,
     /// Goes up whenever usage may have reached a threshold.
-    pub crossed: AtomicU64,
+    pub usage_checks: AtomicU64,
 }
 
-impl Slot {
+impl PoolSlot {
     /// Whose slot it is; `None` for a free one.
     pub fn owner(&self) -> Option<PoolKey> {
         let key = self.key.load(SeqCst);
@@ -111,7 +111,7 @@ impl Slot {
     }
 
     fn lower(&self, page: u64) {
-        self.changes.fetch_add(1, SeqCst);
+        self.releases.fetch_add(1, SeqCst);
         self.hint.fetch_min(page, SeqCst);
     }
 
@@ -126,14 +126,14 @@ impl Slot {
     }
 
     /// Everything known is void: pages are read again as they are used.
-    pub fn restart(&self, generation: u64) {
+    pub fn invalidate(&self, generation: u64) {
         self.generation.store(generation, SeqCst);
         self.expires.store(i64::MAX, SeqCst);
         self.lower(0);
     }
 
     /// Looks from the first page again when a quarantine has ended.
-    pub fn rewind(&self, now: i64) {
+    pub fn rewind_if_expired(&self, now: i64) {
         let expires = self.expires.load(SeqCst);
         if now >= expires && self.expires.compare_exchange(expires, i64::MAX, SeqCst, SeqCst).is_ok() {
             self.lower(0);
@@ -156,16 +156,16 @@ pub struct Header {
     /// Transactions that may end without telling: those of [`OrphanTransaction`].
     orphan_count: AtomicU32,
     /// Database that the background worker looks after; 0: it is not there.
-    pub watched: AtomicU32,
+    pub watcher_database: AtomicU32,
     /// Where its latch is.
-    pub latch: AtomicUsize,
+    pub watcher_latch: AtomicUsize,
 }
 
 impl Header {
     /// The server has started anew: whoever looked after a database is gone.
-    pub fn begin(&self) {
-        self.watched.store(0, SeqCst);
-        self.latch.store(0, SeqCst);
+    pub fn clear_watcher(&self) {
+        self.watcher_database.store(0, SeqCst);
+        self.watcher_latch.store(0, SeqCst);
     }
 }
 
@@ -182,7 +182,7 @@ pub struct PageTable<'a> {
     /// Counters.
     pub header: &'a Header,
     /// Pools.
-    pub slots: &'a [Slot],
+    pub slots: &'a [PoolSlot],
     /// Transactions to look after.
     pub orphans: &'a [OrphanTransaction],
     /// Heads of the chains, as index + 1 of a page; a power of two.
@@ -196,18 +196,18 @@ impl PageTable<'_> {
         &self.buckets[key.hash() & (self.buckets.len() - 1)]
     }
 
-    fn probe(&self, key: PoolKey) -> impl Iterator<Item = &Slot> {
+    fn probe(&self, key: PoolKey) -> impl Iterator<Item = &PoolSlot> {
         let start = mix(key.packed()) as usize;
         (0..PROBES.min(self.slots.len())).map(move |i| &self.slots[start.wrapping_add(i) % self.slots.len()])
     }
 
     /// The slot of a pool.
-    pub fn slot(&self, key: PoolKey) -> Option<&Slot> {
+    pub fn slot(&self, key: PoolKey) -> Option<&PoolSlot> {
         self.probe(key).find(|slot| slot.key.load(SeqCst) == key.packed())
     }
 
     /// The slot of a pool, made if need be; `None` when every place for it has claims in flight. Needs to be alone.
-    pub fn add_slot(&self, key: PoolKey, base: u128) -> Option<&Slot> {
+    pub fn add_slot(&self, key: PoolKey, base: u128) -> Option<&PoolSlot> {
         let slot = self
             .slot(key)
             .or_else(|| self.probe(key).find(|slot| slot.owner().is_none()))
@@ -218,11 +218,11 @@ impl PageTable<'_> {
         slot.base[0].store((base >> 64) as u64, SeqCst);
         slot.base[1].store(base as u64, SeqCst);
         slot.key.store(key.packed(), SeqCst);
-        for counter in [&slot.full, &slot.hits, &slot.conflicts, &slot.rebuilds, &slot.waits] {
+        for counter in [&slot.full_at, &slot.hits, &slot.conflicts, &slot.rebuilds, &slot.waits] {
             counter.store(0, SeqCst);
         }
         slot.hint.store(0, SeqCst);
-        slot.restart(self.next_generation());
+        slot.invalidate(self.next_generation());
         Some(slot)
     }
 
@@ -232,19 +232,19 @@ impl PageTable<'_> {
     }
 
     /// Everything known of a pool is void, or of all pools of the database when `pool` is `None`.
-    pub fn restart(&self, database: u32, pool: Option<i32>) {
+    pub fn invalidate(&self, database: u32, pool: Option<i32>) {
         match pool {
             Some(pool) => {
                 if let Some(slot) = self.slot(PoolKey { database, pool }) {
-                    slot.restart(self.next_generation());
+                    slot.invalidate(self.next_generation());
                 }
             }
-            None => self.slots_of(database).for_each(|(_, slot)| slot.restart(self.next_generation())),
+            None => self.slots_of(database).for_each(|(_, slot)| slot.invalidate(self.next_generation())),
         }
     }
 
     /// All pools of a database.
-    pub fn slots_of(&self, database: u32) -> impl Iterator<Item = (i32, &Slot)> {
+    pub fn slots_of(&self, database: u32) -> impl Iterator<Item = (i32, &PoolSlot)> {
         self.slots.iter().filter_map(move |slot| {
             slot.owner().filter(|key| key.database == database).map(|key| (key.pool, slot))
         })
@@ -330,7 +330,7 @@ impl PageTable<'_> {
 
     /// Looks after a transaction until it is over: then what it did to the pool is read anew. Without room nothing is
     /// recorded; what it gives back is then found when the pool seems full. Needs to be alone.
-    pub fn watch(&self, pool: PoolKey, transaction: u32) {
+    pub fn track_orphan(&self, pool: PoolKey, transaction: u32) {
         let same = |f: &&OrphanTransaction| {
             f.pool.load(SeqCst) == pool.packed() && f.transaction.load(SeqCst) == transaction
         };
@@ -345,24 +345,24 @@ impl PageTable<'_> {
     }
 
     /// Whether any transaction is looked after: the question every allocation asks.
-    pub fn watches(&self) -> bool {
+    pub fn has_orphans(&self) -> bool {
         self.header.orphan_count.load(SeqCst) != 0
     }
 
     /// The transactions looked after for a pool.
-    pub fn watched(&self, pool: PoolKey) -> Vec<u32> {
+    pub fn orphans_of(&self, pool: PoolKey) -> Vec<u32> {
         let of_pool = self.orphans.iter().filter(|f| f.pool.load(SeqCst) == pool.packed());
         of_pool.map(|f| f.transaction.load(SeqCst)).filter(|transaction| *transaction != 0).collect()
     }
 
     /// A transaction is over. Needs to be alone.
-    pub fn unwatch(&self, pool: PoolKey, transaction: u32) {
+    pub fn end_orphan(&self, pool: PoolKey, transaction: u32) {
         for orphan in self.orphans {
             if orphan.pool.load(SeqCst) == pool.packed() && orphan.transaction.load(SeqCst) == transaction {
                 orphan.transaction.store(0, SeqCst);
                 orphan.pool.store(0, SeqCst);
                 self.header.orphan_count.fetch_sub(1, SeqCst);
-                self.restart(pool.database, Some(pool.pool));
+                self.invalidate(pool.database, Some(pool.pool));
             }
         }
     }

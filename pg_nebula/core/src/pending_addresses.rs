@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 /// Addresses given back one by one in one transaction; beyond, the whole pool is read anew.
-const MOST_GIVEN: usize = 1 << 16;
+const MAX_RELEASED: usize = 1 << 16;
 
 /// What happened to an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,15 +12,15 @@ pub enum ChangeKind {
     /// Claimed in the map, and held if the transaction commits.
     Claimed,
     /// Held again after the same transaction had given it back; its held bit never went away.
-    Retaken,
+    Inserted,
     /// Its row is gone if the transaction commits.
-    Given,
+    Released,
     /// Its quarantine ends at this time, in PostgreSQL's microseconds.
     Quarantined(i64),
     /// Nothing known of the pool is worth keeping; the address means nothing.
-    Restart,
+    Invalidated,
     /// Usage of the pool may reach a threshold if the transaction commits; the address means nothing.
-    Crossed,
+    UsageCheck,
 }
 
 /// One kind.
@@ -53,8 +53,8 @@ impl PendingAddresses {
     /// Records an kind.
     pub fn push(&mut self, change: Change) {
         let Change { subtransaction, pool, .. } = change;
-        if change.kind == ChangeKind::Given && self.free.len() >= MOST_GIVEN {
-            let restart = Change { subtransaction, pool, number: 0, kind: ChangeKind::Restart };
+        if change.kind == ChangeKind::Released && self.free.len() >= MAX_RELEASED {
+            let restart = Change { subtransaction, pool, number: 0, kind: ChangeKind::Invalidated };
             if self.changes.last() != Some(&restart) {
                 self.changes.push(restart);
             }
@@ -67,19 +67,22 @@ impl PendingAddresses {
     /// Keeps `free` in step.
     fn follow(&mut self, change: Change) {
         match change.kind {
-            ChangeKind::Given => drop(self.free.insert((change.pool, change.number))),
-            ChangeKind::Retaken => drop(self.free.remove(&(change.pool, change.number))),
-            ChangeKind::Claimed | ChangeKind::Quarantined(_) | ChangeKind::Restart | ChangeKind::Crossed => {}
+            ChangeKind::Released => drop(self.free.insert((change.pool, change.number))),
+            ChangeKind::Inserted => drop(self.free.remove(&(change.pool, change.number))),
+            ChangeKind::Claimed
+            | ChangeKind::Quarantined(_)
+            | ChangeKind::Invalidated
+            | ChangeKind::UsageCheck => {}
         }
     }
 
     /// Takes back the newest kind of this address; answers what it was.
     pub fn retract(&mut self, pool: i32, number: u128) -> Option<ChangeKind> {
-        let of_address = |e: &Change| !matches!(e.kind, ChangeKind::Restart | ChangeKind::Crossed);
+        let of_address = |e: &Change| !matches!(e.kind, ChangeKind::Invalidated | ChangeKind::UsageCheck);
         let index =
             self.changes.iter().rposition(|e| e.pool == pool && e.number == number && of_address(e))?;
         let change = self.changes.remove(index);
-        if change.kind == ChangeKind::Retaken {
+        if change.kind == ChangeKind::Inserted {
             self.free.insert((pool, number));
         }
         Some(change.kind)
@@ -102,7 +105,7 @@ impl PendingAddresses {
     pub fn undo(&mut self, subtransaction: u32) -> Vec<Change> {
         let kept = self.changes.iter().rposition(|e| e.subtransaction < subtransaction).map_or(0, |i| i + 1);
         let mut undone = self.changes.split_off(kept);
-        if undone.iter().any(|e| matches!(e.kind, ChangeKind::Given | ChangeKind::Retaken)) {
+        if undone.iter().any(|e| matches!(e.kind, ChangeKind::Released | ChangeKind::Inserted)) {
             self.free.clear();
             for index in 0..self.changes.len() {
                 self.follow(self.changes[index]);
@@ -119,11 +122,11 @@ impl PendingAddresses {
     }
 
     /// Whether this transaction has done anything to an address.
-    pub fn touches(&self, pool: i32, number: u128) -> bool {
+    pub fn contains(&self, pool: i32, number: u128) -> bool {
         // Beyond the limit it is not known which addresses were given back.
-        self.free.len() >= MOST_GIVEN
+        self.free.len() >= MAX_RELEASED
             || self.changes.iter().any(|e| {
-                !matches!(e.kind, ChangeKind::Restart | ChangeKind::Crossed)
+                !matches!(e.kind, ChangeKind::Invalidated | ChangeKind::UsageCheck)
                     && (e.pool, e.number) == (pool, number)
             })
     }

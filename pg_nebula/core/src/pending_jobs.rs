@@ -7,15 +7,15 @@ use crate::scan_hint::QueuePosition;
 
 /// What is to be said of one kind, by the number of its slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct KindNote {
+pub struct KindChange {
     /// Slot of the kind.
     pub slot: usize,
     /// Workers are to be woken if it commits.
-    pub wake: bool,
+    pub wake_workers: bool,
     /// Lowest job that can be claimed if it commits.
-    pub on_commit: Option<QueuePosition>,
+    pub available_on_commit: Option<QueuePosition>,
     /// Lowest job that can be claimed again if it is rolled back.
-    pub on_abort: Option<QueuePosition>,
+    pub available_on_abort: Option<QueuePosition>,
 }
 
 /// A subtransaction.
@@ -23,9 +23,9 @@ pub struct KindNote {
 pub struct SubtransactionFrame {
     subtransaction: u32,
     /// One for each kind.
-    pub notes: Vec<KindNote>,
+    pub kinds: Vec<KindChange>,
     /// Earliest job that becomes due later, in PostgreSQL's microseconds.
-    pub due: Option<i64>,
+    pub next_due: Option<i64>,
     /// It moved on what others know of times, which means nothing if it is rolled back.
     pub rescheduled: bool,
     /// What watchers are to be told if it commits.
@@ -34,30 +34,30 @@ pub struct SubtransactionFrame {
 
 impl SubtransactionFrame {
     /// Adds what is to be said of a kind.
-    pub fn note(&mut self, new: KindNote) {
-        match self.notes.iter_mut().find(|note| note.slot == new.slot) {
+    pub fn merge(&mut self, new: KindChange) {
+        match self.kinds.iter_mut().find(|note| note.slot == new.slot) {
             Some(note) => {
-                note.wake |= new.wake;
-                note.on_commit = lower(note.on_commit, new.on_commit);
-                note.on_abort = lower(note.on_abort, new.on_abort);
+                note.wake_workers |= new.wake_workers;
+                note.available_on_commit = lower(note.available_on_commit, new.available_on_commit);
+                note.available_on_abort = lower(note.available_on_abort, new.available_on_abort);
             }
-            None => self.notes.push(new),
+            None => self.kinds.push(new),
         }
     }
 
     /// Adds a job that becomes due later.
-    pub fn due(&mut self, at: i64) {
-        self.due = lower(self.due, Some(at));
+    pub fn add_due(&mut self, at: i64) {
+        self.next_due = lower(self.next_due, Some(at));
     }
 
     /// Adds something that happened.
-    pub fn event(&mut self, event: JobEvent) {
+    pub fn push_event(&mut self, event: JobEvent) {
         self.events.push(event);
     }
 
     fn absorb(&mut self, child: Self) {
-        child.notes.into_iter().for_each(|note| self.note(note));
-        self.due = lower(self.due, child.due);
+        child.kinds.into_iter().for_each(|note| self.merge(note));
+        self.next_due = lower(self.next_due, child.next_due);
         self.rescheduled |= child.rescheduled;
         self.events.append(child.events);
     }
@@ -108,9 +108,9 @@ impl PendingJobs {
     }
 
     /// Lowest job of a kind, by the number of its slot, that nobody else can claim yet.
-    pub fn first(&self, slot: usize) -> Option<QueuePosition> {
-        let notes = self.0.iter().flat_map(|frame| &frame.notes);
-        notes.filter(|note| note.slot == slot).filter_map(|note| note.on_commit).min()
+    pub fn first_enqueued(&self, slot: usize) -> Option<QueuePosition> {
+        let notes = self.0.iter().flat_map(|frame| &frame.kinds);
+        notes.filter(|note| note.slot == slot).filter_map(|note| note.available_on_commit).min()
     }
 
     /// Whether there is nothing to say.
@@ -128,8 +128,13 @@ mod unit {
         QueuePosition { rank: 0, run_at: 0, job }
     }
 
-    fn wake(slot: usize, job: i64) -> KindNote {
-        KindNote { slot, wake: true, on_commit: Some(position(job)), on_abort: None }
+    fn wake(slot: usize, job: i64) -> KindChange {
+        KindChange {
+            slot,
+            wake_workers: true,
+            available_on_commit: Some(position(job)),
+            available_on_abort: None,
+        }
     }
 
     fn event(job: i64) -> JobEvent {
@@ -139,15 +144,15 @@ mod unit {
     #[test]
     fn a_rollback_to_a_savepoint_leaves_what_came_before() {
         let mut log = PendingJobs::new();
-        log.frame(1).note(wake(0, 7));
-        log.frame(2).note(wake(1, 8));
-        log.frame(2).event(event(8));
-        log.frame(3).note(wake(0, 3));
+        log.frame(1).merge(wake(0, 7));
+        log.frame(2).merge(wake(1, 8));
+        log.frame(2).push_event(event(8));
+        log.frame(3).merge(wake(0, 3));
         log.reparent(3, 2);
         let undone = log.undo(2).expect("it had something to say");
-        assert_eq!(undone.notes, [wake(1, 8), wake(0, 3)]);
+        assert_eq!(undone.kinds, [wake(1, 8), wake(0, 3)]);
         let rest = log.finish().expect("the outermost frame");
-        assert_eq!(rest.notes, [wake(0, 7)]);
+        assert_eq!(rest.kinds, [wake(0, 7)]);
         assert_eq!(rest.events.list(), []);
         assert!(log.is_empty());
     }
@@ -155,58 +160,63 @@ mod unit {
     #[test]
     fn released_savepoints_are_merged() {
         let mut log = PendingJobs::new();
-        log.frame(1).note(wake(0, 7));
-        log.frame(1).due(50);
+        log.frame(1).merge(wake(0, 7));
+        log.frame(1).add_due(50);
         let child = log.frame(2);
-        child.note(KindNote {
+        child.merge(KindChange {
             slot: 0,
-            wake: false,
-            on_commit: Some(position(3)),
-            on_abort: Some(position(9)),
+            wake_workers: false,
+            available_on_commit: Some(position(3)),
+            available_on_abort: Some(position(9)),
         });
-        child.due(40);
-        child.event(event(3));
+        child.add_due(40);
+        child.push_event(event(3));
         child.rescheduled = true;
         log.reparent(2, 1);
         let all = log.finish().expect("something");
         assert_eq!(
-            all.notes,
-            [KindNote { slot: 0, wake: true, on_commit: Some(position(3)), on_abort: Some(position(9)) }]
+            all.kinds,
+            [KindChange {
+                slot: 0,
+                wake_workers: true,
+                available_on_commit: Some(position(3)),
+                available_on_abort: Some(position(9))
+            }]
         );
-        assert_eq!((all.due, all.rescheduled), (Some(40), true));
+        assert_eq!((all.next_due, all.rescheduled), (Some(40), true));
         assert_eq!(all.events.list(), [event(3)]);
     }
 
     #[test]
     fn a_subtransaction_without_anything_to_say_changes_nothing() {
         let mut log = PendingJobs::new();
-        log.frame(1).note(wake(0, 7));
+        log.frame(1).merge(wake(0, 7));
         log.reparent(5, 1);
         assert!(log.undo(6).is_none());
-        assert_eq!(log.finish().map(|all| all.notes), Some(vec![wake(0, 7)]));
+        assert_eq!(log.finish().map(|all| all.kinds), Some(vec![wake(0, 7)]));
     }
 
     #[test]
     fn what_others_do_not_see_yet_has_a_beginning() {
         let mut log = PendingJobs::new();
-        assert_eq!(log.first(0), None);
-        log.frame(1).note(wake(0, 7));
-        log.frame(2).note(wake(0, 5));
-        log.frame(2).note(wake(1, 3));
-        assert_eq!(log.first(0), Some(position(5)));
+        assert_eq!(log.first_enqueued(0), None);
+        log.frame(1).merge(wake(0, 7));
+        log.frame(2).merge(wake(0, 5));
+        log.frame(2).merge(wake(1, 3));
+        assert_eq!(log.first_enqueued(0), Some(position(5)));
         log.undo(2);
-        assert_eq!((log.first(0), log.first(1)), (Some(position(7)), None));
+        assert_eq!((log.first_enqueued(0), log.first_enqueued(1)), (Some(position(7)), None));
     }
 
     #[test]
     fn a_million_jobs_are_one_line() {
         let mut log = PendingJobs::new();
         for job in 0..1_000_000 {
-            log.frame(1).note(wake(0, job));
-            log.frame(1).event(event(job));
+            log.frame(1).merge(wake(0, job));
+            log.frame(1).push_event(event(job));
         }
         let all = log.finish().expect("something");
-        assert_eq!(all.notes, [wake(0, 0)]);
-        assert!(all.events.is_overrun());
+        assert_eq!(all.kinds, [wake(0, 0)]);
+        assert!(all.events.has_overflowed());
     }
 }

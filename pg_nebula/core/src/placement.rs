@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 /// A node that reported once is trusted for this long after its last report, in seconds.
-pub const REPORT_SECONDS: f64 = 90.0;
+pub const REPORT_TIMEOUT_SECONDS: f64 = 90.0;
 
 /// How a node is chosen.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,54 +40,54 @@ pub struct Candidate {
     /// Peers it may host.
     pub max_peers: i32,
     /// Seconds since its last report; `None`: it never reported and is trusted as registered.
-    pub silent_for: Option<f64>,
+    pub seconds_since_report: Option<f64>,
     /// Whether it has the capability asked for.
     pub capable: bool,
 }
 
 /// Why a node takes no peer.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Reason {
+pub enum Ineligibility {
     /// Switched off by an administrator.
     Disabled,
     /// Hosts as many peers as it may.
     Full,
     /// Has not reported for so many seconds.
-    Silent(f64),
+    NotReporting(f64),
     /// Lacks the capability asked for.
     Incapable,
 }
 
-impl fmt::Display for Reason {
+impl fmt::Display for Ineligibility {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Disabled => write!(f, "disabled"),
             Self::Full => write!(f, "full"),
-            Self::Silent(seconds) => write!(f, "no report for {}", duration(*seconds)),
+            Self::NotReporting(seconds) => write!(f, "no report for {}", duration(*seconds)),
             Self::Incapable => write!(f, "lacks the capability"),
         }
     }
 }
 
-impl Reason {
+impl Ineligibility {
     /// The reason without its particulars, for counting.
-    pub fn word(self) -> &'static str {
+    pub fn category(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
             Self::Full => "full",
-            Self::Silent(_) => "not reporting",
+            Self::NotReporting(_) => "not reporting",
             Self::Incapable => "without the capability",
         }
     }
 }
 
 /// Why the node takes no peer, the most lasting reason first; `None` when it takes one.
-pub fn objection(node: &Candidate) -> Option<Reason> {
-    match node.silent_for {
-        _ if !node.enabled => Some(Reason::Disabled),
-        _ if !node.capable => Some(Reason::Incapable),
-        Some(seconds) if seconds > REPORT_SECONDS => Some(Reason::Silent(seconds)),
-        _ if node.active_peers >= node.max_peers => Some(Reason::Full),
+pub fn ineligibility(node: &Candidate) -> Option<Ineligibility> {
+    match node.seconds_since_report {
+        _ if !node.enabled => Some(Ineligibility::Disabled),
+        _ if !node.capable => Some(Ineligibility::Incapable),
+        Some(seconds) if seconds > REPORT_TIMEOUT_SECONDS => Some(Ineligibility::NotReporting(seconds)),
+        _ if node.active_peers >= node.max_peers => Some(Ineligibility::Full),
         _ => None,
     }
 }
@@ -106,22 +106,30 @@ fn duration(seconds: f64) -> String {
 mod unit {
     use super::*;
 
-    const GOOD: Candidate =
-        Candidate { enabled: true, active_peers: 1, max_peers: 2, silent_for: Some(1.0), capable: true };
+    const GOOD: Candidate = Candidate {
+        enabled: true,
+        active_peers: 1,
+        max_peers: 2,
+        seconds_since_report: Some(1.0),
+        capable: true,
+    };
 
     #[test]
     fn a_node_with_room_is_eligible() {
-        assert_eq!(objection(&GOOD), None);
-        assert_eq!(objection(&Candidate { silent_for: None, ..GOOD }), None);
-        assert_eq!(objection(&Candidate { silent_for: Some(REPORT_SECONDS), ..GOOD }), None);
+        assert_eq!(ineligibility(&GOOD), None);
+        assert_eq!(ineligibility(&Candidate { seconds_since_report: None, ..GOOD }), None);
+        assert_eq!(
+            ineligibility(&Candidate { seconds_since_report: Some(REPORT_TIMEOUT_SECONDS), ..GOOD }),
+            None
+        );
     }
 
     #[test]
     fn each_objection_is_named() {
-        assert_eq!(objection(&Candidate { enabled: false, ..GOOD }), Some(Reason::Disabled));
-        assert_eq!(objection(&Candidate { capable: false, ..GOOD }), Some(Reason::Incapable));
-        assert_eq!(objection(&Candidate { active_peers: 2, ..GOOD }), Some(Reason::Full));
-        let silent = objection(&Candidate { silent_for: Some(600.0), ..GOOD }).unwrap();
+        assert_eq!(ineligibility(&Candidate { enabled: false, ..GOOD }), Some(Ineligibility::Disabled));
+        assert_eq!(ineligibility(&Candidate { capable: false, ..GOOD }), Some(Ineligibility::Incapable));
+        assert_eq!(ineligibility(&Candidate { active_peers: 2, ..GOOD }), Some(Ineligibility::Full));
+        let silent = ineligibility(&Candidate { seconds_since_report: Some(600.0), ..GOOD }).unwrap();
         assert_eq!(silent.to_string(), "no report for 10 min");
     }
 

@@ -2,6 +2,7 @@
 //!
 //! All of it is hints: a new server starts with nothing and is right.
 
+use crate::fnv::Fnv1a;
 use crate::job_event::{JobEvent, MAX_EVENTS};
 use crate::pending_jobs::SubtransactionFrame;
 use crate::scan_hint::{QueuePosition, ScanHint};
@@ -18,7 +19,7 @@ const KIND: usize = 63;
 
 /// A kind of job in a database.
 #[derive(Clone, Copy)]
-struct Slot {
+struct KindSlot {
     database: u32,
     length: u8,
     kind: [u8; KIND],
@@ -38,14 +39,14 @@ struct Prepared {
 pub struct QueueState {
     /// Database of the wake-up process; 0: there is none.
     pub notifier_database: u32,
-    slots: [Option<Slot>; SLOTS],
+    slots: [Option<KindSlot>; SLOTS],
     timers: [(u32, Timers); DATABASES],
     prepared: [Option<Prepared>; PREPARED],
     events: [Option<JobEvent>; MAX_EVENTS],
     /// So many of them are there.
     posted: usize,
     /// More happened than there is room for.
-    overrun: bool,
+    overflowed: bool,
 }
 
 /// What is to be sent.
@@ -56,13 +57,13 @@ pub struct Notifications {
     /// What watchers are to be told.
     pub events: Vec<JobEvent>,
     /// Watchers are to look for themselves.
-    pub overrun: bool,
+    pub overflowed: bool,
 }
 
 impl Notifications {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty() && self.events.is_empty() && !self.overrun
+        self.kinds.is_empty() && self.events.is_empty() && !self.overflowed
     }
 }
 
@@ -82,17 +83,14 @@ impl QueueState {
             prepared: [None; PREPARED],
             events: [None; MAX_EVENTS],
             posted: 0,
-            overrun: false,
+            overflowed: false,
         }
     }
 
     /// The slot of a kind, taken now if it has none; `None` when all are taken.
     pub fn slot(&mut self, database: u32, kind: &str, now: i64) -> Option<usize> {
         let name = kind.as_bytes();
-        let hash = name.iter().fold(0xcbf2_9ce4_8422_2325_u64 ^ u64::from(database), |hash, byte| {
-            (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
-        });
-        let first = (hash >> 32) as usize;
+        let first = (Fnv1a::EMPTY.word(database.into()).bytes(name).finish() >> 32) as usize;
         for step in 0..SLOTS {
             let index = (first + step) % SLOTS;
             match &self.slots[index] {
@@ -106,7 +104,7 @@ impl QueueState {
                     let mut kind = [0; KIND];
                     kind[..name.len()].copy_from_slice(name);
                     self.slots[index] =
-                        Some(Slot { database, length, kind, pending: false, hint: ScanHint::new(now) });
+                        Some(KindSlot { database, length, kind, pending: false, hint: ScanHint::new(now) });
                     return Some(index);
                 }
             }
@@ -128,18 +126,18 @@ impl QueueState {
     }
 
     /// A transaction committed. Answers whether the wake-up process has something to do that it did not have before.
-    pub fn committed(&mut self, database: u32, said: &SubtransactionFrame, now: i64) -> bool {
+    pub fn apply_commit(&mut self, database: u32, said: &SubtransactionFrame, now: i64) -> bool {
         let mut news = false;
-        for note in &said.notes {
+        for note in &said.kinds {
             let Some(Some(slot)) = self.slots.get_mut(note.slot) else { continue };
             // In this order: a worker that is woken finds the job.
-            if let Some(key) = note.on_commit {
-                slot.hint.appear(key, now);
+            if let Some(key) = note.available_on_commit {
+                slot.hint.note_available(key, now);
             }
-            news |= note.wake && !std::mem::replace(&mut slot.pending, true);
+            news |= note.wake_workers && !std::mem::replace(&mut slot.pending, true);
         }
-        if let Some(due) = said.due {
-            news |= self.timers(database).is_some_and(|timers| timers.due.arm(due));
+        if let Some(due) = said.next_due {
+            news |= self.timers(database).is_some_and(|timers| timers.job.arm(due));
         }
         if self.notifier_database == database {
             news |= self.post(said);
@@ -147,14 +145,15 @@ impl QueueState {
         news
     }
 
-    /// A transaction or a part of one was rolled back. Answers as [`QueueState::committed`].
-    pub fn undone(&mut self, database: u32, said: &SubtransactionFrame, now: i64) -> bool {
+    /// A transaction or a part of one was rolled back. Answers as [`QueueState::apply_commit`].
+    pub fn apply_abort(&mut self, database: u32, said: &SubtransactionFrame, now: i64) -> bool {
         let mut news = false;
-        for note in &said.notes {
-            let (Some(key), Some(Some(slot))) = (note.on_abort, self.slots.get_mut(note.slot)) else {
+        for note in &said.kinds {
+            let (Some(key), Some(Some(slot))) = (note.available_on_abort, self.slots.get_mut(note.slot))
+            else {
                 continue;
             };
-            slot.hint.appear(key, now);
+            slot.hint.note_available(key, now);
             // What it had claimed somebody else may want.
             if self.notifier_database == database {
                 news |= !std::mem::replace(&mut slot.pending, true);
@@ -170,21 +169,21 @@ impl QueueState {
     }
 
     /// A transaction was prepared: how it ends nobody will tell, so its end is reschedule for. Its watchers ask in time.
-    pub fn prepared(&mut self, transaction: u32, said: &SubtransactionFrame) -> bool {
-        for note in
-            said.notes.iter().filter(|note| note.wake || note.on_commit.is_some() || note.on_abort.is_some())
-        {
+    pub fn apply_prepare(&mut self, transaction: u32, said: &SubtransactionFrame) -> bool {
+        for note in said.kinds.iter().filter(|note| {
+            note.wake_workers || note.available_on_commit.is_some() || note.available_on_abort.is_some()
+        }) {
             match self.prepared.iter_mut().find(|place| place.is_none()) {
                 Some(place) => *place = Some(Prepared { transaction, slot: note.slot }),
                 // Without room its workers find it when they look of themselves.
                 None => break,
             }
         }
-        !said.notes.is_empty()
+        !said.kinds.is_empty()
     }
 
     /// Looks after prepared transactions that have ended; answers whether some have not.
-    pub fn settle(&mut self, is_running: impl Fn(u32) -> bool, now: i64) -> bool {
+    pub fn resolve_prepared(&mut self, is_running: impl Fn(u32) -> bool, now: i64) -> bool {
         let mut waiting = false;
         for place in &mut self.prepared {
             let Some(prepared) = *place else { continue };
@@ -194,7 +193,7 @@ impl QueueState {
             }
             *place = None;
             if let Some(Some(slot)) = self.slots.get_mut(prepared.slot) {
-                slot.hint.appear(QueuePosition::FIRST, now);
+                slot.hint.note_available(QueuePosition::FIRST, now);
                 slot.pending = true;
             }
         }
@@ -202,7 +201,7 @@ impl QueueState {
     }
 
     /// Takes what is to be sent in a database.
-    pub fn collect(&mut self, database: u32) -> Notifications {
+    pub fn take_notifications(&mut self, database: u32) -> Notifications {
         let pending =
             self.slots.iter_mut().flatten().filter(|slot| slot.database == database && slot.pending);
         let kinds = pending.map(|slot| {
@@ -212,7 +211,7 @@ impl QueueState {
         let kinds = kinds.collect();
         let events = self.events.iter_mut().filter_map(Option::take).collect();
         self.posted = 0;
-        Notifications { kinds, events, overrun: std::mem::take(&mut self.overrun) }
+        Notifications { kinds, events, overflowed: std::mem::take(&mut self.overflowed) }
     }
 
     fn post(&mut self, said: &SubtransactionFrame) -> bool {
@@ -229,11 +228,11 @@ impl QueueState {
                     self.posted += usize::from(self.events[place].is_none());
                     self.events[place] = Some(*event);
                 }
-                None => self.overrun = true,
+                None => self.overflowed = true,
             }
         }
-        news |= said.events.is_overrun() && !self.overrun;
-        self.overrun |= said.events.is_overrun();
+        news |= said.events.has_overflowed() && !self.overflowed;
+        self.overflowed |= said.events.has_overflowed();
         news
     }
 }
@@ -242,20 +241,20 @@ impl QueueState {
 mod unit {
     use super::*;
     use crate::job_event::JobAction;
-    use crate::pending_jobs::{KindNote, PendingJobs};
+    use crate::pending_jobs::{KindChange, PendingJobs};
 
-    fn said(notes: &[KindNote], events: impl IntoIterator<Item = i64>) -> SubtransactionFrame {
+    fn said(notes: &[KindChange], events: impl IntoIterator<Item = i64>) -> SubtransactionFrame {
         let mut log = PendingJobs::new();
         let frame = log.frame(1);
-        notes.iter().for_each(|note| frame.note(*note));
+        notes.iter().for_each(|note| frame.merge(*note));
         for job in events {
-            frame.event(JobEvent { project: None, job, action: JobAction::Enqueue });
+            frame.push_event(JobEvent { project: None, job, action: JobAction::Enqueue });
         }
         log.finish().expect("a frame")
     }
 
-    fn wake(slot: usize) -> KindNote {
-        KindNote { slot, wake: true, on_commit: None, on_abort: None }
+    fn wake(slot: usize) -> KindChange {
+        KindChange { slot, wake_workers: true, available_on_commit: None, available_on_abort: None }
     }
 
     #[test]
@@ -284,17 +283,17 @@ mod unit {
         state.notifier_database = 1;
         let (a, b) = (state.slot(1, "a", 0).unwrap(), state.slot(1, "b", 0).unwrap());
         let other = state.slot(2, "a", 0).unwrap();
-        assert!(state.committed(1, &said(&[wake(a)], [1]), 0));
-        assert!(!state.committed(1, &said(&[wake(a)], [1]), 0), "nothing new to do");
-        assert!(state.committed(1, &said(&[wake(b)], []), 0));
-        state.committed(2, &said(&[wake(other)], [5]), 0);
-        let mut mail = state.collect(1);
+        assert!(state.apply_commit(1, &said(&[wake(a)], [1]), 0));
+        assert!(!state.apply_commit(1, &said(&[wake(a)], [1]), 0), "nothing new to do");
+        assert!(state.apply_commit(1, &said(&[wake(b)], []), 0));
+        state.apply_commit(2, &said(&[wake(other)], [5]), 0);
+        let mut mail = state.take_notifications(1);
         mail.kinds.sort();
         assert_eq!(
-            (mail.kinds, mail.events.len(), mail.overrun),
+            (mail.kinds, mail.events.len(), mail.overflowed),
             (vec!["a".to_owned(), "b".into()], 1, false)
         );
-        assert!(state.collect(1).is_empty());
+        assert!(state.take_notifications(1).is_empty());
     }
 
     #[test]
@@ -302,46 +301,56 @@ mod unit {
         let mut state = QueueState::new();
         state.notifier_database = 1;
         for job in 0..100 {
-            state.committed(1, &said(&[], [job]), 0);
+            state.apply_commit(1, &said(&[], [job]), 0);
         }
-        let mail = state.collect(1);
-        assert_eq!((mail.events.len(), mail.overrun), (MAX_EVENTS, true));
-        assert!(state.committed(1, &said(&[], 0..100), 0));
-        assert_eq!(state.collect(1), Notifications { overrun: true, ..Notifications::default() });
+        let mail = state.take_notifications(1);
+        assert_eq!((mail.events.len(), mail.overflowed), (MAX_EVENTS, true));
+        assert!(state.apply_commit(1, &said(&[], 0..100), 0));
+        assert_eq!(
+            state.take_notifications(1),
+            Notifications { overflowed: true, ..Notifications::default() }
+        );
     }
 
     #[test]
     fn the_end_of_a_prepared_transaction_wakes() {
         let mut state = QueueState::new();
         let a = state.slot(1, "a", 0).unwrap();
-        assert!(state.prepared(77, &said(&[wake(a)], [])));
-        assert!(state.settle(|transaction| transaction == 77, 0));
-        assert!(state.collect(1).is_empty());
-        assert!(!state.settle(|_| false, 0));
-        assert_eq!(state.collect(1).kinds, ["a"]);
+        assert!(state.apply_prepare(77, &said(&[wake(a)], [])));
+        assert!(state.resolve_prepared(|transaction| transaction == 77, 0));
+        assert!(state.take_notifications(1).is_empty());
+        assert!(!state.resolve_prepared(|_| false, 0));
+        assert_eq!(state.take_notifications(1).kinds, ["a"]);
     }
 
     #[test]
     fn a_claim_that_is_rolled_back_wakes() {
         let mut state = QueueState::new();
         let a = state.slot(1, "a", 0).unwrap();
-        let claimed =
-            KindNote { slot: a, wake: false, on_commit: None, on_abort: Some(QueuePosition::FIRST) };
-        assert!(!state.undone(1, &said(&[claimed], []), 0), "nobody to tell");
+        let claimed = KindChange {
+            slot: a,
+            wake_workers: false,
+            available_on_commit: None,
+            available_on_abort: Some(QueuePosition::FIRST),
+        };
+        assert!(!state.apply_abort(1, &said(&[claimed], []), 0), "nobody to tell");
         state.notifier_database = 1;
-        assert!(!state.undone(1, &said(&[wake(a)], [7]), 0), "what was to be enqueued is not there");
-        assert!(state.collect(1).is_empty());
-        assert!(state.undone(1, &said(&[claimed], [7]), 0));
-        assert_eq!(state.collect(1), Notifications { kinds: vec!["a".into()], ..Notifications::default() });
+        assert!(!state.apply_abort(1, &said(&[wake(a)], [7]), 0), "what was to be enqueued is not there");
+        assert!(state.take_notifications(1).is_empty());
+        assert!(state.apply_abort(1, &said(&[claimed], [7]), 0));
+        assert_eq!(
+            state.take_notifications(1),
+            Notifications { kinds: vec!["a".into()], ..Notifications::default() }
+        );
     }
 
     #[test]
     fn a_rollback_forgets_what_was_known_of_times() {
         let mut state = QueueState::new();
-        state.timers(1).unwrap().due.reschedule(Some(900), 100, 5000);
+        state.timers(1).unwrap().job.reschedule(Some(900), 100, 5000);
         let mut log = PendingJobs::new();
         log.frame(1).rescheduled = true;
-        state.undone(1, &log.finish().unwrap(), 0);
-        assert!(state.timers(1).unwrap().due.is_due(101));
+        state.apply_abort(1, &log.finish().unwrap(), 0);
+        assert!(state.timers(1).unwrap().job.is_due(101));
     }
 }

@@ -38,7 +38,7 @@ pub struct ScanStart {
     pub position: QueuePosition,
     /// A few jobs lie between that and the first place, some more between the two: a hint that spares those who want few
     /// from reading on.
-    pub ahead: Option<(QueuePosition, QueuePosition)>,
+    pub skip_points: Option<(QueuePosition, QueuePosition)>,
     /// Before its snapshot, in microseconds.
     since: i64,
     /// It begins at the very start, to be on the safe side.
@@ -101,7 +101,7 @@ impl ScanHint {
         let position = if full_scan { QueuePosition::FIRST } else { self.start };
         let first = self.ahead.iter().find(|place| **place >= position);
         let ahead = first.filter(|_| !full_scan).map(|first| (*first, self.ahead[SKIP_POINTS - 1]));
-        ScanStart { position, ahead, since: now, full_scan }
+        ScanStart { position, skip_points: ahead, since: now, full_scan }
     }
 
     /// A claim saw jobs up to these places, in order.
@@ -128,7 +128,7 @@ impl ScanHint {
     }
 
     /// A job with this position can be claimed from now on.
-    pub fn appear(&mut self, position: QueuePosition, now: i64) {
+    pub fn note_available(&mut self, position: QueuePosition, now: i64) {
         self.turn(now);
         self.start = self.start.min(position);
         self.windows[0].lowest = self.windows[0].lowest.min(position);
@@ -171,21 +171,21 @@ mod unit {
     #[test]
     fn a_place_ahead_is_known_until_it_is_reached() {
         let mut hint = swept();
-        assert_eq!(hint.begin(2).ahead, None);
+        assert_eq!(hint.begin(2).skip_points, None);
         hint.set_skip_points(&[position(15), position(25)]);
         let start = hint.begin(2);
-        assert_eq!((start.position, start.ahead), (position(10), Some((position(15), position(25)))));
+        assert_eq!((start.position, start.skip_points), (position(10), Some((position(15), position(25)))));
         hint.advance(start, position(15).next(), 3);
-        assert_eq!(hint.begin(4).ahead, Some((position(25), position(25))));
+        assert_eq!(hint.begin(4).skip_points, Some((position(25), position(25))));
         hint.advance(start, position(25).next(), 5);
-        assert_eq!(hint.begin(6).ahead, None);
-        assert_eq!(hint.begin(FULL_SCAN_INTERVAL + 2).ahead, None, "a full_scan sees all");
+        assert_eq!(hint.begin(6).skip_points, None);
+        assert_eq!(hint.begin(FULL_SCAN_INTERVAL + 2).skip_points, None, "a full_scan sees all");
     }
 
     #[test]
     fn what_appears_further_ahead_is_found() {
         let mut hint = swept();
-        hint.appear(position(5), 2);
+        hint.note_available(position(5), 2);
         assert_eq!(hint.begin(3).position, position(5));
     }
 
@@ -194,9 +194,9 @@ mod unit {
         for later in [0, WINDOW, 5 * WINDOW, 100 * WINDOW] {
             let mut hint = swept();
             let start = hint.begin(2);
-            hint.appear(position(15), 3);
+            hint.note_available(position(15), 3);
             for step in 1..=6 {
-                hint.appear(position(1000), 3 + later * step / 6);
+                hint.note_available(position(1000), 3 + later * step / 6);
             }
             hint.advance(start, position(30), 4 + later);
             assert!(hint.start <= position(15), "{later}: {:?}", hint.start);
@@ -206,7 +206,7 @@ mod unit {
     #[test]
     fn what_appeared_long_ago_does_not_hold_claims_back() {
         let mut hint = swept();
-        hint.appear(position(5), 2);
+        hint.note_available(position(5), 2);
         let start = hint.begin(3);
         hint.advance(start, position(30), 4);
         assert_eq!(hint.start, position(5), "it may have appeared just now");

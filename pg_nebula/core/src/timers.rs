@@ -26,7 +26,7 @@ impl Timer {
     }
 
     /// Whether it is time to look, for the one who then does: others leave it to that one for a while.
-    pub fn take(&mut self, now: i64) -> bool {
+    pub fn take_if_due(&mut self, now: i64) -> bool {
         let come = self.is_due(now);
         if come {
             self.0 = now + TAKE_OVER_AFTER;
@@ -46,29 +46,34 @@ pub struct DueTimers {
     /// Leases that ran out.
     pub lease: bool,
     /// Schedules that are due.
-    pub tick: bool,
+    pub schedule: bool,
     /// Jobs that are due.
-    pub due: bool,
+    pub job: bool,
 }
 
 /// The alarms of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
     /// A waiting job becomes due.
-    pub due: Timer,
+    pub job: Timer,
     /// A lease runs out.
     pub lease: Timer,
     /// A schedule enqueues.
-    pub tick: Timer,
+    pub schedule: Timer,
 }
 
 impl Timers {
     /// Nothing is known, so it is time to look.
-    pub const UNKNOWN: Self = Self { due: Timer(i64::MIN), lease: Timer(i64::MIN), tick: Timer(i64::MIN) };
+    pub const UNKNOWN: Self =
+        Self { job: Timer(i64::MIN), lease: Timer(i64::MIN), schedule: Timer(i64::MIN) };
 
     /// What it is time to look for, for the one who then does.
-    pub fn take(&mut self, now: i64) -> DueTimers {
-        DueTimers { lease: self.lease.take(now), tick: self.tick.take(now), due: self.due.take(now) }
+    pub fn take_due(&mut self, now: i64) -> DueTimers {
+        DueTimers {
+            lease: self.lease.take_if_due(now),
+            schedule: self.schedule.take_if_due(now),
+            job: self.job.take_if_due(now),
+        }
     }
 }
 
@@ -78,7 +83,7 @@ mod unit {
 
     #[test]
     fn an_alarm_goes_off_for_what_comes_first() {
-        let mut alarm = Timers::UNKNOWN.due;
+        let mut alarm = Timers::UNKNOWN.job;
         assert!(alarm.is_due(0));
         alarm.reschedule(Some(900), 100, 5000);
         assert!(!alarm.is_due(899) && alarm.is_due(900));
@@ -92,10 +97,10 @@ mod unit {
     #[test]
     fn one_of_many_looks() {
         let mut alarm = Timers::UNKNOWN.lease;
-        assert!(alarm.take(0));
-        assert!(!alarm.take(TAKE_OVER_AFTER - 1), "somebody is at it");
-        assert!(alarm.take(TAKE_OVER_AFTER), "who has not come back in time is not waited for");
+        assert!(alarm.take_if_due(0));
+        assert!(!alarm.take_if_due(TAKE_OVER_AFTER - 1), "somebody is at it");
+        assert!(alarm.take_if_due(TAKE_OVER_AFTER), "who has not come back in time is not waited for");
         alarm.reschedule(Some(TAKE_OVER_AFTER + 9), TAKE_OVER_AFTER + 1, 5000);
-        assert!(!alarm.take(TAKE_OVER_AFTER + 8) && alarm.take(TAKE_OVER_AFTER + 9));
+        assert!(!alarm.take_if_due(TAKE_OVER_AFTER + 8) && alarm.take_if_due(TAKE_OVER_AFTER + 9));
     }
 }

@@ -4,6 +4,8 @@
 
 use std::cell::Cell;
 
+use nebula_core::fnv::Fnv1a;
+
 use crate::pg::error::Result;
 use crate::pg::session::transaction_start;
 use crate::pg::statement::Statement;
@@ -33,10 +35,9 @@ pub(crate) fn mark(pool: &Pool, address: u128) -> Result<bool> {
     Ok(marked)
 }
 
-/// The advisory lock key of an address: FNV-1a, so that servers and releases agree. A collision costs a wait.
+/// The advisory lock key of an address. It must stay the same from version to version: during an upgrade, sessions with
+/// the old and the new library lock the same addresses. A collision costs a wait.
 fn key(pool: &Pool, address: u128) -> i64 {
-    let hash = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-    let start = b"pg_nebula".iter().fold(0xcbf2_9ce4_8422_2325, hash);
-    let project = pool.project.as_bytes().iter().fold(start, hash);
-    address.to_be_bytes().iter().fold(project, hash).cast_signed()
+    let hash = Fnv1a::EMPTY.bytes(b"pg_nebula").bytes(pool.project.as_bytes()).bytes(&address.to_be_bytes());
+    hash.finish().cast_signed()
 }

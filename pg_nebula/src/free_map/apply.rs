@@ -4,13 +4,13 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::{cursor, shared, usage_signal};
 use crate::pg::session::database;
-use nebula_core::bitmap_page::PAGE_BITS;
+use nebula_core::bitmap_page::PAGE_SHIFT;
 use nebula_core::page_table::{PageKey, PageTable, PoolKey};
 use nebula_core::pending_addresses::{Change, ChangeKind};
 
 /// Page and bit of an address.
 pub(super) fn place(pool: PoolKey, number: u128) -> (PageKey, u16) {
-    (PageKey { pool, number: number >> PAGE_BITS }, (number & ((1 << PAGE_BITS) - 1)) as u16)
+    (PageKey { pool, number: number >> PAGE_SHIFT }, (number & ((1 << PAGE_SHIFT) - 1)) as u16)
 }
 
 /// What was claimed is held, what was given back is free.
@@ -21,15 +21,17 @@ pub(super) fn committed(changes: &[Change]) {
         }
     });
     if shared.is_some() {
-        if changes.iter().any(|change| change.kind == ChangeKind::Crossed) {
+        if changes.iter().any(|change| change.kind == ChangeKind::UsageCheck) {
             usage_signal::wake();
         }
     } else {
         for change in changes {
             match change.kind {
-                ChangeKind::Given | ChangeKind::Quarantined(_) => cursor::lower(change.pool, change.number),
-                ChangeKind::Restart => cursor::forget_all(),
-                ChangeKind::Claimed | ChangeKind::Retaken | ChangeKind::Crossed => {}
+                ChangeKind::Released | ChangeKind::Quarantined(_) => {
+                    cursor::lower(change.pool, change.number)
+                }
+                ChangeKind::Invalidated => cursor::forget_all(),
+                ChangeKind::Claimed | ChangeKind::Inserted | ChangeKind::UsageCheck => {}
             }
         }
     }
@@ -41,17 +43,17 @@ fn commit(map: &PageTable<'_>, change: &Change) {
     let slot = map.slot(pool);
     let page = map.find(key);
     match change.kind {
-        ChangeKind::Claimed | ChangeKind::Retaken => {
+        ChangeKind::Claimed | ChangeKind::Inserted => {
             if let Some(page) = page {
-                page.hold(bit);
+                page.set_held(bit);
             }
             if let (ChangeKind::Claimed, Some(slot)) = (change.kind, slot) {
                 slot.in_flight.fetch_sub(1, SeqCst);
             }
         }
-        ChangeKind::Given => {
+        ChangeKind::Released => {
             if let Some(page) = page {
-                page.give(bit);
+                page.clear_held(bit);
             }
             if let Some(slot) = slot {
                 slot.mark_free(key.number);
@@ -65,10 +67,10 @@ fn commit(map: &PageTable<'_>, change: &Change) {
                 slot.expires.fetch_min(until, SeqCst);
             }
         }
-        ChangeKind::Restart => map.restart(pool.database, (pool.pool != 0).then_some(pool.pool)),
-        ChangeKind::Crossed => {
+        ChangeKind::Invalidated => map.invalidate(pool.database, (pool.pool != 0).then_some(pool.pool)),
+        ChangeKind::UsageCheck => {
             if let Some(slot) = slot {
-                slot.crossed.fetch_add(1, SeqCst);
+                slot.usage_checks.fetch_add(1, SeqCst);
             }
         }
     }
@@ -101,15 +103,15 @@ pub(super) fn release(map: &PageTable<'_>, change: &Change) {
 pub(super) fn prepared(changes: &[Change], transaction: u32) {
     shared::write(|map| {
         for change in changes {
-            if matches!(change.kind, ChangeKind::Claimed | ChangeKind::Crossed) {
+            if matches!(change.kind, ChangeKind::Claimed | ChangeKind::UsageCheck) {
                 commit(map, change);
             }
             let database = database();
-            if change.kind == ChangeKind::Restart && change.pool == 0 {
+            if change.kind == ChangeKind::Invalidated && change.pool == 0 {
                 map.slots_of(database)
-                    .for_each(|(pool, _)| map.watch(PoolKey { database, pool }, transaction));
+                    .for_each(|(pool, _)| map.track_orphan(PoolKey { database, pool }, transaction));
             } else {
-                map.watch(PoolKey { database, pool: change.pool }, transaction);
+                map.track_orphan(PoolKey { database, pool: change.pool }, transaction);
             }
         }
     });

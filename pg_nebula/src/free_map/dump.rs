@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::Path;
 
+use nebula_core::fnv::Fnv1a;
 use pgrx::prelude::*;
 
 /// Beside what the server itself keeps from one run to the next.
@@ -46,11 +47,11 @@ impl Stamp {
     }
 }
 
-/// FNV-1a over words: a file that a power cut has torn is found out.
+/// A checksum that finds a file which a power cut has torn.
 fn sum(region: &[u8]) -> u64 {
     let words =
         region.chunks(8).map(|word| word.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte)));
-    words.fold(0xcbf2_9ce4_8422_2325, |hash, word| (hash ^ word).wrapping_mul(0x0100_0000_01b3))
+    words.fold(Fnv1a::EMPTY, Fnv1a::word).finish()
 }
 
 /// Writes the region. Called by the last process of the server; what fails costs the next start some reading.

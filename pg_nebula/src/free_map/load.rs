@@ -7,7 +7,7 @@ use super::shared;
 use crate::pg::error::Result;
 use crate::pg::session::{is_running, statement_start};
 use crate::pools::pool::Pool;
-use nebula_core::bitmap_page::{PAGE_BITS, WORDS, Words};
+use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
 
 /// Readings in a row of what changes meanwhile. After the last one those words are left as they are found: bits that
@@ -35,7 +35,7 @@ fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
         if page.is_current(generation, now) {
             return Some((generation, true));
         }
-        page.begin_reading();
+        page.begin_load();
         slot.rebuilds.fetch_add(1, SeqCst);
         Some((generation, false))
     });
@@ -44,16 +44,17 @@ fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
         return Ok(true);
     }
     let mut expires = i64::MAX;
-    let mut range = 0..WORDS;
+    let mut range = 0..BITMAP_WORDS;
     for attempt in 1.. {
-        let mut words: Words = [0; WORDS];
+        let mut words: Bitmap = [0; BITMAP_WORDS];
         reserve(pool, key.number, &mut words);
         if attempt <= READINGS {
             let reading = scan::read(pool, key.number, &range, now, &mut words)?;
             expires = expires.min(reading.expires);
             watch(key, &reading);
         }
-        let published = shared::read(|map| map.find(key).map(|page| page.publish(&words, range.clone())));
+        let published =
+            shared::read(|map| map.find(key).map(|page| page.store_loaded(&words, range.clone())));
         // Evicted meanwhile: whoever needs it reads it again.
         let Some(again) = published.flatten() else { return Ok(true) };
         match again {
@@ -63,16 +64,16 @@ fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
     }
     shared::read(|map| {
         if let Some(page) = map.find(key) {
-            page.finish_reading(generation, expires.max(now.saturating_add(LEAST_AGE)));
+            page.finish_load(generation, expires.max(now.saturating_add(LEAST_AGE)));
         }
     });
     Ok(true)
 }
 
 /// Sets the bits of addresses in the page that the pool does not give out.
-pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Words) {
-    let first = number << PAGE_BITS;
-    let last = first | ((1 << PAGE_BITS) - 1);
+pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Bitmap) {
+    let first = number << PAGE_SHIFT;
+    let last = first | ((1 << PAGE_SHIFT) - 1);
     let mut set = |low: u128, high: u128| {
         if low <= last && high >= first {
             fill(words, (low.max(first) - first) as usize, (high.min(last) - first) as usize);
@@ -94,7 +95,7 @@ pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Words) {
 }
 
 /// Sets the bits from `low` to `high`.
-fn fill(words: &mut Words, low: usize, high: usize) {
+fn fill(words: &mut Bitmap, low: usize, high: usize) {
     for (word, bits) in words.iter_mut().enumerate().take(high / 64 + 1).skip(low / 64) {
         let from = low.saturating_sub(word * 64);
         let to = (high - word * 64).min(63);
@@ -111,19 +112,19 @@ fn watch(key: PageKey, reading: &Reading) {
         let Some(page) = map.find(key) else { return };
         for (bit, transaction) in &reading.in_flight {
             if !page.is_claimed(*bit) {
-                map.watch(key.pool, *transaction);
+                map.track_orphan(key.pool, *transaction);
             }
         }
         for transaction in &reading.orphans {
-            map.watch(key.pool, *transaction);
+            map.track_orphan(key.pool, *transaction);
         }
     });
 }
 
 /// Reads a pool anew when a transaction that was looked after is over.
 pub(super) fn look_after(key: PoolKey) {
-    let watched = shared::read(|map| if map.watches() { map.watched(key) } else { Vec::new() });
+    let watched = shared::read(|map| if map.has_orphans() { map.orphans_of(key) } else { Vec::new() });
     for transaction in watched.into_iter().flatten().filter(|transaction| !is_running(*transaction)) {
-        shared::write(|map| map.unwatch(key, transaction));
+        shared::write(|map| map.end_orphan(key, transaction));
     }
 }

@@ -15,7 +15,7 @@ use crate::pg::statement::Statement;
 use crate::pools::cache::pools_of;
 use crate::pools::pool::Pool;
 use nebula_core::address::number;
-use nebula_core::bitmap_page::PAGE_BITS;
+use nebula_core::bitmap_page::PAGE_SHIFT;
 use nebula_core::page_table::PageKey;
 
 /// Reads pools into the shared map, up to their highest held address or as far as the memory goes, and answers how many
@@ -54,7 +54,7 @@ fn warm(pool: &Pool, room: usize) -> Result<usize> {
         "SELECT ip FROM nebula.allocation WHERE project_id = $1 AND ip <= $2 ORDER BY ip DESC LIMIT 1",
     );
     let range = pool.network.assignable();
-    let (key, first) = (pool_key(pool), range.start() >> PAGE_BITS);
+    let (key, first) = (pool_key(pool), range.start() >> PAGE_SHIFT);
     if shared::write(|map| map.add_slot(key, first).is_some()) != Some(true) {
         return Ok(0);
     }
@@ -65,9 +65,9 @@ fn warm(pool: &Pool, room: usize) -> Result<usize> {
     let mut next = pool.assignable_from(*range.start());
     // The page after the last full one too: somebody will ask for it.
     while let Some(address) =
-        next.filter(|address| read < room && address >> PAGE_BITS <= (highest >> PAGE_BITS).max(first))
+        next.filter(|address| read < room && address >> PAGE_SHIFT <= (highest >> PAGE_SHIFT).max(first))
     {
-        let page = address >> PAGE_BITS;
+        let page = address >> PAGE_SHIFT;
         let is_current = shared::read(|map| {
             let generation = map.slot(key)?.generation.load(SeqCst);
             Some(map.find(PageKey { pool: key, number: page })?.is_current(generation, statement_start()))
@@ -78,7 +78,7 @@ fn warm(pool: &Pool, room: usize) -> Result<usize> {
             }
             read += 1;
         }
-        next = (page + 1).checked_mul(1 << PAGE_BITS).and_then(|start| pool.assignable_from(start));
+        next = (page + 1).checked_mul(1 << PAGE_SHIFT).and_then(|start| pool.assignable_from(start));
     }
     Ok(read)
 }

@@ -14,7 +14,7 @@ use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Result};
 use crate::pools::pool::Pool;
 use nebula_core::address::number;
-use nebula_core::bitmap_page::{PAGE_BITS, Words};
+use nebula_core::bitmap_page::{Bitmap, PAGE_SHIFT};
 
 /// What a reading found besides held bits.
 pub(crate) struct Reading {
@@ -68,11 +68,11 @@ pub(crate) fn read(
     page: u128,
     range: &Range<usize>,
     now: i64,
-    words: &mut Words,
+    words: &mut Bitmap,
 ) -> Result<Reading> {
     let family = pool.network.family();
     let address = |word: usize, bit: usize| {
-        Host(family.address((page << PAGE_BITS) + (word * 64 + bit) as u128)).into_datum()
+        Host(family.address((page << PAGE_SHIFT) + (word * 64 + bit) as u128)).into_datum()
     };
     let bounds = (address(range.start, 0), address(range.end - 1, 63));
     let (Some(low), Some(high)) = bounds else { return Err(Error::corrupt_schema("address")) };
@@ -118,7 +118,7 @@ pub(crate) fn read(
                 }
                 reading.expires = reading.expires.min(until);
             }
-            let bit = (number(Host::read(value).0) & ((1 << PAGE_BITS) - 1)) as u16;
+            let bit = (number(Host::read(value).0) & ((1 << PAGE_SHIFT) - 1)) as u16;
             words[usize::from(bit >> 6)] |= 1 << (bit & 63);
             if snapshot.xmin != pg_sys::InvalidTransactionId {
                 reading.in_flight.push((bit, snapshot.xmin.into_inner()));

@@ -5,7 +5,7 @@ use std::mem::size_of;
 use std::sync::atomic::AtomicU32;
 
 use nebula_core::bitmap_page::Page;
-use nebula_core::page_table::{Header, OrphanTransaction, PageTable, Slot};
+use nebula_core::page_table::{Header, OrphanTransaction, PageTable, PoolSlot};
 use pgrx::prelude::*;
 
 use super::dump;
@@ -34,13 +34,13 @@ impl Layout {
     fn new(megabytes: usize) -> Self {
         let bytes = megabytes << 20;
         let fixed = size_of::<Header>() + ORPHANS * size_of::<OrphanTransaction>() + 4 * 64;
-        let each = size_of::<Page>() + size_of::<Slot>() + 2 * size_of::<AtomicU32>();
+        let each = size_of::<Page>() + size_of::<PoolSlot>() + 2 * size_of::<AtomicU32>();
         let pages = (bytes - fixed) / each;
         let buckets = pages.next_power_of_two();
         let line = |at: usize| at.next_multiple_of(64);
         let orphans_at = line(size_of::<Header>());
         let slots_at = line(orphans_at + ORPHANS * size_of::<OrphanTransaction>());
-        let buckets_at = line(slots_at + pages * size_of::<Slot>());
+        let buckets_at = line(slots_at + pages * size_of::<PoolSlot>());
         let pages_at = line(buckets_at + buckets * size_of::<AtomicU32>());
         Self {
             pages,
@@ -78,7 +78,7 @@ unsafe fn initialize(region: *mut u8, bytes: usize) {
     unsafe {
         region.write_bytes(0, bytes);
         if dump::restore(std::slice::from_raw_parts_mut(region, bytes)) {
-            (*region.cast::<Header>()).begin();
+            (*region.cast::<Header>()).clear_watcher();
         } else {
             region.write_bytes(0, bytes);
         }

@@ -44,7 +44,7 @@ fn release_row(row: &Row) -> Result<(), Error> {
 
 /// The row of this address was deleted: it becomes free when this transaction commits.
 pub(crate) fn released(pool: i32, number: u128) -> Result<(), Error> {
-    record(pool, number, ChangeKind::Given);
+    record(pool, number, ChangeKind::Released);
     if shared::present() {
         return Ok(());
     }
@@ -67,8 +67,8 @@ fn pool_changed<'a>(trigger: &'a PgTrigger<'a>) -> Answer<'a> {
 
 /// At once for this transaction, and again for all when it commits; 0 is every pool.
 fn restart(pool: i32) -> Result<(), Error> {
-    shared::read(|map| map.restart(database(), (pool != 0).then_some(pool)));
+    shared::read(|map| map.invalidate(database(), (pool != 0).then_some(pool)));
     cursor::forget_all();
-    record(pool, 0, ChangeKind::Restart);
+    record(pool, 0, ChangeKind::Invalidated);
     tell_pools_changed()
 }

@@ -15,26 +15,26 @@ pub(crate) fn announce() {
     // SAFETY: a variable of this process, set for good when it joined shared memory.
     let latch = unsafe { pg_sys::MyLatch };
     shared::read(|map| {
-        map.header.latch.store(latch.expose_provenance(), SeqCst);
-        map.header.watched.store(database(), SeqCst);
+        map.header.watcher_latch.store(latch.expose_provenance(), SeqCst);
+        map.header.watcher_database.store(database(), SeqCst);
     });
 }
 
 /// The background worker is gone: sessions see to alarms themselves.
 pub(crate) fn retire() {
-    shared::read(|map| map.header.watched.store(0, SeqCst));
+    shared::read(|map| map.header.watcher_database.store(0, SeqCst));
 }
 
 /// Whether a background worker looks after this database.
 pub(crate) fn is_watched() -> bool {
-    shared::read(|map| map.header.watched.load(SeqCst) == database()) == Some(true)
+    shared::read(|map| map.header.watcher_database.load(SeqCst) == database()) == Some(true)
 }
 
 /// Wakes the background worker.
 pub(super) fn wake() {
-    let latch = shared::read(|map| match map.header.watched.load(SeqCst) {
+    let latch = shared::read(|map| match map.header.watcher_database.load(SeqCst) {
         0 => 0,
-        _ => map.header.latch.load(SeqCst),
+        _ => map.header.watcher_latch.load(SeqCst),
     });
     if let Some(latch) = latch.filter(|latch| *latch != 0) {
         // SAFETY: the latch of a process slot: in shared memory, at the same place in all processes, and there as long
@@ -52,8 +52,8 @@ impl UsageCounts {
     /// Pools whose usage may have gone up to a threshold, and pools whose usage may have gone down, since the last call.
     pub(crate) fn changed(&mut self) -> (Vec<i32>, Vec<i32>) {
         let counts = shared::read(|map| {
-            let of_slot = |(pool, slot): (i32, &nebula_core::page_table::Slot)| {
-                (pool, (slot.crossed.load(SeqCst), slot.changes.load(SeqCst)))
+            let of_slot = |(pool, slot): (i32, &nebula_core::page_table::PoolSlot)| {
+                (pool, (slot.usage_checks.load(SeqCst), slot.releases.load(SeqCst)))
             };
             map.slots_of(database()).map(of_slot).collect::<Vec<_>>()
         });

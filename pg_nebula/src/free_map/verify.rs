@@ -19,7 +19,7 @@ use crate::pg::session::statement_start;
 use crate::pg::statement::Statement;
 use crate::pools::cache::pools_of;
 use crate::pools::pool::Pool;
-use nebula_core::bitmap_page::{PAGE_BITS, WORDS, Words};
+use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
 
 /// Looks that must agree: bits follow the end of a transaction within microseconds, and one that ended just now is no
@@ -106,7 +106,7 @@ fn differences(pool: &Pool) -> Result<HashSet<(u128, Problem)>> {
     }
     quiet &= agreed.is_empty() || nobody_allocates()?;
     agreed.retain(|(number, problem)| {
-        (quiet || *problem != Problem::Lost) && !with_pending(|pending| pending.touches(pool.id, *number))
+        (quiet || *problem != Problem::Lost) && !with_pending(|pending| pending.contains(pool.id, *number))
     });
     Ok(agreed)
 }
@@ -133,18 +133,18 @@ fn look(pool: &Pool) -> Result<HashSet<(u128, Problem)>> {
 fn compare(
     pool: &Pool,
     page: PageKey,
-    held: &Words,
-    claimed: &Words,
+    held: &Bitmap,
+    claimed: &Bitmap,
     found: &mut HashSet<(u128, Problem)>,
 ) -> Result<()> {
-    let mut kept: Words = [0; WORDS];
+    let mut kept: Bitmap = [0; BITMAP_WORDS];
     load::reserve(pool, page.number, &mut kept);
     // Rows whose quarantine is over may be marked or not: until they are used again, either is right.
-    let mut rows: Words = [0; WORDS];
-    scan::read(pool, page.number, &(0..WORDS), i64::MIN, &mut rows)?;
-    let mut held_now: Words = [0; WORDS];
-    scan::read(pool, page.number, &(0..WORDS), statement_start(), &mut held_now)?;
-    for word in 0..WORDS {
+    let mut rows: Bitmap = [0; BITMAP_WORDS];
+    scan::read(pool, page.number, &(0..BITMAP_WORDS), i64::MIN, &mut rows)?;
+    let mut held_now: Bitmap = [0; BITMAP_WORDS];
+    scan::read(pool, page.number, &(0..BITMAP_WORDS), statement_start(), &mut held_now)?;
+    for word in 0..BITMAP_WORDS {
         let problems = [
             (held[word] & !rows[word] & !kept[word], Problem::Hidden),
             (claimed[word] & !rows[word], Problem::Lost),
@@ -153,7 +153,7 @@ fn compare(
         for (mut bits, problem) in problems {
             while bits != 0 {
                 let bit = word as u128 * 64 + u128::from(bits.trailing_zeros());
-                found.insert((page.number << PAGE_BITS | bit, problem));
+                found.insert((page.number << PAGE_SHIFT | bit, problem));
                 bits &= bits - 1;
             }
         }
@@ -179,7 +179,7 @@ fn repair_bit(pool: PoolKey, number: u128, problem: Problem) {
             page.unclaim(bit);
             slot.in_flight.fetch_sub(1, SeqCst);
         } else {
-            page.forget();
+            page.invalidate();
         }
         slot.mark_free(key.number);
     });
@@ -192,12 +192,12 @@ pub(crate) fn corrupt(pool: &Pool, address: std::net::IpAddr, problem: &str) {
     shared::read(|map| {
         let (Some(slot), Some(page)) = (map.slot(key.pool), map.find(key)) else { return };
         match problem {
-            "map-hides" => page.hold(bit),
+            "map-hides" => page.set_held(bit),
             "map-claims" => {
                 assert!(page.claim(bit), "claimed already");
                 slot.in_flight.fetch_add(1, SeqCst);
             }
-            _ => page.give(bit),
+            _ => page.clear_held(bit),
         }
     });
 }

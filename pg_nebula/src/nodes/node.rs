@@ -7,7 +7,7 @@ use pgrx::{Inet, Uuid};
 use crate::pg::datum::inet::checked_cidr;
 use crate::pg::error::{Error, Kind, Result, required};
 use crate::pg::statement::{Row, Statement};
-use nebula_core::placement::{Candidate, REPORT_SECONDS, Reason, Strategy, objection};
+use nebula_core::placement::{Candidate, Ineligibility, REPORT_TIMEOUT_SECONDS, Strategy, ineligibility};
 
 /// A node with its score.
 struct Scored {
@@ -150,7 +150,7 @@ fn node_scores() -> sql::Result<
 > {
     let nodes = scored(None)?;
     Ok(TableIterator::new(nodes.into_iter().map(|node| {
-        let reason = objection(&node.candidate);
+        let reason = ineligibility(&node.candidate);
         (
             node.id,
             node.name,
@@ -181,7 +181,7 @@ fn scored(capability: Option<&str>) -> Result<Vec<Scored>> {
                 enabled: row.need(5)?,
                 active_peers: row.need(6)?,
                 max_peers: row.need(7)?,
-                silent_for: row.get(8)?,
+                seconds_since_report: row.get(8)?,
                 capable: row.need(9)?,
             },
         })
@@ -228,7 +228,9 @@ fn select(strategy: &str, capability: Option<&str>) -> Result<Option<Uuid>> {
         Strategy::Random => &ANY,
         Strategy::Named(name) => return named(&name, capability).map(Some),
     };
-    if let Some(node) = plan.query_opt(&[REPORT_SECONDS.into(), capability.into()], |row| row.need(1))? {
+    if let Some(node) =
+        plan.query_opt(&[REPORT_TIMEOUT_SECONDS.into(), capability.into()], |row| row.need(1))?
+    {
         return Ok(Some(node));
     }
     let nodes = scored(capability)?;
@@ -247,7 +249,7 @@ fn named(name: &str, capability: Option<&str>) -> Result<Uuid> {
             "List nodes: SELECT name FROM nebula.node.",
         )
     })?;
-    match objection(&node.candidate) {
+    match ineligibility(&node.candidate) {
         None => Ok(node.id),
         Some(reason) => Err(Error::new(
             Kind::NoNode,
@@ -258,9 +260,10 @@ fn named(name: &str, capability: Option<&str>) -> Result<Uuid> {
 }
 
 fn none_fits(nodes: &[Scored]) -> Error {
-    let reasons: Vec<Reason> = nodes.iter().filter_map(|node| objection(&node.candidate)).collect();
+    let reasons: Vec<Ineligibility> =
+        nodes.iter().filter_map(|node| ineligibility(&node.candidate)).collect();
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for word in reasons.iter().map(|reason| reason.word()) {
+    for word in reasons.iter().map(|reason| reason.category()) {
         match counts.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counts.push((word, 1)),

@@ -18,7 +18,7 @@ pub(crate) const LISTENER: TransactionListener = TransactionListener {
     committed: || {
         if let Some(frame) = finish() {
             let (database, now) = (database(), clock());
-            wake_if(shared::with(|state| state.committed(database, &frame, now)));
+            wake_if(shared::with(|state| state.apply_commit(database, &frame, now)));
         }
     },
     aborted: || {
@@ -28,7 +28,7 @@ pub(crate) const LISTENER: TransactionListener = TransactionListener {
     },
     prepared: |transaction| {
         if let Some(frame) = finish() {
-            wake_if(shared::with(|state| state.prepared(transaction, &frame)));
+            wake_if(shared::with(|state| state.apply_prepare(transaction, &frame)));
         }
     },
     subtransaction_committed: |subtransaction, parent| {
@@ -53,7 +53,7 @@ pub(super) fn with_frame<T>(act: impl FnOnce(&mut SubtransactionFrame) -> T) -> 
 
 /// The first job of a kind, by its slot, that this transaction enqueued: other sessions cannot claim it yet.
 pub(super) fn first_enqueued(slot: usize) -> Option<QueuePosition> {
-    PENDING.with_borrow(|pending| pending.first(slot))
+    PENDING.with_borrow(|pending| pending.first_enqueued(slot))
 }
 
 fn finish() -> Option<SubtransactionFrame> {
@@ -62,7 +62,7 @@ fn finish() -> Option<SubtransactionFrame> {
 
 fn undo(frame: &SubtransactionFrame) {
     let (database, now) = (database(), clock());
-    let news = shared::with(|state| state.undone(database, frame, now));
+    let news = shared::with(|state| state.apply_abort(database, frame, now));
     if news.is_none() && frame.rescheduled {
         timer_store::forget_local();
     }

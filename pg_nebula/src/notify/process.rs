@@ -44,7 +44,7 @@ pub extern "C-unwind" fn nebula_wakeup(_argument: pg_sys::Datum) {
                 });
             }
         }
-        let prepared = shared::with(|state| state.settle(session::is_running, session::clock()));
+        let prepared = shared::with(|state| state.resolve_prepared(session::is_running, session::clock()));
         let mut sleep = send.round().min(until_next_timer());
         if prepared == Some(true) {
             sleep = sleep.min(PREPARED);
@@ -59,13 +59,13 @@ pub extern "C-unwind" fn nebula_wakeup(_argument: pg_sys::Datum) {
 
 /// What only time brings, and who sees to it.
 const TIMERS: [(Which, &str); 2] = [
-    (|timers| &mut timers.due, "nebula.release_due_jobs()"),
-    (|timers| &mut timers.tick, "nebula.run_schedules()"),
+    (|timers| &mut timers.job, "nebula.release_due_jobs()"),
+    (|timers| &mut timers.schedule, "nebula.run_schedules()"),
 ];
 
 fn until_next_timer() -> Duration {
     let now = session::clock();
-    let next = with_timers(|timers| timers.due.at().min(timers.tick.at()));
+    let next = with_timers(|timers| timers.job.at().min(timers.schedule.at()));
     // One more, because the server waits in whole milliseconds.
     let wait = Duration::from_micros(u64::try_from(next.saturating_sub(now)).unwrap_or(0));
     (wait.min(LONGEST)) + Duration::from_millis(1)
@@ -90,8 +90,9 @@ impl Sender {
         if now < self.next {
             return self.next - now + Duration::from_millis(1);
         }
-        let mut mail = shared::with(|state| state.collect(session::database())).unwrap_or_default();
-        if mail.overrun {
+        let mut mail =
+            shared::with(|state| state.take_notifications(session::database())).unwrap_or_default();
+        if mail.overflowed {
             // The call to look covers these too.
             mail.events.clear();
             self.reset = true;

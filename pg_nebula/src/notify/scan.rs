@@ -22,7 +22,7 @@ pub(crate) fn begin_claim_with_timers(kind: &str) -> (DueTimers, Option<ScanStar
     let Some(slot) = slot_of(kind) else { return (take_due_timers(), None) };
     let (database, now) = (database(), clock());
     let (due, start) = shared::with(|state| {
-        let due = state.timers(database).map(|timers| timers.take(now));
+        let due = state.timers(database).map(|timers| timers.take_due(now));
         (due, begin(state, slot, now))
     })
     .unwrap_or_default();
@@ -74,6 +74,6 @@ pub(crate) fn arm_lease(at: i64) {
 pub(crate) fn forget_scan_hint(kind: &str) {
     let now = clock();
     if let Some(slot) = slot_of(kind) {
-        shared::with(|state| state.hint(slot).map(|hint| hint.appear(QueuePosition::FIRST, now)));
+        shared::with(|state| state.hint(slot).map(|hint| hint.note_available(QueuePosition::FIRST, now)));
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn is_due(which: Which) -> bool {
 /// All timers that are due, in one access to shared memory. The caller then looks; others leave that to it for a while.
 pub(crate) fn take_due_timers() -> DueTimers {
     let now = clock();
-    with_timers(|timers| timers.take(now))
+    with_timers(|timers| timers.take_due(now))
 }
 
 /// Sets a timer to this time, in PostgreSQL's microseconds, if that is earlier; also if this transaction rolls back.
@@ -37,8 +37,8 @@ pub(crate) fn arm(which: Which, at: i64) {
 
 /// A waiting job becomes due at this time if this transaction commits.
 pub(crate) fn arm_due(at: i64) {
-    with_frame(|frame| frame.due(at));
-    arm(|timers| &mut timers.due, at);
+    with_frame(|frame| frame.add_due(at));
+    arm(|timers| &mut timers.job, at);
 }
 
 /// Sets a timer to the next time after the due rows were handled; a rollback makes it unknown again.

@@ -116,10 +116,10 @@ fn look_after(now: DueTimers) -> Result<()> {
         if now.lease {
             lease::rescue()?;
         }
-        if now.tick {
+        if now.schedule {
             SCHEDULES.run(&[])?;
         }
-        if now.due {
+        if now.job {
             promote_due::release()?;
         }
         Ok(())

@@ -131,7 +131,7 @@ pub(super) fn everybodys(
     if !needs_sql {
         // A few jobs are mostly found at once before a place that is known; then little of the index is looked at.
         let few = most <= FEW;
-        let parts = Part::all(from, start.and_then(|start| start.ahead).filter(|_| few));
+        let parts = Part::all(from, start.and_then(|start| start.skip_points).filter(|_| few));
         let moved = below_sql(request, kind, &parts, most, limited, few.then_some(&landmarks))?;
         claimed = moved.rows;
         needs_sql = moved.needs_sql;

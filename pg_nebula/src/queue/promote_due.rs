@@ -36,6 +36,6 @@ pub(super) fn release() -> Result<i32> {
         }
     }
     let next: Option<Timestamp> = NEXT.query_opt(&[now.into()], |row| row.need(1))?;
-    timers::reschedule(|timers| &mut timers.due, next.map(|at| at.0));
+    timers::reschedule(|timers| &mut timers.job, next.map(|at| at.0));
     Ok(i32::try_from(released).unwrap_or(i32::MAX))
 }

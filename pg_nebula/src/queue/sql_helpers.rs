@@ -37,9 +37,9 @@ fn wake_workers(kind: &str) -> sql::Result<()> {
 #[pg_extern]
 fn expect_tick(at: Option<Timestamp>, looked: default!(bool, false)) {
     if looked {
-        timers::reschedule(|timers| &mut timers.tick, at.map(|at| at.0));
+        timers::reschedule(|timers| &mut timers.schedule, at.map(|at| at.0));
     } else if let Some(at) = at {
-        timers::arm(|timers| &mut timers.tick, at.0);
+        timers::arm(|timers| &mut timers.schedule, at.0);
     }
 }
 

@@ -3,7 +3,7 @@ use std::sync::atomic::AtomicUsize;
 
 use super::*;
 
-const SIZE: usize = WORDS * 64;
+const SIZE: usize = BITMAP_WORDS * 64;
 
 /// Zeroed memory, as the server gives it.
 pub(crate) fn blank() -> Box<Page> {
@@ -42,8 +42,8 @@ fn fills_from_the_lowest_to_the_last_and_then_says_so() {
     assert!(!page.has_room());
     assert_eq!(page.claims() as usize, SIZE);
     page.unclaim(31_000);
-    page.hold(500);
-    page.give(500);
+    page.set_held(500);
+    page.clear_held(500);
     assert!(page.has_room());
     assert_eq!(page.claim_lowest(), Some(500));
     assert_eq!(page.claim_lowest(), Some(31_000));
@@ -60,7 +60,7 @@ fn agrees_with_a_model() {
         // Few addresses at the edges of words, so that operations meet.
         let span = [64, 65, 130, 4096][seed as usize % 4];
         for bit in span..SIZE {
-            page.hold(bit as u16);
+            page.set_held(bit as u16);
         }
         for _ in 0..4000 {
             let bit = dice.roll(span);
@@ -76,12 +76,12 @@ fn agrees_with_a_model() {
                     claimed.remove(&bit);
                 }
                 4 => {
-                    page.hold(bit as u16);
+                    page.set_held(bit as u16);
                     claimed.remove(&bit);
                     held.insert(bit);
                 }
                 _ => {
-                    page.give(bit as u16);
+                    page.clear_held(bit as u16);
                     held.remove(&bit);
                 }
             }
@@ -94,23 +94,23 @@ fn agrees_with_a_model() {
 #[test]
 fn what_is_given_back_while_the_table_is_read_is_read_again() {
     let page = blank();
-    page.begin_reading();
-    let mut words = [0; WORDS];
+    page.begin_load();
+    let mut words = [0; BITMAP_WORDS];
     words[3] = u64::MAX;
     words[9] = u64::MAX;
-    page.give(3 * 64 + 7);
-    page.give(9 * 64);
-    let again = page.publish(&words, 0..WORDS).unwrap();
+    page.clear_held(3 * 64 + 7);
+    page.clear_held(9 * 64);
+    let again = page.store_loaded(&words, 0..BITMAP_WORDS).unwrap();
     assert_eq!(again, 3..10);
     words[3] &= !(1 << 7);
     words[9] &= !1;
-    assert_eq!(page.publish(&words, again), None);
-    page.finish_reading(7, 1000);
+    assert_eq!(page.store_loaded(&words, again), None);
+    page.finish_load(7, 1000);
     assert!(page.is_current(7, 999));
     assert!(!page.is_current(7, 1000), "a quarantine has ended");
     assert!(!page.is_current(8, 0), "another generation");
     page.claim_lowest();
-    page.forget();
+    page.invalidate();
     assert!(!page.is_current(7, 0));
 }
 
@@ -118,9 +118,9 @@ fn what_is_given_back_while_the_table_is_read_is_read_again() {
 fn claims_outlive_a_reading() {
     let page = blank();
     assert_eq!(page.claim_lowest(), Some(0));
-    page.begin_reading();
-    page.publish(&[0; WORDS], 0..WORDS);
-    page.finish_reading(1, i64::MAX);
+    page.begin_load();
+    page.store_loaded(&[0; BITMAP_WORDS], 0..BITMAP_WORDS);
+    page.finish_load(1, i64::MAX);
     assert_eq!(page.claim_lowest(), Some(1));
 }
 
@@ -130,15 +130,15 @@ fn claims_outlive_a_reading() {
 fn a_claim_that_comes_to_nothing_leaves_nothing_though_its_row_was_read() {
     let page = blank();
     assert!(page.claim(5) && page.claim(70));
-    let mut words = [0; WORDS];
+    let mut words = [0; BITMAP_WORDS];
     (words[0], words[1]) = (1 << 5 | 1 << 6, 1 << 6);
-    page.begin_reading();
-    assert_eq!(page.publish(&words, 0..WORDS), None);
-    page.finish_reading(1, i64::MAX);
+    page.begin_load();
+    assert_eq!(page.store_loaded(&words, 0..BITMAP_WORDS), None);
+    page.finish_load(1, i64::MAX);
     page.unclaim(5);
-    page.hold(70);
+    page.set_held(70);
     let (held, claimed) = page.bits();
-    assert_eq!((held[0], held[1], claimed), (1 << 6, 1 << 6, [0; WORDS]));
+    assert_eq!((held[0], held[1], claimed), (1 << 6, 1 << 6, [0; BITMAP_WORDS]));
 }
 
 #[test]
@@ -146,7 +146,7 @@ fn threads_never_claim_the_same_and_lose_nothing() {
     const SPAN: usize = 256;
     let page = blank();
     for bit in SPAN..SIZE {
-        page.hold(bit as u16);
+        page.set_held(bit as u16);
     }
     let owners: Vec<AtomicUsize> = (0..SPAN).map(|_| AtomicUsize::new(0)).collect();
     std::thread::scope(|scope| {
@@ -157,7 +157,7 @@ fn threads_never_claim_the_same_and_lose_nothing() {
                 let mut mine = Vec::new();
                 let release = |(bit, held): (u16, bool)| {
                     owners[usize::from(bit)].store(0, SeqCst);
-                    if held { page.give(bit) } else { page.unclaim(bit) }
+                    if held { page.clear_held(bit) } else { page.unclaim(bit) }
                 };
                 for _ in 0..20_000 {
                     if mine.len() < SPAN / 4 && dice.roll(2) == 0 {
@@ -166,7 +166,7 @@ fn threads_never_claim_the_same_and_lose_nothing() {
                         let held = dice.roll(2) == 0;
                         mine.push((bit, held));
                         if held {
-                            page.hold(bit);
+                            page.set_held(bit);
                         }
                     } else if !mine.is_empty() {
                         release(mine.swap_remove(dice.roll(mine.len())));

@@ -6,7 +6,7 @@ use crate::bitmap_page::tests::{Dice, blank};
 /// Memory for a map, as the server would give it.
 struct Memory {
     header: Header,
-    slots: Vec<Slot>,
+    slots: Vec<PoolSlot>,
     orphans: Vec<OrphanTransaction>,
     buckets: Vec<AtomicU32>,
     pages: Vec<Page>,
@@ -16,7 +16,7 @@ impl Memory {
     fn new(pages: usize) -> Self {
         Self {
             header: Header::default(),
-            slots: (0..pages).map(|_| Slot::default()).collect(),
+            slots: (0..pages).map(|_| PoolSlot::default()).collect(),
             orphans: (0..4).map(|_| OrphanTransaction::default()).collect(),
             buckets: (0..pages.next_power_of_two()).map(|_| AtomicU32::new(0)).collect(),
             pages: (0..pages).map(|_| *blank()).collect(),
@@ -109,21 +109,21 @@ fn a_restart_makes_pages_old() {
     let map = memory.map();
     let (one, two) = (map.add_slot(pool(1), 0).unwrap(), map.add_slot(pool(2), 0).unwrap());
     let before = (one.generation.load(SeqCst), two.generation.load(SeqCst));
-    map.restart(5, Some(1));
+    map.invalidate(5, Some(1));
     assert_ne!(one.generation.load(SeqCst), before.0);
     assert_eq!(two.generation.load(SeqCst), before.1);
-    map.restart(6, None);
+    map.invalidate(6, None);
     assert_eq!(two.generation.load(SeqCst), before.1, "another database");
-    map.restart(5, None);
+    map.invalidate(5, None);
     assert_ne!(two.generation.load(SeqCst), before.1);
     let before = one.generation.load(SeqCst);
     map.add_slot(pool(1), 7);
     assert_ne!(one.generation.load(SeqCst), before, "the pool begins elsewhere now");
     one.expires.store(50, SeqCst);
     one.advance(0, || false);
-    one.rewind(49);
+    one.rewind_if_expired(49);
     assert_eq!(one.hint(), 1);
-    one.rewind(50);
+    one.rewind_if_expired(50);
     assert_eq!(one.hint(), 0, "a quarantine has ended");
 }
 
@@ -152,22 +152,22 @@ fn transactions_are_looked_after_until_they_are_over() {
     let memory = Memory::new(4);
     let map = memory.map();
     let slot = map.add_slot(pool(1), 0).unwrap();
-    assert!(!map.watches());
-    map.watch(pool(1), 700);
-    map.watch(pool(1), 700);
-    map.watch(pool(1), 701);
-    map.watch(pool(2), 700);
-    assert_eq!(map.watched(pool(1)), [700, 701]);
+    assert!(!map.has_orphans());
+    map.track_orphan(pool(1), 700);
+    map.track_orphan(pool(1), 700);
+    map.track_orphan(pool(1), 701);
+    map.track_orphan(pool(2), 700);
+    assert_eq!(map.orphans_of(pool(1)), [700, 701]);
     let before = slot.generation.load(SeqCst);
-    map.unwatch(pool(1), 700);
+    map.end_orphan(pool(1), 700);
     assert_ne!(slot.generation.load(SeqCst), before, "what it did is read anew");
-    assert_eq!(map.watched(pool(1)), [701]);
-    map.unwatch(pool(1), 701);
-    map.unwatch(pool(1), 701);
-    map.unwatch(pool(2), 700);
-    assert!(!map.watches());
+    assert_eq!(map.orphans_of(pool(1)), [701]);
+    map.end_orphan(pool(1), 701);
+    map.end_orphan(pool(1), 701);
+    map.end_orphan(pool(2), 700);
+    assert!(!map.has_orphans());
     for transaction in 1..10 {
-        map.watch(pool(1), transaction);
+        map.track_orphan(pool(1), transaction);
     }
-    assert_eq!(map.watched(pool(1)), [1, 2, 3, 4], "as many as there is room for");
+    assert_eq!(map.orphans_of(pool(1)), [1, 2, 3, 4], "as many as there is room for");
 }

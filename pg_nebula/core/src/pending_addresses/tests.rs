@@ -24,17 +24,17 @@ fn a_rollback_undoes_the_newest_first_and_only_its_own() {
 #[test]
 fn what_was_given_back_is_free_for_oneself_until_it_is_taken_or_the_gift_undone() {
     let mut pending = PendingAddresses::new();
-    pending.push(change(1, 7, ChangeKind::Given));
-    pending.push(change(2, 5, ChangeKind::Given));
+    pending.push(change(1, 7, ChangeKind::Released));
+    pending.push(change(2, 5, ChangeKind::Released));
     assert_eq!(pending.lowest_free(1, &(0..=10)), Some(5));
     assert_eq!(pending.lowest_free(1, &(6..=10)), Some(7));
     assert_eq!(pending.lowest_free(2, &(0..=10)), None, "another pool");
-    pending.push(change(2, 7, ChangeKind::Retaken));
+    pending.push(change(2, 7, ChangeKind::Inserted));
     assert_eq!(pending.lowest_free(1, &(6..=10)), None);
     pending.undo(2);
     assert_eq!(pending.lowest_free(1, &(0..=10)), Some(7));
-    pending.push(change(1, 7, ChangeKind::Retaken));
-    assert_eq!(pending.retract(1, 7), Some(ChangeKind::Retaken));
+    pending.push(change(1, 7, ChangeKind::Inserted));
+    assert_eq!(pending.retract(1, 7), Some(ChangeKind::Inserted));
     assert_eq!(pending.lowest_free(1, &(0..=10)), Some(7), "not needed after all");
     assert_eq!(pending.retract(1, 8), None);
 }
@@ -42,12 +42,12 @@ fn what_was_given_back_is_free_for_oneself_until_it_is_taken_or_the_gift_undone(
 #[test]
 fn too_many_gifts_become_one_restart() {
     let mut pending = PendingAddresses::new();
-    for number in 0..3 * MOST_GIVEN as u128 {
-        pending.push(change(1, number, ChangeKind::Given));
+    for number in 0..3 * MAX_RELEASED as u128 {
+        pending.push(change(1, number, ChangeKind::Released));
     }
     let changes = pending.finish();
-    assert_eq!(changes.len(), MOST_GIVEN + 1);
-    assert_eq!(changes[MOST_GIVEN].kind, ChangeKind::Restart);
+    assert_eq!(changes.len(), MAX_RELEASED + 1);
+    assert_eq!(changes[MAX_RELEASED].kind, ChangeKind::Invalidated);
 }
 
 /// Random nested subtransactions, against a stack of copies.
@@ -65,11 +65,11 @@ fn agrees_with_a_model() {
             let number = dice.roll(8) as u128;
             match dice.roll(5) {
                 0 => {
-                    pending.push(change(*current, number, ChangeKind::Given));
+                    pending.push(change(*current, number, ChangeKind::Released));
                     free.insert(number, ());
                 }
                 1 if free.contains_key(&number) => {
-                    pending.push(change(*current, number, ChangeKind::Retaken));
+                    pending.push(change(*current, number, ChangeKind::Inserted));
                     free.remove(&number);
                 }
                 2 => {
