@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use nebula_tests::law;
+use nebula_tests::invariants;
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
@@ -54,7 +54,7 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
             }
         }
     }
-    let usage = law::check(&admin, project).await?;
+    let usage = invariants::check(&admin, project).await?;
     ensure!(usage.allocated as usize == sessions * EACH, "{} addresses are held", usage.allocated);
     println!("\n## A crowd: {sessions} sessions in waves of {WAVE} on one project, no duplicate, no error\n");
     println!("| | p50 | p99 | longest |\n|---|---|---|---|");

@@ -1,5 +1,5 @@
-//! Agents on real machines, as far as namespaces are that: two lighthouses, a relay, three devices, one of the
-//! lighthouses and one of the devices on nebula 1.6.1.
+//! Agents in network namespaces: two lighthouses, a relay and three devices; one lighthouse and one device
+//! run nebula 1.6.1.
 
 use std::time::{Duration, Instant};
 
@@ -12,23 +12,23 @@ use nebula_tests::netns::Network;
 use nebula_tests::stack::Stack;
 
 mod adopt;
-mod flight;
+mod faults;
 mod install;
 mod kill;
 mod lifecycle;
 mod node;
+mod ping_loss;
 mod renewal;
 mod rotation;
 mod share;
+mod systemd_unit;
 mod traffic;
-mod trouble;
 mod tuning;
-mod unit;
 
-/// How long a revoked device may go on talking, and a new configuration may be on its way.
+/// Limit for a new configuration to arrive, and for a revoked device to be cut off.
 const MINUTE: Duration = Duration::from_secs(60);
 
-/// A small network, all agents at work.
+/// A small network with all its agents.
 struct World {
     stack: Stack,
     devices: Vec<Device>,
@@ -38,7 +38,7 @@ struct World {
 }
 
 impl World {
-    /// Devices by name, role and release (0 is 1.6.1), on hosts counted from 1; all have joined, no agent runs yet.
+    /// Joins devices by name, role and release (0 is 1.6.1), on hosts counted from 1; no agent runs yet.
     async fn joined(plan: &[(&str, &str, usize)]) -> Result<Self> {
         Self::on(Stack::start().await?, plan).await
     }
@@ -55,7 +55,7 @@ impl World {
         Ok(world)
     }
 
-    /// The same, with every agent at work.
+    /// The same, with every agent running.
     async fn start(plan: &[(&str, &str, usize)]) -> Result<Self> {
         let mut world = Self::joined(plan).await?;
         for device in &mut world.devices {
@@ -84,7 +84,7 @@ impl World {
         self.look(from).reaches(self.look(to)).await
     }
 
-    /// Waits until every one of these runs what the project wants it to, as the gateway knows.
+    /// Waits until every one of these devices has acknowledged its newest configuration.
     async fn current(&self, names: &[&str]) -> Result<()> {
         for name in names {
             let device = self.look(name);

@@ -1,4 +1,5 @@
-//! Certificate authorities: exchanged with nebula-cert, kept in a token, rotated under running daemons.
+//! Certificate authorities: compatibility with nebula-cert, keys in a PKCS#11 token, and revocation.
 
 mod exchange;
+mod revocation;
 mod token;

@@ -1,4 +1,4 @@
-//! The agent protocol against a foreign client: enrolment, updates, lost answers, and everybody who should not get in.
+//! The agent protocol with an independent client: enrolment, updates, lost answers, refused calls.
 
 use anyhow::{Context, Result};
 use nebula_api::enrolment::{EnrolmentRequest, NewEnrolment};
@@ -11,18 +11,18 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 mod adopt;
+mod auth_failures;
+mod cache;
 pub(crate) mod client;
-mod code;
 mod config;
-mod crowd;
-mod intruder;
-mod kept;
+mod enrolment_code;
+mod long_poll;
+mod many_devices;
 mod node;
-mod wait;
 
 use client::Agent;
 
-/// What a code is usually for.
+/// The usual body for creating a code.
 pub(crate) fn host(project: Uuid) -> EnrolmentRequest {
     EnrolmentRequest {
         project_id: project,
@@ -64,7 +64,7 @@ async fn a_foreign_client_stays_current(name: &str) -> Result<()> {
     assert!(!first.config.contains("key:"), "{}", first.config);
     assert!(!first.update_available().await?);
 
-    // A host that joins changes nothing for the others; a group changes what its certificate must say.
+    // A host that joins changes nothing for the others; a new group needs a new certificate.
     enrolled(&stack, "phone").await?;
     assert!(!first.update_available().await?);
     let id: Uuid = first.host.parse()?;
@@ -73,10 +73,10 @@ async fn a_foreign_client_stays_current(name: &str) -> Result<()> {
     let second = first.fetch("DoUpdate").await?;
     assert!(second.certificates()?.iter().all(|one| one.details().groups == ["web"]));
     assert!(!second.update_available().await?);
-    // The newer counter is known to be used: the older credentials are worth nothing now.
+    // A call with the newer counter has been seen, so the older credentials are refused from now on.
     assert_eq!(first.refused("CheckForUpdate", &Value::Null).await?, StatusCode::UNAUTHORIZED);
 
-    // A lighthouse is part of everybody's configuration, and nobody needs a certificate for it.
+    // A lighthouse changes every device's configuration, but no certificate.
     let lighthouse = EnrolmentRequest {
         role: Some("lighthouse".into()),
         endpoints: vec!["192.0.2.10:4242".into()],
@@ -91,7 +91,7 @@ async fn a_foreign_client_stays_current(name: &str) -> Result<()> {
     assert!(third.config.contains("192.0.2.10:4242"), "{}", third.config);
     assert!(!third.update_available().await?);
 
-    // The project says for how long, and in which encodings.
+    // The project sets the lifetime and the encodings of certificates.
     let path = format!("/api/projects/{}/configuration", stack.project);
     let options = json!({ "lifetimeSeconds": 3600, "certificateVersions": [2] });
     stack.admin().await?.patch(&path).json(&options).send().await?.error_for_status()?;
@@ -102,7 +102,7 @@ async fn a_foreign_client_stays_current(name: &str) -> Result<()> {
     assert_eq!(details.version.number(), 2);
     assert!(details.not_after - chrono::Utc::now().timestamp() <= 3600, "{details:?}");
 
-    // Two thirds of its life are over.
+    // Two thirds of the certificate's lifetime have passed, so it is due for renewal.
     database
         .execute(
             "UPDATE nebula.certificate SET issued_at = now() - interval '21 days', not_after = now() + interval '9 days'
@@ -118,35 +118,35 @@ async fn a_foreign_client_stays_current(name: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_with_ed25519_stays_current() -> Result<()> {
+async fn a_client_with_ed25519_applies_updates() -> Result<()> {
     a_foreign_client_stays_current("25519").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_with_p256_stays_current() -> Result<()> {
+async fn a_client_with_p256_applies_updates() -> Result<()> {
     a_foreign_client_stays_current("P256").await
 }
 
-/// Whatever is lost, and how often, the device gets in with what it has.
+/// However often answers are lost, the device is accepted with the credentials it has.
 #[tokio::test(flavor = "multi_thread")]
-async fn lost_answers_lock_nobody_out() -> Result<()> {
+async fn lost_answers_do_not_lock_a_device_out() -> Result<()> {
     let stack = Stack::start().await?;
     let database = stack.database.connect().await?;
     let first = enrolled(&stack, "laptop").await?;
-    // The answer was made, and never arrived.
+    // The gateway answered, but the answer never arrived.
     let lost = first.fetch("DoUpdate").await?;
     let twice = first.fetch("DoUpdate").await?;
     let config = first.fetch("DoConfigUpdate").await?;
     assert_eq!([lost.counter, twice.counter, config.counter], [2, 3, 4]);
-    // What it has belongs to its old nebula key, not to the ones of the lost answers.
+    // Its credentials belong to its old nebula key, not to those of the lost answers.
     assert_eq!(config.certificates()?, first.certificates()?);
-    // It may have saved any of them before it was killed.
+    // The device may have saved any of the answers before it was killed.
     assert!(!lost.update_available().await?);
     assert_eq!(first.refused("CheckForUpdate", &Value::Null).await?, StatusCode::UNAUTHORIZED);
     assert!(!config.update_available().await?);
     assert_eq!(twice.refused("CheckForUpdate", &Value::Null).await?, StatusCode::UNAUTHORIZED);
 
-    // Answers that nobody acknowledges are kept in bounds, and the acknowledged one among them.
+    // The number of unacknowledged answers that are stored is bounded, and the acknowledged one is kept.
     for _ in 0..20 {
         config.fetch("DoConfigUpdate").await?;
     }
@@ -158,7 +158,7 @@ async fn lost_answers_lock_nobody_out() -> Result<()> {
     Ok(())
 }
 
-/// A configuration that nebula refuses is not offered again, and what it is about is on record.
+/// A configuration that nebula refuses is not offered again, and the reason is recorded.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_configuration_is_not_offered_again() -> Result<()> {
     let stack = Stack::start().await?;
@@ -185,7 +185,7 @@ async fn a_refused_configuration_is_not_offered_again() -> Result<()> {
     database.execute("UPDATE nebula.project SET mtu = 1300", &[]).await?;
     assert!(first.update_available().await?);
 
-    // Whoever reports a Syncthing is told to the others.
+    // A Syncthing that a device reports is announced to the others.
     let other = enrolled(&stack, "phone").await?;
     let answer = other.verified(&other.call("Status", &report).await?, nonce)?;
     let told = answer["syncthing"].as_array().context("no list")?;

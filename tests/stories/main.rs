@@ -1,26 +1,15 @@
-//! The stories, one file each. `cargo test -p nebula-tests NAME` runs one; `make test` prepares what they need.
+//! The stories: tests that drive the real programs, one folder for each part of the system.
+//! `cargo test -p nebula-tests NAME` runs those whose path contains NAME; `make test` prepares what they need.
 
-// A test's way to fail is to panic.
+// Tests fail by panicking.
 #![expect(clippy::unwrap_used, reason = "a failed expectation should say where")]
 
-mod admin;
+mod addresses;
 mod agent;
-mod alarm;
 mod authority;
-mod crash;
+mod database;
 mod dnapi;
-mod dump;
-mod film;
-mod input;
-mod link;
-mod model;
+mod gateway;
+mod media;
 mod overlay;
-mod privilege;
 mod queue;
-mod race;
-mod replication;
-mod restart;
-mod revocation;
-mod session;
-mod upgrade;
-mod worker;

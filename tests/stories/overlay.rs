@@ -1,4 +1,5 @@
-//! Devices register over HTTP, and real nebula daemons of both releases reach each other with what they were given.
+//! Devices register over HTTP, and real nebula daemons of both releases reach each other with the bundles
+//! they got.
 
 use std::fs;
 use std::io::{Cursor, Read};
@@ -19,7 +20,7 @@ use nebula_tests::stack::Stack;
 use uuid::Uuid;
 use zip::ZipArchive;
 
-/// A device with its key pair, made by nebula-cert as its owner would.
+/// A device with a key pair made by nebula-cert.
 struct Joined {
     folder: PathBuf,
     request: RegisterRequest,
@@ -65,7 +66,7 @@ fn unpack(bundle: &[u8], folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// nebula-cert's own verdict on every certificate in `node.crt`; which versions it saw.
+/// Verifies every certificate in `node.crt` with nebula-cert; answers their versions.
 fn verify(tool: &Nebula, folder: &Path) -> Result<Vec<u64>> {
     let certificates = fs::read_to_string(folder.join("node.crt"))?;
     let mut versions = Vec::new();
@@ -114,7 +115,7 @@ async fn ping(network: &Network, from: usize, to: &Joined) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn three_devices_meet() -> Result<()> {
+async fn registered_devices_of_both_releases_reach_each_other() -> Result<()> {
     let stack = Stack::start().await?;
     let [old, new] = binary::nebula()?;
     let lighthouse = join(&stack, &new, "lighthouse", Some(format!("{}:4242", Network::address(1)))).await?;
@@ -138,7 +139,7 @@ async fn three_devices_meet() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn registering_twice_changes_nothing_but_the_certificate() -> Result<()> {
+async fn registering_again_changes_only_the_certificate() -> Result<()> {
     let stack = Stack::start().await?;
     let [_, new] = binary::nebula()?;
     let joined = join(&stack, &new, "laptop", None).await?;
@@ -154,7 +155,7 @@ async fn registering_twice_changes_nothing_but_the_certificate() -> Result<()> {
     let ca = good(api.anonymous("/api/nebula/ca").send().await?).await?.text().await?;
     assert_eq!(ca, fs::read_to_string(joined.folder.join("ca.crt"))?);
 
-    // The zip itself, for those who ask for it.
+    // `Accept: application/zip` answers the zip itself.
     let zip = api
         .post("/api/nebula/register")
         .header("Accept", "application/zip")
@@ -164,7 +165,7 @@ async fn registering_twice_changes_nothing_but_the_certificate() -> Result<()> {
     let bytes = good(zip).await?.bytes().await?;
     unpack(&bytes, &joined.folder)?;
 
-    // Released, the address is not free: a certificate that names it is still valid.
+    // After the release the address is not free: a certificate that names it is still valid.
     let release = format!("/api/nebula/release/{}", joined.request.device_id);
     let _: serde_json::Value = data(api.post(&release).send().await?).await?;
     let next = join(&stack, &new, "desktop", None).await?;

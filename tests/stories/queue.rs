@@ -1,14 +1,14 @@
-//! The job queue: every job ends once, whoever crashes, and no worker sleeps while a job waits.
+//! The job queue: every job ends once despite crashes, and no worker sleeps while a job waits.
 
+mod claim_index;
 mod crash;
-mod fence;
+mod fencing;
 mod http;
 mod input;
 mod model;
 mod policy;
 mod pooler;
 mod race;
-mod versions;
 mod wakeup;
 mod worker;
 
@@ -17,10 +17,10 @@ use nebula_tests::cluster::{Cluster, Database, PRELOAD};
 use nebula_tests::eventually;
 use tokio_postgres::{Client, GenericClient};
 
-/// The database that [`attended`] clusters look after: it is there from the start.
+/// The database that the background worker of [`attended`] clusters serves: it exists from the start.
 const ATTENDED: &str = "postgres";
 
-/// A cluster of one's own whose background worker, if any, looks after the database that is answered.
+/// A cluster for one test, and a database that its background worker, if any, serves.
 async fn attended(preload: bool, settings: &[&str]) -> Result<(Cluster, Database)> {
     let look_after = format!("nebula.database = '{ATTENDED}'");
     let mut all = settings.to_vec();
@@ -38,7 +38,7 @@ async fn attended(preload: bool, settings: &[&str]) -> Result<(Cluster, Database
     Ok((cluster, database))
 }
 
-/// The process that turns marks into notifications, once it is there.
+/// Process id of the notifier, once it runs.
 async fn notifier(client: &Client) -> Result<i32> {
     eventually("the background worker to be there", || async {
         let find = "SELECT pid FROM pg_stat_activity
@@ -52,7 +52,7 @@ async fn enqueue(client: &impl GenericClient, kind: &str) -> Result<i64, tokio_p
     Ok(client.query_one("SELECT nebula.enqueue_job($1, '{}')", &[&kind]).await?.get(0))
 }
 
-/// Claims up to `max` jobs of a kind; identifiers with their attempts, in the order of the claim.
+/// Claims up to `max` jobs of a kind; answers their identifiers and attempts in the order of the claim.
 async fn claim(
     client: &impl GenericClient,
     kind: &str,

@@ -1,4 +1,4 @@
-//! A device with a bundle gets an agent, and whoever has copied the folder of the bundle is shut out.
+//! A device with a bundle gets an agent, and a copy of the bundle's folder stops working.
 
 use std::fs;
 use std::process::Command;
@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_copied_bundle_is_worth_nothing_once_the_agent_works() -> Result<()> {
+async fn a_copied_bundle_stops_working_once_the_agent_runs() -> Result<()> {
     let mut world = World::joined(&[]).await?;
     world.network = Network::new(3)?;
     world.join("lighthouse", "lighthouse", 1).await?;
@@ -43,20 +43,20 @@ async fn a_copied_bundle_is_worth_nothing_once_the_agent_works() -> Result<()> {
     let known = "SELECT count(*) FROM nebula.certificate WHERE revoked_at IS NOT NULL";
     let client = world.stack.database.connect().await?;
     let revoked = async || anyhow::Ok(client.query_one(known, &[]).await?.get::<_, i64>(0));
-    // Joined is not taken over: the nebula of the bundle may have to go on for a while.
+    // Joining alone does not invalidate the bundle: its nebula may have to run on for a while.
     assert_eq!(revoked().await?, 0);
     assert!(steals(world.look("lighthouse")));
     world.device("laptop").start()?;
     world.current(&["lighthouse", "laptop"]).await?;
     assert_eq!(revoked().await?, 2, "one of each version");
     world.reaches("laptop", "lighthouse").await?;
-    // It tries on and on, and is told why in the lighthouse's log alone.
+    // The copy retries for ever; only the lighthouse's log shows the reason.
     let log = world.look("lighthouse").folder.join("nebula.log");
     eventually("the copy to be turned away", || async {
         Ok(fs::read_to_string(&log)?.contains("certificate is in the block list").then_some(()))
     })
     .await?;
-    // With the true one away nobody else is in its place.
+    // While the real device is down, its address does not answer.
     assert_eq!(world.device("laptop").stop()?, Some(0));
     assert!(!steals(world.look("lighthouse")));
     Ok(())

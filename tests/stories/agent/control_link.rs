@@ -1,5 +1,5 @@
-//! Carries connections to a port of the loopback here, in a host's namespace, to a Unix socket outside: the way to the
-//! gateway is no part of the underlay.
+//! Forwards connections from a loopback port inside a host's namespace to a Unix socket outside, so that the
+//! path to the gateway is not part of the underlay.
 
 use std::io::{self, copy};
 use std::net::{Ipv4Addr, Shutdown, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ fn main() -> io::Result<()> {
     let port: u16 = port.parse().map_err(io::Error::other)?;
     for inside in TcpListener::bind((Ipv4Addr::LOCALHOST, port))?.incoming() {
         let (inside, socket) = (inside?, socket.clone());
-        // Whoever connected hears of a failure by the connection's end.
+        // On a failure the client's connection is closed.
         thread::spawn(move || drop(carry(&inside, &socket)));
     }
     Ok(())

@@ -1,4 +1,5 @@
-//! `join --install` on a machine with systemd: started with it, started again when it dies, and gone when it leaves.
+//! `join --install` on a machine with systemd: the agent starts with the machine, is restarted when it dies,
+//! and is removed when the device leaves.
 
 use nebula_tests::machine::Machine;
 use serde_json::Value;
@@ -6,7 +7,7 @@ use serde_json::Value;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_machine_with_systemd_is_a_member_for_good() -> Result<()> {
+async fn an_installed_agent_survives_crashes_and_reboots() -> Result<()> {
     let mut world = World::joined(&[]).await?;
     world.network = Network::new(2)?;
     world.join("lighthouse", "lighthouse", 1).await?;
@@ -38,7 +39,7 @@ async fn a_machine_with_systemd_is_a_member_for_good() -> Result<()> {
         machine.run("sh", &["-c", &format!("systemd-analyze verify /etc/systemd/system/{UNIT} 2>&1")])?;
     assert!(!warnings.contains("nebula-agent"), "{warnings}");
 
-    // Its agent dies, and nebula does not notice.
+    // The agent is killed; nebula keeps running.
     let (before, overlay) = (agent()?, nebula()?);
     machine.run("kill", &["-KILL", before.trim()])?;
     eventually("another agent", || async {

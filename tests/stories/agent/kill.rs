@@ -1,4 +1,4 @@
-//! Agents that die at random moments, gateways that are away: what is left always goes on.
+//! Agents killed at random moments, and unreachable gateways: the others continue.
 
 use nebula_tests::device::Passage;
 use nebula_tests::rounds;
@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_agent_that_is_killed_goes_on_where_it_was() -> Result<()> {
+async fn a_killed_agent_resumes() -> Result<()> {
     let mut world =
         World::start(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)]).await?;
     world.reaches("laptop", "phone").await?;
@@ -17,10 +17,10 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() -> Result<()> {
     let client = world.stack.database.connect().await?;
     for round in 0..rounds(6, 60) {
         let before = world.look("laptop").counter();
-        // Something every device must run; every third time a new certificate as well.
+        // A change that every device must apply; every third one also needs a new certificate.
         change(&client, world.stack.project, round).await?;
         for name in ["laptop", "phone"] {
-            // Somewhere between the answer to the long poll and the end of the reload.
+            // A random moment between the answer to the long poll and the end of the reload.
             let moment = Duration::from_millis(rand::rng().random_range(0..400));
             sleep(moment).await;
             world.device(name).kill()?;
@@ -41,7 +41,7 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() -> Result<()> {
         world.reaches("laptop", "phone").await?;
     }
 
-    // A gateway that cannot be reached does not matter, and what it wants when it can is done.
+    // While the gateway is unreachable the overlay works on; afterwards the agents apply the changes.
     world.link.set(Passage::Cut);
     change(&client, world.stack.project, 0).await?;
     world.device("laptop").kill()?;
@@ -49,7 +49,7 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() -> Result<()> {
     world.reaches("phone", "laptop").await?;
     world.link.set(Passage::Open);
     world.current(&names).await?;
-    // Nor does one that is started anew.
+    // The same holds for a gateway that is restarted.
     world.stack.stop_gateway()?;
     change(&client, world.stack.project, 0).await?;
     world.reaches("phone", "laptop").await?;
@@ -59,7 +59,7 @@ async fn an_agent_that_is_killed_goes_on_where_it_was() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_answer_locks_nobody_out() -> Result<()> {
+async fn a_lost_answer_does_not_lock_the_agent_out() -> Result<()> {
     let mut world = World::start(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1)]).await?;
     let names = ["lighthouse", "laptop"];
     world.current(&names).await?;
@@ -75,7 +75,7 @@ async fn a_lost_answer_locks_nobody_out() -> Result<()> {
             Ok((sent >= 3).then_some(()))
         });
         lost.await.with_context(|| laptop.logs())?;
-        // Not even an agent that dies now is locked out.
+        // An agent that is killed at this point is not locked out either.
         world.device("laptop").kill()?;
         world.link.set(Passage::Open);
         world.device("laptop").start()?;

@@ -1,11 +1,11 @@
-//! From the code to the end: join, meet, be shut out, lose a lighthouse, leave.
+//! The life of a device: join, reach others, be revoked, lose a lighthouse, leave.
 
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn devices_join_meet_and_are_shut_out() -> Result<()> {
+async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
     let mut world = World::start(&PLAN).await?;
-    // These two meet through the relay only.
+    // These two devices reach each other only through the relay.
     for (host, other) in [(4, 5), (5, 4)] {
         let rule = format!(
             "add table ip wall; add chain ip wall in {{ type filter hook input priority 0; }}; \
@@ -26,7 +26,7 @@ async fn devices_join_meet_and_are_shut_out() -> Result<()> {
     }
     let everyone: Vec<&str> = PLAN.iter().map(|(name, ..)| *name).collect();
     world.current(&everyone).await?;
-    // The agent sees its tunnels in either release's log.
+    // The agent reads tunnels from the log of either release.
     for (name, peer) in [("laptop", "desktop"), ("phone", "desktop")] {
         eventually(&format!("{name} to see its tunnel to {peer}"), || async {
             let status = world.look(name).status();
@@ -73,7 +73,7 @@ async fn devices_join_meet_and_are_shut_out() -> Result<()> {
     ensure!(begun.elapsed() < MINUTE, "cut off after {:?}", begun.elapsed());
     world.reaches("laptop", "phone").await?;
 
-    // A lighthouse falls: those who are left find each other anew through the other one.
+    // One lighthouse stops: the others find each other through the second one.
     let fallen = world.device("lighthouse-a");
     fallen.kill()?;
     for pid in fallen.nebulas()? {

@@ -1,4 +1,4 @@
-//! A real agent that speaks for a node, while the secret it signs with is exchanged under it.
+//! A real agent reports for a node while the secret that signs its calls is replaced.
 
 use std::io::Write;
 use std::process::Stdio;
@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::*;
 
-/// Makes a secret and puts it on the device, as an administrator does it: by a pipe.
+/// Creates a secret and installs it on the device through a pipe, as an administrator does.
 fn hand_over(stack: &Stack, device: &Device) -> Result<String> {
     let made = run(stack.ctl()?.args(["--json", "node", "secret", "make", "gpu"]))?;
     let mut keep = stack.ctl()?;
@@ -32,7 +32,7 @@ async fn used(stack: &Stack, device: &Device, key: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_is_exchanged_under_a_running_agent() -> Result<()> {
+async fn a_node_secret_is_replaced_under_a_running_agent() -> Result<()> {
     let mut world = World::joined(&[("lighthouse", "lighthouse", 1)]).await?;
     let stack = &world.stack;
     run(stack.ctl()?.args(["node", "register", "gpu", "--endpoint", "192.0.2.1:51820"]))?;
@@ -50,7 +50,7 @@ async fn a_secret_is_exchanged_under_a_running_agent() -> Result<()> {
     let health: Health = serde_json::from_value(health.await.with_context(|| device.logs())?)?;
     assert!(health.memory_bytes > 0 && health.disk_bytes > 0 && health.processors > 0, "{health:?}");
 
-    // Twice, so that each place is left and taken again.
+    // Twice, so that both slots for secrets are vacated and used again.
     for _ in 0..2 {
         let next = hand_over(stack, device)?;
         client.execute("SELECT nebula.bump_configuration($1)", &[&stack.project]).await?;
@@ -64,7 +64,8 @@ async fn a_secret_is_exchanged_under_a_running_agent() -> Result<()> {
     let listed = run(stack.ctl()?.args(["node", "ls"]))?;
     assert!(listed.contains("lighthouse") && listed.contains("takes peers"), "{listed}");
 
-    // Whoever has the device's keys and not the secret is not heard, and says what to do; nor does leaving need luck.
+    // Without the secret a call with the device's keys is refused, and the agent says what to do; leaving
+    // works all the same.
     let secret = device.folder.join("node.json");
     let aside = std::fs::read(&secret)?;
     std::fs::remove_file(&secret)?;

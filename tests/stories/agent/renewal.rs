@@ -1,12 +1,12 @@
-//! A new certificate and a new key, while packets fly.
+//! A certificate and its key are replaced while packets are in flight.
 
 use chrono::{DateTime, Utc};
 
-use super::flight::Flight;
+use super::ping_loss::Pings;
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_renewal_costs_no_packet() -> Result<()> {
+async fn a_renewal_loses_no_packet() -> Result<()> {
     let world =
         World::start(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)]).await?;
     for (from, to) in [("laptop", "phone"), ("phone", "laptop")] {
@@ -15,10 +15,10 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
     world.current(&["laptop", "phone"]).await?;
     let devices = ["laptop", "phone"].map(|name| world.look(name));
     let [laptop, phone] = devices;
-    let flights = [Flight::begin(laptop, phone)?, Flight::begin(phone, laptop)?];
+    let flights = [Pings::begin(laptop, phone)?, Pings::begin(phone, laptop)?];
     let counters = devices.map(Device::counter);
     let begun = Utc::now();
-    // Two thirds of their life are over.
+    // Two thirds of the certificates' lifetime have passed, so they are due for renewal.
     let client = world.stack.database.connect().await?;
     client
         .batch_execute(
@@ -37,7 +37,7 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
         .await
         .with_context(|| device.logs())?;
     }
-    // The new certificates are what peers see once they have shaken hands again.
+    // Peers see the new certificates after their next handshake.
     let again = eventually("them to shake hands again", || async {
         let again = |device, peer| shaken_at(device, peer).is_some_and(|at| at > begun);
         Ok((again(laptop, phone) && again(phone, laptop)).then_some(()))
@@ -49,7 +49,7 @@ async fn a_renewal_costs_no_packet() -> Result<()> {
     Ok(())
 }
 
-/// When a device last shook hands with another one.
+/// Time of the last handshake of a device with another one.
 fn shaken_at(device: &Device, peer: &Device) -> Option<DateTime<Utc>> {
     let status = device.status();
     let peers = status["peers"].as_array()?;

@@ -1,11 +1,11 @@
-//! The authority is replaced under running daemons of both releases, and nobody loses a packet.
+//! The certificate authority is replaced under running daemons of both releases without losing a packet.
 
 use std::fs;
 
-use super::flight::Flight;
+use super::ping_loss::Pings;
 use super::*;
 
-/// Makes an authority where the gateway finds it.
+/// Creates an authority in the gateway's folder.
 fn authority(stack: &Stack, name: &str, curve: &str) -> Result<()> {
     let [cert, key] = ["crt", "key"].map(|kind| stack.path("authorities").join(format!("{name}.{kind}")));
     let mut create = stack.ctl()?;
@@ -22,7 +22,7 @@ async fn state(world: &World) -> Result<(String, Vec<String>)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
+async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
     let mut world =
         World::start(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)]).await?;
     for (from, to) in [("laptop", "phone"), ("phone", "laptop")] {
@@ -32,7 +32,7 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
     world.current(&names).await?;
 
     let flights = [("laptop", "phone"), ("phone", "laptop")]
-        .map(|(from, to)| Flight::begin(world.look(from), world.look(to)).unwrap());
+        .map(|(from, to)| Pings::begin(world.look(from), world.look(to)).unwrap());
     authority(&world.stack, "next", "25519")?;
     let listed = run(world.stack.ctl()?.args(["ca", "ls"]))?;
     assert!(listed.contains("next") && listed.contains("story CA"), "{listed}");
@@ -42,7 +42,7 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
     for flight in flights {
         assert_eq!(flight.lost().await?, [0; 0]);
     }
-    // What each of them runs knows the new one alone, and nebula's own tool agrees.
+    // The running configuration of each device trusts only the new authority, and nebula-cert agrees.
     for name in names {
         let config = fs::read_to_string(world.look(name).folder.join("current/nebula.yml"))?;
         let blocks = config.matches("BEGIN NEBULA CERTIFICATE-").count();
@@ -54,7 +54,7 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
                 JOIN nebula.authority a ON a.fingerprint = c.issuer WHERE a.name <> 'next'";
     assert_eq!(client.query_one(old, &[]).await?.get::<_, i64>(0), 0, "certificates of the old one in use");
 
-    // Who is away is waited for; what waits can be given up, or forced.
+    // The rotation waits for devices that are offline; it can be cancelled, or forced.
     assert_eq!(world.device("phone").stop()?, Some(0));
     authority(&world.stack, "third", "25519")?;
     let rotate = |arguments: &[&str]| run(world.stack.ctl()?.args(["ca", "rotate"]).args(arguments));
@@ -73,7 +73,8 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
     let told = rotate(&["--force", "--no-wait"])?;
     assert!(told.contains("reissuing"), "{told}");
     world.reaches("laptop", "lighthouse").await?;
-    // It comes back, learns of everything, and its last old certificate ends the rotation.
+    // The device comes back and gets the new configuration; the end of its last old certificate ends the
+    // rotation.
     world.device("phone").start()?;
     eventually("the rotation to end", || async { Ok((state(&world).await?.0 == "done").then_some(())) })
         .await?;
@@ -82,10 +83,10 @@ async fn an_authority_is_replaced_without_a_lost_packet() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_take_over_is_refused() -> Result<()> {
+async fn an_unsuitable_successor_authority_is_refused() -> Result<()> {
     let stack = Stack::start().await?;
     let rotate = |to: &str| run(stack.ctl()?.args(["ca", "rotate", "--to", to]));
-    // A project that nobody has joined yet just takes the one it is told.
+    // A project without devices switches to the given authority at once.
     authority(&stack, "own", "25519")?;
     assert!(rotate("own").unwrap().contains("done"));
     authority(&stack, "other curve", "P256")?;

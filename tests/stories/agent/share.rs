@@ -1,4 +1,4 @@
-//! Syncthing shares a folder over the overlay, and nothing of it is seen on the underlay but nebula's own packets.
+//! Syncthing shares a folder over the overlay; on the underlay there are only nebula's packets.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use rand::RngExt;
 
 use super::*;
 
-/// Counts what passes through a host's underlay interface: nebula's packets, and all others.
+/// Counts packets on a host's underlay interface: those of nebula, and all others.
 const WATCH: &str = "
 table inet watch {
   counter nebula { }
@@ -27,7 +27,7 @@ table inet watch {
 }";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_is_shared_over_the_overlay_and_nowhere_else() -> Result<()> {
+async fn a_folder_is_shared_only_over_the_overlay() -> Result<()> {
     let mut world =
         World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)])
             .await?;
@@ -56,7 +56,7 @@ async fn a_folder_is_shared_over_the_overlay_and_nowhere_else() -> Result<()> {
     write(phone, "reply.txt", &reply)?;
     arrives(laptop, "reply.txt", &reply).await?;
 
-    // An agent that dies leaves Syncthing running, and its successor finds it.
+    // A killed agent leaves Syncthing running, and the next agent finds it.
     let before = syncthings(phone)?;
     world.device("phone").kill()?;
     world.device("phone").start()?;
@@ -68,7 +68,7 @@ async fn a_folder_is_shared_over_the_overlay_and_nowhere_else() -> Result<()> {
     .await?;
     assert_eq!(syncthings(phone)?, before);
 
-    // One per cent changes: the rest stays where it is.
+    // One per cent of the file changes: only about that much is transferred.
     let before = received(phone)?;
     let (from, length) = (size / 3, size / 100);
     content[from..from + length].copy_from_slice(&random(length));
@@ -96,14 +96,14 @@ async fn a_folder_is_shared_over_the_overlay_and_nowhere_else() -> Result<()> {
         );
         assert_eq!(other, Some(0), "{}: something else was seen on the underlay: {counters}", device.name);
     }
-    // Nothing is left when the agent ends.
+    // No process is left when the agent ends.
     assert_eq!(world.device("laptop").stop()?, Some(0));
     let left = run(world.look("laptop").inside("ss").args(["-Htulpn"]))?;
     assert!(!left.contains("syncthing"), "{left}");
     Ok(())
 }
 
-/// Waits until a device has been told of the project's folder.
+/// Waits until a device's Syncthing has the project's folder.
 async fn shares(device: &Device) -> Result<()> {
     let what = format!("{} to share the folder", device.name);
     let shared = eventually(&what, || async {
@@ -118,7 +118,7 @@ fn random(size: usize) -> Vec<u8> {
     bytes
 }
 
-/// As programs save: beside it, then in its place.
+/// Writes a file beside the old one and renames it, as programs save.
 fn write(device: &Device, name: &str, content: &[u8]) -> Result<()> {
     let folder = device.folder.join("shared");
     let staged = device.folder.join("staged");
@@ -150,7 +150,7 @@ fn received(device: &Device) -> Result<u64> {
     Ok(text.trim().parse()?)
 }
 
-/// Bytes of a counter.
+/// The bytes of a counter.
 fn counter(list: &str, name: &str) -> Option<u64> {
     let (_, block) = list.split_once(&format!("counter {name} {{"))?;
     let (_, bytes) = block.split_once("bytes ")?;
@@ -158,12 +158,12 @@ fn counter(list: &str, name: &str) -> Option<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_syncthing_of_ones_own_is_brought_onto_the_overlay() -> Result<()> {
+async fn an_existing_syncthing_is_moved_onto_the_overlay() -> Result<()> {
     let mut world =
         World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)])
             .await?;
     world.device("laptop").set_options(&["--syncthing", "syncthing"]);
-    // As its owner has it: with discovery, relays and all, and not started by the agent.
+    // The owner's own Syncthing: with discovery and relays, and not started by the agent.
     let home = world.stack.path("own");
     let own = |phone: &Device, verb: &str, more: &[&str]| {
         let mut command = phone.inside("syncthing");
@@ -218,7 +218,7 @@ async fn a_syncthing_of_ones_own_is_brought_onto_the_overlay() -> Result<()> {
         "{folders}"
     );
 
-    // Who is shut out is no longer shared with either.
+    // A revoked device is removed from the folder, too.
     let id = laptop.status()["syncthing"]["id"].as_str().context("no identifier")?.to_owned();
     assert!(told.contains(&id));
     run(world.stack.ctl()?.args(["device", "revoke", "laptop"]))?;
@@ -226,7 +226,7 @@ async fn a_syncthing_of_ones_own_is_brought_onto_the_overlay() -> Result<()> {
         Ok((!fs::read_to_string(&config)?.contains(&id)).then_some(()))
     });
     gone.await.with_context(|| phone.logs())?;
-    // It is its owner's: the agent ends without it.
+    // The agent ends without stopping the owner's Syncthing.
     assert_eq!(world.device("phone").stop()?, Some(0));
     let left = run(world.look("phone").inside("ss").args(["-Htlpn"]))?;
     assert!(left.contains("syncthing"), "{left}");

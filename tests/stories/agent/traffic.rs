@@ -1,4 +1,5 @@
-//! Bytes per peer: counted where the system can, gone when the agent ends, and missed by nobody where it cannot.
+//! Bytes per peer: counted where the system allows it, removed when the agent ends, and optional where it
+//! does not.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -25,7 +26,7 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
         ("desktop", "host", 1),
     ])
     .await?;
-    // One that has nft and no right to use it, one that does not want to.
+    // One agent may not use nft, another is told not to.
     let tools = world.stack.path("tools");
     fs::create_dir(&tools)?;
     fs::write(
@@ -60,7 +61,7 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
         "another peer's are its own: {before:?} {after:?}"
     );
 
-    // The gateway is told, and people are shown.
+    // The agent reports the counters to the gateway, and nebulactl shows them.
     let client = world.stack.database.connect().await?;
     let told = "SELECT count(*) FROM nebula.agent a, jsonb_array_elements(a.report -> 'peers') p
                  WHERE a.device_id = $1::text::uuid AND p ->> 'address' = $2 AND (p ->> 'sentBytes')::bigint >= $3";
@@ -76,7 +77,7 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
     let line = shown.lines().find(|line| line.contains(&phone.address)).context(shown.clone())?;
     assert!(shown.contains("OUT") && line.contains("KiB"), "{shown}");
 
-    // Whoever empties the ruleset takes the counters with it, and no more.
+    // Flushing the ruleset removes the counters and nothing else.
     run(laptop.inside("nft").args(["flush", "ruleset"]))?;
     let anew =
         eventually("to count anew", || async { Ok(tables(laptop)?.contains("nebulactl-").then_some(())) });
@@ -87,7 +88,7 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
     assert_eq!((tables(phone)?, tables(desktop)?), (String::new(), String::new()));
     assert!(laptop.pings(phone) && laptop.pings(desktop));
 
-    // What one that was killed has left its successor takes away, however short its life.
+    // A new agent removes the counters that a killed one has left, even if it ends at once itself.
     world.device("laptop").kill()?;
     assert!(tables(world.look("laptop"))?.contains("nebulactl-nebula1"));
     world.device("laptop").start()?;

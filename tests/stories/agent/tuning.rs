@@ -1,4 +1,4 @@
-//! A project says how Syncthing is to go about its folder, and every Syncthing does.
+//! A project sets options of its Syncthing folder, and every Syncthing applies them.
 
 use std::fs;
 
@@ -10,7 +10,7 @@ async fn has(device: &Device, wanted: &[&str]) -> Result<String> {
     let what = format!("{} to have {wanted:?}", device.name);
     let seen = eventually(&what, || async {
         let text = fs::read_to_string(&path).unwrap_or_default();
-        // Defaults for folders and devices to come stand in there too, and are nobody's business here.
+        // The configuration also holds defaults for new folders and devices, which do not matter here.
         let text = text.split("<defaults>").next().unwrap_or_default().to_owned();
         Ok(wanted.iter().all(|line| text.contains(line)).then_some(text))
     });
@@ -18,7 +18,7 @@ async fn has(device: &Device, wanted: &[&str]) -> Result<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
+async fn project_options_reach_every_syncthing() -> Result<()> {
     let mut world =
         World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)])
             .await?;
@@ -41,7 +41,7 @@ async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
         ["<hashers>1<", "<maxConcurrentWrites>8<", "<blockPullOrder>inOrder<", "<pullerMaxPendingKiB>65536<"];
     has(laptop, &told).await?;
     let text = has(phone, &told).await?;
-    // This Syncthing has no such option, and is none the worse for being told.
+    // An option that this release of Syncthing does not have is ignored.
     assert!(!text.contains("numConnections"), "{text}");
     fs::write(laptop.folder.join("shared/film.mkv"), [7; 1 << 20])?;
     let film = phone.folder.join("shared/film.mkv");
@@ -50,8 +50,8 @@ async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
     });
     arrived.await.with_context(|| phone.logs())?;
 
-    // Taken back it is what Syncthing chooses itself, also by an agent that has not set it; what cannot be is refused and
-    // changes nothing.
+    // An option that the project no longer sets returns to Syncthing's own default, also through an agent
+    // that did not set it. An invalid value is refused and changes nothing.
     assert_eq!(world.device("phone").stop()?, Some(0));
     run(world.stack.ctl()?.args(["project", "options", "syncHashers=", "syncOrder="]))?;
     world.device("phone").start()?;
@@ -74,9 +74,10 @@ async fn a_project_tells_syncthing_how_to_go_about_it() -> Result<()> {
     Ok(())
 }
 
-/// What its owner chose is the owner's, also where the project has said the same for a while.
+/// Options chosen by the owner of a Syncthing stay, also where the project has set the same value for a
+/// while.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_project_takes_back_is_only_what_it_said() -> Result<()> {
+async fn a_withdrawn_option_keeps_the_owners_own_choice() -> Result<()> {
     let mut world = World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1)]).await?;
     world.device("laptop").set_options(&["--syncthing", "syncthing"]);
     for device in &mut world.devices {

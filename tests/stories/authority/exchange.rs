@@ -1,5 +1,5 @@
-//! What we sign nebula-cert accepts, and what nebula-cert signs we accept: every combination of version, curve, networks,
-//! groups, unsafe networks and encryption of the authority's key.
+//! nebula-cert accepts our certificates and we accept those of nebula-cert: every combination of version,
+//! curve, networks, groups, unsafe networks and encryption of the authority's key.
 
 use std::fs;
 use std::path::Path;
@@ -16,10 +16,10 @@ use nebula_tests::stack::secret;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const PASSPHRASE: &str = "correct horse";
-/// As little as nebula-cert takes: what is proven is the format, not the strength.
+/// The lowest cost that nebula-cert accepts, because the test is about the format.
 const CHEAP: Cost = Cost { memory: 1024, iterations: 1, parallelism: 2 };
 
-/// What a device may ask for.
+/// The contents of a requested certificate.
 struct Wish {
     networks: &'static [&'static str],
     unsafe_networks: &'static [&'static str],
@@ -29,7 +29,7 @@ struct Wish {
 const WISHES: [Wish; 5] = [
     Wish { networks: &["10.42.0.7/16"], unsafe_networks: &[], groups: &[] },
     Wish { networks: &["10.42.1.7/16"], unsafe_networks: &["192.168.9.0/24"], groups: &["web", "admin"] },
-    // From here on version 2 only.
+    // The following need version 2.
     Wish { networks: &["fd00:42::7/64"], unsafe_networks: &["2001:db8::/48"], groups: &["web"] },
     Wish { networks: &["10.42.0.7/16", "fd00:42::7/64"], unsafe_networks: &[], groups: &["a b", "ü"] },
     Wish {
@@ -92,7 +92,7 @@ fn authority(
     run(&mut command).map(drop)
 }
 
-/// We sign, nebula-cert judges.
+/// Issues certificates and verifies them with nebula-cert.
 fn ours_to_theirs(
     tools: &[Nebula; 2],
     folder: &Path,
@@ -118,7 +118,7 @@ fn ours_to_theirs(
         let path = folder.join("one.crt");
         fs::write(&path, &issued.pem)?;
         for tool in tools {
-            // 1.6.1 knows version 1 on Curve25519 and nothing else.
+            // 1.6.1 supports only version 1 on Curve25519.
             let details = authority.certificate().details();
             let plain =
                 [issued.version, details.version] == [Version::V1; 2] && details.curve == Curve::Curve25519;
@@ -141,7 +141,7 @@ fn ours_to_theirs(
     Ok(judged)
 }
 
-/// nebula-cert signs, we judge.
+/// Verifies a certificate that nebula-cert signed.
 fn theirs_to_ours(tool: &Nebula, folder: &Path, sealed: bool, version: Version, wish: &Wish) -> Result<()> {
     let path = folder.join("two.crt");
     for leftover in [&path, &folder.join("two.key")] {
@@ -198,7 +198,8 @@ fn certificates_are_exchanged_with_nebula_cert() -> Result<()> {
             assert!(CertificateAuthority::load(&cert, &key, Some("wrong")).is_err());
         }
     }
-    // 16 authorities, 7 certificates each, judged by 1.11; by 1.6.1 the two of version 1 where it can.
+    // 16 authorities with 7 certificates each, verified by 1.11; by 1.6.1 the two of version 1 where it
+    // supports the curve.
     assert_eq!(judged, 16 * 7 + 4 * 2);
     Ok(())
 }

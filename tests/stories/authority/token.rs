@@ -14,7 +14,7 @@ use uuid::Uuid;
 const MODULE: &str = "/usr/lib/softhsm/libsofthsm2.so";
 const PIN: &str = "246810";
 
-/// A token of its own for this story; where its configuration is.
+/// Creates a token for one test; answers the path of its configuration.
 fn token(folder: &Path) -> Result<String> {
     let (tokens, config) = (folder.join("tokens"), folder.join("softhsm2.conf"));
     fs::create_dir(&tokens)?;
@@ -45,7 +45,7 @@ fn create(folder: &Path, config: &str, curve: &str) -> Result<Vec<(String, Strin
     assert!(said.contains("pkcs11:token=story") && !said.contains("pin"), "{said}");
     assert!(!folder.join("ca.key").exists());
 
-    // A second authority under the same label would make both ambiguous.
+    // A second key under the same label would make the label ambiguous.
     let other = folder.join("other.crt").display().to_string();
     let again = ["ca", "create", "--name", "again", "--curve", curve, "--cert", &other, "--key", &uri];
     let refused = run(Command::new(built("nebulactl")?).env("SOFTHSM2_CONF", config).args(again));
@@ -107,7 +107,7 @@ async fn a_key_in_a_token_signs_devices() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_is_wrong_with_a_token_is_said_at_start_without_the_pin() -> Result<()> {
+async fn token_errors_are_reported_at_start_without_the_pin() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let config = token(folder.path())?;
     let settings = create(folder.path(), &config, "25519")?;

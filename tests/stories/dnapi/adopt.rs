@@ -1,4 +1,4 @@
-//! A device that joined without an agent gets one, and stays who it is.
+//! A device that joined without an agent gets one, and keeps its identity.
 
 use anyhow::{Context, Result};
 use nebula_api::device::{Device, RegisterRequest, Registration};
@@ -38,7 +38,7 @@ async fn registered(stack: &Stack, admin: &Api, name: &str) -> Result<(RegisterR
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
+async fn a_device_code_adds_an_agent_and_changes_nothing_else() -> Result<()> {
     let stack = Stack::start().await?;
     let (admin, database) = (stack.admin().await?, stack.database.connect().await?);
     enrolled(&stack, "first").await?;
@@ -51,7 +51,7 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     let listed = listed.iter().find(|one| one.enrolment_id == made.enrolment_id).context("not listed")?;
     assert_eq!((listed.name.as_deref(), listed.device_id), (Some("laptop"), Some(device.device_id)));
 
-    // Another device of the project, by its identifier; and one that wants no agent.
+    // A code for another device of the project, and one for a bundle without an agent.
     let both = keys()?;
     let mut body = enrolment(&made.code, &both[0], &both[1])?;
     body["deviceId"] = json!(other.device_id);
@@ -62,7 +62,7 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     let refused = reqwest::Client::new().post(format!("{}/api/nebula/register", stack.url()));
     assert_eq!(refused.json(&bundle).send().await?.status(), StatusCode::CONFLICT);
 
-    // The same machine, whatever it would like to be called; the answer may be lost.
+    // The same device, whatever name it asks for; the answer may be lost.
     body["deviceId"] = json!(Uuid::new_v4());
     body["name"] = json!("something-else");
     let agent = Agent::enroll_with(&stack.url(), &body, both.clone()).await?;
@@ -77,14 +77,14 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     assert_eq!(number(&database, "SELECT count(*) FROM nebula.device").await?, 3);
     assert_eq!(number(&database, "SELECT count(*) FROM nebula.agent").await?, 2);
 
-    // It is used up for everybody else, and no second one is made.
+    // The code is used up for all others, and no second device is created.
     let [a, b] = keys()?;
     let (_, answer) = post(&stack.url(), "/v2/enroll", &enrolment(&made.code, &a, &b)?).await?;
     assert_eq!(error(&answer), ("ERR_INVALID_VALUE".into(), "code".into()), "{answer}");
     assert_eq!(admin.refused_post("/api/enrolments", &wanted).await?.status, StatusCode::CONFLICT);
     again.call("CheckForUpdate", &Value::Null).await.context("nobody took its place")?;
 
-    // One whose address was taken back gets one again.
+    // A device whose address was reclaimed gets one again.
     let path = format!("/api/nebula/release/{}", other.device_id);
     admin.post(&path).json(&json!({})).send().await?.error_for_status()?;
     let wanted = EnrolmentRequest { device_id: Some(other.device_id), ..host(stack.project) };
@@ -94,15 +94,15 @@ async fn a_code_gives_its_device_an_agent_and_nothing_else() -> Result<()> {
     Ok(())
 }
 
-/// The certificates in a bundle are good until the agent runs its own, and no longer: whoever has the folder they lay in
-/// has nothing then. Keys that the agent itself has had are not put on anybody's blocklist.
+/// The certificates of a bundle are valid until the agent runs its own: then a copy of the bundle's folder is
+/// worthless. Keys that the agent itself has used are not put on blocklists.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_bundle_ends_when_the_agent_has_taken_over() -> Result<()> {
+async fn a_bundle_is_revoked_when_the_agent_takes_over() -> Result<()> {
     let stack = Stack::start().await?;
     let (admin, database) = (stack.admin().await?, stack.database.connect().await?);
     let friend = enrolled(&stack, "friend").await?;
     let (device, _) = registered(&stack, &admin, "laptop").await?;
-    // Twice, with another key each time: two bundles.
+    // Two bundles with different keys.
     let public_key = KeyPair::generate(Curve::Curve25519)?.public_key().pem();
     admin.register(&RegisterRequest { public_key, ..device.clone() }).await?;
     let handed_out = [revoked(&database, false).await?, revoked(&database, true).await?];
@@ -110,7 +110,7 @@ async fn a_bundle_ends_when_the_agent_has_taken_over() -> Result<()> {
     let version = "SELECT config_version FROM nebula.project";
     let before = number(&database, version).await?;
 
-    // Enrolled is not taken over, not even by one who enrols again because the answer was lost.
+    // Enrolling alone does not invalidate the bundles, not even when it is repeated after a lost answer.
     let wanted = EnrolmentRequest { device_id: Some(device.device_id), ..host(stack.project) };
     let made = code(&admin, &wanted).await?;
     let both = keys()?;
@@ -119,7 +119,7 @@ async fn a_bundle_ends_when_the_agent_has_taken_over() -> Result<()> {
     let again = Agent::enroll_with(&stack.url(), &body, both).await?;
     assert_eq!(again.counter, 2);
     assert_eq!(again.wait(&["DoUpdate", "DoConfigUpdate"]).await?, "DoConfigUpdate");
-    // Sent is not run. What it enrolled with it has no more, when it runs this.
+    // A sent configuration is not a running one. Once it runs, the credentials of the enrolment are gone.
     let runs = again.fetch("DoUpdate").await?;
     assert!(again.update_available().await?);
     assert_eq!(revoked(&database, true).await?, [""; 0]);
@@ -131,7 +131,7 @@ async fn a_bundle_ends_when_the_agent_has_taken_over() -> Result<()> {
                        (SELECT array_agg(encode(fingerprint, 'hex') ORDER BY fingerprint) FROM nebula.certificate WHERE revoked_at IS NOT NULL)";
     assert_eq!(number(&database, events).await?, 1);
 
-    // The others are told; the agent keeps what it has, and what it had is nobody's business.
+    // The other devices get the blocklist; the agent's own former keys are not on it.
     assert_eq!(friend.wait(&["DoUpdate", "DoConfigUpdate"]).await?, "DoConfigUpdate");
     let mut blocked = friend.fetch("DoConfigUpdate").await?.blocklist()?;
     blocked.sort();
@@ -144,7 +144,7 @@ async fn a_bundle_ends_when_the_agent_has_taken_over() -> Result<()> {
     Ok(())
 }
 
-/// Fingerprints of the certificates that are revoked, or that are not, of the laptop.
+/// Fingerprints of the laptop's certificates that are revoked, or that are not.
 async fn revoked(database: &Client, revoked: bool) -> Result<Vec<String>> {
     let sql = "SELECT encode(fingerprint, 'hex') FROM nebula.certificate JOIN nebula.device USING (device_id)
                 WHERE device.name = 'laptop' AND (certificate.revoked_at IS NOT NULL) = $1 ORDER BY fingerprint";
@@ -152,7 +152,7 @@ async fn revoked(database: &Client, revoked: bool) -> Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_code_for_a_device_that_cannot_have_an_agent_is_none() -> Result<()> {
+async fn a_code_for_an_ineligible_device_is_refused() -> Result<()> {
     let stack = Stack::start().await?;
     let (admin, database) = (stack.admin().await?, stack.database.connect().await?);
     let (device, _) = registered(&stack, &admin, "laptop").await?;
@@ -174,7 +174,7 @@ async fn a_code_for_a_device_that_cannot_have_an_agent_is_none() -> Result<()> {
     let across = EnrolmentRequest { project_id: elsewhere, ..bound.clone() };
     assert_eq!(admin.refused_post("/api/enrolments", &across).await?.status, StatusCode::NOT_FOUND);
 
-    // Made in time, used too late.
+    // A code that was created in time and used too late.
     let made = code(&admin, &bound).await?;
     admin.post(&format!("/api/devices/{}/revoke", device.device_id)).send().await?.error_for_status()?;
     let [a, b] = keys()?;
@@ -186,7 +186,7 @@ async fn a_code_for_a_device_that_cannot_have_an_agent_is_none() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_of_a_bundle_becomes_one_of_an_agent() -> Result<()> {
+async fn nebulactl_turns_a_bundle_folder_into_an_agent_folder() -> Result<()> {
     let stack = Stack::start().await?;
     let (folder, name) = (stack.path("laptop"), "laptop");
     let join = |arguments: &[&str]| {
@@ -201,7 +201,7 @@ async fn a_folder_of_a_bundle_becomes_one_of_an_agent() -> Result<()> {
         let said: Value = serde_json::from_str(&said)?;
         said["code"].as_str().map(str::to_owned).context("no code")
     };
-    // A code for a new device is not for this one, and leaves everything as it is.
+    // A code for a new device does not fit this one, and changes nothing.
     let fresh = make(&[])?;
     let refused = join(&["--code", &fresh]).unwrap_err().to_string();
     assert!(refused.contains("enrolment create --device"), "{refused}");
@@ -217,7 +217,7 @@ async fn a_folder_of_a_bundle_becomes_one_of_an_agent() -> Result<()> {
         .collect();
     assert_eq!(left, [""; 0], "nothing of the bundle");
     assert!(folder.join("current/nebula.yml").exists() && folder.join("agent.json").exists());
-    // Its new key is heard.
+    // Calls with the new key are accepted.
     run(stack.ctl()?.args(["leave", "--yes", "--dir"]).arg(&folder))?;
     let devices: Vec<Device> = stack.admin().await?.read("/api/devices").await?;
     assert!(devices.len() == 1 && devices[0].revoked_at.is_some(), "{devices:?}");

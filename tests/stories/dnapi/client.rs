@@ -1,5 +1,4 @@
-//! A client of the agent protocol, written from its text and not with the gateway's own types: what a foreign client
-//! sends and checks.
+//! An independent client of the agent protocol, written from the protocol's text without the gateway's types.
 
 use std::sync::Arc;
 
@@ -60,7 +59,7 @@ impl Keys {
     }
 }
 
-/// What an enrolled client keeps.
+/// State of an enrolled client.
 #[derive(Clone)]
 pub(crate) struct Agent {
     url: String,
@@ -70,13 +69,13 @@ pub(crate) struct Agent {
     pub(crate) keys: Keys,
     trusted: Vec<PKey<Public>>,
     pub(crate) config: String,
-    /// The last answer as it came, whole.
+    /// The last answer, complete and unchanged.
     pub(crate) seen: Value,
-    /// How far its clock is off.
+    /// Offset of its clock.
     skew: TimeDelta,
 }
 
-/// Body of an enrolment with keys of both curves, as a client that does not know which it will need sends it.
+/// Body of an enrolment with keys of both curves, for a client that does not know the network's curve.
 pub(crate) fn enrolment(code: &str, curve25519: &Keys, p256: &Keys) -> Result<Value> {
     Ok(json!({
         "code": code, "dhPubkey": curve25519.nebula_pem(), "edPubkey": curve25519.host_pem()?,
@@ -84,7 +83,7 @@ pub(crate) fn enrolment(code: &str, curve25519: &Keys, p256: &Keys) -> Result<Va
     }))
 }
 
-/// Posts without declaring a content type, as the foreign client does.
+/// Posts without a content type, as existing clients do.
 pub(crate) async fn post(url: &str, path: &str, body: &Value) -> Result<(StatusCode, Value)> {
     post_by(&Client::new(), url, path, body).await
 }
@@ -106,19 +105,19 @@ pub(crate) fn error(answer: &Value) -> (String, String) {
 }
 
 impl Agent {
-    /// Enrols as a foreign client does.
+    /// Enrols with keys of both curves.
     pub(crate) async fn enroll(url: &str, code: &str) -> Result<Self> {
         Self::enroll_by(Client::new(), url, code).await
     }
 
-    /// Enrols one of many, which share their connections.
+    /// Enrols over a shared HTTP client.
     pub(crate) async fn enroll_by(http: Client, url: &str, code: &str) -> Result<Self> {
         let both = [Keys::new(Curve::Curve25519)?, Keys::new(Curve::P256)?];
         let body = enrolment(code, &both[0], &both[1])?;
         Self::enrolled(http, url, &body, both).await
     }
 
-    /// Enrols with a given body, which must be taken.
+    /// Enrols with a given body, which must succeed.
     pub(crate) async fn enroll_with(url: &str, body: &Value, keys: [Keys; 2]) -> Result<Self> {
         Self::enrolled(Client::new(), url, body, keys).await
     }
@@ -159,7 +158,7 @@ impl Agent {
         Self { skew: TimeDelta::minutes(minutes), ..self.clone() }
     }
 
-    /// A signed call, ready to be sent, or to be sent twice.
+    /// A signed call, which can be sent more than once.
     pub(crate) fn request(&self, kind: &str, value: &Value) -> Result<Value> {
         let timestamp: DateTime<Utc> = Utc::now() + self.skew;
         let value =
@@ -180,7 +179,7 @@ impl Agent {
         Ok((status, answer.json().await?))
     }
 
-    /// Sends what may or may not be a call, with headers beside it.
+    /// Sends arbitrary bytes as a call, with extra headers.
     pub(crate) async fn send_with(
         &self,
         body: String,
@@ -213,13 +212,13 @@ impl Agent {
             .context("no updateAvailable")
     }
 
-    /// The action a wait ends with.
+    /// The action that ends a long poll.
     pub(crate) async fn wait(&self, actions: &[&str]) -> Result<String> {
         let answer = self.call("LongPollWait", &json!({ "supportedActions": actions })).await?;
         Ok(answer["action"].as_str().context("no action")?.to_owned())
     }
 
-    /// Value of an update with the keys that will be used from then on.
+    /// Value of an update with the keys that are used afterwards.
     pub(crate) fn keys_value(&self, kind: &str, next: &Keys, nonce: &[u8]) -> Result<Value> {
         let nebula = if kind == "DoUpdate" { next.nebula_pem().into() } else { Value::Null };
         let host: Value = next.host_pem()?.into();
@@ -234,8 +233,8 @@ impl Agent {
         })
     }
 
-    /// `DoUpdate` or `DoConfigUpdate`, with every check a client makes; answers what it is afterwards. The old
-    /// credentials stay as they are, for those who lose the answer.
+    /// Sends `DoUpdate` or `DoConfigUpdate`, makes every check of a client, and answers the client's new
+    /// state. `self` stays as it is, so that a test can lose the answer.
     pub(crate) async fn fetch(&self, kind: &str) -> Result<Self> {
         let mut next = Keys::new(self.keys.curve)?;
         if kind == "DoConfigUpdate" {

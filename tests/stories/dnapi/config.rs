@@ -1,5 +1,5 @@
-//! Firewall rules, routes and options arrive in the configuration of those they concern, and both releases of nebula
-//! take it.
+//! Firewall rules, routes and options appear in the configuration of the devices they concern, and both
+//! releases of nebula accept it.
 
 use std::fs;
 use std::process::Command;
@@ -30,7 +30,7 @@ async fn member(stack: &Stack, admin: &Api, name: &str, role: &str, groups: &[&s
     Agent::enroll(&stack.url(), &code(admin, &wanted).await?.code).await
 }
 
-/// nebula's own verdict, of every release that knows the curve.
+/// Tests a configuration with every release of nebula that supports the curve.
 fn taken(stack: &Stack, agent: &Agent, curve: &str) -> Result<()> {
     let file = stack.path(&format!("{}-{}.yml", agent.host, agent.counter));
     let key = serde_json::to_string(&agent.keys.private_pem())?;
@@ -103,13 +103,13 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
     assert_eq!(admin.read::<Options>(&path).await?, set);
     admin.post(&format!("/api/devices/{}/revoke", bad.host)).send().await?.error_for_status()?;
 
-    // Each has what concerns it, and nothing else.
+    // Each device has the rules that concern it, and no others.
     let [plain, lighthouse, relay, web, router] = {
         let mut all = Vec::new();
         for agent in [plain, lighthouse, relay, web, router] {
             let actions = ["DoUpdate", "DoConfigUpdate"];
             let due = agent.wait(&actions).await?;
-            // What lies behind the router stands in its certificate.
+            // The certificate of a router lists the networks behind it.
             assert_eq!(due == "DoUpdate", agent.seen["host"]["name"] == "router", "{due}");
             all.push(agent.fetch(&due).await?);
         }
@@ -137,7 +137,7 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
     assert_eq!(certified(&router)?, vec![vec!["192.168.7.0/24"]; 2]);
     assert_eq!(certified(&plain)?, vec![Vec::<String>::new(); 2]);
 
-    // A rule that is taken back is gone; a route that leads elsewhere leaves the certificate.
+    // A removed rule disappears; a route that moves to another device is removed from the certificate.
     let path = format!("/api/firewall/{}", pair.rule_id.unwrap());
     admin.delete(&path).send().await?.error_for_status()?;
     let refused = refusal(admin.delete(&path).send().await?).await?;
@@ -157,17 +157,17 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_and_routes_on_curve25519() -> Result<()> {
+async fn rules_and_routes_reach_their_devices_on_curve25519() -> Result<()> {
     both_releases_take_it("25519").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_and_routes_on_p256() -> Result<()> {
+async fn rules_and_routes_reach_their_devices_on_p256() -> Result<()> {
     both_releases_take_it("P256").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rules_and_routes_that_cannot_be() -> Result<()> {
+async fn invalid_rules_and_routes_are_refused() -> Result<()> {
     let stack = Stack::start().await?;
     let (admin, anna) = (stack.admin().await?, stack.member("anna").await?);
     let device = member(&stack, &admin, "router", "host", &[]).await?.host;

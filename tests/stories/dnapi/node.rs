@@ -1,5 +1,5 @@
-//! Calls of nodes: signed a second time, with a secret that can be exchanged. The signature is made here from the text of
-//! RFC 9421, not by what the gateway verifies it with.
+//! Calls of nodes carry a second signature, made with a secret that can be replaced. It is made here from the
+//! text of RFC 9421, not with the code that verifies it.
 
 use anyhow::{Context, Result};
 use base64::Engine;
@@ -18,11 +18,11 @@ use uuid::Uuid;
 
 use super::client::Agent;
 use super::enrolled;
-use crate::admin::report;
+use crate::database::admin::report;
 
 const OUT: StatusCode = StatusCode::UNAUTHORIZED;
 
-/// A device that speaks for a node.
+/// A device that reports for a node.
 struct Speaker {
     agent: Agent,
     node: Uuid,
@@ -62,7 +62,8 @@ impl<'a> Signature<'a> {
 }
 
 impl Speaker {
-    /// A device, a node, a first secret, and the tie between them: in this order no call is ever refused.
+    /// Creates a device, a node and a first secret, and ties them together: in this order no call is refused
+    /// in between.
     async fn new(stack: &Stack, admin: &Api, name: &str) -> Result<Self> {
         let agent = enrolled(stack, name).await?;
         let wanted = json!({ "name": name, "endpoint": "node.example:51820", "capabilities": ["gpu"] });
@@ -78,7 +79,7 @@ impl Speaker {
         Ok(self.agent.request("CheckForUpdate", &Value::Null)?.to_string())
     }
 
-    /// A call with this signature; its status, and what was said.
+    /// Sends a call with this signature; answers its status and message.
     async fn calls(&self, signature: &Signature<'_>) -> Result<(StatusCode, Value)> {
         let body = self.body()?;
         let headers = signature.headers(&body)?;
@@ -91,7 +92,7 @@ impl Speaker {
         Ok(status == StatusCode::OK)
     }
 
-    /// A refusal must be a 401 that says why, and leave a record that says it too.
+    /// Expects a 401 that names the reason, and an event with the same reason.
     async fn refused(&self, stack: &Stack, answer: (StatusCode, Value), why: &str) -> Result<()> {
         let (status, answer) = answer;
         assert_eq!(
@@ -126,7 +127,7 @@ async fn node(admin: &Api, name: &str) -> Result<Node> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_call_that_its_node_has_not_signed_is_refused_and_on_record() -> Result<()> {
+async fn a_call_without_a_valid_node_signature_is_refused_and_recorded() -> Result<()> {
     let mut stack = Stack::start().await?;
     let admin = stack.admin().await?;
     let new = async |stack: &Stack, name: &str| Speaker::new(stack, &admin, name).await;
@@ -144,7 +145,8 @@ async fn a_call_that_its_node_has_not_signed_is_refused_and_on_record() -> Resul
     let answer = stranger.calls(&Signature::by(&forged.secret)).await?;
     stranger.refused(&stack, answer, "no signature by a known key").await?;
 
-    // Good in itself, and over another body than the one that came: the device's own signature is good too.
+    // A valid signature over another body than the one that was sent; the device's own signature is valid,
+    // too.
     let altered = new(&stack, "altered").await?;
     let headers = Signature::by(&altered.secret).headers(&altered.body()?)?;
     let answer = altered.agent.send_with(altered.body()?, &headers).await?;
@@ -164,7 +166,8 @@ async fn a_call_that_its_node_has_not_signed_is_refused_and_on_record() -> Resul
     let answer = short.calls(&Signature { nonce: "1234".into(), ..Signature::by(&short.secret) }).await?;
     short.refused(&stack, answer, "the nonce has not 16 to 64 characters").await?;
 
-    // The same again, byte for byte, at once and by a gateway that knows of nothing; and another call by the same nonce.
+    // The same call byte for byte, at once and through a restarted gateway; and another call with the same
+    // nonce.
     let replayed = new(&stack, "replayed").await?;
     let (signature, body) = (Signature::by(&replayed.secret), replayed.body()?);
     let headers = signature.headers(&body)?;
@@ -180,7 +183,7 @@ async fn a_call_that_its_node_has_not_signed_is_refused_and_on_record() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_takes_anothers_place_without_a_gap() -> Result<()> {
+async fn a_node_secret_is_replaced_without_refused_calls() -> Result<()> {
     let stack = Stack::start().await?;
     let admin = stack.admin().await?;
     let gpu = Speaker::new(&stack, &admin, "gpu").await?;
@@ -202,7 +205,7 @@ async fn a_secret_takes_anothers_place_without_a_gap() -> Result<()> {
     assert_eq!(retire(&admin, gpu.node).await?.key_id, second.key_id, "whichever place it has");
     assert!(!gpu.is_heard(&second).await? && gpu.is_heard(&third).await?);
 
-    // Listed without the secrets; what is retired is kept nowhere.
+    // Listed without the secrets; a retired secret is not stored anywhere.
     let listed: Vec<Secret> = admin.read(&path).await?;
     let states: Vec<_> = listed.iter().map(|one| (one.key_id, one.retired_at.is_some())).collect();
     assert_eq!(states, [(third.key_id, false), (second.key_id, true), (first.key_id, true)]);
@@ -213,7 +216,8 @@ async fn a_secret_takes_anothers_place_without_a_gap() -> Result<()> {
     let logs = std::fs::read_to_string(stack.log("gateway"))?;
     assert!([first, second, third.clone()].iter().all(|one| !logs.contains(&one.secret)));
 
-    // The last one goes only by name; a node without a secret asks for none, and an untied device neither.
+    // The last secret is removed only by its name; a node without a secret needs no signature, nor does an
+    // untied device.
     let named = format!("{path}?keyId={}", third.key_id);
     data::<Retired>(admin.delete(&named).send().await?).await?;
     assert_eq!(gpu.agent.send_with(gpu.body()?, &[]).await?.0, StatusCode::OK);
@@ -225,9 +229,9 @@ async fn a_secret_takes_anothers_place_without_a_gap() -> Result<()> {
     Ok(())
 }
 
-/// What a node's agent reports decides whether it is chosen.
+/// The report of a node's agent decides whether the node is eligible.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_report_is_the_pulse_of_its_node() -> Result<()> {
+async fn a_report_counts_as_a_heartbeat_of_its_node() -> Result<()> {
     let stack = Stack::start().await?;
     let (admin, database) = (stack.admin().await?, stack.database.connect().await?);
     let gpu = Speaker::new(&stack, &admin, "gpu").await?;
@@ -255,7 +259,7 @@ async fn a_report_is_the_pulse_of_its_node() -> Result<()> {
     assert_eq!((listed.device.as_deref(), listed.secrets), (Some("gpu"), 1));
     assert_eq!(listed.health.map(|health| (health.processors, health.disk_free_bytes)), Some((4, 1)));
 
-    // A device speaks for one node, and only for one that is there.
+    // A device reports for one node, which must exist.
     let put = |node: Uuid, device: &str| {
         admin.put(&format!("/api/nodes/{node}/device")).json(&json!({ "deviceId": device })).send()
     };
@@ -270,7 +274,7 @@ async fn a_report_is_the_pulse_of_its_node() -> Result<()> {
     assert_eq!(refused(other.node_id, &bare.host).await?, StatusCode::CONFLICT);
     let empty = admin.put(&format!("/api/nodes/{}/device", gpu.node)).json(&json!({})).send().await?;
     assert_eq!(refusal(empty).await?.status, StatusCode::BAD_REQUEST, "nothing is not nobody");
-    // None of this is for members.
+    // Members may not do any of this.
     let anna = stack.member("anna").await?;
     for path in ["/api/nodes".to_owned(), format!("/api/nodes/{}/secret", gpu.node)] {
         assert_eq!(anna.get(&path).send().await?.status(), StatusCode::FORBIDDEN, "{path}");

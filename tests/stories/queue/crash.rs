@@ -1,7 +1,6 @@
-//! kill -9 of workers, backends and the postmaster, at random moments: every job runs to success exactly once.
+//! kill -9 of workers, backends and the postmaster at random moments: every job succeeds exactly once.
 //!
-//! Each worker writes a line into a ledger in the commit that finishes a job, so the ledger holds what was done and
-//! the queue what it believes was done.
+//! Each worker inserts into a ledger in the commit that completes a job, so ledger and queue must agree.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,7 +45,7 @@ impl Crew {
         Ok(())
     }
 
-    /// Ends one worker at random, with or without a word, and starts another.
+    /// Ends a random worker, by SIGTERM or SIGKILL, and starts another.
     fn replace(&mut self, politely: bool) -> Result<()> {
         let mut worker = self.workers.swap_remove(rand::random_range(0..self.workers.len()));
         if politely {
@@ -59,7 +58,7 @@ impl Crew {
     }
 }
 
-/// Enqueues until it is told to stop, through every crash; answers are noted, silence is not.
+/// Enqueues through every crash until it is told to stop; records the jobs whose enqueuing was confirmed.
 async fn enqueue(database: Database, stop: Arc<AtomicBool>, told: Arc<Mutex<Vec<i64>>>) {
     while !stop.load(Ordering::Relaxed) {
         let Ok(client) = database.connect().await else {
@@ -72,13 +71,13 @@ async fn enqueue(database: Database, stop: Arc<AtomicBool>, told: Arc<Mutex<Vec<
                 format!("SELECT nebula.enqueue_job('ledger', '{{\"ms\": {ms}}}', max_attempts => 1000)");
             let Ok(row) = client.query_one(&sql, &[]).await else { break };
             told.lock().unwrap().push(row.get(0));
-            // About as fast as the workers, so that they are woken as often as they find work.
+            // About as fast as the workers, so that they sleep and are woken as often as they find work.
             tokio::time::sleep(Duration::from_millis(rand::random_range(0..40))).await;
         }
     }
 }
 
-/// Kills something at random and answers what it was.
+/// Kills a random process and answers which.
 async fn strike(cluster: &mut Cluster, crew: &mut Crew) -> Result<&'static str> {
     match rand::random_range(0..10) {
         0..4 => crew.replace(false).map(|()| "a worker"),
@@ -127,7 +126,7 @@ async fn every_job_succeeds_once(preload: bool) -> Result<()> {
         })
         .await
         .with_context(|| format!("cycle {cycle}"))?;
-        // No event to wait for: the point is that any moment will do.
+        // No event to wait for: the crash must come at a random moment.
         tokio::time::sleep(Duration::from_millis(rand::random_range(0..200))).await;
         let struck = strike(&mut cluster, &mut crew).await.with_context(|| format!("cycle {cycle}"))?;
         println!("cycle {cycle}: killed {struck}");

@@ -1,11 +1,12 @@
-//! Jobs over HTTP and with `nebulactl`: seen, followed, stopped and revived by members of their project only.
+//! Jobs over HTTP and with `nebulactl`: listed, followed, cancelled and retried by members of their project
+//! only.
 
 use anyhow::{Context, Result};
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use nebula_api::event::Change;
 use nebula_api::job::{Job, JobChange};
-use nebula_tests::PATIENCE;
+use nebula_tests::EVENT_TIMEOUT;
 use nebula_tests::api::{Api, data, good, refusal};
 use nebula_tests::binary::run;
 use nebula_tests::stack::Stack;
@@ -30,7 +31,7 @@ async fn change(api: &Api, job: i64, action: &str) -> Result<JobChange> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn members_stop_and_revive_their_jobs() -> Result<()> {
+async fn members_cancel_and_retry_jobs_of_their_project() -> Result<()> {
     let stack = Stack::start().await?;
     let client = stack.database.connect().await?;
     let api = stack.member("maria").await?;
@@ -49,7 +50,7 @@ async fn members_stop_and_revive_their_jobs() -> Result<()> {
     assert_eq!(listed.iter().map(|job| job.job_id).collect::<Vec<_>>(), [job]);
     let older: Vec<Job> = api.read(&format!("/api/jobs?before={job}")).await?;
     assert!(older.iter().all(|older| older.job_id < job));
-    // Who did it is on record.
+    // The actor is recorded.
     let record = "SELECT count(*) FROM nebula.event WHERE subject = 'job' AND subject_id = $1 AND actor LIKE '%maria%'";
     let recorded: i64 = client.query_one(record, &[&job.to_string()]).await?.get(0);
     assert_eq!(recorded, 3, "cancelled, revived, cancelled");
@@ -57,7 +58,7 @@ async fn members_stop_and_revive_their_jobs() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn everything_else_is_refused() -> Result<()> {
+async fn other_users_and_states_are_refused() -> Result<()> {
     let stack = Stack::start().await?;
     let client = stack.database.connect().await?;
     let (admin, member) = (stack.admin().await?, stack.member("mallory").await?);
@@ -97,23 +98,23 @@ async fn everything_else_is_refused() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_is_told_on_the_stream() -> Result<()> {
+async fn the_event_stream_has_every_change() -> Result<()> {
     every_change_is_told(&Stack::start().await?).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_change_is_told_by_the_background_worker() -> Result<()> {
+async fn the_event_stream_has_changes_by_the_background_worker() -> Result<()> {
     let (_cluster, database) = super::attended(true, &["fsync=off"]).await?;
     every_change_is_told(&Stack::start_on(database, "25519").await?).await
 }
 
-/// One change after the other, since several at once may be told as one.
+/// One change after the other, because several at once may arrive as one event.
 async fn every_change_is_told(stack: &Stack) -> Result<()> {
     let client = stack.database.connect().await?;
     let api = stack.member("watcher").await?;
     let answer = good(api.get("/api/stream").send().await?).await?;
     let mut frames = answer.bytes_stream().map(|chunk| chunk.map(|chunk| chunk.to_vec())).boxed();
-    // The first frame says that we are heard; what follows is for us.
+    // After the first frame the stream is subscribed, so no later event is missed.
     frames.next().await.context("the stream has ended")??;
     let job = enqueue(&client, Some(stack.project)).await?;
     told(&mut frames, job, "enqueue").await?;
@@ -125,7 +126,7 @@ async fn every_change_is_told(stack: &Stack) -> Result<()> {
     told(&mut frames, job, "complete").await
 }
 
-/// Waits until the stream says that this happened to the job.
+/// Waits for this event of the job on the stream.
 async fn told(frames: &mut BoxStream<'_, reqwest::Result<Vec<u8>>>, job: i64, action: &str) -> Result<()> {
     let mut text = String::new();
     let listening = async {
@@ -138,11 +139,11 @@ async fn told(frames: &mut BoxStream<'_, reqwest::Result<Vec<u8>>>, job: i64, ac
             }
         }
     };
-    timeout(PATIENCE, listening).await.with_context(|| format!("no word of {action}"))?
+    timeout(EVENT_TIMEOUT, listening).await.with_context(|| format!("no word of {action}"))?
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nebulactl_lists_shows_stops_and_revives() -> Result<()> {
+async fn nebulactl_lists_shows_cancels_and_retries_jobs() -> Result<()> {
     let stack = Stack::start().await?;
     let client = stack.database.connect().await?;
     let job = enqueue(&client, Some(stack.project)).await?;

@@ -1,22 +1,13 @@
-//! Bad input to the queue: the right SQLSTATE, a sentence that helps, and nothing left behind.
+//! Invalid input to the queue is refused with the right SQLSTATE, a message and a hint, and changes nothing.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use nebula_tests::cluster::Cluster;
-use tokio_postgres::Client;
+use nebula_tests::sql::sqlstate_with_hint;
 
 use super::{claim, enqueue};
 
-/// A call that must fail: its SQLSTATE, and that it says what to do.
-async fn refused(client: &Client, call: &str) -> Result<String> {
-    let error = client.query(call, &[]).await.err().with_context(|| format!("{call} is not refused"))?;
-    let error = error.as_db_error().with_context(|| format!("{call}: no error of the database"))?;
-    let hint = error.hint().with_context(|| format!("{call}: no hint in {error:?}"))?;
-    assert!(!hint.is_empty() && error.message().len() > 5, "{call}: {error:?}");
-    Ok(error.code().code().to_owned())
-}
-
 #[tokio::test(flavor = "multi_thread")]
-async fn in_sql() -> Result<()> {
+async fn invalid_arguments_in_sql_are_refused_with_sqlstate_and_hint() -> Result<()> {
     let database = Cluster::shared().await?.database().await?;
     let client = database.connect().await?;
     let job = enqueue(&client, "input").await?;
@@ -36,7 +27,8 @@ async fn in_sql() -> Result<()> {
         ("SELECT nebula.enqueue_job('a', '{}', max_attempts => 0)".into(), "22023"),
         ("SELECT nebula.enqueue_job('a', '{}', unique_key => '')".into(), "22023"),
         ("SELECT nebula.enqueue_job('a', '{}', depends_on => '{999999}')".into(), "P0002"),
-        // The only cycle that can be named: identifiers are given out one after the other.
+        // A job that depends on itself is the only possible cycle, because identifiers are assigned in
+        // sequence.
         (
             format!("SELECT nebula.enqueue_job('a', '{{}}', depends_on => ARRAY[{}::bigint])", child + 1),
             "22023 P0002",
@@ -65,16 +57,16 @@ async fn in_sql() -> Result<()> {
         (format!("SELECT nebula.retry_job({job})"), "55000"),
         ("SELECT nebula.prune_jobs('-1 s')".into(), "22023"),
     ] {
-        let state = refused(&client, &call).await?;
+        let state = sqlstate_with_hint(&client, &call).await?;
         let call: String = call.chars().take(200).collect();
         assert!(expected.contains(&state), "{call}: {state}, not {expected}");
     }
     let after: i64 = client.query_one("SELECT count(*) FROM nebula.job_status", &[]).await?.get(0);
     assert_eq!(after, before, "nothing is left behind");
-    // A kind that nobody knows is no error on either side.
+    // An unknown kind is no error, neither for enqueuing nor for claiming.
     assert!(claim(&client, "nobody.enqueued.this", 5).await?.is_empty());
     enqueue(&client, "nobody.does.this").await?;
-    // The job that all those calls were about is untouched.
+    // The refused calls have not changed the job.
     client.execute("SELECT nebula.complete_job($1, $2)", &[&job, &attempt]).await?;
     for late in ["heartbeat_job($1, $2)", "complete_job($1, $2)", "fail_job($1, $2, 'late')"] {
         let late = client.query_one(&format!("SELECT nebula.{late}"), &[&job, &attempt]).await;

@@ -1,6 +1,6 @@
 //! `ledger-worker NAME DATABASE_URL`: a worker on the queue library whose work is a line in the table `ledger`.
 //!
-//! It stands for every worker that somebody writes with the library; the stories kill it.
+//! It represents any worker built with the library; the stories kill it.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_util::sync::CancellationToken;
 
-/// Works for as many milliseconds as the payload says.
+/// Sleeps for as many milliseconds as the payload says.
 struct Ledger {
     worker: String,
 }
@@ -38,7 +38,7 @@ impl Handler for Ledger {
     }
 }
 
-/// Proof that a job was done, written in the commit that finishes it.
+/// The ledger's row for a job, written in the commit that completes the job.
 struct Line {
     worker: String,
 }
@@ -50,7 +50,7 @@ impl Record for Line {
         transaction: &'a Transaction<'a>,
     ) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
         let sql = "INSERT INTO public.ledger (job_id, attempt, worker) VALUES ($1, $2, $3)";
-        // Not prepared, so that a pooler may stand between.
+        // Without a prepared statement, so that it works through a pooler.
         async move {
             let values: [(&(dyn ToSql + Sync), Type); 3] =
                 [(&job.id, Type::INT8), (&job.attempt, Type::INT4), (&self.worker, Type::TEXT)];

@@ -1,22 +1,24 @@
-//! No wake-up is lost: every interleaving of the steps by which a job reaches a sleeping worker.
+//! No wake-up is lost: a search over every interleaving of the steps by which a job reaches a sleeping
+//! worker.
 //!
-//! Nobody polls here, so that the wake-up alone must do. What is held to be necessary is left out once, and the search
-//! then finds the interleaving that loses a wake-up.
+//! The model has no polling, so the wake-up alone must suffice. Each part of the design is left out once, and
+//! the search then finds an interleaving that loses a wake-up.
 
 use std::collections::HashSet;
 
-/// How the parts are built; [`Design::built`] is how they are.
+/// Variants of the design; [`Design::built`] is the one that is implemented.
 #[derive(Clone, Copy, Debug)]
 struct Design {
-    /// A commit marks its kind and the background worker notifies; otherwise the commit itself notifies.
+    /// A commit sets a mark for its kind and the background worker notifies; otherwise the commit itself
+    /// notifies.
     preloaded: bool,
-    /// The worker listens before it looks for the first time.
+    /// The worker listens before it claims for the first time.
     listens_first: bool,
-    /// The mark is set once others can see the job.
+    /// The mark is set after the job has become visible to others.
     marks_after_commit: bool,
-    /// The background worker takes the mark away before it notifies.
+    /// The background worker clears the mark before it notifies.
     clears_first: bool,
-    /// A notification that arrives while the worker looks is kept for its next sleep.
+    /// A notification that arrives while the worker claims is kept for its next sleep.
     keeps_notice: bool,
 }
 
@@ -39,7 +41,7 @@ const WORKERS: usize = 2;
 enum Enqueuer {
     Begun,
     Inserted,
-    /// One half of commit and mark is done, whichever comes first.
+    /// The first of commit and mark is done.
     Half,
     Done,
 }
@@ -47,19 +49,19 @@ enum Enqueuer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Notifier {
     Idle,
-    /// Has seen a mark; the other half of clearing and notifying is left.
+    /// Has seen a mark; the second of clearing and notifying is left.
     Half,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 enum Worker {
-    /// Neither of listening and looking is done.
+    /// Neither listens nor has claimed yet.
     Fresh,
-    /// The first of the two is done.
+    /// Has done the first of listening and claiming.
     Ready,
-    /// About to take its snapshot.
+    /// About to take the snapshot of its claim.
     Looking,
-    /// Saw nothing, and is about to sleep.
+    /// Found no job, and is about to sleep.
     Empty,
     Asleep,
 }
@@ -87,7 +89,7 @@ impl State {
         visible: 0,
     };
 
-    /// Every state one step further.
+    /// The states that follow by one step.
     fn next(self, design: Design) -> Vec<Self> {
         let mut found = Vec::new();
         for who in 0..ENQUEUERS {
@@ -116,7 +118,7 @@ impl State {
                 found.push(to(Enqueuer::Done).committed().delivered(design));
             }
             (Enqueuer::Inserted, true) => {
-                // Aborted: neither half happens.
+                // Aborted: neither the commit nor the mark happens.
                 found.push(to(Enqueuer::Done));
                 let half = to(Enqueuer::Half);
                 found.push(if design.marks_after_commit { half.committed() } else { half.marked() });
@@ -156,7 +158,7 @@ impl State {
                 next.listening[who] = true;
                 next.workers[who] = Worker::Asleep;
             }
-            // A worker that finds a job looks again after it; one that finds nothing goes to sleep.
+            // A worker that finds a job claims again after it; one that finds none goes to sleep.
             Worker::Looking if self.visible > 0 => next.workers[who] = next.take(Worker::Looking),
             Worker::Looking => next.workers[who] = Worker::Empty,
             Worker::Empty => next.workers[who] = Worker::Asleep,
@@ -193,8 +195,8 @@ impl State {
     }
 }
 
-/// Searches every interleaving: how many states there are, and the first in which a job waits, all workers sleep and
-/// nothing will ever happen again.
+/// Searches every interleaving; answers the number of states and the first deadlock: a job waits, all workers
+/// sleep, and no further step is possible.
 fn explore(design: Design) -> (usize, Option<State>) {
     let mut seen = HashSet::from([State::START]);
     let mut frontier = vec![State::START];

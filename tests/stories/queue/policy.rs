@@ -1,4 +1,4 @@
-//! Pauses, limits and schedules with many sessions at once, where a test in one transaction proves nothing.
+//! Pauses, limits and schedules with many concurrent sessions, which a test in one transaction cannot cover.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -21,7 +21,7 @@ async fn call(client: &Client, sql: &str) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_pause_holds_for_all_from_its_commit_on() -> Result<()> {
+async fn a_pause_applies_to_every_session_from_its_commit_on() -> Result<()> {
     for cluster in Cluster::both().await? {
         let database = cluster.database().await?;
         let (admin, worker) = (database.connect().await?, database.connect().await?);
@@ -47,7 +47,7 @@ async fn a_pause_holds_for_all_from_its_commit_on() -> Result<()> {
     Ok(())
 }
 
-/// How many of each project run, as the sessions know it, and the most there ever were.
+/// The number of running jobs of each project as the sessions count them, and its maximum.
 #[derive(Default)]
 struct Running {
     now: HashMap<Uuid, usize>,
@@ -81,7 +81,7 @@ async fn work(database: Database, running: Arc<Mutex<Running>>, jobs: usize) -> 
         }
         tokio::task::yield_now().await;
         for row in &claimed {
-            // Before the commit that makes room for another.
+            // Counted before the commit, because that makes room for another.
             running.lock().unwrap().end(row.get(2));
             let (job, attempt): (i64, i32) = (row.get(0), row.get(1));
             client.query("SELECT nebula.complete_job($1, $2)", &[&job, &attempt]).await?;
@@ -90,7 +90,7 @@ async fn work(database: Database, running: Arc<Mutex<Running>>, jobs: usize) -> 
     Ok(())
 }
 
-/// Enqueues jobs of projects in turn, of two kinds, and has many sessions do them; what they saw.
+/// Enqueues jobs of two kinds for several projects and runs them in many sessions; answers the maxima.
 async fn crowd(database: &Database, projects: &[Uuid]) -> Result<Running> {
     let (admin, jobs) = (database.connect().await?, 120);
     for number in 0..jobs {
@@ -106,7 +106,7 @@ async fn crowd(database: &Database, projects: &[Uuid]) -> Result<Running> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_more_of_a_kind_run_at_once_than_its_limits_say() -> Result<()> {
+async fn running_jobs_of_a_kind_never_exceed_its_limits() -> Result<()> {
     for cluster in Cluster::both().await? {
         let database = cluster.database().await?;
         let admin = database.connect().await?;
@@ -123,7 +123,7 @@ async fn no_more_of_a_kind_run_at_once_than_its_limits_say() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn no_more_of_a_project_run_at_once_than_its_limit_says() -> Result<()> {
+async fn running_jobs_of_a_project_never_exceed_its_limit() -> Result<()> {
     for cluster in Cluster::both().await? {
         let database = cluster.database().await?;
         let admin = database.connect().await?;
@@ -140,9 +140,9 @@ async fn no_more_of_a_project_run_at_once_than_its_limit_says() -> Result<()> {
     Ok(())
 }
 
-/// What runs is counted as of now, also where the claim sees no more than what there was when its transaction began.
+/// Running jobs are counted with a current snapshot, also where the claim's own snapshot is older.
 #[tokio::test]
-async fn an_old_snapshot_hides_nobody_from_a_limit() -> Result<()> {
+async fn limits_count_jobs_that_an_old_snapshot_does_not_show() -> Result<()> {
     for cluster in Cluster::both().await? {
         let database = cluster.database().await?;
         let (admin, late) = (database.connect().await?, database.connect().await?);
@@ -156,7 +156,7 @@ async fn an_old_snapshot_hides_nobody_from_a_limit() -> Result<()> {
         for (number, limit) in limits.iter().enumerate() {
             let kind = format!("{KIND}.{number}");
             call(&admin, &limit.replace("{kind}", &kind).replace("{project}", &project.to_string())).await?;
-            // The first only one of the two can claim, so that they do not meet at a row.
+            // Only one of the two sessions can claim the first job, so that they do not contend for a row.
             call(&admin, &format!("enqueue_job('{kind}', '{{}}', capability => 'gpu', {of_project})"))
                 .await?;
             call(&admin, &format!("enqueue_job('{kind}', '{{}}', {of_project})")).await?;
@@ -177,9 +177,9 @@ async fn an_old_snapshot_hides_nobody_from_a_limit() -> Result<()> {
     Ok(())
 }
 
-/// Who sleeps hears of the room that a job of another kind makes.
+/// A sleeping worker is notified of room that the end of a job of another kind makes.
 #[tokio::test]
-async fn the_end_of_a_job_wakes_those_who_waited_for_its_project() -> Result<()> {
+async fn completing_a_job_wakes_workers_blocked_by_the_project_limit() -> Result<()> {
     for preload in [true, false] {
         let (_cluster, database) = attended(preload, &[]).await?;
         let admin = database.connect().await?;
@@ -199,7 +199,7 @@ async fn the_end_of_a_job_wakes_those_who_waited_for_its_project() -> Result<()>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_tick_enqueues_one_job_however_many_look() -> Result<()> {
+async fn a_schedule_enqueues_one_job_per_tick_for_any_number_of_sessions() -> Result<()> {
     for preload in [true, false] {
         let (_cluster, database) = attended(preload, &[]).await?;
         let admin = database.connect().await?;
@@ -217,7 +217,7 @@ async fn a_tick_enqueues_one_job_however_many_look() -> Result<()> {
             let count: i64 = admin.query_one("SELECT count(*) FROM nebula.job_status", &[]).await?.get(0);
             ensure!(count == tick, "{count} jobs after {tick} ticks (preload {preload})");
         }
-        // Nobody calls anything: the background process does, and without one the next claim.
+        // The background process enqueues the scheduled job; without one, the next claim does.
         admin.batch_execute("UPDATE nebula.job_schedule SET next_at = now() - interval '1 s'").await?;
         eventually("the tick to be noticed", || async {
             if !preload {

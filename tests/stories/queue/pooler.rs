@@ -1,5 +1,5 @@
-//! Behind pgbouncer in transaction mode: sessions change from one transaction to the next, nothing that was listened to is
-//! heard, and no prepared statement is there twice. Workers poll, and no job is lost.
+//! Behind pgbouncer in transaction mode each transaction may run in another server session: notifications do
+//! not arrive, and prepared statements do not survive. Workers poll, and no job is lost.
 
 use std::collections::HashSet;
 use std::fs;
@@ -83,7 +83,7 @@ impl Pooler {
     }
 }
 
-/// Enqueues as a plain client does, without prepared statements; every other job in a transaction that does more.
+/// Enqueues without prepared statements; every other job in a transaction with further statements.
 async fn enqueue(client: Client) -> Result<Vec<i64>> {
     let sql = "SELECT nebula.enqueue_job('ledger', '{\"ms\": 5}', max_attempts => 1000)";
     let mut jobs = Vec::new();
@@ -125,7 +125,7 @@ async fn no_job_is_lost(preload: bool) -> Result<()> {
         Ok((left == 0).then_some(()))
     };
     eventually("all jobs to succeed", finished).await?;
-    // Nobody has anything to do any more, and nobody hears of the next.
+    // All workers are idle, and no notification of the next job reaches them.
     let late = enqueue(pooler.connect(&database).await?).await?;
     eventually("jobs to be found by the poll", finished).await?;
     let ledger = direct.query("SELECT job_id FROM public.ledger", &[]).await?;

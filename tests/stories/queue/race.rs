@@ -1,4 +1,4 @@
-//! Many sessions at one queue, doing everything that can be done to a job: every job ends exactly once.
+//! Many sessions on one queue use every function on jobs at once: every job ends exactly once.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -7,16 +7,17 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail, ensure};
 use futures::future::try_join_all;
 use nebula_tests::cluster::{Cluster, Database};
-use nebula_tests::{PATIENCE, rounds};
+use nebula_tests::{EVENT_TIMEOUT, rounds};
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 
 const SESSIONS: usize = 32;
 const KINDS: &str = "ARRAY['race.a', 'race.b']";
-/// Jobs wait for others, die and are cancelled, so not all succeed: what does is written here in the same commit.
+/// Not all jobs succeed: some wait for others, die or are cancelled. A job that succeeds adds a row here in
+/// the same commit.
 const LEDGER: &str = "CREATE TABLE public.ledger (job_id bigint NOT NULL)";
 
-/// What all sessions together were told.
+/// The answers that all sessions together got.
 #[derive(Default)]
 struct Told {
     jobs: Vec<i64>,
@@ -33,7 +34,7 @@ impl Told {
     }
 }
 
-/// A claimed job; one whose lease is short may be lost at any moment.
+/// A claimed job; a short lease may be lost at any moment.
 #[derive(Clone, Copy)]
 struct Held {
     job: i64,
@@ -52,7 +53,7 @@ impl Session {
         self.told.lock().unwrap()
     }
 
-    /// A job that somebody has enqueued, or none yet.
+    /// A random enqueued job, if there is one yet.
     fn any_job(&self) -> Option<i64> {
         let told = self.told();
         let place = rand::random_range(0..told.jobs.len().max(1));
@@ -86,7 +87,7 @@ impl Session {
                 self.told().jobs.push(row.get(0));
             }
             Ok(_) => self.client.batch_execute("ROLLBACK").await?,
-            // The parent is dead or cancelled by now.
+            // The parent is dead or cancelled meanwhile.
             Err(error) if lost(&error) && parent.is_some() => self.client.batch_execute("ROLLBACK").await?,
             Err(error) => return Err(error).context("enqueue"),
         }
@@ -126,7 +127,7 @@ impl Session {
         Ok(())
     }
 
-    /// Takes one of the held jobs in hand.
+    /// Removes one of the claimed jobs from the list.
     fn pick(&mut self) -> Option<Held> {
         let place = rand::random_range(0..self.held.len().max(1));
         (place < self.held.len()).then(|| self.held.swap_remove(place))
@@ -159,7 +160,7 @@ impl Session {
         }
     }
 
-    /// Finishes several at once; those that are lost are left out of the answer.
+    /// Completes several jobs at once; the answer leaves out those whose lease was lost.
     async fn complete_many(&mut self) -> Result<()> {
         let many = self.held.split_off(self.held.len().saturating_sub(3));
         let (jobs, attempts): (Vec<i64>, Vec<i32>) = many.iter().map(|held| (held.job, held.attempt)).unzip();
@@ -168,7 +169,8 @@ impl Session {
         let rows = self.client.query(sql, &[&jobs, &attempts]).await.context("complete_jobs")?;
         let done: HashSet<i64> = rows.iter().map(|row| row.get(0)).collect();
         for &Held { job, attempt, short } in &many {
-            // One that was lost may have come back to the same session; its old attempt is not what was completed.
+            // A lost job may have been claimed again by the same session; then the newer attempt was
+            // completed, not the older.
             let newest = many.iter().all(|held| held.job != job || held.attempt <= attempt);
             if newest && done.contains(&job) {
                 self.told().ended(job, "succeeded")?;
@@ -214,7 +216,7 @@ impl Session {
     }
 }
 
-/// The answer to a call that came too late.
+/// Whether the error says that the call came too late.
 fn lost(error: &tokio_postgres::Error) -> bool {
     error.code() == Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE)
 }
@@ -237,11 +239,11 @@ async fn every_job_ends_once(database: &Database) -> Result<()> {
         })
     });
     let mut last = try_join_all(sessions).await?.into_iter().collect::<Result<Vec<_>>>()?.swap_remove(0);
-    // Retries wait for their backoff, children for their parents; nothing is claimed by anybody else any more.
+    // Retries wait for their backoff and children for their parents; no other session claims any more.
     let left = "SELECT count(*) FROM nebula.job_status WHERE state IN ('blocked', 'available', 'running')";
     let begun = Instant::now();
     while admin.query_one(left, &[]).await?.get::<_, i64>(0) > 0 {
-        ensure!(begun.elapsed() < PATIENCE, "jobs are stuck");
+        ensure!(begun.elapsed() < EVENT_TIMEOUT, "jobs are stuck");
         let sql = format!("SELECT job_id, attempt FROM nebula.claim_jobs('last', {KINDS}, 100, '1 h')");
         for row in last.client.query(&sql, &[]).await? {
             last.hold(row.get(0), row.get(1), false)?;

@@ -1,12 +1,12 @@
-//! The model's steps with real backends, each held while the others go on: whoever sleeps hears of a job, and whoever
-//! listens too late to hear of it sees it.
+//! The model's steps with real backends, each held while the others go on: a sleeping worker is notified of a
+//! job, and one that listens too late sees the job in its claim.
 
 use std::collections::BTreeSet;
 use std::future::poll_fn;
 
 use anyhow::{Context, Result, ensure};
 use nebula_tests::cluster::{Cluster, Database};
-use nebula_tests::{PATIENCE, eventually};
+use nebula_tests::{EVENT_TIMEOUT, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
@@ -14,12 +14,12 @@ use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
 use super::{attended, claim, enqueue, notifier};
 
-/// Nobody confirms a commit that waits for a standby, so that it can be held between durable and visible; all other
-/// sessions do not wait for one.
+/// There is no such standby, so a commit that waits for it is held between durable and visible; all other
+/// sessions commit locally.
 const HOLDABLE: [&str; 3] =
     ["synchronous_standby_names = 'nobody'", "synchronous_commit = local", "max_prepared_transactions = 10"];
 
-/// A session that keeps what it is notified of.
+/// A session that collects its notifications.
 pub(super) struct Ear {
     client: Client,
     heard: UnboundedReceiver<String>,
@@ -33,7 +33,7 @@ impl Ear {
         tokio::spawn(async move {
             while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
                 if let AsyncMessage::Notification(notification) = message {
-                    // Whoever has gone does not listen any more.
+                    // The receiver is gone.
                     drop(sender.send(notification.payload().to_owned()));
                 }
             }
@@ -41,7 +41,7 @@ impl Ear {
         Ok(Self { client, heard })
     }
 
-    /// One that listens, has looked and found nothing: asleep.
+    /// A session that listens and has found no job: asleep.
     pub(super) async fn asleep(database: &Database, kind: &str) -> Result<Self> {
         let ear = Self::connect(database).await?;
         ear.client.batch_execute("LISTEN nebula_job").await?;
@@ -50,7 +50,7 @@ impl Ear {
     }
 
     pub(super) async fn hears(&mut self, kind: &str) -> Result<()> {
-        let heard = timeout(PATIENCE, async {
+        let heard = timeout(EVENT_TIMEOUT, async {
             while let Some(heard) = self.heard.recv().await {
                 if heard == kind {
                     return Ok(());
@@ -90,14 +90,14 @@ async fn inside_the_commit(database: &Database) -> Result<()> {
         Ok(observer.query_opt(waits, &[&pid]).await?.map(drop))
     })
     .await?;
-    // On disk, and nobody can see it.
+    // The commit is durable but not visible.
     let mut worker = Ear::asleep(database, "held.inside").await?;
     observer.execute("SELECT pg_cancel_backend($1)", &[&pid]).await?;
     let job = committing.await??;
     worker.takes("held.inside", job).await
 }
 
-/// What is rolled back, or rolled back to a savepoint, wakes nobody.
+/// A rollback, also to a savepoint, sends no notification.
 async fn aborted(database: &Database) -> Result<()> {
     let mut worker = Ear::asleep(database, "abort.b").await?;
     let mut enqueuer = database.connect().await?;
@@ -110,11 +110,11 @@ async fn aborted(database: &Database) -> Result<()> {
     savepoint.rollback().await?;
     let job = enqueue(&kept, "abort.b").await?;
     kept.commit().await?;
-    // A second round, so that whatever the first had to tell is told.
+    // A second round, so that all notifications of the first have arrived.
     let mut heard = BTreeSet::new();
     enqueue(&enqueuer, "abort.c").await?;
     while !heard.contains("abort.c") {
-        heard.insert(timeout(PATIENCE, worker.heard.recv()).await?.context("the session has ended")?);
+        heard.insert(timeout(EVENT_TIMEOUT, worker.heard.recv()).await?.context("the session has ended")?);
     }
     ensure!(heard == BTreeSet::from(["abort.b".to_owned(), "abort.c".to_owned()]), "heard {heard:?}");
     ensure!(claim(&worker.client, "abort.b", 1).await?[0].0 == job, "the job that was kept");
@@ -135,7 +135,7 @@ async fn while_the_worker_is_held(database: &Database) -> Result<()> {
     worker.takes("held.look", job).await
 }
 
-/// Retries, freed children and revived jobs wake as enqueued ones do.
+/// Retries, released children and restored jobs notify as enqueued ones do.
 async fn whatever_becomes_available(database: &Database) -> Result<()> {
     let client = database.connect().await?;
     let parent = enqueue(&client, "free.parent").await?;
@@ -157,7 +157,7 @@ fn send(pid: i32, signal: Signal) -> Result<()> {
     Ok(kill_process(Pid::from_raw(pid).context("pid 0")?, signal)?)
 }
 
-/// The notifier is held, then ended: marks that are set stay set.
+/// The notifier is stopped, then killed: marks stay set.
 async fn while_the_notifier_is_held(database: &Database) -> Result<()> {
     let client = database.connect().await?;
     let pid = notifier(&client).await?;
@@ -181,7 +181,7 @@ async fn while_the_notifier_is_held(database: &Database) -> Result<()> {
     Ok(())
 }
 
-/// Committed by another session than the one that enqueued, after the latter has gone.
+/// COMMIT PREPARED by another session than the one that enqueued, after the latter has disconnected.
 async fn prepared(database: &Database) -> Result<()> {
     let mut worker = Ear::asleep(database, "prepared").await?;
     let enqueuer = database.connect().await?;
@@ -205,12 +205,12 @@ async fn nobody_sleeps_through(preload: bool) -> Result<(Cluster, Database)> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sleeps_through_a_job_without_preloading() -> Result<()> {
+async fn every_job_wakes_a_sleeping_worker_without_preloading() -> Result<()> {
     nobody_sleeps_through(false).await.map(drop)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_sleeps_through_a_job_with_the_extension_preloaded() -> Result<()> {
+async fn every_job_wakes_a_sleeping_worker_with_the_extension_preloaded() -> Result<()> {
     let (_cluster, database) = nobody_sleeps_through(true).await?;
     while_the_notifier_is_held(&database).await.context("the notifier held")?;
     prepared(&database).await.context("prepared")

@@ -1,5 +1,5 @@
-//! The worker library on a real queue: woken without a poll, back after an outage, drained, fenced, and not brought
-//! down by what it runs.
+//! The worker library on a real queue: woken without a poll, reconnected after an outage, drained, fenced,
+//! and not brought down by a panic in a job.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nebula_tests::cluster::{Cluster, Database};
-use nebula_tests::{PATIENCE, eventually};
+use nebula_tests::{EVENT_TIMEOUT, eventually};
 use nebula_worker::queue::{Context, Failure, Handler, Job, Outcome, Registry, Runner, Stop};
 use serde_json::json;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -21,7 +21,7 @@ use super::{becomes, state};
 
 const KIND: &str = "story";
 
-/// Does what its payload says, and tells what happens to it.
+/// Does what the payload says and reports each step.
 struct Actor(UnboundedSender<(i64, String)>);
 
 impl Handler for Actor {
@@ -35,7 +35,7 @@ impl Handler for Actor {
                     tell("begun".into());
                     let reason = context.stopped().await;
                     tell(format!("{reason:?}"));
-                    // The lease is lost, and it does not know: what it wants to write must be refused.
+                    // The handler does not know that its lease is lost: its write must be refused.
                     if reason == Stop::LeaseLost {
                         return Ok(Outcome::default());
                     }
@@ -59,7 +59,7 @@ struct Company {
 }
 
 impl Company {
-    /// It polls once an hour, so that whatever it does in time is a wake-up's doing.
+    /// It polls once an hour, so every timely claim is caused by a wake-up.
     fn hire(database: &Database, name: &str) -> Result<Self> {
         Self::hire_polling(database, name, Duration::from_secs(3600))
     }
@@ -83,13 +83,13 @@ impl Company {
         Ok(Self { shutdown, running, told })
     }
 
-    /// Waits until this is told of the job.
+    /// Waits until the handler reports this of the job.
     async fn tells(&mut self, job: i64, what: &str) -> Result<()> {
         let waiting = async {
             while self.told.recv().await.context("it has stopped")? != (job, what.to_owned()) {}
             anyhow::Ok(())
         };
-        timeout(PATIENCE, waiting).await.with_context(|| format!("job {job} is not {what}"))?
+        timeout(EVENT_TIMEOUT, waiting).await.with_context(|| format!("job {job} is not {what}"))?
     }
 
     async fn stop(self) -> Result<()> {
@@ -109,7 +109,7 @@ async fn enqueue(client: &Client, payload: &str) -> Result<i64> {
     Ok(client.query_one(sql, &[&KIND, &payload]).await?.get(0))
 }
 
-/// The session that listens, of all workers of this database.
+/// Process id of the workers' listening session in this database.
 async fn listener(client: &Client) -> Result<i32> {
     eventually("a worker to listen", || async {
         let find =
@@ -119,7 +119,8 @@ async fn listener(client: &Client) -> Result<i32> {
     .await
 }
 
-/// Waits until the worker's last word was a look that found nothing: a finish is another statement.
+/// Waits until the worker's last statement was a claim that found nothing; completing a job is another
+/// statement.
 async fn asleep(client: &Client) -> Result<()> {
     eventually("the worker to sleep", || async {
         let find = "SELECT FROM pg_stat_activity
@@ -131,7 +132,7 @@ async fn asleep(client: &Client) -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn it_is_woken_and_comes_back() -> Result<()> {
+async fn a_worker_is_woken_and_reconnects() -> Result<()> {
     let (database, client) = fresh().await?;
     let mut company = Company::hire(&database, "listener")?;
     let pid = listener(&client).await?;
@@ -139,18 +140,18 @@ async fn it_is_woken_and_comes_back() -> Result<()> {
     company.tells(job, "done").await?;
     becomes(&client, job, "succeeded").await?;
     asleep(&client).await?;
-    // Without its ears it misses one, and looks as soon as it hears again.
+    // Without its listening session it misses a notification, and claims as soon as it listens again.
     client.execute("SELECT pg_terminate_backend($1)", &[&pid]).await?;
     let job = enqueue(&client, "").await?;
     company.tells(job, "done").await?;
     ensure!(listener(&client).await? != pid, "another session listens");
-    // A job that asks for what this worker can do, and one that asks for what it cannot.
+    // A job that needs a capability of this worker, and one that needs another.
     let sql = "SELECT nebula.enqueue_job($1, '{}', capability => $2)";
     let other: i64 = client.query_one(sql, &[&KIND, &"tape"]).await?.get(0);
     let mine: i64 = client.query_one(sql, &[&KIND, &"gpu"]).await?.get(0);
     company.tells(mine, "done").await?;
     ensure!(state(&client, other).await? == "available", "it is left to those who can");
-    // One slot, one wake-up, many jobs: each end brings the next.
+    // One slot, one wake-up, many jobs: each completion claims the next.
     client.batch_execute("BEGIN").await?;
     let mut jobs = Vec::new();
     for _ in 0..50 {
@@ -164,9 +165,9 @@ async fn it_is_woken_and_comes_back() -> Result<()> {
     company.stop().await
 }
 
-/// As behind a pooler in transaction mode, or where a notification was lost with its server.
+/// Notifications do not arrive behind a pooler in transaction mode, or when the server crashed with one.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_nobody_announces_is_found_by_the_poll() -> Result<()> {
+async fn a_job_without_a_notification_is_found_by_polling() -> Result<()> {
     let (database, client) = fresh().await?;
     let mut company = Company::hire_polling(&database, "poller", Duration::from_millis(300))?;
     asleep(&client).await?;
@@ -193,13 +194,13 @@ async fn a_panic_costs_one_attempt() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn at_a_stop_the_job_goes_to_another_worker_at_once() -> Result<()> {
+async fn a_stopped_worker_hands_its_job_back_at_once() -> Result<()> {
     let (database, client) = fresh().await?;
     let mut first = Company::hire(&database, "first")?;
     let job = enqueue(&client, "wait").await?;
     first.tells(job, "begun").await?;
     let mut second = Company::hire(&database, "second")?;
-    // Its slot is filled first, so that the job it gets next is the one handed back.
+    // Its slot is filled first, so that its next job is the one that was handed back.
     let other = enqueue(&client, "wait").await?;
     second.tells(other, "begun").await?;
     client.execute("SELECT nebula.cancel_job($1)", &[&other]).await?;
@@ -221,20 +222,20 @@ async fn at_a_stop_the_job_goes_to_another_worker_at_once() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_lease_stops_the_work_and_its_word_counts_for_nothing() -> Result<()> {
+async fn a_lost_lease_stops_the_handler_and_its_completion_is_refused() -> Result<()> {
     let (database, client) = fresh().await?;
     let mut company = Company::hire(&database, "slow")?;
-    // One attempt only, so that it does not come back to take the slot.
+    // One attempt only, so that a retry does not take the slot.
     let sql = "SELECT nebula.enqueue_job($1, '\"wait\"', max_attempts => 1)";
     let job: i64 = client.query_one(sql, &[&KIND]).await?.get(0);
     company.tells(job, "begun").await?;
-    // As if the worker had been silent for too long.
+    // As if the worker had missed its heartbeats.
     let steal = "UPDATE nebula.job_running SET lease_until = now() - interval '1 s' WHERE job_id = $1";
     client.execute(steal, &[&job]).await?;
     client.execute("SELECT nebula.rescue_jobs()", &[]).await?;
     becomes(&client, job, "dead").await?;
     company.tells(job, "LeaseLost").await?;
-    // There is one slot: when the next job is done, the late word has been said.
+    // There is one slot: once the next job is done, the late completion has been sent.
     let next = enqueue(&client, "").await?;
     company.tells(next, "done").await?;
     ensure!(state(&client, job).await? == "dead", "its late word counts for nothing");

@@ -1,0 +1,8 @@
+//! The extension as an administrator meets it: reports, dumps, upgrades, replication, roles, background worker.
+
+pub(crate) mod admin;
+pub(crate) mod background_worker;
+mod dump;
+mod privilege;
+mod replication;
+mod upgrade;

@@ -1,0 +1,3 @@
+//! Media files: upload, transcoding, download.
+
+mod film;
