@@ -1,4 +1,5 @@
-//! Ten thousand agents that wait at one gateway: what each costs it, and how soon all of them have a new blocklist.
+//! Ten thousand agents in long polls at one gateway: memory for each, and the time until all have a new
+//! configuration.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,14 +23,14 @@ use tokio::sync::{Semaphore, mpsc};
 use uuid::Uuid;
 
 use crate::cpu::Cpu;
-use crate::ground::Ground;
+use crate::harness::Harness;
 
-/// Calls on their way at once: agents come and fetch as the network lets them.
+/// Maximum number of concurrent calls.
 const AT_ONCE: usize = 64;
-/// Agents that come to wait together; the next come when these do.
+/// Number of agents that start their long polls together, before the next group.
 const GROUP: usize = 256;
 
-/// Everyone's host key here is the same: what is measured is waiting, not making keys.
+/// All agents share one host key, because generating keys is not measured.
 struct Agents {
     key: PKey<Private>,
     host_pem: String,
@@ -38,9 +39,9 @@ struct Agents {
 }
 
 /// Prints the table.
-pub(crate) async fn run(ground: &Ground) -> Result<()> {
-    let count = ground.settings.agents;
-    let stack = Stack::start_on(ground.cluster.database().await?, "25519").await?;
+pub(crate) async fn run(harness: &Harness) -> Result<()> {
+    let count = harness.settings.agents;
+    let stack = Stack::start_on(harness.cluster.database().await?, "25519").await?;
     let key = PKey::generate_ed25519()?;
     let devices = enrolled(&stack, count, &key.raw_public_key()?).await?;
     let pem = String::from_utf8(key.public_key_to_pem()?)?;
@@ -87,7 +88,7 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     let each = (stack.gateway_memory()?.saturating_sub(before)) as f64 / count as f64;
 
     let client = stack.database.connect().await?;
-    let (spent, begin) = (Cpu::now(&ground.cluster, &stack)?, Instant::now());
+    let (spent, begin) = (Cpu::now(&harness.cluster, &stack)?, Instant::now());
     client.execute("SELECT nebula.bump_configuration($1)", &[&stack.project]).await?;
     drop(told);
     let (mut heard, mut fetched) = (Duration::ZERO, Duration::ZERO);
@@ -98,7 +99,7 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     for agent in try_join_all(waiting).await? {
         agent?;
     }
-    let spent = Cpu::now(&ground.cluster, &stack)?.each(spent, count);
+    let spent = Cpu::now(&harness.cluster, &stack)?.each(spent, count);
     println!("\n## {count} agents that wait at one gateway\n");
     println!(
         "| memory of the gateway for each | all know that there is a new configuration | all have fetched it, signed | gateway + PostgreSQL + load for each |"
@@ -113,7 +114,8 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// Devices as they are after enrolment, all made at once; the authority is that of the first, which joins by HTTP.
+/// Creates enrolled devices by plain SQL. The first one registers over HTTP, which creates the project's
+/// authority.
 async fn enrolled(stack: &Stack, count: usize, host_key: &[u8]) -> Result<Vec<Uuid>> {
     let first = RegisterRequest {
         project_id: stack.project,
@@ -152,7 +154,7 @@ async fn enrolled(stack: &Stack, count: usize, host_key: &[u8]) -> Result<Vec<Uu
 }
 
 impl Agents {
-    /// Sends a call on a connection of its own, as an agent at the other end of the world has one.
+    /// Sends a call on a new connection, as separate agents do.
     async fn send(&self, device: Uuid, kind: &str, value: &Value) -> Result<TcpStream> {
         let message =
             Message { kind: kind.into(), value: value.to_string().into_bytes(), timestamp: Utc::now() };

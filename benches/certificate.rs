@@ -1,4 +1,5 @@
-//! Signing certificates: beside the bare signature of the same length of bytes, and beside nebula-cert as a subprocess.
+//! Signing certificates: compared with a bare signature over as many bytes, and with nebula-cert as a
+//! subprocess.
 
 use std::fs;
 use std::process::Command;
@@ -13,7 +14,7 @@ use openssl::sign::Signer;
 use crate::settings::Settings;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// What is signed in a version 1 certificate of a device with a name, an address and a group.
+/// Length of the signed part of a version 1 certificate with a name, an address and a group.
 const SIGNED_BYTES: usize = 120;
 
 /// Prints the table.
@@ -52,7 +53,7 @@ pub(crate) fn run_table(settings: &Settings) -> Result<()> {
     Ok(())
 }
 
-/// What a service pays that calls the tool for each device.
+/// Signs by calling nebula-cert for each device.
 fn forked(time: Duration) -> Result<f64> {
     let [_, tool] = binary::nebula()?;
     let folder = tempfile::tempdir()?;
@@ -78,7 +79,7 @@ fn forked(time: Duration) -> Result<f64> {
     })
 }
 
-/// Calls a second.
+/// Calls per second.
 fn rate<T>(time: Duration, mut work: impl FnMut() -> Result<T>) -> Result<f64> {
     work()?;
     let (begin, mut calls) = (Instant::now(), 0_u32);

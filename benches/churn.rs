@@ -1,19 +1,20 @@
-//! Devices that come and go in a pool that is 90 % full, then the same under an old snapshot held open.
+//! Devices allocate and release in a pool that is 90 % full, first without and then with an old snapshot held
+//! open.
 //!
-//! Rates are ratios to floors before, between and after, so that a machine that tires does not look like a table that
-//! bloats. Peers churn a tenth as long: that is enough for them.
+//! Rates are ratios to floors measured before, between and after, so that a slower machine does not look like
+//! a bloated table. Baselines run a tenth of the time.
 
 use anyhow::Result;
 
-use crate::contender::{BITMAP, Contender, NEBULA, PROJECT, TEXTBOOK};
-use crate::ground::Ground;
+use crate::candidate::{BITMAP, Candidate, NEBULA, PROJECT, TEXTBOOK};
+use crate::harness::Harness;
 use crate::load::{Load, Run, pgbench};
 
 const PREFIX: u32 = 14;
 const LOAD: Load = Load { clients: 8, durable: false };
 
 /// Prints the table.
-pub(crate) async fn run(ground: &Ground) -> Result<()> {
+pub(crate) async fn run(harness: &Harness) -> Result<()> {
     println!(
         "\n## Churn at 90 % full, 8 sessions, sync off: ratio to the floor (aim: keeps 0.9, then 0.7)\n"
     );
@@ -21,27 +22,27 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
         "| | seconds | first | last | keeps | with a held snapshot: first | last | keeps of the start | MB before, after, held | log MB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
-    let seconds = ground.settings.churn_seconds;
-    row(ground, NEBULA, seconds).await?;
-    for peer in [BITMAP, TEXTBOOK] {
-        row(ground, peer, (seconds / 10).max(4)).await?;
+    let seconds = harness.settings.churn_seconds;
+    row(harness, NEBULA, seconds).await?;
+    for baseline in [BITMAP, TEXTBOOK] {
+        row(harness, baseline, (seconds / 10).max(4)).await?;
     }
     Ok(())
 }
 
-async fn row(ground: &Ground, contender: Contender, seconds: u32) -> Result<()> {
-    let database = contender.ready(ground, PREFIX, 90).await?;
+async fn row(harness: &Harness, candidate: Candidate, seconds: u32) -> Result<()> {
+    let database = candidate.ready(harness, PREFIX, 90).await?;
     let client = database.connect().await?;
-    // Twice as many devices as addresses held: half of them hold one at any time.
+    // Twice as many devices as held addresses: half of them hold one at any time.
     let each = (1_u32 << (32 - PREFIX)) * 9 / 10 * 2 / LOAD.clients;
-    let script = toggle(contender, each);
-    let churn = |seconds| pgbench(&ground.cluster, &database, &script, LOAD, seconds);
+    let script = toggle(candidate, each);
+    let churn = |seconds| pgbench(&harness.cluster, &database, &script, LOAD, seconds);
 
-    let mut floors = vec![ground.floor(LOAD)?];
-    let mut sizes = vec![contender.size(&client).await?.0];
+    let mut floors = vec![harness.floor(LOAD)?];
+    let mut sizes = vec![candidate.size(&client).await?.0];
     let open = churn(seconds)?;
-    sizes.push(contender.size(&client).await?.0);
-    floors.push(ground.floor(LOAD)?);
+    sizes.push(candidate.size(&client).await?.0);
+    floors.push(harness.floor(LOAD)?);
 
     let mut watcher = database.connect().await?;
     let snapshot =
@@ -50,9 +51,9 @@ async fn row(ground: &Ground, contender: Contender, seconds: u32) -> Result<()> 
     snapshot.query_one("SELECT count(*) FROM pg_class", &[]).await?;
     let held = churn(seconds / 2)?;
     snapshot.rollback().await?;
-    let (size, log) = contender.size(&client).await?;
+    let (size, log) = candidate.size(&client).await?;
     sizes.push(size);
-    floors.push(ground.floor(LOAD)?);
+    floors.push(harness.floor(LOAD)?);
 
     let (first, last) = ends(&open);
     let (held_first, held_last) = ends(&held);
@@ -62,7 +63,7 @@ async fn row(ground: &Ground, contender: Contender, seconds: u32) -> Result<()> 
     let megabytes: Vec<String> = sizes.iter().map(|size| format!("{:.0}", *size as f64 / 1e6)).collect();
     println!(
         "| {} | {seconds} + {} | {start:.2} ({first:.0}/s) | {end:.2} | {:.2} | {held_start:.2} | {held_end:.2} | {:.2} | {} | {:.0} |",
-        contender.name,
+        candidate.name,
         seconds / 2,
         end / start,
         held_end / start,
@@ -72,11 +73,11 @@ async fn row(ground: &Ground, contender: Contender, seconds: u32) -> Result<()> 
     Ok(())
 }
 
-/// A random device of the session's own: releases what it holds, or allocates. No two sessions share a device.
-fn toggle(contender: Contender, each: u32) -> String {
+/// Toggles a random device: releases its address, or allocates one. Each session has its own devices.
+fn toggle(candidate: Candidate, each: u32) -> String {
     let device = "md5(:device::text)::uuid";
     let pick = format!("\\set device random(1, {each}) * {} + :client_id\n", LOAD.clients);
-    let (has, release, allocate) = if contender.name == NEBULA.name {
+    let (has, release, allocate) = if candidate.name == NEBULA.name {
         (
             format!(
                 "EXISTS (SELECT FROM nebula.allocation WHERE device_id = {device} AND released_at IS NULL)"
@@ -85,7 +86,11 @@ fn toggle(contender: Contender, each: u32) -> String {
             format!("nebula.allocate_ip('{PROJECT}', {device})"),
         )
     } else {
-        (format!("peer.has({device})"), format!("peer.release({device})"), format!("peer.allocate({device})"))
+        (
+            format!("baseline.has({device})"),
+            format!("baseline.release({device})"),
+            format!("baseline.allocate({device})"),
+        )
     };
     format!("{pick}SELECT CASE WHEN {has} THEN {release} ELSE {allocate} END;")
 }

@@ -1,4 +1,5 @@
-//! Processor time of those who share the machine: what an operation costs, whatever else runs beside it.
+//! Processor time of gateway, server and load: the cost of an operation independent of other load on the
+//! machine.
 
 use std::fmt;
 use std::fs;
@@ -7,7 +8,7 @@ use anyhow::{Context, Result};
 use nebula_tests::cluster::Cluster;
 use nebula_tests::stack::Stack;
 
-/// Seconds, since each began.
+/// Seconds of processor time since the start of each process.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cpu {
     gateway: f64,
@@ -22,23 +23,12 @@ pub(crate) struct Each(Cpu);
 impl Cpu {
     /// As of now.
     pub(crate) fn now(cluster: &Cluster, stack: &Stack) -> Result<Self> {
-        let postmaster = cluster.server_id()?;
-        let Spent { own, children, .. } = spent(postmaster)?;
-        let mut server = own + children;
-        for entry in fs::read_dir("/proc")? {
-            let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-            // One that ends at this moment has spent next to nothing since.
-            if let Ok(process) = spent(id)
-                && process.parent == postmaster
-            {
-                server += process.own;
-            }
-        }
+        let server = server(cluster)?;
         let load = spent(i32::try_from(std::process::id())?)?;
         Ok(Self { gateway: spent(stack.gateway_id()?)?.own, server, load: load.own + load.children })
     }
 
-    /// What was spent since then on each of so many operations.
+    /// The time spent since `since`, for each of `operations`.
     pub(crate) fn each(self, since: Self, operations: usize) -> Each {
         let of = |now: f64, then: f64| (now - then) * 1000.0 / operations.max(1) as f64;
         Each(Self {
@@ -56,20 +46,37 @@ impl fmt::Display for Each {
     }
 }
 
+/// Seconds of processor time of all processes of the server, ended ones included.
+pub(crate) fn server(cluster: &Cluster) -> Result<f64> {
+    let postmaster = cluster.server_id()?;
+    let Spent { own, children, .. } = spent(postmaster)?;
+    let mut server = own + children;
+    for entry in fs::read_dir("/proc")? {
+        let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        // A process that ends at this moment is left out.
+        if let Ok(process) = spent(id)
+            && process.parent == postmaster
+        {
+            server += process.own;
+        }
+    }
+    Ok(server)
+}
+
 struct Spent {
     parent: i32,
     own: f64,
     children: f64,
 }
 
-/// Of one process; that of its children counts once they have ended.
+/// Processor time of one process; that of its children is counted when they end.
 fn spent(id: i32) -> Result<Spent> {
     let text = fs::read_to_string(format!("/proc/{id}/stat"))?;
-    // The name before it may hold anything.
+    // The name in brackets may contain any character, so the fields are counted from its end.
     let rest = text.rsplit_once(") ").context("no name in /proc/PID/stat")?.1;
     let fields: Vec<&str> = rest.split(' ').collect();
     let number = |at: usize| -> Result<f64> { Ok(fields.get(at).context("a short line")?.parse()?) };
-    // What Linux counts in for programs, on every machine.
+    // USER_HZ, which is 100 on every Linux machine.
     let ticks = 100.0;
     Ok(Spent {
         parent: fields.get(1).context("a short line")?.parse()?,

@@ -1,4 +1,4 @@
-//! Load made by pgbench, and what it found.
+//! Load by pgbench, and its results.
 
 use std::fmt;
 use std::fs;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use nebula_tests::binary::run;
 use nebula_tests::cluster::{Cluster, Database};
 
-/// How many sessions at once, and whether each waits for the disk.
+/// Number of sessions, and whether commits wait for the disk.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Load {
     pub(crate) clients: u32,
@@ -21,14 +21,14 @@ impl fmt::Display for Load {
     }
 }
 
-/// What one run of pgbench did.
+/// The result of one run of pgbench.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Run {
-    /// Committed.
+    /// Committed transactions.
     pub(crate) transactions: f64,
-    /// From the first to the last, connecting not counted.
+    /// Seconds from the first to the last transaction, without connecting.
     pub(crate) seconds: f64,
-    /// Per second, second by second.
+    /// Transactions per second, for each second of the run.
     pub(crate) windows: Vec<f64>,
     /// The pool was full before the time was over.
     pub(crate) exhausted: bool,
@@ -41,7 +41,7 @@ impl Run {
     }
 }
 
-/// One line naming the machine, because a figure without it says nothing.
+/// One line with the machine's processor and PostgreSQL's version.
 pub(crate) fn machine() -> Result<String> {
     let cpu = fs::read_to_string("/proc/cpuinfo")?;
     let model = cpu.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or(": unknown processor");
@@ -50,8 +50,8 @@ pub(crate) fn machine() -> Result<String> {
     Ok(format!("{cores} cores, {}, {}", model.trim_start_matches([' ', '\t', ':']), server.trim()))
 }
 
-/// Runs a script for some seconds, or until the pool is full: the scripts' functions fail then, and a session of
-/// pgbench ends with its first failure.
+/// Runs a script for some seconds, or until the pool is exhausted: then the functions fail, and pgbench ends
+/// a session with its first failure.
 pub(crate) fn pgbench(
     cluster: &Cluster,
     database: &Database,
@@ -73,7 +73,7 @@ pub(crate) fn pgbench_times(
     run_pgbench(cluster, database, script, load, &["--transactions", &times.to_string()])
 }
 
-/// Runs a script once in each session: what the first call of a session costs.
+/// Runs a script once in each session, to measure the first call of a session.
 pub(crate) fn first_calls(cluster: &Cluster, database: &Database, script: &str, load: Load) -> Result<Run> {
     run_pgbench(cluster, database, script, load, &["--transactions", "1"])
 }

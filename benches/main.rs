@@ -4,14 +4,15 @@
 
 mod agents;
 mod allocation;
+mod baselines;
+mod candidate;
 mod certificate;
 mod churn;
-mod contender;
 mod cpu;
-mod crowd;
-mod ground;
+mod direct_writes;
+mod harness;
 mod load;
-mod peers;
+mod many_sessions;
 mod queue;
 mod register;
 mod settings;
@@ -19,11 +20,21 @@ mod size;
 
 use anyhow::{Result, bail};
 
-use ground::Ground;
+use harness::Harness;
 use settings::Settings;
 
-const TABLES: [&str; 9] =
-    ["allocation", "peers", "size", "crowd", "queue", "certificate", "register", "agents", "churn"];
+const TABLES: [&str; 10] = [
+    "allocation",
+    "baselines",
+    "size",
+    "many_sessions",
+    "queue",
+    "direct_writes",
+    "certificate",
+    "register",
+    "agents",
+    "churn",
+];
 
 #[tokio::main]
 async fn main() -> Result<()> {
@@ -41,17 +52,18 @@ async fn main() -> Result<()> {
             certificate::run_table(&settings)?;
             continue;
         }
-        // A server each, so that no table pays for what another left behind.
-        let mut ground = Ground::prepare(settings).await?;
+        // A new server for each table, so that the tables do not affect each other.
+        let mut harness = Harness::prepare(settings).await?;
         match table.as_str() {
-            "allocation" => allocation::run(&ground).await?,
-            "peers" => peers::run(&ground).await?,
-            "size" => size::run(&mut ground).await?,
-            "queue" => queue::run(&ground).await?,
-            "crowd" => crowd::run(&ground).await?,
-            "agents" => agents::run(&ground).await?,
-            "register" => register::run(&ground).await?,
-            _ => churn::run(&ground).await?,
+            "allocation" => allocation::run(&harness).await?,
+            "baselines" => baselines::run(&harness).await?,
+            "size" => size::run(&mut harness).await?,
+            "queue" => queue::run(&harness).await?,
+            "direct_writes" => direct_writes::run(&harness).await?,
+            "many_sessions" => many_sessions::run(&harness).await?,
+            "agents" => agents::run(&harness).await?,
+            "register" => register::run(&harness).await?,
+            _ => churn::run(&harness).await?,
         }
     }
     Ok(())

@@ -1,41 +1,42 @@
-//! The job queue: enqueue, claim and complete, latency, a transaction held open; beside a bare table and its peers.
+//! The job queue: enqueue, claim and complete, latency, a long transaction; beside a bare table and other
+//! queues.
 
 mod claim;
 mod client;
 mod enqueue;
-mod held;
 mod latency;
+mod long_transaction;
 
 use anyhow::Result;
 use nebula_tests::cluster::Database;
 use nebula_tests::eventually;
 use tokio_postgres::Client;
 
-use crate::ground::{Cell, Ground};
+use crate::harness::{Cell, Harness};
 use crate::load::{Load, pgbench};
 
-/// The database that the background worker of a server looks after by default.
-const ATTENDED: &str = "nebula";
+/// The database that the background worker serves by default.
+const MAINTAINED: &str = "nebula";
 
-/// One queue in a database of its own.
-struct Queue<'a> {
-    ground: &'a Ground,
-    database: Database,
+/// A queue in its own database.
+pub(crate) struct Queue<'a> {
+    harness: &'a Harness,
+    pub(crate) database: Database,
     client: Client,
-    sql: Statements,
+    pub(crate) sql: Statements,
 }
 
-/// What is measured, as scripts for pgbench.
+/// The measured statements, as scripts for pgbench.
 #[derive(Debug, Clone, Copy)]
-struct Statements {
+pub(crate) struct Statements {
     name: &'static str,
     /// One job in one transaction.
-    enqueue: &'static str,
-    /// `$1` jobs, as one statement for a driver.
+    pub(crate) enqueue: &'static str,
+    /// Enqueues `$1` jobs in one statement.
     fill: &'static str,
-    /// One job, claimed in one transaction and finished in another.
-    two_calls: &'static str,
-    /// Nothing waits, runs or has finished.
+    /// Claims a job in one transaction and completes it in another.
+    pub(crate) two_calls: &'static str,
+    /// Removes all jobs.
     empty: &'static str,
 }
 
@@ -50,30 +51,30 @@ const NEBULA: Statements = Statements {
 
 const BARE: Statements = Statements {
     name: "bare table, SKIP LOCKED",
-    enqueue: "INSERT INTO peer.job (payload) VALUES ('{\"id\": 1}');\n",
-    fill: "INSERT INTO peer.job (payload) SELECT '{\"id\": 1}' FROM generate_series(1, $1::integer)",
+    enqueue: "INSERT INTO baseline.job (payload) VALUES ('{\"id\": 1}');\n",
+    fill: "INSERT INTO baseline.job (payload) SELECT '{\"id\": 1}' FROM generate_series(1, $1::integer)",
     two_calls: concat!(
-        include_str!("peers/queue/claim.sql"),
-        " \\gset\nDELETE FROM peer.job WHERE id = :job;\n"
+        include_str!("baselines/queue/claim.sql"),
+        " \\gset\nDELETE FROM baseline.job WHERE id = :job;\n"
     ),
-    empty: "TRUNCATE peer.job",
+    empty: "TRUNCATE baseline.job",
 };
 
 impl<'a> Queue<'a> {
-    /// The extension's, in the database that is looked after.
-    async fn nebula(ground: &'a Ground) -> Result<Self> {
-        let database = ground.cluster.named(ATTENDED);
+    /// The extension's queue, in the database of the background worker.
+    pub(crate) async fn nebula(harness: &'a Harness) -> Result<Self> {
+        let database = harness.cluster.named(MAINTAINED);
         let client = match database.connect().await {
             Ok(client) => client,
             Err(_) => {
-                ground.cluster.empty_database(ATTENDED).await?;
+                harness.cluster.empty_database(MAINTAINED).await?;
                 let client = database.connect().await?;
                 client.batch_execute("CREATE EXTENSION pg_nebula").await?;
                 database.grant().await?;
                 client
             }
         };
-        if ground.settings.preload {
+        if harness.settings.preload {
             eventually("the background worker to be there", || async {
                 let find = "SELECT FROM pg_stat_activity
                              WHERE backend_type = 'pg_nebula wakeup' AND datname = current_database()";
@@ -81,24 +82,24 @@ impl<'a> Queue<'a> {
             })
             .await?;
         }
-        Ok(Self { ground, database, client, sql: NEBULA })
+        Ok(Self { harness, database, client, sql: NEBULA })
     }
 
-    /// A table with an index.
-    async fn bare(ground: &'a Ground) -> Result<Self> {
-        let database = ground.cluster.database().await?;
+    /// The bare table.
+    async fn bare(harness: &'a Harness) -> Result<Self> {
+        let database = harness.cluster.database().await?;
         let client = database.connect().await?;
-        client.batch_execute(include_str!("peers/queue/bare.sql")).await?;
-        Ok(Self { ground, database, client, sql: BARE })
+        client.batch_execute(include_str!("baselines/queue/bare.sql")).await?;
+        Ok(Self { harness, database, client, sql: BARE })
     }
 
     /// Both.
-    async fn all(ground: &'a Ground) -> Result<[Self; 2]> {
-        Ok([Self::nebula(ground).await?, Self::bare(ground).await?])
+    async fn all(harness: &'a Harness) -> Result<[Self; 2]> {
+        Ok([Self::nebula(harness).await?, Self::bare(harness).await?])
     }
 
-    /// Leaves `jobs` waiting, and nothing else.
-    async fn prepare(&self, jobs: u32) -> Result<()> {
+    /// Resets the queue to `jobs` waiting jobs.
+    pub(crate) async fn prepare(&self, jobs: u32) -> Result<()> {
         self.client.batch_execute(self.sql.empty).await?;
         self.fill(jobs).await?;
         self.client.batch_execute("VACUUM ANALYZE").await?;
@@ -114,19 +115,19 @@ impl<'a> Queue<'a> {
         Ok(())
     }
 
-    /// Runs a script beside the floor.
+    /// Measures a script and the floor before and after it.
     fn measure(&self, script: &str, load: Load) -> Result<Cell> {
-        self.ground.beside_floor(load, || {
-            pgbench(&self.ground.cluster, &self.database, script, load, self.ground.settings.seconds)
+        self.harness.beside_floor(load, || {
+            pgbench(&self.harness.cluster, &self.database, script, load, self.harness.settings.seconds)
         })
     }
 }
 
 /// Prints the tables.
-pub(crate) async fn run(ground: &Ground) -> Result<()> {
-    enqueue::run(ground).await?;
-    claim::run(ground).await?;
-    latency::run(ground).await?;
-    client::run(ground).await?;
-    held::run(ground).await
+pub(crate) async fn run(harness: &Harness) -> Result<()> {
+    enqueue::run(harness).await?;
+    claim::run(harness).await?;
+    latency::run(harness).await?;
+    client::run(harness).await?;
+    long_transaction::run(harness).await
 }

@@ -1,5 +1,5 @@
-//! Registering devices over HTTP: address, two certificates, configuration and zip in one transaction; beside the same
-//! service if it called nebula-cert for each signature.
+//! Registering devices over HTTP: address, two certificates, configuration and zip in one transaction;
+//! compared with calling nebula-cert for each signature.
 
 use std::fs;
 use std::path::Path;
@@ -19,14 +19,14 @@ use tokio::process::Command;
 use uuid::Uuid;
 
 use crate::cpu::Cpu;
-use crate::ground::Ground;
+use crate::harness::Harness;
 use crate::load::Load;
 
 const CLIENTS: u32 = 16;
 
 /// Prints the table.
-pub(crate) async fn run(ground: &Ground) -> Result<()> {
-    let stack = Stack::start_on(ground.cluster.database().await?, "25519").await?;
+pub(crate) async fn run(harness: &Harness) -> Result<()> {
+    let stack = Stack::start_on(harness.cluster.database().await?, "25519").await?;
     let admin = stack.database.connect().await?;
     admin.execute("SELECT nebula.populate_pool($1, '10.99.128.0/17', 'large')", &[&stack.project]).await?;
     let api = stack.admin().await?;
@@ -37,12 +37,12 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     );
     let mut native = 0.0;
     for (name, forks) in [("as it is", false), ("signing by nebula-cert as a subprocess", true)] {
-        let before = ground.floor(load)?;
-        let begun = Cpu::now(&ground.cluster, &stack)?;
+        let before = harness.floor(load)?;
+        let begun = Cpu::now(&harness.cluster, &stack)?;
         let (rate, mut times) =
-            clients(&stack, &api, Duration::from_secs(ground.settings.seconds.into()), forks).await?;
-        let each = Cpu::now(&ground.cluster, &stack)?.each(begun, times.len());
-        let floor = f64::midpoint(before, ground.floor(load)?);
+            clients(&stack, &api, Duration::from_secs(harness.settings.seconds.into()), forks).await?;
+        let each = Cpu::now(&harness.cluster, &stack)?.each(begun, times.len());
+        let floor = f64::midpoint(before, harness.floor(load)?);
         times.sort_unstable();
         let at = |share: f64| times[(times.len() as f64 * share) as usize].as_secs_f64() * 1000.0;
         println!(
@@ -59,7 +59,7 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// Calls a second, and how long each took.
+/// Calls per second, and the time of each.
 async fn clients(stack: &Stack, api: &Api, time: Duration, forks: bool) -> Result<(f64, Vec<Duration>)> {
     let [_, tool] = binary::nebula()?;
     let (folder, tool): (Arc<Path>, Arc<Path>) = (stack.path("").into(), tool.cert.into());
@@ -96,7 +96,8 @@ async fn clients(stack: &Stack, api: &Api, time: Duration, forks: bool) -> Resul
     Ok((all.len() as f64 / begin.elapsed().as_secs_f64(), all))
 }
 
-/// As such services do it: files in, a process for each version, files out. Its own signature costs us 2 % on top.
+/// Signs with nebula-cert: input files, a process for each version, output files. The gateway's own signature
+/// adds 2 %.
 async fn sign(tool: &Path, folder: &Path, request: &RegisterRequest) -> Result<()> {
     let public = folder.join(format!("{}.pub", request.device_id));
     fs::write(&public, &request.public_key)?;

@@ -1,34 +1,34 @@
-//! How long and how large; the defaults give the figures of the README.
+//! Lengths and sizes of the measurements; the defaults give the figures of the README.
 
 use std::env;
 
 use anyhow::{Context, Result};
 
-/// Read once, from the environment.
+/// Settings from the environment.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Settings {
     /// `NEBULA_BENCH_SECONDS`: length of each measurement.
     pub(crate) seconds: u32,
     /// `NEBULA_BENCH_CHURN_SECONDS`: length of the churn; half of it follows under an old snapshot.
     pub(crate) churn_seconds: u32,
-    /// `NEBULA_BENCH_PREFIX`: prefix length of the pool that is filled; /12 is a million addresses.
+    /// `NEBULA_BENCH_PREFIX`: prefix length of the pool; /12 is a million addresses.
     pub(crate) prefix: u32,
-    /// `NEBULA_BENCH_HELD`: held addresses when it is about size.
+    /// `NEBULA_BENCH_HELD`: held addresses in the table of sizes.
     pub(crate) held: i32,
-    /// `NEBULA_BENCH_SESSIONS`: sessions of the crowd.
+    /// `NEBULA_BENCH_SESSIONS`: sessions of the table `many_sessions`.
     pub(crate) sessions: usize,
-    /// `NEBULA_BENCH_JOBS`: finished jobs, and waiting ones, under the transaction that is held open.
+    /// `NEBULA_BENCH_JOBS`: number of finished and of waiting jobs under the long transaction.
     pub(crate) jobs: u32,
-    /// `NEBULA_BENCH_HOLD_SECONDS`: for how long it is held.
+    /// `NEBULA_BENCH_HOLD_SECONDS`: length of the long transaction.
     pub(crate) hold_seconds: u32,
-    /// `NEBULA_BENCH_AGENTS`: agents that wait at one gateway.
+    /// `NEBULA_BENCH_AGENTS`: agents in long polls at one gateway.
     pub(crate) agents: usize,
     /// `NEBULA_BENCH_PRELOAD`: 0 measures the extension without shared_preload_libraries.
     pub(crate) preload: bool,
 }
 
 impl Settings {
-    /// Reads them; the error names the variable that is no number.
+    /// Reads the settings; an error names the variable that is not a number.
     pub(crate) fn read() -> Result<Self> {
         Ok(Self {
             seconds: number("NEBULA_BENCH_SECONDS", 5)?.max(1),

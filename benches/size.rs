@@ -1,4 +1,4 @@
-//! What a pool costs before anybody uses it, what a held address costs, and what a restart costs.
+//! The cost of an empty pool, of a held address, and of a restart.
 
 use std::time::{Duration, Instant};
 
@@ -7,18 +7,18 @@ use nebula_tests::cluster::Database;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::contender::PROJECT;
-use crate::ground::{Ground, has};
+use crate::candidate::PROJECT;
+use crate::harness::{Harness, has};
 
 /// Prints the table.
-pub(crate) async fn run(ground: &mut Ground) -> Result<()> {
+pub(crate) async fn run(harness: &mut Harness) -> Result<()> {
     println!("\n## Size and restart\n\n| | measured | aim |\n|---|---|---|");
-    let database = ground.cluster.database().await?;
+    let database = harness.cluster.database().await?;
     let client = database.connect().await?;
     for (cidr, words) in [("10.0.0.0/8", "a /8"), ("fd00::/64", "an IPv6 /64")] {
         println!("| populate_pool of {words} | {} | 5 ms |", millis(populate(&client, cidr).await?));
     }
-    let held = ground.settings.held;
+    let held = harness.settings.held;
     hold(&client, held).await?;
     client.batch_execute("VACUUM (ANALYZE) nebula.allocation").await?;
     let parts = "SELECT pg_total_relation_size('nebula.allocation'), pg_table_size('nebula.allocation'),
@@ -32,10 +32,10 @@ pub(crate) async fn run(ground: &mut Ground) -> Result<()> {
         each(2)
     );
 
-    // The lowest million held, so every page of it comes before the address.
-    let kept = after_restart(ground, &database, Restart::Orderly).await?;
+    // The lowest million addresses are held, so the search passes every page of them.
+    let kept = after_restart(harness, &database, Restart::Orderly).await?;
     println!("| first allocation after a restart, the lowest {held} held | {} | 20 ms |", millis(kept));
-    let read = after_restart(ground, &database, Restart::Crash).await?;
+    let read = after_restart(harness, &database, Restart::Crash).await?;
     println!("| the same after a crash: the whole map read from the table | {} | 500 ms |", millis(read));
     Ok(())
 }
@@ -44,7 +44,7 @@ fn millis(time: Duration) -> String {
     format!("{:.1} ms", time.as_secs_f64() * 1e3)
 }
 
-/// Median of five, each in a project of its own; the commit is part of it.
+/// Median time of five calls with their commits, each in a new project.
 async fn populate(client: &Client, cidr: &str) -> Result<Duration> {
     let mut times = Vec::new();
     for _ in 0..5 {
@@ -58,13 +58,13 @@ async fn populate(client: &Client, cidr: &str) -> Result<Duration> {
     Ok(times[2])
 }
 
-/// `held` addresses given out as the extension does: in batches, or one by one.
+/// Allocates `held` addresses in batches, or one by one where the extension has no batches.
 async fn hold(client: &Client, held: i32) -> Result<()> {
-    client.batch_execute(&crate::contender::nebula(8)).await?;
+    client.batch_execute(&crate::candidate::nebula(8)).await?;
     if !has(client, "allocate_ips").await? {
         let fill =
             "SELECT count(nebula.allocate_ip($1::text::uuid, gen_random_uuid())) FROM generate_series(1, $2)";
-        // One transaction each 10 000, so that none gets too long for whatever it keeps in mind.
+        // One transaction for each 10 000, to bound the memory of a transaction.
         for begun in (0..held).step_by(10_000) {
             client.query_one(fill, &[&PROJECT, &(held - begun).min(10_000)]).await?;
         }
@@ -78,21 +78,21 @@ async fn hold(client: &Client, held: i32) -> Result<()> {
     Ok(())
 }
 
-/// How the server ends.
+/// How the server is stopped.
 #[derive(PartialEq, Eq)]
 enum Restart {
     Orderly,
     Crash,
 }
 
-/// Stops and starts the server, connects, and times the very first allocation.
-async fn after_restart(ground: &mut Ground, database: &Database, restart: Restart) -> Result<Duration> {
+/// Stops and starts the server, connects, and times the first allocation.
+async fn after_restart(harness: &mut Harness, database: &Database, restart: Restart) -> Result<Duration> {
     if restart == Restart::Orderly {
-        ground.cluster.stop()?;
+        harness.cluster.stop()?;
     } else {
-        ground.cluster.crash().await?;
+        harness.cluster.crash().await?;
     }
-    ground.cluster.resume().await?;
+    harness.cluster.resume().await?;
     let client = database.connect().await?;
     let begun = Instant::now();
     client.execute("SELECT nebula.allocate_ip($1::text::uuid, gen_random_uuid())", &[&PROJECT]).await?;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# build.sh: what `make up` and the images run, in release builds.
+# build.sh: release builds of everything that `make up` and the images run.
 source "$(dirname "$0")/lib.sh"
 
 "$repo/docker/console.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# database.sh ROLES: the database with extension, service roles and first project. Run at every start, changes only
-# what differs. ROLES is sql/roles.sql; PGHOST and so on say where, as superuser; the roles' passwords are files in
-# NEBULA_SECRETS. Used by up.sh and by the container images, so it stands alone.
+# database.sh ROLES: creates the database with extension, service roles and first project. It runs at every start and
+# changes only what differs. ROLES is sql/roles.sql. It connects as superuser by PGHOST and the like; the roles'
+# passwords are files in NEBULA_SECRETS. The container images use it too, so it sources no other file.
 set -euo pipefail
 sql() { psql -XAtq -v ON_ERROR_STOP=1 "$@"; }
 
@@ -22,7 +22,7 @@ fi
 
 export PGOPTIONS='-c client_min_messages=warning'
 sql -d nebula -f "$1"
-# The passwords come by file, not by argument, and a failing statement must not put them into the server's log.
+# The passwords come from files, because arguments are visible to every user. A failing statement must not log them.
 sql -d nebula <<'SQL'
 SET log_min_error_statement = panic;
 SET log_statement = none;

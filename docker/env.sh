@@ -7,7 +7,7 @@ require_home
 pid_of postgres >/dev/null || die "PostgreSQL is not running" "run: make up"
 NEBULA_DATABASE_URL=$(database_url admin)
 if [[ ${1:-} == psql ]]; then
-    # In the environment, because arguments can be read by everyone on the machine.
+    # In the environment, because arguments are visible to every user of the machine.
     export PGHOST=127.0.0.1 PGPORT=$pg_port PGUSER=nebula_admin PGDATABASE=nebula PGPASSWORD PGOPTIONS='-c search_path=nebula,public'
     PGPASSWORD=$(cat "$(secret admin_database_password)")
     exec "$postgres_bin/psql"
@@ -16,6 +16,6 @@ project=$(PGPASSWORD=$(cat "$(secret admin_database_password)") "$postgres_bin/p
     -c 'SELECT project_id FROM nebula.project ORDER BY created_at, project_id LIMIT 1')
 printf 'export %s=%q\n' NEBULA_DATABASE_URL "$NEBULA_DATABASE_URL" NEBULA_SERVER "$server" \
     NEBULA_ADMIN_PASSWORD_FILE "$(secret admin_password)" NEBULA_PROJECT "$project"
-# PATH is to be expanded by whoever evaluates this.
+# PATH is expanded by the shell that evaluates this.
 # shellcheck disable=SC2016
 printf 'export PATH=%q:"$PATH"\n' "$home/bin"

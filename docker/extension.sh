@@ -12,8 +12,8 @@ esac
 folder=$repo/target/postgresql/$prefix/usr/share/postgresql/$pg_major/extension
 stamp=$repo/target/.extension-$1-$pg_major
 
-# cargo pgrx writes the install script anew each time, which takes seconds even when nothing has changed. What somebody
-# else installed there meanwhile is newer than the stamp.
+# cargo pgrx always writes the install script, which takes seconds even without a change, so it runs only when a source
+# file is newer than the stamp. An installation by another program is newer than the stamp, too.
 cd "$repo"
 if [[ -f $folder/pg_nebula.control && -f $stamp && ! $folder/pg_nebula.control -nt $stamp ]] &&
     [[ -z $(find pg_nebula sql docker/upgrade.sh Cargo.toml Cargo.lock .cargo -newer "$stamp" -print -quit) ]]; then

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# images-check.sh BUILDAH…: runs the whole system from the images once, on loopback and free ports, in the order of
+# images-check.sh BUILDAH…: starts the whole system from the images once, on loopback and free ports, in the order of
 # compose.yaml: PostgreSQL, both init services, gateway, worker. BUILDAH… is buildah with its storage options.
 source "$(dirname "$0")/lib.sh"
 buildah=("$@")
@@ -25,17 +25,17 @@ free_port() {
 pg_port=$(free_port)
 port=$(free_port)
 
-# As compose mounts them: secrets readable, volumes owned by the user of the image.
+# Modes as compose mounts them: secrets readable, volumes owned by the user of the image.
 "$repo/docker/secrets.sh" "$work/secrets" 0444
 chmod 0755 "$work" "$work/secrets"
 mkdir -m 0777 "$work/pid"
 mkdir -m 0700 "$work"/{database,store,ca}
 
-# container IMAGE USER VOLUME…: makes one, its name in `container`; the volumes become the user's.
+# container IMAGE USER VOLUME…: creates a container, sets `container` to its name, and gives the volumes to USER.
 container() {
     container=$("${buildah[@]}" from --pull-never "localhost/nebula-$1")
     containers+=("$container")
-    # buildah mounts the image's own volumes before or after the ones named here, as it happens, and hides these.
+    # buildah mounts the image's own volumes in no certain order and may hide ours, so they are removed.
     local owner volume
     # shellcheck disable=SC2016
     for volume in $("${buildah[@]}" inspect --format '{{range $path, $_ := .OCIv1.Config.Volumes}}{{$path}} {{end}}' "$container"); do
@@ -45,7 +45,7 @@ container() {
     [[ $# -lt 3 ]] || as_root chown "$owner" "${@:3}"
 }
 
-# in_container VARIABLE=VALUE… COMMAND…: chroot isolation shares the host's network, so loopback will do.
+# in_container VARIABLE=VALUE… COMMAND…: runs COMMAND. Chroot isolation shares the host's network, so loopback works.
 in_container() {
     local variables=()
     while [[ $1 == [A-Z]*=* ]]; do variables+=(--env "$1") && shift; done
@@ -53,7 +53,7 @@ in_container() {
         -v "$work/secrets:/run/secrets:ro" -v "$work/pid:/run/pid" "${mounts[@]}" "$container" -- "$@"
 }
 
-# serve NAME VARIABLE=VALUE… COMMAND…: in the background; its pid, which is the host's too, ends up in a file.
+# serve NAME VARIABLE=VALUE… COMMAND…: runs COMMAND in the background; its pid, valid on the host too, goes into a file.
 serve() {
     local name=$1 variables=()
     shift

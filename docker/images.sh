@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# images.sh: builds the three images with buildah, without a daemon, and runs the whole system from them once. Base and
-# packages come from this machine's own Debian mirror. The images stay in target/containers.
+# images.sh: builds the three images with buildah, without a daemon, and starts the whole system from them once. Base
+# and packages come from this machine's own Debian mirror. The images stay in target/containers.
 source "$(dirname "$0")/lib.sh"
 alone images
 
@@ -17,7 +17,7 @@ buildah=("${root[@]}" buildah --root "$store" --runroot "$work/run" --storage-dr
 if ! "${buildah[@]}" inspect --type image "$base" >/dev/null 2>&1; then
     step "Making a minimal Debian" "${root[@]}" debootstrap --variant=minbase --keyring="$debian_keys" \
         "$(debian_codename)" "$work/debian" "$(debian_mirror)"
-    # Without the security updates the image would be older than the machine that built its contents.
+    # Security updates too, because otherwise libraries in the image could be older than those of the build.
     debian_sources | as_root tee "$work/debian/etc/apt/sources.list" >/dev/null
     as_root rm -rf "$work/debian/var/cache/apt/archives" "$work/debian/var/lib/apt/lists"
     as_root mkdir -p "$work/debian/var/lib/apt/lists/partial" "$work/debian/var/cache/apt/archives/partial"

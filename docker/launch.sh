@@ -1,15 +1,16 @@
 # shellcheck shell=bash
-# Starting the services of up.sh and waiting for them. Source after stack.sh.
+# Functions of up.sh that start the services and wait for them. Source after stack.sh.
 # shellcheck disable=SC2154 # home, become and the like are set by stack.sh
 shopt -s extglob
 
-# install_changed SOURCE TARGET: by rename, so that a running program keeps its file and can be told to be outdated.
+# install_changed SOURCE TARGET: installs by rename, so that a running program keeps its file and is recognised as
+# outdated.
 install_changed() {
     [[ -f $1 ]] || die "$1 is missing" "run: make build"
     cmp -s "$1" "$2" || { install -m 0755 "$1" "$2.new" && mv -f "$2.new" "$2"; }
 }
 
-# install_postgresql: the private PostgreSQL with the extension, copied anew when a build changed it.
+# install_postgresql: copies the private PostgreSQL with the extension when a build has changed it.
 install_postgresql() {
     local source=$repo/target/postgresql/$pg_major script=usr/share/postgresql/$pg_major/extension
     [[ -f $source/$script/pg_nebula.control ]] || die "the extension is not built" "run: make build"
@@ -44,8 +45,8 @@ start_postgres() {
             --pwfile="$(secret admin_database_password)" --auth=scram-sha-256 --data-checksums --encoding=UTF8 --locale=C.UTF-8
         mv data.new data
     fi
-    # A pid file left by a crash names a number that some other process of ours may have by now; PostgreSQL would
-    # then refuse to start. Its processes all stand in the data folder, so none there means none alive.
+    # PostgreSQL refuses to start when its pid file, left by a crash, names a process that another program of ours has
+    # now. All its processes have the data folder as working directory: without any there, the file is stale.
     if ! pid_of postgres >/dev/null && [[ -f data/postmaster.pid ]]; then
         await_orphans
         rm -f data/postmaster.pid
@@ -54,7 +55,7 @@ start_postgres() {
     await postgres 120 postgres_ready
 }
 
-# await_orphans: after a crash of the first process the others end by themselves, usually at once.
+# await_orphans: waits for the other server processes, which end by themselves after a crash of the first.
 await_orphans() {
     local end=$((SECONDS + 30)) process alive
     while :; do
@@ -68,7 +69,7 @@ await_orphans() {
     done
 }
 
-# up_to_date SERVICE VAR=VALUE… PROGRAM ARGUMENT…: runs from the present file, with these settings.
+# up_to_date SERVICE VAR=VALUE… PROGRAM ARGUMENT…: whether the service runs the present file with these settings.
 up_to_date() {
     local pid wanted=()
     pid=$(pid_of "$1") || return 1
@@ -79,7 +80,7 @@ up_to_date() {
     [[ $(tr '\0' '\n' <"/proc/$pid/environ" | grep -vE '^(_|PWD|OLDPWD|SHLVL)=' | sort) == "$(printf '%s\n' "${wanted[@]}" | sort)" ]]
 }
 
-# start_service SERVICE ADDRESS VAR=VALUE… PROGRAM ARGUMENT…: leaves it alone when it runs just so.
+# start_service SERVICE ADDRESS VAR=VALUE… PROGRAM ARGUMENT…: starts the service unless it is up to date.
 start_service() {
     local service=$1 address=$2
     shift 2
@@ -87,8 +88,8 @@ start_service() {
     if [[ $service == postgres ]]; then stop_all; else stop "$service" TERM 30; fi
     [[ -z $address ]] || require_free "$service" "$address"
     rm -f "run/$service.pid"
-    # Written by the process itself before it becomes the service: whatever dies, no service runs unrecorded.
-    # The variables come by pipe, because arguments can be read by everyone on the machine.
+    # The process writes its pid itself before it becomes the service, so no service runs unrecorded.
+    # The variables come through a pipe, because arguments are visible to every user of the machine.
     local variables=()
     while [[ $1 == [A-Z]*=* ]]; do variables+=("$1") && shift; done
     # shellcheck disable=SC2016
@@ -105,7 +106,7 @@ start_service() {
     while [[ ! -f run/$service.pid ]] && kill -0 "$launched" 2>/dev/null; do pause 0.02; done
 }
 
-# require_free SERVICE ADDRESS: says who has the port, and which variable chooses another one.
+# require_free SERVICE ADDRESS: fails when the port is taken, naming the process and the variable that chooses another.
 require_free() {
     local port=${2##*:} holder variable=PORT
     [[ $1 != postgres ]] || variable=NEBULA_PG_PORT
@@ -119,7 +120,7 @@ require_free() {
     die "port $port is already in use, $holder" "stop it, or choose another port: $variable=$((port + 1)) make up"
 }
 
-# await SERVICE SECONDS CHECK: until CHECK holds; when the service ends or is late, shows why.
+# await SERVICE SECONDS CHECK: waits until CHECK holds; when the service ends or is late, prints its log.
 await() {
     local service=$1 end=$((SECONDS + $2)) told=$((SECONDS + 2))
     until "$3"; do
@@ -139,7 +140,7 @@ await() {
 
 postgres_ready() { "$postgres_bin/pg_isready" -q -h 127.0.0.1 -p "$pg_port" -d postgres; }
 
-# In a subshell: a peer that hangs up in the middle of the request ends the writer by SIGPIPE.
+# In a subshell, because a peer that closes the connection during the request ends the writer by SIGPIPE.
 http_ready() (
     address=${server#http://} status=
     exec {http}<>"/dev/tcp/${address%:*}/${address##*:}" || exit 1

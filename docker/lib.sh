@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# What every script in this folder shares. Source it first.
+# Shared by the scripts in docker/ and tests/run/. Source it first.
 set -euo pipefail
 
 repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd -P)
-# The version that the extension is made for unless told otherwise: its default feature.
+# The major version of PostgreSQL; without PG_MAJOR, the default feature of the extension.
 pg_major=${PG_MAJOR:-$(sed -nE 's/^default = \[.*"pg([0-9]+)".*/\1/p' "$repo/pg_nebula/Cargo.toml")}
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/pg_nebula
 tools=$cache/tools
@@ -12,7 +12,7 @@ export PATH=$tools/bin:$PATH:/usr/sbin:/sbin
 
 say() { printf '%s\n' "$*"; }
 
-# Nothing ends in silence; 3 is the status of what has explained itself.
+# Every failure is explained; status 3 means that `die` has done so already.
 set -E
 trap '[[ $? -eq 3 ]] || printf "error: %s line %s: %s\n" "$0" "$LINENO" "$BASH_COMMAND" >&2' ERR
 
@@ -28,7 +28,7 @@ have() { command -v "$1" >/dev/null 2>&1; }
 # pg_bin NAME: the bin folder of the private PostgreSQL target/postgresql/NAME.
 pg_bin() { printf '%s' "$repo/target/postgresql/$1/usr/lib/postgresql/$pg_major/bin"; }
 
-# as_root COMMAND…: through sudo when needed; the exact command for the reader when there is no sudo.
+# as_root COMMAND…: runs COMMAND, through sudo when needed; without sudo, prints the command for the user.
 as_root() {
     if [[ $EUID -eq 0 ]]; then
         "$@"
@@ -42,7 +42,7 @@ as_root() {
 # shellcheck disable=SC2034 # used with debian_mirror
 debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
 
-# debian_codename, debian_mirror: of this machine, from whichever format its package sources have.
+# debian_codename, debian_mirror: of this machine; apt reads either format of package sources.
 debian_codename() (. /etc/os-release && printf '%s' "$VERSION_CODENAME")
 debian_mirror() {
     local found
@@ -52,7 +52,7 @@ debian_mirror() {
     printf '%s' "$found"
 }
 
-# debian_sources: this machine's lines for its release, updates and security fixes included.
+# debian_sources: package source lines of this machine's release, with updates and security fixes.
 debian_sources() {
     # shellcheck disable=SC2016 # apt's own placeholders
     apt-get indextargets --format 'deb $(SITE) $(RELEASE) main' 'Created-By: Packages' 'Component: main' |
@@ -74,27 +74,27 @@ debian_elsewhere() {
     [[ $EUID -ne 0 ]] || apt_elsewhere+=(-o APT::Sandbox::User=root)
 }
 
-# A pause without a child process, so that nothing outlives this script.
+# pause SECONDS: without a child process that could outlive this script.
 exec {never}<> <(:)
 pause() { read -rt "$1" -u "$never" _ || true; }
 
 ticker=
-# A shell function, because the running command has the terminal and gets Ctrl-C itself.
+# Ends the ticker of `step`.
 stop_ticker() {
     [[ -z $ticker ]] || kill "$ticker" 2>/dev/null || true
     ticker=
 }
 trap stop_ticker EXIT
 
-# step "Doing this" COMMAND…: silent when it is over at once, otherwise its title and now and then the last
-# line of its log; on failure the end of the log. COMMAND must be a program: errexit is off inside functions.
+# step "Doing this" COMMAND…: prints nothing for a short command, otherwise the title and, every half minute, the last
+# line of its log; on failure the end of the log. COMMAND must be a program, because errexit is off inside functions.
 step() {
     local title=$1 begin=$SECONDS log
     shift
     mkdir -p "$repo/target/log"
     log=$repo/target/log/$(tr -cs '[:alnum:]' - <<<"${title,,}" | sed 's/-*$//').log
     : >"$log"
-    # Looks every second whether its parent is still there: one that outlived it would hold the parent's locks.
+    # Ends when its parent is gone, because it would hold the parent's locks.
     for ((second = 1; ; second++)); do
         pause 1
         kill -0 $$ 2>/dev/null || exit 0
@@ -115,7 +115,7 @@ step() {
     fi
 }
 
-# alone NAME: waits for its turn, so that two makes at once do not install or copy the same thing.
+# alone NAME: takes a lock until the script ends, so that two runs do not install or copy the same thing.
 alone() {
     local lock
     mkdir -p "$repo/target"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# packages.sh NAME…: installs the Debian packages that are missing; says nothing when none is.
+# packages.sh NAME…: installs the Debian packages that are missing; prints nothing when none is.
 source "$(dirname "$0")/lib.sh"
 
 missing=()
@@ -12,7 +12,7 @@ have apt-get || die "these packages are missing: ${missing[*]}" "install their l
 if [[ $EUID -ne 0 ]] && ! have sudo; then
     die "these packages are missing: ${missing[*]}" "as root, run: apt-get update && apt-get install -y ${missing[*]}"
 fi
-# Asked here, because the steps below hide sudo's question in a log.
+# sudo asks for the password here, because the steps below write to logs.
 [[ $EUID -eq 0 ]] || sudo -v || die "sudo refused" "as root, run: apt-get install -y ${missing[*]}"
 
 apt=(env DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300)
@@ -20,7 +20,7 @@ root=()
 [[ $EUID -eq 0 ]] || root=(sudo --)
 step "Fetching package lists" "${root[@]}" "${apt[@]}" update
 
-# Debian starts a server of its own when PostgreSQL is installed; nobody asked for that one.
+# Keeps Debian from creating and starting a cluster when PostgreSQL is installed.
 conf=/etc/postgresql-common/createcluster.d/pg_nebula.conf
 if [[ " ${missing[*]} " == *" postgresql-$pg_major "* && ! -d /etc/postgresql/$pg_major ]]; then
     step "Installing postgresql-common" "${root[@]}" "${apt[@]}" install --no-install-recommends postgresql-common

@@ -18,7 +18,7 @@ ENV PATH=/usr/lib/postgresql/${PG_MAJOR}/bin:/usr/bin:/bin LANG=C.UTF-8 NEBULA_S
 USER postgres
 VOLUME /var/lib/pg_nebula
 EXPOSE 5432
-# "Fast": sessions are cut, nothing is lost. The default, TERM, would wait for every client to leave.
+# Fast shutdown: ends sessions without losing data. The default, SIGTERM, would wait for all clients to disconnect.
 STOPSIGNAL SIGINT
 ENTRYPOINT ["/usr/local/lib/pg_nebula/postgres-entrypoint.sh"]
 CMD ["postgres"]

@@ -1,6 +1,6 @@
 #!/bin/sh
-# In the gateway and worker images: runs a command with the database URL put together from the role's password file,
-# unless NEBULA_DATABASE_URL is given. `init` makes the certificate authority and the account admin when missing.
+# In the gateway and worker images: runs a command with a database URL made from the role's password file, unless
+# NEBULA_DATABASE_URL is given. `init` creates the certificate authority and the account admin when they are missing.
 set -eu
 
 if [ "${1:-}" = init ]; then NEBULA_ROLE="admin"; fi

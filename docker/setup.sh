@@ -32,7 +32,7 @@ found=$(rustc --version | cut -d ' ' -f 2)
 [[ $(printf '%s\n' "$rust" "$found" | sort -V | head -n 1) == "$rust" ]] ||
     die "Rust $found is too old, this needs $rust" "run: rustup update stable"
 
-# cargo-pgrx reads what the pgrx library wrote, so both have one version.
+# cargo-pgrx reads data that the pgrx library writes, so both must have the same version.
 pgrx=$(sed -n '/^name = "pgrx"$/{n;s/version = "\(.*\)"/\1/p}' "$repo/Cargo.lock")
 if [[ $(cargo-pgrx pgrx --version 2>/dev/null) != *" $pgrx" ]]; then
     step "Building cargo-pgrx $pgrx" cargo install cargo-pgrx --version "=$pgrx" --locked --debug --force --root "$tools"

@@ -1,16 +1,16 @@
 # shellcheck shell=bash
-# The running system under .nebula/: where it is, who runs it, which of its processes live. Source after lib.sh.
+# The running system under .nebula/: its folder, its user, its processes. Source after lib.sh.
 
 # shellcheck disable=SC2034,SC2154 # lib.sh sets some of these, up.sh and the like use the others
 
-# Where the state really is: .nebula may be a link, see find_home.
+# The folder of the state: .nebula may be a link, see find_home.
 home=
-# Prefix that makes a command run as the user of the services; empty when that is who we are.
+# Prefix that runs a command as the user of the services; empty when that is the current user.
 become=()
-# Programs, in the order in which they stop.
+# Services in the order of stopping.
 services=(worker gateway postgres)
 
-# find_home: sets `home`, and `shown`, its name for people.
+# find_home: sets `home`, and `shown`, the name for messages.
 find_home() {
     shown=${NEBULA_HOME:-$repo/.nebula}
     [[ $shown == /* ]] || shown=$PWD/$shown
@@ -20,8 +20,8 @@ find_home() {
     fi
 }
 
-# make_home: PostgreSQL refuses to run as root, so root gets a user for it; where that user cannot reach the checkout
-# (a clone in /root), the state goes to /var/lib and .nebula is a link to it.
+# make_home: creates the folder. PostgreSQL refuses to run as root, so root creates a user for it; if that user cannot
+# read the checkout (a clone in /root), the state is in /var/lib and .nebula is a link.
 make_home() {
     find_home
     mkdir -p "$(dirname "$shown")"
@@ -39,14 +39,14 @@ make_home() {
     fi
 }
 
-# require_home: for commands that have nothing to do without a system.
+# require_home: fails when there is no system yet.
 require_home() {
     find_home
     [[ -f $home/settings ]] || die "there is no system under $shown yet" "run: make up"
     load_settings
 }
 
-# claim_home: makes the folder ours, or says whose it is. The lock ends with this process, however it ends.
+# claim_home: locks the folder until this process ends, or fails naming the process that has it.
 claim_home() {
     local owner
     if [[ -d $home && ! -f $home/checkout && -n $(ls -A "$home") ]]; then
@@ -66,13 +66,13 @@ claim_home() {
     fi
 }
 
-# write FILE: from standard input, whole or not at all.
+# write FILE: replaces FILE with standard input in one step.
 write() {
     cat >"$1.new"
     mv -f "$1.new" "$1"
 }
 
-# load_settings: address and ports of the last start, unless the environment says otherwise.
+# load_settings: takes address and ports from the environment, or from the last start.
 load_settings() {
     local wanted_listen=${NEBULA_LISTEN:-${PORT:+127.0.0.1:$PORT}} wanted_pg_port=${NEBULA_PG_PORT:-}
     listen=127.0.0.1:8080 pg_port=54329
@@ -89,21 +89,21 @@ load_settings() {
 
 secret() { printf '%s/secrets/%s' "$home" "$1"; }
 
-# database_url ROLE: with the password of that role, which are the words admin, gateway, worker.
+# database_url ROLE: URL with the password of the role admin, gateway or worker.
 database_url() {
     printf 'postgresql://nebula_%s:%s@127.0.0.1:%s/nebula' "$1" "$(cat "$(secret "$1_database_password")")" "$pg_port"
 }
 
-# start_time PID: in clock ticks since boot; with the pid it names one process for ever.
+# start_time PID: in clock ticks since boot; pid and start time together identify a process uniquely.
 start_time() {
     local stat
     stat=$(cat "/proc/$1/stat" 2>/dev/null) || return 1
-    # The second field is the program's name and may hold anything, so count from its closing bracket.
+    # The second field is the program's name and may contain spaces, so fields are counted from its closing bracket.
     read -ra stat <<<"${stat##*) }"
     printf '%s' "${stat[19]}"
 }
 
-# pid_of SERVICE: its pid when it runs; a number that some other process got later does not count.
+# pid_of SERVICE: its pid when it runs; a pid that another process has now does not count.
 pid_of() {
     local pid start
     read -r pid start 2>/dev/null <"$home/run/$1.pid" || return 1
@@ -112,7 +112,7 @@ pid_of() {
     printf '%s' "$pid"
 }
 
-# running: the services that run, in the order in which they stop.
+# running: the running services in the order of stopping.
 running() {
     local service
     for service in "${services[@]}"; do
@@ -120,7 +120,7 @@ running() {
     done
 }
 
-# stop SERVICE SIGNAL SECONDS: asks, waits, and kills only what does not end.
+# stop SERVICE SIGNAL SECONDS: sends SIGNAL, waits, and kills the service if it has not ended.
 stop() {
     local pid end=$((SECONDS + $3))
     pid=$(pid_of "$1") || return 0

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# stage.sh: gathers what `make build` made into target/image, the context of the container images.
+# stage.sh: copies the results of `make build` to target/image, the context of the container images.
 source "$(dirname "$0")/lib.sh"
 
 image=$repo/target/image

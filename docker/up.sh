@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# up.sh: makes the system under .nebula/ run: what is missing is made, what is down is started, what was rebuilt is
-# restarted, the rest is left alone. Every step looks at what is there, so it can be interrupted anywhere.
+# up.sh: starts the system under .nebula/: creates missing files, starts stopped services, restarts rebuilt ones. Every
+# step checks the present state, so the script can be interrupted anywhere.
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/stack.sh"
 source "$(dirname "$0")/launch.sh"
@@ -57,7 +57,7 @@ start_service gateway "$listen" "${common[@]}" \
 start_service worker "" "${common[@]}" NEBULA_DATABASE_URL="$(database_url worker)" "$home/bin/nebula-worker"
 await gateway 60 http_ready
 await worker 30 worker_ready
-# Last: whoever finds this file finds a system that was whole once.
+# Written last: the file exists only when the system has been complete once.
 printf 'listen=%s\npg_port=%s\n' "$listen" "$pg_port" | write "$home/settings"
 
 bin/nebulactl --server "$server" doctor || die "nebulactl doctor is not content" "the logs are in $home/log"

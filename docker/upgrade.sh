@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # upgrade.sh FOLDER: writes pg_nebula--OLD--NEW.sql into FOLDER for every OLD of sql/release, from the install script
-# pg_nebula--NEW.sql that is there. An update is the steps in sql/upgrade/, which alter tables and drop what is gone or
-# has another signature, and then the install script once more: it replaces functions, views, triggers and comments,
-# makes tables and indexes that are missing, and leaves the others alone.
+# pg_nebula--NEW.sql there. An update runs the steps in sql/upgrade/, which alter tables and drop functions that are
+# gone or have another signature, and then the install script in a repeatable form: it replaces functions, views,
+# triggers and comments, and creates missing tables and indexes.
 source "$(dirname "$0")/lib.sh"
 
 folder=$1
@@ -14,9 +14,9 @@ repeatable=$(sed -E '
     s/^CREATE +(FUNCTION|VIEW|TRIGGER) /CREATE OR REPLACE \1 /
     s/^CREATE (TABLE|INDEX|UNIQUE INDEX|SEQUENCE) /CREATE \1 IF NOT EXISTS /' "$install")
 unknown=$(grep -E '^CREATE ' <<<"$repeatable" | grep -vE '^CREATE (OR REPLACE|(TABLE|INDEX|UNIQUE INDEX|SEQUENCE) IF NOT EXISTS) ' | head -n 1) || true
-[[ -z $unknown ]] || die "the install script has a statement that cannot be run twice: $unknown" "teach docker/upgrade.sh how to repeat it"
+[[ -z $unknown ]] || die "the install script has a statement that cannot be run twice: $unknown" "add a repeatable form to docker/upgrade.sh"
 
-# steps FOLDER OLD: the steps in FOLDER from the old release on; earlier ones are behind it.
+# steps FOLDER OLD: prints the steps in FOLDER from release OLD on.
 steps() {
     printf '%s\n' "$1"/pg_nebula--*.sql | sort -V | while read -r step; do
         from=${step##*/pg_nebula--}

@@ -1,5 +1,5 @@
-# nebula-worker. Context: target/image, which `make build` fills. The package ffmpeg stands for its libraries, whose
-# names differ from one Debian release to the next.
+# nebula-worker. Context: target/image, which `make build` fills. The package ffmpeg is installed for its libraries,
+# whose names differ between Debian releases.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
 RUN apt-get -q update && apt-get -q -y upgrade \

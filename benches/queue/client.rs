@@ -1,6 +1,7 @@
-//! Peers that come as packages, through the clients their users have.
+//! Other queues, which come as packages, measured through their own clients.
 //!
-//! Each is installed into target/ by its own package manager, and left out with a sentence where that cannot be.
+//! Each is installed into target/ by its package manager; if that fails, the table leaves it out with the
+//! reason.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -9,33 +10,33 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use nebula_tests::binary::{root, run as output};
 
-use crate::ground::Ground;
+use crate::harness::Harness;
 use crate::load::Load;
 
 /// Name, the program that runs it below the install folder or in PATH, the script, its argument.
-const PEERS: [(&str, &str, &str, &str); 3] = [
+const CLIENTS: [(&str, &str, &str, &str); 3] = [
     ("graphile-worker 0.17.3 (npm)", "node", "node.mjs", "graphile"),
     ("pg-boss 10.4.2 (npm)", "node", "node.mjs", "boss"),
     ("PgQueuer 1.6.0 (pip)", "python/bin/python", "pgqueuer_bench.py", ""),
 ];
 
 /// Prints the table.
-pub(super) async fn run(ground: &Ground) -> Result<()> {
-    println!("\n## Peers through their own clients: ratio to the floor with as many sessions\n");
+pub(super) async fn run(harness: &Harness) -> Result<()> {
+    println!("\n## Other queues through their own clients: ratio to the floor with as many sessions\n");
     println!(
         "| | enqueue, 8 in flight | enqueue, 32 | batches of 1000 | claim + complete, 32 | enqueue to start p50 | p99 |"
     );
     println!("|---|---|---|---|---|---|---|");
-    let folder = root().join("target/bench-peers");
+    let folder = root().join("target/bench-baselines");
     let mut skipped = Vec::new();
-    for (name, program, script, argument) in PEERS {
+    for (name, program, script, argument) in CLIENTS {
         if let Err(error) = install(&folder, program) {
             skipped.push(format!("{name} is left out, it cannot be installed here: {error:#}"));
             continue;
         }
-        let eight = ground.floor(Load { clients: 8, durable: true })?;
-        let many = ground.floor(Load { clients: 32, durable: true })?;
-        let figures = match measure(ground, &folder, program, script, argument).await {
+        let eight = harness.floor(Load { clients: 8, durable: true })?;
+        let many = harness.floor(Load { clients: 32, durable: true })?;
+        let figures = match measure(harness, &folder, program, script, argument).await {
             Ok(figures) => figures,
             Err(error) => {
                 skipped.push(format!("{name} is left out, it failed: {error:#}"));
@@ -59,7 +60,7 @@ pub(super) async fn run(ground: &Ground) -> Result<()> {
     Ok(())
 }
 
-/// Installs what a peer needs, once.
+/// Installs what a baseline needs, once.
 fn install(folder: &Path, program: &str) -> Result<()> {
     std::fs::create_dir_all(folder)?;
     let lists = lists();
@@ -81,27 +82,27 @@ fn install(folder: &Path, program: &str) -> Result<()> {
     output(Command::new(folder.join(program)).args(pip).arg(lists.join("requirements.txt"))).map(drop)
 }
 
-/// Where the peers' scripts and lists are.
+/// Folder of the scripts and package lists.
 fn lists() -> PathBuf {
-    root().join("benches/peers/queue")
+    root().join("benches/baselines/queue")
 }
 
-/// Runs a peer's script on a database of its own; it prints a figure a line.
+/// Runs a queue's script on a new database; it prints one figure a line.
 async fn measure(
-    ground: &Ground,
+    harness: &Harness,
     folder: &Path,
     program: &str,
     script: &str,
     argument: &str,
 ) -> Result<HashMap<String, f64>> {
-    let database = ground.cluster.database().await?;
+    let database = harness.cluster.database().await?;
     let path = folder.join(program);
     let mut command = Command::new(if path.exists() { path } else { PathBuf::from(program) });
-    // Node finds packages from where the script is.
+    // Node looks for packages beside the script.
     let copy = folder.join(script);
     std::fs::copy(lists().join(script), &copy)?;
     command.arg(copy).arg(argument).env("DATABASE_URL", database.url());
-    command.env("SECONDS", ground.settings.seconds.to_string());
+    command.env("SECONDS", harness.settings.seconds.to_string());
     let said = output(&mut command)?;
     let figure = |line: &str| {
         let (key, value) = line.split_once(' ')?;

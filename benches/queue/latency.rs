@@ -1,4 +1,4 @@
-//! From enqueueing to the start: the time until a worker that sleeps has claimed the job.
+//! Time from enqueueing until a sleeping worker has claimed the job.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -10,23 +10,23 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
 use super::Queue;
-use crate::ground::Ground;
+use crate::harness::Harness;
 
-/// A job's number and when a worker had it.
+/// A job's identifier and the time of its claim.
 type Started = (i64, Instant);
 
 /// Prints the table.
-pub(super) async fn run(ground: &Ground) -> Result<()> {
+pub(super) async fn run(harness: &Harness) -> Result<()> {
     println!("\n## Enqueue to start with sleeping workers (aim p50 1.5 ms, p99 8 ms)\n");
     println!("| | p50 | p99 | longest |\n|---|---|---|---|");
-    let [nebula, bare] = Queue::all(ground).await?;
+    let [nebula, bare] = Queue::all(harness).await?;
     let claim = "SELECT job_id FROM nebula.claim_jobs('latency', '{bench}')";
     let enqueue = "SELECT nebula.enqueue_job('bench', '{}')";
-    let bare_enqueue = "WITH made AS (INSERT INTO peer.job (payload) VALUES ('{}') RETURNING id)
+    let bare_enqueue = "WITH made AS (INSERT INTO baseline.job (payload) VALUES ('{}') RETURNING id)
                         SELECT id FROM made, pg_notify('nebula_job', 'bench')";
     for workers in [1, 8] {
         row(&nebula, workers, enqueue, claim).await?;
-        row(&bare, workers, bare_enqueue, include_str!("../peers/queue/claim.sql")).await?;
+        row(&bare, workers, bare_enqueue, include_str!("../baselines/queue/claim.sql")).await?;
     }
     Ok(())
 }
@@ -40,8 +40,8 @@ async fn row(queue: &Queue<'_>, workers: usize, enqueue: &str, claim: &'static s
     }
     let enqueue = queue.client.prepare(enqueue).await?;
     let mut times = Vec::new();
-    for number in 0..queue.ground.settings.seconds * 100 {
-        // Uneven, so that no rhythm of the server's own is met or missed each time.
+    for number in 0..queue.harness.settings.seconds * 100 {
+        // Uneven pauses, so that the measurement does not coincide with a period of the server.
         tokio::time::sleep(Duration::from_millis(u64::from(10 + number % 7))).await;
         let begun = Instant::now();
         let job = queue.client.query_one(&enqueue, &[]).await?.get(0);
@@ -61,7 +61,7 @@ async fn row(queue: &Queue<'_>, workers: usize, enqueue: &str, claim: &'static s
     Ok(())
 }
 
-/// When a worker had this job.
+/// The time at which a worker claimed this job.
 async fn start_of(job: i64, started: &mut UnboundedReceiver<Started>) -> Result<Instant> {
     loop {
         let (other, at) = started.recv().await.context("all workers have ended")?;
@@ -71,7 +71,7 @@ async fn start_of(job: i64, started: &mut UnboundedReceiver<Started>) -> Result<
     }
 }
 
-/// A worker that listens, looks, sleeps.
+/// A worker that listens, claims until the queue is empty, and sleeps.
 async fn worker(
     queue: &Queue<'_>,
     claim: &'static str,

@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
-# lint.sh: format, clippy, documentation, shell scripts, console types, and dependencies where cargo-deny is here.
+# lint.sh: format, this project's own rules, clippy, documentation, shell scripts, console types, and dependencies where
+# cargo-deny is installed.
 source "$(dirname "$0")/../../docker/lib.sh"
 
 cd "$repo"
 cargo fmt --all --check || die "the formatting differs" "run: cargo fmt --all"
-"$repo/docker/console.sh" # the gateway embeds it
+tests/run/rules.sh
+docker/console.sh # the gateway embeds it
 step "Running clippy" cargo clippy --locked --workspace --all-targets --features pg_nebula/pg_test -- -D warnings
 step "Checking the documentation" env RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps --document-private-items
 shellcheck -x -P SCRIPTDIR docker/*.sh tests/run/*.sh .ci/run

@@ -54,7 +54,7 @@ if [[ -n $extension ]]; then
     tests/run/extension.sh "${names[@]}"
 fi
 if [[ -n $stories ]]; then
-    # A cluster that stories share lasts as long as they do, so its folder is removed from here.
+    # Shared clusters are held by statics, which are never dropped, so this script removes their folders.
     scratch=$(mktemp -d /tmp/nebula-test.XXXXXX)
     trap 'stop_ticker; rm -rf "$scratch"' EXIT
     chmod 0755 "$scratch"

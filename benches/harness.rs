@@ -1,4 +1,4 @@
-//! What every measurement stands on: one server, and a floor to compare with.
+//! Harness of the measurements: a server, and the floor that rates are compared with.
 
 use std::fmt;
 
@@ -9,19 +9,19 @@ use tokio_postgres::Client;
 use crate::load::{Load, Run, pgbench};
 use crate::settings::Settings;
 
-/// A server that syncs as a real one does.
-pub(crate) struct Ground {
+/// A server with durable commits.
+pub(crate) struct Harness {
     pub(crate) cluster: Cluster,
     pub(crate) settings: Settings,
     floor: Database,
 }
 
-/// What a measurement came to.
+/// The result of a measurement.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Cell {
-    /// Of the rate to the floor's.
+    /// Ratio of the rate to the floor.
     pub(crate) ratio: f64,
-    /// Per second.
+    /// Operations per second.
     pub(crate) rate: f64,
 }
 
@@ -41,7 +41,7 @@ pub(crate) const COLUMNS: [Load; 6] = [
     Load { clients: 32, durable: false },
 ];
 
-impl Ground {
+impl Harness {
     /// Starts the server.
     pub(crate) async fn prepare(settings: Settings) -> Result<Self> {
         let preload = if settings.preload { PRELOAD } else { "" };
@@ -61,13 +61,13 @@ impl Ground {
         Ok(Self { cluster, settings, floor })
     }
 
-    /// The least a durable answer can cost: one committed single-row insert; per second.
+    /// The floor, per second: committed single-row inserts, the least that a durable answer costs.
     pub(crate) fn floor(&self, load: Load) -> Result<f64> {
         let seconds = (self.settings.seconds / 2).max(1);
         Ok(pgbench(&self.cluster, &self.floor, "INSERT INTO floor DEFAULT VALUES;", load, seconds)?.rate())
     }
 
-    /// Measures `run` between two floors, because the machine may not be the same for two minutes.
+    /// Measures `run` between two floors, because the speed of a shared machine changes.
     pub(crate) fn beside_floor(&self, load: Load, run: impl FnOnce() -> Result<Run>) -> Result<Cell> {
         let before = self.floor(load)?;
         let rate = run()?.rate();
@@ -76,13 +76,13 @@ impl Ground {
     }
 }
 
-/// Whether the extension has this function, because the tables can be made for older versions too.
+/// Whether the extension has this function; the tables can also be made for older versions.
 pub(crate) async fn has(client: &Client, function: &str) -> Result<bool> {
     let find = "SELECT FROM pg_proc WHERE proname = $1 AND pronamespace = 'nebula'::regnamespace";
     Ok(client.query_opt(find, &[&function]).await?.is_some())
 }
 
-/// Head of a table: what a row is, then the six columns.
+/// Prints the head of a table: the first column, the six columns of loads, and `more`.
 pub(crate) fn head(title: &str, first: &str, more: &[&str]) {
     println!("\n## {title}\n");
     let columns: Vec<String> = COLUMNS.iter().map(ToString::to_string).collect();

@@ -1,30 +1,30 @@
-//! A transaction held open for minutes, with many finished and many waiting jobs.
+//! The queue under a transaction held open for minutes, with many finished and many waiting jobs.
 
 use anyhow::Result;
 use tokio_postgres::IsolationLevel;
 
 use super::Queue;
-use crate::ground::Ground;
+use crate::harness::Harness;
 use crate::load::{Load, Run, pgbench};
 
 const LOAD: Load = Load { clients: 32, durable: true };
 
 /// Prints the table.
-pub(super) async fn run(ground: &Ground) -> Result<()> {
-    let (jobs, seconds) = (ground.settings.jobs, ground.settings.hold_seconds);
+pub(super) async fn run(harness: &Harness) -> Result<()> {
+    let (jobs, seconds) = (harness.settings.jobs, harness.settings.hold_seconds);
     println!(
         "\n## Enqueue, claim, complete with {jobs} finished, {jobs} waiting and a transaction held open for {seconds} s\n"
     );
     println!("| | fresh | at first | at the end | keeps (aim 0.6) |\n|---|---|---|---|---|");
-    for queue in Queue::all(ground).await? {
+    for queue in Queue::all(harness).await? {
         row(&queue).await?;
     }
     Ok(())
 }
 
 async fn row(queue: &Queue<'_>) -> Result<()> {
-    let settings = queue.ground.settings;
-    // One job goes in for each that goes out, so that it can go on for as long as it takes.
+    let settings = queue.harness.settings;
+    // Enqueues a job for each completed one, so that the queue does not run empty.
     let script = format!("{}{}", queue.sql.enqueue, queue.sql.two_calls);
     queue.prepare(10_000).await?;
     let fresh = queue.measure(&script, LOAD)?;
@@ -32,13 +32,13 @@ async fn row(queue: &Queue<'_>) -> Result<()> {
     finish(queue, settings.jobs).await?;
     queue.fill(settings.jobs).await?;
     queue.client.batch_execute("VACUUM ANALYZE").await?;
-    let before = queue.ground.floor(LOAD)?;
+    let before = queue.harness.floor(LOAD)?;
     let mut watcher = queue.database.connect().await?;
     let held = watcher.build_transaction().isolation_level(IsolationLevel::RepeatableRead).start().await?;
     held.query_one("SELECT count(*) FROM pg_class", &[]).await?;
-    let run = pgbench(&queue.ground.cluster, &queue.database, &script, LOAD, settings.hold_seconds)?;
+    let run = pgbench(&queue.harness.cluster, &queue.database, &script, LOAD, settings.hold_seconds)?;
     held.rollback().await?;
-    let floor = f64::midpoint(before, queue.ground.floor(LOAD)?);
+    let floor = f64::midpoint(before, queue.harness.floor(LOAD)?);
     let (first, last) = ends(&run);
     println!(
         "| {} | {fresh} | {:.2} ({first:.0}/s) | {:.2} ({last:.0}/s) | {:.2} |",
@@ -50,16 +50,16 @@ async fn row(queue: &Queue<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Finishes `jobs` of the waiting ones, as workers would.
+/// Claims and completes `jobs` of the waiting jobs.
 async fn finish(queue: &Queue<'_>, jobs: u32) -> Result<()> {
     let sql = match queue.sql.name {
         "pg_nebula" => {
             "WITH c AS MATERIALIZED (SELECT * FROM nebula.claim_jobs('fill', '{bench}', 1000, '1 h'))
              SELECT count(*) FROM nebula.complete_jobs(ARRAY(SELECT job_id FROM c), ARRAY(SELECT attempt FROM c))"
         }
-        // Nothing is kept of what has finished: all it leaves are dead versions.
+        // The bare table keeps no finished jobs: only dead row versions remain.
         _ => {
-            "DELETE FROM peer.job WHERE id = ANY (ARRAY(SELECT id FROM peer.job ORDER BY priority DESC, run_at, id LIMIT 1000))"
+            "DELETE FROM baseline.job WHERE id = ANY (ARRAY(SELECT id FROM baseline.job ORDER BY priority DESC, run_at, id LIMIT 1000))"
         }
     };
     for _ in 0..jobs.div_ceil(1000) {

@@ -1,4 +1,4 @@
-//! A thousand sessions on one project, in waves that start all at once.
+//! A thousand sessions on one project, in waves that start at the same moment.
 
 use std::collections::HashSet;
 use std::net::IpAddr;
@@ -11,21 +11,21 @@ use nebula_tests::invariants;
 use tokio::sync::Barrier;
 use uuid::Uuid;
 
-use crate::contender::{PROJECT, nebula};
-use crate::ground::Ground;
+use crate::candidate::{PROJECT, nebula};
+use crate::harness::Harness;
 
 /// Sessions of a wave.
 const WAVE: usize = 250;
-/// Allocations of each session; the first pays for plans and caches.
+/// Allocations of each session; the first one fills plans and caches.
 const EACH: usize = 4;
 
 /// Prints the table, and fails on a duplicate or any error.
-pub(crate) async fn run(ground: &Ground) -> Result<()> {
-    let database = ground.cluster.database().await?;
+pub(crate) async fn run(harness: &Harness) -> Result<()> {
+    let database = harness.cluster.database().await?;
     let admin = database.connect().await?;
     admin.batch_execute(&nebula(14)).await?;
     let project: Uuid = PROJECT.parse()?;
-    let sessions = ground.settings.sessions;
+    let sessions = harness.settings.sessions;
     let (mut first, mut later) = (Vec::new(), Vec::new());
     let mut held: HashSet<IpAddr> = HashSet::new();
     for begun in (0..sessions).step_by(WAVE) {
@@ -56,7 +56,9 @@ pub(crate) async fn run(ground: &Ground) -> Result<()> {
     }
     let usage = invariants::check(&admin, project).await?;
     ensure!(usage.allocated as usize == sessions * EACH, "{} addresses are held", usage.allocated);
-    println!("\n## A crowd: {sessions} sessions in waves of {WAVE} on one project, no duplicate, no error\n");
+    println!(
+        "\n## Many sessions: {sessions} sessions in waves of {WAVE} on one project, no duplicate, no error\n"
+    );
     println!("| | p50 | p99 | longest |\n|---|---|---|---|");
     for (words, mut times) in [("first call of a session", first), ("later calls", later)] {
         times.sort();

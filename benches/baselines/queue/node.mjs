@@ -39,7 +39,7 @@ async function latency(start, enqueue) {
   return { p50: at(0.5), p99: at(0.99) };
 }
 
-const peers = {
+const queues = {
   async graphile() {
     const { makeWorkerUtils, run } = await import("graphile-worker");
     const silent = new (await import("graphile-worker")).Logger(() => () => {});
@@ -74,10 +74,10 @@ const peers = {
     const add = () => boss.send("bench", payload);
     const thousand = Array.from({ length: 1000 }, () => ({ name: "bench", data: payload }));
     const figures = { enqueue8: await rate(8, add), enqueue32: await rate(32, add), batch: 1000 * (await rate(4, () => boss.insert(thousand))) };
-    // Each fetch sorts all that wait, so that the rate is only as good as the backlog is short.
+    // Each fetch sorts all waiting jobs, so the backlog is kept short.
     await boss.purgeQueue("bench");
     for (let part = 0; part < seconds; part++) await boss.insert(thousand);
-    // Without it the planner does not know how many there are, and reads all of the table.
+    // Without statistics the planner reads the whole table.
     const client = new (await import("pg")).default.Client(url);
     await client.connect();
     await client.query("ANALYZE");
@@ -97,6 +97,6 @@ const peers = {
   },
 };
 
-const figures = await peers[process.argv[2]]();
+const figures = await queues[process.argv[2]]();
 for (const [name, value] of Object.entries(figures)) console.log(name, value);
 process.exit(0);

@@ -1,0 +1,1 @@
+UPDATE baseline.job SET running = true WHERE id = ANY (ARRAY(SELECT id FROM baseline.job WHERE NOT running AND run_at <= now() ORDER BY priority DESC, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)) RETURNING id AS job

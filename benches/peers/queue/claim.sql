@@ -1,1 +1,0 @@
-UPDATE peer.job SET running = true WHERE id = ANY (ARRAY(SELECT id FROM peer.job WHERE NOT running AND run_at <= now() ORDER BY priority DESC, run_at, id LIMIT 1 FOR UPDATE SKIP LOCKED)) RETURNING id AS job

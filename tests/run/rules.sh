@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# rules.sh: rules of this project that the compiler does not check: no circles of imports, unsafe code only where C
+# interfaces are wrapped, comments that are sentences.
+source "$(dirname "$0")/../../docker/lib.sh"
+cd "$repo"
+
+tests/run/circles.py || die "modules import each other in a circle" "move what they share into a module of its own"
+
+# The server's C interfaces, shared memory, and processes of their own; and ffmpeg's.
+unsafe_places='^(pg_nebula/src/(pg|direct)(/|\.rs$)
+pg_nebula/src/free_map/(dump|row|scan|shared|usage_signal)\.rs$
+pg_nebula/src/notify/(process|shared)\.rs$
+pg_nebula/src/background/
+worker/src/media/ffi\.rs$)'
+# To be moved below pg/ or direct/.
+unsafe_exceptions='^pg_nebula/src/(addresses/(release|row)|queue/(fail|result_set))\.rs$'
+found=$(git grep -lE '\bunsafe_code\b' -- '*.rs' | grep -vE "${unsafe_places//$'\n'/|}|$unsafe_exceptions") || true
+[[ -z $found ]] || die "unsafe code in ${found//$'\n'/, }" "wrap the C interface in pg_nebula/src/pg/ and call that"
+
+# A comment that begins with "Who" or "What" has no subject that a reader could look up.
+comments_limit=571
+comments=$(git grep -nE '^\s*(//[/!]?|--|#) (Who|Whoever|What|Whatever)\b' -- '*.rs' '*.sql' '*.sh' '*.py' '*.ts' '*.tsx') || true
+count=$(grep -c . <<<"$comments") || true
+if [[ $count -gt $comments_limit ]]; then
+    printf '%s\n' "$comments" >&2
+    die "$count comments begin with Who or What, $comments_limit are allowed" "name the thing that the sentence is about"
+fi
