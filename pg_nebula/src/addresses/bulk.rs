@@ -14,7 +14,7 @@ use super::request::{Request, of_family};
 use super::row::write_all;
 use super::static_hosts::all_moved;
 use super::usage_threshold;
-use crate::direct::Written;
+use crate::direct::InsertOutcome;
 use crate::free_map::{self, Search};
 use crate::pg::datum::inet::Host;
 use crate::pg::datum::inet::network;
@@ -172,7 +172,7 @@ fn hold(
     held: &mut Vec<(Uuid, IpAddr)>,
     rest: &mut Vec<Uuid>,
 ) -> Result<()> {
-    if write_all(request, pool, pairs)? != Written::Yes {
+    if write_all(request, pool, pairs)? != InsertOutcome::Inserted {
         for (device, address) in pairs {
             free_map::end_claim(pool, *address, false);
             rest.push(*device);

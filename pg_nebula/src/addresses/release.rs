@@ -9,7 +9,7 @@ use pgrx::{Inet, Uuid};
 use super::linked_table;
 use super::row::{ALLOCATION, BY_DEVICE, column, session_client, session_user};
 use super::static_hosts;
-use crate::direct::{Found, Table};
+use crate::direct::{FoundRow, Table};
 use crate::free_map::trigger::{quarantined, released};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
@@ -78,7 +78,7 @@ impl Holding {
     }
 
     /// A row read below SQL; `None` for one in quarantine.
-    fn found(row: &Found<'_>, device: Uuid) -> Option<Self> {
+    fn found(row: &FoundRow<'_>, device: Uuid) -> Option<Self> {
         // SAFETY: the columns have the types of the extension's own script.
         #[expect(unsafe_code, reason = "values below SQL have no types")]
         unsafe {
@@ -139,7 +139,7 @@ impl Holding {
              VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, session_user::text), coalesce($9, inet_client_addr()))",
         );
         // Nothing in it is unique, so no row is written in vain.
-        let written = LOG.put(&[
+        let written = LOG.insert(&[
             self.project.into_datum(),
             self.pool.into_datum(),
             Host(self.address).into_datum(),
@@ -165,8 +165,8 @@ fn fast_path(device: Uuid, released_by: Option<&str>, client: Option<Inet>) -> R
     if snapshot_is_fixed() || static_hosts::is_static_host(device)? {
         return Ok(None);
     }
-    let certificates = CERTIFICATE.open_to_look()?;
-    let certified = || certificates.holds(c"certificate_device_idx", device);
+    let certificates = CERTIFICATE.open_for_reading()?;
+    let certified = || certificates.contains(c"certificate_device_idx", device);
     if certified()? {
         return Ok(None);
     }

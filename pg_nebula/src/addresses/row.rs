@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use pgrx::{Uuid, direct_function_call_as_datum};
 
 use super::request::Request;
-use crate::direct::{Opened, Table, Written};
+use crate::direct::{InsertOutcome, OpenTable, Table};
 use crate::pg::datum::inet::Host;
 use crate::pg::error::Result;
 use crate::pg::session::transaction_start;
@@ -41,7 +41,7 @@ pub(super) static ALLOCATION: Table = Table::new(
         c"released_at",
     ],
 )
-.on_delete(c"allocation_deleted");
+.with_delete_trigger(c"allocation_deleted");
 
 /// Of what devices hold, and may have back from quarantine.
 pub(super) const BY_DEVICE: &CStr = c"allocation_device_key";
@@ -90,14 +90,18 @@ impl Common {
 }
 
 /// Writes the row of one device.
-pub(super) fn write(table: &Opened, request: &Request<'_>, pool: &Pool, address: IpAddr) -> Written {
-    table.insert(&Common::of(request).values(pool, request.device, address))
+pub(super) fn write(table: &OpenTable, request: &Request<'_>, pool: &Pool, address: IpAddr) -> InsertOutcome {
+    table.try_insert(&Common::of(request).values(pool, request.device, address))
 }
 
 /// Writes the rows of several devices, or none.
-pub(crate) fn write_all(request: &Request<'_>, pool: &Pool, pairs: &[(Uuid, IpAddr)]) -> Result<Written> {
+pub(crate) fn write_all(
+    request: &Request<'_>,
+    pool: &Pool,
+    pairs: &[(Uuid, IpAddr)],
+) -> Result<InsertOutcome> {
     let common = Common::of(request);
-    ALLOCATION.insert_all(pairs.len(), |row, values| {
+    ALLOCATION.try_insert_all(pairs.len(), |row, values| {
         let (device, address) = pairs[row];
         values.copy_from_slice(&common.values(pool, device, address));
     })

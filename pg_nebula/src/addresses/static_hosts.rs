@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use pgrx::Uuid;
 
-use crate::direct::{Search, Stamp, Table};
+use crate::direct::{CacheToken, IndexScan, Table};
 use crate::pg::error::Result;
 use crate::pg::statement::Statement;
 
@@ -17,16 +17,16 @@ static ROUTE: Table = Table::new(c"route", &[c"device_id"]);
 struct Named {
     landmarks: HashSet<Uuid>,
     routers: HashSet<Uuid>,
-    landmarks_read: Stamp,
-    routers_read: Stamp,
+    landmarks_read: CacheToken,
+    routers_read: CacheToken,
 }
 
 thread_local! {
     static KNOWN: RefCell<Named> = RefCell::new(Named {
         landmarks: HashSet::new(),
         routers: HashSet::new(),
-        landmarks_read: Stamp::none(),
-        routers_read: Stamp::none(),
+        landmarks_read: CacheToken::none(),
+        routers_read: CacheToken::none(),
     });
 }
 
@@ -43,9 +43,13 @@ pub(super) fn is_static_host(device: Uuid) -> Result<bool> {
     })
 }
 
-fn read(table: &'static Table, index: &'static std::ffi::CStr, devices: &mut HashSet<Uuid>) -> Result<Stamp> {
+fn read(
+    table: &'static Table,
+    index: &'static std::ffi::CStr,
+    devices: &mut HashSet<Uuid>,
+) -> Result<CacheToken> {
     devices.clear();
-    table.each(&Search::exact(index, &[]), |row| devices.extend(row.read::<Uuid>(0)))
+    table.each(&IndexScan::exact(index, &[]), |row| devices.extend(row.read::<Uuid>(0)))
 }
 
 /// A device got an address, or gave one back: the others must hear of it if they know the device.

@@ -12,7 +12,7 @@ use super::row;
 use super::row::{ALLOCATION, BY_DEVICE};
 use super::usage_threshold;
 use super::wait_backoff::WaitBackoff;
-use crate::direct::Written;
+use crate::direct::InsertOutcome;
 use crate::free_map::{self, Search};
 use crate::pg::catalog;
 use crate::pg::datum::inet::Host;
@@ -57,16 +57,16 @@ pub(super) fn fast_path(request: &Request<'_>, pools: &[Pool]) -> Result<Option<
     if session::snapshot_is_fixed() {
         return Ok(None);
     }
-    let table = ALLOCATION.open()?;
-    if table.holds(BY_DEVICE, request.device)? {
+    let table = ALLOCATION.open_for_writing()?;
+    if table.contains(BY_DEVICE, request.device)? {
         return Ok(None);
     }
     for pool in pools.iter().filter(|pool| pool.enabled) {
         let mut search = Search::new(pool);
         let Some(address) = search.take()? else { continue };
         let written = match row::write(&table, request, pool, address) {
-            Written::UseSql => as_owner(|| insert(request, pool, address))?,
-            written => written == Written::Yes,
+            InsertOutcome::UseSql => as_owner(|| insert(request, pool, address))?,
+            written => written == InsertOutcome::Inserted,
         };
         if !written {
             search.give_back();
@@ -160,12 +160,12 @@ fn hold_expired(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<b
 /// The same for one of many addresses: passes one by that somebody else is about to hold, instead of waiting for him, who
 /// may wait for us. For a device that somebody else allocates for it waits.
 fn hold_unless_taken(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    match row::write(&ALLOCATION.open()?, request, pool, address) {
-        Written::Yes => Ok(true),
-        Written::Taken(index) if index == catalog::relation(c"allocation_pkey")? => {
+    match row::write(&ALLOCATION.open_for_writing()?, request, pool, address) {
+        InsertOutcome::Inserted => Ok(true),
+        InsertOutcome::Conflict(index) if index == catalog::relation(c"allocation_pkey")? => {
             hold_expired(request, pool, address)
         }
-        Written::Taken(_) | Written::UseSql => hold(request, pool, address),
+        InsertOutcome::Conflict(_) | InsertOutcome::UseSql => hold(request, pool, address),
     }
 }
 

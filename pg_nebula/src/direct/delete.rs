@@ -5,28 +5,28 @@ use std::ptr::null_mut;
 
 use pgrx::prelude::*;
 
-use super::handle::{Open, Prepared, READ, WRITE, refuse_if_read_only};
-use super::index_scan::Search;
-use super::row::Found;
+use super::handle::{OpenRelation, READ, TableHandle, WRITE, refuse_if_read_only};
+use super::index_scan::IndexScan;
+use super::row::FoundRow;
 use super::snapshot::as_of_now;
 
-impl Prepared {
+impl TableHandle {
     /// What `read` answers first of the rows that a search finds, as the present statement of the caller sees them.
     ///
     /// # Safety
-    /// As [`Search::each`].
+    /// As [`IndexScan::each`].
     pub(super) unsafe fn first<T>(
         &self,
         index: pg_sys::Oid,
-        search: &Search<'_>,
-        mut read: impl FnMut(&Found<'_>) -> Option<T>,
+        search: &IndexScan<'_>,
+        mut read: impl FnMut(&FoundRow<'_>) -> Option<T>,
     ) -> Option<T> {
-        let (table, index) = (Open::table(self.table, READ), Open::index(index, READ));
+        let (table, index) = (OpenRelation::table(self.table, READ), OpenRelation::index(index, READ));
         let mut found = None;
         // SAFETY: as promised; inside a function call there is an active snapshot, which lasts until it ends.
         unsafe {
             search.each(&table, &index, pg_sys::GetActiveSnapshot(), |slot| {
-                found = read(&Found { slot, places: &self.places });
+                found = read(&FoundRow { slot, column_numbers: &self.column_numbers });
                 found.is_none()
             });
         }
@@ -37,20 +37,20 @@ impl Prepared {
     /// or somebody is at it; nothing was done.
     ///
     /// # Safety
-    /// As [`Search::each`].
+    /// As [`IndexScan::each`].
     pub(super) unsafe fn delete<T>(
         &self,
         index: pg_sys::Oid,
-        search: &Search<'_>,
-        read: impl Fn(&Found<'_>) -> Option<T>,
+        search: &IndexScan<'_>,
+        read: impl Fn(&FoundRow<'_>) -> Option<T>,
     ) -> Option<T> {
         refuse_if_read_only(c"DELETE");
-        let (table, index) = (Open::table(self.table, WRITE), Open::index(index, WRITE));
+        let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index, WRITE));
         let (mut found, mut alone) = (None, true);
         // SAFETY: as promised; the row is where the scan found it, and if it is not the server says so.
         unsafe {
             search.each(&table, &index, &mut as_of_now(), |slot| {
-                if let Some(answer) = read(&Found { slot, places: &self.places }) {
+                if let Some(answer) = read(&FoundRow { slot, column_numbers: &self.column_numbers }) {
                     alone = found.is_none();
                     found = Some(((*slot).tts_tid, answer));
                 }

@@ -16,7 +16,7 @@ pub(super) const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::L
 const KEEP: pg_sys::LOCKMODE = pg_sys::NoLock as pg_sys::LOCKMODE;
 
 /// See the module. Everything pointed to lives in `context`, which is this value's own.
-pub(super) struct Prepared {
+pub(super) struct TableHandle {
     pub(super) table: pg_sys::Oid,
     context: pg_sys::MemoryContext,
     pub(super) state: *mut pg_sys::EState,
@@ -24,16 +24,16 @@ pub(super) struct Prepared {
     /// For one row at a time.
     pub(super) slot: *mut pg_sys::TupleTableSlot,
     /// Where in the row the caller's values are.
-    pub(super) places: Vec<usize>,
+    pub(super) column_numbers: Vec<usize>,
     pub(super) checks: Vec<*mut pg_sys::ExprState>,
     pub(super) indexes: Vec<Index>,
     /// For the bounds of a partition; null when it is none.
     pub(super) partition: *mut pg_sys::ResultRelInfo,
     parent: Option<pg_sys::Oid>,
-    known: bool,
-    plain: bool,
-    deletes_plainly: bool,
-    revises_plainly: bool,
+    has_all_columns: bool,
+    can_insert: bool,
+    can_delete: bool,
+    can_update: bool,
 }
 
 /// One index, described as the executor would have it.
@@ -47,7 +47,7 @@ pub(super) struct Index {
     pub(super) is_tree: bool,
 }
 
-impl Drop for Prepared {
+impl Drop for TableHandle {
     fn drop(&mut self) {
         // SAFETY: the context is ours alone, and nothing in it is used after this.
         unsafe { pg_sys::MemoryContextDelete(self.context) };
@@ -55,9 +55,9 @@ impl Drop for Prepared {
 }
 
 /// An open relation; closed in `Drop`, the lock stays until the transaction ends. After an error the abort closes it.
-pub(super) struct Open(pub(super) pg_sys::Relation);
+pub(super) struct OpenRelation(pub(super) pg_sys::Relation);
 
-impl Open {
+impl OpenRelation {
     pub(super) fn table(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Self {
         // SAFETY: opens by identifier or raises an error.
         Self(unsafe { pg_sys::table_open(oid, lock) })
@@ -69,7 +69,7 @@ impl Open {
     }
 }
 
-impl Drop for Open {
+impl Drop for OpenRelation {
     fn drop(&mut self) {
         if !std::thread::panicking() {
             // SAFETY: open until here.
@@ -78,7 +78,7 @@ impl Drop for Open {
     }
 }
 
-impl Prepared {
+impl TableHandle {
     /// Looks at everything that an insert into the table would have to do.
     pub(super) fn new(
         table: pg_sys::Oid,
@@ -86,7 +86,7 @@ impl Prepared {
         columns: &[&CStr],
         on_delete: Option<&CStr>,
     ) -> Self {
-        let open = Open::table(table, WRITE);
+        let open = OpenRelation::table(table, WRITE);
         let is_part = parent.is_none_or(|parent| is_part(table, parent));
         // SAFETY: the relation is open; what is copied from it goes into a context of its own, which the server frees
         // with the statement if an error leaves this function before the context is handed to the session.
@@ -99,16 +99,16 @@ impl Prepared {
                 pg_sys::ALLOCSET_SMALL_INITSIZE as usize,
                 pg_sys::ALLOCSET_SMALL_MAXSIZE as usize,
             );
-            let prepared = PgMemoryContexts::For(context).switch_to(|_| {
+            let handle = PgMemoryContexts::For(context).switch_to(|_| {
                 let shape = pg_sys::CreateTupleDescCopyConstr(relation.rd_att);
                 let state = pg_sys::CreateExecutorState();
                 pg_sys::MakePerTupleExprContext(state);
                 let indexes = indexes(open.0, state);
-                let places = places(shape, columns);
+                let column_numbers = column_numbers(shape, columns);
                 let can_be_written = is_table(relation)
                     && is_part
                     && indexes.is_some()
-                    && places.is_some()
+                    && column_numbers.is_some()
                     && !is_generated(shape);
                 Self {
                     table,
@@ -118,23 +118,23 @@ impl Prepared {
                     slot: pg_sys::MakeTupleTableSlot(shape, &raw const pg_sys::TTSOpsVirtual),
                     partition: bounds(relation),
                     parent,
-                    known: places.is_some(),
-                    plain: can_be_written && is_plain(relation) && !needs_defaults(shape, columns),
-                    deletes_plainly: is_table(relation)
-                        && places.is_some()
+                    has_all_columns: column_numbers.is_some(),
+                    can_insert: can_be_written && is_plain(relation) && !needs_defaults(shape, columns),
+                    can_delete: is_table(relation)
+                        && column_numbers.is_some()
                         && runs_no_trigger(relation, pg_sys::TRIGGER_TYPE_DELETE, on_delete),
                     // Of a partition the row might have to leave it, and other indexes are told of changes in other ways.
-                    revises_plainly: can_be_written
+                    can_update: can_be_written
                         && indexes.as_ref().is_some_and(|all| all.iter().all(|index| index.is_tree))
                         && !relation_is_partition(relation)
                         && runs_no_trigger(relation, pg_sys::TRIGGER_TYPE_UPDATE, None),
-                    places: places.unwrap_or_default(),
+                    column_numbers: column_numbers.unwrap_or_default(),
                     checks: checks(shape, state),
                     indexes: indexes.unwrap_or_default(),
                 }
             });
             pg_sys::MemoryContextSetParent(context, pg_sys::CacheMemoryContext);
-            prepared
+            handle
         }
     }
 
@@ -150,23 +150,23 @@ impl Prepared {
     }
 
     /// Whether it has all columns that it is said to have.
-    pub(super) fn is_known(&self) -> bool {
-        self.known
+    pub(super) fn has_all_columns(&self) -> bool {
+        self.has_all_columns
     }
 
     /// Whether nothing but this row has to be written.
-    pub(super) fn is_plain(&self) -> bool {
-        self.plain
+    pub(super) fn can_insert(&self) -> bool {
+        self.can_insert
     }
 
     /// Whether nothing but the table's own trigger has to hear of a row that is deleted.
-    pub(super) fn deletes_plainly(&self) -> bool {
-        self.deletes_plainly
+    pub(super) fn can_delete(&self) -> bool {
+        self.can_delete
     }
 
     /// Whether nothing but the row itself and its indexes has to hear of a row that is changed.
-    pub(super) fn revises_plainly(&self) -> bool {
-        self.revises_plainly
+    pub(super) fn can_update(&self) -> bool {
+        self.can_update
     }
 }
 
@@ -204,7 +204,7 @@ fn is_table(relation: &pg_sys::RelationData) -> bool {
 
 /// Whether a table is a partition of another, for which an insert runs nothing either.
 fn is_part(table: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
-    let parent = Open::table(parent, READ);
+    let parent = OpenRelation::table(parent, READ);
     // SAFETY: the relation is open; the description of a partitioned table has as many identifiers as it says.
     unsafe {
         let is_partitioned = (*(*parent.0).rd_rel).relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
@@ -250,7 +250,7 @@ fn runs_no_trigger(relation: &pg_sys::RelationData, statement: u32, own: Option<
     }
 }
 
-/// Columns that are there, with their places in a row.
+/// Columns that are there, with their index in a row.
 ///
 /// # Safety
 /// The shape is valid as long as what is answered.
@@ -269,7 +269,7 @@ unsafe fn columns_of(
 ///
 /// # Safety
 /// The shape is valid.
-unsafe fn places(shape: pg_sys::TupleDesc, columns: &[&CStr]) -> Option<Vec<usize>> {
+unsafe fn column_numbers(shape: pg_sys::TupleDesc, columns: &[&CStr]) -> Option<Vec<usize>> {
     // SAFETY: as promised.
     let place = |column: &&CStr| unsafe { columns_of(shape) }.find(|(_, name, _)| name == column);
     columns.iter().map(|column| place(column).map(|(place, ..)| place)).collect()
@@ -324,7 +324,7 @@ unsafe fn indexes(table: pg_sys::Relation, state: *mut pg_sys::EState) -> Option
         (0..count)
             .map(|at| {
                 let oid = pg_sys::list_nth_oid(list, at);
-                let open = Open::index(oid, WRITE);
+                let open = OpenRelation::index(oid, WRITE);
                 let index = &*(*open.0).rd_index;
                 let info = pg_sys::BuildIndexInfo(open.0);
                 if !(*info).ii_Predicate.is_null() {

@@ -9,8 +9,8 @@ use pgrx::Uuid;
 use pgrx::pg_sys::ScanDirection::ForwardScanDirection;
 use pgrx::prelude::*;
 
-use super::handle::{Open, Prepared, READ};
-use super::row::Found;
+use super::handle::{OpenRelation, READ, TableHandle};
+use super::row::FoundRow;
 use super::snapshot::{RegisteredSnapshot, as_of_now};
 use crate::pg::error::{Error, Result};
 
@@ -22,52 +22,52 @@ const COLUMNS: usize = 4;
 const STRIDE: usize = 8;
 
 /// A place in an index: the values of the columns that follow, which must be passed by value.
-pub(crate) type Landmark = Vec<pg_sys::Datum>;
+pub(crate) type SkipPoint = Vec<pg_sys::Datum>;
 
-/// Where a search leaves places that later ones may go up to.
-pub(crate) struct Landmarks {
+/// Where a scan leaves points that later ones may go up to.
+pub(crate) struct SkipPoints {
     most: usize,
-    places: RefCell<Vec<Landmark>>,
+    points: RefCell<Vec<SkipPoint>>,
 }
 
-impl Landmarks {
+impl SkipPoints {
     /// Room for so many.
     pub(crate) const fn new(most: usize) -> Self {
-        Self { most, places: RefCell::new(Vec::new()) }
+        Self { most, points: RefCell::new(Vec::new()) }
     }
 
     /// Those that were left, in order.
-    pub(crate) fn take(self) -> Vec<Landmark> {
-        self.places.into_inner()
+    pub(crate) fn take(self) -> Vec<SkipPoint> {
+        self.points.into_inner()
     }
 }
 
 /// Rows with these values in the first columns of an index, in its order; and of those, only what lies in a range.
 #[derive(Clone, Copy)]
-pub(crate) struct Search<'a> {
+pub(crate) struct IndexScan<'a> {
     /// Name of a B-tree of the table.
     pub(crate) index: &'a CStr,
-    pub(crate) equal: &'a [Value],
-    pub(crate) range: Range<'a>,
-    /// For a search [`Range::From`] a place.
-    pub(crate) landmarks: Option<&'a Landmarks>,
+    pub(crate) equal: &'a [KeyValue],
+    pub(crate) range: KeyRange<'a>,
+    /// For a search [`KeyRange::From`] a place.
+    pub(crate) skip_points: Option<&'a SkipPoints>,
 }
 
 /// What follows the first columns.
 #[derive(Clone, Copy)]
-pub(crate) enum Range<'a> {
+pub(crate) enum KeyRange<'a> {
     All,
     /// From a place in the columns that follow. However few rows are wanted, a whole page of the index is compared.
-    From(&'a [Value]),
+    From(&'a [KeyValue]),
     /// The same, the first of those columns up to a value. Compares no more than that.
-    Upto(&'a [Value], Value),
+    UpTo(&'a [KeyValue], KeyValue),
     /// The next column from a value up to another. Compares no more than that.
-    Between(Value, Value),
+    Between(KeyValue, KeyValue),
 }
 
 /// A value with the functions that compare it in an index.
 #[derive(Clone, Copy)]
-pub(crate) struct Value {
+pub(crate) struct KeyValue {
     datum: pg_sys::Datum,
     by: Functions,
 }
@@ -75,7 +75,7 @@ pub(crate) struct Value {
 /// Equal, not less, not greater; and the order of an index.
 type Functions = [u32; 4];
 
-impl Value {
+impl KeyValue {
     /// A `bigint`.
     pub(crate) fn bigint(value: i64) -> Self {
         Self {
@@ -118,10 +118,10 @@ impl Value {
     }
 }
 
-impl<'a> Search<'a> {
+impl<'a> IndexScan<'a> {
     /// All rows with these values.
-    pub(crate) fn exact(index: &'a CStr, equal: &'a [Value]) -> Self {
-        Self { index, equal, range: Range::All, landmarks: None }
+    pub(crate) fn exact(index: &'a CStr, equal: &'a [KeyValue]) -> Self {
+        Self { index, equal, range: KeyRange::All, skip_points: None }
     }
 
     /// Calls `see` with each row that a snapshot shows, until it answers `false`. Rows are read into `slot`, which is made
@@ -131,8 +131,8 @@ impl<'a> Search<'a> {
     /// The index is one of the table, its columns have the types of the values, and the snapshot is kept meanwhile.
     pub(super) unsafe fn each(
         &self,
-        table: &Open,
-        index: &Open,
+        table: &OpenRelation,
+        index: &OpenRelation,
         snapshot: pg_sys::Snapshot,
         mut see: impl FnMut(*mut pg_sys::TupleTableSlot) -> bool,
     ) {
@@ -143,7 +143,7 @@ impl<'a> Search<'a> {
             let mut keys: [pg_sys::ScanKeyData; COLUMNS + 2] = std::mem::zeroed();
             let count = self.fill(index, &mut keys, &mut members);
             let scan = pg_sys::index_beginscan(table.0, index.0, snapshot, count, 0);
-            (*scan).xs_want_itup = self.landmarks.is_some();
+            (*scan).xs_want_itup = self.skip_points.is_some();
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, null_mut(), 0);
             let mut slot: *mut pg_sys::TupleTableSlot = null_mut();
             let mut more = true;
@@ -158,12 +158,12 @@ impl<'a> Search<'a> {
             if !slot.is_null() {
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
             }
-            if let Some(landmarks) = self.landmarks {
-                let mut places = landmarks.places.borrow_mut();
-                places.clear();
-                while !more && places.len() < landmarks.most {
+            if let Some(skip_points) = self.skip_points {
+                let mut points = skip_points.points.borrow_mut();
+                points.clear();
+                while !more && points.len() < skip_points.most {
                     let Some(place) = self.look_ahead(scan) else { break };
-                    places.push(place);
+                    points.push(place);
                 }
             }
             pg_sys::index_endscan(scan);
@@ -174,7 +174,7 @@ impl<'a> Search<'a> {
     ///
     /// # Safety
     /// The scan is under way, and keeps entries.
-    unsafe fn look_ahead(&self, scan: pg_sys::IndexScanDesc) -> Option<Landmark> {
+    unsafe fn look_ahead(&self, scan: pg_sys::IndexScanDesc) -> Option<SkipPoint> {
         // SAFETY: as promised; an entry has as many columns as its description says, which are no more than an index can
         // have.
         unsafe {
@@ -194,28 +194,28 @@ impl<'a> Search<'a> {
     /// Writes the search as the access method wants it; answers how many keys it has.
     ///
     /// # Safety
-    /// As [`Search::each`]; the keys point to the members.
+    /// As [`IndexScan::each`]; the keys point to the members.
     unsafe fn fill(
         &self,
-        index: &Open,
+        index: &OpenRelation,
         keys: &mut [pg_sys::ScanKeyData],
         members: &mut [pg_sys::ScanKeyData; COLUMNS],
     ) -> i32 {
         // SAFETY: as promised.
-        let compare = |column, how: usize, value: &Value| unsafe { key(index, 0, column, how, value) };
+        let compare = |column, how: usize, value: &KeyValue| unsafe { key(index, 0, column, how, value) };
         for (column, value) in self.equal.iter().enumerate() {
             keys[column] = compare(column, EQUAL, value);
         }
         let next = self.equal.len();
         let (place, upto) = match self.range {
-            Range::All => return next as i32,
-            Range::Between(low, high) => {
+            KeyRange::All => return next as i32,
+            KeyRange::Between(low, high) => {
                 keys[next] = compare(next, NOT_LESS, &low);
                 keys[next + 1] = compare(next, NOT_GREATER, &high);
                 return next as i32 + 2;
             }
-            Range::From(place) => (place, None),
-            Range::Upto(place, upto) => (place, Some(upto)),
+            KeyRange::From(place) => (place, None),
+            KeyRange::UpTo(place, upto) => (place, Some(upto)),
         };
         for (number, value) in place.iter().enumerate() {
             let end = if number + 1 == place.len() { pg_sys::SK_ROW_END } else { 0 };
@@ -235,16 +235,21 @@ impl<'a> Search<'a> {
     }
 }
 
-impl Prepared {
+impl TableHandle {
     /// Whether a search finds a row, as of now. What others have in flight is not seen.
     ///
     /// # Safety
-    /// As [`Search::each`], and this is the table.
-    pub(super) unsafe fn sees(&self, table: &Open, index: pg_sys::Oid, search: &Search<'_>) -> bool {
+    /// As [`IndexScan::each`], and this is the table.
+    pub(super) unsafe fn exists(
+        &self,
+        table: &OpenRelation,
+        index: pg_sys::Oid,
+        search: &IndexScan<'_>,
+    ) -> bool {
         let (now, mut seen) = (&mut as_of_now(), false);
         // SAFETY: as promised.
         unsafe {
-            search.each(table, &Open::index(index, READ), now, |_| {
+            search.each(table, &OpenRelation::index(index, READ), now, |_| {
                 seen = true;
                 false
             });
@@ -255,19 +260,19 @@ impl Prepared {
     /// Calls `see` with each row that a search finds, all as of one moment, which is now.
     ///
     /// # Safety
-    /// As [`Search::each`].
+    /// As [`IndexScan::each`].
     pub(super) unsafe fn each(
         &self,
         index: pg_sys::Oid,
-        search: &Search<'_>,
-        mut see: impl FnMut(&Found<'_>),
+        search: &IndexScan<'_>,
+        mut see: impl FnMut(&FoundRow<'_>),
     ) {
-        let (table, index) = (Open::table(self.table, READ), Open::index(index, READ));
+        let (table, index) = (OpenRelation::table(self.table, READ), OpenRelation::index(index, READ));
         let now = RegisteredSnapshot::fresh();
         // SAFETY: as promised.
         unsafe {
             search.each(&table, &index, now.0, |slot| {
-                see(&Found { slot, places: &self.places });
+                see(&FoundRow { slot, column_numbers: &self.column_numbers });
                 true
             });
         }
@@ -290,7 +295,13 @@ const STRATEGIES: [u32; 4] = [
 ///
 /// # Safety
 /// The index has that column, of the type of the value.
-unsafe fn key(index: &Open, flags: u32, column: usize, how: usize, value: &Value) -> pg_sys::ScanKeyData {
+unsafe fn key(
+    index: &OpenRelation,
+    flags: u32,
+    column: usize,
+    how: usize,
+    value: &KeyValue,
+) -> pg_sys::ScanKeyData {
     // SAFETY: as promised; an index has a collation for each of its columns.
     unsafe {
         let mut key: pg_sys::ScanKeyData = std::mem::zeroed();

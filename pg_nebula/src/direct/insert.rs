@@ -8,8 +8,8 @@ use pgrx::memcxt::PgMemoryContexts;
 use pgrx::pg_sys::IndexUniqueCheck::{UNIQUE_CHECK_NO, UNIQUE_CHECK_PARTIAL, UNIQUE_CHECK_YES};
 use pgrx::prelude::*;
 
-use super::Written;
-use super::handle::{Index, Open, Prepared, WRITE, refuse_if_read_only};
+use super::InsertOutcome;
+use super::handle::{Index, OpenRelation, TableHandle, WRITE, refuse_if_read_only};
 
 /// Most columns an index can have, fixed when the server was built.
 const KEYS: usize = pg_sys::INDEX_MAX_KEYS as usize;
@@ -34,9 +34,9 @@ impl Index {
     }
 }
 
-impl Prepared {
+impl TableHandle {
     /// Writes one row, or none when one of the same key is there or may be; waits for nobody.
-    pub(super) fn insert(&self, open: &Open, values: &[Option<pg_sys::Datum>]) -> Written {
+    pub(super) fn try_insert(&self, open: &OpenRelation, values: &[Option<pg_sys::Datum>]) -> InsertOutcome {
         // SAFETY: inside a transaction; the slot has the shape of the table, which cannot change while it is locked, and
         // the values the types of its columns. Speculative: until the end the row is nobody's to wait for, and one that is
         // withdrawn is nobody's to see, not even a subscriber's, who would stumble over its key.
@@ -44,7 +44,7 @@ impl Prepared {
             refuse_if_read_only(c"INSERT");
             self.fill(self.slot, values);
             if !self.is_valid(self.slot) {
-                return Written::UseSql;
+                return InsertOutcome::UseSql;
             }
             let transaction = pg_sys::GetCurrentTransactionId();
             let token = pg_sys::SpeculativeInsertionLockAcquire(transaction);
@@ -58,7 +58,7 @@ impl Prepared {
             pg_sys::SpeculativeInsertionLockRelease(transaction);
             pg_sys::MemoryContextReset(self.row_memory());
             pg_sys::CommandCounterIncrement();
-            taken.map_or(Written::Yes, |index| Written::Taken(index.oid))
+            taken.map_or(InsertOutcome::Inserted, |index| InsertOutcome::Conflict(index.oid))
         }
     }
 
@@ -66,9 +66,9 @@ impl Prepared {
     ///
     /// # Safety
     /// What the values point to stays there.
-    pub(super) unsafe fn put(&self, values: &[Option<pg_sys::Datum>]) -> bool {
+    pub(super) unsafe fn insert(&self, values: &[Option<pg_sys::Datum>]) -> bool {
         refuse_if_read_only(c"INSERT");
-        let open = Open::table(self.table, WRITE);
+        let open = OpenRelation::table(self.table, WRITE);
         let accepted = self.accepts(&open, values);
         if accepted {
             // SAFETY: it was just put into the slot.
@@ -81,7 +81,7 @@ impl Prepared {
     }
 
     /// Puts a row into the slot; whether it meets all constraints but those of indexes.
-    pub(super) fn accepts(&self, open: &Open, values: &[Option<pg_sys::Datum>]) -> bool {
+    pub(super) fn accepts(&self, open: &OpenRelation, values: &[Option<pg_sys::Datum>]) -> bool {
         // SAFETY: as in `insert`.
         unsafe {
             // What the constraints of a row left there that was not written after all.
@@ -95,8 +95,8 @@ impl Prepared {
     /// is one.
     ///
     /// # Safety
-    /// [`Prepared::accepts`] has put it there, and what its values point to is still there.
-    pub(super) unsafe fn write(&self, open: &Open) {
+    /// [`TableHandle::accepts`] has put it there, and what its values point to is still there.
+    pub(super) unsafe fn write(&self, open: &OpenRelation) {
         // SAFETY: as in `insert`, and as promised.
         unsafe {
             let command = pg_sys::GetCurrentCommandId(true);
@@ -108,14 +108,14 @@ impl Prepared {
         }
     }
 
-    pub(super) fn insert_all(
+    pub(super) fn try_insert_all(
         &self,
         count: usize,
         mut rows: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
-    ) -> Written {
+    ) -> InsertOutcome {
         refuse_if_read_only(c"INSERT");
-        let open = Open::table(self.table, WRITE);
-        let mut values = vec![None; self.places.len()];
+        let open = OpenRelation::table(self.table, WRITE);
+        let mut values = vec![None; self.column_numbers.len()];
         // SAFETY: as in `insert`. Not speculative, but in a subtransaction: what was written before a row turns out to be
         // taken is rolled back. The slots live in memory of their own for as long as they are used.
         in_subtransaction(|| unsafe {
@@ -126,18 +126,18 @@ impl Prepared {
                     .collect();
                 let bulk = pg_sys::GetBulkInsertState();
                 let command = pg_sys::GetCurrentCommandId(true);
-                let mut written = Written::Yes;
+                let mut written = InsertOutcome::Inserted;
                 let mut first = 0;
-                while first < count && written == Written::Yes {
+                while first < count && written == InsertOutcome::Inserted {
                     let slots = &slots[..CHUNK.min(count - first)];
                     for (row, slot) in slots.iter().enumerate() {
                         rows(first + row, &mut values);
                         self.fill(*slot, &values);
                         if !self.is_valid(*slot) {
-                            written = Written::UseSql;
+                            written = InsertOutcome::UseSql;
                         }
                     }
-                    if written == Written::Yes {
+                    if written == InsertOutcome::Inserted {
                         written = self.insert_slots(&open, slots, command, bulk);
                     }
                     first += slots.len();
@@ -154,11 +154,11 @@ impl Prepared {
     /// The slots are filled, and have the shape of the table.
     unsafe fn insert_slots(
         &self,
-        open: &Open,
+        open: &OpenRelation,
         slots: &[*mut pg_sys::TupleTableSlot],
         command: pg_sys::CommandId,
         bulk: pg_sys::BulkInsertState,
-    ) -> Written {
+    ) -> InsertOutcome {
         // SAFETY: as promised; the function does not change the array.
         unsafe {
             let count = i32::try_from(slots.len()).unwrap_or(i32::MAX);
@@ -167,21 +167,21 @@ impl Prepared {
                 .indexes
                 .iter()
                 .find(|index| !self.enter(open, index, &index.sorted(slots), UNIQUE_CHECK_PARTIAL));
-            taken.map_or(Written::Yes, |index| Written::Taken(index.oid))
+            taken.map_or(InsertOutcome::Inserted, |index| InsertOutcome::Conflict(index.oid))
         }
     }
 
     /// # Safety
     /// The slot has the shape of the table, and the values the types of the columns.
     pub(super) unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, values: &[Option<pg_sys::Datum>]) {
-        // SAFETY: the places were looked up in this shape; each slot has as many values as it has columns.
+        // SAFETY: the column numbers were looked up in this shape; each slot has as many values as it has columns.
         unsafe {
             pg_sys::ExecClearTuple(slot);
             let columns = usize::try_from((*self.shape).natts).unwrap_or(0);
             let nulls = std::slice::from_raw_parts_mut((*slot).tts_isnull, columns);
             let filled = std::slice::from_raw_parts_mut((*slot).tts_values, columns);
             nulls.fill(true);
-            for (place, value) in self.places.iter().zip(values) {
+            for (place, value) in self.column_numbers.iter().zip(values) {
                 if let Some(value) = value {
                     filled[*place] = *value;
                     nulls[*place] = false;
@@ -212,7 +212,7 @@ impl Prepared {
     ///
     /// # Safety
     /// The slot is filled.
-    unsafe fn is_within_bounds(&self, open: &Open, slot: *mut pg_sys::TupleTableSlot) -> bool {
+    unsafe fn is_within_bounds(&self, open: &OpenRelation, slot: *mut pg_sys::TupleTableSlot) -> bool {
         // SAFETY: as promised; the expression is made once, in the memory of the state, and the relation is looked at only
         // then.
         unsafe {
@@ -249,7 +249,7 @@ impl Prepared {
     /// The slots are filled and written.
     pub(super) unsafe fn enter(
         &self,
-        open: &Open,
+        open: &OpenRelation,
         index: &Index,
         slots: &[*mut pg_sys::TupleTableSlot],
         check: pg_sys::IndexUniqueCheck::Type,
@@ -262,10 +262,10 @@ impl Prepared {
     /// nobody needs any more.
     ///
     /// # Safety
-    /// As [`Prepared::enter`].
+    /// As [`TableHandle::enter`].
     pub(super) unsafe fn enter_version(
         &self,
-        open: &Open,
+        open: &OpenRelation,
         index: &Index,
         slots: &[*mut pg_sys::TupleTableSlot],
         check: pg_sys::IndexUniqueCheck::Type,
@@ -282,7 +282,7 @@ impl Prepared {
                 if !info.ii_Predicate.is_null() && !pg_sys::ExecQual(info.ii_PredicateState, row) {
                     return true;
                 }
-                let relation = relation.get_or_insert_with(|| Open::index(index.oid, WRITE));
+                let relation = relation.get_or_insert_with(|| OpenRelation::index(index.oid, WRITE));
                 pg_sys::FormIndexDatum(info, *slot, self.state, values.as_mut_ptr(), nulls.as_mut_ptr());
                 // What an access method keeps there points to the open relation.
                 info.ii_AmCache = null_mut();
@@ -298,8 +298,8 @@ impl Prepared {
     }
 }
 
-/// Does something that may have to be undone: rolled back unless it comes to [`Written::Yes`], and on errors.
-fn in_subtransaction(work: impl FnOnce() -> Written) -> Written {
+/// Does something that may have to be undone: rolled back unless it comes to [`InsertOutcome::Inserted`], and on errors.
+fn in_subtransaction(work: impl FnOnce() -> InsertOutcome) -> InsertOutcome {
     // SAFETY: begins and ends a subtransaction inside a transaction, with the memory and resources of before.
     unsafe {
         let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
@@ -316,7 +316,7 @@ fn in_subtransaction(work: impl FnOnce() -> Written) -> Written {
                 error.rethrow()
             })
             .execute();
-        if written == Written::Yes {
+        if written == InsertOutcome::Inserted {
             pg_sys::ReleaseCurrentSubTransaction();
         } else {
             pg_sys::RollbackAndReleaseCurrentSubTransaction();

@@ -9,10 +9,10 @@ use pgrx::pg_sys::LockWaitPolicy::LockWaitSkip;
 use pgrx::pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
 use pgrx::prelude::*;
 
-use super::Transferred;
-use super::handle::{Open, Prepared, WRITE, refuse_if_read_only};
-use super::index_scan::Search;
-use super::row::{Found, deform};
+use super::MovedRows;
+use super::handle::{OpenRelation, TableHandle, WRITE, refuse_if_read_only};
+use super::index_scan::IndexScan;
+use super::row::{FoundRow, deform};
 use super::snapshot::RegisteredSnapshot;
 
 /// What became of the attempt to delete a row.
@@ -25,26 +25,26 @@ enum Outcome {
     Changed,
 }
 
-impl Prepared {
+impl TableHandle {
     /// Moves the rows that searches find and `row` has an answer for into `to`, `most` at most. `row` gives the values of
     /// the new row. Rows that others are at are passed by, or waited for: then one for each search.
     ///
     /// # Safety
-    /// As [`Search::each`]; and the values have the types of the columns.
-    pub(super) unsafe fn transfer<T>(
+    /// As [`IndexScan::each`]; and the values have the types of the columns.
+    pub(super) unsafe fn move_rows<T>(
         &self,
         to: &Self,
         index: pg_sys::Oid,
-        searches: &[Search<'_>],
+        searches: &[IndexScan<'_>],
         most: usize,
         wait: bool,
-        mut row: impl FnMut(&Found<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
-    ) -> Transferred<T> {
+        mut row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+    ) -> MovedRows<T> {
         refuse_if_read_only(c"DELETE");
-        let (table, index) = (Open::table(self.table, WRITE), Open::index(index, WRITE));
-        let target = Open::table(to.table, WRITE);
-        let mut values = vec![None; to.places.len()];
-        let mut done = Transferred { rows: Vec::new(), needs_sql: false };
+        let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index, WRITE));
+        let target = OpenRelation::table(to.table, WRITE);
+        let mut values = vec![None; to.column_numbers.len()];
+        let mut done = MovedRows { rows: Vec::new(), needs_sql: false };
         // Who waits looks for certain rows, which mostly are as the statement saw them. Who passes rows by knows since when
         // it looks.
         let (mut snapshot, mut newest) =
@@ -60,7 +60,9 @@ impl Prepared {
                         return true;
                     }
                     deform(slot);
-                    let Some(answer) = row(&Found { slot, places: &self.places }, &mut values) else {
+                    let Some(answer) =
+                        row(&FoundRow { slot, column_numbers: &self.column_numbers }, &mut values)
+                    else {
                         return true;
                     };
                     // Before anything is done, so that SQL can still do it, or say what is wrong.
@@ -103,7 +105,7 @@ impl Prepared {
 /// # Safety
 /// The slot holds a row of the table that the snapshot shows.
 unsafe fn delete(
-    table: &Open,
+    table: &OpenRelation,
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
     wait: bool,
@@ -181,7 +183,7 @@ unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
 ///
 /// # Safety
 /// As [`delete`].
-unsafe fn lock(table: &Open, slot: *mut pg_sys::TupleTableSlot, snapshot: pg_sys::Snapshot) -> bool {
+unsafe fn lock(table: &OpenRelation, slot: *mut pg_sys::TupleTableSlot, snapshot: pg_sys::Snapshot) -> bool {
     // SAFETY: as promised; a slot of its own, because others still read from the first.
     unsafe {
         let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();

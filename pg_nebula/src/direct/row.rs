@@ -4,17 +4,17 @@
 use pgrx::prelude::*;
 
 /// A row that was found, as long as it is looked at.
-pub(crate) struct Found<'a> {
+pub(crate) struct FoundRow<'a> {
     pub(super) slot: *mut pg_sys::TupleTableSlot,
-    pub(super) places: &'a [usize],
+    pub(super) column_numbers: &'a [usize],
 }
 
-impl Found<'_> {
+impl FoundRow<'_> {
     /// The value of a column, by its number in the table's list; `None` for NULL.
     pub(crate) fn get(&self, column: usize) -> Option<pg_sys::Datum> {
-        let place = self.places[column];
+        let place = self.column_numbers[column];
         let mut null = false;
-        // SAFETY: the slot holds a row of the table that the places were looked up in; so many of its columns are read.
+        // SAFETY: the slot holds a row of the table that the column numbers were looked up in; so many of its columns are read.
         let value = unsafe {
             let slot = &*self.slot;
             if place < usize::try_from(slot.tts_nvalid).unwrap_or(0) {
@@ -33,7 +33,7 @@ impl Found<'_> {
         unsafe {
             let shape = &*(*self.slot).tts_tupleDescriptor;
             let columns = usize::try_from(shape.natts).unwrap_or(0);
-            let is = shape.attrs.as_slice(columns)[self.places[column]].atttypid;
+            let is = shape.attrs.as_slice(columns)[self.column_numbers[column]].atttypid;
             let value = self.get(column).filter(|_| T::is_compatible_with(is))?;
             T::from_datum(value, false)
         }

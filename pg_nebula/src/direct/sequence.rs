@@ -12,8 +12,8 @@ use pgrx::pg_sys::SnapshotType::SNAPSHOT_ANY;
 use pgrx::prelude::*;
 use pgrx::{direct_function_call, pg_sys};
 
-use super::handle::{Open, READ};
-use super::row::Found;
+use super::handle::{OpenRelation, READ};
+use super::row::FoundRow;
 use crate::pg::catalog::relation;
 use crate::pg::error::{Error, Result};
 use crate::pg::privilege::as_role;
@@ -73,7 +73,7 @@ impl Sequence {
 /// # Safety
 /// It is a sequence, and its first column a `bigint`.
 unsafe fn only_value(sequence: pg_sys::Oid) -> Option<i64> {
-    let sequence = Open::table(sequence, READ);
+    let sequence = OpenRelation::table(sequence, READ);
     // SAFETY: as promised; the row never moves, and its value is written at once.
     unsafe {
         let mut any = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_ANY, ..std::mem::zeroed() };
@@ -81,7 +81,7 @@ unsafe fn only_value(sequence: pg_sys::Oid) -> Option<i64> {
         let mut tid = pg_sys::ItemPointerData::default();
         pgrx::itemptr::item_pointer_set_all(&mut tid, 0, 1);
         let found = pg_sys::table_tuple_fetch_row_version(sequence.0, &mut tid, &mut any, slot);
-        let value = found.then(|| Found { slot, places: &[0] }.read(0));
+        let value = found.then(|| FoundRow { slot, column_numbers: &[0] }.read(0));
         pg_sys::ExecDropSingleTupleTableSlot(slot);
         value.flatten()
     }

@@ -8,10 +8,10 @@ use pgrx::pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES;
 use pgrx::pg_sys::TM_Result::TM_Ok;
 use pgrx::prelude::*;
 
-use super::Revised;
-use super::handle::{Index, Open, Prepared, WRITE, refuse_if_read_only};
-use super::index_scan::Search;
-use super::row::{Found, deform};
+use super::UpdateOutcome;
+use super::handle::{Index, OpenRelation, TableHandle, WRITE, refuse_if_read_only};
+use super::index_scan::IndexScan;
+use super::row::{FoundRow, deform};
 use super::snapshot::RegisteredSnapshot;
 
 /// Whether the new row needs entries of its own in indexes.
@@ -36,41 +36,41 @@ unsafe fn needs_entry(_index: &Index, entries: Entries) -> bool {
 #[cfg(not(feature = "pg15"))]
 unsafe fn needs_entry(index: &Index, entries: Entries) -> bool {
     use pg_sys::TU_UpdateIndexes::{TU_All, TU_Summarizing};
-    // SAFETY: the description is valid as long as what was prepared.
+    // SAFETY: the description is valid as long as the handle.
     entries == TU_All || entries == TU_Summarizing && unsafe { (*index.info).ii_Summarizing }
 }
 
-impl Prepared {
+impl TableHandle {
     /// Changes the one row that a search finds and `row` has an answer for. `row` is given the values of the columns, and
     /// leaves the new ones there.
     ///
     /// # Safety
-    /// As [`Search::each`]; and the values have the types of the columns.
-    pub(super) unsafe fn revise<T>(
+    /// As [`IndexScan::each`]; and the values have the types of the columns.
+    pub(super) unsafe fn update<T>(
         &self,
         index: pg_sys::Oid,
-        search: &Search<'_>,
-        mut row: impl FnMut(&Found<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
-    ) -> Revised<T> {
+        search: &IndexScan<'_>,
+        mut row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+    ) -> UpdateOutcome<T> {
         refuse_if_read_only(c"UPDATE");
-        let (table, index) = (Open::table(self.table, WRITE), Open::index(index, WRITE));
-        let mut values = vec![None; self.places.len()];
+        let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index, WRITE));
+        let mut values = vec![None; self.column_numbers.len()];
         let (mut snapshot, mut newest) = RegisteredSnapshot::present();
         loop {
-            let (mut done, mut changed) = (Revised::Missing, false);
+            let (mut done, mut changed) = (UpdateOutcome::NotFound, false);
             // SAFETY: as promised.
             unsafe {
                 search.each(&table, &index, snapshot.0, |slot| {
                     deform(slot);
-                    let found = Found { slot, places: &self.places };
+                    let found = FoundRow { slot, column_numbers: &self.column_numbers };
                     for (column, value) in values.iter_mut().enumerate() {
                         *value = found.get(column);
                     }
                     let Some(answer) = row(&found, &mut values) else { return true };
                     if !self.accepts_instead(slot, &values) {
-                        done = Revised::UseSql;
+                        done = UpdateOutcome::UseSql;
                     } else if self.replace(&table, slot, snapshot.0) {
-                        done = Revised::Yes(answer);
+                        done = UpdateOutcome::Updated(answer);
                     } else {
                         changed = true;
                     }
@@ -78,7 +78,7 @@ impl Prepared {
                 });
                 pg_sys::CommandCounterIncrement();
             }
-            if !changed && (newest || !matches!(done, Revised::Missing)) {
+            if !changed && (newest || !matches!(done, UpdateOutcome::NotFound)) {
                 return done;
             }
             snapshot = RegisteredSnapshot::fresh();
@@ -92,7 +92,7 @@ impl Prepared {
     /// Both slots hold rows of the table, the old one as the snapshot shows it.
     pub(super) unsafe fn replace(
         &self,
-        table: &Open,
+        table: &OpenRelation,
         old: *mut pg_sys::TupleTableSlot,
         snapshot: pg_sys::Snapshot,
     ) -> bool {
@@ -159,7 +159,8 @@ impl Prepared {
             let columns = usize::try_from((*self.shape).natts).unwrap_or(0);
             let attributes = (*self.shape).attrs.as_slice(columns);
             // What a dropped column held goes with the old row.
-            let kept = |place: &usize| !self.places.contains(place) && !attributes[*place].attisdropped;
+            let kept =
+                |place: &usize| !self.column_numbers.contains(place) && !attributes[*place].attisdropped;
             for place in (0..columns).filter(kept) {
                 *(*self.slot).tts_values.add(place) = *(*old).tts_values.add(place);
                 *(*self.slot).tts_isnull.add(place) = *(*old).tts_isnull.add(place);

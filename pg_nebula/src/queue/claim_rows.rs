@@ -7,7 +7,7 @@ use pgrx::{IntoDatum, Uuid};
 
 use super::request::ClaimRequest;
 use super::row::{self, KEPT, RUNNING, WAITING, column};
-use crate::direct::{Found, Landmark, Landmarks, Range, Search, Transferred, Value};
+use crate::direct::{FoundRow, IndexScan, KeyRange, KeyValue, MovedRows, SkipPoint, SkipPoints};
 use crate::notify;
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::{self, Timestamp};
@@ -34,7 +34,7 @@ pub(super) struct Claimed {
 
 impl Claimed {
     /// A waiting job that is about to be claimed; `None` for what no job can be.
-    fn of(row: &Found<'_>, kind: &str, lease_until: Timestamp) -> Option<Self> {
+    fn of(row: &FoundRow<'_>, kind: &str, lease_until: Timestamp) -> Option<Self> {
         let run_at: Timestamp = row.read(column::RUN_AT)?;
         let rank = row.read::<i32>(column::PRIORITY)?.checked_neg()?;
         Some(Self {
@@ -127,12 +127,12 @@ pub(super) fn everybodys(
     let from = start.map_or(QueuePosition::FIRST, |start| start.position);
     let most = usize::try_from(count).unwrap_or(0);
     let (mut claimed, mut needs_sql) = (Vec::new(), snapshot_is_fixed());
-    let landmarks = Landmarks::new(SKIP_POINTS);
+    let skip_points = SkipPoints::new(SKIP_POINTS);
     if !needs_sql {
         // A few jobs are mostly found at once before a place that is known; then little of the index is looked at.
         let few = most <= FEW;
         let parts = Part::all(from, start.and_then(|start| start.skip_points).filter(|_| few));
-        let moved = below_sql(request, kind, &parts, most, limited, few.then_some(&landmarks))?;
+        let moved = below_sql(request, kind, &parts, most, limited, few.then_some(&skip_points))?;
         claimed = moved.rows;
         needs_sql = moved.needs_sql;
     }
@@ -145,7 +145,7 @@ pub(super) fn everybodys(
     match start {
         Some(start) => {
             let last = claimed.iter().map(|job| job.key).max().filter(|_| claimed.len() >= most);
-            let ahead: Vec<QueuePosition> = landmarks.take().iter().filter_map(seen).collect();
+            let ahead: Vec<QueuePosition> = skip_points.take().iter().filter_map(seen).collect();
             scan::end_claim(
                 kind,
                 start,
@@ -161,16 +161,16 @@ pub(super) fn everybodys(
 
 /// A part of the line of jobs that everybody can claim: from a place on, up to another if that has the same rank.
 struct Part {
-    from: [Value; 3],
+    from: [KeyValue; 3],
     upto: Option<Upto>,
 }
 
 /// Where a part ends.
 enum Upto {
     /// At this number, of those of the same rank and time.
-    Number(Value),
+    Number(KeyValue),
     /// At this time, of those of the same rank.
-    Time(Value),
+    Time(KeyValue),
 }
 
 impl Part {
@@ -189,16 +189,16 @@ impl Part {
 
     fn between(from: QueuePosition, upto: QueuePosition) -> Option<Self> {
         let end = if from.run_at == upto.run_at {
-            Upto::Number(Value::bigint(upto.job))
+            Upto::Number(KeyValue::bigint(upto.job))
         } else {
-            Upto::Time(Value::timestamp(upto.run_at))
+            Upto::Time(KeyValue::timestamp(upto.run_at))
         };
         (from.rank == upto.rank).then(|| Self { from: Self::place(from), upto: Some(end) })
     }
 
     /// In the columns that follow the kind.
-    fn place(key: QueuePosition) -> [Value; 3] {
-        [Value::integer(key.rank), Value::timestamp(key.run_at), Value::bigint(key.job)]
+    fn place(key: QueuePosition) -> [KeyValue; 3] {
+        [KeyValue::integer(key.rank), KeyValue::timestamp(key.run_at), KeyValue::bigint(key.job)]
     }
 }
 
@@ -210,8 +210,8 @@ fn below_sql(
     parts: &[Part],
     most: usize,
     limited: bool,
-    landmarks: Option<&Landmarks>,
-) -> Result<Transferred<Claimed>> {
+    skip_points: Option<&SkipPoints>,
+) -> Result<MovedRows<Claimed>> {
     let now = session::clock();
     let until = timestamp::later(Timestamp(now), request.lease)?;
     let own = [
@@ -224,8 +224,8 @@ fn below_sql(
         None,
         false.into_datum(),
     ];
-    let kind_is = Value::text(kind);
-    let places: Vec<[Value; 4]> = parts
+    let kind_is = KeyValue::text(kind);
+    let places: Vec<[KeyValue; 4]> = parts
         .iter()
         .map(|part| {
             let [rank, run_at, job] = part.from;
@@ -233,15 +233,15 @@ fn below_sql(
         })
         .collect();
     let searches = parts.iter().zip(&places).map(|(part, place)| {
-        let (equal, range, landmarks) = match part.upto {
-            None => (1, Range::From(&place[1..]), landmarks),
-            Some(Upto::Number(upto)) => (3, Range::Between(place[3], upto), None),
-            Some(Upto::Time(upto)) => (2, Range::Upto(&place[2..], upto), None),
+        let (equal, range, skip_points) = match part.upto {
+            None => (1, KeyRange::From(&place[1..]), skip_points),
+            Some(Upto::Number(upto)) => (3, KeyRange::Between(place[3], upto), None),
+            Some(Upto::Time(upto)) => (2, KeyRange::UpTo(&place[2..], upto), None),
         };
-        Search { index: c"job_waiting_claim_idx", equal: &place[..equal], range, landmarks }
+        IndexScan { index: c"job_waiting_claim_idx", equal: &place[..equal], range, skip_points }
     });
-    let searches: Vec<Search<'_>> = searches.collect();
-    WAITING.transfer(&RUNNING, &searches, most, false, |row, values| {
+    let searches: Vec<IndexScan<'_>> = searches.collect();
+    WAITING.move_rows(&RUNNING, &searches, most, false, |row, values| {
         let claimed = Claimed::of(row, kind, until)?;
         row::keep(row, values);
         values[column::ATTEMPT] = claimed.attempt.into_datum();
@@ -251,7 +251,7 @@ fn below_sql(
 }
 
 /// A place in the order of claims, as the index has it.
-fn seen(place: &Landmark) -> Option<QueuePosition> {
+fn seen(place: &SkipPoint) -> Option<QueuePosition> {
     let [rank, run_at, job] = *place.first_chunk()?;
     Some(QueuePosition { rank: rank.value() as i32, run_at: run_at.value() as i64, job: job.value() as i64 })
 }

@@ -7,7 +7,7 @@ use super::error::lost;
 use super::position::{kept, segment};
 use super::row::{self, RUNNING, RUNNING_BY_JOB, column};
 use super::{dependency, project_limit, unique_key};
-use crate::direct::{Found, Search, Value};
+use crate::direct::{FoundRow, IndexScan, KeyValue};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
@@ -40,7 +40,7 @@ impl Gone {
         Ok(Self { job: row.need(1)?, project: row.get(2)?, unique_key: row.get(3)?, limited: row.get(4)? })
     }
 
-    pub(super) fn of(row: &Found<'_>) -> Option<Self> {
+    pub(super) fn of(row: &FoundRow<'_>) -> Option<Self> {
         Some(Self {
             job: row.read(column::JOB)?,
             project: row.read(column::PROJECT),
@@ -143,9 +143,9 @@ fn below_sql(done: Vec<Done>) -> Result<(Vec<Gone>, Vec<Done>)> {
     };
     let (state, now, number) =
         ("succeeded".into_datum(), Timestamp(session::clock()).into_datum(), number.into_datum());
-    let keys: Vec<[Value; 1]> = done.iter().map(|one| [Value::bigint(one.job)]).collect();
-    let searches: Vec<Search<'_>> = keys.iter().map(|key| Search::exact(RUNNING_BY_JOB, key)).collect();
-    let moved = RUNNING.transfer(finished, &searches, done.len(), true, |row, values| {
+    let keys: Vec<[KeyValue; 1]> = done.iter().map(|one| [KeyValue::bigint(one.job)]).collect();
+    let searches: Vec<IndexScan<'_>> = keys.iter().map(|key| IndexScan::exact(RUNNING_BY_JOB, key)).collect();
+    let moved = RUNNING.move_rows(finished, &searches, done.len(), true, |row, values| {
         let (job, attempt): (i64, i32) = (row.read(column::JOB)?, row.read(column::ATTEMPT)?);
         let first = done.partition_point(|one| one.job < job);
         let one = done[first..].iter().take_while(|one| one.job == job).find(|one| one.attempt == attempt)?;

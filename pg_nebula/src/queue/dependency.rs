@@ -5,7 +5,7 @@ use pgrx::Uuid;
 use super::error::{state_of, unknown};
 use super::position::{Place, kept, place, segment};
 use super::unique_key;
-use crate::direct::{Search, Table, Value};
+use crate::direct::{IndexScan, KeyValue, Table};
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::statement::Statement;
@@ -157,12 +157,12 @@ static DEPENDENCY: Table = Table::new(c"job_dependency", &[c"parent_id"]);
 
 /// Whether a job has children, as of now.
 pub(super) fn has_children(parent: i64) -> Result<bool> {
-    DEPENDENCY.sees(&Search::exact(c"job_dependency_pkey", &[Value::bigint(parent)]))
+    DEPENDENCY.exists(&IndexScan::exact(c"job_dependency_pkey", &[KeyValue::bigint(parent)]))
 }
 
 /// Whether any job has, as of now.
 pub(super) fn has_any() -> Result<bool> {
-    DEPENDENCY.sees(&Search::exact(c"job_dependency_pkey", &[]))
+    DEPENDENCY.exists(&IndexScan::exact(c"job_dependency_pkey", &[]))
 }
 
 /// Lets the children of a job that succeeded go on.

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::position::Place;
 use super::row::{Cell, KEPT, WAITING};
 use super::{dependency, unique_key};
-use crate::direct::{Sequence, Written};
+use crate::direct::{InsertOutcome, Sequence};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
@@ -95,7 +95,7 @@ fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<
         ready: place.ready,
         blocked_by,
     };
-    if !WAITING.put(&row.into_values())? {
+    if !WAITING.insert(&row.into_values())? {
         as_owner(|| insert_by_sql(request, &place))?;
     }
     Ok(place)
@@ -182,7 +182,7 @@ pub(super) fn enqueue_all(batch: Batch<'_>) -> Result<Vec<i64>> {
     let jobs: Vec<i64> = payloads.iter().map(|_| JOB.next()).collect::<Result<_>>()?;
     let (kind, project, on_dead) =
         (batch.kind.into_datum(), batch.project.into_datum(), "cancel".into_datum());
-    let written = WAITING.insert_all(count, |place, values| {
+    let written = WAITING.try_insert_all(count, |place, values| {
         let row = Row {
             job: jobs[place],
             kind,
@@ -201,7 +201,7 @@ pub(super) fn enqueue_all(batch: Batch<'_>) -> Result<Vec<i64>> {
         };
         values.copy_from_slice(&row.into_values());
     })?;
-    if written != Written::Yes {
+    if written != InsertOutcome::Inserted {
         static INSERT: Statement = Statement::new(
             "INSERT INTO nebula.job_waiting (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts)
              SELECT job_id, $3, payload, $4, $5, $6, $6 <= now(), $7 FROM unnest($1, $2) AS j(job_id, payload)",

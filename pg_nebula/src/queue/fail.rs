@@ -8,7 +8,7 @@ use super::dependency;
 use super::error::lost;
 use super::position::{Place, place};
 use super::row::{self, KEPT, RUNNING, RUNNING_BY_JOB, WAITING, column};
-use crate::direct::{Found, Search, Value};
+use crate::direct::{FoundRow, IndexScan, KeyValue};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
@@ -51,7 +51,7 @@ impl Attempt {
     }
 
     /// Reads a row of nebula.job_running.
-    fn of(row: &Found<'_>) -> Option<Self> {
+    fn of(row: &FoundRow<'_>) -> Option<Self> {
         Some(Self {
             job: row.read(column::JOB)?,
             attempt: row.read(column::ATTEMPT)?,
@@ -182,9 +182,9 @@ fn end_below_sql<'a>(
     if snapshot_is_fixed() {
         return Ok(None);
     }
-    let key = [Value::bigint(job)];
-    let search = Search::exact(RUNNING_BY_JOB, &key);
-    let look = |row: &Found<'_>| {
+    let key = [KeyValue::bigint(job)];
+    let search = IndexScan::exact(RUNNING_BY_JOB, &key);
+    let look = |row: &FoundRow<'_>| {
         let found = Attempt::of(row).filter(|found| found.attempt == attempt)?;
         Some((found, row.read::<Jsonb>(column::ERRORS)?, row.read::<String>(column::WORKER)?))
     };
@@ -198,11 +198,11 @@ fn end_below_sql<'a>(
     }
     let errors = errors.into_datum();
     // A request to cancel may have come since.
-    let as_found = |row: &Found<'_>| Attempt::of(row).filter(|now| now.is_as(&found));
+    let as_found = |row: &FoundRow<'_>| Attempt::of(row).filter(|now| now.is_as(&found));
     if let Some(state) = end.state {
         let Some((number, finished)) = row::present_segment()? else { return Ok(None) };
         let own = [state.into_datum(), None, Timestamp(session::clock()).into_datum(), number.into_datum()];
-        let moved = RUNNING.transfer(finished, &[search], 1, true, |row, values| {
+        let moved = RUNNING.move_rows(finished, &[search], 1, true, |row, values| {
             as_found(row)?;
             row::finish(row, values, &own);
             values[column::ERRORS] = errors;
@@ -215,7 +215,7 @@ fn end_below_sql<'a>(
             .map(|()| moved.rows.first().map(|_| state));
     }
     let due = end.wait.map(|wait| session::clock() + (wait * 1e6) as i64);
-    let moved = RUNNING.transfer(&WAITING, &[search], 1, true, |row, values| {
+    let moved = RUNNING.move_rows(&WAITING, &[search], 1, true, |row, values| {
         let found = as_found(row)?;
         let mut place = Place::of(row)?;
         row::keep(row, values);

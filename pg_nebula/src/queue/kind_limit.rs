@@ -10,7 +10,7 @@ use super::claim_rows::{self, Claimed, Lane, open_to, open_to_all, pick_sql};
 use super::project_limit::{self, Quota};
 use super::request::ClaimRequest;
 use super::row::{LIMITED, RUNNING, column};
-use crate::direct::{Found, Search, Stamp, Table, Value};
+use crate::direct::{CacheToken, FoundRow, IndexScan, KeyValue, Table};
 use crate::pg::error::Result;
 use crate::pg::statement::Statement;
 
@@ -38,7 +38,7 @@ static POLICY: Table =
 const BY_KIND: &CStr = c"job_policy_pkey";
 
 /// The policy in a row, if it matters here.
-fn read(row: &Found<'_>) -> Option<Policy> {
+fn read(row: &FoundRow<'_>) -> Option<Policy> {
     let policy = Policy {
         kind: row.read(0)?,
         paused: row.get(1).is_some(),
@@ -50,12 +50,12 @@ fn read(row: &Found<'_>) -> Option<Policy> {
 
 /// The policy of a kind, if it has one which matters here.
 pub(super) fn of_kind(kind: &str) -> Result<Option<Policy>> {
-    POLICY.first(&Search::exact(BY_KIND, &[Value::text(kind)]), read)
+    POLICY.first(&IndexScan::exact(BY_KIND, &[KeyValue::text(kind)]), read)
 }
 
 /// All policies that matter here, as of now.
-pub(super) fn each(mut see: impl FnMut(Policy)) -> Result<Stamp> {
-    POLICY.each(&Search::exact(BY_KIND, &[]), |row| read(row).into_iter().for_each(&mut see))
+pub(super) fn each(mut see: impl FnMut(Policy)) -> Result<CacheToken> {
+    POLICY.each(&IndexScan::exact(BY_KIND, &[]), |row| read(row).into_iter().for_each(&mut see))
 }
 
 /// One claim of limited kinds at a time, so that none counts while another is adding. All at once and in one order,
@@ -125,7 +125,7 @@ type Running = HashMap<Option<Uuid>, i64>;
 /// As of now: whoever counts has the locks, and a snapshot may be older than those.
 fn running(kind: &str) -> Result<Running> {
     let mut running = Running::new();
-    RUNNING.each(&Search::exact(LIMITED, &[Value::text(kind)]), |row| {
+    RUNNING.each(&IndexScan::exact(LIMITED, &[KeyValue::text(kind)]), |row| {
         *running.entry(row.read(column::PROJECT)).or_default() += 1;
     })?;
     Ok(running)

@@ -7,7 +7,7 @@ use pgrx::{IntoDatum, Uuid};
 use super::error::lost;
 use super::fail::{self, Attempt, attempt};
 use super::row::{RUNNING, RUNNING_BY_JOB, column};
-use crate::direct::{Revised, Search, Value};
+use crate::direct::{IndexScan, KeyValue, UpdateOutcome};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::{self, Timestamp};
 use crate::pg::error::{Error, Result};
@@ -53,22 +53,23 @@ fn extend(job: i64, attempt: i32, progress: Option<f32>, detail: Option<&Jsonb>)
         return Ok(None);
     }
     let now = Timestamp(session::clock());
-    let revised = RUNNING.revise(&Search::exact(RUNNING_BY_JOB, &[Value::bigint(job)]), |row, values| {
-        (row.read(column::ATTEMPT) == Some(attempt)).then_some(())?;
-        let extended = (row.read(column::CANCEL_REQUESTED)?, row.read(column::PROJECT));
-        let until = timestamp::later(now, row.read(column::LEASE)?).ok()?;
-        values[column::LEASE_UNTIL] = until.into_datum();
-        if progress.is_some() {
-            values[column::PROGRESS] = progress.into_datum();
-        }
-        if detail.is_some() {
-            values[column::DETAIL] = detail.cloned().into_datum();
-        }
-        Some(extended)
-    })?;
+    let revised =
+        RUNNING.update(&IndexScan::exact(RUNNING_BY_JOB, &[KeyValue::bigint(job)]), |row, values| {
+            (row.read(column::ATTEMPT) == Some(attempt)).then_some(())?;
+            let extended = (row.read(column::CANCEL_REQUESTED)?, row.read(column::PROJECT));
+            let until = timestamp::later(now, row.read(column::LEASE)?).ok()?;
+            values[column::LEASE_UNTIL] = until.into_datum();
+            if progress.is_some() {
+                values[column::PROGRESS] = progress.into_datum();
+            }
+            if detail.is_some() {
+                values[column::DETAIL] = detail.cloned().into_datum();
+            }
+            Some(extended)
+        })?;
     Ok(match revised {
-        Revised::Yes(extended) => Some(extended),
-        Revised::Missing | Revised::UseSql => None,
+        UpdateOutcome::Updated(extended) => Some(extended),
+        UpdateOutcome::NotFound | UpdateOutcome::UseSql => None,
     })
 }
 

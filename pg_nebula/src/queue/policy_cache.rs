@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::kind_limit::{self, Policy};
 use super::project_limit;
-use crate::direct::Stamp;
+use crate::direct::CacheToken;
 use crate::pg::error::Result;
 use crate::pg::session::snapshot_is_fixed;
 
@@ -15,16 +15,16 @@ struct Curbs {
     kinds: HashSet<String>,
     /// Some projects are limited.
     projects: bool,
-    policies_read: Stamp,
-    quotas_read: Stamp,
+    policies_read: CacheToken,
+    quotas_read: CacheToken,
 }
 
 thread_local! {
     static KNOWN: RefCell<Curbs> = RefCell::new(Curbs {
         kinds: HashSet::new(),
         projects: false,
-        policies_read: Stamp::none(),
-        quotas_read: Stamp::none(),
+        policies_read: CacheToken::none(),
+        quotas_read: CacheToken::none(),
     });
 }
 

@@ -1,7 +1,7 @@
 //! Where a waiting job stands, and telling those whom that concerns.
 
 use super::row::column;
-use crate::direct::Found;
+use crate::direct::FoundRow;
 use crate::notify;
 use crate::notify::timers;
 use crate::pg::datum::timestamp::Timestamp;
@@ -65,7 +65,7 @@ impl Place {
     }
 
     /// Where a running job stands when it is put back to where it was.
-    pub(super) fn of(row: &Found<'_>) -> Option<Self> {
+    pub(super) fn of(row: &FoundRow<'_>) -> Option<Self> {
         let run_at: Timestamp = row.read(column::RUN_AT)?;
         let rank = row.read::<i32>(column::PRIORITY)?.checked_neg()?;
         Some(Self {

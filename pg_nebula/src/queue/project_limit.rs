@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use pgrx::Uuid;
 
 use super::row::{LIMITED, RUNNING, column};
-use crate::direct::{Search, Stamp, Table, Value};
+use crate::direct::{CacheToken, IndexScan, KeyValue, Table};
 use crate::pg::error::Result;
 use crate::pg::statement::Statement;
 
@@ -20,18 +20,18 @@ const BY_PROJECT: &std::ffi::CStr = c"job_quota_pkey";
 
 /// Whether any project has one.
 pub(super) fn are_there() -> Result<bool> {
-    Ok(QUOTA.first(&Search::exact(BY_PROJECT, &[]), |_| Some(()))?.is_some())
+    Ok(QUOTA.first(&IndexScan::exact(BY_PROJECT, &[]), |_| Some(()))?.is_some())
 }
 
 /// Sees each of them, as of now.
-pub(super) fn each(mut see: impl FnMut()) -> Result<Stamp> {
-    QUOTA.each(&Search::exact(BY_PROJECT, &[]), |_| see())
+pub(super) fn each(mut see: impl FnMut()) -> Result<CacheToken> {
+    QUOTA.each(&IndexScan::exact(BY_PROJECT, &[]), |_| see())
 }
 
 /// Whether this project has one.
 pub(super) fn has(project: Uuid) -> Result<bool> {
-    let key = [Value::uuid(project)?];
-    Ok(QUOTA.first(&Search::exact(BY_PROJECT, &key), |_| Some(()))?.is_some())
+    let key = [KeyValue::uuid(project)?];
+    Ok(QUOTA.first(&IndexScan::exact(BY_PROJECT, &key), |_| Some(()))?.is_some())
 }
 
 /// All of them, locked: claims take turns while there are any, so that none counts while another is adding. Before any lock
@@ -49,7 +49,7 @@ pub(super) fn full(quotas: &[Quota]) -> Result<Vec<Uuid>> {
         return Ok(Vec::new());
     }
     let mut running: HashMap<Uuid, i64> = HashMap::new();
-    RUNNING.each(&Search::exact(LIMITED, &[]), |row| {
+    RUNNING.each(&IndexScan::exact(LIMITED, &[]), |row| {
         if let Some(project) = row.read(column::PROJECT) {
             *running.entry(project).or_default() += 1;
         }

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 
 use pgrx::prelude::*;
 
-use crate::direct::{Found, Sequence, Stamp, Table};
+use crate::direct::{CacheToken, FoundRow, Sequence, Table};
 use crate::pg::error::Result;
 
 /// A value, or null.
@@ -106,7 +106,7 @@ const fn segment(name: &'static CStr) -> Table {
         c"finished_at",
         c"segment"
     ];
-    Table::new(name, columns).part_of(c"job_finished")
+    Table::new(name, columns).partition_of(c"job_finished")
 }
 
 /// The segment that takes what finishes now, with its number.
@@ -115,11 +115,11 @@ pub(super) fn present_segment() -> Result<Option<(i64, &'static Table)>> {
     // Whoever turns to the next segment writes here, too. Until that is heard, the last one does as well.
     static TURNS: Table = Table::new(c"job_segment", &[c"segment"]);
     thread_local! {
-        static PRESENT: RefCell<(Stamp, i64)> = const { RefCell::new((Stamp::none(), 0)) };
+        static PRESENT: RefCell<(CacheToken, i64)> = const { RefCell::new((CacheToken::none(), 0)) };
     }
     let number = PRESENT.with_borrow_mut(|(stamp, number)| -> Result<i64> {
         if !stamp.is_current() {
-            *stamp = TURNS.stamp()?;
+            *stamp = TURNS.cache_token()?;
             *number = SEGMENT.last_value()?;
         }
         Ok(*number)
@@ -129,14 +129,14 @@ pub(super) fn present_segment() -> Result<Option<(i64, &'static Table)>> {
 }
 
 /// Copies what a job keeps.
-pub(super) fn keep(row: &Found<'_>, values: &mut [Cell]) {
+pub(super) fn keep(row: &FoundRow<'_>, values: &mut [Cell]) {
     for (column, value) in values[..KEPT].iter_mut().enumerate() {
         *value = row.get(column);
     }
 }
 
 /// Copies what a job that has finished keeps besides, then adds how it ended.
-pub(super) fn finish(row: &Found<'_>, values: &mut [Cell], end: &[Cell; 4]) {
+pub(super) fn finish(row: &FoundRow<'_>, values: &mut [Cell], end: &[Cell; 4]) {
     keep(row, values);
     let kept = [column::WORKER, column::STARTED_AT, column::PROGRESS, column::DETAIL];
     for (value, from) in values[KEPT..].iter_mut().zip(kept) {
