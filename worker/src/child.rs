@@ -1,7 +1,7 @@
-//! The parent's side of a media process: starts it, listens to it, and ends it.
+//! The parent's side of a media process: starts it, reads its messages, and ends it.
 //!
-//! The child parses bytes that come from anyone, so nothing it says is trusted: lines are bounded, numbers clamped,
-//! and silence is death.
+//! The child parses untrusted bytes, so its output is not trusted either: lines are limited in length,
+//! numbers are clamped, and a child that sends nothing for too long is killed.
 
 use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
@@ -15,29 +15,29 @@ use tokio::time::timeout;
 
 use crate::media::{MediaError, Progress, Summary};
 
-/// A child that says nothing for this long hangs.
-const SILENCE: Duration = Duration::from_secs(120);
-/// No honest line is longer.
+/// A child that sends no message for this long hangs.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
+/// Bytes of a message; those that the child sends are far shorter.
 const MAX_LINE: u64 = 64 * 1024;
-/// Lines of the child's stderr that are kept for its obituary.
-const LAST_WORDS: usize = 20;
+/// Last lines of the child's stderr that are kept for the error message.
+const MAX_STDERR_LINES: usize = 20;
 
-/// One line on the child's stdout; the last one is `Result` or `Error`.
+/// One line of JSON on the child's stdout; the last one is `Result` or `Error`.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Line {
-    /// Still at work.
+pub enum Message {
+    /// The conversion is running.
     Progress(Progress),
     /// The output is complete.
     Result {
-        /// What was made.
+        /// Properties of the output.
         result: Summary,
     },
     /// There is no output.
     Error {
-        /// Why, in a sentence.
+        /// A sentence for people.
         error: String,
-        /// Whether trying again is pointless.
+        /// Whether another attempt is pointless.
         permanent: bool,
     },
 }
@@ -46,20 +46,20 @@ pub enum Line {
 #[derive(Clone, Debug)]
 pub struct Launcher {
     program: PathBuf,
-    silence: Duration,
+    silence_timeout: Duration,
 }
 
 impl Default for Launcher {
     fn default() -> Self {
-        // The link keeps working when the file behind it is replaced by an upgrade.
-        Self::new("/proc/self/exe", SILENCE)
+        // The link leads to the running program even after an upgrade has replaced its file.
+        Self::new("/proc/self/exe", SILENCE_TIMEOUT)
     }
 }
 
 impl Launcher {
-    /// Starts `program media …`, and kills a child that is silent for `silence`.
-    pub fn new(program: impl Into<PathBuf>, silence: Duration) -> Self {
-        Self { program: program.into(), silence }
+    /// Starts children as `program media …`, and kills one that sends no message for `silence_timeout`.
+    pub fn new(program: impl Into<PathBuf>, silence_timeout: Duration) -> Self {
+        Self { program: program.into(), silence_timeout }
     }
 
     /// Converts `input` into `output` in a child process. Dropping the future kills the child.
@@ -73,14 +73,14 @@ impl Launcher {
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(MediaError::transient("the media process has no pipes"));
         };
-        let last_words = tokio::spawn(keep_last(BufReader::new(stderr)));
+        let stderr_tail = tokio::spawn(last_lines(BufReader::new(stderr)));
         let mut stdout = BufReader::new(stdout);
         let outcome = loop {
-            match timeout(self.silence, next_line(&mut stdout)).await {
-                Ok(Ok(Some(Line::Progress(progress)))) => report(sane(progress)),
-                Ok(Ok(Some(Line::Result { result }))) => break Some(Ok(result)),
-                Ok(Ok(Some(Line::Error { error, permanent }))) => {
-                    break Some(Err(MediaError { sentence: error, permanent }));
+            match timeout(self.silence_timeout, next_message(&mut stdout)).await {
+                Ok(Ok(Some(Message::Progress(progress)))) => report(sanitized(progress)),
+                Ok(Ok(Some(Message::Result { result }))) => break Some(Ok(result)),
+                Ok(Ok(Some(Message::Error { error, permanent }))) => {
+                    break Some(Err(MediaError { message: error, permanent }));
                 }
                 Ok(Ok(None)) => break None,
                 Ok(Err(error)) => {
@@ -89,14 +89,14 @@ impl Launcher {
                     ))));
                 }
                 Err(_) => {
-                    let seconds = self.silence.as_secs();
+                    let seconds = self.silence_timeout.as_secs();
                     break Some(Err(MediaError::transient(format!(
                         "the media process was silent for {seconds} s and was killed"
                     ))));
                 }
             }
         };
-        // After its last line a child has nothing left to do, so nothing is lost by not waiting for it.
+        // After its last message the child has nothing left to do, so killing it loses nothing.
         let _ = child.start_kill();
         let status = child
             .wait()
@@ -104,12 +104,12 @@ impl Launcher {
             .map_err(|error| MediaError::transient(format!("cannot wait for the media process: {error}")))?;
         match outcome {
             Some(outcome) => outcome,
-            None => Err(obituary(status, &last_words.await.unwrap_or_default())),
+            None => Err(early_exit(status, &stderr_tail.await.unwrap_or_default())),
         }
     }
 
     fn spawn(&self, input: &Path, output: &Path) -> Result<Child, MediaError> {
-        // No variable is passed on: the environment holds the credentials of database and storage.
+        // The environment is not passed on: it holds the credentials of database and storage.
         Command::new(&self.program)
             .arg0("nebula-worker")
             .args(["media", "--parent", &std::process::id().to_string(), "--input"])
@@ -127,8 +127,8 @@ impl Launcher {
     }
 }
 
-/// The next line, `None` at the end; a line that is too long or no JSON is an error.
-async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Line>> {
+/// Reads the next message; `None` at the end. A line that is too long or not a message is an error.
+async fn next_message(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Message>> {
     let mut line = Vec::new();
     if reader.take(MAX_LINE).read_until(b'\n', &mut line).await? == 0 {
         return Ok(None);
@@ -136,8 +136,8 @@ async fn next_line(reader: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<
     Ok(Some(serde_json::from_slice(&line)?))
 }
 
-/// Reads everything, so that the child never blocks on a full pipe, and keeps the end of it.
-async fn keep_last(mut reader: impl AsyncBufRead + Unpin) -> VecDeque<String> {
+/// Reads stderr to its end, so that the child never blocks on a full pipe, and returns the last lines.
+async fn last_lines(mut reader: impl AsyncBufRead + Unpin) -> VecDeque<String> {
     let mut lines = VecDeque::new();
     let mut line = Vec::new();
     while matches!((&mut reader).take(500).read_until(b'\n', &mut line).await, Ok(1..)) {
@@ -146,7 +146,7 @@ async fn keep_last(mut reader: impl AsyncBufRead + Unpin) -> VecDeque<String> {
             tracing::debug!(target: "nebula_worker::media", "{text}");
             lines.push_back(text);
         }
-        if lines.len() > LAST_WORDS {
+        if lines.len() > MAX_STDERR_LINES {
             lines.pop_front();
         }
         line.clear();
@@ -154,16 +154,17 @@ async fn keep_last(mut reader: impl AsyncBufRead + Unpin) -> VecDeque<String> {
     lines
 }
 
-/// Why a child ended without a last line. A crash may be the input's fault or the machine's, so it is tried again;
-/// the number of attempts is what stops a poisonous file.
-fn obituary(status: ExitStatus, last_words: &VecDeque<String>) -> MediaError {
-    let words: Vec<_> = last_words.iter().map(String::as_str).collect();
-    let said =
-        if words.is_empty() { String::new() } else { format!("; it last said: {}", words.join(" | ")) };
-    MediaError::transient(format!("the media process ended early ({status}){said}"))
+/// The error of a child that ended without a result. A crash may be the input's fault or the machine's, so
+/// the job is retried; `max_attempts` bounds the retries.
+fn early_exit(status: ExitStatus, stderr: &VecDeque<String>) -> MediaError {
+    let lines: Vec<_> = stderr.iter().map(String::as_str).collect();
+    let tail =
+        if lines.is_empty() { String::new() } else { format!("; it last said: {}", lines.join(" | ")) };
+    MediaError::transient(format!("the media process ended early ({status}){tail}"))
 }
 
-fn sane(mut progress: Progress) -> Progress {
+/// Progress within its limits, whatever the child sent.
+fn sanitized(mut progress: Progress) -> Progress {
     let finite = |number: f32| if number.is_finite() { number } else { 0.0 };
     progress.progress = finite(progress.progress).clamp(0.0, 1.0);
     progress.fps = progress.fps.map(|fps| finite(fps).max(0.0));
@@ -178,52 +179,52 @@ mod tests {
     use super::*;
 
     /// Runs `script` in place of the media process.
-    async fn played_by(script: &str) -> (Result<Summary, MediaError>, Vec<Progress>) {
+    async fn run_script(script: &str) -> (Result<Summary, MediaError>, Vec<Progress>) {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("child");
         std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let mut seen = Vec::new();
+        let mut received = Vec::new();
         let launcher = Launcher::new(&program, Duration::from_millis(500));
         let outcome =
-            launcher.convert(Path::new("/in"), Path::new("/out"), |progress| seen.push(progress)).await;
-        (outcome, seen)
+            launcher.convert(Path::new("/in"), Path::new("/out"), |progress| received.push(progress)).await;
+        (outcome, received)
     }
 
     #[tokio::test]
-    async fn progress_then_error_is_passed_on() {
+    async fn progress_and_the_final_error_are_passed_on() {
         let script =
             r#"echo '{"progress":0.5,"fps":12.5,"stage":"remux"}'; echo '{"error":"no","permanent":true}'"#;
-        let (outcome, seen) = played_by(script).await;
+        let (outcome, received) = run_script(script).await;
         assert_eq!(outcome.unwrap_err(), MediaError::permanent("no"));
-        assert_eq!(seen, [Progress { progress: 0.5, fps: Some(12.5), stage: "remux".into() }]);
+        assert_eq!(received, [Progress { progress: 0.5, fps: Some(12.5), stage: "remux".into() }]);
     }
 
     #[tokio::test]
-    async fn a_crash_carries_its_last_words_and_may_be_tried_again() {
-        let (outcome, _) = played_by("echo first >&2; echo 'the end' >&2; kill -SEGV $$").await;
+    async fn a_crash_reports_the_end_of_stderr_and_is_retryable() {
+        let (outcome, _) = run_script("echo first >&2; echo 'the end' >&2; kill -SEGV $$").await;
         let error = outcome.unwrap_err();
         assert!(!error.permanent);
+        assert!(error.message.contains("first | the end") && error.message.contains("signal: 11"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_silent_or_malformed_child_is_killed() {
+        let (outcome, _) = run_script("exec sleep 60").await;
+        assert!(outcome.unwrap_err().message.contains("silent"));
+        let (outcome, _) = run_script("echo hello; exec sleep 60").await;
+        assert!(outcome.unwrap_err().message.contains("nonsense"));
+        let (outcome, _) = run_script("exec tr '\\0' 'x' < /dev/zero").await;
+        assert!(outcome.unwrap_err().message.contains("nonsense"));
+    }
+
+    #[tokio::test]
+    async fn the_child_gets_no_environment() {
+        let (outcome, _) = run_script("env >&2; exit 3").await;
+        let message = outcome.unwrap_err().message;
         assert!(
-            error.sentence.contains("first | the end") && error.sentence.contains("signal: 11"),
-            "{error}"
+            message.contains("PWD=/") && !message.contains("HOME=") && !message.contains("CARGO"),
+            "{message}"
         );
-    }
-
-    #[tokio::test]
-    async fn silence_nonsense_and_endless_lines_end_the_child() {
-        let (outcome, _) = played_by("exec sleep 60").await;
-        assert!(outcome.unwrap_err().sentence.contains("silent"));
-        let (outcome, _) = played_by("echo hello; exec sleep 60").await;
-        assert!(outcome.unwrap_err().sentence.contains("nonsense"));
-        let (outcome, _) = played_by("exec tr '\\0' 'x' < /dev/zero").await;
-        assert!(outcome.unwrap_err().sentence.contains("nonsense"));
-    }
-
-    #[tokio::test]
-    async fn the_child_sees_no_environment() {
-        let (outcome, _) = played_by("env >&2; exit 3").await;
-        let said = outcome.unwrap_err().sentence;
-        assert!(said.contains("PWD=/") && !said.contains("HOME=") && !said.contains("CARGO"), "{said}");
     }
 }

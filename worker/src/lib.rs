@@ -1,43 +1,62 @@
 //! The worker: claims jobs from pg_nebula and does them, media in a sandboxed child process.
 //!
-//! `queue` knows jobs and not media, `media` knows media and not jobs, `transcode` joins them; `child` and `sandbox`
-//! are the two sides of the process that untrusted bytes are parsed in.
+//! `queue` knows jobs and not media, `media` knows media and not jobs, `transcode` joins them. `child` and
+//! `sandbox` are the two sides of the process in which untrusted bytes are parsed.
 
 pub mod child;
 pub mod media;
 pub mod queue;
-pub mod rendition;
 pub mod sandbox;
-pub mod scratch;
+mod scratch;
 pub mod settings;
-pub mod transcode;
+mod transcode;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
-use nebula_storage::Store;
+use nebula_storage::{Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use child::Launcher;
 use queue::{Registry, Runner};
 use scratch::Scratch;
-use settings::Settings;
+use settings::{Settings, SettingsError};
 use transcode::Transcode;
 
-/// Runs the worker until `shutdown`; an error is a setting that cannot work, in a sentence.
-pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), String> {
+/// Why the worker cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is missing or malformed.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The storage URL does not name a store.
+    #[error(transparent)]
+    Storage(#[from] StoreError),
+    /// FFmpeg takes paths as UTF-8 only.
+    #[error("the scratch folder {} is not UTF-8, which FFmpeg needs", .0.display())]
+    ScratchNotUtf8(PathBuf),
+    /// The scratch folder cannot be made, read or locked.
+    #[error("cannot use the scratch folder {}: {source}", path.display())]
+    Scratch {
+        /// Path of the folder.
+        path: PathBuf,
+        /// The error of the system.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the worker until `shutdown`.
+///
+/// # Errors
+/// Only before the first claim: a setting that cannot work.
+pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartError> {
     let database = settings.database()?;
-    if settings.storage_url.is_empty() {
-        return Err(
-            "--storage-url or NEBULA_STORAGE_URL is missing: file:///folder or s3://bucket?endpoint=…".into(),
-        );
-    }
-    let store = Store::open(&settings.storage_url).map_err(|error| error.to_string())?;
+    let store = Store::open(settings.storage()?)?;
     let root = settings.scratch.clone().unwrap_or_else(|| store.staging());
     if root.to_str().is_none() {
-        return Err(format!("the scratch folder {} is not UTF-8, which FFmpeg needs", root.display()));
+        return Err(StartError::ScratchNotUtf8(root));
     }
-    let scratch = Scratch::open(&root)
-        .map_err(|error| format!("cannot use the scratch folder {}: {error}", root.display()))?;
+    let scratch = Scratch::open(&root).map_err(|source| StartError::Scratch { path: root, source })?;
     let transcode = Transcode::new(store, scratch, Launcher::default());
     let runner = Runner {
         name: settings.worker_name(),

@@ -4,8 +4,9 @@ use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
-use nebula_worker::child::Line;
+use nebula_worker::child::Message;
 use nebula_worker::settings::Settings;
 use nebula_worker::{media, sandbox};
 use tokio::signal::unix::{SignalKind, signal};
@@ -27,7 +28,7 @@ enum Role {
     /// Converts one file; started by the worker itself.
     #[command(hide = true)]
     Media {
-        /// Process that must stay alive.
+        /// Process id of the worker; the child is killed when the worker dies.
         #[arg(long)]
         parent: u32,
         /// File to read.
@@ -48,17 +49,17 @@ fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("nebula-worker: {error}");
+            eprintln!("nebula-worker: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// The worker proper, until SIGTERM or SIGINT.
-fn work(settings: Settings) -> Result<(), String> {
+/// Runs the worker until SIGTERM or SIGINT.
+fn work(settings: Settings) -> anyhow::Result<()> {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,object_store=warn,tokio_postgres=warn"))
-        // At debug it prints the values of every statement.
+        // At level debug tokio_postgres logs the parameters of every statement.
         .add_directive("tokio_postgres::query=info".parse().expect("it is a directive"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -69,22 +70,22 @@ fn work(settings: Settings) -> Result<(), String> {
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| format!("cannot start: {error}"))?;
+        .context("cannot start")?;
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-            let mut signals = signal(kind).map_err(|error| format!("cannot wait for signals: {error}"))?;
+            let mut signals = signal(kind).context("cannot wait for signals")?;
             let shutdown = shutdown.clone();
             tokio::spawn(async move {
                 signals.recv().await;
                 shutdown.cancel();
             });
         }
-        nebula_worker::run(settings, shutdown).await
+        Ok(nebula_worker::run(settings, shutdown).await?)
     })
 }
 
-/// The child: every outcome is a line on stdout, and the exit code says it again.
+/// The child process: converts one file and prints its progress and its outcome as JSON lines.
 fn convert(parent: u32, input: &Path, output: &Path) -> ExitCode {
     let confine = || match sandbox::enter(parent, input, output) {
         Ok(true) => Ok(()),
@@ -93,24 +94,26 @@ fn convert(parent: u32, input: &Path, output: &Path) -> ExitCode {
             Ok(())
         }
         Err(error) => {
-            let sentence = format!("cannot confine the media process: {error}");
-            Err(media::MediaError { sentence, permanent: false })
+            let message = format!("cannot confine the media process: {error}");
+            Err(media::MediaError { message, permanent: false })
         }
     };
-    let convert = || media::convert(input, output, &mut |progress| say(&Line::Progress(progress)));
+    let convert =
+        || media::convert(input, output, &mut |progress| print_message(&Message::Progress(progress)));
     let outcome = confine().and_then(|()| media::init()).and_then(|()| convert());
     let succeeded = outcome.is_ok();
-    say(&match outcome {
-        Ok(result) => Line::Result { result },
-        Err(error) => Line::Error { error: error.sentence, permanent: error.permanent },
+    print_message(&match outcome {
+        Ok(result) => Message::Result { result },
+        Err(error) => Message::Error { error: error.message, permanent: error.permanent },
     });
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// Prints one line at once; a parent that no longer listens makes the work pointless.
-fn say(line: &Line) {
+/// Prints one line and flushes it. When the parent no longer reads, the work is pointless and the process
+/// exits.
+fn print_message(message: &Message) {
     let mut stdout = std::io::stdout().lock();
-    let written = serde_json::to_writer(&mut stdout, line)
+    let written = serde_json::to_writer(&mut stdout, message)
         .map_err(std::io::Error::from)
         .and_then(|()| stdout.write_all(b"\n"))
         .and_then(|()| stdout.flush());

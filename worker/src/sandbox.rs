@@ -1,4 +1,5 @@
-//! The child's side of the sandbox: gives up, before the first untrusted byte is read, whatever it will not need.
+//! The child's side of the sandbox: drops all rights it does not need before it reads the first untrusted
+//! byte.
 
 use std::fs;
 use std::io;
@@ -10,30 +11,31 @@ use landlock::{
 };
 use rustix::process::{self, Resource, Rlimit, Signal};
 
-/// Address space: decoding 8K needs about half of it, a decompression bomb wants all.
+/// Bytes of address space. Decoding 8K needs about half of it; a decompression bomb is stopped by it.
 const MAX_MEMORY: u64 = 6 << 30;
-/// Output of a small input may be larger than the input, but not without end.
-const MIN_OUTPUT: u64 = 4 << 30;
+/// Limit of the output: this many times the input, but at least `MIN_OUTPUT_LIMIT` bytes.
 const MAX_GROWTH: u64 = 10;
-/// Input, output, pipes and what libav opens for itself.
+const MIN_OUTPUT_LIMIT: u64 = 4 << 30;
+/// Open files: input, output, pipes, and those that libav opens itself.
 const MAX_FILES: u64 = 64;
 
-/// Confines this process to reading `input` and writing in `output`'s folder, and ties its life to that of `parent`.
+/// Confines this process to reading `input` and writing in the folder of `output`; it is killed when `parent`
+/// dies.
 ///
-/// Landlock is best effort, since old kernels lack it; everything else must work. `false` when it is missing.
+/// Returns `false` when the kernel has no landlock, which alone is best effort.
 pub fn enter(parent: u32, input: &Path, output: &Path) -> io::Result<bool> {
     process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The parent may have died before the line above; then nobody will ever kill us.
+    // The parent may have died before the line above took effect; then the signal would never come.
     if process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
         return Err(io::Error::other("the worker that started this process is gone"));
     }
     rustix::thread::set_no_new_privs(true)?;
     let size = fs::metadata(input)?.len();
     limit(Resource::As, MAX_MEMORY)?;
-    limit(Resource::Fsize, size.saturating_mul(MAX_GROWTH).max(MIN_OUTPUT))?;
+    limit(Resource::Fsize, size.saturating_mul(MAX_GROWTH).max(MIN_OUTPUT_LIMIT))?;
     limit(Resource::Nofile, MAX_FILES)?;
     limit(Resource::Core, 0)?;
-    // Whatever serves people goes first.
+    // Lower priority than the services that answer users.
     process::nice(10)?;
     let folder = output.parent().ok_or_else(|| io::Error::other("the output has no folder"))?;
     let status = restrict_paths(input, folder).map_err(io::Error::other)?;
@@ -45,7 +47,7 @@ fn limit(resource: Resource, value: u64) -> io::Result<()> {
     Ok(process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })?)
 }
 
-/// No file but these two, no TCP at all.
+/// Allows these two paths and no TCP.
 fn restrict_paths(input: &Path, folder: &Path) -> Result<RulesetStatus, landlock::RulesetError> {
     let abi = ABI::V5;
     let status = Ruleset::default()

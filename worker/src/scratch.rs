@@ -1,4 +1,4 @@
-//! Where half-made files lie: one folder per worker, which the next worker removes when its owner died.
+//! Folders for unfinished files: one per worker. Each worker removes those of dead workers when it starts.
 
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -6,25 +6,25 @@ use std::path::Path;
 
 use tempfile::TempDir;
 
-/// Marks the folders that are ours to sweep: the root is shared with the gateway's uploads.
+/// Marks the folders of workers, since the root also holds the gateway's uploads.
 const PREFIX: &str = "worker-";
 
-/// This worker's scratch folder; removed with all that is in it when dropped.
+/// This worker's scratch folder; removed with its content when dropped.
 ///
-/// It is held by a file lock rather than named by a process id: ids mean nothing across containers that share a
-/// volume, while a lock ends with its holder, wherever that runs and however it died.
-pub struct Scratch {
+/// A file lock marks it as in use, not a process id: containers that share a volume do not share process ids,
+/// while a lock always ends with the process that holds it.
+pub(crate) struct Scratch {
     folder: TempDir,
     _lock: File,
 }
 
 impl Scratch {
-    /// Removes what dead workers left below `root`, then makes a folder for this one.
-    pub fn open(root: &Path) -> io::Result<Self> {
+    /// Removes the folders of dead workers below `root`, then makes one for this worker.
+    pub(crate) fn open(root: &Path) -> io::Result<Self> {
         fs::create_dir_all(root)?;
-        // Nobody may sweep between the making of a folder and its lock.
-        let gate = lock_file(&root.join(".worker.lock"))?;
-        gate.lock()?;
+        // Without this lock another worker could remove a folder between its creation and its own lock.
+        let cleanup_lock = lock_file(&root.join(".worker.lock"))?;
+        cleanup_lock.lock()?;
         for entry in fs::read_dir(root)? {
             let entry = entry?;
             let is_ours =
@@ -40,8 +40,8 @@ impl Scratch {
         Ok(Self { folder, _lock: lock })
     }
 
-    /// A folder for one attempt at one job.
-    pub fn folder(&self) -> io::Result<TempDir> {
+    /// Makes a folder for one attempt at one job.
+    pub(crate) fn folder(&self) -> io::Result<TempDir> {
         tempfile::Builder::new().prefix("job-").tempdir_in(self.folder.path())
     }
 }
@@ -62,17 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_the_dead_left_is_removed() {
+    fn only_folders_of_dead_workers_are_removed() {
         let root = tempfile::tempdir().unwrap();
-        let living = Scratch::open(root.path()).unwrap();
+        let live = Scratch::open(root.path()).unwrap();
         let dead = root.path().join("worker-dead");
         fs::create_dir_all(dead.join("job-1")).unwrap();
         fs::write(dead.join("lock"), b"").unwrap();
         fs::write(root.path().join("upload-1"), b"").unwrap();
 
         let second = Scratch::open(root.path()).unwrap();
-        assert!(!dead.exists() && living.folder().is_ok() && second.folder().is_ok());
-        drop((living, second));
+        assert!(!dead.exists() && live.folder().is_ok() && second.folder().is_ok());
+        drop((live, second));
         let left: Vec<_> =
             fs::read_dir(root.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
         assert_eq!(left.len(), 2, "{left:?}");

@@ -1,4 +1,4 @@
-//! What the operator may choose; every flag has a variable of the same name.
+//! Command-line flags; every flag has an environment variable of the same name.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use clap::Args;
 use tokio_postgres::Config;
 use uuid::Uuid;
 
-/// Flags and variables of the worker. No `Debug`: the database URL may hold a password.
+/// Flags and variables of the worker. Without `Debug`, because the database URL may hold a password.
 #[derive(Args)]
 pub struct Settings {
     /// Where PostgreSQL is: postgresql://user:password@host/database
@@ -25,7 +25,8 @@ pub struct Settings {
     /// Seconds between looks for work when no notification arrives
     #[arg(long, env = "NEBULA_POLL", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub poll: u32,
-    /// Seconds that jobs have to end by themselves when the worker stops; the others go to another worker at once
+    /// Seconds that jobs have to end by themselves when the worker stops; the others go to another worker at
+    /// once
     #[arg(long, env = "NEBULA_GRACE", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub grace: u32,
     /// Name of this worker in the job table [default: host:pid]
@@ -45,22 +46,31 @@ pub struct Settings {
     pub health_file: Option<PathBuf>,
 }
 
+/// A setting that is missing or malformed. The messages never repeat a URL, which may hold a password.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    /// No database URL.
+    #[error("--database-url or NEBULA_DATABASE_URL is missing: postgresql://user:password@host/database")]
+    DatabaseUrlMissing,
+    /// Not a connection string.
+    #[error("the database URL cannot be read ({0}): use postgresql://user:password@host/database")]
+    DatabaseUrl(tokio_postgres::Error),
+    /// No storage URL.
+    #[error("--storage-url or NEBULA_STORAGE_URL is missing: file:///folder or s3://bucket?endpoint=…")]
+    StorageUrlMissing,
+}
+
 impl Settings {
-    /// How to reach the database; the error never repeats the URL.
-    pub fn database(&self) -> Result<Config, String> {
+    /// Connection parameters of the database.
+    pub(crate) fn database(&self) -> Result<Config, SettingsError> {
         if self.database_url.is_empty() {
-            return Err(
-                "--database-url or NEBULA_DATABASE_URL is missing: postgresql://user:password@host/database"
-                    .into(),
-            );
+            return Err(SettingsError::DatabaseUrlMissing);
         }
-        let mut config: Config = self.database_url.parse().map_err(|error| {
-            format!("the database URL cannot be read ({error}): use postgresql://user:password@host/database")
-        })?;
+        let mut config: Config = self.database_url.parse().map_err(SettingsError::DatabaseUrl)?;
         if config.get_application_name().is_none() {
             config.application_name("nebula-worker");
         }
-        // A server that vanishes without a word must be noticed well within a lease.
+        // A server that vanishes without closing the connection must be noticed well within a lease.
         config
             .connect_timeout(Duration::from_secs(5))
             .keepalives_idle(Duration::from_secs(10))
@@ -68,26 +78,31 @@ impl Settings {
         Ok(config)
     }
 
-    /// How other workers and administrators see this one.
-    pub fn worker_name(&self) -> String {
+    /// URL of the file store.
+    pub(crate) fn storage(&self) -> Result<&str, SettingsError> {
+        if self.storage_url.is_empty() {
+            return Err(SettingsError::StorageUrlMissing);
+        }
+        Ok(&self.storage_url)
+    }
+
+    /// Name of this worker in the job table.
+    pub(crate) fn worker_name(&self) -> String {
         self.name.clone().unwrap_or_else(|| {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             format!("{}:{}", host.trim(), std::process::id())
         })
     }
 
-    /// Time a claimed job belongs to this worker without a heartbeat.
-    pub fn lease(&self) -> Duration {
+    pub(crate) fn lease(&self) -> Duration {
         Duration::from_secs(u64::from(self.lease))
     }
 
-    /// Time between looks without a notification, before jitter.
-    pub fn poll(&self) -> Duration {
+    pub(crate) fn poll(&self) -> Duration {
         Duration::from_secs(u64::from(self.poll))
     }
 
-    /// Time that jobs have to end by themselves at a stop.
-    pub fn grace(&self) -> Duration {
+    pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs(u64::from(self.grace))
     }
 }

@@ -12,7 +12,7 @@ use nebula_worker::media::{Decision, MediaError, Reason, Summary};
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A small moving picture and a tone, with the ends of their streams in the same place.
+/// A small test picture and a tone of equal length, as inputs of ffmpeg.
 const PICTURE: &str = "testsrc2=size=320x240:rate=25:duration=4";
 const TONE: &str = "sine=frequency=440:sample_rate=48000:duration=4";
 const H264: &str = "-c:v libx264 -preset ultrafast -profile:v high -pix_fmt yuv420p -bf 2 -g 25";
@@ -44,7 +44,7 @@ impl Case {
         path
     }
 
-    /// Picture and tone, encoded as told.
+    /// Makes a file of picture and tone with these encoding options.
     fn film(&self, name: &str, encoding: &str) -> PathBuf {
         self.make(name, &format!("-f lavfi -i {PICTURE} -f lavfi -i {TONE} {encoding}"))
     }
@@ -88,7 +88,7 @@ fn duration(path: &Path) -> f64 {
     number(&ffprobe(path, "-show_format")["format"]["duration"])
 }
 
-/// The content hash of every packet of a stream, in order.
+/// Hashes of all packets of a stream, in order.
 fn hashes(path: &Path, stream: &str) -> Vec<String> {
     let packets = ffprobe(path, &format!("-select_streams {stream} -show_packets -show_data_hash md5"));
     packets["packets"]
@@ -99,7 +99,7 @@ fn hashes(path: &Path, stream: &str) -> Vec<String> {
         .collect()
 }
 
-/// The index must come before the data, or a browser has to fetch the end first.
+/// The index must precede the data, else a browser has to fetch the end of the file first.
 fn assert_streamable(path: &Path) {
     let bytes = fs::read(path).unwrap();
     let mut boxes = Vec::new();
@@ -113,8 +113,8 @@ fn assert_streamable(path: &Path) {
     assert!(place("moov").unwrap() < place("mdat").unwrap(), "{boxes:?}");
 }
 
-/// What every output must be, whatever the input was.
-fn assert_web_friendly(path: &Path, seconds: f64) {
+/// Checks the properties that every output must have, whatever the input was.
+fn assert_plays_in_browsers(path: &Path, seconds: f64) {
     assert_streamable(path);
     let found = duration(path);
     assert!((found - seconds).abs() <= 0.1, "lasts {found} s instead of {seconds} s");
@@ -131,15 +131,15 @@ fn assert_web_friendly(path: &Path, seconds: f64) {
             other => assert_eq!(other, "subtitle"),
         }
     }
-    // Decoding all of it must not bring up a single complaint.
+    // Decoding the whole file must not print a single warning.
     let check = Command::new("ffmpeg")
         .args(["-v", "warning", "-xerror", "-i"])
         .arg(path)
         .args(["-f", "null", "-"])
         .output()
         .unwrap();
-    let complaints = String::from_utf8_lossy(&check.stderr).into_owned();
-    assert!(check.status.success() && complaints.is_empty(), "{complaints}");
+    let warnings = String::from_utf8_lossy(&check.stderr).into_owned();
+    assert!(check.status.success() && warnings.is_empty(), "{warnings}");
 }
 
 fn start(path: &Path, kind: &str) -> f64 {
@@ -147,7 +147,7 @@ fn start(path: &Path, kind: &str) -> f64 {
 }
 
 #[tokio::test]
-async fn web_friendly_streams_are_copied_bit_by_bit() {
+async fn streams_that_browsers_play_are_copied_unchanged() {
     let case = Case::new();
     let input = case.film("film.mkv", &format!("{H264} -c:a aac -metadata title=Tour"));
     let (summary, output) = case.convert(&input).await.unwrap();
@@ -156,7 +156,7 @@ async fn web_friendly_streams_are_copied_bit_by_bit() {
         (Decision::Remux, 0, 0),
         "{summary:?}"
     );
-    assert_web_friendly(&output, duration(&input));
+    assert_plays_in_browsers(&output, duration(&input));
     assert_eq!(hashes(&input, "v"), hashes(&output, "v"));
     assert_eq!(hashes(&input, "a"), hashes(&output, "a"));
     assert_eq!(ffprobe(&output, "-show_format")["format"]["tags"]["title"], "Tour");
@@ -164,24 +164,24 @@ async fn web_friendly_streams_are_copied_bit_by_bit() {
 }
 
 #[tokio::test]
-async fn mp4_and_transport_streams_are_remuxed_too() {
+async fn mp4_and_transport_streams_are_remuxed() {
     let case = Case::new();
     for name in ["film.mp4", "film.ts"] {
         let input = case.film(name, &format!("{H264} -c:a aac"));
         let (summary, output) = case.convert(&input).await.unwrap();
         assert_eq!(summary.decision, Decision::Remux, "{name}: {summary:?}");
-        assert_web_friendly(&output, 4.0);
+        assert_plays_in_browsers(&output, 4.0);
         assert!((start(&output, "video") - start(&output, "audio")).abs() < 0.03, "{name}");
     }
 }
 
 #[tokio::test]
-async fn only_the_sound_is_encoded_when_only_the_sound_is_wrong() {
+async fn only_the_audio_is_encoded_when_only_the_audio_is_unplayable() {
     let case = Case::new();
     let input = case.film("film.mkv", &format!("{H264} -c:a libopus"));
     let (summary, output) = case.convert(&input).await.unwrap();
     assert_eq!((summary.decision, &*summary.reasons), (Decision::Audio, &[Reason::AudioCodec][..]));
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
     assert_eq!(hashes(&input, "v"), hashes(&output, "v"));
 }
 
@@ -198,7 +198,7 @@ async fn hevc_and_opus_become_h264_and_aac() {
         (Decision::Transcode, &[Reason::VideoCodec, Reason::AudioCodec][..])
     );
     assert!(summary.warnings.is_empty(), "{summary:?}");
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
     let video = &streams(&output)[0];
     assert_eq!(
         (video["profile"].as_str(), video["r_frame_rate"].as_str(), video["nb_frames"].as_str()),
@@ -208,7 +208,7 @@ async fn hevc_and_opus_become_h264_and_aac() {
 }
 
 #[tokio::test]
-async fn subtitles_and_all_audio_tracks_come_along() {
+async fn subtitles_and_all_audio_tracks_are_kept() {
     let case = Case::new();
     fs::write(
         case.path("s.srt"),
@@ -223,7 +223,7 @@ async fn subtitles_and_all_audio_tracks_come_along() {
         (summary.decision, summary.audio_tracks, &*summary.subtitles),
         (Decision::Transcode, 2, &["deu".to_owned()][..])
     );
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
     let found = streams(&output);
     let codecs: Vec<_> = found.iter().map(|stream| stream["codec_name"].as_str().unwrap()).collect();
     assert_eq!(codecs, ["h264", "aac", "aac", "mov_text"]);
@@ -240,7 +240,7 @@ async fn subtitles_and_all_audio_tracks_come_along() {
 }
 
 #[tokio::test]
-async fn a_late_sound_stays_late() {
+async fn an_audio_offset_is_kept() {
     let case = Case::new();
     for audio in ["aac", "libopus"] {
         let input = case.make(
@@ -254,18 +254,18 @@ async fn a_late_sound_stays_late() {
 }
 
 #[tokio::test]
-async fn a_turned_picture_is_shown_upright() {
+async fn a_rotated_picture_is_shown_upright() {
     let case = Case::new();
     let plain = case.film("plain.mp4", &format!("{H264} -c:a aac"));
     let turned = case.make("turned.mp4", &format!("-i {} -c copy -metadata:s:v rotate=90", plain.display()));
-    // Copied, the instruction to turn comes along.
+    // In a copy, the rotation stays in the display matrix.
     let (summary, output) = case.convert(&turned).await.unwrap();
     assert_eq!((summary.decision, summary.width, summary.height), (Decision::Remux, Some(240), Some(320)));
     assert_eq!(
         streams(&output)[0]["side_data_list"][0]["rotation"],
         streams(&turned)[0]["side_data_list"][0]["rotation"]
     );
-    // Encoded, the picture itself is turned.
+    // In an encoded stream, the picture itself is rotated.
     let mpeg4 = case.film("plain2.mp4", "-c:v mpeg4 -c:a aac");
     let turned = case.make("turned2.mp4", &format!("-i {} -c copy -metadata:s:v rotate=90", mpeg4.display()));
     let (summary, output) = case.convert(&turned).await.unwrap();
@@ -276,39 +276,39 @@ async fn a_turned_picture_is_shown_upright() {
     let video = &streams(&output)[0];
     assert_eq!((video["width"].as_u64(), video["height"].as_u64()), (Some(240), Some(320)));
     assert!(video["side_data_list"].is_null(), "{video}");
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
 }
 
 #[tokio::test]
-async fn odd_sizes_interlacing_and_full_range_are_put_right() {
+async fn odd_sizes_and_interlacing_are_corrected() {
     let case = Case::new();
-    let odd = case.make("odd.mkv", "-f lavfi -i testsrc2=size=321x241:rate=10:duration=2 -c:v libx264 -preset ultrafast -pix_fmt yuv444p");
+    let odd = "-f lavfi -i testsrc2=size=321x241:rate=10:duration=2 -c:v libx264 -preset ultrafast -pix_fmt yuv444p";
+    let odd = case.make("odd.mkv", odd);
     let (summary, output) = case.convert(&odd).await.unwrap();
     assert_eq!((summary.width, summary.height), (Some(320), Some(240)));
     assert_eq!(summary.reasons, [Reason::VideoProfile, Reason::VideoPixelFormat]);
-    assert_web_friendly(&output, 2.0);
+    assert_plays_in_browsers(&output, 2.0);
 
     let interlaced = case.film("interlaced.ts", "-c:v mpeg2video -flags +ildct+ilme -top 1 -c:a mp2");
     let (_, output) = case.convert(&interlaced).await.unwrap();
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
     assert_eq!(streams(&output)[0]["field_order"], "progressive");
 }
 
 #[tokio::test]
-async fn high_dynamic_range_is_mapped_to_what_screens_show() {
+async fn high_dynamic_range_becomes_bt709() {
     let case = Case::new();
     let encoding = "-c:v libx265 -preset ultrafast -x265-params log-level=error:colorprim=bt2020:transfer=smpte2084:colormatrix=bt2020nc \
                     -pix_fmt yuv420p10le -c:a aac";
     let input = case.film("hdr.mkv", encoding);
     let (summary, output) = case.convert(&input).await.unwrap();
     assert_eq!(summary.decision, Decision::Transcode);
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
     assert_eq!(streams(&output)[0]["color_transfer"], "bt709");
 }
 
-/// A browser that seeks starts at a key frame: what follows it must need nothing from before.
 #[tokio::test]
-async fn every_key_frame_is_a_place_to_start() {
+async fn no_frame_after_a_key_frame_is_shown_before_it() {
     let case = Case::new();
     let input = case.film("film.mkv", "-c:v mpeg4 -c:a ac3");
     let (_, output) = case.convert(&input).await.unwrap();
@@ -328,7 +328,7 @@ async fn every_key_frame_is_a_place_to_start() {
 }
 
 #[tokio::test]
-async fn sound_alone_is_enough() {
+async fn files_with_audio_only_are_converted() {
     let case = Case::new();
     for (name, encoding, decision) in [
         ("a.mp3", "-c:a libmp3lame", Decision::Audio),
@@ -340,12 +340,12 @@ async fn sound_alone_is_enough() {
         let input = case.make(name, &format!("-f lavfi -i {TONE} {encoding}"));
         let (summary, output) = case.convert(&input).await.unwrap();
         assert_eq!((summary.decision, summary.video_codec), (decision, None), "{name}");
-        assert_web_friendly(&output, 4.0);
+        assert_plays_in_browsers(&output, 4.0);
     }
 }
 
 #[tokio::test]
-async fn a_cut_off_file_gives_what_is_there() {
+async fn a_truncated_file_is_converted_up_to_its_end() {
     let case = Case::new();
     for encoding in [format!("{H264} -c:a aac"), "-c:v mpeg4 -c:a ac3".to_owned()] {
         let input = case.film("film.mkv", &encoding);
@@ -354,12 +354,12 @@ async fn a_cut_off_file_gives_what_is_there() {
         let (summary, output) = case.convert(&input).await.unwrap();
         assert!(summary.warnings.iter().any(|warning| warning.contains("ends early")), "{summary:?}");
         assert!((1.0..3.5).contains(&duration(&output)), "{summary:?}");
-        assert_web_friendly(&output, summary.duration_seconds);
+        assert_plays_in_browsers(&output, summary.duration_seconds);
     }
 }
 
 #[tokio::test]
-async fn damage_in_the_middle_is_survived() {
+async fn damage_in_the_middle_is_skipped() {
     let case = Case::new();
     let input = case.film("film.mkv", "-c:v mpeg4 -c:a libopus");
     let mut bytes = fs::read(&input).unwrap();
@@ -367,11 +367,11 @@ async fn damage_in_the_middle_is_survived() {
     bytes[middle..middle + 3000].iter_mut().enumerate().for_each(|(n, byte)| *byte ^= (n * 31 + 7) as u8);
     fs::write(&input, bytes).unwrap();
     let (_, output) = case.convert(&input).await.unwrap();
-    assert_web_friendly(&output, 4.0);
+    assert_plays_in_browsers(&output, 4.0);
 }
 
 #[tokio::test]
-async fn what_is_no_media_is_refused_for_good() {
+async fn files_without_media_are_refused_permanently() {
     let case = Case::new();
     let secret = case.film("secret.mp4", &format!("{H264} -c:a aac"));
     let playlist = format!(
@@ -395,5 +395,5 @@ async fn what_is_no_media_is_refused_for_good() {
     fs::write(&subtitles, "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
     let only = case.make("only.mkv", "-i only.srt -c:s srt");
     let error = case.convert(&only).await.unwrap_err();
-    assert!(error.permanent && error.sentence.contains("subrip"), "{error}");
+    assert!(error.permanent && error.message.contains("subrip"), "{error}");
 }

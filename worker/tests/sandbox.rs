@@ -1,4 +1,4 @@
-//! What a confined process can no longer do, tried by a confined process.
+//! A confined process tries what it must no longer be able to do.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -9,34 +9,34 @@ use std::process::Command;
 
 use nebula_worker::sandbox;
 
-/// Set in the process that confines itself, to the folder it works in.
+/// Environment variable of the process that confines itself: the folder it works in.
 const FOLDER: &str = "SANDBOX_TEST_FOLDER";
 
 #[test]
-fn a_confined_process_reaches_its_own_files_only() {
+fn a_confined_process_reaches_only_its_input_and_output() {
     if let Some(folder) = std::env::var_os(FOLDER) {
-        return confined(&PathBuf::from(folder));
+        return check_confinement(&PathBuf::from(folder));
     }
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join("out")).unwrap();
     for name in ["input", "other"] {
         fs::write(folder.path().join(name), name).unwrap();
     }
-    let test = "a_confined_process_reaches_its_own_files_only";
+    let test = "a_confined_process_reaches_only_its_input_and_output";
     let output = Command::new(std::env::current_exe().unwrap())
         .args([test, "--exact", "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder.path())
         .output()
         .unwrap();
-    let said =
+    let printed =
         String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && said.contains("confined: yes"), "{said}");
+    assert!(output.status.success() && printed.contains("confined: yes"), "{printed}");
 }
 
-/// Runs in its own process, since there is no way back.
-fn confined(folder: &Path) {
+/// Runs in a process of its own, because a confinement cannot be lifted.
+fn check_confinement(folder: &Path) {
     let (input, output) = (folder.join("input"), folder.join("out").join("web.mp4"));
-    assert!(sandbox::enter(1_u32.wrapping_sub(2), &input, &output).is_err(), "a wrong parent is noticed");
+    assert!(sandbox::enter(1_u32.wrapping_sub(2), &input, &output).is_err(), "a wrong parent is refused");
     let has_landlock = sandbox::enter(parent_id(), &input, &output).unwrap();
     assert_eq!(fs::read(&input).unwrap(), b"input");
     fs::write(&output, b"made").unwrap();

@@ -1,7 +1,7 @@
 //! `LISTEN` on one PostgreSQL channel, on a connection of its own that is opened again whenever it breaks.
 //!
-//! PostgreSQL keeps no notification for a session that is not connected. The caller therefore learns when listening
-//! begins and must then look for what it missed.
+//! PostgreSQL keeps no notification for a session that is not connected. The caller therefore learns when
+//! listening begins and must then look for what it missed.
 
 use std::convert::Infallible;
 use std::error::Error;
@@ -13,8 +13,8 @@ use futures::{StreamExt, stream};
 use tokio::time::sleep;
 use tokio_postgres::{AsyncMessage, Config, NoTls};
 
-/// Delays between attempts to connect; jitter adds up to the same again, so that the clients of a restarted server do
-/// not all come back at once.
+/// Delays between attempts to connect; jitter adds up to the same again, so that the clients of a restarted
+/// server do not all come back at once.
 const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(Duration::from_millis(125))
     .with_max_delay(Duration::from_secs(15))
@@ -88,7 +88,8 @@ async fn listen_once(
                 None => return Ok(()),
             },
         };
-        // A notification that came in the same packet as the reply may be seen first; it proves that LISTEN works.
+        // A notification that came in the same packet as the reply may be seen first; it proves that LISTEN
+        // works.
         if !std::mem::replace(&mut is_listening, true) {
             tracing::info!(channel, "listening");
             on_event(Event::Connected);

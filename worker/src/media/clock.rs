@@ -1,13 +1,8 @@
-//! Time as streams count it: in ticks of a clock whose period is a fraction of a second.
+//! Conversion between seconds and the ticks of a stream's time base.
 
 use ffmpeg_next as ff;
 
-/// Seconds in ticks of `clock`, rounded to the nearest.
-pub(super) fn ticks(seconds: f64, clock: ff::Rational) -> i64 {
-    (seconds / to_f64(clock)).round() as i64
-}
-
-/// A fraction as a number.
-pub(super) fn to_f64(rational: ff::Rational) -> f64 {
-    f64::from(rational)
+/// Seconds as ticks of `time_base`, rounded to the nearest.
+pub(super) fn ticks(seconds: f64, time_base: ff::Rational) -> i64 {
+    (seconds / f64::from(time_base)).round() as i64
 }

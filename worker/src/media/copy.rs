@@ -1,30 +1,32 @@
-//! A stream whose packets go into the output bit by bit.
+//! A stream whose packets are copied into the output unchanged.
 
 use ffmpeg_next as ff;
 
-use super::MediaError;
+use super::clock::ticks;
+use super::error::MediaError;
 use super::mux::Muxer;
 use super::probe::Stream;
 
-/// Matroska has no decode times and libav can only guess them after the first few pictures; no codec delays more.
+/// Pictures held back at the start until the first decode time is known. Matroska stores no decode times and
+/// libav derives them only after some pictures; no codec reorders more than these.
 const MAX_HELD: usize = 32;
 
-/// Copies packets, moved onto the output's clock.
-pub(super) struct Copy {
+/// Copies packets and moves their times to the output's clock.
+pub(super) struct CopiedTrack {
     track: usize,
     time_base: ff::Rational,
     offset: i64,
     is_video: bool,
-    /// A picture can only start at a key frame.
+    /// Packets before the first key frame are dropped, since no decoder can start there.
     awaits_key: bool,
-    /// For the packets whose container does not say how long they last.
+    /// Duration of packets for which the container names none.
     usual_duration: i64,
-    /// Pictures at the start that wait for the first known decode time.
+    /// Pictures held back until the first decode time is known.
     held: Vec<ff::Packet>,
     has_dts: bool,
 }
 
-impl Copy {
+impl CopiedTrack {
     pub(super) fn new(
         input: &ff::Stream<'_>,
         stream: &Stream,
@@ -40,7 +42,7 @@ impl Copy {
         Ok(Self {
             track,
             time_base,
-            offset: super::clock::ticks(start, time_base),
+            offset: ticks(start, time_base),
             is_video,
             awaits_key: is_video,
             usual_duration: if is_video { frame.round() as i64 } else { 0 },
@@ -69,13 +71,13 @@ impl Copy {
         muxer.write(self.track, packet, self.time_base)
     }
 
-    /// Writes what is still held; only streams of a few pictures get here with anything.
+    /// Writes the pictures that are still held back, which only very short streams have.
     pub(super) fn finish(&mut self, muxer: &mut Muxer) -> Result<(), MediaError> {
         self.release(None, muxer)
     }
 
-    /// Gives the held pictures decode times that count down from the first known one, or, when there is none,
-    /// from the earliest moment that any of them is shown.
+    /// Writes the held pictures. Their decode times count down from the first known one or, without one, from
+    /// the earliest presentation time among them.
     fn release(&mut self, known: Option<i64>, muxer: &mut Muxer) -> Result<(), MediaError> {
         self.has_dts = true;
         let step = self.usual_duration.max(1);
@@ -84,8 +86,8 @@ impl Copy {
             return Ok(());
         };
         let count = self.held.len() as i64;
-        for (place, mut packet) in (0_i64..).zip(std::mem::take(&mut self.held)) {
-            packet.set_dts(Some(end - (count - place) * step));
+        for (index, mut packet) in (0_i64..).zip(std::mem::take(&mut self.held)) {
+            packet.set_dts(Some(end - (count - index) * step));
             muxer.write(self.track, packet, self.time_base)?;
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! What has to be done to each stream so that every browser plays the result; the least possible.
+//! Decides for each stream between copy and encoding: the least work after which every browser plays the
+//! result.
 
 use std::fmt;
 
@@ -10,15 +11,15 @@ use serde::{Deserialize, Serialize};
 
 use super::probe::{Probe, Stream};
 
-/// How much work the file needs.
+/// How much of a file has to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
-    /// Every picture and sound packet is copied bit by bit into the new container.
+    /// All packets are copied into the new container.
     Remux,
-    /// The picture is copied, sound is encoded.
+    /// Video is copied, audio is encoded.
     Audio,
-    /// The picture is encoded.
+    /// Video is encoded.
     Transcode,
 }
 
@@ -32,7 +33,7 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Why a stream cannot be copied; serialised as a stable word for programs.
+/// Why a stream cannot be copied. Programs read the serialised names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Reason {
@@ -46,17 +47,17 @@ pub enum Reason {
     VideoPixelFormat,
     /// Interlaced, which browsers show as combs.
     VideoInterlaced,
-    /// High dynamic range, which would look washed out.
+    /// High dynamic range, which looks washed out on most screens.
     VideoHdr,
-    /// The container has no presentation times to copy.
+    /// The container stores no presentation times.
     ContainerTimestamps,
-    /// Not AAC. MP3 inside MP4 is legal, but not every browser plays it.
+    /// Not AAC. MP3 in MP4 is allowed, but not every browser plays it.
     AudioCodec,
     /// AAC, but not of the low-complexity profile.
     AudioProfile,
 }
 
-/// What to do with each stream of a probe, in its order.
+/// The decision for each stream of a probe, in its order.
 #[derive(Debug)]
 pub(super) struct Plan {
     pub(super) decision: Decision,
@@ -85,12 +86,12 @@ pub(super) fn decide(probe: &Probe) -> Plan {
 }
 
 fn video_reasons(format: &str, stream: &Stream) -> Vec<Reason> {
-    let facts = &stream.facts;
+    let parameters = &stream.parameters;
     if stream.codec != Id::H264 {
         return vec![Reason::VideoCodec];
     }
     let playable = matches!(
-        facts.profile,
+        parameters.profile,
         Profile::H264(
             profile::H264::Baseline
                 | profile::H264::ConstrainedBaseline
@@ -98,26 +99,26 @@ fn video_reasons(format: &str, stream: &Stream) -> Vec<Reason> {
                 | profile::H264::High
         )
     );
-    let against = [
+    let reasons = [
         (!playable, Reason::VideoProfile),
-        (facts.level > 51, Reason::VideoLevel),
-        (!facts.is_yuv420p, Reason::VideoPixelFormat),
-        (is_interlaced(facts.field_order), Reason::VideoInterlaced),
-        (is_hdr(facts.transfer), Reason::VideoHdr),
+        (parameters.level > 51, Reason::VideoLevel),
+        (!parameters.is_yuv420p, Reason::VideoPixelFormat),
+        (is_interlaced(parameters.field_order), Reason::VideoInterlaced),
+        (is_hdr(parameters.transfer), Reason::VideoHdr),
         (format == "avi", Reason::ContainerTimestamps),
     ];
-    against.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
+    reasons.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
 }
 
 fn audio_reason(stream: &Stream) -> Option<Reason> {
-    match (stream.codec, stream.facts.profile) {
+    match (stream.codec, stream.parameters.profile) {
         (Id::AAC, Profile::AAC(profile::AAC::Low)) => None,
         (Id::AAC, _) => Some(Reason::AudioProfile),
         _ => Some(Reason::AudioCodec),
     }
 }
 
-/// Unknown counts as progressive: it is what nearly every file that does not say is.
+/// Unknown counts as progressive, which nearly all files are that do not name the order.
 pub(super) fn is_interlaced(order: FieldOrder) -> bool {
     !matches!(order, FieldOrder::Unknown | FieldOrder::Progressive)
 }
@@ -128,14 +129,14 @@ pub(super) fn is_hdr(transfer: TransferCharacteristic) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::ffi::Facts;
+    use super::super::ffi::StreamParameters;
     use super::*;
 
     fn stream(codec: Id, profile: Profile) -> Stream {
         Stream {
             index: 0,
             codec,
-            facts: Facts {
+            parameters: StreamParameters {
                 profile,
                 level: 40,
                 width: 1280,
@@ -174,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn web_friendly_streams_are_copied() {
+    fn streams_that_browsers_play_are_copied() {
         let aac = stream(Id::AAC, Profile::AAC(profile::AAC::Low));
         let plan = plan(Some(h264()), vec![aac, stream(Id::AAC, Profile::AAC(profile::AAC::Low))]);
         assert_eq!(plan.decision, Decision::Remux);
@@ -182,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_sound_that_must_is_encoded() {
+    fn audio_that_browsers_play_is_not_encoded() {
         let aac = stream(Id::AAC, Profile::AAC(profile::AAC::Low));
         let plan = plan(Some(h264()), vec![aac, stream(Id::OPUS, Profile::Unknown)]);
         assert_eq!((plan.decision, plan.reasons), (Decision::Audio, vec![Reason::AudioCodec]));
@@ -190,10 +191,10 @@ mod tests {
     }
 
     #[test]
-    fn every_reason_against_the_picture_is_named() {
+    fn all_reasons_against_a_copy_are_named() {
         let mut video = stream(Id::H264, Profile::H264(profile::H264::High10));
-        video.facts.is_yuv420p = false;
-        video.facts.field_order = FieldOrder::TT;
+        video.parameters.is_yuv420p = false;
+        video.parameters.field_order = FieldOrder::TT;
         let plan = plan(Some(video), vec![stream(Id::AAC, Profile::AAC(profile::AAC::HE))]);
         assert_eq!(plan.decision, Decision::Transcode);
         let expected =
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn reasons_are_words_for_programs() {
+    fn reasons_and_decisions_have_stable_names() {
         assert_eq!(serde_json::to_string(&Reason::VideoPixelFormat).unwrap(), "\"videoPixelFormat\"");
         assert_eq!(serde_json::to_string(&Decision::Remux).unwrap(), "\"remux\"");
     }

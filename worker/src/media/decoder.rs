@@ -1,13 +1,14 @@
-//! Decoding that survives damage: what cannot be decoded is counted, not fatal.
+//! Decoding of damaged input: packets that cannot be decoded are counted and skipped.
 
 use ffmpeg_next as ff;
 
-use super::{MediaError, probe};
+use super::error::MediaError;
+use super::probe;
 
-/// A decoder that has produced nothing but this many errors in a row will not recover while draining.
+/// Errors in a row after which a decoder yields no more frames for a packet.
 const MAX_ERRORS: u32 = 1_000;
 
-/// One open decoder with its tally.
+/// An open decoder with counters.
 pub(super) struct Decoder {
     opened: ff::decoder::Opened,
     frames: u64,
@@ -36,7 +37,7 @@ impl Decoder {
         Ok(Self { opened, frames: 0, damaged: 0 })
     }
 
-    /// Feeds one packet, or the end with `None`.
+    /// Takes one packet, or the end of the stream with `None`.
     pub(super) fn send(&mut self, packet: Option<&ff::Packet>) {
         let sent = match packet {
             Some(packet) => self.opened.send_packet(packet),
@@ -47,7 +48,7 @@ impl Decoder {
         }
     }
 
-    /// The next decoded frame; `false` when more input is needed or nothing is left.
+    /// Receives the next decoded frame; `false` when more input is needed or nothing is left.
     pub(super) fn receive(&mut self, frame: &mut ff::Frame) -> bool {
         for _ in 0..MAX_ERRORS {
             match self.opened.receive_frame(frame) {
@@ -62,12 +63,11 @@ impl Decoder {
         false
     }
 
-    /// Frames decoded so far.
     pub(super) fn frames(&self) -> u64 {
         self.frames
     }
 
-    /// Packets and frames that could not be decoded.
+    /// Number of packets and frames that could not be decoded.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged
     }

@@ -1,4 +1,4 @@
-//! The few things of libav that have no safe wrapper; the only unsafe code of the worker.
+//! Parts of libav without a safe wrapper; the only unsafe code of the worker.
 
 #![expect(unsafe_code, reason = "fields and calls of libav that ffmpeg-next does not wrap")]
 
@@ -8,22 +8,22 @@ use std::ptr;
 use ff::ffi as sys;
 use ffmpeg_next as ff;
 
-/// One allocation may take this much at most; a 16k picture fits, a forged header does not.
+/// Bytes of a single allocation: enough for a 16K picture, too little for the sizes in a forged header.
 const MAX_ALLOCATION: usize = 1 << 30;
 
-/// Caps every single allocation of libav.
+/// Limits the size of each single allocation of libav.
 pub(super) fn limit_allocations() {
     // SAFETY: sets a global number, documented to be callable at any time.
     unsafe { sys::av_max_alloc(MAX_ALLOCATION) }
 }
 
-/// The stream parameters we decide by, read without opening a decoder.
-pub(super) struct Facts {
+/// The codec parameters of a stream, read without opening a decoder.
+pub(super) struct StreamParameters {
     pub(super) profile: ff::codec::Profile,
     pub(super) level: i32,
     pub(super) width: u32,
     pub(super) height: u32,
-    /// 8-bit 4:2:0 in one of its two ranges, the only layout every browser decodes.
+    /// 8-bit 4:2:0 of either range: the only layout that every browser decodes.
     pub(super) is_yuv420p: bool,
     pub(super) field_order: ff::FieldOrder,
     pub(super) space: ff::color::Space,
@@ -34,10 +34,10 @@ pub(super) struct Facts {
     pub(super) channels: u32,
 }
 
-pub(super) fn facts(parameters: &ff::codec::Parameters) -> Facts {
+pub(super) fn stream_parameters(parameters: &ff::codec::Parameters) -> StreamParameters {
     // SAFETY: the wrapper keeps the parameters alive and nobody writes them while we hold a reference.
     let raw = unsafe { &*parameters.as_ptr() };
-    Facts {
+    StreamParameters {
         profile: ff::codec::Profile::from((parameters.id(), raw.profile)),
         level: raw.level,
         width: raw.width.max(0).cast_unsigned(),
@@ -55,13 +55,14 @@ pub(super) fn facts(parameters: &ff::codec::Parameters) -> Facts {
     }
 }
 
-/// Forgets the input container's tag, so that the muxer picks its own for the codec.
+/// Removes the codec tag of the input container, so that the muxer chooses one that fits MP4.
 pub(super) fn clear_tag(stream: &mut ff::StreamMut<'_>) {
-    // SAFETY: the stream belongs to an output context that the borrow keeps alive; its parameters are never null.
+    // SAFETY: the stream belongs to an output context that the borrow keeps alive; its parameters are never
+    // null.
     unsafe { (*(*stream.as_mut_ptr()).codecpar).codec_tag = 0 }
 }
 
-/// Puts a display matrix on an output stream: how a copied picture is to be turned.
+/// Sets the display matrix of an output stream: how players rotate a copied picture.
 pub(super) fn set_display_matrix(stream: &mut ff::StreamMut<'_>, matrix: &[u8]) {
     // SAFETY: the call allocates `matrix.len()` bytes that belong to the stream; exactly these are written.
     unsafe {
@@ -73,13 +74,13 @@ pub(super) fn set_display_matrix(stream: &mut ff::StreamMut<'_>, matrix: &[u8]) 
     }
 }
 
-/// Hands the styles that a subtitle decoder found to the encoder, which refuses to start without.
+/// Copies the styles of a subtitle decoder to the encoder, which cannot be opened without them.
 pub(super) fn copy_subtitle_header(
     from: &ff::codec::Context,
     to: &mut ff::codec::Context,
 ) -> Result<(), ff::Error> {
-    // SAFETY: both contexts are alive and not open in another thread; the header is a buffer of the stated size,
-    // and its copy is allocated by libav, which frees it with the encoder.
+    // SAFETY: both contexts are alive and not open in another thread; the header is a buffer of the stated
+    // size, and its copy is allocated by libav, which frees it with the encoder.
     unsafe {
         let from = &*from.as_ptr();
         if from.subtitle_header.is_null() || from.subtitle_header_size <= 0 {
@@ -98,10 +99,10 @@ pub(super) fn copy_subtitle_header(
     Ok(())
 }
 
-/// A decoded subtitle that frees its rectangles, which the wrapper's type does not.
-pub(super) struct Caption(ff::Subtitle);
+/// A decoded subtitle that frees its rectangles when dropped; the wrapper's type does not.
+pub(super) struct OwnedSubtitle(ff::Subtitle);
 
-impl Caption {
+impl OwnedSubtitle {
     pub(super) fn empty() -> Self {
         Self(ff::Subtitle::new())
     }
@@ -110,7 +111,7 @@ impl Caption {
         &mut self.0
     }
 
-    /// Encodes into `buffer` and says how many bytes it took: the wrapper's call loses that number.
+    /// Encodes into `buffer` and returns the number of bytes, which the wrapper's call does not.
     pub(super) fn encode(
         &self,
         encoder: &mut ff::encoder::subtitle::Encoder,
@@ -125,14 +126,14 @@ impl Caption {
     }
 }
 
-impl Drop for Caption {
+impl Drop for OwnedSubtitle {
     fn drop(&mut self) {
         // SAFETY: frees what the decoder allocated and zeroes the struct; an empty one is fine.
         unsafe { sys::avsubtitle_free(self.0.as_mut_ptr()) }
     }
 }
 
-/// The decoder libav would use for a codec, by name; `None` when this build has none.
+/// Name of the decoder that libav uses for a codec; `None` when this build has none.
 pub(super) fn decoder_name(id: ff::codec::Id) -> Option<String> {
     // SAFETY: looks up a static table; the name of a registered codec is a static C string.
     unsafe {

@@ -2,16 +2,17 @@
 
 use ffmpeg_next as ff;
 
-use super::MediaError;
+use super::error::MediaError;
 
-/// A configured chain.
+/// A configured filter graph with one input and one output.
 pub(super) struct Chain {
     graph: ff::filter::Graph,
     time_base: ff::Rational,
 }
 
 impl Chain {
-    /// Builds `source(arguments) -> spec -> sink`; `frame_size` asks for audio frames of exactly that many samples.
+    /// Builds `source(arguments) -> spec -> sink`. With `frame_size`, audio frames come out with exactly that
+    /// many samples.
     pub(super) fn new(
         source: [&str; 2],
         arguments: &str,
@@ -35,12 +36,12 @@ impl Chain {
         Ok(Self { graph, time_base })
     }
 
-    /// The clock of the frames that come out.
+    /// Time base of the filtered frames.
     pub(super) fn time_base(&self) -> ff::Rational {
         self.time_base
     }
 
-    /// Feeds one frame, or the end with `None`.
+    /// Takes one frame, or the end of the stream with `None`.
     pub(super) fn send(&mut self, frame: Option<&ff::Frame>) -> Result<(), MediaError> {
         let mut context =
             self.graph.get("in").ok_or_else(|| MediaError::transient("the filter chain lost its source"))?;
@@ -51,7 +52,7 @@ impl Chain {
         sent.map_err(|error| MediaError::output("filter a frame", error))
     }
 
-    /// The next filtered frame; `false` when more input is needed or nothing is left.
+    /// Receives the next filtered frame; `false` when more input is needed or nothing is left.
     pub(super) fn receive(&mut self, frame: &mut ff::Frame) -> Result<bool, MediaError> {
         let mut context =
             self.graph.get("out").ok_or_else(|| MediaError::transient("the filter chain lost its sink"))?;

@@ -1,22 +1,23 @@
-//! The output file: one MP4 with its index in front, on a clock that starts at zero.
+//! The output file: an MP4 with its index in front, whose times start at zero.
 
 use std::path::Path;
 
 use ffmpeg_next as ff;
 
-use super::{MediaError, ffi};
+use super::error::MediaError;
+use super::ffi;
 
-/// Writes packets of all tracks; owns the rule that decode times of a track only grow.
+/// Writes the packets of all tracks, with strictly growing decode times in each track.
 pub(super) struct Muxer {
     output: ff::format::context::Output,
-    tracks: Vec<Clock>,
-    /// Seconds written so far, of the track that is furthest.
+    tracks: Vec<TrackState>,
+    /// Seconds written so far, of the longest track.
     written: f64,
     pictures: u64,
 }
 
-/// Where a track is.
-struct Clock {
+/// Position of a track.
+struct TrackState {
     time_base: ff::Rational,
     last_dts: Option<i64>,
     is_video: bool,
@@ -30,7 +31,7 @@ impl Muxer {
         Ok(Self { output, tracks: Vec::new(), written: 0.0, pictures: 0 })
     }
 
-    /// The title is the only thing taken over from the container: cameras also write places and owners there.
+    /// Takes over the title and no other metadata: cameras also store locations and owners there.
     pub(super) fn set_title(&mut self, title: Option<&str>) {
         if let Some(title) = title {
             let mut metadata = ff::Dictionary::new();
@@ -39,7 +40,7 @@ impl Muxer {
         }
     }
 
-    /// Adds a track whose packets come as they are; its index.
+    /// Adds a track of copied packets; returns its index.
     pub(super) fn add_copy(
         &mut self,
         parameters: ff::codec::Parameters,
@@ -55,10 +56,10 @@ impl Muxer {
             ffi::set_display_matrix(&mut stream, matrix);
         }
         describe(&mut stream, time_base, language);
-        Ok(self.track(is_video))
+        Ok(self.add_track(is_video))
     }
 
-    /// Adds a track that an open encoder feeds; its index.
+    /// Adds a track of an open encoder; returns its index.
     pub(super) fn add_encoder(
         &mut self,
         encoder: &ff::codec::Context,
@@ -71,73 +72,72 @@ impl Muxer {
             stream.set_avg_frame_rate(encoder.frame_rate());
         }
         describe(&mut stream, time_base, language);
-        Ok(self.track(is_video))
+        Ok(self.add_track(is_video))
     }
 
-    fn track(&mut self, is_video: bool) -> usize {
+    fn add_track(&mut self, is_video: bool) -> usize {
+        // The real time base is known once the header is written.
         let time_base = ff::Rational(1, 1);
-        self.tracks.push(Clock { time_base, last_dts: None, is_video, packets: 0 });
+        self.tracks.push(TrackState { time_base, last_dts: None, is_video, packets: 0 });
         self.tracks.len() - 1
     }
 
-    /// Writes the header; no track can be added after it.
+    /// Writes the header; after it no track can be added.
     pub(super) fn start(&mut self) -> Result<(), MediaError> {
         let mut options = ff::Dictionary::new();
         options.set("movflags", "+faststart");
         self.output
             .write_header_with(options)
             .map_err(|error| MediaError::output("write the header", error))?;
-        // The muxer may have chosen finer clocks than asked for.
-        for (clock, stream) in self.tracks.iter_mut().zip(self.output.streams()) {
-            clock.time_base = stream.time_base();
+        // The muxer may have chosen finer time bases than asked for.
+        for (track, stream) in self.tracks.iter_mut().zip(self.output.streams()) {
+            track.time_base = stream.time_base();
         }
         Ok(())
     }
 
-    /// Writes one packet of a track, its times counted in `time_base`.
+    /// Writes one packet of a track, whose times count in `time_base`.
     pub(super) fn write(
         &mut self,
-        track: usize,
+        index: usize,
         mut packet: ff::Packet,
         time_base: ff::Rational,
     ) -> Result<(), MediaError> {
-        let clock = &mut self.tracks[track];
-        packet.rescale_ts(time_base, clock.time_base);
-        let next = clock.last_dts.map(|last| last + 1);
+        let track = &mut self.tracks[index];
+        packet.rescale_ts(time_base, track.time_base);
+        let next = track.last_dts.map(|last| last + 1);
         let dts = packet.dts().or(packet.pts()).or(next).unwrap_or(0);
-        // Damaged input may step back in time; the container cannot.
+        // Damaged input may step back in time, which the container does not allow.
         let dts = next.map_or(dts, |next| dts.max(next));
         let pts = packet.pts().map_or(dts, |pts| pts.max(dts));
         packet.set_dts(Some(dts));
         packet.set_pts(Some(pts));
-        packet.set_stream(track);
+        packet.set_stream(index);
         packet.set_position(-1);
-        clock.last_dts = Some(dts);
-        clock.packets += 1;
-        self.pictures += u64::from(clock.is_video);
-        let end = (pts + packet.duration()) as f64 * f64::from(clock.time_base);
+        track.last_dts = Some(dts);
+        track.packets += 1;
+        self.pictures += u64::from(track.is_video);
+        let end = (pts + packet.duration()) as f64 * f64::from(track.time_base);
         self.written = self.written.max(end);
         packet
             .write_interleaved(&mut self.output)
             .map_err(|error| MediaError::output("write the output", error))
     }
 
-    /// Seconds written so far.
-    pub(super) fn written(&self) -> f64 {
+    pub(super) fn written_seconds(&self) -> f64 {
         self.written
     }
 
-    /// Pictures written so far.
     pub(super) fn pictures(&self) -> u64 {
         self.pictures
     }
 
-    /// Packets written to a track.
-    pub(super) fn packets(&self, track: usize) -> u64 {
-        self.tracks[track].packets
+    /// Number of packets written to a track.
+    pub(super) fn packets(&self, index: usize) -> u64 {
+        self.tracks[index].packets
     }
 
-    /// Writes the index and moves it to the front, which rewrites the file once.
+    /// Writes the index and moves it to the front, which rewrites the whole file.
     pub(super) fn finish(mut self) -> Result<(), MediaError> {
         self.output.write_trailer().map_err(|error| MediaError::output("finish the output", error))
     }

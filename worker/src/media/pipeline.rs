@@ -1,7 +1,7 @@
-//! From one input file to one output file: builds a track per stream, then moves packets until the end.
+//! Converts one input file into one output file: opens a track per stream, then moves packets until the end.
 //!
-//! Every track owns its decoder, filters and encoder and meets the others only in the muxer, so that each can be
-//! given a thread and a channel without touching the others.
+//! Each track owns its decoder, filters and encoder, and shares only the muxer with the others. A track could
+//! therefore get a thread of its own without changes to the others.
 
 use std::path::Path;
 use std::sync::mpsc;
@@ -10,31 +10,38 @@ use std::time::Duration;
 
 use ffmpeg_next as ff;
 
-use super::audio::Audio;
-use super::copy::Copy;
+use super::audio::{self, Audio};
+use super::copy::CopiedTrack;
 use super::decision::{self, Plan};
+use super::encode::EncodedTrack;
+use super::error::MediaError;
 use super::mux::Muxer;
 use super::probe::{self, Probe};
 use super::progress::{Meter, Progress};
-use super::subtitle::Subtitle;
+use super::subtitle::SubtitleTrack;
+use super::summary::Summary;
 use super::video::{self, Video};
-use super::{MediaError, Summary};
 
-/// Unreadable packets in a row after which the rest of the file is given up.
+/// Unreadable packets in a row after which the rest of the file is skipped.
 const MAX_BAD_READS: u32 = 1_000;
-/// How often, and for how long at most, the rewrite at the end claims to be alive: 30 minutes.
-const FINISH_TICK: Duration = Duration::from_secs(10);
-const FINISH_TICKS: usize = 180;
+/// Interval of the reports while the file is rewritten at the end, so that the parent does not kill a silent
+/// child.
+const FINISH_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+/// After these 30 minutes the rewrite counts as hung and the reports end.
+const MAX_FINISH_REPORTS: usize = 180;
 
-/// What becomes of one input stream.
+/// The treatment of one input stream.
 enum Track {
-    Copy(Copy),
-    Video(Box<Video>),
-    Audio(Box<Audio>),
-    Subtitle(Box<Subtitle>),
+    Copied(CopiedTrack),
+    Video(Box<EncodedTrack<Video>>),
+    Audio(Box<EncodedTrack<Audio>>),
+    Subtitle(Box<SubtitleTrack>),
 }
 
-/// Reads `input`, writes `output`, and tells `report` how it goes.
+/// Reads `input`, writes `output`, and calls `report` with the progress.
+///
+/// # Errors
+/// The input has no usable stream, or the output cannot be written.
 pub fn convert(
     input: &Path,
     output: &Path,
@@ -50,13 +57,13 @@ pub fn convert(
     let plan = decision::decide(&probe);
     let mut muxer = Muxer::create(output)?;
     muxer.set_title(source.metadata().get("title"));
-    let mut tracks = tracks(&source, &mut probe, &plan, &mut muxer)?;
+    let mut tracks = open_tracks(&source, &mut probe, &plan, &mut muxer)?;
     muxer.start()?;
 
     let mut meter = Meter::new(plan.decision.to_string(), report);
-    let unreadable = pump(&mut source, &mut tracks, &mut muxer, |muxer, position| {
+    let unreadable = move_packets(&mut source, &mut tracks, &mut muxer, |muxer, position| {
         let by_bytes = || position as f64 / size as f64;
-        let fraction = || probe.duration.map_or_else(by_bytes, |duration| muxer.written() / duration);
+        let fraction = || probe.duration.map_or_else(by_bytes, |duration| muxer.written_seconds() / duration);
         meter.tick(muxer.pictures(), || fraction() * 0.99);
     })?;
     for track in tracks.iter_mut().flatten() {
@@ -70,8 +77,8 @@ pub fn convert(
     Ok(summary)
 }
 
-/// One track per stream of the probe, at its place in the input's numbering.
-fn tracks(
+/// Opens a track per stream of the probe; the index of each is that of its input stream.
+fn open_tracks(
     source: &ff::format::context::Input,
     probe: &mut Probe,
     plan: &Plan,
@@ -83,35 +90,35 @@ fn tracks(
     let start = probe.start;
     if let Some(stream) = &probe.video {
         let track = match plan.copy_video {
-            true => Track::Copy(Copy::new(&input(stream.index)?, stream, start, muxer)?),
-            false => Track::Video(Box::new(Video::new(&input(stream.index)?, stream, start, muxer)?)),
+            true => Track::Copied(CopiedTrack::new(&input(stream.index)?, stream, start, muxer)?),
+            false => Track::Video(Box::new(video::open(&input(stream.index)?, stream, start, muxer)?)),
         };
         tracks[stream.index] = Some(track);
     }
     for (stream, copy) in probe.audio.iter().zip(&plan.copy_audio) {
         let track = match copy {
-            true => Track::Copy(Copy::new(&input(stream.index)?, stream, start, muxer)?),
-            false => Track::Audio(Box::new(Audio::new(&input(stream.index)?, stream, start, muxer)?)),
+            true => Track::Copied(CopiedTrack::new(&input(stream.index)?, stream, start, muxer)?),
+            false => Track::Audio(Box::new(audio::open(&input(stream.index)?, stream, start, muxer)?)),
         };
         tracks[stream.index] = Some(track);
     }
-    let mut refused = Vec::new();
+    let mut unusable = Vec::new();
     for stream in &probe.subtitles {
-        match Subtitle::new(&input(stream.index)?, stream, start, muxer) {
+        match SubtitleTrack::new(&input(stream.index)?, stream, start, muxer) {
             Ok(track) => tracks[stream.index] = Some(Track::Subtitle(Box::new(track))),
-            // A film without one of its subtitles is better than no film.
-            Err(error) => refused.push((stream.index, error)),
+            // A subtitle that cannot be converted must not prevent the rest of the output.
+            Err(error) => unusable.push((stream.index, error)),
         }
     }
-    for (index, error) in refused {
+    for (index, error) in unusable {
         probe.subtitles.retain(|stream| stream.index != index);
-        probe.warnings.push(error.sentence);
+        probe.warnings.push(error.message);
     }
     Ok(tracks)
 }
 
-/// Moves every packet to its track; how many could not be read.
-fn pump(
+/// Moves all packets to their tracks; returns the number of unreadable ones.
+fn move_packets(
     source: &mut ff::format::context::Input,
     tracks: &mut [Option<Track>],
     muxer: &mut Muxer,
@@ -134,7 +141,7 @@ fn pump(
             Err(ff::Error::Other { errno: ff::error::ENOMEM }) => {
                 return Err(MediaError::transient("out of memory while reading the file"));
             }
-            // Demuxers find their way again after damage; one that does not is at its end.
+            // Demuxers resynchronise after damage. One that reports only errors has reached its end.
             Err(error) => {
                 unreadable += 1;
                 in_a_row += 1;
@@ -149,27 +156,27 @@ fn pump(
 impl Track {
     fn packet(&mut self, packet: ff::Packet, muxer: &mut Muxer) -> Result<(), MediaError> {
         match self {
-            Self::Copy(track) => track.packet(packet, muxer),
+            Self::Copied(track) => track.packet(packet, muxer),
             Self::Video(track) => track.packet(Some(&packet), muxer),
             Self::Audio(track) => track.packet(Some(&packet), muxer),
             Self::Subtitle(track) => track.packet(&packet, muxer),
         }
     }
 
-    /// Empties decoder, filters and encoder.
+    /// Drains decoder, filters and encoder.
     fn finish(&mut self, muxer: &mut Muxer) -> Result<(), MediaError> {
         match self {
-            Self::Copy(track) => track.finish(muxer),
+            Self::Copied(track) => track.finish(muxer),
             Self::Subtitle(_) => Ok(()),
             Self::Video(track) => track.packet(None, muxer),
             Self::Audio(track) => track.packet(None, muxer),
         }
     }
 
-    /// Whether anything came out of the input stream.
-    fn is_alive(&self, muxer: &Muxer) -> bool {
+    /// Whether the input stream yielded anything.
+    fn has_content(&self, muxer: &Muxer) -> bool {
         match self {
-            Self::Copy(track) => muxer.packets(track.track()) > 0,
+            Self::Copied(track) => muxer.packets(track.track()) > 0,
             Self::Video(track) => track.decoder().frames() > 0,
             Self::Audio(track) => track.decoder().frames() > 0,
             Self::Subtitle(_) => true,
@@ -178,7 +185,7 @@ impl Track {
 
     fn damaged(&self) -> u64 {
         match self {
-            Self::Copy(_) => 0,
+            Self::Copied(_) => 0,
             Self::Video(track) => track.decoder().damaged(),
             Self::Audio(track) => track.decoder().damaged(),
             Self::Subtitle(track) => track.damaged(),
@@ -186,14 +193,14 @@ impl Track {
     }
 }
 
-/// A file that promises a picture must give one; one that promises only sound, some of it.
+/// A file with a video stream must yield video, and one without must yield audio.
 fn check_content(probe: &Probe, tracks: &[Option<Track>], muxer: &Muxer) -> Result<(), MediaError> {
-    let is_alive = |index: usize| tracks[index].as_ref().is_some_and(|track| track.is_alive(muxer));
+    let has_content = |index: usize| tracks[index].as_ref().is_some_and(|track| track.has_content(muxer));
     match &probe.video {
-        Some(video) if !is_alive(video.index) => Err(MediaError::permanent(
+        Some(video) if !has_content(video.index) => Err(MediaError::permanent(
             "no video frame could be decoded: the file is damaged or cut off at its start",
         )),
-        None if !probe.audio.iter().any(|audio| is_alive(audio.index)) => Err(MediaError::permanent(
+        None if !probe.audio.iter().any(|audio| has_content(audio.index)) => Err(MediaError::permanent(
             "no sound could be decoded: the file is damaged or cut off at its start",
         )),
         _ => Ok(()),
@@ -208,13 +215,13 @@ fn warnings(probe: &Probe, tracks: &[Option<Track>], muxer: &Muxer, unreadable: 
     for (index, track) in tracks.iter().enumerate() {
         let Some(track) = track else { continue };
         match track.damaged() {
-            0 if track.is_alive(muxer) => {}
+            0 if track.has_content(muxer) => {}
             0 => warnings.push(format!("stream {index} holds nothing that could be decoded")),
             damaged => warnings.push(format!("{damaged} packets of stream {index} could not be decoded")),
         }
     }
     if let Some(duration) = probe.duration {
-        let written = muxer.written();
+        let written = muxer.written_seconds();
         if written < duration - (duration * 0.02).max(0.5) {
             warnings.push(format!("the input ends early: {written:.1} s of {duration:.1} s are there"));
         }
@@ -235,7 +242,7 @@ fn summarise(probe: &Probe, plan: Plan, muxer: &Muxer, warnings: Vec<String>) ->
     Summary {
         decision: plan.decision,
         reasons: plan.reasons,
-        duration_seconds: (muxer.written() * 1000.0).round() / 1000.0,
+        duration_seconds: (muxer.written_seconds() * 1000.0).round() / 1000.0,
         width: size.map(|(width, _)| width),
         height: size.map(|(_, height)| height),
         video_codec: probe.video.as_ref().map(|stream| name(plan.copy_video, stream.codec, "h264")),
@@ -250,14 +257,14 @@ fn summarise(probe: &Probe, plan: Plan, muxer: &Muxer, warnings: Vec<String>) ->
     }
 }
 
-/// Finishes the file while another thread keeps saying so: moving the index of a long film to the front rewrites
-/// the whole file, in one call that reports nothing.
+/// Finishes the file while another thread keeps reporting: moving the index of a long file to the front
+/// rewrites the whole file, in one call that reports no progress.
 fn finish(muxer: Muxer, report: &mut (dyn FnMut(Progress) + Send)) -> Result<(), MediaError> {
     let (done, waiting) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {
-            for _ in 0..FINISH_TICKS {
-                if waiting.recv_timeout(FINISH_TICK) != Err(mpsc::RecvTimeoutError::Timeout) {
+            for _ in 0..MAX_FINISH_REPORTS {
+                if waiting.recv_timeout(FINISH_REPORT_INTERVAL) != Err(mpsc::RecvTimeoutError::Timeout) {
                     break;
                 }
                 report(Progress { progress: 0.99, fps: None, stage: "finish".into() });

@@ -1,4 +1,4 @@
-//! Opens an untrusted file and says what is in it.
+//! Opens an untrusted file and lists its streams.
 
 use std::path::Path;
 
@@ -7,51 +7,52 @@ use ff::format::stream::Disposition;
 use ff::media::Type;
 use ffmpeg_next as ff;
 
-use super::MediaError;
-use super::ffi::{self, Facts};
+use super::error::MediaError;
+use super::ffi::{self, StreamParameters};
 
-/// Containers that hold their own media. Playlists (hls, dash, concat) are missing on purpose: they open other
-/// files, and libav recognises them by content whatever the name says.
+/// Containers that hold their own media. Playlists (hls, dash, concat) are left out on purpose: they open
+/// other files, and libav recognises them by content, not by name.
 const FORMATS: &str = "matroska,webm,mov,mp4,m4a,3gp,3g2,mpegts,avi,flv,ogg,mp3,wav,flac,aac";
-/// Decoders by name: the ones real files need, none of the hundreds that only attackers would miss.
-const CODECS: &str = "h264,hevc,vp8,vp9,libdav1d,av1,mpeg1video,mpeg2video,mpeg4,msmpeg4,msmpeg4v2,h263,flv,vc1,\
-wmv3,mjpeg,ffv1,dvvideo,prores,theora,libtheora,aac,aac_latm,mp3float,mp3,mp2float,mp2,ac3,eac3,dca,truehd,mlp,flac,alac,vorbis,libvorbis,\
-opus,libopus,pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_alaw,pcm_mulaw,adpcm_ms,adpcm_ima_wav,\
-amrnb,amrwb,subrip,srt,ass,ssa,mov_text,webvtt,text";
-/// Bytes and microseconds that libav may read to learn what is inside.
+/// Decoders by name: those that real files need. The hundreds of others are attack surface only.
+const CODECS: &str = "h264,hevc,vp8,vp9,libdav1d,av1,mpeg1video,mpeg2video,mpeg4,msmpeg4,msmpeg4v2,h263,\
+    flv,vc1,wmv3,mjpeg,ffv1,dvvideo,prores,theora,libtheora,aac,aac_latm,mp3float,mp3,\
+    mp2float,mp2,ac3,eac3,dca,truehd,mlp,flac,alac,vorbis,libvorbis,opus,libopus,\
+    pcm_u8,pcm_s16le,pcm_s16be,pcm_s24le,pcm_s24be,pcm_s32le,pcm_f32le,pcm_alaw,pcm_mulaw,\
+    adpcm_ms,adpcm_ima_wav,amrnb,amrwb,subrip,srt,ass,ssa,mov_text,webvtt,text";
+/// Bytes and microseconds of input that libav may read to recognise the streams.
 const PROBE_BYTES: &str = "33554432";
 const PROBE_MICROSECONDS: &str = "30000000";
-/// 8192 squared: beyond 8K no browser plays it, and each frame would cost 100 MB.
+/// No browser plays more than 8K, and each frame would take 100 MB.
 const MAX_PIXELS: u64 = 8192 * 8192;
 
-/// One stream we can use.
+/// One usable stream.
 pub(super) struct Stream {
     pub(super) index: usize,
     pub(super) codec: Id,
-    pub(super) facts: Facts,
-    /// ISO 639 language, when the file says.
+    pub(super) parameters: StreamParameters,
+    /// ISO 639 language, if the file names one.
     pub(super) language: Option<String>,
     pub(super) frame_rate: ff::Rational,
-    /// How the picture is to be turned: 3x3 fixed-point numbers in native byte order.
+    /// Rotation of the picture: 3x3 fixed-point numbers in native byte order.
     pub(super) display_matrix: Option<Vec<u8>>,
 }
 
-/// What is in a file, reduced to what an MP4 can use.
+/// The streams of a file that an MP4 can hold.
 pub(super) struct Probe {
-    /// Demuxer, such as `matroska,webm`.
+    /// Name of the demuxer, such as `matroska,webm`.
     pub(super) format: String,
-    /// Seconds, when the container says.
+    /// Length in seconds, if the container names it.
     pub(super) duration: Option<f64>,
-    /// Where the first picture or sound lies on the container's clock, in seconds.
+    /// Time of the first used packet on the container's clock, in seconds.
     pub(super) start: f64,
     pub(super) video: Option<Stream>,
     pub(super) audio: Vec<Stream>,
     pub(super) subtitles: Vec<Stream>,
-    /// What could not be taken along.
+    /// Streams that are left out, as sentences.
     pub(super) warnings: Vec<String>,
 }
 
-/// Options for every decoder: the same limits as for the probe.
+/// Options of all decoders: the same limits as for the probe.
 pub(super) fn decoder_options() -> ff::Dictionary<'static> {
     let mut options = ff::Dictionary::new();
     options.set("codec_whitelist", CODECS);
@@ -59,7 +60,7 @@ pub(super) fn decoder_options() -> ff::Dictionary<'static> {
     options
 }
 
-/// Opens `path` under the whitelists; what libav would follow elsewhere is refused.
+/// Opens `path` with the whitelists, so that libav does not follow references to other files.
 pub(super) fn open(path: &Path) -> Result<ff::format::context::Input, MediaError> {
     let mut options = ff::Dictionary::new();
     options.set("format_whitelist", FORMATS);
@@ -69,7 +70,7 @@ pub(super) fn open(path: &Path) -> Result<ff::format::context::Input, MediaError
     options.set("max_probe_packets", "5000");
     options.set("probesize", PROBE_BYTES);
     options.set("analyzeduration", PROBE_MICROSECONDS);
-    // The prefix keeps a colon in a name from being read as a protocol.
+    // Without the prefix a colon in the name would end a protocol name.
     let url = format!("file:{}", path.display());
     ff::format::input_with_dictionary(&url, options).map_err(|error| match error {
         ff::Error::InvalidData | ff::Error::DemuxerNotFound | ff::Error::Eof => MediaError::permanent(
@@ -79,7 +80,7 @@ pub(super) fn open(path: &Path) -> Result<ff::format::context::Input, MediaError
     })
 }
 
-/// Looks at the streams of an open input.
+/// Lists the streams of an open input.
 pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaError> {
     let mut probe = Probe {
         format: input.format().name().to_owned(),
@@ -95,14 +96,14 @@ pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaEr
     for stream in input.streams() {
         let parameters = stream.parameters();
         let (kind, codec) = (parameters.medium(), parameters.id());
-        // Cover art is a picture, not a film.
+        // Cover art is a still picture, not a video stream.
         if !matches!(kind, Type::Video | Type::Audio | Type::Subtitle) || is_cover(&stream) {
             continue;
         }
         let usable = Stream {
             index: stream.index(),
             codec,
-            facts: ffi::facts(&parameters),
+            parameters: ffi::stream_parameters(&parameters),
             language: stream
                 .metadata()
                 .get("language")
@@ -125,7 +126,9 @@ pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaEr
                 probe.warnings.push(format!("video stream {} was left out: one is kept", usable.index))
             }
             Type::Audio
-                if is_decodable(codec) && usable.facts.channels > 0 && usable.facts.sample_rate > 0 =>
+                if is_decodable(codec)
+                    && usable.parameters.channels > 0
+                    && usable.parameters.sample_rate > 0 =>
             {
                 probe.audio.push(usable);
             }
@@ -142,10 +145,10 @@ pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaEr
         return Err(error);
     }
     if probe.video.is_none() && probe.audio.is_empty() {
-        let seen: Vec<_> = input.streams().map(|stream| stream.parameters().id().name()).collect();
-        return Err(MediaError::permanent(match seen.is_empty() {
+        let codecs: Vec<_> = input.streams().map(|stream| stream.parameters().id().name()).collect();
+        return Err(MediaError::permanent(match codecs.is_empty() {
             true => "the file holds no video and no audio".to_owned(),
-            false => format!("the file holds no video or audio we can decode, only {}", seen.join(", ")),
+            false => format!("the file holds no video or audio we can decode, only {}", codecs.join(", ")),
         }));
     }
     probe.start = start(input, &probe);
@@ -153,7 +156,7 @@ pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaEr
 }
 
 fn check_video(stream: &Stream) -> Result<(), MediaError> {
-    let (width, height) = (stream.facts.width, stream.facts.height);
+    let (width, height) = (stream.parameters.width, stream.parameters.height);
     if !is_decodable(stream.codec) {
         return Err(MediaError::permanent(format!("video codec {} is not supported", stream.codec.name())));
     }
@@ -170,8 +173,8 @@ fn check_video(stream: &Stream) -> Result<(), MediaError> {
     Ok(())
 }
 
-/// The earliest moment of what we take along. A slightly negative one is an encoder's priming, to be cut by an
-/// edit list and not to be moved into view.
+/// The earliest start of the used streams. A slightly negative start is the priming of an audio encoder: an
+/// edit list hides it, so it must not be moved to zero.
 fn start(input: &ff::format::context::Input, probe: &Probe) -> f64 {
     let used = probe.video.iter().chain(&probe.audio).filter_map(|stream| input.stream(stream.index));
     let starts = used

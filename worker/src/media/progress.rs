@@ -1,24 +1,24 @@
-//! How far the work is, told seldom enough not to cost anything.
+//! Progress of the conversion, reported at most four times a second.
 
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-/// Four a second are plenty for a person and nothing for a pipe.
-const INTERVAL: Duration = Duration::from_millis(250);
+/// Shortest time between two reports: smooth for a person, cheap for the pipe.
+const MIN_INTERVAL: Duration = Duration::from_millis(250);
 
-/// A line of progress.
+/// Progress of a conversion.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// From 0 to 1.
     pub progress: f32,
-    /// Pictures per second, when there are pictures.
+    /// Pictures per second; `None` without video.
     pub fps: Option<f32>,
-    /// What is being done: `probe`, the decision, or `finish`.
+    /// `probe`, the name of the decision, or `finish`.
     pub stage: String,
 }
 
-/// Turns the muxer's clock into progress lines.
+/// Turns the position of the muxer into progress reports.
 pub(super) struct Meter<'a> {
     report: &'a mut dyn FnMut(Progress),
     stage: String,
@@ -33,9 +33,9 @@ impl<'a> Meter<'a> {
         Self { report, stage, started: now, reported: now }
     }
 
-    /// Reports when it is time to; `fraction` is only worked out then.
+    /// Reports when the interval has passed; `fraction` is computed only then.
     pub(super) fn tick(&mut self, pictures: u64, fraction: impl FnOnce() -> f64) {
-        if self.reported.elapsed() < INTERVAL {
+        if self.reported.elapsed() < MIN_INTERVAL {
             return;
         }
         self.reported = Instant::now();
@@ -47,7 +47,7 @@ impl<'a> Meter<'a> {
         });
     }
 
-    /// The last stage, during which nothing can be measured.
+    /// Reports the last stage, whose progress cannot be measured.
     pub(super) fn finishing(&mut self) {
         (self.report)(Progress { progress: 0.99, fps: None, stage: "finish".into() });
     }

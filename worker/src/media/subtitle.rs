@@ -1,30 +1,30 @@
-//! Text subtitles, turned into the timed text that MP4 players know.
+//! Text subtitles, encoded as mov_text, the timed text of MP4.
 
 use ffmpeg_next as ff;
 
 use super::clock::ticks;
-use super::ffi::{self, Caption};
+use super::error::MediaError;
+use super::ffi::{self, OwnedSubtitle};
 use super::mux::Muxer;
-use super::probe::Stream;
-use super::{MediaError, probe};
+use super::probe::{self, Stream};
 
 /// Subtitle decoders and encoders count in milliseconds.
-const CLOCK: ff::Rational = ff::Rational(1, 1_000);
-/// Bytes of one encoded caption; mov_text carries its length in 16 bits.
-const MAX_CAPTION: usize = 65_536;
+const TIME_BASE: ff::Rational = ff::Rational(1, 1_000);
+/// Bytes of one encoded subtitle; mov_text stores the length in 16 bits.
+const MAX_ENCODED: usize = 65_536;
 
 /// Decodes one text stream and encodes it as mov_text.
-pub(super) struct Subtitle {
+pub(super) struct SubtitleTrack {
     track: usize,
     decoder: ff::decoder::Subtitle,
     encoder: ff::encoder::subtitle::Encoder,
     buffer: Vec<u8>,
-    input_clock: ff::Rational,
+    input_time_base: ff::Rational,
     offset: i64,
     damaged: u64,
 }
 
-impl Subtitle {
+impl SubtitleTrack {
     pub(super) fn new(
         input: &ff::Stream<'_>,
         stream: &Stream,
@@ -44,60 +44,68 @@ impl Subtitle {
         let codec =
             ff::encoder::find(ff::codec::Id::MOV_TEXT).ok_or(ff::Error::EncoderNotFound).map_err(failed)?;
         let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().subtitle().map_err(failed)?;
-        encoder.set_time_base(CLOCK);
+        encoder.set_time_base(TIME_BASE);
         ffi::copy_subtitle_header(&decoder, &mut encoder).map_err(failed)?;
         let encoder = encoder.open_as(codec).map_err(failed)?;
-        let track = muxer.add_encoder(&encoder, CLOCK, stream.language.as_deref())?;
-        let input_clock = input.time_base();
-        let offset = ticks(start, input_clock);
-        Ok(Self { track, decoder, encoder, buffer: vec![0; MAX_CAPTION], input_clock, offset, damaged: 0 })
+        let track = muxer.add_encoder(&encoder, TIME_BASE, stream.language.as_deref())?;
+        let input_time_base = input.time_base();
+        let offset = ticks(start, input_time_base);
+        Ok(Self {
+            track,
+            decoder,
+            encoder,
+            buffer: vec![0; MAX_ENCODED],
+            input_time_base,
+            offset,
+            damaged: 0,
+        })
     }
 
-    /// Takes one packet in and writes the caption in it; what cannot be read is counted and left out.
+    /// Encodes and writes the subtitle in one packet; packets that cannot be read are counted and skipped.
     pub(super) fn packet(&mut self, packet: &ff::Packet, muxer: &mut Muxer) -> Result<(), MediaError> {
         let Some(time) = packet.pts().or(packet.dts()) else {
             self.damaged += 1;
             return Ok(());
         };
-        let mut caption = Caption::empty();
-        match self.decoder.decode(packet, caption.get()) {
+        let mut subtitle = OwnedSubtitle::empty();
+        match self.decoder.decode(packet, subtitle.get()) {
             Ok(true) => {}
-            // Nothing to show, such as a WebVTT note.
+            // The packet shows nothing, such as a WebVTT note.
             Ok(false) => return Ok(()),
             Err(_) => {
                 self.damaged += 1;
                 return Ok(());
             }
         }
-        // Encoders want times relative to the packet; those of the decoded caption are, unless unknown.
-        let (start, end) = (caption.get().start(), caption.get().end());
-        let shown = if end > start && end != u32::MAX {
+        // Encoders take times relative to the packet; those of the decoded subtitle are, unless unknown.
+        let (start, end) = (subtitle.get().start(), subtitle.get().end());
+        let duration = if end > start && end != u32::MAX {
             i64::from(end - start)
         } else {
             self.milliseconds(packet.duration())
         };
-        caption.get().set_start(0);
-        let Ok(size) = caption.encode(&mut self.encoder, &mut self.buffer) else {
+        subtitle.get().set_start(0);
+        let Ok(size) = subtitle.encode(&mut self.encoder, &mut self.buffer) else {
             self.damaged += 1;
             return Ok(());
         };
         if size == 0 {
             return Ok(());
         }
-        let mut made = ff::Packet::copy(&self.buffer[..size]);
-        let begins = self.milliseconds(time - self.offset) + i64::from(start);
-        made.set_pts(Some(begins.max(0)));
-        made.set_dts(Some(begins.max(0)));
-        made.set_duration(shown.max(1));
-        made.set_flags(ff::packet::Flags::KEY);
-        muxer.write(self.track, made, CLOCK)
+        let mut encoded = ff::Packet::copy(&self.buffer[..size]);
+        let pts = self.milliseconds(time - self.offset) + i64::from(start);
+        encoded.set_pts(Some(pts.max(0)));
+        encoded.set_dts(Some(pts.max(0)));
+        encoded.set_duration(duration.max(1));
+        encoded.set_flags(ff::packet::Flags::KEY);
+        muxer.write(self.track, encoded, TIME_BASE)
     }
 
     fn milliseconds(&self, time: i64) -> i64 {
-        ff::Rescale::rescale(&time, self.input_clock, CLOCK)
+        ff::Rescale::rescale(&time, self.input_time_base, TIME_BASE)
     }
 
-    /// Captions that could not be read.
+    /// Number of packets that could not be read.
     pub(super) fn damaged(&self) -> u64 {
         self.damaged
     }

@@ -1,4 +1,4 @@
-//! Runs a handler so that neither a panic nor a deaf one harms the worker.
+//! Runs one handler: a panic fails the attempt only, and a handler that ignores a stop request is dropped.
 
 use std::any::Any;
 use std::convert::Infallible;
@@ -10,50 +10,51 @@ use tokio::task::{JoinError, spawn};
 use tokio::time::sleep;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Context, Failure, Handler, Job, Outcome, Stop};
+use super::handler::{Context, Failure, Handler, Job, Outcome, Stop};
 
-/// Runs the handler to its end, or until it has overstayed a stop by `patience`; then its future is dropped.
-/// `stopper` is polled beside it.
+/// Runs the handler to its end. When it is still running `stop_timeout` after a stop request, its future is
+/// dropped. `stopper`, the future that requests the stop at shutdown, is polled alongside.
 pub(super) async fn run(
     handler: Arc<dyn Handler>,
     job: Job,
     context: Context,
-    patience: Duration,
+    stop_timeout: Duration,
     stopper: impl Future<Output = Infallible>,
 ) -> Result<Outcome, Failure> {
-    let stopped = context.stop.clone();
-    // A task of its own catches a panic, and is dropped with this future.
+    let stop = context.stop.clone();
+    // A task of its own catches a panic; the handle aborts the task when this future is dropped.
     let mut work = AbortOnDropHandle::new(spawn(async move { handler.run(job, context).await }));
     tokio::select! {
-        outcome = &mut work => outcome.unwrap_or_else(|end| Err(obituary(end))),
-        () = overstayed(stopped, patience) => Err(Failure {
-            error: format!("the job did not stop within {patience:?} and was dropped"),
+        outcome = &mut work => outcome.unwrap_or_else(|error| Err(join_failure(error))),
+        () = stop_timed_out(stop, stop_timeout) => Err(Failure {
+            error: format!("the job did not stop within {stop_timeout:?} and was dropped"),
             retryable: true,
         }),
         never = stopper => match never {},
     }
 }
 
-async fn overstayed(mut stopped: watch::Receiver<Option<Stop>>, patience: Duration) {
-    if stopped.wait_for(Option::is_some).await.is_err() {
-        // Nobody can ask any more.
+/// Returns `stop_timeout` after a stop was requested.
+async fn stop_timed_out(mut stop: watch::Receiver<Option<Stop>>, stop_timeout: Duration) {
+    if stop.wait_for(Option::is_some).await.is_err() {
+        // The sender is gone: no stop can be requested any more.
         std::future::pending::<()>().await;
     }
-    sleep(patience).await;
+    sleep(stop_timeout).await;
 }
 
-/// A panic may be the input's fault or the moment's, so it is tried again; the number of attempts ends it.
-fn obituary(end: JoinError) -> Failure {
-    let error = match end.try_into_panic() {
-        Ok(payload) => format!("the handler panicked: {}", words(payload.as_ref())),
-        Err(end) => format!("the handler was ended: {end}"),
+/// A panic may have a passing cause, so the job is retried; `max_attempts` bounds the retries.
+fn join_failure(error: JoinError) -> Failure {
+    let error = match error.try_into_panic() {
+        Ok(payload) => format!("the handler panicked: {}", panic_message(payload.as_ref())),
+        Err(error) => format!("the handler was ended: {error}"),
     };
     Failure { error, retryable: true }
 }
 
-/// What a panic said; anything but text is possible and rare.
-fn words(payload: &(dyn Any + Send)) -> &str {
+fn panic_message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
+    // The payload of `panic_any` need not be text.
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("without a word")
 }
 
@@ -63,19 +64,18 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::queue::Report;
-    use crate::queue::handler::request;
+    use crate::queue::handler::{Report, request_stop};
 
-    /// Does what its payload says.
-    struct Puppet;
+    /// Behaves as the job's payload says.
+    struct ScriptedHandler;
 
-    impl Handler for Puppet {
+    impl Handler for ScriptedHandler {
         fn run(self: Arc<Self>, job: Job, context: Context) -> BoxFuture<'static, Result<Outcome, Failure>> {
             assert_ne!(job.payload, "panic at once", "at once");
             Box::pin(async move {
                 match job.payload.as_str() {
                     Some("panic") => panic!("number {}", 7),
-                    Some("deaf") => std::future::pending().await,
+                    Some("never stop") => std::future::pending().await,
                     _ => drop(context.stopped().await),
                 }
                 Err(Failure { error: "stopped as asked".into(), retryable: true })
@@ -83,31 +83,33 @@ mod tests {
         }
     }
 
-    /// Runs the puppet, and stops it at once when `stop` is given.
-    async fn play(payload: &str, stop: Option<Stop>) -> String {
+    /// Runs the handler, requests `stop` at once when it is given, and returns the error.
+    async fn error_of(payload: &str, stop: Option<Stop>) -> String {
         let (report, _latest) = watch::channel(Report::default());
         let (sender, receiver) = watch::channel(None);
-        let job = Job { id: 1, kind: "puppet".into(), payload: Value::from(payload), attempt: 1 };
-        let patience = Duration::from_millis(50);
+        let job = Job { id: 1, kind: "scripted".into(), payload: Value::from(payload), attempt: 1 };
+        let stop_timeout = Duration::from_millis(50);
         let stopper = async {
-            stop.inspect(|stop| request(&sender, *stop));
+            stop.inspect(|stop| request_stop(&sender, *stop));
             std::future::pending().await
         };
-        let end = run(Arc::new(Puppet), job, Context { report, stop: receiver }, patience, stopper).await;
-        let Err(failure) = end else { panic!("the puppet never succeeds") };
+        let context = Context { report, stop: receiver };
+        let Err(failure) = run(Arc::new(ScriptedHandler), job, context, stop_timeout, stopper).await else {
+            panic!("the handler never succeeds")
+        };
         assert!(failure.retryable);
         failure.error
     }
 
     #[tokio::test]
-    async fn a_panic_is_a_failure_with_its_words() {
-        assert_eq!(play("panic", None).await, "the handler panicked: number 7");
-        assert!(play("panic at once", None).await.contains("at once"));
+    async fn a_panic_becomes_a_failure_with_its_message() {
+        assert_eq!(error_of("panic", None).await, "the handler panicked: number 7");
+        assert!(error_of("panic at once", None).await.contains("at once"));
     }
 
     #[tokio::test]
-    async fn who_is_told_to_stop_stops_or_is_dropped() {
-        assert_eq!(play("polite", Some(Stop::Cancelled)).await, "stopped as asked");
-        assert!(play("deaf", Some(Stop::LeaseLost)).await.contains("did not stop within 50ms"));
+    async fn a_handler_that_ignores_a_stop_request_is_dropped() {
+        assert_eq!(error_of("stop", Some(Stop::Cancelled)).await, "stopped as asked");
+        assert!(error_of("never stop", Some(Stop::LeaseLost)).await.contains("did not stop within 50ms"));
     }
 }

@@ -1,63 +1,63 @@
-//! A connection that comes back by itself.
+//! One database connection: made at the first call, kept between calls, made anew after a loss.
 
 use std::time::Duration;
 
-use futures::FutureExt;
-use tokio::sync::{Mutex, MutexGuard};
-use tokio::time::timeout;
-use tokio_postgres::{Client, Config, NoTls};
+use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use tokio::time::error::Elapsed;
+use tokio::time::{Instant, timeout_at};
+use tokio_postgres::{Config, NoTls};
 
-use super::QueueError;
+use super::error::QueueError;
 
-/// No call waits longer; a lock that is held for so long is an outage, too.
+/// Limit of a call, the wait for the connection included. A lock that is held for longer counts as an outage.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// One connection, made at the first call and again after every loss; calls take turns.
-pub(super) struct Connection {
-    config: Config,
-    client: Mutex<Option<Client>>,
-}
+/// A pool of one: calls take turns.
+pub(super) struct Connection(Pool);
 
 impl Connection {
     pub(super) fn new(config: Config) -> Self {
-        Self { config, client: Mutex::new(None) }
+        // Fast: a closed connection is noticed without a query of its own.
+        let options = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+        let manager = Manager::from_config(config, NoTls, options);
+        Self(Pool::builder(manager).max_size(1).build().expect("without pool timeouts no runtime is needed"))
     }
 
-    /// The connection, made now when there is none. Whoever drops it instead of settling leaves none behind.
-    pub(super) async fn borrow(&self) -> Result<Borrowed<'_>, QueueError> {
-        let mut home = self.client.lock().await;
-        let client = match home.take().filter(|client| !client.is_closed()) {
-            Some(client) => client,
-            None => {
-                let (client, connection) = self.config.connect(NoTls).await?;
-                // Its end shows in the next call.
-                tokio::spawn(connection.map(drop));
-                client
-            }
-        };
-        Ok(Borrowed { client, home })
+    /// Takes the connection for one call.
+    pub(super) async fn begin(&self) -> Result<Call, QueueError> {
+        let deadline = Instant::now() + CALL_TIMEOUT;
+        let client = timeout_at(deadline, self.0.get()).await.map_err(|elapsed| timed_out(&elapsed))??;
+        Ok(Call { client, deadline })
     }
 }
 
 /// The connection while a call uses it.
-pub(super) struct Borrowed<'a> {
-    pub(super) client: Client,
-    home: MutexGuard<'a, Option<Client>>,
+///
+/// Dropping it returns the connection to the pool, also in the middle of a statement: the protocol stays in
+/// step, since the reply is read and discarded.
+pub(super) struct Call {
+    pub(super) client: Object,
+    pub(super) deadline: Instant,
 }
 
-impl Borrowed<'_> {
-    /// Gives the connection back, except after an outage: nobody knows what state it is in.
-    pub(super) fn settle<T>(mut self, answer: Result<T, tokio_postgres::Error>) -> Result<T, QueueError> {
-        let answer = answer.map_err(QueueError::from);
-        if !matches!(answer, Err(QueueError::Unreachable(_))) {
-            *self.home = Some(self.client);
+impl Call {
+    /// Ends a call that ran under `timeout_at(deadline, …)`. After an outage or a timeout the state of the
+    /// session is unknown, so the connection is closed instead of returned.
+    pub(super) fn end<T>(
+        self,
+        outcome: Result<Result<T, tokio_postgres::Error>, Elapsed>,
+    ) -> Result<T, QueueError> {
+        let result = match outcome {
+            Ok(result) => result.map_err(QueueError::from),
+            Err(elapsed) => Err(timed_out(&elapsed)),
+        };
+        if matches!(result, Err(QueueError::Unreachable(_))) {
+            drop(Object::take(self.client));
         }
-        answer
+        result
     }
 }
 
-/// Bounds a call in time, waiting for the connection included.
-pub(super) async fn bounded<T>(call: impl Future<Output = Result<T, QueueError>>) -> Result<T, QueueError> {
-    let answer = timeout(CALL_TIMEOUT, call).await;
-    answer.unwrap_or_else(|_| Err(QueueError::Unreachable("no answer in time".into())))
+fn timed_out(_: &Elapsed) -> QueueError {
+    QueueError::Unreachable("no answer in time".into())
 }

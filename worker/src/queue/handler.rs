@@ -1,4 +1,4 @@
-//! What whoever does a job and the queue tell each other.
+//! The interface between the queue and the code that does a job.
 
 use std::sync::Arc;
 
@@ -7,102 +7,104 @@ use serde_json::Value;
 use tokio::sync::watch;
 use tokio_postgres::Transaction;
 
-/// A claimed job. `attempt` is the fencing token: every later statement names it.
+/// A claimed job.
 #[derive(Clone, Debug)]
 pub struct Job {
-    /// Identifier.
+    /// Number of the job.
     pub id: i64,
-    /// What is to be done.
+    /// Selects the handler.
     pub kind: String,
-    /// With what.
+    /// Input of the handler.
     pub payload: Value,
-    /// Which try this is, from 1.
+    /// Number of this attempt, from 1. It is the fencing token: every later statement names it.
     pub attempt: i32,
 }
 
 /// Does one kind of job.
 pub trait Handler: Send + Sync + 'static {
-    /// Does the job; ends soon after [`Context::stopped`] does, or its future is dropped. Must leave nothing behind
-    /// when it fails. A panic fails the attempt and nothing else.
+    /// Does the job. Must end soon after [`Context::stopped`] does, else the future is dropped. Must leave
+    /// nothing behind when it fails. A panic fails the attempt and nothing else.
     fn run(self: Arc<Self>, job: Job, context: Context) -> BoxFuture<'static, Result<Outcome, Failure>>;
 }
 
-/// A job well done.
+/// The result of a successful job.
 #[derive(Default)]
 pub struct Outcome {
-    /// For the job row.
+    /// Stored in the job row.
     pub result: Value,
-    /// What else is written in the transaction that finishes the job: both or neither.
+    /// Written in the transaction that finishes the job: both happen or neither.
     pub record: Option<Box<dyn Record>>,
 }
 
-/// What a handler made, to be recorded together with the end of its job.
+/// Rows that a handler wants written together with the end of its job.
 pub trait Record: Send + Sync {
-    /// Writes it. Called again after an outage, in a new transaction.
+    /// Writes the rows. Called again in a new transaction after an outage.
     fn write<'a>(
         &'a self,
         job: &'a Job,
         transaction: &'a Transaction<'a>,
     ) -> BoxFuture<'a, Result<(), tokio_postgres::Error>>;
 
-    /// Takes back what it put where others can see it, because it was not recorded and never will be.
+    /// Undoes side effects outside of the database, such as stored objects. Called when the rows were not
+    /// written and never will be.
     fn discard(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
-/// A job that came to nothing.
+/// Why an attempt failed.
 #[derive(Debug)]
 pub struct Failure {
-    /// Why, in a sentence.
+    /// A sentence for people.
     pub error: String,
-    /// Whether another try could succeed.
+    /// Whether another attempt could succeed.
     pub retryable: bool,
 }
 
 /// Why a running job must end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// Somebody asked for it.
+    /// A user cancelled the job.
     Cancelled,
-    /// Another attempt owns the job; its rows are not ours to touch.
+    /// Another attempt owns the job; its rows must not be touched.
     LeaseLost,
-    /// This worker shuts down; the job goes to another one at once.
+    /// This worker shuts down; the job is handed back.
     Stopping,
 }
 
-/// How far a job is.
+/// Progress of a job.
 #[derive(Clone, Debug, Default)]
-pub struct Report {
-    /// From 0 to 1; unknown until the handler says so.
-    pub progress: Option<f32>,
+pub(super) struct Report {
+    /// From 0 to 1; `None` until the handler reports.
+    pub(super) progress: Option<f32>,
     /// For people: stage, speed, time left.
-    pub detail: Option<Value>,
+    pub(super) detail: Option<Value>,
 }
 
-/// The line between a running job and the queue.
+/// What a running handler uses to report progress and to learn that it must stop.
 pub struct Context {
     pub(super) report: watch::Sender<Report>,
     pub(super) stop: watch::Receiver<Option<Stop>>,
 }
 
 impl Context {
-    /// Says how far the job is, 0 to 1; the next heartbeat carries the latest.
+    /// Reports progress from 0 to 1; the next heartbeat carries the latest report.
     pub fn report(&self, progress: f32, detail: Value) {
         self.report.send_replace(Report { progress: Some(progress.clamp(0.0, 1.0)), detail: Some(detail) });
     }
 
-    /// Ends when the job must end.
+    /// Waits until the job must end, and returns why.
     pub async fn stopped(&self) -> Stop {
         let mut stop = self.stop.clone();
         match stop.wait_for(Option::is_some).await {
             Ok(reason) => reason.unwrap_or(Stop::Stopping),
-            // The worker itself is gone.
+            // The sender is dropped only when the worker ends.
             Err(_) => Stop::Stopping,
         }
     }
 }
 
-/// The first reason to stop is the one that counts, except that a lost lease outranks all: it forbids to write.
-pub(super) fn request(stop: &watch::Sender<Option<Stop>>, reason: Stop) {
+/// Requests a stop. The first reason stands, except that a lost lease overrides the others: it forbids all
+/// writes.
+pub(super) fn request_stop(stop: &watch::Sender<Option<Stop>>, reason: Stop) {
     stop.send_if_modified(|current| {
         let changes = current.is_none() || (reason == Stop::LeaseLost && *current != Some(Stop::LeaseLost));
         if changes {

@@ -1,13 +1,14 @@
-//! The file a health check looks at the age of.
+//! The file whose age a health check examines.
 
 use std::path::PathBuf;
 
-/// Touched whenever the database has answered; without a path, nothing is.
+/// Path of the file; without one, nothing is written.
 #[derive(Debug)]
 pub(super) struct Health(pub(super) Option<PathBuf>);
 
 impl Health {
-    /// The database has answered. A worker that cannot write the file looks ill, which it is.
+    /// To be called whenever the database has answered. When the file cannot be written, the check fails, as
+    /// it should.
     pub(super) fn touch(&self) {
         if let Some(path) = &self.0
             && let Err(error) = std::fs::write(path, b"ok\n")

@@ -1,4 +1,4 @@
-//! Keeps a claimed job ours, and learns when it is not.
+//! Renews the lease of a running job, and learns of cancellation and of a lost lease.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,23 +6,23 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::database::{Database, Verdict};
-use super::handler::request;
+use super::database::{Database, HeartbeatReply};
+use super::error::QueueError;
+use super::handler::{Job, Report, Stop, request_stop};
 use super::health::Health;
-use super::{Job, QueueError, Report, Stop};
 
-/// The first heartbeat comes early, so that people see a job move.
-const FIRST: Duration = Duration::from_secs(1);
-/// The longest between two, however long the lease is: progress is looked at, and a cancellation waits for it.
-const LONGEST: Duration = Duration::from_secs(5);
-/// During an outage; more often than the normal beat, to be back before the lease ends.
-const RETRY: Duration = Duration::from_secs(2);
+/// Delay of the first heartbeat: short, so that progress is visible soon.
+const FIRST_HEARTBEAT_DELAY: Duration = Duration::from_secs(1);
+/// Applies however long the lease is, since heartbeats carry progress to users and cancellations to the job.
+const MAX_HEARTBEAT_INTERVAL: Duration = Duration::from_secs(5);
+/// Delay after a failed heartbeat: shorter than the interval, to get through before the lease ends.
+const RETRY_DELAY: Duration = Duration::from_secs(2);
 
-/// Sends heartbeats with the latest report until the job is lost; runs until dropped.
+/// Sends heartbeats with the latest report, until dropped or until the lease is lost.
 ///
-/// An outage is no loss: while the database is away nobody else can claim the job either, and afterwards the
-/// attempt number decides.
-pub(super) async fn keep(
+/// An outage does not lose the lease: while the database is away no other worker can claim the job either,
+/// and afterwards the attempt number decides.
+pub(super) async fn renew(
     database: Arc<Database>,
     health: Arc<Health>,
     job: Job,
@@ -30,26 +30,26 @@ pub(super) async fn keep(
     report: watch::Receiver<Report>,
     stop: watch::Sender<Option<Stop>>,
 ) {
-    let beat = (lease / 3).min(LONGEST);
-    let mut pause = FIRST.min(beat);
+    let interval = (lease / 3).min(MAX_HEARTBEAT_INTERVAL);
+    let mut delay = FIRST_HEARTBEAT_DELAY.min(interval);
     loop {
-        sleep(pause).await;
+        sleep(delay).await;
         let latest = report.borrow().clone();
-        pause = beat;
+        delay = interval;
         match database.heartbeat(&job, &latest).await {
-            Ok(verdict) => {
+            Ok(reply) => {
                 health.touch();
-                if verdict == Verdict::Cancel {
-                    request(&stop, Stop::Cancelled);
+                if reply == HeartbeatReply::Cancel {
+                    request_stop(&stop, Stop::Cancelled);
                 }
             }
             Err(QueueError::LeaseLost) => {
-                request(&stop, Stop::LeaseLost);
+                request_stop(&stop, Stop::LeaseLost);
                 return;
             }
             Err(error) => {
                 tracing::warn!(job = job.id, "heartbeat: {error}");
-                pause = RETRY.min(beat);
+                delay = RETRY_DELAY.min(interval);
             }
         }
     }

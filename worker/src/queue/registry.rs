@@ -1,9 +1,9 @@
-//! Who does which kind of job.
+//! The handler of each kind of job.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Handler;
+use super::handler::Handler;
 
 /// The kinds this worker can do.
 #[derive(Default)]
@@ -23,7 +23,7 @@ impl Registry {
         self.handlers.keys().copied().collect()
     }
 
-    pub(super) fn find(&self, kind: &str) -> Option<Arc<dyn Handler>> {
+    pub(super) fn handler(&self, kind: &str) -> Option<Arc<dyn Handler>> {
         self.handlers.get(kind).cloned()
     }
 }

@@ -1,9 +1,10 @@
-//! The loop: listen first, then look, then sleep; claims as many jobs as there are free slots.
+//! The claim loop: listen first, then claim as many jobs as there are free slots, then sleep.
 
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet, spawn};
 use tokio::time::sleep;
@@ -12,54 +13,58 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
-use super::backoff::{Backoff, jittered};
-use super::database::{Claim, Database};
+use super::database::{ClaimRequest, Database};
+use super::executor::Executor;
 use super::health::Health;
-use super::slot::Slots;
-use super::{Registry, listener};
+use super::listener;
+use super::registry::Registry;
 
-/// First and longest pause between looks while the database is away.
-const OUTAGE: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(10));
+/// Delays between claims while the database is away; jitter adds up to the same again.
+const OUTAGE_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(250))
+    .with_max_delay(Duration::from_secs(5))
+    .with_jitter()
+    .without_max_times();
 
 /// Claims jobs and runs their handlers.
 pub struct Runner {
     /// Name in the job table.
     pub name: String,
-    /// Jobs at the same time.
+    /// Number of jobs that run at the same time.
     pub slots: usize,
-    /// Time a job is ours without a heartbeat.
+    /// Time a claimed job stays with this worker without a heartbeat.
     pub lease: Duration,
-    /// Time between looks without a notification: what a lost connection, a failover or a pooler in transaction mode
-    /// costs at most.
+    /// Time between claims without a notification: the longest delay that a lost connection, a failover or a
+    /// pooler in transaction mode causes.
     pub poll: Duration,
-    /// Time that jobs have to end by themselves when the worker stops.
+    /// Time that running jobs have to finish at shutdown.
     pub grace: Duration,
-    /// The node it runs on: jobs that are pinned to it are for this worker, too.
+    /// Node this worker runs on; makes jobs that are pinned to it claimable.
     pub node: Option<Uuid>,
-    /// What it can do: jobs that ask for one of these are for this worker, too.
+    /// Capabilities of this worker; makes jobs that ask for one of them claimable.
     pub capabilities: Vec<String>,
-    /// Touched whenever the database has answered.
+    /// File touched whenever the database has answered.
     pub health_file: Option<PathBuf>,
-    /// How to reach the database.
+    /// Connection parameters.
     pub database: Config,
-    /// Who does what.
+    /// The handlers.
     pub registry: Registry,
 }
 
 impl Runner {
-    /// Runs until `shutdown`, then lets jobs that are nearly done end, hands the others back and returns; nothing
-    /// else makes it return.
+    /// Runs until `shutdown` and nothing else ends it. Then jobs that are nearly done may finish, and the
+    /// others are handed back.
     pub async fn run(self, shutdown: CancellationToken) {
         let wake = Arc::new(Notify::new());
         let kinds = self.registry.kinds();
         let listening = listener::listen(self.database.clone(), kinds.clone(), wake.clone());
         let _listener = AbortOnDropHandle::new(spawn(listening));
-        let slots = Arc::new(Slots {
+        let executor = Arc::new(Executor {
             database: Arc::new(Database::new(self.database.clone())),
-            heart: Arc::new(Database::new(self.database)),
+            heartbeat_database: Arc::new(Database::new(self.database)),
             health: Arc::new(Health(self.health_file)),
             registry: self.registry,
-            claim: Claim {
+            claim: ClaimRequest {
                 worker: self.name,
                 kinds,
                 lease: self.lease,
@@ -70,55 +75,55 @@ impl Runner {
             shutdown,
         });
         let mut running = JoinSet::new();
-        let mut outage: Option<Backoff> = None;
-        while !slots.shutdown.is_cancelled() {
+        let mut outage: Option<ExponentialBackoff> = None;
+        while !executor.shutdown.is_cancelled() {
             let free = self.slots - running.len();
-            let looked = match free {
+            let claimed = match free {
                 0 => Ok(Vec::new()),
-                free => slots.database.claim(&slots.claim, free).await,
+                free => executor.database.claim(&executor.claim, free).await,
             };
-            match looked {
+            match claimed {
                 Ok(jobs) => {
                     if outage.take().is_some() {
                         tracing::info!("the database is back");
                     }
                     if free > 0 {
-                        slots.health.touch();
+                        executor.health.touch();
                     }
                     for job in jobs {
-                        running.spawn(slots.clone().occupy(job));
+                        running.spawn(executor.clone().run(job));
                     }
                 }
                 Err(error) => {
                     if outage.is_none() {
-                        tracing::warn!("cannot look for jobs, will keep trying: {error}");
+                        tracing::warn!("cannot claim jobs, will keep trying: {error}");
                     }
-                    outage.get_or_insert_with(|| Backoff::new(OUTAGE.0, OUTAGE.1));
+                    outage.get_or_insert_with(|| OUTAGE_BACKOFF.build());
                 }
             }
             let has_free = running.len() < self.slots;
-            let pause = async {
-                match &mut outage {
-                    Some(backoff) => backoff.wait().await,
-                    None => sleep(jittered(self.poll)).await,
-                }
-            };
+            let delay = outage.as_mut().and_then(Iterator::next).unwrap_or_else(|| jittered(self.poll));
             tokio::select! {
-                () = slots.shutdown.cancelled() => {}
+                () = executor.shutdown.cancelled() => {}
                 () = wake.notified(), if has_free => {}
-                () = pause, if has_free => {}
-                Some(ended) = running.join_next(), if !running.is_empty() => report_panic(ended),
+                () = sleep(delay), if has_free => {}
+                Some(ended) = running.join_next(), if !running.is_empty() => log_panic(ended),
             }
         }
         tracing::info!(running = running.len(), "stopping");
         while let Some(ended) = running.join_next().await {
-            report_panic(ended);
+            log_panic(ended);
         }
     }
 }
 
-fn report_panic(ended: Result<(), JoinError>) {
+/// Between half and one and a half of `interval`, so that workers do not poll in step.
+fn jittered(interval: Duration) -> Duration {
+    interval.mul_f64(rand::random_range(0.5..1.5))
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
-        tracing::error!("a job's supervisor failed, its lease will end: {error}");
+        tracing::error!("the executor of a job failed, its lease will end: {error}");
     }
 }

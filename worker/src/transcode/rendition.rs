@@ -1,33 +1,35 @@
-//! Something derived from a file: in the store already, and recorded in the commit that finishes its job.
+//! A file made from another file: already in the store, and recorded in the commit that finishes its job.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use nebula_storage::Store;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio_postgres::Transaction;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+use super::digest::Digest;
+use crate::media::Summary;
 use crate::queue::{Job, Record};
 
-/// One object and what is to be known of it.
-pub struct Rendition {
-    /// Where it is.
-    pub store: Store,
-    /// The file it was made from.
-    pub file_id: Uuid,
-    /// What it is, such as `web`; one of each kind per file.
-    pub kind: &'static str,
-    /// Its key in the store.
-    pub key: String,
-    /// Bytes.
-    pub size: i64,
-    /// Hash of the bytes.
-    pub sha256: [u8; 32],
-    /// Media type.
-    pub content_type: &'static str,
-    /// How it was made.
-    pub detail: Value,
+/// One stored object and its row in the database.
+pub(super) struct Rendition {
+    store: Store,
+    file_id: Uuid,
+    /// Unique per file.
+    kind: &'static str,
+    key: String,
+    digest: Digest,
+    content_type: &'static str,
+    pub(super) detail: Value,
+}
+
+impl Rendition {
+    /// The rendition that browsers play.
+    pub(super) fn web(store: Store, file_id: Uuid, key: String, digest: Digest, summary: &Summary) -> Self {
+        let content_type = if summary.video_codec.is_some() { "video/mp4" } else { "audio/mp4" };
+        Self { store, file_id, kind: "web", key, digest, content_type, detail: json!(summary) }
+    }
 }
 
 impl Record for Rendition {
@@ -38,19 +40,19 @@ impl Record for Rendition {
     ) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
         async move {
             let sql = "SELECT nebula.add_rendition($1, $2, $3, $4, $5, $6, $7, $8, $9)";
-            let sha256 = &self.sha256[..];
-            let values: [(&(dyn ToSql + Sync), Type); 9] = [
+            let sha256 = &self.digest.sha256[..];
+            let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
                 (&job.id, Type::INT8),
                 (&job.attempt, Type::INT4),
                 (&self.file_id, Type::UUID),
                 (&self.kind, Type::TEXT),
                 (&self.key, Type::TEXT),
-                (&self.size, Type::INT8),
+                (&self.digest.size, Type::INT8),
                 (&sha256, Type::BYTEA),
                 (&self.content_type, Type::TEXT),
                 (&self.detail, Type::JSONB),
             ];
-            transaction.query_typed(sql, &values).await.map(drop)
+            transaction.query_typed(sql, &parameters).await.map(drop)
         }
         .boxed()
     }

@@ -1,0 +1,138 @@
+//! A stream that is encoded anew: decode, filter, encode. The part that audio and video have in common.
+
+use std::ops::DerefMut;
+
+use ffmpeg_next as ff;
+
+use super::clock::ticks;
+use super::decoder::Decoder;
+use super::error::MediaError;
+use super::filter::Chain;
+use super::mux::Muxer;
+
+/// What differs between audio and video.
+pub(super) trait Codec {
+    /// A decoded frame.
+    type Frame: DerefMut<Target = ff::Frame>;
+    /// Properties of frames that a filter chain is built for; a stream may change them midway.
+    type Format: Copy + PartialEq;
+
+    /// Whether a chain that is replaced is drained first.
+    const DRAINS_OLD_CHAIN: bool;
+
+    fn empty_frame() -> Self::Frame;
+
+    /// The presentation time of a decoded frame on the input's clock; `timestamp` is its own, if it has one.
+    /// `None` skips the frame.
+    fn input_pts(&mut self, frame: &Self::Frame, timestamp: Option<i64>) -> Option<i64>;
+
+    fn format_of(frame: &Self::Frame) -> Self::Format;
+
+    fn build_chain(&self, format: Self::Format) -> Result<Chain, MediaError>;
+
+    /// Prepares a filtered frame, whose times count in `time_base`, for the encoder; `false` drops it.
+    fn prepare(&mut self, frame: &mut Self::Frame, time_base: ff::Rational) -> bool;
+
+    fn encoder(&mut self) -> &mut ff::encoder::Encoder;
+
+    /// Time base of the encoder.
+    fn time_base(&self) -> ff::Rational;
+
+    /// Completes an encoded packet.
+    fn complete(&self, packet: &mut ff::Packet);
+
+    fn encode_failed(error: ff::Error) -> MediaError;
+}
+
+/// Decodes, filters and encodes one stream.
+pub(super) struct EncodedTrack<C: Codec> {
+    track: usize,
+    decoder: Decoder,
+    chain: Option<(C::Format, Chain)>,
+    /// Start of the output on the input's clock.
+    offset: i64,
+    codec: C,
+}
+
+impl<C: Codec> EncodedTrack<C> {
+    /// `start` is the second on the input's clock that becomes zero; `track` is the index in the output.
+    pub(super) fn new(input: &ff::Stream<'_>, start: f64, decoder: Decoder, track: usize, codec: C) -> Self {
+        Self { track, decoder, chain: None, offset: ticks(start, input.time_base()), codec }
+    }
+
+    /// Takes one packet, or the end of the stream with `None`, and writes all packets that come out.
+    pub(super) fn packet(
+        &mut self,
+        packet: Option<&ff::Packet>,
+        muxer: &mut Muxer,
+    ) -> Result<(), MediaError> {
+        self.decoder.send(packet);
+        let mut frame = C::empty_frame();
+        while self.decoder.receive(&mut frame) {
+            let timestamp = frame.timestamp().map(|timestamp| timestamp - self.offset);
+            let Some(pts) = self.codec.input_pts(&frame, timestamp) else { continue };
+            frame.set_pts(Some(pts));
+            self.filter(&frame, muxer)?;
+        }
+        if packet.is_none() {
+            if let Some((_, chain)) = &mut self.chain {
+                chain.send(None)?;
+            }
+            self.encode(muxer)?;
+            self.codec.encoder().send_eof().map_err(C::encode_failed)?;
+            self.write(muxer)?;
+        }
+        Ok(())
+    }
+
+    fn filter(&mut self, frame: &C::Frame, muxer: &mut Muxer) -> Result<(), MediaError> {
+        let format = C::format_of(frame);
+        if self.chain.as_ref().is_none_or(|(current, _)| *current != format) {
+            if C::DRAINS_OLD_CHAIN {
+                if let Some((_, old)) = &mut self.chain {
+                    old.send(None)?;
+                }
+                self.encode(muxer)?;
+            }
+            self.chain = Some((format, self.codec.build_chain(format)?));
+        }
+        if let Some((_, chain)) = &mut self.chain {
+            chain.send(Some(frame))?;
+        }
+        self.encode(muxer)
+    }
+
+    /// Moves all frames that the filters have ready through the encoder.
+    fn encode(&mut self, muxer: &mut Muxer) -> Result<(), MediaError> {
+        let mut frame = C::empty_frame();
+        while let Some((_, chain)) = &mut self.chain {
+            if !chain.receive(&mut frame)? {
+                break;
+            }
+            if self.codec.prepare(&mut frame, chain.time_base()) {
+                self.codec.encoder().send_frame(&frame).map_err(C::encode_failed)?;
+                self.write(muxer)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes all packets that the encoder has ready.
+    fn write(&mut self, muxer: &mut Muxer) -> Result<(), MediaError> {
+        loop {
+            let mut packet = ff::Packet::empty();
+            match self.codec.encoder().receive_packet(&mut packet) {
+                Ok(()) => {
+                    self.codec.complete(&mut packet);
+                    muxer.write(self.track, packet, self.codec.time_base())?;
+                }
+                Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => return Ok(()),
+                Err(error) => return Err(C::encode_failed(error)),
+            }
+        }
+    }
+
+    pub(super) fn decoder(&self) -> &Decoder {
+        &self.decoder
+    }
+}
