@@ -4,33 +4,35 @@
 //! lets nebula reload or restart; the counter of its next call says what runs. See `gateway/api/src/dnapi.rs` for the
 //! protocol, `state.rs` for what is on disk, `run.rs` for the loop.
 
-use std::io::{Write, stderr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use nebula_api::agent::{Instruction, Refused};
 
-use crate::command::find_program;
 use crate::error::{Code, Error, Result};
-use backoff::Backoff;
-use call::{Credential, Gateway};
+use backon::{BackoffBuilder, ExponentialBackoff};
+use gateway::Gateway;
+use keys::Credential;
 use nebula::Nebula;
 use state::{Folder, Generation, Identity};
 use syncthing::Syncthing;
 use traffic::Traffic;
+use which::which;
 
 mod apply;
 mod backoff;
-pub(crate) mod call;
-pub(crate) mod config;
+pub(crate) mod gateway;
 mod health;
+mod journal;
 pub(crate) mod keys;
 pub(crate) mod nebula;
-pub(crate) mod node;
+pub(crate) mod node_secret;
+pub(crate) mod process;
 pub(crate) mod report;
 mod run;
 pub(crate) mod state;
 pub(crate) mod syncthing;
+pub(crate) mod systemd;
 mod traffic;
 pub(crate) mod update;
 
@@ -67,7 +69,7 @@ pub(crate) struct Agent {
     /// What was last written down.
     last: Option<report::Status>,
     /// Before the gateway is called again after a failure.
-    patience: Backoff,
+    backoff: ExponentialBackoff,
 }
 
 impl Agent {
@@ -85,7 +87,7 @@ impl Agent {
         }
         let folder = Folder::open(&options.dir)?;
         let identity = folder.identity()?.ok_or_else(nothing)?;
-        let program = options.nebula.or_else(|| find_program("nebula")).ok_or_else(|| {
+        let program = options.nebula.or_else(|| which("nebula").ok()).ok_or_else(|| {
             Error::new(Code::NotFound, "nebula is not on PATH").hint(
                 "Install it: apt install nebula, or https://github.com/slackhq/nebula/releases; or name it with --nebula",
             )
@@ -99,20 +101,14 @@ impl Agent {
             identity,
             nebula,
             syncthing,
-            traffic: Traffic::new(options.traffic.then(|| find_program("nft")).flatten()),
+            traffic: Traffic::new(options.traffic.then(|| which("nft").ok()).flatten()),
             running: None,
             credentials: Vec::new(),
             refused: None,
             instruction: None,
             contact: report::Contact::default(),
             last: None,
-            patience: Backoff::new(run::SHORTEST, run::LONGEST),
+            backoff: backoff::RETRY.build(),
         })
     }
-}
-
-/// A line for the journal of whoever runs the agent.
-fn say(text: &str) {
-    // Nobody to tell when standard error is closed.
-    let _ = writeln!(stderr(), "nebulactl agent: {}", crate::output::clean(text));
 }

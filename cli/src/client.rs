@@ -8,11 +8,11 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Error, Result, UsageError};
 use crate::settings::{Session, Settings};
 
 /// How long an answer without large content may take.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One gateway.
 #[derive(Debug)]
@@ -26,13 +26,14 @@ pub(crate) struct Client {
 ///
 /// # Errors
 /// A sentence for the usage message.
-pub(crate) fn parse_server(text: &str) -> std::result::Result<String, String> {
-    let url = Url::parse(text.trim()).map_err(|error| format!("{error}; write it as {DEFAULT_FORM}"))?;
+pub(crate) fn parse_server(text: &str) -> std::result::Result<String, UsageError> {
+    let url = Url::parse(text.trim())
+        .map_err(|error| UsageError::new(format!("{error}; write it as {DEFAULT_FORM}")))?;
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
-        return Err(format!("write it as {DEFAULT_FORM}"));
+        return Err(UsageError::new(format!("write it as {DEFAULT_FORM}")));
     }
     if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
-        return Err("leave out names, passwords and queries; nebulactl login signs in".to_owned());
+        return Err(UsageError::new("leave out names, passwords and queries; nebulactl login signs in"));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
@@ -45,7 +46,7 @@ pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("nebulactl/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
-        .tcp_keepalive(PATIENCE);
+        .tcp_keepalive(REQUEST_TIMEOUT);
     if is_local(server) {
         // A proxy from the environment cannot reach this machine's loopback.
         builder = builder.no_proxy();
@@ -93,7 +94,7 @@ impl Client {
     /// # Errors
     /// Whatever the gateway or the way to it has to say.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T> {
-        let build = || Ok(self.request(Method::GET, path).query(query).timeout(PATIENCE));
+        let build = || Ok(self.request(Method::GET, path).query(query).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
@@ -102,7 +103,7 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
-        let build = || Ok(self.request(Method::POST, path).json(body).timeout(PATIENCE));
+        let build = || Ok(self.request(Method::POST, path).json(body).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
@@ -111,7 +112,7 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
-        let build = || Ok(self.request(Method::PATCH, path).json(body).timeout(PATIENCE));
+        let build = || Ok(self.request(Method::PATCH, path).json(body).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
@@ -120,7 +121,7 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
-        let build = || Ok(self.request(Method::PUT, path).json(body).timeout(PATIENCE));
+        let build = || Ok(self.request(Method::PUT, path).json(body).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
@@ -129,7 +130,7 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub(crate) async fn delete(&self, path: &str) -> Result<()> {
-        self.send(|| Ok(self.request(Method::DELETE, path).timeout(PATIENCE))).await.map(drop)
+        self.send(|| Ok(self.request(Method::DELETE, path).timeout(REQUEST_TIMEOUT))).await.map(drop)
     }
 
     /// `GET` by anyone; the answer as it is, whatever its status.
@@ -137,7 +138,7 @@ impl Client {
     /// # Errors
     /// `unreachable`.
     pub(crate) async fn get_public(&self, path: &str) -> Result<Response> {
-        self.transmit(self.request(Method::GET, path).timeout(PATIENCE)).await
+        self.transmit(self.request(Method::GET, path).timeout(REQUEST_TIMEOUT)).await
     }
 
     /// A request of the sign-in family, whose answers are bare.
@@ -145,7 +146,8 @@ impl Client {
     /// # Errors
     /// As [`Self::get`].
     pub(crate) async fn post_public(&self, path: &str, body: &impl Serialize) -> Result<Response> {
-        accept(self.transmit(self.request(Method::POST, path).json(body).timeout(PATIENCE)).await?).await
+        accept(self.transmit(self.request(Method::POST, path).json(body).timeout(REQUEST_TIMEOUT)).await?)
+            .await
     }
 
     /// Sends a request with the account's token; built anew for the one repetition after a token was refused.

@@ -97,6 +97,17 @@ impl Error {
     }
 }
 
+/// A malformed command-line argument: the reason, as clap shows it.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct UsageError(String);
+
+impl UsageError {
+    pub(crate) fn new(reason: impl Into<String>) -> Self {
+        Self(reason.into())
+    }
+}
+
 /// Says which file or program an error of the system is about.
 pub(crate) trait Doing<T> {
     /// `what` completes "cannot …".

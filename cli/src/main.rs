@@ -5,20 +5,23 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::command::{
-    Context, ca, device, doctor, enrolment, file, get, job, join, leave, login, node, ping, play, pool,
-    project, status, upload,
+    ca, device, doctor, enrolment, file, get, job, join, leave, login, node, ping, play, pool, project,
+    status, upload,
 };
+use crate::context::Context;
 use crate::error::Result;
 use crate::output::Output;
 
 mod agent;
+mod atomic_file;
 mod client;
 mod command;
-mod disk;
+mod context;
+mod device_folder;
 mod error;
+mod live_updates;
 mod output;
 mod settings;
-mod watch;
 
 /// Join a private overlay network, upload, list and play its files.
 #[derive(Parser)]

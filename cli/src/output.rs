@@ -30,7 +30,7 @@ impl Output {
     }
 
     /// Whether a person looks at standard output as it grows.
-    pub(crate) fn live(self) -> bool {
+    pub(crate) fn is_interactive(self) -> bool {
         !self.json && !self.quiet && stdout().is_terminal()
     }
 
@@ -54,7 +54,7 @@ impl Output {
     ///
     /// # Errors
     /// As [`Self::show`].
-    pub(crate) fn say(self, text: &str) -> Result<()> {
+    pub(crate) fn message(self, text: &str) -> Result<()> {
         if self.quiet || self.json { Ok(()) } else { self.line(text) }
     }
 
@@ -71,12 +71,12 @@ impl Output {
         if self.json {
             let _ = self.document(error.failure());
         } else {
-            self.complain(error);
+            self.error(error);
         }
     }
 
     /// The two lines, for a failure that is not the whole result.
-    pub(crate) fn complain(self, error: &Error) {
+    pub(crate) fn error(self, error: &Error) {
         let failure = error.failure();
         let _ = writeln!(stderr(), "error: {}", clean(&failure.detail));
         if let Some(hint) = &failure.hint {
@@ -211,6 +211,12 @@ pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
         seconds @ 3600..86_400 => format!("{} h ago", seconds / 3600),
         _ => at.with_timezone(&Local).format("%Y-%m-%d %H:%M").to_string(),
     }
+}
+
+/// `2035-11-20`.
+pub(crate) fn date(seconds: i64) -> String {
+    DateTime::from_timestamp(seconds, 0)
+        .map_or_else(|| format!("Unix time {seconds}"), |at| at.format("%Y-%m-%d").to_string())
 }
 
 /// `processing 43 %` for a state with a share of 1.

@@ -12,7 +12,7 @@ use nebula_api::auth::TokenPair;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::disk::{self, PRIVATE};
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
 /// Where `make up` listens.
@@ -149,7 +149,7 @@ impl Settings {
             Error::new(Code::Io, "there is no folder to keep settings in")
                 .hint("Set HOME or XDG_CONFIG_HOME.")
         })?;
-        disk::private_folder(folder)?;
+        atomic_file::create_private_dir(folder)?;
         Ok(folder)
     }
 
@@ -157,7 +157,7 @@ impl Settings {
         let Some(path) = self.folder.as_ref().map(|folder| folder.join(name)) else {
             return Ok(T::default());
         };
-        let Some(text) = disk::read_if_exists(&path)? else { return Ok(T::default()) };
+        let Some(text) = atomic_file::read_if_exists(&path)? else { return Ok(T::default()) };
         serde_json::from_str(&text).map_err(|error| {
             // The position only: serde's message can quote the value, which may be a token.
             let detail = format!("{} is damaged at line {}", path.display(), error.line());
@@ -168,7 +168,7 @@ impl Settings {
     fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
         let path = self.folder_made()?.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
-        disk::replace(&path, &text.doing(|| format!("write {}", path.display()))?, PRIVATE)
+        atomic_file::write_atomic(&path, &text.doing(|| format!("write {}", path.display()))?, PRIVATE)
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::Path;
 
 use nebula_api::agent::Refused;
 
-use super::config::{Change, Config};
+use super::Agent;
+use super::journal::log;
+use super::nebula::config::{Change, Config};
 use super::state::Generation;
-use super::{Agent, say};
 use crate::error::{Code, Doing, Error, Result};
 
 impl Agent {
@@ -27,18 +28,18 @@ impl Agent {
         }
         let running = generations.iter().position(|one| Some(one.counter()) == left_running);
         self.running = running.map(|at| generations.remove(at));
-        let Some(newest) = self.newest()? else { return Ok(()) };
+        let Some(newest) = self.newest_accepted()? else { return Ok(()) };
         match &self.running {
             Some(running) if running.counter() == newest.counter() && current == left_running => {
-                say(&format!("nebula goes on with configuration {}", running.counter()));
-                self.refresh()
+                log(&format!("nebula goes on with configuration {}", running.counter()));
+                self.adopt_running()
             }
             _ => self.apply(newest).await,
         }
     }
 
     /// The newest generation that this nebula has not refused.
-    fn newest(&mut self) -> Result<Option<Generation>> {
+    fn newest_accepted(&mut self) -> Result<Option<Generation>> {
         for generation in self.folder.generations()? {
             match generation.refused(self.nebula.version())? {
                 None => return Ok(Some(generation)),
@@ -66,9 +67,9 @@ impl Agent {
             Some(reason) => return self.refuse(&next, &reason),
             None => {}
         }
-        let change = self.change(&next)?;
+        let change = self.required_change(&next)?;
         self.folder.switch(next.counter())?;
-        if let Err(error) = self.bring(change, next.counter()).await {
+        if let Err(error) = self.reload_or_restart(change, next.counter()).await {
             let Some(before) = before.filter(|_| !is_first) else {
                 // It is tried again as it is.
                 self.running = None;
@@ -78,33 +79,33 @@ impl Agent {
             self.refuse(&next, &error.to_string())?;
             return self.nebula.restart(before).await;
         }
-        say(&format!("nebula runs configuration {} ({})", next.counter(), word(change)));
+        log(&format!("nebula runs configuration {} ({})", next.counter(), verb(change)));
         if self.refused.as_ref().is_some_and(|refused| refused.counter < next.counter()) {
             self.refused = None;
         }
         self.running = Some(next);
-        self.refresh()
+        self.adopt_running()
     }
 
-    async fn bring(&mut self, change: Change, counter: u64) -> Result<()> {
+    async fn reload_or_restart(&mut self, change: Change, counter: u64) -> Result<()> {
         if change < Change::Restart {
             match self.nebula.reload(counter).await {
                 Ok(()) => return Ok(()),
-                Err(error) => say(&format!("{error}; it is restarted")),
+                Err(error) => log(&format!("{error}; it is restarted")),
             }
         }
         match self.nebula.restart(counter).await {
             // An interface or a port may need a moment to be free again.
             Err(error) => {
-                say(&format!("{error}; it is tried once more"));
+                log(&format!("{error}; it is tried once more"));
                 self.nebula.restart(counter).await
             }
-            done => done,
+            restarted => restarted,
         }
     }
 
-    fn change(&mut self, next: &Generation) -> Result<Change> {
-        if !self.nebula.runs() {
+    fn required_change(&mut self, next: &Generation) -> Result<Change> {
+        if !self.nebula.is_running() {
             return Ok(Change::Restart);
         }
         // One with the same counter has taken the place of what there would be to compare with.
@@ -115,22 +116,22 @@ impl Agent {
     }
 
     fn refuse(&mut self, next: &Generation, reason: &str) -> Result<()> {
-        say(&format!("nebula does not take configuration {}: {reason}", next.counter()));
+        log(&format!("nebula does not take configuration {}: {reason}", next.counter()));
         next.refuse(self.nebula.version(), reason)?;
         self.refused = Some(Refused { counter: next.counter(), reason: reason.to_owned() });
         Ok(())
     }
 
     /// What runs decides whom we speak as, and what is no longer needed.
-    fn refresh(&mut self) -> Result<()> {
+    fn adopt_running(&mut self) -> Result<()> {
         if let Some(running) = self.running.take() {
-            let done = self.set_credentials(&running);
+            let result = self.set_credentials(&running);
             if let Ok(config) = read(&running.config_path()) {
-                self.traffic.follow(config.interface());
+                self.traffic.set_interface(config.interface());
             }
             let counter = running.counter();
             self.running = Some(running);
-            done?;
+            result?;
             self.folder.prune(counter)?;
         }
         Ok(())
@@ -147,12 +148,12 @@ impl Agent {
     ///
     /// # Errors
     /// `not_found` without any configuration; what the system or nebula says.
-    pub(super) async fn revive(&mut self) -> Result<()> {
+    pub(super) async fn restart_nebula(&mut self) -> Result<()> {
         match self.folder.current()? {
             Some(current) => {
                 self.nebula.restart(current.counter()).await?;
                 self.running = Some(current);
-                self.refresh()
+                self.adopt_running()
             }
             None => self.resume().await,
         }
@@ -164,7 +165,7 @@ fn read(path: &Path) -> Result<Config> {
     Config::parse(&text).map_err(|error: Error| error.hint(format!("It is {}", path.display())))
 }
 
-fn word(change: Change) -> &'static str {
+fn verb(change: Change) -> &'static str {
     match change {
         Change::None | Change::Reload => "reloaded",
         Change::Restart => "started",

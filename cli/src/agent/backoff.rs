@@ -1,54 +1,42 @@
-//! Pauses between attempts: twice as long each time, and never the same for two devices, so that a gateway that comes
-//! back is not asked by all of them at once.
+//! Delays between attempts to reach the gateway or to start a program.
 
 use std::time::Duration;
 
-use rand::RngExt;
+use backon::{ExponentialBackoff, ExponentialBuilder};
 
-/// The next pause.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    least: Duration,
-    most: Duration,
-    next: Duration,
-}
+/// Shortest delay between two actions that the gateway asked for.
+pub(super) const MIN_DELAY: Duration = Duration::from_secs(1);
+/// Longest delay: a device is never further behind than this once the gateway is back.
+const MAX_DELAY: Duration = Duration::from_secs(60);
 
-impl Backoff {
-    /// Pauses from `least` to `most`.
-    pub(crate) fn new(least: Duration, most: Duration) -> Self {
-        Self { least, most, next: least }
-    }
+/// Doubles from attempt to attempt. Jitter adds up to the same again, so that the devices do not all call a gateway
+/// that comes back at the same moment.
+pub(super) const RETRY: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(MIN_DELAY.checked_div(2).expect("two is not zero"))
+    .with_max_delay(MAX_DELAY.checked_div(2).expect("two is not zero"))
+    .with_jitter()
+    .without_max_times();
 
-    /// How long to wait before the next attempt: between half and the whole of the step.
-    pub(crate) fn pause(&mut self) -> Duration {
-        let step = self.next;
-        self.next = (step * 2).min(self.most);
-        step.mul_f64(rand::rng().random_range(0.5..=1.0))
-    }
-
-    /// Begins anew, after a success.
-    pub(crate) fn reset(&mut self) {
-        self.next = self.least;
-    }
+/// The delay before the next attempt.
+pub(super) fn next_delay(backoff: &mut ExponentialBackoff) -> Duration {
+    backoff.next().unwrap_or(MAX_DELAY)
 }
 
 #[cfg(test)]
 mod tests {
+    use backon::BackoffBuilder;
+
     use super::*;
 
     #[test]
-    fn pauses_grow_differ_and_end() {
-        let second = Duration::from_secs(1);
-        let mut backoff = Backoff::new(second, second * 60);
-        let pauses: Vec<_> = (0..10).map(|_| backoff.pause()).collect();
-        for (index, pause) in pauses.iter().enumerate() {
-            let step = (second * 2_u32.pow(index.try_into().unwrap())).min(second * 60);
-            assert!(*pause >= step / 2 && *pause <= step, "{index}: {pause:?}");
+    fn delays_double_up_to_the_longest_and_differ() {
+        let mut backoff = RETRY.build();
+        for attempt in 0..10_u32 {
+            let step = (MIN_DELAY * 2_u32.pow(attempt)).min(MAX_DELAY);
+            let delay = next_delay(&mut backoff);
+            assert!(delay >= step / 2 && delay <= step, "{attempt}: {delay:?}");
         }
-        backoff.reset();
-        assert!(backoff.pause() <= second);
-        let firsts: std::collections::BTreeSet<_> =
-            (0..20).map(|_| Backoff::new(second, second).pause()).collect();
-        assert!(firsts.len() > 1);
+        let first: std::collections::BTreeSet<_> = (0..20).map(|_| next_delay(&mut RETRY.build())).collect();
+        assert!(first.len() > 1);
     }
 }

@@ -118,6 +118,19 @@ impl TrustedKeys {
     }
 }
 
+/// Who signs a call, with what, and whom it believes: it belongs to one configuration.
+#[derive(Clone)]
+pub(crate) struct Credential {
+    /// Name of the device in calls.
+    pub(crate) host_id: String,
+    /// Counter of the configuration.
+    pub(crate) counter: u64,
+    /// Signs.
+    pub(crate) key: HostKey,
+    /// Sign answers.
+    pub(crate) trusted: TrustedKeys,
+}
+
 /// One block, from its banner on.
 fn trusted_key(block: &str) -> Option<PKey<Public>> {
     let (label, body) = block.split_once("-----BEGIN ")?.1.split_once("-----")?;

@@ -12,27 +12,26 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
-use super::config::Release;
-use super::state::Folder;
-use crate::disk::{self, PRIVATE};
+use super::process::Process;
+use super::state::{self, Folder};
+use super::systemd::Unit;
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
+use config::Release;
 use log::{Event, Log};
-use process::Process;
-use unit::Unit;
 
-pub(crate) mod log;
-pub(crate) mod process;
-pub(crate) mod unit;
+pub(crate) mod config;
+mod log;
 
 const RECORD: &str = "nebula.json";
 const LOG: &str = "nebula.log";
 /// The option by which a child of ours is known again.
 const CONFIG: &str = "-config";
 /// How long nebula may take to come up, or to say that it has read its files again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long it may take to end before it is made to.
-const FAREWELL: Duration = Duration::from_secs(5);
-const LOOK: Duration = Duration::from_millis(50);
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// What is known of the process that runs, so that another agent can take it over.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -122,7 +121,7 @@ impl Nebula {
             return Ok(None);
         }
         let text = [output.stdout, output.stderr].concat();
-        let reason = log::complaint(&String::from_utf8_lossy(&text));
+        let reason = log::last_error(&String::from_utf8_lossy(&text));
         Ok(Some(reason.unwrap_or_else(|| format!("nebula -test ended with {}", output.status))))
     }
 
@@ -132,16 +131,16 @@ impl Nebula {
     /// `io_error`; for a unit what systemctl says.
     pub(crate) async fn adopt(&mut self) -> Result<Option<u64>> {
         // A damaged record only means that the process must be looked for.
-        let known: Option<Record> = super::state::read(&self.record).unwrap_or_default();
+        let known: Option<Record> = state::read(&self.record).unwrap_or_default();
         let recorded =
             known.and_then(|record| Some((Process::adopt(record.pid, Some(record.started))?, record)));
         self.running =
-            recorded.filter(|(process, _)| self.unit.is_some() || process.runs(CONFIG, &self.config));
+            recorded.filter(|(process, _)| self.unit.is_some() || process.has_option(CONFIG, &self.config));
         if let (None, None) = (&self.running, &self.unit)
             // Its agent may have died before it could write the record: nobody knows what it runs.
             && let Some(mut stray) = Process::find(CONFIG, &self.config)
         {
-            stray.stop(FAREWELL).await?;
+            stray.stop(STOP_TIMEOUT).await?;
         }
         Ok(self.running.as_ref().map(|(_, record)| record.counter))
     }
@@ -156,7 +155,7 @@ impl Nebula {
             return self.follow_unit(counter).await;
         }
         self.stop().await?;
-        self.log.begin();
+        self.log.reset();
         let output = OpenOptions::new().create(true).append(true).mode(PRIVATE).open(self.log.path());
         let output = output.doing(|| format!("open {}", self.log.path().display()))?;
         let errors = output.try_clone().doing(|| format!("open {}", self.log.path().display()))?;
@@ -165,27 +164,27 @@ impl Nebula {
         // Signals from the terminal are for the agent, which then ends it in order.
         command.process_group(0);
         let child = command.spawn().doing(|| format!("start {}", self.program.display()))?;
-        self.note(Process::of_child(child)?, counter, Utc::now())?;
-        self.come_up().await
+        self.set_running(Process::of_child(child)?, counter, Utc::now())?;
+        self.wait_until_up().await
     }
 
-    async fn come_up(&mut self) -> Result<()> {
-        let begun = Instant::now();
-        let mut complaint = None;
-        while begun.elapsed() < PATIENCE {
+    async fn wait_until_up(&mut self) -> Result<()> {
+        let started = Instant::now();
+        let mut last_error = None;
+        while started.elapsed() < START_TIMEOUT {
             for event in self.log.read() {
                 match event {
                     Event::Up => return Ok(()),
-                    Event::Complaint(text) => complaint = Some(text),
-                    Event::Refreshed => {}
+                    Event::Error(text) => last_error = Some(text),
+                    Event::Reloaded => {}
                 }
             }
-            if !self.runs() {
-                let why = complaint.unwrap_or_else(|| "it gives no reason".to_owned());
+            if !self.is_running() {
+                let why = last_error.unwrap_or_else(|| "it gives no reason".to_owned());
                 return Err(Error::new(Code::WrongState, format!("nebula ended when it was started: {why}"))
                     .hint(format!("Its log is {}", self.log.path().display())));
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         // It runs, only its words are not what we know: a release to come.
         Ok(())
@@ -205,18 +204,18 @@ impl Nebula {
         };
         self.log.read();
         process.signal(Signal::HUP)?;
-        let begun = Instant::now();
-        while begun.elapsed() < PATIENCE && self.runs() {
+        let started = Instant::now();
+        while started.elapsed() < START_TIMEOUT && self.is_running() {
             for event in self.log.read() {
                 match event {
-                    Event::Refreshed => return self.take_note(counter),
-                    Event::Complaint(text) => {
+                    Event::Reloaded => return self.save_record(counter),
+                    Event::Error(text) => {
                         return Err(Error::new(Code::WrongState, format!("nebula does not reload: {text}")));
                     }
                     Event::Up => {}
                 }
             }
-            sleep(LOOK).await;
+            sleep(POLL_INTERVAL).await;
         }
         Err(Error::new(Code::WrongState, "nebula did not say that it has reloaded"))
     }
@@ -229,11 +228,11 @@ impl Nebula {
             .ok_or_else(|| Error::new(Code::WrongState, "the unit has no process; does it start nebula?"))?;
         let known = self.running.take().filter(|(known, _)| known.started() == process.started());
         let since = known.map_or_else(Utc::now, |(_, record)| record.since);
-        self.note(process, counter, since)
+        self.set_running(process, counter, since)
     }
 
     /// Whether it runs.
-    pub(crate) fn runs(&mut self) -> bool {
+    pub(crate) fn is_running(&mut self) -> bool {
         if self.running.as_mut().is_some_and(|(process, _)| process.has_ended()) {
             self.running = None;
         }
@@ -257,23 +256,23 @@ impl Nebula {
             return Ok(());
         }
         if let Some((mut process, _)) = self.running.take() {
-            process.stop(FAREWELL).await?;
+            process.stop(STOP_TIMEOUT).await?;
         }
-        disk::remove_if_exists(&self.record)
+        atomic_file::remove_if_exists(&self.record)
     }
 
-    fn note(&mut self, process: Process, counter: u64, since: DateTime<Utc>) -> Result<()> {
+    fn set_running(&mut self, process: Process, counter: u64, since: DateTime<Utc>) -> Result<()> {
         let record = Record { pid: process.pid(), started: process.started(), counter, since };
         self.running = Some((process, record));
-        self.take_note(counter)
+        self.save_record(counter)
     }
 
     /// Keeps what it runs.
-    fn take_note(&mut self, counter: u64) -> Result<()> {
+    fn save_record(&mut self, counter: u64) -> Result<()> {
         let Some((_, record)) = &mut self.running else { return Ok(()) };
         record.counter = counter;
         let text = serde_json::to_vec(record).map_err(std::io::Error::from);
-        disk::replace(&self.record, &text.doing(|| "write what nebula runs".to_owned())?, PRIVATE)
+        atomic_file::write_atomic(&self.record, &text.doing(|| "write what nebula runs".to_owned())?, PRIVATE)
     }
 }
 

@@ -6,13 +6,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use nebula_api::agent::{PeerReport, Refused, Report, SyncthingReport};
 use serde::{Deserialize, Serialize};
 
+use super::journal::log;
 use super::update::nonce;
-use super::{Agent, health, say, state};
+use super::{Agent, health, state};
 use crate::error::{Error, Result};
 
 const STATUS: &str = "status.json";
 /// After this the file is written again although nothing has changed.
-const STALE: TimeDelta = TimeDelta::seconds(30);
+const MAX_STATUS_AGE: TimeDelta = TimeDelta::seconds(30);
 
 /// What the agent last knew.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -70,7 +71,7 @@ impl Contact {
     /// A call was answered.
     pub(super) fn reached(&mut self) {
         if self.error.take().is_some() {
-            say("the gateway answers again");
+            log("the gateway answers again");
         }
         self.at = Some(Utc::now());
     }
@@ -87,7 +88,7 @@ impl Agent {
     pub(super) async fn report(&mut self) {
         let report = match self.compose() {
             Ok(report) => report,
-            Err(error) => return say(&error.to_string()),
+            Err(error) => return log(&error.to_string()),
         };
         let Ok(credential) = self.credential().cloned() else { return };
         match self.gateway.status(&credential, &report).await {
@@ -95,34 +96,34 @@ impl Agent {
                 self.contact.reached();
                 self.instruction = Some(instruction);
             }
-            Err(error) => self.failed(&error, credential.counter),
+            Err(error) => self.note_failure(&error, credential.counter),
         }
-        self.keep();
+        self.save_status();
     }
 
     /// Looks at nebula's log and at Syncthing; whether something has changed that the gateway should know.
-    pub(super) async fn look(&mut self) -> bool {
+    pub(super) async fn refresh_status(&mut self) -> bool {
         let overlay = self.identity.host.ip_address.clone();
-        let mut news = false;
+        let mut changed = false;
         if let Some(syncthing) = &mut self.syncthing {
-            news = syncthing.tend(&overlay, self.instruction.as_ref()).await;
+            changed = syncthing.update(&overlay, self.instruction.as_ref()).await;
         }
-        self.traffic.look(&self.identity.network.cidrs).await;
-        let before = self.last.as_ref().map(shape);
-        let now = shape(self.keep());
-        news || before != Some(now)
+        self.traffic.refresh(&self.identity.network.cidrs).await;
+        let before = self.last.as_ref().map(reportable);
+        let now = reportable(self.save_status());
+        changed || before != Some(now)
     }
 
     fn compose(&mut self) -> Result<Report> {
-        let runs = self.nebula.runs();
+        let runs = self.nebula.is_running();
         let now = Utc::now();
         let seconds = |since: DateTime<Utc>| (now - since).num_seconds().max(0).unsigned_abs();
         let peers = self.nebula.log().peers().iter().map(|(address, peer)| PeerReport {
             address: address.clone(),
             remote: peer.remote.clone(),
             handshake_seconds_ago: Some(seconds(peer.handshake_at)),
-            received_bytes: self.traffic.of(address).map(|bytes| bytes.received),
-            sent_bytes: self.traffic.of(address).map(|bytes| bytes.sent),
+            received_bytes: self.traffic.bytes_of(address).map(|bytes| bytes.received),
+            sent_bytes: self.traffic.bytes_of(address).map(|bytes| bytes.sent),
         });
         Ok(Report {
             nonce: nonce()?,
@@ -137,15 +138,15 @@ impl Agent {
     }
 
     /// Writes down how it is; a disk need not hear every two seconds that nothing has changed.
-    fn keep(&mut self) -> &Status {
-        let runs = self.nebula.runs();
+    fn save_status(&mut self) -> &Status {
+        let runs = self.nebula.is_running();
         let peers = self.nebula.log().peers().iter().map(|(address, peer)| Peer {
             name: peer.name.clone(),
             address: address.clone(),
             remote: peer.remote.clone(),
             handshake_at: Some(peer.handshake_at),
-            received_bytes: self.traffic.of(address).map(|bytes| bytes.received),
-            sent_bytes: self.traffic.of(address).map(|bytes| bytes.sent),
+            received_bytes: self.traffic.bytes_of(address).map(|bytes| bytes.received),
+            sent_bytes: self.traffic.bytes_of(address).map(|bytes| bytes.sent),
         });
         let status = Status {
             updated_at: Some(Utc::now()),
@@ -158,7 +159,7 @@ impl Agent {
             syncthing: self.syncthing.as_ref().and_then(|syncthing| syncthing.report().cloned()),
             contact: self.contact.clone(),
         };
-        let timeless = |status: &Status| {
+        let without_times = |status: &Status| {
             let contact = Contact { at: None, ..status.contact.clone() };
             let mut peers = status.peers.clone();
             for peer in &mut peers {
@@ -166,10 +167,11 @@ impl Agent {
             }
             Status { updated_at: None, contact, peers, ..status.clone() }
         };
-        let age = |last: &Status| last.updated_at.is_none_or(|at| status.updated_at > Some(at + STALE));
-        if self.last.as_ref().is_none_or(|last| age(last) || timeless(last) != timeless(&status)) {
+        let age =
+            |last: &Status| last.updated_at.is_none_or(|at| status.updated_at > Some(at + MAX_STATUS_AGE));
+        if self.last.as_ref().is_none_or(|last| age(last) || without_times(last) != without_times(&status)) {
             // Only for people to read; the next one may succeed.
-            let _ = self.folder.keep(STATUS, &status);
+            let _ = self.folder.save(STATUS, &status);
             self.last = Some(status);
         }
         self.last.get_or_insert_default()
@@ -177,7 +179,7 @@ impl Agent {
 }
 
 /// What the gateway should hear of when it changes.
-fn shape(status: &Status) -> (Vec<String>, Option<u64>, Option<u32>, Option<Refused>) {
+fn reportable(status: &Status) -> (Vec<String>, Option<u64>, Option<u32>, Option<Refused>) {
     let peers = status.peers.iter().map(|peer| peer.address.clone()).collect();
     (peers, status.counter, status.nebula_pid, status.refused.clone())
 }

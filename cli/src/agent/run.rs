@@ -2,29 +2,27 @@
 
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff};
 use nebula_api::dnapi::Action;
 use tokio::select;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep_until};
 
-use super::backoff::Backoff;
-use super::call::Credential;
-use super::{Agent, say};
+use super::Agent;
+use super::backoff::{MIN_DELAY, RETRY, next_delay};
+use super::journal::log;
+use super::keys::Credential;
 use crate::error::{Code, Doing, Error, Result};
 
-/// First pause after the gateway could not be reached or a nebula did not start.
-pub(super) const SHORTEST: Duration = Duration::from_secs(1);
-/// Longest pause: a device is never further behind than this once the gateway is back.
-pub(super) const LONGEST: Duration = Duration::from_secs(60);
 /// A report that nothing has asked for.
-const REPORT: Duration = Duration::from_secs(30);
+const REPORT_INTERVAL: Duration = Duration::from_secs(30);
 /// A report because something has changed; not more often than this.
-const NEWS: Duration = Duration::from_secs(3);
+const CHANGE_REPORT_DELAY: Duration = Duration::from_secs(3);
 /// How often nebula's log and Syncthing are looked at.
-const LOOK: Duration = Duration::from_secs(2);
+const STATUS_INTERVAL: Duration = Duration::from_secs(2);
 /// A nebula that has run for so long has not failed at starting.
-const STEADY: Duration = Duration::from_secs(60);
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 impl Agent {
     /// Works until it is told to end, then ends nebula as well.
@@ -38,14 +36,14 @@ impl Agent {
             handler(SignalKind::interrupt())?,
             handler(SignalKind::hangup())?,
         );
-        let mut poll = Poll::new();
-        let mut revive = Revive::new();
+        let mut poll = LongPoll::new();
+        let mut restart = RestartTimer::new();
         if let Err(error) = self.resume().await {
-            say(&error.to_string());
+            log(&error.to_string());
         }
-        revive.look(&mut self);
+        restart.update(&mut self);
         let mut report_at = Instant::now();
-        let mut look_at = Instant::now();
+        let mut status_at = Instant::now();
         loop {
             poll.start(&self);
             select! {
@@ -53,41 +51,41 @@ impl Agent {
                 _ = interrupt.recv() => break,
                 // The terminal is gone.
                 _ = hangup.recv() => break,
-                answer = poll.answer() => {
-                    let news = self.heed(answer, &mut poll).await;
-                    revive.look(&mut self);
-                    if news {
+                answer = poll.response() => {
+                    let changed = self.handle_poll(answer, &mut poll).await;
+                    restart.update(&mut self);
+                    if changed {
                         report_at = Instant::now();
                     }
                 }
-                () = self.nebula.ended(), if !revive.due() => {
-                    say("nebula has ended");
+                () = self.nebula.ended(), if !restart.is_due() => {
+                    log("nebula has ended");
                     self.nebula.stop().await?;
-                    revive.look(&mut self);
+                    restart.update(&mut self);
                 }
-                () = sleep_until(revive.at()), if revive.due() => {
-                    let revived = self.revive().await;
-                    if let Err(error) = &revived {
-                        say(&error.to_string());
+                () = sleep_until(restart.at()), if restart.is_due() => {
+                    let restarted = self.restart_nebula().await;
+                    if let Err(error) = &restarted {
+                        log(&error.to_string());
                     }
-                    revive.look(&mut self);
+                    restart.update(&mut self);
                     report_at = Instant::now();
                     poll.stop();
                 }
                 () = sleep_until(report_at) => {
                     self.report().await;
-                    report_at = Instant::now() + REPORT;
+                    report_at = Instant::now() + REPORT_INTERVAL;
                 }
-                () = sleep_until(look_at) => {
-                    if self.look().await {
-                        report_at = report_at.min(Instant::now() + NEWS);
+                () = sleep_until(status_at) => {
+                    if self.refresh_status().await {
+                        report_at = report_at.min(Instant::now() + CHANGE_REPORT_DELAY);
                     }
-                    look_at = Instant::now() + LOOK;
+                    status_at = Instant::now() + STATUS_INTERVAL;
                 }
             }
         }
         poll.stop();
-        say("ends, and nebula with it");
+        log("ends, and nebula with it");
         if let Some(syncthing) = &mut self.syncthing {
             syncthing.stop().await?;
         }
@@ -96,25 +94,25 @@ impl Agent {
     }
 
     /// Does what a long poll was answered; whether there is something to report.
-    async fn heed(&mut self, answer: Result<Action>, poll: &mut Poll) -> bool {
+    async fn handle_poll(&mut self, answer: Result<Action>, poll: &mut LongPoll) -> bool {
         let done = match answer {
             Ok(Action::NoOp) => Ok(false),
             Ok(action) => self.update(action == Action::DoUpdate).await.map(|()| true),
             Err(error) => Err(error),
         };
         match done {
-            Ok(news) => {
+            Ok(changed) => {
                 self.contact.reached();
-                self.patience.reset();
+                self.backoff = RETRY.build();
                 // One that was refused is offered again until the gateway knows; and no gateway may keep us busy.
-                if news && (self.refused.is_some() || poll.is_busy()) {
-                    poll.pause(SHORTEST);
+                if changed && (self.refused.is_some() || poll.is_busy()) {
+                    poll.delay_next(MIN_DELAY);
                 }
-                news
+                changed
             }
             Err(error) => {
-                self.failed(&error, poll.counter);
-                poll.pause(self.patience.pause());
+                self.note_failure(&error, poll.counter);
+                poll.delay_next(next_delay(&mut self.backoff));
                 false
             }
         }
@@ -122,10 +120,10 @@ impl Agent {
 
     /// Notes that a call failed that this configuration's key has signed. A gateway that does not know our newest key
     /// any more may know the one before.
-    pub(super) fn failed(&mut self, error: &Error, counter: u64) {
+    pub(super) fn note_failure(&mut self, error: &Error, counter: u64) {
         if self.contact.lost(error) {
             let hint = error.failure().hint.as_deref().unwrap_or_default();
-            say(format!("{}. {hint}", error.to_string().trim_end_matches('.')).trim_end());
+            log(format!("{}. {hint}", error.to_string().trim_end_matches('.')).trim_end());
         }
         let is_first = self.credentials.first().is_some_and(|first| first.counter == counter);
         if error.status == Some(401) && is_first {
@@ -143,16 +141,16 @@ impl Agent {
 }
 
 /// The long poll that is out, or the time for the next one.
-struct Poll {
+struct LongPoll {
     task: Option<JoinHandle<Result<Action>>>,
     counter: u64,
     at: Instant,
-    news_at: Option<Instant>,
+    changed_at: Option<Instant>,
 }
 
-impl Poll {
+impl LongPoll {
     fn new() -> Self {
-        Self { task: None, counter: 0, at: Instant::now(), news_at: None }
+        Self { task: None, counter: 0, at: Instant::now(), changed_at: None }
     }
 
     /// Sends one if none is out, or if the one that is out speaks for a configuration that no longer runs.
@@ -171,20 +169,20 @@ impl Poll {
         }
     }
 
-    async fn answer(&mut self) -> Result<Action> {
+    async fn response(&mut self) -> Result<Action> {
         let Some(task) = &mut self.task else { return std::future::pending().await };
         let answer = task.await;
         self.task = None;
         answer.map_err(|error| Error::new(Code::Io, format!("the long poll broke off: {error}")))?
     }
 
-    /// Whether the news before this came only just now.
+    /// Whether the changed before this came only just now.
     fn is_busy(&mut self) -> bool {
-        self.news_at.replace(Instant::now()).is_some_and(|before| before.elapsed() < SHORTEST)
+        self.changed_at.replace(Instant::now()).is_some_and(|before| before.elapsed() < MIN_DELAY)
     }
 
-    fn pause(&mut self, pause: Duration) {
-        self.at = Instant::now() + pause;
+    fn delay_next(&mut self, delay: Duration) {
+        self.at = Instant::now() + delay;
     }
 
     fn stop(&mut self) {
@@ -195,33 +193,33 @@ impl Poll {
 }
 
 /// When a nebula that has ended is started again.
-struct Revive {
+struct RestartTimer {
     at: Option<Instant>,
     ran_since: Option<Instant>,
-    backoff: Backoff,
+    backoff: ExponentialBackoff,
 }
 
-impl Revive {
+impl RestartTimer {
     fn new() -> Self {
-        Self { at: None, ran_since: None, backoff: Backoff::new(SHORTEST, LONGEST) }
+        Self { at: None, ran_since: None, backoff: RETRY.build() }
     }
 
     /// Sets the time when it does not run.
-    fn look(&mut self, agent: &mut Agent) {
-        if agent.nebula.runs() {
+    fn update(&mut self, agent: &mut Agent) {
+        if agent.nebula.is_running() {
             self.at = None;
             self.ran_since.get_or_insert_with(Instant::now);
             return;
         }
-        if self.ran_since.take().is_some_and(|since| since.elapsed() > STEADY) {
-            self.backoff.reset();
+        if self.ran_since.take().is_some_and(|since| since.elapsed() > STABLE_AFTER) {
+            self.backoff = RETRY.build();
         }
         if self.at.is_none_or(|at| at <= Instant::now()) {
-            self.at = Some(Instant::now() + self.backoff.pause());
+            self.at = Some(Instant::now() + next_delay(&mut self.backoff));
         }
     }
 
-    fn due(&self) -> bool {
+    fn is_due(&self) -> bool {
         self.at.is_some()
     }
 

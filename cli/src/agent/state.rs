@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::disk::{self, PRIVATE};
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 use generation::{CONFIG, KEY};
 pub(crate) use generation::{Generation, NewGeneration};
@@ -34,10 +34,10 @@ const IDENTITY: &str = "agent.json";
 const GENERATIONS: &str = "generations";
 const CURRENT: &str = "current";
 /// How often it is tried to take a folder that somebody else holds, and how long it is waited in between.
-const LOOKS: u32 = 25;
-const MOMENT: Duration = Duration::from_millis(20);
+const MAX_LOCK_ATTEMPTS: u32 = 25;
+const LOCK_RETRY_DELAY: Duration = Duration::from_millis(20);
 /// Generations kept beside those that may still be needed.
-const SPARE: usize = 2;
+const SPARE_GENERATIONS: usize = 2;
 
 mod generation;
 
@@ -67,7 +67,7 @@ impl Folder {
     /// `wrong_state` while another agent holds it; `io_error`.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
-        disk::private_folder(&path)?;
+        atomic_file::create_private_dir(&path)?;
         let name = path.join("agent.lock");
         let mut lock = OpenOptions::new()
             .create(true)
@@ -77,13 +77,13 @@ impl Folder {
             .mode(PRIVATE)
             .open(&name)
             .doing(|| format!("open {}", name.display()))?;
-        // Whoever only looks holds it for a moment.
-        let mut looks = 0;
-        while lock.try_lock().is_err() && looks < LOOKS {
-            looks += 1;
-            thread::sleep(MOMENT);
+        // Whoever only attempts holds it for a moment.
+        let mut attempts = 0;
+        while lock.try_lock().is_err() && attempts < MAX_LOCK_ATTEMPTS {
+            attempts += 1;
+            thread::sleep(LOCK_RETRY_DELAY);
         }
-        if looks == LOOKS {
+        if attempts == MAX_LOCK_ATTEMPTS {
             let mut holder = String::new();
             // Only for the sentence.
             let _ = lock.read_to_string(&mut holder);
@@ -91,7 +91,7 @@ impl Folder {
                 Code::WrongState,
                 format!("process {} works on {} already", holder.trim(), path.display()),
             )
-            .hint("One agent looks after a device; nebulactl status shows it."));
+            .hint("One agent attempts after a device; nebulactl status shows it."));
         }
         let write = lock.set_len(0).and_then(|()| lock.rewind());
         write
@@ -143,8 +143,8 @@ impl Folder {
     ///
     /// # Errors
     /// `io_error`.
-    pub(crate) fn keep_identity(&self, identity: &Identity) -> Result<()> {
-        self.keep(IDENTITY, identity)
+    pub(crate) fn save_identity(&self, identity: &Identity) -> Result<()> {
+        self.save(IDENTITY, identity)
     }
 
     /// Reads a small JSON file of this folder.
@@ -159,19 +159,19 @@ impl Folder {
     ///
     /// # Errors
     /// `io_error`.
-    pub(crate) fn keep(&self, name: &str, value: &impl Serialize) -> Result<()> {
+    pub(crate) fn save(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let path = self.path.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
         let text = Zeroizing::new(text.doing(|| format!("write {}", path.display()))?);
-        disk::replace(&path, &text, PRIVATE)
+        atomic_file::write_atomic(&path, &text, PRIVATE)
     }
 
     /// Removes a file of this folder.
     ///
     /// # Errors
     /// `io_error`.
-    pub(crate) fn forget(&self, name: &str) -> Result<()> {
-        disk::remove_if_exists(&self.path.join(name))
+    pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        atomic_file::remove_if_exists(&self.path.join(name))
     }
 
     /// Writes a generation, whole or not at all; nothing acts on it yet. A gateway whose database went back in time
@@ -181,7 +181,7 @@ impl Folder {
     /// `io_error`.
     pub(crate) fn add(&self, new: &NewGeneration<'_>) -> Result<Generation> {
         let path = self.path.join(GENERATIONS).join(new.counter.to_string());
-        disk::private_folder(disk::folder_of(&path))?;
+        atomic_file::create_private_dir(atomic_file::parent_dir(&path))?;
         Generation::write(&path, new)
     }
 
@@ -204,7 +204,7 @@ impl Folder {
     /// `io_error`.
     pub(crate) fn switch(&self, counter: u64) -> Result<()> {
         let target = Path::new(GENERATIONS).join(counter.to_string());
-        disk::turn_link(&self.path.join(CURRENT), &target)
+        atomic_file::replace_symlink(&self.path.join(CURRENT), &target)
     }
 
     /// Every generation that can be read, the newest first.
@@ -223,7 +223,7 @@ impl Folder {
     /// `io_error`.
     pub(crate) fn prune(&self, running: u64) -> Result<()> {
         let older: Vec<u64> = self.counters()?.into_iter().filter(|counter| *counter < running).collect();
-        for counter in older.iter().rev().skip(SPARE) {
+        for counter in older.iter().rev().skip(SPARE_GENERATIONS) {
             let path = self.path.join(GENERATIONS).join(counter.to_string());
             fs::remove_dir_all(&path).doing(|| format!("remove {}", path.display()))?;
         }
@@ -265,7 +265,7 @@ pub(crate) fn identity(folder: &Path) -> Result<Option<Identity>> {
 /// # Errors
 /// `io_error`.
 pub(crate) fn current_config(folder: &Path) -> Result<Option<String>> {
-    disk::read_if_exists(&folder.join(CURRENT).join(CONFIG))
+    atomic_file::read_if_exists(&folder.join(CURRENT).join(CONFIG))
 }
 
 /// Reads a small JSON file.
@@ -273,7 +273,7 @@ pub(crate) fn current_config(folder: &Path) -> Result<Option<String>> {
 /// # Errors
 /// `io_error`, `data_corrupted`; the content, which may be a key, is not quoted.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
-    let Some(text) = disk::read_if_exists(path)?.map(Zeroizing::new) else { return Ok(None) };
+    let Some(text) = atomic_file::read_if_exists(path)?.map(Zeroizing::new) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
         Error::new(Code::Damaged, format!("{} is damaged at line {}", path.display(), error.line()))
             .hint("Join again with a new code: nebulactl leave, then nebulactl join --code CODE")

@@ -6,29 +6,30 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use backon::{BackoffBuilder, ExponentialBackoff};
 use nebula_api::agent::{FolderReport, Instruction, SyncthingReport};
 use tokio::time::{Instant, timeout};
 
-use super::backoff::Backoff;
-use super::nebula::process::Process;
-use super::run::{LONGEST, SHORTEST};
-use super::say;
-use crate::disk;
-use crate::error::{Doing, Error, Result};
-use rest::{Facts, Rest};
-use tuned::Tuned;
+use super::backoff::{RETRY, next_delay};
+use super::journal::log;
+use super::process::Process;
+use crate::atomic_file;
+use crate::error::{Doing, Result};
+use applied_options::AppliedOptions;
+use rest::{Rest, SystemStatus};
 
-mod home;
+mod applied_options;
+mod desired_config;
+mod error;
+mod home_dir;
 mod rest;
-mod tuned;
-mod wish;
 
 /// How Syncthing may take its time to end.
-const FAREWELL: Duration = Duration::from_secs(10);
+const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often what it is told is compared with what it does.
-const COMPARE: Duration = Duration::from_secs(10);
+const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 /// The option by which a child of ours is known again.
-const HOME: &str = "--home";
+const HOME_OPTION: &str = "--home";
 
 /// What an agent is to do about Syncthing.
 #[derive(Clone, Debug)]
@@ -50,14 +51,14 @@ pub(crate) struct Syncthing {
     process: Option<Process>,
     rest: Option<Rest>,
     /// What it was last found to do, and when.
-    told: Option<(Instruction, Instant)>,
-    looked_at: Instant,
-    tuned: Tuned,
+    applied: Option<(Instruction, Instant)>,
+    checked_at: Instant,
+    applied_options: AppliedOptions,
     report: Option<SyncthingReport>,
     /// Bytes that had come in, to tell the rate by.
     received: Option<(u64, Instant)>,
-    trouble: Option<String>,
-    backoff: Backoff,
+    last_error: Option<String>,
+    backoff: ExponentialBackoff,
     start_at: Instant,
 }
 
@@ -77,13 +78,13 @@ impl Syncthing {
             share: absolute(options.share, "shared")?,
             process: None,
             rest: None,
-            told: None,
-            looked_at: Instant::now(),
-            tuned: Tuned::open(folder),
+            applied: None,
+            checked_at: Instant::now(),
+            applied_options: AppliedOptions::open(folder),
             report: None,
             received: None,
-            trouble: None,
-            backoff: Backoff::new(SHORTEST, LONGEST),
+            last_error: None,
+            backoff: RETRY.build(),
             start_at: Instant::now(),
         })
     }
@@ -94,47 +95,47 @@ impl Syncthing {
     }
 
     /// Sees to it that it runs, does what it should, and is known; whether there is news for the gateway.
-    pub(crate) async fn tend(&mut self, overlay: &str, instruction: Option<&Instruction>) -> bool {
+    pub(crate) async fn update(&mut self, overlay: &str, instruction: Option<&Instruction>) -> bool {
         let before = self.report.clone();
-        match self.attend(overlay, instruction).await {
-            Ok(()) => self.trouble = None,
+        match self.try_update(overlay, instruction).await {
+            Ok(()) => self.last_error = None,
             Err(error) => {
                 self.report = None;
                 let text = error.to_string();
-                if self.trouble.replace(text.clone()) != Some(text) {
-                    say(&format!("Syncthing: {error}"));
+                if self.last_error.replace(text.clone()) != Some(text) {
+                    log(&format!("Syncthing: {error}"));
                 }
             }
         }
-        let shape = |report: &Option<SyncthingReport>| {
+        let reportable = |report: &Option<SyncthingReport>| {
             report.as_ref().map(|report| {
                 let states =
                     report.folders.iter().map(|folder| (folder.state.clone(), folder.missing_bytes == 0));
                 (report.id.clone(), states.collect::<Vec<_>>())
             })
         };
-        shape(&before) != shape(&self.report)
+        reportable(&before) != reportable(&self.report)
     }
 
-    async fn attend(&mut self, overlay: &str, instruction: Option<&Instruction>) -> Result<()> {
+    async fn try_update(&mut self, overlay: &str, instruction: Option<&Instruction>) -> Result<()> {
         if self.program.is_some() && !self.is_up(overlay)? {
             return Ok(());
         }
         if self.rest.is_none() {
-            self.rest = Some(Rest::new(&home::access(&self.home)?)?);
+            self.rest = Some(Rest::new(&home_dir::api_access(&self.home)?)?);
         }
-        let is_told = match (&self.told, instruction) {
-            (Some((told, _)), Some(wanted)) => is_same(told, wanted),
+        let is_applied = match (&self.applied, instruction) {
+            (Some((told, _)), Some(wanted)) => asks_for_the_same(told, wanted),
             (told, wanted) => told.is_none() && wanted.is_none(),
         };
         // While nothing moves it is asked less often: the state of a large folder costs it something.
-        if is_told && self.is_idle() && self.looked_at.elapsed() < COMPARE {
+        if is_applied && self.is_idle() && self.checked_at.elapsed() < COMPARE_INTERVAL {
             return Ok(());
         }
-        self.looked_at = Instant::now();
+        self.checked_at = Instant::now();
         let Some(rest) = &self.rest else { return Ok(()) };
-        let facts = match rest.facts().await {
-            Ok(facts) => facts,
+        let status = match rest.status().await {
+            Ok(status) => status,
             Err(error) => {
                 // Its address or key may have changed with its configuration.
                 self.rest = None;
@@ -142,24 +143,24 @@ impl Syncthing {
                 return if self.process.is_some() && self.report.is_none() { Ok(()) } else { Err(error) };
             }
         };
-        self.backoff.reset();
-        let due = !is_told || self.told.as_ref().is_none_or(|(_, at)| at.elapsed() > COMPARE);
+        self.backoff = RETRY.build();
+        let due = !is_applied || self.applied.as_ref().is_none_or(|(_, at)| at.elapsed() > COMPARE_INTERVAL);
         if due {
-            rest.confine(overlay).await?;
+            rest.restrict_to_overlay(overlay).await?;
             if let Some(instruction) = instruction {
-                disk::private_folder(&self.share)?;
-                rest.share(&facts.id, instruction, &self.share, &mut self.tuned).await?;
-                self.told = Some((instruction.clone(), Instant::now()));
+                atomic_file::create_private_dir(&self.share)?;
+                rest.share(&status.id, instruction, &self.share, &mut self.applied_options).await?;
+                self.applied = Some((instruction.clone(), Instant::now()));
             }
         }
         let folder = match instruction {
             Some(instruction) => rest.folder(&instruction.folder_id).await?,
             None => None,
         };
-        let rate = self.rate(&facts);
+        let rate = self.rate(&status);
         self.report = Some(SyncthingReport {
-            id: facts.id,
-            version: facts.version,
+            id: status.id,
+            version: status.version,
             folders: folder.into_iter().map(|folder| FolderReport { rate, ..folder }).collect(),
         });
         Ok(())
@@ -168,19 +169,19 @@ impl Syncthing {
     /// Whether our child runs; it is started once the overlay is there, because it listens nowhere else.
     fn is_up(&mut self, overlay: &str) -> Result<bool> {
         if self.process.as_mut().is_some_and(Process::has_ended) {
-            say("Syncthing has ended");
+            log("Syncthing has ended");
             self.process = None;
             self.rest = None;
             self.report = None;
-            self.start_at = Instant::now() + self.backoff.pause();
+            self.start_at = Instant::now() + next_delay(&mut self.backoff);
         }
         if self.process.is_none() {
-            self.process = Process::find(HOME, &self.home);
+            self.process = Process::find(HOME_OPTION, &self.home);
         }
         if self.process.is_some() {
             return Ok(true);
         }
-        if Instant::now() < self.start_at || !is_here(overlay) {
+        if Instant::now() < self.start_at || !is_local_address(overlay) {
             return Ok(false);
         }
         self.start(overlay)?;
@@ -189,9 +190,9 @@ impl Syncthing {
 
     fn start(&mut self, overlay: &str) -> Result<()> {
         let Some(program) = &self.program else { return Ok(()) };
-        home::prepare(&self.home, overlay)?;
+        home_dir::create(&self.home, overlay)?;
         let mut command = Command::new(program);
-        command.args(["serve", HOME]).arg(&self.home);
+        command.args(["serve", HOME_OPTION]).arg(&self.home);
         command.args(["--no-browser", "--no-default-folder", "--no-upgrade", "--logfile"]);
         command
             .arg(self.home.join("syncthing.log"))
@@ -199,7 +200,7 @@ impl Syncthing {
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         let child = command.spawn().doing(|| format!("start {}", program.display()))?;
         self.process = Some(Process::of_child(child)?);
-        say("Syncthing is started");
+        log("Syncthing is started");
         Ok(())
     }
 
@@ -210,11 +211,11 @@ impl Syncthing {
             .is_some_and(|report| !report.folders.is_empty() && report.folders.iter().all(settled))
     }
 
-    fn rate(&mut self, facts: &Facts) -> f64 {
+    fn rate(&mut self, status: &SystemStatus) -> f64 {
         let now = Instant::now();
-        let before = self.received.replace((facts.received, now));
+        let before = self.received.replace((status.received, now));
         before.map_or(0.0, |(bytes, at)| {
-            facts.received.saturating_sub(bytes) as f64 / (now - at).as_secs_f64().max(0.001)
+            status.received.saturating_sub(bytes) as f64 / (now - at).as_secs_f64().max(0.001)
         })
     }
 
@@ -229,36 +230,31 @@ impl Syncthing {
             Some(rest) => rest.shut_down().await,
             None => Ok(()),
         };
-        if asked.is_ok() && self.rest.is_some() && timeout(FAREWELL, process.ended()).await.is_ok() {
+        if asked.is_ok() && self.rest.is_some() && timeout(STOP_TIMEOUT, process.ended()).await.is_ok() {
             return Ok(());
         }
-        process.stop(FAREWELL).await
+        process.stop(STOP_TIMEOUT).await
     }
 }
 
 /// Whether two instructions ask for the same.
-fn is_same(one: &Instruction, other: &Instruction) -> bool {
-    let wish = |of: &Instruction| {
+fn asks_for_the_same(one: &Instruction, other: &Instruction) -> bool {
+    let wanted = |of: &Instruction| {
         (of.folder_id.clone(), of.folder_label.clone(), of.syncthing.clone(), of.options.clone())
     };
-    wish(one) == wish(other)
+    wanted(one) == wanted(other)
 }
 
 /// Whether an address is one of this machine's.
-fn is_here(address: &str) -> bool {
+fn is_local_address(address: &str) -> bool {
     address.parse::<IpAddr>().is_ok_and(|address| UdpSocket::bind((address, 0)).is_ok())
-}
-
-/// What Syncthing says, or does not.
-fn unusable(why: impl Into<String>) -> Error {
-    Error::new(crate::error::Code::Protocol, why)
 }
 
 #[cfg(test)]
 mod tests {
     #[test]
     fn addresses_of_this_machine() {
-        assert!(super::is_here("127.0.0.1"));
-        assert!(!super::is_here("192.0.2.77") && !super::is_here("nowhere"));
+        assert!(super::is_local_address("127.0.0.1"));
+        assert!(!super::is_local_address("192.0.2.77") && !super::is_local_address("nowhere"));
     }
 }

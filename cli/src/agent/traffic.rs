@@ -12,15 +12,15 @@ use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
-use super::say;
+use super::journal::log;
 use crate::error::{Code, Doing, Error, Result};
 
 /// How often the counters are read.
-const LOOK: Duration = Duration::from_secs(10);
+const READ_INTERVAL: Duration = Duration::from_secs(10);
 /// How long nft may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const NFT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Most addresses that are counted; the kernel leaves out those beyond.
-const MOST: usize = 16_384;
+const MAX_ADDRESSES: usize = 16_384;
 
 /// Bytes of one peer since the agent began to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -38,47 +38,50 @@ pub(super) struct Traffic {
     /// That of the nebula that runs; none before there is one.
     interface: Option<String>,
     /// Interface and overlay of the table that is there.
-    of: Option<(String, Vec<String>)>,
+    counted: Option<(String, Vec<String>)>,
     peers: HashMap<String, Bytes>,
-    looked_at: Option<Instant>,
+    read_at: Option<Instant>,
 }
 
 impl Traffic {
     /// Nothing is counted yet.
     pub(super) fn new(nft: Option<PathBuf>) -> Self {
-        Self { nft, interface: None, of: None, peers: HashMap::new(), looked_at: None }
+        Self { nft, interface: None, counted: None, peers: HashMap::new(), read_at: None }
     }
 
     /// Says which interface the overlay is on.
-    pub(super) fn follow(&mut self, interface: &str) {
+    pub(super) fn set_interface(&mut self, interface: &str) {
         self.interface = Some(interface.to_owned());
     }
 
     /// Bytes of an overlay address; none where nothing is counted.
-    pub(super) fn of(&self, address: &str) -> Option<Bytes> {
-        self.of.as_ref().map(|_| self.peers.get(address).copied().unwrap_or_default())
+    pub(super) fn bytes_of(&self, address: &str) -> Option<Bytes> {
+        self.counted.as_ref().map(|_| self.peers.get(address).copied().unwrap_or_default())
     }
 
     /// Reads the counters, which begin at nothing when the interface or the overlay is another, or somebody has emptied
     /// the ruleset.
-    pub(super) async fn look(&mut self, overlay: &[String]) {
+    pub(super) async fn refresh(&mut self, overlay: &[String]) {
         let Some(interface) = self.interface.clone() else { return };
-        if self.nft.is_none() || self.looked_at.is_some_and(|at| at.elapsed() < LOOK) {
+        if self.nft.is_none() || self.read_at.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
             return;
         }
-        self.looked_at = Some(Instant::now());
-        let same = self.of.as_ref().is_some_and(|(name, networks)| *name == interface && networks == overlay);
-        if same && let Ok(listed) = self.run(&["-j", "list", "table", "inet", &table(&interface)], "").await {
-            self.peers = read(&listed);
+        self.read_at = Some(Instant::now());
+        let same =
+            self.counted.as_ref().is_some_and(|(name, networks)| *name == interface && networks == overlay);
+        if same
+            && let Ok(listed) = self.run(&["-j", "list", "table", "inet", &table_name(&interface)], "").await
+        {
+            self.peers = parse_counters(&listed);
             return;
         }
         self.remove().await;
         self.peers.clear();
         let Some(rules) = rules(&interface, overlay) else { return };
         match self.run(&["-f", "-"], &rules).await {
-            Ok(_) => self.of = Some((interface, overlay.to_vec())),
+            Ok(_) => self.counted = Some((interface, overlay.to_vec())),
             Err(error) => {
-                say(&format!("bytes per peer are not counted: {error}"));
+                log(&format!("bytes per peer are not counted: {error}"));
                 self.nft = None;
             }
         }
@@ -86,10 +89,10 @@ impl Traffic {
 
     /// Takes the table away, also one that an agent which was killed has left.
     pub(super) async fn remove(&mut self) {
-        let made = self.of.take().map(|(interface, _)| interface);
+        let made = self.counted.take().map(|(interface, _)| interface);
         if let Some(interface) = made.or_else(|| self.interface.clone()) {
             // One that is not there is what was wanted.
-            let _ = self.run(&["delete", "table", "inet", &table(&interface)], "").await;
+            let _ = self.run(&["delete", "table", "inet", &table_name(&interface)], "").await;
         }
     }
 
@@ -104,7 +107,7 @@ impl Traffic {
             }
             child.wait_with_output().await
         };
-        let output = timeout(PATIENCE, run).await.map_err(|_| Error::new(Code::Io, "nft does not end"))?;
+        let output = timeout(NFT_TIMEOUT, run).await.map_err(|_| Error::new(Code::Io, "nft does not end"))?;
         let output = output.doing(|| format!("run {}", nft.display()))?;
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
@@ -115,7 +118,7 @@ impl Traffic {
 }
 
 /// One for each interface, as there may be several agents on a machine.
-fn table(interface: &str) -> String {
+fn table_name(interface: &str) -> String {
     format!("nebulactl-{interface}")
 }
 
@@ -125,10 +128,10 @@ fn rules(interface: &str, overlay: &[String]) -> Option<String> {
     if interface.is_empty() || !interface.chars().all(plain) {
         return None;
     }
-    let table = table(interface);
+    let table = table_name(interface);
     let mut sets = String::new();
     for (name, of) in [("received4", "ipv4"), ("received6", "ipv6"), ("sent4", "ipv4"), ("sent6", "ipv6")] {
-        sets += &format!("  set {name} {{ type {of}_addr; size {MOST}; flags dynamic; }}\n");
+        sets += &format!("  set {name} {{ type {of}_addr; size {MAX_ADDRESSES}; flags dynamic; }}\n");
     }
     let mut chains = String::new();
     // Before and after everything else, so that what is routed through here counts as well.
@@ -153,7 +156,7 @@ fn rules(interface: &str, overlay: &[String]) -> Option<String> {
 }
 
 /// The counters in a listing.
-fn read(listed: &str) -> HashMap<String, Bytes> {
+fn parse_counters(listed: &str) -> HashMap<String, Bytes> {
     let mut peers: HashMap<String, Bytes> = HashMap::new();
     let listed: Value = serde_json::from_str(listed).unwrap_or_default();
     for set in listed["nftables"].as_array().into_iter().flatten().map(|object| &object["set"]) {
@@ -210,20 +213,20 @@ mod tests {
             {"set": {"name": "sent4", "elem": [{"elem": {"val": "10.42.0.2", "counter": {"packets": 1, "bytes": 84}}},
                                                {"elem": {"val": "10.42.0.3", "counter": {"packets": 2, "bytes": 7}}}]}},
             {"set": {"name": "received6"}}]}"#;
-        let peers = read(listed);
+        let peers = parse_counters(listed);
         assert_eq!(peers["10.42.0.2"], Bytes { received: 336, sent: 84 });
         assert_eq!(peers["10.42.0.3"], Bytes { received: 0, sent: 7 });
         assert_eq!(peers.len(), 2);
-        assert!(read("").is_empty() && read("[]").is_empty());
+        assert!(parse_counters("").is_empty() && parse_counters("[]").is_empty());
     }
 
     #[tokio::test]
     async fn without_nft_nothing_is_counted() {
         for nft in [None, Some("/nowhere/nft".into()), Some("/bin/false".into())] {
             let mut traffic = Traffic::new(nft);
-            traffic.follow("nebula1");
-            traffic.look(&["10.42.0.0/16".to_owned()]).await;
-            assert_eq!(traffic.of("10.42.0.2"), None);
+            traffic.set_interface("nebula1");
+            traffic.refresh(&["10.42.0.0/16".to_owned()]).await;
+            assert_eq!(traffic.bytes_of("10.42.0.2"), None);
             assert!(traffic.nft.is_none());
         }
     }

@@ -9,24 +9,24 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Agent;
-use super::config::Config;
 use super::keys::{HostKey, nebula_key};
+use super::nebula::config::Config;
 use super::state::{Folder, Generation, Identity, NewGeneration};
 use crate::error::{Code, Error, Result};
 
-const PENDING: &str = "update.json";
+const PENDING_FILE: &str = "update.json";
 
 /// Keys that were, or are about to be, sent. Sent again as they are until an answer has come.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Pending {
+struct PendingKeys {
     host_key: Zeroizing<String>,
     /// Only for a new certificate.
     nebula_key: Option<Zeroizing<String>>,
 }
 
 /// What every answer with a configuration says.
-pub(crate) struct Answer<'a> {
+pub(crate) struct ReceivedConfig<'a> {
     /// Counter of the configuration.
     pub(crate) counter: u64,
     /// `nebula.yml`.
@@ -47,13 +47,13 @@ impl Agent {
         let base =
             generations.find(|one| one.counter() == credential.counter).ok_or_else(no_configuration)?;
         let curve = curve(&self.identity.network)?;
-        let pending = match self.folder.read::<Pending>(PENDING)? {
+        let pending = match self.folder.read::<PendingKeys>(PENDING_FILE)? {
             Some(pending) if pending.nebula_key.is_some() == with_certificate => pending,
             _ => {
                 let nebula_key = with_certificate.then(|| nebula_key(curve)).transpose()?;
                 let host_key = HostKey::generate(curve)?.private_pem()?;
-                let pending = Pending { host_key, nebula_key: nebula_key.map(|key| key.private_pem()) };
-                self.folder.keep(PENDING, &pending)?;
+                let pending = PendingKeys { host_key, nebula_key: nebula_key.map(|key| key.private_pem()) };
+                self.folder.save(PENDING_FILE, &pending)?;
                 pending
             }
         };
@@ -72,15 +72,18 @@ impl Agent {
         let kind = if with_certificate { kind::DO_UPDATE } else { kind::DO_CONFIG_UPDATE };
         let update = self.gateway.update(&credential, kind, &request).await?;
 
-        let answer =
-            Answer { counter: update.counter, config: &update.config, trusted_keys: &update.trusted_keys };
+        let received = ReceivedConfig {
+            counter: update.counter,
+            config: &update.config,
+            trusted_keys: &update.trusted_keys,
+        };
         let keys = (&host_key, &pair);
-        let next = receive(&self.folder, &credential.host_id, &answer, keys, self.nebula.is_child())?;
-        self.folder.forget(PENDING)?;
+        let next = store_config(&self.folder, &credential.host_id, &received, keys, self.nebula.is_child())?;
+        self.folder.remove(PENDING_FILE)?;
         let identity =
             Identity { server: self.identity.server.clone(), network: update.network, host: update.host };
         if identity != self.identity {
-            self.folder.keep_identity(&identity)?;
+            self.folder.save_identity(&identity)?;
             self.identity = identity;
         }
         self.apply(next).await
@@ -92,17 +95,17 @@ impl Agent {
 /// # Errors
 /// `protocol_violation` for what this device could not use: another key, or a certificate that its own authorities do
 /// not vouch for; `io_error`.
-pub(crate) fn receive(
+pub(crate) fn store_config(
     folder: &Folder,
     host_id: &str,
-    answer: &Answer<'_>,
+    received: &ReceivedConfig<'_>,
     (host_key, pair): (&HostKey, &KeyPair),
     own_log: bool,
 ) -> Result<Generation> {
     let text = |bytes, what: &str| {
         str::from_utf8(bytes).map_err(|_| Error::new(Code::Protocol, format!("{what} is not text")))
     };
-    let mut config = Config::parse(text(answer.config, "the configuration from the gateway")?)?;
+    let mut config = Config::parse(text(received.config, "the configuration from the gateway")?)?;
     let authorities = config.authorities()?;
     for certificate in config.certificates()? {
         if certificate.details().public_key != pair.public_key().bytes() {
@@ -113,17 +116,17 @@ pub(crate) fn receive(
                 .hint("Is this machine's clock right? Certificates depend on it: timedatectl set-ntp true")
         })?;
     }
-    config.set_key(&folder.key_path(answer.counter));
+    config.set_key(&folder.key_path(received.counter));
     if own_log {
         config.set_logging();
     }
     folder.add(&NewGeneration {
         host_id,
-        counter: answer.counter,
+        counter: received.counter,
         config: &config.render(),
         host_key,
         nebula_key: &pair.private_pem(),
-        trusted_keys: text(answer.trusted_keys, "the list of trusted keys")?,
+        trusted_keys: text(received.trusted_keys, "the list of trusted keys")?,
     })
 }
 

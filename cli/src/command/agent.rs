@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use super::join::default_folder;
 use crate::agent::{self, syncthing};
+use crate::device_folder::default_folder;
 use crate::error::Result;
 
 #[derive(Args, Debug)]

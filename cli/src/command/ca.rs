@@ -10,10 +10,10 @@ use ipnetwork::IpNetwork;
 use nebula_certificate::{Certificate, CertificateAuthority, Cost, Curve, NewAuthority, Version, Zeroizing};
 use serde_json::{Value, json};
 
-use super::Context;
-use crate::disk::{self, PRIVATE, PUBLIC};
+use crate::atomic_file::{self, PRIVATE, PUBLIC};
+use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
-use crate::output::clean;
+use crate::output::{clean, date};
 
 mod rotate;
 
@@ -131,11 +131,11 @@ fn create(arguments: &Create) -> Result<(Certificate, bool)> {
         _ if token.is_some() => {}
         Some(passphrase) => {
             let sealed = authority.encrypted_key_pem(&passphrase, Cost::default()).map_err(invalid)?;
-            disk::create(key, sealed.as_bytes(), PRIVATE)?;
+            atomic_file::create_new(key, sealed.as_bytes(), PRIVATE)?;
         }
-        None => disk::create(key, authority.key_pem().map_err(invalid)?.as_bytes(), PRIVATE)?,
+        None => atomic_file::create_new(key, authority.key_pem().map_err(invalid)?.as_bytes(), PRIVATE)?,
     }
-    disk::create(cert, authority.pem().as_bytes(), PUBLIC)?;
+    atomic_file::create_new(cert, authority.pem().as_bytes(), PUBLIC)?;
     Ok((authority.certificate().clone(), true))
 }
 
@@ -206,12 +206,6 @@ fn paragraph(certificate: &Certificate) -> String {
         lines.push(format!("Issuer       {}", hex::encode(issuer)));
     }
     lines.join("\n")
-}
-
-/// `2035-11-20`.
-pub(crate) fn date(seconds: i64) -> String {
-    DateTime::from_timestamp(seconds, 0)
-        .map_or_else(|| format!("Unix time {seconds}"), |at| at.format("%Y-%m-%d").to_string())
 }
 
 #[cfg(test)]

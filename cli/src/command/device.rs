@@ -5,8 +5,9 @@ use clap::Subcommand;
 use nebula_api::device::{Device, Release};
 use serde_json::json;
 
-use super::{Context, project};
+use super::project;
 use crate::client::Client;
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
 

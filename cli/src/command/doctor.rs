@@ -10,19 +10,22 @@ use reqwest::Response;
 use reqwest::header::DATE;
 use serde::Serialize;
 use serde_json::json;
+use which::which;
 
-use super::{Context, ca, find_program, join, play};
+use super::{join, play};
 use crate::agent::state;
 use crate::client::{self, Client};
+use crate::context::Context;
+use crate::device_folder::default_folder;
 use crate::error::{Error, Result};
-use crate::output::{Output, clean};
+use crate::output::{Output, clean, date};
 
 /// A clock that is further off gets certificates that are not valid yet, in seconds.
-const WORST_SKEW: i64 = 300;
+const MAX_SKEW: i64 = 300;
 /// From here on it is worth a word, in seconds.
 const NOTED_SKEW: i64 = 10;
 /// An authority that ends sooner needs a successor, in days.
-const LAST_DAYS: i64 = 30;
+const MIN_DAYS_LEFT: i64 = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -153,13 +156,13 @@ async fn authority(client: &Client) -> Finding {
         authorities.iter().map(|authority| authority.details()).max_by_key(|details| details.not_after);
     let Some(details) = newest else { return Finding::new("CA", State::Failed, "there is none") };
     let days = (details.not_after - Utc::now().timestamp()).div_euclid(86_400);
-    let (name, until) = (&details.name, ca::date(details.not_after));
+    let (name, until) = (&details.name, date(details.not_after));
     if days < 0 {
         return Finding::new("CA", State::Failed, format!("\"{name}\" has expired on {until}"))
             .hint("Make a new one: nebulactl ca create; devices must join again.");
     }
     let detail = format!("\"{name}\", version {}, {}, valid until {until}", details.version, details.curve);
-    if days < LAST_DAYS {
+    if days < MIN_DAYS_LEFT {
         return Finding::new("CA", State::Note, detail)
             .hint("Make its successor now, so that devices trust both for a while.");
     }
@@ -177,7 +180,7 @@ fn skew(seconds: i64) -> Finding {
     match amount {
         ..=NOTED_SKEW => Finding::new("clock", State::Ok, "agrees with the gateway's"),
         _ => {
-            let state = if amount > WORST_SKEW { State::Failed } else { State::Note };
+            let state = if amount > MAX_SKEW { State::Failed } else { State::Note };
             let detail = format!("this machine is {amount} s {side} the gateway");
             Finding::new("clock", state, detail)
                 .hint("Certificates depend on it; set both by NTP: timedatectl set-ntp true")
@@ -196,7 +199,7 @@ async fn identity(client: &Client) -> Finding {
 
 /// The overlay's daemon on this machine.
 fn nebula() -> Finding {
-    let Some(path) = find_program("nebula") else {
+    let Ok(path) = which("nebula") else {
         return Finding::new("nebula", State::Note, "not on this machine")
             .hint("Only devices need it: apt install nebula, or https://github.com/slackhq/nebula/releases");
     };
@@ -208,7 +211,7 @@ fn nebula() -> Finding {
 
 /// This machine's device, where an agent looks after one.
 fn device() -> Option<Finding> {
-    let folder = join::default_folder();
+    let folder = default_folder();
     let host = match state::identity(&folder) {
         Ok(identity) => identity?.host,
         Err(error) => return Some(Finding::of_error("device", State::Failed, &error)),

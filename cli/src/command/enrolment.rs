@@ -11,10 +11,11 @@ use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
 use uuid::Uuid;
 
-use super::join::parse_endpoint;
-use super::{Context, project};
-use crate::disk::{self, PRIVATE};
-use crate::error::{Code, Error, Result};
+use super::endpoint::parse_endpoint;
+use super::project;
+use crate::atomic_file::{self, PRIVATE};
+use crate::context::Context;
+use crate::error::{Code, Error, Result, UsageError};
 use crate::output::{Output, ago, clean};
 
 /// The verbs.
@@ -116,7 +117,7 @@ async fn create(context: &Context, arguments: Create) -> Result<()> {
         Error::new(Code::Protocol, "the picture of the code is not base64; the code itself is good")
     })?;
     // Whoever sees it can join.
-    disk::create(&path, &picture, PRIVATE)
+    atomic_file::create_new(&path, &picture, PRIVATE)
 }
 
 fn text(output: Output, made: &NewEnrolment) -> String {
@@ -127,7 +128,7 @@ fn text(output: Output, made: &NewEnrolment) -> String {
     let mut lines = vec![format!("Code      {code}"), format!("Link      {url}")];
     lines
         .push(format!("Good until {}; it is not shown again.", made.expires_at.format("%Y-%m-%d %H:%M UTC")));
-    if output.live()
+    if output.is_interactive()
         && let Some(picture) = picture(&url)
     {
         lines.push(picture);
@@ -161,8 +162,8 @@ fn table(output: Output, enrolments: &[Enrolment]) -> String {
 }
 
 /// `30m`, `12h`, `7d`, in seconds.
-fn parse_lifetime(text: &str) -> std::result::Result<i32, String> {
-    let wrong = || "write it as a number and a unit: 30m, 12h, 7d".to_owned();
+fn parse_lifetime(text: &str) -> std::result::Result<i32, UsageError> {
+    let wrong = || UsageError::new("write it as a number and a unit: 30m, 12h, 7d");
     let seconds = match text.chars().next_back() {
         Some('s') => 1,
         Some('m') => 60,

@@ -6,8 +6,9 @@ use nebula_api::file::File;
 use nebula_api::project::Project;
 use uuid::Uuid;
 
-use super::{Context, project};
+use super::project;
 use crate::client::Client;
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{ago, bytes, clean, with_progress};
 

@@ -14,13 +14,14 @@ use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
 use tokio::time::timeout;
 
-use super::{Context, file, project};
+use super::{file, project};
 use crate::client::{Client, root_cause};
+use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{bytes, clean};
 
 /// A connection that brings nothing for so long is dead.
-const STALL: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
 pub(crate) struct Get {
@@ -58,7 +59,7 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
         let detail = format!("{} exists already", target.display());
         return Err(Error::new(Code::AlreadyExists, detail).hint("Name another file with --output."));
     }
-    let mut part = Part::open(&target)?;
+    let mut part = PartialFile::open(&target)?;
     let bar = context.output.bytes_bar(&wanted.name, wanted.size);
     let received = part.fill(&client, &wanted, &bar).await;
     bar.finish_and_clear();
@@ -94,14 +95,14 @@ fn choose(file: &File, original: bool) -> Result<Wanted> {
 }
 
 /// What has arrived so far, locked against a second nebulactl.
-struct Part {
+struct PartialFile {
     path: PathBuf,
     file: DiskFile,
     length: u64,
     hash: Sha256,
 }
 
-impl Part {
+impl PartialFile {
     fn open(target: &Path) -> Result<Self> {
         let mut name = target.file_name().unwrap_or_default().to_owned();
         name.push(".part");
@@ -120,7 +121,7 @@ impl Part {
 
     /// Fetches what is missing.
     async fn fill(&mut self, client: &Client, wanted: &Wanted, bar: &ProgressBar) -> Result<()> {
-        self.take_up(wanted.size)?;
+        self.resume(wanted.size)?;
         bar.set_position(self.length);
         if self.length == wanted.size {
             return Ok(());
@@ -138,7 +139,7 @@ impl Part {
         let response = client.send(build).await?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
             self.empty()?;
-        } else if begins_at(&response) != Some(self.length) {
+        } else if range_start(&response) != Some(self.length) {
             let detail =
                 format!("the server answered another range of \"{}\" than was asked for", wanted.name);
             return Err(Error::new(Code::Protocol, detail)
@@ -154,8 +155,8 @@ impl Part {
                 .hint("Run the same command again; it goes on where it stopped.")
         };
         loop {
-            let next = timeout(STALL, response.chunk()).await;
-            let next = next.map_err(|_| broken(format!("nothing came for {} s", STALL.as_secs())))?;
+            let next = timeout(STALL_TIMEOUT, response.chunk()).await;
+            let next = next.map_err(|_| broken(format!("nothing came for {} s", STALL_TIMEOUT.as_secs())))?;
             let Some(chunk) = next.map_err(|error| broken(root_cause(&error)))? else { break };
             self.file.write_all(&chunk).doing(|| format!("write {}", self.path.display()))?;
             self.hash.update(&chunk);
@@ -173,7 +174,7 @@ impl Part {
     }
 
     /// Reads what is there already into the checksum.
-    fn take_up(&mut self, limit: u64) -> Result<()> {
+    fn resume(&mut self, limit: u64) -> Result<()> {
         let mut read = || {
             self.file.rewind()?;
             let mut buffer = vec![0; 256 * 1024];
@@ -210,7 +211,7 @@ impl Part {
 }
 
 /// First byte of a partial answer: `bytes 100-199/200`.
-fn begins_at(response: &Response) -> Option<u64> {
+fn range_start(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()
 }

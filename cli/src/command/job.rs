@@ -5,10 +5,11 @@ use clap::{Args, Subcommand};
 use nebula_api::job::{Job, JobChange};
 use serde_json::Value;
 
-use super::{Context, project};
+use super::project;
+use crate::context::Context;
 use crate::error::Result;
+use crate::live_updates::LiveUpdates;
 use crate::output::{Output, ago, clean, with_progress};
-use crate::watch::Watch;
 
 mod screen;
 
@@ -90,11 +91,11 @@ async fn list(context: &Context, arguments: List) -> Result<()> {
     if !arguments.watch {
         return output.show(&jobs, || table(output, &jobs));
     }
-    let mut watch = Watch::new(&client);
+    let mut updates = LiveUpdates::new(&client);
     let mut screen = Screen::default();
     loop {
         screen.show(output, &jobs)?;
-        watch.changed().await;
+        updates.changed().await;
         jobs = client.get("/api/jobs", &query).await?;
     }
 }
@@ -106,11 +107,11 @@ async fn show(context: &Context, job: i64, watch: bool) -> Result<()> {
     if !watch {
         return output.show(&found, || page(output, &found));
     }
-    let mut watch = Watch::new(&client);
+    let mut updates = LiveUpdates::new(&client);
     let mut screen = Screen::default();
     while found.finished_at.is_none() {
         screen.show(output, std::slice::from_ref(&found))?;
-        watch.changed().await;
+        updates.changed().await;
         found = client.get(&path, &[]).await?;
     }
     output.show(&found, || page(output, &found))

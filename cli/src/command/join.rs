@@ -9,17 +9,21 @@ use clap::Args;
 use nebula_api::device::{RegisterRequest, Registration};
 use nebula_certificate::{Certificate, Curve, PublicKey, verify};
 use serde_json::json;
+use which::which;
 
-use super::{Context, find_program, project};
+use super::endpoint::parse_endpoint;
+use super::project;
 use crate::client::Client;
+use crate::context::Context;
+use crate::device_folder::{default_folder, host_name, named_folder};
 use crate::error::{Code, Error, Result};
 use crate::output::clean;
 use bundle::Bundle;
-use folder::{Folder, Wish, host_name};
+use bundle_folder::{BundleFolder, JoinOptions};
 
 mod bundle;
-pub(crate) mod code;
-mod folder;
+mod bundle_folder;
+mod with_code;
 
 #[derive(Args, Debug)]
 pub(crate) struct Join {
@@ -54,15 +58,20 @@ pub(crate) struct Join {
 pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     if let Join { code: Some(code), install, name, dir, endpoints, .. } = arguments {
         let dir = dir.unwrap_or_else(default_folder);
-        return code::run(context, code::Wish { code, name, dir, endpoints, install }).await;
+        return with_code::run(context, with_code::Options { code, name, dir, endpoints, install }).await;
     }
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
     let Join { name, dir, role, endpoints, .. } = arguments;
     let path = dir.unwrap_or_else(|| named_folder(&name.clone().unwrap_or_else(host_name)));
-    let wish =
-        Wish { server: client.server().to_owned(), project_id: project.project_id, name, role, endpoints };
-    let folder = Folder::open(&path, wish, network_curve(&client).await?)?;
+    let options = JoinOptions {
+        server: client.server().to_owned(),
+        project_id: project.project_id,
+        name,
+        role,
+        endpoints,
+    };
+    let folder = BundleFolder::open(&path, options, network_curve(&client).await?)?;
 
     let member = folder.membership();
     let request = RegisterRequest {
@@ -103,7 +112,7 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
             format!("Key, certificates and configuration are in {}", folder.path().display()),
             format!("Start nebula:  {command}"),
         ];
-        if find_program("nebula").is_none() {
+        if which("nebula").is_err() {
             lines.push(NEBULA_MISSING.to_owned());
         }
         lines.join("\n")
@@ -156,21 +165,6 @@ fn check(bundle: &Bundle, key: &PublicKey) -> Result<()> {
 const NEBULA_MISSING: &str =
     "nebula itself is missing:  apt install nebula, or https://github.com/slackhq/nebula/releases";
 
-/// Where the device of this machine is, unless somebody says otherwise.
-pub(crate) fn default_folder() -> PathBuf {
-    named_folder(&host_name())
-}
-
-/// Root's machine-wide place, or a folder that is easy to find.
-fn named_folder(name: &str) -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        PathBuf::from("/etc/nebula")
-    } else {
-        // The name may come from the command line, and must not lead elsewhere; the gateway judges it.
-        PathBuf::from(format!("nebula-{}", name.replace(['/', '\0'], "_")))
-    }
-}
-
 /// Names in the configuration are relative to where nebula is started.
 fn start_command(folder: &Path) -> String {
     format!("cd {} && {}nebula -config nebula.yml", quoted(folder), sudo())
@@ -188,37 +182,9 @@ fn sudo() -> &'static str {
     if rustix::process::geteuid().is_root() { "" } else { "sudo " }
 }
 
-/// Checks where a device is said to be reachable.
-///
-/// # Errors
-/// A sentence for the usage message.
-pub(crate) fn parse_endpoint(text: &str) -> std::result::Result<String, String> {
-    let wrong =
-        || "write it as host:port, for example lighthouse.example.org:4242 or [2001:db8::1]:4242".to_owned();
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let bracketed = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let sound = match bracketed {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && !host.contains([':', '/', ' ']),
-    };
-    if sound && port.parse::<u16>().is_ok_and(|port| port > 0) { Ok(text.to_owned()) } else { Err(wrong()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn endpoints_have_host_and_port() {
-        for good in ["example.org:4242", "192.0.2.1:1", "[2001:db8::1]:4242"] {
-            assert!(parse_endpoint(good).is_ok(), "{good}");
-        }
-        for wrong in
-            ["example.org", ":4242", "example.org:0", "example.org:70000", "2001:db8::1:4242", "http://a:1"]
-        {
-            assert!(parse_endpoint(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn commands_survive_odd_folders() {

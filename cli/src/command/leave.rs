@@ -11,20 +11,20 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::Context;
-use super::join::{code, default_folder};
-use crate::agent::call::Gateway;
-use crate::agent::nebula::process::Process;
-use crate::agent::nebula::unit::systemctl;
+use crate::agent::gateway::Gateway;
+use crate::agent::process::Process;
 use crate::agent::state::{self, Folder};
-use crate::disk;
+use crate::agent::systemd::{AGENT_UNIT, systemctl};
+use crate::atomic_file;
+use crate::context::Context;
+use crate::device_folder::default_folder;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 
 /// How long an agent and its nebula may take to end.
-const PATIENCE: Duration = Duration::from_secs(30);
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 /// What is ours in the folder; files that people share are not.
-const OURS: &[&str] = &[
+const AGENT_FILES: &[&str] = &[
     "generations",
     "current",
     "update.json",
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
     })?;
     let (name, network) = (clean(&identity.host.name), clean(&identity.network.name));
     if !arguments.yes && !confirmed(&format!("Remove the keys of {name}, and leave {network} for good?"))? {
-        return context.output.say("Nothing was changed.");
+        return context.output.message("Nothing was changed.");
     }
     stop(&path).await?;
     let folder = Folder::open(&path)?;
@@ -71,7 +71,7 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
             left.stop(Duration::from_secs(5)).await?;
         }
     }
-    let told = tell(&folder, &identity.server).await;
+    let told = tell_gateway(&folder, &identity.server).await;
     if let Err(error) = &told {
         context.output.note(&format!(
             "the gateway was not told: {error}. Its certificate stays valid until it expires or an administrator revokes it."
@@ -98,11 +98,11 @@ fn confirmed(question: &str) -> Result<bool> {
 
 /// Ends the agent, and with it nebula; the unit first, which would start it again.
 async fn stop(path: &Path) -> Result<()> {
-    let unit = Path::new("/etc/systemd/system").join(code::UNIT);
-    let text = disk::read_if_exists(&unit)?.unwrap_or_default();
+    let unit = Path::new("/etc/systemd/system").join(AGENT_UNIT);
+    let text = atomic_file::read_if_exists(&unit)?.unwrap_or_default();
     if text.contains(&format!("--dir \"{}\"\n", path.display())) {
-        systemctl(&["disable", "--now", code::UNIT]).await?;
-        disk::remove_if_exists(&unit)?;
+        systemctl(&["disable", "--now", AGENT_UNIT]).await?;
+        atomic_file::remove_if_exists(&unit)?;
         systemctl(&["daemon-reload"]).await?;
     }
     let Some(holder) = Folder::holder(path) else { return Ok(()) };
@@ -114,7 +114,7 @@ async fn stop(path: &Path) -> Result<()> {
     }
     let begun = Instant::now();
     while Folder::holder(path).is_some() {
-        if begun.elapsed() > PATIENCE {
+        if begun.elapsed() > STOP_TIMEOUT {
             return Err(Error::new(Code::WrongState, format!("the agent, process {holder}, does not end"))
                 .hint("End it yourself, then leave again."));
         }
@@ -124,7 +124,7 @@ async fn stop(path: &Path) -> Result<()> {
 }
 
 /// Says good-bye with the newest key the gateway accepts.
-async fn tell(folder: &Folder, server: &str) -> Result<()> {
+async fn tell_gateway(folder: &Folder, server: &str) -> Result<()> {
     let gateway = Gateway::new(server, folder.path())?;
     let mut refused = Error::new(Code::Damaged, "there is no key to sign with");
     for generation in folder.generations()? {
@@ -137,7 +137,7 @@ async fn tell(folder: &Folder, server: &str) -> Result<()> {
 }
 
 fn remove(path: &Path) -> Result<()> {
-    for name in OURS {
+    for name in AGENT_FILES {
         let path = path.join(name);
         let removed = if path.is_dir() && !path.is_symlink() {
             fs::remove_dir_all(&path)

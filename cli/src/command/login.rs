@@ -8,14 +8,14 @@ use console::Term;
 use nebula_api::auth::{Identity, LoginRequest, RefreshRequest, TokenPair};
 use serde_json::json;
 
-use super::Context;
 use crate::client;
+use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 use crate::settings::Session;
 
 /// Longest password read from a file or a pipe, in bytes: a wrong path must not send a film.
-const LONGEST: u64 = 1024;
+const MAX_PASSWORD_BYTES: u64 = 1024;
 
 #[derive(Args, Debug)]
 pub(crate) struct Login {
@@ -109,9 +109,11 @@ fn read_password(path: &Path) -> Result<String> {
 
 fn first_line(from: impl Read, name: &str) -> Result<String> {
     let mut text = String::new();
-    from.take(LONGEST + 1).read_to_string(&mut text).doing(|| format!("read a password from {name}"))?;
+    from.take(MAX_PASSWORD_BYTES + 1)
+        .read_to_string(&mut text)
+        .doing(|| format!("read a password from {name}"))?;
     let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() || text.len() as u64 > LONGEST {
+    if line.is_empty() || text.len() as u64 > MAX_PASSWORD_BYTES {
         return Err(Error::new(Code::InvalidArgument, format!("{name} does not hold a password"))
             .hint("Its first line is the password, 1 to 1024 bytes."));
     }

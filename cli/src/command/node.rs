@@ -4,9 +4,10 @@ use chrono::Utc;
 use clap::{Args, Subcommand};
 use nebula_api::node::{Node, NodeDevice, NodeId, NodeRequest};
 
-use super::join::parse_endpoint;
-use super::{Context, device, project};
+use super::endpoint::parse_endpoint;
+use super::{device, project};
 use crate::client::Client;
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
 

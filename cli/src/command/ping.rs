@@ -5,8 +5,8 @@ use std::time::Instant;
 use nebula_api::health::Health;
 use serde_json::json;
 
-use super::Context;
 use crate::client;
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{clean, duration};
 

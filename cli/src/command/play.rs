@@ -6,8 +6,10 @@ use std::process::{Command, ExitCode};
 use clap::Args;
 use nebula_api::file::Link;
 use serde_json::json;
+use which::which;
 
-use super::{Context, file, find_program, project};
+use super::{file, project};
+use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
 
 #[derive(Args, Debug)]
@@ -48,5 +50,5 @@ pub(crate) async fn run(context: &Context, arguments: Play) -> Result<ExitCode> 
 
 /// The player to use.
 pub(crate) fn player() -> Option<PathBuf> {
-    ["mpv", "vlc"].into_iter().find_map(find_program)
+    ["mpv", "vlc"].into_iter().find_map(|name| which(name).ok())
 }

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use nebula_api::pool::PoolUsage;
 
-use super::{Context, project};
+use super::project;
+use crate::context::Context;
 use crate::error::Result;
 use crate::output::clean;
 

@@ -3,8 +3,8 @@
 use clap::{Args, Subcommand};
 use nebula_api::project::Project;
 
-use super::Context;
 use crate::client::Client;
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{ago, clean};
 

@@ -10,9 +10,10 @@ use nebula_api::health::Health;
 use nebula_api::project::Project;
 use serde_json::{Value, json};
 
-use super::join::default_folder;
-use super::{Context, device, project};
+use super::{device, project};
 use crate::client::{self, Client};
+use crate::context::Context;
+use crate::device_folder::default_folder;
 use crate::error::Result;
 use crate::output::clean;
 use local::Local;

@@ -16,14 +16,15 @@ use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
 
-use super::{Context, file, project};
+use super::{file, project};
 use crate::client::{self, Client};
+use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
+use crate::live_updates::LiveUpdates;
 use crate::output::{bytes, clean, duration};
-use crate::watch::Watch;
 
 /// Read at a time, in bytes: large enough that a fast disk is not the brake.
-const CHUNK: usize = 256 * 1024;
+const CHUNK_BYTES: usize = 256 * 1024;
 
 #[derive(Args, Debug)]
 pub(crate) struct Upload {
@@ -62,7 +63,7 @@ pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode
             Err(error) => {
                 code = ExitCode::FAILURE;
                 if !context.output.json {
-                    context.output.complain(&error);
+                    context.output.error(&error);
                 }
                 results.push(json!(error.failure()));
             }
@@ -90,9 +91,9 @@ async fn send(context: &Context, client: &Client, project: &Project, path: &Path
     let file: File = client::data(answer?).await?;
     let speed = size as f64 / begin.elapsed().as_secs_f64().max(0.001);
     let (time, speed) = (duration(begin.elapsed()), bytes(speed as u64));
-    context.output.say(&format!("{}  {} in {time}, {speed}/s", clean(&name), bytes(size)))?;
+    context.output.message(&format!("{}  {} in {time}, {speed}/s", clean(&name), bytes(size)))?;
     if file.state == "waiting" {
-        context.output.say("  will be converted for playing; follow it with nebulactl jobs --follow")?;
+        context.output.message("  will be converted for playing; follow it with nebulactl jobs --follow")?;
     }
     Ok(file)
 }
@@ -115,7 +116,7 @@ fn inspect(path: &Path) -> Result<(String, u64)> {
 fn content(open: DiskFile, size: u64, bar: &ProgressBar) -> Body {
     bar.reset();
     let bar = bar.clone();
-    let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(open).take(size), CHUNK);
+    let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(open).take(size), CHUNK_BYTES);
     Body::wrap_stream(bytes.inspect_ok(move |chunk| bar.inc(chunk.len() as u64)))
 }
 
@@ -124,10 +125,10 @@ async fn follow(context: &Context, client: &Client, mut file: File) -> Result<Fi
     let name = clean(&file.name);
     let bar = context.output.share_bar(&name);
     let begin = Instant::now();
-    let mut watch = Watch::new(client);
+    let mut updates = LiveUpdates::new(client);
     while matches!(file.state.as_str(), "waiting" | "processing") {
         bar.set_position((f64::from(file.progress.unwrap_or_default()) * 1000.0) as u64);
-        watch.changed().await;
+        updates.changed().await;
         file = file::by_id(client, file.file_id).await?;
     }
     bar.finish_and_clear();
@@ -137,10 +138,14 @@ async fn follow(context: &Context, client: &Client, mut file: File) -> Result<Fi
         if !context.output.json {
             context
                 .output
-                .complain(&error.hint("The upload itself is kept: nebulactl get --original, nebulactl rm"));
+                .error(&error.hint("The upload itself is kept: nebulactl get --original, nebulactl rm"));
         }
     } else {
-        context.output.say(&format!("{name}  {} after {}", clean(&file.state), duration(begin.elapsed())))?;
+        context.output.message(&format!(
+            "{name}  {} after {}",
+            clean(&file.state),
+            duration(begin.elapsed())
+        ))?;
     }
     Ok(file)
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 /// From here on what has been read is cut off.
-const LARGEST: u64 = 8 << 20;
+const MAX_LOG_BYTES: u64 = 8 << 20;
 
 /// Something the agent waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -18,9 +18,9 @@ pub(crate) enum Event {
     /// The interface is there.
     Up,
     /// Certificates were read again.
-    Refreshed,
+    Reloaded,
     /// An error, in its words.
-    Complaint(String),
+    Error(String),
 }
 
 /// A tunnel.
@@ -60,7 +60,7 @@ impl Log {
     }
 
     /// A new process begins: nothing said before is about it.
-    pub(crate) fn begin(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.read();
         self.rest.clear();
         self.peers.clear();
@@ -76,7 +76,7 @@ impl Log {
         let Ok(count) = read else { return Vec::new() };
         self.offset += count as u64;
         // Lines that come between the two calls are lost; nebula appends, so it goes on at the beginning.
-        if self.offset > LARGEST
+        if self.offset > MAX_LOG_BYTES
             && OpenOptions::new().write(true).open(&self.path).is_ok_and(|file| file.set_len(0).is_ok())
         {
             self.offset = 0;
@@ -84,30 +84,30 @@ impl Log {
         self.rest.extend_from_slice(&bytes);
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
         let lines: Vec<u8> = self.rest.drain(..=end).collect();
-        String::from_utf8_lossy(&lines).lines().filter_map(|line| self.line(line)).collect()
+        String::from_utf8_lossy(&lines).lines().filter_map(|line| self.read_line(line)).collect()
     }
 
-    fn line(&mut self, line: &str) -> Option<Event> {
+    fn read_line(&mut self, line: &str) -> Option<Event> {
         let Ok(fields) = serde_json::from_str::<Value>(line) else {
-            return complaint(line).map(Event::Complaint);
+            return last_error(line).map(Event::Error);
         };
         let message = fields["msg"].as_str().unwrap_or_default();
-        self.tunnel(message, &fields);
+        self.update_peers(message, &fields);
         match message {
             "Nebula interface is active" => Some(Event::Up),
             _ if message.starts_with("Client cert") && message.ends_with("refreshed from disk") => {
-                Some(Event::Refreshed)
+                Some(Event::Reloaded)
             }
             _ => {
-                let text = complaint(line)?;
+                let text = last_error(line)?;
                 // The service manager's journal should have it too; nobody to tell when standard error is closed.
                 let _ = writeln!(stderr(), "nebula: {text}");
-                Some(Event::Complaint(text))
+                Some(Event::Error(text))
             }
         }
     }
 
-    fn tunnel(&mut self, message: &str, fields: &Value) {
+    fn update_peers(&mut self, message: &str, fields: &Value) {
         let address = fields["vpnIp"].as_str().or_else(|| fields["vpnAddrs"][0].as_str());
         let Some(address) = address else { return };
         let gone = message.contains("tearing down") || message.starts_with("Dropping tunnel");
@@ -154,11 +154,11 @@ fn endpoint(value: &Value) -> Option<String> {
 }
 
 /// The last error in a text, in its own words. Only errors: `nebula -test` prints the whole configuration as well.
-pub(crate) fn complaint(text: &str) -> Option<String> {
-    text.lines().filter_map(error_in).next_back().map(|words| words.chars().take(1000).collect())
+pub(crate) fn last_error(text: &str) -> Option<String> {
+    text.lines().filter_map(error_of_line).next_back().map(|words| words.chars().take(1000).collect())
 }
 
-fn error_in(line: &str) -> Option<String> {
+fn error_of_line(line: &str) -> Option<String> {
     if let Ok(fields) = serde_json::from_str::<Value>(line) {
         let level = fields["level"].as_str()?.to_ascii_lowercase();
         let message = fields["msg"].as_str().unwrap_or_default();
@@ -200,7 +200,7 @@ mod tests {
             [(OLD, "10.77.0.2", "h2", "192.0.2.2:4242"), (NEW, "10.77.0.1", "h1", "192.0.2.1:4242")]
         {
             let (_folder, mut log) = log(text);
-            assert_eq!(log.read(), [Event::Up, Event::Refreshed]);
+            assert_eq!(log.read(), [Event::Up, Event::Reloaded]);
             let peer = &log.peers()[address];
             assert_eq!((peer.name.as_str(), peer.remote.as_deref()), (name, Some(remote)));
         }
@@ -240,12 +240,12 @@ mod tests {
     #[test]
     fn a_log_that_has_grown_is_cut_and_read_on() {
         let line = "{\"msg\":\"nothing of interest to anybody\"}\n";
-        let (_folder, mut log) = log(&line.repeat(LARGEST as usize / line.len() + 1));
+        let (_folder, mut log) = log(&line.repeat(MAX_LOG_BYTES as usize / line.len() + 1));
         assert_eq!(log.read(), []);
         assert_eq!(log.path().metadata().unwrap().len(), 0);
         let mut file = OpenOptions::new().append(true).open(log.path()).unwrap();
         file.write_all(OLD.as_bytes()).unwrap();
-        assert_eq!(log.read(), [Event::Up, Event::Refreshed]);
+        assert_eq!(log.read(), [Event::Up, Event::Reloaded]);
     }
 
     #[test]
@@ -257,11 +257,11 @@ mod tests {
             "\n",
         );
         assert_eq!(
-            complaint(text).unwrap(),
+            last_error(text).unwrap(),
             "Failed to load certificate from config: private key is not a pair"
         );
-        assert_eq!(complaint("failed to load config: yaml").unwrap(), "failed to load config: yaml");
-        assert_eq!(complaint(r#"time="x" level=error msg="no""#).unwrap(), r#"msg="no""#);
-        assert_eq!(complaint("{\"level\":\"INFO\",\"msg\":\"SECRET\"}\nSECRET"), None);
+        assert_eq!(last_error("failed to load config: yaml").unwrap(), "failed to load config: yaml");
+        assert_eq!(last_error(r#"time="x" level=error msg="no""#).unwrap(), r#"msg="no""#);
+        assert_eq!(last_error("{\"level\":\"INFO\",\"msg\":\"SECRET\"}\nSECRET"), None);
     }
 }

@@ -6,9 +6,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::read;
-use crate::agent::call::Credential;
-use crate::agent::keys::{HostKey, TrustedKeys};
-use crate::disk::{self, PRIVATE};
+use crate::agent::keys::{Credential, HostKey, TrustedKeys};
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
 /// For nebula.
@@ -56,7 +55,7 @@ impl Generation {
     /// # Errors
     /// `io_error`.
     pub(crate) fn refused(&self, nebula: &str) -> Result<Option<String>> {
-        let text = disk::read_if_exists(&self.path.join(REFUSED))?;
+        let text = atomic_file::read_if_exists(&self.path.join(REFUSED))?;
         let verdict = text.as_deref().and_then(|text| text.split_once('\n'));
         Ok(verdict.filter(|(release, _)| *release == nebula).map(|(_, reason)| reason.to_owned()))
     }
@@ -66,7 +65,7 @@ impl Generation {
     /// # Errors
     /// `io_error`.
     pub(crate) fn refuse(&self, nebula: &str, reason: &str) -> Result<()> {
-        disk::replace(&self.path.join(REFUSED), format!("{nebula}\n{reason}").as_bytes(), PRIVATE)
+        atomic_file::write_atomic(&self.path.join(REFUSED), format!("{nebula}\n{reason}").as_bytes(), PRIVATE)
     }
 
     /// Writes one, whole or not at all.
@@ -88,7 +87,7 @@ impl Generation {
             (KEY, new.nebula_key.as_bytes()),
             (CREDENTIAL, text.as_slice()),
         ];
-        disk::install_folder(path, &files)?;
+        atomic_file::install_dir(path, &files)?;
         Self::open(path.to_owned())
     }
 

@@ -8,16 +8,17 @@ use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Certificate, Method, StatusCode};
 use serde_json::Value;
 
-use super::home::Access;
-use super::tuned::Tuned;
-use super::{unusable, wish};
+use super::applied_options::AppliedOptions;
+use super::desired_config;
+use super::error::unusable;
+use super::home_dir::ApiAccess;
 use crate::client::root_cause;
 use crate::error::{Code, Error, Result};
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What it says of itself.
-pub(super) struct Facts {
+pub(super) struct SystemStatus {
     /// Identifier by which others know it.
     pub(super) id: String,
     /// Its version.
@@ -37,7 +38,7 @@ impl Rest {
     ///
     /// # Errors
     /// `protocol_violation` for a key or a certificate that cannot be used.
-    pub(super) fn new(access: &Access) -> Result<Self> {
+    pub(super) fn new(access: &ApiAccess) -> Result<Self> {
         let mut headers = HeaderMap::new();
         let mut key =
             HeaderValue::from_str(&access.key).map_err(|_| unusable("its API key cannot be sent"))?;
@@ -47,7 +48,7 @@ impl Rest {
             .map_err(|error| unusable(format!("its certificate cannot be used: {}", root_cause(&error))))?;
         let http = reqwest::Client::builder()
             .no_proxy()
-            .timeout(PATIENCE)
+            .timeout(REQUEST_TIMEOUT)
             .default_headers(headers)
             .tls_certs_only([certificate])
             .tls_danger_accept_invalid_hostnames(true)
@@ -60,14 +61,14 @@ impl Rest {
     ///
     /// # Errors
     /// `unreachable`, `protocol_violation`.
-    pub(super) async fn facts(&self) -> Result<Facts> {
+    pub(super) async fn status(&self) -> Result<SystemStatus> {
         let status = self.get("/system/status").await?;
         let version = self.get("/system/version").await?;
         let connections = self.get("/system/connections").await?;
-        let word = |value: &Value| value.as_str().map(str::to_owned);
-        Ok(Facts {
-            id: word(&status["myID"]).ok_or_else(|| unusable("it does not say who it is"))?,
-            version: word(&version["version"]).unwrap_or_default(),
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        Ok(SystemStatus {
+            id: text(&status["myID"]).ok_or_else(|| unusable("it does not say who it is"))?,
+            version: text(&version["version"]).unwrap_or_default(),
             received: connections["total"]["inBytesTotal"].as_u64().unwrap_or_default(),
         })
     }
@@ -76,9 +77,9 @@ impl Rest {
     ///
     /// # Errors
     /// As [`Self::facts`].
-    pub(super) async fn confine(&self, overlay: &str) -> Result<()> {
+    pub(super) async fn restrict_to_overlay(&self, overlay: &str) -> Result<()> {
         let found = self.get("/config/options").await?;
-        match wish::missing(&wish::options(overlay), &found) {
+        match desired_config::missing(&desired_config::options(overlay), &found) {
             Some(missing) => self.send(Method::PATCH, "/config/options", &missing).await,
             None => Ok(()),
         }
@@ -93,38 +94,39 @@ impl Rest {
         own: &str,
         instruction: &Instruction,
         path: &Path,
-        tuned: &mut Tuned,
+        applied: &mut AppliedOptions,
     ) -> Result<()> {
         let known = self.get("/config/devices").await?;
         let known = known.as_array().map(Vec::as_slice).unwrap_or_default();
-        let devices = wish::devices(own, instruction);
+        let devices = desired_config::devices(own, instruction);
         for device in &devices {
             let id = device["deviceID"].as_str().unwrap_or_default();
             let found = known.iter().find(|found| found["deviceID"] == id).unwrap_or(&Value::Null);
-            tuned.set(id, device, found)?;
-            let wish = self.with_defaults(device, "device", &tuned.taken_back(id, device, found)).await?;
-            if wish::missing(&wish, found).is_some() {
-                self.send(Method::POST, "/config/devices", &wish).await?;
+            applied.record(id, device, found)?;
+            let desired = self.with_defaults(device, "device", &applied.withdrawn(id, device, found)).await?;
+            if desired_config::missing(&desired, found).is_some() {
+                self.send(Method::POST, "/config/devices", &desired).await?;
             }
         }
         let folders = self.get("/config/folders").await?;
         let folders = folders.as_array().map(Vec::as_slice).unwrap_or_default();
-        let folder = wish::folder(own, instruction, path);
+        let folder = desired_config::folder(own, instruction, path);
         let id = instruction.folder_id.as_str();
         let found = folders.iter().find(|found| found["id"] == id);
-        tuned.set(id, &folder, found.unwrap_or(&Value::Null))?;
+        applied.record(id, &folder, found.unwrap_or(&Value::Null))?;
         match found {
             None => self.send(Method::POST, "/config/folders", &folder).await?,
             Some(found) => {
-                let wish =
-                    self.with_defaults(&folder, "folder", &tuned.taken_back(id, &folder, found)).await?;
-                if let Some(missing) = wish::missing(&wish, found) {
+                let desired =
+                    self.with_defaults(&folder, "folder", &applied.withdrawn(id, &folder, found)).await?;
+                if let Some(missing) = desired_config::missing(&desired, found) {
                     self.send(Method::PATCH, &format!("/config/folders/{id}"), &missing).await?;
                 }
                 let others = folders.iter().filter(|other| other["id"] != id);
-                let shared: Vec<String> = others.flat_map(|other| wish::members(&other["devices"])).collect();
-                let members = wish::members(&folder["devices"]);
-                for gone in wish::members(&found["devices"]) {
+                let shared: Vec<String> =
+                    others.flat_map(|other| desired_config::members(&other["devices"])).collect();
+                let members = desired_config::members(&folder["devices"]);
+                for gone in desired_config::members(&found["devices"]) {
                     // One that something else is shared with is of the owner.
                     if !members.contains(&gone) && !shared.contains(&gone) {
                         self.send(Method::DELETE, &format!("/config/devices/{gone}"), &Value::Null).await?;
@@ -133,25 +135,25 @@ impl Rest {
             }
         }
         let devices = devices.iter().map(|device| (device["deviceID"].as_str().unwrap_or_default(), device));
-        let wishes: Vec<_> = devices.chain([(id, &folder)]).collect();
-        tuned.forget_all_but(&wishes)
+        let wanted: Vec<_> = devices.chain([(id, &folder)]).collect();
+        applied.retain(&wanted)
     }
 
     /// The wish, and for these of its options what a new folder or device would have. A Syncthing that does not say what
     /// that is keeps what it has.
-    async fn with_defaults(&self, wish: &Value, of: &str, names: &[&str]) -> Result<Value> {
-        let mut wish = wish.clone();
+    async fn with_defaults(&self, desired: &Value, of: &str, names: &[&str]) -> Result<Value> {
+        let mut desired = desired.clone();
         if names.is_empty() {
-            return Ok(wish);
+            return Ok(desired);
         }
         let request = self.http.get(format!("{}/config/defaults/{of}", self.base));
-        let defaults = self.ask(request).await?.unwrap_or_default();
+        let defaults = self.execute(request).await?.unwrap_or_default();
         for name in names {
             if let Some(default) = defaults.get(name) {
-                wish[name] = default.clone();
+                desired[name] = default.clone();
             }
         }
-        Ok(wish)
+        Ok(desired)
     }
 
     /// State of a folder; none while it has none of that name.
@@ -160,7 +162,7 @@ impl Rest {
     /// As [`Self::facts`].
     pub(super) async fn folder(&self, id: &str) -> Result<Option<FolderReport>> {
         let request = self.http.get(format!("{}/db/status", self.base)).query(&[("folder", id)]);
-        let Some(status) = self.ask(request).await? else { return Ok(None) };
+        let Some(status) = self.execute(request).await? else { return Ok(None) };
         let number = |name: &str| status[name].as_u64().unwrap_or_default();
         let (total, missing) = (number("globalBytes"), number("needBytes"));
         let completion =
@@ -185,7 +187,7 @@ impl Rest {
 
     async fn get(&self, path: &str) -> Result<Value> {
         let request = self.http.get(format!("{}{path}", self.base));
-        self.ask(request)
+        self.execute(request)
             .await?
             .ok_or_else(|| unusable(format!("it does not know {path}; it may be older than 1.12")))
     }
@@ -193,11 +195,11 @@ impl Rest {
     async fn send(&self, method: Method, path: &str, body: &Value) -> Result<()> {
         let request = self.http.request(method, format!("{}{path}", self.base));
         let request = if body.is_null() { request } else { request.json(body) };
-        self.ask(request).await.map(drop)
+        self.execute(request).await.map(drop)
     }
 
     /// Its answer; none for what is not there.
-    async fn ask(&self, request: reqwest::RequestBuilder) -> Result<Option<Value>> {
+    async fn execute(&self, request: reqwest::RequestBuilder) -> Result<Option<Value>> {
         let unreachable = |error: &reqwest::Error| {
             Error::new(
                 Code::Unreachable,

@@ -4,12 +4,12 @@ use clap::Args;
 use nebula_api::authority::{Authority, Rotation, RotationRequest, RotationState};
 use serde_json::Map;
 
-use super::super::{Context, project};
-use super::date;
 use crate::client::Client;
+use crate::command::project;
+use crate::context::Context;
 use crate::error::{Code, Error, Result};
-use crate::output::clean;
-use crate::watch::Watch;
+use crate::live_updates::LiveUpdates;
+use crate::output::{clean, date};
 
 #[derive(Args, Debug)]
 pub(crate) struct Rotate {
@@ -90,7 +90,7 @@ pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
             .output
             .show(&found, || found.as_ref().map_or("No rotation yet.".to_owned(), sentence));
     }
-    let mut watch = Watch::new(&client);
+    let mut updates = LiveUpdates::new(&client);
     let mut told = String::new();
     loop {
         let Some(rotation) = find().await? else {
@@ -106,7 +106,7 @@ pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
             context.output.note(&text);
             told = text;
         }
-        watch.changed().await;
+        updates.changed().await;
     }
 }
 

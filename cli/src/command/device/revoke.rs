@@ -4,10 +4,10 @@ use nebula_api::device::Device;
 use nebula_api::revocation::Revocation;
 use serde_json::json;
 
-use crate::command::Context;
+use crate::context::Context;
 use crate::error::Result;
+use crate::live_updates::LiveUpdates;
 use crate::output::clean;
-use crate::watch::Watch;
 
 /// Revokes a device and follows until every live member has acknowledged, unless that is not wanted.
 ///
@@ -18,10 +18,10 @@ pub(super) async fn run(context: &Context, device: &Device, wait: bool) -> Resul
     let path = format!("/api/devices/{}", device.device_id);
     let mut state: Revocation = client.post(&format!("{path}/revoke"), &json!({})).await?;
     let bar = context.output.share_bar(&device.name);
-    let mut watch = Watch::new(&client);
+    let mut updates = LiveUpdates::new(&client);
     while wait && state.revoked_everywhere_at.is_none() {
         bar.set_position(share(&state));
-        watch.changed().await;
+        updates.changed().await;
         state = client.get(&format!("{path}/revocation"), &[]).await?;
     }
     bar.finish_and_clear();

@@ -19,7 +19,7 @@ pub(super) struct Screen {
 impl Screen {
     /// Shows what has changed since the last time.
     pub(super) fn show(&mut self, output: Output, jobs: &[Job]) -> Result<()> {
-        if output.live() {
+        if output.is_interactive() {
             let term = Term::stdout();
             let room = usize::from(term.size().0).saturating_sub(3).max(1);
             let text = table(output, &jobs[..jobs.len().min(room)]);

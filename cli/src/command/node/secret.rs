@@ -12,10 +12,11 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::named;
-use crate::agent::{node, state};
+use crate::agent::node_secret::NodeSecret;
+use crate::agent::state;
 use crate::client;
-use crate::command::Context;
-use crate::command::join::default_folder;
+use crate::context::Context;
+use crate::device_folder::default_folder;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{Output, ago, clean};
 
@@ -112,7 +113,7 @@ fn keep(context: &Context, folder: PathBuf) -> Result<()> {
     })?;
     let value = json!({ "nodeId": made.node_id, "keyId": made.key_id, "dir": folder });
     let key_id = made.key_id;
-    node::Secret::keep(&folder, made)?;
+    NodeSecret::save(&folder, made)?;
     context
         .output
         .confirm(&value, || format!("Calls from {} are signed with {key_id} from now on.", folder.display()))

@@ -5,8 +5,8 @@ use nebula_api::configuration::Options;
 use serde_json::{Value, json};
 
 use super::Choice;
-use crate::command::Context;
-use crate::error::Result;
+use crate::context::Context;
+use crate::error::{Result, UsageError};
 use crate::output::clean;
 
 #[derive(Args, Debug)]
@@ -45,8 +45,8 @@ fn lines(options: &Options) -> Vec<(String, String)> {
 }
 
 /// Numbers, yes and no, and lists are what JSON calls so; all else is text.
-fn parse(text: &str) -> std::result::Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("write it as NAME=VALUE")?;
+fn parse(text: &str) -> std::result::Result<(String, Value), UsageError> {
+    let (name, value) = text.split_once('=').ok_or_else(|| UsageError::new("write it as NAME=VALUE"))?;
     let value = match (name, value) {
         // The one option that is a word and may be none.
         ("syncOrder", "") => json!(""),

@@ -18,30 +18,17 @@ use reqwest::{Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::keys::{HostKey, TrustedKeys};
-use super::node;
+use super::keys::Credential;
+use super::node_secret::NodeSecret;
 use crate::client::{self, root_cause};
 use crate::error::{Code, Error, Result};
 
 /// How long an answer may take that the gateway does not hold back.
-const PATIENCE: Duration = Duration::from_secs(30);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The gateway holds a long poll for up to 90 seconds.
-const LONG_PATIENCE: Duration = Duration::from_secs(120);
+const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(120);
 /// What an answer may weigh; a configuration with a long blocklist stays far below.
-const LARGEST_ANSWER: usize = 16 << 20;
-
-/// Who signs a call, with what, and whom it believes: it belongs to one configuration.
-#[derive(Clone)]
-pub(crate) struct Credential {
-    /// Name of the device in calls.
-    pub(crate) host_id: String,
-    /// Counter of the configuration.
-    pub(crate) counter: u64,
-    /// Signs.
-    pub(crate) key: HostKey,
-    /// Sign answers.
-    pub(crate) trusted: TrustedKeys,
-}
+const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
 /// The gateway, as an agent sees it.
 pub(crate) struct Gateway {
@@ -72,8 +59,8 @@ impl Gateway {
     /// # Errors
     /// What the gateway says of the code, `unreachable`, `protocol_violation`.
     pub(crate) async fn enrol(&self, request: &EnrollRequest) -> Result<Enrollment> {
-        let body = serde_json::to_vec(request).map_err(|error| unwritable(&error))?;
-        let response = self.post("/v2/enroll", body, PATIENCE, &[]).await?;
+        let body = serde_json::to_vec(request).map_err(|error| serialize_failed(&error))?;
+        let response = self.post("/v2/enroll", body, REQUEST_TIMEOUT, &[]).await?;
         Ok(read::<Data<Enrollment>>(accept(response).await?).await?.data)
     }
 
@@ -83,7 +70,7 @@ impl Gateway {
     /// 401 as an error with that status, `unreachable`, `protocol_violation`.
     pub(crate) async fn long_poll(&self, credential: &Credential) -> Result<Action> {
         let value = LongPollWait { supported_actions: vec!["DoUpdate".into(), "DoConfigUpdate".into()] };
-        let response = self.call(credential, kind::LONG_POLL_WAIT, Some(&value), LONG_PATIENCE).await?;
+        let response = self.call(credential, kind::LONG_POLL_WAIT, Some(&value), LONG_POLL_TIMEOUT).await?;
         Ok(read::<Data<LongPollAnswer>>(response).await?.data.action)
     }
 
@@ -98,13 +85,13 @@ impl Gateway {
         kind: &str,
         keys: &KeyUpdate,
     ) -> Result<Update> {
-        let response = self.call(credential, kind, Some(keys), PATIENCE).await?;
+        let response = self.call(credential, kind, Some(keys), REQUEST_TIMEOUT).await?;
         let update: Update = signed(credential, response).await?;
         if update.nonce != keys.nonce {
-            return Err(untrusted("it answers another request"));
+            return Err(rejected("it answers another request"));
         }
         if update.counter <= credential.counter {
-            return Err(untrusted("it is older than the configuration in use"));
+            return Err(rejected("it is older than the configuration in use"));
         }
         Ok(update)
     }
@@ -114,10 +101,10 @@ impl Gateway {
     /// # Errors
     /// As [`Self::update`].
     pub(crate) async fn status(&self, credential: &Credential, report: &Report) -> Result<Instruction> {
-        let response = self.call(credential, kind::STATUS, Some(report), PATIENCE).await?;
+        let response = self.call(credential, kind::STATUS, Some(report), REQUEST_TIMEOUT).await?;
         let instruction: Instruction = signed(credential, response).await?;
         if instruction.nonce != report.nonce {
-            return Err(untrusted("it answers another request"));
+            return Err(rejected("it answers another request"));
         }
         Ok(instruction)
     }
@@ -127,7 +114,7 @@ impl Gateway {
     /// # Errors
     /// As [`Self::long_poll`].
     pub(crate) async fn leave(&self, credential: &Credential) -> Result<()> {
-        self.call(credential, kind::LEAVE, None::<&()>, PATIENCE).await.map(drop)
+        self.call(credential, kind::LEAVE, None::<&()>, REQUEST_TIMEOUT).await.map(drop)
     }
 
     async fn call(
@@ -135,15 +122,16 @@ impl Gateway {
         credential: &Credential,
         kind: &str,
         value: Option<&impl Serialize>,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Response> {
-        let value = value.map(|value| serde_json::to_vec(value).map_err(|error| unwritable(&error)));
+        let value = value.map(|value| serde_json::to_vec(value).map_err(|error| serialize_failed(&error)));
         let message = Message {
             kind: kind.to_owned(),
             value: value.transpose()?.unwrap_or_default(),
             timestamp: self.timestamp(Utc::now()),
         };
-        let message = STANDARD.encode(serde_json::to_vec(&message).map_err(|error| unwritable(&error))?);
+        let message =
+            STANDARD.encode(serde_json::to_vec(&message).map_err(|error| serialize_failed(&error))?);
         let call = Call {
             version: VERSION,
             host_id: credential.host_id.clone(),
@@ -151,14 +139,14 @@ impl Gateway {
             signature: credential.key.sign(message.as_bytes())?,
             message,
         };
-        let body = serde_json::to_vec(&call).map_err(|error| unwritable(&error))?;
-        let signature = match node::Secret::read(&self.folder)? {
+        let body = serde_json::to_vec(&call).map_err(|error| serialize_failed(&error))?;
+        let signature = match NodeSecret::read(&self.folder)? {
             Some(secret) => secret.sign("POST", self.url("/v1/dnclient")?.path(), &body)?.to_vec(),
             None => Vec::new(),
         };
-        let response = self.post("/v1/dnclient", body, patience, &signature).await?;
+        let response = self.post("/v1/dnclient", body, timeout, &signature).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(not_accepted(response).await);
+            return Err(unauthorized(response).await);
         }
         accept(response).await
     }
@@ -172,10 +160,10 @@ impl Gateway {
         &self,
         path: &str,
         body: Vec<u8>,
-        patience: Duration,
+        timeout: Duration,
         headers: &[(&str, String)],
     ) -> Result<Response> {
-        let request = self.http.post(self.url(path)?).body(body).timeout(patience);
+        let request = self.http.post(self.url(path)?).body(body).timeout(timeout);
         let request = request.header(CONTENT_TYPE, "application/json");
         let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, value));
         request.send().await.map_err(|error| {
@@ -199,10 +187,9 @@ async fn signed<T: DeserializeOwned>(credential: &Credential, response: Response
 
 fn verified<T: DeserializeOwned>(credential: &Credential, answer: &SignedAnswer) -> Result<T> {
     if answer.version != VERSION || !credential.trusted.verify(&answer.message, &answer.signature) {
-        return Err(untrusted("no authority that this device trusts has signed it"));
+        return Err(rejected("no authority that this device trusts has signed it"));
     }
-    serde_json::from_slice(&answer.message)
-        .map_err(|_| untrusted("it is not what this nebulactl understands"))
+    serde_json::from_slice(&answer.message).map_err(|_| rejected("it is not what this nebulactl understands"))
 }
 
 async fn accept(response: Response) -> Result<Response> {
@@ -228,16 +215,16 @@ async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T> {
         Error::new(Code::Unreachable, format!("the gateway's answer broke off: {}", root_cause(error)))
     };
     while let Some(chunk) = response.chunk().await.map_err(|error| broken(&error))? {
-        if bytes.len() + chunk.len() > LARGEST_ANSWER {
-            return Err(untrusted("it is larger than any configuration"));
+        if bytes.len() + chunk.len() > MAX_RESPONSE_BYTES {
+            return Err(rejected("it is larger than any configuration"));
         }
         bytes.extend_from_slice(&chunk);
     }
-    serde_json::from_slice(&bytes).map_err(|_| untrusted("it is not what this nebulactl understands"))
+    serde_json::from_slice(&bytes).map_err(|_| rejected("it is not what this nebulactl understands"))
 }
 
 /// 401 says little more, but its date tells whether our clock is to blame.
-async fn not_accepted(response: Response) -> Error {
+async fn unauthorized(response: Response) -> Error {
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let skew = theirs.map_or(0, |theirs| (Utc::now() - theirs.to_utc()).num_seconds());
@@ -257,11 +244,11 @@ async fn not_accepted(response: Response) -> Error {
     error
 }
 
-fn untrusted(why: &str) -> Error {
+fn rejected(why: &str) -> Error {
     Error::new(Code::Protocol, format!("the gateway's answer is not used: {why}"))
 }
 
-fn unwritable(error: &serde_json::Error) -> Error {
+fn serialize_failed(error: &serde_json::Error) -> Error {
     Error::new(Code::Io, format!("cannot write a call: {error}"))
 }
 
@@ -271,6 +258,7 @@ mod tests {
 
     use super::*;
     use crate::agent::keys::tests::authority_pem;
+    use crate::agent::keys::{HostKey, TrustedKeys};
 
     #[test]
     fn only_what_a_trusted_authority_signed_is_believed() {

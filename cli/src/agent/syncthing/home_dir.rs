@@ -7,14 +7,14 @@ use std::path::Path;
 use openssl::rand::rand_bytes;
 use serde::Deserialize;
 
-use super::unusable;
-use crate::disk::{self, PRIVATE};
+use super::error::unusable;
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
 const CONFIG: &str = "config.xml";
 
 /// How to speak to it.
-pub(super) struct Access {
+pub(super) struct ApiAccess {
     /// Address of its interface.
     pub(super) address: String,
     /// What it knows us by.
@@ -39,9 +39,9 @@ struct Gui {
 ///
 /// # Errors
 /// `not_found` when there is none; `protocol_violation`, `io_error`.
-pub(super) fn access(home: &Path) -> Result<Access> {
+pub(super) fn api_access(home: &Path) -> Result<ApiAccess> {
     let path = home.join(CONFIG);
-    let text = disk::read_if_exists(&path)?.ok_or_else(|| {
+    let text = atomic_file::read_if_exists(&path)?.ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no Syncthing in {}", home.display()))
             .hint("Name its home with --syncthing-home, or let the agent start one with --syncthing PATH.")
     })?;
@@ -54,7 +54,7 @@ pub(super) fn access(home: &Path) -> Result<Access> {
     }
     let certificate = home.join("https-cert.pem");
     let certificate = fs::read(&certificate).doing(|| format!("read {}", certificate.display()))?;
-    Ok(Access { address: reachable(&gui.address), key: gui.apikey, certificate })
+    Ok(ApiAccess { address: reachable(&gui.address), key: gui.apikey, certificate })
 }
 
 /// One that listens everywhere is spoken to on the loopback.
@@ -69,8 +69,8 @@ fn reachable(address: &str) -> String {
 ///
 /// # Errors
 /// `io_error`.
-pub(super) fn prepare(home: &Path, overlay: &str) -> Result<()> {
-    disk::private_folder(home)?;
+pub(super) fn create(home: &Path, overlay: &str) -> Result<()> {
+    atomic_file::create_private_dir(home)?;
     let path = home.join(CONFIG);
     if path.exists() {
         return Ok(());
@@ -83,7 +83,7 @@ pub(super) fn prepare(home: &Path, overlay: &str) -> Result<()> {
         .replace("{port}", &port.to_string())
         .replace("{key}", &hex::encode(key))
         .replace("{overlay}", overlay);
-    disk::replace(&path, text.as_bytes(), PRIVATE)
+    atomic_file::write_atomic(&path, text.as_bytes(), PRIVATE)
 }
 
 /// What is left out has Syncthing's own default.
@@ -117,16 +117,16 @@ mod tests {
     fn what_is_made_reads_back() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("syncthing");
-        assert_eq!(access(&home).err().unwrap().failure().error, "not_found");
-        prepare(&home, "10.42.0.5").unwrap();
+        assert_eq!(api_access(&home).err().unwrap().failure().error, "not_found");
+        create(&home, "10.42.0.5").unwrap();
         let mode = home.join(CONFIG).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         fs::write(home.join("https-cert.pem"), "PEM").unwrap();
-        let first = access(&home).unwrap();
+        let first = api_access(&home).unwrap();
         assert!(first.address.starts_with("127.0.0.1:") && first.key.len() == 48);
         // A home that is there stays as it is.
-        prepare(&home, "10.42.0.6").unwrap();
-        assert_eq!(access(&home).unwrap().key, first.key);
+        create(&home, "10.42.0.6").unwrap();
+        assert_eq!(api_access(&home).unwrap().key, first.key);
         assert!(fs::read_to_string(home.join(CONFIG)).unwrap().contains("tcp://10.42.0.5:22000"));
     }
 
@@ -145,7 +145,7 @@ mod tests {
             "<configuration><gui><address>a</address></gui></configuration>",
         ] {
             fs::write(folder.path().join(CONFIG), text).unwrap();
-            let error = access(folder.path()).err().unwrap();
+            let error = api_access(folder.path()).err().unwrap();
             assert!(!error.to_string().contains("SECRET"), "{error}");
         }
     }

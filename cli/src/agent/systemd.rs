@@ -1,11 +1,17 @@
 //! A nebula that systemd runs: the agent only tells it when there is something new.
 
+use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
 
 use super::process::Process;
+use crate::atomic_file::{self, PUBLIC};
 use crate::error::{Code, Doing, Error, Result};
+
+/// The unit that runs the agent.
+pub(crate) const AGENT_UNIT: &str = "nebula-agent.service";
+const AGENT_UNIT_TEXT: &str = include_str!("../../../docker/units/nebula-agent.service");
 
 /// A unit whose nebula reads `current/nebula.yml` of the agent's folder.
 #[derive(Debug)]
@@ -52,4 +58,45 @@ pub(crate) async fn systemctl(arguments: &[&str]) -> Result<String> {
     let words = String::from_utf8_lossy(&output.stderr);
     Err(Error::new(Code::WrongState, format!("systemctl {} failed: {}", arguments.join(" "), words.trim()))
         .hint("See why: journalctl --unit with the name of the unit"))
+}
+
+/// Writes the unit and starts it.
+pub(crate) async fn install_agent(folder: &Path) -> Result<()> {
+    let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
+    let text = agent_unit(&program, folder)?;
+    atomic_file::write_atomic(&Path::new("/etc/systemd/system").join(AGENT_UNIT), text.as_bytes(), PUBLIC)?;
+    systemctl(&["daemon-reload"]).await?;
+    systemctl(&["enable", "--now", AGENT_UNIT]).await.map(drop)
+}
+
+/// The unit for this folder; systemd reads `%` and quotes in its own way.
+fn agent_unit(program: &Path, folder: &Path) -> Result<String> {
+    let quoted = |path: &Path| {
+        let text = path.display().to_string();
+        if text.contains(['"', '\\', '\n', '$']) {
+            return Err(Error::new(
+                Code::InvalidArgument,
+                format!("{text} cannot stand in a unit of systemd"),
+            )
+            .hint("Choose another folder with --dir."));
+        }
+        Ok(format!("\"{}\"", text.replace('%', "%%")))
+    };
+    Ok(AGENT_UNIT_TEXT.replace("{program}", &quoted(program)?).replace("{folder}", &quoted(folder)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_names_program_and_folder() {
+        let text = agent_unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/50% nebula")).unwrap();
+        assert!(
+            text.contains("ExecStart=\"/usr/bin/nebulactl\" agent --dir \"/etc/50%% nebula\"\n"),
+            "{text}"
+        );
+        assert!(!text.contains('{'), "{text}");
+        assert!(agent_unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/a\"b")).is_err());
+    }
 }

@@ -22,7 +22,7 @@ pub(crate) struct Process {
     started: u64,
     descriptor: OwnedFd,
     /// Closed when it has ended.
-    life: watch::Receiver<()>,
+    exit: watch::Receiver<()>,
     /// Ours are to be reaped by us.
     child: Option<Child>,
 }
@@ -34,18 +34,18 @@ impl Process {
     /// `io_error`.
     pub(crate) fn of_child(child: Child) -> Result<Self> {
         let pid = Pid::from_child(&child);
-        let (descriptor, life) = watch(pid).doing(|| format!("watch process {}", child.id()))?;
-        let started = started(child.id()).unwrap_or_default();
-        Ok(Self { pid, started, descriptor, life, child: Some(child) })
+        let (descriptor, exit) = open_pidfd(pid).doing(|| format!("watch process {}", child.id()))?;
+        let started = start_time(child.id()).unwrap_or_default();
+        Ok(Self { pid, started, descriptor, exit, child: Some(child) })
     }
 
     /// The one with this number, when it has not ended and started when it should have.
     pub(crate) fn adopt(pid: u32, expected: Option<u64>) -> Option<Self> {
         let number = Pid::from_raw(pid.try_into().ok()?)?;
-        let (descriptor, life) = watch(number).ok()?;
+        let (descriptor, exit) = open_pidfd(number).ok()?;
         // Looked at after the descriptor is ours: from here on the number cannot pass to another.
-        let started = started(pid)?;
-        let mut process = Self { pid: number, started, descriptor, life, child: None };
+        let started = start_time(pid)?;
+        let mut process = Self { pid: number, started, descriptor, exit, child: None };
         (expected.is_none_or(|expected| expected == started) && !process.has_ended()).then_some(process)
     }
 
@@ -53,12 +53,12 @@ impl Process {
     pub(crate) fn find(option: &str, path: &Path) -> Option<Self> {
         let entries = fs::read_dir("/proc").ok()?.flatten();
         let mut numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        numbers.find(|pid| runs(*pid, option, path)).and_then(|pid| Self::adopt(pid, None))
+        numbers.find(|pid| has_option(*pid, option, path)).and_then(|pid| Self::adopt(pid, None))
     }
 
     /// Whether its command line has this option with this path.
-    pub(crate) fn runs(&self, option: &str, path: &Path) -> bool {
-        runs(self.pid(), option, path)
+    pub(crate) fn has_option(&self, option: &str, path: &Path) -> bool {
+        has_option(self.pid(), option, path)
     }
 
     /// Its number.
@@ -95,7 +95,7 @@ impl Process {
     /// Waits for its end.
     pub(crate) async fn ended(&mut self) {
         // Nothing is ever sent: the sender goes when the process does.
-        let _ = self.life.changed().await;
+        let _ = self.exit.changed().await;
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
@@ -105,13 +105,13 @@ impl Process {
     ///
     /// # Errors
     /// `io_error`.
-    pub(crate) async fn stop(&mut self, patience: Duration) -> Result<()> {
+    pub(crate) async fn stop(&mut self, stop_timeout: Duration) -> Result<()> {
         if self.has_ended() {
             return Ok(());
         }
         // It may end by itself in between.
         let _ = self.signal(Signal::TERM);
-        if timeout(patience, self.ended()).await.is_err() {
+        if timeout(stop_timeout, self.ended()).await.is_err() {
             let _ = self.signal(Signal::KILL);
             self.ended().await;
         }
@@ -119,7 +119,7 @@ impl Process {
     }
 }
 
-fn runs(pid: u32, option: &str, path: &Path) -> bool {
+fn has_option(pid: u32, option: &str, path: &Path) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
     let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
     let pair = [option.as_bytes(), path.as_os_str().as_encoded_bytes()];
@@ -128,20 +128,20 @@ fn runs(pid: u32, option: &str, path: &Path) -> bool {
 
 /// A descriptor of a process, and what closes once that has ended. A thread waits, which ends with the process or with
 /// us; it is none of the runtime's, which would wait for it at the end.
-fn watch(pid: Pid) -> io::Result<(OwnedFd, watch::Receiver<()>)> {
+fn open_pidfd(pid: Pid) -> io::Result<(OwnedFd, watch::Receiver<()>)> {
     let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
     let watched = descriptor.try_clone()?;
-    let (sender, life) = watch::channel(());
+    let (sender, exit) = watch::channel(());
     thread::Builder::new().name(format!("process {}", pid.as_raw_nonzero())).spawn(move || {
         // Readable means ended.
         while poll(&mut [PollFd::new(&watched, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
         drop(sender);
     })?;
-    Ok((descriptor, life))
+    Ok((descriptor, exit))
 }
 
 /// Field 22 of `/proc/PID/stat`; the name before it may hold anything, so counting begins behind it.
-fn started(pid: u32) -> Option<u64> {
+fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
 }
@@ -168,7 +168,7 @@ mod tests {
         assert_eq!((found.pid(), found.started()), (ours.pid(), ours.started()));
         assert!(Process::adopt(ours.pid(), Some(ours.started())).is_some());
         assert!(Process::adopt(ours.pid(), Some(ours.started() + 1)).is_none());
-        assert!(!found.runs("-config", Path::new("/nowhere/else.yml")));
+        assert!(!found.has_option("-config", Path::new("/nowhere/else.yml")));
         ours.stop(Duration::from_secs(5)).await.unwrap();
         assert!(Process::find("-config", config).is_none());
         assert!(Process::adopt(ours.pid(), Some(ours.started())).is_none());

@@ -14,45 +14,49 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::state;
-use crate::disk::{self, PRIVATE};
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
 /// Its file, in the folder of the device.
-const SECRET: &str = "node.json";
+const FILE: &str = "node.json";
 /// What an administrator makes.
-const BYTES: usize = 32;
+const SECRET_BYTES: usize = 32;
 
 /// A secret, and what names it.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Secret {
+pub(crate) struct NodeSecret {
     node_id: Uuid,
     key_id: Uuid,
     secret: Zeroizing<String>,
 }
 
-impl Secret {
+impl NodeSecret {
     /// The one in this folder, if there is one.
     ///
     /// # Errors
     /// `io_error`, `data_corrupted`.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>> {
-        state::read(&folder.join(SECRET))
+        state::read(&folder.join(FILE))
     }
 
     /// Puts one into a folder, in the place of any before it.
     ///
     /// # Errors
     /// `invalid_argument` for what is no secret, `io_error`.
-    pub(crate) fn keep(folder: &Path, made: NewSecret) -> Result<()> {
+    pub(crate) fn save(folder: &Path, made: NewSecret) -> Result<()> {
         let secret = Self { node_id: made.node_id, key_id: made.key_id, secret: made.secret.into() };
         if secret.bytes().is_none() {
             return Err(Error::new(Code::InvalidArgument, "the secret is not 32 bytes in base64")
                 .hint("Make one: nebulactl --json node secret make NODE"));
         }
-        let path = folder.join(SECRET);
+        let path = folder.join(FILE);
         let text = serde_json::to_vec_pretty(&secret).map_err(std::io::Error::from);
-        disk::replace(&path, &Zeroizing::new(text.doing(|| format!("write {}", path.display()))?), PRIVATE)
+        atomic_file::write_atomic(
+            &path,
+            &Zeroizing::new(text.doing(|| format!("write {}", path.display()))?),
+            PRIVATE,
+        )
     }
 
     /// The headers that sign a call.
@@ -61,7 +65,7 @@ impl Secret {
     /// `data_corrupted`; `io_error` when the system gives no random bytes.
     pub(super) fn sign(&self, method: &str, path: &str, body: &[u8]) -> Result<[(&'static str, String); 3]> {
         let damaged = |what: &str| {
-            Error::new(Code::Damaged, format!("{SECRET} in the device's folder {what}"))
+            Error::new(Code::Damaged, format!("{FILE} in the device's folder {what}"))
                 .hint("Give it the newest one: nebulactl node secret keep")
         };
         let bytes = self.bytes().ok_or_else(|| damaged("holds no secret"))?;
@@ -82,7 +86,7 @@ impl Secret {
 
     fn bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = Zeroizing::new(STANDARD.decode(self.secret.as_bytes()).ok()?);
-        (bytes.len() == BYTES).then_some(bytes)
+        (bytes.len() == SECRET_BYTES).then_some(bytes)
     }
 }
 
@@ -99,24 +103,24 @@ mod tests {
     #[test]
     fn a_secret_is_kept_for_its_owner_alone_and_another_takes_its_place() {
         let folder = tempfile::tempdir().unwrap();
-        assert!(Secret::read(folder.path()).unwrap().is_none());
+        assert!(NodeSecret::read(folder.path()).unwrap().is_none());
         for byte in [1, 2] {
-            Secret::keep(folder.path(), made(&STANDARD.encode([byte; 32]))).unwrap();
-            let read = Secret::read(folder.path()).unwrap().unwrap();
+            NodeSecret::save(folder.path(), made(&STANDARD.encode([byte; 32]))).unwrap();
+            let read = NodeSecret::read(folder.path()).unwrap().unwrap();
             assert_eq!(read.bytes().unwrap().as_slice(), [byte; 32]);
         }
-        let mode = folder.path().join(SECRET).metadata().unwrap().permissions().mode();
+        let mode = folder.path().join(FILE).metadata().unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
         for wrong in ["", "AAAA", "not base64"] {
-            assert!(Secret::keep(folder.path(), made(wrong)).is_err(), "{wrong}");
+            assert!(NodeSecret::save(folder.path(), made(wrong)).is_err(), "{wrong}");
         }
-        assert_eq!(Secret::read(folder.path()).unwrap().unwrap().bytes().unwrap()[0], 2);
+        assert_eq!(NodeSecret::read(folder.path()).unwrap().unwrap().bytes().unwrap()[0], 2);
     }
 
     #[test]
     fn no_two_signatures_are_alike() {
         let secret =
-            Secret { node_id: Uuid::nil(), key_id: Uuid::max(), secret: STANDARD.encode([7; 32]).into() };
+            NodeSecret { node_id: Uuid::nil(), key_id: Uuid::max(), secret: STANDARD.encode([7; 32]).into() };
         let [one, other] = [(); 2].map(|()| secret.sign("POST", "/v1/dnclient", b"{}").unwrap());
         assert_eq!(one[0], other[0]);
         assert_ne!(one[1], other[1]);

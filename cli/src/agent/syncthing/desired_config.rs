@@ -70,8 +70,8 @@ pub(super) fn folder(own: &str, instruction: &Instruction, path: &Path) -> Value
 }
 
 /// The document with what the project says; where it says nothing the owner does.
-fn with<const N: usize>(mut document: Value, said: [(&str, Value); N]) -> Value {
-    for (name, value) in said {
+fn with<const N: usize>(mut document: Value, set: [(&str, Value); N]) -> Value {
+    for (name, value) in set {
         if !value.is_null() {
             document[name] = value;
         }
@@ -89,9 +89,9 @@ fn address(overlay: &str) -> String {
 
 /// What of the wish is not so yet; nothing when all of it is. Members of a folder are compared by their identifiers,
 /// in any order, because Syncthing adds to each and sorts them.
-pub(super) fn missing(wish: &Value, found: &Value) -> Option<Value> {
+pub(super) fn missing(desired: &Value, found: &Value) -> Option<Value> {
     let mut missing = Map::new();
-    for (name, wanted) in wish.as_object()? {
+    for (name, wanted) in desired.as_object()? {
         let same = match (name.as_str(), found.get(name)) {
             ("devices", found) => members(wanted) == members(found.unwrap_or(&Value::Null)),
             (_, Some(found)) => wanted == found,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
 
-use crate::disk::{self, PRIVATE};
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::Result;
 
 const FILE: &str = "syncthing.json";
@@ -16,16 +16,16 @@ const OPTIONS: [&str; 5] =
 
 /// Values that were set, by the folder or device they are in, and by their name in there. Kept on disk: a project may
 /// change its mind while no agent runs.
-pub(super) struct Tuned {
+pub(super) struct AppliedOptions {
     path: PathBuf,
     set: BTreeMap<String, Map<String, Value>>,
 }
 
-impl Tuned {
+impl AppliedOptions {
     /// Reads what is kept in the agent's folder. Where that cannot be read nothing was set, and nothing is taken back.
     pub(super) fn open(folder: &Path) -> Self {
         let path = folder.join(FILE);
-        let text = disk::read_if_exists(&path).ok().flatten().unwrap_or_default();
+        let text = atomic_file::read_if_exists(&path).ok().flatten().unwrap_or_default();
         Self { set: serde_json::from_str(&text).unwrap_or_default(), path }
     }
 
@@ -33,22 +33,22 @@ impl Tuned {
     ///
     /// # Errors
     /// `io_error`.
-    pub(super) fn set(&mut self, id: &str, wish: &Value, found: &Value) -> Result<()> {
+    pub(super) fn record(&mut self, id: &str, desired: &Value, found: &Value) -> Result<()> {
         let differs =
-            |name: &str| found.is_null() || found.get(name).is_some_and(|found| *found != wish[name]);
-        let own = said(wish).filter(|(name, _)| differs(name));
-        let own: Vec<_> = own.map(|(name, value)| (name.to_owned(), value.clone())).collect();
+            |name: &str| found.is_null() || found.get(name).is_some_and(|found| *found != desired[name]);
+        let ours = options_in(desired).filter(|(name, _)| differs(name));
+        let ours: Vec<_> = ours.map(|(name, value)| (name.to_owned(), value.clone())).collect();
         self.change(|set| {
-            if !own.is_empty() {
-                set.entry(id.to_owned()).or_default().extend(own);
+            if !ours.is_empty() {
+                set.entry(id.to_owned()).or_default().extend(ours);
             }
         })
     }
 
     /// Names of the options that the project has taken back and that still are as they were set.
-    pub(super) fn taken_back(&self, id: &str, wish: &Value, found: &Value) -> Vec<&str> {
+    pub(super) fn withdrawn(&self, id: &str, desired: &Value, found: &Value) -> Vec<&str> {
         let set = self.set.get(id).into_iter().flatten();
-        let gone = set.filter(|(name, value)| wish.get(name).is_none() && found.get(name) == Some(value));
+        let gone = set.filter(|(name, value)| desired.get(name).is_none() && found.get(name) == Some(value));
         gone.map(|(name, _)| name.as_str()).collect()
     }
 
@@ -56,10 +56,10 @@ impl Tuned {
     ///
     /// # Errors
     /// `io_error`.
-    pub(super) fn forget_all_but(&mut self, wishes: &[(&str, &Value)]) -> Result<()> {
+    pub(super) fn retain(&mut self, wanted: &[(&str, &Value)]) -> Result<()> {
         self.change(|set| {
             set.retain(|id, values| {
-                let wish = wishes.iter().find(|(other, _)| other == id);
+                let wish = wanted.iter().find(|(other, _)| other == id);
                 values.retain(|name, _| wish.is_some_and(|(_, wish)| wish.get(name).is_some()));
                 !values.is_empty()
             });
@@ -73,13 +73,13 @@ impl Tuned {
             return Ok(());
         }
         let text = serde_json::json!(self.set).to_string();
-        disk::replace(&self.path, text.as_bytes(), PRIVATE)
+        atomic_file::write_atomic(&self.path, text.as_bytes(), PRIVATE)
     }
 }
 
 /// The options in a wish.
-fn said(wish: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
-    OPTIONS.into_iter().filter_map(|name| Some((name, wish.get(name)?)))
+fn options_in(desired: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
+    OPTIONS.into_iter().filter_map(|name| Some((name, desired.get(name)?)))
 }
 
 #[cfg(test)]
@@ -95,27 +95,27 @@ mod tests {
         // The owner had one of them so already; another is unknown here.
         let found =
             json!({ "id": "home", "hashers": 0, "maxConcurrentWrites": 8, "blockPullOrder": "standard" });
-        let mut tuned = Tuned::open(folder.path());
-        tuned.set("home", &wish, &found).unwrap();
-        tuned.set("BBB", &wish, &Value::Null).unwrap();
+        let mut applied = AppliedOptions::open(folder.path());
+        applied.record("home", &wish, &found).unwrap();
+        applied.record("BBB", &wish, &Value::Null).unwrap();
 
         // Whoever comes next knows it too.
-        let mut tuned = Tuned::open(folder.path());
+        let mut applied = AppliedOptions::open(folder.path());
         let told = json!({ "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
-        assert_eq!(tuned.taken_back("home", &wish, &told), [""; 0]);
-        assert_eq!(tuned.taken_back("home", &json!({}), &told), ["hashers"]);
+        assert_eq!(applied.withdrawn("home", &wish, &told), [""; 0]);
+        assert_eq!(applied.withdrawn("home", &json!({}), &told), ["hashers"]);
         let changed = json!({ "hashers": 4, "maxConcurrentWrites": 8, "numConnections": 3 });
-        assert_eq!(tuned.taken_back("home", &json!({}), &changed), [""; 0]);
+        assert_eq!(applied.withdrawn("home", &json!({}), &changed), [""; 0]);
         assert_eq!(
-            tuned.taken_back("BBB", &json!({ "hashers": 2 }), &told),
+            applied.withdrawn("BBB", &json!({ "hashers": 2 }), &told),
             ["maxConcurrentWrites", "numConnections"]
         );
 
         // What was taken back is nobody's business any more, nor is a device that is gone.
-        tuned.forget_all_but(&[("home", &json!({})), ("CCC", &wish)]).unwrap();
-        let tuned = Tuned::open(folder.path());
+        applied.retain(&[("home", &json!({})), ("CCC", &wish)]).unwrap();
+        let applied = AppliedOptions::open(folder.path());
         for id in ["home", "BBB"] {
-            assert_eq!(tuned.taken_back(id, &json!({}), &told), [""; 0]);
+            assert_eq!(applied.withdrawn(id, &json!({}), &told), [""; 0]);
         }
     }
 
@@ -123,11 +123,11 @@ mod tests {
     fn damage_is_nothing_that_was_set() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), "{\"home\": 1").unwrap();
-        let mut tuned = Tuned::open(folder.path());
-        assert_eq!(tuned.taken_back("home", &json!({}), &json!({ "hashers": 2 })), [""; 0]);
-        tuned.set("home", &json!({ "hashers": 2 }), &Value::Null).unwrap();
+        let mut applied = AppliedOptions::open(folder.path());
+        assert_eq!(applied.withdrawn("home", &json!({}), &json!({ "hashers": 2 })), [""; 0]);
+        applied.record("home", &json!({ "hashers": 2 }), &Value::Null).unwrap();
         assert_eq!(
-            Tuned::open(folder.path()).taken_back("home", &json!({}), &json!({ "hashers": 2 })),
+            AppliedOptions::open(folder.path()).withdrawn("home", &json!({}), &json!({ "hashers": 2 })),
             ["hashers"]
         );
     }

@@ -19,20 +19,20 @@ pub(crate) const PUBLIC: u32 = 0o644;
 ///
 /// # Errors
 /// `io_error` naming the file.
-pub(crate) fn replace(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+pub(crate) fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let staged = stage(path, content, mode)?;
     staged.persist(path).map_err(|error| error.error).doing(|| format!("write {}", path.display()))?;
-    sync_folder(path)
+    sync_dir(path)
 }
 
 /// Makes a file that must not exist yet.
 ///
 /// # Errors
 /// `already_exists`, or `io_error` naming the file.
-pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+pub(crate) fn create_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let staged = stage(path, content, mode)?;
     match staged.persist_noclobber(path) {
-        Ok(_) => sync_folder(path),
+        Ok(_) => sync_dir(path),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {
             Err(Error::new(Code::AlreadyExists, format!("{} exists already", path.display()))
                 .hint("It was left as it is; move it away or name another file."))
@@ -45,7 +45,7 @@ pub(crate) fn create(path: &Path, content: &[u8], mode: u32) -> Result<()> {
 ///
 /// # Errors
 /// `io_error` naming the folder.
-pub(crate) fn private_folder(path: &Path) -> Result<()> {
+pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.doing(|| format!("make the folder {}", path.display()))
 }
@@ -55,36 +55,36 @@ pub(crate) fn private_folder(path: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `io_error` naming the folder.
-pub(crate) fn install_folder(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
+pub(crate) fn install_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let staged = tempfile::Builder::new()
         .prefix(".nebulactl-")
         .permissions(Permissions::from_mode(0o700))
-        .tempdir_in(folder_of(path))
+        .tempdir_in(parent_dir(path))
         .doing(|| format!("make a folder beside {}", path.display()))?;
     for (name, content) in files {
-        replace(&staged.path().join(name), content, PRIVATE)?;
+        write_atomic(&staged.path().join(name), content, PRIVATE)?;
     }
     // What was there goes where the new one was made, and from there with its end.
     let flags = if path.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     renameat_with(CWD, staged.path(), CWD, path, flags)
         .map_err(std::io::Error::from)
         .doing(|| format!("write {}", path.display()))?;
-    sync_folder(path)
+    sync_dir(path)
 }
 
 /// Makes or turns a symbolic link in one step: whoever follows it sees the old target or the new one.
 ///
 /// # Errors
 /// `io_error` naming the link.
-pub(crate) fn turn_link(link: &Path, target: &Path) -> Result<()> {
+pub(crate) fn replace_symlink(link: &Path, target: &Path) -> Result<()> {
     let turn = || {
-        let place = tempfile::Builder::new().prefix(".nebulactl-").tempdir_in(folder_of(link))?;
+        let place = tempfile::Builder::new().prefix(".nebulactl-").tempdir_in(parent_dir(link))?;
         let staged = place.path().join("link");
         symlink(target, &staged)?;
         std::fs::rename(&staged, link)
     };
     turn().doing(|| format!("turn the link {}", link.display()))?;
-    sync_folder(link)
+    sync_dir(link)
 }
 
 /// Removes a file if it is there.
@@ -113,7 +113,7 @@ pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>> {
 }
 
 /// The folder a file is in, `.` for a bare name.
-pub(crate) fn folder_of(path: &Path) -> &Path {
+pub(crate) fn parent_dir(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
@@ -122,7 +122,7 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
         let mut staged = tempfile::Builder::new()
             .prefix(".nebulactl-")
             .permissions(Permissions::from_mode(mode))
-            .tempfile_in(folder_of(path))?;
+            .tempfile_in(parent_dir(path))?;
         staged.write_all(content)?;
         staged.as_file().sync_all()?;
         Ok(staged)
@@ -131,8 +131,8 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
 }
 
 /// A rename is on disk only when its folder is.
-fn sync_folder(path: &Path) -> Result<()> {
-    let folder = folder_of(path);
+fn sync_dir(path: &Path) -> Result<()> {
+    let folder = parent_dir(path);
     File::open(folder).and_then(|open| open.sync_all()).doing(|| format!("write to {}", folder.display()))
 }
 
@@ -148,8 +148,8 @@ mod tests {
     fn replaces_whole_and_leaves_nothing_else() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
-        replace(&path, b"one", PRIVATE).unwrap();
-        replace(&path, b"two", PRIVATE).unwrap();
+        write_atomic(&path, b"one", PRIVATE).unwrap();
+        write_atomic(&path, b"two", PRIVATE).unwrap();
         assert_eq!((std::fs::read(&path).unwrap(), mode(&path)), (b"two".to_vec(), 0o600));
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
     }
@@ -158,8 +158,8 @@ mod tests {
     fn creates_only_what_is_not_there() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.key");
-        create(&path, b"one", PRIVATE).unwrap();
-        let error = create(&path, b"two", PRIVATE).unwrap_err();
+        create_new(&path, b"one", PRIVATE).unwrap();
+        let error = create_new(&path, b"two", PRIVATE).unwrap_err();
         assert_eq!(error.failure().error, "already_exists");
         assert_eq!(std::fs::read(&path).unwrap(), b"one");
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
@@ -170,13 +170,13 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         let (one, two, link) =
             (parent.path().join("one"), parent.path().join("two"), parent.path().join("current"));
-        install_folder(&one, &[("a", b"1"), ("b", b"2")]).unwrap();
-        install_folder(&two, &[("a", b"3")]).unwrap();
+        install_dir(&one, &[("a", b"1"), ("b", b"2")]).unwrap();
+        install_dir(&two, &[("a", b"3")]).unwrap();
         assert_eq!((mode(&one), mode(&one.join("b"))), (0o700, 0o600));
-        install_folder(&one, &[("a", b"1")]).unwrap();
+        install_dir(&one, &[("a", b"1")]).unwrap();
         assert!(!one.join("b").exists());
         for (target, content) in [("one", "1"), ("two", "3")] {
-            turn_link(&link, Path::new(target)).unwrap();
+            replace_symlink(&link, Path::new(target)).unwrap();
             assert_eq!(std::fs::read_to_string(link.join("a")).unwrap(), content);
         }
         let names = parent.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name());
@@ -188,8 +188,8 @@ mod tests {
     fn folders_are_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
-        private_folder(&path).unwrap();
-        private_folder(&path).unwrap();
+        create_private_dir(&path).unwrap();
+        create_private_dir(&path).unwrap();
         assert_eq!(mode(&path), 0o700);
     }
 }

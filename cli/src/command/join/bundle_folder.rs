@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::bundle::{Bundle, NAMES};
-use crate::disk::{self, PRIVATE, PUBLIC};
+use crate::atomic_file::{self, PRIVATE, PUBLIC};
+use crate::device_folder::host_name;
 use crate::error::{Code, Doing, Error, Result};
 
 const DEVICE: &str = "device.json";
@@ -37,7 +38,7 @@ pub(crate) struct Membership {
 /// # Errors
 /// `io_error`, `data_corrupted`.
 pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
-    let Some(text) = disk::read_if_exists(&path.join(DEVICE))? else { return Ok(None) };
+    let Some(text) = atomic_file::read_if_exists(&path.join(DEVICE))? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
         let detail = format!("{} is damaged: {error}", path.join(DEVICE).display());
         Error::new(Code::Damaged, detail).hint("Join with another --dir, as a new device.")
@@ -49,12 +50,15 @@ pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
 /// # Errors
 /// `io_error`.
 pub(super) fn clear(path: &Path) -> Result<()> {
-    NAMES.into_iter().chain([KEY, DEVICE]).try_for_each(|name| disk::remove_if_exists(&path.join(name)))
+    NAMES
+        .into_iter()
+        .chain([KEY, DEVICE])
+        .try_for_each(|name| atomic_file::remove_if_exists(&path.join(name)))
 }
 
 /// What the caller asks for; what is left out stays as it was, or gets its default.
 #[derive(Debug)]
-pub(crate) struct Wish {
+pub(crate) struct JoinOptions {
     /// Gateway to join at.
     pub(crate) server: String,
     /// Project to join.
@@ -67,7 +71,7 @@ pub(crate) struct Wish {
     pub(crate) endpoints: Vec<String>,
 }
 
-impl Wish {
+impl JoinOptions {
     fn of_new_device(self) -> Membership {
         Membership {
             server: self.server,
@@ -93,16 +97,9 @@ impl Wish {
     }
 }
 
-/// The machine's name without its domain.
-pub(crate) fn host_name() -> String {
-    let name = rustix::system::uname();
-    let name = name.nodename().to_string_lossy();
-    name.split('.').next().filter(|name| !name.is_empty()).unwrap_or("device").to_owned()
-}
-
 /// The folder, with key and identity on disk: they are there before the gateway is asked, so that a lost answer can be
 /// asked for again.
-pub(crate) struct Folder {
+pub(crate) struct BundleFolder {
     path: PathBuf,
     membership: Membership,
     key: KeyPair,
@@ -110,17 +107,17 @@ pub(crate) struct Folder {
     made_identity: bool,
 }
 
-impl Folder {
+impl BundleFolder {
     /// Takes up the identity that is there, or makes one with a key on this curve.
     ///
     /// # Errors
     /// `already_exists` when the folder belongs to something else, `io_error`, `data_corrupted`.
-    pub(crate) fn open(path: &Path, wish: Wish, curve: Curve) -> Result<Self> {
+    pub(crate) fn open(path: &Path, options: JoinOptions, curve: Curve) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
         let Some(known) = membership(&path)? else {
-            return Self::make(path, wish.of_new_device(), curve);
+            return Self::make(path, options.of_new_device(), curve);
         };
-        if known.project_id != wish.project_id {
+        if known.project_id != options.project_id {
             let detail = format!(
                 "{} belongs to a device of another project, \"{}\"",
                 path.display(),
@@ -128,7 +125,7 @@ impl Folder {
             );
             return Err(Error::new(Code::AlreadyExists, detail).hint("Choose another folder with --dir."));
         }
-        let membership = wish.of_known_device(known);
+        let membership = options.of_known_device(known);
         let key_path = path.join(KEY);
         let pem = fs::read_to_string(&key_path).doing(|| format!("read {}", key_path.display()))?;
         let key = KeyPair::parse(&nebula_certificate::Zeroizing::new(pem)).map_err(|error| {
@@ -147,12 +144,13 @@ impl Folder {
                 .hint("Choose another folder with --dir, or move it away."));
         }
         let made_folder = !path.exists();
-        disk::private_folder(&path)?;
+        atomic_file::create_private_dir(&path)?;
         let key = KeyPair::generate(curve)
             .map_err(|error| Error::new(Code::Io, format!("cannot make a key pair: {error}")))?;
         let folder = Self { path, membership, key, made_folder, made_identity: true };
-        let written = disk::create(&folder.path.join(KEY), folder.key.private_pem().as_bytes(), PRIVATE);
-        written.and_then(|()| folder.keep_identity()).inspect_err(|_| folder.undo())?;
+        let written =
+            atomic_file::create_new(&folder.path.join(KEY), folder.key.private_pem().as_bytes(), PRIVATE);
+        written.and_then(|()| folder.save_identity()).inspect_err(|_| folder.undo())?;
         Ok(folder)
     }
 
@@ -176,10 +174,10 @@ impl Folder {
     /// # Errors
     /// `io_error`.
     pub(crate) fn write(&self, bundle: &Bundle) -> Result<()> {
-        self.keep_identity()?;
+        self.save_identity()?;
         let (last, others): (Vec<_>, Vec<_>) = bundle.files().partition(|(name, _)| *name == "nebula.yml");
         for (name, content) in others.into_iter().chain(last) {
-            disk::replace(&self.path.join(name), content, PUBLIC)?;
+            atomic_file::write_atomic(&self.path.join(name), content, PUBLIC)?;
         }
         Ok(())
     }
@@ -196,10 +194,10 @@ impl Folder {
         }
     }
 
-    fn keep_identity(&self) -> Result<()> {
+    fn save_identity(&self) -> Result<()> {
         let path = self.path.join(DEVICE);
         let text = serde_json::to_vec_pretty(&self.membership).map_err(std::io::Error::from);
-        disk::replace(&path, &text.doing(|| format!("write {}", path.display()))?, PRIVATE)
+        atomic_file::write_atomic(&path, &text.doing(|| format!("write {}", path.display()))?, PRIVATE)
     }
 }
 
@@ -209,8 +207,8 @@ mod tests {
 
     use super::*;
 
-    fn wish(project_id: Uuid) -> Wish {
-        Wish {
+    fn options(project_id: Uuid) -> JoinOptions {
+        JoinOptions {
             server: "http://home".to_owned(),
             project_id,
             name: Some("laptop".to_owned()),
@@ -227,19 +225,24 @@ mod tests {
     fn the_second_time_it_is_the_same_device() {
         let parent = tempfile::tempdir().unwrap();
         let (path, project) = (parent.path().join("nebula"), Uuid::new_v4());
-        let lighthouse = Wish {
+        let lighthouse = JoinOptions {
             role: Some("lighthouse".to_owned()),
             endpoints: vec!["192.0.2.1:4242".to_owned()],
-            ..wish(project)
+            ..options(project)
         };
-        let first = Folder::open(&path, lighthouse, Curve::Curve25519).unwrap();
+        let first = BundleFolder::open(&path, lighthouse, Curve::Curve25519).unwrap();
         assert_eq!((mode(&path), mode(&path.join(KEY))), (0o700, 0o600));
         // Neither the host name nor the default role replaces what was chosen.
-        let again = Folder::open(&path, Wish { name: None, ..wish(project) }, Curve::P256).unwrap();
+        let again =
+            BundleFolder::open(&path, JoinOptions { name: None, ..options(project) }, Curve::P256).unwrap();
         assert_eq!(again.membership(), first.membership());
         assert_eq!(again.key().public_key(), first.key().public_key());
-        let wish = Wish { name: Some("desktop".to_owned()), role: Some("host".to_owned()), ..wish(project) };
-        let changed = Folder::open(&path, wish, Curve::P256).unwrap().membership().clone();
+        let options = JoinOptions {
+            name: Some("desktop".to_owned()),
+            role: Some("host".to_owned()),
+            ..options(project)
+        };
+        let changed = BundleFolder::open(&path, options, Curve::P256).unwrap().membership().clone();
         assert_eq!(changed.device_id, first.membership().device_id);
         assert_eq!((changed.device_name.as_str(), changed.role.as_str()), ("desktop", "host"));
         assert!(changed.endpoints.is_empty());
@@ -249,7 +252,7 @@ mod tests {
     fn what_is_not_ours_is_left_alone() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.crt"), "theirs").unwrap();
-        let open = |project| Folder::open(folder.path(), wish(project), Curve::Curve25519);
+        let open = |project| BundleFolder::open(folder.path(), options(project), Curve::Curve25519);
         assert_eq!(open(Uuid::new_v4()).err().unwrap().failure().error, "already_exists");
         fs::remove_file(folder.path().join("ca.crt")).unwrap();
         open(Uuid::new_v4()).unwrap();
@@ -260,7 +263,7 @@ mod tests {
     fn a_refused_join_leaves_nothing() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("nebula");
-        Folder::open(&path, wish(Uuid::new_v4()), Curve::Curve25519).unwrap().undo();
+        BundleFolder::open(&path, options(Uuid::new_v4()), Curve::Curve25519).unwrap().undo();
         assert!(!path.exists());
     }
 }

@@ -11,17 +11,17 @@ use tokio::time::{sleep, timeout};
 use crate::client::Client;
 
 /// Looks again at the latest after this, for what the stream did not tell.
-const POLL: Duration = Duration::from_secs(2);
+const MAX_INTERVAL: Duration = Duration::from_secs(2);
 /// Looks again at the earliest after this, however busy the stream is.
-const BREATH: Duration = Duration::from_millis(150);
+const MIN_INTERVAL: Duration = Duration::from_millis(150);
 
 /// An open stream, or the wish for one.
-pub(crate) struct Watch<'a> {
+pub(crate) struct LiveUpdates<'a> {
     client: &'a Client,
     stream: Option<BoxStream<'a, Option<Vec<u8>>>>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> LiveUpdates<'a> {
     /// Connects when first waited for.
     pub(crate) fn new(client: &'a Client) -> Self {
         Self { client, stream: None }
@@ -29,8 +29,8 @@ impl<'a> Watch<'a> {
 
     /// Returns when something has changed, or may have: the caller looks for itself. Without a stream it is a poll.
     pub(crate) async fn changed(&mut self) {
-        sleep(BREATH).await;
-        let _ = timeout(POLL, self.event()).await;
+        sleep(MIN_INTERVAL).await;
+        let _ = timeout(MAX_INTERVAL, self.event()).await;
     }
 
     async fn event(&mut self) {

@@ -9,31 +9,29 @@ use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
+use which::which;
 use zeroize::Zeroizing;
 
-use super::folder::{self, host_name};
-use crate::agent::call::Gateway;
+use super::bundle_folder;
+use crate::agent::gateway::Gateway;
 use crate::agent::keys::{HostKey, nebula_key};
-use crate::agent::nebula::unit::systemctl;
 use crate::agent::state::{Folder, Identity};
-use crate::agent::update::{Answer, curve, key_pair, receive};
+use crate::agent::systemd::{AGENT_UNIT, install_agent};
+use crate::agent::update::{ReceivedConfig, curve, key_pair, store_config};
 use crate::client::parse_server;
-use crate::command::{Context, find_program};
-use crate::disk;
+use crate::context::Context;
+use crate::device_folder::host_name;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 use crate::settings::Settings;
 
-const PENDING: &str = "enrolment.json";
-/// The unit that `--install` writes.
-pub(crate) const UNIT: &str = "nebula-agent.service";
-const UNIT_TEXT: &str = include_str!("../../../../docker/units/nebula-agent.service");
+const PENDING_FILE: &str = "enrolment.json";
 
 /// Keys that were, or are about to be, sent with a code. Sent again as they are until an answer has come: the same code
 /// with the same keys is the same device.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Pending {
+struct PendingKeys {
     device_id: Uuid,
     host_25519: Zeroizing<String>,
     host_p256: Zeroizing<String>,
@@ -41,8 +39,8 @@ struct Pending {
     nebula_p256: Zeroizing<String>,
 }
 
-impl Pending {
-    fn make(device_id: Uuid) -> Result<Self> {
+impl PendingKeys {
+    fn generate(device_id: Uuid) -> Result<Self> {
         let [(host_25519, nebula_25519), (host_p256, nebula_p256)] = [
             (
                 HostKey::generate(Curve::Curve25519)?.private_pem()?,
@@ -64,7 +62,7 @@ impl Pending {
 }
 
 /// What was asked for.
-pub(super) struct Wish {
+pub(super) struct Options {
     /// The code, or the link that carries it.
     pub(super) code: String,
     /// Name of the device, when the code fixes none.
@@ -81,33 +79,33 @@ pub(super) struct Wish {
 ///
 /// # Errors
 /// `already_exists` for a folder of another device; what the gateway says of the code.
-pub(super) async fn run(context: &Context, wish: Wish) -> Result<()> {
-    let (code, server) = read_code(&wish.code)?;
+pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
+    let (code, server) = read_code(&options.code)?;
     // What stands in the link holds unless the command line says otherwise.
     let server = context.server.clone().or(server).map_or_else(|| Settings::locate().server(), Ok)?;
-    let path = std::path::absolute(&wish.dir).doing(|| format!("find {}", wish.dir.display()))?;
-    refuse_foreign(&path)?;
+    let path = std::path::absolute(&options.dir).doing(|| format!("find {}", options.dir.display()))?;
+    refuse_existing_device(&path)?;
     // A device that joined without a code says which one it is: the code has to be made for it.
-    let bundled = folder::membership(&path)?;
+    let bundled = bundle_folder::membership(&path)?;
     let made_folder = !path.exists();
     let folder = Folder::open(&path)?;
-    let known: Option<Pending> = folder.read(PENDING)?;
-    let made = known.is_none();
+    let known: Option<PendingKeys> = folder.read(PENDING_FILE)?;
+    let is_new = known.is_none();
     let device_id = bundled.as_ref().map_or_else(Uuid::new_v4, |bundled| bundled.device_id);
-    let pending = known.map_or_else(|| Pending::make(device_id), Ok)?;
-    folder.keep(PENDING, &pending)?;
-    match enrol(&folder, &server, &code, &pending, &wish).await {
+    let pending = known.map_or_else(|| PendingKeys::generate(device_id), Ok)?;
+    folder.save(PENDING_FILE, &pending)?;
+    match enrol(&folder, &server, &code, &pending, &options).await {
         Ok(identity) => {
-            folder.forget(PENDING)?;
+            folder.remove(PENDING_FILE)?;
             if bundled.is_some() {
-                folder::clear(&path)?;
+                bundle_folder::clear(&path)?;
             }
             // The agent takes the folder next.
             drop(folder);
-            if wish.install {
-                install(&path).await?;
+            if options.install {
+                install_agent(&path).await?;
             }
-            confirm(context, &path, &identity, wish.install)?;
+            confirm(context, &path, &identity, options.install)?;
             if bundled.is_some() {
                 context
                     .output
@@ -117,8 +115,8 @@ pub(super) async fn run(context: &Context, wish: Wish) -> Result<()> {
         }
         Err(error) => {
             // Keys that an earlier, unanswered attempt has sent may be those of a device by now.
-            if made && error.is_refusal() {
-                let _ = folder.forget(PENDING);
+            if is_new && error.is_refusal() {
+                let _ = folder.remove(PENDING_FILE);
                 drop(folder);
                 if made_folder {
                     let _ = std::fs::remove_dir_all(&path);
@@ -139,8 +137,8 @@ async fn enrol(
     folder: &Folder,
     server: &str,
     code: &str,
-    pending: &Pending,
-    wish: &Wish,
+    pending: &PendingKeys,
+    options: &Options,
 ) -> Result<Identity> {
     let [(ed25519, x25519), (host_p256, nebula_p256)] =
         [pending.keys(Curve::Curve25519)?, pending.keys(Curve::P256)?];
@@ -151,19 +149,22 @@ async fn enrol(
         nebula_pubkey_p256: nebula_p256.public_key().pem().into_bytes(),
         host_pubkey_p256: host_p256.public_pem()?,
         timestamp: Utc::now(),
-        name: Some(wish.name.clone().unwrap_or_else(host_name)),
+        name: Some(options.name.clone().unwrap_or_else(host_name)),
         device_id: Some(pending.device_id.to_string()),
-        endpoints: wish.endpoints.clone(),
+        endpoints: options.endpoints.clone(),
     };
     let enrolled: Enrollment = Gateway::new(server, folder.path())?.enrol(&request).await?;
     let (host_key, pair) = pending.keys(curve(&enrolled.network)?)?;
-    let answer =
-        Answer { counter: enrolled.counter, config: &enrolled.config, trusted_keys: &enrolled.trusted_keys };
-    let first = receive(folder, &enrolled.host_id, &answer, (&host_key, &pair), true)?;
+    let received = ReceivedConfig {
+        counter: enrolled.counter,
+        config: &enrolled.config,
+        trusted_keys: &enrolled.trusted_keys,
+    };
+    let first = store_config(folder, &enrolled.host_id, &received, (&host_key, &pair), true)?;
     folder.switch(first.counter())?;
     let identity = Identity { server: server.to_owned(), network: enrolled.network, host: enrolled.host };
     // Last: with it the folder is that of a device.
-    folder.keep_identity(&identity)?;
+    folder.save_identity(&identity)?;
     Ok(identity)
 }
 
@@ -181,11 +182,13 @@ fn read_code(text: &str) -> Result<(String, Option<String>)> {
     let value =
         |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     let code = value("code").ok_or_else(|| wrong("it has no code".to_owned()))?;
-    let server = value("server").map(|server| parse_server(&server).map_err(wrong)).transpose()?;
+    let server = value("server")
+        .map(|server| parse_server(&server).map_err(|error| wrong(error.to_string())))
+        .transpose()?;
     Ok((code, server))
 }
 
-fn refuse_foreign(path: &Path) -> Result<()> {
+fn refuse_existing_device(path: &Path) -> Result<()> {
     if crate::agent::state::identity(path)?.is_some() {
         return Err(Error::new(
             Code::AlreadyExists,
@@ -196,31 +199,6 @@ fn refuse_foreign(path: &Path) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Writes the unit and starts it.
-async fn install(folder: &Path) -> Result<()> {
-    let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
-    let text = unit(&program, folder)?;
-    disk::replace(&Path::new("/etc/systemd/system").join(UNIT), text.as_bytes(), disk::PUBLIC)?;
-    systemctl(&["daemon-reload"]).await?;
-    systemctl(&["enable", "--now", UNIT]).await.map(drop)
-}
-
-/// The unit for this folder; systemd reads `%` and quotes in its own way.
-fn unit(program: &Path, folder: &Path) -> Result<String> {
-    let quoted = |path: &Path| {
-        let text = path.display().to_string();
-        if text.contains(['"', '\\', '\n', '$']) {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("{text} cannot stand in a unit of systemd"),
-            )
-            .hint("Choose another folder with --dir."));
-        }
-        Ok(format!("\"{}\"", text.replace('%', "%%")))
-    };
-    Ok(UNIT_TEXT.replace("{program}", &quoted(program)?).replace("{folder}", &quoted(folder)?))
 }
 
 fn confirm(context: &Context, path: &Path, identity: &Identity, installed: bool) -> Result<()> {
@@ -243,10 +221,10 @@ fn confirm(context: &Context, path: &Path, identity: &Identity, installed: bool)
             format!("Keys and configuration are in {}", path.display()),
         ];
         lines.push(match installed {
-            true => format!("It is kept up to date by {UNIT}:  nebulactl status"),
+            true => format!("It is kept up to date by {AGENT_UNIT}:  nebulactl status"),
             false => format!("Start nebula and keep it up to date:  {}{command}", super::sudo()),
         });
-        if find_program("nebula").is_none() {
+        if which("nebula").is_err() {
             lines.push(super::NEBULA_MISSING.to_owned());
         }
         lines.join("\n")
@@ -266,16 +244,5 @@ mod tests {
         for wrong in ["nebula://enrol?server=http://a", "nebula://enrol?code=A&server=ftp://a"] {
             assert!(read_code(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn units_name_what_they_run() {
-        let text = unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/50% nebula")).unwrap();
-        assert!(
-            text.contains("ExecStart=\"/usr/bin/nebulactl\" agent --dir \"/etc/50%% nebula\"\n"),
-            "{text}"
-        );
-        assert!(!text.contains('{'), "{text}");
-        assert!(unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/a\"b")).is_err());
     }
 }
