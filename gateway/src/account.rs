@@ -3,53 +3,58 @@
 use std::fs;
 use std::path::Path;
 
-use crate::auth::{hash_password, matches};
+use anyhow::{Result, anyhow, bail};
+
 use crate::database::{Database, account};
+use crate::domain::auth::password::{hash_password, matches};
+use crate::error::ApiError;
+use crate::settings::{Flags, required};
 
-/// Shorter ones are guessed.
-const PASSWORD_MIN: usize = 8;
+/// Shorter passwords can be guessed.
+const MIN_PASSWORD_LENGTH: usize = 8;
 
-/// Makes the account, or sets its password; nothing happens when both are so already. `url` is of a database user who
-/// may do that, which the gateway's own may not.
-///
-/// Answers what was done, in one sentence.
+/// Makes the account, or sets its password, or does nothing if both are so already; answers in one sentence what was
+/// done. The database URL must be that of an administrator; the gateway's own role may not do this.
 ///
 /// # Errors
 /// One sentence; never the password.
-pub async fn ensure(url: &str, username: &str, role: &str, password_file: &Path) -> Result<String, String> {
+pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Path) -> Result<String> {
+    let example = "postgresql://nebula_admin:password@host/nebula";
+    let url = required(flags.database_url, "NEBULA_DATABASE_URL", example)?;
     let shown = password_file.display();
     let password = fs::read_to_string(password_file)
-        .map_err(|error| format!("the password file {shown} cannot be read: {error}"))?;
+        .map_err(|error| anyhow!("the password file {shown} cannot be read: {error}"))?;
     let password = password.trim_end_matches(['\r', '\n']);
-    if password.chars().count() < PASSWORD_MIN {
-        return Err(format!("the password in {shown} is shorter than {PASSWORD_MIN} characters"));
+    if password.chars().count() < MIN_PASSWORD_LENGTH {
+        bail!("the password in {shown} is shorter than {MIN_PASSWORD_LENGTH} characters");
     }
-    let database = Database::new(url, 1)?;
-    let client = database.client().await.map_err(words)?;
-    match account::login(&client, username).await.map_err(words)? {
-        Some(found) if found.role != role => Err(format!(
+    let database = Database::new(&url, 1)?;
+    let client = database.client().await.map_err(sentence)?;
+    match account::credentials(&client, username).await.map_err(sentence)? {
+        Some(found) if found.role != role => bail!(
             "account {username:?} exists with role {}; change it in psql: \
              UPDATE nebula.account SET role = '{role}' WHERE username = '{username}'",
             found.role
-        )),
+        ),
         Some(found) if matches(password, &found.password_hash) => {
             Ok(format!("account {username:?} is as it should be"))
         }
         Some(_) => {
-            account::set_password(&client, username, &hash_password(password)?).await.map_err(words)?;
+            account::set_password(&client, username, &hash_password(password)?).await.map_err(sentence)?;
             Ok(format!("the password of account {username:?} was set, and its sessions were ended"))
         }
         None => {
-            account::create(&client, username, &hash_password(password)?, role).await.map_err(words)?;
+            account::create(&client, username, &hash_password(password)?, role).await.map_err(sentence)?;
             Ok(format!("account {username:?} was created with role {role}"))
         }
     }
 }
 
-fn words(error: crate::ApiError) -> String {
+/// Detail and hint of a failure in one line.
+fn sentence(error: ApiError) -> anyhow::Error {
     let failure = error.failure();
     match failure.hint {
-        Some(hint) => format!("{}. {hint}", failure.detail),
-        None => failure.detail,
+        Some(hint) => anyhow!("{}. {hint}", failure.detail),
+        None => anyhow!(failure.detail),
     }
 }

@@ -1,49 +1,35 @@
 //! HTTP face of pg_nebula.
 //!
-//! Every route does the same four things: authenticate, parse, one call of a `nebula.*` function, answer.
-//! What the gateway really owns is what must not be in the database: the authority's key and signing ([`authority`]),
-//! tokens and passwords ([`auth`]), bytes in and out of object storage, and the web console.
-//! [`routes`] is the table of contents: every URL with who may call it.
+//! Every route does the same four things: authenticate, parse, call one `nebula.*` function, answer. What must not be
+//! in the database lives here: keys of authorities and signing, tokens and passwords, bytes in and out of object
+//! storage, and the web console. [`http::routes`] is the table of contents: every handler with who may call it.
+//!
+//! Floors, each of which imports only those below it:
+//!
+//! | floor | task |
+//! |---|---|
+//! | [`http`] | routes, handlers, extractors, the shape of failures; nothing below it imports actix, but [`files::stream`] |
+//! | [`state`] | the services that handlers share |
+//! | [`domain`] | what a request means: registration, the agent protocol, authorities, uploads |
+//! | [`files`] | bytes: byte ranges, streaming, receiving and recognising uploads |
+//! | [`database`], [`infra`] | one typed call per SQL function; listeners, metrics, logs, rate limits |
+//! | [`error`] | failures and what they mean to a caller |
 
-pub mod account;
-pub mod agent;
-pub mod auth;
-pub mod authority;
-pub mod bundle;
-pub mod certificate;
-pub mod config;
-pub mod configuration;
-pub mod database;
-pub mod device;
-pub mod dnapi;
-pub mod enrolment;
-pub mod error;
-pub mod event;
-pub mod file;
-pub mod firewall;
-pub mod gather;
-pub mod health;
-pub mod job;
-pub mod limits;
-mod listener;
-pub mod metrics;
-pub mod node;
-pub mod openapi;
-pub mod pool;
-pub mod project;
-pub mod range;
-pub mod revocation;
-pub mod rotation;
-pub mod routes;
-pub mod server;
-pub mod settings;
-pub mod state;
-pub mod stream;
-pub mod trace;
-pub mod upload;
-pub mod web;
+mod account;
+mod database;
+mod domain;
+mod error;
+mod files;
+mod http;
+mod infra;
+mod server;
+mod settings;
+mod state;
 
-pub use error::ApiError;
+pub use account::ensure as ensure_account;
+pub use infra::trace::{Format, init as init_logs};
 pub use server::{Running, start};
-pub use settings::Settings;
-pub use state::AppState;
+pub use settings::{Flags, Settings};
+
+/// Version of the gateway.
+pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,14 +3,13 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use nebula_gateway::settings::{Flags, required};
-use nebula_gateway::trace::{self, Format};
-use nebula_gateway::{Settings, account, start};
+use nebula_gateway::{Flags, Format, Settings, ensure_account, init_logs, start};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Ten thousand waiting agents take a fifth less room than with the system's allocator, and each call less time.
+/// With ten thousand waiting agents, a fifth less memory than the system's allocator, and less time per call.
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
@@ -45,40 +44,25 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    trace::init(arguments.log_format);
+    init_logs(arguments.log_format);
     let outcome = match arguments.command {
         Some(Command::Account { name, role, password_file }) => {
-            ensure_account(arguments.flags, &name, &role, &password_file).await
+            ensure_account(arguments.flags, &name, &role, &password_file).await.map(|done| println!("{done}"))
         }
         None => serve(arguments.flags).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(problem) => {
-            eprintln!("nebula-gateway: {problem}");
+            eprintln!("nebula-gateway: {problem:#}");
             ExitCode::FAILURE
         }
     }
 }
 
-async fn ensure_account(
-    flags: Flags,
-    name: &str,
-    role: &str,
-    password_file: &std::path::Path,
-) -> Result<(), String> {
-    let url = required(
-        flags.database_url,
-        "NEBULA_DATABASE_URL",
-        "postgresql://nebula_admin:password@host/nebula",
-    )?;
-    println!("{}", account::ensure(&url, name, role, password_file).await?);
-    Ok(())
-}
-
-async fn serve(flags: Flags) -> Result<(), String> {
+async fn serve(flags: Flags) -> Result<()> {
     let running = start(Settings::from_flags(flags)?).await?;
-    let listen = |kind| signal(kind).map_err(|error| format!("signals cannot be received: {error}"));
+    let listen = |kind| signal(kind).context("signals cannot be received");
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
     running
         .until(async move {

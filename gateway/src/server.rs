@@ -1,81 +1,54 @@
 //! Starting, listening, stopping.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::ServerHandle;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, HttpServer, web};
+use anyhow::{Context, Result};
 use nebula_storage::Store;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Agents;
-use crate::auth::{Passwords, Tokens};
-use crate::authority::Keyring;
 use crate::database::Database;
-use crate::device::admission::Admissions;
-use crate::dnapi::{Claims, Fetches};
-use crate::event::Events;
-use crate::health::Readiness;
-use crate::limits::Limits;
-use crate::metrics::Metrics;
-use crate::project::Projects;
-use crate::{AppState, Settings, error, routes, trace, upload};
+use crate::domain::agent_protocol::AgentService;
+use crate::domain::auth::password::Passwords;
+use crate::domain::auth::token::Tokens;
+use crate::domain::authority::Keyring;
+use crate::domain::project_cache::ProjectCache;
+use crate::domain::registration::Registrar;
+use crate::domain::upload::{self, Uploads};
+use crate::http::{console, error, request_log, routes};
+use crate::infra::event_hub::EventHub;
+use crate::infra::long_poll_hub::LongPollHub;
+use crate::infra::metrics::Metrics;
+use crate::infra::rate_limit::RateLimits;
+use crate::infra::readiness::Readiness;
+use crate::settings::Settings;
+use crate::state::AppState;
 
 /// How long requests that have begun may take once the gateway is told to stop, in seconds.
-const FINISH: u64 = 30;
-/// How often measurements are sorted into their buckets.
-const TIDY: Duration = Duration::from_secs(5);
+const SHUTDOWN_TIMEOUT: u64 = 30;
+const METRICS_UPKEEP_INTERVAL: Duration = Duration::from_secs(5);
 
-/// A gateway that listens. Dropping it leaves it running; [`Running::stop`] ends it.
+/// A gateway that listens. Dropping it does not stop it.
 #[derive(Debug)]
 pub struct Running {
-    /// Where it listens; the port is the real one, also when the settings said 0.
-    pub address: SocketAddr,
     handle: ServerHandle,
     task: JoinHandle<std::io::Result<()>>,
     stopping: CancellationToken,
 }
 
-/// Reads the keys, makes the connections' pool, binds, and serves. The database need not answer yet.
+/// Reads the keys, binds the port, and serves. The database need not answer yet.
 ///
 /// # Errors
-/// One sentence: what could not be used and what to do.
-pub async fn start(settings: Settings) -> Result<Running, String> {
-    let database = Database::new(&settings.database_url, settings.database_connections)?;
-    let store = Store::open(&settings.storage_url).map_err(|error| format!("NEBULA_STORAGE_URL: {error}"))?;
-    let tokens = Tokens::new(&settings.token_key);
-    let Settings { authorities, certificate_lifetime, listen, max_upload, .. } = settings;
-    let keyring = spawn_blocking(move || Keyring::load(authorities));
-    let keyring = Arc::new(keyring.await.map_err(|error| error.to_string())??);
-    let passwords = spawn_blocking(Passwords::new).await.map_err(|error| error.to_string())??;
-    let metrics = Metrics::install()?;
+/// One sentence: the setting that could not be used, and the remedy.
+pub async fn start(settings: Settings) -> Result<Running> {
     let stopping = CancellationToken::new();
-    let events = Events::start(database.config().clone(), stopping.clone());
-    let agents = Agents::start(database.config().clone(), stopping.clone());
-    upload::keep_clean(store.staging(), stopping.clone());
-
-    let state = web::Data::new(AppState {
-        database,
-        tokens,
-        passwords,
-        projects: Projects::new(Arc::clone(&keyring)),
-        admissions: Admissions::default(),
-        fetches: Fetches::default(),
-        claims: Claims::default(),
-        keyring,
-        certificate_lifetime,
-        store,
-        max_upload,
-        events,
-        agents,
-        limits: Limits::default(),
-        metrics: metrics.clone(),
-        readiness: Readiness::default(),
-        stopping: stopping.clone(),
-    });
+    let listen = settings.listen.clone();
+    let state = web::Data::new(make_state(settings, &stopping).await?);
+    let metrics = state.metrics.clone();
     let server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
@@ -83,58 +56,79 @@ pub async fn start(settings: Settings) -> Result<Running, String> {
             .app_data(error::path_config())
             .app_data(error::query_config())
             .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
-            .wrap(from_fn(trace::request))
+            .wrap(from_fn(request_log::log_request))
             .configure(routes::configure)
-            .default_service(web::to(crate::web::serve))
+            .default_service(web::to(console::serve))
     })
     .disable_signals()
-    .shutdown_timeout(FINISH)
+    .shutdown_timeout(SHUTDOWN_TIMEOUT)
     .bind(&listen)
     .map_err(|error| {
-        format!("NEBULA_LISTEN: cannot listen on {listen}: {error}; is another gateway running?")
+        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {listen}: {error}; is another gateway running?")
     })?;
-    let address = *server.addrs().first().ok_or("NEBULA_LISTEN names no address")?;
+    let address = *server.addrs().first().context("NEBULA_LISTEN names no address")?;
     let server = server.run();
     let handle = server.handle();
     let task = tokio::spawn(server);
-    tokio::spawn(tidy(metrics, stopping.clone()));
-    tracing::info!(%address, version = crate::health::VERSION, "listening");
-    Ok(Running { address, handle, task, stopping })
+    tokio::spawn(keep_up(metrics, stopping.clone()));
+    tracing::info!(%address, version = crate::VERSION, "listening");
+    Ok(Running { handle, task, stopping })
+}
+
+async fn make_state(settings: Settings, stopping: &CancellationToken) -> Result<AppState> {
+    let Settings { authorities, certificate_lifetime, max_upload, .. } = settings;
+    let database = Database::new(&settings.database_url, settings.database_connections)?;
+    let store =
+        Store::open(&settings.storage_url).map_err(|error| anyhow::anyhow!("NEBULA_STORAGE_URL: {error}"))?;
+    let keyring = Arc::new(spawn_blocking(move || Keyring::load(authorities)).await??);
+    let passwords = spawn_blocking(Passwords::new).await??;
+    let metrics = Metrics::install()?;
+    let events = EventHub::start(database.config().clone(), stopping.clone());
+    let hub = LongPollHub::start(database.config().clone(), stopping.clone());
+    upload::start_sweeping(store.staging(), stopping.clone());
+    let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
+    let limits = Arc::new(RateLimits::default());
+    let registrar =
+        Registrar::new(database.clone(), Arc::clone(&projects), Arc::clone(&limits), certificate_lifetime);
+    let agents =
+        AgentService::new(database.clone(), projects, limits, hub, stopping.clone(), certificate_lifetime);
+    Ok(AppState {
+        tokens: Tokens::new(&settings.token_key),
+        passwords,
+        keyring,
+        registrar: Arc::new(registrar),
+        agents: Arc::new(agents),
+        uploads: Arc::new(Uploads::new(database.clone(), store.clone(), max_upload)),
+        database,
+        store,
+        events,
+        metrics,
+        readiness: Readiness::default(),
+        stopping: stopping.clone(),
+    })
 }
 
 impl Running {
-    /// Accepts nothing more, lets what has begun finish for up to 30 s, and ends.
+    /// Serves until `signal` resolves, then accepts nothing more and lets requests that have begun finish for up to
+    /// 30 s; or until the server fails by itself.
     ///
     /// # Errors
-    /// A sentence when the server failed before it was told to stop.
-    pub async fn stop(self) -> Result<(), String> {
-        self.stopping.cancel();
-        self.handle.stop(true).await;
-        finished(self.task.await)
-    }
-
-    /// Serves until `signal` resolves, then stops; or until the server fails by itself.
-    ///
-    /// # Errors
-    /// A sentence when the server failed.
-    pub async fn until(mut self, signal: impl Future<Output = ()>) -> Result<(), String> {
-        tokio::select! {
-            outcome = &mut self.task => finished(outcome),
-            () = signal => self.stop().await,
-        }
+    /// When the server failed.
+    pub async fn until(mut self, signal: impl Future<Output = ()>) -> Result<()> {
+        let outcome = tokio::select! {
+            outcome = &mut self.task => outcome,
+            () = signal => {
+                self.stopping.cancel();
+                self.handle.stop(true).await;
+                self.task.await
+            }
+        };
+        outcome.map_err(std::io::Error::from).flatten().context("the server failed")
     }
 }
 
-fn finished(outcome: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), String> {
-    match outcome {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(format!("the server failed: {error}")),
-        Err(error) => Err(format!("the server failed: {error}")),
-    }
-}
-
-async fn tidy(metrics: Metrics, stopping: CancellationToken) {
-    while stopping.run_until_cancelled(tokio::time::sleep(TIDY)).await.is_some() {
-        metrics.tidy();
+async fn keep_up(metrics: Metrics, stopping: CancellationToken) {
+    while stopping.run_until_cancelled(tokio::time::sleep(METRICS_UPKEEP_INTERVAL)).await.is_some() {
+        metrics.run_upkeep();
     }
 }

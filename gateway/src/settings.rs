@@ -1,79 +1,75 @@
-//! What the gateway is told at start: flags, or environment variables of the same names.
+//! Settings: flags, or environment variables of the same names.
 
 use std::fmt;
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
-use crate::authority::Source;
+use crate::domain::authority::KeySource;
 
-/// Flags of the command line. Everything may be missing here; [`Settings::from_flags`] says what is needed.
+/// Flags of the command line. All are optional here; [`Settings::from_flags`] demands those that the server needs.
 #[derive(Args, Clone)]
 pub struct Flags {
     /// PostgreSQL with pg_nebula: postgresql://nebula_gateway:password@host:5432/nebula
     #[arg(long, env = "NEBULA_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
-    pub database_url: Option<String>,
+    pub(crate) database_url: Option<String>,
     /// Where bytes live: file:///absolute/folder, or s3://bucket?endpoint=http://host:port
     #[arg(long, env = "NEBULA_STORAGE_URL", value_name = "URL")]
-    pub storage_url: Option<String>,
+    pub(crate) storage_url: Option<String>,
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "NEBULA_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
-    pub listen: String,
+    pub(crate) listen: String,
     /// Certificate of the authority, as nebula-cert writes it; several during a rotation
     #[arg(long, env = "NEBULA_CA_CERT", value_name = "FILE")]
-    pub ca_cert: Option<PathBuf>,
+    pub(crate) ca_cert: Option<PathBuf>,
     /// Private key of the authority: a file, plain or encrypted and readable by its owner alone, or a pkcs11: URI
     #[arg(long, env = "NEBULA_CA_KEY", value_name = "FILE|URI", hide_env_values = true)]
-    pub ca_key: Option<PathBuf>,
+    pub(crate) ca_key: Option<PathBuf>,
     /// Folder of further authorities, for projects with their own and for rotation: NAME.crt beside NAME.key or NAME.uri
     #[arg(long, env = "NEBULA_CA_DIR", value_name = "FOLDER")]
-    pub ca_dir: Option<PathBuf>,
+    pub(crate) ca_dir: Option<PathBuf>,
     /// Passphrase of an encrypted key; better by environment, because everyone on the machine can read arguments
     #[arg(long, env = "NEBULA_CA_PASSPHRASE", value_name = "TEXT", hide_env_values = true)]
-    pub ca_passphrase: Option<String>,
+    pub(crate) ca_passphrase: Option<String>,
     /// Key that signs access tokens: a file of at least 32 random bytes
     #[arg(long, env = "NEBULA_TOKEN_KEY", value_name = "FILE", hide_env_values = true)]
-    pub token_key: Option<String>,
+    pub(crate) token_key: Option<String>,
     /// Connections to PostgreSQL at most
     #[arg(long, env = "NEBULA_DATABASE_CONNECTIONS", value_name = "COUNT", default_value_t = 16)]
-    pub database_connections: usize,
+    pub(crate) database_connections: usize,
     /// Largest upload in bytes; without it the disk is the limit
     #[arg(long, env = "NEBULA_MAX_UPLOAD", value_name = "BYTES")]
-    pub max_upload: Option<u64>,
+    pub(crate) max_upload: Option<u64>,
     /// How long device certificates are valid, cut to the end of the authority
     #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]
-    pub certificate_days: u32,
+    pub(crate) certificate_days: u32,
 }
 
-/// What the gateway needs to start, checked as far as reading files can.
+/// Settings of the server. All files they name could be read.
 #[derive(Clone)]
 pub struct Settings {
-    /// Connection string of PostgreSQL.
-    pub database_url: String,
-    /// Connections at most.
-    pub database_connections: usize,
-    /// Where bytes live.
-    pub storage_url: String,
-    /// Largest upload in bytes, if there is a limit.
-    pub max_upload: Option<u64>,
-    /// Address and port to listen on.
-    pub listen: String,
-    /// Where the keys of authorities are.
-    pub authorities: Source,
-    /// Bytes of the key that signs tokens, at least 32.
-    pub token_key: Vec<u8>,
-    /// How long device certificates are valid.
-    pub certificate_lifetime: Duration,
+    pub(crate) database_url: String,
+    pub(crate) database_connections: usize,
+    pub(crate) storage_url: String,
+    /// Largest upload in bytes.
+    pub(crate) max_upload: Option<u64>,
+    /// Address and port.
+    pub(crate) listen: String,
+    pub(crate) authorities: KeySource,
+    /// At least 32 bytes.
+    pub(crate) token_key: Vec<u8>,
+    pub(crate) certificate_lifetime: Duration,
 }
 
 impl Settings {
-    /// Reads and checks what the flags name.
+    /// Checks the flags and reads the files they name.
     ///
     /// # Errors
-    /// One sentence naming the setting, what is wrong with it, and what to do. Never a secret.
-    pub fn from_flags(flags: Flags) -> Result<Self, String> {
+    /// One sentence: the setting, the problem, the remedy. Never a secret.
+    pub fn from_flags(flags: Flags) -> Result<Self> {
         let database_url =
             required(flags.database_url, "NEBULA_DATABASE_URL", "postgresql://user:password@host/nebula")?;
         let storage_url = required(flags.storage_url, "NEBULA_STORAGE_URL", "file:///var/lib/nebula/store")?;
@@ -86,19 +82,15 @@ impl Settings {
             "NEBULA_TOKEN_KEY",
             "/etc/nebula/token_key (head -c 48 /dev/urandom > token_key makes one)",
         )?;
-        if flags.database_connections == 0 {
-            return Err("NEBULA_DATABASE_CONNECTIONS is 0, it must be at least 1".into());
-        }
-        if flags.certificate_days == 0 {
-            return Err("NEBULA_CERTIFICATE_DAYS is 0, it must be at least 1".into());
-        }
+        ensure!(flags.database_connections > 0, "NEBULA_DATABASE_CONNECTIONS is 0, it must be at least 1");
+        ensure!(flags.certificate_days > 0, "NEBULA_CERTIFICATE_DAYS is 0, it must be at least 1");
         Ok(Self {
             database_url,
             database_connections: flags.database_connections,
             storage_url,
             max_upload: flags.max_upload,
             listen: flags.listen,
-            authorities: Source {
+            authorities: KeySource {
                 cert: ca_cert,
                 key: ca_key,
                 folder: flags.ca_dir,
@@ -110,7 +102,7 @@ impl Settings {
     }
 }
 
-/// Without passwords, keys and passphrases.
+/// Leaves out passwords, keys and passphrases.
 impl fmt::Debug for Settings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
@@ -123,20 +115,18 @@ impl fmt::Debug for Settings {
 }
 
 /// The value of a setting that has no default.
-///
-/// # Errors
-/// A sentence with an example.
-pub fn required<T>(value: Option<T>, name: &str, example: &str) -> Result<T, String> {
-    value.ok_or_else(|| format!("{name} is not set; for example {example}"))
+pub(crate) fn required<T>(value: Option<T>, name: &str, example: &str) -> Result<T> {
+    value.with_context(|| format!("{name} is not set; for example {example}"))
 }
 
 /// `hex:…` for tests and secret stores, otherwise the content of a file without the newline at its end.
-fn token_key_bytes(setting: &str) -> Result<Vec<u8>, String> {
+fn token_key_bytes(setting: &str) -> Result<Vec<u8>> {
     let bytes = match setting.strip_prefix("hex:") {
-        Some(digits) => hex::decode(digits).map_err(|_| "NEBULA_TOKEN_KEY is not hexadecimal after hex:")?,
+        Some(digits) => {
+            hex::decode(digits).map_err(|_| anyhow!("NEBULA_TOKEN_KEY is not hexadecimal after hex:"))?
+        }
         None => {
-            let mut bytes = fs::read(setting)
-                .map_err(|error| format!("the file named by NEBULA_TOKEN_KEY cannot be read: {error}"))?;
+            let mut bytes = fs::read(setting).context("the file named by NEBULA_TOKEN_KEY cannot be read")?;
             while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
                 bytes.pop();
             }
@@ -144,10 +134,10 @@ fn token_key_bytes(setting: &str) -> Result<Vec<u8>, String> {
         }
     };
     if bytes.len() < 32 {
-        return Err(format!(
+        bail!(
             "NEBULA_TOKEN_KEY has {} bytes, at least 32 are needed; head -c 48 /dev/urandom makes some",
             bytes.len()
-        ));
+        );
     }
     Ok(bytes)
 }
@@ -159,7 +149,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn token_keys_are_read_from_hex_or_file() {
+    fn a_token_key_is_read_from_hex_or_a_file() {
         assert_eq!(token_key_bytes(&format!("hex:{}", "ab".repeat(32))).unwrap(), [0xab; 32]);
         let mut file = tempfile::NamedTempFile::new().unwrap();
         writeln!(file, "{}", "k".repeat(40)).unwrap();
@@ -168,7 +158,7 @@ mod tests {
 
     #[test]
     fn weak_token_keys_are_refused_without_repeating_them() {
-        let short = token_key_bytes("hex:deadbeef").unwrap_err();
+        let short = token_key_bytes("hex:deadbeef").unwrap_err().to_string();
         assert!(short.contains("4 bytes") && !short.contains("deadbeef"), "{short}");
         assert!(token_key_bytes("hex:zz").is_err());
         assert!(token_key_bytes("/does/not/exist").is_err());
@@ -182,7 +172,7 @@ mod tests {
             storage_url: "file:///x".into(),
             max_upload: None,
             listen: "127.0.0.1:0".into(),
-            authorities: Source {
+            authorities: KeySource {
                 cert: "ca.crt".into(),
                 key: "pkcs11:object=ca?pin-value=hunter2".into(),
                 folder: None,

@@ -1,72 +1,52 @@
-//! What every request may use, made once at start and shared by all workers.
+//! The services that handlers share, made once at start.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use nebula_storage::Store;
 use tokio_util::sync::CancellationToken;
 
-use crate::agent::Agents;
-use crate::auth::{Passwords, Tokens};
-use crate::authority::Keyring;
 use crate::database::Database;
-use crate::device::admission::Admissions;
-use crate::dnapi::{Claims, Fetches};
-use crate::event::Events;
-use crate::health::Readiness;
-use crate::limits::Limits;
-use crate::metrics::Metrics;
-use crate::project::Projects;
+use crate::domain::agent_protocol::AgentService;
+use crate::domain::auth::password::Passwords;
+use crate::domain::auth::token::Tokens;
+use crate::domain::authority::Keyring;
+use crate::domain::registration::Registrar;
+use crate::domain::upload::Uploads;
+use crate::infra::event_hub::EventHub;
+use crate::infra::metrics::Metrics;
+use crate::infra::readiness::Readiness;
 
-/// The parts a handler works with; handlers take `web::Data<AppState>`.
+/// Handlers take it as `web::Data<AppState>`.
 #[derive(Debug)]
-pub struct AppState {
-    /// Connections to PostgreSQL.
-    pub database: Database,
-    /// Signs and checks access tokens and other signed texts.
-    pub tokens: Tokens,
-    /// Checks passwords, a few at a time.
-    pub passwords: Passwords,
-    /// The authorities.
-    pub keyring: Arc<Keyring>,
-    /// What is known of projects, and who signs for them.
-    pub projects: Projects,
-    /// Devices that are being registered.
-    pub admissions: Admissions,
-    /// Agents that fetch their configuration.
-    pub fetches: Fetches,
-    /// Calls of agents whose keys are being looked up.
-    pub claims: Claims,
-    /// How long certificates are valid where the project says nothing.
-    pub certificate_lifetime: Duration,
-    /// Where bytes live.
-    pub store: Store,
-    /// Largest upload in bytes; none means that only the disk is the limit.
-    pub max_upload: Option<u64>,
-    /// What happens, as it happens.
-    pub events: Events,
-    /// Agents that wait for news.
-    pub agents: Agents,
-    /// Limits per client address.
-    pub limits: Limits,
-    /// What `/metrics` shows.
-    pub metrics: Metrics,
-    /// The last answer of `/health/ready`.
-    pub readiness: Readiness,
-    /// Cancelled when the gateway begins to stop: answers that never end by themselves end now.
-    pub stopping: CancellationToken,
+pub(crate) struct AppState {
+    pub(crate) database: Database,
+    pub(crate) store: Store,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) agents: Arc<AgentService>,
+    pub(crate) uploads: Arc<Uploads>,
+    pub(crate) events: EventHub,
+    pub(crate) metrics: Metrics,
+    pub(crate) readiness: Readiness,
+    /// Cancelled when the gateway begins to stop; ends the responses that would never end by themselves.
+    pub(crate) stopping: CancellationToken,
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::time::SystemTime;
+    use std::time::{Duration, SystemTime};
 
     use actix_web::web;
     use nebula_certificate::{CertificateAuthority, NewAuthority};
 
     use super::*;
+    use crate::domain::project_cache::ProjectCache;
+    use crate::infra::long_poll_hub::LongPollHub;
+    use crate::infra::rate_limit::RateLimits;
 
-    /// Everything real except that no database listens where it looks; the folder goes when it is dropped.
+    /// A state whose database does not answer. Dropping the folder deletes the store.
     pub(crate) fn unconnected() -> (web::Data<AppState>, tempfile::TempDir) {
         let folder = tempfile::tempdir().unwrap();
         let day = Duration::from_secs(24 * 3600);
@@ -75,21 +55,31 @@ pub(crate) mod tests {
         let stopping = CancellationToken::new();
         let keyring = Arc::new(Keyring::new(authority));
         let database = Database::new("postgresql://nobody@127.0.0.1:1/none", 1).unwrap();
+        let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
+        let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
+        let limits = Arc::new(RateLimits::default());
         let state = AppState {
-            max_upload: None,
-            events: Events::start(database.config().clone(), stopping.clone()),
-            agents: Agents::default(),
-            limits: Limits::default(),
+            events: EventHub::start(database.config().clone(), stopping.clone()),
+            registrar: Arc::new(Registrar::new(
+                database.clone(),
+                Arc::clone(&projects),
+                Arc::clone(&limits),
+                day,
+            )),
+            agents: Arc::new(AgentService::new(
+                database.clone(),
+                projects,
+                limits,
+                LongPollHub::default(),
+                stopping.clone(),
+                day,
+            )),
+            uploads: Arc::new(Uploads::new(database.clone(), store.clone(), None)),
             database,
+            store,
             tokens: Tokens::new(b"thirty-two bytes for a token key"),
             passwords: Passwords::new().unwrap(),
-            projects: Projects::new(Arc::clone(&keyring)),
             keyring,
-            admissions: Admissions::default(),
-            fetches: Fetches::default(),
-            claims: Claims::default(),
-            certificate_lifetime: day,
-            store: Store::open(&format!("file://{}", folder.path().display())).unwrap(),
             metrics: Metrics::install().unwrap(),
             readiness: Readiness::default(),
             stopping,

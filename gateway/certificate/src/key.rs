@@ -23,6 +23,14 @@ pub enum Curve {
 }
 
 impl Curve {
+    /// `25519` or `P256`, as nebula-cert and databases spell it.
+    pub fn short_name(self) -> &'static str {
+        match self {
+            Self::Curve25519 => "25519",
+            Self::P256 => "P256",
+        }
+    }
+
     /// Number of the curve inside certificates.
     pub(crate) fn code(self) -> u8 {
         match self {

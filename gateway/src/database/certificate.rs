@@ -9,83 +9,83 @@ use nebula_certificate::Issued;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
-use super::{Unit, array, column, each, rows};
-use crate::ApiError;
+use super::PipelinedTransaction;
+use super::query::{array_literal, collect_column, map_rows, query};
+use crate::error::ApiError;
 
-/// On whose word certificates are recorded.
+/// The authority by which certificates are recorded.
 #[derive(Debug, Clone, Copy)]
-pub enum By<'a> {
-    /// An account's.
+pub(crate) enum AuthorizedBy<'a> {
     Account(Uuid),
-    /// That of the enrolment code with this hash.
+    /// Hash of the enrolment code that the device joined by.
     Code(&'a [u8]),
-    /// The answer to an agent that they go out with, noted in the same transaction.
+    /// Counter of the answer to an agent that carries the certificates; the same transaction noted it.
     Answer(i64),
 }
 
-/// What was signed for a device at once.
+/// Certificates signed for a device at once, one per version.
 #[derive(Debug, Clone, Copy)]
-pub struct Signed<'a> {
-    /// On whose word.
-    pub by: By<'a>,
-    /// For whom; it holds every address in them.
-    pub device_id: Uuid,
-    /// Of each version one.
-    pub issued: &'a [Issued],
+pub(crate) struct SignedCertificates<'a> {
+    pub(crate) authorized_by: AuthorizedBy<'a>,
+    /// Holds every address in the certificates.
+    pub(crate) device_id: Uuid,
+    pub(crate) issued: &'a [Issued],
 }
 
-/// Records what was signed and commits the transaction that allocated the addresses.
-///
-/// # Errors
-/// 404 no such device, 403 not a member, 409 it did not join by the code, no such answer is being made, or a device does
+/// Records certificates and commits the transaction that allocated the addresses in them. Fails with 404 no such
+/// device, 403 not a member, 409 the device did not join by the code, no such answer is being made, or a device does
 /// not hold an address.
-pub async fn record(unit: Unit, signed: &[Signed<'_>]) -> Result<(), ApiError> {
-    let statement = unit
-        .prepare_cached(
-            "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
-        )
-        .await?;
+pub(crate) async fn record(
+    transaction: PipelinedTransaction,
+    signed: &[SignedCertificates<'_>],
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+               $16, $17)";
+    let statement = transaction.prepare_cached(sql).await?;
     let all: Vec<_> =
-        signed.iter().flat_map(|one| one.issued.iter().map(move |issued| (one, issued))).collect();
-    let actors = column(&all, |(one, _)| if let By::Account(actor) = one.by { Some(actor) } else { None });
-    let codes = column(&all, |(one, _)| if let By::Code(hash) = one.by { Some(hash) } else { None });
-    let counters =
-        column(&all, |(one, _)| if let By::Answer(counter) = one.by { Some(counter) } else { None });
-    let devices = column(&all, |(one, _)| one.device_id);
-    let details = column(&all, |(_, issued)| issued.certificate.details());
+        signed.iter().flat_map(|device| device.issued.iter().map(move |issued| (device, issued))).collect();
+    let details = collect_column(&all, |(_, issued)| issued.certificate.details());
     let values: [&(dyn ToSql + Sync); 17] = [
-        &actors,
-        &codes,
-        &counters,
-        &devices,
-        &column(&details, |says| says.name.as_str()),
-        &column(&details, |says| crate::authority::curve_name(says.curve)),
-        &column(&details, |says| array(&says.groups)),
-        &column(&details, |says| says.public_key.as_slice()),
-        &column(&details, |says| says.issuer.unwrap_or_default().to_vec()),
-        &column(&details, |says| time(says.not_before)),
-        &column(&details, |says| time(says.not_after)),
-        &column(&all, |(_, issued)| issued.fingerprint.as_slice()),
-        &column(&all, |(_, issued)| issued.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice)),
-        &column(&all, |(_, issued)| i16::from(issued.version.number())),
-        &column(&details, |says| array(says.networks.iter().map(IpNetwork::to_string))),
-        &column(&details, |says| array(says.unsafe_networks.iter().map(IpNetwork::to_string))),
-        &column(&all, |(_, issued)| issued.pem.as_str()),
+        &collect_column(&all, |(device, _)| match device.authorized_by {
+            AuthorizedBy::Account(actor) => Some(actor),
+            _ => None,
+        }),
+        &collect_column(&all, |(device, _)| match device.authorized_by {
+            AuthorizedBy::Code(hash) => Some(hash),
+            _ => None,
+        }),
+        &collect_column(&all, |(device, _)| match device.authorized_by {
+            AuthorizedBy::Answer(counter) => Some(counter),
+            _ => None,
+        }),
+        &collect_column(&all, |(device, _)| device.device_id),
+        &collect_column(&details, |details| details.name.as_str()),
+        &collect_column(&details, |details| details.curve.short_name()),
+        &collect_column(&details, |details| array_literal(&details.groups)),
+        &collect_column(&details, |details| details.public_key.as_slice()),
+        &collect_column(&details, |details| details.issuer.unwrap_or_default().to_vec()),
+        &collect_column(&details, |details| system_time(details.not_before)),
+        &collect_column(&details, |details| system_time(details.not_after)),
+        &collect_column(&all, |(_, issued)| issued.fingerprint.as_slice()),
+        &collect_column(&all, |(_, issued)| issued.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice)),
+        &collect_column(&all, |(_, issued)| i16::from(issued.version.number())),
+        &collect_column(&details, |details| array_literal(details.networks.iter().map(IpNetwork::to_string))),
+        &collect_column(&details, |details| {
+            array_literal(details.unsafe_networks.iter().map(IpNetwork::to_string))
+        }),
+        &collect_column(&all, |(_, issued)| issued.pem.as_str()),
     ];
-    unit.commit_with((statement, &values)).await
+    transaction.query_and_commit((statement, &values)).await
 }
 
 /// Certificates of the projects the account sees, longest valid first, of one device or all.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     device_id: Option<Uuid>,
 ) -> Result<Vec<Certificate>, ApiError> {
     let sql = "SELECT * FROM nebula.list_certificates($1, $2)";
-    each(&rows(client, sql, &[&actor, &device_id]).await?, |row| {
+    map_rows(&query(client, sql, &[&actor, &device_id]).await?, |row| {
         Ok(Certificate {
             fingerprint: row.try_get("fingerprint")?,
             project_id: row.try_get("project_id")?,
@@ -103,28 +103,24 @@ pub async fn list(
     })
 }
 
-/// Live devices by who renews their certificates.
-pub struct Count {
+/// Number of live devices whose certificates are renewed the same way.
+pub(crate) struct RenewalCount {
     /// `by its agent`, `due`, `overdue` or `by hand`.
-    pub renewal: String,
-    /// How many.
-    pub devices: i64,
-    /// Until the first of them expires.
-    pub seconds: Option<f64>,
+    pub(crate) renewal: String,
+    pub(crate) devices: i64,
+    /// Until the first of their certificates expires.
+    pub(crate) seconds: Option<f64>,
 }
 
-/// For metrics.
-///
-/// # Errors
-/// Those of the database.
-pub async fn counts(client: &impl GenericClient) -> Result<Vec<Count>, ApiError> {
+/// Counts for metrics.
+pub(crate) async fn renewal_counts(client: &impl GenericClient) -> Result<Vec<RenewalCount>, ApiError> {
     let sql = "SELECT renewal, devices, seconds FROM nebula.certificate_counts()";
-    each(&rows(client, sql, &[]).await?, |row| {
-        Ok(Count { renewal: row.try_get(0)?, devices: row.try_get(1)?, seconds: row.try_get(2)? })
+    map_rows(&query(client, sql, &[]).await?, |row| {
+        Ok(RenewalCount { renewal: row.try_get(0)?, devices: row.try_get(1)?, seconds: row.try_get(2)? })
     })
 }
 
-/// Certificates count seconds since 1970; those we sign are later than that.
-pub(super) fn time(seconds: i64) -> SystemTime {
+/// A certificate counts seconds since 1970; none that we sign is earlier.
+pub(super) fn system_time(seconds: i64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(seconds.try_into().unwrap_or(0))
 }

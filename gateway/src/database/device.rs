@@ -1,153 +1,175 @@
-//! Devices: registration, status, release, listing.
+//! Devices: registration, configuration, status, release, listing.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::device::Device;
 use nebula_certificate::PublicKey;
+use serde::Deserialize;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
-use super::project::Configuration;
-use super::{Unit, array, column, each, one, rows};
-use crate::ApiError;
-use crate::authority::curve_name;
-use crate::config::{Common, Facts, Role, Rule};
+use super::PipelinedTransaction;
+use super::project::ConfiguredProject;
+use super::query::{array_literal, collect_column, map_rows, query, query_one};
+use crate::error::ApiError;
 
-/// What a device asks for, checked.
-#[derive(Debug)]
-pub struct NewDevice {
-    /// On whose word.
-    pub by: By,
-    /// Project to join.
-    pub project_id: Uuid,
-    /// Identifier of the device.
-    pub device_id: Uuid,
-    /// Name in the certificate.
-    pub name: String,
-    /// Its key, of the project's curve.
-    pub public_key: PublicKey,
-    /// `host`, `lighthouse` or `relay`.
-    pub role: &'static str,
-    /// `host:port` on the underlay.
-    pub endpoints: Vec<String>,
-    /// Where it calls from.
-    pub client: Option<IpAddr>,
+/// What a device is in the overlay.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    Host,
+    /// Tells other devices where everyone is.
+    Lighthouse,
+    /// Carries traffic for devices that cannot reach each other.
+    Relay,
 }
 
-/// On whose word a device is registered.
+impl Role {
+    /// Reads the word used in the API and the database.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        [Self::Host, Self::Lighthouse, Self::Relay].into_iter().find(|role| role.word() == text)
+    }
+
+    /// The word used in the API and the database.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::Lighthouse => "lighthouse",
+            Self::Relay => "relay",
+        }
+    }
+}
+
+/// A registration that was checked.
 #[derive(Debug)]
-pub enum By {
-    /// An account's.
+pub(crate) struct NewDevice {
+    pub(crate) registrant: Registrant,
+    pub(crate) project_id: Uuid,
+    pub(crate) device_id: Uuid,
+    /// Name in the certificate.
+    pub(crate) name: String,
+    /// Of the project's curve.
+    pub(crate) public_key: PublicKey,
+    pub(crate) role: Role,
+    /// `host:port` on the underlay.
+    pub(crate) endpoints: Vec<String>,
+    /// Address of the HTTP client.
+    pub(crate) client: Option<IpAddr>,
+}
+
+/// The authority by which a device is registered.
+#[derive(Debug)]
+pub(crate) enum Registrant {
     Account(Uuid),
-    /// That of whoever made the enrolment code with this hash.
+    /// Hash of an enrolment code; the account that made the code vouches for the device.
     Code(Vec<u8>),
 }
 
-/// Makes or renews devices of a project and their addresses, all or none, in a unit that begins with it; answers what
-/// their configurations are made from, the project's part with the first. By a code there is one device.
-///
-/// # Errors
-/// 404 no such project, or the code is not good for it; 403 not allowed; 409 other project, name taken, revoked, or looked
-/// after by an agent; 429 too often; 507 pool exhausted.
-pub async fn register(unit: &mut Unit, devices: &[NewDevice], known: i64) -> Result<Vec<Found>, ApiError> {
+/// A device's part of its configuration.
+#[derive(Debug, Clone)]
+pub(crate) struct DeviceRow {
+    pub(crate) device_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) role: Role,
+    /// `host:port` where others reach it; it listens on the port of the first.
+    pub(crate) endpoints: Vec<String>,
+    /// Groups for firewall rules.
+    pub(crate) groups: Vec<String>,
+    /// Its addresses with the prefix length of the overlay, IPv4 first.
+    pub(crate) networks: Vec<IpNetwork>,
+    /// Networks behind it.
+    pub(crate) unsafe_networks: Vec<IpNetwork>,
+    /// How long its certificates are to be valid, if the project sets it.
+    pub(crate) lifetime_seconds: Option<u64>,
+    pub(crate) inbound: Vec<FirewallRule>,
+    pub(crate) outbound: Vec<FirewallRule>,
+    /// The last certificates signed for the key that was asked for.
+    pub(crate) certificate: Option<String>,
+}
+
+/// A firewall rule of `nebula.yml`. Without groups, network and host it applies to every peer.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct FirewallRule {
+    pub(crate) protocol: String,
+    pub(crate) port_first: Option<u16>,
+    pub(crate) port_last: Option<u16>,
+    pub(crate) groups: Vec<String>,
+    pub(crate) cidr: Option<String>,
+    pub(crate) host: Option<String>,
+    pub(crate) local: Option<String>,
+}
+
+/// An answer of `nebula.device_configurations`.
+pub(crate) struct DeviceConfiguration {
+    pub(crate) device: DeviceRow,
+    /// The project's part, if its version is not the one the caller knows.
+    pub(crate) newer_project: Option<ConfiguredProject>,
+}
+
+pub(super) const DEVICE_CONFIGURATIONS: &str = "SELECT * FROM nebula.device_configurations($1, $2, $3)";
+
+/// Makes or renews devices of a project and their addresses, all or none, as the first statements of `transaction`;
+/// answers their configurations, the project's part with the first. By a code it takes one device.
+/// Fails with 404 no such project, or the code is not good for it; 403 not allowed; 409 other project, name taken,
+/// revoked, or looked after by an agent; 429 too often; 507 pool exhausted.
+pub(crate) async fn register(
+    transaction: &mut PipelinedTransaction,
+    devices: &[NewDevice],
+    known_version: i64,
+) -> Result<Vec<DeviceConfiguration>, ApiError> {
     let Some(first) = devices.first() else { return Ok(vec![]) };
-    let identifiers = column(devices, |device| device.device_id);
-    let clients = column(devices, |device| device.client.map(|client| client.to_string()));
-    let configurations = unit.prepare_cached(CONFIGURATIONS).await?;
-    let asked: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known];
-    let rows = match &first.by {
-        By::Account(_) => {
-            let actors = column(devices, |device| match device.by {
-                By::Account(actor) => Some(actor),
-                By::Code(_) => None,
+    let identifiers = collect_column(devices, |device| device.device_id);
+    let configurations = transaction.prepare_cached(DEVICE_CONFIGURATIONS).await?;
+    let arguments: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known_version];
+    let rows = match &first.registrant {
+        Registrant::Account(_) => {
+            let actors = collect_column(devices, |device| match device.registrant {
+                Registrant::Account(actor) => Some(actor),
+                Registrant::Code(_) => None,
             });
             let values: [&(dyn ToSql + Sync); 9] = [
                 &first.project_id,
                 &actors,
                 &identifiers,
-                &column(devices, |device| device.name.as_str()),
-                &column(devices, |device| curve_name(device.public_key.curve())),
-                &column(devices, |device| device.public_key.bytes()),
-                &column(devices, |device| device.role),
-                &column(devices, |device| array(&device.endpoints)),
-                &clients,
+                &collect_column(devices, |device| device.name.as_str()),
+                &collect_column(devices, |device| device.public_key.curve().short_name()),
+                &collect_column(devices, |device| device.public_key.bytes()),
+                &collect_column(devices, |device| device.role.word()),
+                &collect_column(devices, |device| array_literal(&device.endpoints)),
+                &collect_column(devices, |device| device.client),
             ];
-            let sql = "SELECT nebula.register_devices($1, $2, $3, $4, $5, $6, $7, $8, $9::text[]::inet[])";
-            let register = unit.prepare_cached(sql).await?;
-            unit.both((register, &values), (configurations, &asked)).await?.1
+            let sql = "SELECT nebula.register_devices($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            let register = transaction.prepare_cached(sql).await?;
+            transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
-        By::Code(hash) => {
-            let NewDevice { project_id, device_id, name, endpoints, public_key, .. } = first;
-            let (curve, key) = (curve_name(public_key.curve()), public_key.bytes());
+        Registrant::Code(hash) => {
+            let NewDevice { project_id, device_id, name, endpoints, public_key, client, .. } = first;
+            let (curve, key) = (public_key.curve().short_name(), public_key.bytes());
             let values: [&(dyn ToSql + Sync); 8] =
-                [hash, project_id, device_id, name, endpoints, &curve, &key, &clients[0]];
-            let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8::text::inet)";
-            let register = unit.prepare_cached(sql).await?;
-            unit.both((register, &values), (configurations, &asked)).await?.1
+                [hash, project_id, device_id, name, endpoints, &curve, &key, client];
+            let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8)";
+            let register = transaction.prepare_cached(sql).await?;
+            transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
     };
-    rows.iter().zip(identifiers).map(|(row, device_id)| found(row, device_id)).collect()
+    rows.iter().zip(identifiers).map(|(row, device_id)| read_configuration(row, device_id)).collect()
 }
 
-pub(super) const CONFIGURATIONS: &str = "SELECT * FROM nebula.device_configurations($1, $2, $3)";
-
-/// A device's part of its configuration.
-pub struct Found {
-    /// The project's part, unless that is of the version the caller knows.
-    pub newer: Option<Configuration>,
-    device_id: Uuid,
-    name: String,
-    role: Role,
-    endpoints: Vec<String>,
-    groups: Vec<String>,
-    networks: Vec<IpNetwork>,
-    unsafe_networks: Vec<IpNetwork>,
-    lifetime_seconds: Option<u64>,
-    inbound: Vec<Rule>,
-    outbound: Vec<Rule>,
-    certificate: Option<String>,
-}
-
-impl Found {
-    /// Whole, with the project's part.
-    pub fn with(self, common: Arc<Common>) -> Facts {
-        let Self { device_id, name, role, endpoints, groups, networks, unsafe_networks, .. } = self;
-        let Self { lifetime_seconds, inbound, outbound, certificate, .. } = self;
-        Facts {
-            common,
-            device_id,
-            name,
-            role,
-            endpoints,
-            groups,
-            networks,
-            unsafe_networks,
-            lifetime_seconds,
-            inbound,
-            outbound,
-            certificate,
-        }
-    }
-}
-
-/// What the configuration of a device is made from, and what that of its project is unless it is `known`.
-///
-/// # Errors
-/// 404 no such device.
-pub async fn configuration(
+/// The configuration of one device. Fails with 404 if there is no such device.
+pub(crate) async fn configuration(
     client: &impl GenericClient,
     device_id: Uuid,
-    known: i64,
-) -> Result<Found, ApiError> {
+    known_version: i64,
+) -> Result<DeviceConfiguration, ApiError> {
     let (devices, keys) = ([device_id], None::<&[&[u8]]>);
-    found(&one(client, CONFIGURATIONS, &[&devices.as_slice(), &keys, &known]).await?, device_id)
+    let row = query_one(client, DEVICE_CONFIGURATIONS, &[&devices.as_slice(), &keys, &known_version]).await?;
+    read_configuration(&row, device_id)
 }
 
-pub(super) fn found(row: &Row, device_id: Uuid) -> Result<Found, ApiError> {
+pub(super) fn read_configuration(row: &Row, device_id: Uuid) -> Result<DeviceConfiguration, ApiError> {
     let role: Option<&str> = row.try_get("role")?;
     let role = role
         .and_then(Role::parse)
@@ -158,59 +180,57 @@ pub(super) fn found(row: &Row, device_id: Uuid) -> Result<Found, ApiError> {
         parsed.map_err(|error: ipnetwork::IpNetworkError| ApiError::internal(&error))
     };
     let rules = |column| row.try_get(column).map(|Json(rules)| rules);
-    Ok(Found {
-        newer: row.try_get::<_, Option<Json<_>>>("project")?.map(|Json(project)| project),
-        device_id,
-        name: row.try_get("name")?,
-        role,
-        endpoints: row.try_get("endpoints")?,
-        groups: row.try_get("groups")?,
-        networks: networks("networks")?,
-        unsafe_networks: networks("unsafe_networks")?,
-        lifetime_seconds: row.try_get::<_, Option<i64>>("lifetime_seconds")?.map(i64::unsigned_abs),
-        inbound: rules("inbound")?,
-        outbound: rules("outbound")?,
-        certificate: row.try_get("certificate")?,
+    Ok(DeviceConfiguration {
+        newer_project: row.try_get::<_, Option<Json<_>>>("project")?.map(|Json(project)| project),
+        device: DeviceRow {
+            device_id,
+            name: row.try_get("name")?,
+            role,
+            endpoints: row.try_get("endpoints")?,
+            groups: row.try_get("groups")?,
+            networks: networks("networks")?,
+            unsafe_networks: networks("unsafe_networks")?,
+            lifetime_seconds: row.try_get::<_, Option<i64>>("lifetime_seconds")?.map(i64::unsigned_abs),
+            inbound: rules("inbound")?,
+            outbound: rules("outbound")?,
+            certificate: row.try_get("certificate")?,
+        },
     })
 }
 
 /// Devices the account sees, of one project or all.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Option<Uuid>,
 ) -> Result<Vec<Device>, ApiError> {
-    each(&rows(client, "SELECT * FROM nebula.list_devices($1, $2)", &[&actor, &project_id]).await?, device)
+    let sql = "SELECT * FROM nebula.list_devices($1, $2)";
+    map_rows(&query(client, sql, &[&actor, &project_id]).await?, read_device)
 }
 
-/// One device, for its owner or an administrator.
-///
-/// # Errors
-/// 404 when there is none, or it is not theirs.
-pub async fn status(client: &impl GenericClient, actor: Uuid, device_id: Uuid) -> Result<Device, ApiError> {
-    let row = one(client, "SELECT * FROM nebula.device_status_for($1, $2)", &[&actor, &device_id]).await?;
-    Ok(device(&row)?)
+/// One device, for its owner or an administrator. Fails with 404 for anyone else.
+pub(crate) async fn status(
+    client: &impl GenericClient,
+    actor: Uuid,
+    device_id: Uuid,
+) -> Result<Device, ApiError> {
+    let sql = "SELECT * FROM nebula.device_status_for($1, $2)";
+    Ok(read_device(&query_one(client, sql, &[&actor, &device_id]).await?)?)
 }
 
-/// Releases the address of a device; answers which it was.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such device, 409 it holds no address.
-pub async fn release(
+/// Releases the address of a device and answers it. Fails with 403 not an administrator, 404 no such device, 409 it
+/// holds no address.
+pub(crate) async fn release(
     client: &impl GenericClient,
     actor: Uuid,
     device_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.release_device($1, $2, $3::text::inet)";
-    Ok(one(client, sql, &[&actor, &device_id, &address]).await?.try_get(0)?)
+    let sql = "SELECT nebula.release_device($1, $2, $3)";
+    Ok(query_one(client, sql, &[&actor, &device_id, &address]).await?.try_get(0)?)
 }
 
-fn device(row: &Row) -> Result<Device, tokio_postgres::Error> {
+fn read_device(row: &Row) -> Result<Device, tokio_postgres::Error> {
     Ok(Device {
         device_id: row.try_get("device_id")?,
         project_id: row.try_get("project_id")?,

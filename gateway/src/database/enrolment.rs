@@ -7,78 +7,72 @@ use deadpool_postgres::GenericClient;
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest};
 use uuid::Uuid;
 
-use super::{each, one, rows};
-use crate::ApiError;
+use super::query::{map_rows, query, query_one};
+use crate::error::ApiError;
 
 /// A code that was just made.
-pub struct Made {
-    /// Its identifier.
-    pub enrolment_id: Uuid,
-    /// The code itself, which nobody can ask for again.
-    pub code: String,
-    /// Not good any more after this.
-    pub expires_at: DateTime<Utc>,
+pub(crate) struct NewCode {
+    pub(crate) enrolment_id: Uuid,
+    /// The code itself; the database keeps only its hash.
+    pub(crate) code: String,
+    pub(crate) expires_at: DateTime<Utc>,
 }
 
-/// What a device that enrols brings.
-pub struct NewAgent<'a> {
-    /// The identifier it chose, if it did.
-    pub device_id: Option<Uuid>,
-    /// The name it would like, if it says so.
-    pub name: Option<&'a str>,
-    /// Where it is on the underlay.
-    pub endpoints: &'a [String],
+/// Request of a device to enrol.
+pub(crate) struct NewAgent<'a> {
+    /// The identifier that the device chose.
+    pub(crate) device_id: Option<Uuid>,
+    /// The name that the device would like; the code may fix another one.
+    pub(crate) name: Option<&'a str>,
+    /// `host:port` on the underlay.
+    pub(crate) endpoints: &'a [String],
     /// `25519` or `P256`.
-    pub curve: &'a str,
-    /// Raw key for its certificates.
-    pub public_key: &'a [u8],
-    /// Raw key that will sign its calls.
-    pub host_key: &'a [u8],
+    pub(crate) curve: &'a str,
+    /// Raw key for the device's certificates.
+    pub(crate) public_key: &'a [u8],
+    /// Raw key that will sign the device's calls.
+    pub(crate) host_key: &'a [u8],
 }
 
 /// Makes a code.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such project, 400 what is asked for cannot be.
-pub async fn create(
+/// Fails with 403 not an administrator, 404 no such project, 400 a value that is not allowed.
+pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,
-    wanted: &EnrolmentRequest,
-) -> Result<Made, ApiError> {
+    request: &EnrolmentRequest,
+) -> Result<NewCode, ApiError> {
     let sql = "SELECT enrolment_id, code, expires_at \
                FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), $10)";
-    let lifetime = wanted.lifetime_seconds.map(f64::from);
-    let row = one(
+    let lifetime = request.lifetime_seconds.map(f64::from);
+    let row = query_one(
         client,
         sql,
         &[
             &actor,
-            &wanted.project_id,
-            &wanted.name,
-            &wanted.role,
-            &wanted.groups,
-            &wanted.endpoints,
-            &wanted.address,
-            &wanted.uses,
+            &request.project_id,
+            &request.name,
+            &request.role,
+            &request.groups,
+            &request.endpoints,
+            &request.address,
+            &request.uses,
             &lifetime,
-            &wanted.device_id,
+            &request.device_id,
         ],
     )
     .await?;
-    Ok(Made { enrolment_id: row.try_get(0)?, code: row.try_get(1)?, expires_at: row.try_get(2)? })
+    Ok(NewCode { enrolment_id: row.try_get(0)?, code: row.try_get(1)?, expires_at: row.try_get(2)? })
 }
 
 /// Codes, newest first, without the codes.
-///
-/// # Errors
-/// 403 not an administrator.
-pub async fn list(
+/// Fails with 403 not an administrator.
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Option<Uuid>,
 ) -> Result<Vec<Enrolment>, ApiError> {
     let sql = "SELECT * FROM nebula.list_enrolments($1, $2)";
-    each(&rows(client, sql, &[&actor, &project_id]).await?, |row| {
+    map_rows(&query(client, sql, &[&actor, &project_id]).await?, |row| {
         Ok(Enrolment {
             enrolment_id: row.try_get("enrolment_id")?,
             project_id: row.try_get("project_id")?,
@@ -98,35 +92,31 @@ pub async fn list(
 }
 
 /// Ends a code.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such code.
-pub async fn revoke(client: &impl GenericClient, actor: Uuid, enrolment_id: Uuid) -> Result<(), ApiError> {
-    one(client, "SELECT nebula.revoke_enrolment_for($1, $2)", &[&actor, &enrolment_id]).await.map(drop)
+/// Fails with 403 not an administrator, 404 no such code.
+pub(crate) async fn revoke(
+    client: &impl GenericClient,
+    actor: Uuid,
+    enrolment_id: Uuid,
+) -> Result<(), ApiError> {
+    query_one(client, "SELECT nebula.revoke_enrolment_for($1, $2)", &[&actor, &enrolment_id]).await.map(drop)
 }
 
-/// The project a code is for, by the code's hash; none for one that is not good.
-///
-/// # Errors
-/// Those of the database.
-pub async fn project(client: &impl GenericClient, code_hash: &[u8]) -> Result<Option<Uuid>, ApiError> {
-    Ok(one(client, "SELECT nebula.enrolment_project($1)", &[&code_hash]).await?.try_get(0)?)
+/// The project of a code, by the code's hash; `None` if the code is not good.
+pub(crate) async fn project(client: &impl GenericClient, code_hash: &[u8]) -> Result<Option<Uuid>, ApiError> {
+    Ok(query_one(client, "SELECT nebula.enrolment_project($1)", &[&code_hash]).await?.try_get(0)?)
 }
 
-/// Makes a device by a code; answers it and the counter of the answer. Call it in the transaction that records the
-/// certificates.
-///
-/// # Errors
-/// 404 the code is not good, 409 the device was revoked, or its identifier or name is taken, 507 pool exhausted.
-pub async fn enroll(
+/// Makes a device by a code; answers the device and the counter of the answer. Call it in the transaction that records
+/// the certificates.
+/// Fails with 404 the code is not good, 409 the device was revoked, or its identifier or name is taken, 507 pool exhausted.
+pub(crate) async fn enroll(
     client: &impl GenericClient,
     code_hash: &[u8],
     new: &NewAgent<'_>,
     address: Option<IpAddr>,
 ) -> Result<(Uuid, i64), ApiError> {
-    let sql = "SELECT enrolled, answer FROM nebula.enroll_device($1, $2, $3, $4, $5, $6, $7, $8::text::inet)";
-    let address = address.map(|address| address.to_string());
-    let row = one(
+    let sql = "SELECT enrolled, answer FROM nebula.enroll_device($1, $2, $3, $4, $5, $6, $7, $8)";
+    let row = query_one(
         client,
         sql,
         &[

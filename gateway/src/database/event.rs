@@ -1,4 +1,4 @@
-//! Events: the record, and who may see what of the live ones.
+//! Events: the record, and what an account may see of live ones.
 
 use std::collections::HashSet;
 
@@ -6,14 +6,11 @@ use deadpool_postgres::GenericClient;
 use nebula_api::event::Event;
 use uuid::Uuid;
 
-use super::{each, one, rows};
-use crate::ApiError;
+use super::query::{map_rows, query, query_one};
+use crate::error::ApiError;
 
 /// Newest events first, of the projects the account sees; `before` pages back.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Option<Uuid>,
@@ -21,7 +18,7 @@ pub async fn list(
     max: i32,
 ) -> Result<Vec<Event>, ApiError> {
     let sql = "SELECT * FROM nebula.list_events($1, $2, $3, $4)";
-    each(&rows(client, sql, &[&actor, &project_id, &before, &max]).await?, |row| {
+    map_rows(&query(client, sql, &[&actor, &project_id, &before, &max]).await?, |row| {
         Ok(Event {
             event_id: row.try_get("event_id")?,
             at: row.try_get("at")?,
@@ -35,19 +32,16 @@ pub async fn list(
     })
 }
 
-/// The projects an account sees now; none for one that is unknown or disabled.
-///
-/// # Errors
-/// Those of the database.
-pub async fn visible_projects(client: &impl GenericClient, actor: Uuid) -> Result<HashSet<Uuid>, ApiError> {
-    let found = rows(client, "SELECT nebula.visible_projects($1)", &[&actor]).await?;
-    Ok(each(&found, |row| row.try_get(0))?.into_iter().collect())
+/// The projects an account sees now; empty for an unknown or disabled account.
+pub(crate) async fn visible_projects(
+    client: &impl GenericClient,
+    actor: Uuid,
+) -> Result<HashSet<Uuid>, ApiError> {
+    let rows = query(client, "SELECT nebula.visible_projects($1)", &[&actor]).await?;
+    Ok(map_rows(&rows, |row| row.try_get(0))?.into_iter().collect())
 }
 
-/// Whether the account is an administrator.
-///
-/// # Errors
-/// 403 when it is not, 401 when it is unknown or disabled.
-pub async fn require_admin(client: &impl GenericClient, actor: Uuid) -> Result<(), ApiError> {
-    one(client, "SELECT nebula.require_admin($1)", &[&actor]).await.map(drop)
+/// Fails with 403 unless the account is an administrator, 401 if it is unknown or disabled.
+pub(crate) async fn require_admin(client: &impl GenericClient, actor: Uuid) -> Result<(), ApiError> {
+    query_one(client, "SELECT nebula.require_admin($1)", &[&actor]).await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! Files: recording uploads, listing, where the bytes are, forgetting.
+//! Files: recording uploads, listing, location of the bytes, deletion.
 
 use std::net::IpAddr;
 
@@ -7,74 +7,62 @@ use deadpool_postgres::GenericClient;
 use nebula_api::file::File;
 use uuid::Uuid;
 
-use super::{each, one, rows};
-use crate::ApiError;
+use super::query::{map_rows, query, query_one};
+use crate::error::ApiError;
 
 /// An upload whose bytes are in the store.
 #[derive(Debug)]
-pub struct Upload<'a> {
-    /// Identifier, chosen by the gateway because it is part of the storage key.
-    pub file_id: Uuid,
-    /// Project to upload into.
-    pub project_id: Uuid,
+pub(crate) struct Upload<'a> {
+    /// Chosen by the gateway because it is part of the storage key.
+    pub(crate) file_id: Uuid,
+    pub(crate) project_id: Uuid,
     /// File name, without folders.
-    pub name: &'a str,
-    /// Bytes.
-    pub size: u64,
-    /// Their SHA-256.
-    pub sha256: &'a [u8],
-    /// Media type told from the bytes.
-    pub content_type: &'a str,
-    /// Where they are.
-    pub storage_key: &'a str,
-    /// Whether the worker is to make renditions.
-    pub media: bool,
+    pub(crate) name: &'a str,
+    pub(crate) size: u64,
+    pub(crate) sha256: &'a [u8],
+    /// Media type recognised from the bytes.
+    pub(crate) content_type: &'a str,
+    pub(crate) storage_key: &'a str,
+    /// Whether the worker makes renditions.
+    pub(crate) media: bool,
 }
 
-/// Where the bytes of a file or of one of its renditions are, and what to say of them.
+/// The bytes of a file or of one of its renditions: storage key and response headers.
 #[derive(Debug, Clone)]
-pub struct Content {
-    /// Key in the store.
-    pub storage_key: String,
-    /// Bytes.
-    pub size: u64,
-    /// SHA-256, hex.
-    pub sha256: String,
-    /// Media type.
-    pub content_type: String,
+pub(crate) struct Content {
+    pub(crate) storage_key: String,
+    pub(crate) size: u64,
+    /// In hexadecimal.
+    pub(crate) sha256: String,
+    pub(crate) content_type: String,
     /// Name to save it under.
-    pub name: String,
+    pub(crate) name: String,
     /// When these bytes were made.
-    pub modified_at: DateTime<Utc>,
+    pub(crate) modified_at: DateTime<Utc>,
 }
 
-/// The account's name, if it may act in the project: asked before the first byte of an upload is read.
-///
-/// # Errors
-/// 401 unknown or disabled account, 403 not a member, 404 no such project.
-pub async fn require_member(
+/// The account's name, if it may act in the project. Called before the first byte of an upload is read.
+/// Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
+pub(crate) async fn require_member(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
 ) -> Result<String, ApiError> {
-    Ok(one(client, "SELECT nebula.require_member($1, $2)", &[&actor, &project_id]).await?.try_get(0)?)
+    Ok(query_one(client, "SELECT nebula.require_member($1, $2)", &[&actor, &project_id]).await?.try_get(0)?)
 }
 
 /// Records a stored upload; answers the file's identifier and whether it is a new one. A retry with the same name and
-/// bytes finds the file that is there, and then the bytes just stored belong to nobody.
-///
-/// # Errors
-/// 409 when the name is taken by other bytes, 400 for a malformed name, and those of [`require_member`].
-pub async fn create(
+/// bytes finds the existing file; then the bytes just stored belong to no file.
+/// Fails with 409 when the name is taken by other bytes, 400 for a malformed name, and as [`require_member`].
+pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,
     upload: &Upload<'_>,
     address: Option<IpAddr>,
 ) -> Result<(Uuid, bool), ApiError> {
-    let sql = "SELECT file_id, created FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::text::inet)";
-    let address = address.map(|address| address.to_string());
+    let sql = "SELECT file_id, created FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let size = i64::try_from(upload.size).map_err(|_| ApiError::bad_argument("no file is that large"))?;
-    let row = one(
+    let row = query_one(
         client,
         sql,
         &[
@@ -95,24 +83,21 @@ pub async fn create(
 }
 
 /// Files the account sees, newest first: of one project or all, or one file by its identifier.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Option<Uuid>,
     file_id: Option<Uuid>,
 ) -> Result<Vec<File>, ApiError> {
     let sql = "SELECT * FROM nebula.list_files($1, $2, $3)";
-    let found = rows(client, sql, &[&actor, &project_id, &file_id]).await?;
-    let renditions = found
+    let rows = query(client, sql, &[&actor, &project_id, &file_id]).await?;
+    let renditions = rows
         .iter()
         .map(|row| {
             serde_json::from_value(row.try_get("renditions")?).map_err(|error| ApiError::internal(&error))
         })
         .collect::<Result<Vec<_>, ApiError>>()?;
-    let files = each(&found, |row| {
+    let files = map_rows(&rows, |row| {
         Ok(File {
             file_id: row.try_get("file_id")?,
             project_id: row.try_get("project_id")?,
@@ -132,18 +117,17 @@ pub async fn list(
     Ok(files.into_iter().zip(renditions).map(|(file, renditions)| File { renditions, ..file }).collect())
 }
 
-/// Where the bytes are: of a rendition by its kind, `original` for the upload, nothing for what plays best.
-///
-/// # Errors
-/// 404 when there is no such file or rendition, or the account may not see it.
-pub async fn content(
+/// Location of the bytes: of a rendition by its kind, `original` for the upload, `None` for the one that plays best.
+/// Fails with 404 when there is no such file or rendition, or the account may not see it.
+pub(crate) async fn content(
     client: &impl GenericClient,
     actor: Uuid,
     file_id: Uuid,
     rendition: Option<&str>,
 ) -> Result<Content, ApiError> {
     let row =
-        one(client, "SELECT * FROM nebula.file_content($1, $2, $3)", &[&actor, &file_id, &rendition]).await?;
+        query_one(client, "SELECT * FROM nebula.file_content($1, $2, $3)", &[&actor, &file_id, &rendition])
+            .await?;
     let sha256: Vec<u8> = row.try_get("sha256")?;
     Ok(Content {
         storage_key: row.try_get("storage_key")?,
@@ -156,17 +140,14 @@ pub async fn content(
     })
 }
 
-/// Forgets a file; answers the storage keys that nobody refers to once this has committed.
-///
-/// # Errors
-/// 404 when there is no such file, or the account may not see it.
-pub async fn delete(
+/// Deletes the row of a file; answers the storage keys that no row refers to once this has committed.
+/// Fails with 404 when there is no such file, or the account may not see it.
+pub(crate) async fn delete(
     client: &impl GenericClient,
     actor: Uuid,
     file_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<Vec<String>, ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.delete_file($1, $2, $3::text::inet)";
-    each(&rows(client, sql, &[&actor, &file_id, &address]).await?, |row| row.try_get(0))
+    let sql = "SELECT nebula.delete_file($1, $2, $3)";
+    map_rows(&query(client, sql, &[&actor, &file_id, &address]).await?, |row| row.try_get(0))
 }

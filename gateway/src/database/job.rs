@@ -1,4 +1,4 @@
-//! Jobs: listing, stopping, reviving.
+//! Jobs: listing, cancelling, retrying.
 
 use std::net::IpAddr;
 
@@ -7,79 +7,67 @@ use nebula_api::job::Job;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::{each, one, optional, rows};
-use crate::ApiError;
+use super::query::{map_rows, query, query_one, query_opt};
+use crate::error::ApiError;
 
-/// Which jobs are asked for; `None` leaves a condition out.
+/// Conditions of a list of jobs; `None` leaves a condition out.
 #[derive(Debug, Default)]
-pub struct Wanted<'a> {
-    /// Of this project.
-    pub project_id: Option<Uuid>,
-    /// Of this kind.
-    pub kind: Option<&'a str>,
-    /// In this state.
-    pub state: Option<&'a str>,
-    /// Older than this one, for paging.
-    pub before: Option<i64>,
+pub(crate) struct JobQuery<'a> {
+    pub(crate) project_id: Option<Uuid>,
+    pub(crate) kind: Option<&'a str>,
+    pub(crate) state: Option<&'a str>,
+    /// Only jobs older than this one, for paging.
+    pub(crate) before: Option<i64>,
 }
 
 /// Newest jobs first, of the projects the account sees; at most `max`.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
-    wanted: &Wanted<'_>,
+    wanted: &JobQuery<'_>,
     max: i32,
 ) -> Result<Vec<Job>, ApiError> {
-    let sql =
-        "SELECT * FROM nebula.list_jobs(actor => $1, project_id => $2, max => $3, kind => $4, state => $5,
-                                              before => $6)";
-    let Wanted { project_id, kind, state, before } = wanted;
-    each(&rows(client, sql, &[&actor, project_id, &max, kind, state, before]).await?, job)
+    let sql = "SELECT * FROM nebula.list_jobs(actor => $1, project_id => $2, max => $3, kind => $4, state => $5, \
+               before => $6)";
+    let JobQuery { project_id, kind, state, before } = wanted;
+    map_rows(&query(client, sql, &[&actor, project_id, &max, kind, state, before]).await?, read_job)
 }
 
 /// One job, or `None` when there is none that the account sees.
-///
-/// # Errors
-/// Those of the database.
-pub async fn find(client: &impl GenericClient, actor: Uuid, job_id: i64) -> Result<Option<Job>, ApiError> {
+pub(crate) async fn find(
+    client: &impl GenericClient,
+    actor: Uuid,
+    job_id: i64,
+) -> Result<Option<Job>, ApiError> {
     let sql = "SELECT * FROM nebula.list_jobs(actor => $1, job_id => $2)";
-    Ok(optional(client, sql, &[&actor, &job_id]).await?.as_ref().map(job).transpose()?)
+    Ok(query_opt(client, sql, &[&actor, &job_id]).await?.as_ref().map(read_job).transpose()?)
 }
 
-/// Stops a job; answers `cancelled`, or `cancelling` when a worker has to be told first.
-///
-/// # Errors
-/// 404 no such job in the account's projects, 409 it has finished.
-pub async fn cancel(
+/// Cancels a job; answers `cancelled`, or `cancelling` while a worker still runs it.
+/// Fails with 404 no such job in the account's projects, 409 it has finished.
+pub(crate) async fn cancel(
     client: &impl GenericClient,
     actor: Uuid,
     job_id: i64,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.cancel_job_for($1, $2, $3::text::inet)";
-    Ok(one(client, sql, &[&actor, &job_id, &address]).await?.try_get(0)?)
+    let sql = "SELECT nebula.cancel_job_for($1, $2, $3)";
+    Ok(query_one(client, sql, &[&actor, &job_id, &address]).await?.try_get(0)?)
 }
 
 /// Lets a dead or cancelled job run again.
-///
-/// # Errors
-/// 404 no such job in the account's projects, 409 it is neither dead nor cancelled.
-pub async fn retry(
+/// Fails with 404 no such job in the account's projects, 409 it is neither dead nor cancelled.
+pub(crate) async fn retry(
     client: &impl GenericClient,
     actor: Uuid,
     job_id: i64,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.retry_job_for($1, $2, $3::text::inet)";
-    one(client, sql, &[&actor, &job_id, &address]).await.map(drop)
+    let sql = "SELECT nebula.retry_job_for($1, $2, $3)";
+    query_one(client, sql, &[&actor, &job_id, &address]).await.map(drop)
 }
 
-fn job(row: &Row) -> Result<Job, tokio_postgres::Error> {
+fn read_job(row: &Row) -> Result<Job, tokio_postgres::Error> {
     Ok(Job {
         job_id: row.try_get("job_id")?,
         kind: row.try_get("kind")?,

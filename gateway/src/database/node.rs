@@ -8,15 +8,13 @@ use nebula_api::node::{Node, NodeRequest, Secret};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::{each, one, rows};
-use crate::ApiError;
+use super::query::{map_rows, query, query_one};
+use crate::error::ApiError;
 
 /// Nodes by name.
-///
-/// # Errors
-/// 403 not an administrator.
-pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Node>, ApiError> {
-    each(&rows(client, "SELECT * FROM nebula.list_nodes($1)", &[&actor]).await?, |row| {
+/// Fails with 403 not an administrator.
+pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Node>, ApiError> {
+    map_rows(&query(client, "SELECT * FROM nebula.list_nodes($1)", &[&actor]).await?, |row| {
         Ok(Node {
             node_id: row.try_get("node_id")?,
             name: row.try_get("name")?,
@@ -38,48 +36,42 @@ pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Node>,
     })
 }
 
-/// Makes a node known, or brings it up to date; answers it.
-///
-/// # Errors
-/// 403 not an administrator, 400 malformed, 409 the range of another node, or more peers than are to be.
-pub async fn register(
+/// Registers a node, or updates it; answers its identifier.
+/// Fails with 403 not an administrator, 400 malformed, 409 the range overlaps another node's, or more peers than allowed.
+pub(crate) async fn register(
     client: &impl GenericClient,
     actor: Uuid,
-    wanted: &NodeRequest,
+    request: &NodeRequest,
 ) -> Result<Uuid, ApiError> {
     let sql = "SELECT nebula.register_node_for($1, $2, $3, $4, $5, $6, $7)";
-    let NodeRequest { name, endpoint, weight, max_peers, cidr, capabilities } = wanted;
-    let row = one(client, sql, &[&actor, name, endpoint, weight, max_peers, cidr, capabilities]).await?;
+    let NodeRequest { name, endpoint, weight, max_peers, cidr, capabilities } = request;
+    let row =
+        query_one(client, sql, &[&actor, name, endpoint, weight, max_peers, cidr, capabilities]).await?;
     Ok(row.try_get(0)?)
 }
 
-/// Lets the agent of a device speak for a node, or nobody.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such node or device, 409 revoked, or it speaks for another node.
-pub async fn tie(
+/// Lets the agent of a device represent a node; `None` ends that.
+/// Fails with 403 not an administrator, 404 no such node or device, 409 the device is revoked, or represents another node.
+pub(crate) async fn tie(
     client: &impl GenericClient,
     actor: Uuid,
     node_id: Uuid,
     device_id: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.tie_node_for($1, $2, $3, $4::text::inet)";
-    let address = address.map(|address| address.to_string());
-    one(client, sql, &[&actor, &node_id, &device_id, &address]).await.map(drop)
+    let sql = "SELECT nebula.tie_node_for($1, $2, $3, $4)";
+    query_one(client, sql, &[&actor, &node_id, &device_id, &address]).await.map(drop)
 }
 
-/// Secrets of a node without the secrets, newest first.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such node.
-pub async fn list_secrets(
+/// The secrets of a node, newest first, without their bytes.
+/// Fails with 403 not an administrator, 404 no such node.
+pub(crate) async fn list_secrets(
     client: &impl GenericClient,
     actor: Uuid,
     node_id: Uuid,
 ) -> Result<Vec<Secret>, ApiError> {
     let sql = "SELECT * FROM nebula.list_node_secrets($1, $2)";
-    each(&rows(client, sql, &[&actor, &node_id]).await?, |row| {
+    map_rows(&query(client, sql, &[&actor, &node_id]).await?, |row| {
         Ok(Secret {
             key_id: row.try_get("key_id")?,
             made_by: row.try_get("made_by")?,
@@ -90,52 +82,44 @@ pub async fn list_secrets(
     })
 }
 
-/// Makes a secret; answers what names it, and the 32 bytes, which nobody can ask for again.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such node, 409 it has two already.
-pub async fn make_secret(
+/// Makes a secret; answers its key identifier and its 32 bytes, which cannot be read again.
+/// Fails with 403 not an administrator, 404 no such node, 409 it has two already.
+pub(crate) async fn make_secret(
     client: &impl GenericClient,
     actor: Uuid,
     node_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(Uuid, Vec<u8>), ApiError> {
-    let sql = "SELECT key_id, secret FROM nebula.make_node_secret_for($1, $2, $3::text::inet)";
-    let address = address.map(|address| address.to_string());
-    let row = one(client, sql, &[&actor, &node_id, &address]).await?;
+    let sql = "SELECT key_id, secret FROM nebula.make_node_secret_for($1, $2, $3)";
+    let row = query_one(client, sql, &[&actor, &node_id, &address]).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }
 
-/// Ends a secret, of two the older unless one is named; answers which.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such node or secret, 409 none is named and there are no two.
-pub async fn retire_secret(
+/// Retires a secret: the named one, or else the older of two; answers its key identifier.
+/// Fails with 403 not an administrator, 404 no such node or secret, 409 none is named and there are not two.
+pub(crate) async fn retire_secret(
     client: &impl GenericClient,
     actor: Uuid,
     node_id: Uuid,
     key_id: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<Uuid, ApiError> {
-    let sql = "SELECT nebula.retire_node_secret_for($1, $2, $3, $4::text::inet)";
-    let address = address.map(|address| address.to_string());
-    Ok(one(client, sql, &[&actor, &node_id, &key_id, &address]).await?.try_get(0)?)
+    let sql = "SELECT nebula.retire_node_secret_for($1, $2, $3, $4)";
+    Ok(query_one(client, sql, &[&actor, &node_id, &key_id, &address]).await?.try_get(0)?)
 }
 
 /// The secrets that calls of a node may be signed with.
-///
-/// # Errors
-/// Those of the database.
-pub async fn secrets(client: &impl GenericClient, node_id: Uuid) -> Result<Vec<(Uuid, Vec<u8>)>, ApiError> {
-    let found = rows(client, "SELECT key_id, secret FROM nebula.node_secrets($1)", &[&node_id]).await?;
-    each(&found, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+pub(crate) async fn secrets(
+    client: &impl GenericClient,
+    node_id: Uuid,
+) -> Result<Vec<(Uuid, Vec<u8>)>, ApiError> {
+    let rows = query(client, "SELECT key_id, secret FROM nebula.node_secrets($1)", &[&node_id]).await?;
+    map_rows(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
 }
 
-/// Notes a call whose signature was verified with this secret.
-///
-/// # Errors
-/// 401 stale, made before, or the secret was retired.
-pub async fn accept_call(
+/// Notes a call whose signature was verified with this secret. Fails with 401 if the call is stale or repeated, or the
+/// secret was retired.
+pub(crate) async fn accept_call(
     client: &impl GenericClient,
     node_id: Uuid,
     key_id: Uuid,
@@ -143,5 +127,5 @@ pub async fn accept_call(
     made_at: DateTime<Utc>,
 ) -> Result<(), ApiError> {
     let sql = "SELECT nebula.accept_node_call($1, $2, $3, $4)";
-    one(client, sql, &[&node_id, &key_id, &nonce, &made_at]).await.map(drop)
+    query_one(client, sql, &[&node_id, &key_id, &nonce, &made_at]).await.map(drop)
 }

@@ -4,29 +4,29 @@ use deadpool_postgres::GenericClient;
 use nebula_api::pool::PoolUsage;
 use uuid::Uuid;
 
-use super::{each, rows};
-use crate::ApiError;
+use super::query::{map_rows, query};
+use crate::error::ApiError;
 
 /// Usage of the pools the account sees, of one project or all.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(
+pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Option<Uuid>,
 ) -> Result<Vec<PoolUsage>, ApiError> {
-    each(&rows(client, "SELECT * FROM nebula.list_pools($1, $2)", &[&actor, &project_id]).await?, |row| {
-        Ok(PoolUsage {
-            pool_id: row.try_get("pool_id")?,
-            project_id: row.try_get("project_id")?,
-            name: row.try_get("name")?,
-            cidr: row.try_get("cidr")?,
-            size: row.try_get("size")?,
-            reserved: row.try_get("reserved")?,
-            allocated: row.try_get("allocated")?,
-            quarantined: row.try_get("quarantined")?,
-            free: row.try_get("free")?,
-        })
-    })
+    map_rows(
+        &query(client, "SELECT * FROM nebula.list_pools($1, $2)", &[&actor, &project_id]).await?,
+        |row| {
+            Ok(PoolUsage {
+                pool_id: row.try_get("pool_id")?,
+                project_id: row.try_get("project_id")?,
+                name: row.try_get("name")?,
+                cidr: row.try_get("cidr")?,
+                size: row.try_get("size")?,
+                reserved: row.try_get("reserved")?,
+                allocated: row.try_get("allocated")?,
+                quarantined: row.try_get("quarantined")?,
+                free: row.try_get("free")?,
+            })
+        },
+    )
 }

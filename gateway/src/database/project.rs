@@ -1,22 +1,18 @@
-//! Projects: listing, and what their devices have in common.
+//! Projects: listing, and the configuration their devices share.
 
 use deadpool_postgres::GenericClient;
 use nebula_api::project::Project;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::authority::Trusted;
-use super::{each, one, rows};
-use crate::ApiError;
-use crate::config::Common;
+use super::authority::TrustedAuthority;
+use super::query::{map_rows, query, query_one};
+use crate::error::ApiError;
 
 /// Projects the account sees, with counts, by name.
-///
-/// # Errors
-/// Those of the database.
-pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Project>, ApiError> {
-    each(&rows(client, "SELECT * FROM nebula.list_projects($1)", &[&actor]).await?, |row| {
+pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Project>, ApiError> {
+    map_rows(&query(client, "SELECT * FROM nebula.list_projects($1)", &[&actor]).await?, |row| {
         Ok(Project {
             project_id: row.try_get("project_id")?,
             name: row.try_get("name")?,
@@ -28,22 +24,77 @@ pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Projec
     })
 }
 
-/// A project's part of what its devices run.
+/// An answer of `nebula.project_configuration`.
 #[derive(Debug, Deserialize)]
-pub struct Configuration {
-    /// What stands in everybody's nebula.yml.
+pub(crate) struct ConfiguredProject {
     #[serde(flatten)]
-    pub common: Common,
-    /// Whom devices trust, the one that signs first; none for a project that never had one.
-    pub trust: Vec<Trusted>,
+    pub(crate) config: ProjectConfig,
+    /// The authorities that devices trust; empty for a project that never had one.
+    pub(crate) trust: Vec<TrustedAuthority>,
 }
 
-/// What the devices of a project have in common.
-///
-/// # Errors
-/// 404 no such project.
-pub async fn configuration(client: &impl GenericClient, project_id: Uuid) -> Result<Configuration, ApiError> {
-    let row = one(client, "SELECT nebula.project_configuration($1)", &[&project_id]).await?;
-    let Json(found) = row.try_get(0)?;
-    Ok(found)
+/// The part of `nebula.yml` that all devices of a project share.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ProjectConfig {
+    /// Version of the project's configuration.
+    pub(crate) version: i64,
+    pub(crate) project_id: Uuid,
+    #[serde(rename = "project")]
+    pub(crate) name: String,
+    /// The whole overlay, if the project has one.
+    pub(crate) cidr: Option<String>,
+    /// Encodings of certificates, 1 and 2.
+    pub(crate) certificate_versions: Vec<u8>,
+    pub(crate) mtu: u32,
+    pub(crate) cipher: String,
+    pub(crate) punchy: bool,
+    pub(crate) dns_port: Option<u16>,
+    pub(crate) inbound_open: bool,
+    pub(crate) outbound_open: bool,
+    #[serde(rename = "landmarks")]
+    pub(crate) static_hosts: Vec<StaticHost>,
+    /// Quoted and joined as in `nebula.yml`, once for all devices: the list may be long, the devices ten thousand.
+    #[serde(deserialize_with = "comma_separated")]
+    pub(crate) blocklist: String,
+    pub(crate) routes: Vec<Route>,
+}
+
+/// A device that other devices' configurations name: a lighthouse or a relay.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StaticHost {
+    pub(crate) device_id: Uuid,
+    /// Whether it is a lighthouse; otherwise it is a relay.
+    pub(crate) lighthouse: bool,
+    /// Overlay address.
+    pub(crate) ip: String,
+    /// `host:port` on the underlay.
+    pub(crate) endpoints: Vec<String>,
+}
+
+/// A network that is reached through a device.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Route {
+    pub(crate) device_id: Uuid,
+    pub(crate) network: String,
+    pub(crate) via: String,
+    pub(crate) mtu: Option<u32>,
+    pub(crate) metric: Option<u32>,
+}
+
+fn comma_separated<'de, D: Deserializer<'de>>(words: D) -> Result<String, D::Error> {
+    let words = Vec::<serde_json::Value>::deserialize(words)?;
+    Ok(words.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+}
+
+/// The configuration that the devices of a project share. Fails with 404 if there is no such project.
+pub(crate) async fn configuration(
+    client: &impl GenericClient,
+    project_id: Uuid,
+) -> Result<ConfiguredProject, ApiError> {
+    let row = query_one(client, "SELECT nebula.project_configuration($1)", &[&project_id]).await?;
+    let Json(configured) = row.try_get(0)?;
+    Ok(configured)
 }

@@ -6,49 +6,42 @@ use deadpool_postgres::GenericClient;
 use nebula_api::revocation::Revocation;
 use uuid::Uuid;
 
-use super::one;
-use crate::ApiError;
+use super::query::query_one;
+use crate::error::ApiError;
 
-/// Shuts a device out for good.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such device.
-pub async fn device(
+/// Revokes a device for good.
+/// Fails with 403 not an administrator, 404 no such device.
+pub(crate) async fn device(
     client: &impl GenericClient,
     actor: Uuid,
     device_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.revoke_device_for($1, $2, $3::text::inet)";
-    one(client, sql, &[&actor, &device_id, &address]).await.map(drop)
+    let sql = "SELECT nebula.revoke_device_for($1, $2, $3)";
+    query_one(client, sql, &[&actor, &device_id, &address]).await.map(drop)
 }
 
-/// Revokes a certificate and the others of its key; answers whose it was.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such certificate.
-pub async fn certificate(
+/// Revokes a certificate and the others of its key; answers their device.
+/// Fails with 403 not an administrator, 404 no such certificate.
+pub(crate) async fn certificate(
     client: &impl GenericClient,
     actor: Uuid,
     fingerprint: &str,
     address: Option<IpAddr>,
 ) -> Result<Uuid, ApiError> {
-    let address = address.map(|address| address.to_string());
-    let sql = "SELECT nebula.revoke_certificate_for($1, $2, $3::text::inet)";
-    Ok(one(client, sql, &[&actor, &fingerprint, &address]).await?.try_get(0)?)
+    let sql = "SELECT nebula.revoke_certificate_for($1, $2, $3)";
+    Ok(query_one(client, sql, &[&actor, &fingerprint, &address]).await?.try_get(0)?)
 }
 
 /// How far the revocation of a device has come.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such device.
-pub async fn status(
+/// Fails with 403 not an administrator, 404 no such device.
+pub(crate) async fn status(
     client: &impl GenericClient,
     actor: Uuid,
     device_id: Uuid,
 ) -> Result<Revocation, ApiError> {
-    let row = one(client, "SELECT * FROM nebula.device_revocation($1, $2)", &[&actor, &device_id]).await?;
+    let row =
+        query_one(client, "SELECT * FROM nebula.device_revocation($1, $2)", &[&actor, &device_id]).await?;
     Ok(Revocation {
         device_id: row.try_get("device_id")?,
         name: row.try_get("name")?,

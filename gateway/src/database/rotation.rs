@@ -6,15 +6,13 @@ use deadpool_postgres::GenericClient;
 use nebula_api::authority::Rotation;
 use uuid::Uuid;
 
-use super::{each, one, rows};
-use crate::ApiError;
+use super::query::{map_rows, query, query_one};
+use crate::error::ApiError;
 
 /// Rotations, running ones first, at most 100.
-///
-/// # Errors
-/// 403 not an administrator.
-pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Rotation>, ApiError> {
-    each(&rows(client, "SELECT * FROM nebula.list_rotations($1)", &[&actor]).await?, |row| {
+/// Fails with 403 not an administrator.
+pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Rotation>, ApiError> {
+    map_rows(&query(client, "SELECT * FROM nebula.list_rotations($1)", &[&actor]).await?, |row| {
         Ok(Rotation {
             project_id: row.try_get("project_id")?,
             project: row.try_get("project")?,
@@ -31,46 +29,40 @@ pub async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Rotati
     })
 }
 
-/// Begins one; answers the state it is in.
-///
-/// # Errors
-/// 403 not an administrator, 404 no such project or authority, 409 another runs, 400 another curve.
-pub async fn begin(
+/// Begins a rotation; answers its state.
+/// Fails with 403 not an administrator, 404 no such project or authority, 409 another runs, 400 another curve.
+pub(crate) async fn begin(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
     incoming: &[u8],
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
-    let sql = "SELECT nebula.begin_rotation($1, $2, $3, $4::text::inet)";
-    let address = address.map(|address| address.to_string());
-    Ok(one(client, sql, &[&actor, &project_id, &incoming, &address]).await?.try_get(0)?)
+    let sql = "SELECT nebula.begin_rotation($1, $2, $3, $4)";
+    Ok(query_one(client, sql, &[&actor, &project_id, &incoming, &address]).await?.try_get(0)?)
 }
 
-/// What an administrator may do to one that runs.
+/// A change of a running rotation.
 #[derive(Debug, Clone, Copy)]
-pub enum Change {
-    /// Carries it a state further, whoever is missing.
+pub(crate) enum RotationChange {
+    /// Moves it to the next state without waiting for missing members.
     Force,
-    /// Ends it while it distributes.
+    /// Ends it before the new authority signs.
     Cancel,
 }
 
-/// Changes the one that runs; answers the state it is in.
-///
-/// # Errors
-/// 403 not an administrator, 409 none runs, or it has come too far to be cancelled.
-pub async fn change(
+/// Changes the running rotation; answers its state.
+/// Fails with 403 not an administrator, 409 none runs, or it cannot be cancelled any more.
+pub(crate) async fn change(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
-    change: Change,
+    change: RotationChange,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
     let sql = match change {
-        Change::Force => "SELECT nebula.force_rotation($1, $2, $3::text::inet)",
-        Change::Cancel => "SELECT nebula.cancel_rotation($1, $2, $3::text::inet)",
+        RotationChange::Force => "SELECT nebula.force_rotation($1, $2, $3)",
+        RotationChange::Cancel => "SELECT nebula.cancel_rotation($1, $2, $3)",
     };
-    let address = address.map(|address| address.to_string());
-    Ok(one(client, sql, &[&actor, &project_id, &address]).await?.try_get(0)?)
+    Ok(query_one(client, sql, &[&actor, &project_id, &address]).await?.try_get(0)?)
 }

@@ -1,4 +1,4 @@
-//! Sessions: refresh-token families. Only hashes of tokens come here.
+//! Sessions, each a family of refresh tokens. The database sees only hashes of tokens.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -6,42 +6,33 @@ use std::time::Duration;
 use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
-use super::one;
-use crate::ApiError;
+use super::query::query_one;
+use crate::error::ApiError;
 
-/// What became of a refresh token.
+/// Result of exchanging a refresh token.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// It was exchanged for the next one.
-    Rotated(Family),
-    /// Nobody ever got it.
+pub(crate) enum Exchange {
+    Rotated(Session),
     Unknown,
-    /// Its family is past its time.
     Expired,
-    /// Its family was ended, or the account disabled.
+    /// The session was ended, or the account disabled.
     Ended,
-    /// It had been exchanged before: two parties hold it, so its family was ended.
+    /// The token had been exchanged before: two parties hold it, so the session was ended.
     Reused,
 }
 
-/// A session and whose it is.
+/// A session and its account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Family {
-    /// The session.
-    pub session_id: Uuid,
-    /// Whose.
-    pub account_id: Uuid,
-    /// Name of the account.
-    pub username: String,
+pub(crate) struct Session {
+    pub(crate) session_id: Uuid,
+    pub(crate) account_id: Uuid,
+    pub(crate) username: String,
     /// `admin` or `member`.
-    pub role: String,
+    pub(crate) role: String,
 }
 
-/// Begins a family with the hash of its first token.
-///
-/// # Errors
-/// Those of the database.
-pub async fn open(
+/// Opens a session with the hash of its first token.
+pub(crate) async fn open(
     client: &impl GenericClient,
     account_id: Uuid,
     token_hash: &[u8],
@@ -49,43 +40,37 @@ pub async fn open(
     address: Option<IpAddr>,
     user_agent: Option<&str>,
 ) -> Result<Uuid, ApiError> {
-    let sql = "SELECT nebula.open_session($1, $2, make_interval(secs => $3), $4::text::inet, $5)";
-    let address = address.map(|address| address.to_string());
+    let sql = "SELECT nebula.open_session($1, $2, make_interval(secs => $3), $4, $5)";
     let row =
-        one(client, sql, &[&account_id, &token_hash, &lifetime.as_secs_f64(), &address, &user_agent]).await?;
+        query_one(client, sql, &[&account_id, &token_hash, &lifetime.as_secs_f64(), &address, &user_agent])
+            .await?;
     Ok(row.try_get(0)?)
 }
 
 /// Exchanges a token for the next one, both by hash.
-///
-/// # Errors
-/// Those of the database; a token that is no good is an [`Outcome`], not an error.
-pub async fn rotate(
+pub(crate) async fn rotate(
     client: &impl GenericClient,
     token_hash: &[u8],
     next_hash: &[u8],
-) -> Result<Outcome, ApiError> {
+) -> Result<Exchange, ApiError> {
     let sql = "SELECT outcome, session_id, account_id, username, role FROM nebula.rotate_session($1, $2)";
-    let row = one(client, sql, &[&token_hash, &next_hash]).await?;
+    let row = query_one(client, sql, &[&token_hash, &next_hash]).await?;
     let outcome: &str = row.try_get(0)?;
     Ok(match outcome {
-        "rotated" => Outcome::Rotated(Family {
+        "rotated" => Exchange::Rotated(Session {
             session_id: row.try_get(1)?,
             account_id: row.try_get(2)?,
             username: row.try_get(3)?,
             role: row.try_get(4)?,
         }),
-        "unknown" => Outcome::Unknown,
-        "expired" => Outcome::Expired,
-        "reused" => Outcome::Reused,
-        _ => Outcome::Ended,
+        "unknown" => Exchange::Unknown,
+        "expired" => Exchange::Expired,
+        "reused" => Exchange::Reused,
+        _ => Exchange::Ended,
     })
 }
 
-/// Ends a family; twice is no error.
-///
-/// # Errors
-/// Those of the database.
-pub async fn close(client: &impl GenericClient, session_id: Uuid) -> Result<(), ApiError> {
-    one(client, "SELECT nebula.close_session($1)", &[&session_id]).await.map(drop)
+/// Ends a session; it may have ended already.
+pub(crate) async fn close(client: &impl GenericClient, session_id: Uuid) -> Result<(), ApiError> {
+    query_one(client, "SELECT nebula.close_session($1)", &[&session_id]).await.map(drop)
 }

@@ -1,0 +1,14 @@
+//! What requests mean, apart from HTTP: rules, signing, and transactions of several calls of the database.
+
+pub(crate) mod agent_protocol;
+pub(crate) mod auth;
+pub(crate) mod authority;
+pub(crate) mod bundle;
+pub(crate) mod enrolment;
+pub(crate) mod file;
+pub(crate) mod live_events;
+pub(crate) mod nebula_yml;
+pub(crate) mod playback;
+pub(crate) mod project_cache;
+pub(crate) mod registration;
+pub(crate) mod upload;

@@ -1,0 +1,8 @@
+//! Certificate authorities: this process reads their keys and never gives them away. The database says which of them
+//! signs for a project and which its devices trust.
+
+mod keyring;
+mod signer;
+
+pub(crate) use keyring::{KeySource, Keyring};
+pub(crate) use signer::{Authority, Subject, day};

@@ -1,0 +1,262 @@
+//! The authorities whose keys this gateway holds: the shared one named by the settings, and those of a folder.
+
+use std::collections::HashMap;
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use nebula_certificate::{Certificate, CertificateAuthority, Fingerprint, Zeroizing};
+
+use super::signer::Authority;
+use crate::database::authority::TrustedAuthority;
+use crate::error::{ApiError, UNAVAILABLE};
+
+/// Where the keys are, and the passphrase that decrypts them.
+#[derive(Clone)]
+pub(crate) struct KeySource {
+    /// Certificate of the shared authority; several during a rotation by hand.
+    pub(crate) cert: PathBuf,
+    /// Key of the shared authority: a file, or a `pkcs11:` URI.
+    pub(crate) key: PathBuf,
+    /// Folder with `NAME.crt` and `NAME.key` pairs of further authorities; `NAME.uri` holds a `pkcs11:` URI instead.
+    pub(crate) folder: Option<PathBuf>,
+    /// Passphrase of encrypted keys.
+    pub(crate) passphrase: Option<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Keyring {
+    shared: Arc<CertificateAuthority>,
+    folder: Option<Folder>,
+    found: RwLock<HashMap<Fingerprint, Arc<CertificateAuthority>>>,
+}
+
+/// Why keys cannot be used. A message names the file, the setting or the remedy, and never a secret.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum KeyringError {
+    #[error("{path} ({setting}) cannot be read: {error}")]
+    File { path: PathBuf, setting: &'static str, error: io::Error },
+    #[error("the folder {path} (NEBULA_CA_DIR) cannot be read: {error}")]
+    Folder { path: PathBuf, error: io::Error },
+    #[error("{path}: {error}")]
+    Certificate { path: PathBuf, error: nebula_certificate::Error },
+    #[error("the key {path} (NEBULA_CA_KEY) cannot be read: {error}")]
+    KeyMetadata { path: PathBuf, error: io::Error },
+    #[error(
+        "the key {path} (NEBULA_CA_KEY) has mode {mode:04o}, so others can read it; run: chmod 600 {path}"
+    )]
+    ReadableKey { path: PathBuf, mode: u32 },
+    #[error(
+        "the key {path} may not be read by the user this gateway runs as; give it to that user: chown USER {path}"
+    )]
+    NotOwnKey { path: PathBuf },
+    #[error("the key {path} cannot be read: {error}")]
+    Key { path: PathBuf, error: io::Error },
+    #[error("the authority in {cert} and {key} cannot be used: {error}")]
+    Authority { cert: PathBuf, key: PathBuf, error: nebula_certificate::Error },
+    #[error("the authority in {cert} cannot be used with its token: {error}")]
+    Token { cert: PathBuf, error: nebula_certificate::Error },
+}
+
+struct Folder {
+    path: PathBuf,
+    passphrase: Option<String>,
+}
+
+/// Leaves out the passphrase.
+impl std::fmt::Debug for Folder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.path.fmt(f)
+    }
+}
+
+impl Keyring {
+    /// Reads the shared authority and the folder. An encrypted key takes seconds and up to 2 GiB, so do not call it on a
+    /// thread that serves requests.
+    pub(crate) fn load(source: KeySource) -> Result<Self, KeyringError> {
+        let shared = pair(&source.cert, &source.key, source.passphrase.as_deref())?;
+        let folder = source.folder.map(|path| Folder { path, passphrase: source.passphrase });
+        let keyring = Self::new(shared);
+        let keyring = Self { folder, ..keyring };
+        keyring.scan_folder()?;
+        Ok(keyring)
+    }
+
+    /// A keyring of one authority.
+    pub(crate) fn new(shared: CertificateAuthority) -> Self {
+        Self { shared: Arc::new(shared), folder: None, found: RwLock::default() }
+    }
+
+    /// The authority of projects without one of their own.
+    pub(crate) fn shared(&self) -> Authority {
+        let [certificate_signer, response_signer] = [&self.shared, &self.shared].map(Arc::clone);
+        Authority::new(certificate_signer, response_signer, self.shared.trusted().to_vec())
+    }
+
+    /// The certificate of the shared authority.
+    pub(crate) fn shared_certificate(&self) -> &Certificate {
+        self.shared.certificate()
+    }
+
+    /// Finds the keys of a project by what the database says. Fails with 503 if this gateway does not hold one of them.
+    pub(crate) fn authority(&self, trusted: &[TrustedAuthority]) -> Result<Authority, ApiError> {
+        let find = |is_meant: fn(&TrustedAuthority) -> bool| {
+            let fingerprint =
+                trusted.iter().find(|one| is_meant(one)).map(TrustedAuthority::fingerprint).transpose()?;
+            fingerprint.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
+                ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
+                    .hint("Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to them.")
+            })
+        };
+        let certificate_signer = find(|one| one.signs_certificates)?;
+        let response_signer = find(|one| one.signs_responses)?;
+        let mut certificates =
+            trusted.iter().map(TrustedAuthority::certificate).collect::<Result<Vec<_>, _>>()?;
+        // Certificates that the operator put into the file of the shared authority are trusted with it.
+        if Arc::ptr_eq(&certificate_signer, &self.shared) {
+            let more = self.shared.trusted().iter().filter(|one| !certificates.contains(one)).cloned();
+            certificates.extend(more.collect::<Vec<_>>());
+        }
+        Ok(Authority::new(certificate_signer, response_signer, certificates))
+    }
+
+    /// The certificates of all keys, the shared one first. Fails with 503 if the folder cannot be read.
+    pub(crate) fn held(&self) -> Result<Vec<Certificate>, ApiError> {
+        self.scan_folder().map_err(|error| ApiError::new(UNAVAILABLE, error.to_string()))?;
+        let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
+        let more = found.values().map(|one| one.certificate().clone());
+        Ok(std::iter::once(self.shared.certificate().clone()).chain(more).collect())
+    }
+
+    /// Finds a key. The folder is scanned again for an unknown one, so that a rotation needs no restart.
+    fn key(&self, fingerprint: &Fingerprint) -> Option<Arc<CertificateAuthority>> {
+        if self.shared.fingerprint() == *fingerprint {
+            return Some(Arc::clone(&self.shared));
+        }
+        let known = || self.found.read().unwrap_or_else(PoisonError::into_inner).get(fingerprint).cloned();
+        known().or_else(|| {
+            if let Err(error) = self.scan_folder() {
+                tracing::warn!(problem = %error, "a folder of authorities cannot be read");
+            }
+            known()
+        })
+    }
+
+    fn scan_folder(&self) -> Result<(), KeyringError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let entries = fs::read_dir(&folder.path)
+            .map_err(|error| KeyringError::Folder { path: folder.path.clone(), error })?;
+        let certificates = entries.filter_map(Result::ok).map(|entry| entry.path());
+        for cert in certificates.filter(|path| path.extension().is_some_and(|kind| kind == "crt")) {
+            let (key, uri) = (cert.with_extension("key"), cert.with_extension("uri"));
+            let text = read(&cert, "NEBULA_CA_DIR")?;
+            let parsed = Certificate::parse(&text)
+                .map_err(|error| KeyringError::Certificate { path: cert.clone(), error })?;
+            // A certificate without a key is one to trust, not one to sign with.
+            let known = self.found.read().unwrap_or_else(PoisonError::into_inner);
+            let shared = self.shared.fingerprint();
+            let is_known = |print| print == shared || known.contains_key(&print);
+            if parsed.iter().any(|one| is_known(one.fingerprint())) || !(key.exists() || uri.exists()) {
+                continue;
+            }
+            drop(known);
+            let key = if key.exists() { key } else { PathBuf::from(read(&uri, "NEBULA_CA_DIR")?.trim()) };
+            let authority = pair(&cert, &key, folder.passphrase.as_deref())?;
+            let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
+            found.insert(authority.fingerprint(), Arc::new(authority));
+        }
+        Ok(())
+    }
+}
+
+/// Reads an authority from its certificate and its key, which is in a file or in a token.
+fn pair(cert: &Path, key: &Path, passphrase: Option<&str>) -> Result<CertificateAuthority, KeyringError> {
+    let certificate = read(cert, "NEBULA_CA_CERT")?;
+    if let Some(uri) = key.to_str().filter(|text| text.starts_with("pkcs11:")) {
+        // The error leaves out the URI, which may hold a PIN.
+        return CertificateAuthority::from_token(&certificate, uri)
+            .map_err(|error| KeyringError::Token { cert: cert.to_owned(), error });
+    }
+    refuse_readable_key(key)?;
+    let secret = fs::read_to_string(key).map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => KeyringError::NotOwnKey { path: key.to_owned() },
+        _ => KeyringError::Key { path: key.to_owned(), error },
+    });
+    let secret = Zeroizing::new(secret?);
+    CertificateAuthority::load(&certificate, &secret, passphrase).map_err(|error| KeyringError::Authority {
+        cert: cert.to_owned(),
+        key: key.to_owned(),
+        error,
+    })
+}
+
+fn read(path: &Path, setting: &'static str) -> Result<String, KeyringError> {
+    fs::read_to_string(path).map_err(|error| KeyringError::File { path: path.to_owned(), setting, error })
+}
+
+/// Fails for a key that other users of the machine can read, since they could sign with it.
+fn refuse_readable_key(path: &Path) -> Result<(), KeyringError> {
+    let metadata =
+        fs::metadata(path).map_err(|error| KeyringError::KeyMetadata { path: path.to_owned(), error })?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if mode & 0o077 != 0 {
+        return Err(KeyringError::ReadableKey { path: path.to_owned(), mode });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, SystemTime};
+
+    use nebula_certificate::NewAuthority;
+
+    use super::*;
+
+    fn write(folder: &Path, name: &str) -> Fingerprint {
+        let day = Duration::from_secs(24 * 3600);
+        let made = CertificateAuthority::create(&NewAuthority::new(name, day), SystemTime::now()).unwrap();
+        fs::write(folder.join(format!("{name}.crt")), made.pem()).unwrap();
+        let key = folder.join(format!("{name}.key"));
+        fs::write(&key, made.key_pem().unwrap().as_bytes()).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+        made.fingerprint()
+    }
+
+    #[test]
+    fn a_key_that_others_can_read_is_refused_with_the_remedy() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        for (mode, fine) in [(0o600, true), (0o400, true), (0o640, false), (0o604, false)] {
+            fs::set_permissions(file.path(), fs::Permissions::from_mode(mode)).unwrap();
+            let seen = refuse_readable_key(file.path());
+            assert_eq!(seen.is_ok(), fine, "{mode:o}");
+            assert!(fine || seen.unwrap_err().to_string().contains("chmod 600"));
+        }
+    }
+
+    #[test]
+    fn keys_added_to_the_folder_later_are_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let shared = write(folder.path(), "shared");
+        let more = folder.path().join("more");
+        fs::create_dir(&more).unwrap();
+        let source = KeySource {
+            cert: folder.path().join("shared.crt"),
+            key: folder.path().join("shared.key"),
+            folder: Some(more.clone()),
+            passphrase: None,
+        };
+        let keyring = Keyring::load(source).unwrap();
+        assert_eq!(keyring.held().unwrap().len(), 1);
+        let later = write(&more, "later");
+        assert!(keyring.key(&later).is_some() && keyring.key(&shared).is_some());
+        assert!(keyring.key(&[7; 32]).is_none());
+        // A certificate without its key is not enough.
+        let alone = write(&more, "alone");
+        fs::remove_file(more.join("alone.key")).unwrap();
+        assert!(keyring.key(&alone).is_none());
+        assert_eq!(keyring.held().unwrap().len(), 2);
+    }
+}

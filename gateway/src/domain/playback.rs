@@ -1,0 +1,82 @@
+//! Links that play a file without the header `Authorization`.
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::database::Client;
+use crate::database::file as database;
+use crate::domain::auth::token::{TokenError, Tokens, now};
+use crate::error::{ApiError, NOT_AUTHENTICATED, NOT_FOUND};
+
+/// How long a link plays, in seconds: longer than any film with an interval, and a link found in an old chat is dead.
+const LINK_LIFETIME: u64 = 12 * 3600;
+
+/// Claims of a link's token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct LinkClaims {
+    /// The account that made the link. Its rights are checked at each request, so the link ends with them.
+    sub: Uuid,
+    file: Uuid,
+    rendition: String,
+    /// Seconds since 1970.
+    exp: u64,
+    /// [`LinkClaims::AUDIENCE`].
+    aud: String,
+}
+
+impl LinkClaims {
+    /// Keeps link tokens from passing as access tokens, and the other way round.
+    const AUDIENCE: &'static str = "nebula-link";
+}
+
+/// A link's token and its end in seconds since 1970.
+pub(crate) struct NewLink {
+    pub(crate) token: String,
+    pub(crate) expires: u64,
+}
+
+/// Makes a link to a rendition, or to the one that plays best. Fails with 404 if the account sees no such file or
+/// rendition.
+pub(crate) async fn make(
+    client: &Client,
+    tokens: &Tokens,
+    account_id: Uuid,
+    file_id: Uuid,
+    rendition: Option<String>,
+) -> Result<NewLink, ApiError> {
+    let look_up = async |kind: &str| database::content(client, account_id, file_id, Some(kind)).await;
+    // The choice is made once and kept in the token. Made at each request, it would switch a player in the middle of
+    // the upload to the rendition as soon as that is finished. A link to a missing rendition is refused here.
+    let rendition = match rendition {
+        Some(kind) => look_up(&kind).await.map(|_| kind)?,
+        None => match look_up("web").await {
+            Ok(_) => "web".to_owned(),
+            Err(error) if error.meaning() == NOT_FOUND => {
+                look_up("original").await.map(|_| "original".to_owned())?
+            }
+            Err(error) => return Err(error),
+        },
+    };
+    let expires = now() + LINK_LIFETIME;
+    let claims = LinkClaims {
+        sub: account_id,
+        file: file_id,
+        rendition,
+        exp: expires,
+        aud: LinkClaims::AUDIENCE.to_owned(),
+    };
+    Ok(NewLink { token: tokens.sign(&claims)?, expires })
+}
+
+/// The account and the rendition of a link to this file. Fails with 401.
+pub(crate) fn open(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<(Uuid, String), ApiError> {
+    let refused = |sentence: &str| {
+        ApiError::new(NOT_AUTHENTICATED, sentence).hint("Make a new one: POST /api/files/{id}/link.")
+    };
+    match tokens.open::<LinkClaims>(token, LinkClaims::AUDIENCE) {
+        Ok(claims) if claims.file == file_id => Ok((claims.sub, claims.rendition)),
+        Ok(_) => Err(refused("this link belongs to another file")),
+        Err(TokenError::Expired) => Err(refused("this link has expired")),
+        Err(TokenError::Invalid) => Err(refused("this link is not valid")),
+    }
+}

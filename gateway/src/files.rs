@@ -1,0 +1,5 @@
+//! Bytes of files: which range is asked for, streaming them out, receiving and recognising uploads.
+
+pub(crate) mod range;
+pub(crate) mod stream;
+pub(crate) mod upload;

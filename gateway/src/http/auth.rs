@@ -1,0 +1,68 @@
+//! `/api/auth`: signing in and out.
+
+use actix_web::http::header::USER_AGENT;
+use actix_web::{HttpRequest, web};
+use nebula_api::Envelope;
+use nebula_api::auth::{Identity, LoginRequest, RefreshRequest, TokenPair};
+
+use crate::database::account;
+use crate::domain::auth::session;
+use crate::error::{ApiError, NOT_AUTHENTICATED};
+use crate::http::extractor::{Actor, client_address};
+use crate::state::AppState;
+
+/// Signs in with a name and a password.
+#[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = LoginRequest,
+    responses((status = 200, description = "Signed in", body = TokenPair)))]
+pub(crate) async fn login(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    body: web::Json<LoginRequest>,
+) -> Result<web::Json<TokenPair>, ApiError> {
+    let username = body.username.trim().to_lowercase();
+    // The connection is given back before the password is checked, which takes long on purpose.
+    let found = account::credentials(&state.database.client().await?, &username).await?;
+    let hash = found.as_ref().map(|account| account.password_hash.clone());
+    let correct = state.passwords.verify(body.into_inner().password, hash).await?;
+    let Some(account) = found.filter(|_| correct) else {
+        return Err(ApiError::new(NOT_AUTHENTICATED, "the name or the password is wrong")
+            .hint("Check both; an administrator can set a new password with nebula-gateway account."));
+    };
+    let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
+    let identity = Identity { account_id: account.account_id, username, role: account.role };
+    session::open(&state.database, &state.tokens, identity, client_address(&request), agent)
+        .await
+        .map(web::Json)
+}
+
+/// Exchanges a refresh token for a new pair. An old one that comes back ends the whole session.
+#[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = RefreshRequest,
+    responses((status = 200, description = "Exchanged", body = TokenPair)))]
+pub(crate) async fn refresh(
+    state: web::Data<AppState>,
+    body: web::Json<RefreshRequest>,
+) -> Result<web::Json<TokenPair>, ApiError> {
+    session::rotate(&state.database, &state.tokens, &body.refresh_token).await.map(web::Json)
+}
+
+/// Ends the session of a refresh token; one that has ended already is no error.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "auth", request_body = RefreshRequest,
+    responses((status = 200, description = "Signed out", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn logout(
+    state: web::Data<AppState>,
+    body: web::Json<RefreshRequest>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    session::close(&state.database, &body.refresh_token).await?;
+    Ok(web::Json(Envelope::new(())))
+}
+
+/// Who the access token belongs to.
+#[utoipa::path(get, path = "/api/auth/me", tag = "auth",
+    responses((status = 200, description = "The caller", body = Envelope<Identity>)))]
+pub(crate) async fn me(actor: Actor) -> web::Json<Envelope<Identity>> {
+    web::Json(Envelope::new(Identity {
+        account_id: actor.account_id,
+        username: actor.username,
+        role: actor.role,
+    }))
+}

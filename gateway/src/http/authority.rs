@@ -1,0 +1,26 @@
+//! `/api/authorities`: the list.
+
+use actix_web::web;
+use nebula_api::Envelope;
+use nebula_api::authority::Authority;
+
+use crate::database::authority as database;
+use crate::database::event::require_admin;
+use crate::error::ApiError;
+use crate::http::extractor::Actor;
+use crate::state::AppState;
+
+/// Every authority this gateway can sign with, and every other one that is known, the one that expires first on top.
+#[utoipa::path(get, path = "/api/authorities", tag = "authority",
+    responses((status = 200, description = "Authorities", body = Envelope<Vec<Authority>>)))]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+) -> Result<web::Json<Envelope<Vec<Authority>>>, ApiError> {
+    let client = state.database.client().await?;
+    require_admin(&client, actor.account_id).await?;
+    for held in state.keyring.held()? {
+        database::record(&client, &held).await?;
+    }
+    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+}

@@ -1,0 +1,71 @@
+//! `/api/enrolments`: codes that administrators make and revoke.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use nebula_api::Envelope;
+use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
+use uuid::Uuid;
+
+use crate::database::enrolment as database;
+use crate::domain::enrolment::{link, png};
+use crate::domain::registration::check;
+use crate::error::ApiError;
+use crate::http::extractor::Actor;
+use crate::http::project::ProjectFilter;
+use crate::state::AppState;
+
+/// Makes a code and answers it, once and never again, also as a link and as the PNG of a QR code.
+#[utoipa::path(post, path = "/api/enrolments", tag = "enrolment", request_body = EnrolmentRequest,
+    responses((status = 200, description = "Made", body = Envelope<NewEnrolment>)))]
+pub(crate) async fn create(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    body: web::Json<EnrolmentRequest>,
+) -> Result<HttpResponse, ApiError> {
+    if let Some(name) = &body.name {
+        check::name(name)?;
+    }
+    check::endpoints(&body.endpoints)?;
+    if let Some(role) = &body.role {
+        check::role(role)?;
+    }
+    let client = state.database.client().await?;
+    let made = database::create(&client, actor.account_id, &body).await?;
+    let connection = request.connection_info();
+    let server = format!("{}://{}", connection.scheme(), connection.host());
+    let url = link(&server, &made.code);
+    let new = NewEnrolment {
+        enrolment_id: made.enrolment_id,
+        qr_png: png(&url)?,
+        code: made.code,
+        url,
+        expires_at: made.expires_at,
+    };
+    // No cache on the way may keep the code.
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(new)))
+}
+
+/// Codes without the codes, newest first.
+#[utoipa::path(get, path = "/api/enrolments", tag = "enrolment", params(ProjectFilter),
+    responses((status = 200, description = "Codes", body = Envelope<Vec<Enrolment>>)))]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+    filter: web::Query<ProjectFilter>,
+) -> Result<web::Json<Envelope<Vec<Enrolment>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id, filter.project_id).await?)))
+}
+
+/// Ends a code; devices that used it stay.
+#[utoipa::path(delete, path = "/api/enrolments/{id}", tag = "enrolment", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Ended", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn revoke(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    database::revoke(&client, actor.account_id, *path).await?;
+    Ok(web::Json(Envelope::new(())))
+}

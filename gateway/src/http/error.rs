@@ -1,0 +1,89 @@
+//! Failures as HTTP responses, also of requests that reach no handler: malformed bodies, paths and queries, unknown
+//! URLs and methods.
+
+use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
+use actix_web::http::StatusCode;
+use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+
+use crate::error::{ApiError, BAD_ARGUMENT, MEDIA_TYPE, METHOD, NOT_FOUND, RATE_LIMITED, TOO_LARGE};
+
+impl ResponseError for ApiError {
+    fn status_code(&self) -> StatusCode {
+        StatusCode::from_u16(self.meaning().status).expect("every meaning has an HTTP status")
+    }
+
+    fn error_response(&self) -> HttpResponse {
+        let mut response = HttpResponse::build(self.status_code());
+        match self.meaning().status {
+            401 => drop(response.insert_header((WWW_AUTHENTICATE, r#"Bearer realm="nebula""#))),
+            503 => drop(response.insert_header((RETRY_AFTER, "1"))),
+            _ => {}
+        }
+        if self.meaning() == RATE_LIMITED {
+            response.insert_header((RETRY_AFTER, self.retry_after_seconds().unwrap_or(60).to_string()));
+        }
+        if let Some(methods) = self.allowed_methods() {
+            response.insert_header((ALLOW, methods));
+        }
+        response.json(self.failure())
+    }
+}
+
+/// Largest JSON body of any route, in bytes. The longest that a correct client sends, a registration, has about 2 kB.
+const JSON_LIMIT: usize = 64 * 1024;
+
+/// JSON bodies: at most 64 kB, and failures in the shape of every other one.
+pub(crate) fn json_config() -> web::JsonConfig {
+    web::JsonConfig::default().limit(JSON_LIMIT).error_handler(|error, _| json_error(&error).into())
+}
+
+/// Path parameters: failures in the shape of every other one.
+pub(crate) fn path_config() -> web::PathConfig {
+    web::PathConfig::default().error_handler(|error, request| path_error(&error, request).into())
+}
+
+/// Query strings: failures in the shape of every other one.
+pub(crate) fn query_config() -> web::QueryConfig {
+    web::QueryConfig::default().error_handler(|error, _| query_error(&error).into())
+}
+
+/// The response to a URL that no route has.
+pub(crate) async fn not_found(request: HttpRequest) -> HttpResponse {
+    ApiError::new(NOT_FOUND, format!("there is nothing at {}", request.path()))
+        .hint("GET /openapi.json lists every route.")
+        .error_response()
+}
+
+/// The failure of a method that a URL does not have; `allowed` is the value of the header `Allow`.
+pub(crate) fn method_not_allowed(request: &HttpRequest, allowed: &str) -> ApiError {
+    ApiError::new(METHOD, format!("{} does not take {}", request.path(), request.method()))
+        .hint(format!("It takes {allowed}."))
+        .allow(allowed)
+}
+
+fn json_error(error: &JsonPayloadError) -> ApiError {
+    match error {
+        JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => {
+            ApiError::new(TOO_LARGE, "the body is larger than 64 kB")
+                .hint("No honest request of this route is that long.")
+        }
+        JsonPayloadError::ContentType => ApiError::new(MEDIA_TYPE, "the body is not declared as JSON")
+            .hint("Send the header Content-Type: application/json."),
+        JsonPayloadError::Deserialize(error) => {
+            ApiError::new(BAD_ARGUMENT, format!("the body is not what this route takes: {error}"))
+                .hint("GET /openapi.json describes it.")
+        }
+        _ => ApiError::new(BAD_ARGUMENT, "the body did not arrive whole").hint("Send the request again."),
+    }
+}
+
+fn path_error(error: &PathError, request: &HttpRequest) -> ApiError {
+    ApiError::new(BAD_ARGUMENT, format!("the path {} cannot be read: {error}", request.path()))
+        .hint("Identifiers are UUIDs, those of jobs are numbers.")
+}
+
+fn query_error(error: &QueryPayloadError) -> ApiError {
+    ApiError::new(BAD_ARGUMENT, format!("the query string cannot be read: {error}"))
+        .hint("GET /openapi.json describes it.")
+}

@@ -1,0 +1,70 @@
+//! The caller of a request: its account, by the header `Authorization`, and its address.
+
+use std::future::{Ready, ready};
+use std::net::IpAddr;
+
+use actix_web::dev::Payload;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::{FromRequest, HttpRequest, web};
+use uuid::Uuid;
+
+use crate::domain::auth::token::{AccessClaims, TokenError, Tokens};
+use crate::error::{ApiError, NOT_AUTHENTICATED};
+use crate::state::AppState;
+
+/// The account a request acts for. A handler with this argument needs a valid access token. The SQL function that gets
+/// `account_id` decides what the account may do.
+#[derive(Debug, Clone)]
+pub(crate) struct Actor {
+    pub(crate) account_id: Uuid,
+    pub(crate) username: String,
+    /// `admin` or `member`, as of the token; for display, never for a decision.
+    pub(crate) role: String,
+}
+
+impl Actor {
+    /// Reads an access token. Fails with 401.
+    fn from_token(tokens: &Tokens, token: &str) -> Result<Self, ApiError> {
+        let claims: AccessClaims =
+            tokens.open(token, AccessClaims::AUDIENCE).map_err(|error| match error {
+                TokenError::Expired => ApiError::new(NOT_AUTHENTICATED, "the access token has expired")
+                    .hint("Exchange the refresh token: POST /api/auth/refresh."),
+                TokenError::Invalid => ApiError::new(NOT_AUTHENTICATED, "the access token is not valid")
+                    .hint("Sign in: POST /api/auth/login."),
+            })?;
+        let AccessClaims { sub: account_id, username, role, .. } = claims;
+        Ok(Self { account_id, username, role })
+    }
+
+    /// Reads the header `Authorization`. Fails with 401.
+    pub(crate) fn from_request_head(request: &HttpRequest) -> Result<Self, ApiError> {
+        let state = request
+            .app_data::<web::Data<AppState>>()
+            .ok_or_else(|| ApiError::internal(&"the state is missing from the application"))?;
+        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let token = header
+            .and_then(|value| value.split_once(' '))
+            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+            .map(|(_, token)| token.trim());
+        match token {
+            Some(token) => Self::from_token(&state.tokens, token),
+            None => Err(ApiError::new(NOT_AUTHENTICATED, "this route needs an access token").hint(
+                "Sign in with POST /api/auth/login and send the header Authorization: Bearer <accessToken>.",
+            )),
+        }
+    }
+}
+
+impl FromRequest for Actor {
+    type Error = ApiError;
+    type Future = Ready<Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(Self::from_request_head(request))
+    }
+}
+
+/// The address of the connection's other end, for the record. Headers that claim another one are ignored.
+pub(crate) fn client_address(request: &HttpRequest) -> Option<IpAddr> {
+    request.peer_addr().map(|peer| peer.ip().to_canonical())
+}

@@ -1,0 +1,137 @@
+//! `/api/files`: the list, content, links, deletion. Uploading is in [`super::upload`].
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use chrono::DateTime;
+use nebula_api::Envelope;
+use nebula_api::file::{File, Link};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::database::file as database;
+use crate::domain::{file, playback};
+use crate::error::ApiError;
+use crate::files::stream::{self, Delivery};
+use crate::http::extractor::{Actor, client_address};
+use crate::state::AppState;
+
+/// Query of `GET /api/files`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct ListQuery {
+    /// Only of this project.
+    project_id: Option<Uuid>,
+}
+
+/// Files the caller sees, newest first.
+#[utoipa::path(get, path = "/api/files", tag = "files", params(ListQuery),
+    responses((status = 200, description = "Files", body = Envelope<Vec<File>>)))]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+    query: web::Query<ListQuery>,
+) -> Result<web::Json<Envelope<Vec<File>>>, ApiError> {
+    let client = state.database.client().await?;
+    let files = database::list(&client, actor.account_id, query.project_id, None).await?;
+    Ok(web::Json(Envelope::new(files)))
+}
+
+/// One file with its state and renditions.
+#[utoipa::path(get, path = "/api/files/{id}", tag = "files", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "The file", body = Envelope<File>)))]
+pub(crate) async fn show(
+    state: web::Data<AppState>,
+    actor: Actor,
+    file_id: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<File>>, ApiError> {
+    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+}
+
+/// Query of `GET /api/files/{id}/content`.
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(crate) struct ContentQuery {
+    /// `original` as uploaded, `web` for browsers; without it what plays best.
+    rendition: Option<String>,
+    /// `1` saves the file instead of showing it.
+    download: Option<String>,
+    /// Token of a link, instead of the `Authorization` header; it decides the rendition too.
+    token: Option<String>,
+}
+
+/// The bytes: whole or a range (RFC 9110), for GET and HEAD. A `<video>` or a player comes with a link's token.
+#[utoipa::path(method(get, head), path = "/api/files/{id}/content", tag = "files", params(("id" = Uuid, Path), ContentQuery),
+    responses(
+        (status = 200, description = "All of it"),
+        (status = 206, description = "A range of it"),
+        (status = 304, description = "The caller has it already"),
+        (status = 416, description = "No byte of it is in the range"),
+    ))]
+pub(crate) async fn content(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    file_id: web::Path<Uuid>,
+    query: web::Query<ContentQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let query = query.into_inner();
+    let (account_id, rendition) = match &query.token {
+        Some(token) => {
+            let (account_id, kind) = playback::open(&state.tokens, token, *file_id)?;
+            (account_id, Some(kind))
+        }
+        None => (Actor::from_request_head(&request)?.account_id, query.rendition),
+    };
+    // The connection is given back before the first byte is sent: a player may stay for hours.
+    let content = {
+        let client = state.database.client().await?;
+        database::content(&client, account_id, *file_id, rendition.as_deref()).await?
+    };
+    let delivery = Delivery {
+        download: query.download.is_some_and(|value| !matches!(value.as_str(), "0" | "false")),
+        // A repeated job makes renditions anew; the upload never changes.
+        immutable: rendition.as_deref() == Some("original"),
+    };
+    stream::answer(&request, &state.store, &content, delivery).await
+}
+
+/// Query of `POST /api/files/{id}/link`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+pub(crate) struct LinkQuery {
+    /// `original` or `web`; without it what plays best now.
+    rendition: Option<String>,
+}
+
+/// A URL that plays without a header for twelve hours, with the rights of its maker.
+#[utoipa::path(post, path = "/api/files/{id}/link", tag = "files", params(("id" = Uuid, Path), LinkQuery),
+    responses((status = 200, description = "The link", body = Envelope<Link>)))]
+pub(crate) async fn link(
+    state: web::Data<AppState>,
+    actor: Actor,
+    file_id: web::Path<Uuid>,
+    query: web::Query<LinkQuery>,
+) -> Result<web::Json<Envelope<Link>>, ApiError> {
+    let client = state.database.client().await?;
+    let rendition = query.into_inner().rendition;
+    let link = playback::make(&client, &state.tokens, actor.account_id, *file_id, rendition).await?;
+    let seconds = i64::try_from(link.expires).map_err(|error| ApiError::internal(&error))?;
+    let expires_at = DateTime::from_timestamp(seconds, 0)
+        .ok_or_else(|| ApiError::internal(&"the clock is beyond what a date can hold"))?;
+    let path = format!("/api/files/{file_id}/content?token={}", link.token);
+    Ok(web::Json(Envelope::new(Link { path, expires_at })))
+}
+
+/// Forgets a file, cancels its job, then deletes its bytes.
+#[utoipa::path(delete, path = "/api/files/{id}", tag = "files", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Deleted", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn delete(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    file_id: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let (address, file_id) = (client_address(&request), *file_id);
+    // A task of its own finishes the deletion even if the client hangs up.
+    let deleting = tokio::spawn(async move {
+        file::delete(&state.database, &state.store, actor.account_id, file_id, address).await
+    });
+    deleting.await.map_err(|error| ApiError::internal(&error))??;
+    Ok(web::Json(Envelope::new(())))
+}

@@ -1,0 +1,100 @@
+//! `/api/firewall` and `/api/routes`: rules of a project, and routes to networks behind devices.
+
+use actix_web::web;
+use nebula_api::Envelope;
+use nebula_api::firewall::{Route, Rule};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::database::firewall as database;
+use crate::error::ApiError;
+use crate::http::extractor::Actor;
+use crate::http::project::ProjectFilter;
+use crate::state::AppState;
+
+/// Rules of the projects the caller sees. They count where a project is closed.
+#[utoipa::path(get, path = "/api/firewall", tag = "firewall", params(ProjectFilter),
+    responses((status = 200, description = "Rules", body = Envelope<Vec<Rule>>)))]
+pub(crate) async fn rules(
+    state: web::Data<AppState>,
+    actor: Actor,
+    filter: web::Query<ProjectFilter>,
+) -> Result<web::Json<Envelope<Vec<Rule>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::rules(&client, actor.account_id, filter.project_id).await?)))
+}
+
+/// Adds a rule, and answers it with its number.
+#[utoipa::path(post, path = "/api/firewall", tag = "firewall", request_body = Rule,
+    responses((status = 200, description = "Added", body = Envelope<Rule>)))]
+pub(crate) async fn add_rule(
+    state: web::Data<AppState>,
+    actor: Actor,
+    body: web::Json<Rule>,
+) -> Result<web::Json<Envelope<Rule>>, ApiError> {
+    let client = state.database.client().await?;
+    let rule_id = Some(database::add_rule(&client, actor.account_id, &body).await?);
+    Ok(web::Json(Envelope::new(Rule { rule_id, ..body.into_inner() })))
+}
+
+/// Takes a rule back.
+#[utoipa::path(delete, path = "/api/firewall/{rule}", tag = "firewall", params(("rule" = i64, Path)),
+    responses((status = 200, description = "Gone", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn drop_rule(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<i64>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    database::drop_rule(&client, actor.account_id, *path).await?;
+    Ok(web::Json(Envelope::new(())))
+}
+
+/// Routes of the projects the caller sees.
+#[utoipa::path(get, path = "/api/routes", tag = "firewall", params(ProjectFilter),
+    responses((status = 200, description = "Routes", body = Envelope<Vec<Route>>)))]
+pub(crate) async fn routes(
+    state: web::Data<AppState>,
+    actor: Actor,
+    filter: web::Query<ProjectFilter>,
+) -> Result<web::Json<Envelope<Vec<Route>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::routes(&client, actor.account_id, filter.project_id).await?)))
+}
+
+/// Leads members to a network through a device, or through another one than before.
+#[utoipa::path(post, path = "/api/routes", tag = "firewall", request_body = Route,
+    responses((status = 200, description = "Added", body = Envelope<Route>)))]
+pub(crate) async fn add_route(
+    state: web::Data<AppState>,
+    actor: Actor,
+    body: web::Json<Route>,
+) -> Result<web::Json<Envelope<Route>>, ApiError> {
+    let client = state.database.client().await?;
+    database::add_route(&client, actor.account_id, &body).await?;
+    Ok(web::Json(Envelope::new(body.into_inner())))
+}
+
+/// Which route.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct RouteKey {
+    /// Its project.
+    project_id: Uuid,
+    /// The network in CIDR notation.
+    network: String,
+}
+
+/// Takes a route back.
+#[utoipa::path(delete, path = "/api/routes", tag = "firewall", params(RouteKey),
+    responses((status = 200, description = "Gone", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn drop_route(
+    state: web::Data<AppState>,
+    actor: Actor,
+    key: web::Query<RouteKey>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    database::drop_route(&client, actor.account_id, key.project_id, &key.network).await?;
+    Ok(web::Json(Envelope::new(())))
+}

@@ -1,0 +1,43 @@
+//! `/health`: alive, and ready to serve.
+
+use actix_web::{HttpResponse, web};
+use nebula_api::health::{Check, Health};
+
+use crate::VERSION;
+use crate::error::ApiError;
+use crate::state::AppState;
+
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "health",
+    responses((status = 200, description = "Alive", body = Health)))]
+pub(crate) async fn live() -> web::Json<Health> {
+    web::Json(Health { status: "ok".into(), version: VERSION.into(), checks: Vec::new() })
+}
+
+/// Database, storage and authority work.
+#[utoipa::path(get, path = "/health/ready", tag = "health",
+    responses((status = 200, description = "Ready", body = Health), (status = 503, description = "A part fails", body = Health)))]
+pub(crate) async fn ready(state: web::Data<AppState>) -> HttpResponse {
+    let health = state.readiness.get_or_check(check(&state)).await;
+    match health.status.as_str() {
+        "ok" => HttpResponse::Ok().json(health),
+        _ => HttpResponse::ServiceUnavailable().json(health),
+    }
+}
+
+async fn check(state: &AppState) -> Health {
+    let (database, storage) = tokio::join!(state.database.check(), state.store.check());
+    let detail = |error: ApiError| error.failure().detail;
+    let checks = vec![
+        result("database", database.map(|()| "ok".into()).map_err(detail)),
+        result("storage", storage.map(|()| "ok".into()).map_err(|error| detail(error.into()))),
+        result("authority", state.keyring.shared().check().map_err(|error| error.to_string())),
+    ];
+    let status = if checks.iter().all(|check| check.ok) { "ok" } else { "failed" };
+    Health { status: status.into(), version: VERSION.into(), checks }
+}
+
+/// Success or failure, each with its sentence.
+fn result(name: &str, outcome: Result<String, String>) -> Check {
+    Check { name: name.to_owned(), ok: outcome.is_ok(), detail: outcome.unwrap_or_else(|problem| problem) }
+}

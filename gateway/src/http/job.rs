@@ -1,0 +1,105 @@
+//! `/api/jobs`: the list, cancelling, retrying.
+
+use actix_web::{HttpRequest, web};
+use nebula_api::Envelope;
+use nebula_api::job::{Job, JobChange};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::database::job as database;
+use crate::error::ApiError;
+use crate::http::extractor::{Actor, client_address};
+use crate::state::AppState;
+
+/// The states of jobs, as `nebula.job_status` spells them.
+const STATES: [&str; 6] = ["blocked", "available", "running", "succeeded", "dead", "cancelled"];
+
+/// Query of `GET /api/jobs`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct JobFilter {
+    /// Only this project; without it, every project the caller sees.
+    pub(crate) project_id: Option<Uuid>,
+    /// Only jobs of this kind.
+    pub(crate) kind: Option<String>,
+    /// Only jobs in this state: blocked, available, running, succeeded, dead or cancelled.
+    pub(crate) state: Option<String>,
+    /// Only jobs before this one, for paging.
+    pub(crate) before: Option<i64>,
+    /// How many at most: 1 to 1000, 100 without it.
+    pub(crate) max: Option<i32>,
+}
+
+/// Newest jobs first.
+#[utoipa::path(get, path = "/api/jobs", tag = "job", params(JobFilter),
+    responses((status = 200, description = "Jobs", body = Envelope<Vec<Job>>)))]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+    filter: web::Query<JobFilter>,
+) -> Result<web::Json<Envelope<Vec<Job>>>, ApiError> {
+    if let Some(state) = filter.state.as_deref()
+        && !STATES.contains(&state)
+    {
+        return Err(ApiError::bad_argument(format!("\"{state}\" is no state of a job"))
+            .hint(format!("The states are {}.", STATES.join(", "))));
+    }
+    let client = state.database.client().await?;
+    let wanted = database::JobQuery {
+        project_id: filter.project_id,
+        kind: filter.kind.as_deref(),
+        state: filter.state.as_deref(),
+        before: filter.before,
+    };
+    let jobs = database::list(&client, actor.account_id, &wanted, filter.max.unwrap_or(100)).await?;
+    Ok(web::Json(Envelope::new(jobs)))
+}
+
+/// One job.
+#[utoipa::path(get, path = "/api/jobs/{id}", tag = "job", params(("id" = i64, Path)),
+    responses((status = 200, description = "The job", body = Envelope<Job>)))]
+pub(crate) async fn status(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<i64>,
+) -> Result<web::Json<Envelope<Job>>, ApiError> {
+    let client = state.database.client().await?;
+    match database::find(&client, actor.account_id, *path).await? {
+        Some(job) => Ok(web::Json(Envelope::new(job))),
+        None => Err(ApiError::not_found(format!("there is no job {path}"))
+            .hint("List jobs: GET /api/jobs. Those of other projects are not shown.")),
+    }
+}
+
+/// Stops a job: a waiting one at once, a running one as soon as its worker hears of it.
+#[utoipa::path(post, path = "/api/jobs/{id}/cancel", tag = "job", params(("id" = i64, Path)),
+    responses((status = 200, description = "Stopped, or about to be", body = Envelope<JobChange>),
+              (status = 404, description = "No such job in the caller's projects", body = nebula_api::Failure),
+              (status = 409, description = "It has finished", body = nebula_api::Failure)))]
+pub(crate) async fn cancel(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<i64>,
+) -> Result<web::Json<Envelope<JobChange>>, ApiError> {
+    let client = state.database.client().await?;
+    let change = database::cancel(&client, actor.account_id, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(JobChange { job_id: *path, state: change })))
+}
+
+/// Lets a dead or cancelled job run again, with all its attempts.
+#[utoipa::path(post, path = "/api/jobs/{id}/retry", tag = "job", params(("id" = i64, Path)),
+    responses((status = 200, description = "It waits for a worker", body = Envelope<JobChange>),
+              (status = 404, description = "No such job in the caller's projects", body = nebula_api::Failure),
+              (status = 409, description = "It is neither dead nor cancelled", body = nebula_api::Failure)))]
+pub(crate) async fn retry(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<i64>,
+) -> Result<web::Json<Envelope<JobChange>>, ApiError> {
+    let client = state.database.client().await?;
+    database::retry(&client, actor.account_id, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(JobChange { job_id: *path, state: "available".to_owned() })))
+}

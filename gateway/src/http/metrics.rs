@@ -1,0 +1,33 @@
+//! `/metrics`: requests with their latency, connections to the database, certificates, waiting agents.
+
+use std::time::Duration;
+
+use actix_web::{HttpResponse, web};
+
+use crate::database::certificate;
+use crate::state::AppState;
+
+/// How long a scrape waits for the database; scrapers give up after ten seconds.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Everything measured, in the text format of Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "health",
+    responses((status = 200, description = "Metrics", body = String, content_type = "text/plain")))]
+pub(crate) async fn show(state: web::Data<AppState>) -> HttpResponse {
+    let usage = state.database.usage();
+    for (word, count) in [("open", usage.open), ("idle", usage.idle), ("most", usage.max)] {
+        state.metrics.connections(word, count);
+    }
+    certificates(&state).await;
+    state.metrics.waiting_agents(state.agents.waiting());
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render())
+}
+
+/// Live devices by who renews their certificates. Without an answer of the database the last values stay.
+async fn certificates(state: &AppState) {
+    let counts = async { certificate::renewal_counts(&state.database.client().await?).await };
+    let Ok(Ok(counts)) = tokio::time::timeout(DATABASE_TIMEOUT, counts).await else { return };
+    for count in counts {
+        state.metrics.certificates(count.renewal, count.devices, count.seconds);
+    }
+}

@@ -1,0 +1,110 @@
+//! `/api/nodes`: nodes, the device whose agent represents each, and the secrets that sign its calls.
+
+use actix_web::{HttpRequest, HttpResponse, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nebula_api::Envelope;
+use nebula_api::node::{NewSecret, Node, NodeDevice, NodeId, NodeRequest, Retired, Secret};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::database::node as database;
+use crate::error::ApiError;
+use crate::http::extractor::{Actor, client_address};
+use crate::state::AppState;
+
+/// Nodes, how they are, and whether they take peers.
+#[utoipa::path(get, path = "/api/nodes", tag = "node",
+    responses((status = 200, description = "Nodes", body = Envelope<Vec<Node>>)))]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+) -> Result<web::Json<Envelope<Vec<Node>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+}
+
+/// Makes a node known, or brings the one with this name up to date.
+#[utoipa::path(post, path = "/api/nodes", tag = "node", request_body = NodeRequest,
+    responses((status = 200, description = "Known", body = Envelope<NodeId>)))]
+pub(crate) async fn register(
+    state: web::Data<AppState>,
+    actor: Actor,
+    body: web::Json<NodeRequest>,
+) -> Result<web::Json<Envelope<NodeId>>, ApiError> {
+    let client = state.database.client().await?;
+    let node_id = database::register(&client, actor.account_id, &body).await?;
+    Ok(web::Json(Envelope::new(NodeId { node_id })))
+}
+
+/// Lets the agent of a device speak for a node, or nobody.
+#[utoipa::path(put, path = "/api/nodes/{nodeId}/device", tag = "node", params(("nodeId" = Uuid, Path)),
+    request_body = NodeDevice,
+    responses((status = 200, description = "Done", body = Envelope<NodeDevice>)))]
+pub(crate) async fn tie(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+    body: web::Json<NodeDevice>,
+) -> Result<web::Json<Envelope<NodeDevice>>, ApiError> {
+    let client = state.database.client().await?;
+    let address = client_address(&request);
+    database::tie(&client, actor.account_id, *path, body.device_id, address).await?;
+    Ok(web::Json(Envelope::new(*body)))
+}
+
+/// Secrets of a node, without the secrets.
+#[utoipa::path(get, path = "/api/nodes/{nodeId}/secret", tag = "node", params(("nodeId" = Uuid, Path)),
+    responses((status = 200, description = "Secrets, newest first", body = Envelope<Vec<Secret>>)))]
+pub(crate) async fn secrets(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<Vec<Secret>>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::list_secrets(&client, actor.account_id, *path).await?)))
+}
+
+/// Makes a secret: the first, or one beside it that is to take its place. Both are good until one is retired.
+#[utoipa::path(post, path = "/api/nodes/{nodeId}/secret", tag = "node", params(("nodeId" = Uuid, Path)),
+    responses((status = 200, description = "The secret, which is not shown again", body = Envelope<NewSecret>)))]
+pub(crate) async fn make_secret(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+) -> Result<HttpResponse, ApiError> {
+    let client = state.database.client().await?;
+    let address = client_address(&request);
+    let (key_id, secret) = database::make_secret(&client, actor.account_id, *path, address).await?;
+    let new = NewSecret { node_id: *path, key_id, secret: STANDARD.encode(secret) };
+    // No cache on the way may keep the secret.
+    Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(new)))
+}
+
+/// Which secret.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct SecretChoice {
+    /// What names it in calls; without it, of two the older.
+    key_id: Option<Uuid>,
+}
+
+/// Ends a secret.
+#[utoipa::path(delete, path = "/api/nodes/{nodeId}/secret", tag = "node",
+    params(("nodeId" = Uuid, Path), SecretChoice),
+    responses((status = 200, description = "Not good any more", body = Envelope<Retired>)))]
+pub(crate) async fn retire_secret(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+    choice: web::Query<SecretChoice>,
+) -> Result<web::Json<Envelope<Retired>>, ApiError> {
+    let client = state.database.client().await?;
+    let address = client_address(&request);
+    let key_id = database::retire_secret(&client, actor.account_id, *path, choice.key_id, address).await?;
+    Ok(web::Json(Envelope::new(Retired { key_id })))
+}

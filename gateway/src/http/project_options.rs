@@ -1,0 +1,54 @@
+//! `/api/projects/{projectId}/configuration` and the groups of devices. Agents fetch a changed configuration themselves.
+
+use actix_web::web;
+use nebula_api::Envelope;
+use nebula_api::configuration::{Groups, Options};
+use uuid::Uuid;
+
+use crate::database::project_options as database;
+use crate::error::ApiError;
+use crate::http::extractor::Actor;
+use crate::state::AppState;
+
+/// Options of a project.
+#[utoipa::path(get, path = "/api/projects/{projectId}/configuration", tag = "project",
+    params(("projectId" = Uuid, Path)),
+    responses((status = 200, description = "Options", body = Envelope<Options>)))]
+pub(crate) async fn options(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<Options>>, ApiError> {
+    let client = state.database.client().await?;
+    Ok(web::Json(Envelope::new(database::options(&client, actor.account_id, *path).await?)))
+}
+
+/// Changes options; what is absent stays.
+#[utoipa::path(patch, path = "/api/projects/{projectId}/configuration", tag = "project",
+    params(("projectId" = Uuid, Path)), request_body = Options,
+    responses((status = 200, description = "All options as they are now", body = Envelope<Options>)))]
+pub(crate) async fn set_options(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<Uuid>,
+    body: web::Json<Options>,
+) -> Result<web::Json<Envelope<Options>>, ApiError> {
+    let client = state.database.client().await?;
+    let options = database::set_options(&client, actor.account_id, *path, &body).await?;
+    Ok(web::Json(Envelope::new(options)))
+}
+
+/// Puts a device in groups: its next address comes from their ranges, its certificate is made anew.
+#[utoipa::path(put, path = "/api/devices/{deviceId}/groups", tag = "device", params(("deviceId" = Uuid, Path)),
+    request_body = Groups,
+    responses((status = 200, description = "Done", body = Envelope<Groups>)))]
+pub(crate) async fn set_groups(
+    state: web::Data<AppState>,
+    actor: Actor,
+    path: web::Path<Uuid>,
+    body: web::Json<Groups>,
+) -> Result<web::Json<Envelope<Groups>>, ApiError> {
+    let client = state.database.client().await?;
+    database::set_groups(&client, actor.account_id, *path, &body.groups).await?;
+    Ok(web::Json(Envelope::new(body.into_inner())))
+}

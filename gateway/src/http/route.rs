@@ -1,0 +1,92 @@
+//! One route: its URL, who may call it, and its handler.
+
+use actix_web::dev::Handler;
+use actix_web::http::Method;
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, Route, web};
+use utoipa::openapi::path::HttpMethod;
+
+use crate::http::error::method_not_allowed;
+
+/// Who may call a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Everyone, without a token.
+    Anyone,
+    /// Accounts, for the projects they are a member of; administrators for all.
+    Member,
+    /// The account that registered the object, and administrators.
+    Owner,
+    /// Administrators.
+    Admin,
+    /// Members, and holders of an enrolment code.
+    Joiner,
+    /// Members, and holders of a signed link.
+    Link,
+}
+
+impl Access {
+    /// For the documentation of the route.
+    pub(crate) fn description(self) -> &'static str {
+        match self {
+            Self::Anyone => "anyone",
+            Self::Member => "members of the project",
+            Self::Owner => "the owner, administrators",
+            Self::Admin => "administrators",
+            Self::Joiner => "members of the project, holders of an enrolment code",
+            Self::Link => "members of the project, holders of a signed link",
+        }
+    }
+}
+
+pub(crate) struct Entry {
+    pub(crate) method: Method,
+    /// With its parameters in braces.
+    pub(crate) path: String,
+    pub(crate) access: Access,
+    route: Route,
+}
+
+/// The routes of a handler, one per method. `P` is the type that `#[utoipa::path]` derives from the handler; method and
+/// path are taken from it, so that they are written only there.
+pub(crate) fn entries<P, F, Args>(access: Access, handler: F) -> Vec<Entry>
+where
+    P: utoipa::Path,
+    F: Handler<Args>,
+    Args: FromRequest + 'static,
+    F::Output: Responder + 'static,
+{
+    let entry = |method: HttpMethod| {
+        let method = actix_method(&method);
+        let route = web::method(method.clone()).to(handler.clone());
+        Entry { method, path: P::path(), access, route }
+    };
+    P::methods().into_iter().map(entry).collect()
+}
+
+fn actix_method(method: &HttpMethod) -> Method {
+    match method {
+        HttpMethod::Get => Method::GET,
+        HttpMethod::Post => Method::POST,
+        HttpMethod::Put => Method::PUT,
+        HttpMethod::Delete => Method::DELETE,
+        HttpMethod::Options => Method::OPTIONS,
+        HttpMethod::Head => Method::HEAD,
+        HttpMethod::Patch => Method::PATCH,
+        HttpMethod::Trace => Method::TRACE,
+    }
+}
+
+/// Adds routes to an application. Another method of a known URL answers 405 with the methods that the URL has.
+pub(crate) fn configure(mut entries: Vec<Entry>, config: &mut web::ServiceConfig) {
+    while let Some(path) = entries.first().map(|entry| entry.path.clone()) {
+        let (here, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.path == path);
+        entries = rest;
+        let allowed: Vec<_> = here.iter().map(|entry| entry.method.to_string()).collect();
+        let allowed = allowed.join(", ");
+        let resource = web::resource(path).default_service(web::to(move |request: HttpRequest| {
+            let refusal = method_not_allowed(&request, &allowed);
+            async move { Err::<HttpResponse, _>(refusal) }
+        }));
+        config.service(here.into_iter().fold(resource, |resource, entry| resource.route(entry.route)));
+    }
+}

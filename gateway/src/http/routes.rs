@@ -1,0 +1,186 @@
+//! The table of routes: who may call which handler. Method, path and documentation stand at the handler, in
+//! `#[utoipa::path]`, and `/openapi.json` lists them all.
+//!
+//! A handler requires a token by taking an [`Actor`](super::extractor::Actor). The SQL function that it calls checks the
+//! account's rights, so that a mistake here cannot open another project.
+
+use std::sync::LazyLock;
+
+use actix_web::web;
+use nebula_api::Failure;
+use utoipa::OpenApi;
+
+use super::openapi::{self, Document};
+use super::route::{self, Access, Entry};
+use super::{
+    auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, job, metrics,
+    node, pool, project, project_options, revocation, rotation, upload,
+};
+
+/// Writes a line of the table as access and handler.
+macro_rules! routes {
+    ($($access:ident $module:ident::$handler:ident;)*) => {
+        pub(crate) fn table() -> Vec<Entry> {
+            let lines = [$(pastey::paste! {
+                route::entries::<$module::[<__path_ $handler>], _, _>(Access::$access, $module::$handler)
+            }),*];
+            lines.into_iter().flatten().collect()
+        }
+
+        #[derive(OpenApi)]
+        #[openapi(
+            info(
+                title = "pg_nebula",
+                description = "Private overlay network and media cloud: accounts, devices, files, jobs."
+            ),
+            paths($($module::$handler),*),
+            components(schemas(Failure))
+        )]
+        struct Handlers;
+    };
+}
+
+#[rustfmt::skip]
+routes! {
+    Anyone auth::login;
+    Anyone auth::refresh;
+    Anyone auth::logout;
+    Member auth::me;
+
+    Anyone device::ca;
+    Joiner device::register;
+    Owner  device::status;
+    Admin  device::release;
+
+    Anyone dnapi::enroll;
+    Anyone dnapi::call;
+    Admin  enrolment::create;
+    Admin  enrolment::list;
+    Admin  enrolment::revoke;
+    Member project_options::options;
+    Admin  project_options::set_options;
+    Admin  project_options::set_groups;
+    Admin  revocation::device;
+    Admin  revocation::status;
+    Admin  revocation::certificate;
+    Member firewall::rules;
+    Admin  firewall::add_rule;
+    Admin  firewall::drop_rule;
+    Member firewall::routes;
+    Admin  firewall::add_route;
+    Admin  firewall::drop_route;
+
+    Member project::list;
+    Member pool::list;
+    Member device::list;
+    Member certificate::list;
+    Admin  authority::list;
+    Admin  rotation::list;
+    Admin  rotation::begin;
+    Admin  rotation::force;
+    Admin  rotation::cancel;
+    Admin  node::list;
+    Admin  node::register;
+    Admin  node::tie;
+    Admin  node::secrets;
+    Admin  node::make_secret;
+    Admin  node::retire_secret;
+    Member job::list;
+    Member job::status;
+    Member job::cancel;
+    Member job::retry;
+
+    Member event::list;
+    Member event::watch;
+
+    Member upload::upload;
+    Member file::list;
+    Member file::show;
+    Member file::delete;
+    Member file::link;
+    Link   file::content;
+
+    Anyone health::live;
+    Anyone health::ready;
+    Anyone metrics::show;
+    Anyone openapi::show;
+}
+
+/// Adds the table to an application.
+pub(crate) fn configure(config: &mut web::ServiceConfig) {
+    static DOCUMENT: LazyLock<web::Data<Document>> =
+        LazyLock::new(|| web::Data::new(Document::new(Handlers::openapi(), &table())));
+    config.app_data(DOCUMENT.clone());
+    route::configure(table(), config);
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::{TestRequest, call_service, init_service};
+    use actix_web::{App, http::StatusCode};
+    use serde_json::Value;
+
+    use super::*;
+    use crate::state;
+
+    /// No database is connected: a handler that asked it before refusing the caller would answer 503.
+    #[actix_web::test]
+    async fn every_route_that_needs_a_token_refuses_callers_without_one() {
+        let (state, _folder) = state::tests::unconnected();
+        let app = init_service(App::new().app_data(state).configure(configure)).await;
+        for entry in table() {
+            let uri = entry.path.replace("{projectId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace("{nodeId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace(
+                "{id}",
+                if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },
+            );
+            let request = TestRequest::default().method(entry.method.clone()).uri(&uri);
+            let response = call_service(&app, request.to_request()).await;
+            let refused = response.status() == StatusCode::UNAUTHORIZED;
+            let needs_token = entry.access != Access::Anyone;
+            assert_eq!(refused, needs_token, "{} {uri}: {}", entry.method, response.status());
+            assert_eq!(refused, response.headers().contains_key("www-authenticate"), "{uri}");
+        }
+    }
+
+    #[actix_web::test]
+    async fn a_wrong_method_is_answered_with_the_right_ones() {
+        let (state, _folder) = state::tests::unconnected();
+        let app = init_service(App::new().app_data(state).configure(configure)).await;
+        let response = call_service(&app, TestRequest::put().uri("/api/files").to_request()).await;
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers().get("allow").unwrap(), "POST, GET");
+    }
+
+    fn document() -> Value {
+        serde_json::to_value(openapi::document(Handlers::openapi(), &table())).unwrap()
+    }
+
+    #[test]
+    fn every_route_is_described_with_its_access() {
+        let document = document();
+        let paths = document["paths"].as_object().unwrap();
+        for entry in table() {
+            let operation = &paths[&entry.path][entry.method.as_str().to_lowercase()];
+            let needs_token = entry.access != Access::Anyone;
+            assert_eq!(operation.get("security").is_some(), needs_token, "{}", entry.path);
+            assert!(operation["responses"].get("default").is_some(), "{}", entry.path);
+            let description = operation["description"].as_str().unwrap();
+            assert!(description.ends_with(&format!("Who may call it: {}.", entry.access.description())));
+        }
+        let described: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
+        assert_eq!(described, table().len(), "an operation is described that is no route");
+    }
+
+    #[test]
+    fn every_reference_in_the_document_resolves() {
+        let value = document();
+        let text = value.to_string();
+        for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
+            let pointer = reference.strip_prefix('#').unwrap_or(reference);
+            assert!(value.pointer(pointer).is_some(), "{reference}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The recorder behind `/metrics`, and the names of what it records.
+
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::VERSION;
+
+/// Upper bounds of the latency histogram, in seconds: from a cached answer to a long upload.
+const BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+const REQUESTS: &str = "nebula_http_requests_total";
+const DURATION: &str = "nebula_http_request_duration_seconds";
+const CONNECTIONS: &str = "nebula_database_connections";
+const CERTIFICATES: &str = "nebula_certificate_devices";
+const EXPIRY: &str = "nebula_certificate_expiry_seconds";
+const AGENTS: &str = "nebula_agents_waiting";
+const BUILD: &str = "nebula_build_info";
+
+/// The recorder of this process; there is one, however many gateways a test starts.
+#[derive(Clone)]
+pub(crate) struct Metrics(PrometheusHandle);
+
+/// Another part of the program has installed a recorder already.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("metrics cannot be recorded: {0}")]
+pub(crate) struct RecorderError(String);
+
+impl Metrics {
+    /// Installs the recorder the first time.
+    pub(crate) fn install() -> Result<Self, RecorderError> {
+        static RECORDER: OnceLock<Result<PrometheusHandle, RecorderError>> = OnceLock::new();
+        let recorder = RECORDER.get_or_init(|| {
+            let builder = PrometheusBuilder::new().set_buckets(&BUCKETS);
+            let handle = builder.and_then(PrometheusBuilder::install_recorder);
+            let handle = handle.map_err(|error| RecorderError(error.to_string()))?;
+            ::metrics::describe_counter!(REQUESTS, "Requests answered, by route, method and status");
+            ::metrics::describe_histogram!(DURATION, ::metrics::Unit::Seconds, "Time until the answer began");
+            ::metrics::describe_gauge!(CONNECTIONS, "Connections to PostgreSQL by state");
+            ::metrics::describe_gauge!(CERTIFICATES, "Live devices by who renews their certificate");
+            ::metrics::describe_gauge!(
+                EXPIRY,
+                ::metrics::Unit::Seconds,
+                "Until the first certificate expires"
+            );
+            ::metrics::describe_gauge!(AGENTS, "Agents that wait here for news");
+            ::metrics::describe_gauge!(BUILD, "Always 1; the version is a label");
+            Ok(handle)
+        });
+        recorder.clone().map(Self)
+    }
+
+    /// Sorts recorded latencies into their buckets. Without it memory grows for as long as nobody scrapes.
+    pub(crate) fn run_upkeep(&self) {
+        self.0.run_upkeep();
+    }
+
+    /// Counts an answered request. `route` is the pattern, never the path, so that labels stay few.
+    pub(crate) fn request(&self, route: Option<&str>, method: &str, status: u16, took: Duration) {
+        let route = route.unwrap_or("none").to_owned();
+        let method = method_label(method);
+        ::metrics::counter!(
+            REQUESTS,
+            "route" => route.clone(), "method" => method, "status" => status.to_string()
+        )
+        .increment(1);
+        ::metrics::histogram!(DURATION, "route" => route, "method" => method).record(took.as_secs_f64());
+    }
+
+    pub(crate) fn connections(&self, state: &'static str, count: usize) {
+        ::metrics::gauge!(CONNECTIONS, "state" => state).set(count as f64);
+    }
+
+    /// Devices whose certificates are renewed in this way, and the seconds until the first of these expires.
+    pub(crate) fn certificates(&self, renewal: String, devices: i64, seconds: Option<f64>) {
+        ::metrics::gauge!(CERTIFICATES, "renewal" => renewal.clone()).set(devices as f64);
+        // Without a device there is no such time; NaN replaces the value of an earlier scrape.
+        ::metrics::gauge!(EXPIRY, "renewal" => renewal).set(seconds.unwrap_or(f64::NAN));
+    }
+
+    pub(crate) fn waiting_agents(&self, count: usize) {
+        ::metrics::gauge!(AGENTS).set(count as f64);
+    }
+
+    /// Everything measured, in the text format of Prometheus.
+    pub(crate) fn render(&self) -> String {
+        ::metrics::gauge!(BUILD, "version" => VERSION).set(1.0);
+        self.0.render()
+    }
+}
+
+impl fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Metrics")
+    }
+}
+
+/// Clients can invent methods; only existing ones become a label.
+fn method_label(method: &str) -> &'static str {
+    match method {
+        "GET" => "GET",
+        "HEAD" => "HEAD",
+        "POST" => "POST",
+        "PUT" => "PUT",
+        "PATCH" => "PATCH",
+        "DELETE" => "DELETE",
+        "OPTIONS" => "OPTIONS",
+        _ => "other",
+    }
+}
