@@ -1,8 +1,9 @@
-//! The agent: keeps a device in the state that the gateway wants it in. It asks, nothing here listens.
+//! The agent keeps a device in the state that the gateway wants. It polls the gateway and listens on no port.
 //!
-//! It waits in a long poll, fetches what is new with new keys, tries it with the nebula of this machine, switches, and
-//! lets nebula reload or restart; the counter of its next call says what runs. See `gateway/api/src/dnapi.rs` for the
-//! protocol, `state.rs` for what is on disk, `run.rs` for the loop.
+//! It waits in a long poll, fetches a new configuration with new keys, tests it with the nebula of this
+//! machine, switches to it, and makes nebula reload or restart. The counter in its next call tells the
+//! gateway which configuration runs. See `gateway/api/src/dnapi.rs` for the protocol, `state.rs` for the
+//! files, `run.rs` for the loop.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,22 +37,21 @@ pub(crate) mod systemd;
 mod traffic;
 pub(crate) mod update;
 
-/// How an agent is to work.
+/// Options of an agent.
 #[derive(Debug)]
 pub(crate) struct Options {
-    /// Folder of the device.
     pub(crate) dir: PathBuf,
-    /// The daemon [default: the one on `PATH`].
+    /// The nebula program [default: the one on `PATH`].
     pub(crate) nebula: Option<PathBuf>,
-    /// Unit of systemd that runs the daemon, instead of the agent.
+    /// Systemd unit that runs nebula, instead of the agent.
     pub(crate) unit: Option<String>,
-    /// Whether to count bytes per peer, if the system can.
+    /// Whether to count bytes per peer where the system can.
     pub(crate) traffic: bool,
-    /// What to do about Syncthing.
+    /// `None` leaves Syncthing alone.
     pub(crate) syncthing: Option<syncthing::Options>,
 }
 
-/// One device under care.
+/// One device and the programs that run for it.
 pub(crate) struct Agent {
     folder: Folder,
     identity: Identity,
@@ -59,24 +59,22 @@ pub(crate) struct Agent {
     nebula: Nebula,
     syncthing: Option<Syncthing>,
     traffic: Traffic,
-    /// What nebula runs.
+    /// The configuration that nebula runs.
     running: Option<Generation>,
-    /// Whom we can speak as: first what runs, then older ones for a gateway that lost the newest.
+    /// Keys to call the gateway with: first those of the running configuration, then older ones, for a
+    /// gateway that was restored from a backup and does not know the newest.
     credentials: Vec<Credential>,
     refused: Option<Refused>,
     instruction: Option<Instruction>,
     contact: report::Contact,
-    /// What was last written down.
+    /// The status that was last saved.
     last: Option<report::Status>,
-    /// Before the gateway is called again after a failure.
+    /// Delays between calls after a failure.
     backoff: ExponentialBackoff,
 }
 
 impl Agent {
-    /// Takes a device into care.
-    ///
-    /// # Errors
-    /// `not_found` without a device in the folder or without nebula, `wrong_state` while another agent has it.
+    /// Opens the device's folder, which no other agent may hold.
     pub(crate) fn open(options: Options) -> Result<Self> {
         let nothing = || {
             Error::new(Code::NotFound, format!("there is no device in {}", options.dir.display()))

@@ -1,4 +1,4 @@
-//! Files that are there whole or not at all, readable by whom they should be.
+//! Files that are written completely or not at all, with the right mode from the start.
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::Write;
@@ -10,25 +10,19 @@ use tempfile::NamedTempFile;
 
 use crate::error::{Code, Doing, Error, Result};
 
-/// Mode of what only its owner may read.
+/// Readable by the owner only.
 pub(crate) const PRIVATE: u32 = 0o600;
-/// Mode of what anyone may read; the umask still applies.
+/// Readable by all, within the umask.
 pub(crate) const PUBLIC: u32 = 0o644;
 
-/// Replaces a file in one step; it never exists with a wider mode, and survives a power cut once this returns.
-///
-/// # Errors
-/// `io_error` naming the file.
+/// Replaces a file atomically and durably. It never exists with a wider mode.
 pub(crate) fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let staged = stage(path, content, mode)?;
     staged.persist(path).map_err(|error| error.error).doing(|| format!("write {}", path.display()))?;
     sync_dir(path)
 }
 
-/// Makes a file that must not exist yet.
-///
-/// # Errors
-/// `already_exists`, or `io_error` naming the file.
+/// Creates a file atomically and durably. An existing file is an error.
 pub(crate) fn create_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let staged = stage(path, content, mode)?;
     match staged.persist_noclobber(path) {
@@ -41,20 +35,13 @@ pub(crate) fn create_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     }
 }
 
-/// Makes a folder only its owner may enter, with the folders above it; leaves one that exists as it is.
-///
-/// # Errors
-/// `io_error` naming the folder.
+/// Creates a folder of mode 0700 and its parents. An existing folder is left as it is.
 pub(crate) fn create_private_dir(path: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
     made.doing(|| format!("make the folder {}", path.display()))
 }
 
-/// Puts a folder of finished files in its place in one step, also where one is already; survives a power cut once this
-/// returns.
-///
-/// # Errors
-/// `io_error` naming the folder.
+/// Puts a folder with these files in place atomically and durably, replacing an existing one.
 pub(crate) fn install_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     let staged = tempfile::Builder::new()
         .prefix(".nebulactl-")
@@ -64,7 +51,7 @@ pub(crate) fn install_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     for (name, content) in files {
         write_atomic(&staged.path().join(name), content, PRIVATE)?;
     }
-    // What was there goes where the new one was made, and from there with its end.
+    // The exchange moves the old folder to the temporary place, which is removed at the end of this function.
     let flags = if path.exists() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     renameat_with(CWD, staged.path(), CWD, path, flags)
         .map_err(std::io::Error::from)
@@ -72,10 +59,7 @@ pub(crate) fn install_dir(path: &Path, files: &[(&str, &[u8])]) -> Result<()> {
     sync_dir(path)
 }
 
-/// Makes or turns a symbolic link in one step: whoever follows it sees the old target or the new one.
-///
-/// # Errors
-/// `io_error` naming the link.
+/// Creates a symbolic link, or changes its target atomically.
 pub(crate) fn replace_symlink(link: &Path, target: &Path) -> Result<()> {
     let turn = || {
         let place = tempfile::Builder::new().prefix(".nebulactl-").tempdir_in(parent_dir(link))?;
@@ -87,10 +71,7 @@ pub(crate) fn replace_symlink(link: &Path, target: &Path) -> Result<()> {
     sync_dir(link)
 }
 
-/// Removes a file if it is there.
-///
-/// # Errors
-/// `io_error` naming the file.
+/// Removes a file. A missing one is no error.
 pub(crate) fn remove_if_exists(path: &Path) -> Result<()> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -100,10 +81,7 @@ pub(crate) fn remove_if_exists(path: &Path) -> Result<()> {
     }
 }
 
-/// Reads a small text file; `None` when there is none.
-///
-/// # Errors
-/// `io_error` naming the file.
+/// Reads a text file; `None` if it does not exist.
 pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>> {
     match std::fs::read_to_string(path) {
         Ok(text) => Ok(Some(text)),
@@ -112,7 +90,7 @@ pub(crate) fn read_if_exists(path: &Path) -> Result<Option<String>> {
     }
 }
 
-/// The folder a file is in, `.` for a bare name.
+/// The folder that contains a file; `.` for a bare name.
 pub(crate) fn parent_dir(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
@@ -130,7 +108,7 @@ fn stage(path: &Path, content: &[u8], mode: u32) -> Result<NamedTempFile> {
     write().doing(|| format!("write {}", path.display()))
 }
 
-/// A rename is on disk only when its folder is.
+/// A rename is durable only after its folder is synced.
 fn sync_dir(path: &Path) -> Result<()> {
     let folder = parent_dir(path);
     File::open(folder).and_then(|open| open.sync_all()).doing(|| format!("write to {}", folder.display()))

@@ -1,4 +1,4 @@
-//! Talking to the gateway: every request signed in, every failure a sentence.
+//! HTTP client of the gateway: adds the access token to requests and turns failures into [`Error`].
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::error::{Code, Error, Result, UsageError};
 use crate::settings::{Session, Settings};
 
-/// How long an answer without large content may take.
+/// For requests and responses without file content.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// One gateway.
@@ -22,10 +22,7 @@ pub(crate) struct Client {
     settings: Settings,
 }
 
-/// Checks a server's URL and brings it into one form, so that sessions are found again.
-///
-/// # Errors
-/// A sentence for the usage message.
+/// Checks the URL of a server and normalises it, since sessions are stored by URL.
 pub(crate) fn parse_server(text: &str) -> std::result::Result<String, UsageError> {
     let url = Url::parse(text.trim())
         .map_err(|error| UsageError::new(format!("{error}; write it as {DEFAULT_FORM}")))?;
@@ -38,10 +35,7 @@ pub(crate) fn parse_server(text: &str) -> std::result::Result<String, UsageError
     Ok(url.as_str().trim_end_matches('/').to_owned())
 }
 
-/// HTTP as everything here speaks it to this server.
-///
-/// # Errors
-/// `io_error` when TLS cannot be set up.
+/// HTTP client with the settings that all calls to this server share.
 pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("nebulactl/", env!("CARGO_PKG_VERSION")))
@@ -59,116 +53,86 @@ pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
 const DEFAULT_FORM: &str = "http://host:port or https://host";
 
 impl Client {
-    /// A client of the server named, or else of the one remembered.
-    ///
-    /// # Errors
-    /// Settings that cannot be read.
+    /// For this server, or else for the server of the last login.
     pub(crate) fn new(server: Option<&str>, settings: Settings) -> Result<Self> {
         let server = server.map_or_else(|| settings.server(), |server| Ok(server.to_owned()))?;
         let http = http(&server)?;
         Ok(Self { http, server, settings })
     }
 
-    /// Its URL, without a slash at the end.
+    /// URL without a slash at the end.
     pub(crate) fn server(&self) -> &str {
         &self.server
     }
 
-    /// Where sessions are kept.
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
-    /// Whether what is sent can be read on the way.
+    /// Whether requests travel unencrypted over a network.
     pub(crate) fn is_exposed(&self) -> bool {
         self.server.starts_with("http:") && !is_local(&self.server)
     }
 
-    /// A request without identity, for [`Self::transmit`] or [`Self::send`].
+    /// A request without a token, for [`Self::transmit`] or [`Self::send`].
     pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         self.http.request(method, format!("{}{path}", self.server))
     }
 
-    /// `GET`, signed in.
-    ///
-    /// # Errors
-    /// Whatever the gateway or the way to it has to say.
+    /// `GET` with the access token.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str, query: &[(&str, String)]) -> Result<T> {
         let build = || Ok(self.request(Method::GET, path).query(query).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
-    /// `POST`, signed in.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// `POST` with the access token.
     pub(crate) async fn post<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let build = || Ok(self.request(Method::POST, path).json(body).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
-    /// `PATCH`, signed in.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// `PATCH` with the access token.
     pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let build = || Ok(self.request(Method::PATCH, path).json(body).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
-    /// `PUT`, signed in.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// `PUT` with the access token.
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let build = || Ok(self.request(Method::PUT, path).json(body).timeout(REQUEST_TIMEOUT));
         data(self.send(build).await?).await
     }
 
-    /// `DELETE`, signed in.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// `DELETE` with the access token.
     pub(crate) async fn delete(&self, path: &str) -> Result<()> {
         self.send(|| Ok(self.request(Method::DELETE, path).timeout(REQUEST_TIMEOUT))).await.map(drop)
     }
 
-    /// `GET` by anyone; the answer as it is, whatever its status.
-    ///
-    /// # Errors
-    /// `unreachable`.
+    /// `GET` without a token; returns the response with any status.
     pub(crate) async fn get_public(&self, path: &str) -> Result<Response> {
         self.transmit(self.request(Method::GET, path).timeout(REQUEST_TIMEOUT)).await
     }
 
-    /// A request of the sign-in family, whose answers are bare.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// `POST` without a token, for the routes of login and refresh, whose responses have no envelope.
     pub(crate) async fn post_public(&self, path: &str, body: &impl Serialize) -> Result<Response> {
         accept(self.transmit(self.request(Method::POST, path).json(body).timeout(REQUEST_TIMEOUT)).await?)
             .await
     }
 
-    /// Sends a request with the account's token; built anew for the one repetition after a token was refused.
-    ///
-    /// # Errors
-    /// As [`Self::get`].
+    /// Sends a request with the access token. If the token is refused, `build` is called again for one
+    /// repetition with a new token.
     pub(crate) async fn send(&self, build: impl Fn() -> Result<RequestBuilder>) -> Result<Response> {
         let token = self.token(None).await?;
         let response = self.transmit(build()?.bearer_auth(&token)).await?;
         if response.status() != StatusCode::UNAUTHORIZED {
             return accept(response).await;
         }
-        // Our clock may be wrong, or the gateway may have a new signing key.
+        // The clock of this machine may be wrong, or the gateway may have a new signing key.
         let token = self.token(Some(&token)).await?;
         accept(self.transmit(build()?.bearer_auth(&token)).await?).await
     }
 
     /// Sends a request as it is.
-    ///
-    /// # Errors
-    /// `unreachable`, naming the server.
     pub(crate) async fn transmit(&self, request: RequestBuilder) -> Result<Response> {
         request.send().await.map_err(|error| {
             let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
@@ -177,7 +141,7 @@ impl Client {
         })
     }
 
-    /// An access token that is not the one refused, exchanged under the lock when needed.
+    /// A valid access token other than `refused`. An expired one is refreshed, under a lock.
     async fn token(&self, refused: Option<&str>) -> Result<String> {
         let usable = |session: &Session| session.is_fresh() && refused != Some(&session.access_token);
         let session = self.session()?;
@@ -185,7 +149,7 @@ impl Client {
             return Ok(session.access_token);
         }
         let lock = self.settings.lock().await?;
-        // Whoever had the lock before us has probably done it.
+        // Another process that held the lock has probably refreshed the token.
         let session = self.session()?;
         if usable(&session) {
             return Ok(session.access_token);
@@ -216,10 +180,7 @@ fn not_signed_in(detail: String) -> Error {
     Error::new(Code::NotSignedIn, detail).hint("Sign in: nebulactl login")
 }
 
-/// Turns an answer that is no success into its failure.
-///
-/// # Errors
-/// What the gateway says, or `protocol_violation`.
+/// Turns an unsuccessful response into its error.
 pub(crate) async fn accept(response: Response) -> Result<Response> {
     let status = response.status();
     if status.is_success() {
@@ -229,25 +190,19 @@ pub(crate) async fn accept(response: Response) -> Result<Response> {
     if let Ok(failure) = response.json::<Failure>().await {
         return Err(Error::answered(status.as_u16(), failure));
     }
-    // Not the gateway speaks, but something in front of it, or another program on its port.
+    // The response is not from the gateway but from a proxy, or from another program on its port.
     let mut error = Error::new(Code::Protocol, format!("the server answered {status} to {url}"))
         .hint("Is this a pg_nebula gateway? Look at --server, or at the proxy in front of it.");
     error.status = Some(status.as_u16());
     Err(error)
 }
 
-/// What is inside the envelope.
-///
-/// # Errors
-/// `protocol_violation`.
+/// Reads the data in the envelope.
 pub(crate) async fn data<T: DeserializeOwned>(response: Response) -> Result<T> {
     Ok(json::<Envelope<T>>(response).await?.data)
 }
 
-/// A bare answer.
-///
-/// # Errors
-/// `protocol_violation`.
+/// Reads a response without an envelope.
 pub(crate) async fn json<T: DeserializeOwned>(response: Response) -> Result<T> {
     let path = response.url().path().to_owned();
     response.json().await.map_err(|error| {
@@ -257,7 +212,7 @@ pub(crate) async fn json<T: DeserializeOwned>(response: Response) -> Result<T> {
     })
 }
 
-/// The innermost reason; the outer ones only say that a request was not sent.
+/// The innermost error; the outer ones only say that the request failed.
 pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     let mut cause: &dyn std::error::Error = error;
     while let Some(inner) = cause.source() {

@@ -2,22 +2,22 @@
 
 use std::path::PathBuf;
 
-/// Where the device of this machine is, unless somebody says otherwise.
+/// The default of `--dir`.
 pub(crate) fn default_folder() -> PathBuf {
     named_folder(&host_name())
 }
 
-/// Root's machine-wide place, or a folder that is easy to find.
+/// The machine-wide folder for root, else a folder in the current one.
 pub(crate) fn named_folder(name: &str) -> PathBuf {
     if rustix::process::geteuid().is_root() {
         PathBuf::from("/etc/nebula")
     } else {
-        // The name may come from the command line, and must not lead elsewhere; the gateway judges it.
+        // The name may come from the command line, and must not lead to another folder.
         PathBuf::from(format!("nebula-{}", name.replace(['/', '\0'], "_")))
     }
 }
 
-/// The machine's name without its domain.
+/// The host name without its domain.
 pub(crate) fn host_name() -> String {
     let name = rustix::system::uname();
     let name = name.nodename().to_string_lossy();

@@ -1,50 +1,49 @@
-//! What can go wrong, in the gateway's own shape: a code, one sentence, and what to do about it.
+//! The error of all commands, in the gateway's format: a code, a sentence, and a hint.
 
 use std::io;
 
 use nebula_api::Failure;
 
-/// Result of everything here.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// A failure of the gateway, or one of this machine told in the same words, so that scripts read one form only.
+/// An error of the gateway, or of this machine in the same format, so that scripts parse only one.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", failure.detail)]
 pub(crate) struct Error {
     failure: Box<Failure>,
-    /// HTTP status when it is the gateway's answer.
+    /// HTTP status, for errors of the gateway.
     pub(crate) status: Option<u16>,
-    /// The reader of our output is gone, as with `| head`: a reason to stop, none to complain.
+    /// Standard output was closed, as by `| head`: the program ends without a message.
     pub(crate) broken_pipe: bool,
 }
 
-/// Meaning of a failure found on this side.
+/// Kinds of errors of this machine.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Code {
-    /// No answer, or none in time.
+    /// No response, or none in time.
     Unreachable,
-    /// No session, or one that has ended.
+    /// No session, or an expired one.
     NotSignedIn,
-    /// What was named does not exist.
+    /// The named object does not exist.
     NotFound,
-    /// What was given cannot be right.
+    /// An argument is invalid.
     InvalidArgument,
-    /// Something of another kind stands where we would write.
+    /// An object that must not be replaced exists.
     AlreadyExists,
-    /// Cannot be done in the present state.
+    /// Not possible in the present state.
     WrongState,
-    /// The system refused a file, a folder, a process.
+    /// The system refused access to a file or a process.
     Io,
-    /// The other side does not speak our protocol.
+    /// The other side does not follow the protocol.
     Protocol,
-    /// Content is not what it should be.
+    /// Content is damaged.
     Damaged,
-    /// The gateway said no in the words of the agent protocol.
+    /// The gateway refused a call of the agent protocol.
     Refused,
 }
 
 impl Code {
-    /// Code and SQLSTATE, as the gateway spells them.
+    /// Code and SQLSTATE, as the gateway has them.
     fn names(self) -> (&'static str, &'static str) {
         match self {
             Self::Unreachable => ("unreachable", "08001"),
@@ -62,7 +61,7 @@ impl Code {
 }
 
 impl Error {
-    /// A failure found on this side.
+    /// An error of this machine.
     pub(crate) fn new(code: Code, detail: impl Into<String>) -> Self {
         let (error, sqlstate) = code.names();
         let failure = Failure {
@@ -75,12 +74,11 @@ impl Error {
         Self { failure: Box::new(failure), status: None, broken_pipe: false }
     }
 
-    /// What the gateway answered.
+    /// An error of the gateway.
     pub(crate) fn answered(status: u16, failure: Failure) -> Self {
         Self { failure: Box::new(failure), status: Some(status), broken_pipe: false }
     }
 
-    /// Adds what to do about it.
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.failure.hint = Some(hint.into());
         self
@@ -91,7 +89,7 @@ impl Error {
         &self.failure
     }
 
-    /// Whether the gateway understood and said no, so that nothing has changed there.
+    /// Whether the gateway refused the request, so that nothing has changed there.
     pub(crate) fn is_refusal(&self) -> bool {
         self.status.is_some_and(|status| (400..500).contains(&status))
     }
@@ -108,7 +106,7 @@ impl UsageError {
     }
 }
 
-/// Says which file or program an error of the system is about.
+/// Names the file or program that an error of the system is about.
 pub(crate) trait Doing<T> {
     /// `what` completes "cannot …".
     fn doing(self, what: impl FnOnce() -> String) -> Result<T>;

@@ -1,4 +1,4 @@
-//! Waiting for something to change over there, told by the gateway's live stream.
+//! Waiting for changes at the gateway, announced by its event stream.
 
 use std::time::Duration;
 
@@ -10,24 +10,23 @@ use tokio::time::{sleep, timeout};
 
 use crate::client::Client;
 
-/// Looks again at the latest after this, for what the stream did not tell.
+/// Longest wait, since the stream may be unavailable or miss a change.
 const MAX_INTERVAL: Duration = Duration::from_secs(2);
-/// Looks again at the earliest after this, however busy the stream is.
+/// Shortest wait, however many events arrive.
 const MIN_INTERVAL: Duration = Duration::from_millis(150);
 
-/// An open stream, or the wish for one.
+/// An event stream that is opened when it is first needed.
 pub(crate) struct LiveUpdates<'a> {
     client: &'a Client,
     stream: Option<BoxStream<'a, Option<Vec<u8>>>>,
 }
 
 impl<'a> LiveUpdates<'a> {
-    /// Connects when first waited for.
     pub(crate) fn new(client: &'a Client) -> Self {
         Self { client, stream: None }
     }
 
-    /// Returns when something has changed, or may have: the caller looks for itself. Without a stream it is a poll.
+    /// Returns when something may have changed; the caller then reads it. Without a stream this is a poll.
     pub(crate) async fn changed(&mut self) {
         sleep(MIN_INTERVAL).await;
         let _ = timeout(MAX_INTERVAL, self.event()).await;
@@ -42,7 +41,8 @@ impl<'a> LiveUpdates<'a> {
         }
         let Some(stream) = &mut self.stream else { return pending().await };
         while let Some(Some(chunk)) = stream.next().await {
-            // Comments keep the connection open; a "data:" cut in two is caught by the poll.
+            // Comments only keep the connection open. A "data:" that is split between two chunks is missed;
+            // the poll makes up for it.
             if chunk.windows(5).any(|window| window == b"data:") {
                 return;
             }

@@ -1,4 +1,4 @@
-//! `nebulactl`: everything of a pg_nebula network that runs on one's own machines. This file is the command tree.
+//! `nebulactl`: all commands that run on a user's own machines. This file is the command tree.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! How things look: results on standard output, notes and errors on standard error, JSON when asked for.
+//! Output of the commands: results on standard output, notes and errors on standard error, JSON on request.
 
 use std::env;
 use std::io::{IsTerminal, Write, stderr, stdout};
@@ -11,62 +11,53 @@ use serde::Serialize;
 
 use crate::error::{Doing, Error, Result};
 
-/// Who reads, and what of.
+/// The global output options.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Output {
-    /// Programs read: one JSON document on standard output.
+    /// One JSON document on standard output.
     pub(crate) json: bool,
-    /// Only what was asked for, and errors.
+    /// Only the result and errors.
     pub(crate) quiet: bool,
     colour: bool,
 }
 
 impl Output {
-    /// Colours only for a terminal, and not when `NO_COLOR` asks for none.
+    /// Colours are used on a terminal, unless `NO_COLOR` is set.
     pub(crate) fn new(json: bool, quiet: bool) -> Self {
         let set = |name| env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = env::var_os("TERM").is_some_and(|term| term == "dumb");
         Self { json, quiet, colour: stdout().is_terminal() && !set("NO_COLOR") && !dumb }
     }
 
-    /// Whether a person looks at standard output as it grows.
+    /// Whether standard output is a terminal for a person.
     pub(crate) fn is_interactive(self) -> bool {
         !self.json && !self.quiet && stdout().is_terminal()
     }
 
-    /// A result: the document, or the text for people, also when quiet.
-    ///
-    /// # Errors
-    /// `io_error` when standard output cannot be written.
+    /// Prints a result as JSON or as text, even with `--quiet`.
     pub(crate) fn show(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         if self.json { self.document(value) } else { self.line(&text()) }
     }
 
-    /// A confirmation: the document, or a sentence that `--quiet` hides.
-    ///
-    /// # Errors
-    /// As [`Self::show`].
+    /// Prints a confirmation as JSON, or as a sentence that `--quiet` hides.
     pub(crate) fn confirm(self, value: &impl Serialize, text: impl FnOnce() -> String) -> Result<()> {
         if self.quiet && !self.json { Ok(()) } else { self.show(value, text) }
     }
 
-    /// A line for people; nothing when quiet or JSON.
-    ///
-    /// # Errors
-    /// As [`Self::show`].
+    /// Prints a line; nothing with `--quiet` or `--json`.
     pub(crate) fn message(self, text: &str) -> Result<()> {
         if self.quiet || self.json { Ok(()) } else { self.line(text) }
     }
 
-    /// Something worth knowing beside the result.
+    /// Prints a note on standard error; nothing with `--quiet` or `--json`.
     pub(crate) fn note(self, text: &str) {
         if !self.quiet && !self.json {
-            // Nobody to tell when standard error is closed.
+            // If standard error is closed, the note is lost.
             let _ = writeln!(stderr(), "note: {text}");
         }
     }
 
-    /// What failed and what to do: a Failure on standard output for programs, two lines on standard error for people.
+    /// Prints the error that ends the program: as JSON on standard output, or as text on standard error.
     pub(crate) fn failure(self, error: &Error) {
         if self.json {
             let _ = self.document(error.failure());
@@ -75,7 +66,7 @@ impl Output {
         }
     }
 
-    /// The two lines, for a failure that is not the whole result.
+    /// Prints an error and its hint on standard error.
     pub(crate) fn error(self, error: &Error) {
         let failure = error.failure();
         let _ = writeln!(stderr(), "error: {}", clean(&failure.detail));
@@ -84,12 +75,12 @@ impl Output {
         }
     }
 
-    /// Text in a colour, when colours are wanted.
+    /// Colours a text if colours are used.
     pub(crate) fn paint(self, style: Style, text: &str) -> String {
         if self.colour { style.force_styling(true).apply_to(text).to_string() } else { text.to_owned() }
     }
 
-    /// A state in the colour people expect.
+    /// Colours a state: green for success, red for failure, yellow for work in progress.
     pub(crate) fn state(self, text: &str) -> String {
         let style = match text.split(' ').next().unwrap_or_default() {
             "ready" | "succeeded" | "ok" => Style::new().green(),
@@ -100,7 +91,7 @@ impl Output {
         self.paint(style, text)
     }
 
-    /// Columns under bold headings; one that begins with `>` is aligned right.
+    /// A table under bold headings; columns whose heading begins with `>` are right-aligned.
     pub(crate) fn table<const N: usize>(self, headings: [&str; N], rows: Vec<[String; N]>) -> String {
         let width = stdout().is_terminal().then(|| usize::from(console::Term::stdout().size().1));
         let mut lines = layout(headings, rows, width);
@@ -110,13 +101,14 @@ impl Output {
         lines.join("\n")
     }
 
-    /// A bar for bytes, on standard error: hidden when that is no terminal, when quiet, or JSON.
+    /// A progress bar in bytes on standard error; hidden if that is not a terminal, and with `--quiet` or
+    /// `--json`.
     pub(crate) fn bytes_bar(self, name: &str, size: u64) -> ProgressBar {
         let style = "{msg}  {bar:30}  {binary_bytes:>11} / {binary_total_bytes}  {binary_bytes_per_sec:>13}  ETA {eta}";
         self.bar(name, size, style)
     }
 
-    /// A bar for a share of 1000.
+    /// A progress bar from 0 to 1000.
     pub(crate) fn share_bar(self, name: &str) -> ProgressBar {
         self.bar(name, 1000, "{msg}  {bar:30}  {percent:>3} %  ETA {eta}")
     }
@@ -135,17 +127,14 @@ impl Output {
         self.line(&text.doing(|| "write the result".to_owned())?)
     }
 
-    /// A text as it is, also when quiet; it may hold line breaks.
-    ///
-    /// # Errors
-    /// As [`Self::show`].
+    /// Prints a text, even with `--quiet`.
     pub(crate) fn line(self, text: &str) -> Result<()> {
         let mut out = stdout().lock();
         writeln!(out, "{text}").and_then(|()| out.flush()).doing(|| "write to standard output".to_owned())
     }
 }
 
-/// Columns two spaces apart; the first gives way when the terminal is too narrow.
+/// Lines of columns two spaces apart; the first column is truncated if the terminal is too narrow.
 fn layout<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>, width: Option<usize>) -> Vec<String> {
     let right = headings.map(|heading| heading.starts_with('>'));
     let headings = headings.map(|heading| heading.trim_start_matches('>').to_owned());
@@ -170,7 +159,7 @@ fn layout<const N: usize>(headings: [&str; N], rows: Vec<[String; N]>, width: Op
     std::iter::once(&headings).chain(&rows).map(line).collect()
 }
 
-/// Names come from other people: without control characters they cannot play with the terminal.
+/// Replaces control characters, with which names from other users could manipulate the terminal.
 pub(crate) fn clean(text: &str) -> String {
     text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
@@ -183,7 +172,7 @@ pub(crate) fn bytes(count: u64) -> String {
     }
     let mut value = count as f64 / 1024.0;
     let mut unit = 0;
-    // 1023.95 would be shown as 1024.0.
+    // 1023.95 would be rounded to 1024.0.
     while value >= 1023.95 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;
@@ -205,7 +194,7 @@ pub(crate) fn duration(duration: Duration) -> String {
 /// `just now`, `5 min ago`, `3 h ago`, then the local date and time.
 pub(crate) fn ago(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
     match (now - at).num_seconds() {
-        // A clock that is a little behind must not show the future.
+        // A clock that runs slightly behind must not show a time in the future.
         -60..45 => "just now".to_owned(),
         seconds @ 45..3600 => format!("{} min ago", (seconds + 30) / 60),
         seconds @ 3600..86_400 => format!("{} h ago", seconds / 3600),
@@ -219,7 +208,7 @@ pub(crate) fn date(seconds: i64) -> String {
         .map_or_else(|| format!("Unix time {seconds}"), |at| at.format("%Y-%m-%d").to_string())
 }
 
-/// `processing 43 %` for a state with a share of 1.
+/// Adds the progress to a state of work: `processing 43 %`.
 pub(crate) fn with_progress(state: &str, progress: Option<f32>) -> String {
     match progress {
         Some(share) if matches!(state, "processing" | "running") => format!("{state} {:.0} %", share * 100.0),

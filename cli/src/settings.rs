@@ -1,4 +1,4 @@
-//! What is kept between runs, in `$XDG_CONFIG_HOME/nebulactl` or `~/.config/nebulactl`: folder 0700, files 0600.
+//! Settings and sessions, in `$XDG_CONFIG_HOME/nebulactl` or `~/.config/nebulactl`: folder 0700, files 0600.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -15,10 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
-/// Where `make up` listens.
+/// The gateway of `make up`.
 pub(crate) const DEFAULT_SERVER: &str = "http://127.0.0.1:8080";
 
-/// The folder; nothing is made before there is something to keep.
+/// The settings folder, created when something is saved.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
     folder: Option<PathBuf>,
@@ -26,27 +26,26 @@ pub(crate) struct Settings {
 
 #[derive(Default, Serialize, Deserialize)]
 struct Saved {
-    /// Server of the last login.
     server: Option<String>,
 }
 
-/// Being signed in to one server.
+/// The tokens for one server.
 #[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Session {
-    /// Who.
     pub(crate) username: String,
-    /// Goes into the `Authorization` header.
+    /// For the `Authorization` header.
     pub(crate) access_token: String,
-    /// Good for one exchange.
+    /// Good for one refresh.
     pub(crate) refresh_token: String,
-    /// When the access token ends, by this machine's clock.
+    /// End of the access token, by this machine's clock.
     pub(crate) expires_at: DateTime<Utc>,
 }
 
 impl Session {
-    /// What a login or an exchange brought.
+    /// From the response to a login or a refresh.
     pub(crate) fn new(username: String, tokens: TokenPair) -> Self {
-        // A server that answers nonsense must not make us overflow; a day is more than any access token lasts.
+        // Limited to a day, which is longer than any access token is valid, so that a wrong value does not
+        // overflow.
         let seconds = i64::try_from(tokens.expires_in).unwrap_or(i64::MAX).min(86_400);
         Self {
             username,
@@ -56,13 +55,13 @@ impl Session {
         }
     }
 
-    /// Whether the access token will outlive a request that starts now.
+    /// Whether the access token will still be valid at the end of a request that starts now.
     pub(crate) fn is_fresh(&self) -> bool {
         self.expires_at - Utc::now() > TimeDelta::seconds(20)
     }
 }
 
-// Tokens must not reach a log through a stray `{:?}`.
+// Without derived `Debug`, so that tokens are not logged.
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("username", &self.username).finish_non_exhaustive()
@@ -75,9 +74,8 @@ const SETTINGS: &str = "settings.json";
 const SESSIONS: &str = "sessions.json";
 
 impl Settings {
-    /// Finds the folder.
     pub(crate) fn locate() -> Self {
-        // A relative path there is to be ignored, says the XDG specification.
+        // The XDG specification says that relative paths are ignored.
         let absolute = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
         let base = absolute("XDG_CONFIG_HOME").or_else(|| absolute("HOME").map(|home| home.join(".config")));
         Self { folder: base.map(|base| base.join("nebulactl")) }
@@ -88,34 +86,21 @@ impl Settings {
         Self { folder: Some(folder) }
     }
 
-    /// The server of the last login, or the one of `make up`.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// The server of the last login, else the default.
     pub(crate) fn server(&self) -> Result<String> {
         Ok(self.read::<Saved>(SETTINGS)?.server.unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
     }
 
-    /// Remembers the server.
-    ///
-    /// # Errors
-    /// `io_error`.
     pub(crate) fn set_server(&self, server: &str) -> Result<()> {
         self.write(SETTINGS, &Saved { server: Some(server.to_owned()) })
     }
 
     /// The session with a server, if there is one.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
     pub(crate) fn session(&self, server: &str) -> Result<Option<Session>> {
         Ok(self.read::<Sessions>(SESSIONS)?.remove(server))
     }
 
-    /// Keeps or, with `None`, forgets the session with a server. The lock shows that nobody else is at it.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// Saves the session with a server or, with `None`, removes it. The caller must hold the lock.
     pub(crate) fn set_session(&self, _: &Lock, server: &str, session: Option<Session>) -> Result<()> {
         let mut sessions = self.read::<Sessions>(SESSIONS)?;
         match session {
@@ -125,11 +110,8 @@ impl Settings {
         self.write(SESSIONS, &sessions)
     }
 
-    /// Waits until no other nebulactl of this user changes its sessions. A refresh token is good for one exchange: two
-    /// processes that exchanged the same one would look like a thief to the gateway, which would end the session.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Waits until no other process of this user changes sessions. Two processes that used the same refresh
+    /// token would look like a theft to the gateway, which then ends the session.
     pub(crate) async fn lock(&self) -> Result<Lock> {
         let path = self.folder_made()?.join("sessions.lock");
         let acquire = {
@@ -159,7 +141,7 @@ impl Settings {
         };
         let Some(text) = atomic_file::read_if_exists(&path)? else { return Ok(T::default()) };
         serde_json::from_str(&text).map_err(|error| {
-            // The position only: serde's message can quote the value, which may be a token.
+            // Not the whole message, which may quote a token.
             let detail = format!("{} is damaged at line {}", path.display(), error.line());
             Error::new(Code::Damaged, detail).hint("Remove it and sign in again: nebulactl login")
         })
@@ -172,7 +154,7 @@ impl Settings {
     }
 }
 
-/// Held while sessions change; released when dropped, or by the system when the process dies.
+/// Held while sessions are changed. The system releases it if the process dies.
 #[derive(Debug)]
 pub(crate) struct Lock {
     _file: File,

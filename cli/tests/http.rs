@@ -1,4 +1,5 @@
-//! The real binary against a small HTTP server that answers as told: what is hard to provoke in a whole gateway.
+//! The real binary against a small HTTP server with scripted responses, for cases that a real gateway rarely
+//! shows.
 
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
 
@@ -39,7 +40,7 @@ fn login(server: &Server, home: &Path) {
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
-/// Sign-in and projects, with one refresh token that is good for one exchange.
+/// Login and projects, with refresh tokens that are good for one exchange.
 struct Family {
     exchanges: AtomicUsize,
     reused: AtomicUsize,
@@ -50,7 +51,7 @@ impl Family {
         Self { exchanges: AtomicUsize::new(0), reused: AtomicUsize::new(0) }
     }
 
-    /// `None` for a path it knows nothing of. The first access token lasts for `first` seconds.
+    /// `None` for an unknown path. The first access token is valid for `first` seconds.
     fn answer(&self, request: &Request, first: u64) -> Option<Answer> {
         let generation = self.exchanges.load(Ordering::SeqCst);
         let tokens = |number: usize, seconds: u64| json!({ "accessToken": format!("access{number}"), "refreshToken": format!("refresh{number}"), "expiresIn": seconds });
@@ -62,7 +63,7 @@ impl Family {
                     self.reused.fetch_add(1, Ordering::SeqCst);
                     return Some(failure(401, "the session has ended"));
                 }
-                // Long enough for every process to come here, if it would.
+                // Keeps the exchange open until the other processes have started.
                 thread::sleep(Duration::from_millis(300));
                 let next = self.exchanges.fetch_add(1, Ordering::SeqCst) + 1;
                 Answer::json(200, &tokens(next, 900))
@@ -96,7 +97,7 @@ fn processes_that_refresh_at_once_exchange_one_token() {
     };
     let home = tempfile::tempdir().unwrap();
     login(&server, home.path());
-    // The login's token was too short-lived to be used at all, so that looking up the identity has exchanged it.
+    // The first token is too short-lived to be used, so that reading the identity has exchanged it.
     assert_eq!(family.exchanges.load(Ordering::SeqCst), 1);
     let sessions = home.path().join("nebulactl/sessions.json");
     let stale = std::fs::read_to_string(&sessions).unwrap();
@@ -138,7 +139,7 @@ fn a_refused_token_is_exchanged_and_an_ended_session_forgotten() {
     login(&server, home.path());
     let sessions = home.path().join("nebulactl/sessions.json");
     let kept = std::fs::read_to_string(&sessions).unwrap();
-    // The gateway does not know this one; our clock has no reason to doubt it.
+    // The gateway does not know this token, and its end is not reached by this machine's clock.
     std::fs::write(&sessions, kept.replace("access0", "forged")).unwrap();
     assert!(run(nebulactl(&server, home.path()).args(["project", "ls"])).status.success());
     assert_eq!(family.exchanges.load(Ordering::SeqCst), 1);
@@ -152,7 +153,7 @@ fn a_refused_token_is_exchanged_and_an_ended_session_forgotten() {
     assert_eq!(std::fs::read_to_string(&sessions).unwrap(), "{}");
 }
 
-/// A server with one film; its first download breaks off in the middle.
+/// A server with one film, whose first download breaks off in the middle.
 fn film_server(content: Vec<u8>, sha256: String) -> (Server, Arc<AtomicUsize>) {
     let (family, downloads) = (Family::new(), Arc::new(AtomicUsize::new(0)));
     let counter = Arc::clone(&downloads);
@@ -277,6 +278,6 @@ fn failures_have_a_status_a_sentence_and_a_hint() {
     {
         assert_eq!(run(nebulactl(&server, home.path()).args(wrong)).status.code(), Some(2), "{wrong:?}");
     }
-    // Nothing was signed in, so nothing is kept.
+    // Without a login nothing is saved.
     assert_eq!(home.path().read_dir().unwrap().count(), 0);
 }

@@ -1,4 +1,5 @@
-//! From a configuration on disk to one that runs: tried first, switched in one step, rolled back when it fails.
+//! Makes nebula run a configuration that is on disk: test it, switch to it atomically, roll back when nebula
+//! fails.
 
 use std::fs;
 use std::path::Path;
@@ -12,15 +13,13 @@ use super::state::Generation;
 use crate::error::{Code, Doing, Error, Result};
 
 impl Agent {
-    /// Takes up where the last agent stopped: with what it left running, and what it had fetched but not applied.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`; a nebula that does not start is tried again later.
+    /// Continues after the previous agent: adopts the nebula that it left running, and applies a
+    /// configuration that it fetched but did not apply.
     pub(super) async fn resume(&mut self) -> Result<()> {
         let left_running = self.nebula.adopt().await?;
         let mut generations = self.folder.generations()?;
         let current = self.folder.current()?.map(|current| current.counter());
-        // Whatever becomes of nebula, the gateway can be asked for something better.
+        // Even when nebula cannot run, calls to the gateway need keys: it may send a better configuration.
         if let Some(first) =
             generations.iter().find(|one| Some(one.counter()) == current).or(generations.first())
         {
@@ -38,7 +37,7 @@ impl Agent {
         }
     }
 
-    /// The newest generation that this nebula has not refused.
+    /// The newest configuration that this release of nebula has not refused.
     fn newest_accepted(&mut self) -> Result<Option<Generation>> {
         for generation in self.folder.generations()? {
             match generation.refused(self.nebula.version())? {
@@ -51,15 +50,14 @@ impl Agent {
         Ok(None)
     }
 
-    /// Makes nebula run a generation. One that it refuses is remembered as such, and what ran goes on running.
-    ///
-    /// # Errors
-    /// What the system refuses; a nebula that does not start although nothing ran before.
+    /// Makes nebula run a configuration. If nebula refuses it, the refusal is recorded and the previous one
+    /// keeps running.
     pub(super) async fn apply(&mut self, next: Generation) -> Result<()> {
         let before = self.folder.current()?.map(|current| current.counter());
         let is_first = before.is_none_or(|before| before == next.counter());
         match self.nebula.test(&next.config_path()).await? {
-            // There is nothing better here, as after a certificate has expired: the gateway has to help.
+            // There is no other configuration to fall back to, as after the certificate has expired: the
+            // gateway must send one.
             Some(reason) if is_first => {
                 let detail = format!("nebula does not take configuration {}: {reason}", next.counter());
                 return Err(Error::new(Code::WrongState, detail));
@@ -71,7 +69,7 @@ impl Agent {
         self.folder.switch(next.counter())?;
         if let Err(error) = self.reload_or_restart(change, next.counter()).await {
             let Some(before) = before.filter(|_| !is_first) else {
-                // It is tried again as it is.
+                // The same configuration is tried again later.
                 self.running = None;
                 return Err(error);
             };
@@ -95,7 +93,7 @@ impl Agent {
             }
         }
         match self.nebula.restart(counter).await {
-            // An interface or a port may need a moment to be free again.
+            // The interface or the port may not be free yet.
             Err(error) => {
                 log(&format!("{error}; it is tried once more"));
                 self.nebula.restart(counter).await
@@ -108,7 +106,7 @@ impl Agent {
         if !self.nebula.is_running() {
             return Ok(Change::Restart);
         }
-        // One with the same counter has taken the place of what there would be to compare with.
+        // A configuration with the same counter has overwritten the one to compare with.
         let other = self.running.as_ref().filter(|running| running.counter() != next.counter());
         let Some(running) = other else { return Ok(Change::Restart) };
         let (old, new) = (read(&running.config_path()), read(&next.config_path())?);
@@ -122,7 +120,8 @@ impl Agent {
         Ok(())
     }
 
-    /// What runs decides whom we speak as, and what is no longer needed.
+    /// Uses the keys of the running configuration from now on, and removes configurations that are no longer
+    /// needed.
     fn adopt_running(&mut self) -> Result<()> {
         if let Some(running) = self.running.take() {
             let result = self.set_credentials(&running);
@@ -144,10 +143,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Starts a nebula that has ended, with what it is to run.
-    ///
-    /// # Errors
-    /// `not_found` without any configuration; what the system or nebula says.
+    /// Starts nebula again after it has ended.
     pub(super) async fn restart_nebula(&mut self) -> Result<()> {
         match self.folder.current()? {
             Some(current) => {

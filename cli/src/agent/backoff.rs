@@ -9,8 +9,8 @@ pub(super) const MIN_DELAY: Duration = Duration::from_secs(1);
 /// Longest delay: a device is never further behind than this once the gateway is back.
 const MAX_DELAY: Duration = Duration::from_secs(60);
 
-/// Doubles from attempt to attempt. Jitter adds up to the same again, so that the devices do not all call a gateway
-/// that comes back at the same moment.
+/// Doubles from attempt to attempt. Jitter adds up to the same again, so that the devices do not all call a
+/// gateway that comes back at the same moment.
 pub(super) const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_min_delay(MIN_DELAY.checked_div(2).expect("two is not zero"))
     .with_max_delay(MAX_DELAY.checked_div(2).expect("two is not zero"))

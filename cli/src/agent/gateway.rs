@@ -1,4 +1,5 @@
-//! Calls of the agent protocol: signed with the device's key, answers believed only under a trusted one.
+//! Calls of the agent protocol: signed with the device's key; responses are accepted only with the signature
+//! of a trusted authority.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -23,28 +24,25 @@ use super::node_secret::NodeSecret;
 use crate::client::{self, root_cause};
 use crate::error::{Code, Error, Result};
 
-/// How long an answer may take that the gateway does not hold back.
+/// For all calls except the long poll.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The gateway holds a long poll for up to 90 seconds.
 const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(120);
-/// What an answer may weigh; a configuration with a long blocklist stays far below.
+/// A configuration with a long blocklist stays far below this size.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
 
-/// The gateway, as an agent sees it.
+/// The gateway's API for agents.
 pub(crate) struct Gateway {
     http: reqwest::Client,
     server: String,
-    /// Where the secret of the node is that the device speaks for, if it does.
+    /// The device's folder, which holds the node secret if this device represents a node.
     folder: PathBuf,
-    /// Timestamp of the last call: the gateway takes each only once, and only forwards.
+    /// Timestamp of the last call. The gateway accepts only growing timestamps, each once.
     last: Mutex<DateTime<Utc>>,
 }
 
 impl Gateway {
-    /// The gateway at this URL, for the device in this folder.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// A client of the gateway at this URL, for the device in this folder.
     pub(crate) fn new(server: &str, folder: &Path) -> Result<Self> {
         Ok(Self {
             http: client::http(server)?,
@@ -54,31 +52,22 @@ impl Gateway {
         })
     }
 
-    /// Enrols a device.
-    ///
-    /// # Errors
-    /// What the gateway says of the code, `unreachable`, `protocol_violation`.
+    /// Enrols a device with a code.
     pub(crate) async fn enrol(&self, request: &EnrollRequest) -> Result<Enrollment> {
         let body = serde_json::to_vec(request).map_err(|error| serialize_failed(&error))?;
         let response = self.post("/v2/enroll", body, REQUEST_TIMEOUT, &[]).await?;
         Ok(read::<Data<Enrollment>>(accept(response).await?).await?.data)
     }
 
-    /// Waits until there is something to do, or for a minute or so.
-    ///
-    /// # Errors
-    /// 401 as an error with that status, `unreachable`, `protocol_violation`.
+    /// Waits until there is something to do, for at most 90 seconds.
     pub(crate) async fn long_poll(&self, credential: &Credential) -> Result<Action> {
         let value = LongPollWait { supported_actions: vec!["DoUpdate".into(), "DoConfigUpdate".into()] };
         let response = self.call(credential, kind::LONG_POLL_WAIT, Some(&value), LONG_POLL_TIMEOUT).await?;
         Ok(read::<Data<LongPollAnswer>>(response).await?.data.action)
     }
 
-    /// Fetches a new configuration for new keys; `kind` says whether the certificate is new as well.
-    ///
-    /// # Errors
-    /// As [`Self::long_poll`]; `protocol_violation` when the answer is not signed by whom we trust, is not for this
-    /// request, or is older than what we have.
+    /// Fetches a new configuration for new keys; `kind` says whether the certificate is new, too. The
+    /// response must be signed, answer this request, and be newer than the configuration in use.
     pub(crate) async fn update(
         &self,
         credential: &Credential,
@@ -96,10 +85,7 @@ impl Gateway {
         Ok(update)
     }
 
-    /// Reports how the device is.
-    ///
-    /// # Errors
-    /// As [`Self::update`].
+    /// Reports the state of the device.
     pub(crate) async fn status(&self, credential: &Credential, report: &Report) -> Result<Instruction> {
         let response = self.call(credential, kind::STATUS, Some(report), REQUEST_TIMEOUT).await?;
         let instruction: Instruction = signed(credential, response).await?;
@@ -109,10 +95,7 @@ impl Gateway {
         Ok(instruction)
     }
 
-    /// Says good-bye for good.
-    ///
-    /// # Errors
-    /// As [`Self::long_poll`].
+    /// Tells the gateway that this device leaves the network.
     pub(crate) async fn leave(&self, credential: &Credential) -> Result<()> {
         self.call(credential, kind::LEAVE, None::<&()>, REQUEST_TIMEOUT).await.map(drop)
     }
@@ -172,7 +155,7 @@ impl Gateway {
         })
     }
 
-    /// Later than every one before, also when the clock was set back; the database counts in microseconds.
+    /// A timestamp later than all before, even when the clock was set back. Microseconds, as in the database.
     fn timestamp(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = now.trunc_subsecs(6).max(*last + TimeDelta::microseconds(1));
@@ -180,7 +163,7 @@ impl Gateway {
     }
 }
 
-/// What is inside a signed answer.
+/// Reads a signed response.
 async fn signed<T: DeserializeOwned>(credential: &Credential, response: Response) -> Result<T> {
     verified(credential, &read::<Data<SignedAnswer>>(response).await?.data)
 }
@@ -223,7 +206,8 @@ async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|_| rejected("it is not what this nebulactl understands"))
 }
 
-/// 401 says little more, but its date tells whether our clock is to blame.
+/// The reason for status 401. The gateway does not name it, but the date of its response shows whether the
+/// clock of this machine is wrong.
 async fn unauthorized(response: Response) -> Error {
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());

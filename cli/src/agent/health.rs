@@ -1,4 +1,5 @@
-//! How the machine is: what a node takes its work by. What the system does not tell is left out, all of it together.
+//! Health of the machine, by which jobs are distributed to nodes. If one value cannot be read, none is
+//! reported.
 
 use std::fs;
 use std::path::Path;
@@ -18,17 +19,17 @@ pub(super) fn of(folder: &Path) -> Option<Health> {
         memory_bytes,
         memory_available_bytes,
         disk_bytes: disk.f_blocks.saturating_mul(disk.f_frsize),
-        // What is kept back for root is nobody's else to fill.
+        // Excludes the blocks reserved for root.
         disk_free_bytes: disk.f_bavail.saturating_mul(disk.f_frsize),
     })
 }
 
-/// Over the last minute.
+/// Average over the last minute.
 fn load(text: &str) -> Option<f64> {
     text.split_whitespace().next()?.parse().ok()
 }
 
-/// All of it, and what a new program could have.
+/// Bytes of total memory, and of memory that a new program can get.
 fn memory(text: &str) -> Option<(u64, u64)> {
     let bytes = |name: &str| {
         let rest = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;

@@ -1,9 +1,8 @@
-//! What the agent logs: lines on standard error, which a service manager keeps in its journal.
+//! The agent's log: lines on standard error, which a service manager stores in its journal.
 
 use std::io::{Write, stderr};
 
-/// Logs one line.
 pub(super) fn log(text: &str) {
-    // Nothing can be done when standard error is closed.
+    // If standard error is closed, the line is lost.
     let _ = writeln!(stderr(), "nebulactl agent: {}", crate::output::clean(text));
 }

@@ -1,4 +1,4 @@
-//! The keys of the agent protocol: the device's own that signs calls, and the authorities' that sign answers.
+//! Keys of the agent protocol: the device's key signs calls, the authorities' keys verify responses.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,15 +15,12 @@ use nebula_api::dnapi::{HOST_ED25519_BANNER, HOST_P256_BANNER};
 
 use crate::error::{Code, Error, Result};
 
-/// Signs calls. OpenSSL wipes it when it is dropped; deliberately without `Debug`.
+/// Signs calls. OpenSSL wipes the key when it is dropped. Without `Debug`, so that it cannot be logged.
 #[derive(Clone)]
 pub(crate) struct HostKey(PKey<Private>);
 
 impl HostKey {
-    /// Makes a new one for networks of this curve.
-    ///
-    /// # Errors
-    /// `io_error` when the system gives no randomness.
+    /// Generates a key for networks of this curve.
     pub(crate) fn generate(curve: Curve) -> Result<Self> {
         let made = match curve {
             Curve::Curve25519 => PKey::generate_ed25519(),
@@ -34,10 +31,7 @@ impl HostKey {
         made.map(Self).map_err(|error| openssl_failed("make a host key", &error))
     }
 
-    /// Reads what [`Self::private_pem`] wrote.
-    ///
-    /// # Errors
-    /// `data_corrupted`.
+    /// Parses the output of [`Self::private_pem`].
     pub(crate) fn parse(pem: &str) -> Result<Self> {
         let key = PKey::private_key_from_pem(pem.as_bytes());
         let known = |key: &PKey<Private>| matches!(key.id(), Id::ED25519 | Id::EC);
@@ -48,9 +42,6 @@ impl HostKey {
     }
 
     /// PKCS #8, for a file of mode 0600.
-    ///
-    /// # Errors
-    /// `io_error`.
     pub(crate) fn private_pem(&self) -> Result<Zeroizing<String>> {
         let pem = self.0.private_key_to_pem_pkcs8();
         let text = pem.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
@@ -58,19 +49,13 @@ impl HostKey {
     }
 
     /// PKIX under the protocol's own banner.
-    ///
-    /// # Errors
-    /// `io_error`.
     pub(crate) fn public_pem(&self) -> Result<Vec<u8>> {
         let pem = self.0.public_key_to_pem().map_err(|error| openssl_failed("write a host key", &error))?;
         let banner = if self.0.id() == Id::ED25519 { HOST_ED25519_BANNER } else { HOST_P256_BANNER };
         Ok(String::from_utf8_lossy(&pem).replace("PUBLIC KEY", banner).into_bytes())
     }
 
-    /// Ed25519, or ECDSA over SHA-256 in ASN.1.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Signs by Ed25519, or by ECDSA over SHA-256 in ASN.1.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<Vec<u8>> {
         let signer = match self.0.id() {
             Id::ED25519 => Signer::new_without_digest(&self.0),
@@ -82,15 +67,12 @@ impl HostKey {
     }
 }
 
-/// The public keys that answers may be signed with.
+/// Public keys of the authorities that may sign responses.
 #[derive(Clone)]
 pub(crate) struct TrustedKeys(Vec<PKey<Public>>);
 
 impl TrustedKeys {
-    /// Reads public keys of authorities, PEM after PEM.
-    ///
-    /// # Errors
-    /// `protocol_violation` when there is none, or one of another kind.
+    /// Parses concatenated PEM blocks of authorities' public keys.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let mut keys = Vec::new();
         for block in text.split_inclusive("-----END ").filter(|block| block.contains("-----BEGIN ")) {
@@ -105,33 +87,33 @@ impl TrustedKeys {
         Ok(Self(keys))
     }
 
-    /// Whether one of them signed exactly these bytes.
+    /// Whether one of the keys has signed exactly these bytes.
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> bool {
         self.0.iter().any(|key| {
             let verifier = match key.id() {
                 Id::ED25519 => Verifier::new_without_digest(key),
                 _ => Verifier::new(MessageDigest::sha256(), key),
             };
-            // A signature of another kind or length is an error to OpenSSL, to us just a wrong one.
+            // OpenSSL reports an error for a signature of another type or length; here it is just an invalid
+            // signature.
             verifier.and_then(|mut verifier| verifier.verify_oneshot(signature, message)).unwrap_or_default()
         })
     }
 }
 
-/// Who signs a call, with what, and whom it believes: it belongs to one configuration.
+/// Keys that belong to one configuration.
 #[derive(Clone)]
 pub(crate) struct Credential {
     /// Name of the device in calls.
     pub(crate) host_id: String,
     /// Counter of the configuration.
     pub(crate) counter: u64,
-    /// Signs.
     pub(crate) key: HostKey,
-    /// Sign answers.
+    /// Verify responses.
     pub(crate) trusted: TrustedKeys,
 }
 
-/// One block, from its banner on.
+/// Parses one PEM block.
 fn trusted_key(block: &str) -> Option<PKey<Public>> {
     let (label, body) = block.split_once("-----BEGIN ")?.1.split_once("-----")?;
     let base64: String = body.trim_end_matches("-----END ").chars().filter(|c| !c.is_whitespace()).collect();
@@ -151,10 +133,7 @@ fn p256(bytes: &[u8]) -> std::result::Result<PKey<Public>, ErrorStack> {
     PKey::from_ec_key(key)
 }
 
-/// Makes a key pair for nebula.
-///
-/// # Errors
-/// `io_error` when the system gives no randomness.
+/// Generates a key pair for nebula.
 pub(crate) fn nebula_key(curve: Curve) -> Result<KeyPair> {
     KeyPair::generate(curve).map_err(|error| Error::new(Code::Io, format!("cannot make a key pair: {error}")))
 }
@@ -170,7 +149,7 @@ pub(crate) mod tests {
     pub(crate) fn authority_pem(key: &HostKey) -> String {
         let (label, bytes) = match key.0.id() {
             Id::ED25519 => ("ED25519", key.0.raw_public_key().unwrap()),
-            // An uncompressed point is the last 65 bytes of its PKIX form.
+            // An uncompressed point is the last 65 bytes of the PKIX encoding.
             _ => ("ECDSA P256", key.0.public_key_to_der().unwrap().split_off(26)),
         };
         let body = STANDARD.encode(bytes);

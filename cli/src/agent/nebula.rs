@@ -1,4 +1,4 @@
-//! nebula on this machine: a child that outlives its agent, or a unit of systemd.
+//! The nebula daemon on this machine: a child process that outlives its agent, or a systemd unit.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -25,27 +25,27 @@ mod log;
 
 const RECORD: &str = "nebula.json";
 const LOG: &str = "nebula.log";
-/// The option by which a child of ours is known again.
+/// Option by which a nebula of this device is found in the process list.
 const CONFIG: &str = "-config";
-/// How long nebula may take to come up, or to say that it has read its files again.
+/// Time nebula may take to start, or to confirm a reload.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long it may take to end before it is made to.
+/// Time nebula may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
-/// What is known of the process that runs, so that another agent can take it over.
+/// The running process, saved so that the next agent can adopt it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Record {
     pid: u32,
-    /// In ticks since the machine started: a number that is used again has another.
+    /// Start time in clock ticks since boot; tells the process from a later one with the same pid.
     started: u64,
-    /// Generation it is known to run; a reload that it has not confirmed yet does not count.
+    /// Counter of the configuration that nebula is known to run; set after a reload is confirmed.
     counter: u64,
     since: DateTime<Utc>,
 }
 
-/// The daemon of this device.
+/// The daemon of one device.
 pub(crate) struct Nebula {
     program: PathBuf,
     version: String,
@@ -53,16 +53,13 @@ pub(crate) struct Nebula {
     config: PathBuf,
     record: PathBuf,
     log: Log,
-    /// Starts it, instead of us.
+    /// Starts nebula instead of the agent.
     unit: Option<Unit>,
     running: Option<(Process, Record)>,
 }
 
 impl Nebula {
-    /// The program at this path, for the device in this folder.
-    ///
-    /// # Errors
-    /// `io_error` when it cannot be run.
+    /// For the program at this path and the device in this folder.
     pub(crate) fn new(program: &Path, folder: &Folder, unit: Option<String>) -> Result<Self> {
         let version = version(program)?;
         let release = Release::parse(&version).unwrap_or(Release(0, 0));
@@ -78,41 +75,37 @@ impl Nebula {
         })
     }
 
-    /// As it calls itself.
+    /// As `nebula -version` prints it.
     pub(crate) fn version(&self) -> &str {
         &self.version
     }
 
-    /// The same, to compare.
+    /// The version in comparable form.
     pub(crate) fn release(&self) -> Release {
         self.release
     }
 
-    /// Whether the agent starts it itself.
+    /// Whether the agent starts nebula itself.
     pub(crate) fn is_child(&self) -> bool {
         self.unit.is_none()
     }
 
-    /// Since when it runs.
+    /// Start time of the running nebula.
     pub(crate) fn since(&self) -> Option<DateTime<Utc>> {
         self.running.as_ref().map(|(_, record)| record.since)
     }
 
-    /// Its process.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.running.as_ref().map(|(_, record)| record.pid)
     }
 
-    /// The tunnels its log tells of.
+    /// The log, read up to its end.
     pub(crate) fn log(&mut self) -> &Log {
         self.log.read();
         &self.log
     }
 
-    /// Whether nebula would take this configuration; the reason why not.
-    ///
-    /// # Errors
-    /// `io_error` when it cannot be run.
+    /// Runs `nebula -test`; returns the reason if nebula rejects the configuration.
     pub(crate) async fn test(&self, config: &Path) -> Result<Option<String>> {
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("-test").arg("-config").arg(config).stdin(Stdio::null()).kill_on_drop(true);
@@ -125,19 +118,18 @@ impl Nebula {
         Ok(Some(reason.unwrap_or_else(|| format!("nebula -test ended with {}", output.status))))
     }
 
-    /// Finds a nebula that an earlier agent, or a unit, has running; the generation it runs, when that is certain.
-    ///
-    /// # Errors
-    /// `io_error`; for a unit what systemctl says.
+    /// Finds a nebula that an earlier agent or a unit has started; returns the counter of its configuration
+    /// if that is certain.
     pub(crate) async fn adopt(&mut self) -> Result<Option<u64>> {
-        // A damaged record only means that the process must be looked for.
+        // A record that cannot be read is treated like a missing one.
         let known: Option<Record> = state::read(&self.record).unwrap_or_default();
         let recorded =
             known.and_then(|record| Some((Process::adopt(record.pid, Some(record.started))?, record)));
         self.running =
             recorded.filter(|(process, _)| self.unit.is_some() || process.has_option(CONFIG, &self.config));
         if let (None, None) = (&self.running, &self.unit)
-            // Its agent may have died before it could write the record: nobody knows what it runs.
+            // The agent that started this process died before it saved the record, so its configuration is
+            // unknown.
             && let Some(mut stray) = Process::find(CONFIG, &self.config)
         {
             stray.stop(STOP_TIMEOUT).await?;
@@ -145,10 +137,7 @@ impl Nebula {
         Ok(self.running.as_ref().map(|(_, record)| record.counter))
     }
 
-    /// Starts it, or starts it anew, and waits until it is up.
-    ///
-    /// # Errors
-    /// `wrong_state` with its own words when it ends at once; `io_error`.
+    /// Starts or restarts nebula and waits until it is up.
     pub(crate) async fn restart(&mut self, counter: u64) -> Result<()> {
         if let Some(unit) = &self.unit {
             unit.act("restart").await?;
@@ -161,7 +150,8 @@ impl Nebula {
         let errors = output.try_clone().doing(|| format!("open {}", self.log.path().display()))?;
         let mut command = Command::new(&self.program);
         command.arg(CONFIG).arg(&self.config).stdin(Stdio::null()).stdout(output).stderr(errors);
-        // Signals from the terminal are for the agent, which then ends it in order.
+        // A process group of its own: signals from the terminal reach only the agent, which then stops nebula
+        // in order.
         command.process_group(0);
         let child = command.spawn().doing(|| format!("start {}", self.program.display()))?;
         self.set_running(Process::of_child(child)?, counter, Utc::now())?;
@@ -186,14 +176,12 @@ impl Nebula {
             }
             sleep(POLL_INTERVAL).await;
         }
-        // It runs, only its words are not what we know: a release to come.
+        // nebula runs, but its log does not contain the known message; a future release may have changed it.
         Ok(())
     }
 
-    /// Lets it read its files again, and waits until it has.
-    ///
-    /// # Errors
-    /// `wrong_state` when it does not say that it took them, so that a restart is due; `io_error`.
+    /// Makes nebula reload its configuration, and waits for its confirmation in the log. An error means that
+    /// a restart is needed.
     pub(crate) async fn reload(&mut self, counter: u64) -> Result<()> {
         if let Some(unit) = &self.unit {
             unit.act("reload").await?;
@@ -220,7 +208,7 @@ impl Nebula {
         Err(Error::new(Code::WrongState, "nebula did not say that it has reloaded"))
     }
 
-    /// A unit logs elsewhere: that its process is there is all that can be seen.
+    /// A unit logs elsewhere, so that only the existence of its process can be checked.
     async fn follow_unit(&mut self, counter: u64) -> Result<()> {
         let Some(unit) = &self.unit else { return Ok(()) };
         let found = unit.process().await?;
@@ -231,7 +219,6 @@ impl Nebula {
         self.set_running(process, counter, since)
     }
 
-    /// Whether it runs.
     pub(crate) fn is_running(&mut self) -> bool {
         if self.running.as_mut().is_some_and(|(process, _)| process.has_ended()) {
             self.running = None;
@@ -239,7 +226,7 @@ impl Nebula {
         self.running.is_some()
     }
 
-    /// Waits for its end; for ever while there is none to wait for.
+    /// Waits until nebula ends; for ever when it does not run.
     pub(crate) async fn ended(&mut self) {
         match &mut self.running {
             Some((process, _)) => process.ended().await,
@@ -247,10 +234,7 @@ impl Nebula {
         }
     }
 
-    /// Ends our child; a unit goes on without us.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Stops the child process. A unit keeps running.
     pub(crate) async fn stop(&mut self) -> Result<()> {
         if self.unit.is_some() {
             return Ok(());
@@ -267,7 +251,7 @@ impl Nebula {
         self.save_record(counter)
     }
 
-    /// Keeps what it runs.
+    /// Saves the record with this counter.
     fn save_record(&mut self, counter: u64) -> Result<()> {
         let Some((_, record)) = &mut self.running else { return Ok(()) };
         record.counter = counter;
@@ -276,10 +260,7 @@ impl Nebula {
     }
 }
 
-/// What a nebula calls itself.
-///
-/// # Errors
-/// `io_error` when it cannot be run.
+/// Version of a nebula program.
 pub(crate) fn version(program: &Path) -> Result<String> {
     let output = Command::new(program).arg("-version").stdin(Stdio::null()).output();
     let output = output.map_err(|error| {

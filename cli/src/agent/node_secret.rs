@@ -1,5 +1,5 @@
-//! The secret of the node that this device speaks for: kept beside the device's own keys, and read for each call, so that
-//! another one takes its place under a running agent.
+//! The secret of the node that this device represents. It is read for each call, so that a running agent uses
+//! a new one at once.
 
 use std::path::Path;
 
@@ -17,12 +17,10 @@ use super::state;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
-/// Its file, in the folder of the device.
 const FILE: &str = "node.json";
-/// What an administrator makes.
 const SECRET_BYTES: usize = 32;
 
-/// A secret, and what names it.
+/// The secret and its identifiers.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct NodeSecret {
@@ -32,18 +30,12 @@ pub(crate) struct NodeSecret {
 }
 
 impl NodeSecret {
-    /// The one in this folder, if there is one.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// Reads the secret of the device in this folder, if there is one.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>> {
         state::read(&folder.join(FILE))
     }
 
-    /// Puts one into a folder, in the place of any before it.
-    ///
-    /// # Errors
-    /// `invalid_argument` for what is no secret, `io_error`.
+    /// Stores a secret, replacing an earlier one.
     pub(crate) fn save(folder: &Path, made: NewSecret) -> Result<()> {
         let secret = Self { node_id: made.node_id, key_id: made.key_id, secret: made.secret.into() };
         if secret.bytes().is_none() {
@@ -60,9 +52,6 @@ impl NodeSecret {
     }
 
     /// The headers that sign a call.
-    ///
-    /// # Errors
-    /// `data_corrupted`; `io_error` when the system gives no random bytes.
     pub(super) fn sign(&self, method: &str, path: &str, body: &[u8]) -> Result<[(&'static str, String); 3]> {
         let damaged = |what: &str| {
             Error::new(Code::Damaged, format!("{FILE} in the device's folder {what}"))

@@ -1,5 +1,5 @@
-//! A process that may be somebody else's child: found again by its number and the time it started, watched and
-//! signalled through a descriptor that cannot come to mean another one.
+//! A process that need not be a child: found by pid and start time, then watched and signalled through a
+//! pidfd, which always refers to the same process.
 
 use std::fs;
 use std::io;
@@ -16,22 +16,18 @@ use tokio::time::timeout;
 
 use crate::error::{Doing, Result};
 
-/// A running process.
 pub(crate) struct Process {
     pid: Pid,
     started: u64,
     descriptor: OwnedFd,
-    /// Closed when it has ended.
+    /// Closed when the process has ended.
     exit: watch::Receiver<()>,
-    /// Ours are to be reaped by us.
+    /// A child must be reaped.
     child: Option<Child>,
 }
 
 impl Process {
-    /// The one that was just started.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Takes over a child that was just started.
     pub(crate) fn of_child(child: Child) -> Result<Self> {
         let pid = Pid::from_child(&child);
         let (descriptor, exit) = open_pidfd(pid).doing(|| format!("watch process {}", child.id()))?;
@@ -39,77 +35,67 @@ impl Process {
         Ok(Self { pid, started, descriptor, exit, child: Some(child) })
     }
 
-    /// The one with this number, when it has not ended and started when it should have.
+    /// Takes over a running process by its pid; `expected` is its start time.
     pub(crate) fn adopt(pid: u32, expected: Option<u64>) -> Option<Self> {
         let number = Pid::from_raw(pid.try_into().ok()?)?;
         let (descriptor, exit) = open_pidfd(number).ok()?;
-        // Looked at after the descriptor is ours: from here on the number cannot pass to another.
+        // Read after the pidfd is open: from then on the pid cannot belong to another process.
         let started = start_time(pid)?;
         let mut process = Self { pid: number, started, descriptor, exit, child: None };
         (expected.is_none_or(|expected| expected == started) && !process.has_ended()).then_some(process)
     }
 
-    /// The one whose command line has this option with this path, as those have that we start.
+    /// Finds a process whose command line has this option with this path.
     pub(crate) fn find(option: &str, path: &Path) -> Option<Self> {
         let entries = fs::read_dir("/proc").ok()?.flatten();
         let mut numbers = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
         numbers.find(|pid| has_option(*pid, option, path)).and_then(|pid| Self::adopt(pid, None))
     }
 
-    /// Whether its command line has this option with this path.
     pub(crate) fn has_option(&self, option: &str, path: &Path) -> bool {
         has_option(self.pid(), option, path)
     }
 
-    /// Its number.
     pub(crate) fn pid(&self) -> u32 {
         self.pid.as_raw_nonzero().get().unsigned_abs()
     }
 
-    /// When it started, in ticks since the machine did.
+    /// Start time in clock ticks since boot.
     pub(crate) fn started(&self) -> u64 {
         self.started
     }
 
-    /// Sends a signal.
-    ///
-    /// # Errors
-    /// `io_error` when it has ended, or is not ours to signal.
     pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
         let sent = pidfd_send_signal(&self.descriptor, signal);
         sent.map_err(io::Error::from).doing(|| format!("signal process {}", self.pid()))
     }
 
-    /// Whether it has ended.
     pub(crate) fn has_ended(&mut self) -> bool {
         match &mut self.child {
             Some(child) => !matches!(child.try_wait(), Ok(None)),
             None => {
                 let stat = fs::read_to_string(format!("/proc/{}/stat", self.pid())).unwrap_or_default();
-                // Ended, but its parent has not looked yet.
+                // A zombie: its parent has not reaped it yet.
                 stat.rsplit(") ").next().is_none_or(|rest| rest.is_empty() || rest.starts_with(['Z', 'X']))
             }
         }
     }
 
-    /// Waits for its end.
+    /// Waits until the process ends.
     pub(crate) async fn ended(&mut self) {
-        // Nothing is ever sent: the sender goes when the process does.
+        // Nothing is ever sent; the sender is dropped when the process ends.
         let _ = self.exit.changed().await;
         if let Some(child) = &mut self.child {
             let _ = child.wait();
         }
     }
 
-    /// Asks it to end, and makes it when it does not.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Sends SIGTERM, and SIGKILL after `stop_timeout`.
     pub(crate) async fn stop(&mut self, stop_timeout: Duration) -> Result<()> {
         if self.has_ended() {
             return Ok(());
         }
-        // It may end by itself in between.
+        // Fails only if the process has just ended.
         let _ = self.signal(Signal::TERM);
         if timeout(stop_timeout, self.ended()).await.is_err() {
             let _ = self.signal(Signal::KILL);
@@ -126,21 +112,22 @@ fn has_option(pid: u32, option: &str, path: &Path) -> bool {
     words.windows(2).any(|words| words == pair) && !words.contains(&b"-test".as_slice())
 }
 
-/// A descriptor of a process, and what closes once that has ended. A thread waits, which ends with the process or with
-/// us; it is none of the runtime's, which would wait for it at the end.
+/// Opens a pidfd, and a channel that closes when the process ends. A plain thread waits, because the runtime
+/// would wait at shutdown for a thread of its own.
 fn open_pidfd(pid: Pid) -> io::Result<(OwnedFd, watch::Receiver<()>)> {
     let descriptor = pidfd_open(pid, PidfdFlags::empty())?;
     let watched = descriptor.try_clone()?;
     let (sender, exit) = watch::channel(());
     thread::Builder::new().name(format!("process {}", pid.as_raw_nonzero())).spawn(move || {
-        // Readable means ended.
+        // A pidfd becomes readable when the process ends.
         while poll(&mut [PollFd::new(&watched, PollFlags::IN)], None) == Err(rustix::io::Errno::INTR) {}
         drop(sender);
     })?;
     Ok((descriptor, exit))
 }
 
-/// Field 22 of `/proc/PID/stat`; the name before it may hold anything, so counting begins behind it.
+/// Field 22 of `/proc/PID/stat`. Field 2, the name, may contain spaces and parentheses, so counting starts
+/// after it.
 fn start_time(pid: u32) -> Option<u64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(") ")?.1.split(' ').nth(19)?.parse().ok()
@@ -155,7 +142,7 @@ mod tests {
     #[tokio::test]
     async fn a_process_is_found_again_and_no_other() {
         let config = Path::new("/nowhere/current/nebula.yml");
-        // A shell that keeps its words for the command line to be seen.
+        // A shell that shows the option in its command line.
         let start = || {
             Command::new("sh")
                 .args(["-c", "read wait", "-config"])
@@ -183,7 +170,7 @@ mod tests {
         let mut line = String::new();
         let stdout = child.stdout.take().unwrap();
         io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).unwrap();
-        // Its standard input stays open, so that it waits and does not spin.
+        // Standard input stays open, so that the shell waits instead of spinning.
         let stdin = child.stdin.take();
         let mut process = Process::of_child(child).unwrap();
         process.stop(Duration::from_millis(50)).await.unwrap();

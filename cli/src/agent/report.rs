@@ -1,4 +1,4 @@
-//! How the device is: told to the gateway in a Status message, and kept beside it for `nebulactl status`.
+//! The state of the device: reported to the gateway, and saved for `nebulactl status`.
 
 use std::path::Path;
 
@@ -12,30 +12,24 @@ use super::{Agent, health, state};
 use crate::error::{Error, Result};
 
 const STATUS: &str = "status.json";
-/// After this the file is written again although nothing has changed.
+/// The status file is rewritten after this time even without changes.
 const MAX_STATUS_AGE: TimeDelta = TimeDelta::seconds(30);
 
-/// What the agent last knew.
+/// The saved state.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Status {
-    /// When this was written.
     pub(crate) updated_at: Option<DateTime<Utc>>,
     /// Counter of the configuration that nebula runs.
     pub(crate) counter: Option<u64>,
-    /// Process of nebula.
     pub(crate) nebula_pid: Option<u32>,
-    /// Its version.
     pub(crate) nebula_version: Option<String>,
-    /// Since when it runs.
+    /// Start time of nebula.
     pub(crate) nebula_since: Option<DateTime<Utc>>,
-    /// A configuration it would not take.
+    /// A configuration that nebula refused.
     pub(crate) refused: Option<Refused>,
-    /// Tunnels.
     pub(crate) peers: Vec<Peer>,
-    /// Syncthing.
     pub(crate) syncthing: Option<SyncthingReport>,
-    /// The way to the gateway.
     pub(crate) contact: Contact,
 }
 
@@ -43,32 +37,30 @@ pub(crate) struct Status {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Peer {
-    /// Name in its certificate.
+    /// Name in the certificate.
     pub(crate) name: String,
     /// Overlay address.
     pub(crate) address: String,
-    /// Where it is on the underlay, or the relay in between.
+    /// Address on the underlay, or the relay.
     pub(crate) remote: Option<String>,
-    /// When the tunnel was made.
     pub(crate) handshake_at: Option<DateTime<Utc>>,
-    /// Bytes received from it since the agent began to count, if it can.
+    /// Bytes received since the agent started to count, where it can.
     pub(crate) received_bytes: Option<u64>,
-    /// Bytes sent to it.
     pub(crate) sent_bytes: Option<u64>,
 }
 
-/// How it goes with the gateway.
+/// The connection to the gateway.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(crate) struct Contact {
-    /// Last answer.
+    /// Time of the last response.
     pub(crate) at: Option<DateTime<Utc>>,
-    /// Why the last call failed.
+    /// Error of the last call.
     pub(crate) error: Option<String>,
 }
 
 impl Contact {
-    /// A call was answered.
+    /// Records that a call was answered.
     pub(super) fn reached(&mut self) {
         if self.error.take().is_some() {
             log("the gateway answers again");
@@ -76,7 +68,7 @@ impl Contact {
         self.at = Some(Utc::now());
     }
 
-    /// A call failed; whether that is new.
+    /// Records a failed call; returns whether the error is new.
     pub(super) fn lost(&mut self, error: &Error) -> bool {
         let text = error.to_string();
         self.error.replace(text.clone()) != Some(text)
@@ -84,7 +76,8 @@ impl Contact {
 }
 
 impl Agent {
-    /// Reports to the gateway, and does what it says about Syncthing. A report that is not heard is followed by others.
+    /// Sends a report and stores the gateway's instruction about Syncthing. A failed report is not repeated,
+    /// because the next one follows soon.
     pub(super) async fn report(&mut self) {
         let report = match self.compose() {
             Ok(report) => report,
@@ -101,7 +94,7 @@ impl Agent {
         self.save_status();
     }
 
-    /// Looks at nebula's log and at Syncthing; whether something has changed that the gateway should know.
+    /// Reads nebula's log, Syncthing and the byte counters; returns whether a report is due.
     pub(super) async fn refresh_status(&mut self) -> bool {
         let overlay = self.identity.host.ip_address.clone();
         let mut changed = false;
@@ -137,7 +130,7 @@ impl Agent {
         })
     }
 
-    /// Writes down how it is; a disk need not hear every two seconds that nothing has changed.
+    /// Saves the status if it changed or has become too old; not every two seconds, to spare the disk.
     fn save_status(&mut self) -> &Status {
         let runs = self.nebula.is_running();
         let peers = self.nebula.log().peers().iter().map(|(address, peer)| Peer {
@@ -170,7 +163,7 @@ impl Agent {
         let age =
             |last: &Status| last.updated_at.is_none_or(|at| status.updated_at > Some(at + MAX_STATUS_AGE));
         if self.last.as_ref().is_none_or(|last| age(last) || without_times(last) != without_times(&status)) {
-            // Only for people to read; the next one may succeed.
+            // For display only; the next write may succeed.
             let _ = self.folder.save(STATUS, &status);
             self.last = Some(status);
         }
@@ -178,16 +171,13 @@ impl Agent {
     }
 }
 
-/// What the gateway should hear of when it changes.
+/// Changes of these values are reported at once.
 fn reportable(status: &Status) -> (Vec<String>, Option<u64>, Option<u32>, Option<Refused>) {
     let peers = status.peers.iter().map(|peer| peer.address.clone()).collect();
     (peers, status.counter, status.nebula_pid, status.refused.clone())
 }
 
-/// What the agent of this folder last knew.
-///
-/// # Errors
-/// `io_error`, `data_corrupted`.
+/// Reads the status that the agent of this folder has saved.
 pub(crate) fn last(folder: &Path) -> Result<Option<Status>> {
     state::read(&folder.join(STATUS))
 }

@@ -1,4 +1,4 @@
-//! The loop: one thing at a time, except for the long poll, which waits beside everything else.
+//! The agent's main loop: one action at a time, with the long poll in the background.
 
 use std::time::Duration;
 
@@ -15,20 +15,17 @@ use super::journal::log;
 use super::keys::Credential;
 use crate::error::{Code, Doing, Error, Result};
 
-/// A report that nothing has asked for.
+/// Interval of reports without changes.
 const REPORT_INTERVAL: Duration = Duration::from_secs(30);
-/// A report because something has changed; not more often than this.
+/// Delay of a report after a change, so that several changes share one report.
 const CHANGE_REPORT_DELAY: Duration = Duration::from_secs(3);
-/// How often nebula's log and Syncthing are looked at.
+/// Interval of reading nebula's log and Syncthing.
 const STATUS_INTERVAL: Duration = Duration::from_secs(2);
-/// A nebula that has run for so long has not failed at starting.
+/// After this run time the next start of nebula is not delayed as after a failed one.
 const STABLE_AFTER: Duration = Duration::from_secs(60);
 
 impl Agent {
-    /// Works until it is told to end, then ends nebula as well.
-    ///
-    /// # Errors
-    /// What makes going on impossible: a folder that cannot be read or written.
+    /// Runs until a signal, then stops nebula. Fails only when the folder cannot be read or written.
     pub(crate) async fn run(mut self) -> Result<()> {
         let handler = |kind| signal(kind).doing(|| "handle signals".to_owned());
         let (mut terminate, mut interrupt, mut hangup) = (
@@ -49,7 +46,7 @@ impl Agent {
             select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
-                // The terminal is gone.
+                // The terminal is closed.
                 _ = hangup.recv() => break,
                 answer = poll.response() => {
                     let changed = self.handle_poll(answer, &mut poll).await;
@@ -93,7 +90,7 @@ impl Agent {
         self.nebula.stop().await
     }
 
-    /// Does what a long poll was answered; whether there is something to report.
+    /// Acts on the response of a long poll; returns whether there is something to report.
     async fn handle_poll(&mut self, answer: Result<Action>, poll: &mut LongPoll) -> bool {
         let done = match answer {
             Ok(Action::NoOp) => Ok(false),
@@ -104,7 +101,8 @@ impl Agent {
             Ok(changed) => {
                 self.contact.reached();
                 self.backoff = RETRY.build();
-                // One that was refused is offered again until the gateway knows; and no gateway may keep us busy.
+                // A refused configuration is offered again until the gateway knows of the refusal, and a
+                // faulty gateway might answer at once for ever: both must not keep the agent busy.
                 if changed && (self.refused.is_some() || poll.is_busy()) {
                     poll.delay_next(MIN_DELAY);
                 }
@@ -118,8 +116,8 @@ impl Agent {
         }
     }
 
-    /// Notes that a call failed that this configuration's key has signed. A gateway that does not know our newest key
-    /// any more may know the one before.
+    /// Records a failed call that was signed with the key of this configuration. After status 401 the
+    /// previous key is tried: a gateway restored from a backup may not know the newest one.
     pub(super) fn note_failure(&mut self, error: &Error, counter: u64) {
         if self.contact.lost(error) {
             let hint = error.failure().hint.as_deref().unwrap_or_default();
@@ -131,16 +129,13 @@ impl Agent {
         }
     }
 
-    /// Whom we speak as.
-    ///
-    /// # Errors
-    /// `wrong_state` before there is any configuration.
+    /// The keys to call the gateway with.
     pub(super) fn credential(&self) -> Result<&Credential> {
         self.credentials.first().ok_or_else(|| Error::new(Code::WrongState, "there is no configuration yet"))
     }
 }
 
-/// The long poll that is out, or the time for the next one.
+/// The running long poll, or the time of the next one.
 struct LongPoll {
     task: Option<JoinHandle<Result<Action>>>,
     counter: u64,
@@ -153,7 +148,7 @@ impl LongPoll {
         Self { task: None, counter: 0, at: Instant::now(), changed_at: None }
     }
 
-    /// Sends one if none is out, or if the one that is out speaks for a configuration that no longer runs.
+    /// Starts a long poll unless one is running. One that was started for an older configuration is aborted.
     fn start(&mut self, agent: &Agent) {
         let Ok(credential) = agent.credential() else { return };
         if self.counter != credential.counter {
@@ -176,7 +171,7 @@ impl LongPoll {
         answer.map_err(|error| Error::new(Code::Io, format!("the long poll broke off: {error}")))?
     }
 
-    /// Whether the changed before this came only just now.
+    /// Whether the previous change came less than a second ago.
     fn is_busy(&mut self) -> bool {
         self.changed_at.replace(Instant::now()).is_some_and(|before| before.elapsed() < MIN_DELAY)
     }
@@ -192,7 +187,7 @@ impl LongPoll {
     }
 }
 
-/// When a nebula that has ended is started again.
+/// When nebula is started again after it has ended.
 struct RestartTimer {
     at: Option<Instant>,
     ran_since: Option<Instant>,
@@ -204,7 +199,7 @@ impl RestartTimer {
         Self { at: None, ran_since: None, backoff: RETRY.build() }
     }
 
-    /// Sets the time when it does not run.
+    /// Schedules a start if nebula does not run.
     fn update(&mut self, agent: &mut Agent) {
         if agent.nebula.is_running() {
             self.at = None;

@@ -1,17 +1,17 @@
-//! What an agent keeps on disk, in one folder of mode 0700, every file 0600 and replaced in one step.
+//! The agent's files, in one folder of mode 0700; each file has mode 0600 and is replaced atomically.
 //!
 //! ```text
-//! agent.json             which device this is, and whose
-//! enrolment.json         keys of an enrolment whose answer is not here yet
-//! update.json            keys of an update whose answer is not here yet
-//! generations/7/         configuration with counter 7: nebula.yml and node.key for nebula, credential.json that signs
-//!                        calls (refused: why nebula would not take it)
+//! agent.json             which device this is
+//! enrolment.json         keys of an enrolment that was not answered yet
+//! update.json            keys of an update that was not answered yet
+//! generations/7/         configuration with counter 7: nebula.yml and node.key for nebula, credential.json
+//!                        with the keys of calls (refused: why nebula refused the configuration)
 //! current                link to the generation that nebula runs
-//! syncthing.json         options of the project that Syncthing was told
+//! syncthing.json         options of the project that were set in Syncthing
 //! ```
 //!
-//! Keys are here before they are sent, and a configuration is here before anything acts on it: a process that dies at
-//! any point leaves something to go on with.
+//! Keys are saved before they are sent, and a configuration is saved before it is used, so that the next agent can
+//! continue after a crash at any point.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -33,10 +33,10 @@ pub(crate) use generation::{Generation, NewGeneration};
 const IDENTITY: &str = "agent.json";
 const GENERATIONS: &str = "generations";
 const CURRENT: &str = "current";
-/// How often it is tried to take a folder that somebody else holds, and how long it is waited in between.
+/// The lock is tried this often, with this delay in between.
 const MAX_LOCK_ATTEMPTS: u32 = 25;
 const LOCK_RETRY_DELAY: Duration = Duration::from_millis(20);
-/// Generations kept beside those that may still be needed.
+/// Older configurations that are kept in addition to those that may still be needed.
 const SPARE_GENERATIONS: usize = 2;
 
 mod generation;
@@ -49,11 +49,11 @@ pub(crate) struct Identity {
     pub(crate) server: String,
     /// Its project.
     pub(crate) network: Network,
-    /// Itself, as the gateway knows it.
+    /// The device, as the gateway knows it.
     pub(crate) host: Host,
 }
 
-/// The folder; while it is held no other agent works on it.
+/// The agent's folder, locked against other agents.
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
@@ -61,10 +61,7 @@ pub(crate) struct Folder {
 }
 
 impl Folder {
-    /// Takes the folder, making it if need be.
-    ///
-    /// # Errors
-    /// `wrong_state` while another agent holds it; `io_error`.
+    /// Opens and locks the folder, and creates it if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
         atomic_file::create_private_dir(&path)?;
@@ -77,7 +74,7 @@ impl Folder {
             .mode(PRIVATE)
             .open(&name)
             .doing(|| format!("open {}", name.display()))?;
-        // Whoever only attempts holds it for a moment.
+        // `Folder::holder` takes the lock for a moment only.
         let mut attempts = 0;
         while lock.try_lock().is_err() && attempts < MAX_LOCK_ATTEMPTS {
             attempts += 1;
@@ -85,7 +82,7 @@ impl Folder {
         }
         if attempts == MAX_LOCK_ATTEMPTS {
             let mut holder = String::new();
-            // Only for the sentence.
+            // Only shown in the message.
             let _ = lock.read_to_string(&mut holder);
             return Err(Error::new(
                 Code::WrongState,
@@ -100,7 +97,7 @@ impl Folder {
         Ok(Self { path, _lock: lock })
     }
 
-    /// Whether somebody works on the folder, and which process.
+    /// Pid of the agent that holds the folder, if one does.
     pub(crate) fn holder(path: &Path) -> Option<u32> {
         let mut lock = File::open(path.join("agent.lock")).ok()?;
         if lock.try_lock_shared().is_ok() {
@@ -111,54 +108,41 @@ impl Folder {
         text.trim().parse().ok()
     }
 
-    /// Where it is, absolute.
+    /// Absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// A file in it.
+    /// Path of a file in the folder.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
-    /// What `nebula -config` is given: always the same path, whatever it leads to.
+    /// The path for `nebula -config`: always the same, since it leads through the link `current`.
     pub(crate) fn config_path(&self) -> PathBuf {
         self.path.join(CURRENT).join(CONFIG)
     }
 
-    /// Where the key of nebula will be in a generation.
+    /// Path of nebula's key in a generation.
     pub(crate) fn key_path(&self, counter: u64) -> PathBuf {
         self.path.join(GENERATIONS).join(counter.to_string()).join(KEY)
     }
 
-    /// Which device this is; none before it has enrolled.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// Which device this is; `None` before it has enrolled.
     pub(crate) fn identity(&self) -> Result<Option<Identity>> {
         identity(&self.path)
     }
 
-    /// Keeps which device this is.
-    ///
-    /// # Errors
-    /// `io_error`.
     pub(crate) fn save_identity(&self, identity: &Identity) -> Result<()> {
         self.save(IDENTITY, identity)
     }
 
-    /// Reads a small JSON file of this folder.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// Reads a JSON file of this folder.
     pub(crate) fn read<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>> {
         read(&self.path.join(name))
     }
 
-    /// Writes a small JSON file of this folder.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Writes a JSON file of this folder.
     pub(crate) fn save(&self, name: &str, value: &impl Serialize) -> Result<()> {
         let path = self.path.join(name);
         let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
@@ -166,29 +150,19 @@ impl Folder {
         atomic_file::write_atomic(&path, &text, PRIVATE)
     }
 
-    /// Removes a file of this folder.
-    ///
-    /// # Errors
-    /// `io_error`.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         atomic_file::remove_if_exists(&self.path.join(name))
     }
 
-    /// Writes a generation, whole or not at all; nothing acts on it yet. A gateway whose database went back in time
-    /// gives a counter again.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Writes a generation, all files or none; it is not used yet. An existing one with the same counter is
+    /// replaced: a gateway restored from a backup counts from an older number.
     pub(crate) fn add(&self, new: &NewGeneration<'_>) -> Result<Generation> {
         let path = self.path.join(GENERATIONS).join(new.counter.to_string());
         atomic_file::create_private_dir(atomic_file::parent_dir(&path))?;
         Generation::write(&path, new)
     }
 
-    /// The generation that nebula runs, or is to run.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// The generation that nebula runs or shall run.
     pub(crate) fn current(&self) -> Result<Option<Generation>> {
         let link = self.path.join(CURRENT);
         match fs::read_link(&link) {
@@ -199,28 +173,19 @@ impl Folder {
     }
 
     /// Makes a generation the current one.
-    ///
-    /// # Errors
-    /// `io_error`.
     pub(crate) fn switch(&self, counter: u64) -> Result<()> {
         let target = Path::new(GENERATIONS).join(counter.to_string());
         atomic_file::replace_symlink(&self.path.join(CURRENT), &target)
     }
 
-    /// Every generation that can be read, the newest first.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// All readable generations, the newest first.
     pub(crate) fn generations(&self) -> Result<Vec<Generation>> {
         let counters = self.counters()?.into_iter().rev();
         let path = self.path.join(GENERATIONS);
         Ok(counters.filter_map(|counter| Generation::open(path.join(counter.to_string())).ok()).collect())
     }
 
-    /// Removes generations that nothing can need any more, and what a process that died left half made.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Removes generations that are no longer needed, and temporary files of a process that died.
     pub(crate) fn prune(&self, running: u64) -> Result<()> {
         let older: Vec<u64> = self.counters()?.into_iter().filter(|counter| *counter < running).collect();
         for counter in older.iter().rev().skip(SPARE_GENERATIONS) {
@@ -231,7 +196,7 @@ impl Folder {
             let entries = fs::read_dir(&folder).doing(|| format!("read {}", folder.display()))?;
             for entry in entries.flatten() {
                 if entry.file_name().to_string_lossy().starts_with(".nebulactl-") {
-                    // What cannot be removed now is tried again next time.
+                    // Tried again at the next call.
                     let _ = fs::remove_dir_all(entry.path()).or_else(|_| fs::remove_file(entry.path()));
                 }
             }
@@ -252,26 +217,17 @@ impl Folder {
     }
 }
 
-/// Which device the agent in this folder is, without taking the folder.
-///
-/// # Errors
-/// `io_error`, `data_corrupted`.
+/// Reads which device the agent in this folder is; does not take the lock.
 pub(crate) fn identity(folder: &Path) -> Result<Option<Identity>> {
     read(&folder.join(IDENTITY))
 }
 
-/// The configuration that is current in this folder, without taking the folder.
-///
-/// # Errors
-/// `io_error`.
+/// Reads the current configuration in this folder; does not take the lock.
 pub(crate) fn current_config(folder: &Path) -> Result<Option<String>> {
     atomic_file::read_if_exists(&folder.join(CURRENT).join(CONFIG))
 }
 
-/// Reads a small JSON file.
-///
-/// # Errors
-/// `io_error`, `data_corrupted`; the content, which may be a key, is not quoted.
+/// Reads a JSON file. The error does not quote the content, which may be a key.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
     let Some(text) = atomic_file::read_if_exists(path)?.map(Zeroizing::new) else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
@@ -320,7 +276,7 @@ pub(crate) mod tests {
         let counters: Vec<u64> = folder.generations().unwrap().iter().map(Generation::counter).collect();
         assert_eq!(counters, [6, 5, 4, 3]);
         assert!(!folder.file("generations/.nebulactl-half").exists());
-        // Given again after the gateway went back in time.
+        // As from a gateway restored from a backup.
         add(&folder, 5);
         assert_eq!(folder.current().unwrap().unwrap().counter(), 5);
     }

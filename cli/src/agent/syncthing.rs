@@ -1,4 +1,5 @@
-//! Syncthing, told over its REST interface to speak with the devices of the project, over the overlay and no other way.
+//! Configures Syncthing over its REST interface: it shares the project's folder with the project's devices,
+//! over the overlay only.
 
 use std::net::{IpAddr, UdpSocket};
 use std::os::unix::process::CommandExt;
@@ -24,38 +25,38 @@ mod error;
 mod home_dir;
 mod rest;
 
-/// How Syncthing may take its time to end.
+/// Time Syncthing may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
-/// How often what it is told is compared with what it does.
+/// Interval of comparing Syncthing's configuration with the desired one.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
-/// The option by which a child of ours is known again.
+/// Option by which a Syncthing of this device is found in the process list.
 const HOME_OPTION: &str = "--home";
 
-/// What an agent is to do about Syncthing.
+/// Options for Syncthing.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
-    /// Starts this one as a child.
+    /// Program to start as a child; `None` if another service manager runs Syncthing.
     pub(crate) program: Option<PathBuf>,
-    /// Its home.
+    /// Syncthing's home folder.
     pub(crate) home: Option<PathBuf>,
-    /// The folder that is shared.
+    /// The shared folder.
     pub(crate) share: Option<PathBuf>,
 }
 
 /// The Syncthing of this device.
 pub(crate) struct Syncthing {
-    /// None: somebody else starts it.
+    /// `None` if another service manager runs Syncthing.
     program: Option<PathBuf>,
     home: PathBuf,
     share: PathBuf,
     process: Option<Process>,
     rest: Option<Rest>,
-    /// What it was last found to do, and when.
+    /// The last instruction that was applied, and when.
     applied: Option<(Instruction, Instant)>,
     checked_at: Instant,
     applied_options: AppliedOptions,
     report: Option<SyncthingReport>,
-    /// Bytes that had come in, to tell the rate by.
+    /// Bytes received at the last check, to compute the rate.
     received: Option<(u64, Instant)>,
     last_error: Option<String>,
     backoff: ExponentialBackoff,
@@ -63,10 +64,7 @@ pub(crate) struct Syncthing {
 }
 
 impl Syncthing {
-    /// Nothing is started or made yet.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Starts nothing yet.
     pub(crate) fn new(options: Options, folder: &Path) -> Result<Self> {
         let absolute = |path: Option<PathBuf>, name: &str| {
             let path = path.unwrap_or_else(|| folder.join(name));
@@ -89,12 +87,13 @@ impl Syncthing {
         })
     }
 
-    /// What it last said of itself.
+    /// The last report.
     pub(crate) fn report(&self) -> Option<&SyncthingReport> {
         self.report.as_ref()
     }
 
-    /// Sees to it that it runs, does what it should, and is known; whether there is news for the gateway.
+    /// Starts Syncthing if needed, configures it, and updates the report; returns whether the gateway should
+    /// hear of a change.
     pub(crate) async fn update(&mut self, overlay: &str, instruction: Option<&Instruction>) -> bool {
         let before = self.report.clone();
         match self.try_update(overlay, instruction).await {
@@ -128,7 +127,8 @@ impl Syncthing {
             (Some((told, _)), Some(wanted)) => asks_for_the_same(told, wanted),
             (told, wanted) => told.is_none() && wanted.is_none(),
         };
-        // While nothing moves it is asked less often: the state of a large folder costs it something.
+        // An idle Syncthing is checked less often, because computing the state of a large folder costs it
+        // time.
         if is_applied && self.is_idle() && self.checked_at.elapsed() < COMPARE_INTERVAL {
             return Ok(());
         }
@@ -137,9 +137,9 @@ impl Syncthing {
         let status = match rest.status().await {
             Ok(status) => status,
             Err(error) => {
-                // Its address or key may have changed with its configuration.
+                // Its address or key may have changed.
                 self.rest = None;
-                // A child that has just begun needs a moment.
+                // A child that was just started does not answer yet.
                 return if self.process.is_some() && self.report.is_none() { Ok(()) } else { Err(error) };
             }
         };
@@ -166,7 +166,8 @@ impl Syncthing {
         Ok(())
     }
 
-    /// Whether our child runs; it is started once the overlay is there, because it listens nowhere else.
+    /// Whether the child runs. It is started once the overlay address exists, because it listens on no other
+    /// address.
     fn is_up(&mut self, overlay: &str) -> Result<bool> {
         if self.process.as_mut().is_some_and(Process::has_ended) {
             log("Syncthing has ended");
@@ -219,13 +220,10 @@ impl Syncthing {
         })
     }
 
-    /// Ends our child; one of somebody else goes on.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Stops the child. A Syncthing of another service manager keeps running.
     pub(crate) async fn stop(&mut self) -> Result<()> {
         let Some(mut process) = self.process.take() else { return Ok(()) };
-        // It keeps a second process, which only it can end in order.
+        // Syncthing is two processes; only a request over REST stops both in order.
         let asked = match &self.rest {
             Some(rest) => rest.shut_down().await,
             None => Ok(()),
@@ -237,7 +235,7 @@ impl Syncthing {
     }
 }
 
-/// Whether two instructions ask for the same.
+/// Whether two instructions ask for the same configuration.
 fn asks_for_the_same(one: &Instruction, other: &Instruction) -> bool {
     let wanted = |of: &Instruction| {
         (of.folder_id.clone(), of.folder_label.clone(), of.syncthing.clone(), of.options.clone())
@@ -245,7 +243,6 @@ fn asks_for_the_same(one: &Instruction, other: &Instruction) -> bool {
     wanted(one) == wanted(other)
 }
 
-/// Whether an address is one of this machine's.
 fn is_local_address(address: &str) -> bool {
     address.parse::<IpAddr>().is_ok_and(|address| UdpSocket::bind((address, 0)).is_ok())
 }

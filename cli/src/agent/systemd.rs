@@ -1,4 +1,4 @@
-//! A nebula that systemd runs: the agent only tells it when there is something new.
+//! Systemd: units that run nebula, and the unit that runs the agent.
 
 use std::path::Path;
 use std::process::Stdio;
@@ -9,46 +9,36 @@ use super::process::Process;
 use crate::atomic_file::{self, PUBLIC};
 use crate::error::{Code, Doing, Error, Result};
 
-/// The unit that runs the agent.
+/// Name of the unit that `join --install` writes.
 pub(crate) const AGENT_UNIT: &str = "nebula-agent.service";
 const AGENT_UNIT_TEXT: &str = include_str!("../../../docker/units/nebula-agent.service");
 
-/// A unit whose nebula reads `current/nebula.yml` of the agent's folder.
+/// A unit that runs nebula with `current/nebula.yml` of the agent's folder.
 #[derive(Debug)]
 pub(crate) struct Unit {
     name: String,
 }
 
 impl Unit {
-    /// The unit of that name.
     pub(crate) fn new(name: String) -> Self {
         Self { name }
     }
 
-    /// The process it runs as; none while it does not.
-    ///
-    /// # Errors
-    /// `wrong_state` in the words of systemctl; `io_error` when there is none.
+    /// The main process of the unit, if it runs.
     pub(crate) async fn process(&self) -> Result<Option<Process>> {
         let answer = systemctl(&["show", "--property", "MainPID", "--value", &self.name]).await?;
         let pid = answer.trim().parse().ok().filter(|pid| *pid != 0);
         Ok(pid.and_then(|pid| Process::adopt(pid, None)))
     }
 
-    /// `reload` or `restart`; a unit that does not run is started by either.
-    ///
-    /// # Errors
-    /// `wrong_state` in the words of systemctl.
+    /// `reload` or `restart`; both start a unit that does not run.
     pub(crate) async fn act(&self, verb: &str) -> Result<()> {
         let verb = if verb == "reload" { "reload-or-restart" } else { verb };
         systemctl(&[verb, &self.name]).await.map(drop)
     }
 }
 
-/// Runs systemctl; its answer.
-///
-/// # Errors
-/// `wrong_state` in its words; `io_error` when there is none.
+/// Runs systemctl and returns its output.
 pub(crate) async fn systemctl(arguments: &[&str]) -> Result<String> {
     let output = Command::new("systemctl").args(arguments).stdin(Stdio::null()).output().await;
     let output = output.doing(|| "run systemctl".to_owned())?;
@@ -60,7 +50,7 @@ pub(crate) async fn systemctl(arguments: &[&str]) -> Result<String> {
         .hint("See why: journalctl --unit with the name of the unit"))
 }
 
-/// Writes the unit and starts it.
+/// Writes and starts the unit of the agent in this folder.
 pub(crate) async fn install_agent(folder: &Path) -> Result<()> {
     let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
     let text = agent_unit(&program, folder)?;
@@ -69,7 +59,7 @@ pub(crate) async fn install_agent(folder: &Path) -> Result<()> {
     systemctl(&["enable", "--now", AGENT_UNIT]).await.map(drop)
 }
 
-/// The unit for this folder; systemd reads `%` and quotes in its own way.
+/// Text of the unit. Paths are quoted as systemd requires, which also expands `%`.
 fn agent_unit(program: &Path, folder: &Path) -> Result<String> {
     let quoted = |path: &Path| {
         let text = path.display().to_string();

@@ -1,5 +1,5 @@
-//! Bytes per peer, which no release of nebula tells: counted by nftables, in a table of our own that decides nothing and
-//! goes when the agent ends. Where there is no nft, or no right to it, nothing is counted.
+//! Bytes per peer, which nebula does not report. nftables counts them, in a table of its own without
+//! verdicts, which is removed when the agent ends. Without nft or the right to use it, nothing is counted.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -15,52 +15,49 @@ use tokio::time::{Instant, timeout};
 use super::journal::log;
 use crate::error::{Code, Doing, Error, Result};
 
-/// How often the counters are read.
+/// Interval of reading the counters.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
-/// How long nft may take.
+/// Time nft may take.
 const NFT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Most addresses that are counted; the kernel leaves out those beyond.
+/// Addresses that are counted; the kernel ignores further ones.
 const MAX_ADDRESSES: usize = 16_384;
 
-/// Bytes of one peer since the agent began to count.
+/// Bytes of one peer since the agent started to count.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Bytes {
-    /// Received from it.
     pub(super) received: u64,
-    /// Sent to it.
     pub(super) sent: u64,
 }
 
-/// What is counted, and how far it has come.
+/// The counters.
 pub(super) struct Traffic {
-    /// None once it has refused us.
+    /// `None` without nft, or after it has failed.
     nft: Option<PathBuf>,
-    /// That of the nebula that runs; none before there is one.
+    /// Interface of the running nebula.
     interface: Option<String>,
-    /// Interface and overlay of the table that is there.
+    /// Interface and networks of the present table.
     counted: Option<(String, Vec<String>)>,
     peers: HashMap<String, Bytes>,
     read_at: Option<Instant>,
 }
 
 impl Traffic {
-    /// Nothing is counted yet.
     pub(super) fn new(nft: Option<PathBuf>) -> Self {
         Self { nft, interface: None, counted: None, peers: HashMap::new(), read_at: None }
     }
 
-    /// Says which interface the overlay is on.
+    /// Sets the interface of the overlay.
     pub(super) fn set_interface(&mut self, interface: &str) {
         self.interface = Some(interface.to_owned());
     }
 
-    /// Bytes of an overlay address; none where nothing is counted.
+    /// Bytes of an overlay address; `None` where nothing is counted.
     pub(super) fn bytes_of(&self, address: &str) -> Option<Bytes> {
         self.counted.as_ref().map(|_| self.peers.get(address).copied().unwrap_or_default())
     }
 
-    /// Reads the counters, which begin at nothing when the interface or the overlay is another, or somebody has emptied
-    /// the ruleset.
+    /// Reads the counters. They restart at zero when the interface or the networks changed, or when another
+    /// program has flushed the ruleset.
     pub(super) async fn refresh(&mut self, overlay: &[String]) {
         let Some(interface) = self.interface.clone() else { return };
         if self.nft.is_none() || self.read_at.is_some_and(|at| at.elapsed() < READ_INTERVAL) {
@@ -87,11 +84,11 @@ impl Traffic {
         }
     }
 
-    /// Takes the table away, also one that an agent which was killed has left.
+    /// Removes the table, also one left by an agent that was killed.
     pub(super) async fn remove(&mut self) {
         let made = self.counted.take().map(|(interface, _)| interface);
         if let Some(interface) = made.or_else(|| self.interface.clone()) {
-            // One that is not there is what was wanted.
+            // Fails if the table does not exist, which is fine.
             let _ = self.run(&["delete", "table", "inet", &table_name(&interface)], "").await;
         }
     }
@@ -117,12 +114,13 @@ impl Traffic {
     }
 }
 
-/// One for each interface, as there may be several agents on a machine.
+/// One table per interface, since several agents may run on a machine.
 fn table_name(interface: &str) -> String {
     format!("nebulactl-{interface}")
 }
 
-/// The table, in the place of any that is there; none for a name that cannot stand in it.
+/// Commands that replace the table; `None` if the interface name contains characters that nft would
+/// interpret.
 fn rules(interface: &str, overlay: &[String]) -> Option<String> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
     if interface.is_empty() || !interface.chars().all(plain) {
@@ -134,13 +132,13 @@ fn rules(interface: &str, overlay: &[String]) -> Option<String> {
         sets += &format!("  set {name} {{ type {of}_addr; size {MAX_ADDRESSES}; flags dynamic; }}\n");
     }
     let mut chains = String::new();
-    // Before and after everything else, so that what is routed through here counts as well.
+    // The first and the last hook, so that forwarded traffic is counted, too.
     for (chain, hook, priority, meta, end, set) in [
         ("in", "prerouting", "-300", "iifname", "saddr", "received"),
         ("out", "postrouting", "300", "oifname", "daddr", "sent"),
     ] {
         chains += &format!("  chain {chain} {{\n    type filter hook {hook} priority {priority};\n");
-        // Members only: what is behind one of them could be as many as it likes.
+        // Only addresses of members: networks behind a member could fill the set.
         for network in overlay {
             let network: IpNetwork = network.parse().ok()?;
             let (ip, family) = if network.is_ipv4() { ("ip", 4) } else { ("ip6", 6) };
@@ -155,7 +153,7 @@ fn rules(interface: &str, overlay: &[String]) -> Option<String> {
     ))
 }
 
-/// The counters in a listing.
+/// Parses the counters in the output of `nft -j list`.
 fn parse_counters(listed: &str) -> HashMap<String, Bytes> {
     let mut peers: HashMap<String, Bytes> = HashMap::new();
     let listed: Value = serde_json::from_str(listed).unwrap_or_default();

@@ -1,4 +1,5 @@
-//! Fetching a configuration: new keys are on disk before they are sent, the answer before anything acts on it.
+//! Fetching a configuration: new keys are saved before they are sent, and the response is saved before it is
+//! used.
 
 use std::time::SystemTime;
 
@@ -16,7 +17,7 @@ use crate::error::{Code, Error, Result};
 
 const PENDING_FILE: &str = "update.json";
 
-/// Keys that were, or are about to be, sent. Sent again as they are until an answer has come.
+/// Keys of an update. They are sent again unchanged until a response has arrived.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PendingKeys {
@@ -25,24 +26,20 @@ struct PendingKeys {
     nebula_key: Option<Zeroizing<String>>,
 }
 
-/// What every answer with a configuration says.
+/// The common part of all responses with a configuration.
 pub(crate) struct ReceivedConfig<'a> {
-    /// Counter of the configuration.
     pub(crate) counter: u64,
     /// `nebula.yml`.
     pub(crate) config: &'a [u8],
-    /// PEM after PEM.
+    /// Concatenated PEM blocks.
     pub(crate) trusted_keys: &'a [u8],
 }
 
 impl Agent {
-    /// Fetches a configuration, with a new certificate or for the one it has, and applies it.
-    ///
-    /// # Errors
-    /// Whatever the gateway, the system or nebula says.
+    /// Fetches a configuration, with a new certificate or for the present one, and applies it.
     pub(super) async fn update(&mut self, with_certificate: bool) -> Result<()> {
         let credential = self.credential()?.clone();
-        // The configuration that is answered keeps the key of the one that asks.
+        // Without a new certificate the new generation keeps nebula's key of the present one.
         let mut generations = self.folder.generations()?.into_iter();
         let base =
             generations.find(|one| one.counter() == credential.counter).ok_or_else(no_configuration)?;
@@ -90,11 +87,8 @@ impl Agent {
     }
 }
 
-/// Checks an answer and puts it on disk as a generation.
-///
-/// # Errors
-/// `protocol_violation` for what this device could not use: another key, or a certificate that its own authorities do
-/// not vouch for; `io_error`.
+/// Checks a response and saves it as a generation. A certificate for another key, or one that its authorities
+/// have not signed, is an error.
 pub(crate) fn store_config(
     folder: &Folder,
     host_id: &str,
@@ -130,10 +124,7 @@ pub(crate) fn store_config(
     })
 }
 
-/// The curve of a network, as the protocol spells it.
-///
-/// # Errors
-/// `protocol_violation`.
+/// The curve of a network in the protocol's spelling.
 pub(crate) fn curve(network: &Network) -> Result<Curve> {
     network.curve.parse().map_err(|_| {
         Error::new(
@@ -144,10 +135,7 @@ pub(crate) fn curve(network: &Network) -> Result<Curve> {
     })
 }
 
-/// Reads a private key of nebula that we have kept.
-///
-/// # Errors
-/// `data_corrupted`.
+/// Parses a saved private key of nebula.
 pub(crate) fn key_pair(pem: &str) -> Result<KeyPair> {
     KeyPair::parse(pem).map_err(|error| {
         Error::new(Code::Damaged, format!("the key of this device cannot be read: {error}"))
@@ -155,10 +143,7 @@ pub(crate) fn key_pair(pem: &str) -> Result<KeyPair> {
     })
 }
 
-/// So many random bytes that no answer fits two requests.
-///
-/// # Errors
-/// `io_error` when the system gives none.
+/// Random bytes that tie a response to its request.
 pub(crate) fn nonce() -> Result<Vec<u8>> {
     let mut nonce = vec![0; 16];
     rand_bytes(&mut nonce).map_err(|error| Error::new(Code::Io, format!("cannot make a nonce: {error}")))?;

@@ -34,10 +34,6 @@ pub(crate) struct Agent {
     share: Option<PathBuf>,
 }
 
-/// Runs until it is told to end.
-///
-/// # Errors
-/// `not_found` without a device or without nebula; what makes going on impossible.
 pub(crate) async fn run(arguments: Agent) -> Result<()> {
     let Agent { dir, nebula, unit, syncthing, syncthing_home, no_traffic, share } = arguments;
     let wanted = syncthing.is_some() || syncthing_home.is_some();

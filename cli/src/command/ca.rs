@@ -1,4 +1,5 @@
-//! `ca`: certificate authorities. Making and reading them happens here; the gateway is asked for what it signs with.
+//! `ca`: certificate authorities. They are created and read on this machine; the gateway lists those that it
+//! signs with.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,6 @@ use crate::output::{clean, date};
 
 mod rotate;
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make an authority: a key and its certificate. A pair that is there already is left as it is
@@ -41,7 +41,8 @@ pub(crate) struct Create {
     /// Where to write the certificate
     #[arg(long, value_name = "FILE")]
     cert: PathBuf,
-    /// Where to write the private key, readable by you only; or the pkcs11: URI of a token that makes and keeps it
+    /// Where to write the private key, readable by you only; or the pkcs11: URI of a token that makes and
+    /// keeps it
     #[arg(long, value_name = "FILE|URI")]
     key: PathBuf,
     /// Encrypt the key file under the passphrase in NEBULA_CA_PASSPHRASE, as `nebula-cert ca -encrypt` does
@@ -61,10 +62,6 @@ pub(crate) struct Create {
     networks: Vec<IpNetwork>,
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Files that cannot be read or written, what nebula would refuse, and what the gateway says.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let (certificates, text) = match command {
         Command::Ls => return rotate::list(context).await,
@@ -90,7 +87,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     context.output.show(&certificates.iter().map(describe).collect::<Vec<_>>(), || text)
 }
 
-/// Where a key is, without the PIN a URI may hold.
+/// The path or URI of a key, without the PIN that a URI may contain.
 fn place(key: &Path) -> String {
     match key.to_string_lossy().split_once('?') {
         Some((token, _)) if token.starts_with("pkcs11:") => token.to_owned(),
@@ -98,7 +95,7 @@ fn place(key: &Path) -> String {
     }
 }
 
-/// The certificate of the pair, and whether it was made now.
+/// Creates the pair unless it exists; returns its certificate and whether it was created.
 fn create(arguments: &Create) -> Result<(Certificate, bool)> {
     let Create { cert, key, .. } = arguments;
     let token = key.to_str().filter(|text| text.starts_with("pkcs11:"));
@@ -126,7 +123,7 @@ fn create(arguments: &Create) -> Result<(Certificate, bool)> {
         Some(uri) => CertificateAuthority::create_in_token(&new, uri, SystemTime::now()).map_err(invalid)?,
         None => CertificateAuthority::create(&new, SystemTime::now()).map_err(invalid)?,
     };
-    // The key first: a certificate whose key was lost with the power would be of no use.
+    // The key is written first: after a crash, a certificate without its key would be useless.
     match passphrase.map(Zeroizing::new) {
         _ if token.is_some() => {}
         Some(passphrase) => {
@@ -139,7 +136,8 @@ fn create(arguments: &Create) -> Result<(Certificate, bool)> {
     Ok((authority.certificate().clone(), true))
 }
 
-/// A pair that is there is only looked at; an encrypted key cannot be without its passphrase.
+/// Checks that an existing certificate and key belong together. An encrypted key cannot be checked without
+/// its passphrase.
 fn existing(cert: &Path, key: &Path) -> Result<Certificate> {
     let text = std::fs::read_to_string(cert).doing(|| format!("read {}", cert.display()))?;
     let secret = std::fs::read_to_string(key).doing(|| format!("read {}", key.display()))?;
@@ -168,7 +166,7 @@ fn invalid(error: nebula_certificate::Error) -> Error {
     Error::new(Code::InvalidArgument, error.to_string())
 }
 
-/// For programs.
+/// As JSON.
 fn describe(certificate: &Certificate) -> Value {
     let details = certificate.details();
     let text = |networks: &[IpNetwork]| networks.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -187,7 +185,7 @@ fn describe(certificate: &Certificate) -> Value {
     })
 }
 
-/// For people.
+/// As text.
 fn paragraph(certificate: &Certificate) -> String {
     let details = certificate.details();
     let kind = if details.is_ca { "Authority" } else { "Device" };

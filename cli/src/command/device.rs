@@ -13,7 +13,6 @@ use crate::output::{Output, ago, clean};
 
 mod revoke;
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the devices of a project
@@ -28,7 +27,8 @@ pub(crate) enum Command {
         #[arg(long)]
         no_wait: bool,
     },
-    /// Take a device's address back; it is given out again once no valid certificate names it (administrators)
+    /// Take a device's address back; it is given out again once no valid certificate names it
+    /// (administrators)
     Release {
         /// Name or id of the device
         device: String,
@@ -37,10 +37,6 @@ pub(crate) enum Command {
     },
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says; `not_found` for a device that is not there.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let client = context.client()?;
     match command {
@@ -63,10 +59,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-/// A device of a project, by name or id.
-///
-/// # Errors
-/// `not_found`, and whatever the gateway says.
+/// Finds a device of a project by name or id.
 pub(crate) async fn named(client: &Client, choice: &project::Choice, device: &str) -> Result<Device> {
     let named =
         |known: &Device| known.name == device || known.device_id.to_string().eq_ignore_ascii_case(device);
@@ -81,7 +74,7 @@ async fn of_project(client: &Client, choice: &project::Choice) -> Result<Vec<Dev
     client.get("/api/devices", &[("projectId", project.project_id.to_string())]).await
 }
 
-/// The devices, one a line.
+/// A table with one line per device.
 pub(crate) fn table(output: Output, devices: &[Device]) -> String {
     let now = Utc::now();
     let rows = devices.iter().map(|device| {

@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything this machine can see, and says what to do.
+//! `doctor`: checks all parts that this machine can reach, and says what to do.
 
 use std::process::{Command, ExitCode, Stdio};
 
@@ -20,20 +20,20 @@ use crate::device_folder::default_folder;
 use crate::error::{Error, Result};
 use crate::output::{Output, clean, date};
 
-/// A clock that is further off gets certificates that are not valid yet, in seconds.
+/// Seconds. With a larger difference, certificates are not valid yet.
 const MAX_SKEW: i64 = 300;
-/// From here on it is worth a word, in seconds.
+/// Seconds. Smaller differences are not mentioned.
 const NOTED_SKEW: i64 = 10;
-/// An authority that ends sooner needs a successor, in days.
+/// Days of validity left, below which an authority needs a successor.
 const MIN_DAYS_LEFT: i64 = 30;
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum State {
     Ok,
-    /// Worth knowing, but nothing depends on it.
+    /// Nothing depends on it.
     Note,
-    /// The system does not work like this.
+    /// An essential part does not work.
     Failed,
 }
 
@@ -74,10 +74,7 @@ impl Finding {
     }
 }
 
-/// Checks all it can; failed when something essential is.
-///
-/// # Errors
-/// Settings that cannot be read.
+/// Runs all checks. The exit code is a failure if an essential part does not work.
 pub(crate) async fn run(context: &Context) -> Result<ExitCode> {
     let client = context.client()?;
     let mut findings = match client.get_public("/health/live").await {
@@ -102,7 +99,7 @@ pub(crate) async fn run(context: &Context) -> Result<ExitCode> {
     Ok(if sound { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What can be seen once there is an answer.
+/// Checks that need a gateway that answers.
 async fn reachable(client: &Client, response: Response) -> Vec<Finding> {
     let clock = clock(&response, Utc::now());
     let server = match client::json::<Health>(response).await {
@@ -121,7 +118,7 @@ async fn reachable(client: &Client, response: Response) -> Vec<Finding> {
     findings
 }
 
-/// The parts behind the gateway, as it sees them; 503 carries the same document.
+/// The parts behind the gateway, as it reports them. The response with status 503 has the same format.
 async fn parts(client: &Client) -> Vec<Finding> {
     let health = match client.get_public("/health/ready").await {
         Ok(response) => client::json::<Health>(response).await,
@@ -146,7 +143,7 @@ async fn parts(client: &Client) -> Vec<Finding> {
     health.checks.into_iter().map(finding).collect()
 }
 
-/// The certificates every device trusts.
+/// The certificates that all devices trust.
 async fn authority(client: &Client) -> Finding {
     let authorities = match join::authorities(client).await {
         Ok(authorities) => authorities,
@@ -169,7 +166,7 @@ async fn authority(client: &Client) -> Finding {
     Finding::new("CA", State::Ok, detail)
 }
 
-/// How far our clock is from the gateway's, to the second that HTTP tells.
+/// Difference to the gateway's clock, to the second, which is the resolution of the HTTP header.
 fn clock(response: &Response, now: DateTime<Utc>) -> Option<Finding> {
     let theirs = DateTime::parse_from_rfc2822(response.headers().get(DATE)?.to_str().ok()?).ok()?;
     Some(skew((now - theirs.to_utc()).num_seconds()))
@@ -197,7 +194,7 @@ async fn identity(client: &Client) -> Finding {
     }
 }
 
-/// The overlay's daemon on this machine.
+/// The nebula daemon on this machine.
 fn nebula() -> Finding {
     let Ok(path) = which("nebula") else {
         return Finding::new("nebula", State::Note, "not on this machine")
@@ -209,7 +206,7 @@ fn nebula() -> Finding {
     Finding::new("nebula", State::Ok, format!("{version} at {}", path.display()))
 }
 
-/// This machine's device, where an agent looks after one.
+/// The device on this machine, if an agent manages one.
 fn device() -> Option<Finding> {
     let folder = default_folder();
     let host = match state::identity(&folder) {

@@ -2,10 +2,7 @@
 
 use crate::error::UsageError;
 
-/// Checks where a device is said to be reachable.
-///
-/// # Errors
-/// A sentence for the usage message.
+/// Parses the address at which a device is reachable.
 pub(crate) fn parse_endpoint(text: &str) -> Result<String, UsageError> {
     let wrong = || {
         UsageError::new(

@@ -18,7 +18,6 @@ use crate::context::Context;
 use crate::error::{Code, Error, Result, UsageError};
 use crate::output::{Output, ago, clean};
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a code; it is shown once (administrators)
@@ -65,10 +64,6 @@ pub(crate) struct Create {
     png: Option<PathBuf>,
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says; `already_exists` for the file of the picture.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let client = context.client()?;
     match command {
@@ -105,7 +100,7 @@ async fn create(context: &Context, arguments: Create) -> Result<()> {
         uses: arguments.uses,
         lifetime_seconds: arguments.lifetime,
     };
-    // Before there is a code that nobody could be shown.
+    // Checked before the code is made, which is shown only once.
     if let Some(path) = arguments.png.as_deref().filter(|path| path.exists()) {
         return Err(Error::new(Code::AlreadyExists, format!("{} exists already", path.display()))
             .hint("It was left as it is; move it away or name another file."));
@@ -116,7 +111,7 @@ async fn create(context: &Context, arguments: Create) -> Result<()> {
     let picture = STANDARD.decode(&made.qr_png).map_err(|_| {
         Error::new(Code::Protocol, "the picture of the code is not base64; the code itself is good")
     })?;
-    // Whoever sees it can join.
+    // Anybody with the picture can join, so only the owner may read it.
     atomic_file::create_new(&path, &picture, PRIVATE)
 }
 
@@ -133,12 +128,12 @@ fn text(output: Output, made: &NewEnrolment) -> String {
     {
         lines.push(picture);
     }
-    // The link says where the gateway is, which the code does not.
+    // The link contains the gateway's URL, the code does not.
     lines.push(format!("On the device:  nebulactl join --code '{url}'"));
     lines.join("\n")
 }
 
-/// Half a line of text for each line of the code; dark terminals need it the other way round than paper.
+/// The QR code in half-height blocks, with dark and light exchanged for terminals with a dark background.
 fn picture(url: &str) -> Option<String> {
     let code = QrCode::new(url).ok()?;
     let colours = code.render::<Dense1x2>();
@@ -161,7 +156,7 @@ fn table(output: Output, enrolments: &[Enrolment]) -> String {
     output.table(["NAME", "ROLE", ">USED", "STATE", "UNTIL (UTC)", "MADE", "ID"], rows.collect())
 }
 
-/// `30m`, `12h`, `7d`, in seconds.
+/// Parses `30m`, `12h`, `7d` into seconds.
 fn parse_lifetime(text: &str) -> std::result::Result<i32, UsageError> {
     let wrong = || UsageError::new("write it as a number and a unit: 30m, 12h, 7d");
     let seconds = match text.chars().next_back() {

@@ -1,4 +1,4 @@
-//! `ls` and `rm`, and finding a file by its name.
+//! `ls` and `rm`, and the search for a file by name.
 
 use chrono::Utc;
 use clap::Args;
@@ -26,10 +26,6 @@ pub(crate) struct Remove {
     project: project::Choice,
 }
 
-/// Lists the files of a project, newest first.
-///
-/// # Errors
-/// Whatever the gateway says.
 pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
@@ -48,10 +44,6 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
     })
 }
 
-/// Deletes a file.
-///
-/// # Errors
-/// `not_found`, and whatever the gateway says.
 pub(crate) async fn remove(context: &Context, arguments: Remove) -> Result<()> {
     let client = context.client()?;
     let file = find(&client, &arguments.project, &arguments.name).await?;
@@ -59,18 +51,12 @@ pub(crate) async fn remove(context: &Context, arguments: Remove) -> Result<()> {
     context.output.confirm(&file, || format!("Deleted {}.", clean(&file.name)))
 }
 
-/// One file by its id, with its present state.
-///
-/// # Errors
-/// Whatever the gateway says.
+/// Reads one file by id.
 pub(crate) async fn by_id(client: &Client, file_id: Uuid) -> Result<File> {
     client.get(&format!("/api/files/{file_id}"), &[]).await
 }
 
-/// A file of a project by its name or id.
-///
-/// # Errors
-/// `not_found`, and whatever the gateway says.
+/// Finds a file of a project by name or id.
 pub(crate) async fn find(client: &Client, choice: &project::Choice, name: &str) -> Result<File> {
     let project = choice.resolve(client).await?;
     let files = all(client, &project).await?;

@@ -1,4 +1,4 @@
-//! `get`: downloads into `NAME.part`, goes on where an earlier try stopped, and checks what arrived.
+//! `get`: downloads into `NAME.part`, continues an interrupted download, and verifies the checksum.
 
 use std::fs::{self, File as DiskFile, OpenOptions};
 use std::io::{Read, Seek, Write};
@@ -20,7 +20,7 @@ use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{bytes, clean};
 
-/// A connection that brings nothing for so long is dead.
+/// A connection on which nothing arrives for this time is considered dead.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
 
 #[derive(Args, Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Get {
     project: project::Choice,
 }
 
-/// What is to be fetched.
+/// The content to download.
 struct Wanted {
     path: String,
     rendition: String,
@@ -46,10 +46,6 @@ struct Wanted {
     sha256: String,
 }
 
-/// Downloads a file.
-///
-/// # Errors
-/// `not_found`, `already_exists`, `data_corrupted`, and whatever the gateway or the system says.
 pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     let client = context.client()?;
     let file = file::find(&client, &arguments.project, &arguments.name).await?;
@@ -70,7 +66,7 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     context.output.confirm(&value, text)
 }
 
-/// The rendition made for playing when there is one, else the upload.
+/// The rendition for playing if there is one, else the upload.
 fn choose(file: &File, original: bool) -> Result<Wanted> {
     let web = file.renditions.iter().find(|rendition| rendition.kind == "web" && !original);
     let (rendition, size, sha256, name) = match web {
@@ -81,7 +77,7 @@ fn choose(file: &File, original: bool) -> Result<Wanted> {
         }
         None => ("original", file.size, &file.sha256, file.name.clone()),
     };
-    // The name comes from another machine, and must not lead out of this folder.
+    // The name comes from another machine and must not lead out of this folder.
     if name.contains('/') || name.starts_with('.') || clean(&name) != name {
         return Err(Error::new(
             Code::InvalidArgument,
@@ -94,7 +90,7 @@ fn choose(file: &File, original: bool) -> Result<Wanted> {
     Ok(Wanted { path, rendition: rendition.to_owned(), name, size: size.unsigned_abs(), sha256 })
 }
 
-/// What has arrived so far, locked against a second nebulactl.
+/// The part that has arrived, locked against other processes.
 struct PartialFile {
     path: PathBuf,
     file: DiskFile,
@@ -119,7 +115,7 @@ impl PartialFile {
         Ok(Self { path, file, length: 0, hash: Sha256::new() })
     }
 
-    /// Fetches what is missing.
+    /// Downloads the rest.
     async fn fill(&mut self, client: &Client, wanted: &Wanted, bar: &ProgressBar) -> Result<()> {
         self.resume(wanted.size)?;
         bar.set_position(self.length);
@@ -132,7 +128,8 @@ impl PartialFile {
             if self.length == 0 {
                 return Ok(request);
             }
-            // The gateway's tag is the checksum; if it is not, everything comes once more, which is right too.
+            // The gateway's ETag is the checksum. With another ETag the whole content is sent, which is
+            // correct, too.
             let tag = format!("\"{}\"", wanted.sha256);
             Ok(request.header(RANGE, format!("bytes={}-", self.length)).header(IF_RANGE, tag))
         };
@@ -173,7 +170,7 @@ impl PartialFile {
         }
     }
 
-    /// Reads what is there already into the checksum.
+    /// Hashes the bytes that earlier downloads have left.
     fn resume(&mut self, limit: u64) -> Result<()> {
         let mut read = || {
             self.file.rewind()?;
@@ -197,10 +194,10 @@ impl PartialFile {
         self.file.set_len(0).doing(|| format!("write {}", self.path.display()))
     }
 
-    /// Gives the file its name, if it is what was wanted.
+    /// Verifies the checksum and renames the file to its final name.
     fn finish(self, wanted: &Wanted, target: &Path) -> Result<()> {
         if hex::encode(self.hash.clone().finish()) != wanted.sha256 {
-            // What cannot be removed is found, and checked, by the next try.
+            // The next try verifies a part that could not be removed.
             let _ = fs::remove_file(&self.path);
             let detail = format!("what arrived is not \"{}\": its checksum differs", wanted.name);
             return Err(Error::new(Code::Damaged, detail).hint("It was removed; run the same command again."));
@@ -210,7 +207,7 @@ impl PartialFile {
     }
 }
 
-/// First byte of a partial answer: `bytes 100-199/200`.
+/// The first byte of a partial response: `bytes 100-199/200`.
 fn range_start(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     range.strip_prefix("bytes ")?.split_once('-')?.0.parse().ok()

@@ -1,4 +1,4 @@
-//! `jobs`: background work; listing it, looking at one, stopping and reviving it.
+//! `jobs`: lists, shows, cancels and retries background jobs.
 
 use chrono::Utc;
 use clap::{Args, Subcommand};
@@ -68,10 +68,6 @@ struct List {
     project: project::Choice,
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says.
 pub(crate) async fn run(context: &Context, arguments: Jobs) -> Result<()> {
     match arguments.action.unwrap_or(Action::List(arguments.list)) {
         Action::List(arguments) => list(context, arguments).await,
@@ -117,7 +113,7 @@ async fn show(context: &Context, job: i64, watch: bool) -> Result<()> {
     output.show(&found, || page(output, &found))
 }
 
-/// Cancels or retries one after the other; the first refusal ends it.
+/// Cancels or retries the jobs in order; the first refusal ends it.
 async fn change(context: &Context, jobs: &[i64], action: &str) -> Result<()> {
     let client = context.client()?;
     for job in jobs {
@@ -147,7 +143,7 @@ fn table(output: Output, jobs: &[Job]) -> String {
     output.table(["WHAT", ">JOB", "KIND", "STATE", ">ATTEMPT", "WORKER", "WHEN"], rows.collect())
 }
 
-/// Everything about one job, a line each; then how earlier attempts failed.
+/// One job, a line for each property, then the errors of earlier attempts.
 fn page(output: Output, job: &Job) -> String {
     let now = Utc::now();
     let when = |at: Option<chrono::DateTime<Utc>>| at.map(|at| ago(at, now));
@@ -181,13 +177,13 @@ fn page(output: Output, job: &Job) -> String {
     shown.chain(failed).collect::<Vec<_>>().join("\n")
 }
 
-/// The state as people read it.
+/// The state as users read it.
 fn state(job: &Job) -> String {
     let state = if job.cancel_requested { "cancelling" } else { &job.state };
     with_progress(state, job.progress)
 }
 
-/// What the job is about, as far as people know it.
+/// The name of the file that the job is about.
 fn subject(job: &Job) -> String {
     job.payload.get("name").and_then(|name| name.as_str()).map_or_else(|| "-".to_owned(), clean)
 }

@@ -1,4 +1,5 @@
-//! `join`: makes this machine a device of a project. The private key is made here and stays here.
+//! `join`: makes this machine a device of a project. The private key is generated here and never leaves the
+//! machine.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -29,8 +30,9 @@ mod with_code;
 pub(crate) struct Join {
     #[command(flatten)]
     project: project::Choice,
-    /// Join with an enrolment code, or the link that carries it; needs no account, and an agent keeps the device up to date
-    // Not in conflict with --project: that may come from the environment, and the code knows its project.
+    /// Join with an enrolment code, or the link that carries it; needs no account, and an agent keeps the
+    /// device up to date
+    // No conflict with --project, which may come from the environment; the code determines the project.
     #[arg(long, value_name = "CODE", conflicts_with = "role")]
     code: Option<String>,
     /// Also write a unit of systemd that runs the agent, and start it
@@ -50,11 +52,8 @@ pub(crate) struct Join {
     endpoints: Vec<String>,
 }
 
-/// Registers this machine and writes all that nebula needs. Again: the same address, a fresh certificate.
-///
-/// # Errors
-/// A folder of something else, what the gateway refuses, and a bundle that is not what it should be; a refused first
-/// join leaves nothing behind.
+/// Registers this machine and writes the files for nebula. A repeated join keeps the address and gets a new
+/// certificate.
 pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     if let Join { code: Some(code), install, name, dir, endpoints, .. } = arguments {
         let dir = dir.unwrap_or_else(default_folder);
@@ -119,16 +118,13 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     })
 }
 
-/// The curve that keys must be on is that of the authority.
+/// Keys must be on the curve of the authority.
 async fn network_curve(client: &Client) -> Result<Curve> {
     let authorities = authorities(client).await?;
     Ok(authorities.first().map_or(Curve::Curve25519, |authority| authority.details().curve))
 }
 
-/// What `GET /api/nebula/ca` answers.
-///
-/// # Errors
-/// `unreachable`, `protocol_violation`.
+/// The certificates of `GET /api/nebula/ca`.
 pub(crate) async fn authorities(client: &Client) -> Result<Vec<Certificate>> {
     let response = crate::client::accept(client.get_public("/api/nebula/ca").await?).await?;
     let text = response.text().await.unwrap_or_default();
@@ -146,7 +142,7 @@ fn unpack(registration: &Registration) -> Result<Bundle> {
     Bundle::read(&zip)
 }
 
-/// Nothing is written that this device could not use: the certificate must be for our key, and of the authority.
+/// Checks the bundle before it is written: the certificate must be for our key and signed by the authority.
 fn check(bundle: &Bundle, key: &PublicKey) -> Result<()> {
     let parse = |name, text| {
         Certificate::parse(text).map_err(|error| bundle::wrong(&format!("{name} cannot be read: {error}")))
@@ -165,19 +161,19 @@ fn check(bundle: &Bundle, key: &PublicKey) -> Result<()> {
 const NEBULA_MISSING: &str =
     "nebula itself is missing:  apt install nebula, or https://github.com/slackhq/nebula/releases";
 
-/// Names in the configuration are relative to where nebula is started.
+/// The configuration names its files relative to the folder.
 fn start_command(folder: &Path) -> String {
     format!("cd {} && {}nebula -config nebula.yml", quoted(folder), sudo())
 }
 
-/// A path for a shell.
+/// Quotes a path for a shell.
 fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_alphanumeric() || "/._-+:@".contains(c);
     if text.chars().all(plain) { text } else { format!("'{}'", text.replace('\'', r"'\''")) }
 }
 
-/// What makes a command that of root.
+/// Prefix of commands that need root.
 fn sudo() -> &'static str {
     if rustix::process::geteuid().is_root() { "" } else { "sudo " }
 }

@@ -21,9 +21,9 @@ use crate::device_folder::default_folder;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 
-/// How long an agent and its nebula may take to end.
+/// Time the agent and its nebula may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
-/// What is ours in the folder; files that people share are not.
+/// The agent's files in the folder; shared files are not removed.
 const AGENT_FILES: &[&str] = &[
     "generations",
     "current",
@@ -49,10 +49,7 @@ pub(crate) struct Leave {
     yes: bool,
 }
 
-/// Stops agent and nebula, tells the gateway if it can be reached, and removes keys and configuration.
-///
-/// # Errors
-/// `not_found` without a device; `wrong_state` for an agent that does not end.
+/// Stops agent and nebula, tells the gateway if it is reachable, and removes keys and configuration.
 pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
     let path = arguments.dir.unwrap_or_else(default_folder);
     let path = std::path::absolute(&path).doing(|| format!("find {}", path.display()))?;
@@ -96,7 +93,7 @@ fn confirmed(question: &str) -> Result<bool> {
     Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
 }
 
-/// Ends the agent, and with it nebula; the unit first, which would start it again.
+/// Stops the agent, which stops nebula. The unit is disabled first, because it would start the agent again.
 async fn stop(path: &Path) -> Result<()> {
     let unit = Path::new("/etc/systemd/system").join(AGENT_UNIT);
     let text = atomic_file::read_if_exists(&unit)?.unwrap_or_default();
@@ -123,7 +120,7 @@ async fn stop(path: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Says good-bye with the newest key the gateway accepts.
+/// Tells the gateway, signed by the newest key that it accepts.
 async fn tell_gateway(folder: &Folder, server: &str) -> Result<()> {
     let gateway = Gateway::new(server, folder.path())?;
     let mut refused = Error::new(Code::Damaged, "there is no key to sign with");
@@ -151,7 +148,7 @@ fn remove(path: &Path) -> Result<()> {
             _ => {}
         }
     }
-    // Only when nothing of anybody else's is left in it.
+    // Fails if other files are left in the folder, which is intended.
     let _ = fs::remove_dir(path);
     Ok(())
 }

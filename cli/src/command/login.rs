@@ -14,7 +14,7 @@ use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 use crate::settings::Session;
 
-/// Longest password read from a file or a pipe, in bytes: a wrong path must not send a film.
+/// Bytes read from a file or a pipe: a wrong path must not send a large file.
 const MAX_PASSWORD_BYTES: u64 = 1024;
 
 #[derive(Args, Debug)]
@@ -29,10 +29,7 @@ pub(crate) struct Login {
     password_file: Option<PathBuf>,
 }
 
-/// Signs in and makes this server the default.
-///
-/// # Errors
-/// What the gateway refuses, or no way to ask for name and password.
+/// Logs in and makes this server the default.
 pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
     let client = context.client()?;
     if client.is_exposed() {
@@ -67,10 +64,7 @@ pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
     })
 }
 
-/// Forgets the session, also when the gateway cannot be told.
-///
-/// # Errors
-/// Settings that cannot be written.
+/// Forgets the session, even if the gateway cannot be told.
 pub(crate) async fn logout(context: &Context) -> Result<()> {
     let client = context.client()?;
     if client.settings().session(client.server())?.is_none() {

@@ -13,7 +13,6 @@ use crate::output::{Output, ago, clean};
 
 mod secret;
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the nodes, how they are, and whether they take peers
@@ -61,12 +60,8 @@ pub(crate) struct Register {
     capabilities: Vec<String>,
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says; `not_found` for a node that is not there.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
-    // What is done on the node itself needs no account.
+    // Commands that run on the node itself need no account.
     if let Command::Secret(command) = command {
         return secret::run(context, command).await;
     }

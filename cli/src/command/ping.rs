@@ -1,4 +1,4 @@
-//! `ping`: is it there, which version, how far away.
+//! `ping`: shows the gateway's version and the round-trip time.
 
 use std::time::Instant;
 
@@ -10,13 +10,10 @@ use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{clean, duration};
 
-/// Prints `Pong` when the gateway is alive, whatever the state of what is behind it: that is `doctor`'s.
-///
-/// # Errors
-/// `unreachable`, `protocol_violation`.
+/// Prints `Pong` when the gateway answers. The state of the parts behind it is shown by `doctor`.
 pub(crate) async fn run(context: &Context) -> Result<()> {
     let client = context.client()?;
-    // The first request also pays for the connection.
+    // The first request includes the time to connect.
     client.get_public("/health/live").await?;
     let begin = Instant::now();
     let response = client.get_public("/health/live").await?;

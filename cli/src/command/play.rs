@@ -1,4 +1,4 @@
-//! `play`: hands a signed URL to a player.
+//! `play`: starts a player with a signed URL.
 
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -23,10 +23,7 @@ pub(crate) struct Play {
     project: project::Choice,
 }
 
-/// Plays a file, until the player ends.
-///
-/// # Errors
-/// `not_found` for the file or when there is no player, and whatever the gateway says.
+/// Plays a file until the player ends.
 pub(crate) async fn run(context: &Context, arguments: Play) -> Result<ExitCode> {
     let client = context.client()?;
     let file = file::find(&client, &arguments.project, &arguments.name).await?;
@@ -48,7 +45,7 @@ pub(crate) async fn run(context: &Context, arguments: Play) -> Result<ExitCode> 
         .hint("What it printed above says why; --print-url gives the URL for another player."))
 }
 
-/// The player to use.
+/// The first player on `PATH`.
 pub(crate) fn player() -> Option<PathBuf> {
     ["mpv", "vlc"].into_iter().find_map(|name| which(name).ok())
 }

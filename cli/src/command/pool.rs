@@ -8,17 +8,12 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::output::clean;
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the address pools of a project and how full they are
     Ls(project::Choice),
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let Command::Ls(choice) = command;
     let client = context.client()?;

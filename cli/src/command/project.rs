@@ -1,4 +1,4 @@
-//! `project`, and which project a command is about.
+//! `project`, and the option `--project` of other commands.
 
 use clap::{Args, Subcommand};
 use nebula_api::project::Project;
@@ -10,7 +10,6 @@ use crate::output::{ago, clean};
 
 mod options;
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the projects you are a member of
@@ -19,10 +18,6 @@ pub(crate) enum Command {
     Options(options::Arguments),
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     if let Command::Options(arguments) = command {
         return options::run(context, arguments).await;
@@ -40,7 +35,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     })
 }
 
-/// Which project.
+/// The option `--project`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Choice {
     /// Project, by name or id [default: the only one you are a member of]
@@ -49,21 +44,15 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Finds it among those the account sees.
-    ///
-    /// # Errors
-    /// `not_found`; `invalid_argument` when there are several to choose from. Both list them.
+    /// Finds the project among those of the account. Without the option there must be exactly one.
     pub(crate) async fn resolve(&self, client: &Client) -> Result<Project> {
-        // Empty is how shells unset a variable for one command.
+        // An empty variable counts as unset.
         let wanted = self.project.as_deref().filter(|text| !text.is_empty());
         pick(all(client).await?, wanted)
     }
 }
 
-/// Those the account sees.
-///
-/// # Errors
-/// Whatever the gateway says.
+/// The projects of the account.
 pub(crate) async fn all(client: &Client) -> Result<Vec<Project>> {
     client.get("/api/projects", &[]).await
 }

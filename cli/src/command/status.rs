@@ -1,4 +1,4 @@
-//! `status`: which device is this, who am I, where, and who else is there.
+//! `status`: this machine's device, the account, the gateway, and the other devices.
 
 use std::path::PathBuf;
 
@@ -27,24 +27,22 @@ pub(crate) struct Status {
     dir: Option<PathBuf>,
 }
 
-/// What the gateway shows an account.
+/// The part that needs an account.
 struct Remote {
     version: String,
     identity: Identity,
     projects: Vec<(Project, Vec<Device>)>,
 }
 
-/// Shows this machine's device, if there is one, and, with an account, the gateway with every device the account sees.
-///
-/// # Errors
-/// Whatever the gateway says; without a device also that nobody is signed in.
+/// Shows this machine's device, if there is one, and, with an account, the gateway and all devices that the
+/// account can see.
 pub(crate) async fn run(context: &Context, arguments: Status) -> Result<()> {
     let folder = arguments.dir.unwrap_or_else(default_folder);
     let local = Local::read(&folder)?;
     let client = context.client()?;
     let remote = match remote(&client).await {
         Ok(remote) => Some(remote),
-        // A device needs no account, and its state is worth the most while the gateway is away.
+        // A device needs no account, and its state is needed most while the gateway is away.
         Err(error) if local.is_some() => {
             if error.failure().error != "not_authenticated" {
                 context.output.note(&error.to_string());

@@ -1,4 +1,4 @@
-//! `upload`: streams files to the gateway, and follows what is made of them.
+//! `upload`: streams files to the gateway, and follows their conversion.
 
 use std::fs::File as DiskFile;
 use std::path::{Path, PathBuf};
@@ -23,7 +23,7 @@ use crate::error::{Code, Doing, Error, Result};
 use crate::live_updates::LiveUpdates;
 use crate::output::{bytes, clean, duration};
 
-/// Read at a time, in bytes: large enough that a fast disk is not the brake.
+/// Bytes per read: large enough for the speed of fast disks.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 #[derive(Args, Debug)]
@@ -38,10 +38,7 @@ pub(crate) struct Upload {
     wait: bool,
 }
 
-/// Uploads one after the other; one that fails does not stop the rest.
-///
-/// # Errors
-/// What keeps all of them from being uploaded. Of several files each failure is told, and counts in the exit status.
+/// Uploads the files in order. A failure does not stop the others, but counts in the exit status.
 pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
@@ -98,7 +95,7 @@ async fn send(context: &Context, client: &Client, project: &Project, path: &Path
     Ok(file)
 }
 
-/// Name and size of what can be uploaded, before anything is sent.
+/// Name and size of a file, checked before anything is sent.
 fn inspect(path: &Path) -> Result<(String, u64)> {
     let metadata = path.metadata().doing(|| format!("read {}", path.display()))?;
     if !metadata.is_file() {
@@ -112,7 +109,7 @@ fn inspect(path: &Path) -> Result<(String, u64)> {
     Ok((name.to_owned(), metadata.len()))
 }
 
-/// The bytes of a file as they are read; a file that grows meanwhile is cut at the size announced.
+/// The content as a stream. If the file grows meanwhile, the stream ends at the announced size.
 fn content(open: DiskFile, size: u64, bar: &ProgressBar) -> Body {
     bar.reset();
     let bar = bar.clone();
@@ -120,7 +117,7 @@ fn content(open: DiskFile, size: u64, bar: &ProgressBar) -> Body {
     Body::wrap_stream(bytes.inspect_ok(move |chunk| bar.inc(chunk.len() as u64)))
 }
 
-/// Waits until a file is ready or has failed, and says so.
+/// Waits until a file is ready or has failed.
 async fn follow(context: &Context, client: &Client, mut file: File) -> Result<File> {
     let name = clean(&file.name);
     let bar = context.output.share_bar(&name);

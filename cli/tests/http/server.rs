@@ -1,4 +1,4 @@
-//! As much of HTTP/1.1 as these tests need: one request per connection, everything recorded.
+//! A minimal HTTP/1.1 server: one request per connection; all requests are recorded.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -65,14 +65,14 @@ impl Answer {
         self
     }
 
-    /// Sends so many bytes of the body and hangs up.
+    /// Sends only this many bytes of the body.
     pub(crate) fn cut(mut self, length: usize) -> Self {
         self.cut = Some(length);
         self
     }
 }
 
-/// Listens on a free port for as long as the test runs.
+/// Listens on a free port.
 pub(crate) struct Server {
     url: String,
     requests: Arc<Mutex<Vec<Request>>>,
@@ -92,7 +92,7 @@ impl Server {
                     recorded.lock().unwrap().push(request.clone());
                     let Answer { head, body, cut } = answer(&request);
                     let body = &body[..cut.unwrap_or(body.len())];
-                    // The client may have gone; then there is nobody to tell.
+                    // The client may have closed the connection.
                     let _ = (&stream).write_all(format!("{head}\r\n").as_bytes());
                     let _ = (&stream).write_all(body);
                     let _ = stream.shutdown(Shutdown::Write);
@@ -106,7 +106,7 @@ impl Server {
         &self.url
     }
 
-    /// The last request whose path ends so.
+    /// The last request whose path ends with this text.
     pub(crate) fn last(&self, path: &str) -> Option<Request> {
         self.requests.lock().unwrap().iter().rev().find(|request| request.path.ends_with(path)).cloned()
     }

@@ -1,5 +1,5 @@
-//! A `nebula.yml` on its way from the gateway to nebula: our key goes in, and what differs from the last one decides
-//! whether a reload is enough. Pure: text in, text out.
+//! Processing of `nebula.yml` between gateway and nebula: inserts the private key's path, and derives from
+//! the difference to the previous configuration whether a reload is enough. Does no input or output.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -9,31 +9,31 @@ use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
 
-/// What nebula needs to take up a configuration.
+/// How nebula can take over a configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Change {
-    /// Nothing differs.
+    /// The configurations are equal.
     None,
-    /// SIGHUP.
+    /// By SIGHUP.
     Reload,
-    /// A new process.
+    /// By a new process.
     Restart,
 }
 
-/// A release of nebula: what it re-reads on SIGHUP has grown over time.
+/// A release of nebula. Newer releases reload more options on SIGHUP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Release(pub(crate) u32, pub(crate) u32);
 
 impl Release {
-    /// Reads `1.11.0`, also with `Version: ` before it or a suffix after it.
+    /// Parses `1.11.0`, also after `Version: ` or before a suffix.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.trim().rsplit(' ').next()?.trim_start_matches('v').split('.');
         Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
     }
 }
 
-/// Options that SIGHUP takes up, with the release from which on it does so (from nebula's source). Everything else,
-/// also what is not known here, needs a restart, which is always right.
+/// Options that SIGHUP reloads, with the first release that does so (from nebula's source). All others, known
+/// or not, need a restart, which is always correct.
 const RELOADED: &[(&str, Release)] = &[
     ("pki", Release(1, 6)),
     ("pki.disconnect_invalid", Release(1, 8)),
@@ -45,7 +45,7 @@ const RELOADED: &[(&str, Release)] = &[
     ("lighthouse.remote_allow_ranges", Release(1, 6)),
     ("lighthouse.local_allow_list", Release(1, 6)),
     ("lighthouse.calculated_remotes", Release(1, 7)),
-    // 1.6 never comes back from the callback that restarts its timer.
+    // Release 1.6 does not return from the callback that restarts the timer.
     ("lighthouse.interval", Release(1, 7)),
     ("lighthouse.dns", Release(1, 11)),
     ("lighthouse.serve_dns", Release(1, 11)),
@@ -73,10 +73,7 @@ const RELOADED: &[(&str, Release)] = &[
 pub(crate) struct Config(Map<String, Value>);
 
 impl Config {
-    /// Reads YAML.
-    ///
-    /// # Errors
-    /// `protocol_violation` when it is no YAML, or has no `pki` to put a key into.
+    /// Parses YAML.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let wrong = |why: String| {
             Error::new(Code::Protocol, format!("the configuration from the gateway cannot be used: {why}"))
@@ -88,12 +85,12 @@ impl Config {
         }
     }
 
-    /// Says where nebula's private key is.
+    /// Sets the path of nebula's private key.
     pub(crate) fn set_key(&mut self, path: &Path) {
         self.set("pki", "key", &path.to_string_lossy());
     }
 
-    /// Lets nebula tell what an agent reads: its log is where tunnels are seen.
+    /// Makes nebula log in JSON at level info: the agent reads tunnels from the log.
     pub(crate) fn set_logging(&mut self) {
         self.set("logging", "format", "json");
         self.set("logging", "level", "info");
@@ -106,25 +103,17 @@ impl Config {
         }
     }
 
-    /// The text for nebula. JSON is YAML too, and unlike plain YAML it leaves no word to be taken for a number or a
-    /// truth value by one of the parsers that releases of nebula have used.
+    /// The text for nebula, in JSON, which is also YAML. In plain YAML the parsers of some releases read
+    /// certain words as numbers or booleans.
     pub(crate) fn render(&self) -> String {
         let text = serde_json::to_string_pretty(&self.0).expect("a map of strings to JSON is JSON");
         format!("# Written by nebulactl from what the gateway said; the next answer replaces it.\n{text}\n")
     }
 
-    /// The device's own certificates.
-    ///
-    /// # Errors
-    /// `protocol_violation` when there is none that can be read.
     pub(crate) fn certificates(&self) -> Result<Vec<Certificate>> {
         self.pem("cert")
     }
 
-    /// The authorities it trusts.
-    ///
-    /// # Errors
-    /// As [`Self::certificates`].
     pub(crate) fn authorities(&self) -> Result<Vec<Certificate>> {
         self.pem("ca")
     }
@@ -136,7 +125,6 @@ impl Config {
         })
     }
 
-    /// Name of the network interface.
     pub(crate) fn interface(&self) -> &str {
         self.at(&["tun", "dev"]).and_then(Value::as_str).unwrap_or("nebula1")
     }
@@ -146,7 +134,7 @@ impl Config {
         rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
     }
 
-    /// What it takes for a nebula of this release that runs `self` to run `next`.
+    /// How a nebula of this release that runs `self` can take over `next`.
     pub(crate) fn change(&self, next: &Self, release: Release) -> Change {
         let mut paths = Vec::new();
         let (old, new) = (Value::Object(self.0.clone()), Value::Object(next.0.clone()));
@@ -158,7 +146,7 @@ impl Config {
         if reloads && self.same_place(next, release) { Change::Reload } else { Change::Restart }
     }
 
-    /// Whether the certificates differ only in what a running nebula can take up.
+    /// Whether a running nebula can take over the new certificates.
     fn same_place(&self, next: &Self, release: Release) -> bool {
         let (Ok(old), Ok(new)) = (self.certificates(), next.certificates()) else { return false };
         let places = |certificates: &[Certificate]| -> BTreeMap<Version, _> {
@@ -166,7 +154,7 @@ impl Config {
                 let details = certificate.details();
                 let unsafe_networks =
                     if release < Release(1, 11) { details.unsafe_networks.clone() } else { Vec::new() };
-                // Tunnels are not renewed before 1.7, so that peers would not see a new group or name.
+                // Before 1.7 tunnels are not renewed, so that peers would not see a new name or new groups.
                 let seen = (release < Release(1, 7)).then(|| (details.name.clone(), details.groups.clone()));
                 (
                     details.version,
@@ -179,17 +167,17 @@ impl Config {
     }
 }
 
-/// Whether SIGHUP takes this option up: the longest entry that covers it decides.
+/// Whether SIGHUP reloads this option; the longest entry that covers the path decides.
 fn reloaded(path: &str, release: Release) -> bool {
     let covers =
         |entry: &str| path.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
     let entry = RELOADED.iter().filter(|(entry, _)| covers(entry)).max_by_key(|(entry, _)| entry.len());
-    // Between these two the reload of a changed static_host_map hangs.
+    // In release 1.7 the reload of a changed static_host_map hangs.
     let hangs = path.starts_with("static_host_map") && release == Release(1, 7);
     entry.is_some_and(|(_, since)| release >= *since) && !hangs
 }
 
-/// Dotted paths of what differs; lists are compared whole.
+/// Collects the dotted paths of all differences; lists are compared as a whole.
 fn differences(path: String, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<String>) {
     if old == new {
         return;

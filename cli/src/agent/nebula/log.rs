@@ -1,5 +1,5 @@
-//! nebula's log: the only place where 1.6 and 1.11 both tell of their tunnels. Its statistics count the whole
-//! daemon, never one peer, and its own shell needs keys of its own; so a peer's traffic is not known here.
+//! nebula's log, the only source of tunnels in both 1.6 and 1.11. nebula's statistics count the whole daemon,
+//! not each peer, and its SSH shell needs extra keys; bytes per peer come from `traffic`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -9,17 +9,17 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
-/// From here on what has been read is cut off.
+/// Size at which the log is truncated after reading.
 const MAX_LOG_BYTES: u64 = 8 << 20;
 
-/// Something the agent waits for.
+/// A log message that the agent acts on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event {
-    /// The interface is there.
+    /// The interface is active.
     Up,
-    /// Certificates were read again.
+    /// Certificates were reloaded.
     Reloaded,
-    /// An error, in its words.
+    /// An error message.
     Error(String),
 }
 
@@ -28,13 +28,13 @@ pub(crate) enum Event {
 pub(crate) struct Peer {
     /// Name in the certificate.
     pub(crate) name: String,
-    /// Where it is on the underlay, or the relay in between.
+    /// Address on the underlay, or the relay.
     pub(crate) remote: Option<String>,
     /// When the tunnel was made, by this machine's clock.
     pub(crate) handshake_at: DateTime<Utc>,
 }
 
-/// The file, and what it has told so far.
+/// The log file and the tunnels read from it.
 #[derive(Debug)]
 pub(crate) struct Log {
     path: PathBuf,
@@ -44,29 +44,28 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Reads from the beginning: a nebula that was taken over has told of its tunnels before.
+    /// Starts at the beginning of the file: an adopted nebula has logged its tunnels before.
     pub(crate) fn new(path: PathBuf) -> Self {
         Self { path, offset: 0, rest: Vec::new(), peers: BTreeMap::new() }
     }
 
-    /// Where it is.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// By overlay address.
+    /// Tunnels by overlay address.
     pub(crate) fn peers(&self) -> &BTreeMap<String, Peer> {
         &self.peers
     }
 
-    /// A new process begins: nothing said before is about it.
+    /// Forgets all tunnels, before a new nebula process starts.
     pub(crate) fn reset(&mut self) {
         self.read();
         self.rest.clear();
         self.peers.clear();
     }
 
-    /// What has been said since the last look. A log that cannot be read says nothing.
+    /// Reads the lines since the last call. A file that cannot be read yields none.
     pub(crate) fn read(&mut self) -> Vec<Event> {
         let mut bytes = Vec::new();
         let read = File::open(&self.path).and_then(|mut file| {
@@ -75,7 +74,8 @@ impl Log {
         });
         let Ok(count) = read else { return Vec::new() };
         self.offset += count as u64;
-        // Lines that come between the two calls are lost; nebula appends, so it goes on at the beginning.
+        // Lines written between the two calls are lost. nebula opened the file for appending, so it continues
+        // at the start.
         if self.offset > MAX_LOG_BYTES
             && OpenOptions::new().write(true).open(&self.path).is_ok_and(|file| file.set_len(0).is_ok())
         {
@@ -100,7 +100,7 @@ impl Log {
             }
             _ => {
                 let text = last_error(line)?;
-                // The service manager's journal should have it too; nobody to tell when standard error is closed.
+                // Also for the service manager's journal. If standard error is closed, the line is lost.
                 let _ = writeln!(stderr(), "nebula: {text}");
                 Some(Event::Error(text))
             }
@@ -124,7 +124,7 @@ impl Log {
         } else if message == "Handshake message sent"
             && let Some(peer) = self.peers.get_mut(address)
         {
-            // Where it received from a relay, 1.6 names it only when it answers.
+            // When a tunnel comes through a relay, release 1.6 logs the relay only with the reply.
             peer.remote = peer.remote.take().or_else(|| relay(fields));
         } else if message.starts_with("Host roamed")
             && let Some(peer) = self.peers.get_mut(address)
@@ -134,7 +134,7 @@ impl Log {
     }
 }
 
-/// 1.6: `udpAddr`, or `relay`. 1.11: `from` with `direct`, or with the relay.
+/// 1.6 logs `udpAddr` or `relay`; 1.11 logs `from` with `direct` or `relay`.
 fn remote(fields: &Value) -> Option<String> {
     relay(fields).or_else(|| endpoint(&fields["udpAddr"])).or_else(|| endpoint(&fields["from"]["direct"]))
 }
@@ -153,7 +153,8 @@ fn endpoint(value: &Value) -> Option<String> {
     Some(if ip.contains(':') { format!("[{ip}]:{port}") } else { format!("{ip}:{port}") })
 }
 
-/// The last error in a text, in its own words. Only errors: `nebula -test` prints the whole configuration as well.
+/// The last error message in a text. Other lines are never returned, because `nebula -test` prints the whole
+/// configuration with its keys.
 pub(crate) fn last_error(text: &str) -> Option<String> {
     text.lines().filter_map(error_of_line).next_back().map(|words| words.chars().take(1000).collect())
 }

@@ -1,4 +1,4 @@
-//! One configuration on disk, with the keys that belong to it.
+//! One configuration on disk, with its keys.
 
 use std::path::{Path, PathBuf};
 
@@ -10,15 +10,14 @@ use crate::agent::keys::{Credential, HostKey, TrustedKeys};
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
-/// For nebula.
 pub(super) const CONFIG: &str = "nebula.yml";
-/// The key of nebula, in a file of its own because `nebula -test` prints the configuration, and people show theirs to
+/// nebula's key has a file of its own because `nebula -test` prints the configuration, and users show it to
 /// others.
 pub(super) const KEY: &str = "node.key";
 const CREDENTIAL: &str = "credential.json";
 const REFUSED: &str = "refused";
 
-/// What a generation needs to sign calls, and what the next one may reuse.
+/// The keys that sign calls, and nebula's key, which the next generation may reuse.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Saved {
@@ -29,49 +28,37 @@ struct Saved {
     trusted_keys: String,
 }
 
-/// A configuration as it came, with the keys that belong to it.
+/// A configuration with its keys.
 pub(crate) struct Generation {
-    /// Where it is.
     pub(crate) path: PathBuf,
-    /// Signs calls while it runs; its counter is that of the generation.
+    /// Used for calls while this generation runs.
     pub(crate) credential: Credential,
-    /// Private key of nebula, in PEM.
+    /// Private key in PEM.
     pub(crate) nebula_key: Zeroizing<String>,
 }
 
 impl Generation {
-    /// Its `nebula.yml`.
     pub(crate) fn config_path(&self) -> PathBuf {
         self.path.join(CONFIG)
     }
 
-    /// Its counter.
     pub(crate) fn counter(&self) -> u64 {
         self.credential.counter
     }
 
-    /// Why this release of nebula would not take it, if it was tried.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// The reason why this release of nebula refused the configuration, if it did.
     pub(crate) fn refused(&self, nebula: &str) -> Result<Option<String>> {
         let text = atomic_file::read_if_exists(&self.path.join(REFUSED))?;
         let verdict = text.as_deref().and_then(|text| text.split_once('\n'));
         Ok(verdict.filter(|(release, _)| *release == nebula).map(|(_, reason)| reason.to_owned()))
     }
 
-    /// Remembers that this release of nebula would not take it.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Records that this release of nebula refuses the configuration.
     pub(crate) fn refuse(&self, nebula: &str, reason: &str) -> Result<()> {
         atomic_file::write_atomic(&self.path.join(REFUSED), format!("{nebula}\n{reason}").as_bytes(), PRIVATE)
     }
 
-    /// Writes one, whole or not at all.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Writes all files or none.
     pub(super) fn write(path: &Path, new: &NewGeneration<'_>) -> Result<Self> {
         let saved = Saved {
             host_id: new.host_id.to_owned(),
@@ -91,10 +78,6 @@ impl Generation {
         Self::open(path.to_owned())
     }
 
-    /// Reads the one that is there.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
     pub(super) fn open(path: PathBuf) -> Result<Self> {
         let saved: Saved = read(&path.join(CREDENTIAL))?
             .ok_or_else(|| Error::new(Code::Damaged, format!("{} has no {CREDENTIAL}", path.display())))?;
@@ -108,19 +91,19 @@ impl Generation {
     }
 }
 
-/// The new content of a generation.
+/// Content of a new generation.
 pub(crate) struct NewGeneration<'a> {
     /// Name of the device in calls.
     pub(crate) host_id: &'a str,
-    /// Counter the gateway gave it.
+    /// Counter from the gateway.
     pub(crate) counter: u64,
-    /// `nebula.yml` that names the key file.
+    /// `nebula.yml` with the path of the key.
     pub(crate) config: &'a str,
     /// Signs calls from now on.
     pub(crate) host_key: &'a HostKey,
-    /// Private key of nebula, in PEM.
+    /// Private key in PEM.
     pub(crate) nebula_key: &'a str,
-    /// Public keys that sign answers, in PEM.
+    /// Public keys that verify responses, in PEM.
     pub(crate) trusted_keys: &'a str,
 }
 

@@ -1,5 +1,5 @@
-//! Which of the project's options this agent has set in its Syncthing. What the project takes back goes back to
-//! Syncthing's default where it is still what was set; what the owner chose is the owner's.
+//! The project's options that this agent has set in Syncthing. An option that the project withdraws is reset
+//! to Syncthing's default, unless the owner has changed it since. Options set by the owner are never touched.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -10,29 +10,27 @@ use crate::atomic_file::{self, PRIVATE};
 use crate::error::Result;
 
 const FILE: &str = "syncthing.json";
-/// What a project may say; the rest of a wish is always there.
+/// Options that a project can set; all other values of the desired configuration are always set.
 const OPTIONS: [&str; 5] =
     ["pullerMaxPendingKiB", "hashers", "maxConcurrentWrites", "blockPullOrder", "numConnections"];
 
-/// Values that were set, by the folder or device they are in, and by their name in there. Kept on disk: a project may
-/// change its mind while no agent runs.
+/// The values by folder or device id, then by option name. Saved on disk, since a project may withdraw an
+/// option while no agent runs.
 pub(super) struct AppliedOptions {
     path: PathBuf,
     set: BTreeMap<String, Map<String, Value>>,
 }
 
 impl AppliedOptions {
-    /// Reads what is kept in the agent's folder. Where that cannot be read nothing was set, and nothing is taken back.
+    /// Reads the saved values; none if the file is missing or damaged, so that nothing is reset.
     pub(super) fn open(folder: &Path) -> Self {
         let path = folder.join(FILE);
         let text = atomic_file::read_if_exists(&path).ok().flatten().unwrap_or_default();
         Self { set: serde_json::from_str(&text).unwrap_or_default(), path }
     }
 
-    /// Notes what is about to be set. What Syncthing has already, or does not know, is not ours.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Records the options that are about to be set, except those that Syncthing has already or does not
+    /// know.
     pub(super) fn record(&mut self, id: &str, desired: &Value, found: &Value) -> Result<()> {
         let differs =
             |name: &str| found.is_null() || found.get(name).is_some_and(|found| *found != desired[name]);
@@ -45,17 +43,14 @@ impl AppliedOptions {
         })
     }
 
-    /// Names of the options that the project has taken back and that still are as they were set.
+    /// Names of options that the project has withdrawn and that still have the value that was set.
     pub(super) fn withdrawn(&self, id: &str, desired: &Value, found: &Value) -> Vec<&str> {
         let set = self.set.get(id).into_iter().flatten();
         let gone = set.filter(|(name, value)| desired.get(name).is_none() && found.get(name) == Some(value));
         gone.map(|(name, _)| name.as_str()).collect()
     }
 
-    /// Forgets what these folders and devices are no longer told, and all others.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Removes options that are no longer desired, and folders and devices that are not in the list.
     pub(super) fn retain(&mut self, wanted: &[(&str, &Value)]) -> Result<()> {
         self.change(|set| {
             set.retain(|id, values| {
@@ -77,7 +72,6 @@ impl AppliedOptions {
     }
 }
 
-/// The options in a wish.
 fn options_in(desired: &Value) -> impl Iterator<Item = (&'static str, &Value)> {
     OPTIONS.into_iter().filter_map(|name| Some((name, desired.get(name)?)))
 }
@@ -92,14 +86,14 @@ mod tests {
     fn only_what_was_set_and_still_is_so_is_taken_back() {
         let folder = tempfile::tempdir().unwrap();
         let wish = json!({ "id": "home", "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
-        // The owner had one of them so already; another is unknown here.
+        // The owner had set one of them before; this release does not know another.
         let found =
             json!({ "id": "home", "hashers": 0, "maxConcurrentWrites": 8, "blockPullOrder": "standard" });
         let mut applied = AppliedOptions::open(folder.path());
         applied.record("home", &wish, &found).unwrap();
         applied.record("BBB", &wish, &Value::Null).unwrap();
 
-        // Whoever comes next knows it too.
+        // The next agent reads the saved values.
         let mut applied = AppliedOptions::open(folder.path());
         let told = json!({ "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
         assert_eq!(applied.withdrawn("home", &wish, &told), [""; 0]);
@@ -111,7 +105,7 @@ mod tests {
             ["maxConcurrentWrites", "numConnections"]
         );
 
-        // What was taken back is nobody's business any more, nor is a device that is gone.
+        // Options that were reset, and devices that are gone, are forgotten.
         applied.retain(&[("home", &json!({})), ("CCC", &wish)]).unwrap();
         let applied = AppliedOptions::open(folder.path());
         for id in ["home", "BBB"] {

@@ -1,15 +1,15 @@
-//! What a Syncthing of the overlay looks like, as documents of its REST interface. Pure.
+//! The desired configuration of Syncthing as documents of its REST interface. Does no input or output.
 
 use std::path::Path;
 
 use nebula_api::agent::Instruction;
 use serde_json::{Map, Value, json};
 
-/// Port of Syncthing on the overlay.
+/// Syncthing's port on the overlay.
 const PORT: u16 = 22000;
 
-/// The options that keep it on the overlay. Block sizes Syncthing chooses itself, by the size of each file; concurrency
-/// it is told per folder and device, where the project says so. The rest is of its owner.
+/// Options that keep Syncthing on the overlay. It chooses block sizes itself; concurrency is set per folder
+/// and device if the project says so. All other options are the owner's.
 pub(super) fn options(overlay: &str) -> Value {
     json!({
         "listenAddresses": [address(overlay)],
@@ -23,12 +23,12 @@ pub(super) fn options(overlay: &str) -> Value {
         "urAccepted": -1,
         "autoUpgradeIntervalH": 0,
         "startBrowser": false,
-        // Others come and go with their overlay; looking for them costs one packet.
+        // Devices often go offline; a connection attempt costs one packet.
         "reconnectionIntervalS": 10,
     })
 }
 
-/// The other devices, each at its place on the overlay and nowhere else.
+/// The other devices of the project, with their overlay addresses only.
 pub(super) fn devices(own: &str, instruction: &Instruction) -> Vec<Value> {
     let others = instruction.syncthing.iter().filter(|peer| peer.id != own);
     let device = |peer: &nebula_api::agent::SyncthingPeer| {
@@ -44,7 +44,7 @@ pub(super) fn devices(own: &str, instruction: &Instruction) -> Vec<Value> {
     others.map(device).collect()
 }
 
-/// The project's folder, shared with all of them.
+/// The project's folder, shared with all its devices.
 pub(super) fn folder(own: &str, instruction: &Instruction, path: &Path) -> Value {
     let others = instruction.syncthing.iter().map(|peer| peer.id.as_str()).filter(|id| *id != own);
     let members: Vec<Value> =
@@ -69,7 +69,7 @@ pub(super) fn folder(own: &str, instruction: &Instruction, path: &Path) -> Value
     )
 }
 
-/// The document with what the project says; where it says nothing the owner does.
+/// Adds the project's options that are set; the others are the owner's.
 fn with<const N: usize>(mut document: Value, set: [(&str, Value); N]) -> Value {
     for (name, value) in set {
         if !value.is_null() {
@@ -87,15 +87,15 @@ fn address(overlay: &str) -> String {
     }
 }
 
-/// What of the wish is not so yet; nothing when all of it is. Members of a folder are compared by their identifiers,
-/// in any order, because Syncthing adds to each and sorts them.
+/// The part of `desired` that `found` does not have; `None` if it has all. Devices of a folder are compared
+/// by id in any order, because Syncthing sorts them and adds fields.
 pub(super) fn missing(desired: &Value, found: &Value) -> Option<Value> {
     let mut missing = Map::new();
     for (name, wanted) in desired.as_object()? {
         let same = match (name.as_str(), found.get(name)) {
             ("devices", found) => members(wanted) == members(found.unwrap_or(&Value::Null)),
             (_, Some(found)) => wanted == found,
-            // What this release does not know it would be told again and again.
+            // An option that this release does not know would otherwise be sent again and again.
             (_, None) => found.is_object(),
         };
         if !same {
@@ -105,7 +105,7 @@ pub(super) fn missing(desired: &Value, found: &Value) -> Option<Value> {
     (!missing.is_empty()).then_some(Value::Object(missing))
 }
 
-/// Identifiers in a list of devices, sorted.
+/// Sorted device ids of a list.
 pub(super) fn members(list: &Value) -> Vec<String> {
     let list = list.as_array().into_iter().flatten();
     let mut ids: Vec<String> =
@@ -161,7 +161,7 @@ mod tests {
         found["blockPullOrder"] = json!("standard");
         found["maxConcurrentWrites"] = json!(2);
         assert_eq!(missing(&told, &found), Some(json!({ "hashers": 2, "blockPullOrder": "inOrder" })));
-        // A release that does not know of it is not told each time.
+        // A release that does not know the option is not asked for it.
         let device = devices("AAA", &instruction).remove(0);
         assert_eq!(device["numConnections"], 3);
         let mut found = device.clone();

@@ -1,4 +1,4 @@
-//! The home of a Syncthing: where it can be spoken to, and the configuration a new one begins with.
+//! Syncthing's home folder: how to reach its REST interface, and the initial configuration.
 
 use std::fs;
 use std::net::{Ipv4Addr, TcpListener};
@@ -13,13 +13,13 @@ use crate::error::{Code, Doing, Error, Result};
 
 const CONFIG: &str = "config.xml";
 
-/// How to speak to it.
+/// How to reach the REST interface.
 pub(super) struct ApiAccess {
-    /// Address of its interface.
+    /// `host:port`.
     pub(super) address: String,
-    /// What it knows us by.
+    /// API key.
     pub(super) key: String,
-    /// The certificate it shows, which it made itself.
+    /// Self-signed certificate of the interface.
     pub(super) certificate: Vec<u8>,
 }
 
@@ -35,17 +35,14 @@ struct Gui {
     apikey: String,
 }
 
-/// Reads how to speak to the Syncthing of this home.
-///
-/// # Errors
-/// `not_found` when there is none; `protocol_violation`, `io_error`.
+/// Reads the access data of the Syncthing with this home folder.
 pub(super) fn api_access(home: &Path) -> Result<ApiAccess> {
     let path = home.join(CONFIG);
     let text = atomic_file::read_if_exists(&path)?.ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no Syncthing in {}", home.display()))
             .hint("Name its home with --syncthing-home, or let the agent start one with --syncthing PATH.")
     })?;
-    // The key stands in there, so no word of the text goes into the message.
+    // The file contains the API key, so the message quotes nothing of it.
     let Ok(Configuration { gui }) = quick_xml::de::from_str(&text) else {
         return Err(unusable(format!("{} cannot be read", path.display())));
     };
@@ -57,18 +54,15 @@ pub(super) fn api_access(home: &Path) -> Result<ApiAccess> {
     Ok(ApiAccess { address: reachable(&gui.address), key: gui.apikey, certificate })
 }
 
-/// One that listens everywhere is spoken to on the loopback.
+/// An interface on all addresses is reached on the loopback.
 fn reachable(address: &str) -> String {
     let (host, port) = address.rsplit_once(':').unwrap_or((address, "8384"));
     let host = if matches!(host, "" | "0.0.0.0" | "[::]") { "127.0.0.1" } else { host };
     format!("{host}:{port}")
 }
 
-/// Makes the home of a new Syncthing. It never speaks to anybody before it is told to: discovery, relays and reports
-/// are off before it starts for the first time.
-///
-/// # Errors
-/// `io_error`.
+/// Creates the home folder of a new Syncthing with discovery, relays and usage reports off, so that it
+/// contacts nobody before it is configured.
 pub(super) fn create(home: &Path, overlay: &str) -> Result<()> {
     atomic_file::create_private_dir(home)?;
     let path = home.join(CONFIG);
@@ -86,7 +80,7 @@ pub(super) fn create(home: &Path, overlay: &str) -> Result<()> {
     atomic_file::write_atomic(&path, text.as_bytes(), PRIVATE)
 }
 
-/// What is left out has Syncthing's own default.
+/// Options that are left out have Syncthing's defaults.
 const CONFIG_TEXT: &str = r#"<configuration version="32">
     <gui enabled="true" tls="true">
         <address>127.0.0.1:{port}</address>
@@ -124,7 +118,7 @@ mod tests {
         fs::write(home.join("https-cert.pem"), "PEM").unwrap();
         let first = api_access(&home).unwrap();
         assert!(first.address.starts_with("127.0.0.1:") && first.key.len() == 48);
-        // A home that is there stays as it is.
+        // An existing home folder is left as it is.
         create(&home, "10.42.0.6").unwrap();
         assert_eq!(api_access(&home).unwrap().key, first.key);
         assert!(fs::read_to_string(home.join(CONFIG)).unwrap().contains("tcp://10.42.0.5:22000"));

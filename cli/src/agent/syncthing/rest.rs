@@ -1,4 +1,4 @@
-//! Syncthing's REST interface, as far as an agent needs it.
+//! Syncthing's REST interface.
 
 use std::path::Path;
 use std::time::Duration;
@@ -17,27 +17,24 @@ use crate::error::{Code, Error, Result};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// What it says of itself.
+/// Syncthing's identity and counters.
 pub(super) struct SystemStatus {
-    /// Identifier by which others know it.
+    /// Device id.
     pub(super) id: String,
-    /// Its version.
     pub(super) version: String,
-    /// Bytes that came in since it started.
+    /// Bytes received since it started.
     pub(super) received: u64,
 }
 
-/// One Syncthing.
+/// A client of one Syncthing.
 pub(super) struct Rest {
     http: reqwest::Client,
     base: String,
 }
 
 impl Rest {
-    /// Speaks only to who shows this very certificate; that names the machine, not the loopback.
-    ///
-    /// # Errors
-    /// `protocol_violation` for a key or a certificate that cannot be used.
+    /// Trusts only this certificate. It names the machine, not the loopback, so that the host name is not
+    /// checked.
     pub(super) fn new(access: &ApiAccess) -> Result<Self> {
         let mut headers = HeaderMap::new();
         let mut key =
@@ -57,10 +54,6 @@ impl Rest {
         Ok(Self { http, base: format!("https://{}/rest", access.address) })
     }
 
-    /// What it says of itself.
-    ///
-    /// # Errors
-    /// `unreachable`, `protocol_violation`.
     pub(super) async fn status(&self) -> Result<SystemStatus> {
         let status = self.get("/system/status").await?;
         let version = self.get("/system/version").await?;
@@ -73,10 +66,7 @@ impl Rest {
         })
     }
 
-    /// Keeps it on the overlay.
-    ///
-    /// # Errors
-    /// As [`Self::facts`].
+    /// Sets the options that keep Syncthing on the overlay.
     pub(super) async fn restrict_to_overlay(&self, overlay: &str) -> Result<()> {
         let found = self.get("/config/options").await?;
         match desired_config::missing(&desired_config::options(overlay), &found) {
@@ -85,10 +75,8 @@ impl Rest {
         }
     }
 
-    /// Shares the project's folder with its devices, and with nobody else any more.
-    ///
-    /// # Errors
-    /// As [`Self::facts`]; `io_error`.
+    /// Shares the project's folder with the project's devices, and removes devices that are no longer
+    /// members.
     pub(super) async fn share(
         &self,
         own: &str,
@@ -127,7 +115,7 @@ impl Rest {
                     others.flat_map(|other| desired_config::members(&other["devices"])).collect();
                 let members = desired_config::members(&folder["devices"]);
                 for gone in desired_config::members(&found["devices"]) {
-                    // One that something else is shared with is of the owner.
+                    // A device that another folder is shared with is the owner's.
                     if !members.contains(&gone) && !shared.contains(&gone) {
                         self.send(Method::DELETE, &format!("/config/devices/{gone}"), &Value::Null).await?;
                     }
@@ -139,8 +127,8 @@ impl Rest {
         applied.retain(&wanted)
     }
 
-    /// The wish, and for these of its options what a new folder or device would have. A Syncthing that does not say what
-    /// that is keeps what it has.
+    /// `desired`, with the defaults of new folders or devices for these options. Releases without the
+    /// endpoint keep the present values.
     async fn with_defaults(&self, desired: &Value, of: &str, names: &[&str]) -> Result<Value> {
         let mut desired = desired.clone();
         if names.is_empty() {
@@ -156,10 +144,7 @@ impl Rest {
         Ok(desired)
     }
 
-    /// State of a folder; none while it has none of that name.
-    ///
-    /// # Errors
-    /// As [`Self::facts`].
+    /// State of a folder; `None` if there is no folder of that id.
     pub(super) async fn folder(&self, id: &str) -> Result<Option<FolderReport>> {
         let request = self.http.get(format!("{}/db/status", self.base)).query(&[("folder", id)]);
         let Some(status) = self.execute(request).await? else { return Ok(None) };
@@ -177,10 +162,6 @@ impl Rest {
         }))
     }
 
-    /// Ends it.
-    ///
-    /// # Errors
-    /// As [`Self::facts`].
     pub(super) async fn shut_down(&self) -> Result<()> {
         self.send(Method::POST, "/system/shutdown", &Value::Null).await
     }
@@ -198,7 +179,7 @@ impl Rest {
         self.execute(request).await.map(drop)
     }
 
-    /// Its answer; none for what is not there.
+    /// Sends a request; `None` for status 404.
     async fn execute(&self, request: reqwest::RequestBuilder) -> Result<Option<Value>> {
         let unreachable = |error: &reqwest::Error| {
             Error::new(

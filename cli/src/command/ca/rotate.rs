@@ -1,4 +1,4 @@
-//! `ca ls` and `ca rotate`: what the gateway signs with, and replacing it under running devices.
+//! `ca ls` and `ca rotate`: authorities of the gateway, and their replacement while devices are connected.
 
 use clap::Args;
 use nebula_api::authority::{Authority, Rotation, RotationRequest, RotationState};
@@ -21,7 +21,8 @@ pub(crate) struct Rotate {
     /// Do not wait until it is done; it goes on by itself
     #[arg(long)]
     no_wait: bool,
-    /// Go on without the members that are waited for: they may be cut off until they fetch their configuration
+    /// Go on without the members that are waited for: they may be cut off until they fetch their
+    /// configuration
     #[arg(long, conflicts_with = "to")]
     force: bool,
     /// Give it up, as long as the new authority does not sign yet
@@ -32,10 +33,6 @@ pub(crate) struct Rotate {
     show: bool,
 }
 
-/// Lists authorities.
-///
-/// # Errors
-/// Whatever the gateway says.
 pub(crate) async fn list(context: &Context) -> Result<()> {
     let client = context.client()?;
     let authorities: Vec<Authority> = client.get("/api/authorities", &[]).await?;
@@ -62,10 +59,7 @@ pub(crate) async fn list(context: &Context) -> Result<()> {
     })
 }
 
-/// Begins, forces or cancels a rotation, and waits for its end.
-///
-/// # Errors
-/// Whatever the gateway says.
+/// Starts, forces or cancels a rotation, and waits for its end.
 pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?.project_id;
@@ -94,7 +88,7 @@ pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
     let mut told = String::new();
     loop {
         let Some(rotation) = find().await? else {
-            // A project without an authority took this one at once.
+            // A project without an authority takes the new one at once.
             return context.output.confirm(&state, || format!("The rotation is {}.", clean(&state.state)));
         };
         let over = ["done", "cancelled"].contains(&rotation.state.as_str());
@@ -110,7 +104,7 @@ pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
     }
 }
 
-/// The one authority that is meant.
+/// Finds the one authority of this name or fingerprint.
 async fn choose(client: &Client, wanted: &str) -> Result<String> {
     let authorities: Vec<Authority> = client.get("/api/authorities", &[]).await?;
     let start = wanted.to_ascii_lowercase();

@@ -1,4 +1,4 @@
-//! `device revoke`: a device loses its place, and one sees how far that has come.
+//! `device revoke`: revokes a device and shows how many members know.
 
 use nebula_api::device::Device;
 use nebula_api::revocation::Revocation;
@@ -9,10 +9,7 @@ use crate::error::Result;
 use crate::live_updates::LiveUpdates;
 use crate::output::clean;
 
-/// Revokes a device and follows until every live member has acknowledged, unless that is not wanted.
-///
-/// # Errors
-/// Whatever the gateway says.
+/// Revokes a device and, with `wait`, follows until all live members have acknowledged.
 pub(super) async fn run(context: &Context, device: &Device, wait: bool) -> Result<()> {
     let client = context.client()?;
     let path = format!("/api/devices/{}", device.device_id);

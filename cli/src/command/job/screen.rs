@@ -1,4 +1,4 @@
-//! What `--watch` has shown already.
+//! The output of `--watch`.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use super::{state, subject, table};
 use crate::error::{Doing, Result};
 use crate::output::{Output, clean};
 
-/// On a terminal the table is drawn again, elsewhere each change is a line.
+/// On a terminal the table is redrawn, elsewhere each change is a line.
 #[derive(Default)]
 pub(super) struct Screen {
     lines: usize,
@@ -17,7 +17,7 @@ pub(super) struct Screen {
 }
 
 impl Screen {
-    /// Shows what has changed since the last time.
+    /// Shows the changes since the last call.
     pub(super) fn show(&mut self, output: Output, jobs: &[Job]) -> Result<()> {
         if output.is_interactive() {
             let term = Term::stdout();
@@ -27,7 +27,7 @@ impl Screen {
             self.lines = text.lines().count();
             return output.line(&text);
         }
-        // Oldest first, as a log reads.
+        // Oldest first, as in a log.
         for job in jobs.iter().rev() {
             let state = state(job);
             if self.told.get(&job.job_id) == Some(&state) {

@@ -1,4 +1,4 @@
-//! The zip that registration answers: four files with fixed names, and nothing else.
+//! The zip in the response to a registration: four files with fixed names.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -7,23 +7,20 @@ use zip::ZipArchive;
 
 use crate::error::{Code, Error, Result};
 
-/// What it holds. Comparing with these names is what keeps an entry from being written elsewhere.
+/// Entries with other names are refused, so that none can be written elsewhere.
 pub(crate) const NAMES: [&str; 4] = ["ca.crt", "node.crt", "nebula.yml", "README.md"];
 
-/// Largest file, in bytes: a trust bundle of a hundred authorities is far below.
+/// Bytes of one file; a trust bundle of a hundred authorities is far smaller.
 const MAX_SIZE: u64 = 1024 * 1024;
 
-/// Unpacked, in memory.
+/// The unpacked files.
 #[derive(Debug)]
 pub(crate) struct Bundle {
     files: BTreeMap<&'static str, Vec<u8>>,
 }
 
 impl Bundle {
-    /// Unpacks a zip.
-    ///
-    /// # Errors
-    /// `protocol_violation` for a damaged zip, a foreign or missing name, or a file that is too large.
+    /// Unpacks a zip. A foreign or missing name and a file that is too large are errors.
     pub(crate) fn read(zip: &[u8]) -> Result<Self> {
         let mut archive = ZipArchive::new(Cursor::new(zip)).map_err(|error| wrong(&error.to_string()))?;
         let mut files = BTreeMap::new();
@@ -32,7 +29,7 @@ impl Bundle {
             let name = NAMES.into_iter().find(|name| entry.name().is_ok_and(|found| found == *name));
             let name = name.ok_or_else(|| wrong("it holds a file it should not"))?;
             let mut content = Vec::new();
-            // The size in the header is a claim; what counts is what comes out.
+            // The size in the header may be wrong, so the unpacked bytes are counted.
             entry.take(MAX_SIZE + 1).read_to_end(&mut content).map_err(|error| wrong(&error.to_string()))?;
             if content.len() as u64 > MAX_SIZE {
                 return Err(wrong(&format!("{name} is larger than 1 MiB")));
@@ -45,22 +42,18 @@ impl Bundle {
         }
     }
 
-    /// Names and contents.
     pub(crate) fn files(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
         self.files.iter().map(|(name, content)| (*name, content.as_slice()))
     }
 
-    /// One of them as text.
-    ///
-    /// # Errors
-    /// `protocol_violation` when it is none.
+    /// One file as text.
     pub(crate) fn text(&self, name: &str) -> Result<&str> {
         let content = self.files.get(name).map(Vec::as_slice).unwrap_or_default();
         std::str::from_utf8(content).map_err(|_| wrong(&format!("{name} is not text")))
     }
 }
 
-/// The gateway's bundle cannot be used.
+/// The error of a bundle that cannot be used.
 pub(crate) fn wrong(problem: &str) -> Error {
     Error::new(Code::Protocol, format!("the bundle from the gateway was not taken over: {problem}"))
         .hint("No certificate was written. Compare the versions: nebulactl --version, nebulactl ping")
@@ -105,7 +98,7 @@ mod tests {
         }
         assert!(Bundle::read(&packed(&NAMES[1..], 3)).unwrap_err().to_string().contains("ca.crt is missing"));
         assert!(Bundle::read(b"no zip").is_err());
-        // 2 MiB of one letter pack into 2 kB.
+        // 2 MiB of the same letter are compressed to 2 kB.
         assert!(Bundle::read(&packed(&NAMES, 2 << 20)).unwrap_err().to_string().contains("larger"));
     }
 }

@@ -1,4 +1,4 @@
-//! The folder of a device: its key, who it is, and what the gateway gave it.
+//! The folder of a device without an agent: key, identity, and the files of the bundle.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,28 +15,25 @@ use crate::error::{Code, Doing, Error, Result};
 const DEVICE: &str = "device.json";
 const KEY: &str = "node.key";
 
-/// Who this device is, kept so that joining again is the same device, also without the options of the first time.
+/// The identity of the device. It is saved, so that a repeated join is the same device, even with fewer
+/// options.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Membership {
     /// Gateway it joined at.
     pub(crate) server: String,
-    /// Project it belongs to.
     pub(crate) project_id: Uuid,
-    /// Chosen here, kept for ever.
+    /// Generated here; never changes.
     pub(crate) device_id: Uuid,
     /// Name in the certificate.
     pub(crate) device_name: String,
     /// `host`, `lighthouse` or `relay`.
     pub(crate) role: String,
-    /// `host:port` where others reach it on the underlay.
+    /// `host:port` on the underlay.
     pub(crate) endpoints: Vec<String>,
 }
 
-/// The device in a folder that a bundle made, if there is one.
-///
-/// # Errors
-/// `io_error`, `data_corrupted`.
+/// The identity in this folder, if there is one.
 pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
     let Some(text) = atomic_file::read_if_exists(&path.join(DEVICE))? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
@@ -45,10 +42,7 @@ pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
     })
 }
 
-/// Removes what a bundle made, once an agent looks after the device: its key is that of nobody any more.
-///
-/// # Errors
-/// `io_error`.
+/// Removes the files of the bundle after an agent has taken over the device. The old key is no longer in use.
 pub(super) fn clear(path: &Path) -> Result<()> {
     NAMES
         .into_iter()
@@ -56,18 +50,16 @@ pub(super) fn clear(path: &Path) -> Result<()> {
         .try_for_each(|name| atomic_file::remove_if_exists(&path.join(name)))
 }
 
-/// What the caller asks for; what is left out stays as it was, or gets its default.
+/// Options of the command; those left out keep their present value or get the default.
 #[derive(Debug)]
 pub(crate) struct JoinOptions {
     /// Gateway to join at.
     pub(crate) server: String,
-    /// Project to join.
     pub(crate) project_id: Uuid,
     /// Name in the certificate.
     pub(crate) name: Option<String>,
-    /// What it is to be.
     pub(crate) role: Option<String>,
-    /// Where it can be reached.
+    /// `host:port` on the underlay.
     pub(crate) endpoints: Vec<String>,
 }
 
@@ -83,7 +75,8 @@ impl JoinOptions {
         }
     }
 
-    /// A name counts only when it was given: the host name may have changed since.
+    /// Changes an existing identity. A name counts only if it was given, because the host name may have
+    /// changed.
     fn of_known_device(self, known: Membership) -> Membership {
         let same_role = self.role.as_ref().is_none_or(|role| *role == known.role);
         let keep_endpoints = self.endpoints.is_empty() && same_role;
@@ -97,8 +90,8 @@ impl JoinOptions {
     }
 }
 
-/// The folder, with key and identity on disk: they are there before the gateway is asked, so that a lost answer can be
-/// asked for again.
+/// The folder. Key and identity are saved before the gateway is called, so that a join whose response was
+/// lost can be repeated.
 pub(crate) struct BundleFolder {
     path: PathBuf,
     membership: Membership,
@@ -108,10 +101,7 @@ pub(crate) struct BundleFolder {
 }
 
 impl BundleFolder {
-    /// Takes up the identity that is there, or makes one with a key on this curve.
-    ///
-    /// # Errors
-    /// `already_exists` when the folder belongs to something else, `io_error`, `data_corrupted`.
+    /// Reads the identity and key in the folder, or creates them with a key on this curve.
     pub(crate) fn open(path: &Path, options: JoinOptions, curve: Curve) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
         let Some(known) = membership(&path)? else {
@@ -154,25 +144,21 @@ impl BundleFolder {
         Ok(folder)
     }
 
-    /// Where it is, absolute.
+    /// Absolute path.
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Who the device is.
     pub(crate) fn membership(&self) -> &Membership {
         &self.membership
     }
 
-    /// Its key pair.
     pub(crate) fn key(&self) -> &KeyPair {
         &self.key
     }
 
-    /// Writes what the gateway gave, each file in one step, the configuration last: nebula reads the others through it.
-    ///
-    /// # Errors
-    /// `io_error`.
+    /// Writes the bundle, each file atomically. The configuration comes last, since nebula finds the other
+    /// files through it.
     pub(crate) fn write(&self, bundle: &Bundle) -> Result<()> {
         self.save_identity()?;
         let (last, others): (Vec<_>, Vec<_>) = bundle.files().partition(|(name, _)| *name == "nebula.yml");
@@ -182,10 +168,10 @@ impl BundleFolder {
         Ok(())
     }
 
-    /// Removes what this run made, after the gateway has refused it.
+    /// Removes what this run created, after the gateway has refused the join.
     pub(crate) fn undo(&self) {
         if self.made_identity {
-            // What stays behind is taken up by the next join.
+            // The next join uses files that could not be removed.
             let _ = fs::remove_file(self.path.join(DEVICE));
             let _ = fs::remove_file(self.path.join(KEY));
         }
@@ -232,7 +218,7 @@ mod tests {
         };
         let first = BundleFolder::open(&path, lighthouse, Curve::Curve25519).unwrap();
         assert_eq!((mode(&path), mode(&path.join(KEY))), (0o700, 0o600));
-        // Neither the host name nor the default role replaces what was chosen.
+        // Neither the host name nor the default role replaces the earlier choice.
         let again =
             BundleFolder::open(&path, JoinOptions { name: None, ..options(project) }, Curve::P256).unwrap();
         assert_eq!(again.membership(), first.membership());

@@ -1,4 +1,5 @@
-//! `join --code`: a device that an agent looks after. No account is needed: the code speaks for the administrator.
+//! `join --code`: makes this machine a device that an agent manages. It needs no account, since the code
+//! authorises it.
 
 use std::path::{Path, PathBuf};
 
@@ -27,8 +28,8 @@ use crate::settings::Settings;
 
 const PENDING_FILE: &str = "enrolment.json";
 
-/// Keys that were, or are about to be, sent with a code. Sent again as they are until an answer has come: the same code
-/// with the same keys is the same device.
+/// Keys of an enrolment. They are sent again unchanged until a response has arrived: the same code with the
+/// same keys is the same device.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PendingKeys {
@@ -51,7 +52,7 @@ impl PendingKeys {
         Ok(Self { device_id, host_25519, host_p256, nebula_25519, nebula_p256 })
     }
 
-    /// The pair for one curve.
+    /// The keys for one curve.
     fn keys(&self, curve: Curve) -> Result<(HostKey, KeyPair)> {
         let (host, nebula) = match curve {
             Curve::Curve25519 => (&self.host_25519, &self.nebula_25519),
@@ -61,31 +62,26 @@ impl PendingKeys {
     }
 }
 
-/// What was asked for.
+/// Options of the command.
 pub(super) struct Options {
-    /// The code, or the link that carries it.
+    /// The code, or the link that contains it.
     pub(super) code: String,
-    /// Name of the device, when the code fixes none.
+    /// Name of the device, if the code does not determine it.
     pub(super) name: Option<String>,
-    /// Folder of the device.
     pub(super) dir: PathBuf,
-    /// Where others reach it.
+    /// `host:port` on the underlay.
     pub(super) endpoints: Vec<String>,
-    /// Whether to write and start a unit of systemd.
+    /// Whether to write and start a systemd unit.
     pub(super) install: bool,
 }
 
-/// Enrols this machine.
-///
-/// # Errors
-/// `already_exists` for a folder of another device; what the gateway says of the code.
 pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
     let (code, server) = read_code(&options.code)?;
-    // What stands in the link holds unless the command line says otherwise.
+    // The command line takes precedence over the link.
     let server = context.server.clone().or(server).map_or_else(|| Settings::locate().server(), Ok)?;
     let path = std::path::absolute(&options.dir).doing(|| format!("find {}", options.dir.display()))?;
     refuse_existing_device(&path)?;
-    // A device that joined without a code says which one it is: the code has to be made for it.
+    // A device that joined without a code: the code must have been made for this device.
     let bundled = bundle_folder::membership(&path)?;
     let made_folder = !path.exists();
     let folder = Folder::open(&path)?;
@@ -100,7 +96,7 @@ pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
             if bundled.is_some() {
                 bundle_folder::clear(&path)?;
             }
-            // The agent takes the folder next.
+            // The agent locks the folder next.
             drop(folder);
             if options.install {
                 install_agent(&path).await?;
@@ -114,7 +110,8 @@ pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
             Ok(())
         }
         Err(error) => {
-            // Keys that an earlier, unanswered attempt has sent may be those of a device by now.
+            // Keys that an earlier attempt has sent may belong to a device by now, since its response was
+            // lost.
             if is_new && error.is_refusal() {
                 let _ = folder.remove(PENDING_FILE);
                 drop(folder);
@@ -163,12 +160,12 @@ async fn enrol(
     let first = store_config(folder, &enrolled.host_id, &received, (&host_key, &pair), true)?;
     folder.switch(first.counter())?;
     let identity = Identity { server: server.to_owned(), network: enrolled.network, host: enrolled.host };
-    // Last: with it the folder is that of a device.
+    // Written last: from now on the folder counts as that of a device.
     folder.save_identity(&identity)?;
     Ok(identity)
 }
 
-/// A code as it is typed, or the link from a QR code: `nebula://enrol?server=…&code=…`.
+/// Reads a code, or the link of a QR code: `nebula://enrol?server=…&code=…`.
 fn read_code(text: &str) -> Result<(String, Option<String>)> {
     let text = text.trim();
     if !text.starts_with("nebula:") {

@@ -1,4 +1,4 @@
-//! `node secret`: made by an administrator, kept by the device that speaks for the node.
+//! `node secret`: created by an administrator, stored on the device that represents the node.
 
 use std::io::{Read, stdin};
 use std::path::PathBuf;
@@ -20,7 +20,6 @@ use crate::device_folder::default_folder;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{Output, ago, clean};
 
-/// The verbs.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the secrets of a node, without the secrets
@@ -33,7 +32,8 @@ pub(crate) enum Command {
         /// Name or id of the node
         node: String,
     },
-    /// Keep the secret that comes on standard input, as make --json writes it, for this device; its agent uses it at once
+    /// Keep the secret that comes on standard input, as make --json writes it, for this device; its agent
+    /// uses it at once
     Keep {
         /// Folder of the device [default: /etc/nebula for root, else ./nebula-NAME]
         #[arg(long, value_name = "DIR")]
@@ -49,10 +49,6 @@ pub(crate) enum Command {
     },
 }
 
-/// Runs one.
-///
-/// # Errors
-/// Whatever the gateway says; `not_found` for a node or a device that is not there; `io_error`.
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let (name, verb) = match command {
         Command::Keep { dir } => return keep(context, dir.unwrap_or_else(default_folder)),
@@ -92,7 +88,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     }
 }
 
-/// What needs the gateway.
+/// The commands that need the gateway.
 enum Verb {
     List,
     Make,
@@ -105,7 +101,7 @@ fn keep(context: &Context, folder: PathBuf) -> Result<()> {
         return Err(Error::new(Code::NotFound, detail).hint("Name its folder with --dir."));
     }
     let mut text = Zeroizing::new(String::new());
-    // A secret is short; whatever else comes is not read to its end.
+    // A secret is short; longer input is not read to its end.
     stdin().take(4096).read_to_string(&mut text).doing(|| "read standard input".to_owned())?;
     let made: NewSecret = serde_json::from_str(&text).map_err(|_| {
         Error::new(Code::InvalidArgument, "standard input is no secret of a node")

@@ -1,4 +1,4 @@
-//! `project options`: what all devices of a project run alike.
+//! `project options`: options that all devices of a project share.
 
 use clap::Args;
 use nebula_api::configuration::Options;
@@ -11,17 +11,15 @@ use crate::output::clean;
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// What to change: mtu=1400 dnsPort=53 syncHashers=2 syncOrder=inOrder; nothing behind the sign takes one back
+    /// What to change: mtu=1400 dnsPort=53 syncHashers=2 syncOrder=inOrder; nothing behind the sign takes one
+    /// back
     #[arg(value_name = "NAME=VALUE", value_parser = parse)]
     changes: Vec<(String, Value)>,
     #[command(flatten)]
     project: Choice,
 }
 
-/// Shows the options, after it has changed what is to be changed.
-///
-/// # Errors
-/// Whatever the gateway says of a name or a value.
+/// Changes the options that are given, then shows all.
 pub(super) async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
@@ -29,7 +27,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let options: Options = if arguments.changes.is_empty() {
         client.get(&path, &[]).await?
     } else {
-        // As it is written, so that the gateway alone decides what can be.
+        // Values are sent unchecked, so that the rules are in the gateway only.
         client.patch(&path, &Value::Object(arguments.changes.into_iter().collect())).await?
     };
     context.output.show(&options, || {
@@ -44,11 +42,11 @@ fn lines(options: &Options) -> Vec<(String, String)> {
     fields.into_iter().map(|(name, value)| (name, text(value))).collect()
 }
 
-/// Numbers, yes and no, and lists are what JSON calls so; all else is text.
+/// A value that is valid JSON is sent as such, all others as text.
 fn parse(text: &str) -> std::result::Result<(String, Value), UsageError> {
     let (name, value) = text.split_once('=').ok_or_else(|| UsageError::new("write it as NAME=VALUE"))?;
     let value = match (name, value) {
-        // The one option that is a word and may be none.
+        // `syncOrder` is the only text option that can be reset.
         ("syncOrder", "") => json!(""),
         (_, "") => json!(0),
         (_, value) => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),

@@ -1,4 +1,4 @@
-//! The part of `status` that needs no gateway: the device on this machine, as its agent last knew it.
+//! The part of `status` that needs no gateway: this machine's device, as its agent has saved it.
 
 use std::path::Path;
 
@@ -12,24 +12,23 @@ use crate::agent::state::{self, Folder, Identity};
 use crate::error::Result;
 use crate::output::{Output, ago, bytes, clean};
 
-/// A device that an agent looks after.
+/// A device with an agent.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Local {
-    /// Which one, and whose.
     #[serde(flatten)]
     identity: Identity,
-    /// Process of the agent, while one is at work.
+    /// Pid of the agent, if it runs.
     agent_pid: Option<u32>,
-    /// When its certificate ends.
+    /// End of its certificate.
     certificate_not_after: Option<DateTime<Utc>>,
-    /// Bytes through its interface since that was made.
+    /// Bytes through its interface.
     traffic: Option<Traffic>,
-    /// What the agent last knew.
+    /// The state that the agent has saved.
     status: Option<Status>,
 }
 
-/// Bytes through an interface.
+/// Bytes since the interface was created.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Traffic {
@@ -46,10 +45,7 @@ impl Traffic {
 }
 
 impl Local {
-    /// The device in this folder, if there is one.
-    ///
-    /// # Errors
-    /// `io_error`, `data_corrupted`.
+    /// Reads the device in this folder, if there is one.
     pub(super) fn read(folder: &Path) -> Result<Option<Self>> {
         let Some(identity) = state::identity(folder)? else { return Ok(None) };
         let config = state::current_config(folder)?.and_then(|text| Config::parse(&text).ok());
@@ -64,7 +60,7 @@ impl Local {
         }))
     }
 
-    /// For people.
+    /// As text.
     pub(super) fn text(&self, output: Output, folder: &Path, now: DateTime<Utc>) -> String {
         let Identity { server, network, host } = &self.identity;
         let status = self.status.clone().unwrap_or_default();
