@@ -1,6 +1,6 @@
 //! The agent keeps a device in the state that the gateway wants. It polls the gateway and listens on no port.
 //!
-//! It waits in a long poll, fetches a new configuration with new keys, tests it with the nebula of this
+//! The agent waits in a long poll, fetches a new configuration with new keys, tests it with the nebula of this
 //! machine, switches to it, and makes nebula reload or restart. The counter in its next call tells the
 //! gateway which configuration runs. See `gateway/api/src/dnapi.rs` for the protocol, `state.rs` for the
 //! files, `run.rs` for the loop.
@@ -87,7 +87,8 @@ impl Agent {
         let identity = folder.identity()?.ok_or_else(nothing)?;
         let program = options.nebula.or_else(|| which("nebula").ok()).ok_or_else(|| {
             Error::new(Code::NotFound, "nebula is not on PATH").hint(
-                "Install it: apt install nebula, or https://github.com/slackhq/nebula/releases; or name it with --nebula",
+                "Install it: apt install nebula, or https://github.com/slackhq/nebula/releases; or name it \
+                 with --nebula",
             )
         })?;
         let nebula = Nebula::new(&program, &folder, options.unit)?;

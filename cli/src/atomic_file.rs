@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn replaces_whole_and_leaves_nothing_else() {
+    fn a_replaced_file_is_complete_private_and_without_leftovers() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("secret");
         write_atomic(&path, b"one", PRIVATE).unwrap();
@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn creates_only_what_is_not_there() {
+    fn an_existing_file_is_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.key");
         create_new(&path, b"one", PRIVATE).unwrap();
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_appear_whole_and_links_turn() {
+    fn folders_and_links_are_replaced_without_leftovers() {
         let parent = tempfile::tempdir().unwrap();
         let (one, two, link) =
             (parent.path().join("one"), parent.path().join("two"), parent.path().join("current"));
@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn folders_are_private() {
+    fn new_folders_are_private() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a/b");
         create_private_dir(&path).unwrap();

@@ -234,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn servers_are_brought_into_one_form() {
+    fn server_urls_are_normalised() {
         assert_eq!(parse_server("HTTP://Home.Example:80/").unwrap(), "http://home.example");
         assert_eq!(parse_server("http://[::1]:8080").unwrap(), "http://[::1]:8080");
         assert_eq!(parse_server("https://example.org/nebula/").unwrap(), "https://example.org/nebula");
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_told_from_the_rest() {
+    fn only_loopback_hosts_are_local() {
         for local in ["http://127.0.0.1:8080", "http://localhost", "http://[::1]:1"] {
             assert!(is_local(local), "{local}");
         }

@@ -132,14 +132,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn system_errors_name_the_object_and_no_number() {
+    fn system_errors_name_the_object_without_an_errno() {
         let error = std::fs::read("/does/not/exist").doing(|| "read /does/not/exist".to_owned()).unwrap_err();
         assert_eq!(error.to_string(), "cannot read /does/not/exist: No such file or directory");
         assert_eq!(error.failure().sqlstate, "58030");
     }
 
     #[test]
-    fn only_the_gateways_no_is_a_refusal() {
+    fn only_status_4xx_of_the_gateway_is_a_refusal() {
         let failure = Error::new(Code::NotFound, "no").failure().clone();
         assert!(Error::answered(404, failure.clone()).is_refusal());
         assert!(!Error::answered(503, failure).is_refusal());

@@ -148,7 +148,7 @@ mod tests {
     use clap::CommandFactory;
 
     #[test]
-    fn the_tree_is_sound() {
+    fn the_command_tree_is_valid() {
         super::Arguments::command().debug_assert();
     }
 }

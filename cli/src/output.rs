@@ -221,7 +221,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sizes() {
+    fn byte_counts_have_binary_units() {
         for (count, text) in [
             (0, "0 B"),
             (1023, "1023 B"),
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn times() {
+    fn durations_and_ages_are_rounded_for_people() {
         for (micros, text) in [
             (1234, "1.2 ms"),
             (3_400_000, "3.4 s"),
@@ -267,7 +267,7 @@ mod tests {
     }
 
     #[test]
-    fn control_characters_do_not_pass() {
+    fn control_characters_are_replaced() {
         assert_eq!(clean("a\u{1b}[2Jb\nc"), "a\u{fffd}[2Jb\u{fffd}c");
     }
 
@@ -279,7 +279,7 @@ mod tests {
     }
 
     #[test]
-    fn progress_is_shown_only_while_it_moves() {
+    fn progress_is_shown_only_for_work_in_progress() {
         assert_eq!(with_progress("processing", Some(0.426)), "processing 43 %");
         assert_eq!(with_progress("ready", Some(1.0)), "ready");
     }

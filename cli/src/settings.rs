@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sessions_are_kept_apart_and_private() {
+    async fn sessions_are_separate_per_server_and_private() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::at(folder.path().join("nebulactl"));
         assert!(settings.session("http://a").unwrap().is_none());
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_told_without_the_content() {
+    fn errors_of_damaged_files_do_not_quote_the_content() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(SESSIONS), r#"{"http://a": "secret"}"#).unwrap();
         let error = Settings::at(folder.path().to_owned()).session("http://a").unwrap_err();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn freshness_leaves_time_for_a_request() {
+    fn a_token_about_to_expire_is_not_fresh() {
         let mut session = session("ann");
         assert!(session.is_fresh());
         session.expires_at = Utc::now() + TimeDelta::seconds(5);

@@ -87,7 +87,7 @@ fn failure(status: u16, detail: &str) -> Answer {
 }
 
 #[test]
-fn processes_that_refresh_at_once_exchange_one_token() {
+fn concurrent_processes_use_a_refresh_token_once() {
     let family = Arc::new(Family::new());
     let server = {
         let family = Arc::clone(&family);
@@ -127,7 +127,7 @@ fn processes_that_refresh_at_once_exchange_one_token() {
 }
 
 #[test]
-fn a_refused_token_is_exchanged_and_an_ended_session_forgotten() {
+fn a_refused_token_is_refreshed_and_an_ended_session_forgotten() {
     let family = Arc::new(Family::new());
     let server = {
         let family = Arc::clone(&family);
@@ -195,7 +195,7 @@ fn content() -> Vec<u8> {
 }
 
 #[test]
-fn a_broken_download_goes_on_where_it_stopped() {
+fn an_interrupted_download_continues_where_it_stopped() {
     let content = content();
     let (server, downloads) = film_server(content.clone(), hex::encode(sha256(&content)));
     let home = tempfile::tempdir().unwrap();
@@ -219,7 +219,7 @@ fn a_broken_download_goes_on_where_it_stopped() {
 }
 
 #[test]
-fn a_download_that_is_not_the_file_is_not_kept() {
+fn a_download_with_a_wrong_checksum_is_removed() {
     let content = content();
     let (server, _) = film_server(content.clone(), hex::encode(sha256(&content)));
     let home = tempfile::tempdir().unwrap();
@@ -236,7 +236,7 @@ fn a_download_that_is_not_the_file_is_not_kept() {
 }
 
 #[test]
-fn uploads_announce_their_size_and_arrive_whole() {
+fn uploads_announce_their_size_and_arrive_complete() {
     let family = Family::new();
     let server = Server::start(move |request| {
         family.answer(request, 900).unwrap_or_else(|| failure(400, "\"film.mkv\" is not what its name says"))
@@ -255,7 +255,7 @@ fn uploads_announce_their_size_and_arrive_whole() {
 }
 
 #[test]
-fn failures_have_a_status_a_sentence_and_a_hint() {
+fn failures_have_an_exit_status_a_sentence_and_a_hint() {
     let server = Server::start(|_| Answer::bytes(502, b"<html>"));
     let home = tempfile::tempdir().unwrap();
     let output = run(nebulactl(&server, home.path()).args(["ls", "--project", "home"]));

@@ -12,7 +12,7 @@
 //! | `lease` | sends heartbeats; learns of cancellation and of a lost lease |
 //! | `drain` | decides at shutdown which jobs may finish and which are handed back |
 //! | `health` | touches the file of the health check |
-//! | `database`, `connection`, `error` | all SQL statements, over one connection that is made anew after a loss |
+//! | `database`, `connection`, `error` | all SQL statements, over one connection that is replaced when lost |
 
 mod attempt;
 mod connection;

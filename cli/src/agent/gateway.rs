@@ -212,13 +212,13 @@ async fn unauthorized(response: Response) -> Error {
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
     let skew = theirs.map_or(0, |theirs| (Utc::now() - theirs.to_utc()).num_seconds());
-    let said = read::<ApiErrors>(response).await.map(|said| said.errors).unwrap_or_default();
-    let of_node = said.iter().find(|error| error.code == NODE_SIGNATURE);
+    let errors = read::<ApiErrors>(response).await.map(|body| body.errors).unwrap_or_default();
+    let node_error = errors.iter().find(|error| error.code == NODE_SIGNATURE);
     let mut error = if skew.abs() >= nebula_api::dnapi::CLOCK_TOLERANCE {
         Error::new(Code::NotSignedIn, format!("the gateway refuses this device: its clock is {skew} s off"))
             .hint("Set the clock by NTP: timedatectl set-ntp true")
-    } else if let Some(of_node) = of_node {
-        Error::new(Code::NotSignedIn, of_node.message.clone())
+    } else if let Some(node_error) = node_error {
+        Error::new(Code::NotSignedIn, node_error.message.clone())
     } else {
         Error::new(Code::NotSignedIn, "the gateway does not accept this device's key").hint(
             "It was revoked, or has left; with a new code: nebulactl leave, then nebulactl join --code CODE",
@@ -245,7 +245,7 @@ mod tests {
     use crate::agent::keys::{HostKey, TrustedKeys};
 
     #[test]
-    fn only_what_a_trusted_authority_signed_is_believed() {
+    fn only_responses_signed_by_a_trusted_authority_are_accepted() {
         let [authority, stranger] = [(); 2].map(|()| HostKey::generate(Curve::Curve25519).unwrap());
         let credential = Credential {
             host_id: "device".to_owned(),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn timestamps_only_go_forward() {
+    fn timestamps_grow_even_when_the_clock_is_set_back() {
         let gateway = Gateway::new("http://127.0.0.1:1", Path::new("/nowhere")).unwrap();
         let now = Utc::now();
         let first = gateway.timestamp(now);

@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_system_tells() {
+    fn health_is_parsed_from_proc() {
         assert_eq!(load("0.42 0.30 0.20 1/345 6789\n"), Some(0.42));
         assert_eq!(load(""), None);
         let text = "MemTotal:       16384 kB\nMemFree:  1 kB\nMemAvailable:    4096 kB\nSwapTotal: 0 kB\n";

@@ -161,7 +161,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn both_curves_sign_and_are_trusted() {
+    fn keys_of_both_curves_sign_and_verify() {
         let keys = [Curve::Curve25519, Curve::P256].map(|curve| HostKey::generate(curve).unwrap());
         let pem: String = keys.iter().map(authority_pem).collect();
         let trusted = TrustedKeys::parse(&pem).unwrap();
@@ -180,7 +180,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_authoritys_key_is_not_trusted() {
+    fn malformed_authority_keys_are_refused() {
         let key = HostKey::generate(Curve::Curve25519).unwrap();
         let public = String::from_utf8(key.public_pem().unwrap()).unwrap();
         for wrong in ["", "nothing", public.as_str(), "-----BEGIN NEBULA ED25519 PUBLIC KEY-----\nAAAA\n"] {

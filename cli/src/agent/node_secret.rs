@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_kept_for_its_owner_alone_and_another_takes_its_place() {
+    fn a_stored_secret_is_private_and_replaceable() {
         let folder = tempfile::tempdir().unwrap();
         assert!(NodeSecret::read(folder.path()).unwrap().is_none());
         for byte in [1, 2] {
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_signatures_are_alike() {
+    fn each_signature_has_a_new_nonce() {
         let secret =
             NodeSecret { node_id: Uuid::nil(), key_id: Uuid::max(), secret: STANDARD.encode([7; 32]).into() };
         let [one, other] = [(); 2].map(|()| secret.sign("POST", "/v1/dnclient", b"{}").unwrap());

@@ -107,9 +107,9 @@ impl Process {
 
 fn has_option(pid: u32, option: &str, path: &Path) -> bool {
     let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let words: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
-    let pair = [option.as_bytes(), path.as_os_str().as_encoded_bytes()];
-    words.windows(2).any(|words| words == pair) && !words.contains(&b"-test".as_slice())
+    let arguments: Vec<&[u8]> = line.split(|byte| *byte == 0).collect();
+    let wanted = [option.as_bytes(), path.as_os_str().as_encoded_bytes()];
+    arguments.windows(2).any(|pair| pair == wanted) && !arguments.contains(&b"-test".as_slice())
 }
 
 /// Opens a pidfd, and a channel that closes when the process ends. A plain thread waits, because the runtime
@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_process_is_found_again_and_no_other() {
+    async fn a_process_is_found_only_with_its_option_and_start_time() {
         let config = Path::new("/nowhere/current/nebula.yml");
         // A shell that shows the option in its command line.
         let start = || {
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_does_not_listen_is_made_to_end() {
+    async fn a_process_that_ignores_sigterm_is_killed() {
         let mut child = Command::new("sh");
         child.args(["-c", "trap '' TERM; echo ready; while :; do read wait || :; done"]);
         let mut child =

@@ -55,12 +55,12 @@ impl Agent {
                         report_at = Instant::now();
                     }
                 }
-                () = self.nebula.ended(), if !restart.is_due() => {
+                () = self.nebula.ended(), if !restart.is_scheduled() => {
                     log("nebula has ended");
                     self.nebula.stop().await?;
                     restart.update(&mut self);
                 }
-                () = sleep_until(restart.at()), if restart.is_due() => {
+                () = sleep_until(restart.at()), if restart.is_scheduled() => {
                     let restarted = self.restart_nebula().await;
                     if let Err(error) = &restarted {
                         log(&error.to_string());
@@ -214,7 +214,7 @@ impl RestartTimer {
         }
     }
 
-    fn is_due(&self) -> bool {
+    fn is_scheduled(&self) -> bool {
         self.at.is_some()
     }
 

@@ -261,7 +261,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn generations_come_whole_and_go_when_nothing_needs_them() {
+    fn only_generations_that_are_no_longer_needed_are_removed() {
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::open(&parent.path().join("agent")).unwrap();
         assert!(folder.current().unwrap().is_none());
@@ -282,7 +282,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn one_agent_at_a_time() {
+    fn a_folder_has_one_agent_at_a_time() {
         let parent = tempfile::tempdir().unwrap();
         let folder = Folder::open(parent.path()).unwrap();
         let error = Folder::open(parent.path()).unwrap_err();

@@ -124,8 +124,8 @@ impl Syncthing {
             self.rest = Some(Rest::new(&home_dir::api_access(&self.home)?)?);
         }
         let is_applied = match (&self.applied, instruction) {
-            (Some((told, _)), Some(wanted)) => asks_for_the_same(told, wanted),
-            (told, wanted) => told.is_none() && wanted.is_none(),
+            (Some((applied, _)), Some(wanted)) => asks_for_the_same(applied, wanted),
+            (applied, wanted) => applied.is_none() && wanted.is_none(),
         };
         // An idle Syncthing is checked less often, because computing the state of a large folder costs it
         // time.
@@ -250,7 +250,7 @@ fn is_local_address(address: &str) -> bool {
 #[cfg(test)]
 mod tests {
     #[test]
-    fn addresses_of_this_machine() {
+    fn only_local_addresses_can_be_bound() {
         assert!(super::is_local_address("127.0.0.1"));
         assert!(!super::is_local_address("192.0.2.77") && !super::is_local_address("nowhere"));
     }

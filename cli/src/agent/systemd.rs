@@ -45,8 +45,8 @@ pub(crate) async fn systemctl(arguments: &[&str]) -> Result<String> {
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
-    let words = String::from_utf8_lossy(&output.stderr);
-    Err(Error::new(Code::WrongState, format!("systemctl {} failed: {}", arguments.join(" "), words.trim()))
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    Err(Error::new(Code::WrongState, format!("systemctl {} failed: {}", arguments.join(" "), stderr.trim()))
         .hint("See why: journalctl --unit with the name of the unit"))
 }
 

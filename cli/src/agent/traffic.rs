@@ -109,8 +109,8 @@ impl Traffic {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let words = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(Code::WrongState, format!("nft: {}", words.lines().next().unwrap_or_default())))
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        Err(Error::new(Code::WrongState, format!("nft: {}", stderr.lines().next().unwrap_or_default())))
     }
 }
 
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_stand_in_a_table_is_not_put_there() {
+    fn invalid_interface_names_and_networks_are_not_passed_to_nft() {
         let overlay = ["10.42.0.0/16".to_owned()];
         for wrong in ["", "a b", "x\" accept", "a;b", "a}"] {
             assert_eq!(rules(wrong, &overlay), None, "{wrong}");
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn listings_are_read() {
+    fn counters_are_parsed_from_a_listing() {
         let listed = r#"{"nftables": [{"metainfo": {"version": "1.0.6"}}, {"table": {"family": "inet"}},
             {"set": {"name": "received4", "elem": [{"elem": {"val": "10.42.0.2", "counter": {"packets": 4, "bytes": 336}}}]}},
             {"set": {"name": "sent4", "elem": [{"elem": {"val": "10.42.0.2", "counter": {"packets": 1, "bytes": 84}}},

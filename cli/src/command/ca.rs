@@ -71,7 +71,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let verb = if made { "Made" } else { "Left as it is:" };
             let (name, cert, key) =
                 (clean(&certificate.details().name), arguments.cert.display(), place(&arguments.key));
-            let value = json!({ "created": made, "cert": arguments.cert, "key": key, "certificate": describe(&certificate) });
+            let value = json!({
+                "created": made,
+                "cert": arguments.cert,
+                "key": key,
+                "certificate": describe(&certificate),
+            });
             let text = format!(
                 "{verb} authority \"{name}\" in {cert}, key in {key}, valid until {}.",
                 date(certificate.details().not_after)
@@ -226,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn makes_a_pair_once() {
+    fn an_authority_is_created_once() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments(folder.path());
         let (made, new) = create(&arguments).unwrap();
@@ -238,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn half_a_pair_and_a_wrong_pair_are_left_alone() {
+    fn an_incomplete_or_mismatched_pair_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = arguments(folder.path());
         create(&arguments).unwrap();

@@ -234,14 +234,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn clocks_are_judged_by_what_certificates_bear() {
+    fn clock_differences_are_rated_by_their_effect_on_certificates() {
         let states = [0, -10, 11, -300, 301].map(|seconds| skew(seconds).state);
         assert_eq!(states, [State::Ok, State::Ok, State::Note, State::Note, State::Failed]);
         assert_eq!(skew(-20).detail, "this machine is 20 s behind the gateway");
     }
 
     #[test]
-    fn lines_align_and_say_what_to_do() {
+    fn findings_are_aligned_and_show_the_hint() {
         let output = Output::new(true, false);
         let finding = Finding::new("CA", State::Note, "old").hint("renew");
         assert_eq!(finding.line(output, 6), "• CA      old\n          → renew");

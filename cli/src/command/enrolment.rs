@@ -175,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lifetimes() {
+    fn lifetimes_are_a_number_and_a_unit() {
         for (text, seconds) in [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("45s", 45)] {
             assert_eq!(parse_lifetime(text), Ok(seconds));
         }
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn the_picture_fits_a_terminal() {
+    fn the_qr_code_fits_a_terminal() {
         let url = format!("nebula://enrol?server=https%3A%2F%2Fhome.example.org&code={}", "ABCDE-".repeat(5));
         let picture = picture(&url).unwrap();
         let width = picture.lines().map(|line| line.chars().count()).max().unwrap();

@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn what_plays_is_preferred() {
+    fn the_rendition_for_playing_is_preferred() {
         let wanted = choose(&film("a.b.mkv", "video/mp4"), false).unwrap();
         assert_eq!((wanted.name.as_str(), wanted.size, wanted.sha256.as_str()), ("a.b.mp4", 7, "ab"));
         assert_eq!(choose(&film("song.ogg", "audio/mp4"), false).unwrap().name, "song.m4a");
@@ -262,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_lead_elsewhere() {
+    fn unsafe_file_names_are_refused() {
         for name in ["../../etc/passwd", "/etc/passwd", ".bashrc", "..", "a\u{1b}[2J"] {
             assert!(choose(&film(name, "video/mp4"), true).is_err(), "{name}");
         }

@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn commands_survive_odd_folders() {
+    fn start_commands_quote_unusual_folders() {
         assert!(start_command(Path::new("/etc/nebula")).starts_with("cd /etc/nebula && "));
         assert!(start_command(Path::new("/a b/it's")).starts_with(r"cd '/a b/it'\''s' && "));
     }

@@ -68,14 +68,15 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
             left.stop(Duration::from_secs(5)).await?;
         }
     }
-    let told = tell_gateway(&folder, &identity.server).await;
-    if let Err(error) = &told {
+    let notified = tell_gateway(&folder, &identity.server).await;
+    if let Err(error) = &notified {
         context.output.note(&format!(
-            "the gateway was not told: {error}. Its certificate stays valid until it expires or an administrator revokes it."
+            "the gateway was not told: {error}. Its certificate stays valid until it expires or an administrator \
+             revokes it."
         ));
     }
     remove(&path)?;
-    let value = json!({ "deviceId": identity.host.id, "dir": path, "told": told.is_ok() });
+    let value = json!({ "deviceId": identity.host.id, "dir": path, "told": notified.is_ok() });
     context.output.confirm(&value, || format!("{name} has left {network}; its keys are gone."))
 }
 
@@ -109,9 +110,9 @@ async fn stop(path: &Path) -> Result<()> {
             .map_err(std::io::Error::from)
             .doing(|| format!("end the agent, process {holder}"))?;
     }
-    let begun = Instant::now();
+    let started = Instant::now();
     while Folder::holder(path).is_some() {
-        if begun.elapsed() > STOP_TIMEOUT {
+        if started.elapsed() > STOP_TIMEOUT {
             return Err(Error::new(Code::WrongState, format!("the agent, process {holder}, does not end"))
                 .hint("End it yourself, then leave again."));
         }

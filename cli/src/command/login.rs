@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn passwords_are_the_first_line_as_it_is() {
+    fn a_password_is_the_unchanged_first_line() {
         assert_eq!(first_line(" a b \r\nrest".as_bytes(), "f").unwrap(), " a b ");
         assert!(first_line("\nsecret".as_bytes(), "f").is_err());
         assert!(first_line("".as_bytes(), "f").is_err());

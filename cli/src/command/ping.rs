@@ -15,9 +15,9 @@ pub(crate) async fn run(context: &Context) -> Result<()> {
     let client = context.client()?;
     // The first request includes the time to connect.
     client.get_public("/health/live").await?;
-    let begin = Instant::now();
+    let started = Instant::now();
     let response = client.get_public("/health/live").await?;
-    let elapsed = begin.elapsed();
+    let elapsed = started.elapsed();
     if !response.status().is_success() {
         let detail = format!("{} answered {}", client.server(), response.status());
         return Err(Error::new(Code::Protocol, detail).hint("See what is wrong: nebulactl doctor"));

@@ -95,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn the_only_one_or_the_named_one() {
+    fn a_project_is_found_by_name_id_or_as_the_only_one() {
         assert_eq!(pick(vec![project("home")], None).unwrap().name, "home");
         assert_eq!(pick(vec![project("home"), project("work")], Some("work")).unwrap().name, "work");
         let one = project("home");
@@ -104,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn errors_list_the_choice() {
+    fn errors_list_the_projects_to_choose_from() {
         let several = pick(vec![project("home"), project("work")], None).unwrap_err();
         assert!(several.failure().hint.as_deref().unwrap().ends_with("home, work"));
         let unknown = pick(vec![project("home")], Some("nowhere")).unwrap_err();

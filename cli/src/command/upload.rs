@@ -77,7 +77,7 @@ async fn send(context: &Context, client: &Client, project: &Project, path: &Path
     let (name, size) = inspect(path)?;
     let query = UploadQuery { project_id: project.project_id, name: name.clone() };
     let bar = context.output.bytes_bar(&name, size);
-    let begin = Instant::now();
+    let started = Instant::now();
     let build = || {
         let open = DiskFile::open(path).doing(|| format!("read {}", path.display()))?;
         let request = client.request(Method::POST, "/api/files").query(&query);
@@ -86,8 +86,8 @@ async fn send(context: &Context, client: &Client, project: &Project, path: &Path
     let answer = client.send(build).await;
     bar.finish_and_clear();
     let file: File = client::data(answer?).await?;
-    let speed = size as f64 / begin.elapsed().as_secs_f64().max(0.001);
-    let (time, speed) = (duration(begin.elapsed()), bytes(speed as u64));
+    let speed = size as f64 / started.elapsed().as_secs_f64().max(0.001);
+    let (time, speed) = (duration(started.elapsed()), bytes(speed as u64));
     context.output.message(&format!("{}  {} in {time}, {speed}/s", clean(&name), bytes(size)))?;
     if file.state == "waiting" {
         context.output.message("  will be converted for playing; follow it with nebulactl jobs --follow")?;
@@ -121,7 +121,7 @@ fn content(open: DiskFile, size: u64, bar: &ProgressBar) -> Body {
 async fn follow(context: &Context, client: &Client, mut file: File) -> Result<File> {
     let name = clean(&file.name);
     let bar = context.output.share_bar(&name);
-    let begin = Instant::now();
+    let started = Instant::now();
     let mut updates = LiveUpdates::new(client);
     while matches!(file.state.as_str(), "waiting" | "processing") {
         bar.set_position((f64::from(file.progress.unwrap_or_default()) * 1000.0) as u64);
@@ -141,7 +141,7 @@ async fn follow(context: &Context, client: &Client, mut file: File) -> Result<Fi
         context.output.message(&format!(
             "{name}  {} after {}",
             clean(&file.state),
-            duration(begin.elapsed())
+            duration(started.elapsed())
         ))?;
     }
     Ok(file)

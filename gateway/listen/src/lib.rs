@@ -21,7 +21,7 @@ const RECONNECT: ExponentialBuilder = ExponentialBuilder::new()
     .with_jitter()
     .without_max_times();
 
-/// What happened on the channel.
+/// Something that happened on the channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event<'a> {
     /// `LISTEN` has taken effect. Notifications sent before this moment are lost.

@@ -25,7 +25,7 @@ pub(super) struct Audio {
     next_pts: i64,
 }
 
-/// What a filter chain is built for.
+/// The properties of frames that a filter chain is built for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Format {
     sample: ff::format::Sample,

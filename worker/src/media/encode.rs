@@ -10,7 +10,7 @@ use super::error::MediaError;
 use super::filter::Chain;
 use super::mux::Muxer;
 
-/// What differs between audio and video.
+/// The differences between audio and video.
 pub(super) trait Codec {
     /// A decoded frame.
     type Frame: DerefMut<Target = ff::Frame>;

@@ -74,7 +74,8 @@ pub(super) fn open(path: &Path) -> Result<ff::format::context::Input, MediaError
     let url = format!("file:{}", path.display());
     ff::format::input_with_dictionary(&url, options).map_err(|error| match error {
         ff::Error::InvalidData | ff::Error::DemuxerNotFound | ff::Error::Eof => MediaError::permanent(
-            "this is not a media file we can read: upload Matroska, MP4, MPEG-TS, AVI, FLV, Ogg, MP3, WAV, FLAC or AAC",
+            "this is not a media file we can read: upload Matroska, MP4, MPEG-TS, AVI, FLV, Ogg, MP3, WAV, FLAC \
+             or AAC",
         ),
         other => MediaError::input("open the file", other),
     })

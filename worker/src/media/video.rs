@@ -33,7 +33,7 @@ pub(super) struct Video {
     last_pts: Option<i64>,
 }
 
-/// What a filter chain is built for.
+/// The properties of frames that a filter chain is built for.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) struct Format {
     pixel: ff::format::Pixel,

@@ -79,7 +79,7 @@ pub(super) struct Report {
     pub(super) detail: Option<Value>,
 }
 
-/// What a running handler uses to report progress and to learn that it must stop.
+/// Lets a running handler report progress and learn that it must stop.
 pub struct Context {
     pub(super) report: watch::Sender<Report>,
     pub(super) stop: watch::Receiver<Option<Stop>>,

@@ -245,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_a_release_re_reads_is_reloaded() {
+    fn only_options_that_the_release_reloads_avoid_a_restart() {
         for (old, new, in_1_6, in_1_11) in [
             ("a: 1", "a: 1", Change::None, Change::None),
             (
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_reads_back_the_same() {
+    fn a_rendered_configuration_parses_to_the_same() {
         let mut config = config(
             "10.42.0.5/16",
             &[],
@@ -327,14 +327,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_configuration_is_refused() {
+    fn malformed_configurations_are_refused() {
         for wrong in ["", "pki: 1", "[]", "a: b: c", "tun: {}"] {
             assert!(Config::parse(wrong).is_err(), "{wrong}");
         }
     }
 
     #[test]
-    fn releases() {
+    fn releases_are_parsed_from_version_output() {
         for (text, release) in [("Version: 1.6.1", OLD), ("1.11.0\n", NEW), ("v1.11.0-3-gabc", NEW)] {
             assert_eq!(Release::parse(text), Some(release), "{text}");
         }

@@ -156,7 +156,7 @@ fn endpoint(value: &Value) -> Option<String> {
 /// The last error message in a text. Other lines are never returned, because `nebula -test` prints the whole
 /// configuration with its keys.
 pub(crate) fn last_error(text: &str) -> Option<String> {
-    text.lines().filter_map(error_of_line).next_back().map(|words| words.chars().take(1000).collect())
+    text.lines().filter_map(error_of_line).next_back().map(|message| message.chars().take(1000).collect())
 }
 
 fn error_of_line(line: &str) -> Option<String> {
@@ -170,7 +170,7 @@ fn error_of_line(line: &str) -> Option<String> {
         });
     }
     let levels = ["level=error ", "level=fatal ", "level=ERROR "];
-    let logged = levels.iter().find_map(|level| line.split_once(level)).map(|(_, words)| words);
+    let logged = levels.iter().find_map(|level| line.split_once(level)).map(|(_, message)| message);
     let bare = line.starts_with("failed to ") || line.starts_with("panic: ");
     logged.or(bare.then_some(line)).map(str::to_owned)
 }
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn both_releases_are_understood() {
+    fn the_logs_of_1_6_and_1_11_are_parsed() {
         for (text, address, name, remote) in
             [(OLD, "10.77.0.2", "h2", "192.0.2.2:4242"), (NEW, "10.77.0.1", "h1", "192.0.2.1:4242")]
         {
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_in_between_is_named() {
+    fn the_relay_of_a_tunnel_is_reported() {
         let new = r#"{"msg":"Handshake message received","vpnAddrs":["10.99.0.5"],"from":{"relay":"192.0.2.3:4242"}}"#;
         let old = r#"{"msg":"Handshake message received","vpnIp":"10.99.0.5","udpAddr":null}
 {"msg":"Handshake message sent","vpnIp":"10.99.0.5","relay":"10.99.0.3"}"#;
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn tunnels_go_and_half_a_line_waits() {
+    fn closed_tunnels_are_removed_and_incomplete_lines_wait() {
         let (_folder, mut log) = log(NEW);
         log.read();
         let line = r#"{"time":"2026-11-21T09:08:03Z","level":"INFO","msg":"Close tunnel received, tearing down.","vpnAddrs":["10.77.0.1"]}"#;
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_has_grown_is_cut_and_read_on() {
+    fn a_large_log_is_truncated_and_read_on() {
         let line = "{\"msg\":\"nothing of interest to anybody\"}\n";
         let (_folder, mut log) = log(&line.repeat(MAX_LOG_BYTES as usize / line.len() + 1));
         assert_eq!(log.read(), []);
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn complaints_carry_no_configuration() {
+    fn error_messages_contain_no_configuration() {
         let text = concat!(
             r#"time="2026-11-21T09:08:05Z" level=info msg="pki:\n  key: SECRET\n""#,
             "\n",

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_holds_for_the_release_that_refused() {
+    fn a_refusal_applies_only_to_the_release_that_refused() {
         let folder = tempfile::tempdir().unwrap();
         let host_key = HostKey::generate(Curve::Curve25519).unwrap();
         let new = NewGeneration {

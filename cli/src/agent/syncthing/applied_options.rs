@@ -54,8 +54,8 @@ impl AppliedOptions {
     pub(super) fn retain(&mut self, wanted: &[(&str, &Value)]) -> Result<()> {
         self.change(|set| {
             set.retain(|id, values| {
-                let wish = wanted.iter().find(|(other, _)| other == id);
-                values.retain(|name, _| wish.is_some_and(|(_, wish)| wish.get(name).is_some()));
+                let desired = wanted.iter().find(|(other, _)| other == id);
+                values.retain(|name, _| desired.is_some_and(|(_, desired)| desired.get(name).is_some()));
                 !values.is_empty()
             });
         })
@@ -83,38 +83,38 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_was_set_and_still_is_so_is_taken_back() {
+    fn only_options_set_by_the_agent_and_unchanged_since_are_reset() {
         let folder = tempfile::tempdir().unwrap();
-        let wish = json!({ "id": "home", "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
+        let desired = json!({ "id": "home", "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
         // The owner had set one of them before; this release does not know another.
         let found =
             json!({ "id": "home", "hashers": 0, "maxConcurrentWrites": 8, "blockPullOrder": "standard" });
         let mut applied = AppliedOptions::open(folder.path());
-        applied.record("home", &wish, &found).unwrap();
-        applied.record("BBB", &wish, &Value::Null).unwrap();
+        applied.record("home", &desired, &found).unwrap();
+        applied.record("BBB", &desired, &Value::Null).unwrap();
 
         // The next agent reads the saved values.
         let mut applied = AppliedOptions::open(folder.path());
-        let told = json!({ "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
-        assert_eq!(applied.withdrawn("home", &wish, &told), [""; 0]);
-        assert_eq!(applied.withdrawn("home", &json!({}), &told), ["hashers"]);
+        let current = json!({ "hashers": 2, "maxConcurrentWrites": 8, "numConnections": 3 });
+        assert_eq!(applied.withdrawn("home", &desired, &current), [""; 0]);
+        assert_eq!(applied.withdrawn("home", &json!({}), &current), ["hashers"]);
         let changed = json!({ "hashers": 4, "maxConcurrentWrites": 8, "numConnections": 3 });
         assert_eq!(applied.withdrawn("home", &json!({}), &changed), [""; 0]);
         assert_eq!(
-            applied.withdrawn("BBB", &json!({ "hashers": 2 }), &told),
+            applied.withdrawn("BBB", &json!({ "hashers": 2 }), &current),
             ["maxConcurrentWrites", "numConnections"]
         );
 
         // Options that were reset, and devices that are gone, are forgotten.
-        applied.retain(&[("home", &json!({})), ("CCC", &wish)]).unwrap();
+        applied.retain(&[("home", &json!({})), ("CCC", &desired)]).unwrap();
         let applied = AppliedOptions::open(folder.path());
         for id in ["home", "BBB"] {
-            assert_eq!(applied.withdrawn(id, &json!({}), &told), [""; 0]);
+            assert_eq!(applied.withdrawn(id, &json!({}), &current), [""; 0]);
         }
     }
 
     #[test]
-    fn damage_is_nothing_that_was_set() {
+    fn a_damaged_file_means_that_no_options_were_set() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join(FILE), "{\"home\": 1").unwrap();
         let mut applied = AppliedOptions::open(folder.path());

@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn everyone_is_at_their_overlay_address_and_nowhere_else() {
+    fn devices_have_only_their_overlay_address() {
         let devices = devices("AAA", &instruction());
         let addresses: Vec<&Value> = devices.iter().map(|device| &device["addresses"]).collect();
         assert_eq!(addresses, [&json!(["tcp://10.42.0.2:22000"]), &json!(["tcp://[fd00::3]:22000"])]);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_the_project_says_is_wished_for() {
+    fn only_options_of_the_project_are_desired() {
         let mut instruction = instruction();
         let plain = folder("AAA", &instruction, Path::new("/srv/shared"));
         assert_eq!(plain.get("hashers"), None);
@@ -155,12 +155,12 @@ mod tests {
             connections: Some(3),
             ..SyncthingOptions::default()
         };
-        let told = folder("AAA", &instruction, Path::new("/srv/shared"));
+        let desired = folder("AAA", &instruction, Path::new("/srv/shared"));
         let mut found = plain.clone();
         found["hashers"] = json!(0);
         found["blockPullOrder"] = json!("standard");
         found["maxConcurrentWrites"] = json!(2);
-        assert_eq!(missing(&told, &found), Some(json!({ "hashers": 2, "blockPullOrder": "inOrder" })));
+        assert_eq!(missing(&desired, &found), Some(json!({ "hashers": 2, "blockPullOrder": "inOrder" })));
         // A release that does not know the option is not asked for it.
         let device = devices("AAA", &instruction).remove(0);
         assert_eq!(device["numConnections"], 3);
@@ -173,14 +173,14 @@ mod tests {
 
     #[test]
     fn only_what_differs_is_sent() {
-        let wish = folder("AAA", &instruction(), Path::new("/srv/shared"));
-        let mut found = wish.clone();
+        let desired = folder("AAA", &instruction(), Path::new("/srv/shared"));
+        let mut found = desired.clone();
         found["devices"] =
             json!([{ "deviceID": "CCC", "x": 1 }, { "deviceID": "BBB" }, { "deviceID": "AAA" }]);
         found["rescanIntervalS"] = json!(3600);
-        assert_eq!(missing(&wish, &found), None);
+        assert_eq!(missing(&desired, &found), None);
         found["label"] = json!("Other");
-        assert_eq!(missing(&wish, &found), Some(json!({ "label": "Home" })));
-        assert_eq!(missing(&wish, &Value::Null), Some(wish));
+        assert_eq!(missing(&desired, &found), Some(json!({ "label": "Home" })));
+        assert_eq!(missing(&desired, &Value::Null), Some(desired));
     }
 }

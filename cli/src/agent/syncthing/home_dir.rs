@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_made_reads_back() {
+    fn a_created_home_folder_is_readable_and_never_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path().join("syncthing");
         assert_eq!(api_access(&home).err().unwrap().failure().error, "not_found");
@@ -125,14 +125,14 @@ mod tests {
     }
 
     #[test]
-    fn listening_everywhere_includes_the_loopback() {
+    fn an_interface_on_all_addresses_is_reached_on_the_loopback() {
         assert_eq!(reachable("0.0.0.0:8384"), "127.0.0.1:8384");
         assert_eq!(reachable("[::]:1"), "127.0.0.1:1");
         assert_eq!(reachable("127.0.0.2:8384"), "127.0.0.2:8384");
     }
 
     #[test]
-    fn damage_is_told_without_the_content() {
+    fn errors_of_damaged_files_do_not_quote_the_content() {
         let folder = tempfile::tempdir().unwrap();
         for text in [
             "<configuration><gui><apikey>SECRET</gui>",

@@ -85,7 +85,7 @@ pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
             .show(&found, || found.as_ref().map_or("No rotation yet.".to_owned(), sentence));
     }
     let mut updates = LiveUpdates::new(&client);
-    let mut told = String::new();
+    let mut shown = String::new();
     loop {
         let Some(rotation) = find().await? else {
             // A project without an authority takes the new one at once.
@@ -96,9 +96,9 @@ pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
             return context.output.confirm(&rotation, || sentence(&rotation));
         }
         let text = sentence(&rotation);
-        if text != told {
+        if text != shown {
             context.output.note(&text);
-            told = text;
+            shown = text;
         }
         updates.changed().await;
     }
@@ -113,10 +113,14 @@ async fn choose(client: &Client, wanted: &str) -> Result<String> {
     let found: Vec<&Authority> = authorities.iter().filter(fits).collect();
     match found.as_slice() {
         [one] => Ok(one.fingerprint.clone()),
-        [] => Err(Error::new(Code::NotFound, format!("the gateway has no authority {wanted:?}"))
-            .hint("Put certificate and key into its NEBULA_CA_DIR (nebulactl ca create makes them), then: nebulactl ca ls")),
-        several => Err(Error::new(Code::InvalidArgument, format!("{} authorities fit {wanted:?}", several.len()))
-            .hint("Give more of the fingerprint: nebulactl ca ls --json")),
+        [] => Err(Error::new(Code::NotFound, format!("the gateway has no authority {wanted:?}")).hint(
+            "Put certificate and key into its NEBULA_CA_DIR (nebulactl ca create makes them), \
+                 then: nebulactl ca ls",
+        )),
+        several => {
+            Err(Error::new(Code::InvalidArgument, format!("{} authorities fit {wanted:?}", several.len()))
+                .hint("Give more of the fingerprint: nebulactl ca ls --json"))
+        }
     }
 }
 
@@ -147,7 +151,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_are_told_what_it_waits_for() {
+    fn the_members_a_rotation_waits_for_are_named() {
         let now = chrono::Utc::now();
         let mut rotation = Rotation {
             project_id: uuid::Uuid::nil(),
@@ -162,9 +166,9 @@ mod tests {
             waits_for: 7,
             missing: (1..=7).map(|number| format!("d{number}")).collect(),
         };
-        let said = sentence(&rotation);
+        let text = sentence(&rotation);
         assert_eq!(
-            said,
+            text,
             "distributing: old signs, devices learn to trust new; waits for 7: d1, d2, d3, d4, d5, …"
         );
         rotation.state = "done".into();

@@ -13,7 +13,7 @@ use crate::output::{Output, clean};
 #[derive(Default)]
 pub(super) struct Screen {
     lines: usize,
-    told: HashMap<i64, String>,
+    shown: HashMap<i64, String>,
 }
 
 impl Screen {
@@ -30,13 +30,13 @@ impl Screen {
         // Oldest first, as in a log.
         for job in jobs.iter().rev() {
             let state = state(job);
-            if self.told.get(&job.job_id) == Some(&state) {
+            if self.shown.get(&job.job_id) == Some(&state) {
                 continue;
             }
             output.show(job, || {
                 format!("{}  {}  {}  {}", job.job_id, clean(&job.kind), subject(job), clean(&state))
             })?;
-            self.told.insert(job.job_id, state);
+            self.shown.insert(job.job_id, state);
         }
         Ok(())
     }

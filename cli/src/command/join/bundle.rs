@@ -78,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn takes_exactly_the_four() {
+    fn a_bundle_has_exactly_four_files() {
         let bundle = Bundle::read(&packed(&NAMES, 3)).unwrap();
         assert_eq!(bundle.files().count(), 4);
         assert_eq!(bundle.text("node.crt").unwrap(), "aaa");
     }
 
     #[test]
-    fn refuses_everything_else() {
+    fn foreign_missing_and_oversized_files_are_refused() {
         for (extra, problem) in [
             ("../../root/.ssh/authorized_keys", "should not"),
             ("/etc/passwd", "should not"),

@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_time_it_is_the_same_device() {
+    fn a_repeated_join_is_the_same_device() {
         let parent = tempfile::tempdir().unwrap();
         let (path, project) = (parent.path().join("nebula"), Uuid::new_v4());
         let lighthouse = JoinOptions {
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_left_alone() {
+    fn foreign_files_are_not_overwritten() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("ca.crt"), "theirs").unwrap();
         let open = |project| BundleFolder::open(folder.path(), options(project), Curve::Curve25519);
@@ -246,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_join_leaves_nothing() {
+    fn a_refused_first_join_leaves_nothing() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("nebula");
         BundleFolder::open(&path, options(Uuid::new_v4()), Curve::Curve25519).unwrap().undo();

@@ -121,7 +121,8 @@ pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
             }
             match bundled {
                 Some(bundled) if error.is_refusal() => Err(error.hint(format!(
-                    "Here is device {}: ask for a code for it (nebulactl enrolment create --device), or choose another folder with --dir.",
+                    "Here is device {}: ask for a code for it (nebulactl enrolment create --device), \
+                     or choose another folder with --dir.",
                     clean(&bundled.device_name)
                 ))),
                 _ => Err(error),
@@ -233,7 +234,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_and_links_are_read() {
+    fn codes_and_links_are_parsed() {
         assert_eq!(read_code(" ABCD-EFGH\n").unwrap(), ("ABCD-EFGH".to_owned(), None));
         let link = "nebula://enrol?server=https%3A%2F%2Fhome.example%2F&code=ABCD-EFGH";
         let server = Some("https://home.example".to_owned());

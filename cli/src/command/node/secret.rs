@@ -69,7 +69,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let made: NewSecret = client.post(&path, &json!({})).await?;
             context.output.show(&made, || {
                 format!(
-                    "Key       {}\nSecret    {}\nIt is not shown again. With --json, straight to the device of node {name}:\n\
+                    "Key       {}\nSecret    {}\n\
+                     It is not shown again. With --json, straight to the device of node {name}:\n\
                      nebulactl --json node secret make {name} | ssh HOST nebulactl node secret keep",
                     made.key_id,
                     clean(&made.secret)

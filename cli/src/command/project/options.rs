@@ -59,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_are_what_they_look_like() {
+    fn option_values_are_json_or_text() {
         for (text, name, value) in [
             ("mtu=1400", "mtu", json!(1400)),
             ("punchy=false", "punchy", json!(false)),
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_not_shown() {
+    fn unset_options_are_not_shown() {
         let options = Options { mtu: Some(1300), ..Options::default() };
         assert_eq!(lines(&options), [("mtu".to_owned(), "1300".to_owned())]);
     }

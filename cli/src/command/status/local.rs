@@ -90,8 +90,8 @@ impl Local {
             ));
         }
         let contact = status.contact.at.map_or_else(|| "no answer yet".to_owned(), |at| ago(at, now));
-        let trouble = status.contact.error.as_deref().map(|error| format!("; {}", clean(error)));
-        lines.push(format!("Gateway   {server}: {contact}{}", trouble.unwrap_or_default()));
+        let error = status.contact.error.as_deref().map(|error| format!("; {}", clean(error)));
+        lines.push(format!("Gateway   {server}: {contact}{}", error.unwrap_or_default()));
         if let Some(refused) = &status.refused {
             lines.push(format!("Refused   configuration {}: {}", refused.counter, clean(&refused.reason)));
         }
