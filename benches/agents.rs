@@ -26,7 +26,7 @@ use crate::cpu::Cpu;
 use crate::harness::Harness;
 
 /// Maximum number of concurrent calls.
-const AT_ONCE: usize = 64;
+const MAX_CONCURRENT: usize = 64;
 /// Number of agents that start their long polls together, before the next group.
 const GROUP: usize = 256;
 
@@ -35,7 +35,7 @@ struct Agents {
     key: PKey<Private>,
     host_pem: String,
     gateway: String,
-    at_once: Semaphore,
+    concurrent: Semaphore,
 }
 
 /// Prints the table.
@@ -48,7 +48,7 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
     let agents = Arc::new(Agents {
         host_pem: pem.replace("PUBLIC KEY", "DEFINED HOST ED25519 PUBLIC KEY"),
         gateway: stack.url().trim_start_matches("http://").to_owned(),
-        at_once: Semaphore::new(AT_ONCE),
+        concurrent: Semaphore::new(MAX_CONCURRENT),
         key,
     });
 
@@ -58,7 +58,7 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
         let (agents, device, told) = (agents.clone(), *device, told.clone());
         tokio::spawn(async move {
             let mut connection = {
-                let _permit = agents.at_once.acquire().await?;
+                let _permit = agents.concurrent.acquire().await?;
                 agents
                     .send(device, kind::LONG_POLL_WAIT, &json!({ "supportedActions": ["DoConfigUpdate"] }))
                     .await?
@@ -66,7 +66,7 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
             let action = agents.answer(&mut connection).await?["data"]["action"].clone();
             ensure!(action == "DoConfigUpdate", "was told {action}");
             let heard = Instant::now();
-            let _permit = agents.at_once.acquire().await?;
+            let _permit = agents.concurrent.acquire().await?;
             let keys = json!({ "edPubkeyPEM": BASE64_STANDARD.encode(&agents.host_pem), "nonce": "MDEyMzQ1Njc4OWFiY2RlZg==" });
             let mut connection = agents.send(device, kind::DO_CONFIG_UPDATE, &keys).await?;
             let signed = agents.answer(&mut connection).await?;

@@ -107,7 +107,7 @@ impl Candidate {
     pub(crate) async fn measure(self, harness: &Harness, load: Load, prefix: u32, full: u32) -> Result<Run> {
         const ROUNDS: u32 = 4;
         /// An upper bound of allocations per second.
-        const FASTEST: f64 = 60_000.0;
+        const MAX_RATE: f64 = 60_000.0;
         let seconds = f64::from(harness.settings.seconds);
         let script = format!("{NEW_DEVICE}{}", self.allocate(DEVICE));
         let mut sum = Run::default();
@@ -118,7 +118,7 @@ impl Candidate {
             // Ends before the pool is exhausted, because otherwise a run would mostly measure the search for
             // the last addresses.
             let free = f64::from(1_u32 << (32 - prefix)) * (1.0 - f64::from(full) / 100.0);
-            let mut run = if free < seconds * FASTEST {
+            let mut run = if free < seconds * MAX_RATE {
                 let times = (free * 0.8) as u32 / load.clients;
                 pgbench_times(&harness.cluster, &database, &script, load, times.max(1))?
             } else {

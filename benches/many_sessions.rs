@@ -17,7 +17,7 @@ use crate::harness::Harness;
 /// Sessions of a wave.
 const WAVE: usize = 250;
 /// Allocations of each session; the first one fills plans and caches.
-const EACH: usize = 4;
+const ALLOCATIONS_EACH: usize = 4;
 
 /// Prints the table, and fails on a duplicate or any error.
 pub(crate) async fn run(harness: &Harness) -> Result<()> {
@@ -37,7 +37,7 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
                 let client = database.connect().await?;
                 start.wait().await;
                 let mut answers = Vec::new();
-                for _ in 0..EACH {
+                for _ in 0..ALLOCATIONS_EACH {
                     let begun = Instant::now();
                     let row = client
                         .query_one("SELECT nebula.allocate_ip($1, $2)", &[&project, &Uuid::new_v4()])
@@ -55,7 +55,11 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
         }
     }
     let usage = invariants::check(&admin, project).await?;
-    ensure!(usage.allocated as usize == sessions * EACH, "{} addresses are held", usage.allocated);
+    ensure!(
+        usage.allocated as usize == sessions * ALLOCATIONS_EACH,
+        "{} addresses are held",
+        usage.allocated
+    );
     println!(
         "\n## Many sessions: {sessions} sessions in waves of {WAVE} on one project, no duplicate, no error\n"
     );

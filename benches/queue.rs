@@ -16,7 +16,7 @@ use crate::harness::{Cell, Harness};
 use crate::load::{Load, pgbench};
 
 /// The database that the background worker serves by default.
-const MAINTAINED: &str = "nebula";
+const SERVED_DATABASE: &str = "nebula";
 
 /// A queue in its own database.
 pub(crate) struct Queue<'a> {
@@ -63,11 +63,11 @@ const BARE: Statements = Statements {
 impl<'a> Queue<'a> {
     /// The extension's queue, in the database of the background worker.
     pub(crate) async fn nebula(harness: &'a Harness) -> Result<Self> {
-        let database = harness.cluster.named(MAINTAINED);
+        let database = harness.cluster.named(SERVED_DATABASE);
         let client = match database.connect().await {
             Ok(client) => client,
             Err(_) => {
-                harness.cluster.empty_database(MAINTAINED).await?;
+                harness.cluster.empty_database(SERVED_DATABASE).await?;
                 let client = database.connect().await?;
                 client.batch_execute("CREATE EXTENSION pg_nebula").await?;
                 database.grant().await?;

@@ -7,7 +7,7 @@ use crate::harness::{COLUMNS, Harness, head};
 use crate::load::{Load, pgbench};
 
 /// Upper bounds of jobs per second, one by one and by the hundred.
-const ENOUGH: (u32, u32) = (40_000, 250_000);
+const MAX_RATES: (u32, u32) = (40_000, 250_000);
 /// Jobs in one call.
 const BATCH: u32 = 100;
 
@@ -39,7 +39,7 @@ pub(super) async fn run(harness: &Harness) -> Result<()> {
     );
     for (queue, script) in [(&nebula, NEBULA_BATCH), (&bare, bare_batch.as_str())] {
         let load = Load { clients: 8, durable: true };
-        queue.prepare(ENOUGH.1 * harness.settings.seconds).await?;
+        queue.prepare(MAX_RATES.1 * harness.settings.seconds).await?;
         let run = pgbench(&harness.cluster, &queue.database, script, load, harness.settings.seconds)?;
         let rate = run.rate() * f64::from(BATCH);
         println!("{}, {BATCH} jobs a call, {load}: {rate:.0} jobs/s (aim 120 000)", queue.sql.name);
@@ -50,7 +50,7 @@ pub(super) async fn run(harness: &Harness) -> Result<()> {
 async fn row(queue: &Queue<'_>, name: &str, script: &str) -> Result<()> {
     print!("| {name} |");
     for load in COLUMNS {
-        queue.prepare(ENOUGH.0 * queue.harness.settings.seconds).await?;
+        queue.prepare(MAX_RATES.0 * queue.harness.settings.seconds).await?;
         print!(" {} |", queue.measure(script, load)?);
     }
     println!();

@@ -17,18 +17,18 @@ use nebula_tests::cluster::{Cluster, Database, PRELOAD};
 use nebula_tests::eventually;
 use tokio_postgres::{Client, GenericClient};
 
-/// The database that the background worker of [`attended`] clusters serves: it exists from the start.
-const ATTENDED: &str = "postgres";
+/// The database that the background worker of [`cluster_with_worker`] clusters serves: it exists from the start.
+const SERVED_DATABASE: &str = "postgres";
 
 /// A cluster for one test, and a database that its background worker, if any, serves.
-async fn attended(preload: bool, settings: &[&str]) -> Result<(Cluster, Database)> {
-    let look_after = format!("nebula.database = '{ATTENDED}'");
+async fn cluster_with_worker(preload: bool, settings: &[&str]) -> Result<(Cluster, Database)> {
+    let look_after = format!("nebula.database = '{SERVED_DATABASE}'");
     let mut all = settings.to_vec();
     if preload {
         all.extend([PRELOAD, &look_after]);
     }
     let cluster = Cluster::start(&all).await?;
-    let database = cluster.named(ATTENDED);
+    let database = cluster.named(SERVED_DATABASE);
     let client = database.connect().await?;
     client.batch_execute("CREATE EXTENSION pg_nebula").await?;
     database.grant().await?;

@@ -19,7 +19,7 @@ const POOL: &str = "10.2.0.0/22";
 
 /// A session's knowledge of one of its devices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Known {
+enum KnownState {
     Holds(IpAddr),
     HoldsNone,
     /// The server crashed before it answered.
@@ -30,14 +30,14 @@ enum Known {
 async fn work(
     database: Database,
     project: Uuid,
-    mut known: HashMap<Uuid, Known>,
+    mut known: HashMap<Uuid, KnownState>,
     answered: Arc<AtomicUsize>,
-) -> HashMap<Uuid, Known> {
+) -> HashMap<Uuid, KnownState> {
     let Ok(client) = database.connect().await else { return known };
     let devices: Vec<Uuid> = known.keys().copied().collect();
     loop {
         let device = devices[rand::rng().random_range(0..devices.len())];
-        let before = known.insert(device, Known::Unknown).unwrap_or(Known::HoldsNone);
+        let before = known.insert(device, KnownState::Unknown).unwrap_or(KnownState::HoldsNone);
         match step(&client, project, device, before).await {
             Ok(after) => drop(known.insert(device, after)),
             Err(error) if error.as_db_error().is_some_and(|e| e.code().code() == "53400") => {
@@ -57,15 +57,15 @@ async fn step(
     client: &Client,
     project: Uuid,
     device: Uuid,
-    before: Known,
-) -> Result<Known, tokio_postgres::Error> {
+    before: KnownState,
+) -> Result<KnownState, tokio_postgres::Error> {
     let release = format!("SELECT nebula.release_ip('{device}')");
     let allocate = format!("SELECT nebula.allocate_ip('{project}', '{device}')");
-    if before == Known::Unknown {
+    if before == KnownState::Unknown {
         // Whether or not the lost change was committed: now the device gets an address.
-        return Ok(Known::Holds(client.query_one(&allocate, &[]).await?.get(0)));
+        return Ok(KnownState::Holds(client.query_one(&allocate, &[]).await?.get(0)));
     }
-    let call = if before == Known::HoldsNone { &allocate } else { &release };
+    let call = if before == KnownState::HoldsNone { &allocate } else { &release };
     let way = rand::rng().random_range(0..6);
     let done = match way {
         0 => {
@@ -84,11 +84,11 @@ async fn step(
         }
         _ => client.query_one(call, &[]).await?,
     };
-    Ok(if before == Known::HoldsNone { Known::Holds(done.get(0)) } else { Known::HoldsNone })
+    Ok(if before == KnownState::HoldsNone { KnownState::Holds(done.get(0)) } else { KnownState::HoldsNone })
 }
 
 /// Kills a random process of the server, or all of them.
-async fn strike(cluster: &mut Cluster, database: &Database) -> Result<&'static str> {
+async fn kill_at_random(cluster: &mut Cluster, database: &Database) -> Result<&'static str> {
     let observer = database.connect().await?;
     if rand::rng().random_bool(0.5) {
         cluster.crash().await?;
@@ -114,8 +114,8 @@ async fn no_address_is_lost_or_held_twice(preload: &str) -> Result<()> {
     let client = database.connect().await?;
     let project: Uuid = client.query_one("SELECT nebula.create_project('crash')", &[]).await?.get(0);
     client.execute("SELECT nebula.populate_pool($1, $2::text::inet)", &[&project, &POOL]).await?;
-    let devices = || (0..150).map(|_| (Uuid::new_v4(), Known::HoldsNone)).collect();
-    let mut sessions: Vec<HashMap<Uuid, Known>> = (0..SESSIONS).map(|_| devices()).collect();
+    let devices = || (0..150).map(|_| (Uuid::new_v4(), KnownState::HoldsNone)).collect();
+    let mut sessions: Vec<HashMap<Uuid, KnownState>> = (0..SESSIONS).map(|_| devices()).collect();
     for cycle in 0..rounds(3, 50) {
         let answered = Arc::new(AtomicUsize::new(0));
         let working: Vec<_> = sessions
@@ -129,7 +129,7 @@ async fn no_address_is_lost_or_held_twice(preload: &str) -> Result<()> {
         // No event to wait for: the crash must come at a random moment.
         let moment = rand::rng().random_range(0..400);
         tokio::time::sleep(Duration::from_millis(moment)).await;
-        let what = strike(&mut cluster, &database).await?;
+        let what = kill_at_random(&mut cluster, &database).await?;
         for session in working {
             sessions.push(session.await?);
         }
@@ -137,20 +137,27 @@ async fn no_address_is_lost_or_held_twice(preload: &str) -> Result<()> {
             .await
             .with_context(|| format!("cycle {cycle}, killed {what} after {moment} ms"))?;
     }
-    invariants::fill(&database.connect().await?, project).await?;
+    invariants::exhaust(&database.connect().await?, project).await?;
     Ok(())
 }
 
 /// Changes that were confirmed before the crash must be there after it.
-async fn compare(database: &Database, project: Uuid, sessions: &mut [HashMap<Uuid, Known>]) -> Result<()> {
+async fn compare(
+    database: &Database,
+    project: Uuid,
+    sessions: &mut [HashMap<Uuid, KnownState>],
+) -> Result<()> {
     let client = database.connect().await?;
     invariants::check(&client, project).await?;
     let held = "SELECT device_id, ip FROM nebula.project_allocations($1)";
     let found: HashMap<Uuid, IpAddr> =
         client.query(held, &[&project]).await?.iter().map(|row| (row.get(0), row.get(1))).collect();
     for (device, known) in sessions.iter_mut().flatten() {
-        let is = found.get(device).map_or(Known::HoldsNone, |ip| Known::Holds(*ip));
-        ensure!(*known == is || *known == Known::Unknown, "device {device}: was told {known:?}, is {is:?}");
+        let is = found.get(device).map_or(KnownState::HoldsNone, |ip| KnownState::Holds(*ip));
+        ensure!(
+            *known == is || *known == KnownState::Unknown,
+            "device {device}: was told {known:?}, is {is:?}"
+        );
         *known = is;
     }
     Ok(())

@@ -15,7 +15,7 @@ use uuid::Uuid;
 const DEVICES: i32 = 40;
 
 /// A project and a linked table with devices 1 to [`DEVICES`], in a fresh database.
-async fn world(database: &Database) -> Result<(Client, Uuid)> {
+async fn linked_database(database: &Database) -> Result<(Client, Uuid)> {
     let client = database.connect().await?;
     let project = client.query_one("SELECT nebula.create_project('linked')", &[]).await?.get(0);
     client.execute("SELECT nebula.populate_pool($1, '10.1.0.0/24')", &[&project]).await?;
@@ -54,7 +54,7 @@ async fn shown(client: &Client, device: i32) -> Result<(Option<String>, Option<S
 }
 
 /// Every row shows the held address, and every index contains every row.
-async fn sound(client: &Client, project: Uuid) -> Result<()> {
+async fn assert_sound(client: &Client, project: Uuid) -> Result<()> {
     invariants::check(client, project).await?;
     let indexes =
         "SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'user_devices'::regclass";
@@ -66,7 +66,7 @@ async fn pid(client: &Client) -> Result<i32> {
     Ok(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0))
 }
 
-async fn waits(observer: &Client, pid: i32) -> Result<()> {
+async fn until_blocked(observer: &Client, pid: i32) -> Result<()> {
     eventually("a session to wait for another one", || async {
         let waiting =
             "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND wait_event_type = 'Lock'";
@@ -78,7 +78,7 @@ async fn waits(observer: &Client, pid: i32) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_writes_to_a_linked_row_are_waited_for_and_kept() -> Result<()> {
     for database in databases().await? {
-        let (client, project) = world(&database).await?;
+        let (client, project) = linked_database(&database).await?;
         let (owner, other) = (database.connect().await?, database.connect().await?);
         let other_pid = pid(&other).await?;
         let row = "WHERE id = md5('1')::uuid";
@@ -99,7 +99,7 @@ async fn concurrent_writes_to_a_linked_row_are_waited_for_and_kept() -> Result<(
             owner.batch_execute(&format!("BEGIN; {work}")).await?;
             let other_works = async { Ok::<_, anyhow::Error>(allocate(&other, project, 1).await?) };
             let owner_ends = async {
-                waits(&client, other_pid).await?;
+                until_blocked(&client, other_pid).await?;
                 Ok(owner.batch_execute(end).await?)
             };
             let (ip, ()) = tokio::try_join!(other_works, owner_ends)?;
@@ -107,7 +107,7 @@ async fn concurrent_writes_to_a_linked_row_are_waited_for_and_kept() -> Result<(
             owner.batch_execute(&format!("BEGIN; UPDATE user_devices SET count = count + 1 {row}")).await?;
             let other_works = async { Ok::<_, anyhow::Error>(other.query_one(RELEASE, &[&1]).await?) };
             let owner_ends = async {
-                waits(&client, other_pid).await?;
+                until_blocked(&client, other_pid).await?;
                 Ok(owner.batch_execute("COMMIT").await?)
             };
             tokio::try_join!(other_works, owner_ends)?;
@@ -116,11 +116,11 @@ async fn concurrent_writes_to_a_linked_row_are_waited_for_and_kept() -> Result<(
         owner.batch_execute(&format!("BEGIN; DELETE FROM user_devices {row}")).await?;
         let (ip, ()) =
             tokio::try_join!(async { Ok::<_, anyhow::Error>(allocate(&other, project, 1).await?) }, async {
-                waits(&client, other_pid).await?;
+                until_blocked(&client, other_pid).await?;
                 Ok(owner.batch_execute("COMMIT").await?)
             })?;
         assert_eq!(ip, "10.1.0.1", "a device without a row");
-        sound(&client, project).await?;
+        assert_sound(&client, project).await?;
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ async fn concurrent_writers_of_a_linked_table_lose_no_update() -> Result<()> {
     const SESSIONS: i32 = 4;
     let turns = i32::try_from(rounds(40, 3000))?;
     for database in databases().await? {
-        let (client, project) = world(&database).await?;
+        let (client, project) = linked_database(&database).await?;
         let done = Arc::new(AtomicBool::new(false));
         let owners = (0..2).map(|_| {
             let (database, done) = (database.clone(), done.clone());
@@ -196,7 +196,7 @@ async fn concurrent_writers_of_a_linked_table_lose_no_update() -> Result<()> {
         indexer.await??;
         let row = client.query_one("SELECT sum(count), count(nebula_ip) FROM user_devices", &[]).await?;
         assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (counted.try_into()?, DEVICES.into()));
-        sound(&client, project).await?;
+        assert_sound(&client, project).await?;
     }
     Ok(())
 }
@@ -205,7 +205,7 @@ async fn concurrent_writers_of_a_linked_table_lose_no_update() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_notices_changes_of_the_linked_tables_definition() -> Result<()> {
     for database in databases().await? {
-        let (client, project) = world(&database).await?;
+        let (client, project) = linked_database(&database).await?;
         let live = database.connect().await?;
         allocate(&live, project, 1).await?;
         let altered = [
@@ -226,7 +226,7 @@ async fn a_session_notices_changes_of_the_linked_tables_definition() -> Result<(
         }
         let sum: i64 = client.query_one("SELECT sum(count)::bigint FROM user_devices", &[]).await?.get(0);
         assert_eq!(sum, 100, "the trigger");
-        sound(&client, project).await?;
+        assert_sound(&client, project).await?;
         client.batch_execute("ALTER TABLE user_devices RENAME nebula_ip TO address").await?;
         allocate(&live, project, 20).await?;
         client.batch_execute("ALTER TABLE user_devices RENAME address TO nebula_ip").await?;
@@ -241,7 +241,7 @@ async fn a_session_notices_changes_of_the_linked_tables_definition() -> Result<(
 #[tokio::test(flavor = "multi_thread")]
 async fn an_old_snapshot_overwrites_no_newer_row() -> Result<()> {
     for database in databases().await? {
-        let (client, project) = world(&database).await?;
+        let (client, project) = linked_database(&database).await?;
         let old = database.connect().await?;
         client.batch_execute("CREATE INDEX by_ip ON user_devices (nebula_ip)").await?;
         let before = allocate(&client, project, 1).await?;
@@ -265,7 +265,7 @@ async fn an_old_snapshot_overwrites_no_newer_row() -> Result<()> {
         let ip = allocate(&old, project, 3).await?;
         old.batch_execute("COMMIT").await?;
         assert_eq!(shown(&client, 3).await?.0, Some(ip));
-        sound(&client, project).await?;
+        assert_sound(&client, project).await?;
     }
     Ok(())
 }
@@ -276,7 +276,7 @@ async fn an_old_snapshot_overwrites_no_newer_row() -> Result<()> {
 async fn a_subscriber_sees_changes_of_the_linked_column() -> Result<()> {
     let mut cluster = Cluster::start(&["fsync=off", "wal_level = 'logical'", PRELOAD]).await?;
     let database = cluster.database().await?;
-    let (client, project) = world(&database).await?;
+    let (client, project) = linked_database(&database).await?;
     let copy = cluster.empty_database("copy").await?.connect().await?;
     let table =
         "CREATE TABLE user_devices (id uuid PRIMARY KEY, nebula_ip inet, count int NOT NULL, note text)";

@@ -54,7 +54,7 @@ async fn balanced(client: &Client, project: Uuid) -> Result<(i64, i64)> {
 }
 
 /// Waits until a session waits for another one.
-async fn waits(observer: &Client, pid: i32) -> Result<()> {
+async fn until_blocked(observer: &Client, pid: i32) -> Result<()> {
     eventually("a session to wait for another one", || async {
         let waiting = "SELECT FROM pg_stat_activity
                         WHERE pid = $1 AND state = 'active' AND wait_event_type IN ('Lock', 'IPC', 'Extension')";
@@ -133,7 +133,7 @@ async fn a_rolled_back_allocation_frees_the_address() -> Result<()> {
         }
         let client = database.connect().await?;
         assert_eq!(balanced(&client, project).await?, (64, 190));
-        assert_eq!(invariants::fill(&client, project).await?.len(), 190);
+        assert_eq!(invariants::exhaust(&client, project).await?.len(), 190);
     }
     Ok(())
 }
@@ -151,7 +151,7 @@ async fn allocation_waits_for_an_uncommitted_address_before_reporting_exhaustion
         let waiter_pid = pid(&waiter).await?;
         let third = tokio::spawn(async move { allocate(&waiter, project).await });
         let observer = database.connect().await?;
-        waits(&observer, waiter_pid).await?;
+        until_blocked(&observer, waiter_pid).await?;
         second.rollback().await?;
         let ip = third.await??;
         assert_eq!(ip, "10.1.0.2");

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use crate::database::background_worker::maintained;
+use crate::database::background_worker::cluster_with_worker;
 
 /// 30 assignable addresses: 80 % are 24, 90 % are 27, 95 % are 29.
 const POOL: &str = "10.6.0.0/27";
@@ -142,13 +142,13 @@ async fn each_threshold_is_notified_once_in_a_database_without_background_worker
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_threshold_is_notified_once_by_the_background_worker() -> Result<()> {
-    let (_cluster, database) = maintained(&[]).await?;
+    let (_cluster, database) = cluster_with_worker(&[]).await?;
     each_threshold_is_notified_once(&database, false).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn each_threshold_is_notified_once_with_prepared_transactions() -> Result<()> {
-    let (_cluster, database) = maintained(&["max_prepared_transactions = 10"]).await?;
+    let (_cluster, database) = cluster_with_worker(&["max_prepared_transactions = 10"]).await?;
     each_threshold_is_notified_once(&database, false).await?;
     for decision in ["ROLLBACK", "COMMIT"] {
         let mut story = Story::begin(&database).await?;
@@ -169,7 +169,7 @@ async fn each_threshold_is_notified_once_with_prepared_transactions() -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn an_uncommitted_threshold_crossing_blocks_no_allocation() -> Result<()> {
     let plain = Cluster::start(&["fsync=off"]).await?;
-    let (_worker, looked_after) = maintained(&[]).await?;
+    let (_worker, looked_after) = cluster_with_worker(&[]).await?;
     for database in [plain.database().await?, looked_after] {
         let mut story = Story::begin(&database).await?;
         story.allocate(1..=23).await?;

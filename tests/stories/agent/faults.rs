@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use nebula_tests::device::Passage;
+use nebula_tests::device::LinkFilter;
 use nebula_tests::stack::ADMIN;
 
 use super::*;
@@ -84,7 +84,7 @@ async fn a_device_with_an_expired_certificate_reconnects() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn joining_again_after_a_lost_answer_gives_the_same_device() -> Result<()> {
     let mut world = World::joined(&[("lighthouse", "lighthouse", 1)]).await?;
-    world.link.set(Passage::Lossy);
+    world.link.set(LinkFilter::Lossy);
     let picture = world.stack.path("code.png");
     let made = run(world.stack.ctl()?.args(["--json", "enrolment", "create", "--png"]).arg(&picture))?;
     assert!(fs::read(&picture)?.starts_with(b"\x89PNG"));
@@ -103,7 +103,7 @@ async fn joining_again_after_a_lost_answer_gives_the_same_device() -> Result<()>
         anyhow::Ok(client.query_one(sql, &[]).await?.get::<_, i64>(0))
     };
     assert_eq!(devices().await?, 1, "the gateway has enrolled it");
-    world.link.set(Passage::Open);
+    world.link.set(LinkFilter::Open);
     let mut device = join().await?;
     assert_eq!(devices().await?, 1);
     assert_eq!(device.address, "10.99.0.2");

@@ -1,6 +1,6 @@
 //! Agents killed at random moments, and unreachable gateways: the others continue.
 
-use nebula_tests::device::Passage;
+use nebula_tests::device::LinkFilter;
 use nebula_tests::rounds;
 use rand::RngExt;
 use tokio::time::sleep;
@@ -42,12 +42,12 @@ async fn a_killed_agent_resumes() -> Result<()> {
     }
 
     // While the gateway is unreachable the overlay works on; afterwards the agents apply the changes.
-    world.link.set(Passage::Cut);
+    world.link.set(LinkFilter::Cut);
     change(&client, world.stack.project, 0).await?;
     world.device("laptop").kill()?;
     world.device("laptop").start()?;
     world.reaches("phone", "laptop").await?;
-    world.link.set(Passage::Open);
+    world.link.set(LinkFilter::Open);
     world.current(&names).await?;
     // The same holds for a gateway that is restarted.
     world.stack.stop_gateway()?;
@@ -65,7 +65,7 @@ async fn a_lost_answer_does_not_lock_the_agent_out() -> Result<()> {
     world.current(&names).await?;
     let client = world.stack.database.connect().await?;
     for round in [0, 2] {
-        world.link.set(Passage::Lossy);
+        world.link.set(LinkFilter::Lossy);
         change(&client, world.stack.project, round).await?;
         let laptop = world.look("laptop");
         let what = "the gateway to answer twice what never arrives";
@@ -77,7 +77,7 @@ async fn a_lost_answer_does_not_lock_the_agent_out() -> Result<()> {
         lost.await.with_context(|| laptop.logs())?;
         // An agent that is killed at this point is not locked out either.
         world.device("laptop").kill()?;
-        world.link.set(Passage::Open);
+        world.link.set(LinkFilter::Open);
         world.device("laptop").start()?;
         world.current(&names).await?;
         let kept: i64 = client.query_one(sql, &[&world.look("laptop").id]).await?.get(0);

@@ -20,26 +20,26 @@ const PASSPHRASE: &str = "correct horse";
 const CHEAP: Cost = Cost { memory: 1024, iterations: 1, parallelism: 2 };
 
 /// The contents of a requested certificate.
-struct Wish {
+struct Case {
     networks: &'static [&'static str],
     unsafe_networks: &'static [&'static str],
     groups: &'static [&'static str],
 }
 
-const WISHES: [Wish; 5] = [
-    Wish { networks: &["10.42.0.7/16"], unsafe_networks: &[], groups: &[] },
-    Wish { networks: &["10.42.1.7/16"], unsafe_networks: &["192.168.9.0/24"], groups: &["web", "admin"] },
+const CASES: [Case; 5] = [
+    Case { networks: &["10.42.0.7/16"], unsafe_networks: &[], groups: &[] },
+    Case { networks: &["10.42.1.7/16"], unsafe_networks: &["192.168.9.0/24"], groups: &["web", "admin"] },
     // The following need version 2.
-    Wish { networks: &["fd00:42::7/64"], unsafe_networks: &["2001:db8::/48"], groups: &["web"] },
-    Wish { networks: &["10.42.0.7/16", "fd00:42::7/64"], unsafe_networks: &[], groups: &["a b", "ü"] },
-    Wish {
+    Case { networks: &["fd00:42::7/64"], unsafe_networks: &["2001:db8::/48"], groups: &["web"] },
+    Case { networks: &["10.42.0.7/16", "fd00:42::7/64"], unsafe_networks: &[], groups: &["a b", "ü"] },
+    Case {
         networks: &["10.42.0.9/16", "10.43.0.1/24", "fd00:42::9/64"],
         unsafe_networks: &["10.0.0.0/8", "2001:db8::/48"],
         groups: &[],
     },
 ];
 
-impl Wish {
+impl Case {
     fn fits(&self, version: Version) -> bool {
         version == Version::V2 || (self.networks.len() == 1 && !self.networks[0].contains(':'))
     }
@@ -97,18 +97,18 @@ fn ours_to_theirs(
     tools: &[Nebula; 2],
     folder: &Path,
     authority: &CertificateAuthority,
-    wish: &Wish,
+    case: &Case,
 ) -> Result<usize> {
     let device = KeyPair::generate(authority.curve())?;
-    let groups: Vec<String> = wish.groups.iter().map(|group| (*group).to_owned()).collect();
+    let groups: Vec<String> = case.groups.iter().map(|group| (*group).to_owned()).collect();
     let (mut judged, mut versions) = (0, vec![Version::V2]);
-    if wish.fits(Version::V1) {
+    if case.fits(Version::V1) {
         versions.push(Version::V1);
     }
     let request = Request {
         name: "laptop",
-        networks: &networks(wish.networks),
-        unsafe_networks: &networks(wish.unsafe_networks),
+        networks: &networks(case.networks),
+        unsafe_networks: &networks(case.unsafe_networks),
         groups: &groups,
         public_key: device.public_key(),
         lifetime: DAY / 2,
@@ -131,7 +131,7 @@ fn ours_to_theirs(
                 .arg(folder.join("ca.crt"))
                 .arg("-crt")
                 .arg(&path))
-            .with_context(|| format!("nebula-cert {} on {:?}", tool.version, wish.networks))?;
+            .with_context(|| format!("nebula-cert {} on {:?}", tool.version, case.networks))?;
             let shown = run(Command::new(&tool.cert).args(["print", "-json", "-path"]).arg(&path))?;
             let fingerprint = hex::encode(issued.fingerprint);
             ensure!(shown.contains(&fingerprint), "{fingerprint} is not the fingerprint in {shown}");
@@ -142,15 +142,15 @@ fn ours_to_theirs(
 }
 
 /// Verifies a certificate that nebula-cert signed.
-fn theirs_to_ours(tool: &Nebula, folder: &Path, sealed: bool, version: Version, wish: &Wish) -> Result<()> {
+fn theirs_to_ours(tool: &Nebula, folder: &Path, sealed: bool, version: Version, case: &Case) -> Result<()> {
     let path = folder.join("two.crt");
     for leftover in [&path, &folder.join("two.key")] {
         drop(fs::remove_file(leftover));
     }
     let mut command = Command::new(&tool.cert);
     command.args(["sign", "-name", "phone", "-duration", "12h", "-version", &version.number().to_string()]);
-    command.args(["-networks", &wish.networks.join(","), "-groups", &wish.groups.join(",")]);
-    command.args(["-unsafe-networks", &wish.unsafe_networks.join(",")]).current_dir(folder);
+    command.args(["-networks", &case.networks.join(","), "-groups", &case.groups.join(",")]);
+    command.args(["-unsafe-networks", &case.unsafe_networks.join(",")]).current_dir(folder);
     command.arg("-out-crt").arg(&path).arg("-out-key").arg(folder.join("two.key"));
     if sealed {
         command.env("NEBULA_CA_PASSPHRASE", PASSPHRASE);
@@ -160,10 +160,10 @@ fn theirs_to_ours(tool: &Nebula, folder: &Path, sealed: bool, version: Version, 
     let signed = Certificate::parse(&fs::read_to_string(&path)?)?;
     verify(&signed[0], &authorities, SystemTime::now())?;
     let details = signed[0].details();
-    let mut wanted = networks(wish.networks);
+    let mut wanted = networks(case.networks);
     wanted.sort_unstable();
     assert_eq!((details.version, &details.networks), (version, &wanted));
-    assert_eq!(details.groups, wish.groups);
+    assert_eq!(details.groups, case.groups);
     let shown = run(Command::new(&tool.cert).args(["print", "-json", "-path"]).arg(&path))?;
     ensure!(shown.contains(&hex::encode(signed[0].fingerprint())), "another fingerprint than in {shown}");
     Ok(())
@@ -188,10 +188,10 @@ fn certificates_are_exchanged_with_nebula_cert() -> Result<()> {
         let (cert, key) = (cert?, key?);
         let loaded = CertificateAuthority::load(&cert, &key, sealed.then_some(PASSPHRASE));
         let loaded = loaded.with_context(|| what.clone())?;
-        for wish in &WISHES {
-            judged += ours_to_theirs(&tools, folder, &loaded, wish).with_context(|| what.clone())?;
-            for version in [Version::V1, Version::V2].into_iter().filter(|version| wish.fits(*version)) {
-                theirs_to_ours(&tools[1], folder, sealed, version, wish).with_context(|| what.clone())?;
+        for case in &CASES {
+            judged += ours_to_theirs(&tools, folder, &loaded, case).with_context(|| what.clone())?;
+            for version in [Version::V1, Version::V2].into_iter().filter(|version| case.fits(*version)) {
+                theirs_to_ours(&tools[1], folder, sealed, version, case).with_context(|| what.clone())?;
             }
         }
         if sealed {

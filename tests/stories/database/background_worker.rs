@@ -7,7 +7,7 @@ use tokio_postgres::Client;
 use uuid::Uuid;
 
 /// A cluster whose background worker serves a database that was created after the server had started.
-pub(crate) async fn maintained(settings: &[&str]) -> Result<(Cluster, Database)> {
+pub(crate) async fn cluster_with_worker(settings: &[&str]) -> Result<(Cluster, Database)> {
     let common = ["fsync=off", PRELOAD, "nebula.maintenance_interval = 1"];
     let cluster = Cluster::start(&[&common, settings].concat()).await?;
     let client = cluster.named("postgres").connect().await?;
@@ -32,7 +32,7 @@ async fn usage(client: &Client, column: &str) -> Result<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_background_worker_reclaims_leases_and_rescues_jobs() -> Result<()> {
-    let (cluster, database) = maintained(&[]).await?;
+    let (cluster, database) = cluster_with_worker(&[]).await?;
     let client = database.connect().await?;
     let project: Uuid = client.query_one("SELECT nebula.create_project('worker')", &[]).await?.get(0);
     client.execute("SELECT nebula.populate_pool($1, '10.5.0.0/24')", &[&project]).await?;
@@ -68,7 +68,7 @@ async fn the_background_worker_reclaims_leases_and_rescues_jobs() -> Result<()> 
     })
     .await?;
     assert_eq!(invariants::check(&client, project).await?.allocated, 1, "what has no lease stays");
-    assert_eq!(invariants::fill(&client, project).await?.len(), 253);
+    assert_eq!(invariants::exhaust(&client, project).await?.len(), 253);
     let log = cluster.log()?;
     // The observer's own connection may have been refused before the server was up.
     let alarming =
@@ -79,7 +79,7 @@ async fn the_background_worker_reclaims_leases_and_rescues_jobs() -> Result<()> 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_background_worker_is_restarted_after_its_end() -> Result<()> {
-    let (_cluster, database) = maintained(&[]).await?;
+    let (_cluster, database) = cluster_with_worker(&[]).await?;
     let client = database.connect().await?;
     let first =
         eventually("the worker", || async { present(&client, "pg_nebula maintenance").await }).await?;

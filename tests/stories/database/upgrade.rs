@@ -240,7 +240,11 @@ async fn a_database_survives(version: &str, data: &str, preload: &str) -> Result
     let client = database.connect().await?;
     let history = "SELECT count(*) FROM nebula.allocation_history WHERE device_id = $1";
     assert!(client.query_one(history, &[&device10]).await?.get::<_, i64>(0) > 0, "the record is still there");
-    assert_eq!(invariants::fill(&client, home).await?.len(), 234, "the quarantined address is not given out");
+    assert_eq!(
+        invariants::exhaust(&client, home).await?.len(),
+        234,
+        "the quarantined address is not given out"
+    );
     let ip: String =
         client.query_one("SELECT host(nebula.allocate_ip($1, $2))", &[&home, &device11]).await?.get(0);
     assert_eq!(ip, "10.7.0.11", "its device may have it back");

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::client::{Agent, Keys, enrolment, error, post};
 use super::{code, enrolled, host, number};
 
-const OUT: StatusCode = StatusCode::UNAUTHORIZED;
+const REFUSED: StatusCode = StatusCode::UNAUTHORIZED;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forged_stale_and_repeated_calls_are_refused_and_recorded() -> Result<()> {
@@ -25,15 +25,15 @@ async fn forged_stale_and_repeated_calls_are_refused_and_recorded() -> Result<()
     // Signed by a foreign key, and by another device of the project.
     let mut forged = agent.clone();
     forged.keys = Keys::new(Curve::Curve25519)?;
-    assert_eq!(forged.refused("CheckForUpdate", &Value::Null).await?, OUT);
+    assert_eq!(forged.refused("CheckForUpdate", &Value::Null).await?, REFUSED);
     let mut across = other.request("CheckForUpdate", &Value::Null)?;
     across["hostID"] = agent.host.clone().into();
-    assert_eq!(status(&across).await?, OUT);
+    assert_eq!(status(&across).await?, REFUSED);
     // Altered in transit.
     let mut altered = agent.request("CheckForUpdate", &Value::Null)?;
     let message = String::from_utf8(BASE64_STANDARD.decode(altered["message"].as_str().unwrap())?)?;
     altered["message"] = BASE64_STANDARD.encode(message.replace("CheckForUpdate", "Leave")).into();
-    assert_eq!(status(&altered).await?, OUT);
+    assert_eq!(status(&altered).await?, REFUSED);
     // Counters and devices that were never assigned.
     for (field, wrong) in [
         ("counter", json!(2)),
@@ -43,12 +43,12 @@ async fn forged_stale_and_repeated_calls_are_refused_and_recorded() -> Result<()
     ] {
         let mut request = agent.request("CheckForUpdate", &Value::Null)?;
         request[field] = wrong;
-        assert_eq!(status(&request).await?, OUT, "{request}");
+        assert_eq!(status(&request).await?, REFUSED, "{request}");
     }
     // A timestamp too far in the past or in the future.
     for minutes in [-6, 6] {
         let stale = agent.skewed(minutes);
-        assert_eq!(stale.refused("CheckForUpdate", &Value::Null).await?, OUT);
+        assert_eq!(stale.refused("CheckForUpdate", &Value::Null).await?, REFUSED);
     }
     for minutes in [-4, 4] {
         let slow = agent.skewed(minutes);
@@ -59,8 +59,8 @@ async fn forged_stale_and_repeated_calls_are_refused_and_recorded() -> Result<()
     let request = agent.request("DoConfigUpdate", &value)?;
     let later = agent.request("DoConfigUpdate", &value)?;
     assert_eq!(status(&later).await?, StatusCode::OK);
-    assert_eq!(status(&later).await?, OUT);
-    assert_eq!(status(&request).await?, OUT);
+    assert_eq!(status(&later).await?, REFUSED);
+    assert_eq!(status(&request).await?, REFUSED);
 
     let recorded = "SELECT count(*) FROM nebula.event WHERE action = 'refuse-call'";
     let records = number(&database, recorded).await?;
@@ -114,9 +114,9 @@ async fn a_revoked_device_is_refused() -> Result<()> {
     let path = format!("/api/devices/{}/revoke", agent.host);
     let revoked: Value = nebula_tests::api::data(admin.post(&path).send().await?).await?;
     assert_eq!(revoked["fingerprints"].as_array().unwrap().len(), 2, "{revoked}");
-    assert!(wait.await?.is_err() || agent.refused("CheckForUpdate", &Value::Null).await? == OUT);
+    assert!(wait.await?.is_err() || agent.refused("CheckForUpdate", &Value::Null).await? == REFUSED);
     for kind in ["CheckForUpdate", "LongPollWait", "DoUpdate", "DoConfigUpdate", "Status", "Leave"] {
-        assert_eq!(agent.refused(kind, &json!({})).await?, OUT, "{kind}");
+        assert_eq!(agent.refused(kind, &json!({})).await?, REFUSED, "{kind}");
     }
     // The same code, and the same device with another code.
     let [a, b] = [Keys::new(Curve::Curve25519)?, Keys::new(Curve::P256)?];
@@ -141,7 +141,7 @@ async fn a_device_can_leave_and_join_again() -> Result<()> {
     let database = stack.database.connect().await?;
     let agent = enrolled(&stack, "laptop").await?;
     agent.call("Leave", &Value::Null).await?;
-    assert_eq!(agent.refused("CheckForUpdate", &Value::Null).await?, OUT);
+    assert_eq!(agent.refused("CheckForUpdate", &Value::Null).await?, REFUSED);
     let held = "SELECT count(*) FROM nebula.allocation WHERE released_at IS NULL";
     assert_eq!(number(&database, held).await?, 0);
     // No other device has to apply the blocklist, so the address is free at once.

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{enrolled, number};
 
-const BOTH: [&str; 2] = ["DoUpdate", "DoConfigUpdate"];
+const UPDATE_ACTIONS: [&str; 2] = ["DoUpdate", "DoConfigUpdate"];
 
 /// The gateway's own count of waiting agents.
 async fn waiting(stack: &Stack) -> Result<u64> {
@@ -34,7 +34,7 @@ async fn a_change_ends_the_long_polls_it_concerns() -> Result<()> {
     let agents = [enrolled(&stack, "laptop").await?, enrolled(&stack, "phone").await?];
     let begin = |agent: &super::client::Agent| {
         let agent = agent.clone();
-        tokio::spawn(async move { agent.wait(&BOTH).await })
+        tokio::spawn(async move { agent.wait(&UPDATE_ACTIONS).await })
     };
 
     // A change of the project wakes every agent.
@@ -95,7 +95,7 @@ async fn many_long_polls_cost_little_memory_and_end_together() -> Result<()> {
     // Many long polls of one device: waiting takes no other call's turn.
     let agent = enrolled(&stack, "laptop").await?;
     let place = stack.url().trim_start_matches("http://").to_owned();
-    let body = agent.request("LongPollWait", &json!({ "supportedActions": BOTH }))?.to_string();
+    let body = agent.request("LongPollWait", &json!({ "supportedActions": UPDATE_ACTIONS }))?.to_string();
     let head =
         format!("POST /v1/dnclient HTTP/1.1\r\nHost: {place}\r\nContent-Length: {}\r\n\r\n", body.len());
     let request = head + &body;

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::client::Keys;
 use super::{enrolled, number};
 
-const CROWD: usize = 60;
+const DEVICES: usize = 60;
 
 fn request(project_id: Uuid, device_id: Uuid, name: &str) -> Result<RegisterRequest> {
     Ok(RegisterRequest {
@@ -47,7 +47,7 @@ async fn a_blocked_registration_does_not_delay_others() -> Result<()> {
         let (admin, again) = (admin.clone(), request(stack.project, kept, "kept")?);
         tokio::spawn(async move { admin.register(&again).await })
     };
-    let good = (0..CROWD).map(|number| {
+    let good = (0..DEVICES).map(|number| {
         let api = if number % 2 == 0 { &admin } else { &member };
         let asked = request(stack.project, Uuid::new_v4(), &format!("device-{number}"));
         async move { api.register(&asked?).await }
@@ -78,7 +78,7 @@ async fn a_blocked_registration_does_not_delay_others() -> Result<()> {
     }
     let registered = registered?;
     let addresses: HashSet<_> = registered.iter().map(|one| one.nebula_ip.as_str()).collect();
-    assert_eq!(addresses.len(), CROWD);
+    assert_eq!(addresses.len(), DEVICES);
 
     // The registration that waits for a lock has not delayed the others, and continues when the lock is
     // released.
@@ -94,7 +94,7 @@ async fn a_blocked_registration_does_not_delay_others() -> Result<()> {
           WHERE d.name LIKE 'device-%' AND (a.username = 'anna') = (split_part(d.name, '-', 2)::integer % 2 = 1)",
     ] {
         let counted: i64 = client.query_one(sql, &[]).await?.get(0);
-        assert_eq!(counted, CROWD as i64, "{sql}");
+        assert_eq!(counted, DEVICES as i64, "{sql}");
     }
     invariants::check(&client, stack.project).await?;
     Ok(())

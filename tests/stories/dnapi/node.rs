@@ -20,7 +20,7 @@ use super::client::Agent;
 use super::enrolled;
 use crate::database::admin::report;
 
-const OUT: StatusCode = StatusCode::UNAUTHORIZED;
+const REFUSED: StatusCode = StatusCode::UNAUTHORIZED;
 
 /// A device that reports for a node.
 struct Speaker {
@@ -88,7 +88,7 @@ impl Speaker {
 
     async fn is_heard(&self, secret: &NewSecret) -> Result<bool> {
         let (status, answer) = self.calls(&Signature::by(secret)).await?;
-        assert!(status == StatusCode::OK || status == OUT, "{status}: {answer}");
+        assert!(status == StatusCode::OK || status == REFUSED, "{status}: {answer}");
         Ok(status == StatusCode::OK)
     }
 
@@ -97,7 +97,7 @@ impl Speaker {
         let (status, answer) = answer;
         assert_eq!(
             (status, answer["errors"][0]["code"].as_str()),
-            (OUT, Some("ERR_NODE_SIGNATURE")),
+            (REFUSED, Some("ERR_NODE_SIGNATURE")),
             "{answer}"
         );
         let said = answer["errors"][0]["message"].as_str().context("no message")?;
@@ -176,8 +176,8 @@ async fn a_call_without_a_valid_node_signature_is_refused_and_recorded() -> Resu
     replayed.refused(&stack, answer, "this call was made before").await?;
     stack.stop_gateway()?;
     stack.start_gateway().await?;
-    assert_eq!(replayed.agent.send_with(body, &headers).await?.0, OUT);
-    assert_eq!(replayed.calls(&signature).await?.0, OUT);
+    assert_eq!(replayed.agent.send_with(body, &headers).await?.0, REFUSED);
+    assert_eq!(replayed.calls(&signature).await?.0, REFUSED);
     assert!(replayed.is_heard(&replayed.secret).await?, "the device itself is not harmed");
     Ok(())
 }
@@ -222,7 +222,7 @@ async fn a_node_secret_is_replaced_without_refused_calls() -> Result<()> {
     data::<Retired>(admin.delete(&named).send().await?).await?;
     assert_eq!(gpu.agent.send_with(gpu.body()?, &[]).await?.0, StatusCode::OK);
     make(&admin, gpu.node).await?;
-    assert_eq!(gpu.agent.send_with(gpu.body()?, &[]).await?.0, OUT);
+    assert_eq!(gpu.agent.send_with(gpu.body()?, &[]).await?.0, REFUSED);
     let untie = admin.put(&format!("/api/nodes/{}/device", gpu.node)).json(&json!({ "deviceId": null }));
     data::<Value>(untie.send().await?).await?;
     assert_eq!(gpu.agent.send_with(gpu.body()?, &[]).await?.0, StatusCode::OK);

@@ -8,7 +8,7 @@ use nebula_tests::cluster::Cluster;
 use nebula_tests::rounds;
 use tokio_postgres::{Client, IsolationLevel};
 
-use super::{attended, claim};
+use super::{claim, cluster_with_worker};
 
 const KIND: &str = "versions";
 
@@ -121,7 +121,7 @@ async fn claims_stay_right(cluster: &Cluster, name: &str) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn claims_are_ordered_and_complete_under_a_long_transaction() -> Result<()> {
     for preload in [false, true] {
-        let (cluster, database) = attended(preload, &["fsync=off"]).await?;
+        let (cluster, database) = cluster_with_worker(preload, &["fsync=off"]).await?;
         claims_stay_right(&cluster, database.name()).await?;
     }
     Ok(())

@@ -15,7 +15,7 @@ use nebula_tests::{eventually, rounds};
 use rustix::process::Signal;
 use tokio_postgres::Client;
 
-use super::attended;
+use super::cluster_with_worker;
 
 const WORKERS: usize = 3;
 const ENQUEUERS: usize = 3;
@@ -110,7 +110,7 @@ async fn done(client: &Client) -> Result<i64> {
 }
 
 async fn every_job_succeeds_once(preload: bool) -> Result<()> {
-    let (mut cluster, database) = attended(preload, &[]).await?;
+    let (mut cluster, database) = cluster_with_worker(preload, &[]).await?;
     database.connect().await?.batch_execute(LEDGER).await?;
     let folder = Scratch::new("crew")?;
     let mut crew = Crew { database: database.clone(), folder, workers: Vec::new(), hired: 0 };

@@ -129,13 +129,13 @@ async fn complete_succeeds_despite_a_cancellation_request() -> Result<()> {
 #[tokio::test]
 async fn worker_calls_wait_for_concurrent_changes_of_the_job() -> Result<()> {
     const FAIL: &str = "SELECT nebula.fail_job($job, 1, 'no')";
-    const BURY: &str = "SELECT nebula.fail_job($job, 1, 'no', false)";
+    const FAIL_FINALLY: &str = "SELECT nebula.fail_job($job, 1, 'no', false)";
     const HAND_BACK: &str = "SELECT nebula.hand_back_job($job, 1)";
     const CANCEL: &str = "SELECT nebula.cancel_job($job)";
     for cluster in Cluster::both().await? {
         for (held, end, word, becomes) in [
             (HEARTBEAT, "COMMIT", FAIL, "available"),
-            (HEARTBEAT, "COMMIT", BURY, "dead"),
+            (HEARTBEAT, "COMMIT", FAIL_FINALLY, "dead"),
             (HEARTBEAT, "ROLLBACK", HAND_BACK, "available"),
             (HEARTBEAT, "COMMIT", HEARTBEAT, "running"),
             // A cancellation that commits meanwhile is seen.
@@ -152,7 +152,7 @@ async fn worker_calls_wait_for_concurrent_changes_of_the_job() -> Result<()> {
             let is = state(&stage.watcher, stage.job).await?;
             ensure!(is == becomes, "{held}; {end}: {word} made it {is}");
         }
-        for word in [FAIL, BURY, HAND_BACK, HEARTBEAT] {
+        for word in [FAIL, FAIL_FINALLY, HAND_BACK, HEARTBEAT] {
             let stage = Stage::set(cluster).await?;
             stage.hold(RESCUE).await?;
             let said = stage.meanwhile(word).await?;

@@ -104,7 +104,7 @@ async fn the_event_stream_has_every_change() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_event_stream_has_changes_by_the_background_worker() -> Result<()> {
-    let (_cluster, database) = super::attended(true, &["fsync=off"]).await?;
+    let (_cluster, database) = super::cluster_with_worker(true, &["fsync=off"]).await?;
     every_change_is_told(&Stack::start_on(database, "25519").await?).await
 }
 

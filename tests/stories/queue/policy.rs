@@ -10,8 +10,8 @@ use nebula_tests::eventually;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-use super::wakeup::Ear;
-use super::{attended, claim, enqueue};
+use super::wakeup::SleepingWorker;
+use super::{claim, cluster_with_worker, enqueue};
 
 const SESSIONS: usize = 12;
 const KIND: &str = "policy";
@@ -181,7 +181,7 @@ async fn limits_count_jobs_that_an_old_snapshot_does_not_show() -> Result<()> {
 #[tokio::test]
 async fn completing_a_job_wakes_workers_blocked_by_the_project_limit() -> Result<()> {
     for preload in [true, false] {
-        let (_cluster, database) = attended(preload, &[]).await?;
+        let (_cluster, database) = cluster_with_worker(preload, &[]).await?;
         let admin = database.connect().await?;
         let project: Uuid = admin.query_one("SELECT nebula.create_project('one')", &[]).await?.get(0);
         call(&admin, &format!("limit_project_jobs('{project}', 1)")).await?;
@@ -189,10 +189,10 @@ async fn completing_a_job_wakes_workers_blocked_by_the_project_limit() -> Result
             call(&admin, &format!("enqueue_job('{kind}', '{{}}', project_id => '{project}')")).await?;
         }
         let running = claim(&admin, KIND, 1).await?;
-        let mut ear = Ear::asleep(&database, "policy.other").await?;
+        let mut sleeper = SleepingWorker::asleep(&database, "policy.other").await?;
         let (job, attempt) = *running.first().context("the first may run")?;
         call(&admin, &format!("complete_job({job}, {attempt})")).await?;
-        ear.hears("").await?;
+        sleeper.hears("").await?;
         ensure!(claim(&admin, "policy.other", 1).await?.len() == 1, "there is room");
     }
     Ok(())
@@ -201,7 +201,7 @@ async fn completing_a_job_wakes_workers_blocked_by_the_project_limit() -> Result
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_schedule_enqueues_one_job_per_tick_for_any_number_of_sessions() -> Result<()> {
     for preload in [true, false] {
-        let (_cluster, database) = attended(preload, &[]).await?;
+        let (_cluster, database) = cluster_with_worker(preload, &[]).await?;
         let admin = database.connect().await?;
         call(&admin, &format!("schedule_job('often', '* * * * *', '{KIND}')")).await?;
         for tick in 1..=3_i64 {

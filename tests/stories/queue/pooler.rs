@@ -15,7 +15,7 @@ use nebula_tests::scratch::Scratch;
 use rustix::process::geteuid;
 use tokio_postgres::{Client, Config, NoTls, SimpleQueryMessage};
 
-use super::attended;
+use super::cluster_with_worker;
 
 const PROGRAM: &str = "/usr/sbin/pgbouncer";
 const WORKERS: usize = 2;
@@ -107,7 +107,7 @@ async fn enqueue(client: Client) -> Result<Vec<i64>> {
 }
 
 async fn no_job_is_lost(preload: bool) -> Result<()> {
-    let (cluster, database) = attended(preload, &[]).await?;
+    let (cluster, database) = cluster_with_worker(preload, &[]).await?;
     let direct = database.connect().await?;
     direct.batch_execute(LEDGER).await?;
     let pooler = Arc::new(Pooler::start(&database).await?);

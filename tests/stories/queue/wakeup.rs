@@ -12,7 +12,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::timeout;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls};
 
-use super::{attended, claim, enqueue, notifier};
+use super::{claim, cluster_with_worker, enqueue, notifier};
 
 /// There is no such standby, so a commit that waits for it is held between durable and visible; all other
 /// sessions commit locally.
@@ -20,12 +20,12 @@ const HOLDABLE: [&str; 3] =
     ["synchronous_standby_names = 'nobody'", "synchronous_commit = local", "max_prepared_transactions = 10"];
 
 /// A session that collects its notifications.
-pub(super) struct Ear {
+pub(super) struct SleepingWorker {
     client: Client,
     heard: UnboundedReceiver<String>,
 }
 
-impl Ear {
+impl SleepingWorker {
     async fn connect(database: &Database) -> Result<Self> {
         let config: Config = database.url().parse()?;
         let (client, mut connection) = config.connect(NoTls).await?;
@@ -43,10 +43,10 @@ impl Ear {
 
     /// A session that listens and has found no job: asleep.
     pub(super) async fn asleep(database: &Database, kind: &str) -> Result<Self> {
-        let ear = Self::connect(database).await?;
-        ear.client.batch_execute("LISTEN nebula_job").await?;
-        ensure!(claim(&ear.client, kind, 1).await?.is_empty(), "there is no {kind} job yet");
-        Ok(ear)
+        let sleeper = Self::connect(database).await?;
+        sleeper.client.batch_execute("LISTEN nebula_job").await?;
+        ensure!(claim(&sleeper.client, kind, 1).await?.is_empty(), "there is no {kind} job yet");
+        Ok(sleeper)
     }
 
     pub(super) async fn hears(&mut self, kind: &str) -> Result<()> {
@@ -74,7 +74,7 @@ async fn before_the_commit(database: &Database) -> Result<()> {
     let mut enqueuer = database.connect().await?;
     let held = enqueuer.transaction().await?;
     let job = enqueue(&held, "held.before").await?;
-    let mut worker = Ear::asleep(database, "held.before").await?;
+    let mut worker = SleepingWorker::asleep(database, "held.before").await?;
     held.commit().await?;
     worker.takes("held.before", job).await
 }
@@ -91,7 +91,7 @@ async fn inside_the_commit(database: &Database) -> Result<()> {
     })
     .await?;
     // The commit is durable but not visible.
-    let mut worker = Ear::asleep(database, "held.inside").await?;
+    let mut worker = SleepingWorker::asleep(database, "held.inside").await?;
     observer.execute("SELECT pg_cancel_backend($1)", &[&pid]).await?;
     let job = committing.await??;
     worker.takes("held.inside", job).await
@@ -99,7 +99,7 @@ async fn inside_the_commit(database: &Database) -> Result<()> {
 
 /// A rollback, also to a savepoint, sends no notification.
 async fn aborted(database: &Database) -> Result<()> {
-    let mut worker = Ear::asleep(database, "abort.b").await?;
+    let mut worker = SleepingWorker::asleep(database, "abort.b").await?;
     let mut enqueuer = database.connect().await?;
     let gone = enqueuer.transaction().await?;
     enqueue(&gone, "abort.a").await?;
@@ -124,12 +124,12 @@ async fn aborted(database: &Database) -> Result<()> {
 /// The worker is held: in the middle of LISTEN, and between listening and looking.
 async fn while_the_worker_is_held(database: &Database) -> Result<()> {
     let enqueuer = database.connect().await?;
-    let worker = Ear::connect(database).await?;
+    let worker = SleepingWorker::connect(database).await?;
     worker.client.batch_execute("BEGIN; LISTEN nebula_job").await?;
     let job = enqueue(&enqueuer, "held.listen").await?;
     worker.client.batch_execute("COMMIT").await?;
     ensure!(claim(&worker.client, "held.listen", 1).await?[0].0 == job, "heard or not, it is seen");
-    let mut worker = Ear::connect(database).await?;
+    let mut worker = SleepingWorker::connect(database).await?;
     worker.client.batch_execute("LISTEN nebula_job").await?;
     let job = enqueue(&enqueuer, "held.look").await?;
     worker.takes("held.look", job).await
@@ -142,7 +142,7 @@ async fn whatever_becomes_available(database: &Database) -> Result<()> {
     let attempt = claim(&client, "free.parent", 1).await?[0].1;
     let child = "SELECT nebula.enqueue_job('free.child', '{}', depends_on => ARRAY[$1::bigint])";
     let child: i64 = client.query_one(child, &[&parent]).await?.get(0);
-    let mut worker = Ear::asleep(database, "free.child").await?;
+    let mut worker = SleepingWorker::asleep(database, "free.child").await?;
     client.execute("SELECT nebula.complete_job($1, $2)", &[&parent, &attempt]).await?;
     worker.takes("free.child", child).await?;
     client.execute("SELECT nebula.fail_job($1, 1, 'story', false)", &[&child]).await?;
@@ -161,10 +161,10 @@ fn send(pid: i32, signal: Signal) -> Result<()> {
 async fn while_the_notifier_is_held(database: &Database) -> Result<()> {
     let client = database.connect().await?;
     let pid = notifier(&client).await?;
-    let mut sleeper = Ear::asleep(database, "held.notifier").await?;
+    let mut sleeper = SleepingWorker::asleep(database, "held.notifier").await?;
     send(pid, Signal::STOP)?;
     let job = enqueue(&client, "held.notifier").await?;
-    let late = Ear::connect(database).await?;
+    let late = SleepingWorker::connect(database).await?;
     late.client.batch_execute("LISTEN nebula_job").await?;
     ensure!(claim(&late.client, "held.notifier", 1).await?[0].0 == job, "who listens too late looks");
     ensure!(sleeper.heard.try_recv().is_err(), "the enqueuer's own transaction notifies nobody");
@@ -183,7 +183,7 @@ async fn while_the_notifier_is_held(database: &Database) -> Result<()> {
 
 /// COMMIT PREPARED by another session than the one that enqueued, after the latter has disconnected.
 async fn prepared(database: &Database) -> Result<()> {
-    let mut worker = Ear::asleep(database, "prepared").await?;
+    let mut worker = SleepingWorker::asleep(database, "prepared").await?;
     let enqueuer = database.connect().await?;
     enqueuer.batch_execute("BEGIN").await?;
     let job = enqueue(&enqueuer, "prepared").await?;
@@ -195,7 +195,7 @@ async fn prepared(database: &Database) -> Result<()> {
 }
 
 async fn nobody_sleeps_through(preload: bool) -> Result<(Cluster, Database)> {
-    let (cluster, database) = attended(preload, &HOLDABLE).await?;
+    let (cluster, database) = cluster_with_worker(preload, &HOLDABLE).await?;
     before_the_commit(&database).await.context("held before the commit")?;
     inside_the_commit(&database).await.context("held inside the commit")?;
     aborted(&database).await.context("aborted")?;

@@ -120,7 +120,7 @@ impl<'a> Driver<'a> {
         self.compare().await?;
         let client = self.database.connect().await?;
         let free = self.world.free();
-        let taken: BTreeSet<IpAddr> = invariants::fill(&client, self.project).await?.into_iter().collect();
+        let taken: BTreeSet<IpAddr> = invariants::exhaust(&client, self.project).await?.into_iter().collect();
         ensure!(taken == free, "the model has {free:?} free, the pool gave {taken:?}");
         Ok(())
     }

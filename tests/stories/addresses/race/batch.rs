@@ -67,7 +67,7 @@ async fn the_same_devices_in_many_batches_get_one_address_each() -> Result<()> {
         assert_eq!(distinct.len(), 30);
         let client = database.connect().await?;
         assert_eq!(balanced(&client, project).await?, (30, 992));
-        assert_eq!(invariants::fill(&client, project).await?.len(), 992, "nothing was lost");
+        assert_eq!(invariants::exhaust(&client, project).await?.len(), 992, "nothing was lost");
     }
     Ok(())
 }
@@ -91,7 +91,7 @@ async fn overlapping_batches_give_a_device_the_same_address() -> Result<()> {
         assert_eq!(held.values().collect::<HashSet<_>>().len(), all.len());
         let client = database.connect().await?;
         assert_eq!(balanced(&client, project).await?, (910, 112));
-        assert_eq!(invariants::fill(&client, project).await?.len(), 112);
+        assert_eq!(invariants::exhaust(&client, project).await?.len(), 112);
     }
     Ok(())
 }
@@ -155,7 +155,7 @@ async fn a_batch_rolled_back_to_a_savepoint_frees_its_addresses() -> Result<()> 
         assert_eq!(held.into_values().collect::<HashSet<_>>(), expected);
         transaction.commit().await?;
         assert_eq!(balanced(&other, project).await?, (22, 232));
-        assert_eq!(invariants::fill(&other, project).await?.len(), 232);
+        assert_eq!(invariants::exhaust(&other, project).await?.len(), 232);
     }
     Ok(())
 }

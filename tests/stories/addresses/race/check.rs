@@ -8,7 +8,7 @@ use futures::future::try_join_all;
 use nebula_tests::{invariants, rounds};
 use uuid::Uuid;
 
-use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, waits};
+use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, until_blocked};
 
 const SESSIONS: usize = 8;
 
@@ -57,7 +57,7 @@ async fn check_pool_has_no_false_findings_under_load() -> Result<()> {
         for session in try_join_all(sessions).await? {
             session?;
         }
-        invariants::fill(&observer, project).await?;
+        invariants::exhaust(&observer, project).await?;
     }
     Ok(())
 }
@@ -80,7 +80,7 @@ async fn concurrent_waits_are_counted() -> Result<()> {
     assert_eq!(status().await?, (1, 0));
     let waiter_pid = pid(&waiter).await?;
     let waiting = tokio::spawn(async move { allocate(&waiter, project).await });
-    waits(&observer, waiter_pid).await?;
+    until_blocked(&observer, waiter_pid).await?;
     let (in_flight, waits) = status().await?;
     assert!(in_flight >= 1 && waits >= 1, "{in_flight} in flight, {waits} waits");
     transaction.commit().await?;

@@ -12,16 +12,16 @@ use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, waits};
+use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, until_blocked};
 
-const CONTESTANTS: usize = 32;
+const SESSIONS: usize = 32;
 
 type Answer = Result<String, tokio_postgres::Error>;
 
 /// Runs the same call in every session at the same moment.
 async fn all_at_once(database: &Database, call: impl Fn(usize) -> String) -> Result<Vec<Answer>> {
-    let start = Arc::new(Barrier::new(CONTESTANTS));
-    let sessions = (0..CONTESTANTS).map(|number| {
+    let start = Arc::new(Barrier::new(SESSIONS));
+    let sessions = (0..SESSIONS).map(|number| {
         let (database, start, call) = (database.clone(), start.clone(), call(number));
         tokio::spawn(async move {
             let client = database.connect().await?;
@@ -47,9 +47,9 @@ async fn one_address_requested_by_many_sessions_has_one_holder() -> Result<()> {
             })
             .await?;
             let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
-            assert_eq!(won.len(), CONTESTANTS / 2 + 1, "one of those who asked for {wanted}, and all others");
+            assert_eq!(won.len(), SESSIONS / 2 + 1, "one of those who asked for {wanted}, and all others");
             let won: HashSet<String> = won.into_iter().collect::<Result<_, _>>()?;
-            assert_eq!(won.len(), CONTESTANTS / 2 + 1, "no address twice");
+            assert_eq!(won.len(), SESSIONS / 2 + 1, "no address twice");
             for error in lost.into_iter().filter_map(Result::err) {
                 assert_eq!(error.code(), Some(&SqlState::UNIQUE_VIOLATION), "{error:?}");
             }
@@ -74,7 +74,7 @@ async fn one_device_in_many_sessions_gets_one_address() -> Result<()> {
             client.execute("SELECT nebula.release_ip($1)", &[&device]).await?;
         }
         assert_eq!(
-            invariants::fill(&database.connect().await?, project).await?.len(),
+            invariants::exhaust(&database.connect().await?, project).await?.len(),
             254,
             "nothing was lost"
         );
@@ -102,7 +102,7 @@ async fn concurrent_allocation_and_release_leave_at_most_one_row() -> Result<()>
             let (held, free) = balanced(&database.connect().await?, project).await?;
             assert!(held <= 1 && held + free == 254, "{held} held, {free} free");
         }
-        invariants::fill(&database.connect().await?, project).await?;
+        invariants::exhaust(&database.connect().await?, project).await?;
     }
     Ok(())
 }
@@ -125,7 +125,7 @@ async fn mutual_waits_end_in_a_detected_deadlock() -> Result<()> {
         take_all(&second, right).await?;
         let first_pid = pid(&first).await?;
         let blocked = tokio::spawn(async move { (allocate(&first, right).await, first) });
-        waits(&database.connect().await?, first_pid).await?;
+        until_blocked(&database.connect().await?, first_pid).await?;
         let second_answer = allocate(&second, left).await;
         if second_answer.is_err() {
             second.batch_execute("ROLLBACK").await?;

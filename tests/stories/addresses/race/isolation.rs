@@ -56,7 +56,7 @@ async fn retrying_serialization_failures_ends_with_an_address() -> Result<()> {
             assert_eq!(distinct.len(), SESSIONS * 3, "{level}");
             let client = database.connect().await?;
             assert_eq!(balanced(&client, project).await?, (48, 14), "{level}");
-            assert_eq!(invariants::fill(&client, project).await?.len(), 14);
+            assert_eq!(invariants::exhaust(&client, project).await?.len(), 14);
         }
     }
     Ok(())

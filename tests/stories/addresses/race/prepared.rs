@@ -6,7 +6,7 @@ use nebula_tests::invariants;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, waits};
+use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, until_blocked};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_allocation_blocks_its_address_until_decided() -> Result<()> {
@@ -23,7 +23,7 @@ async fn a_prepared_allocation_blocks_its_address_until_decided() -> Result<()> 
             let waiter_pid = pid(&waiter).await?;
             let waiting = tokio::spawn(async move { allocate(&waiter, project).await });
             let observer = database.connect().await?;
-            waits(&observer, waiter_pid).await?;
+            until_blocked(&observer, waiter_pid).await?;
             observer.batch_execute(&format!("{decision} PREPARED '{project}'")).await?;
             match (decision, waiting.await?) {
                 ("COMMIT", Err(error)) => assert_eq!(error.code(), Some(&EXHAUSTED), "{error:?}"),
@@ -76,7 +76,7 @@ async fn prepared_transactions_survive_a_restart() -> Result<()> {
         client.batch_execute("COMMIT PREPARED 'a'").await?;
         client.batch_execute("ROLLBACK PREPARED 'b'").await?;
         assert_eq!(balanced(&client, project).await?, (1, 5));
-        assert_eq!(invariants::fill(&client, project).await?.len(), 5);
+        assert_eq!(invariants::exhaust(&client, project).await?.len(), 5);
     }
     Ok(())
 }
