@@ -4,7 +4,15 @@
 source "$(dirname "$0")/../../docker/lib.sh"
 
 work=$(mktemp -d /tmp/pg_nebula.XXXXXX)
-trap 'stop_ticker; rm -rf "$work"' EXIT
+# A server that a failed run has left behind ends at once, without a checkpoint.
+finish() {
+    stop_ticker
+    for file in "$work"/data/*/postmaster.pid; do
+        [[ ! -f $file ]] || kill -QUIT "$(head -n 1 "$file")" || true
+    done
+    rm -rf "$work"
+}
+trap finish EXIT
 chmod 0755 "$work"
 "$repo/docker/prefix.sh" "$pg_major-test"
 cp -a "$repo/target/postgresql/$pg_major-test/usr" "$work/usr"
