@@ -7,16 +7,16 @@ kind=${1:-all}
 read -ra names <<<"${T:-}"
 cd "$repo"
 
-# mentioned FOLDER: whether a file, module or function of Rust there has the last part of a NAME in its name. Keeps crates
-# without a matching test from being compiled. Without any NAME, everything counts.
+# mentioned FOLDER: whether a source file there has tests and the last part of a NAME, in its path or in the name of a
+# function. Keeps crates without a matching test from being compiled. Without any NAME, every folder counts.
 mentioned() {
     local name word
     [[ -d $1 ]] || return 1
     [[ ${#names[@]} -gt 0 ]] || return 0
     for name in "${names[@]%::}"; do
         word=${name##*::}
-        if [[ -n $(find "$1" -name "*$word*.rs" -print -quit) ]] ||
-            grep -rqE --include='*.rs' "(fn|mod) \w*$word" "$1"; then
+        if { find "$1" -name '*.rs' -path "$1*$word*" && grep -rlE --include='*.rs' "fn \w*$word" "$1"; } |
+            xargs --no-run-if-empty grep -lE '^\s*#\[(\w+::)?(pg_)?test\b' | grep -q .; then
             return 0
         fi
     done
