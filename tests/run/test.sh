@@ -10,13 +10,13 @@ cd "$repo"
 # mentioned FOLDER: whether a source file there has tests and the last part of a NAME, in its path or in the name of a
 # function. Keeps crates without a matching test from being compiled. Without any NAME, every folder counts.
 mentioned() {
-    local name word
+    local name word files
     [[ -d $1 ]] || return 1
     [[ ${#names[@]} -gt 0 ]] || return 0
     for name in "${names[@]%::}"; do
         word=${name##*::}
-        if { find "$1" -name '*.rs' -path "$1*$word*" && grep -rlE --include='*.rs' "fn \w*$word" "$1"; } |
-            xargs --no-run-if-empty grep -lE '^\s*#\[(\w+::)?(pg_)?test\b' | grep -q .; then
+        mapfile -t files < <(find "$1" -name '*.rs' -path "$1*$word*"; grep -rlE --include='*.rs' "fn \w*$word" "$1")
+        if [[ ${#files[@]} -gt 0 ]] && grep -qE '^\s*#\[(\w+::)?(pg_)?test\b' "${files[@]}"; then
             return 0
         fi
     done
