@@ -41,7 +41,6 @@ pub(crate) use sequence::Sequence;
 ///
 /// Not in REPEATABLE READ and stricter: a row that the snapshot does not show must be reported with SQLSTATE 40001, which
 /// only the executor does.
-#[expect(dead_code, reason = "the stores of addresses and queue ask it")]
 pub(crate) fn is_on() -> bool {
     settings::direct_writes() && !pg_session::snapshot_is_fixed()
 }

@@ -113,3 +113,15 @@ pub(crate) fn required<T>(value: Option<T>, argument: &str) -> Result<T> {
         Error::bad_argument(format!("{argument} must not be null"), format!("Give a value for {argument}."))
     })
 }
+
+/// Refuses NULL elements of an array.
+///
+/// # Errors
+/// [`Kind::BadArgument`] naming the argument.
+pub(crate) fn required_elements<T>(values: Vec<Option<T>>, argument: &str) -> Result<Vec<T>> {
+    let element = |value: Option<T>| match value {
+        Some(value) => Ok(value),
+        None => required(None, &format!("an element of {argument}")),
+    };
+    values.into_iter().map(element).collect()
+}

@@ -1,44 +1,50 @@
-//! Stopping jobs.
+//! Cancelling jobs.
 
+use nebula_core::job_event::JobAction;
 use pgrx::Uuid;
+use pgrx::prelude::*;
 
 use super::error::{state_of, unknown};
-use super::position::{Place, kept, place, segment};
+use super::position::Position;
 use super::{dependency, unique_key};
-use crate::pg::error::{Error, Kind, Result};
-use crate::pg::statement::{Row, Statement};
-use nebula_core::job_event::JobAction;
-
 use crate::notify;
+use crate::pg::error::{Error, Kind, required, sql};
+use crate::pg::statement::{Row, Statement};
 
-pub(super) fn cancel(job: i64) -> Result<&'static str> {
+/// Stops a job: a waiting one is 'cancelled' at once, a running one is told with its next heartbeat ('cancelling').
+///
+/// Errors: P0002 no such job, 55000 it has finished.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn cancel_job(job_id: Option<i64>) -> sql::Result<&'static str> {
     static WAITING: Statement = Statement::new(concat!(
-        "WITH gone AS (
+        "WITH removed AS (
            DELETE FROM nebula.job_waiting WHERE job_id = $1 RETURNING *
          ), unlinked AS (
-           DELETE FROM nebula.job_dependency d USING gone g WHERE d.child_id = g.job_id
+           DELETE FROM nebula.job_dependency d USING removed r WHERE d.child_id = r.job_id
          ), finished AS (
            INSERT INTO nebula.job_finished (",
-        kept!(),
-        ", state, errors, segment) SELECT ",
-        kept!(),
-        ", 'cancelled', errors, ",
-        segment!(),
-        " FROM gone
+        job_columns!(),
+        ", state, segment) SELECT ",
+        job_columns!(),
+        ", 'cancelled', ",
+        current_segment!(),
+        " FROM removed
          )
          SELECT project_id, unique_key, ",
-        place!(),
-        " FROM gone"
+        position_columns!(),
+        " FROM removed"
     ));
     static RUNNING: Statement = Statement::new(
         "UPDATE nebula.job_running SET cancel_requested = true WHERE job_id = $1 RETURNING project_id",
     );
-    // A claim moves it on and a retry moves it back between two looks, so look until it stands still.
+    let job = required(job_id, "job_id")?;
+    // A claim or a retry can move the job between the two statements; then neither finds it, and we look again.
     loop {
         let read =
-            |row: &Row<'_>| Ok((row.get::<Uuid>(1)?, row.get::<String>(2)?, Place::read_from(row, 3)?));
-        if let Some((project, unique_key, place)) = WAITING.query_opt(&[job.into()], read)? {
-            place.hold();
+            |row: &Row<'_>| Ok((row.get::<Uuid>(1)?, row.get::<String>(2)?, Position::read_from(row, 3)?));
+        if let Some((project, unique_key, position)) = WAITING.query_opt(&[job.into()], read)? {
+            position.note_locked();
             unique_key.map_or(Ok(()), |key| unique_key::free(&key, job))?;
             dependency::cancel_children(job, "cancelled")?;
             notify::job_event(project, job, JobAction::Cancel)?;
@@ -54,10 +60,11 @@ pub(super) fn cancel(job: i64) -> Result<&'static str> {
                     Kind::WrongState,
                     format!("job {job} is {state} already"),
                     "Only waiting and running jobs can be cancelled.",
-                ));
+                )
+                .into());
             }
             Some(_) => {}
-            None => return Err(unknown(job)),
+            None => return Err(unknown(job).into()),
         }
     }
 }

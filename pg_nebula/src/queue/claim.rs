@@ -1,30 +1,73 @@
 //! Claiming due jobs.
 
-use crate::notify::scan;
-use crate::notify::timers;
-
-use super::claim_rows::{self, Claimed, Lane};
-use super::kind_limit::{self, Policy};
-use super::project_limit::{self, Quota};
-use super::request::ClaimRequest;
-use super::{claim_index, lease, policy_cache, promote_due};
-use crate::pg::datum::timestamp::is_positive;
-use crate::pg::error::{Error, Result};
-use crate::pg::privilege::as_owner_by_index;
-use crate::pg::statement::Statement;
 use nebula_core::job_event::JobAction;
 use nebula_core::scan_hint::ScanStart;
 use nebula_core::timers::DueTimers;
+use pgrx::Uuid;
+use pgrx::prelude::*;
 
+use super::claim_index::{self, ClaimIndex};
+use super::claim_rows::{claim_open, claim_restricted};
+use super::claimed_job::ClaimedJob;
+use super::kind_limit::{self, Policy};
+use super::project_limit::{self, Quota};
+use super::request::ClaimRequest;
+use super::result_set::JobRows;
+use super::{complete, policy_cache, promote_due, rescue};
 use crate::notify;
+use crate::notify::{scan, timers};
+use crate::pg::datum::jsonb::Jsonb;
+use crate::pg::error::{Result, required, sql};
+use crate::pg::privilege::as_owner_by_index;
+use crate::pg::statement::Statement;
 
-pub(super) fn claim(request: ClaimRequest<'_>) -> Result<Vec<Claimed>> {
-    check(&request)?;
+/// Takes up to `max` due jobs of these kinds for `worker`, highest priority first, then longest due.
+///
+/// The jobs are the worker's until `lease_until`; heartbeats extend that. `attempt` must come with every later call.
+/// Jobs whose lease ran out are rescued on the way. Jobs pinned to a node or a capability go only to callers that name it.
+/// Errors: 22023 empty worker, kinds, max or lease.
+#[pg_extern]
+fn claim_jobs(
+    worker: Option<&str>,
+    kinds: Option<Vec<Option<String>>>,
+    max: default!(Option<i32>, 1),
+    lease: default!(Option<Interval>, "'30 s'"),
+    node_id: default!(Option<Uuid>, "NULL"),
+    capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
+) -> sql::Result<JobRows> {
+    let request = ClaimRequest::new(worker, kinds, max, lease, node_id, capabilities)?;
+    Ok(JobRows(claim(request)?))
+}
+
+/// complete_job and claim_jobs in one call, hence one commit for a job: what a busy worker does between two jobs.
+///
+/// Errors: 55000 this attempt has lost its lease, then nothing is claimed either; 22023 as claim_jobs.
+#[pg_extern]
+#[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
+fn finish_and_claim(
+    job_id: Option<i64>,
+    attempt: Option<i32>,
+    result: Option<Jsonb>,
+    worker: Option<&str>,
+    kinds: Option<Vec<Option<String>>>,
+    max: default!(Option<i32>, 1),
+    lease: default!(Option<Interval>, "'30 s'"),
+    node_id: default!(Option<Uuid>, "NULL"),
+    capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
+) -> sql::Result<JobRows> {
+    complete::complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?;
+    let request = ClaimRequest::new(worker, kinds, max, lease, node_id, capabilities)?;
+    Ok(JobRows(claim(request)?))
+}
+
+fn claim(request: ClaimRequest<'_>) -> Result<Vec<ClaimedJob>> {
     let mut claimed = match &request.kinds[..] {
-        [kind] if request.is_anybodys() && policy_cache::is_unrestricted(kind)? => quickly(&request, kind)?,
+        [kind] if request.is_open_only() && policy_cache::is_unrestricted(kind)? => {
+            fast_path(&request, kind)?
+        }
         _ => {
-            look_after(timers::take_due_timers())?;
-            as_owner_by_index(|| thoroughly(request))?
+            run_due(timers::take_due_timers())?;
+            as_owner_by_index(|| general_path(request))?
         }
     };
     claimed.sort_by_key(|job| job.key);
@@ -34,113 +77,95 @@ pub(super) fn claim(request: ClaimRequest<'_>) -> Result<Vec<Claimed>> {
     Ok(claimed)
 }
 
-/// Jobs of one kind for any worker, as most claims are.
-fn quickly(request: &ClaimRequest<'_>, kind: &str) -> Result<Vec<Claimed>> {
-    let (come, mut start) = scan::begin_claim_with_timers(kind);
-    if come != DueTimers::default() {
-        look_after(come)?;
-        // What became claimable on the way may lie further ahead; who begins at the very start sees it anyhow.
+/// Most claims: one kind without limits, and only jobs that any worker can claim.
+fn fast_path(request: &ClaimRequest<'_>, kind: &str) -> Result<Vec<ClaimedJob>> {
+    let (due, mut start) = scan::begin_claim_with_timers(kind);
+    if due != DueTimers::default() {
+        run_due(due)?;
+        // Jobs that became available just now may lie before the start. A full scan finds them anyway.
         if !start.is_some_and(ScanStart::is_full_scan) {
             start = scan::begin_claim(kind);
         }
     }
-    claim_rows::everybodys(request, kind, request.max, false, start)
+    claim_open(request, kind, request.max, false, start)
 }
 
-fn thoroughly(mut request: ClaimRequest<'_>) -> Result<Vec<Claimed>> {
+/// Any claim.
+fn general_path(mut request: ClaimRequest<'_>) -> Result<Vec<ClaimedJob>> {
     request.kinds.sort_unstable();
     request.kinds.dedup();
-    let quotas = if project_limit::are_there()? { project_limit::lock_all()? } else { Vec::new() };
+    let quotas = if project_limit::exist()? { project_limit::lock_all()? } else { Vec::new() };
     let mut policies = Vec::new();
     for kind in &request.kinds {
         policies.extend(kind_limit::of_kind(kind)?);
     }
     request.kinds.retain(|kind| !policies.iter().any(|policy| policy.kind == *kind && policy.paused));
     policies.retain(|policy| !policy.paused);
-    kind_limit::take_turns(&policies)?;
-    let mut claimed = Vec::new();
+    kind_limit::lock(&policies)?;
     match &request.kinds[..] {
-        [] => {}
-        [kind] if request.is_anybodys() && policies.is_empty() && quotas.is_empty() => {
-            claimed = claim_rows::everybodys(&request, kind, request.max, false, scan::begin_claim(kind))?;
+        [] => Ok(Vec::new()),
+        [kind] if request.is_open_only() && policies.is_empty() && quotas.is_empty() => {
+            claim_open(&request, kind, request.max, false, scan::begin_claim(kind))
         }
-        _ => rounds(&request, &policies, &quotas, &mut claimed)?,
+        _ => claim_in_rounds(&request, &policies, &quotas),
+    }
+}
+
+/// Claims from several indexes: counts where the first jobs lie, and claims that many from each index. Jobs that other
+/// sessions claim meanwhile are made up for in another round.
+fn claim_in_rounds(
+    request: &ClaimRequest<'_>,
+    policies: &[Policy],
+    quotas: &[Quota],
+) -> Result<Vec<ClaimedJob>> {
+    let mut claimed = Vec::new();
+    let mut kinds = request.kinds.clone();
+    while !kinds.is_empty() {
+        let missing = request.max - i32::try_from(claimed.len()).unwrap_or(i32::MAX);
+        if missing <= 0 {
+            break;
+        }
+        let counts = claim_index::count_first(request, &kinds, missing)?;
+        if counts.is_empty() {
+            break;
+        }
+        for first in counts {
+            let (kind, count) = (&first.kind[..], first.count);
+            let policy = policies.iter().find(|policy| policy.kind == kind);
+            let jobs = match first.index {
+                index if policy.is_some() || !quotas.is_empty() => {
+                    kind_limit::claim(request, (kind, policy), quotas, index, count)?
+                }
+                ClaimIndex::Open => claim_open(request, kind, count, false, scan::begin_claim(kind))?,
+                ClaimIndex::Restricted => claim_restricted(request, kind, count, false)?,
+            };
+            if jobs.len() < usize::try_from(count).unwrap_or(0) {
+                // The kind is at its limit, or other sessions have locked its jobs.
+                kinds.retain(|other| other != kind);
+            }
+            claimed.extend(jobs);
+        }
     }
     Ok(claimed)
 }
 
-/// Jobs of several sources: looks which of them have the first jobs, and claims so many of each. What others are quicker
-/// to claim is made up for in another round.
-fn rounds(
-    request: &ClaimRequest<'_>,
-    policies: &[Policy],
-    quotas: &[Quota],
-    claimed: &mut Vec<Claimed>,
-) -> Result<()> {
-    let mut kinds = request.kinds.clone();
-    while !kinds.is_empty() {
-        let room = request.max - i32::try_from(claimed.len()).unwrap_or(i32::MAX);
-        let shares = claim_index::shares(request, &kinds, room)?;
-        if room <= 0 || shares.is_empty() {
-            break;
-        }
-        for share in shares {
-            let policy = policies.iter().find(|policy| policy.kind == share.kind);
-            let got = match (policy, share.lane) {
-                (policy, lane) if policy.is_some() || !quotas.is_empty() => {
-                    kind_limit::pick(request, (&share.kind, policy), quotas, lane, share.count)?
-                }
-                (_, Lane::Everybodys) => {
-                    let start = scan::begin_claim(&share.kind);
-                    claim_rows::everybodys(request, &share.kind, share.count, false, start)?
-                }
-                (_, Lane::Pinned) => claim_rows::pinned(request, &share.kind, share.count, false)?,
-            };
-            if got.len() < usize::try_from(share.count).unwrap_or(0) {
-                // At its limit, or others are at it.
-                kinds.retain(|kind| *kind != share.kind);
-            }
-            claimed.extend(got);
-        }
-    }
-    Ok(())
-}
-
-/// What the background processes do when they are there, and every claim on the way when it is time.
-fn look_after(now: DueTimers) -> Result<()> {
+/// Does what is due: rescues jobs, runs schedules, makes jobs ready. The background processes do the same; claims do it
+/// so that a server without them works too.
+fn run_due(due: DueTimers) -> Result<()> {
     static SCHEDULES: Statement = Statement::new("SELECT nebula.run_schedules()");
-    if now == DueTimers::default() {
+    if due == DueTimers::default() {
         return Ok(());
     }
     as_owner_by_index(|| {
-        if now.lease {
-            lease::rescue()?;
+        if due.lease {
+            rescue::rescue()?;
         }
-        if now.schedule {
+        if due.schedule {
             SCHEDULES.run(&[])?;
         }
-        if now.job {
-            promote_due::release()?;
+        if due.job {
+            promote_due::promote()?;
         }
         Ok(())
     })
-}
-
-fn check(request: &ClaimRequest<'_>) -> Result<()> {
-    if request.worker.is_empty() {
-        return Err(Error::bad_argument(
-            "worker is empty",
-            "Give the worker a name that tells it apart from others.",
-        ));
-    }
-    if request.kinds.is_empty() {
-        return Err(Error::bad_argument("kinds is empty", "Name the kinds of job this worker can do."));
-    }
-    if request.max < 1 {
-        return Err(Error::bad_argument(format!("max is {}", request.max), "Ask for at least one job."));
-    }
-    if !is_positive(request.lease) {
-        return Err(Error::bad_argument("lease must be longer than zero", "For example interval '30 s'."));
-    }
-    Ok(())
 }

@@ -1,280 +1,167 @@
 //! Putting jobs into the queue.
 
-use crate::notify::timers;
-use crate::pg::session;
+use nebula_core::job_event::JobAction;
+use nebula_core::scan_hint::QueuePosition;
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use super::position::Place;
-use super::row::{Cell, KEPT, WAITING};
-use super::{dependency, unique_key};
-use crate::direct::{InsertOutcome, Sequence};
+use super::new_job::{NewJob, NewJobs};
+use super::{dependency, store, unique_key};
+use crate::notify;
+use crate::notify::timers;
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::Timestamp;
-use crate::pg::error::{Error, Result};
+use crate::pg::error::{Error, Result, required, required_elements, sql};
 use crate::pg::privilege::as_owner;
-use crate::pg::statement::Statement;
-use nebula_core::job_event::JobAction;
-use nebula_core::scan_hint::QueuePosition;
+use crate::pg::session;
 
-use crate::notify;
-
-static JOB: Sequence = Sequence::new(c"job_id_seq");
-
-/// Largest payload in bytes; bulk belongs into object storage.
+/// Largest payload in bytes; larger data belongs into object storage.
 const MAX_PAYLOAD: usize = 1 << 20;
 
-pub(super) struct Request<'a> {
-    pub(super) kind: &'a str,
-    pub(super) payload: Jsonb,
-    pub(super) priority: i32,
-    pub(super) run_at: Option<TimestampWithTimeZone>,
-    pub(super) max_attempts: i32,
-    pub(super) unique_key: Option<&'a str>,
-    pub(super) unique_for: Option<Interval>,
-    pub(super) depends_on: Vec<i64>,
-    pub(super) on_dead: &'a str,
-    pub(super) node: Option<Uuid>,
-    pub(super) capability: Option<&'a str>,
-    pub(super) project: Option<Uuid>,
-}
-
-pub(super) fn enqueue(request: Request<'_>) -> Result<i64> {
-    check(&request)?;
-    let plain = request.unique_key.is_none() && request.depends_on.is_empty();
-    let (mut number, mut blocked_by) = (None, 0);
-    if !plain {
-        // What points to the job is made before it.
-        let job = JOB.next()?;
-        let taken = as_owner(|| {
-            if let Some(key) = request.unique_key
-                && let Some(taken) = unique_key::take(key, job, request.unique_for)?
-            {
-                return Ok(Some(taken));
-            }
-            blocked_by = dependency::attach(job, &request.depends_on, request.on_dead)?;
-            Ok(None)
-        })?;
-        if let Some(taken) = taken {
-            return Ok(taken);
-        }
-        number = Some(job);
-    }
-    let project = request.project;
-    let place = insert(request, number, blocked_by)?;
-    place.announce()?;
-    notify::job_event(project, place.key.job, JobAction::Enqueue)?;
-    Ok(place.key.job)
-}
-
-/// Writes the row; without a number it takes the next.
-fn insert(request: Request<'_>, number: Option<i64>, blocked_by: i32) -> Result<Place> {
+/// Puts a job into the queue and answers its identifier.
+///
+/// Higher priorities run first. With `unique_key`, the job that has the key is answered instead of making a second: while
+/// it lives, and with `unique_for` at least for so long. With `depends_on`, the job waits until all of those have
+/// succeeded; when one dies or is cancelled, `on_dead` says whether this one is cancelled or stays blocked.
+/// Errors: 22023 malformed argument, P0002 no such parent, 55000 a parent is dead or cancelled.
+#[pg_extern]
+#[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
+fn enqueue_job(
+    kind: Option<&str>,
+    payload: Option<Jsonb>,
+    priority: default!(Option<i32>, 0),
+    run_at: default!(Option<TimestampWithTimeZone>, "now()"),
+    max_attempts: default!(Option<i32>, 5),
+    unique_key: default!(Option<&str>, "NULL"),
+    depends_on: default!(Option<Vec<Option<i64>>>, "'{}'"),
+    node_id: default!(Option<Uuid>, "NULL"),
+    project_id: default!(Option<Uuid>, "NULL"),
+    capability: default!(Option<&str>, "NULL"),
+    unique_for: default!(Option<Interval>, "NULL"),
+    on_dead: default!(Option<&str>, "'cancel'"),
+) -> sql::Result<i64> {
     let now = session::transaction_start();
-    let run_at = request.run_at.map_or(now, i64::from);
-    let job = number.map_or_else(|| JOB.next(), Ok)?;
-    let place = Place {
-        kind: request.kind.to_owned(),
-        key: QueuePosition { rank: -request.priority, run_at, job },
-        ready: blocked_by == 0 && run_at <= now,
-        blocked_by,
-        pinned: request.node.is_some() || request.capability.is_some(),
+    let mut job = NewJob {
+        job: 0,
+        kind: required(kind, "kind")?,
+        payload: required(payload, "payload")?,
+        project: project_id,
+        priority: priority.unwrap_or(0),
+        run_at: run_at.map_or(now, i64::from),
+        max_attempts: required(max_attempts, "max_attempts")?,
+        on_dead: "",
+        node: node_id,
+        capability,
+        unique_key,
+        ready: false,
+        blocked_by: 0,
     };
-    let row = Row {
-        job: place.key.job,
-        kind: request.kind.into_datum(),
-        payload: request.payload.clone(),
-        project: request.project.into_datum(),
-        priority: request.priority,
-        run_at,
-        max_attempts: request.max_attempts,
-        on_dead: request.on_dead.into_datum(),
-        node: request.node.into_datum(),
-        capability: request.capability.into_datum(),
-        unique_key: request.unique_key.into_datum(),
-        now,
-        ready: place.ready,
-        blocked_by,
-    };
-    if !WAITING.insert(&row.into_values())? {
-        as_owner(|| insert_by_sql(request, &place))?;
-    }
-    Ok(place)
-}
-
-/// A new row of nebula.job_waiting.
-struct Row {
-    job: i64,
-    kind: Cell,
-    payload: Jsonb,
-    project: Cell,
-    priority: i32,
-    run_at: i64,
-    max_attempts: i32,
-    on_dead: Cell,
-    node: Cell,
-    capability: Cell,
-    unique_key: Cell,
-    now: i64,
-    ready: bool,
-    blocked_by: i32,
-}
-
-impl Row {
-    /// In the order of the columns of [`WAITING`].
-    fn into_values(self) -> [Cell; KEPT + 2] {
-        [
-            self.job.into_datum(),
-            self.kind,
-            self.payload.into_datum(),
-            self.project,
-            self.priority.into_datum(),
-            Timestamp(self.run_at).into_datum(),
-            0_i32.into_datum(),
-            self.max_attempts.into_datum(),
-            self.on_dead,
-            self.node,
-            self.capability,
-            self.unique_key,
-            Jsonb::empty_array().into_datum(),
-            Timestamp(self.now).into_datum(),
-            self.ready.into_datum(),
-            self.blocked_by.into_datum(),
-        ]
-    }
-}
-
-/// Jobs of one kind that differ in nothing but their payloads.
-pub(super) struct Batch<'a> {
-    pub(super) kind: &'a str,
-    pub(super) payloads: Vec<Option<Jsonb>>,
-    pub(super) priority: i32,
-    pub(super) run_at: Option<Timestamp>,
-    pub(super) max_attempts: i32,
-    pub(super) project: Option<Uuid>,
-}
-
-/// Puts many jobs into the queue; answers their identifiers in the order of the payloads.
-pub(super) fn enqueue_all(batch: Batch<'_>) -> Result<Vec<i64>> {
-    check_kind(batch.kind)?;
-    check_numbers(batch.priority, batch.max_attempts)?;
-    let mut payloads = Vec::with_capacity(batch.payloads.len());
-    let count = batch.payloads.len();
-    for (place, payload) in batch.payloads.into_iter().enumerate() {
-        match payload.filter(|payload| payload.len() <= MAX_PAYLOAD) {
-            Some(payload) => payloads.push(payload),
-            None => {
-                return Err(Error::bad_argument(
-                    format!(
-                        "payload {} of {count} of kind \"{}\" is null or has more than {MAX_PAYLOAD} bytes",
-                        place + 1,
-                        batch.kind
-                    ),
-                    "Put bulk into object storage and its key into the payload.",
-                ));
-            }
+    let parents = required_elements(depends_on.unwrap_or_default(), "depends_on")?;
+    job.on_dead = required(on_dead, "on_dead")?;
+    check(&job)?;
+    unique_key::check(unique_key, unique_for)?;
+    job.job = store::next_job()?;
+    if unique_key.is_some() || !parents.is_empty() {
+        match as_owner(|| link(&job, &parents, unique_for))? {
+            Linked::KeyTaken(owner) => return Ok(owner),
+            Linked::BlockedBy(parents) => job.blocked_by = parents,
         }
     }
+    job.ready = job.blocked_by == 0 && job.run_at <= now;
+    store::insert(&job)?;
+    job.position().notify_available()?;
+    notify::job_event(job.project, job.job, JobAction::Enqueue)?;
+    Ok(job.job)
+}
+
+/// What was written before the job itself.
+enum Linked {
+    /// This job has the unique key.
+    KeyTaken(i64),
+    /// It has to wait for so many jobs.
+    BlockedBy(i32),
+}
+
+/// Takes the unique key of a new job and records what it waits for.
+fn link(job: &NewJob<'_>, parents: &[i64], unique_for: Option<Interval>) -> Result<Linked> {
+    if let Some(key) = job.unique_key
+        && let Some(owner) = unique_key::take(key, job.job, unique_for)?
+    {
+        return Ok(Linked::KeyTaken(owner));
+    }
+    Ok(Linked::BlockedBy(dependency::add_parents(job.job, parents, job.on_dead)?))
+}
+
+/// The work of enqueue_jobs: a job for each payload, their identifiers in the same order.
+///
+/// An array and no set, because a set would leave and enter the function for each row. Errors: 22023 malformed argument.
+#[pg_extern]
+fn enqueue_batch(
+    kind: Option<&str>,
+    payloads: Option<Vec<Option<Jsonb>>>,
+    priority: Option<i32>,
+    run_at: Option<Timestamp>,
+    max_attempts: Option<i32>,
+    project_id: Option<Uuid>,
+) -> sql::Result<Vec<i64>> {
+    let (kind, payloads) = (required(kind, "kind")?, required(payloads, "payloads")?);
+    let (priority, max_attempts) = (priority.unwrap_or(0), required(max_attempts, "max_attempts")?);
+    check_kind(kind)?;
+    check_numbers(priority, max_attempts)?;
+    let payloads = check_payloads(kind, payloads)?;
     if payloads.is_empty() {
         return Ok(Vec::new());
     }
     let now = session::transaction_start();
-    let run_at = batch.run_at.map_or(now, |at| at.0);
-    let jobs: Vec<i64> = payloads.iter().map(|_| JOB.next()).collect::<Result<_>>()?;
-    let (kind, project, on_dead) =
-        (batch.kind.into_datum(), batch.project.into_datum(), "cancel".into_datum());
-    let written = WAITING.try_insert_all(count, |place, values| {
-        let row = Row {
-            job: jobs[place],
-            kind,
-            payload: payloads[place].clone(),
-            project,
-            priority: batch.priority,
-            run_at,
-            max_attempts: batch.max_attempts,
-            on_dead,
-            node: None,
-            capability: None,
-            unique_key: None,
-            now,
-            ready: run_at <= now,
-            blocked_by: 0,
-        };
-        values.copy_from_slice(&row.into_values());
-    })?;
-    if written != InsertOutcome::Inserted {
-        static INSERT: Statement = Statement::new(
-            "INSERT INTO nebula.job_waiting (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts)
-             SELECT job_id, $3, payload, $4, $5, $6, $6 <= now(), $7 FROM unnest($1, $2) AS j(job_id, payload)",
-        );
-        INSERT.run(&[
-            jobs.clone().into(),
-            payloads.into(),
-            batch.kind.into(),
-            batch.project.into(),
-            batch.priority.into(),
-            Timestamp(run_at).into(),
-            batch.max_attempts.into(),
-        ])?;
-    }
-    announce(batch.kind, batch.priority, run_at)?;
-    Ok(jobs)
+    let run_at = run_at.map_or(now, |at| at.0);
+    let jobs: Vec<i64> = payloads.iter().map(|_| store::next_job()).collect::<Result<_>>()?;
+    let new = NewJobs {
+        jobs,
+        payloads,
+        kind,
+        project: project_id,
+        priority,
+        run_at,
+        max_attempts,
+        ready: run_at <= now,
+    };
+    store::insert_many(&new)?;
+    notify_many(kind, priority, run_at)?;
+    Ok(new.jobs)
 }
 
-/// Tells workers and watchers, when this transaction commits, that many jobs of a kind were enqueued.
-pub(super) fn announce(kind: &str, priority: i32, run_at: i64) -> Result<()> {
+/// Notifies workers and watchers, when this transaction commits, of many new jobs of a kind.
+pub(super) fn notify_many(kind: &str, priority: i32, run_at: i64) -> Result<()> {
     if run_at <= session::transaction_start() {
-        notify::job_available(kind, Some(QueuePosition { rank: -priority, run_at, job: i64::MIN }))?;
+        // None of them stands before this position, which has no identifier yet.
+        let first = QueuePosition { rank: -priority, run_at, job: i64::MIN };
+        notify::job_available(kind, Some(first))?;
     } else {
         timers::arm_due(run_at);
     }
     notify::many_events()
 }
 
-/// The same where the table has triggers of others; or whatever else stands against it is told by the server.
-fn insert_by_sql(request: Request<'_>, place: &Place) -> Result<()> {
-    static INSERT: Statement = Statement::new(
-        "INSERT INTO nebula.job_waiting
-                (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts, blocked_by, on_dead, node_id,
-                 capability, unique_key)
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
-    );
-    INSERT.run(&[
-        place.key.job.into(),
-        request.kind.into(),
-        request.payload.into(),
-        request.project.into(),
-        request.priority.into(),
-        Timestamp(place.key.run_at).into(),
-        place.ready.into(),
-        request.max_attempts.into(),
-        place.blocked_by.into(),
-        request.on_dead.into(),
-        request.node.into(),
-        request.capability.into(),
-        request.unique_key.into(),
-    ])
-}
-
-fn check(request: &Request<'_>) -> Result<()> {
-    check_kind(request.kind)?;
-    check_numbers(request.priority, request.max_attempts)?;
-    if request.payload.len() > MAX_PAYLOAD {
+fn check(job: &NewJob<'_>) -> Result<()> {
+    check_kind(job.kind)?;
+    check_numbers(job.priority, job.max_attempts)?;
+    if job.payload.len() > MAX_PAYLOAD {
         return Err(Error::bad_argument(
             format!(
                 "the payload of a \"{}\" job has {} bytes, more than {MAX_PAYLOAD}",
-                request.kind,
-                request.payload.len()
+                job.kind,
+                job.payload.len()
             ),
             "Put bulk into object storage and its key into the payload.",
         ));
     }
-    if !["cancel", "block"].contains(&request.on_dead) {
+    if !["cancel", "block"].contains(&job.on_dead) {
         return Err(Error::bad_argument(
-            format!("on_dead is \"{}\"", request.on_dead),
+            format!("on_dead is \"{}\"", job.on_dead),
             "Give 'cancel' or 'block': what becomes of the job when one it depends on dies.",
         ));
     }
-    if let Some(capability) = request.capability
+    if let Some(capability) = job.capability
         && (capability.is_empty() || capability.len() > 63)
     {
         return Err(Error::bad_argument(
@@ -282,10 +169,26 @@ fn check(request: &Request<'_>) -> Result<()> {
             "Give 1 to 63 bytes, for example 'gpu', or null for none.",
         ));
     }
-    unique_key::check(request.unique_key, request.unique_for)
+    Ok(())
 }
 
-/// Refuses what cannot name a kind of job.
+fn check_payloads(kind: &str, payloads: Vec<Option<Jsonb>>) -> Result<Vec<Jsonb>> {
+    let count = payloads.len();
+    let checked = payloads.into_iter().enumerate().map(|(index, payload)| {
+        payload.filter(|payload| payload.len() <= MAX_PAYLOAD).ok_or_else(|| {
+            Error::bad_argument(
+                format!(
+                    "payload {} of {count} of kind \"{kind}\" is null or has more than {MAX_PAYLOAD} bytes",
+                    index + 1
+                ),
+                "Put bulk into object storage and its key into the payload.",
+            )
+        })
+    });
+    checked.collect()
+}
+
+/// Refuses names that are not allowed for a kind of job.
 pub(super) fn check_kind(kind: &str) -> Result<()> {
     let good = kind.starts_with(|c: char| c.is_ascii_lowercase())
         && kind.bytes().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || b"_.-".contains(&c))
@@ -295,7 +198,7 @@ pub(super) fn check_kind(kind: &str) -> Result<()> {
     }
     Err(Error::bad_argument(
         format!("\"{kind}\" is no kind of job"),
-        "ScanStart with a lower-case letter, then up to 62 of a-z, 0-9, dots, underscores or dashes.",
+        "Start with a lower-case letter, then up to 62 of a-z, 0-9, dots, underscores or dashes.",
     ))
 }
 

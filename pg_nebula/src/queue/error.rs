@@ -1,9 +1,9 @@
-//! Errors of the queue, and where a job is.
+//! Errors that several functions of the queue raise.
 
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::statement::Statement;
 
-/// Where a job is, or `None` for one that does not exist.
+/// The state of a job; `None` if it does not exist.
 pub(super) fn state_of(job: i64) -> Result<Option<String>> {
     static STATE: Statement = Statement::new(
         "SELECT CASE WHEN blocked_by > 0 THEN 'blocked' ELSE 'available' END FROM nebula.job_waiting WHERE job_id = $1
@@ -22,7 +22,7 @@ pub(super) fn unknown(job: i64) -> Error {
     )
 }
 
-/// The error for a worker whose job went to somebody else.
+/// The error for a call with an attempt that is no longer the running one.
 pub(super) fn lost(job: i64, attempt: i32) -> Error {
     Error::new(
         Kind::WrongState,

@@ -1,51 +1,52 @@
-//! Which kinds are paused or limited, and whether projects are: mostly none, and nothing must be read to see that.
+//! What this session knows about policies and quotas, so that a claim which none concerns reads nothing.
 
-use crate::pg::catalog;
 use std::cell::RefCell;
 use std::collections::HashSet;
 
-use super::kind_limit::{self, Policy};
-use super::project_limit;
+use super::{kind_limit, project_limit, store};
 use crate::direct::CacheToken;
+use crate::pg::catalog;
 use crate::pg::error::Result;
+use crate::pg::privilege::as_owner;
 use crate::pg::session::snapshot_is_fixed;
 
-/// What this session knows.
-struct Curbs {
+struct PolicyCache {
+    /// Kinds that are paused or limited.
     kinds: HashSet<String>,
-    /// Some projects are limited.
-    projects: bool,
     policies_read: CacheToken,
+    /// Some projects are limited.
+    has_quotas: bool,
     quotas_read: CacheToken,
 }
 
 thread_local! {
-    static KNOWN: RefCell<Curbs> = RefCell::new(Curbs {
+    static CACHE: RefCell<PolicyCache> = RefCell::new(PolicyCache {
         kinds: HashSet::new(),
-        projects: false,
         policies_read: CacheToken::none(),
+        has_quotas: false,
         quotas_read: CacheToken::none(),
     });
 }
 
-/// Whether jobs of a kind can be claimed without regard to anything but their order.
+/// Whether neither a policy of this kind nor a quota of any project limits claims.
 pub(super) fn is_unrestricted(kind: &str) -> Result<bool> {
     if snapshot_is_fixed() {
-        // It may show what was in force before.
-        return Ok(kind_limit::of_kind(kind)?.is_none() && !project_limit::are_there()?);
+        // The snapshot may show policies that are no longer in force; they must not be cached for later transactions.
+        return as_owner(|| Ok(kind_limit::of_kind(kind)?.is_none() && !project_limit::exist()?));
     }
     catalog::receive_messages();
-    KNOWN.with_borrow_mut(|known| {
-        if !known.policies_read.is_current() {
-            known.kinds.clear();
-            known.policies_read = kind_limit::each(|policy: Policy| {
-                known.kinds.insert(policy.kind);
-            })?;
+    CACHE.with_borrow_mut(|cache| {
+        // Tokens come before the look, so that a change after it makes them invalid.
+        if !cache.policies_read.is_current() {
+            let token = store::policy_token()?;
+            cache.kinds = as_owner(kind_limit::kinds)?;
+            cache.policies_read = token;
         }
-        if !known.quotas_read.is_current() {
-            known.projects = false;
-            known.quotas_read = project_limit::each(|| known.projects = true)?;
+        if !cache.quotas_read.is_current() {
+            let token = store::quota_token()?;
+            cache.has_quotas = as_owner(project_limit::exist)?;
+            cache.quotas_read = token;
         }
-        Ok(!known.projects && !known.kinds.contains(kind))
+        Ok(!cache.has_quotas && !cache.kinds.contains(kind))
     })
 }

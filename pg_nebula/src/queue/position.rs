@@ -1,58 +1,32 @@
-//! Where a waiting job stands, and telling those whom that concerns.
+//! The position of a waiting job in the order of claims, and the notifications that depend on it.
 
-use super::row::column;
-use crate::direct::FoundRow;
+use nebula_core::scan_hint::QueuePosition;
+
 use crate::notify;
 use crate::notify::timers;
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::Result;
 use crate::pg::statement::Row;
-use nebula_core::scan_hint::QueuePosition;
 
-/// The columns of nebula.job_waiting that [`Place::read`] reads, from the first on.
-macro_rules! place {
-    () => {
-        "kind, -priority, run_at, job_id, ready, blocked_by, node_id IS NOT NULL OR capability IS NOT NULL"
-    };
-}
-pub(super) use place;
-
-/// The columns that a job keeps whichever table it is in.
-macro_rules! kept {
-    () => {
-        "job_id, kind, payload, project_id, priority, run_at, attempt, max_attempts, on_dead, node_id, capability, \
-         unique_key, enqueued_at"
-    };
-}
-pub(super) use kept;
-
-/// The segment of the history that takes what finishes now.
-macro_rules! segment {
-    () => {
-        "(SELECT s.last_value FROM nebula.job_segment_seq s)"
-    };
-}
-pub(super) use segment;
-
-/// A waiting job, as far as claims care.
-pub(super) struct Place {
+/// Where a waiting job stands in the order of claims, and whether it can be claimed.
+pub(super) struct Position {
     pub(super) kind: String,
     pub(super) key: QueuePosition,
-    /// It can be claimed.
+    /// It can be claimed now.
     pub(super) ready: bool,
-    /// Jobs it waits for.
+    /// How many jobs it waits for.
     pub(super) blocked_by: i32,
-    /// Not everybody can claim it.
-    pub(super) pinned: bool,
+    /// Only workers on a certain node or with a certain capability can claim it.
+    pub(super) restricted: bool,
 }
 
-impl Place {
-    /// Reads the columns that `place!()` names.
+impl Position {
+    /// Reads the columns of `position_columns!()`.
     pub(super) fn read(row: &Row<'_>) -> Result<Self> {
         Self::read_from(row, 1)
     }
 
-    /// Reads them from column `first` on.
+    /// Reads the columns of `position_columns!()`, which begin at column `first`.
     pub(super) fn read_from(row: &Row<'_>, first: usize) -> Result<Self> {
         let run_at: Timestamp = row.need(first + 2)?;
         Ok(Self {
@@ -60,39 +34,28 @@ impl Place {
             key: QueuePosition { rank: row.need(first + 1)?, run_at: run_at.0, job: row.need(first + 3)? },
             ready: row.need(first + 4)?,
             blocked_by: row.need(first + 5)?,
-            pinned: row.need(first + 6)?,
+            restricted: row.need(first + 6)?,
         })
     }
 
-    /// Where a running job stands when it is put back to where it was.
-    pub(super) fn of(row: &FoundRow<'_>) -> Option<Self> {
-        let run_at: Timestamp = row.read(column::RUN_AT)?;
-        let rank = row.read::<i32>(column::PRIORITY)?.checked_neg()?;
-        Some(Self {
-            kind: row.read(column::KIND)?,
-            key: QueuePosition { rank, run_at: run_at.0, job: row.read(column::JOB)? },
-            ready: true,
-            blocked_by: 0,
-            pinned: row.get(column::NODE).is_some() || row.get(column::CAPABILITY).is_some(),
-        })
+    /// The position among the jobs that any worker can claim; `None` when the job is not one of them. Scan hints cover
+    /// only these jobs.
+    fn open_position(&self) -> Option<QueuePosition> {
+        (self.ready && !self.restricted).then_some(self.key)
     }
 
-    /// Its place among those that everybody can claim; only these have a known beginning.
-    pub(super) fn in_line(&self) -> Option<QueuePosition> {
-        (self.ready && !self.pinned).then_some(self.key)
-    }
-
-    /// This transaction holds its lock for a while, so that claims pass it by meanwhile.
-    pub(super) fn hold(&self) {
-        if let Some(key) = self.in_line() {
+    /// Records that this transaction has locked the job: claims skip it until the transaction ends, so the scan hint
+    /// must go back to it then.
+    pub(super) fn note_locked(&self) {
+        if let Some(key) = self.open_position() {
             notify::note_hidden(&self.kind, key, true);
         }
     }
 
-    /// It has come to stand here: workers are woken now, or when it is due.
-    pub(super) fn announce(&self) -> Result<()> {
+    /// Notifies workers, when this transaction commits, that the job is available; sets the timer if it is due later.
+    pub(super) fn notify_available(&self) -> Result<()> {
         if self.ready {
-            notify::job_available(&self.kind, self.in_line())
+            notify::job_available(&self.kind, self.open_position())
         } else {
             if self.blocked_by == 0 {
                 timers::arm_due(self.key.run_at);

@@ -1,9 +1,13 @@
-//! A claim: which worker asks for which jobs.
+//! What workers ask for, with checked values.
 
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-/// Who claims, and what.
+use crate::pg::datum::jsonb::Jsonb;
+use crate::pg::datum::timestamp::is_positive;
+use crate::pg::error::{Error, Result, required, required_elements};
+
+/// A claim: which worker asks for which jobs.
 pub(super) struct ClaimRequest<'a> {
     pub(super) worker: &'a str,
     pub(super) kinds: Vec<String>,
@@ -13,9 +17,62 @@ pub(super) struct ClaimRequest<'a> {
     pub(super) capabilities: Vec<String>,
 }
 
-impl ClaimRequest<'_> {
-    /// It can be given no job that is not for everybody.
-    pub(super) fn is_anybodys(&self) -> bool {
+impl<'a> ClaimRequest<'a> {
+    /// From the arguments of claim_jobs.
+    pub(super) fn new(
+        worker: Option<&'a str>,
+        kinds: Option<Vec<Option<String>>>,
+        max: Option<i32>,
+        lease: Option<Interval>,
+        node: Option<Uuid>,
+        capabilities: Option<Vec<Option<String>>>,
+    ) -> Result<Self> {
+        let request = Self {
+            worker: required(worker, "worker")?,
+            kinds: required_elements(required(kinds, "kinds")?, "kinds")?,
+            max: required(max, "max")?,
+            lease: required(lease, "lease")?,
+            node,
+            capabilities: required_elements(capabilities.unwrap_or_default(), "capabilities")?,
+        };
+        request.check()?;
+        Ok(request)
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.worker.is_empty() {
+            return Err(Error::bad_argument(
+                "worker is empty",
+                "Give the worker a name that tells it apart from others.",
+            ));
+        }
+        if self.kinds.is_empty() {
+            return Err(Error::bad_argument("kinds is empty", "Name the kinds of job this worker can do."));
+        }
+        if self.max < 1 {
+            return Err(Error::bad_argument(format!("max is {}", self.max), "Ask for at least one job."));
+        }
+        if !is_positive(self.lease) {
+            return Err(Error::bad_argument(
+                "lease must be longer than zero",
+                "For example interval '30 s'.",
+            ));
+        }
+        Ok(())
+    }
+
+    /// It can get only jobs that any worker can claim.
+    pub(super) fn is_open_only(&self) -> bool {
         self.node.is_none() && self.capabilities.is_empty()
     }
+}
+
+/// A worker that is still at an attempt, and what it reports.
+pub(super) struct Heartbeat {
+    pub(super) job: i64,
+    pub(super) attempt: i32,
+    /// `None`: as it is.
+    pub(super) progress: Option<f32>,
+    /// `None`: as it is.
+    pub(super) detail: Option<Jsonb>,
 }

@@ -1,14 +1,14 @@
-//! What functions written in SQL need of the queue.
+//! Functions for the parts of the queue that are written in SQL.
 
-use crate::notify::timers;
+use nebula_core::cron::Cron;
 use pgrx::prelude::*;
 
-use super::enqueue::{announce, check_kind, check_numbers};
+use super::enqueue::{check_kind, check_numbers, notify_many};
 use crate::notify;
+use crate::notify::timers;
 use crate::pg::datum::timestamp::{Timestamp, is_time_zone};
-use crate::pg::error::{self, Error, required, sql};
+use crate::pg::error::{Error, Result, required, sql};
 use crate::pg::statement::Statement;
-use nebula_core::cron::Cron;
 
 /// Refuses a malformed kind, priority or number of attempts (22023).
 #[pg_extern(immutable, parallel_safe)]
@@ -21,10 +21,10 @@ fn check_job(
     Ok(check_numbers(required(priority, "priority")?, required(max_attempts, "max_attempts")?)?)
 }
 
-/// Tells workers and watchers, when this transaction commits, that jobs of a kind were enqueued.
+/// Notifies workers and watchers, when this transaction commits, of new jobs of a kind.
 #[pg_extern]
 fn announce_jobs(kind: &str, priority: i32, run_at: Timestamp) -> sql::Result<()> {
-    Ok(announce(kind, priority, run_at.0)?)
+    Ok(notify_many(kind, priority, run_at.0)?)
 }
 
 /// Wakes workers of a kind when this transaction commits.
@@ -33,7 +33,7 @@ fn wake_workers(kind: &str) -> sql::Result<()> {
     Ok(notify::job_available(kind, None)?)
 }
 
-/// Says when the next schedule is due; null: there is none.
+/// Sets the timer of schedules to `at`, if that is earlier; with `looked`, in any case, and null for no schedule.
 #[pg_extern]
 fn expect_tick(at: Option<Timestamp>, looked: default!(bool, false)) {
     if looked {
@@ -52,18 +52,8 @@ fn next_tick(
     time_zone: Option<&str>,
     after: Option<Timestamp>,
 ) -> sql::Result<Timestamp> {
-    Ok(tick_after(required(cron, "cron")?, required(time_zone, "time_zone")?, required(after, "after")?)?)
-}
-
-fn tick_after(cron: &str, time_zone: &str, after: Timestamp) -> error::Result<Timestamp> {
-    static LOCAL: Statement =
-        Statement::new("SELECT floor(extract(epoch FROM $1 AT TIME ZONE $2) / 60)::bigint");
-    // The same clock for as long as it shows what it should; else whatever the time zone makes of that time.
-    static INSTANT: Statement = Statement::new(
-        "SELECT CASE WHEN e.at AT TIME ZONE $4 = l.at THEN e.at ELSE l.at AT TIME ZONE $4 END
-           FROM (SELECT timestamp 'epoch' + $1 * interval '1 minute' AS at) l,
-                (SELECT date_trunc('minute', $3) + ($1 - $2) * interval '1 minute' AS at) e",
-    );
+    let (cron, time_zone) = (required(cron, "cron")?, required(time_zone, "time_zone")?);
+    let after = required(after, "after")?;
     let times = Cron::parse(cron).map_err(|problem| {
         Error::bad_argument(
             format!("\"{cron}\" is no cron expression: {problem}"),
@@ -74,22 +64,43 @@ fn tick_after(cron: &str, time_zone: &str, after: Timestamp) -> error::Result<Ti
         return Err(Error::bad_argument(
             format!("\"{time_zone}\" is no time zone"),
             "List them: SELECT name FROM pg_timezone_names.",
-        ));
+        )
+        .into());
     }
-    let read = || Error::corrupt_schema("time");
-    let now: i64 = LOCAL.query_opt(&[after.into(), time_zone.into()], |row| row.need(1))?.ok_or_else(read)?;
+    let now = local_minute(after, time_zone)?;
     let mut local = now;
-    // Where the clock goes back, the next time on it may be past already; the one after that is not.
+    // Where the clock is set back, the next local time can be before `after`; a later one is not.
     while let Some(next) = times.next(local) {
-        let values = [next.into(), now.into(), after.into(), time_zone.into()];
-        let instant: Timestamp = INSTANT.query_opt(&values, |row| row.need(1))?.ok_or_else(read)?;
-        if instant > after {
-            return Ok(instant);
+        let tick = timestamp_of(next, now, after, time_zone)?;
+        if tick > after {
+            return Ok(tick);
         }
         local = next;
     }
     Err(Error::bad_argument(
         format!("cron expression \"{cron}\" names no time that ever comes"),
         "Look at day of month and month: there is no 30th of February.",
-    ))
+    )
+    .into())
+}
+
+/// The time on the clock of a time zone, in minutes since 1970.
+fn local_minute(at: Timestamp, time_zone: &str) -> Result<i64> {
+    static LOCAL: Statement =
+        Statement::new("SELECT floor(extract(epoch FROM $1 AT TIME ZONE $2) / 60)::bigint");
+    let local = LOCAL.query_opt(&[at.into(), time_zone.into()], |row| row.need(1))?;
+    local.ok_or_else(|| Error::corrupt_schema("time"))
+}
+
+/// When the clock of a time zone shows `next`, given that it shows `now` at `after`. If the clock is not changed between
+/// them, the difference is added to `after`: this finds the right one of two times with the same clock reading. Otherwise
+/// AT TIME ZONE decides.
+fn timestamp_of(next: i64, now: i64, after: Timestamp, time_zone: &str) -> Result<Timestamp> {
+    static TIMESTAMP: Statement = Statement::new(
+        "SELECT CASE WHEN e.at AT TIME ZONE $4 = l.at THEN e.at ELSE l.at AT TIME ZONE $4 END
+           FROM (SELECT timestamp 'epoch' + $1 * interval '1 minute' AS at) l,
+                (SELECT date_trunc('minute', $3) + ($1 - $2) * interval '1 minute' AS at) e",
+    );
+    let values = [next.into(), now.into(), after.into(), time_zone.into()];
+    TIMESTAMP.query_opt(&values, |row| row.need(1))?.ok_or_else(|| Error::corrupt_schema("time"))
 }

@@ -1,4 +1,4 @@
-//! Unique keys: one job for one purpose, while it lives or for a period.
+//! Unique keys: only one job with a key exists while it lives, or for a period.
 
 use pgrx::prelude::*;
 
@@ -30,9 +30,9 @@ pub(super) fn check(key: Option<&str>, period: Option<Interval>) -> Result<()> {
     Ok(())
 }
 
-/// Takes the key for `job`; answers the job that has it instead.
+/// Takes the key for `job`; returns the other job that has it, if there is one.
 pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Option<i64>> {
-    // A period that is over sets the key free unless its job still lives.
+    // A key is free again when its period is over, unless its job still lives.
     static TAKE: Statement = Statement::new(
         "INSERT INTO nebula.job_key AS k (unique_key, job_id, held_until) VALUES ($1, $2, clock_timestamp() + $3)
          ON CONFLICT ON CONSTRAINT job_key_pkey DO UPDATE SET job_id = EXCLUDED.job_id, held_until = EXCLUDED.held_until
@@ -42,7 +42,7 @@ pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Opti
          RETURNING job_id",
     );
     static OWNER: Statement = Statement::new("SELECT job_id FROM nebula.job_key WHERE unique_key = $1");
-    // Its owner may finish between the two statements; then the key is free again.
+    // If the owner finishes between the two statements, neither finds a row, and we try again.
     loop {
         if TAKE.exists(&[key.into(), job.into(), period.into()])? {
             return Ok(None);
@@ -53,7 +53,7 @@ pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Opti
     }
 }
 
-/// The job has finished: its key is free, unless it was taken for a period.
+/// Frees the key of a job that has finished, unless it was taken for a period that is not over.
 pub(super) fn free(key: &str, job: i64) -> Result<()> {
     static FREE: Statement = Statement::new(
         "DELETE FROM nebula.job_key WHERE unique_key = $1 AND job_id = $2

@@ -1,0 +1,245 @@
+//! The rows of jobs: each operation once in SQL ([`sql`]) and once below SQL ([`direct`]), which is faster.
+//!
+//! The functions here are the only way to these operations. They try the direct variant first, where `nebula.direct_writes`
+//! is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a row that others have changed
+//! meanwhile), it leaves everything as it was, and SQL does the work or raises the error. Direct variants run with the
+//! caller's privileges, because to become the owner costs as much as their work; SQL runs as the owner.
+
+mod direct;
+mod sql;
+
+use std::collections::HashMap;
+
+use nebula_core::scan_hint::QueuePosition;
+use pgrx::Uuid;
+
+use super::attempt::{Attempt, AttemptEnd, EndedAttempt, SucceededAttempt};
+use super::claimed_job::{ClaimedJob, note_claimed};
+use super::new_job::{NewJob, NewJobs};
+use super::removed_job::RemovedJob;
+use super::request::{ClaimRequest, Heartbeat};
+use crate::direct::{CacheToken, Sequence, is_on};
+use crate::pg::error::Result;
+use crate::pg::privilege::{as_owner, as_owner_by_index};
+use crate::pg::session::snapshot_is_fixed;
+use direct::Direct;
+use sql::Sql;
+
+/// The operations, and whether their direct variants are used at all: one is kept only where it is measurably faster.
+mod has_direct {
+    pub(super) const INSERT: bool = true;
+    pub(super) const INSERT_MANY: bool = true;
+    pub(super) const CLAIM_OPEN: bool = true;
+    pub(super) const FINISH_SUCCEEDED: bool = true;
+    pub(super) const END_ATTEMPT: bool = true;
+    pub(super) const EXTEND_LEASE: bool = true;
+    pub(super) const HAS_CHILDREN: bool = true;
+    pub(super) const COUNT_LIMITED: bool = true;
+}
+
+/// What each of the two implementations does. `None` of an `Option`, or `needs_sql`: the rest needs SQL, see above.
+trait JobStore {
+    /// Inserts a waiting job.
+    fn insert(job: &NewJob<'_>) -> Result<Option<()>>;
+
+    /// Inserts waiting jobs: all, or none when it returns `None`.
+    fn insert_many(jobs: &NewJobs<'_>) -> Result<Option<()>>;
+
+    /// Moves the first jobs of a kind that any worker can claim to nebula.job_running; skips locked rows.
+    fn claim_open(claim: &OpenClaim<'_>) -> Result<ClaimedJobs>;
+
+    /// Moves running jobs to nebula.job_finished as succeeded; leaves out those whose attempt is another one by now.
+    fn finish_succeeded(attempts: &[SucceededAttempt]) -> Result<FinishedJobs>;
+
+    /// Ends an attempt as `decide` says, which sees the locked row: moves the job to nebula.job_finished or back to
+    /// nebula.job_waiting. SQL raises the error when the attempt has lost its lease.
+    fn end_attempt<'a>(job: i64, attempt: i32, decide: Decide<'_, 'a>) -> Result<Option<EndedAttempt<'a>>>;
+
+    /// Extends the lease by its length and records progress. SQL raises the error when the attempt has lost its lease.
+    fn extend_lease(heartbeat: &Heartbeat) -> Result<Option<ExtendedLease>>;
+
+    /// Whether jobs wait for this one, or with `None`, for any.
+    fn has_children(parent: Option<i64>) -> Result<bool>;
+
+    /// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project.
+    fn count_limited(kind: Option<&str>) -> Result<RunningByProject>;
+}
+
+/// Decides how a locked attempt ends.
+pub(super) type Decide<'d, 'a> = &'d dyn Fn(&Attempt) -> AttemptEnd<'a>;
+
+/// Running jobs by project.
+pub(super) type RunningByProject = HashMap<Option<Uuid>, i64>;
+
+/// A claim of jobs of one kind that any worker can claim.
+#[derive(Clone, Copy)]
+pub(super) struct OpenClaim<'a> {
+    pub(super) request: &'a ClaimRequest<'a>,
+    pub(super) kind: &'a str,
+    pub(super) count: i32,
+    /// They count towards a limit.
+    pub(super) limited: bool,
+    /// No job before this one can be claimed.
+    pub(super) from: QueuePosition,
+    /// Positions that a few claimable jobs lie before, and some more: see `ScanStart::skip_points`.
+    pub(super) ahead: Option<(QueuePosition, QueuePosition)>,
+}
+
+/// What a claim has moved.
+pub(super) struct ClaimedJobs {
+    pub(super) jobs: Vec<ClaimedJob>,
+    /// Positions of jobs that follow those, for the next claim.
+    pub(super) skip_points: Vec<QueuePosition>,
+    needs_sql: bool,
+}
+
+/// Jobs that were moved to nebula.job_finished.
+struct FinishedJobs {
+    jobs: Vec<RemovedJob>,
+    needs_sql: bool,
+}
+
+/// A lease that was extended.
+pub(super) struct ExtendedLease {
+    pub(super) cancel_requested: bool,
+    pub(super) project: Option<Uuid>,
+}
+
+/// Identifier for a new job.
+pub(super) fn next_job() -> Result<i64> {
+    static JOB: Sequence = Sequence::new(c"job_id_seq");
+    JOB.next()
+}
+
+/// Inserts a waiting job.
+pub(super) fn insert(job: &NewJob<'_>) -> Result<()> {
+    if has_direct::INSERT && is_on() && Direct::insert(job)?.is_some() {
+        return Ok(());
+    }
+    as_owner(|| Sql::insert(job)).map(drop)
+}
+
+/// Inserts waiting jobs.
+pub(super) fn insert_many(jobs: &NewJobs<'_>) -> Result<()> {
+    if has_direct::INSERT_MANY && is_on() && Direct::insert_many(jobs)?.is_some() {
+        return Ok(());
+    }
+    as_owner(|| Sql::insert_many(jobs)).map(drop)
+}
+
+/// Claims the first jobs of a kind that any worker can claim.
+pub(super) fn claim_open(claim: &OpenClaim<'_>) -> Result<ClaimedJobs> {
+    let mut claimed = if has_direct::CLAIM_OPEN && is_on() {
+        Direct::claim_open(claim)?
+    } else {
+        ClaimedJobs { jobs: Vec::new(), skip_points: Vec::new(), needs_sql: true }
+    };
+    note_claimed(&claimed.jobs);
+    if claimed.needs_sql {
+        let count = claim.count - i32::try_from(claimed.jobs.len()).unwrap_or(claim.count);
+        let rest = as_owner_by_index(|| Sql::claim_open(&OpenClaim { count, ..*claim }))?;
+        note_claimed(&rest.jobs);
+        claimed.jobs.extend(rest.jobs);
+    }
+    Ok(claimed)
+}
+
+/// Claims the first jobs of a kind that are restricted to certain workers, of which the caller is one.
+pub(super) fn claim_restricted(
+    request: &ClaimRequest<'_>,
+    kind: &str,
+    count: i32,
+    limited: bool,
+) -> Result<Vec<ClaimedJob>> {
+    noted(sql::claim_restricted(request, kind, count, limited)?)
+}
+
+/// Claims one job of a kind, open to all or restricted, that is of none of these projects; it counts towards a limit.
+pub(super) fn claim_one_except(
+    request: &ClaimRequest<'_>,
+    kind: &str,
+    restricted: bool,
+    projects: Vec<Uuid>,
+) -> Result<Vec<ClaimedJob>> {
+    noted(sql::claim_one_except(request, kind, restricted, projects)?)
+}
+
+fn noted(jobs: Vec<ClaimedJob>) -> Result<Vec<ClaimedJob>> {
+    note_claimed(&jobs);
+    Ok(jobs)
+}
+
+/// Finishes attempts, given in the order of their jobs, as succeeded; returns those jobs whose attempt it still was.
+pub(super) fn finish_succeeded(mut attempts: Vec<SucceededAttempt>) -> Result<Vec<RemovedJob>> {
+    let mut finished = if has_direct::FINISH_SUCCEEDED && is_on() {
+        Direct::finish_succeeded(&attempts)?
+    } else {
+        FinishedJobs { jobs: Vec::new(), needs_sql: true }
+    };
+    if finished.needs_sql {
+        attempts.retain(|attempt| finished.jobs.iter().all(|removed| removed.job != attempt.job));
+        finished.jobs.extend(as_owner_by_index(|| Sql::finish_succeeded(&attempts))?.jobs);
+    }
+    Ok(finished.jobs)
+}
+
+/// Ends an attempt as `decide` says of the locked row.
+pub(super) fn end_attempt<'a>(job: i64, attempt: i32, decide: Decide<'_, 'a>) -> Result<EndedAttempt<'a>> {
+    if has_direct::END_ATTEMPT
+        && is_on()
+        && let Some(ended) = Direct::end_attempt(job, attempt, decide)?
+    {
+        return Ok(ended);
+    }
+    as_owner_by_index(|| sql::lock_and_end(job, attempt, decide))
+}
+
+/// Attempts whose lease ended before `now`, locked, with their workers; skips locked rows.
+pub(super) use sql::lock_expired;
+
+/// Ends an attempt that is locked. SQL only: this is for rescues, which are rare.
+pub(super) use sql::end_locked;
+
+/// Extends a lease and records progress.
+pub(super) fn extend_lease(heartbeat: &Heartbeat) -> Result<ExtendedLease> {
+    if has_direct::EXTEND_LEASE
+        && is_on()
+        && let Some(extended) = Direct::extend_lease(heartbeat)?
+    {
+        return Ok(extended);
+    }
+    as_owner_by_index(|| sql::extend(heartbeat))
+}
+
+/// Whether jobs wait for this one, or with `None`, for any; as of now, whatever the transaction's snapshot shows.
+pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
+    if reads_directly(has_direct::HAS_CHILDREN) {
+        return Direct::has_children(parent);
+    }
+    as_owner_by_index(|| Sql::has_children(parent))
+}
+
+/// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project; as of now, whatever the
+/// transaction's snapshot shows.
+pub(super) fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
+    if reads_directly(has_direct::COUNT_LIMITED) {
+        return Direct::count_limited(kind);
+    }
+    as_owner_by_index(|| Sql::count_limited(kind))
+}
+
+/// Whether rows are read below SQL. Always in REPEATABLE READ and stricter, where statements see what was committed
+/// when the transaction began: too old to decide by, although the rows that are decided about are locked.
+fn reads_directly(has_direct: bool) -> bool {
+    has_direct && is_on() || snapshot_is_fixed()
+}
+
+/// For what is read of nebula.job_policy after this.
+pub(super) fn policy_token() -> Result<CacheToken> {
+    direct::POLICY.cache_token()
+}
+
+/// For what is read of nebula.job_quota after this.
+pub(super) fn quota_token() -> Result<CacheToken> {
+    direct::QUOTA.cache_token()
+}
