@@ -1,4 +1,4 @@
-//! Whatever the bytes, a reader answers a value or an error; and a value that was read is written as it was.
+//! A reader answers a value or an error for any bytes, and a value that was read encodes to the same bytes.
 
 #![no_main]
 
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
         _ => {
             let Ok(text) = std::str::from_utf8(bytes) else { return };
             drop(PublicKey::parse(text));
-            // Without a passphrase, so that an encrypted key is read but not paid for.
+            // Without a passphrase, so that an encrypted key is parsed but costs no time.
             let (cert, key) = text.split_at(text.floor_char_boundary(text.len() / 2));
             drop(CertificateAuthority::load(cert, key, None));
         }

@@ -1,4 +1,4 @@
-//! A certificate authority: a self-signed certificate with its private key, and what else the overlay trusts.
+//! A certificate authority: a self-signed certificate with its private key, and the other authorities of its file.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -13,7 +13,7 @@ use crate::token::TokenKey;
 use crate::verify::{check_authority, unix};
 use crate::{CLOCK_SKEW, Certificate, Curve, Details, Error, Fingerprint, Version};
 
-/// What a new authority is to be.
+/// Properties of a new authority.
 #[derive(Clone, Debug)]
 pub struct NewAuthority<'a> {
     /// Shown by `nebula-cert print`; need not be unique.
@@ -29,19 +29,19 @@ pub struct NewAuthority<'a> {
     pub unsafe_networks: &'a [IpNetwork],
     /// Limit of the groups it may grant; empty for none.
     pub groups: &'a [String],
-    /// How long from now; certificates it signs end no later.
+    /// From now; certificates it signs end no later.
     pub lifetime: Duration,
 }
 
 impl<'a> NewAuthority<'a> {
-    /// An authority every nebula understands (version 1, Curve25519) without limits but its lifetime.
+    /// An authority that every nebula reads (version 1, Curve25519), without limits but its lifetime.
     pub fn new(name: &'a str, lifetime: Duration) -> Self {
         let (version, curve) = (Version::V1, Curve::Curve25519);
         Self { name, version, curve, networks: &[], unsafe_networks: &[], groups: &[], lifetime }
     }
 }
 
-/// The authority that signs, with the private key in memory: wiped when dropped, never printed.
+/// An authority with its private key, in memory, where it is wiped when dropped, or in a token.
 pub struct CertificateAuthority {
     pub(crate) certificate: Certificate,
     pub(crate) key: SigningKey,
@@ -52,7 +52,8 @@ impl CertificateAuthority {
     /// Makes a key and signs the authority's certificate with it.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::Group`], [`Error::Lifetime`], [`Error::Ipv6`] and the like for what nebula would refuse.
+    /// [`Error::Name`], [`Error::Group`], [`Error::Lifetime`], [`Error::Ipv6`] and others, for properties that nebula
+    /// would refuse.
     pub fn create(new: &NewAuthority<'_>, now: SystemTime) -> Result<Self, Error> {
         Self::create_with(SigningKey::generate(new.curve)?, new, now)
     }
@@ -93,7 +94,7 @@ impl CertificateAuthority {
     /// seconds): once, here.
     ///
     /// # Errors
-    /// What is wrong with either text, [`Error::KeyMismatch`], [`Error::NotAuthority`], [`Error::Signature`],
+    /// Those of reading either text, [`Error::KeyMismatch`], [`Error::NotAuthority`], [`Error::Signature`],
     /// [`Error::PassphraseMissing`], [`Error::PassphraseWrong`].
     pub fn load(cert_pem: &str, key_pem: &str, passphrase: Option<&str>) -> Result<Self, Error> {
         let trusted = Certificate::parse(cert_pem)?;
@@ -112,7 +113,7 @@ impl CertificateAuthority {
     /// Reads an authority whose private key is in a PKCS#11 token. Of several certificates the first of the key signs.
     ///
     /// # Errors
-    /// What is wrong with the certificates, [`Error::TokenUri`], [`Error::Token`], [`Error::TokenKeyMismatch`].
+    /// Those of reading the certificates, [`Error::TokenUri`], [`Error::Token`], [`Error::TokenKeyMismatch`].
     pub fn from_token(cert_pem: &str, uri: &str) -> Result<Self, Error> {
         let trusted = Certificate::parse(cert_pem)?;
         trusted.iter().try_for_each(check_authority)?;
@@ -129,12 +130,12 @@ impl CertificateAuthority {
         Ok(Self { certificate, key: SigningKey::Token(Box::new(key)), trusted })
     }
 
-    /// Whether signing takes a moment of this processor, or a token's own time.
+    /// Whether the key is in memory; one in a token may take long to sign.
     pub fn key_is_in_memory(&self) -> bool {
         !matches!(self.key, SigningKey::Token(_))
     }
 
-    /// Signs bytes that are no certificate, as agents check it: Ed25519, or ECDSA over SHA-256 in DER.
+    /// Signs bytes that are no certificate: Ed25519, or ECDSA over SHA-256 in DER.
     ///
     /// # Errors
     /// [`Error::Token`], [`Error::OpenSsl`].
@@ -152,7 +153,7 @@ impl CertificateAuthority {
         &self.certificate
     }
 
-    /// Every authority of the file that was loaded, this one included: what `pki.ca` must list.
+    /// Every authority of the file that was loaded, this one included; `pki.ca` must list them.
     pub fn trusted(&self) -> &[Certificate] {
         &self.trusted
     }
@@ -162,12 +163,12 @@ impl CertificateAuthority {
         self.certificate.pem()
     }
 
-    /// What certificates it signs carry as their issuer.
+    /// The issuer in the certificates it signs.
     pub fn fingerprint(&self) -> Fingerprint {
         self.certificate.fingerprint()
     }
 
-    /// The private key for `ca.key`: write it with mode 0600, or better take [`Self::encrypted_key_pem`].
+    /// The private key for `ca.key`. Write it with mode 0600, or better use [`Self::encrypted_key_pem`].
     ///
     /// # Errors
     /// [`Error::OpenSsl`].
@@ -179,7 +180,7 @@ impl CertificateAuthority {
     /// The private key under a passphrase, as `nebula-cert ca -encrypt` writes it.
     ///
     /// # Errors
-    /// [`Error::PassphraseMissing`] if it is empty, [`Error::Encryption`] or [`Error::Memory`] for costs that cannot be paid.
+    /// [`Error::PassphraseMissing`] if it is empty, [`Error::Encryption`] or [`Error::Memory`] for a cost out of range.
     pub fn encrypted_key_pem(&self, passphrase: &str, cost: Cost) -> Result<String, Error> {
         let (_, encrypted) = SigningKey::banners(self.curve());
         let body = passphrase::encrypt(&self.key.to_raw()?, passphrase, cost)?;
@@ -187,7 +188,7 @@ impl CertificateAuthority {
     }
 }
 
-/// The certificate only.
+/// Shows only the certificate.
 impl fmt::Debug for CertificateAuthority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("CertificateAuthority").field("certificate", &self.certificate).finish_non_exhaustive()
@@ -210,7 +211,7 @@ fn load_key(text: &str, passphrase: Option<&str>) -> Result<SigningKey, Error> {
     Err(Error::UnexpectedBlock { found: block.label, wanted: WANTED })
 }
 
-/// Version 2 wants its lists so, and version 1 does not mind.
+/// Sorted and unique, as version 2 demands and version 1 allows.
 pub(crate) fn sorted(networks: &[IpNetwork]) -> Vec<IpNetwork> {
     let mut networks = networks.to_vec();
     networks.sort_unstable();

@@ -2,22 +2,12 @@
 
 use openssl::sha::sha256;
 
+use crate::details::{Fingerprint, Parts};
 use crate::pem::{self, banner};
 use crate::sign::SigningKey;
 use crate::{Curve, Details, Error, Version, p256, v1, v2};
 
-/// SHA-256 that names a certificate: what issuers are referred to by, and what blocklists hold.
-pub type Fingerprint = [u8; 32];
-
-/// What a decoder finds.
-pub(crate) struct Parts {
-    pub(crate) details: Details,
-    /// The bytes under the signature.
-    pub(crate) signed: Vec<u8>,
-    pub(crate) signature: Vec<u8>,
-}
-
-/// A certificate as it was signed or read. Well formed, but not thereby trusted: that is [`crate::verify()`].
+/// A certificate as it was signed or read: well formed, but not trusted before [`crate::verify()`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
     details: Details,
@@ -27,15 +17,15 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Encodes and signs, whatever the details say: the checks are the caller's.
+    /// Encodes and signs. The caller must have checked the details.
     pub(crate) fn sign(details: Details, key: &SigningKey) -> Result<Self, Error> {
         let signed = match details.version {
             Version::V1 => v1::signed_bytes(&details)?,
-            Version::V2 => v2::signed_bytes(&details),
+            Version::V2 => v2::signed_bytes(&details)?,
         };
         let signature = key.sign(&signed)?;
         let encoded = assemble(&details, &signed, &signature)?;
-        // Read back: what leaves here has passed the very checks that any reader applies.
+        // Decoded again, so that every certificate made here has passed the checks that any reader applies.
         Self::decode(details.version, &encoded)
     }
 
@@ -70,7 +60,7 @@ impl Certificate {
         blocks.into_iter().map(decode).collect()
     }
 
-    /// What it says.
+    /// The fields.
     pub fn details(&self) -> &Details {
         &self.details
     }
@@ -99,7 +89,7 @@ impl Certificate {
         pem::encode(label, &self.encoded).to_string()
     }
 
-    /// An authority's key in the PEM that agents pin to check what is signed for them; not that of a device.
+    /// The public key of an authority in the PEM that agents pin, to verify responses; not for devices.
     pub fn public_key_pem(&self) -> String {
         let label = match self.details.curve {
             Curve::Curve25519 => banner::ED25519_PUBLIC,
@@ -108,7 +98,7 @@ impl Certificate {
         pem::encode(label, &self.details.public_key).to_string()
     }
 
-    /// What `nebula-cert print` shows and `pki.blocklist` takes, in hex.
+    /// The fingerprint that `nebula-cert print` shows, and `pki.blocklist` takes, in hex.
     pub fn fingerprint(&self) -> Fingerprint {
         self.fingerprint_with(&self.signature)
     }
@@ -125,7 +115,7 @@ impl Certificate {
     fn fingerprint_with(&self, signature: &[u8]) -> Fingerprint {
         match self.details.version {
             Version::V1 => sha256(&v1::assemble(&self.signed, signature)),
-            // Not of the DER: nebula hashes the signed bytes and the signature, without the envelope.
+            // nebula hashes the signed bytes and the signature, not the DER around them.
             Version::V2 => sha256(&[self.signed.as_slice(), signature].concat()),
         }
     }

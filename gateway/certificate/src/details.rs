@@ -1,4 +1,4 @@
-//! What a certificate says, whatever its encoding.
+//! The fields of a certificate, in either encoding.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -6,9 +6,12 @@ use std::str::FromStr;
 
 use ipnetwork::IpNetwork;
 
-use crate::{Curve, Error, Fingerprint};
+use crate::{Curve, Error};
 
-/// Longest name a version 2 certificate can carry, in bytes; version 1 is held to it too, so that both can be issued.
+/// SHA-256 of a certificate: names the issuer in certificates, and certificates in blocklists.
+pub type Fingerprint = [u8; 32];
+
+/// Longest name in a version 2 certificate, in bytes; enforced for version 1 too, so that both can be issued.
 const MAX_NAME: usize = 253;
 
 /// The encoding of a certificate.
@@ -48,12 +51,20 @@ impl FromStr for Version {
     }
 }
 
+/// A decoded certificate.
+pub(crate) struct Parts {
+    pub(crate) details: Details,
+    /// The bytes that the signature covers.
+    pub(crate) signed: Vec<u8>,
+    pub(crate) signature: Vec<u8>,
+}
+
 /// The fields of a certificate, without its signature.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Details {
-    /// The encoding these fields came in or go out by.
+    /// The encoding.
     pub version: Version,
-    /// Name of the device or authority; nebula does not ask it to be unique.
+    /// Name of the device or authority; need not be unique.
     pub name: String,
     /// The device's own addresses, each with the prefix length of its overlay; of an authority, the limit of
     /// what it may grant (empty: no limit).
@@ -99,7 +110,7 @@ impl Details {
         Ok(())
     }
 
-    /// Rules for the text fields, which nebula leaves to whoever signs: applied to what is issued, not to what is read.
+    /// Rules for the text fields. nebula does not check them, so they apply to issued certificates only.
     ///
     /// # Errors
     /// [`Error::Name`] or [`Error::Group`].
@@ -124,7 +135,7 @@ impl Details {
         }
     }
 
-    /// What holds for devices only: an authority may be limited to 0.0.0.0/0, a device cannot live there.
+    /// Rules for devices only: an authority may be limited to 0.0.0.0/0, which is no address of a device.
     fn check_addresses(&self) -> Result<(), Error> {
         if let Some(&network) = self.networks.iter().find(|network| network.ip().is_unspecified()) {
             return Err(Error::Network { network, problem: "a device needs an address other than zero" });

@@ -1,4 +1,4 @@
-//! Everything that can go wrong with a certificate or a key, each as a sentence a person can act on.
+//! Errors of certificates and keys, each with a sentence that says what to do.
 
 use ipnetwork::IpNetwork;
 
@@ -13,7 +13,7 @@ pub enum Error {
     Pem {
         /// Counted from 1.
         line: usize,
-        /// What is wrong with that line.
+        /// The fault of that line.
         problem: &'static str,
     },
     /// A well-formed PEM block of the wrong kind.
@@ -21,7 +21,7 @@ pub enum Error {
     UnexpectedBlock {
         /// The banner in the text.
         found: String,
-        /// What belongs there.
+        /// The expected kind.
         wanted: &'static str,
     },
     /// Not exactly one PEM block where one thing is expected.
@@ -29,10 +29,10 @@ pub enum Error {
     BlockCount {
         /// How many blocks the text holds.
         found: usize,
-        /// What belongs there.
+        /// The expected kind.
         wanted: &'static str,
     },
-    /// Someone is about to give away a private key.
+    /// A private key in place of a public one.
     #[error("this is a private key: keep it on the device, and send the public key (the .pub file) instead")]
     PrivateKeySent,
     /// A signing key cannot do the key exchange a device needs.
@@ -41,7 +41,7 @@ pub enum Error {
          send its public key"
     )]
     AuthorityKeySent,
-    /// The text is no known spelling of a public key.
+    /// No known form of a public key.
     #[error(
         "the public key is neither PEM nor base64 nor hex: send the .pub file that `nebula-cert keygen` writes"
     )]
@@ -53,10 +53,10 @@ pub enum Error {
         what: &'static str,
         /// Its length in bytes.
         seen: usize,
-        /// The lengths in bytes that would do.
+        /// The expected lengths in bytes.
         wanted: &'static str,
     },
-    /// The zero key and its few relatives make every shared secret predictable.
+    /// The zero key and the other points of small order make every shared secret predictable.
     #[error("the X25519 public key is zero or of small order, which gives no secrecy: make a new key pair")]
     WeakKey,
     /// Not a point of P256.
@@ -71,16 +71,16 @@ pub enum Error {
         /// Which part, never its value.
         problem: String,
     },
-    /// What a PKCS#11 token said.
+    /// An error of a PKCS#11 token.
     #[error("the token cannot be used: {problem}")]
     Token {
-        /// In its own words.
+        /// The token's own message.
         problem: String,
     },
-    /// The key found in the token signs, but not for this certificate.
+    /// The key in the token belongs to another certificate.
     #[error("the private key in the token is not the one of the certificate: name its object= or id=")]
     TokenKeyMismatch,
-    /// A key that cannot be taken out of its token was asked for.
+    /// A key in a token cannot be exported.
     #[error("the private key stays in its token: there is nothing to export")]
     TokenKeyStays,
     /// The bytes of a certificate do not follow its format.
@@ -123,7 +123,7 @@ pub enum Error {
         /// The network that does not fit.
         network: IpNetwork,
     },
-    /// An address nebula refuses.
+    /// A network that nebula refuses.
     #[error("the network {network} cannot be used in a certificate: {problem}")]
     Network {
         /// The network as given.
@@ -131,13 +131,13 @@ pub enum Error {
         /// Why nebula refuses it.
         problem: &'static str,
     },
-    /// Bigger than nebula reads.
+    /// Larger than nebula reads.
     #[error("the certificate is {size} bytes long, nebula reads at most 65536: use fewer groups or networks")]
     TooLarge {
         /// Its length in bytes.
         size: usize,
     },
-    /// A request that asks for nothing.
+    /// A request for no version.
     #[error("no certificate version was asked for: ask for 1, 2 or both")]
     NoVersion,
     /// Certificates count whole seconds.
@@ -169,7 +169,7 @@ pub enum Error {
         /// The name in the certificate.
         name: String,
     },
-    /// Its time is over.
+    /// The validity is over.
     #[error("{name:?} expired on {not_after}: issue a new one")]
     Expired {
         /// The name in the certificate.
@@ -177,7 +177,7 @@ pub enum Error {
         /// Last valid second, UTC.
         not_after: String,
     },
-    /// Its time has not come.
+    /// The validity has not begun.
     #[error("{name:?} is not valid before {not_before}: check the clock")]
     NotYetValid {
         /// The name in the certificate.
@@ -185,7 +185,7 @@ pub enum Error {
         /// First valid second, UTC.
         not_before: String,
     },
-    /// One curve per overlay.
+    /// An overlay has one curve.
     #[error(
         "the key is on {key} but the authority {authority:?} is on {wanted}: make a key pair on {wanted}"
     )]
@@ -197,7 +197,7 @@ pub enum Error {
         /// The name of the authority.
         authority: String,
     },
-    /// Valid when its authority is not.
+    /// Valid at a time when its authority is not.
     #[error("{name:?} is valid outside the time of the authority {authority:?}")]
     OutsideValidity {
         /// The name in the certificate.
@@ -224,16 +224,16 @@ pub enum Error {
         /// The name of the authority.
         authority: String,
     },
-    /// Encrypted key, no passphrase.
+    /// The key is encrypted and no passphrase was given.
     #[error("the authority's key is encrypted: give its passphrase (NEBULA_CA_PASSPHRASE)")]
     PassphraseMissing,
     /// Decryption failed, which with this cipher means the passphrase or a damaged file.
     #[error("the passphrase does not open the authority's key: check it (or the file is damaged)")]
     PassphraseWrong,
-    /// The head of an encrypted key cannot be used.
+    /// The header of an encrypted key cannot be used.
     #[error("the encrypted key cannot be used: {problem}")]
     Encryption {
-        /// What is wrong with it.
+        /// The fault.
         problem: &'static str,
     },
     /// Argon2 is memory-hard by design; nebula-cert asks for 2 GiB.
@@ -241,17 +241,17 @@ pub enum Error {
         "opening the encrypted key needs {kibibytes} KiB of memory for a moment, which this machine refused"
     )]
     Memory {
-        /// What the file asks for.
+        /// Demanded by the file.
         kibibytes: u32,
     },
-    /// OpenSSL itself failed, which sound input does not cause.
+    /// OpenSSL itself failed, which correct input does not cause.
     #[error("OpenSSL failed: {0}")]
     OpenSsl(#[from] openssl::error::ErrorStack),
 }
 
 impl Error {
-    /// Whether the request is at fault (key, name, networks, groups) rather than the authority or this machine:
-    /// what an HTTP service answers with 400, where everything else is its own failure.
+    /// Whether the request is at fault (key, name, networks, groups) and not the authority or this machine. An HTTP
+    /// service answers 400 in that case.
     pub fn is_callers_fault(&self) -> bool {
         !matches!(
             self,

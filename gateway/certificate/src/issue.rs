@@ -1,4 +1,4 @@
-//! Signing a device's certificates: the request is checked, the result verified, before anything is handed out.
+//! Signing the certificates of a device. The request is checked before, the certificates after they are signed.
 
 use std::time::{Duration, SystemTime};
 
@@ -8,23 +8,23 @@ use crate::authority::{sorted, whole_seconds};
 use crate::verify::{check_constraints, check_granted, check_signature, check_time, unix};
 use crate::{Certificate, CertificateAuthority, Details, Error, Fingerprint, PublicKey, Version};
 
-/// How far validity starts before now, so that a device whose clock is behind can join at once.
+/// Validity starts this long before now, so that a device whose clock is behind can join at once.
 pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
-/// What a device is to get.
+/// A request for certificates of a device.
 #[derive(Clone, Debug)]
 pub struct Request<'a> {
     /// 1 to 253 bytes; becomes the device's name in nebula's firewall and logs.
     pub name: &'a str,
-    /// Its addresses, each with the prefix length of the overlay. Version 1 takes the one IPv4 address among them.
+    /// The device's addresses, each with the prefix length of the overlay. Version 1 takes the one IPv4 address.
     pub networks: &'a [IpNetwork],
-    /// Networks behind it that it may route for.
+    /// Networks behind the device that it may route for.
     pub unsafe_networks: &'a [IpNetwork],
     /// Groups for firewall rules, order kept.
     pub groups: &'a [String],
-    /// Its key, on the authority's curve.
+    /// The device's key, on the authority's curve.
     pub public_key: &'a PublicKey,
-    /// How long from now, cut to the end of the authority.
+    /// From now, cut to the end of the authority.
     pub lifetime: Duration,
     /// One or both.
     pub versions: &'a [Version],
@@ -33,13 +33,13 @@ pub struct Request<'a> {
 /// A certificate that every nebula of its version accepts.
 #[derive(Clone, Debug)]
 pub struct Issued {
-    /// Its encoding.
+    /// The encoding.
     pub version: Version,
-    /// One PEM block; those of one answer, joined in order, make `node.crt`.
+    /// One PEM block; the blocks of all versions, joined in order, make `node.crt`.
     pub pem: String,
-    /// What blocklists hold.
+    /// For blocklists.
     pub fingerprint: Fingerprint,
-    /// For P256, the second one that blocklists must hold.
+    /// The second fingerprint that blocklists must hold, for P256.
     pub alternate_fingerprint: Option<Fingerprint>,
     /// Fields and bytes.
     pub certificate: Certificate,
@@ -50,8 +50,8 @@ impl CertificateAuthority {
     /// `pki.cert`. Either all are issued or none.
     ///
     /// # Errors
-    /// Whatever nebula would refuse, before anything is signed; [`Error::is_callers_fault`] tells a bad request from
-    /// an authority that cannot sign (now).
+    /// Before anything is signed, for a request that nebula would refuse. [`Error::is_callers_fault`] tells a bad request
+    /// from an authority that cannot sign.
     pub fn issue(&self, request: &Request<'_>, now: SystemTime) -> Result<Vec<Issued>, Error> {
         let mut versions = request.versions.to_vec();
         versions.sort_unstable();
@@ -85,7 +85,7 @@ impl CertificateAuthority {
         now: i64,
     ) -> Result<Details, Error> {
         let limits = self.certificate.details();
-        // Beside a version 2 that holds everything, version 1 may leave out what it cannot hold; alone it may not.
+        // Beside version 2, which holds everything, version 1 may leave out the networks that it cannot hold.
         let partial = version == Version::V1 && versions.len() > 1;
         let fitting = |networks: &[IpNetwork]| {
             let mut networks = sorted(networks);
@@ -120,8 +120,8 @@ impl CertificateAuthority {
     fn sign(&self, details: Details, now: i64) -> Result<Issued, Error> {
         let certificate = Certificate::sign(details, &self.key)?;
         check_granted(&certificate, &self.certificate, now)?;
-        // OpenSSL's own signature with a key that was compared with the certificate when it was read needs no second
-        // look, which would cost three times the signature; what a token answers does.
+        // A key in memory was compared with the certificate when it was read, so its signature is not verified, which
+        // would take three times as long as signing. A token's signature is.
         if !self.key_is_in_memory() {
             check_signature(&certificate, &self.certificate)?;
         }

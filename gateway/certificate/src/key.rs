@@ -1,4 +1,4 @@
-//! Keys of devices: read what people send, refuse what gives no secrecy, make key pairs.
+//! Keys of devices: reading them in every usual form, refusing weak ones, making key pairs.
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,12 +13,12 @@ use zeroize::Zeroizing;
 use crate::pem::{self, banner};
 use crate::{Error, p256};
 
-/// The curve of an overlay: nodes of different curves cannot talk to each other.
+/// The curve of an overlay. Nodes of different curves cannot talk to each other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Curve {
-    /// X25519 for devices, Ed25519 for authorities: nebula's default, and all that versions before 1.7 know.
+    /// X25519 for devices, Ed25519 for authorities: nebula's default, and the only curve before version 1.7.
     Curve25519,
-    /// NIST P-256, for those whose rules or hardware want it.
+    /// NIST P-256, where regulations or hardware demand it.
     P256,
 }
 
@@ -74,7 +74,7 @@ impl FromStr for Curve {
     }
 }
 
-/// The public key of a device: checked, so whoever holds one can have it signed.
+/// The public key of a device, checked: it can be signed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PublicKey {
     curve: Curve,
@@ -82,11 +82,11 @@ pub struct PublicKey {
 }
 
 impl PublicKey {
-    /// Reads a key as people send it: the PEM of `nebula-cert keygen`, or the bare bytes as base64 or hex.
+    /// Reads the PEM of `nebula-cert keygen`, or the bare bytes as base64 or hex.
     ///
     /// # Errors
-    /// [`Error::PublicKeyText`], [`Error::KeySize`], [`Error::WeakKey`], [`Error::NotOnCurve`]; a private or an
-    /// authority's key in PEM is told apart and refused as [`Error::PrivateKeySent`] or [`Error::AuthorityKeySent`].
+    /// [`Error::PublicKeyText`], [`Error::KeySize`], [`Error::WeakKey`], [`Error::NotOnCurve`];
+    /// [`Error::PrivateKeySent`] and [`Error::AuthorityKeySent`] for such a key in PEM.
     pub fn parse(text: &str) -> Result<Self, Error> {
         const WANTED: &str = "a device's public key";
         let text = text.trim();
@@ -145,7 +145,7 @@ impl PublicKey {
     }
 }
 
-/// Hex first: what is 64 or 130 hex digits decodes as base64 too, but to lengths no key has.
+/// Tries hex first: 64 or 130 hex digits are base64 as well, but of lengths that no key has.
 fn decode_bare(text: &str) -> Result<Vec<u8>, Error> {
     // A key in base64 of nothing but hexadecimal digits does not occur in practice.
     let looks_hex = text.len().is_multiple_of(2) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -153,10 +153,10 @@ fn decode_bare(text: &str) -> Result<Vec<u8>, Error> {
     decoded.filter(|bytes| !bytes.is_empty()).ok_or(Error::PublicKeyText)
 }
 
-/// Zero and the other points of small order turn every exchange into zeros, which OpenSSL refuses to derive: one
-/// trial exchange finds them all, without a list.
+/// Refuses zero and the other points of small order. With them every exchange yields zeros, which OpenSSL refuses to
+/// derive, so one trial exchange finds them without a list.
 fn refuse_small_order(bytes: &[u8]) -> Result<(), Error> {
-    // Any key will do, and nothing is kept secret with it.
+    // Any key will do; it protects nothing.
     static OURS: OnceLock<PKey<Private>> = OnceLock::new();
     let ours = match OURS.get() {
         Some(ours) => ours,
@@ -170,7 +170,7 @@ fn refuse_small_order(bytes: &[u8]) -> Result<(), Error> {
     exchange.set_peer(&theirs).and_then(|()| exchange.derive_to_vec()).map(drop).map_err(|_| Error::WeakKey)
 }
 
-/// The key pair of a device, made where it stays: the private half has no `Debug` and is wiped when dropped.
+/// The key pair of a device. The private half has no `Debug` and is wiped when dropped.
 pub struct KeyPair {
     public: PublicKey,
     private: Zeroizing<Vec<u8>>,
@@ -192,7 +192,7 @@ impl KeyPair {
         }
     }
 
-    /// Reads a key file of nebula-cert, as `pki.key` names it, and works out the public half.
+    /// Reads a key file of nebula-cert, as `pki.key` names it, and computes the public half.
     ///
     /// # Errors
     /// [`Error::Pem`], [`Error::UnexpectedBlock`], [`Error::KeySize`], [`Error::PrivateKeyDamaged`].
@@ -218,7 +218,7 @@ impl KeyPair {
         }
     }
 
-    /// What is sent to be signed.
+    /// The half that is sent to be signed.
     pub fn public_key(&self) -> &PublicKey {
         &self.public
     }

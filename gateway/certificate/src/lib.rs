@@ -1,7 +1,7 @@
 //! Certificates of [slackhq/nebula](https://github.com/slackhq/nebula), byte for byte as its own tools make them.
 //!
-//! Pure: bytes and text in, bytes and text out; no files, no network, no clock. The gateway signs with it,
-//! `nebulactl` makes authorities and key pairs with it, tests read back with it what was issued.
+//! Pure: bytes and text in, bytes and text out; no files, no network, no clock. The gateway signs certificates,
+//! `nebulactl` makes authorities and key pairs, tests decode what was issued.
 //!
 //! ```
 //! # use std::time::{Duration, SystemTime};
@@ -32,15 +32,15 @@
 //! # Which versions go into which file
 //!
 //! Nebula 1.6.1, the one Debian 12 ships, knows only version 1 on Curve25519:
-//! - of `pki.cert` it reads the first block and ignores the rest, so [`CertificateAuthority::issue`] answers version 1 first;
-//! - in `pki.ca` it does not survive any block but these, so that is what authorities default to.
+//! - of `pki.cert` it reads the first block and ignores the rest, so [`CertificateAuthority::issue`] answers version 1
+//!   first;
+//! - in `pki.ca` it refuses every other block, so authorities default to version 1 on Curve25519.
 //!
 //! Nebula 1.10 and later takes both versions in both files, in any order, and a version 1 authority may sign
 //! version 2 certificates. One version 1 authority with both versions per device therefore serves everyone.
 
 mod authority;
 mod certificate;
-mod der;
 mod details;
 mod error;
 mod issue;
@@ -49,6 +49,7 @@ mod p256;
 mod passphrase;
 mod pem;
 mod protobuf;
+mod raw_signature;
 mod sign;
 #[cfg(test)]
 mod tests;
@@ -58,8 +59,8 @@ mod v2;
 mod verify;
 
 pub use authority::{CertificateAuthority, NewAuthority};
-pub use certificate::{Certificate, Fingerprint};
-pub use details::{Details, Version};
+pub use certificate::Certificate;
+pub use details::{Details, Fingerprint, Version};
 pub use error::Error;
 pub use issue::{CLOCK_SKEW, Issued, Request};
 pub use key::{Curve, KeyPair, PublicKey};

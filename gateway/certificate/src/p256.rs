@@ -1,4 +1,4 @@
-//! P256 on OpenSSL: points, scalars, and signatures in the one form nebula blocklists reliably (low s).
+//! P256 on OpenSSL: points, scalars, and signatures with the lower of both values of s, which nebula blocklists reliably.
 
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey, EcKeyRef, EcPoint, PointConversionForm};
@@ -38,7 +38,7 @@ pub(crate) fn public_key(bytes: &[u8]) -> Result<EcKey<Public>, Error> {
     Ok(key)
 }
 
-/// Reads a 32-byte scalar and works out its public point.
+/// Reads a 32-byte scalar and computes its public point.
 ///
 /// # Errors
 /// [`Error::PrivateKeyDamaged`] unless it is between 1 and the group's order.
@@ -49,7 +49,7 @@ pub(crate) fn private_key(scalar: &[u8]) -> Result<EcKey<Private>, Error> {
     let computed = point
         .mul_generator2(&group, &number, &mut *BigNumContext::new_secure()?)
         .and_then(|()| EcKey::from_private_components(&group, &number, &point));
-    // OpenSSL keeps its own copy, which it wipes; this one is ours to wipe.
+    // OpenSSL wipes its own copy; this one has to be wiped here.
     number.clear();
     let key = computed.map_err(|_| Error::PrivateKeyDamaged)?;
     key.check_key().map_err(|_| Error::PrivateKeyDamaged)?;
@@ -69,7 +69,7 @@ pub(crate) fn sign(key: &EcKeyRef<Private>, message: &[u8]) -> Result<Vec<u8>, E
     low_s(&EcdsaSig::sign(&sha256(message), key)?)
 }
 
-/// The same from a token's answer: r and s, 32 bytes each.
+/// A token's signature, r and s of 32 bytes each, in the form of [`sign`].
 ///
 /// # Errors
 /// [`Error::Token`] for an answer of another length.
@@ -85,7 +85,7 @@ fn low_s(signature: &EcdsaSig) -> Result<Vec<u8>, ErrorStack> {
     if signature.s() <= mirror.s() { signature.to_der() } else { mirror.to_der() }
 }
 
-/// Whether the signature is right; both halves of s are, as in nebula.
+/// Whether the signature is valid; like nebula, it accepts both values of s.
 pub(crate) fn verify<T: HasPublic>(
     key: &EcKeyRef<T>,
     message: &[u8],
@@ -95,12 +95,12 @@ pub(crate) fn verify<T: HasPublic>(
     parsed.verify(&sha256(message), key)
 }
 
-/// The other valid signature over the same message, which anybody can derive: its DER, `None` if this is no signature.
+/// The other valid signature over the same message, in DER, which anybody can derive; `None` if this is no signature.
 pub(crate) fn mirrored(signature: &[u8]) -> Option<Vec<u8>> {
     negate_s(&parse(signature)?).ok()?.to_der().ok()
 }
 
-/// OpenSSL's parser is lenient, Go's is not: only DER that reads back the same counts.
+/// Reads DER. OpenSSL's parser is lenient, Go's is not, so the bytes must equal the canonical encoding.
 fn parse(signature: &[u8]) -> Option<EcdsaSig> {
     let parsed = EcdsaSig::from_der(signature).ok()?;
     (parsed.to_der().ok()? == signature).then_some(parsed)

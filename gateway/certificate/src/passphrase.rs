@@ -9,15 +9,16 @@ use crate::Error;
 use crate::protobuf::{Reader, Value, push_bytes, push_number};
 
 const ALGORITHM: &str = "AES-256-GCM";
-const SALT_WRITTEN: usize = 32;
-const SALT_MIN: usize = 16;
-const NONCE: usize = 12;
-const TAG: usize = 16;
+/// Length of a new salt.
+const SALT_LENGTH: usize = 32;
+const MIN_SALT_LENGTH: usize = 16;
+const NONCE_LENGTH: usize = 12;
+const TAG_LENGTH: usize = 16;
 
-/// Above this a file is more likely damaged than cautious: 4 GiB, twice what nebula-cert asks for.
-const MEMORY_MAX: u32 = 4 * 1024 * 1024;
+/// 4 GiB, twice what nebula-cert asks for; a file that asks for more is probably damaged.
+const MAX_MEMORY: u32 = 4 * 1024 * 1024;
 
-/// What trying one passphrase costs.
+/// Cost of trying one passphrase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
     /// Memory in KiB.
@@ -28,14 +29,14 @@ pub struct Cost {
     pub parallelism: u32,
 }
 
-/// nebula-cert's own: 2 GiB, one pass, four lanes.
+/// As nebula-cert: 2 GiB, one pass, four lanes.
 impl Default for Cost {
     fn default() -> Self {
         Self { memory: 2 * 1024 * 1024, iterations: 1, parallelism: 4 }
     }
 }
 
-/// Seals a raw private key.
+/// Encrypts a raw private key.
 ///
 /// # Errors
 /// [`Error::PassphraseMissing`] if empty, [`Error::Encryption`], [`Error::Memory`].
@@ -43,7 +44,7 @@ pub(crate) fn encrypt(key: &[u8], passphrase: &str, cost: Cost) -> Result<Vec<u8
     if passphrase.is_empty() {
         return Err(Error::PassphraseMissing);
     }
-    let (mut salt, mut nonce, mut tag) = ([0; SALT_WRITTEN], [0; NONCE], [0; TAG]);
+    let (mut salt, mut nonce, mut tag) = ([0; SALT_LENGTH], [0; NONCE_LENGTH], [0; TAG_LENGTH]);
     rand_bytes(&mut salt)?;
     rand_bytes(&mut nonce)?;
     let cipher_key = derive(passphrase, &salt, cost)?;
@@ -64,15 +65,15 @@ pub(crate) fn encrypt(key: &[u8], passphrase: &str, cost: Cost) -> Result<Vec<u8
     Ok(out)
 }
 
-/// Opens a sealed private key.
+/// Decrypts a private key.
 ///
 /// # Errors
 /// [`Error::PassphraseWrong`], [`Error::Encryption`], [`Error::Memory`].
 pub(crate) fn decrypt(bytes: &[u8], passphrase: &str) -> Result<Zeroizing<Vec<u8>>, Error> {
     let sealed = Sealed::read(bytes).map_err(|problem| Error::Encryption { problem })?;
     let key = derive(passphrase, sealed.salt, sealed.cost)?;
-    let opened = sealed.ciphertext.split_first_chunk::<NONCE>().and_then(|(nonce, rest)| {
-        let (text, tag) = rest.split_last_chunk::<TAG>()?;
+    let opened = sealed.ciphertext.split_first_chunk::<NONCE_LENGTH>().and_then(|(nonce, rest)| {
+        let (text, tag) = rest.split_last_chunk::<TAG_LENGTH>()?;
         decrypt_aead(Cipher::aes_256_gcm(), &*key, Some(nonce), &[], text, tag).ok()
     });
     opened.map(Zeroizing::new).ok_or(Error::PassphraseWrong)
@@ -104,7 +105,7 @@ impl<'a> Sealed<'a> {
         if sealed.version != u64::from(u32::from(argon2::Version::V0x13)) {
             return Err("its version of Argon2 is not 19");
         }
-        if sealed.salt.len() < SALT_MIN {
+        if sealed.salt.len() < MIN_SALT_LENGTH {
             return Err("its salt is shorter than 16 bytes");
         }
         Ok(sealed)
@@ -139,10 +140,10 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// Turns a passphrase into a cipher key, in memory reserved beforehand so that too much of it is an error, not an abort.
+/// Derives a cipher key from a passphrase. The memory is reserved first, so that a lack of it is an error, not an abort.
 fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32]>, Error> {
     const UNUSABLE: Error = Error::Encryption { problem: "its Argon2 costs are out of range" };
-    if cost.memory > MEMORY_MAX || cost.parallelism > 255 {
+    if cost.memory > MAX_MEMORY || cost.parallelism > 255 {
         return Err(UNUSABLE);
     }
     let mut key = Zeroizing::new([0; 32]);

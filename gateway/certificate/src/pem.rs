@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// Banners, by what they announce.
+/// Labels of blocks.
 pub(crate) mod banner {
     pub(crate) const CERTIFICATE_V1: &str = "NEBULA CERTIFICATE";
     pub(crate) const CERTIFICATE_V2: &str = "NEBULA CERTIFICATE V2";
@@ -22,7 +22,7 @@ pub(crate) mod banner {
     pub(crate) const ECDSA_ENCRYPTED: &str = "NEBULA ECDSA P256 ENCRYPTED PRIVATE KEY";
 }
 
-/// How every block begins.
+/// Beginning of every block.
 pub(crate) const BEGIN: &str = "-----BEGIN ";
 const END: &str = "-----END ";
 const DASHES: &str = "-----";
@@ -37,7 +37,7 @@ pub(crate) struct Block {
 /// Writes one block, ending in a newline.
 pub(crate) fn encode(label: &str, body: &[u8]) -> Zeroizing<String> {
     let text = Zeroizing::new(STANDARD.encode(body));
-    // Room for all of it at once: a string that grows leaves copies of a key behind.
+    // Allocated at once: a string that grows leaves copies of a key in memory.
     let mut out =
         Zeroizing::new(String::with_capacity(text.len() + text.len() / COLUMNS + 2 * label.len() + 48));
     out.extend([BEGIN, label, DASHES, "\n"]);
@@ -67,7 +67,7 @@ pub(crate) fn decode(text: &str) -> Result<Vec<Block>, Error> {
             if open.is_some() {
                 return Err(fail("a block begins inside another one"));
             }
-            // No plain private key needs more than two lines, so none is left behind by a string that grows.
+            // A plain private key has at most two lines, so the string does not grow and leaves no copy in memory.
             open = Some((label, number, Zeroizing::new(String::with_capacity(2 * COLUMNS))));
         } else if let Some(end_label) = banner_label(line, END) {
             let (label, _, base64) = open.take().ok_or_else(|| fail("a block ends that did not begin"))?;
@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_refused_with_its_line() {
+    fn a_malformed_text_is_refused_with_its_line() {
         for (text, wanted) in [
             ("hello\n-----BEGIN A-----\n-----END A-----\n", 1),
             ("-----BEGIN A-----\n-----END B-----\n", 2),

@@ -1,4 +1,6 @@
-//! The little of protobuf's wire format that nebula's messages use: varints and length-delimited fields.
+//! The part of protobuf's wire format that nebula's messages use: varints and length-delimited fields.
+//!
+//! Not `prost`: it accepts non-canonical encodings, and a version 1 certificate has to be written again byte for byte.
 
 /// Wire types; fixed-width ones never occur in nebula's messages.
 const VARINT: u64 = 0;

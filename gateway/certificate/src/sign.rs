@@ -3,14 +3,14 @@
 use openssl::ec::EcKey;
 use openssl::error::ErrorStack;
 use openssl::pkey::{Id, PKey, Private};
-use openssl::sign::{Signer, Verifier};
+use openssl::sign::Signer;
 use zeroize::Zeroizing;
 
 use crate::pem::banner;
 use crate::token::TokenKey;
 use crate::{Curve, Error, p256};
 
-/// OpenSSL wipes the key when it is dropped. Deliberately without `Debug`.
+/// OpenSSL wipes the key when it is dropped. Without `Debug`, so that no log can show it.
 pub(crate) enum SigningKey {
     Ed25519(PKey<Private>),
     P256(EcKey<Private>),
@@ -90,21 +90,5 @@ impl SigningKey {
             Self::P256(key) => Ok(p256::sign(key, message)?),
             Self::Token(key) => key.sign(message),
         }
-    }
-}
-
-/// Whether an authority's public key made this signature.
-///
-/// # Errors
-/// Only for a public key that is none; a wrong signature is `Ok(false)`.
-pub(crate) fn verify(curve: Curve, public: &[u8], message: &[u8], signature: &[u8]) -> Result<bool, Error> {
-    match curve {
-        // OpenSSL reports a signature of the wrong length as an error: to us it is just a wrong one.
-        Curve::Curve25519 if signature.len() != 64 => Ok(false),
-        Curve::Curve25519 => {
-            let key = PKey::public_key_from_raw_bytes(public, Id::ED25519)?;
-            Ok(Verifier::new_without_digest(&key)?.verify_oneshot(signature, message)?)
-        }
-        Curve::P256 => Ok(p256::verify(&*p256::public_key(public)?, message, signature)?),
     }
 }

@@ -1,4 +1,4 @@
-//! Against the vectors made by slackhq/nebula's own code, and against requests nebula would refuse.
+//! Compared with vectors made by slackhq/nebula's own code, and with requests that nebula would refuse.
 
 mod issue;
 mod keys;

@@ -13,7 +13,7 @@ use cryptoki::session::{Session, UserType};
 use cryptoki::types::AuthPin;
 use uri::Uri;
 
-use crate::{Curve, Error, p256};
+use crate::{Curve, Error, p256, raw_signature};
 
 mod uri;
 
@@ -21,7 +21,7 @@ mod uri;
 const EDWARDS25519: &[u8] = b"\x13\x0cedwards25519";
 const PRIME256V1: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
-/// A private key in a token, with an open session. Deliberately without `Debug`: the URI may hold a PIN.
+/// A private key in a token, with an open session. Without `Debug`, because the URI may hold a PIN.
 pub(crate) struct TokenKey {
     uri: Uri,
     curve: Curve,
@@ -35,8 +35,8 @@ struct Open {
 }
 
 impl TokenKey {
-    /// Finds the private key that belongs to a public one. A token need not tell the public half of a private key, so
-    /// the proof is a signature.
+    /// Finds the private key that belongs to a public one. A token need not reveal the public half of a private key, so
+    /// the key proves itself by a signature.
     ///
     /// # Errors
     /// [`Error::Token`] with what the token says, [`Error::TokenKeyMismatch`].
@@ -45,7 +45,7 @@ impl TokenKey {
         let open = Open::new(&uri)?;
         let found = Self { uri, curve, public: public.to_vec(), open: Mutex::new(open) };
         let probe = b"pg_nebula: is this the key of the certificate?";
-        if crate::sign::verify(curve, public, probe, &found.sign(probe)?)? {
+        if raw_signature::verify(curve, public, probe, &found.sign(probe)?)? {
             return Ok(found);
         }
         Err(Error::TokenKeyMismatch)
@@ -104,8 +104,8 @@ impl TokenKey {
         &self.public
     }
 
-    /// Signs as [`crate::sign::SigningKey`] does. A token that was pulled and put back, or whose service was
-    /// restarted, costs one attempt.
+    /// Signs. The first attempt fails after the token was removed and put back, or its service was restarted; then the
+    /// session is opened again.
     ///
     /// # Errors
     /// [`Error::Token`].
@@ -158,7 +158,7 @@ fn module(path: &Path) -> Result<Pkcs11, Error> {
     }
     let module = Pkcs11::new(path).map_err(told)?;
     match module.initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK)) {
-        // Somebody else in this process did, for example through an OpenSSL engine.
+        // Another part of this process initialised it, for example an OpenSSL engine.
         Ok(()) | Err(Failure::Pkcs11(RvError::CryptokiAlreadyInitialized, _)) => {}
         Err(error) => return Err(told(error)),
     }
@@ -181,7 +181,7 @@ fn session(uri: &Uri) -> Result<Session, Error> {
     let session = module.open_rw_session(slot).map_err(told)?;
     if let Some(pin) = uri.pin()? {
         match session.login(UserType::User, Some(&AuthPin::new(pin.as_str().into()))) {
-            // Signed in is a state of the process, not of the session.
+            // The login belongs to the process, not to the session.
             Ok(()) | Err(Failure::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
             Err(error) => return Err(told(error)),
         }
@@ -196,7 +196,7 @@ fn find(session: &Session, uri: &Uri) -> Result<Vec<ObjectHandle>, Error> {
     session.find_objects(&template).map_err(told)
 }
 
-/// Tokens answer the point inside a DER OCTET STRING; some answer it bare.
+/// Most tokens answer the point inside a DER OCTET STRING, some without it.
 fn bare_point(curve: Curve, point: &[u8]) -> Result<Vec<u8>, Error> {
     let size = match curve {
         Curve::Curve25519 => 32,

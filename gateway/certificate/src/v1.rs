@@ -1,17 +1,17 @@
-//! Version 1: protobuf, written the one way Go writes it, because verifiers write it again to check the signature.
+//! Version 1: protobuf in the canonical form that Go writes, because verifiers encode it again to check the signature.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use ipnetwork::{IpNetwork, Ipv4Network};
 
-use crate::certificate::Parts;
+use crate::details::Parts;
 use crate::protobuf::{Reader, Value, push_bytes, push_number, push_varint};
 use crate::{Curve, Details, Error, Version};
 
 /// The signed bytes: the marshalled details.
 ///
 /// # Errors
-/// [`Error::Ipv6`] for a network that has no place in this version.
+/// [`Error::Ipv6`] for an IPv6 network, which this version cannot hold.
 pub(crate) fn signed_bytes(details: &Details) -> Result<Vec<u8>, Error> {
     let mut out = Vec::new();
     push_bytes(&mut out, 1, details.name.as_bytes());

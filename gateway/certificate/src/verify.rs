@@ -1,13 +1,14 @@
-//! The checks nebula makes before it trusts a certificate, in its order.
+//! The checks that nebula makes before it trusts a certificate, in nebula's order.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ipnetwork::IpNetwork;
 use openssl::asn1::Asn1Time;
 
-use crate::{Certificate, Details, Error, sign};
+use crate::{Certificate, Details, Error, raw_signature};
 
-/// Whether one of these authorities vouches for a device's certificate at this time. Blocklists are the caller's.
+/// Whether one of these authorities issued a device's certificate and it is valid at this time. Blocklists are not
+/// looked at.
 ///
 /// # Errors
 /// The first check that fails: [`Error::UnknownIssuer`], [`Error::CurveMismatch`], [`Error::Expired`],
@@ -22,8 +23,8 @@ pub fn verify(certificate: &Certificate, authorities: &[Certificate], at: System
     check_signature(certificate, authority)
 }
 
-/// Whether this is an authority at all: marked as one, and signed with the key it carries. Its time is not looked at,
-/// because an expired authority stays in the pool and is only reported.
+/// Whether this is an authority: marked as one, and signed with the key it carries. Its validity is not checked: an
+/// expired authority stays trusted until it is removed, and is only reported.
 pub(crate) fn check_authority(authority: &Certificate) -> Result<(), Error> {
     let details = authority.details();
     if !details.is_ca || details.issuer.is_some() {
@@ -48,7 +49,7 @@ pub(crate) fn check_granted(
     check_constraints(details, limits)
 }
 
-/// Both ends of the validity belong to it.
+/// Whether a time is in the validity, both ends included.
 pub(crate) fn check_time(details: &Details, at: i64) -> Result<(), Error> {
     let name = || details.name.clone();
     if at < details.not_before {
@@ -60,7 +61,7 @@ pub(crate) fn check_time(details: &Details, at: i64) -> Result<(), Error> {
     Ok(())
 }
 
-/// What an authority that is limited may grant.
+/// Checks the limits of an authority: validity, groups, networks.
 pub(crate) fn check_constraints(details: &Details, limits: &Details) -> Result<(), Error> {
     let authority = || limits.name.clone();
     if details.not_before < limits.not_before || details.not_after > limits.not_after {
@@ -80,7 +81,7 @@ pub(crate) fn check_constraints(details: &Details, limits: &Details) -> Result<(
     Ok(())
 }
 
-/// Not only the address must lie inside: the overlay it claims to be part of may not be wider either.
+/// Whether a network is inside an allowed one. Its prefix counts too: the overlay it claims may not be wider.
 fn within(network: IpNetwork, allowed: &[IpNetwork]) -> bool {
     allowed.is_empty()
         || allowed.iter().any(|wide| wide.contains(network.ip()) && wide.prefix() <= network.prefix())
@@ -88,14 +89,14 @@ fn within(network: IpNetwork, allowed: &[IpNetwork]) -> bool {
 
 pub(crate) fn check_signature(certificate: &Certificate, signer: &Certificate) -> Result<(), Error> {
     let key = signer.details();
-    if sign::verify(key.curve, &key.public_key, certificate.signed(), certificate.signature())? {
+    if raw_signature::verify(key.curve, &key.public_key, certificate.signed(), certificate.signature())? {
         Ok(())
     } else {
         Err(Error::Signature { name: certificate.details().name.clone() })
     }
 }
 
-/// Whole seconds since 1970, the only time certificates know.
+/// Whole seconds since 1970, as certificates count.
 pub(crate) fn unix(at: SystemTime) -> i64 {
     match at.duration_since(UNIX_EPOCH) {
         Ok(since) => i64::try_from(since.as_secs()).unwrap_or(i64::MAX),

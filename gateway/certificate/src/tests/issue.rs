@@ -1,4 +1,4 @@
-//! What is issued, and what is refused before it would be.
+//! Issued certificates, and requests that are refused.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::{
 
 const BOTH: &[Version] = &[Version::V2, Version::V1];
 
-/// One request, to be changed in one place and issued.
+/// A good request; each test changes one property.
 struct Trial {
     name: String,
     networks: Vec<&'static str>,
@@ -133,7 +133,7 @@ fn version_1_beside_version_2_takes_the_ipv4_half() {
 }
 
 #[test]
-fn what_nebula_would_refuse_is_refused() {
+fn requests_that_nebula_would_refuse_are_refused() {
     assert!(matches!(refused(|t| t.versions = &[]), Error::NoVersion));
     assert!(matches!(refused(|t| t.name.clear()), Error::Name { length: 0 }));
     assert!(matches!(refused(|t| t.name = "n".repeat(254)), Error::Name { length: 254 }));
@@ -156,7 +156,7 @@ fn what_nebula_would_refuse_is_refused() {
         })
     };
     assert!(matches!(v2(&[]), Error::NoNetwork { .. }));
-    // One kind of error with several reasons: each has to give its own.
+    // One kind of error with several reasons: the message tells them apart.
     for (list, reason) in [
         (&["10.42.0.5/16", "::/64"][..], "other than zero"),
         (&["10.42.0.5/16", "::ffff:10.42.0.5/112"], "mapped into IPv6"),
@@ -168,7 +168,7 @@ fn what_nebula_would_refuse_is_refused() {
 }
 
 #[test]
-fn the_limits_of_the_authority_hold() {
+fn an_authority_grants_nothing_outside_its_limits() {
     let new = NewAuthority {
         networks: &networks(&["10.42.0.0/20"]),
         unsafe_networks: &networks(&["192.168.0.0/16"]),

@@ -1,4 +1,4 @@
-//! Keys as people send them, and the files of authorities.
+//! Keys in every usual form, and the files of authorities.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -9,7 +9,7 @@ use crate::{
     Certificate, CertificateAuthority, Cost, Curve, Error, KeyPair, NewAuthority, PublicKey, Version,
 };
 
-/// Little enough for a test.
+/// Cheap enough for a test.
 const CHEAP: Cost = Cost { memory: 64, iterations: 1, parallelism: 4 };
 
 fn host_key() -> Vec<u8> {
@@ -21,7 +21,7 @@ fn p256_key() -> Vec<u8> {
 }
 
 #[test]
-fn every_spelling_of_a_public_key_is_read() {
+fn a_public_key_is_read_in_every_usual_form() {
     for (curve, key, label) in [
         (Curve::Curve25519, host_key(), banner::X25519_PUBLIC),
         (Curve::P256, p256_key(), banner::P256_PUBLIC),
@@ -39,7 +39,7 @@ fn every_spelling_of_a_public_key_is_read() {
 }
 
 #[test]
-fn keys_of_the_wrong_size_are_told_both_sizes() {
+fn an_error_of_a_wrong_size_names_both_sizes() {
     for size in [1, 9, 31, 33, 64, 66, 11_000] {
         let message = PublicKey::parse(&STANDARD.encode(vec![7; size])).unwrap_err().to_string();
         assert!(message.contains(&format!("is {size} bytes long, wanted 32")), "{message}");
@@ -49,10 +49,10 @@ fn keys_of_the_wrong_size_are_told_both_sizes() {
 }
 
 #[test]
-fn keys_without_secrecy_are_refused() {
+fn weak_keys_are_refused() {
     let mut one = [0; 32];
     one[0] = 1;
-    // A point of order 8, from RFC 7748's list of those to refuse.
+    // A point of order 8.
     let eight = "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800";
     for weak in [hex::encode([0; 32]), hex::encode(one), eight.to_owned()] {
         assert!(matches!(PublicKey::parse(&weak), Err(Error::WeakKey)), "{weak}");
@@ -67,7 +67,7 @@ fn keys_without_secrecy_are_refused() {
 }
 
 #[test]
-fn other_keys_are_told_apart() {
+fn private_keys_and_keys_of_authorities_are_refused_by_name() {
     let parse = |label| PublicKey::parse(&pem::encode(label, &host_key()));
     assert!(matches!(parse(banner::X25519_PRIVATE), Err(Error::PrivateKeySent)));
     assert!(matches!(parse(banner::ED25519_ENCRYPTED), Err(Error::PrivateKeySent)));
@@ -82,7 +82,7 @@ fn other_keys_are_told_apart() {
 }
 
 #[test]
-fn key_pairs_survive_their_file() {
+fn a_key_pair_is_read_back_from_its_file() {
     for curve in [Curve::Curve25519, Curve::P256] {
         let pair = KeyPair::generate(curve).unwrap();
         let again = KeyPair::parse(&pair.private_pem()).unwrap();
@@ -104,7 +104,7 @@ fn key_pairs_survive_their_file() {
 }
 
 #[test]
-fn authorities_survive_their_files() {
+fn an_authority_is_read_back_from_its_files() {
     for curve in [Curve::Curve25519, Curve::P256] {
         for version in [Version::V1, Version::V2] {
             let new = NewAuthority { version, curve, ..NewAuthority::new("home", DAY) };
@@ -121,7 +121,7 @@ fn authorities_survive_their_files() {
 }
 
 #[test]
-fn the_key_finds_its_certificate_among_several() {
+fn of_several_certificates_the_one_of_the_key_signs() {
     let (old, new) = (authority(), authority());
     let both = [old.pem(), new.pem()].concat();
     let loaded = CertificateAuthority::load(&both, &new.key_pem().unwrap(), None).unwrap();
@@ -132,7 +132,7 @@ fn the_key_finds_its_certificate_among_several() {
 }
 
 #[test]
-fn what_is_no_authority_does_not_load() {
+fn a_file_without_an_authority_does_not_load() {
     let key = authority().key_pem().unwrap();
     let host = CertificateAuthority::load(text(&vector("host v1"), "pem"), &key, None);
     assert!(matches!(host, Err(Error::NotAuthority { .. })));
@@ -164,7 +164,7 @@ fn a_damaged_private_key_does_not_load() {
 }
 
 #[test]
-fn absurd_costs_are_errors_not_crashes() {
+fn costs_out_of_range_are_errors() {
     for cost in
         [Cost { memory: u32::MAX, ..CHEAP }, Cost { memory: 1, ..CHEAP }, Cost { iterations: 0, ..CHEAP }]
     {
@@ -174,7 +174,7 @@ fn absurd_costs_are_errors_not_crashes() {
 }
 
 #[test]
-fn nothing_printable_holds_a_key() {
+fn debug_output_shows_no_key() {
     let ca = authority();
     let seed = format!("{:?}", &ca.key.to_raw().unwrap()[..32]);
     let shown = format!("{ca:?}");

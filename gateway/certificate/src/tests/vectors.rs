@@ -2,7 +2,9 @@
 
 use super::{NOW, bytes, groups, networks, now, parsed, text, vector, vectors};
 use crate::sign::SigningKey;
-use crate::{Certificate, CertificateAuthority, Curve, Details, Error, Version, sign, v1, v2, verify};
+use crate::{
+    Certificate, CertificateAuthority, Curve, Details, Error, Version, raw_signature, v1, v2, verify,
+};
 
 const NAMES: [&str; 8] =
     ["ca v1", "host v1", "ca v2", "host v2", "p256 ca v1", "p256 host v1", "p256 ca v2", "p256 host v2"];
@@ -11,7 +13,7 @@ const NAMES: [&str; 8] =
 const START: i64 = 1_767_225_600;
 const END: i64 = 1_798_761_600;
 
-/// The fields as they were given to nebula, written down by hand.
+/// The fields that nebula's code was given to make the vectors.
 fn fields(name: &str) -> Details {
     let version = if name.ends_with('1') { Version::V1 } else { Version::V2 };
     let v2 = version == Version::V2;
@@ -71,7 +73,7 @@ fn fields_encode_to_the_same_bytes() {
         let signature = bytes(&vector, "signature");
         let encoded = match details.version {
             Version::V1 => v1::assemble(&v1::signed_bytes(&details).unwrap(), &signature),
-            Version::V2 => v2::assemble(&details, &v2::signed_bytes(&details), &signature).unwrap(),
+            Version::V2 => v2::assemble(&details, &v2::signed_bytes(&details).unwrap(), &signature).unwrap(),
         };
         assert_eq!(hex::encode(encoded), text(&vector, "der"), "{name}");
     }
@@ -88,11 +90,13 @@ fn ed25519_signatures_are_identical() {
 #[test]
 fn p256_signatures_verify_and_have_a_low_s() {
     for name in NAMES.into_iter().filter(|name| name.starts_with("p256")) {
-        // Half of all raw signatures have a high s: sixteen tries leave no room for luck.
+        // Half of all raw signatures have a high s: of sixteen at least one has it, but for a chance of 1 in 65 536.
         for _ in 0..16 {
             let signed = Certificate::sign(fields(name), &signing_key(Curve::P256)).unwrap();
             let public = bytes(&vectors()["keys"], "p256 ca pub");
-            assert!(sign::verify(Curve::P256, &public, signed.signed(), signed.signature()).unwrap());
+            assert!(
+                raw_signature::verify(Curve::P256, &public, signed.signed(), signed.signature()).unwrap()
+            );
             // DER: 30 length 02 length-of-r r 02 length-of-s s; a high s is at least 7fff…, which begins so.
             let s_at = 4 + usize::from(signed.signature()[3]) + 2;
             let s = &signed.signature()[s_at..];
@@ -134,7 +138,7 @@ fn hosts_verify_against_their_authority_only() {
 }
 
 #[test]
-fn a_changed_byte_never_passes() {
+fn a_certificate_with_a_changed_byte_does_not_verify() {
     for name in NAMES.into_iter().filter(|name| name.contains("host")) {
         let (der, authority) = (bytes(&vector(name), "der"), [parsed(&name.replace("host", "ca"))]);
         let version = fields(name).version;
@@ -154,17 +158,17 @@ fn a_changed_byte_never_passes() {
 }
 
 #[test]
-fn other_spellings_of_the_same_certificate_are_refused() {
+fn non_canonical_encodings_are_refused() {
     // A field written out although it is false: Go would read it, and hash something else.
     let details = fields("host v1");
     let explicit = [v1::signed_bytes(&details).unwrap().as_slice(), &[0x40, 0]].concat();
     let encoded = v1::assemble(&explicit, &bytes(&vector("host v1"), "signature"));
     assert!(matches!(Certificate::decode(Version::V1, &encoded), Err(Error::Malformed { .. })));
 
-    // OpenSSL reads past what follows a signature, Go does not.
+    // OpenSSL ignores bytes after a signature, Go does not.
     let details = fields("p256 host v2");
     let signature = [bytes(&vector("p256 host v2"), "signature").as_slice(), &[0]].concat();
-    let encoded = v2::assemble(&details, &v2::signed_bytes(&details), &signature).unwrap();
+    let encoded = v2::assemble(&details, &v2::signed_bytes(&details).unwrap(), &signature).unwrap();
     let certificate = Certificate::decode(Version::V2, &encoded).unwrap();
     assert!(matches!(verify(&certificate, &[parsed("p256 ca v2")], now()), Err(Error::Signature { .. })));
 }
@@ -174,10 +178,10 @@ fn fields_of_later_versions_stay_signed() {
     let details = fields("host v2");
     let key = signing_key(Curve::Curve25519);
     // Put a field of tag 88 after the issuer, inside the details.
-    let plain = v2::signed_bytes(&details);
+    let plain = v2::signed_bytes(&details).unwrap();
     let content = &plain[2..plain.len() - 1 - details.public_key.len()];
     let mut signed = Vec::new();
-    crate::der::push(&mut signed, 0xa0, &[content, &[0x88, 1, 7]].concat());
+    v2::push(&mut signed, v2::DETAILS, &[content, &[0x88, 1, 7]].concat()).unwrap();
     signed.push(0);
     signed.extend_from_slice(&details.public_key);
     let encoded = v2::assemble(&details, &signed, &key.sign(&signed).unwrap()).unwrap();
@@ -215,7 +219,7 @@ fn time_and_limits_are_checked() {
 }
 
 #[test]
-fn the_encrypted_key_opens_with_its_passphrase_only() {
+fn an_encrypted_key_opens_only_with_its_passphrase() {
     let all = vectors();
     let (key, passphrase) = (text(&all, "encrypted_ca_key_pem"), text(&all, "encrypted_ca_key_passphrase"));
     let ca = text(&vector("ca v1"), "pem").to_owned();

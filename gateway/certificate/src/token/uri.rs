@@ -1,4 +1,4 @@
-//! `pkcs11:` URIs (RFC 7512): which module, which token, which key, and where its PIN is.
+//! `pkcs11:` URIs (RFC 7512): module, token, key, and the place of the PIN.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use crate::Error;
 
-/// What a URI says. Deliberately without `Debug`.
+/// The attributes of a URI. Without `Debug`, because one may be a PIN.
 #[derive(Default)]
 pub(super) struct Uri {
     /// Library to load.
@@ -52,9 +52,9 @@ impl Uri {
                 "model" => uri.model = Some(value),
                 "pin-value" => uri.pin = Some(Zeroizing::new(value)),
                 "pin-source" => uri.pin_source = Some(value),
-                // The class of what signs is known.
+                // Only a private key can sign.
                 "type" if value == "private" => {}
-                // One that is not understood may narrow down what is meant, so it is not passed over.
+                // An unknown attribute may restrict the choice, so it must not be ignored.
                 _ => return Err(wrong(&format!("{name} is not an attribute this understands"))),
             }
         }
@@ -64,7 +64,7 @@ impl Uri {
         Ok(uri)
     }
 
-    /// Whether a token is the one that is meant.
+    /// Whether the URI matches a token.
     pub(super) fn is_of(&self, label: &str, serial: &str, manufacturer: &str, model: &str) -> bool {
         let fits =
             |wanted: &Option<String>, seen: &str| wanted.as_deref().is_none_or(|wanted| wanted == seen);
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_refused_without_its_value() {
+    fn an_unknown_attribute_is_refused_without_its_value() {
         for (text, problem) in [
             ("http:x", "pkcs11:"),
             ("pkcs11:object=ca", "module-path"),
