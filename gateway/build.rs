@@ -1,5 +1,5 @@
-//! Puts the built console where the gateway embeds it from. Without one, a page that says how to get it: cargo alone
-//! builds and tests everything but the console, and needs no npm for it.
+//! Copies the built console to the folder that the gateway embeds. Without a built one it writes a page that
+//! says how to build it, so that cargo alone builds and tests the gateway, without npm.
 
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
@@ -26,7 +26,8 @@ fn main() -> io::Result<()> {
         println!("cargo::rerun-if-changed=web/dist");
         copy(dist, &console)
     } else {
-        // A path that is not there would make cargo build everything again each time; its parent changes when it comes.
+        // A missing path would make cargo run this script every time. Its parent changes as soon as it
+        // exists.
         println!("cargo::rerun-if-changed=web");
         fs::create_dir_all(&console)?;
         fs::write(console.join("index.html"), PLACEHOLDER)

@@ -13,8 +13,8 @@ use crate::settings::{Flags, required};
 /// Shorter passwords can be guessed.
 const MIN_PASSWORD_LENGTH: usize = 8;
 
-/// Makes the account, or sets its password, or does nothing if both are so already; answers in one sentence what was
-/// done. The database URL must be that of an administrator; the gateway's own role may not do this.
+/// Makes the account, or sets its password, or does nothing if both are so already; answers in one sentence
+/// what was done. The database URL must be that of an administrator; the gateway's own role may not do this.
 ///
 /// # Errors
 /// One sentence; never the password.

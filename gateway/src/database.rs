@@ -1,8 +1,9 @@
 //! Connections to PostgreSQL, and one typed call per `nebula.*` function, a file per word.
 //!
-//! The gateway's role may execute functions and nothing else, so there is no other SQL here. A call takes a client or
-//! a transaction alike ([`GenericClient`](deadpool_postgres::GenericClient)): its caller decides what one transaction
-//! covers. Errors of the database become an [`ApiError`](crate::error::ApiError) in [`error`].
+//! The gateway's role may execute functions and nothing else, so there is no other SQL here. A call takes a
+//! client or a transaction alike ([`GenericClient`](deadpool_postgres::GenericClient)): its caller decides
+//! what one transaction covers. Errors of the database become an [`ApiError`](crate::error::ApiError) in
+//! [`error`].
 
 pub(crate) mod account;
 pub(crate) mod agent;

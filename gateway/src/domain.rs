@@ -1,4 +1,4 @@
-//! What requests mean, apart from HTTP: rules, signing, and transactions of several calls of the database.
+//! The meaning of requests, apart from HTTP: rules, signing, and transactions of several database calls.
 
 pub(crate) mod agent_protocol;
 pub(crate) mod auth;

@@ -1,16 +1,20 @@
 //! Failures of requests, and the one table that gives each its HTTP status and its code.
 //!
 //! Which error type belongs where:
-//! * [`ApiError`]: on the path of a request, from the database up to the handler. `http::error` makes the response.
-//! * `Refusal` (`domain::agent_protocol`): an [`ApiError`] in the form of the agent protocol, with the field at fault.
-//! * `ReceiveError`, `ContentError` (`files::upload`), `TokenError`, `AuthorityStatus`…: what one part can fail with;
-//!   the caller matches on it and makes an [`ApiError`].
-//! * `StoreError`, `nebula_certificate::Error`: of the shared crates; converted here and in `domain::authority`.
-//! * `anyhow::Error`: only in start-up and the command line (`main`, `server`, `settings`, `account`), which print it.
+//! * [`ApiError`]: on the path of a request, from the database up to the handler. `http::error` makes the
+//!   response.
+//! * `Refusal` (`domain::agent_protocol`): an [`ApiError`] in the form of the agent protocol, with the field
+//!   at fault.
+//! * `ReceiveError`, `ContentError` (`files::upload`), `TokenError`, `AuthorityStatus`…: what one part can
+//!   fail with; the caller matches on it and makes an [`ApiError`].
+//! * `StoreError`, `nebula_certificate::Error`: of the shared crates; converted here and in
+//!   `domain::authority`.
+//! * `anyhow::Error`: only in start-up and the command line (`main`, `server`, `settings`, `account`), which
+//!   print it.
 //!
-//! SQL functions raise a SQLSTATE; [`MEANINGS`] gives it an HTTP status and a code. The gateway's own failures use the
-//! same table, so that one meaning looks the same wherever it was noticed. An unexpected failure is logged under an
-//! identifier, and the caller is told only the identifier.
+//! SQL functions raise a SQLSTATE; [`MEANINGS`] gives it an HTTP status and a code. The gateway's own
+//! failures use the same table, so that one meaning looks the same wherever it was noticed. An unexpected
+//! failure is logged under an identifier, and the caller is told only the identifier.
 
 use std::fmt;
 use std::time::Duration;
@@ -118,7 +122,8 @@ impl ApiError {
             .hint("Try again in a moment; GET /health/ready says which part fails.")
     }
 
-    /// 500: an unexpected failure. The cause goes to the log under an identifier, and the caller gets the identifier.
+    /// 500: an unexpected failure. The cause goes to the log under an identifier, and the caller gets the
+    /// identifier.
     pub(crate) fn internal(cause: &dyn fmt::Display) -> Self {
         let id = Uuid::new_v4();
         tracing::error!(%id, error = %cause, "internal error");
@@ -203,8 +208,8 @@ impl From<nebula_storage::StoreError> for ApiError {
     }
 }
 
-/// The messages of an error and its sources. tokio_postgres, for one, says only "error connecting to server", and gives
-/// the reason in the source.
+/// The messages of an error and its sources. tokio_postgres, for one, says only "error connecting to server",
+/// and gives the reason in the source.
 pub(crate) fn with_source(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

@@ -1,14 +1,16 @@
 //! HTTP face of pg_nebula.
 //!
-//! Every route does the same four things: authenticate, parse, call one `nebula.*` function, answer. What must not be
-//! in the database lives here: keys of authorities and signing, tokens and passwords, bytes in and out of object
-//! storage, and the web console. [`http::routes`] is the table of contents: every handler with who may call it.
+//! Every route does the same four things: authenticate, parse, call one `nebula.*` function, answer. What
+//! must not be in the database lives here: keys of authorities and signing, tokens and passwords, bytes in
+//! and out of object storage, and the web console. [`http::routes`] is the table of contents: every handler
+//! with who may call it.
 //!
 //! Floors, each of which imports only those below it:
 //!
 //! | floor | task |
 //! |---|---|
-//! | [`http`] | routes, handlers, extractors, the shape of failures; nothing below it imports actix, but [`files::stream`] |
+//! //! | [`http`] | routes, handlers, extractors, the shape of failures; nothing below it imports actix, but
+//! [`files::stream`] |
 //! | [`state`] | the services that handlers share |
 //! | [`domain`] | what a request means: registration, the agent protocol, authorities, uploads |
 //! | [`files`] | bytes: byte ranges, streaming, receiving and recognising uploads |

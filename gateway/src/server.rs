@@ -109,8 +109,8 @@ async fn make_state(settings: Settings, stopping: &CancellationToken) -> Result<
 }
 
 impl Running {
-    /// Serves until `signal` resolves, then accepts nothing more and lets requests that have begun finish for up to
-    /// 30 s; or until the server fails by itself.
+    /// Serves until `signal` resolves, then accepts nothing more and lets requests that have begun finish for
+    /// up to 30 s; or until the server fails by itself.
     ///
     /// # Errors
     /// When the server failed.

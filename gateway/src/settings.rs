@@ -10,7 +10,8 @@ use clap::Args;
 
 use crate::domain::authority::KeySource;
 
-/// Flags of the command line. All are optional here; [`Settings::from_flags`] demands those that the server needs.
+/// Flags of the command line. All are optional here; [`Settings::from_flags`] demands those that the server
+/// needs.
 #[derive(Args, Clone)]
 pub struct Flags {
     /// PostgreSQL with pg_nebula: postgresql://nebula_gateway:password@host:5432/nebula
@@ -25,13 +26,16 @@ pub struct Flags {
     /// Certificate of the authority, as nebula-cert writes it; several during a rotation
     #[arg(long, env = "NEBULA_CA_CERT", value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
-    /// Private key of the authority: a file, plain or encrypted and readable by its owner alone, or a pkcs11: URI
+    /// Private key of the authority: a file, plain or encrypted and readable by its owner alone, or a pkcs11:
+    /// URI
     #[arg(long, env = "NEBULA_CA_KEY", value_name = "FILE|URI", hide_env_values = true)]
     pub(crate) ca_key: Option<PathBuf>,
-    /// Folder of further authorities, for projects with their own and for rotation: NAME.crt beside NAME.key or NAME.uri
+    /// Folder of further authorities, for projects with their own and for rotation: NAME.crt beside NAME.key
+    /// or NAME.uri
     #[arg(long, env = "NEBULA_CA_DIR", value_name = "FOLDER")]
     pub(crate) ca_dir: Option<PathBuf>,
-    /// Passphrase of an encrypted key; better by environment, because everyone on the machine can read arguments
+    /// Passphrase of an encrypted key; better by environment, because everyone on the machine can read
+    /// arguments
     #[arg(long, env = "NEBULA_CA_PASSPHRASE", value_name = "TEXT", hide_env_values = true)]
     pub(crate) ca_passphrase: Option<String>,
     /// Key that signs access tokens: a file of at least 32 random bytes

@@ -22,8 +22,8 @@ pub struct Report {
     /// For how long nebula runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<u64>,
-    /// The configuration that was fetched but that nebula would not take. It is not offered again until the project's
-    /// configuration changes.
+    /// The configuration that was fetched but that nebula would not take. It is not offered again until the
+    /// project's configuration changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
     /// Overlay devices it has a tunnel to, as far as nebula tells.
@@ -135,15 +135,16 @@ pub struct Instruction {
     pub folder_id: String,
     /// Its label.
     pub folder_label: String,
-    /// The other devices of the project that share it: those whose agent reported a Syncthing and that are not revoked.
+    /// The other devices of the project that share it: those whose agent reported a Syncthing and that are
+    /// not revoked.
     pub syncthing: Vec<SyncthingPeer>,
     /// How Syncthing is to go about it.
     #[serde(default)]
     pub options: SyncthingOptions,
 }
 
-/// What the project wants of every Syncthing; what is absent is for each to choose, and goes back to Syncthing's default
-/// where it was said before.
+/// What the project wants of every Syncthing; what is absent is for each to choose, and goes back to
+/// Syncthing's default where it was said before.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]

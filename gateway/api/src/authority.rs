@@ -64,8 +64,8 @@ pub struct Rotation {
     pub incoming: String,
     /// Its fingerprint, hex.
     pub incoming_fingerprint: String,
-    /// `distributing`: both are trusted, the old one signs. `reissuing`: both are trusted, the new one signs. `retiring`:
-    /// the new one alone is trusted, and devices are being told. `done`, `cancelled`.
+    /// `distributing`: both are trusted, the old one signs. `reissuing`: both are trusted, the new one signs.
+    /// `retiring`: the new one alone is trusted, and devices are being told. `done`, `cancelled`.
     pub state: String,
     /// Who began it.
     pub started_by: String,

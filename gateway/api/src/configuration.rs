@@ -1,9 +1,10 @@
-//! What all devices of a project run alike: `GET`, `PATCH /api/projects/{projectId}/configuration`; and the groups of a
-//! device: `PUT /api/devices/{deviceId}/groups`.
+//! What all devices of a project run alike: `GET`, `PATCH /api/projects/{projectId}/configuration`; and the
+//! groups of a device: `PUT /api/devices/{deviceId}/groups`.
 
 use serde::{Deserialize, Serialize};
 
-/// Options of a project. In a `PATCH` what is absent stays; `0`, or an empty text, takes back to none what can be none.
+/// Options of a project. In a `PATCH` what is absent stays; `0`, or an empty text, takes back to none what
+/// can be none.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -35,7 +36,8 @@ pub struct Options {
     /// `open`: devices send anything to members; `closed`: only what firewall rules let out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outbound: Option<String>,
-    /// KiB that a Syncthing asks for before the first of them has come, 16384 to 4194304; none: what each has.
+    /// KiB that a Syncthing asks for before the first of them has come, 16384 to 4194304; none: what each
+    /// has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_pending_kib: Option<i32>,
     /// Files it hashes at a time, 1 to 256; none: what each has.

@@ -23,7 +23,8 @@ pub struct RegisterRequest {
     /// `host:port` where others reach it on the underlay; a lighthouse names at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// An enrolment code, in the place of an access token; what it fixes (name, role, endpoints, address) counts.
+    /// An enrolment code, in the place of an access token; what it fixes (name, role, endpoints, address)
+    /// counts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment_code: Option<String>,
 }

@@ -1,13 +1,15 @@
-//! The agent protocol: `POST /v2/enroll` and `POST /v1/dnclient`, in the shape of the open client DefinedNet/dnapi.
+//! The agent protocol: `POST /v2/enroll` and `POST /v1/dnclient`, in the shape of the open client
+//! DefinedNet/dnapi.
 //!
-//! A device makes its keys itself, enrols once with a code, and from then on signs every call with its host key:
-//! [`Call`] holds a [`Message`] as base64 *text*, and the signature is over that text (Ed25519; P256: ECDSA over its
-//! SHA-256, ASN.1). What changes a device is answered by a [`SignedAnswer`], signed by an authority the device trusts
-//! over the raw bytes of an [`Update`] (or of an [`Instruction`](crate::agent::Instruction)).
+//! A device makes its keys itself, enrols once with a code, and from then on signs every call with its host
+//! key: [`Call`] holds a [`Message`] as base64 *text*, and the signature is over that text (Ed25519; P256:
+//! ECDSA over its SHA-256, ASN.1). What changes a device is answered by a [`SignedAnswer`], signed by an
+//! authority the device trusts over the raw bytes of an [`Update`] (or of an
+//! [`Instruction`](crate::agent::Instruction)).
 //!
-//! The counter is the acknowledgement: a device sends the counter of the configuration it *runs*, and signs with the
-//! host key that belongs to it. Until a call with a newer counter arrives the older ones and their keys stay good, so
-//! a lost answer locks nobody out; from then on they are refused with 401.
+//! The counter is the acknowledgement: a device sends the counter of the configuration it *runs*, and signs
+//! with the host key that belongs to it. Until a call with a newer counter arrives the older ones and their
+//! keys stay good, so a lost answer locks nobody out; from then on they are refused with 401.
 //!
 //! Whoever speaks for a [`node`](crate::node) signs the request as well, with a secret of the node.
 
@@ -26,7 +28,8 @@ pub const HOST_ED25519_BANNER: &str = "DEFINED HOST ED25519 PUBLIC KEY";
 /// PEM banner of the P256 host key, PKIX inside.
 pub const HOST_P256_BANNER: &str = "DEFINED HOST P256 PUBLIC KEY";
 
-/// The code of an [`ApiError`] for an enrolment code that is unknown, used up, expired or revoked; its path is `code`.
+/// The code of an [`ApiError`] for an enrolment code that is unknown, used up, expired or revoked; its path
+/// is `code`.
 pub const INVALID_VALUE: &str = "ERR_INVALID_VALUE";
 /// The code of an [`ApiError`] for a device that was revoked; its path is empty.
 pub const HOST_BLOCKED: &str = "ERR_HOST_BLOCKED";
@@ -56,11 +59,12 @@ pub struct EnrollRequest {
     pub host_pubkey_p256: Vec<u8>,
     /// The client's clock.
     pub timestamp: DateTime<Utc>,
-    /// Name the device would like; only of use when the code fixes none. Ours, not part of the foreign client.
+    /// Name the device would like; only of use when the code fixes none. Ours, not part of the foreign
+    /// client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Identifier the device chose (a UUID). The same code, identifier and keys again get the same device and address
-    /// without using the code up, so that a lost answer costs nothing. Ours.
+    /// Identifier the device chose (a UUID). The same code, identifier and keys again get the same device and
+    /// address without using the code up, so that a lost answer costs nothing. Ours.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
     /// `host:port` where others reach it on the underlay; only of use when the code fixes none. Ours.
@@ -68,7 +72,8 @@ pub struct EnrollRequest {
     pub endpoints: Vec<String>,
 }
 
-/// What a device is told when it enrols; the same facts as an [`Update`], unsigned, because trust begins here.
+/// What a device is told when it enrols; the same facts as an [`Update`], unsigned, because trust begins
+/// here.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -171,8 +176,9 @@ pub struct Message {
     #[serde(default, with = "bytes")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub value: Vec<u8>,
-    /// The client's clock: within [`CLOCK_TOLERANCE`] of the gateway's. For types that change state (DoUpdate,
-    /// DoConfigUpdate, Status) it must also be later than that of the last such call the gateway took from this device.
+    /// The client's clock: within [`CLOCK_TOLERANCE`] of the gateway's. For types that change state
+    /// (DoUpdate, DoConfigUpdate, Status) it must also be later than that of the last such call the gateway
+    /// took from this device.
     pub timestamp: DateTime<Utc>,
 }
 
@@ -180,12 +186,14 @@ pub struct Message {
 pub mod kind {
     /// No value; answers [`CheckForUpdate`](super::CheckForUpdate).
     pub const CHECK_FOR_UPDATE: &str = "CheckForUpdate";
-    /// [`KeyUpdate`](super::KeyUpdate) with nebula key; answers a signed [`Update`](super::Update) with a new certificate.
+    /// [`KeyUpdate`](super::KeyUpdate) with nebula key; answers a signed [`Update`](super::Update) with a new
+    /// certificate.
     pub const DO_UPDATE: &str = "DoUpdate";
-    /// [`KeyUpdate`](super::KeyUpdate) without nebula key; answers a signed [`Update`](super::Update), certificate kept.
+    /// [`KeyUpdate`](super::KeyUpdate) without nebula key; answers a signed [`Update`](super::Update),
+    /// certificate kept.
     pub const DO_CONFIG_UPDATE: &str = "DoConfigUpdate";
-    /// [`LongPollWait`](super::LongPollWait); answers a [`LongPollAnswer`](super::LongPollAnswer) when there is something
-    /// to do, at the latest after 90 s.
+    /// [`LongPollWait`](super::LongPollWait); answers a [`LongPollAnswer`](super::LongPollAnswer) when there
+    /// is something to do, at the latest after 90 s.
     pub const LONG_POLL_WAIT: &str = "LongPollWait";
     /// Result of a command; nothing here asks for one.
     pub const COMMAND_RESPONSE: &str = "CommandResponse";
@@ -193,8 +201,8 @@ pub mod kind {
     pub const REAUTHENTICATE: &str = "Reauthenticate";
     /// Ours: a [`Report`](crate::agent::Report); answers a signed [`Instruction`](crate::agent::Instruction).
     pub const STATUS: &str = "Status";
-    /// Ours: the device leaves for good, no value; its address is released, its certificates are revoked, its keys are
-    /// refused from then on. Answers `{"data":{}}`.
+    /// Ours: the device leaves for good, no value; its address is released, its certificates are revoked, its
+    /// keys are refused from then on. Answers `{"data":{}}`.
     pub const LEAVE: &str = "Leave";
 }
 
@@ -334,7 +342,8 @@ pub struct ApiErrors {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DnapiError))]
 pub struct ApiError {
-    /// [`INVALID_VALUE`], [`HOST_BLOCKED`], or `ERR_` and the code of a [`Failure`](crate::Failure) in capitals.
+    /// [`INVALID_VALUE`], [`HOST_BLOCKED`], or `ERR_` and the code of a [`Failure`](crate::Failure) in
+    /// capitals.
     pub code: String,
     /// A sentence, and what to do.
     pub message: String,

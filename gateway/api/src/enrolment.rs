@@ -21,7 +21,8 @@ pub struct EnrolmentRequest {
     /// Groups in the certificate, for firewall rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// `host:port` where others reach the device on the underlay. A lighthouse that has none here names its own.
+    /// `host:port` where others reach the device on the underlay. A lighthouse that has none here names its
+    /// own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
     /// This overlay address and no other; only for a code that is good for one.
@@ -33,8 +34,8 @@ pub struct EnrolmentRequest {
     /// For how long; a day when absent, 30 days at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<i32>,
-    /// A device of the project that has no agent: whoever uses the code becomes it, with its name, address, role and
-    /// groups, none of which can be given beside it.
+    /// A device of the project that has no agent: whoever uses the code becomes it, with its name, address,
+    /// role and groups, none of which can be given beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<Uuid>,
 }

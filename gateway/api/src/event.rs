@@ -28,7 +28,8 @@ pub struct Event {
     pub detail: Value,
 }
 
-/// One message of `GET /api/stream` (server-sent events, `event: change`): something changed, ask for it again.
+/// One message of `GET /api/stream` (server-sent events, `event: change`): something changed, ask for it
+/// again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Change {

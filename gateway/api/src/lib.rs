@@ -1,8 +1,8 @@
 //! Requests, responses and errors of the gateway's HTTP interface: one file per word, JSON in camelCase.
 //!
-//! Shared by the gateway, `nebulactl` and the tests, so that what one side writes the other can read.
-//! Every success is an [`Envelope`] `{"success":true,"data":…}` (the three sign-in routes answer their tokens bare),
-//! every failure an [`Failure`] `{"success":false,"error":…,"sqlstate":…,"detail":…,"hint":…}`.
+//! Shared by the gateway, `nebulactl` and the tests, so that what one side writes the other can read. Every
+//! success is an [`Envelope`] `{"success":true,"data":…}` (the three sign-in routes answer their tokens
+//! bare), every failure an [`Failure`] `{"success":false,"error":…,"sqlstate":…,"detail":…,"hint":…}`.
 
 pub mod agent;
 pub mod auth;

@@ -1,12 +1,13 @@
-//! Nodes: servers that host peers and workers. `GET`, `POST /api/nodes`, `PUT /api/nodes/{nodeId}/device`, and their
-//! secrets: `GET`, `POST`, `DELETE /api/nodes/{nodeId}/secret`.
+//! Nodes: servers that host peers and workers. `GET`, `POST /api/nodes`, `PUT /api/nodes/{nodeId}/device`,
+//! and their secrets: `GET`, `POST`, `DELETE /api/nodes/{nodeId}/secret`.
 //!
-//! The agent of the device that a node is tied to speaks for it: it makes the calls of [`dnapi`](crate::dnapi) that every
-//! agent makes, and signs each of them with a secret of the node as well, by HTTP Message Signatures (RFC 9421): headers
-//! `Content-Digest` (`sha-256`), `Signature-Input` and `Signature`, algorithm `hmac-sha256`, over at least `@method`,
-//! `@path` and `content-digest`, with the parameters `created`, `nonce` (16 to 64 characters, never used before) and
-//! `keyid`. A call of a node that has a secret and lacks a good signature is refused with 401 and the code
-//! [`NODE_SIGNATURE`]. A proxy in front of the gateway has to leave method, path and body as they are.
+//! The agent of the device that a node is tied to speaks for it: it makes the calls of
+//! [`dnapi`](crate::dnapi) that every agent makes, and signs each of them with a secret of the node as well,
+//! by HTTP Message Signatures (RFC 9421): headers `Content-Digest` (`sha-256`), `Signature-Input` and
+//! `Signature`, algorithm `hmac-sha256`, over at least `@method`, `@path` and `content-digest`, with the
+//! parameters `created`, `nonce` (16 to 64 characters, never used before) and `keyid`. A call of a node that
+//! has a secret and lacks a good signature is refused with 401 and the code [`NODE_SIGNATURE`]. A proxy in
+//! front of the gateway has to leave method, path and body as they are.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,8 @@ pub struct Node {
     pub device_id: Option<Uuid>,
     /// Its name.
     pub device: Option<String>,
-    /// How many secrets its calls may be signed with: one, two while they are exchanged, none before the first.
+    /// How many secrets its calls may be signed with: one, two while they are exchanged, none before the
+    /// first.
     pub secrets: i64,
     /// Last report; none: it never reported, and is trusted as registered.
     pub seen_at: Option<DateTime<Utc>>,

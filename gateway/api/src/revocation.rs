@@ -1,5 +1,5 @@
-//! Revocation: `POST /api/devices/{deviceId}/revoke`, `POST /api/certificates/{fingerprint}/revoke`, and how far it has
-//! come: `GET /api/devices/{deviceId}/revocation`.
+//! Revocation: `POST /api/devices/{deviceId}/revoke`, `POST /api/certificates/{fingerprint}/revoke`, and how
+//! far it has come: `GET /api/devices/{deviceId}/revocation`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,7 @@ pub struct Revocation {
     pub acknowledged: i64,
     /// Names of those that do not yet, at most 100.
     pub missing: Vec<String>,
-    /// Set once all did: from then on the certificates are good for nothing anywhere, and the address is free again.
+    /// Set once all did: from then on the certificates are good for nothing anywhere, and the address is free
+    /// again.
     pub revoked_everywhere_at: Option<DateTime<Utc>>,
 }

@@ -1,4 +1,5 @@
-//! A certificate authority: a self-signed certificate with its private key, and the other authorities of its file.
+//! A certificate authority: a self-signed certificate with its private key, and the other authorities of its
+//! file.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -22,8 +23,8 @@ pub struct NewAuthority<'a> {
     pub version: Version,
     /// Curve of the whole overlay.
     pub curve: Curve,
-    /// Limit of the addresses it may grant; empty for none. The whole overlay network or nothing: a device's prefix
-    /// length is that of the overlay and may not be wider than this.
+    /// Limit of the addresses it may grant; empty for none. The whole overlay network or nothing: a device's
+    /// prefix length is that of the overlay and may not be wider than this.
     pub networks: &'a [IpNetwork],
     /// Limit of the networks it may let devices route for; empty for none.
     pub unsafe_networks: &'a [IpNetwork],
@@ -52,14 +53,14 @@ impl CertificateAuthority {
     /// Makes a key and signs the authority's certificate with it.
     ///
     /// # Errors
-    /// [`Error::Name`], [`Error::Group`], [`Error::Lifetime`], [`Error::Ipv6`] and others, for properties that nebula
-    /// would refuse.
+    /// [`Error::Name`], [`Error::Group`], [`Error::Lifetime`], [`Error::Ipv6`] and others, for properties
+    /// that nebula would refuse.
     pub fn create(new: &NewAuthority<'_>, now: SystemTime) -> Result<Self, Error> {
         Self::create_with(SigningKey::generate(new.curve)?, new, now)
     }
 
-    /// The same with a key that is made in a PKCS#11 token and stays there. The URI (RFC 7512) names `module-path`, the
-    /// token, the new key's `object` (label) and where the PIN is.
+    /// The same with a key that is made in a PKCS#11 token and stays there. The URI (RFC 7512) names
+    /// `module-path`, the token, the new key's `object` (label) and where the PIN is.
     ///
     /// # Errors
     /// [`Error::TokenUri`], [`Error::Token`], and those of [`Self::create`].
@@ -88,10 +89,10 @@ impl CertificateAuthority {
         Ok(Self { trusted: vec![certificate.clone()], certificate, key })
     }
 
-    /// Reads an authority from the files of `nebula-cert ca`. The certificate file may hold several authorities, as
-    /// during a rotation: the one the key belongs to signs, all are trusted. An expired authority loads, but
-    /// [`Self::issue`] refuses. An encrypted key takes the memory and time its file asks for (nebula-cert: 2 GiB,
-    /// seconds): once, here.
+    /// Reads an authority from the files of `nebula-cert ca`. The certificate file may hold several
+    /// authorities, as during a rotation: the one the key belongs to signs, all are trusted. An expired
+    /// authority loads, but [`Self::issue`] refuses. An encrypted key takes the memory and time its file asks
+    /// for (nebula-cert: 2 GiB, seconds): once, here.
     ///
     /// # Errors
     /// Those of reading either text, [`Error::KeyMismatch`], [`Error::NotAuthority`], [`Error::Signature`],
@@ -110,7 +111,8 @@ impl CertificateAuthority {
         }
     }
 
-    /// Reads an authority whose private key is in a PKCS#11 token. Of several certificates the first of the key signs.
+    /// Reads an authority whose private key is in a PKCS#11 token. Of several certificates the first of the
+    /// key signs.
     ///
     /// # Errors
     /// Those of reading the certificates, [`Error::TokenUri`], [`Error::Token`], [`Error::TokenKeyMismatch`].
@@ -180,7 +182,8 @@ impl CertificateAuthority {
     /// The private key under a passphrase, as `nebula-cert ca -encrypt` writes it.
     ///
     /// # Errors
-    /// [`Error::PassphraseMissing`] if it is empty, [`Error::Encryption`] or [`Error::Memory`] for a cost out of range.
+    /// [`Error::PassphraseMissing`] if it is empty, [`Error::Encryption`] or [`Error::Memory`] for a cost out
+    /// of range.
     pub fn encrypted_key_pem(&self, passphrase: &str, cost: Cost) -> Result<String, Error> {
         let (_, encrypted) = SigningKey::banners(self.curve());
         let body = passphrase::encrypt(&self.key.to_raw()?, passphrase, cost)?;

@@ -45,7 +45,8 @@ impl Certificate {
     /// Reads a file of one or more certificates, of any version, in order.
     ///
     /// # Errors
-    /// [`Error::Pem`], [`Error::UnexpectedBlock`], [`Error::BlockCount`] if there is none, and those of [`Self::decode`].
+    /// [`Error::Pem`], [`Error::UnexpectedBlock`], [`Error::BlockCount`] if there is none, and those of
+    /// [`Self::decode`].
     pub fn parse(text: &str) -> Result<Vec<Self>, Error> {
         const WANTED: &str = "a certificate";
         let blocks = pem::decode(text)?;
@@ -103,8 +104,9 @@ impl Certificate {
         self.fingerprint_with(&self.signature)
     }
 
-    /// The fingerprint under the mirrored signature, which any holder of a P256 certificate can put in its place:
-    /// nebula before 1.10.3 checks only the one it sees, so blocklists need both. `None` for Curve25519.
+    /// The fingerprint under the mirrored signature, which any holder of a P256 certificate can put in its
+    /// place: nebula before 1.10.3 checks only the one it sees, so blocklists need both. `None` for
+    /// Curve25519.
     pub fn alternate_fingerprint(&self) -> Option<Fingerprint> {
         match self.details.curve {
             Curve::Curve25519 => None,

@@ -88,7 +88,8 @@ pub struct Details {
 }
 
 impl Details {
-    /// The rules nebula applies to any certificate it reads or writes, so that none is made that it would refuse.
+    /// The rules nebula applies to any certificate it reads or writes, so that none is made that it would
+    /// refuse.
     ///
     /// # Errors
     /// The first rule broken: key size, missing network, or a network its version cannot hold.

@@ -250,8 +250,8 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the request is at fault (key, name, networks, groups) and not the authority or this machine. An HTTP
-    /// service answers 400 in that case.
+    /// Whether the request is at fault (key, name, networks, groups) and not the authority or this machine.
+    /// An HTTP service answers 400 in that case.
     pub fn is_callers_fault(&self) -> bool {
         !matches!(
             self,

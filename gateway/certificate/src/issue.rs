@@ -1,4 +1,5 @@
-//! Signing the certificates of a device. The request is checked before, the certificates after they are signed.
+//! Signing the certificates of a device. The request is checked before, the certificates after they are
+//! signed.
 
 use std::time::{Duration, SystemTime};
 
@@ -16,7 +17,8 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 pub struct Request<'a> {
     /// 1 to 253 bytes; becomes the device's name in nebula's firewall and logs.
     pub name: &'a str,
-    /// The device's addresses, each with the prefix length of the overlay. Version 1 takes the one IPv4 address.
+    /// The device's addresses, each with the prefix length of the overlay. Version 1 takes the one IPv4
+    /// address.
     pub networks: &'a [IpNetwork],
     /// Networks behind the device that it may route for.
     pub unsafe_networks: &'a [IpNetwork],
@@ -46,12 +48,12 @@ pub struct Issued {
 }
 
 impl CertificateAuthority {
-    /// Signs one certificate per version asked for, the lower version first: nebula 1.6 reads only the first block of
-    /// `pki.cert`. Either all are issued or none.
+    /// Signs one certificate per version asked for, the lower version first: nebula 1.6 reads only the first
+    /// block of `pki.cert`. Either all are issued or none.
     ///
     /// # Errors
-    /// Before anything is signed, for a request that nebula would refuse. [`Error::is_callers_fault`] tells a bad request
-    /// from an authority that cannot sign.
+    /// Before anything is signed, for a request that nebula would refuse. [`Error::is_callers_fault`] tells a
+    /// bad request from an authority that cannot sign.
     pub fn issue(&self, request: &Request<'_>, now: SystemTime) -> Result<Vec<Issued>, Error> {
         let mut versions = request.versions.to_vec();
         versions.sort_unstable();
@@ -120,8 +122,8 @@ impl CertificateAuthority {
     fn sign(&self, details: Details, now: i64) -> Result<Issued, Error> {
         let certificate = Certificate::sign(details, &self.key)?;
         check_granted(&certificate, &self.certificate, now)?;
-        // A key in memory was compared with the certificate when it was read, so its signature is not verified, which
-        // would take three times as long as signing. A token's signature is.
+        // A key in memory was compared with the certificate when it was read, so its signature is not
+        // verified, which would take three times as long as signing. A token's signature is.
         if !self.key_is_in_memory() {
             check_signature(&certificate, &self.certificate)?;
         }

@@ -153,8 +153,8 @@ fn decode_bare(text: &str) -> Result<Vec<u8>, Error> {
     decoded.filter(|bytes| !bytes.is_empty()).ok_or(Error::PublicKeyText)
 }
 
-/// Refuses zero and the other points of small order. With them every exchange yields zeros, which OpenSSL refuses to
-/// derive, so one trial exchange finds them without a list.
+/// Refuses zero and the other points of small order. With them every exchange yields zeros, which OpenSSL
+/// refuses to derive, so one trial exchange finds them without a list.
 fn refuse_small_order(bytes: &[u8]) -> Result<(), Error> {
     // Any key will do; it protects nothing.
     static OURS: OnceLock<PKey<Private>> = OnceLock::new();

@@ -1,7 +1,8 @@
-//! Certificates of [slackhq/nebula](https://github.com/slackhq/nebula), byte for byte as its own tools make them.
+//! Certificates of [slackhq/nebula](https://github.com/slackhq/nebula), byte for byte as its own tools make
+//! them.
 //!
-//! Pure: bytes and text in, bytes and text out; no files, no network, no clock. The gateway signs certificates,
-//! `nebulactl` makes authorities and key pairs, tests decode what was issued.
+//! Pure: bytes and text in, bytes and text out; no files, no network, no clock. The gateway signs
+//! certificates, `nebulactl` makes authorities and key pairs, tests decode what was issued.
 //!
 //! ```
 //! # use std::time::{Duration, SystemTime};
@@ -32,8 +33,8 @@
 //! # Which versions go into which file
 //!
 //! Nebula 1.6.1, the one Debian 12 ships, knows only version 1 on Curve25519:
-//! - of `pki.cert` it reads the first block and ignores the rest, so [`CertificateAuthority::issue`] answers version 1
-//!   first;
+//! - of `pki.cert` it reads the first block and ignores the rest, so [`CertificateAuthority::issue`] answers
+//!   version 1 first;
 //! - in `pki.ca` it refuses every other block, so authorities default to version 1 on Curve25519.
 //!
 //! Nebula 1.10 and later takes both versions in both files, in any order, and a version 1 authority may sign

@@ -1,4 +1,5 @@
-//! P256 on OpenSSL: points, scalars, and signatures with the lower of both values of s, which nebula blocklists reliably.
+//! P256 on OpenSSL: points, scalars, and signatures with the lower of both values of s, which nebula
+//! blocklists reliably.
 
 use openssl::bn::{BigNum, BigNumContext};
 use openssl::ec::{EcGroup, EcKey, EcKeyRef, EcPoint, PointConversionForm};
@@ -95,7 +96,8 @@ pub(crate) fn verify<T: HasPublic>(
     parsed.verify(&sha256(message), key)
 }
 
-/// The other valid signature over the same message, in DER, which anybody can derive; `None` if this is no signature.
+/// The other valid signature over the same message, in DER, which anybody can derive; `None` if this is no
+/// signature.
 pub(crate) fn mirrored(signature: &[u8]) -> Option<Vec<u8>> {
     negate_s(&parse(signature)?).ok()?.to_der().ok()
 }

@@ -1,4 +1,5 @@
-//! An authority's key under a passphrase, in the format of `nebula-cert ca -encrypt`: Argon2id, then AES-256-GCM.
+//! An authority's key under a passphrase, in the format of `nebula-cert ca -encrypt`: Argon2id, then
+//! AES-256-GCM.
 
 use argon2::{Algorithm, Argon2, Block, Params};
 use openssl::rand::rand_bytes;
@@ -140,7 +141,8 @@ impl<'a> Sealed<'a> {
     }
 }
 
-/// Derives a cipher key from a passphrase. The memory is reserved first, so that a lack of it is an error, not an abort.
+/// Derives a cipher key from a passphrase. The memory is reserved first, so that a lack of it is an error,
+/// not an abort.
 fn derive(passphrase: &str, salt: &[u8], cost: Cost) -> Result<Zeroizing<[u8; 32]>, Error> {
     const UNUSABLE: Error = Error::Encryption { problem: "its Argon2 costs are out of range" };
     if cost.memory > MAX_MEMORY || cost.parallelism > 255 {

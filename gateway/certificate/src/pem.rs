@@ -67,7 +67,8 @@ pub(crate) fn decode(text: &str) -> Result<Vec<Block>, Error> {
             if open.is_some() {
                 return Err(fail("a block begins inside another one"));
             }
-            // A plain private key has at most two lines, so the string does not grow and leaves no copy in memory.
+            // A plain private key has at most two lines, so the string does not grow and leaves no copy in
+            // memory.
             open = Some((label, number, Zeroizing::new(String::with_capacity(2 * COLUMNS))));
         } else if let Some(end_label) = banner_label(line, END) {
             let (label, _, base64) = open.take().ok_or_else(|| fail("a block ends that did not begin"))?;

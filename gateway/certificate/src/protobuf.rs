@@ -1,6 +1,7 @@
 //! The part of protobuf's wire format that nebula's messages use: varints and length-delimited fields.
 //!
-//! Not `prost`: it accepts non-canonical encodings, and a version 1 certificate has to be written again byte for byte.
+//! Not `prost`: it accepts non-canonical encodings, and a version 1 certificate has to be written again byte
+//! for byte.
 
 /// Wire types; fixed-width ones never occur in nebula's messages.
 const VARINT: u64 = 0;

@@ -1,4 +1,5 @@
-//! The signing key of an authority: Ed25519 for Curve25519 overlays, ECDSA for P256 ones, in memory or in a token.
+//! The signing key of an authority: Ed25519 for Curve25519 overlays, ECDSA for P256 ones, in memory or in a
+//! token.
 
 use openssl::ec::EcKey;
 use openssl::error::ErrorStack;
@@ -25,7 +26,8 @@ impl SigningKey {
         })
     }
 
-    /// Reads what nebula-cert stores: seed and public key (64 bytes) for Ed25519, the scalar (32 bytes) for P256.
+    /// Reads what nebula-cert stores: seed and public key (64 bytes) for Ed25519, the scalar (32 bytes) for
+    /// P256.
     ///
     /// # Errors
     /// [`Error::KeySize`], [`Error::PrivateKeyDamaged`].

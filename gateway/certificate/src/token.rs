@@ -17,7 +17,8 @@ use crate::{Curve, Error, p256, raw_signature};
 
 mod uri;
 
-/// The curve's name as tokens want it: DER of the string `edwards25519` (PKCS#11 3.0, 6.3.7) and of the OID of P-256.
+/// The curve's name as tokens want it: DER of the string `edwards25519` (PKCS#11 3.0, 6.3.7) and of the OID
+/// of P-256.
 const EDWARDS25519: &[u8] = b"\x13\x0cedwards25519";
 const PRIME256V1: &[u8] = &[0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07];
 
@@ -35,8 +36,8 @@ struct Open {
 }
 
 impl TokenKey {
-    /// Finds the private key that belongs to a public one. A token need not reveal the public half of a private key, so
-    /// the key proves itself by a signature.
+    /// Finds the private key that belongs to a public one. A token need not reveal the public half of a
+    /// private key, so the key proves itself by a signature.
     ///
     /// # Errors
     /// [`Error::Token`] with what the token says, [`Error::TokenKeyMismatch`].
@@ -104,8 +105,8 @@ impl TokenKey {
         &self.public
     }
 
-    /// Signs. The first attempt fails after the token was removed and put back, or its service was restarted; then the
-    /// session is opened again.
+    /// Signs. The first attempt fails after the token was removed and put back, or its service was restarted;
+    /// then the session is opened again.
     ///
     /// # Errors
     /// [`Error::Token`].

@@ -1,4 +1,5 @@
-//! Version 1: protobuf in the canonical form that Go writes, because verifiers encode it again to check the signature.
+//! Version 1: protobuf in the canonical form that Go writes, because verifiers encode it again to check the
+//! signature.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -38,8 +39,8 @@ pub(crate) fn assemble(signed: &[u8], signature: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Reads a certificate. Only the canonical encoding is accepted: with any other, nebula's fingerprint and signed
-/// bytes would be those of the re-encoded message, not of these bytes.
+/// Reads a certificate. Only the canonical encoding is accepted: with any other, nebula's fingerprint and
+/// signed bytes would be those of the re-encoded message, not of these bytes.
 ///
 /// # Errors
 /// [`Error::Malformed`].

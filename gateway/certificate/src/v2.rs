@@ -1,5 +1,5 @@
-//! Version 2: DER with context tags. The signed bytes are kept as they were read: a later version may add fields, which
-//! the signature covers too.
+//! Version 2: DER with context tags. The signed bytes are kept as they were read: a later version may add
+//! fields, which the signature covers too.
 
 use std::net::IpAddr;
 
@@ -37,7 +37,8 @@ const NOT_BEFORE: TagNumber = TagNumber::new(5);
 const NOT_AFTER: TagNumber = TagNumber::new(6);
 const ISSUER: Tag = primitive(7);
 
-/// The signed bytes: the details with tag and length, the curve (also where the encoding omits it), the public key.
+/// The signed bytes: the details with tag and length, the curve (also where the encoding omits it), the
+/// public key.
 ///
 /// # Errors
 /// [`Error::TooLarge`].

@@ -7,8 +7,8 @@ use openssl::asn1::Asn1Time;
 
 use crate::{Certificate, Details, Error, raw_signature};
 
-/// Whether one of these authorities issued a device's certificate and it is valid at this time. Blocklists are not
-/// looked at.
+/// Whether one of these authorities issued a device's certificate and it is valid at this time. Blocklists
+/// are not looked at.
 ///
 /// # Errors
 /// The first check that fails: [`Error::UnknownIssuer`], [`Error::CurveMismatch`], [`Error::Expired`],
@@ -23,8 +23,8 @@ pub fn verify(certificate: &Certificate, authorities: &[Certificate], at: System
     check_signature(certificate, authority)
 }
 
-/// Whether this is an authority: marked as one, and signed with the key it carries. Its validity is not checked: an
-/// expired authority stays trusted until it is removed, and is only reported.
+/// Whether this is an authority: marked as one, and signed with the key it carries. Its validity is not
+/// checked: an expired authority stays trusted until it is removed, and is only reported.
 pub(crate) fn check_authority(authority: &Certificate) -> Result<(), Error> {
     let details = authority.details();
     if !details.is_ca || details.issuer.is_some() {

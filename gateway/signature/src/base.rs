@@ -2,7 +2,7 @@
 
 use crate::Fault;
 
-/// What of a request can be covered.
+/// The parts of a request that a signature can cover.
 #[derive(Debug, Clone)]
 pub struct Request<'a> {
     method: &'a str,
@@ -12,28 +12,28 @@ pub struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// A request with one header field, its name in small letters. The path is as it stands in the request line,
-    /// without the query: a proxy that changes it breaks the signature.
+    /// A request with one header field, its name in lower case. The path is that of the request line, without
+    /// the query; a proxy that changes it breaks the signature.
     #[must_use]
     pub fn new(method: &'a str, path: &'a str, field: &'a str, value: &'a str) -> Self {
         Self { method, path, authority: None, fields: vec![(field, value)] }
     }
 
-    /// The same with the host, and the port if it is not the usual one.
+    /// Adds the host, with the port unless it is the default one.
     #[must_use]
     pub fn authority(mut self, authority: &'a str) -> Self {
         self.authority = Some(authority);
         self
     }
 
-    /// The same with another header field.
+    /// Adds a header field.
     #[must_use]
     pub fn field(mut self, field: &'a str, value: &'a str) -> Self {
         self.fields.push((field, value));
         self
     }
 
-    /// The lines, and last the parameters, as they stand in `Signature-Input`.
+    /// The lines of the covered components, then the parameters as they stand in `Signature-Input`.
     pub(crate) fn base<'b>(
         &self,
         covered: impl Iterator<Item = &'b str>,
@@ -53,7 +53,7 @@ impl<'a> Request<'a> {
             "@path" => Some(if self.path.is_empty() { "/" } else { self.path }.to_owned()),
             "@authority" => self.authority.map(str::to_lowercase),
             _ => {
-                // A field that is sent several times is one list.
+                // A field that is sent several times counts as one list.
                 let values = self.fields.iter().filter(|(field, _)| *field == name);
                 let values: Vec<&str> = values.map(|(_, value)| value.trim()).collect();
                 (!values.is_empty()).then(|| values.join(", "))

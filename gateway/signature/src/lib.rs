@@ -1,14 +1,15 @@
-//! HTTP Message Signatures of requests (RFC 9421) by `hmac-sha256`, with the body under a `Content-Digest` (RFC 9530).
+//! HTTP Message Signatures of requests (RFC 9421) by `hmac-sha256`, with the body under a `Content-Digest`
+//! (RFC 9530).
 //!
-//! The agent of a node signs its calls with a secret that it shares with the gateway, beside the key of its device:
+//! The agent of a node signs its calls twice: with the key of its device, and with a secret that it shares
+//! with the gateway:
 //!
 //! ```
 //! # use nebula_signature::{Request, Secret, Signed, digest, sign};
 //! # fn main() -> Result<(), nebula_signature::Fault> {
-//! let (body, secret) = (b"{}", [7; 32]);
-//! let digest = digest(body)?;
-//! let request = Request::new("POST", "/v1/dnclient", "content-digest", &digest);
-//! let headers = sign(&request, &Secret { key_id: "k1", bytes: &secret }, 1_790_000_000, "a-nonce-of-ours-1")?;
+//! let (body, secret) = (b"{}", [7; 32]); let digest = digest(body)?; let request = Request::new("POST",
+//! "/v1/dnclient", "content-digest", &digest); let headers = sign(&request, &Secret { key_id: "k1", bytes:
+//! &secret }, 1_790_000_000, "a-nonce-of-ours-1")?;
 //!
 //! let signed = Signed::read(&request, &headers.input, &headers.signature, |key| key == "k1")?;
 //! assert!(signed.is_by(&secret) && !signed.is_by(&[8; 32]));
@@ -16,8 +17,8 @@
 //! # }
 //! ```
 //!
-//! Structured fields are read and written by `sfv`; what is here is which lines of a request are signed, and in which
-//! order. The order of parameters is the signer's, as the RFC wants it. Pure: no clock, no network.
+//! `sfv` reads and writes structured fields. This crate decides which lines of a request are signed, and in
+//! which order. The order of parameters is the signer's, as the RFC demands. Pure: no clock, no network.
 
 use openssl::hash::{MessageDigest, hash};
 use openssl::memcmp;
@@ -31,46 +32,46 @@ mod read;
 pub use base::Request;
 pub use read::{Signed, digest_fits};
 
-/// What our own requests cover: the least that a signature is taken for.
+/// The components that our own requests cover. A signature that covers less is refused.
 pub const COVERED: [&str; 3] = ["@method", "@path", "content-digest"];
-/// The one algorithm.
+/// The only algorithm.
 pub const ALGORITHM: &str = "hmac-sha256";
-/// What the signature is called in both headers.
+/// The label of the signature in both headers.
 const LABEL: &str = "node";
 
-/// Why a request cannot be signed, or is not taken for signed. No secret is ever in it.
+/// Why a request cannot be signed, or its signature is refused. Messages never contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
-    /// A header is not the structured field it should be.
+    /// A header is not the expected kind of structured field.
     #[error("{0} is no structured field of the kind it should be")]
     Malformed(&'static str),
-    /// No signature names a key that is known.
+    /// No signature names a known key.
     #[error("no signature by a known key")]
     UnknownKey,
-    /// The signature leaves out what it has to cover.
+    /// The signature does not cover a required component.
     #[error("the signature does not cover {0}")]
     Uncovered(&'static str),
-    /// Something is covered that the request has not, or that is not understood here.
+    /// The signature covers a component that the request lacks, or that is not supported.
     #[error("the signature covers {0}, which cannot be looked up here")]
     Unsupported(String),
-    /// A parameter is missing, or cannot be.
+    /// A parameter is missing or invalid.
     #[error("the signature has no good parameter {0}")]
     Parameter(&'static str),
-    /// The library for cryptography refused.
+    /// OpenSSL failed.
     #[error("cannot compute a signature")]
     Cryptography,
 }
 
-/// A shared secret and the name both sides know it by.
+/// A shared secret and its identifier.
 #[derive(Clone, Copy)]
 pub struct Secret<'a> {
-    /// Goes into the header.
+    /// Sent in the header.
     pub key_id: &'a str,
-    /// Stays here.
+    /// Never sent.
     pub bytes: &'a [u8],
 }
 
-/// What a signed request carries beside [`digest`].
+/// The headers of a signed request, beside that of [`digest`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Headers {
     /// Value of `Signature-Input`.
@@ -90,11 +91,12 @@ pub fn digest(body: &[u8]) -> Result<String, Fault> {
     field.finish().ok_or(Fault::Cryptography)
 }
 
-/// Signs [`COVERED`] of a request, made at `created` (seconds of Unix time), which `nonce` makes unlike every other one.
+/// Signs [`COVERED`] of a request made at `created` (Unix time). `nonce` must differ from that of every other
+/// request.
 ///
 /// # Errors
-/// [`Fault::Unsupported`] for a request without one of them, [`Fault::Parameter`] for a key or nonce that is not
-/// printable ASCII.
+/// [`Fault::Unsupported`] for a request without one of these, [`Fault::Parameter`] for a key or nonce that is
+/// not printable ASCII.
 pub fn sign(request: &Request<'_>, secret: &Secret<'_>, created: i64, nonce: &str) -> Result<Headers, Fault> {
     let text = |value, name| StringRef::from_str(value).map_err(|_| Fault::Parameter(name));
     let created = sfv::Integer::try_from(created).map_err(|_| Fault::Parameter("created"))?;
@@ -116,7 +118,7 @@ pub fn sign(request: &Request<'_>, secret: &Secret<'_>, created: i64, nonce: &st
     Ok(Headers { input, signature: signature.finish().ok_or(Fault::Cryptography)? })
 }
 
-/// A key of a dictionary that is written in this crate.
+/// A constant key of a dictionary.
 fn key(text: &'static str) -> &'static KeyRef {
     KeyRef::constant(text)
 }
@@ -129,7 +131,7 @@ fn mac(secret: &[u8], text: &[u8]) -> Result<Vec<u8>, Fault> {
     compute().map_err(|_| Fault::Cryptography)
 }
 
-/// In a time that says nothing of where they differ.
+/// Compares in constant time.
 fn is_same(one: &[u8], other: &[u8]) -> bool {
     one.len() == other.len() && memcmp::eq(one, other)
 }

@@ -1,34 +1,34 @@
-//! Reading what somebody else has signed. Nothing of it is believed before [`Signed::is_by`] says so.
+//! Reading signatures. Nothing that was read may be trusted before [`Signed::is_by`] answers true.
 
 use openssl::hash::{MessageDigest, hash};
 use sfv::{Dictionary, FieldType, InnerList, ListEntry, Parser};
 
 use crate::{ALGORITHM, COVERED, Fault, Request, is_same, mac};
 
-/// Most components that a signature may cover; an honest one has a handful.
-const MOST: usize = 16;
+/// Components that a signature may cover; a usual one covers a handful.
+const MAX_COMPONENTS: usize = 16;
 
-/// A signature, and what it is said to be over.
+/// A signature that was read, with its parameters.
 #[derive(Debug, Clone)]
 pub struct Signed {
-    /// Which secret.
+    /// Identifier of the secret.
     pub key_id: String,
-    /// When it was made, in seconds of Unix time.
+    /// Unix time.
     pub created: i64,
-    /// Not good after this, if it says so.
+    /// Unix time after which the signature is not valid.
     pub expires: Option<i64>,
-    /// What makes it unlike every other one.
+    /// Differs for every signature.
     pub nonce: String,
     base: String,
     signature: Vec<u8>,
 }
 
 impl Signed {
-    /// The first signature by a key that is known, from the headers `Signature-Input` and `Signature`.
+    /// The first signature by a known key, from the headers `Signature-Input` and `Signature`.
     ///
     /// # Errors
-    /// Every [`Fault`] but the last: a signature that covers less than [`COVERED`], names another algorithm, or lacks
-    /// its time or nonce is none.
+    /// Every [`Fault`] but the last, also for a signature that covers less than [`COVERED`], names another
+    /// algorithm, or lacks its time or nonce.
     pub fn read(
         request: &Request<'_>,
         input: &str,
@@ -58,7 +58,7 @@ impl Signed {
         Ok(Self {
             key_id: key_id.to_owned(),
             created: number("created").flatten().ok_or(Fault::Parameter("created"))?,
-            // One that cannot be read is not one that was not given.
+            // An unreadable time must not count as absent.
             expires: number("expires").map(|number| number.ok_or(Fault::Parameter("expires"))).transpose()?,
             nonce: text(list, "nonce").ok_or(Fault::Parameter("nonce"))?.to_owned(),
             base: request.base(covered.into_iter(), &parameters.unwrap_or_default())?,
@@ -66,30 +66,31 @@ impl Signed {
         })
     }
 
-    /// Whether it was made with this secret.
+    /// Whether the signature was made with this secret.
     #[must_use]
     pub fn is_by(&self, secret: &[u8]) -> bool {
         mac(secret, self.base.as_bytes()).is_ok_and(|mac| is_same(&mac, &self.signature))
     }
 }
 
-/// Whether the header `Content-Digest` has the SHA-256 of this body; other digests beside it are not looked at.
+/// Whether the header `Content-Digest` has the SHA-256 of this body; other digests in it are ignored.
 #[must_use]
 pub fn digest_fits(field: &str, body: &[u8]) -> bool {
     let Ok(digests) = dictionary(field, "Content-Digest") else { return false };
     let Some(ListEntry::Item(item)) = digests.get("sha-256") else { return false };
     let Ok(digest) = hash(MessageDigest::sha256(), body) else { return false };
-    item.bare_item.as_byte_sequence().is_some_and(|said| is_same(said, &digest))
+    item.bare_item.as_byte_sequence().is_some_and(|declared| is_same(declared, &digest))
 }
 
 fn covered(list: &InnerList) -> Result<Vec<&str>, Fault> {
-    if list.items.len() > MOST {
+    if list.items.len() > MAX_COMPONENTS {
         return Err(Fault::Malformed("Signature-Input"));
     }
     let mut covered: Vec<&str> = Vec::new();
     for item in &list.items {
         let name = item.bare_item.as_string().ok_or(Fault::Malformed("Signature-Input"))?.as_str();
-        // A part of a field, a trailer, a field of another message: nothing here signs those.
+        // Parameters select a part of a field, a trailer, or a field of another message, which are not
+        // supported.
         if !item.params.is_empty() {
             return Err(Fault::Unsupported(name.to_owned()));
         }

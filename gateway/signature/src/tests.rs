@@ -1,4 +1,4 @@
-//! The RFCs' own examples, and everything that must not pass for a signature.
+//! The examples of the RFCs, and signatures that must be refused.
 
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -16,7 +16,7 @@ fn published() -> Request<'static> {
         .field("content-type", "application/json")
 }
 
-/// Appendix B.2.5: covered, in which order, with which parameters, and the answer.
+/// Appendix B.2.5: covered components, parameters and signature.
 #[test]
 fn the_example_of_hmac_sha256() {
     let secret = BASE64_STANDARD.decode(SHARED).unwrap();
@@ -56,7 +56,7 @@ fn request(digest: &str) -> Request<'_> {
     Request::new("POST", "/v1/dnclient", "content-digest", digest)
 }
 
-/// Signs what is covered here as a foreign client would write it.
+/// Signs these components as a foreign client would.
 fn foreign(request: &Request<'_>, covered: &[&str], parameters: &str) -> (String, String) {
     let list: Vec<String> = covered.iter().map(|name| format!("\"{name}\"")).collect();
     let parameters = format!("({}){parameters}", list.join(" "));
@@ -65,7 +65,7 @@ fn foreign(request: &Request<'_>, covered: &[&str], parameters: &str) -> (String
 }
 
 #[test]
-fn what_is_signed_reads_back_and_nothing_else_does() {
+fn only_an_unchanged_signed_request_verifies() {
     let (digest, other) = (digest(BODY).unwrap(), digest(b"{}").unwrap());
     let secret = Secret { key_id: "k1", bytes: &SECRET };
     let headers = sign(&request(&digest), &secret, 1_790_000_000, "0123456789abcdef").unwrap();
@@ -94,7 +94,7 @@ fn what_is_signed_reads_back_and_nothing_else_does() {
 }
 
 #[test]
-fn the_order_of_components_and_parameters_is_the_signers() {
+fn the_signer_chooses_the_order_of_components_and_parameters() {
     let digest = digest(BODY).unwrap();
     let request = request(&digest).authority("gateway:8080");
     let covered = ["content-digest", "@authority", "@path", "@method"];
@@ -103,14 +103,14 @@ fn the_order_of_components_and_parameters_is_the_signers() {
     let signed = Signed::read(&request, &input, &signature, |key| key == "k\"1").unwrap();
     assert!(signed.is_by(&SECRET));
     assert_eq!(signed.expires, Some(9));
-    // Beside one by somebody else, which is not looked at.
+    // Beside the signature of another signer, which is ignored.
     let input = format!(r#"a=("@bogus");keyid="z", {input}"#);
     let signature = format!("a=:AAAA:, {signature}");
     assert!(Signed::read(&request, &input, &signature, |key| key == "k\"1").unwrap().is_by(&SECRET));
 }
 
 #[test]
-fn what_is_not_enough_is_none() {
+fn a_signature_that_lacks_a_component_or_parameter_is_refused() {
     let digest = digest(BODY).unwrap();
     let request = request(&digest);
     let good = r#";created=1;nonce="n";keyid="k1""#;

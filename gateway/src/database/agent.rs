@@ -31,7 +31,7 @@ pub(crate) struct Caller {
     pub(crate) called_at: DateTime<Utc>,
 }
 
-/// What an agent should fetch.
+/// An update that an agent should fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Due {
     Certificate,
@@ -54,7 +54,7 @@ pub(crate) struct SharedFolder {
     pub(crate) options: SyncthingOptions,
 }
 
-/// What verifies the calls of a device.
+/// The keys that verify the calls of a device.
 #[derive(Debug)]
 pub(crate) struct AgentKeys {
     pub(crate) project_id: Uuid,
@@ -68,8 +68,8 @@ pub(crate) struct AgentKeys {
     pub(crate) node_id: Option<Uuid>,
 }
 
-/// The keys of devices with these counters, in the same order; `None` for a device that is unknown, revoked, or has
-/// acknowledged a newer counter.
+/// The keys of devices with these counters, in the same order; `None` for a device that is unknown, revoked,
+/// or has acknowledged a newer counter.
 pub(crate) async fn keys(
     client: &impl GenericClient,
     calls: &[(Uuid, i64)],
@@ -83,8 +83,8 @@ pub(crate) async fn keys(
     })
 }
 
-/// Notes a call that changes nothing; answers whether an update is due. Fails with 401 if the device is not known any
-/// more, or the call is stale.
+/// Notes a call that changes nothing; answers whether an update is due. Fails with 401 if the device is not
+/// known any more, or the call is stale.
 pub(crate) async fn call(client: &impl GenericClient, caller: &Caller) -> Result<AgentState, ApiError> {
     let sql = "SELECT due, version FROM nebula.call_agent($1, $2, $3, $4)";
     let values: [&(dyn ToSql + Sync); 4] =
@@ -108,9 +108,10 @@ pub(crate) struct Fetch {
     pub(crate) public_key: Option<PublicKey>,
 }
 
-/// Records fetches by different devices of a project, all or none, as the first statements of `transaction`; answers,
-/// for each, the counter to send and the configuration. The caller commits, by recording certificates or without.
-/// Fails with 401 if a device is not known any more or a call is stale or repeated, 429 for too many certificates.
+/// Records fetches by different devices of a project, all or none, as the first statements of `transaction`;
+/// answers, for each, the counter to send and the configuration. The caller commits, by recording
+/// certificates or without. Fails with 401 if a device is not known any more or a call is stale or repeated,
+/// 429 for too many certificates.
 pub(crate) async fn update(
     transaction: &mut PipelinedTransaction,
     calls: &[Fetch],
@@ -139,8 +140,8 @@ pub(crate) async fn update(
         .collect()
 }
 
-/// Keeps a report; answers the shared folder. Fails with 401 if the device is not known any more, or the call is stale
-/// or repeated.
+/// Keeps a report; answers the shared folder. Fails with 401 if the device is not known any more, or the call
+/// is stale or repeated.
 pub(crate) async fn report(
     client: &impl GenericClient,
     caller: &Caller,
@@ -155,7 +156,8 @@ pub(crate) async fn report(
     Ok(SharedFolder { id: row.try_get(0)?, label: row.try_get(1)?, peers, options })
 }
 
-/// The device leaves for good. Fails with 401 if the device is not known any more, or the call is stale or repeated.
+/// The device leaves for good. Fails with 401 if the device is not known any more, or the call is stale or
+/// repeated.
 pub(crate) async fn leave(
     client: &impl GenericClient,
     caller: &Caller,
@@ -166,7 +168,8 @@ pub(crate) async fn leave(
     query_one(client, sql, &[device_id, counter, host_key, called_at, &address]).await.map(drop)
 }
 
-/// Records that a call or an enrolment was refused, and how many refusals like it were left out since the last record.
+/// Records that a call or an enrolment was refused, and how many refusals like it were left out since the
+/// last record.
 pub(crate) async fn refuse(
     client: &impl GenericClient,
     device_id: Option<Uuid>,

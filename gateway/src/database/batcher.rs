@@ -1,8 +1,8 @@
 //! Request batching: items that arrive while a batch is under way share the next one.
 //!
-//! Under little load an item is processed at once and by itself. Under much load many items share one transaction: the
-//! round trips and the start of each statement cost more than the work itself. Work that may take long does not belong
-//! here, since every item behind it would wait.
+//! Under little load an item is processed at once and by itself. Under much load many items share one
+//! transaction: the round trips and the start of each statement cost more than the work itself. Work that may
+//! take long does not belong here, since every item behind it would wait.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -44,9 +44,9 @@ impl<K, T, R> Default for Batcher<K, T, R> {
 }
 
 impl<K: PartialEq + 'static, T: 'static, R: 'static> Batcher<K, T, R> {
-    /// Submits an item; `run_batch` processes it together with concurrently submitted items, atomically, and answers
-    /// one result per item in their order. A batch is finished even if the callers go away. An error of `run_batch`
-    /// is returned only if the item was alone in its batch.
+    /// Submits an item; `run_batch` processes it together with concurrently submitted items, atomically, and
+    /// answers one result per item in their order. A batch is finished even if the callers go away. An error
+    /// of `run_batch` is returned only if the item was alone in its batch.
     ///
     /// Call it on a thread of actix: the batch is a local task.
     pub(crate) async fn submit<W>(&self, key: K, item: T, run_batch: W) -> Result<Outcome<T, R>, ApiError>
@@ -72,7 +72,8 @@ impl<K: PartialEq + 'static, T: 'static, R: 'static> Batcher<K, T, R> {
         replied.await.map_err(|_| ApiError::internal(&"a batch ended without an answer"))?
     }
 
-    /// Queues an item; answers a permit if the caller has to run batches, because fewer than allowed are under way.
+    /// Queues an item; answers a permit if the caller has to run batches, because fewer than allowed are
+    /// under way.
     fn enqueue(&self, key: K, item: T, reply: Reply<T, R>) -> Option<Permit<K, T, R>> {
         let mut queue = lock(&self.queue);
         queue.items.push_back((key, item, reply));
@@ -99,7 +100,8 @@ impl<K: PartialEq, T, R> Permit<K, T, R> {
     fn next_batch(&mut self) -> Option<Batch<K, T, R>> {
         let mut queue = lock(&self.queue);
         let Some((key, first, reply)) = queue.items.pop_front() else {
-            // Returned under the lock that found the queue empty, so that an item queued next sees the free permit.
+            // Returned under the lock that found the queue empty, so that an item queued next sees the free
+            // permit.
             queue.running -= 1;
             self.returned = true;
             return None;
@@ -120,8 +122,8 @@ impl<K: PartialEq, T, R> Permit<K, T, R> {
 impl<K, T, R> Drop for Permit<K, T, R> {
     fn drop(&mut self) {
         if !self.returned {
-            // The batch panicked, or the process ends. Without another permit nobody would serve the queue, so its
-            // items are dropped, and each caller gets an error.
+            // The batch panicked, or the process ends. Without another permit nobody would serve the queue,
+            // so its items are dropped, and each caller gets an error.
             let mut queue = lock(&self.queue);
             queue.running -= 1;
             if queue.running == 0 {
@@ -145,7 +147,8 @@ mod tests {
 
     use super::*;
 
-    /// Submits items of these keys at once, with batches that wait for a signal; answers key and size of each batch.
+    /// Submits items of these keys at once, with batches that wait for a signal; answers key and size of each
+    /// batch.
     async fn batches(keys: &[u8]) -> Vec<(u8, usize)> {
         let batcher = Batcher::<u8, usize, usize>::default();
         let (ran, signal) = (Rc::new(RefCell::new(vec![])), Rc::new(Notify::new()));

@@ -32,9 +32,9 @@ pub(crate) struct SignedCertificates<'a> {
     pub(crate) issued: &'a [Issued],
 }
 
-/// Records certificates and commits the transaction that allocated the addresses in them. Fails with 404 no such
-/// device, 403 not a member, 409 the device did not join by the code, no such answer is being made, or a device does
-/// not hold an address.
+/// Records certificates and commits the transaction that allocated the addresses in them. Fails with 404 no
+/// such device, 403 not a member, 409 the device did not join by the code, no such answer is being made, or a
+/// device does not hold an address.
 pub(crate) async fn record(
     transaction: PipelinedTransaction,
     signed: &[SignedCertificates<'_>],

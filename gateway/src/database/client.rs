@@ -73,8 +73,8 @@ impl Database {
         Ok(Self { pool, config })
     }
 
-    /// Takes a connection; dropping it gives it back and rolls back an open transaction. Fails with 503 when the
-    /// server does not answer or all connections stay busy.
+    /// Takes a connection; dropping it gives it back and rolls back an open transaction. Fails with 503 when
+    /// the server does not answer or all connections stay busy.
     pub(crate) async fn client(&self) -> Result<Client, ApiError> {
         Ok(self.pool.get().await?)
     }

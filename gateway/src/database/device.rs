@@ -16,7 +16,7 @@ use super::project::ConfiguredProject;
 use super::query::{array_literal, collect_column, map_rows, query, query_one};
 use crate::error::ApiError;
 
-/// What a device is in the overlay.
+/// The role of a device in the overlay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     Host,
@@ -111,10 +111,10 @@ pub(crate) struct DeviceConfiguration {
 
 pub(super) const DEVICE_CONFIGURATIONS: &str = "SELECT * FROM nebula.device_configurations($1, $2, $3)";
 
-/// Makes or renews devices of a project and their addresses, all or none, as the first statements of `transaction`;
-/// answers their configurations, the project's part with the first. By a code it takes one device.
-/// Fails with 404 no such project, or the code is not good for it; 403 not allowed; 409 other project, name taken,
-/// revoked, or looked after by an agent; 429 too often; 507 pool exhausted.
+/// Makes or renews devices of a project and their addresses, all or none, as the first statements of
+/// `transaction`; answers their configurations, the project's part with the first. By a code it takes one
+/// device. Fails with 404 no such project, or the code is not good for it; 403 not allowed; 409 other
+/// project, name taken, revoked, or looked after by an agent; 429 too often; 507 pool exhausted.
 pub(crate) async fn register(
     transaction: &mut PipelinedTransaction,
     devices: &[NewDevice],
@@ -218,8 +218,8 @@ pub(crate) async fn status(
     Ok(read_device(&query_one(client, sql, &[&actor, &device_id]).await?)?)
 }
 
-/// Releases the address of a device and answers it. Fails with 403 not an administrator, 404 no such device, 409 it
-/// holds no address.
+/// Releases the address of a device and answers it. Fails with 403 not an administrator, 404 no such device,
+/// 409 it holds no address.
 pub(crate) async fn release(
     client: &impl GenericClient,
     actor: Uuid,

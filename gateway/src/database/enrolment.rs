@@ -42,7 +42,8 @@ pub(crate) async fn create(
     request: &EnrolmentRequest,
 ) -> Result<NewCode, ApiError> {
     let sql = "SELECT enrolment_id, code, expires_at \
-               FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), $10)";
+               FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), \
+               $10)";
     let lifetime = request.lifetime_seconds.map(f64::from);
     let row = query_one(
         client,
@@ -106,9 +107,9 @@ pub(crate) async fn project(client: &impl GenericClient, code_hash: &[u8]) -> Re
     Ok(query_one(client, "SELECT nebula.enrolment_project($1)", &[&code_hash]).await?.try_get(0)?)
 }
 
-/// Makes a device by a code; answers the device and the counter of the answer. Call it in the transaction that records
-/// the certificates.
-/// Fails with 404 the code is not good, 409 the device was revoked, or its identifier or name is taken, 507 pool exhausted.
+/// Makes a device by a code; answers the device and the counter of the answer. Call it in the transaction
+/// that records the certificates. Fails with 404 the code is not good, 409 the device was revoked, or its
+/// identifier or name is taken, 507 pool exhausted.
 pub(crate) async fn enroll(
     client: &impl GenericClient,
     code_hash: &[u8],

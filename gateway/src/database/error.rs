@@ -13,7 +13,8 @@ impl From<tokio_postgres::Error> for ApiError {
     fn from(error: tokio_postgres::Error) -> Self {
         match error.as_db_error() {
             Some(error) => translate(&error.into()),
-            // Not an answer of the server: either the connection broke, or the gateway and the schema disagree.
+            // Not an answer of the server: either the connection broke, or the gateway and the schema
+            // disagree.
             None if error.is_closed() || std::error::Error::source(&error).is_some_and(is_io) => {
                 Self::unavailable("database", &error)
             }
@@ -22,7 +23,8 @@ impl From<tokio_postgres::Error> for ApiError {
     }
 }
 
-/// Errors of getting a connection. They are faults of the set-up, never of the caller, so the SQLSTATE is not looked at.
+/// Errors of getting a connection. They are faults of the set-up, never of the caller, so the SQLSTATE is not
+/// looked at.
 impl From<PoolError> for ApiError {
     fn from(error: PoolError) -> Self {
         Self::unavailable("database", &with_source(&error))
@@ -49,14 +51,15 @@ impl<'a> From<&'a DbError> for ServerError<'a> {
     }
 }
 
-/// A `nebula.*` function always gives a hint, and its message is meant for the caller. Without a hint the message is
-/// PostgreSQL's own, and is replaced where it would show internals.
+/// A `nebula.*` function always gives a hint, and its message is meant for the caller. Without a hint the
+/// message is PostgreSQL's own, and is replaced where it would show internals.
 fn translate(error: &ServerError<'_>) -> ApiError {
     let ServerError { sqlstate, message, .. } = *error;
     let known = MEANINGS.into_iter().find(|meaning| meaning.sqlstate == sqlstate);
     match (known, error.hint) {
         (Some(meaning), Some(hint)) => ApiError::new(meaning, message).hint(hint),
-        // "permission denied for function …" means that the gateway's role lacks a grant, not that the caller does.
+        // "permission denied for function …" means that the gateway's role lacks a grant, not that the caller
+        // does.
         (Some(meaning), None) if meaning == NOT_PERMITTED || meaning == NOT_AUTHENTICATED => foreign(error),
         (Some(CONFLICT), None) => {
             ApiError::new(CONFLICT, format!("that exists already ({})", error.rule.unwrap_or("unique")))
@@ -81,7 +84,8 @@ fn foreign(error: &ServerError<'_>) -> ApiError {
             tracing::error!(error = message, "the database's disk is full");
             ApiError::new(DISK_FULL, "the database's disk is full").hint("Make room on the disk.")
         }
-        // Server full, stopping or starting, a standby, statement timeout, lock timeout, serialization failure, deadlock.
+        // Server full, stopping or starting, a standby, statement timeout, lock timeout, serialization
+        // failure, deadlock.
         ("53300" | "57P01" | "57P02" | "57P03" | "57014" | "25006" | "55P03" | "40001" | "40P01", _)
         | (_, "08") => {
             tracing::warn!(sqlstate, error = message, "the database could not do it just now");

@@ -51,9 +51,9 @@ pub(crate) async fn require_member(
     Ok(query_one(client, "SELECT nebula.require_member($1, $2)", &[&actor, &project_id]).await?.try_get(0)?)
 }
 
-/// Records a stored upload; answers the file's identifier and whether it is a new one. A retry with the same name and
-/// bytes finds the existing file; then the bytes just stored belong to no file.
-/// Fails with 409 when the name is taken by other bytes, 400 for a malformed name, and as [`require_member`].
+/// Records a stored upload; answers the file's identifier and whether it is a new one. A retry with the same
+/// name and bytes finds the existing file; then the bytes just stored belong to no file. Fails with 409 when
+/// the name is taken by other bytes, 400 for a malformed name, and as [`require_member`].
 pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,
@@ -117,8 +117,8 @@ pub(crate) async fn list(
     Ok(files.into_iter().zip(renditions).map(|(file, renditions)| File { renditions, ..file }).collect())
 }
 
-/// Location of the bytes: of a rendition by its kind, `original` for the upload, `None` for the one that plays best.
-/// Fails with 404 when there is no such file or rendition, or the account may not see it.
+/// Location of the bytes: of a rendition by its kind, `original` for the upload, `None` for the one that
+/// plays best. Fails with 404 when there is no such file or rendition, or the account may not see it.
 pub(crate) async fn content(
     client: &impl GenericClient,
     actor: Uuid,

@@ -36,8 +36,8 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
     })
 }
 
-/// Registers a node, or updates it; answers its identifier.
-/// Fails with 403 not an administrator, 400 malformed, 409 the range overlaps another node's, or more peers than allowed.
+/// Registers a node, or updates it; answers its identifier. Fails with 403 not an administrator, 400
+/// malformed, 409 the range overlaps another node's, or more peers than allowed.
 pub(crate) async fn register(
     client: &impl GenericClient,
     actor: Uuid,
@@ -50,8 +50,8 @@ pub(crate) async fn register(
     Ok(row.try_get(0)?)
 }
 
-/// Lets the agent of a device represent a node; `None` ends that.
-/// Fails with 403 not an administrator, 404 no such node or device, 409 the device is revoked, or represents another node.
+/// Lets the agent of a device represent a node; `None` ends that. Fails with 403 not an administrator, 404 no
+/// such node or device, 409 the device is revoked, or represents another node.
 pub(crate) async fn tie(
     client: &impl GenericClient,
     actor: Uuid,
@@ -117,8 +117,8 @@ pub(crate) async fn secrets(
     map_rows(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
 }
 
-/// Notes a call whose signature was verified with this secret. Fails with 401 if the call is stale or repeated, or the
-/// secret was retired.
+/// Notes a call whose signature was verified with this secret. Fails with 401 if the call is stale or
+/// repeated, or the secret was retired.
 pub(crate) async fn accept_call(
     client: &impl GenericClient,
     node_id: Uuid,

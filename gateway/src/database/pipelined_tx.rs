@@ -1,5 +1,5 @@
-//! A transaction whose BEGIN travels with its first statements and whose COMMIT travels with its last one: two round
-//! trips, where a round trip per statement would make four or more.
+//! A transaction whose BEGIN travels with its first statements and whose COMMIT travels with its last one:
+//! two round trips, where a round trip per statement would make four or more.
 
 use std::ops::Deref;
 
@@ -10,8 +10,8 @@ use tokio_postgres::{Row, Statement};
 use super::Client;
 use crate::error::ApiError;
 
-/// A prepared statement and its values. A prepared statement is sent when its future is first polled, so statements
-/// reach the server in the order of polling.
+/// A prepared statement and its values. A prepared statement is sent when its future is first polled, so
+/// statements reach the server in the order of polling.
 pub(super) type Call<'a> = (Statement, &'a [&'a (dyn ToSql + Sync)]);
 
 /// Dropped before its commit, on an error or because the caller hung up, it is rolled back.
@@ -27,8 +27,8 @@ impl PipelinedTransaction {
         Self { client, open: false, begin: "BEGIN" }
     }
 
-    /// As [`Self::new`], with a short lock timeout: in a batch, one item that has to wait for a lock would keep all
-    /// others waiting. The batch fails, and each item is tried again by itself.
+    /// As [`Self::new`], with a short lock timeout: in a batch, one item that has to wait for a lock would
+    /// keep all others waiting. The batch fails, and each item is tried again by itself.
     pub(crate) fn with_lock_timeout(client: Client) -> Self {
         Self { client, open: false, begin: "BEGIN; SET LOCAL lock_timeout = '200ms'" }
     }
@@ -69,7 +69,8 @@ impl PipelinedTransaction {
         let done = self.client.query_one(&statement, values);
         let (done, ended) = join(done, self.client.batch_execute("COMMIT")).await;
         self.open = false;
-        // COMMIT of an aborted transaction rolls back and reports no error, so the statement's error is looked at first.
+        // COMMIT of an aborted transaction rolls back and reports no error, so the statement's error is
+        // looked at first.
         done?;
         Ok(ended?)
     }

@@ -54,7 +54,8 @@ pub(crate) struct ProjectConfig {
     pub(crate) outbound_open: bool,
     #[serde(rename = "landmarks")]
     pub(crate) static_hosts: Vec<StaticHost>,
-    /// Quoted and joined as in `nebula.yml`, once for all devices: the list may be long, the devices ten thousand.
+    /// Quoted and joined as in `nebula.yml`, once for all devices: the list may be long, the devices ten
+    /// thousand.
     #[serde(deserialize_with = "comma_separated")]
     pub(crate) blocklist: String,
     pub(crate) routes: Vec<Route>,

@@ -49,8 +49,8 @@ pub(super) fn collect_column<'a, T, V>(items: &'a [T], value: impl Fn(&'a T) -> 
     items.iter().map(value).collect()
 }
 
-/// Texts as the literal of a `text[]`. A column of such arrays travels as `text[]` of literals, because PostgreSQL
-/// demands that the inner arrays of a `text[][]` are equally long.
+/// Texts as the literal of a `text[]`. A column of such arrays travels as `text[]` of literals, because
+/// PostgreSQL demands that the inner arrays of a `text[][]` are equally long.
 pub(super) fn array_literal<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
     let quote = |word: T| format!("\"{}\"", word.as_ref().replace('\\', r"\\").replace('"', "\\\""));
     let words: Vec<_> = words.into_iter().map(quote).collect();

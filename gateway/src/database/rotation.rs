@@ -29,8 +29,8 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
     })
 }
 
-/// Begins a rotation; answers its state.
-/// Fails with 403 not an administrator, 404 no such project or authority, 409 another runs, 400 another curve.
+/// Begins a rotation; answers its state. Fails with 403 not an administrator, 404 no such project or
+/// authority, 409 another runs, 400 another curve.
 pub(crate) async fn begin(
     client: &impl GenericClient,
     actor: Uuid,

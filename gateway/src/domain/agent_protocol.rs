@@ -1,7 +1,8 @@
-//! The agent protocol: enrolment by code, and signed calls of enrolled devices. [`nebula_api::dnapi`] describes it.
+//! The agent protocol: enrolment by code, and signed calls of enrolled devices. [`nebula_api::dnapi`]
+//! describes it.
 //!
-//! The gateway verifies signatures and signs responses. The functions of `sql/functions/agent.sql` decide whether a call
-//! counts, what it acknowledges and what the device gets, in the transaction that acts on it.
+//! The gateway verifies signatures and signs responses. The functions of `sql/functions/agent.sql` decide
+//! whether a call counts, what it acknowledges and what the device gets, in the transaction that acts on it.
 
 use std::net::IpAddr;
 use std::sync::Arc;

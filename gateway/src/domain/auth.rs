@@ -1,7 +1,7 @@
 //! Signing in: passwords, and two tokens.
 //!
-//! A short access token (JWT, 15 minutes) is checked without the database; a long refresh token (30 days) is random,
-//! known to the database by hash only, and good for one exchange.
+//! A short access token (JWT, 15 minutes) is checked without the database; a long refresh token (30 days) is
+//! random, known to the database by hash only, and good for one exchange.
 
 pub(crate) mod password;
 pub(crate) mod session;

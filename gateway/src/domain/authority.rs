@@ -1,5 +1,5 @@
-//! Certificate authorities: this process reads their keys and never gives them away. The database says which of them
-//! signs for a project and which its devices trust.
+//! Certificate authorities: this process reads their keys and never gives them away. The database says which
+//! of them signs for a project and which its devices trust.
 
 mod keyring;
 mod signer;

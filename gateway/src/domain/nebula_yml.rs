@@ -1,8 +1,8 @@
 //! `nebula.yml`: the configuration a device runs. Pure: data in, text out.
 //!
-//! The text is valid for nebula 1.6 and 1.11 alike. In a bundle, file names are relative, so that nebula runs in the
-//! folder where the bundle was unpacked; an agent gets certificates inline and adds its own key. Lighthouse, relay and
-//! host differ in four blocks only.
+//! The text is valid for nebula 1.6 and 1.11 alike. In a bundle, file names are relative, so that nebula runs
+//! in the folder where the bundle was unpacked; an agent gets certificates inline and adds its own key.
+//! Lighthouse, relay and host differ in four blocks only.
 
 use std::fmt::Write;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub(crate) struct DeviceConfig {
     pub(crate) device: DeviceRow,
 }
 
-/// Where nebula finds the certificates.
+/// The place of the certificates.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum PkiSource<'a> {
     /// In files beside `nebula.yml`, as in a bundle.
@@ -209,7 +209,8 @@ fn list(words: &[String]) -> String {
     words.iter().map(|word| quoted(word)).collect::<Vec<_>>().join(", ")
 }
 
-/// Quotes a text for YAML. Every JSON string is a YAML string, so no text in a row can break out of its quotes.
+/// Quotes a text for YAML. Every JSON string is a YAML string, so no text in a row can break out of its
+/// quotes.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }
@@ -229,8 +230,9 @@ pub(crate) mod tests {
     /// As the database writes it.
     fn project_config() -> ProjectConfig {
         serde_json::from_value(json!({
-            "version": 1, "projectId": Uuid::nil(), "project": "home", "cidr": "10.42.0.0/16", "certificateVersions": [1, 2],
-            "mtu": 1300, "cipher": "aes", "punchy": true, "dnsPort": null, "inboundOpen": true, "outboundOpen": true,
+            "version": 1, "projectId": Uuid::nil(), "project": "home", "cidr": "10.42.0.0/16",
+            "certificateVersions": [1, 2], "mtu": 1300, "cipher": "aes", "punchy": true, "dnsPort": null,
+            "inboundOpen": true, "outboundOpen": true,
             "landmarks": [], "blocklist": [], "routes": [], "trust": []
         }))
         .unwrap()
@@ -345,9 +347,12 @@ pub(crate) mod tests {
     #[test]
     fn a_closed_project_lets_through_what_its_rules_say() {
         let rules = json!([
-            { "protocol": "tcp", "portFirst": 443, "portLast": null, "groups": ["web", "eu"], "cidr": null, "host": null, "local": null },
-            { "protocol": "udp", "portFirst": 5000, "portLast": 5010, "groups": [], "cidr": "10.42.1.0/24", "host": null, "local": null },
-            { "protocol": "any", "portFirst": null, "portLast": null, "groups": [], "cidr": null, "host": "nas", "local": "192.168.1.0/24" }
+            { "protocol": "tcp", "portFirst": 443, "portLast": null, "groups": ["web", "eu"],
+              "cidr": null, "host": null, "local": null },
+            { "protocol": "udp", "portFirst": 5000, "portLast": 5010, "groups": [],
+              "cidr": "10.42.1.0/24", "host": null, "local": null },
+            { "protocol": "any", "portFirst": null, "portLast": null, "groups": [],
+              "cidr": null, "host": "nas", "local": "192.168.1.0/24" }
         ]);
         let project = ProjectConfig { inbound_open: false, outbound_open: false, ..project_config() };
         let device = DeviceRow {

@@ -8,7 +8,8 @@ use crate::database::file as database;
 use crate::domain::auth::token::{TokenError, Tokens, now};
 use crate::error::{ApiError, NOT_AUTHENTICATED, NOT_FOUND};
 
-/// How long a link plays, in seconds: longer than any film with an interval, and a link found in an old chat is dead.
+/// How long a link plays, in seconds: longer than any film with an interval, and a link found in an old chat
+/// is dead.
 const LINK_LIFETIME: u64 = 12 * 3600;
 
 /// Claims of a link's token.
@@ -35,8 +36,8 @@ pub(crate) struct NewLink {
     pub(crate) expires: u64,
 }
 
-/// Makes a link to a rendition, or to the one that plays best. Fails with 404 if the account sees no such file or
-/// rendition.
+/// Makes a link to a rendition, or to the one that plays best. Fails with 404 if the account sees no such
+/// file or rendition.
 pub(crate) async fn make(
     client: &Client,
     tokens: &Tokens,
@@ -45,8 +46,9 @@ pub(crate) async fn make(
     rendition: Option<String>,
 ) -> Result<NewLink, ApiError> {
     let look_up = async |kind: &str| database::content(client, account_id, file_id, Some(kind)).await;
-    // The choice is made once and kept in the token. Made at each request, it would switch a player in the middle of
-    // the upload to the rendition as soon as that is finished. A link to a missing rendition is refused here.
+    // The choice is made once and kept in the token. Made at each request, it would switch a player in the
+    // middle of the upload to the rendition as soon as that is finished. A link to a missing rendition is
+    // refused here.
     let rendition = match rendition {
         Some(kind) => look_up(&kind).await.map(|_| kind)?,
         None => match look_up("web").await {

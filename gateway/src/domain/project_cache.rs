@@ -1,8 +1,9 @@
-//! Projects this gateway serves: their part of the configuration of all their devices, and who signs for them.
+//! Projects this gateway serves: their part of the configuration of all their devices, and who signs for
+//! them.
 //!
-//! The cache is keyed by the version of a project's configuration. Statements that answer a device's part compare that
-//! version in the database and answer the project's part as well if it differs, so that a certificate is never signed
-//! by an outdated configuration.
+//! The cache is keyed by the version of a project's configuration. Statements that answer a device's part
+//! compare that version in the database and answer the project's part as well if it differs, so that a
+//! certificate is never signed by an outdated configuration.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,8 +17,8 @@ use crate::database::{Database, PipelinedTransaction, authority};
 use crate::domain::authority::{Authority, Keyring};
 use crate::error::ApiError;
 
-/// How long an entry is used. A database that was restored from a backup counts versions again, so that one version
-/// could mean two configurations.
+/// How long an entry is used. A database that was restored from a backup counts versions again, so that one
+/// version could mean two configurations.
 const MAX_AGE: Duration = Duration::from_secs(60);
 
 /// A project as of one version.
@@ -67,7 +68,8 @@ impl ProjectCache {
         projects.get(&project_id).filter(|project| project.cached_at.elapsed() < MAX_AGE).cloned()
     }
 
-    /// As [`Self::get`], else loads the project in `transaction`, which begins for it. Fails as [`Self::load`].
+    /// As [`Self::get`], else loads the project in `transaction`, which begins for it. Fails as
+    /// [`Self::load`].
     pub(crate) async fn get_or_load(
         &self,
         transaction: &mut PipelinedTransaction,
@@ -80,8 +82,8 @@ impl ProjectCache {
         self.load(&**transaction, project_id).await
     }
 
-    /// Loads a project. One that never had an authority gets the shared one. Fails with 404 if there is no such
-    /// project, 503 if this gateway does not hold the key.
+    /// Loads a project. One that never had an authority gets the shared one. Fails with 404 if there is no
+    /// such project, 503 if this gateway does not hold the key.
     async fn load(
         &self,
         client: &impl GenericClient,

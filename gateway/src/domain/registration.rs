@@ -1,5 +1,5 @@
-//! Registration of devices: address, certificates and the record of both in one transaction, of many devices when many
-//! register at the same time.
+//! Registration of devices: address, certificates and the record of both in one transaction, of many devices
+//! when many register at the same time.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -86,7 +86,8 @@ impl Registrar {
         })
     }
 
-    /// Registers a device together with others of the project that register at the same time; alone if the batch fails.
+    /// Registers a device together with others of the project that register at the same time; alone if the
+    /// batch fails.
     async fn batched(self: &Arc<Self>, device: NewDevice) -> Result<Registered, ApiError> {
         let registrar = Arc::clone(self);
         let run_batch = async move |project: &Uuid, devices: &[NewDevice]| {

@@ -1,8 +1,8 @@
 //! Uploads: `POST /api/files` with the bytes as its body.
 //!
-//! The steps, in an order that shows nothing half done: check that the caller may upload at all; receive the body into
-//! a staging file, hashing it on the way; check its content; move it into the store; insert the row that makes it a
-//! file. A step that fails undoes those before it.
+//! The steps, in an order that shows nothing half done: check that the caller may upload at all; receive the
+//! body into a staging file, hashing it on the way; check its content; move it into the store; insert the row
+//! that makes it a file. A step that fails undoes those before it.
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -121,7 +121,7 @@ impl Uploads {
         // Open files are locked, so no sweep deletes this one before it has left the staging folder.
         let (locked, path) = staged.file.into_parts();
         self.store.put_file(&key, &path).await?;
-        // The file has moved; without `keep` the temporary path would delete whatever is there.
+        // The file has moved; without `keep`, dropping the temporary path would delete a file of that name.
         path.keep().map_err(|error| ApiError::internal(&error))?;
         drop(locked);
         let recorded = self.record(account_id, &upload, address).await;
@@ -234,7 +234,8 @@ async fn inspect(name: &str, mut staged: Staged) -> Result<(Staged, Kind), ApiEr
     })
 }
 
-/// Deletes files of killed gateways from the staging folder, now and every hour until `stopping` is cancelled.
+/// Deletes files of killed gateways from the staging folder, now and every hour until `stopping` is
+/// cancelled.
 pub(crate) fn start_sweeping(staging: PathBuf, stopping: CancellationToken) {
     let sweeping = async move {
         loop {

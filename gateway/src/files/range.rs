@@ -1,7 +1,10 @@
 //! Which part of an object a request gets: RFC 9110 sections 13 (conditions) and 14 (ranges). Pure.
 //!
-//! Invalid headers are ignored, as RFC 9110 demands, so that they never cost the response. Several ranges are answered
-//! with the whole object: players ask for one, and a client of several can send several requests.
+//! Invalid headers are ignored, as RFC 9110 demands, so that they never cost the response. Several ranges are
+//! answered with the whole object: players ask for one, and a client of several can send several requests.
+//!
+//! Not actix's typed headers: its `Range` reads `+1`, refuses `Bytes=` and numbers beyond 64 bits, and skips
+//! an invalid range instead of ignoring the header; its lists of tags are split at commas inside tags.
 
 use std::ops::Range;
 use std::time::{Duration, SystemTime};

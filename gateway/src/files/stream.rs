@@ -1,5 +1,5 @@
-//! Responses with the content of a stored object: whole, a range, or 304. The content is streamed, never in memory as a
-//! whole.
+//! Responses with the content of a stored object: whole, a range, or 304. The content is streamed, never in
+//! memory as a whole.
 
 use actix_web::body::SizedStream;
 use actix_web::http::header::{
@@ -25,8 +25,9 @@ pub(crate) struct Delivery {
     pub(crate) immutable: bool,
 }
 
-/// Answers GET or HEAD. Bytes are read only as fast as the client takes them; when it goes away the reader stops. Fails
-/// with 500 or 503 if the first bytes cannot be read. A failure after that can only break the connection off.
+/// Answers GET or HEAD. Bytes are read only as fast as the client takes them; when it goes away the reader
+/// stops. Fails with 500 or 503 if the first bytes cannot be read. A failure after that can only break the
+/// connection off.
 pub(crate) async fn answer(
     request: &HttpRequest,
     store: &Store,
@@ -123,7 +124,8 @@ fn is_media(content_type: &str) -> bool {
     content_type.starts_with("video/") || content_type.starts_with("audio/")
 }
 
-/// `Content-Disposition` by RFC 6266: an ASCII name for everyone, and the real one by RFC 5987 where it differs.
+/// `Content-Disposition` by RFC 6266: an ASCII name for everyone, and the real one by RFC 5987 where it
+/// differs.
 fn disposition(name: &str, download: bool) -> String {
     let kind = if download { "attachment" } else { "inline" };
     // A percent sign is replaced too: some browsers decode it where RFC 6266 says not to.

@@ -10,7 +10,8 @@ use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::state::AppState;
 
-/// Every authority this gateway can sign with, and every other one that is known, the one that expires first on top.
+/// Every authority this gateway can sign with, and every other one that is known, the one that expires first
+/// on top.
 #[utoipa::path(get, path = "/api/authorities", tag = "authority",
     responses((status = 200, description = "Authorities", body = Envelope<Vec<Authority>>)))]
 pub(crate) async fn list(

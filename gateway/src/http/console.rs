@@ -16,7 +16,8 @@ use crate::http::error::not_found;
 use crate::infra::web_assets::{self, Asset};
 
 /// Only scripts, styles and calls of this origin: a script in the name of a file or device is not run.
-const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; worker-src 'self' blob:; \
+const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; \
+                      worker-src 'self' blob:; \
                       object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 
 /// First segments of paths that are no pages. An unknown URL below them is a 404, also for a browser.

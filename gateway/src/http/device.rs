@@ -1,4 +1,5 @@
-//! `/api/nebula` and `/api/devices`: registration, status, release, the list; and the authority's certificate.
+//! `/api/nebula` and `/api/devices`: registration, status, release, the list; and the authority's
+//! certificate.
 
 use actix_web::http::header::{ACCEPT, CONTENT_DISPOSITION, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
@@ -18,8 +19,8 @@ use crate::http::extractor::{Actor, client_address};
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
-/// Registers a device: address, certificates and configuration in one transaction. The same device again keeps its
-/// address and gets fresh certificates. `Accept: application/zip` answers the zip itself.
+/// Registers a device: address, certificates and configuration in one transaction. The same device again
+/// keeps its address and gets fresh certificates. `Accept: application/zip` answers the zip itself.
 #[utoipa::path(post, path = "/api/nebula/register", tag = "device", request_body = RegisterRequest,
     responses((status = 200, description = "Registered", content(
         (Envelope<Registration> = "application/json"), (Vec<u8> = "application/zip")))))]
@@ -95,8 +96,10 @@ pub(crate) async fn status(
     Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, *path).await?)))
 }
 
-/// Releases the address of a device. It is not given to another one while a certificate that names it is valid.
-#[utoipa::path(post, path = "/api/nebula/release/{deviceId}", tag = "device", params(("deviceId" = Uuid, Path)),
+/// Releases the address of a device. It is not given to another one while a certificate that names it is
+/// valid.
+#[utoipa::path(post, path = "/api/nebula/release/{deviceId}", tag = "device",
+    params(("deviceId" = Uuid, Path)),
     responses((status = 200, description = "Released", body = Envelope<Release>)))]
 pub(crate) async fn release(
     state: web::Data<AppState>,

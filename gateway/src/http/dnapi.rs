@@ -16,7 +16,8 @@ use crate::error::{ApiError, TOO_LARGE};
 use crate::http::extractor::client_address;
 use crate::state::AppState;
 
-/// Largest body in bytes. The longest that a correct client sends is the report of a device with some hundred peers.
+/// Largest body in bytes. The longest that a correct client sends is the report of a device with some hundred
+/// peers.
 const MAX_BODY: usize = 64 * 1024;
 
 impl ResponseError for Refusal {
@@ -30,8 +31,8 @@ impl ResponseError for Refusal {
     }
 }
 
-/// Enrols a device by a code: identity, address, certificates and configuration in one transaction. The client does
-/// not know the network's curve yet, so it sends keys of both.
+/// Enrols a device by a code: identity, address, certificates and configuration in one transaction. The
+/// client does not know the network's curve yet, so it sends keys of both.
 #[utoipa::path(post, path = "/v2/enroll", tag = "agent", request_body = EnrollRequest,
     responses((status = 200, description = "Enrolled", body = Data<Enrollment>)))]
 pub(crate) async fn enroll(

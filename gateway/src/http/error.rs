@@ -1,5 +1,5 @@
-//! Failures as HTTP responses, also of requests that reach no handler: malformed bodies, paths and queries, unknown
-//! URLs and methods.
+//! Failures as HTTP responses, also of requests that reach no handler: malformed bodies, paths and queries,
+//! unknown URLs and methods.
 
 use actix_web::error::{JsonPayloadError, PathError, QueryPayloadError};
 use actix_web::http::StatusCode;
@@ -30,7 +30,8 @@ impl ResponseError for ApiError {
     }
 }
 
-/// Largest JSON body of any route, in bytes. The longest that a correct client sends, a registration, has about 2 kB.
+/// Largest JSON body of any route, in bytes. The longest that a correct client sends, a registration, has
+/// about 2 kB.
 const JSON_LIMIT: usize = 64 * 1024;
 
 /// JSON bodies: at most 64 kB, and failures in the shape of every other one.

@@ -14,10 +14,11 @@ use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::state::AppState;
 
-/// Changes in the caller's projects as they happen: `event: change` with a change as JSON, `event: reset` when
-/// everything is to be asked for again.
+/// Changes in the caller's projects as they happen: `event: change` with a change as JSON, `event: reset`
+/// when everything is to be asked for again.
 #[utoipa::path(get, path = "/api/stream", tag = "events",
-    responses((status = 200, description = "Server-sent events", body = Change, content_type = "text/event-stream")))]
+    responses((status = 200, description = "Server-sent events", body = Change,
+        content_type = "text/event-stream")))]
 pub(crate) async fn watch(state: web::Data<AppState>, actor: Actor) -> Result<HttpResponse, ApiError> {
     let (database, stopping) = (state.database.clone(), state.stopping.clone());
     let watcher = Watcher::subscribe(&state.events, database, stopping, actor.account_id).await?;

@@ -12,8 +12,8 @@ use crate::domain::auth::token::{AccessClaims, TokenError, Tokens};
 use crate::error::{ApiError, NOT_AUTHENTICATED};
 use crate::state::AppState;
 
-/// The account a request acts for. A handler with this argument needs a valid access token. The SQL function that gets
-/// `account_id` decides what the account may do.
+/// The account a request acts for. A handler with this argument needs a valid access token. The SQL function
+/// that gets `account_id` decides what the account may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     pub(crate) account_id: Uuid,

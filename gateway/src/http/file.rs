@@ -57,8 +57,10 @@ pub(crate) struct ContentQuery {
     token: Option<String>,
 }
 
-/// The bytes: whole or a range (RFC 9110), for GET and HEAD. A `<video>` or a player comes with a link's token.
-#[utoipa::path(method(get, head), path = "/api/files/{id}/content", tag = "files", params(("id" = Uuid, Path), ContentQuery),
+/// The bytes: whole or a range (RFC 9110), for GET and HEAD. A `<video>` or a player comes with a link's
+/// token.
+#[utoipa::path(method(get, head), path = "/api/files/{id}/content", tag = "files",
+    params(("id" = Uuid, Path), ContentQuery),
     responses(
         (status = 200, description = "All of it"),
         (status = 206, description = "A range of it"),

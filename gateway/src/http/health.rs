@@ -16,7 +16,8 @@ pub(crate) async fn live() -> web::Json<Health> {
 
 /// Database, storage and authority work.
 #[utoipa::path(get, path = "/health/ready", tag = "health",
-    responses((status = 200, description = "Ready", body = Health), (status = 503, description = "A part fails", body = Health)))]
+    responses((status = 200, description = "Ready", body = Health),
+              (status = 503, description = "A part fails", body = Health)))]
 pub(crate) async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let health = state.readiness.get_or_check(check(&state)).await;
     match health.status.as_str() {

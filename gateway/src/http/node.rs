@@ -68,7 +68,8 @@ pub(crate) async fn secrets(
 
 /// Makes a secret: the first, or one beside it that is to take its place. Both are good until one is retired.
 #[utoipa::path(post, path = "/api/nodes/{nodeId}/secret", tag = "node", params(("nodeId" = Uuid, Path)),
-    responses((status = 200, description = "The secret, which is not shown again", body = Envelope<NewSecret>)))]
+    responses((status = 200, description = "The secret, which is not shown again",
+        body = Envelope<NewSecret>)))]
 pub(crate) async fn make_secret(
     state: web::Data<AppState>,
     actor: Actor,

@@ -1,4 +1,5 @@
-//! `/api/projects/{projectId}/configuration` and the groups of devices. Agents fetch a changed configuration themselves.
+//! `/api/projects/{projectId}/configuration` and the groups of devices. Agents fetch a changed configuration
+//! themselves.
 
 use actix_web::web;
 use nebula_api::Envelope;
@@ -39,7 +40,8 @@ pub(crate) async fn set_options(
 }
 
 /// Puts a device in groups: its next address comes from their ranges, its certificate is made anew.
-#[utoipa::path(put, path = "/api/devices/{deviceId}/groups", tag = "device", params(("deviceId" = Uuid, Path)),
+#[utoipa::path(put, path = "/api/devices/{deviceId}/groups", tag = "device",
+    params(("deviceId" = Uuid, Path)),
     request_body = Groups,
     responses((status = 200, description = "Done", body = Envelope<Groups>)))]
 pub(crate) async fn set_groups(

@@ -14,8 +14,8 @@ use crate::state::AppState;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Middleware: gives the request its identifier, answers with it, logs and counts the outcome. The path is logged
-/// without its query, which may hold the token of a link.
+/// Middleware: gives the request its identifier, answers with it, logs and counts the outcome. The path is
+/// logged without its query, which may hold the token of a link.
 pub(crate) async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,

@@ -12,9 +12,11 @@ use crate::state::AppState;
 
 type RevocationResponse = Result<web::Json<Envelope<Revocation>>, ApiError>;
 
-/// Shuts a device out for good: its calls are refused, its certificates go on the blocklist, its address is released.
-/// It is free again when every live member runs that blocklist, or when the certificates have expired.
-#[utoipa::path(post, path = "/api/devices/{deviceId}/revoke", tag = "revocation", params(("deviceId" = Uuid, Path)),
+/// Shuts a device out for good: its calls are refused, its certificates go on the blocklist, its address is
+/// released. It is free again when every live member runs that blocklist, or when the certificates have
+/// expired.
+#[utoipa::path(post, path = "/api/devices/{deviceId}/revoke", tag = "revocation",
+    params(("deviceId" = Uuid, Path)),
     responses((status = 200, description = "Begun", body = Envelope<Revocation>)))]
 pub(crate) async fn device(
     state: web::Data<AppState>,
@@ -27,8 +29,8 @@ pub(crate) async fn device(
     Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, *path).await?)))
 }
 
-/// Puts a certificate and the others of its key on the blocklist. The device keeps its address; one with an agent gets
-/// a new key and certificate.
+/// Puts a certificate and the others of its key on the blocklist. The device keeps its address; one with an
+/// agent gets a new key and certificate.
 #[utoipa::path(post, path = "/api/certificates/{fingerprint}/revoke", tag = "revocation",
     params(("fingerprint" = String, Path, description = "64 hexadecimal digits")),
     responses((status = 200, description = "Begun", body = Envelope<Revocation>)))]

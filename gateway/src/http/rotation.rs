@@ -24,7 +24,8 @@ pub(crate) async fn list(
     Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
 }
 
-/// Begins to replace the authority of a project. Devices with an agent are never cut off; the rotation waits for them.
+/// Begins to replace the authority of a project. Devices with an agent are never cut off; the rotation waits
+/// for them.
 #[utoipa::path(post, path = "/api/rotations", tag = "authority", request_body = RotationRequest,
     responses((status = 200, description = "Begun", body = Envelope<RotationState>)))]
 pub(crate) async fn begin(
@@ -38,7 +39,8 @@ pub(crate) async fn begin(
         ApiError::bad_argument("fingerprint is not 64 hexadecimal digits").hint("See nebulactl ca ls.")
     })?;
     let client = state.database.client().await?;
-    // Only authorities whose key is held are recorded: a rotation to a key that no gateway holds would never end.
+    // Only authorities whose key is held are recorded: a rotation to a key that no gateway holds would never
+    // end.
     let held = state.keyring.held()?;
     if let Some(certificate) = held.iter().find(|one| one.fingerprint() == incoming.as_slice()) {
         authority::record(&client, certificate).await?;
@@ -49,7 +51,8 @@ pub(crate) async fn begin(
 }
 
 /// Waits no longer for members that have not acknowledged the present state.
-#[utoipa::path(post, path = "/api/rotations/{projectId}/force", tag = "authority", params(("projectId" = Uuid, Path)),
+#[utoipa::path(post, path = "/api/rotations/{projectId}/force", tag = "authority",
+    params(("projectId" = Uuid, Path)),
     responses((status = 200, description = "The state it is in now", body = Envelope<RotationState>)))]
 pub(crate) async fn force(
     state: web::Data<AppState>,
@@ -61,7 +64,8 @@ pub(crate) async fn force(
 }
 
 /// Ends a rotation before the new authority signs.
-#[utoipa::path(post, path = "/api/rotations/{projectId}/cancel", tag = "authority", params(("projectId" = Uuid, Path)),
+#[utoipa::path(post, path = "/api/rotations/{projectId}/cancel", tag = "authority",
+    params(("projectId" = Uuid, Path)),
     responses((status = 200, description = "Cancelled", body = Envelope<RotationState>)))]
 pub(crate) async fn cancel(
     state: web::Data<AppState>,

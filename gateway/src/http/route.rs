@@ -46,8 +46,8 @@ pub(crate) struct Entry {
     route: Route,
 }
 
-/// The routes of a handler, one per method. `P` is the type that `#[utoipa::path]` derives from the handler; method and
-/// path are taken from it, so that they are written only there.
+/// The routes of a handler, one per method. `P` is the type that `#[utoipa::path]` derives from the handler;
+/// method and path are taken from it, so that they are written only there.
 pub(crate) fn entries<P, F, Args>(access: Access, handler: F) -> Vec<Entry>
 where
     P: utoipa::Path,
@@ -76,7 +76,8 @@ fn actix_method(method: &HttpMethod) -> Method {
     }
 }
 
-/// Adds routes to an application. Another method of a known URL answers 405 with the methods that the URL has.
+/// Adds routes to an application. Another method of a known URL answers 405 with the methods that the URL
+/// has.
 pub(crate) fn configure(mut entries: Vec<Entry>, config: &mut web::ServiceConfig) {
     while let Some(path) = entries.first().map(|entry| entry.path.clone()) {
         let (here, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.path == path);

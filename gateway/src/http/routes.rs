@@ -1,8 +1,8 @@
 //! The table of routes: who may call which handler. Method, path and documentation stand at the handler, in
 //! `#[utoipa::path]`, and `/openapi.json` lists them all.
 //!
-//! A handler requires a token by taking an [`Actor`](super::extractor::Actor). The SQL function that it calls checks the
-//! account's rights, so that a mistake here cannot open another project.
+//! A handler requires a token by taking an [`Actor`](super::extractor::Actor). The SQL function that it calls
+//! checks the account's rights, so that a mistake here cannot open another project.
 
 use std::sync::LazyLock;
 
@@ -119,6 +119,7 @@ mod tests {
     use actix_web::test::{TestRequest, call_service, init_service};
     use actix_web::{App, http::StatusCode};
     use serde_json::Value;
+    use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::state;
@@ -172,6 +173,66 @@ mod tests {
         }
         let described: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
         assert_eq!(described, table().len(), "an operation is described that is no route");
+    }
+
+    /// JSON with sorted keys, without the wording of descriptions.
+    fn canonical(value: &Value) -> String {
+        match value {
+            Value::Object(object) => {
+                let mut keys: Vec<_> = object.keys().collect();
+                keys.sort();
+                let kept = keys.into_iter().filter(|key| object[*key].is_object() || *key != "description");
+                let members = kept.filter(|key| object[*key].is_object() || *key != "summary");
+                let members: Vec<_> =
+                    members.map(|key| format!("{key:?}:{}", canonical(&object[key]))).collect();
+                format!("{{{}}}", members.join(","))
+            }
+            Value::Array(items) => {
+                format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
+            }
+            other => other.to_string(),
+        }
+    }
+
+    /// One line per operation and per schema: its name, who may call it, and a hash of everything else.
+    fn surface() -> String {
+        let document = document();
+        let hash = |value: &Value| hex::encode(&Sha256::digest(canonical(value))[..8]);
+        let mut lines: Vec<_> = table()
+            .iter()
+            .map(|Entry { method, path, access, .. }| {
+                let operation = &document["paths"][path][method.as_str().to_lowercase()];
+                format!("{method} {path} {access:?} {}", hash(operation))
+            })
+            .collect();
+        let schemas = document["components"]["schemas"].as_object().unwrap();
+        lines.extend(schemas.iter().map(|(name, schema)| format!("schema {name} {}", hash(schema))));
+        lines.sort();
+        lines.join("\n") + "\n"
+    }
+
+    /// A change of the HTTP interface must be intended: then write the file anew with
+    /// `NEBULA_WRITE_SURFACE=1`.
+    #[test]
+    fn the_interface_equals_the_stored_one() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.surface");
+        let surface = surface();
+        if std::env::var_os("NEBULA_WRITE_SURFACE").is_some() {
+            std::fs::write(path, &surface).unwrap();
+        }
+        let stored = std::fs::read_to_string(path).unwrap();
+        let changed: Vec<_> = surface
+            .lines()
+            .filter(|line| !stored.lines().any(|other| other == *line))
+            .map(|line| format!("+ {line}"))
+            .chain(
+                stored
+                    .lines()
+                    .filter(|line| !surface.lines().any(|other| other == *line))
+                    .map(|line| format!("- {line}")),
+            )
+            .collect();
+        assert!(changed.is_empty(), "the interface changed:\n{}", changed.join("\n"));
     }
 
     #[test]

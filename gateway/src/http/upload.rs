@@ -14,9 +14,11 @@ use crate::state::AppState;
 
 mod drain_refused;
 
-/// Stores a file in a project. The body is the file itself; a repeated upload of the same bytes finds the first.
+/// Stores a file in a project. The body is the file itself; a repeated upload of the same bytes finds the
+/// first.
 #[utoipa::path(post, path = "/api/files", tag = "files", params(UploadQuery),
-    request_body(content = String, content_type = "application/octet-stream", description = "The bytes of the file"),
+    request_body(content = String, content_type = "application/octet-stream",
+        description = "The bytes of the file"),
     responses(
         (status = 201, description = "Stored", body = Envelope<File>),
         (status = 200, description = "These bytes are there already under this name", body = Envelope<File>),

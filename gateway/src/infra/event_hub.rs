@@ -1,7 +1,8 @@
 //! Live events of this gateway: one LISTEN connection, any number of subscribers.
 //!
-//! A message says only that something changed, and subscribers ask for it again, so a lost message costs freshness and
-//! never correctness. A subscriber that is too slow, or was there while the database was away, gets a reset.
+//! A message says only that something changed, and subscribers ask for it again, so a lost message costs
+//! freshness and never correctness. A subscriber that is too slow, or was there while the database was away,
+//! gets a reset.
 
 use std::sync::Arc;
 

@@ -1,8 +1,8 @@
 //! Long polls of agents, woken by notifications about their project.
 //!
-//! The gateway LISTENs on one connection. A subscription is an entry in a table: which configuration the agent runs,
-//! and a channel that wakes it. A message says only that something changed; the agent then asks, so a lost message
-//! costs freshness and never correctness.
+//! The gateway LISTENs on one connection. A subscription is an entry in a table: which configuration the
+//! agent runs, and a channel that wakes it. A message says only that something changed; the agent then asks,
+//! so a lost message costs freshness and never correctness.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,7 +69,8 @@ impl LongPollHub {
         hub
     }
 
-    /// Subscribes an agent. Every configuration wakes it until [`Subscription::set_version`] says which one it runs.
+    /// Subscribes an agent. Every configuration wakes it until [`Subscription::set_version`] says which one
+    /// it runs.
     pub(crate) fn subscribe(&self, project: Uuid, device: Uuid) -> Subscription {
         let (wake, woken) = oneshot::channel();
         let mut table = self.lock();

@@ -2,8 +2,8 @@
 //!
 //! A limit that must hold across gateways (certificates per device and hour) is counted in the database.
 //!
-//! Not `governor`: it can neither look at a limit without using it up, nor tell how many calls it left out, nor bound
-//! the number of keys it remembers.
+//! Not `governor`: it can neither look at a limit without using it up, nor tell how many calls it left out,
+//! nor bound the number of keys it remembers.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -18,7 +18,8 @@ use crate::error::{ApiError, RATE_LIMITED};
 /// Wrong enrolment codes that one client may send per [`GUESS_INTERVAL`].
 const MAX_GUESSES: u64 = 20;
 const GUESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
-/// Each client and device gets one record of refusals per interval; the next record tells how many were left out.
+/// Each client and device gets one record of refusals per interval; the next record tells how many were left
+/// out.
 const RECORD_INTERVAL: Duration = Duration::from_secs(60);
 /// Records of refusals per [`RECORD_INTERVAL`], of all clients together.
 const MAX_RECORDS: u64 = 60;
@@ -59,8 +60,8 @@ impl RateLimits {
         self.guesses.count(client_prefix(client), Instant::now());
     }
 
-    /// `Some` if this refusal is to be recorded, with the number of refusals like it that were left out since the
-    /// last record.
+    /// `Some` if this refusal is to be recorded, with the number of refusals like it that were left out since
+    /// the last record.
     pub(crate) fn should_record(&self, client: Option<IpAddr>, device: Option<Uuid>) -> Option<u64> {
         let now = Instant::now();
         let (count, left_out) = self.refusals.count((client_prefix(client), device), now);
@@ -111,7 +112,8 @@ impl<K: Eq + Hash> FixedWindow<K> {
         Some((window.count, rest))
     }
 
-    /// Counts one; answers the count in the current window, and how many beyond the first the window before it had.
+    /// Counts one; answers the count in the current window, and how many beyond the first the window before
+    /// it had.
     fn count(&self, key: K, now: Instant) -> (u64, u64) {
         let mut windows = self.lock();
         let is_over = |window: &Window| now.saturating_duration_since(window.start) >= self.length;

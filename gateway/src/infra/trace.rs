@@ -18,7 +18,8 @@ pub enum Format {
 pub fn init(format: Format) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
-    // At level debug tokio_postgres logs the values of every statement, hashes of passwords and tokens among them.
+    // At level debug tokio_postgres logs the values of every statement, hashes of passwords and tokens among
+    // them.
     let filter = filter.add_directive("tokio_postgres::query=info".parse().expect("it is a directive"));
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)

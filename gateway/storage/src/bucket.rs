@@ -15,7 +15,7 @@ use tokio::io::AsyncReadExt;
 use crate::url::BucketLocation;
 use crate::{ByteStream, StoreError, folder};
 
-/// Smallest part: S3 asks for 5 MiB at least, larger ones cost fewer requests.
+/// Smallest part. S3 demands at least 5 MiB; larger parts need fewer requests.
 const MIN_PART: u64 = 8 * 1024 * 1024;
 /// S3 allows 10 000 parts; a file that grows while it is read must still fit.
 const MAX_PARTS: u64 = 9_000;
@@ -31,7 +31,7 @@ pub(crate) struct Bucket {
 
 impl Bucket {
     pub(crate) fn open(location: &BucketLocation) -> Result<Self, StoreError> {
-        // A long download is no failure as long as bytes keep coming, so only silence times out.
+        // A long download may go on as long as bytes arrive, so only a pause times out.
         let options = ClientOptions::new()
             .with_timeout_disabled()
             .with_connect_timeout(Duration::from_secs(10))
@@ -140,7 +140,7 @@ impl Bucket {
     }
 
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
-        // Not a valid key, so it can never be somebody's object.
+        // Not a valid key, so it never collides with an object.
         let path = self.path(".check");
         let probe = async {
             self.store.put(&path, PutPayload::from_static(b"ok")).await?;
@@ -155,8 +155,8 @@ enum PartError {
     Remote(object_store::Error),
 }
 
-/// A multipart upload that is aborted when it is dropped unfinished, after an error or because its caller has
-/// stopped waiting: parts that nobody completes cost money.
+/// A multipart upload that is aborted when it is dropped unfinished, after an error or because its caller
+/// stopped waiting: the service bills the parts of an unfinished upload.
 struct Upload(Option<WriteMultipart>);
 
 impl Upload {
@@ -181,7 +181,7 @@ impl Upload {
         }
     }
 
-    /// Waits for all parts, then makes the object visible; the writer aborts by itself when that fails.
+    /// Waits for all parts, then makes the object visible. If that fails, the writer aborts the upload.
     async fn finish(mut self) -> Result<(), object_store::Error> {
         if let Some(writer) = &mut self.0 {
             // While parts are under way, a drop must still abort.
@@ -197,7 +197,7 @@ impl Upload {
 impl Drop for Upload {
     fn drop(&mut self) {
         if let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            // Best effort: the bucket's own rule for stale uploads has the last word.
+            // If this fails, the bucket's lifecycle rule for unfinished uploads remains.
             runtime.spawn(async move { writer.abort().await });
         }
     }

@@ -1,17 +1,17 @@
-//! What can go wrong between a key and its bytes.
+//! Errors of the store.
 
 use std::io;
 
-/// Why the store could not do what it was asked. The text names the object and never holds a credential.
+/// Why an operation failed. The message names the object and never contains a credential.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
-    /// The storage URL is not one this crate understands.
+    /// An invalid storage URL.
     #[error(
         "storage URL: {0}; use file:///absolute/folder or s3://bucket/prefix?endpoint=http://host:port&region=name"
     )]
     Url(String),
-    /// The key could escape the store or would mean different things in a folder and a bucket.
+    /// A key that could leave the store, or would mean different objects in a folder and a bucket.
     #[error(
         "storage key {0:?} is not valid: use segments of letters, digits and ._=- joined by single slashes, none starting with a dot"
     )]
@@ -27,30 +27,30 @@ pub enum StoreError {
         /// How many bytes of the range do not exist.
         missing: u64,
     },
-    /// The local file system said no.
+    /// An error of the local file system.
     #[error("cannot {action} {object:?}: {source}")]
     Io {
-        /// What was being done, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
-        /// The key or path it was done to.
+        /// Key or path.
         object: String,
-        /// What the file system said.
+        /// The error.
         source: io::Error,
     },
-    /// The S3 service said no.
+    /// An error of the S3 service.
     #[error("cannot {action} object {key:?} in the bucket: {source}")]
     Bucket {
-        /// What was being done, as a verb.
+        /// The operation, as a verb.
         action: &'static str,
         /// The object.
         key: String,
-        /// What the service said.
+        /// The error.
         source: object_store::Error,
     },
 }
 
 impl StoreError {
-    /// An I/O error with its object; a missing file is [`StoreError::NotFound`] whatever was being done.
+    /// An I/O error with its object; a missing file is [`StoreError::NotFound`] in every operation.
     pub(crate) fn io(action: &'static str, object: impl Into<String>, source: io::Error) -> Self {
         let object = object.into();
         match source.kind() {
@@ -59,7 +59,7 @@ impl StoreError {
         }
     }
 
-    /// A bucket error with its key, told apart in the same way.
+    /// A bucket error with its key, likewise.
     pub(crate) fn bucket(action: &'static str, key: &str, source: object_store::Error) -> Self {
         match source {
             object_store::Error::NotFound { .. } => Self::NotFound(key.to_owned()),

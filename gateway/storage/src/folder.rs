@@ -1,4 +1,4 @@
-//! A folder as an object store: one file per key, renamed into place, synced before it counts.
+//! A folder as an object store: one file per key, synced and then renamed into place.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::{ByteStream, StoreError};
 
-/// Big enough that the cost of a task switch vanishes, small enough to stay in the second-level cache.
+/// Large enough that the cost of a task switch is negligible, small enough for the second-level cache.
 const CHUNK: u64 = 256 * 1024;
 /// Chunks read ahead of a slow receiver: the bound on memory per stream is `CHUNK * AHEAD`.
 const AHEAD: usize = 4;
@@ -56,7 +56,7 @@ impl Folder {
                 io::copy(&mut File::open(source)?, &mut copy.as_file())?;
                 copy.as_file().sync_all()?;
                 self.rename(copy.path(), &target)?;
-                // Renamed away: there is nothing left for the guard to delete.
+                // The file was renamed, so the guard must not delete anything.
                 copy.into_temp_path().keep()?;
                 fs::remove_file(source)?;
             }
@@ -65,8 +65,8 @@ impl Folder {
         self.sync_parents(&target)
     }
 
-    /// Renames `source` to `target`, making the folders on the way. A delete of the last neighbour may remove
-    /// such a folder in between, hence the few tries.
+    /// Renames `source` to `target` and creates the folders on the way. Deleting another object may remove
+    /// such a folder in between, so it tries several times.
     fn rename(&self, source: &Path, target: &Path) -> io::Result<()> {
         let parent = target.parent().unwrap_or(&self.root);
         let mut tries = 0;
@@ -81,8 +81,8 @@ impl Folder {
         }
     }
 
-    /// A rename is durable only once the folder is: syncs every folder from the file up to the root, since any
-    /// of them may be new.
+    /// A rename is durable only once the folder is: syncs every folder from the file up to the root, since
+    /// any of them may be new.
     fn sync_parents(&self, target: &Path) -> io::Result<()> {
         for folder in target.ancestors().skip(1).take_while(|folder| folder.starts_with(&self.root)) {
             File::open(folder)?.sync_all()?;
@@ -93,10 +93,10 @@ impl Folder {
     pub(crate) fn read(&self, key: &str, range: Range<u64>) -> ByteStream {
         let (sender, receiver) = mpsc::channel(AHEAD);
         let (path, key) = (self.path(key), key.to_owned());
-        // A task, not a thread: whoever pauses a film keeps this waiting, and threads are few.
+        // A task, not a thread: a paused player keeps it waiting, and threads are few.
         tokio::spawn(async move {
             if let Err(error) = send_range(path, &key, range, &sender).await {
-                // Nobody listens any more: nobody wants the error either.
+                // Fails if the receiver is gone, which then needs no error.
                 let _ = sender.send(Err(error)).await;
             }
         });
@@ -109,7 +109,7 @@ impl Folder {
     pub(crate) async fn size(&self, key: &str) -> Result<u64, StoreError> {
         let path = self.path(key);
         let metadata = blocking("inspect", key, move || fs::metadata(path)).await?;
-        // A folder is what several keys share, not an object.
+        // A folder is a prefix of keys, not an object.
         if metadata.is_file() { Ok(metadata.len()) } else { Err(StoreError::NotFound(key.to_owned())) }
     }
 
@@ -133,7 +133,7 @@ impl Folder {
         .await
     }
 
-    /// Keeps the tree from filling with empty folders; the first one still in use ends the walk.
+    /// Deletes the folders above an object that are empty now.
     fn remove_empty_parents(&self, path: &Path) {
         let parents = path.ancestors().skip(1).take_while(|folder| *folder != self.root);
         for folder in parents {
@@ -175,7 +175,7 @@ async fn send_range(
     Ok(())
 }
 
-/// As much as there is of `wanted` bytes at `at`.
+/// Up to `wanted` bytes at `at`; fewer at the end of the file.
 fn read_chunk(mut file: &File, at: u64, wanted: u64) -> io::Result<Vec<u8>> {
     let mut chunk = Vec::with_capacity(wanted as usize);
     file.seek(SeekFrom::Start(at))?;
@@ -183,7 +183,7 @@ fn read_chunk(mut file: &File, at: u64, wanted: u64) -> io::Result<Vec<u8>> {
     Ok(chunk)
 }
 
-/// Runs file system work where blocking is allowed and names the object in its error.
+/// Runs file system work on the blocking pool, and names the object in its error.
 async fn blocking<T: Send + 'static>(
     action: &'static str,
     object: &str,
@@ -194,7 +194,7 @@ async fn blocking<T: Send + 'static>(
     outcome.map_err(|source| StoreError::io(action, object, source))
 }
 
-/// Missing is as good as deleted. `NotADirectory` is what a key below a file gives.
+/// Turns the error of a missing file into success. A key below a file gives `NotADirectory`.
 fn found(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -212,8 +212,8 @@ fn show(path: &Path) -> String {
     path.display().to_string()
 }
 
-/// Makes `path` a folder that only this user can enter, or fails: below a shared folder such as `/tmp` somebody
-/// else may have made it first, and would then own our half-made files.
+/// Creates a folder that only this user can enter. Fails if another user owns it: below a shared folder such
+/// as `/tmp` another user may have made it first, and could read the unfinished files.
 pub(crate) fn private_folder(path: &Path) -> Result<(), StoreError> {
     let failed = |source| StoreError::Io { action: "create", object: show(path), source };
     create_private(path).map_err(failed)?;

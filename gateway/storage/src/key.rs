@@ -1,17 +1,18 @@
-//! The rule for keys: one alphabet that is safe as a path and as an S3 name, so nothing is ever escaped.
+//! The rule for keys: an alphabet that is safe in paths and in S3 names, so nothing is ever escaped.
 
 use crate::StoreError;
 
-/// S3 allows 1024 bytes; the rest is left to a bucket's prefix.
+/// S3 allows 1024 bytes; the difference is left for a bucket's prefix.
 const MAX_LENGTH: usize = 900;
 
-/// Accepts `files/0198…/original`, refuses `..`, absolute paths, hidden segments and anything to be escaped.
+/// Accepts `files/0198…/original`; refuses `..`, absolute paths, hidden segments and characters to be
+/// escaped.
 pub(crate) fn validate(key: &str) -> Result<(), StoreError> {
     let valid = key.len() <= MAX_LENGTH && key.split('/').all(is_segment);
     if valid { Ok(()) } else { Err(StoreError::Key(key.chars().take(200).collect())) }
 }
 
-/// A leading dot is refused as a whole: it rules out `.`, `..` and the staging folder at once.
+/// Refuses a leading dot, which excludes `.`, `..` and the staging folder.
 fn is_segment(segment: &str) -> bool {
     !segment.is_empty()
         && segment.len() <= 255

@@ -1,8 +1,8 @@
-//! Where bytes live: a folder by default, any S3 bucket by URL.
+//! Object storage: a folder by default, any S3 bucket by URL.
 //!
-//! Gateway and worker share this crate so that both mean the same by a key, and so that "stored" means
-//! the same in both: whole, synced to disk, visible under its key or not at all. A half-made file is never
-//! a key: it lives in [`Store::staging`] until [`Store::put_file`] moves it.
+//! Gateway and worker share this crate, so that keys and "stored" mean the same in both: an object is
+//! complete, synced to disk, and visible under its key, or not there at all. An unfinished file has no key:
+//! it stays in [`Store::staging`] until [`Store::put_file`] moves it.
 
 mod bucket;
 mod error;
@@ -62,7 +62,8 @@ impl Store {
     }
 
     /// Streams the bytes `range` of `key`. Every problem, a missing key included, arrives as an item; a range
-    /// that reaches past the end ends in [`StoreError::Truncated`], so a short answer is never taken for a whole one.
+    /// that reaches past the end ends in [`StoreError::Truncated`], so a short answer is never taken for a
+    /// whole one.
     pub fn read(&self, key: &str, range: Range<u64>) -> ByteStream {
         if let Err(error) = key::validate(key) {
             return futures::stream::once(async { Err(error) }).boxed();
@@ -92,7 +93,7 @@ impl Store {
         }
     }
 
-    /// Deletes one object; a missing one is fine, so that a clean-up can be repeated.
+    /// Deletes one object. A missing one is no error, so that a clean-up can be repeated.
     pub async fn delete(&self, key: &str) -> Result<(), StoreError> {
         key::validate(key)?;
         match &self.backend {
@@ -111,7 +112,7 @@ impl Store {
         }
     }
 
-    /// Can this store be written to right now? Writes and removes a small object; for readiness checks.
+    /// Writes and removes a small object; for readiness checks.
     pub async fn check(&self) -> Result<(), StoreError> {
         match &self.backend {
             Backend::Folder(folder) => folder.check().await,
@@ -119,7 +120,7 @@ impl Store {
         }
     }
 
-    /// A private (0700) local folder for half-made files. For a folder store it is on the store's own file
+    /// A private (0700) local folder for unfinished files. For a folder store it is on the store's own file
     /// system, so that [`Store::put_file`] is a rename; it is never visible as a key.
     pub fn staging(&self) -> PathBuf {
         match &self.backend {

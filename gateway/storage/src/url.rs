@@ -6,7 +6,7 @@ use reqwest::Url;
 
 use crate::{StoreError, key};
 
-/// What a storage URL points at.
+/// The backend that a storage URL names.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Location {
     Folder(PathBuf),
@@ -24,7 +24,7 @@ pub(crate) struct BucketLocation {
 }
 
 pub(crate) fn parse(text: &str) -> Result<Location, StoreError> {
-    // The URL is not repeated in the error: someone may have put a password into it.
+    // The error does not repeat the URL, which may contain a password.
     let url = Url::parse(text).map_err(|error| StoreError::Url(format!("cannot be parsed ({error})")))?;
     if url.password().is_some() || !url.username().is_empty() {
         return Err(StoreError::Url(
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_are_understood() {
+    fn folders_and_buckets_are_read() {
         assert_eq!(parse("file:///srv/a%20b").unwrap(), Location::Folder("/srv/a b".into()));
         assert_eq!(
             parse("s3://media/team/?endpoint=http://127.0.0.1:9000&region=garage").unwrap(),
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_without_repeating_a_password() {
+    fn an_invalid_url_is_refused_without_repeating_a_password() {
         for bad in [
             "",
             "/srv",

@@ -1,4 +1,4 @@
-//! The folder store as its users see it.
+//! The folder store through its public interface.
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
@@ -30,7 +30,7 @@ async fn collect(stream: ByteStream) -> Result<Vec<u8>, StoreError> {
 }
 
 #[tokio::test]
-async fn what_was_put_is_read_whole_and_by_range() {
+async fn an_object_is_read_whole_and_by_range() {
     let (store, folder) = store();
     let bytes: Vec<u8> = (0..1_000_000_u32).map(|n| (n / 3) as u8).collect();
     put(&store, "files/1/original", &bytes).await;
@@ -58,7 +58,7 @@ async fn a_put_replaces_and_takes_a_source_from_another_file_system() {
 }
 
 #[tokio::test]
-async fn missing_and_short_objects_are_told_apart() {
+async fn missing_and_truncated_objects_give_different_errors() {
     let (store, _folder) = store();
     put(&store, "a", b"short").await;
     assert!(matches!(collect(store.read("a", 2..9)).await, Err(StoreError::Truncated { missing: 4, .. })));
@@ -70,7 +70,7 @@ async fn missing_and_short_objects_are_told_apart() {
 }
 
 #[tokio::test]
-async fn deletes_leave_no_empty_folders_and_nothing_else_is_touched() {
+async fn deletes_remove_empty_folders_and_no_other_object() {
     let (store, folder) = store();
     put(&store, "files/1/original", b"1").await;
     put(&store, "files/1/web.mp4", b"2").await;
@@ -92,5 +92,6 @@ async fn a_dropped_reader_stops() {
     let mut stream = store.read("big", 0..8 << 20);
     assert_eq!(stream.next().await.unwrap().unwrap().len(), 256 * 1024);
     drop(stream);
-    // The runtime waits for its blocking tasks when it ends: a reader that did not stop would hang this test.
+    // The runtime waits for its blocking tasks when it ends, so a reader that did not stop would hang this
+    // test.
 }

@@ -90,7 +90,8 @@ fn ed25519_signatures_are_identical() {
 #[test]
 fn p256_signatures_verify_and_have_a_low_s() {
     for name in NAMES.into_iter().filter(|name| name.starts_with("p256")) {
-        // Half of all raw signatures have a high s: of sixteen at least one has it, but for a chance of 1 in 65 536.
+        // Half of all raw signatures have a high s: of sixteen at least one has it, but for a chance of 1 in
+        // 65 536.
         for _ in 0..16 {
             let signed = Certificate::sign(fields(name), &signing_key(Curve::P256)).unwrap();
             let public = bytes(&vectors()["keys"], "p256 ca pub");

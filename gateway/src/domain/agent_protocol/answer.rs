@@ -1,4 +1,5 @@
-//! Responses that configure a device: configuration, certificates, and the signature that proves their origin.
+//! Responses that configure a device: configuration, certificates, and the signature that proves their
+//! origin.
 
 use std::sync::Arc;
 
@@ -30,8 +31,9 @@ pub(super) struct PreparedAnswer {
 }
 
 impl AgentService {
-    /// Fetches for devices of one project: records them, signs certificates, commits; answers the counter and the
-    /// content for each. A certificate whose response is then lost is wasted; its device goes on with the one it has.
+    /// Fetches for devices of one project: records them, signs certificates, commits; answers the counter and
+    /// the content for each. A certificate whose response is then lost is wasted; its device goes on with the
+    /// one it has.
     pub(super) async fn fetch(
         &self,
         mut transaction: PipelinedTransaction,

@@ -16,8 +16,8 @@ const ED25519: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.101.112");
 const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 
-/// Raw bytes of a host key in the protocol's PEM: 32 of Ed25519, 65 of an uncompressed P256 point; `None` for a key of
-/// another curve. OpenSSL would try all its decoders and take ten times as long.
+/// Raw bytes of a host key in the protocol's PEM: 32 of Ed25519, 65 of an uncompressed P256 point; `None` for
+/// a key of another curve. OpenSSL would try all its decoders and take ten times as long.
 pub(super) fn parse(pem: &[u8], curve: Curve) -> Option<Vec<u8>> {
     let (banner, document) = Document::from_pem(std::str::from_utf8(pem).ok()?).ok()?;
     let key: SubjectPublicKeyInfoRef<'_> = document.decode_msg().ok()?;

@@ -11,8 +11,8 @@ use crate::database::agent::{self, AgentState, Caller, Due};
 use crate::error::ApiError;
 use crate::infra::long_poll_hub::Wake;
 
-/// Shortest and longest wait in milliseconds; the client gives up after two minutes. Drawn anew each time, so that
-/// agents that started together drift apart.
+/// Shortest and longest wait in milliseconds; the client gives up after two minutes. Drawn anew each time, so
+/// that agents that started together drift apart.
 const WAIT_RANGE: std::ops::Range<u64> = 60_000..90_000;
 /// When messages may have been lost every agent asks again, spread over this many milliseconds.
 const MAX_SPREAD: u64 = 3_000;
@@ -51,8 +51,8 @@ impl AgentService {
             drop(subscription);
             match (woken, configuration.or(certificate)) {
                 (None, _) => return Ok(answer(Action::NoOp)),
-                // A newer configuration is due for every agent, so the database need not be asked. The answers are
-                // spread, because agents that fetch at the same moment would only queue.
+                // A newer configuration is due for every agent, so the database need not be asked. The
+                // answers are spread, because agents that fetch at the same moment would only queue.
                 (Some(Wake::Configuration), Some(action)) => {
                     random_delay(self.hub.waiting() as u64 / 4).await;
                     return Ok(answer(action));

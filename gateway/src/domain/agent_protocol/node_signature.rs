@@ -20,15 +20,16 @@ pub(crate) struct RequestHead<'a> {
 }
 
 impl RequestHead<'_> {
-    /// The value of a header that occurs once. RFC 9421 joins several into one list, which no correct client sends.
+    /// The value of a header that occurs once. RFC 9421 joins several into one list, which no correct client
+    /// sends.
     fn single(&self, name: &str) -> Option<&str> {
         let mut values = self.headers.iter().filter(|header| header.0 == name);
         values.next().filter(|_| values.next().is_none())?.1
     }
 }
 
-/// Checks that a call carries a good signature of its node, if the node has a secret. This uses the call up: the same
-/// call is refused afterwards. Fails with 401 and the code `ERR_NODE_SIGNATURE`.
+/// Checks that a call carries a good signature of its node, if the node has a secret. This uses the call up:
+/// the same call is refused afterwards. Fails with 401 and the code `ERR_NODE_SIGNATURE`.
 pub(super) async fn check(
     client: &Client,
     node_id: Uuid,

@@ -14,11 +14,11 @@ use tokio::time::timeout;
 
 use crate::error::{ApiError, RATE_LIMITED};
 
-/// How long a sign-in waits for its turn. A longer queue means that somebody tries passwords in bulk.
+/// How long a sign-in waits for its turn. A longer queue means that passwords are tried in bulk.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks passwords. Each check takes 19 MiB and tens of milliseconds, so only as many run as there are processors:
-/// a flood of sign-ins slows down sign-ins, and nothing else.
+/// Checks passwords. Each check takes 19 MiB and tens of milliseconds, so only as many run as there are
+/// processors: a flood of sign-ins slows down sign-ins, and nothing else.
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
     /// Verified for an unknown account, so that the response time does not tell which names exist.
@@ -34,8 +34,8 @@ impl Passwords {
         })
     }
 
-    /// Whether the password belongs to the hash. Without a hash it answers no, after the same time. Fails with 429 when
-    /// too many others wait.
+    /// Whether the password belongs to the hash. Without a hash it answers no, after the same time. Fails
+    /// with 429 when too many others wait.
     pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, ApiError> {
         let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await.map_err(|_| {
             ApiError::new(RATE_LIMITED, "too many sign-ins are being checked just now")

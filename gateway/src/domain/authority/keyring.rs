@@ -1,4 +1,5 @@
-//! The authorities whose keys this gateway holds: the shared one named by the settings, and those of a folder.
+//! The authorities whose keys this gateway holds: the shared one named by the settings, and those of a
+//! folder.
 
 use std::collections::HashMap;
 use std::fs;
@@ -13,14 +14,15 @@ use super::signer::Authority;
 use crate::database::authority::TrustedAuthority;
 use crate::error::{ApiError, UNAVAILABLE};
 
-/// Where the keys are, and the passphrase that decrypts them.
+/// The places of the keys, and the passphrase that decrypts them.
 #[derive(Clone)]
 pub(crate) struct KeySource {
     /// Certificate of the shared authority; several during a rotation by hand.
     pub(crate) cert: PathBuf,
     /// Key of the shared authority: a file, or a `pkcs11:` URI.
     pub(crate) key: PathBuf,
-    /// Folder with `NAME.crt` and `NAME.key` pairs of further authorities; `NAME.uri` holds a `pkcs11:` URI instead.
+    /// Folder with `NAME.crt` and `NAME.key` pairs of further authorities; `NAME.uri` holds a `pkcs11:` URI
+    /// instead.
     pub(crate) folder: Option<PathBuf>,
     /// Passphrase of encrypted keys.
     pub(crate) passphrase: Option<String>,
@@ -49,7 +51,8 @@ pub(crate) enum KeyringError {
     )]
     ReadableKey { path: PathBuf, mode: u32 },
     #[error(
-        "the key {path} may not be read by the user this gateway runs as; give it to that user: chown USER {path}"
+        "the key {path} may not be read by the user this gateway runs as; give it to that user: \
+         chown USER {path}"
     )]
     NotOwnKey { path: PathBuf },
     #[error("the key {path} cannot be read: {error}")]
@@ -73,8 +76,8 @@ impl std::fmt::Debug for Folder {
 }
 
 impl Keyring {
-    /// Reads the shared authority and the folder. An encrypted key takes seconds and up to 2 GiB, so do not call it on a
-    /// thread that serves requests.
+    /// Reads the shared authority and the folder. An encrypted key takes seconds and up to 2 GiB, so do not
+    /// call it on a thread that serves requests.
     pub(crate) fn load(source: KeySource) -> Result<Self, KeyringError> {
         let shared = pair(&source.cert, &source.key, source.passphrase.as_deref())?;
         let folder = source.folder.map(|path| Folder { path, passphrase: source.passphrase });
@@ -100,14 +103,18 @@ impl Keyring {
         self.shared.certificate()
     }
 
-    /// Finds the keys of a project by what the database says. Fails with 503 if this gateway does not hold one of them.
+    /// Finds the keys of a project by what the database says. Fails with 503 if this gateway does not hold
+    /// one of them.
     pub(crate) fn authority(&self, trusted: &[TrustedAuthority]) -> Result<Authority, ApiError> {
         let find = |is_meant: fn(&TrustedAuthority) -> bool| {
             let fingerprint =
                 trusted.iter().find(|one| is_meant(one)).map(TrustedAuthority::fingerprint).transpose()?;
             fingerprint.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
                 ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
-                    .hint("Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to them.")
+                    .hint(
+                        "Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to \
+                         them.",
+                    )
             })
         };
         let certificate_signer = find(|one| one.signs_certificates)?;

@@ -26,8 +26,8 @@ pub(crate) struct Subject {
     pub(crate) versions: Vec<Version>,
 }
 
-/// Signs for a project. Two authorities differ only during a rotation: agents must trust the signature of a response
-/// before they trust certificates of the new authority.
+/// Signs for a project. Two authorities differ only during a rotation: agents must trust the signature of a
+/// response before they trust certificates of the new authority.
 #[derive(Debug)]
 pub(crate) struct Authority {
     certificate_signer: Arc<CertificateAuthority>,
@@ -60,8 +60,8 @@ impl Authority {
         Err(refused(&nebula_certificate::Error::CurveMismatch { key, wanted, authority }))
     }
 
-    /// Signs the certificates of a device, version 1 first because nebula 1.6 reads only the first block of a file.
-    /// Fails with 400 for a fault of the request, 503 when the authority cannot sign.
+    /// Signs the certificates of a device, version 1 first because nebula 1.6 reads only the first block of a
+    /// file. Fails with 400 for a fault of the request, 503 when the authority cannot sign.
     pub(crate) async fn issue(&self, subject: Subject) -> Result<Vec<Issued>, ApiError> {
         with_key(&self.certificate_signer, move |signer| {
             let mut versions = subject.versions;
@@ -83,9 +83,9 @@ impl Authority {
         .await
     }
 
-    /// Signs a response to an agent, which trusts the keys of [`Self::trusted_keys_pem`]. A response is JSON, and no
-    /// certificate's signed bytes begin with a brace, so neither can be passed off as the other. Fails with 503 when the
-    /// key cannot be used.
+    /// Signs a response to an agent, which trusts the keys of [`Self::trusted_keys_pem`]. A response is JSON,
+    /// and no certificate's signed bytes begin with a brace, so neither can be passed off as the other. Fails
+    /// with 503 when the key cannot be used.
     pub(crate) async fn sign_response(&self, message: &[u8]) -> Result<Vec<u8>, ApiError> {
         let message = message.to_vec();
         with_key(&self.response_signer, move |signer| signer.sign_message(&message)).await
@@ -101,7 +101,8 @@ impl Authority {
         &self.trusted_keys_pem
     }
 
-    /// The oldest nebula that reads a device's certificates: 1.6 knows version 1 on Curve25519 and nothing else.
+    /// The oldest nebula that reads a device's certificates: 1.6 knows version 1 on Curve25519 and nothing
+    /// else.
     pub(crate) fn oldest_nebula(&self, networks: &[IpNetwork], versions: &[Version]) -> &'static str {
         let of_version_2 = |authority: &Certificate| authority.details().version == Version::V2;
         let first_is_version_1 = versions.contains(&Version::V1) && networks.iter().any(IpNetwork::is_ipv4);
@@ -153,8 +154,8 @@ pub(crate) fn day(seconds: i64) -> String {
         .map_or_else(|| "an unknown day".to_owned(), |time| time.format("%Y-%m-%d").to_string())
 }
 
-/// Uses a key: one in memory takes a tenth of a millisecond and is used at once; one in a token may take long, so it is
-/// used on a thread that may block.
+/// Uses a key: one in memory takes a tenth of a millisecond and is used at once; one in a token may take
+/// long, so it is used on a thread that may block.
 async fn with_key<T: Send + 'static>(
     key: &Arc<CertificateAuthority>,
     work: impl FnOnce(&CertificateAuthority) -> Result<T, nebula_certificate::Error> + Send + 'static,

@@ -9,8 +9,8 @@ impl FirewallRule {
         Self { protocol: protocol.into(), ..Self::default() }
     }
 
-    /// Every packet to a network behind the device; since nebula 1.9 a rule without `local_cidr` covers only the
-    /// device's own addresses.
+    /// Every packet to a network behind the device; since nebula 1.9 a rule without `local_cidr` covers only
+    /// the device's own addresses.
     pub(super) fn behind(network: impl ToString) -> Self {
         Self { local: Some(network.to_string()), ..Self::all("any") }
     }

@@ -1,5 +1,5 @@
-//! The length that a container's own header promises, so that half a film is refused at once. Pure: reads element
-//! headers only, never the media between them.
+//! The length that a container's own header promises, so that half a film is refused at once. Pure: reads
+//! element headers only, never the media between them.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -136,7 +136,8 @@ mod tests {
 
     use super::*;
 
-    /// EBML header with content of `header` bytes, a Void, then a Segment that claims `claimed` and has `there`.
+    /// EBML header with content of `header` bytes, a Void, then a Segment that claims `claimed` and has
+    /// `there`.
     fn matroska_file(header: u8, claimed: &[u8], there: usize) -> Vec<u8> {
         let mut bytes = EBML.to_vec();
         bytes.push(0x80 | header);

@@ -1,4 +1,5 @@
-//! From the network to a staging file: hashed on the way, never in memory as a whole, deleted unless it is complete.
+//! From the network to a staging file: hashed on the way, never in memory as a whole, deleted unless it is
+//! complete.
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -11,8 +12,8 @@ use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio::task::{JoinHandle, spawn_blocking};
 
-/// Bytes collected per write on the blocking pool, enough to make the hand-over cheap. One batch is collected while
-/// another is written, so an upload holds at most twice this.
+/// Bytes collected per write on the blocking pool, enough to make the hand-over cheap. One batch is collected
+/// while another is written, so an upload holds at most twice this.
 const BATCH_SIZE: usize = 1024 * 1024;
 /// Tells staging files of uploads from other files in the same folder.
 const FILE_PREFIX: &str = "upload-";
@@ -94,7 +95,8 @@ struct Sink {
 }
 
 impl Sink {
-    /// A new private file. It is locked while it is open, so that [`sweep`] can tell it from an abandoned one.
+    /// A new private file. It is locked while it is open, so that [`sweep`] can tell it from an abandoned
+    /// one.
     fn create(staging: &Path) -> io::Result<Self> {
         loop {
             let file = tempfile::Builder::new().prefix(FILE_PREFIX).tempfile_in(staging)?;
@@ -123,7 +125,7 @@ pub(crate) fn sweep(staging: &Path) -> io::Result<usize> {
         if !entry.file_name().to_string_lossy().starts_with(FILE_PREFIX) {
             continue;
         }
-        // It may have been moved just now; otherwise the next sweep tries again.
+        // The file may have been moved just now; otherwise the next sweep tries again.
         let Ok(file) = File::open(entry.path()) else { continue };
         if file.try_lock().is_ok() && std::fs::remove_file(entry.path()).is_ok() {
             swept += 1;

@@ -1,5 +1,5 @@
-//! Recognises the kind of uploaded bytes, and refuses content that contradicts its file name. Pure: the worker finds
-//! out in its sandbox whether a file really plays.
+//! Recognises the kind of uploaded bytes, and refuses content that contradicts its file name. Pure: the
+//! worker finds out in its sandbox whether a file really plays.
 
 use std::io::{self, Read, Seek, SeekFrom};
 
@@ -8,7 +8,8 @@ use super::container::{self, EBML, Extent};
 /// Enough for every signature, three packets of a transport stream included.
 const HEAD_SIZE: u64 = 4096;
 
-/// File extensions of video and audio. `ts` and `mts` are left out: they may be TypeScript, so only the bytes count.
+/// File extensions of video and audio. `ts` and `mts` are left out: they may be TypeScript, so only the bytes
+/// count.
 const MEDIA_EXTENSIONS: [&str; 36] = [
     "3g2", "3gp", "aac", "aif", "aiff", "asf", "avi", "f4v", "flac", "flv", "m2ts", "m4a", "m4b", "m4v",
     "mk3d", "mka", "mkv", "mov", "mp2", "mp3", "mp4", "mpe", "mpeg", "mpg", "oga", "ogg", "ogv", "opus",

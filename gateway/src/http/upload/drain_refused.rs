@@ -11,8 +11,9 @@ use tokio::time::{Instant, sleep_until};
 /// How long a refused client may go on sending. A client that reads the response stops at once.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Sends the refusal, then reads and discards the rest of the body. The system resets a connection that is closed with
-/// unread bytes, and a browser in the middle of sending would report a network error instead of the reason.
+/// Sends the refusal, then reads and discards the rest of the body. The system resets a connection that is
+/// closed with unread bytes, and a browser in the middle of sending would report a network error instead of
+/// the reason.
 pub(super) async fn respond(refusal: HttpResponse, rest: web::Payload) -> HttpResponse {
     let (head, text) = refusal.into_parts();
     let Ok(text) = body::to_bytes(text).await else { return head.map_into_boxed_body() };
