@@ -1,15 +1,28 @@
-//! Who holds which address: allocation, release, leases, ranges of groups, tables that show addresses.
+//! Who holds which address: allocation, release, leases, ranges of groups, linked tables.
 //!
-//! The row in nebula.allocation is the truth; [`crate::free_map`] only says where to look.
+//! The row in nebula.allocation decides; [`crate::free_map`] only says where to look. Rows are inserted and deleted
+//! through [`store`], which does that below SQL where it can.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `allocate`, `dual`, `bulk`, `release` | the SQL functions of these names |
+//! | `request`, `held` | what a caller asks for; what its device holds already |
+//! | `fast_path` | the whole allocation for a new device whose request has no options |
+//! | `assign`, `group_range`, `wait_backoff` | choosing an address and inserting its row |
+//! | `store` | the rows: each operation in SQL and below SQL |
+//! | `static_hosts`, `linked_table`, `usage_threshold` | who is told of a change |
 
 pub(crate) mod allocate;
+mod assign;
 pub(crate) mod bulk;
+pub(crate) mod dual;
+mod fast_path;
 mod group_range;
+mod held;
 pub(crate) mod linked_table;
-mod release;
+pub(crate) mod release;
 mod request;
-mod row;
 mod static_hosts;
-mod take;
+mod store;
 pub(crate) mod usage_threshold;
 mod wait_backoff;

@@ -59,12 +59,12 @@ pub extern "C-unwind" fn _PG_init() {
 /// Forgets what this session has read of a relation that some session changed.
 fn relation_changed(relation: pg_sys::Oid) {
     direct::forget(relation);
-    linked_table::forget_table(relation);
+    linked_table::invalidate_table(relation);
     match catalog::change_of(relation) {
         Change::Pools => {
-            pools::cache::forget_all();
-            linked_table::forget();
-            free_map::forget_all();
+            pools::cache::invalidate();
+            linked_table::invalidate();
+            free_map::reset_cursors();
         }
         Change::Released => free_map::addresses_released(),
         Change::Other => {}

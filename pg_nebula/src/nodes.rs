@@ -1,3 +1,4 @@
 //! Servers that host peers and workers.
 
-pub(crate) mod node;
+pub(crate) mod register;
+pub(crate) mod select;

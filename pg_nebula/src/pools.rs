@@ -1,4 +1,4 @@
-//! Projects and their pools: ranges that addresses are given out from.
+//! Projects and their pools, the ranges that addresses are assigned from.
 
 pub(crate) mod cache;
 pub(crate) mod pool;

@@ -1,48 +1,50 @@
-//! Ranges kept for groups of devices: their devices take from them first.
+//! Ranges that are reserved for groups of devices, from which those devices take addresses first.
 //!
-//! They are small, so the rows themselves are searched and the map knows nothing of them.
+//! The ranges are small, so the table is searched; the free map shows their addresses as held.
 
 use std::net::IpAddr;
 
-use super::request::{Request, holding};
-use super::take::{expire, insert};
-use super::usage_threshold;
-use crate::free_map::lowest_free_range;
-use crate::free_map::mark;
-use crate::pg::error::{Error, Kind, Result};
-use crate::pg::statement::Statement;
-use crate::pools::pool::{Kept, Pool};
 use nebula_core::address::number;
 
-/// The lowest free address of the ranges that are for this device; `None` when there is none, or the device got an
-/// address from another session meanwhile.
-pub(super) fn take(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
-    if pools.iter().all(|pool| pool.kept.iter().all(|kept| !kept.given)) {
-        return no_such_range(request);
+use super::request::Request;
+use super::{held, store, usage_threshold};
+use crate::free_map::{lowest_free_range, try_lock_address};
+use crate::pg::error::{Error, Kind, Result};
+use crate::pg::statement::Statement;
+use crate::pools::pool::{Pool, Reservation};
+
+/// Assigns the lowest free address of the ranges that are for this device. `None`: there is none, or another session
+/// allocated an address to the device meanwhile.
+pub(super) fn assign(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
+    if !pools.iter().any(Pool::has_group_ranges) {
+        return check_label(request).map(|()| None);
     }
     let labels = labels(request)?;
-    let mut named = false;
+    let mut has_range = false;
     for pool in pools.iter().filter(|pool| pool.enabled) {
-        for kept in pool.kept.iter().filter(|kept| kept.given && labels.contains(&kept.label)) {
-            named = true;
-            if let Some(address) = take_within(request, pools, pool, kept)? {
-                usage_threshold::look(pool)?;
+        for range in pool.reservations.iter().filter(|r| r.for_group && labels.contains(&r.label)) {
+            has_range = true;
+            if let Some(address) = assign_within(request, pools, pool, range)? {
+                usage_threshold::check(pool)?;
                 return Ok(Some(address));
             }
         }
     }
-    if named { Ok(None) } else { no_such_range(request) }
+    if !has_range {
+        check_label(request)?;
+    }
+    Ok(None)
 }
 
 /// Whether a requested address lies in a range that is for this device.
-pub(super) fn belongs(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    match pool.kept_at(number(address)) {
-        Some(kept) if kept.given => Ok(labels(request)?.contains(&kept.label)),
+pub(super) fn is_for_device(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    match pool.reservation_at(number(address)) {
+        Some(reservation) if reservation.for_group => Ok(labels(request)?.contains(&reservation.label)),
         _ => Ok(false),
     }
 }
 
-/// The label asked for, or the groups of the device.
+/// The label of the request, or the groups of the device.
 fn labels(request: &Request<'_>) -> Result<Vec<String>> {
     static GROUPS: Statement =
         Statement::new("SELECT unnest(groups) FROM nebula.device WHERE device_id = $1");
@@ -52,13 +54,13 @@ fn labels(request: &Request<'_>) -> Result<Vec<String>> {
     }
 }
 
-/// A label that names nothing is a typing error; without a label there is nothing to say.
-fn no_such_range(request: &Request<'_>) -> Result<Option<IpAddr>> {
+/// Refuses a label that names no range of the project, which is a typing error.
+fn check_label(request: &Request<'_>) -> Result<()> {
     static FIND: Statement =
         Statement::new("SELECT FROM nebula.reservation WHERE project_id = $1 AND label = $2 AND for_group");
-    let Some(label) = request.label else { return Ok(None) };
+    let Some(label) = request.label else { return Ok(()) };
     if FIND.exists(&[request.project.into(), label.into()])? {
-        return Ok(None);
+        return Ok(());
     }
     Err(Error::new(
         Kind::Missing,
@@ -67,52 +69,56 @@ fn no_such_range(request: &Request<'_>) -> Result<Option<IpAddr>> {
     ))
 }
 
-fn take_within(request: &Request<'_>, pools: &[Pool], pool: &Pool, kept: &Kept) -> Result<Option<IpAddr>> {
+fn assign_within(
+    request: &Request<'_>,
+    pools: &[Pool],
+    pool: &Pool,
+    reservation: &Reservation,
+) -> Result<Option<IpAddr>> {
     let family = pool.network.family();
-    let hold = |n: u128| -> Result<Option<IpAddr>> {
+    let insert = |n: u128| -> Result<Option<IpAddr>> {
         let address = family.address(n);
-        let held =
-            insert(request, pool, address)? || (expire(pool, address)? && insert(request, pool, address)?);
-        Ok(held.then_some(address))
+        let inserted = store::insert_waiting(request, pool, address)?
+            || (store::delete_expired(pool, address)? && store::insert_waiting(request, pool, address)?);
+        Ok(inserted.then_some(address))
     };
     loop {
-        // The lowest address that another transaction is about to hold; it may still roll back.
-        let mut busy = None;
-        let mut from = Some(*kept.range.start());
-        while let Some(start) = from.filter(|from| kept.range.contains(from)) {
-            let Some((low, high)) = lowest_free_range(pool.project, family, start, *kept.range.end())? else {
-                break;
-            };
-            let Some(free) = first_unmarked(pool, low, high, &mut busy)? else {
+        // An address that another transaction is about to hold, which may roll back.
+        let mut lowest_locked = None;
+        let mut from = Some(*reservation.range.start());
+        while let Some(start) = from.filter(|from| reservation.range.contains(from)) {
+            let range = lowest_free_range(pool.project, family, start, *reservation.range.end())?;
+            let Some((low, high)) = range else { break };
+            let Some(free) = lock_first(pool, low, high, &mut lowest_locked)? else {
                 from = high.checked_add(1);
                 continue;
             };
-            if let Some(address) = hold(free)? {
+            if let Some(address) = insert(free)? {
                 return Ok(Some(address));
             }
-            if holding(request, pools)?.is_some() {
+            if held::find(request, pools)?.is_some() {
                 return Ok(None);
             }
             from = free.checked_add(1);
         }
-        let Some(busy) = busy else { return Ok(None) };
-        // Through the index, so lock_timeout and the deadlock detector see the wait.
-        if let Some(address) = hold(busy)? {
+        let Some(locked) = lowest_locked else { return Ok(None) };
+        // Waits at the unique index, where lock_timeout and deadlock detection apply.
+        if let Some(address) = insert(locked)? {
             return Ok(Some(address));
         }
-        if holding(request, pools)?.is_some() {
+        if held::find(request, pools)?.is_some() {
             return Ok(None);
         }
     }
 }
 
-/// Marks and answers the first address of a gap that no other transaction has marked.
-fn first_unmarked(pool: &Pool, low: u128, high: u128, busy: &mut Option<u128>) -> Result<Option<u128>> {
+/// Locks and returns the first address of a run that no other transaction has locked.
+fn lock_first(pool: &Pool, low: u128, high: u128, lowest_locked: &mut Option<u128>) -> Result<Option<u128>> {
     for n in low..=high {
-        if mark(pool, n)? {
+        if try_lock_address(pool, n)? {
             return Ok(Some(n));
         }
-        busy.get_or_insert(n);
+        lowest_locked.get_or_insert(n);
     }
     Ok(None)
 }

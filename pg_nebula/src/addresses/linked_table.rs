@@ -36,37 +36,37 @@ type LinkedRow = (Uuid, Option<Host>);
 /// All linked tables.
 struct LinkedTables {
     writable: Vec<LinkedTable>,
-    /// Those that exist, writable or not: one that lacks a column may get it.
-    watched: Vec<pg_sys::Oid>,
+    /// All that exist, also those that lack a column, because it may be added.
+    existing: Vec<pg_sys::Oid>,
 }
 
 thread_local! {
-    /// The linked tables, kept until one of them changes, so that an allocation without any reads nothing.
+    /// Kept until a linked table changes, so that an allocation reads nothing if there is none.
     static LINKED: RefCell<Option<Rc<LinkedTables>>> = const { RefCell::new(None) };
-    /// Counts changes heard of, so that what was read while one arrived is not kept.
-    static CHANGES: Cell<u64> = const { Cell::new(0) };
+    /// Counts invalidations, so that a list which was read while one arrived is not kept.
+    static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Tables were linked or unlinked: reads the list again.
-pub(crate) fn forget() {
-    CHANGES.set(CHANGES.get() + 1);
+/// A table was linked or unlinked: the list is read again before its next use.
+pub(crate) fn invalidate() {
+    INVALIDATIONS.set(INVALIDATIONS.get() + 1);
     LINKED.set(None);
 }
 
-/// A table was altered or dropped: reads the list again if it is a linked one.
-pub(crate) fn forget_table(table: pg_sys::Oid) {
-    CHANGES.set(CHANGES.get() + 1);
-    if LINKED.with_borrow(|known| known.as_ref().is_some_and(|known| known.watched.contains(&table))) {
+/// A table was altered or dropped: if it is a linked one, the list is read again before its next use.
+pub(crate) fn invalidate_table(table: pg_sys::Oid) {
+    INVALIDATIONS.set(INVALIDATIONS.get() + 1);
+    if LINKED.with_borrow(|known| known.as_ref().is_some_and(|known| known.existing.contains(&table))) {
         LINKED.set(None);
     }
 }
 
 /// Whether there may be a linked table to write.
-pub(crate) fn may_exist() -> bool {
+pub(super) fn may_exist() -> bool {
     LINKED.with_borrow(|known| known.as_ref().is_none_or(|known| !known.writable.is_empty()))
 }
 
-/// The linked tables. One that was dropped or lost a column is left out, so that devices still get addresses.
+/// The linked tables. A table that was dropped or lost a column is left out, so that allocations do not fail.
 fn linked_tables() -> Result<Rc<LinkedTables>> {
     LINKED.with_borrow(Clone::clone).map_or_else(|| as_owner(read), Ok)
 }
@@ -81,25 +81,26 @@ fn read() -> Result<Rc<LinkedTables>> {
                     AND (a.attname, a.atttypid) IN ((l.id_column, 'uuid'::regtype), (l.ip_column, 'inet'::regtype)))
            FROM nebula.linked_table l JOIN pg_class c ON c.oid = l.target",
     );
-    let before = CHANGES.get();
+    let before = INVALIDATIONS.get();
     let read = |row: &Row<'_>| {
         let table = if row.need::<bool>(7)? { Some(LinkedTable::read(row)?) } else { None };
         Ok((row.need::<pg_sys::Oid>(1)?, table))
     };
-    let (watched, tables): (Vec<_>, Vec<_>) = LIST.query(&[], read)?.into_iter().unzip();
-    let tables = Rc::new(LinkedTables { writable: tables.into_iter().flatten().collect(), watched });
-    // An old snapshot shows an old list; and a change heard of while reading may be newer than the snapshot.
-    if CHANGES.get() == before && !snapshot_is_fixed() {
+    let (existing, tables): (Vec<_>, Vec<_>) = LIST.query(&[], read)?.into_iter().unzip();
+    let tables = Rc::new(LinkedTables { writable: tables.into_iter().flatten().collect(), existing });
+    // Not kept: a list of an old snapshot, and one that changed while it was read.
+    if INVALIDATIONS.get() == before && !snapshot_is_fixed() {
         LINKED.set(Some(Rc::clone(&tables)));
     }
     Ok(tables)
 }
 
-/// Writes what a device holds now into every linked table: its IPv4 address if it holds two. Needs the owner's rights.
+/// Writes the address that a device holds now into every linked table: its IPv4 address if it holds two. Needs the
+/// owner's privileges.
 ///
 /// # Errors
-/// Whatever the table's own constraints and triggers raise.
-pub(crate) fn sync(device: Uuid) -> Result<()> {
+/// Those of the table's own constraints and triggers.
+pub(super) fn sync(device: Uuid) -> Result<()> {
     static HELD: Statement = Statement::new(
         "SELECT ip FROM nebula.allocation WHERE device_id = $1 AND released_at IS NULL ORDER BY family(ip) LIMIT 1",
     );
@@ -108,31 +109,32 @@ pub(crate) fn sync(device: Uuid) -> Result<()> {
     }
     let held: Option<Inet> = HELD.query_opt(&[device.into()], |row| row.need(1))?;
     let held = held.map(|ip| network(&ip)).transpose()?;
-    write(&[(device, held.map(|ip| Host(ip.address)))])
+    update_all(&[(device, held.map(|ip| Host(ip.address)))])
 }
 
-/// The same for a device that has just got this address; works with the caller's privileges.
+/// As [`sync`], for a device without another address that was just allocated this one; with the caller's privileges.
 ///
 /// # Errors
 /// As [`sync`].
-pub(crate) fn sync_allocated(device: Uuid, address: IpAddr) -> Result<()> {
+pub(super) fn sync_allocated(device: Uuid, address: IpAddr) -> Result<()> {
     // An IPv6 address is written only where there is no IPv4 address.
-    if address.is_ipv4() { write(&[(device, Some(Host(address)))]) } else { as_owner(|| sync(device)) }
+    if address.is_ipv4() { update_all(&[(device, Some(Host(address)))]) } else { as_owner(|| sync(device)) }
 }
 
-/// The same for a device that holds nothing any more; works with the caller's privileges.
+/// As [`sync`], for a device that holds nothing any more; with the caller's privileges.
 ///
 /// # Errors
 /// As [`sync`].
-pub(crate) fn sync_released(device: Uuid) -> Result<()> {
-    write(&[(device, None)])
+pub(super) fn sync_released(device: Uuid) -> Result<()> {
+    update_all(&[(device, None)])
 }
 
-/// The same for many devices that have just got an address. Devices that hold two are written one by one.
+/// As [`sync`], for many devices that were just allocated an address. Devices with an IPv6 address are written one by
+/// one, because they may hold an IPv4 address too.
 ///
 /// # Errors
 /// As [`sync`].
-pub(crate) fn sync_all(held: &[(Uuid, IpAddr)]) -> Result<()> {
+pub(super) fn sync_all(held: &[(Uuid, IpAddr)]) -> Result<()> {
     if linked_tables()?.writable.is_empty() {
         return Ok(());
     }
@@ -143,12 +145,12 @@ pub(crate) fn sync_all(held: &[(Uuid, IpAddr)]) -> Result<()> {
     }
     let mut rows: Vec<LinkedRow> =
         four.into_iter().map(|(device, address)| (device, Some(Host(address)))).collect();
-    // In one order, so that two batches with the same devices wait for each other instead of deadlocking.
+    // Sorted, so that two calls with the same devices wait for each other instead of deadlocking.
     rows.sort_unstable_by_key(|(device, _)| *device);
-    write(&rows)
+    update_all(&rows)
 }
 
-fn write(rows: &[LinkedRow]) -> Result<()> {
+fn update_all(rows: &[LinkedRow]) -> Result<()> {
     let tables = linked_tables()?;
     if tables.writable.is_empty() || rows.is_empty() {
         return Ok(());
@@ -183,7 +185,7 @@ impl LinkedTable {
         as_role(*owner, || update.run(&[devices.into(), addresses.into()]))
     }
 
-    /// Sets `nebula_last_seen` of a device; whether the table has a row of it.
+    /// Sets `nebula_last_seen` of a device; `false`: the table has no row of it, or no such column.
     fn touch(&self, device: Uuid) -> Result<bool> {
         let Self { table, id, owner, .. } = self;
         if !self.has_last_seen {
@@ -205,9 +207,9 @@ fn show_addresses(device_ids: Option<Vec<Option<Uuid>>>) -> sql::Result<()> {
     Ok(())
 }
 
-/// Notes a sign of life of a device, here and in linked tables with a column `nebula_last_seen`.
+/// Records that a device is alive, here and in linked tables with a column `nebula_last_seen`.
 ///
-/// It does not prolong a lease: that is renew_lease. Errors: P0002 no such device.
+/// It does not prolong a lease, as renew_lease does. Errors: P0002 no such device.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn touch_device(device_id: Option<Uuid>) -> sql::Result<()> {

@@ -1,75 +1,74 @@
-//! Telling listeners, once, that a pool is filling up.
+//! Notifies listeners, once per threshold, when a pool fills up.
 //!
-//! To count a pool and to notify takes longer than to allocate, and whoever notifies commits one after the other. So an
-//! allocation only notices that usage may have reached a threshold; the background worker counts once it has committed.
-//! Where no worker looks after the database the allocation counts itself, unless another one is at it.
+//! Counting a pool takes longer than an allocation, and transactions that notify commit one after the other. So an
+//! allocation only checks whether usage may have reached a threshold; the background worker counts after the commit.
+//! Where no worker runs for the database, the allocating session counts.
 
-use crate::pg::session;
 use std::cell::Cell;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use nebula_core::address::number;
+
 use crate::free_map::{self, usage_signal};
 use crate::pg::error::Result;
+use crate::pg::session::snapshot_is_fixed;
 use crate::pg::settings;
 use crate::pg::statement::Statement;
 use crate::pools::pool::Pool;
-use nebula_core::address::number;
 
-/// How long a session that has looked in vain does not look at a large pool again.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Time for which a session does not count large pools again, after a count that reached no threshold.
+const RECOUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Pools of at most this many addresses are counted whenever there is reason to, which takes less than a millisecond.
-const SMALL: u128 = 4096;
+/// Pools of at most this many addresses are counted at every check, which takes less than a millisecond.
+const SMALL_POOL: u128 = 4096;
 
 thread_local! {
-    /// When this session last looked in vain.
-    static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
+    /// When this session last counted a pool that had reached no threshold.
+    static LAST_VAIN_COUNT: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Has the pool's usage looked at if giving out the lowest free address had to go as far as a threshold.
-///
-/// Far below a threshold this compares two numbers.
-pub(crate) fn watch(pool: &Pool, given: IpAddr) -> Result<()> {
-    if is_due(pool, given) { look(pool) } else { Ok(()) }
+/// Checks usage after the lowest free address was assigned; far below a threshold this compares two numbers.
+pub(super) fn check_lowest(pool: &Pool, assigned: IpAddr) -> Result<()> {
+    if may_cross(pool, assigned) { check(pool) } else { Ok(()) }
 }
 
-/// Whether giving out this address, the lowest free one, may have crossed a threshold.
-pub(crate) fn is_due(pool: &Pool, given: IpAddr) -> bool {
-    pool.watch_from.is_some_and(|from| number(given) >= from)
+/// Whether assigning this address, the lowest free one, may have raised usage to a threshold.
+pub(super) fn may_cross(pool: &Pool, assigned: IpAddr) -> bool {
+    pool.next_threshold.is_some_and(|threshold| number(assigned) >= threshold)
 }
 
-/// Has the pool's usage looked at after giving out an address that says nothing about it: one asked for, or of a group.
-pub(crate) fn look(pool: &Pool) -> Result<()> {
-    if pool.watch_from.is_none() {
+/// Checks usage after an address was assigned whose position tells nothing: a requested one, or one of a group.
+pub(super) fn check(pool: &Pool) -> Result<()> {
+    if pool.next_threshold.is_none() {
         return Ok(());
     }
-    if usage_signal::is_watched() {
-        free_map::signal_usage(pool);
+    if usage_signal::has_watcher() {
+        free_map::request_usage_check(pool);
         return Ok(());
     }
-    // A transaction that notifies cannot be prepared, and an old snapshot cannot count: maintain_pools tells then.
-    if settings::may_prepare() || session::snapshot_is_fixed() { Ok(()) } else { count(pool) }
+    // A transaction that notifies cannot be prepared, and an old snapshot cannot count. Then maintain_pools counts.
+    if settings::may_prepare() || snapshot_is_fixed() { Ok(()) } else { count(pool) }
 }
 
-/// Counts and tells in the transaction at hand.
+/// Counts the pool, and notifies at the commit of this transaction.
 fn count(pool: &Pool) -> Result<()> {
-    static RAISE: Statement = Statement::new("SELECT nebula.raise_alarm($1)");
-    let large = pool.network.assignable_count() > SMALL;
-    if large && LOOKED.get().is_some_and(|at| at.elapsed() < PAUSE) {
+    static COUNT: Statement = Statement::new("SELECT nebula.raise_alarm($1)");
+    let is_large = pool.network.assignable_count() > SMALL_POOL;
+    if is_large && LAST_VAIN_COUNT.get().is_some_and(|at| at.elapsed() < RECOUNT_INTERVAL) {
         return Ok(());
     }
-    let raised = RAISE.query_opt(&[pool.id.into()], |row| row.get::<bool>(1))?.flatten();
-    LOOKED.set((raised == Some(false)).then(Instant::now));
+    let raised = COUNT.query_opt(&[pool.id.into()], |row| row.get::<bool>(1))?.flatten();
+    LAST_VAIN_COUNT.set((raised == Some(false)).then(Instant::now));
     Ok(())
 }
 
-/// Counts and tells as the background worker: `up` are pools whose usage may have reached a threshold, `down` such whose
-/// usage may have fallen below one.
-pub(crate) fn count_all(up: Vec<i32>, down: Vec<i32>) -> Result<()> {
-    static RAISE: Statement = Statement::new(
+/// Counts pools in the background worker: those whose usage may have risen to a threshold, and those whose usage may
+/// have fallen below one that was notified.
+pub(crate) fn count_pools(risen: Vec<i32>, fallen: Vec<i32>) -> Result<()> {
+    static COUNT: Statement = Statement::new(
         "SELECT nebula.raise_alarm(p.pool_id) FROM nebula.pool p
           WHERE p.pool_id = ANY ($1) OR p.alarmed > 0 AND p.pool_id = ANY ($2)",
     );
-    RAISE.run(&[up.into(), down.into()])
+    COUNT.run(&[risen.into(), fallen.into()])
 }

@@ -1,26 +1,24 @@
-//! How long a session waits for addresses in flight.
+//! How long an allocation waits for addresses that other transactions are about to hold.
 
 use std::time::{Duration, Instant};
 
 use crate::pg::session::{deadlock_timeout, lock_timeout};
 
-/// How long a session has waited, and how long it will.
+/// Waits that grow from one to the next, up to `lock_timeout` in total.
 ///
-/// The server can wait for one transaction at a time, but any in flight may give an address back. So the waits are
-/// short at first and grow, with a look around in between. The longest outlasts deadlock_timeout, so that two
-/// transactions which each hold the other's last hope are told apart from patience: the server ends one of them
-/// with 40P01.
+/// The server can wait for one transaction at a time, but any transaction in flight may give an address back. So the
+/// waits begin short, and the search is repeated in between. They grow beyond `deadlock_timeout`: when two transactions
+/// each wait for an address of the other, the server detects the deadlock and ends one with SQLSTATE 40P01.
 pub(super) struct WaitBackoff {
     started: Instant,
     next: Duration,
-    /// lock_timeout, as for any lock.
+    /// `lock_timeout`; `None`: unlimited.
     limit: Option<Duration>,
 }
 
 impl WaitBackoff {
     const FIRST: Duration = Duration::from_millis(5);
 
-    /// Starts the clock.
     pub(super) fn new() -> Self {
         let limit = lock_timeout();
         Self {
@@ -30,8 +28,8 @@ impl WaitBackoff {
         }
     }
 
-    /// How long to wait before the next look; `None` when lock_timeout has passed.
-    pub(super) fn next(&mut self) -> Option<Duration> {
+    /// The length of the next wait; `None` when `lock_timeout` has passed.
+    pub(super) fn next_wait(&mut self) -> Option<Duration> {
         let longest = Duration::from_millis(deadlock_timeout().saturating_mul(2));
         let wait = self.next.min(longest);
         self.next = self.next.saturating_mul(2).min(longest);

@@ -1,5 +1,7 @@
-//! The launcher: a process is connected to one database for life, and the one to look after may not be there yet. So the
-//! launcher, which is connected to none, waits for it, and starts what works there whenever it is not running.
+//! The launcher starts the background workers, and starts them again when they end.
+//!
+//! A worker is connected to one database for life, and at the start of the server that database may not exist yet. So the
+//! launcher, which is connected to no database, waits for it.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -14,13 +16,13 @@ use super::worker::reload_if_asked;
 use crate::free_map::usage_signal;
 use crate::pg::settings;
 
-/// How long after its start failed, or after it ended, a process is started again.
-const RESTART: Duration = Duration::from_secs(5);
+/// Delay before a worker is started again, after it ended or could not be started.
+const RESTART_DELAY: Duration = Duration::from_secs(5);
 
-/// Asks for the launcher when the server starts; called once, from `_PG_init`, while libraries are preloaded.
+/// Registers the launcher with the server; called once, by `_PG_init`, while libraries are preloaded.
 pub(crate) fn register() {
     if settings::database().is_some() {
-        builder("pg_nebula launcher", "nebula_launcher").set_restart_time(Some(RESTART)).load();
+        builder("pg_nebula launcher", "nebula_launcher").set_restart_time(Some(RESTART_DELAY)).load();
     }
 }
 
@@ -28,20 +30,20 @@ fn builder(name: &str, function: &str) -> BackgroundWorkerBuilder {
     BackgroundWorkerBuilder::new(name).set_function(function).set_library("pg_nebula").enable_spi_access()
 }
 
-/// A process that is to run as long as the database is there.
-struct Child {
+/// A worker that is to run as long as the database exists.
+struct SupervisedWorker {
     name: &'static str,
     function: &'static str,
-    /// To be done when it has ended, by itself or not.
-    ended: fn(),
+    /// Called when the worker has ended, for any reason.
+    on_end: fn(),
     running: Option<DynamicBackgroundWorker>,
-    /// Not before this.
-    next: Instant,
+    /// No start before this time.
+    start_after: Instant,
 }
 
-impl Child {
-    fn new(name: &'static str, function: &'static str, ended: fn()) -> Self {
-        Self { name, function, ended, running: None, next: Instant::now() }
+impl SupervisedWorker {
+    fn new(name: &'static str, function: &'static str, on_end: fn()) -> Self {
+        Self { name, function, on_end, running: None, start_after: Instant::now() }
     }
 
     fn is_running(&self) -> bool {
@@ -51,32 +53,32 @@ impl Child {
         self.running.as_ref().is_some_and(|process| !process.pid().is_err_and(ended))
     }
 
-    /// Starts it if it is not there; whatever ended it: an error, an administrator, or the end of the database.
-    fn look_after(&mut self, database_exists: impl FnOnce() -> bool) {
+    /// Starts the worker unless it runs, whatever the reason of its end was.
+    fn ensure_running(&mut self, database_exists: impl FnOnce() -> bool) {
         if self.is_running() {
             return;
         }
         if self.running.take().is_some() {
-            (self.ended)();
-            self.next = Instant::now() + RESTART;
+            (self.on_end)();
+            self.start_after = Instant::now() + RESTART_DELAY;
         }
-        if Instant::now() < self.next || !database_exists() {
+        if Instant::now() < self.start_after || !database_exists() {
             return;
         }
         // SAFETY: set once when the process starts.
         #[expect(unsafe_code, reason = "a variable of the process")]
-        let me = unsafe { pg_sys::MyProcPid };
-        match builder(self.name, self.function).set_notify_pid(me).load_dynamic() {
+        let own_pid = unsafe { pg_sys::MyProcPid };
+        match builder(self.name, self.function).set_notify_pid(own_pid).load_dynamic() {
             Ok(process) => self.running = Some(process),
             Err(_) => {
-                self.next = Instant::now() + RESTART;
+                self.start_after = Instant::now() + RESTART_DELAY;
                 warning!("{} found no room; raise max_worker_processes", self.name);
             }
         }
     }
 }
 
-/// Where the launcher starts.
+/// Main function of the launcher.
 #[pg_guard]
 #[expect(unsafe_code, reason = "the server looks the function up by name")]
 #[unsafe(no_mangle)]
@@ -84,24 +86,28 @@ pub extern "C-unwind" fn nebula_launcher(_argument: pg_sys::Datum) {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let Some(database) = settings::database().and_then(|name| CString::new(name).ok()) else { return };
     BackgroundWorker::connect_worker_to_spi(None, None);
-    let mut children = [
-        Child::new("pg_nebula maintenance", "nebula_maintenance", usage_signal::retire),
-        Child::new("pg_nebula wakeup", "nebula_wakeup", || {}),
+    let mut workers = [
+        SupervisedWorker::new(
+            "pg_nebula maintenance",
+            "nebula_maintenance",
+            usage_signal::unregister_watcher,
+        ),
+        SupervisedWorker::new("pg_nebula wakeup", "nebula_wakeup", || {}),
     ];
     let mut wait = Duration::ZERO;
-    // The server rings when a child starts or ends.
+    // The server sets the latch when a worker starts or ends.
     while BackgroundWorker::wait_latch(Some(wait)) {
         wait = Duration::from_secs(settings::maintenance_interval());
         reload_if_asked();
-        for child in &mut children {
-            child.look_after(|| BackgroundWorker::transaction(|| exists(&database)));
+        for worker in &mut workers {
+            worker.ensure_running(|| BackgroundWorker::transaction(|| database_exists(&database)));
         }
     }
 }
 
-/// Whether the database is there.
-#[expect(unsafe_code, reason = "below SQL, which a process without a database does not have")]
-fn exists(database: &CString) -> bool {
+/// Whether there is a database of this name.
+#[expect(unsafe_code, reason = "SQL needs a database, which the launcher is not connected to")]
+fn database_exists(database: &CString) -> bool {
     // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process without a
     // database may not know those of pg_database; it is as short as the list of databases.
     unsafe {

@@ -1,26 +1,27 @@
-//! The background worker: what must happen even when nobody calls. Present when the extension is preloaded; otherwise
-//! any scheduler may call the same functions.
+//! The background worker for periodic work: expired leases, lost jobs, pruning, usage of pools.
+//!
+//! It runs when the extension is preloaded; otherwise a scheduler such as pg_cron may call the same functions.
 
 use std::time::{Duration, Instant};
 
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
-use super::worker::{connect, is_there, reload_if_asked, run};
+use super::worker::{connect, is_callable, reload_if_asked, run};
 use crate::addresses::usage_threshold;
-use crate::free_map::usage_signal::{self, UsageCounts};
+use crate::free_map::usage_signal::{self, SeenCounters};
 use crate::pg::settings;
 
-/// Least time between two looks at pools that fill up: who counts all the time would slow down who allocates.
-const PAUSE: Duration = Duration::from_secs(1);
+/// Least time between two counts of pools whose usage may have changed: counting slows down allocations.
+const MIN_COUNT_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How often every pool is counted, asked or not: rows made by hand, and quarantines that end, are told by nobody.
-const SWEEP: Duration = Duration::from_mins(1);
+/// Time between two counts of all pools: nothing signals rows inserted by hand, nor quarantines that end.
+const FULL_COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Time between two looks at the history of jobs, which reads all of it.
-const PRUNE: Duration = Duration::from_mins(10);
+/// Time between two prunings of the job history, each of which reads all of it.
+const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 
-/// What every round does: leases run out, and members that revocations and rotations wait for fall away.
+/// Functions that every round calls, in this order.
 const ROUND: [&str; 4] = [
     "nebula.reclaim_expired(integer)",
     "nebula.rescue_jobs()",
@@ -28,7 +29,7 @@ const ROUND: [&str; 4] = [
     "nebula.maintain_rotations()",
 ];
 
-/// Where the worker starts. An error ends the process, and the launcher starts it again.
+/// Main function of the worker. An error ends the process, and the launcher starts it again.
 #[pg_guard]
 #[expect(unsafe_code, reason = "the server looks the function up by name")]
 #[unsafe(no_mangle)]
@@ -36,87 +37,94 @@ pub extern "C-unwind" fn nebula_maintenance(_argument: pg_sys::Datum) {
     if connect().is_none() {
         return;
     }
-    usage_signal::announce();
-    // After a crash nothing is known of any pool; read now, no allocation has to wait for it.
+    usage_signal::register_watcher();
+    // After a crash the map is empty. Filled here, no allocation has to wait for its pages.
     BackgroundWorker::transaction(|| run("nebula.warm_map(integer)"));
-    let mut times = Times::at_once();
-    while BackgroundWorker::wait_latch(Some(times.until_next())) {
+    let mut schedule = Schedule::all_due();
+    while BackgroundWorker::wait_latch(Some(schedule.until_next())) {
         reload_if_asked();
-        times.work();
+        schedule.run_due();
     }
 }
 
-/// When the worker does what next.
-struct Times {
-    /// Leases and jobs are looked after.
+/// When each kind of work is due next.
+struct Schedule {
+    /// The functions of [`ROUND`].
     round: Instant,
-    /// Every pool is counted.
-    sweep: Instant,
-    /// The history of jobs is pruned.
+    /// Counting all pools.
+    full_count: Instant,
+    /// Pruning the history of jobs.
     prune: Instant,
-    /// Pools that fill up are counted, if there are any.
-    look: Instant,
-    seen: UsageCounts,
-    /// Whether a transaction was prepared at the last look: what it did is told by nobody when it commits.
+    /// Counting the pools whose usage may have changed.
+    count: Instant,
+    seen: SeenCounters,
+    /// Whether there was a prepared transaction in the last round: its commit signals nothing.
     prepared: bool,
 }
 
-impl Times {
-    fn at_once() -> Self {
+impl Schedule {
+    fn all_due() -> Self {
         let now = Instant::now();
-        Self { round: now, sweep: now, prune: now, look: now, seen: UsageCounts::default(), prepared: false }
+        Self {
+            round: now,
+            full_count: now,
+            prune: now,
+            count: now,
+            seen: SeenCounters::default(),
+            prepared: false,
+        }
     }
 
-    /// How long there is nothing to do. A look that was due earlier waits for news, which come by latch.
+    /// Time until the next work. A count that is overdue has nothing to count, and waits for the latch.
     fn until_next(&self) -> Duration {
         let now = Instant::now();
-        let next = if self.look > now { self.round.min(self.look) } else { self.round };
+        let next = if self.count > now { self.round.min(self.count) } else { self.round };
         next.saturating_duration_since(now)
     }
 
-    fn work(&mut self) {
+    fn run_due(&mut self) {
         let now = Instant::now();
         if now >= self.round {
             self.round = now + Duration::from_secs(settings::maintenance_interval());
             for function in ROUND {
                 BackgroundWorker::transaction(|| run(function));
             }
-            let prepared = BackgroundWorker::transaction(transactions_are_prepared);
+            let prepared = BackgroundWorker::transaction(has_prepared_transactions);
             if prepared || self.prepared {
-                self.sweep = now;
+                self.full_count = now;
             }
             self.prepared = prepared;
         }
         if now >= self.prune {
-            self.prune = now + PRUNE;
+            self.prune = now + PRUNE_INTERVAL;
             BackgroundWorker::transaction(|| run("nebula.maintain_jobs()"));
         }
-        if now < self.look {
+        if now < self.count {
             return;
         }
-        // Asked before the rows are read: what happens meanwhile is news for the next look.
-        let (up, down) = self.seen.changed();
-        if now >= self.sweep {
-            self.sweep = now + SWEEP;
+        // The counters are read before the rows, so that a change in between is counted next time.
+        let (risen, fallen) = self.seen.changed_pools();
+        if now >= self.full_count {
+            self.full_count = now + FULL_COUNT_INTERVAL;
             BackgroundWorker::transaction(|| run("nebula.maintain_pools()"));
-        } else if !up.is_empty() || !down.is_empty() {
-            BackgroundWorker::transaction(|| count(up, down));
+        } else if !risen.is_empty() || !fallen.is_empty() {
+            BackgroundWorker::transaction(|| count_pools(risen, fallen));
         } else {
             return;
         }
-        self.look = Instant::now() + PAUSE;
+        self.count = Instant::now() + MIN_COUNT_INTERVAL;
     }
 }
 
-fn count(up: Vec<i32>, down: Vec<i32>) {
-    if is_there("nebula.raise_alarm(integer)")
-        && let Err(error) = usage_threshold::count_all(up, down)
+fn count_pools(risen: Vec<i32>, fallen: Vec<i32>) {
+    if is_callable("nebula.raise_alarm(integer)")
+        && let Err(error) = usage_threshold::count_pools(risen, fallen)
     {
         warning!("{error}");
     }
 }
 
-fn transactions_are_prepared() -> bool {
+fn has_prepared_transactions() -> bool {
     let any = "SELECT EXISTS (SELECT FROM pg_prepared_xacts WHERE database = current_database())";
     Spi::get_one::<bool>(any) == Ok(Some(true))
 }

@@ -1,6 +1,7 @@
-//! Marks on addresses that a transaction is about to hold, where no shared memory says so: other sessions pass them by.
+//! Advisory locks on addresses that a transaction is about to insert; used instead of claims without shared memory.
 //!
-//! Only a courtesy between sessions: the insert decides, and a collision of marks costs a wait.
+//! Other sessions skip a locked address. Correctness does not depend on it: the insert decides, and two addresses with
+//! the same lock key only cost a wait.
 
 use std::cell::Cell;
 
@@ -11,32 +12,32 @@ use crate::pg::session::transaction_start;
 use crate::pg::statement::Statement;
 use crate::pools::pool::Pool;
 
-/// Most marks one transaction sets. They share the server's lock table, which has 64 places a session; beyond this a
-/// bulk transaction goes unmarked and others wait for its rows instead of passing them by.
-const MARKS_PER_TRANSACTION: u32 = 48;
+/// Advisory locks per transaction at most. They share the server's lock table, which has 64 entries a session. The
+/// further addresses of a bulk transaction are not locked, so other sessions wait for its rows instead of skipping them.
+const MAX_LOCKS: u32 = 48;
 
 thread_local! {
-    /// Start of the transaction that set marks last, and how many.
-    static MARKS: Cell<(i64, u32)> = const { Cell::new((0, 0)) };
+    /// Start of the transaction that took the last lock, and the number of its locks.
+    static LOCKS: Cell<(i64, u32)> = const { Cell::new((0, 0)) };
 }
 
-/// Marks an address as in flight until the transaction ends; `false` when another transaction has it marked.
-pub(crate) fn mark(pool: &Pool, address: u128) -> Result<bool> {
-    static MARK: Statement = Statement::new("SELECT pg_try_advisory_xact_lock($1)");
+/// Locks an address until the transaction ends; `false` when another transaction has locked it.
+pub(crate) fn try_lock_address(pool: &Pool, address: u128) -> Result<bool> {
+    static LOCK: Statement = Statement::new("SELECT pg_try_advisory_xact_lock($1)");
     let transaction = transaction_start();
-    let (last, count) = MARKS.get();
+    let (last, count) = LOCKS.get();
     let count = if last == transaction { count } else { 0 };
-    if count >= MARKS_PER_TRANSACTION {
+    if count >= MAX_LOCKS {
         return Ok(true);
     }
-    let marked = MARK.query_opt(&[key(pool, address).into()], |row| row.need(1))?.unwrap_or(false);
-    // Only what is held takes a place; a walk through a crowd of marked addresses must not use them up.
-    MARKS.set((transaction, count + u32::from(marked)));
-    Ok(marked)
+    let locked = LOCK.query_opt(&[key(pool, address).into()], |row| row.need(1))?.unwrap_or(false);
+    // Attempts that fail do not count, because they take no entry of the lock table.
+    LOCKS.set((transaction, count + u32::from(locked)));
+    Ok(locked)
 }
 
 /// The advisory lock key of an address. It must stay the same from version to version: during an upgrade, sessions with
-/// the old and the new library lock the same addresses. A collision costs a wait.
+/// the old and the new library lock the same addresses.
 fn key(pool: &Pool, address: u128) -> i64 {
     let hash = Fnv1a::EMPTY.bytes(b"pg_nebula").bytes(pool.project.as_bytes()).bytes(&address.to_be_bytes());
     hash.finish().cast_signed()

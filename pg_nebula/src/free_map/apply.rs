@@ -1,19 +1,14 @@
-//! What the end of a transaction means for the map. Nothing here may fail: the transaction is over.
+//! Applies the changes of a transaction to the map when it ends. Nothing here may fail: the transaction is over.
 
 use std::sync::atomic::Ordering::SeqCst;
 
+use super::keys::page_and_bit;
 use super::{cursor, shared, usage_signal};
 use crate::pg::session::database;
-use nebula_core::bitmap_page::PAGE_SHIFT;
-use nebula_core::page_table::{PageKey, PageTable, PoolKey};
+use nebula_core::page_table::{PageTable, PoolKey};
 use nebula_core::pending_addresses::{Change, ChangeKind};
 
-/// Page and bit of an address.
-pub(super) fn place(pool: PoolKey, number: u128) -> (PageKey, u16) {
-    (PageKey { pool, number: number >> PAGE_SHIFT }, (number & ((1 << PAGE_SHIFT) - 1)) as u16)
-}
-
-/// What was claimed is held, what was given back is free.
+/// Commit: claimed addresses are held, released ones are free.
 pub(super) fn committed(changes: &[Change]) {
     let shared = shared::read(|map| {
         for change in changes {
@@ -22,7 +17,7 @@ pub(super) fn committed(changes: &[Change]) {
     });
     if shared.is_some() {
         if changes.iter().any(|change| change.kind == ChangeKind::UsageCheck) {
-            usage_signal::wake();
+            usage_signal::wake_watcher();
         }
     } else {
         for change in changes {
@@ -30,7 +25,7 @@ pub(super) fn committed(changes: &[Change]) {
                 ChangeKind::Released | ChangeKind::Quarantined(_) => {
                     cursor::lower(change.pool, change.number)
                 }
-                ChangeKind::Invalidated => cursor::forget_all(),
+                ChangeKind::Invalidated => cursor::reset_all(),
                 ChangeKind::Claimed | ChangeKind::Inserted | ChangeKind::UsageCheck => {}
             }
         }
@@ -39,7 +34,7 @@ pub(super) fn committed(changes: &[Change]) {
 
 fn commit(map: &PageTable<'_>, change: &Change) {
     let pool = PoolKey { database: database(), pool: change.pool };
-    let (key, bit) = place(pool, change.number);
+    let (key, bit) = page_and_bit(pool, change.number);
     let slot = map.slot(pool);
     let page = map.find(key);
     match change.kind {
@@ -76,19 +71,19 @@ fn commit(map: &PageTable<'_>, change: &Change) {
     }
 }
 
-/// What was claimed is free again; rows that were deleted are there again, and their bits never went away.
-pub(super) fn undone(changes: &[Change]) {
+/// Rollback: claimed addresses are free again. Released ones are held as before; their bits were not changed yet.
+pub(super) fn rolled_back(changes: &[Change]) {
     let claims = || changes.iter().filter(|change| change.kind == ChangeKind::Claimed);
-    let shared = shared::read(|map| claims().for_each(|change| release(map, change)));
+    let shared = shared::read(|map| claims().for_each(|change| release_claim(map, change)));
     if shared.is_none() {
         claims().for_each(|change| cursor::lower(change.pool, change.number));
     }
 }
 
-/// Ends a claim.
-pub(super) fn release(map: &PageTable<'_>, change: &Change) {
+/// Ends a claim without a row.
+pub(super) fn release_claim(map: &PageTable<'_>, change: &Change) {
     let pool = PoolKey { database: database(), pool: change.pool };
-    let (key, bit) = place(pool, change.number);
+    let (key, bit) = page_and_bit(pool, change.number);
     if let Some(page) = map.find(key) {
         page.unclaim(bit);
     }
@@ -98,8 +93,8 @@ pub(super) fn release(map: &PageTable<'_>, change: &Change) {
     }
 }
 
-/// The outcome comes later, from another session that will not tell: its claims count as held until then, and once it
-/// is over its pools are read anew.
+/// `PREPARE TRANSACTION`: another session ends the transaction, and the map is not told. Claims count as held until
+/// then; when the transaction has ended, the pages of its pools are read again.
 pub(super) fn prepared(changes: &[Change], transaction: u32) {
     shared::write(|map| {
         for change in changes {

@@ -1,4 +1,4 @@
-//! Bringing a page into shared memory.
+//! Reading a page from the table into shared memory.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -10,12 +10,12 @@ use crate::pools::pool::Pool;
 use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
 
-/// Readings in a row of what changes meanwhile. After the last one those words are left as they are found: bits that
-/// are wrongly set there would hide addresses, so they are cleared.
-const READINGS: usize = 4;
+/// Scans per load. Words in which an address is released during a scan are read again by the next one. After the last
+/// scan their bits are cleared instead: a bit wrongly set would hide a free address, one wrongly clear costs a conflict.
+const MAX_SCANS: usize = 4;
 
-/// Microseconds for which a page is not read again, however soon a quarantine in it ends.
-const LEAST_AGE: i64 = 1_000_000;
+/// Least time between two loads of a page, in microseconds, however soon a quarantine in it ends.
+const MIN_RELOAD_INTERVAL: i64 = 1_000_000;
 
 /// Reads a page that is absent or out of date; `false` when there is no room for it.
 pub(super) fn load(pool: &Pool, key: PoolKey, number: u128) -> Result<bool> {
@@ -27,7 +27,8 @@ pub(super) fn load(pool: &Pool, key: PoolKey, number: u128) -> Result<bool> {
 
 fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
     let now = statement_start();
-    // Alone, because pages change hands; and the generation is read before the rows.
+    // Exclusive, because a page may be evicted. The generation is read before the rows, so that an invalidation that
+    // arrives while they are read makes the page out of date.
     let begun = shared::write(|map| {
         let slot = map.slot(key.pool)?;
         let generation = slot.generation.load(SeqCst);
@@ -47,36 +48,36 @@ fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
     let mut range = 0..BITMAP_WORDS;
     for attempt in 1.. {
         let mut words: Bitmap = [0; BITMAP_WORDS];
-        reserve(pool, key.number, &mut words);
-        if attempt <= READINGS {
+        set_reserved_bits(pool, key.number, &mut words);
+        if attempt <= MAX_SCANS {
             let reading = scan::read(pool, key.number, &range, now, &mut words)?;
             expires = expires.min(reading.expires);
-            watch(key, &reading);
+            track_unclaimed(key, &reading);
         }
         let published =
             shared::read(|map| map.find(key).map(|page| page.store_loaded(&words, range.clone())));
-        // Evicted meanwhile: whoever needs it reads it again.
+        // Evicted meanwhile: the next search reads it again.
         let Some(again) = published.flatten() else { return Ok(true) };
         match again {
-            Some(again) if attempt <= READINGS => range = again,
+            Some(again) if attempt <= MAX_SCANS => range = again,
             _ => break,
         }
     }
     shared::read(|map| {
         if let Some(page) = map.find(key) {
-            page.finish_load(generation, expires.max(now.saturating_add(LEAST_AGE)));
+            page.finish_load(generation, expires.max(now.saturating_add(MIN_RELOAD_INTERVAL)));
         }
     });
     Ok(true)
 }
 
-/// Sets the bits of addresses in the page that the pool does not give out.
-pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Bitmap) {
+/// Sets the bits of addresses in the page that the pool does not assign.
+pub(super) fn set_reserved_bits(pool: &Pool, number: u128, words: &mut Bitmap) {
     let first = number << PAGE_SHIFT;
     let last = first | ((1 << PAGE_SHIFT) - 1);
     let mut set = |low: u128, high: u128| {
         if low <= last && high >= first {
-            fill(words, (low.max(first) - first) as usize, (high.min(last) - first) as usize);
+            set_bits(words, (low.max(first) - first) as usize, (high.min(last) - first) as usize);
         }
     };
     let range = pool.network.assignable();
@@ -89,13 +90,13 @@ pub(super) fn reserve(pool: &Pool, number: u128, words: &mut Bitmap) {
     if let Some(gateway) = pool.gateway.map(nebula_core::address::number) {
         set(gateway, gateway);
     }
-    for kept in &pool.kept {
-        set(*kept.range.start(), *kept.range.end());
+    for reservation in &pool.reservations {
+        set(*reservation.range.start(), *reservation.range.end());
     }
 }
 
 /// Sets the bits from `low` to `high`.
-fn fill(words: &mut Bitmap, low: usize, high: usize) {
+fn set_bits(words: &mut Bitmap, low: usize, high: usize) {
     for (word, bits) in words.iter_mut().enumerate().take(high / 64 + 1).skip(low / 64) {
         let from = low.saturating_sub(word * 64);
         let to = (high - word * 64).min(63);
@@ -103,8 +104,8 @@ fn fill(words: &mut Bitmap, low: usize, high: usize) {
     }
 }
 
-/// Rows in flight that no claim stands for belong to transactions that will not tell when they end.
-fn watch(key: PageKey, reading: &Reading) {
+/// Tracks the transactions of rows in flight without a claim: the map is not told when those end.
+fn track_unclaimed(key: PageKey, reading: &Reading) {
     if reading.in_flight.is_empty() && reading.orphans.is_empty() {
         return;
     }
@@ -121,10 +122,10 @@ fn watch(key: PageKey, reading: &Reading) {
     });
 }
 
-/// Reads a pool anew when a transaction that was looked after is over.
-pub(super) fn look_after(key: PoolKey) {
-    let watched = shared::read(|map| if map.has_orphans() { map.orphans_of(key) } else { Vec::new() });
-    for transaction in watched.into_iter().flatten().filter(|transaction| !is_running(*transaction)) {
+/// Invalidates the pages of a pool if a tracked transaction has ended.
+pub(super) fn end_orphans(key: PoolKey) {
+    let orphans = shared::read(|map| if map.has_orphans() { map.orphans_of(key) } else { Vec::new() });
+    for transaction in orphans.into_iter().flatten().filter(|transaction| !is_running(*transaction)) {
         shared::write(|map| map.end_orphan(key, transaction));
     }
 }

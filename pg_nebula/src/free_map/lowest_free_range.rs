@@ -1,4 +1,4 @@
-//! The lowest run of free addresses, as the rows say.
+//! The lowest run of addresses without a row.
 
 use pgrx::{Inet, Uuid};
 
@@ -7,18 +7,19 @@ use crate::pg::error::Result;
 use crate::pg::statement::{Row, Statement};
 use nebula_core::address::{Family, number};
 
-/// The lowest run of addresses from `from` to `last` that no row holds; quarantine that is over counts as none.
+/// First and last address of the lowest run between `from` and `last` that has no row. A row whose quarantine is over
+/// does not count.
 ///
-/// Rows of transactions in flight are not seen. One index scan that stops at the first gap.
+/// Rows of transactions in flight are not visible. One index scan, which stops at the first gap.
 pub(crate) fn lowest_free_range(
     project: Uuid,
     family: Family,
     from: u128,
     last: u128,
 ) -> Result<Option<(u128, u128)>> {
-    static GAP: Statement = Statement::new(
-        // One statement, hence one snapshot: a gap that opens behind the first half while the second half is
-        // filled must not look like an exhausted pool. Reads in index order and stops at the first gap.
+    static RANGE: Statement = Statement::new(
+        // One statement, so that both halves read the same snapshot: otherwise an address that is released after the
+        // first half and one that is inserted before the second would look like an exhausted pool.
         "WITH gap AS (
            SELECT g.low, g.ip - 1 AS high
              FROM (SELECT a.ip, coalesce(lag(a.ip) OVER (ORDER BY a.ip) + 1, $2) AS low
@@ -43,5 +44,5 @@ pub(crate) fn lowest_free_range(
         let high = network(&row.need(2)?)?.address;
         Ok((number(low), number(high)))
     };
-    GAP.query_opt(&[project.into(), inet(from).into(), inet(last).into()], read)
+    RANGE.query_opt(&[project.into(), inet(from).into(), inet(last).into()], read)
 }

@@ -1,4 +1,4 @@
-//! Changes that this transaction has made to addresses, applied to the map when it ends.
+//! Changes that this transaction has made to addresses; applied to the map when it ends.
 
 use std::cell::RefCell;
 
@@ -14,7 +14,7 @@ thread_local! {
 /// Applies the pending changes when the transaction or a subtransaction ends.
 pub(crate) const LISTENER: TransactionListener = TransactionListener {
     committed: || apply_all(apply::committed),
-    aborted: || apply_all(apply::undone),
+    aborted: || apply_all(apply::rolled_back),
     prepared: |transaction| apply_all(|changes| apply::prepared(changes, transaction)),
     subtransaction_committed: |subtransaction, parent| {
         with_pending(|pending| {
@@ -24,13 +24,14 @@ pub(crate) const LISTENER: TransactionListener = TransactionListener {
         });
     },
     subtransaction_aborted: |subtransaction| {
-        let undone = with_pending(
-            |pending| {
-                if pending.is_empty() { Vec::new() } else { pending.undo(subtransaction) }
-            },
-        );
-        if !undone.is_empty() {
-            apply::undone(&undone);
+        let changes =
+            with_pending(
+                |pending| {
+                    if pending.is_empty() { Vec::new() } else { pending.undo(subtransaction) }
+                },
+            );
+        if !changes.is_empty() {
+            apply::rolled_back(&changes);
         }
     },
 };

@@ -1,15 +1,15 @@
-//! Reading pages before anybody has to wait for them: after the server has started, the map is empty.
+//! Reads pages before an allocation has to wait for them: after the start of the server the map may be empty.
 
-use crate::pg::catalog::join_allocators;
-use crate::pg::error::sql;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
-use super::{load, pool_key, shared};
+use super::keys::pool_key;
+use super::{load, shared};
+use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::network;
-use crate::pg::error::Result;
+use crate::pg::error::{Result, sql};
 use crate::pg::session::statement_start;
 use crate::pg::statement::Statement;
 use crate::pools::cache::pools_of;
@@ -18,8 +18,8 @@ use nebula_core::address::number;
 use nebula_core::bitmap_page::PAGE_SHIFT;
 use nebula_core::page_table::PageKey;
 
-/// Reads pools into the shared map, up to their highest held address or as far as the memory goes, and answers how many
-/// pages that took. Without `pool_id`: every enabled pool that nothing is known of yet. 0 without preload.
+/// Reads pools into the shared map, up to their highest held address or as far as the memory goes, and returns the
+/// number of pages read. Without `pool_id`: all enabled pools that are not in the map yet. 0 without preload.
 ///
 /// 32 768 held addresses are a page, and take about 4 ms. Errors: none; an unknown pool has no pages.
 #[pg_extern(security_definer)]
@@ -37,9 +37,9 @@ fn warm_map(pool_id: default!(Option<i32>, "NULL")) -> sql::Result<i64> {
     {
         let pools = pools_of(project, None)?;
         let Some(pool) = pools.iter().find(|pool| pool.id == id) else { continue };
-        let unknown = || shared::read(|map| map.slot(pool_key(pool)).is_none()) == Some(true);
-        if pool_id.is_some() || unknown() {
-            read += warm(pool, capacity - read)?;
+        let is_missing = || shared::read(|map| map.slot(pool_key(pool)).is_none()) == Some(true);
+        if pool_id.is_some() || is_missing() {
+            read += read_pages(pool, capacity - read)?;
         }
         if read == capacity {
             break;
@@ -48,8 +48,8 @@ fn warm_map(pool_id: default!(Option<i32>, "NULL")) -> sql::Result<i64> {
     Ok(i64::try_from(read).unwrap_or(i64::MAX))
 }
 
-/// Reads up to `room` pages of a pool; answers how many.
-fn warm(pool: &Pool, room: usize) -> Result<usize> {
+/// Reads up to `room` pages of a pool and returns their number.
+fn read_pages(pool: &Pool, room: usize) -> Result<usize> {
     static HIGHEST: Statement = Statement::new(
         "SELECT ip FROM nebula.allocation WHERE project_id = $1 AND ip <= $2 ORDER BY ip DESC LIMIT 1",
     );
@@ -63,7 +63,7 @@ fn warm(pool: &Pool, room: usize) -> Result<usize> {
     let highest = highest.map_or(0, |highest| number(highest.address));
     let mut read = 0;
     let mut next = pool.assignable_from(*range.start());
-    // The page after the last full one too: somebody will ask for it.
+    // The page with the highest held address is included: the next allocation needs it.
     while let Some(address) =
         next.filter(|address| read < room && address >> PAGE_SHIFT <= (highest >> PAGE_SHIFT).max(first))
     {

@@ -1,4 +1,4 @@
-//! Rows of nebula.allocation below SQL.
+//! Rows of nebula.allocation, as its triggers get them.
 #![expect(unsafe_code, reason = "tuples are C structures")]
 
 use std::num::NonZeroUsize;
@@ -10,13 +10,12 @@ use pgrx::prelude::*;
 use crate::pg::datum::inet::Host;
 use nebula_core::address::number;
 
-/// A row as the map sees it.
+/// The columns that matter to the map.
 pub(super) struct Row {
-    /// Its pool.
     pub(super) pool: i32,
-    /// Its address.
+    /// The address.
     pub(super) number: u128,
-    /// End of its quarantine, in PostgreSQL's microseconds.
+    /// End of the quarantine, in PostgreSQL's microseconds.
     pub(super) quarantined_until: Option<i64>,
 }
 

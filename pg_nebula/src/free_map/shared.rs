@@ -1,4 +1,4 @@
-//! The map's home in shared memory, present only when the extension is in `shared_preload_libraries`.
+//! The shared memory of the map, present only when the extension is in `shared_preload_libraries`.
 #![expect(unsafe_code, reason = "shared memory exists only as C pointers")]
 
 use std::mem::size_of;
@@ -12,13 +12,12 @@ use super::dump;
 use crate::pg::settings;
 use crate::pg::shmem::Region;
 
-/// Transactions without a listener that are looked after at once.
+/// Transactions tracked at once because the map is not told of their end.
 const ORPHANS: usize = 256;
 
-/// The region.
 pub(crate) static REGION: Region = Region::new(c"pg_nebula", || Layout::configured().bytes, initialize);
 
-/// Where the parts of the region begin, and how long it is.
+/// Offsets of the parts of the region, and its size.
 struct Layout {
     pages: usize,
     buckets: usize,
@@ -30,7 +29,7 @@ struct Layout {
 }
 
 impl Layout {
-    /// As many pages as the setting pays for; a slot for each page, because the smallest pool needs one of each.
+    /// As many pages as fit into the configured memory, and one slot for each page: the smallest pool needs one of both.
     fn new(megabytes: usize) -> Self {
         let bytes = megabytes << 20;
         let fixed = size_of::<Header>() + ORPHANS * size_of::<OrphanTransaction>() + 4 * 64;
@@ -61,7 +60,7 @@ impl Layout {
 /// Fills the region from the dump of the last orderly shutdown, or with zeroes: an empty map.
 ///
 /// # Safety
-/// `region` is writable for `bytes`, and nobody else looks at it.
+/// `region` is writable for `bytes`, and no other process accesses it.
 unsafe fn initialize(region: *mut u8, bytes: usize) {
     /// The first process of the server ends after all others; code 0 is an orderly end.
     #[pg_guard]
@@ -86,17 +85,18 @@ unsafe fn initialize(region: *mut u8, bytes: usize) {
     }
 }
 
-/// Whether the map is shared.
-pub(crate) fn present() -> bool {
+/// Whether there is a shared map: the extension is preloaded.
+pub(crate) fn is_present() -> bool {
     REGION.address().is_some()
 }
 
-/// Looks at the map while others may look too; `None` without preload. `look` must not fail.
+/// Runs `look` with the map under a shared lock; `None` without preload. `look` must not fail.
 pub(crate) fn read<T>(look: impl FnOnce(&PageTable<'_>) -> T) -> Option<T> {
     with(pg_sys::LWLockMode::LW_SHARED, look)
 }
 
-/// Changes which pages and pools are in the map while nobody else looks; `None` without preload. `change` must not fail.
+/// Runs `change` with the map under an exclusive lock, which adding and evicting pages and pools needs; `None` without
+/// preload. `change` must not fail.
 pub(crate) fn write<T>(change: impl FnOnce(&PageTable<'_>) -> T) -> Option<T> {
     with(pg_sys::LWLockMode::LW_EXCLUSIVE, change)
 }

@@ -1,14 +1,15 @@
-//! What the map holds and how well it works.
+//! Contents and counters of the map.
 
 use std::collections::HashMap;
 use std::sync::atomic::Ordering::SeqCst;
 
 use pgrx::prelude::*;
 
-use super::{database, shared};
+use super::shared;
+use crate::pg::session::database;
 
-/// One line of the answer.
-struct Line {
+/// Counters of one pool, or of all pools together.
+struct PoolCounters {
     pool: Option<i32>,
     pages: i64,
     counts: [i64; 5],
@@ -43,7 +44,7 @@ fn map_status() -> TableIterator<
                 *pages.entry(key.pool.pool).or_default() += 1;
             }
         }
-        let lines: Vec<Line> = map
+        let rows: Vec<PoolCounters> = map
             .slots_of(database())
             .map(|(pool, slot)| {
                 let count = |counter: &std::sync::atomic::AtomicU64| counter.load(SeqCst).cast_signed();
@@ -54,27 +55,27 @@ fn map_status() -> TableIterator<
                     count(&slot.rebuilds),
                     count(&slot.waits),
                 ];
-                Line { pool: Some(pool), pages: pages.get(&pool).copied().unwrap_or(0), counts }
+                PoolCounters { pool: Some(pool), pages: pages.get(&pool).copied().unwrap_or(0), counts }
             })
             .collect();
-        (all, lines, map.header.evictions.load(SeqCst).cast_signed(), map.pages.len() as i64)
+        (all, rows, map.header.evictions.load(SeqCst).cast_signed(), map.pages.len() as i64)
     });
-    let Some((all, mut lines, evictions, capacity)) = seen else { return TableIterator::empty() };
-    lines.sort_by_key(|line| line.pool);
+    let Some((all, mut rows, evictions, capacity)) = seen else { return TableIterator::empty() };
+    rows.sort_by_key(|row| row.pool);
     let mut sums = [0_i64; 5];
-    for line in &lines {
-        for (sum, count) in sums.iter_mut().zip(line.counts) {
+    for row in &rows {
+        for (sum, count) in sums.iter_mut().zip(row.counts) {
             *sum += count;
         }
     }
-    lines.insert(0, Line { pool: None, pages: all, counts: sums });
-    TableIterator::new(lines.into_iter().map(move |line| {
-        let [in_flight, hits, conflicts, rebuilds, waits] = line.counts;
-        let server = line.pool.is_none();
+    rows.insert(0, PoolCounters { pool: None, pages: all, counts: sums });
+    TableIterator::new(rows.into_iter().map(move |row| {
+        let [in_flight, hits, conflicts, rebuilds, waits] = row.counts;
+        let server = row.pool.is_none();
         let of_server = |value| server.then_some(value);
         (
-            line.pool,
-            line.pages,
+            row.pool,
+            row.pages,
             in_flight,
             hits,
             conflicts,

@@ -1,4 +1,4 @@
-//! Telling the background worker which pools to look at: allocations only count up a number and set its latch.
+//! Tells the background worker which pools to count. An allocation only increments a counter and sets the latch.
 #![expect(unsafe_code, reason = "latches are C structures in shared memory")]
 
 use std::collections::HashMap;
@@ -10,8 +10,8 @@ use pgrx::pg_sys;
 use super::shared;
 use crate::pg::session::database;
 
-/// From here on this process, the background worker, looks after the database it is connected to.
-pub(crate) fn announce() {
+/// Registers this process, the background worker, as the one that counts the pools of its database.
+pub(crate) fn register_watcher() {
     // SAFETY: a variable of this process, set for good when it joined shared memory.
     let latch = unsafe { pg_sys::MyLatch };
     shared::read(|map| {
@@ -20,53 +20,52 @@ pub(crate) fn announce() {
     });
 }
 
-/// The background worker is gone: sessions see to alarms themselves.
-pub(crate) fn retire() {
+/// The background worker has ended: sessions count pools themselves.
+pub(crate) fn unregister_watcher() {
     shared::read(|map| map.header.watcher_database.store(0, SeqCst));
 }
 
-/// Whether a background worker looks after this database.
-pub(crate) fn is_watched() -> bool {
+/// Whether a background worker counts the pools of this database.
+pub(crate) fn has_watcher() -> bool {
     shared::read(|map| map.header.watcher_database.load(SeqCst) == database()) == Some(true)
 }
 
 /// Wakes the background worker.
-pub(super) fn wake() {
+pub(super) fn wake_watcher() {
     let latch = shared::read(|map| match map.header.watcher_database.load(SeqCst) {
         0 => 0,
         _ => map.header.watcher_latch.load(SeqCst),
     });
     if let Some(latch) = latch.filter(|latch| *latch != 0) {
-        // SAFETY: the latch of a process slot: in shared memory, at the same place in all processes, and there as long
-        // as the server. Another process that has it by now wakes in vain.
+        // SAFETY: the latch of a process slot lies in shared memory at the same address in all processes, and is never
+        // freed. If another process has that slot by now, it wakes up for nothing.
         unsafe { pg_sys::SetLatch(with_exposed_provenance_mut(latch)) };
     }
 }
 
-/// What the background worker has seen of each pool: how often usage may have crossed a threshold, and how often
-/// addresses were given back.
+/// The counters of each pool at the last call: requests for a usage check, and releases.
 #[derive(Default)]
-pub(crate) struct UsageCounts(HashMap<i32, (u64, u64)>);
+pub(crate) struct SeenCounters(HashMap<i32, (u64, u64)>);
 
-impl UsageCounts {
-    /// Pools whose usage may have gone up to a threshold, and pools whose usage may have gone down, since the last call.
-    pub(crate) fn changed(&mut self) -> (Vec<i32>, Vec<i32>) {
+impl SeenCounters {
+    /// Pools whose usage may have risen to a threshold since the last call, and pools whose usage may have fallen.
+    pub(crate) fn changed_pools(&mut self) -> (Vec<i32>, Vec<i32>) {
         let counts = shared::read(|map| {
             let of_slot = |(pool, slot): (i32, &nebula_core::page_table::PoolSlot)| {
                 (pool, (slot.usage_checks.load(SeqCst), slot.releases.load(SeqCst)))
             };
             map.slots_of(database()).map(of_slot).collect::<Vec<_>>()
         });
-        let (mut up, mut down) = (Vec::new(), Vec::new());
+        let (mut risen, mut fallen) = (Vec::new(), Vec::new());
         for (pool, count) in counts.into_iter().flatten() {
             let before = self.0.insert(pool, count).unwrap_or_default();
             if before.0 != count.0 {
-                up.push(pool);
+                risen.push(pool);
             }
             if before.1 != count.1 {
-                down.push(pool);
+                fallen.push(pool);
             }
         }
-        (up, down)
+        (risen, fallen)
     }
 }

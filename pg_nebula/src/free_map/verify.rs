@@ -1,9 +1,8 @@
-//! The map against the rows: part of `check_pool`.
+//! Compares the map with the table; part of `check_pool`.
 //!
-//! A bit that is wrongly clear costs somebody one insert that conflicts. One that is wrongly set hides a free address
-//! until its page is read again, which may be never.
+//! A bit that is wrongly clear costs one insert that conflicts. A bit that is wrongly set hides a free address until its
+//! page is read again, which may be never.
 
-use crate::pg::catalog::join_allocators;
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::SeqCst;
 use std::thread::sleep;
@@ -12,8 +11,10 @@ use std::time::Duration;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
+use super::keys::{page_and_bit, pool_key};
 use super::pending::with_pending;
-use super::{apply, load, pool_key, scan, shared};
+use super::{load, scan, shared};
+use crate::pg::catalog::join_allocators;
 use crate::pg::error::{Result, required, sql};
 use crate::pg::session::statement_start;
 use crate::pg::statement::Statement;
@@ -22,39 +23,39 @@ use crate::pools::pool::Pool;
 use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
 
-/// Looks that must agree: bits follow the end of a transaction within microseconds, and one that ended just now is no
-/// difference.
-const LOOKS: usize = 3;
+/// Comparisons that must agree. A transaction changes the bits microseconds after its rows become visible, so a single
+/// comparison would report transactions that are just ending.
+const COMPARISONS: usize = 3;
 
-/// Time between two looks.
-const PAUSE: Duration = Duration::from_millis(20);
+/// Time between two comparisons.
+const COMPARISON_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What can differ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Problem {
-    /// Held by no row, but the bit is set.
-    Hidden,
-    /// Claimed, but no transaction is there that could.
-    Lost,
-    /// Held by a row, but the bit is clear.
-    Missed,
+enum Discrepancy {
+    /// The held bit is set, but there is no row.
+    HidesFree,
+    /// The claimed bit is set, but the transaction has ended.
+    StaleClaim,
+    /// The held bit is clear, but there is a row.
+    MissesRow,
 }
 
-impl Problem {
-    fn words(self) -> (&'static str, &'static str) {
+impl Discrepancy {
+    /// The columns `problem` and `detail` of `check_pool`.
+    fn problem_and_detail(self) -> (&'static str, &'static str) {
         match self {
-            Self::Hidden => ("map-hides", "free, but the map says held: nobody is given it"),
-            Self::Lost => {
+            Self::HidesFree => ("map-hides", "free, but the map says held: nobody is given it"),
+            Self::StaleClaim => {
                 ("map-claims", "claimed in the map by a transaction that is over: nobody is given it")
             }
-            Self::Missed => ("map-misses", "held, but the map says free: costs one insert that conflicts"),
+            Self::MissesRow => ("map-misses", "held, but the map says free: costs one insert that conflicts"),
         }
     }
 }
 
-/// Where the pages in shared memory differ from the rows of a project, and with `repair` has those pages read anew.
+/// Addresses for which the shared map differs from the table; with `repair` their pages are read again.
 ///
-/// What transactions in flight have done is no difference. Nothing without preload. Errors: P0002 no such project.
+/// Changes of transactions in flight are not reported. No rows without preload. Errors: P0002 no such project.
 #[pg_extern(volatile, parallel_restricted)]
 #[expect(clippy::type_complexity, reason = "the columns of the answer")]
 fn map_differences(
@@ -74,45 +75,46 @@ fn map_differences(
 > {
     join_allocators()?;
     let repair = repair.unwrap_or(false);
-    let mut found = Vec::new();
+    let mut rows = Vec::new();
     for pool in pools_of(required(project_id, "project_id")?, None)?.iter() {
         let mut differences: Vec<_> = differences(pool)?.into_iter().collect();
         differences.sort_unstable();
-        for (number, problem) in differences {
+        for (number, discrepancy) in differences {
             if repair {
-                repair_bit(pool_key(pool), number, problem);
+                repair_bit(pool_key(pool), number, discrepancy);
             }
-            let (problem, detail) = problem.words();
+            let (problem, detail) = discrepancy.problem_and_detail();
             let ip = Inet(pool.network.family().address(number).to_string());
-            found.push((pool.id, ip, problem, detail, repair));
+            rows.push((pool.id, ip, problem, detail, repair));
         }
     }
-    Ok(TableIterator::new(found))
+    Ok(TableIterator::new(rows))
 }
 
-/// What several looks agree on.
-fn differences(pool: &Pool) -> Result<HashSet<(u128, Problem)>> {
-    load::look_after(pool_key(pool));
-    let mut agreed = look(pool)?;
+/// Differences that all comparisons found.
+fn differences(pool: &Pool) -> Result<HashSet<(u128, Discrepancy)>> {
+    load::end_orphans(pool_key(pool));
+    let mut agreed = compare_pages(pool)?;
     let mut quiet = true;
-    for _ in 1..LOOKS {
+    for _ in 1..COMPARISONS {
         if agreed.is_empty() {
             break;
         }
-        quiet &= nobody_allocates()?;
-        sleep(PAUSE);
-        let again = look(pool)?;
+        quiet &= no_other_allocates()?;
+        sleep(COMPARISON_INTERVAL);
+        let again = compare_pages(pool)?;
         agreed.retain(|difference| again.contains(difference));
     }
-    quiet &= agreed.is_empty() || nobody_allocates()?;
-    agreed.retain(|(number, problem)| {
-        (quiet || *problem != Problem::Lost) && !with_pending(|pending| pending.contains(pool.id, *number))
+    quiet &= agreed.is_empty() || no_other_allocates()?;
+    agreed.retain(|(number, discrepancy)| {
+        (quiet || *discrepancy != Discrepancy::StaleClaim)
+            && !with_pending(|pending| pending.contains(pool.id, *number))
     });
     Ok(agreed)
 }
 
-/// Compares each page in memory, except those that are read anew before they are used.
-fn look(pool: &Pool) -> Result<HashSet<(u128, Problem)>> {
+/// Compares all pages in memory, except those that are out of date and read again before their next use.
+fn compare_pages(pool: &Pool) -> Result<HashSet<(u128, Discrepancy)>> {
     let mut found = HashSet::new();
     let key = pool_key(pool);
     let pages = shared::read(|map| map.keys().filter(|page| page.pool == key).collect::<Vec<_>>());
@@ -124,36 +126,37 @@ fn look(pool: &Pool) -> Result<HashSet<(u128, Problem)>> {
                 .map(nebula_core::bitmap_page::Page::bits)
         });
         if let Some((held, claimed)) = bits.flatten() {
-            compare(pool, page, &held, &claimed, &mut found)?;
+            compare_page(pool, page, &held, &claimed, &mut found)?;
         }
     }
     Ok(found)
 }
 
-fn compare(
+fn compare_page(
     pool: &Pool,
     page: PageKey,
     held: &Bitmap,
     claimed: &Bitmap,
-    found: &mut HashSet<(u128, Problem)>,
+    found: &mut HashSet<(u128, Discrepancy)>,
 ) -> Result<()> {
-    let mut kept: Bitmap = [0; BITMAP_WORDS];
-    load::reserve(pool, page.number, &mut kept);
-    // Rows whose quarantine is over may be marked or not: until they are used again, either is right.
+    let mut reserved: Bitmap = [0; BITMAP_WORDS];
+    load::set_reserved_bits(pool, page.number, &mut reserved);
+    // For a row whose quarantine is over both bits are right until the address is assigned again. So `rows` has it,
+    // for bits that are set, and `held_now` has not, for bits that are clear.
     let mut rows: Bitmap = [0; BITMAP_WORDS];
     scan::read(pool, page.number, &(0..BITMAP_WORDS), i64::MIN, &mut rows)?;
     let mut held_now: Bitmap = [0; BITMAP_WORDS];
     scan::read(pool, page.number, &(0..BITMAP_WORDS), statement_start(), &mut held_now)?;
     for word in 0..BITMAP_WORDS {
-        let problems = [
-            (held[word] & !rows[word] & !kept[word], Problem::Hidden),
-            (claimed[word] & !rows[word], Problem::Lost),
-            (held_now[word] & !held[word] & !claimed[word] & !kept[word], Problem::Missed),
+        let differences = [
+            (held[word] & !rows[word] & !reserved[word], Discrepancy::HidesFree),
+            (claimed[word] & !rows[word], Discrepancy::StaleClaim),
+            (held_now[word] & !held[word] & !claimed[word] & !reserved[word], Discrepancy::MissesRow),
         ];
-        for (mut bits, problem) in problems {
+        for (mut bits, discrepancy) in differences {
             while bits != 0 {
                 let bit = word as u128 * 64 + u128::from(bits.trailing_zeros());
-                found.insert((page.number << PAGE_SHIFT | bit, problem));
+                found.insert((page.number << PAGE_SHIFT | bit, discrepancy));
                 bits &= bits - 1;
             }
         }
@@ -161,8 +164,8 @@ fn compare(
     Ok(())
 }
 
-/// Whether no other session is inside a transaction that allocates or releases: each holds this lock to its end.
-fn nobody_allocates() -> Result<bool> {
+/// Whether no other session is in a transaction that has allocated or released: those hold a lock on the table.
+fn no_other_allocates() -> Result<bool> {
     static OTHERS: Statement = Statement::new(
         "SELECT FROM pg_catalog.pg_locks l
           WHERE l.locktype = 'relation' AND l.relation = 'nebula.allocation'::regclass AND l.pid <> pg_backend_pid()
@@ -171,11 +174,11 @@ fn nobody_allocates() -> Result<bool> {
     OTHERS.exists(&[]).map(|hits| !hits)
 }
 
-fn repair_bit(pool: PoolKey, number: u128, problem: Problem) {
-    let (key, bit) = apply::place(pool, number);
+fn repair_bit(pool: PoolKey, number: u128, discrepancy: Discrepancy) {
+    let (key, bit) = page_and_bit(pool, number);
     shared::read(|map| {
         let (Some(slot), Some(page)) = (map.slot(pool), map.find(key)) else { return };
-        if problem == Problem::Lost {
+        if discrepancy == Discrepancy::StaleClaim {
             page.unclaim(bit);
             slot.in_flight.fetch_sub(1, SeqCst);
         } else {
@@ -185,10 +188,10 @@ fn repair_bit(pool: PoolKey, number: u128, problem: Problem) {
     });
 }
 
-/// Breaks the map on purpose.
+/// Makes the map wrong, for tests of the verification.
 #[cfg(feature = "pg_test")]
 pub(crate) fn corrupt(pool: &Pool, address: std::net::IpAddr, problem: &str) {
-    let (key, bit) = apply::place(pool_key(pool), nebula_core::address::number(address));
+    let (key, bit) = page_and_bit(pool_key(pool), nebula_core::address::number(address));
     shared::read(|map| {
         let (Some(slot), Some(page)) = (map.slot(key.pool), map.find(key)) else { return };
         match problem {

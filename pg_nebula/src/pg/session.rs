@@ -1,7 +1,11 @@
 //! Facts about this session and its transaction.
 #![expect(unsafe_code, reason = "variables of the session are C variables")]
 
-use pgrx::pg_sys;
+use std::cell::OnceCell;
+use std::ffi::CStr;
+
+use pgrx::memcxt::PgMemoryContexts;
+use pgrx::{direct_function_call_as_datum, pg_sys};
 
 /// Object identifier of the database this session is connected to.
 pub(crate) fn database() -> u32 {
@@ -49,4 +53,25 @@ pub(crate) fn lock_timeout() -> u64 {
 pub(crate) fn deadlock_timeout() -> u64 {
     // SAFETY: a plain variable of the session.
     u64::try_from(unsafe { pg_sys::DeadlockTimeout }).unwrap_or(1000)
+}
+
+/// Role that is logged in: `session_user` of SQL.
+pub(crate) fn session_user() -> String {
+    // SAFETY: a role that is logged in has a name, which is returned as a C string.
+    unsafe { CStr::from_ptr(pg_sys::GetUserNameFromId(pg_sys::GetSessionUserId(), false)) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Address of the client as `inet`: `inet_client_addr()` of SQL, NULL over a local socket. Constant in a session.
+pub(crate) fn client_address() -> Option<pg_sys::Datum> {
+    thread_local! {
+        static ADDRESS: OnceCell<Option<pg_sys::Datum>> = const { OnceCell::new() };
+    }
+    // SAFETY: a function without arguments; its value is allocated in memory that lives as long as the session.
+    let read = || unsafe {
+        PgMemoryContexts::TopMemoryContext
+            .switch_to(|_| direct_function_call_as_datum(pg_sys::inet_client_addr, &[]))
+    };
+    ADDRESS.with(|address| *address.get_or_init(read))
 }

@@ -1,4 +1,4 @@
-//! Pools that this session has read, kept until some session changes one.
+//! Per-session cache of pools, valid until a session changes a pool.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -7,51 +7,52 @@ use std::rc::Rc;
 use nebula_core::address::number;
 use pgrx::{Inet, Uuid};
 
-use super::pool::{Kept, Pool};
+use super::pool::{Pool, Reservation};
 use super::project;
 use crate::pg::datum::inet::network;
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::session::snapshot_is_fixed;
 use crate::pg::statement::{Row, Statement};
 
-/// Project, and the name asked for.
-type Asked = ([u8; 16], Option<String>);
+/// Project, and the pool's name; `None` stands for all pools of the project.
+type CacheKey = ([u8; 16], Option<String>);
 
 thread_local! {
-    /// Pools that this session has read.
-    static KNOWN: RefCell<HashMap<Asked, Rc<[Pool]>>> = RefCell::new(HashMap::new());
-    /// Goes up whenever pools change, so that what was read before is not kept.
-    static CHANGES: Cell<u64> = const { Cell::new(0) };
+    static CACHE: RefCell<HashMap<CacheKey, Rc<[Pool]>>> = RefCell::new(HashMap::new());
+    /// Counts invalidations, so that pools which were read while one arrived are not cached.
+    static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
 }
 
-/// Pools were made, changed or dropped: read them again.
-pub(crate) fn forget_all() {
-    CHANGES.set(CHANGES.get() + 1);
-    KNOWN.with_borrow_mut(HashMap::clear);
+/// Empties the cache: a pool was created, changed or dropped.
+pub(crate) fn invalidate() {
+    INVALIDATIONS.set(INVALIDATIONS.get() + 1);
+    CACHE.with_borrow_mut(HashMap::clear);
 }
 
-/// The pools of a project in the order they are used, or only the one named. Kept until they change; who must not miss
-/// a change calls [`crate::free_map::join_allocators`] first.
+/// The pools of a project in the order of their use, or only the one called `name`, from the cache if possible.
+///
+/// A caller that must not miss a change calls [`join_allocators`](crate::pg::catalog::join_allocators) first, which reads
+/// pending invalidations.
 ///
 /// # Errors
 /// [`Kind::Missing`] for an unknown project or pool, and for a project without pools.
 pub(crate) fn pools_of(project: Uuid, name: Option<&str>) -> Result<Rc<[Pool]>> {
     let key = (*project.as_bytes(), name.map(str::to_owned));
-    if let Some(pools) = KNOWN.with_borrow(|known| known.get(&key).cloned()) {
+    if let Some(pools) = CACHE.with_borrow(|cache| cache.get(&key).cloned()) {
         return Ok(pools);
     }
-    let before = CHANGES.get();
+    let before = INVALIDATIONS.get();
     let pools: Rc<[Pool]> = read_pools(project, name)?.into();
-    // An old snapshot shows old pools; and a change heard of while reading may have come after the snapshot.
-    if CHANGES.get() == before && !snapshot_is_fixed() {
-        KNOWN.with_borrow_mut(|known| known.insert(key, Rc::clone(&pools)));
+    // Not cached: pools of an old snapshot, and pools that changed while they were read.
+    if INVALIDATIONS.get() == before && !snapshot_is_fixed() {
+        CACHE.with_borrow_mut(|cache| cache.insert(key, Rc::clone(&pools)));
     }
     Ok(pools)
 }
 
-/// All pools of a project, if this session has read them.
-pub(crate) fn known_pools(project: Uuid) -> Option<Rc<[Pool]>> {
-    KNOWN.with_borrow(|known| known.get(&(*project.as_bytes(), None)).cloned())
+/// All pools of a project, if they are in the cache.
+pub(crate) fn cached_pools(project: Uuid) -> Option<Rc<[Pool]>> {
+    CACHE.with_borrow(|cache| cache.get(&(*project.as_bytes(), None)).cloned())
 }
 
 fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
@@ -71,10 +72,10 @@ fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
             network: network(&row.need(3)?)?,
             gateway: row.get::<Inet>(4)?.map(|ip| network(&ip)).transpose()?.map(|ip| ip.address),
             enabled: row.need(5)?,
-            kept: if row.need(7)? { kept_parts(id)? } else { Vec::new() },
-            watch_from: None,
+            reservations: if row.need(7)? { read_reservations(id)? } else { Vec::new() },
+            next_threshold: None,
         };
-        pool.watch_from = row.get(6)?.and_then(|percent| pool.position(percent));
+        pool.next_threshold = row.get(6)?.and_then(|percent| pool.address_at_usage(percent));
         Ok(pool)
     };
     let pools = LIST.query(&[project.into(), name.into()], read)?;
@@ -96,14 +97,14 @@ fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
     })
 }
 
-/// The exclusions and group ranges of a pool, by address.
-fn kept_parts(pool: i32) -> Result<Vec<Kept>> {
+/// The exclusions and group ranges of a pool, sorted by address.
+fn read_reservations(pool: i32) -> Result<Vec<Reservation>> {
     static LIST: Statement = Statement::new(
         "SELECT first_ip, last_ip, label, for_group FROM nebula.reservation WHERE pool_id = $1 ORDER BY first_ip",
     );
     LIST.query(&[pool.into()], |row| {
         let first = number(network(&row.need(1)?)?.address);
         let last = number(network(&row.need(2)?)?.address);
-        Ok(Kept { range: first..=last, label: row.need(3)?, given: row.need(4)? })
+        Ok(Reservation { range: first..=last, label: row.need(3)?, for_group: row.need(4)? })
     })
 }

@@ -1,4 +1,4 @@
-//! A pool as the search for a free address sees it, in memory.
+//! A pool in memory: its range and what is reserved in it.
 
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -6,54 +6,51 @@ use std::ops::RangeInclusive;
 use nebula_core::address::{Network, number};
 use pgrx::Uuid;
 
-/// A pool as the search for a free address sees it.
+/// A row of nebula.pool with its reservations.
 #[derive(Clone, Debug)]
 pub(crate) struct Pool {
-    /// Project it belongs to.
     pub(crate) project: Uuid,
-    /// Identifier.
     pub(crate) id: i32,
-    /// Name, unique in the project.
+    /// Unique in the project.
     pub(crate) name: String,
-    /// Its range.
     pub(crate) network: Network,
-    /// Address kept back for a gateway.
+    /// Address reserved for a gateway.
     pub(crate) gateway: Option<IpAddr>,
-    /// Whether it gives out addresses; what is held stays held.
+    /// A disabled pool assigns no more addresses; held ones stay held.
     pub(crate) enabled: bool,
-    /// Parts that not everybody gets addresses from, by address; they do not overlap.
-    pub(crate) kept: Vec<Kept>,
-    /// From this address on an allocation may cross the next threshold that nobody was told of; `None`: none left.
-    pub(crate) watch_from: Option<u128>,
+    /// Sorted by address, without overlaps.
+    pub(crate) reservations: Vec<Reservation>,
+    /// Assigning this address, or a higher one, as the lowest free one may raise usage to the next threshold that was
+    /// not notified yet. `None`: no threshold is left.
+    pub(crate) next_threshold: Option<u128>,
 }
 
-/// A part of a pool that is excluded, or kept for a group of devices.
+/// A part of a pool that is excluded, or reserved for a group of devices.
 #[derive(Clone, Debug)]
-pub(crate) struct Kept {
-    /// Its addresses.
+pub(crate) struct Reservation {
     pub(crate) range: RangeInclusive<u128>,
-    /// Its name, unique in the project.
+    /// Unique in the project.
     pub(crate) label: String,
-    /// Whether devices that name the label get addresses from it; otherwise nobody does.
-    pub(crate) given: bool,
+    /// `true`: devices with this label or group are assigned addresses from it. `false`: no device is.
+    pub(crate) for_group: bool,
 }
 
 impl Pool {
-    /// Whether `address` may be given to a device of no group.
-    pub(crate) fn assigns(&self, address: IpAddr) -> bool {
+    /// Whether a device without a group may be assigned `address`.
+    pub(crate) fn is_assignable(&self, address: IpAddr) -> bool {
         self.network.contains(address)
             && self.network.assignable().contains(&number(address))
             && self.gateway != Some(address)
-            && self.kept_at(number(address)).is_none()
+            && self.reservation_at(number(address)).is_none()
     }
 
-    /// The lowest address at or above `from` that may be given to a device of no group.
+    /// The lowest address at or above `from` that a device without a group may be assigned.
     pub(crate) fn assignable_from(&self, from: u128) -> Option<u128> {
         let range = self.network.assignable();
         let mut next = from.max(*range.start());
         while next <= *range.end() {
-            next = match self.kept_at(next) {
-                Some(kept) => kept.range.end().checked_add(1)?,
+            next = match self.reservation_at(next) {
+                Some(reservation) => reservation.range.end().checked_add(1)?,
                 None if self.gateway.map(number) == Some(next) => next.checked_add(1)?,
                 None => return Some(next),
             };
@@ -61,25 +58,30 @@ impl Pool {
         None
     }
 
-    /// The kept part in which the address with this number lies.
-    pub(crate) fn kept_at(&self, number: u128) -> Option<&Kept> {
-        let after = self.kept.partition_point(|kept| *kept.range.start() <= number);
-        self.kept[..after].last().filter(|kept| *kept.range.end() >= number)
+    /// The reservation that covers the address with this number.
+    pub(crate) fn reservation_at(&self, number: u128) -> Option<&Reservation> {
+        let after = self.reservations.partition_point(|reservation| *reservation.range.start() <= number);
+        self.reservations[..after].last().filter(|reservation| *reservation.range.end() >= number)
     }
 
-    /// Where usage may reach `percent` of what can be given out, as long as the lowest address goes first.
-    pub(super) fn position(&self, percent: i32) -> Option<u128> {
+    /// Whether a part of the pool is reserved for a group of devices.
+    pub(crate) fn has_group_ranges(&self) -> bool {
+        self.reservations.iter().any(|reservation| reservation.for_group)
+    }
+
+    /// The address at which usage may reach `percent`, given that the lowest free address is assigned first.
+    pub(super) fn address_at_usage(&self, percent: i32) -> Option<u128> {
         let assignable = self.network.assignable();
-        let sum = |given: bool| -> u128 {
-            let parts = self.kept.iter().filter(|kept| kept.given == given);
-            parts.map(|kept| kept.range.end() - kept.range.start() + 1).sum()
+        let reserved = |for_group: bool| -> u128 {
+            let parts = self.reservations.iter().filter(|reservation| reservation.for_group == for_group);
+            parts.map(|reservation| reservation.range.end() - reservation.range.start() + 1).sum()
         };
-        let count = self.network.assignable_count().saturating_sub(sum(false));
+        let count = self.network.assignable_count().saturating_sub(reserved(false));
         let percent = u128::from(percent.unsigned_abs());
-        // Divided first where the product would overflow; a pool that large does not miss the rest.
+        // In a pool so large that the product overflows, the remainder of the division does not matter.
         let nth = count.checked_mul(percent).map_or(count / 100 * percent, |product| product.div_ceil(100));
-        // The ranges of groups may be full already.
-        let nth = nth.saturating_sub(sum(true));
+        // The worst case: the ranges of groups are full already.
+        let nth = nth.saturating_sub(reserved(true));
         assignable.start().checked_add(nth.max(1) - 1)
     }
 }

@@ -37,6 +37,13 @@ impl Host {
     }
 }
 
+impl FromDatum for Host {
+    unsafe fn from_polymorphic_datum(value: pg_sys::Datum, is_null: bool, _: pg_sys::Oid) -> Option<Self> {
+        // SAFETY: the caller promises a value of this type.
+        (!is_null).then(|| unsafe { Self::read(value) })
+    }
+}
+
 impl IntoDatum for Host {
     fn into_datum(self) -> Option<pg_sys::Datum> {
         let (family, bytes) = match &self.0 {

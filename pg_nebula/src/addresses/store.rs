@@ -1,0 +1,166 @@
+//! The rows of allocations: each operation once in SQL ([`sql`]) and once below SQL ([`direct`]), which is faster.
+//!
+//! The functions here are the only way to these operations. They try the direct variant first, where
+//! `nebula.direct_writes` is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a row that
+//! others are changing), it leaves everything as it was, and SQL does the work or raises the error. Direct variants run
+//! with the caller's privileges, because to become the owner costs as much as their work; SQL runs as the owner.
+
+mod direct;
+mod sql;
+
+use std::collections::HashSet;
+use std::net::IpAddr;
+
+use pgrx::prelude::*;
+use pgrx::{Inet, Uuid};
+
+use super::request::Request;
+use crate::direct::{CacheToken, is_on};
+use crate::pg::error::Result;
+use crate::pg::privilege::as_owner;
+use crate::pg::session::snapshot_is_fixed;
+use crate::pg::settings;
+use crate::pools::pool::Pool;
+use direct::Direct;
+use sql::Sql;
+
+/// The operations, and whether their direct variants are used at all: one is kept only where it is measurably faster.
+mod has_direct {
+    pub(super) const HAS_ROWS: bool = true;
+    pub(super) const INSERT: bool = true;
+    pub(super) const INSERT_MANY: bool = true;
+    pub(super) const END_ALLOCATIONS: bool = true;
+    pub(super) const APPEND_LOG: bool = true;
+    pub(super) const STATIC_HOSTS: bool = true;
+}
+
+/// The operations of both implementations. `None` of an `Option`: nothing was done, the operation needs SQL.
+trait AddressStore {
+    /// Whether a device has a row: it holds an address, or an address is in quarantine for it.
+    fn has_rows(device: Uuid) -> Result<bool>;
+
+    /// Inserts the allocation of an address to the device of the request; `false`: there is a row with that address, or
+    /// one of that device and address family.
+    fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>>;
+
+    /// Inserts the allocations of many devices and returns those that were inserted.
+    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<Vec<Pair>>>;
+
+    /// Ends the allocations of a device, or only that of `address`: deletes the rows, or puts them in quarantine until
+    /// the last valid certificate of the device expires.
+    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>>;
+
+    /// Appends an ended allocation to nebula.allocation_log.
+    fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<Option<()>>;
+
+    /// All devices that are static hosts for this reason.
+    fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>>;
+}
+
+/// A device and the address allocated to it.
+pub(super) type Pair = (Uuid, IpAddr);
+
+/// Why the configurations of other devices name a device.
+#[derive(Clone, Copy)]
+pub(super) enum StaticHostReason {
+    /// It is a lighthouse or relay.
+    Role,
+    /// Networks lie behind it.
+    Route,
+}
+
+/// An allocation that has ended, as it was.
+pub(super) struct EndedAllocation {
+    pub(super) project: Uuid,
+    pool: i32,
+    pub(super) address: IpAddr,
+    device: Uuid,
+    allocated_at: TimestampWithTimeZone,
+    allocated_by: Option<String>,
+    allocated_from: Option<Inet>,
+}
+
+/// The allocations of one device that have ended.
+pub(super) struct EndedAllocations {
+    pub(super) rows: Vec<EndedAllocation>,
+    /// The device is known to hold nothing more.
+    pub(super) were_all: bool,
+}
+
+/// Whether a device has a row: it holds an address, or an address is in quarantine for it. Rows of transactions in
+/// flight are not visible.
+pub(super) fn has_rows(device: Uuid) -> Result<bool> {
+    if has_direct::HAS_ROWS && is_on() {
+        return Direct::has_rows(device);
+    }
+    as_owner(|| Sql::has_rows(device))
+}
+
+/// Inserts the allocation of an address; `false`: there is a row with that address, or one of that device. Below SQL a
+/// row that another transaction is about to insert counts as one; in SQL the statement waits for that transaction.
+pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    if inserts_directly(has_direct::INSERT)
+        && let Some(inserted) = Direct::insert(request, pool, address)?
+    {
+        return Ok(inserted);
+    }
+    insert_waiting(request, pool, address)
+}
+
+/// As [`insert`], but always waits for a transaction that is about to insert such a row.
+pub(super) fn insert_waiting(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    as_owner(|| Sql::insert(request, pool, address)).map(|inserted| inserted == Some(true))
+}
+
+/// As [`insert_waiting`], but waits for a limited time. Needs the owner's privileges.
+pub(super) use sql::insert_within;
+
+/// Deletes the row of an address whose quarantine is over. Needs the owner's privileges.
+pub(super) use sql::delete_expired;
+
+/// Inserts the allocations of many devices and returns those that were inserted: all or none below SQL.
+pub(super) fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Vec<Pair>> {
+    if inserts_directly(has_direct::INSERT_MANY)
+        && let Some(inserted) = Direct::insert_many(request, pool, pairs)?
+    {
+        return Ok(inserted);
+    }
+    as_owner(|| Sql::insert_many(request, pool, pairs)).map(Option::unwrap_or_default)
+}
+
+/// Ends the allocations of a device, or only that of `address`; see [`AddressStore::end_allocations`].
+pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<EndedAllocations> {
+    if has_direct::END_ALLOCATIONS
+        && is_on()
+        && let Some(ended) = Direct::end_allocations(device, address)?
+    {
+        return Ok(ended);
+    }
+    as_owner(|| sql::end_allocations(device, address))
+}
+
+/// Appends an ended allocation to nebula.allocation_log.
+pub(super) fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<()> {
+    if inserts_directly(has_direct::APPEND_LOG) && Direct::append_log(ended, by, client)?.is_some() {
+        return Ok(());
+    }
+    as_owner(|| Sql::append_log(ended, by, client)).map(drop)
+}
+
+/// All devices that are static hosts for this reason, with a token that expires when that may have changed.
+pub(super) fn static_hosts(reason: StaticHostReason) -> Result<(HashSet<Uuid>, CacheToken)> {
+    // Before the rows are read: a change that arrives meanwhile makes the token expire.
+    let token = direct::static_hosts_token(reason)?;
+    if has_direct::STATIC_HOSTS && settings::direct_writes() {
+        return Ok((Direct::static_hosts(reason)?, token));
+    }
+    let devices = as_owner(|| Sql::static_hosts(reason))?;
+    // Rows of an old snapshot must not be cached.
+    Ok((devices, if snapshot_is_fixed() { CacheToken::none() } else { token }))
+}
+
+/// Whether rows are inserted below SQL. In REPEATABLE READ and stricter too: there INSERT fails with SQLSTATE 40001 at a
+/// row that the snapshot does not show, while a direct insert reports the conflict, and the search goes on.
+fn inserts_directly(has_direct: bool) -> bool {
+    has_direct && settings::direct_writes()
+}
