@@ -1,26 +1,40 @@
-//! Rows written below SQL, for the few inserts that everybody waits for.
+//! Reading and writing rows through the table access method, without planner and executor.
 //!
-//! Starting an executor costs several times what writing the row does: expressions are parsed and compiled, indexes
-//! described, constraints read, each time anew. Here a session does that once and keeps it until the table changes.
-//! What is written is what INSERT writes: CHECK and NOT NULL, every index, speculative insertion, logical decoding.
-//! Triggers, defaults and row security are not run; a table that has any for INSERT is left to SQL, and so is one with
-//! a deferrable or exclusion constraint; the same goes for DELETE where rows are moved. Nothing here asks for
-//! privileges: whoever may call the function may write. Only tables of applications ([`Linked`]) are written with no more
-//! than their owners' privileges.
+//! For the few statements that run once per allocation or job: starting an executor costs several times what writing the
+//! row does, because expressions are compiled, and indexes and constraints described, anew for each statement. Here a
+//! session does that once ([`handle`]) and keeps it until the table changes.
+//!
+//! Rows are what the statement would have written: NOT NULL, CHECK, the bounds of partitions, all indexes, unique ones
+//! included, WAL and logical decoding. What SQL runs besides makes an operation answer that it needs SQL, and then
+//! nothing was done: triggers of rows and statements, foreign keys, rules, defaults, generated columns, forced row
+//! security, deferrable and exclusion constraints ([`eligibility`]). Not noticed are the hooks of the executor:
+//! pg_stat_statements, auto_explain and pgaudit see nothing. Privileges are not asked for: EXECUTE on the calling function
+//! is enough. README of `sql/` says what that means for administrators.
+//!
+//! The name of a [`Table`] and of an index is looked up in the catalog; the callers promise one thing only, that values to
+//! be written have the types of the columns in the table's list, as the extension's own script declares them.
 
+mod columns;
+mod constraint;
 mod delete;
+mod eligibility;
 mod handle;
+mod index;
 mod index_scan;
 mod insert;
+mod key;
+mod lookup;
 mod move_rows;
 mod open_table;
+mod relation;
 mod row;
+mod row_lock;
 mod sequence;
 mod snapshot;
 pub(crate) mod trigger;
 mod update;
+mod version;
 
-use crate::pg::hooks;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::CStr;
@@ -28,145 +42,146 @@ use std::rc::{Rc, Weak};
 
 use pgrx::{Uuid, pg_sys};
 
-use crate::pg::catalog::relation;
-use crate::pg::error::{Error, Result};
-use crate::pg::{session as pg_session, settings};
-use handle::{READ, TableHandle, WRITE};
-pub(crate) use index_scan::{IndexScan, KeyRange, KeyValue, SkipPoint, SkipPoints};
+use crate::pg::error::Result;
+use crate::pg::{catalog, hooks, session, settings};
+use handle::TableHandle;
+pub(crate) use index_scan::{IndexScan, KeyRange, SkipPoint, SkipPoints};
+pub(crate) use key::KeyValue;
 pub(crate) use open_table::OpenTable;
+use relation::{READ, WRITE};
 pub(crate) use row::FoundRow;
 pub(crate) use sequence::Sequence;
 
-/// Whether this session writes rows below SQL.
+/// Whether this session writes rows directly.
 ///
-/// Not in REPEATABLE READ and stricter: a row that the snapshot does not show must be reported with SQLSTATE 40001, which
-/// only the executor does.
+/// Not in REPEATABLE READ and stricter: a row that was changed after the transaction's snapshot must raise SQLSTATE 40001,
+/// which only the executor does.
 pub(crate) fn is_on() -> bool {
-    settings::direct_writes() && !pg_session::snapshot_is_fixed()
+    settings::direct_writes() && !session::snapshot_is_fixed()
 }
 
-/// A table of this extension, and the columns that rows are given with; all others are null.
+/// A table in schema nebula, for a `static`.
 pub(crate) struct Table {
     name: &'static CStr,
+    /// Columns that rows are given with, in this order; all others are NULL.
     columns: &'static [&'static CStr],
-    /// Its own trigger on DELETE.
-    on_delete: Option<&'static CStr>,
-    /// The partitioned table that it should be part of.
+    own_delete_trigger: Option<&'static CStr>,
     parent: Option<&'static CStr>,
 }
 
-/// What became of rows that were to be moved.
+/// Result of [`Table::move_rows`].
 pub(crate) struct MovedRows<T> {
-    /// The answer for each that was moved.
+    /// The answers for the rows that were moved.
     pub(crate) rows: Vec<T>,
-    /// The next one needs SQL; nothing was done to it.
+    /// The next row needs SQL; nothing was done to it.
     pub(crate) needs_sql: bool,
 }
 
-/// What became of a row that was to be revised.
+/// Result of an update.
 pub(crate) enum UpdateOutcome<T> {
-    /// The answer for it.
+    /// A row was changed; the answer for it.
     Updated(T),
-    /// There is none, or none with an answer.
+    /// No row was found, or none with an answer.
     NotFound,
     /// Nothing was done: this needs SQL.
     UseSql,
 }
 
-/// What was read of a table is true for as long as the table does not change, or say that it has (see [`tell`]).
+/// Result of an insert that does not wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum InsertOutcome {
+    /// The row was written.
+    Inserted,
+    /// Nothing was written: this unique index has an entry of the same key, perhaps of a transaction in progress.
+    Conflict(pg_sys::Oid),
+    /// Nothing was written: this needs SQL.
+    UseSql,
+}
+
+/// Tells whether rows that were read from a table and cached may still be current: the table has not changed since, nor
+/// has its trigger [`trigger`] told of changed rows.
 pub(crate) struct CacheToken(Weak<TableHandle>);
 
 impl CacheToken {
-    /// Of nothing, hence never current.
+    /// A token that is not current.
     pub(crate) const fn none() -> Self {
         Self(Weak::new())
     }
 
-    /// Whether the table is as it was, as far as this session has heard.
+    /// Whether this session has received no invalidation of the table since the token was made.
     pub(crate) fn is_current(&self) -> bool {
         self.0.strong_count() > 0
     }
 }
 
-/// What became of a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum InsertOutcome {
-    /// It is there.
-    Inserted,
-    /// It is not: a row with the same key is, or may be about to be, says this unique index.
-    Conflict(pg_sys::Oid),
-    /// It is not: this needs SQL.
-    UseSql,
-}
-
 thread_local! {
-    /// Handles of this session, by the address of the [`Table`], which is static and therefore unique.
+    /// Handles of this session by the address of the [`Table`], which is static and therefore unique.
     static HANDLES: RefCell<HashMap<usize, Rc<TableHandle>>> = RefCell::new(HashMap::new());
 }
 
 impl Table {
-    /// A table for a `static`.
+    /// A table with the columns that rows are given with.
     pub(crate) const fn new(name: &'static CStr, columns: &'static [&'static CStr]) -> Self {
-        Self { name, columns, on_delete: None, parent: None }
+        Self { name, columns, own_delete_trigger: None, parent: None }
     }
 
-    /// The same table with a trigger of this name, whose work whoever calls [`Table::delete`] does.
+    /// The same table with a trigger on DELETE of this name. The callers of [`Table::delete`] do its work.
     pub(crate) const fn with_delete_trigger(self, trigger: &'static CStr) -> Self {
-        Self { on_delete: Some(trigger), ..self }
+        Self { own_delete_trigger: Some(trigger), ..self }
     }
 
-    /// The same table as a partition of this one, whose triggers and rules count too.
+    /// The same table as a partition of `parent`, whose triggers and rules for INSERT count too.
     pub(crate) const fn partition_of(self, parent: &'static CStr) -> Self {
         Self { parent: Some(parent), ..self }
     }
 
-    /// Opens the table once for several looks and rows.
+    /// Opens the table for several operations.
     pub(crate) fn open_for_writing(&'static self) -> Result<OpenTable> {
         Ok(OpenTable::new(self.handle()?, WRITE))
     }
 
-    /// Opens the table once for several looks.
+    /// Opens the table for several look-ups.
     pub(crate) fn open_for_reading(&'static self) -> Result<OpenTable> {
         Ok(OpenTable::new(self.handle()?, READ))
     }
 
-    /// Writes one row as INSERT does: one of the same key is an error, and who may be about to write one is waited for.
-    /// `false`: this needs SQL, and nothing was done.
-    #[expect(unsafe_code, reason = "what the values point to is the caller's")]
+    /// `INSERT` of one row: waits for transactions in progress that wrote the same key, and raises an error on a
+    /// conflict. `false`: nothing was done, this needs SQL.
     pub(crate) fn insert(&'static self, values: &[Option<pg_sys::Datum>]) -> Result<bool> {
         let handle = self.handle()?;
-        // SAFETY: the values outlive the call.
-        Ok(handle.can_insert() && unsafe { handle.insert(values) })
+        Ok(handle.can_insert() && handle.insert(values))
     }
 
-    /// Writes all rows, or none when one is taken. `rows` gives the values of the row with this number.
+    /// `INSERT … ON CONFLICT DO NOTHING` of all rows, or of none on a conflict, also with a transaction in progress.
+    /// `fill_row` gives the values of the row with this number.
     pub(crate) fn try_insert_all(
         &'static self,
         count: usize,
-        rows: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
+        fill_row: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
     ) -> Result<InsertOutcome> {
         let handle = self.handle()?;
-        Ok(if handle.can_insert() { handle.try_insert_all(count, rows) } else { InsertOutcome::UseSql })
-    }
-
-    /// What `read` answers first of the rows that a search finds, as the present statement of the caller sees them.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
-    pub(crate) fn first<T>(
-        &'static self,
-        search: &IndexScan<'_>,
-        read: impl FnMut(&FoundRow<'_>) -> Option<T>,
-    ) -> Result<Option<T>> {
-        let handle = self.handle()?;
-        if !handle.has_all_columns() {
-            return Err(Error::corrupt_schema("column of a table of the extension"));
+        if !handle.can_insert() {
+            return Ok(InsertOutcome::UseSql);
         }
-        // SAFETY: indexes are named after their table.
-        Ok(unsafe { handle.first(handle.index(search.index)?, search, read) })
+        Ok(handle.try_insert_all(count, fill_row))
     }
 
-    /// Deletes the one row of a key, in an index that begins with an identifier, that `read` has an answer for, and gives
-    /// that. `None`: this needs SQL, and nothing was done. Waits for nobody.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    /// `UPDATE … RETURNING` of the first row that the scan finds and `change` has an answer for; waits for transactions
+    /// that change it. `change` is given the row's values, and leaves the new ones there. For READ COMMITTED only.
+    pub(crate) fn update<T>(
+        &'static self,
+        scan: &IndexScan<'_>,
+        change: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+    ) -> Result<UpdateOutcome<T>> {
+        let handle = self.handle()?;
+        if !handle.can_update() {
+            return Ok(UpdateOutcome::UseSql);
+        }
+        handle.update(scan, change)
+    }
+
+    /// `DELETE … RETURNING` of the one row with this key, a uuid, that `read` has an answer for; that answer. `None`:
+    /// nothing was done, this needs SQL. Does not wait.
     pub(crate) fn delete<T>(
         &'static self,
         index: &'static CStr,
@@ -178,75 +193,59 @@ impl Table {
         if !handle.can_delete() {
             return Ok(None);
         }
-        // SAFETY: indexes are named after their table.
-        Ok(unsafe { handle.delete(handle.index(index)?, &IndexScan::exact(index, &[key]), read) })
+        handle.delete(&IndexScan::exact(index, &[key]), read)
     }
 
-    /// For what is read from now on.
-    pub(crate) fn cache_token(&'static self) -> Result<CacheToken> {
-        Ok(CacheToken(Rc::downgrade(&self.handle()?)))
-    }
-
-    /// Whether a search finds a row, as of now; what others have in flight is not seen.
-    pub(crate) fn exists(&'static self, search: &IndexScan<'_>) -> Result<bool> {
-        self.open_for_reading()?.exists(search)
-    }
-
-    /// Shows `see` each row that a search finds, as of now whatever the caller's transaction sees, and answers until when
-    /// that is true.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
-    pub(crate) fn each(
-        &'static self,
-        search: &IndexScan<'_>,
-        see: impl FnMut(&FoundRow<'_>),
-    ) -> Result<CacheToken> {
-        let handle = self.handle()?;
-        if !handle.has_all_columns() {
-            return Err(Error::corrupt_schema("column of a table of the extension"));
-        }
-        let stamp = CacheToken(Rc::downgrade(&handle));
-        // SAFETY: indexes are named after their table.
-        unsafe { handle.each(handle.index(search.index)?, search, see) };
-        Ok(stamp)
-    }
-
-    /// Changes the one row that a search finds and `row` has an answer for; `row` is given the values it has, and leaves
-    /// those it is to have. Whoever else is at it is waited for; for READ COMMITTED only.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
-    pub(crate) fn update<T>(
-        &'static self,
-        search: &IndexScan<'_>,
-        row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
-    ) -> Result<UpdateOutcome<T>> {
-        let handle = self.handle()?;
-        if !handle.can_update() {
-            return Ok(UpdateOutcome::UseSql);
-        }
-        // SAFETY: indexes are named after their table.
-        Ok(unsafe { handle.update(handle.index(search.index)?, search, row) })
-    }
-
-    /// Moves up to `most` rows that searches find, one search after the other, and that `row` has an answer for into another
-    /// table, whose values `row` gives. Rows that others are at are passed by, or with `wait`, when each search is for one row,
-    /// waited for; for READ COMMITTED only.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
+    /// `WITH moved AS (DELETE … LIMIT max RETURNING *) INSERT INTO to SELECT … FROM moved`. The rows are those that the
+    /// scans find, one scan after the other; `map_row` fills in the new row and answers something, or skips the row by
+    /// `None`. Rows that other transactions have locked are skipped, as by SKIP LOCKED; with `wait` they are waited for,
+    /// and each scan must be for one row. All scans read one index. For READ COMMITTED only.
     pub(crate) fn move_rows<T>(
         &'static self,
         to: &'static Self,
-        searches: &[IndexScan<'_>],
-        most: usize,
+        scans: &[IndexScan<'_>],
+        max: usize,
         wait: bool,
-        row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+        map_row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
     ) -> Result<MovedRows<T>> {
         let (from, to) = (self.handle()?, to.handle()?);
         if !from.can_delete() || !to.can_insert() {
             return Ok(MovedRows { rows: Vec::new(), needs_sql: true });
         }
-        let Some(search) = searches.first() else {
-            return Ok(MovedRows { rows: Vec::new(), needs_sql: false });
-        };
-        // SAFETY: indexes are named after their table; all searches are of one.
-        Ok(unsafe { from.move_rows(&to, from.index(search.index)?, searches, most, wait, row) })
+        from.move_rows(&to, scans, max, wait, map_row)
+    }
+
+    /// The first answer of `read` to the rows that a scan finds, in the snapshot of the caller's statement.
+    pub(crate) fn first<T>(
+        &'static self,
+        scan: &IndexScan<'_>,
+        read: impl FnMut(&FoundRow<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        self.handle()?.first(scan, read)
+    }
+
+    /// Whether a scan finds a row that is committed now or written by this transaction.
+    pub(crate) fn exists(&'static self, scan: &IndexScan<'_>) -> Result<bool> {
+        self.open_for_reading()?.exists(scan)
+    }
+
+    /// Calls `visit` with each row that a scan finds as of now, whatever the snapshot of the caller's statement shows.
+    /// The token tells for how long a cache of these rows is current.
+    pub(crate) fn each(
+        &'static self,
+        scan: &IndexScan<'_>,
+        visit: impl FnMut(&FoundRow<'_>),
+    ) -> Result<CacheToken> {
+        let handle = self.handle()?;
+        // Before the scan: an invalidation that arrives during it makes the token out of date.
+        let token = CacheToken(Rc::downgrade(&handle));
+        handle.each(scan, visit)?;
+        Ok(token)
+    }
+
+    /// A token for what is read from now on.
+    pub(crate) fn cache_token(&'static self) -> Result<CacheToken> {
+        Ok(CacheToken(Rc::downgrade(&self.handle()?)))
     }
 
     fn handle(&'static self) -> Result<Rc<TableHandle>> {
@@ -254,23 +253,24 @@ impl Table {
         if let Some(handle) = HANDLES.with_borrow(|all| all.get(&key).cloned()) {
             return Ok(handle);
         }
-        // From here on the session hears of changes, hence first.
+        // Before the look-up, so that no change after it goes unheard.
         hooks::register();
-        let parent = self.parent.map(relation).transpose()?;
-        let handle = Rc::new(TableHandle::new(relation(self.name)?, parent, self.columns, self.on_delete));
+        let parent = self.parent.map(catalog::relation).transpose()?;
+        let table = catalog::relation(self.name)?;
+        let handle = Rc::new(TableHandle::new(table, parent, self.columns, self.own_delete_trigger));
         HANDLES.with_borrow_mut(|all| all.insert(key, Rc::clone(&handle)));
         Ok(handle)
     }
 }
 
-/// A table has changed: prepare again. No table means any.
+/// Drops what this session keeps of a table that has changed; of all tables for `InvalidOid`.
 pub(crate) fn forget(table: pg_sys::Oid) {
     // Dropped outside the borrow, because freeing memory calls into the server.
-    let gone: Vec<Rc<TableHandle>> = HANDLES.with_borrow_mut(|all| {
+    let outdated: Vec<Rc<TableHandle>> = HANDLES.with_borrow_mut(|all| {
         all.extract_if(|_, handle| table == pg_sys::InvalidOid || handle.depends_on(table))
             .map(|(_, handle)| handle)
             .collect()
     });
-    drop(gone);
+    drop(outdated);
     sequence::forget(table);
 }

@@ -1,159 +1,124 @@
-//! What an index is searched for.
-#![expect(unsafe_code, reason = "the keys of a scan are C structures")]
+//! Scans of a B-tree without an executor.
+#![expect(unsafe_code, reason = "index scans are a C interface")]
 
 use std::cell::RefCell;
 use std::ffi::CStr;
 use std::ptr::null_mut;
 
-use pgrx::Uuid;
 use pgrx::pg_sys::ScanDirection::ForwardScanDirection;
 use pgrx::prelude::*;
 
-use super::handle::{OpenRelation, READ, TableHandle};
-use super::row::FoundRow;
-use super::snapshot::{RegisteredSnapshot, as_of_now};
-use crate::pg::error::{Error, Result};
+use super::key::{Comparison, KeyValue};
+use super::relation::OpenRelation;
+use super::version;
 
-/// Most columns that a search compares.
-const COLUMNS: usize = 4;
+/// Most columns that a scan compares.
+const MAX_COLUMNS: usize = 4;
 
-/// Entries from the last row that was wanted to the first landmark, and from one to the next: so many are compared at
-/// most, at a hundredth of the cost of moving a row each.
+/// Entries between the last row of a scan and the first skip point, and from one skip point to the next. A scan that ends
+/// at a skip point compares at most so many entries too many, at a hundredth of what moving a row costs.
 const STRIDE: usize = 8;
 
-/// A place in an index: the values of the columns that follow, which must be passed by value.
+/// Key of an index entry, without the columns that the scan compares for equality. All its types are passed by value.
 pub(crate) type SkipPoint = Vec<pg_sys::Datum>;
 
-/// Where a scan leaves points that later ones may go up to.
+/// Collects keys of entries that lie ahead of where a scan ended. A later scan may use one as its upper bound
+/// ([`KeyRange::UpTo`]), which is cheaper than [`KeyRange::From`] if it finds its rows before.
 pub(crate) struct SkipPoints {
-    most: usize,
+    max: usize,
     points: RefCell<Vec<SkipPoint>>,
 }
 
 impl SkipPoints {
-    /// Room for so many.
-    pub(crate) const fn new(most: usize) -> Self {
-        Self { most, points: RefCell::new(Vec::new()) }
+    /// Room for `max` points.
+    pub(crate) const fn new(max: usize) -> Self {
+        Self { max, points: RefCell::new(Vec::new()) }
     }
 
-    /// Those that were left, in order.
+    /// The points that the last scan left, in the order of the index.
     pub(crate) fn take(self) -> Vec<SkipPoint> {
         self.points.into_inner()
     }
 }
 
-/// Rows with these values in the first columns of an index, in its order; and of those, only what lies in a range.
+/// `WHERE (c1, …) = (equal, …) AND range ORDER BY` the columns of an index.
 #[derive(Clone, Copy)]
 pub(crate) struct IndexScan<'a> {
     /// Name of a B-tree of the table.
     pub(crate) index: &'a CStr,
+    /// Values of its first columns.
     pub(crate) equal: &'a [KeyValue],
+    /// Condition on the columns after those, here called c, d, e.
     pub(crate) range: KeyRange<'a>,
-    /// For a search [`KeyRange::From`] a place.
+    /// Where to leave skip points, if the scan ends before its range does.
     pub(crate) skip_points: Option<&'a SkipPoints>,
 }
 
-/// What follows the first columns.
+/// Condition on the columns c, d, e that follow the equal ones.
 #[derive(Clone, Copy)]
 pub(crate) enum KeyRange<'a> {
+    /// No condition.
     All,
-    /// From a place in the columns that follow. However few rows are wanted, a whole page of the index is compared.
+    /// `(c, d, e) >= (…)`. The server compares all entries of a leaf page at once, however few rows are wanted.
     From(&'a [KeyValue]),
-    /// The same, the first of those columns up to a value. Compares no more than that.
+    /// `(c, d, e) >= (…) AND c <= …`. The server compares no entries beyond the upper bound.
     UpTo(&'a [KeyValue], KeyValue),
-    /// The next column from a value up to another. Compares no more than that.
+    /// `c BETWEEN … AND …`. The server compares no entries beyond the upper bound.
     Between(KeyValue, KeyValue),
 }
 
-/// A value with the functions that compare it in an index.
-#[derive(Clone, Copy)]
-pub(crate) struct KeyValue {
-    datum: pg_sys::Datum,
-    by: Functions,
-}
-
-/// Equal, not less, not greater; and the order of an index.
-type Functions = [u32; 4];
-
-impl KeyValue {
-    /// A `bigint`.
-    pub(crate) fn bigint(value: i64) -> Self {
-        Self {
-            datum: value.into(),
-            by: [pg_sys::F_INT8EQ, pg_sys::F_INT8GE, pg_sys::F_INT8LE, pg_sys::F_BTINT8CMP],
-        }
-    }
-
-    /// An `integer`.
-    pub(crate) fn integer(value: i32) -> Self {
-        Self {
-            datum: value.into(),
-            by: [pg_sys::F_INT4EQ, pg_sys::F_INT4GE, pg_sys::F_INT4LE, pg_sys::F_BTINT4CMP],
-        }
-    }
-
-    /// A `timestamptz`.
-    pub(crate) fn timestamp(value: i64) -> Self {
-        Self {
-            datum: value.into(),
-            by: [
-                pg_sys::F_TIMESTAMPTZ_EQ,
-                pg_sys::F_TIMESTAMPTZ_GE,
-                pg_sys::F_TIMESTAMPTZ_LE,
-                pg_sys::F_TIMESTAMPTZ_CMP,
-            ],
-        }
-    }
-
-    /// A `text`, which lives as long as the memory of the present call.
-    pub(crate) fn text(value: &str) -> Self {
-        let datum = value.into_datum().unwrap_or_else(pg_sys::Datum::null);
-        Self { datum, by: [pg_sys::F_TEXTEQ, pg_sys::F_TEXT_GE, pg_sys::F_TEXT_LE, pg_sys::F_BTTEXTCMP] }
-    }
-
-    /// A `uuid`.
-    pub(crate) fn uuid(value: Uuid) -> Result<Self> {
-        let datum = value.into_datum().ok_or_else(|| Error::corrupt_schema("identifier"))?;
-        Ok(Self { datum, by: [pg_sys::F_UUID_EQ, pg_sys::F_UUID_GE, pg_sys::F_UUID_LE, pg_sys::F_UUID_CMP] })
-    }
-}
-
 impl<'a> IndexScan<'a> {
-    /// All rows with these values.
+    /// `WHERE (c1, …) = (equal, …)`.
     pub(crate) fn exact(index: &'a CStr, equal: &'a [KeyValue]) -> Self {
         Self { index, equal, range: KeyRange::All, skip_points: None }
     }
 
-    /// Calls `see` with each row that a snapshot shows, until it answers `false`. Rows are read into `slot`, which is made
-    /// when there is one to read.
+    /// Whether columns of these types can be compared with the scan's values.
+    pub(super) fn fits(&self, key_types: &[pg_sys::Oid]) -> bool {
+        let equal = self.equal.len();
+        let are = |from: usize, values: &[KeyValue]| {
+            values.iter().enumerate().all(|(at, value)| key_types.get(from + at) == Some(&value.type_oid()))
+        };
+        // A B-tree has a column, so a list without any is of another access method.
+        !key_types.is_empty()
+            && are(0, self.equal)
+            && match self.range {
+                KeyRange::All => true,
+                KeyRange::From(start) => are(equal, start),
+                KeyRange::UpTo(start, end) => are(equal, start) && are(equal, &[end]),
+                KeyRange::Between(start, end) => are(equal, &[start]) && are(equal, &[end]),
+            }
+    }
+
+    /// Calls `visit` with each row that the snapshot shows, until it answers `false`.
     ///
     /// # Safety
-    /// The index is one of the table, its columns have the types of the values, and the snapshot is kept meanwhile.
-    pub(super) unsafe fn each(
+    /// The index belongs to the table and [fits](IndexScan::fits); the snapshot stays valid during the scan.
+    pub(super) unsafe fn run(
         &self,
         table: &OpenRelation,
         index: &OpenRelation,
         snapshot: pg_sys::Snapshot,
-        mut see: impl FnMut(*mut pg_sys::TupleTableSlot) -> bool,
+        mut visit: impl FnMut(*mut pg_sys::TupleTableSlot) -> bool,
     ) {
-        // SAFETY: as promised; the keys outlive the scan. What is begun is ended in order; after an error the abort does
-        // that.
+        // SAFETY: as the caller promises; the keys outlive the scan. After an error the abort of the transaction closes
+        // what is open here.
         unsafe {
-            let mut members: [pg_sys::ScanKeyData; COLUMNS] = std::mem::zeroed();
-            let mut keys: [pg_sys::ScanKeyData; COLUMNS + 2] = std::mem::zeroed();
-            let count = self.fill(index, &mut keys, &mut members);
-            let scan = pg_sys::index_beginscan(table.0, index.0, snapshot, count, 0);
+            let mut row_keys: [pg_sys::ScanKeyData; MAX_COLUMNS] = std::mem::zeroed();
+            let mut keys: [pg_sys::ScanKeyData; MAX_COLUMNS + 2] = std::mem::zeroed();
+            let count = self.fill_keys(index, &mut keys, &mut row_keys);
+            let scan = version::begin_index_scan(table.0, index.0, snapshot, count);
             (*scan).xs_want_itup = self.skip_points.is_some();
             pg_sys::index_rescan(scan, keys.as_mut_ptr(), count, null_mut(), 0);
             let mut slot: *mut pg_sys::TupleTableSlot = null_mut();
-            let mut more = true;
-            while more && !pg_sys::index_getnext_tid(scan, ForwardScanDirection).is_null() {
-                // Mostly there is no entry; then no row is looked at, and needs no slot.
+            let mut goes_on = true;
+            while goes_on && !pg_sys::index_getnext_tid(scan, ForwardScanDirection).is_null() {
+                // Made at the first entry, because most scans find none.
                 if slot.is_null() {
                     slot = pg_sys::table_slot_create(table.0, null_mut());
                 }
-                // An entry can lead to several versions of its row, of which the snapshot shows one at most.
-                more = !pg_sys::index_fetch_heap(scan, slot) || see(slot);
+                // An entry stands for all versions of a row in a HOT chain; an MVCC snapshot shows one at most.
+                goes_on = !pg_sys::index_fetch_heap(scan, slot) || visit(slot);
             }
             if !slot.is_null() {
                 pg_sys::ExecDropSingleTupleTableSlot(slot);
@@ -161,22 +126,21 @@ impl<'a> IndexScan<'a> {
             if let Some(skip_points) = self.skip_points {
                 let mut points = skip_points.points.borrow_mut();
                 points.clear();
-                while !more && points.len() < skip_points.most {
-                    let Some(place) = self.look_ahead(scan) else { break };
-                    points.push(place);
+                while !goes_on && points.len() < skip_points.max {
+                    let Some(point) = self.next_skip_point(scan) else { break };
+                    points.push(point);
                 }
             }
             pg_sys::index_endscan(scan);
         }
     }
 
-    /// The place of an entry some way ahead, if there are so many.
+    /// Moves the scan on by [`STRIDE`] entries and copies the key there; `None` at the end of the range.
     ///
     /// # Safety
-    /// The scan is under way, and keeps entries.
-    unsafe fn look_ahead(&self, scan: pg_sys::IndexScanDesc) -> Option<SkipPoint> {
-        // SAFETY: as promised; an entry has as many columns as its description says, which are no more than an index can
-        // have.
+    /// The scan has begun with `xs_want_itup`.
+    unsafe fn next_skip_point(&self, scan: pg_sys::IndexScanDesc) -> Option<SkipPoint> {
+        // SAFETY: as the caller promises; an entry has as many columns as its descriptor says, at most INDEX_MAX_KEYS.
         unsafe {
             for _ in 0..STRIDE {
                 if pg_sys::index_getnext_tid(scan, ForwardScanDirection).is_null() {
@@ -191,134 +155,48 @@ impl<'a> IndexScan<'a> {
         }
     }
 
-    /// Writes the search as the access method wants it; answers how many keys it has.
+    /// Writes the scan keys and returns their number. A row comparison `(c, d, e) >= (…)` is one key that points to
+    /// `row_keys`.
     ///
     /// # Safety
-    /// As [`IndexScan::each`]; the keys point to the members.
-    unsafe fn fill(
+    /// As [`IndexScan::run`]; both arrays outlive the use of the keys.
+    unsafe fn fill_keys(
         &self,
         index: &OpenRelation,
         keys: &mut [pg_sys::ScanKeyData],
-        members: &mut [pg_sys::ScanKeyData; COLUMNS],
+        row_keys: &mut [pg_sys::ScanKeyData; MAX_COLUMNS],
     ) -> i32 {
-        // SAFETY: as promised.
-        let compare = |column, how: usize, value: &KeyValue| unsafe { key(index, 0, column, how, value) };
+        // SAFETY: as the caller promises.
+        let compare = |column, how, value: &KeyValue| unsafe { value.scan_key(index, 0, column, how) };
         for (column, value) in self.equal.iter().enumerate() {
-            keys[column] = compare(column, EQUAL, value);
+            keys[column] = compare(column, Comparison::Equal, value);
         }
         let next = self.equal.len();
-        let (place, upto) = match self.range {
+        let (start, end) = match self.range {
             KeyRange::All => return next as i32,
-            KeyRange::Between(low, high) => {
-                keys[next] = compare(next, NOT_LESS, &low);
-                keys[next + 1] = compare(next, NOT_GREATER, &high);
+            KeyRange::Between(start, end) => {
+                keys[next] = compare(next, Comparison::GreaterOrEqual, &start);
+                keys[next + 1] = compare(next, Comparison::LessOrEqual, &end);
                 return next as i32 + 2;
             }
-            KeyRange::From(place) => (place, None),
-            KeyRange::UpTo(place, upto) => (place, Some(upto)),
+            KeyRange::From(start) => (start, None),
+            KeyRange::UpTo(start, end) => (start, Some(end)),
         };
-        for (number, value) in place.iter().enumerate() {
-            let end = if number + 1 == place.len() { pg_sys::SK_ROW_END } else { 0 };
-            // SAFETY: as promised.
-            members[number] = unsafe { key(index, pg_sys::SK_ROW_MEMBER | end, next + number, ORDER, value) };
+        for (at, value) in start.iter().enumerate() {
+            let last = if at + 1 == start.len() { pg_sys::SK_ROW_END } else { 0 };
+            let flags = pg_sys::SK_ROW_MEMBER | last;
+            // SAFETY: as the caller promises.
+            row_keys[at] = unsafe { value.scan_key(index, flags, next + at, Comparison::Order) };
         }
-        // The head of a comparison of rows has no function of its own, but points to its members.
+        // The header of a row comparison has the column and strategy of its first member.
         keys[next] = pg_sys::ScanKeyData {
             sk_flags: pg_sys::SK_ROW_HEADER.cast_signed(),
-            sk_argument: pg_sys::Datum::from(members.as_mut_ptr()),
-            ..members[0]
+            sk_argument: pg_sys::Datum::from(row_keys.as_mut_ptr()),
+            ..row_keys[0]
         };
-        if let Some(upto) = upto {
-            keys[next + 1] = compare(next, NOT_GREATER, &upto);
+        if let Some(end) = end {
+            keys[next + 1] = compare(next, Comparison::LessOrEqual, &end);
         }
-        next as i32 + 1 + i32::from(upto.is_some())
-    }
-}
-
-impl TableHandle {
-    /// Whether a search finds a row, as of now. What others have in flight is not seen.
-    ///
-    /// # Safety
-    /// As [`IndexScan::each`], and this is the table.
-    pub(super) unsafe fn exists(
-        &self,
-        table: &OpenRelation,
-        index: pg_sys::Oid,
-        search: &IndexScan<'_>,
-    ) -> bool {
-        let (now, mut seen) = (&mut as_of_now(), false);
-        // SAFETY: as promised.
-        unsafe {
-            search.each(table, &OpenRelation::index(index, READ), now, |_| {
-                seen = true;
-                false
-            });
-        }
-        seen
-    }
-
-    /// Calls `see` with each row that a search finds, all as of one moment, which is now.
-    ///
-    /// # Safety
-    /// As [`IndexScan::each`].
-    pub(super) unsafe fn each(
-        &self,
-        index: pg_sys::Oid,
-        search: &IndexScan<'_>,
-        mut see: impl FnMut(&FoundRow<'_>),
-    ) {
-        let (table, index) = (OpenRelation::table(self.table, READ), OpenRelation::index(index, READ));
-        let now = RegisteredSnapshot::fresh();
-        // SAFETY: as promised.
-        unsafe {
-            search.each(&table, &index, now.0, |slot| {
-                see(&FoundRow { slot, column_numbers: &self.column_numbers });
-                true
-            });
-        }
-    }
-}
-
-/// Places in [`Functions`], and the strategies of a B-tree that they stand for.
-const EQUAL: usize = 0;
-const NOT_LESS: usize = 1;
-const NOT_GREATER: usize = 2;
-const ORDER: usize = 3;
-const STRATEGIES: [u32; 4] = [
-    pg_sys::BTEqualStrategyNumber,
-    pg_sys::BTGreaterEqualStrategyNumber,
-    pg_sys::BTLessEqualStrategyNumber,
-    pg_sys::BTGreaterEqualStrategyNumber,
-];
-
-/// One comparison of a scan.
-///
-/// # Safety
-/// The index has that column, of the type of the value.
-unsafe fn key(
-    index: &OpenRelation,
-    flags: u32,
-    column: usize,
-    how: usize,
-    value: &KeyValue,
-) -> pg_sys::ScanKeyData {
-    // SAFETY: as promised; an index has a collation for each of its columns.
-    unsafe {
-        let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
-        let collation = *(*index.0).rd_indcollation.add(column);
-        let (flags, column) = (flags.cast_signed(), column as i16 + 1);
-        let (strategy, any) = (STRATEGIES[how] as u16, pg_sys::InvalidOid);
-        let function = value.by[how].into();
-        pg_sys::ScanKeyEntryInitialize(
-            &mut key,
-            flags,
-            column,
-            strategy,
-            any,
-            collation,
-            function,
-            value.datum,
-        );
-        key
+        next as i32 + 1 + i32::from(end.is_some())
     }
 }

@@ -1,205 +1,92 @@
-//! Moving rows from one table into another, as `WITH gone AS (DELETE … RETURNING *) INSERT … SELECT … FROM gone` does in
-//! READ COMMITTED: nobody ever sees a row in both tables or in neither.
-#![expect(unsafe_code, reason = "the table access method and snapshots are C interfaces")]
+//! `WITH moved AS (DELETE … RETURNING *) INSERT … SELECT … FROM moved` in READ COMMITTED, without an executor. Other
+//! transactions see each row in exactly one of the two tables.
+#![expect(unsafe_code, reason = "the table access method is a C interface")]
 
-use std::ptr::null_mut;
-
-use pgrx::pg_sys::LockTupleMode::LockTupleExclusive;
-use pgrx::pg_sys::LockWaitPolicy::LockWaitSkip;
-use pgrx::pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
 use pgrx::prelude::*;
 
 use super::MovedRows;
-use super::handle::{OpenRelation, TableHandle, WRITE, refuse_if_read_only};
+use super::handle::TableHandle;
 use super::index_scan::IndexScan;
+use super::relation::{OpenRelation, WRITE, require_writable};
 use super::row::{FoundRow, deform};
+use super::row_lock::{DeleteOutcome, delete, is_locked_by_others};
 use super::snapshot::RegisteredSnapshot;
-
-/// What became of the attempt to delete a row.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Outcome {
-    Deleted,
-    /// Somebody else is at it.
-    Busy,
-    /// Somebody else was at it since the snapshot: what it is now, a newer one shows.
-    Changed,
-}
+use crate::pg::error::Result;
 
 impl TableHandle {
-    /// Moves the rows that searches find and `row` has an answer for into `to`, `most` at most. `row` gives the values of
-    /// the new row. Rows that others are at are passed by, or waited for: then one for each search.
+    /// Moves at most `max` rows that the scans find, one scan after the other, into `to`. `map_row` fills in the new row
+    /// and answers something, or skips the row by `None`. Rows that other transactions have locked are skipped, as by
+    /// SKIP LOCKED; with `wait` they are waited for, and then each scan ends with the first row that it moves.
     ///
-    /// # Safety
-    /// As [`IndexScan::each`]; and the values have the types of the columns.
-    pub(super) unsafe fn move_rows<T>(
+    /// All scans read the same index; the values have the types of the columns of `to`.
+    pub(super) fn move_rows<T>(
         &self,
         to: &Self,
-        index: pg_sys::Oid,
-        searches: &[IndexScan<'_>],
-        most: usize,
+        scans: &[IndexScan<'_>],
+        max: usize,
         wait: bool,
-        mut row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
-    ) -> MovedRows<T> {
-        refuse_if_read_only(c"DELETE");
-        let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index, WRITE));
-        let target = OpenRelation::table(to.table, WRITE);
+        mut map_row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
+    ) -> Result<MovedRows<T>> {
+        let mut moved = MovedRows { rows: Vec::new(), needs_sql: false };
+        let Some(first) = scans.first() else { return Ok(moved) };
+        require_writable(c"DELETE");
+        let index = self.index_of(first)?;
+        let (table, target) = (OpenRelation::table(self.table, WRITE), OpenRelation::table(to.table, WRITE));
+        let open_index = OpenRelation::index(index.oid, WRITE);
         let mut values = vec![None; to.column_numbers.len()];
-        let mut done = MovedRows { rows: Vec::new(), needs_sql: false };
-        // Who waits looks for certain rows, which mostly are as the statement saw them. Who passes rows by knows since when
-        // it looks.
-        let (mut snapshot, mut newest) =
-            if wait { RegisteredSnapshot::present() } else { (RegisteredSnapshot::fresh(), true) };
-        let mut searches = searches.iter();
-        let mut next = searches.next();
-        while let Some(search) = next {
-            let (mut changed, before) = (false, done.rows.len());
-            // SAFETY: as promised.
+        // A caller that waits looks for certain rows, which mostly are as its statement saw them. A caller that skips
+        // locked rows wants those of now.
+        let (mut snapshot, mut is_latest) =
+            if wait { RegisteredSnapshot::of_statement() } else { (RegisteredSnapshot::new(), true) };
+        let mut scans = scans.iter();
+        let mut next = scans.next();
+        while let Some(scan) = next {
+            if self.index_of(scan)?.oid != index.oid {
+                return Err(crate::pg::error::Error::corrupt_schema("index of a table of the extension"));
+            }
+            let (mut conflict, before) = (false, moved.rows.len());
+            // SAFETY: `index_of` has checked the index; the snapshot is registered. The slot stays filled while the row
+            // is mapped and deleted.
             unsafe {
-                search.each(&table, &index, snapshot.0, |slot| {
-                    if !wait && is_held_by_others(slot, snapshot.0) {
+                scan.run(&table, &open_index, snapshot.0, |slot| {
+                    if !wait && is_locked_by_others(slot, snapshot.0) {
                         return true;
                     }
                     deform(slot);
-                    let Some(answer) =
-                        row(&FoundRow { slot, column_numbers: &self.column_numbers }, &mut values)
-                    else {
-                        return true;
-                    };
-                    // Before anything is done, so that SQL can still do it, or say what is wrong.
+                    let found = FoundRow { slot, column_numbers: &self.column_numbers };
+                    let Some(answer) = map_row(&found, &mut values) else { return true };
+                    // Checked before the row is deleted, so that SQL can still move it, or raise the error.
                     if !to.accepts(&target, &values) {
-                        done.needs_sql = true;
+                        moved.needs_sql = true;
                         return false;
                     }
                     match delete(&table, slot, snapshot.0, wait) {
-                        Outcome::Deleted => {
-                            to.write(&target);
-                            done.rows.push(answer);
+                        DeleteOutcome::Deleted => {
+                            to.insert_slot(&target);
+                            moved.rows.push(answer);
                         }
-                        Outcome::Busy => {}
-                        Outcome::Changed => changed = true,
+                        DeleteOutcome::Locked => {}
+                        DeleteOutcome::Changed => conflict = true,
                     }
-                    done.rows.len() < most && !wait
+                    moved.rows.len() < max && !wait
                 });
             }
-            if done.needs_sql || done.rows.len() >= most {
+            if moved.needs_sql || moved.rows.len() >= max {
                 break;
             }
-            let found = done.rows.len() > before;
-            if wait && found || newest && !changed {
-                next = searches.next();
+            let has_moved = moved.rows.len() > before;
+            if wait && has_moved || is_latest && !conflict {
+                next = scans.next();
             }
-            // What others changed meanwhile is looked at as it is now; and what was passed by must not be found again.
-            if (!wait && found) || (!found && !newest) || changed {
-                snapshot = RegisteredSnapshot::fresh();
-                newest = true;
+            // A row that another transaction has changed is looked at in its new version. The scans of a caller that
+            // skips locked rows overlap: rows that were moved must not be found again.
+            if (!wait && has_moved) || (!has_moved && !is_latest) || conflict {
+                snapshot = RegisteredSnapshot::new();
+                is_latest = true;
             }
         }
-        // SAFETY: inside a transaction; what was written is there for what comes next.
+        // SAFETY: inside a transaction; later commands see what was written.
         unsafe { pg_sys::CommandCounterIncrement() };
-        done
-    }
-}
-
-/// Deletes the row in a slot.
-///
-/// # Safety
-/// The slot holds a row of the table that the snapshot shows.
-unsafe fn delete(
-    table: &OpenRelation,
-    slot: *mut pg_sys::TupleTableSlot,
-    snapshot: pg_sys::Snapshot,
-    wait: bool,
-) -> Outcome {
-    // SAFETY: as promised; the row is where the scan found it, and if it is not the server says so.
-    unsafe {
-        let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
-        let command = pg_sys::GetCurrentCommandId(true);
-        let mut tid = (*slot).tts_tid;
-        let mut attempt = |wait| {
-            let none = null_mut();
-            pg_sys::table_tuple_delete(table.0, &mut tid, command, snapshot, none, wait, &mut failure, false)
-        };
-        let mut result = attempt(wait);
-        // Whoever waits does not come here.
-        if result == TM_BeingModified && may_be_locked_here(slot) && lock(table, slot, snapshot) {
-            result = attempt(true);
-        }
-        if result == TM_Ok {
-            Outcome::Deleted
-        } else if result == TM_BeingModified {
-            Outcome::Busy
-        } else {
-            Outcome::Changed
-        }
-    }
-}
-
-/// The head of the row in a slot; `None` where rows have none.
-///
-/// # Safety
-/// The slot holds a row, and still does while the head is looked at.
-unsafe fn head<'a>(slot: *mut pg_sys::TupleTableSlot) -> Option<&'a pg_sys::HeapTupleHeaderData> {
-    // SAFETY: as promised; a slot of this kind has a tuple, whose page stays where it is as long as the slot is filled. A
-    // word of its head may be that of a moment ago.
-    unsafe {
-        let is_heap = std::ptr::eq((*slot).tts_ops, &raw const pg_sys::TTSOpsBufferHeapTuple);
-        is_heap.then(|| &*(*(*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple).t_data)
-    }
-}
-
-/// Whether somebody else was deleting or locking the row in a slot when the snapshot was taken. Most rows that are passed
-/// by are known by this, without trying.
-///
-/// # Safety
-/// The slot holds a row.
-unsafe fn is_held_by_others(slot: *mut pg_sys::TupleTableSlot, snapshot: pg_sys::Snapshot) -> bool {
-    const OPEN: u32 = pg_sys::HEAP_XMAX_INVALID | pg_sys::HEAP_XMAX_IS_MULTI;
-    // SAFETY: as promised; a deleter that is neither invalid nor several is one transaction.
-    unsafe {
-        head(slot).filter(|head| u32::from(head.t_infomask) & OPEN == 0).is_some_and(|head| {
-            let deleter = head.t_choice.t_heap.t_xmax;
-            !pg_sys::TransactionIdIsCurrentTransactionId(deleter)
-                && pg_sys::XidInMVCCSnapshot(deleter, snapshot)
-        })
-    }
-}
-
-/// Whether this transaction may be among those that have locked the row in a slot, for example as a parent: its own lock
-/// is in nobody's way, but the server leaves that to those who wait.
-///
-/// # Safety
-/// The slot holds a row.
-unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
-    // SAFETY: as promised.
-    unsafe {
-        head(slot).is_none_or(|head| {
-            u32::from(head.t_infomask) & pg_sys::HEAP_XMAX_IS_MULTI != 0
-                || pg_sys::TransactionIdIsCurrentTransactionId(head.t_choice.t_heap.t_xmax)
-        })
-    }
-}
-
-/// Locks the row in a slot for deletion without waiting; `false` when others are at it.
-///
-/// # Safety
-/// As [`delete`].
-unsafe fn lock(table: &OpenRelation, slot: *mut pg_sys::TupleTableSlot, snapshot: pg_sys::Snapshot) -> bool {
-    // SAFETY: as promised; a slot of its own, because others still read from the first.
-    unsafe {
-        let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
-        let copy = pg_sys::table_slot_create(table.0, null_mut());
-        let result = pg_sys::table_tuple_lock(
-            table.0,
-            &mut (*slot).tts_tid,
-            snapshot,
-            copy,
-            pg_sys::GetCurrentCommandId(true),
-            LockTupleExclusive,
-            LockWaitSkip,
-            0,
-            &mut failure,
-        );
-        pg_sys::ExecDropSingleTupleTableSlot(copy);
-        result == TM_Ok
+        Ok(moved)
     }
 }

@@ -1,45 +1,42 @@
-//! A table that stays open for several looks and rows.
+//! A table that stays open for several operations.
 
-use std::ffi::CStr;
 use std::rc::Rc;
 
 use pgrx::{Uuid, pg_sys};
 
-use super::handle::{OpenRelation, TableHandle};
+use super::handle::TableHandle;
+use super::relation::OpenRelation;
 use super::{IndexScan, InsertOutcome, KeyValue};
 use crate::pg::error::Result;
 
-/// See [`super::Table::open`].
+/// An open table with its handle: saves opening it for each operation.
 pub(crate) struct OpenTable {
     handle: Rc<TableHandle>,
-    open: OpenRelation,
+    relation: OpenRelation,
 }
 
 impl OpenTable {
     pub(super) fn new(handle: Rc<TableHandle>, lock: pg_sys::LOCKMODE) -> Self {
-        let open = OpenRelation::table(handle.table, lock);
-        Self { handle, open }
+        let relation = OpenRelation::table(handle.table, lock);
+        Self { handle, relation }
     }
 
-    /// Whether there is a row of this key, in an index that begins with an identifier, as of now; what others have in
-    /// flight is not seen.
-    pub(crate) fn contains(&self, index: &'static CStr, key: Uuid) -> Result<bool> {
+    /// [`OpenTable::exists`] by a key of one uuid.
+    pub(crate) fn contains(&self, index: &'static std::ffi::CStr, key: Uuid) -> Result<bool> {
         self.exists(&IndexScan::exact(index, &[KeyValue::uuid(key)?]))
     }
 
-    /// The same of any search.
-    #[expect(unsafe_code, reason = "only the caller knows what index this is")]
-    pub(crate) fn exists(&self, search: &IndexScan<'_>) -> Result<bool> {
-        let index = self.handle.index(search.index)?;
-        // SAFETY: indexes are named after their table.
-        Ok(unsafe { self.handle.exists(&self.open, index, search) })
+    /// Whether a scan finds a row that is committed now or written by this transaction. Rows of transactions in
+    /// progress do not count.
+    pub(crate) fn exists(&self, scan: &IndexScan<'_>) -> Result<bool> {
+        self.handle.exists(&self.relation, scan)
     }
 
-    /// Writes one row, its values in the order of the columns. Waits for nobody: a row of a transaction in flight
-    /// counts as taken.
+    /// `INSERT … ON CONFLICT DO NOTHING`, but without waiting: a conflict with a transaction in progress counts as one.
+    /// `values` are in the order of the table's list of columns, and have their types.
     pub(crate) fn try_insert(&self, values: &[Option<pg_sys::Datum>]) -> InsertOutcome {
         if self.handle.can_insert() {
-            self.handle.try_insert(&self.open, values)
+            self.handle.try_insert(&self.relation, values)
         } else {
             InsertOutcome::UseSql
         }

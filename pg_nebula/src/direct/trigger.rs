@@ -1,4 +1,4 @@
-//! What tables do for sessions that remember their rows.
+//! The trigger of tables that sessions cache.
 
 use pgrx::PgTrigger;
 use pgrx::prelude::*;
@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 use crate::pg::catalog::tell_changed;
 use crate::pg::error::Error;
 
-/// Trigger: sessions remember what is in this table, and read it again.
+/// Statement trigger: when the transaction commits, all sessions drop what they have cached of this table.
 #[pg_trigger]
 fn table_changed<'a>(
     trigger: &'a PgTrigger<'a>,

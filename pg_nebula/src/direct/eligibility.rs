@@ -1,0 +1,59 @@
+//! Whether SQL would run something for a row that the direct path does not run: then SQL has to do it.
+#![expect(unsafe_code, reason = "the description of a table is a C structure")]
+
+use std::ffi::CStr;
+
+use pgrx::prelude::*;
+
+use super::relation::{OpenRelation, READ};
+
+/// Kinds of statements, as triggers name them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Statement {
+    Insert = pg_sys::TRIGGER_TYPE_INSERT as isize,
+    Update = pg_sys::TRIGGER_TYPE_UPDATE as isize,
+    Delete = pg_sys::TRIGGER_TYPE_DELETE as isize,
+}
+
+/// Whether rows are stored in this table itself: it is no view, partitioned or foreign table.
+pub(super) fn is_table(table: &OpenRelation) -> bool {
+    table.class().relkind as u8 == pg_sys::RELKIND_RELATION
+}
+
+/// Whether the table is a partition.
+pub(super) fn is_partition(table: &OpenRelation) -> bool {
+    table.class().relispartition
+}
+
+/// Whether a statement runs no rule, no row security policy, and no trigger, row or statement level, but the one of this
+/// name, whose work the caller does. Triggers of constraints, such as foreign keys, are triggers too.
+pub(super) fn runs_nothing_else(table: &OpenRelation, statement: Statement, own: Option<&CStr>) -> bool {
+    let class = table.class();
+    // The functions run with the privileges of the owner, whom row security binds only when it is forced.
+    let is_secured = class.relrowsecurity && class.relforcerowsecurity;
+    // SAFETY: an open relation points to its triggers, which are valid for their number and have names.
+    let own_only = unsafe {
+        let triggers = (*table.0).trigdesc.as_ref().map_or(&[][..], |all| {
+            std::slice::from_raw_parts(all.triggers, usize::try_from(all.numtriggers).unwrap_or(0))
+        });
+        triggers
+            .iter()
+            .filter(|trigger| trigger.tgtype as isize & statement as isize != 0)
+            .all(|trigger| Some(CStr::from_ptr(trigger.tgname)) == own)
+    };
+    !class.relhasrules && !is_secured && own_only
+}
+
+/// Whether the table is a partition of `parent`, and INSERT into the parent runs nothing that INSERT into the partition
+/// does not.
+pub(super) fn is_plain_partition(table: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
+    let parent = OpenRelation::table(parent, READ);
+    let is_partitioned = parent.class().relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;
+    is_partitioned && runs_nothing_else(&parent, Statement::Insert, None) && {
+        // SAFETY: the relation is open and partitioned; its descriptor has as many identifiers as it says.
+        unsafe {
+            let partitions = &*pg_sys::RelationGetPartitionDesc(parent.0, true);
+            (0..usize::try_from(partitions.nparts).unwrap_or(0)).any(|at| *partitions.oids.add(at) == table)
+        }
+    }
+}
