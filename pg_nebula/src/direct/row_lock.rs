@@ -5,7 +5,7 @@ use std::ptr::null_mut;
 
 use pgrx::pg_sys::LockTupleMode::LockTupleExclusive;
 use pgrx::pg_sys::LockWaitPolicy::LockWaitSkip;
-use pgrx::pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
+use pgrx::pg_sys::TM_Result;
 use pgrx::prelude::*;
 
 use super::relation::OpenRelation;
@@ -50,12 +50,12 @@ pub(super) unsafe fn delete(
         };
         let mut result = attempt(wait);
         // Only without `wait`: the server then reports even this transaction's own lock on the row.
-        if result == TM_BeingModified && may_be_locked_here(slot) && lock(table, slot, snapshot) {
+        if result == TM_Result::TM_BeingModified && may_be_locked_here(slot) && lock(table, slot, snapshot) {
             result = attempt(true);
         }
         match result {
-            pg_sys::TM_Result::TM_Ok => DeleteOutcome::Deleted,
-            pg_sys::TM_Result::TM_BeingModified => DeleteOutcome::Locked,
+            TM_Result::TM_Ok => DeleteOutcome::Deleted,
+            TM_Result::TM_BeingModified => DeleteOutcome::Locked,
             _ => DeleteOutcome::Changed,
         }
     }
@@ -130,6 +130,6 @@ unsafe fn lock(table: &OpenRelation, slot: *mut pg_sys::TupleTableSlot, snapshot
             &mut failure,
         );
         pg_sys::ExecDropSingleTupleTableSlot(copy);
-        result == TM_Ok
+        result == TM_Result::TM_Ok
     }
 }
