@@ -1,19 +1,19 @@
 //! The control plane of a private overlay network, inside PostgreSQL.
 //!
-//! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Plain data lives
-//! in `sql/`; this crate holds what needs more than a statement. Modules, from the ground up; each imports only modules
-//! below it, and what needs no PostgreSQL is the crate `nebula-core`:
+//! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Tables and plain SQL
+//! functions are in `sql/`; this crate has the functions that need more than a statement. Each module imports only modules
+//! above it in this table; code that needs no PostgreSQL is in the crate `nebula-core`:
 //!
-//! | module | holds |
+//! | module | content |
 //! |---|---|
-//! | `pg` | the server: session, callbacks, catalog, statements, shared memory, settings, types |
-//! | `direct` | rows written below SQL |
-//! | `pools` | projects and their ranges |
-//! | `free_map` | where to look for a free address |
-//! | `addresses` | who holds which address |
-//! | `nodes` | servers and the choice among them |
-//! | `background` | processes that work without being called |
-//! | `notify` | telling workers and watchers about jobs |
+//! | `pg` | the server's interfaces: session, callbacks, catalog, statements, shared memory, settings, types |
+//! | `direct` | reading and writing rows without planner and executor |
+//! | `pools` | projects and their ranges of addresses |
+//! | `free_map` | search for free addresses, by a map in shared memory |
+//! | `addresses` | allocation and release of addresses |
+//! | `nodes` | servers, and the placement of networks on them |
+//! | `background` | background workers |
+//! | `notify` | NOTIFY for workers and watchers of jobs, collected over sessions |
 //! | `queue` | jobs |
 
 #![expect(clippy::result_large_err, reason = "pgrx takes the SQLSTATE only from an ErrorReport by value")]
@@ -41,9 +41,11 @@ use pg::{settings, shmem};
 
 pg_module_magic!(name, version);
 
-/// Called when the library is loaded: by the server as it starts, or by the first session that needs it.
+/// Called when the library is loaded: by the postmaster at start, or by a session at its first call.
 #[pg_guard]
 pub extern "C-unwind" fn _PG_init() {
+    #[cfg(feature = "pg_test")]
+    pg::leak_check::install();
     let preloaded = shmem::is_preloading();
     settings::define(preloaded);
     hooks::listen(Listeners {
@@ -56,7 +58,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
 }
 
-/// Forgets what this session has read of a relation that some session changed.
+/// Drops what this session has cached of a relation that some session has changed.
 fn relation_changed(relation: pg_sys::Oid) {
     direct::forget(relation);
     linked_table::invalidate_table(relation);
@@ -71,7 +73,7 @@ fn relation_changed(relation: pg_sys::Oid) {
     }
 }
 
-/// What `cargo pgrx test` needs to know.
+/// Configuration of `cargo pgrx test`.
 #[cfg(test)]
 pub mod pg_test {
     /// Called once, before the server starts.

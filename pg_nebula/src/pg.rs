@@ -1,12 +1,14 @@
-//! The server: the only room that reads its variables, registers its callbacks and asks its catalog.
+//! The server's interfaces, wrapped: its variables, callbacks, catalog, shared memory, statements and types.
 //!
-//! Everything above uses these modules and, for rows written below SQL, [`crate::direct`].
+//! Modules above call these, and [`crate::direct`] for rows, instead of the server.
 
 pub(crate) mod catalog;
 pub(crate) mod datum;
 pub(crate) mod error;
 pub(crate) mod hooks;
 pub(crate) mod isolation;
+#[cfg(feature = "pg_test")]
+pub(crate) mod leak_check;
 pub(crate) mod privilege;
 pub(crate) mod session;
 pub(crate) mod settings;

@@ -1,7 +1,7 @@
-//! The extension's own relations: their identifiers and owner, and messages between sessions about them.
+//! The extension's own relations: their identifiers and owner, and invalidations between sessions.
 //!
-//! Sessions tell each other of changes by PostgreSQL's own relation cache invalidations, which are sent when the
-//! transaction commits and cost nothing while nobody changes anything.
+//! Sessions tell each other of changes by PostgreSQL's relation cache invalidations, which are sent when the transaction
+//! commits and cost nothing as long as nothing changes.
 #![expect(unsafe_code, reason = "look-ups in the server's catalog caches")]
 
 use std::cell::Cell;
@@ -17,17 +17,17 @@ thread_local! {
     static KNOWN: Cell<Known> = const { Cell::new(Known::NOTHING) };
 }
 
-/// Identifiers that were looked up.
+/// Results of catalog look-ups.
 #[derive(Clone, Copy)]
 struct Known {
-    /// nebula.allocation
+    /// `nebula.allocation`.
     allocation: pg_sys::Oid,
-    /// Owner of nebula.allocation, and with it of the extension.
+    /// Owner of that table, and with it of all tables of the extension.
     owner: pg_sys::Oid,
-    /// nebula.pool; an invalidation of it says that pools changed.
+    /// `nebula.pool`. Its invalidation says that pools changed.
     pool: pg_sys::Oid,
-    /// nebula.pool_pool_id_seq; an invalidation of it says that addresses were released. A sequence, because no kept
-    /// plan depends on one, so the message makes no session plan again.
+    /// `nebula.pool_pool_id_seq`. Its invalidation says that addresses were released. A sequence, because no prepared
+    /// statement of this extension reads it, so the message makes no session plan again.
     released: pg_sys::Oid,
 }
 
@@ -39,7 +39,7 @@ impl Known {
         released: pg_sys::InvalidOid,
     };
 
-    /// Looks the relations up, once until one of them changes.
+    /// Looks the relations up, unless that was done since one of them changed.
     fn look_up() -> Result<Self> {
         let mut known = KNOWN.get();
         if known.allocation == pg_sys::InvalidOid {
@@ -57,21 +57,21 @@ impl Known {
     }
 }
 
-/// What an invalidation means for this extension.
+/// Meaning of an invalidation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// Pools, or the extension itself, may have changed.
     Pools,
     /// Addresses were released.
     Released,
-    /// Something else.
+    /// None for this module.
     Other,
 }
 
-/// What a changed relation means; forgets the identifiers when the extension may have been dropped and made anew.
+/// Meaning of a change of this relation. Drops the look-ups when the extension may have been dropped and created again.
 pub(crate) fn change_of(relation: pg_sys::Oid) -> Change {
     let known = KNOWN.get();
-    // No relation means all of them: the queue of messages ran over.
+    // InvalidOid stands for all relations: the queue of invalidations overflowed.
     if relation == pg_sys::InvalidOid || relation == known.pool || relation == known.allocation {
         KNOWN.set(Known::NOTHING);
         Change::Pools
@@ -82,20 +82,20 @@ pub(crate) fn change_of(relation: pg_sys::Oid) -> Change {
     }
 }
 
-/// Locks nebula.allocation as an INSERT does, then reads what other sessions said of pools and releases.
+/// Locks nebula.allocation as an INSERT does, then processes invalidations of pools and releases.
 ///
-/// The lock conflicts with that of statements that shrink, drop or reserve, so one waits for the other. Taking a lock
-/// reads messages only the first time in a transaction, hence the explicit second read.
+/// The lock conflicts with that of statements that shrink, drop or reserve ranges, so one waits for the other. Taking a
+/// lock processes invalidations only the first time in a transaction, hence the explicit second call.
 pub(crate) fn join_allocators() -> Result<()> {
     hooks::register();
     let known = Known::look_up()?;
-    // SAFETY: inside a transaction, by identifier; if the table is gone, the statement that follows says so.
+    // SAFETY: inside a transaction; any identifier can be locked. If the table is gone, the next statement fails.
     unsafe { pg_sys::LockRelationOid(known.allocation, pg_sys::RowExclusiveLock as i32) };
     receive_messages();
     Ok(())
 }
 
-/// Reads the invalidations that other sessions have sent until now.
+/// Processes the invalidations that other sessions have sent until now.
 pub(crate) fn receive_messages() {
     // SAFETY: inside a transaction.
     unsafe { pg_sys::AcceptInvalidationMessages() };
@@ -106,7 +106,7 @@ pub(crate) fn owner() -> Result<pg_sys::Oid> {
     Ok(Known::look_up()?.owner)
 }
 
-/// Refuses a database whose tables are of another version than this library: columns may be missing.
+/// Fails when the tables of this database are of another version than this library: columns may be missing.
 fn require_own_version() -> Result<()> {
     static VERSION: Statement = Statement::new(
         "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_nebula' AND extversion <> $1",
@@ -122,19 +122,19 @@ fn require_own_version() -> Result<()> {
     }
 }
 
-/// Tells every session, when this transaction commits, that pools changed.
+/// Tells all sessions, when this transaction commits, that pools changed.
 pub(crate) fn tell_pools_changed() -> Result<()> {
     tell_changed(relation(c"pool")?);
     Ok(())
 }
 
-/// Tells sessions that search without a shared map, when this transaction commits, that addresses were released.
+/// Tells sessions that search without the shared map, when this transaction commits, that addresses were released.
 pub(crate) fn tell_released() -> Result<()> {
     tell_changed(relation(c"pool_pool_id_seq")?);
     Ok(())
 }
 
-/// Tells every session, when this transaction commits, that what it has read of a relation is out of date.
+/// Tells all sessions, when this transaction commits, that what they have cached of a relation is out of date.
 pub(crate) fn tell_changed(relation: pg_sys::Oid) {
     // SAFETY: inside a transaction, with the identifier of an existing relation.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };
@@ -152,7 +152,6 @@ pub(crate) fn relation(name: &CStr) -> Result<pg_sys::Oid> {
     if oid == pg_sys::InvalidOid { Err(Error::corrupt_schema("table of the extension")) } else { Ok(oid) }
 }
 
-/// Owner of a table.
 fn owner_of(table: pg_sys::Oid) -> pg_sys::Oid {
     // SAFETY: inside a transaction, by identifier; an open relation points to its catalog row.
     unsafe {

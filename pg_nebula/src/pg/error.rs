@@ -1,13 +1,13 @@
-//! What can go wrong, with one SQLSTATE per meaning; the gateway maps the same codes to HTTP.
+//! Errors of the SQL functions, with one SQLSTATE for each meaning; the gateway maps the same codes to HTTP statuses.
 
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
 use pgrx::spi::SpiError;
 
-/// Result of inner functions.
+/// Result of functions that SQL does not call itself.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// For functions that SQL calls. pgrx recognises the return type by the word `Result`, so the alias is called that.
+/// For functions that SQL calls. pgrx recognises a fallible return type by the word `Result`, hence the same name.
 pub(crate) mod sql {
     use pgrx::pg_sys::panic::ErrorReport;
 
@@ -15,7 +15,7 @@ pub(crate) mod sql {
     pub(crate) type Result<T> = std::result::Result<T, ErrorReport>;
 }
 
-/// The meanings a caller can tell apart.
+/// Meanings that a caller can tell apart by SQLSTATE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// An argument is malformed or out of range (22023).
@@ -36,12 +36,11 @@ pub(crate) enum Kind {
     TimedOut,
     /// The database has another version of the extension than the server's library (0A000).
     Outdated,
-    /// A defect of the extension itself (XX000).
+    /// A defect of the extension, or tables changed by hand (XX000).
     Internal,
 }
 
 impl Kind {
-    /// The SQLSTATE that says so.
     fn sqlstate(self) -> PgSqlErrorCode {
         match self {
             Self::BadArgument => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
@@ -58,7 +57,7 @@ impl Kind {
     }
 }
 
-/// A failure: its meaning, one sentence naming the object, and what to do about it.
+/// A failure: its meaning, a sentence that names the object, and a hint on what to do.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct Error {
@@ -68,17 +67,17 @@ pub(crate) struct Error {
 }
 
 impl Error {
-    /// `message` says what was wrong with which object, `hint` what the caller can do.
+    /// `message` names the object and the problem, `hint` the remedy.
     pub(crate) fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: hint.into() }
     }
 
-    /// Short for the most frequent kind.
+    /// An error of the most frequent kind.
     pub(crate) fn bad_argument(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(Kind::BadArgument, message, hint)
     }
 
-    /// A value that the schema guarantees was absent: the tables were changed by hand.
+    /// Something that the extension's script guarantees is absent: the tables were changed by hand.
     pub(crate) fn corrupt_schema(what: &str) -> Self {
         Self::new(
             Kind::Internal,

@@ -1,6 +1,6 @@
-//! Callbacks of the server: ends of transactions and subtransactions, and relations that changed.
+//! Callbacks of the server: ends of transactions and subtransactions, and changes of relations.
 //!
-//! Rooms above register listeners here ([`listen`], called by `_PG_init`), so that this room need not know them.
+//! `_PG_init` registers listeners of other modules here ([`listen`]), so that this module imports none of them.
 #![expect(unsafe_code, reason = "callbacks of PostgreSQL are C functions")]
 
 use std::cell::Cell;
@@ -13,39 +13,39 @@ use pgrx::pg_sys::XactEvent::{
 };
 use pgrx::prelude::*;
 
-/// Hears how transactions of this session end. None of these functions may fail: the transaction is over.
+/// Is told how transactions of this session end. None of these functions may fail: the transaction is over.
 pub(crate) struct TransactionListener {
     pub(crate) committed: fn(),
     pub(crate) aborted: fn(),
-    /// `PREPARE TRANSACTION` under this transaction identifier: another session will end it.
+    /// After `PREPARE TRANSACTION`, with the transaction identifier: any session may end the transaction later.
     pub(crate) prepared: fn(u32),
-    /// Subtransaction and its parent, which takes over what the subtransaction did.
+    /// With the subtransaction and its parent, which takes over what the subtransaction did.
     pub(crate) subtransaction_committed: fn(u32, u32),
     pub(crate) subtransaction_aborted: fn(u32),
 }
 
-/// Everybody who is told.
+/// All listeners of this library.
 pub(crate) struct Listeners {
     pub(crate) transaction: &'static [TransactionListener],
-    /// Called with a relation that some session changed; `InvalidOid` means any relation may have changed.
+    /// Called with a relation that some session has changed; `InvalidOid` stands for all relations.
     pub(crate) relation_changed: fn(pg_sys::Oid),
 }
 
 static LISTENERS: OnceLock<Listeners> = OnceLock::new();
 
 thread_local! {
-    /// Identifier of the transaction that is being prepared; the server has forgotten it when `PREPARE` is done.
+    /// Identifier of the transaction that is being prepared: the server no longer has it when `PREPARE` is done.
     static PREPARING: Cell<u32> = const { Cell::new(0) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Registers all listeners; called once, by `_PG_init`.
 pub(crate) fn listen(listeners: Listeners) {
-    // A library is initialised once in each process.
+    // Set once: a process initialises the library once.
     let _already = LISTENERS.set(listeners);
 }
 
-/// Makes the server call back from now on, for as long as the session lives.
+/// Makes the server call the listeners from now on until the session ends.
 pub(crate) fn register() {
     if REGISTERED.replace(true) {
         return;
@@ -58,10 +58,10 @@ pub(crate) fn register() {
     }
 }
 
-/// Registers, and returns the identifier of the innermost subtransaction, whose end listeners will hear of.
+/// The innermost subtransaction, of whose end the listeners will be told.
 pub(crate) fn current_subtransaction() -> u32 {
     register();
-    // SAFETY: answers a number; needs only to be inside a transaction, as every function call is.
+    // SAFETY: inside a transaction, as every function call is.
     unsafe { pg_sys::GetCurrentSubTransactionId() }
 }
 

@@ -1,4 +1,4 @@
-//! REPEATABLE READ and stricter: what a transaction sees may be older than the lock it waited for.
+//! REPEATABLE READ and stricter: the snapshot of a transaction may be older than a lock it has waited for.
 
 use crate::pg::error::sql;
 use std::slice;
@@ -8,10 +8,10 @@ use pgrx::prelude::*;
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::session::snapshot_is_fixed;
 
-/// Refuses to go on when a transaction has ended that the caller's snapshot does not show.
+/// Fails with 40001 when a transaction has ended that the caller's snapshot does not show.
 ///
-/// For those who lock first and then look: in READ COMMITTED they see everything there is. Whose transaction it was is
-/// not asked, so this may refuse without need, but never lets a wrong answer pass. Errors: 40001.
+/// For functions that lock and then read: in READ COMMITTED they see all that is committed. Any transaction counts, so
+/// this may fail without need, but no wrong result passes.
 #[pg_extern]
 fn require_fresh_snapshot() -> sql::Result<()> {
     Ok(check()?)
@@ -30,8 +30,8 @@ fn check() -> Result<()> {
 
 #[expect(unsafe_code, reason = "snapshots are C structures")]
 fn is_fresh() -> bool {
-    // SAFETY: inside a function call there is an active snapshot; both live until this function has compared them, and
-    // have as many entries as they say.
+    // SAFETY: inside a function call there is an active snapshot; both snapshots are valid until this function returns,
+    // and `xip` has `xcnt` entries.
     unsafe {
         let (seen, latest) = (&*pg_sys::GetActiveSnapshot(), &*pg_sys::GetLatestSnapshot());
         let running = |snapshot: &pg_sys::SnapshotData| match snapshot.xcnt {

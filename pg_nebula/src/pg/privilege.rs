@@ -1,4 +1,4 @@
-//! Running with other privileges and settings for a while, as SECURITY DEFINER and SET of a function do.
+//! Running a closure with other privileges and settings, as SECURITY DEFINER and SET do for a function.
 
 use std::ffi::CStr;
 
@@ -7,19 +7,18 @@ use pgrx::pg_sys;
 use super::catalog;
 use super::error::Result;
 
-/// Does something with the privileges of another role, as PostgreSQL itself does for foreign keys: what triggers of a
-/// table run must not have more than the table's owner has.
-#[expect(unsafe_code, reason = "two C functions that read and write two variables of the session")]
+/// Runs `work` with the privileges of another role, as PostgreSQL does for the statements of foreign keys.
+#[expect(unsafe_code, reason = "the current user is a variable of the server")]
 pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) -> Result<T> {
     struct Restore(pg_sys::Oid, i32);
     impl Drop for Restore {
         fn drop(&mut self) {
-            // SAFETY: what was in force before; on an error the server restores it too.
+            // SAFETY: both values were in force before. On an error the server restores them too.
             unsafe { pg_sys::SetUserIdAndSecContext(self.0, self.1) };
         }
     }
     let (mut user, mut context) = (pg_sys::InvalidOid, 0);
-    // SAFETY: both pointers are to locals; the role is a table's owner, so it exists.
+    // SAFETY: both pointers are to locals; the role owns a table, so it exists.
     let _restore = unsafe {
         pg_sys::GetUserIdAndSecContext(&mut user, &mut context);
         let flags = pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_NOFORCE_RLS;
@@ -29,14 +28,15 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
     work()
 }
 
-/// Does something with the privileges of the extension's owner and the search path of its functions, as SECURITY
-/// DEFINER would. Functions that seldom need it do without the price of that in every call.
+/// Runs `work` with the privileges of the extension's owner and the search path of its functions. For functions that
+/// seldom need them: SECURITY DEFINER and SET cost something in each call.
 pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     as_role(catalog::owner()?, || with_settings(&[(c"search_path", c"nebula, pg_temp")], work))
 }
 
-/// The same for statements that must go by an index whatever the table looks like when they are planned: a plan that is
-/// kept must not have been made for an empty table, and what is switched off only looks expensive to a compiler.
+/// [`as_owner`] for statements that must use an index whatever the statistics of the table are: prepared statements keep
+/// their plans, and a plan for an empty table reads all of it. Scans that are switched off get a high cost, which would
+/// invite the JIT compiler.
 pub(crate) fn as_owner_by_index<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     const BY_INDEX: [(&CStr, &CStr); 4] = [
         (c"enable_seqscan", c"off"),
@@ -47,14 +47,14 @@ pub(crate) fn as_owner_by_index<T>(work: impl FnOnce() -> Result<T>) -> Result<T
     as_owner(|| with_settings(&BY_INDEX, work))
 }
 
-/// Does something with other settings, as SET of a function would.
-#[expect(unsafe_code, reason = "settings are changed for a while by C functions")]
+/// Runs `work` with other settings.
+#[expect(unsafe_code, reason = "levels of settings are a C interface")]
 fn with_settings<T>(settings: &[(&CStr, &CStr)], work: impl FnOnce() -> Result<T>) -> Result<T> {
     struct Restore(i32);
     impl Drop for Restore {
         fn drop(&mut self) {
             if !std::thread::panicking() {
-                // SAFETY: the level begun below; after an error the abort ends it.
+                // SAFETY: ends the level begun below. After an error the abort of the transaction ends it.
                 unsafe { pg_sys::AtEOXact_GUC(true, self.0) };
             }
         }

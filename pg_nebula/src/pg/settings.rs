@@ -1,4 +1,4 @@
-//! Settings that administrators may change: `nebula.*` in postgresql.conf.
+//! Settings of the server: `nebula.*`.
 
 use std::ffi::{CStr, CString};
 
@@ -10,39 +10,39 @@ static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::ne
 static DIRECT_WRITES: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
 
-/// Shared memory of the map, in megabytes.
+/// `nebula.map_memory`, in megabytes.
 pub(crate) fn map_memory() -> usize {
     usize::try_from(MAP_MEMORY.get()).unwrap_or(1)
 }
 
-/// Whether this session writes rows below SQL where that is supported.
+/// `nebula.direct_writes`.
 pub(crate) fn direct_writes() -> bool {
     DIRECT_WRITES.get()
 }
 
-/// Database that the background worker looks after; `None`: the worker is not wanted.
+/// `nebula.database`; `None` when it is empty.
 pub(crate) fn database() -> Option<String> {
     DATABASE.get().and_then(|name| name.into_string().ok()).filter(|name| !name.is_empty())
 }
 
-/// Seconds between two rounds of the background worker.
+/// `nebula.maintenance_interval`, in seconds.
 pub(crate) fn maintenance_interval() -> u64 {
     u64::try_from(MAINTENANCE_INTERVAL.get()).unwrap_or(1)
 }
 
-/// Whether the server lets transactions be prepared: max_prepared_transactions is not 0.
-#[expect(unsafe_code, reason = "a C function that takes and answers a C string")]
+/// Whether the server allows `PREPARE TRANSACTION`: max_prepared_transactions is not 0.
+#[expect(unsafe_code, reason = "the value of a setting is a C string")]
 pub(crate) fn may_prepare() -> bool {
-    // SAFETY: a valid name of a setting that every server has; the answer is looked at before anything can change it.
+    // SAFETY: the name is valid; the string is read before anything can change the setting.
     unsafe {
         let value = pg_sys::GetConfigOption(c"max_prepared_transactions".as_ptr(), true, false);
         !value.is_null() && CStr::from_ptr(value) != c"0"
     }
 }
 
-/// Makes the settings known to the server; called once, from `_PG_init`.
+/// Defines the settings; called once, by `_PG_init`.
 pub(crate) fn define(preloaded: bool) {
-    // The server accepts settings that are fixed at its start only while it starts.
+    // The server lets settings that need a restart be defined only while it starts.
     let fixed = || if preloaded { GucContext::Postmaster } else { GucContext::Sighup };
     GucRegistry::define_int_guc(
         c"nebula.map_memory",
@@ -83,8 +83,8 @@ pub(crate) fn define(preloaded: bool) {
     reserve_prefix();
 }
 
-/// A misspelt `nebula.` setting is refused instead of being kept without effect.
-#[expect(unsafe_code, reason = "a C function that takes a C string")]
+/// Makes a misspelt `nebula.` setting an error; otherwise the server would accept it without effect.
+#[expect(unsafe_code, reason = "the prefix is a C string")]
 fn reserve_prefix() {
     // SAFETY: a valid name; the function copies it.
     unsafe { pg_sys::MarkGUCPrefixReserved(c"nebula".as_ptr()) };

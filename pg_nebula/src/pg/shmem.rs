@@ -1,6 +1,6 @@
-//! Regions of shared memory, present only when the extension is in `shared_preload_libraries`.
+//! Regions of shared memory, which exist only when the extension is in `shared_preload_libraries`.
 //!
-//! Each room that wants one declares a static [`Region`]; `_PG_init` passes all of them to [`request`].
+//! A module that needs one declares a static [`Region`]; `_PG_init` passes all of them to [`request`].
 #![expect(unsafe_code, reason = "shared memory and its locks exist only as C pointers")]
 
 use std::ffi::CStr;
@@ -13,13 +13,13 @@ use pgrx::prelude::*;
 
 /// A region and the lock that guards it.
 pub(crate) struct Region {
-    /// Name of region and lock, as `pg_shmem_allocations` and wait events show them.
+    /// Name of region and lock, shown in `pg_shmem_allocations` and as a wait event.
     name: &'static CStr,
-    /// Its size; asked more than once, with the same answer.
+    /// Size; called more than once, with the same result.
     bytes: fn() -> usize,
-    /// Initialises the region in the first process of the server, before any session looks at it.
+    /// Initialises the region in the postmaster, before any session exists.
     initialize: unsafe fn(*mut u8, usize),
-    /// Null without preload. Set before sessions are forked, so that all have the same address.
+    /// Null without preload. Set before sessions are forked, so all of them have the same address.
     address: AtomicPtr<u8>,
     lock: AtomicPtr<pg_sys::LWLock>,
 }
@@ -40,14 +40,14 @@ impl Region {
         }
     }
 
-    /// Where it begins; `None` without preload.
+    /// Start of the region; `None` without preload.
     pub(crate) fn address(&self) -> Option<*mut u8> {
         let address = self.address.load(Relaxed);
         (!address.is_null()).then_some(address)
     }
 
-    /// Does something under the lock; `None` without preload. `act` must be short and must not fail: were it to fail,
-    /// the lock would be held until the abort of the transaction.
+    /// Runs `act` under the lock; `None` without preload. `act` must be short, and must not fail: the lock would be held
+    /// until the transaction is aborted.
     pub(crate) fn with<T>(
         &self,
         mode: pg_sys::LWLockMode::Type,
@@ -77,7 +77,7 @@ impl Region {
     /// Only from the server's startup hook.
     unsafe fn start(&self) {
         let (mut found, bytes) = (false, (self.bytes)());
-        // SAFETY: as promised by the caller; the region is as long as it was asked for with, and new after a crash too.
+        // SAFETY: as the caller promises; the region is as long as requested, and is created again after a crash.
         unsafe {
             let address = pg_sys::ShmemInitStruct(self.name.as_ptr(), bytes, &mut found).cast::<u8>();
             if !found {
@@ -89,13 +89,13 @@ impl Region {
     }
 }
 
-/// Whether the server is starting and loads its libraries.
+/// Whether the server is starting and loading `shared_preload_libraries`.
 pub(crate) fn is_preloading() -> bool {
-    // SAFETY: a plain variable of the server.
+    // SAFETY: reads a variable of this process.
     unsafe { pg_sys::process_shared_preload_libraries_in_progress }
 }
 
-/// Asks for regions when the server starts; called once, by `_PG_init`, while libraries are preloaded.
+/// Requests regions at the start of the server; called once, by `_PG_init`, while libraries are preloaded.
 pub(crate) fn request(regions: &'static [&'static Region]) {
     static REGIONS: OnceLock<&[&Region]> = OnceLock::new();
     static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
@@ -103,7 +103,7 @@ pub(crate) fn request(regions: &'static [&'static Region]) {
 
     #[pg_guard]
     extern "C-unwind" fn on_request() {
-        // SAFETY: the postmaster is a single thread, and calls this where space may be asked for.
+        // SAFETY: the postmaster is a single thread, and calls this when space may be requested.
         unsafe {
             if let Some(next) = NEXT_REQUEST {
                 next();
@@ -116,7 +116,7 @@ pub(crate) fn request(regions: &'static [&'static Region]) {
 
     #[pg_guard]
     extern "C-unwind" fn on_startup() {
-        // SAFETY: the postmaster is a single thread, and calls this when shared memory is there.
+        // SAFETY: the postmaster is a single thread, and calls this when shared memory exists.
         unsafe {
             if let Some(next) = NEXT_STARTUP {
                 next();

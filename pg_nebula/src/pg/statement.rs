@@ -1,7 +1,7 @@
-//! Prepared statements: the only way this extension runs SQL.
+//! Prepared statements: the only way in which functions of this extension run SQL.
 //!
-//! Parsing and planning a statement costs more than executing it, so each statement is prepared once per session
-//! and kept. Statements name every object with its schema, because a kept plan outlives the caller's search_path.
+//! Parsing and planning a statement costs more than executing it, so each statement is prepared once in a session. All
+//! statements qualify every object with its schema, because the plan outlives the caller's search_path.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -16,7 +16,7 @@ use crate::pg::error::{Error, Result};
 
 thread_local! {
     /// Plans of this session by the address of their [`Statement`], which is static and therefore unique.
-    static KEPT: RefCell<HashMap<usize, Rc<OwnedPreparedStatement>>> = RefCell::new(HashMap::new());
+    static PLANS: RefCell<HashMap<usize, Rc<OwnedPreparedStatement>>> = RefCell::new(HashMap::new());
 }
 
 /// One SQL statement. Argument types follow from the arguments of its first use.
@@ -24,7 +24,7 @@ pub(crate) struct Statement {
     sql: &'static str,
 }
 
-/// One row of an answer.
+/// One row of a result.
 pub(crate) struct Row<'a>(SpiHeapTupleData<'a>);
 
 impl Row<'_> {
@@ -33,7 +33,7 @@ impl Row<'_> {
         Ok(self.0.get(ordinal)?)
     }
 
-    /// Column `ordinal` of a column that is never NULL.
+    /// Column `ordinal`, from 1, of a column that is never NULL.
     pub(crate) fn need<T: FromDatum + IntoDatum>(&self, ordinal: usize) -> Result<T> {
         self.get(ordinal)?.ok_or_else(|| Error::corrupt_schema(&format!("value in column {ordinal}")))
     }
@@ -52,9 +52,9 @@ impl Statement {
         mut read: impl FnMut(&Row<'_>) -> Result<T>,
     ) -> Result<Vec<T>> {
         Spi::connect(|client| {
-            let plan = self.kept(client, args)?;
-            // Prepared with prepare_mut, so even `select` takes a fresh snapshot: rows written or locked by the
-            // statement before are seen, and no transaction id is spent on a mere look.
+            let plan = self.plan(client, args)?;
+            // A statement of prepare_mut gets a new snapshot even from `select`, so it sees rows that the statement before
+            // has written or locked. Unlike `update`, `select` does not assign a transaction identifier.
             let table = client.select(&*plan, None, args)?;
             table.map(|row| read(&Row(row))).collect()
         })
@@ -69,32 +69,32 @@ impl Statement {
         Ok(self.query(args, read)?.into_iter().next())
     }
 
-    /// Whether the statement answers with a row.
+    /// Whether the statement returns a row.
     pub(crate) fn exists(&'static self, args: &[DatumWithOid<'_>]) -> Result<bool> {
         Ok(!self.query(args, |_| Ok(()))?.is_empty())
     }
 
-    /// Runs a statement that writes; answers how many rows it wrote.
+    /// Runs a statement that writes; the number of rows written.
     pub(crate) fn execute(&'static self, args: &[DatumWithOid<'_>]) -> Result<usize> {
         Spi::connect(|client| {
-            let plan = self.kept(client, args)?;
+            let plan = self.plan(client, args)?;
             Ok(client.select(&*plan, None, args)?.len())
         })
     }
 
-    /// A statement with names in it that are known only at run time, such as a linked table. It lives as long as the
-    /// session, so there must be few of them.
+    /// A statement with names that are known only at run time, such as that of a linked table. It is never freed, so
+    /// there must be few of them in a session.
     pub(crate) fn dynamic(sql: String) -> &'static Self {
         thread_local! {
-            static MADE: RefCell<HashMap<String, &'static Statement>> = RefCell::new(HashMap::new());
+            static STATEMENTS: RefCell<HashMap<String, &'static Statement>> = RefCell::new(HashMap::new());
         }
-        MADE.with_borrow_mut(|made| {
-            if let Some(plan) = made.get(&sql) {
-                return *plan;
+        STATEMENTS.with_borrow_mut(|statements| {
+            if let Some(statement) = statements.get(&sql) {
+                return *statement;
             }
-            let plan: &'static Self = Box::leak(Box::new(Self { sql: sql.clone().leak() }));
-            made.insert(sql, plan);
-            plan
+            let statement: &'static Self = Box::leak(Box::new(Self { sql: sql.clone().leak() }));
+            statements.insert(sql, statement);
+            statement
         })
     }
 
@@ -103,18 +103,18 @@ impl Statement {
         self.query(args, |_| Ok(())).map(drop)
     }
 
-    fn kept(
+    fn plan(
         &'static self,
         client: &SpiClient<'_>,
         args: &[DatumWithOid<'_>],
     ) -> Result<Rc<OwnedPreparedStatement>> {
         let key = std::ptr::from_ref(self).addr();
-        if let Some(plan) = KEPT.with_borrow(|kept| kept.get(&key).cloned()) {
+        if let Some(plan) = PLANS.with_borrow(|plans| plans.get(&key).cloned()) {
             return Ok(plan);
         }
         let types: Vec<PgOid> = args.iter().map(|arg| PgOid::from(arg.oid())).collect();
         let plan = Rc::new(client.prepare_mut(self.sql, &types)?.keep());
-        KEPT.with_borrow_mut(|kept| kept.insert(key, Rc::clone(&plan)));
+        PLANS.with_borrow_mut(|plans| plans.insert(key, Rc::clone(&plan)));
         Ok(plan)
     }
 }

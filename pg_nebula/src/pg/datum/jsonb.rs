@@ -1,6 +1,6 @@
-//! `jsonb` carried as it is.
+//! `jsonb` as bytes that are not parsed.
 //!
-//! A payload only passes through; parsing it into numbers of 64 bits would silently change large ones.
+//! Payloads only pass through; parsing their numbers into 64 bits would silently change large ones.
 #![expect(unsafe_code, reason = "reading and writing a varlena needs raw pointers")]
 
 use pgrx::callconv::{Arg, ArgAbi, BoxRet, FcInfo};
@@ -17,14 +17,14 @@ use pgrx::prelude::{FromDatum, IntoDatum};
 pub(crate) struct Jsonb(Vec<u8>);
 
 impl Jsonb {
-    /// `[]`: a header with the length, then the head of an array without elements.
+    /// `[]`: the header of a varlena, then that of an array without elements.
     pub(crate) fn empty_array() -> Self {
         const ARRAY: u32 = 0x4000_0000;
         let length = 8_u32 << 2;
         Self([length.to_le_bytes(), ARRAY.to_le_bytes()].concat())
     }
 
-    /// Size in bytes, as stored without compression.
+    /// Size in bytes before compression.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
