@@ -15,8 +15,8 @@ use backon::{BackoffBuilder, ExponentialBackoff};
 use gateway::Gateway;
 use keys::Credential;
 use nebula::Nebula;
-use state::{Folder, Generation, Identity};
-use syncthing::Syncthing;
+use state::{AgentFolder, Generation, Identity};
+use syncthing::{Syncthing, SyncthingSetup};
 use traffic::Traffic;
 use which::which;
 
@@ -39,7 +39,7 @@ pub(crate) mod update;
 
 /// Options of an agent.
 #[derive(Debug)]
-pub(crate) struct Options {
+pub(crate) struct AgentOptions {
     pub(crate) dir: PathBuf,
     /// The nebula program [default: the one on `PATH`].
     pub(crate) nebula: Option<PathBuf>,
@@ -48,12 +48,12 @@ pub(crate) struct Options {
     /// Whether to count bytes per peer where the system can.
     pub(crate) traffic: bool,
     /// `None` leaves Syncthing alone.
-    pub(crate) syncthing: Option<syncthing::Options>,
+    pub(crate) syncthing: Option<SyncthingSetup>,
 }
 
 /// One device and the programs that run for it.
 pub(crate) struct Agent {
-    folder: Folder,
+    folder: AgentFolder,
     identity: Identity,
     gateway: Arc<Gateway>,
     nebula: Nebula,
@@ -75,7 +75,7 @@ pub(crate) struct Agent {
 
 impl Agent {
     /// Opens the device's folder, which no other agent may hold.
-    pub(crate) fn open(options: Options) -> Result<Self> {
+    pub(crate) fn open(options: AgentOptions) -> Result<Self> {
         let nothing = || {
             Error::new(Code::NotFound, format!("there is no device in {}", options.dir.display()))
                 .hint("Make this machine one: nebulactl join --code CODE")
@@ -83,7 +83,7 @@ impl Agent {
         if state::identity(&options.dir)?.is_none() {
             return Err(nothing());
         }
-        let folder = Folder::open(&options.dir)?;
+        let folder = AgentFolder::open(&options.dir)?;
         let identity = folder.identity()?.ok_or_else(nothing)?;
         let program = options.nebula.or_else(|| which("nebula").ok()).ok_or_else(|| {
             Error::new(Code::NotFound, "nebula is not on PATH").hint(

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 
 use super::process::Process;
-use super::state::{self, Folder};
+use super::state::{self, AgentFolder};
 use super::systemd::Unit;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
@@ -60,7 +60,7 @@ pub(crate) struct Nebula {
 
 impl Nebula {
     /// For the program at this path and the device in this folder.
-    pub(crate) fn new(program: &Path, folder: &Folder, unit: Option<String>) -> Result<Self> {
+    pub(crate) fn new(program: &Path, folder: &AgentFolder, unit: Option<String>) -> Result<Self> {
         let version = version(program)?;
         let release = Release::parse(&version).unwrap_or(Release(0, 0));
         Ok(Self {

@@ -28,7 +28,7 @@ pub(crate) struct Status {
     pub(crate) nebula_since: Option<DateTime<Utc>>,
     /// A configuration that nebula refused.
     pub(crate) refused: Option<Refused>,
-    pub(crate) peers: Vec<Peer>,
+    pub(crate) peers: Vec<PeerStatus>,
     pub(crate) syncthing: Option<SyncthingReport>,
     pub(crate) contact: Contact,
 }
@@ -36,7 +36,7 @@ pub(crate) struct Status {
 /// A tunnel.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub(crate) struct Peer {
+pub(crate) struct PeerStatus {
     /// Name in the certificate.
     pub(crate) name: String,
     /// Overlay address.
@@ -133,7 +133,7 @@ impl Agent {
     /// Saves the status if it changed or has become too old; not every two seconds, to spare the disk.
     fn save_status(&mut self) -> &Status {
         let runs = self.nebula.is_running();
-        let peers = self.nebula.log().peers().iter().map(|(address, peer)| Peer {
+        let peers = self.nebula.log().peers().iter().map(|(address, peer)| PeerStatus {
             name: peer.name.clone(),
             address: address.clone(),
             remote: peer.remote.clone(),

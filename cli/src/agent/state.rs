@@ -55,12 +55,12 @@ pub(crate) struct Identity {
 
 /// The agent's folder, locked against other agents.
 #[derive(Debug)]
-pub(crate) struct Folder {
+pub(crate) struct AgentFolder {
     path: PathBuf,
     _lock: File,
 }
 
-impl Folder {
+impl AgentFolder {
     /// Opens and locks the folder, and creates it if it is missing.
     pub(crate) fn open(path: &Path) -> Result<Self> {
         let path = std::path::absolute(path).doing(|| format!("find {}", path.display()))?;
@@ -74,7 +74,7 @@ impl Folder {
             .mode(PRIVATE)
             .open(&name)
             .doing(|| format!("open {}", name.display()))?;
-        // `Folder::holder` takes the lock for a moment only.
+        // `AgentFolder::holder` takes the lock for a moment only.
         let mut attempts = 0;
         while lock.try_lock().is_err() && attempts < MAX_LOCK_ATTEMPTS {
             attempts += 1;
@@ -246,7 +246,7 @@ pub(crate) mod tests {
     pub(crate) const TRUSTED: &str = "-----BEGIN NEBULA ED25519 PUBLIC KEY-----\n\
         11qYAYKxCrfVS/7TyWQHOg7hcvPapiMlrwIaaPcHURo=\n-----END NEBULA ED25519 PUBLIC KEY-----\n";
 
-    fn add(folder: &Folder, counter: u64) -> Generation {
+    fn add(folder: &AgentFolder, counter: u64) -> Generation {
         let host_key = HostKey::generate(Curve::Curve25519).unwrap();
         let config = format!("counter: {counter}\n");
         let new = NewGeneration {
@@ -263,7 +263,7 @@ pub(crate) mod tests {
     #[test]
     fn only_generations_that_are_no_longer_needed_are_removed() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::open(&parent.path().join("agent")).unwrap();
+        let folder = AgentFolder::open(&parent.path().join("agent")).unwrap();
         assert!(folder.current().unwrap().is_none());
         for counter in 1..=6 {
             assert_eq!(add(&folder, counter).counter(), counter);
@@ -284,12 +284,12 @@ pub(crate) mod tests {
     #[test]
     fn a_folder_has_one_agent_at_a_time() {
         let parent = tempfile::tempdir().unwrap();
-        let folder = Folder::open(parent.path()).unwrap();
-        let error = Folder::open(parent.path()).unwrap_err();
+        let folder = AgentFolder::open(parent.path()).unwrap();
+        let error = AgentFolder::open(parent.path()).unwrap_err();
         assert!(error.to_string().contains(&std::process::id().to_string()), "{error}");
-        assert_eq!(Folder::holder(parent.path()), Some(std::process::id()));
+        assert_eq!(AgentFolder::holder(parent.path()), Some(std::process::id()));
         drop(folder);
-        assert_eq!(Folder::holder(parent.path()), None);
-        Folder::open(parent.path()).unwrap();
+        assert_eq!(AgentFolder::holder(parent.path()), None);
+        AgentFolder::open(parent.path()).unwrap();
     }
 }

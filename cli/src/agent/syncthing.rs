@@ -32,9 +32,9 @@ const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
 /// Option by which a Syncthing of this device is found in the process list.
 const HOME_OPTION: &str = "--home";
 
-/// Options for Syncthing.
+/// Program and folders of a Syncthing.
 #[derive(Clone, Debug)]
-pub(crate) struct Options {
+pub(crate) struct SyncthingSetup {
     /// Program to start as a child; `None` if another service manager runs Syncthing.
     pub(crate) program: Option<PathBuf>,
     /// Syncthing's home folder.
@@ -65,15 +65,15 @@ pub(crate) struct Syncthing {
 
 impl Syncthing {
     /// Starts nothing yet.
-    pub(crate) fn new(options: Options, folder: &Path) -> Result<Self> {
+    pub(crate) fn new(setup: SyncthingSetup, folder: &Path) -> Result<Self> {
         let absolute = |path: Option<PathBuf>, name: &str| {
             let path = path.unwrap_or_else(|| folder.join(name));
             std::path::absolute(&path).doing(|| format!("find {}", path.display()))
         };
         Ok(Self {
-            program: options.program,
-            home: absolute(options.home, "syncthing")?,
-            share: absolute(options.share, "shared")?,
+            program: setup.program,
+            home: absolute(setup.home, "syncthing")?,
+            share: absolute(setup.share, "shared")?,
             process: None,
             rest: None,
             applied: None,

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 use super::Agent;
 use super::keys::{HostKey, nebula_key};
 use super::nebula::config::Config;
-use super::state::{Folder, Generation, Identity, NewGeneration};
+use super::state::{AgentFolder, Generation, Identity, NewGeneration};
 use crate::error::{Code, Error, Result};
 
 const PENDING_FILE: &str = "update.json";
@@ -90,7 +90,7 @@ impl Agent {
 /// Checks a response and saves it as a generation. A certificate for another key, or one that its authorities
 /// have not signed, is an error.
 pub(crate) fn store_config(
-    folder: &Folder,
+    folder: &AgentFolder,
     host_id: &str,
     received: &ReceivedConfig<'_>,
     (host_key, pair): (&HostKey, &KeyPair),

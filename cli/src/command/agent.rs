@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::agent::{self, syncthing};
+use crate::agent::syncthing::SyncthingSetup;
+use crate::agent::{self, AgentOptions};
 use crate::device_folder::default_folder;
 use crate::error::Result;
 
@@ -37,12 +38,12 @@ pub(crate) struct Agent {
 pub(crate) async fn run(arguments: Agent) -> Result<()> {
     let Agent { dir, nebula, unit, syncthing, syncthing_home, no_traffic, share } = arguments;
     let wanted = syncthing.is_some() || syncthing_home.is_some();
-    let options = agent::Options {
+    let options = AgentOptions {
         dir: dir.unwrap_or_else(default_folder),
         nebula,
         unit,
         traffic: !no_traffic,
-        syncthing: wanted.then_some(syncthing::Options { program: syncthing, home: syncthing_home, share }),
+        syncthing: wanted.then_some(SyncthingSetup { program: syncthing, home: syncthing_home, share }),
     };
     agent::Agent::open(options)?.run().await
 }

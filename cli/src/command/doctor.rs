@@ -214,7 +214,7 @@ fn device() -> Option<Finding> {
         Err(error) => return Some(Finding::of_error("device", State::Failed, &error)),
     };
     let who = format!("{} at {}", host.name, host.ip_address);
-    Some(match state::Folder::holder(&folder) {
+    Some(match state::AgentFolder::holder(&folder) {
         Some(pid) => Finding::new("device", State::Ok, format!("{who}, kept up to date by process {pid}")),
         None => Finding::new("device", State::Note, format!("{who}, but no agent keeps it up to date"))
             .hint("Start it: nebulactl agent"),

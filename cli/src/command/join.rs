@@ -57,7 +57,8 @@ pub(crate) struct Join {
 pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     if let Join { code: Some(code), install, name, dir, endpoints, .. } = arguments {
         let dir = dir.unwrap_or_else(default_folder);
-        return with_code::run(context, with_code::Options { code, name, dir, endpoints, install }).await;
+        return with_code::run(context, with_code::EnrolOptions { code, name, dir, endpoints, install })
+            .await;
     }
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;

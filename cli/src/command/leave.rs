@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::agent::gateway::Gateway;
 use crate::agent::process::Process;
-use crate::agent::state::{self, Folder};
+use crate::agent::state::{self, AgentFolder};
 use crate::agent::systemd::{AGENT_UNIT, systemctl};
 use crate::atomic_file;
 use crate::context::Context;
@@ -41,7 +41,7 @@ const AGENT_FILES: &[&str] = &[
 
 #[derive(Args, Debug)]
 pub(crate) struct Leave {
-    /// Folder of the device [default: /etc/nebula for root, else ./nebula-NAME]
+    /// AgentFolder of the device [default: /etc/nebula for root, else ./nebula-NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Do not ask
@@ -62,7 +62,7 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
         return context.output.message("Nothing was changed.");
     }
     stop(&path).await?;
-    let folder = Folder::open(&path)?;
+    let folder = AgentFolder::open(&path)?;
     for (option, of) in [("-config", folder.config_path()), ("--home", folder.file("syncthing"))] {
         while let Some(mut left) = Process::find(option, &of) {
             left.stop(Duration::from_secs(5)).await?;
@@ -103,7 +103,7 @@ async fn stop(path: &Path) -> Result<()> {
         atomic_file::remove_if_exists(&unit)?;
         systemctl(&["daemon-reload"]).await?;
     }
-    let Some(holder) = Folder::holder(path) else { return Ok(()) };
+    let Some(holder) = AgentFolder::holder(path) else { return Ok(()) };
     let pid = i32::try_from(holder).ok().and_then(Pid::from_raw);
     if let Some(pid) = pid {
         kill_process(pid, Signal::TERM)
@@ -111,7 +111,7 @@ async fn stop(path: &Path) -> Result<()> {
             .doing(|| format!("end the agent, process {holder}"))?;
     }
     let started = Instant::now();
-    while Folder::holder(path).is_some() {
+    while AgentFolder::holder(path).is_some() {
         if started.elapsed() > STOP_TIMEOUT {
             return Err(Error::new(Code::WrongState, format!("the agent, process {holder}, does not end"))
                 .hint("End it yourself, then leave again."));
@@ -122,7 +122,7 @@ async fn stop(path: &Path) -> Result<()> {
 }
 
 /// Tells the gateway, signed by the newest key that it accepts.
-async fn tell_gateway(folder: &Folder, server: &str) -> Result<()> {
+async fn tell_gateway(folder: &AgentFolder, server: &str) -> Result<()> {
     let gateway = Gateway::new(server, folder.path())?;
     let mut refused = Error::new(Code::Damaged, "there is no key to sign with");
     for generation in folder.generations()? {

@@ -25,7 +25,7 @@ pub(crate) enum Event {
 
 /// A tunnel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Peer {
+pub(crate) struct Tunnel {
     /// Name in the certificate.
     pub(crate) name: String,
     /// Address on the underlay, or the relay.
@@ -40,7 +40,7 @@ pub(crate) struct Log {
     path: PathBuf,
     offset: u64,
     rest: Vec<u8>,
-    peers: BTreeMap<String, Peer>,
+    peers: BTreeMap<String, Tunnel>,
 }
 
 impl Log {
@@ -54,7 +54,7 @@ impl Log {
     }
 
     /// Tunnels by overlay address.
-    pub(crate) fn peers(&self) -> &BTreeMap<String, Peer> {
+    pub(crate) fn peers(&self) -> &BTreeMap<String, Tunnel> {
         &self.peers
     }
 
@@ -115,7 +115,7 @@ impl Log {
             self.peers.remove(address);
         } else if message == "Handshake message received" {
             let time = fields["time"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
-            let peer = Peer {
+            let peer = Tunnel {
                 name: fields["certName"].as_str().unwrap_or_default().to_owned(),
                 remote: remote(fields),
                 handshake_at: time.map_or_else(Utc::now, |time| time.to_utc()),

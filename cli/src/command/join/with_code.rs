@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::bundle_folder;
 use crate::agent::gateway::Gateway;
 use crate::agent::keys::{HostKey, nebula_key};
-use crate::agent::state::{Folder, Identity};
+use crate::agent::state::{AgentFolder, Identity};
 use crate::agent::systemd::{AGENT_UNIT, install_agent};
 use crate::agent::update::{ReceivedConfig, curve, key_pair, store_config};
 use crate::client::parse_server;
@@ -63,7 +63,7 @@ impl PendingKeys {
 }
 
 /// Options of the command.
-pub(super) struct Options {
+pub(super) struct EnrolOptions {
     /// The code, or the link that contains it.
     pub(super) code: String,
     /// Name of the device, if the code does not determine it.
@@ -75,7 +75,7 @@ pub(super) struct Options {
     pub(super) install: bool,
 }
 
-pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
+pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> {
     let (code, server) = read_code(&options.code)?;
     // The command line takes precedence over the link.
     let server = context.server.clone().or(server).map_or_else(|| Settings::locate().server(), Ok)?;
@@ -84,7 +84,7 @@ pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
     // A device that joined without a code: the code must have been made for this device.
     let bundled = bundle_folder::membership(&path)?;
     let made_folder = !path.exists();
-    let folder = Folder::open(&path)?;
+    let folder = AgentFolder::open(&path)?;
     let known: Option<PendingKeys> = folder.read(PENDING_FILE)?;
     let is_new = known.is_none();
     let device_id = bundled.as_ref().map_or_else(Uuid::new_v4, |bundled| bundled.device_id);
@@ -132,11 +132,11 @@ pub(super) async fn run(context: &Context, options: Options) -> Result<()> {
 }
 
 async fn enrol(
-    folder: &Folder,
+    folder: &AgentFolder,
     server: &str,
     code: &str,
     pending: &PendingKeys,
-    options: &Options,
+    options: &EnrolOptions,
 ) -> Result<Identity> {
     let [(ed25519, x25519), (host_p256, nebula_p256)] =
         [pending.keys(Curve::Curve25519)?, pending.keys(Curve::P256)?];

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use crate::agent::nebula::config::Config;
 use crate::agent::report::{self, Status};
-use crate::agent::state::{self, Folder, Identity};
+use crate::agent::state::{self, AgentFolder, Identity};
 use crate::error::Result;
 use crate::output::{Output, ago, bytes, clean};
 
@@ -23,7 +23,7 @@ pub(super) struct Local {
     /// End of its certificate.
     certificate_not_after: Option<DateTime<Utc>>,
     /// Bytes through its interface.
-    traffic: Option<Traffic>,
+    traffic: Option<InterfaceTraffic>,
     /// The state that the agent has saved.
     status: Option<Status>,
 }
@@ -31,12 +31,12 @@ pub(super) struct Local {
 /// Bytes since the interface was created.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Traffic {
+struct InterfaceTraffic {
     received_bytes: u64,
     sent_bytes: u64,
 }
 
-impl Traffic {
+impl InterfaceTraffic {
     fn of(interface: &str) -> Option<Self> {
         let folder = Path::new("/sys/class/net").join(interface).join("statistics");
         let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok()?.trim().parse().ok();
@@ -53,9 +53,9 @@ impl Local {
         let not_after = certificates.iter().map(|certificate| certificate.details().not_after).min();
         Ok(Some(Self {
             identity,
-            agent_pid: Folder::holder(folder),
+            agent_pid: AgentFolder::holder(folder),
             certificate_not_after: not_after.and_then(|at| DateTime::from_timestamp(at, 0)),
-            traffic: config.and_then(|config| Traffic::of(config.interface())),
+            traffic: config.and_then(|config| InterfaceTraffic::of(config.interface())),
             status: report::last(folder)?,
         }))
     }
@@ -71,7 +71,7 @@ impl Local {
                 clean(&network.name),
                 clean(&host.ip_address)
             ),
-            format!("Folder    {}", folder.display()),
+            format!("AgentFolder    {}", folder.display()),
         ];
         lines.push(match self.agent_pid {
             Some(pid) => format!("Agent     {} (process {pid})", output.state("running")),
