@@ -160,9 +160,13 @@ impl Agent {
             }
             Status { updated_at: None, contact, peers, ..status.clone() }
         };
-        let age =
+        let is_stale =
             |last: &Status| last.updated_at.is_none_or(|at| status.updated_at > Some(at + MAX_STATUS_AGE));
-        if self.last.as_ref().is_none_or(|last| age(last) || without_times(last) != without_times(&status)) {
+        if self
+            .last
+            .as_ref()
+            .is_none_or(|last| is_stale(last) || without_times(last) != without_times(&status))
+        {
             // For display only; the next write may succeed.
             let _ = self.folder.save(STATUS, &status);
             self.last = Some(status);
