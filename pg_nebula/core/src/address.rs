@@ -1,17 +1,16 @@
-//! Address arithmetic. Pure: knows neither PostgreSQL nor tables.
-//!
-//! Addresses are numbers of 128 bits within their family, so that IPv4 and IPv6 pools are the same code.
+//! Address arithmetic. An address is a number of 128 bits within its family, so that one code serves IPv4 and
+//! IPv6.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-/// IPv4 or IPv6.
+/// An address family.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Family {
-    /// 32 bits.
+    /// IPv4, 32 bits.
     V4,
-    /// 128 bits.
+    /// IPv6, 128 bits.
     V6,
 }
 
@@ -47,7 +46,7 @@ pub fn number(address: IpAddr) -> u128 {
     }
 }
 
-/// An address with a prefix length, as `inet` writes it.
+/// An address with a prefix length, like a value of type `inet`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Network {
     /// The address, host bits included.
@@ -59,7 +58,7 @@ pub struct Network {
 impl FromStr for Network {
     type Err = ();
 
-    /// Parses PostgreSQL's text form of `inet` and `cidr`; a missing prefix length is the full one.
+    /// Parses the text form of `inet` and `cidr`. Without a prefix length it is the full one.
     fn from_str(text: &str) -> Result<Self, ()> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(a, p)| (a, Some(p)));
         let address: IpAddr = address.parse().map_err(drop)?;
@@ -76,18 +75,18 @@ impl std::fmt::Display for Network {
 }
 
 impl Network {
-    /// IPv4 or IPv6.
+    /// Family of the address.
     pub fn family(&self) -> Family {
         Family::of(self.address)
     }
 
-    /// Ones where hosts of the network differ.
+    /// Ones in the host bits.
     fn host_mask(&self) -> u128 {
         let host_bits = u32::from(self.family().bits() - self.prefix);
         1_u128.checked_shl(host_bits).map_or(u128::MAX, |size| size - 1)
     }
 
-    /// The same network with all host bits zero.
+    /// The network with all host bits zero.
     pub fn truncated(&self) -> Self {
         Self { address: self.family().address(number(self.address) & !self.host_mask()), prefix: self.prefix }
     }
@@ -98,10 +97,10 @@ impl Network {
             && (number(address) ^ number(self.address)) & !self.host_mask() == 0
     }
 
-    /// The addresses that may be given out.
+    /// The addresses that can be assigned to devices.
     ///
-    /// IPv4 keeps back the network and the broadcast address, IPv6 the all-zero one (subnet-router anycast,
-    /// RFC 4291). Networks of one or two addresses keep back none (RFC 3021, RFC 6164).
+    /// Not the network and the broadcast address of IPv4, nor the all-zero one of IPv6 (subnet-router
+    /// anycast, RFC 4291). In networks of one or two addresses all can be assigned (RFC 3021, RFC 6164).
     pub fn assignable(&self) -> RangeInclusive<u128> {
         let first = number(self.address) & !self.host_mask();
         let last = first | self.host_mask();
@@ -112,7 +111,7 @@ impl Network {
         }
     }
 
-    /// How many addresses may be given out; the most, for `::/0`, is exactly `u128::MAX`.
+    /// Number of assignable addresses. The highest, that of `::/0`, is exactly `u128::MAX`.
     pub fn assignable_count(&self) -> u128 {
         let range = self.assignable();
         range.end() - range.start() + 1
@@ -120,7 +119,7 @@ impl Network {
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
 
     fn network(text: &str) -> Network {
@@ -135,7 +134,7 @@ mod unit {
     }
 
     #[test]
-    fn assignable_ranges_by_hand() {
+    fn assignable_ranges_are_those_of_the_rfcs() {
         let cases = [
             ("10.0.0.0/24", "10.0.0.1", "10.0.0.254", 254),
             ("10.0.0.0/30", "10.0.0.1", "10.0.0.2", 2),
@@ -157,7 +156,7 @@ mod unit {
     }
 
     /// Every prefix length of both families, at addresses spread over the space.
-    fn many() -> impl Iterator<Item = Network> {
+    fn many_networks() -> impl Iterator<Item = Network> {
         let mut state = 0x9e37_79b9_7f4a_7c15_u128;
         (0..4096).map(move |i| {
             state = state.wrapping_mul(0x2360_ed05_1fc6_5da4_4385_df64_9fcc_f645).wrapping_add(1);
@@ -169,25 +168,25 @@ mod unit {
     }
 
     #[test]
-    fn assignable_addresses_lie_inside_and_their_neighbours_are_reserved_or_outside() {
-        for network in many() {
+    fn assignable_addresses_lie_in_the_network_and_only_reserved_ones_are_missing() {
+        for network in many_networks() {
             let range = network.assignable();
             let family = network.family();
             assert!(network.contains(family.address(*range.start())), "{network}");
             assert!(network.contains(family.address(*range.end())), "{network}");
-            let kept_back = network.host_mask().wrapping_add(1).wrapping_sub(network.assignable_count());
+            let reserved = network.host_mask().wrapping_add(1).wrapping_sub(network.assignable_count());
             let expected = match (family, network.host_mask()) {
                 (_, 0 | 1) => 0,
                 (Family::V4, _) => 2,
                 (Family::V6, _) => 1,
             };
-            assert_eq!(kept_back, expected, "{network}");
+            assert_eq!(reserved, expected, "{network}");
         }
     }
 
     #[test]
-    fn truncation_is_idempotent_and_keeps_members() {
-        for network in many() {
+    fn truncation_is_idempotent_and_keeps_the_network() {
+        for network in many_networks() {
             let truncated = network.truncated();
             assert_eq!(truncated.truncated(), truncated);
             assert!(truncated.contains(network.address), "{network}");
@@ -197,7 +196,7 @@ mod unit {
 
     #[test]
     fn text_and_number_round_trip() {
-        for network in many() {
+        for network in many_networks() {
             assert_eq!(network.to_string().parse(), Ok(network));
             assert_eq!(network.family().address(number(network.address)), network.address);
         }

@@ -1,56 +1,74 @@
-//! One page of the map: 32 768 consecutive addresses, two bits each. Pure: atomics only, no PostgreSQL.
+//! One page of the free map: two bits for each of 32 768 consecutive addresses.
 //!
-//! *Held* says that a row holds the address (or that it is reserved), *claimed* that a transaction in flight is about
-//! to. Both are hints with one rule: a bit wrongly clear costs somebody one insert that conflicts, a bit wrongly set
-//! hides a free address. So where two events race, the order below leaves the bit clear.
+//! *Held*: a row holds the address, or it is reserved. *Claimed*: a transaction in flight is about to insert
+//! a row. Both bits are hints, because the primary key decides; but the two errors differ in price. A bit
+//! that is wrongly clear costs one insert that conflicts. A bit that is wrongly set hides a free address
+//! until the page is loaded again, which may be never. So where two changes race, the order of the accesses
+//! below leaves the bit clear.
 //!
-//! Every field is an atomic and all zeroes is a valid, empty page: shared memory needs no constructor.
+//! All fields are atomics and all zeroes is a valid empty page: shared memory needs no constructor, and
+//! readers need no lock. Model tests check the orders (`bitmap_page/model.rs`).
 
+use std::ops::Range;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64};
 
-/// Addresses of a page as a power of two.
-pub const PAGE_SHIFT: u32 = 15;
+use crate::sync::{AtomicI64, AtomicU32, AtomicU64};
+
+/// Base-2 logarithm of the number of addresses in a page. Model tests use small pages.
+pub const PAGE_SHIFT: u32 = if cfg!(feature = "loom") { 6 } else { 15 };
 /// 64-bit words of one bitmap.
 pub const BITMAP_WORDS: usize = 1 << (PAGE_SHIFT - 6);
-/// 64-bit words with one bit for each word of a bitmap.
-const SUMMARY: usize = BITMAP_WORDS / 64;
+/// Words of a bitmap that one word of the summary stands for.
+const GROUP_WORDS: usize = if BITMAP_WORDS < 64 { BITMAP_WORDS } else { 64 };
+/// Words of the summary.
+const SUMMARY_WORDS: usize = BITMAP_WORDS / GROUP_WORDS;
 
-/// Held bits of a page, as read from the table.
+/// One bit for each address of a page.
 pub type Bitmap = [u64; BITMAP_WORDS];
 
-/// See the module.
+/// A page in shared memory.
 #[repr(C)]
 pub struct Page {
-    /// Next page in the same bucket of the directory, as index + 1; 0 ends the chain.
+    /// Next page in the same bucket of the page table, as index + 1; 0 ends the chain.
     pub next: AtomicU32,
-    /// Set by use, cleared by the clock that looks for a page to evict.
-    pub used: AtomicU32,
-    /// Key: database, pool, and the two halves of the page number.
+    /// Set by each look-up, cleared by the clock hand when it searches for a page to evict.
+    pub referenced: AtomicU32,
+    /// Key: database and pool, then the two halves of the page number.
     pub key: [AtomicU64; 3],
-    /// Generation of the pool at which the held bits were read; 0: not read yet.
-    loaded: AtomicU64,
-    /// When a quarantine in this page ends, in PostgreSQL's microseconds: then the held bits are read again.
+    /// Generation of the pool for which the held bits were loaded; 0: not loaded.
+    generation: AtomicU64,
+    /// Earliest end of a quarantine in this page, in PostgreSQL's microseconds. From then on the page is out
+    /// of date.
     expires: AtomicI64,
     /// Number of claimed bits.
     claims: AtomicU32,
-    /// Bitmap in which an address was given back since the current reading began.
-    touched: [AtomicU64; SUMMARY],
-    /// Bitmap in which every address is held or claimed.
-    full: [AtomicU64; SUMMARY],
+    /// Summary: words in which a bit was cleared since the current load began.
+    cleared: [AtomicU64; SUMMARY_WORDS],
+    /// Summary: words in which every address is held or claimed.
+    full: [AtomicU64; SUMMARY_WORDS],
     held: [AtomicU64; BITMAP_WORDS],
     claimed: [AtomicU64; BITMAP_WORDS],
 }
 
-/// Word and mask of a bit.
-fn place(bit: u16) -> (usize, u64) {
+/// Word of a bitmap, and mask of the bit within it.
+fn word_and_mask(bit: u16) -> (usize, u64) {
     (usize::from(bit >> 6), 1 << (bit & 63))
 }
 
+/// Word of a summary, and mask of the bit within it.
+fn summary(word: usize) -> (usize, u64) {
+    (word / GROUP_WORDS, 1 << (word % GROUP_WORDS))
+}
+
 impl Page {
-    /// Whether the held bits are those of `generation` and no quarantine has ended since.
+    /// Whether the held bits were loaded for `generation`.
+    pub fn is_loaded_for(&self, generation: u64) -> bool {
+        self.generation.load(SeqCst) == generation
+    }
+
+    /// Whether the held bits were loaded for `generation` and no quarantine has ended since.
     pub fn is_current(&self, generation: u64, now: i64) -> bool {
-        self.loaded.load(SeqCst) == generation && now < self.expires.load(SeqCst)
+        self.is_loaded_for(generation) && now < self.expires()
     }
 
     /// Claims the lowest address that is neither held nor claimed.
@@ -58,10 +76,10 @@ impl Page {
         for (group, full) in self.full.iter().enumerate() {
             loop {
                 let inside = full.load(SeqCst).trailing_ones() as usize;
-                if inside == 64 {
+                if inside == GROUP_WORDS {
                     break;
                 }
-                if let Some(bit) = self.claim_in_word(group * 64 + inside) {
+                if let Some(bit) = self.claim_in_word(group * GROUP_WORDS + inside) {
                     return Some(bit);
                 }
             }
@@ -69,16 +87,15 @@ impl Page {
         None
     }
 
-    /// Claims the lowest free address of a word; `None` once the word is full, which the summary then says.
+    /// Claims the lowest free address of a word. `None`: the word is full, and the summary says so.
     fn claim_in_word(&self, word: usize) -> Option<u16> {
         loop {
-            // Held first: a claim that becomes a holding sets held before it clears claimed.
-            let taken = self.held[word].load(SeqCst) | self.claimed[word].load(SeqCst);
+            let taken = self.taken(word);
             if taken == u64::MAX {
-                let (group, mask) = (word / 64, 1_u64 << (word % 64));
+                let (group, mask) = summary(word);
                 self.full[group].fetch_or(mask, SeqCst);
-                // Whoever cleared a bit meanwhile may have cleared the summary before it was set.
-                if self.held[word].load(SeqCst) | self.claimed[word].load(SeqCst) == u64::MAX {
+                // A bit that was cleared before the summary was set must not stay hidden behind the summary.
+                if self.taken(word) == u64::MAX {
                     return None;
                 }
                 self.full[group].fetch_and(!mask, SeqCst);
@@ -86,7 +103,8 @@ impl Page {
             }
             let bit = (word * 64) as u16 + taken.trailing_ones() as u16;
             if self.claim(bit) {
-                if self.held[word].load(SeqCst) & place(bit).1 == 0 {
+                // Another transaction may have claimed it and committed since `taken` was read.
+                if self.held[word].load(SeqCst) & word_and_mask(bit).1 == 0 {
                     return Some(bit);
                 }
                 self.unclaim(bit);
@@ -94,9 +112,15 @@ impl Page {
         }
     }
 
-    /// Claims one address; `false` when another transaction has claimed it. Whether a row holds it is not asked.
+    /// Addresses of a word that are held or claimed. Claimed is read first, because a commit sets held before
+    /// it clears claimed: in the other order an address could seem free in between.
+    fn taken(&self, word: usize) -> u64 {
+        self.claimed[word].load(SeqCst) | self.held[word].load(SeqCst)
+    }
+
+    /// Claims one address, held or not; `false` when another transaction has claimed it.
     pub fn claim(&self, bit: u16) -> bool {
-        let (word, mask) = place(bit);
+        let (word, mask) = word_and_mask(bit);
         let won = self.claimed[word].fetch_or(mask, SeqCst) & mask == 0;
         if won {
             self.claims.fetch_add(1, SeqCst);
@@ -104,40 +128,52 @@ impl Page {
         won
     }
 
-    /// Ends a claim that came to nothing, if it is there.
+    /// Ends a claim, if there is one, without a row.
     pub fn unclaim(&self, bit: u16) {
-        let (word, mask) = place(bit);
-        if self.claimed[word].fetch_and(!mask, SeqCst) & mask != 0 {
-            self.claims.fetch_sub(1, SeqCst);
-        }
-        self.open(word);
+        let (word, mask) = word_and_mask(bit);
+        // A load may have read the row of this claim before its transaction was rolled back: see
+        // `clear_held`.
+        self.note_cleared(word);
+        self.end_claim(word, mask);
+        self.clear_full(word);
     }
 
-    /// A row holds the address now; a claim on it ends.
+    /// A row holds the address from now on; this ends a claim on it.
     pub fn set_held(&self, bit: u16) {
-        let (word, mask) = place(bit);
+        let (word, mask) = word_and_mask(bit);
         self.held[word].fetch_or(mask, SeqCst);
+        self.end_claim(word, mask);
+    }
+
+    /// No row holds the address any more. A claim on it stays: another transaction made it since.
+    pub fn clear_held(&self, bit: u16) {
+        let (word, mask) = word_and_mask(bit);
+        // Noted first: a load that misses the note has stored its word before the bit is cleared here.
+        self.note_cleared(word);
+        self.held[word].fetch_and(!mask, SeqCst);
+        self.clear_full(word);
+    }
+
+    fn end_claim(&self, word: usize, mask: u64) {
         if self.claimed[word].fetch_and(!mask, SeqCst) & mask != 0 {
             self.claims.fetch_sub(1, SeqCst);
         }
     }
 
-    /// No row holds the address any more. A claim on it is left alone: it is somebody else's, and new.
-    pub fn clear_held(&self, bit: u16) {
-        let (word, mask) = place(bit);
-        // Touched first: a reader that does not see the touch stores its word before this clears the bit.
-        self.touched[word / 64].fetch_or(1 << (word % 64), SeqCst);
-        self.held[word].fetch_and(!mask, SeqCst);
-        self.open(word);
+    fn note_cleared(&self, word: usize) {
+        let (group, mask) = summary(word);
+        self.cleared[group].fetch_or(mask, SeqCst);
     }
 
-    fn open(&self, word: usize) {
-        self.full[word / 64].fetch_and(!(1 << (word % 64)), SeqCst);
+    fn clear_full(&self, word: usize) {
+        let (group, mask) = summary(word);
+        self.full[group].fetch_and(!mask, SeqCst);
     }
 
-    /// Whether the summary shows room.
+    /// Whether an address is neither held nor claimed. Reads the bitmaps: the summary may for a moment call a
+    /// word full that is not, while a search that set it looks again.
     pub fn has_room(&self) -> bool {
-        self.full.iter().any(|full| full.load(SeqCst) != u64::MAX)
+        (0..BITMAP_WORDS).any(|word| self.taken(word) != u64::MAX)
     }
 
     /// Number of claims in flight.
@@ -147,72 +183,73 @@ impl Page {
 
     /// Whether the address is claimed.
     pub fn is_claimed(&self, bit: u16) -> bool {
-        let (word, mask) = place(bit);
+        let (word, mask) = word_and_mask(bit);
         self.claimed[word].load(SeqCst) & mask != 0
     }
 
-    /// The held and the claimed bits, each word as of its own moment.
+    /// The held and the claimed bits. Each word is read at another moment.
     pub fn bits(&self) -> (Bitmap, Bitmap) {
         let read = |words: &[AtomicU64; BITMAP_WORDS]| std::array::from_fn(|word| words[word].load(SeqCst));
         (read(&self.held), read(&self.claimed))
     }
 
-    /// A quarantine in this page ends at `when`.
+    /// Records that a quarantine in this page ends at `when`.
     pub fn expire_at(&self, when: i64) {
         self.expires.fetch_min(when, SeqCst);
     }
 
-    /// When the first quarantine in this page ends; `i64::MAX` for none.
+    /// Earliest end of a quarantine in this page; `i64::MAX` for none.
     pub fn expires(&self) -> i64 {
         self.expires.load(SeqCst)
     }
 
-    /// The held bits are to be read again before the next use.
+    /// Makes the next user load the held bits again.
     pub fn invalidate(&self) {
-        self.loaded.store(0, SeqCst);
+        self.generation.store(0, SeqCst);
     }
 
-    /// The table is about to be read: from now on it is recorded where addresses are given back.
+    /// Starts to record where bits are cleared. Call it before the table is read.
     pub fn begin_load(&self) {
-        for touched in &self.touched {
-            touched.store(0, SeqCst);
+        for cleared in &self.cleared {
+            cleared.store(0, SeqCst);
         }
         self.expires.store(i64::MAX, SeqCst);
     }
 
-    /// Takes over what was read from the table, in the given words only; answers the range of words in which
-    /// addresses were given back since the reading began. Those must be read again. A row that a claim stands for is
-    /// not taken over: whoever claimed tells the outcome, and would not know of a held bit to clear.
-    pub fn store_loaded(
-        &self,
-        words: &Bitmap,
-        range: std::ops::Range<usize>,
-    ) -> Option<std::ops::Range<usize>> {
+    /// Stores held bits as read from the table, for the words in `range`. Returns the range of words in which
+    /// bits were cleared since the load began: what was read there may be out of date, so read and store
+    /// those again.
+    ///
+    /// Bits of claimed addresses are left clear: their transactions set them at commit, and at rollback would
+    /// not know that there is a held bit to clear.
+    pub fn store_loaded(&self, words: &Bitmap, range: Range<usize>) -> Option<Range<usize>> {
         for word in range.clone() {
             self.held[word].store(words[word] & !self.claimed[word].load(SeqCst), SeqCst);
-            self.open(word);
+            self.clear_full(word);
         }
-        let mut again: Option<std::ops::Range<usize>> = None;
+        let mut again: Option<Range<usize>> = None;
         for word in range {
-            if self.touched[word / 64].fetch_and(!(1 << (word % 64)), SeqCst) >> (word % 64) & 1 == 1 {
-                again = Some(again.map_or(word, |r| r.start)..word + 1);
+            let (group, mask) = summary(word);
+            if self.cleared[group].fetch_and(!mask, SeqCst) & mask != 0 {
+                again = Some(again.map_or(word, |range| range.start)..word + 1);
             }
         }
         again
     }
 
-    /// The held bits are complete as of `generation`; the first quarantine seen ends at `expires`.
+    /// Declares the held bits complete for `generation`. `expires` is the earliest end of a quarantine that
+    /// was read.
     pub fn finish_load(&self, generation: u64, expires: i64) {
         self.expires.fetch_min(expires, SeqCst);
-        self.loaded.store(generation, SeqCst);
+        self.generation.store(generation, SeqCst);
     }
 
-    /// Empties the page for another key. Nobody else may use it meanwhile.
+    /// Empties the page for another key. No other process may use it meanwhile.
     pub fn reset(&self) {
-        self.loaded.store(0, SeqCst);
+        self.generation.store(0, SeqCst);
         self.expires.store(i64::MAX, SeqCst);
         self.claims.store(0, SeqCst);
-        let all = [self.touched.as_slice(), &self.full, &self.held, &self.claimed];
+        let all = [self.cleared.as_slice(), &self.full, &self.held, &self.claimed];
         for word in all.into_iter().flatten() {
             word.store(0, SeqCst);
         }
@@ -220,4 +257,26 @@ impl Page {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+impl Page {
+    /// An empty page, like zeroed shared memory.
+    pub(crate) fn empty() -> Box<Self> {
+        use std::array::from_fn;
+        Box::new(Self {
+            next: AtomicU32::new(0),
+            referenced: AtomicU32::new(0),
+            key: from_fn(|_| AtomicU64::new(0)),
+            generation: AtomicU64::new(0),
+            expires: AtomicI64::new(0),
+            claims: AtomicU32::new(0),
+            cleared: from_fn(|_| AtomicU64::new(0)),
+            full: from_fn(|_| AtomicU64::new(0)),
+            held: from_fn(|_| AtomicU64::new(0)),
+            claimed: from_fn(|_| AtomicU64::new(0)),
+        })
+    }
+}
+
+#[cfg(all(test, feature = "loom"))]
+mod model;
+#[cfg(all(test, not(feature = "loom")))]
+mod tests;

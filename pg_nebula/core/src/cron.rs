@@ -1,6 +1,6 @@
-//! Cron expressions: which minutes of a calendar they name. Pure; time zones are the caller's.
+//! Cron expressions: which minutes of a calendar they match. Time zones are the caller's.
 
-/// The minutes that an expression names: one bit for each value of a field.
+/// A parsed expression: one bit for each value of a field that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cron {
     minutes: u64,
@@ -8,38 +8,42 @@ pub struct Cron {
     days: u64,
     months: u64,
     weekdays: u64,
-    /// Both days are given, and then either will do, as ever since the first cron.
+    /// Both day fields are restricted; then a day matches if either does, as POSIX demands.
     either_day: bool,
 }
 
-/// Lowest and highest value of a field, and names for values from the lowest on.
+/// A field of an expression. `value_names` are those of the lowest value and the ones that follow.
 struct Field {
     name: &'static str,
     low: u32,
     high: u32,
-    words: &'static [&'static str],
+    value_names: &'static [&'static str],
 }
 
-const MINUTE: Field = Field { name: "minute", low: 0, high: 59, words: &[] };
-const HOUR: Field = Field { name: "hour", low: 0, high: 23, words: &[] };
-const DAY: Field = Field { name: "day of month", low: 1, high: 31, words: &[] };
+const MINUTE: Field = Field { name: "minute", low: 0, high: 59, value_names: &[] };
+const HOUR: Field = Field { name: "hour", low: 0, high: 23, value_names: &[] };
+const DAY: Field = Field { name: "day of month", low: 1, high: 31, value_names: &[] };
 const MONTH: Field = Field {
     name: "month",
     low: 1,
     high: 12,
-    words: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
+    value_names: &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"],
 };
-/// 7 is Sunday, too.
-const WEEKDAY: Field =
-    Field { name: "day of week", low: 0, high: 7, words: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"] };
+/// 0 and 7 are Sunday.
+const WEEKDAY: Field = Field {
+    name: "day of week",
+    low: 0,
+    high: 7,
+    value_names: &["sun", "mon", "tue", "wed", "thu", "fri", "sat"],
+};
 
 /// Minutes of a day.
 const DAY_MINUTES: i64 = 24 * 60;
-/// Days to look ahead: the 29th of February comes at least every eight years.
-const HORIZON: i64 = 8 * 366 + 1;
+/// Days after which a search ends: the 29th of February comes at least every eight years.
+const MAX_DAYS_AHEAD: i64 = 8 * 366 + 1;
 
 impl Cron {
-    /// Reads an expression; the error says what is wrong with it.
+    /// Parses an expression. The error completes the sentence "… is no cron expression: ".
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = match text.trim() {
             "@hourly" => "0 * * * *",
@@ -64,12 +68,12 @@ impl Cron {
         })
     }
 
-    /// The first minute after `minute` that is named, both counted from the start of 1970 on the same clock; `None` when
-    /// there is none.
+    /// The first matching minute after `minute`, both counted from the start of 1970 in one time zone.
+    /// `None`: no day ever matches, like the 30th of February.
     pub fn next(&self, minute: i64) -> Option<i64> {
         let from = minute + 1;
         let today = from.div_euclid(DAY_MINUTES);
-        (today..=today + HORIZON).filter(|day| self.names_day(*day)).find_map(|day| {
+        (today..=today + MAX_DAYS_AHEAD).filter(|day| self.matches_day(*day)).find_map(|day| {
             let earliest = if day == today { from.rem_euclid(DAY_MINUTES) } else { 0 };
             let of_day = (earliest..DAY_MINUTES)
                 .find(|of_day| self.hours & bit(of_day / 60) != 0 && self.minutes & bit(of_day % 60) != 0)?;
@@ -77,7 +81,7 @@ impl Cron {
         })
     }
 
-    fn names_day(&self, day: i64) -> bool {
+    fn matches_day(&self, day: i64) -> bool {
         let (month, of_month) = month_and_day(day);
         // The first of January 1970 was a Thursday.
         let weekday = self.weekdays & bit((day + 4).rem_euclid(7)) != 0;
@@ -117,7 +121,7 @@ impl Field {
     }
 
     fn value(&self, text: &str) -> Result<u32, String> {
-        let word = self.words.iter().position(|word| word.eq_ignore_ascii_case(text));
+        let word = self.value_names.iter().position(|word| word.eq_ignore_ascii_case(text));
         let value = match word {
             Some(index) => u32::try_from(index).ok().map(|index| self.low + index),
             None => text.parse().ok().filter(|_| text.bytes().all(|c| c.is_ascii_digit())),
@@ -134,7 +138,7 @@ fn bit(value: i64) -> u64 {
 
 /// Month and day of the month of a day counted from the start of 1970, in the Gregorian calendar.
 fn month_and_day(day: i64) -> (i64, i64) {
-    // Years that begin in March put the leap day at the end.
+    // Years are counted from March, so that the leap day is the last one; 719 468 days lie before 1970-01-01.
     let of_era = (day + 719_468).rem_euclid(146_097);
     let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year + year / 4 - year / 100);
@@ -144,8 +148,9 @@ fn month_and_day(day: i64) -> (i64, i64) {
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
+    use crate::test_rng::TestRng;
 
     /// 2026-11-20 00:00, a Friday.
     const FRIDAY: i64 = 20_777 * DAY_MINUTES;
@@ -155,7 +160,7 @@ mod unit {
     }
 
     #[test]
-    fn days_are_those_of_the_calendar() {
+    fn month_and_day_follow_the_gregorian_calendar() {
         assert_eq!(month_and_day(0), (1, 1));
         assert_eq!(month_and_day(20_777), (11, 20));
         assert_eq!((month_and_day(19_782), month_and_day(19_783)), ((2, 29), (3, 1)), "2024");
@@ -177,7 +182,7 @@ mod unit {
     }
 
     #[test]
-    fn next_is_the_first_named_minute_after() {
+    fn next_is_the_first_matching_minute_strictly_after() {
         assert_eq!(next("* * * * *", FRIDAY), Some(FRIDAY + 1));
         assert_eq!(next("*/15 * * * *", FRIDAY), Some(FRIDAY + 15));
         assert_eq!(next("0 0 * * *", FRIDAY), Some(FRIDAY + DAY_MINUTES), "strictly after");
@@ -190,7 +195,7 @@ mod unit {
     }
 
     #[test]
-    fn either_day_will_do_when_both_are_given() {
+    fn either_day_field_matches_when_both_are_restricted() {
         assert_eq!(next("0 0 25 * sat", FRIDAY), Some(FRIDAY + DAY_MINUTES));
         assert_eq!(next("0 0 21 * sun", FRIDAY), Some(FRIDAY + DAY_MINUTES));
         assert_eq!(next("0 0 */2 * sun", FRIDAY), Some(FRIDAY + 9 * DAY_MINUTES), "the 29th, an odd Sunday");
@@ -204,7 +209,7 @@ mod unit {
     }
 
     #[test]
-    fn nonsense_is_refused_with_the_reason() {
+    fn malformed_expressions_are_rejected_with_the_reason() {
         for (cron, word) in [
             ("", "0 fields"),
             ("* * * *", "4 fields"),
@@ -221,34 +226,31 @@ mod unit {
             ("-1 * * * *", "minute"),
             ("@reboot", "1 fields"),
         ] {
-            let said = Cron::parse(cron).expect_err(cron);
-            assert!(said.contains(word), "{cron}: {said}");
+            let error = Cron::parse(cron).expect_err(cron);
+            assert!(error.contains(word), "{cron}: {error}");
         }
     }
 
-    /// For many expressions and starts: the answer is named, and nothing between is.
+    /// For many expressions and starts, against a test of every minute in between.
     #[test]
-    fn nothing_is_skipped() {
-        let mut seed = 7_u64;
-        let mut random = |below: u64| {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            (seed >> 33) % below
-        };
+    fn next_skips_no_matching_minute() {
+        let mut rng = TestRng(7);
+        let mut random = |below: usize| rng.below(below);
         for _ in 0..300 {
-            let minute = ["*", "*/7", "3", "10-40/9", "59"][random(5) as usize];
-            let hour = ["*", "*/5", "0", "23", "9-17"][random(5) as usize];
-            let day = ["*", "*", "31", "1-7", "*/10"][random(5) as usize];
-            let weekday = ["*", "*", "mon", "0,6", "2-4"][random(5) as usize];
+            let minute = ["*", "*/7", "3", "10-40/9", "59"][random(5)];
+            let hour = ["*", "*/5", "0", "23", "9-17"][random(5)];
+            let day = ["*", "*", "31", "1-7", "*/10"][random(5)];
+            let weekday = ["*", "*", "mon", "0,6", "2-4"][random(5)];
             let cron = Cron::parse(&format!("{minute} {hour} {day} * {weekday}")).expect("sound");
             let start = FRIDAY + random(500_000) as i64;
             let found = cron.next(start).expect("comes often");
-            let named = |at: i64| {
-                cron.names_day(at.div_euclid(DAY_MINUTES))
+            let matches = |at: i64| {
+                cron.matches_day(at.div_euclid(DAY_MINUTES))
                     && cron.hours & bit(at.rem_euclid(DAY_MINUTES) / 60) != 0
                     && cron.minutes & bit(at.rem_euclid(60)) != 0
             };
-            assert!(named(found));
-            assert_eq!((start + 1..found).find(|at| named(*at)), None, "{cron:?} from {start}");
+            assert!(matches(found));
+            assert_eq!((start + 1..found).find(|at| matches(*at)), None, "{cron:?} from {start}");
         }
     }
 }

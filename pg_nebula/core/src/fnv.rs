@@ -1,5 +1,5 @@
-//! FNV-1a with 64 bits: short keys, no attackers, and a value that is part of what two versions of the library share.
-//! `std`'s hasher may change with the compiler, and stronger hashes buy nothing here.
+//! FNV-1a with 64 bits: short keys, no attackers, and a value that is part of what two versions of the
+//! library share. `std`'s hasher may change with the compiler, and stronger hashes buy nothing here.
 
 /// A hash in progress.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

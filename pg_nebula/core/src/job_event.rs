@@ -1,29 +1,29 @@
-//! What happens to jobs, for watchers. Pure.
+//! Changes of jobs that are told to watchers.
 
-/// JobEvents kept before watchers are told to look for themselves.
+/// Events kept one by one. Beyond, watchers are told to read the list of jobs again.
 pub const MAX_EVENTS: usize = 64;
 
-/// What happened.
+/// What happened to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobAction {
-    /// It came.
+    /// It was enqueued.
     Enqueue,
-    /// A worker has it.
+    /// A worker claimed it.
     Claim,
-    /// It came on.
+    /// Its worker reported progress.
     Progress,
     /// It succeeded.
     Complete,
-    /// An attempt failed, or the last one.
+    /// An attempt failed, whether or not another follows.
     Fail,
-    /// It was cancelled, or asked to stop.
+    /// It was cancelled, or its worker was asked to stop.
     Cancel,
-    /// Somebody brought it back.
+    /// A user made it wait again.
     Retry,
 }
 
 impl JobAction {
-    /// As in `nebula_event`.
+    /// The `action` of a message on channel `nebula_event`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Enqueue => "enqueue",
@@ -37,18 +37,18 @@ impl JobAction {
     }
 }
 
-/// Something that happened to a job.
+/// One change of one job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JobEvent {
     /// Project of the job.
     pub project: Option<[u8; 16]>,
-    /// The job.
+    /// `nebula.job.job_id`.
     pub job: i64,
     /// What happened.
     pub action: JobAction,
 }
 
-/// A few events; beyond, only that there were many.
+/// The latest event of each job, for up to [`MAX_EVENTS`] jobs; beyond, only the fact that there were more.
 #[derive(Clone, Debug, Default)]
 pub struct JobEvents {
     list: Vec<JobEvent>,
@@ -56,12 +56,12 @@ pub struct JobEvents {
 }
 
 impl JobEvents {
-    /// Adds an event; what was known of the same job is out of date.
+    /// Adds an event, which replaces an earlier one of the same job.
     pub fn push(&mut self, event: JobEvent) {
         if self.overflowed {
             return;
         }
-        self.list.retain(|known| known.job != event.job);
+        self.list.retain(|earlier| earlier.job != event.job);
         if self.list.len() < MAX_EVENTS {
             self.list.push(event);
         } else {
@@ -69,13 +69,13 @@ impl JobEvents {
         }
     }
 
-    /// There were too many.
+    /// Replaces all events by the fact that there were too many.
     pub fn overflow(&mut self) {
         self.list.clear();
         self.overflowed = true;
     }
 
-    /// Adds all of another list.
+    /// Adds all events of another list.
     pub fn append(&mut self, other: Self) {
         if other.overflowed {
             self.overflow();
@@ -83,7 +83,7 @@ impl JobEvents {
         other.list.into_iter().for_each(|event| self.push(event));
     }
 
-    /// The events; none if there were too many.
+    /// The events in order; none if there were too many.
     pub fn list(&self) -> &[JobEvent] {
         &self.list
     }
@@ -95,7 +95,7 @@ impl JobEvents {
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
 
     fn event(job: i64, action: JobAction) -> JobEvent {
@@ -103,7 +103,7 @@ mod unit {
     }
 
     #[test]
-    fn only_the_last_word_on_a_job_is_kept() {
+    fn only_the_latest_event_of_a_job_is_kept() {
         let mut events = JobEvents::default();
         events.push(event(1, JobAction::Enqueue));
         events.push(event(2, JobAction::Enqueue));
@@ -112,7 +112,7 @@ mod unit {
     }
 
     #[test]
-    fn too_many_say_that_there_were_many() {
+    fn one_event_too_many_replaces_all_by_an_overflow() {
         let mut events = JobEvents::default();
         (0..64).for_each(|job| events.push(event(job, JobAction::Enqueue)));
         assert_eq!((events.list().len(), events.has_overflowed()), (64, false));
@@ -121,6 +121,16 @@ mod unit {
         all.append(events);
         assert_eq!(all.list().len(), 64, "the same jobs again");
         all.push(event(99, JobAction::Enqueue));
+        assert_eq!((all.list(), all.has_overflowed()), (&[][..], true));
+    }
+
+    #[test]
+    fn an_overflow_spreads_to_the_list_it_is_appended_to() {
+        let (mut all, mut overflowed) = (JobEvents::default(), JobEvents::default());
+        all.push(event(1, JobAction::Enqueue));
+        overflowed.overflow();
+        all.append(overflowed);
+        all.push(event(2, JobAction::Enqueue));
         assert_eq!((all.list(), all.has_overflowed()), (&[][..], true));
     }
 }

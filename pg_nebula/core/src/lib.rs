@@ -1,8 +1,14 @@
-//! The part of pg_nebula that needs no PostgreSQL, so that plain `cargo test` covers it.
+//! The part of pg_nebula that needs no PostgreSQL, so that plain `cargo test -p nebula-core` covers it.
 //!
-//! Addresses and the map of free ones: [`address`], [`bitmap_page`], [`page_table`], [`pending_addresses`].
-//! The job queue's shared hints: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`], [`pending_jobs`].
-//! Pure rules: [`backoff`], [`cron`], [`fnv`], [`placement`].
+//! - Addresses and the map of free ones: [`address`], [`bitmap_page`], [`pool_slot`], [`page_table`],
+//!   [`pending_addresses`].
+//! - What sessions share about the job queue: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`],
+//!   [`pending_jobs`].
+//! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`placement`].
+//!
+//! Types that live in shared memory are atomics ([`bitmap_page`], [`pool_slot`], [`page_table`]), or plain
+//! values that the extension guards with a lock ([`queue_state`]). `cargo test -p nebula-core --features loom
+//! model` checks the orders in which the atomics are accessed, with loom.
 
 pub mod address;
 pub mod backoff;
@@ -14,6 +20,14 @@ pub mod page_table;
 pub mod pending_addresses;
 pub mod pending_jobs;
 pub mod placement;
+pub mod pool_slot;
 pub mod queue_state;
 pub mod scan_hint;
 pub mod timers;
+
+mod sync;
+
+#[cfg(all(test, feature = "loom"))]
+mod model;
+#[cfg(test)]
+mod test_rng;

@@ -1,71 +1,83 @@
-//! What the transaction at hand has done to addresses, so that the map can follow its end. Pure.
+//! What a transaction has done to addresses, applied to the free map when it ends.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
-/// Addresses given back one by one in one transaction; beyond, the whole pool is read anew.
+/// Releases recorded one by one in a transaction. Beyond, the whole pool is invalidated.
 const MAX_RELEASED: usize = 1 << 16;
 
-/// What happened to an address.
+/// What happened to an address or its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Claimed in the map, and held if the transaction commits.
+    /// Claimed in the map. A commit makes it held, a rollback ends the claim.
     Claimed,
-    /// Held again after the same transaction had given it back; its held bit never went away.
+    /// Its row was inserted without a claim, or again after this transaction had released it. A commit makes
+    /// it held.
     Inserted,
-    /// Its row is gone if the transaction commits.
+    /// Its row was deleted. A commit makes it free.
     Released,
     /// Its quarantine ends at this time, in PostgreSQL's microseconds.
     Quarantined(i64),
-    /// Nothing known of the pool is worth keeping; the address means nothing.
+    /// Of the whole pool: a commit makes all its pages out of date.
     Invalidated,
-    /// Usage of the pool may reach a threshold if the transaction commits; the address means nothing.
+    /// Of the whole pool: a commit may bring its usage to a threshold.
     UsageCheck,
 }
 
-/// One kind.
+impl ChangeKind {
+    fn concerns_one_address(self) -> bool {
+        !matches!(self, Self::Invalidated | Self::UsageCheck)
+    }
+}
+
+/// A change of one address, or of a pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Subtransaction it happened in.
+    /// Subtransaction that made it.
     pub subtransaction: u32,
-    /// Pool of the address.
+    /// `nebula.pool.pool_id`.
     pub pool: i32,
-    /// The address.
+    /// Number of the address; means nothing for a change of the whole pool.
     pub number: u128,
     /// What happened.
     pub kind: ChangeKind,
 }
 
-/// The events of a transaction, in order.
+impl Change {
+    fn is_of(&self, pool: i32, number: u128) -> bool {
+        self.kind.concerns_one_address() && (self.pool, self.number) == (pool, number)
+    }
+}
+
+/// The changes of a transaction, in order.
 #[derive(Default)]
 pub struct PendingAddresses {
     changes: Vec<Change>,
-    /// Addresses this transaction has given back and not taken again: free for itself, held for all others.
+    /// Addresses that this transaction has released and not inserted again: free for itself, held for all
+    /// others.
     free: BTreeSet<(i32, u128)>,
 }
 
 impl PendingAddresses {
-    /// An empty one.
+    /// No changes.
     pub const fn new() -> Self {
         Self { changes: Vec::new(), free: BTreeSet::new() }
     }
 
-    /// Records an kind.
+    /// Adds a change.
     pub fn push(&mut self, change: Change) {
-        let Change { subtransaction, pool, .. } = change;
         if change.kind == ChangeKind::Released && self.free.len() >= MAX_RELEASED {
-            let restart = Change { subtransaction, pool, number: 0, kind: ChangeKind::Invalidated };
-            if self.changes.last() != Some(&restart) {
-                self.changes.push(restart);
+            let invalidation = Change { number: 0, kind: ChangeKind::Invalidated, ..change };
+            if self.changes.last() != Some(&invalidation) {
+                self.changes.push(invalidation);
             }
             return;
         }
-        self.follow(change);
+        self.update_free(change);
         self.changes.push(change);
     }
 
-    /// Keeps `free` in step.
-    fn follow(&mut self, change: Change) {
+    fn update_free(&mut self, change: Change) {
         match change.kind {
             ChangeKind::Released => drop(self.free.insert((change.pool, change.number))),
             ChangeKind::Inserted => drop(self.free.remove(&(change.pool, change.number))),
@@ -76,11 +88,9 @@ impl PendingAddresses {
         }
     }
 
-    /// Takes back the newest kind of this address; answers what it was.
+    /// Removes the newest change of an address, and returns its kind.
     pub fn retract(&mut self, pool: i32, number: u128) -> Option<ChangeKind> {
-        let of_address = |e: &Change| !matches!(e.kind, ChangeKind::Invalidated | ChangeKind::UsageCheck);
-        let index =
-            self.changes.iter().rposition(|e| e.pool == pool && e.number == number && of_address(e))?;
+        let index = self.changes.iter().rposition(|change| change.is_of(pool, number))?;
         let change = self.changes.remove(index);
         if change.kind == ChangeKind::Inserted {
             self.free.insert((pool, number));
@@ -93,45 +103,42 @@ impl PendingAddresses {
         self.free.range((pool, *range.start())..=(pool, *range.end())).next().map(|(_, number)| *number)
     }
 
-    /// A subtransaction ended well: what it did is its parent's.
+    /// A subtransaction was released: its changes become its parent's.
     pub fn reparent(&mut self, subtransaction: u32, parent: u32) {
-        // Children end before their parents and are numbered later, so theirs are the last changes.
-        for change in self.changes.iter_mut().rev().take_while(|e| e.subtransaction >= subtransaction) {
+        // Children end before their parents and have higher numbers, so their changes are the last ones.
+        let of_child = |change: &&mut Change| change.subtransaction >= subtransaction;
+        for change in self.changes.iter_mut().rev().take_while(of_child) {
             change.subtransaction = parent;
         }
     }
 
-    /// A subtransaction was rolled back: its events, newest first, which are then forgotten.
+    /// A subtransaction was rolled back: removes and returns its changes, newest first.
     pub fn undo(&mut self, subtransaction: u32) -> Vec<Change> {
-        let kept = self.changes.iter().rposition(|e| e.subtransaction < subtransaction).map_or(0, |i| i + 1);
-        let mut undone = self.changes.split_off(kept);
-        if undone.iter().any(|e| matches!(e.kind, ChangeKind::Released | ChangeKind::Inserted)) {
+        let last_kept = self.changes.iter().rposition(|change| change.subtransaction < subtransaction);
+        let mut undone = self.changes.split_off(last_kept.map_or(0, |index| index + 1));
+        if undone.iter().any(|change| matches!(change.kind, ChangeKind::Released | ChangeKind::Inserted)) {
             self.free.clear();
             for index in 0..self.changes.len() {
-                self.follow(self.changes[index]);
+                self.update_free(self.changes[index]);
             }
         }
         undone.reverse();
         undone
     }
 
-    /// The transaction ended: all its events, in order, which are then forgotten.
+    /// The transaction ended: removes and returns all changes, in order.
     pub fn finish(&mut self) -> Vec<Change> {
         self.free.clear();
         std::mem::take(&mut self.changes)
     }
 
-    /// Whether this transaction has done anything to an address.
+    /// Whether this transaction has, or may have, changed an address.
     pub fn contains(&self, pool: i32, number: u128) -> bool {
-        // Beyond the limit it is not known which addresses were given back.
-        self.free.len() >= MAX_RELEASED
-            || self.changes.iter().any(|e| {
-                !matches!(e.kind, ChangeKind::Invalidated | ChangeKind::UsageCheck)
-                    && (e.pool, e.number) == (pool, number)
-            })
+        // Beyond the limit it is not recorded which addresses were released.
+        self.free.len() >= MAX_RELEASED || self.changes.iter().any(|change| change.is_of(pool, number))
     }
 
-    /// Whether nothing happened.
+    /// Whether there are no changes.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty()
     }

@@ -1,19 +1,19 @@
-//! Which nodes may take a peer, and how one is chosen. Pure.
+//! Which nodes can take a new peer, and how one of them is chosen.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// A node that reported once is trusted for this long after its last report, in seconds.
+/// Seconds after its last report for which a node counts as running.
 pub const REPORT_TIMEOUT_SECONDS: f64 = 90.0;
 
-/// How a node is chosen.
+/// How to choose among eligible nodes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// The lowest score.
     Auto,
-    /// Any that fits.
+    /// Any eligible one.
     Random,
-    /// This one or none.
+    /// The one of this name, or none.
     Named(String),
 }
 
@@ -30,31 +30,32 @@ impl FromStr for Strategy {
     }
 }
 
-/// What is known of a node when a peer needs a place.
+/// A node as far as it matters for placement.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate {
-    /// May it take new peers?
+    /// An administrator lets it take new peers.
     pub enabled: bool,
-    /// Peers it hosts.
+    /// Peers on it.
     pub active_peers: i32,
-    /// Peers it may host.
+    /// Most peers it may have.
     pub max_peers: i32,
-    /// Seconds since its last report; `None`: it never reported and is trusted as registered.
+    /// Seconds since its last report. `None`: it never reported, and counts as running since it was
+    /// registered.
     pub seconds_since_report: Option<f64>,
-    /// Whether it has the capability asked for.
+    /// It has the capability that the peer needs, if any.
     pub capable: bool,
 }
 
-/// Why a node takes no peer.
+/// Why a node cannot take a peer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Ineligibility {
     /// Switched off by an administrator.
     Disabled,
-    /// Hosts as many peers as it may.
+    /// It has as many peers as it may.
     Full,
-    /// Has not reported for so many seconds.
+    /// It has not reported for this many seconds.
     NotReporting(f64),
-    /// Lacks the capability asked for.
+    /// It lacks the capability that the peer needs.
     Incapable,
 }
 
@@ -70,7 +71,7 @@ impl fmt::Display for Ineligibility {
 }
 
 impl Ineligibility {
-    /// The reason without its particulars, for counting.
+    /// The reason without details, for counting nodes by reason.
     pub fn category(self) -> &'static str {
         match self {
             Self::Disabled => "disabled",
@@ -81,7 +82,8 @@ impl Ineligibility {
     }
 }
 
-/// Why the node takes no peer, the most lasting reason first; `None` when it takes one.
+/// Why a node cannot take a peer; `None` if it can. Of several reasons the one that is likely to last
+/// longest.
 pub fn ineligibility(node: &Candidate) -> Option<Ineligibility> {
     match node.seconds_since_report {
         _ if !node.enabled => Some(Ineligibility::Disabled),
@@ -103,7 +105,7 @@ fn duration(seconds: f64) -> String {
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
 
     const GOOD: Candidate = Candidate {
@@ -125,16 +127,16 @@ mod unit {
     }
 
     #[test]
-    fn each_objection_is_named() {
+    fn each_reason_is_named() {
         assert_eq!(ineligibility(&Candidate { enabled: false, ..GOOD }), Some(Ineligibility::Disabled));
         assert_eq!(ineligibility(&Candidate { capable: false, ..GOOD }), Some(Ineligibility::Incapable));
         assert_eq!(ineligibility(&Candidate { active_peers: 2, ..GOOD }), Some(Ineligibility::Full));
-        let silent = ineligibility(&Candidate { seconds_since_report: Some(600.0), ..GOOD }).unwrap();
-        assert_eq!(silent.to_string(), "no report for 10 min");
+        let not_reporting = ineligibility(&Candidate { seconds_since_report: Some(600.0), ..GOOD }).unwrap();
+        assert_eq!(not_reporting.to_string(), "no report for 10 min");
     }
 
     #[test]
-    fn strategies_parse() {
+    fn strategies_are_parsed_exactly() {
         assert_eq!("auto".parse(), Ok(Strategy::Auto));
         assert_eq!("random".parse(), Ok(Strategy::Random));
         assert_eq!("name:berlin".parse(), Ok(Strategy::Named("berlin".into())));
@@ -144,7 +146,7 @@ mod unit {
     }
 
     #[test]
-    fn durations_read_well() {
+    fn durations_have_at_least_two_digits() {
         assert_eq!(duration(95.0), "95 s");
         assert_eq!(duration(3_600.0), "60 min");
         assert_eq!(duration(10_800.0), "3 h");

@@ -1,62 +1,85 @@
-//! What sessions tell each other and the wake-up process about jobs. Pure; [`super::shared`] keeps it in shared memory.
+//! What sessions share about the job queue: where claims begin, timers, and what the notifier process has to
+//! send.
 //!
-//! All of it is hints: a new server starts with nothing and is right.
+//! A plain value; the extension keeps it in shared memory under a lock. All of it is hints: a server that
+//! starts with nothing is right, only slower at first.
 
 use crate::fnv::Fnv1a;
 use crate::job_event::{JobEvent, MAX_EVENTS};
-use crate::pending_jobs::SubtransactionFrame;
+use crate::pending_jobs::{KindChange, SubtransactionFrame};
 use crate::scan_hint::{QueuePosition, ScanHint};
 use crate::timers::Timers;
 
-/// Kinds reschedule after; further ones are announced by a plain NOTIFY.
-const SLOTS: usize = 512;
-/// Databases reschedule after.
-const DATABASES: usize = 64;
-/// Prepared transactions reschedule after.
-const PREPARED: usize = 64;
-/// Longest kind in bytes.
-const KIND: usize = 63;
+/// Kinds of jobs, of all databases. Claims of further ones scan from the start, and their enqueues run
+/// NOTIFY.
+const MAX_KINDS: usize = 512;
+/// Databases with timers.
+const MAX_DATABASES: usize = 64;
+/// Pairs of a prepared transaction and a kind.
+const MAX_PREPARED: usize = 64;
+/// Bytes of the name of a kind.
+const MAX_KIND_BYTES: usize = 63;
 
 /// A kind of job in a database.
 #[derive(Clone, Copy)]
 struct KindSlot {
     database: u32,
     length: u8,
-    kind: [u8; KIND],
-    /// Workers are to be woken.
-    pending: bool,
+    name: [u8; MAX_KIND_BYTES],
+    /// Its workers are to be woken.
+    wake_pending: bool,
     hint: ScanHint,
 }
 
-/// A prepared transaction that will have a kind's workers woken.
+impl KindSlot {
+    /// `None` if the name is too long.
+    fn new(database: u32, name: &[u8], now: i64) -> Option<Self> {
+        let mut padded = [0; MAX_KIND_BYTES];
+        padded.get_mut(..name.len())?.copy_from_slice(name);
+        let length = u8::try_from(name.len()).ok()?;
+        Some(Self { database, length, name: padded, wake_pending: false, hint: ScanHint::new(now) })
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.name[..usize::from(self.length)]
+    }
+
+    /// Has the workers woken; returns whether they were not about to be.
+    fn wake(&mut self) -> bool {
+        !std::mem::replace(&mut self.wake_pending, true)
+    }
+}
+
+/// A prepared transaction that changed jobs of a kind.
 #[derive(Clone, Copy)]
-struct Prepared {
+struct PreparedChange {
     transaction: u32,
     slot: usize,
 }
 
-/// The whole of it.
+/// The shared state of the queue.
 pub struct QueueState {
-    /// Database of the wake-up process; 0: there is none.
+    /// Database of the notifier process; 0: none runs.
     pub notifier_database: u32,
-    slots: [Option<KindSlot>; SLOTS],
-    timers: [(u32, Timers); DATABASES],
-    prepared: [Option<Prepared>; PREPARED],
+    /// Open-addressed hash table. Slots are never freed, so sessions remember their numbers.
+    kinds: [Option<KindSlot>; MAX_KINDS],
+    /// In order of first use; database 0 marks free entries at the end.
+    timers: [(u32, Timers); MAX_DATABASES],
+    prepared: [Option<PreparedChange>; MAX_PREPARED],
     events: [Option<JobEvent>; MAX_EVENTS],
-    /// So many of them are there.
-    posted: usize,
-    /// More happened than there is room for.
+    event_count: usize,
+    /// There were more events than fit.
     overflowed: bool,
 }
 
-/// What is to be sent.
+/// What the notifier process sends in one round.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
     /// Kinds whose workers are to be woken.
     pub kinds: Vec<String>,
-    /// What watchers are to be told.
+    /// Events for watchers.
     pub events: Vec<JobEvent>,
-    /// Watchers are to look for themselves.
+    /// There were more events: watchers are to read the list of jobs again.
     pub overflowed: bool,
 }
 
@@ -74,37 +97,30 @@ impl Default for QueueState {
 }
 
 impl QueueState {
-    /// Nothing is known.
+    /// A state that knows nothing.
     pub const fn new() -> Self {
         Self {
             notifier_database: 0,
-            slots: [None; SLOTS],
-            timers: [(0, Timers::UNKNOWN); DATABASES],
-            prepared: [None; PREPARED],
+            kinds: [None; MAX_KINDS],
+            timers: [(0, Timers::UNKNOWN); MAX_DATABASES],
+            prepared: [None; MAX_PREPARED],
             events: [None; MAX_EVENTS],
-            posted: 0,
+            event_count: 0,
             overflowed: false,
         }
     }
 
-    /// The slot of a kind, taken now if it has none; `None` when all are taken.
+    /// The slot of a kind, added if need be. `None`: all slots are taken, or the name is too long.
     pub fn slot(&mut self, database: u32, kind: &str, now: i64) -> Option<usize> {
         let name = kind.as_bytes();
         let first = (Fnv1a::EMPTY.word(database.into()).bytes(name).finish() >> 32) as usize;
-        for step in 0..SLOTS {
-            let index = (first + step) % SLOTS;
-            match &self.slots[index] {
-                Some(slot) if slot.database == database && &slot.kind[..usize::from(slot.length)] == name => {
-                    return Some(index);
-                }
+        for step in 0..MAX_KINDS {
+            let index = (first + step) % MAX_KINDS;
+            match &self.kinds[index] {
+                Some(slot) if slot.database == database && slot.name() == name => return Some(index),
                 Some(_) => {}
                 None => {
-                    let length =
-                        u8::try_from(name.len()).ok().filter(|length| usize::from(*length) <= KIND)?;
-                    let mut kind = [0; KIND];
-                    kind[..name.len()].copy_from_slice(name);
-                    self.slots[index] =
-                        Some(KindSlot { database, length, kind, pending: false, hint: ScanHint::new(now) });
+                    self.kinds[index] = Some(KindSlot::new(database, name, now)?);
                     return Some(index);
                 }
             }
@@ -112,245 +128,134 @@ impl QueueState {
         None
     }
 
-    /// Where claims of the kind in a slot begin.
-    pub fn hint(&mut self, slot: usize) -> Option<&mut ScanHint> {
-        self.slots.get_mut(slot)?.as_mut().map(|slot| &mut slot.hint)
+    fn kind_slot(&mut self, slot: usize) -> Option<&mut KindSlot> {
+        self.kinds.get_mut(slot)?.as_mut()
     }
 
-    /// The timers of a database; `None` when there is room for no more.
+    /// Where claims of a kind begin.
+    pub fn hint(&mut self, slot: usize) -> Option<&mut ScanHint> {
+        self.kind_slot(slot).map(|kind| &mut kind.hint)
+    }
+
+    /// The timers of a database, added if need be. `None`: there is no room.
     pub fn timers(&mut self, database: u32) -> Option<&mut Timers> {
-        let index = self.timers.iter().position(|(known, _)| *known == database || *known == 0)?;
-        let (known, timers) = &mut self.timers[index];
-        *known = database;
+        let index = self.timers.iter().position(|(owner, _)| *owner == database || *owner == 0)?;
+        let (owner, timers) = &mut self.timers[index];
+        *owner = database;
         Some(timers)
     }
 
-    /// A transaction committed. Answers whether the wake-up process has something to do that it did not have before.
-    pub fn apply_commit(&mut self, database: u32, said: &SubtransactionFrame, now: i64) -> bool {
-        let mut news = false;
-        for note in &said.kinds {
-            let Some(Some(slot)) = self.slots.get_mut(note.slot) else { continue };
-            // In this order: a worker that is woken finds the job.
-            if let Some(key) = note.available_on_commit {
-                slot.hint.note_available(key, now);
+    /// Applies the changes of a transaction that committed. Returns whether to wake the notifier process.
+    pub fn apply_commit(&mut self, database: u32, frame: &SubtransactionFrame, now: i64) -> bool {
+        let mut wake_notifier = false;
+        for change in &frame.kinds {
+            let Some(kind) = self.kind_slot(change.slot) else { continue };
+            // The hint first, so that a worker which is woken finds the job.
+            if let Some(position) = change.available_on_commit {
+                kind.hint.note_available(position, now);
             }
-            news |= note.wake_workers && !std::mem::replace(&mut slot.pending, true);
+            wake_notifier |= change.wake_workers && kind.wake();
         }
-        if let Some(due) = said.next_due {
-            news |= self.timers(database).is_some_and(|timers| timers.job.arm(due));
+        if let Some(due) = frame.next_due {
+            wake_notifier |= self.timers(database).is_some_and(|timers| timers.job.arm(due));
         }
         if self.notifier_database == database {
-            news |= self.post(said);
+            wake_notifier |= self.add_events(frame);
         }
-        news
+        wake_notifier
     }
 
-    /// A transaction or a part of one was rolled back. Answers as [`QueueState::apply_commit`].
-    pub fn apply_abort(&mut self, database: u32, said: &SubtransactionFrame, now: i64) -> bool {
-        let mut news = false;
-        for note in &said.kinds {
-            let (Some(key), Some(Some(slot))) = (note.available_on_abort, self.slots.get_mut(note.slot))
-            else {
-                continue;
-            };
-            slot.hint.note_available(key, now);
-            // What it had claimed somebody else may want.
-            if self.notifier_database == database {
-                news |= !std::mem::replace(&mut slot.pending, true);
-            }
+    /// Applies the changes of a transaction or subtransaction that was rolled back. Returns whether to wake
+    /// the notifier process.
+    pub fn apply_abort(&mut self, database: u32, frame: &SubtransactionFrame, now: i64) -> bool {
+        let mut wake_notifier = false;
+        let notifier_runs = self.notifier_database == database;
+        for change in &frame.kinds {
+            let Some(position) = change.available_on_abort else { continue };
+            let Some(kind) = self.kind_slot(change.slot) else { continue };
+            kind.hint.note_available(position, now);
+            // Workers that found nothing because of this claim wait for a message.
+            wake_notifier |= notifier_runs && kind.wake();
         }
-        if said.rescheduled
+        if frame.rescheduled
             && let Some(timers) = self.timers(database)
         {
             *timers = Timers::UNKNOWN;
-            news = true;
+            wake_notifier = true;
         }
-        news
+        wake_notifier
     }
 
-    /// A transaction was prepared: how it ends nobody will tell, so its end is reschedule for. Its watchers ask in time.
-    pub fn apply_prepare(&mut self, transaction: u32, said: &SubtransactionFrame) -> bool {
-        for note in said.kinds.iter().filter(|note| {
-            note.wake_workers || note.available_on_commit.is_some() || note.available_on_abort.is_some()
-        }) {
-            match self.prepared.iter_mut().find(|place| place.is_none()) {
-                Some(place) => *place = Some(Prepared { transaction, slot: note.slot }),
-                // Without room its workers find it when they look of themselves.
-                None => break,
-            }
+    /// Records the kinds that a prepared transaction changed. No session applies its end, so the notifier
+    /// process asks whether it is over. Returns whether to wake that process.
+    pub fn apply_prepare(&mut self, transaction: u32, frame: &SubtransactionFrame) -> bool {
+        let matters = |change: &&KindChange| {
+            change.wake_workers || change.available_on_commit.is_some() || change.available_on_abort.is_some()
+        };
+        let mut free = self.prepared.iter_mut().filter(|entry| entry.is_none());
+        // Changes that do not fit are dropped: workers find those jobs at their next poll.
+        for (change, entry) in frame.kinds.iter().filter(matters).zip(&mut free) {
+            *entry = Some(PreparedChange { transaction, slot: change.slot });
         }
-        !said.kinds.is_empty()
+        !frame.kinds.is_empty()
     }
 
-    /// Looks after prepared transactions that have ended; answers whether some have not.
+    /// Wakes the workers of kinds whose prepared transactions are over. Returns whether others still run.
     pub fn resolve_prepared(&mut self, is_running: impl Fn(u32) -> bool, now: i64) -> bool {
-        let mut waiting = false;
-        for place in &mut self.prepared {
-            let Some(prepared) = *place else { continue };
-            if is_running(prepared.transaction) {
-                waiting = true;
+        let mut some_run = false;
+        for index in 0..MAX_PREPARED {
+            let Some(change) = self.prepared[index] else { continue };
+            if is_running(change.transaction) {
+                some_run = true;
                 continue;
             }
-            *place = None;
-            if let Some(Some(slot)) = self.slots.get_mut(prepared.slot) {
-                slot.hint.note_available(QueuePosition::FIRST, now);
-                slot.pending = true;
+            self.prepared[index] = None;
+            if let Some(kind) = self.kind_slot(change.slot) {
+                // It is not recorded which jobs became available.
+                kind.hint.note_available(QueuePosition::FIRST, now);
+                kind.wake();
             }
         }
-        waiting
+        some_run
     }
 
-    /// Takes what is to be sent in a database.
+    /// Removes and returns what is to be sent in a database.
     pub fn take_notifications(&mut self, database: u32) -> Notifications {
-        let pending =
-            self.slots.iter_mut().flatten().filter(|slot| slot.database == database && slot.pending);
-        let kinds = pending.map(|slot| {
-            slot.pending = false;
-            String::from_utf8_lossy(&slot.kind[..usize::from(slot.length)]).into_owned()
+        let pending = |kind: &&mut KindSlot| kind.database == database && kind.wake_pending;
+        let kinds = self.kinds.iter_mut().flatten().filter(pending).map(|kind| {
+            kind.wake_pending = false;
+            String::from_utf8_lossy(kind.name()).into_owned()
         });
         let kinds = kinds.collect();
         let events = self.events.iter_mut().filter_map(Option::take).collect();
-        self.posted = 0;
+        self.event_count = 0;
         Notifications { kinds, events, overflowed: std::mem::take(&mut self.overflowed) }
     }
 
-    fn post(&mut self, said: &SubtransactionFrame) -> bool {
-        let mut news = false;
-        for event in said.events.list() {
-            // Only the last word on a job counts. Jobs in a row have places in a row, so that mostly the first look hits.
+    /// Adds events for watchers. Returns whether to wake the notifier process.
+    fn add_events(&mut self, frame: &SubtransactionFrame) -> bool {
+        let mut wake_notifier = false;
+        for event in frame.events.list() {
+            // A hash table by job, because only the latest event of a job counts. Consecutive identifiers
+            // start at consecutive entries, so the first probe mostly hits.
             let first = event.job.unsigned_abs() as usize % MAX_EVENTS;
-            let place = (0..MAX_EVENTS)
+            let entry = (0..MAX_EVENTS)
                 .map(|step| (first + step) % MAX_EVENTS)
-                .find(|place| self.events[*place].is_none_or(|known| known.job == event.job));
-            match place {
-                Some(place) => {
-                    news |= self.posted == 0;
-                    self.posted += usize::from(self.events[place].is_none());
-                    self.events[place] = Some(*event);
+                .find(|index| self.events[*index].is_none_or(|earlier| earlier.job == event.job));
+            match entry {
+                Some(index) => {
+                    wake_notifier |= self.event_count == 0;
+                    self.event_count += usize::from(self.events[index].is_none());
+                    self.events[index] = Some(*event);
                 }
                 None => self.overflowed = true,
             }
         }
-        news |= said.events.has_overflowed() && !self.overflowed;
-        self.overflowed |= said.events.has_overflowed();
-        news
+        wake_notifier |= frame.events.has_overflowed() && !self.overflowed;
+        self.overflowed |= frame.events.has_overflowed();
+        wake_notifier
     }
 }
 
 #[cfg(test)]
-mod unit {
-    use super::*;
-    use crate::job_event::JobAction;
-    use crate::pending_jobs::{KindChange, PendingJobs};
-
-    fn said(notes: &[KindChange], events: impl IntoIterator<Item = i64>) -> SubtransactionFrame {
-        let mut log = PendingJobs::new();
-        let frame = log.frame(1);
-        notes.iter().for_each(|note| frame.merge(*note));
-        for job in events {
-            frame.push_event(JobEvent { project: None, job, action: JobAction::Enqueue });
-        }
-        log.finish().expect("a frame")
-    }
-
-    fn wake(slot: usize) -> KindChange {
-        KindChange { slot, wake_workers: true, available_on_commit: None, available_on_abort: None }
-    }
-
-    #[test]
-    fn a_kind_keeps_its_slot() {
-        let mut state = QueueState::new();
-        let a = state.slot(1, "a", 0);
-        assert_ne!(a, state.slot(1, "b", 0));
-        assert_ne!(a, state.slot(2, "a", 0));
-        assert_eq!(a, state.slot(1, "a", 0));
-        assert_eq!(state.slot(1, &"k".repeat(64), 0), None);
-    }
-
-    #[test]
-    fn slots_run_out_without_harm() {
-        let mut state = QueueState::new();
-        for number in 0..SLOTS {
-            assert!(state.slot(1, &format!("k{number}"), 0).is_some());
-        }
-        assert_eq!(state.slot(1, "one-more", 0), None);
-        assert!(state.slot(1, "k0", 0).is_some());
-    }
-
-    #[test]
-    fn many_commits_are_one_message() {
-        let mut state = QueueState::new();
-        state.notifier_database = 1;
-        let (a, b) = (state.slot(1, "a", 0).unwrap(), state.slot(1, "b", 0).unwrap());
-        let other = state.slot(2, "a", 0).unwrap();
-        assert!(state.apply_commit(1, &said(&[wake(a)], [1]), 0));
-        assert!(!state.apply_commit(1, &said(&[wake(a)], [1]), 0), "nothing new to do");
-        assert!(state.apply_commit(1, &said(&[wake(b)], []), 0));
-        state.apply_commit(2, &said(&[wake(other)], [5]), 0);
-        let mut mail = state.take_notifications(1);
-        mail.kinds.sort();
-        assert_eq!(
-            (mail.kinds, mail.events.len(), mail.overflowed),
-            (vec!["a".to_owned(), "b".into()], 1, false)
-        );
-        assert!(state.take_notifications(1).is_empty());
-    }
-
-    #[test]
-    fn what_does_not_fit_is_said_to_be_more() {
-        let mut state = QueueState::new();
-        state.notifier_database = 1;
-        for job in 0..100 {
-            state.apply_commit(1, &said(&[], [job]), 0);
-        }
-        let mail = state.take_notifications(1);
-        assert_eq!((mail.events.len(), mail.overflowed), (MAX_EVENTS, true));
-        assert!(state.apply_commit(1, &said(&[], 0..100), 0));
-        assert_eq!(
-            state.take_notifications(1),
-            Notifications { overflowed: true, ..Notifications::default() }
-        );
-    }
-
-    #[test]
-    fn the_end_of_a_prepared_transaction_wakes() {
-        let mut state = QueueState::new();
-        let a = state.slot(1, "a", 0).unwrap();
-        assert!(state.apply_prepare(77, &said(&[wake(a)], [])));
-        assert!(state.resolve_prepared(|transaction| transaction == 77, 0));
-        assert!(state.take_notifications(1).is_empty());
-        assert!(!state.resolve_prepared(|_| false, 0));
-        assert_eq!(state.take_notifications(1).kinds, ["a"]);
-    }
-
-    #[test]
-    fn a_claim_that_is_rolled_back_wakes() {
-        let mut state = QueueState::new();
-        let a = state.slot(1, "a", 0).unwrap();
-        let claimed = KindChange {
-            slot: a,
-            wake_workers: false,
-            available_on_commit: None,
-            available_on_abort: Some(QueuePosition::FIRST),
-        };
-        assert!(!state.apply_abort(1, &said(&[claimed], []), 0), "nobody to tell");
-        state.notifier_database = 1;
-        assert!(!state.apply_abort(1, &said(&[wake(a)], [7]), 0), "what was to be enqueued is not there");
-        assert!(state.take_notifications(1).is_empty());
-        assert!(state.apply_abort(1, &said(&[claimed], [7]), 0));
-        assert_eq!(
-            state.take_notifications(1),
-            Notifications { kinds: vec!["a".into()], ..Notifications::default() }
-        );
-    }
-
-    #[test]
-    fn a_rollback_forgets_what_was_known_of_times() {
-        let mut state = QueueState::new();
-        state.timers(1).unwrap().job.reschedule(Some(900), 100, 5000);
-        let mut log = PendingJobs::new();
-        log.frame(1).rescheduled = true;
-        state.apply_abort(1, &log.finish().unwrap(), 0);
-        assert!(state.timers(1).unwrap().job.is_due(101));
-    }
-}
+mod tests;

@@ -1,23 +1,27 @@
-//! When it is worth looking for what only time brings. Pure.
+//! When to look for what only the passing of time brings: jobs that become due, leases that end, schedules.
+//!
+//! A look costs a query, so each kind has a timer, and nobody looks before it. Times are PostgreSQL's
+//! microseconds.
 
-/// How long a look may take before somebody else looks, in microseconds.
+/// Microseconds after which another session looks, if the one that took a timer has not set it again.
 const TAKE_OVER_AFTER: i64 = 200_000;
 
-/// The next time one thing is expected; looking earlier finds nothing that was done through our functions.
+/// Time of the next look. An earlier one finds only what was changed without our functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer(i64);
 
 impl Timer {
-    /// Something is expected at this time, in microseconds; answers whether that is earlier than what was expected.
+    /// Moves the timer to `at` if that is earlier; returns whether it was.
     pub fn arm(&mut self, at: i64) -> bool {
         let earlier = at < self.0;
         self.0 = self.0.min(at);
         earlier
     }
 
-    /// Somebody reschedule at `now`, and this is what comes next. After `patience` it is time to look anyway.
-    pub fn reschedule(&mut self, next: Option<i64>, now: i64, patience: i64) {
-        self.0 = next.unwrap_or(i64::MAX).min(now.saturating_add(patience));
+    /// Sets the timer after a look at `now`: to `next`, the earliest that the look left, or at the latest to
+    /// `max_interval` from now.
+    pub fn reschedule(&mut self, next: Option<i64>, now: i64, max_interval: i64) {
+        self.0 = next.unwrap_or(i64::MAX).min(now.saturating_add(max_interval));
     }
 
     /// Whether it is time to look.
@@ -25,49 +29,50 @@ impl Timer {
         now >= self.0
     }
 
-    /// Whether it is time to look, for the one who then does: others leave it to that one for a while.
+    /// Whether it is time to look. If so, the caller looks, and the timer is not due for others until it
+    /// could have.
     pub fn take_if_due(&mut self, now: i64) -> bool {
-        let come = self.is_due(now);
-        if come {
+        let due = self.is_due(now);
+        if due {
             self.0 = now + TAKE_OVER_AFTER;
         }
-        come
+        due
     }
 
-    /// When it is time to look, in microseconds.
+    /// Time of the next look.
     pub fn at(self) -> i64 {
         self.0
     }
 }
 
-/// What it is time to look for.
+/// The timers of a database that are due.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DueTimers {
-    /// Leases that ran out.
+    /// Leases may have ended.
     pub lease: bool,
-    /// Schedules that are due.
+    /// Schedules may have to enqueue.
     pub schedule: bool,
-    /// Jobs that are due.
+    /// Waiting jobs may have become due.
     pub job: bool,
 }
 
-/// The alarms of a database.
+/// The timers of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timers {
-    /// A waiting job becomes due.
+    /// When the next waiting job becomes due.
     pub job: Timer,
-    /// A lease runs out.
+    /// When the next lease ends.
     pub lease: Timer,
-    /// A schedule enqueues.
+    /// When the next schedule enqueues.
     pub schedule: Timer,
 }
 
 impl Timers {
-    /// Nothing is known, so it is time to look.
+    /// Nothing is known, so all are due.
     pub const UNKNOWN: Self =
         Self { job: Timer(i64::MIN), lease: Timer(i64::MIN), schedule: Timer(i64::MIN) };
 
-    /// What it is time to look for, for the one who then does.
+    /// Takes all timers that are due.
     pub fn take_due(&mut self, now: i64) -> DueTimers {
         DueTimers {
             lease: self.lease.take_if_due(now),
@@ -78,29 +83,44 @@ impl Timers {
 }
 
 #[cfg(test)]
-mod unit {
+mod tests {
     use super::*;
 
     #[test]
-    fn an_alarm_goes_off_for_what_comes_first() {
-        let mut alarm = Timers::UNKNOWN.job;
-        assert!(alarm.is_due(0));
-        alarm.reschedule(Some(900), 100, 5000);
-        assert!(!alarm.is_due(899) && alarm.is_due(900));
-        assert!(alarm.arm(500));
-        assert!(!alarm.arm(700));
-        assert_eq!(alarm.at(), 500);
-        alarm.reschedule(None, 1000, 5000);
-        assert_eq!(alarm.at(), 6000, "patience ends");
+    fn a_timer_is_due_at_the_earliest_time_it_was_set_to() {
+        let mut timer = Timers::UNKNOWN.job;
+        assert!(timer.is_due(0));
+        timer.reschedule(Some(900), 100, 5000);
+        assert!(!timer.is_due(899) && timer.is_due(900));
+        assert!(timer.arm(500));
+        assert!(!timer.arm(700));
+        assert_eq!(timer.at(), 500);
     }
 
     #[test]
-    fn one_of_many_looks() {
-        let mut alarm = Timers::UNKNOWN.lease;
-        assert!(alarm.take_if_due(0));
-        assert!(!alarm.take_if_due(TAKE_OVER_AFTER - 1), "somebody is at it");
-        assert!(alarm.take_if_due(TAKE_OVER_AFTER), "who has not come back in time is not waited for");
-        alarm.reschedule(Some(TAKE_OVER_AFTER + 9), TAKE_OVER_AFTER + 1, 5000);
-        assert!(!alarm.take_if_due(TAKE_OVER_AFTER + 8) && alarm.take_if_due(TAKE_OVER_AFTER + 9));
+    fn a_timer_is_due_after_the_longest_interval_although_nothing_is_expected() {
+        let mut timer = Timers::UNKNOWN.job;
+        timer.reschedule(None, 1000, 5000);
+        assert_eq!(timer.at(), 6000);
+        timer.reschedule(Some(9000), 1000, 5000);
+        assert_eq!(timer.at(), 6000);
+    }
+
+    #[test]
+    fn a_timer_that_was_taken_is_due_again_only_if_it_is_not_set_in_time() {
+        let mut timer = Timers::UNKNOWN.lease;
+        assert!(timer.take_if_due(0));
+        assert!(!timer.take_if_due(TAKE_OVER_AFTER - 1));
+        assert!(timer.take_if_due(TAKE_OVER_AFTER));
+        timer.reschedule(Some(TAKE_OVER_AFTER + 9), TAKE_OVER_AFTER + 1, 5000);
+        assert!(!timer.take_if_due(TAKE_OVER_AFTER + 8) && timer.take_if_due(TAKE_OVER_AFTER + 9));
+    }
+
+    #[test]
+    fn each_timer_of_a_database_is_taken_by_itself() {
+        let mut timers = Timers::UNKNOWN;
+        timers.lease.reschedule(None, 0, 5000);
+        assert_eq!(timers.take_due(10), DueTimers { lease: false, schedule: true, job: true });
+        assert_eq!(timers.take_due(11), DueTimers::default());
     }
 }

@@ -67,6 +67,10 @@ fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
         if let Some(page) = map.find(key) {
             page.finish_load(generation, expires.max(now.saturating_add(MIN_RELOAD_INTERVAL)));
         }
+        // A search that saw the old bits may have moved the hint past this page.
+        if let Some(slot) = map.slot(key.pool) {
+            slot.lower_hint(key.number);
+        }
     });
     Ok(true)
 }

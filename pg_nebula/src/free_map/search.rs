@@ -171,7 +171,6 @@ fn look_up(map: &PageTable<'_>, pool: PoolKey, first: u128, last: u128) -> MapLo
             slot.hits.fetch_add(1, SeqCst);
             return MapLookup::Claimed((number << PAGE_SHIFT) | u128::from(bit));
         }
-        slot.expires.fetch_min(page.expires(), SeqCst);
-        slot.advance(hint, || page.has_room());
+        slot.advance(hint, page);
     }
 }

@@ -1,9 +1,9 @@
 use std::collections::{HashMap, HashSet};
 
 use super::*;
-use crate::bitmap_page::tests::{Dice, blank};
+use crate::test_rng::TestRng;
 
-/// Memory for a map, as the server would give it.
+/// Memory of a map, zeroed as the server gives it.
 struct Memory {
     header: Header,
     slots: Vec<PoolSlot>,
@@ -19,7 +19,7 @@ impl Memory {
             slots: (0..pages).map(|_| PoolSlot::default()).collect(),
             orphans: (0..4).map(|_| OrphanTransaction::default()).collect(),
             buckets: (0..pages.next_power_of_two()).map(|_| AtomicU32::new(0)).collect(),
-            pages: (0..pages).map(|_| *blank()).collect(),
+            pages: (0..pages).map(|_| *Page::empty()).collect(),
         }
     }
 
@@ -43,13 +43,13 @@ fn page(number: u128) -> PageKey {
 }
 
 #[test]
-fn pages_are_found_again_until_they_are_evicted() {
+fn a_page_is_found_until_it_is_evicted() {
     let memory = Memory::new(7);
     let map = memory.map();
-    let mut dice = Dice(1);
+    let mut rng = TestRng(1);
     let mut evicted = 0;
     for _ in 0..2000 {
-        let key = PageKey { pool: pool(dice.roll(3) as i32), number: (dice.roll(20) as u128) << 70 };
+        let key = PageKey { pool: pool(rng.below(3) as i32), number: (rng.below(20) as u128) << 70 };
         let found = map.find(key).map(std::ptr::from_ref);
         let added = map.add(key).map(std::ptr::from_ref);
         assert!(added.is_some() && (found.is_none() || found == added));
@@ -57,7 +57,7 @@ fn pages_are_found_again_until_they_are_evicted() {
         let keys: Vec<PageKey> = map.keys().collect();
         assert!(keys.len() <= 7);
         assert_eq!(
-            keys.iter().map(|key| key.words()).collect::<HashSet<_>>().len(),
+            keys.iter().map(|key| key.as_words()).collect::<HashSet<_>>().len(),
             keys.len(),
             "no key twice"
         );
@@ -67,7 +67,7 @@ fn pages_are_found_again_until_they_are_evicted() {
 }
 
 #[test]
-fn pages_with_claims_stay() {
+fn pages_with_claims_are_not_evicted() {
     let memory = Memory::new(4);
     let map = memory.map();
     for number in 0..3 {
@@ -78,33 +78,13 @@ fn pages_with_claims_stay() {
     }
     assert!((0..3).all(|number| map.find(page(number)).is_some_and(|page| page.is_claimed(9))));
     map.find(page(49)).unwrap().claim(1);
-    assert!(map.add(page(50)).is_none(), "no page can be spared");
+    assert!(map.add(page(50)).is_none(), "every page has claims");
     map.find(page(0)).unwrap().unclaim(9);
     assert!(!map.add(page(50)).unwrap().is_claimed(9), "a page starts empty");
 }
 
 #[test]
-fn the_hint_moves_on_only_over_full_pages_and_comes_back() {
-    let memory = Memory::new(4);
-    let map = memory.map();
-    let slot = map.add_slot(pool(1), 100).unwrap();
-    slot.advance(0, || false);
-    slot.advance(1, || false);
-    assert_eq!(slot.hint(), 2);
-    slot.advance(2, || true);
-    assert_eq!(slot.hint(), 2, "room was made meanwhile");
-    slot.advance(0, || false);
-    assert_eq!(slot.hint(), 2, "an old look changes nothing");
-    slot.mark_free(101);
-    assert_eq!(slot.hint(), 1);
-    slot.skip_to(101, 1000);
-    assert_eq!(slot.hint(), 900);
-    slot.mark_free(3);
-    assert_eq!(slot.hint(), 0, "below the pool counts as its first page");
-}
-
-#[test]
-fn a_restart_makes_pages_old() {
+fn an_invalidation_changes_the_generation_of_the_pool_or_of_the_database_only() {
     let memory = Memory::new(4);
     let map = memory.map();
     let (one, two) = (map.add_slot(pool(1), 0).unwrap(), map.add_slot(pool(2), 0).unwrap());
@@ -118,17 +98,11 @@ fn a_restart_makes_pages_old() {
     assert_ne!(two.generation.load(SeqCst), before.1);
     let before = one.generation.load(SeqCst);
     map.add_slot(pool(1), 7);
-    assert_ne!(one.generation.load(SeqCst), before, "the pool begins elsewhere now");
-    one.expires.store(50, SeqCst);
-    one.advance(0, || false);
-    one.rewind_if_expired(49);
-    assert_eq!(one.hint(), 1);
-    one.rewind_if_expired(50);
-    assert_eq!(one.hint(), 0, "a quarantine has ended");
+    assert_ne!(one.generation.load(SeqCst), before, "the pool has another first page");
 }
 
 #[test]
-fn slots_are_reused_but_not_those_in_use() {
+fn slots_are_reused_except_those_with_claims_in_flight() {
     let memory = Memory::new(8);
     let map = memory.map();
     let mut generations = HashMap::new();
@@ -148,7 +122,7 @@ fn slots_are_reused_but_not_those_in_use() {
 }
 
 #[test]
-fn transactions_are_looked_after_until_they_are_over() {
+fn orphan_transactions_are_tracked_until_they_are_over() {
     let memory = Memory::new(4);
     let map = memory.map();
     let slot = map.add_slot(pool(1), 0).unwrap();
@@ -160,7 +134,7 @@ fn transactions_are_looked_after_until_they_are_over() {
     assert_eq!(map.orphans_of(pool(1)), [700, 701]);
     let before = slot.generation.load(SeqCst);
     map.end_orphan(pool(1), 700);
-    assert_ne!(slot.generation.load(SeqCst), before, "what it did is read anew");
+    assert_ne!(slot.generation.load(SeqCst), before, "its pool is loaded again");
     assert_eq!(map.orphans_of(pool(1)), [701]);
     map.end_orphan(pool(1), 701);
     map.end_orphan(pool(1), 701);

@@ -1,28 +1,26 @@
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::bitmap_page::tests::Dice;
+use crate::test_rng::TestRng;
 
 fn change(subtransaction: u32, number: u128, kind: ChangeKind) -> Change {
     Change { subtransaction, pool: 1, number, kind }
 }
 
 #[test]
-fn a_rollback_undoes_the_newest_first_and_only_its_own() {
+fn a_rollback_returns_only_changes_of_its_subtransaction_newest_first() {
     let mut pending = PendingAddresses::new();
     pending.push(change(1, 1, ChangeKind::Claimed));
     pending.push(change(2, 2, ChangeKind::Claimed));
     pending.push(change(3, 3, ChangeKind::Claimed));
     pending.reparent(3, 2);
-    let undone: Vec<u128> = pending.undo(2).iter().map(|e| e.number).collect();
+    let undone: Vec<u128> = pending.undo(2).iter().map(|change| change.number).collect();
     assert_eq!(undone, [3, 2]);
-    let left: Vec<u128> = pending.finish().iter().map(|e| e.number).collect();
+    let left: Vec<u128> = pending.finish().iter().map(|change| change.number).collect();
     assert_eq!(left, [1]);
     assert!(pending.is_empty());
 }
 
 #[test]
-fn what_was_given_back_is_free_for_oneself_until_it_is_taken_or_the_gift_undone() {
+fn a_released_address_is_free_for_the_transaction_until_it_is_inserted_or_the_release_undone() {
     let mut pending = PendingAddresses::new();
     pending.push(change(1, 7, ChangeKind::Released));
     pending.push(change(2, 5, ChangeKind::Released));
@@ -35,12 +33,12 @@ fn what_was_given_back_is_free_for_oneself_until_it_is_taken_or_the_gift_undone(
     assert_eq!(pending.lowest_free(1, &(0..=10)), Some(7));
     pending.push(change(1, 7, ChangeKind::Inserted));
     assert_eq!(pending.retract(1, 7), Some(ChangeKind::Inserted));
-    assert_eq!(pending.lowest_free(1, &(0..=10)), Some(7), "not needed after all");
+    assert_eq!(pending.lowest_free(1, &(0..=10)), Some(7), "the insert was retracted");
     assert_eq!(pending.retract(1, 8), None);
 }
 
 #[test]
-fn too_many_gifts_become_one_restart() {
+fn releases_beyond_the_limit_become_one_invalidation() {
     let mut pending = PendingAddresses::new();
     for number in 0..3 * MAX_RELEASED as u128 {
         pending.push(change(1, number, ChangeKind::Released));
@@ -50,26 +48,36 @@ fn too_many_gifts_become_one_restart() {
     assert_eq!(changes[MAX_RELEASED].kind, ChangeKind::Invalidated);
 }
 
-/// Random nested subtransactions, against a stack of copies.
 #[test]
-fn agrees_with_a_model() {
+fn a_change_of_the_whole_pool_is_no_change_of_an_address() {
+    let mut pending = PendingAddresses::new();
+    pending.push(change(1, 0, ChangeKind::Invalidated));
+    pending.push(change(1, 0, ChangeKind::UsageCheck));
+    assert!(!pending.contains(1, 0));
+    assert_eq!(pending.retract(1, 0), None);
+    pending.push(change(1, 0, ChangeKind::Quarantined(9)));
+    assert!(pending.contains(1, 0) && !pending.contains(2, 0));
+}
+
+#[test]
+fn nested_subtransactions_agree_with_a_stack_of_copies() {
     for seed in 0..200 {
-        let mut dice = Dice(seed);
+        let mut rng = TestRng(seed);
         let mut pending = PendingAddresses::new();
         let mut next = 1;
-        // Of each open subtransaction: its number, and the free set when it began.
-        let mut open: Vec<(u32, BTreeMap<u128, ()>)> = vec![(1, BTreeMap::new())];
-        let mut free: BTreeMap<u128, ()> = BTreeMap::new();
+        // For each open subtransaction its number, and the free addresses when it began.
+        let mut open: Vec<(u32, BTreeSet<u128>)> = vec![(1, BTreeSet::new())];
+        let mut free: BTreeSet<u128> = BTreeSet::new();
         for _ in 0..300 {
-            let (current, _) = *open.last().map(|(number, _)| (number, ())).as_ref().unwrap();
-            let number = dice.roll(8) as u128;
-            match dice.roll(5) {
+            let current = open.last().unwrap().0;
+            let number = rng.below(8) as u128;
+            match rng.below(5) {
                 0 => {
-                    pending.push(change(*current, number, ChangeKind::Released));
-                    free.insert(number, ());
+                    pending.push(change(current, number, ChangeKind::Released));
+                    free.insert(number);
                 }
-                1 if free.contains_key(&number) => {
-                    pending.push(change(*current, number, ChangeKind::Inserted));
+                1 if free.contains(&number) => {
+                    pending.push(change(current, number, ChangeKind::Inserted));
                     free.remove(&number);
                 }
                 2 => {
@@ -85,9 +93,9 @@ fn agrees_with_a_model() {
                     pending.undo(ended);
                     free = before;
                 }
-                _ => pending.push(change(*current, 100 + number, ChangeKind::Claimed)),
+                _ => pending.push(change(current, 100 + number, ChangeKind::Claimed)),
             }
-            assert_eq!(pending.lowest_free(1, &(0..=50)), free.keys().next().copied(), "seed {seed}");
+            assert_eq!(pending.lowest_free(1, &(0..=50)), free.first().copied(), "seed {seed}");
         }
     }
 }
