@@ -13,3 +13,4 @@ step "Compiling the unit tests" cargo test --locked --no-run "${without[@]}"
 step "Running the unit tests" cargo test --locked "${without[@]}"
 grep -E '^test result: ' "$repo/target/log/running-the-unit-tests.log" |
     awk '{ passed += $4 } END { print "unit tests: " passed " passed" }'
+step "Model-checking what sessions share" cargo test --locked -p nebula-core --features loom model

@@ -10,6 +10,7 @@ step "Compiling the proofs" cargo test --locked --no-run -p nebula-tests
 scratch=$(mktemp -d /tmp/nebula-soak.XXXXXX)
 trap 'stop_ticker; rm -rf "$scratch"' EXIT
 chmod 0755 "$scratch"
+LOOM_MAX_PREEMPTIONS=5 cargo test --release --locked -p nebula-core --features loom model
 "$repo/tests/run/fuzz.sh" "${NEBULA_FUZZ_SECONDS:-600}"
 NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- model:: crash:: race:: versions:: agent:: --nocapture
 NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
