@@ -1,7 +1,7 @@
-//! Who holds which address: allocation, release, leases, ranges of groups, linked tables.
+//! Allocations, the rows that say which device holds which address: allocation, release, ranges of groups.
 //!
-//! The row in nebula.allocation decides; [`crate::free_map`] only says where to look. Rows are inserted and deleted
-//! through [`store`], which does that below SQL where it can.
+//! The row in nebula.allocation decides; [`crate::free_map`] only says where to look. Rows are inserted and
+//! deleted through [`store`], which does that below SQL where it can.
 //!
 //! | module | holds |
 //! |---|---|
@@ -10,7 +10,7 @@
 //! | `fast_path` | the whole allocation for a new device whose request has no options |
 //! | `assign`, `group_range`, `wait_backoff` | choosing an address and inserting its row |
 //! | `store` | the rows: each operation in SQL and below SQL |
-//! | `static_hosts`, `linked_table`, `usage_threshold` | who is told of a change |
+//! | `static_hosts`, `linked_table`, `usage_threshold` | what else changes with an allocation: configurations, linked tables, notifications |
 
 pub(crate) mod allocate;
 mod assign;

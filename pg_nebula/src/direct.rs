@@ -34,6 +34,8 @@ mod snapshot;
 pub(crate) mod trigger;
 mod update;
 mod version;
+#[cfg(feature = "pg_test")]
+pub(crate) mod write_count;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -1,9 +1,11 @@
-//! The free map: hints where a pool has a free address, as PostgreSQL's free space map hints where a table has room.
+//! The free map: hints where a pool has a free address, as PostgreSQL's free space map hints where a table
+//! has room.
 //!
-//! The primary key of nebula.allocation decides who gets an address; the map only saves searching. With preload it lies
-//! in shared memory ([`shared`]): two bits per address say whether a row holds it, and whether a transaction in flight has
-//! claimed it. Pages of bits are read from the table on first use ([`load`]) and changed at the end of transactions
-//! ([`apply`]). Without preload a session searches the table from the point where its last search ended ([`cursor`]).
+//! The primary key of nebula.allocation decides who gets an address; the map only saves searching. With
+//! preload it lies in shared memory ([`shared`]): two bits per address say whether a row holds it, and
+//! whether a transaction in flight has claimed it. Pages of bits are read from the table on first use
+//! ([`load`]) and changed at the end of transactions ([`apply`]). Without preload a session searches the
+//! table from the point where its last search ended ([`cursor`]).
 //!
 //! | module | holds |
 //! |---|---|

@@ -14,3 +14,4 @@ pub(crate) mod session;
 pub(crate) mod settings;
 pub(crate) mod shmem;
 pub(crate) mod statement;
+pub(crate) mod subtransaction;

@@ -2,6 +2,7 @@
 
 mod addresses;
 mod catalog;
+mod conformance;
 mod direct;
 mod free_map;
 mod nodes;
@@ -24,9 +25,27 @@ fn run(sql: &str) {
     Spi::run(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
 }
 
-/// Asserts that a statement fails with this SQLSTATE, that its message contains `words`, and that it has a hint.
+/// Asserts that a statement fails with this SQLSTATE, that its message contains `words`, and that it has a
+/// hint.
+#[track_caller]
 fn assert_error(sql: &str, sqlstate: &str, words: &[&str]) {
-    // A block with an exception clause is a subtransaction: the test goes on in a sound state.
+    let [code, message, hint] = attempt(sql);
+    assert_eq!(code, sqlstate, "{sql}: {message}");
+    for word in words {
+        assert!(message.contains(word), "{sql}: no \"{word}\" in \"{message}\"");
+    }
+    assert!(!hint.is_empty(), "{sql}: no hint with \"{message}\"");
+}
+
+/// SQLSTATE and message of a statement that fails; for errors of the server itself, which may have no hint.
+fn error_of(sql: &str) -> String {
+    let [code, message, _] = attempt(sql);
+    format!("{code} {message}")
+}
+
+/// SQLSTATE, message and hint of a statement. It runs in a subtransaction, so that the test can go on after
+/// an error.
+fn attempt(sql: &str) -> [String; 3] {
     run("CREATE OR REPLACE FUNCTION pg_temp.attempt(statement text) RETURNS text[] LANGUAGE plpgsql AS $f$
          DECLARE message text; hint text;
          BEGIN
@@ -36,12 +55,8 @@ fn assert_error(sql: &str, sqlstate: &str, words: &[&str]) {
            GET STACKED DIAGNOSTICS message = MESSAGE_TEXT, hint = PG_EXCEPTION_HINT;
            RETURN ARRAY[SQLSTATE, message, hint];
          END $f$");
-    let said: Vec<String> = one(&format!("SELECT pg_temp.attempt($sql${sql}$sql$)"));
-    assert_eq!(said[0], sqlstate, "{sql}: {}", said[1]);
-    for word in words {
-        assert!(said[1].contains(word), "{sql}: no \"{word}\" in \"{}\"", said[1]);
-    }
-    assert!(!said[2].is_empty(), "{sql}: no hint with \"{}\"", said[1]);
+    let answer: Vec<String> = one(&format!("SELECT pg_temp.attempt($sql${sql}$sql$)"));
+    answer.try_into().expect("three texts")
 }
 
 /// A project with one pool.
@@ -83,8 +98,9 @@ fn register(project: &str, number: u32, role: &str) {
     ));
 }
 
-/// What must hold after every test: free + reserved + allocated + quarantined = size, by the totals of `pool_usage` and
-/// by counting the addresses one by one; and no row lies outside the assignable part of its pool.
+/// What must hold after every test: free + reserved + allocated + quarantined = size, by the totals of
+/// `pool_usage` and by counting the addresses one by one; and no row lies outside the assignable part of its
+/// pool.
 fn assert_invariants() {
     let broken = text(
         "SELECT string_agg(format('%s: %s free, %s reserved, %s allocated, %s quarantined of %s; one by one %s free, %s not',

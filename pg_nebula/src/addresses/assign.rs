@@ -15,12 +15,14 @@ use crate::pg::session::snapshot_is_fixed;
 use crate::pg::statement::Statement;
 use crate::pools::pool::Pool;
 
-/// Assigns the address that the request asks for. `None`: another session allocated an address to the device meanwhile.
+/// Assigns the address that the request asks for. `None`: another session allocated an address to the device
+/// meanwhile.
 pub(super) fn requested(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<IpAddr>> {
     static HOLDER: Statement = Statement::new(
         "SELECT device_id, quarantined_until::text FROM nebula.allocation WHERE project_id = $1 AND ip = $2",
     );
-    // Only lets other sessions skip the address. Whether it is free is decided by the insert, which waits if it must.
+    // Only lets other sessions skip the address. Whether it is free is decided by the insert, which waits if
+    // it must.
     free_map::claim(pool, address)?;
     if store::insert_waiting(request, pool, address)? || replace_expired(request, pool, address)? {
         usage_threshold::check(pool)?;
@@ -61,8 +63,8 @@ pub(super) fn lowest(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpA
                 search.report_conflict();
             }
         }
-        // An address that another transaction is about to hold comes free if that one rolls back. So the pools are
-        // exhausted only when the table has a row for each address.
+        // An address that another transaction is about to hold comes free if that one rolls back. So the
+        // pools are exhausted only when the table has a row for each address.
         let Some((pool, address)) = next_contended(pools)? else { return Err(exhausted(request, pools)?) };
         require_current_snapshot(request)?;
         let backoff = backoff.get_or_insert_with(WaitBackoff::new);
@@ -89,7 +91,8 @@ fn next_contended(pools: &[Pool]) -> Result<Option<(&Pool, IpAddr)>> {
     Ok(None)
 }
 
-/// Waits up to `timeout` for the transaction that is about to hold an address; `true` when the row was inserted.
+/// Waits up to `timeout` for the transaction that is about to hold an address; `true` when the row was
+/// inserted.
 fn wait_and_insert(request: &Request<'_>, pool: &Pool, address: IpAddr, timeout: Duration) -> Result<bool> {
     store::delete_expired(pool, address)?;
     store::insert_within(request, pool, address, timeout)

@@ -17,15 +17,18 @@ use crate::pg::statement::Statement;
 use crate::pools::cache::pools_of;
 use crate::pools::pool::Pool;
 
-/// Rows per insert at most: enough that the cost of the statement does not matter, few enough to keep its arrays small.
+/// Rows per insert at most: enough that the cost of the statement does not matter, few enough to keep its
+/// arrays small.
 const MAX_ROWS: usize = 1 << 16;
 
 /// Devices that are looked up to guess whether a call repeats an earlier one.
 const SAMPLE: usize = 16;
 
-/// The work of allocate_ips: the addresses of the devices, in the order given; null for a device named before.
+/// The work of allocate_ips: the addresses of the devices, in the order given; null for a device named
+/// before.
 ///
-/// An array and no set, because a set would leave and enter the function for each row. Errors: as allocate_ip.
+/// An array and no set, because a set would leave and enter the function for each row. Errors: as
+/// allocate_ip.
 #[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "all that allocate_ips takes")]
 fn allocate_batch(
@@ -68,8 +71,9 @@ fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid,
     if request.label.is_none() && !pools.iter().any(Pool::has_group_ranges) {
         bulk.allocate_together(&request, &pools, devices)?;
     }
-    // One by one: devices that have a row, that take from a range, that lost a race, and that may have to wait. Calls
-    // that share devices wait for each other in the order of the devices, so that they do not deadlock.
+    // One by one: devices that have a row, that take from a range, that lost a race, and that may have to
+    // wait. Calls that share devices wait for each other in the order of the devices, so that they do not
+    // deadlock.
     bulk.rest.sort_unstable();
     for device in bulk.rest {
         request.device = device;
@@ -120,27 +124,28 @@ impl Bulk {
         Ok(())
     }
 
-    /// Inserts pairs of device and address. Devices whose row was not inserted, because another session was faster, are
-    /// left to `rest`.
+    /// Inserts pairs of device and address, or leaves all those devices to `rest`, because another session
+    /// was faster.
     fn insert(&mut self, request: &Request<'_>, pool: &Pool, pairs: &[(Uuid, IpAddr)]) -> Result<()> {
-        let inserted = store::insert_many(request, pool, pairs)?;
-        if inserted.len() < pairs.len() {
-            let devices: HashSet<Uuid> = inserted.iter().map(|(device, _)| *device).collect();
-            for (device, address) in pairs.iter().filter(|(device, _)| !devices.contains(device)) {
+        if !store::insert_many(request, pool, pairs)? {
+            for (device, address) in pairs {
                 free_map::release_claim(pool, *address);
                 self.rest.push(*device);
             }
+            return Ok(());
         }
-        let highest = inserted.iter().map(|(_, address)| *address).max();
-        self.held.extend(inserted);
-        highest.map_or(Ok(()), |highest| usage_threshold::check_lowest(pool, highest))
+        self.held.extend_from_slice(pairs);
+        match pairs.iter().map(|(_, address)| *address).max() {
+            Some(highest) => usage_threshold::check_lowest(pool, highest),
+            None => Ok(()),
+        }
     }
 }
 
 /// Devices that have a row: they hold an address, or may get one back from quarantine.
 ///
-/// The insert finds devices that hold an address anyway, so those are looked up only if some of a sample do: then the
-/// call probably repeats an earlier one.
+/// The insert finds devices that hold an address anyway, so those are looked up only if some of a sample do:
+/// then the call probably repeats an earlier one.
 fn devices_with_rows(devices: &[Uuid]) -> Result<Vec<Uuid>> {
     static IN_QUARANTINE: Statement = Statement::new(
         "SELECT device_id FROM nebula.allocation WHERE quarantined_until IS NOT NULL AND device_id = ANY ($1)",
@@ -156,8 +161,8 @@ fn devices_with_rows(devices: &[Uuid]) -> Result<Vec<Uuid>> {
     Ok(found)
 }
 
-/// What devices hold in the project: the IPv4 address of one that holds two. The rows are locked as by allocate_ip, so
-/// that a release waits and sees a certificate that this transaction signs.
+/// What devices hold in the project: the IPv4 address of one that holds two. The rows are locked as by
+/// allocate_ip, so that a release waits and sees a certificate that this transaction signs.
 fn confirm(request: &Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
     static LOCK: Statement = Statement::new(
         "SELECT device_id, ip FROM nebula.allocation

@@ -1,5 +1,5 @@
-//! The whole allocation for a new device whose request has no options, with the caller's privileges: that saves becoming
-//! the owner of the extension, and looking for an address that the device holds already.
+//! The whole allocation for a new device whose request has no options, with the caller's privileges: that
+//! saves becoming the owner of the extension, and looking for an address that the device holds already.
 
 use std::net::IpAddr;
 

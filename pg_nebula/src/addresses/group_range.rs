@@ -13,8 +13,8 @@ use crate::pg::error::{Error, Kind, Result};
 use crate::pg::statement::Statement;
 use crate::pools::pool::{Pool, Reservation};
 
-/// Assigns the lowest free address of the ranges that are for this device. `None`: there is none, or another session
-/// allocated an address to the device meanwhile.
+/// Assigns the lowest free address of the ranges that are for this device. `None`: there is none, or another
+/// session allocated an address to the device meanwhile.
 pub(super) fn assign(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpAddr>> {
     if !pools.iter().any(Pool::has_group_ranges) {
         return check_label(request).map(|()| None);

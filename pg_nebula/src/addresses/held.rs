@@ -22,8 +22,8 @@ pub(super) struct HeldAddress {
 /// The row that answers the request, if there is one: a held address, or one in quarantine.
 ///
 /// # Errors
-/// [`Kind::Exists`] when the device holds an address in another project, [`Kind::WrongState`] when it holds another
-/// address of the family than the request asks for.
+/// [`Kind::Exists`] when the device holds an address in another project, [`Kind::WrongState`] when it holds
+/// another address of the family than the request asks for.
 pub(super) fn find(request: &Request<'_>, pools: &[Pool]) -> Result<Option<HeldAddress>> {
     // A device has a handful of rows at most, found by index.
     static ROWS: Statement = Statement::new(
@@ -85,7 +85,8 @@ impl HeldAddress {
 
     /// Confirms a held address, with a new lease if the request has one. `None`: it was released meanwhile.
     pub(super) fn confirm(&self, request: &Request<'_>) -> Result<Option<IpAddr>> {
-        // The lock makes a release wait, so that it sees a certificate that this transaction signs for the address.
+        // The lock makes a release wait, so that it sees a certificate that this transaction signs for the
+        // address.
         static LOCK: Statement = Statement::new(
             "SELECT FROM nebula.allocation
               WHERE project_id = $1 AND ip = $2 AND device_id = $3 AND released_at IS NULL

@@ -1,7 +1,8 @@
-//! Linked tables: tables of the application with a column that follows each device's address, in the same transaction.
+//! Linked tables: tables of the application with a column that follows each device's address, in the same
+//! transaction.
 //!
-//! They are written by SQL and with their owner's privileges, so that their constraints, triggers and rules run as for
-//! any other UPDATE, and with no more rights than their owner has.
+//! They are written by SQL and with their owner's privileges, so that their constraints, triggers and rules
+//! run as for any other UPDATE, and with no more rights than their owner has.
 
 use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
@@ -95,8 +96,8 @@ fn read() -> Result<Rc<LinkedTables>> {
     Ok(tables)
 }
 
-/// Writes the address that a device holds now into every linked table: its IPv4 address if it holds two. Needs the
-/// owner's privileges.
+/// Writes the address that a device holds now into every linked table: its IPv4 address if it holds two.
+/// Needs the owner's privileges.
 ///
 /// # Errors
 /// Those of the table's own constraints and triggers.
@@ -112,7 +113,8 @@ pub(super) fn sync(device: Uuid) -> Result<()> {
     update_all(&[(device, held.map(|ip| Host(ip.address)))])
 }
 
-/// As [`sync`], for a device without another address that was just allocated this one; with the caller's privileges.
+/// As [`sync`], for a device without another address that was just allocated this one; with the caller's
+/// privileges.
 ///
 /// # Errors
 /// As [`sync`].
@@ -129,8 +131,8 @@ pub(super) fn sync_released(device: Uuid) -> Result<()> {
     update_all(&[(device, None)])
 }
 
-/// As [`sync`], for many devices that were just allocated an address. Devices with an IPv6 address are written one by
-/// one, because they may hold an IPv4 address too.
+/// As [`sync`], for many devices that were just allocated an address. Devices with an IPv6 address are
+/// written one by one, because they may hold an IPv4 address too.
 ///
 /// # Errors
 /// As [`sync`].
@@ -197,7 +199,8 @@ impl LinkedTable {
     }
 }
 
-/// Writes into linked tables what these devices hold now, and NULL for those that hold nothing. For check_pool.
+/// Writes into linked tables what these devices hold now, and NULL for those that hold nothing. For
+/// check_pool.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn show_addresses(device_ids: Option<Vec<Option<Uuid>>>) -> sql::Result<()> {

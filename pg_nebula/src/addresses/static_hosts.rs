@@ -1,5 +1,5 @@
-//! Static hosts, as nebula calls them: devices whose address stands in the configuration of other devices, because they
-//! are lighthouses or relays, or because networks lie behind them.
+//! Static hosts, as nebula calls them: devices whose address stands in the configuration of other devices,
+//! because they are lighthouses or relays, or because networks lie behind them.
 //!
 //! There are few of them, so each session caches all.
 
@@ -40,13 +40,13 @@ impl Cache {
     }
 }
 
-/// Whether a device is a static host, as far as this session was told of changes.
+/// Whether a device is a static host, according to the changes that this session has received.
 pub(super) fn is_static_host(device: Uuid) -> Result<bool> {
     Ok(BY_ROLE.with(|cache| cache.contains(device))? || BY_ROUTE.with(|cache| cache.contains(device))?)
 }
 
-/// Has all devices of the project fetch their configuration if one of these, whose address has changed, is a static
-/// host.
+/// Has all devices of the project fetch their configuration if one of these, whose address has changed, is a
+/// static host.
 pub(super) fn notify_peers(project: Uuid, devices: impl IntoIterator<Item = Uuid>) -> Result<()> {
     static BUMP: Statement = Statement::new("SELECT nebula.bump_configuration($1)");
     for device in devices {

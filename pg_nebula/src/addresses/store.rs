@@ -1,9 +1,11 @@
-//! The rows of allocations: each operation once in SQL ([`sql`]) and once below SQL ([`direct`]), which is faster.
+//! The rows of allocations: each operation once in SQL ([`sql`]) and once below SQL ([`direct`]), which is
+//! faster.
 //!
 //! The functions here are the only way to these operations. They try the direct variant first, where
-//! `nebula.direct_writes` is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a row that
-//! others are changing), it leaves everything as it was, and SQL does the work or raises the error. Direct variants run
-//! with the caller's privileges, because to become the owner costs as much as their work; SQL runs as the owner.
+//! `nebula.direct_writes` is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a
+//! row that others are changing), it leaves everything as it was, and SQL does the work or raises the error.
+//! Direct variants run with the caller's privileges, because to become the owner costs as much as their work;
+//! SQL runs as the owner.
 
 mod direct;
 mod sql;
@@ -24,7 +26,8 @@ use crate::pools::pool::Pool;
 use direct::Direct;
 use sql::Sql;
 
-/// The operations, and whether their direct variants are used at all: one is kept only where it is measurably faster.
+/// The operations, and whether their direct variants are used at all: one is kept only where it is measurably
+/// faster.
 mod has_direct {
     pub(super) const HAS_ROWS: bool = true;
     pub(super) const INSERT: bool = true;
@@ -39,15 +42,16 @@ trait AddressStore {
     /// Whether a device has a row: it holds an address, or an address is in quarantine for it.
     fn has_rows(device: Uuid) -> Result<bool>;
 
-    /// Inserts the allocation of an address to the device of the request; `false`: there is a row with that address, or
-    /// one of that device and address family.
+    /// Inserts the allocation of an address to the device of the request; `false`: there is a row with that
+    /// address, or one of that device and address family.
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>>;
 
-    /// Inserts the allocations of many devices and returns those that were inserted.
-    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<Vec<Pair>>>;
+    /// Inserts the allocations of many devices; `false`: none, because there is a row with one of those
+    /// addresses or devices.
+    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<bool>>;
 
-    /// Ends the allocations of a device, or only that of `address`: deletes the rows, or puts them in quarantine until
-    /// the last valid certificate of the device expires.
+    /// Ends the allocations of a device, or only that of `address`: deletes the rows, or puts them in
+    /// quarantine until the last valid certificate of the device expires.
     fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>>;
 
     /// Appends an ended allocation to nebula.allocation_log.
@@ -87,8 +91,8 @@ pub(super) struct EndedAllocations {
     pub(super) were_all: bool,
 }
 
-/// Whether a device has a row: it holds an address, or an address is in quarantine for it. Rows of transactions in
-/// flight are not visible.
+/// Whether a device has a row: it holds an address, or an address is in quarantine for it. Rows of
+/// transactions in flight are not visible.
 pub(super) fn has_rows(device: Uuid) -> Result<bool> {
     if has_direct::HAS_ROWS && is_on() {
         return Direct::has_rows(device);
@@ -96,8 +100,9 @@ pub(super) fn has_rows(device: Uuid) -> Result<bool> {
     as_owner(|| Sql::has_rows(device))
 }
 
-/// Inserts the allocation of an address; `false`: there is a row with that address, or one of that device. Below SQL a
-/// row that another transaction is about to insert counts as one; in SQL the statement waits for that transaction.
+/// Inserts the allocation of an address; `false`: there is a row with that address, or one of that device.
+/// Below SQL a row that another transaction is about to insert counts as one; in SQL the statement waits for
+/// that transaction.
 pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
     if inserts_directly(has_direct::INSERT)
         && let Some(inserted) = Direct::insert(request, pool, address)?
@@ -118,14 +123,15 @@ pub(super) use sql::insert_within;
 /// Deletes the row of an address whose quarantine is over. Needs the owner's privileges.
 pub(super) use sql::delete_expired;
 
-/// Inserts the allocations of many devices and returns those that were inserted: all or none below SQL.
-pub(super) fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Vec<Pair>> {
+/// Inserts the allocations of many devices; `false`: none, because there is a row with one of those addresses
+/// or devices. Waits as [`insert`] does.
+pub(super) fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<bool> {
     if inserts_directly(has_direct::INSERT_MANY)
         && let Some(inserted) = Direct::insert_many(request, pool, pairs)?
     {
         return Ok(inserted);
     }
-    as_owner(|| Sql::insert_many(request, pool, pairs)).map(Option::unwrap_or_default)
+    as_owner(|| Sql::insert_many(request, pool, pairs)).map(|inserted| inserted == Some(true))
 }
 
 /// Ends the allocations of a device, or only that of `address`; see [`AddressStore::end_allocations`].
@@ -159,8 +165,9 @@ pub(super) fn static_hosts(reason: StaticHostReason) -> Result<(HashSet<Uuid>, C
     Ok((devices, if snapshot_is_fixed() { CacheToken::none() } else { token }))
 }
 
-/// Whether rows are inserted below SQL. In REPEATABLE READ and stricter too: there INSERT fails with SQLSTATE 40001 at a
-/// row that the snapshot does not show, while a direct insert reports the conflict, and the search goes on.
+/// Whether rows are inserted below SQL. In REPEATABLE READ and stricter too: there INSERT fails with SQLSTATE
+/// 40001 at a row that the snapshot does not show, while a direct insert reports the conflict, and the search
+/// goes on.
 fn inserts_directly(has_direct: bool) -> bool {
     has_direct && settings::direct_writes()
 }

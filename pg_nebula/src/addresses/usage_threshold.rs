@@ -1,8 +1,8 @@
 //! Notifies listeners, once per threshold, when a pool fills up.
 //!
-//! Counting a pool takes longer than an allocation, and transactions that notify commit one after the other. So an
-//! allocation only checks whether usage may have reached a threshold; the background worker counts after the commit.
-//! Where no worker runs for the database, the allocating session counts.
+//! Counting a pool takes longer than an allocation, and transactions that notify commit one after the other.
+//! So an allocation only checks whether usage may have reached a threshold; the background worker counts
+//! after the commit. Where no worker runs for the database, the allocating session counts.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -38,7 +38,8 @@ pub(super) fn may_cross(pool: &Pool, assigned: IpAddr) -> bool {
     pool.next_threshold.is_some_and(|threshold| number(assigned) >= threshold)
 }
 
-/// Checks usage after an address was assigned whose position tells nothing: a requested one, or one of a group.
+/// Checks usage after an address was assigned whose position tells nothing: a requested one, or one of a
+/// group.
 pub(super) fn check(pool: &Pool) -> Result<()> {
     if pool.next_threshold.is_none() {
         return Ok(());
@@ -47,7 +48,8 @@ pub(super) fn check(pool: &Pool) -> Result<()> {
         free_map::request_usage_check(pool);
         return Ok(());
     }
-    // A transaction that notifies cannot be prepared, and an old snapshot cannot count. Then maintain_pools counts.
+    // A transaction that notifies cannot be prepared, and an old snapshot cannot count. Then maintain_pools
+    // counts.
     if settings::may_prepare() || snapshot_is_fixed() { Ok(()) } else { count(pool) }
 }
 
@@ -63,8 +65,8 @@ fn count(pool: &Pool) -> Result<()> {
     Ok(())
 }
 
-/// Counts pools in the background worker: those whose usage may have risen to a threshold, and those whose usage may
-/// have fallen below one that was notified.
+/// Counts pools in the background worker: those whose usage may have risen to a threshold, and those whose
+/// usage may have fallen below one that was notified.
 pub(crate) fn count_pools(risen: Vec<i32>, fallen: Vec<i32>) -> Result<()> {
     static COUNT: Statement = Statement::new(
         "SELECT nebula.raise_alarm(p.pool_id) FROM nebula.pool p

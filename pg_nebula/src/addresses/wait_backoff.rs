@@ -6,9 +6,10 @@ use crate::pg::session::{deadlock_timeout, lock_timeout};
 
 /// Waits that grow from one to the next, up to `lock_timeout` in total.
 ///
-/// The server can wait for one transaction at a time, but any transaction in flight may give an address back. So the
-/// waits begin short, and the search is repeated in between. They grow beyond `deadlock_timeout`: when two transactions
-/// each wait for an address of the other, the server detects the deadlock and ends one with SQLSTATE 40P01.
+/// The server can wait for one transaction at a time, but any transaction in flight may give an address back.
+/// So the waits begin short, and the search is repeated in between. They grow beyond `deadlock_timeout`: when
+/// two transactions each wait for an address of the other, the server detects the deadlock and ends one with
+/// SQLSTATE 40P01.
 pub(super) struct WaitBackoff {
     started: Instant,
     next: Duration,

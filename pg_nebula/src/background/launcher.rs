@@ -1,7 +1,7 @@
 //! The launcher starts the background workers, and starts them again when they end.
 //!
-//! A worker is connected to one database for life, and at the start of the server that database may not exist yet. So the
-//! launcher, which is connected to no database, waits for it.
+//! A worker is connected to one database for life, and at the start of the server that database may not exist
+//! yet. So the launcher, which is connected to no database, waits for it.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -108,8 +108,8 @@ pub extern "C-unwind" fn nebula_launcher(_argument: pg_sys::Datum) {
 /// Whether there is a database of this name.
 #[expect(unsafe_code, reason = "SQL needs a database, which the launcher is not connected to")]
 fn database_exists(database: &CString) -> bool {
-    // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process without a
-    // database may not know those of pg_database; it is as short as the list of databases.
+    // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process
+    // without a database may not know those of pg_database; it is as short as the list of databases.
     unsafe {
         let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock.cast_signed());
         let mut key: pg_sys::ScanKeyData = std::mem::zeroed();

@@ -1,6 +1,7 @@
 //! The background worker for periodic work: expired leases, lost jobs, pruning, usage of pools.
 //!
-//! It runs when the extension is preloaded; otherwise a scheduler such as pg_cron may call the same functions.
+//! It runs when the extension is preloaded; otherwise a scheduler such as pg_cron may call the same
+//! functions.
 
 use std::time::{Duration, Instant};
 

@@ -29,7 +29,8 @@ pub(crate) fn run(function: &str) {
     }
 }
 
-/// Whether a function can be called: the extension may not be installed, or in a version without the function.
+/// Whether a function can be called: the extension may not be installed, or in a version without the
+/// function.
 pub(crate) fn is_callable(function: &str) -> bool {
     // A standby cannot write; the functions become callable when it is promoted.
     let possible = format!("SELECT to_regprocedure('{function}') IS NOT NULL AND NOT pg_is_in_recovery()");

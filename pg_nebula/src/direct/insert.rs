@@ -1,7 +1,6 @@
 //! INSERT without an executor.
 #![expect(unsafe_code, reason = "the table access method is a C interface")]
 
-use std::panic::AssertUnwindSafe;
 use std::ptr::null_mut;
 
 use pgrx::memcxt::PgMemoryContexts;
@@ -12,6 +11,7 @@ use super::InsertOutcome;
 use super::handle::TableHandle;
 use super::index::{Index, IndexWriter};
 use super::relation::{OpenRelation, WRITE, require_writable};
+use crate::pg::subtransaction::commit_if;
 
 /// Rows written at once. The more, the more of them meet in the same page of an index.
 const CHUNK: usize = 1 << 14;
@@ -89,7 +89,7 @@ impl TableHandle {
         let mut values = vec![None; self.column_numbers.len()];
         // SAFETY: the values and slots live in a memory context that outlives their use. The rows are not speculative:
         // on a conflict the subtransaction rolls back those that were written before.
-        in_subtransaction(|| unsafe {
+        let insert = || unsafe {
             let mut context = PgMemoryContexts::new("pg_nebula rows");
             context.switch_to(|_| {
                 let slots: Vec<_> = (0..count.min(CHUNK))
@@ -117,7 +117,8 @@ impl TableHandle {
                 pg_sys::CommandCounterIncrement();
                 outcome
             })
-        })
+        };
+        commit_if(insert, |outcome| *outcome == InsertOutcome::Inserted)
     }
 
     /// # Safety
@@ -167,35 +168,5 @@ impl TableHandle {
                 writer.insert(table, *slot, self.state, check, is_unchanged)
             }
         })
-    }
-}
-
-/// Runs `work` in a subtransaction, which is rolled back on errors, and unless the outcome is
-/// [`InsertOutcome::Inserted`].
-fn in_subtransaction(work: impl FnOnce() -> InsertOutcome) -> InsertOutcome {
-    // SAFETY: inside a transaction. The memory context and resource owner of before are in force again at the end, as
-    // those of PL/pgSQL's BEGIN … EXCEPTION are.
-    unsafe {
-        let (memory, owner) = (pg_sys::CurrentMemoryContext, pg_sys::CurrentResourceOwner);
-        let restore = move || {
-            pg_sys::CurrentMemoryContext = memory;
-            pg_sys::CurrentResourceOwner = owner;
-        };
-        pg_sys::BeginInternalSubTransaction(std::ptr::null());
-        pg_sys::CurrentMemoryContext = memory;
-        let outcome = PgTryBuilder::new(AssertUnwindSafe(work))
-            .catch_others(|error| {
-                pg_sys::RollbackAndReleaseCurrentSubTransaction();
-                restore();
-                error.rethrow()
-            })
-            .execute();
-        if outcome == InsertOutcome::Inserted {
-            pg_sys::ReleaseCurrentSubTransaction();
-        } else {
-            pg_sys::RollbackAndReleaseCurrentSubTransaction();
-        }
-        restore();
-        outcome
     }
 }

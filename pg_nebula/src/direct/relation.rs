@@ -42,6 +42,8 @@ impl Drop for OpenRelation {
 
 /// Raises the errors that `statement` raises in a read-only transaction, on a standby, and in a parallel query.
 pub(super) fn require_writable(statement: &CStr) {
+    #[cfg(feature = "pg_test")]
+    super::write_count::increment();
     // SAFETY: the functions raise an error or do nothing.
     unsafe {
         pg_sys::PreventCommandIfReadOnly(statement.as_ptr());

@@ -1,7 +1,8 @@
-//! Advisory locks on addresses that a transaction is about to insert; used instead of claims without shared memory.
+//! Advisory locks on addresses that a transaction is about to insert; used instead of claims without shared
+//! memory.
 //!
-//! Other sessions skip a locked address. Correctness does not depend on it: the insert decides, and two addresses with
-//! the same lock key only cost a wait.
+//! Other sessions skip a locked address. Correctness does not depend on it: the insert decides, and two
+//! addresses with the same lock key only cost a wait.
 
 use std::cell::Cell;
 
@@ -12,8 +13,9 @@ use crate::pg::session::transaction_start;
 use crate::pg::statement::Statement;
 use crate::pools::pool::Pool;
 
-/// Advisory locks per transaction at most. They share the server's lock table, which has 64 entries a session. The
-/// further addresses of a bulk transaction are not locked, so other sessions wait for its rows instead of skipping them.
+/// Advisory locks per transaction at most. They share the server's lock table, which has 64 entries a
+/// session. The further addresses of a bulk transaction are not locked, so other sessions wait for its rows
+/// instead of skipping them.
 const MAX_LOCKS: u32 = 48;
 
 thread_local! {
@@ -36,8 +38,8 @@ pub(crate) fn try_lock_address(pool: &Pool, address: u128) -> Result<bool> {
     Ok(locked)
 }
 
-/// The advisory lock key of an address. It must stay the same from version to version: during an upgrade, sessions with
-/// the old and the new library lock the same addresses.
+/// The advisory lock key of an address. It must stay the same from version to version: during an upgrade,
+/// sessions with the old and the new library lock the same addresses.
 fn key(pool: &Pool, address: u128) -> i64 {
     let hash = Fnv1a::EMPTY.bytes(b"pg_nebula").bytes(pool.project.as_bytes()).bytes(&address.to_be_bytes());
     hash.finish().cast_signed()

@@ -1,4 +1,5 @@
-//! Applies the changes of a transaction to the map when it ends. Nothing here may fail: the transaction is over.
+//! Applies the changes of a transaction to the map when it ends. Nothing here may fail: the transaction is
+//! over.
 
 use std::sync::atomic::Ordering::SeqCst;
 
@@ -71,7 +72,8 @@ fn commit(map: &PageTable<'_>, change: &Change) {
     }
 }
 
-/// Rollback: claimed addresses are free again. Released ones are held as before; their bits were not changed yet.
+/// Rollback: claimed addresses are free again. Released ones are held as before; their bits were not changed
+/// yet.
 pub(super) fn rolled_back(changes: &[Change]) {
     let claims = || changes.iter().filter(|change| change.kind == ChangeKind::Claimed);
     let shared = shared::read(|map| claims().for_each(|change| release_claim(map, change)));
@@ -93,8 +95,8 @@ pub(super) fn release_claim(map: &PageTable<'_>, change: &Change) {
     }
 }
 
-/// `PREPARE TRANSACTION`: another session ends the transaction, and the map is not told. Claims count as held until
-/// then; when the transaction has ended, the pages of its pools are read again.
+/// `PREPARE TRANSACTION`: another session ends the transaction, and the map is not told. Claims count as held
+/// until then; when the transaction has ended, the pages of its pools are read again.
 pub(super) fn prepared(changes: &[Change], transaction: u32) {
     shared::write(|map| {
         for change in changes {

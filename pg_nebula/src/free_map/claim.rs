@@ -42,7 +42,8 @@ fn claim_shared(pool: &Pool, number: u128) -> bool {
 
 /// Tells the map of a row that was inserted without a claim, or after the claim had ended.
 ///
-/// Without a claim the address would look free, and other sessions would try it and wait for this transaction.
+/// Without a claim the address would look free, and other sessions would try it and wait for this
+/// transaction.
 pub(crate) fn note_inserted(pool: &Pool, address: IpAddr) {
     if !claim_shared(pool, number(address)) {
         record(pool.id, number(address), ChangeKind::Inserted);

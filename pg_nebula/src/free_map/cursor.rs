@@ -1,4 +1,5 @@
-//! The search without shared memory: reads the table from the point where the last search of this session ended.
+//! The search without shared memory: reads the table from the point where the last search of this session
+//! ended.
 //!
 //! Claims of other sessions show as advisory locks, their releases arrive as invalidation messages.
 
@@ -12,8 +13,8 @@ use crate::pg::error::Result;
 use crate::pg::session::snapshot_is_fixed;
 use crate::pools::pool::Pool;
 
-/// How long a search may start at the remembered point. No message tells of a quarantine that ends, so after this time
-/// a search starts at the lowest address again.
+/// How long a search may start at the remembered point. No message tells of a quarantine that ends, so after
+/// this time a search starts at the lowest address again.
 const MAX_AGE: Duration = Duration::from_secs(5);
 
 thread_local! {

@@ -1,8 +1,10 @@
-//! Dump of the map at shutdown, and its restore at the next start, so that allocations need not wait for pages.
+//! Dump of the map at shutdown, and its restore at the next start, so that allocations need not wait for
+//! pages.
 //!
-//! The last process of the server writes the file after all others have ended; the first process of the next start reads
-//! and removes it. The dump is used only if the tables cannot have changed in between: same cluster, same shutdown
-//! checkpoint, no recovery. After a crash there is no file, and pages are read as they are needed.
+//! The last process of the server writes the file after all others have ended; the first process of the next
+//! start reads and removes it. The dump is used only if the tables cannot have changed in between: same
+//! cluster, same shutdown checkpoint, no recovery. After a crash there is no file, and pages are read as they
+//! are needed.
 #![expect(unsafe_code, reason = "the cluster's own state is a C structure")]
 
 use std::fs::{self, File};
@@ -14,7 +16,8 @@ use pgrx::prelude::*;
 
 /// In the folder where the server keeps its statistics between two runs.
 const PATH: &str = "pg_stat/pg_nebula.map";
-/// First bytes of the file. The version stands for the layout of the map in memory, which may differ between releases.
+/// First bytes of the file. The version stands for the layout of the map in memory, which may differ between
+/// releases.
 const MAGIC: &str = concat!("pg_nebula map ", env!("CARGO_PKG_VERSION"), "\n");
 /// Bytes written or skipped at once.
 const CHUNK: usize = 8192;
@@ -54,7 +57,8 @@ fn checksum(region: &[u8]) -> u64 {
     words.fold(Fnv1a::EMPTY, Fnv1a::word).finish()
 }
 
-/// Writes the region. Called by the last process of the server; after a failure the next start begins with an empty map.
+/// Writes the region. Called by the last process of the server; after a failure the next start begins with an
+/// empty map.
 pub(super) fn save(region: &[u8]) {
     let Some(state) = ClusterState::at_shutdown(region.len()) else { return };
     let write = || -> io::Result<()> {

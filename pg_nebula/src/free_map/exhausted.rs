@@ -11,10 +11,11 @@ use crate::pg::error::Result;
 use crate::pg::session::{snapshot_is_fixed, statement_start};
 use crate::pools::pool::Pool;
 
-/// The lowest assignable address without a row; a transaction in flight may be about to insert one. `None`: the pool is
-/// exhausted.
+/// The lowest assignable address without a row; a transaction in flight may be about to insert one. `None`:
+/// the pool is exhausted.
 ///
-/// An exhausted pool is noted in the map until an address may have become free, so that the next call reads nothing.
+/// An exhausted pool is noted in the map until an address may have become free, so that the next call reads
+/// nothing.
 pub(crate) fn lowest_without_row(pool: &Pool) -> Result<Option<IpAddr>> {
     let key = pool_key(pool);
     let before = shared::read(|map| {

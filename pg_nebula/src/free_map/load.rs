@@ -10,8 +10,9 @@ use crate::pools::pool::Pool;
 use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
 
-/// Scans per load. Words in which an address is released during a scan are read again by the next one. After the last
-/// scan their bits are cleared instead: a bit wrongly set would hide a free address, one wrongly clear costs a conflict.
+/// Scans per load. Words in which an address is released during a scan are read again by the next one. After
+/// the last scan their bits are cleared instead: a bit wrongly set would hide a free address, one wrongly
+/// clear costs a conflict.
 const MAX_SCANS: usize = 4;
 
 /// Least time between two loads of a page, in microseconds, however soon a quarantine in it ends.
@@ -27,8 +28,8 @@ pub(super) fn load(pool: &Pool, key: PoolKey, number: u128) -> Result<bool> {
 
 fn load_locked(pool: &Pool, key: PageKey) -> Result<bool> {
     let now = statement_start();
-    // Exclusive, because a page may be evicted. The generation is read before the rows, so that an invalidation that
-    // arrives while they are read makes the page out of date.
+    // Exclusive, because a page may be evicted. The generation is read before the rows, so that an
+    // invalidation that arrives while they are read makes the page out of date.
     let begun = shared::write(|map| {
         let slot = map.slot(key.pool)?;
         let generation = slot.generation.load(SeqCst);

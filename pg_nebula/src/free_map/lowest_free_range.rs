@@ -7,8 +7,8 @@ use crate::pg::error::Result;
 use crate::pg::statement::{Row, Statement};
 use nebula_core::address::{Family, number};
 
-/// First and last address of the lowest run between `from` and `last` that has no row. A row whose quarantine is over
-/// does not count.
+/// First and last address of the lowest run between `from` and `last` that has no row. A row whose quarantine
+/// is over does not count.
 ///
 /// Rows of transactions in flight are not visible. One index scan, which stops at the first gap.
 pub(crate) fn lowest_free_range(
@@ -18,8 +18,8 @@ pub(crate) fn lowest_free_range(
     last: u128,
 ) -> Result<Option<(u128, u128)>> {
     static RANGE: Statement = Statement::new(
-        // One statement, so that both halves read the same snapshot: otherwise an address that is released after the
-        // first half and one that is inserted before the second would look like an exhausted pool.
+        // One statement, so that both halves read the same snapshot: otherwise an address that is released
+        // after the first half and one that is inserted before the second would look like an exhausted pool.
         "WITH gap AS (
            SELECT g.low, g.ip - 1 AS high
              FROM (SELECT a.ip, coalesce(lag(a.ip) OVER (ORDER BY a.ip) + 1, $2) AS low

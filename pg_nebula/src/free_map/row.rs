@@ -19,10 +19,12 @@ pub(super) struct Row {
     pub(super) quarantined_until: Option<i64>,
 }
 
-/// The rows before and after the change that fired a trigger on nebula.allocation; `None` where there is none.
+/// The rows before and after the change that fired a trigger on nebula.allocation; `None` where there is
+/// none.
 pub(super) fn of_trigger(trigger: &PgTrigger<'_>) -> (Option<Row>, Option<Row>) {
     let data = trigger.trigger_data();
-    // SAFETY: PostgreSQL sets the relation, and the tuples when it fires for a row; they live as long as the call.
+    // SAFETY: PostgreSQL sets the relation, and the tuples when it fires for a row; they live as long as the
+    // call.
     let row = |tuple: pg_sys::HeapTuple| unsafe { read(tuple, (*data.tg_relation).rd_att) };
     (row(data.tg_trigtuple), row(data.tg_newtuple))
 }

@@ -1,4 +1,4 @@
-//! Reading a page from the table: one range of the primary key.
+//! Scans the rows of one page: a range of the primary key, including rows of transactions in flight.
 #![expect(unsafe_code, reason = "rows of transactions in flight are visible only to a scan below SQL")]
 
 use std::num::NonZeroUsize;
@@ -16,29 +16,30 @@ use crate::pools::pool::Pool;
 use nebula_core::address::number;
 use nebula_core::bitmap_page::{Bitmap, PAGE_SHIFT};
 
-/// What a reading found besides held bits.
+/// Result of a scan, besides the held bits.
 pub(crate) struct Reading {
     /// When the first quarantine ends, in PostgreSQL's microseconds; `i64::MAX` for none.
     pub(crate) expires: i64,
     /// Rows of transactions still in flight, the reader's own too: address within the page, transaction.
     pub(crate) in_flight: Vec<(u16, u32)>,
-    /// Transactions in flight that give back addresses of the page, and that no session will tell of: prepared ones,
-    /// which the map forgot when the server went down.
+    /// Transactions that have deleted rows of the page and are in flight, but in no session: prepared before
+    /// the last restart of the server, at which the map lost its changes.
     pub(crate) orphans: Vec<u32>,
 }
 
-/// A lock on reading one page, so that a crowd reads it once. Errors and deadlocks end it as they end any lock.
+/// A lock on reading one page, so that sessions which need it at the same time read it once. It is a lock of
+/// the transaction, so an error releases it, and deadlocks are detected.
 pub(crate) struct ReadingLock(pg_sys::LOCKTAG);
 
 impl ReadingLock {
-    /// Waits for whoever reads the page now.
+    /// Waits for the session that reads the page now.
     pub(crate) fn acquire(pool: &Pool, page: u128) -> Self {
         let tag = pg_sys::LOCKTAG {
             // SAFETY: set once when the session starts.
             locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
             locktag_field2: pool.id.cast_unsigned(),
             locktag_field3: page as u32,
-            // Advisory locks of users have 1 or 2 here.
+            // The SQL functions for advisory locks use 1 and 2.
             locktag_field4: 3,
             locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
             locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
@@ -48,21 +49,23 @@ impl ReadingLock {
         Self(tag)
     }
 
-    /// Lets the next one in. Not in `Drop`: after an error the abort has released it already.
+    /// Lets the next session in. Not in `Drop`, because after an error the abort has released the lock
+    /// already.
     pub(crate) fn release(self) {
         // SAFETY: the tag of a lock that this transaction holds.
         unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, false) };
     }
 }
 
-/// Column number in the allocation table, and in no dropped one.
+/// Number of a column of the table.
 fn column(table: pg_sys::Oid, name: &std::ffi::CStr) -> Result<NonZeroUsize> {
     // SAFETY: a catalog look-up by valid name inside a transaction.
     let number = unsafe { pg_sys::get_attnum(table, name.as_ptr()) };
     usize::try_from(number).ok().and_then(NonZeroUsize::new).ok_or_else(|| Error::corrupt_schema("column"))
 }
 
-/// Sets the bits of a page in the given words: rows that hold their address, of transactions in flight too.
+/// Sets the bits of the addresses that have a row, in the given words of a page. Rows of transactions in
+/// flight count; rows whose quarantine is over before `now` do not.
 pub(crate) fn read(
     pool: &Pool,
     page: u128,
@@ -82,9 +85,10 @@ pub(crate) fn read(
     let project = Uuid::into_datum(pool.project).ok_or_else(|| Error::corrupt_schema("project"))?;
     let project_column = column(table, c"project_id")?;
     let mut reading = Reading { expires: i64::MAX, in_flight: Vec::new(), orphans: Vec::new() };
-    // SAFETY: what is opened is closed in order; an error in between aborts the transaction, which closes it too. The
-    // columns have the types of the extension's own script: uuid, inet, timestamptz. A dirty snapshot needs no more
-    // than its type; the scan writes into it whose transaction is in flight, which may be any number to those who are asked.
+    // SAFETY: what is opened is closed in order; an error in between aborts the transaction, which closes it
+    // too. The columns have the types of the extension's own script: uuid, inet, timestamptz. A dirty
+    // snapshot needs no more than its type; the scan writes into it which transaction in flight inserted or
+    // deleted the row, and the functions called below accept any transaction number.
     unsafe {
         let relation = pg_sys::table_open(table, pg_sys::AccessShareLock as i32);
         let mut snapshot = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_DIRTY, ..std::mem::zeroed() };

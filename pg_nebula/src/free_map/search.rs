@@ -17,8 +17,8 @@ use crate::pg::error::Result;
 use crate::pg::session::statement_start;
 use crate::pools::pool::Pool;
 
-/// Consecutive conflicts after which a page is read from the table again. So many conflicts mean that rows were
-/// inserted by hand, which the map does not learn of.
+/// Consecutive conflicts after which a page is read from the table again. So many conflicts mean that rows
+/// were inserted by hand, which the map does not learn of.
 const MAX_CONFLICTS: u32 = 8;
 
 /// A search through one pool, from its lowest address upwards.
@@ -94,7 +94,8 @@ impl<'a> AddressSearch<'a> {
 fn claim_lowest(pool: &Pool) -> Result<Option<u128>> {
     let range = pool.network.assignable();
     let found = claim_in_map(pool, &range)?;
-    // An address that this transaction released is free for itself; for other sessions it is held until the commit.
+    // An address that this transaction released is free for itself; for other sessions it is held until the
+    // commit.
     let own = lowest_own(pool, &range);
     if let Some(own) = own.filter(|own| found.is_none_or(|found| *own < found)) {
         if let Some(found) = found {

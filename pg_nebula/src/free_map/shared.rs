@@ -29,7 +29,8 @@ struct Layout {
 }
 
 impl Layout {
-    /// As many pages as fit into the configured memory, and one slot for each page: the smallest pool needs one of both.
+    /// As many pages as fit into the configured memory, and one slot for each page: the smallest pool needs
+    /// one of both.
     fn new(megabytes: usize) -> Self {
         let bytes = megabytes << 20;
         let fixed = size_of::<Header>() + ORPHANS * size_of::<OrphanTransaction>() + 4 * 64;
@@ -68,7 +69,8 @@ unsafe fn initialize(region: *mut u8, bytes: usize) {
         if code == 0
             && let Some(region) = REGION.address()
         {
-            // SAFETY: the region is as long as it was asked for with, and no other process is left to change it.
+            // SAFETY: the region is as long as it was asked for with, and no other process is left to change
+            // it.
             dump::save(unsafe { std::slice::from_raw_parts(region, Layout::configured().bytes) });
         }
     }
@@ -95,8 +97,8 @@ pub(crate) fn read<T>(look: impl FnOnce(&PageTable<'_>) -> T) -> Option<T> {
     with(pg_sys::LWLockMode::LW_SHARED, look)
 }
 
-/// Runs `change` with the map under an exclusive lock, which adding and evicting pages and pools needs; `None` without
-/// preload. `change` must not fail.
+/// Runs `change` with the map under an exclusive lock, which adding and evicting pages and pools needs;
+/// `None` without preload. `change` must not fail.
 pub(crate) fn write<T>(change: impl FnOnce(&PageTable<'_>) -> T) -> Option<T> {
     with(pg_sys::LWLockMode::LW_EXCLUSIVE, change)
 }
@@ -104,8 +106,8 @@ pub(crate) fn write<T>(change: impl FnOnce(&PageTable<'_>) -> T) -> Option<T> {
 fn with<T>(mode: pg_sys::LWLockMode::Type, act: impl FnOnce(&PageTable<'_>) -> T) -> Option<T> {
     REGION.with(mode, |region| {
         let layout = Layout::configured();
-        // SAFETY: the region is as long as the layout says, was initialised, is never freed, and holds nothing but
-        // atomics, for which any bytes are a value.
+        // SAFETY: the region is as long as the layout says, was initialised, is never freed, and holds
+        // nothing but atomics, for which any bytes are a value.
         let table = unsafe {
             PageTable {
                 header: &*region.cast(),

@@ -1,6 +1,8 @@
-//! Triggers that tell the map of changed rows, also of rows changed by an administrator or a replication worker.
+//! Triggers that tell the map of changed rows, also of rows changed by an administrator or a replication
+//! worker.
 //!
-//! Inserts have no trigger, to keep them cheap: the map learns of a row inserted by hand when an insert conflicts.
+//! Inserts have no trigger, to keep them cheap: the map learns of a row inserted by hand when an insert
+//! conflicts.
 
 use pgrx::PgTrigger;
 use pgrx::prelude::*;
@@ -34,7 +36,8 @@ fn allocation_changed<'a>(trigger: &'a PgTrigger<'a>) -> TriggerResult<'a> {
     Ok(None)
 }
 
-/// Records that the address is in quarantine until a time, in PostgreSQL's microseconds, if this transaction commits.
+/// Records that the address is in quarantine until a time, in PostgreSQL's microseconds, if this transaction
+/// commits.
 pub(crate) fn address_quarantined(pool: i32, number: u128, until: i64) {
     record(pool, number, ChangeKind::Quarantined(until));
 }
@@ -49,8 +52,8 @@ pub(crate) fn address_released(pool: i32, number: u128) -> Result<(), Error> {
     tell_released()
 }
 
-/// Trigger. For each row: the assignable addresses of a pool changed, so its pages are invalidated. For each statement:
-/// sessions invalidate their cached pools.
+/// Trigger. For each row: the assignable addresses of a pool changed, so its pages are invalidated. For each
+/// statement: sessions invalidate their cached pools.
 #[pg_trigger]
 fn pool_changed<'a>(trigger: &'a PgTrigger<'a>) -> TriggerResult<'a> {
     for row in [trigger.old(), trigger.new()].into_iter().flatten() {
@@ -62,8 +65,8 @@ fn pool_changed<'a>(trigger: &'a PgTrigger<'a>) -> TriggerResult<'a> {
     Ok(None)
 }
 
-/// Invalidates the pages of a pool, or of all pools when `pool` is 0: now, for this transaction, and again at its commit,
-/// because until then other sessions load pages from the old rows.
+/// Invalidates the pages of a pool, or of all pools when `pool` is 0: now, for this transaction, and again at
+/// its commit, because until then other sessions load pages from the old rows.
 fn invalidate(pool: i32) -> Result<(), Error> {
     shared::read(|map| map.invalidate(database(), (pool != 0).then_some(pool)));
     cursor::reset_all();

@@ -1,4 +1,5 @@
-//! Tells the background worker which pools to count. An allocation only increments a counter and sets the latch.
+//! Tells the background worker which pools to count. An allocation only increments a counter and sets the
+//! latch.
 #![expect(unsafe_code, reason = "latches are C structures in shared memory")]
 
 use std::collections::HashMap;
@@ -37,8 +38,8 @@ pub(super) fn wake_watcher() {
         _ => map.header.watcher_latch.load(SeqCst),
     });
     if let Some(latch) = latch.filter(|latch| *latch != 0) {
-        // SAFETY: the latch of a process slot lies in shared memory at the same address in all processes, and is never
-        // freed. If another process has that slot by now, it wakes up for nothing.
+        // SAFETY: the latch of a process slot lies in shared memory at the same address in all processes, and
+        // is never freed. If another process has that slot by now, it wakes up for nothing.
         unsafe { pg_sys::SetLatch(with_exposed_provenance_mut(latch)) };
     }
 }
@@ -48,7 +49,8 @@ pub(super) fn wake_watcher() {
 pub(crate) struct SeenCounters(HashMap<i32, (u64, u64)>);
 
 impl SeenCounters {
-    /// Pools whose usage may have risen to a threshold since the last call, and pools whose usage may have fallen.
+    /// Pools whose usage may have risen to a threshold since the last call, and pools whose usage may have
+    /// fallen.
     pub(crate) fn changed_pools(&mut self) -> (Vec<i32>, Vec<i32>) {
         let counts = shared::read(|map| {
             let of_slot = |(pool, slot): (i32, &nebula_core::page_table::PoolSlot)| {

@@ -1,7 +1,7 @@
 //! Compares the map with the table; part of `check_pool`.
 //!
-//! A bit that is wrongly clear costs one insert that conflicts. A bit that is wrongly set hides a free address until its
-//! page is read again, which may be never.
+//! A bit that is wrongly clear costs one insert that conflicts. A bit that is wrongly set hides a free
+//! address until its page is read again, which may be never.
 
 use std::collections::HashSet;
 use std::sync::atomic::Ordering::SeqCst;
@@ -23,8 +23,8 @@ use crate::pools::pool::Pool;
 use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
 
-/// Comparisons that must agree. A transaction changes the bits microseconds after its rows become visible, so a single
-/// comparison would report transactions that are just ending.
+/// Comparisons that must agree. A transaction changes the bits microseconds after its rows become visible, so
+/// a single comparison would report transactions that are just ending.
 const COMPARISONS: usize = 3;
 
 /// Time between two comparisons.
@@ -55,7 +55,8 @@ impl Discrepancy {
 
 /// Addresses for which the shared map differs from the table; with `repair` their pages are read again.
 ///
-/// Changes of transactions in flight are not reported. No rows without preload. Errors: P0002 no such project.
+/// Changes of transactions in flight are not reported. No rows without preload. Errors: P0002 no such
+/// project.
 #[pg_extern(volatile, parallel_restricted)]
 #[expect(clippy::type_complexity, reason = "the columns of the answer")]
 fn map_differences(
@@ -141,8 +142,8 @@ fn compare_page(
 ) -> Result<()> {
     let mut reserved: Bitmap = [0; BITMAP_WORDS];
     load::set_reserved_bits(pool, page.number, &mut reserved);
-    // For a row whose quarantine is over both bits are right until the address is assigned again. So `rows` has it,
-    // for bits that are set, and `held_now` has not, for bits that are clear.
+    // For a row whose quarantine is over both bits are right until the address is assigned again. So `rows`
+    // has it, for bits that are set, and `held_now` has not, for bits that are clear.
     let mut rows: Bitmap = [0; BITMAP_WORDS];
     scan::read(pool, page.number, &(0..BITMAP_WORDS), i64::MIN, &mut rows)?;
     let mut held_now: Bitmap = [0; BITMAP_WORDS];
@@ -164,7 +165,8 @@ fn compare_page(
     Ok(())
 }
 
-/// Whether no other session is in a transaction that has allocated or released: those hold a lock on the table.
+/// Whether no other session is in a transaction that has allocated or released: those hold a lock on the
+/// table.
 fn no_other_allocates() -> Result<bool> {
     static OTHERS: Statement = Statement::new(
         "SELECT FROM pg_catalog.pg_locks l

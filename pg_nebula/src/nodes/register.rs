@@ -10,7 +10,8 @@ use crate::pg::statement::Statement;
 /// Registers a node, or updates the one of this name, and returns its identifier.
 ///
 /// `endpoint` is host:port on the underlay, `cidr` the range its peers get addresses from.
-/// Errors: 22023 malformed argument, 23505 range overlapping another node's, 55000 hosts more peers than max_peers.
+/// Errors: 22023 malformed argument, 23505 range overlapping another node's, 55000 hosts more peers than
+/// max_peers.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn register_node(

@@ -85,7 +85,8 @@ fn select_node(
     strategy: default!(Option<&str>, "'auto'"),
     capability: default!(Option<&str>, "NULL"),
 ) -> sql::Result<Option<Uuid>> {
-    // Reads the partial index on (score, name) of nodes below max_peers and stops at the first one that reports.
+    // Reads the partial index on (score, name) of nodes below max_peers and stops at the first one that
+    // reports.
     static LOWEST: Statement = Statement::new(
         "SELECT node_id FROM nebula.node
           WHERE enabled AND active_peers < max_peers

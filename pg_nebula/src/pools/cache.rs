@@ -29,10 +29,11 @@ pub(crate) fn invalidate() {
     CACHE.with_borrow_mut(HashMap::clear);
 }
 
-/// The pools of a project in the order of their use, or only the one called `name`, from the cache if possible.
+/// The pools of a project in the order of their use, or only the one called `name`, from the cache if
+/// possible.
 ///
-/// A caller that must not miss a change calls [`join_allocators`](crate::pg::catalog::join_allocators) first, which reads
-/// pending invalidations.
+/// A caller that must not miss a change calls [`join_allocators`](crate::pg::catalog::join_allocators) first,
+/// which reads pending invalidations.
 ///
 /// # Errors
 /// [`Kind::Missing`] for an unknown project or pool, and for a project without pools.

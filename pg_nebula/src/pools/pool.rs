@@ -20,8 +20,8 @@ pub(crate) struct Pool {
     pub(crate) enabled: bool,
     /// Sorted by address, without overlaps.
     pub(crate) reservations: Vec<Reservation>,
-    /// Assigning this address, or a higher one, as the lowest free one may raise usage to the next threshold that was
-    /// not notified yet. `None`: no threshold is left.
+    /// Assigning this address, or a higher one, as the lowest free one may raise usage to the next threshold
+    /// that was not notified yet. `None`: no threshold is left.
     pub(crate) next_threshold: Option<u128>,
 }
 

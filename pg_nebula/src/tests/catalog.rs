@@ -1,4 +1,5 @@
-//! Tests from the catalog: what the extension shows, to whom, and that all of it is explained and survives a dump.
+//! Tests from the catalog: what the extension shows, to whom, and that all of it is explained and survives a
+//! dump.
 
 use pgrx::prelude::*;
 
@@ -94,7 +95,7 @@ const CONTRACT: &[(&str, &str)] = &[
     ("run_schedules", ""),
 ];
 
-/// What those functions answer, where it is more than a type.
+/// Results of those functions.
 const RESULTS: &[(&str, &str)] = &[
     (
         "device_allocation",
@@ -151,7 +152,7 @@ mod tests {
     use super::{CONTRACT, FUNCTIONS, RESULTS};
     use pgrx::prelude::*;
 
-    /// The first column of every row; the tests want none.
+    /// The first column of all rows.
     fn list(sql: &str) -> Vec<String> {
         let sql = format!("SELECT coalesce(array_agg(x.name::text), '{{}}') FROM ({sql}) AS x(name)");
         Spi::get_one(&sql).expect("the catalog answers").expect("an array, if an empty one")
@@ -164,7 +165,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn signatures_are_the_contract() {
+    fn signatures_equal_the_contract() {
         for (name, arguments) in CONTRACT {
             let sql = format!(
                 "SELECT pg_get_function_arguments(p.oid) FROM pg_proc p
@@ -181,7 +182,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn results_are_the_contract() {
+    fn results_equal_the_contract() {
         for (name, result) in RESULTS {
             let sql = format!(
                 "SELECT pg_get_function_result(p.oid) FROM pg_proc p
@@ -192,7 +193,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn everything_with_rows_is_dumped() {
+    fn tables_and_sequences_are_dumped() {
         none(
             "lost by pg_dump",
             "SELECT c.relname FROM pg_depend d
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn public_may_do_nothing() {
+    fn public_has_no_privileges() {
         // A null ACL of a function is the built-in default, which lets PUBLIC execute it.
         none(
             "executable by PUBLIC",
@@ -223,7 +224,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn everything_is_explained() {
+    fn every_object_has_a_comment() {
         none(
             "without a comment",
             "SELECT p.oid::regprocedure::text FROM pg_proc p
@@ -267,9 +268,9 @@ mod tests {
         );
     }
 
-    /// CREATE EXTENSION switches the check of bodies off, so a broken one shows only when called.
+    /// CREATE EXTENSION does not check function bodies, so a broken one would show only when it is called.
     #[pg_test]
-    fn bodies_are_sound() {
+    fn sql_bodies_pass_their_validators() {
         let functions = list(&format!(
             "SELECT format('%s(%s)', l.lanvalidator::regproc, f.oid) FROM ({FUNCTIONS}) f JOIN pg_language l USING (lanname)
               WHERE f.lanname IN ('sql', 'plpgsql')"
@@ -280,9 +281,9 @@ mod tests {
         }
     }
 
-    /// A role that may execute, and nothing else, can do the whole work.
+    /// A role with no privilege but EXECUTE can call all functions.
     #[pg_test]
-    fn execute_is_privilege_enough() {
+    fn execute_is_the_only_privilege_needed() {
         Spi::run(
             "CREATE ROLE nobody_special; GRANT USAGE ON SCHEMA nebula TO nobody_special;
              GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA nebula TO nobody_special; SET LOCAL ROLE nobody_special;

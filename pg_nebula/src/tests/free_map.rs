@@ -9,7 +9,7 @@ mod tests {
     use crate::pools::cache::pools_of;
     use pgrx::prelude::*;
 
-    /// Without preload there is no shared map, and nothing of this.
+    /// Without preload there is no shared map, and nothing to test.
     fn is_shared() -> bool {
         one("SELECT EXISTS (SELECT FROM nebula.map_status())")
     }
@@ -23,7 +23,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn what_the_map_does_is_counted() {
+    fn map_status_counts_hits_conflicts_and_rebuilds() {
         if !is_shared() {
             return;
         }
@@ -33,21 +33,21 @@ mod tests {
                 "SELECT count(*) FROM nebula.map_status() WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)"
             ),
             "0",
-            "nobody has used it"
+            "not used yet"
         );
         for number in 1..=3 {
             allocate(&project, number);
         }
         assert_eq!(status(), "3 3 0 1, 1", "one page read, then found in memory");
         allocate(&project, 3);
-        assert_eq!(status(), "3 3 0 1, 1", "what a device holds is not looked for");
+        assert_eq!(status(), "3 3 0 1, 1", "no search for a device that holds an address");
         // A block with an exception clause is a subtransaction.
         run(&format!(
             "DO $$ BEGIN PERFORM nebula.allocate_ip('{project}', '{}'); RAISE 'no'; EXCEPTION WHEN raise_exception THEN END $$",
             device(4)
         ));
         assert_eq!(status(), "3 4 0 1, 1", "rolled back: no longer in flight");
-        // The map does not know of a row made by hand, and learns of it.
+        // The map does not know of a row inserted by hand, until an insert conflicts with it.
         run(&format!(
             "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id)
              SELECT project_id, pool_id, '10.0.0.4', '{}' FROM nebula.pool",
@@ -65,7 +65,8 @@ mod tests {
         assert_invariants();
     }
 
-    /// Pools of a project whose allocations all count as one: `pool_1`, `pool_2` and so on, each in a page of its own.
+    /// Pools of a project whose allocations all count as one: `pool_1`, `pool_2` and so on, each in a page of
+    /// its own.
     fn pools(project: &str, count: i64) {
         run(&format!(
             "SELECT nebula.populate_pool('{project}', ('10.' || n / 256 || '.' || n % 256 || '.0/24')::inet, 'p' || n)
@@ -74,7 +75,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn pages_give_way_when_memory_is_short() {
+    fn pages_are_evicted_when_memory_is_full() {
         if !is_shared() {
             return;
         }
@@ -85,7 +86,7 @@ mod tests {
         let before = server("evictions");
         let project = text("SELECT nebula.create_project('small')");
         pools(&project, 2 * capacity);
-        // Each claim is rolled back, or its page could not give way.
+        // Each claim is rolled back, because a page with a claim is not evicted.
         run(&format!(
             "DO $$ BEGIN
                FOR n IN 1..{} LOOP
@@ -101,7 +102,7 @@ mod tests {
         assert!(server("evictions") - before >= capacity, "{} evicted", server("evictions") - before);
         assert_eq!(server("pages"), capacity, "memory is bounded, and used");
         assert_eq!(server("in_flight"), 0);
-        // With claims on every page nothing gives way; then the table answers, and rightly.
+        // With a claim on every page none can be evicted; then addresses are found in the table.
         run(&format!(
             "SELECT nebula.allocate_ip('{project}', md5(n::text)::uuid, pool => 'p' || n) FROM generate_series(1, {}) n",
             2 * capacity
@@ -174,9 +175,9 @@ mod tests {
         assert_eq!(found(true), "map-misses 10.0.0.2 t");
         assert_eq!(found(false), "null");
         assert_eq!(allocate(&project, 2), "10.0.0.3/32");
-        assert_eq!(found(false), "null", "what this transaction has in flight is no difference");
+        assert_eq!(found(false), "null", "changes of this transaction are not reported");
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
-        assert_eq!(found(false), "null", "nor what it gave back");
+        assert_eq!(found(false), "null", "nor what it released");
         assert_invariants();
     }
 }

@@ -6,7 +6,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn registering_again_updates() {
+    fn registering_a_node_again_updates_it() {
         let first =
             text("SELECT nebula.register_node('a', 'a.example:51820', 10, 20, '10.8.0.0/24', '{gpu}')");
         let again = text("SELECT nebula.register_node('a', '[2001:db8::1]:51821')");
@@ -18,7 +18,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn registering_refuses_nonsense() {
+    fn malformed_nodes_are_refused() {
         let register = |args: &str| format!("SELECT nebula.register_node({args})");
         run(&register("'a', 'a:1', cidr => '10.8.0.0/24', max_peers => 5"));
         assert_error(&register("'', 'a:1'"), "22023", &["node name"]);
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn reasons_are_named_and_counted() {
+    fn reasons_for_ineligibility_are_named_and_counted() {
         run(
             "SELECT nebula.register_node(n, n || ':1', max_peers => 1) FROM unnest('{off,full,silent,fine}'::text[]) n",
         );
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn capabilities_filter() {
+    fn nodes_without_the_capability_are_not_chosen() {
         run(
             "SELECT nebula.register_node('a', 'a:1'), nebula.register_node('z', 'z:1', capabilities => '{gpu}')",
         );
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_heartbeat_revives_a_silent_node() {
+    fn a_heartbeat_makes_a_silent_node_eligible() {
         run("SELECT nebula.register_node('a', 'a:1')");
         run("UPDATE nebula.node SET seen_at = now() - interval '1 hour'");
         assert_error("SELECT nebula.select_node()", "53000", &["1 not reporting"]);
@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn two_secrets_and_no_third() {
+    fn a_node_has_at_most_two_secrets() {
         run("SELECT nebula.register_node('a', 'a:1')");
         let make = "SELECT nebula.make_node_secret(node_id) FROM nebula.node";
         let retire = "SELECT nebula.retire_node_secret(node_id) FROM nebula.node";
@@ -127,7 +127,7 @@ mod tests {
         run(make);
         assert_error(make, "55000", &["\"a\"", "two secrets already"]);
         assert_eq!(text(good), "2 2");
-        // Whatever a function forgets the table knows.
+        // Constraints of the table, for what a function might forget.
         let copy = |place: i32| {
             format!(
                 "INSERT INTO nebula.node_secret (node_id, place, secret, made_by)
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_call_of_a_node_is_good_once_and_for_a_while() {
+    fn a_call_of_a_node_is_accepted_once_and_for_five_minutes() {
         run("SELECT nebula.register_node('a', 'a:1')");
         run("SELECT nebula.make_node_secret(node_id) FROM nebula.node");
         let call = |nonce: &str, age: &str| {
@@ -163,7 +163,7 @@ mod tests {
         assert_error(&call("0123456789abcdeg", "-301 s"), "28000", &["signed for its node"]);
         run(&call("0123456789abcdeg", "290 s"));
         assert_eq!(violated(&call("short", "0")), "node_nonce_length_check");
-        // Those that their age would keep out are forgotten.
+        // Nonces are deleted when the age of a call would have it refused anyway.
         run("UPDATE nebula.node_nonce SET good_until = now() - interval '1 s'");
         run(&call("0123456789abcdeh", "0"));
         assert_eq!(text("SELECT string_agg(nonce, ' ') FROM nebula.node_nonce"), "0123456789abcdeh");

@@ -88,16 +88,15 @@ impl AddressStore for Direct {
         }
     }
 
-    /// All or, at any conflict, none.
-    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<Vec<Pair>>> {
+    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<bool>> {
         let shared = SharedValues::of(request)?;
         let outcome = ALLOCATION.try_insert_all(pairs.len(), |row, values| {
             let (device, address) = pairs[row];
             values.copy_from_slice(&shared.row(pool, device, address));
         })?;
         Ok(match outcome {
-            InsertOutcome::Inserted => Some(pairs.to_vec()),
-            InsertOutcome::Conflict(_) => Some(Vec::new()),
+            InsertOutcome::Inserted => Some(true),
+            InsertOutcome::Conflict(_) => Some(false),
             InsertOutcome::UseSql => None,
         })
     }

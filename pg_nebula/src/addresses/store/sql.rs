@@ -16,6 +16,7 @@ use crate::pg::datum::inet::{Host, network};
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::Result;
 use crate::pg::statement::{Row, Statement};
+use crate::pg::subtransaction::commit_if;
 use crate::pools::pool::Pool;
 
 /// The implementation in SQL.
@@ -37,15 +38,14 @@ impl AddressStore for Sql {
         Ok(Some(INSERT.execute(&new_row(request, pool, address))? == 1))
     }
 
-    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<Vec<Pair>>> {
+    fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<bool>> {
         // In the order of the devices: calls that share devices wait for each other instead of deadlocking.
         static INSERT: Statement = Statement::new(
             "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
              SELECT $1, $2, n.ip, n.device_id, coalesce($5, session_user::text), now() + $6,
                     coalesce($7, inet_client_addr())
                FROM unnest($3, $4) AS n(ip, device_id) ORDER BY n.device_id
-             ON CONFLICT DO NOTHING
-             RETURNING device_id, ip",
+             ON CONFLICT DO NOTHING",
         );
         let (devices, addresses): (Vec<Uuid>, Vec<Host>) =
             pairs.iter().map(|(device, address)| (*device, Host(*address))).unzip();
@@ -58,7 +58,11 @@ impl AddressStore for Sql {
             request.lease.into(),
             request.client.clone().into(),
         ];
-        INSERT.query(&values, |row| Ok((row.need(1)?, network(&row.need(2)?)?.address))).map(Some)
+        let inserted = commit_if(
+            || INSERT.execute(&values),
+            |inserted| inserted.as_ref().is_ok_and(|inserted| *inserted == pairs.len()),
+        )?;
+        Ok(Some(inserted == pairs.len()))
     }
 
     fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>> {
@@ -96,8 +100,8 @@ pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<En
         "SELECT project_id, pool_id, ip, allocated_at, allocated_by, client FROM nebula.allocation
           WHERE device_id = $1 AND released_at IS NULL AND ($2 IS NULL OR ip = $2) FOR UPDATE",
     );
-    // After the lock, in a statement of its own: if the lock waited for a registration, the certificate which that one
-    // recorded is visible here.
+    // After the lock, in a statement of its own: if the lock waited for a registration, the certificate which
+    // that one recorded is visible here.
     static VALID_UNTIL: Statement = Statement::new(
         "SELECT not_after FROM nebula.certificate
           WHERE device_id = $1 AND revoked_everywhere_at IS NULL AND not_after > clock_timestamp()
@@ -126,8 +130,8 @@ pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<En
     Ok(EndedAllocations { rows, were_all: false })
 }
 
-/// Puts an allocation whose row was just deleted into quarantine if the device has a valid certificate; `false`: it has
-/// none.
+/// Puts an allocation whose row was just deleted into quarantine if the device has a valid certificate;
+/// `false`: it has none.
 pub(super) fn quarantine_if_certified(ended: &EndedAllocation) -> Result<bool> {
     static INSERT: Statement = Statement::new(
         "INSERT INTO nebula.allocation
@@ -144,8 +148,8 @@ pub(super) fn quarantine_if_certified(ended: &EndedAllocation) -> Result<bool> {
     Ok(until.is_some())
 }
 
-/// Inserts the allocation of an address that another transaction is about to insert; `false`: that one has not rolled
-/// back within `timeout`.
+/// Inserts the allocation of an address that another transaction is about to insert; `false`: that one has
+/// not rolled back within `timeout`.
 pub(in crate::addresses) fn insert_within(
     request: &Request<'_>,
     pool: &Pool,
@@ -158,8 +162,8 @@ pub(in crate::addresses) fn insert_within(
     Ok(INSERT.query_opt(&values, |row| row.need(1))?.unwrap_or(false))
 }
 
-/// Deletes the row of an address whose quarantine is over; `false`: there is none. The log has an entry since the
-/// release.
+/// Deletes the row of an address whose quarantine is over; `false`: there is none. The log has an entry since
+/// the release.
 pub(in crate::addresses) fn delete_expired(pool: &Pool, address: IpAddr) -> Result<bool> {
     static DELETE: Statement = Statement::new(
         "DELETE FROM nebula.allocation

@@ -6,7 +6,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn lowest_free_address_first_and_the_same_again() {
+    fn the_lowest_free_address_is_first_and_a_device_keeps_its_own() {
         let project = project("10.0.0.0/29");
         assert_eq!(allocate(&project, 1), "10.0.0.1/32");
         assert_eq!(allocate(&project, 2), "10.0.0.2/32");
@@ -20,7 +20,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn the_others_hear_of_an_address_that_they_know() {
+    fn an_address_change_of_a_static_host_raises_the_config_version() {
         let project = project("10.0.0.0/28");
         let version = || -> i64 { one("SELECT config_version FROM nebula.project") };
         for number in 1..5 {
@@ -50,12 +50,12 @@ mod tests {
             for (at, step) in again.iter().enumerate() {
                 let before = version();
                 run(step);
-                // What it holds already is no news; nor is anything about a host that nothing lies behind.
+                // Not raised when nothing changes (step 4), nor for device 4, which no configuration names.
                 let bumped = i64::from(number < 4 && at < 4);
                 assert_eq!(version(), before + bumped, "{step}");
             }
         }
-        // Two addresses that are given back together are one change.
+        // Two addresses that are released together raise it once.
         run(&format!("SELECT nebula.populate_pool('{project}', 'fd00::/64', 'six')"));
         run(&format!("SELECT nebula.allocate_dual('{project}', '{}')", device(1)));
         assert_eq!(text(&format!("SELECT count(*) FROM nebula.device_allocation('{}')", device(1))), "2");
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_full_pool_is_exhausted_and_the_next_one_is_used() {
+    fn the_next_pool_is_used_when_one_is_exhausted() {
         let project = project("10.0.0.0/30");
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.1.0/31', 'second')"));
         for (number, ip) in [(1, "10.0.0.1/32"), (2, "10.0.0.2/32"), (3, "10.0.1.0/32"), (4, "10.0.1.1/32")] {
@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn gateways_are_passed_by() {
+    fn a_reserved_gateway_is_never_assigned() {
         let project = text("SELECT nebula.create_project('gateway')");
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/30', reserve_gateway => true)"));
         assert_eq!(allocate(&project, 1), "10.0.0.2/32");
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn edges_of_the_address_space_are_searched() {
+    fn the_first_and_last_addresses_of_each_family_are_assigned() {
         for (cidr, first, second) in [
             ("0.0.0.0/31", "0.0.0.0/32", "0.0.0.1/32"),
             ("255.255.255.254/31", "255.255.255.254/32", "255.255.255.255/32"),
@@ -115,7 +115,7 @@ mod tests {
                 "53400",
                 &[cidr],
             );
-            // The gap below the highest address.
+            // The free range below the highest address.
             run(&format!("SELECT nebula.release_ip('{}')", device(1)));
             assert_eq!(allocate(&project, 3), first);
         }
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn requested_addresses() {
+    fn a_requested_address_is_assigned_or_the_reason_is_named() {
         let project = project("10.0.0.0/24");
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.1.0/24', 'second', true)"));
         let ask = |number: u32, rest: &str| {
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn unknown_and_empty_projects() {
+    fn unknown_projects_and_projects_without_pools_are_refused() {
         let nobody = device(99);
         assert_error(&format!("SELECT nebula.allocate_ip('{nobody}', '{nobody}')"), "P0002", &[&nobody]);
         let empty = text("SELECT nebula.create_project('empty')");
@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_device_is_in_one_project() {
+    fn a_device_holds_addresses_in_one_project_only() {
         let here = project("10.0.0.0/24");
         let there = text("SELECT nebula.create_project('there')");
         run(&format!("SELECT nebula.populate_pool('{there}', '10.0.0.0/24')"));
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn one_address_of_each_family() {
+    fn a_release_frees_the_addresses_of_both_families() {
         let project = project("10.0.0.0/24");
         run(&format!("SELECT nebula.populate_pool('{project}', 'fd00::/64', 'six')"));
         assert_eq!(allocate(&project, 1), "10.0.0.1/32");
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn release_logs_and_frees() {
+    fn a_release_is_logged_and_frees_the_address() {
         let project = project("10.0.0.0/24");
         allocate(&project, 1);
         let release = format!("SELECT nebula.release_ip('{}', 'anna')", device(1));
@@ -226,7 +226,7 @@ mod tests {
         assert_eq!(text(&format!("SELECT count(*) FROM nebula.device_allocation('{}')", device(1))), "0");
         assert_eq!(text("SELECT quarantined FROM nebula.pool_usage()"), "1");
         assert_error(&format!("SELECT nebula.release_ip('{}')", device(1)), "55000", &["already"]);
-        // Others pass it by; its device gets it back.
+        // Other devices are not assigned it; its own device gets it back.
         assert_eq!(allocate(&project, 2), "10.0.0.2/32");
         let third = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(3));
         assert_error(&third, "53400", &["exhausted"]);
@@ -237,7 +237,7 @@ mod tests {
         );
         assert_eq!(allocate(&project, 1), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "1");
-        // Over, it is free for anybody.
+        // When the quarantine is over, any device may be assigned it.
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
         run(
             "UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s' WHERE released_at IS NOT NULL",
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn expired_and_revoked_certificates_do_not_hold_an_address_back() {
+    fn expired_and_revoked_certificates_cause_no_quarantine() {
         let project = project("10.0.0.0/24");
         for (number, change) in [
             (1, "not_before = now() - interval '2 days', not_after = now() - interval '1 s'"),
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_requested_address_whose_quarantine_is_over_is_given() {
+    fn a_requested_address_whose_quarantine_is_over_is_assigned() {
         let project = project("10.0.0.0/30");
         allocate(&project, 1);
         certify(&project, 1, "10.0.0.1");
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn names_of_existing_clients() {
+    fn functions_and_views_of_existing_clients_still_work() {
         let project = project("10.0.0.0/24");
         let device = device(1);
         assert_eq!(
@@ -293,7 +293,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_transaction_may_allocate_more_than_it_can_mark() {
+    fn a_transaction_may_allocate_more_addresses_than_it_can_lock() {
         let project = project("10.0.0.0/22");
         run(&format!(
             "SELECT nebula.allocate_ip('{project}', gen_random_uuid()) FROM generate_series(1, 300)"
@@ -304,7 +304,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_rolled_back_savepoint_gives_its_address_back() {
+    fn a_rollback_to_a_savepoint_frees_the_address() {
         let project = project("10.0.0.0/24");
         run(&format!(
             "DO $$ BEGIN PERFORM nebula.allocate_ip('{project}', '{}'); RAISE 'undo'; EXCEPTION WHEN OTHERS THEN END $$",

@@ -6,7 +6,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn history_says_who_what_when_and_from_where() {
+    fn history_records_who_allocated_and_released_and_from_where() {
         let project = project("10.0.0.0/24");
         run(&format!(
             "SELECT nebula.allocate_ip('{project}', '{}', 'anna', client => '192.0.2.7')",
@@ -22,7 +22,7 @@ mod tests {
         assert_invariants();
     }
 
-    /// Even with every table privilege, and through functions of the owner: what is written stays.
+    /// Even with all table privileges, and through functions of the owner.
     #[pg_test]
     fn logs_are_changed_by_administrators_only() {
         let project = project("10.0.0.0/24");
@@ -41,7 +41,7 @@ mod tests {
             assert_error(change, "42501", &["service", "allocation_log"]);
         }
         assert_error("DELETE FROM nebula.event", "42501", &["service", "event"]);
-        // Writing goes on.
+        // Allocations and releases still append to the log.
         allocate(&project, 2);
         run(&format!("SELECT nebula.release_ip('{}')", device(2)));
         run("RESET SESSION AUTHORIZATION");

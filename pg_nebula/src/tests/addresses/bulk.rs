@@ -5,7 +5,8 @@ mod tests {
     use crate::tests::{allocate, assert_error, assert_invariants, certify, device, project, run, text};
     use pgrx::prelude::*;
 
-    /// Addresses for devices from one number to another, in the order of the answer.
+    /// A call for the devices from one number to another; returns their addresses in the order of the
+    /// devices.
     fn batch(project: &str, from: u32, to: u32, rest: &str) -> String {
         format!(
             "SELECT string_agg(host(ip), ' ') FROM nebula.allocate_ips('{project}',
@@ -14,7 +15,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_batch_takes_the_lowest_in_the_order_given() {
+    fn a_batch_assigns_the_lowest_addresses_in_the_order_given() {
         let project = project("10.0.0.0/28");
         allocate(&project, 2);
         assert_eq!(text(&batch(&project, 10, 13, ", 'importer'")), "10.0.0.2 10.0.0.3 10.0.0.4 10.0.0.5");
@@ -53,7 +54,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_batch_goes_round_what_is_reserved_and_gives_quarantined_addresses_back() {
+    fn a_batch_skips_reserved_addresses_and_ends_quarantines() {
         let project = project("10.0.0.0/28");
         run(&format!("SELECT nebula.exclude_addresses('{project}', 'x', '10.0.0.2', '10.0.0.4')"));
         allocate(&project, 1);
@@ -82,7 +83,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn ten_thousand_at_once() {
+    fn a_batch_of_ten_thousand_gets_consecutive_addresses() {
         let project = project("10.0.0.0/16");
         run(&batch(&project, 1, 10_000, ""));
         assert_eq!(

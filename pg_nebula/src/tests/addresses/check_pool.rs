@@ -12,7 +12,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn all_is_well_after_ordinary_work() {
+    fn ordinary_work_leaves_nothing_to_report() {
         let project = project("10.0.0.0/24");
         for number in 1..=3 {
             let ip = allocate(&project, number);
@@ -32,7 +32,7 @@ mod tests {
             certify(&project, number, ip.trim_end_matches("/32"));
             run(&format!("SELECT nebula.release_ip('{}')", device(number)));
         }
-        // 1: no quarantine at all; 2: too short; 3: nothing to wait for; 4: given to somebody else.
+        // 1: no quarantine; 2: too short; 3: no valid certificate; 4: assigned to another device.
         run("DELETE FROM nebula.allocation WHERE ip = '10.0.0.1'");
         run(
             "UPDATE nebula.allocation SET quarantined_until = now() + interval '1 hour' WHERE ip = '10.0.0.2'",
@@ -59,7 +59,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn misplaced_rows_are_named() {
+    fn rows_outside_the_assignable_range_are_reported() {
         let project = project("10.0.0.0/24");
         let pool = text("SELECT pool_id FROM nebula.pool");
         for (number, ip) in [(1, "10.0.0.255"), (2, "10.0.1.1"), (3, "10.0.0.9")] {

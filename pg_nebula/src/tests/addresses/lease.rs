@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn only_the_expired_one_of_two_addresses_goes() {
+    fn only_the_expired_one_of_two_addresses_is_reclaimed() {
         let project = project("10.0.0.0/24");
         run(&format!("SELECT nebula.populate_pool('{project}', 'fd00::/64', 'six')"));
         run(&format!(
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn touching_notes_a_sign_of_life() {
+    fn touch_device_sets_last_seen() {
         let project = project("10.0.0.0/24");
         register(&project, 1, "host");
         run(&format!("SELECT nebula.touch_device('{}')", device(1)));

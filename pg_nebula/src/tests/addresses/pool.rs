@@ -6,7 +6,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn populate_answers_assignable_addresses() {
+    fn populate_pool_returns_the_number_of_assignable_addresses() {
         let project = text("SELECT nebula.create_project('sizes')");
         for (cidr, gateway, count) in [
             ("10.0.0.0/24", false, "254"),
@@ -102,7 +102,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn the_forecast_draws_on_growth() {
+    fn the_forecast_extrapolates_the_growth_of_the_last_day() {
         let project = project("10.0.0.0/24");
         let forecast = format!("SELECT exhausted_at_forecast FROM nebula.pool_usage('{project}')");
         assert_eq!(text(&forecast), "null");

@@ -17,7 +17,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn an_administrator_ends_quarantine_on_record() {
+    fn ending_a_quarantine_needs_a_reason_and_is_recorded() {
         let project = waiting();
         assert_error(
             &format!("SELECT nebula.end_quarantine('{project}', '10.0.0.1', ' ')"),
@@ -43,7 +43,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn quarantine_is_ended_by_name() {
+    fn a_quarantine_can_be_ended_by_name() {
         waiting();
         assert_error("SELECT * FROM nebula.end_quarantine_of('proof', 'd2', 'x')", "P0002", &["d2"]);
         assert_eq!(text("SELECT nebula.end_quarantine_of('proof', 'd1', 'sold')"), "10.0.0.1/32");

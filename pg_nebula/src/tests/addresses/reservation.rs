@@ -16,7 +16,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn excluded_addresses_are_reserved() {
+    fn excluded_addresses_are_never_assigned() {
         let project = project("10.0.0.0/28");
         let exclude = |label: &str, rest: &str| {
             format!("SELECT nebula.exclude_addresses('{project}', '{label}', {rest})")
@@ -41,7 +41,7 @@ mod tests {
         assert_error(&exclude("x", "'10.0.0.15'"), "22023", &["10.0.0.15"]);
         assert_error(&exclude("-", "'10.0.0.13'"), "22023", &["label"]);
         assert_invariants();
-        // A hand-deleted row inside an exclusion does not open it.
+        // Dropped, its addresses are assignable again.
         run(&format!("SELECT nebula.drop_reservation('{project}', 'low')"));
         assert_error(&format!("SELECT nebula.drop_reservation('{project}', 'low')"), "P0002", &["low"]);
         assert_eq!(allocate(&project, 6), "10.0.0.1/32");
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn ranges_are_contiguous_and_for_their_group_first() {
+    fn a_range_is_contiguous_and_used_by_its_group_first() {
         let project = project("10.0.0.0/27");
         allocate(&project, 1);
         run(&ask(&project, 2, "address => '10.0.0.5'"));
@@ -72,7 +72,7 @@ mod tests {
         assert_error(&reserve(&project, "none", 0), "22023", &["0"]);
         assert_eq!(text(&reserve(&project, "rest", 21)), "10.0.0.10 10.0.0.30");
         run(&format!("SELECT nebula.drop_reservation('{project}', 'rest')"));
-        // Others pass them by; the group fills its own first, then takes what everybody takes.
+        // Other devices skip the range. Its group fills it first, then takes from the rest of the pool.
         assert_eq!(allocate(&project, 3), "10.0.0.10/32");
         for (number, ip) in [
             (11, "10.0.0.6/32"),
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_dropped_range_is_for_everybody() {
+    fn a_dropped_range_is_assigned_to_all_devices() {
         let project = project("10.0.0.0/28");
         run(&reserve(&project, "cameras", 4));
         run(&ask(&project, 1, "label => 'cameras'"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn ranges_at_the_edges_of_the_address_space() {
+    fn ranges_may_touch_the_ends_of_the_address_space() {
         for (cidr, count, range) in [
             ("255.255.255.254/31", 2, "255.255.255.254 255.255.255.255"),
             ("0.0.0.0/31", 2, "0.0.0.0 0.0.0.1"),

@@ -10,12 +10,12 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_pool_grows_around_what_it_was() {
+    fn extending_a_pool_makes_the_added_addresses_assignable() {
         let project = project("10.0.1.0/30");
         allocate(&project, 1);
         allocate(&project, 2);
         assert_eq!(text(&resize(&project, "extend", "10.0.0.0/23")), "510");
-        // Below the old start, and what was the broadcast address.
+        // The first is below the old start; the second was the broadcast address.
         assert_eq!(allocate(&project, 3), "10.0.0.1/32");
         let ask = format!("SELECT nebula.allocate_ip('{project}', '{}', address => '10.0.1.3')", device(4));
         assert_eq!(text(&ask), "10.0.1.3/32");
@@ -25,7 +25,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn growing_is_refused_where_it_cannot_be() {
+    fn an_extension_that_conflicts_is_refused() {
         let project = text("SELECT nebula.create_project('edges', '10.0.0.0/16')");
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/31')"));
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.4/30', 'next')"));
@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_shrunk_pool_is_exhausted_where_it_ends() {
+    fn a_shrunk_pool_is_exhausted_at_its_new_end() {
         let project = project("10.0.0.0/24");
         allocate(&project, 1);
         run(&resize(&project, "shrink", "10.0.0.0/30"));
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_disabled_pool_keeps_its_holders_and_takes_no_more() {
+    fn a_disabled_pool_keeps_its_allocations_and_makes_no_new_ones() {
         let project = project("10.0.0.0/29");
         allocate(&project, 1);
         run(&format!("SELECT nebula.disable_pool('{project}', 'default')"));
@@ -120,7 +120,7 @@ mod tests {
         assert_eq!(text("SELECT count(*) FROM nebula.pool"), "0");
         assert_eq!(text("SELECT count(*) FROM nebula.reservation"), "0");
         assert_error(&drop, "P0002", &["default"]);
-        // The name and the range are free again.
+        // Name and range can be used again.
         run(&format!("SELECT nebula.populate_pool('{project}', '10.0.0.0/30')"));
         assert_eq!(allocate(&project, 2), "10.0.0.1/32");
         assert_invariants();
@@ -143,7 +143,7 @@ mod tests {
         assert_eq!(text(&six), "fd00::2/128");
         assert_eq!(text(&dual(2)), "10.0.0.2 fd00::2");
         assert_error(&six.replace("6)", "5)"), "22023", &["5"]);
-        // One of the two may go alone.
+        // One of the two can be released alone.
         let release = format!("SELECT nebula.release_ip('{}', address => 'fd00::1')", device(1));
         assert_eq!(text(&release), "fd00::1/128");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "3");

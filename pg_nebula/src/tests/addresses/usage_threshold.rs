@@ -5,46 +5,47 @@ mod tests {
     use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
     use pgrx::prelude::*;
 
-    /// Allocations tell at once, unless transactions may be prepared, which one that notifies cannot.
-    fn told() {
+    /// Allocations count at once, unless transactions can be prepared, because one that notifies cannot be
+    /// prepared.
+    fn count_pools() {
         if text("SELECT current_setting('max_prepared_transactions')") != "0" {
             run("SELECT nebula.maintain_pools()");
         }
     }
 
     #[pg_test]
-    fn each_threshold_is_told_once() {
+    fn each_threshold_is_notified_once() {
         let project = project("10.0.0.0/27"); // 30 to give out: 80 % are 24, 90 % are 27, 95 % are 29
-        let alarmed = || text("SELECT alarmed FROM nebula.pool");
+        let notified = || text("SELECT alarmed FROM nebula.pool");
         for (number, level) in
             [(23, "0"), (24, "80"), (26, "80"), (27, "90"), (28, "90"), (29, "95"), (30, "95")]
         {
             run(&format!(
                 "SELECT nebula.allocate_ip('{project}', md5(n::text)::uuid) FROM generate_series(1, {number}) n"
             ));
-            told();
-            assert_eq!(alarmed(), level, "{number} held");
+            count_pools();
+            assert_eq!(notified(), level, "{number} held");
             let pool = text("SELECT pool_id FROM nebula.pool");
             assert_eq!(
                 text(&format!("SELECT nebula.raise_alarm({pool})")),
                 "false",
-                "{number} held: told before"
+                "{number} held: already notified"
             );
         }
         run(
             "SELECT nebula.release_ip(md5(n::text)::uuid) FROM generate_series(20, 30) n; SELECT nebula.maintain_pools()",
         );
-        assert_eq!(alarmed(), "0");
+        assert_eq!(notified(), "0");
         run(&format!(
             "SELECT nebula.allocate_ips('{project}', ARRAY(SELECT md5(n::text)::uuid FROM generate_series(1, 28) n))"
         ));
-        told();
-        assert_eq!(alarmed(), "90");
+        count_pools();
+        assert_eq!(notified(), "90");
         assert_invariants();
     }
 
     #[pg_test]
-    fn addresses_of_groups_and_addresses_asked_for_count() {
+    fn addresses_of_groups_and_requested_addresses_count_as_usage() {
         let project = project("10.0.0.0/28"); // 14 to give out: 80 % are 12
         run(&format!("SELECT nebula.reserve_range('{project}', 'cameras', 4)"));
         for number in 1..=7 {
@@ -56,10 +57,10 @@ mod tests {
         for number in 11..=14 {
             ask(number, "label => 'cameras'");
         }
-        told();
+        count_pools();
         assert_eq!(text("SELECT alarmed FROM nebula.pool"), "0");
         ask(20, "address => '10.0.0.14'");
-        told();
+        count_pools();
         assert_eq!(text("SELECT alarmed FROM nebula.pool"), "80");
         assert_invariants();
     }
@@ -72,11 +73,11 @@ mod tests {
         for number in 1..=7 {
             allocate(&project, number);
         }
-        told();
+        count_pools();
         assert_eq!(text("SELECT alarmed FROM nebula.pool"), "50");
         run(&set("{}"));
         allocate(&project, 8);
-        told();
+        count_pools();
         assert_eq!(text("SELECT alarmed FROM nebula.pool"), "0");
         assert_error(&set("{0}"), "22023", &["0"]);
         assert_error(&set("{101}"), "22023", &["101"]);
