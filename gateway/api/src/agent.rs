@@ -1,11 +1,12 @@
-//! What an agent reports and is told beyond the configuration of nebula: message type `Status` of
+//! Reports of agents, and instructions beyond the configuration of nebula: message type `Status` of
 //! [`dnapi`](crate::dnapi).
 
 use serde::{Deserialize, Serialize};
 
 use crate::dnapi::bytes;
 
-/// Value of a `Status` message: how the device is. The counter of the call acknowledges what it runs.
+/// Value of a `Status` message: the state of the device. The counter of the call acknowledges its
+/// configuration.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -19,37 +20,37 @@ pub struct Report {
     /// Version of nebula as it calls itself; absent while none runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nebula_version: Option<String>,
-    /// For how long nebula runs.
+    /// Since nebula was started.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uptime_seconds: Option<u64>,
-    /// The configuration that was fetched but that nebula would not take. It is not offered again until the
-    /// project's configuration changes.
+    /// The configuration that nebula refused. It is not offered again until the project's configuration
+    /// changes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
-    /// Overlay devices it has a tunnel to, as far as nebula tells.
+    /// Overlay devices with a tunnel to this one, as far as nebula tells.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub peers: Vec<PeerReport>,
-    /// Its Syncthing; absent when it has none.
+    /// Syncthing; absent if the device has none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub syncthing: Option<SyncthingReport>,
-    /// How the machine is; what a node takes its work by.
+    /// Health of the machine, by which nodes get work.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<Health>,
 }
 
-/// Load and room of a machine.
+/// Load, memory and disk of a machine.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = MachineHealth))]
 #[serde(rename_all = "camelCase", default)]
 pub struct Health {
-    /// Processes that ran or wanted to, over the last minute.
+    /// Load average of the last minute.
     pub load: f64,
-    /// Processors they share.
+    /// Number of processors.
     pub processors: u32,
     /// Bytes of memory.
     pub memory_bytes: u64,
-    /// Bytes of it that a new program could have.
+    /// Bytes of it that are available to new programs.
     pub memory_available_bytes: u64,
     /// Size of the file system that the agent's folder is on, in bytes.
     pub disk_bytes: u64,
@@ -62,9 +63,9 @@ pub struct Health {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Refused {
-    /// Its counter.
+    /// Counter of the configuration.
     pub counter: u64,
-    /// Why, in the words of nebula; the first 1000 characters are kept.
+    /// The message of nebula; the first 1000 characters are kept.
     pub reason: String,
 }
 
@@ -73,12 +74,12 @@ pub struct Refused {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct PeerReport {
-    /// Its overlay address.
+    /// Overlay address of the device.
     pub address: String,
-    /// Where it is on the underlay, or through which relay.
+    /// Address on the underlay, or the relay in between.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub remote: Option<String>,
-    /// Bytes received from it since the agent began to count; absent where the system cannot.
+    /// Bytes received from it since the agent started; absent where the system does not count.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub received_bytes: Option<u64>,
     /// Bytes sent to it, likewise.
@@ -94,11 +95,11 @@ pub struct PeerReport {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct SyncthingReport {
-    /// Its device identifier, as Syncthing writes it; others are told it.
+    /// Device identifier, as Syncthing writes it; the other devices get it.
     pub id: String,
-    /// Its version.
+    /// Version of Syncthing.
     pub version: String,
-    /// Its shared folders.
+    /// Shared folders.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub folders: Vec<FolderReport>,
 }
@@ -110,15 +111,15 @@ pub struct SyncthingReport {
 pub struct FolderReport {
     /// Identifier of the folder.
     pub id: String,
-    /// Per cent of its bytes that are here, 0 to 100.
+    /// Share of the bytes that have arrived, 0 to 100 per cent.
     pub completion: f64,
     /// Bytes that are missing.
     pub missing_bytes: u64,
-    /// Bytes in the folder as everyone has them.
+    /// Bytes of the complete folder.
     pub total_bytes: u64,
-    /// Bytes a second that arrive now.
+    /// Bytes per second that arrive now.
     pub rate: f64,
-    /// The word Syncthing has for its state: idle, scanning, syncing, error, …
+    /// State by Syncthing: idle, scanning, syncing, error, …
     pub state: String,
 }
 
@@ -127,41 +128,41 @@ pub struct FolderReport {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Instruction {
-    /// That of the report.
+    /// The nonce of the report.
     #[serde(with = "bytes")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub nonce: Vec<u8>,
     /// Identifier of the project's shared folder.
     pub folder_id: String,
-    /// Its label.
+    /// Label of the folder.
     pub folder_label: String,
-    /// The other devices of the project that share it: those whose agent reported a Syncthing and that are
-    /// not revoked.
+    /// The other devices that share it: those of the project whose agent reported a Syncthing, unless
+    /// revoked.
     pub syncthing: Vec<SyncthingPeer>,
-    /// How Syncthing is to go about it.
+    /// Options of Syncthing.
     #[serde(default)]
     pub options: SyncthingOptions,
 }
 
-/// What the project wants of every Syncthing; what is absent is for each to choose, and goes back to
-/// Syncthing's default where it was said before.
+/// The project's options for every Syncthing. An absent option is left to each device; if it was set before,
+/// it goes back to Syncthing's default.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct SyncthingOptions {
-    /// Its `pullerMaxPendingKiB`.
+    /// `pullerMaxPendingKiB`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_kib: Option<i32>,
-    /// Its `hashers`.
+    /// `hashers`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hashers: Option<i32>,
-    /// Its `maxConcurrentWrites`.
+    /// `maxConcurrentWrites`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub writes: Option<i32>,
-    /// Its `blockPullOrder`.
+    /// `blockPullOrder`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
-    /// Its `numConnections` for each device.
+    /// `numConnections` for each device.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections: Option<i32>,
 }
@@ -173,8 +174,8 @@ pub struct SyncthingOptions {
 pub struct SyncthingPeer {
     /// Name of the device.
     pub name: String,
-    /// Syncthing's identifier of it.
+    /// Syncthing's identifier of the device.
     pub id: String,
-    /// Its overlay address; Syncthing listens on port 22000 there.
+    /// Overlay address; Syncthing listens on its port 22000.
     pub address: String,
 }

@@ -21,11 +21,11 @@ pub struct LoginRequest {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct RefreshRequest {
-    /// The newest refresh token; each is good for one exchange.
+    /// The newest refresh token; each can be exchanged once.
     pub refresh_token: String,
 }
 
-/// Answer of login and refresh: sent bare, not in an envelope.
+/// Answer of login and refresh, without an envelope.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]

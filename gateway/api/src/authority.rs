@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A certificate authority; its key is with the gateway or in a token.
+/// A certificate authority; the gateway or a token holds its key.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -21,11 +21,11 @@ pub struct Authority {
     pub not_before: DateTime<Utc>,
     /// Valid until.
     pub not_after: DateTime<Utc>,
-    /// Whole days until then; negative when it has expired.
+    /// Whole days until the end; negative after it.
     pub days_left: i32,
     /// Names of the projects it signs for.
     pub projects: Vec<String>,
-    /// Said from 60 days before the end, if it signs for a project.
+    /// Set from 60 days before the end, if the authority signs for a project.
     pub warning: Option<String>,
 }
 
@@ -40,7 +40,7 @@ pub struct RotationRequest {
     pub fingerprint: String,
 }
 
-/// How far a rotation is.
+/// State of a rotation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -56,25 +56,25 @@ pub struct RotationState {
 pub struct Rotation {
     /// The project.
     pub project_id: Uuid,
-    /// Its name.
+    /// Name of the project.
     pub project: String,
     /// Name of the authority that signed before.
     pub retiring: String,
-    /// Name of the one that takes over.
+    /// Name of the authority that takes over.
     pub incoming: String,
-    /// Its fingerprint, hex.
+    /// Fingerprint of the authority that takes over, hex.
     pub incoming_fingerprint: String,
     /// `distributing`: both are trusted, the old one signs. `reissuing`: both are trusted, the new one signs.
-    /// `retiring`: the new one alone is trusted, and devices are being told. `done`, `cancelled`.
+    /// `retiring`: only the new one is trusted, and devices are told. `done`, `cancelled`.
     pub state: String,
-    /// Who began it.
+    /// Name of the account that began it.
     pub started_by: String,
-    /// When.
+    /// When it began.
     pub started_at: DateTime<Utc>,
-    /// Since when it is in this state.
+    /// Beginning of this state.
     pub changed_at: DateTime<Utc>,
     /// How many live members the state waits for.
     pub waits_for: i64,
-    /// Names of the first hundred of them.
+    /// Names of these members, at most 100.
     pub missing: Vec<String>,
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Certificate {
-    /// SHA-256 as nebula computes it, hex; what a blocklist names.
+    /// SHA-256 as nebula computes it, hex; as in blocklists.
     pub fingerprint: String,
     /// Project of the device.
     pub project_id: Uuid,

@@ -23,8 +23,8 @@ pub struct RegisterRequest {
     /// `host:port` where others reach it on the underlay; a lighthouse names at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// An enrolment code, in the place of an access token; what it fixes (name, role, endpoints, address)
-    /// counts.
+    /// An enrolment code, in place of an access token. Name, role, endpoints and address that the code fixes
+    /// override those of the request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enrolment_code: Option<String>,
 }
@@ -36,11 +36,11 @@ pub struct RegisterRequest {
 pub struct Registration {
     /// Overlay address of the device.
     pub nebula_ip: String,
-    /// Its name.
+    /// Name of the device.
     pub device_name: String,
-    /// Its project.
+    /// Project of the device.
     pub project_id: Uuid,
-    /// Its identifier.
+    /// Identifier of the device.
     pub device_id: Uuid,
     /// Zip of `ca.crt`, `node.crt`, `nebula.yml`, `README.md` in base64; never a private key.
     pub zip_bundle: String,
@@ -55,7 +55,7 @@ pub struct Registration {
 pub struct Device {
     /// Identifier.
     pub device_id: Uuid,
-    /// Its project.
+    /// Project of the device.
     pub project_id: Uuid,
     /// Name in the certificate.
     pub name: String,
@@ -63,23 +63,23 @@ pub struct Device {
     pub role: String,
     /// Username of the account that registered it.
     pub owner: Option<String>,
-    /// Overlay address, absent after release.
+    /// Overlay address; absent after its release.
     pub nebula_ip: Option<String>,
-    /// Name of the pool the address is from.
+    /// Name of the pool of the address.
     pub pool: Option<String>,
-    /// Where others reach it on the underlay.
+    /// `host:port` where others reach it on the underlay.
     pub endpoints: Vec<String>,
     /// `25519` or `P256`.
     pub curve: String,
-    /// First registration.
+    /// Time of the first registration.
     pub registered_at: DateTime<Utc>,
-    /// Last sign of life.
+    /// Time of the last call or registration.
     pub last_seen_at: Option<DateTime<Utc>>,
-    /// Set when registration is refused for good.
+    /// Time of the revocation, which is for good.
     pub revoked_at: Option<DateTime<Utc>>,
-    /// Fingerprint (hex) of its newest certificate.
+    /// Fingerprint (hex) of the newest certificate.
     pub fingerprint: Option<String>,
-    /// When that certificate expires.
+    /// End of that certificate.
     pub certificate_not_after: Option<DateTime<Utc>>,
 }
 

@@ -1,17 +1,17 @@
-//! The agent protocol: `POST /v2/enroll` and `POST /v1/dnclient`, in the shape of the open client
+//! The agent protocol: `POST /v2/enroll` and `POST /v1/dnclient`, compatible with the open client
 //! DefinedNet/dnapi.
 //!
 //! A device makes its keys itself, enrols once with a code, and from then on signs every call with its host
 //! key: [`Call`] holds a [`Message`] as base64 *text*, and the signature is over that text (Ed25519; P256:
-//! ECDSA over its SHA-256, ASN.1). What changes a device is answered by a [`SignedAnswer`], signed by an
+//! ECDSA over its SHA-256, ASN.1). A call that changes a device gets a [`SignedAnswer`], signed by an
 //! authority the device trusts over the raw bytes of an [`Update`] (or of an
 //! [`Instruction`](crate::agent::Instruction)).
 //!
 //! The counter is the acknowledgement: a device sends the counter of the configuration it *runs*, and signs
-//! with the host key that belongs to it. Until a call with a newer counter arrives the older ones and their
-//! keys stay good, so a lost answer locks nobody out; from then on they are refused with 401.
+//! with the host key that belongs to it. Until a call with a newer counter arrives, older counters and
+//! their keys stay valid, so a lost answer locks no device out; from then on they are refused with 401.
 //!
-//! Whoever speaks for a [`node`](crate::node) signs the request as well, with a secret of the node.
+//! A device that represents a [`node`](crate::node) also signs the request, with a secret of the node.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -20,7 +20,7 @@ pub mod bytes;
 
 /// Version of [`Call`] and [`SignedAnswer`].
 pub const VERSION: u32 = 1;
-/// Furthest that the timestamp of a call may be from the gateway's clock, in seconds.
+/// Largest difference between the timestamp of a call and the gateway's clock, in seconds.
 pub const CLOCK_TOLERANCE: i64 = 300;
 
 /// PEM banner of the Ed25519 host key, PKIX inside.
@@ -59,51 +59,73 @@ pub struct EnrollRequest {
     pub host_pubkey_p256: Vec<u8>,
     /// The client's clock.
     pub timestamp: DateTime<Utc>,
-    /// Name the device would like; only of use when the code fixes none. Ours, not part of the foreign
+    /// Name that the device would like; ignored if the code fixes one. Our addition, unknown to the open
     /// client.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    /// Identifier the device chose (a UUID). The same code, identifier and keys again get the same device and
-    /// address without using the code up, so that a lost answer costs nothing. Ours.
+    /// Identifier the device chose (a UUID). Enrolling again with the same code, identifier and keys gets the
+    /// same device and address without using the code up, so that a lost answer costs nothing. Our addition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<String>,
-    /// `host:port` where others reach it on the underlay; only of use when the code fixes none. Ours.
+    /// `host:port` where others reach it on the underlay; ignored if the code fixes some. Our addition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
 }
 
-/// What a device is told when it enrols; the same facts as an [`Update`], unsigned, because trust begins
-/// here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Enrollment {
-    /// A whole `nebula.yml` with `pki.ca` and `pki.cert` inline; the device puts its own key at `pki.key`.
-    #[serde(with = "bytes")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
-    pub config: Vec<u8>,
-    /// How the device names itself in calls.
-    #[serde(rename = "hostID")]
-    pub host_id: String,
-    /// Counter of this configuration.
-    pub counter: u64,
-    /// Public keys, PEM after PEM, that sign later answers.
-    #[serde(with = "bytes")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
-    pub trusted_keys: Vec<u8>,
-    /// Whose network it is.
-    pub organization: Organization,
-    /// The network.
-    pub network: Network,
-    /// The device.
-    pub host: Host,
-    /// Who signed in for it; always null here.
-    #[serde(rename = "endpointOIDC")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
-    pub endpoint_oidc: Option<serde_json::Value>,
+/// Defines a message that configures a device: its own fields, and those that all such messages share.
+macro_rules! configuration_message {
+    ($(#[$attribute:meta])* $name:ident { $($(#[$field_attribute:meta])* $field:ident: $type:ty,)* }) => {
+        $(#[$attribute])*
+        #[derive(Debug, Clone, Serialize, Deserialize)]
+        #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+        #[serde(rename_all = "camelCase")]
+        pub struct $name {
+            /// A whole `nebula.yml` with `pki.ca` and `pki.cert` inline; the device puts its own key at
+            /// `pki.key`.
+            #[serde(with = "bytes")]
+            #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+            pub config: Vec<u8>,
+            $($(#[$field_attribute])* pub $field: $type,)*
+            /// Counter of this configuration; an update has a greater one than the call.
+            pub counter: u64,
+            /// Public keys, PEM after PEM, that sign later answers.
+            #[serde(with = "bytes")]
+            #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+            pub trusted_keys: Vec<u8>,
+            /// The operator of the network.
+            pub organization: Organization,
+            /// The network.
+            pub network: Network,
+            /// The device.
+            pub host: Host,
+            /// The user who signed in for the device; always null here.
+            #[serde(rename = "endpointOIDC")]
+            #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
+            pub endpoint_oidc: Option<serde_json::Value>,
+        }
+    };
 }
 
-/// Who runs the network.
+configuration_message! {
+    /// Answer of an enrolment. It is not signed, because the device trusts no key yet.
+    Enrollment {
+        /// Identifier of the device in its calls.
+        #[serde(rename = "hostID")]
+        host_id: String,
+    }
+}
+
+configuration_message! {
+    /// Answer of `DoUpdate` and `DoConfigUpdate`, inside a [`SignedAnswer`].
+    Update {
+        /// The nonce of the request.
+        #[serde(with = "bytes")]
+        #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+        nonce: Vec<u8>,
+    }
+}
+
+/// The operator of the network.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Organization {
@@ -121,11 +143,11 @@ pub struct Network {
     pub id: String,
     /// Its name.
     pub name: String,
-    /// `25519` or `P256`: which of its key pairs the device keeps.
+    /// `25519` or `P256`; the device keeps its key pairs of this curve.
     pub curve: String,
     /// The overlay.
     pub cidr: String,
-    /// The same, for clients that know of several.
+    /// All of them, for clients that support several.
     #[serde(default)]
     pub cidrs: Vec<String>,
 }
@@ -141,7 +163,7 @@ pub struct Host {
     pub name: String,
     /// Its overlay address.
     pub ip_address: String,
-    /// The same, for clients that know of several.
+    /// All of them, for clients that support several.
     #[serde(default)]
     pub ip_addresses: Vec<String>,
 }
@@ -165,14 +187,14 @@ pub struct Call {
     pub signature: Vec<u8>,
 }
 
-/// What a [`Call`] says.
+/// The content of a [`Call`].
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Message {
     /// One of [`kind`].
     #[serde(rename = "type")]
     pub kind: String,
-    /// JSON of what the type takes.
+    /// JSON of the type's value.
     #[serde(default, with = "bytes")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub value: Vec<u8>,
@@ -195,18 +217,19 @@ pub mod kind {
     /// [`LongPollWait`](super::LongPollWait); answers a [`LongPollAnswer`](super::LongPollAnswer) when there
     /// is something to do, at the latest after 90 s.
     pub const LONG_POLL_WAIT: &str = "LongPollWait";
-    /// Result of a command; nothing here asks for one.
+    /// Result of a command; the gateway sends no commands.
     pub const COMMAND_RESPONSE: &str = "CommandResponse";
-    /// Sign in again; nothing here needs it.
+    /// A new sign-in; the gateway demands none.
     pub const REAUTHENTICATE: &str = "Reauthenticate";
-    /// Ours: a [`Report`](crate::agent::Report); answers a signed [`Instruction`](crate::agent::Instruction).
+    /// Our addition: a [`Report`](crate::agent::Report); answers a signed
+    /// [`Instruction`](crate::agent::Instruction).
     pub const STATUS: &str = "Status";
-    /// Ours: the device leaves for good, no value; its address is released, its certificates are revoked, its
-    /// keys are refused from then on. Answers `{"data":{}}`.
+    /// Our addition: the device leaves for good, no value; its address is released, its certificates are
+    /// revoked, its keys are refused from then on. Answers `{"data":{}}`.
     pub const LEAVE: &str = "Leave";
 }
 
-/// Answers that carry something: `{"data":…}`.
+/// A successful response: `{"data":…}`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Data<T> {
@@ -219,7 +242,7 @@ pub struct Data<T> {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct CheckForUpdate {
-    /// Whether DoUpdate would answer something else than what the device runs.
+    /// Whether `DoUpdate` would answer another configuration than the device runs.
     pub update_available: bool,
 }
 
@@ -228,23 +251,23 @@ pub struct CheckForUpdate {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LongPollWait {
-    /// Names of [`Action`]s the client can do. One that knows only `DoUpdate` is never told another.
+    /// Names of the [`Action`]s that the client supports. A client with only `DoUpdate` gets no other.
     #[serde(default)]
     pub supported_actions: Vec<String>,
 }
 
-/// Answer of `LongPollWait`, unsigned: it only says what to ask for next.
+/// Answer of `LongPollWait`. It is not signed, because it only names the next call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct LongPollAnswer {
-    /// What to do.
+    /// The next step.
     pub action: Action,
     /// For `CommandResponse`; always empty here.
     pub response_token: String,
 }
 
-/// What a device is asked to do, in JSON its name.
+/// The next step of a device; in JSON its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub enum Action {
@@ -298,46 +321,15 @@ pub struct SignedAnswer {
     pub signature: Vec<u8>,
 }
 
-/// What `DoUpdate` and `DoConfigUpdate` answer, inside a [`SignedAnswer`].
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-#[serde(rename_all = "camelCase")]
-pub struct Update {
-    /// A whole `nebula.yml` with `pki.ca` and `pki.cert` inline and no `pki.key`.
-    #[serde(with = "bytes")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
-    pub config: Vec<u8>,
-    /// Counter of this configuration, greater than that of the call.
-    pub counter: u64,
-    /// That of the request.
-    #[serde(with = "bytes")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
-    pub nonce: Vec<u8>,
-    /// Public keys, PEM after PEM, that sign later answers.
-    #[serde(with = "bytes")]
-    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
-    pub trusted_keys: Vec<u8>,
-    /// Whose network it is.
-    pub organization: Organization,
-    /// The network.
-    pub network: Network,
-    /// The device.
-    pub host: Host,
-    /// Who signed in for it; always null here.
-    #[serde(rename = "endpointOIDC")]
-    #[cfg_attr(feature = "openapi", schema(value_type = Option<Object>))]
-    pub endpoint_oidc: Option<serde_json::Value>,
-}
-
-/// Every refusal but the bare 401 of a call: `{"errors":[…]}`. The header `X-Request-ID` is on every answer.
+/// Every error of the protocol: `{"errors":[…]}`. Every response has the header `X-Request-ID`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ApiErrors {
-    /// What was wrong; at least one.
+    /// At least one.
     pub errors: Vec<ApiError>,
 }
 
-/// One thing that was wrong.
+/// One error.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "openapi", schema(as = DnapiError))]
@@ -345,7 +337,7 @@ pub struct ApiError {
     /// [`INVALID_VALUE`], [`HOST_BLOCKED`], or `ERR_` and the code of a [`Failure`](crate::Failure) in
     /// capitals.
     pub code: String,
-    /// A sentence, and what to do.
+    /// The problem and the remedy.
     pub message: String,
     /// The field, or empty.
     #[serde(default)]

@@ -1,18 +1,18 @@
-//! Enrolment codes: what lets a device join without an account. `POST`, `GET /api/enrolments`,
+//! Enrolment codes, by which a device joins without an account. `POST`, `GET /api/enrolments`,
 //! `DELETE /api/enrolments/{id}`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// Body of `POST /api/enrolments`: what the devices that use the code will be.
+/// Body of `POST /api/enrolments`: properties of the devices that use the code.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct EnrolmentRequest {
     /// Project to join.
     pub project_id: Uuid,
-    /// Name of the device; only for a code that is good for one. Without it the device chooses.
+    /// Name of the device; only for a code for one device. Without it the device chooses.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// `host` (default), `lighthouse` or `relay`.
@@ -21,26 +21,26 @@ pub struct EnrolmentRequest {
     /// Groups in the certificate, for firewall rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
-    /// `host:port` where others reach the device on the underlay. A lighthouse that has none here names its
-    /// own.
+    /// `host:port` where others reach the device on the underlay. Without them a lighthouse names
+    /// its own.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub endpoints: Vec<String>,
-    /// This overlay address and no other; only for a code that is good for one.
+    /// Overlay address of the device; only for a code for one device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// For how many devices it is good; 1 when absent.
+    /// Number of devices that may use the code; 1 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uses: Option<i32>,
-    /// For how long; a day when absent, 30 days at most.
+    /// Validity of the code; a day when absent, 30 days at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<i32>,
-    /// A device of the project that has no agent: whoever uses the code becomes it, with its name, address,
-    /// role and groups, none of which can be given beside it.
+    /// A device of the project without an agent. The device that uses the code becomes this one, with its
+    /// name, address, role and groups, which therefore cannot be given here.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device_id: Option<Uuid>,
 }
 
-/// Answer of `POST /api/enrolments`. The code is shown here and never again: only its hash is kept.
+/// Answer of `POST /api/enrolments`. The code cannot be read again: only its hash is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -49,11 +49,11 @@ pub struct NewEnrolment {
     pub enrolment_id: Uuid,
     /// The code, in groups of five characters; dashes and letter case do not matter.
     pub code: String,
-    /// `nebula://enrol?server=…&code=…`, what the QR code says.
+    /// `nebula://enrol?server=…&code=…`, the content of the QR code.
     pub url: String,
     /// PNG of the QR code, in base64.
     pub qr_png: String,
-    /// Not good any more after this.
+    /// End of its validity.
     pub expires_at: DateTime<Utc>,
 }
 
@@ -68,7 +68,7 @@ pub struct Enrolment {
     pub project_id: Uuid,
     /// Name of the device, if it is fixed.
     pub name: Option<String>,
-    /// The device that gets an agent by it; none: it makes a device.
+    /// The device that gets an agent by the code; null: the code makes a device.
     #[serde(default)]
     pub device_id: Option<Uuid>,
     /// `host`, `lighthouse` or `relay`.
@@ -77,16 +77,16 @@ pub struct Enrolment {
     pub groups: Vec<String>,
     /// Fixed overlay address, if any.
     pub address: Option<String>,
-    /// How many devices have used it.
+    /// Number of devices that have used it.
     pub uses: i32,
-    /// For how many it is good.
+    /// Number of devices that may use it.
     pub uses_max: i32,
     /// `open`, `used`, `expired` or `revoked`.
     pub state: String,
-    /// Who made it.
+    /// Name of the account that made it.
     pub created_by: String,
-    /// When.
+    /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// Not good any more after this.
+    /// End of its validity.
     pub expires_at: DateTime<Utc>,
 }

@@ -1,14 +1,14 @@
-//! The shape of every answer.
+//! The form of every response.
 
 use serde::{Deserialize, Serialize};
 
-/// A successful answer.
+/// A successful response.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Envelope<T> {
-    /// Always true; lets a client tell success from failure without the status line.
+    /// Always true; tells success from failure without the status line.
     pub success: bool,
-    /// What was asked for.
+    /// The result.
     pub data: T,
 }
 
@@ -19,19 +19,19 @@ impl<T> Envelope<T> {
     }
 }
 
-/// A failed answer. The HTTP status says the same as `error`.
+/// A failed response. `error` and the HTTP status have the same meaning.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Failure {
     /// Always false.
     pub success: bool,
-    /// Machine-readable code, for example `pool_exhausted`.
+    /// Code for programs, for example `pool_exhausted`.
     pub error: String,
     /// SQLSTATE of the same meaning, for example `53400`.
     pub sqlstate: String,
-    /// One sentence: what was wrong with which object.
+    /// One sentence that names the object and the problem.
     pub detail: String,
-    /// What to do about it.
+    /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
 }

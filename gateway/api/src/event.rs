@@ -10,26 +10,26 @@ use uuid::Uuid;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Order of writing.
+    /// Increases with time.
     pub event_id: i64,
-    /// When.
+    /// When it happened.
     pub at: DateTime<Utc>,
     /// Project concerned.
     pub project_id: Option<Uuid>,
-    /// Who.
+    /// Name of the account, or the part of the system, that did it.
     pub actor: String,
-    /// Did what.
+    /// The action.
     pub action: String,
-    /// To what kind of thing.
+    /// Kind of the object.
     pub subject: String,
-    /// Which one.
+    /// Identifier of the object.
     pub subject_id: String,
-    /// What else is worth knowing.
+    /// Further facts.
     pub detail: Value,
 }
 
-/// One message of `GET /api/stream` (server-sent events, `event: change`): something changed, ask for it
-/// again.
+/// One message of `GET /api/stream` (server-sent events, `event: change`): something changed; the
+/// client asks for it again.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Change {
@@ -37,7 +37,7 @@ pub struct Change {
     pub project: Option<Uuid>,
     /// `device`, `file`, `job`, …
     pub subject: String,
-    /// Which one.
+    /// Identifier of the object.
     pub id: String,
     /// `register`, `upload`, `progress`, …
     pub action: String,

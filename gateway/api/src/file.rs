@@ -16,7 +16,7 @@ pub struct UploadQuery {
     pub name: String,
 }
 
-/// A file and what was made from it.
+/// A file and its renditions.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -27,15 +27,15 @@ pub struct File {
     pub project_id: Uuid,
     /// Name, unique in the project.
     pub name: String,
-    /// Bytes as uploaded.
+    /// Size of the upload in bytes.
     pub size: i64,
     /// SHA-256 of the upload, hex.
     pub sha256: String,
-    /// Media type told from the bytes.
+    /// Media type recognised from the bytes.
     pub content_type: String,
-    /// Who uploaded it.
+    /// Name of the account that uploaded it.
     pub owner: Option<String>,
-    /// When.
+    /// When it was uploaded.
     pub uploaded_at: DateTime<Utc>,
     /// `waiting`, `processing`, `ready` or `failed`.
     pub state: String,
@@ -45,18 +45,18 @@ pub struct File {
     pub error: Option<String>,
     /// Job that makes its renditions.
     pub job_id: Option<i64>,
-    /// What was made from it.
+    /// Files derived from it.
     pub renditions: Vec<Rendition>,
 }
 
-/// Something derived from a file.
+/// A file derived from an upload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rendition {
     /// `web`: MP4 that browsers play.
     pub kind: String,
-    /// Bytes.
+    /// Size in bytes.
     pub size: i64,
     /// Media type.
     pub content_type: String,
@@ -75,6 +75,6 @@ pub struct Rendition {
 pub struct Link {
     /// Path and query below the gateway's address.
     pub path: String,
-    /// The link is refused after this.
+    /// End of its validity.
     pub expires_at: DateTime<Utc>,
 }

@@ -1,47 +1,47 @@
-//! What devices may say to each other, and the networks behind them: `/api/firewall`, `/api/routes`.
+//! Firewall rules, and routes to networks behind devices: `/api/firewall`, `/api/routes`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// A firewall rule. nebula drops what no rule lets through.
+/// A firewall rule. nebula drops packets that match no rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rule {
-    /// Its number; absent when it is made.
+    /// Number of the rule; absent in a request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rule_id: Option<i64>,
-    /// Its project.
+    /// The project.
     pub project_id: Uuid,
     /// `inbound` or `outbound`, as seen by the devices it is for.
     pub direction: String,
-    /// For devices of this group; with `device_id` absent too: for all.
+    /// Applies to devices of this group; without group and device, to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_group: Option<String>,
-    /// For this device.
+    /// Applies to this device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_device: Option<Uuid>,
     /// `any`, `tcp`, `udp` or `icmp`.
     pub protocol: String,
-    /// First port; absent: any.
+    /// First port; absent: any port.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_first: Option<i32>,
     /// Last port; absent: only the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port_last: Option<i32>,
-    /// The other side is in all of these groups.
+    /// The peer is in all of these groups.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub remote_groups: Vec<String>,
-    /// The other side is in this network.
+    /// The peer is in this network.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_cidr: Option<String>,
-    /// The other side is this device. None of the three: it is anybody.
+    /// The peer is this device. Without groups, network and device: any peer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remote_device: Option<Uuid>,
-    /// What is reached is in this network behind the device; needs nebula 1.9.
+    /// The destination is in this network behind the device; needs nebula 1.9.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_cidr: Option<String>,
-    /// What it is for.
+    /// Purpose, for people.
     #[serde(default)]
     pub note: String,
 }
@@ -51,11 +51,11 @@ pub struct Rule {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Route {
-    /// Its project.
+    /// The project.
     pub project_id: Uuid,
     /// The network in CIDR notation, outside the overlay.
     pub network: String,
-    /// The device it is behind.
+    /// The device in front of the network.
     pub device_id: Uuid,
     /// MTU of the route; absent: that of the overlay.
     #[serde(default, skip_serializing_if = "Option::is_none")]

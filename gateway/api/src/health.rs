@@ -11,7 +11,7 @@ pub struct Health {
     pub status: String,
     /// Version of the gateway; `nebulactl ping` prints it.
     pub version: String,
-    /// Each part: name, `ok` or a sentence saying what is wrong.
+    /// The parts that were checked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub checks: Vec<Check>,
 }
@@ -25,6 +25,6 @@ pub struct Check {
     pub name: String,
     /// Whether it works.
     pub ok: bool,
-    /// What was found.
+    /// `ok`, or the problem.
     pub detail: String,
 }

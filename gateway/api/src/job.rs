@@ -1,4 +1,4 @@
-//! Jobs: `GET /api/jobs`, `GET /api/jobs/{id}`, and stopping or reviving one.
+//! Jobs: `GET /api/jobs`, `GET /api/jobs/{id}`, and cancelling or retrying one.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -12,13 +12,13 @@ use uuid::Uuid;
 pub struct Job {
     /// Identifier.
     pub job_id: i64,
-    /// What is to be done, for example `transcode`.
+    /// The kind of work, for example `transcode`.
     pub kind: String,
     /// `blocked`, `available`, `running`, `succeeded`, `dead` or `cancelled`.
     pub state: String,
     /// Project it belongs to, if any.
     pub project_id: Option<Uuid>,
-    /// What it is to be done with.
+    /// Arguments of the work.
     pub payload: Value,
     /// Higher runs first.
     pub priority: i32,
@@ -26,13 +26,13 @@ pub struct Job {
     pub attempt: i32,
     /// Attempts at most.
     pub max_attempts: i32,
-    /// Who runs it now.
+    /// The worker that runs it now.
     pub worker: Option<String>,
     /// 0 to 1 while running.
     pub progress: Option<f32>,
     /// Stage, speed and the like, as the worker reports them.
     pub detail: Option<Value>,
-    /// What came of it.
+    /// Result of a succeeded job.
     pub result: Option<Value>,
     /// History of failed attempts.
     pub errors: Value,
@@ -42,9 +42,9 @@ pub struct Job {
     pub run_at: Option<DateTime<Utc>>,
     /// When the current or last attempt began.
     pub started_at: Option<DateTime<Utc>>,
-    /// When it was over.
+    /// When it ended.
     pub finished_at: Option<DateTime<Utc>>,
-    /// It runs, and its worker will be told to stop with the next heartbeat.
+    /// Set while it runs and is to be cancelled; its worker hears of it with the next heartbeat.
     pub cancel_requested: bool,
 }
 
@@ -53,7 +53,7 @@ pub struct Job {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct JobChange {
-    /// Which job.
+    /// The job.
     pub job_id: i64,
     /// `cancelled`, or `cancelling` while its worker has not stopped yet; `available` after a retry.
     pub state: String,

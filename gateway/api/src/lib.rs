@@ -1,6 +1,6 @@
 //! Requests, responses and errors of the gateway's HTTP interface: one file per word, JSON in camelCase.
 //!
-//! Shared by the gateway, `nebulactl` and the tests, so that what one side writes the other can read. Every
+//! Shared by the gateway, `nebulactl` and the tests, so that one side reads what the other writes. Every
 //! success is an [`Envelope`] `{"success":true,"data":…}` (the three sign-in routes answer their tokens
 //! bare), every failure an [`Failure`] `{"success":false,"error":…,"sqlstate":…,"detail":…,"hint":…}`.
 
@@ -8,7 +8,6 @@ pub mod agent;
 pub mod auth;
 pub mod authority;
 pub mod certificate;
-pub mod configuration;
 pub mod device;
 pub mod dnapi;
 pub mod enrolment;
@@ -21,6 +20,7 @@ pub mod job;
 pub mod node;
 pub mod pool;
 pub mod project;
+pub mod project_options;
 pub mod revocation;
 
 pub use envelope::{Envelope, Failure};

@@ -1,7 +1,7 @@
 //! Nodes: servers that host peers and workers. `GET`, `POST /api/nodes`, `PUT /api/nodes/{nodeId}/device`,
 //! and their secrets: `GET`, `POST`, `DELETE /api/nodes/{nodeId}/secret`.
 //!
-//! The agent of the device that a node is tied to speaks for it: it makes the calls of
+//! A node is represented by the agent of the device that it is tied to. This agent makes the calls of
 //! [`dnapi`](crate::dnapi) that every agent makes, and signs each of them with a secret of the node as well,
 //! by HTTP Message Signatures (RFC 9421): headers `Content-Digest` (`sha-256`), `Signature-Input` and
 //! `Signature`, algorithm `hmac-sha256`, over at least `@method`, `@path` and `content-digest`, with the
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::agent::Health;
 
-/// Code of the refusal of a call that its node has not signed, in the protocol's own shape.
+/// Code of the error of a call that lacks the signature of its node.
 pub const NODE_SIGNATURE: &str = "ERR_NODE_SIGNATURE";
 
 /// A node.
@@ -31,34 +31,33 @@ pub struct Node {
     pub endpoint: String,
     /// Relative strength, 1 to 10000.
     pub weight: i32,
-    /// Most peers it may host.
+    /// Limit of its peers.
     pub max_peers: i32,
-    /// Peers it hosts now.
+    /// Its peers now.
     pub active_peers: i32,
-    /// Range its peers get their addresses from.
+    /// Range of the addresses of its peers.
     pub cidr: Option<String>,
-    /// What it can do.
+    /// Capabilities, for example `gpu`.
     pub capabilities: Vec<String>,
-    /// (active peers / most peers) / weight: the lowest is chosen.
+    /// (active peers / limit) / weight; the node with the lowest score is chosen.
     pub score: f64,
     /// Whether it takes peers.
     pub eligible: bool,
     /// Why it takes none.
     pub reason: Option<String>,
-    /// Device whose agent speaks for it.
+    /// Device whose agent represents it.
     pub device_id: Option<Uuid>,
-    /// Its name.
+    /// Name of that device.
     pub device: Option<String>,
-    /// How many secrets its calls may be signed with: one, two while they are exchanged, none before the
-    /// first.
+    /// Number of valid secrets for its calls: one, two during an exchange, none before the first.
     pub secrets: i64,
-    /// Last report; none: it never reported, and is trusted as registered.
+    /// Time of the last report; null: it never reported, and counts as healthy.
     pub seen_at: Option<DateTime<Utc>>,
-    /// What it reported.
+    /// The last report.
     pub health: Option<Health>,
 }
 
-/// Body of `POST /api/nodes`: a new node, or what is to be true of the one with this name.
+/// Body of `POST /api/nodes`: a new node, or new values of the one with this name.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -70,13 +69,13 @@ pub struct NodeRequest {
     /// Relative strength, 1 to 10000; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub weight: Option<i32>,
-    /// Most peers it may host; 100 when absent.
+    /// Limit of its peers; 100 when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_peers: Option<i32>,
-    /// Range its peers get their addresses from, no other node's.
+    /// Range of the addresses of its peers; must not overlap another node's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cidr: Option<String>,
-    /// What it can do, for example `gpu`.
+    /// Capabilities, for example `gpu`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
 }
@@ -90,31 +89,32 @@ pub struct NodeId {
     pub node_id: Uuid,
 }
 
-/// Body of `PUT /api/nodes/{nodeId}/device`: who speaks for it.
+/// Body of `PUT /api/nodes/{nodeId}/device`: the device that represents the node.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NodeDevice {
-    /// The device; null: nobody any more. Left out it is an error, not nobody.
+    /// The device; null ends the representation. Leaving it out is an error.
     #[serde(deserialize_with = "Option::deserialize")]
     pub device_id: Option<Uuid>,
 }
 
-/// Answer of `POST /api/nodes/{nodeId}/secret`, and what the agent keeps. It is shown here and never again.
+/// Answer of `POST /api/nodes/{nodeId}/secret`, and the file that the agent keeps. The secret cannot be read
+/// again.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct NewSecret {
     /// The node.
     pub node_id: Uuid,
-    /// Names the secret in calls: parameter `keyid`.
+    /// Identifies the secret in calls: parameter `keyid`.
     pub key_id: Uuid,
     /// 32 bytes in base64.
     #[cfg_attr(feature = "openapi", schema(format = Byte))]
     pub secret: String,
 }
 
-/// Without the secret, which has no business in a log.
+/// Leaves out the secret, which must not get into a log.
 impl std::fmt::Debug for NewSecret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("NewSecret")
@@ -124,20 +124,20 @@ impl std::fmt::Debug for NewSecret {
     }
 }
 
-/// A secret as `GET /api/nodes/{nodeId}/secret` shows it: everything but the secret.
+/// A secret as `GET /api/nodes/{nodeId}/secret` shows it: without its bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Secret {
-    /// Names it in calls.
+    /// Identifies it in calls.
     pub key_id: Uuid,
-    /// Who made it.
+    /// Name of the account that made it.
     pub made_by: String,
-    /// When.
+    /// When it was made.
     pub made_at: DateTime<Utc>,
-    /// Last call that was signed with it, give or take half a minute.
+    /// Last call that was signed with it, to half a minute.
     pub used_at: Option<DateTime<Utc>>,
-    /// Not good any more since then.
+    /// When it was retired.
     pub retired_at: Option<DateTime<Utc>>,
 }
 
@@ -146,6 +146,6 @@ pub struct Secret {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Retired {
-    /// The secret that is not good any more.
+    /// The secret that was retired.
     pub key_id: Uuid,
 }

@@ -19,11 +19,11 @@ pub struct PoolUsage {
     pub cidr: String,
     /// All addresses of the range.
     pub size: String,
-    /// Never given out: network, broadcast, gateway.
+    /// Never allocated: network, broadcast, gateway.
     pub reserved: String,
     /// Held by devices.
     pub allocated: String,
-    /// Released, but a certificate that names them is still valid.
+    /// Released, while a certificate that names them is still valid.
     pub quarantined: String,
     /// Free now.
     pub free: String,

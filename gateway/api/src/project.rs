@@ -17,8 +17,8 @@ pub struct Project {
     pub cidr: Option<String>,
     /// When it was made.
     pub created_at: DateTime<Utc>,
-    /// How many devices it has.
+    /// Number of devices.
     pub devices: i64,
-    /// How many files it has.
+    /// Number of files.
     pub files: i64,
 }

@@ -1,11 +1,11 @@
-//! Revocation: `POST /api/devices/{deviceId}/revoke`, `POST /api/certificates/{fingerprint}/revoke`, and how
-//! far it has come: `GET /api/devices/{deviceId}/revocation`.
+//! Revocation: `POST /api/devices/{deviceId}/revoke`, `POST /api/certificates/{fingerprint}/revoke`, and its
+//! progress: `GET /api/devices/{deviceId}/revocation`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-/// How far the revocation of a device's certificates has come.
+/// Progress of the revocation of a device's certificates.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -16,17 +16,17 @@ pub struct Revocation {
     pub name: String,
     /// Fingerprints (hex) of its revoked certificates that have not expired.
     pub fingerprints: Vec<String>,
-    /// When the last of them was revoked; none: none is revoked.
+    /// When the last of them was revoked; null: none is revoked.
     pub revoked_at: Option<DateTime<Utc>>,
     /// The project's configuration that carries the last of them.
     pub version: Option<i64>,
     /// Live members of the project: not revoked, with a valid certificate.
     pub members: i64,
-    /// How many of them run that configuration or a later one.
+    /// Members that run that configuration or a later one.
     pub acknowledged: i64,
     /// Names of those that do not yet, at most 100.
     pub missing: Vec<String>,
-    /// Set once all did: from then on the certificates are good for nothing anywhere, and the address is free
+    /// When all members ran it. From then on the certificates are useless everywhere, and the address is free
     /// again.
     pub revoked_everywhere_at: Option<DateTime<Utc>>,
 }

@@ -37,13 +37,14 @@ pub enum Error {
     PrivateKeySent,
     /// A signing key cannot do the key exchange a device needs.
     #[error(
-        "this is the signing key of an authority: make a key pair for the device with `nebula-cert keygen` and \
-         send its public key"
+        "this is the signing key of an authority: make a key pair for the device with \
+         `nebula-cert keygen` and send its public key"
     )]
     AuthorityKeySent,
     /// No known form of a public key.
     #[error(
-        "the public key is neither PEM nor base64 nor hex: send the .pub file that `nebula-cert keygen` writes"
+        "the public key is neither PEM nor base64 nor hex: send the .pub file that `nebula-cert keygen` \
+         writes"
     )]
     PublicKeyText,
     /// A key of a length no curve has.
@@ -111,7 +112,8 @@ pub enum Error {
     },
     /// Version 1 has room for one IPv4 address.
     #[error(
-        "a version 1 certificate holds exactly one IPv4 network, got {count}: ask for version 2 alone, or give one"
+        "a version 1 certificate holds exactly one IPv4 network, got {count}: ask for version 2 alone, \
+         or give one"
     )]
     NotOneIpv4 {
         /// How many IPv4 networks were given.
@@ -151,7 +153,8 @@ pub enum Error {
     },
     /// The key of another authority.
     #[error(
-        "the private key does not belong to the authority certificate {name:?}: check which files belong together"
+        "the private key does not belong to the authority certificate {name:?}: check which files \
+         belong together"
     )]
     KeyMismatch {
         /// The name in the (first) certificate.
@@ -215,8 +218,8 @@ pub enum Error {
     },
     /// The authority is limited to other networks.
     #[error(
-        "the authority {authority:?} may not grant the network {network}: its own networks do not contain it, \
-         prefix length included"
+        "the authority {authority:?} may not grant the network {network}: its own networks do not \
+         contain it, prefix length included"
     )]
     NetworkNotAllowed {
         /// The network that is outside.

@@ -39,8 +39,8 @@ pub(crate) async fn record(
     transaction: PipelinedTransaction,
     signed: &[SignedCertificates<'_>],
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
-               $16, $17)";
+    let sql = "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
+               $13, $14, $15, $16, $17)";
     let statement = transaction.prepare_cached(sql).await?;
     let all: Vec<_> =
         signed.iter().flat_map(|device| device.issued.iter().map(move |issued| (device, issued))).collect();

@@ -117,8 +117,8 @@ fn rule_hint(rule: &str) -> &'static str {
         "file_name_check" => "A file name has 1 to 255 bytes, no slash and no control characters.",
         "device_lighthouse_check" => "A lighthouse needs at least one endpoint, host:port.",
         "project_sync_check" => {
-            "syncPendingKib goes from 16384 to 4194304, syncHashers to 256, syncWrites to 64, syncConnections to 128; \
-             syncOrder is standard, random or inOrder."
+            "syncPendingKib goes from 16384 to 4194304, syncHashers to 256, syncWrites to 64, \
+             syncConnections to 128; syncOrder is standard, random or inOrder."
         }
         "account_username_check" => {
             "A username has 1 to 63 characters of a-z, 0-9 and . _ @ -, and begins with a letter or digit."

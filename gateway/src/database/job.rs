@@ -27,8 +27,8 @@ pub(crate) async fn list(
     wanted: &JobQuery<'_>,
     max: i32,
 ) -> Result<Vec<Job>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_jobs(actor => $1, project_id => $2, max => $3, kind => $4, state => $5, \
-               before => $6)";
+    let sql = "SELECT * FROM nebula.list_jobs(actor => $1, project_id => $2, max => $3, kind => $4, \
+               state => $5, before => $6)";
     let JobQuery { project_id, kind, state, before } = wanted;
     map_rows(&query(client, sql, &[&actor, project_id, &max, kind, state, before]).await?, read_job)
 }

@@ -1,7 +1,7 @@
 //! Options of projects, and groups of devices.
 
 use deadpool_postgres::GenericClient;
-use nebula_api::configuration::Options;
+use nebula_api::project_options::Options;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 

@@ -35,7 +35,7 @@ pub(crate) async fn login(
         .map(web::Json)
 }
 
-/// Exchanges a refresh token for a new pair. An old one that comes back ends the whole session.
+/// Exchanges a refresh token for a new pair. A refresh token that is used again ends the whole session.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = RefreshRequest,
     responses((status = 200, description = "Exchanged", body = TokenPair)))]
 pub(crate) async fn refresh(
@@ -45,7 +45,7 @@ pub(crate) async fn refresh(
     session::rotate(&state.database, &state.tokens, &body.refresh_token).await.map(web::Json)
 }
 
-/// Ends the session of a refresh token; one that has ended already is no error.
+/// Ends the session of a refresh token. A session that has ended already is no error.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "auth", request_body = RefreshRequest,
     responses((status = 200, description = "Signed out", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn logout(
@@ -56,7 +56,7 @@ pub(crate) async fn logout(
     Ok(web::Json(Envelope::new(())))
 }
 
-/// Who the access token belongs to.
+/// The account of the access token.
 #[utoipa::path(get, path = "/api/auth/me", tag = "auth",
     responses((status = 200, description = "The caller", body = Envelope<Identity>)))]
 pub(crate) async fn me(actor: Actor) -> web::Json<Envelope<Identity>> {

@@ -10,8 +10,7 @@ use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::state::AppState;
 
-/// Every authority this gateway can sign with, and every other one that is known, the one that expires first
-/// on top.
+/// The authorities that this gateway can sign with, and all others known, by their end.
 #[utoipa::path(get, path = "/api/authorities", tag = "authority",
     responses((status = 200, description = "Authorities", body = Envelope<Vec<Authority>>)))]
 pub(crate) async fn list(

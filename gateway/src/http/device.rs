@@ -20,7 +20,8 @@ use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
 /// Registers a device: address, certificates and configuration in one transaction. The same device again
-/// keeps its address and gets fresh certificates. `Accept: application/zip` answers the zip itself.
+/// keeps its address and gets fresh certificates. With `Accept: application/zip` the response is the zip
+/// itself.
 #[utoipa::path(post, path = "/api/nebula/register", tag = "device", request_body = RegisterRequest,
     responses((status = 200, description = "Registered", content(
         (Envelope<Registration> = "application/json"), (Vec<u8> = "application/zip")))))]

@@ -45,7 +45,7 @@ pub(crate) async fn enroll(
     Ok(json(enrollment))
 }
 
-/// A signed call of an enrolled device: asks, waits, fetches, reports or leaves.
+/// A signed call of an enrolled device, which asks, waits, fetches, reports or leaves.
 #[utoipa::path(post, path = "/v1/dnclient", tag = "agent", request_body = Call,
     responses((status = 200, description = "What the message's type answers", content(
         (Data<SignedAnswer> = "application/json"), (Data<CheckForUpdate> = "application/json"),

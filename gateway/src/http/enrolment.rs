@@ -13,7 +13,7 @@ use crate::http::extractor::Actor;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
-/// Makes a code and answers it, once and never again, also as a link and as the PNG of a QR code.
+/// Makes a code. Only this response shows it, also as a link and as the PNG of a QR code.
 #[utoipa::path(post, path = "/api/enrolments", tag = "enrolment", request_body = EnrolmentRequest,
     responses((status = 200, description = "Made", body = Envelope<NewEnrolment>)))]
 pub(crate) async fn create(
@@ -45,7 +45,7 @@ pub(crate) async fn create(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(new)))
 }
 
-/// Codes without the codes, newest first.
+/// Enrolment codes, newest first, without the codes themselves.
 #[utoipa::path(get, path = "/api/enrolments", tag = "enrolment", params(ProjectFilter),
     responses((status = 200, description = "Codes", body = Envelope<Vec<Enrolment>>)))]
 pub(crate) async fn list(
@@ -57,7 +57,7 @@ pub(crate) async fn list(
     Ok(web::Json(Envelope::new(database::list(&client, actor.account_id, filter.project_id).await?)))
 }
 
-/// Ends a code; devices that used it stay.
+/// Revokes a code. Devices that used it stay.
 #[utoipa::path(delete, path = "/api/enrolments/{id}", tag = "enrolment", params(("id" = Uuid, Path)),
     responses((status = 200, description = "Ended", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn revoke(

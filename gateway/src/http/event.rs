@@ -15,7 +15,7 @@ use crate::http::extractor::Actor;
 use crate::state::AppState;
 
 /// Changes in the caller's projects as they happen: `event: change` with a change as JSON, `event: reset`
-/// when everything is to be asked for again.
+/// when the client has to ask for everything again.
 #[utoipa::path(get, path = "/api/stream", tag = "events",
     responses((status = 200, description = "Server-sent events", body = Change,
         content_type = "text/event-stream")))]
@@ -37,15 +37,15 @@ pub(crate) async fn watch(state: web::Data<AppState>, actor: Actor) -> Result<Ht
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct ListQuery {
-    /// Only of this project.
+    /// Only this project; without it, every project the caller sees.
     project_id: Option<Uuid>,
     /// Only events before this one, for paging.
     before: Option<i64>,
-    /// At most so many, 1 to 1000; 100 when absent.
+    /// How many at most: 1 to 1000, 100 without it.
     max: Option<i32>,
 }
 
-/// What happened, newest first, in the projects the caller sees.
+/// Events in the projects the caller sees, newest first.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(ListQuery),
     responses((status = 200, description = "Events", body = Envelope<Vec<Event>>)))]
 pub(crate) async fn list(

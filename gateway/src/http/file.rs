@@ -18,7 +18,7 @@ use crate::state::AppState;
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct ListQuery {
-    /// Only of this project.
+    /// Only this project; without it, every project the caller sees.
     project_id: Option<Uuid>,
 }
 
@@ -49,16 +49,16 @@ pub(crate) async fn show(
 /// Query of `GET /api/files/{id}/content`.
 #[derive(Deserialize, utoipa::IntoParams)]
 pub(crate) struct ContentQuery {
-    /// `original` as uploaded, `web` for browsers; without it what plays best.
+    /// `original` as uploaded, `web` for browsers; without it, the one that plays best.
     rendition: Option<String>,
     /// `1` saves the file instead of showing it.
     download: Option<String>,
-    /// Token of a link, instead of the `Authorization` header; it decides the rendition too.
+    /// Token of a link, in place of the header `Authorization`; it also fixes the rendition.
     token: Option<String>,
 }
 
-/// The bytes: whole or a range (RFC 9110), for GET and HEAD. A `<video>` or a player comes with a link's
-/// token.
+/// The bytes: whole or a range (RFC 9110), for GET and HEAD. A `<video>` or a player uses the token of a
+/// link.
 #[utoipa::path(method(get, head), path = "/api/files/{id}/content", tag = "files",
     params(("id" = Uuid, Path), ContentQuery),
     responses(
@@ -97,11 +97,11 @@ pub(crate) async fn content(
 /// Query of `POST /api/files/{id}/link`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 pub(crate) struct LinkQuery {
-    /// `original` or `web`; without it what plays best now.
+    /// `original` or `web`; without it, the one that plays best now.
     rendition: Option<String>,
 }
 
-/// A URL that plays without a header for twelve hours, with the rights of its maker.
+/// A URL that plays without a header for twelve hours, with the rights of the caller.
 #[utoipa::path(post, path = "/api/files/{id}/link", tag = "files", params(("id" = Uuid, Path), LinkQuery),
     responses((status = 200, description = "The link", body = Envelope<Link>)))]
 pub(crate) async fn link(
@@ -120,7 +120,7 @@ pub(crate) async fn link(
     Ok(web::Json(Envelope::new(Link { path, expires_at })))
 }
 
-/// Forgets a file, cancels its job, then deletes its bytes.
+/// Deletes a file: cancels its job, then deletes its bytes.
 #[utoipa::path(delete, path = "/api/files/{id}", tag = "files", params(("id" = Uuid, Path)),
     responses((status = 200, description = "Deleted", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn delete(

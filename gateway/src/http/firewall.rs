@@ -12,7 +12,7 @@ use crate::http::extractor::Actor;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
-/// Rules of the projects the caller sees. They count where a project is closed.
+/// Rules of the projects the caller sees. They take effect in a project whose traffic is closed.
 #[utoipa::path(get, path = "/api/firewall", tag = "firewall", params(ProjectFilter),
     responses((status = 200, description = "Rules", body = Envelope<Vec<Rule>>)))]
 pub(crate) async fn rules(
@@ -24,7 +24,7 @@ pub(crate) async fn rules(
     Ok(web::Json(Envelope::new(database::rules(&client, actor.account_id, filter.project_id).await?)))
 }
 
-/// Adds a rule, and answers it with its number.
+/// Adds a rule; the response has its number.
 #[utoipa::path(post, path = "/api/firewall", tag = "firewall", request_body = Rule,
     responses((status = 200, description = "Added", body = Envelope<Rule>)))]
 pub(crate) async fn add_rule(
@@ -37,7 +37,7 @@ pub(crate) async fn add_rule(
     Ok(web::Json(Envelope::new(Rule { rule_id, ..body.into_inner() })))
 }
 
-/// Takes a rule back.
+/// Removes a rule.
 #[utoipa::path(delete, path = "/api/firewall/{rule}", tag = "firewall", params(("rule" = i64, Path)),
     responses((status = 200, description = "Gone", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn drop_rule(
@@ -62,7 +62,7 @@ pub(crate) async fn routes(
     Ok(web::Json(Envelope::new(database::routes(&client, actor.account_id, filter.project_id).await?)))
 }
 
-/// Leads members to a network through a device, or through another one than before.
+/// Adds a route to a network through a device, or changes the device.
 #[utoipa::path(post, path = "/api/routes", tag = "firewall", request_body = Route,
     responses((status = 200, description = "Added", body = Envelope<Route>)))]
 pub(crate) async fn add_route(
@@ -75,18 +75,18 @@ pub(crate) async fn add_route(
     Ok(web::Json(Envelope::new(body.into_inner())))
 }
 
-/// Which route.
+/// Query of `DELETE /api/routes`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query)]
 pub(crate) struct RouteKey {
-    /// Its project.
+    /// The project of the route.
     project_id: Uuid,
     /// The network in CIDR notation.
     network: String,
 }
 
-/// Takes a route back.
+/// Removes a route.
 #[utoipa::path(delete, path = "/api/routes", tag = "firewall", params(RouteKey),
     responses((status = 200, description = "Gone", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn drop_route(

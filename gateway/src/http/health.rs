@@ -7,14 +7,14 @@ use crate::VERSION;
 use crate::error::ApiError;
 use crate::state::AppState;
 
-/// The process answers.
+/// Whether the process answers.
 #[utoipa::path(get, path = "/health/live", tag = "health",
     responses((status = 200, description = "Alive", body = Health)))]
 pub(crate) async fn live() -> web::Json<Health> {
     web::Json(Health { status: "ok".into(), version: VERSION.into(), checks: Vec::new() })
 }
 
-/// Database, storage and authority work.
+/// Whether database, storage and authority work.
 #[utoipa::path(get, path = "/health/ready", tag = "health",
     responses((status = 200, description = "Ready", body = Health),
               (status = 503, description = "A part fails", body = Health)))]

@@ -1,8 +1,8 @@
 //! `/api/jobs`: the list, cancelling, retrying.
 
 use actix_web::{HttpRequest, web};
-use nebula_api::Envelope;
 use nebula_api::job::{Job, JobChange};
+use nebula_api::{Envelope, Failure};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -31,7 +31,7 @@ pub(crate) struct JobFilter {
     pub(crate) max: Option<i32>,
 }
 
-/// Newest jobs first.
+/// Jobs of the projects the caller sees, newest first.
 #[utoipa::path(get, path = "/api/jobs", tag = "job", params(JobFilter),
     responses((status = 200, description = "Jobs", body = Envelope<Vec<Job>>)))]
 pub(crate) async fn list(
@@ -72,11 +72,11 @@ pub(crate) async fn status(
     }
 }
 
-/// Stops a job: a waiting one at once, a running one as soon as its worker hears of it.
+/// Cancels a job: a waiting one at once, a running one with the next heartbeat of its worker.
 #[utoipa::path(post, path = "/api/jobs/{id}/cancel", tag = "job", params(("id" = i64, Path)),
     responses((status = 200, description = "Stopped, or about to be", body = Envelope<JobChange>),
-              (status = 404, description = "No such job in the caller's projects", body = nebula_api::Failure),
-              (status = 409, description = "It has finished", body = nebula_api::Failure)))]
+              (status = 404, description = "No such job in the caller's projects", body = Failure),
+              (status = 409, description = "It has finished", body = Failure)))]
 pub(crate) async fn cancel(
     state: web::Data<AppState>,
     actor: Actor,
@@ -88,11 +88,11 @@ pub(crate) async fn cancel(
     Ok(web::Json(Envelope::new(JobChange { job_id: *path, state: change })))
 }
 
-/// Lets a dead or cancelled job run again, with all its attempts.
+/// Runs a dead or cancelled job again, with all its attempts.
 #[utoipa::path(post, path = "/api/jobs/{id}/retry", tag = "job", params(("id" = i64, Path)),
     responses((status = 200, description = "It waits for a worker", body = Envelope<JobChange>),
-              (status = 404, description = "No such job in the caller's projects", body = nebula_api::Failure),
-              (status = 409, description = "It is neither dead nor cancelled", body = nebula_api::Failure)))]
+              (status = 404, description = "No such job in the caller's projects", body = Failure),
+              (status = 409, description = "It is neither dead nor cancelled", body = Failure)))]
 pub(crate) async fn retry(
     state: web::Data<AppState>,
     actor: Actor,

@@ -13,7 +13,7 @@ use crate::error::ApiError;
 use crate::http::extractor::{Actor, client_address};
 use crate::state::AppState;
 
-/// Nodes, how they are, and whether they take peers.
+/// Nodes, their health, and whether they take peers.
 #[utoipa::path(get, path = "/api/nodes", tag = "node",
     responses((status = 200, description = "Nodes", body = Envelope<Vec<Node>>)))]
 pub(crate) async fn list(
@@ -24,7 +24,7 @@ pub(crate) async fn list(
     Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
 }
 
-/// Makes a node known, or brings the one with this name up to date.
+/// Registers a node, or updates the one with this name.
 #[utoipa::path(post, path = "/api/nodes", tag = "node", request_body = NodeRequest,
     responses((status = 200, description = "Known", body = Envelope<NodeId>)))]
 pub(crate) async fn register(
@@ -37,7 +37,7 @@ pub(crate) async fn register(
     Ok(web::Json(Envelope::new(NodeId { node_id })))
 }
 
-/// Lets the agent of a device speak for a node, or nobody.
+/// Lets the agent of a device represent a node; null ends that.
 #[utoipa::path(put, path = "/api/nodes/{nodeId}/device", tag = "node", params(("nodeId" = Uuid, Path)),
     request_body = NodeDevice,
     responses((status = 200, description = "Done", body = Envelope<NodeDevice>)))]
@@ -54,7 +54,7 @@ pub(crate) async fn tie(
     Ok(web::Json(Envelope::new(*body)))
 }
 
-/// Secrets of a node, without the secrets.
+/// The secrets of a node, without their bytes.
 #[utoipa::path(get, path = "/api/nodes/{nodeId}/secret", tag = "node", params(("nodeId" = Uuid, Path)),
     responses((status = 200, description = "Secrets, newest first", body = Envelope<Vec<Secret>>)))]
 pub(crate) async fn secrets(
@@ -66,7 +66,7 @@ pub(crate) async fn secrets(
     Ok(web::Json(Envelope::new(database::list_secrets(&client, actor.account_id, *path).await?)))
 }
 
-/// Makes a secret: the first, or one beside it that is to take its place. Both are good until one is retired.
+/// Makes a secret: the first, or a second one that will replace it. Both are valid until one is retired.
 #[utoipa::path(post, path = "/api/nodes/{nodeId}/secret", tag = "node", params(("nodeId" = Uuid, Path)),
     responses((status = 200, description = "The secret, which is not shown again",
         body = Envelope<NewSecret>)))]
@@ -84,16 +84,16 @@ pub(crate) async fn make_secret(
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(new)))
 }
 
-/// Which secret.
+/// Query of `DELETE /api/nodes/{nodeId}/secret`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
 #[into_params(parameter_in = Query, rename_all = "camelCase")]
 pub(crate) struct SecretChoice {
-    /// What names it in calls; without it, of two the older.
+    /// Identifier of the secret; without it, the older of two.
     key_id: Option<Uuid>,
 }
 
-/// Ends a secret.
+/// Retires a secret.
 #[utoipa::path(delete, path = "/api/nodes/{nodeId}/secret", tag = "node",
     params(("nodeId" = Uuid, Path), SecretChoice),
     responses((status = 200, description = "Not good any more", body = Envelope<Retired>)))]

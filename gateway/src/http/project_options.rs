@@ -3,7 +3,7 @@
 
 use actix_web::web;
 use nebula_api::Envelope;
-use nebula_api::configuration::{Groups, Options};
+use nebula_api::project_options::{Groups, Options};
 use uuid::Uuid;
 
 use crate::database::project_options as database;
@@ -24,7 +24,7 @@ pub(crate) async fn options(
     Ok(web::Json(Envelope::new(database::options(&client, actor.account_id, *path).await?)))
 }
 
-/// Changes options; what is absent stays.
+/// Changes options; absent ones stay.
 #[utoipa::path(patch, path = "/api/projects/{projectId}/configuration", tag = "project",
     params(("projectId" = Uuid, Path)), request_body = Options,
     responses((status = 200, description = "All options as they are now", body = Envelope<Options>)))]
@@ -39,7 +39,7 @@ pub(crate) async fn set_options(
     Ok(web::Json(Envelope::new(options)))
 }
 
-/// Puts a device in groups: its next address comes from their ranges, its certificate is made anew.
+/// Sets the groups of a device. Its next address comes from their ranges, and it gets a new certificate.
 #[utoipa::path(put, path = "/api/devices/{deviceId}/groups", tag = "device",
     params(("deviceId" = Uuid, Path)),
     request_body = Groups,

@@ -12,9 +12,9 @@ use crate::state::AppState;
 
 type RevocationResponse = Result<web::Json<Envelope<Revocation>>, ApiError>;
 
-/// Shuts a device out for good: its calls are refused, its certificates go on the blocklist, its address is
-/// released. It is free again when every live member runs that blocklist, or when the certificates have
-/// expired.
+/// Revokes a device for good: its calls are refused, its certificates go on the blocklist, its address is
+/// released. The address is free again when every live member runs that blocklist, or when the certificates
+/// have expired.
 #[utoipa::path(post, path = "/api/devices/{deviceId}/revoke", tag = "revocation",
     params(("deviceId" = Uuid, Path)),
     responses((status = 200, description = "Begun", body = Envelope<Revocation>)))]
@@ -45,7 +45,7 @@ pub(crate) async fn certificate(
     Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, device).await?)))
 }
 
-/// How many members run the blocklist that names the certificates of a device, and who does not yet.
+/// Progress of a revocation: how many members run the blocklist, and which do not yet.
 #[utoipa::path(get, path = "/api/devices/{deviceId}/revocation", tag = "revocation",
     params(("deviceId" = Uuid, Path)),
     responses((status = 200, description = "How far it has come", body = Envelope<Revocation>)))]

@@ -24,8 +24,8 @@ pub(crate) async fn list(
     Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
 }
 
-/// Begins to replace the authority of a project. Devices with an agent are never cut off; the rotation waits
-/// for them.
+/// Begins to replace the authority of a project. The rotation waits for devices with an agent, so that none
+/// is cut off.
 #[utoipa::path(post, path = "/api/rotations", tag = "authority", request_body = RotationRequest,
     responses((status = 200, description = "Begun", body = Envelope<RotationState>)))]
 pub(crate) async fn begin(
@@ -50,7 +50,7 @@ pub(crate) async fn begin(
     Ok(web::Json(Envelope::new(RotationState { state })))
 }
 
-/// Waits no longer for members that have not acknowledged the present state.
+/// Moves a rotation on without the members that have not acknowledged its state.
 #[utoipa::path(post, path = "/api/rotations/{projectId}/force", tag = "authority",
     params(("projectId" = Uuid, Path)),
     responses((status = 200, description = "The state it is in now", body = Envelope<RotationState>)))]

@@ -14,8 +14,8 @@ use crate::state::AppState;
 
 mod drain_refused;
 
-/// Stores a file in a project. The body is the file itself; a repeated upload of the same bytes finds the
-/// first.
+/// Stores a file in a project. The body is the file itself. Uploading the same bytes again finds the first
+/// file.
 #[utoipa::path(post, path = "/api/files", tag = "files", params(UploadQuery),
     request_body(content = String, content_type = "application/octet-stream",
         description = "The bytes of the file"),

@@ -93,7 +93,8 @@ mod tests {
         let Notice::Change { project: None, frame } = notice(payload) else { panic!("not a change") };
         assert_eq!(
             frame,
-            "event: change\ndata: {\"project\":null,\"subject\":\"file\",\"id\":\"a\\nb\",\"action\":\"upload\"}\n\n"
+            "event: change\ndata: \
+             {\"project\":null,\"subject\":\"file\",\"id\":\"a\\nb\",\"action\":\"upload\"}\n\n"
         );
         assert!(matches!(notice("transcode"), Notice::Reset));
         let overflow = r#"{"project":null,"subject":"job","id":"","action":"reset"}"#;

@@ -8,12 +8,14 @@ use std::io;
 pub enum StoreError {
     /// An invalid storage URL.
     #[error(
-        "storage URL: {0}; use file:///absolute/folder or s3://bucket/prefix?endpoint=http://host:port&region=name"
+        "storage URL: {0}; use file:///absolute/folder or \
+         s3://bucket/prefix?endpoint=http://host:port&region=name"
     )]
     Url(String),
     /// A key that could leave the store, or would mean different objects in a folder and a bucket.
     #[error(
-        "storage key {0:?} is not valid: use segments of letters, digits and ._=- joined by single slashes, none starting with a dot"
+        "storage key {0:?} is not valid: use segments of letters, digits and ._=- joined by single \
+         slashes, none starting with a dot"
     )]
     Key(String),
     /// No object has this key.

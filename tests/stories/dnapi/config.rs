@@ -5,7 +5,7 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::Result;
-use nebula_api::configuration::Options;
+use nebula_api::project_options::Options;
 use nebula_api::enrolment::EnrolmentRequest;
 use nebula_api::firewall::{Route, Rule};
 use nebula_tests::api::{Api, data, refusal};

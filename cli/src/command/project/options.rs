@@ -1,7 +1,7 @@
 //! `project options`: options that all devices of a project share.
 
 use clap::Args;
-use nebula_api::configuration::Options;
+use nebula_api::project_options::Options;
 use serde_json::{Value, json};
 
 use super::Choice;

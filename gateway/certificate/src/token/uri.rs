@@ -101,7 +101,8 @@ mod tests {
     #[test]
     fn a_uri_is_read() {
         let uri = Uri::parse(
-            "pkcs11:token=My%20CA;object=ca;id=%01%ff;type=private?module-path=/usr/lib/x.so&pin-value=12%3B34",
+            "pkcs11:token=My%20CA;object=ca;id=%01%ff;type=private\
+             ?module-path=/usr/lib/x.so&pin-value=12%3B34",
         );
         let uri = uri.ok().unwrap();
         assert_eq!(uri.module, Path::new("/usr/lib/x.so"));

@@ -86,7 +86,8 @@ mod tests {
             assert!(!verifies(&raw, b"text", &signature));
             assert!(!verifies(&raw, b"text", b""));
         }
-        let wrong = "-----BEGIN DEFINED HOST P256 PUBLIC KEY-----\nAAAA\n-----END DEFINED HOST P256 PUBLIC KEY-----\n";
+        let wrong = "-----BEGIN DEFINED HOST P256 PUBLIC KEY-----\nAAAA\n\
+             -----END DEFINED HOST P256 PUBLIC KEY-----\n";
         assert_eq!(parse(wrong.as_bytes(), Curve::P256), None);
     }
 }

@@ -112,8 +112,8 @@ impl Keyring {
             fingerprint.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
                 ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
                     .hint(
-                        "Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and NEBULA_CA_KEY to \
-                         them.",
+                        "Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and \
+                         NEBULA_CA_KEY to them.",
                     )
             })
         };
