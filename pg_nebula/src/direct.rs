@@ -32,6 +32,7 @@ mod row_lock;
 mod sequence;
 mod snapshot;
 pub(crate) mod trigger;
+mod uncommitted;
 mod update;
 mod version;
 #[cfg(feature = "pg_test")]
@@ -53,6 +54,7 @@ pub(crate) use open_table::OpenTable;
 use relation::{READ, WRITE};
 pub(crate) use row::FoundRow;
 pub(crate) use sequence::Sequence;
+pub(crate) use uncommitted::UncommittedScan;
 
 /// Whether this session writes rows directly.
 ///

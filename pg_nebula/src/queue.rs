@@ -55,7 +55,6 @@ mod removed_job;
 mod request;
 pub(crate) mod rescue;
 mod restore_children;
-mod result_set;
 pub(crate) mod retry;
 pub(crate) mod sql_helpers;
 mod store;

@@ -14,6 +14,7 @@ use pgrx::prelude::*;
 
 use super::worker::reload_if_asked;
 use crate::free_map::usage_signal;
+use crate::pg::background_worker::{database_exists, entry_point, process_id};
 use crate::pg::settings;
 
 /// Delay before a worker is started again, after it ended or could not be started.
@@ -65,10 +66,7 @@ impl SupervisedWorker {
         if Instant::now() < self.start_after || !database_exists() {
             return;
         }
-        // SAFETY: set once when the process starts.
-        #[expect(unsafe_code, reason = "a variable of the process")]
-        let own_pid = unsafe { pg_sys::MyProcPid };
-        match builder(self.name, self.function).set_notify_pid(own_pid).load_dynamic() {
+        match builder(self.name, self.function).set_notify_pid(process_id()).load_dynamic() {
             Ok(process) => self.running = Some(process),
             Err(_) => {
                 self.start_after = Instant::now() + RESTART_DELAY;
@@ -78,11 +76,12 @@ impl SupervisedWorker {
     }
 }
 
-/// Main function of the launcher.
-#[pg_guard]
-#[expect(unsafe_code, reason = "the server looks the function up by name")]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn nebula_launcher(_argument: pg_sys::Datum) {
+entry_point! {
+    /// Main function of the launcher.
+    nebula_launcher => run
+}
+
+fn run() {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let Some(database) = settings::database().and_then(|name| CString::new(name).ok()) else { return };
     BackgroundWorker::connect_worker_to_spi(None, None);
@@ -102,29 +101,5 @@ pub extern "C-unwind" fn nebula_launcher(_argument: pg_sys::Datum) {
         for worker in &mut workers {
             worker.ensure_running(|| BackgroundWorker::transaction(|| database_exists(&database)));
         }
-    }
-}
-
-/// Whether there is a database of this name.
-#[expect(unsafe_code, reason = "SQL needs a database, which the launcher is not connected to")]
-fn database_exists(database: &CString) -> bool {
-    // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process
-    // without a database may not know those of pg_database; it is as short as the list of databases.
-    unsafe {
-        let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, pg_sys::AccessShareLock.cast_signed());
-        let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
-        pg_sys::ScanKeyInit(
-            &mut key,
-            pg_sys::Anum_pg_database_datname as i16,
-            pg_sys::BTEqualStrategyNumber as u16,
-            pg_sys::F_NAMEEQ.into(),
-            database.as_ptr().into(),
-        );
-        let none = std::ptr::null_mut();
-        let scan = pg_sys::systable_beginscan(relation, pg_sys::InvalidOid, false, none, 1, &mut key);
-        let found = !pg_sys::systable_getnext(scan).is_null();
-        pg_sys::systable_endscan(scan);
-        pg_sys::table_close(relation, pg_sys::AccessShareLock.cast_signed());
-        found
     }
 }

@@ -11,6 +11,7 @@ use pgrx::prelude::*;
 use super::worker::{connect, is_callable, reload_if_asked, run};
 use crate::addresses::usage_threshold;
 use crate::free_map::usage_signal::{self, SeenCounters};
+use crate::pg::background_worker::entry_point;
 use crate::pg::settings;
 
 /// Least time between two counts of pools whose usage may have changed: counting slows down allocations.
@@ -30,11 +31,12 @@ const ROUND: [&str; 4] = [
     "nebula.maintain_rotations()",
 ];
 
-/// Main function of the worker. An error ends the process, and the launcher starts it again.
-#[pg_guard]
-#[expect(unsafe_code, reason = "the server looks the function up by name")]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn nebula_maintenance(_argument: pg_sys::Datum) {
+entry_point! {
+    /// Main function of the worker. An error ends the process, and the launcher starts it again.
+    nebula_maintenance => work
+}
+
+fn work() {
     if connect().is_none() {
         return;
     }

@@ -3,6 +3,7 @@
 use pgrx::bgworkers::{BackgroundWorker, SignalWakeFlags};
 use pgrx::prelude::*;
 
+use crate::pg::background_worker::reload_configuration;
 use crate::pg::settings;
 
 /// Connects this process to the configured database and returns its name; `None` if none is configured.
@@ -38,10 +39,8 @@ pub(crate) fn is_callable(function: &str) -> bool {
 }
 
 /// Reads the configuration again after SIGHUP.
-#[expect(unsafe_code, reason = "a C function")]
 pub(crate) fn reload_if_asked() {
     if BackgroundWorker::sighup_received() {
-        // SAFETY: in the main loop of a background worker, outside any transaction.
-        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        reload_configuration();
     }
 }

@@ -1,10 +1,14 @@
 //! Values that an index scan compares.
 #![expect(unsafe_code, reason = "scan keys are C structures")]
 
+use std::net::IpAddr;
+use std::num::NonZeroUsize;
+
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use super::relation::OpenRelation;
+use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Result};
 
 /// A value, its type, and the functions of the type's default operator class that compare it.
@@ -88,8 +92,31 @@ impl KeyValue {
         Ok(Self { datum, comparable })
     }
 
+    /// An `inet`, allocated in the current memory context.
+    pub(crate) fn inet(value: IpAddr) -> Result<Self> {
+        let comparable = comparable!(INETOID, F_NETWORK_EQ, F_NETWORK_GE, F_NETWORK_LE, F_NETWORK_CMP);
+        let datum = Host(value).into_datum().ok_or_else(|| Error::corrupt_schema("address"))?;
+        Ok(Self { datum, comparable })
+    }
+
     pub(super) fn type_oid(&self) -> pg_sys::Oid {
         self.comparable.type_oid
+    }
+
+    /// The scan key that compares a column of a table, numbered from 1, for `systable_beginscan`.
+    pub(super) fn column_key(&self, column: NonZeroUsize, how: Comparison) -> pg_sys::ScanKeyData {
+        // SAFETY: all-zero is a valid key to initialise; the function exists in every server.
+        unsafe {
+            let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
+            pg_sys::ScanKeyInit(
+                &mut key,
+                column.get() as i16,
+                how.strategy() as u16,
+                self.comparable.functions[how as usize].into(),
+                self.datum,
+            );
+            key
+        }
     }
 
     /// The scan key that compares a column of an index, numbered from 0, with this value.

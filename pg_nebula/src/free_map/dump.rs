@@ -5,7 +5,6 @@
 //! start reads and removes it. The dump is used only if the tables cannot have changed in between: same
 //! cluster, same shutdown checkpoint, no recovery. After a crash there is no file, and pages are read as they
 //! are needed.
-#![expect(unsafe_code, reason = "the cluster's own state is a C structure")]
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -13,6 +12,8 @@ use std::path::Path;
 
 use nebula_core::fnv::Fnv1a;
 use pgrx::prelude::*;
+
+use crate::pg::control_file::{ShutdownState, shutdown_state};
 
 /// In the folder where the server keeps its statistics between two runs.
 const PATH: &str = "pg_stat/pg_nebula.map";
@@ -25,27 +26,20 @@ const CHUNK: usize = 8192;
 /// The state of the cluster in which the map agreed with the tables.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct ClusterState {
-    cluster: u64,
-    checkpoint: u64,
+    shutdown: ShutdownState,
     bytes: u64,
 }
 
 impl ClusterState {
     /// `None` unless the cluster was shut down cleanly, as a primary.
     fn at_shutdown(bytes: usize) -> Option<Self> {
-        let mut intact = false;
-        // SAFETY: the server has read the same file before this call; the returned structure is a copy.
-        let control = unsafe { pg_sys::get_controlfile(pg_sys::DataDir, &mut intact).as_ref() }?;
         let recovers = ["standby.signal", "recovery.signal"].iter().any(|name| Path::new(name).exists());
-        (intact && control.state == pg_sys::DBState::DB_SHUTDOWNED && !recovers).then_some(Self {
-            cluster: control.system_identifier,
-            checkpoint: control.checkPoint,
-            bytes: bytes as u64,
-        })
+        let shutdown = shutdown_state().filter(|_| !recovers)?;
+        Some(Self { shutdown, bytes: bytes as u64 })
     }
 
     fn to_header(self, checksum: u64) -> Vec<u8> {
-        let numbers = [self.cluster, self.checkpoint, self.bytes, checksum];
+        let numbers = [self.shutdown.cluster, self.shutdown.checkpoint, self.bytes, checksum];
         MAGIC.bytes().chain(numbers.into_iter().flat_map(u64::to_le_bytes)).collect()
     }
 }

@@ -1,13 +1,10 @@
 //! Rows of nebula.allocation, as its triggers get them.
-#![expect(unsafe_code, reason = "tuples are C structures")]
-
-use std::num::NonZeroUsize;
 
 use pgrx::PgTrigger;
-use pgrx::htup::heap_getattr_raw;
-use pgrx::prelude::*;
 
 use crate::pg::datum::inet::Host;
+use crate::pg::datum::timestamp::Timestamp;
+use crate::pg::trigger_row::{self, TriggerRow};
 use nebula_core::address::number;
 
 /// The columns that matter to the map.
@@ -22,29 +19,15 @@ pub(super) struct Row {
 /// The rows before and after the change that fired a trigger on nebula.allocation; `None` where there is
 /// none.
 pub(super) fn of_trigger(trigger: &PgTrigger<'_>) -> (Option<Row>, Option<Row>) {
-    let data = trigger.trigger_data();
-    // SAFETY: PostgreSQL sets the relation, and the tuples when it fires for a row; they live as long as the
-    // call.
-    let row = |tuple: pg_sys::HeapTuple| unsafe { read(tuple, (*data.tg_relation).rd_att) };
-    (row(data.tg_trigtuple), row(data.tg_newtuple))
+    let (old, new) = trigger_row::rows(trigger);
+    (old.and_then(|row| read(&row)), new.and_then(|row| read(&row)))
 }
 
-/// # Safety
-/// The tuple is null or has the shape of the description.
-unsafe fn read(tuple: pg_sys::HeapTuple, shape: pg_sys::TupleDesc) -> Option<Row> {
-    if tuple.is_null() {
-        return None;
-    }
-    // SAFETY: as promised by the caller; the columns have the types of the extension's own script.
-    unsafe {
-        let column = |name: &std::ffi::CStr| {
-            let number = usize::try_from(pg_sys::SPI_fnumber(shape, name.as_ptr())).ok()?;
-            heap_getattr_raw(tuple, NonZeroUsize::new(number)?, shape)
-        };
-        Some(Row {
-            pool: column(c"pool_id")?.value() as i32,
-            number: number(Host::read(column(c"ip")?).0),
-            quarantined_until: column(c"quarantined_until").map(|until| until.value() as i64),
-        })
-    }
+fn read(row: &TriggerRow<'_>) -> Option<Row> {
+    let Host(ip) = row.get(c"ip")?;
+    Some(Row {
+        pool: row.get(c"pool_id")?,
+        number: number(ip),
+        quarantined_until: row.get(c"quarantined_until").map(|Timestamp(until)| until),
+    })
 }

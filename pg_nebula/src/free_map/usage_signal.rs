@@ -1,22 +1,17 @@
 //! Tells the background worker which pools to count. An allocation only increments a counter and sets the
 //! latch.
-#![expect(unsafe_code, reason = "latches are C structures in shared memory")]
 
 use std::collections::HashMap;
-use std::ptr::with_exposed_provenance_mut;
 use std::sync::atomic::Ordering::SeqCst;
 
-use pgrx::pg_sys;
-
 use super::shared;
+use crate::pg::latch;
 use crate::pg::session::database;
 
 /// Registers this process, the background worker, as the one that counts the pools of its database.
 pub(crate) fn register_watcher() {
-    // SAFETY: a variable of this process, set for good when it joined shared memory.
-    let latch = unsafe { pg_sys::MyLatch };
     shared::read(|map| {
-        map.header.watcher_latch.store(latch.expose_provenance(), SeqCst);
+        map.header.watcher_latch.store(latch::own_address(), SeqCst);
         map.header.watcher_database.store(database(), SeqCst);
     });
 }
@@ -37,11 +32,7 @@ pub(super) fn wake_watcher() {
         0 => 0,
         _ => map.header.watcher_latch.load(SeqCst),
     });
-    if let Some(latch) = latch.filter(|latch| *latch != 0) {
-        // SAFETY: the latch of a process slot lies in shared memory at the same address in all processes, and
-        // is never freed. If another process has that slot by now, it wakes up for nothing.
-        unsafe { pg_sys::SetLatch(with_exposed_provenance_mut(latch)) };
-    }
+    latch::set(latch.unwrap_or(0));
 }
 
 /// The counters of each pool at the last call: requests for a usage check, and releases.

@@ -11,6 +11,7 @@ use super::shared;
 use super::timer_store::with_timers;
 use super::timers::{LOOK_INTERVAL, Which, is_due};
 use crate::background::worker;
+use crate::pg::background_worker::entry_point;
 use crate::pg::session;
 
 /// Least time between two rounds of notifications.
@@ -22,11 +23,12 @@ const PREPARED: Duration = Duration::from_millis(20);
 /// Longest sleep.
 const LONGEST: Duration = Duration::from_secs(60);
 
-/// Where the process starts. An error ends it, and the launcher starts it again.
-#[pg_guard]
-#[expect(unsafe_code, reason = "the server looks the function up by name")]
-#[unsafe(no_mangle)]
-pub extern "C-unwind" fn nebula_wakeup(_argument: pg_sys::Datum) {
+entry_point! {
+    /// Main function of the process. An error ends it, and the launcher starts it again.
+    nebula_wakeup => work
+}
+
+fn work() {
     let Some(database) = worker::connect() else { return };
     shared::become_notifier(session::database());
     let mut send = Sender::new();

@@ -25,6 +25,12 @@ pub(crate) fn is_running(transaction: u32) -> bool {
     unsafe { pg_sys::TransactionIdIsInProgress(pg_sys::TransactionId::from_inner(transaction)) }
 }
 
+/// Whether a process runs this transaction, a top-level one; a prepared transaction has none.
+pub(crate) fn has_process(transaction: u32) -> bool {
+    // SAFETY: any number may be asked about.
+    unsafe { pg_sys::BackendXidGetPid(pg_sys::TransactionId::from_inner(transaction)) != 0 }
+}
+
 /// Start of the transaction, in PostgreSQL's microseconds: `now()` of SQL.
 pub(crate) fn transaction_start() -> i64 {
     // SAFETY: a plain variable of the session.

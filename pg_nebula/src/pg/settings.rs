@@ -74,8 +74,8 @@ pub(crate) fn define(preloaded: bool) {
     );
     GucRegistry::define_bool_guc(
         c"nebula.direct_writes",
-        c"Writes rows of allocations and jobs through the table access method instead of SQL.",
-        c"Faster, but statement triggers, auditing and other hooks of the executor do not see those writes. Switch it off where they must.",
+        c"Writes rows of allocations and jobs through the table access method instead of SQL statements.",
+        c"Faster, but hooks of the executor, such as those of pgaudit, pg_stat_statements and auto_explain, do not see these writes. Switch it off where they must. Triggers and rules run in any case.",
         &DIRECT_WRITES,
         GucContext::Userset,
         GucFlags::default(),

@@ -8,17 +8,17 @@ use pgrx::prelude::*;
 
 use super::claim_index::{self, ClaimIndex};
 use super::claim_rows::{claim_open, claim_restricted};
-use super::claimed_job::ClaimedJob;
+use super::claimed_job::{ClaimedJob, JobRows};
 use super::kind_limit::{self, Policy};
 use super::project_limit::{self, Quota};
 use super::request::ClaimRequest;
-use super::result_set::JobRows;
 use super::{complete, policy_cache, promote_due, rescue};
 use crate::notify;
 use crate::notify::{scan, timers};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::error::{Result, required, sql};
 use crate::pg::privilege::as_owner_by_index;
+use crate::pg::row_set::RowSet;
 use crate::pg::statement::Statement;
 
 /// Takes up to `max` due jobs of these kinds for `worker`, highest priority first, then longest due.
@@ -36,7 +36,7 @@ fn claim_jobs(
     capabilities: default!(Option<Vec<Option<String>>>, "'{}'"),
 ) -> sql::Result<JobRows> {
     let request = ClaimRequest::new(worker, kinds, max, lease, node_id, capabilities)?;
-    Ok(JobRows(claim(request)?))
+    Ok(RowSet(claim(request)?))
 }
 
 /// complete_job and claim_jobs in one call, hence one commit for a job: what a busy worker does between two jobs.
@@ -57,7 +57,7 @@ fn finish_and_claim(
 ) -> sql::Result<JobRows> {
     complete::complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?;
     let request = ClaimRequest::new(worker, kinds, max, lease, node_id, capabilities)?;
-    Ok(JobRows(claim(request)?))
+    Ok(RowSet(claim(request)?))
 }
 
 fn claim(request: ClaimRequest<'_>) -> Result<Vec<ClaimedJob>> {

@@ -7,6 +7,7 @@ use crate::notify;
 use crate::notify::scan;
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::Timestamp;
+use crate::pg::row_set::{ResultRow, RowSet};
 
 /// A claimed job.
 pub(super) struct ClaimedJob {
@@ -21,9 +22,15 @@ pub(super) struct ClaimedJob {
     pub(super) restricted: bool,
 }
 
-impl ClaimedJob {
-    /// The columns that claim_jobs returns.
-    pub(super) fn into_values(self) -> [Option<pg_sys::Datum>; 5] {
+/// The result of claim_jobs.
+pub(super) type JobRows = RowSet<ClaimedJob, 5>;
+
+impl ResultRow<5> for ClaimedJob {
+    const RETURNS: &'static str =
+        "TABLE (job_id bigint, kind text, payload jsonb, attempt integer, lease_until timestamptz)";
+    const TYPE_IDENT: &'static str = pgrx::pgrx_resolved_type!(ClaimedJob);
+
+    fn into_values(self) -> [Option<pg_sys::Datum>; 5] {
         [
             self.key.job.into_datum(),
             self.kind.into_datum(),

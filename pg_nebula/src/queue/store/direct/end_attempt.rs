@@ -1,6 +1,6 @@
 //! Ending attempts that did not succeed, below SQL.
 
-use pgrx::{IntoDatum, direct_function_call, pg_sys};
+use pgrx::IntoDatum;
 
 use super::claim::queue_position;
 use super::finish::{Finish, removed_job};
@@ -9,6 +9,7 @@ use crate::direct::{FoundRow, IndexScan, KeyValue};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result};
+use crate::pg::random::random;
 use crate::pg::session;
 use crate::pg::statement::Statement;
 use crate::queue::attempt::{Attempt, AttemptEnd, EndedAttempt};
@@ -117,11 +118,4 @@ fn running_position(row: &FoundRow<'_>) -> Option<Position> {
         blocked_by: 0,
         restricted: row.get(column::NODE_ID).is_some() || row.get(column::CAPABILITY).is_some(),
     })
-}
-
-/// `random()` of SQL.
-#[expect(unsafe_code, reason = "a function of the server is called as SQL would call it")]
-fn random() -> f64 {
-    // SAFETY: the function takes no argument and returns a double precision.
-    unsafe { direct_function_call(pg_sys::drandom, &[]) }.unwrap_or(1.0)
 }
