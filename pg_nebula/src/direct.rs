@@ -1,18 +1,19 @@
 //! Reading and writing rows through the table access method, without planner and executor.
 //!
-//! For the few statements that run once per allocation or job: starting an executor costs several times what writing the
-//! row does, because expressions are compiled, and indexes and constraints described, anew for each statement. Here a
-//! session does that once ([`handle`]) and keeps it until the table changes.
+//! For the few statements that run once per allocation or job: starting an executor costs several times what
+//! writing the row does, because expressions are compiled, and indexes and constraints described, anew for
+//! each statement. Here a session does that once ([`handle`]) and keeps it until the table changes.
 //!
-//! Rows are what the statement would have written: NOT NULL, CHECK, the bounds of partitions, all indexes, unique ones
-//! included, WAL and logical decoding. What SQL runs besides makes an operation answer that it needs SQL, and then
-//! nothing was done: triggers of rows and statements, foreign keys, rules, defaults, generated columns, forced row
-//! security, deferrable and exclusion constraints ([`eligibility`]). Not noticed are the hooks of the executor:
-//! pg_stat_statements, auto_explain and pgaudit see nothing. Privileges are not asked for: EXECUTE on the calling function
-//! is enough. README of `sql/` says what that means for administrators.
+//! Rows are what the statement would have written: NOT NULL, CHECK, the bounds of partitions, all indexes,
+//! unique ones included, WAL and logical decoding. If SQL would run anything else, the operation does nothing
+//! and says that it needs SQL: for triggers of rows and statements, foreign keys, rules, defaults, generated
+//! columns, forced row security, deferrable and exclusion constraints ([`eligibility`]). Hooks of the executor
+//! are not called, so pg_stat_statements, auto_explain and pgaudit do not see these rows. Privileges are not
+//! checked: EXECUTE on the calling function is enough. `sql/README.md` tells administrators what that means.
 //!
-//! The name of a [`Table`] and of an index is looked up in the catalog; the callers promise one thing only, that values to
-//! be written have the types of the columns in the table's list, as the extension's own script declares them.
+//! The name of a [`Table`] and of an index is looked up in the catalog; the callers promise one thing only,
+//! that values to be written have the types of the columns in the table's list, as the extension's own script
+//! declares them.
 
 mod columns;
 mod constraint;
@@ -58,8 +59,8 @@ pub(crate) use uncommitted::UncommittedScan;
 
 /// Whether this session writes rows directly.
 ///
-/// Not in REPEATABLE READ and stricter: a row that was changed after the transaction's snapshot must raise SQLSTATE 40001,
-/// which only the executor does.
+/// Not in REPEATABLE READ and stricter: a row that was changed after the transaction's snapshot must raise
+/// SQLSTATE 40001, which only the executor does.
 pub(crate) fn is_on() -> bool {
     settings::direct_writes() && !session::snapshot_is_fixed()
 }
@@ -96,14 +97,15 @@ pub(crate) enum UpdateOutcome<T> {
 pub(crate) enum InsertOutcome {
     /// The row was written.
     Inserted,
-    /// Nothing was written: this unique index has an entry of the same key, perhaps of a transaction in progress.
+    /// Nothing was written: this unique index has an entry of the same key, perhaps of a transaction in
+    /// progress.
     Conflict(pg_sys::Oid),
     /// Nothing was written: this needs SQL.
     UseSql,
 }
 
-/// Tells whether rows that were read from a table and cached may still be current: the table has not changed since, nor
-/// has its trigger [`trigger`] told of changed rows.
+/// Tells whether rows that were read from a table and cached may still be current: the table has not changed
+/// since, nor has its trigger [`trigger`] told of changed rows.
 pub(crate) struct CacheToken(Weak<TableHandle>);
 
 impl CacheToken {
@@ -149,15 +151,15 @@ impl Table {
         Ok(OpenTable::new(self.handle()?, READ))
     }
 
-    /// `INSERT` of one row: waits for transactions in progress that wrote the same key, and raises an error on a
-    /// conflict. `false`: nothing was done, this needs SQL.
+    /// `INSERT` of one row: waits for transactions in progress that wrote the same key, and raises an error
+    /// on a conflict. `false`: nothing was done, this needs SQL.
     pub(crate) fn insert(&'static self, values: &[Option<pg_sys::Datum>]) -> Result<bool> {
         let handle = self.handle()?;
         Ok(handle.can_insert() && handle.insert(values))
     }
 
-    /// `INSERT … ON CONFLICT DO NOTHING` of all rows, or of none on a conflict, also with a transaction in progress.
-    /// `fill_row` gives the values of the row with this number.
+    /// `INSERT … ON CONFLICT DO NOTHING` of all rows, or of none on a conflict, also with a transaction in
+    /// progress. `fill_row` gives the values of the row with this number.
     pub(crate) fn try_insert_all(
         &'static self,
         count: usize,
@@ -170,8 +172,9 @@ impl Table {
         Ok(handle.try_insert_all(count, fill_row))
     }
 
-    /// `UPDATE … RETURNING` of the first row that the scan finds and `change` has an answer for; waits for transactions
-    /// that change it. `change` is given the row's values, and leaves the new ones there. For READ COMMITTED only.
+    /// `UPDATE … RETURNING` of the first row that the scan finds and `change` has an answer for; waits for
+    /// transactions that change it. `change` is given the row's values, and leaves the new ones there. For
+    /// READ COMMITTED only.
     pub(crate) fn update<T>(
         &'static self,
         scan: &IndexScan<'_>,
@@ -184,8 +187,8 @@ impl Table {
         handle.update(scan, change)
     }
 
-    /// `DELETE … RETURNING` of the one row with this key, a uuid, that `read` has an answer for; that answer. `None`:
-    /// nothing was done, this needs SQL. Does not wait.
+    /// `DELETE … RETURNING` of the one row with this key, a uuid, that `read` has an answer for; that answer.
+    /// `None`: nothing was done, this needs SQL. Does not wait.
     pub(crate) fn delete<T>(
         &'static self,
         index: &'static CStr,
@@ -200,10 +203,11 @@ impl Table {
         handle.delete(&IndexScan::exact(index, &[key]), read)
     }
 
-    /// `WITH moved AS (DELETE … LIMIT max RETURNING *) INSERT INTO to SELECT … FROM moved`. The rows are those that the
-    /// scans find, one scan after the other; `map_row` fills in the new row and answers something, or skips the row by
-    /// `None`. Rows that other transactions have locked are skipped, as by SKIP LOCKED; with `wait` they are waited for,
-    /// and each scan must be for one row. All scans read one index. For READ COMMITTED only.
+    /// `WITH moved AS (DELETE … LIMIT max RETURNING *) INSERT INTO to SELECT … FROM moved`. The rows are
+    /// those that the scans find, one scan after the other; `map_row` fills in the new row and answers
+    /// something, or skips the row by `None`. Rows that other transactions have locked are skipped, as by
+    /// SKIP LOCKED; with `wait` they are waited for, and each scan must be for one row. All scans read one
+    /// index. For READ COMMITTED only.
     pub(crate) fn move_rows<T>(
         &'static self,
         to: &'static Self,
@@ -233,8 +237,8 @@ impl Table {
         self.open_for_reading()?.exists(scan)
     }
 
-    /// Calls `visit` with each row that a scan finds as of now, whatever the snapshot of the caller's statement shows.
-    /// The token tells for how long a cache of these rows is current.
+    /// Calls `visit` with each row that a scan finds as of now, whatever the snapshot of the caller's
+    /// statement shows. The token tells for how long a cache of these rows is current.
     pub(crate) fn each(
         &'static self,
         scan: &IndexScan<'_>,

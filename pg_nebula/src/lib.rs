@@ -1,12 +1,13 @@
 //! The control plane of a private overlay network, inside PostgreSQL.
 //!
-//! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Tables and plain SQL
-//! functions are in `sql/`; this crate has the functions that need more than a statement. Each module imports only modules
-//! above it in this table; code that needs no PostgreSQL is in the crate `nebula-core`:
+//! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Tables
+//! and plain SQL functions are in `sql/`; this crate has the functions that need more than a statement. Each
+//! module imports only modules above it in this table; code that needs no PostgreSQL is in the crate
+//! `nebula-core`:
 //!
 //! | module | content |
 //! |---|---|
-//! | `pg` | the server's interfaces: session, callbacks, catalog, statements, shared memory, settings, types |
+//! | `pg` | interfaces of the server: session, callbacks, catalog, statements, shared memory, types |
 //! | `direct` | reading and writing rows without planner and executor |
 //! | `pools` | projects and their ranges of addresses |
 //! | `free_map` | search for free addresses, by a map in shared memory |

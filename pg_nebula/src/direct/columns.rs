@@ -1,4 +1,4 @@
-//! What a tuple descriptor says of a table's columns.
+//! A table's columns, as its tuple descriptor has them.
 #![expect(unsafe_code, reason = "tuple descriptors are C structures")]
 
 use std::ffi::CStr;

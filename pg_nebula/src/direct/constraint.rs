@@ -13,8 +13,8 @@ impl TableHandle {
     /// # Safety
     /// The slot has the table's descriptor, and the values have the types of the columns.
     pub(super) unsafe fn fill(&self, slot: *mut pg_sys::TupleTableSlot, values: &[Option<pg_sys::Datum>]) {
-        // SAFETY: as the caller promises; the column numbers were looked up in the descriptor, and a slot has as many
-        // values as its descriptor has columns.
+        // SAFETY: as the caller promises; the column numbers were looked up in the descriptor, and a slot has
+        // as many values as its descriptor has columns.
         unsafe {
             pg_sys::ExecClearTuple(slot);
             let columns = self.column_count();
@@ -62,8 +62,8 @@ impl TableHandle {
         table: &OpenRelation,
         slot: *mut pg_sys::TupleTableSlot,
     ) -> bool {
-        // SAFETY: as the caller promises; the server prepares the expression at the first call, in the memory of the
-        // state, and reads the relation only then.
+        // SAFETY: as the caller promises; the server prepares the expression at the first call, in the memory
+        // of the state, and reads the relation only then.
         unsafe {
             self.partition.is_null() || {
                 (*self.partition).ri_RelationDesc = table.0;

@@ -13,8 +13,9 @@ use super::snapshot::latest_version;
 use crate::pg::error::Result;
 
 impl TableHandle {
-    /// `DELETE … RETURNING` of the one row that the scan finds and `read` has an answer for; that answer. `None` when
-    /// nothing was deleted: there is no such row or more than one, or another transaction has locked or changed it.
+    /// `DELETE … RETURNING` of the one row that the scan finds and `read` has an answer for; that answer.
+    /// `None` when nothing was deleted: there is no such row or more than one, or another transaction has
+    /// locked or changed it.
     pub(super) fn delete<T>(
         &self,
         scan: &IndexScan<'_>,
@@ -24,8 +25,8 @@ impl TableHandle {
         let index = self.index_of(scan)?;
         let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index.oid, WRITE));
         let (mut found, mut is_only) = (None, true);
-        // SAFETY: `index_of` has checked the index. The row lies where the scan has found it; if it was changed
-        // meanwhile, the result says so.
+        // SAFETY: `index_of` has checked the index. The row lies where the scan has found it; if it was
+        // changed meanwhile, the result says so.
         unsafe {
             scan.run(&table, &index, &mut latest_version(), |slot| {
                 if let Some(answer) = read(&FoundRow { slot, column_numbers: &self.column_numbers }) {

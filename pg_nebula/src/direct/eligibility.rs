@@ -25,8 +25,9 @@ pub(super) fn is_partition(table: &OpenRelation) -> bool {
     table.class().relispartition
 }
 
-/// Whether a statement runs no rule, no row security policy, and no trigger, row or statement level, but the one of this
-/// name, whose work the caller does. Triggers of constraints, such as foreign keys, are triggers too.
+/// Whether a statement runs no rule, no row security policy, and no trigger, row or statement level, but the
+/// one of this name, whose work the caller does. Triggers of constraints, such as foreign keys, are triggers
+/// too.
 pub(super) fn runs_nothing_else(table: &OpenRelation, statement: Statement, own: Option<&CStr>) -> bool {
     let class = table.class();
     // The functions run with the privileges of the owner, whom row security binds only when it is forced.
@@ -44,8 +45,8 @@ pub(super) fn runs_nothing_else(table: &OpenRelation, statement: Statement, own:
     !class.relhasrules && !is_secured && own_only
 }
 
-/// Whether the table is a partition of `parent`, and INSERT into the parent runs nothing that INSERT into the partition
-/// does not.
+/// Whether the table is a partition of `parent`, and INSERT into the parent runs nothing that INSERT into the
+/// partition does not.
 pub(super) fn is_plain_partition(table: pg_sys::Oid, parent: pg_sys::Oid) -> bool {
     let parent = OpenRelation::table(parent, READ);
     let is_partitioned = parent.class().relkind as u8 == pg_sys::RELKIND_PARTITIONED_TABLE;

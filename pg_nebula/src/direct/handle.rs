@@ -1,5 +1,4 @@
-//! What a session keeps of a table in order to read and write its rows: the parts of the executor's state that are the
-//! same for every statement.
+//! State of the executor that a session keeps for a table: the parts that are the same for every statement.
 #![expect(unsafe_code, reason = "the state of the executor is made of C structures")]
 
 use std::ffi::CStr;
@@ -15,8 +14,8 @@ use super::relation::{OpenRelation, WRITE};
 use super::{columns, version};
 use crate::pg::error::{Error, Result};
 
-/// Valid until the table, one of its indexes or its parent changes. All that is pointed to lives in `context`, which
-/// belongs to this value.
+/// Valid until the table, one of its indexes or its parent changes. All that is pointed to lives in
+/// `context`, which belongs to this value.
 pub(super) struct TableHandle {
     pub(super) table: pg_sys::Oid,
     context: pg_sys::MemoryContext,
@@ -45,8 +44,8 @@ impl Drop for TableHandle {
 }
 
 impl TableHandle {
-    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose work the callers of this
-    /// module do.
+    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose work the callers of
+    /// this module do.
     pub(super) fn new(
         table: pg_sys::Oid,
         parent: Option<pg_sys::Oid>,
@@ -55,8 +54,8 @@ impl TableHandle {
     ) -> Self {
         let relation = OpenRelation::table(table, WRITE);
         let has_plain_parent = parent.is_none_or(|parent| is_plain_partition(table, parent));
-        // SAFETY: the relation is open. If an error leaves this function, the server frees the context with its parent,
-        // the memory of the statement; only a complete handle becomes the session's.
+        // SAFETY: the relation is open. If an error leaves this function, the server frees the context with
+        // its parent, the memory of the statement; only a complete handle becomes the session's.
         unsafe {
             let context = pg_sys::AllocSetContextCreateInternal(
                 pg_sys::CurrentMemoryContext,
@@ -89,8 +88,8 @@ impl TableHandle {
                     can_insert: can_write
                         && !columns::need_defaults(descriptor, columns)
                         && runs_nothing_else(&relation, Statement::Insert, None),
-                    // A changed row might have to move to another partition. Access methods other than B-tree are told
-                    // of updates in ways of their own.
+                    // A changed row might have to move to another partition. Access methods other than B-tree
+                    // are told of updates in ways of their own.
                     can_update: can_write
                         && !is_partition(&relation)
                         && indexes.iter().all(|index| !index.key_types.is_empty())
@@ -112,7 +111,8 @@ impl TableHandle {
         self.table == table || self.parent == Some(table)
     }
 
-    /// The index that a scan names. It was found in the table's own list of indexes, so it belongs to the table.
+    /// The index that a scan names. It was found in the table's own list of indexes, so it belongs to the
+    /// table.
     ///
     /// # Errors
     /// When the table has no B-tree of that name whose columns have the types of the scan's keys.
@@ -172,7 +172,8 @@ fn partition_argument(table: &OpenRelation) -> *mut pg_sys::ResultRelInfo {
     if !is_partition(table) {
         return null_mut();
     }
-    // SAFETY: zeroed but for its type is how the executor makes this structure; the check fills in what it needs.
+    // SAFETY: zeroed but for its type is how the executor makes this structure; the check fills in what it
+    // needs.
     unsafe {
         let info = pg_sys::palloc0(size_of::<pg_sys::ResultRelInfo>()).cast::<pg_sys::ResultRelInfo>();
         (*info).type_ = pg_sys::NodeTag::T_ResultRelInfo;

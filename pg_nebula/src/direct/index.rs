@@ -9,7 +9,8 @@ use pgrx::prelude::*;
 use super::relation::{OpenRelation, READ, WRITE};
 use super::version;
 
-/// An index as the executor describes it. Lives in the memory of its [`TableHandle`](super::handle::TableHandle).
+/// An index as the executor describes it. Lives in the memory of its
+/// [`TableHandle`](super::handle::TableHandle).
 pub(super) struct Index {
     pub(super) oid: pg_sys::Oid,
     pub(super) name: CString,
@@ -39,7 +40,8 @@ pub(super) unsafe fn describe_all(table: &OpenRelation, state: *mut pg_sys::ESta
 /// As [`describe_all`], and the index belongs to the table.
 unsafe fn describe(table: &OpenRelation, oid: pg_sys::Oid, state: *mut pg_sys::EState) -> Index {
     let index = OpenRelation::index(oid, WRITE);
-    // SAFETY: as the caller promises; an open index points to its row of pg_index, and has an operator class for each key.
+    // SAFETY: as the caller promises; an open index points to its row of pg_index, and has an operator class
+    // for each key.
     unsafe {
         let row = &*(*index.0).rd_index;
         debug_assert_eq!(row.indrelid, (*table.0).rd_id);
@@ -73,8 +75,8 @@ impl Index {
         OpenRelation::index(self.oid, READ)
     }
 
-    /// The rows in the order of this index if its first column is a uuid, otherwise as they are: random keys that are
-    /// inserted in order visit each leaf page once.
+    /// The rows in the order of this index if its first column is a uuid, otherwise as they are: random keys
+    /// that are inserted in order visit each leaf page once.
     ///
     /// # Safety
     /// The slots hold rows of the table.
@@ -101,11 +103,11 @@ pub(super) struct IndexWriter {
 }
 
 impl IndexWriter {
-    /// `memory` holds what the access method keeps from one entry to the next; it must not be reset before this is
-    /// dropped.
+    /// `memory` holds what the access method keeps from one entry to the next; it must not be reset before
+    /// this is dropped.
     pub(super) fn open(index: &Index, memory: pg_sys::MemoryContext) -> Self {
-        // SAFETY: the description lives as long as the handle, whose only user this session is. What an earlier writer
-        // left in `ii_AmCache` when an error cut it short points to memory that is gone.
+        // SAFETY: the description lives as long as the handle, whose only user this session is. What an
+        // earlier writer left in `ii_AmCache` when an error cut it short points to memory that is gone.
         unsafe {
             (*index.info).ii_AmCache = null_mut();
             (*index.info).ii_Context = memory;
@@ -113,11 +115,13 @@ impl IndexWriter {
         Self { index: OpenRelation::index(index.oid, WRITE), info: index.info }
     }
 
-    /// Adds the entry of the row in the slot; answers whether the entry is unique, which it always is when the index
-    /// does not have to be or `check` is UNIQUE_CHECK_NO. UNIQUE_CHECK_PARTIAL adds the entry even if it is not unique.
+    /// Adds the entry of the row in the slot; answers whether the entry is unique, which it always is when
+    /// the index does not have to be or `check` is UNIQUE_CHECK_NO. UNIQUE_CHECK_PARTIAL adds the entry even
+    /// if it is not unique.
     ///
     /// # Safety
-    /// The slot holds a row that is written to `table`, and meets the index's predicate. `state` is of the handle.
+    /// The slot holds a row that is written to `table`, and meets the index's predicate. `state` is of the
+    /// handle.
     pub(super) unsafe fn insert(
         &self,
         table: &OpenRelation,
@@ -146,7 +150,8 @@ impl IndexWriter {
 impl Drop for IndexWriter {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            // SAFETY: the index is still open. After an error the abort of the transaction releases what was kept.
+            // SAFETY: the index is still open. After an error the abort of the transaction releases what was
+            // kept.
             unsafe { version::end_index_inserts(self.index.0, self.info) };
         }
     }

@@ -15,11 +15,13 @@ use super::version;
 /// Most columns that a scan compares.
 const MAX_COLUMNS: usize = 4;
 
-/// Entries between the last row of a scan and the first skip point, and from one skip point to the next. A scan that ends
-/// at a skip point compares at most so many entries too many, at a hundredth of what moving a row costs.
+/// Entries between the last row of a scan and the first skip point, and from one skip point to the next. A
+/// scan that ends at a skip point compares at most so many entries too many, at a hundredth of what moving a
+/// row costs.
 const STRIDE: usize = 8;
 
-/// Key of an index entry, without the columns that the scan compares for equality. All its types are passed by value.
+/// Key of an index entry, without the columns that the scan compares for equality. All its types are passed
+/// by value.
 pub(crate) type SkipPoint = Vec<pg_sys::Datum>;
 
 /// Collects keys of entries that lie ahead of where a scan ended. A later scan may use one as its upper bound
@@ -59,7 +61,8 @@ pub(crate) struct IndexScan<'a> {
 pub(crate) enum KeyRange<'a> {
     /// No condition.
     All,
-    /// `(c, d, e) >= (…)`. The server compares all entries of a leaf page at once, however few rows are wanted.
+    /// `(c, d, e) >= (…)`. The server compares all entries of a leaf page at once, however few rows are
+    /// wanted.
     From(&'a [KeyValue]),
     /// `(c, d, e) >= (…) AND c <= …`. The server compares no entries beyond the upper bound.
     UpTo(&'a [KeyValue], KeyValue),
@@ -101,8 +104,8 @@ impl<'a> IndexScan<'a> {
         snapshot: pg_sys::Snapshot,
         mut visit: impl FnMut(*mut pg_sys::TupleTableSlot) -> bool,
     ) {
-        // SAFETY: as the caller promises; the keys outlive the scan. After an error the abort of the transaction closes
-        // what is open here.
+        // SAFETY: as the caller promises; the keys outlive the scan. After an error the abort of the
+        // transaction closes what is open here.
         unsafe {
             let mut row_keys: [pg_sys::ScanKeyData; MAX_COLUMNS] = std::mem::zeroed();
             let mut keys: [pg_sys::ScanKeyData; MAX_COLUMNS + 2] = std::mem::zeroed();
@@ -117,7 +120,8 @@ impl<'a> IndexScan<'a> {
                 if slot.is_null() {
                     slot = pg_sys::table_slot_create(table.0, null_mut());
                 }
-                // An entry stands for all versions of a row in a HOT chain; an MVCC snapshot shows one at most.
+                // An entry stands for all versions of a row in a HOT chain; an MVCC snapshot shows one at
+                // most.
                 goes_on = !pg_sys::index_fetch_heap(scan, slot) || visit(slot);
             }
             if !slot.is_null() {
@@ -140,7 +144,8 @@ impl<'a> IndexScan<'a> {
     /// # Safety
     /// The scan has begun with `xs_want_itup`.
     unsafe fn next_skip_point(&self, scan: pg_sys::IndexScanDesc) -> Option<SkipPoint> {
-        // SAFETY: as the caller promises; an entry has as many columns as its descriptor says, at most INDEX_MAX_KEYS.
+        // SAFETY: as the caller promises; an entry has as many columns as its descriptor says, at most
+        // INDEX_MAX_KEYS.
         unsafe {
             for _ in 0..STRIDE {
                 if pg_sys::index_getnext_tid(scan, ForwardScanDirection).is_null() {
@@ -155,8 +160,8 @@ impl<'a> IndexScan<'a> {
         }
     }
 
-    /// Writes the scan keys and returns their number. A row comparison `(c, d, e) >= (…)` is one key that points to
-    /// `row_keys`.
+    /// Writes the scan keys and returns their number. A row comparison `(c, d, e) >= (…)` is one key that
+    /// points to `row_keys`.
     ///
     /// # Safety
     /// As [`IndexScan::run`]; both arrays outlive the use of the keys.

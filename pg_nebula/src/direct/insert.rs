@@ -17,13 +17,13 @@ use crate::pg::subtransaction::commit_if;
 const CHUNK: usize = 1 << 14;
 
 impl TableHandle {
-    /// `INSERT … ON CONFLICT DO NOTHING` of one row, but a conflict with a transaction in progress is not waited for. The
-    /// values have the types of the columns.
+    /// `INSERT … ON CONFLICT DO NOTHING` of one row, but a conflict with a transaction in progress is not
+    /// waited for. The values have the types of the columns.
     pub(super) fn try_insert(&self, table: &OpenRelation, values: &[Option<pg_sys::Datum>]) -> InsertOutcome {
         require_writable(c"INSERT");
-        // SAFETY: inside a transaction; the table is locked, so its descriptor does not change. The insertion is
-        // speculative: others neither see the row nor wait for it until it is completed, and logical decoding skips one
-        // that is withdrawn.
+        // SAFETY: inside a transaction; the table is locked, so its descriptor does not change. The insertion
+        // is speculative: others neither see the row nor wait for it until it is completed, and logical
+        // decoding skips one that is withdrawn.
         unsafe {
             self.fill(self.slot, values);
             if !self.is_valid(self.slot) {
@@ -45,8 +45,8 @@ impl TableHandle {
         }
     }
 
-    /// `INSERT` of one row, which raises an error on a conflict. `false`: it violates another constraint; nothing was
-    /// done, and SQL has to raise the error. The values have the types of the columns.
+    /// `INSERT` of one row, which raises an error on a conflict. `false`: it violates another constraint;
+    /// nothing was done, and SQL has to raise the error. The values have the types of the columns.
     pub(super) fn insert(&self, values: &[Option<pg_sys::Datum>]) -> bool {
         require_writable(c"INSERT");
         let table = OpenRelation::table(self.table, WRITE);
@@ -61,8 +61,8 @@ impl TableHandle {
         }
     }
 
-    /// Writes the row in the slot of this handle as INSERT does: waits for transactions in progress that wrote the same
-    /// key, and raises an error on a conflict.
+    /// Writes the row in the slot of this handle as INSERT does: waits for transactions in progress that
+    /// wrote the same key, and raises an error on a conflict.
     ///
     /// # Safety
     /// [`TableHandle::accepts`] has filled the slot, and what its values point to is still valid.
@@ -78,7 +78,8 @@ impl TableHandle {
         }
     }
 
-    /// [`TableHandle::try_insert`] of many rows, all or none. `fill_row` gives the values of the row with this number.
+    /// [`TableHandle::try_insert`] of many rows, all or none. `fill_row` gives the values of the row with
+    /// this number.
     pub(super) fn try_insert_all(
         &self,
         count: usize,
@@ -87,8 +88,8 @@ impl TableHandle {
         require_writable(c"INSERT");
         let table = OpenRelation::table(self.table, WRITE);
         let mut values = vec![None; self.column_numbers.len()];
-        // SAFETY: the values and slots live in a memory context that outlives their use. The rows are not speculative:
-        // on a conflict the subtransaction rolls back those that were written before.
+        // SAFETY: the values and slots live in a memory context that outlives their use. The rows are not
+        // speculative: on a conflict the subtransaction rolls back those that were written before.
         let insert = || unsafe {
             let mut context = PgMemoryContexts::new("pg_nebula rows");
             context.switch_to(|_| {
@@ -141,9 +142,10 @@ impl TableHandle {
         }
     }
 
-    /// Adds the entries of rows to an index, as far as they meet its predicate; `false` at the first that is not unique.
-    /// With UNIQUE_CHECK_PARTIAL that entry was added all the same. `is_unchanged`: the rows are new versions of rows with
-    /// the same key, so the index may remove entries of dead versions instead of splitting a page.
+    /// Adds the entries of rows to an index, as far as they meet its predicate; `false` at the first that is
+    /// not unique. With UNIQUE_CHECK_PARTIAL that entry was added all the same. `is_unchanged`: the rows are
+    /// new versions of rows with the same key, so the index may remove entries of dead versions instead of
+    /// splitting a page.
     ///
     /// # Safety
     /// The slots hold rows that are written to the table.

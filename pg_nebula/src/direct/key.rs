@@ -30,7 +30,8 @@ pub(super) enum Comparison {
     Equal,
     GreaterOrEqual,
     LessOrEqual,
-    /// As one column of a row comparison `(c, d, …) >= (…)`: by the function that returns less, equal or greater.
+    /// As one column of a row comparison `(c, d, …) >= (…)`: by the function that returns less, equal or
+    /// greater.
     Order,
 }
 
@@ -130,8 +131,8 @@ impl KeyValue {
         column: usize,
         how: Comparison,
     ) -> pg_sys::ScanKeyData {
-        // SAFETY: as the caller promises; an index has a collation for each of its columns, and all-zero is a valid key
-        // to initialise.
+        // SAFETY: as the caller promises; an index has a collation for each of its columns, and all-zero is a
+        // valid key to initialise.
         unsafe {
             let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
             pg_sys::ScanKeyEntryInitialize(

@@ -34,7 +34,8 @@ impl TableHandle {
         self.require_columns()?;
         let (table, index) = (OpenRelation::table(self.table, READ), self.index_of(scan)?.open_for_reading());
         let mut answer = None;
-        // SAFETY: `index_of` has checked the index. Inside a function call there is an active snapshot until it ends.
+        // SAFETY: `index_of` has checked the index. Inside a function call there is an active snapshot until
+        // it ends.
         unsafe {
             scan.run(&table, &index, pg_sys::GetActiveSnapshot(), |slot| {
                 answer = read(&FoundRow { slot, column_numbers: &self.column_numbers });

@@ -1,5 +1,5 @@
-//! `WITH moved AS (DELETE … RETURNING *) INSERT … SELECT … FROM moved` in READ COMMITTED, without an executor. Other
-//! transactions see each row in exactly one of the two tables.
+//! `WITH moved AS (DELETE … RETURNING *) INSERT … SELECT … FROM moved` in READ COMMITTED, without an
+//! executor. Other transactions see each row in exactly one of the two tables.
 #![expect(unsafe_code, reason = "the table access method is a C interface")]
 
 use pgrx::prelude::*;
@@ -14,9 +14,10 @@ use super::snapshot::RegisteredSnapshot;
 use crate::pg::error::Result;
 
 impl TableHandle {
-    /// Moves at most `max` rows that the scans find, one scan after the other, into `to`. `map_row` fills in the new row
-    /// and answers something, or skips the row by `None`. Rows that other transactions have locked are skipped, as by
-    /// SKIP LOCKED; with `wait` they are waited for, and then each scan ends with the first row that it moves.
+    /// Moves at most `max` rows that the scans find, one scan after the other, into `to`. `map_row` fills in
+    /// the new row and answers something, or skips the row by `None`. Rows that other transactions have
+    /// locked are skipped, as by SKIP LOCKED; with `wait` they are waited for, and then each scan ends with
+    /// the first row that it moves.
     ///
     /// All scans read the same index; the values have the types of the columns of `to`.
     pub(super) fn move_rows<T>(
@@ -34,8 +35,8 @@ impl TableHandle {
         let (table, target) = (OpenRelation::table(self.table, WRITE), OpenRelation::table(to.table, WRITE));
         let open_index = OpenRelation::index(index.oid, WRITE);
         let mut values = vec![None; to.column_numbers.len()];
-        // A caller that waits looks for certain rows, which mostly are as its statement saw them. A caller that skips
-        // locked rows wants those of now.
+        // A caller that waits looks for certain rows, which mostly are as its statement saw them. A caller
+        // that skips locked rows wants those of now.
         let (mut snapshot, mut is_latest) =
             if wait { RegisteredSnapshot::of_statement() } else { (RegisteredSnapshot::new(), true) };
         let mut scans = scans.iter();
@@ -45,8 +46,8 @@ impl TableHandle {
                 return Err(crate::pg::error::Error::corrupt_schema("index of a table of the extension"));
             }
             let (mut conflict, before) = (false, moved.rows.len());
-            // SAFETY: `index_of` has checked the index; the snapshot is registered. The slot stays filled while the row
-            // is mapped and deleted.
+            // SAFETY: `index_of` has checked the index; the snapshot is registered. The slot stays filled
+            // while the row is mapped and deleted.
             unsafe {
                 scan.run(&table, &open_index, snapshot.0, |slot| {
                     if !wait && is_locked_by_others(slot, snapshot.0) {
@@ -78,8 +79,8 @@ impl TableHandle {
             if wait && has_moved || is_latest && !conflict {
                 next = scans.next();
             }
-            // A row that another transaction has changed is looked at in its new version. The scans of a caller that
-            // skips locked rows overlap: rows that were moved must not be found again.
+            // A row that another transaction has changed is looked at in its new version. The scans of a
+            // caller that skips locked rows overlap: rows that were moved must not be found again.
             if (!wait && has_moved) || (!has_moved && !is_latest) || conflict {
                 snapshot = RegisteredSnapshot::new();
                 is_latest = true;

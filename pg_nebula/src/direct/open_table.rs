@@ -26,14 +26,14 @@ impl OpenTable {
         self.exists(&IndexScan::exact(index, &[KeyValue::uuid(key)?]))
     }
 
-    /// Whether a scan finds a row that is committed now or written by this transaction. Rows of transactions in
-    /// progress do not count.
+    /// Whether a scan finds a row that is committed now or written by this transaction. Rows of transactions
+    /// in progress do not count.
     pub(crate) fn exists(&self, scan: &IndexScan<'_>) -> Result<bool> {
         self.handle.exists(&self.relation, scan)
     }
 
-    /// `INSERT … ON CONFLICT DO NOTHING`, but without waiting: a conflict with a transaction in progress counts as one.
-    /// `values` are in the order of the table's list of columns, and have their types.
+    /// `INSERT … ON CONFLICT DO NOTHING`, but without waiting: a conflict with a transaction in progress
+    /// counts as one. `values` are in the order of the table's list of columns, and have their types.
     pub(crate) fn try_insert(&self, values: &[Option<pg_sys::Datum>]) -> InsertOutcome {
         if self.handle.can_insert() {
             self.handle.try_insert(&self.relation, values)

@@ -10,7 +10,8 @@ pub(super) const READ: pg_sys::LOCKMODE = pg_sys::AccessShareLock as pg_sys::LOC
 /// Lock that INSERT, UPDATE and DELETE take.
 pub(super) const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::LOCKMODE;
 
-/// An open table or index, closed in `Drop`. Its lock is kept until the transaction ends, as that of a statement is.
+/// An open table or index, closed in `Drop`. Its lock is kept until the transaction ends, as that of a
+/// statement is.
 pub(super) struct OpenRelation(pub(super) pg_sys::Relation);
 
 impl OpenRelation {
@@ -40,7 +41,8 @@ impl Drop for OpenRelation {
     }
 }
 
-/// Raises the errors that `statement` raises in a read-only transaction, on a standby, and in a parallel query.
+/// Raises the errors that `statement` raises in a read-only transaction, on a standby, and in a parallel
+/// query.
 pub(super) fn require_writable(statement: &CStr) {
     #[cfg(feature = "pg_test")]
     super::write_count::increment();

@@ -13,13 +13,13 @@ pub(crate) struct FoundRow<'a> {
 }
 
 impl FoundRow<'_> {
-    /// The datum of a column, by its position in the table's list; `None` for NULL. What it points to lies in the page,
-    /// and is valid as long as this row.
+    /// The datum of a column, by its position in the table's list; `None` for NULL. What it points to lies in
+    /// the page, and is valid as long as this row.
     pub(crate) fn get(&self, column: usize) -> Option<pg_sys::Datum> {
         let number = self.column_numbers[column];
         let mut null = false;
-        // SAFETY: the slot holds a row of the table that the numbers were looked up in, so it has that many columns;
-        // the first `tts_nvalid` of them are deformed already.
+        // SAFETY: the slot holds a row of the table that the numbers were looked up in, so it has that many
+        // columns; the first `tts_nvalid` of them are deformed already.
         let value = unsafe {
             let slot = &*self.slot;
             if number < usize::try_from(slot.tts_nvalid).unwrap_or(0) {

@@ -30,8 +30,8 @@ pub(super) unsafe fn delete(
     snapshot: pg_sys::Snapshot,
     wait: bool,
 ) -> DeleteOutcome {
-    // SAFETY: as the caller promises. The row lies where the scan has found it; if it was changed meanwhile, the result
-    // says so.
+    // SAFETY: as the caller promises. The row lies where the scan has found it; if it was changed meanwhile,
+    // the result says so.
     unsafe {
         let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
         let mut tid = (*slot).tts_tid;
@@ -66,16 +66,17 @@ pub(super) unsafe fn delete(
 /// # Safety
 /// The slot holds a row, and does so as long as the header is used.
 unsafe fn header<'a>(slot: *mut pg_sys::TupleTableSlot) -> Option<&'a pg_sys::HeapTupleHeaderData> {
-    // SAFETY: as the caller promises; a filled slot of this kind keeps its page pinned. The page is not locked, so a word
-    // of the header may be out of date: both callers use it as a hint.
+    // SAFETY: as the caller promises; a filled slot of this kind keeps its page pinned. The page is not
+    // locked, so a word of the header may be out of date: both callers use it as a hint.
     unsafe {
         let is_heap = std::ptr::eq((*slot).tts_ops, &raw const pg_sys::TTSOpsBufferHeapTuple);
         is_heap.then(|| &*(*(*slot.cast::<pg_sys::BufferHeapTupleTableSlot>()).base.tuple).t_data)
     }
 }
 
-/// Whether another transaction was locking or deleting the row in a slot when the snapshot was taken. Saves the attempt
-/// to delete most rows that are skipped; a row that this function misses is found locked by the attempt.
+/// Whether another transaction was locking or deleting the row in a slot when the snapshot was taken. Saves
+/// the attempt to delete most rows that are skipped; a row that this function misses is found locked by the
+/// attempt.
 ///
 /// # Safety
 /// The slot holds a row.
@@ -94,7 +95,8 @@ pub(super) unsafe fn is_locked_by_others(
     }
 }
 
-/// Whether this transaction may be among those that have locked the row in a slot, for example by a foreign key.
+/// Whether this transaction may be among those that have locked the row in a slot, for example by a foreign
+/// key.
 ///
 /// # Safety
 /// The slot holds a row.
@@ -113,8 +115,8 @@ unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
 /// # Safety
 /// As [`delete`].
 unsafe fn lock(table: &OpenRelation, slot: *mut pg_sys::TupleTableSlot, snapshot: pg_sys::Snapshot) -> bool {
-    // SAFETY: as the caller promises. The locked version goes into a slot of its own, because the caller still reads the
-    // first one.
+    // SAFETY: as the caller promises. The locked version goes into a slot of its own, because the caller
+    // still reads the first one.
     unsafe {
         let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
         let copy = pg_sys::table_slot_create(table.0, null_mut());

@@ -45,7 +45,8 @@ impl Sequence {
         next.ok_or_else(|| Error::corrupt_schema("next value of a sequence"))
     }
 
-    /// `SELECT last_value`, with the privileges of the extension's owner. Costs a statement: callers cache the answer.
+    /// `SELECT last_value`, with the privileges of the extension's owner. Costs a statement: callers cache
+    /// the answer.
     pub(crate) fn last_value(&'static self) -> Result<i64> {
         let sql = format!("SELECT last_value FROM nebula.{}", self.name.to_string_lossy());
         let value =

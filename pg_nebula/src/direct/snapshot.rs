@@ -4,8 +4,9 @@
 use pgrx::pg_sys::SnapshotType::SNAPSHOT_SELF;
 use pgrx::prelude::*;
 
-/// Shows what is committed at the moment each row is looked at, and everything this transaction has done. Not one point
-/// in time: a row that is updated during the scan may be seen twice or not at all, so this is for scans of one row.
+/// Shows what is committed at the moment each row is looked at, and everything this transaction has done. Not
+/// one point in time: a row that is updated during the scan may be seen twice or not at all, so this is for
+/// scans of one row.
 pub(super) fn latest_version() -> pg_sys::SnapshotData {
     // SAFETY: all that the server reads of a snapshot of this type is the type.
     pg_sys::SnapshotData { snapshot_type: SNAPSHOT_SELF, ..unsafe { std::mem::zeroed() } }
@@ -15,8 +16,8 @@ pub(super) fn latest_version() -> pg_sys::SnapshotData {
 pub(super) struct RegisteredSnapshot(pub(super) pg_sys::Snapshot);
 
 impl RegisteredSnapshot {
-    /// The snapshot of the caller's statement, and `false`; or, if this transaction has written since that was taken, a
-    /// new one, which also shows those writes, and `true`.
+    /// The snapshot of the caller's statement, and `false`; or, if this transaction has written since that
+    /// was taken, a new one, which also shows those writes, and `true`.
     pub(super) fn of_statement() -> (Self, bool) {
         // SAFETY: inside a function call there is an active snapshot.
         unsafe {
@@ -31,7 +32,8 @@ impl RegisteredSnapshot {
 
     /// A new one: what is committed now, and what this transaction has done so far.
     pub(super) fn new() -> Self {
-        // SAFETY: inside a transaction; the increment makes what this transaction wrote an earlier command's work.
+        // SAFETY: inside a transaction; the increment makes what this transaction wrote an earlier command's
+        // work.
         unsafe {
             pg_sys::CommandCounterIncrement();
             Self(pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()))

@@ -13,8 +13,8 @@ use super::relation::{OpenRelation, READ};
 use crate::pg::catalog::relation;
 use crate::pg::error::{Error, Result};
 
-/// `SELECT columns FROM table WHERE equal = … AND key BETWEEN … AND …`, in the order of an index that begins with these
-/// two columns. Rows that a transaction in progress has inserted or deleted are found, too.
+/// `SELECT columns FROM table WHERE equal = … AND key BETWEEN … AND …`, in the order of an index that begins
+/// with these two columns. Rows that a transaction in progress has inserted or deleted are found, too.
 pub(crate) struct UncommittedScan<'a> {
     pub(crate) table: &'a CStr,
     pub(crate) index: &'a CStr,
@@ -30,17 +30,19 @@ pub(crate) struct UncommittedRow<'a> {
     descriptor: pg_sys::TupleDesc,
     numbers: &'a [NonZeroUsize],
     types: &'a [(&'a CStr, pg_sys::Oid)],
-    /// Top-level transaction in progress that has inserted the row; may be this one. If it is another one, this is the
-    /// identifier of the subtransaction.
+    /// Top-level transaction in progress that has inserted the row; may be this one. If it is another one,
+    /// this is the identifier of the subtransaction.
     pub(crate) inserted_by: Option<u32>,
     /// Top-level transaction in progress that has deleted the row, or locked it for that; never this one.
     pub(crate) deleted_by: Option<u32>,
 }
 
 impl UncommittedRow<'_> {
-    /// The value of a column, by its position in the scan's list; `None` for NULL, and for a type other than the list's.
+    /// The value of a column, by its position in the scan's list; `None` for NULL, and for a type other than
+    /// the list's.
     pub(crate) fn get<T: FromDatum + IntoDatum>(&self, column: usize) -> Option<T> {
-        // SAFETY: the tuple has this descriptor, and the scan has compared the types of its columns with the list.
+        // SAFETY: the tuple has this descriptor, and the scan has compared the types of its columns with the
+        // list.
         unsafe {
             let value = heap_getattr_raw(self.tuple, self.numbers[column], self.descriptor)?;
             T::from_datum(value, !T::is_compatible_with(self.types[column].1))
@@ -66,9 +68,9 @@ impl UncommittedScan<'_> {
             low.column_key(between, Comparison::GreaterOrEqual),
             high.column_key(between, Comparison::LessOrEqual),
         ];
-        // SAFETY: the columns have the types of the keys. All that the server reads of a dirty snapshot is its type; the
-        // scan writes the transactions in progress of each row into it. What is begun is ended in order; after an error
-        // the abort of the transaction ends it.
+        // SAFETY: the columns have the types of the keys. All that the server reads of a dirty snapshot is
+        // its type; the scan writes the transactions in progress of each row into it. What is begun is ended
+        // in order; after an error the abort of the transaction ends it.
         unsafe {
             let mut snapshot = pg_sys::SnapshotData { snapshot_type: SNAPSHOT_DIRTY, ..std::mem::zeroed() };
             let snapshot = &raw mut snapshot;

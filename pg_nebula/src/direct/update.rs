@@ -18,9 +18,9 @@ use super::version;
 use crate::pg::error::Result;
 
 impl TableHandle {
-    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row that the scan finds and `change` has an answer for: waits
-    /// for transactions that change the row, then looks at it anew. `change` is given the values of the columns in the
-    /// table's list, and leaves the new ones there.
+    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row that the scan finds and `change` has an
+    /// answer for: waits for transactions that change the row, then looks at it anew. `change` is given the
+    /// values of the columns in the table's list, and leaves the new ones there.
     pub(super) fn update<T>(
         &self,
         scan: &IndexScan<'_>,
@@ -61,8 +61,8 @@ impl TableHandle {
         }
     }
 
-    /// Writes the row in the slot of this handle as the new version of the row in `old`, after waiting for transactions
-    /// that hold the row; `false` when one of them has changed it, so that nothing was done.
+    /// Writes the row in the slot of this handle as the new version of the row in `old`, after waiting for
+    /// transactions that hold the row; `false` when one of them has changed it, so that nothing was done.
     ///
     /// # Safety
     /// [`TableHandle::accepts_version`] has filled the slot from `old`, a row that the snapshot shows.
@@ -100,14 +100,14 @@ impl TableHandle {
         }
     }
 
-    /// Whether the columns of an index have the very datums of the old row, pointers included. A hint for the index: the
-    /// values that pointers lead to are not compared.
+    /// Whether the columns of an index have the very datums of the old row, pointers included. A hint for the
+    /// index: the values that pointers lead to are not compared.
     ///
     /// # Safety
     /// Both slots hold rows of the table, and all columns of `old` are deformed.
     unsafe fn has_same_key(&self, index: &Index, old: *mut pg_sys::TupleTableSlot) -> bool {
-        // SAFETY: as the caller promises; an index has as many columns as it says. Column numbers start at 1; 0 stands
-        // for an expression.
+        // SAFETY: as the caller promises; an index has as many columns as it says. Column numbers start at 1;
+        // 0 stands for an expression.
         unsafe {
             let info = &*index.info;
             let keys = usize::try_from(info.ii_NumIndexKeyAttrs).unwrap_or(0);
@@ -120,11 +120,12 @@ impl TableHandle {
         }
     }
 
-    /// Fills the slot of this handle with the row in `old`, but for the values given; whether it meets all constraints
-    /// but unique ones.
+    /// Fills the slot of this handle with the row in `old`, but for the values given; whether it meets all
+    /// constraints but unique ones.
     ///
     /// # Safety
-    /// All columns of `old`, a row of the table, are deformed; the values have the types of the columns in the list.
+    /// All columns of `old`, a row of the table, are deformed; the values have the types of the columns in
+    /// the list.
     unsafe fn accepts_version(
         &self,
         old: *mut pg_sys::TupleTableSlot,

@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 /// # Safety
 /// The descriptor stays valid for the lifetime that the caller chooses.
 pub(super) unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sys::FormData_pg_attribute] {
-    // SAFETY: as the caller promises; a descriptor has `natts` descriptions. Since 18 they follow an array of as many
-    // short ones.
+    // SAFETY: as the caller promises; a descriptor has `natts` descriptions. Since 18 they follow an array of
+    // as many short ones.
     unsafe {
         let count = usize::try_from((*descriptor).natts).unwrap_or(0);
         #[cfg(not(feature = "pg18"))]
@@ -22,14 +22,16 @@ pub(super) unsafe fn attributes<'a>(descriptor: pg_sys::TupleDesc) -> &'a [pg_sy
 /// Begins an index scan with `count` keys, which `index_rescan` then sets.
 ///
 /// # Safety
-/// Both relations are open, the index belongs to the table, and the snapshot stays registered during the scan.
+/// Both relations are open, the index belongs to the table, and the snapshot stays registered during the
+/// scan.
 pub(super) unsafe fn begin_index_scan(
     table: pg_sys::Relation,
     index: pg_sys::Relation,
     snapshot: pg_sys::Snapshot,
     count: i32,
 ) -> pg_sys::IndexScanDesc {
-    // SAFETY: as the caller promises. Since 18 EXPLAIN ANALYZE can have searches counted; nobody asks for that here.
+    // SAFETY: as the caller promises. Since 18 EXPLAIN ANALYZE can have searches counted; nobody asks for
+    // that here.
     unsafe {
         #[cfg(not(feature = "pg18"))]
         return pg_sys::index_beginscan(table, index, snapshot, count, 0);
@@ -38,8 +40,8 @@ pub(super) unsafe fn begin_index_scan(
     }
 }
 
-/// Releases what the access method kept in `ii_AmCache` between calls of `index_insert`. Since 17 BRIN keeps buffers
-/// pinned there; before 17 no access method keeps more than memory, which goes with `ii_Context`.
+/// Releases what the access method kept in `ii_AmCache` between calls of `index_insert`. Since 17 BRIN keeps
+/// buffers pinned there; before 17 no access method keeps more than memory, which goes with `ii_Context`.
 ///
 /// # Safety
 /// The index is open, and `info` was passed to `index_insert` for it.
@@ -64,8 +66,8 @@ pub(super) fn is_enforced(check: &pg_sys::ConstrCheck) -> bool {
     }
 }
 
-/// Answer of `table_tuple_update`: which indexes need an entry for the new version of the row. Since 16 summarizing
-/// indexes (BRIN) may need one although the others do not.
+/// Answer of `table_tuple_update`: which indexes need an entry for the new version of the row. Since 16
+/// summarizing indexes (BRIN) may need one although the others do not.
 #[cfg(feature = "pg15")]
 pub(super) type NewEntries = bool;
 #[cfg(not(feature = "pg15"))]

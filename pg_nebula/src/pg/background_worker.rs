@@ -1,4 +1,4 @@
-//! What background workers need besides pgrx's interface.
+//! Interfaces for background workers that pgrx does not have.
 #![expect(unsafe_code, reason = "variables, catalog and configuration of the server are C interfaces")]
 
 use std::ffi::CStr;
@@ -33,8 +33,8 @@ pub(crate) fn reload_configuration() {
 
 /// Whether a database exists. Works in a process that is connected to none.
 pub(crate) fn database_exists(name: &CStr) -> bool {
-    // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process without a
-    // database cannot look up those of pg_database; the table has one row per database.
+    // SAFETY: inside a transaction; what is opened is closed in order. Without an index, because a process
+    // without a database cannot look up those of pg_database; the table has one row per database.
     unsafe {
         let lock = pg_sys::AccessShareLock.cast_signed();
         let relation = pg_sys::table_open(pg_sys::DatabaseRelationId, lock);

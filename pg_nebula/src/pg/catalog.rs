@@ -1,7 +1,7 @@
 //! The extension's own relations: their identifiers and owner, and invalidations between sessions.
 //!
-//! Sessions tell each other of changes by PostgreSQL's relation cache invalidations, which are sent when the transaction
-//! commits and cost nothing as long as nothing changes.
+//! Sessions tell each other of changes by PostgreSQL's relation cache invalidations, which are sent when the
+//! transaction commits and cost nothing as long as nothing changes.
 #![expect(unsafe_code, reason = "look-ups in the server's catalog caches")]
 
 use std::cell::Cell;
@@ -26,8 +26,8 @@ struct Known {
     owner: pg_sys::Oid,
     /// `nebula.pool`. Its invalidation says that pools changed.
     pool: pg_sys::Oid,
-    /// `nebula.pool_pool_id_seq`. Its invalidation says that addresses were released. A sequence, because no prepared
-    /// statement of this extension reads it, so the message makes no session plan again.
+    /// `nebula.pool_pool_id_seq`. Its invalidation says that addresses were released. A sequence, because no
+    /// prepared statement of this extension reads it, so the message makes no session plan again.
     released: pg_sys::Oid,
 }
 
@@ -68,7 +68,8 @@ pub(crate) enum Change {
     Other,
 }
 
-/// Meaning of a change of this relation. Drops the look-ups when the extension may have been dropped and created again.
+/// Meaning of a change of this relation. Drops the look-ups when the extension may have been dropped and
+/// created again.
 pub(crate) fn change_of(relation: pg_sys::Oid) -> Change {
     let known = KNOWN.get();
     // InvalidOid stands for all relations: the queue of invalidations overflowed.
@@ -84,12 +85,14 @@ pub(crate) fn change_of(relation: pg_sys::Oid) -> Change {
 
 /// Locks nebula.allocation as an INSERT does, then processes invalidations of pools and releases.
 ///
-/// The lock conflicts with that of statements that shrink, drop or reserve ranges, so one waits for the other. Taking a
-/// lock processes invalidations only the first time in a transaction, hence the explicit second call.
+/// The lock conflicts with that of statements that shrink, drop or reserve ranges, so one waits for the
+/// other. Taking a lock processes invalidations only the first time in a transaction, hence the explicit
+/// second call.
 pub(crate) fn join_allocators() -> Result<()> {
     hooks::register();
     let known = Known::look_up()?;
-    // SAFETY: inside a transaction; any identifier can be locked. If the table is gone, the next statement fails.
+    // SAFETY: inside a transaction; any identifier can be locked. If the table is gone, the next statement
+    // fails.
     unsafe { pg_sys::LockRelationOid(known.allocation, pg_sys::RowExclusiveLock as i32) };
     receive_messages();
     Ok(())
@@ -128,13 +131,15 @@ pub(crate) fn tell_pools_changed() -> Result<()> {
     Ok(())
 }
 
-/// Tells sessions that search without the shared map, when this transaction commits, that addresses were released.
+/// Tells sessions that search without the shared map, when this transaction commits, that addresses were
+/// released.
 pub(crate) fn tell_released() -> Result<()> {
     tell_changed(relation(c"pool_pool_id_seq")?);
     Ok(())
 }
 
-/// Tells all sessions, when this transaction commits, that what they have cached of a relation is out of date.
+/// Tells all sessions, when this transaction commits, that what they have cached of a relation is out of
+/// date.
 pub(crate) fn tell_changed(relation: pg_sys::Oid) {
     // SAFETY: inside a transaction, with the identifier of an existing relation.
     unsafe { pg_sys::CacheInvalidateRelcacheByRelid(relation) };

@@ -1,4 +1,5 @@
-//! Errors of the SQL functions, with one SQLSTATE for each meaning; the gateway maps the same codes to HTTP statuses.
+//! Errors of the SQL functions, with one SQLSTATE for each meaning; the gateway maps the same codes to HTTP
+//! statuses.
 
 use pgrx::pg_sys::errcodes::PgSqlErrorCode;
 use pgrx::pg_sys::panic::ErrorReport;
@@ -7,11 +8,13 @@ use pgrx::spi::SpiError;
 /// Result of functions that SQL does not call itself.
 pub(crate) type Result<T> = std::result::Result<T, Error>;
 
-/// For functions that SQL calls. pgrx recognises a fallible return type by the word `Result`, hence the same name.
+/// For functions that SQL calls. pgrx recognises a fallible return type by the word `Result`, hence the same
+/// name.
 pub(crate) mod sql {
     use pgrx::pg_sys::panic::ErrorReport;
 
-    /// Result of a `#[pg_extern]` function: `?` turns an [`Error`](super::Error) into a report with SQLSTATE and hint.
+    /// Result of a `#[pg_extern]` function: `?` turns an [`Error`](super::Error) into a report with SQLSTATE
+    /// and hint.
     pub(crate) type Result<T> = std::result::Result<T, ErrorReport>;
 }
 

@@ -1,6 +1,7 @@
 //! Callbacks of the server: ends of transactions and subtransactions, and changes of relations.
 //!
-//! `_PG_init` registers listeners of other modules here ([`listen`]), so that this module imports none of them.
+//! `_PG_init` registers listeners of other modules here ([`listen`]), so that this module imports none of
+//! them.
 #![expect(unsafe_code, reason = "callbacks of PostgreSQL are C functions")]
 
 use std::cell::Cell;
@@ -17,7 +18,8 @@ use pgrx::prelude::*;
 pub(crate) struct TransactionListener {
     pub(crate) committed: fn(),
     pub(crate) aborted: fn(),
-    /// After `PREPARE TRANSACTION`, with the transaction identifier: any session may end the transaction later.
+    /// After `PREPARE TRANSACTION`, with the transaction identifier: any session may end the transaction
+    /// later.
     pub(crate) prepared: fn(u32),
     /// With the subtransaction and its parent, which takes over what the subtransaction did.
     pub(crate) subtransaction_committed: fn(u32, u32),
@@ -34,7 +36,8 @@ pub(crate) struct Listeners {
 static LISTENERS: OnceLock<Listeners> = OnceLock::new();
 
 thread_local! {
-    /// Identifier of the transaction that is being prepared: the server no longer has it when `PREPARE` is done.
+    /// Identifier of the transaction that is being prepared: the server no longer has it when `PREPARE` is
+    /// done.
     static PREPARING: Cell<u32> = const { Cell::new(0) };
     static REGISTERED: Cell<bool> = const { Cell::new(false) };
 }

@@ -10,8 +10,8 @@ use crate::pg::session::snapshot_is_fixed;
 
 /// Fails with 40001 when a transaction has ended that the caller's snapshot does not show.
 ///
-/// For functions that lock and then read: in READ COMMITTED they see all that is committed. Any transaction counts, so
-/// this may fail without need, but no wrong result passes.
+/// For functions that lock and then read: in READ COMMITTED they see all that is committed. Any transaction
+/// counts, so this may fail without need, but no wrong result passes.
 #[pg_extern]
 fn require_fresh_snapshot() -> sql::Result<()> {
     Ok(check()?)
@@ -30,8 +30,8 @@ fn check() -> Result<()> {
 
 #[expect(unsafe_code, reason = "snapshots are C structures")]
 fn is_fresh() -> bool {
-    // SAFETY: inside a function call there is an active snapshot; both snapshots are valid until this function returns,
-    // and `xip` has `xcnt` entries.
+    // SAFETY: inside a function call there is an active snapshot; both snapshots are valid until this
+    // function returns, and `xip` has `xcnt` entries.
     unsafe {
         let (seen, latest) = (&*pg_sys::GetActiveSnapshot(), &*pg_sys::GetLatestSnapshot());
         let running = |snapshot: &pg_sys::SnapshotData| match snapshot.xcnt {

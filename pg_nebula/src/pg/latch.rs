@@ -11,11 +11,12 @@ pub(crate) fn own_address() -> usize {
     unsafe { pg_sys::MyLatch }.expose_provenance()
 }
 
-/// Sets the latch at an address that [`own_address`] has returned in some process of this server; nothing for 0.
+/// Sets the latch at an address that [`own_address`] has returned in some process of this server; nothing for
+/// 0.
 pub(crate) fn set(address: usize) {
     if address != 0 {
-        // SAFETY: latches of processes lie in shared memory and are never freed. If another process has the latch by
-        // now, it wakes up for nothing.
+        // SAFETY: latches of processes lie in shared memory and are never freed. If another process has the
+        // latch by now, it wakes up for nothing.
         unsafe { pg_sys::SetLatch(with_exposed_provenance_mut(address)) };
     }
 }

@@ -1,7 +1,8 @@
 //! Ends a test server that warns of a leaked resource.
 //!
-//! At the end of a statement or subtransaction the server releases what was left open or pinned there, and warns of it.
-//! Such a warning in any test is a defect of this extension, so it must not pass unnoticed in the log.
+//! At the end of a statement or subtransaction the server releases what was left open or pinned there, and
+//! warns of it. Such a warning in any test is a defect of this extension, so it must not pass unnoticed in
+//! the log.
 #![expect(unsafe_code, reason = "hooks of the server are C functions")]
 
 use std::ffi::CStr;

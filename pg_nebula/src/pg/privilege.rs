@@ -28,15 +28,15 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
     work()
 }
 
-/// Runs `work` with the privileges of the extension's owner and the search path of its functions. For functions that
-/// seldom need them: SECURITY DEFINER and SET cost something in each call.
+/// Runs `work` with the privileges of the extension's owner and the search path of its functions. For
+/// functions that seldom need them: SECURITY DEFINER and SET cost something in each call.
 pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     as_role(catalog::owner()?, || with_settings(&[(c"search_path", c"nebula, pg_temp")], work))
 }
 
-/// [`as_owner`] for statements that must use an index whatever the statistics of the table are: prepared statements keep
-/// their plans, and a plan for an empty table reads all of it. Scans that are switched off get a high cost, which would
-/// invite the JIT compiler.
+/// [`as_owner`] for statements that must use an index whatever the statistics of the table are: prepared
+/// statements keep their plans, and a plan for an empty table reads all of it. Scans that are switched off
+/// get a high cost, which would invite the JIT compiler.
 pub(crate) fn as_owner_by_index<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
     const BY_INDEX: [(&CStr, &CStr); 4] = [
         (c"enable_seqscan", c"off"),

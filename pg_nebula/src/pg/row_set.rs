@@ -1,7 +1,7 @@
 //! Results of set-returning functions: all rows at once, in a tuplestore.
 //!
-//! pgrx's iterators read the description of the result again for each row, and are called once more to say that there
-//! are no more rows. For a claim of jobs that was a tenth of its time.
+//! pgrx's iterators read the description of the result again for each row, and are called once more to say
+//! that there are no more rows. For a claim of jobs that was a tenth of its time.
 #![expect(unsafe_code, reason = "the store that the server takes rows from is a C interface")]
 
 use pgrx::callconv::{BoxRet, FcInfo};
@@ -28,8 +28,8 @@ pub(crate) struct RowSet<R, const N: usize>(pub(crate) Vec<R>);
 // SAFETY: the rows have the columns that SqlTranslatable names, as ResultRow promises.
 unsafe impl<R: ResultRow<N>, const N: usize> BoxRet for RowSet<R, N> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
-        // SAFETY: fcinfo is that of the current call. The server creates the tuplestore in memory that lasts until it has read
-        // it, or raises an error where a set is not allowed; rows are copied into it.
+        // SAFETY: fcinfo is that of the current call. The server creates the tuplestore in memory that lasts
+        // until it has read it, or raises an error where a set is not allowed; rows are copied into it.
         unsafe {
             let call = fcinfo.as_mut_ptr();
             pg_sys::InitMaterializedSRF(call, pg_sys::MAT_SRF_USE_EXPECTED_DESC);

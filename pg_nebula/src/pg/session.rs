@@ -69,12 +69,14 @@ pub(crate) fn session_user() -> String {
         .into_owned()
 }
 
-/// Address of the client as `inet`: `inet_client_addr()` of SQL, NULL over a local socket. Constant in a session.
+/// Address of the client as `inet`: `inet_client_addr()` of SQL, NULL over a local socket. Constant in a
+/// session.
 pub(crate) fn client_address() -> Option<pg_sys::Datum> {
     thread_local! {
         static ADDRESS: OnceCell<Option<pg_sys::Datum>> = const { OnceCell::new() };
     }
-    // SAFETY: a function without arguments; its value is allocated in memory that lives as long as the session.
+    // SAFETY: a function without arguments; its value is allocated in memory that lives as long as the
+    // session.
     let read = || unsafe {
         PgMemoryContexts::TopMemoryContext
             .switch_to(|_| direct_function_call_as_datum(pg_sys::inet_client_addr, &[]))

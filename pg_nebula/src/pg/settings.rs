@@ -47,7 +47,8 @@ pub(crate) fn define(preloaded: bool) {
     GucRegistry::define_int_guc(
         c"nebula.map_memory",
         c"Shared memory for the map of free addresses.",
-        c"Each pool in use takes a page of 8 kB for 32768 addresses; pages that are not used give way. Without effect unless pg_nebula is in shared_preload_libraries.",
+        c"Each pool in use takes a page of 8 kB for 32768 addresses; pages that are not used give way. \
+          Without effect unless pg_nebula is in shared_preload_libraries.",
         &MAP_MEMORY,
         1,
         1 << 16,
@@ -57,7 +58,9 @@ pub(crate) fn define(preloaded: bool) {
     GucRegistry::define_string_guc(
         c"nebula.database",
         c"Database that the background worker looks after.",
-        c"The worker reclaims expired leases, rescues jobs of lost workers and tells of pools that fill up. It waits for the database to be made. Empty: no worker. Without effect unless pg_nebula is in shared_preload_libraries.",
+        c"The worker reclaims expired leases, rescues jobs of lost workers and tells of pools that fill \
+          up. It waits for the database to be made. Empty: no worker. Without effect unless pg_nebula is \
+          in shared_preload_libraries.",
         &DATABASE,
         fixed(),
         GucFlags::default(),
@@ -65,7 +68,8 @@ pub(crate) fn define(preloaded: bool) {
     GucRegistry::define_int_guc(
         c"nebula.maintenance_interval",
         c"Time between two rounds of the background worker.",
-        c"Expired leases and lost jobs wait at most this long. Without effect unless pg_nebula is in shared_preload_libraries.",
+        c"Expired leases and lost jobs wait at most this long. Without effect unless pg_nebula is in \
+          shared_preload_libraries.",
         &MAINTENANCE_INTERVAL,
         1,
         3600,
@@ -75,7 +79,9 @@ pub(crate) fn define(preloaded: bool) {
     GucRegistry::define_bool_guc(
         c"nebula.direct_writes",
         c"Writes rows of allocations and jobs through the table access method instead of SQL statements.",
-        c"Faster, but hooks of the executor, such as those of pgaudit, pg_stat_statements and auto_explain, do not see these writes. Switch it off where they must. Triggers and rules run in any case.",
+        c"Faster, but hooks of the executor, such as those of pgaudit, pg_stat_statements and \
+          auto_explain, do not see these writes. Switch it off where they must. Triggers and rules run in \
+          any case.",
         &DIRECT_WRITES,
         GucContext::Userset,
         GucFlags::default(),

@@ -46,8 +46,8 @@ impl Region {
         (!address.is_null()).then_some(address)
     }
 
-    /// Runs `act` under the lock; `None` without preload. `act` must be short, and must not fail: the lock would be held
-    /// until the transaction is aborted.
+    /// Runs `act` under the lock; `None` without preload. `act` must be short, and must not fail: the lock
+    /// would be held until the transaction is aborted.
     pub(crate) fn with<T>(
         &self,
         mode: pg_sys::LWLockMode::Type,
@@ -77,7 +77,8 @@ impl Region {
     /// Only from the server's startup hook.
     unsafe fn start(&self) {
         let (mut found, bytes) = (false, (self.bytes)());
-        // SAFETY: as the caller promises; the region is as long as requested, and is created again after a crash.
+        // SAFETY: as the caller promises; the region is as long as requested, and is created again after a
+        // crash.
         unsafe {
             let address = pg_sys::ShmemInitStruct(self.name.as_ptr(), bytes, &mut found).cast::<u8>();
             if !found {

@@ -1,7 +1,8 @@
 //! Prepared statements: the only way in which functions of this extension run SQL.
 //!
-//! Parsing and planning a statement costs more than executing it, so each statement is prepared once in a session. All
-//! statements qualify every object with its schema, because the plan outlives the caller's search_path.
+//! Parsing and planning a statement costs more than executing it, so each statement is prepared once in a
+//! session. All statements qualify every object with its schema, because the plan outlives the caller's
+//! search_path.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -53,8 +54,9 @@ impl Statement {
     ) -> Result<Vec<T>> {
         Spi::connect(|client| {
             let plan = self.plan(client, args)?;
-            // A statement of prepare_mut gets a new snapshot even from `select`, so it sees rows that the statement before
-            // has written or locked. Unlike `update`, `select` does not assign a transaction identifier.
+            // A statement of prepare_mut gets a new snapshot even from `select`, so it sees rows that the
+            // statement before has written or locked. Unlike `update`, `select` does not assign a transaction
+            // identifier.
             let table = client.select(&*plan, None, args)?;
             table.map(|row| read(&Row(row))).collect()
         })
@@ -82,8 +84,8 @@ impl Statement {
         })
     }
 
-    /// A statement with names that are known only at run time, such as that of a linked table. It is never freed, so
-    /// there must be few of them in a session.
+    /// A statement with names that are known only at run time, such as that of a linked table. It is never
+    /// freed, so there must be few of them in a session.
     pub(crate) fn dynamic(sql: String) -> &'static Self {
         thread_local! {
             static STATEMENTS: RefCell<HashMap<String, &'static Statement>> = RefCell::new(HashMap::new());

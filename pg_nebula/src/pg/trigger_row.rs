@@ -14,7 +14,8 @@ pub(crate) struct TriggerRow<'a> {
     descriptor: &'a pg_sys::TupleDescData,
 }
 
-/// The rows that PostgreSQL gives a trigger, first OLD (NEW for INSERT), then NEW of an UPDATE; `None` where there is none.
+/// The rows that PostgreSQL gives a trigger, first OLD (NEW for INSERT), then NEW of an UPDATE; `None` where
+/// there is none.
 pub(crate) fn rows<'a>(trigger: &'a PgTrigger<'_>) -> (Option<TriggerRow<'a>>, Option<TriggerRow<'a>>) {
     let data = trigger.trigger_data();
     // SAFETY: PostgreSQL sets the relation, which is open while the trigger runs.

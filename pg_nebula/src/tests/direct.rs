@@ -12,15 +12,14 @@ mod tests {
     fn added_triggers_fire() {
         let project = project("10.0.0.0/24");
         allocate(&project, 1);
-        run(
-            "CREATE TABLE public.seen (ip inet);
+        run("CREATE TABLE public.seen (ip inet);
              CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN INSERT INTO public.seen VALUES (NEW.ip); RETURN NEW; END $$;
              CREATE TRIGGER see AFTER INSERT ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.see();
              CREATE FUNCTION public.miss() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN DELETE FROM public.seen WHERE ip = OLD.ip; RETURN OLD; END $$;
-             CREATE TRIGGER miss BEFORE DELETE ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.miss()",
-        );
+             CREATE TRIGGER miss BEFORE DELETE ON nebula.allocation
+               FOR EACH ROW EXECUTE FUNCTION public.miss()");
         allocate(&project, 2);
         run(&format!("SELECT nebula.allocate_ips('{project}', {BATCH})"));
         assert_eq!(text("SELECT count(*) FROM public.seen"), "21");
@@ -57,6 +56,45 @@ mod tests {
     }
 
     #[pg_test]
+    fn added_foreign_keys_hold() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run(
+            "CREATE TABLE public.known (device_id uuid PRIMARY KEY);
+             INSERT INTO public.known SELECT device_id FROM nebula.allocation;
+             ALTER TABLE nebula.allocation ADD FOREIGN KEY (device_id) REFERENCES public.known;
+             CREATE FUNCTION pg_temp.sqlstate(statement text) RETURNS text LANGUAGE plpgsql AS
+               $$ BEGIN EXECUTE statement; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$",
+        );
+        let call = format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2));
+        assert_eq!(text(&format!("SELECT pg_temp.sqlstate($q${call}$q$)")), "23503");
+        run(&format!("INSERT INTO public.known VALUES ('{}')", device(2)));
+        run(&call);
+        assert_invariants();
+    }
+
+    #[pg_test]
+    fn added_statement_triggers_and_rules_run() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run("CREATE TABLE public.seen (what text);
+             CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN INSERT INTO public.seen VALUES (TG_TABLE_NAME); RETURN NULL; END $$;
+             CREATE TRIGGER see AFTER INSERT ON nebula.job_running EXECUTE FUNCTION public.see();
+             CREATE TRIGGER see AFTER INSERT ON nebula.job_finished EXECUTE FUNCTION public.see();
+             CREATE RULE see AS ON INSERT TO nebula.allocation_log
+               DO ALSO INSERT INTO public.seen VALUES ('allocation_log')");
+        run("SELECT nebula.enqueue_job('t', '{}')");
+        run("SELECT nebula.complete_job(job_id, attempt) FROM nebula.claim_jobs('w', '{t}')");
+        run(&format!("SELECT nebula.release_ip('{}')", device(1)));
+        assert_eq!(
+            text("SELECT string_agg(what, ' ' ORDER BY what) FROM public.seen"),
+            "allocation_log job_finished job_running"
+        );
+        assert_invariants();
+    }
+
+    #[pg_test]
     fn added_indexes_have_an_entry_for_every_row() {
         let project = project("10.0.0.0/24");
         allocate(&project, 1);
@@ -68,8 +106,15 @@ mod tests {
         let found = "SELECT count(*) FROM nebula.allocation
                       WHERE host(ip)::text BETWEEN '10.0.0.0' AND '10.0.0.9999' AND allocated_by IS NOT NULL";
         run("CREATE FUNCTION pg_temp.plan(query text) RETURNS text LANGUAGE plpgsql AS $$
-             DECLARE line text; lines text := '';
-             BEGIN FOR line IN EXECUTE 'EXPLAIN ' || query LOOP lines := lines || line; END LOOP; RETURN lines; END $$");
+             DECLARE
+               line text;
+               lines text := '';
+             BEGIN
+               FOR line IN EXECUTE 'EXPLAIN ' || query LOOP
+                 lines := lines || line;
+               END LOOP;
+               RETURN lines;
+             END $$");
         let plan = text(&format!("SELECT pg_temp.plan($q${found}$q$)"));
         assert!(plan.contains("by_octet"), "{plan}");
         assert_eq!(text(found), "22");
@@ -136,7 +181,8 @@ mod tests {
     #[pg_test]
     fn an_index_of_another_table_is_not_read() {
         let project = project("10.0.0.0/24");
-        // Before this session reads the table's list of indexes: a new name alone does not make it read that again.
+        // Before this session reads the table's list of indexes: a new name alone does not make it read that
+        // again.
         run("ALTER INDEX nebula.allocation_device_key RENAME TO renamed;
              CREATE TABLE nebula.other (device_id uuid);
              CREATE INDEX allocation_device_key ON nebula.other (device_id)");
@@ -146,7 +192,8 @@ mod tests {
         assert_error(&call, "XX000", &["index"]);
     }
 
-    /// Each pass is a subtransaction, at whose end the server warns of what is still pinned; `pg::leak_check` notices.
+    /// Each pass is a subtransaction, at whose end the server warns of what is still pinned; `pg::leak_check`
+    /// notices.
     #[pg_test]
     fn index_entries_leave_no_buffer_pinned() {
         let project = project("10.0.0.0/24");

@@ -29,7 +29,8 @@ impl Host {
     /// # Safety
     /// `value` is a valid `inet`.
     pub(crate) unsafe fn read(value: pg_sys::Datum) -> Self {
-        // SAFETY: inet is never compressed nor out of line, and is family, prefix length, address in network order.
+        // SAFETY: inet is never compressed nor out of line, and is family, prefix length, address in network
+        // order.
         let bytes = unsafe { varlena::varlena_to_byte_slice(value.cast_mut_ptr()) };
         let (family, length) = if bytes[0] == PGSQL_AF_INET { (Family::V4, 4) } else { (Family::V6, 16) };
         let number = bytes[2..2 + length].iter().fold(0, |number, byte| number << 8 | u128::from(*byte));

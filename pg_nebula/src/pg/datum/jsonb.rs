@@ -35,7 +35,8 @@ impl FromDatum for Jsonb {
         if is_null {
             return None;
         }
-        // SAFETY: a jsonb datum that is not null points to a varlena; its detoasted form is VARSIZE bytes long.
+        // SAFETY: a jsonb datum that is not null points to a varlena; its detoasted form is VARSIZE bytes
+        // long.
         let bytes = unsafe {
             let original: *mut pg_sys::varlena = datum.cast_mut_ptr();
             let flat = pg_sys::pg_detoast_datum(original);

@@ -1,7 +1,7 @@
 //! `timestamptz` as PostgreSQL stores it.
 //!
-//! Unlike pgrx's type it is a plain number: positions in the queue are compared by it, to the microsecond and with the
-//! infinities at the ends, without conversion to a calendar date.
+//! Unlike pgrx's type it is a plain number: positions in the queue are compared by it, to the microsecond and
+//! with the infinities at the ends, without conversion to a calendar date.
 #![expect(unsafe_code, reason = "conversion to and from a datum")]
 
 use std::ffi::CString;
@@ -71,7 +71,8 @@ unsafe impl SqlTranslatable for Timestamp {
 
 /// `$1 + $2`: months and days are those of the calendar in the session's time zone.
 pub(crate) fn later(timestamp: Timestamp, interval: Interval) -> Result<Timestamp> {
-    // SAFETY: the function takes a timestamptz and an interval, and raises an error when the sum is out of range.
+    // SAFETY: the function takes a timestamptz and an interval, and raises an error when the sum is out of
+    // range.
     let later = unsafe {
         direct_function_call(
             pg_sys::timestamptz_pl_interval,
