@@ -67,7 +67,10 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
             ensure!(action == "DoConfigUpdate", "was told {action}");
             let heard = Instant::now();
             let _permit = agents.concurrent.acquire().await?;
-            let keys = json!({ "edPubkeyPEM": BASE64_STANDARD.encode(&agents.host_pem), "nonce": "MDEyMzQ1Njc4OWFiY2RlZg==" });
+            let keys = json!({
+                "edPubkeyPEM": BASE64_STANDARD.encode(&agents.host_pem),
+                "nonce": "MDEyMzQ1Njc4OWFiY2RlZg==",
+            });
             let mut connection = agents.send(device, kind::DO_CONFIG_UPDATE, &keys).await?;
             let signed = agents.answer(&mut connection).await?;
             ensure!(signed["data"]["signature"].is_string(), "no configuration in {signed}");
@@ -102,7 +105,8 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
     let spent = Cpu::now(&harness.cluster, &stack)?.each(spent, count);
     println!("\n## {count} agents that wait at one gateway\n");
     println!(
-        "| memory of the gateway for each | all know that there is a new configuration | all have fetched it, signed | gateway + PostgreSQL + load for each |"
+        "| memory of the gateway for each | all know that there is a new configuration \
+         | all have fetched it, signed | gateway + PostgreSQL + load for each |"
     );
     println!("|---|---|---|---|");
     println!(
@@ -135,17 +139,20 @@ async fn enrolled(stack: &Stack, count: usize, host_key: &[u8]) -> Result<Vec<Uu
         "INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)
          SELECT d, $2, 'agent-' || d, '25519', $3 FROM unnest($1::uuid[]) d",
         "SELECT count(*) FROM nebula.allocate_ips($2, $1) WHERE $3::bytea IS NOT NULL",
-        "INSERT INTO nebula.certificate (fingerprint, project_id, device_id, name, version, curve, networks, unsafe_networks, groups,
+        "INSERT INTO nebula.certificate (fingerprint, project_id, device_id, name, version, curve, networks,
+          unsafe_networks, groups,
                                          public_key, issuer, not_before, not_after, pem)
          SELECT sha256(uuid_send(d.device_id)), d.project_id, d.device_id, d.name, 1, '25519',
-                nebula.device_networks(d.device_id)::inet[], '{}', '{}', $3, c.issuer, c.not_before, c.not_after, c.pem
+                nebula.device_networks(d.device_id)::inet[], '{}', '{}', $3, c.issuer,
+                c.not_before, c.not_after, c.pem
            FROM nebula.device d, nebula.certificate c
           WHERE d.device_id = ANY ($1) AND c.name = 'first' AND c.version = 1 AND c.project_id = $2",
         "INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
          SELECT d, $2, 1, 1, (SELECT config_version FROM nebula.project WHERE project_id = $2)
            FROM unnest($1::uuid[]) d WHERE $3::bytea IS NOT NULL",
         "INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
-         SELECT a.device_id, 1, a.acknowledged_version, $3, $3 FROM nebula.agent a WHERE a.device_id = ANY ($1) AND a.project_id = $2",
+         SELECT a.device_id, 1, a.acknowledged_version, $3, $3 FROM nebula.agent a
+          WHERE a.device_id = ANY ($1) AND a.project_id = $2",
     ] {
         client.execute(statement, &[&devices, &stack.project, &host_key]).await?;
     }

@@ -79,7 +79,8 @@ async fn linked(harness: &Harness) -> Result<()> {
         client.batch_execute(&nebula(8)).await?;
         client
             .batch_execute(&format!(
-                "CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet, nebula_last_seen timestamptz)
+                "CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet,
+                  nebula_last_seen timestamptz)
                    WITH (fillfactor = 80);
                  INSERT INTO public.user_devices SELECT {} FROM generate_series(1, {}) AS n;
                  SELECT nebula.link_device_table('public.user_devices')",
@@ -116,8 +117,8 @@ async fn batch(harness: &Harness, database: &Database) -> Result<()> {
         |script: &str| Ok::<_, anyhow::Error>(timed(harness, database, script, load)?.rate() * 10_000.0);
     let (before, ours, after) = (rate(&bare)?, rate(&ours)?, rate(&bare)?);
     println!(
-        "\nallocate_ips, 10 000 devices a call: {ours:.0} addresses/s (aim 300 000); INSERT … SELECT into a bare table with \
-         two indexes: {before:.0} and {after:.0}"
+        "\nallocate_ips, 10 000 devices a call: {ours:.0} addresses/s (aim 300 000); \
+         INSERT … SELECT into a bare table with two indexes: {before:.0} and {after:.0}"
     );
     Ok(())
 }

@@ -154,7 +154,8 @@ impl Candidate {
         let size = match self.sql {
             Some(_) => "SELECT baseline.size(), pg_total_relation_size('baseline.log')",
             None => {
-                "SELECT pg_total_relation_size('nebula.allocation'), pg_total_relation_size('nebula.allocation_log')"
+                "SELECT pg_total_relation_size('nebula.allocation'),
+                  pg_total_relation_size('nebula.allocation_log')"
             }
         };
         let row = client.query_one(size, &[]).await?;

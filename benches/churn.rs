@@ -19,7 +19,8 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
         "\n## Churn at 90 % full, 8 sessions, sync off: ratio to the floor (aim: keeps 0.9, then 0.7)\n"
     );
     println!(
-        "| | seconds | first | last | keeps | with a held snapshot: first | last | keeps of the start | MB before, after, held | log MB |"
+        "| | seconds | first | last | keeps | with a held snapshot: first | last \
+         | keeps of the start | MB before, after, held | log MB |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let seconds = harness.settings.churn_seconds;
@@ -62,7 +63,8 @@ async fn row(harness: &Harness, candidate: Candidate, seconds: u32) -> Result<()
     let (held_start, held_end) = (held_first / floors[1], held_last / floors[2]);
     let megabytes: Vec<String> = sizes.iter().map(|size| format!("{:.0}", *size as f64 / 1e6)).collect();
     println!(
-        "| {} | {seconds} + {} | {start:.2} ({first:.0}/s) | {end:.2} | {:.2} | {held_start:.2} | {held_end:.2} | {:.2} | {} | {:.0} |",
+        "| {} | {seconds} + {} | {start:.2} ({first:.0}/s) | {end:.2} | {:.2} \
+         | {held_start:.2} | {held_end:.2} | {:.2} | {} | {:.0} |",
         candidate.name,
         seconds / 2,
         end / start,

@@ -1,5 +1,6 @@
-//! The extension with `nebula.direct_writes` on and off: rate, and processor time of the server for each transaction.
-//! A direct variant pays for its code when it gains 15 % of rate or saves 20 % of processor time.
+//! The extension with `nebula.direct_writes` on and off: rate, and processor time of the server for each
+//! transaction. A direct variant pays for its code when it gains 15 % of rate or saves 20 % of processor
+//! time.
 
 use anyhow::Result;
 use nebula_tests::cluster::Database;

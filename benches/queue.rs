@@ -43,7 +43,8 @@ pub(crate) struct Statements {
 const NEBULA: Statements = Statements {
     name: "pg_nebula",
     enqueue: "SELECT nebula.enqueue_job('bench', '{\"id\": 1}');\n",
-    fill: "SELECT count(*) FROM nebula.enqueue_jobs('bench', array_fill('{\"id\": 1}'::jsonb, ARRAY[$1::integer]))",
+    fill: "SELECT count(*) FROM nebula.enqueue_jobs('bench',
+            array_fill('{\"id\": 1}'::jsonb, ARRAY[$1::integer]))",
     two_calls: "SELECT job_id AS job, attempt FROM nebula.claim_jobs('pgbench', '{bench}') \\gset\n\
                 SELECT nebula.complete_job(:job, :attempt);\n",
     empty: "TRUNCATE nebula.job_waiting, nebula.job_running, nebula.job_finished",

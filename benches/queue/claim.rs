@@ -16,7 +16,8 @@ const ONE_CALL: &str = "\\if :n = 0\n\
     SELECT job_id AS job, attempt FROM nebula.claim_jobs('pgbench', '{bench}') \\gset\n\
     \\set n 1\n\
     \\endif\n\
-    SELECT job_id AS job, attempt FROM nebula.finish_and_claim(:job, :attempt, NULL, 'pgbench', '{bench}') \\gset\n";
+    SELECT job_id AS job, attempt \
+    FROM nebula.finish_and_claim(:job, :attempt, NULL, 'pgbench', '{bench}') \\gset\n";
 
 const NEBULA_BATCH: &str = "SELECT array_agg(job_id) AS jobs, array_agg(attempt) AS attempts \
        FROM nebula.claim_jobs('pgbench', '{bench}', 100) \\gset\n\

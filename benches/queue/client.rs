@@ -24,7 +24,8 @@ const CLIENTS: [(&str, &str, &str, &str); 3] = [
 pub(super) async fn run(harness: &Harness) -> Result<()> {
     println!("\n## Other queues through their own clients: ratio to the floor with as many sessions\n");
     println!(
-        "| | enqueue, 8 in flight | enqueue, 32 | batches of 1000 | claim + complete, 32 | enqueue to start p50 | p99 |"
+        "| | enqueue, 8 in flight | enqueue, 32 | batches of 1000 \
+         | claim + complete, 32 | enqueue to start p50 | p99 |"
     );
     println!("|---|---|---|---|---|---|---|");
     let folder = root().join("target/bench-baselines");

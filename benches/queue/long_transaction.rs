@@ -13,7 +13,8 @@ const LOAD: Load = Load { clients: 32, durable: true };
 pub(super) async fn run(harness: &Harness) -> Result<()> {
     let (jobs, seconds) = (harness.settings.jobs, harness.settings.hold_seconds);
     println!(
-        "\n## Enqueue, claim, complete with {jobs} finished, {jobs} waiting and a transaction held open for {seconds} s\n"
+        "\n## Enqueue, claim, complete with {jobs} finished, {jobs} waiting \
+         and a transaction held open for {seconds} s\n"
     );
     println!("| | fresh | at first | at the end | keeps (aim 0.6) |\n|---|---|---|---|---|");
     for queue in Queue::all(harness).await? {
@@ -55,11 +56,13 @@ async fn finish(queue: &Queue<'_>, jobs: u32) -> Result<()> {
     let sql = match queue.sql.name {
         "pg_nebula" => {
             "WITH c AS MATERIALIZED (SELECT * FROM nebula.claim_jobs('fill', '{bench}', 1000, '1 h'))
-             SELECT count(*) FROM nebula.complete_jobs(ARRAY(SELECT job_id FROM c), ARRAY(SELECT attempt FROM c))"
+             SELECT count(*) FROM nebula.complete_jobs(ARRAY(SELECT job_id FROM c), ARRAY(SELECT attempt
+              FROM c))"
         }
         // The bare table keeps no finished jobs: only dead row versions remain.
         _ => {
-            "DELETE FROM baseline.job WHERE id = ANY (ARRAY(SELECT id FROM baseline.job ORDER BY priority DESC, run_at, id LIMIT 1000))"
+            "DELETE FROM baseline.job WHERE id = ANY (ARRAY(SELECT id FROM baseline.job
+              ORDER BY priority DESC, run_at, id LIMIT 1000))"
         }
     };
     for _ in 0..jobs.div_ceil(1000) {

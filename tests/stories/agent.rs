@@ -102,7 +102,8 @@ async fn acknowledged(database: &Database, device: &str) -> Result<Option<()>> {
     let client = database.connect().await?;
     let row = client
         .query_one(
-            "SELECT config_version <= acknowledged_version FROM nebula.agent JOIN nebula.project USING (project_id)
+            "SELECT config_version <= acknowledged_version FROM nebula.agent
+              JOIN nebula.project USING (project_id)
               WHERE device_id = $1::text::uuid",
             &[&device],
         )

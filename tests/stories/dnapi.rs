@@ -105,7 +105,8 @@ async fn a_foreign_client_stays_current(name: &str) -> Result<()> {
     // Two thirds of the certificate's lifetime have passed, so it is due for renewal.
     database
         .execute(
-            "UPDATE nebula.certificate SET issued_at = now() - interval '21 days', not_after = now() + interval '9 days'
+            "UPDATE nebula.certificate SET issued_at = now() - interval '21 days', not_after = now() +
+              interval '9 days'
               WHERE device_id = $1",
             &[&id],
         )

@@ -17,7 +17,8 @@ use nebula_tests::cluster::{Cluster, Database, PRELOAD};
 use nebula_tests::eventually;
 use tokio_postgres::{Client, GenericClient};
 
-/// The database that the background worker of [`cluster_with_worker`] clusters serves: it exists from the start.
+/// The database that the background worker of [`cluster_with_worker`] clusters serves: it exists from the
+/// start.
 const SERVED_DATABASE: &str = "postgres";
 
 /// A cluster for one test, and a database that its background worker, if any, serves.

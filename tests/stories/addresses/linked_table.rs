@@ -22,7 +22,8 @@ async fn linked_database(database: &Database) -> Result<(Client, Uuid)> {
     client
         .batch_execute(&format!(
             "CREATE EXTENSION amcheck;
-             CREATE TABLE user_devices (id uuid PRIMARY KEY, nebula_ip inet, count int NOT NULL DEFAULT 0, note text);
+             CREATE TABLE user_devices (id uuid PRIMARY KEY, nebula_ip inet, count int NOT NULL DEFAULT 0,
+              note text);
              INSERT INTO user_devices (id) SELECT md5(n::text)::uuid FROM generate_series(1, {DEVICES}) AS n;
              SELECT nebula.link_device_table('user_devices')"
         ))
@@ -89,7 +90,8 @@ async fn concurrent_writes_to_a_linked_row_are_waited_for_and_kept() -> Result<(
             (format!("SELECT FROM user_devices {row} FOR UPDATE; COMMIT"), Some("his")),
             (
                 format!(
-                    "DELETE FROM user_devices {row}; INSERT INTO user_devices (id, note) VALUES (md5('1')::uuid, 'new'); COMMIT"
+                    "DELETE FROM user_devices {row}; INSERT INTO user_devices (id, note)
+                      VALUES (md5('1')::uuid, 'new'); COMMIT"
                 ),
                 Some("new"),
             ),
@@ -209,7 +211,8 @@ async fn a_session_notices_changes_of_the_linked_tables_definition() -> Result<(
         let live = database.connect().await?;
         allocate(&live, project, 1).await?;
         let altered = [
-            "ALTER TABLE user_devices DROP COLUMN note, ADD note text DEFAULT 'later', ADD CHECK (count >= 0)",
+            "ALTER TABLE user_devices DROP COLUMN note, ADD note text DEFAULT 'later',
+              ADD CHECK (count >= 0)",
             "CREATE INDEX by_ip ON user_devices (nebula_ip)",
             "ALTER TABLE user_devices ALTER count TYPE bigint, ADD first int",
             "VACUUM FULL user_devices",
@@ -290,7 +293,8 @@ async fn a_subscriber_sees_changes_of_the_linked_column() -> Result<()> {
     client.query("SELECT pg_create_logical_replication_slot('copy', 'pgoutput')", &[]).await?;
     // Within one cluster a subscription cannot create its own slot, because it would wait for itself.
     copy.batch_execute(&format!(
-        "CREATE SUBSCRIPTION copy CONNECTION '{}' PUBLICATION devices WITH (create_slot = false, slot_name = 'copy')",
+        "CREATE SUBSCRIPTION copy CONNECTION '{}' PUBLICATION devices
+          WITH (create_slot = false, slot_name = 'copy')",
         database.url()
     ))
     .await?;
@@ -311,8 +315,11 @@ async fn a_subscriber_sees_changes_of_the_linked_column() -> Result<()> {
         Ok((its.as_deref() == Some(&ours)).then_some(()))
     })
     .await?;
-    copy.batch_execute("ALTER SUBSCRIPTION copy DISABLE; ALTER SUBSCRIPTION copy SET (slot_name = NONE); DROP SUBSCRIPTION copy")
-        .await?;
+    copy.batch_execute(
+        "ALTER SUBSCRIPTION copy DISABLE; ALTER SUBSCRIPTION copy SET (slot_name = NONE);
+                         DROP SUBSCRIPTION copy",
+    )
+    .await?;
     drop((client, copy));
     cluster.stop()
 }

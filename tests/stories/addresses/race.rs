@@ -57,7 +57,8 @@ async fn balanced(client: &Client, project: Uuid) -> Result<(i64, i64)> {
 async fn until_blocked(observer: &Client, pid: i32) -> Result<()> {
     eventually("a session to wait for another one", || async {
         let waiting = "SELECT FROM pg_stat_activity
-                        WHERE pid = $1 AND state = 'active' AND wait_event_type IN ('Lock', 'IPC', 'Extension')";
+                        WHERE pid = $1 AND state = 'active'
+                         AND wait_event_type IN ('Lock', 'IPC', 'Extension')";
         Ok(observer.query_opt(waiting, &[&pid]).await?.map(drop))
     })
     .await

@@ -17,7 +17,8 @@ async fn filled(database: &Database) -> Result<Uuid> {
     let client = database.connect().await?;
     let project = client.query_one("SELECT nebula.create_project('restarted')", &[]).await?.get(0);
     client.execute("SELECT nebula.populate_pool($1, '10.0.0.0/8')", &[&project]).await?;
-    let fill = "SELECT count(*) FROM nebula.allocate_ips($1, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, $2)))";
+    let fill = "SELECT count(*) FROM nebula.allocate_ips($1, ARRAY(SELECT gen_random_uuid()
+                 FROM generate_series(1, $2)))";
     client.query_one(fill, &[&project, &HELD]).await?;
     client
         .execute("SELECT nebula.release_ip(device_id) FROM nebula.allocation WHERE ip = '10.0.0.77'", &[])

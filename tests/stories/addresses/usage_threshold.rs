@@ -62,7 +62,8 @@ impl Story {
     /// threshold here.
     async fn receives_nothing(&mut self) -> Result<()> {
         let other = pool(&self.client).await?;
-        let allocate = "SELECT count(*) FROM nebula.allocate_ips($1, ARRAY(SELECT gen_random_uuid() FROM generate_series(1, 24)))";
+        let allocate = "SELECT count(*) FROM nebula.allocate_ips($1, ARRAY(SELECT gen_random_uuid()
+                         FROM generate_series(1, 24)))";
         self.client.query_one(allocate, &[&other]).await?;
         assert_eq!(self.next().await?, (other.to_string(), 80));
         Ok(())

@@ -13,7 +13,9 @@ use super::*;
 fn picky(stack: &Stack, nebula: &Nebula) -> Result<Nebula> {
     let (program, fault) = (stack.path("picky-nebula"), stack.path("fault"));
     let text = format!(
-        "#!/bin/sh\n[ \"$1\" != -test ] || [ ! -e {} ] || {{ echo 'level=error msg=\"not to my taste\"'; exit 1; }}\nexec {} \"$@\"\n",
+        "#!/bin/sh\n\
+         [ \"$1\" != -test ] || [ ! -e {} ] || {{ echo 'level=error msg=\"not to my taste\"'; exit 1; }}\n\
+         exec {} \"$@\"\n",
         fault.display(),
         nebula.daemon.display()
     );
@@ -137,8 +139,10 @@ async fn a_network_on_p256_is_kept_up_to_date() -> Result<()> {
     client.execute("SELECT nebula.bump_configuration($1)", &[&world.stack.project]).await?;
     client.execute("UPDATE nebula.device SET groups = '{new}' WHERE role = 'host'", &[]).await?;
     eventually("the new certificate to run", || async {
-        let sql = "SELECT count(*) FROM nebula.agent_answer a JOIN nebula.certificate c USING (device_id, public_key)
-                    WHERE c.groups = '{new}' AND a.counter = (SELECT acknowledged_counter FROM nebula.agent b WHERE b.device_id = a.device_id)";
+        let sql = "SELECT count(*) FROM nebula.agent_answer a
+                    JOIN nebula.certificate c USING (device_id, public_key)
+                    WHERE c.groups = '{new}' AND a.counter = (SELECT acknowledged_counter FROM nebula.agent b
+                     WHERE b.device_id = a.device_id)";
         let running: i64 = client.query_one(sql, &[]).await?.get(0);
         Ok((running > 0).then_some(()))
     })

@@ -64,7 +64,8 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
     // The agent reports the counters to the gateway, and nebulactl shows them.
     let client = world.stack.database.connect().await?;
     let told = "SELECT count(*) FROM nebula.agent a, jsonb_array_elements(a.report -> 'peers') p
-                 WHERE a.device_id = $1::text::uuid AND p ->> 'address' = $2 AND (p ->> 'sentBytes')::bigint >= $3";
+                 WHERE a.device_id = $1::text::uuid AND p ->> 'address' = $2
+                  AND (p ->> 'sentBytes')::bigint >= $3";
     eventually("the gateway to be told", || async {
         let wanted = (count * size) as i64;
         let row = client.query_one(told, &[&laptop.id, &phone.address, &wanted]).await?;

@@ -225,7 +225,8 @@ async fn a_member_without_an_agent_blocks_the_address_until_its_certificate_expi
     // missing.
     database
         .execute(
-            "UPDATE nebula.certificate SET not_before = now() - interval '2 h', not_after = now() - interval '1 s' WHERE device_id = $1",
+            "UPDATE nebula.certificate SET not_before = now() - interval '2 h', not_after = now() -
+              interval '1 s' WHERE device_id = $1",
             &[&silent.device_id],
         )
         .await?;

@@ -1,4 +1,5 @@
-//! An authority whose key never leaves a PKCS#11 token: SoftHSM2, which keeps it encrypted in files of its own.
+//! An authority whose key never leaves a PKCS#11 token: SoftHSM2, which keeps it encrypted in files of its
+//! own.
 
 use std::fs;
 use std::path::Path;

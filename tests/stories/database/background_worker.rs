@@ -43,7 +43,8 @@ async fn the_background_worker_reclaims_leases_and_rescues_jobs() -> Result<()> 
     client.execute("SELECT nebula.allocate_ip($1, $2)", &[&project, &waiting]).await?;
     client
         .execute(
-            "UPDATE nebula.allocation SET released_at = now(), quarantined_until = clock_timestamp() + interval '1 second'
+            "UPDATE nebula.allocation SET released_at = now(), quarantined_until = clock_timestamp() +
+              interval '1 second'
               WHERE device_id = $1",
             &[&waiting],
         )

@@ -11,7 +11,11 @@ use uuid::Uuid;
 async fn contents(database: &Database) -> Result<Vec<(String, String)>> {
     let client = database.connect().await?;
     let tables = client
-        .query("SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'nebula' ORDER BY 1", &[])
+        .query(
+            "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'nebula'
+                 ORDER BY 1",
+            &[],
+        )
         .await?;
     let mut all = Vec::new();
     for table in tables {
@@ -79,7 +83,8 @@ async fn a_restored_linked_table_is_still_updated() -> Result<()> {
     client
         .batch_execute(
             "CREATE SCHEMA app;
-             CREATE TABLE app.user_devices (id uuid PRIMARY KEY, nebula_ip inet, nebula_last_seen timestamptz);
+             CREATE TABLE app.user_devices (id uuid PRIMARY KEY, nebula_ip inet,
+              nebula_last_seen timestamptz);
              CREATE TABLE \"a b\" (key uuid PRIMARY KEY, address inet)",
         )
         .await?;
@@ -92,7 +97,8 @@ async fn a_restored_linked_table_is_still_updated() -> Result<()> {
     client.execute("SELECT nebula.populate_pool($1, '10.3.0.0/24')", &[&project]).await?;
     client
         .batch_execute(
-            "SELECT nebula.link_device_table('app.user_devices'); SELECT nebula.link_device_table('\"a b\"', 'key', 'address')",
+            "SELECT nebula.link_device_table('app.user_devices');
+              SELECT nebula.link_device_table('\"a b\"', 'key', 'address')",
         )
         .await?;
     client.execute("SELECT nebula.allocate_ip($1, $2)", &[&project, &held]).await?;
@@ -102,7 +108,8 @@ async fn a_restored_linked_table_is_still_updated() -> Result<()> {
     assert_eq!(contents(&database).await?, contents(&restored).await?);
     let client = restored.connect().await?;
     let shown = async |device: Uuid| {
-        let shown = "SELECT host(u.nebula_ip), host(a.address) FROM app.user_devices u JOIN \"a b\" a ON a.key = u.id WHERE u.id = $1";
+        let shown = "SELECT host(u.nebula_ip), host(a.address) FROM app.user_devices u
+                      JOIN \"a b\" a ON a.key = u.id WHERE u.id = $1";
         let row = client.query_one(shown, &[&device]).await?;
         anyhow::Ok([row.get::<_, Option<String>>(0), row.get(1)])
     };

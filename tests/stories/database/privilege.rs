@@ -11,7 +11,8 @@ async fn service_roles_reach_no_table() -> Result<()> {
     let admin = database.connect().await?;
     let tables = admin
         .query(
-            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+            "SELECT format('%I.%I', n.nspname, c.relname) FROM pg_class c
+              JOIN pg_namespace n ON n.oid = c.relnamespace
               WHERE n.nspname = 'nebula' AND c.relkind IN ('r', 'v', 'p')",
             &[],
         )

@@ -127,8 +127,10 @@ async fn a_bundle_is_revoked_when_the_agent_takes_over() -> Result<()> {
     assert!(runs.update_available().await?, "its own blocklist");
     assert_eq!(revoked(&database, true).await?, handed_out[0]);
     let events = "SELECT count(*) FROM nebula.event WHERE action = 'end-bundle'
-                   AND (SELECT array_agg(f ORDER BY f) FROM jsonb_array_elements_text(detail -> 'certificates') f) =
-                       (SELECT array_agg(encode(fingerprint, 'hex') ORDER BY fingerprint) FROM nebula.certificate WHERE revoked_at IS NOT NULL)";
+                   AND (SELECT array_agg(f ORDER BY f)
+                    FROM jsonb_array_elements_text(detail -> 'certificates') f) =
+                       (SELECT array_agg(encode(fingerprint, 'hex') ORDER BY fingerprint)
+                        FROM nebula.certificate WHERE revoked_at IS NOT NULL)";
     assert_eq!(number(&database, events).await?, 1);
 
     // The other devices get the blocklist; the agent's own former keys are not on it.
@@ -147,7 +149,8 @@ async fn a_bundle_is_revoked_when_the_agent_takes_over() -> Result<()> {
 /// Fingerprints of the laptop's certificates that are revoked, or that are not.
 async fn revoked(database: &Client, revoked: bool) -> Result<Vec<String>> {
     let sql = "SELECT encode(fingerprint, 'hex') FROM nebula.certificate JOIN nebula.device USING (device_id)
-                WHERE device.name = 'laptop' AND (certificate.revoked_at IS NOT NULL) = $1 ORDER BY fingerprint";
+                WHERE device.name = 'laptop' AND (certificate.revoked_at IS NOT NULL) = $1
+                 ORDER BY fingerprint";
     Ok(database.query(sql, &[&revoked]).await?.iter().map(|row| row.get(0)).collect())
 }
 

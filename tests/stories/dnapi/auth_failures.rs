@@ -1,4 +1,5 @@
-//! Calls that must be refused: forged, altered, stale, repeated, of another device, too large, of a revoked device.
+//! Calls that must be refused: forged, altered, stale, repeated, of another device, too large, of a revoked
+//! device.
 
 use anyhow::Result;
 use base64::Engine;
@@ -65,7 +66,8 @@ async fn forged_stale_and_repeated_calls_are_refused_and_recorded() -> Result<()
     let recorded = "SELECT count(*) FROM nebula.event WHERE action = 'refuse-call'";
     let records = number(&database, recorded).await?;
     assert!((3..=6).contains(&records), "one per device and minute, not one per call: {records}");
-    let of_project = "SELECT count(*) FROM nebula.event WHERE action = 'refuse-call' AND project_id IS NOT NULL AND client IS NOT NULL";
+    let of_project = "SELECT count(*) FROM nebula.event WHERE action = 'refuse-call'
+                       AND project_id IS NOT NULL AND client IS NOT NULL";
     assert!(number(&database, of_project).await? > 0);
     assert!(!agent.update_available().await?, "the device itself is not harmed");
     Ok(())

@@ -54,7 +54,8 @@ async fn a_cached_configuration_is_never_older_than_its_version() -> Result<()> 
         ("UPDATE nebula.project SET inbound = 'closed', punchy = false".to_owned(), "  punch: false\n"),
         (
             format!(
-                "UPDATE nebula.device SET role = 'lighthouse', endpoints = '{{192.0.2.9:4242}}' WHERE device_id = '{lighthouse}'"
+                "UPDATE nebula.device SET role = 'lighthouse', endpoints = '{{192.0.2.9:4242}}'
+                  WHERE device_id = '{lighthouse}'"
             ),
             "hosts: [\"10.99.0.2\"]\n",
         ),

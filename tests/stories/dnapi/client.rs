@@ -167,7 +167,8 @@ impl Agent {
         let message = BASE64_STANDARD.encode(message.to_string());
         let signature = BASE64_STANDARD.encode(self.keys.sign(message.as_bytes())?);
         Ok(json!({
-            "version": 1, "hostID": self.host, "counter": self.counter, "message": message, "signature": signature
+            "version": 1, "hostID": self.host, "counter": self.counter,
+            "message": message, "signature": signature
         }))
     }
 
@@ -225,7 +226,8 @@ impl Agent {
         let nonce = BASE64_STANDARD.encode(nonce);
         Ok(match next.curve {
             Curve::Curve25519 => json!({
-                "edPubkeyPEM": host, "dhPubkeyPEM": nebula, "p256HostPubkeyPEM": null, "p256NebulaPubkeyPEM": null, "nonce": nonce
+                "edPubkeyPEM": host, "dhPubkeyPEM": nebula, "p256HostPubkeyPEM": null,
+                "p256NebulaPubkeyPEM": null, "nonce": nonce
             }),
             Curve::P256 => {
                 json!({ "p256HostPubkeyPEM": host, "p256NebulaPubkeyPEM": nebula, "nonce": nonce })

@@ -96,7 +96,8 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
     let _: Route = data(admin.post("/api/routes").json(&route).send().await?).await?;
     let path = format!("/api/projects/{}/configuration", stack.project);
     let options = json!({
-        "inbound": "closed", "outbound": "closed", "mtu": 1400, "cipher": "chachapoly", "dnsPort": 5353, "punchy": false
+        "inbound": "closed", "outbound": "closed", "mtu": 1400, "cipher": "chachapoly",
+        "dnsPort": 5353, "punchy": false
     });
     let set: Options = data(admin.patch(&path).json(&options).send().await?).await?;
     assert_eq!((set.mtu, set.dns_port, set.lifetime_seconds), (Some(1400), Some(5353), None));

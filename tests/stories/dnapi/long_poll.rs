@@ -58,7 +58,8 @@ async fn a_change_ends_the_long_polls_it_concerns() -> Result<()> {
     all_wait(&stack, 1).await?;
 
     // The gateway's listening connection breaks, and a change is committed meanwhile.
-    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = current_database() AND application_name LIKE '%listener'";
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+                WHERE datname = current_database() AND application_name LIKE '%listener'";
     assert!(number(&database, cut).await? >= 1);
     database.execute("UPDATE nebula.project SET mtu = 1300", &[]).await?;
     assert_eq!(second.await??, "DoConfigUpdate");

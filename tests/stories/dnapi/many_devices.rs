@@ -86,12 +86,15 @@ async fn a_blocked_registration_does_not_delay_others() -> Result<()> {
     keeper.batch_execute("COMMIT").await?;
     patient.await??;
     for sql in [
-        "SELECT count(*) FROM nebula.event WHERE action = 'register' AND detail ->> 'name' LIKE 'device-%' AND detail ? 'ip'",
+        "SELECT count(*) FROM nebula.event WHERE action = 'register' AND detail ->> 'name' LIKE 'device-%'
+          AND detail ? 'ip'",
         "SELECT count(*) FROM nebula.device d WHERE name LIKE 'device-%'
             AND (SELECT count(*) = 2 FROM nebula.certificate c WHERE c.device_id = d.device_id
-                    AND (SELECT bool_and(host(n)::inet = a.ip) FROM unnest(c.networks) n, nebula.allocation a WHERE a.device_id = d.device_id))",
+                    AND (SELECT bool_and(host(n)::inet = a.ip) FROM unnest(c.networks) n, nebula.allocation a
+                     WHERE a.device_id = d.device_id))",
         "SELECT count(*) FROM nebula.device d JOIN nebula.account a ON a.account_id = d.owner_id
-          WHERE d.name LIKE 'device-%' AND (a.username = 'anna') = (split_part(d.name, '-', 2)::integer % 2 = 1)",
+          WHERE d.name LIKE 'device-%'
+           AND (a.username = 'anna') = (split_part(d.name, '-', 2)::integer % 2 = 1)",
     ] {
         let counted: i64 = client.query_one(sql, &[]).await?.get(0);
         assert_eq!(counted, DEVICES as i64, "{sql}");
@@ -116,7 +119,11 @@ async fn a_device_belongs_to_one_account() -> Result<()> {
         let got = (mine.is_ok(), theirs.is_ok());
         assert!(got.0 != got.1, "both or neither: {got:?}");
         let owner: String = client
-            .query_one("SELECT username FROM nebula.device JOIN nebula.account ON account_id = owner_id WHERE device_id = $1", &[&device])
+            .query_one(
+                "SELECT username FROM nebula.device JOIN nebula.account ON account_id = owner_id
+                         WHERE device_id = $1",
+                &[&device],
+            )
             .await?
             .get(0);
         assert_eq!(owner, if got.0 { "anna" } else { "bert" });
@@ -152,7 +159,8 @@ async fn concurrent_fetches_get_their_own_configurations() -> Result<()> {
         }
         agents = fetched;
     }
-    let signed = "SELECT count(DISTINCT (c.device_id, c.issued_at)) FROM nebula.certificate c JOIN nebula.device d USING (device_id)
+    let signed = "SELECT count(DISTINCT (c.device_id, c.issued_at)) FROM nebula.certificate c
+                   JOIN nebula.device d USING (device_id)
                    WHERE d.name LIKE 'agent-%'";
     assert_eq!(number(&client, signed).await?, 24 + 6);
 

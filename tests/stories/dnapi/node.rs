@@ -49,7 +49,8 @@ impl<'a> Signature<'a> {
             self.secret.key_id, self.created, self.nonce
         );
         let base = format!(
-            "\"@method\": POST\n\"content-digest\": {digest}\n\"@path\": /v1/dnclient\n\"@signature-params\": {parameters}"
+            "\"@method\": POST\n\"content-digest\": {digest}\n\
+             \"@path\": /v1/dnclient\n\"@signature-params\": {parameters}"
         );
         let key = PKey::hmac(&BASE64_STANDARD.decode(&self.secret.secret)?)?;
         let mac = Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(base.as_bytes())?;
@@ -245,7 +246,8 @@ async fn a_report_counts_as_a_heartbeat_of_its_node() -> Result<()> {
     let nonce = BASE64_STANDARD.encode(b"0123456789");
     let report = json!({
         "nonce": nonce, "agentVersion": "1",
-        "health": { "load": 0.5, "processors": 4, "memoryBytes": 8, "memoryAvailableBytes": 4, "diskBytes": 2, "diskFreeBytes": 1 }
+        "health": { "load": 0.5, "processors": 4, "memoryBytes": 8, "memoryAvailableBytes": 4,
+                    "diskBytes": 2, "diskFreeBytes": 1 }
     });
     bare.call("Status", &report).await?;
     assert_eq!(chosen().await, None, "another device's report is none of its");

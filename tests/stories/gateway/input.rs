@@ -1,4 +1,5 @@
-//! Invalid input is refused with the right status or SQLSTATE, a message and a hint, and leaves nothing behind.
+//! Invalid input is refused with the right status or SQLSTATE, a message and a hint, and leaves nothing
+//! behind.
 
 use std::fs;
 use std::io::Write;
@@ -150,7 +151,9 @@ async fn an_invalid_upload_is_refused_and_leaves_no_file() -> Result<()> {
     let mut broken = TcpStream::connect(&address)?;
     write!(
         broken,
-        "POST /api/files?projectId={}&name=lost.bin HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {}\r\nContent-Length: 8000000\r\n\r\n{}",
+        "POST /api/files?projectId={}&name=lost.bin HTTP/1.1\r\n\
+         Host: {address}\r\nAuthorization: Bearer {}\r\n\
+         Content-Length: 8000000\r\n\r\n{}",
         stack.project,
         api.tokens.access_token,
         "x".repeat(4_000_000)

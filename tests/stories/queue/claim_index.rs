@@ -21,7 +21,8 @@ async fn fill(client: &Client, priority: i32, count: i32) -> Result<Vec<i64>> {
 
 async fn finish(client: &Client, jobs: &[(i64, i32)]) -> Result<()> {
     let (ids, attempts): (Vec<i64>, Vec<i32>) = jobs.iter().copied().unzip();
-    let sql = "SELECT nebula.complete_job(job, attempt) FROM unnest($1::bigint[], $2::integer[]) AS j (job, attempt)";
+    let sql = "SELECT nebula.complete_job(job, attempt)
+                FROM unnest($1::bigint[], $2::integer[]) AS j (job, attempt)";
     client.query(sql, &[&ids, &attempts]).await?;
     Ok(())
 }

@@ -136,7 +136,8 @@ async fn every_job_succeeds_once(preload: bool) -> Result<()> {
         enqueuer.await?;
     }
     let client = database.connect().await?;
-    let left = "SELECT coalesce(string_agg(format('%s %s %s', job_id, state, errors), E'\\n'), '') FROM nebula.job_status
+    let left = "SELECT coalesce(string_agg(format('%s %s %s', job_id, state, errors), E'\\n'), '')
+                  FROM nebula.job_status
                  WHERE state <> 'succeeded'";
     let stuck = Mutex::new(String::new());
     eventually("the last job to succeed", || async {

@@ -51,7 +51,8 @@ async fn members_cancel_and_retry_jobs_of_their_project() -> Result<()> {
     let older: Vec<Job> = api.read(&format!("/api/jobs?before={job}")).await?;
     assert!(older.iter().all(|older| older.job_id < job));
     // The actor is recorded.
-    let record = "SELECT count(*) FROM nebula.event WHERE subject = 'job' AND subject_id = $1 AND actor LIKE '%maria%'";
+    let record = "SELECT count(*) FROM nebula.event WHERE subject = 'job' AND subject_id = $1
+                   AND actor LIKE '%maria%'";
     let recorded: i64 = client.query_one(record, &[&job.to_string()]).await?.get(0);
     assert_eq!(recorded, 3, "cancelled, revived, cancelled");
     Ok(())

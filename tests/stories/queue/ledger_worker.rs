@@ -1,4 +1,5 @@
-//! `ledger-worker NAME DATABASE_URL`: a worker on the queue library whose work is a line in the table `ledger`.
+//! `ledger-worker NAME DATABASE_URL`: a worker on the queue library whose work is a line in the table
+//! `ledger`.
 //!
 //! It represents any worker built with the library; the stories kill it.
 

@@ -41,8 +41,10 @@ impl Pooler {
         let port = free_port()?;
         fs::write(&users, "\"postgres\" \"\"\n\"nebula_worker\" \"\"\n")?;
         let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\ndefault_pool_size = 2\n\
+            "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\n\
+             listen_addr = 127.0.0.1\nlisten_port = {port}\n\
+             unix_socket_dir =\nauth_type = trust\nauth_file = {}\npool_mode = transaction\n\
+             default_pool_size = 2\n\
              max_client_conn = 100\n",
             server.get_ports()[0],
             users.display()

@@ -133,7 +133,8 @@ impl Session {
         (place < self.held.len()).then(|| self.held.swap_remove(place))
     }
 
-    /// Finishes a job together with a line in the ledger, and claims the next one of `then` in the same commit.
+    /// Finishes a job together with a line in the ledger, and claims the next one of `then` in the same
+    /// commit.
     async fn complete(&mut self, then: Option<&str>) -> Result<()> {
         let Some(held) = self.pick() else { return Ok(()) };
         let Held { job, attempt, short } = held;
@@ -144,7 +145,8 @@ impl Session {
                 self.client.query(sql, &[&job, &attempt]).await.map(|_| Vec::new())
             }
             Some(kind) => {
-                let sql = "SELECT job_id, attempt FROM nebula.finish_and_claim($1, $2, 'true', 'race', ARRAY[$3], 2, '1 h')";
+                let sql = "SELECT job_id, attempt
+                            FROM nebula.finish_and_claim($1, $2, 'true', 'race', ARRAY[$3], 2, '1 h')";
                 self.client.query(sql, &[&job, &attempt, &kind]).await
             }
         };
@@ -253,9 +255,9 @@ async fn every_job_ends_once(database: &Database) -> Result<()> {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let leftovers =
-        "SELECT (SELECT count(*) FROM nebula.job_dependency d
-                  WHERE NOT EXISTS (SELECT FROM nebula.job_finished f WHERE f.job_id = d.child_id AND f.state = 'cancelled'))
+    let leftovers = "SELECT (SELECT count(*) FROM nebula.job_dependency d
+                  WHERE NOT EXISTS (SELECT FROM nebula.job_finished f WHERE f.job_id = d.child_id
+                   AND f.state = 'cancelled'))
               + (SELECT count(*) FROM nebula.job_key)";
     let leftovers: i64 = admin.query_one(leftovers, &[]).await?.get(0);
     ensure!(leftovers == 0, "{leftovers} rows of finished jobs are left");

@@ -333,9 +333,11 @@ impl<'a> Driver<'a> {
                 "INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)
                  VALUES ('{device}', '{project}', 'd{id}', '25519', decode(repeat('ab', 32), 'hex'))
                  ON CONFLICT DO NOTHING;
-                 INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups,
+                 INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve,
+                  networks, groups,
                    public_key, issuer, not_before, not_after, pem)
-                 VALUES (sha256(gen_random_uuid()::text::bytea), '{project}', '{device}', 1, '25519', '{{}}', '{{}}', '\\x00',
+                 VALUES (sha256(gen_random_uuid()::text::bytea), '{project}', '{device}', 1, '25519',
+                  '{{}}', '{{}}', '\\x00',
                          sha256(''), now(), now() + interval '1 day', '')"
             ),
         )

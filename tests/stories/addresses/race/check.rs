@@ -49,7 +49,8 @@ async fn check_pool_has_no_false_findings_under_load() -> Result<()> {
             .collect();
         let observer = database.connect().await?;
         for _ in 0..rounds(60, 2000) {
-            let found = "SELECT to_jsonb(c)::text FROM nebula.check_pool($1) c WHERE problem IN ('map-hides', 'map-claims')";
+            let found = "SELECT to_jsonb(c)::text FROM nebula.check_pool($1) c
+                          WHERE problem IN ('map-hides', 'map-claims')";
             let found = observer.query(found, &[&project]).await?;
             assert!(found.is_empty(), "{}", found[0].get::<_, String>(0));
         }
@@ -69,7 +70,8 @@ async fn concurrent_waits_are_counted() -> Result<()> {
     let (mut holder, waiter) = (database.connect().await?, database.connect().await?);
     let observer = database.connect().await?;
     let status = async || {
-        let counts = "SELECT m.in_flight, m.waits FROM nebula.map_status() m JOIN nebula.pool USING (pool_id) WHERE project_id = $1";
+        let counts = "SELECT m.in_flight, m.waits FROM nebula.map_status() m JOIN nebula.pool USING (pool_id)
+                       WHERE project_id = $1";
         let row = observer.query_one(counts, &[&project]).await?;
         anyhow::Ok((row.get::<_, i64>(0), row.get::<_, i64>(1)))
     };

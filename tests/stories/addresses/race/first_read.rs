@@ -19,7 +19,8 @@ async fn addresses_of_a_rolled_back_transaction_are_free() -> Result<()> {
             let take = if by_hand {
                 format!(
                     "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by)
-                     SELECT project_id, pool_id, '10.1.0.2', '{device}', 'hand' FROM nebula.pool WHERE project_id = '{project}'"
+                     SELECT project_id, pool_id, '10.1.0.2', '{device}', 'hand' FROM nebula.pool
+                      WHERE project_id = '{project}'"
                 )
             } else {
                 format!("SELECT nebula.allocate_ip('{project}', '{device}', address => '10.1.0.2')")

@@ -100,7 +100,8 @@ async fn an_old_snapshot_skips_an_uncommitted_release() -> Result<()> {
         assert_eq!(allocate(&writer, project).await?, "10.1.0.1");
         let device = Uuid::new_v4();
         let insert = "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by)
-                      SELECT project_id, pool_id, '10.1.0.2', $2, 'hand' FROM nebula.pool WHERE project_id = $1";
+                      SELECT project_id, pool_id, '10.1.0.2', $2, 'hand' FROM nebula.pool
+                       WHERE project_id = $1";
         writer.execute(insert, &[&project, &device]).await?;
         giver.batch_execute(&format!("BEGIN; SELECT nebula.release_ip('{device}')")).await?;
         taker.batch_execute("SET lock_timeout = '5s'; BEGIN ISOLATION LEVEL REPEATABLE READ").await?;
