@@ -55,8 +55,8 @@ soak: setup-test build ## The long proofs at full length: random stories, crash 
 lint: setup-lint ## Format, clippy, documentation, module circles, shell scripts, console types
 	@tests/run/lint.sh
 
-bench: build ## Run the benchmarks in release, each beside its floor and baselines (NEBULA_BENCH_SECONDS and the like: benches/settings.rs)
-	@tests/run/bench.sh
+bench: build ## Run the benchmarks in release, each beside its floor and baselines (BENCH=table, variables: benches/settings.rs)
+	@tests/run/bench.sh $(BENCH)
 
 images: build ## Build the container images and start each program once
 	@docker/images.sh

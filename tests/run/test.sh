@@ -59,4 +59,6 @@ if [[ -n $stories ]]; then
     trap 'stop_ticker; rm -rf "$scratch"' EXIT
     chmod 0755 "$scratch"
     TMPDIR=$scratch PG_MAJOR=$pg_major cargo test --locked -p nebula-tests -- "${names[@]}"
+    leaks=$(grep -rhE 'resource was not closed|(refcount|reference) leak' "$scratch" --include=server.log) || true
+    [[ -z $leaks ]] || die "the extension did not release a resource of the server: $(head -n 1 <<<"$leaks")"
 fi
