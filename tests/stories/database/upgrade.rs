@@ -21,61 +21,85 @@ const CATALOG: &str = "
     ), relation AS (
       SELECT c.* FROM pg_class c JOIN member m ON m.classid = 'pg_class'::regclass AND m.objid = c.oid
     ), of_relation AS (
-      -- What belongs to the tables: not members themselves.
-      SELECT 'pg_trigger'::regclass AS classid, t.oid AS objid FROM pg_trigger t JOIN relation r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
-      UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i JOIN relation r ON r.oid = i.indrelid
-      UNION ALL SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k JOIN relation r ON r.oid = k.conrelid
+      -- Triggers, indexes and constraints of the tables, which are not members themselves.
+      SELECT 'pg_trigger'::regclass AS classid, t.oid AS objid FROM pg_trigger t
+       JOIN relation r ON r.oid = t.tgrelid WHERE NOT t.tgisinternal
+      UNION ALL SELECT 'pg_class'::regclass, i.indexrelid FROM pg_index i
+       JOIN relation r ON r.oid = i.indrelid
+      UNION ALL SELECT 'pg_constraint'::regclass, k.oid FROM pg_constraint k
+       JOIN relation r ON r.oid = k.conrelid
     )
     SELECT 'member: ' || pg_describe_object(m.classid, m.objid, 0) AS line FROM member m
     UNION ALL
     SELECT 'other object in the schema: ' || p.oid::regprocedure FROM pg_proc p
-     WHERE p.pronamespace = 'nebula'::regnamespace AND NOT EXISTS (SELECT FROM member m WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
+     WHERE p.pronamespace = 'nebula'::regnamespace AND NOT EXISTS (SELECT FROM member m
+      WHERE m.classid = 'pg_proc'::regclass AND m.objid = p.oid)
     UNION ALL
-    SELECT format('relation: %s kind %s persistence %s options %s security %s %s', r.oid::regclass, r.relkind, r.relpersistence, r.reloptions,
+    SELECT format('relation: %s kind %s persistence %s options %s security %s %s', r.oid::regclass,
+     r.relkind, r.relpersistence, r.reloptions,
                   r.relrowsecurity, r.relforcerowsecurity) FROM relation r
     UNION ALL
-    SELECT format('column: %s.%s %s%s%s default %s identity %s generated %s', r.oid::regclass, a.attname, format_type(a.atttypid, a.atttypmod),
+    SELECT format('column: %s.%s %s%s%s default %s identity %s generated %s', r.oid::regclass, a.attname,
+     format_type(a.atttypid, a.atttypmod),
                   CASE WHEN a.attnotnull THEN ' not null' ELSE '' END,
-                  (SELECT ' collate ' || l.collname FROM pg_collation l WHERE l.oid = a.attcollation AND l.collname <> 'default'),
+                  (SELECT ' collate ' || l.collname FROM pg_collation l WHERE l.oid = a.attcollation
+                   AND l.collname <> 'default'),
                   pg_get_expr(f.adbin, f.adrelid), a.attidentity, a.attgenerated)
-      FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid LEFT JOIN pg_attrdef f ON f.adrelid = r.oid AND f.adnum = a.attnum
+      FROM relation r JOIN pg_attribute a ON a.attrelid = r.oid LEFT JOIN pg_attrdef f ON f.adrelid = r.oid
+       AND f.adnum = a.attnum
      WHERE a.attnum > 0 AND NOT a.attisdropped AND r.relkind <> 'S'
     UNION ALL
-    SELECT format('constraint: %s of %s: %s%s', k.conname, r.oid::regclass, pg_get_constraintdef(k.oid), CASE WHEN NOT k.convalidated THEN ' not valid' END)
+    SELECT format('constraint: %s of %s: %s%s', k.conname, r.oid::regclass,
+     pg_get_constraintdef(k.oid), CASE WHEN NOT k.convalidated THEN ' not valid' END)
       FROM relation r JOIN pg_constraint k ON k.conrelid = r.oid
     UNION ALL
     SELECT 'index: ' || pg_get_indexdef(i.indexrelid) FROM relation r JOIN pg_index i ON i.indrelid = r.oid
     UNION ALL
-    SELECT format('trigger: %s enabled %s', pg_get_triggerdef(t.oid), t.tgenabled) FROM relation r JOIN pg_trigger t ON t.tgrelid = r.oid
+    SELECT format('trigger: %s enabled %s', pg_get_triggerdef(t.oid), t.tgenabled) FROM relation r
+     JOIN pg_trigger t ON t.tgrelid = r.oid
      WHERE NOT t.tgisinternal
     UNION ALL
-    SELECT format('rule: %s of %s', w.rulename, r.oid::regclass) FROM relation r JOIN pg_rewrite w ON w.ev_class = r.oid
+    SELECT format('rule: %s of %s', w.rulename, r.oid::regclass) FROM relation r
+     JOIN pg_rewrite w ON w.ev_class = r.oid
     UNION ALL
-    SELECT format('policy: %s of %s', p.polname, r.oid::regclass) FROM relation r JOIN pg_policy p ON p.polrelid = r.oid
+    SELECT format('policy: %s of %s', p.polname, r.oid::regclass) FROM relation r
+     JOIN pg_policy p ON p.polrelid = r.oid
     UNION ALL
-    SELECT format('view: %s: %s', r.oid::regclass, pg_get_viewdef(r.oid)) FROM relation r WHERE r.relkind = 'v'
+    SELECT format('view: %s: %s', r.oid::regclass, pg_get_viewdef(r.oid)) FROM relation r
+     WHERE r.relkind = 'v'
     UNION ALL
-    SELECT format('sequence: %s type %s start %s increment %s from %s to %s cache %s cycle %s', r.oid::regclass, s.seqtypid::regtype, s.seqstart,
-                  s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle) FROM relation r JOIN pg_sequence s ON s.seqrelid = r.oid
+    SELECT format('sequence: %s type %s start %s increment %s from %s to %s cache %s cycle %s',
+     r.oid::regclass, s.seqtypid::regtype, s.seqstart,
+                  s.seqincrement, s.seqmin, s.seqmax, s.seqcache, s.seqcycle) FROM relation r
+                   JOIN pg_sequence s ON s.seqrelid = r.oid
     UNION ALL
-    SELECT 'function: ' || pg_get_functiondef(p.oid) FROM pg_proc p JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
+    SELECT 'function: ' || pg_get_functiondef(p.oid) FROM pg_proc p
+     JOIN member m ON m.classid = 'pg_proc'::regclass AND m.objid = p.oid
     UNION ALL
-    SELECT format('comment: %s: %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description) FROM pg_description d
-     WHERE (d.classoid, d.objoid) IN (SELECT classid, objid FROM member UNION ALL SELECT classid, objid FROM of_relation)
+    SELECT format('comment: %s: %s', pg_describe_object(d.classoid, d.objoid, d.objsubid), d.description)
+     FROM pg_description d
+     WHERE (d.classoid, d.objoid) IN (SELECT classid, objid FROM member UNION ALL SELECT classid, objid
+      FROM of_relation)
     UNION ALL
-    SELECT format('dumped: %s %s', t.table_oid::regclass, t.condition) FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS t(table_oid, condition)
+    SELECT format('dumped: %s %s', t.table_oid::regclass, t.condition)
+     FROM pg_extension e, unnest(e.extconfig, e.extcondition) AS t(table_oid, condition)
      WHERE e.extname = 'pg_nebula'
     UNION ALL
-    SELECT format('privilege: %s %s on %s', coalesce(nullif(x.grantee, 0)::regrole::text, 'PUBLIC'), x.privilege_type, x.object) FROM (
-      SELECT pg_describe_object('pg_class'::regclass, r.oid, 0) AS object, a.grantee, a.privilege_type FROM relation r, aclexplode(r.relacl) a
+    SELECT format('privilege: %s %s on %s', coalesce(nullif(x.grantee, 0)::regrole::text, 'PUBLIC'),
+     x.privilege_type, x.object) FROM (
+      SELECT pg_describe_object('pg_class'::regclass, r.oid, 0) AS object, a.grantee, a.privilege_type
+       FROM relation r, aclexplode(r.relacl) a
       UNION ALL
       SELECT p.oid::regprocedure::text, a.grantee, a.privilege_type
-        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a WHERE p.pronamespace = 'nebula'::regnamespace
+        FROM pg_proc p, aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+         WHERE p.pronamespace = 'nebula'::regnamespace
       UNION ALL
-      SELECT n.nspname, a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a WHERE n.nspname = 'nebula'
+      SELECT n.nspname, a.grantee, a.privilege_type FROM pg_namespace n, aclexplode(n.nspacl) a
+       WHERE n.nspname = 'nebula'
     ) x
     UNION ALL
-    SELECT format('extension: version %s, schema %s, relocatable %s', extversion, extnamespace::regnamespace, extrelocatable) FROM pg_extension
+    SELECT format('extension: version %s, schema %s, relocatable %s', extversion,
+     extnamespace::regnamespace, extrelocatable) FROM pg_extension
      WHERE extname = 'pg_nebula'";
 
 async fn catalog(client: &Client) -> Result<BTreeSet<String>> {
@@ -114,9 +138,11 @@ fn contains(row: &Value, earlier: &Value) -> bool {
 /// library.
 const DATA: &str = "
     INSERT INTO nebula.account (account_id, username, password_hash)
-    VALUES ('00000000-0000-4000-8000-00000000000a', 'anna', '$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA');
+    VALUES ('00000000-0000-4000-8000-00000000000a', 'anna',
+     '$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAA$AAAAAAAAAAA');
     INSERT INTO nebula.project (project_id, name, cidr) VALUES
-      ('00000000-0000-4000-8000-000000000001', 'home', '10.7.0.0/16'), ('00000000-0000-4000-8000-000000000002', 'work', NULL);
+      ('00000000-0000-4000-8000-000000000001', 'home', '10.7.0.0/16'),
+      ('00000000-0000-4000-8000-000000000002', 'work', NULL);
     INSERT INTO nebula.project_member (project_id, account_id)
     VALUES ('00000000-0000-4000-8000-000000000001', '00000000-0000-4000-8000-00000000000a');
     INSERT INTO nebula.pool (project_id, name, cidr, gateway) VALUES
@@ -129,44 +155,59 @@ const DATA: &str = "
     INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until)
     SELECT d.project_id, 1, '10.7.0.0'::inet + substr(d.name, 7)::integer, d.device_id, 'anna',
            CASE WHEN d.name = 'device28' THEN now() + interval '1 day' END FROM nebula.device d;
-    INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups, public_key, issuer,
+    INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups,
+     public_key, issuer,
                                     not_before, not_after, pem)
-    SELECT sha256(d.name::bytea), d.project_id, d.device_id, 1, '25519', ARRAY['10.7.0.11/24'::inet], '{}', d.public_key,
-           sha256(''), now() - interval '1 hour', now() + interval '1 day', '' FROM nebula.device d WHERE d.name = 'device11';
+    SELECT sha256(d.name::bytea), d.project_id, d.device_id, 1, '25519', ARRAY['10.7.0.11/24'::inet], '{}',
+     d.public_key,
+           sha256(''), now() - interval '1 hour', now() + interval '1 day', '' FROM nebula.device d
+            WHERE d.name = 'device11';
     -- Released: device10 is free again, device11 waits for its certificate.
-    INSERT INTO nebula.allocation_log (project_id, pool_id, ip, device_id, allocated_at, released_at, released_by)
+    INSERT INTO nebula.allocation_log (project_id, pool_id, ip, device_id, allocated_at, released_at,
+     released_by)
     SELECT project_id, pool_id, ip, device_id, now() - interval '1 hour', now() - interval '1 minute', 'anna'
       FROM nebula.allocation WHERE ip IN ('10.7.0.10', '10.7.0.11');
     DELETE FROM nebula.allocation WHERE ip = '10.7.0.10';
-    UPDATE nebula.allocation SET released_at = now(), quarantined_until = now() + interval '1 day' WHERE ip = '10.7.0.11';
-    INSERT INTO nebula.event (actor, action, subject, subject_id) VALUES ('anna', 'register', 'device', 'device10');
+    UPDATE nebula.allocation SET released_at = now(), quarantined_until = now() + interval '1 day'
+     WHERE ip = '10.7.0.11';
+    INSERT INTO nebula.event (actor, action, subject, subject_id)
+     VALUES ('anna', 'register', 'device', 'device10');
     INSERT INTO nebula.job_waiting (kind, payload, run_at)
     VALUES ('story', '{\"n\": 1}', now()), ('story', '{\"n\": 2}', now() + interval '1 hour');";
 
 /// The jobs of 0.1.0: one running, one dead.
 const JOBS_0_1_0: &str = "
-    INSERT INTO nebula.job_running (job_id, kind, payload, priority, attempt, max_attempts, errors, enqueued_at, worker, lease, lease_until)
-    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 0}', 0, 1, 5, '[]', now(), 'w', '1 hour', now() + interval '1 hour');
-    INSERT INTO nebula.job_finished (job_id, kind, payload, state, priority, attempt, max_attempts, errors, enqueued_at)
-    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 3}', 'dead', 0, 5, 5, '[{\"error\": \"no\"}]', now());";
+    INSERT INTO nebula.job_running (job_id, kind, payload, priority, attempt, max_attempts, errors,
+     enqueued_at, worker, lease, lease_until)
+    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 0}', 0, 1, 5, '[]', now(), 'w', '1 hour', now() +
+     interval '1 hour');
+    INSERT INTO nebula.job_finished (job_id, kind, payload, state, priority, attempt, max_attempts, errors,
+     enqueued_at)
+    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 3}', 'dead', 0, 5, 5, '[{\"error\": \"no\"}]',
+     now());";
 
 /// The jobs of 0.2.0, and a row of each table that came with that release.
 const DATA_0_2_0: &str = "
     UPDATE nebula.job_waiting SET ready = false WHERE run_at > now();
-    INSERT INTO nebula.job_running (job_id, kind, payload, priority, run_at, attempt, max_attempts, on_dead, errors, enqueued_at,
+    INSERT INTO nebula.job_running (job_id, kind, payload, priority, run_at, attempt, max_attempts, on_dead,
+     errors, enqueued_at,
                                     worker, lease, lease_until)
-    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 0}', 0, now(), 1, 5, 'cancel', '[]', now(), 'w', '1 hour',
+    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 0}', 0, now(), 1, 5, 'cancel', '[]', now(), 'w',
+     '1 hour',
             now() + interval '1 hour');
-    INSERT INTO nebula.job_finished (job_id, kind, payload, state, priority, run_at, attempt, max_attempts, on_dead, errors,
+    INSERT INTO nebula.job_finished (job_id, kind, payload, state, priority, run_at, attempt, max_attempts,
+     on_dead, errors,
                                      enqueued_at, segment)
-    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 3}', 'dead', 0, now(), 5, 5, 'cancel', '[{\"error\": \"no\"}]', now(), 0);
+    VALUES (nextval('nebula.job_id_seq'), 'story', '{\"n\": 3}', 'dead', 0, now(), 5, 5, 'cancel',
+     '[{\"error\": \"no\"}]', now(), 0);
     INSERT INTO nebula.job_policy (kind, max_running) VALUES ('story', 7);
     INSERT INTO nebula.job_schedule (name, cron, time_zone, kind, payload, priority, max_attempts, next_at)
     VALUES ('nightly', '@daily', 'UTC', 'story', '{}', 0, 5, now() + interval '1 day');
     INSERT INTO nebula.agent (device_id, project_id, counter, acknowledged_counter, acknowledged_version)
     VALUES ('00000000-0000-4000-8000-000000000113', '00000000-0000-4000-8000-000000000001', 1, 1, 1);
     INSERT INTO nebula.agent_answer (device_id, counter, version, host_key, public_key)
-    VALUES ('00000000-0000-4000-8000-000000000113', 1, 1, decode(repeat('cd', 32), 'hex'), decode(repeat('ab', 32), 'hex'));
+    VALUES ('00000000-0000-4000-8000-000000000113', 1, 1, decode(repeat('cd', 32), 'hex'),
+     decode(repeat('ab', 32), 'hex'));
     INSERT INTO nebula.enrolment (project_id, code_hash, created_by)
     VALUES ('00000000-0000-4000-8000-000000000001', sha256('code'), 'anna');
     INSERT INTO nebula.reservation (project_id, label, pool_id, first_ip, last_ip, for_group)
