@@ -306,11 +306,11 @@ async fn a_database_of_0_1_0_is_upgraded_with_the_extension_preloaded() -> Resul
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_0_2_0_survives() -> Result<()> {
+async fn a_database_of_0_2_0_is_upgraded() -> Result<()> {
     a_database_survives("0.2.0", DATA_0_2_0, "").await
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_database_of_0_2_0_survives_with_the_extension_preloaded() -> Result<()> {
+async fn a_database_of_0_2_0_is_upgraded_with_the_extension_preloaded() -> Result<()> {
     a_database_survives("0.2.0", DATA_0_2_0, PRELOAD).await
 }
