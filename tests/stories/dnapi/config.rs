@@ -5,9 +5,9 @@ use std::fs;
 use std::process::Command;
 
 use anyhow::Result;
-use nebula_api::project_options::Options;
 use nebula_api::enrolment::EnrolmentRequest;
 use nebula_api::firewall::{Route, Rule};
+use nebula_api::project_options::Options;
 use nebula_tests::api::{Api, data, refusal};
 use nebula_tests::binary::{nebula, run};
 use nebula_tests::cluster::Cluster;
