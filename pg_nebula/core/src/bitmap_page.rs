@@ -57,7 +57,8 @@ fn word_and_mask(bit: u16) -> (usize, u64) {
 
 /// Word of a summary, and mask of the bit within it.
 fn summary(word: usize) -> (usize, u64) {
-    (word / GROUP_WORDS, 1 << (word % GROUP_WORDS))
+    let group = word / GROUP_WORDS;
+    (group, 1 << (word - group * GROUP_WORDS))
 }
 
 impl Page {
