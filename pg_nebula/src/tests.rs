@@ -10,12 +10,12 @@ mod queue;
 
 use pgrx::prelude::*;
 
-/// The one value of a query that answers one.
+/// The value of a query with one row and one column.
 fn one<T: FromDatum + IntoDatum>(sql: &str) -> T {
     Spi::get_one(sql).unwrap_or_else(|e| panic!("{sql}: {e}")).unwrap_or_else(|| panic!("{sql}: null"))
 }
 
-/// A query's one value as text; NULL as "null".
+/// The same as text; NULL as "null".
 fn text(sql: &str) -> String {
     one(&format!("SELECT coalesce(({sql})::text, 'null')"))
 }
@@ -66,33 +66,34 @@ fn project(cidr: &str) -> String {
     project
 }
 
-/// An identifier for a device; the same number, the same device.
+/// Identifier of the device with this number.
 fn device(number: u32) -> String {
     format!("00000000-0000-4000-8000-{number:012}")
 }
 
-/// Allocates for a device and answers the address.
+/// Allocates an address to a device and returns it.
 fn allocate(project: &str, number: u32) -> String {
     text(&format!("SELECT nebula.allocate_ip('{project}', '{}')", device(number)))
 }
 
-/// Records a certificate of a device for an address, valid for a day.
+/// Inserts a device and a certificate of it for an address, valid for a day.
 fn certify(project: &str, number: u32, address: &str) {
     let device = device(number);
     register(project, number, "host");
     run(&format!(
-        "INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups, public_key,
-                                         issuer, not_before, not_after, pem)
-         VALUES (sha256(random()::text::bytea), '{project}', '{device}', 1, '25519', '{{{address}/24}}', '{{}}', '\\x00',
-                 sha256(''), now(), now() + interval '1 day', '')"
+        "INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks,
+                                         groups, public_key, issuer, not_before, not_after, pem)
+         VALUES (sha256(random()::text::bytea), '{project}', '{device}', 1, '25519', '{{{address}/24}}',
+                 '{{}}', '\\x00', sha256(''), now(), now() + interval '1 day', '')"
     ));
 }
 
-/// Makes a device known.
+/// Inserts a device.
 fn register(project: &str, number: u32, role: &str) {
     run(&format!(
         "INSERT INTO nebula.device (device_id, project_id, name, role, endpoints, curve, public_key)
-         VALUES ('{}', '{project}', 'd{number}', '{role}', '{{h:1}}', '25519', decode(repeat('ab', 32), 'hex'))
+         VALUES ('{}', '{project}', 'd{number}', '{role}', '{{h:1}}', '25519',
+                 decode(repeat('ab', 32), 'hex'))
          ON CONFLICT DO NOTHING",
         device(number)
     ));
@@ -103,11 +104,14 @@ fn register(project: &str, number: u32, role: &str) {
 /// pool.
 fn assert_invariants() {
     let broken = text(
-        "SELECT string_agg(format('%s: %s free, %s reserved, %s allocated, %s quarantined of %s; one by one %s free, %s not',
-                                  u.name, u.free, u.reserved, u.allocated, u.quarantined, u.size, v.free, v.taken), '; ')
+        "SELECT string_agg(format('%s: %s free, %s reserved, %s allocated, %s quarantined of %s; '
+                                  || 'one by one %s free, %s not',
+                                  u.name, u.free, u.reserved, u.allocated, u.quarantined, u.size,
+                                  v.free, v.taken), '; ')
            FROM nebula.pool_usage() u
           CROSS JOIN LATERAL (
-            SELECT count(*) FILTER (WHERE NOT v.is_allocated) AS free, count(*) FILTER (WHERE v.is_allocated) AS taken
+            SELECT count(*) FILTER (WHERE NOT v.is_allocated) AS free,
+                   count(*) FILTER (WHERE v.is_allocated) AS taken
               FROM nebula.nebula_ip_pool v
              WHERE u.size <= 65536 AND v.project_id = u.project_id AND v.pool = u.name) v
           WHERE u.free + u.reserved + u.allocated + u.quarantined <> u.size OR u.free < 0

@@ -148,7 +148,8 @@ impl Bulk {
 /// then the call probably repeats an earlier one.
 fn devices_with_rows(devices: &[Uuid]) -> Result<Vec<Uuid>> {
     static IN_QUARANTINE: Statement = Statement::new(
-        "SELECT device_id FROM nebula.allocation WHERE quarantined_until IS NOT NULL AND device_id = ANY ($1)",
+        "SELECT device_id FROM nebula.allocation WHERE quarantined_until IS NOT NULL
+           AND device_id = ANY ($1)",
     );
     static HELD: Statement = Statement::new(
         "SELECT device_id FROM nebula.allocation WHERE released_at IS NULL AND device_id = ANY ($1)",

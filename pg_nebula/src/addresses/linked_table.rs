@@ -79,7 +79,8 @@ fn read() -> Result<Rc<LinkedTables>> {
                            AND NOT a.attisdropped AND a.atttypid = 'timestamptz'::regtype),
                 c.relowner,
                 (SELECT count(*) = 2 FROM pg_attribute a WHERE a.attrelid = c.oid AND NOT a.attisdropped
-                    AND (a.attname, a.atttypid) IN ((l.id_column, 'uuid'::regtype), (l.ip_column, 'inet'::regtype)))
+                    AND (a.attname, a.atttypid)
+                        IN ((l.id_column, 'uuid'::regtype), (l.ip_column, 'inet'::regtype)))
            FROM nebula.linked_table l JOIN pg_class c ON c.oid = l.target",
     );
     let before = INVALIDATIONS.get();
@@ -103,7 +104,8 @@ fn read() -> Result<Rc<LinkedTables>> {
 /// Those of the table's own constraints and triggers.
 pub(super) fn sync(device: Uuid) -> Result<()> {
     static HELD: Statement = Statement::new(
-        "SELECT ip FROM nebula.allocation WHERE device_id = $1 AND released_at IS NULL ORDER BY family(ip) LIMIT 1",
+        "SELECT ip FROM nebula.allocation WHERE device_id = $1 AND released_at IS NULL
+           ORDER BY family(ip) LIMIT 1",
     );
     if linked_tables()?.writable.is_empty() {
         return Ok(());

@@ -170,8 +170,10 @@ fn compare_page(
 fn no_other_allocates() -> Result<bool> {
     static OTHERS: Statement = Statement::new(
         "SELECT FROM pg_catalog.pg_locks l
-          WHERE l.locktype = 'relation' AND l.relation = 'nebula.allocation'::regclass AND l.pid <> pg_backend_pid()
-            AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())",
+          WHERE l.locktype = 'relation' AND l.relation = 'nebula.allocation'::regclass
+            AND l.pid <> pg_backend_pid()
+            AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+              WHERE d.datname = current_database())",
     );
     OTHERS.exists(&[]).map(|hits| !hits)
 }

@@ -101,7 +101,8 @@ fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
 /// The exclusions and group ranges of a pool, sorted by address.
 fn read_reservations(pool: i32) -> Result<Vec<Reservation>> {
     static LIST: Statement = Statement::new(
-        "SELECT first_ip, last_ip, label, for_group FROM nebula.reservation WHERE pool_id = $1 ORDER BY first_ip",
+        "SELECT first_ip, last_ip, label, for_group FROM nebula.reservation WHERE pool_id = $1
+           ORDER BY first_ip",
     );
     LIST.query(&[pool.into()], |row| {
         let first = number(network(&row.need(1)?)?.address);

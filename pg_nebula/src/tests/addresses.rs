@@ -1,4 +1,4 @@
-//! Addresses: allocation, release and everything around them.
+//! Tests of pools, allocations, releases, leases, reservations and linked tables.
 
 mod allocate;
 mod audit;

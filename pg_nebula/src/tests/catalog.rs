@@ -1,5 +1,4 @@
-//! Tests from the catalog: what the extension shows, to whom, and that all of it is explained and survives a
-//! dump.
+//! Tests of the catalog: signatures, privileges, comments, dump.
 
 use pgrx::prelude::*;
 
@@ -8,11 +7,13 @@ const CONTRACT: &[(&str, &str)] = &[
     ("create_project", "name text, cidr inet DEFAULT NULL::inet"),
     (
         "populate_pool",
-        "project_id uuid, cidr inet, name text DEFAULT 'default'::text, reserve_gateway boolean DEFAULT false",
+        "project_id uuid, cidr inet, name text DEFAULT 'default'::text, \
+         reserve_gateway boolean DEFAULT false",
     ),
     (
         "allocate_ip",
-        "project_id uuid, device_id uuid, allocated_by text DEFAULT NULL::text, pool text DEFAULT NULL::text, \
+        "project_id uuid, device_id uuid, allocated_by text DEFAULT NULL::text, \
+         pool text DEFAULT NULL::text, \
          address inet DEFAULT NULL::inet, lease interval DEFAULT NULL::interval",
     ),
     ("allocate_ips", "project_id uuid, device_ids uuid[], allocated_by text DEFAULT NULL::text"),
@@ -52,8 +53,10 @@ const CONTRACT: &[(&str, &str)] = &[
     ("select_node", "strategy text DEFAULT 'auto'::text, capability text DEFAULT NULL::text"),
     (
         "enqueue_job",
-        "kind text, payload jsonb, priority integer DEFAULT 0, run_at timestamp with time zone DEFAULT now(), \
-         max_attempts integer DEFAULT 5, unique_key text DEFAULT NULL::text, depends_on bigint[] DEFAULT '{}'::bigint[], \
+        "kind text, payload jsonb, priority integer DEFAULT 0, \
+         run_at timestamp with time zone DEFAULT now(), \
+         max_attempts integer DEFAULT 5, unique_key text DEFAULT NULL::text, \
+         depends_on bigint[] DEFAULT '{}'::bigint[], \
          node_id uuid DEFAULT NULL::uuid",
     ),
     (
@@ -89,7 +92,8 @@ const CONTRACT: &[(&str, &str)] = &[
     ("retain_jobs", "kind text, retention interval"),
     (
         "schedule_job",
-        "name text, cron text, kind text, payload jsonb DEFAULT '{}'::jsonb, time_zone text DEFAULT 'UTC'::text",
+        "name text, cron text, kind text, payload jsonb DEFAULT '{}'::jsonb, \
+         time_zone text DEFAULT 'UTC'::text",
     ),
     ("unschedule_job", "name text"),
     ("run_schedules", ""),
@@ -99,17 +103,20 @@ const CONTRACT: &[(&str, &str)] = &[
 const RESULTS: &[(&str, &str)] = &[
     (
         "device_allocation",
-        "TABLE(project_id uuid, ip inet, pool text, allocated_by text, allocated_at timestamp with time zone, \
+        "TABLE(project_id uuid, ip inet, pool text, allocated_by text, \
+         allocated_at timestamp with time zone, \
          lease_until timestamp with time zone)",
     ),
     (
         "pool_usage",
-        "TABLE(pool_id integer, project_id uuid, name text, cidr cidr, size numeric, reserved numeric, allocated numeric, \
+        "TABLE(pool_id integer, project_id uuid, name text, cidr cidr, size numeric, reserved numeric, \
+         allocated numeric, \
          quarantined numeric, free numeric, exhausted_at_forecast timestamp with time zone)",
     ),
     (
         "node_scores",
-        "TABLE(node_id uuid, name text, active_peers integer, max_peers integer, weight integer, score double precision, \
+        "TABLE(node_id uuid, name text, active_peers integer, max_peers integer, weight integer, \
+         score double precision, \
          eligible boolean, reason text)",
     ),
     (
@@ -211,7 +218,8 @@ mod tests {
             "executable by PUBLIC",
             &format!(
                 "SELECT f.proname FROM ({FUNCTIONS}) f
-                  WHERE EXISTS (SELECT FROM aclexplode(coalesce(f.proacl, acldefault('f', 10))) a WHERE a.grantee = 0)"
+                  WHERE EXISTS (SELECT FROM aclexplode(coalesce(f.proacl, acldefault('f', 10))) a
+                    WHERE a.grantee = 0)"
             ),
         );
         none(
@@ -219,7 +227,8 @@ mod tests {
             "SELECT c.relname FROM pg_class c, aclexplode(c.relacl) a
               WHERE c.relnamespace = 'nebula'::regnamespace AND a.grantee = 0
              UNION ALL
-             SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'nebula' AND a.grantee = 0",
+             SELECT nspname FROM pg_namespace, aclexplode(nspacl) a WHERE nspname = 'nebula'
+               AND a.grantee = 0",
         );
     }
 
@@ -246,7 +255,8 @@ mod tests {
             "SECURITY DEFINER with the caller's search_path",
             &format!(
                 "SELECT f.proname FROM ({FUNCTIONS}) f
-                  WHERE f.prosecdef AND NOT coalesce(f.proconfig @> '{{\"search_path=nebula, pg_temp\"}}', false)"
+                  WHERE f.prosecdef
+                    AND NOT coalesce(f.proconfig @> '{{\"search_path=nebula, pg_temp\"}}', false)"
             ),
         );
     }
@@ -272,7 +282,8 @@ mod tests {
     #[pg_test]
     fn sql_bodies_pass_their_validators() {
         let functions = list(&format!(
-            "SELECT format('%s(%s)', l.lanvalidator::regproc, f.oid) FROM ({FUNCTIONS}) f JOIN pg_language l USING (lanname)
+            "SELECT format('%s(%s)', l.lanvalidator::regproc, f.oid) FROM ({FUNCTIONS}) f
+               JOIN pg_language l USING (lanname)
               WHERE f.lanname IN ('sql', 'plpgsql')"
         ));
         assert!(functions.len() > 20, "the query above finds them");

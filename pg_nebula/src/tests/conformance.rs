@@ -14,10 +14,10 @@ type Steps = Vec<String>;
 /// What a scenario has shown: results or errors of its steps, then the rows of each query.
 type Observation = Vec<String>;
 
-/// Runs `steps`, then reads `queries`, then rolls everything back.
+/// Runs `steps` with the setting, then reads the rows of `queries`, then rolls everything back.
 fn observe(direct_writes: &str, steps: &Steps, queries: &[&str]) -> Observation {
-    run("CREATE OR REPLACE FUNCTION pg_temp.observe(direct_writes text, steps text[], queries text[]) RETURNS text[]
-         LANGUAGE plpgsql AS $f$
+    run("CREATE OR REPLACE FUNCTION pg_temp.observe(direct_writes text, steps text[], queries text[])
+           RETURNS text[] LANGUAGE plpgsql AS $f$
          DECLARE
            step text;
            result text;
@@ -39,9 +39,9 @@ fn observe(direct_writes: &str, steps: &Steps, queries: &[&str]) -> Observation 
                END;
              END LOOP;
              FOREACH step IN ARRAY queries LOOP
-               EXECUTE format('SELECT coalesce(string_agg(t::text, E''\\n'' ORDER BY t::text), ''no rows'') FROM (%s) AS t', step)
+               EXECUTE format('SELECT string_agg(t::text, E''\\n'' ORDER BY t::text) FROM (%s) AS t', step)
                   INTO result;
-               observed := observed || result;
+               observed := observed || coalesce(result, 'no rows');
              END LOOP;
              RAISE EXCEPTION 'undo' USING ERRCODE = 'ZZ000';
            EXCEPTION WHEN SQLSTATE 'ZZ000' THEN
@@ -58,8 +58,8 @@ fn observe(direct_writes: &str, steps: &Steps, queries: &[&str]) -> Observation 
     one(&format!("SELECT pg_temp.observe('{direct_writes}', {steps}, {queries})"))
 }
 
-/// Asserts that a scenario comes to the same with direct writes as without, and that it has written directly
-/// at least `expected_writes` times: otherwise it would compare SQL with itself.
+/// Asserts that a scenario shows the same with direct writes as without, and that it attempts at least
+/// `expected_writes` direct writes: without any it would compare SQL with itself.
 #[track_caller]
 fn assert_same(steps: &Steps, queries: &[&str], expected_writes: u64) -> Observation {
     let before = write_count::get();

@@ -17,7 +17,8 @@ mod tests {
     /// Counters of the one pool: in flight, hits, conflicts, rebuilds; then its pages.
     fn status() -> String {
         text(
-            "SELECT concat_ws(' ', in_flight, hits, conflicts, rebuilds) || ', ' || pages FROM nebula.map_status()
+            "SELECT concat_ws(' ', in_flight, hits, conflicts, rebuilds) || ', ' || pages
+               FROM nebula.map_status()
               WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)",
         )
     }
@@ -30,7 +31,8 @@ mod tests {
         let project = project("10.0.0.0/24");
         assert_eq!(
             text(
-                "SELECT count(*) FROM nebula.map_status() WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)"
+                "SELECT count(*) FROM nebula.map_status()
+                   WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)"
             ),
             "0",
             "not used yet"
@@ -43,7 +45,8 @@ mod tests {
         assert_eq!(status(), "3 3 0 1, 1", "no search for a device that holds an address");
         // A block with an exception clause is a subtransaction.
         run(&format!(
-            "DO $$ BEGIN PERFORM nebula.allocate_ip('{project}', '{}'); RAISE 'no'; EXCEPTION WHEN raise_exception THEN END $$",
+            "DO $$ BEGIN PERFORM nebula.allocate_ip('{project}', '{}'); RAISE 'no';
+             EXCEPTION WHEN raise_exception THEN END $$",
             device(4)
         ));
         assert_eq!(status(), "3 4 0 1, 1", "rolled back: no longer in flight");
@@ -58,18 +61,17 @@ mod tests {
         assert_eq!(allocate(&project, 5), "10.0.0.6/32");
         run("UPDATE nebula.pool SET gateway = '10.0.0.7'");
         assert_eq!(allocate(&project, 6), "10.0.0.8/32");
-        let rebuilds: i64 = one(
-            "SELECT max(rebuilds) FROM nebula.map_status() WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)",
-        );
+        let rebuilds: i64 = one("SELECT max(rebuilds) FROM nebula.map_status()
+               WHERE pool_id = (SELECT max(pool_id) FROM nebula.pool)");
         assert_eq!(rebuilds, 2, "read again when the pool changed");
         assert_invariants();
     }
 
-    /// Pools of a project whose allocations all count as one: `pool_1`, `pool_2` and so on, each in a page of
-    /// its own.
+    /// Creates pools p1, p2 and so on, each of which needs a page of its own.
     fn pools(project: &str, count: i64) {
         run(&format!(
-            "SELECT nebula.populate_pool('{project}', ('10.' || n / 256 || '.' || n % 256 || '.0/24')::inet, 'p' || n)
+            "SELECT nebula.populate_pool('{project}', ('10.' || n / 256 || '.' || n % 256 || '.0/24')::inet,
+                                         'p' || n)
                FROM generate_series(1, {count}) n"
         ));
     }
@@ -104,12 +106,14 @@ mod tests {
         assert_eq!(server("in_flight"), 0);
         // With a claim on every page none can be evicted; then addresses are found in the table.
         run(&format!(
-            "SELECT nebula.allocate_ip('{project}', md5(n::text)::uuid, pool => 'p' || n) FROM generate_series(1, {}) n",
+            "SELECT nebula.allocate_ip('{project}', md5(n::text)::uuid, pool => 'p' || n)
+               FROM generate_series(1, {}) n",
             2 * capacity
         ));
         assert_eq!(
             text(
-                "SELECT count(*) FROM nebula.allocation WHERE host(ip) NOT LIKE '%.0.1' AND host(ip) NOT LIKE '10.%.%.1'"
+                "SELECT count(*) FROM nebula.allocation WHERE host(ip) NOT LIKE '%.0.1'
+                   AND host(ip) NOT LIKE '10.%.%.1'"
             ),
             "0"
         );
@@ -120,7 +124,8 @@ mod tests {
 
     fn found(repair: bool) -> String {
         text(&format!(
-            "SELECT string_agg(concat_ws(' ', problem, host(ip), repaired), ', ' ORDER BY problem, ip) FROM nebula.check_pool(repair => {repair})"
+            "SELECT string_agg(concat_ws(' ', problem, host(ip), repaired), ', ' ORDER BY problem, ip)
+               FROM nebula.check_pool(repair => {repair})"
         ))
     }
 

@@ -56,9 +56,8 @@ mod tests {
 
     #[pg_test]
     fn reasons_for_ineligibility_are_named_and_counted() {
-        run(
-            "SELECT nebula.register_node(n, n || ':1', max_peers => 1) FROM unnest('{off,full,silent,fine}'::text[]) n",
-        );
+        run("SELECT nebula.register_node(n, n || ':1', max_peers => 1)
+               FROM unnest('{off,full,silent,fine}'::text[]) n");
         run("UPDATE nebula.node SET enabled = false WHERE name = 'off'");
         run("UPDATE nebula.node SET active_peers = 1 WHERE name = 'full'");
         run("UPDATE nebula.node SET seen_at = now() - interval '10 min' WHERE name = 'silent'");
@@ -89,7 +88,7 @@ mod tests {
         );
     }
 
-    /// The constraint that a statement breaks.
+    /// Name of the constraint that a statement violates.
     fn violated(sql: &str) -> String {
         run(
             "CREATE OR REPLACE FUNCTION pg_temp.violated(statement text) RETURNS text LANGUAGE plpgsql AS $f$
@@ -121,7 +120,8 @@ mod tests {
         run("SELECT nebula.register_node('a', 'a:1')");
         let make = "SELECT nebula.make_node_secret(node_id) FROM nebula.node";
         let retire = "SELECT nebula.retire_node_secret(node_id) FROM nebula.node";
-        let good = "SELECT count(*)::text || ' ' || count(DISTINCT secret) FROM nebula.node_secret WHERE retired_at IS NULL";
+        let good = "SELECT count(*)::text || ' ' || count(DISTINCT secret) FROM nebula.node_secret
+          WHERE retired_at IS NULL";
         run(make);
         assert_error(retire, "55000", &["\"a\"", "no two"]);
         run(make);

@@ -30,7 +30,8 @@ impl AddressStore for Sql {
 
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>> {
         static INSERT: Statement = Statement::new(
-            "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
+            "INSERT INTO nebula.allocation
+                    (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
              VALUES ($1, $2, $3, $4, coalesce($5, session_user::text), now() + $6,
                      coalesce($7, inet_client_addr()))
              ON CONFLICT DO NOTHING",
@@ -41,7 +42,8 @@ impl AddressStore for Sql {
     fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<bool>> {
         // In the order of the devices: calls that share devices wait for each other instead of deadlocking.
         static INSERT: Statement = Statement::new(
-            "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
+            "INSERT INTO nebula.allocation
+                    (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
              SELECT $1, $2, n.ip, n.device_id, coalesce($5, session_user::text), now() + $6,
                     coalesce($7, inet_client_addr())
                FROM unnest($3, $4) AS n(ip, device_id) ORDER BY n.device_id
@@ -74,7 +76,8 @@ impl AddressStore for Sql {
             "INSERT INTO nebula.allocation_log
                     (project_id, pool_id, ip, device_id, allocated_at, allocated_by, allocated_from,
                      released_by, released_from)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, session_user::text), coalesce($9, inet_client_addr()))",
+             VALUES ($1, $2, $3, $4, $5, $6, $7, coalesce($8, session_user::text),
+                     coalesce($9, inet_client_addr()))",
         );
         let mut values = Vec::from(ended.values());
         values.extend([by.into(), client.cloned().into()]);
@@ -83,7 +86,8 @@ impl AddressStore for Sql {
 
     fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>> {
         static LIGHTHOUSES_AND_RELAYS: Statement = Statement::new(
-            "SELECT device_id FROM nebula.device WHERE role IN ('lighthouse', 'relay') AND revoked_at IS NULL",
+            "SELECT device_id FROM nebula.device WHERE role IN ('lighthouse', 'relay')
+               AND revoked_at IS NULL",
         );
         static ROUTERS: Statement = Statement::new("SELECT device_id FROM nebula.route");
         let devices = match reason {
@@ -135,7 +139,8 @@ pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<En
 pub(super) fn quarantine_if_certified(ended: &EndedAllocation) -> Result<bool> {
     static INSERT: Statement = Statement::new(
         "INSERT INTO nebula.allocation
-                (project_id, pool_id, ip, device_id, allocated_at, allocated_by, client, released_at, quarantined_until)
+                (project_id, pool_id, ip, device_id, allocated_at, allocated_by, client, released_at,
+                 quarantined_until)
          SELECT $1, $2, $3, $4, $5, $6, $7, now(), max(c.not_after) FROM nebula.certificate c
           WHERE c.device_id = $4 AND c.revoked_everywhere_at IS NULL AND c.not_after > clock_timestamp()
          HAVING count(*) > 0

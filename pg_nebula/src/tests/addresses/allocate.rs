@@ -32,7 +32,8 @@ mod tests {
             allocate(&project, number);
         }
         run(&format!(
-            "UPDATE nebula.device SET role = 'lighthouse', endpoints = '{{192.0.2.1:4242}}' WHERE device_id = '{}';
+            "UPDATE nebula.device SET role = 'lighthouse', endpoints = '{{192.0.2.1:4242}}'
+               WHERE device_id = '{}';
              UPDATE nebula.device SET role = 'relay' WHERE device_id = '{}';
              SELECT nebula.add_route('{project}', '192.168.7.0/24', '{}')",
             device(1),
@@ -239,9 +240,8 @@ mod tests {
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "1");
         // When the quarantine is over, any device may be assigned it.
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
-        run(
-            "UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s' WHERE released_at IS NOT NULL",
-        );
+        run("UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s'
+               WHERE released_at IS NOT NULL");
         assert_eq!(text(&third), "10.0.0.1/32");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "2");
         assert_invariants();
@@ -307,7 +307,8 @@ mod tests {
     fn a_rollback_to_a_savepoint_frees_the_address() {
         let project = project("10.0.0.0/24");
         run(&format!(
-            "DO $$ BEGIN PERFORM nebula.allocate_ip('{project}', '{}'); RAISE 'undo'; EXCEPTION WHEN OTHERS THEN END $$",
+            "DO $$ BEGIN PERFORM nebula.allocate_ip('{project}', '{}'); RAISE 'undo';
+             EXCEPTION WHEN OTHERS THEN END $$",
             device(1)
         ));
         assert_eq!(allocate(&project, 2), "10.0.0.1/32");

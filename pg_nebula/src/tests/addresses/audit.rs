@@ -15,7 +15,9 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}', 'ben', client => '192.0.2.8')", device(1)));
         assert_eq!(
             text(
-                "SELECT concat_ws(' ', host(ip), allocated_by, host(allocated_from), released_by, host(released_from)) FROM nebula.allocation_history"
+                "SELECT concat_ws(' ', host(ip), allocated_by, host(allocated_from), released_by,
+                                  host(released_from))
+                   FROM nebula.allocation_history"
             ),
             "10.0.0.1 anna 192.0.2.7 ben 192.0.2.8"
         );
@@ -28,9 +30,11 @@ mod tests {
         let project = project("10.0.0.0/24");
         allocate(&project, 1);
         run(&format!("SELECT nebula.release_ip('{}')", device(1)));
-        run("CREATE ROLE service LOGIN; GRANT USAGE ON SCHEMA nebula TO service; GRANT ALL ON ALL TABLES IN SCHEMA nebula TO service;
+        run("CREATE ROLE service LOGIN; GRANT USAGE ON SCHEMA nebula TO service;
+             GRANT ALL ON ALL TABLES IN SCHEMA nebula TO service;
              GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA nebula TO service;
-             CREATE FUNCTION public.wipe() RETURNS void LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM nebula.allocation_log';
+             CREATE FUNCTION public.wipe() RETURNS void
+               LANGUAGE sql SECURITY DEFINER AS 'DELETE FROM nebula.allocation_log';
              SET SESSION AUTHORIZATION service");
         for change in [
             "UPDATE nebula.allocation_log SET released_by = 'nobody'",

@@ -10,7 +10,8 @@ mod tests {
     fn batch(project: &str, from: u32, to: u32, rest: &str) -> String {
         format!(
             "SELECT string_agg(host(ip), ' ') FROM nebula.allocate_ips('{project}',
-               ARRAY(SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid FROM generate_series({from}, {to}) n){rest})"
+               ARRAY(SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid
+                 FROM generate_series({from}, {to}) n){rest})"
         )
     }
 
@@ -29,11 +30,15 @@ mod tests {
     fn a_batch_is_idempotent_and_counts_a_device_once() {
         let project = project("10.0.0.0/24");
         let first = text(&format!(
-            "SELECT count(DISTINCT ip) FROM nebula.allocate_ips('{project}', ARRAY(SELECT md5(n::text)::uuid FROM generate_series(1, 100) n))"
+            "SELECT count(DISTINCT ip)
+               FROM nebula.allocate_ips('{project}', ARRAY(SELECT md5(n::text)::uuid
+                 FROM generate_series(1, 100) n))"
         ));
         assert_eq!(first, "100");
         let again = format!(
-            "SELECT count(*) || ' ' || count(DISTINCT ip) FROM nebula.allocate_ips('{project}', ARRAY(SELECT md5((n % 110)::text)::uuid FROM generate_series(0, 299) n))"
+            "SELECT count(*) || ' ' || count(DISTINCT ip)
+               FROM nebula.allocate_ips('{project}', ARRAY(SELECT md5((n % 110)::text)::uuid
+                 FROM generate_series(0, 299) n))"
         );
         assert_eq!(text(&again), "110 110");
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "110");

@@ -7,7 +7,8 @@ mod tests {
 
     fn found(repair: bool) -> String {
         text(&format!(
-            "SELECT string_agg(concat_ws(' ', problem, host(ip), repaired), ', ' ORDER BY problem, ip) FROM nebula.check_pool(repair => {repair})"
+            "SELECT string_agg(concat_ws(' ', problem, host(ip), repaired), ', ' ORDER BY problem, ip)
+               FROM nebula.check_pool(repair => {repair})"
         ))
     }
 
@@ -34,24 +35,27 @@ mod tests {
         }
         // 1: no quarantine; 2: too short; 3: no valid certificate; 4: assigned to another device.
         run("DELETE FROM nebula.allocation WHERE ip = '10.0.0.1'");
-        run(
-            "UPDATE nebula.allocation SET quarantined_until = now() + interval '1 hour' WHERE ip = '10.0.0.2'",
-        );
+        run("UPDATE nebula.allocation SET quarantined_until = now() + interval '1 hour'
+               WHERE ip = '10.0.0.2'");
         run(&format!(
-            "UPDATE nebula.certificate SET revoked_at = now(), revoked_everywhere_at = now() WHERE device_id = '{}'",
+            "UPDATE nebula.certificate SET revoked_at = now(), revoked_everywhere_at = now()
+               WHERE device_id = '{}'",
             device(3)
         ));
         run(&format!(
-            "UPDATE nebula.allocation SET device_id = '{}', released_at = NULL, quarantined_until = NULL WHERE ip = '10.0.0.4'",
+            "UPDATE nebula.allocation SET device_id = '{}', released_at = NULL, quarantined_until = NULL
+               WHERE ip = '10.0.0.4'",
             device(9)
         ));
         assert_eq!(
             found(false),
-            "certificate-conflict 10.0.0.4 f, quarantine-groundless 10.0.0.3 f, quarantine-missing 10.0.0.1 f, quarantine-missing 10.0.0.2 f"
+            "certificate-conflict 10.0.0.4 f, quarantine-groundless 10.0.0.3 f, \
+             quarantine-missing 10.0.0.1 f, quarantine-missing 10.0.0.2 f"
         );
         assert_eq!(
             found(true),
-            "certificate-conflict 10.0.0.4 f, quarantine-groundless 10.0.0.3 t, quarantine-missing 10.0.0.1 t, quarantine-missing 10.0.0.2 t"
+            "certificate-conflict 10.0.0.4 f, quarantine-groundless 10.0.0.3 t, \
+             quarantine-missing 10.0.0.1 t, quarantine-missing 10.0.0.2 t"
         );
         assert_eq!(found(false), "certificate-conflict 10.0.0.4 f");
         assert_eq!(text("SELECT quarantined FROM nebula.pool_usage()"), "2");
@@ -64,7 +68,8 @@ mod tests {
         let pool = text("SELECT pool_id FROM nebula.pool");
         for (number, ip) in [(1, "10.0.0.255"), (2, "10.0.1.1"), (3, "10.0.0.9")] {
             run(&format!(
-                "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id) VALUES ('{project}', {pool}, '{ip}', '{}')",
+                "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id)
+                   VALUES ('{project}', {pool}, '{ip}', '{}')",
                 device(number)
             ));
         }

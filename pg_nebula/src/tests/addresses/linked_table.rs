@@ -7,9 +7,8 @@ mod tests {
 
     /// A table of the application with devices 1 to 4.
     fn table() {
-        run(
-            "CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet, nebula_last_seen timestamptz)",
-        );
+        run("CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet,
+                                                nebula_last_seen timestamptz)");
         for number in 1..=4 {
             run(&format!("INSERT INTO public.user_devices VALUES ('{}')", device(number)));
         }
@@ -86,9 +85,8 @@ mod tests {
         run("ALTER TABLE public.user_devices DROP CONSTRAINT user_devices_pkey");
         assert_error(&link("'public.user_devices'"), "22023", &["index"]);
         run("ALTER TABLE public.user_devices ADD PRIMARY KEY (id), ALTER nebula_ip SET DEFAULT '1.1.1.1'");
-        run(
-            "UPDATE public.user_devices SET nebula_ip = '1.1.1.1'; ALTER TABLE public.user_devices ALTER nebula_ip SET NOT NULL",
-        );
+        run("UPDATE public.user_devices SET nebula_ip = '1.1.1.1';
+             ALTER TABLE public.user_devices ALTER nebula_ip SET NOT NULL");
         assert_error(&link("'public.user_devices'"), "22023", &["null"]);
     }
 
@@ -126,10 +124,12 @@ mod tests {
     fn triggers_of_a_linked_table_run_as_its_owner() {
         let project = project("10.0.0.0/24");
         table();
-        run("CREATE ROLE app; GRANT CREATE ON SCHEMA public TO app; ALTER TABLE public.user_devices OWNER TO app;
+        run("CREATE ROLE app; GRANT CREATE ON SCHEMA public TO app;
+             ALTER TABLE public.user_devices OWNER TO app;
              CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $f$
              BEGIN PERFORM set_config('proof.spy', current_user, false); RETURN NEW; END $f$;
-             CREATE TRIGGER spy BEFORE UPDATE ON public.user_devices FOR EACH ROW EXECUTE FUNCTION public.spy();
+             CREATE TRIGGER spy BEFORE UPDATE ON public.user_devices FOR EACH ROW
+               EXECUTE FUNCTION public.spy();
              SELECT nebula.link_device_table('public.user_devices')");
         allocate(&project, 1);
         assert_eq!(text("SELECT current_setting('proof.spy')"), "app");
@@ -139,9 +139,8 @@ mod tests {
 
     /// A table of the application with devices 1 to 4 and columns of its own, linked once it is `altered`.
     fn linked_table(altered: &str) {
-        run(
-            "CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet, note text DEFAULT 'unchanged')",
-        );
+        run("CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet,
+                                                note text DEFAULT 'unchanged')");
         run(altered);
         for number in 1..=4 {
             run(&format!("INSERT INTO public.user_devices (id) VALUES ('{}')", device(number)));
@@ -163,11 +162,13 @@ mod tests {
         run("CREATE FUNCTION public.keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NEW; END $$");
         for altered in [
             "",
-            "CREATE UNIQUE INDEX ON public.user_devices ((host(nebula_ip))) INCLUDE (note) WHERE nebula_ip IS NOT NULL",
+            "CREATE UNIQUE INDEX ON public.user_devices ((host(nebula_ip))) INCLUDE (note)
+               WHERE nebula_ip IS NOT NULL",
             "ALTER TABLE public.user_devices ADD CHECK (family(nebula_ip) = 4)",
             "ALTER TABLE public.user_devices ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
              CREATE POLICY nobody ON public.user_devices AS RESTRICTIVE FOR UPDATE USING (false)",
-            "CREATE TRIGGER keep BEFORE UPDATE ON public.user_devices FOR EACH ROW EXECUTE FUNCTION public.keep()",
+            "CREATE TRIGGER keep BEFORE UPDATE ON public.user_devices FOR EACH ROW
+               EXECUTE FUNCTION public.keep()",
             "CREATE CONSTRAINT TRIGGER keep AFTER UPDATE ON public.user_devices DEFERRABLE INITIALLY DEFERRED
                FOR EACH ROW EXECUTE FUNCTION public.keep()",
             "CREATE RULE also AS ON UPDATE TO public.user_devices DO ALSO SELECT 1",
@@ -177,9 +178,10 @@ mod tests {
             "ALTER TABLE public.user_devices DROP CONSTRAINT user_devices_pkey;
              CREATE INDEX ON public.user_devices (id)",
             "DROP TABLE public.user_devices;
-             CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet, note text DEFAULT 'unchanged')
-               PARTITION BY HASH (id);
-             CREATE TABLE public.part PARTITION OF public.user_devices FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
+             CREATE TABLE public.user_devices (id uuid PRIMARY KEY, nebula_ip inet,
+                                               note text DEFAULT 'unchanged') PARTITION BY HASH (id);
+             CREATE TABLE public.part PARTITION OF public.user_devices
+               FOR VALUES WITH (MODULUS 1, REMAINDER 0)",
         ] {
             linked_table(altered);
             allocate(&project, 1);
@@ -207,7 +209,8 @@ mod tests {
     fn a_dropped_column_and_a_toasted_value_stay() {
         let project = project("10.0.0.0/24");
         linked_table(
-            "ALTER TABLE public.user_devices ADD wide text, ADD dropped text, ALTER wide SET STORAGE EXTERNAL",
+            "ALTER TABLE public.user_devices ADD wide text, ADD dropped text, ALTER wide
+               SET STORAGE EXTERNAL",
         );
         run("UPDATE public.user_devices SET wide = repeat('x', 20000), dropped = repeat('y', 20000);
              ALTER TABLE public.user_devices DROP COLUMN dropped, ADD late int DEFAULT 7");
@@ -229,7 +232,8 @@ mod tests {
                $$ BEGIN INSERT INTO public.fired VALUES (TG_LEVEL || host(NEW.nebula_ip)); RETURN NEW; END $$;
              CREATE TRIGGER a BEFORE UPDATE OF nebula_ip ON public.user_devices
                FOR EACH ROW EXECUTE FUNCTION public.fire();
-             CREATE TRIGGER b AFTER UPDATE ON public.user_devices FOR EACH STATEMENT EXECUTE FUNCTION public.fire()");
+             CREATE TRIGGER b AFTER UPDATE ON public.user_devices FOR EACH STATEMENT
+               EXECUTE FUNCTION public.fire()");
         allocate(&project, 2);
         release(1);
         run("ALTER TABLE public.user_devices DISABLE TRIGGER b");
@@ -273,7 +277,8 @@ mod tests {
         let project = project("10.0.0.0/24");
         run("CREATE TABLE public.owner (id int PRIMARY KEY)");
         linked_table(
-            "ALTER TABLE public.user_devices ADD owner int REFERENCES public.owner DEFERRABLE INITIALLY DEFERRED",
+            "ALTER TABLE public.user_devices ADD owner int
+               REFERENCES public.owner DEFERRABLE INITIALLY DEFERRED",
         );
         run(&format!("INSERT INTO public.user_devices (id, owner) VALUES ('{}', 5)", device(5)));
         allocate(&project, 5);
@@ -319,7 +324,8 @@ mod tests {
             device(2)
         ));
         linked_table(
-            "ALTER TABLE public.user_devices ADD CHECK (public.call(nebula_ip)); ALTER TABLE public.user_devices OWNER TO app",
+            "ALTER TABLE public.user_devices ADD CHECK (public.call(nebula_ip));
+             ALTER TABLE public.user_devices OWNER TO app",
         );
         allocate(&project, 3);
         run("SET LOCAL search_path = pg_temp, public");

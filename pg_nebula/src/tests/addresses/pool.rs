@@ -62,7 +62,8 @@ mod tests {
         assert_error("SELECT nebula.create_project(null)", "22023", &["name"]);
         assert_eq!(
             text(
-                "SELECT cidr FROM nebula.project WHERE project_id = nebula.create_project('Heim 2', '10.0.0.0/8')"
+                "SELECT cidr FROM nebula.project
+                   WHERE project_id = nebula.create_project('Heim 2', '10.0.0.0/8')"
             ),
             "null"
         );
@@ -79,16 +80,20 @@ mod tests {
         run(&format!("SELECT nebula.release_ip('{}')", device(0)));
         run(&format!(
             "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, released_at, quarantined_until)
-             SELECT project_id, pool_id, '10.0.0.9', '{}', now(), now() + interval '1 day' FROM nebula.pool WHERE name = 'default'",
+             SELECT project_id, pool_id, '10.0.0.9', '{}', now(), now() + interval '1 day' FROM nebula.pool
+               WHERE name = 'default'",
             device(8)
         ));
         let usage = format!(
-            "SELECT u::text FROM (SELECT size, reserved, allocated, quarantined, free FROM nebula.pool_usage('{project}') ORDER BY pool_id LIMIT 1) u"
+            "SELECT u::text
+               FROM (SELECT size, reserved, allocated, quarantined, free FROM nebula.pool_usage('{project}')
+                 ORDER BY pool_id LIMIT 1) u"
         );
         assert_eq!(text(&usage), "(16,2,4,1,9)");
         assert_eq!(
             text(&format!(
-                "SELECT bool_and(free + reserved + allocated + quarantined = size) FROM nebula.pool_usage('{project}')"
+                "SELECT bool_and(free + reserved + allocated + quarantined = size)
+                   FROM nebula.pool_usage('{project}')"
             )),
             "true"
         );

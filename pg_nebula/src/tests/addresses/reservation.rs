@@ -11,7 +11,8 @@ mod tests {
 
     fn reserve(project: &str, label: &str, count: i32) -> String {
         format!(
-            "SELECT host(first) || ' ' || host(last) FROM nebula.reserve_range('{project}', '{label}', {count})"
+            "SELECT host(first) || ' ' || host(last)
+               FROM nebula.reserve_range('{project}', '{label}', {count})"
         )
     }
 
@@ -103,7 +104,8 @@ mod tests {
         assert_eq!(allocate(&project, 2), "10.0.0.3/32");
         assert_eq!(allocate(&project, 1), "10.0.0.1/32");
         let both = format!(
-            "SELECT string_agg(host(ip), ' ') FROM nebula.allocate_ips('{project}', ARRAY['{}', '{}', '{}']::uuid[], label => 'cameras')",
+            "SELECT string_agg(host(ip), ' ')
+               FROM nebula.allocate_ips('{project}', ARRAY['{}', '{}', '{}']::uuid[], label => 'cameras')",
             device(1),
             device(5),
             device(6)

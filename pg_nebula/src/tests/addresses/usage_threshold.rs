@@ -21,7 +21,8 @@ mod tests {
             [(23, "0"), (24, "80"), (26, "80"), (27, "90"), (28, "90"), (29, "95"), (30, "95")]
         {
             run(&format!(
-                "SELECT nebula.allocate_ip('{project}', md5(n::text)::uuid) FROM generate_series(1, {number}) n"
+                "SELECT nebula.allocate_ip('{project}', md5(n::text)::uuid)
+                   FROM generate_series(1, {number}) n"
             ));
             count_pools();
             assert_eq!(notified(), level, "{number} held");
@@ -32,12 +33,12 @@ mod tests {
                 "{number} held: already notified"
             );
         }
-        run(
-            "SELECT nebula.release_ip(md5(n::text)::uuid) FROM generate_series(20, 30) n; SELECT nebula.maintain_pools()",
-        );
+        run("SELECT nebula.release_ip(md5(n::text)::uuid)
+               FROM generate_series(20, 30) n; SELECT nebula.maintain_pools()");
         assert_eq!(notified(), "0");
         run(&format!(
-            "SELECT nebula.allocate_ips('{project}', ARRAY(SELECT md5(n::text)::uuid FROM generate_series(1, 28) n))"
+            "SELECT nebula.allocate_ips('{project}', ARRAY(SELECT md5(n::text)::uuid
+               FROM generate_series(1, 28) n))"
         ));
         count_pools();
         assert_eq!(notified(), "90");

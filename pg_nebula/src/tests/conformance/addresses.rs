@@ -42,7 +42,8 @@ mod tests {
     fn batch(project: &str, from: u32, to: u32, rest: &str) -> String {
         format!(
             "SELECT string_agg(host(ip), ' ') FROM nebula.allocate_ips('{project}', ARRAY(
-               SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid FROM generate_series({from}, {to}) n){rest})"
+               SELECT ('00000000-0000-4000-8000-' || lpad(n::text, 12, '0'))::uuid
+                 FROM generate_series({from}, {to}) n){rest})"
         )
     }
 
@@ -148,7 +149,9 @@ mod tests {
                 release(2, ""),
                 release(3, ""),
                 ask(&project, 4, ", lease => '1 hour'"),
-                "UPDATE nebula.allocation SET lease_until = now() - interval '1 s' WHERE lease_until IS NOT NULL".into(),
+                "UPDATE nebula.allocation SET lease_until = now() - interval '1 s'
+                   WHERE lease_until IS NOT NULL"
+                    .into(),
                 "SELECT count(*) FROM nebula.reclaim_expired()".into(),
                 release(1, ", address => '10.0.0.9'"),
                 release(1, ", address => '10.0.0.1'"),
@@ -167,8 +170,12 @@ mod tests {
             let ip = allocate(&project, number);
             certify(&project, number, ip.trim_end_matches("/32"));
         }
-        run(&format!("UPDATE nebula.certificate SET not_before = now() - interval '2 days', not_after = now() - interval '1 s'
-               WHERE device_id = '{}'", device(4)));
+        run(&format!(
+            "UPDATE nebula.certificate
+           SET not_before = now() - interval '2 days', not_after = now() - interval '1 s'
+               WHERE device_id = '{}'",
+            device(4)
+        ));
         let observed = assert_same_rows(
             &vec![
                 release(2, ""),
@@ -178,7 +185,8 @@ mod tests {
                 ask(&project, 6, ", address => '10.0.0.2'"),
                 ask(&project, 2, ""),
                 format!(
-                    "UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s' WHERE device_id = '{}'",
+                    "UPDATE nebula.allocation SET quarantined_until = now() - interval '1 s'
+                       WHERE device_id = '{}'",
                     device(3)
                 ),
                 ask(&project, 7, ""),
@@ -247,7 +255,10 @@ mod tests {
         let project = warm_project("10.0.0.0/28");
         run("CREATE TABLE public.seen (word text);
              CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
-               $$ BEGIN INSERT INTO public.seen VALUES (TG_OP || TG_RELID::regclass); RETURN coalesce(NEW, OLD); END $$");
+               $$ BEGIN
+                 INSERT INTO public.seen VALUES (TG_OP || TG_RELID::regclass);
+                 RETURN coalesce(NEW, OLD);
+               END $$");
         let calls = vec![
             ask(&project, 2, ""),
             batch(&project, 3, 5, ", 'anna'"),
@@ -258,15 +269,18 @@ mod tests {
         ];
         for (change, expected_writes) in [
             (
-                "CREATE TRIGGER a AFTER INSERT OR DELETE ON nebula.allocation FOR EACH ROW EXECUTE FUNCTION public.see()",
+                "CREATE TRIGGER a AFTER INSERT OR DELETE ON nebula.allocation FOR EACH ROW
+                   EXECUTE FUNCTION public.see()",
                 0,
             ),
             (
-                "CREATE TRIGGER b BEFORE INSERT ON nebula.allocation_log FOR EACH STATEMENT EXECUTE FUNCTION public.see()",
+                "CREATE TRIGGER b BEFORE INSERT ON nebula.allocation_log FOR EACH STATEMENT
+                   EXECUTE FUNCTION public.see()",
                 3,
             ),
             (
-                "CREATE RULE c AS ON INSERT TO nebula.allocation_log DO ALSO INSERT INTO public.seen VALUES ('rule')",
+                "CREATE RULE c AS ON INSERT TO nebula.allocation_log DO ALSO INSERT INTO public.seen
+                   VALUES ('rule')",
                 3,
             ),
             ("ALTER TABLE nebula.allocation ADD CONSTRAINT d CHECK (allocated_by <> 'nobody')", 3),
