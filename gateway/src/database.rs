@@ -24,6 +24,7 @@ pub(crate) mod pool;
 pub(crate) mod project;
 pub(crate) mod project_options;
 mod query;
+mod records;
 pub(crate) mod revocation;
 pub(crate) mod rotation;
 pub(crate) mod session;

@@ -1,30 +1,37 @@
--- The configuration of a project: its version counts up with whatever changes what its devices must run, in the same
--- transaction, whoever changes it. Joining of an ordinary host changes nothing for the others. What every call asks for is
--- PL/pgSQL, which keeps its plans for a session; functions of language sql are planned for each statement anew.
+-- The configuration of a project. Every change of what its devices must run increments config_version in the same
+-- transaction; triggers do it, so plain UPDATEs count too. A new ordinary host changes nothing for the others and
+-- increments nothing. Functions that run in every request are PL/pgSQL, which caches plans for the session; a
+-- function in language sql is planned again for each statement that calls it.
 
-CREATE FUNCTION nebula.tell_agents(project_id uuid, version bigint, device_id uuid DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.tell_agents(
+  p_project_id uuid, p_version bigint, p_device_id uuid DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM pg_notify('nebula_agent', json_build_object(
-    'project', tell_agents.project_id, 'version', tell_agents.version, 'device', tell_agents.device_id)::text);
+    'project', p_project_id, 'version', p_version, 'device', p_device_id)::text);
 END $$;
 COMMENT ON FUNCTION nebula.tell_agents(uuid, bigint, uuid) IS
-  'Wakes those who wait on channel nebula_agent: agents of the project that run an older version, or the one device';
+  'Internal: wakes those who wait on channel nebula_agent: agents of the project that run an older '
+  'version, or the one device';
 
-CREATE FUNCTION nebula.bump_configuration(project_id uuid DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.bump_configuration(p_project_id uuid DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   UPDATE nebula.project p SET config_version = p.config_version + 1
-   WHERE bump_configuration.project_id IS NULL OR p.project_id = bump_configuration.project_id
+   WHERE p_project_id IS NULL OR p.project_id = p_project_id
 $$;
 COMMENT ON FUNCTION nebula.bump_configuration(uuid) IS
-  'Has every agent of a project, or of all, fetch its configuration anew';
+  'Internal: has every agent of a project, or of all, fetch its configuration anew';
 
 CREATE FUNCTION nebula.project_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   IF NEW.config_version = OLD.config_version
-     AND (NEW.name, NEW.cidr, NEW.certificate_versions, NEW.mtu, NEW.cipher, NEW.punchy, NEW.dns_port, NEW.inbound, NEW.outbound)
-         IS DISTINCT FROM (OLD.name, OLD.cidr, OLD.certificate_versions, OLD.mtu, OLD.cipher, OLD.punchy, OLD.dns_port, OLD.inbound, OLD.outbound)
+     AND (NEW.name, NEW.cidr, NEW.certificate_versions, NEW.mtu, NEW.cipher, NEW.punchy, NEW.dns_port,
+          NEW.inbound, NEW.outbound)
+         IS DISTINCT FROM
+         (OLD.name, OLD.cidr, OLD.certificate_versions, OLD.mtu, OLD.cipher, OLD.punchy, OLD.dns_port,
+          OLD.inbound, OLD.outbound)
   THEN
     NEW.config_version := OLD.config_version + 1;
   END IF;
@@ -42,10 +49,12 @@ CREATE FUNCTION nebula.rules_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.bump_configuration(p.project_id)
-     FROM (SELECT DISTINCT unnest(ARRAY[OLD.project_id, NEW.project_id]) AS project_id) p WHERE p.project_id IS NOT NULL;
+    FROM (SELECT DISTINCT unnest(ARRAY[OLD.project_id, NEW.project_id]) AS project_id) p
+   WHERE p.project_id IS NOT NULL;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION nebula.rules_changed() IS 'Trigger: firewall rules and routes are part of the configuration of their project';
+COMMENT ON FUNCTION nebula.rules_changed() IS
+  'Trigger: firewall rules and routes are part of the configuration of their project';
 
 CREATE TRIGGER firewall_rule_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.firewall_rule
   FOR EACH ROW EXECUTE FUNCTION nebula.rules_changed();
@@ -55,26 +64,30 @@ CREATE TRIGGER route_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.route
 CREATE FUNCTION nebula.device_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  -- Lighthouses and relays stand in everybody's configuration, and so do the networks behind a device; other devices only
-  -- where a rule calls one by its name.
+  -- Lighthouses, relays and devices with routes are part of the configuration of every member; any other device only
+  -- if a firewall rule refers to its name.
   IF (OLD.role IN ('lighthouse', 'relay') OR NEW.role IN ('lighthouse', 'relay'))
-     AND (OLD.role, OLD.endpoints, OLD.revoked_at IS NULL) IS DISTINCT FROM (NEW.role, NEW.endpoints, NEW.revoked_at IS NULL)
-     OR TG_OP = 'UPDATE' AND (OLD.revoked_at IS NULL) <> (NEW.revoked_at IS NULL)
+     AND (OLD.role, OLD.endpoints, OLD.revoked_at IS NULL)
+         IS DISTINCT FROM (NEW.role, NEW.endpoints, NEW.revoked_at IS NULL)
+     OR TG_OP = 'UPDATE'
+        AND (OLD.revoked_at IS NULL) <> (NEW.revoked_at IS NULL)
         AND EXISTS (SELECT FROM nebula.route r WHERE r.device_id = NEW.device_id)
-     OR TG_OP = 'UPDATE' AND OLD.name <> NEW.name
+     OR TG_OP = 'UPDATE'
+        AND OLD.name <> NEW.name
         AND EXISTS (SELECT FROM nebula.firewall_rule r WHERE r.remote_device = NEW.device_id)
   THEN
     PERFORM nebula.bump_configuration(coalesce(NEW.project_id, OLD.project_id));
   END IF;
-  -- What its certificate says is out of date.
+  -- Its certificate contains name and groups: let its agent fetch a new one.
   IF TG_OP = 'UPDATE' AND (OLD.name, OLD.groups) IS DISTINCT FROM (NEW.name, NEW.groups) THEN
     PERFORM nebula.tell_agents(NEW.project_id, 0, NEW.device_id);
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION nebula.device_changed() IS 'Trigger: lighthouses and relays are part of everybody''s configuration';
+COMMENT ON FUNCTION nebula.device_changed() IS
+  'Trigger: lighthouses and relays are part of everybody''s configuration';
 
--- Joining of a host calls nothing.
+-- Registering an ordinary host fires no trigger.
 CREATE TRIGGER device_added AFTER INSERT ON nebula.device
   FOR EACH ROW WHEN (NEW.role <> 'host') EXECUTE FUNCTION nebula.device_changed();
 CREATE TRIGGER device_removed AFTER DELETE ON nebula.device
@@ -82,7 +95,8 @@ CREATE TRIGGER device_removed AFTER DELETE ON nebula.device
 CREATE TRIGGER device_changed AFTER UPDATE OF role, endpoints, revoked_at, name, groups ON nebula.device
   FOR EACH ROW EXECUTE FUNCTION nebula.device_changed();
 
--- Every allocation and release asks whether it is of a device that others' configuration names, so sessions know those.
+-- Every allocation and release checks whether the device is one that other configurations refer to. Sessions cache
+-- that set; these triggers invalidate the cache.
 CREATE TRIGGER named_device_added AFTER INSERT ON nebula.device
   FOR EACH ROW WHEN (NEW.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
 CREATE TRIGGER named_device_removed AFTER DELETE ON nebula.device
@@ -96,173 +110,257 @@ ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_removed;
 ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_changed;
 ALTER TABLE nebula.route ENABLE ALWAYS TRIGGER named_route_changed;
 
--- Internal functions, here and in other files: called by functions of this schema alone, whose search path and rights they
--- run with. To enter and leave another path costs as much as all that they do.
+-- Internal functions, here and in other files, are called only by functions of this schema and run with their search
+-- path and privileges. They have neither SECURITY DEFINER nor SET: switching both costs as much as the function does.
 
-CREATE FUNCTION nebula.device_networks(device_id uuid) RETURNS text[]
+CREATE FUNCTION nebula.device_networks(p_device_id uuid) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
-#variable_conflict use_column
 BEGIN
-  RETURN (
-    SELECT coalesce(array_agg(format('%s/%s', host(a.ip), masklen(CASE WHEN a.ip <<= p.cidr THEN p.cidr ELSE l.cidr END))
-                              ORDER BY family(a.ip)), '{}')
-      FROM nebula.allocation a
-      JOIN nebula.project p USING (project_id)
-      JOIN nebula.pool l USING (pool_id)
-     WHERE a.device_id = device_networks.device_id AND a.released_at IS NULL);
+  RETURN (SELECT coalesce(
+                   array_agg(format('%s/%s', host(a.ip), masklen(CASE WHEN a.ip <<= p.cidr THEN p.cidr ELSE l.cidr END))
+                             ORDER BY family(a.ip)),
+                   '{}')
+            FROM nebula.allocation a
+            JOIN nebula.project p USING (project_id)
+            JOIN nebula.pool l USING (pool_id)
+           WHERE a.device_id = p_device_id
+             AND a.released_at IS NULL);
 END $$;
 COMMENT ON FUNCTION nebula.device_networks(uuid) IS
-  'Internal: the addresses a device holds with the prefix length of the overlay, IPv4 first: what its certificate must say';
+  'Internal: the addresses a device holds with the prefix length of the overlay, IPv4 first: what its '
+  'certificate must say';
 
-CREATE FUNCTION nebula.device_unsafe_networks(device_id uuid) RETURNS text[]
+CREATE FUNCTION nebula.device_unsafe_networks(p_device_id uuid) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
-#variable_conflict use_column
 BEGIN
   RETURN (
-    SELECT coalesce(array_agg(r.network::text ORDER BY r.network), '{}') FROM nebula.route r
-     WHERE r.device_id = device_unsafe_networks.device_id);
+    SELECT coalesce(array_agg(r.network::text ORDER BY r.network), '{}')
+      FROM nebula.route r
+     WHERE r.device_id = p_device_id
+  );
 END $$;
 COMMENT ON FUNCTION nebula.device_unsafe_networks(uuid) IS
   'Internal: networks behind a device: what its certificate must say it may route for';
 
--- What is in here is the same for every device while config_version is, so that a gateway keeps it by that; whatever it is
--- made from counts the version up. Of time it knows one thing: the blocklist leaves out what had expired when it was made.
-CREATE FUNCTION nebula.project_configuration(project_id uuid) RETURNS jsonb
+-- The result depends on config_version only, so a gateway caches it by that version: every change of its inputs
+-- increments the version. The one exception is time: the blocklist omits certificates that have expired by now.
+CREATE FUNCTION nebula.project_configuration(p_project_id uuid) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-#variable_conflict use_column
 BEGIN
-  PERFORM nebula.require_project(project_configuration.project_id);
-  RETURN (
-    SELECT jsonb_build_object(
-      'version', p.config_version,
-      'projectId', p.project_id, 'project', p.name, 'cidr', p.cidr, 'certificateVersions', p.certificate_versions,
-      'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
-      'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
-      'landmarks', (
-        SELECT coalesce(jsonb_agg(jsonb_build_object(
-                 'deviceId', l.device_id, 'lighthouse', l.role = 'lighthouse', 'ip', l.ip, 'endpoints', l.endpoints)), '[]')
-          FROM nebula.project_lighthouses(p.project_id) l),
-      'blocklist', (
-        SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
-          FROM nebula.certificate c
-         CROSS JOIN LATERAL (VALUES (c.fingerprint), (c.alternate_fingerprint)) AS f(fingerprint)
-         WHERE c.project_id = p.project_id AND c.revoked_at IS NOT NULL AND c.not_after > clock_timestamp() AND f.fingerprint IS NOT NULL),
-      'routes', (
-        SELECT coalesce(jsonb_agg(jsonb_build_object(
-                 'deviceId', r.device_id, 'network', r.network, 'via', host(a.ip), 'mtu', r.mtu, 'metric', r.metric) ORDER BY r.network), '[]')
-          FROM nebula.route r
-          JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
-          JOIN nebula.allocation a ON a.device_id = r.device_id AND a.released_at IS NULL AND family(a.ip) = family(r.network)
-         WHERE r.project_id = p.project_id),
-      'trust', (
-        SELECT coalesce(jsonb_agg(jsonb_build_object(
-                 'fingerprint', encode(t.fingerprint, 'hex'), 'signs', t.signs, 'speaks', t.speaks, 'pem', t.pem) ORDER BY t.signs DESC), '[]')
-          FROM nebula.project_trust(p.project_id) t))
-      FROM nebula.project p WHERE p.project_id = project_configuration.project_id);
+  PERFORM nebula.require_project(p_project_id);
+  RETURN (SELECT jsonb_build_object(
+                   'version', p.config_version, 'projectId', p.project_id, 'project', p.name,
+                   'cidr', p.cidr, 'certificateVersions', p.certificate_versions, 'mtu', p.mtu,
+                   'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
+                   'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
+                   'landmarks',
+                     (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                                                  'deviceId', l.device_id,
+                                                  'lighthouse', l.role = 'lighthouse', 'ip', l.ip,
+                                                  'endpoints', l.endpoints
+                                                )),
+                                      '[]')
+                        FROM nebula.project_lighthouses(p.project_id) l),
+                   'blocklist',
+                     (SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
+                        FROM nebula.certificate c
+                       CROSS JOIN LATERAL (
+                                    VALUES (c.fingerprint), (c.alternate_fingerprint)
+                                  ) AS f(fingerprint)
+                       WHERE c.project_id = p.project_id
+                         AND c.revoked_at IS NOT NULL
+                         AND c.not_after > clock_timestamp()
+                         AND f.fingerprint IS NOT NULL),
+                   'routes',
+                     (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                                                  'deviceId', r.device_id, 'network', r.network,
+                                                  'via', host(a.ip), 'mtu', r.mtu,
+                                                  'metric', r.metric
+                                                ) ORDER BY r.network),
+                                      '[]')
+                        FROM nebula.route r
+                        JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
+                        JOIN nebula.allocation a ON a.device_id = r.device_id
+                             AND a.released_at IS NULL
+                             AND family(a.ip) = family(r.network)
+                       WHERE r.project_id = p.project_id),
+                   'trust',
+                     (SELECT coalesce(jsonb_agg(jsonb_build_object(
+                                                  'fingerprint', encode(t.fingerprint, 'hex'),
+                                                  'signs', t.signs, 'speaks', t.speaks, 'pem', t.pem
+                                                ) ORDER BY t.signs DESC),
+                                      '[]')
+                        FROM nebula.project_trust(p.project_id) t)
+                 )
+            FROM nebula.project p
+           WHERE p.project_id = p_project_id);
 END $$;
 COMMENT ON FUNCTION nebula.project_configuration(uuid) IS
-  'What nebula.yml of all devices of a project has in common, whom they trust, and the version it belongs to. '
-  'Errors: P0002 no such project';
+  'For the gateway: what nebula.yml of all devices of a project has in common, whom they trust, and the '
+  'version it belongs to. Errors: P0002 no such project';
 
--- A stable function, hence one snapshot: the version and everything it stands for belong together. Looks of their own
--- (LIMIT 1) and no joins, for the reason that register_devices gives.
-CREATE FUNCTION nebula.device_configurations(device_ids uuid[], public_keys bytea[] DEFAULT NULL, known bigint DEFAULT NULL)
-RETURNS TABLE (
-  version bigint, name text, role text, endpoints text[], groups text[], networks text[], unsafe_networks text[],
-  lifetime_seconds bigint, inbound jsonb, outbound jsonb, certificate text, project jsonb
+-- STABLE, hence one snapshot: version and content belong together.
+-- Fixed plan (sql/README.md): one indexed subquery per device and table, with LIMIT 1, instead of joins.
+CREATE FUNCTION nebula.device_configurations(
+  p_device_ids uuid[], p_public_keys bytea[] DEFAULT NULL, p_known bigint DEFAULT NULL
+) RETURNS TABLE (
+  version bigint, name text, role text, endpoints text[], groups text[], networks text[],
+  unsafe_networks text[], lifetime_seconds bigint, inbound jsonb, outbound jsonb, certificate text,
+  project jsonb
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
-#variable_conflict use_column
 BEGIN
   RETURN QUERY
     SELECT p.config_version, d.name, d.role, d.endpoints, d.groups, nebula.device_networks(d.device_id),
            nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint,
            coalesce(r.inbound, '[]'), coalesce(r.outbound, '[]'), c.pem,
-           CASE WHEN w.place = 1 AND p.config_version IS DISTINCT FROM device_configurations.known THEN nebula.project_configuration(p.project_id) END
-      FROM unnest(device_configurations.device_ids, device_configurations.public_keys) WITH ORDINALITY AS w(device_id, public_key, place)
+           CASE
+             WHEN w.place = 1 AND p.config_version IS DISTINCT FROM p_known
+             THEN nebula.project_configuration(p.project_id)
+           END
+      FROM unnest(p_device_ids, p_public_keys) WITH ORDINALITY AS w(device_id, public_key, place)
       LEFT JOIN LATERAL (SELECT k.* FROM nebula.device k WHERE k.device_id = w.device_id LIMIT 1) d ON true
-      LEFT JOIN LATERAL (SELECT k.* FROM nebula.project k WHERE k.project_id = d.project_id LIMIT 1) p ON true
+      LEFT JOIN LATERAL (SELECT k.*
+                           FROM nebula.project k
+                          WHERE k.project_id = d.project_id
+                          LIMIT 1) p ON true
       LEFT JOIN LATERAL (
-        SELECT jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'inbound') AS inbound,
-               jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'outbound') AS outbound
-          FROM (
-            SELECT l.rule_id, l.direction, jsonb_build_object(
-                     'protocol', l.protocol, 'portFirst', l.port_first, 'portLast', l.port_last, 'groups', l.remote_groups,
-                     'cidr', l.remote_cidr, 'host', o.name, 'local', l.local_cidr) AS rule
-              FROM nebula.firewall_rule l
-              LEFT JOIN nebula.device o ON o.device_id = l.remote_device
-             WHERE l.project_id = d.project_id
-               AND (l.for_device = d.device_id OR l.for_group = ANY (d.groups) OR num_nonnulls(l.for_device, l.for_group) = 0)
-               -- Before 1.9 nebula reads past the local network, and would let everything in.
-               AND NOT (l.local_cidr IS NOT NULL AND EXISTS (
-                 SELECT FROM nebula.agent a WHERE a.device_id = d.device_id AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))) f
-      ) r ON true
-      -- The certificates that belong to this key, and of those signed for it the last.
-      LEFT JOIN LATERAL (
-        SELECT string_agg(k.pem, '' ORDER BY k.version) AS pem
-          FROM nebula.certificate k
-         WHERE w.public_key IS NOT NULL AND k.device_id = d.device_id AND k.public_key = w.public_key
-           AND k.issued_at = (SELECT max(m.issued_at) FROM nebula.certificate m WHERE m.device_id = d.device_id AND m.public_key = w.public_key)
-      ) c ON true
+                  SELECT jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'inbound') AS inbound,
+                         jsonb_agg(f.rule ORDER BY f.rule_id) FILTER (WHERE f.direction = 'outbound') AS outbound
+                    FROM (
+                           SELECT l.rule_id, l.direction,
+                                  jsonb_build_object(
+                                    'protocol', l.protocol, 'portFirst', l.port_first,
+                                    'portLast', l.port_last, 'groups', l.remote_groups,
+                                    'cidr', l.remote_cidr, 'host', o.name, 'local', l.local_cidr
+                                  ) AS rule
+                             FROM nebula.firewall_rule l
+                             LEFT JOIN nebula.device o ON o.device_id = l.remote_device
+                            WHERE l.project_id = d.project_id
+                              AND (l.for_device = d.device_id
+                                   OR l.for_group = ANY (d.groups)
+                                   OR num_nonnulls(l.for_device, l.for_group) = 0)
+                              -- nebula before 1.9 ignores local_cidr and would admit traffic to any network.
+                              AND NOT (l.local_cidr IS NOT NULL
+                                       AND EXISTS (SELECT
+                                                     FROM nebula.agent a
+                                                    WHERE a.device_id = d.device_id
+                                                      AND a.nebula_version ~ '^v?1\.[0-8](\.|$)'))
+                         ) f
+                ) r ON true
+      -- The certificates for this public key that were issued last.
+      LEFT JOIN LATERAL (SELECT string_agg(k.pem, '' ORDER BY k.version) AS pem
+                           FROM nebula.certificate k
+                          WHERE w.public_key IS NOT NULL
+                            AND k.device_id = d.device_id
+                            AND k.public_key = w.public_key
+                            AND k.issued_at = (SELECT max(m.issued_at)
+                                                 FROM nebula.certificate m
+                                                WHERE m.device_id = d.device_id
+                                                  AND m.public_key = w.public_key)) c ON true
      ORDER BY w.place;
 END $$;
 COMMENT ON FUNCTION nebula.device_configurations(uuid[], bytea[], bigint) IS
-  'What nebula.yml and the certificate of each of several devices of a project are made from, in the order given, and the version of the project it '
-  'belongs to; project, with the first: what project_configuration answers, unless known is that version. With a public key also the last certificates '
-  'signed for that key. All null: no such device';
+  'For the gateway: what nebula.yml and the certificate of each of several devices of a project are made '
+  'from, in the order given, and the version of the project it belongs to; project, with the first: what '
+  'project_configuration answers, unless known is that version. With a public key also the last '
+  'certificates signed for that key. All null: no such device';
 
-CREATE FUNCTION nebula.project_options(actor uuid, project_id uuid) RETURNS jsonb
+CREATE FUNCTION nebula.project_options(p_actor uuid, p_project_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT jsonb_strip_nulls(jsonb_build_object(
-           'version', p.config_version, 'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint,
-           'certificateVersions', p.certificate_versions, 'mtu', p.mtu, 'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
-           'inbound', p.inbound, 'outbound', p.outbound,
-           'syncPendingKib', p.sync_pending_kib, 'syncHashers', p.sync_hashers, 'syncWrites', p.sync_writes,
-           'syncOrder', p.sync_order, 'syncConnections', p.sync_connections))
-    FROM nebula.require_member(project_options.actor, project_options.project_id), nebula.project p
-   WHERE p.project_id = project_options.project_id
+  SELECT jsonb_strip_nulls(
+           jsonb_build_object(
+             'version', p.config_version,
+             'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint,
+             'certificateVersions', p.certificate_versions, 'mtu', p.mtu, 'cipher', p.cipher,
+             'punchy', p.punchy, 'dnsPort', p.dns_port, 'inbound', p.inbound,
+             'outbound', p.outbound, 'syncPendingKib', p.sync_pending_kib,
+             'syncHashers', p.sync_hashers, 'syncWrites', p.sync_writes, 'syncOrder', p.sync_order,
+             'syncConnections', p.sync_connections
+           )
+         )
+    FROM nebula.require_member(p_actor, p_project_id), nebula.project p
+   WHERE p.project_id = p_project_id
 $$;
 COMMENT ON FUNCTION nebula.project_options(uuid, uuid) IS
-  'Options of a project as the API writes them. Errors: P0002 no such project, 42501 not a member';
+  'For the gateway: options of a project as the API writes them. Errors: P0002 no such project, 42501 '
+  'not a member';
 
-CREATE FUNCTION nebula.set_project_options(actor uuid, project_id uuid, changes jsonb) RETURNS jsonb
+CREATE FUNCTION nebula.set_project_options(p_actor uuid, p_project_id uuid, p_changes jsonb)
+RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  who    text  := nebula.require_admin(actor);
-  wanted jsonb := changes - 'version';
+  v_who    text  := nebula.require_admin(p_actor);
+  v_wanted jsonb := p_changes - 'version';
 BEGIN
-  PERFORM nebula.require_project(set_project_options.project_id);
-  UPDATE nebula.project p SET
-    certificate_lifetime = CASE WHEN wanted ? 'lifetimeSeconds' THEN make_interval(secs => nullif((wanted ->> 'lifetimeSeconds')::bigint, 0))
-                                ELSE p.certificate_lifetime END,
-    certificate_versions = CASE WHEN wanted ? 'certificateVersions'
-                                THEN ARRAY(SELECT v::smallint FROM jsonb_array_elements_text(wanted -> 'certificateVersions') v ORDER BY 1)
-                                ELSE p.certificate_versions END,
-    mtu = coalesce((wanted ->> 'mtu')::integer, p.mtu),
-    cipher = coalesce(wanted ->> 'cipher', p.cipher),
-    punchy = coalesce((wanted ->> 'punchy')::boolean, p.punchy),
-    dns_port = CASE WHEN wanted ? 'dnsPort' THEN nullif((wanted ->> 'dnsPort')::integer, 0) ELSE p.dns_port END,
-    inbound = coalesce(wanted ->> 'inbound', p.inbound),
-    outbound = coalesce(wanted ->> 'outbound', p.outbound),
-    sync_pending_kib = CASE WHEN wanted ? 'syncPendingKib' THEN nullif((wanted ->> 'syncPendingKib')::integer, 0) ELSE p.sync_pending_kib END,
-    sync_hashers = CASE WHEN wanted ? 'syncHashers' THEN nullif((wanted ->> 'syncHashers')::integer, 0) ELSE p.sync_hashers END,
-    sync_writes = CASE WHEN wanted ? 'syncWrites' THEN nullif((wanted ->> 'syncWrites')::integer, 0) ELSE p.sync_writes END,
-    sync_order = CASE WHEN wanted ? 'syncOrder' THEN nullif(wanted ->> 'syncOrder', '') ELSE p.sync_order END,
-    sync_connections = CASE WHEN wanted ? 'syncConnections' THEN nullif((wanted ->> 'syncConnections')::integer, 0) ELSE p.sync_connections END
-   WHERE p.project_id = set_project_options.project_id;
-  PERFORM nebula.record_event(set_project_options.project_id, who, 'configure', 'project', set_project_options.project_id::text, NULL, wanted);
-  RETURN nebula.project_options(actor, set_project_options.project_id);
+  PERFORM nebula.require_project(p_project_id);
+  UPDATE nebula.project p
+     SET certificate_lifetime = CASE
+                                  WHEN v_wanted ? 'lifetimeSeconds' THEN make_interval(
+                                      secs => nullif((v_wanted ->> 'lifetimeSeconds')::bigint, 0)
+                                    )
+                                  ELSE p.certificate_lifetime
+                                END,
+         certificate_versions = CASE
+                                  WHEN v_wanted ? 'certificateVersions' THEN ARRAY(
+                                      SELECT v::smallint
+                                        FROM jsonb_array_elements_text(v_wanted -> 'certificateVersions') v
+                                       ORDER BY 1
+                                    )
+                                  ELSE p.certificate_versions
+                                END,
+         mtu = coalesce((v_wanted ->> 'mtu')::integer, p.mtu),
+         cipher = coalesce(v_wanted ->> 'cipher', p.cipher),
+         punchy = coalesce((v_wanted ->> 'punchy')::boolean, p.punchy),
+         dns_port = CASE
+                      WHEN v_wanted ? 'dnsPort' THEN nullif((v_wanted ->> 'dnsPort')::integer, 0)
+                      ELSE p.dns_port
+                    END,
+         inbound = coalesce(v_wanted ->> 'inbound', p.inbound),
+         outbound = coalesce(v_wanted ->> 'outbound', p.outbound),
+         sync_pending_kib = CASE
+                              WHEN v_wanted ? 'syncPendingKib' THEN nullif(
+                                  (v_wanted ->> 'syncPendingKib')::integer, 0
+                                )
+                              ELSE p.sync_pending_kib
+                            END,
+         sync_hashers = CASE
+                          WHEN v_wanted ? 'syncHashers' THEN nullif(
+                              (v_wanted ->> 'syncHashers')::integer, 0
+                            )
+                          ELSE p.sync_hashers
+                        END,
+         sync_writes = CASE
+                         WHEN v_wanted ? 'syncWrites' THEN nullif((v_wanted ->> 'syncWrites')::integer, 0)
+                         ELSE p.sync_writes
+                       END,
+         sync_order = CASE
+                        WHEN v_wanted ? 'syncOrder' THEN nullif(v_wanted ->> 'syncOrder', '')
+                        ELSE p.sync_order
+                      END,
+         sync_connections = CASE
+                              WHEN v_wanted ? 'syncConnections' THEN nullif(
+                                  (v_wanted ->> 'syncConnections')::integer, 0
+                                )
+                              ELSE p.sync_connections
+                            END
+   WHERE p.project_id = p_project_id;
+  PERFORM nebula.record_event(p_project_id, v_who, 'configure', 'project', p_project_id::text, NULL,
+                              v_wanted);
+  RETURN nebula.project_options(p_actor, p_project_id);
 END $$;
 COMMENT ON FUNCTION nebula.set_project_options(uuid, uuid, jsonb) IS
-  'Changes options of a project, written as the API writes them; answers all of them. Errors: 42501 not an administrator, P0002 no such project, '
-  '23514 a value that cannot be';
+  'For the gateway: changes options of a project, written as the API writes them; answers all of them. '
+  'Errors: 42501 not an administrator, P0002 no such project, 23514 a value that cannot be';
 
-CREATE FUNCTION nebula.set_device_groups_for(actor uuid, device_id uuid, groups text[]) RETURNS void
+CREATE FUNCTION nebula.set_device_groups_for(p_actor uuid, p_device_id uuid, p_groups text[])
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(actor);
-  PERFORM nebula.set_device_groups(set_device_groups_for.device_id, set_device_groups_for.groups);
+  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.set_device_groups(p_device_id, p_groups);
 END $$;
 COMMENT ON FUNCTION nebula.set_device_groups_for(uuid, uuid, text[]) IS
-  'set_device_groups for an administrator. Errors: 42501 not an administrator, the rest as set_device_groups';
+  'For the gateway: set_device_groups for an administrator. Errors: 42501 not an administrator, the rest '
+  'as set_device_groups';

@@ -1,58 +1,75 @@
--- Events: one row for the record, one notification for whoever watches. In PL/pgSQL, which keeps its plans for a session:
--- a function of language sql is planned anew for each statement that calls it. Those that write are internal, and name
--- the schema of all they use: what calls them is not what looks here.
+-- Events: a row in the log and a notification for listeners. PL/pgSQL, because it caches plans for the session, while
+-- a function in language sql is planned again for each statement that calls it. The functions that write are internal
+-- and have no SET search_path, so they qualify every name.
 
-CREATE FUNCTION nebula.notify_event(project_id uuid, subject text, subject_id text, action text) RETURNS void
+CREATE FUNCTION nebula.notify_event(
+  p_project_id uuid, p_subject text, p_subject_id text, p_action text
+) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_catalog.pg_notify('nebula_event', pg_catalog.json_build_object(
-    'project', notify_event.project_id, 'subject', notify_event.subject, 'id', notify_event.subject_id, 'action', notify_event.action)::pg_catalog.text);
+    'project', p_project_id, 'subject', p_subject, 'id', p_subject_id, 'action', p_action)::pg_catalog.text);
 END $$;
 COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text) IS
   'Internal: tells listeners of channel nebula_event that something changed, without a record';
 
-CREATE FUNCTION nebula.record_event(project_id uuid, actor text, action text, subject text, subject_id text, client inet DEFAULT NULL, detail jsonb DEFAULT '{}')
-RETURNS bigint
+CREATE FUNCTION nebula.record_event(
+  p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text,
+  p_client inet DEFAULT NULL, p_detail jsonb DEFAULT '{}'
+) RETURNS bigint
 LANGUAGE plpgsql AS $$
 DECLARE
-  noted bigint;
+  v_noted bigint;
 BEGIN
   INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
-  VALUES (record_event.project_id, record_event.actor, record_event.action, record_event.subject,
-          record_event.subject_id, record_event.client, record_event.detail)
-  RETURNING e.event_id INTO noted;
-  PERFORM nebula.notify_event(record_event.project_id, record_event.subject, record_event.subject_id, record_event.action);
-  RETURN noted;
+  VALUES (p_project_id, p_actor, p_action, p_subject, p_subject_id, p_client, p_detail)
+  RETURNING e.event_id INTO v_noted;
+  PERFORM nebula.notify_event(p_project_id, p_subject, p_subject_id, p_action);
+  RETURN v_noted;
 END $$;
 COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
   'Internal: appends to the record of who did what and tells listeners of channel nebula_event';
 
 CREATE FUNCTION nebula.record_events(
-  project_id uuid, actor text, action text, subject text, subject_ids text[], client inet, details jsonb[]
+  p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_ids text[],
+  p_client inet, p_details jsonb[]
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO nebula.event (project_id, actor, action, subject, subject_id, client, detail)
-  SELECT record_events.project_id, record_events.actor, record_events.action, record_events.subject, w.subject_id, record_events.client, w.detail
-    FROM ROWS FROM (pg_catalog.unnest(record_events.subject_ids), pg_catalog.unnest(record_events.details)) AS w(subject_id, detail);
-  PERFORM nebula.notify_event(record_events.project_id, record_events.subject, w.subject_id, record_events.action)
-     FROM pg_catalog.unnest(record_events.subject_ids) AS w(subject_id);
+  SELECT p_project_id, p_actor, p_action, p_subject, w.subject_id, p_client, w.detail
+    FROM ROWS
+    FROM (pg_catalog.unnest(p_subject_ids), pg_catalog.unnest(p_details)) AS w(subject_id, detail);
+  PERFORM nebula.notify_event(p_project_id, p_subject, w.subject_id, p_action)
+    FROM pg_catalog.unnest(p_subject_ids) AS w(subject_id);
 END $$;
 COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, jsonb[]) IS
   'Internal: record_event for several subjects of one action';
 
-CREATE FUNCTION nebula.list_events(actor uuid, project_id uuid DEFAULT NULL, before bigint DEFAULT NULL, max integer DEFAULT 100)
-RETURNS TABLE (event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text, subject_id text, detail jsonb)
+CREATE FUNCTION nebula.list_events(
+  p_actor uuid, p_project_id uuid DEFAULT NULL, p_before bigint DEFAULT NULL,
+  p_max integer DEFAULT 100
+) RETURNS TABLE (
+  event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text,
+  subject_id text, detail jsonb
+)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT e.event_id, e.at, e.project_id, e.actor, e.action, e.subject, e.subject_id, e.detail
     FROM nebula.event e
-   WHERE (e.project_id IN (SELECT nebula.visible_projects(list_events.actor))
-          OR e.project_id IS NULL AND EXISTS (
-            SELECT FROM nebula.account a WHERE a.account_id = list_events.actor AND a.role = 'admin' AND a.disabled_at IS NULL))
-     AND (list_events.project_id IS NULL OR e.project_id = list_events.project_id)
-     AND (before IS NULL OR e.event_id < before)
+   WHERE (
+           e.project_id IN (SELECT nebula.visible_projects(p_actor))
+           OR e.project_id IS NULL
+              AND EXISTS (SELECT
+                            FROM nebula.account a
+                           WHERE a.account_id = p_actor
+                             AND a.role = 'admin'
+                             AND a.disabled_at IS NULL)
+         )
+     AND (p_project_id IS NULL OR e.project_id = p_project_id)
+     AND (p_before IS NULL OR e.event_id < p_before)
    ORDER BY e.event_id DESC
-   LIMIT least(greatest(max, 1), 1000)
+   LIMIT least(greatest(p_max, 1), 1000)
 $$;
 COMMENT ON FUNCTION nebula.list_events(uuid, uuid, bigint, integer) IS
-  'Newest events first, of the projects the account sees; before pages back, at most 1000 a call';
+  'For the gateway: newest events first, of the projects the account sees; before pages back, at most '
+  '1000 a call';

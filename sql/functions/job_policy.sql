@@ -1,6 +1,6 @@
--- Pauses, limits and retention of kinds of job.
+-- Pauses, limits and retention, by kind of job.
 
--- Sessions remember which kinds are paused or limited, and whether any project is.
+-- Sessions cache which kinds are paused or limited, and whether any project is; these triggers invalidate the cache.
 CREATE TRIGGER job_policy_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.job_policy
   FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
 ALTER TABLE nebula.job_policy ENABLE ALWAYS TRIGGER job_policy_changed;
@@ -10,79 +10,114 @@ ALTER TABLE nebula.job_quota ENABLE ALWAYS TRIGGER job_quota_changed;
 
 CREATE FUNCTION nebula.pause_jobs(kind text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_kind CONSTANT text := kind;
 BEGIN
-  PERFORM nebula.check_job(pause_jobs.kind);
-  INSERT INTO nebula.job_policy AS p (kind, paused_at) VALUES (pause_jobs.kind, now())
-  ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE SET paused_at = coalesce(p.paused_at, now());
+  PERFORM nebula.check_job(v_kind);
+  INSERT INTO nebula.job_policy AS p (kind, paused_at)
+  VALUES (v_kind, now())
+  ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE
+     SET paused_at = coalesce(p.paused_at, now());
 END $$;
 COMMENT ON FUNCTION nebula.pause_jobs(text) IS
-  'Lets no more jobs of a kind be claimed; running ones go on, and new ones wait. Again: no error. Errors: 22023 malformed kind';
+  'Lets no more jobs of a kind be claimed; running ones go on, and new ones wait. Again: no error. '
+  'Errors: 22023 malformed kind';
 
 CREATE FUNCTION nebula.resume_jobs(kind text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_kind CONSTANT text := kind;
 BEGIN
-  PERFORM nebula.check_job(resume_jobs.kind);
-  UPDATE nebula.job_policy p SET paused_at = NULL WHERE p.kind = resume_jobs.kind AND p.paused_at IS NOT NULL;
+  PERFORM nebula.check_job(v_kind);
+  UPDATE nebula.job_policy p
+     SET paused_at = NULL
+   WHERE p.kind = v_kind
+     AND p.paused_at IS NOT NULL;
   IF FOUND THEN
-    PERFORM nebula.wake_workers(resume_jobs.kind);
+    PERFORM nebula.wake_workers(v_kind);
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.resume_jobs(text) IS
   'Lets jobs of a kind be claimed again; one that is not paused is no error. Errors: 22023 malformed kind';
 
-CREATE FUNCTION nebula.limit_jobs(kind text, max_running integer DEFAULT NULL, max_per_project integer DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.limit_jobs(
+  kind text,
+  max_running integer DEFAULT NULL,
+  max_per_project integer DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_kind            CONSTANT text := kind;
+  v_max_running     CONSTANT integer := max_running;
+  v_max_per_project CONSTANT integer := max_per_project;
 BEGIN
-  PERFORM nebula.check_job(limit_jobs.kind);
-  IF limit_jobs.max_running < 0 OR limit_jobs.max_per_project < 0 THEN
-    RAISE EXCEPTION 'jobs of kind "%" cannot be limited to % at once and % for each project', limit_jobs.kind, limit_jobs.max_running, limit_jobs.max_per_project
+  PERFORM nebula.check_job(v_kind);
+  IF v_max_running < 0 OR v_max_per_project < 0 THEN
+    RAISE EXCEPTION 'jobs of kind "%" cannot be limited to % at once and % for each project',
+        v_kind, v_max_running, v_max_per_project
       USING ERRCODE = '22023', HINT = 'Give numbers from 0, or null for no limit.';
   END IF;
   INSERT INTO nebula.job_policy AS p (kind, max_running, max_per_project)
-  VALUES (limit_jobs.kind, limit_jobs.max_running, limit_jobs.max_per_project)
+  VALUES (v_kind, v_max_running, v_max_per_project)
   ON CONFLICT ON CONSTRAINT job_policy_pkey
   DO UPDATE SET max_running = EXCLUDED.max_running, max_per_project = EXCLUDED.max_per_project;
-  -- Those that run already count from now on.
+  -- Jobs that run already count towards the limit from now on.
   UPDATE nebula.job_running r SET limited = true
-   WHERE r.kind = limit_jobs.kind AND NOT r.limited
-     AND (limit_jobs.max_running IS NOT NULL OR limit_jobs.max_per_project IS NOT NULL);
-  PERFORM nebula.wake_workers(limit_jobs.kind);
+   WHERE r.kind = v_kind AND NOT r.limited
+     AND (v_max_running IS NOT NULL OR v_max_per_project IS NOT NULL);
+  PERFORM nebula.wake_workers(v_kind);
 END $$;
 COMMENT ON FUNCTION nebula.limit_jobs(text, integer, integer) IS
-  'How many jobs of a kind run at once, in all and for each project; null: no limit. Jobs that run are let run. Errors: 22023 malformed kind or below zero';
+  'How many jobs of a kind run at once, in all and for each project; null: no limit. Jobs that run are '
+  'let run. Errors: 22023 malformed kind or below zero';
 
-CREATE FUNCTION nebula.limit_project_jobs(project_id uuid, max_running integer DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.limit_project_jobs(project_id uuid, max_running integer DEFAULT NULL)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_project_id  CONSTANT uuid := project_id;
+  v_max_running CONSTANT integer := max_running;
 BEGIN
-  PERFORM nebula.require_project(limit_project_jobs.project_id);
-  IF limit_project_jobs.max_running < 0 THEN
-    RAISE EXCEPTION 'jobs of project % cannot be limited to % at once', limit_project_jobs.project_id, limit_project_jobs.max_running
+  PERFORM nebula.require_project(v_project_id);
+  IF v_max_running < 0 THEN
+    RAISE EXCEPTION 'jobs of project % cannot be limited to % at once', v_project_id, v_max_running
       USING ERRCODE = '22023', HINT = 'Give a number from 0, or null for no limit.';
   END IF;
-  IF limit_project_jobs.max_running IS NULL THEN
-    DELETE FROM nebula.job_quota q WHERE q.project_id = limit_project_jobs.project_id;
+  IF v_max_running IS NULL THEN
+    DELETE FROM nebula.job_quota q WHERE q.project_id = v_project_id;
   ELSE
-    INSERT INTO nebula.job_quota AS q (project_id, max_running) VALUES (limit_project_jobs.project_id, limit_project_jobs.max_running)
-    ON CONFLICT ON CONSTRAINT job_quota_pkey DO UPDATE SET max_running = EXCLUDED.max_running;
-    -- Those that run already count from now on.
-    UPDATE nebula.job_running r SET limited = true WHERE r.project_id = limit_project_jobs.project_id AND NOT r.limited;
+    INSERT INTO nebula.job_quota AS q (project_id, max_running)
+    VALUES (v_project_id, v_max_running)
+    ON CONFLICT ON CONSTRAINT job_quota_pkey DO UPDATE
+       SET max_running = EXCLUDED.max_running;
+    -- Jobs that run already count towards the limit from now on.
+    UPDATE nebula.job_running r
+       SET limited = true
+     WHERE r.project_id = v_project_id
+       AND NOT r.limited;
   END IF;
   PERFORM nebula.wake_workers('');
 END $$;
 COMMENT ON FUNCTION nebula.limit_project_jobs(uuid, integer) IS
-  'How many jobs of a project run at once, all kinds together; null: no limit. Jobs that run are let run. While any project is limited, '
-  'claims take turns. Errors: P0002 no such project, 22023 below zero';
+  'How many jobs of a project run at once, all kinds together; null: no limit. Jobs that run are let '
+  'run. While any project is limited, claims take turns. Errors: P0002 no such project, 22023 below zero';
 
 CREATE FUNCTION nebula.retain_jobs(kind text, retention interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_kind      CONSTANT text := kind;
+  v_retention CONSTANT interval := retention;
 BEGIN
-  PERFORM nebula.check_job(retain_jobs.kind);
-  IF retain_jobs.retention < interval '0' THEN
-    RAISE EXCEPTION 'jobs of kind "%" cannot be kept for %', retain_jobs.kind, retain_jobs.retention
-      USING ERRCODE = '22023', HINT = 'Give a length of time, for example interval ''30 days'', or null for the usual week.';
+  PERFORM nebula.check_job(v_kind);
+  IF v_retention < interval '0' THEN
+    RAISE EXCEPTION 'jobs of kind "%" cannot be kept for %', v_kind, v_retention
+      USING ERRCODE = '22023',
+        HINT = 'Give a length of time, for example interval ''30 days'', or null for the usual week.';
   END IF;
-  INSERT INTO nebula.job_policy AS p (kind, retention) VALUES (retain_jobs.kind, retain_jobs.retention)
-  ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE SET retention = EXCLUDED.retention;
+  INSERT INTO nebula.job_policy AS p (kind, retention)
+  VALUES (v_kind, v_retention)
+  ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE
+     SET retention = EXCLUDED.retention;
 END $$;
 COMMENT ON FUNCTION nebula.retain_jobs(text, interval) IS
   'How long finished jobs of a kind are kept; null: a week. Errors: 22023 malformed kind or below zero';

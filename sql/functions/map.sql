@@ -1,14 +1,14 @@
--- What keeps the map of free addresses in step with the tables, whoever writes them: a replication worker too, hence
--- ALWAYS. Inserted rows need no trigger: the map learns of them when an insert conflicts, and that keeps inserts cheap.
+-- Triggers that keep the map of free addresses in step with the tables. ALWAYS, because a replication worker, too,
+-- writes the tables. INSERT on allocation has no trigger, which keeps it cheap: the map only hints at free addresses,
+-- and learns of a taken one when an insert conflicts.
 
 COMMENT ON FUNCTION nebula.allocation_changed() IS
   'Trigger: tells the map which addresses may have become free';
-COMMENT ON FUNCTION nebula.pool_changed() IS
-  'Trigger: tells the map and all sessions that pools changed';
+COMMENT ON FUNCTION nebula.pool_changed() IS 'Trigger: tells the map and all sessions that pools changed';
 
 CREATE TRIGGER allocation_deleted AFTER DELETE ON nebula.allocation
   FOR EACH ROW EXECUTE FUNCTION nebula.allocation_changed();
--- A renewed lease is none of the map's business.
+-- Not for other columns: renewing a lease does not change which addresses are free.
 CREATE TRIGGER allocation_moved AFTER UPDATE ON nebula.allocation
   FOR EACH ROW WHEN ((OLD.project_id, OLD.pool_id, OLD.ip) IS DISTINCT FROM (NEW.project_id, NEW.pool_id, NEW.ip)
                      OR OLD.quarantined_until IS DISTINCT FROM NEW.quarantined_until)
@@ -19,7 +19,8 @@ ALTER TABLE nebula.allocation ENABLE ALWAYS TRIGGER allocation_deleted;
 ALTER TABLE nebula.allocation ENABLE ALWAYS TRIGGER allocation_moved;
 ALTER TABLE nebula.allocation ENABLE ALWAYS TRIGGER allocation_truncated;
 
--- What a pool gives out depends on its range and on what is kept back; the rest only has to be read again.
+-- A row trigger where the free addresses change (range, gateway, reservations); otherwise sessions only have to read
+-- the pools again.
 CREATE TRIGGER pool_reshaped AFTER INSERT OR DELETE OR UPDATE OF pool_id, project_id, cidr, gateway ON nebula.pool
   FOR EACH ROW EXECUTE FUNCTION nebula.pool_changed();
 CREATE TRIGGER pool_updated AFTER UPDATE OR TRUNCATE ON nebula.pool

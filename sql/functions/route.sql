@@ -1,78 +1,112 @@
--- Routes to networks behind devices, by administrators.
+-- Routes to networks behind devices, set by administrators.
 
 CREATE FUNCTION nebula.add_route(
-  project_id uuid, network inet, device_id uuid, mtu integer DEFAULT NULL, metric integer DEFAULT NULL, added_by text DEFAULT NULL
+  project_id uuid,
+  network inet,
+  device_id uuid,
+  mtu integer DEFAULT NULL,
+  metric integer DEFAULT NULL,
+  added_by text DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-#variable_conflict use_column
 DECLARE
-  held text[] := nebula.device_networks(add_route.device_id);
+  v_project_id CONSTANT uuid := project_id;
+  v_network    CONSTANT inet := network;
+  v_device_id  CONSTANT uuid := device_id;
+  v_mtu        CONSTANT integer := mtu;
+  v_metric     CONSTANT integer := metric;
+  v_added_by   CONSTANT text := added_by;
+  v_held       text[] := nebula.device_networks(v_device_id);
 BEGIN
-  PERFORM nebula.require_project(add_route.project_id);
-  IF NOT EXISTS (SELECT FROM nebula.device d WHERE d.device_id = add_route.device_id AND d.project_id = add_route.project_id) THEN
-    RAISE EXCEPTION 'there is no device % in project %', add_route.device_id, add_route.project_id
+  PERFORM nebula.require_project(v_project_id);
+  IF NOT EXISTS (SELECT
+                   FROM nebula.device d
+                  WHERE d.device_id = v_device_id
+                    AND d.project_id = v_project_id)
+  THEN
+    RAISE EXCEPTION 'there is no device % in project %', v_device_id, v_project_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
-  IF add_route.network <> network(add_route.network)::inet THEN
-    RAISE EXCEPTION '% is an address, not a network', add_route.network
-      USING ERRCODE = '22023', HINT = format('Write %s.', network(add_route.network));
+  IF v_network <> network(v_network)::inet THEN
+    RAISE EXCEPTION '% is an address, not a network', v_network
+      USING ERRCODE = '22023', HINT = format('Write %s.', network(v_network));
   END IF;
-  IF NOT EXISTS (SELECT FROM unnest(held) h WHERE family(h::inet) = family(add_route.network)) THEN
-    RAISE EXCEPTION 'device % holds no address of the family of %', add_route.device_id, add_route.network
-      USING ERRCODE = '22023', HINT = 'A certificate may name a network only beside an address of the same family.';
+  IF NOT EXISTS (SELECT FROM unnest(v_held) h WHERE family(h::inet) = family(v_network)) THEN
+    RAISE EXCEPTION 'device % holds no address of the family of %', v_device_id, v_network
+      USING ERRCODE = '22023',
+        HINT = 'A certificate may name a network only beside an address of the same family.';
   END IF;
-  -- nebula refuses to start with a route that lies in the overlay.
-  IF EXISTS (SELECT FROM unnest(held) h WHERE add_route.network <<= network(h::inet)) THEN
-    RAISE EXCEPTION '% lies in the overlay', add_route.network
+  -- nebula does not start with an unsafe route inside the overlay.
+  IF EXISTS (SELECT FROM unnest(v_held) h WHERE v_network <<= network(h::inet)) THEN
+    RAISE EXCEPTION '% lies in the overlay', v_network
       USING ERRCODE = '22023', HINT = 'Members reach each other without routes; name a network outside.';
   END IF;
   INSERT INTO nebula.route AS r (project_id, network, device_id, mtu, metric)
-  VALUES (add_route.project_id, add_route.network::cidr, add_route.device_id, add_route.mtu, add_route.metric)
-  ON CONFLICT ON CONSTRAINT route_pkey DO UPDATE SET device_id = EXCLUDED.device_id, mtu = EXCLUDED.mtu, metric = EXCLUDED.metric;
-  PERFORM nebula.record_event(add_route.project_id, coalesce(add_route.added_by, session_user::text), 'add-route', 'device',
-    add_route.device_id::text, inet_client_addr(), jsonb_build_object('network', add_route.network));
+  VALUES (v_project_id, v_network::cidr, v_device_id, v_mtu, v_metric)
+  ON CONFLICT ON CONSTRAINT route_pkey DO UPDATE
+     SET device_id = EXCLUDED.device_id,
+         mtu = EXCLUDED.mtu,
+         metric = EXCLUDED.metric;
+  PERFORM nebula.record_event(v_project_id, coalesce(v_added_by, session_user::text), 'add-route', 'device',
+    v_device_id::text, inet_client_addr(), jsonb_build_object('network', v_network));
 END $$;
 COMMENT ON FUNCTION nebula.add_route(uuid, inet, uuid, integer, integer, text) IS
-  'Leads members to a network through a device, or through another one than before. The device routes it, and its certificate is made anew. '
-  'For administrators. Errors: P0002 no such project or device, 22023 not a network, in the overlay, or of another family, 23514 MTU or metric';
+  'Leads members to a network through a device, or through another one than before. The device routes '
+  'it, and its certificate is made anew. For administrators. Errors: P0002 no such project or device, '
+  '22023 not a network, in the overlay, or of another family, 23514 MTU or metric';
 
-CREATE FUNCTION nebula.drop_route(project_id uuid, network inet, dropped_by text DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.drop_route(project_id uuid, network inet, dropped_by text DEFAULT NULL)
+RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-#variable_conflict use_column
 DECLARE
-  gone nebula.route;
+  v_project_id CONSTANT uuid := project_id;
+  v_network    CONSTANT inet := network;
+  v_dropped_by CONSTANT text := dropped_by;
+  v_gone       nebula.route;
 BEGIN
-  DELETE FROM nebula.route r WHERE r.project_id = drop_route.project_id AND r.network = drop_route.network RETURNING r.* INTO gone;
+  DELETE FROM nebula.route r
+   WHERE r.project_id = v_project_id
+     AND r.network = v_network
+  RETURNING r.* INTO v_gone;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'project % has no route to %', drop_route.project_id, drop_route.network
+    RAISE EXCEPTION 'project % has no route to %', v_project_id, v_network
       USING ERRCODE = 'P0002', HINT = 'List them: SELECT * FROM nebula.route.';
   END IF;
-  PERFORM nebula.record_event(gone.project_id, coalesce(drop_route.dropped_by, session_user::text), 'drop-route', 'device',
-    gone.device_id::text, inet_client_addr(), jsonb_build_object('network', gone.network));
+  PERFORM nebula.record_event(v_gone.project_id, coalesce(v_dropped_by, session_user::text), 'drop-route',
+                              'device', v_gone.device_id::text, inet_client_addr(),
+                              jsonb_build_object('network', v_gone.network));
 END $$;
-COMMENT ON FUNCTION nebula.drop_route(uuid, inet, text) IS 'Takes a route back. For administrators. Errors: P0002 no such route';
+COMMENT ON FUNCTION nebula.drop_route(uuid, inet, text) IS
+  'Takes a route back. For administrators. Errors: P0002 no such route';
 
-CREATE FUNCTION nebula.list_routes(actor uuid, project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
+CREATE FUNCTION nebula.list_routes(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT jsonb_build_object('projectId', r.project_id, 'network', r.network, 'deviceId', r.device_id, 'mtu', r.mtu, 'metric', r.metric)
+  SELECT jsonb_build_object(
+           'projectId', r.project_id, 'network', r.network, 'deviceId', r.device_id, 'mtu', r.mtu,
+           'metric', r.metric
+         )
     FROM nebula.route r
-   WHERE r.project_id IN (SELECT nebula.visible_projects(list_routes.actor))
-     AND (list_routes.project_id IS NULL OR r.project_id = list_routes.project_id)
+   WHERE r.project_id IN (SELECT nebula.visible_projects(p_actor))
+     AND (p_project_id IS NULL OR r.project_id = p_project_id)
    ORDER BY r.project_id, r.network
 $$;
-COMMENT ON FUNCTION nebula.list_routes(uuid, uuid) IS 'Routes of the projects the account sees, as the API writes them';
+COMMENT ON FUNCTION nebula.list_routes(uuid, uuid) IS
+  'For the gateway: routes of the projects the account sees, as the API writes them';
 
-CREATE FUNCTION nebula.add_route_for(actor uuid, route jsonb) RETURNS void
+CREATE FUNCTION nebula.add_route_for(p_actor uuid, p_route jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.add_route((route ->> 'projectId')::uuid, (route ->> 'network')::inet, (route ->> 'deviceId')::uuid,
-    (route ->> 'mtu')::integer, (route ->> 'metric')::integer, nebula.require_admin(add_route_for.actor))
+  SELECT nebula.add_route((p_route ->> 'projectId')::uuid, (p_route ->> 'network')::inet,
+                          (p_route ->> 'deviceId')::uuid, (p_route ->> 'mtu')::integer,
+                          (p_route ->> 'metric')::integer, nebula.require_admin(p_actor))
 $$;
 COMMENT ON FUNCTION nebula.add_route_for(uuid, jsonb) IS
-  'add_route for an administrator, with a route as the API writes it. Errors: 42501 not an administrator, the rest as add_route';
+  'For the gateway: add_route for an administrator, with a route as the API writes it. Errors: 42501 not '
+  'an administrator, the rest as add_route';
 
-CREATE FUNCTION nebula.drop_route_for(actor uuid, project_id uuid, network text) RETURNS void
+CREATE FUNCTION nebula.drop_route_for(p_actor uuid, p_project_id uuid, p_network text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.drop_route(drop_route_for.project_id, drop_route_for.network::inet, nebula.require_admin(drop_route_for.actor))
+  SELECT nebula.drop_route(p_project_id, p_network::inet, nebula.require_admin(p_actor))
 $$;
 COMMENT ON FUNCTION nebula.drop_route_for(uuid, uuid, text) IS
-  'drop_route for an administrator. Errors: 42501 not an administrator, P0002 no such route';
+  'For the gateway: drop_route for an administrator. Errors: 42501 not an administrator, P0002 no such '
+  'route';

@@ -1,63 +1,84 @@
--- Sessions: a refresh token is good for one exchange; an old one that comes back ends the whole family.
+-- Sessions: each refresh token can be exchanged once. Reuse of an old token ends its whole family.
 
-CREATE FUNCTION nebula.open_session(account_id uuid, token_hash bytea, lifetime interval, client inet DEFAULT NULL, user_agent text DEFAULT NULL)
-RETURNS uuid
+CREATE FUNCTION nebula.open_session(
+  p_account_id uuid, p_token_hash bytea, p_lifetime interval, p_client inet DEFAULT NULL,
+  p_user_agent text DEFAULT NULL
+) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  opened uuid;
+  v_opened uuid;
 BEGIN
-  -- Sign-in is the moment to forget what nobody can use any more.
-  DELETE FROM nebula.session s WHERE s.account_id = open_session.account_id AND s.expires_at < now();
+  -- Purge expired sessions of the account.
+  DELETE FROM nebula.session s WHERE s.account_id = p_account_id AND s.expires_at < now();
   INSERT INTO nebula.session AS s (account_id, client, user_agent, expires_at)
-  VALUES (open_session.account_id, open_session.client, left(open_session.user_agent, 200), now() + lifetime)
-  RETURNING s.session_id INTO opened;
-  INSERT INTO nebula.session_token (token_hash, session_id) VALUES (open_session.token_hash, opened);
-  PERFORM nebula.record_event(NULL, a.username, 'login', 'account', a.account_id::text, open_session.client)
-     FROM nebula.account a WHERE a.account_id = open_session.account_id;
-  RETURN opened;
+  VALUES (p_account_id, p_client, left(p_user_agent, 200), now() + p_lifetime)
+  RETURNING s.session_id INTO v_opened;
+  INSERT INTO nebula.session_token (token_hash, session_id) VALUES (p_token_hash, v_opened);
+  PERFORM nebula.record_event(NULL, a.username, 'login', 'account', a.account_id::text, p_client)
+    FROM nebula.account a
+   WHERE a.account_id = p_account_id;
+  RETURN v_opened;
 END $$;
 COMMENT ON FUNCTION nebula.open_session(uuid, bytea, interval, inet, text) IS
-  'Begins a refresh-token family; token_hash is the SHA-256 of the first token';
+  'For the gateway: begins a refresh-token family; token_hash is the SHA-256 of the first token';
 
--- Answers with an outcome instead of an error, because an error would undo the end of a stolen family.
-CREATE FUNCTION nebula.rotate_session(token_hash bytea, next_hash bytea, grace interval DEFAULT '10 s')
-RETURNS TABLE (outcome text, session_id uuid, account_id uuid, username text, role text)
+-- Returns an outcome instead of raising an error, because an error would roll back the end of a stolen family.
+CREATE FUNCTION nebula.rotate_session(
+  p_token_hash bytea, p_next_hash bytea, p_grace interval DEFAULT '10 s'
+) RETURNS TABLE (outcome text, session_id uuid, account_id uuid, username text, role text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  token  nebula.session_token;
-  family nebula.session;
-  holder nebula.account;
+  v_token  nebula.session_token;
+  v_family nebula.session;
+  v_holder nebula.account;
 BEGIN
-  SELECT * INTO token FROM nebula.session_token t WHERE t.token_hash = rotate_session.token_hash FOR UPDATE;
+  SELECT *
+    INTO v_token
+    FROM nebula.session_token t
+   WHERE t.token_hash = p_token_hash
+     FOR UPDATE;
   IF NOT FOUND THEN
     RETURN QUERY SELECT 'unknown', NULL::uuid, NULL::uuid, NULL::text, NULL::text;
     RETURN;
   END IF;
-  SELECT * INTO family FROM nebula.session s WHERE s.session_id = token.session_id FOR UPDATE;
-  SELECT * INTO holder FROM nebula.account a WHERE a.account_id = family.account_id;
-  IF family.ended_at IS NOT NULL OR holder.disabled_at IS NOT NULL THEN
+  SELECT *
+    INTO v_family
+    FROM nebula.session s
+   WHERE s.session_id = v_token.session_id
+     FOR UPDATE;
+  SELECT *
+    INTO v_holder
+    FROM nebula.account a
+   WHERE a.account_id = v_family.account_id;
+  IF v_family.ended_at IS NOT NULL OR v_holder.disabled_at IS NOT NULL THEN
     outcome := 'ended';
-  ELSIF family.expires_at <= now() THEN
+  ELSIF v_family.expires_at <= now() THEN
     outcome := 'expired';
-  -- A client that lost our answer asks again within seconds; later than that, two parties hold the token.
-  ELSIF token.replaced_at + least(grace, interval '10 s') < clock_timestamp() THEN
-    UPDATE nebula.session s SET ended_at = now(), end_reason = 'reuse' WHERE s.session_id = family.session_id;
-    PERFORM nebula.record_event(NULL, holder.username, 'token-reuse', 'session', family.session_id::text, family.client);
+  -- A client that lost the response retries within seconds; after that, a second party must hold the token.
+  ELSIF v_token.replaced_at + least(p_grace, interval '10 s') < clock_timestamp() THEN
+    UPDATE nebula.session s
+       SET ended_at = now(),
+           end_reason = 'reuse'
+     WHERE s.session_id = v_family.session_id;
+    PERFORM nebula.record_event(NULL, v_holder.username, 'token-reuse', 'session',
+                                v_family.session_id::text, v_family.client);
     outcome := 'reused';
   ELSE
     UPDATE nebula.session_token t SET replaced_at = coalesce(t.replaced_at, clock_timestamp())
-     WHERE t.token_hash = token.token_hash;
-    INSERT INTO nebula.session_token (token_hash, session_id) VALUES (next_hash, family.session_id);
+     WHERE t.token_hash = v_token.token_hash;
+    INSERT INTO nebula.session_token (token_hash, session_id) VALUES (p_next_hash, v_family.session_id);
     outcome := 'rotated';
   END IF;
-  RETURN QUERY SELECT outcome, family.session_id, holder.account_id, holder.username, holder.role;
+  RETURN QUERY SELECT outcome, v_family.session_id, v_holder.account_id, v_holder.username, v_holder.role;
 END $$;
 COMMENT ON FUNCTION nebula.rotate_session(bytea, bytea, interval) IS
-  'Exchanges a refresh token for the next. outcome: rotated; else nothing was given: unknown, expired, ended, or reused (the family was ended)';
+  'For the gateway: exchanges a refresh token for the next. outcome: rotated; else nothing was given: '
+  'unknown, expired, ended, or reused (the family was ended)';
 
-CREATE FUNCTION nebula.close_session(session_id uuid) RETURNS void
+CREATE FUNCTION nebula.close_session(p_session_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   UPDATE nebula.session s SET ended_at = now(), end_reason = 'logout'
-   WHERE s.session_id = close_session.session_id AND s.ended_at IS NULL
+   WHERE s.session_id = p_session_id AND s.ended_at IS NULL
 $$;
-COMMENT ON FUNCTION nebula.close_session(uuid) IS 'Ends a family; closing it twice is no error';
+COMMENT ON FUNCTION nebula.close_session(uuid) IS
+  'For the gateway: ends a family; closing it twice is no error';

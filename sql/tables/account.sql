@@ -1,4 +1,4 @@
--- A person (or a program) that signs in at the gateway.
+-- Accounts of people and programs that sign in at the gateway.
 CREATE TABLE nebula.account (
   account_id     uuid        NOT NULL DEFAULT gen_random_uuid(),
   username       text        NOT NULL,
@@ -18,7 +18,8 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.account', '');
 COMMENT ON TABLE nebula.account IS 'People who sign in at the gateway';
 COMMENT ON COLUMN nebula.account.account_id IS 'Identifier carried by access tokens';
 COMMENT ON COLUMN nebula.account.username IS 'Sign-in name, lower case';
-COMMENT ON COLUMN nebula.account.password_hash IS 'Argon2id in PHC string form; the password itself is never stored';
+COMMENT ON COLUMN nebula.account.password_hash IS
+  'Argon2id in PHC string form; the password itself is never stored';
 COMMENT ON COLUMN nebula.account.role IS 'admin: everything; member: the projects listed in project_member';
 COMMENT ON COLUMN nebula.account.disabled_at IS 'Set: may not sign in or act any more';
 COMMENT ON COLUMN nebula.account.created_at IS 'When the account was made';

@@ -1,5 +1,5 @@
--- One row per address that somebody holds or that waits in quarantine; a free address has no row.
--- The primary key is the guarantee that nothing is given out twice: whatever looks for a free address only guesses.
+-- One row per address that is held or in quarantine; a free address has no row.
+-- The primary key guarantees that no address is given out twice; the search for a free address is only a hint.
 -- No foreign keys: checking them would lock the same project and pool row in every allocation of every session.
 CREATE TABLE nebula.allocation (
   project_id         uuid        NOT NULL,
@@ -15,15 +15,17 @@ CREATE TABLE nebula.allocation (
   CONSTRAINT allocation_pkey PRIMARY KEY (project_id, ip),
   CONSTRAINT allocation_quarantine_check CHECK ((released_at IS NULL) = (quarantined_until IS NULL))
 ) WITH (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
--- A device holds one address of each family, hence nulls are equal; what it gave up and may have back is told apart by
--- its own key. One index for both, because every allocation looks into it and writes into it.
+-- A device holds one address of each family (NULLS NOT DISTINCT makes the two nulls of a held address equal).
+-- Addresses it has released are distinguished by project and address. One index for both, because every allocation
+-- reads and writes it.
 CREATE UNIQUE INDEX allocation_device_key ON nebula.allocation (
   device_id, (family(ip)),
   (CASE WHEN released_at IS NOT NULL THEN project_id END), (CASE WHEN released_at IS NOT NULL THEN ip END)
 ) NULLS NOT DISTINCT;
--- What a device gave up and may have back; few rows, so that a batch finds out in one look that there is nothing.
+-- Quarantined addresses, which their former device may have back. Few rows, so a batch sees in one scan that none
+-- apply.
 CREATE INDEX allocation_former_idx ON nebula.allocation (device_id) WHERE quarantined_until IS NOT NULL;
--- What to reclaim next; holdings without a lease are not in it.
+-- The next leases to expire; addresses without a lease are not indexed.
 CREATE INDEX allocation_lease_idx ON nebula.allocation (lease_until) WHERE lease_until IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.allocation', '');
 
@@ -35,11 +37,12 @@ COMMENT ON COLUMN nebula.allocation.device_id IS 'Who holds it, or held it last 
 COMMENT ON COLUMN nebula.allocation.allocated_at IS 'Start of the transaction that allocated it';
 COMMENT ON COLUMN nebula.allocation.lease_until IS 'Null: held until released';
 COMMENT ON COLUMN nebula.allocation.released_at IS 'Set: released, waiting in quarantine';
-COMMENT ON COLUMN nebula.allocation.quarantined_until IS 'Not given to another device before this: an unexpired certificate still names it';
+COMMENT ON COLUMN nebula.allocation.quarantined_until IS
+  'Not given to another device before this: an unexpired certificate still names it';
 COMMENT ON COLUMN nebula.allocation.allocated_by IS 'Who asked for it, in the words of the caller';
 COMMENT ON COLUMN nebula.allocation.client IS 'From which client address; null: over a local socket';
 
--- Past holdings, written once at release and never changed, so nothing needs a key to find a row again.
+-- Past allocations, written once at release and never changed: no primary key is needed.
 CREATE TABLE nebula.allocation_log (
   project_id      uuid        NOT NULL,
   pool_id         integer     NOT NULL,
@@ -52,11 +55,11 @@ CREATE TABLE nebula.allocation_log (
   allocated_from  inet,
   released_from   inet
 );
--- "Who had this address" is the question asked after an incident.
+-- "Which device had this address?", asked after an incident.
 CREATE INDEX allocation_log_ip_idx ON nebula.allocation_log (project_id, ip, released_at);
--- "Which addresses had this device", and whether a device that holds none ever held one.
+-- "Which addresses had this device?", and whether a device without an address ever had one.
 CREATE INDEX allocation_log_device_idx ON nebula.allocation_log (device_id, released_at);
--- Forecasts read the last day; rows are written in this order, so a block range index costs next to nothing.
+-- Forecasts read the last day. Rows are written in order of time, so a BRIN index suffices.
 CREATE INDEX allocation_log_time_idx ON nebula.allocation_log USING brin (released_at);
 SELECT pg_catalog.pg_extension_config_dump('nebula.allocation_log', '');
 
@@ -69,9 +72,11 @@ COMMENT ON COLUMN nebula.allocation_log.allocated_at IS 'From when';
 COMMENT ON COLUMN nebula.allocation_log.allocated_by IS 'Who asked for it';
 COMMENT ON COLUMN nebula.allocation_log.released_at IS 'To when';
 COMMENT ON COLUMN nebula.allocation_log.released_by IS 'Who released it';
-COMMENT ON COLUMN nebula.allocation_log.allocated_from IS 'Client address that asked for it; null: over a local socket';
-COMMENT ON COLUMN nebula.allocation_log.released_from IS 'Client address that released it; null: over a local socket';
+COMMENT ON COLUMN nebula.allocation_log.allocated_from IS
+  'Client address that asked for it; null: over a local socket';
+COMMENT ON COLUMN nebula.allocation_log.released_from IS
+  'Client address that released it; null: over a local socket';
 
--- What happened stays written, whatever function or role a defect is in.
+-- The log stays complete even if a function or a service is faulty.
 CREATE TRIGGER allocation_log_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON nebula.allocation_log
   FOR EACH STATEMENT EXECUTE FUNCTION nebula.guard_log();

@@ -1,4 +1,4 @@
--- A certificate authority, its public half: the key is with the gateway, or in a token.
+-- Certificates of authorities. Their keys are with the gateway or in a PKCS#11 token.
 CREATE TABLE nebula.authority (
   fingerprint  bytea       NOT NULL,
   name         text        NOT NULL,
@@ -17,7 +17,8 @@ CREATE TABLE nebula.authority (
 SELECT pg_catalog.pg_extension_config_dump('nebula.authority', '');
 
 COMMENT ON TABLE nebula.authority IS 'Certificate authorities without their keys';
-COMMENT ON COLUMN nebula.authority.fingerprint IS 'SHA-256 as nebula computes it; what certificates name as their issuer';
+COMMENT ON COLUMN nebula.authority.fingerprint IS
+  'SHA-256 as nebula computes it; what certificates name as their issuer';
 COMMENT ON COLUMN nebula.authority.name IS 'Name in its certificate';
 COMMENT ON COLUMN nebula.authority.curve IS '25519 or P256: the curve of every key it signs';
 COMMENT ON COLUMN nebula.authority.version IS 'Encoding of its own certificate, 1 or 2; it may sign both';
@@ -26,7 +27,7 @@ COMMENT ON COLUMN nebula.authority.not_after IS 'Valid until; nothing it signed 
 COMMENT ON COLUMN nebula.authority.recorded_at IS 'When a gateway first showed it';
 COMMENT ON COLUMN nebula.authority.pem IS 'Its certificate';
 
--- Who signs for a project. One row: there is always exactly one who does.
+-- The authority that signs for a project: at most one row per project.
 CREATE TABLE nebula.project_authority (
   project_id   uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
   fingerprint  bytea       NOT NULL REFERENCES nebula.authority,
@@ -35,7 +36,9 @@ CREATE TABLE nebula.project_authority (
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.project_authority', '');
 
-COMMENT ON TABLE nebula.project_authority IS 'The authority that signs for a project; a project without a row gets the gateway''s shared one when it first needs one';
+COMMENT ON TABLE nebula.project_authority IS
+  'The authority that signs for a project; a project without a row gets the gateway''s shared one when '
+  'it first needs one';
 COMMENT ON COLUMN nebula.project_authority.project_id IS 'The project';
 COMMENT ON COLUMN nebula.project_authority.fingerprint IS 'Who signs';
 COMMENT ON COLUMN nebula.project_authority.since IS 'Since when';

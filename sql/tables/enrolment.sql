@@ -1,4 +1,5 @@
--- A code that lets devices join without an account. Only its hash is here: whoever reads the table can use none of them.
+-- Codes that let devices join without an account. Only their hashes are stored, so a reader of the table cannot use
+-- them.
 CREATE TABLE nebula.enrolment (
   enrolment_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
   project_id    uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
@@ -24,14 +25,16 @@ CREATE TABLE nebula.enrolment (
   CONSTRAINT enrolment_uses_check CHECK (uses BETWEEN 0 AND uses_max AND uses_max BETWEEN 1 AND 10000),
   -- Two devices cannot share a name or an address.
   CONSTRAINT enrolment_single_check CHECK (uses_max = 1 OR name IS NULL AND address IS NULL),
-  -- A device that is there is what it is.
+  -- A code for an existing device cannot change its name, role, groups, endpoints or address.
   CONSTRAINT enrolment_device_check CHECK (
-    device_id IS NULL OR uses_max = 1 AND role = 'host' AND num_nonnulls(name, address) = 0 AND cardinality(groups) + cardinality(endpoints) = 0),
+    device_id IS NULL
+    OR uses_max = 1 AND role = 'host' AND num_nonnulls(name, address) = 0
+       AND cardinality(groups) + cardinality(endpoints) = 0),
   CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '30 days')
 );
 -- Listed by project, newest first.
 CREATE INDEX enrolment_project_idx ON nebula.enrolment (project_id, created_at);
--- Only what a deleted device leaves behind is looked for by device.
+-- Follows the cascade from device.
 CREATE INDEX enrolment_device_idx ON nebula.enrolment (device_id) WHERE device_id IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.enrolment', '');
 
@@ -39,21 +42,25 @@ COMMENT ON TABLE nebula.enrolment IS 'Enrolment codes by hash, and what the devi
 COMMENT ON COLUMN nebula.enrolment.enrolment_id IS 'Identifier, which is no secret';
 COMMENT ON COLUMN nebula.enrolment.project_id IS 'Project to join';
 COMMENT ON COLUMN nebula.enrolment.code_hash IS 'SHA-256 of the code in capitals without dashes';
-COMMENT ON COLUMN nebula.enrolment.device_id IS 'Device without an agent that gets one by it, and stays what it is otherwise; null: the code makes a device';
+COMMENT ON COLUMN nebula.enrolment.device_id IS
+  'Device without an agent that gets one by it, and stays what it is otherwise; null: the code makes a '
+  'device';
 COMMENT ON COLUMN nebula.enrolment.name IS 'Name of the device; null: its own choice';
 COMMENT ON COLUMN nebula.enrolment.role IS 'host, lighthouse or relay';
 COMMENT ON COLUMN nebula.enrolment.groups IS 'Groups in its certificate';
-COMMENT ON COLUMN nebula.enrolment.endpoints IS 'host:port where others reach it on the underlay; empty: it says so itself';
+COMMENT ON COLUMN nebula.enrolment.endpoints IS
+  'host:port where others reach it on the underlay; empty: it says so itself';
 COMMENT ON COLUMN nebula.enrolment.address IS 'Overlay address it gets; null: the lowest free one';
 COMMENT ON COLUMN nebula.enrolment.uses IS 'How many devices have used it';
 COMMENT ON COLUMN nebula.enrolment.uses_max IS 'For how many it is good';
-COMMENT ON COLUMN nebula.enrolment.creator_id IS 'Account that made it and owns its devices; null: made in SQL';
+COMMENT ON COLUMN nebula.enrolment.creator_id IS
+  'Account that made it and owns its devices; null: made in SQL';
 COMMENT ON COLUMN nebula.enrolment.created_by IS 'Who made it, in words';
 COMMENT ON COLUMN nebula.enrolment.created_at IS 'When';
 COMMENT ON COLUMN nebula.enrolment.expires_at IS 'Not good after this; 30 days at most';
 COMMENT ON COLUMN nebula.enrolment.revoked_at IS 'When it was revoked';
 
--- Which device used which code: the same device again, after an answer that was lost, does not use it up.
+-- Which device used which code: a device that retries after a lost response does not count twice.
 CREATE TABLE nebula.enrolment_use (
   enrolment_id  uuid        NOT NULL REFERENCES nebula.enrolment ON DELETE CASCADE,
   device_id     uuid        NOT NULL REFERENCES nebula.device ON DELETE CASCADE,

@@ -1,4 +1,4 @@
--- Who did what, from where. Append only.
+-- The audit log: who did what, from where. Append only.
 CREATE TABLE nebula.event (
   event_id    bigint      NOT NULL GENERATED ALWAYS AS IDENTITY,
   at          timestamptz NOT NULL DEFAULT now(),
@@ -13,14 +13,14 @@ CREATE TABLE nebula.event (
   CONSTRAINT event_action_check CHECK (action ~ '^[a-z][a-z0-9_-]{0,31}$'),
   CONSTRAINT event_subject_check CHECK (subject ~ '^[a-z][a-z0-9_-]{0,31}$')
 );
--- "What happened to this" and "what happened lately in this project".
+-- "What happened to this object?" and "What happened lately in this project?"
 CREATE INDEX event_subject_idx ON nebula.event (subject, subject_id, event_id);
 CREATE INDEX event_project_idx ON nebula.event (project_id, event_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.event', '');
 SELECT pg_catalog.pg_extension_config_dump('nebula.event_event_id_seq', '');
 
--- Logs are for ever: only who owns the table, or a superuser, may change what was written. Whoever signed in counts,
--- not the owner a SECURITY DEFINER function runs as: a service cannot get round this through a function.
+-- Only the owner of a log table and superusers may change or delete its rows. session_user is checked, not the owner
+-- that a SECURITY DEFINER function runs as, so a service cannot bypass the check through a function.
 CREATE FUNCTION nebula.guard_log() RETURNS trigger
 LANGUAGE plpgsql SET search_path = nebula, pg_temp AS $$
 BEGIN
@@ -30,7 +30,8 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION nebula.guard_log() IS 'Trigger: refuses changes of a log to everybody but its owner and superusers. Errors: 42501';
+COMMENT ON FUNCTION nebula.guard_log() IS
+  'Trigger: refuses changes of a log to everybody but its owner and superusers. Errors: 42501';
 
 CREATE TRIGGER event_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON nebula.event
   FOR EACH STATEMENT EXECUTE FUNCTION nebula.guard_log();

@@ -1,4 +1,4 @@
--- An uploaded object. Its state is not stored: it follows from its job and its renditions (see view file_status).
+-- Uploaded files. The state of a file is not stored: view file_status derives it from its job and its renditions.
 CREATE TABLE nebula.file (
   file_id       uuid        NOT NULL,
   project_id    uuid        NOT NULL REFERENCES nebula.project,
@@ -13,7 +13,8 @@ CREATE TABLE nebula.file (
   CONSTRAINT file_pkey PRIMARY KEY (file_id),
   CONSTRAINT file_project_name_key UNIQUE (project_id, name),
   CONSTRAINT file_storage_key_key UNIQUE (storage_key),
-  CONSTRAINT file_name_check CHECK (octet_length(name) BETWEEN 1 AND 255 AND name !~ '[/[:cntrl:]]' AND name NOT IN ('.', '..')),
+  CONSTRAINT file_name_check CHECK (
+    octet_length(name) BETWEEN 1 AND 255 AND name !~ '[/[:cntrl:]]' AND name NOT IN ('.', '..')),
   CONSTRAINT file_size_check CHECK (size > 0),
   CONSTRAINT file_sha256_check CHECK (octet_length(sha256) = 32)
 );
@@ -31,7 +32,7 @@ COMMENT ON COLUMN nebula.file.storage_key IS 'Where the bytes are in object stor
 COMMENT ON COLUMN nebula.file.job_id IS 'Job that makes its renditions; null for files that need none';
 COMMENT ON COLUMN nebula.file.uploaded_at IS 'When the upload was finished';
 
--- Something derived from a file: a web-friendly MP4 today, posters and ladders later.
+-- Objects derived from a file: today an MP4 for browsers.
 CREATE TABLE nebula.rendition (
   rendition_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
   file_id       uuid        NOT NULL REFERENCES nebula.file ON DELETE CASCADE,

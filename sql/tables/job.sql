@@ -1,11 +1,12 @@
--- Jobs live in one of three tables, so that finished ones never slow down the search for the next:
--- waiting (blocked, available, or due later), running, finished (job_history.sql). job_id follows the job through all.
+-- A job is in one of three tables, so that finished jobs do not slow down the search for the next: waiting (blocked,
+-- available, or due later), running, finished (job_history.sql). It keeps its job_id.
 CREATE SEQUENCE nebula.job_id_seq AS bigint;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_id_seq', '');
 COMMENT ON SEQUENCE nebula.job_id_seq IS 'Job identifiers';
 
--- The functions check every value, with better words than a constraint has. There is no CHECK on the tables that a job passes
--- through, because the server reads each one from its text anew for every statement: five of them doubled the cost of an enqueue.
+-- The functions check every value and explain errors better than a constraint could. The three tables have no CHECK
+-- constraints: the executor parses the stored expression of each one again for every statement, and five of them
+-- doubled the cost of an enqueue.
 CREATE TABLE nebula.job_waiting (
   job_id        bigint      NOT NULL DEFAULT nextval('nebula.job_id_seq'),
   kind          text        NOT NULL,
@@ -24,21 +25,23 @@ CREATE TABLE nebula.job_waiting (
   errors        jsonb       NOT NULL DEFAULT '[]',
   enqueued_at   timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT job_waiting_pkey PRIMARY KEY (job_id)
--- Cutting off an empty end needs a lock that shuts everybody out, and a queue's end is empty all the time.
+-- vacuum_truncate = false: truncating empty pages at the end needs an ACCESS EXCLUSIVE lock, and the end of a queue
+-- is often empty.
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, vacuum_truncate = false);
--- The claim: highest priority first, then the longest due. One direction for all columns, so that a claim can begin in
--- the middle. Jobs that are not for everybody have their own index: nobody else walks past them.
+-- Claim order: highest priority first, then longest due. All columns ascend, so that a claim can start in the middle
+-- by a row comparison. Jobs for certain nodes or capabilities have their own index, so that other workers do not scan
+-- them.
 CREATE INDEX job_waiting_claim_idx ON nebula.job_waiting (kind, (-priority), run_at, job_id)
   WHERE ready AND node_id IS NULL AND capability IS NULL;
 CREATE INDEX job_waiting_pinned_idx ON nebula.job_waiting (kind, (-priority), run_at, job_id)
   WHERE ready AND (node_id IS NOT NULL OR capability IS NOT NULL);
--- What becomes ready next; jobs due later are in no index that a claim reads.
+-- The next jobs to become ready. Claims do not read this index, and the others do not contain jobs due later.
 CREATE INDEX job_waiting_due_idx ON nebula.job_waiting (run_at) WHERE NOT ready AND blocked_by = 0;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_waiting', '');
 
--- As small as the workers are many: rescue reads all of it, and no index stands on what a heartbeat changes,
--- so that heartbeats are HOT updates. Pages are filled: the server clears one of jobs that are gone when it is nearly full,
--- and with room kept in each it never would, and the table would grow with every job until vacuum comes.
+-- Small, one row per running job: rescue_jobs reads all of it, and no index covers a column that a heartbeat changes,
+-- so that heartbeats are HOT updates. fillfactor stays 100: PostgreSQL prunes dead rows from a page only when it is
+-- nearly full, and with reserved space the table would grow with every job until the next vacuum.
 CREATE TABLE nebula.job_running (
   job_id            bigint      NOT NULL,
   kind              text        NOT NULL,
@@ -64,30 +67,30 @@ CREATE TABLE nebula.job_running (
   cancel_requested  boolean     NOT NULL DEFAULT false,
   CONSTRAINT job_running_pkey PRIMARY KEY (job_id)
 ) WITH (autovacuum_vacuum_scale_factor = 0.01, autovacuum_vacuum_threshold = 1000, vacuum_truncate = false);
--- How many run, where that is limited; other kinds do not pay for it.
+-- Counts running jobs of limited kinds and projects; other jobs are not indexed.
 CREATE INDEX job_running_limited_idx ON nebula.job_running (kind, project_id) WHERE limited;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_running', '');
 
--- A key is taken while its job lives, and until held_until if that is later.
+-- A unique key is taken while its job is not finished, and until held_until if that is later.
 CREATE TABLE nebula.job_key (
   unique_key  text   NOT NULL,
   job_id      bigint NOT NULL,
   held_until  timestamptz,
   CONSTRAINT job_key_pkey PRIMARY KEY (unique_key)
 );
--- Keys that time alone sets free; most have no time.
+-- Keys to free by time; most have no time.
 CREATE INDEX job_key_held_idx ON nebula.job_key (held_until) WHERE held_until IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_key', '');
 
--- child waits for parent; the row goes when the parent succeeds, or when the child is cancelled by hand. A child that was
--- cancelled because its parent had died keeps it, so that both can come back.
+-- The child waits for the parent. The row is deleted when the parent succeeds or the child is cancelled by hand. A
+-- child that was cancelled because its parent died keeps the row, so that a retry of the parent restores the child.
 CREATE TABLE nebula.job_dependency (
   parent_id  bigint NOT NULL,
   child_id   bigint NOT NULL,
   CONSTRAINT job_dependency_pkey PRIMARY KEY (parent_id, child_id),
   CONSTRAINT job_dependency_check CHECK (parent_id <> child_id)
 );
--- Cancelling a child forgets all it waited for.
+-- For cancelling a child, which deletes all its dependencies.
 CREATE INDEX job_dependency_child_idx ON nebula.job_dependency (child_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_dependency', '');
 
@@ -98,13 +101,16 @@ COMMENT ON COLUMN nebula.job_waiting.payload IS 'What to do it with, at most 1 M
 COMMENT ON COLUMN nebula.job_waiting.project_id IS 'Project it works for, or null';
 COMMENT ON COLUMN nebula.job_waiting.priority IS 'Higher runs first';
 COMMENT ON COLUMN nebula.job_waiting.run_at IS 'Not before this';
-COMMENT ON COLUMN nebula.job_waiting.ready IS 'Can be claimed: nothing blocks it and run_at has come, as far as was noticed';
+COMMENT ON COLUMN nebula.job_waiting.ready IS
+  'Can be claimed: nothing blocks it and run_at has come, as far as was noticed';
 COMMENT ON COLUMN nebula.job_waiting.attempt IS 'Attempts made so far';
 COMMENT ON COLUMN nebula.job_waiting.max_attempts IS 'Dead after so many failures';
 COMMENT ON COLUMN nebula.job_waiting.blocked_by IS 'Jobs it waits for that have not succeeded';
-COMMENT ON COLUMN nebula.job_waiting.on_dead IS 'When one of those dies or is cancelled: cancel this one too, or leave it to block';
+COMMENT ON COLUMN nebula.job_waiting.on_dead IS
+  'When one of those dies or is cancelled: cancel this one too, or leave it to block';
 COMMENT ON COLUMN nebula.job_waiting.node_id IS 'Only for workers on this node; null: anywhere';
-COMMENT ON COLUMN nebula.job_waiting.capability IS 'Only for workers that say they can do this; null: all can';
+COMMENT ON COLUMN nebula.job_waiting.capability IS
+  'Only for workers that say they can do this; null: all can';
 COMMENT ON COLUMN nebula.job_waiting.unique_key IS 'Only one living job has this key';
 COMMENT ON COLUMN nebula.job_waiting.errors IS 'One entry per failed attempt: attempt, at, worker, error';
 COMMENT ON COLUMN nebula.job_waiting.enqueued_at IS 'When it was enqueued';
@@ -116,11 +122,13 @@ COMMENT ON COLUMN nebula.job_running.payload IS 'What to do it with';
 COMMENT ON COLUMN nebula.job_running.project_id IS 'Project it works for, or null';
 COMMENT ON COLUMN nebula.job_running.priority IS 'Priority it was claimed with';
 COMMENT ON COLUMN nebula.job_running.run_at IS 'Since when it was due';
-COMMENT ON COLUMN nebula.job_running.attempt IS 'This attempt, from 1; a call with another number has lost the job';
+COMMENT ON COLUMN nebula.job_running.attempt IS
+  'This attempt, from 1; a call with another number has lost the job';
 COMMENT ON COLUMN nebula.job_running.max_attempts IS 'Dead after so many failures';
 COMMENT ON COLUMN nebula.job_running.on_dead IS 'What would have happened if a job it waited for had died';
 COMMENT ON COLUMN nebula.job_running.node_id IS 'Only for workers on this node; null: anywhere';
-COMMENT ON COLUMN nebula.job_running.capability IS 'Only for workers that say they can do this; null: all can';
+COMMENT ON COLUMN nebula.job_running.capability IS
+  'Only for workers that say they can do this; null: all can';
 COMMENT ON COLUMN nebula.job_running.unique_key IS 'Only one living job has this key';
 COMMENT ON COLUMN nebula.job_running.errors IS 'One entry per failed attempt: attempt, at, worker, error';
 COMMENT ON COLUMN nebula.job_running.enqueued_at IS 'When it was enqueued';
@@ -136,7 +144,8 @@ COMMENT ON COLUMN nebula.job_running.cancel_requested IS 'The next heartbeat tel
 COMMENT ON TABLE nebula.job_key IS 'Unique keys that are taken';
 COMMENT ON COLUMN nebula.job_key.unique_key IS 'The key';
 COMMENT ON COLUMN nebula.job_key.job_id IS 'The job that has it, or had it last';
-COMMENT ON COLUMN nebula.job_key.held_until IS 'Taken until then even if the job finishes before; null: only while it lives';
+COMMENT ON COLUMN nebula.job_key.held_until IS
+  'Taken until then even if the job finishes before; null: only while it lives';
 
 COMMENT ON TABLE nebula.job_dependency IS 'Which job waits for which';
 COMMENT ON COLUMN nebula.job_dependency.parent_id IS 'Must succeed first';

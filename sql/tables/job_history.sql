@@ -1,6 +1,6 @@
--- Finished jobs, in a ring of eight segments. One takes what finishes now; the others age until prune_jobs truncates them,
--- copying on what is to be kept: deleting rows would leave as much work for vacuum as finishing them was.
--- The segments are made here, as members of the extension, and are dumped one by one like every other table.
+-- Finished jobs, in a ring of eight segments (partitions). The current one receives jobs; prune_jobs copies what has
+-- to be kept from an old one and truncates it, because DELETE would leave the same amount of work for vacuum. The
+-- segments are created here, as members of the extension, and pg_dump dumps each like any other table.
 CREATE TABLE nebula.job_finished (
   job_id        bigint      NOT NULL,
   kind          text        NOT NULL,
@@ -26,16 +26,17 @@ CREATE TABLE nebula.job_finished (
   segment       bigint      NOT NULL,
   CONSTRAINT job_finished_pkey PRIMARY KEY (job_id, segment)
 ) PARTITION BY LIST (segment);
--- "Lately" without a tree to keep up: rows come in order of time.
-CREATE INDEX job_finished_at_idx ON nebula.job_finished USING brin (finished_at) WITH (autosummarize, pages_per_range = 16);
+-- For reports on the last hour. Rows are written in order of time, so a BRIN index suffices.
+CREATE INDEX job_finished_at_idx ON nebula.job_finished USING brin (finished_at)
+  WITH (autosummarize, pages_per_range = 16);
 
--- Its last value is the segment that takes what finishes now.
+-- Its last value is the current segment.
 CREATE SEQUENCE nebula.job_segment_seq MINVALUE 0 MAXVALUE 7 START 0 CYCLE;
 SELECT setval('nebula.job_segment_seq', 0) FROM nebula.job_segment_seq WHERE NOT is_called;
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_segment_seq', '');
 COMMENT ON SEQUENCE nebula.job_segment_seq IS 'Last value: the segment of job_finished that takes what finishes now';
 
--- When that began; no row: with the extension.
+-- When each segment became the current one. No row: since CREATE EXTENSION.
 CREATE TABLE nebula.job_segment (
   segment    bigint      NOT NULL,
   opened_at  timestamptz NOT NULL DEFAULT now(),
@@ -79,8 +80,11 @@ BEGIN
     part := format('nebula.job_finished_%s', segment);
     EXECUTE format('CREATE TABLE IF NOT EXISTS %s PARTITION OF nebula.job_finished FOR VALUES IN (%s)', part, segment);
     EXECUTE format('COMMENT ON TABLE %s IS %L', part, format('Segment %s of job_finished', segment));
-    EXECUTE (SELECT string_agg(format('COMMENT ON COLUMN %s.%I IS %L', part, a.attname, col_description(a.attrelid, a.attnum)), ';')
-               FROM pg_attribute a WHERE a.attrelid = 'nebula.job_finished'::regclass AND a.attnum > 0);
+    EXECUTE (SELECT string_agg(format('COMMENT ON COLUMN %s.%I IS %L',
+                                      part, a.attname, col_description(a.attrelid, a.attnum)), ';')
+               FROM pg_attribute a
+              WHERE a.attrelid = 'nebula.job_finished'::regclass
+                AND a.attnum > 0);
     PERFORM pg_catalog.pg_extension_config_dump(part::regclass, '');
   END LOOP;
 END $$;

@@ -1,4 +1,5 @@
--- How jobs of a kind are treated; a kind without a row is neither paused nor limited, and kept for a week.
+-- Pause, limits and retention of a kind of job. Without a row, a kind is neither paused nor limited, and kept for a
+-- week.
 CREATE TABLE nebula.job_policy (
   kind             text        NOT NULL,
   paused_at        timestamptz,
@@ -16,10 +17,11 @@ COMMENT ON TABLE nebula.job_policy IS 'Pauses, limits and retention of kinds of 
 COMMENT ON COLUMN nebula.job_policy.kind IS 'The kind';
 COMMENT ON COLUMN nebula.job_policy.paused_at IS 'Not claimed since then; null: claimed';
 COMMENT ON COLUMN nebula.job_policy.max_running IS 'At most so many run at once; null: no limit';
-COMMENT ON COLUMN nebula.job_policy.max_per_project IS 'At most so many run at once for one project; null: no limit';
+COMMENT ON COLUMN nebula.job_policy.max_per_project IS
+  'At most so many run at once for one project; null: no limit';
 COMMENT ON COLUMN nebula.job_policy.retention IS 'Finished ones are kept for so long; null: a week';
 
--- How many jobs of a project run at once, whatever their kind; a project without a row is not limited.
+-- Limit of running jobs of a project, all kinds together. A project without a row is not limited.
 CREATE TABLE nebula.job_quota (
   project_id   uuid     NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
   max_running  integer  NOT NULL,

@@ -1,4 +1,4 @@
--- Jobs that come again and again.
+-- Schedules: jobs enqueued again and again by a cron expression.
 CREATE TABLE nebula.job_schedule (
   name          text        NOT NULL,
   cron          text        NOT NULL,

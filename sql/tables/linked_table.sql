@@ -1,5 +1,5 @@
--- Tables of the application that show each device's address. The functions that allocate and release write them in
--- the same transaction, with the privileges of the table's owner.
+-- Tables of an application with a column that follows the address of each device. Allocation and release update it in
+-- the same transaction, with the privileges of the owner of the table.
 CREATE TABLE nebula.linked_table (
   target       regclass NOT NULL,
   id_column    name     NOT NULL,
@@ -8,7 +8,8 @@ CREATE TABLE nebula.linked_table (
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.linked_table', '');
 
-COMMENT ON TABLE nebula.linked_table IS 'Tables of the application kept in step with allocations; see link_device_table';
+COMMENT ON TABLE nebula.linked_table IS
+  'Tables of the application kept in step with allocations; see link_device_table';
 COMMENT ON COLUMN nebula.linked_table.target IS 'The table; a dropped one is passed by';
 COMMENT ON COLUMN nebula.linked_table.id_column IS 'Its column with the device identifier';
 COMMENT ON COLUMN nebula.linked_table.ip_column IS 'Its column that shows the address';

@@ -13,8 +13,9 @@ CREATE TABLE nebula.node (
   health        jsonb,
   seen_at       timestamptz,
   created_at    timestamptz      NOT NULL DEFAULT now(),
-  -- Stored, so that choosing a node is one index look-up however many there are.
-  score         double precision NOT NULL GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
+  -- Stored and indexed, so that choosing a node is one index lookup.
+  score         double precision NOT NULL
+                GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
   CONSTRAINT node_pkey PRIMARY KEY (node_id),
   CONSTRAINT node_name_key UNIQUE (name),
   CONSTRAINT node_device_key UNIQUE (device_id),
@@ -24,14 +25,16 @@ CREATE TABLE nebula.node (
   CONSTRAINT node_max_peers_check CHECK (max_peers BETWEEN 1 AND 1000000),
   CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers)
 );
--- The choice: lowest score first among nodes that have room; name breaks ties so that the answer is stable.
+-- Placement: the lowest score among nodes with room. The name breaks ties, so that the choice is deterministic.
 CREATE INDEX node_choice_idx ON nebula.node (score, name) WHERE enabled AND active_peers < max_peers;
 SELECT pg_catalog.pg_extension_config_dump('nebula.node', '');
 
 COMMENT ON TABLE nebula.node IS 'Servers that host peers and workers';
 COMMENT ON COLUMN nebula.node.node_id IS 'Identifier';
 COMMENT ON COLUMN nebula.node.name IS 'Unique name';
-COMMENT ON COLUMN nebula.node.device_id IS 'Device whose agent speaks for it: reports its health, and signs every call with its secret; null: nobody does';
+COMMENT ON COLUMN nebula.node.device_id IS
+  'Device whose agent speaks for it: reports its health, and signs every call with its secret; null: '
+  'nobody does';
 COMMENT ON COLUMN nebula.node.endpoint IS 'host:port of its WireGuard on the underlay';
 COMMENT ON COLUMN nebula.node.weight IS 'Relative strength, 1 to 10000: twice the weight, twice the peers';
 COMMENT ON COLUMN nebula.node.max_peers IS 'Most peers it may host';
@@ -40,6 +43,7 @@ COMMENT ON COLUMN nebula.node.cidr IS 'Range its peers get their addresses from'
 COMMENT ON COLUMN nebula.node.capabilities IS 'What it can do, for example gpu';
 COMMENT ON COLUMN nebula.node.enabled IS 'False: takes no new peers';
 COMMENT ON COLUMN nebula.node.health IS 'Last report of its agent';
-COMMENT ON COLUMN nebula.node.seen_at IS 'When that report came; null: never, the node is trusted as registered';
+COMMENT ON COLUMN nebula.node.seen_at IS
+  'When that report came; null: never, the node is trusted as registered';
 COMMENT ON COLUMN nebula.node.created_at IS 'When it was registered';
 COMMENT ON COLUMN nebula.node.score IS '(active_peers / max_peers) / weight: lowest is chosen';

@@ -1,5 +1,5 @@
--- Secrets that the agent of a node signs its calls with, beside the key of its device. Two may be good at a time, so that
--- one can take the other's place without a call that is refused in between.
+-- Shared secrets. The agent of a node signs its calls with one, in addition to the key of its device. Two may be
+-- valid at a time, so that one can replace the other without a refused call in between.
 CREATE TABLE nebula.node_secret (
   key_id      uuid        NOT NULL DEFAULT gen_random_uuid(),
   node_id     uuid        NOT NULL REFERENCES nebula.node ON DELETE CASCADE,
@@ -12,10 +12,10 @@ CREATE TABLE nebula.node_secret (
   CONSTRAINT node_secret_pkey PRIMARY KEY (key_id),
   CONSTRAINT node_secret_place_check CHECK (place IN (1, 2)),
   CONSTRAINT node_secret_length_check CHECK (octet_length(secret) = 32),
-  -- What is retired is good for nobody, whoever reads the table.
+  -- A retired secret is deleted, so that nobody can use it any more.
   CONSTRAINT node_secret_retired_check CHECK ((secret IS NULL) = (retired_at IS NOT NULL))
 );
--- At most two are good; every call of a node looks for them.
+-- The valid secrets of a node (at most two, by place), read in each of its calls.
 CREATE UNIQUE INDEX node_secret_place_key ON nebula.node_secret (node_id, place) WHERE retired_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.node_secret', '');
 
@@ -26,12 +26,13 @@ COMMENT ON COLUMN nebula.node_secret.place IS 'Which of the two places it takes 
 COMMENT ON COLUMN nebula.node_secret.secret IS '32 random bytes; null once it is retired';
 COMMENT ON COLUMN nebula.node_secret.made_by IS 'Who made it, in words';
 COMMENT ON COLUMN nebula.node_secret.made_at IS 'When';
-COMMENT ON COLUMN nebula.node_secret.used_at IS 'Last call that was signed with it, give or take half a minute';
+COMMENT ON COLUMN nebula.node_secret.used_at IS
+  'Last call that was signed with it, give or take half a minute';
 COMMENT ON COLUMN nebula.node_secret.retired_at IS 'Not good any more since then';
 
--- Nonces that calls have used, for as long as the clocks' tolerance would let such a call in again. In a table and not in
--- a gateway's memory: a restart forgets none, and of two gateways each knows what the other has seen. Nodes are few and
--- call a few times a minute.
+-- Nonces of calls, kept as long as the clock tolerance would accept the same call again. In a table, not in the
+-- memory of a gateway, so that they survive a restart and all gateways see them. Nodes are few and call a few times a
+-- minute.
 CREATE TABLE nebula.node_nonce (
   node_id     uuid        NOT NULL REFERENCES nebula.node ON DELETE CASCADE,
   nonce       text        NOT NULL,

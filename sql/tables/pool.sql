@@ -1,4 +1,4 @@
--- A pool is a range that addresses are given out from. It costs one row, whatever its size.
+-- A pool is a range of addresses to give out. It is one row, whatever its size.
 CREATE TABLE nebula.pool (
   pool_id     integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
   project_id  uuid        NOT NULL REFERENCES nebula.project,
@@ -27,32 +27,45 @@ COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
 COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
 COMMENT ON COLUMN nebula.pool.enabled IS 'False: gives out no address; what is held stays held';
 COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which listeners of channel nebula_pool are told';
-COMMENT ON COLUMN nebula.pool.alarmed IS 'Highest threshold that listeners were told of since usage was below it; 0: none';
+COMMENT ON COLUMN nebula.pool.alarmed IS
+  'Highest threshold that listeners were told of since usage was below it; 0: none';
 
--- An exclusion constraint would need btree_gist, hence a second extension; pools are made seldom,
--- so a lock on the project row does as well, for hand-made rows too.
+-- An exclusion constraint on (project_id, cidr) would need the extension btree_gist. Pools are created rarely, so a
+-- trigger that locks the row of the project does the same, also for rows inserted by hand.
 CREATE FUNCTION nebula.pool_refuse_overlap() RETURNS trigger
 LANGUAGE plpgsql SET search_path = nebula, pg_temp AS $$
 DECLARE
-  overall nebula.project;
-  other   nebula.pool;
+  v_overall nebula.project;
+  v_other   nebula.pool;
 BEGIN
-  SELECT * INTO overall FROM nebula.project WHERE project_id = NEW.project_id FOR NO KEY UPDATE;
+  SELECT *
+    INTO v_overall
+    FROM nebula.project
+   WHERE project_id = NEW.project_id
+     FOR NO KEY UPDATE;
   PERFORM nebula.require_fresh_snapshot();
-  IF NOT NEW.cidr <<= overall.cidr THEN
-    RAISE EXCEPTION 'pool % lies outside the overlay % of project "%"', NEW.cidr, overall.cidr, overall.name
+  IF NOT NEW.cidr <<= v_overall.cidr THEN
+    RAISE EXCEPTION 'pool % lies outside the overlay % of project "%"',
+        NEW.cidr, v_overall.cidr, v_overall.name
       USING ERRCODE = '22023', HINT = 'Choose a range inside the overlay.';
   END IF;
-  SELECT * INTO other FROM nebula.pool
-   WHERE project_id = NEW.project_id AND cidr && NEW.cidr AND pool_id <> NEW.pool_id
-   ORDER BY cidr LIMIT 1;
+  SELECT *
+    INTO v_other
+    FROM nebula.pool
+   WHERE project_id = NEW.project_id
+     AND cidr && NEW.cidr
+     AND pool_id <> NEW.pool_id
+   ORDER BY cidr
+   LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'pool % overlaps pool "%" (%) of project "%"', NEW.cidr, other.name, other.cidr, overall.name
+    RAISE EXCEPTION 'pool % overlaps pool "%" (%) of project "%"',
+        NEW.cidr, v_other.name, v_other.cidr, v_overall.name
       USING ERRCODE = '23505', HINT = 'Choose a range that no pool of the project covers yet.';
   END IF;
   RETURN NEW;
 END $$;
-COMMENT ON FUNCTION nebula.pool_refuse_overlap() IS 'Trigger: a pool lies inside its project''s overlay and overlaps no sibling';
+COMMENT ON FUNCTION nebula.pool_refuse_overlap() IS
+  'Trigger: a pool lies inside its project''s overlay and overlaps no sibling';
 
 CREATE TRIGGER pool_refuse_overlap BEFORE INSERT OR UPDATE OF cidr, project_id ON nebula.pool
   FOR EACH ROW EXECUTE FUNCTION nebula.pool_refuse_overlap();

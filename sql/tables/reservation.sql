@@ -1,4 +1,4 @@
--- Parts of a pool that not everybody gets addresses from: exclusions, and ranges kept for a group of devices.
+-- Parts of a pool that are not for every device: exclusions, and ranges for a group of devices.
 CREATE TABLE nebula.reservation (
   project_id  uuid        NOT NULL,
   label       text        NOT NULL,
@@ -13,17 +13,19 @@ CREATE TABLE nebula.reservation (
   CONSTRAINT reservation_label_check CHECK (label ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
   CONSTRAINT reservation_order_check CHECK (first_ip <= last_ip AND family(first_ip) = family(last_ip))
 );
--- Read whenever a pool is; few rows a pool.
+-- Read with each pool; few rows per pool.
 CREATE INDEX reservation_pool_idx ON nebula.reservation (pool_id, first_ip);
 SELECT pg_catalog.pg_extension_config_dump('nebula.reservation', '');
 
 COMMENT ON TABLE nebula.reservation IS 'Parts of pools that are excluded, or kept for a group of devices';
 COMMENT ON COLUMN nebula.reservation.project_id IS 'The project';
-COMMENT ON COLUMN nebula.reservation.label IS 'Name, unique in the project; a device takes from a group''s range by naming it';
+COMMENT ON COLUMN nebula.reservation.label IS
+  'Name, unique in the project; a device takes from a group''s range by naming it';
 COMMENT ON COLUMN nebula.reservation.pool_id IS 'The pool it is part of';
 COMMENT ON COLUMN nebula.reservation.first_ip IS 'First address';
 COMMENT ON COLUMN nebula.reservation.last_ip IS 'Last address';
-COMMENT ON COLUMN nebula.reservation.for_group IS 'True: devices that name the label take from it first; false: given to nobody';
+COMMENT ON COLUMN nebula.reservation.for_group IS
+  'True: devices that name the label take from it first; false: given to nobody';
 COMMENT ON COLUMN nebula.reservation.reason IS 'Why, in the words of who asked for it';
 COMMENT ON COLUMN nebula.reservation.created_at IS 'When it was made';
 COMMENT ON COLUMN nebula.reservation.created_by IS 'Database role that made it';

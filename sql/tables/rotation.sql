@@ -1,4 +1,4 @@
--- A change of a project's authority, which no connected device notices:
+-- Replacement of the authority of a project without an interruption for connected devices:
 -- distributing (both are trusted, the old one signs) -> reissuing (both are trusted, the new one signs)
 -- -> retiring (the new one alone is trusted, and being told so) -> done; or cancelled while distributing.
 CREATE TABLE nebula.rotation (
@@ -15,7 +15,7 @@ CREATE TABLE nebula.rotation (
   CONSTRAINT rotation_state_check CHECK (state IN ('distributing', 'reissuing', 'retiring', 'done', 'cancelled')),
   CONSTRAINT rotation_authority_check CHECK (retiring <> incoming)
 );
--- One at a time; also how trust in a project is looked up.
+-- At most one running rotation per project; also the lookup of trusted authorities.
 CREATE UNIQUE INDEX rotation_active_key ON nebula.rotation (project_id) WHERE state NOT IN ('done', 'cancelled');
 SELECT pg_catalog.pg_extension_config_dump('nebula.rotation', '');
 
@@ -25,7 +25,8 @@ COMMENT ON COLUMN nebula.rotation.project_id IS 'The project';
 COMMENT ON COLUMN nebula.rotation.retiring IS 'Authority that signed before';
 COMMENT ON COLUMN nebula.rotation.incoming IS 'Authority that is to sign';
 COMMENT ON COLUMN nebula.rotation.state IS 'distributing, reissuing, retiring, done or cancelled';
-COMMENT ON COLUMN nebula.rotation.version IS 'Configuration version that every live member has to run before the next state';
+COMMENT ON COLUMN nebula.rotation.version IS
+  'Configuration version that every live member has to run before the next state';
 COMMENT ON COLUMN nebula.rotation.started_by IS 'Who started it';
 COMMENT ON COLUMN nebula.rotation.started_at IS 'When';
 COMMENT ON COLUMN nebula.rotation.changed_at IS 'Since when it is in this state';

@@ -1,5 +1,5 @@
--- Networks outside the overlay that members reach through a device. They stand in its certificate (unsafe networks) and
--- in everybody else's nebula.yml (unsafe routes).
+-- Networks outside the overlay that members reach through a device. They are in its certificate (unsafe networks) and
+-- in nebula.yml of all other members (unsafe routes).
 CREATE TABLE nebula.route (
   project_id  uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
   network     cidr        NOT NULL,
@@ -11,7 +11,7 @@ CREATE TABLE nebula.route (
   CONSTRAINT route_mtu_check CHECK (mtu BETWEEN 500 AND 9001),
   CONSTRAINT route_metric_check CHECK (metric BETWEEN 0 AND 2147483647)
 );
--- Which networks a device's certificate must name; and the cascade from device.
+-- The networks for the certificate of a device; also follows the cascade from device.
 CREATE INDEX route_device_idx ON nebula.route (device_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.route', '');
 

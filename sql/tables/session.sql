@@ -12,7 +12,7 @@ CREATE TABLE nebula.session (
   CONSTRAINT session_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
   CONSTRAINT session_end_reason_check CHECK (end_reason IN ('logout', 'reuse', 'disabled'))
 );
--- Ending all sessions of an account.
+-- For ending all sessions of an account.
 CREATE INDEX session_account_idx ON nebula.session (account_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.session', '');
 
@@ -24,9 +24,10 @@ COMMENT ON COLUMN nebula.session.user_agent IS 'Program at sign-in, as it named 
 COMMENT ON COLUMN nebula.session.opened_at IS 'When the person signed in';
 COMMENT ON COLUMN nebula.session.expires_at IS 'No refresh after this';
 COMMENT ON COLUMN nebula.session.ended_at IS 'When the family was ended before its time';
-COMMENT ON COLUMN nebula.session.end_reason IS 'logout, reuse (an old token came back: it was stolen) or disabled';
+COMMENT ON COLUMN nebula.session.end_reason IS
+  'logout, reuse (an old token came back: it was stolen) or disabled';
 
--- Every refresh token of a family, by its SHA-256: the token itself is known to the client alone.
+-- The refresh tokens of a family, by SHA-256. Only the client knows the tokens themselves.
 CREATE TABLE nebula.session_token (
   token_hash   bytea       NOT NULL,
   session_id   uuid        NOT NULL REFERENCES nebula.session ON DELETE CASCADE,
@@ -39,7 +40,8 @@ CREATE TABLE nebula.session_token (
 CREATE INDEX session_token_session_idx ON nebula.session_token (session_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.session_token', '');
 
-COMMENT ON TABLE nebula.session_token IS 'Refresh tokens by hash; a replaced one that comes back ends its family';
+COMMENT ON TABLE nebula.session_token IS
+  'Refresh tokens by hash; a replaced one that comes back ends its family';
 COMMENT ON COLUMN nebula.session_token.token_hash IS 'SHA-256 of the token';
 COMMENT ON COLUMN nebula.session_token.session_id IS 'Its family';
 COMMENT ON COLUMN nebula.session_token.issued_at IS 'When it was handed out';

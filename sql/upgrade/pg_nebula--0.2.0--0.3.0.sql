@@ -1,2 +1,39 @@
 -- From 0.2.0 to 0.3.0: only what running the install script of the new version again (docker/upgrade.sh appends it)
 -- cannot do: tables that change, and functions that are gone or have another signature.
+
+-- Functions that only services and other functions call: their parameters have other names (p_...) or types now, which
+-- CREATE OR REPLACE refuses. The install script creates them again. 0.1.0 does not have all of them.
+DO $$
+DECLARE
+  v_function regprocedure;
+BEGIN
+  FOR v_function IN
+    SELECT p.oid
+      FROM pg_catalog.pg_proc p
+     WHERE p.pronamespace = 'nebula'::regnamespace
+       AND p.proname = ANY (ARRAY[
+         'accept_call', 'accept_calls', 'accept_node_call', 'account_login', 'acting_member', 'add_answers',
+         'add_rendition', 'add_route_for', 'add_rule_for', 'adopt_authority', 'advance_rotation',
+         'agent_keys', 'begin_rotation', 'bump_configuration', 'call_agent', 'cancel_job_for',
+         'cancel_rotation', 'check_label', 'claim_name', 'close_session', 'create_enrolment_for',
+         'create_file', 'delete_file', 'device_configurations', 'device_networks', 'device_revocation',
+         'device_status_for', 'device_unsafe_networks', 'drop_route_for', 'drop_rule_for', 'enroll_device',
+         'enrolment_project', 'enter_rotation', 'file_content', 'find_jobs', 'force_rotation', 'free_runs',
+         'give_agent', 'hold_when_free', 'leave_project', 'limit_certificates', 'list_authorities',
+         'list_certificates', 'list_devices', 'list_enrolments', 'list_events', 'list_files',
+         'list_node_secrets', 'list_nodes', 'list_pools', 'list_projects', 'list_rotations', 'list_routes',
+         'list_rules', 'make_node_secret_for', 'node_secrets', 'notify_event', 'notify_pool',
+         'open_session', 'project_configuration', 'project_lighthouses', 'project_options', 'project_trust',
+         'raise_alarm', 'record_authority', 'record_certificates', 'record_event', 'record_events',
+         'refuse_call', 'register_by_code', 'register_devices', 'register_node_for', 'release_device',
+         'report_agent', 'require_account', 'require_admin', 'require_agentless', 'require_device',
+         'require_job', 'require_member', 'require_node', 'require_pool', 'resize_pool',
+         'retire_node_secret_for', 'retry_job_for', 'revoke_certificate_for', 'revoke_device_for',
+         'revoke_enrolment_for', 'rotate_session', 'set_device_groups_for', 'set_project_options',
+         'settle_revocations', 'shorten_quarantine', 'switch_pool', 'tell_agents', 'tie_node_for',
+         'turn_segment', 'update_agents', 'use_enrolment', 'visible_projects'
+       ])
+  LOOP
+    EXECUTE format('DROP FUNCTION %s', v_function);
+  END LOOP;
+END $$;

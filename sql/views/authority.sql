@@ -1,4 +1,4 @@
--- Authorities and what they sign for, the one that expires first on top.
+-- Authorities and the projects they sign for, by expiry.
 CREATE VIEW nebula.authority_status AS
 SELECT a.name, encode(a.fingerprint, 'hex') AS fingerprint, a.curve, a.version, a.not_before, a.not_after,
        floor(extract(epoch FROM a.not_after - now()) / 86400)::integer AS days_left,
@@ -10,10 +10,13 @@ SELECT a.name, encode(a.fingerprint, 'hex') AS fingerprint, a.curve, a.version, 
        END AS warning
   FROM nebula.authority a
   LEFT JOIN (SELECT s.fingerprint, array_agg(j.name ORDER BY j.name) AS projects
-               FROM nebula.project_authority s JOIN nebula.project j USING (project_id) GROUP BY s.fingerprint) p USING (fingerprint)
+               FROM nebula.project_authority s
+               JOIN nebula.project j USING (project_id)
+              GROUP BY s.fingerprint) p USING (fingerprint)
  ORDER BY a.not_after;
 
-COMMENT ON VIEW nebula.authority_status IS 'Certificate authorities, what they sign for and how long they last';
+COMMENT ON VIEW nebula.authority_status IS
+  'Certificate authorities, what they sign for and how long they last';
 COMMENT ON COLUMN nebula.authority_status.name IS 'Name in its certificate';
 COMMENT ON COLUMN nebula.authority_status.fingerprint IS 'SHA-256, hex';
 COMMENT ON COLUMN nebula.authority_status.curve IS '25519 or P256';
@@ -26,15 +29,16 @@ COMMENT ON COLUMN nebula.authority_status.warning IS 'From 60 days before the en
 
 -- Rotations, running ones first.
 CREATE VIEW nebula.rotation_status AS
-SELECT p.name AS project, o.name AS retiring, n.name AS incoming, r.state, r.started_by, r.started_at, r.changed_at,
-       coalesce(m.missing, '{}') AS missing, encode(r.retiring, 'hex') AS retiring_fingerprint, encode(r.incoming, 'hex') AS incoming_fingerprint,
+SELECT p.name AS project, o.name AS retiring, n.name AS incoming, r.state, r.started_by, r.started_at,
+       r.changed_at, coalesce(m.missing, '{}') AS missing,
+       encode(r.retiring, 'hex') AS retiring_fingerprint, encode(r.incoming, 'hex') AS incoming_fingerprint,
        r.rotation_id, r.project_id
   FROM nebula.rotation r
   JOIN nebula.project p USING (project_id)
   JOIN nebula.authority o ON o.fingerprint = r.retiring
   JOIN nebula.authority n ON n.fingerprint = r.incoming
-  LEFT JOIN LATERAL (SELECT array_agg(w.name ORDER BY w.name) AS missing FROM nebula.rotation_missing(r) w) m
-    ON r.state NOT IN ('done', 'cancelled')
+  LEFT JOIN LATERAL (SELECT array_agg(w.name ORDER BY w.name) AS missing
+                       FROM nebula.rotation_missing(r) w) m ON r.state NOT IN ('done', 'cancelled')
  ORDER BY r.state IN ('done', 'cancelled'), r.started_at DESC;
 
 COMMENT ON VIEW nebula.rotation_status IS 'Changes of authorities: how far they are and whom they wait for';

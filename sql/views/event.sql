@@ -1,7 +1,9 @@
--- The record of who did what, with names.
+-- The audit log with the names of projects.
 CREATE VIEW nebula.event_log AS
-SELECT e.event_id, e.at, e.actor, e.action, e.subject, e.subject_id, p.name AS project, e.client, e.detail, e.project_id
-  FROM nebula.event e LEFT JOIN nebula.project p USING (project_id);
+SELECT e.event_id, e.at, e.actor, e.action, e.subject, e.subject_id, p.name AS project, e.client, e.detail,
+       e.project_id
+  FROM nebula.event e
+  LEFT JOIN nebula.project p USING (project_id);
 
 COMMENT ON VIEW nebula.event_log IS 'Who did what, when, from where';
 COMMENT ON COLUMN nebula.event_log.event_id IS 'Order of writing';

@@ -1,6 +1,7 @@
--- A file's state follows from its job and its renditions; it is never stored, so it cannot be stale.
+-- The state of a file is derived from its job and its renditions, not stored, so it cannot be stale.
 CREATE VIEW nebula.file_status AS
-SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.username AS owner, f.uploaded_at, f.job_id,
+SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.username AS owner,
+       f.uploaded_at, f.job_id,
        CASE
          WHEN f.job_id IS NULL OR r.list IS NOT NULL THEN 'ready'
          WHEN j.state IN ('dead', 'cancelled') THEN 'failed'
@@ -8,17 +9,21 @@ SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.user
          ELSE 'waiting'
        END AS state,
        j.progress,
-       CASE WHEN r.list IS NULL AND j.state IN ('dead', 'cancelled') THEN j.errors -> -1 ->> 'error' END AS error,
+       CASE
+         WHEN r.list IS NULL AND j.state IN ('dead', 'cancelled') THEN j.errors -> -1 ->> 'error'
+       END AS error,
        coalesce(r.list, '[]') AS renditions
   FROM nebula.file f
   LEFT JOIN nebula.account o ON o.account_id = f.owner_id
   LEFT JOIN nebula.job_status j ON j.job_id = f.job_id
-  LEFT JOIN LATERAL (
-    SELECT jsonb_agg(jsonb_build_object('kind', x.kind, 'size', x.size, 'contentType', x.content_type,
-                                        'sha256', encode(x.sha256, 'hex'), 'madeAt', x.made_at, 'detail', x.detail)
-                     ORDER BY x.kind) AS list
-      FROM nebula.rendition x WHERE x.file_id = f.file_id
-  ) r ON true;
+  LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
+                                        'kind', x.kind, 'size', x.size,
+                                        'contentType', x.content_type,
+                                        'sha256', encode(x.sha256, 'hex'), 'madeAt', x.made_at,
+                                        'detail', x.detail
+                                      ) ORDER BY x.kind) AS list
+                       FROM nebula.rendition x
+                      WHERE x.file_id = f.file_id) r ON true;
 
 COMMENT ON VIEW nebula.file_status IS 'Files with their state, progress and renditions';
 COMMENT ON COLUMN nebula.file_status.file_id IS 'Identifier';

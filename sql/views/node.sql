@@ -1,9 +1,14 @@
--- Nodes with their score and why they take no peers.
+-- Nodes with their score, and the reason if a node takes no peers.
 CREATE VIEW nebula.node_status AS
-SELECT s.name, n.endpoint, s.active_peers, s.max_peers, s.weight, s.score, s.eligible, s.reason,
-       n.cidr, n.capabilities, n.seen_at, n.health, n.node_id,
-       d.name AS device, (SELECT count(*) FROM nebula.node_secret k WHERE k.node_id = n.node_id AND k.retired_at IS NULL) AS secrets
-  FROM nebula.node_scores() s JOIN nebula.node n USING (node_id) LEFT JOIN nebula.device d USING (device_id);
+SELECT s.name, n.endpoint, s.active_peers, s.max_peers, s.weight, s.score, s.eligible, s.reason, n.cidr,
+       n.capabilities, n.seen_at, n.health, n.node_id, d.name AS device,
+       (SELECT count(*)
+          FROM nebula.node_secret k
+         WHERE k.node_id = n.node_id
+           AND k.retired_at IS NULL) AS secrets
+  FROM nebula.node_scores() s
+  JOIN nebula.node n USING (node_id)
+  LEFT JOIN nebula.device d USING (device_id);
 
 COMMENT ON VIEW nebula.node_status IS 'Nodes with score and health';
 COMMENT ON COLUMN nebula.node_status.name IS 'Name';
@@ -20,4 +25,5 @@ COMMENT ON COLUMN nebula.node_status.seen_at IS 'Last report; null: never';
 COMMENT ON COLUMN nebula.node_status.health IS 'What it reported';
 COMMENT ON COLUMN nebula.node_status.node_id IS 'The node';
 COMMENT ON COLUMN nebula.node_status.device IS 'Device whose agent speaks for it';
-COMMENT ON COLUMN nebula.node_status.secrets IS 'Secrets its calls may be signed with: one, two while they are exchanged, none before the first';
+COMMENT ON COLUMN nebula.node_status.secrets IS
+  'Secrets its calls may be signed with: one, two while they are exchanged, none before the first';

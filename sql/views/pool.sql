@@ -1,9 +1,11 @@
--- Pools as an administrator reads them.
+-- Pools with their usage.
 CREATE VIEW nebula.pool_status AS
 SELECT p.name AS project, u.name AS pool, u.cidr, u.size, u.reserved, u.allocated, u.quarantined, u.free,
        round(100 * (u.allocated + u.quarantined) / nullif(u.size - u.reserved, 0), 1) AS percent_used,
        u.exhausted_at_forecast, l.enabled, u.project_id, u.pool_id
-  FROM nebula.pool_usage() u JOIN nebula.project p USING (project_id) JOIN nebula.pool l ON l.pool_id = u.pool_id;
+  FROM nebula.pool_usage() u
+  JOIN nebula.project p USING (project_id)
+  JOIN nebula.pool l ON l.pool_id = u.pool_id;
 
 COMMENT ON VIEW nebula.pool_status IS 'Fill of every pool';
 COMMENT ON COLUMN nebula.pool_status.project IS 'Name of the project';
@@ -12,33 +14,44 @@ COMMENT ON COLUMN nebula.pool_status.cidr IS 'Its range';
 COMMENT ON COLUMN nebula.pool_status.size IS 'Addresses in the range';
 COMMENT ON COLUMN nebula.pool_status.reserved IS 'Never given out: network, broadcast, gateway, exclusions';
 COMMENT ON COLUMN nebula.pool_status.allocated IS 'Held now';
-COMMENT ON COLUMN nebula.pool_status.quarantined IS 'Released, but a valid certificate still names the device';
+COMMENT ON COLUMN nebula.pool_status.quarantined IS
+  'Released, but a valid certificate still names the device';
 COMMENT ON COLUMN nebula.pool_status.free IS 'Can be given out now';
 COMMENT ON COLUMN nebula.pool_status.percent_used IS 'Allocated and quarantined, of what can be given out';
-COMMENT ON COLUMN nebula.pool_status.exhausted_at_forecast IS 'When it is full at the growth of the last day; null: not in sight';
+COMMENT ON COLUMN nebula.pool_status.exhausted_at_forecast IS
+  'When it is full at the growth of the last day; null: not in sight';
 COMMENT ON COLUMN nebula.pool_status.enabled IS 'False: gives out nothing';
 COMMENT ON COLUMN nebula.pool_status.project_id IS 'The project';
 COMMENT ON COLUMN nebula.pool_status.pool_id IS 'The pool';
 
--- Existing clients expect one row per address. Pools beyond a /8 show held addresses only: nobody reads that many rows.
+-- Existing clients expect one row per address. Pools larger than a /8 show held addresses only.
 CREATE VIEW nebula.nebula_ip_pool AS
-SELECT p.project_id, p.name AS pool, i.ip AS ip_address, a.ip IS NOT NULL AS is_allocated,
-       a.device_id, a.allocated_at, a.allocated_by
+SELECT p.project_id, p.name AS pool, i.ip AS ip_address, a.ip IS NOT NULL AS is_allocated, a.device_id,
+       a.allocated_at, a.allocated_by
   FROM nebula.pool p
  CROSS JOIN LATERAL nebula.assignable_range(p.cidr) r
- CROSS JOIN LATERAL (
-   SELECT r.first + n AS ip FROM generate_series(0, least(r.count, 16777216)::bigint - 1) AS n WHERE r.count <= 16777216
-    UNION ALL
-   SELECT h.ip FROM nebula.allocation h
-    WHERE h.project_id = p.project_id AND h.ip BETWEEN r.first AND r.last AND h.released_at IS NULL AND r.count > 16777216
- ) i
-  LEFT JOIN nebula.allocation a ON a.project_id = p.project_id AND a.ip = i.ip
-        AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp())
+ CROSS JOIN LATERAL (SELECT r.first + n AS ip
+                       FROM generate_series(0, least(r.count, 16777216)::bigint - 1) AS n
+                      WHERE r.count <= 16777216
+                     UNION ALL
+                     SELECT h.ip
+                       FROM nebula.allocation h
+                      WHERE h.project_id = p.project_id
+                        AND h.ip BETWEEN r.first AND r.last
+                        AND h.released_at IS NULL
+                        AND r.count > 16777216) i
+  LEFT JOIN nebula.allocation a ON a.project_id = p.project_id
+            AND a.ip = i.ip
+            AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp())
  WHERE p.gateway IS DISTINCT FROM i.ip
-   AND NOT EXISTS (SELECT FROM nebula.reservation v
-                    WHERE v.pool_id = p.pool_id AND NOT v.for_group AND i.ip BETWEEN v.first_ip AND v.last_ip);
+   AND NOT EXISTS (SELECT
+                     FROM nebula.reservation v
+                    WHERE v.pool_id = p.pool_id
+                      AND NOT v.for_group
+                      AND i.ip BETWEEN v.first_ip AND v.last_ip);
 
-COMMENT ON VIEW nebula.nebula_ip_pool IS 'One row per address, made on the fly, for clients that expect such a table';
+COMMENT ON VIEW nebula.nebula_ip_pool IS
+  'One row per address, made on the fly, for clients that expect such a table';
 COMMENT ON COLUMN nebula.nebula_ip_pool.project_id IS 'Project of the address';
 COMMENT ON COLUMN nebula.nebula_ip_pool.pool IS 'Name of its pool';
 COMMENT ON COLUMN nebula.nebula_ip_pool.ip_address IS 'The address';

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::PipelinedTransaction;
 use super::device::{self, DEVICE_CONFIGURATIONS, DeviceConfiguration};
 use super::query::{collect_column, map_rows, query, query_one};
+use super::records::AgentCallRow;
 use crate::error::ApiError;
 
 /// A call whose signature was verified.
@@ -74,9 +75,13 @@ pub(crate) async fn keys(
     client: &impl GenericClient,
     calls: &[(Uuid, i64)],
 ) -> Result<Vec<Option<AgentKeys>>, ApiError> {
-    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_keys($1, $2)";
-    let (devices, counters): (Vec<_>, Vec<_>) = calls.iter().copied().unzip();
-    map_rows(&query(client, sql, &[&devices, &counters]).await?, |row| {
+    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_keys($1)";
+    let calls = collect_column(calls, |&(device_id, counter)| AgentCallRow {
+        device_id,
+        counter,
+        ..Default::default()
+    });
+    map_rows(&query(client, sql, &[&calls]).await?, |row| {
         let Some(project_id) = row.try_get(0)? else { return Ok(None) };
         let (version, host_key, public_key) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
         Ok(Some(AgentKeys { project_id, version, host_key, public_key, node_id: row.try_get(4)? }))
@@ -117,23 +122,23 @@ pub(crate) async fn update(
     calls: &[Fetch],
     known_version: i64,
 ) -> Result<Vec<(i64, DeviceConfiguration)>, ApiError> {
-    let sql = "SELECT nebula.update_agents($1, $2, $3, $4, $5, $6)";
+    let sql = "SELECT nebula.update_agents($1)";
     let update = transaction.prepare_cached(sql).await?;
     let configurations = transaction.prepare_cached(DEVICE_CONFIGURATIONS).await?;
     let devices = collect_column(calls, |call| call.caller.device_id);
-    let values: [&(dyn ToSql + Sync); 6] = [
-        &devices,
-        &collect_column(calls, |call| call.caller.counter),
-        &collect_column(calls, |call| call.caller.host_key.as_slice()),
-        &collect_column(calls, |call| call.caller.called_at),
-        &collect_column(calls, |call| call.host_key.as_slice()),
-        &collect_column(calls, |call| call.public_key.as_ref().map(PublicKey::bytes)),
-    ];
+    let fetches = collect_column(calls, |Fetch { caller, host_key, public_key }| AgentCallRow {
+        device_id: caller.device_id,
+        counter: caller.counter,
+        host_key: Some(&caller.host_key),
+        said_at: Some(caller.called_at),
+        new_host_key: Some(host_key),
+        new_public_key: public_key.as_ref().map(PublicKey::bytes),
+    });
     // A device that asks for no new certificates is sent those of the key it has.
     let kept_keys =
         collect_column(calls, |call| call.public_key.is_none().then_some(call.caller.public_key.as_slice()));
     let arguments: [&(dyn ToSql + Sync); 3] = [&devices, &kept_keys, &known_version];
-    let (counters, rows) = transaction.query_two((update, &values), (configurations, &arguments)).await?;
+    let (counters, rows) = transaction.query_two((update, &[&fetches]), (configurations, &arguments)).await?;
     let answers = counters.iter().zip(&rows).zip(devices);
     answers
         .map(|((counter, row), device)| Ok((counter.try_get(0)?, device::read_configuration(row, device)?)))

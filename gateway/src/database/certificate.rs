@@ -6,11 +6,11 @@ use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::certificate::Certificate;
 use nebula_certificate::Issued;
-use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
 use super::PipelinedTransaction;
-use super::query::{array_literal, collect_column, map_rows, query};
+use super::query::{map_rows, query};
+use super::records::{Inet, NewCertificateRow};
 use crate::error::ApiError;
 
 /// The authority by which certificates are recorded.
@@ -39,43 +39,40 @@ pub(crate) async fn record(
     transaction: PipelinedTransaction,
     signed: &[SignedCertificates<'_>],
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.record_certificates($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, \
-               $13, $14, $15, $16, $17)";
-    let statement = transaction.prepare_cached(sql).await?;
-    let all: Vec<_> =
-        signed.iter().flat_map(|device| device.issued.iter().map(move |issued| (device, issued))).collect();
-    let details = collect_column(&all, |(_, issued)| issued.certificate.details());
-    let values: [&(dyn ToSql + Sync); 17] = [
-        &collect_column(&all, |(device, _)| match device.authorized_by {
-            AuthorizedBy::Account(actor) => Some(actor),
-            _ => None,
-        }),
-        &collect_column(&all, |(device, _)| match device.authorized_by {
-            AuthorizedBy::Code(hash) => Some(hash),
-            _ => None,
-        }),
-        &collect_column(&all, |(device, _)| match device.authorized_by {
-            AuthorizedBy::Answer(counter) => Some(counter),
-            _ => None,
-        }),
-        &collect_column(&all, |(device, _)| device.device_id),
-        &collect_column(&details, |details| details.name.as_str()),
-        &collect_column(&details, |details| details.curve.short_name()),
-        &collect_column(&details, |details| array_literal(&details.groups)),
-        &collect_column(&details, |details| details.public_key.as_slice()),
-        &collect_column(&details, |details| details.issuer.unwrap_or_default().to_vec()),
-        &collect_column(&details, |details| system_time(details.not_before)),
-        &collect_column(&details, |details| system_time(details.not_after)),
-        &collect_column(&all, |(_, issued)| issued.fingerprint.as_slice()),
-        &collect_column(&all, |(_, issued)| issued.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice)),
-        &collect_column(&all, |(_, issued)| i16::from(issued.version.number())),
-        &collect_column(&details, |details| array_literal(details.networks.iter().map(IpNetwork::to_string))),
-        &collect_column(&details, |details| {
-            array_literal(details.unsafe_networks.iter().map(IpNetwork::to_string))
-        }),
-        &collect_column(&all, |(_, issued)| issued.pem.as_str()),
-    ];
-    transaction.query_and_commit((statement, &values)).await
+    let statement = transaction.prepare_cached("SELECT nebula.record_certificates($1)").await?;
+    let rows = signed.iter().flat_map(|device| device.issued.iter().map(move |issued| row(device, issued)));
+    let certificates: Vec<_> = rows.collect();
+    transaction.query_and_commit((statement, &[&certificates])).await
+}
+
+fn row<'a>(device: &SignedCertificates<'a>, issued: &'a Issued) -> NewCertificateRow<'a> {
+    let details = issued.certificate.details();
+    let networks = |all: &[IpNetwork]| all.iter().copied().map(Inet).collect();
+    let (actor, code_hash, counter) = match device.authorized_by {
+        AuthorizedBy::Account(actor) => (Some(actor), None, None),
+        AuthorizedBy::Code(hash) => (None, Some(hash), None),
+        AuthorizedBy::Answer(counter) => (None, None, Some(counter)),
+    };
+    NewCertificateRow {
+        actor,
+        code_hash,
+        counter,
+        device_id: device.device_id,
+        fingerprint: &issued.fingerprint,
+        alternate_fingerprint: issued.alternate_fingerprint.as_ref().map(<[u8; 32]>::as_slice),
+        name: &details.name,
+        version: i16::from(issued.version.number()),
+        curve: details.curve.short_name(),
+        networks: networks(&details.networks),
+        unsafe_networks: networks(&details.unsafe_networks),
+        groups: &details.groups,
+        public_key: &details.public_key,
+        // Only the certificate of an authority has no issuer; those are not recorded here.
+        issuer: details.issuer.as_ref().map_or(&[], <[u8; 32]>::as_slice),
+        not_before: system_time(details.not_before),
+        not_after: system_time(details.not_after),
+        pem: &issued.pem,
+    }
 }
 
 /// Certificates of the projects the account sees, longest valid first, of one device or all.

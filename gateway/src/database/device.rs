@@ -13,7 +13,8 @@ use uuid::Uuid;
 
 use super::PipelinedTransaction;
 use super::project::ConfiguredProject;
-use super::query::{array_literal, collect_column, map_rows, query, query_one};
+use super::query::{collect_column, map_rows, query, query_one};
+use super::records::NewDeviceRow;
 use crate::error::ApiError;
 
 /// The role of a device in the overlay.
@@ -126,23 +127,22 @@ pub(crate) async fn register(
     let arguments: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known_version];
     let rows = match &first.registrant {
         Registrant::Account(_) => {
-            let actors = collect_column(devices, |device| match device.registrant {
-                Registrant::Account(actor) => Some(actor),
-                Registrant::Code(_) => None,
+            let rows = collect_column(devices, |device| NewDeviceRow {
+                device_id: device.device_id,
+                actor: match device.registrant {
+                    Registrant::Account(actor) => Some(actor),
+                    Registrant::Code(_) => None,
+                },
+                name: &device.name,
+                role: device.role.word(),
+                endpoints: &device.endpoints,
+                curve: device.public_key.curve().short_name(),
+                public_key: device.public_key.bytes(),
+                client: device.client,
             });
-            let values: [&(dyn ToSql + Sync); 9] = [
-                &first.project_id,
-                &actors,
-                &identifiers,
-                &collect_column(devices, |device| device.name.as_str()),
-                &collect_column(devices, |device| device.public_key.curve().short_name()),
-                &collect_column(devices, |device| device.public_key.bytes()),
-                &collect_column(devices, |device| device.role.word()),
-                &collect_column(devices, |device| array_literal(&device.endpoints)),
-                &collect_column(devices, |device| device.client),
-            ];
-            let sql = "SELECT nebula.register_devices($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            let sql = "SELECT nebula.register_devices($1, $2)";
             let register = transaction.prepare_cached(sql).await?;
+            let values: [&(dyn ToSql + Sync); 2] = [&first.project_id, &rows];
             transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
         Registrant::Code(hash) => {

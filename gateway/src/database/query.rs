@@ -44,27 +44,7 @@ pub(super) fn map_rows<T>(
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
 }
 
-/// One value of each item, for a function that takes one array per column.
+/// One value of each item, for a function that takes an array.
 pub(super) fn collect_column<'a, T, V>(items: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
     items.iter().map(value).collect()
-}
-
-/// Texts as the literal of a `text[]`. A column of such arrays travels as `text[]` of literals, because
-/// PostgreSQL demands that the inner arrays of a `text[][]` are equally long.
-pub(super) fn array_literal<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
-    let quote = |word: T| format!("\"{}\"", word.as_ref().replace('\\', r"\\").replace('"', "\\\""));
-    let words: Vec<_> = words.into_iter().map(quote).collect();
-    format!("{{{}}}", words.join(","))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::array_literal;
-
-    #[test]
-    fn array_literals_quote_every_word() {
-        assert_eq!(array_literal::<&str>([]), "{}");
-        assert_eq!(array_literal(["a", "null", ""]), r#"{"a","null",""}"#);
-        assert_eq!(array_literal([r#"b"\c"#, "d,e"]), r#"{"b\"\\c","d,e"}"#);
-    }
 }

@@ -49,6 +49,13 @@ const CATALOG: &str = "
        AND f.adnum = a.attnum
      WHERE a.attnum > 0 AND NOT a.attisdropped AND r.relkind <> 'S'
     UNION ALL
+    SELECT format('type: %s (%s)', t.oid::regtype,
+                  string_agg(format('%s %s', a.attname, format_type(a.atttypid, a.atttypmod)), ', '
+                             ORDER BY a.attnum))
+      FROM pg_type t JOIN member m ON m.classid = 'pg_type'::regclass AND m.objid = t.oid
+      JOIN pg_class c ON c.oid = t.typrelid AND c.relkind = 'c' JOIN pg_attribute a ON a.attrelid = c.oid
+     GROUP BY t.oid
+    UNION ALL
     SELECT format('constraint: %s of %s: %s%s', k.conname, r.oid::regclass,
      pg_get_constraintdef(k.oid), CASE WHEN NOT k.convalidated THEN ' not valid' END)
       FROM relation r JOIN pg_constraint k ON k.conrelid = r.oid
