@@ -1,6 +1,6 @@
--- Nothing is for everybody: service roles get what they need from roles.sql, by name.
--- New functions are executable by PUBLIC until revoked, so an upgrade script ends with these same statements;
--- without USAGE on the schema nobody reaches them in between.
+-- PUBLIC has no privileges; roles.sql grants the service roles what they need, function by function.
+-- PostgreSQL lets PUBLIC execute every new function, so update scripts end with these statements, too. Until then the
+-- functions are out of reach for want of USAGE on the schema.
 REVOKE ALL ON SCHEMA nebula FROM PUBLIC;
 REVOKE ALL ON ALL TABLES IN SCHEMA nebula FROM PUBLIC;
 REVOKE ALL ON ALL SEQUENCES IN SCHEMA nebula FROM PUBLIC;

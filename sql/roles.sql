@@ -1,24 +1,25 @@
--- Service roles and what they may do; run it after CREATE EXTENSION and after every upgrade, as often as you like.
--- The roles cannot log in until the deployment lets them: ALTER ROLE nebula_gateway LOGIN PASSWORD '…'.
--- They execute functions and touch no table, so whatever goes wrong in a service, the rules of the database hold.
+-- The roles of the services and their privileges. Run it after CREATE EXTENSION and after every update; running it
+-- again changes nothing. The roles cannot log in until the deployment lets them:
+-- ALTER ROLE nebula_gateway LOGIN PASSWORD '…'. They execute functions and have no privileges on tables, so a faulty
+-- service cannot break the rules of the database.
 
 DO $$
 DECLARE
-  service text;
+  v_service text;
 BEGIN
-  FOREACH service IN ARRAY ARRAY['nebula_gateway', 'nebula_worker'] LOOP
-    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = service) THEN
-      EXECUTE format('CREATE ROLE %I NOLOGIN', service);
+  FOREACH v_service IN ARRAY ARRAY['nebula_gateway', 'nebula_worker'] LOOP
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles WHERE rolname = v_service) THEN
+      EXECUTE format('CREATE ROLE %I NOLOGIN', v_service);
     END IF;
-    -- What an earlier release granted and this one does not is taken back.
-    EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA nebula FROM %I', service);
-    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA nebula FROM %I', service);
-    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA nebula FROM %I', service);
-    EXECUTE format('GRANT USAGE ON SCHEMA nebula TO %I', service);
+    -- Revokes privileges that an earlier release granted and this one does not.
+    EXECUTE format('REVOKE ALL ON ALL ROUTINES IN SCHEMA nebula FROM %I', v_service);
+    EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA nebula FROM %I', v_service);
+    EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA nebula FROM %I', v_service);
+    EXECUTE format('GRANT USAGE ON SCHEMA nebula TO %I', v_service);
   END LOOP;
 END $$;
 
--- The gateway acts for accounts: each of these checks who acts, or belongs to signing in.
+-- The gateway acts for accounts: each of these functions checks the account (actor), or belongs to signing in.
 GRANT EXECUTE ON FUNCTION
   nebula.account_login(text),
   nebula.require_admin(uuid),
@@ -75,7 +76,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.list_events(uuid, uuid, bigint, integer)
 TO nebula_gateway;
 
--- For devices, which have no account: a code, or a signature that the gateway verified, takes its place.
+-- For devices, which have no account: these check an enrolment code, or a call whose signature the gateway verified.
 GRANT EXECUTE ON FUNCTION
   nebula.enrolment_project(bytea),
   nebula.enroll_device(bytea, uuid, text, text[], text, bytea, bytea, inet),
@@ -91,7 +92,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.device_configurations(uuid[], bytea[], bigint)
 TO nebula_gateway;
 
--- Workers know jobs, not accounts.
+-- Workers handle jobs and have no accounts: the attempt of a claimed job authorizes their calls.
 GRANT EXECUTE ON FUNCTION
   nebula.claim_jobs(text, text[], integer, interval, uuid, text[]),
   nebula.finish_and_claim(bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]),

@@ -1,7 +1,7 @@
--- Compares holdings with pools, certificates, quarantine, linked tables and the map in shared memory. No rows: all is
--- well. "map-misses" is harmless: the map learns of a row made by hand when somebody runs into it.
+-- Compares allocations with pools, certificates, quarantine, linked tables and the map in shared memory. No rows: no
+-- differences. "map-misses" is harmless: the map learns of a row inserted by hand when an allocation conflicts with it.
 --   psql -f sql/admin/check.sql
---   psql -v repair=on -f sql/admin/check.sql     and mends what needs no decision
+--   psql -v repair=on -f sql/admin/check.sql     and repairs what needs no decision
 \if :{?repair}
 \else
   \set repair off

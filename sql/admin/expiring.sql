@@ -1,4 +1,4 @@
--- Certificates by how soon they expire.
+-- Certificates by expiry.
 --   psql -f sql/admin/expiring.sql                 within 30 days
 --   psql -v days=400 -f sql/admin/expiring.sql
 \if :{?days}

@@ -9,12 +9,14 @@
 
 SELECT project, pool, cidr,
        -- 20 marks: held, in quarantine, free.
-       '[' || repeat('#', held) || repeat('~', least(waiting, 20 - held)) || repeat('.', greatest(20 - held - waiting, 0)) || ']' AS "usage",
+       '[' || rpad(repeat('#', held) || repeat('~', least(waiting, 20 - held)), 20, '.') || ']' AS "usage",
        coalesce(percent_used || ' %', '-') AS used, allocated, quarantined AS quarantine, free,
        coalesce(to_char(exhausted_at_forecast, 'YYYY-MM-DD'), '-') AS "full by"
   FROM nebula.pool_status,
-       LATERAL (SELECT coalesce(ceil(20 * allocated / nullif(size - reserved, 0)), 0)::integer AS held,
-                       coalesce(ceil(20 * quarantined / nullif(size - reserved, 0)), 0)::integer AS waiting) AS bar
+       LATERAL (
+         SELECT coalesce(ceil(20 * allocated / nullif(size - reserved, 0)), 0)::integer AS held,
+                coalesce(ceil(20 * quarantined / nullif(size - reserved, 0)), 0)::integer AS waiting
+       ) AS bar
  WHERE :'project' IN ('', project)
  ORDER BY project, cidr;
 \echo '# held   ~ quarantine   . free'

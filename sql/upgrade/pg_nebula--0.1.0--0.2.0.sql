@@ -1,5 +1,5 @@
--- From 0.1.0 to 0.2.0: only what the install script of the new version, which docker/upgrade.sh puts behind this, cannot
--- do by being run again: tables that change, and what is gone or has another signature.
+-- From 0.1.0 to 0.2.0: only what running the install script of the new version again (docker/upgrade.sh appends it)
+-- cannot do: tables that change, and functions that are gone or have another signature.
 
 ALTER TABLE nebula.pool
   ADD COLUMN enabled     boolean     NOT NULL DEFAULT true,
@@ -10,7 +10,7 @@ ALTER TABLE nebula.pool
 ALTER TABLE nebula.allocation ADD COLUMN client inet;
 DROP INDEX nebula.allocation_device_key;
 
--- Or the dropped sequence would stay among what pg_dump saves.
+-- Otherwise the dropped sequence would stay in the list of what pg_dump saves.
 ALTER EXTENSION pg_nebula DROP SEQUENCE nebula.allocation_log_log_id_seq;
 ALTER TABLE nebula.allocation_log
   ADD COLUMN allocated_from inet,
@@ -34,7 +34,8 @@ ALTER TABLE nebula.project
   ADD COLUMN sync_writes           integer,
   ADD COLUMN sync_order            text,
   ADD COLUMN sync_connections      integer,
-  ADD CONSTRAINT project_lifetime_check CHECK (certificate_lifetime BETWEEN interval '1 minute' AND interval '10 years'),
+  ADD CONSTRAINT project_lifetime_check CHECK (
+    certificate_lifetime BETWEEN interval '1 minute' AND interval '10 years'),
   ADD CONSTRAINT project_versions_check CHECK (certificate_versions IN ('{1}', '{2}', '{1,2}')),
   ADD CONSTRAINT project_mtu_check CHECK (mtu BETWEEN 576 AND 9001),
   ADD CONSTRAINT project_cipher_check CHECK (cipher IN ('aes', 'chachapoly')),
@@ -55,15 +56,16 @@ ALTER TABLE nebula.certificate
   ADD COLUMN revoked_everywhere_at  timestamptz,
   ADD CONSTRAINT certificate_revoked_check CHECK (revoked_everywhere_at IS NULL OR revoked_at IS NOT NULL);
 
--- Whatever is called differently now; the install script makes it anew.
+-- Signatures that changed; the install script creates them again.
 DROP VIEW nebula.pool_status;
 DROP FUNCTION nebula.wait_for_address(uuid, inet, bigint, integer);
 DROP FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval);
 DROP FUNCTION nebula.release_ip(uuid, text);
 DROP FUNCTION nebula.register_device(uuid, uuid, uuid, text, text, bytea, text, text[], inet);
-DROP FUNCTION nebula.record_certificate(uuid, uuid, bytea, bytea, smallint, text, text[], text[], bytea, bytea, timestamptz, timestamptz, text);
+DROP FUNCTION nebula.record_certificate(
+  uuid, uuid, bytea, bytea, smallint, text, text[], text[], bytea, bytea, timestamptz, timestamptz, text);
 
--- Jobs. The functions check values now; the constraints went.
+-- Jobs: the functions check values now, and the constraints are gone.
 ALTER TABLE nebula.job_waiting
   ADD COLUMN ready       boolean NOT NULL DEFAULT true,
   ADD COLUMN on_dead     text    NOT NULL DEFAULT 'cancel',
@@ -91,7 +93,7 @@ ALTER TABLE nebula.job_running ALTER COLUMN run_at SET NOT NULL, ALTER COLUMN on
 ALTER TABLE nebula.job_key ADD COLUMN held_until timestamptz;
 ALTER TABLE nebula.job_dependency ADD CONSTRAINT job_dependency_check CHECK (parent_id <> child_id);
 
--- Finished jobs move into segments, once those are there: see after/.
+-- Finished jobs move into segments after the install script has created them: see after/.
 DROP VIEW nebula.file_status;
 DROP VIEW nebula.job_status;
 ALTER EXTENSION pg_nebula DROP TABLE nebula.job_finished;

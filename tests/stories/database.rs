@@ -6,4 +6,5 @@ pub(crate) mod background_worker;
 mod dump;
 mod privilege;
 mod replication;
+mod surface;
 mod upgrade;
