@@ -3,6 +3,8 @@
 //! [`install_in_order!`] makes each file require the one before, so the list below is the only place that knows the
 //! order. SQL bodies are checked when a function is made, so a function comes after all that it calls.
 
+mod former;
+
 use pgrx::prelude::*;
 
 /// `NAME = PATH` for each file; each requires the one before it, the first requires `$previous`.
@@ -42,13 +44,12 @@ install_in_order! {
     "tables_file" = "../../sql/tables/file.sql",
 }
 
-// Comments on the functions that are written in Rust; everything below may call them.
+// Requires all functions in Rust, so that every file below may call them, and comments on those of its word.
 extension_sql_file!(
     "../../sql/functions/native.sql",
     name = "functions_native",
     requires = [
         "tables_file",
-        pools::project::create_project,
         pools::project::require_project,
         pools::populate::populate_pool,
         pools::populate::assignable_range,
@@ -61,7 +62,6 @@ extension_sql_file!(
         addresses::linked_table::show_addresses,
         addresses::linked_table::touch_device,
         pools::populate::span,
-        nodes::register::register_node,
         nodes::select::node_scores,
         nodes::select::select_node,
         queue::enqueue::enqueue_job,

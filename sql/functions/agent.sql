@@ -397,16 +397,3 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.leave_project(uuid, bigint, bytea, timestamptz, inet) IS
   'For the gateway: A device leaves for good: revoke_device at its own wish. Errors: as accept_call';
-
-CREATE FUNCTION nebula.refuse_call(p_device_id uuid, p_reason text, p_client inet, p_earlier bigint)
-RETURNS void
-LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.record_event((SELECT d.project_id FROM nebula.device d WHERE d.device_id = p_device_id),
-                             'gateway', 'refuse-call', 'device', coalesce(p_device_id::text, ''), p_client,
-                             jsonb_strip_nulls(jsonb_build_object(
-                                                 'reason', p_reason, 'earlier', nullif(p_earlier, 0)
-                                               )))
-$$;
-COMMENT ON FUNCTION nebula.refuse_call(uuid, text, inet, bigint) IS
-  'For the gateway: records that a call or an enrolment was refused, and how many like it from the same '
-  'client were not recorded since the last';

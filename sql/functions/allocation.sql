@@ -1,5 +1,24 @@
 -- Allocations: the addresses that devices hold now.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval, text, integer, inet) IS
+  'Gives a device the lowest free address, or the one asked for; again: the same. label: from the range '
+  'reserved under this name first. family: 4 or 6. client: recorded instead of the connection''s '
+  'address. Errors: P0002 no such project, pool or range, 22023 address outside or reserved, 23505 '
+  'taken, 55000 device holds another or pool disabled, 53400 exhausted';
+COMMENT ON FUNCTION nebula.allocate_batch(uuid, uuid[], text, text, interval, text, integer, inet) IS
+  'Internal: the work of allocate_ips: addresses in the order of the devices, null for one named before';
+COMMENT ON FUNCTION nebula.allocate_dual(uuid, uuid, text, interval, text, inet) IS
+  'allocate_ip once for each family the project has an enabled pool for, IPv4 first: both or none. '
+  'Errors: as allocate_ip';
+COMMENT ON FUNCTION nebula.release_ip(uuid, text, inet, inet) IS
+  'Releases what a device holds, or only the address named; it stays in quarantine while a valid '
+  'certificate names the device. Errors: P0002 never held one, 55000 released already';
+COMMENT ON FUNCTION nebula.allocate_nebula_ip(uuid, uuid, text) IS
+  'allocate_ip under the name that existing clients call';
+COMMENT ON FUNCTION nebula.release_nebula_ip_by_device(uuid) IS
+  'release_ip under the name that existing clients call';
+
 CREATE FUNCTION nebula.device_allocation(device_id uuid)
 RETURNS TABLE (
   project_id uuid,

@@ -1,5 +1,67 @@
 -- Jobs in batches, and jobs as the members of a project see them.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.enqueue_job(
+  text, jsonb, integer, timestamptz, integer, text, bigint[], uuid, uuid, text, interval, text
+) IS
+  'Enqueues a job, or answers the one that has the same unique_key: while it lives, and at least '
+  'unique_for. depends_on: waits until those have succeeded; on_dead: cancel it or leave it to block '
+  'when one dies. node_id, capability: only for workers there, or that can. Errors: 22023 malformed '
+  'argument, P0002 no such parent, 55000 a parent is dead or cancelled';
+COMMENT ON FUNCTION nebula.enqueue_batch(text, jsonb[], integer, timestamptz, integer, uuid) IS
+  'Internal: the work of enqueue_jobs: identifiers in the order of the payloads. Errors: 22023 malformed '
+  'argument';
+COMMENT ON FUNCTION nebula.depend_job(bigint, bigint[]) IS
+  'Makes a job that nobody has claimed wait for further jobs. Errors: P0002 no such job, 55000 claimed, '
+  'or a parent is dead or cancelled, 22023 they would wait in a circle';
+COMMENT ON FUNCTION nebula.claim_jobs(text, text[], integer, interval, uuid, text[]) IS
+  'Takes due jobs for a worker under a lease, highest priority first; rescues expired ones on the way. '
+  'Errors: 22023 malformed argument';
+COMMENT ON FUNCTION nebula.finish_and_claim(
+  bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]
+) IS
+  'complete_job and claim_jobs in one call, hence one commit for a job. Errors: 55000 lease lost, 22023 '
+  'malformed argument';
+COMMENT ON FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) IS
+  'Extends the lease and records progress: continue or cancel. Errors: 22023 progress not from 0 to 1, '
+  '55000 lease lost';
+COMMENT ON FUNCTION nebula.complete_job(bigint, integer, jsonb) IS
+  'Finishes a job as succeeded and unblocks what waited for it. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[], jsonb[]) IS
+  'complete_job for many jobs at once; answers those completed, the others'' leases are lost. Errors: '
+  '22023 not one attempt, or result, for each job';
+COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
+  'Ends a failed attempt: available (again later), dead or cancelled. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
+  'Gives a running job back without counting the attempt as failed: available at once, or cancelled if '
+  'that was asked. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
+  'cancelled at once when waiting, cancelling when running. Errors: P0002 no such job, 55000 finished';
+COMMENT ON FUNCTION nebula.retry_job(bigint, integer) IS
+  'Brings a dead or cancelled job back with so many attempts more, and blocked as before what was '
+  'cancelled because of it; or lets one that waits for its time run now. Errors: P0002 no such job, '
+  '55000 blocked, running or succeeded, 23505 another job has its unique_key';
+COMMENT ON FUNCTION nebula.rescue_jobs() IS
+  'Takes jobs whose lease ran out away from their workers; answers how many';
+COMMENT ON FUNCTION nebula.release_due_jobs() IS
+  'Makes jobs whose run_at has come claimable; answers how many. claim_jobs and the wake-up process do '
+  'so in time';
+COMMENT ON FUNCTION nebula.check_job(text, integer, integer) IS
+  'Internal: refuses a malformed kind, priority or max_attempts. Errors: 22023';
+COMMENT ON FUNCTION nebula.announce_jobs(text, integer, timestamptz) IS
+  'Internal: tells workers and watchers, when the transaction commits, that jobs of a kind were enqueued '
+  'by a plain INSERT';
+COMMENT ON FUNCTION nebula.wake_workers(text) IS
+  'Internal: wakes workers of a kind, or with an empty one of all kinds, when the transaction commits';
+
+-- Fixed plan (sql/README.md). jit = off, because the cost of disabled scans makes the plan look expensive enough to
+-- be compiled.
+ALTER FUNCTION nebula.release_due_jobs()
+  SET enable_seqscan = off
+  SET enable_bitmapscan = off
+  SET jit = off
+  SET plan_cache_mode = force_generic_plan;
+
 CREATE FUNCTION nebula.enqueue_jobs(
   kind text,
   payloads jsonb[],

@@ -1,5 +1,12 @@
 -- Schedules: jobs enqueued again and again by a cron expression.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.expect_tick(timestamptz, boolean) IS
+  'Internal: says when the next schedule is due, and whether all that were due have run';
+COMMENT ON FUNCTION nebula.next_tick(text, text, timestamptz) IS
+  'Internal: the first time after another that a cron expression names on the clock of a time zone. '
+  'Errors: 22023 malformed';
+
 CREATE FUNCTION nebula.schedule_job(
   name text,
   cron text,

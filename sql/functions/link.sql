@@ -1,5 +1,12 @@
 -- Linked tables: tables of an application with a column that follows the address of each device.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.touch_device(uuid) IS
+  'Notes a sign of life of a device, in linked tables too; does not prolong a lease. Errors: P0002 no '
+  'such device';
+COMMENT ON FUNCTION nebula.show_addresses(uuid[]) IS
+  'Internal: shows in linked tables what these devices hold now';
+
 -- Sessions cache the linked tables together with the pools; this trigger invalidates that cache.
 CREATE TRIGGER linked_table_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.linked_table
   FOR EACH STATEMENT EXECUTE FUNCTION nebula.pool_changed();

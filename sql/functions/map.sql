@@ -2,6 +2,18 @@
 -- writes the tables. INSERT on allocation has no trigger, which keeps it cheap: the map only hints at free addresses,
 -- and learns of a taken one when an insert conflicts.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.map_status() IS
+  'The shared map of free addresses: first the whole server (pool_id null), then each pool of this '
+  'database that was used since the map began, which is after a crash; no row unless pg_nebula is '
+  'preloaded';
+COMMENT ON FUNCTION nebula.warm_map(integer) IS
+  'Reads pools into the shared map ahead of need and answers how many pages that took; without pool_id '
+  'every enabled pool that nothing is known of yet, as after a restart';
+COMMENT ON FUNCTION nebula.map_differences(uuid, boolean) IS
+  'Internal: where the map in shared memory differs from the rows of a project; repair: has it read '
+  'anew. Part of check_pool; nothing unless pg_nebula is preloaded. Errors: P0002 no such project or pool';
+
 COMMENT ON FUNCTION nebula.allocation_changed() IS
   'Trigger: tells the map which addresses may have become free';
 COMMENT ON FUNCTION nebula.pool_changed() IS 'Trigger: tells the map and all sessions that pools changed';

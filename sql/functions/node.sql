@@ -1,4 +1,101 @@
--- Nodes: registration, health, and the device whose agent reports for a node. Placement of peers is in Rust.
+-- Nodes: registration, health, and the device whose agent reports for a node. Placement of peers (node_scores, select_node) is in Rust.
+
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.node_scores() IS
+  'Every node, lowest score first, and why it takes no peer if it takes none';
+COMMENT ON FUNCTION nebula.select_node(text, text) IS
+  'Node for the next peer: auto, random or name:NAME; null when there are no nodes. Errors: 22023 '
+  'unknown strategy, P0002 no such node, 53000 none fits';
+
+CREATE FUNCTION nebula.register_node(
+  name text,
+  endpoint text,
+  weight integer DEFAULT 100,
+  max_peers integer DEFAULT 100,
+  cidr inet DEFAULT NULL,
+  capabilities text[] DEFAULT '{}'
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_name         CONSTANT text := name;
+  v_endpoint     CONSTANT text := endpoint;
+  v_weight       CONSTANT integer := weight;
+  v_max_peers    CONSTANT integer := max_peers;
+  v_cidr         CONSTANT inet := cidr;
+  v_capabilities CONSTANT text[] := coalesce(capabilities, '{}');
+  v_null         text;
+  v_peers        integer;
+  v_other        text;
+  v_node_id      uuid;
+BEGIN
+  v_null := CASE
+              WHEN v_name IS NULL THEN 'name'
+              WHEN v_endpoint IS NULL THEN 'endpoint'
+              WHEN v_weight IS NULL THEN 'weight'
+              WHEN v_max_peers IS NULL THEN 'max_peers'
+            END;
+  IF v_null IS NOT NULL THEN
+    RAISE EXCEPTION '% must not be null', v_null
+      USING ERRCODE = '22023', HINT = format('Give a value for %s.', v_null);
+  END IF;
+  IF v_name !~ '^[[:alnum:]][[:alnum:]._-]{0,62}$' THEN
+    RAISE EXCEPTION '"%" is no node name', v_name
+      USING ERRCODE = '22023',
+        HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';
+  END IF;
+  IF v_endpoint !~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$'
+     OR substring(v_endpoint FROM '[0-9]+$')::integer NOT BETWEEN 1 AND 65535
+  THEN
+    RAISE EXCEPTION 'endpoint "%" of node "%" is not host:port', v_endpoint, v_name
+      USING ERRCODE = '22023', HINT = 'For example node.example.org:51820 or [2001:db8::1]:51820.';
+  END IF;
+  IF v_weight NOT BETWEEN 1 AND 10000 THEN
+    RAISE EXCEPTION 'weight % is out of range', v_weight
+      USING ERRCODE = '22023', HINT = 'Give a number from 1 to 10000.';
+  END IF;
+  IF v_max_peers NOT BETWEEN 1 AND 1000000 THEN
+    RAISE EXCEPTION 'max_peers % is out of range', v_max_peers
+      USING ERRCODE = '22023', HINT = 'Give a number from 1 to 1000000.';
+  END IF;
+  IF v_cidr <> network(v_cidr)::inet THEN
+    RAISE EXCEPTION '% is an address in a network, not a network', v_cidr
+      USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
+  END IF;
+  -- The row lock keeps create_peer from adding a peer between the check and the update.
+  SELECT n.active_peers
+    INTO v_peers
+    FROM nebula.node n
+   WHERE n.name = v_name
+     FOR NO KEY UPDATE;
+  IF v_peers > v_max_peers THEN
+    RAISE EXCEPTION 'node "%" hosts % peers, more than %', v_name, v_peers, v_max_peers
+      USING ERRCODE = '55000', HINT = 'Move peers away first.';
+  END IF;
+  INSERT INTO nebula.node AS n (name, endpoint, weight, max_peers, cidr, capabilities)
+  VALUES (v_name, v_endpoint, v_weight, v_max_peers, v_cidr::cidr, v_capabilities)
+  ON CONFLICT ON CONSTRAINT node_name_key DO UPDATE
+     SET endpoint = EXCLUDED.endpoint,
+         weight = EXCLUDED.weight,
+         max_peers = EXCLUDED.max_peers,
+         cidr = EXCLUDED.cidr,
+         capabilities = EXCLUDED.capabilities
+  RETURNING n.node_id INTO v_node_id;
+  RETURN v_node_id;
+EXCEPTION WHEN exclusion_violation THEN
+  SELECT n.name
+    INTO v_other
+    FROM nebula.node n
+   WHERE n.cidr && v_cidr
+     AND n.name <> v_name
+   ORDER BY n.name
+   LIMIT 1;
+  -- The other node may be newer than the snapshot of this transaction.
+  RAISE EXCEPTION '% overlaps the range of %', network(v_cidr), coalesce('node "' || v_other || '"', 'another node')
+    USING ERRCODE = '23505', HINT = 'Give each node a range of its own.';
+END $$;
+COMMENT ON FUNCTION nebula.register_node(text, text, integer, integer, inet, text[]) IS
+  'Makes a node known, or updates it. Errors: 22023 malformed argument, 23505 range of another node, '
+  '55000 hosts more peers than max_peers';
 
 CREATE FUNCTION nebula.require_node(p_node_id uuid) RETURNS nebula.node
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -1,5 +1,14 @@
 -- Pools: usage, and the changes that administrators make.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.populate_pool(uuid, inet, text, boolean) IS
+  'Makes a pool of a range; answers how many addresses it can give out. Errors: P0002 no such project, '
+  '22023 malformed or outside the overlay, 23505 name taken or overlapping';
+COMMENT ON FUNCTION nebula.assignable_range(inet) IS
+  'Internal: first and last address of a range that may be given out, and how many they are';
+COMMENT ON FUNCTION nebula.span(inet, inet) IS
+  'Internal: how many addresses there are from the first to the last, both counted';
+
 CREATE FUNCTION nebula.pool_usage(project_id uuid DEFAULT NULL)
 RETURNS TABLE (
   pool_id integer,

@@ -1,5 +1,43 @@
 -- Projects as the gateway sees them, and the check of membership.
 
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.require_project(uuid) IS
+  'Internal: refuses a project that does not exist. Errors: P0002 no such project';
+
+CREATE FUNCTION nebula.create_project(name text, cidr inet DEFAULT NULL) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_name       CONSTANT text := name;
+  v_cidr       CONSTANT inet := cidr;
+  v_project_id uuid;
+BEGIN
+  IF v_name IS NULL THEN
+    RAISE EXCEPTION 'name must not be null'
+      USING ERRCODE = '22023', HINT = 'Give a value for name.';
+  END IF;
+  IF v_name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
+    RAISE EXCEPTION '"%" is no project name', v_name
+      USING ERRCODE = '22023',
+        HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
+  END IF;
+  IF v_cidr <> network(v_cidr)::inet THEN
+    RAISE EXCEPTION '% is an address in a network, not a network', v_cidr
+      USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
+  END IF;
+  INSERT INTO nebula.project AS p (name, cidr)
+  VALUES (v_name, v_cidr::cidr)
+  ON CONFLICT ON CONSTRAINT project_name_key DO NOTHING
+  RETURNING p.project_id INTO v_project_id;
+  IF v_project_id IS NULL THEN
+    RAISE EXCEPTION 'a project named "%" exists already', v_name
+      USING ERRCODE = '23505', HINT = 'Choose another name.';
+  END IF;
+  RETURN v_project_id;
+END $$;
+COMMENT ON FUNCTION nebula.create_project(text, inet) IS
+  'Makes a project. cidr: the whole overlay, every pool lies inside it. Errors: 22023 malformed name or '
+  'host bits set, 23505 name taken';
+
 -- One statement reads account, project and membership, because this runs in every request.
 CREATE FUNCTION nebula.acting_member(
   p_actor uuid, p_project_id uuid, OUT username text, OUT is_admin boolean

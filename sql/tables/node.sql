@@ -19,6 +19,8 @@ CREATE TABLE nebula.node (
   CONSTRAINT node_pkey PRIMARY KEY (node_id),
   CONSTRAINT node_name_key UNIQUE (name),
   CONSTRAINT node_device_key UNIQUE (device_id),
+  -- Ranges of nodes do not overlap.
+  CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&),
   CONSTRAINT node_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
   CONSTRAINT node_endpoint_check CHECK (endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$'),
   CONSTRAINT node_weight_check CHECK (weight BETWEEN 1 AND 10000),

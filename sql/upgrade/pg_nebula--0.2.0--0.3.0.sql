@@ -37,3 +37,6 @@ BEGIN
     EXECUTE format('DROP FUNCTION %s', v_function);
   END LOOP;
 END $$;
+
+-- Fails if two nodes have overlapping ranges, which only an INSERT by hand could make.
+ALTER TABLE nebula.node ADD CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&);

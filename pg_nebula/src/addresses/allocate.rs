@@ -15,14 +15,6 @@ use crate::pg::privilege::as_owner;
 use crate::pools::cache::pools_of;
 use crate::pools::pool::Pool;
 
-/// Allocates an address to a device and returns it: the lowest free one, or the one asked for.
-///
-/// A device that holds an address in the project gets that again; one whose address is in quarantine gets it
-/// back. `lease` NULL: held until released. `label`: from the range reserved under this name while it has
-/// room. `family`: 4 or 6. `client`: recorded instead of the connection's address. Errors: P0002 no such
-/// project or pool, 22023 address outside the pools or reserved, 23505 address taken or device in another
-/// project, 55000 device holds another address or pool disabled, 53400 exhausted, 40001 in REPEATABLE READ
-/// and stricter when the snapshot is too old to tell.
 #[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "a SQL function with defaults, called by name")]
 fn allocate_ip(
@@ -50,7 +42,6 @@ fn allocate_ip(
     Ok(Host(allocate(&request)?))
 }
 
-/// `allocate_ip` under the name that existing clients call.
 #[pg_extern]
 fn allocate_nebula_ip(
     project_id: Option<Uuid>,

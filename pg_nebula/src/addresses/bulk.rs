@@ -24,11 +24,7 @@ const MAX_ROWS: usize = 1 << 16;
 /// Devices that are looked up to guess whether a call repeats an earlier one.
 const SAMPLE: usize = 16;
 
-/// The work of allocate_ips: the addresses of the devices, in the order given; null for a device named
-/// before.
-///
-/// An array and no set, because a set would leave and enter the function for each row. Errors: as
-/// allocate_ip.
+// Returns an array, not a set: a set-returning function is entered again for each row.
 #[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "all that allocate_ips takes")]
 fn allocate_batch(

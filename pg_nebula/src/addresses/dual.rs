@@ -11,9 +11,6 @@ use crate::pg::datum::inet::Host;
 use crate::pg::error::{required, sql};
 use crate::pools::cache::pools_of;
 
-/// Allocates an address of each family that the project has an enabled pool for, IPv4 first.
-///
-/// One transaction: both or none. Errors: as allocate_ip.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn allocate_dual(

@@ -201,8 +201,6 @@ impl LinkedTable {
     }
 }
 
-/// Writes into linked tables what these devices hold now, and NULL for those that hold nothing. For
-/// check_pool.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn show_addresses(device_ids: Option<Vec<Option<Uuid>>>) -> sql::Result<()> {
@@ -212,9 +210,6 @@ fn show_addresses(device_ids: Option<Vec<Option<Uuid>>>) -> sql::Result<()> {
     Ok(())
 }
 
-/// Records that a device is alive, here and in linked tables with a column `nebula_last_seen`.
-///
-/// It does not prolong a lease, as renew_lease does. Errors: P0002 no such device.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn touch_device(device_id: Option<Uuid>) -> sql::Result<()> {

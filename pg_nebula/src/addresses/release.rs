@@ -13,10 +13,6 @@ use crate::pg::error::{Error, Kind, Result, required, sql};
 use crate::pg::privilege::as_owner;
 use crate::pg::statement::Statement;
 
-/// Releases what a device holds, or only `address`, and returns the address.
-///
-/// While an unexpired, unrevoked certificate names the device, the address stays in quarantine.
-/// Errors: P0002 the device never held an address, 55000 it has released it already.
 #[pg_extern]
 fn release_ip(
     device_id: Option<Uuid>,
@@ -28,7 +24,6 @@ fn release_ip(
     Ok(Host(release(device, released_by, address.as_ref(), client.as_ref())?))
 }
 
-/// `release_ip` under the name that existing clients call.
 #[pg_extern]
 fn release_nebula_ip_by_device(device_id: Option<Uuid>) -> sql::Result<Host> {
     Ok(Host(release(required(device_id, "device_id")?, None, None, None)?))

@@ -18,11 +18,6 @@ use nebula_core::address::number;
 use nebula_core::bitmap_page::PAGE_SHIFT;
 use nebula_core::page_table::PageKey;
 
-/// Reads pools into the shared map, up to their highest held address or as far as the memory goes, and
-/// returns the number of pages read. Without `pool_id`: all enabled pools that are not in the map yet. 0
-/// without preload.
-///
-/// 32 768 held addresses are a page, and take about 4 ms. Errors: none; an unknown pool has no pages.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn warm_map(pool_id: default!(Option<i32>, "NULL")) -> sql::Result<i64> {

@@ -15,11 +15,6 @@ struct PoolCounters {
     counts: [i64; 5],
 }
 
-/// State of the shared map: one row for the whole server (`pool_id` null, `pages` of all databases), then one
-/// for each pool of this database that was used since the map began: at the first start, or after a crash.
-/// Counters may wrap.
-///
-/// No row without preload: there is no shared map then.
 #[pg_extern(volatile, parallel_restricted)]
 #[expect(clippy::type_complexity, reason = "the columns of the answer")]
 fn map_status() -> TableIterator<

@@ -53,10 +53,6 @@ impl Discrepancy {
     }
 }
 
-/// Addresses for which the shared map differs from the table; with `repair` their pages are read again.
-///
-/// Changes of transactions in flight are not reported. No rows without preload. Errors: P0002 no such
-/// project.
 #[pg_extern(volatile, parallel_restricted)]
 #[expect(clippy::type_complexity, reason = "the columns of the answer")]
 fn map_differences(

@@ -16,7 +16,6 @@ struct ScoredNode {
     candidate: Candidate,
 }
 
-/// All nodes with their scores, lowest first, and the reason why a node is not eligible.
 #[pg_extern(stable, security_definer)]
 #[search_path(nebula, pg_temp)]
 #[expect(clippy::type_complexity, reason = "the shape of an SQL row")]
@@ -75,10 +74,6 @@ fn scored_nodes(capability: Option<&str>) -> Result<Vec<ScoredNode>> {
     })
 }
 
-/// The node for the next peer. NULL: no node is registered, so the peer stays local.
-///
-/// `strategy`: 'auto' the lowest score, 'random' any eligible one, 'name:NAME' that one.
-/// Errors: 22023 unknown strategy, P0002 no such node, 53000 nodes exist but none is eligible.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn select_node(

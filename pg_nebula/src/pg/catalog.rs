@@ -110,7 +110,7 @@ pub(crate) fn owner() -> Result<pg_sys::Oid> {
 }
 
 /// Fails when the tables of this database are of another version than this library: columns may be missing.
-fn require_own_version() -> Result<()> {
+pub(crate) fn require_own_version() -> Result<()> {
     static VERSION: Statement = Statement::new(
         "SELECT extversion FROM pg_catalog.pg_extension WHERE extname = 'pg_nebula' AND extversion <> $1",
     );

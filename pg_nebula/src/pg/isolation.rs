@@ -8,10 +8,8 @@ use pgrx::prelude::*;
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::session::snapshot_is_fixed;
 
-/// Fails with 40001 when a transaction has ended that the caller's snapshot does not show.
-///
-/// For functions that lock and then read: in READ COMMITTED they see all that is committed. Any transaction
-/// counts, so this may fail without need, but no wrong result passes.
+// For callers that lock first and then read: in READ COMMITTED the next statement sees everything. Any transaction that
+// ended since the snapshot counts, so this may refuse without need, but it never accepts a stale snapshot.
 #[pg_extern]
 fn require_fresh_snapshot() -> sql::Result<()> {
     Ok(check()?)

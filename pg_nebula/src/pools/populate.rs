@@ -6,14 +6,9 @@ use pgrx::{Inet, Uuid};
 
 use super::project;
 use crate::pg::datum::inet::{checked_cidr, network};
-use crate::pg::error::{Error, Kind, required, sql};
+use crate::pg::error::{Error, Kind, Result, required, sql};
 use crate::pg::statement::Statement;
 
-/// Creates a pool of a range and returns how many addresses it can assign.
-///
-/// It costs one row, whatever its size. `reserve_gateway` reserves the first address.
-/// Errors: P0002 no such project, 22023 malformed name, host bits set or outside the overlay,
-/// 23505 name taken or range overlapping another pool of the project.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn populate_pool(
@@ -30,7 +25,7 @@ fn populate_pool(
     let (project, cidr) = (required(project_id, "project_id")?, required(cidr, "cidr")?);
     let name = required(name, "name")?;
     project::check_exists(project)?;
-    project::check_name("pool", name)?;
+    check_name(name)?;
     let network = checked_cidr(&cidr)?;
     let count = network.assignable_count();
     let gateway = reserve_gateway
@@ -55,7 +50,21 @@ fn populate_pool(
     Ok(AnyNumeric::from(usable))
 }
 
-/// How many addresses there are from `first` to `last`, both counted; 0 when `first` is the higher one.
+/// A CHECK constraint demands the same; this gives a better message.
+fn check_name(name: &str) -> Result<()> {
+    let mut letters = name.chars();
+    let good = letters.next().is_some_and(char::is_alphanumeric)
+        && letters.all(|c| c.is_alphanumeric() || " ._-".contains(c))
+        && name.chars().count() <= 63;
+    if good {
+        return Ok(());
+    }
+    Err(Error::bad_argument(
+        format!("\"{name}\" is no pool name"),
+        "Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.",
+    ))
+}
+
 #[pg_extern(immutable, strict, parallel_safe)]
 fn span(first: Inet, last: Inet) -> sql::Result<AnyNumeric> {
     let (first, last) = (number(network(&first)?.address), number(network(&last)?.address));
@@ -65,7 +74,6 @@ fn span(first: Inet, last: Inet) -> sql::Result<AnyNumeric> {
         .map_or(AnyNumeric::from(0), |more| AnyNumeric::from(more) + AnyNumeric::from(1)))
 }
 
-/// First and last assignable address of a range, and how many there are.
 #[pg_extern(immutable, strict, parallel_safe)]
 fn assignable_range(
     cidr: Inet,

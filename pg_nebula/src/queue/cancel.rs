@@ -11,9 +11,6 @@ use crate::notify;
 use crate::pg::error::{Error, Kind, required, sql};
 use crate::pg::statement::{Row, Statement};
 
-/// Stops a job: a waiting one is 'cancelled' at once, a running one is told with its next heartbeat ('cancelling').
-///
-/// Errors: P0002 no such job, 55000 it has finished.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn cancel_job(job_id: Option<i64>) -> sql::Result<&'static str> {

@@ -21,11 +21,6 @@ use crate::pg::privilege::as_owner_by_index;
 use crate::pg::row_set::RowSet;
 use crate::pg::statement::Statement;
 
-/// Takes up to `max` due jobs of these kinds for `worker`, highest priority first, then longest due.
-///
-/// The jobs are the worker's until `lease_until`; heartbeats extend that. `attempt` must come with every later call.
-/// Jobs whose lease ran out are rescued on the way. Jobs pinned to a node or a capability go only to callers that name it.
-/// Errors: 22023 empty worker, kinds, max or lease.
 #[pg_extern]
 fn claim_jobs(
     worker: Option<&str>,
@@ -39,9 +34,6 @@ fn claim_jobs(
     Ok(RowSet(claim(request)?))
 }
 
-/// complete_job and claim_jobs in one call, hence one commit for a job: what a busy worker does between two jobs.
-///
-/// Errors: 55000 this attempt has lost its lease, then nothing is claimed either; 22023 as claim_jobs.
 #[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
 fn finish_and_claim(

@@ -10,7 +10,6 @@ use crate::notify;
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::error::{Error, Result, required, required_elements, sql};
 
-/// Finishes a job as succeeded and unblocks what waited for it. Errors: 55000 this attempt has lost its lease.
 #[pg_extern]
 fn complete_job(
     job_id: Option<i64>,
@@ -20,9 +19,6 @@ fn complete_job(
     Ok(complete(required(job_id, "job_id")?, required(attempt, "attempt")?, result)?)
 }
 
-/// complete_job for many jobs at once: answers those that were completed.
-///
-/// The others' leases are lost, and nothing happens to them. Errors: 22023 not one attempt, or result, for each job.
 #[pg_extern]
 fn complete_jobs(
     job_ids: Option<Vec<Option<i64>>>,

@@ -12,9 +12,6 @@ use crate::pg::error::{Error, Kind, Result, required, required_elements, sql};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::statement::{Row, Statement};
 
-/// Makes a job that nobody has claimed wait for further jobs.
-///
-/// Errors: P0002 no such job, 55000 the job has been claimed, or a parent is dead, 22023 the jobs would wait in a circle.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn depend_job(job_id: Option<i64>, depends_on: Option<Vec<Option<i64>>>) -> sql::Result<()> {

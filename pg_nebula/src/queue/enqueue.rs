@@ -18,12 +18,6 @@ use crate::pg::session;
 /// Largest payload in bytes; larger data belongs into object storage.
 const MAX_PAYLOAD: usize = 1 << 20;
 
-/// Puts a job into the queue and answers its identifier.
-///
-/// Higher priorities run first. With `unique_key`, the job that has the key is answered instead of making a second: while
-/// it lives, and with `unique_for` at least for so long. With `depends_on`, the job waits until all of those have
-/// succeeded; when one dies or is cancelled, `on_dead` says whether this one is cancelled or stays blocked.
-/// Errors: 22023 malformed argument, P0002 no such parent, 55000 a parent is dead or cancelled.
 #[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
 fn enqueue_job(
@@ -92,9 +86,7 @@ fn link(job: &NewJob<'_>, parents: &[i64], unique_for: Option<Interval>) -> Resu
     Ok(Linked::BlockedBy(dependency::add_parents(job.job, parents, job.on_dead)?))
 }
 
-/// The work of enqueue_jobs: a job for each payload, their identifiers in the same order.
-///
-/// An array and no set, because a set would leave and enter the function for each row. Errors: 22023 malformed argument.
+// Returns an array, not a set: a set-returning function is entered again for each row.
 #[pg_extern]
 fn enqueue_batch(
     kind: Option<&str>,

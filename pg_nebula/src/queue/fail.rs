@@ -7,10 +7,6 @@ use super::attempt::AttemptEnd;
 use super::store;
 use crate::pg::error::{required, sql};
 
-/// Ends an attempt that failed and answers the new state: 'available' (it runs again later), 'dead' or 'cancelled'.
-///
-/// Jobs that wait for a dead or cancelled one are cancelled, unless they were to block.
-/// Errors: 55000 this attempt has lost its lease.
 #[pg_extern]
 fn fail_job(
     job_id: Option<i64>,
@@ -24,10 +20,6 @@ fn fail_job(
     Ok(after_end(&ended)?)
 }
 
-/// Gives a running job back, for a worker that stops: 'available' at once for others, or 'cancelled' if that was asked.
-///
-/// The attempt does not count as failed; `reason`, if given, is kept with the errors.
-/// Errors: 55000 this attempt has lost its lease.
 #[pg_extern]
 fn hand_back_job(
     job_id: Option<i64>,

@@ -9,10 +9,6 @@ use crate::notify;
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::error::{Error, required, sql};
 
-/// Extends the lease by its length and records progress: 'continue', or 'cancel' when the job should stop.
-///
-/// `progress` is 0 to 1; NULL leaves progress or detail as they are.
-/// Errors: 22023 progress out of range, 55000 this attempt has lost its lease.
 #[pg_extern]
 fn heartbeat_job(
     job_id: Option<i64>,

@@ -12,7 +12,6 @@ use crate::pg::statement::Statement;
 /// Jobs made ready in one statement.
 const MAX_AT_ONCE: i64 = 1000;
 
-/// Makes jobs whose time has come claimable and answers how many; claims and the wake-up process do so in time.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn release_due_jobs() -> sql::Result<i32> {

@@ -11,7 +11,6 @@ use crate::pg::error::{Result, sql};
 use crate::pg::session;
 use crate::pg::statement::Statement;
 
-/// Takes every job whose lease ran out away from its worker and answers how many there were.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn rescue_jobs() -> sql::Result<i32> {

@@ -11,10 +11,6 @@ use crate::notify;
 use crate::pg::error::{Error, Kind, Result, required, sql};
 use crate::pg::statement::{Row, Statement};
 
-/// Brings a dead or cancelled job back, with so many attempts more, or lets one that waits for its time run now.
-///
-/// Jobs that were cancelled because it had died come back too, and wait for it as before.
-/// Errors: P0002 no such job, 55000 it is blocked, running or has succeeded, 23505 another job has its key now.
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn retry_job(job_id: Option<i64>, attempts: default!(Option<i32>, 5)) -> sql::Result<()> {

@@ -10,7 +10,6 @@ use crate::pg::datum::timestamp::{Timestamp, is_time_zone};
 use crate::pg::error::{Error, Result, required, sql};
 use crate::pg::statement::Statement;
 
-/// Refuses a malformed kind, priority or number of attempts (22023).
 #[pg_extern(immutable, parallel_safe)]
 fn check_job(
     kind: Option<&str>,
@@ -21,19 +20,16 @@ fn check_job(
     Ok(check_numbers(required(priority, "priority")?, required(max_attempts, "max_attempts")?)?)
 }
 
-/// Notifies workers and watchers, when this transaction commits, of new jobs of a kind.
 #[pg_extern]
 fn announce_jobs(kind: &str, priority: i32, run_at: Timestamp) -> sql::Result<()> {
     Ok(notify_many(kind, priority, run_at.0)?)
 }
 
-/// Wakes workers of a kind when this transaction commits.
 #[pg_extern]
 fn wake_workers(kind: &str) -> sql::Result<()> {
     Ok(notify::job_available(kind, None)?)
 }
 
-/// Sets the timer of schedules to `at`, if that is earlier; with `looked`, in any case, and null for no schedule.
 #[pg_extern]
 fn expect_tick(at: Option<Timestamp>, looked: default!(bool, false)) {
     if looked {
@@ -43,9 +39,6 @@ fn expect_tick(at: Option<Timestamp>, looked: default!(bool, false)) {
     }
 }
 
-/// The first time after `after` that a cron expression names, on the clock of a time zone.
-///
-/// A time that the clock skips is taken when it has moved on; of one that comes twice, the first. Errors: 22023 malformed.
 #[pg_extern(stable)]
 fn next_tick(
     cron: Option<&str>,
