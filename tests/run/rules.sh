@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # rules.sh: rules of this project that the compiler does not check: no circles of imports, unsafe code only where C
-# interfaces are wrapped, comments that are sentences.
+# interfaces are wrapped, comments that are sentences, SQL that fits a terminal.
 source "$(dirname "$0")/../../docker/lib.sh"
 cd "$repo"
 
@@ -21,3 +21,8 @@ if [[ $count -gt $comments_limit ]]; then
     printf '%s\n' "$comments" >&2
     die "$count comments begin with Who or What, $comments_limit are allowed" "name the thing that the sentence is about"
 fi
+
+wide=$(git ls-files -- 'sql/*.sql' ':!sql/release' | xargs awk 'length($0) > 120 { print FILENAME ":" FNR }')
+[[ -z $wide ]] || die "wider than 120 columns: ${wide//$'\n'/, }" "one clause a line: sql/README.md"
+found=$(git grep -l '#variable_conflict' -- 'sql/*.sql' ':!sql/release') || true
+[[ -z $found ]] || die "#variable_conflict in ${found//$'\n'/, }" "prefix variables with v_ or p_: sql/README.md"

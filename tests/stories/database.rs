@@ -1,5 +1,5 @@
-//! The extension as an administrator meets it: reports, dumps, upgrades, replication, roles, background
-//! worker.
+//! The extension as an administrator meets it: public functions, reports, dumps, upgrades, replication, roles,
+//! background worker.
 
 pub(crate) mod admin;
 pub(crate) mod background_worker;
