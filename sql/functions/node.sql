@@ -1,4 +1,5 @@
--- Nodes: registration, health, and the device whose agent reports for a node. Placement of peers (node_scores, select_node) is in Rust.
+-- Nodes: registration, health, and the device whose agent reports for a node. Placement of peers (node_scores,
+-- select_node) is in Rust.
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.node_scores() IS
