@@ -10,7 +10,10 @@ use uuid::Uuid;
 fn statements(log: &str) -> Vec<String> {
     let gateway = log.lines().filter(|line| line.contains("nebula-gateway"));
     let said = |line: &str| Some(line.split_once("LOG:  ")?.1.to_owned());
-    gateway.filter_map(said).filter(|text| text.starts_with("execute") || text.starts_with("statement")).collect()
+    gateway
+        .filter_map(said)
+        .filter(|text| text.starts_with("execute") || text.starts_with("statement"))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
