@@ -14,7 +14,8 @@ found=$(git grep -lE '\bunsafe_code\b' -- '*.rs' | grep -vE "${unsafe_places//$'
 [[ -z $found ]] || die "unsafe code in ${found//$'\n'/, }" "wrap the C interface in pg_nebula/src/pg/ and call that"
 
 # A comment that begins with "Who" or "What" has no subject that a reader could look up.
-comments_limit=78
+comments_limit=40
+comments=$(git grep -nE '^\s*(//[/!]?|--|#) (Who|Whoever|What|Whatever)\b' -- '*.rs' '*.sql' '*.sh' '*.py' '*.ts' '*.tsx' ':!sql/release') || true
 count=$(grep -c . <<<"$comments") || true
 if [[ $count -gt $comments_limit ]]; then
     printf '%s\n' "$comments" >&2
