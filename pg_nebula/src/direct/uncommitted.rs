@@ -30,10 +30,10 @@ pub(crate) struct UncommittedRow<'a> {
     descriptor: pg_sys::TupleDesc,
     numbers: &'a [NonZeroUsize],
     types: &'a [(&'a CStr, pg_sys::Oid)],
-    /// Top-level transaction in progress that has inserted the row; may be this one. If it is another one,
-    /// this is the identifier of the subtransaction.
+    /// Transaction in progress that has inserted the row: this session's top-level transaction, or another
+    /// session's transaction or subtransaction.
     pub(crate) inserted_by: Option<u32>,
-    /// Top-level transaction in progress that has deleted the row, or locked it for that; never this one.
+    /// Top-level transaction of another session, in progress, that has deleted or locked the row.
     pub(crate) deleted_by: Option<u32>,
 }
 

@@ -7,7 +7,7 @@ use std::ffi::CStr;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::{direct_function_call_as_datum, pg_sys};
 
-/// Object identifier of the database this session is connected to.
+/// Identifier of the database that this session is connected to.
 pub(crate) fn database() -> u32 {
     // SAFETY: set once when the session starts.
     unsafe { pg_sys::MyDatabaseId }.to_u32()
@@ -15,7 +15,7 @@ pub(crate) fn database() -> u32 {
 
 /// Whether later statements of this transaction see no more than the first: REPEATABLE READ and stricter.
 pub(crate) fn snapshot_is_fixed() -> bool {
-    // SAFETY: a plain variable of the session.
+    // SAFETY: reads a variable of this process.
     unsafe { pg_sys::XactIsoLevel >= pg_sys::XACT_REPEATABLE_READ as i32 }
 }
 
@@ -31,19 +31,19 @@ pub(crate) fn has_process(transaction: u32) -> bool {
     unsafe { pg_sys::BackendXidGetPid(pg_sys::TransactionId::from_inner(transaction)) != 0 }
 }
 
-/// Start of the transaction, in PostgreSQL's microseconds: `now()` of SQL.
+/// `now()` of SQL, in PostgreSQL's microseconds.
 pub(crate) fn transaction_start() -> i64 {
-    // SAFETY: a plain variable of the session.
+    // SAFETY: reads a variable of this process.
     unsafe { pg_sys::GetCurrentTransactionStartTimestamp() }
 }
 
-/// Start of the statement, in PostgreSQL's microseconds: `statement_timestamp()` of SQL.
+/// `statement_timestamp()` of SQL, in PostgreSQL's microseconds.
 pub(crate) fn statement_start() -> i64 {
-    // SAFETY: a plain variable of the session.
+    // SAFETY: reads a variable of this process.
     unsafe { pg_sys::GetCurrentStatementStartTimestamp() }
 }
 
-/// The time, in PostgreSQL's microseconds: `clock_timestamp()` of SQL.
+/// `clock_timestamp()` of SQL, in PostgreSQL's microseconds.
 pub(crate) fn clock() -> i64 {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
@@ -51,13 +51,13 @@ pub(crate) fn clock() -> i64 {
 
 /// `lock_timeout` in milliseconds; 0 means none.
 pub(crate) fn lock_timeout() -> u64 {
-    // SAFETY: a plain variable of the session.
+    // SAFETY: reads a variable of this process.
     u64::try_from(unsafe { pg_sys::LockTimeout }).unwrap_or(0)
 }
 
 /// `deadlock_timeout` in milliseconds.
 pub(crate) fn deadlock_timeout() -> u64 {
-    // SAFETY: a plain variable of the session.
+    // SAFETY: reads a variable of this process.
     u64::try_from(unsafe { pg_sys::DeadlockTimeout }).unwrap_or(1000)
 }
 
