@@ -80,16 +80,22 @@ pub mod pg_test {
     /// Called once, before the server starts.
     pub fn setup(_options: Vec<&str>) {}
 
-    /// Settings of the test server.
+    /// Settings of the test server. Environment variables switch parts of the extension off, so that all tests run without
+    /// them too: `PG_NEBULA_PRELOAD=off` shared memory and background processes, `PG_NEBULA_DIRECT=off` direct writes.
     #[must_use]
     pub fn postgresql_conf_options() -> Vec<&'static str> {
-        match std::env::var("PG_NEBULA_PRELOAD").as_deref() {
-            Ok("off") => vec![],
-            _ => vec![
+        let is_off = |name: &str| std::env::var(name).as_deref() == Ok("off");
+        let mut options = Vec::new();
+        if !is_off("PG_NEBULA_PRELOAD") {
+            options.extend([
                 "shared_preload_libraries='pg_nebula'",
                 "max_prepared_transactions=10",
                 "nebula.map_memory='1MB'",
-            ],
+            ]);
         }
+        if is_off("PG_NEBULA_DIRECT") {
+            options.push("nebula.direct_writes=off");
+        }
+        options
     }
 }

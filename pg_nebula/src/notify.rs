@@ -1,13 +1,14 @@
-//! Telling workers and watchers about jobs.
+//! Notifications of workers and watchers about jobs.
 //!
-//! NOTIFY takes a lock until the transaction has committed, so that all commits of a database queue up behind each
-//! other. With preload, a transaction therefore only records what it will have to say ([`pending`]); when it has
-//! committed and its rows are visible, that goes to shared memory ([`shared`]), and the notifier process ([`process`])
-//! turns it into at most one round of NOTIFY in 5 ms. Without preload, or in a database that this process is not
-//! connected to, each transaction runs NOTIFY itself. Receivers treat a notification as a hint and look.
+//! NOTIFY takes a lock until the transaction has committed, so that all commits of a database wait for each
+//! other. When the extension is in `shared_preload_libraries`, a transaction therefore only records its
+//! notifications ([`pending`]). After it has committed and its rows are visible, they go to shared memory
+//! ([`shared`]), and the notifier process ([`process`]) sends them, in at most one round of NOTIFY in 5 ms.
+//! Without preload, or in a database that this process is not connected to, each transaction runs NOTIFY
+//! itself. Receivers treat a notification as a hint and query.
 //!
-//! The same shared memory holds hints that spare claims from looking in vain: where to begin to scan ([`scan`]) and when
-//! something becomes due ([`timers`]).
+//! The same shared memory holds hints for claims: where to start to scan ([`scan`]) and when something
+//! becomes due ([`timers`]).
 
 mod pending;
 mod process;
@@ -41,7 +42,8 @@ pub(crate) const ANY_KIND: &str = "";
 
 /// Wakes workers when this transaction commits: a job of this kind became available. Channel `nebula_job`.
 ///
-/// `first` is the position of the first such job; `None` when no new job lies ahead of where scans begin.
+/// `first` is the position of the first such job, where the next scan must start; `None` if no scan has to
+/// start earlier.
 pub(crate) fn job_available(kind: &str, first: Option<QueuePosition>) -> Result<()> {
     static NOTIFY: Statement = Statement::new("SELECT pg_notify('nebula_job', $1)");
     let Some(slot) = slot_of(kind) else {
@@ -59,8 +61,8 @@ pub(crate) fn job_available(kind: &str, first: Option<QueuePosition>) -> Result<
     if served { Ok(()) } else { as_owner(|| NOTIFY.run(&[kind.into()])) }
 }
 
-/// Records that jobs from `first` on are claimed or locked by this transaction, so that scans begin there again when it
-/// is rolled back, and if the jobs are only locked, also when it commits.
+/// Records that jobs from `first` on are claimed or locked by this transaction, so that scans begin there
+/// again when it is rolled back, and if the jobs are only locked, also when it commits.
 pub(crate) fn note_hidden(kind: &str, first: QueuePosition, only_locked: bool) {
     if let Some(slot) = slot_of(kind) {
         let available_on_commit = only_locked.then_some(first);
@@ -75,7 +77,7 @@ pub(crate) fn note_hidden(kind: &str, first: QueuePosition, only_locked: bool) {
     }
 }
 
-/// Tells watchers, when this transaction commits, that something happened to a job. Channel `nebula_event`.
+/// Notifies watchers, when this transaction commits, of what happened to a job. Channel `nebula_event`.
 pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: JobAction) -> Result<()> {
     static NOTIFY: Statement = Statement::new("SELECT nebula.notify_event($1, 'job', $2, $3)");
     if shared::notifier_serves(session::database()) {
@@ -87,7 +89,8 @@ pub(crate) fn job_event(project: Option<Uuid>, job: i64, action: JobAction) -> R
     }
 }
 
-/// Tells watchers, when this transaction commits, to read the list of jobs again: too much happened to tell one by one.
+/// Asks watchers, when this transaction commits, to read the list of jobs again, instead of one event for
+/// each of many jobs.
 pub(crate) fn many_events() -> Result<()> {
     static NOTIFY: Statement = Statement::new("SELECT nebula.notify_event(NULL, 'job', '', 'reset')");
     if shared::notifier_serves(session::database()) {
@@ -101,7 +104,7 @@ pub(crate) fn many_events() -> Result<()> {
 /// The slot of a kind in shared memory; `None` without preload, or when all slots are taken.
 fn slot_of(kind: &str) -> Option<usize> {
     thread_local! {
-        /// Kinds keep their slots for as long as the server runs.
+        /// Never out of date: a kind keeps its slot until the server stops.
         static SLOTS: RefCell<HashMap<String, usize>> = RefCell::new(HashMap::new());
     }
     SLOTS.with_borrow_mut(|known| {

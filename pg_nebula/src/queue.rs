@@ -14,20 +14,21 @@
 //! ```
 //!
 //! A job is a row of one of three tables: nebula.job_waiting (blocked or available), nebula.job_running,
-//! nebula.job_finished. A transaction that moves the row holds its lock, so every statement sees the job in exactly one
-//! of them. The number of the attempt only ever grows, and workers give it with every call: a worker that has lost the
-//! job gets an error (55000) and changes nothing.
+//! nebula.job_finished. A transaction that moves the row holds its lock, so every statement sees the job in
+//! exactly one of them. The number of the attempt only ever grows, and workers give it with every call: a
+//! worker that has lost the job gets an error (55000) and changes nothing.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `enqueue`, `claim`, `heartbeat`, `complete`, `fail`, `rescue`, `cancel`, `retry`, `dependency`, `promote_due` | the verbs: SQL functions and what they check |
-//! | `claim_rows`, `claim_index`, `kind_limit`, `project_limit`, `policy_cache` | claims: order, limits |
-//! | `after_end`, `restore_children`, `unique_key` | what else the end or return of a job changes |
-//! | `store` | the rows, in SQL and below SQL |
-//! | `new_job`, `claimed_job`, `attempt`, `removed_job`, `position`, `request` | what crosses the door to the rows |
+//! | `enqueue`, `claim`, `heartbeat`, `complete`, `fail`, `rescue` | SQL functions for workers |
+//! | `cancel`, `retry`, `dependency`, `promote_due`, `sql_helpers` | other SQL functions |
+//! | `claim_rows`, `claim_index`, `kind_limit`, `project_limit`, `policy_cache` | order and limits of claims |
+//! | `after_end`, `restore_children`, `unique_key` | other rows that change when a job ends or comes back |
+//! | `store` | the rows of jobs, in SQL and below SQL |
+//! | `new_job`, `claimed_job`, `attempt`, `removed_job`, `position`, `request` | arguments and results of `store` |
 //!
-//! The functions that workers call all the time are not SECURITY DEFINER, because changing the role takes as long as
-//! their work; they become the owner only for what is left to SQL.
+//! The functions that workers call all the time are not SECURITY DEFINER, because changing the role takes as
+//! long as their work; they become the owner only for what is left to SQL.
 
 #[macro_use]
 mod fragments;

@@ -1,4 +1,4 @@
-//! What this transaction will have to say about jobs, passed on to shared memory when it ends.
+//! Notifications and scan hints of the current transaction, passed on to shared memory when it ends.
 
 use std::cell::RefCell;
 
@@ -62,15 +62,15 @@ fn finish() -> Option<SubtransactionFrame> {
 
 fn undo(frame: &SubtransactionFrame) {
     let (database, now) = (database(), clock());
-    let news = shared::with(|state| state.apply_abort(database, frame, now));
-    if news.is_none() && frame.rescheduled {
+    let needed = shared::with(|state| state.apply_abort(database, frame, now));
+    if needed.is_none() && frame.rescheduled {
         timer_store::forget_local();
     }
-    wake_if(news);
+    wake_if(needed);
 }
 
-fn wake_if(news: Option<bool>) {
-    if news == Some(true) {
+fn wake_if(needed: Option<bool>) {
+    if needed == Some(true) {
         shared::wake();
     }
 }

@@ -1,7 +1,9 @@
-//! The process that turns marks into NOTIFY, and time into jobs.
+//! The notifier process: sends the notifications that sessions have left in shared memory, and runs what is
+//! due.
 
 use std::time::{Duration, Instant};
 
+use pgrx::Uuid;
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
@@ -15,13 +17,13 @@ use crate::pg::background_worker::entry_point;
 use crate::pg::session;
 
 /// Least time between two rounds of notifications.
-const WINDOW: Duration = Duration::from_millis(5);
-/// Least time between two calls on watchers to look for themselves.
-const RESET: Duration = Duration::from_secs(1);
-/// Time between two looks at transactions that are prepared.
-const PREPARED: Duration = Duration::from_millis(20);
-/// Longest sleep.
-const LONGEST: Duration = Duration::from_secs(60);
+const ROUND_INTERVAL: Duration = Duration::from_millis(5);
+/// Least time between two events that ask watchers to read the list of jobs again.
+const RESET_INTERVAL: Duration = Duration::from_secs(1);
+/// Time between two checks whether prepared transactions have ended; their end sets no latch.
+const PREPARED_INTERVAL: Duration = Duration::from_millis(20);
+/// Longest time without a look, in case a latch is missed.
+const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 entry_point! {
     /// Main function of the process. An error ends it, and the launcher starts it again.
@@ -31,25 +33,15 @@ entry_point! {
 fn work() {
     let Some(database) = worker::connect() else { return };
     shared::become_notifier(session::database());
-    let mut send = Sender::new();
+    let mut sender = Sender::new();
     loop {
-        // Look, then sleep: what is marked from here on rings the bell.
-        for (which, function) in TIMERS {
-            if is_due(which) {
-                BackgroundWorker::transaction(|| worker::run(function));
-                // Without the extension nobody has looked.
-                let now = session::clock();
-                with_timers(|timers| {
-                    if which(timers).is_due(now) {
-                        which(timers).reschedule(None, now, LOOK_INTERVAL);
-                    }
-                });
-            }
-        }
+        // All looks come before the sleep: notes that arrive after a look set the latch, so the sleep ends at
+        // once.
+        run_due_functions();
         let prepared = shared::with(|state| state.resolve_prepared(session::is_running, session::clock()));
-        let mut sleep = send.round().min(until_next_timer());
+        let mut sleep = sender.round().min(until_next_timer());
         if prepared == Some(true) {
-            sleep = sleep.min(PREPARED);
+            sleep = sleep.min(PREPARED_INTERVAL);
         }
         if !BackgroundWorker::wait_latch(Some(sleep)) {
             break;
@@ -59,68 +51,88 @@ fn work() {
     log!("pg_nebula no longer wakes workers of database \"{database}\"");
 }
 
-/// What only time brings, and who sees to it.
+/// Timers that this process watches, and the functions that do what is due.
 const TIMERS: [(Which, &str); 2] = [
     (|timers| &mut timers.job, "nebula.release_due_jobs()"),
     (|timers| &mut timers.schedule, "nebula.run_schedules()"),
 ];
 
+fn run_due_functions() {
+    for (which, function) in TIMERS {
+        if !is_due(which) {
+            continue;
+        }
+        BackgroundWorker::transaction(|| worker::run(function));
+        // The functions set the timer again. Without the extension there are none, and we look again after a
+        // while.
+        let now = session::clock();
+        with_timers(|timers| {
+            if which(timers).is_due(now) {
+                which(timers).reschedule(None, now, LOOK_INTERVAL);
+            }
+        });
+    }
+}
+
 fn until_next_timer() -> Duration {
     let now = session::clock();
     let next = with_timers(|timers| timers.job.at().min(timers.schedule.at()));
-    // One more, because the server waits in whole milliseconds.
     let wait = Duration::from_micros(u64::try_from(next.saturating_sub(now)).unwrap_or(0));
-    (wait.min(LONGEST)) + Duration::from_millis(1)
+    // The server rounds the wait down to milliseconds; one more, so that the timer is due when it ends.
+    wait.min(MAX_SLEEP) + Duration::from_millis(1)
 }
 
-/// Keeps the pace.
+/// Sends notifications, at most one round in [`ROUND_INTERVAL`].
 struct Sender {
-    next: Instant,
+    next_round: Instant,
     next_reset: Instant,
-    /// Watchers are to be told that there was more.
-    reset: bool,
+    /// Events were lost, so watchers must read the list of jobs again.
+    reset_pending: bool,
 }
 
 impl Sender {
     fn new() -> Self {
-        Self { next: Instant::now(), next_reset: Instant::now(), reset: false }
+        Self { next_round: Instant::now(), next_reset: Instant::now(), reset_pending: false }
     }
 
-    /// Sends what there is, or not yet; answers how long to sleep if nothing else comes.
+    /// Sends what has been left in shared memory, if it is time; returns how long to sleep unless the latch
+    /// is set.
     fn round(&mut self) -> Duration {
         let now = Instant::now();
-        if now < self.next {
-            return self.next - now + Duration::from_millis(1);
+        if now < self.next_round {
+            return self.next_round - now + Duration::from_millis(1);
         }
-        let mut mail =
+        let mut pending =
             shared::with(|state| state.take_notifications(session::database())).unwrap_or_default();
-        if mail.overflowed {
-            // The call to look covers these too.
-            mail.events.clear();
-            self.reset = true;
+        if pending.overflowed {
+            // The reset covers the other events too.
+            pending.events.clear();
+            self.reset_pending = true;
         }
-        let reset = self.reset && now >= self.next_reset;
-        if mail.is_empty() && !reset {
-            return if self.reset { self.next_reset - now } else { LONGEST };
+        let reset = self.reset_pending && now >= self.next_reset;
+        if pending.is_empty() && !reset {
+            return if self.reset_pending { self.next_reset - now } else { MAX_SLEEP };
         }
         if reset {
-            self.reset = false;
-            self.next_reset = now + RESET;
+            self.reset_pending = false;
+            self.next_reset = now + RESET_INTERVAL;
         }
-        let texts = mail.events.iter().map(text).chain(reset.then(|| RESET_TEXT.to_owned())).collect();
-        BackgroundWorker::transaction(|| notify(mail.kinds.clone(), texts));
-        self.next = now + WINDOW;
-        if self.reset { WINDOW.max(self.next_reset - now) } else { LONGEST }
+        let reset = reset.then(|| RESET_EVENT.to_owned());
+        let events: Vec<String> = pending.events.iter().map(event_text).chain(reset).collect();
+        BackgroundWorker::transaction(|| notify(pending.kinds.clone(), events));
+        self.next_round = now + ROUND_INTERVAL;
+        if self.reset_pending { ROUND_INTERVAL.max(self.next_reset - now) } else { MAX_SLEEP }
     }
 }
 
-/// Tells watchers that something happened which is not said one by one.
-const RESET_TEXT: &str = r#"{"project":null,"subject":"job","id":"","action":"reset"}"#;
+/// Asks watchers to read the list of jobs again.
+const RESET_EVENT: &str = r#"{"project":null,"subject":"job","id":"","action":"reset"}"#;
 
-/// As nebula.notify_event writes it.
-fn text(event: &JobEvent) -> String {
+/// An event as nebula.notify_event writes it, which is not called because PL/pgSQL costs several times what
+/// NOTIFY does.
+fn event_text(event: &JobEvent) -> String {
     let project =
-        event.project.map_or_else(|| "null".to_owned(), |id| format!("\"{}\"", pgrx::Uuid::from_bytes(id)));
+        event.project.map_or_else(|| "null".to_owned(), |id| format!("\"{}\"", Uuid::from_bytes(id)));
     format!(
         r#"{{"project":{project},"subject":"job","id":"{}","action":"{}"}}"#,
         event.job,
@@ -128,6 +140,7 @@ fn text(event: &JobEvent) -> String {
     )
 }
 
+/// Notifies workers of these kinds and watchers of these events.
 fn notify(kinds: Vec<String>, events: Vec<String>) {
     let sent = Spi::run_with_args(
         "SELECT pg_notify('nebula_job', kind) FROM unnest($1) AS k(kind)

@@ -1,4 +1,4 @@
-//! Where claims of a kind begin to scan the index of waiting jobs.
+//! Where claims of a kind start to scan the index of waiting jobs.
 
 use nebula_core::queue_state::QueueState;
 use nebula_core::scan_hint::{QueuePosition, ScanStart};
@@ -9,15 +9,15 @@ use super::timers::{arm, take_due_timers};
 use super::{shared, slot_of};
 use crate::pg::session::{clock, database};
 
-/// Where a claim of this kind begins. Call it before the claim takes its snapshot: jobs that become available later
-/// move the next claim's start, not this one's.
+/// Where a claim of this kind starts. Must be called before the claim takes its snapshot: a job that becomes
+/// available in between is then taken into account by the next claim.
 pub(crate) fn begin_claim(kind: &str) -> Option<ScanStart> {
     let slot = slot_of(kind)?;
     let now = clock();
     shared::with(|state| begin(state, slot, now)).flatten()
 }
 
-/// The same together with the timers that are due, in one access to shared memory, whose lock all sessions want.
+/// The same, and the timers that are due, with one lock of the shared memory, which all sessions compete for.
 pub(crate) fn begin_claim_with_timers(kind: &str) -> (DueTimers, Option<ScanStart>) {
     let Some(slot) = slot_of(kind) else { return (take_due_timers(), None) };
     let (database, now) = (database(), clock());
@@ -38,8 +38,8 @@ fn begin(state: &mut QueueState, slot: usize, now: i64) -> Option<ScanStart> {
     Some(start)
 }
 
-/// A claim that began at `start` found no available job before `reached`, and saw jobs up to `skip_points` beyond the
-/// ones it took. The first lease of those ends at `lease`.
+/// Records the result of a claim that started at `start`: no job before `reached` is available; `skip_points`
+/// are positions of jobs behind those it claimed. The first lease of the claimed jobs ends at `lease`.
 pub(crate) fn end_claim(
     kind: &str,
     start: ScanStart,
@@ -65,12 +65,12 @@ pub(crate) fn end_claim(
     }
 }
 
-/// A lease ends at this time.
+/// Sets the timer for the end of a lease.
 pub(crate) fn arm_lease(at: i64) {
     arm(|timers| &mut timers.lease, at);
 }
 
-/// Makes the next claim of this kind scan from the very start.
+/// Makes the next claim of this kind scan from the first job on.
 pub(crate) fn forget_scan_hint(kind: &str) {
     let now = clock();
     if let Some(slot) = slot_of(kind) {

@@ -1,5 +1,5 @@
-//! The queue's hints in shared memory, present only when the extension is in `shared_preload_libraries`, and the latch
-//! of the notifier process.
+//! The state of the queue in shared memory, which exists only when the extension is in
+//! `shared_preload_libraries`, and the latch of the notifier process.
 #![expect(unsafe_code, reason = "shared memory and latches exist only as C pointers")]
 
 use std::mem::size_of;
@@ -12,27 +12,28 @@ use pgrx::prelude::*;
 
 use crate::pg::shmem::Region;
 
-/// The region.
+/// The region of shared memory.
 pub(crate) static REGION: Region = Region::new(c"pg_nebula jobs", size_of::<Shared>, initialize);
 
-/// In shared memory.
+/// The contents of the region.
 struct Shared {
     state: QueueState,
     /// Latch of the notifier process; null when there is none.
     latch: AtomicPtr<pg_sys::Latch>,
-    /// Database of the notifier process, as in the state; 0 when there is none. Read without the lock.
+    /// Database of the notifier process; 0 when there is none. A copy of that in the state, to be read
+    /// without the lock.
     notifier_database: AtomicU32,
 }
 
 /// # Safety
-/// `region` is writable for `bytes`, and nobody else looks at it.
+/// `region` is writable for `bytes`, and no other process reads it yet.
 unsafe fn initialize(region: *mut u8, _bytes: usize) {
     let empty = Shared {
         state: QueueState::new(),
         latch: AtomicPtr::new(null_mut()),
         notifier_database: AtomicU32::new(0),
     };
-    // SAFETY: as promised by the caller; the server aligns regions to its cache line.
+    // SAFETY: guaranteed by the caller; the server aligns regions to its cache line.
     unsafe { region.cast::<Shared>().write(empty) };
 }
 
@@ -51,11 +52,12 @@ pub(crate) fn notifier_serves(database: u32) -> bool {
     shared().is_some_and(|shared| unsafe { (*shared).notifier_database.load(Relaxed) } == database)
 }
 
-/// Changes the state under the lock; `None` without preload. `act` must not fail, and must be short.
+/// Runs `act` with the state, under the exclusive lock; `None` without preload. `act` must not raise an
+/// error, which would keep the lock, and must be short.
 pub(crate) fn with<T>(act: impl FnOnce(&mut QueueState) -> T) -> Option<T> {
     REGION.with(pg_sys::LWLockMode::LW_EXCLUSIVE, |region| {
-        // SAFETY: the region was initialised before any session began and is never freed; the exclusive lock makes this
-        // the only reference to the state.
+        // SAFETY: the region was initialised before any session began and is never freed; the exclusive lock
+        // makes this the only reference to the state.
         act(unsafe { &mut (*region.cast::<Shared>()).state })
     })
 }
@@ -63,8 +65,8 @@ pub(crate) fn with<T>(act: impl FnOnce(&mut QueueState) -> T) -> Option<T> {
 /// Wakes the notifier process, if there is one.
 pub(crate) fn wake() {
     let Some(shared) = shared() else { return };
-    // SAFETY: a latch in shared memory lives as long as the server. A latch that another process has meanwhile wakes
-    // that process in vain, which is harmless.
+    // SAFETY: a latch in shared memory lives as long as the server. If another process owns it by now, that
+    // one wakes up without a reason, which is harmless.
     unsafe {
         let latch = (*shared).latch.load(SeqCst);
         if !latch.is_null() {
@@ -73,10 +75,11 @@ pub(crate) fn wake() {
     }
 }
 
-/// Makes this process the notifier until it ends.
+/// Makes this process the notifier until it exits.
 pub(crate) fn become_notifier(database: u32) {
     let Some(shared) = shared() else { return };
-    // SAFETY: the region lives as long as the server, the latch as long as this process, the callback as the library.
+    // SAFETY: the region lives as long as the server, the latch as long as this process, the callback as the
+    // library.
     unsafe {
         (*shared).latch.store(pg_sys::MyLatch, SeqCst);
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
@@ -85,7 +88,7 @@ pub(crate) fn become_notifier(database: u32) {
     with(|state| state.notifier_database = database);
 }
 
-/// From here on sessions run NOTIFY themselves.
+/// When the notifier exits: from here on sessions run NOTIFY themselves.
 #[pg_guard]
 extern "C-unwind" fn on_exit(_code: i32, _argument: pg_sys::Datum) {
     with(|state| state.notifier_database = 0);

@@ -1,4 +1,4 @@
-//! The timers of this database: in shared memory, or of this session alone without preload.
+//! Where the timers of this database are: in shared memory, or without preload in this session.
 
 use std::cell::Cell;
 
@@ -24,7 +24,7 @@ pub(super) fn with_timers<T>(act: impl Fn(&mut Timers) -> T) -> T {
     })
 }
 
-/// A session without shared memory forgets its timers: they were set by a transaction that rolled back.
+/// Forgets the timers of a session without shared memory, after a rollback of the transaction that set them.
 pub(super) fn forget_local() {
     LOCAL.set(Timers::UNKNOWN);
 }

@@ -42,8 +42,8 @@ pub(super) fn free_unique_key(removed: &RemovedJob) -> Result<()> {
     }
 }
 
-/// If the job counted towards a limit, wakes workers: another job of its kind may start now, or of any kind if its
-/// project is limited.
+/// If the job counted towards a limit, wakes workers: another job of its kind may start now, or of any kind
+/// if its project is limited.
 pub(super) fn notify_freed_limit(removed: &RemovedJob) -> Result<()> {
     let Some(kind) = &removed.limited_kind else { return Ok(()) };
     notify::job_available(kind, None)?;

@@ -36,7 +36,8 @@ fn cancel_job(job_id: Option<i64>) -> sql::Result<&'static str> {
         "UPDATE nebula.job_running SET cancel_requested = true WHERE job_id = $1 RETURNING project_id",
     );
     let job = required(job_id, "job_id")?;
-    // A claim or a retry can move the job between the two statements; then neither finds it, and we look again.
+    // A claim or a retry can move the job between the two statements; then neither finds it, and we look
+    // again.
     loop {
         let read =
             |row: &Row<'_>| Ok((row.get::<Uuid>(1)?, row.get::<String>(2)?, Position::read_from(row, 3)?));

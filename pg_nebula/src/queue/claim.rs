@@ -103,8 +103,8 @@ fn general_path(mut request: ClaimRequest<'_>) -> Result<Vec<ClaimedJob>> {
     }
 }
 
-/// Claims from several indexes: counts where the first jobs lie, and claims that many from each index. Jobs that other
-/// sessions claim meanwhile are made up for in another round.
+/// Claims from several indexes: counts where the first jobs lie, and claims that many from each index. Jobs
+/// that other sessions claim meanwhile are made up for in another round.
 fn claim_in_rounds(
     request: &ClaimRequest<'_>,
     policies: &[Policy],
@@ -141,8 +141,8 @@ fn claim_in_rounds(
     Ok(claimed)
 }
 
-/// Does what is due: rescues jobs, runs schedules, makes jobs ready. The background processes do the same; claims do it
-/// so that a server without them works too.
+/// Does what is due: rescues jobs, runs schedules, makes jobs ready. The background processes do the same;
+/// claims do it so that a server without them works too.
 fn run_due(due: DueTimers) -> Result<()> {
     static SCHEDULES: Statement = Statement::new("SELECT nebula.run_schedules()");
     if due == DueTimers::default() {

@@ -8,7 +8,8 @@ use super::store::{self, OpenClaim};
 use crate::notify::scan;
 use crate::pg::error::Result;
 
-/// Claims the first jobs that any worker can claim, from where the scan hint said to start; without one, from the first.
+/// Claims the first jobs that any worker can claim, from where the scan hint said to start; without one, from
+/// the first.
 pub(super) fn claim_open(
     request: &ClaimRequest<'_>,
     kind: &str,
@@ -17,8 +18,8 @@ pub(super) fn claim_open(
     start: Option<ScanStart>,
 ) -> Result<Vec<ClaimedJob>> {
     let from = start.map_or(QueuePosition::FIRST, |start| start.position);
-    let ahead = start.and_then(|start| start.skip_points);
-    let claimed = store::claim_open(&OpenClaim { request, kind, count, limited, from, ahead })?;
+    let skip_points = start.and_then(|start| start.skip_points);
+    let claimed = store::claim_open(&OpenClaim { request, kind, count, limited, from, skip_points })?;
     let jobs = claimed.jobs;
     match start {
         Some(start) => {

@@ -41,8 +41,8 @@ impl ResultRow<5> for ClaimedJob {
     }
 }
 
-/// Records where jobs of one kind stood that this transaction claimed: a rollback puts them back there, so the scan hint
-/// must go back too. Call it before anything else can fail.
+/// Records where jobs of one kind stood that this transaction claimed: a rollback puts them back there, so
+/// the scan hint must go back too. Call it before anything else can fail.
 pub(super) fn note_claimed(jobs: &[ClaimedJob]) {
     if let Some(first) = jobs.iter().filter(|job| !job.restricted).min_by_key(|job| job.key) {
         notify::note_hidden(&first.kind, first.key, false);

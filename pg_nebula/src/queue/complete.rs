@@ -62,8 +62,8 @@ pub(super) fn complete(job: i64, attempt: i32, result: Option<Jsonb>) -> Result<
 /// Finishes jobs, given in the order of their identifiers; returns those whose attempt it still was.
 fn succeed(attempts: Vec<SucceededAttempt>) -> Result<Vec<i64>> {
     let finished = store::finish_succeeded(attempts)?;
-    // Looks only now that the rows are gone: children that were enqueued while a row was waited for are seen, and no
-    // more can come. For many jobs, looks first whether there are children of any job at all.
+    // Looks only now that the rows are gone: children that were enqueued while a row was waited for are seen,
+    // and no more can come. For many jobs, looks first whether there are children of any job at all.
     let may_have_children = match &finished[..] {
         [] | [_] => true,
         _ => store::has_children(None)?,

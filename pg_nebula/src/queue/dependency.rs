@@ -24,7 +24,8 @@ fn depend_job(job_id: Option<i64>, depends_on: Option<Vec<Option<i64>>>) -> sql:
         ", on_dead FROM nebula.job_waiting WHERE job_id = $1 FOR UPDATE"
     ));
     static BLOCK: Statement = Statement::new(
-        "UPDATE nebula.job_waiting SET blocked_by = blocked_by + $2, ready = ready AND $2 = 0 WHERE job_id = $1",
+        "UPDATE nebula.job_waiting SET blocked_by = blocked_by + $2, ready = ready AND $2 = 0
+          WHERE job_id = $1",
     );
     let parents = required_elements(required(depends_on, "depends_on")?, "depends_on")?;
     let job = required(job_id, "job_id")?;
@@ -71,7 +72,8 @@ fn refuse_circle(job: i64, parents: &[i64]) -> Result<()> {
 /// Parents stay locked until this transaction ends, so none can finish without seeing its new child.
 pub(super) fn add_parents(job: i64, parents: &[i64], on_dead: &str) -> Result<i32> {
     static INSERT: Statement = Statement::new(
-        "INSERT INTO nebula.job_dependency (parent_id, child_id) VALUES ($1, $2) ON CONFLICT DO NOTHING RETURNING 1",
+        "INSERT INTO nebula.job_dependency (parent_id, child_id) VALUES ($1, $2)
+         ON CONFLICT DO NOTHING RETURNING 1",
     );
     // All sessions lock parents in one order, against deadlocks.
     let mut parents = parents.to_vec();
@@ -179,15 +181,16 @@ pub(super) fn release_children(parent: i64) -> Result<()> {
     released.iter().try_for_each(Position::notify_available)
 }
 
-/// Cancels the children of a job that is dead or cancelled, and their children, except those that are to stay blocked.
-/// The dependencies are kept: retry_job restores the children by them.
+/// Cancels the children of a job that is dead or cancelled, and their children, except those that are to stay
+/// blocked. The dependencies are kept: retry_job restores the children by them.
 pub(super) fn cancel_children(parent: i64, state: &str) -> Result<()> {
-    // One statement for each parent, so that each has a new snapshot: an enqueue that locked one of the children has
-    // committed by then, and its own child is seen.
+    // One statement for each parent, so that each has a new snapshot: an enqueue that locked one of the
+    // children has committed by then, and its own child is seen.
     static CANCEL: Statement = Statement::new(concat!(
         "WITH removed AS (
            DELETE FROM nebula.job_waiting w
-            USING nebula.job_dependency d WHERE d.parent_id = $1 AND w.job_id = d.child_id AND w.on_dead = 'cancel'
+            USING nebula.job_dependency d
+            WHERE d.parent_id = $1 AND w.job_id = d.child_id AND w.on_dead = 'cancel'
            RETURNING w.*
          )
          INSERT INTO nebula.job_finished (",

@@ -68,7 +68,7 @@ fn enqueue_job(
     Ok(job.job)
 }
 
-/// What was written before the job itself.
+/// The rows written before the job itself.
 enum Linked {
     /// This job has the unique key.
     KeyTaken(i64),

@@ -6,7 +6,8 @@ use crate::pg::statement::Statement;
 /// The state of a job; `None` if it does not exist.
 pub(super) fn state_of(job: i64) -> Result<Option<String>> {
     static STATE: Statement = Statement::new(
-        "SELECT CASE WHEN blocked_by > 0 THEN 'blocked' ELSE 'available' END FROM nebula.job_waiting WHERE job_id = $1
+        "SELECT CASE WHEN blocked_by > 0 THEN 'blocked' ELSE 'available' END
+           FROM nebula.job_waiting WHERE job_id = $1
          UNION ALL SELECT 'running' FROM nebula.job_running WHERE job_id = $1
          UNION ALL SELECT state FROM nebula.job_finished WHERE job_id = $1",
     );

@@ -1,10 +1,11 @@
 //! Parts of SQL statements that several of them share, as macros because `concat!` takes literals only.
 
-/// The columns that a job has in nebula.job_waiting, job_running and job_finished alike; this is the only list of them.
+/// The columns that a job has in nebula.job_waiting, job_running and job_finished alike; this is the only
+/// list of them.
 ///
-/// `job_columns!()` is the list for SQL. In the SELECT of a statement that moves jobs, columns can be replaced by
-/// expressions, given in the order of the columns: `job_columns!(attempt = "attempt + 1")`. `job_columns!(as list)`
-/// calls the macro `list!` with the names.
+/// `job_columns!()` is the list for SQL. In the SELECT of a statement that moves jobs, columns can be
+/// replaced by expressions, given in the order of the columns: `job_columns!(attempt = "attempt + 1")`.
+/// `job_columns!(as list)` calls the macro `list!` with the names.
 macro_rules! job_columns {
     (@list $list:ident
         $(run_at = $run_at:expr,)?
@@ -50,7 +51,8 @@ macro_rules! position_columns {
 /// The columns of a row deleted from nebula.job_running that `RemovedJob::read` reads.
 macro_rules! removed_columns {
     () => {
-        "removed.job_id, removed.project_id, removed.unique_key, CASE WHEN removed.limited THEN removed.kind END"
+        "removed.job_id, removed.project_id, removed.unique_key, \
+         CASE WHEN removed.limited THEN removed.kind END"
     };
 }
 
@@ -95,8 +97,8 @@ macro_rules! open_condition {
     };
 }
 
-/// The condition of the index job_waiting_pinned_idx besides `ready`, and that the worker's node and capabilities, given
-/// as parameters, fit.
+/// The condition of the index job_waiting_pinned_idx besides `ready`, and that the worker's node and
+/// capabilities, given as parameters, fit.
 macro_rules! restricted_condition {
     ($node:literal, $capabilities:literal) => {
         concat!(

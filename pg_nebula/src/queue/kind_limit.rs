@@ -32,7 +32,8 @@ impl Policy {
 pub(super) fn of_kind(kind: &str) -> Result<Option<Policy>> {
     static POLICY: Statement = Statement::new(
         "SELECT kind, paused_at IS NOT NULL, max_running, max_per_project FROM nebula.job_policy
-          WHERE kind = $1 AND (paused_at IS NOT NULL OR max_running IS NOT NULL OR max_per_project IS NOT NULL)",
+          WHERE kind = $1
+            AND (paused_at IS NOT NULL OR max_running IS NOT NULL OR max_per_project IS NOT NULL)",
     );
     POLICY.query_opt(&[kind.into()], |row: &Row<'_>| {
         Ok(Policy {
@@ -53,8 +54,8 @@ pub(super) fn kinds() -> Result<HashSet<String>> {
     Ok(KINDS.query(&[], |row| row.need(1))?.into_iter().collect())
 }
 
-/// Locks the policies of limited kinds, so that claims of a kind run one at a time: none counts while another adds. All
-/// at once and in one order, against deadlocks.
+/// Locks the policies of limited kinds, so that claims of a kind run one at a time: none counts while another
+/// adds. All at once and in one order, against deadlocks.
 pub(super) fn lock(policies: &[Policy]) -> Result<()> {
     static LOCK: Statement =
         Statement::new("SELECT FROM nebula.job_policy WHERE kind = ANY ($1) ORDER BY kind FOR NO KEY UPDATE");
@@ -63,8 +64,8 @@ pub(super) fn lock(policies: &[Policy]) -> Result<()> {
     if kinds.is_empty() { Ok(()) } else { LOCK.run(&[kinds.into()]) }
 }
 
-/// Claims the first jobs of a kind with a limit, or of projects with one, as far as the limits allow. Policies and quotas
-/// must be locked.
+/// Claims the first jobs of a kind with a limit, or of projects with one, as far as the limits allow.
+/// Policies and quotas must be locked.
 pub(super) fn claim(
     request: &ClaimRequest<'_>,
     (kind, policy): (&str, Option<&Policy>),

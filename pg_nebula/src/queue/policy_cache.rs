@@ -1,4 +1,4 @@
-//! What this session knows about policies and quotas, so that a claim which none concerns reads nothing.
+//! A cache of policies and quotas in this session, so that claims which none of them limits read nothing.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -31,7 +31,8 @@ thread_local! {
 /// Whether neither a policy of this kind nor a quota of any project limits claims.
 pub(super) fn is_unrestricted(kind: &str) -> Result<bool> {
     if snapshot_is_fixed() {
-        // The snapshot may show policies that are no longer in force; they must not be cached for later transactions.
+        // The snapshot may show policies that are no longer in force; they must not be cached for later
+        // transactions.
         return as_owner(|| Ok(kind_limit::of_kind(kind)?.is_none() && !project_limit::exist()?));
     }
     catalog::receive_messages();

@@ -38,21 +38,22 @@ impl Position {
         })
     }
 
-    /// The position among the jobs that any worker can claim; `None` when the job is not one of them. Scan hints cover
-    /// only these jobs.
+    /// The position among the jobs that any worker can claim; `None` when the job is not one of them. Scan
+    /// hints cover only these jobs.
     fn open_position(&self) -> Option<QueuePosition> {
         (self.ready && !self.restricted).then_some(self.key)
     }
 
-    /// Records that this transaction has locked the job: claims skip it until the transaction ends, so the scan hint
-    /// must go back to it then.
+    /// Records that this transaction has locked the job: claims skip it until the transaction ends, so the
+    /// scan hint must go back to it then.
     pub(super) fn note_locked(&self) {
         if let Some(key) = self.open_position() {
             notify::note_hidden(&self.kind, key, true);
         }
     }
 
-    /// Notifies workers, when this transaction commits, that the job is available; sets the timer if it is due later.
+    /// Notifies workers, when this transaction commits, that the job is available; sets the timer if it is
+    /// due later.
     pub(super) fn notify_available(&self) -> Result<()> {
         if self.ready {
             notify::job_available(&self.kind, self.open_position())

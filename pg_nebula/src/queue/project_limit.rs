@@ -26,8 +26,8 @@ pub(super) fn exists(project: Uuid) -> Result<bool> {
     ONE.exists(&[project.into()])
 }
 
-/// Locks all quotas, so that claims run one at a time while there are any: none counts while another adds. Claims lock
-/// them before any policy of a kind, against deadlocks.
+/// Locks all quotas, so that claims run one at a time while there are any: none counts while another adds.
+/// Claims lock them before any policy of a kind, against deadlocks.
 pub(super) fn lock_all() -> Result<Vec<Quota>> {
     static LOCK: Statement = Statement::new(
         "SELECT project_id, max_running FROM nebula.job_quota ORDER BY project_id FOR NO KEY UPDATE",

@@ -1,4 +1,4 @@
-//! What workers ask for, with checked values.
+//! Requests of workers, with checked values.
 
 use pgrx::Uuid;
 use pgrx::prelude::*;

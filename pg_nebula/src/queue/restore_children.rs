@@ -11,11 +11,12 @@ use crate::notify;
 use crate::pg::error::Result;
 use crate::pg::statement::Statement;
 
-/// Restores the children of a job that was brought back, and their children, as blocked jobs. A child stays cancelled
-/// while another of its parents is dead, and when another job has its unique key.
+/// Restores the children of a job that was brought back, and their children, as blocked jobs. A child stays
+/// cancelled while another of its parents is dead, and when another job has its unique key.
 pub(super) fn descendants(job: i64) -> Result<()> {
-    // Jobs cancelled by hand have no dependencies any more (cancel.rs), so they are not found. The rows are locked because
-    // another parent may be brought back at the same time: the second session waits and then sees what the first did.
+    // Jobs cancelled by hand have no dependencies any more (cancel.rs), so they are not found. The rows are
+    // locked because another parent may be brought back at the same time: the second session waits and then
+    // sees what the first did.
     static CHILDREN: Statement = Statement::new(
         "SELECT f.job_id, f.unique_key, f.project_id
            FROM nebula.job_dependency d JOIN nebula.job_finished f ON f.job_id = d.child_id
@@ -53,8 +54,8 @@ pub(super) fn descendants(job: i64) -> Result<()> {
     Ok(())
 }
 
-/// How many parents of a job have not succeeded yet, all locked against finishing; `None` when one is dead, cancelled or
-/// pruned.
+/// How many parents of a job have not succeeded yet, all locked against finishing; `None` when one is dead,
+/// cancelled or pruned.
 fn lock_parents(child: i64) -> Result<Option<i32>> {
     static PARENTS: Statement =
         Statement::new("SELECT parent_id FROM nebula.job_dependency WHERE child_id = $1 ORDER BY parent_id");

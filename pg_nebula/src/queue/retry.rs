@@ -79,7 +79,8 @@ fn requeue_finished(job: i64, attempts: i32) -> Result<Option<(WaitingJob, Optio
 /// Makes a job available that waits for its time.
 fn make_due(job: i64) -> Result<Option<WaitingJob>> {
     static MAKE_DUE: Statement = Statement::new(concat!(
-        "UPDATE nebula.job_waiting SET run_at = least(run_at, now()), ready = true WHERE job_id = $1 AND blocked_by = 0
+        "UPDATE nebula.job_waiting SET run_at = least(run_at, now()), ready = true
+          WHERE job_id = $1 AND blocked_by = 0
          RETURNING ",
         position_columns!(),
         ", project_id"

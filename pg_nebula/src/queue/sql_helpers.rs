@@ -85,9 +85,9 @@ fn local_minute(at: Timestamp, time_zone: &str) -> Result<i64> {
     local.ok_or_else(|| Error::corrupt_schema("time"))
 }
 
-/// When the clock of a time zone shows `next`, given that it shows `now` at `after`. If the clock is not changed between
-/// them, the difference is added to `after`: this finds the right one of two times with the same clock reading. Otherwise
-/// AT TIME ZONE decides.
+/// When the clock of a time zone shows `next`, given that it shows `now` at `after`. If the clock is not
+/// changed between them, the difference is added to `after`: this finds the right one of two times with the
+/// same clock reading. Otherwise AT TIME ZONE decides.
 fn timestamp_of(next: i64, now: i64, after: Timestamp, time_zone: &str) -> Result<Timestamp> {
     static TIMESTAMP: Statement = Statement::new(
         "SELECT CASE WHEN e.at AT TIME ZONE $4 = l.at THEN e.at ELSE l.at AT TIME ZONE $4 END

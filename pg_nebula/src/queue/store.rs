@@ -1,9 +1,10 @@
 //! The rows of jobs: each operation once in SQL ([`sql`]) and once below SQL ([`direct`]), which is faster.
 //!
-//! The functions here are the only way to these operations. They try the direct variant first, where `nebula.direct_writes`
-//! is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a row that others have changed
-//! meanwhile), it leaves everything as it was, and SQL does the work or raises the error. Direct variants run with the
-//! caller's privileges, because to become the owner costs as much as their work; SQL runs as the owner.
+//! The functions here are the only way to these operations. They try the direct variant first, where
+//! `nebula.direct_writes` is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a
+//! row that others have changed meanwhile), it leaves everything as it was, and SQL does the work or raises
+//! the error. Direct variants run with the caller's privileges, because to become the owner costs as much as
+//! their work; SQL runs as the owner.
 
 mod direct;
 mod sql;
@@ -19,13 +20,14 @@ use super::new_job::{NewJob, NewJobs};
 use super::removed_job::RemovedJob;
 use super::request::{ClaimRequest, Heartbeat};
 use crate::direct::{CacheToken, Sequence, is_on};
-use crate::pg::error::Result;
+use crate::pg::error::{Error, Result};
 use crate::pg::privilege::{as_owner, as_owner_by_index};
 use crate::pg::session::snapshot_is_fixed;
 use direct::Direct;
 use sql::Sql;
 
-/// The operations, and whether their direct variants are used at all: one is kept only where it is measurably faster.
+/// The operations, and whether their direct variants are used at all: one is kept only where it is measurably
+/// faster.
 mod has_direct {
     pub(super) const INSERT: bool = true;
     pub(super) const INSERT_MANY: bool = true;
@@ -37,7 +39,8 @@ mod has_direct {
     pub(super) const COUNT_LIMITED: bool = true;
 }
 
-/// What each of the two implementations does. `None` of an `Option`, or `needs_sql`: the rest needs SQL, see above.
+/// The operations of both implementations. `None` of an `Option`: nothing was done, the operation needs SQL;
+/// `needs_sql`: the rest of it needs SQL.
 trait JobStore {
     /// Inserts a waiting job.
     fn insert(job: &NewJob<'_>) -> Result<Option<()>>;
@@ -48,14 +51,16 @@ trait JobStore {
     /// Moves the first jobs of a kind that any worker can claim to nebula.job_running; skips locked rows.
     fn claim_open(claim: &OpenClaim<'_>) -> Result<ClaimedJobs>;
 
-    /// Moves running jobs to nebula.job_finished as succeeded; leaves out those whose attempt is another one by now.
+    /// Moves running jobs to nebula.job_finished as succeeded; leaves out those whose attempt is another one
+    /// by now.
     fn finish_succeeded(attempts: &[SucceededAttempt]) -> Result<FinishedJobs>;
 
-    /// Ends an attempt as `decide` says, which sees the locked row: moves the job to nebula.job_finished or back to
-    /// nebula.job_waiting. SQL raises the error when the attempt has lost its lease.
+    /// Ends an attempt as `decide` says, which sees the locked row: moves the job to nebula.job_finished or
+    /// back to nebula.job_waiting. SQL raises the error when the attempt has lost its lease.
     fn end_attempt<'a>(job: i64, attempt: i32, decide: Decide<'_, 'a>) -> Result<Option<EndedAttempt<'a>>>;
 
-    /// Extends the lease by its length and records progress. SQL raises the error when the attempt has lost its lease.
+    /// Extends the lease by its length and records progress. SQL raises the error when the attempt has lost
+    /// its lease.
     fn extend_lease(heartbeat: &Heartbeat) -> Result<Option<ExtendedLease>>;
 
     /// Whether jobs wait for this one, or with `None`, for any.
@@ -81,11 +86,11 @@ pub(super) struct OpenClaim<'a> {
     pub(super) limited: bool,
     /// No job before this one can be claimed.
     pub(super) from: QueuePosition,
-    /// Positions that a few claimable jobs lie before, and some more: see `ScanStart::skip_points`.
-    pub(super) ahead: Option<(QueuePosition, QueuePosition)>,
+    /// Two known positions further on: see `ScanStart::skip_points`.
+    pub(super) skip_points: Option<(QueuePosition, QueuePosition)>,
 }
 
-/// What a claim has moved.
+/// The result of a claim.
 pub(super) struct ClaimedJobs {
     pub(super) jobs: Vec<ClaimedJob>,
     /// Positions of jobs that follow those, for the next claim.
@@ -113,18 +118,16 @@ pub(super) fn next_job() -> Result<i64> {
 
 /// Inserts a waiting job.
 pub(super) fn insert(job: &NewJob<'_>) -> Result<()> {
-    if has_direct::INSERT && is_on() && Direct::insert(job)?.is_some() {
-        return Ok(());
-    }
-    as_owner(|| Sql::insert(job)).map(drop)
+    direct_or_sql(has_direct::INSERT, || Direct::insert(job), || as_owner(|| Sql::insert(job)))
 }
 
 /// Inserts waiting jobs.
 pub(super) fn insert_many(jobs: &NewJobs<'_>) -> Result<()> {
-    if has_direct::INSERT_MANY && is_on() && Direct::insert_many(jobs)?.is_some() {
-        return Ok(());
-    }
-    as_owner(|| Sql::insert_many(jobs)).map(drop)
+    direct_or_sql(
+        has_direct::INSERT_MANY,
+        || Direct::insert_many(jobs),
+        || as_owner(|| Sql::insert_many(jobs)),
+    )
 }
 
 /// Claims the first jobs of a kind that any worker can claim.
@@ -154,7 +157,8 @@ pub(super) fn claim_restricted(
     noted(sql::claim_restricted(request, kind, count, limited)?)
 }
 
-/// Claims one job of a kind, open to all or restricted, that is of none of these projects; it counts towards a limit.
+/// Claims one job of a kind, open to all or restricted, that is of none of these projects; it counts towards
+/// a limit.
 pub(super) fn claim_one_except(
     request: &ClaimRequest<'_>,
     kind: &str,
@@ -169,7 +173,8 @@ fn noted(jobs: Vec<ClaimedJob>) -> Result<Vec<ClaimedJob>> {
     Ok(jobs)
 }
 
-/// Finishes attempts, given in the order of their jobs, as succeeded; returns those jobs whose attempt it still was.
+/// Finishes attempts, given in the order of their jobs, as succeeded; returns those jobs whose attempt it
+/// still was.
 pub(super) fn finish_succeeded(mut attempts: Vec<SucceededAttempt>) -> Result<Vec<RemovedJob>> {
     let mut finished = if has_direct::FINISH_SUCCEEDED && is_on() {
         Direct::finish_succeeded(&attempts)?
@@ -183,15 +188,13 @@ pub(super) fn finish_succeeded(mut attempts: Vec<SucceededAttempt>) -> Result<Ve
     Ok(finished.jobs)
 }
 
-/// Ends an attempt as `decide` says of the locked row.
+/// Ends an attempt as `decide` says of the locked row; the error when it has lost its lease.
 pub(super) fn end_attempt<'a>(job: i64, attempt: i32, decide: Decide<'_, 'a>) -> Result<EndedAttempt<'a>> {
-    if has_direct::END_ATTEMPT
-        && is_on()
-        && let Some(ended) = Direct::end_attempt(job, attempt, decide)?
-    {
-        return Ok(ended);
-    }
-    as_owner_by_index(|| sql::lock_and_end(job, attempt, decide))
+    direct_or_sql(
+        has_direct::END_ATTEMPT,
+        || Direct::end_attempt(job, attempt, decide),
+        || as_owner_by_index(|| Sql::end_attempt(job, attempt, decide)),
+    )
 }
 
 /// Attempts whose lease ended before `now`, locked, with their workers; skips locked rows.
@@ -200,18 +203,32 @@ pub(super) use sql::lock_expired;
 /// Ends an attempt that is locked. SQL only: this is for rescues, which are rare.
 pub(super) use sql::end_locked;
 
-/// Extends a lease and records progress.
+/// Extends a lease and records progress; the error when the attempt has lost it.
 pub(super) fn extend_lease(heartbeat: &Heartbeat) -> Result<ExtendedLease> {
-    if has_direct::EXTEND_LEASE
-        && is_on()
-        && let Some(extended) = Direct::extend_lease(heartbeat)?
-    {
-        return Ok(extended);
-    }
-    as_owner_by_index(|| sql::extend(heartbeat))
+    direct_or_sql(
+        has_direct::EXTEND_LEASE,
+        || Direct::extend_lease(heartbeat),
+        || as_owner_by_index(|| Sql::extend_lease(heartbeat)),
+    )
 }
 
-/// Whether jobs wait for this one, or with `None`, for any; as of now, whatever the transaction's snapshot shows.
+/// Does an operation directly if it can be done so, otherwise in SQL, which does it or raises an error.
+fn direct_or_sql<T>(
+    has_direct: bool,
+    direct: impl FnOnce() -> Result<Option<T>>,
+    sql: impl FnOnce() -> Result<Option<T>>,
+) -> Result<T> {
+    if has_direct
+        && is_on()
+        && let Some(done) = direct()?
+    {
+        return Ok(done);
+    }
+    sql()?.ok_or_else(|| Error::corrupt_schema("row that was written"))
+}
+
+/// Whether jobs wait for this one, or with `None`, for any; as of now, whatever the transaction's snapshot
+/// shows.
 pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
     if reads_directly(has_direct::HAS_CHILDREN) {
         return Direct::has_children(parent);
@@ -219,8 +236,8 @@ pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
     as_owner_by_index(|| Sql::has_children(parent))
 }
 
-/// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project; as of now, whatever the
-/// transaction's snapshot shows.
+/// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project; as of now,
+/// whatever the transaction's snapshot shows.
 pub(super) fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
     if reads_directly(has_direct::COUNT_LIMITED) {
         return Direct::count_limited(kind);
@@ -228,8 +245,9 @@ pub(super) fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
     as_owner_by_index(|| Sql::count_limited(kind))
 }
 
-/// Whether rows are read below SQL. Always in REPEATABLE READ and stricter, where statements see what was committed
-/// when the transaction began: too old to decide by, although the rows that are decided about are locked.
+/// Whether rows are read below SQL. Always in REPEATABLE READ and stricter, where statements see what was
+/// committed when the transaction began: too old to decide by, although the rows that are decided about are
+/// locked.
 fn reads_directly(has_direct: bool) -> bool {
     has_direct && is_on() || snapshot_is_fixed()
 }

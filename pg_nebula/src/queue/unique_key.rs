@@ -34,8 +34,10 @@ pub(super) fn check(key: Option<&str>, period: Option<Interval>) -> Result<()> {
 pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Option<i64>> {
     // A key is free again when its period is over, unless its job still lives.
     static TAKE: Statement = Statement::new(
-        "INSERT INTO nebula.job_key AS k (unique_key, job_id, held_until) VALUES ($1, $2, clock_timestamp() + $3)
-         ON CONFLICT ON CONSTRAINT job_key_pkey DO UPDATE SET job_id = EXCLUDED.job_id, held_until = EXCLUDED.held_until
+        "INSERT INTO nebula.job_key AS k (unique_key, job_id, held_until)
+         VALUES ($1, $2, clock_timestamp() + $3)
+         ON CONFLICT ON CONSTRAINT job_key_pkey
+         DO UPDATE SET job_id = EXCLUDED.job_id, held_until = EXCLUDED.held_until
           WHERE k.held_until <= clock_timestamp()
             AND NOT EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = k.job_id)
             AND NOT EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = k.job_id)

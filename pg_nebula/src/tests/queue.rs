@@ -1,12 +1,12 @@
-//! Jobs: the edges of the state machine, one after the other.
+//! The queue: each transition of the state machine.
 
+mod attempt;
+mod batch;
 mod dependency;
-mod end_of_attempt;
 mod history;
-mod limits;
 mod policy;
-mod row;
 mod schedule;
+mod store;
 mod unique_key;
 
 use pgrx::prelude::*;
@@ -26,13 +26,13 @@ fn state(job: &str) -> String {
     text(&format!("SELECT state FROM nebula.job_status WHERE job_id = {job}"))
 }
 
-/// What waits for its time does so no longer.
+/// Makes all scheduled jobs due.
 fn due_now() {
     run("UPDATE nebula.job_waiting SET run_at = now()");
     run("SELECT nebula.release_due_jobs()");
 }
 
-/// Every lease has run out, and somebody notices.
+/// Ends all leases and rescues their jobs.
 fn expire() {
     run("UPDATE nebula.job_running SET lease_until = clock_timestamp() - interval '1 s'");
     run("SELECT nebula.rescue_jobs()");
@@ -45,7 +45,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn a_job_runs_from_end_to_end() {
+    fn a_job_is_enqueued_claimed_and_completed() {
         let job = enqueue(r#"'t', '{"n": 12345678901234567890.5}'"#);
         assert_eq!(state(&job), "available");
         assert_eq!(
@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_claim_can_stand_where_a_value_stands() {
+    fn claim_jobs_works_in_a_select_list() {
         run("SELECT nebula.enqueue_job('t', to_jsonb(n)) FROM generate_series(1, 3) n");
         let claim = "SELECT nebula.claim_jobs('w', '{t}', 2) AS job";
         let numbers = format!("SELECT string_agg((c.job).payload::text, ' ') FROM ({claim}) c");
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn enqueue_refuses_nonsense() {
+    fn enqueue_refuses_malformed_arguments() {
         assert_error("SELECT nebula.enqueue_job('No Kind', '{}')", "22023", &["No Kind"]);
         assert_error("SELECT nebula.enqueue_job(repeat('a', 64), '{}')", "22023", &["aaa"]);
         assert_error("SELECT nebula.enqueue_job('t', null)", "22023", &["payload"]);
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn claims_by_priority_then_age_and_only_what_is_due() {
+    fn due_jobs_are_claimed_by_priority_then_age() {
         let low = enqueue("'t', '{}'");
         let high = enqueue("'t', '{}', 5");
         let older = enqueue("'t', '{}', 5, now() - interval '1 h'");
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn claim_refuses_nonsense() {
+    fn claim_refuses_malformed_arguments() {
         assert_error("SELECT nebula.claim_jobs('', '{t}')", "22023", &["worker"]);
         assert_error("SELECT nebula.claim_jobs('w', '{}')", "22023", &["kinds"]);
         assert_error("SELECT nebula.claim_jobs('w', '{t}', 0)", "22023", &["max"]);
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn failures_are_retried_until_attempts_are_used_up() {
+    fn a_failed_job_is_retried_until_its_last_attempt() {
         let job = enqueue("'t', '{}', max_attempts => 2");
         claim("'{t}'");
         assert_eq!(text(&format!("SELECT nebula.fail_job({job}, 1, 'first')")), "available");
@@ -168,11 +168,10 @@ mod tests {
         );
     }
 
-    /// Whatever happened since, the old number is refused, and nothing changes.
     #[pg_test]
-    fn a_lost_lease_fences_the_old_attempt_off() {
+    fn calls_with_an_old_attempt_are_refused_and_change_nothing() {
         let job = enqueue("'t', '{}', max_attempts => 2");
-        let fenced = |attempt: u32, now: &str| {
+        let assert_refused = |attempt: u32, now: &str| {
             let calls = [
                 format!("heartbeat_job({job}, {attempt})"),
                 format!("heartbeat_job({job}, {attempt}, 0.5, '{{}}')"),
@@ -186,34 +185,34 @@ mod tests {
             }
             assert_eq!(state(&job), now);
         };
-        fenced(0, "available");
-        fenced(1, "available");
+        assert_refused(0, "available");
+        assert_refused(1, "available");
         claim("'{t}'");
-        fenced(2, "running");
+        assert_refused(2, "running");
         expire();
-        fenced(1, "available");
+        assert_refused(1, "available");
         assert_eq!(text("SELECT errors -> 0 ->> 'error' FROM nebula.job_waiting"), "lease expired, worker w");
         due_now();
         assert_eq!(claim("'{t}'"), job);
-        fenced(1, "running");
-        // The last attempt is not repeated.
+        assert_refused(1, "running");
+        // That was the last attempt.
         expire();
-        fenced(2, "dead");
+        assert_refused(2, "dead");
         run(&format!("SELECT nebula.retry_job({job})"));
-        fenced(2, "available");
+        assert_refused(2, "available");
         assert_eq!(claim("'{t}'"), job);
-        fenced(2, "running");
+        assert_refused(2, "running");
         run(&format!("SELECT nebula.hand_back_job({job}, 3)"));
-        fenced(3, "available");
+        assert_refused(3, "available");
         claim("'{t}'");
         run(&format!("SELECT nebula.complete_job({job}, 4)"));
-        fenced(4, "succeeded");
+        assert_refused(4, "succeeded");
         assert_error("SELECT nebula.complete_job(999, 1)", "55000", &["999"]);
     }
 
-    /// No background process is needed: a claim of anything rescues what has run out.
+    /// Works without background processes.
     #[pg_test]
-    fn a_claim_rescues_on_the_way() {
+    fn a_claim_rescues_jobs_of_any_kind_whose_lease_ran_out() {
         let job = enqueue("'t', '{}', max_attempts => 1");
         assert_eq!(claim("'{t}', lease => '1 ms'"), job);
         run("SELECT pg_sleep(0.01)");
@@ -222,7 +221,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_worker_that_stops_hands_its_job_back() {
+    fn a_job_that_is_handed_back_keeps_its_position_and_its_attempts() {
         let job = enqueue("'t', '{}', max_attempts => 1");
         let behind = enqueue("'t', '{}'");
         assert_eq!(claim("'{t}'"), job);
@@ -231,7 +230,6 @@ mod tests {
             text(&format!("SELECT errors -> 0 ->> 'error' FROM nebula.job_waiting WHERE job_id = {job}")),
             "going home"
         );
-        // At its old place, and with its attempts.
         assert_eq!(claim("'{t}'"), job);
         assert_eq!(
             text(&format!(
@@ -245,7 +243,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn finishing_and_claiming_are_one_step() {
+    fn finish_and_claim_does_both_or_neither() {
         let (first, second) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"));
         assert_eq!(claim("'{t}'"), first);
         let call = |job: &str, attempt: u32| {
@@ -265,7 +263,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn bringing_jobs_back() {
+    fn only_dead_cancelled_and_scheduled_jobs_can_be_retried() {
         let job = enqueue("'t', '{}', max_attempts => 1, unique_key => 'k'");
         assert_error("SELECT nebula.retry_job(999)", "P0002", &["999"]);
         assert_error(&format!("SELECT nebula.retry_job({job}, 0)"), "22023", &["attempts 0"]);
@@ -285,7 +283,7 @@ mod tests {
         assert_eq!(claim("'{t}'"), job);
         run(&format!("SELECT nebula.complete_job({job}, 2)"));
         assert_error(&format!("SELECT nebula.retry_job({job})"), "55000", &["succeeded"]);
-        // One that waits for its time runs now; one that waits for another does not.
+        // A scheduled job runs now; a blocked one stays blocked.
         let later = enqueue("'t', '{}', run_at => now() + interval '1 h'");
         let child = enqueue(&format!("'t', '{{}}', depends_on => '{{{later}}}'"));
         assert_eq!(claim("'{t}'"), "null");
@@ -309,7 +307,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn cancelling() {
+    fn a_job_is_cancelled_at_once_or_when_its_attempt_ends() {
         let waiting = enqueue("'w', '{}'");
         let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{waiting}}}'"));
         assert_eq!(text(&format!("SELECT nebula.cancel_job({waiting})")), "cancelled");
@@ -323,21 +321,21 @@ mod tests {
         assert_eq!(text(&format!("SELECT nebula.heartbeat_job({running}, 1)")), "cancel");
         assert_eq!(text(&format!("SELECT nebula.fail_job({running}, 1, 'stopped')")), "cancelled");
 
-        // Its worker fell silent: nobody starts it again.
+        // A rescued job with a cancel request does not run again.
         let silent = enqueue("'r', '{}'");
         claim("'{r}'");
         run(&format!("SELECT nebula.cancel_job({silent})"));
         expire();
         assert_eq!(state(&silent), "cancelled");
 
-        // One that is blocked takes with it what waits for it, and leaves its parent alone.
+        // Children of a blocked job are cancelled with it, its parent is not.
         let parent = enqueue("'p', '{}'");
         let blocked = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}'"));
         let below = enqueue(&format!("'c', '{{}}', depends_on => '{{{blocked}}}'"));
         assert_eq!(text(&format!("SELECT nebula.cancel_job({blocked})")), "cancelled");
         assert_eq!((state(&below).as_str(), state(&parent).as_str()), ("cancelled", "available"));
 
-        // Done before it heard of it: then it is done.
+        // An attempt may succeed despite the request.
         let quick = enqueue("'q', '{}'");
         claim("'{q}'");
         run(&format!("SELECT nebula.cancel_job({quick})"));

@@ -1,4 +1,5 @@
-//! The operations below SQL: rows are written through the table access method, in tables described by [`tables`].
+//! The operations below SQL: rows are written through the table access method, in tables described by
+//! [`tables`].
 
 mod claim;
 mod end_attempt;

@@ -47,7 +47,8 @@ impl JobStore for Sql {
 
     fn insert_many(jobs: &NewJobs<'_>) -> Result<Option<()>> {
         static INSERT: Statement = Statement::new(
-            "INSERT INTO nebula.job_waiting (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts)
+            "INSERT INTO nebula.job_waiting
+                    (job_id, kind, payload, project_id, priority, run_at, ready, max_attempts)
              SELECT job_id, $3, payload, $4, $5, $6, $7, $8 FROM unnest($1, $2) AS new(job_id, payload)",
         );
         INSERT
@@ -75,11 +76,29 @@ impl JobStore for Sql {
     }
 
     fn end_attempt<'a>(job: i64, attempt: i32, decide: Decide<'_, 'a>) -> Result<Option<EndedAttempt<'a>>> {
-        lock_and_end(job, attempt, decide).map(Some)
+        static LOCK: Statement = Statement::new(concat!(
+            "SELECT ",
+            attempt_columns!(),
+            " FROM nebula.job_running WHERE job_id = $1 AND attempt = $2 FOR UPDATE"
+        ));
+        let locked = LOCK.query_opt(&[job.into(), attempt.into()], Attempt::read)?;
+        let locked = locked.ok_or_else(|| lost(job, attempt))?;
+        end_locked(&locked, decide(&locked)).map(Some)
     }
 
     fn extend_lease(heartbeat: &Heartbeat) -> Result<Option<ExtendedLease>> {
-        extend(heartbeat).map(Some)
+        static EXTEND: Statement = Statement::new(
+            "UPDATE nebula.job_running
+                SET lease_until = clock_timestamp() + lease, progress = coalesce($3, progress),
+                    detail = coalesce($4, detail)
+              WHERE job_id = $1 AND attempt = $2 RETURNING cancel_requested, project_id",
+        );
+        let (job, attempt) = (heartbeat.job, heartbeat.attempt);
+        let values = [job.into(), attempt.into(), heartbeat.progress.into(), heartbeat.detail.clone().into()];
+        let extended = EXTEND.query_opt(&values, |row| {
+            Ok(ExtendedLease { cancel_requested: row.need(1)?, project: row.get(2)? })
+        })?;
+        extended.ok_or_else(|| lost(job, attempt)).map(Some)
     }
 
     fn has_children(parent: Option<i64>) -> Result<bool> {
@@ -94,7 +113,8 @@ impl JobStore for Sql {
 
     fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
         static KIND: Statement = Statement::new(
-            "SELECT project_id, count(*) FROM nebula.job_running WHERE limited AND kind = $1 GROUP BY project_id",
+            "SELECT project_id, count(*) FROM nebula.job_running
+              WHERE limited AND kind = $1 GROUP BY project_id",
         );
         static ALL: Statement = Statement::new(
             "SELECT project_id, count(*) FROM nebula.job_running WHERE limited GROUP BY project_id",
@@ -106,24 +126,6 @@ impl JobStore for Sql {
         };
         Ok(counted.into_iter().collect())
     }
-}
-
-/// Extends a lease; the error when the attempt has lost it.
-pub(super) fn extend(heartbeat: &Heartbeat) -> Result<ExtendedLease> {
-    static EXTEND: Statement = Statement::new(
-        "UPDATE nebula.job_running
-            SET lease_until = clock_timestamp() + lease, progress = coalesce($3, progress), detail = coalesce($4, detail)
-          WHERE job_id = $1 AND attempt = $2 RETURNING cancel_requested, project_id",
-    );
-    let values = [
-        heartbeat.job.into(),
-        heartbeat.attempt.into(),
-        heartbeat.progress.into(),
-        heartbeat.detail.clone().into(),
-    ];
-    EXTEND
-        .query_opt(&values, |row| Ok(ExtendedLease { cancel_requested: row.need(1)?, project: row.get(2)? }))?
-        .ok_or_else(|| lost(heartbeat.job, heartbeat.attempt))
 }
 
 /// Finishes running jobs in a state, and records an error if there is one; leaves other attempts alone.
@@ -156,20 +158,8 @@ fn finish(
     FINISH.query(&values, RemovedJob::read)
 }
 
-/// Locks an attempt and ends it as `decide` says; the error when it has lost its lease.
-pub(super) fn lock_and_end<'a>(job: i64, attempt: i32, decide: Decide<'_, 'a>) -> Result<EndedAttempt<'a>> {
-    static LOCK: Statement = Statement::new(concat!(
-        "SELECT ",
-        attempt_columns!(),
-        " FROM nebula.job_running WHERE job_id = $1 AND attempt = $2 FOR UPDATE"
-    ));
-    let locked = LOCK.query_opt(&[job.into(), attempt.into()], Attempt::read)?;
-    let locked = locked.ok_or_else(|| lost(job, attempt))?;
-    end_locked(&locked, decide(&locked))
-}
-
-/// Locks attempts whose lease ended before `now`; returns them with their workers. Skips locked rows: a worker that is
-/// extending its lease just now keeps the job.
+/// Locks attempts whose lease ended before `now`; returns them with their workers. Skips locked rows: a
+/// worker that is extending its lease just now keeps the job.
 pub(in super::super) fn lock_expired(now: Timestamp) -> Result<Vec<(Attempt, String)>> {
     static EXPIRED: Statement = Statement::new(concat!(
         "SELECT ",

@@ -1,4 +1,4 @@
-//! Jobs that wait for jobs.
+//! Jobs that wait for other jobs.
 
 use pgrx::prelude::*;
 
@@ -20,12 +20,12 @@ mod tests {
         assert_eq!(state(&child), "available");
         assert_eq!(claim("'{c}'"), child);
         assert_eq!(text("SELECT count(*) FROM nebula.job_dependency"), "0");
-        // All parents have succeeded: due at once.
+        // After all parents have succeeded, a new child is available at once.
         assert_eq!(state(&enqueue(&format!("'c', '{{}}', depends_on => '{{{a},{b}}}'"))), "available");
     }
 
     #[pg_test]
-    fn the_dead_take_their_descendants_with_them() {
+    fn descendants_of_a_dead_job_are_cancelled() {
         let parent = enqueue("'t', '{}'");
         let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}', unique_key => 'k'"));
         let other = enqueue("'o', '{}'");
@@ -46,7 +46,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn who_was_cancelled_with_a_parent_comes_back_with_it() {
+    fn children_cancelled_with_a_parent_are_restored_with_it() {
         let after = |parents: &[&String]| {
             let parents: Vec<&str> = parents.iter().map(|parent| parent.as_str()).collect();
             enqueue(&format!("'c', '{{}}', depends_on => '{{{}}}'", parents.join(",")))
@@ -54,7 +54,7 @@ mod tests {
         let (a, b) = (enqueue("'t', '{}', max_attempts => 1"), enqueue("'t', '{}', max_attempts => 1"));
         let (one, middle) = (after(&[&a]), after(&[&a]));
         let long = after(&[&middle]);
-        // By a short way and by a long one; and from two that die.
+        // `end` can be reached on a short way and on a long one; `both` has two parents that die.
         let (end, both) = (after(&[&one, &long]), after(&[&a, &b]));
         let (dropped, replaced) =
             (after(&[&a]), enqueue(&format!("'c', '{{}}', depends_on => '{{{a}}}', unique_key => 'k'")));
@@ -76,12 +76,12 @@ mod tests {
         assert_eq!(claim("'{c}', 9"), long);
         run(&format!("SELECT nebula.complete_job({long}, 1)"));
         assert_eq!(claim("'{c}', 9"), end);
-        // Who is brought back alone waits for nobody.
+        // A child that is retried itself waits for no parent any more.
         run(&format!("SELECT nebula.cancel_job({heir}); SELECT nebula.retry_job({replaced})"));
         assert_eq!(claim("'{c}', 9"), replaced);
         let left = "SELECT count(*) FROM nebula.job_dependency";
         assert_eq!(text(left), "0");
-        // What is forgotten is forgotten altogether.
+        // Pruning a job prunes its dependencies.
         let gone = enqueue("'t', '{}'");
         after(&[&gone]);
         run(&format!("SELECT nebula.cancel_job({gone})"));
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_job_may_wait_for_the_dead() {
+    fn with_on_dead_block_a_job_waits_for_a_dead_parent() {
         let parent = enqueue("'t', '{}', max_attempts => 1");
         let early = enqueue(&format!("'c', '{{}}', depends_on => '{{{parent}}}', on_dead => 'block'"));
         claim("'{t}'");
@@ -102,7 +102,7 @@ mod tests {
         assert_eq!(claim("'{c,t}', 9"), parent);
         run(&format!("SELECT nebula.complete_job({parent}, 2)"));
         assert_eq!(claim("'{c,t}', 9"), format!("{early} {late}"));
-        // What nobody can bring back nobody waits for.
+        // A parent that was pruned cannot be retried, so its children are cancelled.
         let gone = enqueue("'t', '{}', max_attempts => 1");
         let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{gone}}}', on_dead => 'block'"));
         run(&format!("SELECT nebula.cancel_job({gone})"));
@@ -111,7 +111,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_child_that_is_due_later_waits_for_both() {
+    fn a_child_waits_for_its_parents_and_for_its_time() {
         let parent = enqueue("'t', '{}'");
         let child =
             enqueue(&format!("'c', '{{}}', run_at => now() + interval '1 h', depends_on => '{{{parent}}}'"));
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn jobs_can_be_made_to_wait_later_but_not_in_a_circle() {
+    fn depend_job_adds_parents_but_refuses_circles() {
         let (a, b, c) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"), enqueue("'t', '{}'"));
         let depend = |child: &str, parent: &str| format!("SELECT nebula.depend_job({child}, '{{{parent}}}')");
         run(&depend(&b, &a));

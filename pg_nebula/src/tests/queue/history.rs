@@ -1,4 +1,4 @@
-//! Finished jobs: kept, pruned by segments, never deleted row by row.
+//! Finished jobs: pruned by truncating segments, not by deleting rows.
 
 use pgrx::prelude::*;
 
@@ -8,7 +8,7 @@ mod tests {
     use crate::tests::{assert_error, run, text};
     use pgrx::prelude::*;
 
-    /// A job of this kind that succeeded so long ago.
+    /// A job of this kind that succeeded that long ago.
     fn finished(kind: &str, ago: &str) -> String {
         let job = enqueue(&format!("'{kind}', '{{}}'"));
         assert_eq!(claim(&format!("'{{{kind}}}'")), job);
@@ -19,7 +19,7 @@ mod tests {
         job
     }
 
-    fn kept() -> String {
+    fn finished_jobs() -> String {
         text("SELECT coalesce(string_agg(job_id::text, ' ' ORDER BY job_id), '') FROM nebula.job_finished")
     }
 
@@ -28,14 +28,14 @@ mod tests {
     }
 
     #[pg_test]
-    fn older_ones_are_forgotten_and_younger_ones_kept() {
+    fn only_jobs_older_than_the_limit_are_pruned() {
         let young = finished("t", "1 h");
         let old = finished("t", "3 h");
         let before = segment();
         assert_eq!(text("SELECT nebula.prune_jobs('4 h')"), "0");
-        assert_eq!((kept(), segment()), (format!("{young} {old}"), before.clone()));
+        assert_eq!((finished_jobs(), segment()), (format!("{young} {old}"), before.clone()));
         assert_eq!(text("SELECT nebula.prune_jobs('2 h')"), "1");
-        assert_eq!(kept(), young);
+        assert_eq!(finished_jobs(), young);
         assert_ne!(segment(), before);
         assert_eq!(state(&young), "succeeded");
         assert_error(&format!("SELECT nebula.cancel_job({old})"), "P0002", &[&old]);
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn each_kind_is_kept_as_long_as_it_should_be() {
+    fn each_kind_is_kept_for_its_own_retention() {
         run("SELECT nebula.retain_jobs('short', '1 h'), nebula.retain_jobs('long', '30 days')");
         let long = finished("long", "20 days");
         let week = finished("week", "6 days");
@@ -53,26 +53,26 @@ mod tests {
         assert_eq!(text("SELECT nebula.prune_jobs()"), "0", "less than half of the segment could go");
         finished("short", "2 h");
         assert_eq!(text("SELECT nebula.prune_jobs()"), "2");
-        assert_eq!(kept(), format!("{long} {week}"));
+        assert_eq!(finished_jobs(), format!("{long} {week}"));
         run("UPDATE nebula.job_finished SET finished_at = finished_at - interval '11 days'");
         assert_eq!(text("SELECT nebula.prune_jobs()"), "2");
         assert_error("SELECT nebula.retain_jobs('t', '-1 s')", "22023", &["t"]);
     }
 
-    /// More turns than there are segments; each time something is kept, and nothing is lost.
+    /// More rounds than there are segments; in each, a younger job must be copied to the next segment.
     #[pg_test]
-    fn the_ring_goes_round() {
+    fn no_job_is_lost_when_segments_are_reused() {
         let stays = finished("t", "1 s");
         for _ in 0..20 {
             finished("t", "1 h");
             assert_eq!(text("SELECT nebula.prune_jobs('1 min')"), "1");
             run("UPDATE nebula.job_finished SET finished_at = clock_timestamp()");
         }
-        assert_eq!(kept(), stays);
+        assert_eq!(finished_jobs(), stays);
     }
 
     #[pg_test]
-    fn maintenance_turns_to_the_next_segment_in_time() {
+    fn maintenance_opens_the_next_segment_after_a_day() {
         run("SELECT nebula.maintain_jobs()");
         let first = segment();
         finished("t", "1 h");
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn lately_is_counted_by_kind() {
+    fn job_kind_counts_recent_jobs_by_kind() {
         finished("t", "2 min");
         finished("t", "2 h");
         let dead = enqueue("'t', '{}', max_attempts => 2");

@@ -1,4 +1,4 @@
-//! Who may claim what, and how much of it.
+//! Claims of restricted jobs, pauses and limits.
 
 use pgrx::prelude::*;
 
@@ -9,7 +9,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn pinned_jobs_go_to_their_node() {
+    fn jobs_of_a_node_are_claimed_only_there() {
         let (here, there) = (device(1), device(2));
         let pinned = enqueue(&format!("'t', '{{}}', node_id => '{here}'"));
         assert_eq!(claim("'{t}'"), "null");
@@ -18,7 +18,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn jobs_that_need_a_capability_go_to_who_has_it() {
+    fn jobs_with_a_capability_are_claimed_only_by_workers_that_have_it() {
         let plain = enqueue("'t', '{}'");
         let graphics = enqueue("'t', '{}', 5, capability => 'gpu'");
         let both = enqueue(&format!("'t', '{{}}', 4, capability => 'gpu', node_id => '{}'", device(1)));
@@ -37,7 +37,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn priority_counts_across_kinds() {
+    fn priorities_hold_across_kinds() {
         let jobs: Vec<String> = [("a", 5), ("b", 4), ("a", 0), ("b", 3), ("c", 9)]
             .map(|(k, p)| enqueue(&format!("'{k}', '{{}}', {p}")))
             .into();
@@ -61,7 +61,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn what_a_session_knows_of_curbs_goes_with_them() {
+    fn the_policy_cache_is_invalidated_by_every_change_of_a_policy() {
         for _ in 0..9 {
             enqueue("'t', '{}'");
         }
@@ -75,7 +75,7 @@ mod tests {
         gets(false, "a limit");
         run("TRUNCATE nebula.job_policy");
         gets(true, "nothing is left");
-        // A subtransaction takes what it changed with it.
+        // Also by a change that is rolled back to a savepoint.
         run("DO $$ BEGIN PERFORM nebula.pause_jobs('t');
                    IF EXISTS (SELECT FROM nebula.claim_jobs('w', '{t}')) THEN RAISE 'not paused'; END IF;
                    RAISE division_by_zero;
@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn no_more_run_than_the_limit_of_their_kind() {
+    fn a_limit_of_a_kind_is_not_exceeded() {
         run("SELECT nebula.limit_jobs('t', 2)");
         let jobs: Vec<String> = (0..4).map(|_| enqueue("'t', '{}'")).collect();
         assert_eq!(claim("'{t}', 9"), format!("{} {}", jobs[0], jobs[1]));
@@ -97,7 +97,7 @@ mod tests {
         assert_eq!(claim("'{t,u}', 9"), jobs[2]);
         run("SELECT nebula.limit_jobs('t')");
         assert_eq!(claim("'{t}', 9"), jobs[3]);
-        // A limit that comes later counts those that run.
+        // A new limit counts the jobs that run already.
         enqueue("'t', '{}'");
         run("SELECT nebula.limit_jobs('t', 3)");
         assert_eq!(claim("'{t}', 9"), "null");
@@ -105,7 +105,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn no_project_has_more_than_its_share() {
+    fn a_limit_per_project_is_not_exceeded() {
         run("SELECT nebula.limit_jobs('t', 4, 1)");
         let of = |project: u32| enqueue(&format!("'t', '{{}}', project_id => '{}'", device(project)));
         let (a, b, c) = (of(1), of(1), of(2));
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_project_has_its_limit_across_kinds() {
+    fn a_quota_of_a_project_holds_across_kinds() {
         let limited = text("SELECT nebula.create_project('limited')");
         let of = |kind: &str, project: &str| enqueue(&format!("'{kind}', '{{}}', project_id => '{project}'"));
         let before = of("t", &limited);

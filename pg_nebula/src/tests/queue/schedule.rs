@@ -1,4 +1,4 @@
-//! Jobs by the clock. The expressions themselves are tested beside them, in cron.rs.
+//! Schedules. Cron expressions are tested in nebula-core, cron.rs.
 
 use pgrx::prelude::*;
 
@@ -13,7 +13,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_tick_enqueues_once_however_many_were_missed() {
+    fn a_schedule_enqueues_one_job_however_many_ticks_were_missed() {
         schedule("'nightly', '0 3 * * *', 't', '[1]', 'Europe/Berlin', 7, 2");
         assert_eq!(
             text("SELECT next_at > now() AND next_at <= now() + interval '25 h' FROM nebula.job_schedule"),
@@ -41,7 +41,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn scheduling_again_changes_what_is_said() {
+    fn scheduling_again_changes_the_schedule_but_keeps_a_due_tick() {
         let first = schedule("'n', '0 3 * * *', 't'");
         run("UPDATE nebula.job_schedule SET next_at = now() - interval '1 h'");
         schedule("'n', '0 3 * * *', 'u'");
@@ -55,7 +55,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_broken_schedule_does_not_stop_the_others() {
+    fn a_schedule_that_fails_does_not_stop_the_others() {
         schedule("'broken', '@daily', 't'");
         schedule("'sound', '@daily', 't'");
         run("UPDATE nebula.job_schedule SET next_at = now() - interval '1 h'");
@@ -67,23 +67,23 @@ mod tests {
     }
 
     #[pg_test]
-    fn the_clock_is_that_of_the_time_zone() {
+    fn ticks_follow_the_clock_of_the_time_zone() {
         let next = |cron: &str, zone: &str, after: &str| {
             text(&format!("SELECT nebula.next_tick('{cron}', '{zone}', '{after}') AT TIME ZONE 'UTC'"))
         };
         assert_eq!(next("30 9 * * *", "Asia/Kolkata", "2026-06-01 00:00Z"), "2026-06-01 04:00:00");
         assert_eq!(next("*/15 * * * *", "UTC", "2026-06-01 00:14:59.9Z"), "2026-06-01 00:15:00");
         assert_eq!(next("*/15 * * * *", "UTC", "2026-06-01 00:15Z"), "2026-06-01 00:30:00");
-        // 02:30 does not exist on that day: as soon as the clock has moved on.
+        // The clock skips 02:30 on that day: the tick comes right after the change.
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-03-28 12:00Z"), "2026-03-29 01:30:00");
-        // 02:30 comes twice on that day, and counts once.
+        // The clock shows 02:30 twice on that day: the tick comes at the first.
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-24 12:00Z"), "2026-10-25 00:30:00");
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25 00:30Z"), "2026-10-26 01:30:00");
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25 01:10Z"), "2026-10-25 01:30:00");
     }
 
     #[pg_test]
-    fn nonsense_is_not_scheduled() {
+    fn schedule_job_refuses_malformed_arguments() {
         assert_error("SELECT nebula.schedule_job('n', '61 * * * *', 't')", "22023", &["61", "minute"]);
         assert_error("SELECT nebula.schedule_job('n', '0 0 30 2 *', 't')", "22023", &["no time", "30 2"]);
         assert_error(

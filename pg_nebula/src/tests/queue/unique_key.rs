@@ -1,4 +1,4 @@
-//! Unique keys: one job for one purpose.
+//! Unique keys.
 
 use pgrx::prelude::*;
 
@@ -25,7 +25,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_key_can_be_taken_for_a_period() {
+    fn a_key_with_a_period_is_taken_until_both_job_and_period_are_over() {
         let job = enqueue("'t', '{}', unique_key => 'k', unique_for => '1 hour'");
         claim("'{t}'");
         run(&format!("SELECT nebula.complete_job({job}, 1)"));
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn keys_whose_time_is_over_are_pruned() {
+    fn keys_are_pruned_when_job_and_period_are_over() {
         let job = enqueue("'t', '{}', unique_key => 'k', unique_for => '1 ms'");
         run("SELECT pg_sleep(0.01)");
         run("SELECT nebula.prune_jobs()");

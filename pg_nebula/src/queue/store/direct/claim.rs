@@ -18,7 +18,7 @@ const MAX_WITH_SKIP_POINTS: usize = 8;
 pub(super) fn claim_open(claim: &OpenClaim<'_>) -> Result<ClaimedJobs> {
     let max = usize::try_from(claim.count).unwrap_or(0);
     let skip_points = (max <= MAX_WITH_SKIP_POINTS).then(|| SkipPoints::new(SKIP_POINTS));
-    let ranges = ScanRange::split(claim.from, claim.ahead.filter(|_| skip_points.is_some()));
+    let ranges = ScanRange::split(claim.from, claim.skip_points.filter(|_| skip_points.is_some()));
     let kind = KeyValue::text(claim.kind);
     let starts: Vec<[KeyValue; 4]> = ranges.iter().map(|range| range.start(kind)).collect();
     let searches = ranges.iter().zip(&starts).map(|(range, start)| range.scan(start, skip_points.as_ref()));
@@ -92,8 +92,8 @@ enum End {
 }
 
 impl ScanRange {
-    /// All from a position on; the parts before two skip points come first, because a scan with an end compares fewer
-    /// entries of the index.
+    /// All from a position on; the parts before two skip points come first, because a scan with an end
+    /// compares fewer entries of the index.
     fn split(from: QueuePosition, skip_points: Option<(QueuePosition, QueuePosition)>) -> Vec<Self> {
         let mut ranges = Vec::with_capacity(3);
         if let Some((first, last)) = skip_points

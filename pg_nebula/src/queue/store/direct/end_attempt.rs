@@ -17,8 +17,8 @@ use crate::queue::position::Position;
 use crate::queue::removed_job::RemovedJob;
 use crate::queue::store::Decide;
 
-/// Ends an attempt as `decide` says. `None` when this needs SQL, when there is no such attempt, or when others changed
-/// the row between the decision and the lock.
+/// Ends an attempt as `decide` says. `None` when this needs SQL, when there is no such attempt, or when
+/// others changed the row between the decision and the lock.
 pub(super) fn end_attempt<'a>(
     job: i64,
     attempt: i32,
@@ -81,7 +81,8 @@ fn requeue(search: &IndexScan<'_>, found: &Attempt, end: &AttemptEnd<'_>, errors
     Ok(moved.rows.into_iter().next())
 }
 
-/// The errors of a job with one more. By SQL, because times in `jsonb` are written in the session's time zone.
+/// The errors of a job with one more. By SQL, because times in `jsonb` are written in the session's time
+/// zone.
 fn append_error(errors: Jsonb, attempt: i32, worker: String, error: &str) -> Result<Jsonb> {
     static APPEND: Statement = Statement::new(
         "SELECT $1 OPERATOR(pg_catalog.||) pg_catalog.jsonb_build_object(

@@ -166,8 +166,8 @@ pub(super) struct Segment {
 /// The segment that jobs which finish now go to; `None` when its number is out of range.
 pub(super) fn current_segment() -> Result<Option<Segment>> {
     static SEQUENCE: Sequence = Sequence::new(c"job_segment_seq");
-    // Each change of the segment writes a row here. Sessions that have not received the invalidation yet still use the
-    // last segment, which accepts rows as well.
+    // Each change of the segment writes a row here. Sessions that have not received the invalidation yet
+    // still use the last segment, which accepts rows as well.
     static CHANGES: Table = Table::new(c"job_segment", &[c"segment"]);
     thread_local! {
         static CURRENT: RefCell<(CacheToken, i64)> = const { RefCell::new((CacheToken::none(), 0)) };

@@ -11,11 +11,11 @@ use crate::queue::request::ClaimRequest;
 use crate::queue::store::OpenClaim;
 use nebula_core::scan_hint::QueuePosition;
 
-/// Moves the first jobs that meet a condition to nebula.job_running; skips locked rows. $1 kind, $2 how many, $3 worker,
-/// $4 lease, $5 limited; parameters of the condition from $6 on.
+/// Moves the first jobs that meet a condition to nebula.job_running; skips locked rows. $1 kind, $2 how many,
+/// $3 worker, $4 lease, $5 limited; parameters of the condition from $6 on.
 ///
-/// `= ANY (ARRAY(...))` runs the search once, before the DELETE: joined instead, a LIMIT that is a parameter gets a plan
-/// which reads the whole table.
+/// `= ANY (ARRAY(...))` runs the search once, before the DELETE: joined instead, a LIMIT that is a parameter
+/// gets a plan which reads the whole table.
 macro_rules! claim_sql {
     ($condition:expr) => {
         concat!(

@@ -1,27 +1,21 @@
-//! Rows of jobs move below SQL: what an administrator may have added to the tables counts all the same.
+//! Rows that move between tables: triggers, constraints and indexes that an administrator has added count,
+//! also for direct writes.
 
 use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
     use crate::tests::queue::{claim, enqueue, state};
-    use crate::tests::{assert_error, run, text};
+    use crate::tests::{assert_error, error_of, run, text};
     use pgrx::prelude::*;
 
     /// SQLSTATE and message of a call.
-    fn said(call: &str) -> String {
-        run("CREATE OR REPLACE FUNCTION pg_temp.said(statement text) RETURNS text LANGUAGE plpgsql AS $f$
-             BEGIN
-               EXECUTE statement;
-               RETURN 'done';
-             EXCEPTION WHEN OTHERS THEN
-               RETURN format('%s %s', SQLSTATE, SQLERRM);
-             END $f$");
-        text(&format!("SELECT pg_temp.said($q$SELECT {call}$q$)"))
+    fn error_of_call(call: &str) -> String {
+        error_of(&format!("SELECT {call}"))
     }
 
     #[pg_test]
-    fn jobs_come_in_order_whichever_way_the_index_is_read() {
+    fn claims_of_any_size_keep_the_order() {
         run("SELECT nebula.enqueue_job('t', to_jsonb(g), -(g / 90), now() - interval '1 h' + (g / 7 % 40) * interval '1 s')
                FROM (SELECT g FROM generate_series(1, 400) g ORDER BY md5(g::text)) s");
         let expected = text(
@@ -35,7 +29,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_job_goes_through_in_one_statement() {
+    fn one_statement_can_claim_and_complete_a_job() {
         let job = enqueue("'t', '{}'");
         run("SELECT nebula.complete_job(job_id, attempt, '[1]') FROM nebula.claim_jobs('w', '{t}')");
         assert_eq!(state(&job), "succeeded");
@@ -43,7 +37,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn large_payloads_arrive_unharmed() {
+    fn payloads_that_are_toasted_are_copied_unchanged() {
         run("CREATE TEMP TABLE big AS
              SELECT to_jsonb(string_agg(md5(g::text), '')) AS payload FROM generate_series(1, 2000) g");
         let job = text("SELECT nebula.enqueue_job('t', payload) FROM big");
@@ -56,7 +50,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn results_of_many_are_kept() {
+    fn complete_jobs_stores_a_result_for_each_job() {
         let (a, b) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"));
         claim("'{t}', 2");
         let complete =
@@ -71,15 +65,16 @@ mod tests {
         );
     }
 
-    /// What an earlier call of the same statement did is looked at as it is.
     #[pg_test]
-    fn calls_of_one_statement_see_each_other() {
+    fn calls_in_one_statement_see_what_earlier_calls_wrote() {
         let job = enqueue("'t', '{}'");
         claim("'{t}'");
         let beats = format!("nebula.heartbeat_job({job}, 1, 0.1), nebula.heartbeat_job({job}, 1, 0.2)");
-        let message = said(&format!("{beats}, nebula.complete_job({job}, 1), nebula.complete_job({job}, 1)"));
+        let message =
+            error_of_call(&format!("{beats}, nebula.complete_job({job}, 1), nebula.complete_job({job}, 1)"));
         assert!(message.starts_with("55000 "), "{message}");
-        let message = said(&format!("nebula.complete_job({job}, 1), nebula.fail_job({job}, 1, 'no')"));
+        let message =
+            error_of_call(&format!("nebula.complete_job({job}, 1), nebula.fail_job({job}, 1, 'no')"));
         assert!(message.starts_with("55000 "), "{message}");
         let twice =
             format!("SELECT count(*) FROM nebula.complete_jobs('{{{job},{job},{job}}}', '{{2,1,1}}')");
@@ -91,7 +86,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn triggers_on_jobs_fire() {
+    fn triggers_fire_for_claims_and_completions() {
         run("CREATE TABLE public.seen (what text);
              CREATE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
                $$ BEGIN INSERT INTO public.seen VALUES (TG_ARGV[0]); RETURN coalesce(NEW, OLD); END $$");
@@ -115,15 +110,15 @@ mod tests {
     }
 
     #[pg_test]
-    fn constraints_on_jobs_hold() {
+    fn check_constraints_hold_for_claims_and_completions() {
         let job = enqueue("'t', '{}'");
         run("ALTER TABLE nebula.job_running ADD CONSTRAINT odd CHECK (worker <> 'nobody')");
-        let message = said("nebula.claim_jobs('nobody', '{t}')");
+        let message = error_of_call("nebula.claim_jobs('nobody', '{t}')");
         assert!(message.starts_with("23514 ") && message.contains("odd"), "{message}");
         assert_eq!(state(&job), "available");
         assert_eq!(claim("'{t}'"), job);
         run("ALTER TABLE nebula.job_finished ADD CONSTRAINT odd CHECK (result IS NOT NULL)");
-        let message = said(&format!("nebula.complete_job({job}, 1)"));
+        let message = error_of_call(&format!("nebula.complete_job({job}, 1)"));
         assert!(message.starts_with("23514 ") && message.contains("odd"), "{message}");
         assert_eq!(state(&job), "running");
         run(&format!("SELECT nebula.complete_job({job}, 1, '1')"));
@@ -131,7 +126,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn every_index_has_every_job() {
+    fn every_index_has_an_entry_for_every_job() {
         run("CREATE INDEX by_worker ON nebula.job_running (upper(worker));
              CREATE INDEX by_state ON nebula.job_finished (upper(state)) WHERE result IS NOT NULL");
         enqueue("'t', '{}'");
@@ -144,12 +139,12 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_segment_that_is_elsewhere_is_left_to_sql() {
+    fn a_detached_segment_is_not_written_to() {
         run("SELECT nebula.turn_segment(0)");
         let job = enqueue("'t', '{}'");
         claim("'{t}'");
         run("ALTER TABLE nebula.job_finished DETACH PARTITION nebula.job_finished_0");
-        let message = said(&format!("nebula.complete_job({job}, 1)"));
+        let message = error_of_call(&format!("nebula.complete_job({job}, 1)"));
         assert!(message.starts_with("23514 ") && message.contains("job_finished"), "{message}");
         run("ALTER TABLE nebula.job_finished ATTACH PARTITION nebula.job_finished_0 FOR VALUES IN (0)");
         run(&format!("SELECT nebula.complete_job({job}, 1)"));
@@ -161,12 +156,11 @@ mod tests {
     }
 
     #[pg_test]
-    fn nothing_is_moved_where_nothing_may_be() {
+    fn read_only_transactions_move_no_jobs() {
         let (first, second) = (enqueue("'t', '{}'"), enqueue("'t', '{}'"));
         claim("'{t}'");
-        let said = |call: &str| said(&format!("set_config('transaction_read_only', 'on', true), {call}"));
         for call in ["nebula.claim_jobs('w', '{t}')".to_owned(), format!("nebula.complete_job({first}, 1)")] {
-            let message = said(&call);
+            let message = error_of_call(&format!("set_config('transaction_read_only', 'on', true), {call}"));
             assert!(message.starts_with("25006 "), "{call}: {message}");
         }
         assert_eq!((state(&first).as_str(), state(&second).as_str()), ("running", "available"));

@@ -1,21 +1,21 @@
 use pgrx::prelude::*;
 
-/// Heartbeats, failures and what is handed back are written below SQL, and whatever an administrator may have added to the
-/// tables counts all the same.
+/// Heartbeats and ends of attempts: triggers, constraints and columns that an administrator has added to the
+/// tables count, also for direct writes.
 #[pg_schema]
 mod tests {
     use super::super::{claim, enqueue, state};
-    use crate::tests::{run, text};
+    use crate::tests::{error_of, run, text};
     use pgrx::prelude::*;
 
-    /// A running job of its own kind.
+    /// A running job with a capability.
     fn running() -> String {
         let job = enqueue("'t', '{\"n\": 1}', priority => 3, capability => 'gpu'");
         assert_eq!(claim("'{t}', capabilities => '{gpu}'"), job);
         job
     }
 
-    /// A statement that counts what a trigger of the table saw while `call` was made.
+    /// The operations that a trigger sees during a call.
     fn seen(trigger: &str, call: impl Fn(&str) -> String) -> String {
         run("CREATE TABLE IF NOT EXISTS public.seen (what text);
              CREATE OR REPLACE FUNCTION public.see() RETURNS trigger LANGUAGE plpgsql AS
@@ -31,21 +31,21 @@ mod tests {
     }
 
     #[pg_test]
-    fn triggers_on_ends_fire() {
+    fn triggers_fire_for_heartbeats_and_ends() {
         let heartbeat = |job: &str| format!("heartbeat_job({job}, 1, 0.5)");
         let fail = |job: &str| format!("fail_job({job}, 1, 'no')");
-        let bury = |job: &str| format!("fail_job({job}, 1, 'no', false)");
+        let dead = |job: &str| format!("fail_job({job}, 1, 'no', false)");
         let hand_back = |job: &str| format!("hand_back_job({job}, 1)");
         assert_eq!(seen("BEFORE UPDATE ON nebula.job_running FOR EACH ROW", heartbeat), "UPDATE");
         assert_eq!(seen("AFTER UPDATE ON nebula.job_running", heartbeat), "UPDATE");
         assert_eq!(seen("AFTER INSERT ON nebula.job_waiting FOR EACH ROW", fail), "INSERT");
         assert_eq!(seen("BEFORE DELETE ON nebula.job_running FOR EACH ROW", fail), "DELETE");
-        assert_eq!(seen("AFTER INSERT ON nebula.job_finished FOR EACH ROW", bury), "INSERT");
+        assert_eq!(seen("AFTER INSERT ON nebula.job_finished FOR EACH ROW", dead), "INSERT");
         assert_eq!(seen("AFTER INSERT ON nebula.job_waiting", hand_back), "INSERT");
     }
 
     #[pg_test]
-    fn a_heartbeat_changes_what_it_says_and_nothing_else() {
+    fn a_heartbeat_changes_only_lease_progress_and_detail() {
         let job = running();
         run("ALTER TABLE nebula.job_running ADD COLUMN note text, ADD COLUMN number integer DEFAULT 7;
              UPDATE nebula.job_running SET note = 'mine', lease_until = now();
@@ -63,7 +63,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn heartbeats_touch_no_index() {
+    fn heartbeats_are_hot_updates() {
         let job = running();
         let hot = "SELECT pg_stat_get_xact_tuples_hot_updated('nebula.job_running'::regclass)";
         run(&format!("SELECT nebula.heartbeat_job({job}, 1), nebula.heartbeat_job({job}, 1, 0.5)"));
@@ -71,25 +71,21 @@ mod tests {
     }
 
     #[pg_test]
-    fn constraints_hold_for_heartbeats() {
+    fn check_constraints_hold_for_heartbeats() {
         let job = running();
-        run(
-            "ALTER TABLE nebula.job_running ADD CONSTRAINT odd CHECK (progress < 0.5);
-             CREATE FUNCTION pg_temp.said(statement text) RETURNS text LANGUAGE plpgsql AS
-               $$ BEGIN EXECUTE statement; RETURN 'done'; EXCEPTION WHEN OTHERS THEN RETURN SQLSTATE; END $$",
-        );
-        let said = |progress: &str| {
-            text(&format!("SELECT pg_temp.said('SELECT nebula.heartbeat_job({job}, 1, {progress})')"))
-        };
-        assert_eq!((said("0.7").as_str(), said("0.2").as_str()), ("23514", "done"));
+        run("ALTER TABLE nebula.job_running ADD CONSTRAINT odd CHECK (progress < 0.5)");
+        let error = |progress: &str| error_of(&format!("SELECT nebula.heartbeat_job({job}, 1, {progress})"));
+        assert!(error("0.7").starts_with("23514 "), "{}", error("0.7"));
+        assert!(error("0.2").starts_with("00000 "), "{}", error("0.2"));
     }
 
-    /// Ends two jobs, one below SQL and one by SQL, which is what a trigger takes; what is left must be the same.
-    fn same(call: impl Fn(&str) -> String, left_in: &str) -> String {
-        let left = |by_sql: bool| {
+    /// Ends two jobs by a call, one with a trigger on the table, which makes a direct write fall back to SQL;
+    /// the rows written must be equal.
+    fn assert_same_with_trigger(call: impl Fn(&str) -> String, left_in: &str) -> String {
+        let row_after = |with_trigger: bool| {
             let job = running();
             run(&format!("SELECT nebula.heartbeat_job({job}, 1, 0.5, '[1]')"));
-            if by_sql {
+            if with_trigger {
                 run("CREATE TRIGGER noop BEFORE DELETE ON nebula.job_running FOR EACH ROW
                      EXECUTE FUNCTION public.noop()");
             }
@@ -109,35 +105,36 @@ mod tests {
             "CREATE OR REPLACE FUNCTION public.noop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$",
         );
         run("SET LOCAL timezone = 'Asia/Kolkata'");
-        let below = left(false);
-        assert_eq!(below, left(true));
-        below
+        let row = row_after(false);
+        assert_eq!(row, row_after(true));
+        row
     }
 
     #[pg_test]
-    fn ends_are_the_same_whichever_way_they_are_written() {
-        let failed = same(|job| format!("fail_job({job}, 1, 'no \"way\"')"), "job_waiting");
+    fn a_trigger_that_does_nothing_changes_nothing_in_the_rows() {
+        let failed =
+            assert_same_with_trigger(|job| format!("fail_job({job}, 1, 'no \"way\"')"), "job_waiting");
         assert!(failed.starts_with("available ") && failed.ends_with("truetrue"), "{failed}");
         assert!(
             failed.contains(r#""error": "no \"way\"""#) && failed.contains(r#""ready": false"#),
             "{failed}"
         );
-        let buried = same(|job| format!("fail_job({job}, 1, 'no', false)"), "job_finished");
-        assert!(buried.starts_with("dead ") && buried.contains(r#""detail": [1]"#), "{buried}");
-        let back = same(|job| format!("hand_back_job({job}, 1, 'stop')"), "job_waiting");
+        let dead = assert_same_with_trigger(|job| format!("fail_job({job}, 1, 'no', false)"), "job_finished");
+        assert!(dead.starts_with("dead ") && dead.contains(r#""detail": [1]"#), "{dead}");
+        let back = assert_same_with_trigger(|job| format!("hand_back_job({job}, 1, 'stop')"), "job_waiting");
         assert!(back.contains(r#""ready": true"#) && back.contains(r#""max_attempts": 6"#), "{back}");
     }
 
     #[pg_test]
-    fn what_was_to_be_cancelled_is_when_it_is_handed_back() {
+    fn a_job_with_a_cancel_request_is_cancelled_when_it_is_handed_back() {
         for reason in ["NULL", "'stop'"] {
             let job = running();
             run(&format!("SELECT nebula.cancel_job({job})"));
             assert_eq!(text(&format!("SELECT nebula.hand_back_job({job}, 1, {reason})")), "cancelled");
             assert_eq!(state(&job), "cancelled");
         }
-        let said =
+        let errors =
             "SELECT string_agg(errors -> 0 ->> 'error', ', ' ORDER BY job_id) FROM nebula.job_finished";
-        assert_eq!(text(said), "handed back, stop");
+        assert_eq!(text(errors), "handed back, stop");
     }
 }

@@ -1,4 +1,4 @@
-//! Many jobs: batches, and where claims begin.
+//! Many jobs at once, and where claims start to scan.
 
 use pgrx::prelude::*;
 
@@ -9,7 +9,7 @@ mod tests {
     use pgrx::prelude::*;
 
     #[pg_test]
-    fn a_batch_is_enqueued_in_order() {
+    fn jobs_of_a_batch_are_claimed_in_the_order_of_the_payloads() {
         assert_eq!(text("SELECT count(*) FROM nebula.enqueue_jobs('t', '{}')"), "0");
         assert_eq!(
             text("SELECT bool_and(ordered) FROM (SELECT j > lag(j, 1, 0::bigint) OVER () AS ordered
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn many_are_completed_at_once_and_each_is_fenced() {
+    fn complete_jobs_leaves_out_jobs_of_another_attempt() {
         let (a, b, c) = (enqueue("'t', '{}', unique_key => 'k'"), enqueue("'t', '{}'"), enqueue("'t', '{}'"));
         let child = enqueue(&format!("'c', '{{}}', depends_on => '{{{a},{b}}}'"));
         claim("'{t}', 3");
@@ -52,17 +52,17 @@ mod tests {
         assert_error("SELECT nebula.complete_jobs('{1,NULL}', '{1,1}')", "22023", &["job_ids"]);
     }
 
-    /// Claims begin where the last one got to; nothing that comes to lie further ahead is passed.
+    /// Claims start to scan where the last one ended.
     #[pg_test]
-    fn what_comes_ahead_of_the_beginning_is_found() {
+    fn jobs_that_appear_before_the_start_of_the_scan_are_claimed() {
         run("SELECT nebula.enqueue_jobs('t', ARRAY(SELECT to_jsonb(g) FROM generate_series(1, 50) g))");
         claim("'{t}', 10");
-        // What appeared just now holds claims back; so they begin further on only after a while.
+        // The start advances only past jobs that appeared some time ago.
         run("SELECT pg_sleep(0.25)");
         claim("'{t}', 10");
         let (older, higher) = (enqueue("'t', '{}', 0, now() - interval '1 h'"), enqueue("'t', '{}', 3"));
         assert_eq!(claim("'{t}', 2"), format!("{higher} {older}"));
-        // Rolled back to a savepoint, a claim gives its jobs back to their place.
+        // A rollback to a savepoint puts claimed jobs back.
         run("SELECT pg_sleep(0.25)");
         run("DO $$ BEGIN
                PERFORM nebula.claim_jobs('w', '{t}', 5);
@@ -79,9 +79,9 @@ mod tests {
         assert_eq!(claim("'{t,u}'"), next);
     }
 
-    /// What no function of ours did, a hand-made row, is found by a claim that begins at the very start.
+    /// A row that was inserted by hand moves no scan hint; a full scan finds it.
     #[pg_test]
-    fn a_row_made_by_hand_is_found_in_time() {
+    fn a_row_inserted_by_hand_is_claimed_after_a_while() {
         enqueue("'t', '{}'");
         claim("'{t}', 9");
         claim("'{t}', 9");
