@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::Result;
-use nebula_certificate::{CertificateAuthority, Curve, KeyPair, NewAuthority, Request, Version};
+use nebula_certificate::{CertificateAuthority, Curve, IssueRequest, KeyPair, NewAuthority, Version};
 use nebula_tests::binary::{self, run};
 use openssl::pkey::PKey;
 use openssl::sign::Signer;
@@ -37,7 +37,7 @@ pub(crate) fn run_table(settings: &Settings) -> Result<()> {
         let device = KeyPair::generate(curve)?;
         let groups = ["laptops".to_owned()];
         let network = ["10.42.0.7/16".parse()?];
-        let request = Request {
+        let request = IssueRequest {
             name: "laptop-17",
             networks: &network,
             unsafe_networks: &[],

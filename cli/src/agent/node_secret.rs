@@ -7,7 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use nebula_api::node::NewSecret;
-use nebula_signature::{Fault, Request, digest, sign};
+use nebula_signature::{SignableRequest, SignatureError, digest, sign};
 use openssl::rand::rand_bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -61,9 +61,9 @@ impl NodeSecret {
         let mut nonce = [0; 16];
         rand_bytes(&mut nonce)
             .map_err(|error| Error::new(Code::Io, format!("cannot make a nonce: {error}")))?;
-        let signed = || -> std::result::Result<_, Fault> {
+        let signed = || -> std::result::Result<_, SignatureError> {
             let digest = digest(body)?;
-            let request = Request::new(method, path, "content-digest", &digest);
+            let request = SignableRequest::new(method, path, "content-digest", &digest);
             let key_id = self.key_id.to_string();
             let secret = nebula_signature::Secret { key_id: &key_id, bytes: &bytes };
             let headers = sign(&request, &secret, Utc::now().timestamp(), &hex::encode(nonce))?;

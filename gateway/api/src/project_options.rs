@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 /// one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = Options))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Options {
+pub struct ProjectOptions {
     /// Version of the project's configuration; every change increases it. Ignored in a `PATCH`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<i64>,

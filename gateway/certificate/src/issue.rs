@@ -14,7 +14,7 @@ pub const CLOCK_SKEW: Duration = Duration::from_secs(300);
 
 /// A request for certificates of a device.
 #[derive(Clone, Debug)]
-pub struct Request<'a> {
+pub struct IssueRequest<'a> {
     /// 1 to 253 bytes; becomes the device's name in nebula's firewall and logs.
     pub name: &'a str,
     /// The device's addresses, each with the prefix length of the overlay. Version 1 takes the one IPv4
@@ -54,7 +54,7 @@ impl CertificateAuthority {
     /// # Errors
     /// Before anything is signed, for a request that nebula would refuse. [`Error::is_callers_fault`] tells a
     /// bad request from an authority that cannot sign.
-    pub fn issue(&self, request: &Request<'_>, now: SystemTime) -> Result<Vec<Issued>, Error> {
+    pub fn issue(&self, request: &IssueRequest<'_>, now: SystemTime) -> Result<Vec<Issued>, Error> {
         let mut versions = request.versions.to_vec();
         versions.sort_unstable();
         versions.dedup();
@@ -81,7 +81,7 @@ impl CertificateAuthority {
     /// The fields of one certificate, checked against the rules of nebula and the limits of the authority.
     fn plan(
         &self,
-        request: &Request<'_>,
+        request: &IssueRequest<'_>,
         versions: &[Version],
         version: Version,
         now: i64,

@@ -6,14 +6,14 @@
 //!
 //! ```
 //! # use std::time::{Duration, SystemTime};
-//! # use nebula_certificate::{CertificateAuthority, Curve, KeyPair, NewAuthority, Request, Version};
+//! # use nebula_certificate::{CertificateAuthority, Curve, KeyPair, NewAuthority, IssueRequest, Version};
 //! # fn main() -> Result<(), nebula_certificate::Error> {
 //! let now = SystemTime::now();
 //! let year = Duration::from_secs(365 * 24 * 3600);
 //! let ca = CertificateAuthority::create(&NewAuthority::new("home", year), now)?;
 //! let device = KeyPair::generate(Curve::Curve25519)?;
 //! let issued = ca.issue(
-//!     &Request {
+//!     &IssueRequest {
 //!         name: "laptop",
 //!         networks: &["10.42.0.5/16".parse().unwrap()],
 //!         unsafe_networks: &[],
@@ -63,7 +63,7 @@ pub use authority::{CertificateAuthority, NewAuthority};
 pub use certificate::Certificate;
 pub use details::{Details, Fingerprint, Version};
 pub use error::Error;
-pub use issue::{CLOCK_SKEW, Issued, Request};
+pub use issue::{CLOCK_SKEW, IssueRequest, Issued};
 pub use key::{Curve, KeyPair, PublicKey};
 pub use passphrase::Cost;
 pub use verify::verify;

@@ -1,17 +1,17 @@
 //! The signature base: the lines of a request that are signed (RFC 9421, section 2).
 
-use crate::Fault;
+use crate::SignatureError;
 
 /// The parts of a request that a signature can cover.
 #[derive(Debug, Clone)]
-pub struct Request<'a> {
+pub struct SignableRequest<'a> {
     method: &'a str,
     path: &'a str,
     authority: Option<&'a str>,
     fields: Vec<(&'a str, &'a str)>,
 }
 
-impl<'a> Request<'a> {
+impl<'a> SignableRequest<'a> {
     /// A request with one header field, its name in lower case. The path is that of the request line, without
     /// the query; a proxy that changes it breaks the signature.
     #[must_use]
@@ -38,10 +38,10 @@ impl<'a> Request<'a> {
         &self,
         covered: impl Iterator<Item = &'b str>,
         parameters: &str,
-    ) -> Result<String, Fault> {
+    ) -> Result<String, SignatureError> {
         let mut base = String::new();
         for name in covered {
-            let value = self.value(name).ok_or_else(|| Fault::Unsupported(name.to_owned()))?;
+            let value = self.value(name).ok_or_else(|| SignatureError::Unsupported(name.to_owned()))?;
             base.push_str(&format!("\"{name}\": {value}\n"));
         }
         Ok(base + "\"@signature-params\": " + parameters)

@@ -5,13 +5,15 @@
 //! with the gateway:
 //!
 //! ```
-//! # use nebula_signature::{Request, Secret, Signed, digest, sign};
-//! # fn main() -> Result<(), nebula_signature::Fault> {
-//! let (body, secret) = (b"{}", [7; 32]); let digest = digest(body)?; let request = Request::new("POST",
-//! "/v1/dnclient", "content-digest", &digest); let headers = sign(&request, &Secret { key_id: "k1", bytes:
-//! &secret }, 1_790_000_000, "a-nonce-of-ours-1")?;
+//! # use nebula_signature::{SignableRequest, Secret, ReadSignature, digest, sign};
+//! # fn main() -> Result<(), nebula_signature::SignatureError> {
+//! let (body, secret) = (b"{}", [7; 32]);
+//! let digest = digest(body)?;
+//! let request = SignableRequest::new("POST", "/v1/dnclient", "content-digest", &digest);
+//! let secret_of_node = Secret { key_id: "k1", bytes: &secret };
+//! let headers = sign(&request, &secret_of_node, 1_790_000_000, "a-nonce-of-ours-1")?;
 //!
-//! let signed = Signed::read(&request, &headers.input, &headers.signature, |key| key == "k1")?;
+//! let signed = ReadSignature::read(&request, &headers.input, &headers.signature, |key| key == "k1")?;
 //! assert!(signed.is_by(&secret) && !signed.is_by(&[8; 32]));
 //! # Ok(())
 //! # }
@@ -29,8 +31,8 @@ use sfv::{DictSerializer, KeyRef, StringRef};
 mod base;
 mod read;
 
-pub use base::Request;
-pub use read::{Signed, digest_fits};
+pub use base::SignableRequest;
+pub use read::{ReadSignature, digest_fits};
 
 /// The components that our own requests cover. A signature that covers less is refused.
 pub const COVERED: [&str; 3] = ["@method", "@path", "content-digest"];
@@ -41,7 +43,7 @@ const LABEL: &str = "node";
 
 /// Why a request cannot be signed, or its signature is refused. Messages never contain a secret.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Fault {
+pub enum SignatureError {
     /// A header is not the expected kind of structured field.
     #[error("{0} is no structured field of the kind it should be")]
     Malformed(&'static str),
@@ -83,23 +85,28 @@ pub struct Headers {
 /// Value of `Content-Digest` for a body.
 ///
 /// # Errors
-/// [`Fault::Cryptography`].
-pub fn digest(body: &[u8]) -> Result<String, Fault> {
-    let digest = hash(MessageDigest::sha256(), body).map_err(|_| Fault::Cryptography)?;
+/// [`SignatureError::Cryptography`].
+pub fn digest(body: &[u8]) -> Result<String, SignatureError> {
+    let digest = hash(MessageDigest::sha256(), body).map_err(|_| SignatureError::Cryptography)?;
     let mut field = DictSerializer::new();
     field.bare_item(key("sha-256"), &digest[..]);
-    field.finish().ok_or(Fault::Cryptography)
+    field.finish().ok_or(SignatureError::Cryptography)
 }
 
 /// Signs [`COVERED`] of a request made at `created` (Unix time). `nonce` must differ from that of every other
 /// request.
 ///
 /// # Errors
-/// [`Fault::Unsupported`] for a request without one of these, [`Fault::Parameter`] for a key or nonce that is
-/// not printable ASCII.
-pub fn sign(request: &Request<'_>, secret: &Secret<'_>, created: i64, nonce: &str) -> Result<Headers, Fault> {
-    let text = |value, name| StringRef::from_str(value).map_err(|_| Fault::Parameter(name));
-    let created = sfv::Integer::try_from(created).map_err(|_| Fault::Parameter("created"))?;
+/// [`SignatureError::Unsupported`] for a request without one of these, [`SignatureError::Parameter`] for a
+/// key or nonce that is not printable ASCII.
+pub fn sign(
+    request: &SignableRequest<'_>,
+    secret: &Secret<'_>,
+    created: i64,
+    nonce: &str,
+) -> Result<Headers, SignatureError> {
+    let text = |value, name| StringRef::from_str(value).map_err(|_| SignatureError::Parameter(name));
+    let created = sfv::Integer::try_from(created).map_err(|_| SignatureError::Parameter("created"))?;
     let mut input = DictSerializer::new();
     let mut list = input.inner_list(key(LABEL));
     for name in COVERED {
@@ -110,12 +117,12 @@ pub fn sign(request: &Request<'_>, secret: &Secret<'_>, created: i64, nonce: &st
         .parameter(key("nonce"), text(nonce, "nonce")?)
         .parameter(key("keyid"), text(secret.key_id, "keyid")?)
         .parameter(key("alg"), text(ALGORITHM, "alg")?);
-    let input = input.finish().ok_or(Fault::Parameter("name"))?;
+    let input = input.finish().ok_or(SignatureError::Parameter("name"))?;
     let parameters = &input[LABEL.len() + 1..];
     let mac = mac(secret.bytes, request.base(COVERED.into_iter(), parameters)?.as_bytes())?;
     let mut signature = DictSerializer::new();
     signature.bare_item(key(LABEL), &mac[..]);
-    Ok(Headers { input, signature: signature.finish().ok_or(Fault::Cryptography)? })
+    Ok(Headers { input, signature: signature.finish().ok_or(SignatureError::Cryptography)? })
 }
 
 /// A constant key of a dictionary.
@@ -123,12 +130,12 @@ fn key(text: &'static str) -> &'static KeyRef {
     KeyRef::constant(text)
 }
 
-fn mac(secret: &[u8], text: &[u8]) -> Result<Vec<u8>, Fault> {
+fn mac(secret: &[u8], text: &[u8]) -> Result<Vec<u8>, SignatureError> {
     let compute = || {
         let key = PKey::hmac(secret)?;
         Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(text)
     };
-    compute().map_err(|_| Fault::Cryptography)
+    compute().map_err(|_| SignatureError::Cryptography)
 }
 
 /// Compares in constant time.

@@ -10,8 +10,8 @@ const SHARED: &str =
     "uzvJfB4u3N0Jy4T7NZ75MDVcr8zSTInedJtkgcu46YW4XByzNJjxBdtjUkdJPBtbmHhIDi6pcl8jsasjlTMtDQ==";
 
 /// Appendix B.2, `test-request`.
-fn published() -> Request<'static> {
-    Request::new("POST", "/foo", "date", "Tue, 20 Apr 2021 02:07:55 GMT")
+fn published() -> SignableRequest<'static> {
+    SignableRequest::new("POST", "/foo", "date", "Tue, 20 Apr 2021 02:07:55 GMT")
         .authority("Example.com")
         .field("content-type", "application/json")
 }
@@ -52,12 +52,12 @@ fn the_examples_of_content_digest() {
 const BODY: &[u8] = b"{\"version\":1}";
 const SECRET: [u8; 32] = [7; 32];
 
-fn request(digest: &str) -> Request<'_> {
-    Request::new("POST", "/v1/dnclient", "content-digest", digest)
+fn request(digest: &str) -> SignableRequest<'_> {
+    SignableRequest::new("POST", "/v1/dnclient", "content-digest", digest)
 }
 
 /// Signs these components as a foreign client would.
-fn foreign(request: &Request<'_>, covered: &[&str], parameters: &str) -> (String, String) {
+fn foreign(request: &SignableRequest<'_>, covered: &[&str], parameters: &str) -> (String, String) {
     let list: Vec<String> = covered.iter().map(|name| format!("\"{name}\"")).collect();
     let parameters = format!("({}){parameters}", list.join(" "));
     let mac = mac(&SECRET, request.base(covered.iter().copied(), &parameters).unwrap().as_bytes());
@@ -73,8 +73,8 @@ fn only_an_unchanged_signed_request_verifies() {
         headers.input,
         r#"node=("@method" "@path" "content-digest");created=1790000000;nonce="0123456789abcdef";keyid="k1";alg="hmac-sha256""#
     );
-    let read = |request: &Request<'_>| {
-        Signed::read(request, &headers.input, &headers.signature, |key| key == "k1").unwrap()
+    let read = |request: &SignableRequest<'_>| {
+        ReadSignature::read(request, &headers.input, &headers.signature, |key| key == "k1").unwrap()
     };
     let signed = read(&request(&digest));
     assert!(signed.is_by(&SECRET) && !signed.is_by(&[8; 32]) && !signed.is_by(b""));
@@ -82,14 +82,14 @@ fn only_an_unchanged_signed_request_verifies() {
     assert_eq!(signed.nonce, "0123456789abcdef");
     for altered in [
         request(&other),
-        Request::new("PUT", "/v1/dnclient", "content-digest", &digest),
-        Request::new("POST", "/v1/dnclients", "content-digest", &digest),
+        SignableRequest::new("PUT", "/v1/dnclient", "content-digest", &digest),
+        SignableRequest::new("POST", "/v1/dnclients", "content-digest", &digest),
         request(&digest).field("content-digest", &other),
     ] {
         assert!(!read(&altered).is_by(&SECRET), "{altered:?}");
     }
     let later = headers.input.replace("1790000000", "1790000001");
-    let later = Signed::read(&request(&digest), &later, &headers.signature, |_| true).unwrap();
+    let later = ReadSignature::read(&request(&digest), &later, &headers.signature, |_| true).unwrap();
     assert!(!later.is_by(&SECRET));
 }
 
@@ -100,13 +100,13 @@ fn the_signer_chooses_the_order_of_components_and_parameters() {
     let covered = ["content-digest", "@authority", "@path", "@method"];
     let parameters = r#";keyid="k\"1";nonce="n";expires=9;created=1;tag="x";alg="hmac-sha256""#;
     let (input, signature) = foreign(&request, &covered, parameters);
-    let signed = Signed::read(&request, &input, &signature, |key| key == "k\"1").unwrap();
+    let signed = ReadSignature::read(&request, &input, &signature, |key| key == "k\"1").unwrap();
     assert!(signed.is_by(&SECRET));
     assert_eq!(signed.expires, Some(9));
     // Beside the signature of another signer, which is ignored.
     let input = format!(r#"a=("@bogus");keyid="z", {input}"#);
     let signature = format!("a=:AAAA:, {signature}");
-    assert!(Signed::read(&request, &input, &signature, |key| key == "k\"1").unwrap().is_by(&SECRET));
+    assert!(ReadSignature::read(&request, &input, &signature, |key| key == "k\"1").unwrap().is_by(&SECRET));
 }
 
 #[test]
@@ -116,41 +116,41 @@ fn a_signature_that_lacks_a_component_or_parameter_is_refused() {
     let good = r#";created=1;nonce="n";keyid="k1""#;
     let fault = |covered: &[&str], parameters: &str| {
         let (input, signature) = foreign(&request, covered, parameters);
-        Signed::read(&request, &input, &signature, |key| key == "k1").unwrap_err()
+        ReadSignature::read(&request, &input, &signature, |key| key == "k1").unwrap_err()
     };
-    assert_eq!(fault(&["@method", "@path"], good), Fault::Uncovered("content-digest"));
-    assert_eq!(fault(&["content-digest"], good), Fault::Uncovered("@method"));
+    assert_eq!(fault(&["@method", "@path"], good), SignatureError::Uncovered("content-digest"));
+    assert_eq!(fault(&["content-digest"], good), SignatureError::Uncovered("@method"));
     for (parameters, expected) in [
-        (r#";created=1;nonce="n";keyid="k2""#, Fault::UnknownKey),
-        (r#";created=1;nonce="n""#, Fault::UnknownKey),
-        (r#";nonce="n";keyid="k1""#, Fault::Parameter("created")),
-        (r#";created="1";nonce="n";keyid="k1""#, Fault::Parameter("created")),
-        (r#";created=1;keyid="k1""#, Fault::Parameter("nonce")),
-        (r#";created=1;nonce="n";keyid="k1";expires=x"#, Fault::Parameter("expires")),
-        (r#";created=1;nonce="n";keyid="k1";alg="rsa-v1_5-sha256""#, Fault::Parameter("alg")),
-        (r#";created=1;nonce="n";keyid="k1";alg=1"#, Fault::Parameter("alg")),
+        (r#";created=1;nonce="n";keyid="k2""#, SignatureError::UnknownKey),
+        (r#";created=1;nonce="n""#, SignatureError::UnknownKey),
+        (r#";nonce="n";keyid="k1""#, SignatureError::Parameter("created")),
+        (r#";created="1";nonce="n";keyid="k1""#, SignatureError::Parameter("created")),
+        (r#";created=1;keyid="k1""#, SignatureError::Parameter("nonce")),
+        (r#";created=1;nonce="n";keyid="k1";expires=x"#, SignatureError::Parameter("expires")),
+        (r#";created=1;nonce="n";keyid="k1";alg="rsa-v1_5-sha256""#, SignatureError::Parameter("alg")),
+        (r#";created=1;nonce="n";keyid="k1";alg=1"#, SignatureError::Parameter("alg")),
     ] {
         assert_eq!(fault(&COVERED, parameters), expected, "{parameters}");
     }
     let read = |input: &str, signature: &str| {
-        Signed::read(&request, input, signature, |key| key == "k1").unwrap_err()
+        ReadSignature::read(&request, input, signature, |key| key == "k1").unwrap_err()
     };
     let list = r#"("@method" "@path" "content-digest""#;
-    assert_eq!(read("", ""), Fault::UnknownKey);
-    assert_eq!(read("a=(", "a=:AAAA:"), Fault::Malformed("Signature-Input"));
+    assert_eq!(read("", ""), SignatureError::UnknownKey);
+    assert_eq!(read("a=(", "a=:AAAA:"), SignatureError::Malformed("Signature-Input"));
     for signature in ["", "b=:AAAA:", "a=AAAA", "a=(1)", "a"] {
         assert_eq!(
             read(&format!("a={list}){good}"), signature),
-            Fault::Malformed("Signature"),
+            SignatureError::Malformed("Signature"),
             "{signature}"
         );
     }
     let twice = format!(r#"a={list} "@path"){good}"#);
-    assert_eq!(read(&twice, "a=:AAAA:"), Fault::Malformed("Signature-Input"));
+    assert_eq!(read(&twice, "a=:AAAA:"), SignatureError::Malformed("Signature-Input"));
     for name in ["x-absent", "@query", "@authority"] {
         let absent = format!(r#"a={list} "{name}"){good}"#);
-        assert_eq!(read(&absent, "a=:AAAA:"), Fault::Unsupported(name.to_owned()));
+        assert_eq!(read(&absent, "a=:AAAA:"), SignatureError::Unsupported(name.to_owned()));
     }
     let part = format!(r#"a=("@method" "@path" "content-digest";key="sha-256"){good}"#);
-    assert_eq!(read(&part, "a=:AAAA:"), Fault::Unsupported("content-digest".to_owned()));
+    assert_eq!(read(&part, "a=:AAAA:"), SignatureError::Unsupported("content-digest".to_owned()));
 }

@@ -1,7 +1,7 @@
-//! Options of projects, and groups of devices.
+//! ProjectOptions of projects, and groups of devices.
 
 use deadpool_postgres::GenericClient;
-use nebula_api::project_options::Options;
+use nebula_api::project_options::ProjectOptions;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -14,7 +14,7 @@ pub(crate) async fn options(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
-) -> Result<Options, ApiError> {
+) -> Result<ProjectOptions, ApiError> {
     let Json(options) = query_one(client, "SELECT nebula.project_options($1, $2)", &[&actor, &project_id])
         .await?
         .try_get(0)?;
@@ -27,8 +27,8 @@ pub(crate) async fn set_options(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
-    changes: &Options,
-) -> Result<Options, ApiError> {
+    changes: &ProjectOptions,
+) -> Result<ProjectOptions, ApiError> {
     let sql = "SELECT nebula.set_project_options($1, $2, $3)";
     let Json(options) = query_one(client, sql, &[&actor, &project_id, &Json(changes)]).await?.try_get(0)?;
     Ok(options)

@@ -28,17 +28,16 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> HttpResponse {
 
 async fn check(state: &AppState) -> Health {
     let (database, storage) = tokio::join!(state.database.check(), state.store.check());
-    let detail = |error: ApiError| error.failure().detail;
     let checks = vec![
-        result("database", database.map(|()| "ok".into()).map_err(detail)),
-        result("storage", storage.map(|()| "ok".into()).map_err(|error| detail(error.into()))),
-        result("authority", state.keyring.shared().check().map_err(|error| error.to_string())),
+        result("database", database.map(|()| "ok".into()), |error| error.failure().detail),
+        result("storage", storage.map(|()| "ok".into()), |error| ApiError::from(error).failure().detail),
+        result("authority", state.keyring.shared().check(), |error| error.to_string()),
     ];
     let status = if checks.iter().all(|check| check.ok) { "ok" } else { "failed" };
     Health { status: status.into(), version: VERSION.into(), checks }
 }
 
-/// Success or failure, each with its sentence.
-fn result(name: &str, outcome: Result<String, String>) -> Check {
-    Check { name: name.to_owned(), ok: outcome.is_ok(), detail: outcome.unwrap_or_else(|problem| problem) }
+/// Success and failure each have a sentence; `detail` makes that of an error.
+fn result<E>(name: &str, outcome: Result<String, E>, detail: impl FnOnce(E) -> String) -> Check {
+    Check { name: name.to_owned(), ok: outcome.is_ok(), detail: outcome.unwrap_or_else(detail) }
 }

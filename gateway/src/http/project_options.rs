@@ -3,7 +3,7 @@
 
 use actix_web::web;
 use nebula_api::Envelope;
-use nebula_api::project_options::{Groups, Options};
+use nebula_api::project_options::{Groups, ProjectOptions};
 use uuid::Uuid;
 
 use crate::database::project_options as database;
@@ -11,29 +11,29 @@ use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::state::AppState;
 
-/// Options of a project.
+/// ProjectOptions of a project.
 #[utoipa::path(get, path = "/api/projects/{projectId}/configuration", tag = "project",
     params(("projectId" = Uuid, Path)),
-    responses((status = 200, description = "Options", body = Envelope<Options>)))]
+    responses((status = 200, description = "Options", body = Envelope<ProjectOptions>)))]
 pub(crate) async fn options(
     state: web::Data<AppState>,
     actor: Actor,
     path: web::Path<Uuid>,
-) -> Result<web::Json<Envelope<Options>>, ApiError> {
+) -> Result<web::Json<Envelope<ProjectOptions>>, ApiError> {
     let client = state.database.client().await?;
     Ok(web::Json(Envelope::new(database::options(&client, actor.account_id, *path).await?)))
 }
 
 /// Changes options; absent ones stay.
 #[utoipa::path(patch, path = "/api/projects/{projectId}/configuration", tag = "project",
-    params(("projectId" = Uuid, Path)), request_body = Options,
-    responses((status = 200, description = "All options as they are now", body = Envelope<Options>)))]
+    params(("projectId" = Uuid, Path)), request_body = ProjectOptions,
+    responses((status = 200, description = "All options as they are now", body = Envelope<ProjectOptions>)))]
 pub(crate) async fn set_options(
     state: web::Data<AppState>,
     actor: Actor,
     path: web::Path<Uuid>,
-    body: web::Json<Options>,
-) -> Result<web::Json<Envelope<Options>>, ApiError> {
+    body: web::Json<ProjectOptions>,
+) -> Result<web::Json<Envelope<ProjectOptions>>, ApiError> {
     let client = state.database.client().await?;
     let options = database::set_options(&client, actor.account_id, *path, &body).await?;
     Ok(web::Json(Envelope::new(options)))

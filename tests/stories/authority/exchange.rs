@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use anyhow::{Context, Result, ensure};
 use ipnetwork::IpNetwork;
 use nebula_certificate::{
-    Certificate, CertificateAuthority, Cost, Curve, KeyPair, NewAuthority, Request, Version, verify,
+    Certificate, CertificateAuthority, Cost, Curve, IssueRequest, KeyPair, NewAuthority, Version, verify,
 };
 use nebula_tests::binary::{self, Nebula, run};
 use nebula_tests::stack::secret;
@@ -105,7 +105,7 @@ fn ours_to_theirs(
     if case.fits(Version::V1) {
         versions.push(Version::V1);
     }
-    let request = Request {
+    let request = IssueRequest {
         name: "laptop",
         networks: &networks(case.networks),
         unsafe_networks: &networks(case.unsafe_networks),

@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::Result;
 use nebula_api::enrolment::EnrolmentRequest;
 use nebula_api::firewall::{Route, Rule};
-use nebula_api::project_options::Options;
+use nebula_api::project_options::ProjectOptions;
 use nebula_tests::api::{Api, data, refusal};
 use nebula_tests::binary::{nebula, run};
 use nebula_tests::cluster::Cluster;
@@ -99,9 +99,9 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
         "inbound": "closed", "outbound": "closed", "mtu": 1400, "cipher": "chachapoly",
         "dnsPort": 5353, "punchy": false
     });
-    let set: Options = data(admin.patch(&path).json(&options).send().await?).await?;
+    let set: ProjectOptions = data(admin.patch(&path).json(&options).send().await?).await?;
     assert_eq!((set.mtu, set.dns_port, set.lifetime_seconds), (Some(1400), Some(5353), None));
-    assert_eq!(admin.read::<Options>(&path).await?, set);
+    assert_eq!(admin.read::<ProjectOptions>(&path).await?, set);
     admin.post(&format!("/api/devices/{}/revoke", bad.host)).send().await?.error_for_status()?;
 
     // Each device has the rules that concern it, and no others.
@@ -216,7 +216,7 @@ async fn invalid_rules_and_routes_are_refused() -> Result<()> {
     }
     let refused = refusal(anna.patch(&path).json(&json!({ "mtu": 1400 })).send().await?).await?;
     assert_eq!(refused.status, StatusCode::FORBIDDEN);
-    assert!(anna.read::<Options>(&path).await?.mtu == Some(1300), "a member may look");
+    assert!(anna.read::<ProjectOptions>(&path).await?.mtu == Some(1300), "a member may look");
     let good = rule("protocol", json!("udp"));
     assert_eq!(anna.refused_post("/api/firewall", &good).await?.status, StatusCode::FORBIDDEN);
     assert_eq!(

@@ -200,7 +200,7 @@ fn differences(path: String, old: Option<&Value>, new: Option<&Value>, found: &m
 mod tests {
     use std::time::{Duration, SystemTime};
 
-    use nebula_certificate::{CertificateAuthority, Curve, KeyPair, NewAuthority, Request};
+    use nebula_certificate::{CertificateAuthority, Curve, IssueRequest, KeyPair, NewAuthority};
 
     use super::*;
 
@@ -213,7 +213,7 @@ mod tests {
         let ca = CertificateAuthority::create(&NewAuthority::new("home", YEAR), now).unwrap();
         let key = KeyPair::generate(Curve::Curve25519).unwrap();
         let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
-        let request = Request {
+        let request = IssueRequest {
             name: "laptop",
             networks: &[network.parse().unwrap()],
             unsafe_networks: &[],

@@ -1,7 +1,7 @@
 //! `project options`: options that all devices of a project share.
 
 use clap::Args;
-use nebula_api::project_options::Options;
+use nebula_api::project_options::ProjectOptions;
 use serde_json::{Value, json};
 
 use super::Choice;
@@ -24,7 +24,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
     let path = format!("/api/projects/{}/configuration", project.project_id);
-    let options: Options = if arguments.changes.is_empty() {
+    let options: ProjectOptions = if arguments.changes.is_empty() {
         client.get(&path, &[]).await?
     } else {
         // Values are sent unchecked, so that the rules are in the gateway only.
@@ -36,7 +36,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     })
 }
 
-fn lines(options: &Options) -> Vec<(String, String)> {
+fn lines(options: &ProjectOptions) -> Vec<(String, String)> {
     let Value::Object(fields) = json!(options) else { return Vec::new() };
     let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     fields.into_iter().map(|(name, value)| (name, text(value))).collect()
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn unset_options_are_not_shown() {
-        let options = Options { mtu: Some(1300), ..Options::default() };
+        let options = ProjectOptions { mtu: Some(1300), ..ProjectOptions::default() };
         assert_eq!(lines(&options), [("mtu".to_owned(), "1300".to_owned())]);
     }
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{DAY, NOW, authority, groups, networks, now};
 use crate::{
-    CLOCK_SKEW, CertificateAuthority, Curve, Error, Issued, KeyPair, NewAuthority, Request, Version, verify,
+    CLOCK_SKEW, CertificateAuthority, Curve, Error, IssueRequest, Issued, KeyPair, NewAuthority, Version,
+    verify,
 };
 
 const BOTH: &[Version] = &[Version::V2, Version::V1];
@@ -35,7 +36,7 @@ impl Trial {
 
     fn issue(&self, ca: &CertificateAuthority) -> Result<Vec<Issued>, Error> {
         let pair = KeyPair::generate(self.curve)?;
-        let request = Request {
+        let request = IssueRequest {
             name: &self.name,
             networks: &networks(&self.networks),
             unsafe_networks: &networks(&self.unsafe_networks),
@@ -81,7 +82,7 @@ fn validity_starts_a_little_early_and_never_leaves_the_authority() {
     let limits = ca.certificate().details();
     let pair = KeyPair::generate(Curve::Curve25519).unwrap();
     let details = |lifetime, now| {
-        let request = Request {
+        let request = IssueRequest {
             name: "laptop",
             networks: &networks(&["10.42.0.5/16"]),
             unsafe_networks: &[],

@@ -2,7 +2,7 @@
 //! ([`nebula_api::node`]). It is checked only after the first one.
 
 use chrono::{DateTime, Utc};
-use nebula_signature::{Fault, Request, Signed, digest_fits};
+use nebula_signature::{ReadSignature, SignableRequest, SignatureError, digest_fits};
 use uuid::Uuid;
 
 use super::Refusal;
@@ -45,7 +45,7 @@ pub(super) async fn check(
     let header = |name: &str| head.single(name).ok_or_else(|| refuse(&format!("no header {name}")));
     let (digest, input, signature) =
         (header("content-digest")?, header("signature-input")?, header("signature")?);
-    let mut signed = Request::new(head.method, head.path, "content-digest", digest);
+    let mut signed = SignableRequest::new(head.method, head.path, "content-digest", digest);
     if let Some((_, Some(host))) = head.headers.iter().find(|header| header.0 == "host") {
         signed = signed.authority(host);
     }
@@ -54,8 +54,8 @@ pub(super) async fn check(
             signed = signed.field(name, value);
         }
     }
-    let signed = Signed::read(&signed, input, signature, |key| known(key).is_some())
-        .map_err(|fault: Fault| refuse(&fault.to_string()))?;
+    let signed = ReadSignature::read(&signed, input, signature, |key| known(key).is_some())
+        .map_err(|error: SignatureError| refuse(&error.to_string()))?;
     let (key_id, secret) = known(&signed.key_id).ok_or_else(|| refuse("no signature by a known key"))?;
     if !signed.is_by(secret) {
         return Err(refuse("the signature is not by its secret"));

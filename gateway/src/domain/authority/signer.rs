@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use chrono::{DateTime, Utc};
 use ipnetwork::IpNetwork;
-use nebula_certificate::{Certificate, CertificateAuthority, Curve, Issued, PublicKey, Request, Version};
+use nebula_certificate::{
+    Certificate, CertificateAuthority, Curve, IssueRequest, Issued, PublicKey, Version,
+};
 
 use crate::error::{ApiError, UNAVAILABLE};
 
@@ -69,7 +71,7 @@ impl Authority {
                 versions.retain(|version| *version != Version::V1);
                 versions.push(Version::V2);
             }
-            let request = Request {
+            let request = IssueRequest {
                 name: &subject.name,
                 networks: &subject.networks,
                 unsafe_networks: &subject.unsafe_networks,
