@@ -21,8 +21,8 @@ BEGIN
   RETURN v_made;
 END $$;
 COMMENT ON FUNCTION nebula.create_account(text, text, text) IS
-  'Makes an account; the password arrives as an Argon2id hash in PHC form. Errors: 23505 name taken, '
-  '23514 malformed name, hash or role';
+  'Creates an account. password_hash: Argon2id in PHC form. Errors: 23505 name taken, 23514 malformed '
+  'name, hash or role';
 
 CREATE FUNCTION nebula.set_password(username text, password_hash text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -2,22 +2,25 @@
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval, text, integer, inet) IS
-  'Gives a device the lowest free address, or the one asked for; again: the same. label: from the range '
-  'reserved under this name first. family: 4 or 6. client: recorded instead of the connection''s '
-  'address. Errors: P0002 no such project, pool or range, 22023 address outside or reserved, 23505 '
-  'taken, 55000 device holds another or pool disabled, 53400 exhausted';
+  'Allocates the lowest free address, or the one asked for. Idempotent: a device that holds an address '
+  'gets the same one, and gets back one in quarantine. lease: null holds it until it is released. label: '
+  'first from the range reserved under this name. family: 4 or 6. client: recorded instead of the address '
+  'of the connection. Errors: P0002 no such project, pool or range, 22023 address outside or reserved, '
+  '23505 taken, or device in another project, 55000 device holds another or pool disabled, 53400 '
+  'exhausted, 40001 in REPEATABLE READ with a snapshot that is too old to tell';
 COMMENT ON FUNCTION nebula.allocate_batch(uuid, uuid[], text, text, interval, text, integer, inet) IS
   'Internal: the work of allocate_ips: addresses in the order of the devices, null for one named before';
 COMMENT ON FUNCTION nebula.allocate_dual(uuid, uuid, text, interval, text, inet) IS
-  'allocate_ip once for each family the project has an enabled pool for, IPv4 first: both or none. '
-  'Errors: as allocate_ip';
+  'allocate_ip once for each address family that has an enabled pool in the project, IPv4 first; both or '
+  'none. Errors: as allocate_ip';
 COMMENT ON FUNCTION nebula.release_ip(uuid, text, inet, inet) IS
-  'Releases what a device holds, or only the address named; it stays in quarantine while a valid '
-  'certificate names the device. Errors: P0002 never held one, 55000 released already';
+  'Releases the addresses of a device, or only the given one, and returns the address; it stays in '
+  'quarantine while a valid certificate names the device. Errors: P0002 never held one, 55000 released '
+  'already';
 COMMENT ON FUNCTION nebula.allocate_nebula_ip(uuid, uuid, text) IS
-  'allocate_ip under the name that existing clients call';
+  'allocate_ip under the name that existing clients use';
 COMMENT ON FUNCTION nebula.release_nebula_ip_by_device(uuid) IS
-  'release_ip under the name that existing clients call';
+  'release_ip under the name that existing clients use';
 
 CREATE FUNCTION nebula.device_allocation(device_id uuid)
 RETURNS TABLE (
@@ -37,7 +40,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY family(a.ip)
 $$;
 COMMENT ON FUNCTION nebula.device_allocation(uuid) IS
-  'What a device holds now, one row of each address family; no row when it holds nothing';
+  'The addresses that a device holds now, one row per address family; no row if it holds none';
 
 CREATE FUNCTION nebula.project_allocations(project_id uuid)
 RETURNS TABLE (
@@ -58,7 +61,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY a.ip
 $$;
 COMMENT ON FUNCTION nebula.project_allocations(uuid) IS
-  'Every address of a project that is held now, by address. Errors: P0002 no such project';
+  'The addresses of a project that are held now, in order. Errors: P0002 no such project';
 
 -- Takes an address that another transaction has inserted or deleted but not committed: the INSERT waits on the
 -- primary key until that transaction ends, at most p_patience milliseconds.
@@ -105,5 +108,5 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE n.ip IS NOT NULL
 $$;
 COMMENT ON FUNCTION nebula.allocate_ips(uuid, uuid[], text, text, interval, text, integer, inet) IS
-  'allocate_ip for many devices in a few statements: each once, lowest addresses in the order given, all '
-  'or none. Errors: as allocate_ip';
+  'allocate_ip for many devices in a few statements, all or none: the lowest addresses in the order of the '
+  'devices. Errors: as allocate_ip';

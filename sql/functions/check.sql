@@ -155,6 +155,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_pool(uuid, boolean) IS
-  'Compares holdings with pools, certificates, quarantine, linked tables and the map in shared memory, '
-  'of a project or of all; answers what differs, nothing when all is well. repair: mends what can be '
-  'mended without deciding for people. Errors: P0002 no such project';
+  'Compares allocations with pools, certificates, quarantine, linked tables and the map in shared memory, '
+  'of one project or all; returns the differences. repair: also repairs those that need no decision. '
+  'Errors: P0002 no such project';

@@ -92,11 +92,11 @@ END $$;
 COMMENT ON FUNCTION nebula.create_enrolment(
   uuid, text, text, text[], text[], inet, integer, interval, text, uuid, uuid
 ) IS
-  'Makes an enrolment code and answers it, once and never again: only its hash is kept. With a device, '
-  'which has no agent, the code gives it one and changes nothing else of it. For administrators. Errors: '
-  'P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
-  'several, anything beside a device, 23505 the device has an agent, 55000 it was revoked, 23514 '
-  'malformed name or role';
+  'Creates an enrolment code and returns it, this once: only its hash is stored. With device_id, the code '
+  'gives an agent to that device, which has none, and changes nothing else of it. For administrators. '
+  'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
+  'several devices, other properties beside device_id, 23505 the device has an agent, 55000 it was '
+  'revoked, 23514 malformed name or role';
 
 CREATE FUNCTION nebula.create_enrolment_for(
   p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],

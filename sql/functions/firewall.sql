@@ -59,9 +59,9 @@ END $$;
 COMMENT ON FUNCTION nebula.add_rule(
   uuid, text, text, uuid, text, integer, integer, text[], inet, uuid, inet, text, text
 ) IS
-  'Allows something: to devices of a group, to one device, or to all; from anybody, groups, a network or '
-  'a device. It counts where the project is closed. For administrators. Errors: P0002 no such project or '
-  'device, 23514 malformed rule';
+  'Adds a firewall rule. Devices: of for_group, for_device, or all. Remote: in all of remote_groups, in '
+  'remote_cidr, remote_device, or any. Rules matter in the directions in which the project is closed. For '
+  'administrators. Errors: P0002 no such project or device, 23514 malformed rule';
 
 CREATE FUNCTION nebula.drop_rule(rule_id bigint, dropped_by text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -81,7 +81,7 @@ BEGIN
                               v_gone.rule_id::text);
 END $$;
 COMMENT ON FUNCTION nebula.drop_rule(bigint, text) IS
-  'Takes a firewall rule back. For administrators. Errors: P0002 no such rule';
+  'Removes a firewall rule. For administrators. Errors: P0002 no such rule';
 
 CREATE FUNCTION nebula.list_rules(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -81,9 +81,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY u.project_id, u.pool_id
 $$;
 COMMENT ON FUNCTION nebula.pool_forecast(uuid) IS
-  'High-water mark, growth over the last hour, day and week, and when each pool is full at the faster of '
-  'the daily and the weekly rate; null when not growing or a century away. Reads the whole history of '
-  'the pools. Errors: P0002 no such project';
+  'High-water mark, growth over the last hour, day and week, and when each pool will be full at the higher '
+  'of the daily and the weekly rate; null if not growing or more than a century away. Reads the whole '
+  'history of the pools. Errors: P0002 no such project';
 
 CREATE FUNCTION nebula.notify_pool(
   p_project_id uuid, p_pool_id integer, p_name text, p_threshold integer
@@ -182,7 +182,7 @@ BEGIN
                               jsonb_build_object('name', v_known.name, 'thresholds', v_thresholds));
 END $$;
 COMMENT ON FUNCTION nebula.set_thresholds(uuid, text, integer[]) IS
-  'Percent used at which listeners of channel nebula_pool are told. Errors: P0002 no such pool, 22023 '
+  'Sets the usage in percent at which channel nebula_pool is notified. Errors: P0002 no such pool, 22023 '
   'not from 1 to 100';
 
 CREATE FUNCTION nebula.maintain_pools() RETURNS void
@@ -194,5 +194,5 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE p.thresholds <> '{}' OR p.alarmed > 0;
 $$;
 COMMENT ON FUNCTION nebula.maintain_pools() IS
-  'What the background worker does for pools: reclaims expired leases, counts every pool, tells of '
-  'thresholds and arms alarms again. Any scheduler may call it instead';
+  'Work of the background worker for pools: reclaims expired leases and sends notifications of thresholds. '
+  'Any scheduler may call it instead';

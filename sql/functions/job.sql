@@ -4,48 +4,53 @@
 COMMENT ON FUNCTION nebula.enqueue_job(
   text, jsonb, integer, timestamptz, integer, text, bigint[], uuid, uuid, text, interval, text
 ) IS
-  'Enqueues a job, or answers the one that has the same unique_key: while it lives, and at least '
-  'unique_for. depends_on: waits until those have succeeded; on_dead: cancel it or leave it to block '
-  'when one dies. node_id, capability: only for workers there, or that can. Errors: 22023 malformed '
-  'argument, P0002 no such parent, 55000 a parent is dead or cancelled';
+  'Enqueues a job and returns its identifier. unique_key: returns the job that has this key instead, while '
+  'that job is not finished and for at least unique_for. depends_on: waits until all of these have '
+  'succeeded; on_dead: when one dies or is cancelled, cancel this job or leave it to block. node_id, '
+  'capability: only for workers on that node, or with that capability. Errors: 22023 malformed argument, '
+  'P0002 no such parent, 55000 a parent is dead or cancelled';
 COMMENT ON FUNCTION nebula.enqueue_batch(text, jsonb[], integer, timestamptz, integer, uuid) IS
   'Internal: the work of enqueue_jobs: identifiers in the order of the payloads. Errors: 22023 malformed '
   'argument';
 COMMENT ON FUNCTION nebula.depend_job(bigint, bigint[]) IS
-  'Makes a job that nobody has claimed wait for further jobs. Errors: P0002 no such job, 55000 claimed, '
+  'Makes a job that was not claimed yet wait for further jobs. Errors: P0002 no such job, 55000 claimed, '
   'or a parent is dead or cancelled, 22023 they would wait in a circle';
 COMMENT ON FUNCTION nebula.claim_jobs(text, text[], integer, interval, uuid, text[]) IS
-  'Takes due jobs for a worker under a lease, highest priority first; rescues expired ones on the way. '
-  'Errors: 22023 malformed argument';
+  'Gives due jobs to a worker under a lease, highest priority first, then longest due. Later calls for a '
+  'job must name its attempt. Jobs for a node or a capability go only to workers that name it. Also '
+  'rescues jobs with expired leases. Errors: 22023 malformed argument';
 COMMENT ON FUNCTION nebula.finish_and_claim(
   bigint, integer, jsonb, text, text[], integer, interval, uuid, text[]
 ) IS
-  'complete_job and claim_jobs in one call, hence one commit for a job. Errors: 55000 lease lost, 22023 '
-  'malformed argument';
+  'complete_job and claim_jobs in one call, hence one commit per job. Errors: 55000 lease lost, then '
+  'nothing is claimed; 22023 malformed argument';
 COMMENT ON FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) IS
-  'Extends the lease and records progress: continue or cancel. Errors: 22023 progress not from 0 to 1, '
-  '55000 lease lost';
+  'Extends the lease and records progress (0 to 1) and detail, null leaves them unchanged; returns '
+  'continue, or cancel if the job should stop. Errors: 22023 progress not from 0 to 1, 55000 lease lost';
 COMMENT ON FUNCTION nebula.complete_job(bigint, integer, jsonb) IS
-  'Finishes a job as succeeded and unblocks what waited for it. Errors: 55000 lease lost';
+  'Finishes a job as succeeded and unblocks the jobs that waited for it. Errors: 55000 lease lost';
 COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[], jsonb[]) IS
-  'complete_job for many jobs at once; answers those completed, the others'' leases are lost. Errors: '
-  '22023 not one attempt, or result, for each job';
+  'complete_job for many jobs at once; returns the completed ones. The others have lost their leases, and '
+  'nothing happens to them. Errors: 22023 not one attempt, or result, for each job';
 COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
-  'Ends a failed attempt: available (again later), dead or cancelled. Errors: 55000 lease lost';
+  'Ends a failed attempt and returns the new state: available (it runs again later), dead or cancelled. '
+  'Jobs that wait for a dead or cancelled job are cancelled, unless their on_dead is block. Errors: 55000 '
+  'lease lost';
 COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
-  'Gives a running job back without counting the attempt as failed: available at once, or cancelled if '
-  'that was asked. Errors: 55000 lease lost';
+  'Gives a running job back without counting the attempt as failed, and returns the new state: available, '
+  'or cancelled if that was asked. Errors: 55000 lease lost';
 COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
-  'cancelled at once when waiting, cancelling when running. Errors: P0002 no such job, 55000 finished';
+  'Cancels a job and returns cancelled if it was waiting; a running job returns cancelling and is told '
+  'with its next heartbeat. Errors: P0002 no such job, 55000 finished';
 COMMENT ON FUNCTION nebula.retry_job(bigint, integer) IS
-  'Brings a dead or cancelled job back with so many attempts more, and blocked as before what was '
-  'cancelled because of it; or lets one that waits for its time run now. Errors: P0002 no such job, '
-  '55000 blocked, running or succeeded, 23505 another job has its unique_key';
+  'Makes a dead or cancelled job available again, with that many more attempts, and restores the jobs that '
+  'were cancelled because of it, blocked as before; or lets a job that waits for its time run now. Errors: '
+  'P0002 no such job, 55000 blocked, running or succeeded, 23505 another job has its unique_key';
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
-  'Takes jobs whose lease ran out away from their workers; answers how many';
+  'Takes jobs with expired leases from their workers; returns how many';
 COMMENT ON FUNCTION nebula.release_due_jobs() IS
-  'Makes jobs whose run_at has come claimable; answers how many. claim_jobs and the wake-up process do '
-  'so in time';
+  'Makes jobs claimable whose run_at has come; returns how many. claim_jobs and the notifier process do '
+  'this in time';
 COMMENT ON FUNCTION nebula.check_job(text, integer, integer) IS
   'Internal: refuses a malformed kind, priority or max_attempts. Errors: 22023';
 COMMENT ON FUNCTION nebula.announce_jobs(text, integer, timestamptz) IS
@@ -77,8 +82,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
          )
 $$;
 COMMENT ON FUNCTION nebula.enqueue_jobs(text, jsonb[], integer, timestamptz, integer, uuid) IS
-  'Enqueues a job for each payload, in one statement; answers their identifiers in the same order. '
-  'Errors: 22023 malformed argument';
+  'Enqueues a job for each payload, in one statement; returns their identifiers in the same order. Errors: '
+  '22023 malformed argument';
 
 -- Planned for the arguments of each call (force_custom_plan): one job is an index lookup per table, a page of the
 -- list is a backward index scan.

@@ -92,9 +92,9 @@ BEGIN
   RETURN v_pruned;
 END $$;
 COMMENT ON FUNCTION nebula.prune_jobs(interval) IS
-  'Forgets finished jobs: those that finished longer ago than older_than, or null: than the retention of '
-  'their kind, once that frees half a segment. By TRUNCATE, never DELETE; a segment that somebody reads '
-  'just now is left for the next time. Answers how many jobs. Errors: 22023 below zero, 55000 not in a '
+  'Deletes finished jobs that finished longer ago than older_than, or with null: than the retention of '
+  'their kind, as soon as that frees half a segment; returns how many. It truncates segments instead of '
+  'deleting rows; a segment in use is left for the next time. Errors: 22023 below zero, 55000 not in a '
   'read committed transaction';
 
 CREATE FUNCTION nebula.vacant_segment() RETURNS bigint
@@ -146,5 +146,5 @@ BEGIN
   PERFORM nebula.prune_jobs();
 END $$;
 COMMENT ON FUNCTION nebula.maintain_jobs() IS
-  'What the background worker does now and then for finished jobs: turns to the next segment and prunes. '
-  'Any scheduler may call it instead';
+  'Work of the background worker for finished jobs: switches to the next segment and prunes. Any scheduler '
+  'may call it instead';

@@ -20,8 +20,8 @@ BEGIN
      SET paused_at = coalesce(p.paused_at, now());
 END $$;
 COMMENT ON FUNCTION nebula.pause_jobs(text) IS
-  'Lets no more jobs of a kind be claimed; running ones go on, and new ones wait. Again: no error. '
-  'Errors: 22023 malformed kind';
+  'Stops claims of jobs of a kind; running jobs go on, and new ones wait. Idempotent. Errors: 22023 '
+  'malformed kind';
 
 CREATE FUNCTION nebula.resume_jobs(kind text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -38,7 +38,7 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.resume_jobs(text) IS
-  'Lets jobs of a kind be claimed again; one that is not paused is no error. Errors: 22023 malformed kind';
+  'Allows claims of jobs of a kind again. Idempotent. Errors: 22023 malformed kind';
 
 CREATE FUNCTION nebula.limit_jobs(
   kind text,
@@ -68,8 +68,8 @@ BEGIN
   PERFORM nebula.wake_workers(v_kind);
 END $$;
 COMMENT ON FUNCTION nebula.limit_jobs(text, integer, integer) IS
-  'How many jobs of a kind run at once, in all and for each project; null: no limit. Jobs that run are '
-  'let run. Errors: 22023 malformed kind or below zero';
+  'Limits how many jobs of a kind run at once, in all and per project; null: no limit. Running jobs go on. '
+  'Errors: 22023 malformed kind or below zero';
 
 CREATE FUNCTION nebula.limit_project_jobs(project_id uuid, max_running integer DEFAULT NULL)
 RETURNS void
@@ -99,8 +99,8 @@ BEGIN
   PERFORM nebula.wake_workers('');
 END $$;
 COMMENT ON FUNCTION nebula.limit_project_jobs(uuid, integer) IS
-  'How many jobs of a project run at once, all kinds together; null: no limit. Jobs that run are let '
-  'run. While any project is limited, claims take turns. Errors: P0002 no such project, 22023 below zero';
+  'Limits how many jobs of a project run at once, all kinds together; null: no limit. Running jobs go on. '
+  'While any project is limited, claims are serialized. Errors: P0002 no such project, 22023 below zero';
 
 CREATE FUNCTION nebula.retain_jobs(kind text, retention interval) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -120,4 +120,4 @@ BEGIN
      SET retention = EXCLUDED.retention;
 END $$;
 COMMENT ON FUNCTION nebula.retain_jobs(text, interval) IS
-  'How long finished jobs of a kind are kept; null: a week. Errors: 22023 malformed kind or below zero';
+  'Sets how long finished jobs of a kind are kept; null: a week. Errors: 22023 malformed kind or below zero';

@@ -61,8 +61,8 @@ BEGIN
   RETURN v_due;
 END $$;
 COMMENT ON FUNCTION nebula.schedule_job(text, text, text, jsonb, text, integer, integer, uuid) IS
-  'Enqueues such a job whenever the cron expression says, on the clock of the time zone, or changes the '
-  'schedule of that name; answers when next. Errors: 22023 malformed argument';
+  'Creates or changes a schedule: enqueues such a job at the times of the cron expression in the time '
+  'zone; returns the next time. Errors: 22023 malformed argument';
 
 CREATE FUNCTION nebula.unschedule_job(name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -76,7 +76,7 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.unschedule_job(text) IS
-  'Ends a schedule; jobs it has enqueued stay. Errors: P0002 no such schedule';
+  'Ends a schedule; jobs that it enqueued stay. Errors: P0002 no such schedule';
 
 CREATE FUNCTION nebula.run_schedules() RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -114,6 +114,5 @@ BEGIN
   RETURN v_made;
 END $$;
 COMMENT ON FUNCTION nebula.run_schedules() IS
-  'Enqueues the jobs of all schedules that are due; answers how many. The background worker calls it '
-  'when pg_nebula is preloaded, otherwise claim_jobs does; any scheduler may, and several at once '
-  'enqueue nothing twice';
+  'Enqueues the jobs of all schedules that are due; returns how many. The background worker calls it when '
+  'pg_nebula is preloaded, otherwise claim_jobs does. Concurrent calls enqueue nothing twice';

@@ -21,8 +21,8 @@ BEGIN
   RETURN v_until;
 END $$;
 COMMENT ON FUNCTION nebula.renew_lease(uuid, interval) IS
-  'Prolongs what a device holds to so long from now, also after it ran out but was not reclaimed; '
-  'answers until when. Errors: 22023 not longer than zero, P0002 holds no address';
+  'Extends the lease of the addresses of a device, from now, also if it has expired but was not reclaimed; '
+  'returns its end. Errors: 22023 not longer than zero, P0002 holds no address';
 
 CREATE FUNCTION nebula.reclaim_expired(max integer DEFAULT 1000)
 RETURNS TABLE (device_id uuid, ip inet)
@@ -53,5 +53,5 @@ BEGIN
   END LOOP;
 END $$;
 COMMENT ON FUNCTION nebula.reclaim_expired(integer) IS
-  'Releases addresses whose lease ran out, oldest first, at most max; never those of lighthouses, relays '
+  'Releases addresses with expired leases, oldest first, at most max; never those of lighthouses, relays '
   'and nodes. The background worker calls it when pg_nebula is preloaded; otherwise any scheduler may';

@@ -2,8 +2,8 @@
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.touch_device(uuid) IS
-  'Notes a sign of life of a device, in linked tables too; does not prolong a lease. Errors: P0002 no '
-  'such device';
+  'Records that a device was seen, in linked tables too; does not extend a lease. Errors: P0002 no such '
+  'device';
 COMMENT ON FUNCTION nebula.show_addresses(uuid[]) IS
   'Internal: shows in linked tables what these devices hold now';
 
@@ -74,10 +74,10 @@ BEGIN
     jsonb_build_object('id', v_id_column, 'ip', v_ip_column));
 END $$;
 COMMENT ON FUNCTION nebula.link_device_table(regclass, name, name) IS
-  'Keeps a column of an application''s table equal to what each device holds, in the same transaction '
-  'and with the privileges of the table''s owner; a column nebula_last_seen timestamptz follows '
-  'touch_device. Again: with other columns. For administrators. Errors: 22023 not a table, column '
-  'missing, of another type or not null, no index';
+  'Keeps a column of a table of an application equal to the address of each device, in the same '
+  'transaction and with the privileges of the owner of the table. A column nebula_last_seen timestamptz '
+  'follows touch_device. Another call changes the columns. For administrators. Errors: 22023 not a table, '
+  'column missing, of another type or not null, no index';
 
 CREATE FUNCTION nebula.unlink_device_table(target regclass) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -93,7 +93,7 @@ BEGIN
                               inet_client_addr());
 END $$;
 COMMENT ON FUNCTION nebula.unlink_device_table(regclass) IS
-  'Stops keeping a table in step; what it shows stays. Errors: P0002 not linked';
+  'Stops updating a linked table; its contents stay. Errors: P0002 not linked';
 
 -- Dynamic SQL, because the tables are known at run time only. It reads with the privileges of the extension's owner.
 CREATE FUNCTION nebula.link_differences()

@@ -5,11 +5,12 @@
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.map_status() IS
   'The shared map of free addresses: first the whole server (pool_id null), then each pool of this '
-  'database that was used since the map began, which is after a crash; no row unless pg_nebula is '
-  'preloaded';
+  'database that was used since the map was created, at the first start or after a crash. Counters may '
+  'wrap. No row unless pg_nebula is preloaded';
 COMMENT ON FUNCTION nebula.warm_map(integer) IS
-  'Reads pools into the shared map ahead of need and answers how many pages that took; without pool_id '
-  'every enabled pool that nothing is known of yet, as after a restart';
+  'Reads pools into the shared map ahead of need and returns how many pages that took: one per 32768 held '
+  'addresses. Without pool_id: every enabled pool that the map does not know yet, as after a restart. 0 '
+  'unless pg_nebula is preloaded';
 COMMENT ON FUNCTION nebula.map_differences(uuid, boolean) IS
   'Internal: where the map in shared memory differs from the rows of a project; repair: has it read '
   'anew. Part of check_pool; nothing unless pg_nebula is preloaded. Errors: P0002 no such project or pool';

@@ -3,10 +3,10 @@
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.node_scores() IS
-  'Every node, lowest score first, and why it takes no peer if it takes none';
+  'All nodes, lowest score first, with the reason if a node takes no peer';
 COMMENT ON FUNCTION nebula.select_node(text, text) IS
-  'Node for the next peer: auto, random or name:NAME; null when there are no nodes. Errors: 22023 '
-  'unknown strategy, P0002 no such node, 53000 none fits';
+  'The node for the next peer. strategy: auto (lowest score), random, or name:NAME. Null if there are no '
+  'nodes. Errors: 22023 unknown strategy, P0002 no such node, 53000 none fits';
 
 CREATE FUNCTION nebula.register_node(
   name text,
@@ -95,8 +95,8 @@ EXCEPTION WHEN exclusion_violation THEN
     USING ERRCODE = '23505', HINT = 'Give each node a range of its own.';
 END $$;
 COMMENT ON FUNCTION nebula.register_node(text, text, integer, integer, inet, text[]) IS
-  'Makes a node known, or updates it. Errors: 22023 malformed argument, 23505 range of another node, '
-  '55000 hosts more peers than max_peers';
+  'Registers a node, or updates it. endpoint: host:port on the underlay; cidr: the range of its peers. '
+  'Errors: 22023 malformed argument, 23505 range of another node, 55000 hosts more peers than max_peers';
 
 CREATE FUNCTION nebula.require_node(p_node_id uuid) RETURNS nebula.node
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -131,8 +131,8 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.node_heartbeat(uuid, jsonb) IS
-  'A node reports: it is alive, and how it is. One that has reported once takes no peers while it is '
-  'silent. Errors: P0002 no such node';
+  'Records a report of a node. A node that has reported once takes no peers while its reports are missing. '
+  'Errors: P0002 no such node';
 
 CREATE FUNCTION nebula.tie_node(
   node_id uuid,
@@ -175,9 +175,9 @@ BEGIN
     jsonb_build_object('name', v_known.name, 'device', coalesce(v_device_id, v_known.device_id)));
 END $$;
 COMMENT ON FUNCTION nebula.tie_node(uuid, uuid, text, inet) IS
-  'Lets the agent of a device speak for a node; null: nobody does any more. Once the node has a secret, '
-  'that agent must sign every call with it. For administrators. Errors: P0002 no such node or device, '
-  '55000 revoked, 23505 the device speaks for another node';
+  'Makes a device represent a node, so that the reports of its agent are those of the node; null: no '
+  'device does. If the node has a secret, the agent must sign every call with it. For administrators. '
+  'Errors: P0002 no such node or device, 55000 revoked, 23505 the device represents another node';
 
 CREATE FUNCTION nebula.list_nodes(p_actor uuid)
 RETURNS TABLE (

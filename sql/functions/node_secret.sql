@@ -47,8 +47,8 @@ BEGIN
   RETURN QUERY SELECT v_made.key_id, v_made.secret;
 END $$;
 COMMENT ON FUNCTION nebula.make_node_secret(uuid, text, inet) IS
-  'Makes a secret for a node and answers it, once: the first, or one beside it that is to take its '
-  'place. From the first on the agent of its device must sign its calls with one of them. For '
+  'Creates a secret for a node and returns it, this once: the first, or a second one that is to replace '
+  'it. As soon as a node has a secret, the agent of its device must sign its calls with one. For '
   'administrators. Errors: P0002 no such node, 55000 it has two already';
 
 CREATE FUNCTION nebula.retire_node_secret(
@@ -98,9 +98,9 @@ BEGIN
   RETURN v_ended;
 END $$;
 COMMENT ON FUNCTION nebula.retire_node_secret(uuid, uuid, text, inet) IS
-  'Ends a secret of a node, of two the older unless one is named, and forgets it; answers which. With '
-  'the last of them nobody asks its agent for one any more. For administrators. Errors: P0002 no such '
-  'node or secret, 55000 none named and there are no two';
+  'Deletes a secret of a node: the given one, or the older of two; returns which. Without a secret, the '
+  'calls of its agent need no second signature. For administrators. Errors: P0002 no such node or secret, '
+  '55000 none given and there are no two';
 
 CREATE FUNCTION nebula.list_node_secrets(p_actor uuid, p_node_id uuid)
 RETURNS TABLE (

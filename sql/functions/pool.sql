@@ -2,8 +2,9 @@
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.populate_pool(uuid, inet, text, boolean) IS
-  'Makes a pool of a range; answers how many addresses it can give out. Errors: P0002 no such project, '
-  '22023 malformed or outside the overlay, 23505 name taken or overlapping';
+  'Creates a pool (one row, whatever its size); returns how many addresses it can give out. '
+  'reserve_gateway: keeps the first address back. Errors: P0002 no such project, 22023 malformed or '
+  'outside the overlay, 23505 name taken or overlapping';
 COMMENT ON FUNCTION nebula.assignable_range(inet) IS
   'Internal: first and last address of a range that may be given out, and how many they are';
 COMMENT ON FUNCTION nebula.span(inet, inet) IS
@@ -71,9 +72,9 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY p.project_id, p.pool_id
 $$;
 COMMENT ON FUNCTION nebula.pool_usage(uuid) IS
-  'Fill of the pools of a project, or of all: free + reserved + allocated + quarantined = size. '
-  'exhausted_at_forecast draws on the growth of the last day; null when not growing or a century away. '
-  'Errors: P0002 no such project';
+  'Usage of the pools of a project, or of all: free + reserved + allocated + quarantined = size. '
+  'exhausted_at_forecast extrapolates the growth of the last day; null if not growing or more than a '
+  'century away. Errors: P0002 no such project';
 
 -- Every function that changes a pool calls this first: it locks the row.
 CREATE FUNCTION nebula.require_pool(p_project_id uuid, p_name text) RETURNS nebula.pool
@@ -193,7 +194,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.resize_pool(extend_pool.project_id, extend_pool.name, extend_pool.cidr, true)
 $$;
 COMMENT ON FUNCTION nebula.extend_pool(uuid, text, inet) IS
-  'Grows a pool to a network around it; answers how many addresses it can give out. Errors: P0002 no '
+  'Extends a pool to a network around it; returns how many addresses it can give out. Errors: P0002 no '
   'such pool, 22023 not around it or outside the overlay, 23505 overlaps another pool, 55000 a held '
   'address would become reserved, 55P03 busy';
 
@@ -202,9 +203,9 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.resize_pool(shrink_pool.project_id, shrink_pool.name, shrink_pool.cidr, false)
 $$;
 COMMENT ON FUNCTION nebula.shrink_pool(uuid, text, inet) IS
-  'Shrinks a pool to a network inside it when nothing in the cut part is held, in quarantine or '
-  'reserved; answers how many addresses it can give out. Errors: P0002 no such pool, 22023 not inside '
-  'it, 55000 something is, 55P03 busy';
+  'Shrinks a pool to a network inside it if nothing in the removed part is held, in quarantine or '
+  'reserved; returns how many addresses it can give out. Errors: P0002 no such pool, 22023 not inside it, '
+  '55000 something is, 55P03 busy';
 
 CREATE FUNCTION nebula.switch_pool(p_project_id uuid, p_name text, p_enabled boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -229,15 +230,14 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.switch_pool(enable_pool.project_id, enable_pool.name, true)
 $$;
 COMMENT ON FUNCTION nebula.enable_pool(uuid, text) IS
-  'Lets a pool give out addresses again; twice is no error. Errors: P0002 no such pool';
+  'Lets a pool give out addresses again. Idempotent. Errors: P0002 no such pool';
 
 CREATE FUNCTION nebula.disable_pool(project_id uuid, name text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.switch_pool(disable_pool.project_id, disable_pool.name, false)
 $$;
 COMMENT ON FUNCTION nebula.disable_pool(uuid, text) IS
-  'Stops a pool from giving out addresses; what is held stays held, twice is no error. Errors: P0002 no '
-  'such pool';
+  'Stops a pool from giving out addresses; held addresses stay held. Idempotent. Errors: P0002 no such pool';
 
 CREATE FUNCTION nebula.drop_pool(project_id uuid, name text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
@@ -270,5 +270,5 @@ BEGIN
                               jsonb_build_object('name', v_pool.name, 'cidr', v_pool.cidr));
 END $$;
 COMMENT ON FUNCTION nebula.drop_pool(uuid, text) IS
-  'Drops a pool and its reservations when nothing in it is held or in quarantine. Errors: P0002 no such '
-  'pool, 55000 in use, 55P03 busy';
+  'Drops a pool and its reservations if none of its addresses is held or in quarantine. Errors: P0002 no '
+  'such pool, 55000 in use, 55P03 busy';

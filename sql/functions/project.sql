@@ -35,8 +35,8 @@ BEGIN
   RETURN v_project_id;
 END $$;
 COMMENT ON FUNCTION nebula.create_project(text, inet) IS
-  'Makes a project. cidr: the whole overlay, every pool lies inside it. Errors: 22023 malformed name or '
-  'host bits set, 23505 name taken';
+  'Creates a project. cidr: the whole overlay, which contains every pool; null: each pool stands for '
+  'itself. Errors: 22023 malformed name or host bits set, 23505 name taken';
 
 -- One statement reads account, project and membership, because this runs in every request.
 CREATE FUNCTION nebula.acting_member(
@@ -115,7 +115,7 @@ BEGIN
   PERFORM nebula.record_event(v_project_id, session_user::text, 'add-member', 'account', v_who::text);
 END $$;
 COMMENT ON FUNCTION nebula.add_member(uuid, text) IS
-  'Lets an account act in a project; twice is no error. Errors: P0002 no such account or project';
+  'Lets an account act in a project. Idempotent. Errors: P0002 no such account or project';
 
 CREATE FUNCTION nebula.list_projects(p_actor uuid)
 RETURNS TABLE (

@@ -31,9 +31,9 @@ BEGIN
   RETURN v_ended.device_id;
 END $$;
 COMMENT ON FUNCTION nebula.end_quarantine(uuid, inet, text) IS
-  'Frees a quarantined address at once, although a valid certificate still names it, and records why; '
-  'answers whose it was. For administrators. Errors: 22023 no reason, P0002 no such project, not in '
-  'quarantine';
+  'Frees a quarantined address at once, although a valid certificate still names it, and records the '
+  'reason; returns the device that held it. For administrators. Errors: 22023 no reason, P0002 no such '
+  'project, not in quarantine';
 
 CREATE FUNCTION nebula.end_quarantine_of(project text, device text, reason text) RETURNS SETOF inet
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -58,5 +58,5 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.end_quarantine_of(text, text, text) IS
-  'end_quarantine by the names of project and device; answers the addresses. For administrators. Errors: '
+  'end_quarantine by the names of project and device; returns the addresses. For administrators. Errors: '
   '22023 no reason, P0002 none in quarantine';

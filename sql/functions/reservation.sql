@@ -99,9 +99,9 @@ BEGIN
   RETURN nebula.span(v_room.first, v_room.last);
 END $$;
 COMMENT ON FUNCTION nebula.exclude_addresses(uuid, text, inet, inet, text) IS
-  'Keeps addresses of a pool from being given out: from first to last, or the network first; answers how '
-  'many. Errors: P0002 no such project, 22023 in no pool, 23505 label taken or overlapping, 55000 one is '
-  'held, 55P03 busy';
+  'Excludes addresses of a pool from allocation: from first to last, or the whole network first; returns '
+  'how many. Errors: P0002 no such project, 22023 in no pool, 23505 label taken or overlapping, 55000 one '
+  'is held, 55P03 busy';
 
 -- Runs of free addresses: the gaps between held addresses, reservations and the gateway. Nothing is added to the last
 -- address of a pool, because it may be the last of the address space.
@@ -205,9 +205,9 @@ BEGIN
   RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION nebula.reserve_range(uuid, text, integer, text) IS
-  'Reserves the lowest free addresses in a row for a group of devices, which take from them first: those '
-  'that name the label in allocate_ip, and those in a group of that name. Again: the same. Errors: P0002 '
-  'no such project or pool, 22023 malformed, 23505 label taken, 53400 no such run, 55P03 busy';
+  'Reserves the lowest free addresses in a row for a group of devices: for those that name the label in '
+  'allocate_ip, and those in a group of that name. They allocate from the range first. Idempotent. Errors: '
+  'P0002 no such project or pool, 22023 malformed, 23505 label taken, 53400 no such run, 55P03 busy';
 
 CREATE FUNCTION nebula.drop_reservation(project_id uuid, label text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -232,7 +232,7 @@ BEGIN
                               ));
 END $$;
 COMMENT ON FUNCTION nebula.drop_reservation(uuid, text) IS
-  'Ends an exclusion or a group''s range; its devices keep what they hold. Errors: P0002 no such '
+  'Ends an exclusion or the range of a group; devices keep the addresses they hold. Errors: P0002 no such '
   'reservation';
 
 CREATE FUNCTION nebula.set_device_groups(device_id uuid, groups text[]) RETURNS void
@@ -258,5 +258,5 @@ BEGIN
     inet_client_addr(), jsonb_build_object('groups', v_groups));
 END $$;
 COMMENT ON FUNCTION nebula.set_device_groups(uuid, text[]) IS
-  'Puts a device in groups: its next address comes from their ranges, its next certificate names them. '
-  'Errors: P0002 no such device, 22023 null';
+  'Sets the groups of a device: its next address comes from their ranges, and its next certificate names '
+  'them. Errors: P0002 no such device, 22023 null';

@@ -121,8 +121,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
              AND c.not_after > clock_timestamp()) p
 $$;
 COMMENT ON FUNCTION nebula.maintain_revocations() IS
-  'settle_revocations where one waits: a member that never acknowledged may have expired meanwhile. The '
-  'background worker calls it';
+  'Completes revocations after members that had not acknowledged them have expired. The background worker '
+  'calls it; any scheduler may instead';
 
 CREATE FUNCTION nebula.revoke_device(
   device_id uuid,
@@ -168,9 +168,9 @@ BEGIN
   RETURN v_count;
 END $$;
 COMMENT ON FUNCTION nebula.revoke_device(uuid, text, inet) IS
-  'Shuts a device out for good: its calls are refused, its certificates are revoked, its address is '
-  'released into quarantine, which ends when every live member runs the blocklist; answers how many '
-  'certificates. Twice is no error. For administrators. Errors: P0002 no such device';
+  'Revokes a device for good: refuses its calls, revokes its certificates and releases its address into '
+  'quarantine, which ends when every live member runs the blocklist; returns the number of certificates. '
+  'Idempotent. For administrators. Errors: P0002 no such device';
 
 CREATE FUNCTION nebula.revoke_certificate(
   fingerprint text,
@@ -213,9 +213,9 @@ BEGIN
   RETURN v_ended.device_id;
 END $$;
 COMMENT ON FUNCTION nebula.revoke_certificate(text, text, inet) IS
-  'Puts a certificate on the blocklist, and the others of the same key; the device keeps its address, '
-  'and if it has an agent it gets a new key and certificate. Answers the device. Twice is no error. For '
-  'administrators. Errors: P0002 no such certificate';
+  'Revokes a certificate and the others of the same key; returns the device, which keeps its address. If '
+  'it has an agent, that gets a new key and certificate. Idempotent. For administrators. Errors: P0002 no '
+  'such certificate';
 
 -- Certificates in a bundle belong to a key outside of the agent. The former keys of the agent itself never left the
 -- device: their certificates may expire.

@@ -102,8 +102,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE r.state NOT IN ('done', 'cancelled')
 $$;
 COMMENT ON FUNCTION nebula.maintain_rotations() IS
-  'advance_rotation where one runs: a member that was waited for may have expired meanwhile. The '
-  'background worker calls it';
+  'Advances rotations after members that they waited for have expired. The background worker calls it; any '
+  'scheduler may instead';
 
 CREATE FUNCTION nebula.begin_rotation(
   p_actor uuid, p_project_id uuid, p_incoming bytea, p_client inet DEFAULT NULL

@@ -51,9 +51,9 @@ BEGIN
     v_device_id::text, inet_client_addr(), jsonb_build_object('network', v_network));
 END $$;
 COMMENT ON FUNCTION nebula.add_route(uuid, inet, uuid, integer, integer, text) IS
-  'Leads members to a network through a device, or through another one than before. The device routes '
-  'it, and its certificate is made anew. For administrators. Errors: P0002 no such project or device, '
-  '22023 not a network, in the overlay, or of another family, 23514 MTU or metric';
+  'Routes a network through a device for all members, or through another device than before. The '
+  'certificate of the device then names the network. For administrators. Errors: P0002 no such project or '
+  'device, 22023 not a network, in the overlay, or of another family, 23514 MTU or metric';
 
 CREATE FUNCTION nebula.drop_route(project_id uuid, network inet, dropped_by text DEFAULT NULL)
 RETURNS void
@@ -77,7 +77,7 @@ BEGIN
                               jsonb_build_object('network', v_gone.network));
 END $$;
 COMMENT ON FUNCTION nebula.drop_route(uuid, inet, text) IS
-  'Takes a route back. For administrators. Errors: P0002 no such route';
+  'Removes a route. For administrators. Errors: P0002 no such route';
 
 CREATE FUNCTION nebula.list_routes(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
