@@ -40,7 +40,8 @@ BEGIN
       USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
   END IF;
   -- End all sessions: they may have been opened with the old password.
-  UPDATE nebula.session SET ended_at = now(), end_reason = 'logout'
+  UPDATE nebula.session
+     SET ended_at = now(), end_reason = 'logout'
    WHERE account_id = v_found_id AND ended_at IS NULL;
   PERFORM nebula.record_event(NULL, session_user::text, 'set-password', 'account', v_found_id::text);
   RETURN v_found_id;

@@ -196,16 +196,12 @@ BEGIN
              OR c.issuer <> (SELECT s.fingerprint
                                FROM nebula.project_authority s
                               WHERE s.project_id = d.project_id)
-             OR (SELECT array_agg(n ORDER BY n) FROM unnest(c.networks) n) IS DISTINCT FROM (
-                  SELECT array_agg(n ORDER BY n)
-                    FROM unnest(v_held) n
-                   WHERE c.version = 2 OR family(n) = 4
-                )
-             OR (SELECT array_agg(n ORDER BY n) FROM unnest(c.unsafe_networks) n) IS DISTINCT FROM (
-                  SELECT array_agg(n ORDER BY n)
-                    FROM unnest(v_behind) n
-                   WHERE c.version = 2 OR family(n) = 4
-                )
+             OR (SELECT array_agg(n ORDER BY n) FROM unnest(c.networks) n)
+                IS DISTINCT FROM
+                (SELECT array_agg(n ORDER BY n) FROM unnest(v_held) n WHERE c.version = 2 OR family(n) = 4)
+             OR (SELECT array_agg(n ORDER BY n) FROM unnest(c.unsafe_networks) n)
+                IS DISTINCT FROM
+                (SELECT array_agg(n ORDER BY n) FROM unnest(v_behind) n WHERE c.version = 2 OR family(n) = 4)
            ),
            true
          )
@@ -361,9 +357,8 @@ BEGIN
   RETURN QUERY
     SELECT 'nebula-' || p.project_id, p.name,
            coalesce(
-             (SELECT jsonb_agg(jsonb_build_object(
-                                 'name', d.name, 'id', o.syncthing_id, 'address', host(h.ip)
-                               ) ORDER BY d.name)
+             (SELECT jsonb_agg(jsonb_build_object('name', d.name, 'id', o.syncthing_id, 'address', host(h.ip))
+                               ORDER BY d.name)
                 FROM nebula.agent o
                 JOIN nebula.device d USING (device_id)
                 JOIN nebula.allocation h ON h.device_id = o.device_id AND h.released_at IS NULL

@@ -17,7 +17,8 @@ COMMENT ON FUNCTION nebula.tell_agents(uuid, bigint, uuid) IS
 
 CREATE FUNCTION nebula.bump_configuration(p_project_id uuid DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  UPDATE nebula.project p SET config_version = p.config_version + 1
+  UPDATE nebula.project p
+     SET config_version = p.config_version + 1
    WHERE p_project_id IS NULL OR p.project_id = p_project_id
 $$;
 COMMENT ON FUNCTION nebula.bump_configuration(uuid) IS
@@ -297,54 +298,46 @@ BEGIN
   PERFORM nebula.require_project(p_project_id);
   UPDATE nebula.project p
      SET certificate_lifetime = CASE
-                                  WHEN v_wanted ? 'lifetimeSeconds' THEN make_interval(
-                                      secs => nullif((v_wanted ->> 'lifetimeSeconds')::bigint, 0)
-                                    )
-                                  ELSE p.certificate_lifetime
-                                END,
+           WHEN v_wanted ? 'lifetimeSeconds'
+           THEN make_interval(secs => nullif((v_wanted ->> 'lifetimeSeconds')::bigint, 0))
+           ELSE p.certificate_lifetime
+         END,
          certificate_versions = CASE
-                                  WHEN v_wanted ? 'certificateVersions' THEN ARRAY(
-                                      SELECT v::smallint
-                                        FROM jsonb_array_elements_text(v_wanted -> 'certificateVersions') v
-                                       ORDER BY 1
-                                    )
-                                  ELSE p.certificate_versions
-                                END,
+           WHEN v_wanted ? 'certificateVersions'
+           THEN ARRAY(SELECT v::smallint
+                        FROM jsonb_array_elements_text(v_wanted -> 'certificateVersions') v
+                       ORDER BY 1)
+           ELSE p.certificate_versions
+         END,
          mtu = coalesce((v_wanted ->> 'mtu')::integer, p.mtu),
          cipher = coalesce(v_wanted ->> 'cipher', p.cipher),
          punchy = coalesce((v_wanted ->> 'punchy')::boolean, p.punchy),
          dns_port = CASE
-                      WHEN v_wanted ? 'dnsPort' THEN nullif((v_wanted ->> 'dnsPort')::integer, 0)
-                      ELSE p.dns_port
-                    END,
+           WHEN v_wanted ? 'dnsPort' THEN nullif((v_wanted ->> 'dnsPort')::integer, 0)
+           ELSE p.dns_port
+         END,
          inbound = coalesce(v_wanted ->> 'inbound', p.inbound),
          outbound = coalesce(v_wanted ->> 'outbound', p.outbound),
          sync_pending_kib = CASE
-                              WHEN v_wanted ? 'syncPendingKib' THEN nullif(
-                                  (v_wanted ->> 'syncPendingKib')::integer, 0
-                                )
-                              ELSE p.sync_pending_kib
-                            END,
+           WHEN v_wanted ? 'syncPendingKib' THEN nullif((v_wanted ->> 'syncPendingKib')::integer, 0)
+           ELSE p.sync_pending_kib
+         END,
          sync_hashers = CASE
-                          WHEN v_wanted ? 'syncHashers' THEN nullif(
-                              (v_wanted ->> 'syncHashers')::integer, 0
-                            )
-                          ELSE p.sync_hashers
-                        END,
+           WHEN v_wanted ? 'syncHashers' THEN nullif((v_wanted ->> 'syncHashers')::integer, 0)
+           ELSE p.sync_hashers
+         END,
          sync_writes = CASE
-                         WHEN v_wanted ? 'syncWrites' THEN nullif((v_wanted ->> 'syncWrites')::integer, 0)
-                         ELSE p.sync_writes
-                       END,
+           WHEN v_wanted ? 'syncWrites' THEN nullif((v_wanted ->> 'syncWrites')::integer, 0)
+           ELSE p.sync_writes
+         END,
          sync_order = CASE
-                        WHEN v_wanted ? 'syncOrder' THEN nullif(v_wanted ->> 'syncOrder', '')
-                        ELSE p.sync_order
-                      END,
+           WHEN v_wanted ? 'syncOrder' THEN nullif(v_wanted ->> 'syncOrder', '')
+           ELSE p.sync_order
+         END,
          sync_connections = CASE
-                              WHEN v_wanted ? 'syncConnections' THEN nullif(
-                                  (v_wanted ->> 'syncConnections')::integer, 0
-                                )
-                              ELSE p.sync_connections
-                            END
+           WHEN v_wanted ? 'syncConnections' THEN nullif((v_wanted ->> 'syncConnections')::integer, 0)
+           ELSE p.sync_connections
+         END
    WHERE p.project_id = p_project_id;
   PERFORM nebula.record_event(p_project_id, v_who, 'configure', 'project', p_project_id::text, NULL,
                               v_wanted);

@@ -56,15 +56,13 @@ CREATE FUNCTION nebula.list_events(
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT e.event_id, e.at, e.project_id, e.actor, e.action, e.subject, e.subject_id, e.detail
     FROM nebula.event e
-   WHERE (
-           e.project_id IN (SELECT nebula.visible_projects(p_actor))
-           OR e.project_id IS NULL
-              AND EXISTS (SELECT
-                            FROM nebula.account a
-                           WHERE a.account_id = p_actor
-                             AND a.role = 'admin'
-                             AND a.disabled_at IS NULL)
-         )
+   WHERE (e.project_id IN (SELECT nebula.visible_projects(p_actor))
+          OR e.project_id IS NULL
+             AND EXISTS (SELECT
+                           FROM nebula.account a
+                          WHERE a.account_id = p_actor
+                            AND a.role = 'admin'
+                            AND a.disabled_at IS NULL))
      AND (p_project_id IS NULL OR e.project_id = p_project_id)
      AND (p_before IS NULL OR e.event_id < p_before)
    ORDER BY e.event_id DESC

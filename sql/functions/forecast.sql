@@ -22,12 +22,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
          CASE WHEN t.days < 36525 THEN now() + t.days::double precision * interval '1 day' END
     FROM nebula.pool_usage(pool_forecast.project_id) u
    CROSS JOIN LATERAL (SELECT u.allocated + u.quarantined AS used, u.size - u.reserved AS usable) s
--- High-water mark: a running total over all starts (+1) and ends (-1) in order of time.
+    -- High-water mark: a running total over all starts (+1) and ends (-1) in order of time.
     LEFT JOIN LATERAL (SELECT r.held, r.at
                          FROM (SELECT e.at,
-                                      sum(e.step) OVER (
-                                        ORDER BY e.at, e.step DESC ROWS UNBOUNDED PRECEDING
-                                      ) AS held
+                                      sum(e.step) OVER (ORDER BY e.at, e.step DESC ROWS UNBOUNDED PRECEDING) AS held
                                  FROM (SELECT a.allocated_at AS at, 1 AS step
                                          FROM nebula.allocation a
                                         WHERE a.pool_id = u.pool_id
@@ -74,9 +72,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                                   AND l.released_at > now() - interval '7 days') d) g
    -- The higher of the daily and the weekly rate, so that a quiet Sunday does not hide a busy week.
    CROSS JOIN LATERAL (SELECT CASE
-                                WHEN greatest(
-                                    g.day, g.week / 7
-                                  ) > 0 THEN greatest(u.free, 0) / greatest(g.day, g.week / 7)
+                                WHEN greatest(g.day, g.week / 7) > 0
+                                THEN greatest(u.free, 0) / greatest(g.day, g.week / 7)
                               END AS days) t
    ORDER BY u.project_id, u.pool_id
 $$;
@@ -120,15 +117,17 @@ BEGIN
   SELECT *
     INTO v_room
     FROM nebula.assignable_range(v_pool.cidr);
-  v_usable := v_room.count - (CASE WHEN v_pool.gateway BETWEEN v_room.first AND v_room.last THEN 1 ELSE 0 END) - (
-                SELECT coalesce(sum(nebula.span(v.first_ip, v.last_ip)), 0)
-                  FROM nebula.reservation v
-                 WHERE v.pool_id = v_pool.pool_id
-                   AND NOT v.for_group
-              );
-  v_used := (SELECT count(*) FROM nebula.allocation a
-            WHERE a.project_id = v_pool.project_id AND a.ip BETWEEN v_room.first AND v_room.last
-              AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp()));
+  v_usable := v_room.count
+              - (CASE WHEN v_pool.gateway BETWEEN v_room.first AND v_room.last THEN 1 ELSE 0 END)
+              - (SELECT coalesce(sum(nebula.span(v.first_ip, v.last_ip)), 0)
+                   FROM nebula.reservation v
+                  WHERE v.pool_id = v_pool.pool_id
+                    AND NOT v.for_group);
+  v_used := (SELECT count(*)
+               FROM nebula.allocation a
+              WHERE a.project_id = v_pool.project_id
+                AND a.ip BETWEEN v_room.first AND v_room.last
+                AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp()));
   v_reached := coalesce((SELECT max(t.percent)
                            FROM unnest(v_pool.thresholds) AS t(percent)
                           WHERE v_usable * t.percent <= v_used * 100),

@@ -62,7 +62,8 @@ BEGIN
   ON CONFLICT ON CONSTRAINT job_policy_pkey
   DO UPDATE SET max_running = EXCLUDED.max_running, max_per_project = EXCLUDED.max_per_project;
   -- Jobs that run already count towards the limit from now on.
-  UPDATE nebula.job_running r SET limited = true
+  UPDATE nebula.job_running r
+     SET limited = true
    WHERE r.kind = v_kind AND NOT r.limited
      AND (v_max_running IS NOT NULL OR v_max_per_project IS NOT NULL);
   PERFORM nebula.wake_workers(v_kind);

@@ -50,7 +50,7 @@ BEGIN
          priority = EXCLUDED.priority,
          max_attempts = EXCLUDED.max_attempts,
          project_id = EXCLUDED.project_id,
-         
+
          -- If the times did not change, a tick that is due stays due.
          next_at = CASE
                      WHEN (s.cron, s.time_zone) = (EXCLUDED.cron, EXCLUDED.time_zone) THEN s.next_at

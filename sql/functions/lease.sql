@@ -11,7 +11,8 @@ BEGIN
     RAISE EXCEPTION 'lease must be longer than zero'
       USING ERRCODE = '22023', HINT = 'For example interval ''1 day''.';
   END IF;
-  UPDATE nebula.allocation a SET lease_until = v_until
+  UPDATE nebula.allocation a
+     SET lease_until = v_until
    WHERE a.device_id = v_device_id AND a.released_at IS NULL;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'device % holds no address', v_device_id

@@ -37,9 +37,7 @@ BEGIN
   END IF;
   INSERT INTO nebula.node_secret AS k (node_id, place, secret, made_by)
   VALUES (v_known.node_id, v_free,
-          sha256(
-            uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())
-          ),
+          sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
           v_who)
   RETURNING k.* INTO v_made;
   PERFORM nebula.record_event(NULL, v_who, 'make-secret', 'node', v_known.node_id::text, v_client,
@@ -70,19 +68,25 @@ BEGIN
     FROM nebula.node n
    WHERE n.node_id = v_known.node_id
      FOR NO KEY UPDATE;
-  UPDATE nebula.node_secret k SET retired_at = now(), secret = NULL
+  UPDATE nebula.node_secret k
+     SET retired_at = now(),
+         secret = NULL
    WHERE k.key_id = (
-     SELECT o.key_id FROM nebula.node_secret o
-      WHERE o.node_id = v_known.node_id AND o.retired_at IS NULL
-        AND CASE WHEN v_key_id IS NOT NULL THEN o.key_id = v_key_id
-                 -- The last good secret is retired only when it is named.
-                 ELSE EXISTS (SELECT
-                                FROM nebula.node_secret y
-                               WHERE y.node_id = o.node_id
-                                 AND y.retired_at IS NULL
-                                 AND y.key_id <> o.key_id)
-            END
-      ORDER BY o.made_at LIMIT 1)
+           SELECT o.key_id
+             FROM nebula.node_secret o
+            WHERE o.node_id = v_known.node_id
+              AND o.retired_at IS NULL
+              AND CASE
+                    WHEN v_key_id IS NOT NULL THEN o.key_id = v_key_id
+                    -- The last good secret is retired only when it is named.
+                    ELSE EXISTS (SELECT
+                                   FROM nebula.node_secret y
+                                  WHERE y.node_id = o.node_id
+                                    AND y.retired_at IS NULL
+                                    AND y.key_id <> o.key_id)
+                  END
+            ORDER BY o.made_at
+            LIMIT 1)
   RETURNING k.key_id INTO v_ended;
   IF NOT FOUND AND v_key_id IS NULL THEN
     RAISE EXCEPTION 'node "%" has no two secrets of which the older could go', v_known.name

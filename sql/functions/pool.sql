@@ -26,32 +26,27 @@ RETURNS TABLE (
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.require_project(pool_usage.project_id) WHERE pool_usage.project_id IS NOT NULL;
   SELECT p.pool_id, p.project_id, p.name, p.cidr, s.size, s.size - s.usable, h.allocated::numeric,
-         h.quarantined::numeric, s.usable - h.allocated - h.quarantined, 
+         h.quarantined::numeric, s.usable - h.allocated - h.quarantined,
          -- Extrapolates the growth of the last day; null beyond a century (36525 days).
          CASE
-           WHEN g.growth > 0
-             AND (s.usable - h.allocated - h.quarantined) / g.growth < 36525 THEN now() + (
-                   greatest(s.usable - h.allocated - h.quarantined, 0) / g.growth
-                 )::double precision * interval '1 day'
+           WHEN g.growth > 0 AND (s.usable - h.allocated - h.quarantined) / g.growth < 36525
+           THEN now() + (greatest(s.usable - h.allocated - h.quarantined, 0) / g.growth)::double precision
+                        * interval '1 day'
          END
     FROM nebula.pool p
    CROSS JOIN LATERAL nebula.assignable_range(p.cidr) r
-   CROSS JOIN LATERAL (SELECT coalesce(sum(nebula.span(v.first_ip, v.last_ip)), 0) + (
-                                CASE
-                                  WHEN p.gateway BETWEEN r.first AND r.last
-                                    AND count(*) FILTER (
-                                          WHERE p.gateway BETWEEN v.first_ip AND v.last_ip
-                                        ) = 0 THEN 1
-                                  ELSE 0
-                                END
-                              ) AS kept
+   CROSS JOIN LATERAL (SELECT coalesce(sum(nebula.span(v.first_ip, v.last_ip)), 0)
+                              + (CASE
+                                   WHEN p.gateway BETWEEN r.first AND r.last
+                                    AND count(*) FILTER (WHERE p.gateway BETWEEN v.first_ip AND v.last_ip) = 0
+                                   THEN 1
+                                   ELSE 0
+                                 END) AS kept
                          FROM nebula.reservation v
                         WHERE v.pool_id = p.pool_id
                           AND NOT v.for_group) x
-   CROSS JOIN LATERAL (SELECT trunc(2::numeric ^ (CASE family(p.cidr)
-                                                    WHEN 4 THEN 32
-                                                    ELSE 128
-                                                  END - masklen(p.cidr))) AS size,
+   CROSS JOIN LATERAL (SELECT trunc(2::numeric ^ (CASE family(p.cidr) WHEN 4 THEN 32 ELSE 128 END
+                                                  - masklen(p.cidr))) AS size,
                               r.count - x.kept AS usable) s
    -- A range scan of the primary key: pools of a project do not overlap, so the range identifies the pool.
    CROSS JOIN LATERAL (

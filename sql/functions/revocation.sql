@@ -49,7 +49,8 @@ BEGIN
      WHERE a.device_id = p_device_id
        AND a.quarantined_until > clock_timestamp();
   ELSE
-    UPDATE nebula.allocation a SET quarantined_until = v_until
+    UPDATE nebula.allocation a
+       SET quarantined_until = v_until
      WHERE a.device_id = p_device_id AND a.quarantined_until > v_until;
   END IF;
 END $$;
@@ -151,7 +152,8 @@ BEGIN
     RAISE EXCEPTION 'there is no device %', v_device_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
-  UPDATE nebula.certificate c SET revoked_at = now()
+  UPDATE nebula.certificate c
+     SET revoked_at = now()
    WHERE c.device_id = v_ended.device_id AND c.revoked_at IS NULL AND c.not_after > clock_timestamp();
   GET DIAGNOSTICS v_count = ROW_COUNT;
   IF EXISTS (SELECT

@@ -64,7 +64,8 @@ BEGIN
                                 v_family.session_id::text, v_family.client);
     outcome := 'reused';
   ELSE
-    UPDATE nebula.session_token t SET replaced_at = coalesce(t.replaced_at, clock_timestamp())
+    UPDATE nebula.session_token t
+       SET replaced_at = coalesce(t.replaced_at, clock_timestamp())
      WHERE t.token_hash = v_token.token_hash;
     INSERT INTO nebula.session_token (token_hash, session_id) VALUES (p_next_hash, v_family.session_id);
     outcome := 'rotated';
@@ -77,7 +78,8 @@ COMMENT ON FUNCTION nebula.rotate_session(bytea, bytea, interval) IS
 
 CREATE FUNCTION nebula.close_session(p_session_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  UPDATE nebula.session s SET ended_at = now(), end_reason = 'logout'
+  UPDATE nebula.session s
+     SET ended_at = now(), end_reason = 'logout'
    WHERE s.session_id = p_session_id AND s.ended_at IS NULL
 $$;
 COMMENT ON FUNCTION nebula.close_session(uuid) IS

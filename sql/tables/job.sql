@@ -5,8 +5,9 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.job_id_seq', '');
 COMMENT ON SEQUENCE nebula.job_id_seq IS 'Job identifiers';
 
 -- The functions check every value and explain errors better than a constraint could. The three tables have no CHECK
--- constraints: the executor parses the stored expression of each one again for every statement, and five of them
--- doubled the cost of an enqueue.
+-- constraints, because the executor parses their stored expressions again for every statement. Measured with eight of
+-- them (processor time of a session, PostgreSQL 15): an enqueue costs 35 % more, a claim with its completion 8 % more;
+-- with direct writes, which prepare them once per session, still 8 % more for an enqueue.
 CREATE TABLE nebula.job_waiting (
   job_id        bigint      NOT NULL DEFAULT nextval('nebula.job_id_seq'),
   kind          text        NOT NULL,
