@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Create(Create),
     /// Show what certificate files say
     Show {
-        /// File with one or more certificates, of authorities or devices
+        /// File with one or more certificates, of authorities or devices; - is standard input
         file: PathBuf,
     },
     /// List the authorities the gateway knows, and what they sign for
@@ -157,7 +157,12 @@ fn existing(cert: &Path, key: &Path) -> Result<Certificate> {
 }
 
 fn read(file: &Path) -> Result<Vec<Certificate>> {
-    let text = std::fs::read_to_string(file).doing(|| format!("read {}", file.display()))?;
+    let text = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
+    let text = text.doing(|| format!("read {}", file.display()))?;
     Certificate::parse(&text)
         .map_err(|error| Error::new(Code::InvalidArgument, format!("{}: {error}", file.display())))
 }

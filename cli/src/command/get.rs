@@ -19,6 +19,9 @@ use crate::client::{Client, root_cause};
 use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{bytes, clean};
+use stream::Stream;
+
+mod stream;
 
 /// A connection on which nothing arrives for this time is considered dead.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -30,7 +33,7 @@ pub(crate) struct Get {
     /// The file as it was uploaded, even if there is a version made for playing
     #[arg(long)]
     original: bool,
-    /// Where to write it [default: its name, here]
+    /// Where to write it [default: its name, here]; - is standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     #[command(flatten)]
@@ -50,6 +53,9 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     let client = context.client()?;
     let file = file::find(&client, &arguments.project, &arguments.name).await?;
     let wanted = choose(&file, arguments.original)?;
+    if let Some(stream) = arguments.output.as_deref().and_then(Stream::named) {
+        return stream.fill(context, &client, &wanted).await;
+    }
     let target = arguments.output.unwrap_or_else(|| PathBuf::from(&wanted.name));
     if target.exists() {
         let detail = format!("{} exists already", target.display());

@@ -24,7 +24,8 @@ pub(crate) struct Login {
     /// The same, for scripts that prefer names
     #[arg(long = "username", value_name = "USERNAME", hide = true, conflicts_with = "username")]
     named: Option<String>,
-    /// Read the password from the first line of a file instead of asking; a pipe works too
+    /// Read the password from the first line of a file instead of asking; a pipe works too, and - is standard
+    /// input
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
 }
@@ -97,6 +98,9 @@ fn ask(prompt: &str, read: impl FnOnce() -> std::io::Result<String>) -> Result<S
 }
 
 fn read_password(path: &Path) -> Result<String> {
+    if path.as_os_str() == "-" {
+        return first_line(stdin(), "standard input");
+    }
     let name = path.display().to_string();
     first_line(std::fs::File::open(path).doing(|| format!("read {name}"))?, &name)
 }
