@@ -16,6 +16,7 @@ mod agent;
 mod atomic_file;
 mod client;
 mod command;
+mod confirm;
 mod context;
 mod device_folder;
 mod error;

@@ -14,6 +14,8 @@ use openssl::sha::sha256;
 use serde_json::{Value, json};
 use server::{Answer, Request, Server};
 
+#[path = "http/questions.rs"]
+mod questions;
 #[path = "http/server.rs"]
 mod server;
 
@@ -216,6 +218,42 @@ fn an_interrupted_download_continues_where_it_stopped() {
 
     let output = run(nebulactl(&server, home.path()).args(["get", "film.mkv"]));
     assert!(text(&output.stderr).contains("film.mkv exists already"));
+}
+
+#[test]
+fn a_download_to_a_stream_writes_nothing_but_the_content() {
+    let content = content();
+    let (server, _) = film_server(content.clone(), hex::encode(sha256(&content)));
+    let home = tempfile::tempdir().unwrap();
+    login(&server, home.path());
+    let get = |output: &str| run(nebulactl(&server, home.path()).args(["get", "film.mkv", "-o", output]));
+    // The first download breaks off; what has been written cannot be taken back, so that the status tells it.
+    let broken = get("-");
+    assert_eq!((broken.status.code(), broken.stdout.len()), (Some(1), content.len() / 2));
+    assert!(text(&broken.stderr).contains("incomplete"), "{}", text(&broken.stderr));
+    let whole = get("-");
+    assert!(whole.status.success() && whole.stdout == content, "{}", text(&whole.stderr));
+    assert!(text(&whole.stderr).contains("checksum verified"), "{}", text(&whole.stderr));
+    let device = get("/dev/null");
+    assert!(device.status.success() && device.stdout.is_empty(), "{}", text(&device.stderr));
+    let mixed = run(nebulactl(&server, home.path()).args(["--json", "get", "film.mkv", "-o", "-"]));
+    let told: Value = serde_json::from_slice(&mixed.stdout).unwrap();
+    assert_eq!((mixed.status.code(), &told["error"]), (Some(1), &json!("invalid_argument")));
+    let names: Vec<_> = home.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(names.iter().all(|name| name == "nebulactl" || name == "password"), "{names:?}");
+}
+
+#[test]
+fn a_stream_with_a_wrong_checksum_fails() {
+    let content = content();
+    let (server, _) = film_server(content.clone(), "0".repeat(64));
+    let home = tempfile::tempdir().unwrap();
+    login(&server, home.path());
+    for wanted in ["broke off", "its checksum differs"] {
+        let output = run(nebulactl(&server, home.path()).args(["get", "film.mkv", "-o", "-"]));
+        assert_eq!(output.status.code(), Some(1));
+        assert!(text(&output.stderr).contains(wanted), "{}", text(&output.stderr));
+    }
 }
 
 #[test]

@@ -5,8 +5,10 @@
 //! enrolment.json         keys of an enrolment that was not answered yet
 //! update.json            keys of an update that was not answered yet
 //! generations/7/         configuration with counter 7: nebula.yml and node.key for nebula, credential.json
-//!                        with the keys of calls (refused: why nebula refused the configuration)
+//!                        with the keys of calls, received.yml as the gateway sent nebula.yml (refused: why
+//!                        nebula refused the configuration)
 //! current                link to the generation that nebula runs
+//! interface.json         name of the interface, where another program has the one that the gateway named
 //! syncthing.json         options of the project that were set in Syncthing
 //! ```
 //!
@@ -26,11 +28,11 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use crate::atomic_file::{self, PRIVATE};
+use crate::device_folder::AGENT_IDENTITY;
 use crate::error::{Code, Doing, Error, Result};
 use generation::{CONFIG, KEY};
 pub(crate) use generation::{Generation, NewGeneration};
 
-const IDENTITY: &str = "agent.json";
 const GENERATIONS: &str = "generations";
 const CURRENT: &str = "current";
 /// The lock is tried this often, with this delay in between.
@@ -88,7 +90,7 @@ impl AgentFolder {
                 Code::WrongState,
                 format!("process {} works on {} already", holder.trim(), path.display()),
             )
-            .hint("One agent attempts after a device; nebulactl status shows it."));
+            .hint("A device has one agent; nebulactl status shows it."));
         }
         let write = lock.set_len(0).and_then(|()| lock.rewind());
         write
@@ -134,7 +136,7 @@ impl AgentFolder {
     }
 
     pub(crate) fn save_identity(&self, identity: &Identity) -> Result<()> {
-        self.save(IDENTITY, identity)
+        self.save(AGENT_IDENTITY, identity)
     }
 
     /// Reads a JSON file of this folder.
@@ -219,7 +221,7 @@ impl AgentFolder {
 
 /// Reads which device the agent in this folder is; does not take the lock.
 pub(crate) fn identity(folder: &Path) -> Result<Option<Identity>> {
-    read(&folder.join(IDENTITY))
+    read(&folder.join(AGENT_IDENTITY))
 }
 
 /// Reads the current configuration in this folder; does not take the lock.

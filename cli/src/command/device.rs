@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::project;
 use crate::client::Client;
+use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
@@ -26,6 +27,8 @@ pub(crate) enum Command {
         /// Do not wait until every device knows
         #[arg(long)]
         no_wait: bool,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
     /// Take a device's address back; it is given out again once no valid certificate names it
     /// (administrators)
@@ -34,6 +37,8 @@ pub(crate) enum Command {
         device: String,
         #[command(flatten)]
         project: project::Choice,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
 }
 
@@ -44,12 +49,20 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let devices = of_project(&client, &choice).await?;
             context.output.show(&devices, || table(context.output, &devices))
         }
-        Command::Revoke { device, project, no_wait } => {
+        Command::Revoke { device, project, no_wait, confirmation } => {
             let known = named(&client, &project, &device).await?;
+            let question = format!("Shut {} out for good?", described(&known));
+            if !confirmation.given(context, &question)? {
+                return Ok(());
+            }
             revoke::run(context, &known, !no_wait).await
         }
-        Command::Release { device, project } => {
+        Command::Release { device, project, confirmation } => {
             let known = named(&client, &project, &device).await?;
+            let question = format!("Take the address of {} back?", described(&known));
+            if !confirmation.given(context, &question)? {
+                return Ok(());
+            }
             let path = format!("/api/nebula/release/{}", known.device_id);
             let release: Release = client.post(&path, &json!({})).await?;
             context.output.confirm(&release, || {
@@ -57,6 +70,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             })
         }
     }
+}
+
+/// Name and address, for a question.
+fn described(device: &Device) -> String {
+    let address = device.nebula_ip.as_deref().map(|address| format!(" ({})", clean(address)));
+    format!("{}{}", clean(&device.name), address.unwrap_or_default())
 }
 
 /// Finds a device of a project by name or id.

@@ -16,7 +16,7 @@ use super::{join, play};
 use crate::agent::state;
 use crate::client::{self, Client};
 use crate::context::Context;
-use crate::device_folder::default_folder;
+use crate::device_folder::existing_folder;
 use crate::error::{Error, Result};
 use crate::output::{Output, clean, date};
 
@@ -208,7 +208,7 @@ fn nebula() -> Finding {
 
 /// The device on this machine, if an agent manages one.
 fn device() -> Option<Finding> {
-    let folder = default_folder();
+    let folder = existing_folder();
     let host = match state::identity(&folder) {
         Ok(identity) => identity?.host,
         Err(error) => return Some(Finding::of_error("device", State::Failed, &error)),

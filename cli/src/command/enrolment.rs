@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::endpoint::parse_endpoint;
 use super::project;
 use crate::atomic_file::{self, PRIVATE};
+use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::{Code, Error, Result, UsageError};
 use crate::output::{Output, ago, clean};
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Revoke {
         /// Number of the code, as `enrolment ls` shows it
         id: Uuid,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
 }
 
@@ -74,7 +77,10 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let enrolments: Vec<Enrolment> = client.get("/api/enrolments", &query).await?;
             context.output.show(&enrolments, || table(context.output, &enrolments))
         }
-        Command::Revoke { id } => {
+        Command::Revoke { id, confirmation } => {
+            if !confirmation.given(context, &format!("Make the code {id} useless for good?"))? {
+                return Ok(());
+            }
             client.delete(&format!("/api/enrolments/{id}")).await?;
             let value = serde_json::json!({ "enrolmentId": id });
             context.output.confirm(&value, || format!("Nobody can join with {id} any more."))

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::project;
 use crate::client::Client;
+use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{ago, bytes, clean, with_progress};
@@ -24,6 +25,8 @@ pub(crate) struct Remove {
     name: String,
     #[command(flatten)]
     project: project::Choice,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
@@ -37,8 +40,7 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
         let now = Utc::now();
         let rows = files.iter().map(|file| {
             let state = with_progress(&file.state, file.progress);
-            let size = bytes(file.size.unsigned_abs());
-            [clean(&file.name), size, context.output.state(&clean(&state)), ago(file.uploaded_at, now)]
+            [clean(&file.name), size(file), context.output.state(&clean(&state)), ago(file.uploaded_at, now)]
         });
         context.output.table(["NAME", ">SIZE", "STATE", "WHEN"], rows.collect())
     })
@@ -47,8 +49,16 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
 pub(crate) async fn remove(context: &Context, arguments: Remove) -> Result<()> {
     let client = context.client()?;
     let file = find(&client, &arguments.project, &arguments.name).await?;
+    let question = format!("Delete {} ({}) and what was made from it?", clean(&file.name), size(&file));
+    if !arguments.confirmation.given(context, &question)? {
+        return Ok(());
+    }
     client.delete(&format!("/api/files/{}", file.file_id)).await?;
     context.output.confirm(&file, || format!("Deleted {}.", clean(&file.name)))
+}
+
+fn size(file: &File) -> String {
+    bytes(file.size.unsigned_abs())
 }
 
 /// Reads one file by id.

@@ -23,7 +23,7 @@ use bundle::Bundle;
 use bundle_folder::{BundleFolder, JoinOptions};
 
 mod bundle;
-mod bundle_folder;
+pub(crate) mod bundle_folder;
 mod with_code;
 
 #[derive(Args, Debug)]

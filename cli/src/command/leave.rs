@@ -1,12 +1,11 @@
 //! `leave`: this machine stops being a device.
 
 use std::fs;
-use std::io::{IsTerminal, stderr, stdin};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use console::Term;
+use nebula_api::revocation::Revocation;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
@@ -16,10 +15,15 @@ use crate::agent::process::Process;
 use crate::agent::state::{self, AgentFolder};
 use crate::agent::systemd::{AGENT_UNIT, systemctl};
 use crate::atomic_file;
+use crate::client::Client;
+use crate::confirm::Confirmation;
 use crate::context::Context;
-use crate::device_folder::default_folder;
+use crate::device_folder::{existing_folder, no_device};
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
+use crate::settings::Settings;
+
+use super::join::bundle_folder::{self, Membership};
 
 /// Time the agent and its nebula may take to end.
 const STOP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -31,6 +35,7 @@ const AGENT_FILES: &[&str] = &[
     "enrolment.json",
     "nebula.json",
     "node.json",
+    "interface.json",
     "nebula.log",
     "status.json",
     "syncthing",
@@ -41,25 +46,25 @@ const AGENT_FILES: &[&str] = &[
 
 #[derive(Args, Debug)]
 pub(crate) struct Leave {
-    /// AgentFolder of the device [default: /etc/nebula for root, else ./nebula-NAME]
+    /// Folder of the device [default: /etc/nebula for root, else ./nebula-NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Do not ask
-    #[arg(long, short)]
-    yes: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 /// Stops agent and nebula, tells the gateway if it is reachable, and removes keys and configuration.
 pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
-    let path = arguments.dir.unwrap_or_else(default_folder);
+    let path = arguments.dir.unwrap_or_else(existing_folder);
     let path = std::path::absolute(&path).doing(|| format!("find {}", path.display()))?;
-    let identity = state::identity(&path)?.ok_or_else(|| {
-        Error::new(Code::NotFound, format!("there is no device in {}", path.display()))
-            .hint("Name its folder with --dir.")
-    })?;
+    let Some(identity) = state::identity(&path)? else {
+        let membership = bundle_folder::membership(&path)?.ok_or_else(|| no_device(&path))?;
+        return without_agent(context, &path, &membership, arguments.confirmation).await;
+    };
     let (name, network) = (clean(&identity.host.name), clean(&identity.network.name));
-    if !arguments.yes && !confirmed(&format!("Remove the keys of {name}, and leave {network} for good?"))? {
-        return context.output.message("Nothing was changed.");
+    let question = format!("Remove the keys of {name}, and leave {network} for good?");
+    if !arguments.confirmation.given(context, &question)? {
+        return Ok(());
     }
     stop(&path).await?;
     let folder = AgentFolder::open(&path)?;
@@ -80,18 +85,38 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
     context.output.confirm(&value, || format!("{name} has left {network}; its keys are gone."))
 }
 
-fn confirmed(question: &str) -> Result<bool> {
-    if !stdin().is_terminal() || !stderr().is_terminal() {
-        return Err(Error::new(Code::InvalidArgument, "there is no terminal to ask at")
-            .hint("Say so beforehand: nebulactl leave --yes"));
+/// Leaves with a device that joined without a code. It has no key that signs calls: the account revokes it.
+async fn without_agent(
+    context: &Context,
+    path: &Path,
+    membership: &Membership,
+    confirmation: Confirmation,
+) -> Result<()> {
+    let name = clean(&membership.device_name);
+    if !confirmation.given(context, &format!("Remove the keys of {name}, and leave for good?"))? {
+        return Ok(());
     }
-    let terminal = Term::stderr();
-    let ask = || {
-        terminal.write_str(&format!("{question} [y/N] "))?;
-        terminal.read_line()
-    };
-    let answer = ask().doing(|| "ask at the terminal".to_owned())?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    // The command that join prints names the configuration relative to the folder, so that another nebula may
+    // run on unnoticed.
+    while let Some(mut left) = Process::find("-config", &path.join("nebula.yml")) {
+        left.stop(Duration::from_secs(5)).await?;
+    }
+    let client = Client::new(Some(&membership.server), Settings::locate())?;
+    let revoke = format!("/api/devices/{}/revoke", membership.device_id);
+    let notified: Result<Revocation> = client.post(&revoke, &json!({})).await;
+    if let Err(error) = &notified {
+        context.output.note(&format!(
+            "the gateway was not told: {error}. Its certificate stays valid until it expires or an administrator \
+             revokes it: nebulactl device revoke {name}"
+        ));
+    }
+    bundle_folder::clear(path)?;
+    // Fails if other files are left in the folder, which is intended.
+    let _ = fs::remove_dir(path);
+    let value = json!({ "deviceId": membership.device_id, "dir": path, "told": notified.is_ok() });
+    context
+        .output
+        .confirm(&value, || format!("{name} has left; its keys are gone. Stop its nebula if it runs."))
 }
 
 /// Stops the agent, which stops nebula. The unit is disabled first, because it would start the agent again.

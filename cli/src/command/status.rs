@@ -13,11 +13,13 @@ use serde_json::{Value, json};
 use super::{device, project};
 use crate::client::{self, Client};
 use crate::context::Context;
-use crate::device_folder::default_folder;
+use crate::device_folder::existing_folder;
 use crate::error::Result;
 use crate::output::clean;
+use bundled::Bundled;
 use local::Local;
 
+mod bundled;
 mod local;
 
 #[derive(Args, Debug)]
@@ -37,13 +39,14 @@ struct Remote {
 /// Shows this machine's device, if there is one, and, with an account, the gateway and all devices that the
 /// account can see.
 pub(crate) async fn run(context: &Context, arguments: Status) -> Result<()> {
-    let folder = arguments.dir.unwrap_or_else(default_folder);
+    let folder = arguments.dir.unwrap_or_else(existing_folder);
     let local = Local::read(&folder)?;
+    let bundled = if local.is_none() { Bundled::read(&folder)? } else { None };
     let client = context.client()?;
     let remote = match remote(&client).await {
         Ok(remote) => Some(remote),
         // A device needs no account, and its state is needed most while the gateway is away.
-        Err(error) if local.is_some() => {
+        Err(error) if local.is_some() || bundled.is_some() => {
             if error.failure().error != "not_authenticated" {
                 context.output.note(&error.to_string());
             }
@@ -55,10 +58,14 @@ pub(crate) async fn run(context: &Context, arguments: Status) -> Result<()> {
     if let Some(local) = &local {
         value["device"] = json!(local);
     }
+    if let Some(bundled) = &bundled {
+        value["device"] = json!(bundled);
+    }
     context.output.show(&value, || {
         let local = local.as_ref().map(|local| local.text(context.output, &folder, Utc::now()));
         let remote = remote.as_ref().map(|remote| remote.text(context, &client));
-        [local, remote].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+        let bundled = bundled.as_ref().map(|bundled| bundled.text(Utc::now()));
+        [local, bundled, remote].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
     })
 }
 

@@ -58,7 +58,7 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
     }
 
     let begun = Instant::now();
-    let told = run(world.stack.ctl()?.args(["device", "revoke", "desktop"]))?;
+    let told = run(world.stack.ctl()?.args(["device", "revoke", "desktop", "--yes"]))?;
     let known_by_all = begun.elapsed();
     assert!(told.contains("revoked everywhere"), "{told}");
     for name in ["phone", "laptop"] {

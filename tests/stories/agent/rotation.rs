@@ -36,7 +36,7 @@ async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
     authority(&world.stack, "next", "25519")?;
     let listed = run(world.stack.ctl()?.args(["ca", "ls"]))?;
     assert!(listed.contains("next") && listed.contains("story CA"), "{listed}");
-    let told = run(world.stack.ctl()?.args(["ca", "rotate", "--to", "next"]))?;
+    let told = run(world.stack.ctl()?.args(["ca", "rotate", "--yes", "--to", "next"]))?;
     assert!(told.contains("next has taken over from story CA"), "{told}");
     world.current(&names).await?;
     for flight in flights {
@@ -57,7 +57,7 @@ async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
     // The rotation waits for devices that are offline; it can be cancelled, or forced.
     assert_eq!(world.device("phone").stop()?, Some(0));
     authority(&world.stack, "third", "25519")?;
-    let rotate = |arguments: &[&str]| run(world.stack.ctl()?.args(["ca", "rotate"]).args(arguments));
+    let rotate = |arguments: &[&str]| run(world.stack.ctl()?.args(["ca", "rotate", "--yes"]).args(arguments));
     let told = rotate(&["--to", "third", "--no-wait"])?;
     assert!(told.contains("distributing") && told.contains("phone"), "{told}");
     eventually("the others to have gone on", || async {
@@ -85,7 +85,7 @@ async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_unsuitable_successor_authority_is_refused() -> Result<()> {
     let stack = Stack::start().await?;
-    let rotate = |to: &str| run(stack.ctl()?.args(["ca", "rotate", "--to", to]));
+    let rotate = |to: &str| run(stack.ctl()?.args(["ca", "rotate", "--yes", "--to", to]));
     // A project without devices switches to the given authority at once.
     authority(&stack, "own", "25519")?;
     assert!(rotate("own").unwrap().contains("done"));

@@ -221,7 +221,7 @@ async fn an_existing_syncthing_is_moved_onto_the_overlay() -> Result<()> {
     // A revoked device is removed from the folder, too.
     let id = laptop.status()["syncthing"]["id"].as_str().context("no identifier")?.to_owned();
     assert!(told.contains(&id));
-    run(world.stack.ctl()?.args(["device", "revoke", "laptop"]))?;
+    run(world.stack.ctl()?.args(["device", "revoke", "laptop", "--yes"]))?;
     let gone = eventually("the laptop to be forgotten", || async {
         Ok((!fs::read_to_string(&config)?.contains(&id)).then_some(()))
     });

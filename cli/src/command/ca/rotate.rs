@@ -6,6 +6,7 @@ use serde_json::Map;
 
 use crate::client::Client;
 use crate::command::project;
+use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::live_updates::LiveUpdates;
@@ -31,6 +32,8 @@ pub(crate) struct Rotate {
     /// Only show how far it is
     #[arg(long, conflicts_with_all = ["to", "force", "cancel"])]
     show: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 pub(crate) async fn list(context: &Context) -> Result<()> {
@@ -62,14 +65,24 @@ pub(crate) async fn list(context: &Context) -> Result<()> {
 /// Starts, forces or cancels a rotation, and waits for its end.
 pub(crate) async fn run(context: &Context, arguments: Rotate) -> Result<()> {
     let client = context.client()?;
-    let project = arguments.project.resolve(&client).await?.project_id;
+    let project = arguments.project.resolve(&client).await?;
+    let (name, project) = (clean(&project.name), project.project_id);
     let nothing = Map::new();
     let state = if arguments.cancel {
         client.post(&format!("/api/rotations/{project}/cancel"), &nothing).await?
     } else if arguments.force {
+        let question =
+            format!("Go on in {name} without the devices that are waited for, which may be cut off?");
+        if !arguments.confirmation.given(context, &question)? {
+            return Ok(());
+        }
         client.post(&format!("/api/rotations/{project}/force"), &nothing).await?
     } else if let Some(wanted) = &arguments.to {
         let fingerprint = choose(&client, wanted).await?;
+        let question = format!("Replace the authority of {name} by {}?", clean(wanted));
+        if !arguments.confirmation.given(context, &question)? {
+            return Ok(());
+        }
         client.post("/api/rotations", &RotationRequest { project_id: project, fingerprint }).await?
     } else {
         RotationState { state: String::new() }

@@ -9,10 +9,9 @@ use uuid::Uuid;
 
 use super::bundle::{Bundle, NAMES};
 use crate::atomic_file::{self, PRIVATE, PUBLIC};
-use crate::device_folder::host_name;
+use crate::device_folder::{BUNDLE_IDENTITY as DEVICE, host_name};
 use crate::error::{Code, Doing, Error, Result};
 
-const DEVICE: &str = "device.json";
 const KEY: &str = "node.key";
 
 /// The identity of the device. It is saved, so that a repeated join is the same device, even with fewer
@@ -34,7 +33,7 @@ pub(crate) struct Membership {
 }
 
 /// The identity in this folder, if there is one.
-pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
+pub(crate) fn membership(path: &Path) -> Result<Option<Membership>> {
     let Some(text) = atomic_file::read_if_exists(&path.join(DEVICE))? else { return Ok(None) };
     serde_json::from_str(&text).map(Some).map_err(|error| {
         let detail = format!("{} is damaged: {error}", path.join(DEVICE).display());
@@ -42,8 +41,9 @@ pub(super) fn membership(path: &Path) -> Result<Option<Membership>> {
     })
 }
 
-/// Removes the files of the bundle after an agent has taken over the device. The old key is no longer in use.
-pub(super) fn clear(path: &Path) -> Result<()> {
+/// Removes the files of the bundle after the device has left, or an agent has taken it over. The key is no longer
+/// in use.
+pub(crate) fn clear(path: &Path) -> Result<()> {
     NAMES
         .into_iter()
         .chain([KEY, DEVICE])

@@ -15,8 +15,9 @@ use super::named;
 use crate::agent::node_secret::NodeSecret;
 use crate::agent::state;
 use crate::client;
+use crate::confirm::Confirmation;
 use crate::context::Context;
-use crate::device_folder::default_folder;
+use crate::device_folder::{existing_folder, no_agent};
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{Output, ago, clean};
 
@@ -46,15 +47,17 @@ pub(crate) enum Command {
         /// The one to end, also if it is the only one
         #[arg(long, value_name = "KEY")]
         key: Option<Uuid>,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
 }
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let (name, verb) = match command {
-        Command::Keep { dir } => return keep(context, dir.unwrap_or_else(default_folder)),
+        Command::Keep { dir } => return keep(context, dir.unwrap_or_else(existing_folder)),
         Command::Ls { node } => (node, Verb::List),
         Command::Make { node } => (node, Verb::Make),
-        Command::Retire { node, key } => (node, Verb::Retire(key)),
+        Command::Retire { node, key, confirmation } => (node, Verb::Retire(key, confirmation)),
     };
     let client = context.client()?;
     let node = named(&client, &name).await?;
@@ -77,7 +80,13 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
                 )
             })
         }
-        Verb::Retire(key) => {
+        Verb::Retire(key, confirmation) => {
+            // Without a key only the older of two ends, as when one is replaced.
+            if let Some(key) = key
+                && !confirmation.given(context, &format!("End the secret {key} of node {name} for good?"))?
+            {
+                return Ok(());
+            }
             let query: Vec<_> = key.map(|key| ("keyId", key.to_string())).into_iter().collect();
             let build = || Ok(client.request(Method::DELETE, &path).query(&query));
             let retired: Retired = client::data(client.send(build).await?).await?;
@@ -93,13 +102,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
 enum Verb {
     List,
     Make,
-    Retire(Option<Uuid>),
+    Retire(Option<Uuid>, Confirmation),
 }
 
 fn keep(context: &Context, folder: PathBuf) -> Result<()> {
     if state::identity(&folder)?.is_none() {
-        let detail = format!("there is no device in {}", folder.display());
-        return Err(Error::new(Code::NotFound, detail).hint("Name its folder with --dir."));
+        return Err(no_agent(&folder));
     }
     let mut text = Zeroizing::new(String::new());
     // A secret is short; longer input is not read to its end.

@@ -71,7 +71,7 @@ impl Local {
                 clean(&network.name),
                 clean(&host.ip_address)
             ),
-            format!("AgentFolder    {}", folder.display()),
+            format!("Folder    {}", folder.display()),
         ];
         lines.push(match self.agent_pid {
             Some(pid) => format!("Agent     {} (process {pid})", output.state("running")),
@@ -79,8 +79,7 @@ impl Local {
         });
         lines.push(nebula(&status, now));
         if let Some(until) = self.certificate_not_after {
-            let days = (until - now).num_days();
-            lines.push(format!("Valid     until {} ({days} days)", until.format("%Y-%m-%d %H:%M UTC")));
+            lines.push(validity(until, now));
         }
         if let Some(traffic) = self.traffic {
             lines.push(format!(
@@ -103,6 +102,11 @@ impl Local {
         }
         lines.join("\n")
     }
+}
+
+/// The line about the end of the certificate.
+pub(super) fn validity(until: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    format!("Valid     until {} ({} days)", until.format("%Y-%m-%d %H:%M UTC"), (until - now).num_days())
 }
 
 fn nebula(status: &Status, now: DateTime<Utc>) -> String {
