@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use nebula_api::agent::{Instruction, Refused};
 
+use crate::device_folder::no_agent;
 use crate::error::{Code, Error, Result};
+use apply::Retry;
 use backon::{BackoffBuilder, ExponentialBackoff};
 use gateway::Gateway;
 use keys::Credential;
 use nebula::Nebula;
+use nebula::machine::{INTERFACE, Machine};
 use state::{AgentFolder, Generation, Identity};
 use syncthing::{Syncthing, SyncthingSetup};
 use traffic::Traffic;
@@ -45,6 +48,8 @@ pub(crate) struct AgentOptions {
     pub(crate) nebula: Option<PathBuf>,
     /// Systemd unit that runs nebula, instead of the agent.
     pub(crate) unit: Option<String>,
+    /// Name of the interface [default: as the gateway says, or another one if that is taken].
+    pub(crate) interface: Option<String>,
     /// Whether to count bytes per peer where the system can.
     pub(crate) traffic: bool,
     /// `None` leaves Syncthing alone.
@@ -57,6 +62,7 @@ pub(crate) struct Agent {
     identity: Identity,
     gateway: Arc<Gateway>,
     nebula: Nebula,
+    machine: Machine,
     syncthing: Option<Syncthing>,
     traffic: Traffic,
     /// The configuration that nebula runs.
@@ -65,6 +71,8 @@ pub(crate) struct Agent {
     /// gateway that was restored from a backup and does not know the newest.
     credentials: Vec<Credential>,
     refused: Option<Refused>,
+    /// A configuration that was refused for a fault of the machine, which may have passed by then.
+    retry: Option<Retry>,
     instruction: Option<Instruction>,
     contact: report::Contact,
     /// The status that was last saved.
@@ -76,10 +84,7 @@ pub(crate) struct Agent {
 impl Agent {
     /// Opens the device's folder, which no other agent may hold.
     pub(crate) fn open(options: AgentOptions) -> Result<Self> {
-        let nothing = || {
-            Error::new(Code::NotFound, format!("there is no device in {}", options.dir.display()))
-                .hint("Make this machine one: nebulactl join --code CODE")
-        };
+        let nothing = || no_agent(&options.dir);
         if state::identity(&options.dir)?.is_none() {
             return Err(nothing());
         }
@@ -94,16 +99,19 @@ impl Agent {
         let nebula = Nebula::new(&program, &folder, options.unit)?;
         let syncthing =
             options.syncthing.map(|options| Syncthing::new(options, folder.path())).transpose()?;
+        let interface_file = folder.file(INTERFACE);
         Ok(Self {
             gateway: Arc::new(Gateway::new(&identity.server, folder.path())?),
             folder,
             identity,
             nebula,
+            machine: Machine::new(options.interface, interface_file),
             syncthing,
             traffic: Traffic::new(options.traffic.then(|| which("nft").ok()).flatten()),
             running: None,
             credentials: Vec::new(),
             refused: None,
+            retry: None,
             instruction: None,
             contact: report::Contact::default(),
             last: None,

@@ -1,16 +1,31 @@
 //! Makes nebula run a configuration that is on disk: test it, switch to it atomically, roll back when nebula
 //! fails.
 
+use std::fmt::Display;
 use std::fs;
 use std::path::Path;
 
+use backon::{BackoffBuilder, ExponentialBackoff};
 use nebula_api::agent::Refused;
+use tokio::time::Instant;
 
 use super::Agent;
+use super::backoff::{REFUSED, next_delay};
 use super::journal::log;
 use super::nebula::config::{Change, Config};
+use super::nebula::failure::{Cause, Stage, is_interface_taken, judge};
 use super::state::Generation;
 use crate::error::{Code, Doing, Error, Result};
+
+/// Attempts to find an interface that is free; other agents may look for one at the same time.
+const MAX_INTERFACES: u32 = 16;
+
+/// When a refused configuration is tried again.
+pub(super) struct Retry {
+    counter: u64,
+    pub(super) at: Instant,
+    backoff: ExponentialBackoff,
+}
 
 impl Agent {
     /// Continues after the previous agent: adopts the nebula that it left running, and applies a
@@ -29,7 +44,11 @@ impl Agent {
         self.running = running.map(|at| generations.remove(at));
         let Some(newest) = self.newest_accepted()? else { return Ok(()) };
         match &self.running {
-            Some(running) if running.counter() == newest.counter() && current == left_running => {
+            Some(running)
+                if running.counter() == newest.counter()
+                    && current == left_running
+                    && !self.fit(&newest)? =>
+            {
                 log(&format!("nebula goes on with configuration {}", running.counter()));
                 self.adopt_running()
             }
@@ -55,6 +74,9 @@ impl Agent {
     pub(super) async fn apply(&mut self, next: Generation) -> Result<()> {
         let before = self.folder.current()?.map(|current| current.counter());
         let is_first = before.is_none_or(|before| before == next.counter());
+        if let Err(error) = self.fit(&next) {
+            return if is_first { Err(error) } else { self.refuse(&next, Stage::Start, &error) };
+        }
         match self.nebula.test(&next.config_path()).await? {
             // There is no other configuration to fall back to, as after the certificate has expired: the
             // gateway must send one.
@@ -62,7 +84,7 @@ impl Agent {
                 let detail = format!("nebula does not take configuration {}: {reason}", next.counter());
                 return Err(Error::new(Code::WrongState, detail));
             }
-            Some(reason) => return self.refuse(&next, &reason),
+            Some(reason) => return self.refuse(&next, Stage::Test, &reason),
             None => {}
         }
         let change = self.required_change(&next)?;
@@ -74,13 +96,14 @@ impl Agent {
                 return Err(error);
             };
             self.folder.switch(before)?;
-            self.refuse(&next, &error.to_string())?;
-            return self.nebula.restart(before).await;
+            self.refuse(&next, Stage::Start, &error)?;
+            return self.restart_current().await;
         }
         log(&format!("nebula runs configuration {} ({})", next.counter(), verb(change)));
-        if self.refused.as_ref().is_some_and(|refused| refused.counter < next.counter()) {
+        if self.refused.as_ref().is_some_and(|refused| refused.counter <= next.counter()) {
             self.refused = None;
         }
+        self.retry = None;
         self.running = Some(next);
         self.adopt_running()
     }
@@ -92,14 +115,40 @@ impl Agent {
                 Err(error) => log(&format!("{error}; it is restarted")),
             }
         }
-        match self.nebula.restart(counter).await {
+        match self.restart_current().await {
             // The interface or the port may not be free yet.
             Err(error) => {
                 log(&format!("{error}; it is tried once more"));
-                self.nebula.restart(counter).await
+                self.restart_current().await
             }
             restarted => restarted,
         }
+    }
+
+    /// Starts nebula with the current configuration, on another interface if its own belongs to something else.
+    async fn restart_current(&mut self) -> Result<()> {
+        let none = || Error::new(Code::WrongState, "there is no configuration yet");
+        let current = self.folder.current()?.ok_or_else(none)?;
+        self.fit(&current)?;
+        for _ in 0..MAX_INTERFACES {
+            let Err(error) = self.nebula.restart(current.counter()).await else { return Ok(()) };
+            if !is_interface_taken(&error.to_string()) {
+                return Err(error);
+            }
+            let wanted = current.received_interface()?;
+            let taken = read(&current.config_path())?.interface().to_owned();
+            let used = self.machine.replace_interface(&wanted, &taken)?;
+            log(&format!(
+                "the interface {taken} belongs to another program; {used} is used from now on (agent --dev names one)"
+            ));
+            self.fit(&current)?;
+        }
+        self.nebula.restart(current.counter()).await
+    }
+
+    /// Fits a configuration to this machine; returns whether its file has changed.
+    fn fit(&self, generation: &Generation) -> Result<bool> {
+        generation.fit(|config| self.machine.fit(config, self.nebula.release()))
     }
 
     fn required_change(&mut self, next: &Generation) -> Result<Change> {
@@ -113,11 +162,44 @@ impl Agent {
         Ok(old.map_or(Change::Restart, |old| old.change(&new, self.nebula.release())))
     }
 
-    fn refuse(&mut self, next: &Generation, reason: &str) -> Result<()> {
-        log(&format!("nebula does not take configuration {}: {reason}", next.counter()));
-        next.refuse(self.nebula.version(), reason)?;
-        self.refused = Some(Refused { counter: next.counter(), reason: reason.to_owned() });
+    /// Records that nebula refuses a configuration: for good, or until the machine's fault may have passed.
+    fn refuse(&mut self, next: &Generation, stage: Stage, message: &impl Display) -> Result<()> {
+        let (counter, message) = (next.counter(), message.to_string());
+        let judged = judge(stage, &message);
+        let mut reason = format!("{message} ({})", judged.reason);
+        match judged.cause {
+            Cause::Configuration => {
+                next.refuse(self.nebula.version(), &reason)?;
+                self.retry.take_if(|retry| retry.counter == counter);
+            }
+            Cause::Machine => {
+                let mut backoff = self.retry.take().map_or_else(|| REFUSED.build(), |retry| retry.backoff);
+                let delay = next_delay(&mut backoff);
+                reason += "; it is tried again soon";
+                self.retry = Some(Retry { counter, at: Instant::now() + delay, backoff });
+            }
+        }
+        log(&format!("nebula does not take configuration {counter}: {reason}"));
+        self.refused = Some(Refused { counter, reason });
         Ok(())
+    }
+
+    /// Applies a configuration again that was refused for a fault of the machine.
+    pub(super) async fn retry_refused(&mut self) -> Result<()> {
+        let Some(retry) = &self.retry else { return Ok(()) };
+        let counter = retry.counter;
+        let found = self.folder.generations()?.into_iter().find(|one| one.counter() == counter);
+        let Some(next) = found else {
+            self.retry = None;
+            return Ok(());
+        };
+        let applied = self.apply(next).await;
+        if applied.is_err()
+            && let Some(retry) = &mut self.retry
+        {
+            retry.at = Instant::now() + next_delay(&mut retry.backoff);
+        }
+        applied
     }
 
     /// Uses the keys of the running configuration from now on, and removes configurations that are no longer
@@ -147,7 +229,7 @@ impl Agent {
     pub(super) async fn restart_nebula(&mut self) -> Result<()> {
         match self.folder.current()? {
             Some(current) => {
-                self.nebula.restart(current.counter()).await?;
+                self.restart_current().await?;
                 self.running = Some(current);
                 self.adopt_running()
             }

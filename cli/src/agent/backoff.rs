@@ -17,6 +17,14 @@ pub(super) const RETRY: ExponentialBuilder = ExponentialBuilder::new()
     .with_jitter()
     .without_max_times();
 
+/// For a configuration that was refused for a fault of the machine. Each attempt to start it interrupts the
+/// nebula that runs, so that the delays grow further: from 2 to 4 s up to 50 to 100 s.
+pub(super) const REFUSED: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_secs(2))
+    .with_max_delay(Duration::from_secs(50))
+    .with_jitter()
+    .without_max_times();
+
 /// The delay before the next attempt.
 pub(super) fn next_delay(backoff: &mut ExponentialBackoff) -> Duration {
     backoff.next().unwrap_or(MAX_DELAY)

@@ -10,8 +10,8 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use nebula_api::agent::{Instruction, Report};
 use nebula_api::dnapi::{
-    Action, ApiErrors, Call, Data, EnrollRequest, Enrollment, KeyUpdate, LongPollAnswer, LongPollWait,
-    Message, SignedAnswer, Update, VERSION, kind,
+    Action, ApiErrors, CLOCK_TOLERANCE, Call, Data, EnrollRequest, Enrollment, KeyUpdate, LongPollAnswer,
+    LongPollWait, Message, SignedAnswer, Update, VERSION, kind,
 };
 use nebula_api::node::NODE_SIGNATURE;
 use reqwest::header::{CONTENT_TYPE, DATE};
@@ -30,6 +30,9 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const LONG_POLL_TIMEOUT: Duration = Duration::from_secs(120);
 /// A configuration with a long blocklist stays far below this size.
 const MAX_RESPONSE_BYTES: usize = 16 << 20;
+/// How far the latest timestamp stays within the gateway's tolerance: for the time on the way, and for the
+/// gateway's date, which has whole seconds only.
+const TIMESTAMP_MARGIN: TimeDelta = TimeDelta::seconds(10);
 
 /// The gateway's API for agents.
 pub(crate) struct Gateway {
@@ -100,6 +103,8 @@ impl Gateway {
         self.call(credential, kind::LEAVE, None::<&()>, REQUEST_TIMEOUT).await.map(drop)
     }
 
+    /// Makes a signed call. A refused one is made once more with a later timestamp: while this machine's clock was
+    /// ahead, the gateway may have accepted a call from what is the future now.
     async fn call(
         &self,
         credential: &Credential,
@@ -108,13 +113,30 @@ impl Gateway {
         timeout: Duration,
     ) -> Result<Response> {
         let value = value.map(|value| serde_json::to_vec(value).map_err(|error| serialize_failed(&error)));
-        let message = Message {
+        let mut message = Message {
             kind: kind.to_owned(),
             value: value.transpose()?.unwrap_or_default(),
             timestamp: self.timestamp(Utc::now()),
         };
-        let message =
-            STANDARD.encode(serde_json::to_vec(&message).map_err(|error| serialize_failed(&error))?);
+        let response = self.send(credential, &message, timeout).await?;
+        if response.status() != StatusCode::UNAUTHORIZED {
+            return accept(response).await;
+        }
+        let refused = unauthorized(response).await;
+        if !refused.may_be_overtaken {
+            return Err(refused.error);
+        }
+        message.timestamp = self.latest_timestamp(refused.gateway_time);
+        let response = self.send(credential, &message, timeout).await?;
+        if response.status() == StatusCode::UNAUTHORIZED {
+            return Err(unauthorized(response).await.error);
+        }
+        accept(response).await
+    }
+
+    /// Signs and posts a call.
+    async fn send(&self, credential: &Credential, message: &Message, timeout: Duration) -> Result<Response> {
+        let message = STANDARD.encode(serde_json::to_vec(message).map_err(|error| serialize_failed(&error))?);
         let call = Call {
             version: VERSION,
             host_id: credential.host_id.clone(),
@@ -127,11 +149,7 @@ impl Gateway {
             Some(secret) => secret.sign("POST", self.url("/v1/dnclient")?.path(), &body)?.to_vec(),
             None => Vec::new(),
         };
-        let response = self.post("/v1/dnclient", body, timeout, &signature).await?;
-        if response.status() == StatusCode::UNAUTHORIZED {
-            return Err(unauthorized(response).await);
-        }
-        accept(response).await
+        self.post("/v1/dnclient", body, timeout, &signature).await
     }
 
     fn url(&self, path: &str) -> Result<Url> {
@@ -159,6 +177,14 @@ impl Gateway {
     fn timestamp(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = now.trunc_subsecs(6).max(*last + TimeDelta::microseconds(1));
+        *last
+    }
+
+    /// The latest timestamp that the gateway accepts, less a margin for the way. It is later than that of every
+    /// call that the gateway has accepted longer ago than the margin, and replaces one from the future.
+    fn latest_timestamp(&self, gateway_time: DateTime<Utc>) -> DateTime<Utc> {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        *last = (gateway_time + TimeDelta::seconds(CLOCK_TOLERANCE) - TIMESTAMP_MARGIN).trunc_subsecs(6);
         *last
     }
 }
@@ -206,15 +232,25 @@ async fn read<T: DeserializeOwned>(mut response: Response) -> Result<T> {
     serde_json::from_slice(&bytes).map_err(|_| rejected("it is not what this nebulactl understands"))
 }
 
+/// A call answered by status 401.
+struct Unauthorized {
+    error: Error,
+    gateway_time: DateTime<Utc>,
+    /// Whether an earlier call with a later timestamp may be the reason, which a later timestamp heals.
+    may_be_overtaken: bool,
+}
+
 /// The reason for status 401. The gateway does not name it, but the date of its response shows whether the
 /// clock of this machine is wrong.
-async fn unauthorized(response: Response) -> Error {
+async fn unauthorized(response: Response) -> Unauthorized {
     let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
     let theirs = date.and_then(|date| DateTime::parse_from_rfc2822(date).ok());
-    let skew = theirs.map_or(0, |theirs| (Utc::now() - theirs.to_utc()).num_seconds());
+    let gateway_time = theirs.map_or_else(Utc::now, |theirs| theirs.to_utc());
+    let skew = (Utc::now() - gateway_time).num_seconds();
     let errors = read::<ApiErrors>(response).await.map(|body| body.errors).unwrap_or_default();
     let node_error = errors.iter().find(|error| error.code == NODE_SIGNATURE);
-    let mut error = if skew.abs() >= nebula_api::dnapi::CLOCK_TOLERANCE {
+    let is_clock_wrong = skew.abs() >= CLOCK_TOLERANCE;
+    let mut error = if is_clock_wrong {
         Error::new(Code::NotSignedIn, format!("the gateway refuses this device: its clock is {skew} s off"))
             .hint("Set the clock by NTP: timedatectl set-ntp true")
     } else if let Some(node_error) = node_error {
@@ -225,7 +261,7 @@ async fn unauthorized(response: Response) -> Error {
         )
     };
     error.status = Some(StatusCode::UNAUTHORIZED.as_u16());
-    error
+    Unauthorized { error, gateway_time, may_be_overtaken: !is_clock_wrong && node_error.is_none() }
 }
 
 fn rejected(why: &str) -> Error {
@@ -281,5 +317,18 @@ mod tests {
         assert!(first < same && same < set_back);
         assert_eq!((set_back - first).num_microseconds(), Some(2));
         assert_eq!(first, first.trunc_subsecs(6));
+    }
+
+    #[test]
+    fn a_timestamp_from_the_future_does_not_outlast_a_refusal() {
+        let gateway = Gateway::new("http://127.0.0.1:1", Path::new("/nowhere")).unwrap();
+        let now = Utc::now();
+        let ahead = gateway.timestamp(now + TimeDelta::hours(1));
+        assert!(gateway.timestamp(now) > ahead, "the clock was put right, and the timestamps grow on");
+        let tolerance = TimeDelta::seconds(CLOCK_TOLERANCE);
+        let latest = gateway.latest_timestamp(now);
+        assert!(latest < now + tolerance && latest > now + tolerance / 2);
+        let next = gateway.timestamp(now);
+        assert!(next > latest && next < now + tolerance);
     }
 }

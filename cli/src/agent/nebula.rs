@@ -10,7 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::process::Process;
 use super::state::{self, AgentFolder};
@@ -21,7 +21,9 @@ use config::Release;
 use log::{Event, Log};
 
 pub(crate) mod config;
+pub(crate) mod failure;
 mod log;
+pub(crate) mod machine;
 
 const RECORD: &str = "nebula.json";
 const LOG: &str = "nebula.log";
@@ -31,6 +33,8 @@ const CONFIG: &str = "-config";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time nebula may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time `nebula -test` may take; 1.6 waits in it for the resolver.
+const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The running process, saved so that the next agent can adopt it.
@@ -109,7 +113,10 @@ impl Nebula {
     pub(crate) async fn test(&self, config: &Path) -> Result<Option<String>> {
         let mut command = tokio::process::Command::new(&self.program);
         command.arg("-test").arg("-config").arg(config).stdin(Stdio::null()).kill_on_drop(true);
-        let output = command.output().await.doing(|| format!("run {}", self.program.display()))?;
+        let Ok(output) = timeout(TEST_TIMEOUT, command.output()).await else {
+            return Ok(Some(format!("nebula -test did not end within {} s", TEST_TIMEOUT.as_secs())));
+        };
+        let output = output.doing(|| format!("run {}", self.program.display()))?;
         if output.status.success() {
             return Ok(None);
         }

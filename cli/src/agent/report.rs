@@ -76,14 +76,18 @@ impl Contact {
 }
 
 impl Agent {
-    /// Sends a report and stores the gateway's instruction about Syncthing. A failed report is not repeated,
-    /// because the next one follows soon.
-    pub(super) async fn report(&mut self) {
+    /// Sends a report, and stores the gateway's instruction about Syncthing; returns whether the gateway answers
+    /// again after a failure. A failed report is not repeated, because the next one follows soon.
+    pub(super) async fn report(&mut self) -> bool {
+        let had_failed = self.contact.error.is_some();
         let report = match self.compose() {
             Ok(report) => report,
-            Err(error) => return log(&error.to_string()),
+            Err(error) => {
+                log(&error.to_string());
+                return false;
+            }
         };
-        let Ok(credential) = self.credential().cloned() else { return };
+        let Ok(credential) = self.credential().cloned() else { return false };
         match self.gateway.status(&credential, &report).await {
             Ok(instruction) => {
                 self.contact.reached();
@@ -92,6 +96,7 @@ impl Agent {
             Err(error) => self.note_failure(&error, credential.counter),
         }
         self.save_status();
+        had_failed && self.contact.error.is_none()
     }
 
     /// Reads nebula's log, Syncthing and the byte counters; returns whether a report is due.

@@ -43,6 +43,7 @@ impl Agent {
         let mut status_at = Instant::now();
         loop {
             poll.start(&self);
+            let retry_at = self.retry.as_ref().map(|retry| retry.at);
             select! {
                 _ = terminate.recv() => break,
                 _ = interrupt.recv() => break,
@@ -69,8 +70,20 @@ impl Agent {
                     report_at = Instant::now();
                     poll.stop();
                 }
+                () = sleep_until(retry_at.unwrap_or(report_at)), if retry_at.is_some() => {
+                    if let Err(error) = self.retry_refused().await {
+                        log(&error.to_string());
+                    }
+                    restart.update(&mut self);
+                    report_at = Instant::now();
+                }
                 () = sleep_until(report_at) => {
-                    self.report().await;
+                    if self.report().await {
+                        // The long poll may still wait after its own failure.
+                        self.backoff = RETRY.build();
+                        poll.delay_next(Duration::ZERO);
+                        poll.stop();
+                    }
                     report_at = Instant::now() + REPORT_INTERVAL;
                 }
                 () = sleep_until(status_at) => {

@@ -1,7 +1,11 @@
 //! Configures Syncthing over its REST interface: it shares the project's folder with the project's devices,
 //! over the overlay only.
 
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
 use std::net::{IpAddr, UdpSocket};
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,7 +18,7 @@ use tokio::time::{Instant, timeout};
 use super::backoff::{RETRY, next_delay};
 use super::journal::log;
 use super::process::Process;
-use crate::atomic_file;
+use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Doing, Result};
 use applied_options::AppliedOptions;
 use rest::{Rest, SystemStatus};
@@ -29,6 +33,10 @@ mod rest;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of comparing Syncthing's configuration with the desired one.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
+/// Standard error of the child, in Syncthing's home folder.
+const ERRORS: &str = "syncthing.err";
+/// Bytes at the end of it in which its last line is searched.
+const MAX_LAST_LINE: u64 = 4096;
 /// Option by which a Syncthing of this device is found in the process list.
 const HOME_OPTION: &str = "--home";
 
@@ -170,7 +178,10 @@ impl Syncthing {
     /// address.
     fn is_up(&mut self, overlay: &str) -> Result<bool> {
         if self.process.as_mut().is_some_and(Process::has_ended) {
-            log("Syncthing has ended");
+            log(&match last_line(&self.home.join(ERRORS)) {
+                Some(line) => format!("Syncthing has ended: {line}"),
+                None => "Syncthing has ended, and gives no reason".to_owned(),
+            });
             self.process = None;
             self.rest = None;
             self.report = None;
@@ -192,13 +203,14 @@ impl Syncthing {
     fn start(&mut self, overlay: &str) -> Result<()> {
         let Some(program) = &self.program else { return Ok(()) };
         home_dir::create(&self.home, overlay)?;
+        let errors = self.home.join(ERRORS);
+        // Opened for appending: Syncthing is two processes that both write there. A new start empties the file.
+        atomic_file::remove_if_exists(&errors)?;
+        let file = OpenOptions::new().create_new(true).append(true).mode(PRIVATE).open(&errors);
+        let file = file.doing(|| format!("write {}", errors.display()))?;
         let mut command = Command::new(program);
-        command.args(["serve", HOME_OPTION]).arg(&self.home);
-        command.args(["--no-browser", "--no-default-folder", "--no-upgrade", "--logfile"]);
-        command
-            .arg(self.home.join("syncthing.log"))
-            .args(["--log-max-size=4194304", "--log-max-old-files=1"]);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.args(arguments(&self.home)).envs(ENVIRONMENT);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).process_group(0);
         let child = command.spawn().doing(|| format!("start {}", program.display()))?;
         self.process = Some(Process::of_child(child)?);
         log("Syncthing is started");
@@ -235,6 +247,31 @@ impl Syncthing {
     }
 }
 
+/// Syncthing 2 does not know the option `--no-default-folder`, and ends. In the environment 1.x reads the same, and
+/// 2.x ignores it.
+const ENVIRONMENT: [(&str, &str); 1] = [("STNODEFAULTFOLDER", "1")];
+
+/// Arguments that Syncthing 1.19 to 2.x know.
+fn arguments(home: &Path) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["serve".into(), HOME_OPTION.into(), home.into()];
+    arguments.extend(["--no-browser", "--no-upgrade", "--logfile"].map(OsString::from));
+    arguments.push(home.join("syncthing.log").into());
+    arguments.extend(["--log-max-size=4194304", "--log-max-old-files=1"].map(OsString::from));
+    arguments
+}
+
+/// The last line with text in a file, shortened; `None` if there is none.
+fn last_line(path: &Path) -> Option<String> {
+    let mut file = File::open(path).ok()?;
+    let start = file.metadata().ok()?.len().saturating_sub(MAX_LAST_LINE);
+    file.seek(SeekFrom::Start(start)).ok()?;
+    let mut bytes = Vec::new();
+    file.take(MAX_LAST_LINE).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes);
+    let line = text.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    Some(line.chars().take(300).collect())
+}
+
 /// Whether two instructions ask for the same configuration.
 fn asks_for_the_same(one: &Instruction, other: &Instruction) -> bool {
     let wanted = |of: &Instruction| {
@@ -249,6 +286,44 @@ fn is_local_address(address: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    /// Options of `syncthing serve --help` of 1.19.2 (Debian 12) and 2.0, of which the agent uses some.
+    const KNOWN: [&[&str]; 2] = [
+        &["--home", "--no-browser", "--no-upgrade", "--logfile", "--log-max-size", "--log-max-old-files"],
+        &[
+            "--home",
+            "--no-browser",
+            "--no-upgrade",
+            "--log-file",
+            "--logfile",
+            "--log-max-size",
+            "--log-max-old-files",
+        ],
+    ];
+
+    #[test]
+    fn every_option_is_known_to_syncthing_1_and_2() {
+        for argument in super::arguments(Path::new("/home")) {
+            let argument = argument.to_str().unwrap();
+            let option = argument.split('=').next().unwrap();
+            let known = |options: &&[&str]| options.contains(&option);
+            assert!(!option.starts_with('-') || KNOWN.iter().all(known), "{option}");
+        }
+    }
+
+    #[test]
+    fn the_last_line_with_text_is_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("err");
+        assert_eq!(super::last_line(&path), None);
+        std::fs::write(&path, " \n").unwrap();
+        assert_eq!(super::last_line(&path), None);
+        let text = format!("{}\nsyncthing: error: unknown flag --what\n\n", "x".repeat(10_000));
+        std::fs::write(&path, text).unwrap();
+        assert_eq!(super::last_line(&path).as_deref(), Some("syncthing: error: unknown flag --what"));
+    }
+
     #[test]
     fn only_local_addresses_can_be_bound() {
         assert!(super::is_local_address("127.0.0.1"));

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use crate::agent::nebula::machine::parse_interface;
 use crate::agent::syncthing::SyncthingSetup;
 use crate::agent::{self, AgentOptions};
-use crate::device_folder::default_folder;
+use crate::device_folder::existing_folder;
 use crate::error::Result;
 
 #[derive(Args, Debug)]
@@ -27,6 +28,9 @@ pub(crate) struct Agent {
     /// [default: syncthing/ in the device's folder]
     #[arg(long, value_name = "DIR")]
     syncthing_home: Option<PathBuf>,
+    /// Name of the network interface [default: the project's, or another one if a program here has that]
+    #[arg(long, value_name = "NAME", value_parser = parse_interface)]
+    dev: Option<String>,
     /// Do not count bytes per peer; it is done with a table of nftables, where there is nft
     #[arg(long)]
     no_traffic: bool,
@@ -36,12 +40,13 @@ pub(crate) struct Agent {
 }
 
 pub(crate) async fn run(arguments: Agent) -> Result<()> {
-    let Agent { dir, nebula, unit, syncthing, syncthing_home, no_traffic, share } = arguments;
+    let Agent { dir, nebula, unit, syncthing, syncthing_home, dev, no_traffic, share } = arguments;
     let wanted = syncthing.is_some() || syncthing_home.is_some();
     let options = AgentOptions {
-        dir: dir.unwrap_or_else(default_folder),
+        dir: dir.unwrap_or_else(existing_folder),
         nebula,
         unit,
+        interface: dev,
         traffic: !no_traffic,
         syncthing: wanted.then_some(SyncthingSetup { program: syncthing, home: syncthing_home, share }),
     };

@@ -7,6 +7,7 @@ use std::path::Path;
 use nebula_certificate::{Certificate, Version};
 use serde_json::{Map, Value};
 
+use super::machine::is_ipv6_wildcard;
 use crate::error::{Code, Error, Result};
 
 /// How nebula can take over a configuration.
@@ -94,6 +95,24 @@ impl Config {
     pub(crate) fn set_logging(&mut self) {
         self.set("logging", "format", "json");
         self.set("logging", "level", "info");
+    }
+
+    pub(crate) fn set_interface(&mut self, name: &str) {
+        self.set("tun", "dev", name);
+    }
+
+    /// Replaces the wildcard of IPv6, which stands for both families, by that of IPv4.
+    pub(super) fn listen_without_ipv6(&mut self) {
+        for path in [&["listen", "host"][..], &["lighthouse", "dns", "host"]] {
+            let (name, sections) = path.split_last().expect("no path is empty");
+            let mut sections = sections.iter();
+            let first = sections.next().and_then(|section| self.0.get_mut(*section));
+            let found = sections.fold(first, |value, section| value?.get_mut(*section));
+            let host = found.and_then(|section| section.get_mut(*name));
+            if let Some(host) = host.filter(|host| host.as_str().is_some_and(is_ipv6_wildcard)) {
+                *host = "0.0.0.0".into();
+            }
+        }
     }
 
     fn set(&mut self, section: &str, name: &str, value: &str) {

@@ -171,7 +171,7 @@ fn error_of_line(line: &str) -> Option<String> {
     }
     let levels = ["level=error ", "level=fatal ", "level=ERROR "];
     let logged = levels.iter().find_map(|level| line.split_once(level)).map(|(_, message)| message);
-    let bare = line.starts_with("failed to ") || line.starts_with("panic: ");
+    let bare = ["failed to ", "panic: ", "fatal error: "].iter().any(|start| line.starts_with(start));
     logged.or(bare.then_some(line)).map(str::to_owned)
 }
 

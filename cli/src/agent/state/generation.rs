@@ -1,5 +1,6 @@
 //! One configuration on disk, with its keys.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -7,6 +8,7 @@ use zeroize::Zeroizing;
 
 use super::read;
 use crate::agent::keys::{Credential, HostKey, TrustedKeys};
+use crate::agent::nebula::config::Config;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
@@ -14,6 +16,8 @@ pub(super) const CONFIG: &str = "nebula.yml";
 /// nebula's key has a file of its own because `nebula -test` prints the configuration, and users show it to
 /// others.
 pub(super) const KEY: &str = "node.key";
+/// `nebula.yml` before it was fitted to this machine.
+const RECEIVED: &str = "received.yml";
 const CREDENTIAL: &str = "credential.json";
 const REFUSED: &str = "refused";
 
@@ -46,6 +50,35 @@ impl Generation {
         self.credential.counter
     }
 
+    /// Rewrites `nebula.yml` with `fit` applied to what the gateway sent; returns whether it has changed.
+    pub(crate) fn fit(&self, fit: impl FnOnce(&mut Config) -> Result<()>) -> Result<bool> {
+        let (path, received) = (self.config_path(), self.path.join(RECEIVED));
+        let present = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        let received = match atomic_file::read_if_exists(&received)? {
+            Some(text) => text,
+            // Written by an agent that fitted nothing.
+            None => {
+                atomic_file::write_atomic(&received, present.as_bytes(), PRIVATE)?;
+                present.clone()
+            }
+        };
+        let mut config = Config::parse(&received)?;
+        fit(&mut config)?;
+        let fitted = config.render();
+        if fitted == present {
+            return Ok(false);
+        }
+        atomic_file::write_atomic(&path, fitted.as_bytes(), PRIVATE)?;
+        Ok(true)
+    }
+
+    /// The interface that the gateway named.
+    pub(crate) fn received_interface(&self) -> Result<String> {
+        let path = self.path.join(RECEIVED);
+        let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
+        Config::parse(&text).map(|config| config.interface().to_owned())
+    }
+
     /// The reason why this release of nebula refused the configuration, if it did.
     pub(crate) fn refused(&self, nebula: &str) -> Result<Option<String>> {
         let text = atomic_file::read_if_exists(&self.path.join(REFUSED))?;
@@ -71,6 +104,7 @@ impl Generation {
         let text = Zeroizing::new(text.doing(|| format!("write {}", path.display()))?);
         let files = [
             (CONFIG, new.config.as_bytes()),
+            (RECEIVED, new.config.as_bytes()),
             (KEY, new.nebula_key.as_bytes()),
             (CREDENTIAL, text.as_slice()),
         ];

@@ -1,0 +1,223 @@
+//! Fits a configuration to this machine: the name of the interface, and no IPv6 where the kernel has none.
+
+use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::path::PathBuf;
+
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+
+use super::config::{Config, Release};
+use crate::agent::state;
+use crate::atomic_file::{self, PRIVATE};
+use crate::error::{Code, Doing, Error, Result};
+
+/// First release that opens an IPv4 socket when it is to listen on an IPv4 address.
+const LISTENS_ON_IPV4: Release = Release(1, 9);
+/// Longest name of an interface in the kernel.
+const MAX_INTERFACE_LENGTH: usize = 15;
+/// Where the chosen interface is remembered, in the agent's folder.
+pub(crate) const INTERFACE: &str = "interface.json";
+
+/// The name that took the place of a taken one. It stays when the taken one becomes free, because rules of a
+/// firewall may name it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Replacement {
+    wanted: String,
+    used: String,
+}
+
+/// What this machine needs a configuration to say.
+#[derive(Debug)]
+pub(crate) struct Machine {
+    /// `--dev`.
+    interface: Option<String>,
+    replacement: Option<Replacement>,
+    path: PathBuf,
+    has_ipv6: fn() -> bool,
+}
+
+impl Machine {
+    /// `path` is that of the remembered interface. A file that cannot be read counts as missing.
+    pub(crate) fn new(interface: Option<String>, path: PathBuf) -> Self {
+        let replacement = state::read(&path).unwrap_or_default();
+        Self { interface, replacement, path, has_ipv6 }
+    }
+
+    /// Changes the configuration for this machine and this release of nebula.
+    pub(crate) fn fit(&self, config: &mut Config, release: Release) -> Result<()> {
+        if let Some(interface) = self.interface_instead_of(config.interface()) {
+            config.set_interface(&interface);
+        }
+        if (self.has_ipv6)() {
+            return Ok(());
+        }
+        if release < LISTENS_ON_IPV4 {
+            let Release(major, minor) = release;
+            return Err(Error::new(
+                Code::WrongState,
+                format!("nebula {major}.{minor} needs IPv6 in the kernel, which this machine does not have"),
+            )
+            .hint("Install nebula 1.9 or newer, or boot without ipv6.disable=1."));
+        }
+        config.listen_without_ipv6();
+        Ok(())
+    }
+
+    fn interface_instead_of(&self, wanted: &str) -> Option<String> {
+        let replacement = self.replacement.as_ref().filter(|one| one.wanted == wanted);
+        self.interface.clone().or_else(|| replacement.map(|one| one.used.clone()))
+    }
+
+    /// Remembers another name, because `taken` belongs to something else; `wanted` is what the gateway says.
+    pub(crate) fn replace_interface(&mut self, wanted: &str, taken: &str) -> Result<String> {
+        if self.interface.is_some() {
+            return Err(Error::new(
+                Code::WrongState,
+                format!("the interface {taken} belongs to another program"),
+            )
+            .hint("Choose another one: nebulactl agent --dev NAME"));
+        }
+        let used = free_name(wanted, taken, &interfaces()?);
+        let replacement = Replacement { wanted: wanted.to_owned(), used: used.clone() };
+        let text = serde_json::to_vec_pretty(&replacement).map_err(std::io::Error::from);
+        let text = text.doing(|| format!("write {}", self.path.display()))?;
+        atomic_file::write_atomic(&self.path, &text, PRIVATE)?;
+        self.replacement = Some(replacement);
+        Ok(used)
+    }
+}
+
+/// The next number that no interface has: `nebula2` after `nebula1`.
+fn free_name(wanted: &str, taken: &str, present: &[String]) -> String {
+    let stem = wanted.trim_end_matches(|letter: char| letter.is_ascii_digit());
+    let first: u32 = wanted[stem.len()..].parse().unwrap_or(0);
+    let name = |number: u32| {
+        let number = number.to_string();
+        let room = MAX_INTERFACE_LENGTH - number.len();
+        // The kernel counts bytes; a name cut within a letter loses the rest of it.
+        let stem = &stem[..stem.floor_char_boundary(room)];
+        format!("{stem}{number}")
+    };
+    let names = (1..).map(|step| name(first.wrapping_add(step)));
+    let mut free = names.filter(|name| name != taken && !present.contains(name));
+    free.next().unwrap_or_else(|| wanted.to_owned())
+}
+
+/// Names of the interfaces in the network namespace of this process.
+fn interfaces() -> Result<Vec<String>> {
+    let path = "/proc/self/net/dev";
+    let text = std::fs::read_to_string(path).doing(|| format!("read {path}"))?;
+    let name = |line: &str| Some(line.split_once(':')?.0.trim().to_owned());
+    Ok(text.lines().filter_map(name).collect())
+}
+
+/// Whether the kernel opens IPv6 sockets, which `ipv6.disable=1` prevents. Other errors say nothing about that.
+fn has_ipv6() -> bool {
+    let error = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).err().and_then(|error| error.raw_os_error());
+    !error.is_some_and(|code| {
+        [Errno::AFNOSUPPORT, Errno::PROTONOSUPPORT, Errno::ADDRNOTAVAIL]
+            .iter()
+            .any(|errno| errno.raw_os_error() == code)
+    })
+}
+
+/// Whether a host in a configuration means all addresses of both families.
+pub(super) fn is_ipv6_wildcard(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() && address.is_unspecified())
+}
+
+/// Parses `--dev`: a name that the kernel and nftables take.
+pub(crate) fn parse_interface(text: &str) -> std::result::Result<String, crate::error::UsageError> {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let sound = !text.is_empty()
+        && text.len() <= MAX_INTERFACE_LENGTH
+        && text.chars().all(plain)
+        && !matches!(text, "." | ".." | "lo" | "all" | "default");
+    if sound {
+        return Ok(text.to_owned());
+    }
+    Err(crate::error::UsageError::new("write a name of 1 to 15 letters, digits and -_., for example nebula2"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = "pki: {}\ntun: {dev: nebula1}\nlisten: {host: \"::\", port: 4242}\n\
+        lighthouse: {dns: {host: \"[::]\", port: 53}}\n";
+
+    fn machine(interface: Option<&str>, has_ipv6: fn() -> bool) -> (tempfile::TempDir, Machine) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(INTERFACE);
+        (folder, Machine { has_ipv6, ..Machine::new(interface.map(str::to_owned), path) })
+    }
+
+    fn fitted(machine: &Machine, release: Release) -> Result<String> {
+        let mut config = Config::parse(TEXT).unwrap();
+        machine.fit(&mut config, release).map(|()| config.render())
+    }
+
+    #[test]
+    fn a_machine_with_ipv6_takes_the_configuration_as_it_is() {
+        let (_folder, machine) = machine(None, || true);
+        assert_eq!(fitted(&machine, Release(1, 6)).unwrap(), Config::parse(TEXT).unwrap().render());
+    }
+
+    #[test]
+    fn without_ipv6_nebula_listens_on_ipv4_and_old_releases_are_refused_with_the_remedy() {
+        let (_folder, machine) = machine(None, || false);
+        let text = fitted(&machine, Release(1, 9)).unwrap();
+        assert!(!text.contains("::") && text.matches("\"0.0.0.0\"").count() == 2, "{text}");
+        for release in [Release(1, 6), Release(1, 8)] {
+            let error = fitted(&machine, release).unwrap_err();
+            assert!(error.to_string().contains("needs IPv6 in the kernel"), "{error}");
+            assert!(error.failure().hint.as_ref().unwrap().contains("1.9"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_taken_interface_gets_another_name_which_is_remembered() {
+        let (_folder, mut machine) = machine(None, || true);
+        let used = machine.replace_interface("nebula1", "nebula1").unwrap();
+        assert_eq!(used, "nebula2");
+        // Another agent was faster.
+        assert_eq!(machine.replace_interface("nebula1", "nebula2").unwrap(), "nebula3");
+        let again = Machine::new(None, machine.path.clone());
+        assert!(fitted(&again, Release(1, 11)).unwrap().contains("\"nebula3\""));
+        // A name chosen by the gateway later counts anew.
+        assert_eq!(again.interface_instead_of("overlay"), None);
+    }
+
+    #[test]
+    fn the_option_decides_and_is_never_replaced() {
+        let (_folder, mut machine) = machine(Some("home0"), || true);
+        assert!(fitted(&machine, Release(1, 11)).unwrap().contains("\"home0\""));
+        let error = machine.replace_interface("nebula1", "home0").unwrap_err();
+        assert!(error.failure().hint.as_ref().unwrap().contains("--dev"), "{error}");
+    }
+
+    #[test]
+    fn free_names_count_on_and_fit_the_kernel() {
+        let present = ["nebula2".to_owned(), "nebula3".to_owned()];
+        assert_eq!(free_name("nebula1", "nebula1", &present), "nebula4");
+        assert_eq!(free_name("tun", "tun", &[]), "tun1");
+        assert_eq!(free_name("abcdefghijklmno", "abcdefghijklmno", &[]), "abcdefghijklmn1");
+    }
+
+    #[test]
+    fn the_loopback_is_found_among_the_interfaces() {
+        assert!(interfaces().unwrap().contains(&"lo".to_owned()));
+    }
+
+    #[test]
+    fn interface_names_that_the_kernel_or_nftables_would_misread_are_refused() {
+        for good in ["nebula2", "a", "tun-home_0.1"] {
+            assert_eq!(parse_interface(good).as_deref(), Ok(good));
+        }
+        for wrong in ["", "a b", "a/b", "sixteen_letters_", "..", "lo", "ä", "a\"b"] {
+            assert!(parse_interface(wrong).is_err(), "{wrong}");
+        }
+    }
+}
