@@ -1,4 +1,5 @@
-//! Rows that functions take as arrays: each struct is a composite type of the database, with the same field names.
+//! Rows that functions take as arrays: each struct is a composite type of the database, with the same field
+//! names.
 
 use std::net::IpAddr;
 use std::time::SystemTime;
