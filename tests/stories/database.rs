@@ -4,6 +4,7 @@
 pub(crate) mod admin;
 pub(crate) mod background_worker;
 mod dump;
+mod node_ranges;
 mod privilege;
 mod replication;
 mod surface;
