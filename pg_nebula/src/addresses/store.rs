@@ -85,6 +85,7 @@ pub(super) struct EndedAllocation {
 }
 
 /// The allocations of one device that have ended.
+#[derive(Default)]
 pub(super) struct EndedAllocations {
     pub(super) rows: Vec<EndedAllocation>,
     /// The device is known to hold nothing more.
@@ -142,7 +143,7 @@ pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<En
     {
         return Ok(ended);
     }
-    as_owner(|| sql::end_allocations(device, address))
+    as_owner(|| Sql::end_allocations(device, address)).map(Option::unwrap_or_default)
 }
 
 /// Appends an ended allocation to nebula.allocation_log.

@@ -68,7 +68,38 @@ impl AddressStore for Sql {
     }
 
     fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>> {
-        end_allocations(device, address).map(Some)
+        static LOCK: Statement = Statement::new(
+            "SELECT project_id, pool_id, ip, allocated_at, allocated_by, client FROM nebula.allocation
+              WHERE device_id = $1 AND released_at IS NULL AND ($2 IS NULL OR ip = $2) FOR UPDATE",
+        );
+        // After the lock, in a statement of its own: if the lock waited for a registration, the certificate
+        // which that one recorded is visible here.
+        static VALID_UNTIL: Statement = Statement::new(
+            "SELECT not_after FROM nebula.certificate
+              WHERE device_id = $1 AND revoked_everywhere_at IS NULL AND not_after > clock_timestamp()
+              ORDER BY not_after DESC LIMIT 1",
+        );
+        static DELETE: Statement =
+            Statement::new("DELETE FROM nebula.allocation WHERE project_id = $1 AND ip = $2");
+        static QUARANTINE: Statement = Statement::new(
+            "UPDATE nebula.allocation SET released_at = now(), quarantined_until = $3, lease_until = NULL
+              WHERE project_id = $1 AND ip = $2",
+        );
+        let rows =
+            LOCK.query(&[device.into(), address.cloned().into()], |row| EndedAllocation::read(row, device))?;
+        if !rows.is_empty() {
+            let valid_until: Option<TimestampWithTimeZone> =
+                VALID_UNTIL.query_opt(&[device.into()], |row| row.need(1))?;
+            for row in &rows {
+                let (project, ip) = (row.project.into(), Host(row.address).into());
+                match valid_until {
+                    None => DELETE.run(&[project, ip])?,
+                    Some(until) => QUARANTINE.run(&[project, ip, until.into()])?,
+                }
+            }
+        }
+        // Another transaction may have allocated an address of the other family since the rows were locked.
+        Ok(Some(EndedAllocations { rows, were_all: false }))
     }
 
     fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<Option<()>> {
@@ -96,42 +127,6 @@ impl AddressStore for Sql {
         };
         Ok(devices.query(&[], |row| row.need(1))?.into_iter().collect())
     }
-}
-
-/// See [`AddressStore::end_allocations`].
-pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<EndedAllocations> {
-    static LOCK: Statement = Statement::new(
-        "SELECT project_id, pool_id, ip, allocated_at, allocated_by, client FROM nebula.allocation
-          WHERE device_id = $1 AND released_at IS NULL AND ($2 IS NULL OR ip = $2) FOR UPDATE",
-    );
-    // After the lock, in a statement of its own: if the lock waited for a registration, the certificate which
-    // that one recorded is visible here.
-    static VALID_UNTIL: Statement = Statement::new(
-        "SELECT not_after FROM nebula.certificate
-          WHERE device_id = $1 AND revoked_everywhere_at IS NULL AND not_after > clock_timestamp()
-          ORDER BY not_after DESC LIMIT 1",
-    );
-    static DELETE: Statement =
-        Statement::new("DELETE FROM nebula.allocation WHERE project_id = $1 AND ip = $2");
-    static QUARANTINE: Statement = Statement::new(
-        "UPDATE nebula.allocation SET released_at = now(), quarantined_until = $3, lease_until = NULL
-          WHERE project_id = $1 AND ip = $2",
-    );
-    let rows =
-        LOCK.query(&[device.into(), address.cloned().into()], |row| EndedAllocation::read(row, device))?;
-    if !rows.is_empty() {
-        let valid_until: Option<TimestampWithTimeZone> =
-            VALID_UNTIL.query_opt(&[device.into()], |row| row.need(1))?;
-        for row in &rows {
-            let (project, ip) = (row.project.into(), Host(row.address).into());
-            match valid_until {
-                None => DELETE.run(&[project, ip])?,
-                Some(until) => QUARANTINE.run(&[project, ip, until.into()])?,
-            }
-        }
-    }
-    // Another transaction may have allocated an address of the other family since the rows were locked.
-    Ok(EndedAllocations { rows, were_all: false })
 }
 
 /// Puts an allocation whose row was just deleted into quarantine if the device has a valid certificate;
