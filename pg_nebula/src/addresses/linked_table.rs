@@ -174,19 +174,43 @@ impl LinkedTable {
     }
 
     fn update(&self, rows: &[LinkedRow]) -> Result<()> {
-        let Self { table, id, ip, owner, .. } = self;
+        as_role(self.owner, || {
+            let updated = self.update_visible(rows)?;
+            // An UPDATE that waited for a transaction which deleted a row and inserted it again does not see
+            // the new row: its snapshot is older. The second one has a new snapshot.
+            if updated < rows.len() && self.differs_from(rows)? {
+                self.update_visible(rows)?;
+            }
+            Ok(())
+        })
+    }
+
+    /// Updates the rows that the statement sees, and returns their number.
+    fn update_visible(&self, rows: &[LinkedRow]) -> Result<usize> {
+        let Self { table, id, ip, .. } = self;
         if let [(device, address)] = rows {
             let update = Statement::dynamic(format!(
                 "UPDATE {table} SET {ip} = $2 WHERE {id} = $1 AND {ip} IS DISTINCT FROM $2"
             ));
-            return as_role(*owner, || update.run(&[(*device).into(), (*address).into()]));
+            return update.execute(&[(*device).into(), (*address).into()]);
         }
         let update = Statement::dynamic(format!(
             "UPDATE {table} AS t SET {ip} = n.ip FROM unnest($1, $2) AS n(id, ip)
               WHERE t.{id} = n.id AND t.{ip} IS DISTINCT FROM n.ip"
         ));
         let (devices, addresses): (Vec<Uuid>, Vec<Option<Host>>) = rows.iter().copied().unzip();
-        as_role(*owner, || update.run(&[devices.into(), addresses.into()]))
+        update.execute(&[devices.into(), addresses.into()])
+    }
+
+    /// Whether the table has one of these rows with another address.
+    fn differs_from(&self, rows: &[LinkedRow]) -> Result<bool> {
+        let Self { table, id, ip, .. } = self;
+        let differing = Statement::dynamic(format!(
+            "SELECT FROM {table} AS t JOIN unnest($1, $2) AS n(id, ip) ON t.{id} = n.id
+              WHERE t.{ip} IS DISTINCT FROM n.ip LIMIT 1"
+        ));
+        let (devices, addresses): (Vec<Uuid>, Vec<Option<Host>>) = rows.iter().copied().unzip();
+        differing.exists(&[devices.into(), addresses.into()])
     }
 
     /// Sets `nebula_last_seen` of a device; `false`: the table has no row of it, or no such column.
