@@ -5,7 +5,7 @@
 //!  enqueue ──► blocked ───────────────────► available ◄────────────────► running ──► succeeded
 //!     │           │ ▲                        │  ▲  ▲    fail_job, rescue    │ │         complete_job
 //!     └───────────┼─┼────────────────────────┼──┘  │    (attempts left),    │ └──► dead
-//!                 │ └──── depend_job ────────┤     │    hand_back_job       │       fail_job, rescue (none left)
+//!                 │ └──── depend_job ────────┤     │    hand_back_job       │   fail_job, rescue (none left)
 //!                 │                          │     │                        │
 //!                 └───────► cancelled ◄──────┴─────┼────────────────────────┘
 //!   cancel_job, a parent is dead   │               │   fail_job, hand_back_job, rescue after cancel_job
@@ -22,10 +22,10 @@
 //! |---|---|
 //! | `enqueue`, `claim`, `heartbeat`, `complete`, `fail`, `rescue` | SQL functions for workers |
 //! | `cancel`, `retry`, `dependency`, `promote_due`, `sql_helpers` | other SQL functions |
-//! | `claim_rows`, `claim_index`, `kind_limit`, `project_limit`, `policy_cache` | order and limits of claims |
+//! | `claim_rows`, `claim_index`, `kind_limit`, `project_limit`, `policy_cache` | order, limits of claims |
 //! | `after_end`, `restore_children`, `unique_key` | other rows that change when a job ends or comes back |
-//! | `store` | the rows of jobs, in SQL and below SQL |
-//! | `new_job`, `claimed_job`, `attempt`, `removed_job`, `position`, `request` | arguments and results of `store` |
+//! | `store` | the rows of jobs, in SQL and written directly |
+//! | `new_job`, `claimed_job`, `attempt`, `removed_job`, `position`, `request` | values that `store` takes |
 //!
 //! The functions that workers call all the time are not SECURITY DEFINER, because changing the role takes as
 //! long as their work; they become the owner only for what is left to SQL.

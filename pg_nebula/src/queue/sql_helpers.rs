@@ -50,7 +50,8 @@ fn next_tick(
     let times = Cron::parse(cron).map_err(|problem| {
         Error::bad_argument(
             format!("\"{cron}\" is no cron expression: {problem}"),
-            "Give minute, hour, day of month, month and day of week, for example '*/15 8-18 * * mon-fri', or @daily.",
+            "Give minute, hour, day of month, month and day of week, for example \
+             '*/15 8-18 * * mon-fri', or @daily.",
         )
     })?;
     if !is_time_zone(time_zone) {

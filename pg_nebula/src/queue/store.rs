@@ -1,4 +1,5 @@
-//! The rows of jobs: each operation once in SQL ([`sql`]) and once below SQL ([`direct`]), which is faster.
+//! The rows of jobs: each operation once in SQL ([`sql`]) and once through the table access method, without
+//! the executor ([`direct`]), which is faster.
 //!
 //! The functions here are the only way to these operations. They try the direct variant first, where
 //! `nebula.direct_writes` is on; when it cannot do the work (a trigger, a rule, a constraint that fails, a
@@ -245,7 +246,7 @@ pub(super) fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
     as_owner_by_index(|| Sql::count_limited(kind))
 }
 
-/// Whether rows are read below SQL. Always in REPEATABLE READ and stricter, where statements see what was
+/// Whether rows are read directly. Always in REPEATABLE READ and stricter, where statements see what was
 /// committed when the transaction began: too old to decide by, although the rows that are decided about are
 /// locked.
 fn reads_directly(has_direct: bool) -> bool {

@@ -115,7 +115,8 @@ mod tests {
         );
         assert_error("SELECT nebula.enqueue_job('t', '{}', depends_on => '{999}')", "P0002", &["999"]);
         assert_error(
-            "SELECT nebula.enqueue_job('t', '{}', depends_on => ARRAY[(SELECT last_value + 1 FROM nebula.job_id_seq)])",
+            "SELECT nebula.enqueue_job(
+               't', '{}', depends_on => ARRAY[(SELECT last_value + 1 FROM nebula.job_id_seq)])",
             "22023",
             &["itself"],
         );
@@ -151,7 +152,8 @@ mod tests {
         assert_eq!(text(&format!("SELECT nebula.fail_job({job}, 1, 'first')")), "available");
         assert_eq!(
             text(
-                "SELECT run_at > enqueued_at AND run_at < clock_timestamp() + interval '2 s' FROM nebula.job_waiting"
+                "SELECT run_at > enqueued_at AND run_at < clock_timestamp() + interval '2 s'
+                   FROM nebula.job_waiting"
             ),
             "true"
         );
@@ -248,7 +250,8 @@ mod tests {
         assert_eq!(claim("'{t}'"), first);
         let call = |job: &str, attempt: u32| {
             text(&format!(
-                "SELECT string_agg(job_id::text, ' ') FROM nebula.finish_and_claim({job}, {attempt}, '[7]', 'w', '{{t}}')"
+                "SELECT string_agg(job_id::text, ' ')
+                   FROM nebula.finish_and_claim({job}, {attempt}, '[7]', 'w', '{{t}}')"
             ))
         };
         assert_eq!(call(&first, 1), second);

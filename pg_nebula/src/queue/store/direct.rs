@@ -1,5 +1,5 @@
-//! The operations below SQL: rows are written through the table access method, in tables described by
-//! [`tables`].
+//! The operations with direct writes: rows are written through the table access method, in tables described
+//! by [`tables`].
 
 mod claim;
 mod end_attempt;
@@ -20,7 +20,7 @@ use crate::queue::request::Heartbeat;
 use tables::{Cell, DEPENDENCY, RUNNING, WAITING, column};
 pub(super) use tables::{POLICY, QUOTA};
 
-/// The implementation below SQL.
+/// The implementation with direct writes.
 pub(super) struct Direct;
 
 impl JobStore for Direct {

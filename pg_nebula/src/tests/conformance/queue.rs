@@ -28,7 +28,8 @@ mod tests {
               ELSIF word::timestamptz = now() THEN
                 RETURN '"now"';
               END IF;
-              RETURN to_jsonb(format('now + %s min', round(extract(epoch FROM word::timestamptz - now()) / 60)));
+              RETURN to_jsonb(format('now + %s min',
+                                     round(extract(epoch FROM word::timestamptz - now()) / 60)));
             ELSE
               RETURN value;
           END CASE;
@@ -56,8 +57,8 @@ mod tests {
     fn jobs_are_enqueued_the_same() {
         let (node, project) = (device(1), device(2));
         let all = format!(
-            "SELECT nebula.enqueue_job('t', '[1]', 5, now() + interval '1 h', 7, 'key', '{{1001}}', '{node}', '{project}',
-                                       'gpu', '2 h', 'block')"
+            "SELECT nebula.enqueue_job('t', '[1]', 5, now() + interval '1 h', 7, 'key', '{{1001}}', '{node}',
+                                       '{project}', 'gpu', '2 h', 'block')"
         );
         assert_same(
             &[],
@@ -136,7 +137,8 @@ mod tests {
         run(&format!("SELECT nebula.limit_project_jobs('{project}', 1)"));
         let jobs = format!(
             "SELECT count(nebula.enqueue_job(k, to_jsonb(g), project_id => p))
-               FROM generate_series(1, 3) g, unnest('{{t,u}}'::text[]) k, unnest('{{{project},{}}}'::uuid[]) p",
+               FROM generate_series(1, 3) g, unnest('{{t,u}}'::text[]) k,
+                    unnest('{{{project},{}}}'::uuid[]) p",
             device(3)
         );
         assert_same(
@@ -187,7 +189,8 @@ mod tests {
                 "SELECT nebula.complete_job(1001, 1, '{\"done\": true}')",
                 "SELECT nebula.complete_job(1001, 1)",
                 "SELECT nebula.complete_job(1002, 2)",
-                "SELECT j FROM nebula.complete_jobs('{1006,1003,1002,1003,999}', '{1,1,2,1,1}', '{6,3,2,3,9}') j",
+                "SELECT j FROM nebula.complete_jobs('{1006,1003,1002,1003,999}', '{1,1,2,1,1}',
+                                                    '{6,3,2,3,9}') j",
                 "SELECT * FROM nebula.finish_and_claim(1004, 1, NULL, 'w', '{child}', lease => '10 min')",
                 "SELECT * FROM nebula.finish_and_claim(1004, 1, NULL, 'w', '{child}')",
             ],

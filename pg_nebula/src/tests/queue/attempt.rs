@@ -94,16 +94,17 @@ mod tests {
             let is_now =
                 "abs(extract(epoch FROM clock_timestamp() - (errors -> 0 ->> 'at')::timestamptz)) < 60";
             let left = text(&format!(
-                "SELECT (to_jsonb(w) - '{{job_id,run_at,started_at,finished_at,enqueued_at,errors}}'::text[])::text
-                        || (errors #- '{{0,at}}')::text || ({is_now})::text || (errors -> 0 ->> 'at' LIKE '%+05:30')::text
+                "SELECT (to_jsonb(w)
+                         - '{{job_id,run_at,started_at,finished_at,enqueued_at,errors}}'::text[])::text
+                        || (errors #- '{{0,at}}')::text || ({is_now})::text
+                        || (errors -> 0 ->> 'at' LIKE '%+05:30')::text
                    FROM nebula.{left_in} w"
             ));
             run(&format!("DELETE FROM nebula.{left_in}"));
             format!("{answer} {left}")
         };
-        run(
-            "CREATE OR REPLACE FUNCTION public.noop() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN OLD; END $$",
-        );
+        run("CREATE OR REPLACE FUNCTION public.noop() RETURNS trigger LANGUAGE plpgsql AS
+               $$ BEGIN RETURN OLD; END $$");
         run("SET LOCAL timezone = 'Asia/Kolkata'");
         let row = row_after(false);
         assert_eq!(row, row_after(true));

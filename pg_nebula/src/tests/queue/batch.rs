@@ -12,8 +12,11 @@ mod tests {
     fn jobs_of_a_batch_are_claimed_in_the_order_of_the_payloads() {
         assert_eq!(text("SELECT count(*) FROM nebula.enqueue_jobs('t', '{}')"), "0");
         assert_eq!(
-            text("SELECT bool_and(ordered) FROM (SELECT j > lag(j, 1, 0::bigint) OVER () AS ordered
-                    FROM nebula.enqueue_jobs('t', ARRAY(SELECT to_jsonb(g) FROM generate_series(1, 3000) g), 3) j) o"),
+            text(
+                "SELECT bool_and(ordered) FROM (SELECT j > lag(j, 1, 0::bigint) OVER () AS ordered
+                    FROM nebula.enqueue_jobs(
+                           't', ARRAY(SELECT to_jsonb(g) FROM generate_series(1, 3000) g), 3) j) o"
+            ),
             "true"
         );
         assert_eq!(
@@ -40,7 +43,8 @@ mod tests {
         claim("'{t}', 3");
         let complete = |jobs: &str, attempts: &str| {
             text(&format!(
-                "SELECT string_agg(j::text, ' ' ORDER BY j) FROM nebula.complete_jobs('{{{jobs}}}', '{{{attempts}}}') j"
+                "SELECT string_agg(j::text, ' ' ORDER BY j)
+                   FROM nebula.complete_jobs('{{{jobs}}}', '{{{attempts}}}') j"
             ))
         };
         assert_eq!(complete(&format!("{a},{b},{c},999"), "1,1,2,1"), format!("{a} {b}"));
@@ -85,9 +89,8 @@ mod tests {
         enqueue("'t', '{}'");
         claim("'{t}', 9");
         claim("'{t}', 9");
-        run(
-            "INSERT INTO nebula.job_waiting (kind, payload, run_at) VALUES ('t', '{}', now() - interval '1 day')",
-        );
+        run("INSERT INTO nebula.job_waiting (kind, payload, run_at)
+             VALUES ('t', '{}', now() - interval '1 day')");
         run("DO $$ BEGIN
                FOR step IN 1..200 LOOP
                  EXIT WHEN EXISTS (SELECT FROM nebula.claim_jobs('w', '{t}'));

@@ -14,7 +14,8 @@ mod tests {
         assert_eq!(claim(&format!("'{{{kind}}}'")), job);
         run(&format!("SELECT nebula.complete_job({job}, 1)"));
         run(&format!(
-            "UPDATE nebula.job_finished SET finished_at = clock_timestamp() - interval '{ago}' WHERE job_id = {job}"
+            "UPDATE nebula.job_finished SET finished_at = clock_timestamp() - interval '{ago}'
+              WHERE job_id = {job}"
         ));
         job
     }
@@ -102,8 +103,11 @@ mod tests {
         enqueue("'t', '{}', run_at => now() - interval '1 min'");
         enqueue("'t', '{}', run_at => now() + interval '1 min'");
         assert_eq!(
-            text("SELECT k::text FROM (SELECT kind, available, scheduled, running, succeeded, dead, failure_percent,
-                                              now() - oldest_available AS oldest FROM nebula.job_kind) k"),
+            text(
+                "SELECT k::text FROM (SELECT kind, available, scheduled, running, succeeded, dead,
+                                              failure_percent,
+                                              now() - oldest_available AS oldest FROM nebula.job_kind) k"
+            ),
             "(t,1,1,0,1,1,66.7,00:01:00)"
         );
     }

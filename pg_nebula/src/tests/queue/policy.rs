@@ -11,10 +11,10 @@ mod tests {
     #[pg_test]
     fn jobs_of_a_node_are_claimed_only_there() {
         let (here, there) = (device(1), device(2));
-        let pinned = enqueue(&format!("'t', '{{}}', node_id => '{here}'"));
+        let restricted = enqueue(&format!("'t', '{{}}', node_id => '{here}'"));
         assert_eq!(claim("'{t}'"), "null");
         assert_eq!(claim(&format!("'{{t}}', node_id => '{there}'")), "null");
-        assert_eq!(claim(&format!("'{{t}}', node_id => '{here}'")), pinned);
+        assert_eq!(claim(&format!("'{{t}}', node_id => '{here}'")), restricted);
     }
 
     #[pg_test]
@@ -128,13 +128,13 @@ mod tests {
         run(&format!("SELECT nebula.limit_project_jobs('{limited}', 2)"));
         let (a, b) = (of("t", &limited), of("u", &limited));
         let other = of("t", &device(7).to_string());
-        let pinned = enqueue(&format!("'u', '{{}}', project_id => '{limited}', capability => 'gpu'"));
+        let restricted = enqueue(&format!("'u', '{{}}', project_id => '{limited}', capability => 'gpu'"));
         assert_eq!(claim("'{t,u}', 9"), format!("{a} {other}"), "one of it runs already");
         assert_eq!(claim("'{u}', 9, capabilities => '{gpu}'"), "null");
         run(&format!("SELECT nebula.complete_job({before}, 1)"));
         assert_eq!(claim("'{t,u}', 9, capabilities => '{gpu}'"), b);
         run(&format!("SELECT nebula.fail_job({a}, 1, 'x', false)"));
-        assert_eq!(claim("'{u}', 9, capabilities => '{gpu}'"), pinned);
+        assert_eq!(claim("'{u}', 9, capabilities => '{gpu}'"), restricted);
         let last = of("t", &limited);
         assert_eq!(claim("'{t}'"), "null");
         run(&format!("SELECT nebula.limit_project_jobs('{limited}', 3)"));

@@ -31,7 +31,8 @@ mod tests {
         );
         assert_eq!(
             text(
-                "SELECT (last_job_id, next_at > now()) = ((SELECT job_id FROM nebula.job_waiting), true) FROM nebula.job_schedule"
+                "SELECT (last_job_id, next_at > now()) = ((SELECT job_id FROM nebula.job_waiting), true)
+                   FROM nebula.job_schedule"
             ),
             "true"
         );

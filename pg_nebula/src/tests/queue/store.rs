@@ -16,14 +16,17 @@ mod tests {
 
     #[pg_test]
     fn claims_of_any_size_keep_the_order() {
-        run("SELECT nebula.enqueue_job('t', to_jsonb(g), -(g / 90), now() - interval '1 h' + (g / 7 % 40) * interval '1 s')
+        run("SELECT nebula.enqueue_job('t', to_jsonb(g), -(g / 90),
+                                   now() - interval '1 h' + (g / 7 % 40) * interval '1 s')
                FROM (SELECT g FROM generate_series(1, 400) g ORDER BY md5(g::text)) s");
         let expected = text(
-            "SELECT string_agg(payload::text, ' ' ORDER BY -priority, run_at, job_id) FROM nebula.job_waiting",
+            "SELECT string_agg(payload::text, ' ' ORDER BY -priority, run_at, job_id)
+               FROM nebula.job_waiting",
         );
         run("CREATE TEMP TABLE got (n serial, payload jsonb)");
         run("INSERT INTO got (payload)
-             SELECT c.payload FROM generate_series(1, 200) g, LATERAL nebula.claim_jobs('w' || g, '{t}', 1 + g % 3) c");
+             SELECT c.payload
+               FROM generate_series(1, 200) g, LATERAL nebula.claim_jobs('w' || g, '{t}', 1 + g % 3) c");
         assert_eq!(text("SELECT string_agg(payload::text, ' ' ORDER BY n) FROM got"), expected);
         assert_eq!(claim("'{t}'"), "null");
     }
@@ -134,7 +137,8 @@ mod tests {
         run("SET LOCAL enable_seqscan = off; SET LOCAL enable_bitmapscan = off");
         assert_eq!(text("SELECT count(*) FROM nebula.job_running WHERE upper(worker) = 'W'"), "1");
         run("SELECT nebula.complete_job(job_id, attempt, '1') FROM nebula.job_running");
-        let found = "SELECT count(*) FROM nebula.job_finished WHERE upper(state) = 'SUCCEEDED' AND result IS NOT NULL";
+        let found = "SELECT count(*) FROM nebula.job_finished
+                      WHERE upper(state) = 'SUCCEEDED' AND result IS NOT NULL";
         assert_eq!(text(found), "1");
     }
 

@@ -1,4 +1,4 @@
-//! Claims below SQL.
+//! Claims with direct writes.
 
 use nebula_core::scan_hint::{QueuePosition, SKIP_POINTS};
 use pgrx::IntoDatum;

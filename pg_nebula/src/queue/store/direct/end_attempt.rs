@@ -1,4 +1,4 @@
-//! Ending attempts that did not succeed, below SQL.
+//! Ending attempts that did not succeed, with direct writes.
 
 use pgrx::IntoDatum;
 

@@ -1,4 +1,4 @@
-//! Finishing jobs below SQL.
+//! Finishing jobs with direct writes.
 
 use pgrx::IntoDatum;
 

@@ -1,4 +1,4 @@
-//! The tables of the queue as far as they are read and written below SQL, with their columns and indexes.
+//! The tables of the queue as far as they are read and written directly, with their columns and indexes.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
