@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use super::address_lock::try_lock_address;
 use super::lowest_free_range::lowest_free_range;
 use crate::pg::error::Result;
+use crate::pg::privilege::as_owner;
 use crate::pg::session::snapshot_is_fixed;
 use crate::pools::pool::Pool;
 
@@ -67,7 +68,9 @@ impl Cursor {
             let Some(from) = self.next.and_then(|from| pool.assignable_from(from)) else { return Ok(None) };
             if self.free_range.is_none_or(|(_, high)| high < from) {
                 let last = *pool.network.assignable().end();
-                self.free_range = lowest_free_range(pool.project, pool.network.family(), from, last)?;
+                // The fast path of an allocation searches with the caller's privileges.
+                self.free_range =
+                    as_owner(|| lowest_free_range(pool.project, pool.network.family(), from, last))?;
             }
             let Some((low, high)) = self.free_range else { return Ok(None) };
             let low = low.max(from);
