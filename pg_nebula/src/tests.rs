@@ -99,7 +99,7 @@ fn register(project: &str, number: u32, role: &str) {
     ));
 }
 
-/// What must hold after every test: free + reserved + allocated + quarantined = size, by the totals of
+/// The invariants after every test: free + reserved + allocated + quarantined = size, by the totals of
 /// `pool_usage` and by counting the addresses one by one; and no row lies outside the assignable part of its
 /// pool.
 fn assert_invariants() {

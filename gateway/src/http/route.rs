@@ -7,7 +7,7 @@ use utoipa::openapi::path::HttpMethod;
 
 use crate::http::error::method_not_allowed;
 
-/// Who may call a route.
+/// The roles that may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Everyone, without a token.

@@ -1,4 +1,4 @@
-// What the free-form parts of a job say, as far as they say it. Anything may be in there, so nothing is trusted.
+// Reads the free-form parts of a job. They may hold anything, so every field is checked.
 import type { Job, JobState } from "./api/types";
 import { duration } from "./format";
 

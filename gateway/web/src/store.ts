@@ -1,4 +1,4 @@
-// What the gateway knows of the chosen project, kept up to date by the live stream.
+// The gateway's data about the chosen project, kept up to date by the live stream.
 import { computed, reactive, ref, watch } from "vue";
 import * as client from "./api/client";
 import { Failure } from "./api/failure";

@@ -3,7 +3,7 @@
 /// Events kept one by one. Beyond, watchers are told to read the list of jobs again.
 pub const MAX_EVENTS: usize = 64;
 
-/// What happened to a job.
+/// The kind of change of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobAction {
     /// It was enqueued.
@@ -44,7 +44,7 @@ pub struct JobEvent {
     pub project: Option<[u8; 16]>,
     /// `nebula.job.job_id`.
     pub job: i64,
-    /// What happened.
+    /// The kind of change.
     pub action: JobAction,
 }
 

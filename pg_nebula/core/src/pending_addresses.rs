@@ -1,4 +1,4 @@
-//! What a transaction has done to addresses, applied to the free map when it ends.
+//! Changes of addresses by a transaction, applied to the free map when it ends.
 
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 /// Releases recorded one by one in a transaction. Beyond, the whole pool is invalidated.
 const MAX_RELEASED: usize = 1 << 16;
 
-/// What happened to an address or its pool.
+/// The kind of change of an address or its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
     /// Claimed in the map. A commit makes it held, a rollback ends the claim.
@@ -39,7 +39,7 @@ pub struct Change {
     pub pool: i32,
     /// Number of the address; means nothing for a change of the whole pool.
     pub number: u128,
-    /// What happened.
+    /// The kind of change.
     pub kind: ChangeKind,
 }
 

@@ -1,4 +1,4 @@
-//! What a transaction has done to jobs, passed on to [`QueueState`](crate::queue_state::QueueState) when it
+//! Changes of jobs by a transaction, passed on to [`QueueState`](crate::queue_state::QueueState) when it
 //! ends.
 //!
 //! Changes are merged as they come, one for each kind, so that a transaction which enqueues a million jobs

@@ -1,4 +1,4 @@
-//! What shared memory knows of one pool: where its search begins, when that knowledge expires, and counters.
+//! One pool in shared memory: the start of its search, the time when that start expires, and counters.
 //!
 //! The hint is the first page that may have an address for a search. It must never stay above a page that has
 //! room, or the addresses there are not found before the pool seems full. Each change below is therefore made

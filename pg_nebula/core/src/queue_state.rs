@@ -1,5 +1,5 @@
-//! What sessions share about the job queue: where claims begin, timers, and what the notifier process has to
-//! send.
+//! State of the job queue that sessions share: where claims begin, timers, and the notifications still to
+//! be sent.
 //!
 //! A plain value; the extension keeps it in shared memory under a lock. All of it is hints: a server that
 //! starts with nothing is right, only slower at first.
@@ -72,7 +72,7 @@ pub struct QueueState {
     overflowed: bool,
 }
 
-/// What the notifier process sends in one round.
+/// Notifications that the notifier process sends in one round.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Notifications {
     /// Kinds whose workers are to be woken.

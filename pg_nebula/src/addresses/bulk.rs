@@ -158,7 +158,7 @@ fn devices_with_rows(devices: &[Uuid]) -> Result<Vec<Uuid>> {
     Ok(found)
 }
 
-/// What devices hold in the project: the IPv4 address of one that holds two. The rows are locked as by
+/// Addresses of devices in the project: the IPv4 one where a device holds two. The rows are locked as by
 /// allocate_ip, so that a release waits and sees a certificate that this transaction signs.
 fn confirm(request: &Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
     static LOCK: Statement = Statement::new(

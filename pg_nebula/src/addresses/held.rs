@@ -1,4 +1,4 @@
-//! What the device of a request holds already, or may get back from quarantine.
+//! Addresses that the device of a request holds already, or may get back from quarantine.
 
 use std::net::IpAddr;
 

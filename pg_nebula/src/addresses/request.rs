@@ -1,4 +1,4 @@
-//! What a caller asks for.
+//! The request of a caller.
 
 use std::borrow::Cow;
 use std::net::IpAddr;

@@ -12,7 +12,7 @@ use crate::direct::write_count;
 /// Statements that a scenario runs, in this order; a statement that fails is rolled back alone.
 type Steps = Vec<String>;
 
-/// What a scenario has shown: results or errors of its steps, then the rows of each query.
+/// The outcome of a scenario: results or errors of its steps, then the rows of each query.
 type Observation = Vec<String>;
 
 /// Runs `steps` with the setting, then reads the rows of `queries`, then rolls everything back.

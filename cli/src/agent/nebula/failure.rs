@@ -1,7 +1,7 @@
 //! Sorts the messages that nebula 1.6 to 1.11 ends with: a mistake in the configuration stays until the gateway
 //! sends another one; a fault of the machine may pass by itself, so that the same configuration is tried again.
 
-/// What a failed start or test of nebula is due to.
+/// The cause of a failed start or test of nebula.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Cause {
     /// The content of `nebula.yml`: refused until another one comes.

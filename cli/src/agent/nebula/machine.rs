@@ -27,7 +27,7 @@ struct Replacement {
     used: String,
 }
 
-/// What this machine needs a configuration to say.
+/// The parts of a configuration that depend on this machine.
 #[derive(Debug)]
 pub(crate) struct Machine {
     /// `--dev`.
