@@ -25,6 +25,7 @@ use which::which;
 
 mod apply;
 mod backoff;
+pub(crate) mod config;
 pub(crate) mod gateway;
 mod health;
 mod journal;

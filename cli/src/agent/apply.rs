@@ -11,8 +11,8 @@ use tokio::time::Instant;
 
 use super::Agent;
 use super::backoff::{REFUSED, next_delay};
+use super::config::{Change, Config};
 use super::journal::log;
-use super::nebula::config::{Change, Config};
 use super::nebula::failure::{Cause, Stage, is_interface_taken, judge};
 use super::state::Generation;
 use crate::error::{Code, Doing, Error, Result};

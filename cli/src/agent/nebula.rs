@@ -12,15 +12,14 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
+use super::config::Release;
 use super::process::Process;
 use super::state::{self, AgentFolder};
 use super::systemd::Unit;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
-use config::Release;
 use log::{Event, Log};
 
-pub(crate) mod config;
 pub(crate) mod failure;
 mod log;
 pub(crate) mod machine;

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::Agent;
+use super::config::Config;
 use super::keys::{HostKey, nebula_key};
-use super::nebula::config::Config;
 use super::state::{AgentFolder, Generation, Identity, NewGeneration};
 use crate::error::{Code, Error, Result};
 

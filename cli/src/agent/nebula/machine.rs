@@ -1,12 +1,12 @@
 //! Fits a configuration to this machine: the name of the interface, and no IPv6 where the kernel has none.
 
-use std::net::{IpAddr, Ipv6Addr, UdpSocket};
+use std::net::{Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
 
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use super::config::{Config, Release};
+use crate::agent::config::{Config, Release};
 use crate::agent::state;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
@@ -120,12 +120,6 @@ fn has_ipv6() -> bool {
             .iter()
             .any(|errno| errno.raw_os_error() == code)
     })
-}
-
-/// Whether a host in a configuration means all addresses of both families.
-pub(super) fn is_ipv6_wildcard(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    host.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() && address.is_unspecified())
 }
 
 /// Parses `--dev`: a name that the kernel and nftables take.

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
 use super::read;
+use crate::agent::config::Config;
 use crate::agent::keys::{Credential, HostKey, TrustedKeys};
-use crate::agent::nebula::config::Config;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use nebula_api::agent::SyncthingReport;
 use serde::Serialize;
 
-use crate::agent::nebula::config::Config;
+use crate::agent::config::Config;
 use crate::agent::report::{self, Status};
 use crate::agent::state::{self, AgentFolder, Identity};
 use crate::error::Result;

@@ -2,12 +2,12 @@
 //! the difference to the previous configuration whether a reload is enough. Does no input or output.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::Path;
 
 use nebula_certificate::{Certificate, Version};
 use serde_json::{Map, Value};
 
-use super::machine::is_ipv6_wildcard;
 use crate::error::{Code, Error, Result};
 
 /// How nebula can take over a configuration.
@@ -213,6 +213,12 @@ fn differences(path: String, old: Option<&Value>, new: Option<&Value>, found: &m
         let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
         differences(path, old_map.get(name), new_map.get(name), found);
     }
+}
+
+/// Whether a host in a configuration means all addresses of both families.
+fn is_ipv6_wildcard(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.parse::<IpAddr>().is_ok_and(|address| address.is_ipv6() && address.is_unspecified())
 }
 
 #[cfg(test)]
