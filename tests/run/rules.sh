@@ -23,6 +23,7 @@ if [[ $count -gt $comments_limit ]]; then
     die "$count comments begin with Who or What, $comments_limit are allowed" "name the thing that the sentence is about"
 fi
 
+# shellcheck disable=SC2016 # awk's own variables
 wide=$(git ls-files -- 'sql/*.sql' ':!sql/release' | xargs awk 'length($0) > 120 { print FILENAME ":" FNR }')
 [[ -z $wide ]] || die "wider than 120 columns: ${wide//$'\n'/, }" "one clause a line: sql/README.md"
 found=$(git grep -l '#variable_conflict' -- 'sql/*.sql' ':!sql/release') || true
