@@ -32,8 +32,11 @@ const CONFIG: &str = "-config";
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time nebula may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time `nebula -test` may take; 1.6 waits in it for the resolver.
-const TEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time `nebula -test` may take; 1.6 waits in it for the resolver. Shorter than `leave` waits for the agent.
+const TEST_TIMEOUT: Duration = Duration::from_secs(20);
+/// Time for which nebula must run on after it called its interface active: addresses and routes come after that
+/// message, and each can end it.
+const SETTLE_TIME: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The running process, saved so that the next agent can adopt it.
@@ -167,18 +170,24 @@ impl Nebula {
     async fn wait_until_up(&mut self) -> Result<()> {
         let started = Instant::now();
         let mut last_error = None;
+        let mut up_at: Option<Instant> = None;
         while started.elapsed() < START_TIMEOUT {
+            let is_running = self.is_running();
+            // Read after that, so that the last words of an ended process are complete.
             for event in self.log.read() {
                 match event {
-                    Event::Up => return Ok(()),
+                    Event::Up => up_at = Some(Instant::now()),
                     Event::Error(text) => last_error = Some(text),
                     Event::Reloaded => {}
                 }
             }
-            if !self.is_running() {
+            if !is_running {
                 let why = last_error.unwrap_or_else(|| "it gives no reason".to_owned());
                 return Err(Error::new(Code::WrongState, format!("nebula ended when it was started: {why}"))
                     .hint(format!("Its log is {}", self.log.path().display())));
+            }
+            if up_at.is_some_and(|at| at.elapsed() > SETTLE_TIME) {
+                return Ok(());
             }
             sleep(POLL_INTERVAL).await;
         }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::Agent;
 use super::backoff::{MIN_DELAY, RETRY, next_delay};
-use super::journal::log;
+use super::journal::{log, log_error};
 use super::keys::Credential;
 use crate::error::{Code, Doing, Error, Result};
 
@@ -36,7 +36,7 @@ impl Agent {
         let mut poll = LongPoll::new();
         let mut restart = RestartTimer::new();
         if let Err(error) = self.resume().await {
-            log(&error.to_string());
+            log_error(&error);
         }
         restart.update(&mut self);
         let mut report_at = Instant::now();
@@ -64,7 +64,7 @@ impl Agent {
                 () = sleep_until(restart.at()), if restart.is_scheduled() => {
                     let restarted = self.restart_nebula().await;
                     if let Err(error) = &restarted {
-                        log(&error.to_string());
+                        log_error(error);
                     }
                     restart.update(&mut self);
                     report_at = Instant::now();
@@ -72,7 +72,7 @@ impl Agent {
                 }
                 () = sleep_until(retry_at.unwrap_or(report_at)), if retry_at.is_some() => {
                     if let Err(error) = self.retry_refused().await {
-                        log(&error.to_string());
+                        log_error(&error);
                     }
                     restart.update(&mut self);
                     report_at = Instant::now();
@@ -133,8 +133,7 @@ impl Agent {
     /// previous key is tried: a gateway restored from a backup may not know the newest one.
     pub(super) fn note_failure(&mut self, error: &Error, counter: u64) {
         if self.contact.lost(error) {
-            let hint = error.failure().hint.as_deref().unwrap_or_default();
-            log(format!("{}. {hint}", error.to_string().trim_end_matches('.')).trim_end());
+            log_error(error);
         }
         let is_first = self.credentials.first().is_some_and(|first| first.counter == counter);
         if error.status == Some(401) && is_first {

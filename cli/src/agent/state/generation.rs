@@ -148,6 +148,38 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_fits_the_machine_is_derived_from_what_the_gateway_sent() {
+        let folder = tempfile::tempdir().unwrap();
+        let host_key = HostKey::generate(Curve::Curve25519).unwrap();
+        let received = Config::parse("pki: {}\ntun: {dev: nebula1}\n").unwrap().render();
+        let new = NewGeneration {
+            host_id: "device",
+            counter: 2,
+            config: &received,
+            host_key: &host_key,
+            nebula_key: "PEM",
+            trusted_keys: crate::agent::state::tests::TRUSTED,
+        };
+        let generation = Generation::write(&folder.path().join("2"), &new).unwrap();
+        let named = |name: &'static str| {
+            move |config: &mut Config| {
+                config.set_interface(name);
+                Ok(())
+            }
+        };
+        let text = || fs::read_to_string(generation.config_path()).unwrap();
+        assert!(generation.fit(named("nebula2")).unwrap() && text().contains("nebula2"));
+        assert!(!generation.fit(named("nebula2")).unwrap(), "nothing is written twice");
+        assert_eq!(generation.received_interface().unwrap(), "nebula1");
+        assert!(generation.fit(|_| Ok(())).unwrap());
+        assert_eq!(text(), received);
+        // An earlier agent has saved only nebula.yml.
+        fs::remove_file(folder.path().join("2").join(RECEIVED)).unwrap();
+        assert!(generation.fit(named("nebula3")).unwrap());
+        assert_eq!(generation.received_interface().unwrap(), "nebula1");
+    }
+
+    #[test]
     fn a_refusal_applies_only_to_the_release_that_refused() {
         let folder = tempfile::tempdir().unwrap();
         let host_key = HostKey::generate(Curve::Curve25519).unwrap();

@@ -1,0 +1,248 @@
+//! Faults of the machine: what may pass by itself is tried again soon, what the machine lacks is worked around.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use nebula_tests::netns::privileged;
+use nebula_tests::process::Process;
+use serde_json::Value;
+
+use super::*;
+
+/// `/etc/hosts` of a namespace, which `ip netns exec` mounts over the machine's.
+struct Hosts(PathBuf);
+
+impl Hosts {
+    fn new(namespace: &str) -> Result<Self> {
+        let hosts = Self(Path::new("/etc/netns").join(namespace));
+        run(privileged("mkdir").arg("-p").arg(&hosts.0))?;
+        hosts.write("")?;
+        Ok(hosts)
+    }
+
+    /// Writes in place, since a new file would not be the mounted one.
+    fn write(&self, line: &str) -> Result<()> {
+        let text = format!("printf '127.0.0.1 localhost\\n{line}\\n' >{}/hosts", self.0.display());
+        run(privileged("sh").args(["-c", &text])).map(drop)
+    }
+}
+
+impl Drop for Hosts {
+    fn drop(&mut self) {
+        // Best effort: the folder is not used by another namespace.
+        drop(run(privileged("rm").arg("-r").arg(&self.0)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_does_not_resolve_for_a_while_is_no_lasting_refusal() -> Result<()> {
+    let mut world = World::joined(&[("lighthouse", "lighthouse", 1), ("phone", "host", 0)]).await?;
+    let hosts = Hosts::new(&world.network.namespace(2))?;
+    for device in &mut world.devices {
+        device.start()?;
+    }
+    world.reaches("phone", "lighthouse").await?;
+    world.current(&["lighthouse", "phone"]).await?;
+    let processes = world.look("phone").nebulas()?;
+
+    // 1.6 looks the name up in `-test`, and ends when there is no answer.
+    let client = world.stack.database.connect().await?;
+    client
+        .batch_execute(
+            "UPDATE nebula.device SET endpoints = '{lighthouse.test:4242}' WHERE name = 'lighthouse';
+             SELECT nebula.bump_configuration(project_id) FROM nebula.project",
+        )
+        .await?;
+    let phone = world.look("phone");
+    let reason = eventually("the gateway to know of the fault", || async {
+        let sql = "SELECT refused_reason FROM nebula.agent WHERE device_id = $1::text::uuid";
+        Ok(client.query_one(sql, &[&phone.id]).await?.get::<_, Option<String>>(0))
+    });
+    let reason = reason.await.with_context(|| phone.logs())?;
+    assert!(reason.contains("lighthouse.test") && reason.contains("tried again soon"), "{reason}");
+    assert_eq!(phone.nebulas()?, processes, "the previous configuration runs on");
+
+    hosts.write("192.0.2.1 lighthouse.test")?;
+    world.current(&["phone"]).await?;
+    assert!(world.look("phone").status()["refused"].is_null(), "{}", world.look("phone").logs());
+    world.reaches("phone", "lighthouse").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_is_in_several_networks_on_interfaces_of_their_own() -> Result<()> {
+    let mut world = World::joined(&[("lighthouse", "lighthouse", 1), ("first", "host", 1)]).await?;
+    let client = world.stack.database.connect().await?;
+    client
+        .batch_execute(
+            "SELECT nebula.populate_pool(nebula.create_project('second', '10.71.0.0/16'), '10.71.0.0/24')",
+        )
+        .await?;
+    let create = ["--json", "enrolment", "create", "--project", "second", "--name", "second"];
+    let made = run(world.stack.ctl()?.args(create))?;
+    let made: Value = serde_json::from_str(&made)?;
+    let code = made["code"].as_str().context("no code")?;
+    let second =
+        Device::join_by(&world.stack, &world.network, &world.link, 2, &world.releases[0], "second", code);
+    world.devices.push(second.await?);
+    let up = async |name: &str, world: &World| {
+        let device = world.look(name);
+        let counter = eventually("the agent to run nebula", || async {
+            Ok(device.counter().filter(|_| device.nebulas().is_ok_and(|running| !running.is_empty())))
+        });
+        counter.await.map(drop).with_context(|| device.logs())
+    };
+    for name in ["first", "second"] {
+        world.device(name).start()?;
+        up(name, &world).await?;
+    }
+    let second = world.look("second");
+    let interface = |device: &Device| -> Result<String> {
+        let listed = run(device.inside("ip").args(["-br", "addr"]))?;
+        let line = listed.lines().find(|line| line.contains(&format!(" {}/", device.address)));
+        Ok(line.and_then(|line| line.split_whitespace().next()).unwrap_or_default().to_owned())
+    };
+    assert_eq!(interface(world.look("first"))?, "nebula1");
+    assert_eq!(interface(second)?, "nebula2", "{}", second.logs());
+    let nebulactl = binary::built("nebulactl")?.display().to_string();
+    let status = run(second.inside(&nebulactl).args(["--json", "status", "--dir"]).arg(&second.folder))?;
+    let status: Value = serde_json::from_str(&status)?;
+    assert!(status["device"]["traffic"]["sentBytes"].is_u64(), "status follows the interface: {status}");
+    eventually("bytes to be counted on the other interface", || async {
+        let tables = run(second.inside("nft").args(["list", "tables"]))?;
+        Ok(tables.contains("nebulactl-nebula2").then_some(()))
+    })
+    .await?;
+
+    // The name stays, also when nebula1 is free; an option names another, and never takes one that is in use.
+    assert_eq!(world.device("first").stop()?, Some(0));
+    assert_eq!(world.device("second").stop()?, Some(0));
+    world.device("second").start()?;
+    up("second", &world).await?;
+    assert_eq!(interface(world.look("second"))?, "nebula2");
+    world.device("first").start()?;
+    up("first", &world).await?;
+    assert_eq!(world.device("second").stop()?, Some(0));
+    world.device("second").set_options(&["--dev", "nebula1"]);
+    world.device("second").start()?;
+    let second = world.look("second");
+    eventually("the agent to name the option", || async {
+        Ok(second.logs().contains("the interface nebula1 belongs to another program").then_some(()))
+    })
+    .await?;
+    assert_eq!(world.device("second").stop()?, Some(0));
+    world.device("second").set_options(&["--dev", "home0"]);
+    world.device("second").start()?;
+    up("second", &world).await?;
+    assert_eq!(interface(world.look("second"))?, "home0", "{}", world.look("second").logs());
+    Ok(())
+}
+
+/// Runs a program whose IPv6 sockets fail with EAFNOSUPPORT, as under `ipv6.disable=1`: a seccomp filter for the
+/// system calls of x86-64 and of the generic table.
+const WITHOUT_IPV6: &str = r#"
+import ctypes, os, platform, struct, sys
+AF_INET6, EAFNOSUPPORT = 10, 97
+socket = 41 if platform.machine() == "x86_64" else 198
+word = lambda code, yes, no, k: struct.pack("HBBI", code, yes, no, k)
+program = (word(0x20, 0, 0, 0) + word(0x15, 0, 3, socket) + word(0x20, 0, 0, 16) + word(0x15, 0, 1, AF_INET6)
+           + word(0x06, 0, 0, 0x00050000 | EAFNOSUPPORT) + word(0x06, 0, 0, 0x7FFF0000))
+class Filter(ctypes.Structure):
+    _fields_ = [("count", ctypes.c_ushort), ("program", ctypes.c_char_p)]
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.prctl(38, 1, 0, 0, 0) == 0
+assert libc.prctl(22, 2, ctypes.byref(Filter(len(program) // 8, program)), 0, 0) == 0
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_ipv6_runs_nebula_on_ipv4_or_names_the_release_to_install() -> Result<()> {
+    let mut world =
+        World::joined(&[("lighthouse", "lighthouse", 1), ("new", "host", 1), ("old", "host", 0)]).await?;
+    world.device("lighthouse").start()?;
+    let script = world.stack.path("without-ipv6.py");
+    fs::write(&script, WITHOUT_IPV6)?;
+    let start = |name: &str, host: usize, release: usize| {
+        let device = world.look(name);
+        Process::start("ip".as_ref(), &world.stack.log(name), "TERM", None, |command| {
+            command.args(["netns", "exec", &world.network.namespace(host), "python3"]).arg(&script);
+            command.arg(binary::built("nebulactl").expect("it joined")).args(["agent", "--dir"]);
+            command.arg(&device.folder).arg("--nebula").arg(&world.releases[release].daemon);
+        })
+    };
+    let (_new, _old) = (start("new", 2, 1)?, start("old", 3, 0)?);
+    world.reaches("new", "lighthouse").await?;
+    let config = fs::read_to_string(world.look("new").folder.join("current/nebula.yml"))?;
+    assert!(config.contains("\"0.0.0.0\""), "{config}");
+    let old = world.look("old");
+    eventually("the agent to say what is missing", || async {
+        Ok(old.logs().contains("needs IPv6 in the kernel, which this machine does not have").then_some(()))
+    })
+    .await
+    .with_context(|| old.logs())?;
+    assert!(old.nebulas()?.is_empty());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_from_what_is_the_future_now_does_not_shut_a_device_out() -> Result<()> {
+    let mut world = World::start(&[("lighthouse", "lighthouse", 1)]).await?;
+    world.current(&["lighthouse"]).await?;
+    assert_eq!(world.device("lighthouse").stop()?, Some(0));
+    // As far ahead as the clock of an accepted call can have been.
+    let client = world.stack.database.connect().await?;
+    client
+        .batch_execute(
+            "UPDATE nebula.agent SET said_at = clock_timestamp() + interval '299 seconds';
+             SELECT nebula.bump_configuration(project_id) FROM nebula.project",
+        )
+        .await?;
+    let begun = Instant::now();
+    world.device("lighthouse").start()?;
+    world.current(&["lighthouse"]).await?;
+    ensure!(begun.elapsed() < MINUTE, "it took {:?}: {}", begun.elapsed(), world.look("lighthouse").logs());
+    Ok(())
+}
+
+/// As particular about its command line as Syncthing 2.
+const SYNCTHING_2: &str = r#"#!/bin/sh
+shift
+for word; do
+  case $word in
+    --home | --no-browser | --no-upgrade | --logfile | --log-file | --log-max-size=* | --log-max-old-files=* | /*) ;;
+    *) echo "syncthing: error: unknown flag $word" >&2; exit 80 ;;
+  esac
+done
+[ ! -e "$0.broken" ] || { echo "[START] INFO: reading" >&2; echo "syncthing: error: no room for the index" >&2; exit 1; }
+echo $$ >"$0.pid"
+exec sleep 600
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn syncthing_2_starts_and_a_syncthing_that_ends_is_quoted() -> Result<()> {
+    let mut world = World::joined(&[("lighthouse", "lighthouse", 1)]).await?;
+    let program = world.stack.path("syncthing");
+    fs::write(&program, SYNCTHING_2)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    world.device("lighthouse").set_options(&["--no-traffic", "--syncthing", &program.display().to_string()]);
+    world.device("lighthouse").start()?;
+    let lighthouse = world.look("lighthouse");
+    let record = world.stack.path("syncthing.pid");
+    let pid = eventually("Syncthing to run", || async {
+        Ok(fs::read_to_string(&record).ok().filter(|text| text.ends_with('\n')))
+    })
+    .await
+    .with_context(|| lighthouse.logs())?;
+    assert!(!lighthouse.logs().contains("has ended"), "{}", lighthouse.logs());
+
+    fs::write(world.stack.path("syncthing.broken"), "")?;
+    run(privileged("kill").arg(pid.trim()))?;
+    eventually("the agent to quote it", || async {
+        Ok(lighthouse
+            .logs()
+            .contains("Syncthing has ended: syncthing: error: no room for the index")
+            .then_some(()))
+    })
+    .await
+    .with_context(|| lighthouse.logs())
+}
