@@ -16,6 +16,7 @@ mod faults;
 mod install;
 mod kill;
 mod lifecycle;
+mod machine_faults;
 mod node;
 mod ping_loss;
 mod renewal;

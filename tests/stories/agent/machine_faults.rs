@@ -69,6 +69,61 @@ async fn a_name_that_does_not_resolve_for_a_while_is_no_lasting_refusal() -> Res
     world.reaches("phone", "lighthouse").await
 }
 
+/// While a file exists, ends with an MTU of 1280 after its interface is active: 1.6 and 1.11 set addresses and
+/// routes only then.
+const ENDS_LATE: &str = r#"#!/bin/sh
+if [ "$1" = -config ] && [ -e "FAULT" ] && grep -q '"mtu": 1280' "$2"; then
+  echo '{"level":"info","msg":"Nebula interface is active"}'
+  echo '{"level":"fatal","msg":"failed to set mtu 0 on route 192.0.2.0/24; file exists"}'
+  exit 1
+fi
+exec "NEBULA" "$@"
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_configuration_this_machine_cannot_start_yet_gives_way_to_the_previous_one() -> Result<()> {
+    let mut world = World::joined(&[("lighthouse", "lighthouse", 1)]).await?;
+    let (program, fault) = (world.stack.path("nebula-ends-late"), world.stack.path("fault"));
+    let daemon = world.releases[0].daemon.display().to_string();
+    let text = ENDS_LATE.replace("FAULT", &fault.display().to_string()).replace("NEBULA", &daemon);
+    fs::write(&program, text)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    world.releases[0].daemon = program;
+    world.join("phone", "host", 0).await?;
+    for device in &mut world.devices {
+        device.start()?;
+    }
+    world.reaches("phone", "lighthouse").await?;
+    let client = world.stack.database.connect().await?;
+    fs::write(&fault, "")?;
+    // Another mtu needs a restart of 1.6.
+    client
+        .batch_execute(
+            "UPDATE nebula.project SET mtu = 1280; SELECT nebula.bump_configuration(project_id) FROM nebula.project",
+        )
+        .await?;
+    let phone = world.look("phone");
+    let reason = eventually("the agent to tell the fault", || async {
+        let reason = phone.status()["refused"]["reason"].clone();
+        Ok(reason.as_str().map(str::to_owned))
+    });
+    let reason = reason.await.with_context(|| phone.logs())?;
+    assert!(reason.contains("file exists") && reason.contains("tried again soon"), "{reason}");
+    world.reaches("phone", "lighthouse").await?;
+    fs::remove_file(&fault)?;
+    world.current(&["phone"]).await?;
+    world.reaches("phone", "lighthouse").await
+}
+
+/// Waits until the agent has reported the nebula that runs.
+async fn runs(device: &Device) -> Result<()> {
+    let running = eventually("the agent to run nebula", || async {
+        let pid = device.status()["nebulaPid"].to_string();
+        Ok(device.nebulas()?.contains(&pid).then_some(()))
+    });
+    running.await.with_context(|| device.logs())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_is_in_several_networks_on_interfaces_of_their_own() -> Result<()> {
     let mut world = World::joined(&[("lighthouse", "lighthouse", 1), ("first", "host", 1)]).await?;
@@ -85,16 +140,9 @@ async fn a_machine_is_in_several_networks_on_interfaces_of_their_own() -> Result
     let second =
         Device::join_by(&world.stack, &world.network, &world.link, 2, &world.releases[0], "second", code);
     world.devices.push(second.await?);
-    let up = async |name: &str, world: &World| {
-        let device = world.look(name);
-        let counter = eventually("the agent to run nebula", || async {
-            Ok(device.counter().filter(|_| device.nebulas().is_ok_and(|running| !running.is_empty())))
-        });
-        counter.await.map(drop).with_context(|| device.logs())
-    };
     for name in ["first", "second"] {
         world.device(name).start()?;
-        up(name, &world).await?;
+        runs(world.look(name)).await?;
     }
     let second = world.look("second");
     let interface = |device: &Device| -> Result<String> {
@@ -118,22 +166,22 @@ async fn a_machine_is_in_several_networks_on_interfaces_of_their_own() -> Result
     assert_eq!(world.device("first").stop()?, Some(0));
     assert_eq!(world.device("second").stop()?, Some(0));
     world.device("second").start()?;
-    up("second", &world).await?;
+    runs(world.look("second")).await?;
     assert_eq!(interface(world.look("second"))?, "nebula2");
     world.device("first").start()?;
-    up("first", &world).await?;
+    runs(world.look("first")).await?;
     assert_eq!(world.device("second").stop()?, Some(0));
     world.device("second").set_options(&["--dev", "nebula1"]);
     world.device("second").start()?;
     let second = world.look("second");
     eventually("the agent to name the option", || async {
-        Ok(second.logs().contains("the interface nebula1 belongs to another program").then_some(()))
+        Ok(second.logs().contains("Choose another one: nebulactl agent --dev NAME").then_some(()))
     })
     .await?;
     assert_eq!(world.device("second").stop()?, Some(0));
     world.device("second").set_options(&["--dev", "home0"]);
     world.device("second").start()?;
-    up("second", &world).await?;
+    runs(world.look("second")).await?;
     assert_eq!(interface(world.look("second"))?, "home0", "{}", world.look("second").logs());
     Ok(())
 }
@@ -187,7 +235,7 @@ async fn a_machine_without_ipv6_runs_nebula_on_ipv4_or_names_the_release_to_inst
 #[tokio::test(flavor = "multi_thread")]
 async fn a_call_from_what_is_the_future_now_does_not_shut_a_device_out() -> Result<()> {
     let mut world = World::start(&[("lighthouse", "lighthouse", 1)]).await?;
-    world.current(&["lighthouse"]).await?;
+    runs(world.look("lighthouse")).await?;
     assert_eq!(world.device("lighthouse").stop()?, Some(0));
     // As far ahead as the clock of an accepted call can have been.
     let client = world.stack.database.connect().await?;
