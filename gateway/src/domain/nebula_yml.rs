@@ -14,6 +14,7 @@ use crate::database::device::{DeviceRow, FirewallRule, Role};
 use crate::database::project::{ProjectConfig, Route, StaticHost};
 use crate::domain::authority::Subject;
 
+mod reach;
 mod rule;
 
 /// nebula's usual port; lighthouses and relays without an endpoint listen on it.
@@ -126,7 +127,8 @@ impl DeviceConfig {
             ),
         );
         if let Some(port) = self.project.dns_port.filter(|_| lighthouse) {
-            line(text, format_args!("  serve_dns: true\n  dns:\n    host: \"::\"\n    port: {port}"));
+            // In brackets: nebula before 1.9 joins host and port with a colon.
+            line(text, format_args!("  serve_dns: true\n  dns:\n    host: \"[::]\"\n    port: {port}"));
         }
         line(text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
         let punchy = self.project.punchy;
@@ -147,16 +149,14 @@ impl DeviceConfig {
     fn interface(&self, text: &mut String) {
         line(text, format_args!("\ncipher: {}", quoted(&self.project.cipher)));
         line(text, format_args!("\ntun:\n  dev: nebula1\n  mtu: {}", self.project.mtu));
-        let mut routes =
-            self.project.routes.iter().filter(|route| route.device_id != self.device.device_id).peekable();
+        let mut routes = self.routes().peekable();
         text.push_str(if routes.peek().is_none() { "  unsafe_routes: []\n" } else { "  unsafe_routes:\n" });
         for Route { network, via, mtu, metric, .. } in routes {
             line(text, format_args!("    - route: {}\n      via: {}", quoted(network), quoted(via)));
-            for (word, number) in [("mtu", mtu), ("metric", metric)] {
-                if let Some(number) = number {
-                    line(text, format_args!("      {word}: {number}"));
-                }
+            if let Some(mtu) = mtu {
+                line(text, format_args!("      mtu: {mtu}"));
             }
+            line(text, format_args!("      metric: {}", reach::metric(*metric)));
         }
         text.push_str("\nlogging:\n  level: info\n  format: text\n");
     }
@@ -175,11 +175,6 @@ impl DeviceConfig {
         text.push_str(CONNTRACK);
         text.push_str(&rule::block("outbound", &outbound));
         text.push_str(&rule::block("inbound", &inbound));
-    }
-
-    /// The lighthouses and relays of the project, without the device itself.
-    fn static_hosts(&self) -> impl Iterator<Item = &StaticHost> {
-        self.project.static_hosts.iter().filter(|host| host.device_id != self.device.device_id)
     }
 
     fn ips(&self, wanted: impl Fn(&StaticHost) -> bool) -> Vec<String> {
@@ -222,7 +217,7 @@ pub(crate) mod tests {
 
     use super::*;
 
-    fn static_host(lighthouse: bool, ip: &str, endpoints: &[&str]) -> StaticHost {
+    pub(super) fn static_host(lighthouse: bool, ip: &str, endpoints: &[&str]) -> StaticHost {
         let endpoints = endpoints.iter().map(ToString::to_string).collect();
         StaticHost { device_id: Uuid::max(), lighthouse, ip: ip.into(), endpoints }
     }
@@ -253,6 +248,21 @@ pub(crate) mod tests {
             certificate: None,
         };
         DeviceConfig { project: Arc::new(project_config()), device }
+    }
+
+    /// A host with these networks in its certificates.
+    pub(super) fn config_in(
+        versions: &[u8],
+        networks: &[&str],
+        static_hosts: &[StaticHost],
+        routes: &[Route],
+    ) -> DeviceConfig {
+        let (static_hosts, routes) = (static_hosts.to_vec(), routes.to_vec());
+        let certificate_versions = versions.to_vec();
+        let project = ProjectConfig { certificate_versions, static_hosts, routes, ..project_config() };
+        let mut config = device_config(Role::Host, &[]);
+        config.device.networks = networks.iter().map(|network| network.parse().unwrap()).collect();
+        DeviceConfig { project: Arc::new(project), ..config }
     }
 
     fn yaml(role: Role, endpoints: &[&str], static_hosts: &[StaticHost]) -> String {

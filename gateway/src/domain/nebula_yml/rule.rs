@@ -15,6 +15,18 @@ impl FirewallRule {
         Self { local: Some(network.to_string()), ..Self::all("any") }
     }
 
+    /// Whether nebula would let in more than the rule says. `any` is a word of nebula's: beside groups it
+    /// overrules them, and as a name it means everybody; so do, before 1.9, networks that contain the address
+    /// 0.0.0.0. Such names are refused today, but a table may have them from before.
+    fn is_wider_than_it_says(&self) -> bool {
+        let is_reserved = |name: &str| name.is_empty() || name.trim().eq_ignore_ascii_case("any");
+        let is_wide = |network: &String| network.starts_with("0.0.0.0/") && !network.ends_with("/0");
+        self.host.as_deref().is_some_and(is_reserved)
+            || self.groups.iter().any(|group| is_reserved(group))
+            || self.cidr.as_ref().is_some_and(is_wide)
+            || self.local.as_ref().is_some_and(is_wide)
+    }
+
     fn port(&self) -> String {
         match (self.port_first, self.port_last) {
             (None, _) => "any".into(),
@@ -35,6 +47,7 @@ impl FirewallRule {
 
 /// The rules of one direction.
 pub(super) fn block(direction: &str, rules: &[FirewallRule]) -> String {
+    let rules: Vec<_> = rules.iter().filter(|rule| !rule.is_wider_than_it_says()).collect();
     if rules.is_empty() {
         return format!("  {direction}: []\n");
     }
@@ -47,4 +60,33 @@ pub(super) fn block(direction: &str, rules: &[FirewallRule]) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_that_would_let_in_more_than_it_says_is_not_written() {
+        let groups = |words: &[&str]| FirewallRule {
+            groups: words.iter().map(ToString::to_string).collect(),
+            ..FirewallRule::all("tcp")
+        };
+        let host = |name: &str| FirewallRule { host: Some(name.into()), ..FirewallRule::all("tcp") };
+        let cidr = |network: &str| FirewallRule { cidr: Some(network.into()), ..FirewallRule::all("tcp") };
+        for rule in [
+            groups(&["any", "admins"]),
+            groups(&["ANY"]),
+            groups(&[""]),
+            host("any"),
+            host("Any"),
+            cidr("0.0.0.0/8"),
+            FirewallRule::behind("0.0.0.0/1"),
+        ] {
+            assert_eq!(block("inbound", &[rule]), "  inbound: []\n");
+        }
+        for rule in [groups(&["anyone"]), host("nas"), cidr("0.0.0.0/0"), FirewallRule::all("any")] {
+            assert!(block("inbound", &[rule]).contains("- port: any"));
+        }
+    }
 }

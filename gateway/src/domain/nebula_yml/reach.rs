@@ -1,0 +1,140 @@
+//! The lighthouses, relays and routes that one device can use. A file that names others is refused by nebula
+//! 1.6 or takes the machine off its network.
+
+use std::net::IpAddr;
+
+use ipnetwork::IpNetwork;
+use nebula_certificate::Version;
+
+use super::DeviceConfig;
+use crate::database::project::{Route, StaticHost};
+
+/// Metric of a route for which the project sets none. Higher than those of a LAN (0 with static addresses,
+/// 100 to 1024 otherwise), so that a device which sits in the network itself keeps reaching it directly.
+/// Without a metric nebula 1.11 replaces the route of the LAN, and 1.6 ends with "file exists".
+const ROUTE_METRIC: u32 = 2000;
+
+/// The metric to write for a route.
+pub(super) fn metric(set: Option<u32>) -> u32 {
+    set.filter(|metric| *metric > 0).unwrap_or(ROUTE_METRIC)
+}
+
+impl DeviceConfig {
+    /// The lighthouses and relays that the device can reach, without the device itself: those with an address
+    /// in a network of its certificates. nebula 1.6 refuses a file that names any other.
+    pub(super) fn static_hosts(&self) -> impl Iterator<Item = &StaticHost> {
+        let v4 = self.device.networks.iter().any(IpNetwork::is_ipv4);
+        // Version 1, which older releases read, carries IPv4 alone.
+        let only_v4 = v4 && self.versions().contains(&Version::V1);
+        self.project.static_hosts.iter().filter(move |host| {
+            host.device_id != self.device.device_id
+                && host.ip.parse().is_ok_and(|ip: IpAddr| {
+                    (ip.is_ipv4() || !only_v4) && self.device.networks.iter().any(|own| own.contains(ip))
+                })
+        })
+    }
+
+    /// The routes that the device can use: not those through itself, and none that nebula or the kernel could
+    /// not carry, also if it is in the table from before such routes were refused.
+    pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
+        self.project.routes.iter().filter(|route| {
+            route.device_id != self.device.device_id
+                && route.via.parse().is_ok_and(|via| self.device.networks.iter().any(|own| own.contains(via)))
+                && route.network.parse().is_ok_and(|network| self.can_route(network))
+        })
+    }
+
+    fn can_route(&self, network: IpNetwork) -> bool {
+        let endpoints = self.project.static_hosts.iter().flat_map(|host| &host.endpoints);
+        let mut carriers = endpoints.filter_map(|endpoint| address(endpoint));
+        // nebula does not start with a route inside its own network.
+        let inside = |own: &IpNetwork| own.contains(network.ip()) && own.prefix() <= network.prefix();
+        !is_too_wide(network)
+            && !carriers.any(|carrier| network.contains(carrier))
+            && !self.device.networks.iter().any(inside)
+    }
+}
+
+/// Whether a network is as good as everything: default routes, halves of them, and the like. The packets of
+/// nebula itself would go into the tunnel that they are to build. `nebula.add_route` refuses the same.
+fn is_too_wide(network: IpNetwork) -> bool {
+    match network {
+        IpNetwork::V4(v4) => v4.prefix() < 8,
+        // Private addresses, fc00::/7, are not the internet.
+        IpNetwork::V6(v6) => {
+            v6.prefix() < 16 && (v6.ip().segments()[0] & 0xfe00 != 0xfc00 || v6.prefix() < 7)
+        }
+    }
+}
+
+/// The address in an endpoint; none if it has a name.
+fn address(endpoint: &str) -> Option<IpAddr> {
+    endpoint.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::super::tests::{config_in, static_host};
+    use super::*;
+
+    fn route(network: &str, via: &str) -> Route {
+        let (network, via) = (network.into(), via.into());
+        Route { device_id: Uuid::max(), network, via, mtu: None, metric: None }
+    }
+
+    #[test]
+    fn a_file_names_only_lighthouses_in_a_network_of_the_device_and_of_its_families() {
+        let hosts =
+            ["10.61.0.1", "10.62.0.1", "fd61::1"].map(|ip| static_host(true, ip, &["192.0.2.10:4242"]));
+        let named = |versions: &[u8], networks: &[&str]| {
+            let config = config_in(versions, networks, &hosts, &[]);
+            config.static_hosts().map(|host| host.ip.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(named(&[1, 2], &["10.61.0.7/24"]), ["10.61.0.1"]);
+        assert_eq!(named(&[1, 2], &["10.61.0.7/24", "fd61::7/64"]), ["10.61.0.1"]);
+        assert_eq!(named(&[2], &["10.61.0.7/24", "fd61::7/64"]), ["10.61.0.1", "fd61::1"]);
+        assert_eq!(named(&[1, 2], &["fd61::7/64"]), ["fd61::1"]);
+        assert!(config_in(&[1, 2], &["10.63.0.7/24"], &hosts, &[]).has_no_lighthouse());
+    }
+
+    #[test]
+    fn a_route_never_takes_the_way_to_the_internet_to_a_landmark_or_into_the_overlay() {
+        let hosts = [static_host(true, "10.61.0.1", &["192.0.2.10:4242", "[2001:db8::1]:4242", "lh.test:1"])];
+        let given = [
+            "0.0.0.0/0",
+            "0.0.0.0/1",
+            "128.0.0.0/1",
+            "64.0.0.0/2",
+            "192.0.2.0/24",
+            "192.0.2.10/32",
+            "10.61.0.128/25",
+            "::/0",
+            "8000::/1",
+            "2000::/3",
+            "f800::/5",
+            "2001:db8::/32",
+            "nonsense",
+        ];
+        let routes: Vec<_> = given.iter().map(|network| route(network, "10.61.0.9")).collect();
+        let config = config_in(&[1, 2], &["10.61.0.7/24"], &hosts, &routes);
+        assert_eq!(config.routes().map(|route| &route.network).collect::<Vec<_>>(), Vec::<&String>::new());
+        let good = ["10.0.0.0/8", "192.168.77.0/24", "fd00::/8", "2001:db9::/32"];
+        let routes: Vec<_> = good.iter().map(|network| route(network, "10.61.0.9")).collect();
+        assert_eq!(config_in(&[1, 2], &["10.61.0.7/24"], &hosts, &routes).routes().count(), good.len());
+        // Through a router in another pool there is no way.
+        assert_eq!(config_in(&[1, 2], &["10.62.0.7/24"], &hosts, &routes).routes().count(), 0);
+    }
+
+    #[test]
+    fn a_route_without_a_metric_stands_behind_those_of_the_machine_itself() {
+        let text = |metric| {
+            let one = Route { metric, ..route("192.168.77.0/24", "10.61.0.9") };
+            config_in(&[1], &["10.61.0.7/24"], &[], &[one]).yaml("1.6", super::super::PkiSource::Files)
+        };
+        for (metric, written) in [(None, 2000), (Some(0), 2000), (Some(50), 50)] {
+            assert!(text(metric).contains(&format!("\n      metric: {written}\n")), "{}", text(metric));
+        }
+    }
+}
