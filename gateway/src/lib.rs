@@ -9,8 +9,7 @@
 //!
 //! | floor | task |
 //! |---|---|
-//! //! | [`http`] | routes, handlers, extractors, the shape of failures; nothing below it imports actix, but
-//! [`files::stream`] |
+//! | [`http`] | routes, handlers, extractors, the shape of failures |
 //! | [`state`] | the services that handlers share |
 //! | [`domain`] | what a request means: registration, the agent protocol, authorities, uploads |
 //! | [`files`] | bytes: byte ranges, streaming, receiving and recognising uploads |
