@@ -33,6 +33,8 @@ mod rest;
 const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 /// Interval of comparing Syncthing's configuration with the desired one.
 const COMPARE_INTERVAL: Duration = Duration::from_secs(10);
+/// Log of the child, in Syncthing's home folder.
+const LOG: &str = "syncthing.log";
 /// Standard error of the child, in Syncthing's home folder.
 const ERRORS: &str = "syncthing.err";
 /// Bytes at the end of it in which its last line is searched.
@@ -178,7 +180,8 @@ impl Syncthing {
     /// address.
     fn is_up(&mut self, overlay: &str) -> Result<bool> {
         if self.process.as_mut().is_some_and(Process::has_ended) {
-            log(&match last_line(&self.home.join(ERRORS)) {
+            let reason = last_line(&self.home.join(ERRORS)).or_else(|| last_line(&self.home.join(LOG)));
+            log(&match reason {
                 Some(line) => format!("Syncthing has ended: {line}"),
                 None => "Syncthing has ended, and gives no reason".to_owned(),
             });
@@ -255,7 +258,7 @@ const ENVIRONMENT: [(&str, &str); 1] = [("STNODEFAULTFOLDER", "1")];
 fn arguments(home: &Path) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["serve".into(), HOME_OPTION.into(), home.into()];
     arguments.extend(["--no-browser", "--no-upgrade", "--logfile"].map(OsString::from));
-    arguments.push(home.join("syncthing.log").into());
+    arguments.push(home.join(LOG).into());
     arguments.extend(["--log-max-size=4194304", "--log-max-old-files=1"].map(OsString::from));
     arguments
 }

@@ -3,9 +3,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use nebula_tests::netns::privileged;
 use nebula_tests::process::Process;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::*;
@@ -249,6 +251,62 @@ async fn a_call_from_what_is_the_future_now_does_not_shut_a_device_out() -> Resu
     world.device("lighthouse").start()?;
     world.current(&["lighthouse"]).await?;
     ensure!(begun.elapsed() < MINUTE, "it took {:?}: {}", begun.elapsed(), world.look("lighthouse").logs());
+    Ok(())
+}
+
+/// Shifts the clock of a program by the seconds in a file.
+const SHIFTED_CLOCK: &str = r#"
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+int clock_gettime(clockid_t clock, struct timespec *now) {
+  static int (*next)(clockid_t, struct timespec *);
+  if (!next) next = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+  int result = next(clock, now);
+  if (clock != CLOCK_REALTIME) return result;
+  long seconds = 0;
+  FILE *file = fopen(getenv("CLOCK_SHIFT"), "r");
+  if (file) {
+    if (fscanf(file, "%ld", &seconds) != 1) seconds = 0;
+    fclose(file);
+  }
+  now->tv_sec += seconds;
+  return result;
+}
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_put_right_heals_within_a_minute() -> Result<()> {
+    let world = World::joined(&[("lighthouse", "lighthouse", 1)]).await?;
+    let [source, library, shift] = ["clock.c", "clock.so", "shift"].map(|name| world.stack.path(name));
+    fs::write(&source, SHIFTED_CLOCK)?;
+    run(Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&source).arg("-ldl"))?;
+    fs::write(&shift, "3600")?;
+    let variable = |name: &str, path: &Path| format!("{name}={}", path.display());
+    let start = |namespace: &str, device: &Device| {
+        Process::start("ip".as_ref(), &world.stack.log("lighthouse"), "TERM", None, |command| {
+            command.args(["netns", "exec", namespace, "env"]);
+            command.arg(variable("LD_PRELOAD", &library)).arg(variable("CLOCK_SHIFT", &shift));
+            command.arg(binary::built("nebulactl").expect("it joined")).args(["agent", "--dir"]);
+            command.arg(&device.folder).arg("--nebula").arg(&world.releases[1].daemon);
+        })
+    };
+    let lighthouse = world.look("lighthouse");
+    let mut agent = start(&world.network.namespace(1), lighthouse)?;
+    let error = || lighthouse.status()["contact"]["error"].as_str().map(str::to_owned);
+    let told = eventually("the gateway to refuse the agent", || async { Ok(error()) }).await?;
+    assert!(told.contains("its clock is 3"), "{told}");
+
+    fs::write(&shift, "0")?;
+    let begun = Instant::now();
+    eventually("the gateway to accept the agent", || async { Ok(error().is_none().then_some(())) }).await?;
+    ensure!(begun.elapsed() < MINUTE, "it took {:?}: {}", begun.elapsed(), lighthouse.logs());
+    assert!(!lighthouse.logs().contains("It was revoked"), "{}", lighthouse.logs());
+    world.current(&["lighthouse"]).await?;
+    agent.signal(Signal::TERM)?;
+    assert_eq!(agent.wait()?, Some(0));
     Ok(())
 }
 

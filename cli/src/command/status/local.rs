@@ -24,6 +24,8 @@ pub(super) struct Local {
     certificate_not_after: Option<DateTime<Utc>>,
     /// Bytes through its interface.
     traffic: Option<InterfaceTraffic>,
+    /// Name of its interface on this machine.
+    interface: Option<String>,
     /// The state that the agent has saved.
     status: Option<Status>,
 }
@@ -55,7 +57,8 @@ impl Local {
             identity,
             agent_pid: AgentFolder::holder(folder),
             certificate_not_after: not_after.and_then(|at| DateTime::from_timestamp(at, 0)),
-            traffic: config.and_then(|config| InterfaceTraffic::of(config.interface())),
+            traffic: config.as_ref().and_then(|config| InterfaceTraffic::of(config.interface())),
+            interface: config.map(|config| config.interface().to_owned()),
             status: report::last(folder)?,
         }))
     }
@@ -83,9 +86,10 @@ impl Local {
         }
         if let Some(traffic) = self.traffic {
             lines.push(format!(
-                "Traffic   {} in, {} out",
+                "Traffic   {} in, {} out on {}",
                 bytes(traffic.received_bytes),
-                bytes(traffic.sent_bytes)
+                bytes(traffic.sent_bytes),
+                clean(self.interface.as_deref().unwrap_or("-"))
             ));
         }
         let contact = status.contact.at.map_or_else(|| "no answer yet".to_owned(), |at| ago(at, now));
