@@ -49,6 +49,8 @@ if [[ ${#units[@]} -gt 0 ]]; then
     step "Compiling the unit tests" cargo test --locked --no-run "${units[@]}"
     if [[ ${#names[@]} -eq 0 && -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi
     cargo test --quiet --locked "${units[@]}" -- "${names[@]}"
+    # Where threads share memory, every order of their steps up to a bound.
+    if [[ ${#names[@]} -eq 0 ]]; then cargo test --quiet --locked -p nebula-core --features loom model; fi
 fi
 if [[ -n $extension ]]; then
     tests/run/extension.sh "${names[@]}"
