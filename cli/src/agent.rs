@@ -1,7 +1,7 @@
 //! The agent keeps a device in the state that the gateway wants. It polls the gateway and listens on no port.
 //!
-//! The agent waits in a long poll, fetches a new configuration with new keys, tests it with the nebula of this
-//! machine, switches to it, and makes nebula reload or restart. The counter in its next call tells the
+//! The agent waits in a long poll, fetches a new configuration with new keys, tests it with the nebula of
+//! this machine, switches to it, and makes nebula reload or restart. The counter in its next call tells the
 //! gateway which configuration runs. See `gateway/api/src/dnapi.rs` for the protocol, `state.rs` for the
 //! files, `run.rs` for the loop.
 

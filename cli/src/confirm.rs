@@ -17,8 +17,8 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
-    /// Asks unless `--yes` was given. After a no, prints that nothing was changed and returns `false`. Without a
-    /// terminal it is an error, since a script must not wait for an answer that never comes.
+    /// Asks unless `--yes` was given. After a no, prints that nothing was changed and returns `false`.
+    /// Without a terminal it is an error, since a script must not wait for an answer that never comes.
     pub(crate) fn given(self, context: &Context, question: &str) -> Result<bool> {
         if self.yes {
             return Ok(true);

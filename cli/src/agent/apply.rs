@@ -20,11 +20,31 @@ use crate::error::{Code, Doing, Error, Result};
 /// Attempts to find an interface that is free; other agents may look for one at the same time.
 const MAX_INTERFACES: u32 = 16;
 
+/// After this many attempts, a start that fails is tried more rarely by [`RARE_STARTS`]: each attempt stops
+/// the nebula that runs. A test disturbs nothing.
+const MAX_FREQUENT_STARTS: u32 = 10;
+const RARE_STARTS: u32 = 6;
+
 /// When a refused configuration is tried again.
 pub(super) struct Retry {
     counter: u64,
     pub(super) at: Instant,
+    attempts: u32,
     backoff: ExponentialBackoff,
+}
+
+impl Retry {
+    /// The first attempt is the one that has just failed.
+    fn new(counter: u64) -> Self {
+        Self { counter, at: Instant::now(), attempts: 0, backoff: REFUSED.build() }
+    }
+
+    fn delay(&mut self, stage: Stage) {
+        self.attempts += 1;
+        let is_rare = stage == Stage::Start && self.attempts > MAX_FREQUENT_STARTS;
+        let delay = next_delay(&mut self.backoff) * if is_rare { RARE_STARTS } else { 1 };
+        self.at = Instant::now() + delay;
+    }
 }
 
 impl Agent {
@@ -125,7 +145,8 @@ impl Agent {
         }
     }
 
-    /// Starts nebula with the current configuration, on another interface if its own belongs to something else.
+    /// Starts nebula with the current configuration, on another interface if its own belongs to something
+    /// else.
     async fn restart_current(&mut self) -> Result<()> {
         let none = || Error::new(Code::WrongState, "there is no configuration yet");
         let current = self.folder.current()?.ok_or_else(none)?;
@@ -139,7 +160,8 @@ impl Agent {
             let taken = read(&current.config_path())?.interface().to_owned();
             let used = self.machine.replace_interface(&wanted, &taken)?;
             log(&format!(
-                "the interface {taken} belongs to another program; {used} is used from now on (agent --dev names one)"
+                "the interface {taken} belongs to another program; {used} is used from now on, or the one that \
+                 agent --dev names"
             ));
             self.fit(&current)?;
         }
@@ -173,10 +195,11 @@ impl Agent {
                 self.retry.take_if(|retry| retry.counter == counter);
             }
             Cause::Machine => {
-                let mut backoff = self.retry.take().map_or_else(|| REFUSED.build(), |retry| retry.backoff);
-                let delay = next_delay(&mut backoff);
+                // A newer configuration with the same fault does not start from the shortest delay again.
+                let retry = self.retry.get_or_insert_with(|| Retry::new(counter));
+                retry.counter = counter;
+                retry.delay(stage);
                 reason += "; it is tried again soon";
-                self.retry = Some(Retry { counter, at: Instant::now() + delay, backoff });
             }
         }
         log(&format!("nebula does not take configuration {counter}: {reason}"));
@@ -197,7 +220,7 @@ impl Agent {
         if applied.is_err()
             && let Some(retry) = &mut self.retry
         {
-            retry.at = Instant::now() + next_delay(&mut retry.backoff);
+            retry.delay(Stage::Start);
         }
         applied
     }
@@ -247,5 +270,30 @@ fn verb(change: Change) -> &'static str {
     match change {
         Change::None | Change::Reload => "reloaded",
         Change::Restart => "started",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn tests_go_on_within_two_minutes_and_failing_starts_become_rare() {
+        let mut delays = [(Stage::Test, Vec::new()), (Stage::Start, Vec::new())];
+        for (stage, delays) in &mut delays {
+            let mut retry = Retry::new(7);
+            for _ in 0..20 {
+                let before = Instant::now();
+                retry.delay(*stage);
+                delays.push(retry.at - before);
+            }
+        }
+        let [(_, tests), (_, starts)] = delays;
+        let limit = Duration::from_secs(110);
+        assert!(tests.iter().all(|delay| *delay < limit) && starts[..10].iter().all(|delay| *delay < limit));
+        assert!(tests[0] < Duration::from_secs(5) && starts[0] < Duration::from_secs(5));
+        assert!(starts[10..].iter().all(|delay| *delay > Duration::from_secs(290)), "{starts:?}");
     }
 }

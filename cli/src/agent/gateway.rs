@@ -103,8 +103,8 @@ impl Gateway {
         self.call(credential, kind::LEAVE, None::<&()>, REQUEST_TIMEOUT).await.map(drop)
     }
 
-    /// Makes a signed call. A refused one is made once more with a later timestamp: while this machine's clock was
-    /// ahead, the gateway may have accepted a call from what is the future now.
+    /// Makes a signed call. A refused one is made once more with a later timestamp: while this machine's
+    /// clock was ahead, the gateway may have accepted a call from what is the future now.
     async fn call(
         &self,
         credential: &Credential,
@@ -180,8 +180,8 @@ impl Gateway {
         *last
     }
 
-    /// The latest timestamp that the gateway accepts, less a margin for the way. It is later than that of every
-    /// call that the gateway has accepted longer ago than the margin, and replaces one from the future.
+    /// The latest timestamp that the gateway accepts, less a margin for the way. It is later than that of
+    /// every call that the gateway has accepted longer ago than the margin, and replaces one from the future.
     fn latest_timestamp(&self, gateway_time: DateTime<Utc>) -> DateTime<Utc> {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         *last = (gateway_time + TimeDelta::seconds(CLOCK_TOLERANCE) - TIMESTAMP_MARGIN).trunc_subsecs(6);

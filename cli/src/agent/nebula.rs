@@ -34,8 +34,8 @@ const START_TIMEOUT: Duration = Duration::from_secs(10);
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time `nebula -test` may take; 1.6 waits in it for the resolver. Shorter than `leave` waits for the agent.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time for which nebula must run on after it called its interface active: addresses and routes come after that
-/// message, and each can end it.
+/// Time for which nebula must run on after it called its interface active: addresses and routes come after
+/// that message, and each can end it.
 const SETTLE_TIME: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 

@@ -76,8 +76,8 @@ impl Contact {
 }
 
 impl Agent {
-    /// Sends a report, and stores the gateway's instruction about Syncthing; returns whether the gateway answers
-    /// again after a failure. A failed report is not repeated, because the next one follows soon.
+    /// Sends a report, and stores the gateway's instruction about Syncthing; returns whether the gateway
+    /// answers again after a failure. A failed report is not repeated, because the next one follows soon.
     pub(super) async fn report(&mut self) -> bool {
         let had_failed = self.contact.error.is_some();
         let report = match self.compose() {

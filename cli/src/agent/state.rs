@@ -12,8 +12,8 @@
 //! syncthing.json         options of the project that were set in Syncthing
 //! ```
 //!
-//! Keys are saved before they are sent, and a configuration is saved before it is used, so that the next agent can
-//! continue after a crash at any point.
+//! Keys are saved before they are sent, and a configuration is saved before it is used, so that the next
+//! agent can continue after a crash at any point.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Seek, Write};

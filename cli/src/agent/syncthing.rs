@@ -207,7 +207,8 @@ impl Syncthing {
         let Some(program) = &self.program else { return Ok(()) };
         home_dir::create(&self.home, overlay)?;
         let errors = self.home.join(ERRORS);
-        // Opened for appending: Syncthing is two processes that both write there. A new start empties the file.
+        // Opened for appending: Syncthing is two processes that both write there. A new start empties the
+        // file.
         atomic_file::remove_if_exists(&errors)?;
         let file = OpenOptions::new().create_new(true).append(true).mode(PRIVATE).open(&errors);
         let file = file.doing(|| format!("write {}", errors.display()))?;
@@ -250,8 +251,8 @@ impl Syncthing {
     }
 }
 
-/// Syncthing 2 does not know the option `--no-default-folder`, and ends. In the environment 1.x reads the same, and
-/// 2.x ignores it.
+/// Syncthing 2 does not know the option `--no-default-folder`, and ends. In the environment 1.x reads the
+/// same, and 2.x ignores it.
 const ENVIRONMENT: [(&str, &str); 1] = [("STNODEFAULTFOLDER", "1")];
 
 /// Arguments that Syncthing 1.19 to 2.x know.

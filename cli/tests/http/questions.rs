@@ -22,8 +22,8 @@ fn project_server() -> (Server, Arc<AtomicUsize>) {
         match request.path.as_str() {
             "/api/files" => {
                 Answer::data(&json!([{ "fileId": PROJECT, "projectId": PROJECT, "name": "film.mkv",
-                "size": 7, "sha256": "00", "contentType": "video/x-matroska", "owner": "ann", "uploadedAt": time,
-                "state": "ready", "progress": null, "error": null, "jobId": 1, "renditions": [] }]))
+                "size": 7, "sha256": "00", "contentType": "video/x-matroska", "owner": "ann",
+                "uploadedAt": time, "state": "ready", "progress": null, "error": null, "jobId": 1, "renditions": [] }]))
             }
             "/api/devices" => {
                 Answer::data(&json!([{ "deviceId": PROJECT, "projectId": PROJECT, "name": "laptop",
@@ -46,9 +46,11 @@ fn project_server() -> (Server, Arc<AtomicUsize>) {
 
 fn changed(request: &Request) -> Answer {
     if request.path.ends_with("/revoke") {
+        let time = "2026-01-01T00:00:00Z";
         return Answer::data(
             &json!({ "deviceId": PROJECT, "name": "laptop", "members": 0, "acknowledged": 0,
-            "missing": [], "fingerprints": [], "version": null, "revokedAt": "2026-01-01T00:00:00Z", "revokedEverywhereAt": "2026-01-01T00:00:00Z" }),
+            "missing": [], "fingerprints": [], "version": null, "revokedAt": time,
+            "revokedEverywhereAt": time }),
         );
     }
     if request.path.contains("/release/") {

@@ -1,4 +1,5 @@
-//! Faults of the machine: what may pass by itself is tried again soon, what the machine lacks is worked around.
+//! Faults of the machine: what may pass by itself is tried again soon, what the machine lacks is worked
+//! around.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -67,12 +68,17 @@ async fn a_name_that_does_not_resolve_for_a_while_is_no_lasting_refusal() -> Res
 
     hosts.write("192.0.2.1 lighthouse.test")?;
     world.current(&["phone"]).await?;
-    assert!(world.look("phone").status()["refused"].is_null(), "{}", world.look("phone").logs());
+    let phone = world.look("phone");
+    eventually("the refusal to be forgotten", || async {
+        Ok(phone.status()["refused"].is_null().then_some(()))
+    })
+    .await
+    .with_context(|| phone.logs())?;
     world.reaches("phone", "lighthouse").await
 }
 
-/// While a file exists, ends with an MTU of 1280 after its interface is active: 1.6 and 1.11 set addresses and
-/// routes only then.
+/// While a file exists, ends with an MTU of 1280 after its interface is active: 1.6 and 1.11 set addresses
+/// and routes only then.
 const ENDS_LATE: &str = r#"#!/bin/sh
 if [ "$1" = -config ] && [ -e "FAULT" ] && grep -q '"mtu": 1280' "$2"; then
   echo '{"level":"info","msg":"Nebula interface is active"}'
@@ -101,7 +107,8 @@ async fn a_configuration_this_machine_cannot_start_yet_gives_way_to_the_previous
     // Another mtu needs a restart of 1.6.
     client
         .batch_execute(
-            "UPDATE nebula.project SET mtu = 1280; SELECT nebula.bump_configuration(project_id) FROM nebula.project",
+            "UPDATE nebula.project SET mtu = 1280;
+             SELECT nebula.bump_configuration(project_id) FROM nebula.project",
         )
         .await?;
     let phone = world.look("phone");
@@ -188,8 +195,8 @@ async fn a_machine_is_in_several_networks_on_interfaces_of_their_own() -> Result
     Ok(())
 }
 
-/// Runs a program whose IPv6 sockets fail with EAFNOSUPPORT, as under `ipv6.disable=1`: a seccomp filter for the
-/// system calls of x86-64 and of the generic table.
+/// Runs a program whose IPv6 sockets fail with EAFNOSUPPORT, as under `ipv6.disable=1`: a seccomp filter for
+/// the system calls of x86-64 and of the generic table.
 const WITHOUT_IPV6: &str = r#"
 import ctypes, os, platform, struct, sys
 AF_INET6, EAFNOSUPPORT = 10, 97
@@ -254,6 +261,38 @@ async fn a_call_from_what_is_the_future_now_does_not_shut_a_device_out() -> Resu
     Ok(())
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clock_that_is_far_off_at_boot_is_no_refusal() -> Result<()> {
+    let mut world = World::joined(&[]).await?;
+    world.network = Network::new(1)?;
+    let (program, fault) = (world.stack.path("nebula-in-the-past"), world.stack.path("fault"));
+    // The words of 1.6.1 on a machine whose clock starts in 1970.
+    let text = format!(
+        "#!/bin/sh\n[ \"$1\" = -version ] || [ ! -e '{}' ] || {{ echo 'level=error msg=\"Failed to load ca from \
+         config\" error=\"no valid CA certificates present\"'; exit 1; }}\nexec '{}' \"$@\"\n",
+        fault.display(),
+        world.releases[0].daemon.display()
+    );
+    fs::write(&program, text)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    fs::write(&fault, "")?;
+    world.releases[0].daemon = program;
+    world.join("lighthouse", "lighthouse", 0).await?;
+    world.device("lighthouse").start()?;
+    let lighthouse = world.look("lighthouse");
+    eventually("nebula to be tried twice", || async {
+        Ok((lighthouse.logs().matches("no valid CA certificates present").count() > 1).then_some(()))
+    })
+    .await?;
+    fs::remove_file(&fault)?;
+    let begun = Instant::now();
+    runs(lighthouse).await?;
+    ensure!(begun.elapsed() < MINUTE, "it took {:?}: {}", begun.elapsed(), lighthouse.logs());
+    let kept = run(Command::new("find").arg(&lighthouse.folder).args(["-name", "refused"]))?;
+    assert_eq!(kept, "", "the configuration counts as refused");
+    Ok(())
+}
+
 /// Shifts the clock of a program by the seconds in a file.
 const SHIFTED_CLOCK: &str = r#"
 #define _GNU_SOURCE
@@ -315,11 +354,12 @@ const SYNCTHING_2: &str = r#"#!/bin/sh
 shift
 for word; do
   case $word in
-    --home | --no-browser | --no-upgrade | --logfile | --log-file | --log-max-size=* | --log-max-old-files=* | /*) ;;
+    --home | --no-browser | --no-upgrade | /*) ;;
+    --logfile | --log-file | --log-max-size=* | --log-max-old-files=*) ;;
     *) echo "syncthing: error: unknown flag $word" >&2; exit 80 ;;
   esac
 done
-[ ! -e "$0.broken" ] || { echo "[START] INFO: reading" >&2; echo "syncthing: error: no room for the index" >&2; exit 1; }
+[ ! -e "$0.broken" ] || { printf '%s\n' reading 'syncthing: error: no room for the index' >&2; exit 1; }
 echo $$ >"$0.pid"
 exec sleep 600
 "#;

@@ -1,5 +1,6 @@
-//! Sorts the messages that nebula 1.6 to 1.11 ends with: a mistake in the configuration stays until the gateway
-//! sends another one; a fault of the machine may pass by itself, so that the same configuration is tried again.
+//! Sorts the messages that nebula 1.6 to 1.11 ends with: a mistake in the configuration stays until the
+//! gateway sends another one; a fault of the machine may pass by itself, so that the same configuration is
+//! tried again.
 
 /// The cause of a failed start or test of nebula.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,8 +116,8 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("invalid lighthouse", Cause::Configuration, VALUE),
 ];
 
-/// Judges the message with which nebula ended. Unknown messages of a test are about the configuration, which is
-/// all that a test reads. Those of a start are about the machine, because the test has passed before.
+/// Judges the message with which nebula ended. Unknown messages of a test are about the configuration, which
+/// is all that a test reads. Those of a start are about the machine, because the test has passed before.
 pub(crate) fn judge(stage: Stage, message: &str) -> Judgement {
     let message = message.to_lowercase();
     let known = RULES.iter().find(|(text, ..)| message.contains(text));

@@ -112,7 +112,8 @@ fn interfaces() -> Result<Vec<String>> {
     Ok(text.lines().filter_map(name).collect())
 }
 
-/// Whether the kernel opens IPv6 sockets, which `ipv6.disable=1` prevents. Other errors say nothing about that.
+/// Whether the kernel opens IPv6 sockets, which `ipv6.disable=1` prevents. Other errors say nothing about
+/// that.
 fn has_ipv6() -> bool {
     let error = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).err().and_then(|error| error.raw_os_error());
     !error.is_some_and(|code| {

@@ -39,8 +39,8 @@ impl Stream {
         }
     }
 
-    /// Writes the whole content. Nothing else goes to standard output. A wrong checksum is found after the last
-    /// byte is written, so that only the exit status tells it.
+    /// Writes the whole content. Nothing else goes to standard output. A wrong checksum is found after the
+    /// last byte is written, so that only the exit status tells it.
     pub(super) async fn fill(self, context: &Context, client: &Client, wanted: &Wanted) -> Result<()> {
         if context.output.json {
             return Err(Error::new(Code::InvalidArgument, "--json and the content would be mixed up")

@@ -41,8 +41,8 @@ pub(crate) fn membership(path: &Path) -> Result<Option<Membership>> {
     })
 }
 
-/// Removes the files of the bundle after the device has left, or an agent has taken it over. The key is no longer
-/// in use.
+/// Removes the files of the bundle after the device has left, or an agent has taken it over. The key is no
+/// longer in use.
 pub(crate) fn clear(path: &Path) -> Result<()> {
     NAMES
         .into_iter()
