@@ -1,5 +1,16 @@
 -- Devices as the gateway registers, shows and releases them. Addresses come from nebula.allocate_ip.
 
+CREATE FUNCTION nebula.check_device_name(p_name text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF lower(p_name) = 'any' THEN
+    RAISE EXCEPTION 'a device cannot be named "%"', p_name
+      USING ERRCODE = '22023', HINT = 'In firewall rules of nebula the word means every device; choose another name.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_device_name(text) IS
+  'Internal: refuses a name that means something else to nebula. Errors: 22023';
+
 CREATE FUNCTION nebula.claim_name(p_project_id uuid, p_name text, p_device_id uuid) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -49,6 +60,9 @@ BEGIN
     INTO v_actors, v_usernames, v_admins
     FROM (SELECT DISTINCT n.actor FROM unnest(p_devices) n) a
    CROSS JOIN LATERAL nebula.acting_member(a.actor, p_project_id) m;
+  PERFORM nebula.check_device_name(n.name)
+     FROM unnest(p_devices) n
+    WHERE lower(n.name) = 'any';
   SELECT n.role
     INTO v_role
     FROM unnest(p_devices) n

@@ -71,6 +71,8 @@ BEGIN
           HINT = 'Leave name, role, groups, endpoints, address and uses out: it keeps what it has.';
     END IF;
   END IF;
+  PERFORM nebula.check_device_name(v_name);
+  PERFORM nebula.check_groups(v_groups);
   SELECT string_agg(substr(v_letters, (get_byte(v_random, n) & 31) + 1, 1), '' ORDER BY n)
     INTO v_plain
     FROM generate_series(0, 24) n;
@@ -95,8 +97,8 @@ COMMENT ON FUNCTION nebula.create_enrolment(
   'Creates an enrolment code and returns it, this once: only its hash is stored. With device_id, the code '
   'gives an agent to that device, which has none, and changes nothing else of it. For administrators. '
   'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
-  'several devices, other properties beside device_id, 23505 the device has an agent, 55000 it was '
-  'revoked, 23514 malformed name or role';
+  'several devices, other properties beside device_id, reserved name, malformed groups, 23505 the device '
+  'has an agent, 55000 it was revoked, 23514 malformed name or role';
 
 CREATE FUNCTION nebula.create_enrolment_for(
   p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],
@@ -278,6 +280,7 @@ BEGIN
     RETURN true;
   END IF;
   v_named := coalesce(v_used.name, p_name, 'device-' || left(p_device_id::text, 8));
+  PERFORM nebula.check_device_name(v_named);
   PERFORM nebula.claim_name(v_used.project_id, v_named, p_device_id);
   IF v_used.role = 'lighthouse'
      AND cardinality(v_used.endpoints) = 0

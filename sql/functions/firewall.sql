@@ -31,6 +31,7 @@ DECLARE
   v_note          CONSTANT text := note;
   v_added_by      CONSTANT text := added_by;
   v_stranger      uuid;
+  v_wide          inet;
   v_made          nebula.firewall_rule;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
@@ -42,6 +43,20 @@ BEGIN
   IF FOUND THEN
     RAISE EXCEPTION 'there is no device % in project %', v_stranger, v_project_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
+  END IF;
+  PERFORM nebula.check_groups(array_remove(v_remote_groups || v_for_group, NULL));
+  PERFORM nebula.check_device_name(d.name)
+     FROM nebula.device d
+    WHERE d.device_id = v_remote_device;
+  -- nebula takes a network with the address 0.0.0.0 for everybody.
+  SELECT n
+    INTO v_wide
+    FROM unnest(ARRAY[v_remote_cidr, v_local_cidr]) WITH ORDINALITY AS g(n, place)
+   WHERE n && '0.0.0.0/8' AND (masklen(n) > 0 OR place = 1)
+      OR family(n) = 6 AND masklen(n) = 0 AND place = 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'nebula takes % for everybody', v_wide
+      USING ERRCODE = '22023', HINT = 'A rule for everybody is one without groups, network and device.';
   END IF;
   INSERT INTO nebula.firewall_rule AS r (project_id, direction, for_group, for_device, protocol, port_first,
                                          port_last, remote_groups, remote_cidr, remote_device, local_cidr,
@@ -61,7 +76,8 @@ COMMENT ON FUNCTION nebula.add_rule(
 ) IS
   'Adds a firewall rule. Devices: of for_group, for_device, or all. Remote: in all of remote_groups, in '
   'remote_cidr, remote_device, or any. Rules matter in the directions in which the project is closed. For '
-  'administrators. Errors: P0002 no such project or device, 23514 malformed rule';
+  'administrators. Errors: P0002 no such project or device, 22023 a group, device or network that means '
+  'everybody, 23514 malformed rule';
 
 CREATE FUNCTION nebula.drop_rule(rule_id bigint, dropped_by text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

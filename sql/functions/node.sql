@@ -62,6 +62,7 @@ BEGIN
     RAISE EXCEPTION '% is an address in a network, not a network', v_cidr
       USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
   END IF;
+  PERFORM nebula.check_network(v_cidr);
   -- The row lock keeps create_peer from adding a peer between the check and the update.
   SELECT n.active_peers
     INTO v_peers

@@ -3,12 +3,52 @@
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.populate_pool(uuid, inet, text, boolean) IS
   'Creates a pool (one row, whatever its size); returns how many addresses it can give out. '
-  'reserve_gateway: keeps the first address back. Errors: P0002 no such project, 22023 malformed or '
-  'outside the overlay, 23505 name taken or overlapping';
+  'reserve_gateway: keeps the first address back. Errors: P0002 no such project, 22023 malformed, '
+  'outside the overlay, or not for devices (loopback, multicast and the like), 23505 name taken or overlapping';
 COMMENT ON FUNCTION nebula.assignable_range(inet) IS
   'Internal: first and last address of a range that may be given out, and how many they are';
 COMMENT ON FUNCTION nebula.span(inet, inet) IS
   'Internal: how many addresses there are from the first to the last, both counted';
+
+-- Before a network becomes a pool, an overlay, a route or the range of a node. Rows from before stay.
+CREATE FUNCTION nebula.check_network(p_network inet) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_hint    CONSTANT text := 'Choose private addresses, for example 10.42.0.0/16 or fd42::/64.';
+  v_special record;
+BEGIN
+  SELECT s.network, s.purpose
+    INTO v_special
+    FROM (VALUES (1, inet '127.0.0.0/8', 'the loopback'),
+                 (2, inet '::1/128', 'the loopback'),
+                 (3, inet '0.0.0.0/8', 'which stands for every address'),
+                 (4, inet '169.254.0.0/16', 'addresses of one link'),
+                 (5, inet 'fe80::/10', 'addresses of one link'),
+                 (6, inet '224.0.0.0/4', 'multicast'),
+                 (7, inet 'ff00::/8', 'multicast'),
+                 (8, inet '240.0.0.0/4', 'reserved by the Internet protocol'),
+                 (9, inet '::ffff:0:0/96', 'IPv4 addresses in the form of IPv6'),
+                 (10, inet '::/64', 'reserved by the Internet protocol')) AS s(place, network, purpose)
+   WHERE s.network && p_network
+   ORDER BY s.network >>= p_network DESC, s.place
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '% cannot be a network of devices: it % %, %',
+        p_network, CASE WHEN v_special.network >>= p_network THEN 'lies in' ELSE 'contains' END,
+        v_special.network, v_special.purpose
+      USING ERRCODE = '22023', HINT = v_hint;
+  END IF;
+  -- fc00::/7 are the private addresses of IPv6.
+  IF masklen(p_network)
+     < (CASE WHEN family(p_network) = 4 THEN 8 WHEN p_network <<= 'fc00::/7' THEN 7 ELSE 16 END)
+  THEN
+    RAISE EXCEPTION '% is so wide that devices would lose their way to the internet', p_network
+      USING ERRCODE = '22023', HINT = v_hint;
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_network(inet) IS
+  'Internal: refuses a network that neither nebula nor the kernel carries, or that takes devices off the '
+  'internet. Errors: 22023';
 
 CREATE FUNCTION nebula.pool_usage(project_id uuid DEFAULT NULL)
 RETURNS TABLE (
@@ -117,6 +157,9 @@ BEGIN
   IF v_target::inet <> p_cidr THEN
     RAISE EXCEPTION '% is an address in a network, not a network', p_cidr
       USING ERRCODE = '22023', HINT = format('The network is %s.', v_target);
+  END IF;
+  IF p_grow THEN
+    PERFORM nebula.check_network(v_target);
   END IF;
   IF v_target = v_pool.cidr THEN
     RETURN (SELECT u.size - u.reserved

@@ -24,6 +24,7 @@ BEGIN
     RAISE EXCEPTION '% is an address in a network, not a network', v_cidr
       USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
   END IF;
+  PERFORM nebula.check_network(v_cidr);
   INSERT INTO nebula.project AS p (name, cidr)
   VALUES (v_name, v_cidr::cidr)
   ON CONFLICT ON CONSTRAINT project_name_key DO NOTHING
@@ -36,7 +37,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.create_project(text, inet) IS
   'Creates a project. cidr: the whole overlay, which contains every pool; null: each pool stands for '
-  'itself. Errors: 22023 malformed name or host bits set, 23505 name taken';
+  'itself. Errors: 22023 malformed name, host bits set, or not for devices (loopback, multicast and the '
+  'like), 23505 name taken';
 
 -- One statement reads account, project and membership, because this runs in every request.
 CREATE FUNCTION nebula.acting_member(

@@ -235,6 +235,34 @@ COMMENT ON FUNCTION nebula.drop_reservation(uuid, text) IS
   'Ends an exclusion or the range of a group; devices keep the addresses they hold. Errors: P0002 no such '
   'reservation';
 
+CREATE FUNCTION nebula.check_groups(p_groups text[]) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_group text;
+BEGIN
+  IF cardinality(p_groups) > 64 THEN
+    RAISE EXCEPTION '% groups are more than a certificate should name', cardinality(p_groups)
+      USING ERRCODE = '22023', HINT = 'A device can be in 64 groups; a handshake of nebula carries them all.';
+  END IF;
+  FOREACH v_group IN ARRAY coalesce(p_groups, '{}') LOOP
+    IF lower(v_group) = 'any' THEN
+      RAISE EXCEPTION 'a group cannot be named "%"', v_group
+        USING ERRCODE = '22023',
+          HINT = 'In firewall rules of nebula the word means everybody: leave groups, network and device out for that.';
+    END IF;
+    IF v_group IS NULL
+       OR v_group !~ '^[[:alnum:]_]([[:alnum:] ._:/@+=-]{0,61}[[:alnum:]._:/@+=-])?$'
+    THEN
+      RAISE EXCEPTION '"%" is no group', v_group
+        USING ERRCODE = '22023',
+          HINT = '1 to 63 letters, digits, spaces and . _ - : / @ + =, from a letter or digit to no space.';
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.check_groups(text[]) IS
+  'Internal: refuses groups that a certificate or a rule cannot name, or that mean something else to '
+  'nebula. Errors: 22023';
+
 CREATE FUNCTION nebula.set_device_groups(device_id uuid, groups text[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -246,6 +274,7 @@ BEGIN
     RAISE EXCEPTION 'groups must not be null'
       USING ERRCODE = '22023', HINT = 'Give an array of names, or an empty one.';
   END IF;
+  PERFORM nebula.check_groups(v_groups);
   UPDATE nebula.device d
      SET groups = v_groups
    WHERE d.device_id = v_device_id
@@ -259,4 +288,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.set_device_groups(uuid, text[]) IS
   'Sets the groups of a device: its next address comes from their ranges, and its next certificate names '
-  'them. Errors: P0002 no such device, 22023 null';
+  'them. Errors: P0002 no such device, 22023 null, malformed or reserved';

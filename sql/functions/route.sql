@@ -1,5 +1,15 @@
 -- Routes to networks behind devices, set by administrators.
 
+CREATE FUNCTION nebula.endpoint_address(p_endpoint text) RETURNS inet
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN host(rtrim(ltrim(regexp_replace(p_endpoint, ':[0-9]+$', ''), '['), ']')::inet)::inet;
+EXCEPTION WHEN invalid_text_representation THEN
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION nebula.endpoint_address(text) IS
+  'Internal: the address in an endpoint, host:port; null if it has a name';
+
 CREATE FUNCTION nebula.add_route(
   project_id uuid,
   network inet,
@@ -17,6 +27,8 @@ DECLARE
   v_metric     CONSTANT integer := metric;
   v_added_by   CONSTANT text := added_by;
   v_held       text[] := nebula.device_networks(v_device_id);
+  v_overlay    cidr;
+  v_landmark   record;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   IF NOT EXISTS (SELECT
@@ -37,9 +49,39 @@ BEGIN
         HINT = 'A certificate may name a network only beside an address of the same family.';
   END IF;
   -- nebula does not start with an unsafe route inside the overlay.
-  IF EXISTS (SELECT FROM unnest(v_held) h WHERE v_network <<= network(h::inet)) THEN
-    RAISE EXCEPTION '% lies in the overlay', v_network
+  SELECT o.network
+    INTO v_overlay
+    FROM (SELECT network(h::inet) AS network
+            FROM unnest(v_held) h
+          UNION ALL
+          SELECT l.cidr
+            FROM nebula.pool l
+           WHERE l.project_id = v_project_id
+          UNION ALL
+          SELECT p.cidr
+            FROM nebula.project p
+           WHERE p.project_id = v_project_id) o
+   WHERE v_network <<= o.network
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '% lies in the overlay, %', v_network, v_overlay
       USING ERRCODE = '22023', HINT = 'Members reach each other without routes; name a network outside.';
+  END IF;
+  PERFORM nebula.check_network(v_network);
+  SELECT d.name, e.endpoint
+    INTO v_landmark
+    FROM nebula.device d
+   CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
+   WHERE d.project_id = v_project_id
+     AND d.role IN ('lighthouse', 'relay')
+     AND d.revoked_at IS NULL
+     AND nebula.endpoint_address(e.endpoint) <<= v_network
+   ORDER BY d.name
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '% contains the endpoint % of "%"', v_network, v_landmark.endpoint, v_landmark.name
+      USING ERRCODE = '22023',
+        HINT = 'Packets to it would go into the tunnel that they are to build; name a network without it.';
   END IF;
   INSERT INTO nebula.route AS r (project_id, network, device_id, mtu, metric)
   VALUES (v_project_id, v_network::cidr, v_device_id, v_mtu, v_metric)
@@ -53,7 +95,8 @@ END $$;
 COMMENT ON FUNCTION nebula.add_route(uuid, inet, uuid, integer, integer, text) IS
   'Routes a network through a device for all members, or through another device than before. The '
   'certificate of the device then names the network. For administrators. Errors: P0002 no such project or '
-  'device, 22023 not a network, in the overlay, or of another family, 23514 MTU or metric';
+  'device, 22023 not a network, in the overlay, of another family, with the endpoint of a lighthouse or '
+  'relay, or not for devices (everything, loopback, multicast and the like), 23514 MTU or metric';
 
 CREATE FUNCTION nebula.drop_route(project_id uuid, network inet, dropped_by text DEFAULT NULL)
 RETURNS void

@@ -20,5 +20,6 @@ COMMENT ON COLUMN nebula.route.project_id IS 'The project';
 COMMENT ON COLUMN nebula.route.network IS 'The network, outside the overlay';
 COMMENT ON COLUMN nebula.route.device_id IS 'The device it is behind';
 COMMENT ON COLUMN nebula.route.mtu IS 'MTU of the route; null: that of the overlay';
-COMMENT ON COLUMN nebula.route.metric IS 'Metric of the route in the kernel';
+COMMENT ON COLUMN nebula.route.metric IS
+  'Metric of the route in the kernel; null or 0: 2000, behind the routes of the machine itself';
 COMMENT ON COLUMN nebula.route.created_at IS 'When it was made';

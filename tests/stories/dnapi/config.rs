@@ -172,6 +172,17 @@ async fn invalid_rules_and_routes_are_refused() -> Result<()> {
     let stack = Stack::start().await?;
     let (admin, anna) = (stack.admin().await?, stack.member("anna").await?);
     let device = member(&stack, &admin, "router", "host", &[]).await?.host;
+    member(&stack, &admin, "lh", "lighthouse", &[]).await?;
+    let reserved = |name: Option<&str>, groups: &[&str]| EnrolmentRequest {
+        name: name.map(Into::into),
+        groups: groups.iter().map(ToString::to_string).collect(),
+        ..host(stack.project)
+    };
+    for wrong in [reserved(Some("any"), &[]), reserved(None, &["any"]), reserved(None, &["a,b"])] {
+        let refused = admin.refused_post("/api/enrolments", &serde_json::to_value(&wrong)?).await?;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{wrong:?}: {:?}", refused.failure);
+        assert!(refused.failure.hint.is_some(), "{:?}", refused.failure);
+    }
     let (project, stranger) = (stack.project, Uuid::new_v4());
     let rule = |field: &str, value: serde_json::Value| {
         let mut rule = json!({ "projectId": project, "direction": "inbound", "protocol": "tcp" });
@@ -187,6 +198,12 @@ async fn invalid_rules_and_routes_are_refused() -> Result<()> {
         (rule("forDevice", json!(stranger)), StatusCode::NOT_FOUND),
         (rule("remoteDevice", json!(stranger)), StatusCode::NOT_FOUND),
         (rule("projectId", json!(stranger)), StatusCode::NOT_FOUND),
+        // A rule for everybody is one without groups, network and device; nebula reads these as that.
+        (rule("remoteGroups", json!(["any", "admins"])), StatusCode::BAD_REQUEST),
+        (rule("remoteGroups", json!([""])), StatusCode::BAD_REQUEST),
+        (rule("forGroup", json!("Any")), StatusCode::BAD_REQUEST),
+        (rule("remoteCidr", json!("0.0.0.0/8")), StatusCode::BAD_REQUEST),
+        (rule("localCidr", json!("0.0.0.0/1")), StatusCode::BAD_REQUEST),
     ] {
         let refused = admin.refused_post("/api/firewall", &wrong).await?;
         assert_eq!(refused.status, status, "{wrong}: {:?}", refused.failure);
@@ -197,6 +214,9 @@ async fn invalid_rules_and_routes_are_refused() -> Result<()> {
         (route("192.168.7.1/24", &device), StatusCode::BAD_REQUEST),
         (route("10.99.3.0/24", &device), StatusCode::BAD_REQUEST),
         (route("fd00::/64", &device), StatusCode::BAD_REQUEST),
+        (route("0.0.0.0/0", &device), StatusCode::BAD_REQUEST),
+        (route("128.0.0.0/1", &device), StatusCode::BAD_REQUEST),
+        (route("192.0.2.0/24", &device), StatusCode::BAD_REQUEST),
         (route("192.168.7.0/24", &stranger.to_string()), StatusCode::NOT_FOUND),
     ] {
         let refused = admin.refused_post("/api/routes", &wrong).await?;

@@ -41,6 +41,10 @@ pub(crate) fn endpoints(endpoints: &[String]) -> Result<(), ApiError> {
 
 /// Checks a name for a certificate. Fails with 400.
 pub(crate) fn name(name: &str) -> Result<(), ApiError> {
+    if name.eq_ignore_ascii_case("any") {
+        return Err(ApiError::bad_argument(format!("a device cannot be named {name:?}"))
+            .hint("In firewall rules of nebula the word means every device; choose another name."));
+    }
     let first = name.chars().next().is_some_and(char::is_alphanumeric);
     let rest = name.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
     if first && rest && name.chars().count() <= MAX_NAME {
@@ -83,7 +87,7 @@ mod tests {
         for good in ["a", "laptop-1", "Küche.pi_4", "0", &"x".repeat(63)] {
             assert!(name(good).is_ok(), "{good}");
         }
-        for bad in ["", "-a", ".a", "a b", "a/b", "a\n", "\"", &"x".repeat(64)] {
+        for bad in ["", "-a", ".a", "a b", "a/b", "a\n", "\"", "any", "Any", &"x".repeat(64)] {
             assert!(name(bad).is_err(), "{bad}");
         }
     }

@@ -42,6 +42,87 @@ mod tests {
         assert_invariants();
     }
 
+    /// Networks that the kernel keeps for itself, or whose route would cover the way to the internet.
+    const NOT_FOR_DEVICES: [&str; 27] = [
+        "0.0.0.0/0",
+        "0.0.0.0/1",
+        "128.0.0.0/1",
+        "64.0.0.0/3",
+        "8.0.0.0/7",
+        "0.0.0.0/8",
+        "0.1.2.0/24",
+        "127.0.0.0/8",
+        "127.5.0.0/16",
+        "126.0.0.0/7",
+        "169.254.7.0/24",
+        "169.0.0.0/8",
+        "224.0.0.0/4",
+        "239.1.0.0/16",
+        "240.0.0.0/4",
+        "255.255.255.255/32",
+        "::/0",
+        "8000::/1",
+        "2000::/3",
+        "2a00::/12",
+        "::1/128",
+        "::/128",
+        "::10.0.0.0/104",
+        "::ffff:10.0.0.0/104",
+        "fe80::/10",
+        "fe80:1::/64",
+        "ff02::/16",
+    ];
+
+    #[pg_test]
+    fn no_pool_overlay_or_range_is_a_network_that_the_kernel_will_not_carry() {
+        let project = text("SELECT nebula.create_project('special')");
+        for cidr in NOT_FOR_DEVICES {
+            assert_error(&format!("SELECT nebula.populate_pool('{project}', '{cidr}')"), "22023", &[]);
+            assert_error(&format!("SELECT nebula.create_project('x', '{cidr}')"), "22023", &[]);
+            let node = format!("SELECT nebula.register_node('n', 'n:1', cidr => '{cidr}')");
+            assert_error(&node, "22023", &[]);
+        }
+        run(&format!("SELECT nebula.populate_pool('{project}', '126.0.0.0/8')"));
+        let grow = format!("SELECT nebula.extend_pool('{project}', 'default', '126.0.0.0/7')");
+        assert_error(&grow, "22023", &["126.0.0.0/7", "127.0.0.0/8", "loopback"]);
+        for (number, cidr) in ["100.64.0.0/10", "8.0.0.0/8", "fc00::/7", "2001:db8::/32"].iter().enumerate() {
+            run(&format!("SELECT nebula.populate_pool('{project}', '{cidr}', 'good {number}')"));
+        }
+        assert_invariants();
+    }
+
+    #[pg_test]
+    fn no_route_takes_devices_off_the_internet_or_away_from_a_lighthouse() {
+        let project = text("SELECT nebula.create_project('routes')");
+        for (cidr, name) in [("10.61.0.0/24", "a"), ("10.62.0.0/24", "b"), ("fd61::/64", "six")] {
+            run(&format!("SELECT nebula.populate_pool('{project}', '{cidr}', '{name}')"));
+        }
+        let router = device(1);
+        run(&format!(
+            "INSERT INTO nebula.device (device_id, project_id, name, role, endpoints, curve, public_key)
+             VALUES ('{router}', '{project}', 'router', 'host', '{{203.0.113.9:4242}}', '25519',
+                     decode(repeat('01', 32), 'hex')),
+                    ('{}', '{project}', 'lh', 'lighthouse',
+                     '{{lh.example.net:4242,192.0.2.10:4242,[2001:db8::1]:4242}}', '25519',
+                     decode(repeat('02', 32), 'hex'))",
+            device(2)
+        ));
+        run(&format!("SELECT nebula.allocate_dual('{project}', '{router}')"));
+        let route = |network: &str| format!("SELECT nebula.add_route('{project}', '{network}', '{router}')");
+        for network in NOT_FOR_DEVICES {
+            assert_error(&route(network), "22023", &[]);
+        }
+        for network in ["192.0.2.0/24", "192.0.0.0/8", "192.0.2.10/32", "2001:db8::/32"] {
+            assert_error(&route(network), "22023", &["endpoint", "\"lh\""]);
+        }
+        for network in ["10.61.0.0/24", "10.62.0.0/24", "10.62.0.8/29", "fd61::8/125"] {
+            assert_error(&route(network), "22023", &[network, "overlay"]);
+        }
+        for network in ["10.0.0.0/8", "192.168.7.0/24", "203.0.113.0/24", "fd00::/8", "2001:db9::/32"] {
+            run(&route(network));
+        }
+    }
+
     #[pg_test]
     fn the_same_range_may_exist_in_two_projects() {
         for name in ["one", "two"] {
