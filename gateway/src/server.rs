@@ -93,6 +93,7 @@ async fn make_state(settings: Settings, stopping: &CancellationToken) -> Result<
     let agents =
         AgentService::new(database.clone(), projects, limits, hub, stopping.clone(), certificate_lifetime);
     Ok(AppState {
+        public_url: settings.public_url,
         tokens: Tokens::new(&settings.token_key),
         passwords,
         keyring,

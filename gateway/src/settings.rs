@@ -5,6 +5,8 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use actix_web::http::Uri;
+use actix_web::http::uri::PathAndQuery;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
@@ -23,6 +25,9 @@ pub struct Flags {
     /// Address and port to listen on; port 0 takes a free one
     #[arg(long, env = "NEBULA_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
+    /// Address at which devices reach the gateway, in links and QR codes; without it, the one of the request
+    #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
     /// Certificate of the authority, as nebula-cert writes it; several during a rotation
     #[arg(long, env = "NEBULA_CA_CERT", value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
@@ -62,6 +67,8 @@ pub struct Settings {
     pub(crate) max_upload: Option<u64>,
     /// Address and port.
     pub(crate) listen: String,
+    /// Address at which devices reach the gateway, without a slash at its end.
+    pub(crate) public_url: Option<String>,
     pub(crate) authorities: KeySource,
     /// At least 32 bytes.
     pub(crate) token_key: Vec<u8>,
@@ -94,6 +101,7 @@ impl Settings {
             storage_url,
             max_upload: flags.max_upload,
             listen: flags.listen,
+            public_url: flags.public_url.as_deref().map(public_url).transpose()?,
             authorities: KeySource {
                 cert: ca_cert,
                 key: ca_key,
@@ -116,6 +124,19 @@ impl fmt::Debug for Settings {
             .field("certificate_lifetime", &self.certificate_lifetime)
             .finish_non_exhaustive()
     }
+}
+
+/// Scheme, host and port, as a device is to use them.
+fn public_url(setting: &str) -> Result<String> {
+    let bare = setting.strip_suffix('/').unwrap_or(setting);
+    let url: Option<Uri> = bare.parse().ok();
+    let good = url.is_some_and(|url| {
+        matches!(url.scheme_str(), Some("http" | "https"))
+            && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+            && matches!(url.path_and_query().map(PathAndQuery::as_str), None | Some("/"))
+    });
+    ensure!(good, "NEBULA_PUBLIC_URL is {setting:?}, it must be like https://nebula.example.org");
+    Ok(bare.to_owned())
 }
 
 /// The value of a setting that has no default.
@@ -169,6 +190,28 @@ mod tests {
     }
 
     #[test]
+    fn a_public_address_is_scheme_host_and_port() {
+        for (setting, kept) in [
+            ("https://nebula.example.org/", "https://nebula.example.org"),
+            ("http://[2001:db8::1]:8080", "http://[2001:db8::1]:8080"),
+        ] {
+            assert_eq!(public_url(setting).unwrap(), kept);
+        }
+        for wrong in [
+            "",
+            "nebula.example.org",
+            "ftp://a",
+            "https://",
+            "https://a/path",
+            "https://u:p@a",
+            "https://a?b",
+        ] {
+            let error = public_url(wrong).unwrap_err().to_string();
+            assert!(error.contains("NEBULA_PUBLIC_URL"), "{wrong}: {error}");
+        }
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let settings = Settings {
             database_url: "postgresql://u:hunter2@h/d".into(),
@@ -176,6 +219,7 @@ mod tests {
             storage_url: "file:///x".into(),
             max_upload: None,
             listen: "127.0.0.1:0".into(),
+            public_url: None,
             authorities: KeySource {
                 cert: "ca.crt".into(),
                 key: "pkcs11:object=ca?pin-value=hunter2".into(),

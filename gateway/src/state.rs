@@ -19,6 +19,8 @@ use crate::infra::readiness::Readiness;
 /// Handlers take it as `web::Data<AppState>`.
 #[derive(Debug)]
 pub(crate) struct AppState {
+    /// Address at which devices reach the gateway, if it is set.
+    pub(crate) public_url: Option<String>,
     pub(crate) database: Database,
     pub(crate) store: Store,
     pub(crate) tokens: Tokens,
@@ -59,6 +61,7 @@ pub(crate) mod tests {
         let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
         let limits = Arc::new(RateLimits::default());
         let state = AppState {
+            public_url: None,
             events: EventHub::start(database.config().clone(), stopping.clone()),
             registrar: Arc::new(Registrar::new(
                 database.clone(),

@@ -1,5 +1,6 @@
 //! `enrolment`: codes that let a device join without an account.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use base64::Engine;
@@ -9,6 +10,7 @@ use clap::{Args, Subcommand};
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
 use qrcode::QrCode;
 use qrcode::render::unicode::Dense1x2;
+use reqwest::Url;
 use uuid::Uuid;
 
 use super::endpoint::parse_endpoint;
@@ -134,9 +136,27 @@ fn text(output: Output, made: &NewEnrolment) -> String {
     {
         lines.push(picture);
     }
+    if names_this_machine(&url) {
+        lines.push(
+            "No other machine can use the address in the link: set NEBULA_PUBLIC_URL of the gateway.".into(),
+        );
+    }
     // The link contains the gateway's URL, the code does not.
     lines.push(format!("On the device:  nebulactl join --code '{url}'"));
     lines.join("\n")
+}
+
+/// Whether the gateway's address in a link is one that every machine takes for itself.
+fn names_this_machine(link: &str) -> bool {
+    let server = Url::parse(link).ok().and_then(|link| {
+        let (_, server) = link.query_pairs().find(|(name, _)| name == "server")?;
+        Url::parse(&server).ok()
+    });
+    let host = server.as_ref().and_then(Url::host_str).unwrap_or_default();
+    match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().is_loopback() || address.is_unspecified(),
+        Err(_) => host == "localhost" || host.ends_with(".localhost"),
+    }
 }
 
 /// The QR code in half-height blocks, with dark and light exchanged for terminals with a dark background.
@@ -179,6 +199,23 @@ fn parse_lifetime(text: &str) -> std::result::Result<i32, UsageError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_link_with_an_address_that_only_the_gateway_itself_can_use_is_told() {
+        let told = |server: &str| names_this_machine(&format!("nebula://enrol?server={server}&code=AAAAA"));
+        for server in [
+            "http%3A%2F%2F127.0.0.1%3A8080",
+            "http%3A%2F%2F%5B%3A%3A1%5D%3A8080",
+            "http%3A%2F%2F%5B%3A%3Affff%3A127.0.0.1%5D",
+            "http%3A%2F%2F0.0.0.0%3A8080",
+            "https%3A%2F%2Flocalhost",
+        ] {
+            assert!(told(server), "{server}");
+        }
+        for server in ["https%3A%2F%2Fhome.example.org", "http%3A%2F%2F192.168.7.2%3A8080"] {
+            assert!(!told(server), "{server}");
+        }
+    }
 
     #[test]
     fn lifetimes_are_a_number_and_a_unit() {

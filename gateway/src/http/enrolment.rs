@@ -1,5 +1,7 @@
 //! `/api/enrolments`: codes that administrators make and revoke.
 
+use actix_web::http::header::HOST;
+use actix_web::http::uri::Authority;
 use actix_web::{HttpRequest, HttpResponse, web};
 use nebula_api::Envelope;
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
@@ -12,6 +14,17 @@ use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
+
+/// The address for links. Headers that name another host (`Forwarded`, `X-Forwarded-Host`) are ignored: a
+/// device that follows such a link gives its code and its keys to that host.
+fn server_url(public: Option<&str>, request: &HttpRequest) -> String {
+    if let Some(public) = public {
+        return public.to_owned();
+    }
+    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = header.or_else(|| request.uri().authority().map(Authority::as_str)).unwrap_or("localhost");
+    format!("{}://{host}", request.connection_info().scheme())
+}
 
 /// Makes a code. Only this response shows it, also as a link and as the PNG of a QR code.
 #[utoipa::path(post, path = "/api/enrolments", tag = "enrolment", request_body = EnrolmentRequest,
@@ -31,9 +44,7 @@ pub(crate) async fn create(
     }
     let client = state.database.client().await?;
     let made = database::create(&client, actor.account_id, &body).await?;
-    let connection = request.connection_info();
-    let server = format!("{}://{}", connection.scheme(), connection.host());
-    let url = link(&server, &made.code);
+    let url = link(&server_url(state.public_url.as_deref(), &request), &made.code);
     let new = NewEnrolment {
         enrolment_id: made.enrolment_id,
         qr_png: png(&url)?,
@@ -68,4 +79,22 @@ pub(crate) async fn revoke(
     let client = state.database.client().await?;
     database::revoke(&client, actor.account_id, *path).await?;
     Ok(web::Json(Envelope::new(())))
+}
+
+#[cfg(test)]
+mod tests {
+    use actix_web::test::TestRequest;
+
+    use super::*;
+
+    #[test]
+    fn no_header_but_host_decides_the_address_in_a_link_and_a_setting_overrules_it() {
+        let request = TestRequest::default()
+            .insert_header(("Host", "nebula.lan:8080"))
+            .insert_header(("X-Forwarded-Host", "evil.example"))
+            .insert_header(("Forwarded", "host=evil.example"))
+            .to_http_request();
+        assert_eq!(server_url(None, &request), "http://nebula.lan:8080");
+        assert_eq!(server_url(Some("https://nebula.example.org"), &request), "https://nebula.example.org");
+    }
 }
