@@ -143,18 +143,18 @@ impl Table {
 
     /// Opens the table for several operations.
     pub(crate) fn open_for_writing(&'static self) -> Result<OpenTable> {
-        Ok(OpenTable::new(self.handle()?, WRITE))
+        Ok(OpenTable::new(self.locked_handle(WRITE)?, WRITE))
     }
 
     /// Opens the table for several look-ups.
     pub(crate) fn open_for_reading(&'static self) -> Result<OpenTable> {
-        Ok(OpenTable::new(self.handle()?, READ))
+        Ok(OpenTable::new(self.locked_handle(READ)?, READ))
     }
 
     /// `INSERT` of one row: waits for transactions in progress that wrote the same key, and raises an error
     /// on a conflict. `false`: nothing was done, this needs SQL.
     pub(crate) fn insert(&'static self, values: &[Option<pg_sys::Datum>]) -> Result<bool> {
-        let handle = self.handle()?;
+        let handle = self.locked_handle(WRITE)?;
         Ok(handle.can_insert() && handle.insert(values))
     }
 
@@ -165,7 +165,7 @@ impl Table {
         count: usize,
         fill_row: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
     ) -> Result<InsertOutcome> {
-        let handle = self.handle()?;
+        let handle = self.locked_handle(WRITE)?;
         if !handle.can_insert() {
             return Ok(InsertOutcome::UseSql);
         }
@@ -180,7 +180,7 @@ impl Table {
         scan: &IndexScan<'_>,
         change: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
     ) -> Result<UpdateOutcome<T>> {
-        let handle = self.handle()?;
+        let handle = self.locked_handle(WRITE)?;
         if !handle.can_update() {
             return Ok(UpdateOutcome::UseSql);
         }
@@ -195,7 +195,7 @@ impl Table {
         key: Uuid,
         read: impl Fn(&FoundRow<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
-        let handle = self.handle()?;
+        let handle = self.locked_handle(WRITE)?;
         let key = KeyValue::uuid(key)?;
         if !handle.can_delete() {
             return Ok(None);
@@ -216,7 +216,7 @@ impl Table {
         wait: bool,
         map_row: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Option<T>,
     ) -> Result<MovedRows<T>> {
-        let (from, to) = (self.handle()?, to.handle()?);
+        let (from, to) = (self.locked_handle(WRITE)?, to.locked_handle(WRITE)?);
         if !from.can_delete() || !to.can_insert() {
             return Ok(MovedRows { rows: Vec::new(), needs_sql: true });
         }
@@ -229,7 +229,7 @@ impl Table {
         scan: &IndexScan<'_>,
         read: impl FnMut(&FoundRow<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
-        self.handle()?.first(scan, read)
+        self.locked_handle(READ)?.first(scan, read)
     }
 
     /// Whether a scan finds a row that is committed now or written by this transaction.
@@ -244,7 +244,7 @@ impl Table {
         scan: &IndexScan<'_>,
         visit: impl FnMut(&FoundRow<'_>),
     ) -> Result<CacheToken> {
-        let handle = self.handle()?;
+        let handle = self.locked_handle(READ)?;
         // Before the scan: an invalidation that arrives during it makes the token out of date.
         let token = CacheToken(Rc::downgrade(&handle));
         handle.each(scan, visit)?;
@@ -253,7 +253,19 @@ impl Table {
 
     /// A token for what is read from now on.
     pub(crate) fn cache_token(&'static self) -> Result<CacheToken> {
-        Ok(CacheToken(Rc::downgrade(&self.handle()?)))
+        Ok(CacheToken(Rc::downgrade(&self.locked_handle(READ)?)))
+    }
+
+    /// The handle of the locked table. The lock waits for a transaction that alters the table, and reads the
+    /// invalidations which that one sent; a handle that they made out of date is replaced.
+    fn locked_handle(&'static self, lock: pg_sys::LOCKMODE) -> Result<Rc<TableHandle>> {
+        loop {
+            let handle = self.handle()?;
+            handle.lock(lock);
+            if Rc::ptr_eq(&handle, &self.handle()?) {
+                return Ok(handle);
+            }
+        }
     }
 
     fn handle(&'static self) -> Result<Rc<TableHandle>> {

@@ -63,7 +63,7 @@ BEGIN
       USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
   END IF;
   PERFORM nebula.check_network(v_cidr);
-  -- The row lock keeps create_peer from adding a peer between the check and the update.
+  -- The row lock keeps the number of peers as it is between the check and the update.
   SELECT n.active_peers
     INTO v_peers
     FROM nebula.node n

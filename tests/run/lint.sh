@@ -15,4 +15,6 @@ if [[ -f gateway/web/package.json ]]; then
 fi
 if cargo deny --version >/dev/null 2>&1; then
     step "Checking licences and advisories" cargo deny --locked check
+else
+    say "Licences and advisories are not checked: cargo-deny is not installed (cargo install cargo-deny)."
 fi

@@ -4,14 +4,15 @@
 source "$(dirname "$0")/../../docker/lib.sh"
 
 "$repo/docker/extension.sh" dev
+for other in 16 18; do PG_MAJOR=$other make -C "$repo" test-extension; done
 cd "$repo"
-step "Compiling the proofs" cargo test --locked --no-run -p nebula-tests
+step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
 # Shared clusters are held by statics, which are never dropped, so this script removes their folders.
 scratch=$(mktemp -d /tmp/nebula-soak.XXXXXX)
 trap 'stop_ticker; rm -rf "$scratch"' EXIT
 chmod 0755 "$scratch"
 LOOM_MAX_PREEMPTIONS=5 cargo test --release --locked -p nebula-core --features loom model
 "$repo/tests/run/fuzz.sh" "${NEBULA_FUZZ_SECONDS:-600}"
-NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- model:: crash:: race:: versions:: agent:: --nocapture
+NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- addresses::model_based crash:: race:: queue::claim_index agent:: --nocapture
 NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
     cargo run --quiet --release --locked -p nebula-benches -- many_sessions churn

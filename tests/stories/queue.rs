@@ -1,5 +1,6 @@
 //! The job queue: every job ends once despite crashes, and no worker sleeps while a job waits.
 
+mod altered_table;
 mod claim_index;
 mod crash;
 mod fencing;

@@ -232,7 +232,12 @@ mod tests {
                     .map(|line| format!("- {line}")),
             )
             .collect();
-        assert!(changed.is_empty(), "the interface changed:\n{}", changed.join("\n"));
+        assert!(
+            changed.is_empty(),
+            "the interface changed; if that is meant, write http/openapi.surface anew with \
+             NEBULA_WRITE_SURFACE=1 cargo test -p nebula-gateway the_interface_equals_the_stored_one:\n{}",
+            changed.join("\n")
+        );
     }
 
     #[test]

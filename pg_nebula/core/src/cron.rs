@@ -42,9 +42,21 @@ const DAY_MINUTES: i64 = 24 * 60;
 /// Days after which a search ends: the 29th of February comes at least every eight years.
 const MAX_DAYS_AHEAD: i64 = 8 * 366 + 1;
 
+/// Why a text is no cron expression; completes the sentence "… is no cron expression: ".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CronError(String);
+
+impl std::fmt::Display for CronError {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for CronError {}
+
 impl Cron {
-    /// Parses an expression. The error completes the sentence "… is no cron expression: ".
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// Parses an expression.
+    pub fn parse(text: &str) -> Result<Self, CronError> {
         let text = match text.trim() {
             "@hourly" => "0 * * * *",
             "@daily" | "@midnight" => "0 0 * * *",
@@ -55,7 +67,7 @@ impl Cron {
         };
         let fields: Vec<&str> = text.split_ascii_whitespace().collect();
         let &[minute, hour, day, month, weekday] = &fields[..] else {
-            return Err(format!("it has {} fields instead of 5", fields.len()));
+            return Err(CronError(format!("it has {} fields instead of 5", fields.len())));
         };
         let weekdays = WEEKDAY.parse(weekday)?;
         Ok(Self {
@@ -92,11 +104,11 @@ impl Cron {
 }
 
 impl Field {
-    fn parse(&self, text: &str) -> Result<u64, String> {
+    fn parse(&self, text: &str) -> Result<u64, CronError> {
         text.split(',').try_fold(0, |bits, part| Ok(bits | self.parse_part(part)?))
     }
 
-    fn parse_part(&self, part: &str) -> Result<u64, String> {
+    fn parse_part(&self, part: &str) -> Result<u64, CronError> {
         let (range, step) = match part.split_once('/') {
             Some((range, step)) => (range, Some(step)),
             None => (part, None),
@@ -113,22 +125,22 @@ impl Field {
             Some(step) => step.parse().ok().filter(|step| (1..=self.high).contains(step)),
             None => Some(1),
         };
-        let step = step.ok_or_else(|| format!("\"{part}\" is no step of the {}", self.name))?;
+        let step = step.ok_or_else(|| CronError(format!("\"{part}\" is no step of the {}", self.name)))?;
         if low > high {
-            return Err(format!("\"{part}\" runs backwards in the {}", self.name));
+            return Err(CronError(format!("\"{part}\" runs backwards in the {}", self.name)));
         }
         Ok((low..=high).step_by(step as usize).fold(0, |bits, value| bits | bit(value.into())))
     }
 
-    fn value(&self, text: &str) -> Result<u32, String> {
+    fn value(&self, text: &str) -> Result<u32, CronError> {
         let word = self.value_names.iter().position(|word| word.eq_ignore_ascii_case(text));
         let value = match word {
             Some(index) => u32::try_from(index).ok().map(|index| self.low + index),
             None => text.parse().ok().filter(|_| text.bytes().all(|c| c.is_ascii_digit())),
         };
-        value
-            .filter(|value| (self.low..=self.high).contains(value))
-            .ok_or_else(|| format!("\"{text}\" is no {} from {} to {}", self.name, self.low, self.high))
+        value.filter(|value| (self.low..=self.high).contains(value)).ok_or_else(|| {
+            CronError(format!("\"{text}\" is no {} from {} to {}", self.name, self.low, self.high))
+        })
     }
 }
 
@@ -227,7 +239,7 @@ mod tests {
             ("@reboot", "1 fields"),
         ] {
             let error = Cron::parse(cron).expect_err(cron);
-            assert!(error.contains(word), "{cron}: {error}");
+            assert!(error.to_string().contains(word), "{cron}: {error}");
         }
     }
 

@@ -41,7 +41,7 @@ pub(super) fn requested(request: &Request<'_>, pool: &Pool, address: IpAddr) -> 
     Err(Error::new(
         Kind::Exists,
         format!("{address} is {reason}"),
-        "Choose another address, or leave it away to get the lowest free one.",
+        "Choose another address, or omit it to get the lowest free one.",
     ))
 }
 

@@ -125,14 +125,6 @@ pub(super) fn sync_allocated(device: Uuid, address: IpAddr) -> Result<()> {
     if address.is_ipv4() { update_all(&[(device, Some(Host(address)))]) } else { as_owner(|| sync(device)) }
 }
 
-/// As [`sync`], for a device that holds nothing any more; with the caller's privileges.
-///
-/// # Errors
-/// As [`sync`].
-pub(super) fn sync_released(device: Uuid) -> Result<()> {
-    update_all(&[(device, None)])
-}
-
 /// As [`sync`], for many devices that were just allocated an address. Devices with an IPv6 address are
 /// written one by one, because they may hold an IPv4 address too.
 ///

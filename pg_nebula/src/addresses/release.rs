@@ -40,21 +40,18 @@ fn release(
     let ended = store::end_allocations(device, address)?;
     let by_family = |address: &IpAddr| Family::of(*address).bits();
     let (Some(first), Some(released)) =
-        (ended.rows.first(), ended.rows.iter().map(|row| row.address).min_by_key(by_family))
+        (ended.first(), ended.iter().map(|row| row.address).min_by_key(by_family))
     else {
         return Err(as_owner(|| nothing_held(device))?);
     };
-    for row in &ended.rows {
+    for row in &ended {
         store::append_log(row, released_by, client)?;
     }
     // Once for both families: all that a device holds is of one project.
     static_hosts::notify_peers(first.project, [device])?;
     if linked_table::may_exist() {
-        if ended.were_all {
-            linked_table::sync_released(device)?;
-        } else {
-            as_owner(|| linked_table::sync(device))?;
-        }
+        // Read again: another session may have allocated an address of the other family meanwhile.
+        as_owner(|| linked_table::sync(device))?;
     }
     Ok(released)
 }

@@ -75,7 +75,7 @@ pub(super) fn parse_family(number: i32) -> Result<Family> {
         6 => Ok(Family::V6),
         _ => Err(Error::bad_argument(
             format!("there is no address family {number}"),
-            "Give 4 or 6, or leave it away.",
+            "Give 4 or 6, or omit it.",
         )),
     }
 }
@@ -86,10 +86,7 @@ pub(super) fn parse_address(inet: &Inet) -> Result<IpAddr> {
     if network.prefix == network.family().bits() {
         return Ok(network.address);
     }
-    Err(Error::bad_argument(
-        format!("{network} is a network, not an address"),
-        "Leave the prefix length away.",
-    ))
+    Err(Error::bad_argument(format!("{network} is a network, not an address"), "Omit the prefix length."))
 }
 
 pub(super) fn check_lease(lease: Option<Interval>) -> Result<()> {

@@ -52,7 +52,7 @@ trait AddressStore {
 
     /// Ends the allocations of a device, or only that of `address`: deletes the rows, or puts them in
     /// quarantine until the last valid certificate of the device expires.
-    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>>;
+    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<Vec<EndedAllocation>>>;
 
     /// Appends an ended allocation to nebula.allocation_log.
     fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<Option<()>>;
@@ -82,14 +82,6 @@ pub(super) struct EndedAllocation {
     allocated_at: TimestampWithTimeZone,
     allocated_by: Option<String>,
     allocated_from: Option<Inet>,
-}
-
-/// The allocations of one device that have ended.
-#[derive(Default)]
-pub(super) struct EndedAllocations {
-    pub(super) rows: Vec<EndedAllocation>,
-    /// The device is known to hold nothing more.
-    pub(super) were_all: bool,
 }
 
 /// Whether a device has a row: it holds an address, or an address is in quarantine for it. Rows of
@@ -136,7 +128,7 @@ pub(super) fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) ->
 }
 
 /// Ends the allocations of a device, or only that of `address`; see [`AddressStore::end_allocations`].
-pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<EndedAllocations> {
+pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Vec<EndedAllocation>> {
     if has_direct::END_ALLOCATIONS
         && is_on()
         && let Some(ended) = Direct::end_allocations(device, address)?

@@ -11,14 +11,25 @@ pub(crate) fn connect() -> Option<String> {
     BackgroundWorker::attach_signal_handlers(SignalWakeFlags::SIGHUP | SignalWakeFlags::SIGTERM);
     let database = settings::database()?;
     BackgroundWorker::connect_worker_to_spi(Some(&database), None);
-    // No client waits for this work, and what a crash loses is done again.
     BackgroundWorker::transaction(|| {
-        if let Err(error) = Spi::run("SET synchronous_commit = off") {
-            warning!("synchronous_commit stays on: {error}");
+        for setting in SETTINGS {
+            if let Err(error) = Spi::run(&format!("SET {setting}")) {
+                warning!("SET {setting} failed: {error}");
+            }
         }
     });
     Some(database)
 }
+
+/// What the processes set for their sessions, whatever is set for the database.
+const SETTINGS: [&str; 3] = [
+    // No client waits for this work, and what a crash loses is done again.
+    "synchronous_commit = off",
+    // These processes are superusers, so no object that another role made may take the place of the server's own.
+    "search_path = pg_catalog, pg_temp",
+    // Pruning and claiming need to see rows that were committed while they waited for a lock.
+    "default_transaction_isolation = 'read committed'",
+];
 
 /// Calls a function if it exists.
 pub(crate) fn run(function: &str) {

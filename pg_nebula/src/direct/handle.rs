@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use super::eligibility::{Statement, is_partition, is_plain_partition, is_table, runs_nothing_else};
 use super::index::{self, Index};
 use super::index_scan::IndexScan;
-use super::relation::{OpenRelation, WRITE};
+use super::relation::{OpenRelation, WRITE, lock_relation};
 use super::{columns, version};
 use crate::pg::error::{Error, Result};
 
@@ -53,7 +53,11 @@ impl TableHandle {
         own_delete_trigger: Option<&CStr>,
     ) -> Self {
         let relation = OpenRelation::table(table, WRITE);
-        let has_plain_parent = parent.is_none_or(|parent| is_plain_partition(table, parent));
+        let has_plain_parent = match parent {
+            Some(parent) => is_plain_partition(table, parent),
+            // A partition of a table that we do not know may have triggers and bounds from there.
+            None => !is_partition(&relation),
+        };
         // SAFETY: the relation is open. If an error leaves this function, the server frees the context with
         // its parent, the memory of the statement; only a complete handle becomes the session's.
         unsafe {
@@ -104,6 +108,11 @@ impl TableHandle {
             pg_sys::MemoryContextSetParent(context, pg_sys::CacheMemoryContext);
             handle
         }
+    }
+
+    /// Locks the table, and the partitioned table above it, as a statement does.
+    pub(super) fn lock(&self, lock: pg_sys::LOCKMODE) {
+        self.parent.into_iter().chain([self.table]).for_each(|table| lock_relation(table, lock));
     }
 
     /// Whether a change of this table makes the handle invalid.

@@ -143,11 +143,11 @@ fn event_text(event: &JobEvent) -> String {
 /// Notifies workers of these kinds and watchers of these events.
 fn notify(kinds: Vec<String>, events: Vec<String>) {
     let sent = Spi::run_with_args(
-        "SELECT pg_notify('nebula_job', kind) FROM unnest($1) AS k(kind)
-         UNION ALL SELECT pg_notify('nebula_event', event) FROM unnest($2) AS e(event)",
+        "SELECT pg_catalog.pg_notify('nebula_job', kind) FROM pg_catalog.unnest($1) AS k(kind)
+         UNION ALL SELECT pg_catalog.pg_notify('nebula_event', event) FROM pg_catalog.unnest($2) AS e(event)",
         &[kinds.into(), events.into()],
     );
     if let Err(error) = sent {
-        warning!("workers could not be woken: {error}");
+        warning!("notifications of jobs could not be sent: {error}");
     }
 }

@@ -8,7 +8,7 @@ use nebula_core::address::number;
 use pgrx::pg_sys::Datum;
 use pgrx::{Inet, IntoDatum, Uuid};
 
-use super::{AddressStore, EndedAllocation, EndedAllocations, Pair, StaticHostReason, sql};
+use super::{AddressStore, EndedAllocation, Pair, StaticHostReason, sql};
 use crate::addresses::request::Request;
 use crate::direct::{CacheToken, FoundRow, IndexScan, InsertOutcome, Table};
 use crate::free_map::trigger::address_released;
@@ -102,7 +102,7 @@ impl AddressStore for Direct {
     }
 
     /// Only for a device without a certificate that holds one address.
-    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>> {
+    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<Vec<EndedAllocation>>> {
         if address.is_some() {
             return Ok(None);
         }
@@ -120,7 +120,7 @@ impl AddressStore for Direct {
         if !in_quarantine {
             address_released(ended.pool, number(ended.address))?;
         }
-        Ok(Some(EndedAllocations { rows: vec![ended], were_all: true }))
+        Ok(Some(vec![ended]))
     }
 
     fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<Option<()>> {

@@ -9,7 +9,7 @@ use pgrx::datum::DatumWithOid;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
-use super::{AddressStore, EndedAllocation, EndedAllocations, Pair, StaticHostReason};
+use super::{AddressStore, EndedAllocation, Pair, StaticHostReason};
 use crate::addresses::request::Request;
 use crate::free_map::trigger::address_quarantined;
 use crate::pg::datum::inet::{Host, network};
@@ -67,7 +67,7 @@ impl AddressStore for Sql {
         Ok(Some(inserted == pairs.len()))
     }
 
-    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<EndedAllocations>> {
+    fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Option<Vec<EndedAllocation>>> {
         static LOCK: Statement = Statement::new(
             "SELECT project_id, pool_id, ip, allocated_at, allocated_by, client FROM nebula.allocation
               WHERE device_id = $1 AND released_at IS NULL AND ($2 IS NULL OR ip = $2) FOR UPDATE",
@@ -98,8 +98,7 @@ impl AddressStore for Sql {
                 }
             }
         }
-        // Another transaction may have allocated an address of the other family since the rows were locked.
-        Ok(Some(EndedAllocations { rows, were_all: false }))
+        Ok(Some(rows))
     }
 
     fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<Option<()>> {

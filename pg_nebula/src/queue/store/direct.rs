@@ -68,7 +68,6 @@ impl JobStore for Direct {
     }
 
     fn extend_lease(heartbeat: &Heartbeat) -> Result<Option<ExtendedLease>> {
-        let now = Timestamp(session::clock());
         let key = [KeyValue::bigint(heartbeat.job)];
         let updated = RUNNING.update(&IndexScan::exact(tables::RUNNING_KEY, &key), |row, values| {
             (row.read(column::ATTEMPT) == Some(heartbeat.attempt)).then_some(())?;
@@ -76,6 +75,8 @@ impl JobStore for Direct {
                 cancel_requested: row.read(column::CANCEL_REQUESTED)?,
                 project: row.read(column::PROJECT_ID),
             };
+            // Now, because the row may have been waited for.
+            let now = Timestamp(session::clock());
             let until = timestamp::later(now, row.read(column::LEASE)?).ok()?;
             values[column::LEASE_UNTIL] = until.into_datum();
             if heartbeat.progress.is_some() {
