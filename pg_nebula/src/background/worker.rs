@@ -21,7 +21,7 @@ pub(crate) fn connect() -> Option<String> {
     Some(database)
 }
 
-/// What the processes set for their sessions, whatever is set for the database.
+/// Settings of the sessions of these processes; they override those of the database.
 const SETTINGS: [&str; 3] = [
     // No client waits for this work, and what a crash loses is done again.
     "synchronous_commit = off",

@@ -73,12 +73,26 @@ fn commit(map: &PageTable<'_>, change: &Change) {
 }
 
 /// Rollback: claimed addresses are free again. Released ones are held as before; their bits were not changed
-/// yet.
+/// yet. A page that this transaction loaded after it had changed a pool or reserved a range shows that change, so
+/// the pool's pages are read again.
 pub(super) fn rolled_back(changes: &[Change]) {
-    let claims = || changes.iter().filter(|change| change.kind == ChangeKind::Claimed);
-    let shared = shared::read(|map| claims().for_each(|change| release_claim(map, change)));
+    let shared = shared::read(|map| {
+        for change in changes {
+            match change.kind {
+                ChangeKind::Claimed => release_claim(map, change),
+                ChangeKind::Invalidated => commit(map, change),
+                _ => {}
+            }
+        }
+    });
     if shared.is_none() {
-        claims().for_each(|change| cursor::lower(change.pool, change.number));
+        for change in changes {
+            match change.kind {
+                ChangeKind::Claimed => cursor::lower(change.pool, change.number),
+                ChangeKind::Invalidated => cursor::reset_all(),
+                _ => {}
+            }
+        }
     }
 }
 

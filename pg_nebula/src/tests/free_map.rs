@@ -24,6 +24,21 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_rolled_back_exclusion_hides_no_address() {
+        let project = project("10.0.0.0/24");
+        run(&format!(
+            "DO $$ BEGIN
+               PERFORM nebula.exclude_addresses('{project}', 'printers', '10.0.0.1', '10.0.0.9');
+               PERFORM nebula.allocate_ip('{project}', '{}');
+               RAISE 'no';
+             EXCEPTION WHEN raise_exception THEN END $$",
+            device(1)
+        ));
+        assert_eq!(allocate(&project, 2), "10.0.0.1/32");
+        assert_invariants();
+    }
+
+    #[pg_test]
     fn map_status_counts_hits_conflicts_and_rebuilds() {
         if !is_shared() {
             return;
