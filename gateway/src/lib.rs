@@ -2,19 +2,19 @@
 //!
 //! Every route does the same four things: authenticate, parse, call one `nebula.*` function, answer. What
 //! must not be in the database lives here: keys of authorities and signing, tokens and passwords, bytes in
-//! and out of object storage, and the web console. [`http::routes`] is the table of contents: every handler
+//! and out of object storage, and the web console. `http::routes` is the table of contents: every handler
 //! with who may call it.
 //!
 //! Floors, each of which imports only those below it:
 //!
 //! | floor | task |
 //! |---|---|
-//! | [`http`] | routes, handlers, extractors, the shape of failures |
-//! | [`state`] | the services that handlers share |
-//! | [`domain`] | what a request means: registration, the agent protocol, authorities, uploads |
-//! | [`files`] | bytes: byte ranges, streaming, receiving and recognising uploads |
-//! | [`database`], [`infra`] | one typed call per SQL function; listeners, metrics, logs, rate limits |
-//! | [`error`] | failures and what they mean to a caller |
+//! | `http` | routes, handlers, extractors, the shape of failures |
+//! | `state` | the services that handlers share |
+//! | `domain` | what a request means: registration, the agent protocol, authorities, uploads |
+//! | `files` | bytes: byte ranges, streaming, receiving and recognising uploads |
+//! | `database`, `infra` | one typed call per SQL function; listeners, metrics, logs, rate limits |
+//! | `error` | failures and what they mean to a caller |
 
 mod account;
 mod database;

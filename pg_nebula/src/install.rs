@@ -1,6 +1,6 @@
 //! The SQL of the extension, in the order in which it is installed.
 //!
-//! [`install_in_order!`] makes each file require the one before, so the list below is the only place that knows the
+//! `install_in_order!` makes each file require the one before, so the list below is the only place that knows the
 //! order. SQL bodies are checked when a function is made, so a function comes after all that it calls.
 
 mod former;

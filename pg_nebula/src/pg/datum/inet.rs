@@ -97,7 +97,7 @@ pub(crate) fn network(inet: &Inet) -> Result<Network> {
 /// The network in an argument that must be one, not a host in it.
 ///
 /// # Errors
-/// [`Kind::BadArgument`] when host bits are set.
+/// [`Kind::BadArgument`](crate::pg::error::Kind::BadArgument) when host bits are set.
 pub(crate) fn checked_cidr(cidr: &Inet) -> Result<Network> {
     let network = network(cidr)?;
     let truncated = network.truncated();
