@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use nebula_tests::cluster::Cluster;
-use nebula_tests::eventually;
 
+use super::fencing::waits;
 use super::{claim, enqueue};
 
 const KIND: &str = "altered";
@@ -31,11 +31,7 @@ async fn a_trigger_runs_for_a_session_that_waited_while_it_was_added() -> Result
         administrator.batch_execute("BEGIN").await?;
         administrator.batch_execute(TRIGGER).await?;
         let claimed = tokio::spawn(async move { claim(&worker, KIND, 1).await });
-        eventually("the worker to wait for the administrator", || async {
-            let waits = "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
-            Ok(observer.query_opt(waits, &[&pid]).await?.map(drop))
-        })
-        .await?;
+        waits(&observer, pid).await?;
         administrator.batch_execute("COMMIT").await?;
         ensure!(claimed.await??.first().map(|(id, _)| *id) == Some(job), "the job is claimed");
         let seen = administrator.query("SELECT job_id FROM seen", &[]).await?;

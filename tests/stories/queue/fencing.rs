@@ -60,7 +60,7 @@ impl Stage {
 }
 
 /// Waits until a session waits for another.
-async fn waits(watcher: &Client, pid: i32) -> Result<()> {
+pub(super) async fn waits(watcher: &Client, pid: i32) -> Result<()> {
     eventually("the second session to wait for the first", || async {
         let waits = "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
         Ok(watcher.query_opt(waits, &[&pid]).await?.map(drop))
