@@ -8,7 +8,10 @@ release) prefix=$pg_major flags=(--release) ;;
 dev) prefix=$pg_major-test flags=() ;;
 *) die "usage: extension.sh release|dev" ;;
 esac
-"$repo/docker/prefix.sh" "$prefix"
+cargo pgrx --version >/dev/null 2>&1 || die "cargo-pgrx is not installed" "run: make setup"
+# pgrx compiles against $pg_major, whichever prefix the extension is installed into.
+"$repo/docker/prefix.sh" "$pg_major"
+[[ $prefix == "$pg_major" ]] || "$repo/docker/prefix.sh" "$prefix"
 folder=$repo/target/postgresql/$prefix/usr/share/postgresql/$pg_major/extension
 stamp=$repo/target/.extension-$1-$pg_major
 

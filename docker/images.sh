@@ -28,8 +28,7 @@ if ! "${buildah[@]}" inspect --type image "$base" >/dev/null 2>&1; then
 fi
 for image in postgres gateway worker; do
     step "Building the $image image" "${buildah[@]}" build --isolation chroot --pull-never --layers=false \
-        --build-arg BASE="$base" --build-arg PG_MAJOR="$pg_major" \
-        -f "$repo/docker/$image.Dockerfile" -t "localhost/nebula-$image" "$repo/target/image"
+        --build-arg BASE="$base" -f "$repo/target/image/$image.Dockerfile" -t "localhost/nebula-$image" "$repo/target/image"
 done
 "$repo/docker/images-check.sh" "${buildah[@]}"
 "${buildah[@]}" images --format '{{.Name}} {{.Size}}' | grep -v nebula-base

@@ -25,6 +25,11 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# write_changed FILE TEXT: writes FILE unless it has this TEXT already; cargo compiles again what reads a newer file.
+write_changed() {
+    [[ $(cat "$1" 2>/dev/null) == "$2" ]] || printf '%s\n' "$2" >"$1"
+}
+
 # pg_bin NAME: the bin folder of the private PostgreSQL target/postgresql/NAME.
 pg_bin() { printf '%s' "$repo/target/postgresql/$1/usr/lib/postgresql/$pg_major/bin"; }
 

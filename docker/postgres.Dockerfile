@@ -1,8 +1,9 @@
 # PostgreSQL with pg_nebula. Context: target/image, which `make build` fills; nothing is compiled here. BASE must be
-# the Debian release the build ran on, for the C library.
+# the Debian release the build ran on, for the C library. docker/stage.sh writes a copy that names the PG_MAJOR that
+# pg_nebula was built for.
 ARG BASE=debian:bookworm-slim
 FROM ${BASE}
-ARG PG_MAJOR=15
+ARG PG_MAJOR
 RUN apt-get -q update && apt-get -q -y upgrade \
  && DEBIAN_FRONTEND=noninteractive apt-get -q -y install --no-install-recommends postgresql-common \
  && mkdir -p /etc/postgresql-common/createcluster.d \

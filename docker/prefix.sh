@@ -35,7 +35,5 @@ for folder in "$repo"/target/postgresql/*/; do
     version=$(basename "$folder")
     [[ $version == *[!0-9]* ]] || config+=$'\n'"pg$version = \"${folder}usr/lib/postgresql/$version/bin/pg_config\""
 done
-if [[ $(cat "$PGRX_HOME/config.toml" 2>/dev/null) != "$config" ]]; then
-    mkdir -p "$PGRX_HOME"
-    printf '%s\n' "$config" >"$PGRX_HOME/config.toml"
-fi
+mkdir -p "$PGRX_HOME"
+write_changed "$PGRX_HOME/config.toml" "$config"

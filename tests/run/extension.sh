@@ -2,6 +2,7 @@
 # extension.sh [NAME…]: the extension's own tests (#[test] and #[pg_test]) or those whose paths contain a NAME, on version
 # PG_MAJOR of PostgreSQL, in a copy of it that is removed afterwards.
 source "$(dirname "$0")/../../docker/lib.sh"
+alone "extension-test-$pg_major"
 
 work=$(mktemp -d /tmp/pg_nebula.XXXXXX)
 # A server that a failed run has left behind ends at once, without a checkpoint.
@@ -16,9 +17,12 @@ trap finish EXIT
 chmod 0755 "$work"
 "$repo/docker/prefix.sh" "$pg_major-test"
 cp -a "$repo/target/postgresql/$pg_major-test/usr" "$work/usr"
-export PGRX_HOME=$work/pgrx
-mkdir "$PGRX_HOME"
-printf '[configs]\npg%s = "%s"\n' "$pg_major" "$work/usr/lib/postgresql/$pg_major/bin/pg_config" >"$PGRX_HOME/config.toml"
+# Cargo compiles pgrx and all that uses it again when config.toml is gone or newer than the build. So the file stays, and
+# names a link that leads to this run's copy.
+export PGRX_HOME=$repo/target/pgrx-test-$pg_major
+mkdir -p "$PGRX_HOME"
+ln -sfn "$work/usr/lib/postgresql/$pg_major/bin/pg_config" "$PGRX_HOME/pg_config"
+write_changed "$PGRX_HOME/config.toml" "[configs]"$'\n'"pg$pg_major = \"$PGRX_HOME/pg_config\""
 
 flags=()
 if [[ $EUID -eq 0 ]]; then
