@@ -5,7 +5,7 @@
 //! and out of object storage, and the web console. `http::routes` is the table of contents: every handler
 //! with who may call it.
 //!
-//! Floors, each of which imports only those below it:
+//! Floors, each of which imports only those below it (`tests/run/circles.py` reads the order here):
 //!
 //! | floor | task |
 //! |---|---|

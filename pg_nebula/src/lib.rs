@@ -1,21 +1,21 @@
 //! The control plane of a private overlay network, inside PostgreSQL.
 //!
 //! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Tables
-//! and plain SQL functions are in `sql/`; this crate has the functions that need more than a statement. Each
-//! module imports only modules above it in this table; code that needs no PostgreSQL is in the crate
-//! `nebula-core`:
+//! and plain SQL functions are in `sql/`; this crate has the functions that need more than a statement; code
+//! that needs no PostgreSQL is in the crate `nebula-core`. Floors, each of which imports only those below it
+//! (`tests/run/circles.py` reads the order here):
 //!
-//! | module | content |
+//! | floor | content |
 //! |---|---|
-//! | `pg` | interfaces of the server: session, callbacks, catalog, statements, shared memory, types |
-//! | `direct` | reading and writing rows without planner and executor |
-//! | `pools` | projects and their ranges of addresses |
-//! | `free_map` | search for free addresses, by a map in shared memory |
-//! | `addresses` | allocation and release of addresses |
-//! | `nodes` | servers, and the placement of networks on them |
-//! | `background` | background workers |
-//! | `notify` | NOTIFY for workers and watchers of jobs, collected over sessions |
 //! | `queue` | jobs |
+//! | `notify` | NOTIFY for workers and watchers of jobs, collected over sessions |
+//! | `background` | background workers |
+//! | `nodes` | servers, and the placement of networks on them |
+//! | `addresses` | allocation and release of addresses |
+//! | `free_map` | search for free addresses, by a map in shared memory |
+//! | `pools` | projects and their ranges of addresses |
+//! | `direct` | reading and writing rows without planner and executor |
+//! | `pg` | interfaces of the server: session, callbacks, catalog, statements, shared memory, types |
 
 #![expect(clippy::result_large_err, reason = "pgrx takes the SQLSTATE only from an ErrorReport by value")]
 

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# rules.sh: rules of this project that the compiler does not check: no circles of imports, unsafe code only where C
-# interfaces are wrapped, comments that are sentences, SQL that fits a terminal.
+# rules.sh: rules of this project that the compiler does not check: no imports in circles or upwards, unsafe code only
+# where C interfaces are wrapped, comments that are sentences, SQL that fits a terminal.
 source "$(dirname "$0")/../../docker/lib.sh"
 cd "$repo"
 
-tests/run/circles.py || die "modules import each other in a circle" "move what they share into a module of its own"
+tests/run/circles.py || die "modules import each other in a circle, or a floor above theirs" "move what they share into a module below both"
 
 # The server's C interfaces and shared memory, and ffmpeg's.
 unsafe_places='^(pg_nebula/src/(pg|direct)(/|\.rs$)
