@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use futures::future::try_join_all;
 use nebula_tests::cluster::{Cluster, Database, PRELOAD};
+use nebula_tests::session::{pid, until_blocked};
 use nebula_tests::{eventually, invariants, rounds};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, GenericClient};
@@ -61,19 +62,6 @@ async fn assert_sound(client: &Client, project: Uuid) -> Result<()> {
         "SELECT bt_index_check(indexrelid, true) FROM pg_index WHERE indrelid = 'user_devices'::regclass";
     client.batch_execute(indexes).await?;
     Ok(())
-}
-
-async fn pid(client: &Client) -> Result<i32> {
-    Ok(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0))
-}
-
-async fn until_blocked(observer: &Client, pid: i32) -> Result<()> {
-    eventually("a session to wait for another one", || async {
-        let waiting =
-            "SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND wait_event_type = 'Lock'";
-        Ok(observer.query_opt(waiting, &[&pid]).await?.map(drop))
-    })
-    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::{Result, bail};
 use futures::future::try_join_all;
 use nebula_tests::cluster::{Cluster, Database};
+use nebula_tests::session::{pid, until_blocked};
 use nebula_tests::{eventually, invariants};
 use tokio::sync::Barrier;
 use tokio_postgres::error::SqlState;
@@ -51,21 +52,6 @@ async fn allocate(client: &impl GenericClient, project: Uuid) -> Result<String, 
 async fn balanced(client: &Client, project: Uuid) -> Result<(i64, i64)> {
     let usage = invariants::check(client, project).await?;
     Ok((usage.allocated, usage.free))
-}
-
-/// Waits until a session waits for another one.
-async fn until_blocked(observer: &Client, pid: i32) -> Result<()> {
-    eventually("a session to wait for another one", || async {
-        let waiting = "SELECT FROM pg_stat_activity
-                        WHERE pid = $1 AND state = 'active'
-                         AND wait_event_type IN ('Lock', 'IPC', 'Extension')";
-        Ok(observer.query_opt(waiting, &[&pid]).await?.map(drop))
-    })
-    .await
-}
-
-async fn pid(client: &Client) -> Result<i32> {
-    Ok(client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

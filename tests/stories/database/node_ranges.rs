@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use nebula_tests::cluster::Cluster;
-use nebula_tests::eventually;
+use nebula_tests::session::{pid, until_blocked};
 use tokio_postgres::error::SqlState;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -12,15 +12,11 @@ async fn of_two_concurrent_nodes_with_overlapping_ranges_the_second_is_refused()
         (database.connect().await?, database.connect().await?, database.connect().await?);
     for (end, refused) in [("ROLLBACK", false), ("COMMIT", true)] {
         watcher.batch_execute("TRUNCATE nebula.node CASCADE").await?;
-        let pid: i32 = second.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        let pid = pid(&second).await?;
         first.batch_execute("BEGIN; SELECT nebula.register_node('a', 'a:1', cidr => '10.8.0.0/24')").await?;
         let register = second.batch_execute("SELECT nebula.register_node('b', 'b:1', cidr => '10.8.0.0/16')");
         let release = async {
-            eventually("the second session to wait for the first", || async {
-                let waits = "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
-                Ok(watcher.query_opt(waits, &[&pid]).await?.map(drop))
-            })
-            .await?;
+            until_blocked(&watcher, pid).await?;
             anyhow::Ok(first.batch_execute(end).await?)
         };
         let (registered, released) = tokio::join!(register, release);

@@ -2,8 +2,8 @@
 
 use anyhow::{Result, ensure};
 use nebula_tests::cluster::Cluster;
+use nebula_tests::session::{pid, until_blocked};
 
-use super::fencing::waits;
 use super::{claim, enqueue};
 
 const KIND: &str = "altered";
@@ -23,7 +23,7 @@ async fn a_trigger_runs_for_a_session_that_waited_while_it_was_added() -> Result
         let database = cluster.database().await?;
         let (administrator, worker) = (database.connect().await?, database.connect().await?);
         let observer = database.connect().await?;
-        let pid: i32 = worker.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        let pid = pid(&worker).await?;
         enqueue(&administrator, KIND).await?;
         ensure!(claim(&worker, KIND, 1).await?.len() == 1, "the first claim prepares the table");
 
@@ -31,7 +31,7 @@ async fn a_trigger_runs_for_a_session_that_waited_while_it_was_added() -> Result
         administrator.batch_execute("BEGIN").await?;
         administrator.batch_execute(TRIGGER).await?;
         let claimed = tokio::spawn(async move { claim(&worker, KIND, 1).await });
-        waits(&observer, pid).await?;
+        until_blocked(&observer, pid).await?;
         administrator.batch_execute("COMMIT").await?;
         ensure!(claimed.await??.first().map(|(id, _)| *id) == Some(job), "the job is claimed");
         let seen = administrator.query("SELECT job_id FROM seen", &[]).await?;

@@ -4,6 +4,7 @@
 use anyhow::{Context, Result, ensure};
 use nebula_tests::cluster::{Cluster, Database};
 use nebula_tests::eventually;
+use nebula_tests::session::{pid, until_blocked};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -51,21 +52,12 @@ impl Stage {
     /// A second session runs this statement, and must wait for the first.
     async fn meanwhile(&self, sql: &str) -> Result<Said> {
         let second = self.database.connect().await?;
-        let pid: i32 = second.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        let pid = pid(&second).await?;
         let call = sql.replace("$job", &self.job.to_string());
         let said = tokio::spawn(async move { second.batch_execute(&call).await });
-        waits(&self.watcher, pid).await?;
+        until_blocked(&self.watcher, pid).await?;
         Ok(said)
     }
-}
-
-/// Waits until a session waits for another.
-pub(super) async fn waits(watcher: &Client, pid: i32) -> Result<()> {
-    eventually("the second session to wait for the first", || async {
-        let waits = "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
-        Ok(watcher.query_opt(waits, &[&pid]).await?.map(drop))
-    })
-    .await
 }
 
 fn code(said: Result<(), tokio_postgres::Error>) -> Result<SqlState> {
@@ -187,11 +179,11 @@ async fn a_child_is_restored_with_its_last_parent() -> Result<()> {
         let child: i64 = watcher.query_one(child, &[&a, &b]).await?.get(0);
         watcher.batch_execute(&format!("SELECT nebula.cancel_job({a}), nebula.cancel_job({b})")).await?;
         ensure!(state(&watcher, child).await? == "cancelled", "it falls with its parents");
-        let pid: i32 = second.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+        let pid = pid(&second).await?;
         first.batch_execute(&format!("BEGIN; SELECT nebula.retry_job({a})")).await?;
         let call = format!("SELECT nebula.retry_job({b})");
         let (said, finished) = tokio::join!(second.batch_execute(&call), async {
-            waits(&watcher, pid).await?;
+            until_blocked(&watcher, pid).await?;
             anyhow::Ok(first.batch_execute(end).await?)
         });
         said?;

@@ -6,6 +6,7 @@ use std::future::poll_fn;
 
 use anyhow::{Context, Result, ensure};
 use nebula_tests::cluster::{Cluster, Database};
+use nebula_tests::session::pid;
 use nebula_tests::{EVENT_TIMEOUT, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -82,7 +83,7 @@ async fn before_the_commit(database: &Database) -> Result<()> {
 async fn inside_the_commit(database: &Database) -> Result<()> {
     let enqueuer = database.connect().await?;
     enqueuer.batch_execute("SET synchronous_commit = on").await?;
-    let pid: i32 = enqueuer.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+    let pid = pid(&enqueuer).await?;
     let committing = tokio::spawn(async move { enqueue(&enqueuer, "held.inside").await });
     let observer = database.connect().await?;
     eventually("the commit to wait for a standby", || async {

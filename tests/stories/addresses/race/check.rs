@@ -5,10 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Result, ensure};
 use futures::future::try_join_all;
+use nebula_tests::session::{pid, until_blocked};
 use nebula_tests::{invariants, rounds};
 use uuid::Uuid;
 
-use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, until_blocked};
+use super::{EXHAUSTED, allocate, balanced, databases, pool};
 
 const SESSIONS: usize = 8;
 

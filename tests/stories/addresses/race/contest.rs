@@ -7,12 +7,13 @@ use anyhow::Result;
 use futures::future::try_join_all;
 use nebula_tests::cluster::Database;
 use nebula_tests::invariants;
+use nebula_tests::session::{pid, until_blocked};
 use tokio::sync::Barrier;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, until_blocked};
+use super::{EXHAUSTED, allocate, balanced, databases, pool};
 
 const SESSIONS: usize = 32;
 

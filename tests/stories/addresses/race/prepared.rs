@@ -3,10 +3,11 @@
 use anyhow::Result;
 use nebula_tests::cluster::{Cluster, PRELOAD};
 use nebula_tests::invariants;
+use nebula_tests::session::{pid, until_blocked};
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use super::{EXHAUSTED, allocate, balanced, databases, pid, pool, until_blocked};
+use super::{EXHAUSTED, allocate, balanced, databases, pool};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_prepared_allocation_blocks_its_address_until_decided() -> Result<()> {
