@@ -43,28 +43,28 @@ pub(crate) async fn find(
     Ok(query_opt(client, sql, &[&actor, &job_id]).await?.as_ref().map(read_job).transpose()?)
 }
 
-/// Cancels a job; answers `cancelled`, or `cancelling` while a worker still runs it.
-/// Fails with 404 no such job in the account's projects, 409 it has finished.
-pub(crate) async fn cancel(
+/// A change of a job that its project's members may make.
+#[derive(Clone, Copy)]
+pub(crate) enum Change {
+    Cancel,
+    Retry,
+}
+
+/// Cancels a job, or lets a dead or cancelled one run again; returns its state: `cancelled`, `cancelling`
+/// while a worker still runs it, or `available`. Fails with 404 no such job in the account's projects, 409 it
+/// has finished, or is neither dead nor cancelled.
+pub(crate) async fn change(
     client: &impl GenericClient,
+    change: Change,
     actor: Uuid,
     job_id: i64,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
-    let sql = "SELECT nebula.cancel_job_for($1, $2, $3)";
+    let sql = match change {
+        Change::Cancel => "SELECT nebula.cancel_job_for($1, $2, $3)",
+        Change::Retry => "SELECT 'available' FROM nebula.retry_job_for($1, $2, $3)",
+    };
     Ok(query_one(client, sql, &[&actor, &job_id, &address]).await?.try_get(0)?)
-}
-
-/// Lets a dead or cancelled job run again.
-/// Fails with 404 no such job in the account's projects, 409 it is neither dead nor cancelled.
-pub(crate) async fn retry(
-    client: &impl GenericClient,
-    actor: Uuid,
-    job_id: i64,
-    address: Option<IpAddr>,
-) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.retry_job_for($1, $2, $3)";
-    query_one(client, sql, &[&actor, &job_id, &address]).await.map(drop)
 }
 
 fn read_job(row: &Row) -> Result<Job, tokio_postgres::Error> {

@@ -6,7 +6,7 @@ use nebula_api::{Envelope, Failure};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::database::job as database;
+use crate::database::job::{self as database, Change};
 use crate::error::ApiError;
 use crate::http::extractor::{Actor, client_address};
 use crate::state::AppState;
@@ -42,7 +42,7 @@ pub(crate) async fn list(
     if let Some(state) = filter.state.as_deref()
         && !STATES.contains(&state)
     {
-        return Err(ApiError::bad_argument(format!("\"{state}\" is no state of a job"))
+        return Err(ApiError::bad_argument(format!("\"{state}\" is not a job state"))
             .hint(format!("The states are {}.", STATES.join(", "))));
     }
     let client = state.database.client().await?;
@@ -83,9 +83,7 @@ pub(crate) async fn cancel(
     request: HttpRequest,
     path: web::Path<i64>,
 ) -> Result<web::Json<Envelope<JobChange>>, ApiError> {
-    let client = state.database.client().await?;
-    let change = database::cancel(&client, actor.account_id, *path, client_address(&request)).await?;
-    Ok(web::Json(Envelope::new(JobChange { job_id: *path, state: change })))
+    change(&state, &actor, &request, *path, Change::Cancel).await
 }
 
 /// Runs a dead or cancelled job again, with all its attempts.
@@ -99,7 +97,18 @@ pub(crate) async fn retry(
     request: HttpRequest,
     path: web::Path<i64>,
 ) -> Result<web::Json<Envelope<JobChange>>, ApiError> {
+    change(&state, &actor, &request, *path, Change::Retry).await
+}
+
+async fn change(
+    state: &AppState,
+    actor: &Actor,
+    request: &HttpRequest,
+    job_id: i64,
+    change: Change,
+) -> Result<web::Json<Envelope<JobChange>>, ApiError> {
     let client = state.database.client().await?;
-    database::retry(&client, actor.account_id, *path, client_address(&request)).await?;
-    Ok(web::Json(Envelope::new(JobChange { job_id: *path, state: "available".to_owned() })))
+    let address = client_address(request);
+    let state = database::change(&client, change, actor.account_id, job_id, address).await?;
+    Ok(web::Json(Envelope::new(JobChange { job_id, state })))
 }
