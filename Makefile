@@ -49,7 +49,7 @@ test-extension: setup-extension ## Run the extension's own tests (T=NAME, PG_MAJ
 test-stories: setup-test ## Run the tests that drive the real programs (T=NAME, PG_MAJOR=17)
 	@tests/run/test.sh stories
 
-soak: setup-test build ## The long proofs at full length: random stories, crash cycles, crowds, churn (hours)
+soak: setup-test build ## The long tests at full length: random stories, crash cycles, many agents, churn (hours)
 	@tests/run/soak.sh
 
 lint: setup-lint ## Format, clippy, documentation, module circles, shell scripts, console types

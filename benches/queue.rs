@@ -78,7 +78,7 @@ impl<'a> Queue<'a> {
         if harness.settings.preload {
             eventually("the background worker to be there", || async {
                 let find = "SELECT FROM pg_stat_activity
-                             WHERE backend_type = 'pg_nebula wakeup' AND datname = current_database()";
+                             WHERE backend_type = 'pg_nebula notifier' AND datname = current_database()";
                 Ok(client.query_opt(find, &[]).await?.map(drop))
             })
             .await?;

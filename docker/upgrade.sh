@@ -2,8 +2,9 @@
 # upgrade.sh FOLDER: writes pg_nebula--OLD--NEW.sql into FOLDER for every OLD of sql/release, from the install script
 # pg_nebula--NEW.sql there. An update runs the steps in sql/upgrade/, which alter tables and drop functions that are
 # gone or have another signature, and then the install script in a repeatable form: it replaces functions, views,
-# triggers and comments, and creates missing tables and indexes. Composite types are arguments of functions only: they
-# are dropped with those functions and created again.
+# triggers and comments, and creates missing tables and indexes. Composite types are arguments of functions only. They
+# are dropped and created again, after the steps in sql/upgrade/ have dropped the functions that take them; without
+# CASCADE, so that the update fails instead of dropping a column or view of a user.
 source "$(dirname "$0")/lib.sh"
 
 folder=$1
@@ -14,7 +15,7 @@ install=$folder/pg_nebula--$new.sql
 repeatable=$(sed -E '
     s/^CREATE +(FUNCTION|VIEW|TRIGGER) /CREATE OR REPLACE \1 /
     s/^CREATE (TABLE|INDEX|UNIQUE INDEX|SEQUENCE) /CREATE \1 IF NOT EXISTS /
-    s/^CREATE TYPE ([a-z_.]+) /DROP TYPE IF EXISTS \1 CASCADE;\n&/' "$install")
+    s/^CREATE TYPE ([a-z_.]+) /DROP TYPE IF EXISTS \1;\n&/' "$install")
 unknown=$(grep -E '^CREATE ' <<<"$repeatable" | grep -vE '^CREATE (OR REPLACE|TYPE|(TABLE|INDEX|UNIQUE INDEX|SEQUENCE) IF NOT EXISTS) ' | head -n 1) || true
 [[ -z $unknown ]] || die "the install script has a statement that cannot be run twice: $unknown" "add a repeatable form to docker/upgrade.sh"
 

@@ -11,7 +11,7 @@ use crate::error::{Code, Doing, Error, Result};
 /// The option `--yes`.
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Confirmation {
-    /// Do not ask; needed where there is no terminal to ask at
+    /// Do not ask for confirmation; required without a terminal
     #[arg(long, short)]
     yes: bool,
 }
@@ -26,7 +26,7 @@ impl Confirmation {
         if !stdin().is_terminal() || !stderr().is_terminal() {
             return Err(Error::new(
                 Code::InvalidArgument,
-                format!("there is no terminal to ask at: {question}"),
+                format!("this needs confirmation, and there is no terminal: {question}"),
             )
             .hint("Nothing was changed. Add --yes if that is meant."));
         }

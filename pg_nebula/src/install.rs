@@ -44,10 +44,10 @@ install_in_order! {
     "tables_file" = "../../sql/tables/file.sql",
 }
 
-// Requires all functions in Rust, so that every file below may call them, and comments on those of its word.
+// Requires every function in Rust, so that this file and those below can call and comment on them.
 extension_sql_file!(
-    "../../sql/functions/native.sql",
-    name = "functions_native",
+    "../../sql/functions/free_map.sql",
+    name = "functions_free_map",
     requires = [
         "tables_file",
         pools::project::require_project,
@@ -59,7 +59,7 @@ extension_sql_file!(
         addresses::release::release_ip,
         addresses::release::release_nebula_ip_by_device,
         addresses::bulk::allocate_batch,
-        addresses::linked_table::show_addresses,
+        addresses::linked_table::sync_linked_tables,
         addresses::linked_table::touch_device,
         pools::populate::span,
         nodes::select::node_scores,
@@ -79,33 +79,30 @@ extension_sql_file!(
         queue::rescue::rescue_jobs,
         queue::promote_due::release_due_jobs,
         queue::sql_helpers::check_job,
-        queue::sql_helpers::announce_jobs,
+        queue::sql_helpers::notify_enqueued,
         queue::sql_helpers::wake_workers,
-        queue::sql_helpers::expect_tick,
+        queue::sql_helpers::set_schedule_timer,
         queue::sql_helpers::next_tick,
         direct::trigger::table_changed,
         free_map::status::map_status,
         free_map::prewarm::warm_map,
         free_map::verify::map_differences,
+        free_map::trigger::allocation_changed,
+        free_map::trigger::pool_changed,
         pg::isolation::require_fresh_snapshot,
     ]
 );
-extension_sql_file!(
-    "../../sql/functions/map.sql",
-    name = "functions_map",
-    requires = ["functions_native", free_map::trigger::allocation_changed, free_map::trigger::pool_changed,]
-);
 
-// Functions that are a statement or two, and views.
+// Functions in SQL and PL/pgSQL, and views.
 install_in_order! {
-    "functions_map";
+    "functions_free_map";
     "functions_pool" = "../../sql/functions/pool.sql",
     "functions_allocation" = "../../sql/functions/allocation.sql",
     "functions_authority" = "../../sql/functions/authority.sql",
     "functions_reservation" = "../../sql/functions/reservation.sql",
     "functions_lease" = "../../sql/functions/lease.sql",
     "functions_quarantine" = "../../sql/functions/quarantine.sql",
-    "functions_link" = "../../sql/functions/link.sql",
+    "functions_linked_table" = "../../sql/functions/linked_table.sql",
     "functions_forecast" = "../../sql/functions/forecast.sql",
     "functions_check" = "../../sql/functions/check.sql",
     "functions_project" = "../../sql/functions/project.sql",
@@ -114,7 +111,7 @@ install_in_order! {
     "functions_session" = "../../sql/functions/session.sql",
     "functions_device" = "../../sql/functions/device.sql",
     "functions_certificate" = "../../sql/functions/certificate.sql",
-    "functions_configuration" = "../../sql/functions/configuration.sql",
+    "functions_project_options" = "../../sql/functions/project_options.sql",
     "functions_firewall" = "../../sql/functions/firewall.sql",
     "functions_route" = "../../sql/functions/route.sql",
     "functions_revocation" = "../../sql/functions/revocation.sql",
@@ -136,7 +133,7 @@ install_in_order! {
     "functions_node_secret" = "../../sql/functions/node_secret.sql",
     "views_event" = "../../sql/views/event.sql",
     "views_job" = "../../sql/views/job.sql",
-    "views_file_status" = "../../sql/views/file_status.sql",
+    "views_file" = "../../sql/views/file.sql",
     "functions_job" = "../../sql/functions/job.sql",
     "functions_job_policy" = "../../sql/functions/job_policy.sql",
     "functions_job_history" = "../../sql/functions/job_history.sql",

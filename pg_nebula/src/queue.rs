@@ -1,17 +1,6 @@
 //! Jobs: units of background work, claimed under a lease.
 //!
-//! ```text
-//!                       a parent succeeds                 claim_jobs
-//!  enqueue ──► blocked ───────────────────► available ◄────────────────► running ──► succeeded
-//!     │           │ ▲                        │  ▲  ▲    fail_job, rescue    │ │         complete_job
-//!     └───────────┼─┼────────────────────────┼──┘  │    (attempts left),    │ └──► dead
-//!                 │ └──── depend_job ────────┤     │    hand_back_job       │   fail_job, rescue (none left)
-//!                 │                          │     │                        │
-//!                 └───────► cancelled ◄──────┴─────┼────────────────────────┘
-//!   cancel_job, a parent is dead   │               │   fail_job, hand_back_job, rescue after cancel_job
-//!                                  └── retry_job ──┘
-//!                              (dead and cancelled)
-//! ```
+//! "States of a job" in `ARCHITECTURE.md` shows which function moves a job from which state to which.
 //!
 //! A job is a row of one of three tables: nebula.job_waiting (blocked or available), nebula.job_running,
 //! nebula.job_finished. A transaction that moves the row holds its lock, so every statement sees the job in

@@ -2,7 +2,7 @@
 -- verifies signatures with the key from agent_keys; every other check is made here, in the transaction that acts on
 -- it.
 --
--- Functions for calls that arrive in crowds take an array: a statement for a hundred costs little more than for one.
+-- Functions for calls that arrive in batches take an array: a statement for a hundred costs little more than for one.
 
 -- Fixed plan (sql/README.md): one indexed subquery per call, with LIMIT 1.
 CREATE FUNCTION nebula.agent_keys(p_calls nebula.agent_call[])
@@ -54,7 +54,7 @@ BEGIN
   IF cardinality(v_device_ids) > 1
      AND cardinality(v_device_ids) > (SELECT count(DISTINCT d) FROM unnest(v_device_ids) d)
   THEN
-    RAISE EXCEPTION 'a device calls twice at once'
+    RAISE EXCEPTION 'the device made two calls at once'
       USING ERRCODE = '28000', HINT = 'Accept its calls one after the other.';
   END IF;
   -- Locks only rows that will be written. Usually there are none: ten thousand waiting agents lock nothing.
@@ -225,8 +225,8 @@ BEGIN
   RETURN CASE WHEN v_caller.acknowledged_version < v_current.config_version THEN 'configuration' END;
 END $$;
 COMMENT ON FUNCTION nebula.agent_due(uuid) IS
-  'Internal: what an agent should fetch: certificate (another one is due: by age, by what it says, by '
-  'who signs), configuration, or null';
+  'Internal: what an agent should fetch: certificate (a new one is due because of its age, its content or '
+  'its issuer), configuration, or null';
 
 CREATE FUNCTION nebula.call_agent(
   p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz
@@ -391,4 +391,4 @@ BEGIN
   PERFORM nebula.revoke_device(v_caller.device_id, 'agent', p_client);
 END $$;
 COMMENT ON FUNCTION nebula.leave_project(uuid, bigint, bytea, timestamptz, inet) IS
-  'For the gateway: A device leaves for good: revoke_device at its own wish. Errors: as accept_call';
+  'For the gateway: a device leaves the project: revoke_device on its own request. Errors: as accept_call';

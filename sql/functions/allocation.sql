@@ -64,16 +64,16 @@ COMMENT ON FUNCTION nebula.project_allocations(uuid) IS
   'The addresses of a project that are held now, in order. Errors: P0002 no such project';
 
 -- Takes an address that another transaction has inserted or deleted but not committed: the INSERT waits on the
--- primary key until that transaction ends, at most p_patience milliseconds.
-CREATE FUNCTION nebula.hold_when_free(
+-- primary key until that transaction ends, at most p_timeout_ms milliseconds.
+CREATE FUNCTION nebula.insert_when_free(
   p_project_id uuid, p_pool_id integer, p_ip inet, p_device_id uuid, p_allocated_by text,
-  p_lease interval, p_client inet, p_patience integer
+  p_lease interval, p_client inet, p_timeout_ms integer
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = nebula, pg_temp
 SET lock_timeout = 0 AS $$
 BEGIN
   -- Lasts until this function returns: its own SET lock_timeout clause restores the former value.
-  PERFORM set_config('lock_timeout', p_patience::text, true);
+  PERFORM set_config('lock_timeout', p_timeout_ms::text, true);
   INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
   VALUES (p_project_id, p_pool_id, p_ip, p_device_id,
           coalesce(p_allocated_by, session_user::text), now() + p_lease,
@@ -83,9 +83,9 @@ BEGIN
 EXCEPTION WHEN lock_not_available THEN
   RETURN false;
 END $$;
-COMMENT ON FUNCTION nebula.hold_when_free(uuid, integer, inet, uuid, text, interval, inet, integer) IS
-  'Internal: used by allocate_ip: takes an address in flight if it comes free within patience '
-  'milliseconds';
+COMMENT ON FUNCTION nebula.insert_when_free(uuid, integer, inet, uuid, text, interval, inet, integer) IS
+  'Internal: for allocate_ip; inserts an address that another transaction is inserting or deleting, if '
+  'that transaction ends within p_timeout_ms milliseconds and leaves it free; true if it did';
 
 CREATE FUNCTION nebula.allocate_ips(
   project_id uuid,

@@ -42,7 +42,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.project_trust(uuid) IS
   'Internal: the authorities devices of a project are to trust, the one that signs certificates first; '
-  'speaks: signs what agents are told. None before the first is adopted. Errors: P0002 no such project';
+  'speaks: signs the answers to agents. None before the first is adopted. Errors: P0002 no such project';
 
 CREATE FUNCTION nebula.list_authorities(p_actor uuid)
 RETURNS TABLE (

@@ -68,9 +68,10 @@ BEGIN
   ON CONFLICT ON CONSTRAINT certificate_pkey DO NOTHING;
 END $$;
 COMMENT ON FUNCTION nebula.record_certificates(nebula.new_certificate[]) IS
-  'For the gateway: records signed certificates. Each is authorized by an account (actor), by an enrolment code '
-  '(code_hash), or by the answer that it goes out with (counter); one of these three is given. Errors: '
-  'P0002 no such device, 42501 not a member, 55000 not by this code, no such answer, address not held';
+  'For the gateway: records signed certificates. Each is authorized by an account (actor), by an enrolment '
+  'code (code_hash), or by the answer that contains it (counter); exactly one of the three is given. '
+  'Errors: P0002 no such device, 42501 not a member, 55000 not by this code, no such answer, address not '
+  'held';
 
 CREATE FUNCTION nebula.limit_certificates(p_device_id uuid, p_hourly integer) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
@@ -118,5 +119,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    GROUP BY w.renewal
 $$;
 COMMENT ON FUNCTION nebula.certificate_counts() IS
-  'For the gateway: for metrics: live devices by who renews their certificates, and the seconds until '
-  'the first of them expires';
+  'For the gateway: for metrics: live devices by the party that renews their certificates, and the seconds '
+  'until the first of them expires';

@@ -149,7 +149,7 @@ BEGIN
            format('table %s shows %s', d.target, coalesce(host(d.shown), 'nothing')), v_repair
       FROM nebula.link_differences() d;
   IF v_repair THEN
-    PERFORM nebula.show_addresses(array_agg(d.device_id))
+    PERFORM nebula.sync_linked_tables(array_agg(d.device_id))
       FROM nebula.link_differences() d
     HAVING count(*) > 0;
   END IF;

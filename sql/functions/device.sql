@@ -9,7 +9,7 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_device_name(text) IS
-  'Internal: refuses a name that means something else to nebula. Errors: 22023';
+  'Internal: refuses a name that has a special meaning in nebula. Errors: 22023';
 
 CREATE FUNCTION nebula.claim_name(p_project_id uuid, p_name text, p_device_id uuid) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -38,7 +38,7 @@ COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
   'Internal: makes sure that a name is free in a project for a device; a revoked one gives it up. '
   'Errors: 23505 taken';
 
--- Many devices in one call, because registrations arrive in crowds: a statement for a hundred costs little more than
+-- Many devices in one call, because registrations arrive in batches: a statement for a hundred costs little more than
 -- for one. Fixed plan (sql/README.md): one indexed subquery per device, with LIMIT 1.
 CREATE FUNCTION nebula.register_devices(p_project_id uuid, p_devices nebula.new_device[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
@@ -53,7 +53,7 @@ DECLARE
   v_role       text;
   v_locked     uuid[];
   v_known      record;
-  v_party      record;
+  v_caller      record;
   v_registered integer;
 BEGIN
   SELECT array_agg(a.actor), array_agg(m.username), array_agg(m.is_admin)
@@ -73,7 +73,7 @@ BEGIN
     RAISE EXCEPTION 'only an administrator may register a %', v_role
       USING ERRCODE = '42501', HINT = 'Register as a host, or ask an administrator.';
   END IF;
-  -- Serializes concurrent registrations of one device. One lock order, so that two crowds do not deadlock.
+  -- Serializes concurrent registrations of one device. One lock order, so that two batches do not deadlock.
   v_locked := ARRAY(SELECT d.device_id
                       FROM nebula.device d
                      WHERE d.device_id = ANY (v_device_ids)
@@ -109,18 +109,18 @@ BEGIN
                           AND d.name = n.name
                         LIMIT 1) namesake;
   -- One allocation and one set of events for all devices of an account that call from one address.
-  FOR v_party IN
+  FOR v_caller IN
     SELECT w.username, w.client, array_agg(w.device_id) AS device_ids, array_agg(w.name) AS names
       FROM (SELECT v_usernames[array_position(v_actors, n.actor)] AS username, n.client, n.device_id, n.name
               FROM unnest(p_devices) n) w
      GROUP BY w.username, w.client
      ORDER BY w.username, w.client
   LOOP
-    PERFORM nebula.record_events(p_project_id, v_party.username, 'register', 'device',
-                                 array_agg(w.device_id::text), v_party.client,
+    PERFORM nebula.record_events(p_project_id, v_caller.username, 'register', 'device',
+                                 array_agg(w.device_id::text), v_caller.client,
                                  array_agg(jsonb_build_object('name', w.name, 'ip', host(h.ip))))
-      FROM nebula.allocate_ips(p_project_id, v_party.device_ids, v_party.username, client => v_party.client) h
-      JOIN unnest(v_party.device_ids, v_party.names) AS w(device_id, name) USING (device_id);
+      FROM nebula.allocate_ips(p_project_id, v_caller.device_ids, v_caller.username, client => v_caller.client) h
+      JOIN unnest(v_caller.device_ids, v_caller.names) AS w(device_id, name) USING (device_id);
   END LOOP;
   INSERT INTO nebula.device AS d (device_id, project_id, owner_id, name, role, endpoints, curve, public_key)
   SELECT n.device_id, p_project_id, n.actor, n.name, n.role, n.endpoints, n.curve, n.public_key
@@ -143,9 +143,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.register_devices(uuid, nebula.new_device[]) IS
   'For the gateway: makes or renews devices of a project and their addresses, all or none; a device that '
-  'is there keeps its address. Contents of their certificates: device_configurations. Errors: P0002 no '
-  'such project, 42501 not allowed, 23505 other project or name taken, 55000 revoked, 54000 too often, '
-  '53400 pool exhausted';
+  'exists keeps its address. Contents of their certificates: device_configurations. Errors: P0002 no such '
+  'project, 42501 not allowed, 23505 other project or name taken, 55000 revoked, 54000 too often, 53400 '
+  'pool exhausted';
 
 CREATE FUNCTION nebula.project_lighthouses(p_project_id uuid)
 RETURNS TABLE (device_id uuid, name text, role text, ip text, endpoints text[])

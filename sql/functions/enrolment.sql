@@ -51,24 +51,24 @@ DECLARE
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   IF v_lifetime IS NULL OR NOT v_lifetime BETWEEN interval '1 second' AND interval '30 days' THEN
-    RAISE EXCEPTION 'a code cannot be good for %', coalesce(v_lifetime::text, 'ever')
+    RAISE EXCEPTION 'a code cannot be valid for %', coalesce(v_lifetime::text, 'ever')
       USING ERRCODE = '22023', HINT = 'Give an interval of at most 30 days, for example ''1 day''.';
   END IF;
   IF v_uses IS NULL OR NOT v_uses BETWEEN 1 AND 10000 THEN
-    RAISE EXCEPTION 'a code cannot be good for % devices', v_uses
+    RAISE EXCEPTION 'a code cannot admit % devices', v_uses
       USING ERRCODE = '22023', HINT = 'Give a number from 1 to 10000.';
   END IF;
   IF v_uses > 1 AND num_nonnulls(v_name, v_address) > 0 THEN
     RAISE EXCEPTION 'a code for % devices cannot give them all one name or address', v_uses
-      USING ERRCODE = '22023', HINT = 'Leave name and address out, or make a code for each device.';
+      USING ERRCODE = '22023', HINT = 'Omit name and address, or make a code for each device.';
   END IF;
   IF v_device_id IS NOT NULL THEN
     PERFORM nebula.require_agentless(v_device_id, v_project_id);
     IF v_uses > 1 OR v_role <> 'host' OR num_nonnulls(v_name, v_address) > 0
        OR cardinality(v_groups) + cardinality(v_endpoints) > 0 THEN
-      RAISE EXCEPTION 'a code for a device that is there says nothing else of it'
+      RAISE EXCEPTION 'a code for an existing device cannot change it'
         USING ERRCODE = '22023',
-          HINT = 'Leave name, role, groups, endpoints, address and uses out: it keeps what it has.';
+          HINT = 'Omit name, role, groups, endpoints, address and uses: the device keeps what it has.';
     END IF;
   END IF;
   PERFORM nebula.check_device_name(v_name);
@@ -211,8 +211,8 @@ BEGIN
                               ));
 END $$;
 COMMENT ON FUNCTION nebula.give_agent(nebula.enrolment, text, bytea, inet) IS
-  'Internal: lets a device that is there use the code that was made for it. Errors: 55000 revoked, 23505 '
-  'it has an agent, 54000 asked too often';
+  'Internal: lets an existing device use the code that was made for it. Errors: 55000 revoked, 23505 it '
+  'has an agent, 54000 asked too often';
 
 -- Registers a device by code, without an agent; enroll_device and register_by_code share it.
 CREATE FUNCTION nebula.use_enrolment(
@@ -234,7 +234,7 @@ BEGIN
      FOR UPDATE;
   IF v_used.enrolment_id IS NULL OR v_used.revoked_at IS NOT NULL OR v_used.expires_at <= clock_timestamp()
   THEN
-    RAISE EXCEPTION 'this enrolment code is not good'
+    RAISE EXCEPTION 'this enrolment code is not valid'
       USING ERRCODE = 'P0002', HINT = 'Ask an administrator for a new one.';
   END IF;
 
@@ -259,7 +259,7 @@ BEGIN
     END IF;
     IF v_used.device_id IS DISTINCT FROM v_known.device_id THEN
       RAISE EXCEPTION 'device id % is taken', p_device_id
-        USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
+        USING ERRCODE = '23505', HINT = 'Omit the device id, or choose another one.';
     END IF;
   END IF;
 
@@ -286,7 +286,7 @@ BEGIN
      AND cardinality(v_used.endpoints) = 0
      AND cardinality(coalesce(p_endpoints, '{}')) = 0
   THEN
-    RAISE EXCEPTION 'a lighthouse without an endpoint can be found by nobody'
+    RAISE EXCEPTION 'a lighthouse needs an endpoint: without one no device finds it'
       USING ERRCODE = '22023',
         HINT = 'Name at least one host:port where other devices reach it, for example 192.0.2.10:4242.';
   END IF;
@@ -340,7 +340,7 @@ BEGIN
                       AND w.host_key = p_host_key)
     THEN
       RAISE EXCEPTION 'device id % is taken', v_chosen
-        USING ERRCODE = '23505', HINT = 'Leave the device id out, or choose another one.';
+        USING ERRCODE = '23505', HINT = 'Omit the device id, or choose another one.';
     END IF;
     RETURN QUERY
       SELECT v_chosen, nebula.add_answers(ARRAY[ROW(v_chosen, p_host_key, p_public_key)::nebula.new_answer]);
@@ -381,7 +381,7 @@ CREATE FUNCTION nebula.register_by_code(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   IF nebula.enrolment_project(p_code_hash) IS DISTINCT FROM p_project_id THEN
-    RAISE EXCEPTION 'this enrolment code is not good for project %', p_project_id
+    RAISE EXCEPTION 'this enrolment code is not valid for project %', p_project_id
       USING ERRCODE = 'P0002', HINT = 'Ask an administrator of the project for one.';
   END IF;
   IF EXISTS (SELECT FROM nebula.enrolment e WHERE e.code_hash = p_code_hash AND e.device_id IS NOT NULL)

@@ -11,7 +11,7 @@ BEGIN
     'project', p_project_id, 'subject', p_subject, 'id', p_subject_id, 'action', p_action)::pg_catalog.text);
 END $$;
 COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text) IS
-  'Internal: tells listeners of channel nebula_event that something changed, without a record';
+  'Internal: notifies channel nebula_event of a change, without a record';
 
 CREATE FUNCTION nebula.record_event(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text,
@@ -28,7 +28,7 @@ BEGIN
   RETURN v_noted;
 END $$;
 COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
-  'Internal: appends to the record of who did what and tells listeners of channel nebula_event';
+  'Internal: appends to the event log and notifies channel nebula_event';
 
 CREATE FUNCTION nebula.record_events(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_ids text[],

@@ -55,8 +55,8 @@ BEGIN
    WHERE n && '0.0.0.0/8' AND (masklen(n) > 0 OR place = 1)
       OR family(n) = 6 AND masklen(n) = 0 AND place = 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'nebula takes % for everybody', v_wide
-      USING ERRCODE = '22023', HINT = 'A rule for everybody is one without groups, network and device.';
+    RAISE EXCEPTION 'nebula takes % for every device', v_wide
+      USING ERRCODE = '22023', HINT = 'A rule for every device is one without groups, network and device.';
   END IF;
   INSERT INTO nebula.firewall_rule AS r (project_id, direction, for_group, for_device, protocol, port_first,
                                          port_last, remote_groups, remote_cidr, remote_device, local_cidr,

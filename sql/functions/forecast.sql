@@ -93,11 +93,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                    )::text)
 $$;
 COMMENT ON FUNCTION nebula.notify_pool(uuid, integer, text, integer) IS
-  'Internal: tells listeners of channel nebula_pool that usage of a pool reached a threshold, in percent';
+  'Internal: notifies channel nebula_pool that usage of a pool reached a threshold, in percent';
 
 -- Called by the background worker after an allocation beyond a threshold, and by maintain_pools; without a background
 -- worker, by the allocation itself.
-CREATE FUNCTION nebula.raise_alarm(p_pool_id integer) RETURNS boolean
+CREATE FUNCTION nebula.notify_usage(p_pool_id integer) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_pool    nebula.pool;
@@ -132,13 +132,13 @@ BEGIN
                            FROM unnest(v_pool.thresholds) AS t(percent)
                           WHERE v_usable * t.percent <= v_used * 100),
                         0);
-  IF v_reached = v_pool.alarmed THEN
+  IF v_reached = v_pool.notified_threshold THEN
     RETURN false;
   END IF;
   -- SKIP LOCKED: do not wait for an administrator who is changing the pool; the next call sees the result.
   UPDATE nebula.pool p
-     SET alarmed = v_reached
-   WHERE p.alarmed = v_pool.alarmed
+     SET notified_threshold = v_reached
+   WHERE p.notified_threshold = v_pool.notified_threshold
      AND p.pool_id = (SELECT q.pool_id
                         FROM nebula.pool q
                        WHERE q.pool_id = v_pool.pool_id
@@ -148,15 +148,16 @@ BEGIN
   END IF;
   PERFORM nebula.notify_pool(v_pool.project_id, v_pool.pool_id, v_pool.name, t.percent)
     FROM unnest(v_pool.thresholds) AS t(percent)
-   WHERE t.percent > v_pool.alarmed
+   WHERE t.percent > v_pool.notified_threshold
      AND t.percent <= v_reached
    GROUP BY t.percent
    ORDER BY t.percent;
-  RETURN v_reached > v_pool.alarmed;
+  RETURN v_reached > v_pool.notified_threshold;
 END $$;
-COMMENT ON FUNCTION nebula.raise_alarm(integer) IS
-  'Internal: tells listeners of channel nebula_pool once of each threshold that usage has reached; true '
-  'when there was one, null when another session is at it. Below it they will be told again';
+COMMENT ON FUNCTION nebula.notify_usage(integer) IS
+  'Internal: counts a pool and notifies channel nebula_pool once of each threshold that usage has reached. '
+  'True: notified; null: another session is counting. A threshold is notified again after usage has fallen '
+  'below it';
 
 CREATE FUNCTION nebula.set_thresholds(project_id uuid, pool text, thresholds integer[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -168,13 +169,13 @@ DECLARE
 BEGIN
   IF v_thresholds IS NULL OR array_position(v_thresholds, NULL) IS NOT NULL
      OR NOT (1 <= ALL (v_thresholds) AND 100 >= ALL (v_thresholds)) THEN
-    RAISE EXCEPTION '% are no thresholds', v_thresholds
+    RAISE EXCEPTION '% is not a valid list of thresholds', v_thresholds
       USING ERRCODE = '22023',
         HINT = 'Give whole percent from 1 to 100, for example {80,90,95}; {} for none.';
   END IF;
   UPDATE nebula.pool p
      SET thresholds = v_thresholds,
-         alarmed = 0
+         notified_threshold = 0
    WHERE p.pool_id = v_known.pool_id;
   PERFORM nebula.record_event(v_known.project_id, session_user::text, 'set-thresholds', 'pool',
                               v_known.pool_id::text, inet_client_addr(),
@@ -188,9 +189,9 @@ CREATE FUNCTION nebula.maintain_pools() RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT count(*) FROM nebula.reclaim_expired();
   -- Also pools that fell below a threshold, so that reaching it again is notified again.
-  SELECT nebula.raise_alarm(p.pool_id)
+  SELECT nebula.notify_usage(p.pool_id)
     FROM nebula.pool p
-   WHERE p.thresholds <> '{}' OR p.alarmed > 0;
+   WHERE p.thresholds <> '{}' OR p.notified_threshold > 0;
 $$;
 COMMENT ON FUNCTION nebula.maintain_pools() IS
   'Work of the background worker for pools: reclaims expired leases and sends notifications of thresholds. '

@@ -30,8 +30,8 @@ COMMENT ON FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) IS
 COMMENT ON FUNCTION nebula.complete_job(bigint, integer, jsonb) IS
   'Finishes a job as succeeded and unblocks the jobs that waited for it. Errors: 55000 lease lost';
 COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[], jsonb[]) IS
-  'complete_job for many jobs at once; returns the completed ones. The others have lost their leases, and '
-  'nothing happens to them. Errors: 22023 not one attempt, or result, for each job';
+  'complete_job for many jobs at once; returns the completed ones. The others have lost their leases and '
+  'are left unchanged. Errors: 22023 not one attempt, or result, for each job';
 COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
   'Ends a failed attempt and returns the new state: available (it runs again later), dead or cancelled. '
   'Jobs that wait for a dead or cancelled job are cancelled, unless their on_dead is block. Errors: 55000 '
@@ -40,8 +40,8 @@ COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
   'Gives a running job back without counting the attempt as failed, and returns the new state: available, '
   'or cancelled if that was asked. Errors: 55000 lease lost';
 COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
-  'Cancels a job and returns cancelled if it was waiting; a running job returns cancelling and is told '
-  'with its next heartbeat. Errors: P0002 no such job, 55000 finished';
+  'Cancels a job and returns cancelled if it was waiting; a running job returns cancelling and learns of '
+  'it with its next heartbeat. Errors: P0002 no such job, 55000 finished';
 COMMENT ON FUNCTION nebula.retry_job(bigint, integer) IS
   'Makes a dead or cancelled job available again, with that many more attempts, and restores the jobs that '
   'were cancelled because of it, blocked as before; or lets a job that waits for its time run now. Errors: '
@@ -49,13 +49,13 @@ COMMENT ON FUNCTION nebula.retry_job(bigint, integer) IS
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
   'Takes jobs with expired leases from their workers; returns how many';
 COMMENT ON FUNCTION nebula.release_due_jobs() IS
-  'Makes jobs claimable whose run_at has come; returns how many. claim_jobs and the notifier process do '
-  'this in time';
+  'Makes jobs claimable whose run_at has come; returns how many. claim_jobs and the notifier process call '
+  'it when a job is due';
 COMMENT ON FUNCTION nebula.check_job(text, integer, integer) IS
   'Internal: refuses a malformed kind, priority or max_attempts. Errors: 22023';
-COMMENT ON FUNCTION nebula.announce_jobs(text, integer, timestamptz) IS
-  'Internal: tells workers and watchers, when the transaction commits, that jobs of a kind were enqueued '
-  'by a plain INSERT';
+COMMENT ON FUNCTION nebula.notify_enqueued(text, integer, timestamptz) IS
+  'Internal: notifies workers and watchers, when the transaction commits, of jobs of a kind that a plain '
+  'INSERT enqueued';
 COMMENT ON FUNCTION nebula.wake_workers(text) IS
   'Internal: wakes workers of a kind, or with an empty one of all kinds, when the transaction commits';
 

@@ -12,6 +12,13 @@ DECLARE
   v_usual      CONSTANT interval := interval '7 days';
   v_at         CONSTANT timestamptz := clock_timestamp();
   v_present    bigint := (SELECT s.last_value FROM nebula.job_segment_seq s);
+  -- All but the segment, which changes when a job is kept.
+  v_columns    text := (SELECT string_agg(quote_ident(a.attname), ', ')
+                          FROM pg_attribute a
+                         WHERE a.attrelid = 'nebula.job_finished'::regclass
+                           AND a.attnum > 0
+                           AND NOT a.attisdropped
+                           AND a.attname <> 'segment');
   v_orphan     record;
   v_part       text;
   v_expired    bigint;
@@ -46,7 +53,7 @@ BEGIN
     IF v_step = 8 THEN
       v_vacant := nebula.vacant_segment();
       CONTINUE WHEN v_vacant IS NULL;
-      PERFORM nebula.turn_segment(v_vacant);
+      PERFORM nebula.switch_segment(v_vacant);
     END IF;
     BEGIN
       -- NOWAIT: readers and writers are not blocked; the next run tries again.
@@ -57,14 +64,11 @@ BEGIN
     END;
     EXECUTE format('SELECT count(*) FROM %s', v_part) INTO v_expired;
     EXECUTE format(
-      'INSERT INTO nebula.job_finished
-       SELECT f.job_id, f.kind, f.payload, f.project_id, f.state, f.priority, f.run_at, f.attempt,
-              f.max_attempts, f.on_dead, f.node_id, f.capability, f.unique_key, f.errors, f.result, f.worker,
-              f.progress, f.detail, f.enqueued_at, f.started_at, f.finished_at,
-              (SELECT s.last_value FROM nebula.job_segment_seq s)
-         FROM %s f
-         LEFT JOIN nebula.job_policy p USING (kind)
-        WHERE f.finished_at > $1 - coalesce($2, p.retention, $3)', v_part)
+      'INSERT INTO nebula.job_finished (%1$s, segment)
+       SELECT %1$s, (SELECT s.last_value FROM nebula.job_segment_seq s)
+         FROM (SELECT f.* FROM %2$s f
+                 LEFT JOIN nebula.job_policy p USING (kind)
+                WHERE f.finished_at > $1 - coalesce($2, p.retention, $3)) kept', v_columns, v_part)
       USING v_at, v_older_than, v_usual;
     GET DIAGNOSTICS v_kept = ROW_COUNT;
     EXECUTE format('TRUNCATE %s', v_part);
@@ -115,7 +119,7 @@ END $$;
 COMMENT ON FUNCTION nebula.vacant_segment() IS
   'Internal: the next segment of job_finished that is empty; null: none is';
 
-CREATE FUNCTION nebula.turn_segment(p_segment bigint) RETURNS void
+CREATE FUNCTION nebula.switch_segment(p_segment bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   INSERT INTO nebula.job_segment AS s (segment, opened_at)
   VALUES (p_segment, clock_timestamp())
@@ -123,8 +127,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
      SET opened_at = EXCLUDED.opened_at;
   SELECT setval('nebula.job_segment_seq', p_segment)
 $$;
-COMMENT ON FUNCTION nebula.turn_segment(bigint) IS
-  'Internal: makes a segment of job_finished the one that takes what finishes';
+COMMENT ON FUNCTION nebula.switch_segment(bigint) IS
+  'Internal: makes a segment of job_finished current: jobs that finish from now on are stored in it';
 
 CREATE FUNCTION nebula.maintain_jobs() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -136,11 +140,11 @@ DECLARE
 BEGIN
   -- 36 hours: with a week of retention, five of the eight segments are in use and three are spare.
   IF v_opened IS NULL THEN
-    PERFORM nebula.turn_segment(s.last_value) FROM nebula.job_segment_seq s;
+    PERFORM nebula.switch_segment(s.last_value) FROM nebula.job_segment_seq s;
   ELSIF v_opened < clock_timestamp() - interval '36 hours' THEN
     v_vacant := nebula.vacant_segment();
     IF v_vacant IS NOT NULL THEN
-      PERFORM nebula.turn_segment(v_vacant);
+      PERFORM nebula.switch_segment(v_vacant);
     END IF;
   END IF;
   PERFORM nebula.prune_jobs();

@@ -1,8 +1,9 @@
 -- Schedules: jobs enqueued again and again by a cron expression.
 
 -- Functions in Rust.
-COMMENT ON FUNCTION nebula.expect_tick(timestamptz, boolean) IS
-  'Internal: says when the next schedule is due, and whether all that were due have run';
+COMMENT ON FUNCTION nebula.set_schedule_timer(timestamptz, boolean) IS
+  'Internal: sets the timer of schedules to an earlier time; with after_run, to the next one after a run, '
+  'whatever it was';
 COMMENT ON FUNCTION nebula.next_tick(text, text, timestamptz) IS
   'Internal: the first time after another that a cron expression names on the clock of a time zone. '
   'Errors: 22023 malformed';
@@ -31,7 +32,7 @@ DECLARE
 BEGIN
   PERFORM nebula.check_job(v_kind, v_priority, v_max_attempts);
   IF v_name IS NULL OR v_name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is no name for a schedule', v_name
+    RAISE EXCEPTION '"%" is not a valid schedule name', v_name
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;
@@ -57,7 +58,7 @@ BEGIN
                      ELSE EXCLUDED.next_at
                    END
   RETURNING s.next_at INTO v_due;
-  PERFORM nebula.expect_tick(v_due);
+  PERFORM nebula.set_schedule_timer(v_due);
   RETURN v_due;
 END $$;
 COMMENT ON FUNCTION nebula.schedule_job(text, text, text, jsonb, text, integer, integer, uuid) IS
@@ -110,7 +111,7 @@ BEGIN
     END;
     v_made := v_made + 1;
   END LOOP;
-  PERFORM nebula.expect_tick(min(s.next_at), true) FROM nebula.job_schedule s;
+  PERFORM nebula.set_schedule_timer(min(s.next_at), true) FROM nebula.job_schedule s;
   RETURN v_made;
 END $$;
 COMMENT ON FUNCTION nebula.run_schedules() IS

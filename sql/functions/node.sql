@@ -40,7 +40,7 @@ BEGIN
       USING ERRCODE = '22023', HINT = format('Give a value for %s.', v_null);
   END IF;
   IF v_name !~ '^[[:alnum:]][[:alnum:]._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is no node name', v_name
+    RAISE EXCEPTION '"%" is not a valid node name', v_name
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';
   END IF;

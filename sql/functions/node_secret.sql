@@ -89,10 +89,10 @@ BEGIN
             LIMIT 1)
   RETURNING k.key_id INTO v_ended;
   IF NOT FOUND AND v_key_id IS NULL THEN
-    RAISE EXCEPTION 'node "%" has no two secrets of which the older could go', v_known.name
-      USING ERRCODE = '55000', HINT = 'Make the next one first, or name the one that is to go.';
+    RAISE EXCEPTION 'node "%" has fewer than two secrets, so none is the older one', v_known.name
+      USING ERRCODE = '55000', HINT = 'Make the next one first, or name the one to retire.';
   ELSIF NOT FOUND THEN
-    RAISE EXCEPTION 'node "%" has no secret % that is good', v_known.name, v_key_id
+    RAISE EXCEPTION 'node "%" has no valid secret %', v_known.name, v_key_id
       USING ERRCODE = 'P0002',
         HINT = 'List them: nebulactl node secret ls, or SELECT key_id FROM nebula.node_secret.';
   END IF;

@@ -9,6 +9,9 @@ COMMENT ON FUNCTION nebula.assignable_range(inet) IS
   'Internal: first and last address of a range that may be given out, and how many they are';
 COMMENT ON FUNCTION nebula.span(inet, inet) IS
   'Internal: how many addresses there are from the first to the last, both counted';
+COMMENT ON FUNCTION nebula.require_fresh_snapshot() IS
+  'Internal: for functions that lock and then read; fails if other transactions have ended since the '
+  'snapshot of a REPEATABLE READ transaction was taken. Errors: 40001 run the transaction again';
 
 -- Before a network becomes a pool, an overlay, a route or the range of a node. Rows from before stay.
 CREATE FUNCTION nebula.check_network(p_network inet) RETURNS void
@@ -42,7 +45,7 @@ BEGIN
   IF masklen(p_network)
      < (CASE WHEN family(p_network) = 4 THEN 8 WHEN p_network <<= 'fc00::/7' THEN 7 ELSE 16 END)
   THEN
-    RAISE EXCEPTION '% is so wide that devices would lose their way to the internet', p_network
+    RAISE EXCEPTION '% is so wide that devices would lose their route to the internet', p_network
       USING ERRCODE = '22023', HINT = v_hint;
   END IF;
 END $$;

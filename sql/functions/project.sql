@@ -16,7 +16,7 @@ BEGIN
       USING ERRCODE = '22023', HINT = 'Give a value for name.';
   END IF;
   IF v_name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is no project name', v_name
+    RAISE EXCEPTION '"%" is not a valid project name', v_name
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;

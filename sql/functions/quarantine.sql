@@ -20,7 +20,7 @@ BEGIN
   RETURNING a.* INTO v_ended;
   IF NOT FOUND THEN
     RAISE EXCEPTION '% is not in quarantine in project %', host(v_address), v_project_id
-      USING ERRCODE = 'P0002', HINT = 'List what is: SELECT * FROM nebula.quarantine_status.';
+      USING ERRCODE = 'P0002', HINT = 'List quarantined addresses: SELECT * FROM nebula.quarantine_status.';
   END IF;
   PERFORM nebula.record_event(v_ended.project_id, session_user::text, 'end-quarantine', 'device',
                               v_ended.device_id::text, inet_client_addr(),
@@ -54,7 +54,7 @@ BEGIN
   END LOOP;
   IF NOT v_ended THEN
     RAISE EXCEPTION 'no address of device "%" is in quarantine in project "%"', v_device, v_project
-      USING ERRCODE = 'P0002', HINT = 'List what is: SELECT * FROM nebula.quarantine_status.';
+      USING ERRCODE = 'P0002', HINT = 'List quarantined addresses: SELECT * FROM nebula.quarantine_status.';
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.end_quarantine_of(text, text, text) IS

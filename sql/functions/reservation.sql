@@ -4,7 +4,7 @@ CREATE FUNCTION nebula.check_label(p_project_id uuid, p_label text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   IF p_label IS NULL OR p_label !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is no label', p_label
+    RAISE EXCEPTION '"%" is not a valid label', p_label
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;
@@ -145,7 +145,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE next IS NULL OR next > low
 $$;
 COMMENT ON FUNCTION nebula.free_runs(uuid) IS
-  'Internal: runs of free addresses of every pool of a project, whoever they are for';
+  'Internal: runs of free addresses of every pool of a project, reserved ones included';
 
 CREATE FUNCTION nebula.reserve_range(
   project_id uuid,
@@ -248,12 +248,12 @@ BEGIN
     IF lower(v_group) = 'any' THEN
       RAISE EXCEPTION 'a group cannot be named "%"', v_group
         USING ERRCODE = '22023',
-          HINT = 'In firewall rules of nebula the word means everybody: leave groups, network and device out for that.';
+          HINT = 'In firewall rules of nebula the word means every device: omit groups, network and device for that.';
     END IF;
     IF v_group IS NULL
        OR v_group !~ '^[[:alnum:]_]([[:alnum:] ._:/@+=-]{0,61}[[:alnum:]._:/@+=-])?$'
     THEN
-      RAISE EXCEPTION '"%" is no group', v_group
+      RAISE EXCEPTION '"%" is not a valid group name', v_group
         USING ERRCODE = '22023',
           HINT = '1 to 63 letters, digits, spaces and . _ - : / @ + =, from a letter or digit to no space.';
     END IF;

@@ -55,8 +55,8 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.shorten_quarantine(uuid) IS
-  'Internal: ends the quarantine of what a device held when the last of its certificates is good for '
-  'nothing';
+  'Internal: ends the quarantine of the addresses of a device whose certificates are all expired or '
+  'revoked everywhere';
 
 CREATE FUNCTION nebula.settle_revocations(p_project_id uuid) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -170,7 +170,7 @@ BEGIN
   RETURN v_count;
 END $$;
 COMMENT ON FUNCTION nebula.revoke_device(uuid, text, inet) IS
-  'Revokes a device for good: refuses its calls, revokes its certificates and releases its address into '
+  'Revokes a device permanently: refuses its calls, revokes its certificates and releases its address into '
   'quarantine, which ends when every live member runs the blocklist; returns the number of certificates. '
   'Idempotent. For administrators. Errors: P0002 no such device';
 
@@ -249,8 +249,8 @@ BEGIN
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION nebula.bundle_ended() IS
-  'Trigger: an agent is known to run what it was given, so what was handed out for its device before it '
-  'came is revoked, on record';
+  'Trigger: once an agent runs its first configuration, revokes and records the certificates that its '
+  'device was given before it enrolled';
 
 CREATE TRIGGER bundle_ended AFTER UPDATE OF acknowledged_version ON nebula.agent
   FOR EACH ROW WHEN (OLD.acknowledged_version = 0 AND NEW.acknowledged_version > 0)
@@ -297,5 +297,5 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.device_revocation(uuid, uuid) IS
-  'For the gateway: how far the revocation of a device has come. Errors: 42501 not an administrator, '
-  'P0002 no such device';
+  'For the gateway: progress of the revocation of a device. Errors: 42501 not an administrator, P0002 no '
+  'such device';

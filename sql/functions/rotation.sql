@@ -22,8 +22,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
          END
 $$;
 COMMENT ON FUNCTION nebula.rotation_missing(nebula.rotation) IS
-  'Internal: the live members that the present state of a rotation waits for; one without an agent never '
-  'says what it runs, so it counts until its certificates of the retiring authority expire';
+  'Internal: the live members that the present state of a rotation waits for; one without an agent does '
+  'not report its configuration, so it counts until its certificates of the retiring authority expire';
 
 CREATE FUNCTION nebula.enter_rotation(p_rotation nebula.rotation, p_next text)
 RETURNS nebula.rotation
@@ -92,8 +92,8 @@ BEGIN
   RETURN v_running.state;
 END $$;
 COMMENT ON FUNCTION nebula.advance_rotation(uuid, boolean) IS
-  'Internal: carries the rotation of a project as far as its members have come, and one state further if '
-  'forced; answers its state, null if there is none';
+  'Internal: advances the rotation of a project as far as its members allow, and one state further if '
+  'forced; returns its state, null if there is none';
 
 CREATE FUNCTION nebula.maintain_rotations() RETURNS integer
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -175,9 +175,9 @@ BEGIN
   RETURN nebula.advance_rotation(p_project_id);
 END $$;
 COMMENT ON FUNCTION nebula.begin_rotation(uuid, uuid, bytea, inet) IS
-  'For the gateway: begins to replace the authority of a project; answers the state it is in at once: '
-  'done where nobody has to be waited for. Errors: 42501 not an administrator, P0002 no such project or '
-  'authority, 55000 expired, signs already, another one runs, 22023 another curve';
+  'For the gateway: begins to replace the authority of a project; returns its state: done if no device has '
+  'to be waited for. Errors: 42501 not an administrator, P0002 no such project or authority, 55000 '
+  'expired, signs already, another one runs, 22023 another curve';
 
 CREATE FUNCTION nebula.force_rotation(p_actor uuid, p_project_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
@@ -237,7 +237,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.cancel_rotation(uuid, uuid, inet) IS
   'For the gateway: ends a rotation before the new authority signs; answers its state. Errors: 42501 not '
-  'an administrator, 55000 none runs, or it has come further';
+  'an administrator, 55000 none runs, or the new authority signs already';
 
 CREATE FUNCTION nebula.list_rotations(p_actor uuid)
 RETURNS TABLE (

@@ -28,7 +28,7 @@ DECLARE
   v_added_by   CONSTANT text := added_by;
   v_held       text[] := nebula.device_networks(v_device_id);
   v_overlay    cidr;
-  v_landmark   record;
+  v_static_host   record;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   IF NOT EXISTS (SELECT
@@ -69,7 +69,7 @@ BEGIN
   END IF;
   PERFORM nebula.check_network(v_network);
   SELECT d.name, e.endpoint
-    INTO v_landmark
+    INTO v_static_host
     FROM nebula.device d
    CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
    WHERE d.project_id = v_project_id
@@ -79,7 +79,7 @@ BEGIN
    ORDER BY d.name
    LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION '% contains the endpoint % of "%"', v_network, v_landmark.endpoint, v_landmark.name
+    RAISE EXCEPTION '% contains the endpoint % of "%"', v_network, v_static_host.endpoint, v_static_host.name
       USING ERRCODE = '22023',
         HINT = 'Packets to it would go into the tunnel that they are to build; name a network without it.';
   END IF;

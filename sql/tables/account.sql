@@ -15,7 +15,7 @@ CREATE TABLE nebula.account (
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.account', '');
 
-COMMENT ON TABLE nebula.account IS 'People who sign in at the gateway';
+COMMENT ON TABLE nebula.account IS 'Accounts that sign in at the gateway';
 COMMENT ON COLUMN nebula.account.account_id IS 'Identifier carried by access tokens';
 COMMENT ON COLUMN nebula.account.username IS 'Sign-in name, lower case';
 COMMENT ON COLUMN nebula.account.password_hash IS

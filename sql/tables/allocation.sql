@@ -33,13 +33,13 @@ COMMENT ON TABLE nebula.allocation IS 'Held and quarantined addresses, one row e
 COMMENT ON COLUMN nebula.allocation.project_id IS 'Project of the address';
 COMMENT ON COLUMN nebula.allocation.pool_id IS 'Pool the address was taken from';
 COMMENT ON COLUMN nebula.allocation.ip IS 'The address, as a host (/32 or /128)';
-COMMENT ON COLUMN nebula.allocation.device_id IS 'Who holds it, or held it last while in quarantine';
+COMMENT ON COLUMN nebula.allocation.device_id IS 'Device that holds it, or held it last while in quarantine';
 COMMENT ON COLUMN nebula.allocation.allocated_at IS 'Start of the transaction that allocated it';
 COMMENT ON COLUMN nebula.allocation.lease_until IS 'Null: held until released';
 COMMENT ON COLUMN nebula.allocation.released_at IS 'Set: released, waiting in quarantine';
 COMMENT ON COLUMN nebula.allocation.quarantined_until IS
   'Not given to another device before this: an unexpired certificate still names it';
-COMMENT ON COLUMN nebula.allocation.allocated_by IS 'Who asked for it, in the words of the caller';
+COMMENT ON COLUMN nebula.allocation.allocated_by IS 'User who asked for it, as named by the caller';
 COMMENT ON COLUMN nebula.allocation.client IS 'From which client address; null: over a local socket';
 
 -- Past allocations, written once at release and never changed: no primary key is needed.
@@ -63,15 +63,15 @@ CREATE INDEX allocation_log_device_idx ON nebula.allocation_log (device_id, rele
 CREATE INDEX allocation_log_time_idx ON nebula.allocation_log USING brin (released_at);
 SELECT pg_catalog.pg_extension_config_dump('nebula.allocation_log', '');
 
-COMMENT ON TABLE nebula.allocation_log IS 'Past holdings: who had which address, from when to when';
+COMMENT ON TABLE nebula.allocation_log IS 'Past allocations: device, address, from when to when';
 COMMENT ON COLUMN nebula.allocation_log.project_id IS 'Project of the address';
 COMMENT ON COLUMN nebula.allocation_log.pool_id IS 'Pool of the address';
 COMMENT ON COLUMN nebula.allocation_log.ip IS 'The address';
-COMMENT ON COLUMN nebula.allocation_log.device_id IS 'Who held it';
+COMMENT ON COLUMN nebula.allocation_log.device_id IS 'Device that held it';
 COMMENT ON COLUMN nebula.allocation_log.allocated_at IS 'From when';
-COMMENT ON COLUMN nebula.allocation_log.allocated_by IS 'Who asked for it';
+COMMENT ON COLUMN nebula.allocation_log.allocated_by IS 'User who asked for it, as named by the caller';
 COMMENT ON COLUMN nebula.allocation_log.released_at IS 'To when';
-COMMENT ON COLUMN nebula.allocation_log.released_by IS 'Who released it';
+COMMENT ON COLUMN nebula.allocation_log.released_by IS 'User who released it, as named by the caller';
 COMMENT ON COLUMN nebula.allocation_log.allocated_from IS
   'Client address that asked for it; null: over a local socket';
 COMMENT ON COLUMN nebula.allocation_log.released_from IS

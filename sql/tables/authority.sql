@@ -40,5 +40,5 @@ COMMENT ON TABLE nebula.project_authority IS
   'The authority that signs for a project; a project without a row gets the gateway''s shared one when '
   'it first needs one';
 COMMENT ON COLUMN nebula.project_authority.project_id IS 'The project';
-COMMENT ON COLUMN nebula.project_authority.fingerprint IS 'Who signs';
+COMMENT ON COLUMN nebula.project_authority.fingerprint IS 'Authority that signs, by the fingerprint of its certificate';
 COMMENT ON COLUMN nebula.project_authority.since IS 'Since when';

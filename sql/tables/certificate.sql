@@ -42,7 +42,7 @@ COMMENT ON TABLE nebula.certificate IS 'Every host certificate ever issued';
 COMMENT ON COLUMN nebula.certificate.fingerprint IS
   'SHA-256 as nebula computes it for the version; what a blocklist names';
 COMMENT ON COLUMN nebula.certificate.project_id IS 'Project of the device';
-COMMENT ON COLUMN nebula.certificate.device_id IS 'For whom';
+COMMENT ON COLUMN nebula.certificate.device_id IS 'Device that it names';
 COMMENT ON COLUMN nebula.certificate.name IS
   'Name of the device when it was signed; null: signed under an earlier release';
 COMMENT ON COLUMN nebula.certificate.version IS '1 or 2';
@@ -90,9 +90,8 @@ COMMENT ON TYPE nebula.new_certificate IS 'A signed certificate to record';
 COMMENT ON COLUMN nebula.new_certificate.actor IS
   'Account that authorizes it; null: a code or an answer does';
 COMMENT ON COLUMN nebula.new_certificate.code_hash IS 'SHA-256 of the enrolment code that authorizes it';
-COMMENT ON COLUMN nebula.new_certificate.counter IS
-  'Counter of the answer that it goes out with, which authorizes it';
-COMMENT ON COLUMN nebula.new_certificate.device_id IS 'Device it is for';
+COMMENT ON COLUMN nebula.new_certificate.counter IS 'Counter of the answer that contains it, which authorizes it';
+COMMENT ON COLUMN nebula.new_certificate.device_id IS 'Device that it names';
 COMMENT ON COLUMN nebula.new_certificate.fingerprint IS 'SHA-256 as nebula computes it';
 COMMENT ON COLUMN nebula.new_certificate.alternate_fingerprint IS
   'SHA-256 with the other P256 signature; null for 25519';

@@ -23,10 +23,10 @@ CREATE TABLE nebula.device (
   )
 );
 -- Lighthouses and relays, which every configuration lists: found without reading all devices of the project.
-CREATE INDEX device_landmark_idx ON nebula.device (project_id) WHERE role IN ('lighthouse', 'relay');
+CREATE INDEX device_static_host_idx ON nebula.device (project_id) WHERE role IN ('lighthouse', 'relay');
 -- Sessions cache this set: an allocation or release for one of these devices changes the configuration of all
 -- members.
-CREATE INDEX device_landmark_key ON nebula.device (device_id)
+CREATE INDEX device_static_host_key ON nebula.device (device_id)
   WHERE role IN ('lighthouse', 'relay') AND revoked_at IS NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.device', '');
 

@@ -43,21 +43,20 @@ COMMENT ON COLUMN nebula.enrolment.enrolment_id IS 'Identifier, which is no secr
 COMMENT ON COLUMN nebula.enrolment.project_id IS 'Project to join';
 COMMENT ON COLUMN nebula.enrolment.code_hash IS 'SHA-256 of the code in capitals without dashes';
 COMMENT ON COLUMN nebula.enrolment.device_id IS
-  'Device without an agent that gets one by it, and stays what it is otherwise; null: the code makes a '
-  'device';
+  'Existing device that gets an agent by the code and is otherwise unchanged; null: the code makes a device';
 COMMENT ON COLUMN nebula.enrolment.name IS 'Name of the device; null: its own choice';
 COMMENT ON COLUMN nebula.enrolment.role IS 'host, lighthouse or relay';
 COMMENT ON COLUMN nebula.enrolment.groups IS 'Groups in its certificate';
 COMMENT ON COLUMN nebula.enrolment.endpoints IS
-  'host:port where others reach it on the underlay; empty: it says so itself';
+  'host:port where other devices reach it on the underlay; empty: the device names them itself';
 COMMENT ON COLUMN nebula.enrolment.address IS 'Overlay address it gets; null: the lowest free one';
 COMMENT ON COLUMN nebula.enrolment.uses IS 'How many devices have used it';
-COMMENT ON COLUMN nebula.enrolment.uses_max IS 'For how many it is good';
+COMMENT ON COLUMN nebula.enrolment.uses_max IS 'Number of devices that may use it';
 COMMENT ON COLUMN nebula.enrolment.creator_id IS
   'Account that made it and owns its devices; null: made in SQL';
-COMMENT ON COLUMN nebula.enrolment.created_by IS 'Who made it, in words';
+COMMENT ON COLUMN nebula.enrolment.created_by IS 'User who made it, as named by the caller';
 COMMENT ON COLUMN nebula.enrolment.created_at IS 'When';
-COMMENT ON COLUMN nebula.enrolment.expires_at IS 'Not good after this; 30 days at most';
+COMMENT ON COLUMN nebula.enrolment.expires_at IS 'When it expires; at most 30 days after it was made';
 COMMENT ON COLUMN nebula.enrolment.revoked_at IS 'When it was revoked';
 
 -- Which device used which code: a device that retries after a lost response does not count twice.

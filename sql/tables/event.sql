@@ -31,18 +31,18 @@ BEGIN
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION nebula.guard_log() IS
-  'Trigger: refuses changes of a log to everybody but its owner and superusers. Errors: 42501';
+  'Trigger: refuses changes of a log by roles other than its owner and superusers. Errors: 42501';
 
 CREATE TRIGGER event_guard BEFORE UPDATE OR DELETE OR TRUNCATE ON nebula.event
   FOR EACH STATEMENT EXECUTE FUNCTION nebula.guard_log();
 
-COMMENT ON TABLE nebula.event IS 'Append-only record of who did what, from where';
+COMMENT ON TABLE nebula.event IS 'Append-only record of actions: actor, object, time, origin';
 COMMENT ON COLUMN nebula.event.event_id IS 'Order of writing';
 COMMENT ON COLUMN nebula.event.at IS 'Start of the transaction that did it';
 COMMENT ON COLUMN nebula.event.project_id IS 'Project concerned, or null';
 COMMENT ON COLUMN nebula.event.actor IS 'Username, or the database role for work done in SQL';
-COMMENT ON COLUMN nebula.event.action IS 'What was done: register, release, upload, …';
+COMMENT ON COLUMN nebula.event.action IS 'Action: register, release, upload, …';
 COMMENT ON COLUMN nebula.event.subject IS 'Kind of thing it was done to: device, file, account, …';
 COMMENT ON COLUMN nebula.event.subject_id IS 'Which one';
 COMMENT ON COLUMN nebula.event.client IS 'Client address, when it came over the network';
-COMMENT ON COLUMN nebula.event.detail IS 'What else is worth knowing; never a secret';
+COMMENT ON COLUMN nebula.event.detail IS 'Further details; never a secret';

@@ -23,11 +23,11 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.file', '');
 COMMENT ON TABLE nebula.file IS 'Uploaded objects';
 COMMENT ON COLUMN nebula.file.file_id IS 'Identifier';
 COMMENT ON COLUMN nebula.file.project_id IS 'Project it belongs to';
-COMMENT ON COLUMN nebula.file.owner_id IS 'Who uploaded it';
+COMMENT ON COLUMN nebula.file.owner_id IS 'Account that uploaded it';
 COMMENT ON COLUMN nebula.file.name IS 'File name, unique in the project; no folders';
 COMMENT ON COLUMN nebula.file.size IS 'Bytes as uploaded';
 COMMENT ON COLUMN nebula.file.sha256 IS 'SHA-256 of the bytes as uploaded; also the strong ETag';
-COMMENT ON COLUMN nebula.file.content_type IS 'Media type told from its bytes';
+COMMENT ON COLUMN nebula.file.content_type IS 'Media type detected from its bytes';
 COMMENT ON COLUMN nebula.file.storage_key IS 'Where the bytes are in object storage';
 COMMENT ON COLUMN nebula.file.job_id IS 'Job that makes its renditions; null for files that need none';
 COMMENT ON COLUMN nebula.file.uploaded_at IS 'When the upload was finished';
@@ -52,7 +52,7 @@ CREATE TABLE nebula.rendition (
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.rendition', '');
 
-COMMENT ON TABLE nebula.rendition IS 'What was made from a file';
+COMMENT ON TABLE nebula.rendition IS 'Files made from an upload: playlists, segments, pictures';
 COMMENT ON COLUMN nebula.rendition.rendition_id IS 'Identifier';
 COMMENT ON COLUMN nebula.rendition.file_id IS 'The file it was made from';
 COMMENT ON COLUMN nebula.rendition.kind IS 'web: MP4 that browsers play';

@@ -39,7 +39,7 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.firewall_rule_rule_id_seq', '
 COMMENT ON TABLE nebula.firewall_rule IS 'Firewall rules of a project; each allows something';
 COMMENT ON COLUMN nebula.firewall_rule.rule_id IS 'Identifier, and order in nebula.yml';
 COMMENT ON COLUMN nebula.firewall_rule.project_id IS 'The project';
-COMMENT ON COLUMN nebula.firewall_rule.direction IS 'inbound or outbound, as seen by the devices it is for';
+COMMENT ON COLUMN nebula.firewall_rule.direction IS 'inbound or outbound, as seen by the devices that apply it';
 COMMENT ON COLUMN nebula.firewall_rule.for_group IS
   'For devices of this group; null, and no device either: for all';
 COMMENT ON COLUMN nebula.firewall_rule.for_device IS 'For this device';
@@ -52,7 +52,7 @@ COMMENT ON COLUMN nebula.firewall_rule.remote_cidr IS 'The other side has an add
 COMMENT ON COLUMN nebula.firewall_rule.remote_device IS
   'The other side is this device, by the name in its certificate';
 COMMENT ON COLUMN nebula.firewall_rule.local_cidr IS
-  'What is reached lies in this network behind the device. An older nebula than 1.9 would let everything '
-  'in: a device that reports one does not get the rule';
-COMMENT ON COLUMN nebula.firewall_rule.note IS 'What it is for';
+  'Only traffic to this network behind the device. nebula before 1.9 ignores it and would allow all '
+  'traffic, so devices that report such a version do not get the rule';
+COMMENT ON COLUMN nebula.firewall_rule.note IS 'Purpose';
 COMMENT ON COLUMN nebula.firewall_rule.created_at IS 'When it was made';

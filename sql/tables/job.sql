@@ -34,7 +34,7 @@ CREATE TABLE nebula.job_waiting (
 -- them.
 CREATE INDEX job_waiting_claim_idx ON nebula.job_waiting (kind, (-priority), run_at, job_id)
   WHERE ready AND node_id IS NULL AND capability IS NULL;
-CREATE INDEX job_waiting_pinned_idx ON nebula.job_waiting (kind, (-priority), run_at, job_id)
+CREATE INDEX job_waiting_restricted_idx ON nebula.job_waiting (kind, (-priority), run_at, job_id)
   WHERE ready AND (node_id IS NOT NULL OR capability IS NOT NULL);
 -- The next jobs to become ready. Claims do not read this index, and the others do not contain jobs due later.
 CREATE INDEX job_waiting_due_idx ON nebula.job_waiting (run_at) WHERE NOT ready AND blocked_by = 0;
@@ -97,49 +97,47 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.job_dependency', '');
 
 COMMENT ON TABLE nebula.job_waiting IS 'Jobs that are blocked by others, due, or due later';
 COMMENT ON COLUMN nebula.job_waiting.job_id IS 'Identifier, kept for the life of the job';
-COMMENT ON COLUMN nebula.job_waiting.kind IS 'What to do; workers claim by kind';
-COMMENT ON COLUMN nebula.job_waiting.payload IS 'What to do it with, at most 1 MiB';
+COMMENT ON COLUMN nebula.job_waiting.kind IS 'Kind of work; workers claim by kind';
+COMMENT ON COLUMN nebula.job_waiting.payload IS 'Arguments of the work, at most 1 MiB';
 COMMENT ON COLUMN nebula.job_waiting.project_id IS 'Project it works for, or null';
 COMMENT ON COLUMN nebula.job_waiting.priority IS 'Higher runs first';
 COMMENT ON COLUMN nebula.job_waiting.run_at IS 'Not before this';
 COMMENT ON COLUMN nebula.job_waiting.ready IS
-  'Can be claimed: nothing blocks it and run_at has come, as far as was noticed';
+  'Can be claimed: no job blocks it, and release_due_jobs has found run_at in the past';
 COMMENT ON COLUMN nebula.job_waiting.attempt IS 'Attempts made so far';
 COMMENT ON COLUMN nebula.job_waiting.max_attempts IS 'Dead after so many failures';
 COMMENT ON COLUMN nebula.job_waiting.blocked_by IS 'Jobs it waits for that have not succeeded';
 COMMENT ON COLUMN nebula.job_waiting.on_dead IS
-  'When one of those dies or is cancelled: cancel this one too, or leave it to block';
+  'If a job it depends on dies or is cancelled: cancel this one too, or let it wait (block)';
 COMMENT ON COLUMN nebula.job_waiting.node_id IS 'Only for workers on this node; null: anywhere';
-COMMENT ON COLUMN nebula.job_waiting.capability IS
-  'Only for workers that say they can do this; null: all can';
+COMMENT ON COLUMN nebula.job_waiting.capability IS 'Only for workers that name this capability; null: for all';
 COMMENT ON COLUMN nebula.job_waiting.unique_key IS 'Only one living job has this key';
 COMMENT ON COLUMN nebula.job_waiting.errors IS 'One entry per failed attempt: attempt, at, worker, error';
 COMMENT ON COLUMN nebula.job_waiting.enqueued_at IS 'When it was enqueued';
 
 COMMENT ON TABLE nebula.job_running IS 'Jobs that a worker holds under a lease';
 COMMENT ON COLUMN nebula.job_running.job_id IS 'Identifier, kept for the life of the job';
-COMMENT ON COLUMN nebula.job_running.kind IS 'What to do; workers claim by kind';
-COMMENT ON COLUMN nebula.job_running.payload IS 'What to do it with';
+COMMENT ON COLUMN nebula.job_running.kind IS 'Kind of work; workers claim by kind';
+COMMENT ON COLUMN nebula.job_running.payload IS 'Arguments of the work';
 COMMENT ON COLUMN nebula.job_running.project_id IS 'Project it works for, or null';
 COMMENT ON COLUMN nebula.job_running.priority IS 'Priority it was claimed with';
 COMMENT ON COLUMN nebula.job_running.run_at IS 'Since when it was due';
 COMMENT ON COLUMN nebula.job_running.attempt IS
   'This attempt, from 1; a call with another number has lost the job';
 COMMENT ON COLUMN nebula.job_running.max_attempts IS 'Dead after so many failures';
-COMMENT ON COLUMN nebula.job_running.on_dead IS 'What would have happened if a job it waited for had died';
+COMMENT ON COLUMN nebula.job_running.on_dead IS 'cancel or block: effect of the death of a job that it waited for';
 COMMENT ON COLUMN nebula.job_running.node_id IS 'Only for workers on this node; null: anywhere';
-COMMENT ON COLUMN nebula.job_running.capability IS
-  'Only for workers that say they can do this; null: all can';
+COMMENT ON COLUMN nebula.job_running.capability IS 'Only for workers that name this capability; null: for all';
 COMMENT ON COLUMN nebula.job_running.unique_key IS 'Only one living job has this key';
 COMMENT ON COLUMN nebula.job_running.errors IS 'One entry per failed attempt: attempt, at, worker, error';
 COMMENT ON COLUMN nebula.job_running.enqueued_at IS 'When it was enqueued';
-COMMENT ON COLUMN nebula.job_running.worker IS 'Who has it, as the worker named itself';
+COMMENT ON COLUMN nebula.job_running.worker IS 'Worker that runs it, as it named itself';
 COMMENT ON COLUMN nebula.job_running.started_at IS 'When this attempt was claimed';
 COMMENT ON COLUMN nebula.job_running.lease IS 'By how much a heartbeat extends the lease';
 COMMENT ON COLUMN nebula.job_running.lease_until IS 'Rescued after this';
 COMMENT ON COLUMN nebula.job_running.limited IS 'Its kind was limited when it was claimed, so it counts';
 COMMENT ON COLUMN nebula.job_running.progress IS '0 to 1 as last reported, or null';
-COMMENT ON COLUMN nebula.job_running.detail IS 'What the worker last said about it';
+COMMENT ON COLUMN nebula.job_running.detail IS 'Detail of the last heartbeat';
 COMMENT ON COLUMN nebula.job_running.cancel_requested IS 'The next heartbeat tells the worker to stop';
 
 COMMENT ON TABLE nebula.job_key IS 'Unique keys that are taken';

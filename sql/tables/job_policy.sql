@@ -30,6 +30,6 @@ CREATE TABLE nebula.job_quota (
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_quota', '');
 
-COMMENT ON TABLE nebula.job_quota IS 'How many jobs of projects run at once';
+COMMENT ON TABLE nebula.job_quota IS 'Limits of the jobs of a project that run at the same time';
 COMMENT ON COLUMN nebula.job_quota.project_id IS 'The project';
 COMMENT ON COLUMN nebula.job_quota.max_running IS 'At most so many run at once, all kinds together';

@@ -35,14 +35,13 @@ COMMENT ON TABLE nebula.node IS 'Servers that host peers and workers';
 COMMENT ON COLUMN nebula.node.node_id IS 'Identifier';
 COMMENT ON COLUMN nebula.node.name IS 'Unique name';
 COMMENT ON COLUMN nebula.node.device_id IS
-  'Device whose agent speaks for it: reports its health, and signs every call with its secret; null: '
-  'nobody does';
+  'Device whose agent reports its health and signs every call with its secret; null: none';
 COMMENT ON COLUMN nebula.node.endpoint IS 'host:port of its WireGuard on the underlay';
 COMMENT ON COLUMN nebula.node.weight IS 'Relative strength, 1 to 10000: twice the weight, twice the peers';
 COMMENT ON COLUMN nebula.node.max_peers IS 'Most peers it may host';
 COMMENT ON COLUMN nebula.node.active_peers IS 'Peers it hosts now';
 COMMENT ON COLUMN nebula.node.cidr IS 'Range its peers get their addresses from';
-COMMENT ON COLUMN nebula.node.capabilities IS 'What it can do, for example gpu';
+COMMENT ON COLUMN nebula.node.capabilities IS 'Capabilities, for example gpu';
 COMMENT ON COLUMN nebula.node.enabled IS 'False: takes no new peers';
 COMMENT ON COLUMN nebula.node.health IS 'Last report of its agent';
 COMMENT ON COLUMN nebula.node.seen_at IS

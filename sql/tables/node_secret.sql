@@ -22,13 +22,13 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.node_secret', '');
 COMMENT ON TABLE nebula.node_secret IS 'Secrets that calls of nodes are signed with (HMAC-SHA256)';
 COMMENT ON COLUMN nebula.node_secret.key_id IS 'Names it in a call; no secret';
 COMMENT ON COLUMN nebula.node_secret.node_id IS 'The node';
-COMMENT ON COLUMN nebula.node_secret.place IS 'Which of the two places it takes while it is good';
+COMMENT ON COLUMN nebula.node_secret.place IS 'Which of the two places it takes while it is valid';
 COMMENT ON COLUMN nebula.node_secret.secret IS '32 random bytes; null once it is retired';
-COMMENT ON COLUMN nebula.node_secret.made_by IS 'Who made it, in words';
+COMMENT ON COLUMN nebula.node_secret.made_by IS 'User who made it, as named by the caller';
 COMMENT ON COLUMN nebula.node_secret.made_at IS 'When';
 COMMENT ON COLUMN nebula.node_secret.used_at IS
   'Last call that was signed with it, give or take half a minute';
-COMMENT ON COLUMN nebula.node_secret.retired_at IS 'Not good any more since then';
+COMMENT ON COLUMN nebula.node_secret.retired_at IS 'When it was retired; null: valid';
 
 -- Nonces of calls, kept as long as the clock tolerance would accept the same call again. In a table, not in the
 -- memory of a gateway, so that they survive a restart and all gateways see them. Nodes are few and call a few times a
@@ -44,5 +44,5 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.node_nonce', '');
 
 COMMENT ON TABLE nebula.node_nonce IS 'Nonces of calls of nodes that cannot be used again';
 COMMENT ON COLUMN nebula.node_nonce.node_id IS 'The node';
-COMMENT ON COLUMN nebula.node_nonce.nonce IS 'As the call said it';
+COMMENT ON COLUMN nebula.node_nonce.nonce IS 'Nonce of the call';
 COMMENT ON COLUMN nebula.node_nonce.good_until IS 'From then on the call is refused for its age';

@@ -1,14 +1,14 @@
 -- A pool is a range of addresses to give out. It is one row, whatever its size.
 CREATE TABLE nebula.pool (
-  pool_id     integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
-  project_id  uuid        NOT NULL REFERENCES nebula.project,
-  name        text        NOT NULL DEFAULT 'default',
-  cidr        cidr        NOT NULL,
-  gateway     inet,
-  created_at  timestamptz NOT NULL DEFAULT now(),
-  enabled     boolean     NOT NULL DEFAULT true,
-  thresholds  integer[]   NOT NULL DEFAULT '{80,90,95}',
-  alarmed     integer     NOT NULL DEFAULT 0,
+  pool_id            integer     NOT NULL GENERATED ALWAYS AS IDENTITY,
+  project_id         uuid        NOT NULL REFERENCES nebula.project,
+  name               text        NOT NULL DEFAULT 'default',
+  cidr               cidr        NOT NULL,
+  gateway            inet,
+  created_at         timestamptz NOT NULL DEFAULT now(),
+  enabled            boolean     NOT NULL DEFAULT true,
+  thresholds         integer[]   NOT NULL DEFAULT '{80,90,95}',
+  notified_threshold integer     NOT NULL DEFAULT 0,
   CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
   CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
   CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -26,9 +26,9 @@ COMMENT ON COLUMN nebula.pool.cidr IS 'The range; overlaps no other pool of its 
 COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
 COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
 COMMENT ON COLUMN nebula.pool.enabled IS 'False: gives out no address; what is held stays held';
-COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which listeners of channel nebula_pool are told';
-COMMENT ON COLUMN nebula.pool.alarmed IS
-  'Highest threshold that listeners were told of since usage was below it; 0: none';
+COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which channel nebula_pool is notified';
+COMMENT ON COLUMN nebula.pool.notified_threshold IS
+  'Highest threshold that was notified since usage was below it; 0: none';
 
 -- An exclusion constraint on (project_id, cidr) would need the extension btree_gist. Pools are created rarely, so a
 -- trigger that locks the row of the project does the same, also for rows inserted by hand.

@@ -25,7 +25,7 @@ COMMENT ON COLUMN nebula.reservation.pool_id IS 'The pool it is part of';
 COMMENT ON COLUMN nebula.reservation.first_ip IS 'First address';
 COMMENT ON COLUMN nebula.reservation.last_ip IS 'Last address';
 COMMENT ON COLUMN nebula.reservation.for_group IS
-  'True: devices that name the label take from it first; false: given to nobody';
-COMMENT ON COLUMN nebula.reservation.reason IS 'Why, in the words of who asked for it';
+  'True: devices of the group take from it first; false: never given out';
+COMMENT ON COLUMN nebula.reservation.reason IS 'Reason, as given by the user';
 COMMENT ON COLUMN nebula.reservation.created_at IS 'When it was made';
 COMMENT ON COLUMN nebula.reservation.created_by IS 'Database role that made it';

@@ -27,6 +27,6 @@ COMMENT ON COLUMN nebula.rotation.incoming IS 'Authority that is to sign';
 COMMENT ON COLUMN nebula.rotation.state IS 'distributing, reissuing, retiring, done or cancelled';
 COMMENT ON COLUMN nebula.rotation.version IS
   'Configuration version that every live member has to run before the next state';
-COMMENT ON COLUMN nebula.rotation.started_by IS 'Who started it';
+COMMENT ON COLUMN nebula.rotation.started_by IS 'User who started it';
 COMMENT ON COLUMN nebula.rotation.started_at IS 'When';
 COMMENT ON COLUMN nebula.rotation.changed_at IS 'Since when it is in this state';

@@ -18,7 +18,7 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.session', '');
 
 COMMENT ON TABLE nebula.session IS 'Refresh-token families: one per sign-in';
 COMMENT ON COLUMN nebula.session.session_id IS 'Identifier, also inside the access token';
-COMMENT ON COLUMN nebula.session.account_id IS 'Who signed in';
+COMMENT ON COLUMN nebula.session.account_id IS 'Account that signed in';
 COMMENT ON COLUMN nebula.session.client IS 'Client address at sign-in';
 COMMENT ON COLUMN nebula.session.user_agent IS 'Program at sign-in, as it named itself';
 COMMENT ON COLUMN nebula.session.opened_at IS 'When the person signed in';
@@ -40,8 +40,7 @@ CREATE TABLE nebula.session_token (
 CREATE INDEX session_token_session_idx ON nebula.session_token (session_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.session_token', '');
 
-COMMENT ON TABLE nebula.session_token IS
-  'Refresh tokens by hash; a replaced one that comes back ends its family';
+COMMENT ON TABLE nebula.session_token IS 'Refresh tokens by hash; use of a replaced one ends its family';
 COMMENT ON COLUMN nebula.session_token.token_hash IS 'SHA-256 of the token';
 COMMENT ON COLUMN nebula.session_token.session_id IS 'Its family';
 COMMENT ON COLUMN nebula.session_token.issued_at IS 'When it was handed out';

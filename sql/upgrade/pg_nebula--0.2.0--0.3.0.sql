@@ -1,8 +1,9 @@
 -- From 0.2.0 to 0.3.0: only what running the install script of the new version again (docker/upgrade.sh appends it)
 -- cannot do: tables that change, and functions that are gone or have another signature.
 
--- Functions that only services and other functions call: their parameters have other names (p_...) or types now, which
--- CREATE OR REPLACE refuses. The install script creates them again. 0.1.0 does not have all of them.
+-- Functions that only services and other functions call: they have another name now, or parameters with other names
+-- (p_...) or types, which CREATE OR REPLACE refuses. The install script creates them again. 0.1.0 does not have all of
+-- them.
 DO $$
 DECLARE
   v_function regprocedure;
@@ -13,16 +14,16 @@ BEGIN
      WHERE p.pronamespace = 'nebula'::regnamespace
        AND p.proname = ANY (ARRAY[
          'accept_call', 'accept_calls', 'accept_node_call', 'account_login', 'acting_member', 'add_answers',
-         'add_rendition', 'add_route_for', 'add_rule_for', 'adopt_authority', 'advance_rotation',
-         'agent_keys', 'begin_rotation', 'bump_configuration', 'call_agent', 'cancel_job_for',
+         'add_rendition', 'add_route_for', 'add_rule_for', 'adopt_authority', 'advance_rotation', 'agent_keys',
+         'announce_jobs', 'begin_rotation', 'bump_configuration', 'call_agent', 'cancel_job_for',
          'cancel_rotation', 'check_label', 'claim_name', 'close_session', 'create_enrolment_for',
          'create_file', 'delete_file', 'device_configurations', 'device_networks', 'device_revocation',
          'device_status_for', 'device_unsafe_networks', 'drop_route_for', 'drop_rule_for', 'enroll_device',
-         'enrolment_project', 'enter_rotation', 'file_content', 'find_jobs', 'force_rotation', 'free_runs',
-         'give_agent', 'hold_when_free', 'leave_project', 'limit_certificates', 'list_authorities',
-         'list_certificates', 'list_devices', 'list_enrolments', 'list_events', 'list_files',
-         'list_node_secrets', 'list_nodes', 'list_pools', 'list_projects', 'list_rotations', 'list_routes',
-         'list_rules', 'make_node_secret_for', 'node_secrets', 'notify_event', 'notify_pool',
+         'enrolment_project', 'enter_rotation', 'expect_tick', 'file_content', 'find_jobs', 'force_rotation',
+         'free_runs', 'give_agent', 'hold_when_free', 'leave_project', 'limit_certificates',
+         'list_authorities', 'list_certificates', 'list_devices', 'list_enrolments', 'list_events',
+         'list_files', 'list_node_secrets', 'list_nodes', 'list_pools', 'list_projects', 'list_rotations',
+         'list_routes', 'list_rules', 'make_node_secret_for', 'node_secrets', 'notify_event', 'notify_pool',
          'open_session', 'project_configuration', 'project_lighthouses', 'project_options', 'project_trust',
          'raise_alarm', 'record_authority', 'record_certificates', 'record_event', 'record_events',
          'refuse_call', 'register_by_code', 'register_devices', 'register_node_for', 'release_device',
@@ -30,13 +31,40 @@ BEGIN
          'require_job', 'require_member', 'require_node', 'require_pool', 'resize_pool',
          'retire_node_secret_for', 'retry_job_for', 'revoke_certificate_for', 'revoke_device_for',
          'revoke_enrolment_for', 'rotate_session', 'set_device_groups_for', 'set_project_options',
-         'settle_revocations', 'shorten_quarantine', 'switch_pool', 'tell_agents', 'tie_node_for',
-         'turn_segment', 'update_agents', 'use_enrolment', 'visible_projects'
+         'settle_revocations', 'shorten_quarantine', 'show_addresses', 'switch_pool', 'tell_agents',
+         'tie_node_for', 'turn_segment', 'update_agents', 'use_enrolment', 'visible_projects'
        ])
   LOOP
     EXECUTE format('DROP FUNCTION %s', v_function);
   END LOOP;
 END $$;
 
--- Fails if two nodes have overlapping ranges, which only an INSERT by hand could make.
+-- Nodes with overlapping ranges, which only an INSERT by hand could make, would violate the constraint below.
+DO $$
+DECLARE
+  v_pair record;
+BEGIN
+  SELECT a.name AS name, a.cidr AS cidr, b.name AS other, b.cidr AS other_cidr
+    INTO v_pair
+    FROM nebula.node a
+    JOIN nebula.node b ON a.cidr && b.cidr AND a.node_id <> b.node_id
+   ORDER BY a.name, b.name
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the ranges of the nodes "%" (%) and "%" (%) overlap',
+        v_pair.name, v_pair.cidr, v_pair.other, v_pair.other_cidr
+      USING ERRCODE = '23P01',
+        HINT = 'Give one of them another range before the update: UPDATE nebula.node SET cidr = ... WHERE name = ...';
+  END IF;
+END $$;
 ALTER TABLE nebula.node ADD CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&);
+
+-- Renamed. 0.1.0 does not have the triggers and indexes.
+ALTER TABLE nebula.pool RENAME COLUMN alarmed TO notified_threshold;
+ALTER INDEX IF EXISTS nebula.device_landmark_idx RENAME TO device_static_host_idx;
+ALTER INDEX IF EXISTS nebula.device_landmark_key RENAME TO device_static_host_key;
+ALTER INDEX IF EXISTS nebula.job_waiting_pinned_idx RENAME TO job_waiting_restricted_idx;
+DROP TRIGGER IF EXISTS named_device_added ON nebula.device;
+DROP TRIGGER IF EXISTS named_device_removed ON nebula.device;
+DROP TRIGGER IF EXISTS named_device_changed ON nebula.device;
+DROP TRIGGER IF EXISTS named_route_changed ON nebula.route;

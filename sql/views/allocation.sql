@@ -11,15 +11,15 @@ SELECT l.project_id, l.pool_id, l.ip, l.device_id, l.allocated_at, l.allocated_b
   FROM nebula.allocation_log l;
 
 COMMENT ON VIEW nebula.allocation_history IS
-  'Who had which address, from when to when; present holdings have no end';
+  'Allocations past and present: device, address, from when to when; present ones have no end';
 COMMENT ON COLUMN nebula.allocation_history.project_id IS 'Project of the address';
 COMMENT ON COLUMN nebula.allocation_history.pool_id IS 'Pool of the address';
 COMMENT ON COLUMN nebula.allocation_history.ip IS 'The address';
-COMMENT ON COLUMN nebula.allocation_history.device_id IS 'Who held it';
+COMMENT ON COLUMN nebula.allocation_history.device_id IS 'Device that held it';
 COMMENT ON COLUMN nebula.allocation_history.allocated_at IS 'From when';
-COMMENT ON COLUMN nebula.allocation_history.allocated_by IS 'Who asked for it';
+COMMENT ON COLUMN nebula.allocation_history.allocated_by IS 'User who asked for it, as named by the caller';
 COMMENT ON COLUMN nebula.allocation_history.released_at IS 'To when; null: still held';
-COMMENT ON COLUMN nebula.allocation_history.released_by IS 'Who released it';
+COMMENT ON COLUMN nebula.allocation_history.released_by IS 'User who released it, as named by the caller';
 COMMENT ON COLUMN nebula.allocation_history.allocated_from IS
   'Client address that asked for it; null: over a local socket';
 COMMENT ON COLUMN nebula.allocation_history.released_from IS
@@ -33,10 +33,10 @@ SELECT h.project_id, h.device_id, h.ip AS ip_address, h.allocated_at, h.allocate
 
 COMMENT ON VIEW nebula.nebula_ip_allocations IS 'allocation_history under the names of existing clients';
 COMMENT ON COLUMN nebula.nebula_ip_allocations.project_id IS 'Project of the address';
-COMMENT ON COLUMN nebula.nebula_ip_allocations.device_id IS 'Who held it';
+COMMENT ON COLUMN nebula.nebula_ip_allocations.device_id IS 'Device that held it';
 COMMENT ON COLUMN nebula.nebula_ip_allocations.ip_address IS 'The address';
 COMMENT ON COLUMN nebula.nebula_ip_allocations.allocated_at IS 'From when';
-COMMENT ON COLUMN nebula.nebula_ip_allocations.allocated_by IS 'Who asked for it';
+COMMENT ON COLUMN nebula.nebula_ip_allocations.allocated_by IS 'User who asked for it, as named by the caller';
 COMMENT ON COLUMN nebula.nebula_ip_allocations.released_at IS 'To when; null: still held';
-COMMENT ON COLUMN nebula.nebula_ip_allocations.released_by IS 'Who released it';
+COMMENT ON COLUMN nebula.nebula_ip_allocations.released_by IS 'User who released it, as named by the caller';
 COMMENT ON COLUMN nebula.nebula_ip_allocations.is_active IS 'Held now';

@@ -41,12 +41,12 @@ SELECT p.name AS project, o.name AS retiring, n.name AS incoming, r.state, r.sta
                        FROM nebula.rotation_missing(r) w) m ON r.state NOT IN ('done', 'cancelled')
  ORDER BY r.state IN ('done', 'cancelled'), r.started_at DESC;
 
-COMMENT ON VIEW nebula.rotation_status IS 'Changes of authorities: how far they are and whom they wait for';
+COMMENT ON VIEW nebula.rotation_status IS 'Rotations of authorities: state, and the devices that they wait for';
 COMMENT ON COLUMN nebula.rotation_status.project IS 'Name of the project';
 COMMENT ON COLUMN nebula.rotation_status.retiring IS 'Name of the authority that signed before';
 COMMENT ON COLUMN nebula.rotation_status.incoming IS 'Name of the one that takes over';
 COMMENT ON COLUMN nebula.rotation_status.state IS 'distributing, reissuing, retiring, done or cancelled';
-COMMENT ON COLUMN nebula.rotation_status.started_by IS 'Who began it';
+COMMENT ON COLUMN nebula.rotation_status.started_by IS 'User who started it';
 COMMENT ON COLUMN nebula.rotation_status.started_at IS 'When';
 COMMENT ON COLUMN nebula.rotation_status.changed_at IS 'Since when it is in this state';
 COMMENT ON COLUMN nebula.rotation_status.missing IS 'Names of the live members it waits for';

@@ -25,7 +25,7 @@ SELECT p.name AS project, d.name AS device, d.role, c.versions, c.not_after,
  WHERE d.revoked_at IS NULL;
 
 COMMENT ON VIEW nebula.certificate_status IS
-  'The longest valid certificate of each live device, and who renews it';
+  'The longest valid certificate of each live device, and how it is renewed';
 COMMENT ON COLUMN nebula.certificate_status.project IS 'Name of the project';
 COMMENT ON COLUMN nebula.certificate_status.device IS 'Name of the device';
 COMMENT ON COLUMN nebula.certificate_status.role IS 'host, lighthouse or relay';
@@ -33,8 +33,8 @@ COMMENT ON COLUMN nebula.certificate_status.versions IS 'Encodings it has it in'
 COMMENT ON COLUMN nebula.certificate_status.not_after IS 'Valid until';
 COMMENT ON COLUMN nebula.certificate_status.days IS 'Days until then';
 COMMENT ON COLUMN nebula.certificate_status.renewal IS
-  'by its agent; due: in the last third of its life, the agent is there; overdue: and the agent is away; '
-  'by hand: it has none';
+  'by its agent; due: in the last third of its life, and the agent called within the last hour; overdue: '
+  'the same, and it did not; by hand: it has no agent';
 COMMENT ON COLUMN nebula.certificate_status.last_seen_at IS 'Last sign of life';
 COMMENT ON COLUMN nebula.certificate_status.fingerprints IS 'Fingerprints, in the order of the versions';
 COMMENT ON COLUMN nebula.certificate_status.device_id IS 'The device';

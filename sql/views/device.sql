@@ -20,7 +20,7 @@ COMMENT ON COLUMN nebula.device_status.project IS 'Name of the project';
 COMMENT ON COLUMN nebula.device_status.name IS 'Name of the device';
 COMMENT ON COLUMN nebula.device_status.role IS 'host, lighthouse or relay';
 COMMENT ON COLUMN nebula.device_status.ips IS 'Addresses it holds; null: none';
-COMMENT ON COLUMN nebula.device_status.owner IS 'Who registered it';
+COMMENT ON COLUMN nebula.device_status.owner IS 'Account that registered it';
 COMMENT ON COLUMN nebula.device_status.curve IS '25519 or P256';
 COMMENT ON COLUMN nebula.device_status.certificate_not_after IS 'Until when its longest certificate is valid';
 COMMENT ON COLUMN nebula.device_status.registered_at IS 'First registration';

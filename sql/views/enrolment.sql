@@ -19,11 +19,11 @@ COMMENT ON COLUMN nebula.enrolment_status.role IS 'host, lighthouse or relay';
 COMMENT ON COLUMN nebula.enrolment_status.groups IS 'Groups in the certificate';
 COMMENT ON COLUMN nebula.enrolment_status.address IS 'Fixed overlay address; null: the lowest free one';
 COMMENT ON COLUMN nebula.enrolment_status.uses IS 'How many devices have used it';
-COMMENT ON COLUMN nebula.enrolment_status.uses_max IS 'For how many it is good';
+COMMENT ON COLUMN nebula.enrolment_status.uses_max IS 'Number of devices that may use it';
 COMMENT ON COLUMN nebula.enrolment_status.state IS 'open, used, expired or revoked';
-COMMENT ON COLUMN nebula.enrolment_status.created_by IS 'Who made it';
+COMMENT ON COLUMN nebula.enrolment_status.created_by IS 'User who made it';
 COMMENT ON COLUMN nebula.enrolment_status.created_at IS 'When';
-COMMENT ON COLUMN nebula.enrolment_status.expires_at IS 'Not good after this';
+COMMENT ON COLUMN nebula.enrolment_status.expires_at IS 'When it expires';
 COMMENT ON COLUMN nebula.enrolment_status.enrolment_id IS 'Identifier, to revoke it';
 COMMENT ON COLUMN nebula.enrolment_status.project_id IS 'The project';
 COMMENT ON COLUMN nebula.enrolment_status.device_id IS

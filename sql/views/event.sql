@@ -5,7 +5,7 @@ SELECT e.event_id, e.at, e.actor, e.action, e.subject, e.subject_id, p.name AS p
   FROM nebula.event e
   LEFT JOIN nebula.project p USING (project_id);
 
-COMMENT ON VIEW nebula.event_log IS 'Who did what, when, from where';
+COMMENT ON VIEW nebula.event_log IS 'Actions: actor, object, time, origin';
 COMMENT ON COLUMN nebula.event_log.event_id IS 'Order of writing';
 COMMENT ON COLUMN nebula.event_log.at IS 'When';
 COMMENT ON COLUMN nebula.event_log.actor IS 'Who';
@@ -14,5 +14,5 @@ COMMENT ON COLUMN nebula.event_log.subject IS 'To what kind of thing';
 COMMENT ON COLUMN nebula.event_log.subject_id IS 'Which one';
 COMMENT ON COLUMN nebula.event_log.project IS 'Name of the project';
 COMMENT ON COLUMN nebula.event_log.client IS 'From where';
-COMMENT ON COLUMN nebula.event_log.detail IS 'What else is worth knowing';
+COMMENT ON COLUMN nebula.event_log.detail IS 'Further details';
 COMMENT ON COLUMN nebula.event_log.project_id IS 'The project';

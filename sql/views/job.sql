@@ -20,27 +20,27 @@ SELECT f.job_id, f.kind, f.state, f.project_id, f.payload, f.priority, f.attempt
 
 COMMENT ON VIEW nebula.job_status IS 'All jobs with their state';
 COMMENT ON COLUMN nebula.job_status.job_id IS 'Identifier';
-COMMENT ON COLUMN nebula.job_status.kind IS 'What to do';
+COMMENT ON COLUMN nebula.job_status.kind IS 'Kind of work';
 COMMENT ON COLUMN nebula.job_status.state IS 'blocked, available, running, succeeded, dead or cancelled';
 COMMENT ON COLUMN nebula.job_status.project_id IS 'Project it works for';
-COMMENT ON COLUMN nebula.job_status.payload IS 'What to do it with';
+COMMENT ON COLUMN nebula.job_status.payload IS 'Arguments of the work';
 COMMENT ON COLUMN nebula.job_status.priority IS 'Higher runs first';
 COMMENT ON COLUMN nebula.job_status.attempt IS 'Attempts made, the running one included';
 COMMENT ON COLUMN nebula.job_status.max_attempts IS 'Attempts allowed';
-COMMENT ON COLUMN nebula.job_status.worker IS 'Who has it, or had it last';
+COMMENT ON COLUMN nebula.job_status.worker IS 'Worker that runs it, or ran it last';
 COMMENT ON COLUMN nebula.job_status.progress IS '0 to 1';
-COMMENT ON COLUMN nebula.job_status.detail IS 'What the worker last said about it';
-COMMENT ON COLUMN nebula.job_status.result IS 'What the worker answered';
+COMMENT ON COLUMN nebula.job_status.detail IS 'Detail of the last heartbeat';
+COMMENT ON COLUMN nebula.job_status.result IS 'Result that the worker gave';
 COMMENT ON COLUMN nebula.job_status.errors IS 'One entry per failed attempt';
 COMMENT ON COLUMN nebula.job_status.enqueued_at IS 'When it was enqueued';
 COMMENT ON COLUMN nebula.job_status.run_at IS 'Not before this';
 COMMENT ON COLUMN nebula.job_status.started_at IS 'When its last attempt was claimed';
 COMMENT ON COLUMN nebula.job_status.lease_until IS 'Rescued after this';
 COMMENT ON COLUMN nebula.job_status.finished_at IS 'When it finished';
-COMMENT ON COLUMN nebula.job_status.node_id IS 'Pinned to this node';
+COMMENT ON COLUMN nebula.job_status.node_id IS 'Only for workers on this node; null: anywhere';
 COMMENT ON COLUMN nebula.job_status.unique_key IS 'Only one living job has this key';
 COMMENT ON COLUMN nebula.job_status.capability IS 'Only for workers that can do this';
-COMMENT ON COLUMN nebula.job_status.cancel_requested IS 'Runs, and is told to stop with its next heartbeat';
+COMMENT ON COLUMN nebula.job_status.cancel_requested IS 'Runs, and is to stop with its next heartbeat';
 
 -- Kinds of job: waiting, running, and the results of the last hour, which the BRIN index of job_finished finds.
 CREATE VIEW nebula.job_kind AS

@@ -20,10 +20,10 @@ COMMENT ON COLUMN nebula.node_status.score IS '(active_peers / max_peers) / weig
 COMMENT ON COLUMN nebula.node_status.eligible IS 'Takes peers';
 COMMENT ON COLUMN nebula.node_status.reason IS 'Why it takes none';
 COMMENT ON COLUMN nebula.node_status.cidr IS 'Range of its peers';
-COMMENT ON COLUMN nebula.node_status.capabilities IS 'What it can do';
+COMMENT ON COLUMN nebula.node_status.capabilities IS 'Capabilities';
 COMMENT ON COLUMN nebula.node_status.seen_at IS 'Last report; null: never';
-COMMENT ON COLUMN nebula.node_status.health IS 'What it reported';
+COMMENT ON COLUMN nebula.node_status.health IS 'Last report of its health';
 COMMENT ON COLUMN nebula.node_status.node_id IS 'The node';
-COMMENT ON COLUMN nebula.node_status.device IS 'Device whose agent speaks for it';
+COMMENT ON COLUMN nebula.node_status.device IS 'Device whose agent reports for it';
 COMMENT ON COLUMN nebula.node_status.secrets IS
   'Secrets its calls may be signed with: one, two while they are exchanged, none before the first';

@@ -56,6 +56,6 @@ COMMENT ON COLUMN nebula.nebula_ip_pool.project_id IS 'Project of the address';
 COMMENT ON COLUMN nebula.nebula_ip_pool.pool IS 'Name of its pool';
 COMMENT ON COLUMN nebula.nebula_ip_pool.ip_address IS 'The address';
 COMMENT ON COLUMN nebula.nebula_ip_pool.is_allocated IS 'Held or in quarantine';
-COMMENT ON COLUMN nebula.nebula_ip_pool.device_id IS 'Who holds it, or held it last while in quarantine';
+COMMENT ON COLUMN nebula.nebula_ip_pool.device_id IS 'Device that holds it, or held it last while in quarantine';
 COMMENT ON COLUMN nebula.nebula_ip_pool.allocated_at IS 'Since when';
-COMMENT ON COLUMN nebula.nebula_ip_pool.allocated_by IS 'Who asked for it';
+COMMENT ON COLUMN nebula.nebula_ip_pool.allocated_by IS 'User who asked for it, as named by the caller';

@@ -17,7 +17,6 @@ COMMENT ON COLUMN nebula.quarantine_status.device IS 'Name of the device that he
 COMMENT ON COLUMN nebula.quarantine_status.released_at IS 'When it was released';
 COMMENT ON COLUMN nebula.quarantine_status.quarantined_until IS
   'When the last certificate that names it ends';
-COMMENT ON COLUMN nebula.quarantine_status.device_id IS
-  'The device that held it, and gets it back if it asks';
+COMMENT ON COLUMN nebula.quarantine_status.device_id IS 'Device that held it, and gets it again if it allocates';
 COMMENT ON COLUMN nebula.quarantine_status.project_id IS 'The project';
 COMMENT ON COLUMN nebula.quarantine_status.pool_id IS 'The pool';

@@ -16,9 +16,9 @@ SELECT p.name AS project, l.name AS pool, v.label,
 COMMENT ON VIEW nebula.reservation_status IS 'Exclusions and ranges of groups, and how full they are';
 COMMENT ON COLUMN nebula.reservation_status.project IS 'Name of the project';
 COMMENT ON COLUMN nebula.reservation_status.pool IS 'Name of the pool';
-COMMENT ON COLUMN nebula.reservation_status.label IS 'Name of the reservation, or of the group it is for';
+COMMENT ON COLUMN nebula.reservation_status.label IS 'Name of the reservation, or of its group';
 COMMENT ON COLUMN nebula.reservation_status.kind IS
-  'group: its devices take from it first; excluded: given to nobody';
+  'group: its devices take from it first; excluded: never given out';
 COMMENT ON COLUMN nebula.reservation_status.first IS 'First address';
 COMMENT ON COLUMN nebula.reservation_status.last IS 'Last address';
 COMMENT ON COLUMN nebula.reservation_status.size IS 'Addresses in it';

@@ -27,7 +27,8 @@ SELECT p.name AS project, d.name AS device, r.revoked_at, r.version, m.members, 
                         AND nebula.is_live(o.device_id)) m;
 
 COMMENT ON VIEW nebula.revocation_status IS
-  'Revoked devices and certificates: who runs the blocklist that names them, and who does not yet';
+  'Revoked devices and certificates: how many members run the blocklist that names them, and which do not '
+  'yet';
 COMMENT ON COLUMN nebula.revocation_status.project IS 'Name of the project';
 COMMENT ON COLUMN nebula.revocation_status.device IS 'Name of the device';
 COMMENT ON COLUMN nebula.revocation_status.revoked_at IS 'When its last certificate was revoked';
@@ -36,11 +37,10 @@ COMMENT ON COLUMN nebula.revocation_status.version IS
 COMMENT ON COLUMN nebula.revocation_status.members IS 'Live members: not revoked, with a valid certificate';
 COMMENT ON COLUMN nebula.revocation_status.acknowledged IS 'How many of them run that configuration';
 COMMENT ON COLUMN nebula.revocation_status.missing IS
-  'Names of those that do not; one without an agent never says what it runs';
+  'Names of the members that do not; one without an agent does not report it';
 COMMENT ON COLUMN nebula.revocation_status.revoked_everywhere_at IS
   'When the last of them did; null: not yet';
-COMMENT ON COLUMN nebula.revocation_status.until IS
-  'When the last revoked certificate expires and all this ends by itself';
+COMMENT ON COLUMN nebula.revocation_status.until IS 'When the last revoked certificate expires, which ends the wait';
 COMMENT ON COLUMN nebula.revocation_status.fingerprints IS 'Fingerprints of the revoked certificates';
 COMMENT ON COLUMN nebula.revocation_status.device_id IS 'The device';
 COMMENT ON COLUMN nebula.revocation_status.project_id IS 'The project';

@@ -44,7 +44,7 @@ async fn cluster_with_worker(preload: bool, settings: &[&str]) -> Result<(Cluste
 async fn notifier(client: &Client) -> Result<i32> {
     eventually("the background worker to be there", || async {
         let find = "SELECT pid FROM pg_stat_activity
-                     WHERE backend_type = 'pg_nebula wakeup' AND datname = current_database()";
+                     WHERE backend_type = 'pg_nebula notifier' AND datname = current_database()";
         Ok(client.query_opt(find, &[]).await?.map(|row| row.get(0)))
     })
     .await

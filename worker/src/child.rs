@@ -85,7 +85,7 @@ impl Launcher {
                 Ok(Ok(None)) => break None,
                 Ok(Err(error)) => {
                     break Some(Err(MediaError::transient(format!(
-                        "the media process talked nonsense: {error}"
+                        "the media process sent an invalid message: {error}"
                     ))));
                 }
                 Err(_) => {
@@ -213,9 +213,9 @@ mod tests {
         let (outcome, _) = run_script("exec sleep 60").await;
         assert!(outcome.unwrap_err().message.contains("silent"));
         let (outcome, _) = run_script("echo hello; exec sleep 60").await;
-        assert!(outcome.unwrap_err().message.contains("nonsense"));
+        assert!(outcome.unwrap_err().message.contains("an invalid message"));
         let (outcome, _) = run_script("exec tr '\\0' 'x' < /dev/zero").await;
-        assert!(outcome.unwrap_err().message.contains("nonsense"));
+        assert!(outcome.unwrap_err().message.contains("an invalid message"));
     }
 
     #[tokio::test]

@@ -18,7 +18,7 @@ mod revoke;
 pub(crate) enum Command {
     /// List the devices of a project
     Ls(project::Choice),
-    /// Shut a device out for good, and wait until every other device knows (administrators)
+    /// Revoke a device permanently, and wait until every other device knows (administrators)
     Revoke {
         /// Name or id of the device
         device: String,
@@ -51,7 +51,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
         }
         Command::Revoke { device, project, no_wait, confirmation } => {
             let known = named(&client, &project, &device).await?;
-            let question = format!("Shut {} out for good?", described(&known));
+            let question = format!("Revoke {} permanently?", described(&known));
             if !confirmation.given(context, &question)? {
                 return Ok(());
             }
@@ -59,7 +59,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
         }
         Command::Release { device, project, confirmation } => {
             let known = named(&client, &project, &device).await?;
-            let question = format!("Take the address of {} back?", described(&known));
+            let question = format!("Release the address of {}?", described(&known));
             if !confirmation.given(context, &question)? {
                 return Ok(());
             }

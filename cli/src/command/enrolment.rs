@@ -46,7 +46,7 @@ pub(crate) struct Create {
     /// Name of the device [default: the device chooses]
     #[arg(long)]
     name: Option<String>,
-    /// What it is to the others [default: host]
+    /// Role in the network [default: host]
     #[arg(long, value_parser = ["host", "lighthouse", "relay"])]
     role: Option<String>,
     /// Groups for firewall rules
@@ -80,12 +80,14 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             context.output.show(&enrolments, || table(context.output, &enrolments))
         }
         Command::Revoke { id, confirmation } => {
-            if !confirmation.given(context, &format!("Make the code {id} useless for good?"))? {
+            if !confirmation.given(context, &format!("Revoke the enrolment code {id} permanently?"))? {
                 return Ok(());
             }
             client.delete(&format!("/api/enrolments/{id}")).await?;
             let value = serde_json::json!({ "enrolmentId": id });
-            context.output.confirm(&value, || format!("Nobody can join with {id} any more."))
+            context.output.confirm(&value, || {
+                format!("Enrolment code {id} is revoked: no device can join with it any more.")
+            })
         }
     }
 }

@@ -26,7 +26,7 @@ pub(crate) struct Jobs {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// List jobs, newest first; what `nebulactl jobs` does by itself
+    /// List jobs, newest first; the default of `nebulactl jobs`
     List(List),
     /// Show everything about one job
     Show {

@@ -19,7 +19,7 @@ pub(crate) enum Command {
     Ls,
     /// Make a node known, or bring the one of this name up to date
     Register(Register),
-    /// Let the agent of a device speak for a node
+    /// Let the agent of a device report for a node
     Tie {
         /// Name or id of the node
         node: String,
@@ -29,7 +29,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         project: project::Choice,
     },
-    /// Let nobody speak for a node any more
+    /// Remove the device that reports for a node
     Untie {
         /// Name or id of the node
         node: String,
@@ -98,7 +98,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let tied = tie(&client, &node, None).await?;
             context
                 .output
-                .confirm(&tied, || format!("Nobody speaks for node {} any more.", clean(&node.name)))
+                .confirm(&tied, || format!("No device reports for node {} any more.", clean(&node.name)))
         }
     }
 }

@@ -45,7 +45,7 @@ const LABEL: &str = "node";
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureError {
     /// A header is not the expected kind of structured field.
-    #[error("{0} is no structured field of the kind it should be")]
+    #[error("{0} is not a valid structured field")]
     Malformed(&'static str),
     /// No signature names a known key.
     #[error("no signature by a known key")]

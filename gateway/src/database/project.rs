@@ -52,7 +52,7 @@ pub(crate) struct ProjectConfig {
     pub(crate) dns_port: Option<u16>,
     pub(crate) inbound_open: bool,
     pub(crate) outbound_open: bool,
-    #[serde(rename = "landmarks")]
+    #[serde(rename = "staticHosts")]
     pub(crate) static_hosts: Vec<StaticHost>,
     /// Quoted and joined as in `nebula.yml`, once for all devices: the list may be long, the devices ten
     /// thousand.

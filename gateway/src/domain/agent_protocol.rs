@@ -113,7 +113,8 @@ impl AgentService {
         let mut transaction = PipelinedTransaction::new(self.database.client().await?);
         transaction.begin().await?;
         let unknown = || {
-            ApiError::not_found("this enrolment code is not good").hint("Ask an administrator for a new one.")
+            ApiError::not_found("this enrolment code is not valid")
+                .hint("Ask an administrator for a new one.")
         };
         let project_id = enrolment::project(&*transaction, &hash).await?;
         let project_id = project_id.ok_or_else(|| Refusal::field("code", unknown()))?;
@@ -151,8 +152,8 @@ impl AgentService {
         body: &[u8],
     ) -> Result<(Caller, Message), Refusal> {
         if call.version != VERSION {
-            let detail = format!("version {} of calls is not spoken here", call.version);
-            return Err(Refusal::field("version", ApiError::bad_argument(detail).hint("Speak version 1.")));
+            let detail = format!("version {} of calls is not supported", call.version);
+            return Err(Refusal::field("version", ApiError::bad_argument(detail).hint("Use version 1.")));
         }
         let unknown =
             || Refusal::unauthenticated("this device is unknown, was revoked, or has newer credentials");

@@ -228,7 +228,7 @@ pub(crate) mod tests {
             "version": 1, "projectId": Uuid::nil(), "project": "home", "cidr": "10.42.0.0/16",
             "certificateVersions": [1, 2], "mtu": 1300, "cipher": "aes", "punchy": true, "dnsPort": null,
             "inboundOpen": true, "outboundOpen": true,
-            "landmarks": [], "blocklist": [], "routes": [], "trust": []
+            "staticHosts": [], "blocklist": [], "routes": [], "trust": []
         }))
         .unwrap()
     }

@@ -1,5 +1,4 @@
-//! Projects this gateway serves: their part of the configuration of all their devices, and who signs for
-//! them.
+//! Cache of project configurations, each with its signer.
 //!
 //! The cache is keyed by the version of a project's configuration. Statements that answer a device's part
 //! compare that version in the database and answer the project's part as well if it differs, so that a

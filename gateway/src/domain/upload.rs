@@ -136,7 +136,7 @@ impl Uploads {
             Err(RecordError::Unknown(error)) => {
                 tracing::error!(
                     %key,
-                    "the database went away while an upload was recorded: its bytes may belong to nobody"
+                    "the connection to the database was lost while an upload was recorded: its bytes may be left over"
                 );
                 Err(error)
             }

@@ -113,8 +113,8 @@ async fn respond(
         }
         other => {
             let shown: String = other.chars().take(64).collect();
-            let detail = format!("messages of type {shown:?} are not spoken here");
-            let hint = "CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, Status and Leave are.";
+            let detail = format!("messages of type {shown:?} are not supported");
+            let hint = "Use CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, Status or Leave.";
             Err(Refusal::field("message.type", ApiError::bad_argument(detail).hint(hint)))
         }
     }
@@ -133,8 +133,10 @@ fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
 
 /// The body. Its declared type is ignored: the foreign client declares none.
 async fn read(payload: web::Payload) -> Result<web::Bytes, Refusal> {
-    let too_large =
-        || ApiError::new(TOO_LARGE, "the body is larger than 64 kB").hint("No honest one is that long.");
+    let too_large = || {
+        ApiError::new(TOO_LARGE, "the body is larger than 64 kB")
+            .hint("No call of this protocol needs as much.")
+    };
     let broken = || ApiError::bad_argument("the body did not arrive whole").hint("Send it again.");
     Ok(payload.to_bytes_limited(MAX_BODY).await.map_err(|_| too_large())?.map_err(|_| broken())?)
 }

@@ -67,7 +67,7 @@ fn json_error(error: &JsonPayloadError) -> ApiError {
     match error {
         JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => {
             ApiError::new(TOO_LARGE, "the body is larger than 64 kB")
-                .hint("No honest request of this route is that long.")
+                .hint("JSON bodies are limited to 64 kB.")
         }
         JsonPayloadError::ContentType => ApiError::new(MEDIA_TYPE, "the body is not declared as JSON")
             .hint("Send the header Content-Type: application/json."),

@@ -42,7 +42,7 @@ const DAY_MINUTES: i64 = 24 * 60;
 /// Days after which a search ends: the 29th of February comes at least every eight years.
 const MAX_DAYS_AHEAD: i64 = 8 * 366 + 1;
 
-/// Why a text is no cron expression; completes the sentence "… is no cron expression: ".
+/// Why a text is not a valid cron expression; completes the sentence "… is not a valid cron expression: ".
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CronError(String);
 
@@ -125,7 +125,8 @@ impl Field {
             Some(step) => step.parse().ok().filter(|step| (1..=self.high).contains(step)),
             None => Some(1),
         };
-        let step = step.ok_or_else(|| CronError(format!("\"{part}\" is no step of the {}", self.name)))?;
+        let step =
+            step.ok_or_else(|| CronError(format!("\"{part}\" is not a valid step of the {}", self.name)))?;
         if low > high {
             return Err(CronError(format!("\"{part}\" runs backwards in the {}", self.name)));
         }
@@ -139,7 +140,7 @@ impl Field {
             None => text.parse().ok().filter(|_| text.bytes().all(|c| c.is_ascii_digit())),
         };
         value.filter(|value| (self.low..=self.high).contains(value)).ok_or_else(|| {
-            CronError(format!("\"{text}\" is no {} from {} to {}", self.name, self.low, self.high))
+            CronError(format!("\"{text}\" is not a {} from {} to {}", self.name, self.low, self.high))
         })
     }
 }

@@ -1,12 +1,12 @@
-//! When to look for what only the passing of time brings: jobs that become due, leases that end, schedules.
+//! When to query for rows that become due by time: waiting jobs, expired leases, schedules.
 //!
-//! A look costs a query, so each kind has a timer, and nobody looks before it. Times are PostgreSQL's
+//! Each query costs; a timer for each kind says when the next one is needed. Times are PostgreSQL's
 //! microseconds.
 
-/// Microseconds after which another session looks, if the one that took a timer has not set it again.
+/// Microseconds after which another session takes a timer that the session before has not set again.
 const TAKE_OVER_AFTER: i64 = 200_000;
 
-/// Time of the next look. An earlier one finds only what was changed without our functions.
+/// Time of the next query. An earlier one would find only rows that were written without our functions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timer(i64);
 
@@ -18,19 +18,19 @@ impl Timer {
         earlier
     }
 
-    /// Sets the timer after a look at `now`: to `next`, the earliest that the look left, or at the latest to
-    /// `max_interval` from now.
+    /// Sets the timer after a query at `now`: to `next`, the time of the earliest row that is not due yet, or
+    /// at the latest to `max_interval` from now.
     pub fn reschedule(&mut self, next: Option<i64>, now: i64, max_interval: i64) {
         self.0 = next.unwrap_or(i64::MAX).min(now.saturating_add(max_interval));
     }
 
-    /// Whether it is time to look.
+    /// Whether it is time for the next query.
     pub fn is_due(self, now: i64) -> bool {
         now >= self.0
     }
 
-    /// Whether it is time to look. If so, the caller looks, and the timer is not due for others until it
-    /// could have.
+    /// Whether it is time for the next query. If so, the caller must run it; the timer is not due for other
+    /// sessions until the caller had time for that.
     pub fn take_if_due(&mut self, now: i64) -> bool {
         let due = self.is_due(now);
         if due {
@@ -39,7 +39,7 @@ impl Timer {
         due
     }
 
-    /// Time of the next look.
+    /// Time of the next query.
     pub fn at(self) -> i64 {
         self.0
     }

@@ -219,7 +219,7 @@ impl LinkedTable {
 
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
-fn show_addresses(device_ids: Option<Vec<Option<Uuid>>>) -> sql::Result<()> {
+fn sync_linked_tables(device_ids: Option<Vec<Option<Uuid>>>) -> sql::Result<()> {
     for device in required(device_ids, "device_ids")?.into_iter().flatten() {
         sync(device)?;
     }

@@ -45,8 +45,8 @@ pub(super) fn is_static_host(device: Uuid) -> Result<bool> {
     Ok(BY_ROLE.with(|cache| cache.contains(device))? || BY_ROUTE.with(|cache| cache.contains(device))?)
 }
 
-/// Has all devices of the project fetch their configuration if one of these, whose address has changed, is a
-/// static host.
+/// Increments the project's configuration version if any of `devices`, whose addresses have changed, is a
+/// static host, so that all agents fetch their configuration.
 pub(super) fn notify_peers(project: Uuid, devices: impl IntoIterator<Item = Uuid>) -> Result<()> {
     static BUMP: Statement = Statement::new("SELECT nebula.bump_configuration($1)");
     for device in devices {

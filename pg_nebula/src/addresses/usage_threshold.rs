@@ -25,7 +25,7 @@ const SMALL_POOL: u128 = 4096;
 
 thread_local! {
     /// When this session last counted a pool that had reached no threshold.
-    static LAST_VAIN_COUNT: Cell<Option<Instant>> = const { Cell::new(None) };
+    static LAST_COUNT_BELOW_THRESHOLD: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
 /// Checks usage after the lowest free address was assigned; far below a threshold this compares two numbers.
@@ -38,8 +38,8 @@ pub(super) fn may_cross(pool: &Pool, assigned: IpAddr) -> bool {
     pool.next_threshold.is_some_and(|threshold| number(assigned) >= threshold)
 }
 
-/// Checks usage after an address was assigned whose position tells nothing: a requested one, or one of a
-/// group.
+/// Checks usage after a requested address or one of a group was assigned: an address that is not the lowest
+/// free one says nothing about usage.
 pub(super) fn check(pool: &Pool) -> Result<()> {
     if pool.next_threshold.is_none() {
         return Ok(());
@@ -55,13 +55,13 @@ pub(super) fn check(pool: &Pool) -> Result<()> {
 
 /// Counts the pool, and notifies at the commit of this transaction.
 fn count(pool: &Pool) -> Result<()> {
-    static COUNT: Statement = Statement::new("SELECT nebula.raise_alarm($1)");
+    static COUNT: Statement = Statement::new("SELECT nebula.notify_usage($1)");
     let is_large = pool.network.assignable_count() > SMALL_POOL;
-    if is_large && LAST_VAIN_COUNT.get().is_some_and(|at| at.elapsed() < RECOUNT_INTERVAL) {
+    if is_large && LAST_COUNT_BELOW_THRESHOLD.get().is_some_and(|at| at.elapsed() < RECOUNT_INTERVAL) {
         return Ok(());
     }
     let raised = COUNT.query_opt(&[pool.id.into()], |row| row.get::<bool>(1))?.flatten();
-    LAST_VAIN_COUNT.set((raised == Some(false)).then(Instant::now));
+    LAST_COUNT_BELOW_THRESHOLD.set((raised == Some(false)).then(Instant::now));
     Ok(())
 }
 
@@ -69,8 +69,8 @@ fn count(pool: &Pool) -> Result<()> {
 /// usage may have fallen below one that was notified.
 pub(crate) fn count_pools(risen: Vec<i32>, fallen: Vec<i32>) -> Result<()> {
     static COUNT: Statement = Statement::new(
-        "SELECT nebula.raise_alarm(p.pool_id) FROM nebula.pool p
-          WHERE p.pool_id = ANY ($1) OR p.alarmed > 0 AND p.pool_id = ANY ($2)",
+        "SELECT nebula.notify_usage(p.pool_id) FROM nebula.pool p
+          WHERE p.pool_id = ANY ($1) OR p.notified_threshold > 0 AND p.pool_id = ANY ($2)",
     );
     COUNT.run(&[risen.into(), fallen.into()])
 }

@@ -91,7 +91,7 @@ fn run() {
             "nebula_maintenance",
             usage_signal::unregister_watcher,
         ),
-        SupervisedWorker::new("pg_nebula wakeup", "nebula_wakeup", || {}),
+        SupervisedWorker::new("pg_nebula notifier", "nebula_notifier", || {}),
     ];
     let mut wait = Duration::ZERO;
     // The server sets the latch when a worker starts or ends.

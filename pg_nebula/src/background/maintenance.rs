@@ -120,7 +120,7 @@ impl Schedule {
 }
 
 fn count_pools(risen: Vec<i32>, fallen: Vec<i32>) {
-    if is_callable("nebula.raise_alarm(integer)")
+    if is_callable("nebula.notify_usage(integer)")
         && let Err(error) = usage_threshold::count_pools(risen, fallen)
     {
         warning!("{error}");

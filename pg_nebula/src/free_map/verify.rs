@@ -44,11 +44,13 @@ impl Discrepancy {
     /// The columns `problem` and `detail` of `check_pool`.
     fn problem_and_detail(self) -> (&'static str, &'static str) {
         match self {
-            Self::HidesFree => ("map-hides", "free, but the map says held: nobody is given it"),
+            Self::HidesFree => ("map-hides", "free, but marked as held in the map, so it is never assigned"),
             Self::StaleClaim => {
-                ("map-claims", "claimed in the map by a transaction that is over: nobody is given it")
+                ("map-claims", "marked as claimed by a transaction that is over, so it is never assigned")
             }
-            Self::MissesRow => ("map-misses", "held, but the map says free: costs one insert that conflicts"),
+            Self::MissesRow => {
+                ("map-misses", "held, but marked as free in the map: costs one insert that conflicts")
+            }
         }
     }
 }

@@ -11,7 +11,7 @@ use nebula_core::job_event::JobEvent;
 
 use super::shared;
 use super::timer_store::with_timers;
-use super::timers::{LOOK_INTERVAL, Which, is_due};
+use super::timers::{MAX_INTERVAL, Which, is_due};
 use crate::background::worker;
 use crate::pg::background_worker::entry_point;
 use crate::pg::session;
@@ -22,12 +22,12 @@ const ROUND_INTERVAL: Duration = Duration::from_millis(5);
 const RESET_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two checks whether prepared transactions have ended; their end sets no latch.
 const PREPARED_INTERVAL: Duration = Duration::from_millis(20);
-/// Longest time without a look, in case a latch is missed.
+/// Longest sleep, in case a latch is missed.
 const MAX_SLEEP: Duration = Duration::from_secs(60);
 
 entry_point! {
     /// Main function of the process. An error ends it, and the launcher starts it again.
-    nebula_wakeup => work
+    nebula_notifier => work
 }
 
 fn work() {
@@ -35,8 +35,8 @@ fn work() {
     shared::become_notifier(session::database());
     let mut sender = Sender::new();
     loop {
-        // All looks come before the sleep: notes that arrive after a look set the latch, so the sleep ends at
-        // once.
+        // Check all sources of work before sleeping: work recorded after its check sets the latch, so the wait
+        // returns at once.
         run_due_functions();
         let prepared = shared::with(|state| state.resolve_prepared(session::is_running, session::clock()));
         let mut sleep = sender.round().min(until_next_timer());
@@ -48,7 +48,7 @@ fn work() {
         }
         worker::reload_if_asked();
     }
-    log!("pg_nebula no longer wakes workers of database \"{database}\"");
+    log!("pg_nebula no longer sends notifications in database \"{database}\"");
 }
 
 /// Timers that this process watches, and the functions that do what is due.
@@ -63,12 +63,12 @@ fn run_due_functions() {
             continue;
         }
         BackgroundWorker::transaction(|| worker::run(function));
-        // The functions set the timer again. Without the extension there are none, and we look again after a
-        // while.
+        // The functions set the timer again. In a database without the extension there are none, so the timer
+        // is set here.
         let now = session::clock();
         with_timers(|timers| {
             if which(timers).is_due(now) {
-                which(timers).reschedule(None, now, LOOK_INTERVAL);
+                which(timers).reschedule(None, now, MAX_INTERVAL);
             }
         });
     }

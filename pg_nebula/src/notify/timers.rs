@@ -1,5 +1,5 @@
-//! When the next lease ends, the next job becomes due and the next schedule runs: no session looks earlier
-//! than that.
+//! When the next lease ends, the next job becomes due and the next schedule runs: no session queries for such
+//! rows earlier.
 
 use nebula_core::timers::{DueTimers, Timer, Timers};
 
@@ -8,11 +8,11 @@ use super::shared;
 use super::timer_store::with_timers;
 use crate::pg::session::clock;
 
-/// Microseconds after which a session looks although no timer is due, with shared memory: rows that were
-/// written by hand set no timer.
-pub(super) const LOOK_INTERVAL: i64 = 5_000_000;
+/// Longest time between two queries in microseconds, with shared memory: rows that were written by hand set no
+/// timer.
+pub(super) const MAX_INTERVAL: i64 = 5_000_000;
 /// The same without shared memory, where timers that other sessions set are not seen.
-const LOCAL_LOOK_INTERVAL: i64 = 1_000_000;
+const LOCAL_MAX_INTERVAL: i64 = 1_000_000;
 
 /// One of the timers of this database.
 pub(crate) type Which = fn(&mut Timers) -> &mut Timer;
@@ -39,7 +39,7 @@ pub(crate) fn arm(which: Which, at: i64) {
 }
 
 /// Sets the timer for a waiting job, now and again when this transaction commits: until then its row is not
-/// seen, so a look in between would set the timer to a later time.
+/// seen, so a query in between would set the timer to a later time.
 pub(crate) fn arm_due(at: i64) {
     with_frame(|frame| frame.add_due(at));
     arm(|timers| &mut timers.job, at);
@@ -49,6 +49,6 @@ pub(crate) fn arm_due(at: i64) {
 pub(crate) fn reschedule(which: Which, next: Option<i64>) {
     with_frame(|frame| frame.rescheduled = true);
     let now = clock();
-    let interval = if shared::present() { LOOK_INTERVAL } else { LOCAL_LOOK_INTERVAL };
+    let interval = if shared::present() { MAX_INTERVAL } else { LOCAL_MAX_INTERVAL };
     with_timers(|timers| which(timers).reschedule(next, now, interval));
 }

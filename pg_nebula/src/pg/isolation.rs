@@ -21,7 +21,7 @@ fn check() -> Result<()> {
     }
     Err(Error::new(
         Kind::Retry,
-        "other transactions have ended since this one began to read, and what they did is not seen here",
+        "the snapshot of this transaction is older than a lock that it needs",
         "Run the transaction again, or use READ COMMITTED.",
     ))
 }

@@ -57,8 +57,8 @@ pub(crate) fn define(preloaded: bool) {
     );
     GucRegistry::define_string_guc(
         c"nebula.database",
-        c"Database that the background worker looks after.",
-        c"The worker reclaims expired leases, rescues jobs of lost workers and tells of pools that fill \
+        c"Database that the background worker maintains.",
+        c"The worker reclaims expired leases, rescues jobs of lost workers and notifies of pools that fill \
           up. It waits for the database to be made. Empty: no worker. Without effect unless pg_nebula is \
           in shared_preload_libraries.",
         &DATABASE,

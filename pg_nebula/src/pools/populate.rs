@@ -62,7 +62,7 @@ fn check_name(name: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::bad_argument(
-        format!("\"{name}\" is no pool name"),
+        format!("\"{name}\" is not a valid pool name"),
         "Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.",
     ))
 }

@@ -35,8 +35,8 @@ fn depend_job(job_id: Option<i64>, depends_on: Option<Vec<Option<i64>>>) -> sql:
         return Err(match state_of(job)? {
             Some(state) => Error::new(
                 Kind::WrongState,
-                format!("job {job} is {state}, so it can wait for nothing more"),
-                "Only jobs that nobody has claimed can be made to wait.",
+                format!("job {job} is {state}, so it cannot wait for other jobs"),
+                "Only jobs that no worker has claimed can wait for others.",
             ),
             None => unknown(job),
         }
@@ -113,7 +113,7 @@ fn must_wait_for(parent: i64, on_dead: &str) -> Result<bool> {
                 return Err(Error::new(
                     Kind::WrongState,
                     format!("job {parent} is {state}, so nothing can wait for it"),
-                    "Bring it back with retry_job, or give on_dead => 'block' to wait for that.",
+                    "Repeat it with retry_job, or give on_dead => 'block' to wait for that.",
                 ));
             }
             None => return Err(unknown(parent)),

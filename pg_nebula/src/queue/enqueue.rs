@@ -189,7 +189,7 @@ pub(super) fn check_kind(kind: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::bad_argument(
-        format!("\"{kind}\" is no kind of job"),
+        format!("\"{kind}\" is not a valid job kind"),
         "Start with a lower-case letter, then up to 62 of a-z, 0-9, dots, underscores or dashes.",
     ))
 }

@@ -97,7 +97,7 @@ macro_rules! open_condition {
     };
 }
 
-/// The condition of the index job_waiting_pinned_idx besides `ready`, and that the worker's node and
+/// The condition of the index job_waiting_restricted_idx besides `ready`, and that the worker's node and
 /// capabilities, given as parameters, fit.
 macro_rules! restricted_condition {
     ($node:literal, $capabilities:literal) => {

@@ -28,7 +28,7 @@ fn retry_job(job_id: Option<i64>, attempts: default!(Option<i32>, 5)) -> sql::Re
         {
             return Err(Error::new(
                 Kind::Exists,
-                format!("job {job} cannot come back: job {owner} has its unique_key now"),
+                format!("job {job} cannot be repeated: job {owner} has its unique_key now"),
                 "Wait until that one has finished, or cancel it.",
             )
             .into());
@@ -94,7 +94,7 @@ fn wrong_state(job: i64) -> Result<Error> {
         Some(state) => Error::new(
             Kind::WrongState,
             format!("job {job} is {state}"),
-            "Only dead and cancelled jobs can be brought back, and those that wait for their time.",
+            "Only dead and cancelled jobs can be repeated, and those that wait for their time.",
         ),
         None => unknown(job),
     })

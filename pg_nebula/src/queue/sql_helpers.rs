@@ -21,7 +21,7 @@ fn check_job(
 }
 
 #[pg_extern]
-fn announce_jobs(kind: &str, priority: i32, run_at: Timestamp) -> sql::Result<()> {
+fn notify_enqueued(kind: &str, priority: i32, run_at: Timestamp) -> sql::Result<()> {
     Ok(notify_many(kind, priority, run_at.0)?)
 }
 
@@ -31,8 +31,8 @@ fn wake_workers(kind: &str) -> sql::Result<()> {
 }
 
 #[pg_extern]
-fn expect_tick(at: Option<Timestamp>, looked: default!(bool, false)) {
-    if looked {
+fn set_schedule_timer(at: Option<Timestamp>, after_run: default!(bool, false)) {
+    if after_run {
         timers::reschedule(|timers| &mut timers.schedule, at.map(|at| at.0));
     } else if let Some(at) = at {
         timers::arm(|timers| &mut timers.schedule, at.0);
@@ -49,14 +49,14 @@ fn next_tick(
     let after = required(after, "after")?;
     let times = Cron::parse(cron).map_err(|problem| {
         Error::bad_argument(
-            format!("\"{cron}\" is no cron expression: {problem}"),
+            format!("\"{cron}\" is not a valid cron expression: {problem}"),
             "Give minute, hour, day of month, month and day of week, for example \
              '*/15 8-18 * * mon-fri', or @daily.",
         )
     })?;
     if !is_time_zone(time_zone) {
         return Err(Error::bad_argument(
-            format!("\"{time_zone}\" is no time zone"),
+            format!("\"{time_zone}\" is not a time zone"),
             "List them: SELECT name FROM pg_timezone_names.",
         )
         .into());
@@ -72,7 +72,7 @@ fn next_tick(
         local = next;
     }
     Err(Error::bad_argument(
-        format!("cron expression \"{cron}\" names no time that ever comes"),
+        format!("cron expression \"{cron}\" never matches a time"),
         "Look at day of month and month: there is no 30th of February.",
     )
     .into())

@@ -113,15 +113,15 @@ async fn two_concurrent_last_acknowledgements_free_the_address() -> Result<()> {
 /// acknowledgement frees the address.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_concurrent_acknowledgements_free_the_address() -> Result<()> {
-    let crowd = rounds(60, 1000);
+    let count = rounds(60, 1000);
     let stack = Stack::start().await?;
     let (admin, database) = (stack.admin().await?, stack.database.connect().await?);
     database.execute("SELECT nebula.populate_pool($1, '10.99.64.0/18', 'more')", &[&stack.project]).await?;
-    let wanted = EnrolmentRequest { uses: Some(i32::try_from(crowd)?), ..host(stack.project) };
+    let wanted = EnrolmentRequest { uses: Some(i32::try_from(count)?), ..host(stack.project) };
     let made = code(&admin, &wanted).await?;
     let (http, url, typed) = (reqwest::Client::new(), stack.url(), made.code);
     let begun = Instant::now();
-    let members: Vec<Agent> = stream::iter(0..crowd)
+    let members: Vec<Agent> = stream::iter(0..count)
         .map(|_| Agent::enroll_by(http.clone(), &url, &typed))
         .buffer_unordered(32)
         .try_collect()
@@ -168,12 +168,12 @@ async fn many_concurrent_acknowledgements_free_the_address() -> Result<()> {
     let took = begun.elapsed();
     for one in &bad {
         let done = status(&admin, one).await?;
-        assert_eq!((done.members, done.acknowledged), (crowd as i64, crowd as i64));
+        assert_eq!((done.members, done.acknowledged), (count as i64, count as i64));
         assert!(done.revoked_everywhere_at.is_some(), "{:?}", done.missing);
     }
     assert_eq!(quarantined(&database, stack.project).await?, 0);
     println!(
-        "{crowd} agents enrolled within {enrolled_in:?} and acknowledged two revocations within {took:?}"
+        "{count} agents enrolled within {enrolled_in:?} and acknowledged two revocations within {took:?}"
     );
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use nebula_tests::cluster::{Cluster, PRELOAD};
 use nebula_tests::invariants;
+use nebula_tests::sql::error_of;
 use serde_json::Value;
 use tokio_postgres::Client;
 use tokio_postgres::error::SqlState;
@@ -310,6 +311,25 @@ async fn a_database_of_0_1_0_is_upgraded() -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_database_of_0_1_0_is_upgraded_with_the_extension_preloaded() -> Result<()> {
     a_database_survives("0.1.0", JOBS_0_1_0, PRELOAD).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nodes_whose_ranges_overlap_are_named_and_stop_the_upgrade() -> Result<()> {
+    let cluster = Cluster::start(&["fsync=off"]).await?;
+    cluster.add_release("0.2.0")?;
+    let client = cluster.empty_database("overlapping").await?.connect().await?;
+    client.batch_execute("CREATE EXTENSION pg_nebula VERSION '0.2.0'").await?;
+    let nodes = "INSERT INTO nebula.node (name, endpoint, cidr)
+                 VALUES ('alpha', 'a:1', '10.8.0.0/24'), ('beta', 'b:1', '10.8.0.0/16')";
+    client.batch_execute(nodes).await?;
+    let error = error_of(&client, "ALTER EXTENSION pg_nebula UPDATE").await?;
+    for name in ["\"alpha\"", "\"beta\"", "10.8.0.0/24", "10.8.0.0/16"] {
+        ensure!(error.message().contains(name), "{error:?}");
+    }
+    ensure!(error.hint().is_some_and(|hint| hint.contains("UPDATE nebula.node")), "{error:?}");
+    client.batch_execute("UPDATE nebula.node SET cidr = '10.9.0.0/16' WHERE name = 'beta'").await?;
+    client.batch_execute("ALTER EXTENSION pg_nebula UPDATE").await?;
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -88,9 +88,9 @@ fn memory(stack: &Stack) -> Result<u64> {
 /// time.
 #[tokio::test(flavor = "multi_thread")]
 async fn many_long_polls_cost_little_memory_and_end_together() -> Result<()> {
-    let crowd = rounds(500, 10_000);
+    let agents = rounds(500, 10_000);
     let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current.unwrap_or(u64::MAX);
-    ensure!(files > crowd as u64 + 500, "{files} open files are too few: ulimit -n 65536");
+    ensure!(files > agents as u64 + 500, "{files} open files are too few: ulimit -n 65536");
     let stack = Stack::start().await?;
     let database = stack.database.connect().await?;
     // Many long polls of one device: waiting takes no other call's turn.
@@ -102,7 +102,7 @@ async fn many_long_polls_cost_little_memory_and_end_together() -> Result<()> {
     let request = head + &body;
     let mut connections = Vec::new();
     let (mut before, begun) = (0, Instant::now());
-    while connections.len() < crowd {
+    while connections.len() < agents {
         // The first hundred allocate memory that is needed only once.
         if connections.len() == 100 {
             before = memory(&stack)?;
@@ -115,7 +115,7 @@ async fn many_long_polls_cost_little_memory_and_end_together() -> Result<()> {
         all_wait(&stack, connections.len() as u64).await?;
     }
     ensure!(begun.elapsed() < Duration::from_secs(55), "the first have given up before the last came");
-    let each = (memory(&stack)?.saturating_sub(before)) as f64 / (crowd - 100) as f64;
+    let each = (memory(&stack)?.saturating_sub(before)) as f64 / (agents - 100) as f64;
     let begun = Instant::now();
     database.execute("UPDATE nebula.project SET mtu = 1400", &[]).await?;
     try_join_all(connections.iter_mut().map(|connection| async move {
@@ -127,7 +127,7 @@ async fn many_long_polls_cost_little_memory_and_end_together() -> Result<()> {
     }))
     .await?;
     let took = begun.elapsed();
-    println!("{crowd} agents waited at {each:.1} kB each and were told within {took:?}");
+    println!("{agents} agents waited at {each:.1} kB each and were told within {took:?}");
     // 16 kB of it are the two buffers of the connection.
     assert!(each < 24.0, "{each} kB each");
     assert!(took < Duration::from_secs(5), "{took:?}");

@@ -165,7 +165,7 @@ async fn a_call_without_a_valid_node_signature_is_refused_and_recorded() -> Resu
 
     let short = new(&stack, "short").await?;
     let answer = short.calls(&Signature { nonce: "1234".into(), ..Signature::by(&short.secret) }).await?;
-    short.refused(&stack, answer, "the nonce has not 16 to 64 characters").await?;
+    short.refused(&stack, answer, "the nonce must have 16 to 64 characters").await?;
 
     // The same call byte for byte, at once and through a restarted gateway; and another call with the same
     // nonce.

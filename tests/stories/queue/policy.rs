@@ -91,7 +91,7 @@ async fn work(database: Database, running: Arc<Mutex<Running>>, jobs: usize) -> 
 }
 
 /// Enqueues jobs of two kinds for several projects and runs them in many sessions; answers the maxima.
-async fn crowd(database: &Database, projects: &[Uuid]) -> Result<Running> {
+async fn run_many(database: &Database, projects: &[Uuid]) -> Result<Running> {
     let (admin, jobs) = (database.connect().await?, 120);
     for number in 0..jobs {
         let project = projects[number % projects.len()];
@@ -114,7 +114,7 @@ async fn running_jobs_of_a_kind_never_exceed_its_limits() -> Result<()> {
             call(&admin, &format!("limit_jobs('{kind}', 5, 2)")).await?;
         }
         let projects: Vec<Uuid> = (0..4).map(|_| Uuid::new_v4()).collect();
-        let seen = crowd(&database, &projects).await?;
+        let seen = run_many(&database, &projects).await?;
         ensure!(seen.most <= 10, "{} ran at once", seen.most);
         ensure!(seen.most_of_one <= 4, "{} of one project ran at once", seen.most_of_one);
         ensure!(seen.most >= 3, "at most {} ran at once: no race", seen.most);
@@ -133,7 +133,7 @@ async fn running_jobs_of_a_project_never_exceed_its_limit() -> Result<()> {
             call(&admin, &format!("limit_project_jobs('{project}', 2)")).await?;
             projects.push(project);
         }
-        let seen = crowd(&database, &projects).await?;
+        let seen = run_many(&database, &projects).await?;
         ensure!(seen.most_of_one <= 2, "{} of one project ran at once", seen.most_of_one);
         ensure!(seen.most >= 3, "at most {} ran at once: no race", seen.most);
     }

@@ -19,7 +19,7 @@ pub(crate) struct Rotate {
     /// Authority that takes over: its name or the beginning of its fingerprint, as `ca ls` shows them
     #[arg(long, value_name = "NAME|FINGERPRINT", required_unless_present_any = ["force", "cancel", "show"])]
     to: Option<String>,
-    /// Do not wait until it is done; it goes on by itself
+    /// Return at once; the rotation continues without this command
     #[arg(long)]
     no_wait: bool,
     /// Go on without the members that are waited for: they may be cut off until they fetch their

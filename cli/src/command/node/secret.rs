@@ -92,7 +92,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let retired: Retired = client::data(client.send(build).await?).await?;
             context.output.confirm(&retired, || match node.secrets {
                 1 => format!("Node {name} has no secret any more; its agent needs none."),
-                _ => format!("Secret {} of node {name} is not good any more.", retired.key_id),
+                _ => format!("Secret {} of node {name} is not valid any more.", retired.key_id),
             })
         }
     }

@@ -69,9 +69,10 @@ pub(super) async fn check(
         return Err(refuse("the signature has expired"));
     }
     if !NONCE_LENGTH.contains(&signed.nonce.len()) {
-        return Err(refuse("the nonce has not 16 to 64 characters"));
+        return Err(refuse("the nonce must have 16 to 64 characters"));
     }
-    let made_at = DateTime::from_timestamp(signed.created, 0).ok_or_else(|| refuse("created is no time"))?;
+    let made_at =
+        DateTime::from_timestamp(signed.created, 0).ok_or_else(|| refuse("created is not a valid time"))?;
     let accepted = node::accept_call(client, node_id, *key_id, &signed.nonce, made_at).await;
     accepted.map_err(Refusal::of_node_call)
 }

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_never_takes_the_way_to_the_internet_to_a_landmark_or_into_the_overlay() {
+    fn a_route_never_takes_the_way_to_the_internet_to_a_static_host_or_into_the_overlay() {
         let hosts = [static_host(true, "10.61.0.1", &["192.0.2.10:4242", "[2001:db8::1]:4242", "lh.test:1"])];
         let given = [
             "0.0.0.0/0",

@@ -15,7 +15,7 @@ pub(super) fn request(request: &RegisterRequest) -> Result<Role, ApiError> {
     let role = role(request.role.as_deref().unwrap_or(Role::Host.word()))?;
     endpoints(&request.endpoints)?;
     if role == Role::Lighthouse && request.endpoints.is_empty() {
-        return Err(ApiError::bad_argument("a lighthouse without an endpoint can be found by nobody")
+        return Err(ApiError::bad_argument("a lighthouse needs an endpoint: without one no device finds it")
             .hint("Name at least one host:port where other devices reach it, for example 192.0.2.10:4242."));
     }
     Ok(role)

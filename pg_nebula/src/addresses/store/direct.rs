@@ -142,7 +142,7 @@ impl AddressStore for Direct {
     /// As of now, whatever the transaction's snapshot shows.
     fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>> {
         let index = match reason {
-            StaticHostReason::Role => c"device_landmark_key",
+            StaticHostReason::Role => c"device_static_host_key",
             StaticHostReason::Route => c"route_device_idx",
         };
         let mut devices = HashSet::new();

@@ -155,7 +155,8 @@ pub(in crate::addresses) fn insert_within(
     address: IpAddr,
     timeout: Duration,
 ) -> Result<bool> {
-    static INSERT: Statement = Statement::new("SELECT nebula.hold_when_free($1, $2, $3, $4, $5, $6, $7, $8)");
+    static INSERT: Statement =
+        Statement::new("SELECT nebula.insert_when_free($1, $2, $3, $4, $5, $6, $7, $8)");
     let mut values = Vec::from(new_row(request, pool, address));
     values.push(i32::try_from(timeout.as_millis()).unwrap_or(i32::MAX).into());
     Ok(INSERT.query_opt(&values, |row| row.need(1))?.unwrap_or(false))

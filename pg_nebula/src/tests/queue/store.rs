@@ -144,7 +144,7 @@ mod tests {
 
     #[pg_test]
     fn a_detached_segment_is_not_written_to() {
-        run("SELECT nebula.turn_segment(0)");
+        run("SELECT nebula.switch_segment(0)");
         let job = enqueue("'t', '{}'");
         claim("'{t}'");
         run("ALTER TABLE nebula.job_finished DETACH PARTITION nebula.job_finished_0");
@@ -153,7 +153,7 @@ mod tests {
         run("ALTER TABLE nebula.job_finished ATTACH PARTITION nebula.job_finished_0 FOR VALUES IN (0)");
         run(&format!("SELECT nebula.complete_job({job}, 1)"));
         assert_eq!(text("SELECT count(*) FROM ONLY nebula.job_finished_0"), "1");
-        run("SELECT nebula.turn_segment(3)");
+        run("SELECT nebula.switch_segment(3)");
         enqueue("'t', '{}'");
         run("SELECT nebula.complete_job(job_id, attempt) FROM nebula.claim_jobs('w', '{t}')");
         assert_eq!(text("SELECT count(*) FROM ONLY nebula.job_finished_3"), "1");

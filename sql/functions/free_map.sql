@@ -12,12 +12,11 @@ COMMENT ON FUNCTION nebula.warm_map(integer) IS
   'addresses. Without pool_id: every enabled pool that the map does not know yet, as after a restart. 0 '
   'unless pg_nebula is preloaded';
 COMMENT ON FUNCTION nebula.map_differences(uuid, boolean) IS
-  'Internal: where the map in shared memory differs from the rows of a project; repair: has it read '
-  'anew. Part of check_pool; nothing unless pg_nebula is preloaded. Errors: P0002 no such project or pool';
+  'Internal: where the map in shared memory differs from the rows of a project; repair: reads it again. '
+  'Part of check_pool; no row unless pg_nebula is preloaded. Errors: P0002 no such project or pool';
 
-COMMENT ON FUNCTION nebula.allocation_changed() IS
-  'Trigger: tells the map which addresses may have become free';
-COMMENT ON FUNCTION nebula.pool_changed() IS 'Trigger: tells the map and all sessions that pools changed';
+COMMENT ON FUNCTION nebula.allocation_changed() IS 'Trigger: records in the map which addresses may have become free';
+COMMENT ON FUNCTION nebula.pool_changed() IS 'Trigger: invalidates what the map and sessions have cached of pools';
 
 CREATE TRIGGER allocation_deleted AFTER DELETE ON nebula.allocation
   FOR EACH ROW EXECUTE FUNCTION nebula.allocation_changed();

@@ -4,8 +4,8 @@
 COMMENT ON FUNCTION nebula.touch_device(uuid) IS
   'Records that a device was seen, in linked tables too; does not extend a lease. Errors: P0002 no such '
   'device';
-COMMENT ON FUNCTION nebula.show_addresses(uuid[]) IS
-  'Internal: shows in linked tables what these devices hold now';
+COMMENT ON FUNCTION nebula.sync_linked_tables(uuid[]) IS
+  'Internal: writes the present addresses of these devices into linked tables';
 
 -- Sessions cache the linked tables together with the pools; this trigger invalidates that cache.
 CREATE TRIGGER linked_table_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.linked_table
@@ -69,7 +69,7 @@ BEGIN
   ON CONFLICT ON CONSTRAINT linked_table_pkey DO UPDATE
      SET id_column = EXCLUDED.id_column,
          ip_column = EXCLUDED.ip_column;
-  PERFORM nebula.show_addresses(array_agg(w.device_id)) FROM nebula.link_differences() w HAVING count(*) > 0;
+  PERFORM nebula.sync_linked_tables(array_agg(w.device_id)) FROM nebula.link_differences() w HAVING count(*) > 0;
   PERFORM nebula.record_event(NULL, session_user::text, 'link', 'table', v_target::text, inet_client_addr(),
     jsonb_build_object('id', v_id_column, 'ip', v_ip_column));
 END $$;
@@ -87,7 +87,7 @@ BEGIN
   DELETE FROM nebula.linked_table l WHERE l.target = v_target;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'table % is not linked', v_target
-      USING ERRCODE = 'P0002', HINT = 'List what is: SELECT * FROM nebula.linked_table.';
+      USING ERRCODE = 'P0002', HINT = 'List linked tables: SELECT * FROM nebula.linked_table.';
   END IF;
   PERFORM nebula.record_event(NULL, session_user::text, 'unlink', 'table', v_target::text,
                               inet_client_addr());

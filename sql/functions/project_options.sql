@@ -12,8 +12,8 @@ BEGIN
     'project', p_project_id, 'version', p_version, 'device', p_device_id)::text);
 END $$;
 COMMENT ON FUNCTION nebula.tell_agents(uuid, bigint, uuid) IS
-  'Internal: wakes those who wait on channel nebula_agent: agents of the project that run an older '
-  'version, or the one device';
+  'Internal: notifies channel nebula_agent, which wakes agents of the project that run an older version, '
+  'or the one device';
 
 CREATE FUNCTION nebula.bump_configuration(p_project_id uuid DEFAULT NULL) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -22,7 +22,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE p_project_id IS NULL OR p.project_id = p_project_id
 $$;
 COMMENT ON FUNCTION nebula.bump_configuration(uuid) IS
-  'Internal: has every agent of a project, or of all, fetch its configuration anew';
+  'Internal: makes every agent of a project, or of all projects, fetch its configuration again';
 
 CREATE FUNCTION nebula.project_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -86,7 +86,7 @@ BEGIN
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION nebula.device_changed() IS
-  'Trigger: lighthouses and relays are part of everybody''s configuration';
+  'Trigger: lighthouses and relays are part of the configuration of every device';
 
 -- Registering an ordinary host fires no trigger.
 CREATE TRIGGER device_added AFTER INSERT ON nebula.device
@@ -96,20 +96,24 @@ CREATE TRIGGER device_removed AFTER DELETE ON nebula.device
 CREATE TRIGGER device_changed AFTER UPDATE OF role, endpoints, revoked_at, name, groups ON nebula.device
   FOR EACH ROW EXECUTE FUNCTION nebula.device_changed();
 
--- Every allocation and release checks whether the device is one that other configurations refer to. Sessions cache
--- that set; these triggers invalidate the cache.
-CREATE TRIGGER named_device_added AFTER INSERT ON nebula.device
+-- Functions in Rust.
+COMMENT ON FUNCTION nebula.table_changed() IS
+  'Trigger: invalidates what sessions have cached of the table when this transaction commits';
+
+-- Every allocation and release checks whether the device is a static host: one that the configurations of other devices
+-- name. Sessions cache the set of static hosts; these triggers invalidate the cache.
+CREATE TRIGGER invalidate_static_hosts_insert AFTER INSERT ON nebula.device
   FOR EACH ROW WHEN (NEW.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
-CREATE TRIGGER named_device_removed AFTER DELETE ON nebula.device
+CREATE TRIGGER invalidate_static_hosts_delete AFTER DELETE ON nebula.device
   FOR EACH ROW WHEN (OLD.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
-CREATE TRIGGER named_device_changed AFTER UPDATE OF device_id, role, revoked_at ON nebula.device
+CREATE TRIGGER invalidate_static_hosts_update AFTER UPDATE OF device_id, role, revoked_at ON nebula.device
   FOR EACH ROW WHEN (OLD.role <> 'host' OR NEW.role <> 'host') EXECUTE FUNCTION nebula.table_changed();
-CREATE TRIGGER named_route_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.route
+CREATE TRIGGER invalidate_static_hosts AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.route
   FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
-ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_added;
-ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_removed;
-ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER named_device_changed;
-ALTER TABLE nebula.route ENABLE ALWAYS TRIGGER named_route_changed;
+ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER invalidate_static_hosts_insert;
+ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER invalidate_static_hosts_delete;
+ALTER TABLE nebula.device ENABLE ALWAYS TRIGGER invalidate_static_hosts_update;
+ALTER TABLE nebula.route ENABLE ALWAYS TRIGGER invalidate_static_hosts;
 
 -- Internal functions, here and in other files, are called only by functions of this schema and run with their search
 -- path and privileges. They have neither SECURITY DEFINER nor SET: switching both costs as much as the function does.
@@ -128,8 +132,8 @@ BEGIN
              AND a.released_at IS NULL);
 END $$;
 COMMENT ON FUNCTION nebula.device_networks(uuid) IS
-  'Internal: the addresses a device holds with the prefix length of the overlay, IPv4 first: what its '
-  'certificate must say';
+  'Internal: the addresses a device holds with the prefix length of the overlay, IPv4 first, as its '
+  'certificate must name them';
 
 CREATE FUNCTION nebula.device_unsafe_networks(p_device_id uuid) RETURNS text[]
 LANGUAGE plpgsql STABLE AS $$
@@ -141,7 +145,7 @@ BEGIN
   );
 END $$;
 COMMENT ON FUNCTION nebula.device_unsafe_networks(uuid) IS
-  'Internal: networks behind a device: what its certificate must say it may route for';
+  'Internal: networks behind a device, which its certificate must name';
 
 -- The result depends on config_version only, so a gateway caches it by that version: every change of its inputs
 -- increments the version. The one exception is time: the blocklist omits certificates that have expired by now.
@@ -154,7 +158,7 @@ BEGIN
                    'cidr', p.cidr, 'certificateVersions', p.certificate_versions, 'mtu', p.mtu,
                    'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
                    'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
-                   'landmarks',
+                   'staticHosts',
                      (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                                   'deviceId', l.device_id,
                                                   'lighthouse', l.role = 'lighthouse', 'ip', l.ip,
@@ -197,10 +201,11 @@ BEGIN
            WHERE p.project_id = p_project_id);
 END $$;
 COMMENT ON FUNCTION nebula.project_configuration(uuid) IS
-  'For the gateway: what nebula.yml of all devices of a project has in common, whom they trust, and the '
-  'version it belongs to. Errors: P0002 no such project';
+  'For the gateway: the part of nebula.yml that all devices of a project share, their trusted authorities, '
+  'and its version. Errors: P0002 no such project';
 
--- STABLE, hence one snapshot: version and content belong together.
+-- STABLE, hence one snapshot: version and content belong together. Two arrays instead of one of a composite type,
+-- because registrations and reads of one configuration give no public keys.
 -- Fixed plan (sql/README.md): one indexed subquery per device and table, with LIMIT 1, instead of joins.
 CREATE FUNCTION nebula.device_configurations(
   p_device_ids uuid[], p_public_keys bytea[] DEFAULT NULL, p_known bigint DEFAULT NULL
