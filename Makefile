@@ -2,7 +2,7 @@
 # PG_MAJOR=17 chooses another PostgreSQL than the extension's default; T=NAME chooses tests by name.
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-extension setup-lint build up down clean-data env psql check test test-extension \
-	test-stories soak lint bench images
+	test-stories test-paths soak lint bench images
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 26
@@ -22,7 +22,7 @@ setup-lint: ## The same for `make lint`
 build: setup ## Build console, extension, gateway, worker and nebulactl, in release
 	@docker/build.sh
 
-up: build ## Start everything on this machine, making what is not there yet (PORT, NEBULA_LISTEN, NEBULA_PG_PORT, NEBULA_HOME)
+up: build ## Start everything on this machine, making what is not there yet (PORT, LIGHTHOUSE, NEBULA_LISTEN, NEBULA_HOME)
 	@docker/up.sh
 
 down: ## Stop what `up` started; the data stays
@@ -48,6 +48,9 @@ test-extension: setup-extension ## Run the extension's own tests (T=NAME, PG_MAJ
 
 test-stories: setup-test ## Run the tests that drive the real programs (T=NAME, PG_MAJOR=17)
 	@tests/run/test.sh stories
+
+test-paths: ## Try the set-up steps in clones in unusual places, as root and with sudo; after `make test`, as root
+	@tests/run/paths.sh
 
 soak: setup-test build ## The long tests at full length: random stories, crash cycles, many agents, churn (hours)
 	@tests/run/soak.sh
