@@ -86,6 +86,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.call_agent(uuid, bigint, bytea, timestamptz),
   nebula.update_agents(nebula.agent_call[]),
   nebula.report_agent(uuid, bigint, bytea, timestamptz, jsonb, inet),
+  nebula.find_device(uuid, bigint, bytea, timestamptz, text),
   nebula.leave_project(uuid, bigint, bytea, timestamptz, inet),
   nebula.refuse_call(uuid, text, inet, bigint),
   nebula.certificate_counts(),

@@ -11,6 +11,8 @@ pub(crate) struct Context {
     pub(crate) output: Output,
     /// The server named on the command line or in the environment.
     pub(crate) server: Option<String>,
+    /// Whether it was named on the command line.
+    pub(crate) is_server_named: bool,
 }
 
 impl Context {

@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     ca, device, doctor, enrolment, file, get, job, join, leave, login, node, ping, play, pool, project,
@@ -56,8 +57,8 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ask the gateway for a sign of life
-    Ping,
+    /// Ask the gateway, or a device through the overlay, for a sign of life
+    Ping(ping::Ping),
     /// Sign in
     Login(login::Login),
     /// End the session, here and at the gateway
@@ -106,7 +107,7 @@ enum Command {
 
 async fn run(command: Command, context: &Context) -> Result<ExitCode> {
     match command {
-        Command::Ping => ping::run(context).await,
+        Command::Ping(arguments) => ping::run(context, arguments).await,
         Command::Login(arguments) => login::login(context, arguments).await,
         Command::Logout => login::logout(context).await,
         Command::Upload(arguments) => return upload::run(context, arguments).await,
@@ -130,10 +131,24 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether a global option stands on the command line, before or after the subcommand.
+fn is_on_command_line(matches: &ArgMatches, option: &str) -> bool {
+    matches.value_source(option) == Some(ValueSource::CommandLine)
+        || matches.subcommand().is_some_and(|(_, inner)| is_on_command_line(inner, option))
+}
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Arguments { global, command } = Arguments::parse();
-    let context = Context { output: Output::new(global.json, global.quiet), server: global.server };
+    let matches = Arguments::command().get_matches();
+    let Arguments { global, command } = match Arguments::from_arg_matches(&matches) {
+        Ok(arguments) => arguments,
+        Err(error) => error.exit(),
+    };
+    let context = Context {
+        output: Output::new(global.json, global.quiet),
+        server: global.server,
+        is_server_named: is_on_command_line(&matches, "server"),
+    };
     match run(command, &context).await {
         Ok(code) => code,
         Err(error) if error.broken_pipe => ExitCode::SUCCESS,
@@ -146,10 +161,21 @@ async fn main() -> ExitCode {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
+    use super::*;
+
+    #[test]
+    fn a_server_is_named_only_by_the_option_not_by_the_default_or_the_environment() {
+        let named = |arguments: &[&str]| {
+            let matches = Arguments::command().try_get_matches_from(arguments).unwrap();
+            is_on_command_line(&matches, "server")
+        };
+        assert!(named(&["nebulactl", "--server", "http://a", "join", "--code", "A"]));
+        assert!(named(&["nebulactl", "join", "--code", "A", "--server", "http://a"]));
+        assert!(!named(&["nebulactl", "join", "--code", "A"]));
+    }
 
     #[test]
     fn the_command_tree_is_valid() {
-        super::Arguments::command().debug_assert();
+        Arguments::command().debug_assert();
     }
 }

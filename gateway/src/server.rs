@@ -20,6 +20,8 @@ use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::{self, Uploads};
 use crate::http::{console, error, request_log, routes};
+use crate::infra::bind::{free_bound, listen_addresses};
+use crate::infra::device_program::DeviceProgram;
 use crate::infra::event_hub::EventHub;
 use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
@@ -47,9 +49,10 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running> {
     let stopping = CancellationToken::new();
     let listen = settings.listen.clone();
+    let (first, further) = listen_addresses(&listen)?;
     let state = web::Data::new(make_state(settings, &stopping).await?);
     let metrics = state.metrics.clone();
-    let server = HttpServer::new(move || {
+    let mut server = HttpServer::new(move || {
         App::new()
             .app_data(state.clone())
             .app_data(error::json_config())
@@ -62,10 +65,16 @@ pub async fn start(settings: Settings) -> Result<Running> {
     })
     .disable_signals()
     .shutdown_timeout(SHUTDOWN_TIMEOUT)
-    .bind(&listen)
+    .bind(first)
     .map_err(|error| {
-        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {listen}: {error}; is another gateway running?")
+        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {first}: {error}; is another gateway running?")
     })?;
+    for address in further {
+        let refused = |error| {
+            anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {address}: {error}; is another gateway running?")
+        };
+        server = server.listen(free_bound(&address).map_err(refused)?).map_err(refused)?;
+    }
     let address = *server.addrs().first().context("NEBULA_LISTEN names no address")?;
     let server = server.run();
     let handle = server.handle();
@@ -100,6 +109,7 @@ async fn make_state(settings: Settings, stopping: &CancellationToken) -> Result<
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),
         uploads: Arc::new(Uploads::new(database.clone(), store.clone(), max_upload)),
+        device_program: Arc::new(DeviceProgram::beside_gateway()?),
         database,
         store,
         events,

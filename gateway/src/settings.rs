@@ -22,8 +22,9 @@ pub struct Flags {
     /// Where bytes live: file:///absolute/folder, or s3://bucket?endpoint=http://host:port
     #[arg(long, env = "NEBULA_STORAGE_URL", value_name = "URL")]
     pub(crate) storage_url: Option<String>,
-    /// Address and port to listen on; port 0 takes a free one
-    #[arg(long, env = "NEBULA_LISTEN", value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8080")]
+    /// Address and port to listen on; port 0 takes a free one. After commas further ones, which this machine may get
+    /// later, such as its address in the overlay
+    #[arg(long, env = "NEBULA_LISTEN", value_name = "ADDRESS:PORT[,…]", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
     /// Address at which devices reach the gateway, in links and QR codes; without it, the one of the request
     #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
@@ -65,7 +66,7 @@ pub struct Settings {
     pub(crate) storage_url: String,
     /// Largest upload in bytes.
     pub(crate) max_upload: Option<u64>,
-    /// Address and port.
+    /// Address and port; further ones after commas.
     pub(crate) listen: String,
     /// Address at which devices reach the gateway, without a slash at its end.
     pub(crate) public_url: Option<String>,

@@ -12,6 +12,7 @@ use crate::domain::auth::token::Tokens;
 use crate::domain::authority::Keyring;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
+use crate::infra::device_program::DeviceProgram;
 use crate::infra::event_hub::EventHub;
 use crate::infra::metrics::Metrics;
 use crate::infra::readiness::Readiness;
@@ -29,6 +30,7 @@ pub(crate) struct AppState {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) agents: Arc<AgentService>,
     pub(crate) uploads: Arc<Uploads>,
+    pub(crate) device_program: Arc<DeviceProgram>,
     pub(crate) events: EventHub,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
@@ -78,6 +80,7 @@ pub(crate) mod tests {
                 day,
             )),
             uploads: Arc::new(Uploads::new(database.clone(), store.clone(), None)),
+            device_program: Arc::new(DeviceProgram::beside_gateway().unwrap()),
             database,
             store,
             tokens: Tokens::new(b"thirty-two bytes for a token key"),

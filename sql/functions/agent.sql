@@ -380,6 +380,33 @@ COMMENT ON FUNCTION nebula.report_agent(uuid, bigint, bytea, timestamptz, jsonb,
   'For the gateway: keeps the last report of an agent, and of its node; answers the project''s shared '
   'folder, who shares it and how. Errors: as accept_call';
 
+CREATE FUNCTION nebula.find_device(
+  p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz, p_name text
+) RETURNS TABLE (name text, role text, addresses text[], last_seen_at timestamptz)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_caller nebula.agent := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, false);
+BEGIN
+  -- Names differ in letter case too, but nobody types it: the exact name is preferred to the others.
+  RETURN QUERY
+    SELECT d.name, d.role,
+           ARRAY(SELECT host(a.ip)
+                   FROM nebula.allocation a
+                  WHERE a.device_id = d.device_id
+                    AND a.released_at IS NULL
+                  ORDER BY family(a.ip)),
+           d.last_seen_at
+      FROM nebula.device d
+     WHERE d.project_id = v_caller.project_id
+       AND lower(d.name) = lower(p_name)
+       AND d.revoked_at IS NULL
+     ORDER BY d.name <> p_name, d.name
+     LIMIT 1;
+END $$;
+COMMENT ON FUNCTION nebula.find_device(uuid, bigint, bytea, timestamptz, text) IS
+  'For the gateway: A device asks for another one of its project by name; no row: there is none. Errors: as '
+  'accept_call';
+
 CREATE FUNCTION nebula.leave_project(
   p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz,
   p_client inet DEFAULT NULL

@@ -27,7 +27,7 @@ BEGIN
   END IF;
   IF v_namesake.revoked_at IS NULL THEN
     RAISE EXCEPTION 'another device of the project is named "%"', p_name
-      USING ERRCODE = '23505', HINT = 'Choose another device name.';
+      USING ERRCODE = '23505', HINT = 'Choose another device name; nebulactl join takes it as --name NAME.';
   END IF;
   -- A revoked device keeps its row for the record but gives up its name for a new device.
   UPDATE nebula.device d

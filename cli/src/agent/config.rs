@@ -148,6 +148,19 @@ impl Config {
         self.at(&["tun", "dev"]).and_then(Value::as_str).unwrap_or("nebula1")
     }
 
+    /// Whether other devices ask this one for addresses.
+    pub(crate) fn is_lighthouse(&self) -> bool {
+        self.at(&["lighthouse", "am_lighthouse"]).and_then(Value::as_bool) == Some(true)
+    }
+
+    /// Endpoints of the lighthouses that the device asks.
+    pub(crate) fn lighthouses(&self) -> Vec<String> {
+        let hosts = self.at(&["lighthouse", "hosts"]).and_then(Value::as_array);
+        let hosts = hosts.into_iter().flatten().filter_map(Value::as_str);
+        let endpoints = hosts.filter_map(|host| self.at(&["static_host_map", host])?.as_array());
+        endpoints.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
     fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))

@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use nebula_api::agent::{Instruction, Report};
+use nebula_api::agent::{DeviceAddresses, FindDevice, FoundDevice, Instruction, Report};
 use nebula_api::dnapi::{
     Action, ApiErrors, CLOCK_TOLERANCE, Call, Data, EnrollRequest, Enrollment, KeyUpdate, LongPollAnswer,
     LongPollWait, Message, SignedAnswer, Update, VERSION, kind,
@@ -96,6 +96,20 @@ impl Gateway {
             return Err(rejected("it answers another request"));
         }
         Ok(instruction)
+    }
+
+    /// Asks for another device of the project by name.
+    pub(crate) async fn find_device(
+        &self,
+        credential: &Credential,
+        wanted: &FindDevice,
+    ) -> Result<Option<DeviceAddresses>> {
+        let response = self.call(credential, kind::FIND_DEVICE, Some(wanted), REQUEST_TIMEOUT).await?;
+        let found: FoundDevice = signed(credential, response).await?;
+        if found.nonce != wanted.nonce {
+            return Err(rejected("it answers another request"));
+        }
+        Ok(found.device)
     }
 
     /// Tells the gateway that this device leaves the network.

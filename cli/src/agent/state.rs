@@ -166,12 +166,7 @@ impl AgentFolder {
 
     /// The generation that nebula runs or shall run.
     pub(crate) fn current(&self) -> Result<Option<Generation>> {
-        let link = self.path.join(CURRENT);
-        match fs::read_link(&link) {
-            Ok(target) => Generation::open(self.path.join(target)).map(Some),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(error).doing(|| format!("read {}", link.display())),
-        }
+        current(&self.path)
     }
 
     /// Makes a generation the current one.
@@ -222,6 +217,16 @@ impl AgentFolder {
 /// Reads which device the agent in this folder is; does not take the lock.
 pub(crate) fn identity(folder: &Path) -> Result<Option<Identity>> {
     read(&folder.join(AGENT_IDENTITY))
+}
+
+/// The generation that nebula runs or shall run; does not take the lock.
+pub(crate) fn current(folder: &Path) -> Result<Option<Generation>> {
+    let link = folder.join(CURRENT);
+    match fs::read_link(&link) {
+        Ok(target) => Generation::open(folder.join(target)).map(Some),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).doing(|| format!("read {}", link.display())),
+    }
 }
 
 /// Reads the current configuration in this folder; does not take the lock.

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use tokio::process::Command;
+use which::which;
 
 use super::process::Process;
 use crate::atomic_file::{self, PUBLIC};
@@ -50,13 +51,33 @@ pub(crate) async fn systemctl(arguments: &[&str]) -> Result<String> {
         .hint("See why: journalctl --unit with the name of the unit"))
 }
 
+/// Whether [`install_agent`] can succeed; an error names what is missing.
+pub(crate) fn check_installable() -> Result<()> {
+    if !rustix::process::geteuid().is_root() {
+        return Err(Error::new(Code::WrongState, "only root may write a unit of systemd")
+            .hint("Run the same command with sudo."));
+    }
+    if !Path::new("/run/systemd/system").exists() {
+        return Err(Error::new(Code::WrongState, "systemd does not run on this machine")
+            .hint("Join without --install, and have nebulactl agent started at boot."));
+    }
+    which("nebula").map(drop).map_err(|_| {
+        Error::new(Code::NotFound, "nebula is not on PATH").hint(
+            "Install it, then run the same command again: apt install nebula, or \
+             https://github.com/slackhq/nebula/releases",
+        )
+    })
+}
+
 /// Writes and starts the unit of the agent in this folder.
 pub(crate) async fn install_agent(folder: &Path) -> Result<()> {
     let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
     let text = agent_unit(&program, folder)?;
     atomic_file::write_atomic(&Path::new("/etc/systemd/system").join(AGENT_UNIT), text.as_bytes(), PUBLIC)?;
     systemctl(&["daemon-reload"]).await?;
-    systemctl(&["enable", "--now", AGENT_UNIT]).await.map(drop)
+    systemctl(&["enable", AGENT_UNIT]).await?;
+    // An agent of an earlier nebulactl gives way to this one; the nebula that it runs goes on.
+    systemctl(&["restart", AGENT_UNIT]).await.map(drop)
 }
 
 /// Text of the unit. Paths are quoted as systemd requires, which also expands `%`.

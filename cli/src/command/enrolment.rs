@@ -144,7 +144,17 @@ fn text(output: Output, made: &NewEnrolment) -> String {
         );
     }
     // The link contains the gateway's URL, the code does not.
-    lines.push(format!("On the device:  nebulactl join --code '{url}'"));
+    let join = format!("nebulactl join --code '{url}'");
+    match &made.command {
+        Some(command) => {
+            lines.push(format!(
+                "\nOn the device (Linux with systemd, root or sudo):\n\n  {}\n",
+                clean(command)
+            ));
+            lines.push(format!("Where nebulactl and nebula are already:  {join}"));
+        }
+        None => lines.push(format!("On the device:  {join}")),
+    }
     lines.join("\n")
 }
 

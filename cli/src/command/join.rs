@@ -24,6 +24,7 @@ use bundle_folder::{BundleFolder, JoinOptions};
 
 mod bundle;
 pub(crate) mod bundle_folder;
+mod first_tunnel;
 mod with_code;
 
 #[derive(Args, Debug)]
@@ -31,11 +32,12 @@ pub(crate) struct Join {
     #[command(flatten)]
     project: project::Choice,
     /// Join with an enrolment code, or the link that carries it; needs no account, and an agent keeps the
-    /// device up to date
+    /// device up to date. --server overrules the server of a link, NEBULA_SERVER does not
     // No conflict with --project, which may come from the environment; the code determines the project.
     #[arg(long, value_name = "CODE", conflicts_with = "role")]
     code: Option<String>,
-    /// Also write a unit of systemd that runs the agent, and start it
+    /// Also write a unit of systemd that runs the agent, start it, and wait for the first tunnel; run again
+    /// with the same code, it goes on where it stopped
     #[arg(long, requires = "code")]
     install: bool,
     /// Name of this device in the project [default: the host name]

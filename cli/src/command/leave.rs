@@ -33,6 +33,7 @@ const AGENT_FILES: &[&str] = &[
     "current",
     "update.json",
     "enrolment.json",
+    "joined.json",
     "nebula.json",
     "node.json",
     "interface.json",

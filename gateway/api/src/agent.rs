@@ -1,6 +1,7 @@
 //! Reports of agents, and instructions beyond the configuration of nebula: message type `Status` of
 //! [`dnapi`](crate::dnapi).
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::dnapi::bytes;
@@ -121,6 +122,47 @@ pub struct FolderReport {
     pub rate: f64,
     /// State by Syncthing: idle, scanning, syncing, error, …
     pub state: String,
+}
+
+/// Value of a `FindDevice` message: another device of the project is wanted.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", default)]
+pub struct FindDevice {
+    /// Random, 8 to 64 bytes; the answer repeats it.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nonce: Vec<u8>,
+    /// Its name; letter case matters only between names that differ in nothing else.
+    pub name: String,
+}
+
+/// Answer of `FindDevice`, inside a [`SignedAnswer`](crate::dnapi::SignedAnswer).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct FoundDevice {
+    /// The nonce of the question.
+    #[serde(with = "bytes")]
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
+    pub nonce: Vec<u8>,
+    /// The device; null if the project has none of this name.
+    pub device: Option<DeviceAddresses>,
+}
+
+/// Where a device is in the overlay.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceAddresses {
+    /// Its name.
+    pub name: String,
+    /// `host`, `lighthouse` or `relay`.
+    pub role: String,
+    /// Overlay addresses, IPv4 first.
+    pub addresses: Vec<String>,
+    /// When its agent called last.
+    pub last_seen_at: Option<DateTime<Utc>>,
 }
 
 /// Answer of `Status`, inside a [`SignedAnswer`](crate::dnapi::SignedAnswer).

@@ -224,6 +224,9 @@ pub mod kind {
     /// Our addition: a [`Report`](crate::agent::Report); answers a signed
     /// [`Instruction`](crate::agent::Instruction).
     pub const STATUS: &str = "Status";
+    /// Our addition: a [`FindDevice`](crate::agent::FindDevice); answers a signed
+    /// [`FoundDevice`](crate::agent::FoundDevice).
+    pub const FIND_DEVICE: &str = "FindDevice";
     /// Our addition: the device leaves for good, no value; its address is released, its certificates are
     /// revoked, its keys are refused from then on. Answers `{"data":{}}`.
     pub const LEAVE: &str = "Leave";
@@ -311,7 +314,8 @@ pub struct KeyUpdate {
 pub struct SignedAnswer {
     /// Always [`VERSION`].
     pub version: u32,
-    /// JSON of an [`Update`] or an [`Instruction`](crate::agent::Instruction).
+    /// JSON of an [`Update`], an [`Instruction`](crate::agent::Instruction) or a
+    /// [`FoundDevice`](crate::agent::FoundDevice).
     #[serde(with = "bytes")]
     #[cfg_attr(feature = "openapi", schema(value_type = String, format = Byte))]
     pub message: Vec<u8>,

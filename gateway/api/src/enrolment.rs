@@ -51,6 +51,13 @@ pub struct NewEnrolment {
     pub code: String,
     /// `nebula://enrol?server=…&code=…`, the content of the QR code.
     pub url: String,
+    /// The one command for a Linux device with systemd: it fetches nebulactl from the gateway, installs nebula,
+    /// joins and starts the agent. Null if the gateway has no nebulactl.
+    #[serde(default)]
+    pub command: Option<String>,
+    /// SHA-256 of the gateway's nebulactl, in hexadecimal; the command compares it.
+    #[serde(default)]
+    pub nebulactl_sha256: Option<String>,
     /// PNG of the QR code, in base64.
     pub qr_png: String,
     /// End of its validity.

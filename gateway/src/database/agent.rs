@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use deadpool_postgres::GenericClient;
-use nebula_api::agent::{SyncthingOptions, SyncthingPeer};
+use nebula_api::agent::{DeviceAddresses, SyncthingOptions, SyncthingPeer};
 use nebula_certificate::PublicKey;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
 use super::PipelinedTransaction;
 use super::device::{self, DEVICE_CONFIGURATIONS, DeviceConfiguration};
-use super::query::{collect_column, map_rows, query, query_one};
+use super::query::{collect_column, map_rows, query, query_one, query_opt};
 use super::records::AgentCallRow;
 use crate::error::ApiError;
 
@@ -159,6 +159,22 @@ pub(crate) async fn report(
     let row = query_one(client, sql, &[device_id, counter, host_key, called_at, report, &address]).await?;
     let (Json(peers), Json(options)) = (row.try_get(2)?, row.try_get(3)?);
     Ok(SharedFolder { id: row.try_get(0)?, label: row.try_get(1)?, peers, options })
+}
+
+/// Another device of the caller's project, by name. Fails with 401 if the caller is not known any more.
+pub(crate) async fn find_device(
+    client: &impl GenericClient,
+    caller: &Caller,
+    name: &str,
+) -> Result<Option<DeviceAddresses>, ApiError> {
+    let sql = "SELECT name, role, addresses, last_seen_at FROM nebula.find_device($1, $2, $3, $4, $5)";
+    let Caller { device_id, counter, host_key, called_at, .. } = caller;
+    let row = query_opt(client, sql, &[device_id, counter, host_key, called_at, &name]).await?;
+    row.map(|row| {
+        let (name, role) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(DeviceAddresses { name, role, addresses: row.try_get(2)?, last_seen_at: row.try_get(3)? })
+    })
+    .transpose()
 }
 
 /// The device leaves for good. Fails with 401 if the device is not known any more, or the call is stale or

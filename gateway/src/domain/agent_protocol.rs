@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nebula_api::agent::{Instruction, Report};
+use nebula_api::agent::{FindDevice, FoundDevice, Instruction, Report};
 use nebula_api::dnapi::{Call, EnrollRequest, Enrollment, KeyUpdate, Message, SignedAnswer, VERSION};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -252,6 +252,19 @@ impl AgentService {
             options: folder.options,
         };
         Ok(answer::signed(&project.authority, &instruction).await?)
+    }
+
+    /// `FindDevice`: another device of the project, by name.
+    pub(crate) async fn find_device(
+        &self,
+        caller: &Caller,
+        wanted: FindDevice,
+    ) -> Result<SignedAnswer, Refusal> {
+        check_nonce(&wanted.nonce)?;
+        let project = self.projects.at_version(&self.database, caller.project_id, caller.version).await?;
+        let device = agent::find_device(&self.database.client().await?, caller, &wanted.name).await?;
+        let found = FoundDevice { nonce: wanted.nonce, device };
+        Ok(answer::signed(&project.authority, &found).await?)
     }
 
     /// `Leave`: the device leaves for good.

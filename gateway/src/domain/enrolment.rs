@@ -18,6 +18,20 @@ pub(crate) fn link(server: &str, code: &str) -> String {
     format!("nebula://enrol?server={}&code={code}", percent_encoded(server))
 }
 
+/// The one command on a device with systemd that joins it; none if the address is no plain URL, since a shell
+/// reads it.
+pub(crate) fn command(server: &str, code: &str, sha256: &str) -> Option<String> {
+    // Some shells take brackets, as in the address of IPv6, for a pattern.
+    let quote = if server.contains('[') { "'" } else { "" };
+    is_plain_url(server)
+        .then(|| format!("curl -fsSL {quote}{server}/install.sh{quote} | sh -s -- {code} {sha256}"))
+}
+
+/// Whether a URL has only letters that mean nothing to a shell: host names, addresses and ports.
+pub(crate) fn is_plain_url(server: &str) -> bool {
+    server.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._:/[]".contains(&byte))
+}
+
 /// Percent-encodes every byte that RFC 3986 does not call unreserved.
 fn percent_encoded(text: &str) -> String {
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
@@ -34,6 +48,15 @@ mod tests {
     fn codes_are_read_without_regard_to_dashes_spaces_and_case() {
         assert_eq!(code_hash("aaaaa-bbbbb 7"), code_hash("AAAAABBBBB7"));
         assert_ne!(code_hash("AAAAA"), code_hash("AAAAB"));
+    }
+
+    #[test]
+    fn no_address_brings_a_command_of_its_own_to_the_shell() {
+        let made = command("https://nebula.example.org", "AB-CD", "ff");
+        assert_eq!(made.unwrap(), "curl -fsSL https://nebula.example.org/install.sh | sh -s -- AB-CD ff");
+        for server in ["http://a;reboot", "http://a'b", "http://$(reboot)", "http://a b", "http://a&b"] {
+            assert_eq!(command(server, "AB-CD", "ff"), None, "{server}");
+        }
     }
 
     #[test]

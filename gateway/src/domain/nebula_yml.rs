@@ -133,16 +133,11 @@ impl DeviceConfig {
         line(text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
         let punchy = self.project.punchy;
         line(text, format_args!("\npunchy:\n  punch: {punchy}\n  respond: {}", punchy && !lighthouse));
-        let relay = self.device.role == Role::Relay;
-        // Relays through which others reach this device; only hosts are reached through relays.
-        let relays = self.ips(|host| !host.lighthouse && self.device.role == Role::Host);
+        let (relay, relays) = (self.is_relay(), list(&self.relays()));
+        let use_relays = self.device.role == Role::Host;
         line(
             text,
-            format_args!(
-                "\nrelay:\n  am_relay: {relay}\n  use_relays: {}\n  relays: [{}]",
-                self.device.role == Role::Host,
-                list(&relays)
-            ),
+            format_args!("\nrelay:\n  am_relay: {relay}\n  use_relays: {use_relays}\n  relays: [{relays}]"),
         );
     }
 

@@ -107,6 +107,7 @@ async fn respond(
         kind::DO_UPDATE => Ok(json(Box::pin(agents.update(caller, value(&message)?, true)).await?)),
         kind::DO_CONFIG_UPDATE => Ok(json(Box::pin(agents.update(caller, value(&message)?, false)).await?)),
         kind::STATUS => Ok(json(Box::pin(agents.report(&caller, value(&message)?, address)).await?)),
+        kind::FIND_DEVICE => Ok(json(Box::pin(agents.find_device(&caller, value(&message)?)).await?)),
         kind::LEAVE => {
             Box::pin(agents.leave(&caller, address)).await?;
             Ok(json(serde_json::Map::new()))
@@ -114,7 +115,8 @@ async fn respond(
         other => {
             let shown: String = other.chars().take(64).collect();
             let detail = format!("messages of type {shown:?} are not supported");
-            let hint = "Use CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, Status or Leave.";
+            let hint =
+                "Use CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, Status, FindDevice or Leave.";
             Err(Refusal::field("message.type", ApiError::bad_argument(detail).hint(hint)))
         }
     }

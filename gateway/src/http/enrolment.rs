@@ -8,7 +8,7 @@ use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
 use uuid::Uuid;
 
 use crate::database::enrolment as database;
-use crate::domain::enrolment::{link, png};
+use crate::domain::enrolment::{command, link, png};
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
@@ -17,7 +17,7 @@ use crate::state::AppState;
 
 /// The address for links. Headers that name another host (`Forwarded`, `X-Forwarded-Host`) are ignored: a
 /// device that follows such a link gives its code and its keys to that host.
-fn server_url(public: Option<&str>, request: &HttpRequest) -> String {
+pub(super) fn server_url(public: Option<&str>, request: &HttpRequest) -> String {
     if let Some(public) = public {
         return public.to_owned();
     }
@@ -44,9 +44,14 @@ pub(crate) async fn create(
     }
     let client = state.database.client().await?;
     let made = database::create(&client, actor.account_id, &body).await?;
-    let url = link(&server_url(state.public_url.as_deref(), &request), &made.code);
+    let server = server_url(state.public_url.as_deref(), &request);
+    let url = link(&server, &made.code);
+    let program = state.device_program.open().await.map_err(|error| ApiError::internal(&error))?;
+    let nebulactl_sha256 = program.map(|program| program.sha256);
     let new = NewEnrolment {
         enrolment_id: made.enrolment_id,
+        command: nebulactl_sha256.as_deref().and_then(|sha256| command(&server, &made.code, sha256)),
+        nebulactl_sha256,
         qr_png: png(&url)?,
         code: made.code,
         url,

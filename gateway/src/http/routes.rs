@@ -13,8 +13,8 @@ use utoipa::OpenApi;
 use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::{
-    auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, job, metrics,
-    node, pool, project, project_options, revocation, rotation, upload,
+    auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, install, job,
+    metrics, node, pool, project, project_options, revocation, rotation, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -57,6 +57,8 @@ routes! {
     Admin  enrolment::create;
     Admin  enrolment::list;
     Admin  enrolment::revoke;
+    Anyone install::script;
+    Anyone install::program;
     Member project_options::options;
     Admin  project_options::set_options;
     Admin  project_options::set_groups;

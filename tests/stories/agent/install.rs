@@ -14,13 +14,14 @@ async fn an_installed_agent_survives_crashes_and_reboots() -> Result<()> {
     world.device("lighthouse").start()?;
     let namespace = world.network.namespace(2);
     let _link = world.link.reach(&namespace, &world.stack.log("server-link")).await?;
-    let machine = Machine::boot(&namespace, &world.stack.path("server"), &world.stack.log("server")).await?;
+    let nebulactl = binary::built("nebulactl")?;
+    let (folder, log) = (world.stack.path("server"), world.stack.log("server"));
+    let machine = Machine::boot(&namespace, &folder, &log, Some(&nebulactl)).await?;
     let made = run(world.stack.ctl()?.args(["--json", "enrolment", "create", "--name", "server"]))?;
     let made: Value = serde_json::from_str(&made)?;
-    let nebulactl = binary::built("nebulactl")?.display().to_string();
     let code = made["code"].as_str().context("no code")?;
     let joined = machine
-        .run(&nebulactl, &["join", "--code", code, "--server", "http://127.0.0.1:8080", "--install"])?;
+        .run("nebulactl", &["join", "--code", code, "--server", "http://127.0.0.1:8080", "--install"])?;
     assert!(joined.contains("kept up to date by nebula-agent.service"), "{joined}");
 
     let lighthouse = world.look("lighthouse").address.clone();
@@ -54,9 +55,78 @@ async fn an_installed_agent_survives_crashes_and_reboots() -> Result<()> {
     reaches("the overlay to be there after a reboot").await?;
     assert_eq!(machine.run("systemctl", &["is-active", UNIT])?.trim(), "active");
 
-    let left = machine.run(&nebulactl, &["leave", "--yes"])?;
+    let left = machine.run("nebulactl", &["leave", "--yes"])?;
     assert!(left.contains("its keys are gone"), "{left}");
     assert!(nebula().is_err() && machine.run("systemctl", &["cat", UNIT]).is_err());
+    Ok(())
+}
+
+/// The machine has no nebula yet: its package manager brings it, once it has network.
+const PACKAGES: &str = r#"
+mkdir /opt/mirror
+mv "$(command -v nebula)" /opt/mirror/nebula
+cat > /usr/local/bin/apt-get <<'END'
+#!/bin/sh
+[ -e /opt/mirror/up ] || { echo "E: Temporary failure resolving the mirror" >&2; exit 100; }
+case "$*" in *"install --no-install-recommends nebula") cp /opt/mirror/nebula /usr/bin/nebula ;; esac
+END
+chmod 0755 /usr/local/bin/apt-get
+"#;
+
+/// Every step that fails says why, leaves nothing half done, and is done by the same command later.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_command_makes_a_bare_machine_a_member() -> Result<()> {
+    let mut world = World::joined(&[]).await?;
+    world.network = Network::new(2)?;
+    world.join("lighthouse", "lighthouse", 1).await?;
+    let namespace = world.network.namespace(2);
+    let _link = world.link.reach(&namespace, &world.stack.log("server-link")).await?;
+    let (folder, log) = (world.stack.path("server"), world.stack.log("server"));
+    let machine = Machine::boot(&namespace, &folder, &log, None).await?;
+    machine.run("sh", &["-euc", PACKAGES])?;
+    let made = run(world.stack.ctl()?.args(["--json", "enrolment", "create", "--name", "server"]))?;
+    let made: Value = serde_json::from_str(&made)?;
+    let command = made["command"].as_str().context("no command")?;
+    // The machine sees the gateway elsewhere than the administrator.
+    let command = command.replace(&world.stack.url(), "http://127.0.0.1:8080");
+    let fails = |command: &str, why: &str| -> Result<()> {
+        let error = machine.run("sh", &["-c", command]).err().context("it succeeds")?.to_string();
+        assert!(error.contains(why) && error.contains("help: "), "{error}");
+        // Nothing is left: no program, no device, and the code is as good as new.
+        assert!(machine.run("ls", &["/usr/local/bin/nebulactl"]).is_err(), "{error}");
+        assert!(
+            machine.run("ls", &["/etc/nebula"]).is_err() && machine.run("systemctl", &["cat", UNIT]).is_err()
+        );
+        Ok(())
+    };
+    let sha256 = made["nebulactlSha256"].as_str().context("no checksum")?;
+    fails(&command.replace(sha256, &"0".repeat(64)), "is not the one of the invitation")?;
+    fails(&command, "nebula could not be installed")?;
+
+    machine.run("touch", &["/opt/mirror/up"])?;
+    // Everything succeeds but the last step: the lighthouse does not run yet.
+    let late = machine.inside("sh").context("the machine is down")?.args(["-c", &command]).spawn();
+    eventually("the device to have joined", || async {
+        Ok(machine.run("ls", &["/etc/nebula/agent.json"]).is_ok().then_some(()))
+    })
+    .await?;
+    let mut late = late?;
+    late.kill()?;
+    late.wait()?;
+    world.device("lighthouse").start()?;
+    let joined = machine.run("sh", &["-c", &command])?;
+    assert!(joined.contains("Try it:  nebulactl ping lighthouse"), "{joined}");
+    let told = machine.run("/usr/local/bin/nebulactl", &["ping", "lighthouse"])?;
+    let way = format!("directly, at {}:4242", Network::address(1));
+    assert!(told.contains("answers in") && told.contains(&way), "{told}");
+    let devices = run(world.stack.ctl()?.args(["device", "ls"]))?;
+    assert_eq!(devices.matches("server").count(), 1, "{devices}");
+
+    machine.reboot().await?;
+    eventually("the overlay to be there after a reboot", || async {
+        Ok(machine.run("/usr/local/bin/nebulactl", &["ping", "lighthouse"]).ok())
+    })
+    .await?;
     Ok(())
 }
 

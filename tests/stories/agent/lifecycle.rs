@@ -1,5 +1,7 @@
 //! The life of a device: join, reach others, be revoked, lose a lighthouse, leave.
 
+use std::process::Command;
+
 use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -41,6 +43,22 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
     let phone = peers.as_array().into_iter().flatten().find(|peer| peer["name"] == "phone");
     let remote = phone.and_then(|peer| peer["remote"].as_str()).unwrap_or_default();
     assert_eq!(remote, format!("relay {}:4242", Network::address(3)), "{peers}");
+    // Found by name without an account, and told by which way.
+    let relay = "through the relay relay (10.99.0.3)";
+    let direct = |host: usize| format!("directly, at {}:", Network::address(host));
+    for (from, to, way) in [
+        ("laptop", "phone", relay.to_owned()),
+        ("phone", "Laptop", relay.to_owned()),
+        ("laptop", "desktop", direct(6)),
+        ("phone", "10.99.0.6", direct(6)),
+        ("laptop", "laptop", "it is this machine".to_owned()),
+    ] {
+        let told = run(&mut ping(world.look(from), to)?)?;
+        assert!(told.contains("answers in") && told.contains(&way), "{from} to {to}: {told}");
+    }
+    let unknown = run(&mut ping(laptop, "nobody")?).unwrap_err().to_string();
+    assert!(unknown.contains("there is no device \"nobody\" in story"), "{unknown}");
+
     let status = run(laptop
         .inside(&binary::built("nebulactl")?.display().to_string())
         .arg("status")
@@ -101,4 +119,11 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
         .await?;
     assert!(row.get::<_, bool>(0));
     Ok(())
+}
+
+/// `nebulactl ping` on a device, by nobody who is signed in.
+fn ping(from: &Device, to: &str) -> Result<Command> {
+    let mut command = from.inside(&binary::built("nebulactl")?.display().to_string());
+    command.env("XDG_CONFIG_HOME", from.folder.join("nobody")).args(["ping", to, "--dir"]).arg(&from.folder);
+    Ok(command)
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use chrono::Utc;
 use nebula_api::dnapi::{EnrollRequest, Enrollment};
 use nebula_certificate::{Curve, KeyPair};
+use openssl::sha::sha256;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,10 +15,11 @@ use which::which;
 use zeroize::Zeroizing;
 
 use super::bundle_folder;
+use super::first_tunnel::{self, Outcome};
 use crate::agent::gateway::Gateway;
 use crate::agent::keys::{HostKey, nebula_key};
-use crate::agent::state::{AgentFolder, Identity};
-use crate::agent::systemd::{AGENT_UNIT, install_agent};
+use crate::agent::state::{self, AgentFolder, Identity};
+use crate::agent::systemd::{AGENT_UNIT, check_installable, install_agent};
 use crate::agent::update::{ReceivedConfig, curve, key_pair, store_config};
 use crate::client::parse_server;
 use crate::context::Context;
@@ -27,6 +29,15 @@ use crate::output::clean;
 use crate::settings::Settings;
 
 const PENDING_FILE: &str = "enrolment.json";
+/// The code by which the device has joined, as a hash.
+const JOINED_FILE: &str = "joined.json";
+
+/// Tells the same command, run again, from another code in the same folder.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Joined {
+    code_sha256: String,
+}
 
 /// Keys of an enrolment. They are sent again unchanged until a response has arrived: the same code with the
 /// same keys is the same device.
@@ -76,38 +87,71 @@ pub(super) struct EnrolOptions {
 }
 
 pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> {
-    let (code, server) = read_code(&options.code)?;
-    // The command line takes precedence over the link.
-    let server = context.server.clone().or(server).map_or_else(|| Settings::locate().server(), Ok)?;
+    let (code, link) = read_code(&options.code)?;
+    let server = server(context, link)?;
     let path = std::path::absolute(&options.dir).doing(|| format!("find {}", options.dir.display()))?;
-    refuse_existing_device(&path)?;
+    // Before the code is used: a device that cannot start would be left half done.
+    if options.install {
+        check_installable()?;
+    }
+    let (identity, was_bundle) = match state::identity(&path)? {
+        Some(identity) if has_joined_by(&path, &code)? => {
+            context.output.note(&format!("{} has joined by this code before", clean(&identity.host.name)));
+            (identity, false)
+        }
+        Some(_) => return Err(is_device_already(&path)),
+        None => join(&path, &server, &code, &options).await?,
+    };
+    let tunnel = if options.install {
+        install_agent(&path).await?;
+        context.output.message("Waiting for the first handshake …")?;
+        Some(first_tunnel::wait(&path, &identity).await?)
+    } else {
+        None
+    };
+    confirm(context, &path, &identity, tunnel.as_ref())?;
+    if was_bundle {
+        context.output.note("the nebula that ran with the bundle has to be stopped: the agent runs its own");
+    }
+    Ok(())
+}
+
+/// The gateway: `--server`, else the one in the link, else `NEBULA_SERVER`, else that of the last login. A
+/// link is made for one gateway, and the variable of a shell may be about another.
+fn server(context: &Context, link: Option<String>) -> Result<String> {
+    let Some(link) = link else {
+        return context.server.clone().map_or_else(|| Settings::locate().server(), Ok);
+    };
+    match context.server.as_ref().filter(|_| context.is_server_named) {
+        Some(named) => {
+            if *named != link {
+                context.output.note(&format!("asks {named}, as --server says, not {link} of the link"));
+            }
+            Ok(named.clone())
+        }
+        None => Ok(link),
+    }
+}
+
+/// Makes the device, or none; answers also whether it had a bundle before.
+async fn join(path: &Path, server: &str, code: &str, options: &EnrolOptions) -> Result<(Identity, bool)> {
     // A device that joined without a code: the code must have been made for this device.
-    let bundled = bundle_folder::membership(&path)?;
+    let bundled = bundle_folder::membership(path)?;
     let made_folder = !path.exists();
-    let folder = AgentFolder::open(&path)?;
+    let folder = AgentFolder::open(path)?;
     let known: Option<PendingKeys> = folder.read(PENDING_FILE)?;
     let is_new = known.is_none();
     let device_id = bundled.as_ref().map_or_else(Uuid::new_v4, |bundled| bundled.device_id);
     let pending = known.map_or_else(|| PendingKeys::generate(device_id), Ok)?;
     folder.save(PENDING_FILE, &pending)?;
-    match enrol(&folder, &server, &code, &pending, &options).await {
+    match enrol(&folder, server, code, &pending, options).await {
+        // The agent locks the folder next, which is dropped here.
         Ok(identity) => {
             folder.remove(PENDING_FILE)?;
             if bundled.is_some() {
-                bundle_folder::clear(&path)?;
+                bundle_folder::clear(path)?;
             }
-            // The agent locks the folder next.
-            drop(folder);
-            if options.install {
-                install_agent(&path).await?;
-            }
-            confirm(context, &path, &identity, options.install)?;
-            if bundled.is_some() {
-                context
-                    .output
-                    .note("the nebula that ran with the bundle has to be stopped: the agent runs its own");
-            }
-            Ok(())
+            Ok((identity, bundled.is_some()))
         }
         Err(error) => {
             // Keys that an earlier attempt has sent may belong to a device by now, since its response was
@@ -116,7 +160,7 @@ pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> 
                 let _ = folder.remove(PENDING_FILE);
                 drop(folder);
                 if made_folder {
-                    let _ = std::fs::remove_dir_all(&path);
+                    let _ = std::fs::remove_dir_all(path);
                 }
             }
             match bundled {
@@ -160,6 +204,7 @@ async fn enrol(
     };
     let first = store_config(folder, &enrolled.host_id, &received, (&host_key, &pair), true)?;
     folder.switch(first.counter())?;
+    folder.save(JOINED_FILE, &Joined { code_sha256: code_sha256(code) })?;
     let identity = Identity { server: server.to_owned(), network: enrolled.network, host: enrolled.host };
     // Written last: from now on the folder counts as that of a device.
     folder.save_identity(&identity)?;
@@ -186,21 +231,29 @@ fn read_code(text: &str) -> Result<(String, Option<String>)> {
     Ok((code, server))
 }
 
-fn refuse_existing_device(path: &Path) -> Result<()> {
-    if crate::agent::state::identity(path)?.is_some() {
-        return Err(Error::new(
-            Code::AlreadyExists,
-            format!("{} is the folder of a device already", path.display()),
-        )
-        .hint(
-            "Look at it: nebulactl status; give it up: nebulactl leave; or choose another folder with --dir.",
-        ));
-    }
-    Ok(())
+/// Without regard to dashes, spaces and letter case, like the gateway.
+fn code_sha256(code: &str) -> String {
+    let plain: String = code.chars().filter(char::is_ascii_alphanumeric).collect();
+    hex::encode(sha256(plain.to_ascii_uppercase().as_bytes()))
 }
 
-fn confirm(context: &Context, path: &Path, identity: &Identity, installed: bool) -> Result<()> {
+fn has_joined_by(path: &Path, code: &str) -> Result<bool> {
+    let joined: Option<Joined> = state::read(&path.join(JOINED_FILE))?;
+    Ok(joined.is_some_and(|joined| joined.code_sha256 == code_sha256(code)))
+}
+
+fn is_device_already(path: &Path) -> Error {
+    Error::new(Code::AlreadyExists, format!("{} is the folder of a device already", path.display())).hint(
+        "Look at it: nebulactl status; give it up: nebulactl leave; or choose another folder with --dir.",
+    )
+}
+
+fn confirm(context: &Context, path: &Path, identity: &Identity, tunnel: Option<&Outcome>) -> Result<()> {
     let command = format!("nebulactl agent --dir {}", super::quoted(path));
+    let peer = match tunnel {
+        Some(Outcome::Connected(peer)) => Some(peer),
+        _ => None,
+    };
     let value = json!({
         "nebulaIp": identity.host.ip_address,
         "deviceId": identity.host.id,
@@ -208,30 +261,62 @@ fn confirm(context: &Context, path: &Path, identity: &Identity, installed: bool)
         "projectId": identity.network.id,
         "dir": path,
         "command": command,
-        "installed": installed,
+        "installed": tunnel.is_some(),
+        "peer": peer.map(|peer| &peer.name),
     });
     context.output.confirm(&value, || {
         let host = &identity.host;
-        let (name, network, address) =
-            (clean(&host.name), clean(&identity.network.name), clean(&host.ip_address));
+        let (name, network) = (clean(&host.name), clean(&identity.network.name));
+        let addresses = if host.ip_addresses.is_empty() {
+            clean(&host.ip_address)
+        } else {
+            clean(&host.ip_addresses.join(" and "))
+        };
         let mut lines = vec![
-            format!("{name} is a member of {network}: {address}"),
+            format!("{name} is a member of {network}: {addresses}"),
             format!("Keys and configuration are in {}", path.display()),
         ];
-        lines.push(match installed {
-            true => format!("It is kept up to date by {AGENT_UNIT}:  nebulactl status"),
-            false => format!("Start nebula and keep it up to date:  {}{command}", super::sudo()),
-        });
-        if which("nebula").is_err() {
-            lines.push(super::NEBULA_MISSING.to_owned());
+        match tunnel {
+            Some(_) => lines.push(format!("It is kept up to date by {AGENT_UNIT}:  nebulactl status")),
+            None => {
+                lines.push(format!("Start nebula and keep it up to date:  {}{command}", super::sudo()));
+                if which("nebula").is_err() {
+                    lines.push(super::NEBULA_MISSING.to_owned());
+                }
+            }
         }
+        lines.extend(tunnel.map(next_step));
         lines.join("\n")
     })
+}
+
+fn next_step(tunnel: &Outcome) -> String {
+    match tunnel {
+        Outcome::Connected(peer) => {
+            format!(
+                "Connected. Try it:  {}nebulactl ping {}",
+                super::sudo(),
+                super::quoted(Path::new(&clean(&peer.name)))
+            )
+        }
+        Outcome::NoLighthouse => "The project has no lighthouse yet, by which devices find each other: \
+                                  nebulactl enrolment create --role lighthouse --endpoint HOST:4242"
+            .to_owned(),
+        Outcome::IsLighthouse => {
+            "It is a lighthouse: other devices must reach its UDP port through every firewall.".to_owned()
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_code_is_the_same_code_however_it_is_written() {
+        assert_eq!(code_sha256("abcde-fghij"), code_sha256("ABCDE FGHIJ"));
+        assert_ne!(code_sha256("ABCDE"), code_sha256("ABCDF"));
+    }
 
     #[test]
     fn codes_and_links_are_parsed() {

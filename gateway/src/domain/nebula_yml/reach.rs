@@ -7,6 +7,7 @@ use ipnetwork::IpNetwork;
 use nebula_certificate::Version;
 
 use super::DeviceConfig;
+use crate::database::device::Role;
 use crate::database::project::{Route, StaticHost};
 
 /// Metric of a route for which the project sets none. Higher than those of a LAN (0 with static addresses,
@@ -32,6 +33,29 @@ impl DeviceConfig {
                     (ip.is_ipv4() || !only_v4) && self.device.networks.iter().any(|own| own.contains(ip))
                 })
         })
+    }
+
+    /// Whether the project has devices that only relay. Without them its lighthouses do that, too, so that one server is
+    /// enough for devices behind any router.
+    fn has_relays(&self) -> bool {
+        self.project.static_hosts.iter().any(|host| !host.lighthouse)
+    }
+
+    /// Whether the device carries packets of others.
+    pub(super) fn is_relay(&self) -> bool {
+        match self.device.role {
+            Role::Relay => true,
+            Role::Lighthouse => !self.has_relays(),
+            Role::Host => false,
+        }
+    }
+
+    /// The devices through which others reach this one; only hosts are reached that way.
+    pub(super) fn relays(&self) -> Vec<String> {
+        let has_relays = self.has_relays();
+        let carriers = self.static_hosts().filter(|host| host.lighthouse != has_relays);
+        let is_host = self.device.role == Role::Host;
+        carriers.filter(|_| is_host).map(|host| host.ip.clone()).collect()
     }
 
     /// The routes that the device can use: not those through itself, and none that nebula or the kernel could
@@ -97,6 +121,24 @@ mod tests {
         assert_eq!(named(&[2], &["10.61.0.7/24", "fd61::7/64"]), ["10.61.0.1", "fd61::1"]);
         assert_eq!(named(&[1, 2], &["fd61::7/64"]), ["fd61::1"]);
         assert!(config_in(&[1, 2], &["10.63.0.7/24"], &hosts, &[]).has_no_lighthouse());
+    }
+
+    #[test]
+    fn lighthouses_relay_as_long_as_nobody_else_does() {
+        let lighthouse = static_host(true, "10.61.0.1", &["192.0.2.10:4242"]);
+        let relay = static_host(false, "10.61.0.2", &[]);
+        for (hosts, relays) in [
+            (vec![lighthouse.clone()], vec!["10.61.0.1"]),
+            (vec![lighthouse.clone(), relay], vec!["10.61.0.2"]),
+        ] {
+            let mut config = config_in(&[1, 2], &["10.61.0.7/24"], &hosts, &[]);
+            assert_eq!(
+                (config.relays(), config.is_relay()),
+                (relays.iter().map(ToString::to_string).collect(), false)
+            );
+            config.device.role = Role::Lighthouse;
+            assert_eq!((config.relays(), config.is_relay()), (vec![], hosts.len() == 1));
+        }
     }
 
     #[test]
