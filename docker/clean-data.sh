@@ -12,6 +12,7 @@ fi
 claim_home
 [[ -z $(running) ]] || die "it is running: $(running | paste -sd ' ')" "run make down first"
 size=$(du -sh "$home" | cut -f 1)
+[[ ! -d $home/device ]] || as_root rm -rf "$home/device"
 rm -rf "$home"
 [[ ! -L $shown ]] || rm -f "$shown"
 say "Removed $home ($size): database, files, certificate authority and passwords."

@@ -71,13 +71,14 @@ await_orphans() {
 
 # up_to_date SERVICE VAR=VALUE… PROGRAM ARGUMENT…: whether the service runs the present file with these settings.
 up_to_date() {
-    local pid wanted=()
+    local pid wanted=() owner=()
     pid=$(pid_of "$1") || return 1
+    [[ $1 != agent ]] || owner=(as_root)
     shift
     while [[ $1 == [A-Z]*=* ]]; do wanted+=("$1") && shift; done
-    [[ $(readlink "/proc/$pid/exe") == "$1" ]] || return 1
+    [[ $("${owner[@]}" readlink "/proc/$pid/exe") == "$1" ]] || return 1
     [[ $(tr '\0' '\n' <"/proc/$pid/cmdline") == "$(printf '%s\n' "$@")" ]] || return 1
-    [[ $(tr '\0' '\n' <"/proc/$pid/environ" | grep -vE '^(_|PWD|OLDPWD|SHLVL)=' | sort) == "$(printf '%s\n' "${wanted[@]}" | sort)" ]]
+    [[ $("${owner[@]}" cat "/proc/$pid/environ" | tr '\0' '\n' | grep -vE '^(_|PWD|OLDPWD|SHLVL)=' | sort) == "$(printf '%s\n' "${wanted[@]}" | sort)" ]]
 }
 
 # start_service SERVICE ADDRESS VAR=VALUE… PROGRAM ARGUMENT…: starts the service unless it is up to date.
@@ -99,7 +100,7 @@ start_service() {
         if [[ -f $log && $(stat -c %s "$log") -gt 20000000 ]]; then mv -f "$log" "$log.1"; fi
         while IFS= read -r variable; do export "$variable"; done
         stat=$(</proc/$$/stat); read -ra stat <<<"${stat##*) }"
-        echo "$$ ${stat[19]}" >"$pid.new"; mv -f "$pid.new" "$pid"
+        echo "$$ ${stat[19]}" >"$pid.new"; chmod 0644 "$pid.new"; mv -f "$pid.new" "$pid"
         exec "$@" >>"$log" 2>&1 </dev/null' start "log/$service.log" "run/$service.pid" "$@" \
         >/dev/null 2>&1 {home_lock}>&- {never}>&- &
     launched=$!

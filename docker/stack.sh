@@ -8,7 +8,7 @@ home=
 # Prefix that runs a command as the user of the services; empty when that is the current user.
 become=()
 # Services in the order of stopping.
-services=(worker gateway postgres)
+services=(worker gateway agent postgres)
 
 # find_home: sets `home`, and `shown`, the name for messages.
 find_home() {
@@ -75,7 +75,7 @@ write() {
 # load_settings: takes address and ports from the environment, or from the last start.
 load_settings() {
     local wanted_listen=${NEBULA_LISTEN:-${PORT:+127.0.0.1:$PORT}} wanted_pg_port=${NEBULA_PG_PORT:-}
-    listen=127.0.0.1:8080 pg_port=54329
+    listen=127.0.0.1:8080 pg_port=54329 lighthouse=
     # shellcheck source=/dev/null
     [[ ! -f $home/settings ]] || source "$home/settings"
     listen=${wanted_listen:-$listen} pg_port=${wanted_pg_port:-$pg_port}
@@ -108,7 +108,8 @@ pid_of() {
     local pid start
     read -r pid start 2>/dev/null <"$home/run/$1.pid" || return 1
     [[ -n $start && $(start_time "$pid") == "$start" ]] || return 1
-    [[ $(readlink "/proc/$pid/exe") == "$home"/* ]] || return 1
+    # The agent of root does not show its program to another user.
+    [[ $(readlink "/proc/$pid/exe") == "$home"/* || $1 == agent && $EUID -ne 0 ]] || return 1
     printf '%s' "$pid"
 }
 
@@ -124,11 +125,13 @@ running() {
 stop() {
     local pid end=$((SECONDS + $3))
     pid=$(pid_of "$1") || return 0
-    kill "-$2" "$pid" 2>/dev/null || true
+    local owner=()
+    [[ $1 != agent ]] || owner=(as_root)
+    "${owner[@]}" kill "-$2" "$pid" 2>/dev/null || true
     while pid_of "$1" >/dev/null; do
         if [[ $SECONDS -ge $end ]]; then
             say "$1 did not stop within $3 s and was killed; its log is $home/log/$1.log."
-            kill -KILL "$pid" 2>/dev/null || true
+            "${owner[@]}" kill -KILL "$pid" 2>/dev/null || true
             end=$((SECONDS + 10))
         fi
         pause 0.05

@@ -4,10 +4,13 @@
 source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/stack.sh"
 source "$(dirname "$0")/launch.sh"
+source "$(dirname "$0")/lighthouse.sh"
 
 make_home
 claim_home
 load_settings
+read_lighthouse
+[[ -z $endpoint ]] || check_lighthouse
 begin=$SECONDS
 cd "$home" # the services' user may have no right to be where we are
 first=
@@ -49,16 +52,25 @@ NEBULA_DATABASE_URL=$(database_url admin) "${become[@]}" \
 # -- services
 [[ -f env ]] || write env <<<'# Lines NAME=value for gateway and worker, such as NEBULA_MAX_UPLOAD=10737418240; then: make up'
 mapfile -t own < <(grep -E '^[A-Z_]+=' env || true)
+[[ " ${own[*]} " == *' NEBULA_PUBLIC_URL='* || -z $(public_url) ]] || own+=("$(public_url)")
 common=(PATH=/usr/bin:/bin LANG=C.UTF-8 HOME="$home" RUST_LOG="${RUST_LOG:-info}" NEBULA_STORAGE_URL="file://$home/store" "${own[@]}")
-start_service gateway "$listen" "${common[@]}" \
-    NEBULA_DATABASE_URL="$(database_url gateway)" NEBULA_LISTEN="$listen" \
-    NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_CA_DIR="$home/ca" NEBULA_TOKEN_KEY="$(secret token_key)" \
-    "$home/bin/nebula-gateway"
+start_gateway() {
+    start_service gateway "$listen" "${common[@]}" \
+        NEBULA_DATABASE_URL="$(database_url gateway)" NEBULA_LISTEN="$(listen_everywhere)" \
+        NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_CA_DIR="$home/ca" NEBULA_TOKEN_KEY="$(secret token_key)" \
+        "$home/bin/nebula-gateway"
+    await gateway 60 http_ready
+}
+start_gateway
 start_service worker "" "${common[@]}" NEBULA_DATABASE_URL="$(database_url worker)" "$home/bin/nebula-worker"
-await gateway 60 http_ready
 await worker 30 worker_ready
+if [[ -n $endpoint ]]; then
+    join_first_project
+    start_agent
+    start_gateway # on the overlay addresses, too
+fi
 # Written last: the file exists only when the system has been complete once.
-printf 'listen=%s\npg_port=%s\n' "$listen" "$pg_port" | write "$home/settings"
+printf 'listen=%s\npg_port=%s\nlighthouse=%s\n' "$listen" "$pg_port" "$endpoint" | write "$home/settings"
 
 bin/nebulactl --server "$server" doctor || die "nebulactl doctor is not content" "the logs are in $home/log"
 
@@ -72,10 +84,22 @@ if [[ -n $first ]]; then
 else
     say "  Password   in $shown/secrets/admin_password"
 fi
+if [[ -n $endpoint ]]; then
+    say "
+  This server is the device $(identity name) at $(overlay_addresses | paste -sd ' '), lighthouse and relay, found at $endpoint (UDP)."
+fi
+case ${listen%:*} in
+127.* | localhost | '[::1]')
+    say "
+  Devices elsewhere cannot join yet: the gateway answers at $(listen_everywhere | sed 's/,/, /g') only.
+  Put a TLS proxy in front and its address into $shown/env: NEBULA_PUBLIC_URL=https://…; or, in a LAN
+  that you trust: NEBULA_LISTEN=192.0.2.10:8080 make up, with the address of this server." ;;
+esac
 say "
 Next:
   eval \"\$(make env)\"                    addresses, project and PATH for this shell
   nebulactl login admin --password-file \"\$NEBULA_ADMIN_PASSWORD_FILE\"
+  nebulactl enrolment create             the command that makes another machine a device
   nebulactl upload film.mkv              and watch it being converted in the console
   make psql                              the database
   make down                              stop; the data stays in $shown"

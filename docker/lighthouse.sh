@@ -1,0 +1,99 @@
+# shellcheck shell=bash
+# Functions of up.sh that make this server a device of the first project, its lighthouse and relay. Source after launch.sh.
+# shellcheck disable=SC2154 # home, become and the like are set by stack.sh
+
+# The device's folder; its agent and nebula run as root, because they make a network interface.
+device_folder() { printf '%s/device' "$home"; }
+
+# read_lighthouse: sets `endpoint`, host:port, from LIGHTHOUSE, or from the last start. Empty: this server is no device.
+read_lighthouse() {
+    local wanted=${LIGHTHOUSE:-} host="" port=""
+    endpoint=$lighthouse
+    [[ -n $wanted ]] || return 0
+    if [[ $wanted =~ ^(\[[^]]*\])(:([0-9]+))?$ || $wanted =~ ^([^:]+)(:([0-9]+))?$ ]]; then
+        host=${BASH_REMATCH[1]} port=${BASH_REMATCH[3]:-4242}
+    elif [[ $wanted == *:*:* ]]; then
+        host=[$wanted] port=4242
+    fi
+    [[ $host =~ ^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$ && $port =~ ^[0-9]{1,5}$ && $port -gt 0 && $port -lt 65536 ]] ||
+        die "LIGHTHOUSE is '$wanted', not a host or an address" "for example LIGHTHOUSE=192.0.2.10, or LIGHTHOUSE=home.example.org:4243"
+    case $host in
+    127.* | localhost | \[::1\] | 0.0.0.0 | \[::\]) die "LIGHTHOUSE is '$wanted', which every device takes for itself" \
+        "name the address that this server has on the internet or in your LAN" ;;
+    esac
+    endpoint=$host:$port
+}
+
+# check_lighthouse: fails before anything is started when this machine cannot be a device.
+check_lighthouse() {
+    "$repo/docker/packages.sh" nebula iproute2
+    nebula=$(command -v nebula) || die "nebula is not on PATH" "install it: apt install nebula"
+    [[ -c /dev/net/tun ]] || die "this machine has no /dev/net/tun, by which nebula makes its interface" \
+        "load the module tun; a container needs the device and CAP_NET_ADMIN"
+    [[ $EUID -eq 0 ]] || sudo -v || die "sudo refused" "run make up as root"
+}
+
+# join_first_project: makes this server a device, once. A server that has another address now tells the others.
+join_first_project() {
+    local code name project
+    project=$(sql "SELECT project_id FROM nebula.project ORDER BY created_at, project_id LIMIT 1")
+    if as_root test -f "$(device_folder)/agent.json"; then
+        sql "UPDATE nebula.device SET endpoints = ARRAY['$endpoint']
+              WHERE device_id = '$(identity id)' AND endpoints <> ARRAY['$endpoint']"
+        return
+    fi
+    name=$(uname -n | cut -d . -f 1 | tr -c 'A-Za-z0-9-\n' -)
+    code=$(sql "SELECT code FROM nebula.create_enrolment('$project', name => '$name', role => 'lighthouse',
+                  endpoints => ARRAY['$endpoint'], lifetime => '10 minutes', created_by => 'make up')")
+    as_root "$home/bin/nebulactl" --quiet --server "$server" join --code "$code" --dir "$(device_folder)" ||
+        die "this server could not join the first project" "run make up again"
+    # Names of devices are answered on the usual port, unless something else on this machine has it.
+    if [[ -z $(ss -Hlun 'sport = :53') ]]; then
+        sql "UPDATE nebula.project SET dns_port = 53 WHERE project_id = '$project' AND dns_port IS NULL"
+    else
+        say "Note: another program uses UDP port 53 here, so the lighthouse does not answer for names of devices." \
+            "Free it, or take another port: nebulactl project options dnsPort=5353"
+    fi
+}
+
+# identity FIELD: of the host in the device's identity.
+identity() { as_root sed -n '/"host"/,/}/s/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json"; }
+
+# overlay_addresses: of this server, one a line; none as long as it is no device.
+overlay_addresses() {
+    [[ -n $endpoint ]] && as_root test -f "$(device_folder)/agent.json" || return 0
+    as_root sed -n '/"ipAddresses": \[/,/\]/s/^ *"\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json"
+}
+
+# listen_everywhere: prints what the gateway listens on: what is set, and the overlay addresses of this server unless that
+# covers them.
+listen_everywhere() {
+    local all=$listen address
+    case ${listen%:*} in 0.0.0.0 | '[::]' | '*') printf '%s' "$listen" && return ;; esac
+    for address in $(overlay_addresses); do
+        [[ $address != *:* ]] || address=[$address]
+        [[ ",$all," == *",$address:${listen##*:},"* ]] || all+=,$address:${listen##*:}
+    done
+    printf '%s' "$all"
+}
+
+# public_url: the address for links when the gateway listens on all of this server's; where it listens on one, that is it.
+public_url() {
+    [[ -n $endpoint ]] || return 0
+    case ${listen%:*} in 0.0.0.0 | '[::]' | '*') printf 'NEBULA_PUBLIC_URL=http://%s:%s' "${endpoint%:*}" "${listen##*:}" ;; esac
+}
+
+start_agent() {
+    # For start_service.
+    # shellcheck disable=SC2034
+    local become=()
+    # shellcheck disable=SC2034
+    [[ $EUID -eq 0 ]] || become=(sudo -n --)
+    start_service agent "" PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8 HOME=/root \
+        "$home/bin/nebulactl" agent --dir "$(device_folder)" --nebula "$nebula"
+    await agent 60 nebula_runs
+}
+
+nebula_runs() { [[ -n $(ip -o addr show to "$(overlay_addresses | head -n 1)" 2>/dev/null) ]]; }
+
+sql() { "$postgres_bin/psql" -XAtq -v ON_ERROR_STOP=1 -d nebula -c "$1"; }
