@@ -57,7 +57,7 @@ struct Global {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Ask the gateway, or a device through the overlay, for a sign of life
+    /// Check that the gateway answers, or a device through the overlay
     Ping(ping::Ping),
     /// Sign in
     Login(login::Login),
@@ -73,15 +73,15 @@ enum Command {
     Rm(file::Remove),
     /// Play a file in mpv or VLC
     Play(play::Play),
-    /// Background work: list it, look at one job, stop or revive it
+    /// Background jobs: list, show, cancel, retry
     Jobs(job::Jobs),
     /// Make this machine a member of the overlay network
     Join(join::Join),
     /// Keep this device up to date, and nebula running
     Agent(command::agent::Agent),
-    /// Show this machine's device; and who you are, the gateway and the devices
+    /// Show this machine's device, your account, the gateway and the devices
     Status(status::Status),
-    /// Give up being a device: stop, and remove the keys
+    /// Leave the network: stop nebula, and remove the keys
     Leave(leave::Leave),
     /// Projects: isolated overlay networks
     #[command(subcommand)]
@@ -101,7 +101,7 @@ enum Command {
     /// Certificate authorities: make, read, list, rotate
     #[command(subcommand)]
     Ca(ca::Command),
-    /// Check everything and say what to do
+    /// Check everything, and name the remedy of each fault
     Doctor,
 }
 

@@ -19,7 +19,7 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 struct Arguments {
     #[command(flatten)]
     flags: Flags,
-    /// How log lines look; RUST_LOG chooses which
+    /// Format of log lines; RUST_LOG chooses which are written
     #[arg(long, env = "NEBULA_LOG_FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
     #[command(subcommand)]
@@ -32,10 +32,10 @@ enum Command {
     Account {
         /// Name to sign in with, lower case
         name: String,
-        /// What it may do: admin everything, member what its projects hold
+        /// Role: an admin may do everything, a member acts in its projects
         #[arg(long, value_parser = ["admin", "member"])]
         role: String,
-        /// File with the password, so that it is in no list of processes
+        /// File with the password, which does not show in the list of processes
         #[arg(long, value_name = "FILE")]
         password_file: PathBuf,
     },

@@ -48,7 +48,7 @@ BEGIN
   PERFORM nebula.check_device_name(d.name)
      FROM nebula.device d
     WHERE d.device_id = v_remote_device;
-  -- nebula takes a network with the address 0.0.0.0 for everybody.
+  -- nebula takes a network with the address 0.0.0.0 for every device.
   SELECT n
     INTO v_wide
     FROM unnest(ARRAY[v_remote_cidr, v_local_cidr]) WITH ORDINALITY AS g(n, place)
@@ -77,7 +77,7 @@ COMMENT ON FUNCTION nebula.add_rule(
   'Adds a firewall rule. Devices: of for_group, for_device, or all. Remote: in all of remote_groups, in '
   'remote_cidr, remote_device, or any. Rules matter in the directions in which the project is closed. For '
   'administrators. Errors: P0002 no such project or device, 22023 a group, device or network that means '
-  'everybody, 23514 malformed rule';
+  'every device, 23514 malformed rule';
 
 CREATE FUNCTION nebula.drop_rule(rule_id bigint, dropped_by text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

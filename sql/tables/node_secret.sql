@@ -12,7 +12,7 @@ CREATE TABLE nebula.node_secret (
   CONSTRAINT node_secret_pkey PRIMARY KEY (key_id),
   CONSTRAINT node_secret_place_check CHECK (place IN (1, 2)),
   CONSTRAINT node_secret_length_check CHECK (octet_length(secret) = 32),
-  -- A retired secret is deleted, so that nobody can use it any more.
+  -- A retired secret is deleted, so that it cannot be used any more.
   CONSTRAINT node_secret_retired_check CHECK ((secret IS NULL) = (retired_at IS NOT NULL))
 );
 -- The valid secrets of a node (at most two, by place), read in each of its calls.

@@ -16,7 +16,7 @@ found=$(git grep -lE '\bunsafe_code\b' -- '*.rs' | grep -vE "${unsafe_places//$'
 # A comment that begins with "Who" or "What" has no subject that a reader could look up. The few that are allowed are help
 # texts of options.
 comments_limit=6
-comments=$(git grep -nE '^\s*(//[/!]?|--|#) (Who|Whoever|What|Whatever)\b' -- '*.rs' '*.sql' '*.sh' '*.py' '*.ts' '*.tsx' ':!sql/release') || true
+comments=$(git grep -nE '^\s*(//[/!]?|--|#) (Who|Whoever|What|Whatever)\b' -- '*.rs' '*.sql' '*.sh' '*.py' '*.ts' '*.vue' ':!sql/release') || true
 count=$(grep -c . <<<"$comments") || true
 if [[ $count -gt $comments_limit ]]; then
     printf '%s\n' "$comments" >&2

@@ -22,26 +22,25 @@ pub struct Settings {
     /// Seconds after which the jobs of a silent worker go to another one
     #[arg(long, env = "NEBULA_LEASE", default_value_t = 30, value_parser = clap::value_parser!(u32).range(3..=3600))]
     pub lease: u32,
-    /// Seconds between looks for work when no notification arrives
+    /// Seconds between queries for jobs when no notification arrives
     #[arg(long, env = "NEBULA_POLL", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub poll: u32,
-    /// Seconds that jobs have to end by themselves when the worker stops; the others go to another worker at
-    /// once
+    /// Seconds that running jobs get to finish when the worker stops; the others go to another worker at once
     #[arg(long, env = "NEBULA_GRACE", default_value_t = 5, value_parser = clap::value_parser!(u32).range(0..=3600))]
     pub grace: u32,
     /// Name of this worker in the job table [default: host:pid]
     #[arg(long, env = "NEBULA_WORKER_NAME")]
     pub name: Option<String>,
-    /// Node this worker runs on, to do the jobs that are pinned to it
+    /// Node this worker runs on: it also takes jobs that are only for that node
     #[arg(long, env = "NEBULA_NODE_ID")]
     pub node_id: Option<Uuid>,
-    /// What this worker can do, to do the jobs that ask for it: a list with commas
+    /// Capabilities of this worker, separated by commas: it also takes jobs that need them
     #[arg(long, env = "NEBULA_CAPABILITIES", value_delimiter = ',')]
     pub capability: Vec<String>,
     /// Folder for half-made files [default: beside the stored ones]
     #[arg(long, env = "NEBULA_SCRATCH")]
     pub scratch: Option<PathBuf>,
-    /// File touched whenever the database has answered, for health checks
+    /// File that is touched whenever the database has answered, for health checks
     #[arg(long, env = "NEBULA_HEALTH_FILE")]
     pub health_file: Option<PathBuf>,
 }

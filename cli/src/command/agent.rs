@@ -31,7 +31,7 @@ pub(crate) struct Agent {
     /// Name of the network interface [default: the project's, or another one if a program here has that]
     #[arg(long, value_name = "NAME", value_parser = parse_interface)]
     dev: Option<String>,
-    /// Do not count bytes per peer; it is done with a table of nftables, where there is nft
+    /// Do not count bytes per peer; counting uses a table of nftables, where nft is installed
     #[arg(long)]
     no_traffic: bool,
     /// The folder to share with the project's other devices [default: shared/ in the device's folder]

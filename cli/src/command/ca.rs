@@ -20,7 +20,7 @@ mod rotate;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make an authority: a key and its certificate. A pair that is there already is left as it is
+    /// Make an authority: a key and its certificate. An existing pair is left unchanged
     Create(Create),
     /// Show what certificate files say
     Show {

@@ -30,7 +30,7 @@ pub(crate) enum Command {
         #[command(flatten)]
         confirmation: Confirmation,
     },
-    /// Take a device's address back; it is given out again once no valid certificate names it
+    /// Release a device's address; it is assigned again once no valid certificate names it
     /// (administrators)
     Release {
         /// Name or id of the device

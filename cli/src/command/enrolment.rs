@@ -25,9 +25,9 @@ use crate::output::{Output, ago, clean};
 pub(crate) enum Command {
     /// Make a code; it is shown once (administrators)
     Create(Create),
-    /// List the codes of a project, without what they say
+    /// List the enrolments of a project; the codes are not shown
     Ls(project::Choice),
-    /// Make a code useless; devices that have used it stay
+    /// Revoke a code; devices that have used it stay
     Revoke {
         /// Number of the code, as `enrolment ls` shows it
         id: Uuid,
@@ -40,7 +40,7 @@ pub(crate) enum Command {
 pub(crate) struct Create {
     #[command(flatten)]
     project: project::Choice,
-    /// Name or id of a device without an agent, which gets one by the code and stays what it is
+    /// Name or id of an existing device, which gets an agent by the code
     #[arg(long, conflicts_with_all = ["name", "role", "groups", "endpoints", "address", "uses"])]
     device: Option<String>,
     /// Name of the device [default: the device chooses]
@@ -52,16 +52,16 @@ pub(crate) struct Create {
     /// Groups for firewall rules
     #[arg(long = "group", value_name = "GROUP")]
     groups: Vec<String>,
-    /// Where others reach it outside of the overlay
+    /// host:port outside of the overlay where other devices reach it
     #[arg(long = "endpoint", value_name = "HOST:PORT", value_parser = parse_endpoint)]
     endpoints: Vec<String>,
     /// This overlay address and no other
     #[arg(long, value_name = "IP")]
     address: Option<String>,
-    /// For how many devices it is good [default: 1]
+    /// Number of devices that may use it [default: 1]
     #[arg(long, value_name = "COUNT")]
     uses: Option<i32>,
-    /// For how long it is good: 30m, 12h, 7d [default: 24h]
+    /// Validity: 30m, 12h, 7d [default: 24h]
     #[arg(long, value_name = "TIME", value_parser = parse_lifetime)]
     lifetime: Option<i32>,
     /// Write the QR code to a file as well

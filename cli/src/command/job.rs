@@ -36,7 +36,7 @@ enum Action {
         #[arg(long, short)]
         watch: bool,
     },
-    /// Stop jobs: waiting ones at once, running ones as soon as their worker hears of it
+    /// Cancel jobs: waiting ones at once, running ones with the next heartbeat of their worker
     Cancel {
         /// Numbers of the jobs
         #[arg(required = true, value_name = "JOB")]
@@ -61,7 +61,7 @@ struct List {
     /// Only jobs in this state
     #[arg(long, value_parser = ["blocked", "available", "running", "succeeded", "dead", "cancelled"])]
     state: Option<String>,
-    /// So many at most
+    /// Number of jobs at most
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1000))]
     max: u16,
     #[command(flatten)]

@@ -46,10 +46,10 @@ pub(crate) struct Join {
     /// Folder for key, certificates and configuration [default: /etc/nebula for root, else ./nebula-NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// What the device is to the others; lighthouses and relays need an administrator [default: host]
+    /// Role in the network; lighthouses and relays need an administrator [default: host]
     #[arg(long, value_parser = ["host", "lighthouse", "relay"])]
     role: Option<String>,
-    /// Where others reach it outside of the overlay; a lighthouse needs one
+    /// host:port outside of the overlay where other devices reach it; a lighthouse needs one
     #[arg(long = "endpoint", value_name = "HOST:PORT", required_if_eq("role", "lighthouse"), value_parser = parse_endpoint)]
     endpoints: Vec<String>,
 }

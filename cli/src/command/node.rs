@@ -15,9 +15,9 @@ mod secret;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the nodes, how they are, and whether they take peers
+    /// List the nodes, their health, and whether they take peers
     Ls,
-    /// Make a node known, or bring the one of this name up to date
+    /// Register a node, or update the one of this name
     Register(Register),
     /// Let the agent of a device report for a node
     Tie {
@@ -41,21 +41,21 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Register {
-    /// Its name
+    /// Name of the node
     name: String,
-    /// Where its WireGuard is outside of the overlay
+    /// host:port of its WireGuard outside of the overlay
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_endpoint)]
     endpoint: String,
-    /// Twice the weight, twice the peers [default: 100]
+    /// Weight: a node with twice the weight gets twice the peers [default: 100]
     #[arg(long)]
     weight: Option<i32>,
-    /// Most peers it may host [default: 100]
+    /// Number of peers at most [default: 100]
     #[arg(long, value_name = "COUNT")]
     max_peers: Option<i32>,
-    /// Range its peers get their addresses from
+    /// Range of the addresses of its peers
     #[arg(long)]
     cidr: Option<String>,
-    /// What it can do, for example gpu
+    /// Capabilities, for example gpu
     #[arg(long = "capability", value_name = "WORD")]
     capabilities: Vec<String>,
 }

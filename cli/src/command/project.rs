@@ -14,7 +14,7 @@ mod options;
 pub(crate) enum Command {
     /// List the projects you are a member of
     Ls,
-    /// Show what all devices of a project run alike, and change it (administrators)
+    /// Show the options that all devices of a project share, and change them (administrators)
     Options(options::Arguments),
 }
 

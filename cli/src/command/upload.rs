@@ -33,7 +33,7 @@ pub(crate) struct Upload {
     files: Vec<PathBuf>,
     #[command(flatten)]
     project: project::Choice,
-    /// Wait until films and music are converted; failed when one cannot be
+    /// Wait until films and music are converted; fail if one cannot be
     #[arg(long)]
     wait: bool,
 }

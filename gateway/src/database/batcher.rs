@@ -122,8 +122,8 @@ impl<K: PartialEq, T, R> Permit<K, T, R> {
 impl<K, T, R> Drop for Permit<K, T, R> {
     fn drop(&mut self) {
         if !self.returned {
-            // The batch panicked, or the process ends. Without another permit nobody would serve the queue,
-            // so its items are dropped, and each caller gets an error.
+            // The batch panicked, or the process ends. Without another permit the queue would not be
+            // served, so its items are dropped, and each caller gets an error.
             let mut queue = lock(&self.queue);
             queue.running -= 1;
             if queue.running == 0 {

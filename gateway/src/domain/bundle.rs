@@ -58,9 +58,9 @@ impl Bundle<'_> {
             }
         };
         let no_lighthouse = if self.config.has_no_lighthouse() {
-            "\nThe project had no lighthouse when this bundle was made, so the device finds nobody \
-             yet. Register a\nlighthouse, then register this device again: it keeps its address and gets a bundle that \
-             names it.\n"
+            "\nThe project had no lighthouse when this bundle was made, so the device finds no other device yet. \
+             Register a\nlighthouse, then register this device again: it keeps its address and gets a bundle \
+             that names it.\n"
         } else {
             ""
         };

@@ -19,9 +19,9 @@ pub(crate) enum Access {
     /// Administrators.
     Admin,
     /// Members, and holders of an enrolment code.
-    Joiner,
+    MemberOrCode,
     /// Members, and holders of a signed link.
-    Link,
+    MemberOrLink,
 }
 
 impl Access {
@@ -32,8 +32,8 @@ impl Access {
             Self::Member => "members of the project",
             Self::Owner => "the owner, administrators",
             Self::Admin => "administrators",
-            Self::Joiner => "members of the project, holders of an enrolment code",
-            Self::Link => "members of the project, holders of a signed link",
+            Self::MemberOrCode => "members of the project, holders of an enrolment code",
+            Self::MemberOrLink => "members of the project, holders of a signed link",
         }
     }
 }

@@ -48,7 +48,7 @@ routes! {
     Member auth::me;
 
     Anyone device::ca;
-    Joiner device::register;
+    MemberOrCode device::register;
     Owner  device::status;
     Admin  device::release;
 
@@ -100,7 +100,7 @@ routes! {
     Member file::show;
     Member file::delete;
     Member file::link;
-    Link   file::content;
+    MemberOrLink file::content;
 
     Anyone health::live;
     Anyone health::ready;

@@ -54,7 +54,7 @@ impl EventHub {
         self.sender.subscribe()
     }
 
-    /// Sending fails if nobody subscribes, which is no error here.
+    /// Sending fails if there is no subscriber, which is not an error here.
     fn publish(&self, notice: Notice) {
         let _ = self.sender.send(Arc::new(notice));
     }

@@ -51,7 +51,7 @@ impl Metrics {
         recorder.clone().map(Self)
     }
 
-    /// Sorts recorded latencies into their buckets. Without it memory grows for as long as nobody scrapes.
+    /// Sorts recorded latencies into their buckets. Without it memory grows until the next scrape.
     pub(crate) fn run_upkeep(&self) {
         self.0.run_upkeep();
     }

@@ -4,7 +4,7 @@
 //!   [`pending_addresses`].
 //! - What sessions share about the job queue: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`],
 //!   [`pending_jobs`].
-//! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`placement`].
+//! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`next_state`], [`placement`], [`scan_range`].
 //!
 //! Types that live in shared memory are atomics ([`bitmap_page`], [`pool_slot`], [`page_table`]), or plain
 //! values that the extension guards with a lock ([`queue_state`]). `cargo test -p nebula-core --features loom
@@ -16,6 +16,7 @@ pub mod bitmap_page;
 pub mod cron;
 pub mod fnv;
 pub mod job_event;
+pub mod next_state;
 pub mod page_table;
 pub mod pending_addresses;
 pub mod pending_jobs;
@@ -23,6 +24,7 @@ pub mod placement;
 pub mod pool_slot;
 pub mod queue_state;
 pub mod scan_hint;
+pub mod scan_range;
 pub mod timers;
 
 mod sync;

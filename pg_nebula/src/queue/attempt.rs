@@ -2,6 +2,7 @@
 
 use nebula_core::backoff;
 use nebula_core::job_event::JobAction;
+use nebula_core::next_state::NextState;
 
 use super::position::Position;
 use super::removed_job::RemovedJob;
@@ -62,7 +63,8 @@ impl<'a> AttemptEnd<'a> {
             error: Some(error),
             action,
         };
-        match next_state(attempt, retryable) {
+        let Attempt { attempt: number, max_attempts, cancel_requested, .. } = *attempt;
+        match NextState::after_failure(number, max_attempts, retryable, cancel_requested) {
             NextState::Available => {
                 let delay = backoff::delay(attempt.attempt.unsigned_abs(), attempt.random).as_secs_f64();
                 Self { delay: Some(delay), ..end(None, JobAction::Fail) }
@@ -96,50 +98,4 @@ pub(super) struct EndedAttempt<'a> {
     pub(super) removed: RemovedJob,
     /// Where the job waits again, unless it reached a final state.
     pub(super) requeued: Option<Position>,
-}
-
-/// The state that follows a failed attempt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NextState {
-    Available,
-    Dead,
-    Cancelled,
-}
-
-/// The only decision of the state machine.
-fn next_state(attempt: &Attempt, retryable: bool) -> NextState {
-    if attempt.cancel_requested {
-        NextState::Cancelled
-    } else if retryable && attempt.attempt < attempt.max_attempts {
-        NextState::Available
-    } else {
-        NextState::Dead
-    }
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    fn attempt(number: i32, cancel_requested: bool) -> Attempt {
-        Attempt { job: 1, attempt: number, max_attempts: 3, cancel_requested, random: 0.5 }
-    }
-
-    #[test]
-    fn a_job_is_dead_only_after_its_last_attempt() {
-        assert_eq!(next_state(&attempt(1, false), true), NextState::Available);
-        assert_eq!(next_state(&attempt(2, false), true), NextState::Available);
-        assert_eq!(next_state(&attempt(3, false), true), NextState::Dead);
-    }
-
-    #[test]
-    fn an_error_that_is_not_retryable_makes_the_job_dead() {
-        assert_eq!(next_state(&attempt(1, false), false), NextState::Dead);
-    }
-
-    #[test]
-    fn a_job_with_a_cancel_request_is_cancelled_however_its_attempt_ends() {
-        assert_eq!(next_state(&attempt(1, true), true), NextState::Cancelled);
-        assert_eq!(next_state(&attempt(3, true), false), NextState::Cancelled);
-    }
 }

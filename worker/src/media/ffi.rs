@@ -35,7 +35,7 @@ pub(super) struct StreamParameters {
 }
 
 pub(super) fn stream_parameters(parameters: &ff::codec::Parameters) -> StreamParameters {
-    // SAFETY: the wrapper keeps the parameters alive and nobody writes them while we hold a reference.
+    // SAFETY: the wrapper keeps the parameters alive and they are not written while we hold a reference.
     let raw = unsafe { &*parameters.as_ptr() };
     StreamParameters {
         profile: ff::codec::Profile::from((parameters.id(), raw.profile)),

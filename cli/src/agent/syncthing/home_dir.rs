@@ -62,7 +62,7 @@ fn reachable(address: &str) -> String {
 }
 
 /// Creates the home folder of a new Syncthing with discovery, relays and usage reports off, so that it
-/// contacts nobody before it is configured.
+/// contacts no other host before it is configured.
 pub(super) fn create(home: &Path, overlay: &str) -> Result<()> {
     atomic_file::create_private_dir(home)?;
     let path = home.join(CONFIG);

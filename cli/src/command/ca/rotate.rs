@@ -26,10 +26,10 @@ pub(crate) struct Rotate {
     /// configuration
     #[arg(long, conflicts_with = "to")]
     force: bool,
-    /// Give it up, as long as the new authority does not sign yet
+    /// Cancel the rotation, as long as the new authority does not sign yet
     #[arg(long, conflicts_with_all = ["to", "force"])]
     cancel: bool,
-    /// Only show how far it is
+    /// Only show its progress
     #[arg(long, conflicts_with_all = ["to", "force", "cancel"])]
     show: bool,
     #[command(flatten)]

@@ -28,7 +28,7 @@ pub(crate) enum Command {
         /// Name or id of the node
         node: String,
     },
-    /// Make a secret and show it, once: the first, or one beside it that is to take its place
+    /// Make a secret and show it once: the first, or a second that is to replace it
     Make {
         /// Name or id of the node
         node: String,
@@ -40,11 +40,11 @@ pub(crate) enum Command {
         #[arg(long, value_name = "DIR")]
         dir: Option<PathBuf>,
     },
-    /// End a secret: of two the older, unless one is named
+    /// Retire a secret: of two the older, unless one is named
     Retire {
         /// Name or id of the node
         node: String,
-        /// The one to end, also if it is the only one
+        /// The secret to retire, even if it is the only one
         #[arg(long, value_name = "KEY")]
         key: Option<Uuid>,
         #[command(flatten)]

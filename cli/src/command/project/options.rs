@@ -11,8 +11,8 @@ use crate::output::clean;
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// What to change: mtu=1400 dnsPort=53 syncHashers=2 syncOrder=inOrder; nothing behind the sign takes one
-    /// back
+    /// Options to change: mtu=1400 dnsPort=53 syncHashers=2 syncOrder=inOrder; without a value, an option gets
+    /// its default
     #[arg(value_name = "NAME=VALUE", value_parser = parse)]
     changes: Vec<(String, Value)>,
     #[command(flatten)]

@@ -53,8 +53,8 @@ pub(crate) async fn rotate(
 /// Ends the session of a refresh token. A session that has ended already is no error.
 pub(crate) async fn close(connections: &Database, token: &str) -> Result<(), ApiError> {
     let mut client = connections.client().await?;
-    // In one transaction: a failure between the two calls would leave a session whose newest token nobody
-    // has.
+    // In one transaction: a failure between the two calls would leave a session whose newest token no
+    // client has.
     let transaction = client.transaction().await?;
     match database::rotate(&transaction, &hash(token), &hash(&random_token())).await? {
         Exchange::Rotated(session) => database::close(&transaction, session.session_id).await?,

@@ -1,7 +1,7 @@
 // The session. The access token lives in memory only. The refresh token has to outlive a reload: by
 // default it is in sessionStorage, which ends with the tab; on request ("keep me signed in") in localStorage,
-// because then whoever opens this browser later is signed in too. Both are readable by scripts of this
-// origin, which is why the policy lets no foreign script in and why each token is good for one exchange.
+// because then the next user of this browser is signed in too. Both are readable by scripts of this
+// origin, which is why the policy lets no foreign script in and why each token is valid for one exchange.
 import { ref } from "vue";
 import { Failure, reach } from "./failure";
 import type { TokenPair } from "./types";

@@ -30,7 +30,7 @@ export function follow(onChange: (change: Change) => void, onGap: () => void): (
           onGap();
         });
       } catch (thrown) {
-        // Signed out: whoever signs in next follows anew.
+        // Signed out: the next sign-in opens a stream of its own.
         if (thrown instanceof Failure && thrown.status === 401) return;
       }
       if (life.signal.aborted) return;

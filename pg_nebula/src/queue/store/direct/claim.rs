@@ -1,6 +1,7 @@
 //! Claims with direct writes.
 
 use nebula_core::scan_hint::{QueuePosition, SKIP_POINTS};
+use nebula_core::scan_range::{End, ScanRange};
 use pgrx::IntoDatum;
 
 use super::tables::{self, RUNNING, WAITING, column};
@@ -20,8 +21,9 @@ pub(super) fn claim_open(claim: &OpenClaim<'_>) -> Result<ClaimedJobs> {
     let skip_points = (max <= MAX_WITH_SKIP_POINTS).then(|| SkipPoints::new(SKIP_POINTS));
     let ranges = ScanRange::split(claim.from, claim.skip_points.filter(|_| skip_points.is_some()));
     let kind = KeyValue::text(claim.kind);
-    let starts: Vec<[KeyValue; 4]> = ranges.iter().map(|range| range.start(kind)).collect();
-    let searches = ranges.iter().zip(&starts).map(|(range, start)| range.scan(start, skip_points.as_ref()));
+    let starts: Vec<[KeyValue; 4]> = ranges.iter().map(|range| start_of(range, kind)).collect();
+    let searches =
+        ranges.iter().zip(&starts).map(|(range, start)| scan_of(range, start, skip_points.as_ref()));
     let searches: Vec<IndexScan<'_>> = searches.collect();
 
     let now = session::clock();
@@ -75,72 +77,21 @@ fn position_of(point: &SkipPoint) -> Option<QueuePosition> {
     Some(QueuePosition { rank: rank.value() as i32, run_at: run_at.value() as i64, job: job.value() as i64 })
 }
 
-/// A part of the index on claimable jobs of one kind.
-struct ScanRange {
-    from: QueuePosition,
-    end: End,
+/// Where a range begins, in the columns of the index.
+fn start_of(range: &ScanRange, kind: KeyValue) -> [KeyValue; 4] {
+    let from = range.from;
+    [kind, KeyValue::integer(from.rank), KeyValue::timestamp(from.run_at), KeyValue::bigint(from.job)]
 }
 
-/// Where a part of the index ends.
-enum End {
-    /// With the kind.
-    Open,
-    /// With the rank, at this `run_at`.
-    RunAt(i64),
-    /// With the rank and `run_at`, at this `job_id`.
-    Job(i64),
-}
-
-impl ScanRange {
-    /// All from a position on; the parts before two skip points come first, because a scan with an end
-    /// compares fewer entries of the index.
-    fn split(from: QueuePosition, skip_points: Option<(QueuePosition, QueuePosition)>) -> Vec<Self> {
-        let mut ranges = Vec::with_capacity(3);
-        if let Some((first, last)) = skip_points
-            && let Some(range) = Self::between(from, first)
-        {
-            ranges.push(range);
-            ranges.extend((first < last).then(|| Self::between(first.next(), last)).flatten());
-        }
-        ranges.push(Self { from, end: End::Open });
-        ranges
-    }
-
-    /// `None` when the ranks differ: a scan with an end cannot cross from one rank to the next.
-    fn between(from: QueuePosition, to: QueuePosition) -> Option<Self> {
-        let end = if from.run_at == to.run_at { End::Job(to.job) } else { End::RunAt(to.run_at) };
-        (from.rank == to.rank).then_some(Self { from, end })
-    }
-
-    /// Where it begins, in the columns of the index.
-    fn start(&self, kind: KeyValue) -> [KeyValue; 4] {
-        let from = self.from;
-        [kind, KeyValue::integer(from.rank), KeyValue::timestamp(from.run_at), KeyValue::bigint(from.job)]
-    }
-
-    fn scan<'a>(&self, start: &'a [KeyValue; 4], skip_points: Option<&'a SkipPoints>) -> IndexScan<'a> {
-        let (equal, range, skip_points) = match self.end {
-            End::Open => (1, KeyRange::From(&start[1..]), skip_points),
-            End::RunAt(to) => (2, KeyRange::UpTo(&start[2..], KeyValue::timestamp(to)), None),
-            End::Job(to) => (3, KeyRange::Between(start[3], KeyValue::bigint(to)), None),
-        };
-        IndexScan { index: tables::WAITING_CLAIM, equal: &start[..equal], range, skip_points }
-    }
-}
-
-#[cfg(test)]
-mod unit {
-    use super::*;
-
-    fn ranges(from: i32, first: i32, last: i32) -> usize {
-        let position = |rank, job| QueuePosition { rank, run_at: 0, job };
-        ScanRange::split(position(from, 1), Some((position(first, 2), position(last, 3)))).len()
-    }
-
-    #[test]
-    fn skip_points_of_a_lower_priority_are_not_scanned_to_before_a_higher_one_is_done() {
-        assert_eq!(ranges(0, 0, 0), 3);
-        assert_eq!(ranges(0, 0, 1), 2, "up to the first skip point, then all");
-        assert_eq!(ranges(0, 1, 1), 1, "all at once");
-    }
+fn scan_of<'a>(
+    range: &ScanRange,
+    start: &'a [KeyValue; 4],
+    skip_points: Option<&'a SkipPoints>,
+) -> IndexScan<'a> {
+    let (equal, range, skip_points) = match range.end {
+        End::Open => (1, KeyRange::From(&start[1..]), skip_points),
+        End::RunAt(to) => (2, KeyRange::UpTo(&start[2..], KeyValue::timestamp(to)), None),
+        End::Job(to) => (3, KeyRange::Between(start[3], KeyValue::bigint(to)), None),
+    };
+    IndexScan { index: tables::WAITING_CLAIM, equal: &start[..equal], range, skip_points }
 }
