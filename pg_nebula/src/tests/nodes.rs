@@ -123,7 +123,7 @@ mod tests {
         let good = "SELECT count(*)::text || ' ' || count(DISTINCT secret) FROM nebula.node_secret
           WHERE retired_at IS NULL";
         run(make);
-        assert_error(retire, "55000", &["\"a\"", "no two"]);
+        assert_error(retire, "55000", &["\"a\"", "fewer than two"]);
         run(make);
         assert_error(make, "55000", &["\"a\"", "two secrets already"]);
         assert_eq!(text(good), "2 2");
