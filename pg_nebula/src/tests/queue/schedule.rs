@@ -86,7 +86,11 @@ mod tests {
     #[pg_test]
     fn schedule_job_refuses_malformed_arguments() {
         assert_error("SELECT nebula.schedule_job('n', '61 * * * *', 't')", "22023", &["61", "minute"]);
-        assert_error("SELECT nebula.schedule_job('n', '0 0 30 2 *', 't')", "22023", &["never matches", "30 2"]);
+        assert_error(
+            "SELECT nebula.schedule_job('n', '0 0 30 2 *', 't')",
+            "22023",
+            &["never matches", "30 2"],
+        );
         assert_error(
             "SELECT nebula.schedule_job('n', '@daily', 't', time_zone => 'Mars/Olympus')",
             "22023",
