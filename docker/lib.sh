@@ -25,6 +25,16 @@ die() {
 
 have() { command -v "$1" >/dev/null 2>&1; }
 
+# require_stories NAME…: fails unless each NAME is part of the path of a story. Beside another NAME, one that matches nothing
+# would pass unnoticed. The stories must have been compiled.
+require_stories() {
+    local list name
+    list=$(cargo test --quiet --locked -p nebula-tests -- --list 2>/dev/null)
+    for name in "$@"; do
+        [[ $list == *"$name"* ]] || die "no story has '$name' in its path" "list them: cargo test -p nebula-tests -- --list"
+    done
+}
+
 # write_changed FILE TEXT: writes FILE unless it has this TEXT already; cargo compiles again what reads a newer file.
 write_changed() {
     [[ $(cat "$1" 2>/dev/null) == "$2" ]] || printf '%s\n' "$2" >"$1"

@@ -7,12 +7,14 @@ source "$(dirname "$0")/../../docker/lib.sh"
 for other in 16 18; do PG_MAJOR=$other make -C "$repo" test-extension; done
 cd "$repo"
 step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
+stories=(addresses::model_based crash:: race:: queue::claim_index agent::)
+require_stories "${stories[@]}"
 # Shared clusters are held by statics, which are never dropped, so this script removes their folders.
 scratch=$(mktemp -d /tmp/nebula-soak.XXXXXX)
 trap 'stop_ticker; rm -rf "$scratch"' EXIT
 chmod 0755 "$scratch"
 LOOM_MAX_PREEMPTIONS=5 cargo test --release --locked -p nebula-core --features loom model
 "$repo/tests/run/fuzz.sh" "${NEBULA_FUZZ_SECONDS:-600}"
-NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- addresses::model_based crash:: race:: queue::claim_index agent:: --nocapture
+NEBULA_SOAK=1 TMPDIR=$scratch cargo test --locked -p nebula-tests -- "${stories[@]}" --nocapture
 NEBULA_BIN_DIR=$repo/target/release NEBULA_TEST_PREFIX=$repo/target/postgresql/$pg_major \
     cargo run --quiet --release --locked -p nebula-benches -- many_sessions churn

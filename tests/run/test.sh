@@ -15,7 +15,7 @@ mentioned() {
     [[ ${#names[@]} -gt 0 ]] || return 0
     for name in "${names[@]%::}"; do
         word=${name##*::}
-        mapfile -t files < <(find "$1" -name '*.rs' -path "$1*$word*"; grep -rlE --include='*.rs' "fn \w*$word" "$1")
+        mapfile -t files < <(find "$1" -name '*.rs' -path "$1*$word*"; grep -rlE --include='*.rs' "fn \w*$word" "$1" || true)
         if [[ ${#files[@]} -gt 0 ]] && grep -qE '^\s*#\[(\w+::)?(pg_)?test\b' "${files[@]}"; then
             return 0
         fi
@@ -56,6 +56,8 @@ if [[ -n $extension ]]; then
     tests/run/extension.sh "${names[@]}"
 fi
 if [[ -n $stories ]]; then
+    # With other kinds of tests, a NAME may be that of one of those.
+    [[ $kind == all ]] || require_stories "${names[@]}"
     # Shared clusters are held by statics, which are never dropped, so this script removes their folders.
     scratch=$(mktemp -d /tmp/nebula-test.XXXXXX)
     trap 'stop_ticker; rm -rf "$scratch"' EXIT
