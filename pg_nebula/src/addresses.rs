@@ -9,6 +9,7 @@
 //! | `request`, `held` | what a caller asks for; what its device holds already |
 //! | `fast_path` | the whole allocation for a new device whose request has no options |
 //! | `assign`, `group_range`, `wait_backoff` | choosing an address and inserting its row |
+//! | `one_project` | the rule that a device holds addresses in one project |
 //! | `store` | the rows: each operation in SQL and below SQL |
 //! | `static_hosts`, `linked_table`, `usage_threshold` | what else changes with an allocation: configurations, linked tables, notifications |
 
@@ -20,6 +21,7 @@ mod fast_path;
 mod group_range;
 mod held;
 pub(crate) mod linked_table;
+mod one_project;
 pub(crate) mod release;
 mod request;
 mod static_hosts;

@@ -143,12 +143,12 @@ impl Table {
 
     /// Opens the table for several operations.
     pub(crate) fn open_for_writing(&'static self) -> Result<OpenTable> {
-        Ok(OpenTable::new(self.locked_handle(WRITE)?, WRITE))
+        Ok(OpenTable::new(self.locked_handle(WRITE)?))
     }
 
     /// Opens the table for several look-ups.
     pub(crate) fn open_for_reading(&'static self) -> Result<OpenTable> {
-        Ok(OpenTable::new(self.locked_handle(READ)?, READ))
+        Ok(OpenTable::new(self.locked_handle(READ)?))
     }
 
     /// `INSERT` of one row: waits for transactions in progress that wrote the same key, and raises an error
@@ -223,32 +223,20 @@ impl Table {
         from.move_rows(&to, scans, max, wait, map_row)
     }
 
-    /// The first answer of `read` to the rows that a scan finds, in the snapshot of the caller's statement.
+    /// The first answer of `read` to the rows that a scan finds, in the snapshot of the caller's statement. `None`: there
+    /// is none, or this needs SQL.
     pub(crate) fn first<T>(
         &'static self,
         scan: &IndexScan<'_>,
         read: impl FnMut(&FoundRow<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
-        self.locked_handle(READ)?.first(scan, read)
-    }
-
-    /// Whether a scan finds a row that is committed now or written by this transaction.
-    pub(crate) fn exists(&'static self, scan: &IndexScan<'_>) -> Result<bool> {
-        self.open_for_reading()?.exists(scan)
-    }
-
-    /// Calls `visit` with each row that a scan finds as of now, whatever the snapshot of the caller's
-    /// statement shows. The token tells for how long a cache of these rows is current.
-    pub(crate) fn each(
-        &'static self,
-        scan: &IndexScan<'_>,
-        visit: impl FnMut(&FoundRow<'_>),
-    ) -> Result<CacheToken> {
         let handle = self.locked_handle(READ)?;
-        // Before the scan: an invalidation that arrives during it makes the token out of date.
-        let token = CacheToken(Rc::downgrade(&handle));
-        handle.each(scan, visit)?;
-        Ok(token)
+        if handle.is_whole() { handle.first(scan, read) } else { Ok(None) }
+    }
+
+    /// Whether a scan finds a row that is committed now or written by this transaction. `None`: this needs SQL.
+    pub(crate) fn exists(&'static self, scan: &IndexScan<'_>) -> Result<Option<bool>> {
+        self.open_for_reading()?.exists(scan)
     }
 
     /// A token for what is read from now on.

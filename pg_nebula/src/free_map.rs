@@ -53,6 +53,11 @@ use crate::pools::pool::Pool;
 /// The shared memory that holds the map.
 pub(crate) const REGION: &Region = &shared::REGION;
 
+/// Whether all sessions share the map, so that an address is claimed by one transaction at a time.
+pub(crate) fn is_shared() -> bool {
+    shared::is_present()
+}
+
 /// Another session released addresses. With a shared map that session has changed the map itself.
 pub(crate) fn addresses_released() {
     if !shared::is_present() {

@@ -90,6 +90,7 @@ extension_sql_file!(
         free_map::trigger::allocation_changed,
         free_map::trigger::pool_changed,
         pg::isolation::require_fresh_snapshot,
+        pg::advisory_lock::try_lock,
     ]
 );
 

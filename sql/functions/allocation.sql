@@ -7,7 +7,7 @@ COMMENT ON FUNCTION nebula.allocate_ip(uuid, uuid, text, text, inet, interval, t
   'first from the range reserved under this name. family: 4 or 6. client: recorded instead of the address '
   'of the connection. Errors: P0002 no such project, pool or range, 22023 address outside or reserved, '
   '23505 taken, or device in another project, 55000 device holds another or pool disabled, 53400 '
-  'exhausted, 40001 in REPEATABLE READ with a snapshot that is too old to tell';
+  'exhausted, 40001 in REPEATABLE READ when a row of the device has changed since the snapshot';
 COMMENT ON FUNCTION nebula.allocate_batch(uuid, uuid[], text, text, interval, text, integer, inet) IS
   'Internal: the work of allocate_ips: addresses in the order of the devices, null for one named before';
 COMMENT ON FUNCTION nebula.allocate_dual(uuid, uuid, text, interval, text, inet) IS
@@ -63,29 +63,40 @@ $$;
 COMMENT ON FUNCTION nebula.project_allocations(uuid) IS
   'The addresses of a project that are held now, in order. Errors: P0002 no such project';
 
--- Takes an address that another transaction has inserted or deleted but not committed: the INSERT waits on the
--- primary key until that transaction ends, at most p_timeout_ms milliseconds.
-CREATE FUNCTION nebula.insert_when_free(
-  p_project_id uuid, p_pool_id integer, p_ip inet, p_device_id uuid, p_allocated_by text,
+-- In the order of the devices: calls that share devices wait for each other instead of deadlocking. The block undoes
+-- all rows when it ends by an exception.
+CREATE FUNCTION nebula.insert_allocations(
+  p_project_id uuid, p_pool_id integer, p_ips inet[], p_device_ids uuid[], p_allocated_by text,
   p_lease interval, p_client inet, p_timeout_ms integer
 ) RETURNS boolean
 LANGUAGE plpgsql SET search_path = nebula, pg_temp
 SET lock_timeout = 0 AS $$
+DECLARE
+  v_inserted bigint;
 BEGIN
   -- Lasts until this function returns: its own SET lock_timeout clause restores the former value.
   PERFORM set_config('lock_timeout', p_timeout_ms::text, true);
   INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until, client)
-  VALUES (p_project_id, p_pool_id, p_ip, p_device_id,
-          coalesce(p_allocated_by, session_user::text), now() + p_lease,
-          coalesce(p_client, inet_client_addr()))
+  SELECT p_project_id, p_pool_id, n.ip, n.device_id, coalesce(p_allocated_by, session_user::text),
+         now() + p_lease, coalesce(p_client, inet_client_addr())
+    FROM unnest(p_ips, p_device_ids) AS n(ip, device_id)
+   ORDER BY n.device_id
   ON CONFLICT DO NOTHING;
-  RETURN FOUND;
-EXCEPTION WHEN lock_not_available THEN
-  RETURN false;
+  GET DIAGNOSTICS v_inserted = ROW_COUNT;
+  IF v_inserted < cardinality(p_ips) THEN
+    RAISE SQLSTATE 'NB001';
+  END IF;
+  RETURN true;
+EXCEPTION
+  WHEN SQLSTATE 'NB001' THEN
+    RETURN false;
+  WHEN lock_not_available THEN
+    RETURN NULL;
 END $$;
-COMMENT ON FUNCTION nebula.insert_when_free(uuid, integer, inet, uuid, text, interval, inet, integer) IS
-  'Internal: for allocate_ip; inserts an address that another transaction is inserting or deleting, if '
-  'that transaction ends within p_timeout_ms milliseconds and leaves it free; true if it did';
+COMMENT ON FUNCTION nebula.insert_allocations(uuid, integer, inet[], uuid[], text, interval, inet, integer) IS
+  'Internal: for allocate_ip and allocate_ips; inserts the rows, all or none. False: a row of these addresses '
+  'or devices is in the way. Null: a transaction that holds a lock has not ended within p_timeout_ms '
+  'milliseconds';
 
 CREATE FUNCTION nebula.allocate_ips(
   project_id uuid,

@@ -37,6 +37,17 @@ BEGIN
      WHERE (v_project_id IS NULL OR a.project_id = v_project_id)
        AND (r.first IS NULL OR v.label IS NOT NULL);
 
+  -- Addresses that a device holds in several projects. No allocation makes them, and no unique index refuses them when
+  -- they are of different families: reported, not repaired.
+  RETURN QUERY
+    SELECT a.pool_id, a.ip, a.device_id, 'two-projects',
+           format('the device also holds %s in project %s', host(o.ip), o.project_id), false
+      FROM nebula.allocation a
+      JOIN nebula.allocation o ON o.device_id = a.device_id AND o.project_id <> a.project_id
+     WHERE a.released_at IS NULL
+       AND o.released_at IS NULL
+       AND (v_project_id IS NULL OR a.project_id = v_project_id);
+
   -- A valid certificate names an address that another device holds. A certificate cannot be taken back, so this is
   -- reported, not repaired.
   RETURN QUERY

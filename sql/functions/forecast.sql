@@ -107,7 +107,7 @@ DECLARE
   v_reached integer;
 BEGIN
   -- One session at a time counts; an allocation does not wait for it.
-  IF NOT pg_try_advisory_xact_lock(hashtext('nebula_pool'), p_pool_id) THEN
+  IF NOT nebula.try_lock('pool usage', p_pool_id) THEN
     RETURN NULL;
   END IF;
   SELECT *

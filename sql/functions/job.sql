@@ -26,12 +26,15 @@ COMMENT ON FUNCTION nebula.finish_and_claim(
   'nothing is claimed; 22023 malformed argument';
 COMMENT ON FUNCTION nebula.heartbeat_job(bigint, integer, real, jsonb) IS
   'Extends the lease and records progress (0 to 1) and detail, null leaves them unchanged; returns '
-  'continue, or cancel if the job should stop. Errors: 22023 progress not from 0 to 1, 55000 lease lost';
+  'continue, or cancel if the job should stop. Errors: 22023 progress not from 0 to 1, or detail of more than '
+  '1 MiB, 55000 lease lost';
 COMMENT ON FUNCTION nebula.complete_job(bigint, integer, jsonb) IS
-  'Finishes a job as succeeded and unblocks the jobs that waited for it. Errors: 55000 lease lost';
+  'Finishes a job as succeeded and unblocks the jobs that waited for it. Errors: 55000 lease lost, 22023 '
+  'result of more than 1 MiB';
 COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[], jsonb[]) IS
   'complete_job for many jobs at once; returns the completed ones. The others have lost their leases and '
-  'are left unchanged. Errors: 22023 not one attempt, or result, for each job';
+  'are left unchanged. Errors: 22023 not one attempt, or result, for each job, or a result of more than '
+  '1 MiB';
 COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
   'Ends a failed attempt and returns the new state: available (it runs again later), dead or cancelled. '
   'Jobs that wait for a dead or cancelled job are cancelled, unless their on_dead is block. Errors: 55000 '

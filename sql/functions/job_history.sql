@@ -35,7 +35,7 @@ BEGIN
     RAISE EXCEPTION 'prune_jobs cannot run in a % transaction', current_setting('transaction_isolation')
       USING ERRCODE = '55000', HINT = 'Run it in a transaction of its own.';
   END IF;
-  IF NOT pg_try_advisory_xact_lock(hashtext('nebula_job_finished')) THEN
+  IF NOT nebula.try_lock('finished jobs') THEN
     RETURN 0;
   END IF;
   -- The current segment comes last (step 8): by then another one is likely to be empty.

@@ -9,6 +9,9 @@ COMMENT ON FUNCTION nebula.assignable_range(inet) IS
   'Internal: first and last address of a range that may be given out, and how many they are';
 COMMENT ON FUNCTION nebula.span(inet, inet) IS
   'Internal: how many addresses there are from the first to the last, both counted';
+COMMENT ON FUNCTION nebula.try_lock(text, integer) IS
+  'Internal: takes a lock that only the extension can take, until the transaction ends; false when another '
+  'transaction has it. Errors: 22023 no such kind of lock';
 COMMENT ON FUNCTION nebula.require_fresh_snapshot() IS
   'Internal: for functions that lock and then read; fails if other transactions have ended since the '
   'snapshot of a REPEATABLE READ transaction was taken. Errors: 40001 run the transaction again';

@@ -2,6 +2,7 @@
 //! background worker.
 
 pub(crate) mod admin;
+mod advisory_lock;
 pub(crate) mod background_worker;
 mod dump;
 mod node_ranges;

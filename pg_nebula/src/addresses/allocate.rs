@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
 use super::request::{Request, check_lease, parse_address, parse_family};
-use super::{assign, fast_path, group_range, held, linked_table, static_hosts};
+use super::{assign, fast_path, group_range, held, linked_table, one_project, static_hosts};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Result, required, sql};
@@ -85,6 +85,7 @@ pub(super) fn general_path(request: &Request<'_>) -> Result<IpAddr> {
         };
         if let Some(address) = allocated {
             if !was_held {
+                one_project::require(request.project, [request.device])?;
                 static_hosts::notify_peers(request.project, [request.device])?;
             }
             linked_table::sync(request.device)?;

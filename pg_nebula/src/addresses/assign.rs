@@ -11,7 +11,6 @@ use super::{held, store, usage_threshold};
 use crate::free_map::{self, AddressSearch};
 use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Kind, Result};
-use crate::pg::session::snapshot_is_fixed;
 use crate::pg::statement::Statement;
 use crate::pools::pool::Pool;
 
@@ -23,7 +22,7 @@ pub(super) fn requested(request: &Request<'_>, pool: &Pool, address: IpAddr) -> 
     );
     // Only lets other sessions skip the address. Whether it is free is decided by the insert, which waits if
     // it must.
-    free_map::claim(pool, address)?;
+    free_map::claim(pool, address);
     if store::insert_waiting(request, pool, address)? || replace_expired(request, pool, address)? {
         usage_threshold::check(pool)?;
         return Ok(Some(address));
@@ -65,8 +64,7 @@ pub(super) fn lowest(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpA
         }
         // An address that another transaction is about to hold comes free if that one rolls back. So the
         // pools are exhausted only when the table has a row for each address.
-        let Some((pool, address)) = next_contended(pools)? else { return Err(exhausted(request, pools)?) };
-        require_current_snapshot(request)?;
+        let Some((pool, address)) = next_contended(pools)? else { return Err(exhausted(request, pools)) };
         let backoff = backoff.get_or_insert_with(WaitBackoff::new);
         let timeout = backoff.next_wait().ok_or_else(|| timed_out(request))?;
         free_map::count_wait(pool);
@@ -109,19 +107,18 @@ fn replace_expired(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Resul
 }
 
 /// The error when no address is free.
-fn exhausted(request: &Request<'_>, pools: &[Pool]) -> Result<Error> {
-    require_current_snapshot(request)?;
+fn exhausted(request: &Request<'_>, pools: &[Pool]) -> Error {
     if !pools.is_empty() && pools.iter().all(|pool| !pool.enabled) {
-        return Ok(request.pools_disabled(pools));
+        return request.pools_disabled(pools);
     }
     let names: Vec<String> =
         pools.iter().map(|pool| format!("\"{}\" ({})", pool.name, pool.network)).collect();
     let (noun, verb) = if names.len() == 1 { ("pool", "is") } else { ("pools", "are") };
-    Ok(Error::new(
+    Error::new(
         Kind::Exhausted,
         format!("{noun} {} of project {} {verb} exhausted", names.join(", "), request.project),
         "Release addresses, wait for quarantined ones, or add a pool: SELECT nebula.populate_pool(...).",
-    ))
+    )
 }
 
 fn timed_out(request: &Request<'_>) -> Error {
@@ -133,19 +130,4 @@ fn timed_out(request: &Request<'_>) -> Error {
         ),
         "Try again when they have committed or rolled back, or raise lock_timeout.",
     )
-}
-
-/// Refuses REPEATABLE READ and stricter, where the table would show the same rows at every look.
-fn require_current_snapshot(request: &Request<'_>) -> Result<()> {
-    if !snapshot_is_fixed() {
-        return Ok(());
-    }
-    Err(Error::new(
-        Kind::Retry,
-        format!(
-            "this transaction's snapshot shows no free address in project {} and may be too old to tell",
-            request.project
-        ),
-        "Run the transaction again, or allocate in READ COMMITTED.",
-    ))
 }

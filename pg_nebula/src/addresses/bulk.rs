@@ -8,12 +8,13 @@ use pgrx::{Inet, Uuid};
 
 use super::allocate::general_path;
 use super::request::{Request, check_lease, parse_family};
-use super::{linked_table, static_hosts, store, usage_threshold};
+use super::{linked_table, one_project, static_hosts, store, usage_threshold};
 use crate::free_map::{self, AddressSearch};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::{Host, network};
 use crate::pg::error::{Result, required, sql};
 use crate::pg::statement::Statement;
+use crate::pg::subtransaction::commit_if;
 use crate::pools::cache::pools_of;
 use crate::pools::pool::Pool;
 
@@ -101,40 +102,69 @@ impl Bulk {
         let (with_rows, new): (Vec<Uuid>, Vec<Uuid>) =
             devices.iter().partition(|device| with_rows.contains(device));
         self.rest = with_rows.into_iter().filter(|device| !confirmed.contains(device)).collect();
-        let mut new = new.as_slice();
-        for pool in pools.iter().filter(|pool| pool.enabled) {
-            while !new.is_empty() {
-                let addresses = claim_lowest(pool, new.len().min(MAX_ROWS))?;
-                if addresses.is_empty() {
-                    break;
+        match claim_all(pools, &new)? {
+            Some(chunks) if insert_all(request, &chunks)? => {
+                for (pool, pairs) in &chunks {
+                    self.held.extend_from_slice(pairs);
+                    if let Some(highest) = pairs.iter().map(|(_, address)| *address).max() {
+                        usage_threshold::check_lowest(pool, highest)?;
+                    }
                 }
-                let pairs: Vec<(Uuid, IpAddr)> = new.iter().copied().zip(addresses).collect();
-                new = &new[pairs.len()..];
-                self.insert(request, pool, &pairs)?;
+            }
+            chunks => {
+                release_all(&chunks.unwrap_or_default());
+                self.rest.extend(new);
             }
         }
         let inserted = &self.held[confirmed.len()..];
+        one_project::require(request.project, inserted.iter().map(|(device, _)| *device))?;
         linked_table::sync_all(inserted)?;
-        static_hosts::notify_peers(request.project, inserted.iter().map(|(device, _)| *device))?;
-        self.rest.extend(new);
-        Ok(())
+        static_hosts::notify_peers(request.project, inserted.iter().map(|(device, _)| *device))
     }
+}
 
-    /// Inserts pairs of device and address, or leaves all those devices to `rest`, because another session
-    /// was faster.
-    fn insert(&mut self, request: &Request<'_>, pool: &Pool, pairs: &[(Uuid, IpAddr)]) -> Result<()> {
-        if !store::insert_many(request, pool, pairs)? {
-            for (device, address) in pairs {
-                free_map::release_claim(pool, *address);
-                self.rest.push(*device);
+/// A pool, and devices with addresses of it.
+type Chunk<'a> = (&'a Pool, Vec<store::Pair>);
+
+/// Claims an address for each device. `None`: there are too few, and none is claimed.
+fn claim_all<'a>(pools: &'a [Pool], devices: &[Uuid]) -> Result<Option<Vec<Chunk<'a>>>> {
+    let mut chunks = Vec::new();
+    let mut left = devices;
+    for pool in pools.iter().filter(|pool| pool.enabled) {
+        while !left.is_empty() {
+            let addresses = claim_lowest(pool, left.len().min(MAX_ROWS))?;
+            if addresses.is_empty() {
+                break;
             }
-            return Ok(());
+            let pairs: Vec<store::Pair> = left.iter().copied().zip(addresses).collect();
+            left = &left[pairs.len()..];
+            chunks.push((pool, pairs));
         }
-        self.held.extend_from_slice(pairs);
-        match pairs.iter().map(|(_, address)| *address).max() {
-            Some(highest) => usage_threshold::check_lowest(pool, highest),
-            None => Ok(()),
+    }
+    if left.is_empty() {
+        return Ok(Some(chunks));
+    }
+    release_all(&chunks);
+    Ok(None)
+}
+
+/// Inserts the rows of all devices; `false`: none, because another session was faster. A part of them would not do:
+/// this transaction would hold those while it waits for the others, in no order.
+fn insert_all(request: &Request<'_>, chunks: &[Chunk<'_>]) -> Result<bool> {
+    let insert = || {
+        for (pool, pairs) in chunks {
+            if !store::insert_many(request, pool, pairs)? {
+                return Ok(false);
+            }
         }
+        Ok(true)
+    };
+    commit_if(insert, |inserted| matches!(inserted, Ok(true)))
+}
+
+fn release_all(chunks: &[Chunk<'_>]) {
+    for (pool, pairs) in chunks {
+        pairs.iter().for_each(|(_, address)| free_map::release_claim(pool, *address));
     }
 }
 

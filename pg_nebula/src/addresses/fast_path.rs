@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::request::Request;
-use super::{linked_table, static_hosts, store, usage_threshold};
+use super::{linked_table, one_project, static_hosts, store, usage_threshold};
 use crate::free_map::AddressSearch;
 use crate::pg::error::Result;
 use crate::pg::privilege::as_owner;
@@ -34,6 +34,7 @@ pub(super) fn allocate(request: &Request<'_>) -> Result<Option<IpAddr>> {
             search.release();
             return Ok(None);
         }
+        one_project::require(request.project, [request.device])?;
         if usage_threshold::may_cross(pool, address) {
             as_owner(|| usage_threshold::check(pool))?;
         }

@@ -89,7 +89,7 @@ fn assign_within(
         while let Some(start) = from.filter(|from| reservation.range.contains(from)) {
             let range = lowest_free_range(pool.project, family, start, *reservation.range.end())?;
             let Some((low, high)) = range else { break };
-            let Some(free) = lock_first(pool, low, high, &mut lowest_locked)? else {
+            let Some(free) = lock_first(pool, low, high, &mut lowest_locked) else {
                 from = high.checked_add(1);
                 continue;
             };
@@ -113,12 +113,12 @@ fn assign_within(
 }
 
 /// Locks and returns the first address of a run that no other transaction has locked.
-fn lock_first(pool: &Pool, low: u128, high: u128, lowest_locked: &mut Option<u128>) -> Result<Option<u128>> {
+fn lock_first(pool: &Pool, low: u128, high: u128, lowest_locked: &mut Option<u128>) -> Option<u128> {
     for n in low..=high {
-        if try_lock_address(pool, n)? {
-            return Ok(Some(n));
+        if try_lock_address(pool, n) {
+            return Some(n);
         }
         lowest_locked.get_or_insert(n);
     }
-    Ok(None)
+    None
 }

@@ -36,11 +36,7 @@ pub(super) fn find(request: &Request<'_>, pools: &[Pool]) -> Result<Option<HeldA
     );
     let rows = ROWS.query(&[request.device.into(), request.project.into()], HeldAddress::read)?;
     if let Some(elsewhere) = rows.iter().find(|row| !row.in_quarantine && row.project != request.project) {
-        return Err(Error::new(
-            Kind::Exists,
-            format!("device {} holds {} in project {}", request.device, elsewhere.address, elsewhere.project),
-            "Release it there first: SELECT nebula.release_ip(device_id).",
-        ));
+        return Err(self::elsewhere(request.device, elsewhere.project, elsewhere.address));
     }
     // A device holds one address of each family. A request that implies no family is answered by either.
     let family = request
@@ -65,6 +61,15 @@ pub(super) fn find(request: &Request<'_>, pools: &[Pool]) -> Result<Option<HeldA
         None => Ok(in_quarantine),
         held => Ok(held),
     }
+}
+
+/// The error for a device that holds an address in another project.
+pub(super) fn elsewhere(device: Uuid, project: Uuid, address: IpAddr) -> Error {
+    Error::new(
+        Kind::Exists,
+        format!("device {device} holds {address} in project {project}"),
+        "Release it there first: SELECT nebula.release_ip(device_id).",
+    )
 }
 
 impl HeldAddress {

@@ -7,6 +7,7 @@
 //! Direct variants run with the caller's privileges, because to become the owner costs as much as their work;
 //! SQL runs as the owner.
 
+mod any_row;
 mod direct;
 mod sql;
 
@@ -20,7 +21,6 @@ use super::request::Request;
 use crate::direct::{CacheToken, is_on};
 use crate::pg::error::Result;
 use crate::pg::privilege::as_owner;
-use crate::pg::session::snapshot_is_fixed;
 use crate::pg::settings;
 use crate::pools::pool::Pool;
 use direct::Direct;
@@ -34,20 +34,19 @@ mod has_direct {
     pub(super) const INSERT_MANY: bool = true;
     pub(super) const END_ALLOCATIONS: bool = true;
     pub(super) const APPEND_LOG: bool = true;
-    pub(super) const STATIC_HOSTS: bool = true;
 }
 
 /// The operations of both implementations. `None` of an `Option`: nothing was done, the operation needs SQL.
 trait AddressStore {
     /// Whether a device has a row: it holds an address, or an address is in quarantine for it.
-    fn has_rows(device: Uuid) -> Result<bool>;
+    fn has_rows(device: Uuid) -> Result<Option<bool>>;
 
     /// Inserts the allocation of an address to the device of the request; `false`: there is a row with that
-    /// address, or one of that device and address family.
+    /// address, perhaps of a transaction in progress, or one of that device and address family.
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>>;
 
     /// Inserts the allocations of many devices; `false`: none, because there is a row with one of those
-    /// addresses or devices.
+    /// addresses or devices, perhaps of a transaction in progress.
     fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<Option<bool>>;
 
     /// Ends the allocations of a device, or only that of `address`: deletes the rows, or puts them in
@@ -56,9 +55,6 @@ trait AddressStore {
 
     /// Appends an ended allocation to nebula.allocation_log.
     fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Option<&Inet>) -> Result<Option<()>>;
-
-    /// All devices that are static hosts for this reason.
-    fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>>;
 }
 
 /// A device and the address allocated to it.
@@ -87,28 +83,34 @@ pub(super) struct EndedAllocation {
 /// Whether a device has a row: it holds an address, or an address is in quarantine for it. Rows of
 /// transactions in flight are not visible.
 pub(super) fn has_rows(device: Uuid) -> Result<bool> {
-    if has_direct::HAS_ROWS && is_on() {
-        return Direct::has_rows(device);
+    if has_direct::HAS_ROWS
+        && is_on()
+        && let Some(has_rows) = Direct::has_rows(device)?
+    {
+        return Ok(has_rows);
     }
-    as_owner(|| Sql::has_rows(device))
+    as_owner(|| Sql::has_rows(device)).map(|has_rows| has_rows == Some(true))
 }
 
-/// Inserts the allocation of an address; `false`: there is a row with that address, or one of that device.
-/// Below SQL a row that another transaction is about to insert counts as one; in SQL the statement waits for
-/// that transaction.
+/// Inserts the allocation of an address; `false`: there is a row with that address, perhaps of a transaction
+/// in progress, or a committed one of that device. Waits for a transaction that is about to insert a row of
+/// the device, and for no other.
 pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
     if inserts_directly(has_direct::INSERT)
         && let Some(inserted) = Direct::insert(request, pool, address)?
     {
         return Ok(inserted);
     }
-    insert_waiting(request, pool, address)
-}
-
-/// As [`insert`], but always waits for a transaction that is about to insert such a row.
-pub(super) fn insert_waiting(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
     as_owner(|| Sql::insert(request, pool, address)).map(|inserted| inserted == Some(true))
 }
+
+/// As [`insert`], but also waits for a transaction that is about to insert or delete a row with the address.
+pub(super) fn insert_waiting(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
+    as_owner(|| sql::insert_waiting(request, pool, address))
+}
+
+/// The rows of a device, also of transactions in progress.
+pub(super) use any_row::of_device;
 
 /// As [`insert_waiting`], but waits for a limited time. Needs the owner's privileges.
 pub(super) use sql::insert_within;
@@ -117,7 +119,7 @@ pub(super) use sql::insert_within;
 pub(super) use sql::delete_expired;
 
 /// Inserts the allocations of many devices; `false`: none, because there is a row with one of those addresses
-/// or devices. Waits as [`insert`] does.
+/// or devices, perhaps of a transaction in progress.
 pub(super) fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<bool> {
     if inserts_directly(has_direct::INSERT_MANY)
         && let Some(inserted) = Direct::insert_many(request, pool, pairs)?
@@ -146,16 +148,12 @@ pub(super) fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Opti
     as_owner(|| Sql::append_log(ended, by, client)).map(drop)
 }
 
-/// All devices that are static hosts for this reason, with a token that expires when that may have changed.
+/// All devices that are static hosts for this reason, with a token that expires when that may have changed. SQL only: a
+/// session reads them once after each change.
 pub(super) fn static_hosts(reason: StaticHostReason) -> Result<(HashSet<Uuid>, CacheToken)> {
     // Before the rows are read: a change that arrives meanwhile makes the token expire.
     let token = direct::static_hosts_token(reason)?;
-    if has_direct::STATIC_HOSTS && settings::direct_writes() {
-        return Ok((Direct::static_hosts(reason)?, token));
-    }
-    let devices = as_owner(|| Sql::static_hosts(reason))?;
-    // Rows of an old snapshot must not be cached.
-    Ok((devices, if snapshot_is_fixed() { CacheToken::none() } else { token }))
+    Ok((as_owner(|| sql::static_hosts(reason))?, token))
 }
 
 /// Whether rows are inserted below SQL. In REPEATABLE READ and stricter too: there INSERT fails with SQLSTATE

@@ -23,7 +23,7 @@ impl TableHandle {
     ) -> Result<Option<T>> {
         require_writable(c"DELETE");
         let index = self.index_of(scan)?;
-        let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index.oid, WRITE));
+        let (table, index) = (self.open(), OpenRelation::index(index.oid, WRITE));
         let (mut found, mut is_only) = (None, true);
         // SAFETY: `index_of` has checked the index. The row lies where the scan has found it; if it was
         // changed meanwhile, the result says so.

@@ -20,6 +20,11 @@ pub(super) fn is_table(table: &OpenRelation) -> bool {
     table.class().relkind as u8 == pg_sys::RELKIND_RELATION
 }
 
+/// Whether other tables inherit from it, or did lately: a statement reads and changes their rows, too.
+pub(super) fn has_descendants(table: &OpenRelation) -> bool {
+    table.class().relhassubclass
+}
+
 /// Whether the table is a partition.
 pub(super) fn is_partition(table: &OpenRelation) -> bool {
     table.class().relispartition

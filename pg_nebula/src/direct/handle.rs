@@ -7,7 +7,9 @@ use std::ptr::null_mut;
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
-use super::eligibility::{Statement, is_partition, is_plain_partition, is_table, runs_nothing_else};
+use super::eligibility::{
+    Statement, has_descendants, is_partition, is_plain_partition, is_table, runs_nothing_else,
+};
 use super::index::{self, Index};
 use super::index_scan::IndexScan;
 use super::relation::{OpenRelation, WRITE, lock_relation};
@@ -31,6 +33,7 @@ pub(super) struct TableHandle {
     pub(super) partition: *mut pg_sys::ResultRelInfo,
     parent: Option<pg_sys::Oid>,
     has_all_columns: bool,
+    is_whole: bool,
     can_insert: bool,
     can_update: bool,
     can_delete: bool,
@@ -79,6 +82,7 @@ impl TableHandle {
                     && numbers.is_some()
                     && indexes.iter().all(|index| index.is_immediate)
                     && !columns::are_generated(descriptor);
+                let is_whole = is_table(&relation) && !has_descendants(&relation);
                 Self {
                     table,
                     context,
@@ -89,16 +93,18 @@ impl TableHandle {
                     partition: partition_argument(&relation),
                     parent,
                     has_all_columns: numbers.is_some(),
+                    is_whole,
                     can_insert: can_write
                         && !columns::need_defaults(descriptor, columns)
                         && runs_nothing_else(&relation, Statement::Insert, None),
                     // A changed row might have to move to another partition. Access methods other than B-tree
                     // are told of updates in ways of their own.
                     can_update: can_write
+                        && is_whole
                         && !is_partition(&relation)
                         && indexes.iter().all(|index| !index.key_types.is_empty())
                         && runs_nothing_else(&relation, Statement::Update, None),
-                    can_delete: is_table(&relation)
+                    can_delete: is_whole
                         && numbers.is_some()
                         && runs_nothing_else(&relation, Statement::Delete, own_delete_trigger),
                     column_numbers: numbers.unwrap_or_default(),
@@ -113,6 +119,12 @@ impl TableHandle {
     /// Locks the table, and the partitioned table above it, as a statement does.
     pub(super) fn lock(&self, lock: pg_sys::LOCKMODE) {
         self.parent.into_iter().chain([self.table]).for_each(|table| lock_relation(table, lock));
+    }
+
+    /// Opens the table, which [`TableHandle::lock`] has locked: to take a lock that is held already costs as much as to
+    /// open the table.
+    pub(super) fn open(&self) -> OpenRelation {
+        OpenRelation::locked_table(self.table)
     }
 
     /// Whether a change of this table makes the handle invalid.
@@ -140,6 +152,11 @@ impl TableHandle {
         } else {
             Err(Error::corrupt_schema("column of a table of the extension"))
         }
+    }
+
+    /// Whether SELECT reads this table alone, and not others that inherit from it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.is_whole
     }
 
     /// Whether INSERT does no more than write the row and its index entries, and check it.

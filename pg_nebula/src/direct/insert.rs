@@ -10,7 +10,7 @@ use pgrx::prelude::*;
 use super::InsertOutcome;
 use super::handle::TableHandle;
 use super::index::{Index, IndexWriter};
-use super::relation::{OpenRelation, WRITE, require_writable};
+use super::relation::{OpenRelation, require_writable};
 use crate::pg::subtransaction::commit_if;
 
 /// Rows written at once. The more, the more of them meet in the same page of an index.
@@ -49,7 +49,7 @@ impl TableHandle {
     /// nothing was done, and SQL has to raise the error. The values have the types of the columns.
     pub(super) fn insert(&self, values: &[Option<pg_sys::Datum>]) -> bool {
         require_writable(c"INSERT");
-        let table = OpenRelation::table(self.table, WRITE);
+        let table = self.open();
         // SAFETY: the values outlive this call.
         unsafe {
             let accepted = self.accepts(&table, values);
@@ -86,7 +86,7 @@ impl TableHandle {
         mut fill_row: impl FnMut(usize, &mut [Option<pg_sys::Datum>]),
     ) -> InsertOutcome {
         require_writable(c"INSERT");
-        let table = OpenRelation::table(self.table, WRITE);
+        let table = self.open();
         let mut values = vec![None; self.column_numbers.len()];
         // SAFETY: the values and slots live in a memory context that outlives their use. The rows are not
         // speculative: on a conflict the subtransaction rolls back those that were written before.

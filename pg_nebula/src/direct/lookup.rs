@@ -5,9 +5,9 @@ use pgrx::pg_sys;
 
 use super::handle::TableHandle;
 use super::index_scan::IndexScan;
-use super::relation::{OpenRelation, READ};
+use super::relation::OpenRelation;
 use super::row::FoundRow;
-use super::snapshot::{RegisteredSnapshot, latest_version};
+use super::snapshot::latest_version;
 use crate::pg::error::Result;
 
 impl TableHandle {
@@ -32,7 +32,7 @@ impl TableHandle {
         mut read: impl FnMut(&FoundRow<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
         self.require_columns()?;
-        let (table, index) = (OpenRelation::table(self.table, READ), self.index_of(scan)?.open_for_reading());
+        let (table, index) = (self.open(), self.index_of(scan)?.open_for_reading());
         let mut answer = None;
         // SAFETY: `index_of` has checked the index. Inside a function call there is an active snapshot until
         // it ends.
@@ -43,20 +43,5 @@ impl TableHandle {
             });
         }
         Ok(answer)
-    }
-
-    /// Calls `visit` with each row that the scan finds in a new snapshot.
-    pub(super) fn each(&self, scan: &IndexScan<'_>, mut visit: impl FnMut(&FoundRow<'_>)) -> Result<()> {
-        self.require_columns()?;
-        let (table, index) = (OpenRelation::table(self.table, READ), self.index_of(scan)?.open_for_reading());
-        let snapshot = RegisteredSnapshot::new();
-        // SAFETY: `index_of` has checked the index; the snapshot is registered.
-        unsafe {
-            scan.run(&table, &index, snapshot.0, |slot| {
-                visit(&FoundRow { slot, column_numbers: &self.column_numbers });
-                true
-            });
-        }
-        Ok(())
     }
 }

@@ -32,7 +32,7 @@ impl TableHandle {
         let Some(first) = scans.first() else { return Ok(moved) };
         require_writable(c"DELETE");
         let index = self.index_of(first)?;
-        let (table, target) = (OpenRelation::table(self.table, WRITE), OpenRelation::table(to.table, WRITE));
+        let (table, target) = (self.open(), to.open());
         let open_index = OpenRelation::index(index.oid, WRITE);
         let mut values = vec![None; to.column_numbers.len()];
         // A caller that waits looks for certain rows, which mostly are as its statement saw them. A caller

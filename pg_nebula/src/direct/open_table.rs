@@ -16,20 +16,24 @@ pub(crate) struct OpenTable {
 }
 
 impl OpenTable {
-    pub(super) fn new(handle: Rc<TableHandle>, lock: pg_sys::LOCKMODE) -> Self {
-        let relation = OpenRelation::table(handle.table, lock);
+    /// The table is locked.
+    pub(super) fn new(handle: Rc<TableHandle>) -> Self {
+        let relation = handle.open();
         Self { handle, relation }
     }
 
     /// [`OpenTable::exists`] by a key of one uuid.
-    pub(crate) fn contains(&self, index: &'static std::ffi::CStr, key: Uuid) -> Result<bool> {
+    pub(crate) fn contains(&self, index: &'static std::ffi::CStr, key: Uuid) -> Result<Option<bool>> {
         self.exists(&IndexScan::exact(index, &[KeyValue::uuid(key)?]))
     }
 
     /// Whether a scan finds a row that is committed now or written by this transaction. Rows of transactions
-    /// in progress do not count.
-    pub(crate) fn exists(&self, scan: &IndexScan<'_>) -> Result<bool> {
-        self.handle.exists(&self.relation, scan)
+    /// in progress do not count. `None`: this needs SQL.
+    pub(crate) fn exists(&self, scan: &IndexScan<'_>) -> Result<Option<bool>> {
+        if !self.handle.is_whole() {
+            return Ok(None);
+        }
+        self.handle.exists(&self.relation, scan).map(Some)
     }
 
     /// `INSERT … ON CONFLICT DO NOTHING`, but without waiting: a conflict with a transaction in progress

@@ -27,6 +27,11 @@ impl OpenRelation {
         Self(unsafe { pg_sys::table_open(oid, lock) })
     }
 
+    /// Opens a table that this transaction has locked.
+    pub(super) fn locked_table(oid: pg_sys::Oid) -> Self {
+        Self::table(oid, pg_sys::NoLock as pg_sys::LOCKMODE)
+    }
+
     pub(super) fn index(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) -> Self {
         // SAFETY: opens the index, or raises an error.
         Self(unsafe { pg_sys::index_open(oid, lock) })

@@ -13,13 +13,13 @@ use super::relation::{OpenRelation, READ};
 use crate::pg::catalog::relation;
 use crate::pg::error::{Error, Result};
 
-/// `SELECT columns FROM table WHERE equal = … AND key BETWEEN … AND …`, in the order of an index that begins
-/// with these two columns. Rows that a transaction in progress has inserted or deleted are found, too.
+/// `SELECT columns FROM table WHERE equal = … [AND key BETWEEN … AND …]`, in the order of an index that begins
+/// with these columns. Rows that a transaction in progress has inserted or deleted are found, too.
 pub(crate) struct UncommittedScan<'a> {
     pub(crate) table: &'a CStr,
     pub(crate) index: &'a CStr,
     pub(crate) equal: (&'a CStr, KeyValue),
-    pub(crate) between: (&'a CStr, KeyValue, KeyValue),
+    pub(crate) between: Option<(&'a CStr, KeyValue, KeyValue)>,
     /// Names and types.
     pub(crate) columns: &'a [(&'a CStr, pg_sys::Oid)],
 }
@@ -33,6 +33,8 @@ pub(crate) struct UncommittedRow<'a> {
     /// Transaction in progress that has inserted the row: this session's top-level transaction, or another
     /// session's transaction or subtransaction.
     pub(crate) inserted_by: Option<u32>,
+    /// The same, but not for this session's own.
+    pub(crate) inserted_by_other: Option<u32>,
     /// Top-level transaction of another session, in progress, that has deleted or locked the row.
     pub(crate) deleted_by: Option<u32>,
 }
@@ -56,18 +58,17 @@ impl UncommittedScan<'_> {
         let (table, index) = (OpenRelation::table(relation(self.table)?, READ), relation(self.index)?);
         let number = |column, type_oid| column_number(&table, column, type_oid);
         let equal = number(self.equal.0, self.equal.1.type_oid())?;
-        let (between, low, high) = self.between;
-        let between = number(between, low.type_oid())?;
         let numbers = self
             .columns
             .iter()
             .map(|(column, type_oid)| number(column, *type_oid))
             .collect::<Result<Vec<_>>>()?;
-        let mut keys = [
-            self.equal.1.column_key(equal, Comparison::Equal),
-            low.column_key(between, Comparison::GreaterOrEqual),
-            high.column_key(between, Comparison::LessOrEqual),
-        ];
+        let mut keys = vec![self.equal.1.column_key(equal, Comparison::Equal)];
+        if let Some((between, low, high)) = self.between {
+            let between = number(between, low.type_oid())?;
+            keys.push(low.column_key(between, Comparison::GreaterOrEqual));
+            keys.push(high.column_key(between, Comparison::LessOrEqual));
+        }
         // SAFETY: the columns have the types of the keys. All that the server reads of a dirty snapshot is
         // its type; the scan writes the transactions in progress of each row into it. What is begun is ended
         // in order; after an error the abort of the transaction ends it.
@@ -76,7 +77,10 @@ impl UncommittedScan<'_> {
             let snapshot = &raw mut snapshot;
             let descriptor = (*table.0).rd_att;
             let own = some(pg_sys::GetTopTransactionIdIfAny());
-            let scan = pg_sys::systable_beginscan(table.0, index, true, snapshot, 3, keys.as_mut_ptr());
+            let scan = {
+                let count = keys.len() as i32;
+                pg_sys::systable_beginscan(table.0, index, true, snapshot, count, keys.as_mut_ptr())
+            };
             loop {
                 let tuple = pg_sys::systable_getnext(scan);
                 if tuple.is_null() {
@@ -91,6 +95,7 @@ impl UncommittedScan<'_> {
                     descriptor,
                     numbers: &numbers,
                     types: self.columns,
+                    inserted_by_other: some((*snapshot).xmin),
                     inserted_by: some((*snapshot).xmin).or_else(|| own.filter(|_| is_own())),
                     deleted_by: some((*snapshot).xmax).map(|deleter| {
                         pg_sys::SubTransGetTopmostTransaction(pg_sys::TransactionId::from_inner(deleter))

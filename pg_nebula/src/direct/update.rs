@@ -28,7 +28,7 @@ impl TableHandle {
     ) -> Result<UpdateOutcome<T>> {
         require_writable(c"UPDATE");
         let index = self.index_of(scan)?;
-        let (table, index) = (OpenRelation::table(self.table, WRITE), OpenRelation::index(index.oid, WRITE));
+        let (table, index) = (self.open(), OpenRelation::index(index.oid, WRITE));
         let mut values = vec![None; self.column_numbers.len()];
         let (mut snapshot, mut is_latest) = RegisteredSnapshot::of_statement();
         loop {

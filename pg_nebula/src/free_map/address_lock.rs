@@ -8,9 +8,8 @@ use std::cell::Cell;
 
 use nebula_core::fnv::Fnv1a;
 
-use crate::pg::error::Result;
+use crate::pg::advisory_lock::{AdvisoryLock, LockSpace};
 use crate::pg::session::transaction_start;
-use crate::pg::statement::Statement;
 use crate::pools::pool::Pool;
 
 /// Advisory locks per transaction at most. They share the server's lock table, which has 64 entries a
@@ -24,23 +23,22 @@ thread_local! {
 }
 
 /// Locks an address until the transaction ends; `false` when another transaction has locked it.
-pub(crate) fn try_lock_address(pool: &Pool, address: u128) -> Result<bool> {
-    static LOCK: Statement = Statement::new("SELECT pg_try_advisory_xact_lock($1)");
+pub(crate) fn try_lock_address(pool: &Pool, address: u128) -> bool {
     let transaction = transaction_start();
     let (last, count) = LOCKS.get();
     let count = if last == transaction { count } else { 0 };
     if count >= MAX_LOCKS {
-        return Ok(true);
+        return true;
     }
-    let locked = LOCK.query_opt(&[key(pool, address).into()], |row| row.need(1))?.unwrap_or(false);
+    let key = key(pool, address);
+    let locked = AdvisoryLock::try_acquire(LockSpace::Address, (key >> 32) as u32, key as u32);
     // Attempts that fail do not count, because they take no entry of the lock table.
     LOCKS.set((transaction, count + u32::from(locked)));
-    Ok(locked)
+    locked
 }
 
-/// The advisory lock key of an address. It must stay the same from version to version: during an upgrade,
-/// sessions with the old and the new library lock the same addresses.
-fn key(pool: &Pool, address: u128) -> i64 {
+/// The key of an address.
+fn key(pool: &Pool, address: u128) -> u64 {
     let hash = Fnv1a::EMPTY.bytes(b"pg_nebula").bytes(pool.project.as_bytes()).bytes(&address.to_be_bytes());
-    hash.finish().cast_signed()
+    hash.finish()
 }

@@ -10,16 +10,15 @@ use super::address_lock::try_lock_address;
 use super::keys::{page_and_bit, pool_key};
 use super::pending::{record, with_pending};
 use super::{apply, cursor, shared};
-use crate::pg::error::Result;
 use crate::pools::pool::Pool;
 
 /// Claims an address that a caller asked for. Whether it is free is decided by the insert that follows.
-pub(crate) fn claim(pool: &Pool, address: IpAddr) -> Result<()> {
+pub(crate) fn claim(pool: &Pool, address: IpAddr) {
     if shared::is_present() {
         claim_shared(pool, number(address));
-        return Ok(());
+    } else {
+        try_lock_address(pool, number(address));
     }
-    try_lock_address(pool, number(address)).map(drop)
 }
 
 /// `false` when another transaction has claimed the address, or its page is not in memory.

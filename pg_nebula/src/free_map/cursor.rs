@@ -11,7 +11,6 @@ use super::address_lock::try_lock_address;
 use super::lowest_free_range::lowest_free_range;
 use crate::pg::error::Result;
 use crate::pg::privilege::as_owner;
-use crate::pg::session::snapshot_is_fixed;
 use crate::pools::pool::Pool;
 
 /// How long a search may start at the remembered point. No message tells of a quarantine that ends, so after
@@ -81,7 +80,7 @@ impl Cursor {
             }
             self.next = low.checked_add(1);
             self.free_range = Some((low, high));
-            if try_lock_address(pool, low)? {
+            if try_lock_address(pool, low) {
                 self.store_start(pool, self.lowest_locked.unwrap_or(low));
                 return Ok(Some(low));
             }
@@ -95,7 +94,7 @@ impl Cursor {
     }
 
     fn store_start(&self, pool: &Pool, start: u128) {
-        if RELEASES.get() != self.releases || snapshot_is_fixed() {
+        if RELEASES.get() != self.releases {
             return;
         }
         STARTS.with_borrow_mut(|starts| {

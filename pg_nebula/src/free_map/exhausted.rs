@@ -8,7 +8,7 @@ use super::lowest_free_range::lowest_free_range;
 use super::pending::with_pending;
 use super::shared;
 use crate::pg::error::Result;
-use crate::pg::session::{snapshot_is_fixed, statement_start};
+use crate::pg::session::statement_start;
 use crate::pools::pool::Pool;
 
 /// The lowest assignable address without a row; a transaction in flight may be about to insert one. `None`:
@@ -25,12 +25,12 @@ pub(crate) fn lowest_without_row(pool: &Pool) -> Result<Option<IpAddr>> {
         })
     });
     let before = before.flatten();
-    if !snapshot_is_fixed() && before.is_some_and(|(releases, full_at)| full_at == releases + 1) {
+    if before.is_some_and(|(releases, full_at)| full_at == releases + 1) {
         return Ok(None);
     }
     let free = lowest_assignable(pool)?;
     // Not noted when this transaction inserted rows: after a rollback the pool would not be exhausted.
-    if free.is_none() && !snapshot_is_fixed() && with_pending(|pending| pending.is_empty()) {
+    if free.is_none() && with_pending(|pending| pending.is_empty()) {
         shared::read(|map| {
             if let (Some(slot), Some((releases, _))) = (map.slot(key), before) {
                 slot.full_at.store(releases + 1, SeqCst);

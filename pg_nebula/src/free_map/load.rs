@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::SeqCst;
 
 use super::scan::{self, Reading};
 use super::shared;
-use crate::pg::advisory_lock::AdvisoryLock;
+use crate::pg::advisory_lock::{AdvisoryLock, LockSpace};
 use crate::pg::error::Result;
 use crate::pg::session::{is_running, statement_start};
 use crate::pools::pool::Pool;
@@ -22,7 +22,7 @@ const MIN_RELOAD_INTERVAL: i64 = 1_000_000;
 /// Reads a page that is absent or out of date; `false` when there is no room for it.
 pub(super) fn load(pool: &Pool, key: PoolKey, number: u128) -> Result<bool> {
     // Sessions that need the page wait for the first one that reads it.
-    let lock = AdvisoryLock::acquire(pool.id.cast_unsigned(), number as u32);
+    let lock = AdvisoryLock::acquire(LockSpace::MapPage, pool.id.cast_unsigned(), number as u32);
     let loaded = load_locked(pool, PageKey { pool: key, number })?;
     lock.release();
     Ok(loaded)

@@ -10,7 +10,8 @@ use nebula_core::address::{Family, number};
 /// First and last address of the lowest run between `from` and `last` that has no row. A row whose quarantine
 /// is over does not count.
 ///
-/// Rows of transactions in flight are not visible. One index scan, which stops at the first gap.
+/// As of now, whatever the snapshot of the transaction shows. Rows of transactions in flight are not visible. One index
+/// scan, which stops at the first gap.
 pub(crate) fn lowest_free_range(
     project: Uuid,
     family: Family,
@@ -44,5 +45,6 @@ pub(crate) fn lowest_free_range(
         let high = network(&row.need(2)?)?.address;
         Ok((number(low), number(high)))
     };
-    RANGE.query_opt(&[project.into(), inet(from).into(), inet(last).into()], read)
+    let ranges = RANGE.query_latest(&[project.into(), inet(from).into(), inet(last).into()], read)?;
+    Ok(ranges.into_iter().next())
 }

@@ -41,7 +41,7 @@ pub(crate) fn read(
         table: c"allocation",
         index: c"allocation_pkey",
         equal: (c"project_id", KeyValue::uuid(pool.project)?),
-        between: (c"ip", address(range.start, 0)?, address(range.end - 1, 63)?),
+        between: Some((c"ip", address(range.start, 0)?, address(range.end - 1, 63)?)),
         columns: &[(c"ip", pg_sys::INETOID), (c"quarantined_until", pg_sys::TIMESTAMPTZOID)],
     };
     let mut reading = Reading { expires: i64::MAX, in_flight: Vec::new(), orphans: Vec::new() };

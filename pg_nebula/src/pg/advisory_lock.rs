@@ -1,27 +1,62 @@
-//! Advisory locks of the extension, in a key space that SQL functions cannot reach.
+//! Advisory locks of the extension, in key spaces that the advisory locks of SQL cannot reach: a role that may only
+//! connect can take any of those, and would block the extension.
 #![expect(unsafe_code, reason = "lock tags are C structures")]
 
 use pgrx::pg_sys;
+use pgrx::prelude::*;
 
-/// An exclusive lock on a pair of numbers. The end of the transaction releases it at the latest.
+use crate::pg::error::{Error, required, sql};
+
+/// The subject of a lock. The number is the fourth field of the key, where SQL's advisory locks have 1 or 2.
+#[derive(Clone, Copy)]
+pub(crate) enum LockSpace {
+    /// A pool and a page of it that is read into the free map.
+    MapPage = 3,
+    /// An address, by a hash, that a transaction is about to insert.
+    Address = 4,
+    /// The dependencies of jobs, while one is added to a job that exists.
+    JobDependencies = 5,
+    /// The segments of finished jobs, while they are pruned.
+    FinishedJobs = 6,
+    /// A pool whose usage is counted.
+    PoolUsage = 7,
+}
+
+/// An exclusive lock on a pair of numbers in a space. The end of the transaction releases it at the latest.
 pub(crate) struct AdvisoryLock(pg_sys::LOCKTAG);
 
 impl AdvisoryLock {
-    /// Waits for the lock.
-    pub(crate) fn acquire(first: u32, second: u32) -> Self {
-        let tag = pg_sys::LOCKTAG {
+    fn new(space: LockSpace, first: u32, second: u32) -> Self {
+        Self(pg_sys::LOCKTAG {
             // SAFETY: a variable of this session, set at its start.
             locktag_field1: unsafe { pg_sys::MyDatabaseId }.to_u32(),
             locktag_field2: first,
             locktag_field3: second,
-            // SQL's advisory locks have 1 or 2 here.
-            locktag_field4: 3,
+            locktag_field4: space as u16,
             locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
             locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        };
+        })
+    }
+
+    /// Waits for the lock.
+    pub(crate) fn acquire(space: LockSpace, first: u32, second: u32) -> Self {
+        let lock = Self::new(space, first, second);
+        lock.request(false);
+        lock
+    }
+
+    /// Takes the lock until the transaction ends; `false` when another transaction has it.
+    pub(crate) fn try_acquire(space: LockSpace, first: u32, second: u32) -> bool {
+        Self::new(space, first, second).request(true)
+    }
+
+    fn request(&self, no_wait: bool) -> bool {
+        use pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL;
         // SAFETY: the tag is valid.
-        unsafe { pg_sys::LockAcquire(&tag, pg_sys::ExclusiveLock as i32, false, false) };
-        Self(tag)
+        unsafe {
+            let (mode, session) = (pg_sys::ExclusiveLock as i32, false);
+            pg_sys::LockAcquire(&self.0, mode, session, no_wait) != LOCKACQUIRE_NOT_AVAIL
+        }
     }
 
     /// Releases the lock. Not in `Drop`: after an error the abort of the transaction has released it already.
@@ -29,4 +64,19 @@ impl AdvisoryLock {
         // SAFETY: this transaction holds the lock.
         unsafe { pg_sys::LockRelease(&self.0, pg_sys::ExclusiveLock as i32, false) };
     }
+}
+
+// For functions in SQL; the lock is kept until the transaction ends.
+#[pg_extern]
+fn try_lock(p_space: Option<&str>, p_number: default!(Option<i32>, 0)) -> sql::Result<bool> {
+    let space = match required(p_space, "p_space")? {
+        "finished jobs" => LockSpace::FinishedJobs,
+        "pool usage" => LockSpace::PoolUsage,
+        other => {
+            return Err(
+                Error::bad_argument(format!("there are no locks \"{other}\""), "See LockSpace.").into()
+            );
+        }
+    };
+    Ok(AdvisoryLock::try_acquire(space, 0, required(p_number, "p_number")?.cast_unsigned()))
 }

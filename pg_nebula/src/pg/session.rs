@@ -31,6 +31,21 @@ pub(crate) fn has_process(transaction: u32) -> bool {
     unsafe { pg_sys::BackendXidGetPid(pg_sys::TransactionId::from_inner(transaction)) != 0 }
 }
 
+/// Waits until a transaction of another session, or a subtransaction, has ended; up to `lock_timeout`, and with
+/// detection of deadlocks.
+pub(crate) fn wait_for(transaction: u32) {
+    let transaction = pg_sys::TransactionId::from_inner(transaction);
+    // SAFETY: any number may be waited for; the relation and the row are only for error messages.
+    unsafe {
+        pg_sys::XactLockTableWait(
+            transaction,
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            pg_sys::XLTW_Oper::XLTW_None,
+        );
+    }
+}
+
 /// `now()` of SQL, in PostgreSQL's microseconds.
 pub(crate) fn transaction_start() -> i64 {
     // SAFETY: reads a variable of this process.

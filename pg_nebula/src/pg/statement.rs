@@ -4,6 +4,8 @@
 //! session. All statements qualify every object with its schema, because the plan outlives the caller's
 //! search_path.
 
+mod latest;
+
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -14,6 +16,7 @@ use pgrx::prelude::{FromDatum, IntoDatum, Spi};
 use pgrx::spi::{OwnedPreparedStatement, SpiClient, SpiHeapTupleData};
 
 use crate::pg::error::{Error, Result};
+use crate::pg::session::snapshot_is_fixed;
 
 thread_local! {
     /// Plans of this session by the address of their [`Statement`], which is static and therefore unique.
@@ -60,6 +63,16 @@ impl Statement {
             let table = client.select(&*plan, None, args)?;
             table.map(|row| read(&Row(row))).collect()
         })
+    }
+
+    /// [`Statement::query`] of a SELECT as of now, also in REPEATABLE READ and stricter: for decisions that an older
+    /// snapshot would get wrong.
+    pub(crate) fn query_latest<T>(
+        &'static self,
+        args: &[DatumWithOid<'_>],
+        read: impl FnMut(&Row<'_>) -> Result<T>,
+    ) -> Result<Vec<T>> {
+        if snapshot_is_fixed() { latest::query(self.sql, args, read) } else { self.query(args, read) }
     }
 
     /// The first row, or `None`.

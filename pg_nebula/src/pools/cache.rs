@@ -11,7 +11,6 @@ use super::pool::{Pool, Reservation};
 use super::project;
 use crate::pg::datum::inet::network;
 use crate::pg::error::{Error, Kind, Result};
-use crate::pg::session::snapshot_is_fixed;
 use crate::pg::statement::{Row, Statement};
 
 /// Project, and the pool's name; `None` stands for all pools of the project.
@@ -21,6 +20,11 @@ thread_local! {
     static CACHE: RefCell<HashMap<CacheKey, Rc<[Pool]>>> = RefCell::new(HashMap::new());
     /// Counts invalidations, so that pools which were read while one arrived are not cached.
     static INVALIDATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+/// How often pools have changed, as far as this session was told.
+pub(super) fn invalidations() -> u64 {
+    INVALIDATIONS.get()
 }
 
 /// Empties the cache: a pool was created, changed or dropped.
@@ -44,8 +48,8 @@ pub(crate) fn pools_of(project: Uuid, name: Option<&str>) -> Result<Rc<[Pool]>> 
     }
     let before = INVALIDATIONS.get();
     let pools: Rc<[Pool]> = read_pools(project, name)?.into();
-    // Not cached: pools of an old snapshot, and pools that changed while they were read.
-    if INVALIDATIONS.get() == before && !snapshot_is_fixed() {
+    // Not cached: pools that changed while they were read.
+    if INVALIDATIONS.get() == before {
         CACHE.with_borrow_mut(|cache| cache.insert(key, Rc::clone(&pools)));
     }
     Ok(pools)
@@ -56,6 +60,8 @@ pub(crate) fn cached_pools(project: Uuid) -> Option<Rc<[Pool]>> {
     CACHE.with_borrow(|cache| cache.get(&(*project.as_bytes(), None)).cloned())
 }
 
+/// As of now, whatever the snapshot of the transaction shows: what is read here decides which addresses all sessions
+/// find in the free map.
 fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
     static LIST: Statement = Statement::new(
         "SELECT p.pool_id, p.name, p.cidr::inet, p.gateway, p.enabled,
@@ -79,7 +85,7 @@ fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
         pool.next_threshold = row.get(6)?.and_then(|percent| pool.address_at_usage(percent));
         Ok(pool)
     };
-    let pools = LIST.query(&[project.into(), name.into()], read)?;
+    let pools = LIST.query_latest(&[project.into(), name.into()], read)?;
     if !pools.is_empty() {
         return Ok(pools);
     }
@@ -104,7 +110,7 @@ fn read_reservations(pool: i32) -> Result<Vec<Reservation>> {
         "SELECT first_ip, last_ip, label, for_group FROM nebula.reservation WHERE pool_id = $1
            ORDER BY first_ip",
     );
-    LIST.query(&[pool.into()], |row| {
+    LIST.query_latest(&[pool.into()], |row| {
         let first = number(network(&row.need(1)?)?.address);
         let last = number(network(&row.need(2)?)?.address);
         Ok(Reservation { range: first..=last, label: row.need(3)?, for_group: row.need(4)? })

@@ -29,7 +29,7 @@ pub(super) fn after_end(ended: &EndedAttempt<'_>) -> Result<&'static str> {
 fn after_final(removed: &RemovedJob, state: &str) -> Result<()> {
     free_unique_key(removed)?;
     if store::has_children(Some(removed.job))? {
-        as_owner_by_index(|| dependency::cancel_children(removed.job, state))?;
+        dependency::cancel_children(removed.job, state)?;
     }
     Ok(())
 }

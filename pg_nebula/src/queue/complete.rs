@@ -5,6 +5,7 @@ use pgrx::prelude::*;
 
 use super::attempt::SucceededAttempt;
 use super::error::lost;
+use super::request::check_size;
 use super::{after_end, dependency, store};
 use crate::notify;
 use crate::pg::datum::jsonb::Jsonb;
@@ -61,6 +62,9 @@ pub(super) fn complete(job: i64, attempt: i32, result: Option<Jsonb>) -> Result<
 
 /// Finishes jobs, given in the order of their identifiers; returns those whose attempt it still was.
 fn succeed(attempts: Vec<SucceededAttempt>) -> Result<Vec<i64>> {
+    for given in &attempts {
+        check_size("result", given.job, given.result.as_ref())?;
+    }
     let finished = store::finish_succeeded(attempts)?;
     // Looks only now that the rows are gone: children that were enqueued while a row was waited for are seen,
     // and no more can come. For many jobs, looks first whether there are children of any job at all.

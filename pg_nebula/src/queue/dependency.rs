@@ -8,16 +8,17 @@ use super::error::{state_of, unknown};
 use super::position::Position;
 use super::{store, unique_key};
 use crate::notify;
+use crate::pg::advisory_lock::{AdvisoryLock, LockSpace};
 use crate::pg::error::{Error, Kind, Result, required, required_elements, sql};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::statement::{Row, Statement};
 
+/// Children of one generation of which watchers are told one by one.
+const MAX_EVENTS: usize = 1000;
+
 #[pg_extern(security_definer)]
 #[search_path(nebula, pg_temp)]
 fn depend_job(job_id: Option<i64>, depends_on: Option<Vec<Option<i64>>>) -> sql::Result<()> {
-    // Calls run one at a time: two that add a dependency each could close a circle that neither sees.
-    static LOCK_ALL: Statement =
-        Statement::new("SELECT pg_advisory_xact_lock(hashtext('nebula_job_dependency'))");
     static LOCK: Statement = Statement::new(concat!(
         "SELECT ",
         position_columns!(),
@@ -29,7 +30,8 @@ fn depend_job(job_id: Option<i64>, depends_on: Option<Vec<Option<i64>>>) -> sql:
     );
     let parents = required_elements(required(depends_on, "depends_on")?, "depends_on")?;
     let job = required(job_id, "job_id")?;
-    LOCK_ALL.run(&[])?;
+    // Calls run one at a time: two that add a dependency each could close a circle that neither sees.
+    AdvisoryLock::acquire(LockSpace::JobDependencies, 0, 0);
     let locked = LOCK.query_opt(&[job.into()], |row| Ok((Position::read(row)?, row.need::<String>(8)?)))?;
     let Some((position, on_dead)) = locked else {
         return Err(match state_of(job)? {
@@ -184,35 +186,44 @@ pub(super) fn release_children(parent: i64) -> Result<()> {
 /// Cancels the children of a job that is dead or cancelled, and their children, except those that are to stay
 /// blocked. The dependencies are kept: retry_job restores the children by them.
 pub(super) fn cancel_children(parent: i64, state: &str) -> Result<()> {
-    // One statement for each parent, so that each has a new snapshot: an enqueue that locked one of the
-    // children has committed by then, and its own child is seen.
+    // One statement for each generation, so that each has a new snapshot: an enqueue that locked one of the
+    // parents has committed by then, and its own child is seen.
     static CANCEL: Statement = Statement::new(concat!(
         "WITH removed AS (
            DELETE FROM nebula.job_waiting w
-            USING nebula.job_dependency d
-            WHERE d.parent_id = $1 AND w.job_id = d.child_id AND w.on_dead = 'cancel'
-           RETURNING w.*
+            USING unnest($1) AS p(parent_id)
+             JOIN nebula.job_dependency d USING (parent_id)
+            WHERE w.job_id = d.child_id AND w.on_dead = 'cancel'
+           RETURNING w.*, p.parent_id
          )
          INSERT INTO nebula.job_finished (",
         job_columns!(),
         ", state, segment)
          SELECT ",
         job_columns!(
-            errors = errors_with!("NULL", "format('job %s, which this one waits for, is %s', $1, $2)")
+            errors = errors_with!("NULL", "format('job %s, which this one waits for, is %s', parent_id, $2)")
         ),
         ", 'cancelled', ",
         current_segment!(),
         " FROM removed
          RETURNING job_id, project_id, unique_key"
     ));
-    let mut parents = vec![(parent, state)];
-    while let Some((parent, state)) = parents.pop() {
+    let (mut parents, mut state) = (vec![parent], state);
+    while !parents.is_empty() {
         let read = |row: &Row<'_>| Ok((row.need::<i64>(1)?, row.get::<Uuid>(2)?, row.get::<String>(3)?));
-        for (child, project, unique_key) in CANCEL.query(&[parent.into(), state.into()], read)? {
-            unique_key.map_or(Ok(()), |key| unique_key::free(&key, child))?;
-            notify::job_event(project, child, JobAction::Cancel)?;
-            parents.push((child, "cancelled"));
+        let values = [parents.into(), state.into()];
+        let children = as_owner_by_index(|| CANCEL.query(&values, read))?;
+        let keys = children.iter().filter_map(|(child, _, key)| Some((key.clone()?, *child))).collect();
+        as_owner_by_index(|| unique_key::free_all(keys))?;
+        if children.len() > MAX_EVENTS {
+            notify::many_events()?;
+        } else {
+            children
+                .iter()
+                .try_for_each(|(child, project, _)| notify::job_event(*project, *child, JobAction::Cancel))?;
         }
+        parents = children.into_iter().map(|(child, ..)| child).collect();
+        state = "cancelled";
     }
     Ok(())
 }

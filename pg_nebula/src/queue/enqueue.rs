@@ -6,6 +6,7 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use super::new_job::{NewJob, NewJobs};
+use super::request::MAX_JSON;
 use super::{dependency, store, unique_key};
 use crate::notify;
 use crate::notify::timers;
@@ -14,9 +15,6 @@ use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::{Error, Result, required, required_elements, sql};
 use crate::pg::privilege::as_owner;
 use crate::pg::session;
-
-/// Largest payload in bytes; larger data belongs into object storage.
-const MAX_PAYLOAD: usize = 1 << 20;
 
 #[pg_extern]
 #[expect(clippy::too_many_arguments, reason = "named arguments of an SQL function")]
@@ -137,10 +135,10 @@ pub(super) fn notify_many(kind: &str, priority: i32, run_at: i64) -> Result<()> 
 fn check(job: &NewJob<'_>) -> Result<()> {
     check_kind(job.kind)?;
     check_numbers(job.priority, job.max_attempts)?;
-    if job.payload.len() > MAX_PAYLOAD {
+    if job.payload.len() > MAX_JSON {
         return Err(Error::bad_argument(
             format!(
-                "the payload of a \"{}\" job has {} bytes, more than {MAX_PAYLOAD}",
+                "the payload of a \"{}\" job has {} bytes, more than {MAX_JSON}",
                 job.kind,
                 job.payload.len()
             ),
@@ -167,10 +165,10 @@ fn check(job: &NewJob<'_>) -> Result<()> {
 fn check_payloads(kind: &str, payloads: Vec<Option<Jsonb>>) -> Result<Vec<Jsonb>> {
     let count = payloads.len();
     let checked = payloads.into_iter().enumerate().map(|(index, payload)| {
-        payload.filter(|payload| payload.len() <= MAX_PAYLOAD).ok_or_else(|| {
+        payload.filter(|payload| payload.len() <= MAX_JSON).ok_or_else(|| {
             Error::bad_argument(
                 format!(
-                    "payload {} of {count} of kind \"{kind}\" is null or has more than {MAX_PAYLOAD} bytes",
+                    "payload {} of {count} of kind \"{kind}\" is null or has more than {MAX_JSON} bytes",
                     index + 1
                 ),
                 "Put bulk into object storage and its key into the payload.",

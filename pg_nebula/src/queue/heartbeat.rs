@@ -3,7 +3,7 @@
 use nebula_core::job_event::JobAction;
 use pgrx::prelude::*;
 
-use super::request::Heartbeat;
+use super::request::{Heartbeat, check_size};
 use super::store;
 use crate::notify;
 use crate::pg::datum::jsonb::Jsonb;
@@ -26,6 +26,7 @@ fn heartbeat_job(
         )
         .into());
     }
+    check_size("detail", job, detail.as_ref())?;
     let reports_progress = progress.is_some() || detail.is_some();
     let extended = store::extend_lease(&Heartbeat { job, attempt, progress, detail })?;
     if reports_progress {

@@ -67,6 +67,18 @@ impl<'a> ClaimRequest<'a> {
     }
 }
 
+/// Largest payload, result and detail of a job in bytes; larger data belongs into object storage.
+pub(super) const MAX_JSON: usize = 1 << 20;
+
+/// Refuses a result or detail that is too large.
+pub(super) fn check_size(what: &str, job: i64, value: Option<&Jsonb>) -> Result<()> {
+    let Some(length) = value.map(Jsonb::len).filter(|length| *length > MAX_JSON) else { return Ok(()) };
+    Err(Error::bad_argument(
+        format!("the {what} of job {job} has {length} bytes, more than {MAX_JSON}"),
+        format!("Put bulk into object storage and its key into the {what}."),
+    ))
+}
+
 /// A worker that is still at an attempt, and what it reports.
 pub(super) struct Heartbeat {
     pub(super) job: i64,

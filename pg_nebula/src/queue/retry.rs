@@ -9,6 +9,7 @@ use super::position::Position;
 use super::{restore_children, unique_key};
 use crate::notify;
 use crate::pg::error::{Error, Kind, Result, required, sql};
+use crate::pg::privilege::as_owner_by_index;
 use crate::pg::statement::{Row, Statement};
 
 #[pg_extern(security_definer)]
@@ -34,7 +35,7 @@ fn retry_job(job_id: Option<i64>, attempts: default!(Option<i32>, 5)) -> sql::Re
             .into());
         }
         restore_children::forget_parents(job)?;
-        restore_children::descendants(job)?;
+        as_owner_by_index(|| restore_children::descendants(job))?;
         waiting
     } else {
         make_due(job)?.map_or_else(|| Err(wrong_state(job)?), Ok)?

@@ -23,7 +23,6 @@ use super::request::{ClaimRequest, Heartbeat};
 use crate::direct::{CacheToken, Sequence, is_on};
 use crate::pg::error::{Error, Result};
 use crate::pg::privilege::{as_owner, as_owner_by_index};
-use crate::pg::session::snapshot_is_fixed;
 use direct::Direct;
 use sql::Sql;
 
@@ -37,7 +36,6 @@ mod has_direct {
     pub(super) const END_ATTEMPT: bool = true;
     pub(super) const EXTEND_LEASE: bool = true;
     pub(super) const HAS_CHILDREN: bool = true;
-    pub(super) const COUNT_LIMITED: bool = true;
 }
 
 /// The operations of both implementations. `None` of an `Option`: nothing was done, the operation needs SQL;
@@ -65,10 +63,7 @@ trait JobStore {
     fn extend_lease(heartbeat: &Heartbeat) -> Result<Option<ExtendedLease>>;
 
     /// Whether jobs wait for this one, or with `None`, for any.
-    fn has_children(parent: Option<i64>) -> Result<bool>;
-
-    /// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project.
-    fn count_limited(kind: Option<&str>) -> Result<RunningByProject>;
+    fn has_children(parent: Option<i64>) -> Result<Option<bool>>;
 }
 
 /// Decides how a locked attempt ends.
@@ -231,27 +226,17 @@ fn direct_or_sql<T>(
 /// Whether jobs wait for this one, or with `None`, for any; as of now, whatever the transaction's snapshot
 /// shows.
 pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
-    if reads_directly(has_direct::HAS_CHILDREN) {
-        return Direct::has_children(parent);
-    }
-    as_owner_by_index(|| Sql::has_children(parent))
+    direct_or_sql(
+        has_direct::HAS_CHILDREN,
+        || Direct::has_children(parent),
+        || as_owner_by_index(|| Sql::has_children(parent)),
+    )
 }
 
 /// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project; as of now,
-/// whatever the transaction's snapshot shows.
-pub(super) fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
-    if reads_directly(has_direct::COUNT_LIMITED) {
-        return Direct::count_limited(kind);
-    }
-    as_owner_by_index(|| Sql::count_limited(kind))
-}
-
-/// Whether rows are read directly. Always in REPEATABLE READ and stricter, where statements see what was
-/// committed when the transaction began: too old to decide by, although the rows that are decided about are
-/// locked.
-fn reads_directly(has_direct: bool) -> bool {
-    has_direct && is_on() || snapshot_is_fixed()
-}
+/// whatever the transaction's snapshot shows. SQL only: claims of limited kinds run several statements anyway. Needs the
+/// owner's privileges.
+pub(super) use sql::count_limited;
 
 /// For what is read of nebula.job_policy after this.
 pub(super) fn policy_token() -> Result<CacheToken> {

@@ -55,6 +55,20 @@ pub(super) fn take(key: &str, job: i64, period: Option<Interval>) -> Result<Opti
     }
 }
 
+/// As [`free`], for several jobs.
+pub(super) fn free_all(keys: Vec<(String, i64)>) -> Result<()> {
+    static FREE: Statement = Statement::new(
+        "DELETE FROM nebula.job_key k USING unnest($1, $2) AS f(unique_key, job_id)
+          WHERE k.unique_key = f.unique_key AND k.job_id = f.job_id
+            AND (k.held_until IS NULL OR k.held_until <= clock_timestamp())",
+    );
+    if keys.is_empty() {
+        return Ok(());
+    }
+    let (keys, jobs): (Vec<String>, Vec<i64>) = keys.into_iter().unzip();
+    FREE.run(&[keys.into(), jobs.into()])
+}
+
 /// Frees the key of a job that has finished, unless it was taken for a period that is not over.
 pub(super) fn free(key: &str, job: i64) -> Result<()> {
     static FREE: Statement = Statement::new(

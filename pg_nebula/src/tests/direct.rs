@@ -3,7 +3,7 @@ use pgrx::prelude::*;
 /// Direct writes run, or leave to SQL, what an administrator has added to a table.
 #[pg_schema]
 mod tests {
-    use crate::tests::{allocate, assert_error, assert_invariants, device, project, run, text};
+    use crate::tests::{allocate, assert_error, assert_invariants, attempt, device, project, run, text};
     use pgrx::prelude::*;
 
     const BATCH: &str = "ARRAY(SELECT md5(n::text)::uuid FROM generate_series(1, 20) n)";
@@ -220,5 +220,55 @@ mod tests {
         assert_eq!(text("SELECT count(*) FROM nebula.allocation_log"), "1000");
         assert_eq!(text("SELECT count(*) FROM nebula.job_finished"), "1000");
         assert_invariants();
+    }
+
+    #[pg_test]
+    fn a_row_that_a_trigger_drops_is_an_error_that_says_so() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        run("CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+             CREATE TRIGGER refuse BEFORE INSERT ON nebula.allocation
+               FOR EACH ROW EXECUTE FUNCTION public.refuse();
+             SET LOCAL statement_timeout = '20 s'");
+        for call in [
+            format!("SELECT nebula.allocate_ip('{project}', '{}')", device(2)),
+            format!("SELECT nebula.allocate_ip('{project}', '{}', address => '10.0.0.9')", device(2)),
+            format!("SELECT nebula.allocate_ips('{project}', {BATCH})"),
+        ] {
+            let [sqlstate, message, hint] = attempt(&call);
+            assert_eq!(sqlstate, "XX000", "{call}: {message}");
+            assert!(message.contains("10.0.0.") && hint.contains("trigger"), "{call}: {message} {hint}");
+        }
+        // A device that holds an address gets the same one.
+        assert_eq!(allocate(&project, 1), "10.0.0.1/32");
+        run("DROP TRIGGER refuse ON nebula.allocation");
+        assert_eq!(allocate(&project, 2), "10.0.0.2/32");
+        assert_invariants();
+    }
+
+    #[pg_test]
+    fn rows_of_tables_that_inherit_are_found_and_changed() {
+        let call = "SELECT coalesce(string_agg(job_id::text, ' ' ORDER BY job_id), 'none')
+                      FROM nebula.claim_jobs('w', '{t}', 9)";
+        run("SELECT nebula.enqueue_job('t', '1')");
+        assert_eq!(text("SELECT count(*) FROM nebula.claim_jobs('w', '{t}', 9)"), "1");
+        run("CREATE TABLE nebula.more_waiting () INHERITS (nebula.job_waiting);
+             CREATE TABLE nebula.more_running () INHERITS (nebula.job_running);
+             CREATE TABLE nebula.more_dependencies () INHERITS (nebula.job_dependency)");
+        run("SELECT nebula.enqueue_job('t', '2')");
+        run("WITH moved AS (DELETE FROM ONLY nebula.job_waiting RETURNING *)
+             INSERT INTO nebula.more_waiting SELECT * FROM moved");
+        let job = text("SELECT job_id FROM nebula.more_waiting");
+        assert_eq!(text(call), job);
+        run("WITH moved AS (DELETE FROM ONLY nebula.job_running RETURNING *)
+             INSERT INTO nebula.more_running SELECT * FROM moved");
+        assert_eq!(text(&format!("SELECT nebula.heartbeat_job({job}, 1, 0.5)")), "continue");
+        run(&format!(
+            "SELECT nebula.enqueue_job('t', '3', depends_on => ARRAY[{job}]);
+             WITH moved AS (DELETE FROM ONLY nebula.job_dependency RETURNING *)
+             INSERT INTO nebula.more_dependencies SELECT * FROM moved"
+        ));
+        run(&format!("SELECT nebula.complete_job({job}, 1)"));
+        assert_ne!(text(call), "none", "the child is released");
     }
 }

@@ -79,6 +79,23 @@ mod tests {
     }
 
     #[pg_test]
+    fn results_and_details_are_limited_as_payloads_are() {
+        let job = enqueue("'t', '{}'");
+        claim("'{t}'");
+        let large = "to_jsonb(repeat('x', 1 << 20))";
+        for call in [
+            format!("complete_job({job}, 1, {large})"),
+            format!("complete_jobs('{{{job}}}', '{{1}}', ARRAY[{large}])"),
+            format!("finish_and_claim({job}, 1, {large}, 'w', '{{t}}')"),
+            format!("heartbeat_job({job}, 1, 0.5, {large})"),
+        ] {
+            assert_error(&format!("SELECT nebula.{call}"), "22023", &[&job, "bytes", "1048576"]);
+        }
+        run(&format!("SELECT nebula.complete_job({job}, 1, to_jsonb(repeat('x', 1000000)))"));
+        assert_eq!(state(&job), "succeeded");
+    }
+
+    #[pg_test]
     fn enqueue_refuses_malformed_arguments() {
         assert_error("SELECT nebula.enqueue_job('No Kind', '{}')", "22023", &["No Kind"]);
         assert_error("SELECT nebula.enqueue_job(repeat('a', 64), '{}')", "22023", &["aaa"]);

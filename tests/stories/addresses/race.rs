@@ -6,6 +6,7 @@
 mod batch;
 mod check;
 mod contest;
+mod device;
 mod first_read;
 mod isolation;
 mod prepared;

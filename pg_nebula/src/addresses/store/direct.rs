@@ -1,6 +1,5 @@
 //! The operations below SQL: rows are written through the table access method.
 
-use std::collections::HashSet;
 use std::ffi::CStr;
 use std::net::IpAddr;
 
@@ -10,7 +9,7 @@ use pgrx::{Inet, IntoDatum, Uuid};
 
 use super::{AddressStore, EndedAllocation, Pair, StaticHostReason, sql};
 use crate::addresses::request::Request;
-use crate::direct::{CacheToken, FoundRow, IndexScan, InsertOutcome, Table};
+use crate::direct::{CacheToken, FoundRow, InsertOutcome, Table};
 use crate::free_map::trigger::address_released;
 use crate::pg::catalog::relation;
 use crate::pg::datum::inet::Host;
@@ -67,14 +66,16 @@ static LOG: Table = Table::new(
 );
 
 static CERTIFICATE: Table = Table::new(c"certificate", &[]);
-static DEVICE: Table = Table::new(c"device", &[c"device_id"]);
-static ROUTE: Table = Table::new(c"route", &[c"device_id"]);
+/// Only for its cache token.
+static DEVICE: Table = Table::new(c"device", &[]);
+/// Only for its cache token.
+static ROUTE: Table = Table::new(c"route", &[]);
 
 /// The implementation below SQL.
 pub(super) struct Direct;
 
 impl AddressStore for Direct {
-    fn has_rows(device: Uuid) -> Result<bool> {
+    fn has_rows(device: Uuid) -> Result<Option<bool>> {
         ALLOCATION.open_for_writing()?.contains(BY_DEVICE, device)
     }
 
@@ -108,7 +109,7 @@ impl AddressStore for Direct {
         }
         let certificates = CERTIFICATE.open_for_reading()?;
         let has_certificate = || certificates.contains(c"certificate_device_idx", device);
-        if has_certificate()? {
+        if has_certificate()? != Some(false) {
             return Ok(None);
         }
         let Some(ended) = ALLOCATION.delete(BY_DEVICE, device, |row| EndedAllocation::found(row, device))?
@@ -116,7 +117,8 @@ impl AddressStore for Direct {
             return Ok(None);
         };
         // A registration that had the row locked until just now may have recorded a certificate.
-        let in_quarantine = has_certificate()? && as_owner(|| sql::quarantine_if_certified(&ended))?;
+        let in_quarantine =
+            has_certificate()? != Some(false) && as_owner(|| sql::quarantine_if_certified(&ended))?;
         if !in_quarantine {
             address_released(ended.pool, number(ended.address))?;
         }
@@ -137,17 +139,6 @@ impl AddressStore for Direct {
             client.cloned().map_or_else(client_address, IntoDatum::into_datum),
         ])?;
         Ok(written.then_some(()))
-    }
-
-    /// As of now, whatever the transaction's snapshot shows.
-    fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>> {
-        let index = match reason {
-            StaticHostReason::Role => c"device_static_host_key",
-            StaticHostReason::Route => c"route_device_idx",
-        };
-        let mut devices = HashSet::new();
-        table_of(reason).each(&IndexScan::exact(index, &[]), |row| devices.extend(row.read::<Uuid>(0)))?;
-        Ok(devices)
     }
 }
 

@@ -8,7 +8,7 @@ mod tables;
 
 use pgrx::IntoDatum;
 
-use super::{ClaimedJobs, Decide, ExtendedLease, FinishedJobs, JobStore, OpenClaim, RunningByProject};
+use super::{ClaimedJobs, Decide, ExtendedLease, FinishedJobs, JobStore, OpenClaim};
 use crate::direct::{IndexScan, InsertOutcome, KeyValue, UpdateOutcome};
 use crate::pg::datum::jsonb::Jsonb;
 use crate::pg::datum::timestamp::{self, Timestamp};
@@ -93,18 +93,9 @@ impl JobStore for Direct {
         })
     }
 
-    fn has_children(parent: Option<i64>) -> Result<bool> {
+    fn has_children(parent: Option<i64>) -> Result<Option<bool>> {
         let key: Vec<KeyValue> = parent.map(KeyValue::bigint).into_iter().collect();
         DEPENDENCY.exists(&IndexScan::exact(tables::DEPENDENCY_KEY, &key))
-    }
-
-    fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
-        let key: Vec<KeyValue> = kind.map(KeyValue::text).into_iter().collect();
-        let mut running = RunningByProject::new();
-        RUNNING.each(&IndexScan::exact(tables::RUNNING_LIMITED, &key), |row| {
-            *running.entry(row.read(column::PROJECT_ID)).or_default() += 1;
-        })?;
-        Ok(running)
     }
 }
 

@@ -101,31 +101,33 @@ impl JobStore for Sql {
         extended.ok_or_else(|| lost(job, attempt)).map(Some)
     }
 
-    fn has_children(parent: Option<i64>) -> Result<bool> {
+    fn has_children(parent: Option<i64>) -> Result<Option<bool>> {
         static ONE: Statement =
             Statement::new("SELECT FROM nebula.job_dependency WHERE parent_id = $1 LIMIT 1");
         static ANY: Statement = Statement::new("SELECT FROM nebula.job_dependency LIMIT 1");
-        match parent {
-            Some(parent) => ONE.exists(&[parent.into()]),
-            None => ANY.exists(&[]),
-        }
-    }
-
-    fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
-        static KIND: Statement = Statement::new(
-            "SELECT project_id, count(*) FROM nebula.job_running
-              WHERE limited AND kind = $1 GROUP BY project_id",
-        );
-        static ALL: Statement = Statement::new(
-            "SELECT project_id, count(*) FROM nebula.job_running WHERE limited GROUP BY project_id",
-        );
-        let read = |row: &Row<'_>| Ok((row.get(1)?, row.need(2)?));
-        let counted = match kind {
-            Some(kind) => KIND.query(&[kind.into()], read)?,
-            None => ALL.query(&[], read)?,
+        let found = match parent {
+            Some(parent) => ONE.query_latest(&[parent.into()], |_| Ok(()))?,
+            None => ANY.query_latest(&[], |_| Ok(()))?,
         };
-        Ok(counted.into_iter().collect())
+        Ok(Some(!found.is_empty()))
     }
+}
+
+/// Running jobs by project: those of a limited kind, or of all limited kinds.
+pub(in super::super) fn count_limited(kind: Option<&str>) -> Result<RunningByProject> {
+    static KIND: Statement = Statement::new(
+        "SELECT project_id, count(*) FROM nebula.job_running
+          WHERE limited AND kind = $1 GROUP BY project_id",
+    );
+    static ALL: Statement = Statement::new(
+        "SELECT project_id, count(*) FROM nebula.job_running WHERE limited GROUP BY project_id",
+    );
+    let read = |row: &Row<'_>| Ok((row.get(1)?, row.need(2)?));
+    let counted = match kind {
+        Some(kind) => KIND.query_latest(&[kind.into()], read)?,
+        None => ALL.query_latest(&[], read)?,
+    };
+    Ok(counted.into_iter().collect())
 }
 
 /// Finishes running jobs in a state, and records an error if there is one; leaves other attempts alone.

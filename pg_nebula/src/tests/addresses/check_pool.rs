@@ -79,4 +79,20 @@ mod tests {
         ));
         assert_eq!(found(true), "misplaced 10.0.0.9 f, misplaced 10.0.0.255 f, misplaced 10.0.1.1 f");
     }
+
+    #[pg_test]
+    fn devices_that_hold_addresses_in_two_projects_are_reported() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        let other = text("SELECT nebula.create_project('other')");
+        run(&format!("SELECT nebula.populate_pool('{other}', 'fd00::/120')"));
+        run(&format!(
+            "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id)
+             SELECT project_id, pool_id, 'fd00::7', '{}' FROM nebula.pool WHERE project_id = '{other}'",
+            device(1)
+        ));
+        assert_eq!(found(true), "two-projects 10.0.0.1 f, two-projects fd00::7 f");
+        let detail = text(&format!("SELECT detail FROM nebula.check_pool('{project}')"));
+        assert!(detail.contains("fd00::7") && detail.contains(&other), "{detail}");
+    }
 }

@@ -142,4 +142,30 @@ mod tests {
         run(&format!("SELECT nebula.complete_job({b}, 1)"));
         assert_eq!(claim("'{t}', 9"), c);
     }
+
+    #[pg_test]
+    fn a_generation_of_children_is_cancelled_by_one_statement() {
+        let parent = enqueue("'t', '{}'");
+        run(&format!(
+            "SELECT nebula.enqueue_job('c', '{{}}', depends_on => ARRAY[{parent}], unique_key => n::text)
+               FROM generate_series(1, 50) n;
+             SELECT nebula.enqueue_job('g', '{{}}', depends_on => ARRAY[job_id])
+               FROM nebula.job_waiting WHERE kind = 'c'"
+        ));
+        assert_eq!(text(&format!("SELECT nebula.cancel_job({parent})")), "cancelled");
+        // Rows that one statement has written have the same number of a command.
+        assert_eq!(
+            text(
+                "SELECT string_agg(concat_ws(' ', kind, jobs, statements), ', ' ORDER BY kind)
+                   FROM (SELECT kind, count(*) AS jobs, count(DISTINCT cmin::text) AS statements
+                           FROM nebula.job_finished WHERE state = 'cancelled' GROUP BY kind) f"
+            ),
+            "c 50 1, g 50 1, t 1 1"
+        );
+        let named = "SELECT count(*) FROM nebula.job_status j
+                       JOIN nebula.job_dependency d ON d.child_id = j.job_id
+                      WHERE j.errors -> 0 ->> 'error' LIKE format('job %s, %% is cancelled', d.parent_id)";
+        assert_eq!(text(named), "100");
+        assert_eq!(text("SELECT count(*) FROM nebula.job_key"), "0");
+    }
 }

@@ -112,3 +112,46 @@ async fn an_old_snapshot_skips_an_uncommitted_release() -> Result<()> {
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_pool_is_exhausted_at_every_level() -> Result<()> {
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for database in databases().await? {
+            let project = pool(&database, "10.1.0.0/30").await?;
+            let (old, other) = (database.connect().await?, database.connect().await?);
+            let begin = format!("BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM nebula.allocation");
+            // The snapshot shows a free pool: its addresses are taken afterwards.
+            old.batch_execute(&begin).await?;
+            allocate(&other, project).await?;
+            allocate(&other, project).await?;
+            for snapshot in ["older than the rows", "fresh"] {
+                let refused = allocate(&old, project).await.unwrap_err();
+                assert_eq!(refused.code(), Some(&EXHAUSTED), "{level}, {snapshot}: {refused:?}");
+                old.batch_execute("ROLLBACK").await?;
+                old.batch_execute(&begin).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_snapshot_allocates_from_the_pool_as_it_is_now() -> Result<()> {
+    for level in ["REPEATABLE READ", "SERIALIZABLE"] {
+        for database in databases().await? {
+            let project = pool(&database, "10.1.0.0/30").await?;
+            let (old, other) = (database.connect().await?, database.connect().await?);
+            let begin = format!("BEGIN ISOLATION LEVEL {level}; SELECT count(*) FROM nebula.allocation");
+            old.batch_execute(&begin).await?;
+            let extend = "SELECT nebula.extend_pool($1, 'default', '10.1.0.0/29')";
+            other.execute(extend, &[&project]).await?;
+            // The first allocation reads the page into the map, for all sessions.
+            assert_eq!(allocate(&old, project).await?, "10.1.0.1");
+            old.batch_execute("COMMIT").await?;
+            // The addresses that were added are in the map, not hidden.
+            assert_eq!(balanced(&other, project).await?, (1, 5), "{level}");
+            assert_eq!(invariants::exhaust(&other, project).await?.len(), 5, "{level}");
+        }
+    }
+    Ok(())
+}

@@ -59,8 +59,6 @@ static RUNNING_NAMES: [&CStr; RUNNING_COLUMNS] = with_job_columns(&[
 pub(super) static RUNNING: Table = Table::new(c"job_running", &RUNNING_NAMES);
 /// `(job_id)`
 pub(super) const RUNNING_KEY: &CStr = c"job_running_pkey";
-/// `(kind, project_id)` of the jobs that count towards a limit.
-pub(super) const RUNNING_LIMITED: &CStr = c"job_running_limited_idx";
 
 pub(super) const FINISHED_COLUMNS: usize = JOB_COLUMNS + 8;
 static FINISHED_NAMES: [&CStr; FINISHED_COLUMNS] = with_job_columns(&[
