@@ -172,8 +172,8 @@ impl Table {
         Ok(handle.try_insert_all(count, fill_row))
     }
 
-    /// `UPDATE … RETURNING` of the first row that the scan finds and `change` has an answer for; waits for
-    /// transactions that change it. `change` is given the row's values, and leaves the new ones there. For
+    /// `UPDATE … RETURNING` of the first row of the scan for which `change` returns `Some`; waits for
+    /// transactions that change it. `change` gets the row's values and replaces them by the new ones. For
     /// READ COMMITTED only.
     pub(crate) fn update<T>(
         &'static self,
@@ -187,8 +187,8 @@ impl Table {
         handle.update(scan, change)
     }
 
-    /// `DELETE … RETURNING` of the one row with this key, a uuid, that `read` has an answer for; that answer.
-    /// `None`: nothing was done, this needs SQL. Does not wait.
+    /// `DELETE … RETURNING` of the one row with this key, a uuid, for which `read` returns `Some`; returns that
+    /// value. `None`: nothing was done, this needs SQL. Does not wait.
     pub(crate) fn delete<T>(
         &'static self,
         index: &'static CStr,

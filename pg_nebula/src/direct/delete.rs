@@ -13,7 +13,7 @@ use super::snapshot::latest_version;
 use crate::pg::error::Result;
 
 impl TableHandle {
-    /// `DELETE … RETURNING` of the one row that the scan finds and `read` has an answer for; that answer.
+    /// `DELETE … RETURNING` of the one row of the scan for which `read` returns `Some`; returns that value.
     /// `None` when nothing was deleted: there is no such row or more than one, or another transaction has
     /// locked or changed it.
     pub(super) fn delete<T>(

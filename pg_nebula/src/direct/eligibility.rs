@@ -30,9 +30,9 @@ pub(super) fn is_partition(table: &OpenRelation) -> bool {
     table.class().relispartition
 }
 
-/// Whether a statement runs no rule, no row security policy, and no trigger, row or statement level, but the
-/// one of this name, whose work the caller does. Triggers of constraints, such as foreign keys, are triggers
-/// too.
+/// Whether a statement runs no rule, no row security policy, and no trigger, row or statement level, except
+/// the trigger `own`, whose effect the caller reproduces. Triggers of constraints, such as foreign keys, count
+/// as triggers.
 pub(super) fn runs_nothing_else(table: &OpenRelation, statement: Statement, own: Option<&CStr>) -> bool {
     let class = table.class();
     // The functions run with the privileges of the owner, whom row security binds only when it is forced.

@@ -47,8 +47,8 @@ impl Drop for TableHandle {
 }
 
 impl TableHandle {
-    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose work the callers of
-    /// this module do.
+    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose effect the callers of
+    /// this module reproduce.
     pub(super) fn new(
         table: pg_sys::Oid,
         parent: Option<pg_sys::Oid>,

@@ -115,9 +115,8 @@ impl IndexWriter {
         Self { index: OpenRelation::index(index.oid, WRITE), info: index.info }
     }
 
-    /// Adds the entry of the row in the slot; answers whether the entry is unique, which it always is when
-    /// the index does not have to be or `check` is UNIQUE_CHECK_NO. UNIQUE_CHECK_PARTIAL adds the entry even
-    /// if it is not unique.
+    /// Adds the entry of the row in the slot. `false` only for a duplicate in a unique index under
+    /// UNIQUE_CHECK_PARTIAL, which adds the entry all the same.
     ///
     /// # Safety
     /// The slot holds a row that is written to `table`, and meets the index's predicate. `state` is of the

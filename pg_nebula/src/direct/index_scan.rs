@@ -12,7 +12,7 @@ use super::key::{Comparison, KeyValue};
 use super::relation::OpenRelation;
 use super::version;
 
-/// Most columns that a scan compares.
+/// Maximum number of columns that a scan compares.
 const MAX_COLUMNS: usize = 4;
 
 /// Entries between the last row of a scan and the first skip point, and from one skip point to the next. A

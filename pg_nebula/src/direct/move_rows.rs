@@ -35,8 +35,8 @@ impl TableHandle {
         let (table, target) = (self.open(), to.open());
         let open_index = OpenRelation::index(index.oid, WRITE);
         let mut values = vec![None; to.column_numbers.len()];
-        // A caller that waits looks for certain rows, which mostly are as its statement saw them. A caller
-        // that skips locked rows wants those of now.
+        // With `wait` the rows are known, and the statement's snapshot usually shows their latest version.
+        // Without it the rows that exist now are wanted, which takes a new snapshot.
         let (mut snapshot, mut is_latest) =
             if wait { RegisteredSnapshot::of_statement() } else { (RegisteredSnapshot::new(), true) };
         let mut scans = scans.iter();

@@ -18,9 +18,9 @@ use super::version;
 use crate::pg::error::Result;
 
 impl TableHandle {
-    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row that the scan finds and `change` has an
-    /// answer for: waits for transactions that change the row, then looks at it anew. `change` is given the
-    /// values of the columns in the table's list, and leaves the new ones there.
+    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row of the scan for which `change` returns `Some`:
+    /// waits for transactions that change the row, then reads it again. `change` gets the values of the
+    /// columns in the table's list and replaces them by the new ones.
     pub(super) fn update<T>(
         &self,
         scan: &IndexScan<'_>,
@@ -100,8 +100,8 @@ impl TableHandle {
         }
     }
 
-    /// Whether the columns of an index have the very datums of the old row, pointers included. A hint for the
-    /// index: the values that pointers lead to are not compared.
+    /// Whether the columns of an index have datums that are bitwise equal to those of the old row. A hint for
+    /// the index: pointers are not followed.
     ///
     /// # Safety
     /// Both slots hold rows of the table, and all columns of `old` are deformed.
