@@ -16,13 +16,18 @@ BEGIN
     EXECUTE format('REVOKE ALL ON ALL TABLES IN SCHEMA nebula FROM %I', v_service);
     EXECUTE format('REVOKE ALL ON ALL SEQUENCES IN SCHEMA nebula FROM %I', v_service);
     EXECUTE format('GRANT USAGE ON SCHEMA nebula TO %I', v_service);
+    -- The services ask for it after connecting, too; here it also holds behind a pooler in transaction mode.
+    EXECUTE format('ALTER ROLE %I SET default_transaction_isolation = %L', v_service, 'read committed');
   END LOOP;
 END $$;
+ALTER ROLE nebula_gateway SET statement_timeout = '30s';
+ALTER ROLE nebula_gateway SET idle_in_transaction_session_timeout = '60s';
 
 -- The gateway acts for accounts: each of these functions checks the account (actor), or belongs to signing in.
 GRANT EXECUTE ON FUNCTION
   nebula.account_login(text),
   nebula.require_admin(uuid),
+  nebula.account_role(uuid),
   nebula.open_session(uuid, bytea, interval, inet, text),
   nebula.rotate_session(bytea, bytea, interval),
   nebula.close_session(uuid),
@@ -32,6 +37,8 @@ GRANT EXECUTE ON FUNCTION
   nebula.adopt_authority(uuid, bytea),
   nebula.project_configuration(uuid),
   nebula.list_authorities(uuid),
+  nebula.signing_authorities(),
+  nebula.record_ending_authorities(),
   nebula.register_by_code(bytea, uuid, uuid, text, text[], text, bytea, inet),
   nebula.list_rotations(uuid),
   nebula.begin_rotation(uuid, uuid, bytea, inet),

@@ -7,7 +7,7 @@ use anyhow::{Result, anyhow, bail};
 
 use crate::database::{Database, account};
 use crate::domain::auth::password::{hash_password, matches};
-use crate::error::ApiError;
+use crate::error::{sentence, with_source};
 use crate::settings::{Flags, required};
 
 /// Shorter passwords can be guessed.
@@ -28,7 +28,9 @@ pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Pa
     if password.chars().count() < MIN_PASSWORD_LENGTH {
         bail!("the password in {shown} is shorter than {MIN_PASSWORD_LENGTH} characters");
     }
-    let database = Database::new(&url, 1)?;
+    let database = Database::new(&url, None, 1)?.without_listeners();
+    let unreachable = |error| anyhow!("PostgreSQL cannot be reached: {}", with_source(&error));
+    database.try_connecting().await.map_err(unreachable)?;
     let client = database.client().await.map_err(sentence)?;
     match account::credentials(&client, username).await.map_err(sentence)? {
         Some(found) if found.role != role => bail!(
@@ -47,14 +49,5 @@ pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Pa
             account::create(&client, username, &hash_password(password)?, role).await.map_err(sentence)?;
             Ok(format!("account {username:?} was created with role {role}"))
         }
-    }
-}
-
-/// Detail and hint of a failure in one line.
-fn sentence(error: ApiError) -> anyhow::Error {
-    let failure = error.failure();
-    match failure.hint {
-        Some(hint) => anyhow!("{}. {hint}", failure.detail),
-        None => anyhow!(failure.detail),
     }
 }

@@ -1,7 +1,7 @@
 //! Connections to PostgreSQL, and one typed call per `nebula.*` function, a file per word.
 //!
 //! The gateway's role may execute functions and nothing else, so there is no other SQL here. A call takes a
-//! client or a transaction alike ([`GenericClient`](deadpool_postgres::GenericClient)): its caller decides
+//! client or a transaction alike ([`GenericClient`]): its caller decides
 //! what one transaction covers. Errors of the database become an [`ApiError`](crate::error::ApiError) in
 //! [`error`].
 
@@ -11,6 +11,7 @@ pub(crate) mod authority;
 pub(crate) mod batcher;
 pub(crate) mod certificate;
 mod client;
+mod connection;
 pub(crate) mod device;
 pub(crate) mod enrolment;
 mod error;
@@ -21,6 +22,7 @@ pub(crate) mod job;
 pub(crate) mod node;
 mod pipelined_tx;
 pub(crate) mod pool;
+mod pooler;
 pub(crate) mod project;
 pub(crate) mod project_options;
 mod query;
@@ -28,6 +30,8 @@ mod records;
 pub(crate) mod revocation;
 pub(crate) mod rotation;
 pub(crate) mod session;
+mod statement;
 
-pub(crate) use client::{Client, Database};
+pub(crate) use client::Database;
+pub(crate) use connection::{Client, GenericClient};
 pub(crate) use pipelined_tx::PipelinedTransaction;

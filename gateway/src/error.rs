@@ -52,6 +52,8 @@ pub(crate) const CONFLICT: Meaning = meaning("23505", 409, "already_exists");
 pub(crate) const WRONG_STATE: Meaning = meaning("55000", 409, "wrong_state");
 /// The caller asked for one version, and this is another.
 pub(crate) const PRECONDITION: Meaning = meaning("55000", 412, "precondition_failed");
+/// The body of the request came too slowly.
+pub(crate) const TIMEOUT: Meaning = meaning("08006", 408, "timeout");
 /// The body is larger than the route takes.
 pub(crate) const TOO_LARGE: Meaning = meaning("22001", 413, "too_large");
 /// The body is of a kind the route does not take.
@@ -205,6 +207,15 @@ impl From<nebula_storage::StoreError> for ApiError {
             StoreError::Io { .. } | StoreError::Bucket { .. } => Self::unavailable("storage", &error),
             _ => Self::internal(&error),
         }
+    }
+}
+
+/// Detail and hint of a failure in one line, for the operator.
+pub(crate) fn sentence(error: ApiError) -> anyhow::Error {
+    let failure = error.failure();
+    match failure.hint {
+        Some(hint) => anyhow::anyhow!("{}. {hint}", failure.detail),
+        None => anyhow::anyhow!(failure.detail),
     }
 }
 

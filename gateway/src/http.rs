@@ -2,6 +2,7 @@
 
 pub(crate) mod auth;
 pub(crate) mod authority;
+pub(crate) mod body_limit;
 pub(crate) mod certificate;
 pub(crate) mod console;
 pub(crate) mod device;
@@ -18,6 +19,7 @@ pub(crate) mod job;
 pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod openapi;
+pub(crate) mod origin;
 pub(crate) mod pool;
 pub(crate) mod project;
 pub(crate) mod project_options;

@@ -1,13 +1,21 @@
 //! Starting, listening, stopping.
 
+use std::fmt::Display;
+use std::future::ready;
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_http::error::DispatchError;
+use actix_http::{HttpService, Protocol};
+use actix_server::{Server, ServerHandle};
+use actix_service::{IntoServiceFactory, ServiceFactory, ServiceFactoryExt, fn_service, map_config};
+use actix_web::dev::AppConfig;
 use actix_web::middleware::{DefaultHeaders, from_fn};
-use actix_web::{App, HttpServer, web};
+use actix_web::{App, web};
 use anyhow::{Context, Result};
 use nebula_storage::Store;
+use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
@@ -15,14 +23,19 @@ use crate::database::Database;
 use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
-use crate::domain::authority::Keyring;
+use crate::domain::authority::{Keyring, expiry};
+use crate::domain::live_events::LiveEvents;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::{self, Uploads};
-use crate::http::{console, error, request_log, routes};
-use crate::infra::bind::{free_bound, listen_addresses};
+use crate::error::sentence;
+use crate::http::{body_limit, console, error, request_log, routes};
+use crate::infra::bind::{bound, free_bound, listen_addresses};
+use crate::infra::client_stream::{ClientStream, NO_ROOM};
+use crate::infra::connections::Connections;
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::event_hub::EventHub;
+use crate::infra::file_limit;
 use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
 use crate::infra::rate_limit::RateLimits;
@@ -49,33 +62,27 @@ pub struct Running {
 pub async fn start(settings: Settings) -> Result<Running> {
     let stopping = CancellationToken::new();
     let listen = settings.listen.clone();
+    let connections = Connections::new(file_limit::raise(), settings.proxies.clone());
     let (first, further) = listen_addresses(&listen)?;
-    let state = web::Data::new(make_state(settings, &stopping).await?);
-    let metrics = state.metrics.clone();
-    let mut server = HttpServer::new(move || {
-        App::new()
-            .app_data(state.clone())
-            .app_data(error::json_config())
-            .app_data(error::path_config())
-            .app_data(error::query_config())
-            .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
-            .wrap(from_fn(request_log::log_request))
-            .configure(routes::configure)
-            .default_service(web::to(console::serve))
-    })
-    .disable_signals()
-    .shutdown_timeout(SHUTDOWN_TIMEOUT)
-    .bind(first)
-    .map_err(|error| {
-        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {first}: {error}; is another gateway running?")
-    })?;
-    for address in further {
-        let refused = |error| {
-            anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {address}: {error}; is another gateway running?")
-        };
-        server = server.listen(free_bound(&address).map_err(refused)?).map_err(refused)?;
+    let refused = |address: &dyn Display, error: std::io::Error| {
+        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {address}: {error}; is another gateway running?")
+    };
+    let mut listeners = bound(first).map_err(|error| refused(&first, error))?;
+    for address in &further {
+        listeners.push(free_bound(address).map_err(|error| refused(address, error))?);
     }
-    let address = *server.addrs().first().context("NEBULA_LISTEN names no address")?;
+    let address = listeners.first().context("NEBULA_LISTEN names no address")?.local_addr()?;
+    let state = web::Data::new(make_state(settings, connections.clone(), &stopping).await?);
+    let metrics = state.metrics.clone();
+    let mut server = Server::build()
+        .disable_signals()
+        .shutdown_timeout(SHUTDOWN_TIMEOUT)
+        .max_concurrent_connections(connections.max());
+    for listener in listeners {
+        let (state, connections, stopping) = (state.clone(), connections.clone(), stopping.clone());
+        let service = move || serve(state.clone(), connections.clone(), stopping.clone());
+        server = server.listen("http", listener, service)?;
+    }
     let server = server.run();
     let handle = server.handle();
     let task = tokio::spawn(server);
@@ -84,24 +91,80 @@ pub async fn start(settings: Settings) -> Result<Running> {
     Ok(Running { handle, task, stopping })
 }
 
-async fn make_state(settings: Settings, stopping: &CancellationToken) -> Result<AppState> {
+/// The service of a connection: the table of connections admits it, the application answers its requests.
+fn serve(
+    state: web::Data<AppState>,
+    connections: Connections,
+    stopping: CancellationToken,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let app = App::new()
+        .app_data(state)
+        .app_data(error::json_config())
+        .app_data(error::path_config())
+        .app_data(error::query_config())
+        .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+        .wrap(from_fn(body_limit::limit_body))
+        .wrap(from_fn(request_log::log_request))
+        .configure(routes::configure)
+        .default_service(web::to(console::serve));
+    let app = app.into_factory().map_err(|error| error.error_response());
+    let http = HttpService::build()
+        .client_disconnect_timeout(Duration::from_secs(1))
+        .graceful_shutdown_signal(move || stopping.clone().cancelled_owned())
+        .on_connect_ext(|stream: &ClientStream, extensions| {
+            extensions.insert(Arc::clone(stream.connection()));
+        })
+        .finish(map_config(app, |()| AppConfig::default()));
+    fn_service(move |stream: TcpStream| {
+        let peer = stream.peer_addr().ok();
+        let admitted = connections.admit(peer.map(|peer| peer.ip()));
+        ready(match admitted {
+            Some(connection) => Ok((ClientStream::new(stream, connection), Protocol::Http1, peer)),
+            None => {
+                let _ = stream.try_write(NO_ROOM);
+                Err(DispatchError::Io(ErrorKind::ConnectionRefused.into()))
+            }
+        })
+    })
+    .and_then(http)
+}
+
+async fn make_state(
+    settings: Settings,
+    connections: Connections,
+    stopping: &CancellationToken,
+) -> Result<AppState> {
     let Settings { authorities, certificate_lifetime, max_upload, .. } = settings;
-    let database = Database::new(&settings.database_url, settings.database_connections)?;
+    let listen_url = settings.database_listen_url.as_deref();
+    let database = Database::new(&settings.database_url, listen_url, settings.database_connections)?;
     let store =
         Store::open(&settings.storage_url).map_err(|error| anyhow::anyhow!("NEBULA_STORAGE_URL: {error}"))?;
     let keyring = Arc::new(spawn_blocking(move || Keyring::load(authorities)).await??);
     let passwords = spawn_blocking(Passwords::new).await??;
     let metrics = Metrics::install()?;
-    let events = EventHub::start(database.config().clone(), stopping.clone());
-    let hub = LongPollHub::start(database.config().clone(), stopping.clone());
+    database.refuse_pooler_without_listener().await.map_err(sentence)?;
+    let events = EventHub::start(database.listen_server().clone(), stopping.clone());
+    let hub = LongPollHub::start(database.listen_server().clone(), stopping.clone());
+    keyring.start_scanning(stopping.clone());
+    expiry::start_warning(database.clone(), stopping.clone());
     upload::start_sweeping(store.staging(), stopping.clone());
     let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
-    let limits = Arc::new(RateLimits::default());
+    let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
     let registrar =
         Registrar::new(database.clone(), Arc::clone(&projects), Arc::clone(&limits), certificate_lifetime);
-    let agents =
-        AgentService::new(database.clone(), projects, limits, hub, stopping.clone(), certificate_lifetime);
+    let agents = AgentService::new(
+        database.clone(),
+        projects,
+        limits,
+        hub,
+        connections.half(),
+        stopping.clone(),
+        certificate_lifetime,
+    );
     Ok(AppState {
+        proxies: settings.proxies,
+        connections,
+        body_limits: settings.body_limits,
         public_url: settings.public_url,
         tokens: Tokens::new(&settings.token_key),
         passwords,
@@ -110,12 +173,11 @@ async fn make_state(settings: Settings, stopping: &CancellationToken) -> Result<
         agents: Arc::new(agents),
         uploads: Arc::new(Uploads::new(database.clone(), store.clone(), max_upload)),
         device_program: Arc::new(DeviceProgram::beside_gateway()?),
-        database,
         store,
-        events,
+        events: LiveEvents::new(events, database.clone(), stopping.clone()),
+        database,
         metrics,
         readiness: Readiness::default(),
-        stopping: stopping.clone(),
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::fs;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
 use crate::domain::authority::KeySource;
+use crate::infra::connections::BodyLimits;
+use crate::infra::trusted_proxies::TrustedProxies;
 
 /// Flags of the command line. All are optional here; [`Settings::from_flags`] demands those that the server
 /// needs.
@@ -19,6 +22,9 @@ pub struct Flags {
     /// PostgreSQL with pg_nebula: postgresql://nebula_gateway:password@host:5432/nebula
     #[arg(long, env = "NEBULA_DATABASE_URL", value_name = "URL", hide_env_values = true, global = true)]
     pub(crate) database_url: Option<String>,
+    /// The same database for LISTEN, past a pooler in transaction mode; without it, the database URL
+    #[arg(long, env = "NEBULA_DATABASE_LISTEN_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) database_listen_url: Option<String>,
     /// Where bytes live: file:///absolute/folder, or s3://bucket?endpoint=http://host:port
     #[arg(long, env = "NEBULA_STORAGE_URL", value_name = "URL")]
     pub(crate) storage_url: Option<String>,
@@ -29,6 +35,10 @@ pub struct Flags {
     /// Address at which devices reach the gateway, in links and QR codes; without it, the one of the request
     #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// Proxies in front of the gateway: addresses and networks, with commas. Only their headers say who the client
+    /// is (X-Forwarded-For or Forwarded) and where it called (X-Forwarded-Host, X-Forwarded-Proto)
+    #[arg(long, env = "NEBULA_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "")]
+    pub(crate) trusted_proxies: String,
     /// Certificate of the authority, as nebula-cert writes it; several during a rotation
     #[arg(long, env = "NEBULA_CA_CERT", value_name = "FILE")]
     pub(crate) ca_cert: Option<PathBuf>,
@@ -53,6 +63,21 @@ pub struct Flags {
     /// Largest upload in bytes; without it the disk is the limit
     #[arg(long, env = "NEBULA_MAX_UPLOAD", value_name = "BYTES")]
     pub(crate) max_upload: Option<u64>,
+    /// Seconds for which the body of a request may pause
+    #[arg(long, env = "NEBULA_BODY_SILENCE", value_name = "SECONDS", default_value_t = 15,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) body_silence: u32,
+    /// Seconds that the body of a request may take, but for files
+    #[arg(long, env = "NEBULA_BODY_TIME", value_name = "SECONDS", default_value_t = 60,
+          value_parser = clap::value_parser!(u32).range(1..=3600))]
+    pub(crate) body_time: u32,
+    /// Hours that the upload of a file may take
+    #[arg(long, env = "NEBULA_UPLOAD_HOURS", value_name = "HOURS", default_value_t = 24,
+          value_parser = clap::value_parser!(u32).range(1..=720))]
+    pub(crate) upload_hours: u32,
+    /// Devices that an account may register in a project per minute; 0 sets no limit
+    #[arg(long, env = "NEBULA_REGISTRATIONS_PER_MINUTE", value_name = "COUNT", default_value_t = 30)]
+    pub(crate) registrations_per_minute: u32,
     /// How long device certificates are valid, cut to the end of the authority
     #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]
     pub(crate) certificate_days: u32,
@@ -62,6 +87,8 @@ pub struct Flags {
 #[derive(Clone)]
 pub struct Settings {
     pub(crate) database_url: String,
+    /// For LISTEN; without it, the same as the others.
+    pub(crate) database_listen_url: Option<String>,
     pub(crate) database_connections: usize,
     pub(crate) storage_url: String,
     /// Largest upload in bytes.
@@ -70,6 +97,10 @@ pub struct Settings {
     pub(crate) listen: String,
     /// Address at which devices reach the gateway, without a slash at its end.
     pub(crate) public_url: Option<String>,
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) body_limits: BodyLimits,
+    /// Of an account in a project.
+    pub(crate) registrations_per_minute: Option<NonZeroU32>,
     pub(crate) authorities: KeySource,
     /// At least 32 bytes.
     pub(crate) token_key: Vec<u8>,
@@ -98,11 +129,19 @@ impl Settings {
         ensure!(flags.certificate_days > 0, "NEBULA_CERTIFICATE_DAYS is 0, it must be at least 1");
         Ok(Self {
             database_url,
+            database_listen_url: flags.database_listen_url,
             database_connections: flags.database_connections,
             storage_url,
             max_upload: flags.max_upload,
             listen: flags.listen,
             public_url: flags.public_url.as_deref().map(public_url).transpose()?,
+            proxies: flags.trusted_proxies.parse()?,
+            body_limits: BodyLimits {
+                silence: seconds(flags.body_silence),
+                whole: seconds(flags.body_time),
+                upload: seconds(flags.upload_hours) * 3600,
+            },
+            registrations_per_minute: NonZeroU32::new(flags.registrations_per_minute),
             authorities: KeySource {
                 cert: ca_cert,
                 key: ca_key,
@@ -110,7 +149,7 @@ impl Settings {
                 passphrase: flags.ca_passphrase,
             },
             token_key: token_key_bytes(&token_key)?,
-            certificate_lifetime: Duration::from_secs(u64::from(flags.certificate_days) * 24 * 3600),
+            certificate_lifetime: seconds(flags.certificate_days) * 24 * 3600,
         })
     }
 }
@@ -138,6 +177,10 @@ fn public_url(setting: &str) -> Result<String> {
     });
     ensure!(good, "NEBULA_PUBLIC_URL is {setting:?}, it must be like https://nebula.example.org");
     Ok(bare.to_owned())
+}
+
+fn seconds(count: u32) -> Duration {
+    Duration::from_secs(count.into())
 }
 
 /// The value of a setting that has no default.
@@ -216,11 +259,15 @@ mod tests {
     fn debug_shows_no_secret() {
         let settings = Settings {
             database_url: "postgresql://u:hunter2@h/d".into(),
+            database_listen_url: Some("postgresql://u:hunter2@h/d".into()),
             database_connections: 1,
             storage_url: "file:///x".into(),
             max_upload: None,
             listen: "127.0.0.1:0".into(),
             public_url: None,
+            proxies: TrustedProxies::default(),
+            body_limits: BodyLimits { silence: seconds(1), whole: seconds(1), upload: seconds(1) },
+            registrations_per_minute: None,
             authorities: KeySource {
                 cert: "ca.crt".into(),
                 key: "pkcs11:object=ca?pin-value=hunter2".into(),

@@ -3,25 +3,30 @@
 use std::sync::Arc;
 
 use nebula_storage::Store;
-use tokio_util::sync::CancellationToken;
 
 use crate::database::Database;
 use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::authority::Keyring;
+use crate::domain::live_events::LiveEvents;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
+use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
-use crate::infra::event_hub::EventHub;
 use crate::infra::metrics::Metrics;
 use crate::infra::readiness::Readiness;
+use crate::infra::trusted_proxies::TrustedProxies;
 
 /// Handlers take it as `web::Data<AppState>`.
 #[derive(Debug)]
 pub(crate) struct AppState {
     /// Address at which devices reach the gateway, if it is set.
     pub(crate) public_url: Option<String>,
+    /// Those whose headers about the client are believed.
+    pub(crate) proxies: TrustedProxies,
+    pub(crate) connections: Connections,
+    pub(crate) body_limits: BodyLimits,
     pub(crate) database: Database,
     pub(crate) store: Store,
     pub(crate) tokens: Tokens,
@@ -31,11 +36,9 @@ pub(crate) struct AppState {
     pub(crate) agents: Arc<AgentService>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) device_program: Arc<DeviceProgram>,
-    pub(crate) events: EventHub,
+    pub(crate) events: LiveEvents,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
-    /// Cancelled when the gateway begins to stop; ends the responses that would never end by themselves.
-    pub(crate) stopping: CancellationToken,
 }
 
 #[cfg(test)]
@@ -44,27 +47,42 @@ pub(crate) mod tests {
 
     use actix_web::web;
     use nebula_certificate::{CertificateAuthority, NewAuthority};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::domain::project_cache::ProjectCache;
+    use crate::infra::event_hub::EventHub;
     use crate::infra::long_poll_hub::LongPollHub;
     use crate::infra::rate_limit::RateLimits;
 
     /// A state whose database does not answer. Dropping the folder deletes the store.
     pub(crate) fn unconnected() -> (web::Data<AppState>, tempfile::TempDir) {
+        behind_proxies("")
+    }
+
+    /// As [`unconnected`], with proxies that are trusted.
+    pub(crate) fn behind_proxies(proxies: &str) -> (web::Data<AppState>, tempfile::TempDir) {
+        let proxies: TrustedProxies = proxies.parse().unwrap();
         let folder = tempfile::tempdir().unwrap();
         let day = Duration::from_secs(24 * 3600);
         let authority =
             CertificateAuthority::create(&NewAuthority::new("test", day), SystemTime::now()).unwrap();
         let stopping = CancellationToken::new();
         let keyring = Arc::new(Keyring::new(authority));
-        let database = Database::new("postgresql://nobody@127.0.0.1:1/none", 1).unwrap();
+        let database = Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap();
         let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
         let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
-        let limits = Arc::new(RateLimits::default());
+        let limits = Arc::new(RateLimits::new(None));
         let state = AppState {
             public_url: None,
-            events: EventHub::start(database.config().clone(), stopping.clone()),
+            connections: Connections::new(100, proxies.clone()),
+            proxies,
+            body_limits: BodyLimits { silence: Duration::from_millis(50), whole: day, upload: day },
+            events: LiveEvents::new(
+                EventHub::start(database.listen_server().clone(), stopping.clone()),
+                database.clone(),
+                stopping.clone(),
+            ),
             registrar: Arc::new(Registrar::new(
                 database.clone(),
                 Arc::clone(&projects),
@@ -76,6 +94,7 @@ pub(crate) mod tests {
                 projects,
                 limits,
                 LongPollHub::default(),
+                50,
                 stopping.clone(),
                 day,
             )),
@@ -88,7 +107,6 @@ pub(crate) mod tests {
             keyring,
             metrics: Metrics::install().unwrap(),
             readiness: Readiness::default(),
-            stopping,
         };
         (web::Data::new(state), folder)
     }

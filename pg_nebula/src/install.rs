@@ -108,6 +108,7 @@ install_in_order! {
     "functions_check" = "../../sql/functions/check.sql",
     "functions_project" = "../../sql/functions/project.sql",
     "functions_event" = "../../sql/functions/event.sql",
+    "functions_authority_expiry" = "../../sql/functions/authority_expiry.sql",
     "functions_account" = "../../sql/functions/account.sql",
     "functions_session" = "../../sql/functions/session.sql",
     "functions_device" = "../../sql/functions/device.sql",

@@ -94,3 +94,14 @@ END $$;
 COMMENT ON FUNCTION nebula.require_admin(uuid) IS
   'For the gateway: username of the actor if it is an administrator. Errors: 28000 unknown or disabled, '
   '42501 not an administrator';
+
+CREATE FUNCTION nebula.account_role(p_actor uuid) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT a.role
+    FROM nebula.account a
+   WHERE a.account_id = p_actor
+     AND a.disabled_at IS NULL
+$$;
+COMMENT ON FUNCTION nebula.account_role(uuid) IS
+  'For the gateway: admin or member; null for an unknown or disabled account, so that asking writes nothing into the '
+  'server''s log';

@@ -16,6 +16,7 @@ mod cache;
 pub(crate) mod client;
 mod config;
 mod enrolment_code;
+mod foreign;
 mod long_poll;
 mod many_devices;
 mod node;

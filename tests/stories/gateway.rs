@@ -1,5 +1,9 @@
-//! The gateway's HTTP interface: input validation and sessions of users.
+//! The gateway's HTTP interface: its connections to clients and to the database,
+//! input validation, sessions of users.
 
+mod connection;
+mod database;
 mod input;
+mod proxy;
 mod session;
 mod statements;

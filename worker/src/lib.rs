@@ -50,7 +50,7 @@ pub enum StartError {
 /// # Errors
 /// Only before the first claim: a setting that cannot work.
 pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), StartError> {
-    let database = settings.database()?;
+    let (database, listener) = (settings.database()?, settings.listener()?);
     let store = Store::open(settings.storage()?)?;
     let root = settings.scratch.clone().unwrap_or_else(|| store.staging());
     if root.to_str().is_none() {
@@ -68,6 +68,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         capabilities: settings.capability,
         health_file: settings.health_file,
         database,
+        listener,
         registry: Registry::default().with(transcode::KIND, Arc::new(transcode)),
     };
     tracing::info!(

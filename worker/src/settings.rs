@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use tokio_postgres::Config;
+use nebula_connect::{Server, ServerError};
 use uuid::Uuid;
 
 /// Flags and variables of the worker. Without `Debug`, because the database URL may hold a password.
@@ -13,6 +13,10 @@ pub struct Settings {
     /// Where PostgreSQL is: postgresql://user:password@host/database
     #[arg(long, env = "NEBULA_DATABASE_URL", hide_env_values = true, default_value = "")]
     pub database_url: String,
+    /// The same database for LISTEN, past a pooler in transaction mode [default: the database URL]; without it such a
+    /// worker finds jobs by looking every NEBULA_POLL seconds
+    #[arg(long, env = "NEBULA_DATABASE_LISTEN_URL", hide_env_values = true, default_value = "")]
+    pub database_listen_url: String,
     /// Where files are: file:///folder or s3://bucket?endpoint=…
     #[arg(long, env = "NEBULA_STORAGE_URL", hide_env_values = true, default_value = "")]
     pub storage_url: String,
@@ -52,29 +56,28 @@ pub enum SettingsError {
     #[error("--database-url or NEBULA_DATABASE_URL is missing: postgresql://user:password@host/database")]
     DatabaseUrlMissing,
     /// Not a connection string.
-    #[error("the database URL cannot be read ({0}): use postgresql://user:password@host/database")]
-    DatabaseUrl(tokio_postgres::Error),
+    #[error("{0} cannot be used ({1}): write postgresql://user:password@host/database")]
+    DatabaseUrl(&'static str, ServerError),
     /// No storage URL.
     #[error("--storage-url or NEBULA_STORAGE_URL is missing: file:///folder or s3://bucket?endpoint=…")]
     StorageUrlMissing,
 }
 
 impl Settings {
-    /// Connection parameters of the database.
-    pub(crate) fn database(&self) -> Result<Config, SettingsError> {
+    /// The database.
+    pub(crate) fn database(&self) -> Result<Server, SettingsError> {
         if self.database_url.is_empty() {
             return Err(SettingsError::DatabaseUrlMissing);
         }
-        let mut config: Config = self.database_url.parse().map_err(SettingsError::DatabaseUrl)?;
-        if config.get_application_name().is_none() {
-            config.application_name("nebula-worker");
+        server("NEBULA_DATABASE_URL", &self.database_url)
+    }
+
+    /// The database for LISTEN.
+    pub(crate) fn listener(&self) -> Result<Server, SettingsError> {
+        match self.database_listen_url.as_str() {
+            "" => self.database(),
+            url => server("NEBULA_DATABASE_LISTEN_URL", url),
         }
-        // A server that vanishes without closing the connection must be noticed well within a lease.
-        config
-            .connect_timeout(Duration::from_secs(5))
-            .keepalives_idle(Duration::from_secs(10))
-            .tcp_user_timeout(Duration::from_secs(15));
-        Ok(config)
     }
 
     /// URL of the file store.
@@ -104,4 +107,18 @@ impl Settings {
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs(u64::from(self.grace))
     }
+}
+
+fn server(setting: &'static str, url: &str) -> Result<Server, SettingsError> {
+    let mut server = Server::parse(url).map_err(|error| SettingsError::DatabaseUrl(setting, error))?;
+    let config = server.config_mut();
+    if config.get_application_name().is_none() {
+        config.application_name("nebula-worker");
+    }
+    // A server that vanishes without closing the connection must be noticed well within a lease.
+    config
+        .connect_timeout(Duration::from_secs(5))
+        .keepalives_idle(Duration::from_secs(10))
+        .tcp_user_timeout(Duration::from_secs(15));
+    Ok(server)
 }

@@ -129,12 +129,17 @@ async fn parts(client: &Client) -> Vec<Finding> {
         Err(error) => return vec![Finding::of_error("ready", State::Failed, &error)],
     };
     let finding = |check: nebula_api::health::Check| {
-        let state = if check.ok { State::Ok } else { State::Failed };
+        // A part that works and has a remedy will fail soon.
+        let state = match (check.ok, &check.hint) {
+            (true, None) => State::Ok,
+            (true, Some(_)) => State::Note,
+            (false, _) => State::Failed,
+        };
         let finding = Finding::new(&clean(&check.name), state, check.detail);
-        if check.ok {
-            finding
-        } else {
-            finding.hint("The gateway's log says more; `make up` starts what is down.")
+        match check.hint {
+            Some(hint) => finding.hint(&hint),
+            None if check.ok => finding,
+            None => finding.hint("The gateway's log says more; `make up` starts what is down."),
         }
     };
     if health.status != "ok" && health.checks.iter().all(|check| check.ok) {

@@ -13,8 +13,10 @@
 //!
 //! A device that represents a [`node`](crate::node) also signs the request, with a secret of the node.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 pub mod bytes;
 
@@ -217,9 +219,10 @@ pub mod kind {
     /// [`LongPollWait`](super::LongPollWait); answers a [`LongPollAnswer`](super::LongPollAnswer) when there
     /// is something to do, at the latest after 90 s.
     pub const LONG_POLL_WAIT: &str = "LongPollWait";
-    /// Result of a command; the gateway sends no commands.
+    /// [`CommandResponse`](super::CommandResponse), behind which more may follow as it comes; answers `{"data":{}}`.
+    /// The gateway sends no commands, so what follows is discarded.
     pub const COMMAND_RESPONSE: &str = "CommandResponse";
-    /// A new sign-in; the gateway demands none.
+    /// No value; answers a signed [`Reauthentication`](super::Reauthentication). The gateway demands no new sign-in.
     pub const REAUTHENTICATE: &str = "Reauthenticate";
     /// Our addition: a [`Report`](crate::agent::Report); answers a signed
     /// [`Instruction`](crate::agent::Instruction).
@@ -255,8 +258,52 @@ pub struct CheckForUpdate {
 #[serde(rename_all = "camelCase")]
 pub struct LongPollWait {
     /// Names of the [`Action`]s that the client supports. A client with only `DoUpdate` gets no other.
-    #[serde(default)]
+    /// Null is none.
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub supported_actions: Vec<String>,
+}
+
+fn null_is_empty<'a, D: Deserializer<'a>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// Value of `CommandResponse`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct CommandResponse {
+    /// Of the [`LongPollAnswer`] with the command.
+    #[serde(default)]
+    pub response_token: String,
+    /// Its result.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub response: serde_json::Value,
+}
+
+/// Answer of `Reauthenticate`, inside a [`SignedAnswer`].
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Reauthentication {
+    /// Where a person signs in: the console.
+    #[serde(rename = "loginURL")]
+    pub login_url: String,
+}
+
+/// Answer of `GET /v1/downloads`: programs of the closed service, none of which are here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct Downloads {
+    /// By version and platform.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub dnclient: BTreeMap<String, BTreeMap<String, String>>,
+    /// By platform.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub mobile: BTreeMap<String, String>,
+    /// By kind of repository.
+    #[cfg_attr(feature = "openapi", schema(value_type = Object))]
+    pub container: BTreeMap<String, String>,
 }
 
 /// Answer of `LongPollWait`. It is not signed, because it only names the next call.

@@ -27,4 +27,7 @@ pub struct Check {
     pub ok: bool,
     /// `ok`, or the problem.
     pub detail: String,
+    /// The remedy, for a part that fails or will fail soon.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use futures::{StreamExt, stream};
+use nebula_connect::Server;
 use tokio::time::sleep;
-use tokio_postgres::{AsyncMessage, Config, NoTls};
+use tokio_postgres::AsyncMessage;
 
 /// Delays between attempts to connect; jitter adds up to the same again, so that the clients of a restarted
 /// server do not all come back at once.
@@ -35,12 +36,12 @@ pub enum Event<'a> {
 /// Listens to `channel`, which must be a valid SQL identifier, for as long as the future is polled.
 ///
 /// The first failure of an outage is logged as a warning, the following ones at level debug.
-pub async fn listen(config: &Config, channel: &str, mut on_event: impl FnMut(Event<'_>)) -> Infallible {
+pub async fn listen(server: &Server, channel: &str, mut on_event: impl FnMut(Event<'_>)) -> Infallible {
     let mut delays = RECONNECT.build();
     let mut is_new_outage = true;
     loop {
         let mut connected = false;
-        let ended = listen_once(config, channel, |event| {
+        let ended = listen_once(server, channel, |event| {
             connected |= event == Event::Connected;
             on_event(event);
         });
@@ -66,11 +67,11 @@ pub async fn listen(config: &Config, channel: &str, mut on_event: impl FnMut(Eve
 
 /// One connection from start to end.
 async fn listen_once(
-    config: &Config,
+    server: &Server,
     channel: &str,
     mut on_event: impl FnMut(Event<'_>),
 ) -> Result<(), tokio_postgres::Error> {
-    let (client, mut connection) = config.connect(NoTls).await?;
+    let (client, mut connection) = server.connect().await?;
     let mut messages = stream::poll_fn(move |context| connection.poll_message(context));
     let statement = format!("LISTEN {channel}");
     let mut command = pin!(client.batch_execute(&statement));

@@ -2,11 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
+use nebula_connect::Server;
 use nebula_listen::{Event, listen};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::unbounded_channel;
-use tokio_postgres::Config;
 
 /// A message of the server: its tag, the length, the body.
 fn message(tag: u8, body: &[u8]) -> Vec<u8> {
@@ -40,12 +40,12 @@ async fn serve(server: &TcpListener, payload: &str) {
 #[tokio::test]
 async fn listening_resumes_after_the_connection_breaks() {
     let server = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let mut config = Config::new();
-    config.host("127.0.0.1").port(server.local_addr().unwrap().port()).user("test");
+    let port = server.local_addr().unwrap().port();
+    let target = Server::parse(&format!("postgresql://test@127.0.0.1:{port}?sslmode=disable")).unwrap();
     let (sender, mut events) = unbounded_channel();
     let listening = tokio::spawn(async move {
         let on_event = |event: Event<'_>| sender.send(format!("{event:?}")).unwrap();
-        listen(&config, "nebula_test", on_event).await
+        listen(&target, "nebula_test", on_event).await
     });
     for payload in ["first", "second"] {
         serve(&server, payload).await;

@@ -1,9 +1,8 @@
 //! Accounts, as sign-in and the `account` subcommand need them.
 
-use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
-use super::query::{query_one, query_opt};
+use super::query::{GenericClient, query_one, query_opt};
 use crate::error::ApiError;
 
 /// Credentials of an account.

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use nebula_api::agent::{DeviceAddresses, SyncthingOptions, SyncthingPeer};
 use nebula_certificate::PublicKey;
 use tokio_postgres::types::{Json, ToSql};
@@ -11,7 +10,7 @@ use uuid::Uuid;
 
 use super::PipelinedTransaction;
 use super::device::{self, DEVICE_CONFIGURATIONS, DeviceConfiguration};
-use super::query::{collect_column, map_rows, query, query_one, query_opt};
+use super::query::{GenericClient, collect_column, map_rows, query, query_one, query_opt};
 use super::records::AgentCallRow;
 use crate::error::ApiError;
 
@@ -123,8 +122,8 @@ pub(crate) async fn update(
     known_version: i64,
 ) -> Result<Vec<(i64, DeviceConfiguration)>, ApiError> {
     let sql = "SELECT nebula.update_agents($1)";
-    let update = transaction.prepare_cached(sql).await?;
-    let configurations = transaction.prepare_cached(DEVICE_CONFIGURATIONS).await?;
+    let update = transaction.prepare(sql).await?;
+    let configurations = transaction.prepare(DEVICE_CONFIGURATIONS).await?;
     let devices = collect_column(calls, |call| call.caller.device_id);
     let fetches = collect_column(calls, |Fetch { caller, host_key, public_key }| AgentCallRow {
         device_id: caller.device_id,

@@ -1,13 +1,13 @@
 //! Authorities: recorded, adopted by projects, trusted by devices.
 
-use deadpool_postgres::GenericClient;
+use chrono::{DateTime, Utc};
 use nebula_api::authority::Authority;
 use nebula_certificate::{Certificate, Fingerprint};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use super::certificate::system_time;
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// An authority the devices of a project trust.
@@ -84,4 +84,33 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
             warning: row.try_get("warning")?,
         })
     })
+}
+
+/// An authority that projects sign with.
+#[derive(Debug, Clone)]
+pub(crate) struct SigningAuthority {
+    pub(crate) fingerprint: String,
+    pub(crate) name: String,
+    pub(crate) not_after: DateTime<Utc>,
+    pub(crate) seconds_left: f64,
+    pub(crate) projects: i64,
+}
+
+/// The authorities that projects sign with, the first to end on top.
+pub(crate) async fn signing(client: &impl GenericClient) -> Result<Vec<SigningAuthority>, ApiError> {
+    let sql = "SELECT fingerprint, name, not_after, seconds_left, projects FROM nebula.signing_authorities()";
+    map_rows(&query(client, sql, &[]).await?, |row| {
+        Ok(SigningAuthority {
+            fingerprint: row.try_get(0)?,
+            name: row.try_get(1)?,
+            not_after: row.try_get(2)?,
+            seconds_left: row.try_get(3)?,
+            projects: row.try_get(4)?,
+        })
+    })
+}
+
+/// Records which authorities end soon or have ended, once each.
+pub(crate) async fn record_ending(client: &impl GenericClient) -> Result<(), ApiError> {
+    query_one(client, "SELECT nebula.record_ending_authorities()", &[]).await.map(drop)
 }

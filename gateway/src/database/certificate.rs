@@ -2,14 +2,13 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::certificate::Certificate;
 use nebula_certificate::Issued;
 use uuid::Uuid;
 
 use super::PipelinedTransaction;
-use super::query::{map_rows, query};
+use super::query::{GenericClient, map_rows, query};
 use super::records::{Inet, NewCertificateRow};
 use crate::error::ApiError;
 
@@ -39,7 +38,7 @@ pub(crate) async fn record(
     transaction: PipelinedTransaction,
     signed: &[SignedCertificates<'_>],
 ) -> Result<(), ApiError> {
-    let statement = transaction.prepare_cached("SELECT nebula.record_certificates($1)").await?;
+    let statement = transaction.prepare("SELECT nebula.record_certificates($1)").await?;
     let rows = signed.iter().flat_map(|device| device.issued.iter().map(move |issued| row(device, issued)));
     let certificates: Vec<_> = rows.collect();
     transaction.query_and_commit((statement, &[&certificates])).await

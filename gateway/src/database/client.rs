@@ -1,36 +1,53 @@
 //! The pool of connections.
 
-use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use deadpool_postgres::{
-    Manager, ManagerConfig, Object, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
+    Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
 };
-use tokio_postgres::{Config, NoTls};
+use nebula_connect::{Server, ServerError};
+use tokio::sync::OnceCell;
 use uuid::Uuid;
 
+use super::connection::Client;
+use super::pooler::shares_sessions;
 use super::query::query;
-use crate::error::{ApiError, with_source};
+use super::statement::{ParameterTypes, Statements};
+use crate::error::{ApiError, UNAVAILABLE, with_source};
 
 /// The server cancels a statement that runs longer; the client has given up by then.
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait for a free connection, and for a new one to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in transaction mode
+/// another session of the same role may get them, which wants the same; `sql/roles.sql` sets them for all of them.
+const SETTINGS: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
+                        SET default_transaction_isolation = 'read committed'";
 
 /// The connections; clones share them.
 #[derive(Clone)]
 pub(crate) struct Database {
     pool: Pool,
-    config: Config,
+    server: Server,
+    /// The same database past a pooler; without it [`Self::server`] is taken.
+    listen: Option<Server>,
+    /// Whether anything here will listen.
+    listens: bool,
+    sessions: Arc<OnceCell<Sessions>>,
 }
 
-/// A connection for the time of one request.
-pub(crate) type Client = Object;
+/// The findings about the sessions behind the connections.
+enum Sessions {
+    Usable(Statements),
+    /// LISTEN would hear nothing.
+    NoneToListen,
+}
 
-/// The connection string cannot be read. The message never repeats it, because it may hold a password.
+/// A connection string cannot be used. The message never repeats it, because it may hold a password.
 #[derive(Debug, thiserror::Error)]
-#[error("NEBULA_DATABASE_URL cannot be read ({0}): write postgresql://user:password@host:5432/database")]
-pub(crate) struct DatabaseUrlError(String);
+#[error("{0} cannot be used: {1}; write postgresql://user:password@host:5432/database")]
+pub(crate) struct DatabaseUrlError(&'static str, ServerError);
 
 /// State of the pool.
 pub(crate) struct Usage {
@@ -40,48 +57,86 @@ pub(crate) struct Usage {
 }
 
 impl Database {
-    /// Reads the URL; nothing is contacted yet.
-    pub(crate) fn new(url: &str, connections: usize) -> Result<Self, DatabaseUrlError> {
-        let mut config = Config::from_str(url).map_err(|error| DatabaseUrlError(with_source(&error)))?;
-        let options = format!(
-            "{} -c statement_timeout={} -c idle_in_transaction_session_timeout=60000",
-            config.get_options().unwrap_or_default(),
-            STATEMENT_TIMEOUT.as_millis()
-        );
-        config.options(options.trim_start().to_owned());
-        if config.get_application_name().is_none() {
-            config.application_name("nebula-gateway");
-        }
-        if config.get_connect_timeout().is_none() {
-            config.connect_timeout(CONNECT_TIMEOUT);
-        }
-        config.tcp_user_timeout(STATEMENT_TIMEOUT);
+    /// Reads the URLs; nothing is contacted yet. `listen_url` leads past a pooler in transaction mode.
+    pub(crate) fn new(
+        url: &str,
+        listen_url: Option<&str>,
+        connections: usize,
+    ) -> Result<Self, DatabaseUrlError> {
+        let server = server("NEBULA_DATABASE_URL", url)?;
+        let listen = listen_url.map(|url| self::server("NEBULA_DATABASE_LISTEN_URL", url)).transpose()?;
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
         let timeouts = Timeouts {
             wait: Some(CONNECT_TIMEOUT),
             create: Some(2 * CONNECT_TIMEOUT),
             recycle: Some(CONNECT_TIMEOUT),
         };
-        let pool = Pool::builder(Manager::from_config(config.clone(), NoTls, manager))
+        let settings = Hook::async_fn(|client, _| {
+            Box::pin(async { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
+        });
+        let pool = Pool::builder(Manager::from_config(server.config().clone(), server.tls(), manager))
             .max_size(connections)
             // The connection used last has the most statements prepared.
             .queue_mode(QueueMode::Lifo)
             .timeouts(timeouts)
             .runtime(Runtime::Tokio1)
+            .post_create(settings)
             .build()
             .expect("a runtime is given, which is all that timeouts need");
-        Ok(Self { pool, config })
+        Ok(Self { pool, server, listen, listens: true, sessions: Arc::default() })
+    }
+
+    /// For commands, which never listen and so may have any pooler in between.
+    #[must_use]
+    pub(crate) fn without_listeners(self) -> Self {
+        Self { listens: false, ..self }
     }
 
     /// Takes a connection; dropping it gives it back and rolls back an open transaction. Fails with 503 when
-    /// the server does not answer or all connections stay busy.
+    /// the server does not answer or all connections stay busy, or a pooler keeps LISTEN from hearing anything.
     pub(crate) async fn client(&self) -> Result<Client, ApiError> {
-        Ok(self.pool.get().await?)
+        let unavailable = |error| ApiError::unavailable("database", &with_source(&error));
+        let sessions = self.sessions.get_or_try_init(|| self.find_sessions()).await.map_err(unavailable)?;
+        let Sessions::Usable(statements) = sessions else { return Err(no_session()) };
+        Ok(Client::new(self.pool.get().await?, statements.clone()))
+    }
+
+    /// Looks for a pooler in transaction mode, once.
+    async fn find_sessions(&self) -> Result<Sessions, tokio_postgres::Error> {
+        if !shares_sessions(&self.server).await? {
+            return Ok(Sessions::Usable(Statements::Prepared));
+        }
+        let can_listen = match &self.listen {
+            Some(listen) => !shares_sessions(listen).await?,
+            None => !self.listens,
+        };
+        if !can_listen {
+            tracing::error!("{}", no_session().failure().detail);
+            return Ok(Sessions::NoneToListen);
+        }
+        tracing::info!("a pooler in transaction mode is in between: statements are sent whole");
+        // Past the pooler: the sessions behind it may all be held by those who wait for the answer.
+        let types = ParameterTypes::new(self.listen_server().clone());
+        Ok(Sessions::Usable(Statements::Whole(Arc::new(types))))
+    }
+
+    /// Fails if the database answers and a pooler keeps LISTEN from hearing anything.
+    pub(crate) async fn refuse_pooler_without_listener(&self) -> Result<(), ApiError> {
+        match self.sessions.get_or_try_init(|| self.find_sessions()).await {
+            Ok(Sessions::NoneToListen) => Err(no_session()),
+            // A database that does not answer yet is asked again by the first request.
+            Ok(Sessions::Usable(_)) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Connects once, for those who have nobody to answer but the operator. Fails with what PostgreSQL or TLS said.
+    pub(crate) async fn try_connecting(&self) -> Result<(), tokio_postgres::Error> {
+        self.server.connect().await.map(drop)
     }
 
     /// How to connect, for listeners, which keep a connection of their own.
-    pub(crate) fn config(&self) -> &Config {
-        &self.config
+    pub(crate) fn listen_server(&self) -> &Server {
+        self.listen.as_ref().unwrap_or(&self.server)
     }
 
     pub(crate) fn usage(&self) -> Usage {
@@ -94,6 +149,29 @@ impl Database {
         let client = self.client().await?;
         query(&client, "SELECT FROM nebula.list_projects($1)", &[&Uuid::nil()]).await.map(drop)
     }
+}
+
+/// Reads a URL and adds what all connections of the gateway have in common.
+fn server(setting: &'static str, url: &str) -> Result<Server, DatabaseUrlError> {
+    let mut server = Server::parse(url).map_err(|error| DatabaseUrlError(setting, error))?;
+    let config = server.config_mut();
+    if config.get_application_name().is_none() {
+        config.application_name("nebula-gateway");
+    }
+    if config.get_connect_timeout().is_none() {
+        config.connect_timeout(CONNECT_TIMEOUT);
+    }
+    config.tcp_user_timeout(STATEMENT_TIMEOUT);
+    Ok(server)
+}
+
+fn no_session() -> ApiError {
+    let detail = "NEBULA_DATABASE_URL leads to a pooler in transaction mode, behind which LISTEN hears nothing: \
+                  devices and consoles would not learn of changes";
+    ApiError::new(UNAVAILABLE, detail).hint(
+        "Set NEBULA_DATABASE_LISTEN_URL to PostgreSQL's own address, or to a pooler in session mode; the other \
+         connections may stay where they are.",
+    )
 }
 
 /// Leaves out the configuration, which holds the password.

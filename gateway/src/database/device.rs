@@ -2,7 +2,6 @@
 
 use std::net::IpAddr;
 
-use deadpool_postgres::GenericClient;
 use ipnetwork::IpNetwork;
 use nebula_api::device::Device;
 use nebula_certificate::PublicKey;
@@ -13,7 +12,7 @@ use uuid::Uuid;
 
 use super::PipelinedTransaction;
 use super::project::ConfiguredProject;
-use super::query::{collect_column, map_rows, query, query_one};
+use super::query::{GenericClient, collect_column, map_rows, query, query_one};
 use super::records::NewDeviceRow;
 use crate::error::ApiError;
 
@@ -123,7 +122,7 @@ pub(crate) async fn register(
 ) -> Result<Vec<DeviceConfiguration>, ApiError> {
     let Some(first) = devices.first() else { return Ok(vec![]) };
     let identifiers = collect_column(devices, |device| device.device_id);
-    let configurations = transaction.prepare_cached(DEVICE_CONFIGURATIONS).await?;
+    let configurations = transaction.prepare(DEVICE_CONFIGURATIONS).await?;
     let arguments: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known_version];
     let rows = match &first.registrant {
         Registrant::Account(_) => {
@@ -141,7 +140,7 @@ pub(crate) async fn register(
                 client: device.client,
             });
             let sql = "SELECT nebula.register_devices($1, $2)";
-            let register = transaction.prepare_cached(sql).await?;
+            let register = transaction.prepare(sql).await?;
             let values: [&(dyn ToSql + Sync); 2] = [&first.project_id, &rows];
             transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
@@ -151,7 +150,7 @@ pub(crate) async fn register(
             let values: [&(dyn ToSql + Sync); 8] =
                 [hash, project_id, device_id, name, endpoints, &curve, &key, client];
             let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8)";
-            let register = transaction.prepare_cached(sql).await?;
+            let register = transaction.prepare(sql).await?;
             transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
     };

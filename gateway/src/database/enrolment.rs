@@ -3,11 +3,10 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest};
 use uuid::Uuid;
 
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// A code that was just made.

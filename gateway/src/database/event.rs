@@ -2,11 +2,10 @@
 
 use std::collections::HashSet;
 
-use deadpool_postgres::GenericClient;
 use nebula_api::event::Event;
 use uuid::Uuid;
 
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Newest events first, of the projects the account sees; `before` pages back.
@@ -39,6 +38,14 @@ pub(crate) async fn visible_projects(
 ) -> Result<HashSet<Uuid>, ApiError> {
     let rows = query(client, "SELECT nebula.visible_projects($1)", &[&actor]).await?;
     Ok(map_rows(&rows, |row| row.try_get(0))?.into_iter().collect())
+}
+
+/// `admin` or `member`; `None` for an unknown or disabled account.
+pub(crate) async fn account_role(
+    client: &impl GenericClient,
+    actor: Uuid,
+) -> Result<Option<String>, ApiError> {
+    Ok(query_one(client, "SELECT nebula.account_role($1)", &[&actor]).await?.try_get(0)?)
 }
 
 /// Fails with 403 unless the account is an administrator, 401 if it is unknown or disabled.

@@ -1,11 +1,10 @@
 //! Firewall rules and routes: listed, added, dropped.
 
-use deadpool_postgres::GenericClient;
 use nebula_api::firewall::{Route, Rule};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Rules of the projects the account sees.

@@ -2,12 +2,11 @@
 
 use std::net::IpAddr;
 
-use deadpool_postgres::GenericClient;
 use nebula_api::job::Job;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::query::{map_rows, query, query_one, query_opt};
+use super::query::{GenericClient, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
 /// Conditions of a list of jobs; `None` leaves a condition out.

@@ -3,12 +3,11 @@
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use deadpool_postgres::GenericClient;
 use nebula_api::node::{Node, NodeRequest, Secret};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Nodes by name.

@@ -1,10 +1,9 @@
 //! Pools: usage.
 
-use deadpool_postgres::GenericClient;
 use nebula_api::pool::PoolUsage;
 use uuid::Uuid;
 
-use super::query::{map_rows, query};
+use super::query::{GenericClient, map_rows, query};
 use crate::error::ApiError;
 
 /// Usage of the pools the account sees, of one project or all.

@@ -1,13 +1,12 @@
 //! Projects: listing, and the configuration their devices share.
 
-use deadpool_postgres::GenericClient;
 use nebula_api::project::Project;
 use serde::{Deserialize, Deserializer};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::authority::TrustedAuthority;
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Projects the account sees, with counts, by name.

@@ -1,11 +1,10 @@
 //! ProjectOptions of projects, and groups of devices.
 
-use deadpool_postgres::GenericClient;
 use nebula_api::project_options::ProjectOptions;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::query::query_one;
+use super::query::{GenericClient, query_one};
 use crate::error::ApiError;
 
 /// The options of a project.

@@ -1,19 +1,20 @@
 //! Running statements and reading rows, the same way in every file of this folder.
 
-use deadpool_postgres::GenericClient;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+pub(crate) use super::connection::GenericClient;
 use crate::error::ApiError;
 
-/// Runs a statement that answers rows; prepared once per connection.
+/// Runs a statement that answers rows.
 pub(super) async fn query(
     client: &impl GenericClient,
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Vec<Row>, ApiError> {
-    let statement = client.prepare_cached(sql).await?;
-    Ok(client.query(&statement, values).await?)
+    let client = client.connection();
+    let statement = client.prepare(sql).await?;
+    Ok(client.run(&statement, values).await?)
 }
 
 /// Runs a statement that answers at most one row.
@@ -22,8 +23,7 @@ pub(super) async fn query_opt(
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Option<Row>, ApiError> {
-    let statement = client.prepare_cached(sql).await?;
-    Ok(client.query_opt(&statement, values).await?)
+    Ok(query(client, sql, values).await?.pop())
 }
 
 /// Runs a statement that answers exactly one row.
@@ -32,8 +32,8 @@ pub(super) async fn query_one(
     sql: &str,
     values: &[&(dyn ToSql + Sync)],
 ) -> Result<Row, ApiError> {
-    let statement = client.prepare_cached(sql).await?;
-    Ok(client.query_one(&statement, values).await?)
+    let row = query_opt(client, sql, values).await?;
+    row.ok_or_else(|| ApiError::internal(&"the database answered no row where there is always one"))
 }
 
 /// Converts every row.

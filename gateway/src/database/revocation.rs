@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use deadpool_postgres::GenericClient;
 use nebula_api::revocation::Revocation;
 use uuid::Uuid;
 
-use super::query::query_one;
+use super::query::{GenericClient, query_one};
 use crate::error::ApiError;
 
 /// Revokes a device for good.

@@ -2,11 +2,10 @@
 
 use std::net::IpAddr;
 
-use deadpool_postgres::GenericClient;
 use nebula_api::authority::Rotation;
 use uuid::Uuid;
 
-use super::query::{map_rows, query, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Rotations, running ones first, at most 100.

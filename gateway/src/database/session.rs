@@ -3,10 +3,9 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
-use super::query::query_one;
+use super::query::{GenericClient, query_one};
 use crate::error::ApiError;
 
 /// Result of exchanging a refresh token.

@@ -11,7 +11,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nebula_api::agent::{FindDevice, FoundDevice, Instruction, Report};
-use nebula_api::dnapi::{Call, EnrollRequest, Enrollment, KeyUpdate, Message, SignedAnswer, VERSION};
+use nebula_api::dnapi::{
+    Call, EnrollRequest, Enrollment, KeyUpdate, Message, Reauthentication, SignedAnswer, VERSION,
+};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -25,6 +27,7 @@ use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::infra::long_poll_hub::LongPollHub;
+use crate::infra::quota::Quota;
 use crate::infra::rate_limit::RateLimits;
 
 mod answer;
@@ -47,6 +50,8 @@ pub(crate) struct AgentService {
     projects: Arc<ProjectCache>,
     limits: Arc<RateLimits>,
     hub: LongPollHub,
+    /// Long polls of one device.
+    polls: Quota<Uuid>,
     /// Ends long polls when the gateway stops.
     stopping: CancellationToken,
     /// How long certificates are valid if the project sets nothing.
@@ -63,11 +68,13 @@ impl AgentService {
         projects: Arc<ProjectCache>,
         limits: Arc<RateLimits>,
         hub: LongPollHub,
+        max_polls: usize,
         stopping: CancellationToken,
         certificate_lifetime: Duration,
     ) -> Self {
+        let polls = Quota::new(max_polls);
         let (key_lookups, fetches) = (Batcher::default(), Batcher::default());
-        Self { database, projects, limits, hub, stopping, certificate_lifetime, key_lookups, fetches }
+        Self { database, projects, limits, hub, polls, stopping, certificate_lifetime, key_lookups, fetches }
     }
 
     /// How many agents wait in a long poll.
@@ -265,6 +272,16 @@ impl AgentService {
         let device = agent::find_device(&self.database.client().await?, caller, &wanted.name).await?;
         let found = FoundDevice { nonce: wanted.nonce, device };
         Ok(answer::signed(&project.authority, &found).await?)
+    }
+
+    /// `Reauthenticate`: where a person signs in.
+    pub(crate) async fn reauthenticate(
+        &self,
+        caller: &Caller,
+        login_url: String,
+    ) -> Result<SignedAnswer, Refusal> {
+        let project = self.projects.at_version(&self.database, caller.project_id, caller.version).await?;
+        Ok(answer::signed(&project.authority, &Reauthentication { login_url }).await?)
     }
 
     /// `Leave`: the device leaves for good.

@@ -1,6 +1,7 @@
 //! Certificate authorities: this process reads their keys and never gives them away. The database says which
 //! of them signs for a project and which its devices trust.
 
+pub(crate) mod expiry;
 mod keyring;
 mod signer;
 

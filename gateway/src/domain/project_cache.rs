@@ -8,11 +8,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use deadpool_postgres::GenericClient;
 use uuid::Uuid;
 
 use crate::database::project::{self, ConfiguredProject, ProjectConfig};
-use crate::database::{Database, PipelinedTransaction, authority};
+use crate::database::{Database, GenericClient, PipelinedTransaction, authority};
 use crate::domain::authority::{Authority, Keyring};
 use crate::error::ApiError;
 

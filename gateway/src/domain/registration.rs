@@ -58,10 +58,16 @@ impl Registrar {
     ) -> Result<Registered, ApiError> {
         // Checked before the database is asked, so that a bad request costs little and leaves nothing.
         let role = check::request(request)?;
-        let by_code = matches!(registrant, Registrant::Code(_));
-        if by_code {
-            self.limits.check_guesses(client)?;
-        }
+        let by_code = match registrant {
+            Registrant::Code(_) => {
+                self.limits.check_guesses(client)?;
+                true
+            }
+            Registrant::Account(account) => {
+                self.limits.count_registration(account, request.project_id)?;
+                false
+            }
+        };
         let new_device = |public_key| NewDevice {
             registrant,
             project_id: request.project_id,

@@ -8,7 +8,8 @@ use nebula_api::auth::{Identity, LoginRequest, RefreshRequest, TokenPair};
 use crate::database::account;
 use crate::domain::auth::session;
 use crate::error::{ApiError, NOT_AUTHENTICATED};
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// Signs in with a name and a password.

@@ -19,7 +19,7 @@ pub(crate) async fn list(
 ) -> Result<web::Json<Envelope<Vec<Authority>>>, ApiError> {
     let client = state.database.client().await?;
     require_admin(&client, actor.account_id).await?;
-    for held in state.keyring.held()? {
+    for held in state.keyring.held().await? {
         database::record(&client, &held).await?;
     }
     Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))

@@ -15,7 +15,8 @@ use crate::domain::bundle::Bundle;
 use crate::domain::enrolment::code_hash;
 use crate::domain::registration::Registered;
 use crate::error::ApiError;
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 

@@ -1,24 +1,34 @@
 //! The agent protocol: `/v2/enroll` and `/v1/dnclient`. [`nebula_api::dnapi`] describes it.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use futures::StreamExt;
 use nebula_api::dnapi::{
-    Call, CheckForUpdate, Data, EnrollRequest, Enrollment, LongPollAnswer, Message, SignedAnswer, kind,
+    Call, CheckForUpdate, CommandResponse, Data, Downloads, EnrollRequest, Enrollment, LongPollAnswer,
+    Message, SignedAnswer, kind,
 };
 use serde::de::DeserializeOwned;
 
 use crate::database::agent::Caller;
 use crate::domain::agent_protocol::{Refusal, RequestHead};
 use crate::error::{ApiError, TOO_LARGE};
-use crate::http::extractor::client_address;
+use crate::http::body_limit::Arrival;
+use crate::http::enrolment::server_url;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// Largest body in bytes. The longest that a correct client sends is the report of a device with some hundred
 /// peers.
 const MAX_BODY: usize = 64 * 1024;
+/// Most bytes that may follow a call, and how long they may take.
+const MAX_STREAM: usize = 64 * 1024 * 1024;
+const STREAM_TIME: Duration = Duration::from_secs(15 * 60);
 
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
@@ -57,13 +67,24 @@ pub(crate) async fn call(
 ) -> Result<HttpResponse, Refusal> {
     let client = client_address(&request);
     // Ten thousand agents may wait at once, so all that was read is freed before the wait.
-    let body = Box::pin(read(payload)).await?;
+    let (body, rest) = Box::pin(read_call(payload)).await?;
     let call: Call = parse(&body)?;
     let device = call.host_id.parse().ok();
     let identified = Box::pin(identify(&state, &call, &request, &body)).await;
-    drop((request, body, call));
     let response = match identified {
-        Ok((caller, message)) => respond(&state, caller, message, client).await,
+        Ok((_, message)) if message.kind == kind::COMMAND_RESPONSE => {
+            Arrival::allow(&request, STREAM_TIME);
+            let _: CommandResponse = value(&message)?;
+            Box::pin(discard(rest)).await
+        }
+        Ok((caller, message)) if message.kind == kind::REAUTHENTICATE => {
+            let login_url = server_url(state.public_url.as_deref(), &request);
+            Box::pin(state.agents.reauthenticate(&caller, login_url)).await.map(json)
+        }
+        Ok((caller, message)) => {
+            drop((request, body, call));
+            respond(&state, caller, message, client).await
+        }
         Err(refusal) => Err(refusal),
     };
     if let Err(refusal) = &response
@@ -115,8 +136,8 @@ async fn respond(
         other => {
             let shown: String = other.chars().take(64).collect();
             let detail = format!("messages of type {shown:?} are not supported");
-            let hint =
-                "Use CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, Status, FindDevice or Leave.";
+            let hint = "Use CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, CommandResponse, \
+                        Reauthenticate, Status, FindDevice or Leave.";
             Err(Refusal::field("message.type", ApiError::bad_argument(detail).hint(hint)))
         }
     }
@@ -133,14 +154,124 @@ fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
     })
 }
 
+/// A call, and the rest of its body where that is streamed: the open client sends the output of a command behind the
+/// call that announces it, as it comes.
+async fn read_call(mut payload: web::Payload) -> Result<(Vec<u8>, Option<web::Payload>), Refusal> {
+    let (mut body, mut scanner) = (Vec::new(), JsonEnd::default());
+    while let Some(chunk) = payload.next().await {
+        let chunk = chunk.map_err(|_| broken())?;
+        let end = scanner.find(&chunk).map(|end| body.len() + end);
+        body.extend_from_slice(&chunk);
+        if let Some(end) = end
+            && announces_stream(&body[..end])
+        {
+            body.truncate(end);
+            return Ok((body, Some(payload)));
+        }
+        if body.len() > MAX_BODY {
+            return Err(too_large().into());
+        }
+    }
+    Ok((body, None))
+}
+
+fn announces_stream(call: &[u8]) -> bool {
+    let message =
+        serde_json::from_slice::<Call>(call).ok().and_then(|call| STANDARD.decode(call.message).ok());
+    let message = message.and_then(|bytes| serde_json::from_slice::<Message>(&bytes).ok());
+    message.is_some_and(|message| message.kind == kind::COMMAND_RESPONSE)
+}
+
+/// Reads what follows a call to its end.
+async fn discard(rest: Option<web::Payload>) -> Result<HttpResponse, Refusal> {
+    let mut size = 0;
+    if let Some(mut rest) = rest {
+        while let Some(chunk) = rest.next().await {
+            size += chunk.map_err(|_| broken())?.len();
+            if size > MAX_STREAM {
+                return Err(ApiError::new(TOO_LARGE, "more than 64 MB follow the call")
+                    .hint("The gateway sends no commands, and discards what is said about them.")
+                    .into());
+            }
+        }
+    }
+    Ok(json(serde_json::Map::new()))
+}
+
+/// Finds the end of the JSON object that a body begins with, chunk by chunk.
+#[derive(Default)]
+struct JsonEnd {
+    depth: usize,
+    in_text: bool,
+    escaped: bool,
+    found: bool,
+}
+
+impl JsonEnd {
+    /// The number of bytes of this chunk up to the end, the first time it is seen.
+    fn find(&mut self, chunk: &[u8]) -> Option<usize> {
+        if self.found {
+            return None;
+        }
+        for (at, byte) in chunk.iter().enumerate() {
+            match byte {
+                _ if self.escaped => self.escaped = false,
+                b'\\' if self.in_text => self.escaped = true,
+                b'"' => self.in_text = !self.in_text,
+                b'{' if !self.in_text => self.depth += 1,
+                b'}' if !self.in_text => {
+                    self.depth = self.depth.saturating_sub(1);
+                    self.found = self.depth == 0;
+                }
+                _ => {}
+            }
+            if self.found {
+                return Some(at + 1);
+            }
+        }
+        None
+    }
+}
+
 /// The body. Its declared type is ignored: the foreign client declares none.
 async fn read(payload: web::Payload) -> Result<web::Bytes, Refusal> {
-    let too_large = || {
-        ApiError::new(TOO_LARGE, "the body is larger than 64 kB")
-            .hint("No call of this protocol needs as much.")
-    };
-    let broken = || ApiError::bad_argument("the body did not arrive whole").hint("Send it again.");
     Ok(payload.to_bytes_limited(MAX_BODY).await.map_err(|_| too_large())?.map_err(|_| broken())?)
+}
+
+fn too_large() -> ApiError {
+    ApiError::new(TOO_LARGE, "the body is larger than 64 kB").hint("No call of this protocol needs as much.")
+}
+
+fn broken() -> ApiError {
+    ApiError::bad_argument("the body did not arrive whole").hint("Send it again.")
+}
+
+/// Sign-in of a person for a device, as the closed service has it by OpenID Connect. Not offered: a device enrols by a
+/// code.
+#[utoipa::path(post, path = "/v1/endpoint-auth/preauth", tag = "agent",
+    responses((status = 404, description = "Not offered")))]
+pub(crate) async fn preauth() -> Result<HttpResponse, Refusal> {
+    Err(no_sign_in())
+}
+
+/// Progress of such a sign-in. Not offered.
+#[utoipa::path(get, path = "/v1/endpoint-auth/poll", tag = "agent",
+    responses((status = 404, description = "Not offered")))]
+pub(crate) async fn poll() -> Result<HttpResponse, Refusal> {
+    Err(no_sign_in())
+}
+
+fn no_sign_in() -> Refusal {
+    ApiError::not_found("nobody signs in for a device here")
+        .hint("Enrol the device with a code: an administrator makes one with nebulactl enrolment create.")
+        .into()
+}
+
+/// Programs of the closed service: there are none here.
+#[utoipa::path(get, path = "/v1/downloads", tag = "agent",
+    responses((status = 200, description = "Empty lists", body = Data<Downloads>)))]
+pub(crate) async fn downloads() -> HttpResponse {
+    json(Downloads::default())
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
@@ -149,4 +280,22 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
             .hint("GET /openapi.json describes it.")
             .into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_call_is_found_wherever_the_body_is_cut() {
+        let call = br#"{"a":"}\\\"{","b":{"c":1}}"#;
+        let body = [call.as_slice(), b"{output}"].concat();
+        for cut in 0..body.len() {
+            let mut scanner = JsonEnd::default();
+            let (first, second) = body.split_at(cut);
+            let end = scanner.find(first).or_else(|| scanner.find(second).map(|end| cut + end));
+            assert_eq!(end, Some(call.len()), "cut at {cut}");
+            assert_eq!(scanner.find(b"{}"), None);
+        }
+    }
 }

@@ -1,7 +1,5 @@
 //! `/api/enrolments`: codes that administrators make and revoke.
 
-use actix_web::http::header::HOST;
-use actix_web::http::uri::Authority;
 use actix_web::{HttpRequest, HttpResponse, web};
 use nebula_api::Envelope;
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
@@ -12,18 +10,13 @@ use crate::domain::enrolment::{command, link, png};
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::origin::own_url;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
-/// The address for links. Headers that name another host (`Forwarded`, `X-Forwarded-Host`) are ignored: a
-/// device that follows such a link gives its code and its keys to that host.
+/// The address for links: a device that follows one gives its code and its keys to that host.
 pub(super) fn server_url(public: Option<&str>, request: &HttpRequest) -> String {
-    if let Some(public) = public {
-        return public.to_owned();
-    }
-    let header = request.headers().get(HOST).and_then(|host| host.to_str().ok());
-    let host = header.or_else(|| request.uri().authority().map(Authority::as_str)).unwrap_or("localhost");
-    format!("{}://{host}", request.connection_info().scheme())
+    public.map_or_else(|| own_url(request), str::to_owned)
 }
 
 /// Makes a code. Only this response shows it, also as a link and as the PNG of a QR code.
@@ -84,22 +77,4 @@ pub(crate) async fn revoke(
     let client = state.database.client().await?;
     database::revoke(&client, actor.account_id, *path).await?;
     Ok(web::Json(Envelope::new(())))
-}
-
-#[cfg(test)]
-mod tests {
-    use actix_web::test::TestRequest;
-
-    use super::*;
-
-    #[test]
-    fn no_header_but_host_decides_the_address_in_a_link_and_a_setting_overrules_it() {
-        let request = TestRequest::default()
-            .insert_header(("Host", "nebula.lan:8080"))
-            .insert_header(("X-Forwarded-Host", "evil.example"))
-            .insert_header(("Forwarded", "host=evil.example"))
-            .to_http_request();
-        assert_eq!(server_url(None, &request), "http://nebula.lan:8080");
-        assert_eq!(server_url(Some("https://nebula.example.org"), &request), "https://nebula.example.org");
-    }
 }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::event as database;
-use crate::domain::live_events::{PING_FRAME, Watcher};
+use crate::domain::live_events::PING_FRAME;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::state::AppState;
@@ -20,8 +20,7 @@ use crate::state::AppState;
     responses((status = 200, description = "Server-sent events", body = Change,
         content_type = "text/event-stream")))]
 pub(crate) async fn watch(state: web::Data<AppState>, actor: Actor) -> Result<HttpResponse, ApiError> {
-    let (database, stopping) = (state.database.clone(), state.stopping.clone());
-    let watcher = Watcher::subscribe(&state.events, database, stopping, actor.account_id).await?;
+    let watcher = state.events.subscribe(actor.account_id).await?;
     let frames = stream::unfold((watcher, true), |(mut watcher, first)| async move {
         let frame = if first { PING_FRAME } else { watcher.next().await? };
         Some((Ok::<_, actix_web::Error>(frame), (watcher, false)))

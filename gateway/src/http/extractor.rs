@@ -1,7 +1,6 @@
-//! The caller of a request: its account, by the header `Authorization`, and its address.
+//! The account that a request acts for, by the header `Authorization`. Its address is in [`super::origin`].
 
 use std::future::{Ready, ready};
-use std::net::IpAddr;
 
 use actix_web::dev::Payload;
 use actix_web::http::header::AUTHORIZATION;
@@ -62,9 +61,4 @@ impl FromRequest for Actor {
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::from_request_head(request))
     }
-}
-
-/// The address of the connection's other end, for the record. Headers that claim another one are ignored.
-pub(crate) fn client_address(request: &HttpRequest) -> Option<IpAddr> {
-    request.peer_addr().map(|peer| peer.ip().to_canonical())
 }

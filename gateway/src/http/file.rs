@@ -11,7 +11,8 @@ use crate::database::file as database;
 use crate::domain::{file, playback};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// Query of `GET /api/files`.

@@ -1,9 +1,13 @@
 //! `/health`: alive, and ready to serve.
 
 use actix_web::{HttpResponse, web};
+use nebula_api::Failure;
 use nebula_api::health::{Check, Health};
 
 use crate::VERSION;
+use crate::database::authority as database;
+use crate::domain::authority::day;
+use crate::domain::authority::expiry::{Expiry, HINT};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -28,16 +32,53 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> HttpResponse {
 
 async fn check(state: &AppState) -> Health {
     let (database, storage) = tokio::join!(state.database.check(), state.store.check());
-    let checks = vec![
-        result("database", database.map(|()| "ok".into()), |error| error.failure().detail),
-        result("storage", storage.map(|()| "ok".into()), |error| ApiError::from(error).failure().detail),
-        result("authority", state.keyring.shared().check(), |error| error.to_string()),
+    let authority = authority(state).await;
+    let mut checks = vec![
+        result("database", database.map(|()| "ok".into()), |error| error.failure()),
+        result("storage", storage.map(|()| "ok".into()), |error| ApiError::from(error).failure()),
+        authority,
     ];
+    if let bad @ 1.. = state.keyring.bad() {
+        checks.push(Check {
+            name: "authorities".to_owned(),
+            ok: true,
+            detail: format!("{bad} of the pairs in NEBULA_CA_DIR cannot be used and are left out"),
+            hint: Some("The gateway's log says which and why.".to_owned()),
+        });
+    }
     let status = if checks.iter().all(|check| check.ok) { "ok" } else { "failed" };
     Health { status: status.into(), version: VERSION.into(), checks }
 }
 
-/// Success and failure each have a sentence; `detail` makes that of an error.
-fn result<E>(name: &str, outcome: Result<String, E>, detail: impl FnOnce(E) -> String) -> Check {
-    Check { name: name.to_owned(), ok: outcome.is_ok(), detail: outcome.unwrap_or_else(detail) }
+/// The authorities that projects sign with; before there is one, and without the database, the shared one.
+async fn authority(state: &AppState) -> Check {
+    let signing = async { database::signing(&state.database.client().await?).await };
+    let signing = signing.await.unwrap_or_default();
+    let name = "authority".to_owned();
+    let hint = Some(HINT.to_owned());
+    match Expiry::of(&signing) {
+        Expiry::Over(detail) => Check { name, ok: false, detail, hint },
+        Expiry::Soon(detail) => Check { name, ok: true, detail, hint },
+        Expiry::Distant => match (state.keyring.shared().check(), signing.first()) {
+            (Ok(detail), _) => Check { name, ok: true, detail, hint: None },
+            // Nobody signs with the shared one any more.
+            (Err(_), Some(first)) => {
+                let detail = format!("{:?} signs until {}", first.name, day(first.not_after.timestamp()));
+                Check { name, ok: true, detail, hint: None }
+            }
+            (Err(error), None) => Check { name, ok: false, detail: error.to_string(), hint },
+        },
+    }
+}
+
+/// Success and failure each have a sentence; a failure has its remedy, too.
+fn result<E>(name: &str, outcome: Result<String, E>, failure: impl FnOnce(E) -> Failure) -> Check {
+    let (ok, detail, hint) = match outcome {
+        Ok(detail) => (true, detail, None),
+        Err(error) => {
+            let failure = failure(error);
+            (false, failure.detail, failure.hint.filter(|hint| !hint.contains("/health/ready")))
+        }
+    };
+    Check { name: name.to_owned(), ok, detail, hint }
 }

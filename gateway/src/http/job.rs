@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::database::job::{self as database, Change};
 use crate::error::ApiError;
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// The states of jobs, as `nebula.job_status` spells them.

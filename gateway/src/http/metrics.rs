@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use actix_web::{HttpResponse, web};
 
-use crate::database::certificate;
+use crate::database::{authority, certificate};
+use crate::error::ApiError;
 use crate::state::AppState;
 
 /// How long a scrape waits for the database; scrapers give up after ten seconds.
@@ -19,15 +20,24 @@ pub(crate) async fn show(state: web::Data<AppState>) -> HttpResponse {
         state.metrics.connections(word, count);
     }
     certificates(&state).await;
+    let (open, waiting) = state.connections.counts();
+    state.metrics.clients(open, waiting);
     state.metrics.waiting_agents(state.agents.waiting());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render())
 }
 
-/// Live devices by who renews their certificates. Without an answer of the database the last values stay.
+/// Live devices by who renews their certificates, and the ends of authorities. Without an answer of the database the
+/// last values stay.
 async fn certificates(state: &AppState) {
-    let counts = async { certificate::renewal_counts(&state.database.client().await?).await };
-    let Ok(Ok(counts)) = tokio::time::timeout(DATABASE_TIMEOUT, counts).await else { return };
+    let asked = async {
+        let client = state.database.client().await?;
+        let counts = certificate::renewal_counts(&client).await?;
+        Ok::<_, ApiError>((counts, authority::signing(&client).await?))
+    };
+    let Ok(Ok((counts, signing))) = tokio::time::timeout(DATABASE_TIMEOUT, asked).await else { return };
     for count in counts {
         state.metrics.certificates(count.renewal, count.devices, count.seconds);
     }
+    let signing = signing.into_iter().map(|one| (one.name, one.fingerprint, one.seconds_left));
+    state.metrics.authorities(&signing.collect::<Vec<_>>());
 }

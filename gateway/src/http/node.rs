@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use crate::database::node as database;
 use crate::error::ApiError;
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// Nodes, their health, and whether they take peers.

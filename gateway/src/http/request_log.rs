@@ -8,8 +8,10 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::{Error, web};
 use tracing::Instrument;
+use tracing::field::display;
 use uuid::Uuid;
 
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -25,6 +27,7 @@ pub(crate) async fn log_request(
     let method = request.method().clone();
     let path = request.path().to_owned();
     let state = request.app_data::<web::Data<AppState>>().cloned();
+    let client = client_address(request.request()).map(display);
 
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
     let mut response = next.call(request).instrument(span).await?;
@@ -39,9 +42,9 @@ pub(crate) async fn log_request(
     let id = id.to_str().unwrap_or_default();
     // Probes come every few seconds for ever: they are counted, but would clutter a log.
     if path.starts_with("/health/") || path == "/metrics" {
-        tracing::debug!(target: "nebula_gateway::request", %method, path, status, ms, id);
+        tracing::debug!(target: "nebula_gateway::request", %method, path, status, ms, client, id);
     } else {
-        tracing::info!(target: "nebula_gateway::request", %method, path, status, ms, id);
+        tracing::info!(target: "nebula_gateway::request", %method, path, status, ms, client, id);
     }
     Ok(response)
 }

@@ -7,7 +7,8 @@ use uuid::Uuid;
 
 use crate::database::revocation as database;
 use crate::error::ApiError;
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 type RevocationResponse = Result<web::Json<Envelope<Revocation>>, ApiError>;

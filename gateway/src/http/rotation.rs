@@ -8,7 +8,8 @@ use uuid::Uuid;
 use crate::database::authority;
 use crate::database::rotation::{self as database, RotationChange};
 use crate::error::ApiError;
-use crate::http::extractor::{Actor, client_address};
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 type RotationResponse = Result<web::Json<Envelope<RotationState>>, ApiError>;
@@ -41,7 +42,7 @@ pub(crate) async fn begin(
     let client = state.database.client().await?;
     // Only authorities whose key is held are recorded: a rotation to a key that no gateway holds would never
     // end.
-    let held = state.keyring.held()?;
+    let held = state.keyring.held().await?;
     if let Some(certificate) = held.iter().find(|one| one.fingerprint() == incoming.as_slice()) {
         authority::record(&client, certificate).await?;
     }

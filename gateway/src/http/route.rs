@@ -2,7 +2,7 @@
 
 use actix_web::dev::Handler;
 use actix_web::http::Method;
-use actix_web::{FromRequest, HttpRequest, HttpResponse, Responder, Route, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, Route, web};
 use utoipa::openapi::path::HttpMethod;
 
 use crate::http::error::method_not_allowed;
@@ -43,7 +43,7 @@ pub(crate) struct Entry {
     /// With its parameters in braces.
     pub(crate) path: String,
     pub(crate) access: Access,
-    route: Route,
+    routes: Vec<Route>,
 }
 
 /// The routes of a handler, one per method. `P` is the type that `#[utoipa::path]` derives from the handler;
@@ -55,12 +55,17 @@ where
     Args: FromRequest + 'static,
     F::Output: Responder + 'static,
 {
+    let methods = P::methods();
+    let has_head = methods.contains(&HttpMethod::Head);
     let entry = |method: HttpMethod| {
         let method = actix_method(&method);
-        let route = web::method(method.clone()).to(handler.clone());
-        Entry { method, path: P::path(), access, route }
+        // HEAD wherever GET is; it belongs to the same entry, because it is no operation of its own.
+        let heads = (method == Method::GET && !has_head).then_some(Method::HEAD);
+        let route = |method: Method| web::method(method).to(handler.clone());
+        let routes = std::iter::once(method.clone()).chain(heads).map(route).collect();
+        Entry { method, path: P::path(), access, routes }
     };
-    P::methods().into_iter().map(entry).collect()
+    methods.into_iter().map(entry).collect()
 }
 
 fn actix_method(method: &HttpMethod) -> Method {
@@ -82,12 +87,16 @@ pub(crate) fn configure(mut entries: Vec<Entry>, config: &mut web::ServiceConfig
     while let Some(path) = entries.first().map(|entry| entry.path.clone()) {
         let (here, rest): (Vec<_>, Vec<_>) = entries.into_iter().partition(|entry| entry.path == path);
         entries = rest;
-        let allowed: Vec<_> = here.iter().map(|entry| entry.method.to_string()).collect();
+        let mut allowed: Vec<_> = here.iter().map(|entry| entry.method.as_str()).collect();
+        if allowed.contains(&"GET") && !allowed.contains(&"HEAD") {
+            allowed.push("HEAD");
+        }
         let allowed = allowed.join(", ");
         let resource = web::resource(path).default_service(web::to(move |request: HttpRequest| {
             let refusal = method_not_allowed(&request, &allowed);
             async move { Err::<HttpResponse, _>(refusal) }
         }));
-        config.service(here.into_iter().fold(resource, |resource, entry| resource.route(entry.route)));
+        let routes = here.into_iter().flat_map(|entry| entry.routes);
+        config.service(routes.fold(resource, Resource::route));
     }
 }

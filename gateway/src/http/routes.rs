@@ -54,6 +54,9 @@ routes! {
 
     Anyone dnapi::enroll;
     Anyone dnapi::call;
+    Anyone dnapi::preauth;
+    Anyone dnapi::poll;
+    Anyone dnapi::downloads;
     Admin  enrolment::create;
     Admin  enrolment::list;
     Admin  enrolment::revoke;
@@ -118,12 +121,15 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 #[cfg(test)]
 mod tests {
-    use actix_web::test::{TestRequest, call_service, init_service};
-    use actix_web::{App, http::StatusCode};
+    use actix_web::App;
+    use actix_web::http::{Method, StatusCode};
+    use actix_web::middleware::from_fn;
+    use actix_web::test::{TestRequest, call_service, init_service, read_body};
     use serde_json::Value;
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::http::body_limit::limit_body;
     use crate::state;
 
     /// No database is connected: a handler that asked it before refusing the caller would answer 503.
@@ -154,7 +160,23 @@ mod tests {
         let app = init_service(App::new().app_data(state).configure(configure)).await;
         let response = call_service(&app, TestRequest::put().uri("/api/files").to_request()).await;
         assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
-        assert_eq!(response.headers().get("allow").unwrap(), "POST, GET");
+        assert_eq!(response.headers().get("allow").unwrap(), "POST, GET, HEAD");
+    }
+
+    #[actix_web::test]
+    async fn head_is_answered_wherever_get_is_and_with_the_same_status() {
+        let (state, _folder) = state::tests::unconnected();
+        let app = App::new().app_data(state).wrap(from_fn(limit_body)).configure(configure);
+        let app = init_service(app).await;
+        for entry in table().into_iter().filter(|entry| entry.method == Method::GET) {
+            let uri = entry.path.replace("/jobs/{id}", "/jobs/1");
+            let uri = uri.replace("{id}", "0198c0de-0000-7000-8000-000000000000");
+            let ask = |method| TestRequest::default().method(method).uri(&uri).to_request();
+            let get = call_service(&app, ask(Method::GET)).await;
+            let head = call_service(&app, ask(Method::HEAD)).await;
+            assert_eq!(head.status(), get.status(), "{uri}");
+            assert!(read_body(head).await.is_empty(), "{uri}");
+        }
     }
 
     fn document() -> Value {

@@ -9,7 +9,9 @@ use nebula_api::file::{File, UploadQuery};
 
 use crate::domain::upload::NewUpload;
 use crate::error::{ApiError, MEDIA_TYPE};
-use crate::http::extractor::{Actor, client_address};
+use crate::http::body_limit::Arrival;
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 mod drain_refused;
@@ -57,6 +59,7 @@ async fn receive(
     body: &mut web::Payload,
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
+    Arrival::allow_upload(request);
     let upload = NewUpload {
         account_id: actor.account_id,
         query,

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use nebula_api::event::Change;
+use nebula_connect::Server;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -34,12 +35,12 @@ pub(crate) struct EventHub {
 
 impl EventHub {
     /// Listens in the background until `stopping` is cancelled; the database need not be there yet.
-    pub(crate) fn start(config: tokio_postgres::Config, stopping: CancellationToken) -> Self {
+    pub(crate) fn start(server: Server, stopping: CancellationToken) -> Self {
         let (sender, _) = broadcast::channel(BACKLOG);
         let hub = Self { sender };
         let publisher = hub.clone();
         tokio::spawn(async move {
-            let listening = listener::listen(config, "nebula_event", |event| match event {
+            let listening = listener::listen(server, "nebula_event", |event| match event {
                 // Notifications sent before this moment are lost.
                 listener::Event::Connected => publisher.publish(Notice::Reset),
                 listener::Event::Notification(payload) => publisher.publish(notice(payload)),

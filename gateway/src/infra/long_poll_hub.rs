@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use nebula_connect::Server;
 use serde::Deserialize;
 use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
@@ -55,11 +56,11 @@ pub(crate) struct LongPollHub {
 
 impl LongPollHub {
     /// Listens in the background until `stopping` is cancelled; the database need not be there yet.
-    pub(crate) fn start(config: tokio_postgres::Config, stopping: CancellationToken) -> Self {
+    pub(crate) fn start(server: Server, stopping: CancellationToken) -> Self {
         let hub = Self::default();
         let listener = hub.clone();
         tokio::spawn(async move {
-            let listening = listener::listen(config, "nebula_agent", |event| match event {
+            let listening = listener::listen(server, "nebula_agent", |event| match event {
                 listener::Event::Connected => listener.wake(|_, _| Some(Wake::Unknown)),
                 listener::Event::Notification(payload) => listener.on_notification(payload),
                 listener::Event::Disconnected => {}

@@ -1,7 +1,8 @@
 //! The recorder behind `/metrics`, and the names of what it records.
 
+use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
@@ -16,6 +17,8 @@ const CONNECTIONS: &str = "nebula_database_connections";
 const CERTIFICATES: &str = "nebula_certificate_devices";
 const EXPIRY: &str = "nebula_certificate_expiry_seconds";
 const AGENTS: &str = "nebula_agents_waiting";
+const CLIENTS: &str = "nebula_http_connections";
+const AUTHORITIES: &str = "nebula_authority_expiry_seconds";
 const BUILD: &str = "nebula_build_info";
 
 /// The recorder of this process; there is one, however many gateways a test starts.
@@ -45,6 +48,12 @@ impl Metrics {
                 "Until the first certificate expires"
             );
             ::metrics::describe_gauge!(AGENTS, "Agents that wait here for news");
+            ::metrics::describe_gauge!(
+                AUTHORITIES,
+                ::metrics::Unit::Seconds,
+                "Until an authority that projects sign with ends; negative afterwards"
+            );
+            ::metrics::describe_gauge!(CLIENTS, "Connections of clients, by what they wait for");
             ::metrics::describe_gauge!(BUILD, "Always 1; the version is a label");
             Ok(handle)
         });
@@ -81,6 +90,26 @@ impl Metrics {
 
     pub(crate) fn waiting_agents(&self, count: usize) {
         ::metrics::gauge!(AGENTS).set(count as f64);
+    }
+
+    /// Name and fingerprint of each authority that projects sign with, and the seconds until its end.
+    pub(crate) fn authorities(&self, signing: &[(String, String, f64)]) {
+        /// Those of the last scrape: an authority that has retired must not be shown for ever.
+        static SHOWN: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+        let gauge = |(name, fingerprint): (String, String)| ::metrics::gauge!(AUTHORITIES, "authority" => name, "fingerprint" => fingerprint);
+        let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
+        let now: BTreeSet<_> = signing.iter().map(|(name, print, _)| (name.clone(), print.clone())).collect();
+        shown.difference(&now).cloned().for_each(|gone| gauge(gone).set(f64::NAN));
+        *shown = now;
+        for (name, fingerprint, seconds) in signing {
+            gauge((name.clone(), fingerprint.clone())).set(*seconds);
+        }
+    }
+
+    /// Connections of clients: all, and those that wait for their client.
+    pub(crate) fn clients(&self, open: usize, waiting: usize) {
+        ::metrics::gauge!(CLIENTS, "state" => "waiting").set(waiting as f64);
+        ::metrics::gauge!(CLIENTS, "state" => "busy").set(open.saturating_sub(waiting) as f64);
     }
 
     /// Everything measured, in the text format of Prometheus.

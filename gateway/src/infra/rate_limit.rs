@@ -1,4 +1,5 @@
-//! Limits per client address, in this gateway's memory: wrong enrolment codes, and records of refused calls.
+//! Limits in this gateway's memory: wrong enrolment codes and records of refused calls per client address,
+//! registrations per account and project.
 //!
 //! A limit that must hold across gateways (certificates per device and hour) is counted in the database.
 //!
@@ -8,6 +9,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
+use std::num::NonZeroU32;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -23,6 +25,7 @@ const GUESS_INTERVAL: Duration = Duration::from_secs(10 * 60);
 const RECORD_INTERVAL: Duration = Duration::from_secs(60);
 /// Records of refusals per [`RECORD_INTERVAL`], of all clients together.
 const MAX_RECORDS: u64 = 60;
+const REGISTRATION_INTERVAL: Duration = Duration::from_secs(60);
 /// Keys remembered per limit; 10 000 take less than a megabyte.
 const MAX_KEYS: usize = 10_000;
 
@@ -31,19 +34,42 @@ pub(crate) struct RateLimits {
     guesses: FixedWindow<IpAddr>,
     refusals: FixedWindow<(IpAddr, Option<Uuid>)>,
     records: FixedWindow<()>,
+    registrations: FixedWindow<(Uuid, Uuid)>,
+    /// Of an account in a project per [`REGISTRATION_INTERVAL`].
+    max_registrations: Option<NonZeroU32>,
 }
 
-impl Default for RateLimits {
-    fn default() -> Self {
+impl RateLimits {
+    pub(crate) fn new(max_registrations: Option<NonZeroU32>) -> Self {
         Self {
+            registrations: FixedWindow::new(REGISTRATION_INTERVAL),
+            max_registrations,
             guesses: FixedWindow::new(GUESS_INTERVAL),
             refusals: FixedWindow::new(RECORD_INTERVAL),
             records: FixedWindow::new(RECORD_INTERVAL),
         }
     }
-}
 
-impl RateLimits {
+    /// Counts a registration. Fails with 429, and the time to wait, for an account that registers too many devices:
+    /// a mistaken loop would fill the project's pool within seconds.
+    pub(crate) fn count_registration(&self, account: Uuid, project: Uuid) -> Result<(), ApiError> {
+        let Some(max) = self.max_registrations else { return Ok(()) };
+        let (key, now) = ((account, project), Instant::now());
+        match self.registrations.peek(&key, now) {
+            Some((count, wait)) if count >= u64::from(max.get()) => {
+                let detail =
+                    format!("this account has registered {count} devices in this project within a minute");
+                Err(ApiError::new(RATE_LIMITED, detail)
+                    .hint("Wait, or have NEBULA_REGISTRATIONS_PER_MINUTE of the gateway raised.")
+                    .retry_after(wait))
+            }
+            _ => {
+                self.registrations.count(key, now);
+                Ok(())
+            }
+        }
+    }
+
     /// Fails with 429, and the time to wait, for a client that sent too many wrong codes.
     pub(crate) fn check_guesses(&self, client: Option<IpAddr>) -> Result<(), ApiError> {
         match self.guesses.peek(&client_prefix(client), Instant::now()) {
@@ -70,7 +96,7 @@ impl RateLimits {
 }
 
 /// The address, of IPv6 its /64: a customer of a provider usually controls a whole /64.
-fn client_prefix(client: Option<IpAddr>) -> IpAddr {
+pub(super) fn client_prefix(client: Option<IpAddr>) -> IpAddr {
     match client {
         Some(IpAddr::V6(address)) => {
             let mut segments = address.segments();
@@ -141,7 +167,7 @@ mod tests {
 
     #[test]
     fn a_client_that_guesses_too_often_is_refused_and_its_neighbours_are_not() {
-        let limits = RateLimits::default();
+        let limits = RateLimits::new(None);
         let [one, other]: [Option<IpAddr>; 2] =
             ["2001:db8::1", "2001:db8:1::1"].map(|text| text.parse().ok());
         for _ in 0..MAX_GUESSES {
@@ -151,6 +177,21 @@ mod tests {
         let same_prefix = "2001:db8::ffff:2".parse().ok();
         assert_eq!(limits.check_guesses(same_prefix).unwrap_err().meaning(), RATE_LIMITED);
         limits.check_guesses(other).unwrap();
+    }
+
+    #[test]
+    fn registrations_are_limited_for_each_account_and_project_by_itself() {
+        let limits = RateLimits::new(NonZeroU32::new(2));
+        let [anna, home, work] = [1, 2, 3].map(Uuid::from_u128);
+        limits.count_registration(anna, home).unwrap();
+        limits.count_registration(anna, home).unwrap();
+        let refused = limits.count_registration(anna, home).unwrap_err();
+        assert_eq!(refused.meaning(), RATE_LIMITED);
+        assert!(refused.retry_after_seconds().is_some_and(|seconds| (1..=61).contains(&seconds)));
+        limits.count_registration(anna, work).unwrap();
+        limits.count_registration(work, home).unwrap();
+        let unlimited = RateLimits::new(None);
+        assert!((0..1000).all(|_| unlimited.count_registration(anna, home).is_ok()));
     }
 
     #[test]
@@ -175,7 +216,7 @@ mod tests {
 
     #[test]
     fn records_are_limited_for_all_clients_together() {
-        let limits = RateLimits::default();
+        let limits = RateLimits::new(None);
         let clients = (0..200).map(|last| Some(IpAddr::from([192, 0, 2, last])));
         let recorded = clients.filter(|client| limits.should_record(*client, None).is_some()).count();
         assert_eq!(recorded as u64, MAX_RECORDS);

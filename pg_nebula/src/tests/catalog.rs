@@ -153,7 +153,7 @@ const RESULTS: &[(&str, &str)] = &[
 /// Functions that write nothing, so that they need not be volatile or may run in parallel workers. Every other
 /// function must be volatile and parallel unsafe.
 const READERS: &str = "
-    account_login acting_member agent_due agent_keys assignable_range certificate_counts
+    account_login account_role acting_member agent_due agent_keys assignable_range certificate_counts
     check_device_name check_groups check_job check_network device_allocation device_configurations
     device_networks device_revocation device_status_for device_unsafe_networks endpoint_address
     enrolment_project file_content find_jobs free_runs is_live limit_certificates list_authorities
@@ -161,7 +161,8 @@ const READERS: &str = "
     list_nodes list_pools list_projects list_rotations list_routes list_rules map_differences map_status
     next_tick node_scores node_secrets pool_forecast pool_usage project_allocations project_configuration
     project_lighthouses project_options project_trust require_account require_admin require_agentless
-    require_device require_job require_member require_node require_project rotation_missing span
+    require_device require_job require_member require_node require_project rotation_missing
+    signing_authorities span
     vacant_segment visible_projects";
 
 /// Members of the extension in schema nebula, without the test functions.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nebula_connect::Server;
 use nebula_worker::queue::{Context, Failure, Handler, Job, Outcome, Record, Registry, Runner};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -72,7 +73,7 @@ async fn main() -> ExitCode {
         eprintln!("usage: ledger-worker NAME DATABASE_URL");
         return ExitCode::FAILURE;
     };
-    let (Ok(database), Ok(mut terminate)) = (url.parse(), signal(SignalKind::terminate())) else {
+    let (Ok(database), Ok(mut terminate)) = (Server::parse(&url), signal(SignalKind::terminate())) else {
         eprintln!("ledger-worker: the database URL cannot be read, or signals cannot be waited for");
         return ExitCode::FAILURE;
     };
@@ -91,6 +92,7 @@ async fn main() -> ExitCode {
         node: None,
         capabilities: Vec::new(),
         health_file: None,
+        listener: database.clone(),
         database,
         registry: Registry::default().with("ledger", Arc::new(Ledger { worker })),
     };

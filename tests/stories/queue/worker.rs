@@ -7,6 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nebula_connect::Server;
 use nebula_tests::cluster::{Cluster, Database};
 use nebula_tests::{EVENT_TIMEOUT, eventually};
 use nebula_worker::queue::{Context, Failure, Handler, Job, Outcome, Registry, Runner, Stop};
@@ -75,7 +76,8 @@ impl Company {
             node: None,
             capabilities: vec!["gpu".into()],
             health_file: None,
-            database: database.url_as("nebula_worker").parse()?,
+            database: Server::parse(&database.url_as("nebula_worker"))?,
+            listener: Server::parse(&database.url_as("nebula_worker"))?,
             registry: Registry::default().with(KIND, Arc::new(Actor(sender))),
         };
         let shutdown = CancellationToken::new();

@@ -2,25 +2,33 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use deadpool_postgres::{Hook, HookError, Manager, ManagerConfig, Object, Pool, RecyclingMethod};
+use nebula_connect::Server;
 use tokio::time::error::Elapsed;
 use tokio::time::{Instant, timeout_at};
-use tokio_postgres::{Config, NoTls};
 
 use super::error::QueueError;
 
 /// Limit of a call, the wait for the connection included. A lock that is held for longer counts as an outage.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in transaction mode
+/// another session of the same role may get it, which wants the same; `sql/roles.sql` sets it for all of them.
+const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'";
+
 /// A pool of one: calls take turns.
 pub(super) struct Connection(Pool);
 
 impl Connection {
-    pub(super) fn new(config: Config) -> Self {
+    pub(super) fn new(server: &Server) -> Self {
         // Fast: a closed connection is noticed without a query of its own.
         let options = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_config(config, NoTls, options);
-        Self(Pool::builder(manager).max_size(1).build().expect("without pool timeouts no runtime is needed"))
+        let manager = Manager::from_config(server.config().clone(), server.tls(), options);
+        let settings = Hook::async_fn(|client, _| {
+            Box::pin(async { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
+        });
+        let pool = Pool::builder(manager).max_size(1).post_create(settings);
+        Self(pool.build().expect("without pool timeouts no runtime is needed"))
     }
 
     /// Takes the connection for one call.

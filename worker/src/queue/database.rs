@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
+use nebula_connect::Server;
 use tokio::time::timeout_at;
 use tokio_postgres::types::{ToSql, Type};
-use tokio_postgres::{Client, Config, GenericClient, Row};
+use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 use uuid::Uuid;
 
 use super::connection::Connection;
@@ -51,8 +52,8 @@ type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 pub(super) struct Database(Connection);
 
 impl Database {
-    pub(super) fn new(config: Config) -> Self {
-        Self(Connection::new(config))
+    pub(super) fn new(server: &Server) -> Self {
+        Self(Connection::new(server))
     }
 
     /// Claims up to `max` jobs.
@@ -129,7 +130,9 @@ async fn commit(
     next: Option<&ClaimRequest>,
 ) -> Result<Option<Job>, tokio_postgres::Error> {
     let Some(record) = &outcome.record else { return finish(client, job, outcome, next).await };
-    let transaction = client.transaction().await?;
+    // Asked for, because the database may have another default.
+    let transaction =
+        client.build_transaction().isolation_level(IsolationLevel::ReadCommitted).start().await?;
     record.write(job, &transaction).await?;
     let claimed = finish(&transaction, job, outcome, next).await?;
     transaction.commit().await?;

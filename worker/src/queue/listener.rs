@@ -3,17 +3,17 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
+use nebula_connect::Server;
 use nebula_listen::Event;
 use tokio::sync::Notify;
-use tokio_postgres::Config;
 
 /// Wakes `wake` whenever a job of one of `kinds` may be waiting; runs until dropped, through every outage.
-pub(super) async fn listen(config: Config, kinds: Vec<&'static str>, wake: Arc<Notify>) -> Infallible {
+pub(super) async fn listen(server: Server, kinds: Vec<&'static str>, wake: Arc<Notify>) -> Infallible {
     let on_event = |event: Event<'_>| match event {
         // Jobs enqueued before this moment were not announced to this session.
         Event::Connected => wake.notify_one(),
         Event::Notification(kind) if kind.is_empty() || kinds.contains(&kind) => wake.notify_one(),
         Event::Notification(_) | Event::Disconnected => {}
     };
-    nebula_listen::listen(&config, "nebula_job", on_event).await
+    nebula_listen::listen(&server, "nebula_job", on_event).await
 }

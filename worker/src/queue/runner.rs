@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use nebula_connect::Server;
 use tokio::sync::Notify;
 use tokio::task::{JoinError, JoinSet, spawn};
 use tokio::time::sleep;
-use tokio_postgres::Config;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
@@ -45,8 +45,10 @@ pub struct Runner {
     pub capabilities: Vec<String>,
     /// File touched whenever the database has answered.
     pub health_file: Option<PathBuf>,
-    /// Connection parameters.
-    pub database: Config,
+    /// The database.
+    pub database: Server,
+    /// The database for LISTEN, which needs a session: past a pooler in transaction mode, if there is one.
+    pub listener: Server,
     /// The handlers.
     pub registry: Registry,
 }
@@ -57,11 +59,11 @@ impl Runner {
     pub async fn run(self, shutdown: CancellationToken) {
         let wake = Arc::new(Notify::new());
         let kinds = self.registry.kinds();
-        let listening = listener::listen(self.database.clone(), kinds.clone(), wake.clone());
+        let listening = listener::listen(self.listener, kinds.clone(), wake.clone());
         let _listener = AbortOnDropHandle::new(spawn(listening));
         let executor = Arc::new(Executor {
-            database: Arc::new(Database::new(self.database.clone())),
-            heartbeat_database: Arc::new(Database::new(self.database)),
+            database: Arc::new(Database::new(&self.database)),
+            heartbeat_database: Arc::new(Database::new(&self.database)),
             health: Arc::new(Health(self.health_file)),
             registry: self.registry,
             claim: ClaimRequest {

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{AgentService, Refusal};
 use crate::database::agent::{self, AgentState, Caller, Due};
-use crate::error::ApiError;
+use crate::error::{ApiError, RATE_LIMITED};
 use crate::infra::long_poll_hub::Wake;
 
 /// Shortest and longest wait in milliseconds; the client gives up after two minutes. Drawn anew each time, so
@@ -24,6 +24,10 @@ impl AgentService {
         caller: &Caller,
         supported: LongPollWait,
     ) -> Result<LongPollAnswer, Refusal> {
+        let _permit = self.polls.take(caller.device_id).ok_or_else(|| {
+            ApiError::new(RATE_LIMITED, format!("this device has {} long polls open", self.polls.max()))
+                .hint("One is enough; those of lost connections end within 90 s.")
+        })?;
         let configuration = action(&supported, Action::DoConfigUpdate, "DoConfigUpdate");
         let certificate = action(&supported, Action::DoUpdate, "DoUpdate");
         drop(supported);

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use super::token::{ACCESS_LIFETIME, AccessClaims, Tokens, now};
-use crate::database::Database;
 use crate::database::session::{self as database, Exchange};
+use crate::database::{Database, PipelinedTransaction};
 use crate::error::{ApiError, NOT_AUTHENTICATED};
 
 /// How long a session lasts from sign-in.
@@ -52,16 +52,16 @@ pub(crate) async fn rotate(
 
 /// Ends the session of a refresh token. A session that has ended already is no error.
 pub(crate) async fn close(connections: &Database, token: &str) -> Result<(), ApiError> {
-    let mut client = connections.client().await?;
     // In one transaction: a failure between the two calls would leave a session whose newest token no
     // client has.
-    let transaction = client.transaction().await?;
+    let mut transaction = PipelinedTransaction::new(connections.client().await?);
+    transaction.begin().await?;
     match database::rotate(&transaction, &hash(token), &hash(&random_token())).await? {
         Exchange::Rotated(session) => database::close(&transaction, session.session_id).await?,
         Exchange::Unknown => return Err(refusal(&Exchange::Unknown)),
         Exchange::Expired | Exchange::Ended | Exchange::Reused => {}
     }
-    Ok(transaction.commit().await?)
+    transaction.commit().await
 }
 
 fn token_pair(

@@ -4,15 +4,22 @@
 use std::collections::HashMap;
 use std::fs;
 use std::io::{self, ErrorKind};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use nebula_certificate::{Certificate, CertificateAuthority, Fingerprint, Zeroizing};
+use tokio::task::spawn_blocking;
+use tokio_util::sync::CancellationToken;
 
 use super::signer::Authority;
 use crate::database::authority::TrustedAuthority;
 use crate::error::{ApiError, UNAVAILABLE};
+
+/// How often the folder is looked at for keys that were put there meanwhile.
+const SCAN_INTERVAL: Duration = Duration::from_secs(3);
 
 /// The places of the keys, and the passphrase that decrypts them.
 #[derive(Clone)]
@@ -33,6 +40,19 @@ pub(crate) struct Keyring {
     shared: Arc<CertificateAuthority>,
     folder: Option<Folder>,
     found: RwLock<HashMap<Fingerprint, Arc<CertificateAuthority>>>,
+    /// Certificates of the folder that were looked at. Locked during a scan: opening an encrypted key takes seconds and
+    /// up to 2 GiB, so each is opened once, and one at a time.
+    tried: Mutex<HashMap<PathBuf, Tried>>,
+    /// Pairs of the folder that cannot be used.
+    bad: AtomicUsize,
+}
+
+/// A pair of the folder as it was when it was looked at. It is looked at again when it has changed.
+#[derive(Debug)]
+struct Tried {
+    stamps: [Option<(SystemTime, u64)>; 3],
+    usable: bool,
+    attempts: usize,
 }
 
 /// Why keys cannot be used. A message names the file, the setting or the remedy, and never a secret.
@@ -89,7 +109,13 @@ impl Keyring {
 
     /// A keyring of one authority.
     pub(crate) fn new(shared: CertificateAuthority) -> Self {
-        Self { shared: Arc::new(shared), folder: None, found: RwLock::default() }
+        Self {
+            shared: Arc::new(shared),
+            folder: None,
+            found: RwLock::default(),
+            tried: Mutex::default(),
+            bad: AtomicUsize::default(),
+        }
     }
 
     /// The authority of projects without one of their own.
@@ -129,53 +155,102 @@ impl Keyring {
         Ok(Authority::new(certificate_signer, response_signer, certificates))
     }
 
-    /// The certificates of all keys, the shared one first. Fails with 503 if the folder cannot be read.
-    pub(crate) fn held(&self) -> Result<Vec<Certificate>, ApiError> {
-        self.scan_folder().map_err(|error| ApiError::new(UNAVAILABLE, error.to_string()))?;
+    /// The certificates of all keys, the shared one first; those that were put into the folder a moment ago, too.
+    /// Fails with 503 if the folder cannot be read.
+    pub(crate) async fn held(self: &Arc<Self>) -> Result<Vec<Certificate>, ApiError> {
+        self.scan().await.map_err(|error| ApiError::new(UNAVAILABLE, error.to_string()))?;
         let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
         let more = found.values().map(|one| one.certificate().clone());
         Ok(std::iter::once(self.shared.certificate().clone()).chain(more).collect())
     }
 
-    /// Finds a key. The folder is scanned again for an unknown one, so that a rotation needs no restart.
+    /// How many pairs of the folder cannot be used.
+    pub(crate) fn bad(&self) -> usize {
+        self.bad.load(Ordering::Relaxed)
+    }
+
+    /// Looks for new keys every few seconds until `stopping` is cancelled, so that a rotation needs no restart.
+    pub(crate) fn start_scanning(self: &Arc<Self>, stopping: CancellationToken) {
+        let keyring = Arc::clone(self);
+        let scanning = async move {
+            loop {
+                tokio::time::sleep(SCAN_INTERVAL).await;
+                if let Err(error) = keyring.scan().await {
+                    tracing::debug!(problem = %error, "a folder of authorities cannot be read");
+                }
+            }
+        };
+        tokio::spawn(async move { stopping.run_until_cancelled(scanning).await });
+    }
+
+    /// [`Self::scan_folder`] on a thread that may block.
+    async fn scan(self: &Arc<Self>) -> Result<(), KeyringError> {
+        let keyring = Arc::clone(self);
+        spawn_blocking(move || keyring.scan_folder()).await.unwrap_or(Ok(()))
+    }
+
+    /// Finds a key.
     fn key(&self, fingerprint: &Fingerprint) -> Option<Arc<CertificateAuthority>> {
         if self.shared.fingerprint() == *fingerprint {
             return Some(Arc::clone(&self.shared));
         }
-        let known = || self.found.read().unwrap_or_else(PoisonError::into_inner).get(fingerprint).cloned();
-        known().or_else(|| {
-            if let Err(error) = self.scan_folder() {
-                tracing::warn!(problem = %error, "a folder of authorities cannot be read");
-            }
-            known()
-        })
+        self.found.read().unwrap_or_else(PoisonError::into_inner).get(fingerprint).cloned()
     }
 
+    /// Opens the pairs of the folder that are new or have changed. One that cannot be used is reported and left out:
+    /// the others sign for other projects.
     fn scan_folder(&self) -> Result<(), KeyringError> {
         let Some(folder) = &self.folder else { return Ok(()) };
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
         let entries = fs::read_dir(&folder.path)
             .map_err(|error| KeyringError::Folder { path: folder.path.clone(), error })?;
         let certificates = entries.filter_map(Result::ok).map(|entry| entry.path());
-        for cert in certificates.filter(|path| path.extension().is_some_and(|kind| kind == "crt")) {
-            let (key, uri) = (cert.with_extension("key"), cert.with_extension("uri"));
-            let text = read(&cert, "NEBULA_CA_DIR")?;
-            let parsed = Certificate::parse(&text)
-                .map_err(|error| KeyringError::Certificate { path: cert.clone(), error })?;
-            // A certificate without a key is one to trust, not one to sign with.
-            let known = self.found.read().unwrap_or_else(PoisonError::into_inner);
-            let shared = self.shared.fingerprint();
-            let is_known = |print| print == shared || known.contains_key(&print);
-            if parsed.iter().any(|one| is_known(one.fingerprint())) || !(key.exists() || uri.exists()) {
+        let certificates: Vec<_> =
+            certificates.filter(|path| path.extension().is_some_and(|kind| kind == "crt")).collect();
+        tried.retain(|path, _| certificates.contains(path));
+        for cert in certificates {
+            let stamps = stamps(&cert);
+            if tried.get(&cert).is_some_and(|tried| tried.stamps == stamps) {
                 continue;
             }
-            drop(known);
-            let key = if key.exists() { key } else { PathBuf::from(read(&uri, "NEBULA_CA_DIR")?.trim()) };
-            let authority = pair(&cert, &key, folder.passphrase.as_deref())?;
-            let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
-            found.insert(authority.fingerprint(), Arc::new(authority));
+            let attempts = tried.get(&cert).map_or(0, |tried| tried.attempts) + 1;
+            let opened = self.open(&cert, folder);
+            if let Err(problem) = &opened {
+                tracing::error!(%problem, attempts, "an authority is left out until its files change");
+            }
+            tried.insert(cert, Tried { stamps, usable: opened.is_ok(), attempts });
         }
+        self.bad.store(tried.values().filter(|tried| !tried.usable).count(), Ordering::Relaxed);
         Ok(())
     }
+
+    /// Opens a pair of the folder, unless its key is known or there is none: such a certificate is one to trust.
+    fn open(&self, cert: &Path, folder: &Folder) -> Result<(), KeyringError> {
+        let (key, uri) = (cert.with_extension("key"), cert.with_extension("uri"));
+        let text = read(cert, "NEBULA_CA_DIR")?;
+        let parsed = Certificate::parse(&text)
+            .map_err(|error| KeyringError::Certificate { path: cert.to_owned(), error })?;
+        if parsed.iter().any(|one| self.key(&one.fingerprint()).is_some()) || !(key.exists() || uri.exists())
+        {
+            return Ok(());
+        }
+        let key = if key.exists() { key } else { PathBuf::from(read(&uri, "NEBULA_CA_DIR")?.trim()) };
+        let authority = pair(cert, &key, folder.passphrase.as_deref())?;
+        let mut found = self.found.write().unwrap_or_else(PoisonError::into_inner);
+        found.insert(authority.fingerprint(), Arc::new(authority));
+        Ok(())
+    }
+}
+
+/// Times and sizes of the files of a pair.
+fn stamps(cert: &Path) -> [Option<(SystemTime, u64)>; 3] {
+    ["crt", "key", "uri"].map(|kind| {
+        let metadata = fs::metadata(cert.with_extension(kind)).ok()?;
+        // Of the inode, so that a key whose mode was put right is tried again.
+        let changed = Duration::from_nanos(metadata.ctime_nsec().unsigned_abs())
+            + Duration::from_secs(metadata.ctime().unsigned_abs());
+        Some((SystemTime::UNIX_EPOCH + changed, metadata.len()))
+    })
 }
 
 /// Reads an authority from its certificate and its key, which is in a file or in a token.
@@ -216,8 +291,6 @@ fn refuse_readable_key(path: &Path) -> Result<(), KeyringError> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, SystemTime};
-
     use nebula_certificate::NewAuthority;
 
     use super::*;
@@ -243,27 +316,54 @@ mod tests {
         }
     }
 
-    #[test]
-    fn keys_added_to_the_folder_later_are_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let shared = write(folder.path(), "shared");
-        let more = folder.path().join("more");
-        fs::create_dir(&more).unwrap();
+    /// A keyring of a shared authority and a folder beside it.
+    fn keyring(place: &Path) -> (Arc<Keyring>, Fingerprint, PathBuf) {
+        let shared = write(place, "shared");
+        let folder = place.join("more");
+        fs::create_dir(&folder).unwrap();
         let source = KeySource {
-            cert: folder.path().join("shared.crt"),
-            key: folder.path().join("shared.key"),
-            folder: Some(more.clone()),
-            passphrase: None,
+            cert: place.join("shared.crt"),
+            key: place.join("shared.key"),
+            folder: Some(folder.clone()),
+            passphrase: Some("right".into()),
         };
-        let keyring = Keyring::load(source).unwrap();
-        assert_eq!(keyring.held().unwrap().len(), 1);
-        let later = write(&more, "later");
+        (Arc::new(Keyring::load(source).unwrap()), shared, folder)
+    }
+
+    #[tokio::test]
+    async fn keys_added_to_the_folder_later_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        let (keyring, shared, folder) = keyring(place.path());
+        assert_eq!(keyring.held().await.unwrap().len(), 1);
+        let later = write(&folder, "later");
+        assert_eq!(keyring.held().await.unwrap().len(), 2);
         assert!(keyring.key(&later).is_some() && keyring.key(&shared).is_some());
         assert!(keyring.key(&[7; 32]).is_none());
         // A certificate without its key is not enough.
-        let alone = write(&more, "alone");
-        fs::remove_file(more.join("alone.key")).unwrap();
+        let alone = write(&folder, "alone");
+        fs::remove_file(folder.join("alone.key")).unwrap();
+        assert_eq!(keyring.held().await.unwrap().len(), 2);
         assert!(keyring.key(&alone).is_none());
-        assert_eq!(keyring.held().unwrap().len(), 2);
+        assert_eq!(keyring.bad(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_pair_that_cannot_be_used_is_left_out_and_tried_again_only_when_it_has_changed() {
+        let place = tempfile::tempdir().unwrap();
+        let (keyring, _, folder) = keyring(place.path());
+        let (good, other) = (write(&folder, "good"), write(&folder, "other"));
+        let stray = fs::read(folder.join("good.key")).unwrap();
+        let right = fs::read(folder.join("other.key")).unwrap();
+        fs::write(folder.join("other.key"), stray).unwrap();
+        fs::write(folder.join("noise.crt"), "noise").unwrap();
+        assert_eq!(keyring.held().await.unwrap().len(), 2, "the others are held all the same");
+        assert!(keyring.key(&good).is_some() && keyring.key(&other).is_none());
+        assert_eq!(keyring.bad(), 2);
+        keyring.held().await.unwrap();
+        assert!(keyring.tried.lock().unwrap().values().all(|tried| tried.attempts == 1));
+        fs::write(folder.join("other.key"), right).unwrap();
+        fs::remove_file(folder.join("noise.crt")).unwrap();
+        assert_eq!(keyring.held().await.unwrap().len(), 3);
+        assert_eq!(keyring.bad(), 0);
     }
 }

@@ -1,0 +1,135 @@
+//! Clients that are slow, or have many connections, keep nobody else out.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use nebula_tests::api::refusal;
+use nebula_tests::stack::Stack;
+use reqwest::StatusCode;
+
+/// A request that promises more than it sends.
+fn unfinished(stack: &Stack) -> Result<TcpStream> {
+    let mut stream = TcpStream::connect(stack.url().trim_start_matches("http://"))?;
+    let head = "POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
+                Content-Length: 1000\r\n\r\n{";
+    stream.write_all(head.as_bytes())?;
+    Ok(stream)
+}
+
+/// The words of the gateway before it closes the connection.
+fn last_words(mut stream: TcpStream) -> Result<String> {
+    stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+    let mut words = String::new();
+    stream.read_to_string(&mut words)?;
+    Ok(words)
+}
+
+/// Health is asked on a new connection each time.
+async fn alive(stack: &Stack) -> Result<()> {
+    let http = reqwest::Client::builder().timeout(Duration::from_secs(5)).build()?;
+    let answer = http.get(format!("{}/health/live", stack.url())).send().await?;
+    ensure!(answer.status().is_success(), "{}", answer.status());
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_of_unfinished_requests_keeps_nobody_out() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    stack.restart_with(&[("NEBULA_BODY_SILENCE", "3600"), ("NEBULA_BODY_TIME", "3600")]).await?;
+    let mut slow = Vec::new();
+    for number in 0..1_500 {
+        slow.push(unfinished(&stack)?);
+        if number % 300 == 0 {
+            alive(&stack).await?;
+        }
+    }
+    alive(&stack).await?;
+    stack.admin().await?;
+    // The oldest were told that they made room.
+    let words = last_words(slow.swap_remove(0))?;
+    ensure!(words.starts_with("HTTP/1.1 408") && words.contains("hint"), "{words}");
+    let soft = std::fs::read_to_string(format!("/proc/{}/limits", stack.gateway_id()?))?;
+    let soft = soft.lines().find(|line| line.starts_with("Max open files")).context("no such limit")?;
+    let [soft, hard]: [&str; 2] =
+        soft.split_whitespace().skip(3).take(2).collect::<Vec<_>>().try_into().ok().context("no numbers")?;
+    ensure!(soft == hard, "the gateway left its soft limit at {soft} of {hard}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_few_files_health_and_sign_in_answer_beside_a_crowd() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    stack.stop_gateway()?;
+    stack.set("NEBULA_BODY_SILENCE", "3600");
+    stack.limit_files(200, 256);
+    stack.start_gateway().await?;
+    let mut slow = Vec::new();
+    for number in 0..600 {
+        slow.push(unfinished(&stack)?);
+        if number % 100 == 0 {
+            alive(&stack).await?;
+        }
+    }
+    alive(&stack).await?;
+    stack.admin().await?;
+    let said = std::fs::read_to_string(stack.log("gateway"))?;
+    ensure!(said.contains("few open files are allowed"), "{said}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_ends_after_a_silence_and_after_a_time() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    stack.restart_with(&[("NEBULA_BODY_SILENCE", "1"), ("NEBULA_BODY_TIME", "3")]).await?;
+    let begun = Instant::now();
+    let words = last_words(unfinished(&stack)?)?;
+    ensure!(words.starts_with("HTTP/1.1 408") && words.contains("NEBULA_BODY_SILENCE"), "{words}");
+    ensure!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    // A byte now and then is no silence, so the time ends it.
+    let mut dripping = unfinished(&stack)?;
+    let words = last_words(dripping.try_clone()?);
+    let dripped = std::thread::spawn(move || {
+        while dripping.write_all(b" ").is_ok() {
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    });
+    let words = words?;
+    ensure!(words.starts_with("HTTP/1.1 408"), "{words}");
+    dripped.join().expect("it ends with the connection");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_has_a_share_of_event_streams_and_of_registrations() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    stack.restart_with(&[("NEBULA_REGISTRATIONS_PER_MINUTE", "2")]).await?;
+    let (anna, admin) = (stack.member("anna").await?, stack.admin().await?);
+    let mut streams = Vec::new();
+    for _ in 0..32 {
+        let stream = anna.get("/api/stream").send().await?;
+        ensure!(stream.status().is_success(), "{}", stream.status());
+        streams.push(stream);
+    }
+    let refused = refusal(anna.get("/api/stream").send().await?).await?;
+    ensure!(refused.status == StatusCode::TOO_MANY_REQUESTS && refused.failure.hint.is_some(), "{refused:?}");
+    ensure!(admin.get("/api/stream").send().await?.status().is_success(), "a neighbour is not affected");
+    drop(streams);
+    nebula_tests::eventually("streams that were closed to be free", || async {
+        Ok(anna.get("/api/stream").send().await?.status().is_success().then_some(()))
+    })
+    .await?;
+    // Opening a stream as a member is no error, so the server has nothing to log.
+    let log = nebula_tests::cluster::Cluster::shared().await?.log()?;
+    ensure!(!log.contains("account \"anna\" is not an administrator"), "the server logged each stream");
+    for (number, status) in [(1, 200), (2, 200), (3, 429)] {
+        let body = serde_json::json!({
+            "projectId": stack.project, "deviceId": uuid::Uuid::new_v4(),
+            "deviceName": format!("device-{number}"), "publicKey": hex::encode([number; 32]),
+        });
+        let answer = anna.post("/api/nebula/register").json(&body).send().await?;
+        ensure!(answer.status().as_u16() == status, "{number}: {}", answer.text().await?);
+    }
+    Ok(())
+}
