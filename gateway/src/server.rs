@@ -38,6 +38,7 @@ use crate::infra::event_hub::EventHub;
 use crate::infra::file_limit;
 use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
+use crate::infra::quota::Transfers;
 use crate::infra::rate_limit::RateLimits;
 use crate::infra::readiness::Readiness;
 use crate::settings::Settings;
@@ -163,6 +164,7 @@ async fn make_state(
     );
     Ok(AppState {
         proxies: settings.proxies,
+        transfers: Transfers::new(connections.half()),
         connections,
         body_limits: settings.body_limits,
         public_url: settings.public_url,

@@ -15,6 +15,7 @@ use crate::domain::upload::Uploads;
 use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::metrics::Metrics;
+use crate::infra::quota::Transfers;
 use crate::infra::readiness::Readiness;
 use crate::infra::trusted_proxies::TrustedProxies;
 
@@ -27,6 +28,7 @@ pub(crate) struct AppState {
     pub(crate) proxies: TrustedProxies,
     pub(crate) connections: Connections,
     pub(crate) body_limits: BodyLimits,
+    pub(crate) transfers: Transfers,
     pub(crate) database: Database,
     pub(crate) store: Store,
     pub(crate) tokens: Tokens,
@@ -77,6 +79,7 @@ pub(crate) mod tests {
             public_url: None,
             connections: Connections::new(100, proxies.clone()),
             proxies,
+            transfers: Transfers::new(50),
             body_limits: BodyLimits { silence: Duration::from_millis(50), whole: day, upload: day },
             events: LiveEvents::new(
                 EventHub::start(database.listen_server().clone(), stopping.clone()),

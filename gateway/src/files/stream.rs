@@ -26,13 +26,14 @@ pub(crate) struct Delivery {
 }
 
 /// Answers GET or HEAD. Bytes are read only as fast as the client takes them; when it goes away the reader
-/// stops. Fails with 500 or 503 if the first bytes cannot be read. A failure after that can only break the
+/// stops, and `permit` is given back. Fails with 500 or 503 if the first bytes cannot be read. A failure after that can only break the
 /// connection off.
 pub(crate) async fn answer(
     request: &HttpRequest,
     store: &Store,
     content: &Content,
     delivery: Delivery,
+    permit: impl Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let head = request.method() == Method::HEAD;
     let object = Object { size: content.size, etag: &content.sha256, modified: content.modified_at };
@@ -76,6 +77,7 @@ pub(crate) async fn answer(
     let first = bytes.next().await.transpose()?;
     let key = content.storage_key.clone();
     let rest = stream::iter(first.map(Ok)).chain(bytes).inspect(move |chunk| {
+        let _held = &permit;
         if let Err(error) = chunk {
             tracing::error!(key, %error, "an answer was broken off");
         }

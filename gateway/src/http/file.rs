@@ -82,6 +82,7 @@ pub(crate) async fn content(
         }
         None => (Actor::from_request_head(&request)?.account_id, query.rendition),
     };
+    let permit = state.transfers.of_account(account_id)?;
     // The connection is given back before the first byte is sent: a player may stay for hours.
     let content = {
         let client = state.database.client().await?;
@@ -92,7 +93,7 @@ pub(crate) async fn content(
         // A repeated job makes renditions anew; the upload never changes.
         immutable: rendition.as_deref() == Some("original"),
     };
-    stream::answer(&request, &state.store, &content, delivery).await
+    stream::answer(&request, &state.store, &content, delivery, permit).await
 }
 
 /// Query of `POST /api/files/{id}/link`.

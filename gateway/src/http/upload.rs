@@ -59,6 +59,7 @@ async fn receive(
     body: &mut web::Payload,
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
+    let _permit = state.transfers.of_account(actor.account_id)?;
     Arrival::allow_upload(request);
     let upload = NewUpload {
         account_id: actor.account_id,

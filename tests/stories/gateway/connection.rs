@@ -133,3 +133,28 @@ async fn an_account_has_a_share_of_event_streams_and_of_registrations() -> Resul
     }
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn head_is_answered_as_get_without_the_body() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.admin().await?;
+    for path in [
+        "/api/devices",
+        "/api/projects",
+        "/api/auth/me",
+        "/health/live",
+        "/openapi.json",
+        "/v1/downloads",
+        "/",
+    ] {
+        let (get, head) = (api.get(path).send().await?, api.head(path).send().await?);
+        let length = |answer: &reqwest::Response| answer.headers().get("content-length").cloned();
+        ensure!(head.status() == get.status() && get.status().is_success(), "{path}: {}", head.status());
+        ensure!(length(&head).is_some() && length(&head) == length(&get), "{path}: {:?}", head.headers());
+        ensure!(head.bytes().await?.is_empty(), "{path}");
+    }
+    // A stream has no length and would never end.
+    ensure!(api.head("/api/stream").send().await?.status().is_success());
+    ensure!(api.head("/api/auth/login").send().await?.status() == StatusCode::METHOD_NOT_ALLOWED);
+    Ok(())
+}

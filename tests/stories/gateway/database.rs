@@ -89,6 +89,10 @@ async fn the_gateway_serves_behind_a_pooler_in_either_mode_and_says_when_it_cann
         refused.contains("transaction mode") && refused.contains("NEBULA_DATABASE_LISTEN_URL"),
         "{refused}"
     );
+    let password = stack.path("password");
+    let mut account = Command::new(built("nebula-gateway")?);
+    account.args(["account", "bela", "--role", "member", "--password-file"]).arg(password);
+    run(account.env("NEBULA_DATABASE_URL", transaction.url(&database, "postgres")))?;
     stack.set("NEBULA_DATABASE_URL", &pooled);
     stack.set("NEBULA_DATABASE_LISTEN_URL", &direct);
     stack.start_gateway().await?;
