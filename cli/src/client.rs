@@ -108,6 +108,12 @@ impl Client {
         self.send(|| Ok(self.request(Method::DELETE, path).timeout(REQUEST_TIMEOUT))).await.map(drop)
     }
 
+    /// `DELETE` with the access token, of what a query names.
+    pub(crate) async fn delete_with(&self, path: &str, query: &[(&str, String)]) -> Result<()> {
+        let build = || Ok(self.request(Method::DELETE, path).query(query).timeout(REQUEST_TIMEOUT));
+        self.send(build).await.map(drop)
+    }
+
     /// `GET` without a token; returns the response with any status.
     pub(crate) async fn get_public(&self, path: &str) -> Result<Response> {
         self.transmit(self.request(Method::GET, path).timeout(REQUEST_TIMEOUT)).await

@@ -17,5 +17,7 @@ pub(crate) mod ping;
 pub(crate) mod play;
 pub(crate) mod pool;
 pub(crate) mod project;
+pub(crate) mod route;
+pub(crate) mod rule;
 pub(crate) mod status;
 pub(crate) mod upload;

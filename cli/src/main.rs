@@ -7,7 +7,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     ca, device, doctor, enrolment, file, get, job, join, leave, login, node, ping, play, pool, project,
-    status, upload,
+    route, rule, status, upload,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -92,6 +92,12 @@ enum Command {
     /// Devices: members of a project
     #[command(subcommand)]
     Device(device::Command),
+    /// Rules: what the firewall of a project lets through
+    #[command(subcommand)]
+    Rule(rule::Command),
+    /// Routes: networks behind devices
+    #[command(subcommand)]
+    Route(route::Command),
     /// Nodes: servers that host peers and workers (administrators)
     #[command(subcommand)]
     Node(node::Command),
@@ -123,6 +129,8 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Project(command) => project::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
+        Command::Rule(command) => rule::run(context, command).await,
+        Command::Route(command) => route::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
         Command::Enrolment(command) => enrolment::run(context, command).await,
         Command::Ca(command) => ca::run(context, command).await,

@@ -27,6 +27,9 @@ pub(crate) struct Settings {
 #[derive(Default, Serialize, Deserialize)]
 struct Saved {
     server: Option<String>,
+    /// The project that commands are about, for each server.
+    #[serde(default)]
+    projects: BTreeMap<String, String>,
 }
 
 /// The tokens for one server.
@@ -92,7 +95,19 @@ impl Settings {
     }
 
     pub(crate) fn set_server(&self, server: &str) -> Result<()> {
-        self.write(SETTINGS, &Saved { server: Some(server.to_owned()) })
+        let saved = self.read::<Saved>(SETTINGS)?;
+        self.write(SETTINGS, &Saved { server: Some(server.to_owned()), ..saved })
+    }
+
+    /// The project that commands at this server are about, if one was chosen.
+    pub(crate) fn project(&self, server: &str) -> Result<Option<String>> {
+        Ok(self.read::<Saved>(SETTINGS)?.projects.remove(server))
+    }
+
+    pub(crate) fn set_project(&self, server: &str, project: &str) -> Result<()> {
+        let mut saved = self.read::<Saved>(SETTINGS)?;
+        saved.projects.insert(server.to_owned(), project.to_owned());
+        self.write(SETTINGS, &saved)
     }
 
     /// The session with a server, if there is one.
@@ -202,6 +217,10 @@ mod tests {
         assert_eq!(settings.server().unwrap(), DEFAULT_SERVER);
         settings.set_server("https://home.example").unwrap();
         assert_eq!(settings.server().unwrap(), "https://home.example");
+        settings.set_project("https://home.example", "lab").unwrap();
+        settings.set_server("https://other.example").unwrap();
+        assert_eq!(settings.project("https://home.example").unwrap().as_deref(), Some("lab"));
+        assert_eq!(settings.project("https://other.example").unwrap(), None);
     }
 
     #[test]

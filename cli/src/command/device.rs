@@ -3,7 +3,9 @@
 use chrono::Utc;
 use clap::Subcommand;
 use nebula_api::device::{Device, Release};
+use nebula_api::project_options::Groups;
 use serde_json::json;
+use uuid::Uuid;
 
 use super::project;
 use crate::client::Client;
@@ -18,6 +20,15 @@ mod revoke;
 pub(crate) enum Command {
     /// List the devices of a project
     Ls(project::Choice),
+    /// Set the groups of a device, by which firewall rules tell devices apart (administrators)
+    Groups {
+        /// Name or id of the device
+        device: String,
+        /// All its groups; none: it is in no group any more
+        groups: Vec<String>,
+        #[command(flatten)]
+        project: project::Choice,
+    },
     /// Revoke a device permanently, and wait until every other device knows (administrators)
     Revoke {
         /// Name or id of the device
@@ -49,6 +60,15 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let devices = of_project(&client, &choice).await?;
             context.output.show(&devices, || table(context.output, &devices))
         }
+        Command::Groups { device, groups, project } => {
+            let known = named(&client, &project, &device).await?;
+            let path = format!("/api/devices/{}/groups", known.device_id);
+            let set: Groups = client.put(&path, &Groups { groups }).await?;
+            context.output.confirm(&set, || match set.groups.as_slice() {
+                [] => format!("{} is in no group.", clean(&known.name)),
+                groups => format!("{} is in {}.", clean(&known.name), clean(&groups.join(", "))),
+            })
+        }
         Command::Revoke { device, project, no_wait, confirmation } => {
             let known = named(&client, &project, &device).await?;
             let question = format!("Revoke {} permanently?", described(&known));
@@ -76,6 +96,12 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
 fn described(device: &Device) -> String {
     let address = device.nebula_ip.as_deref().map(|address| format!(" ({})", clean(address)));
     format!("{}{}", clean(&device.name), address.unwrap_or_default())
+}
+
+/// Name of a device, or its id if it is not among these.
+pub(super) fn name_in(devices: &[Device], id: Uuid) -> String {
+    let known = devices.iter().find(|device| device.device_id == id);
+    known.map_or_else(|| id.to_string(), |device| clean(&device.name))
 }
 
 /// Finds a device of a project by name or id.

@@ -11,17 +11,39 @@ use crate::output::{ago, clean};
 mod options;
 
 #[derive(Debug, Subcommand)]
+#[command(
+    after_help = "Administrators make projects, pools and members in SQL: make psql, then SELECT nebula.create_project(…); \
+                        see sql/README.md."
+)]
 pub(crate) enum Command {
     /// List the projects you are a member of
     Ls,
+    /// Choose the project that commands are about when --project and NEBULA_PROJECT name none
+    Use {
+        /// Name or id of the project
+        project: String,
+    },
     /// Show the options that all devices of a project share, and change them (administrators)
     Options(options::Arguments),
 }
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
-    if let Command::Options(arguments) = command {
-        return options::run(context, arguments).await;
+    match command {
+        Command::Options(arguments) => options::run(context, arguments).await,
+        Command::Use { project } => {
+            let client = context.client()?;
+            let chosen = pick(all(&client).await?, Some(&project))?;
+            client.settings().set_project(client.server(), &chosen.project_id.to_string())?;
+            let name = clean(&chosen.name);
+            context
+                .output
+                .confirm(&chosen, || format!("Commands at {} are about {name} now.", client.server()))
+        }
+        Command::Ls => list(context).await,
     }
+}
+
+async fn list(context: &Context) -> Result<()> {
     let projects = all(&context.client()?).await?;
     context.output.show(&projects, || {
         let now = chrono::Utc::now();
@@ -38,7 +60,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
 /// The option `--project`.
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Choice {
-    /// Project, by name or id [default: the only one you are a member of]
+    /// Project, by name or id [default: that of `project use`, else the only one you are a member of]
     #[arg(long, env = "NEBULA_PROJECT", value_name = "PROJECT")]
     project: Option<String>,
 }
@@ -48,7 +70,14 @@ impl Choice {
     pub(crate) async fn resolve(&self, client: &Client) -> Result<Project> {
         // An empty variable counts as unset.
         let wanted = self.project.as_deref().filter(|text| !text.is_empty());
-        pick(all(client).await?, wanted)
+        let projects = all(client).await?;
+        if wanted.is_some() {
+            return pick(projects, wanted);
+        }
+        let chosen = client.settings().project(client.server())?;
+        // One that is gone counts as not chosen.
+        let chosen = chosen.filter(|id| projects.iter().any(|project| project.project_id.to_string() == *id));
+        pick(projects, chosen.as_deref())
     }
 }
 
@@ -68,8 +97,9 @@ fn pick(projects: Vec<Project>, wanted: Option<&str>) -> Result<Project> {
     match (found.next(), found.next(), wanted) {
         (Some(project), None, _) => Ok(project),
         (Some(_), Some(_), _) => {
-            Err(Error::new(Code::InvalidArgument, "you are a member of several projects")
-                .hint(format!("Choose one with --project or NEBULA_PROJECT: {names}")))
+            Err(Error::new(Code::InvalidArgument, "you are a member of several projects").hint(format!(
+                "Choose one, for good by nebulactl project use, or with --project or NEBULA_PROJECT: {names}"
+            )))
         }
         (None, _, _) if names.is_empty() => {
             Err(Error::new(Code::NotFound, "you are not a member of any project")
