@@ -42,6 +42,9 @@ join_first_project() {
               WHERE device_id = '$(identity id)' AND endpoints <> ARRAY['$endpoint']"
         return
     fi
+    # A code that an interrupted start has left would keep the name.
+    sql "SELECT nebula.revoke_enrolment(enrolment_id, 'make up') FROM nebula.enrolment
+          WHERE created_by = 'make up' AND uses = 0 AND revoked_at IS NULL" >/dev/null
     name=$(uname -n | cut -d . -f 1 | tr -c 'A-Za-z0-9-\n' -)
     code=$(sql "SELECT code FROM nebula.create_enrolment('$project', name => '$name', role => 'lighthouse',
                   endpoints => ARRAY['$endpoint'], lifetime => '10 minutes', created_by => 'make up')")
@@ -65,11 +68,12 @@ overlay_addresses() {
     as_root sed -n '/"ipAddresses": \[/,/\]/s/^ *"\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json"
 }
 
-# listen_everywhere: prints what the gateway listens on: what is set, and the overlay addresses of this server unless that
-# covers them.
+# listen_everywhere: prints what the gateway listens on: what is set, and with a lighthouse the loopback and the overlay
+# addresses, unless that covers them.
 listen_everywhere() {
     local all=$listen address
     case ${listen%:*} in 0.0.0.0 | '[::]' | '*') printf '%s' "$listen" && return ;; esac
+    case ${listen%:*} in 127.* | localhost) ;; *) [[ -z $endpoint ]] || all+=,127.0.0.1:${listen##*:} ;; esac
     for address in $(overlay_addresses); do
         [[ $address != *:* ]] || address=[$address]
         [[ ",$all," == *",$address:${listen##*:},"* ]] || all+=,$address:${listen##*:}
@@ -77,10 +81,15 @@ listen_everywhere() {
     printf '%s' "$all"
 }
 
-# public_url: the address for links when the gateway listens on all of this server's; where it listens on one, that is it.
+# public_url: the address for links: that of the lighthouse when the gateway listens on all of this server's, or the one that it
+# listens on. On the loopback alone it has none.
 public_url() {
     [[ -n $endpoint ]] || return 0
-    case ${listen%:*} in 0.0.0.0 | '[::]' | '*') printf 'NEBULA_PUBLIC_URL=http://%s:%s' "${endpoint%:*}" "${listen##*:}" ;; esac
+    case ${listen%:*} in
+    127.* | localhost | '[::1]') ;;
+    0.0.0.0 | '[::]' | '*') printf 'NEBULA_PUBLIC_URL=http://%s:%s' "${endpoint%:*}" "${listen##*:}" ;;
+    *) printf 'NEBULA_PUBLIC_URL=http://%s' "$listen" ;;
+    esac
 }
 
 start_agent() {
