@@ -73,11 +73,23 @@ pub(crate) fn check_installable() -> Result<()> {
 pub(crate) async fn install_agent(folder: &Path) -> Result<()> {
     let program = std::env::current_exe().doing(|| "find this program".to_owned())?;
     let text = agent_unit(&program, folder)?;
-    atomic_file::write_atomic(&Path::new("/etc/systemd/system").join(AGENT_UNIT), text.as_bytes(), PUBLIC)?;
+    let unit = Path::new("/etc/systemd/system").join(AGENT_UNIT);
+    let is_same = atomic_file::read_if_exists(&unit)?.is_some_and(|present| present == text);
+    if is_same && runs(&program).await? {
+        return systemctl(&["enable", AGENT_UNIT]).await.map(drop);
+    }
+    atomic_file::write_atomic(&unit, text.as_bytes(), PUBLIC)?;
     systemctl(&["daemon-reload"]).await?;
     systemctl(&["enable", AGENT_UNIT]).await?;
-    // An agent of an earlier nebulactl gives way to this one; the nebula that it runs goes on.
+    // An agent of another nebulactl gives way to this one.
     systemctl(&["restart", AGENT_UNIT]).await.map(drop)
+}
+
+/// Whether the unit runs this very file: one that was replaced meanwhile has no path any more.
+async fn runs(program: &Path) -> Result<bool> {
+    let pid = systemctl(&["show", "--property", "MainPID", "--value", AGENT_UNIT]).await?;
+    let running = std::fs::read_link(Path::new("/proc").join(pid.trim()).join("exe"));
+    Ok(running.is_ok_and(|running| running == program))
 }
 
 /// Text of the unit. Paths are quoted as systemd requires, which also expands `%`.

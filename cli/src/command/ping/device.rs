@@ -129,8 +129,8 @@ fn silent(shown: &str, target: &Target, folder: &Path) -> Error {
     }
     match target.last_seen_at {
         Some(at) => error.hint(format!(
-            "Its agent was last heard of {}. Is it on, does its firewall rule let ICMP in, and does nebula run \
-             here (nebulactl status)?",
+            "Its agent was last heard of {}. Does nebula run here (nebulactl status)? A lighthouse that has just \
+             started knows where the others are within a minute.",
             ago(at, Utc::now())
         )),
         None => error.hint("Does nebula run on both machines? nebulactl status shows it here."),
