@@ -1,5 +1,5 @@
-//! Certificate authorities: compatibility with nebula-cert, keys in a PKCS#11 token, revocation, and authorities
-//! that end or cannot be used.
+//! Certificate authorities: compatibility with nebula-cert, keys in a PKCS#11 token, revocation, and
+//! authorities that end or cannot be used.
 
 mod exchange;
 mod expiry;

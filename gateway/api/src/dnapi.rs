@@ -219,10 +219,11 @@ pub mod kind {
     /// [`LongPollWait`](super::LongPollWait); answers a [`LongPollAnswer`](super::LongPollAnswer) when there
     /// is something to do, at the latest after 90 s.
     pub const LONG_POLL_WAIT: &str = "LongPollWait";
-    /// [`CommandResponse`](super::CommandResponse), behind which more may follow as it comes; answers `{"data":{}}`.
-    /// The gateway sends no commands, so what follows is discarded.
+    /// [`CommandResponse`](super::CommandResponse), behind which more may follow as it comes; answers
+    /// `{"data":{}}`. The gateway sends no commands, so what follows is discarded.
     pub const COMMAND_RESPONSE: &str = "CommandResponse";
-    /// No value; answers a signed [`Reauthentication`](super::Reauthentication). The gateway demands no new sign-in.
+    /// No value; answers a signed [`Reauthentication`](super::Reauthentication). The gateway demands no new
+    /// sign-in.
     pub const REAUTHENTICATE: &str = "Reauthenticate";
     /// Our addition: a [`Report`](crate::agent::Report); answers a signed
     /// [`Instruction`](crate::agent::Instruction).

@@ -1,7 +1,8 @@
 //! Connections to PostgreSQL with the TLS settings that its own clients know.
 //!
-//! `tokio_postgres` reads a connection string as libpq does, but knows neither the modes that check the server's
-//! certificate nor the files that this takes. [`Server::parse`] reads those itself and leaves the rest to it.
+//! `tokio_postgres` reads a connection string as libpq does, but knows neither the modes that check the
+//! server's certificate nor the files that this takes. [`Server::parse`] reads those itself and leaves the
+//! rest to it.
 
 mod string;
 mod tls;
@@ -75,7 +76,8 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// The messages of an error and its sources: `tokio_postgres` by itself says only "invalid connection string".
+/// The messages of an error and its sources: `tokio_postgres` by itself says only "invalid connection
+/// string".
 fn with_source(error: &dyn std::error::Error) -> String {
     error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"))
 }

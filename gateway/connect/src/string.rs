@@ -27,7 +27,8 @@ impl TlsSettings {
     }
 }
 
-/// Separates the settings of TLS from the rest of a connection string, which is a URL or a list of `name=value`.
+/// Separates the settings of TLS from the rest of a connection string, which is a URL or a list of
+/// `name=value`.
 pub(crate) fn split(text: &str) -> (String, TlsSettings) {
     let mut settings = TlsSettings::default();
     let is_url = ["postgres://", "postgresql://"].iter().any(|scheme| text.starts_with(scheme));

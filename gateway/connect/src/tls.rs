@@ -89,7 +89,7 @@ impl TlsSettings {
         let has_root = self.root_cert.is_some();
         let demand = match self.mode.as_deref() {
             Some("disable") => Demand::Encryption(SslMode::Disable),
-            // "allow" begins in the clear, which nobody needs who can also begin encrypted.
+            // libpq's "allow" tries an unencrypted connection first; "prefer" reaches the same servers.
             None | Some("prefer" | "allow") => Demand::Encryption(SslMode::Prefer),
             // As in libpq: with an authority to check by, `require` checks.
             Some("require") if has_root => Demand::Authority,

@@ -20,8 +20,9 @@ use crate::error::{ApiError, UNAVAILABLE, with_source};
 const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait for a free connection, and for a new one to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in transaction mode
-/// another session of the same role may get them, which wants the same; `sql/roles.sql` sets them for all of them.
+/// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in
+/// transaction mode another session of the same role may get them, which wants the same; `sql/roles.sql` sets
+/// them for all of them.
 const SETTINGS: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
                         SET default_transaction_isolation = 'read committed'";
 
@@ -93,7 +94,8 @@ impl Database {
     }
 
     /// Takes a connection; dropping it gives it back and rolls back an open transaction. Fails with 503 when
-    /// the server does not answer or all connections stay busy, or a pooler keeps LISTEN from hearing anything.
+    /// the server does not answer or all connections stay busy, or a pooler keeps LISTEN from hearing
+    /// anything.
     pub(crate) async fn client(&self) -> Result<Client, ApiError> {
         let unavailable = |error| ApiError::unavailable("database", &with_source(&error));
         let sessions = self.sessions.get_or_try_init(|| self.find_sessions()).await.map_err(unavailable)?;
@@ -129,7 +131,7 @@ impl Database {
         }
     }
 
-    /// Connects once, for those who have nobody to answer but the operator. Fails with what PostgreSQL or TLS said.
+    /// Connects once, for a command whose operator is to read the message of PostgreSQL or of TLS.
     pub(crate) async fn try_connecting(&self) -> Result<(), tokio_postgres::Error> {
         self.server.connect().await.map(drop)
     }

@@ -15,8 +15,8 @@ use crate::error::ApiError;
 /// statements reach the server in the order of polling.
 pub(super) type Call<'a> = (Statement, &'a [&'a (dyn ToSql + Sync)]);
 
-/// The isolation is asked for, because the database may have another default: registrations would fail with 40001
-/// instead of waiting for each other.
+/// The isolation is asked for, because the database may have another default: registrations would fail with
+/// 40001 instead of waiting for each other.
 const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED";
 
 /// Dropped before its commit, on an error or because the caller hung up, it is rolled back.

@@ -18,8 +18,8 @@ struct Probe {
 
 /// Whether transactions of one connection run in different sessions of the server.
 ///
-/// A second connection begins a transaction and so holds a session. Where sessions are shared, that is the session
-/// that served the first connection a moment ago, or the first connection gets another one now.
+/// A second connection begins a transaction and so holds a session. Where sessions are shared, that is the
+/// session that served the first connection a moment ago, or the first connection gets another one now.
 pub(super) async fn shares_sessions(server: &Server) -> Result<bool, tokio_postgres::Error> {
     let first = Probe::connect(server).await?;
     let before = first.session_id().await?;

@@ -1,8 +1,8 @@
 //! Statements, prepared in the session; or, where sessions are shared, sent whole each time.
 //!
-//! Behind a pooler in transaction mode the next statement may run in another session, which does not know what was
-//! prepared in this one. A statement can then be sent without a name, parsed and run in one message, if the types of
-//! its parameters are known beforehand. They are looked up once for each statement.
+//! Behind a pooler in transaction mode the next statement may run in another session, which does not know
+//! what was prepared in this one. A statement can then be sent without a name, parsed and run in one message,
+//! if the types of its parameters are known beforehand. They are looked up once for each statement.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -48,8 +48,8 @@ impl ParameterTypes {
         Ok(Statement::Whole { sql, types })
     }
 
-    /// Asks the server, on a connection that is closed inside its transaction: a pooler, if there is one, then closes the
-    /// session, and what was prepared there is in nobody's way.
+    /// Asks the server, on a connection that is closed inside its transaction: a pooler, if there is one,
+    /// then closes the session, and what was prepared there is in nobody's way.
     async fn ask(&self, sql: &str) -> Result<Arc<[Type]>, tokio_postgres::Error> {
         let (client, connection) = self.server.connect().await?;
         let connection = tokio::spawn(connection);

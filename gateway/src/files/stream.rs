@@ -26,8 +26,8 @@ pub(crate) struct Delivery {
 }
 
 /// Answers GET or HEAD. Bytes are read only as fast as the client takes them; when it goes away the reader
-/// stops, and `permit` is given back. Fails with 500 or 503 if the first bytes cannot be read. A failure after that can only break the
-/// connection off.
+/// stops, and `permit` is given back. Fails with 500 or 503 if the first bytes cannot be read. A failure
+/// after that can only break the connection off.
 pub(crate) async fn answer(
     request: &HttpRequest,
     store: &Store,

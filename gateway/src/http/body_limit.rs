@@ -59,8 +59,8 @@ impl Arrival {
     }
 }
 
-/// Middleware: ends bodies that come too slowly with 408, whatever the handler makes of them; answers only questions
-/// about health above the limit of connections; and answers HEAD without a body.
+/// Middleware: ends bodies that come too slowly with 408, whatever the handler makes of them; answers only
+/// questions about health above the limit of connections; and answers HEAD without a body.
 pub(crate) async fn limit_body(
     mut request: ServiceRequest,
     next: Next<impl MessageBody + 'static>,
@@ -132,7 +132,8 @@ impl Arrival {
     }
 }
 
-/// A body with a clock that runs while the client is waited for, and not while the gateway is busy with what came.
+/// A body with a clock that runs while the client is waited for, and not while the gateway is busy with what
+/// came.
 struct TimedBody {
     arrival: Rc<Arrival>,
     body: Payload,

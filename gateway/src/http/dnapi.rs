@@ -154,8 +154,8 @@ fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
     })
 }
 
-/// A call, and the rest of its body where that is streamed: the open client sends the output of a command behind the
-/// call that announces it, as it comes.
+/// A call, and the rest of its body where that is streamed: the open client sends the output of a command
+/// behind the call that announces it, as it comes.
 async fn read_call(mut payload: web::Payload) -> Result<(Vec<u8>, Option<web::Payload>), Refusal> {
     let (mut body, mut scanner) = (Vec::new(), JsonEnd::default());
     while let Some(chunk) = payload.next().await {
@@ -246,8 +246,8 @@ fn broken() -> ApiError {
     ApiError::bad_argument("the body did not arrive whole").hint("Send it again.")
 }
 
-/// Sign-in of a person for a device, as the closed service has it by OpenID Connect. Not offered: a device enrols by a
-/// code.
+/// Sign-in of a person for a device, as the closed service has it by OpenID Connect. Not offered: a device
+/// enrols by a code.
 #[utoipa::path(post, path = "/v1/endpoint-auth/preauth", tag = "agent",
     responses((status = 404, description = "Not offered")))]
 pub(crate) async fn preauth() -> Result<HttpResponse, Refusal> {

@@ -30,8 +30,8 @@ pub(crate) async fn show(state: web::Data<AppState>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render())
 }
 
-/// Live devices by who renews their certificates, and the ends of authorities. Without an answer of the database the
-/// last values stay.
+/// Live devices by who renews their certificates, and the ends of authorities. Without an answer of the
+/// database the last values stay.
 async fn certificates(state: &AppState) {
     // Anybody may ask, and counting takes the database longer than answering.
     static ASKED: Mutex<Option<Instant>> = Mutex::const_new(None);

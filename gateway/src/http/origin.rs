@@ -1,5 +1,5 @@
-//! The address of a caller, and the address at which the caller sees the gateway. Headers about either are believed only from
-//! the proxies that the settings name: anybody can write them.
+//! The address of a caller, and the address at which the caller sees the gateway. Headers about either are
+//! believed only from the proxies that the settings name: anybody can write them.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,8 +18,8 @@ static FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto"
 pub(crate) fn client_address(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     let Some(proxies) = trusted(request).filter(|proxies| proxies.contains(peer)) else { return Some(peer) };
-    // Each proxy appends the address it was called from, so the list is read from its end. What stands before the
-    // first stranger was written by that stranger.
+    // Each proxy appends the address it was called from, so the list is read from its end. What stands before
+    // the first stranger was written by that stranger.
     let mut nearest = peer;
     for hop in hops(request).into_iter().rev() {
         // A proxy that hides its caller ("unknown", "_hidden") is the last that is known.
@@ -57,14 +57,15 @@ fn trusted(request: &HttpRequest) -> Option<&TrustedProxies> {
     Some(&request.app_data::<web::Data<AppState>>()?.proxies)
 }
 
-/// A name or address with or without a port. No other characters, because it becomes part of scripts and links.
+/// A name or address with or without a port. No other characters, because it becomes part of scripts and
+/// links.
 fn is_host(text: &str) -> bool {
     let fits = |letter: char| letter.is_ascii_alphanumeric() || ".-_:[]".contains(letter);
     text.chars().all(fits) && text.parse::<Authority>().is_ok()
 }
 
-/// The addresses that the proxies were called from, the first proxy's first. `Forwarded` is read where there is no
-/// `X-Forwarded-For`.
+/// The addresses that the proxies were called from, the first proxy's first. `Forwarded` is read where there
+/// is no `X-Forwarded-For`.
 fn hops(request: &HttpRequest) -> Vec<String> {
     let listed = entries(request, &FORWARDED_FOR);
     if !listed.is_empty() {
@@ -84,7 +85,8 @@ fn forwarded(request: &HttpRequest) -> Vec<std::collections::HashMap<String, Str
     entries(request, &FORWARDED).into_iter().map(parameters).collect()
 }
 
-/// The values of a list that may be spread over several headers. Quoted commas do not occur in what is read here.
+/// The values of a list that may be spread over several headers. Quoted commas do not occur in what is read
+/// here.
 fn entries(request: &HttpRequest, header: &HeaderName) -> Vec<String> {
     let lines = request.headers().get_all(header).filter_map(|value| value.to_str().ok());
     lines.flat_map(|line| line.split(',')).map(|entry| entry.trim().to_owned()).collect()

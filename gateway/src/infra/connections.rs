@@ -1,8 +1,9 @@
 //! Connections of clients: how many there are, and which of them are closed so that others get in.
 //!
-//! A connection on which a request is being worked on is never closed for others. One that waits for its client (no
-//! request, or half of one) is the first to go when room is short, and a client has only a share of those: the oldest
-//! makes way for the newest. A client that is quick is thereby served however many slow ones there are.
+//! A connection on which a request is being worked on is never closed for others. One that waits for its
+//! client (no request, or half of one) is the first to go when room is short, and a client has only a share
+//! of those: the oldest makes way for the newest. A client that is quick is thereby served however many slow
+//! ones there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
@@ -96,8 +97,8 @@ impl Connections {
         (table.open, table.waiting.len())
     }
 
-    /// Takes a connection into the table, and tells another one to close if it takes its room. `None` if there is no
-    /// room, because all others are being worked on.
+    /// Takes a connection into the table, and tells another one to close if it takes its room. `None` if
+    /// there is no room, because all others are being worked on.
     pub(crate) fn admit(&self, peer: Option<IpAddr>) -> Option<Arc<Connection>> {
         let peer = peer.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)).to_canonical();
         let client = client_prefix(Some(peer));

@@ -2,15 +2,16 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Files that are no connections of clients: standard streams, libraries, the database, uploads and downloads.
+/// Files that are no connections of clients: standard streams, libraries, the database, uploads and
+/// downloads.
 const OWN_FILES: u64 = 128;
 /// More connections than this are no use to one process.
 const MAX_CONNECTIONS: u64 = 100_000;
 /// Fewer waiting agents than a usual installation has.
 const FEW_FILES: u64 = 4096;
 
-/// Raises the soft limit to the hard one, which needs no privilege, and says so; answers how many connections of
-/// clients that leaves room for.
+/// Raises the soft limit to the hard one, which needs no privilege, and says so; answers how many connections
+/// of clients that leaves room for.
 pub(crate) fn raise() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     let raised = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });

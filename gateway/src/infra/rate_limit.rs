@@ -50,8 +50,8 @@ impl RateLimits {
         }
     }
 
-    /// Counts a registration. Fails with 429, and the time to wait, for an account that registers too many devices:
-    /// a mistaken loop would fill the project's pool within seconds.
+    /// Counts a registration. Fails with 429, and the time to wait, for an account that registers too many
+    /// devices: a mistaken loop would fill the project's pool within seconds.
     pub(crate) fn count_registration(&self, account: Uuid, project: Uuid) -> Result<(), ApiError> {
         let Some(max) = self.max_registrations else { return Ok(()) };
         let (key, now) = ((account, project), Instant::now());

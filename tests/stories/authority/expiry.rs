@@ -1,4 +1,5 @@
-//! An authority that ends soon is named where people look; pairs that cannot be used are left out and not tried again.
+//! An authority that ends soon is named where people look; pairs that cannot be used are left out and not
+//! tried again.
 
 use std::fs;
 use std::time::{Duration, Instant, SystemTime};

@@ -1,5 +1,5 @@
-//! The way to PostgreSQL: behind PgBouncer in both modes, over TLS with and without checks, and in a database with
-//! another default isolation.
+//! The way to PostgreSQL: behind PgBouncer in both modes, over TLS with and without checks, and in a database
+//! with another default isolation.
 
 use std::fs;
 use std::path::Path;

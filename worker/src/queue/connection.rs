@@ -12,8 +12,9 @@ use super::error::QueueError;
 /// Limit of a call, the wait for the connection included. A lock that is held for longer counts as an outage.
 const CALL_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in transaction mode
-/// another session of the same role may get it, which wants the same; `sql/roles.sql` sets it for all of them.
+/// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in
+/// transaction mode another session of the same role may get it, which wants the same; `sql/roles.sql` sets
+/// it for all of them.
 const SETTINGS: &str = "SET default_transaction_isolation = 'read committed'";
 
 /// A pool of one: calls take turns.

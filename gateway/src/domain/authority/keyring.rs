@@ -40,8 +40,8 @@ pub(crate) struct Keyring {
     shared: Arc<CertificateAuthority>,
     folder: Option<Folder>,
     found: RwLock<HashMap<Fingerprint, Arc<CertificateAuthority>>>,
-    /// Certificates of the folder that were looked at. Locked during a scan: opening an encrypted key takes seconds and
-    /// up to 2 GiB, so each is opened once, and one at a time.
+    /// Certificates of the folder that were looked at. Locked during a scan: opening an encrypted key takes
+    /// seconds and up to 2 GiB, so each is opened once, and one at a time.
     tried: Mutex<HashMap<PathBuf, Tried>>,
     /// Pairs of the folder that cannot be used.
     bad: AtomicUsize,
@@ -155,8 +155,8 @@ impl Keyring {
         Ok(Authority::new(certificate_signer, response_signer, certificates))
     }
 
-    /// The certificates of all keys, the shared one first; those that were put into the folder a moment ago, too.
-    /// Fails with 503 if the folder cannot be read.
+    /// The certificates of all keys, the shared one first; those that were put into the folder a moment ago,
+    /// too. Fails with 503 if the folder cannot be read.
     pub(crate) async fn held(self: &Arc<Self>) -> Result<Vec<Certificate>, ApiError> {
         self.scan().await.map_err(|error| ApiError::new(UNAVAILABLE, error.to_string()))?;
         let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
@@ -169,7 +169,8 @@ impl Keyring {
         self.bad.load(Ordering::Relaxed)
     }
 
-    /// Looks for new keys every few seconds until `stopping` is cancelled, so that a rotation needs no restart.
+    /// Looks for new keys every few seconds until `stopping` is cancelled, so that a rotation needs no
+    /// restart.
     pub(crate) fn start_scanning(self: &Arc<Self>, stopping: CancellationToken) {
         let keyring = Arc::clone(self);
         let scanning = async move {
@@ -197,8 +198,8 @@ impl Keyring {
         self.found.read().unwrap_or_else(PoisonError::into_inner).get(fingerprint).cloned()
     }
 
-    /// Opens the pairs of the folder that are new or have changed. One that cannot be used is reported and left out:
-    /// the others sign for other projects.
+    /// Opens the pairs of the folder that are new or have changed. One that cannot be used is reported and
+    /// left out: the others sign for other projects.
     fn scan_folder(&self) -> Result<(), KeyringError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
@@ -224,7 +225,8 @@ impl Keyring {
         Ok(())
     }
 
-    /// Opens a pair of the folder, unless its key is known or there is none: such a certificate is one to trust.
+    /// Opens a pair of the folder, unless its key is known or there is none: such a certificate is one to
+    /// trust.
     fn open(&self, cert: &Path, folder: &Folder) -> Result<(), KeyringError> {
         let (key, uri) = (cert.with_extension("key"), cert.with_extension("uri"));
         let text = read(cert, "NEBULA_CA_DIR")?;
