@@ -61,15 +61,11 @@ fn next_tick(
         )
         .into());
     }
-    let now = local_minute(after, time_zone)?;
-    let mut local = now;
-    // Where the clock is set back, the next local time can be before `after`; a later one is not.
-    while let Some(next) = times.next(local) {
-        let tick = timestamp_of(next, now, after, time_zone)?;
-        if tick > after {
-            return Ok(tick);
-        }
-        local = next;
+    let tick = times.next_tick(after.0.div_euclid(MINUTE) + UNIX_EPOCH, |minute| {
+        local_minute(timestamp(minute), time_zone)
+    })?;
+    if let Some(tick) = tick {
+        return Ok(timestamp(tick));
     }
     Err(Error::bad_argument(
         format!("cron expression \"{cron}\" never matches a time"),
@@ -78,23 +74,21 @@ fn next_tick(
     .into())
 }
 
+/// A minute in PostgreSQL's microseconds.
+const MINUTE: i64 = 60_000_000;
+/// Minutes from the start of 1970, from which those of cron expressions count, to the start of 2000, from which PostgreSQL
+/// counts.
+const UNIX_EPOCH: i64 = 10_957 * 24 * 60;
+
+/// A minute since 1970; beyond what PostgreSQL has, an infinity.
+fn timestamp(minute: i64) -> Timestamp {
+    Timestamp((minute - UNIX_EPOCH).saturating_mul(MINUTE))
+}
+
 /// The time on the clock of a time zone, in minutes since 1970.
 fn local_minute(at: Timestamp, time_zone: &str) -> Result<i64> {
     static LOCAL: Statement =
         Statement::new("SELECT floor(extract(epoch FROM $1 AT TIME ZONE $2) / 60)::bigint");
     let local = LOCAL.query_opt(&[at.into(), time_zone.into()], |row| row.need(1))?;
     local.ok_or_else(|| Error::corrupt_schema("time"))
-}
-
-/// When the clock of a time zone shows `next`, given that it shows `now` at `after`. If the clock is not
-/// changed between them, the difference is added to `after`: this finds the right one of two times with the
-/// same clock reading. Otherwise AT TIME ZONE decides.
-fn timestamp_of(next: i64, now: i64, after: Timestamp, time_zone: &str) -> Result<Timestamp> {
-    static TIMESTAMP: Statement = Statement::new(
-        "SELECT CASE WHEN e.at AT TIME ZONE $4 = l.at THEN e.at ELSE l.at AT TIME ZONE $4 END
-           FROM (SELECT timestamp 'epoch' + $1 * interval '1 minute' AS at) l,
-                (SELECT date_trunc('minute', $3) + ($1 - $2) * interval '1 minute' AS at) e",
-    );
-    let values = [next.into(), now.into(), after.into(), time_zone.into()];
-    TIMESTAMP.query_opt(&values, |row| row.need(1))?.ok_or_else(|| Error::corrupt_schema("time"))
 }

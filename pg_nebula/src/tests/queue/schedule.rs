@@ -75,12 +75,18 @@ mod tests {
         assert_eq!(next("30 9 * * *", "Asia/Kolkata", "2026-06-01 00:00Z"), "2026-06-01 04:00:00");
         assert_eq!(next("*/15 * * * *", "UTC", "2026-06-01 00:14:59.9Z"), "2026-06-01 00:15:00");
         assert_eq!(next("*/15 * * * *", "UTC", "2026-06-01 00:15Z"), "2026-06-01 00:30:00");
-        // The clock skips 02:30 on that day: the tick comes right after the change.
+        // The clock skips 02:30 on that day: the tick comes soon after the change.
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-03-28 12:00Z"), "2026-03-29 01:30:00");
-        // The clock shows 02:30 twice on that day: the tick comes at the first.
+        // The clock shows 02:30 twice on that day: the tick comes at the first only.
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-24 12:00Z"), "2026-10-25 00:30:00");
         assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25 00:30Z"), "2026-10-26 01:30:00");
-        assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25 01:10Z"), "2026-10-25 01:30:00");
+        assert_eq!(next("30 2 * * *", "Europe/Berlin", "2026-10-25 01:10Z"), "2026-10-26 01:30:00");
+        // Expressions with a wildcard go by what the clock shows, also when it shows it again.
+        assert_eq!(next("* * * * *", "Europe/Berlin", "2027-10-31 00:59Z"), "2027-10-31 01:00:00");
+        assert_eq!(next("@hourly", "Europe/Berlin", "2027-10-31 00:00Z"), "2027-10-31 01:00:00");
+        assert_eq!(next("*/30 2 * * *", "Europe/Berlin", "2027-03-27 12:00Z"), "2027-03-29 00:00:00");
+        assert_eq!(next("45 1 * * *", "Australia/Lord_Howe", "2027-04-03 12:00Z"), "2027-04-03 14:45:00");
+        assert_eq!(next("45 1 * * *", "Australia/Lord_Howe", "2027-04-03 14:45Z"), "2027-04-04 15:15:00");
     }
 
     #[pg_test]
