@@ -25,30 +25,59 @@ COMMENT ON COLUMN nebula.pool_status.project_id IS 'The project';
 COMMENT ON COLUMN nebula.pool_status.pool_id IS 'The pool';
 
 -- Existing clients expect one row per address. Pools larger than a /8 show held addresses only.
+-- Such clients look for a few free addresses with LIMIT, so rows are made only as they are fetched: those of the gaps
+-- between held addresses, from the highest down, because the lowest are given out first. The window function reads the
+-- primary key backwards and does not sort; what is excluded is cut out of each gap.
 CREATE VIEW nebula.nebula_ip_pool AS
-SELECT p.project_id, p.name AS pool, i.ip AS ip_address, a.ip IS NOT NULL AS is_allocated, a.device_id,
-       a.allocated_at, a.allocated_by
+SELECT p.project_id, p.name AS pool, i.ip AS ip_address, i.is_allocated, i.device_id, i.allocated_at, i.allocated_by
   FROM nebula.pool p
  CROSS JOIN LATERAL nebula.assignable_range(p.cidr) r
- CROSS JOIN LATERAL (SELECT r.first + n AS ip
-                       FROM generate_series(0, least(r.count, 16777216)::bigint - 1) AS n
-                      WHERE r.count <= 16777216
-                     UNION ALL
-                     SELECT h.ip
-                       FROM nebula.allocation h
-                      WHERE h.project_id = p.project_id
-                        AND h.ip BETWEEN r.first AND r.last
-                        AND h.released_at IS NULL
-                        AND r.count > 16777216) i
-  LEFT JOIN nebula.allocation a ON a.project_id = p.project_id
-            AND a.ip = i.ip
-            AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp())
- WHERE p.gateway IS DISTINCT FROM i.ip
-   AND NOT EXISTS (SELECT
-                     FROM nebula.reservation v
-                    WHERE v.pool_id = p.pool_id
-                      AND NOT v.for_group
-                      AND i.ip BETWEEN v.first_ip AND v.last_ip);
+ CROSS JOIN LATERAL (
+                SELECT a.ip, true AS is_allocated, a.device_id, a.allocated_at, a.allocated_by
+                  FROM nebula.allocation a
+                 WHERE a.project_id = p.project_id
+                   AND a.ip BETWEEN r.first AND r.last
+                   AND (a.released_at IS NULL OR a.quarantined_until > clock_timestamp() AND r.count <= 16777216)
+                   AND NOT EXISTS (SELECT
+                                     FROM nebula.reservation v
+                                    WHERE v.pool_id = p.pool_id
+                                      AND NOT v.for_group
+                                      AND a.ip BETWEEN v.first_ip AND v.last_ip)
+                UNION ALL
+                SELECT f.low + generate_series(0, f.high - f.low), false, NULL, NULL, NULL
+                  FROM (SELECT CASE WHEN a.ip < r.last THEN a.ip + 1 END,
+                               coalesce(lag(a.ip) OVER (ORDER BY a.ip DESC) - 1, r.last)
+                          FROM nebula.allocation a
+                         WHERE a.project_id = p.project_id
+                           AND a.ip BETWEEN r.first AND r.last
+                           AND (a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp())
+                        UNION ALL
+                        SELECT r.first, coalesce((SELECT min(a.ip) - 1
+                                                    FROM nebula.allocation a
+                                                   WHERE a.project_id = p.project_id
+                                                     AND a.ip BETWEEN r.first AND r.last
+                                                     AND (a.quarantined_until IS NULL
+                                                          OR a.quarantined_until > clock_timestamp())),
+                                                 r.last)) AS g(low, high)
+                 CROSS JOIN LATERAL (
+                        SELECT CASE WHEN v.last_ip < g.high THEN greatest(v.last_ip + 1, g.low) END,
+                               coalesce(lag(v.first_ip) OVER (ORDER BY v.first_ip DESC) - 1, g.high)
+                          FROM nebula.reservation v
+                         WHERE v.pool_id = p.pool_id
+                           AND NOT v.for_group
+                           AND v.first_ip <= g.high
+                           AND v.last_ip >= g.low
+                        UNION ALL
+                        SELECT g.low, coalesce((SELECT min(v.first_ip) - 1
+                                                  FROM nebula.reservation v
+                                                 WHERE v.pool_id = p.pool_id
+                                                   AND NOT v.for_group
+                                                   AND v.first_ip <= g.high
+                                                   AND v.last_ip >= g.low),
+                                               g.high)) AS f(low, high)
+                 WHERE r.count <= 16777216
+                   AND g.low <= g.high) i
+ WHERE p.gateway IS DISTINCT FROM i.ip;
 
 COMMENT ON VIEW nebula.nebula_ip_pool IS
   'One row per address, made on the fly, for clients that expect such a table';
