@@ -9,7 +9,8 @@ RETURNS TABLE (
   detail text,
   repaired boolean
 )
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET jit = off AS $$
 DECLARE
   v_project_id CONSTANT uuid := project_id;
   v_repair     CONSTANT boolean := coalesce(repair, false);

@@ -16,7 +16,8 @@ RETURNS TABLE (
   per_week numeric,
   exhausted_at timestamptz
 )
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET jit = off AS $$
   SELECT u.pool_id, u.project_id, u.name, s.used, s.usable, round(100 * s.used / nullif(s.usable, 0), 1),
          coalesce(w.held, 0), w.at, g.hour, g.day, g.week,
          CASE WHEN t.days < 36525 THEN now() + t.days::double precision * interval '1 day' END
@@ -98,7 +99,8 @@ COMMENT ON FUNCTION nebula.notify_pool(uuid, integer, text, integer) IS
 -- Called by the background worker after an allocation beyond a threshold, and by maintain_pools; without a background
 -- worker, by the allocation itself.
 CREATE FUNCTION nebula.notify_usage(p_pool_id integer) RETURNS boolean
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET jit = off AS $$
 DECLARE
   v_pool    nebula.pool;
   v_room    record;

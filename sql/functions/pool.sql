@@ -7,6 +7,8 @@ COMMENT ON FUNCTION nebula.populate_pool(uuid, inet, text, boolean) IS
   'outside the overlay, or not for devices (loopback, multicast and the like), 23505 name taken or overlapping';
 COMMENT ON FUNCTION nebula.assignable_range(inet) IS
   'Internal: first and last address of a range that may be given out, and how many they are';
+-- One row for each call; the planner would expect a thousand, and with them plans that pay only for large results.
+ALTER FUNCTION nebula.assignable_range(inet) ROWS 1;
 COMMENT ON FUNCTION nebula.span(inet, inet) IS
   'Internal: how many addresses there are from the first to the last, both counted';
 COMMENT ON FUNCTION nebula.try_lock(text, integer) IS
@@ -69,7 +71,8 @@ RETURNS TABLE (
   free numeric,
   exhausted_at_forecast timestamptz
 )
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET jit = off AS $$
   SELECT nebula.require_project(pool_usage.project_id) WHERE pool_usage.project_id IS NOT NULL;
   SELECT p.pool_id, p.project_id, p.name, p.cidr, s.size, s.size - s.usable, h.allocated::numeric,
          h.quarantined::numeric, s.usable - h.allocated - h.quarantined,

@@ -25,7 +25,8 @@ CREATE FUNCTION nebula.exclude_addresses(
   reason text DEFAULT NULL
 ) RETURNS numeric
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET lock_timeout = '5s' AS $$
+SET lock_timeout = '5s'
+SET jit = off AS $$
 DECLARE
   v_project_id CONSTANT uuid := project_id;
   v_label      CONSTANT text := label;
@@ -105,47 +106,45 @@ COMMENT ON FUNCTION nebula.exclude_addresses(uuid, text, inet, inet, text) IS
 
 -- Runs of free addresses: the gaps between held addresses, reservations and the gateway. Nothing is added to the last
 -- address of a pool, because it may be the last of the address space.
-CREATE FUNCTION nebula.free_runs(p_project_id uuid)
-RETURNS TABLE (pool_id integer, low inet, high inet)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+CREATE FUNCTION nebula.free_runs(p_pool_id integer)
+RETURNS TABLE (low inet, high inet)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET jit = off AS $$
   WITH room AS (
-    SELECT p.pool_id, p.gateway, r.first, r.last
+    SELECT p.project_id, p.pool_id, p.gateway, r.first, r.last
       FROM nebula.pool p, nebula.assignable_range(p.cidr) r
-     WHERE p.project_id = p_project_id
+     WHERE p.pool_id = p_pool_id
   ), taken AS (
-    SELECT r.pool_id, r.last AS ceiling, a.ip AS low, a.ip AS high
+    SELECT a.ip AS low, a.ip AS high
       FROM room r
-      JOIN nebula.allocation a ON a.project_id = p_project_id AND a.ip BETWEEN r.first AND r.last
+      JOIN nebula.allocation a ON a.project_id = r.project_id AND a.ip BETWEEN r.first AND r.last
      WHERE a.quarantined_until IS NULL OR a.quarantined_until > clock_timestamp()
     UNION ALL
-    SELECT r.pool_id, r.last, v.first_ip, v.last_ip
-      FROM room r
-      JOIN nebula.reservation v USING (pool_id)
+    SELECT v.first_ip, v.last_ip
+      FROM nebula.reservation v
+     WHERE v.pool_id = p_pool_id
     UNION ALL
-    SELECT r.pool_id, r.last, r.gateway, r.gateway
+    SELECT r.gateway, r.gateway
       FROM room r
      WHERE r.gateway BETWEEN r.first AND r.last
   ), edge AS (
     -- The highest taken address so far, and the next taken one; null: there is none.
-    SELECT t.pool_id, t.ceiling, t.low,
-           max(t.high) OVER (PARTITION BY t.pool_id ORDER BY t.low, t.high) AS high,
-           lead(t.low) OVER (PARTITION BY t.pool_id ORDER BY t.low, t.high) AS next
+    SELECT max(t.high) OVER (ORDER BY t.low, t.high) AS high, lead(t.low) OVER (ORDER BY t.low, t.high) AS next
       FROM taken t
   ), run AS (
-    SELECT r.pool_id, r.first AS low, (SELECT min(t.low) FROM taken t WHERE t.pool_id = r.pool_id) AS next,
-           r.last AS ceiling
+    SELECT r.first AS low, (SELECT min(t.low) FROM taken t) AS next, r.last AS ceiling
       FROM room r
     UNION ALL
-    SELECT e.pool_id, e.high + 1, e.next, e.ceiling
+    SELECT e.high + 1, e.next, r.last
       FROM edge e
-     WHERE e.high < e.ceiling
+      JOIN room r ON e.high < r.last
   )
-  SELECT pool_id, low, CASE WHEN next IS NULL THEN ceiling ELSE next - 1 END
+  SELECT low, CASE WHEN next IS NULL THEN ceiling ELSE next - 1 END
     FROM run
    WHERE next IS NULL OR next > low
 $$;
-COMMENT ON FUNCTION nebula.free_runs(uuid) IS
-  'Internal: runs of free addresses of every pool of a project, reserved ones included';
+COMMENT ON FUNCTION nebula.free_runs(integer) IS
+  'Internal: runs of free addresses of a pool, reserved ones for a group included';
 
 CREATE FUNCTION nebula.reserve_range(
   project_id uuid,
@@ -154,14 +153,16 @@ CREATE FUNCTION nebula.reserve_range(
   pool text DEFAULT NULL
 ) RETURNS TABLE (first inet, last inet)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET lock_timeout = '5s' AS $$
+SET lock_timeout = '5s'
+SET jit = off AS $$
 DECLARE
   v_project_id CONSTANT uuid := project_id;
   v_label      CONSTANT text := label;
   v_count      CONSTANT integer := count;
   v_pool       CONSTANT text := pool;
   v_known      nebula.reservation;
-  v_place      record;
+  v_pool_id    integer;
+  v_low        inet;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   IF v_pool IS NOT NULL THEN
@@ -183,23 +184,33 @@ BEGIN
     RETURN;
   END IF;
   PERFORM nebula.check_label(v_project_id, v_label);
-  SELECT e.pool_id, e.low INTO v_place
-    FROM nebula.free_runs(v_project_id) e
-    JOIN nebula.pool p USING (pool_id)
-   WHERE p.enabled AND (v_pool IS NULL OR p.name = v_pool)
-     AND nebula.span(e.low, e.high) >= v_count
-   ORDER BY e.pool_id, e.low LIMIT 1;
-  IF NOT FOUND THEN
+  FOR v_pool_id IN
+    SELECT p.pool_id
+      FROM nebula.pool p
+     WHERE p.project_id = v_project_id
+       AND p.enabled
+       AND (v_pool IS NULL OR p.name = v_pool)
+     ORDER BY p.pool_id
+  LOOP
+    SELECT e.low
+      INTO v_low
+      FROM nebula.free_runs(v_pool_id) e
+     WHERE nebula.span(e.low, e.high) >= v_count
+     ORDER BY e.low
+     LIMIT 1;
+    EXIT WHEN FOUND;
+  END LOOP;
+  IF v_low IS NULL THEN
     RAISE EXCEPTION 'no pool of project % has % free addresses in a row', v_project_id, v_count
       USING ERRCODE = '53400',
         HINT = 'Ask for fewer, or make another pool: SELECT nebula.populate_pool(...).';
   END IF;
-  first := v_place.low;
-  last := v_place.low + (v_count - 1);
+  first := v_low;
+  last := v_low + (v_count - 1);
   DELETE FROM nebula.allocation a WHERE a.project_id = v_project_id AND a.ip BETWEEN first AND last;
   INSERT INTO nebula.reservation (project_id, label, pool_id, first_ip, last_ip, for_group)
-  VALUES (v_project_id, v_label, v_place.pool_id, first, last, true);
-  PERFORM nebula.record_event(v_project_id, session_user::text, 'reserve', 'pool', v_place.pool_id::text,
+  VALUES (v_project_id, v_label, v_pool_id, first, last, true);
+  PERFORM nebula.record_event(v_project_id, session_user::text, 'reserve', 'pool', v_pool_id::text,
                               inet_client_addr(),
                               jsonb_build_object('label', v_label, 'first', host(first), 'last', host(last)));
   RETURN NEXT;
