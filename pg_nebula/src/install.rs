@@ -42,6 +42,7 @@ install_in_order! {
     "tables_job_policy" = "../../sql/tables/job_policy.sql",
     "tables_job_schedule" = "../../sql/tables/job_schedule.sql",
     "tables_file" = "../../sql/tables/file.sql",
+    "tables_restore" = "../../sql/tables/restore.sql",
 }
 
 // Requires every function in Rust, so that this file and those below can call and comment on them.
@@ -49,7 +50,7 @@ extension_sql_file!(
     "../../sql/functions/free_map.sql",
     name = "functions_free_map",
     requires = [
-        "tables_file",
+        "tables_restore",
         pools::project::require_project,
         pools::populate::populate_pool,
         pools::populate::assignable_range,
@@ -141,5 +142,6 @@ install_in_order! {
     "functions_job_history" = "../../sql/functions/job_history.sql",
     "functions_job_schedule" = "../../sql/functions/job_schedule.sql",
     "functions_file" = "../../sql/functions/file.sql",
+    "functions_restore" = "../../sql/functions/restore.sql",
 }
 extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);

@@ -138,6 +138,10 @@ DECLARE
                              FROM nebula.job_segment g, nebula.job_segment_seq s
                             WHERE g.segment = s.last_value);
 BEGIN
+  -- Where no background worker does it.
+  PERFORM nebula.finish_restore()
+    WHERE EXISTS (SELECT FROM nebula.restore_progress)
+      AND nebula.restore_is_over();
   -- 36 hours: with a week of retention, five of the eight segments are in use and three are spare.
   IF v_opened IS NULL THEN
     PERFORM nebula.switch_segment(s.last_value) FROM nebula.job_segment_seq s;

@@ -85,6 +85,10 @@ DECLARE
   v_due  nebula.job_schedule;
   v_made integer := 0;
 BEGIN
+  -- The handler below would put off a schedule whose job is refused until the restore is over.
+  IF EXISTS (SELECT FROM nebula.restore_progress) AND NOT nebula.restore_is_over() THEN
+    RETURN 0;
+  END IF;
   FOR v_due IN
     SELECT *
       FROM nebula.job_schedule s

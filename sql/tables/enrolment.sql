@@ -30,7 +30,8 @@ CREATE TABLE nebula.enrolment (
     device_id IS NULL
     OR uses_max = 1 AND role = 'host' AND num_nonnulls(name, address) = 0
        AND cardinality(groups) + cardinality(endpoints) = 0),
-  CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '30 days')
+  -- 30 days, in hours: how long a day is depends on the time zone of the session, and a restore runs in another one.
+  CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '722 hours')
 );
 -- Listed by project, newest first.
 CREATE INDEX enrolment_project_idx ON nebula.enrolment (project_id, created_at);

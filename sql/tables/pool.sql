@@ -69,3 +69,31 @@ COMMENT ON FUNCTION nebula.pool_refuse_overlap() IS
 
 CREATE TRIGGER pool_refuse_overlap BEFORE INSERT OR UPDATE OF cidr, project_id ON nebula.pool
   FOR EACH ROW EXECUTE FUNCTION nebula.pool_refuse_overlap();
+
+-- The other side of that rule. The UPDATE has locked the row of the project, as the trigger above does.
+CREATE FUNCTION nebula.project_keep_pools() RETURNS trigger
+LANGUAGE plpgsql SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_pool nebula.pool;
+BEGIN
+  PERFORM nebula.require_fresh_snapshot();
+  SELECT *
+    INTO v_pool
+    FROM nebula.pool
+   WHERE project_id = OLD.project_id
+     AND family(cidr) = family(NEW.cidr)
+     AND NOT cidr <<= NEW.cidr
+   ORDER BY cidr
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'pool "%" (%) of project "%" would lie outside the overlay %',
+        v_pool.name, v_pool.cidr, OLD.name, NEW.cidr
+      USING ERRCODE = '22023', HINT = 'Choose an overlay that contains every pool of the project.';
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION nebula.project_keep_pools() IS
+  'Trigger: an overlay that is changed still contains every pool of its project and family';
+
+CREATE TRIGGER project_keep_pools BEFORE UPDATE OF cidr ON nebula.project
+  FOR EACH ROW WHEN (NEW.cidr IS DISTINCT FROM OLD.cidr) EXECUTE FUNCTION nebula.project_keep_pools();

@@ -68,3 +68,8 @@ DROP TRIGGER IF EXISTS named_device_added ON nebula.device;
 DROP TRIGGER IF EXISTS named_device_removed ON nebula.device;
 DROP TRIGGER IF EXISTS named_device_changed ON nebula.device;
 DROP TRIGGER IF EXISTS named_route_changed ON nebula.route;
+
+-- In hours, because how long 30 days are depends on the time zone of the session. 0.1.0 has no such table.
+ALTER TABLE IF EXISTS nebula.enrolment
+  DROP CONSTRAINT enrolment_expiry_check,
+  ADD CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '722 hours');

@@ -8,5 +8,6 @@ mod dump;
 mod node_ranges;
 mod privilege;
 mod replication;
+mod restore;
 mod surface;
 mod upgrade;

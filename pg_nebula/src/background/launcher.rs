@@ -1,7 +1,8 @@
 //! The launcher starts the background workers, and starts them again when they end.
 //!
 //! A worker is connected to one database for life, and at the start of the server that database may not exist
-//! yet. So the launcher, which is connected to no database, waits for it.
+//! yet. So the launcher, which is connected to no database, waits for it. It also ends the workers when a command
+//! needs the database for itself (DROP, RENAME, copies), since such commands give up after five seconds.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};
@@ -14,11 +15,14 @@ use pgrx::prelude::*;
 
 use super::worker::reload_if_asked;
 use crate::free_map::usage_signal;
-use crate::pg::background_worker::{database_exists, entry_point, process_id};
+use crate::pg::background_worker::{DatabaseState, database_state, entry_point, process_id};
 use crate::pg::settings;
 
 /// Delay before a worker is started again, after it ended or could not be started.
 const RESTART_DELAY: Duration = Duration::from_secs(5);
+
+/// Time between two looks whether a command needs the database for itself, which sets no latch.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Registers the launcher with the server; called once, by `_PG_init`, while libraries are preloaded.
 pub(crate) fn register() {
@@ -54,8 +58,19 @@ impl SupervisedWorker {
         self.running.as_ref().is_some_and(|process| !process.pid().is_err_and(ended))
     }
 
+    /// Asks the worker to leave the database, which it does after the work at hand.
+    fn end(&mut self) {
+        if let Some(process) = self.running.take() {
+            let ended = process.terminate().wait_for_shutdown();
+            (self.on_end)();
+            if let Err(status) = ended {
+                warning!("{} was not seen to end: {status:?}", self.name);
+            }
+        }
+    }
+
     /// Starts the worker unless it runs, whatever the reason of its end was.
-    fn ensure_running(&mut self, database_exists: impl FnOnce() -> bool) {
+    fn ensure_running(&mut self) {
         if self.is_running() {
             return;
         }
@@ -63,7 +78,7 @@ impl SupervisedWorker {
             (self.on_end)();
             self.start_after = Instant::now() + RESTART_DELAY;
         }
-        if Instant::now() < self.start_after || !database_exists() {
+        if Instant::now() < self.start_after {
             return;
         }
         match builder(self.name, self.function).set_notify_pid(process_id()).load_dynamic() {
@@ -96,10 +111,12 @@ fn run() {
     let mut wait = Duration::ZERO;
     // The server sets the latch when a worker starts or ends.
     while BackgroundWorker::wait_latch(Some(wait)) {
-        wait = Duration::from_secs(settings::maintenance_interval());
+        wait = LOOK_INTERVAL;
         reload_if_asked();
-        for worker in &mut workers {
-            worker.ensure_running(|| BackgroundWorker::transaction(|| database_exists(&database)));
+        match BackgroundWorker::transaction(|| database_state(&database)) {
+            DatabaseState::Open => workers.iter_mut().for_each(SupervisedWorker::ensure_running),
+            DatabaseState::Claimed => workers.iter_mut().for_each(SupervisedWorker::end),
+            DatabaseState::Missing => {}
         }
     }
 }

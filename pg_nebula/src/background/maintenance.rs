@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
-use super::worker::{connect, is_callable, reload_if_asked, run};
+use super::worker::{connect, end_complete_restore, is_being_restored, is_callable, reload_if_asked, run};
 use crate::addresses::usage_threshold;
 use crate::free_map::usage_signal::{self, SeenCounters};
 use crate::pg::background_worker::entry_point;
@@ -63,6 +63,8 @@ struct Schedule {
     seen: SeenCounters,
     /// Whether there was a prepared transaction in the last round: its commit signals nothing.
     prepared: bool,
+    /// Whether the database was being restored in the last round.
+    restoring: bool,
 }
 
 impl Schedule {
@@ -75,6 +77,7 @@ impl Schedule {
             count: now,
             seen: SeenCounters::default(),
             prepared: false,
+            restoring: false,
         }
     }
 
@@ -87,8 +90,15 @@ impl Schedule {
 
     fn run_due(&mut self) {
         let now = Instant::now();
-        if now >= self.round {
+        let round = now >= self.round;
+        if round {
             self.round = now + Duration::from_secs(settings::maintenance_interval());
+            self.follow_restore();
+        }
+        if self.restoring {
+            return;
+        }
+        if round {
             for function in ROUND {
                 BackgroundWorker::transaction(|| run(function));
             }
@@ -116,6 +126,24 @@ impl Schedule {
             return;
         }
         self.count = Instant::now() + MIN_COUNT_INTERVAL;
+    }
+
+    /// Looks whether a restore of the database has begun or ended.
+    fn follow_restore(&mut self) {
+        let restoring = BackgroundWorker::transaction(|| {
+            end_complete_restore();
+            is_being_restored()
+        });
+        if restoring && !self.restoring {
+            log!(
+                "pg_nebula does nothing until the restore of this database is over; if nothing more is to come: \
+                 SELECT nebula.finish_restore()"
+            );
+        } else if self.restoring && !restoring {
+            log!("pg_nebula begins: the restore of this database is over");
+            BackgroundWorker::transaction(|| run("nebula.warm_map(integer)"));
+        }
+        self.restoring = restoring;
     }
 }
 

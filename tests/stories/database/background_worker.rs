@@ -91,3 +91,39 @@ async fn the_background_worker_is_restarted_after_its_end() -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// Waits until the maintenance worker has come by twice, so that it did once all that it does in a round.
+pub(super) async fn rounds(client: &Client) -> Result<()> {
+    let waits = "SELECT FROM pg_stat_activity
+                  WHERE backend_type = 'pg_nebula maintenance' AND wait_event_type = 'Lock'";
+    for _ in 0..2 {
+        client.batch_execute("BEGIN; LOCK TABLE nebula.restore_progress").await?;
+        let seen = eventually("the worker", || async {
+            // A transaction sees the activity of its first look again.
+            client.batch_execute("SELECT pg_stat_clear_snapshot()").await?;
+            Ok(client.query_opt(waits, &[]).await?.map(drop))
+        })
+        .await;
+        client.batch_execute("COMMIT").await?;
+        seen?;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn settings_of_the_database_do_not_stop_the_background_worker() -> Result<()> {
+    let (cluster, database) = cluster_with_worker(&[]).await?;
+    let client = database.connect().await?;
+    let restart =
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE backend_type = 'pg_nebula maintenance'";
+    let own = "ALTER DATABASE nebula SET default_transaction_isolation = 'serializable';
+               ALTER DATABASE nebula SET session_replication_role = replica;
+               ALTER DATABASE nebula SET lock_timeout = '1ms'";
+    for settings in [own, "ALTER DATABASE nebula SET default_transaction_read_only = on"] {
+        client.batch_execute(&format!("{settings}; {restart}")).await?;
+        rounds(&client).await?;
+    }
+    let log = cluster.log()?;
+    assert_eq!(log.lines().find(|line| line.contains("ERROR") || line.contains("WARNING")), None);
+    Ok(())
+}

@@ -8,7 +8,7 @@ use nebula_tests::cluster::{Cluster, Database};
 use uuid::Uuid;
 
 /// Every row of every table of the extension, as text.
-async fn contents(database: &Database) -> Result<Vec<(String, String)>> {
+pub(super) async fn contents(database: &Database) -> Result<Vec<(String, String)>> {
     let client = database.connect().await?;
     let tables = client
         .query(

@@ -42,6 +42,21 @@ mod tests {
         assert_invariants();
     }
 
+    #[pg_test]
+    fn an_overlay_that_is_changed_still_contains_every_pool() {
+        let project = text("SELECT nebula.create_project('overlay', '10.20.0.0/16')");
+        run(&format!("SELECT nebula.populate_pool('{project}', '10.20.0.0/24')"));
+        let change = |cidr: &str| format!("UPDATE nebula.project SET cidr = '{cidr}'");
+        for cidr in ["10.99.0.0/16", "10.20.0.0/25"] {
+            assert_error(&change(cidr), "22023", &["default", "10.20.0.0/24", "overlay", cidr]);
+        }
+        for cidr in ["10.20.0.0/24", "10.16.0.0/12"] {
+            run(&change(cidr));
+        }
+        run("UPDATE nebula.project SET cidr = NULL");
+        assert_invariants();
+    }
+
     /// Networks that the kernel keeps for itself, or whose route would cover the way to the internet.
     const NOT_FOR_DEVICES: [&str; 27] = [
         "0.0.0.0/0",
