@@ -7,6 +7,7 @@ mod check_pool;
 mod lease;
 mod linked_table;
 mod pool;
+mod pool_cost;
 mod quarantine;
 mod reservation;
 mod resize;
