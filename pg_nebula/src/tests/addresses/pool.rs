@@ -89,7 +89,7 @@ mod tests {
     ];
 
     #[pg_test]
-    fn no_pool_overlay_or_range_is_a_network_that_the_kernel_will_not_carry() {
+    fn no_pool_or_overlay_is_one_that_the_kernel_will_not_carry() {
         let project = text("SELECT nebula.create_project('special')");
         for cidr in NOT_FOR_DEVICES {
             assert_error(&format!("SELECT nebula.populate_pool('{project}', '{cidr}')"), "22023", &[]);
@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn no_route_takes_devices_off_the_internet_or_away_from_a_lighthouse() {
+    fn no_route_takes_devices_off_the_internet() {
         let project = text("SELECT nebula.create_project('routes')");
         for (cidr, name) in [("10.61.0.0/24", "a"), ("10.62.0.0/24", "b"), ("fd61::/64", "six")] {
             run(&format!("SELECT nebula.populate_pool('{project}', '{cidr}', '{name}')"));
