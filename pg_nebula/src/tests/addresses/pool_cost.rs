@@ -29,7 +29,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_few_free_addresses_of_a_large_pool_are_found_without_making_the_others() {
+    fn a_few_free_addresses_of_a_large_pool_cost_little() {
         let project = project("10.0.0.0/8");
         hold(20_000);
         run(&format!("SELECT nebula.exclude_addresses('{project}', 'upper', '10.128.0.0/9')"));
@@ -50,7 +50,7 @@ mod tests {
     }
 
     #[pg_test]
-    fn a_range_is_found_without_reading_pools_after_the_first_with_room() {
+    fn a_range_is_found_without_reading_later_pools() {
         let project = project("10.0.0.0/20");
         for number in 1..20 {
             run(&format!("SELECT nebula.populate_pool('{project}', '10.{number}.0.0/20', 'p{number}')"));
