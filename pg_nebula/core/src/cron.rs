@@ -1,5 +1,5 @@
-//! Cron expressions: which minutes of a calendar they match, and when a clock that is set forward and back for summer
-//! time shows them. What a time zone's clock shows at a time, the caller tells.
+//! Cron expressions: which minutes of a calendar they match, and when a clock that is set forward and back
+//! for summer time shows them. What a time zone's clock shows at a time, the caller tells.
 
 /// A parsed expression: one bit for each value of a field that matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,12 +101,13 @@ impl Cron {
         })
     }
 
-    /// The first time after `after` for which the clock of a time zone says to run, in minutes of UTC. `clock` tells what
-    /// that clock shows at such a minute, as its argument and result counted from the start of 1970.
+    /// The first time after `after` for which the clock of a time zone says to run, in minutes of UTC.
+    /// `clock` tells what that clock shows at such a minute, as its argument and result counted from the
+    /// start of 1970.
     ///
-    /// As cron(8) has it when the clock is changed by less than three hours: expressions for certain times of the day run
-    /// once, at the first of two equal times, and a time that is skipped as late as if the clock had not been changed. All
-    /// others go by what the clock shows.
+    /// As cron(8) has it when the clock is changed by less than three hours: expressions for certain times
+    /// of the day run once, at the first of two equal times, and a time that is skipped as late as if the
+    /// clock had not been changed. All others go by what the clock shows.
     ///
     /// # Errors
     /// Those of `clock`.
@@ -134,8 +135,8 @@ impl Cron {
         }
     }
 
-    /// The first minute not before `from` for which the clock would have said to run, had it not been set forward shortly
-    /// before.
+    /// The first minute not before `from` for which the clock would have said to run, had it not been set
+    /// forward shortly before.
     fn skipped_tick<E>(
         &self,
         from: i64,
@@ -160,7 +161,8 @@ impl Cron {
     }
 }
 
-/// The first minute after `from` at which the clock is ahead of UTC by another time than `offset`; at `end` it is.
+/// The first minute after `from` at which the clock is ahead of UTC by another time than `offset`; at `end`
+/// it is.
 fn first_change<E>(
     from: i64,
     end: i64,
@@ -304,7 +306,8 @@ mod tests {
         assert_eq!(next("0 0 30 2 *", FRIDAY), None);
     }
 
-    /// A clock an hour ahead of UTC, set forward for an hour at 01:00 of this day, and back at 01:00 five days later.
+    /// A clock an hour ahead of UTC, set forward for an hour at 01:00 of this day, and back at 01:00 five
+    /// days later.
     fn summer_clock(minute: i64) -> Result<i64, std::convert::Infallible> {
         let summer = FRIDAY + 60..FRIDAY + 5 * DAY_MINUTES + 60;
         Ok(minute + if summer.contains(&minute) { 120 } else { 60 })

@@ -1,8 +1,9 @@
 //! The launcher starts the background workers, and starts them again when they end.
 //!
-//! A worker is connected to one database for life, and at the start of the server that database may not exist
-//! yet. So the launcher, which is connected to no database, waits for it. It also ends the workers when a command
-//! needs the database for itself (DROP, RENAME, copies), since such commands give up after five seconds.
+//! A worker is connected to one database for life, and at the start of the server that database may not
+//! exist yet. So the launcher, which is connected to no database, waits for it. It also ends the workers
+//! when a command needs the database for itself (DROP, RENAME, copies), since such commands give up after
+//! five seconds.
 
 use std::ffi::CString;
 use std::time::{Duration, Instant};

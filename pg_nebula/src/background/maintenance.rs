@@ -136,8 +136,8 @@ impl Schedule {
         });
         if restoring && !self.restoring {
             log!(
-                "pg_nebula does nothing until the restore of this database is over; if nothing more is to come: \
-                 SELECT nebula.finish_restore()"
+                "pg_nebula does nothing until the restore of this database is over; if nothing more is to \
+                 come: SELECT nebula.finish_restore()"
             );
         } else if self.restoring && !restoring {
             log!("pg_nebula begins: the restore of this database is over");

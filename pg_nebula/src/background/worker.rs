@@ -25,7 +25,8 @@ pub(crate) fn connect() -> Option<String> {
 const SETTINGS: [&str; 5] = [
     // No client waits for this work, and what a crash loses is done again.
     "synchronous_commit = off",
-    // These processes are superusers, so no object that another role made may take the place of the server's own.
+    // These processes are superusers, so no object that another role made may take the place of the
+    // server's own.
     "search_path = pg_catalog, pg_temp",
     // Pruning and claiming need to see rows that were committed while they waited for a lock.
     "default_transaction_isolation = 'read committed'",
@@ -50,13 +51,14 @@ pub(crate) fn is_callable(function: &str) -> bool {
     is_true(&format!("to_regprocedure('{function}') IS NOT NULL")) && is_writable() && !is_being_restored()
 }
 
-/// Neither a standby nor a database with `default_transaction_read_only`. Both may end while this process runs.
+/// Neither a standby nor a database with `default_transaction_read_only`. Both may end while this process
+/// runs.
 fn is_writable() -> bool {
     is_true("current_setting('transaction_read_only') = 'off'")
 }
 
-/// Ends a restore that brought everything, but not the statement at the end of a dump that says so: one of the sections
-/// pre-data and data alone, or with `--data-only`.
+/// Ends a restore that brought everything, but not the statement at the end of a dump that says so: one of
+/// the sections pre-data and data alone, or with `--data-only`.
 pub(crate) fn end_complete_restore() {
     let end = "SELECT nebula.finish_restore() WHERE nebula.restore_is_over()";
     if is_being_restored()
@@ -67,8 +69,8 @@ pub(crate) fn end_complete_restore() {
     }
 }
 
-/// Whether this database is being restored from a dump. Until that is over there is no work in it: half of the rows
-/// are missing, and a row that is added now may be among those to come.
+/// Whether this database is being restored from a dump. Until that is over there is no work in it: half of
+/// the rows are missing, and a row that is added now may be among those to come.
 pub(crate) fn is_being_restored() -> bool {
     is_true("to_regclass('nebula.restore_progress') IS NOT NULL")
         && is_true("EXISTS (SELECT FROM nebula.restore_progress)")

@@ -35,8 +35,8 @@ pub(crate) fn reload_configuration() {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DatabaseState {
     Missing,
-    /// A command that needs all others to be disconnected has locked it: DROP DATABASE, ALTER DATABASE RENAME,
-    /// CREATE DATABASE with this one as TEMPLATE.
+    /// A command that needs all others to be disconnected has locked it: DROP DATABASE, ALTER DATABASE
+    /// RENAME, CREATE DATABASE with this one as TEMPLATE.
     Claimed,
     Open,
 }
@@ -50,8 +50,8 @@ pub(crate) fn database_state(name: &CStr) -> DatabaseState {
     }
 }
 
-/// Whether the lock that each session takes while it connects is not to be had. These commands hold it while they
-/// wait, for five seconds, until nobody else is connected.
+/// Whether the lock that each session takes while it connects is not to be had. These commands hold it
+/// while they wait, for five seconds, until nobody else is connected.
 fn is_claimed(database: pg_sys::Oid) -> bool {
     let tag = pg_sys::LOCKTAG {
         // A shared object belongs to no database.

@@ -76,8 +76,8 @@ fn next_tick(
 
 /// A minute in PostgreSQL's microseconds.
 const MINUTE: i64 = 60_000_000;
-/// Minutes from the start of 1970, from which those of cron expressions count, to the start of 2000, from which PostgreSQL
-/// counts.
+/// Minutes from the start of 1970, from which those of cron expressions count, to the start of 2000, from
+/// which PostgreSQL counts.
 const UNIX_EPOCH: i64 = 10_957 * 24 * 60;
 
 /// A minute since 1970; beyond what PostgreSQL has, an infinity.

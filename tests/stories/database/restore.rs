@@ -1,5 +1,6 @@
-//! Restores with the real pg_restore and psql, in each way that they have, into servers whose background workers look
-//! after the database, with pauses, and stopped in the middle. And commands that need a database for themselves.
+//! Restores with the real pg_restore and psql, in each way that they have, into servers whose background
+//! workers look after the database, with pauses, and stopped in the middle. And commands that need a
+//! database for themselves.
 
 use std::fs;
 use std::path::PathBuf;
@@ -242,7 +243,8 @@ async fn nothing_works_in_a_database_until_its_restore_is_complete() -> Result<(
 
 /// Ends pg_restore when nothing is left for it but the table that another session has locked.
 async fn stop_while_it_waits(mut restore: Child, client: &Client) -> Result<()> {
-    let waits = "SELECT FROM pg_stat_activity a WHERE a.application_name = 'pg_restore' AND a.wait_event_type = 'Lock'
+    let waits = "SELECT FROM pg_stat_activity a
+                  WHERE a.application_name = 'pg_restore' AND a.wait_event_type = 'Lock'
                   AND NOT EXISTS (SELECT FROM nebula.sequences_to_restore())";
     eventually("pg_restore to wait", || async { Ok(client.query_opt(waits, &[]).await?.map(drop)) }).await?;
     kill_process(Pid::from_raw(i32::try_from(restore.id())?).context("a process")?, Signal::TERM)?;
@@ -263,7 +265,8 @@ async fn workers_give_way_to_commands_that_need_their_database() -> Result<()> {
         let admin = &admin;
         move || async move {
             let workers = "SELECT count(*) FROM pg_stat_activity
-                            WHERE datname = $1 AND backend_type IN ('pg_nebula maintenance', 'pg_nebula notifier')";
+                            WHERE datname = $1
+                              AND backend_type IN ('pg_nebula maintenance', 'pg_nebula notifier')";
             let count: i64 = admin.query_one(workers, &[&name]).await?.get(0);
             Ok((count == 2).then_some(()))
         }
