@@ -39,6 +39,19 @@ check_machine() {
     have sha256sum || die "there is no sha256sum here" "install coreutils and run the same command again"
 }
 
+# make_work: makes a folder that programs may run from, which /tmp is not where it is mounted noexec.
+make_work() {
+    for parent in "${TMPDIR:-/tmp}" /var/tmp /run "${HOME:-/root}"; do
+        work=$(mktemp -d "$parent/nebula.XXXXXX" 2>/dev/null) || continue
+        printf '#!/bin/sh\n' >"$work/try"
+        chmod 0755 "$work/try"
+        if "$work/try" 2>/dev/null; then return; fi
+        rm -rf "$work"
+    done
+    work=
+    die "no folder for temporary files lets programs run" "name one: TMPDIR=FOLDER before sh"
+}
+
 # fetch URL FILE
 fetch() {
     if have curl; then
@@ -108,9 +121,9 @@ main() {
     shift 2
     PATH=/usr/local/sbin:/usr/local/bin:$PATH:/usr/sbin:/sbin
     check_machine
-    work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
     trap 'exit 1' HUP INT TERM
+    make_work
     fetch_nebulactl
     install_nebula
     install_nebulactl

@@ -5,11 +5,13 @@
 # The device's folder; its agent and nebula run as root, because they make a network interface.
 device_folder() { printf '%s/device' "$home"; }
 
-# read_lighthouse: sets `endpoint`, host:port, from LIGHTHOUSE, or from the last start. Empty: this server is no device.
+# read_lighthouse: sets `endpoint`, host:port, from LIGHTHOUSE, or from the last start. Empty, as with LIGHTHOUSE=none: this
+# server is no device.
 read_lighthouse() {
     local wanted=${LIGHTHOUSE:-} host="" port=""
     endpoint=$lighthouse
     [[ -n $wanted ]] || return 0
+    [[ $wanted != none ]] || { endpoint= && return; }
     if [[ $wanted =~ ^(\[[^]]*\])(:([0-9]+))?$ || $wanted =~ ^([^:]+)(:([0-9]+))?$ ]]; then
         host=${BASH_REMATCH[1]} port=${BASH_REMATCH[3]:-4242}
     elif [[ $wanted == *:*:* ]]; then
@@ -33,13 +35,15 @@ check_lighthouse() {
     [[ $EUID -eq 0 ]] || sudo -v || die "sudo refused" "run make up as root"
 }
 
-# join_first_project: makes this server a device, once. A server that has another address now tells the others.
+# join_first_project: makes this server a device, once. A server that has another address now tells the others; endpoints that
+# an administrator added stay.
 join_first_project() {
     local code name project
     project=$(sql "SELECT project_id FROM nebula.project ORDER BY created_at, project_id LIMIT 1")
     if as_root test -f "$(device_folder)/agent.json"; then
-        sql "UPDATE nebula.device SET endpoints = ARRAY['$endpoint']
-              WHERE device_id = '$(identity id)' AND endpoints <> ARRAY['$endpoint']"
+        sql "UPDATE nebula.device d
+                SET endpoints = '$endpoint' || array_remove(array_remove(d.endpoints, '$lighthouse'), '$endpoint')
+              WHERE d.device_id = '$(identity id)' AND '$endpoint' <> '$lighthouse'"
         return
     fi
     # A code that an interrupted start has left would keep the name.

@@ -68,6 +68,9 @@ if [[ -n $endpoint ]]; then
     join_first_project
     start_agent
     start_gateway # on the overlay addresses, too
+elif pid_of agent >/dev/null; then
+    stop agent TERM 30
+    say "This server is no lighthouse any more. Remove it from the network: nebulactl device revoke $(identity name)"
 fi
 # Written last: the file exists only when the system has been complete once.
 printf 'listen=%s\npg_port=%s\nlighthouse=%s\n' "$listen" "$pg_port" "$endpoint" | write "$home/settings"

@@ -18,10 +18,10 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA nebula TO %I', v_service);
     -- The services ask for it after connecting, too; here it also holds behind a pooler in transaction mode.
     EXECUTE format('ALTER ROLE %I SET default_transaction_isolation = %L', v_service, 'read committed');
+    EXECUTE format('ALTER ROLE %I SET statement_timeout = %L', v_service, '30s');
+    EXECUTE format('ALTER ROLE %I SET idle_in_transaction_session_timeout = %L', v_service, '60s');
   END LOOP;
 END $$;
-ALTER ROLE nebula_gateway SET statement_timeout = '30s';
-ALTER ROLE nebula_gateway SET idle_in_transaction_session_timeout = '60s';
 
 -- The gateway acts for accounts: each of these functions checks the account (actor), or belongs to signing in.
 GRANT EXECUTE ON FUNCTION

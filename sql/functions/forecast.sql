@@ -134,13 +134,13 @@ BEGIN
                            FROM unnest(v_pool.thresholds) AS t(percent)
                           WHERE v_usable * t.percent <= v_used * 100),
                         0);
-  IF v_reached = v_pool.notified_threshold THEN
+  IF v_reached = v_pool.alarmed THEN
     RETURN false;
   END IF;
   -- SKIP LOCKED: do not wait for an administrator who is changing the pool; the next call sees the result.
   UPDATE nebula.pool p
-     SET notified_threshold = v_reached
-   WHERE p.notified_threshold = v_pool.notified_threshold
+     SET alarmed = v_reached
+   WHERE p.alarmed = v_pool.alarmed
      AND p.pool_id = (SELECT q.pool_id
                         FROM nebula.pool q
                        WHERE q.pool_id = v_pool.pool_id
@@ -150,11 +150,11 @@ BEGIN
   END IF;
   PERFORM nebula.notify_pool(v_pool.project_id, v_pool.pool_id, v_pool.name, t.percent)
     FROM unnest(v_pool.thresholds) AS t(percent)
-   WHERE t.percent > v_pool.notified_threshold
+   WHERE t.percent > v_pool.alarmed
      AND t.percent <= v_reached
    GROUP BY t.percent
    ORDER BY t.percent;
-  RETURN v_reached > v_pool.notified_threshold;
+  RETURN v_reached > v_pool.alarmed;
 END $$;
 COMMENT ON FUNCTION nebula.notify_usage(integer) IS
   'Internal: counts a pool and notifies channel nebula_pool once of each threshold that usage has reached. '
@@ -177,7 +177,7 @@ BEGIN
   END IF;
   UPDATE nebula.pool p
      SET thresholds = v_thresholds,
-         notified_threshold = 0
+         alarmed = 0
    WHERE p.pool_id = v_known.pool_id;
   PERFORM nebula.record_event(v_known.project_id, session_user::text, 'set-thresholds', 'pool',
                               v_known.pool_id::text, inet_client_addr(),
@@ -193,7 +193,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   -- Also pools that fell below a threshold, so that reaching it again is notified again.
   SELECT nebula.notify_usage(p.pool_id)
     FROM nebula.pool p
-   WHERE p.thresholds <> '{}' OR p.notified_threshold > 0;
+   WHERE p.thresholds <> '{}' OR p.alarmed > 0;
 $$;
 COMMENT ON FUNCTION nebula.maintain_pools() IS
   'Work of the background worker for pools: reclaims expired leases and sends notifications of thresholds. '

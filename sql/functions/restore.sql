@@ -222,7 +222,11 @@ COMMENT ON FUNCTION nebula.in_restore_session() IS
 CREATE FUNCTION nebula.extension_wanted() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  IF nebula.in_restore_session() AND current_query() ~* '\mpg_nebula\M' THEN
+  -- The command needs no privilege where the extension is already there, so the owner's is asked for.
+  IF nebula.in_restore_session()
+    AND current_query() ~* '\mpg_nebula\M'
+    AND pg_has_role(session_user, (SELECT e.extowner FROM pg_extension e WHERE e.extname = 'pg_nebula'), 'USAGE')
+  THEN
     PERFORM nebula.begin_restore();
   END IF;
 END $$;

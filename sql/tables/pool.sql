@@ -8,7 +8,8 @@ CREATE TABLE nebula.pool (
   created_at         timestamptz NOT NULL DEFAULT now(),
   enabled            boolean     NOT NULL DEFAULT true,
   thresholds         integer[]   NOT NULL DEFAULT '{80,90,95}',
-  notified_threshold integer     NOT NULL DEFAULT 0,
+  -- Named as in 0.2.0, so that dumps of that version restore into this one.
+  alarmed            integer     NOT NULL DEFAULT 0,
   CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
   CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
   CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
@@ -27,7 +28,7 @@ COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
 COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
 COMMENT ON COLUMN nebula.pool.enabled IS 'False: gives out no address; what is held stays held';
 COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which channel nebula_pool is notified';
-COMMENT ON COLUMN nebula.pool.notified_threshold IS
+COMMENT ON COLUMN nebula.pool.alarmed IS
   'Highest threshold that was notified since usage was below it; 0: none';
 
 -- An exclusion constraint on (project_id, cidr) would need the extension btree_gist. Pools are created rarely, so a

@@ -60,7 +60,6 @@ END $$;
 ALTER TABLE nebula.node ADD CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&);
 
 -- Renamed. 0.1.0 does not have the triggers and indexes.
-ALTER TABLE nebula.pool RENAME COLUMN alarmed TO notified_threshold;
 ALTER INDEX IF EXISTS nebula.device_landmark_idx RENAME TO device_static_host_idx;
 ALTER INDEX IF EXISTS nebula.device_landmark_key RENAME TO device_static_host_key;
 ALTER INDEX IF EXISTS nebula.job_waiting_pinned_idx RENAME TO job_waiting_restricted_idx;

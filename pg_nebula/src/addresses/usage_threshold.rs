@@ -70,7 +70,7 @@ fn count(pool: &Pool) -> Result<()> {
 pub(crate) fn count_pools(risen: Vec<i32>, fallen: Vec<i32>) -> Result<()> {
     static COUNT: Statement = Statement::new(
         "SELECT nebula.notify_usage(p.pool_id) FROM nebula.pool p
-          WHERE p.pool_id = ANY ($1) OR p.notified_threshold > 0 AND p.pool_id = ANY ($2)",
+          WHERE p.pool_id = ANY ($1) OR p.alarmed > 0 AND p.pool_id = ANY ($2)",
     );
     COUNT.run(&[risen.into(), fallen.into()])
 }

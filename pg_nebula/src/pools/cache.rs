@@ -65,7 +65,7 @@ pub(crate) fn cached_pools(project: Uuid) -> Option<Rc<[Pool]>> {
 fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
     static LIST: Statement = Statement::new(
         "SELECT p.pool_id, p.name, p.cidr::inet, p.gateway, p.enabled,
-                (SELECT min(t.percent) FROM unnest(p.thresholds) AS t(percent) WHERE t.percent > p.notified_threshold),
+                (SELECT min(t.percent) FROM unnest(p.thresholds) AS t(percent) WHERE t.percent > p.alarmed),
                 EXISTS (SELECT FROM nebula.reservation r WHERE r.pool_id = p.pool_id)
            FROM nebula.pool p
           WHERE p.project_id = $1 AND ($2 IS NULL OR p.name = $2) ORDER BY p.pool_id",

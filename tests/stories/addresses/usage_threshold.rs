@@ -113,7 +113,7 @@ async fn each_threshold_is_notified_once(database: &Database, scheduled: bool) -
     if scheduled {
         story.client.execute("SELECT nebula.maintain_pools()", &[]).await?;
     }
-    let armed = "SELECT FROM nebula.pool WHERE project_id = $1 AND notified_threshold = 0";
+    let armed = "SELECT FROM nebula.pool WHERE project_id = $1 AND alarmed = 0";
     eventually("the alarm to be armed again", || async {
         Ok(story.client.query_opt(armed, &[&story.project]).await?)
     })

@@ -16,7 +16,7 @@ mod tests {
     #[pg_test]
     fn each_threshold_is_notified_once() {
         let project = project("10.0.0.0/27"); // 30 to give out: 80 % are 24, 90 % are 27, 95 % are 29
-        let notified = || text("SELECT notified_threshold FROM nebula.pool");
+        let notified = || text("SELECT alarmed FROM nebula.pool");
         for (number, level) in
             [(23, "0"), (24, "80"), (26, "80"), (27, "90"), (28, "90"), (29, "95"), (30, "95")]
         {
@@ -59,10 +59,10 @@ mod tests {
             ask(number, "label => 'cameras'");
         }
         count_pools();
-        assert_eq!(text("SELECT notified_threshold FROM nebula.pool"), "0");
+        assert_eq!(text("SELECT alarmed FROM nebula.pool"), "0");
         ask(20, "address => '10.0.0.14'");
         count_pools();
-        assert_eq!(text("SELECT notified_threshold FROM nebula.pool"), "80");
+        assert_eq!(text("SELECT alarmed FROM nebula.pool"), "80");
         assert_invariants();
     }
 
@@ -75,11 +75,11 @@ mod tests {
             allocate(&project, number);
         }
         count_pools();
-        assert_eq!(text("SELECT notified_threshold FROM nebula.pool"), "50");
+        assert_eq!(text("SELECT alarmed FROM nebula.pool"), "50");
         run(&set("{}"));
         allocate(&project, 8);
         count_pools();
-        assert_eq!(text("SELECT notified_threshold FROM nebula.pool"), "0");
+        assert_eq!(text("SELECT alarmed FROM nebula.pool"), "0");
         assert_error(&set("{0}"), "22023", &["0"]);
         assert_error(&set("{101}"), "22023", &["101"]);
         assert_invariants();
