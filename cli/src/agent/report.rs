@@ -41,6 +41,8 @@ pub(crate) struct PeerStatus {
     pub(crate) name: String,
     /// Overlay address.
     pub(crate) address: String,
+    /// All overlay addresses that nebula has named, the first one included.
+    pub(crate) addresses: Vec<String>,
     /// Address on the underlay, or the relay.
     pub(crate) remote: Option<String>,
     pub(crate) handshake_at: Option<DateTime<Utc>>,
@@ -141,6 +143,7 @@ impl Agent {
         let peers = self.nebula.log().peers().iter().map(|(address, peer)| PeerStatus {
             name: peer.name.clone(),
             address: address.clone(),
+            addresses: peer.addresses.clone(),
             remote: peer.remote.clone(),
             handshake_at: Some(peer.handshake_at),
             received_bytes: self.traffic.bytes_of(address).map(|bytes| bytes.received),

@@ -28,6 +28,8 @@ pub(crate) enum Event {
 pub(crate) struct Tunnel {
     /// Name in the certificate.
     pub(crate) name: String,
+    /// All overlay addresses in the certificate; releases before 1.10 log the first alone.
+    pub(crate) addresses: Vec<String>,
     /// Address on the underlay, or the relay.
     pub(crate) remote: Option<String>,
     /// When the tunnel was made, by this machine's clock.
@@ -117,6 +119,10 @@ impl Log {
             let time = fields["time"].as_str().and_then(|text| DateTime::parse_from_rfc3339(text).ok());
             let peer = Tunnel {
                 name: fields["certName"].as_str().unwrap_or_default().to_owned(),
+                addresses: match fields["vpnAddrs"].as_array() {
+                    Some(all) => all.iter().filter_map(Value::as_str).map(str::to_owned).collect(),
+                    None => vec![address.to_owned()],
+                },
                 remote: remote(fields),
                 handshake_at: time.map_or_else(Utc::now, |time| time.to_utc()),
             };

@@ -65,7 +65,7 @@ pub(super) async fn ping(
             Way::Direct(remote) => format!("directly, at {}", clean(remote)),
             Way::Relay(relay) => format!("through the relay {}", clean(relay)),
             Way::Here => "it is this machine".to_owned(),
-            Way::Unknown => "the path is not known, since no agent of this machine tells".to_owned(),
+            Way::Unknown => "its path is unknown, because no agent here has seen the handshake".to_owned(),
         };
         format!("{shown} answers in {}, {} of {count}: {way}", duration(average), times.len())
     })
@@ -100,7 +100,9 @@ async fn way(target: &Target, folder: &Path) -> Way {
 /// The agent writes a relay as `relay` with its address: that on the underlay with nebula 1.11, on the
 /// overlay with 1.6.
 fn way_in(status: &Status, address: &str) -> Way {
-    let peer = status.peers.iter().find(|peer| peer.address == address);
+    let has_address =
+        |peer: &&PeerStatus| peer.address == address || peer.addresses.iter().any(|one| one == address);
+    let peer = status.peers.iter().find(has_address);
     match peer.and_then(|peer| peer.remote.as_deref()) {
         None => Way::Unknown,
         Some(remote) => match remote.strip_prefix("relay ") {
@@ -159,6 +161,10 @@ mod tests {
                 peer("phone", "10.99.0.5", "relay 192.0.2.3:4242"),
                 peer("old", "10.99.0.6", "relay 10.99.0.3"),
                 peer("other", "10.99.0.7", "relay 10.99.0.9"),
+                PeerStatus {
+                    addresses: vec!["10.99.0.10".into(), "fd99::10".into()],
+                    ..peer("dual", "10.99.0.10", "192.0.2.9:4242")
+                },
             ],
             ..Status::default()
         };
@@ -167,6 +173,7 @@ mod tests {
         assert_eq!(way_in(&status, "10.99.0.5"), relay);
         assert_eq!(way_in(&status, "10.99.0.6"), relay);
         assert_eq!(way_in(&status, "10.99.0.7"), Way::Relay("10.99.0.9".into()));
+        assert_eq!(way_in(&status, "fd99::10"), Way::Direct("192.0.2.9:4242".into()));
         assert_eq!(way_in(&status, "10.99.0.8"), Way::Unknown);
     }
 }
