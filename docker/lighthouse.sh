@@ -50,6 +50,9 @@ join_first_project() {
     sql "SELECT nebula.revoke_enrolment(enrolment_id, 'make up') FROM nebula.enrolment
           WHERE created_by = 'make up' AND uses = 0 AND revoked_at IS NULL" >/dev/null
     name=$(uname -n | cut -d . -f 1 | tr -c 'A-Za-z0-9-\n' -)
+    # Of a start that was interrupted; two codes for one name are refused.
+    sql "SELECT nebula.revoke_enrolment(enrolment_id, 'make up') FROM nebula.enrolment_status
+          WHERE project_id = '$project' AND name = '$name' AND created_by = 'make up' AND state = 'open'" >/dev/null
     code=$(sql "SELECT code FROM nebula.create_enrolment('$project', name => '$name', role => 'lighthouse',
                   endpoints => ARRAY['$endpoint'], lifetime => '10 minutes', created_by => 'make up')")
     as_root "$home/bin/nebulactl" --quiet --server "$server" join --code "$code" --dir "$(device_folder)" ||

@@ -33,7 +33,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.close_session(uuid),
   nebula.require_member(uuid, uuid),
   nebula.visible_projects(uuid),
-  nebula.record_authority(bytea, text, text, smallint, timestamptz, timestamptz, text),
+  nebula.record_authority(bytea, text, text, smallint, timestamptz, timestamptz, text, inet[], inet[], text[]),
   nebula.adopt_authority(uuid, bytea),
   nebula.project_configuration(uuid),
   nebula.list_authorities(uuid),

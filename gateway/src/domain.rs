@@ -6,6 +6,7 @@ pub(crate) mod authority;
 pub(crate) mod bundle;
 pub(crate) mod enrolment;
 pub(crate) mod file;
+pub(crate) mod gateway_address;
 pub(crate) mod live_events;
 pub(crate) mod nebula_yml;
 pub(crate) mod playback;

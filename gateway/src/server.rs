@@ -24,6 +24,7 @@ use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::authority::{Keyring, expiry};
+use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::live_events::LiveEvents;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
@@ -149,7 +150,8 @@ async fn make_state(
     keyring.start_scanning(stopping.clone());
     expiry::start_warning(database.clone(), stopping.clone());
     upload::start_sweeping(store.staging(), stopping.clone());
-    let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
+    let gateway_address = Arc::new(GatewayAddress::new(settings.public_url.as_deref()));
+    let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
     let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
     let registrar =
         Registrar::new(database.clone(), Arc::clone(&projects), Arc::clone(&limits), certificate_lifetime);
@@ -168,6 +170,7 @@ async fn make_state(
         connections,
         body_limits: settings.body_limits,
         public_url: settings.public_url,
+        gateway_address,
         tokens: Tokens::new(&settings.token_key),
         passwords,
         keyring,

@@ -11,7 +11,7 @@ use actix_web::http::uri::PathAndQuery;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 
-use crate::domain::authority::KeySource;
+use crate::domain::authority::{AuthorityFolder, KeySource};
 use crate::infra::connections::BodyLimits;
 use crate::infra::trusted_proxies::TrustedProxies;
 
@@ -46,8 +46,8 @@ pub struct Flags {
     /// URI
     #[arg(long, env = "NEBULA_CA_KEY", value_name = "FILE|URI", hide_env_values = true)]
     pub(crate) ca_key: Option<PathBuf>,
-    /// Folder of further authorities, for projects with their own and for rotation: NAME.crt beside NAME.key
-    /// or NAME.uri
+    /// Folder of the authorities of all projects but the first, which the gateway makes there, and of those for
+    /// rotation: NAME.crt beside NAME.key or NAME.uri; without it, `authorities` beside the certificate
     #[arg(long, env = "NEBULA_CA_DIR", value_name = "FOLDER")]
     pub(crate) ca_dir: Option<PathBuf>,
     /// Passphrase of an encrypted key; better by environment, because everyone on the machine can read
@@ -127,6 +127,10 @@ impl Settings {
         )?;
         ensure!(flags.database_connections > 0, "NEBULA_DATABASE_CONNECTIONS is 0, it must be at least 1");
         ensure!(flags.certificate_days > 0, "NEBULA_CERTIFICATE_DAYS is 0, it must be at least 1");
+        let folder = match flags.ca_dir {
+            Some(folder) => AuthorityFolder::Set(folder),
+            None => AuthorityFolder::Beside(ca_cert.with_file_name("authorities")),
+        };
         Ok(Self {
             database_url,
             database_listen_url: flags.database_listen_url,
@@ -142,12 +146,7 @@ impl Settings {
                 upload: seconds(flags.upload_hours) * 3600,
             },
             registrations_per_minute: NonZeroU32::new(flags.registrations_per_minute),
-            authorities: KeySource {
-                cert: ca_cert,
-                key: ca_key,
-                folder: flags.ca_dir,
-                passphrase: flags.ca_passphrase,
-            },
+            authorities: KeySource { cert: ca_cert, key: ca_key, folder, passphrase: flags.ca_passphrase },
             token_key: token_key_bytes(&token_key)?,
             certificate_lifetime: seconds(flags.certificate_days) * 24 * 3600,
         })
@@ -271,7 +270,7 @@ mod tests {
             authorities: KeySource {
                 cert: "ca.crt".into(),
                 key: "pkcs11:object=ca?pin-value=hunter2".into(),
-                folder: None,
+                folder: AuthorityFolder::Set("ca".into()),
                 passphrase: Some("hunter2".into()),
             },
             token_key: b"hunter2".to_vec(),

@@ -9,6 +9,7 @@ use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::authority::Keyring;
+use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::live_events::LiveEvents;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
@@ -24,6 +25,7 @@ use crate::infra::trusted_proxies::TrustedProxies;
 pub(crate) struct AppState {
     /// Address at which devices reach the gateway, if it is set.
     pub(crate) public_url: Option<String>,
+    pub(crate) gateway_address: Arc<GatewayAddress>,
     /// Those whose headers about the client are believed.
     pub(crate) proxies: TrustedProxies,
     pub(crate) connections: Connections,
@@ -73,10 +75,12 @@ pub(crate) mod tests {
         let keyring = Arc::new(Keyring::new(authority));
         let database = Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap();
         let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
-        let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring)));
+        let gateway_address = Arc::new(GatewayAddress::default());
+        let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
         let limits = Arc::new(RateLimits::new(None));
         let state = AppState {
             public_url: None,
+            gateway_address,
             connections: Connections::new(100, proxies.clone()),
             proxies,
             transfers: Transfers::new(50),

@@ -154,6 +154,30 @@ END $$;
 COMMENT ON FUNCTION nebula.accept_call(uuid, bigint, bytea, timestamptz, boolean) IS
   'Internal: accept_calls for one call; returns the agent';
 
+CREATE FUNCTION nebula.can_be_certified(p_device_id uuid, p_networks inet[], p_unsafe_networks inet[])
+RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  -- A certificate needs an address. A project without an authority gets one with the certificate.
+  RETURN cardinality(p_networks) > 0
+     AND NOT EXISTS (
+           SELECT
+             FROM nebula.device d
+             JOIN nebula.project_authority s USING (project_id)
+             JOIN nebula.authority a USING (fingerprint)
+            WHERE d.device_id = p_device_id
+              AND (clock_timestamp() NOT BETWEEN a.not_before AND a.not_after
+                   OR a.curve <> d.curve
+                   OR EXISTS (SELECT
+                                FROM unnest(d.groups) g
+                               WHERE g IS NULL OR g !~ '[^[:space:]]' OR g ~ '[[:cntrl:]]')
+                   OR nebula.not_grantable(a, d.groups, p_networks, p_unsafe_networks) IS NOT NULL))
+     AND nebula.given_certificates(p_device_id) < 10;
+END $$;
+COMMENT ON FUNCTION nebula.can_be_certified(uuid, inet[], inet[]) IS
+  'Internal: whether the authority of its project can sign a certificate with these networks for a device '
+  'now, and it was not given too many';
+
 CREATE FUNCTION nebula.agent_due(device_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -218,8 +242,8 @@ BEGIN
                                     AND k.public_key = w.public_key)
    WHERE w.device_id = v_caller.device_id
      AND w.counter = v_caller.acknowledged_counter;
-  -- A certificate needs an address.
-  IF v_outdated AND cardinality(v_held) > 0 THEN
+  -- A certificate that cannot be signed now must not keep the device from the newest configuration.
+  IF v_outdated AND nebula.can_be_certified(v_device_id, v_held, v_behind) THEN
     RETURN 'certificate';
   END IF;
   RETURN CASE WHEN v_caller.acknowledged_version < v_current.config_version THEN 'configuration' END;
@@ -295,6 +319,10 @@ BEGIN
   PERFORM nebula.limit_certificates(c.device_id, v_hourly)
     FROM unnest(p_calls) c
    WHERE c.new_public_key IS NOT NULL;
+  PERFORM nebula.claim_key(a.project_id, c.new_public_key, c.device_id)
+    FROM unnest(p_calls) c
+   CROSS JOIN LATERAL (SELECT k.project_id FROM nebula.agent k WHERE k.device_id = c.device_id LIMIT 1) a
+   WHERE c.new_public_key IS NOT NULL;
   UPDATE nebula.device d
      SET public_key = (p_calls[array_position(v_device_ids, d.device_id)]).new_public_key
    WHERE d.device_id = ANY (v_device_ids)
@@ -315,7 +343,8 @@ END $$;
 COMMENT ON FUNCTION nebula.update_agents(nebula.agent_call[]) IS
   'For the gateway: calls of different devices that fetch configurations, all or none: each brings a new '
   'host key, and one that brings a new nebula key gets a new certificate; returns the counters to send, '
-  'in the order given. Errors: as accept_calls, 54000 too many certificates in an hour';
+  'in the order given. Errors: as accept_calls, 54000 too many certificates in an hour, 23505 the key of '
+  'another device';
 
 CREATE FUNCTION nebula.report_agent(
   p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz, p_report jsonb,

@@ -135,6 +135,18 @@ BEGIN
              WHERE v_project_id IS NULL OR p.project_id = v_project_id) p
      CROSS JOIN LATERAL nebula.map_differences(p.project_id, v_repair) d;
 
+  -- nebula lets in every device of a trusted authority, whatever project it is of.
+  RETURN QUERY
+    SELECT NULL::integer, NULL::inet, NULL::uuid, 'authority-shared',
+           format('authority "%s" signs for %s: devices of one project can enter the others', a.name,
+                  string_agg(format('"%s"', p.name), ', ' ORDER BY p.name)),
+           false
+      FROM nebula.project_authority s
+      JOIN nebula.authority a USING (fingerprint)
+      JOIN nebula.project p USING (project_id)
+     GROUP BY a.fingerprint
+    HAVING count(*) > 1 AND (v_project_id IS NULL OR bool_or(s.project_id = v_project_id));
+
   -- Linked tables: dropped, altered, or with another address than the device holds.
   RETURN QUERY
     SELECT NULL::integer, NULL::inet, NULL::uuid, 'link-broken',

@@ -16,6 +16,38 @@ COMMENT ON FUNCTION nebula.require_agentless(uuid, uuid) IS
   'Internal: A device that could get an agent. Errors: P0002 no such device in the project, 55000 '
   'revoked, 23505 it has one';
 
+CREATE FUNCTION nebula.check_promised(p_project_id uuid, p_name text, p_address inet) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_other record;
+BEGIN
+  IF p_address IS NOT NULL
+     AND NOT EXISTS (SELECT FROM nebula.pool l WHERE l.project_id = p_project_id AND host(p_address)::inet <<= l.cidr)
+  THEN
+    RAISE EXCEPTION '% is in no pool of project %', host(p_address), p_project_id
+      USING ERRCODE = '22023', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';
+  END IF;
+  -- A name or an address that a device has now is no error: the code may be for the time after that device.
+  -- One use each: the second of two codes for one name or address could never be used.
+  SELECT e.enrolment_id, e.expires_at
+    INTO v_other
+    FROM nebula.enrolment e
+   WHERE e.project_id = p_project_id
+     AND (lower(e.name) = lower(p_name) OR e.address = p_address)
+     AND e.uses < e.uses_max
+     AND e.revoked_at IS NULL
+     AND e.expires_at > clock_timestamp()
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'there is a code for "%" until %', coalesce(p_name, host(p_address)), v_other.expires_at
+      USING ERRCODE = '23505',
+        HINT = format('Use that one, or revoke it: nebulactl enrolment revoke %s.', v_other.enrolment_id);
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_promised(uuid, text, inet) IS
+  'Internal: refuses a code that promises a name or an address which cannot be had. Errors: 22023 in no '
+  'pool, 23505 taken, or promised by another code';
+
 CREATE FUNCTION nebula.create_enrolment(
   project_id uuid,
   name text DEFAULT NULL,
@@ -73,6 +105,15 @@ BEGIN
   END IF;
   PERFORM nebula.check_device_name(v_name);
   PERFORM nebula.check_groups(v_groups);
+  PERFORM nebula.check_grantable(v_project_id, v_groups);
+  PERFORM nebula.check_endpoints(v_project_id, v_endpoints) WHERE v_role <> 'host';
+  -- Of two codes that are made at the same time, the later one sees the earlier one.
+  PERFORM
+     FROM nebula.project p
+    WHERE p.project_id = v_project_id
+      AND num_nonnulls(v_name, v_address) > 0
+      FOR NO KEY UPDATE;
+  PERFORM nebula.check_promised(v_project_id, v_name, v_address);
   SELECT string_agg(substr(v_letters, (get_byte(v_random, n) & 31) + 1, 1), '' ORDER BY n)
     INTO v_plain
     FROM generate_series(0, 24) n;
@@ -97,8 +138,9 @@ COMMENT ON FUNCTION nebula.create_enrolment(
   'Creates an enrolment code and returns it, this once: only its hash is stored. With device_id, the code '
   'gives an agent to that device, which has none, and changes nothing else of it. For administrators. '
   'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
-  'several devices, other properties beside device_id, reserved name, malformed groups, 23505 the device '
-  'has an agent, 55000 it was revoked, 23514 malformed name or role';
+  'several devices, other properties beside device_id, reserved name, malformed groups or not of the '
+  'authority, an endpoint inside the overlay or a route, an address in no pool, 23505 name or address '
+  'promised by another code, the device has an agent, 55000 it was revoked, 23514 malformed name or role';
 
 CREATE FUNCTION nebula.create_enrolment_for(
   p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],
@@ -191,6 +233,7 @@ DECLARE
   v_held  inet;
 BEGIN
   PERFORM nebula.limit_certificates(v_known.device_id, 10);
+  PERFORM nebula.claim_key(p_used.project_id, p_public_key, v_known.device_id);
   UPDATE nebula.enrolment e
      SET uses = e.uses + 1
    WHERE e.enrolment_id = p_used.enrolment_id;
@@ -200,8 +243,8 @@ BEGIN
    WHERE d.device_id = v_known.device_id;
   -- Keeps its address, or allocates one if it was released meanwhile; allocate_ip then updates the configuration of
   -- the others if it refers to the device.
-  v_held := nebula.allocate_ip(p_used.project_id, v_known.device_id, 'enrolment ' || p_used.enrolment_id,
-                               client => p_client);
+  v_held := nebula.assign_addresses(p_used.project_id, v_known.device_id,
+                                    'enrolment ' || p_used.enrolment_id, NULL, p_client);
   INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (p_used.enrolment_id, v_known.device_id);
   PERFORM nebula.record_event(p_used.project_id, p_used.created_by, 'enrol', 'device',
                               v_known.device_id::text, p_client,
@@ -282,6 +325,10 @@ BEGIN
   v_named := coalesce(v_used.name, p_name, 'device-' || left(p_device_id::text, 8));
   PERFORM nebula.check_device_name(v_named);
   PERFORM nebula.claim_name(v_used.project_id, v_named, p_device_id);
+  PERFORM nebula.claim_key(v_used.project_id, p_public_key, p_device_id);
+  -- The authority may be another one than when the code was made.
+  PERFORM nebula.check_grantable(v_used.project_id, v_used.groups);
+  PERFORM nebula.check_endpoints(v_used.project_id, p_endpoints) WHERE v_used.role <> 'host';
   IF v_used.role = 'lighthouse'
      AND cardinality(v_used.endpoints) = 0
      AND cardinality(coalesce(p_endpoints, '{}')) = 0
@@ -303,8 +350,8 @@ BEGIN
             ELSE coalesce(p_endpoints, '{}')
           END,
           v_used.groups, p_curve, p_public_key);
-  v_held := nebula.allocate_ip(v_used.project_id, p_device_id, 'enrolment ' || v_used.enrolment_id,
-                               address => v_used.address, client => p_client);
+  v_held := nebula.assign_addresses(v_used.project_id, p_device_id, 'enrolment ' || v_used.enrolment_id,
+                                    v_used.address, p_client);
   INSERT INTO nebula.enrolment_use (enrolment_id, device_id) VALUES (v_used.enrolment_id, p_device_id);
   PERFORM nebula.record_event(v_used.project_id, v_used.created_by, 'enrol', 'device', p_device_id::text,
                               p_client,

@@ -58,6 +58,28 @@ BEGIN
     RAISE EXCEPTION 'nebula takes % for every device', v_wide
       USING ERRCODE = '22023', HINT = 'A rule for every device is one without groups, network and device.';
   END IF;
+  -- Of two calls at the same time, the later one sees the rule of the earlier one.
+  PERFORM
+    FROM nebula.project p
+   WHERE p.project_id = v_project_id
+     FOR NO KEY UPDATE;
+  SELECT r.*
+    INTO v_made
+    FROM nebula.firewall_rule r
+   WHERE r.project_id = v_project_id
+     AND (r.direction, r.protocol) = (v_direction, v_protocol)
+     AND (r.for_group, r.for_device, r.port_first, nullif(r.port_last, r.port_first), r.remote_cidr,
+          r.remote_device, r.local_cidr)
+         IS NOT DISTINCT FROM
+         (v_for_group, v_for_device, v_port_first, nullif(v_port_last, v_port_first), v_remote_cidr::cidr,
+          v_remote_device, v_local_cidr::cidr)
+     AND r.remote_groups @> v_remote_groups
+     AND v_remote_groups @> r.remote_groups
+   ORDER BY r.rule_id
+   LIMIT 1;
+  IF FOUND THEN
+    RETURN v_made.rule_id;
+  END IF;
   INSERT INTO nebula.firewall_rule AS r (project_id, direction, for_group, for_device, protocol, port_first,
                                          port_last, remote_groups, remote_cidr, remote_device, local_cidr,
                                          note)
@@ -74,7 +96,8 @@ END $$;
 COMMENT ON FUNCTION nebula.add_rule(
   uuid, text, text, uuid, text, integer, integer, text[], inet, uuid, inet, text, text
 ) IS
-  'Adds a firewall rule. Devices: of for_group, for_device, or all. Remote: in all of remote_groups, in '
+  'Adds a firewall rule, or returns the one that allows the same already. Devices: of for_group, '
+  'for_device, or all. Remote: in all of remote_groups, in '
   'remote_cidr, remote_device, or any. Rules matter in the directions in which the project is closed. For '
   'administrators. Errors: P0002 no such project or device, 22023 a group, device or network that means '
   'every device, 23514 malformed rule';

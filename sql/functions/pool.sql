@@ -58,6 +58,49 @@ COMMENT ON FUNCTION nebula.check_network(inet) IS
   'Internal: refuses a network that neither nebula nor the kernel carries, or that takes devices off the '
   'internet. Errors: 22023';
 
+CREATE FUNCTION nebula.pool_network(p_project_id uuid, p_cidr inet) RETURNS inet
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN coalesce((SELECT p.cidr::inet
+                     FROM nebula.project p
+                    WHERE p.project_id = p_project_id
+                      AND p_cidr <<= p.cidr),
+                  p_cidr);
+END $$;
+COMMENT ON FUNCTION nebula.pool_network(uuid, inet) IS
+  'Internal: the network that certificates of devices of a pool name: the overlay, or the pool outside it';
+
+-- Also for a pool that grows. Rows from before stay.
+CREATE FUNCTION nebula.check_pool_network(p_project_id uuid, p_network inet) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_wrong record;
+BEGIN
+  PERFORM nebula.check_network(p_network);
+  PERFORM nebula.check_grantable(p_project_id, '{}', ARRAY[nebula.pool_network(p_project_id, p_network)]);
+  SELECT format('the endpoint %s of "%s"', e.endpoint, d.name) AS thing
+    INTO v_wrong
+    FROM nebula.device d
+   CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
+   WHERE d.project_id = p_project_id
+     AND d.role IN ('lighthouse', 'relay')
+     AND d.revoked_at IS NULL
+     AND nebula.endpoint_address(e.endpoint) <<= p_network
+  UNION ALL
+  SELECT format('the route to %s', r.network)
+    FROM nebula.route r
+   WHERE r.project_id = p_project_id
+     AND r.network <<= p_network
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '% contains %', p_network, v_wrong.thing
+      USING ERRCODE = '22023', HINT = 'Both cannot be reached then; choose another range.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_pool_network(uuid, inet) IS
+  'Internal: refuses a pool that would hide an endpoint of a lighthouse or a routed network, is outside the '
+  'limits of the authority, or is refused by check_network. Errors: 22023';
+
 CREATE FUNCTION nebula.pool_usage(project_id uuid DEFAULT NULL)
 RETURNS TABLE (
   pool_id integer,
@@ -170,6 +213,7 @@ BEGIN
   IF p_grow THEN
     PERFORM nebula.check_network(v_target);
   END IF;
+  PERFORM nebula.check_pool_network(p_project_id, v_target) WHERE p_grow;
   IF v_target = v_pool.cidr THEN
     RETURN (SELECT u.size - u.reserved
               FROM nebula.pool_usage(v_pool.project_id) u

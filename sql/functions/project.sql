@@ -36,8 +36,9 @@ BEGIN
   RETURN v_project_id;
 END $$;
 COMMENT ON FUNCTION nebula.create_project(text, inet) IS
-  'Creates a project. cidr: the whole overlay, which contains every pool; null: each pool stands for '
-  'itself. Errors: 22023 malformed name, host bits set, or not for devices (loopback, multicast and the '
+  'Creates a project. cidr: the whole overlay, which contains every pool of its address family; pools of '
+  'the other family, and all if it is null, stand for themselves. Errors: 22023 malformed name, '
+  'host bits set, or not for devices (loopback, multicast and the '
   'like), 23505 name taken';
 
 -- One statement reads account, project and membership, because this runs in every request.

@@ -168,14 +168,18 @@ BEGIN
                         FROM nebula.project_lighthouses(p.project_id) l),
                    'blocklist',
                      (SELECT coalesce(jsonb_agg(encode(f.fingerprint, 'hex') ORDER BY f.fingerprint), '[]')
-                        FROM nebula.certificate c
+                        FROM (SELECT c.fingerprint, c.alternate_fingerprint
+                                FROM nebula.certificate c
+                               WHERE c.project_id = p.project_id
+                                 AND c.revoked_at IS NOT NULL
+                                 AND c.not_after > clock_timestamp()
+                              UNION
+                              SELECT s.fingerprint, s.alternate_fingerprint
+                                FROM nebula.strange_certificates(p.project_id) s) c
                        CROSS JOIN LATERAL (
                                     VALUES (c.fingerprint), (c.alternate_fingerprint)
                                   ) AS f(fingerprint)
-                       WHERE c.project_id = p.project_id
-                         AND c.revoked_at IS NOT NULL
-                         AND c.not_after > clock_timestamp()
-                         AND f.fingerprint IS NOT NULL),
+                       WHERE f.fingerprint IS NOT NULL),
                    'routes',
                      (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                                   'deviceId', r.device_id, 'network', r.network,
@@ -218,8 +222,9 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN QUERY
-    SELECT p.config_version, d.name, d.role, d.endpoints, d.groups, nebula.device_networks(d.device_id),
-           nebula.device_unsafe_networks(d.device_id), extract(epoch FROM p.certificate_lifetime)::bigint,
+    SELECT p.config_version, d.name, d.role, d.endpoints, array_remove(d.groups, NULL),
+           nebula.device_networks(d.device_id), nebula.device_unsafe_networks(d.device_id),
+           extract(epoch FROM p.certificate_lifetime)::bigint,
            coalesce(r.inbound, '[]'), coalesce(r.outbound, '[]'), c.pem,
            CASE
              WHEN w.place = 1 AND p.config_version IS DISTINCT FROM p_known
@@ -247,6 +252,14 @@ BEGIN
                               AND (l.for_device = d.device_id
                                    OR l.for_group = ANY (d.groups)
                                    OR num_nonnulls(l.for_device, l.for_group) = 0)
+                              -- nebula before 1.10 takes an IPv6 network for a part of IPv4, often all of it. It reads
+                              -- certificates of version 1 only.
+                              AND NOT ((family(l.remote_cidr) = 6 OR family(l.local_cidr) = 6) IS TRUE
+                                       AND 1 = ANY (p.certificate_versions)
+                                       AND NOT EXISTS (SELECT
+                                                         FROM nebula.agent a
+                                                        WHERE a.device_id = d.device_id
+                                                          AND a.nebula_version !~ '^v?1\.[0-9](\.|$)'))
                               -- nebula before 1.9 ignores local_cidr and would admit traffic to any network.
                               AND NOT (l.local_cidr IS NOT NULL
                                        AND EXISTS (SELECT
@@ -299,8 +312,25 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who    text  := nebula.require_admin(p_actor);
   v_wanted jsonb := p_changes - 'version';
+  v_old    record;
 BEGIN
   PERFORM nebula.require_project(p_project_id);
+  IF v_wanted ? 'certificateVersions' AND NOT v_wanted -> 'certificateVersions' @> '1' THEN
+    SELECT d.name, a.nebula_version
+      INTO v_old
+      FROM nebula.agent a
+      JOIN nebula.device d USING (device_id)
+     WHERE a.project_id = p_project_id
+       AND d.revoked_at IS NULL
+       AND a.nebula_version ~ '^v?1\.[0-9](\.|$)'
+     ORDER BY d.name
+     LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION 'device "%" runs nebula %, which reads certificates of version 1 only',
+          v_old.name, v_old.nebula_version
+        USING ERRCODE = '55000', HINT = 'Put nebula 1.10 or later on every device first, or keep [1,2].';
+    END IF;
+  END IF;
   UPDATE nebula.project p
      SET certificate_lifetime = CASE
            WHEN v_wanted ? 'lifetimeSeconds'
@@ -350,7 +380,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.set_project_options(uuid, uuid, jsonb) IS
   'For the gateway: changes options of a project, written as the API writes them; answers all of them. '
-  'Errors: 42501 not an administrator, P0002 no such project, 23514 a value that cannot be';
+  'Errors: 42501 not an administrator, P0002 no such project, 23514 a value that cannot be, 55000 without '
+  'certificates of version 1 while a device needs them';
 
 CREATE FUNCTION nebula.set_device_groups_for(p_actor uuid, p_device_id uuid, p_groups text[])
 RETURNS void

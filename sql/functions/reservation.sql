@@ -262,11 +262,12 @@ BEGIN
           HINT = 'In firewall rules of nebula the word means every device: omit groups, network and device for that.';
     END IF;
     IF v_group IS NULL
+       OR octet_length(v_group) > 63
        OR v_group !~ '^[[:alnum:]_]([[:alnum:] ._:/@+=-]{0,61}[[:alnum:]._:/@+=-])?$'
     THEN
       RAISE EXCEPTION '"%" is not a valid group name', v_group
         USING ERRCODE = '22023',
-          HINT = '1 to 63 letters, digits, spaces and . _ - : / @ + =, from a letter or digit to no space.';
+          HINT = 'Up to 63 bytes of letters, digits, spaces and . _ - : / @ + =, from a letter or digit to no space.';
     END IF;
   END LOOP;
 END $$;
@@ -286,6 +287,9 @@ BEGIN
       USING ERRCODE = '22023', HINT = 'Give an array of names, or an empty one.';
   END IF;
   PERFORM nebula.check_groups(v_groups);
+  PERFORM nebula.check_grantable(d.project_id, v_groups)
+     FROM nebula.device d
+    WHERE d.device_id = v_device_id;
   UPDATE nebula.device d
      SET groups = v_groups
    WHERE d.device_id = v_device_id
@@ -299,4 +303,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.set_device_groups(uuid, text[]) IS
   'Sets the groups of a device: its next address comes from their ranges, and its next certificate names '
-  'them. Errors: P0002 no such device, 22023 null, malformed or reserved';
+  'them. Errors: P0002 no such device, 22023 null, malformed, reserved, or not of the authority';

@@ -37,6 +37,14 @@ BEGIN
        SET fingerprint = p_rotation.incoming,
            since = now()
      WHERE p.project_id = p_rotation.project_id;
+    -- Projects that shared the authority block the certificates it signed for this one.
+    UPDATE nebula.project p
+       SET config_version = p.config_version + 1
+     WHERE p.project_id <> p_rotation.project_id
+       AND EXISTS (SELECT
+                     FROM nebula.project_authority s
+                    WHERE s.project_id = p.project_id
+                      AND s.fingerprint = p_rotation.retiring);
   END IF;
   -- Trusted authorities and the signer are part of the configuration of every member.
   IF p_next <> 'done' THEN
@@ -105,6 +113,45 @@ COMMENT ON FUNCTION nebula.maintain_rotations() IS
   'Advances rotations after members that they waited for have expired. The background worker calls it; any '
   'scheduler may instead';
 
+CREATE FUNCTION nebula.check_successor(p_project_id uuid, p_incoming nebula.authority) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_misfit record;
+BEGIN
+  SELECT format('device "%s"', d.name) AS what,
+         nebula.not_grantable(p_incoming, d.groups, nebula.device_networks(d.device_id)::inet[],
+                              nebula.device_unsafe_networks(d.device_id)::inet[]) AS thing
+    INTO v_misfit
+    FROM nebula.device d
+   WHERE d.project_id = p_project_id
+     AND d.revoked_at IS NULL
+     AND nebula.not_grantable(p_incoming, d.groups, nebula.device_networks(d.device_id)::inet[],
+                              nebula.device_unsafe_networks(d.device_id)::inet[]) IS NOT NULL
+   ORDER BY d.name
+   LIMIT 1;
+  IF NOT FOUND THEN
+    -- Devices that join later get addresses of these.
+    SELECT format('a device of pool "%s"', l.name) AS what,
+           nebula.not_grantable(p_incoming, '{}', ARRAY[nebula.pool_network(l.project_id, l.cidr)], '{}') AS thing
+      INTO v_misfit
+      FROM nebula.pool l
+     WHERE l.project_id = p_project_id
+       AND l.enabled
+       AND nebula.not_grantable(p_incoming, '{}', ARRAY[nebula.pool_network(l.project_id, l.cidr)], '{}') IS NOT NULL
+     ORDER BY l.pool_id
+     LIMIT 1;
+  END IF;
+  IF v_misfit.what IS NOT NULL THEN
+    RAISE EXCEPTION 'authority "%" could not sign for %: it is not for %',
+        p_incoming.name, v_misfit.what, v_misfit.thing
+      USING ERRCODE = '22023',
+        HINT = 'Make one without limits, or with the whole overlay and all groups: nebulactl ca create.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_successor(uuid, nebula.authority) IS
+  'Internal: refuses an authority that could not sign for a device or pool of a project, and names the '
+  'first. Errors: 22023';
+
 CREATE FUNCTION nebula.begin_rotation(
   p_actor uuid, p_project_id uuid, p_incoming bytea, p_client inet DEFAULT NULL
 ) RETURNS text
@@ -113,6 +160,7 @@ DECLARE
   v_who     text := nebula.require_admin(p_actor);
   v_present nebula.authority;
   v_wanted  nebula.authority;
+  v_other   text;
 BEGIN
   PERFORM nebula.require_project(p_project_id);
   SELECT a.*
@@ -132,12 +180,24 @@ BEGIN
     FROM nebula.project p
    WHERE p.project_id = p_project_id
      FOR NO KEY UPDATE;
+  -- As adopt_authority: of two projects that want it, the later one sees the earlier one.
+  PERFORM
+    FROM nebula.authority a
+   WHERE a.fingerprint = p_incoming
+     FOR NO KEY UPDATE;
+  v_other := nebula.other_project_of(p_incoming, p_project_id);
   SELECT a.*
     INTO v_present
     FROM nebula.project_authority p
     JOIN nebula.authority a USING (fingerprint)
    WHERE p.project_id = p_project_id;
-  IF NOT FOUND THEN
+  IF v_other IS NOT NULL AND v_present.fingerprint IS DISTINCT FROM v_wanted.fingerprint THEN
+    RAISE EXCEPTION 'authority "%" is that of project "%", whose devices could then enter this one',
+        v_wanted.name, v_other
+      USING ERRCODE = '23505', HINT = 'Make one for this project: nebulactl ca create.';
+  END IF;
+  PERFORM nebula.check_successor(p_project_id, v_wanted);
+  IF v_present.fingerprint IS NULL THEN
     PERFORM nebula.adopt_authority(p_project_id, v_wanted.fingerprint);
     PERFORM nebula.record_event(p_project_id, v_who, 'rotate', 'authority',
                                 encode(v_wanted.fingerprint, 'hex'), p_client, '{"state": "done"}');
@@ -177,7 +237,8 @@ END $$;
 COMMENT ON FUNCTION nebula.begin_rotation(uuid, uuid, bytea, inet) IS
   'For the gateway: begins to replace the authority of a project; returns its state: done if no device has '
   'to be waited for. Errors: 42501 not an administrator, P0002 no such project or authority, 55000 '
-  'expired, signs already, another one runs, 22023 another curve';
+  'expired, signs already, another one runs, 22023 another curve, or a device or pool outside its limits, '
+  '23505 that of another project';
 
 CREATE FUNCTION nebula.force_rotation(p_actor uuid, p_project_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
@@ -208,6 +269,45 @@ COMMENT ON FUNCTION nebula.force_rotation(uuid, uuid, inet) IS
   'be cut off until they fetch their configuration. On record. Errors: 42501 not an administrator, 55000 '
   'none runs';
 
+-- From reissuing, every device that follows trusts both: the former authority signs at once. From retiring, some trust
+-- the new one alone: the former one is distributed first.
+CREATE FUNCTION nebula.turn_rotation(p_rotation nebula.rotation, p_who text) RETURNS nebula.rotation
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_former    nebula.authority;
+  v_reissuing boolean := p_rotation.state = 'reissuing';
+  v_back      nebula.rotation;
+BEGIN
+  SELECT a.*
+    INTO v_former
+    FROM nebula.authority a
+   WHERE a.fingerprint = p_rotation.retiring;
+  IF v_former.not_after < now() THEN
+    RAISE EXCEPTION 'authority "%" expired on %, so there is no way back to it',
+        v_former.name, v_former.not_after::date
+      USING ERRCODE = '55000',
+        HINT = 'Go on without waiting (nebulactl ca rotate --force), then rotate to another one.';
+  END IF;
+  PERFORM nebula.enter_rotation(p_rotation, 'cancelled');
+  IF v_reissuing THEN
+    UPDATE nebula.project_authority p
+       SET fingerprint = p_rotation.retiring,
+           since = now()
+     WHERE p.project_id = p_rotation.project_id;
+  END IF;
+  INSERT INTO nebula.rotation AS r (project_id, retiring, incoming, state, version, started_by, returns)
+  SELECT p.project_id, p_rotation.incoming, p_rotation.retiring,
+         CASE WHEN v_reissuing THEN 'reissuing' ELSE 'distributing' END, p.config_version, p_who,
+         v_reissuing AND NOT p_rotation.returns
+    FROM nebula.project p
+   WHERE p.project_id = p_rotation.project_id
+  RETURNING r.* INTO v_back;
+  RETURN v_back;
+END $$;
+COMMENT ON FUNCTION nebula.turn_rotation(nebula.rotation, text) IS
+  'Internal: ends a rotation whose new authority signs and begins the way back, which it answers. Errors: '
+  '55000 the former authority has expired';
+
 CREATE FUNCTION nebula.cancel_rotation(p_actor uuid, p_project_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -224,20 +324,24 @@ BEGIN
     FROM nebula.rotation r
    WHERE r.project_id = p_project_id
      AND r.state NOT IN ('done', 'cancelled');
-  IF v_running.state IS DISTINCT FROM 'distributing' THEN
-    RAISE EXCEPTION 'no rotation of project % can be cancelled: %',
-        p_project_id, coalesce('it is ' || v_running.state, 'none runs')
-      USING ERRCODE = '55000',
-        HINT = 'Once certificates are reissued the way back is a rotation to the former authority.';
+  IF v_running.rotation_id IS NULL THEN
+    RAISE EXCEPTION 'no rotation runs in project %', p_project_id
+      USING ERRCODE = '55000', HINT = 'See those that ran: nebulactl ca rotate --show.';
   END IF;
-  v_running := nebula.enter_rotation(v_running, 'cancelled');
+  IF v_running.state <> 'distributing' THEN
+    v_running := nebula.turn_rotation(v_running, v_who);
+  ELSE
+    v_running := nebula.enter_rotation(v_running, 'cancelled');
+  END IF;
   PERFORM nebula.record_event(v_running.project_id, v_who, 'cancel-rotation', 'authority',
-                              encode(v_running.incoming, 'hex'), p_client);
-  RETURN v_running.state;
+                              encode(v_running.incoming, 'hex'), p_client,
+                              jsonb_build_object('state', v_running.state));
+  RETURN coalesce(nebula.advance_rotation(v_running.project_id), v_running.state);
 END $$;
 COMMENT ON FUNCTION nebula.cancel_rotation(uuid, uuid, inet) IS
-  'For the gateway: ends a rotation before the new authority signs; answers its state. Errors: 42501 not '
-  'an administrator, 55000 none runs, or the new authority signs already';
+  'For the gateway: ends a rotation; returns the state. Before the new authority signs: cancelled. Later, '
+  'the former authority takes over again: the state of that rotation. Errors: 42501 not an administrator, '
+  '55000 none runs, or the former authority has expired';
 
 CREATE FUNCTION nebula.list_rotations(p_actor uuid)
 RETURNS TABLE (

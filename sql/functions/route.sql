@@ -68,6 +68,12 @@ BEGIN
       USING ERRCODE = '22023', HINT = 'Members reach each other without routes; name a network outside.';
   END IF;
   PERFORM nebula.check_network(v_network);
+  PERFORM nebula.check_grantable(v_project_id, '{}', '{}', ARRAY[v_network]);
+  -- A certificate names them all, and a handshake carries it.
+  IF (SELECT count(*) FROM nebula.route r WHERE r.device_id = v_device_id AND r.network <> v_network) >= 200 THEN
+    RAISE EXCEPTION 'device % has 200 routes, all that its certificate can name', v_device_id
+      USING ERRCODE = '22023', HINT = 'Join neighbouring networks into wider ones, or use another device.';
+  END IF;
   SELECT d.name, e.endpoint
     INTO v_static_host
     FROM nebula.device d
@@ -96,7 +102,8 @@ COMMENT ON FUNCTION nebula.add_route(uuid, inet, uuid, integer, integer, text) I
   'Routes a network through a device for all members, or through another device than before. The '
   'certificate of the device then names the network. For administrators. Errors: P0002 no such project or '
   'device, 22023 not a network, in the overlay, of another family, with the endpoint of a lighthouse or '
-  'relay, or not for devices (everything, loopback, multicast and the like), 23514 MTU or metric';
+  'relay, not of the authority, the 201st of the device, or not for devices (everything, loopback, multicast '
+  'and the like), 23514 MTU or metric';
 
 CREATE FUNCTION nebula.drop_route(project_id uuid, network inet, dropped_by text DEFAULT NULL)
 RETURNS void

@@ -22,6 +22,9 @@ CREATE TABLE nebula.device (
     (curve = '25519' AND octet_length(public_key) = 32) OR (curve = 'P256' AND octet_length(public_key) = 65)
   )
 );
+-- "Is the name taken in another letter case, or the key by another device?", asked by every registration.
+CREATE INDEX device_lower_name_idx ON nebula.device (project_id, lower(name));
+CREATE INDEX device_public_key_idx ON nebula.device (public_key);
 -- Lighthouses and relays, which every configuration lists: found without reading all devices of the project.
 CREATE INDEX device_static_host_idx ON nebula.device (project_id) WHERE role IN ('lighthouse', 'relay');
 -- Sessions cache this set: an allocation or release for one of these devices changes the configuration of all

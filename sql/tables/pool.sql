@@ -45,7 +45,7 @@ BEGIN
    WHERE project_id = NEW.project_id
      FOR NO KEY UPDATE;
   PERFORM nebula.require_fresh_snapshot();
-  IF NOT NEW.cidr <<= v_overall.cidr THEN
+  IF family(NEW.cidr) = family(v_overall.cidr) AND NOT NEW.cidr <<= v_overall.cidr THEN
     RAISE EXCEPTION 'pool % lies outside the overlay % of project "%"',
         NEW.cidr, v_overall.cidr, v_overall.name
       USING ERRCODE = '22023', HINT = 'Choose a range inside the overlay.';
@@ -66,7 +66,7 @@ BEGIN
   RETURN NEW;
 END $$;
 COMMENT ON FUNCTION nebula.pool_refuse_overlap() IS
-  'Trigger: a pool lies inside its project''s overlay and overlaps no sibling';
+  'Trigger: a pool lies inside its project''s overlay, if it is of that family, and overlaps no sibling';
 
 CREATE TRIGGER pool_refuse_overlap BEFORE INSERT OR UPDATE OF cidr, project_id ON nebula.pool
   FOR EACH ROW EXECUTE FUNCTION nebula.pool_refuse_overlap();

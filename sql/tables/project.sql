@@ -42,8 +42,8 @@ COMMENT ON COLUMN nebula.project.project_id IS 'Identifier used by every functio
 COMMENT ON COLUMN nebula.project.name IS
   'Unique name: a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes';
 COMMENT ON COLUMN nebula.project.cidr IS
-  'The whole overlay; every pool lies inside it and host certificates carry its prefix length. Null: '
-  'each pool stands for itself';
+  'The whole overlay; every pool of its address family lies inside it and host certificates carry its '
+  'prefix length. Pools of the other family, and all without it, stand for themselves';
 COMMENT ON COLUMN nebula.project.created_at IS 'When the project was made';
 COMMENT ON COLUMN nebula.project.config_version IS
   'Counts up with whatever changes what its devices must run; agents acknowledge it';

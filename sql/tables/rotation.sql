@@ -1,6 +1,7 @@
 -- Replacement of the authority of a project without an interruption for connected devices:
 -- distributing (both are trusted, the old one signs) -> reissuing (both are trusted, the new one signs)
--- -> retiring (the new one alone is trusted, and being told so) -> done; or cancelled while distributing.
+-- -> retiring (the new one alone is trusted, and being told so) -> done; or cancelled. Once the new one signs, there is
+-- a way back only, which is another rotation: from reissuing in the state reissuing, as both are trusted already.
 CREATE TABLE nebula.rotation (
   rotation_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
   project_id   uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
@@ -11,6 +12,7 @@ CREATE TABLE nebula.rotation (
   started_by   text        NOT NULL,
   started_at   timestamptz NOT NULL DEFAULT now(),
   changed_at   timestamptz NOT NULL DEFAULT now(),
+  returns      boolean     NOT NULL DEFAULT false,
   CONSTRAINT rotation_pkey PRIMARY KEY (rotation_id),
   CONSTRAINT rotation_state_check CHECK (state IN ('distributing', 'reissuing', 'retiring', 'done', 'cancelled')),
   CONSTRAINT rotation_authority_check CHECK (retiring <> incoming)
@@ -30,3 +32,6 @@ COMMENT ON COLUMN nebula.rotation.version IS
 COMMENT ON COLUMN nebula.rotation.started_by IS 'User who started it';
 COMMENT ON COLUMN nebula.rotation.started_at IS 'When';
 COMMENT ON COLUMN nebula.rotation.changed_at IS 'Since when it is in this state';
+COMMENT ON COLUMN nebula.rotation.returns IS
+  'The way back from a rotation that was cancelled while certificates were reissued: every device trusts '
+  'incoming, but not every one retiring';

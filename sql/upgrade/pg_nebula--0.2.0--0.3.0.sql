@@ -72,3 +72,10 @@ DROP TRIGGER IF EXISTS named_route_changed ON nebula.route;
 ALTER TABLE IF EXISTS nebula.enrolment
   DROP CONSTRAINT enrolment_expiry_check,
   ADD CONSTRAINT enrolment_expiry_check CHECK (expires_at BETWEEN created_at AND created_at + interval '722 hours');
+
+-- Null until a gateway shows the authority again. 0.1.0 has neither table.
+ALTER TABLE IF EXISTS nebula.authority
+  ADD COLUMN networks inet[],
+  ADD COLUMN unsafe_networks inet[],
+  ADD COLUMN groups text[];
+ALTER TABLE IF EXISTS nebula.rotation ADD COLUMN returns boolean NOT NULL DEFAULT false;

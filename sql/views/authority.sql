@@ -6,6 +6,9 @@ SELECT a.name, encode(a.fingerprint, 'hex') AS fingerprint, a.curve, a.version, 
        CASE
          WHEN cardinality(p.projects) IS NULL THEN NULL
          WHEN a.not_after < now() THEN 'expired: devices cannot renew'
+         WHEN cardinality(p.projects) > 1 THEN
+           format('signs for %s projects, so that devices of one can enter the others: make one for each '
+                  'but the first and rotate to it', cardinality(p.projects))
          WHEN a.not_after < now() + interval '60 days' THEN 'expires soon: make another and rotate to it'
        END AS warning
   FROM nebula.authority a
@@ -25,7 +28,8 @@ COMMENT ON COLUMN nebula.authority_status.not_before IS 'Valid from';
 COMMENT ON COLUMN nebula.authority_status.not_after IS 'Valid until';
 COMMENT ON COLUMN nebula.authority_status.days_left IS 'Whole days until then; negative when it has expired';
 COMMENT ON COLUMN nebula.authority_status.projects IS 'Names of the projects it signs for';
-COMMENT ON COLUMN nebula.authority_status.warning IS 'From 60 days before the end, if it signs for anyone';
+COMMENT ON COLUMN nebula.authority_status.warning IS
+  'From 60 days before the end, if it signs for anyone, and while it signs for several projects';
 
 -- Rotations, running ones first.
 CREATE VIEW nebula.rotation_status AS

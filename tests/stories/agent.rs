@@ -19,11 +19,13 @@ mod lifecycle;
 mod machine_faults;
 mod node;
 mod ping_loss;
+mod reach;
 mod renewal;
 mod rotation;
 mod share;
 mod systemd_unit;
 mod traffic;
+mod trust_domain;
 mod tuning;
 
 /// Limit for a new configuration to arrive, and for a revoked device to be cut off.

@@ -17,6 +17,7 @@ pub(crate) mod client;
 mod config;
 mod enrolment_code;
 mod foreign;
+mod limits;
 mod long_poll;
 mod many_devices;
 mod node;

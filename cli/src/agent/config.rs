@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
+use ipnetwork::IpNetwork;
 use nebula_certificate::{Certificate, Version};
 use serde_json::{Map, Value};
 
@@ -112,6 +113,29 @@ impl Config {
             if let Some(host) = host.filter(|host| host.as_str().is_some_and(is_ipv6_wildcard)) {
                 *host = "0.0.0.0".into();
             }
+        }
+    }
+
+    /// Whether networks outside the overlay are reached through it.
+    pub(super) fn has_routes(&self) -> bool {
+        self.at(&["tun", "unsafe_routes"]).and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+    }
+
+    /// Where lighthouses and relays are reached, as `host:port`.
+    pub(super) fn endpoints(&self) -> Vec<String> {
+        let hosts = self.0.get("static_host_map").and_then(Value::as_object);
+        let lists = hosts.into_iter().flat_map(Map::values).filter_map(Value::as_array);
+        lists.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+    }
+
+    /// Takes out routes that would lead packets for these addresses into the overlay that they build.
+    pub(super) fn keep_way_to(&mut self, underlay: &[IpAddr]) {
+        let leads_away = |route: &Value| {
+            let network: Option<IpNetwork> = route["route"].as_str().and_then(|text| text.parse().ok());
+            network.is_some_and(|network| underlay.iter().any(|address| network.contains(*address)))
+        };
+        if let Some(routes) = self.0.get_mut("tun").and_then(|tun| tun["unsafe_routes"].as_array_mut()) {
+            routes.retain(|route| !leads_away(route));
         }
     }
 
@@ -362,6 +386,14 @@ mod tests {
         assert_eq!((again.certificates().unwrap().len(), again.authorities().unwrap().len()), (2, 1));
         assert!(text.contains("/etc/nebula/node.key") && text.contains("\"format\": \"json\""), "{text}");
         assert_eq!(again.interface(), "nebula1");
+    }
+
+    #[test]
+    fn no_route_leads_packets_for_the_gateway_into_the_overlay() {
+        let routes = "tun: {unsafe_routes: [{route: 192.0.2.0/24}, {route: 192.168.7.0/24}]}";
+        let mut config = config("10.42.0.5/16", &[], routes);
+        config.keep_way_to(&["192.0.2.7".parse().unwrap(), "2001:db8::7".parse().unwrap()]);
+        assert_eq!(config.0["tun"].to_string(), r#"{"unsafe_routes":[{"route":"192.168.7.0/24"}]}"#);
     }
 
     #[test]

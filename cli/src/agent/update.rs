@@ -1,12 +1,16 @@
 //! Fetching a configuration: new keys are saved before they are sent, and the response is saved before it is
 //! used.
 
-use std::time::SystemTime;
+use std::net::IpAddr;
+use std::time::{Duration, SystemTime};
 
+use futures::future::join_all;
 use nebula_api::dnapi::{KeyUpdate, Network, kind};
 use nebula_certificate::{Curve, KeyPair, verify};
 use openssl::rand::rand_bytes;
 use serde::{Deserialize, Serialize};
+use tokio::net::lookup_host;
+use tokio::time::timeout;
 use zeroize::Zeroizing;
 
 use super::Agent;
@@ -16,6 +20,8 @@ use super::state::{AgentFolder, Generation, Identity, NewGeneration};
 use crate::error::{Code, Error, Result};
 
 const PENDING_FILE: &str = "update.json";
+/// A resolver that takes longer does not hold up a configuration.
+const RESOLVER_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Keys of an update. They are sent again unchanged until a response has arrived.
 #[derive(Serialize, Deserialize)]
@@ -33,6 +39,8 @@ pub(crate) struct ReceivedConfig<'a> {
     pub(crate) config: &'a [u8],
     /// Concatenated PEM blocks.
     pub(crate) trusted_keys: &'a [u8],
+    /// URL of the gateway.
+    pub(crate) server: &'a str,
 }
 
 impl Agent {
@@ -73,9 +81,11 @@ impl Agent {
             counter: update.counter,
             config: &update.config,
             trusted_keys: &update.trusted_keys,
+            server: &self.identity.server,
         };
         let keys = (&host_key, &pair);
-        let next = store_config(&self.folder, &credential.host_id, &received, keys, self.nebula.is_child())?;
+        let next =
+            store_config(&self.folder, &credential.host_id, &received, keys, self.nebula.is_child()).await?;
         self.folder.remove(PENDING_FILE)?;
         let identity =
             Identity { server: self.identity.server.clone(), network: update.network, host: update.host };
@@ -89,7 +99,7 @@ impl Agent {
 
 /// Checks a response and saves it as a generation. A certificate for another key, or one that its authorities
 /// have not signed, is an error.
-pub(crate) fn store_config(
+pub(crate) async fn store_config(
     folder: &AgentFolder,
     host_id: &str,
     received: &ReceivedConfig<'_>,
@@ -110,6 +120,9 @@ pub(crate) fn store_config(
                 .hint("Is this machine's clock right? Certificates depend on it: timedatectl set-ntp true")
         })?;
     }
+    if config.has_routes() {
+        config.keep_way_to(&underlay(received.server, &config.endpoints()).await);
+    }
     config.set_key(&folder.key_path(received.counter));
     if own_log {
         config.set_logging();
@@ -122,6 +135,16 @@ pub(crate) fn store_config(
         nebula_key: &pair.private_pem(),
         trusted_keys: text(received.trusted_keys, "the list of trusted keys")?,
     })
+}
+
+/// The addresses of the gateway, lighthouses and relays, as the resolver of this machine has them now; without
+/// those that it does not know.
+async fn underlay(server: &str, endpoints: &[String]) -> Vec<IpAddr> {
+    let url = reqwest::Url::parse(server).ok();
+    let gateway = url.and_then(|url| Some(format!("{}:{}", url.host_str()?, url.port_or_known_default()?)));
+    let names = gateway.iter().chain(endpoints).map(|name| timeout(RESOLVER_TIMEOUT, lookup_host(name)));
+    let found = join_all(names).await.into_iter().flatten().flatten();
+    found.flatten().map(|socket| socket.ip()).collect()
 }
 
 /// The curve of a network in the protocol's spelling.

@@ -5,6 +5,7 @@ use std::process::{Command, ExitCode, Stdio};
 use chrono::{DateTime, Utc};
 use console::Style;
 use nebula_api::auth::Identity;
+use nebula_api::authority::Authority;
 use nebula_api::health::Health;
 use reqwest::Response;
 use reqwest::header::DATE;
@@ -113,6 +114,7 @@ async fn reachable(client: &Client, response: Response) -> Vec<Finding> {
     let mut findings = vec![server];
     findings.extend(parts(client).await);
     findings.push(authority(client).await);
+    findings.extend(authority_warnings(client).await);
     findings.extend(clock);
     findings.push(identity(client).await);
     findings
@@ -169,6 +171,18 @@ async fn authority(client: &Client) -> Finding {
             .hint("Make its successor now, so that devices trust both for a while.");
     }
     Finding::new("CA", State::Ok, detail)
+}
+
+/// Warnings of the gateway about authorities, which administrators may see.
+async fn authority_warnings(client: &Client) -> Vec<Finding> {
+    let known = client.get::<Vec<Authority>>("/api/authorities", &[]).await.unwrap_or_default();
+    let finding = |one: Authority| {
+        let detail = format!("\"{}\" {}", one.name, one.warning?);
+        let hint =
+            "nebulactl ca create, into the gateway's NEBULA_CA_DIR; then nebulactl ca rotate --to NAME";
+        Some(Finding::new("CA", State::Note, detail).hint(hint))
+    };
+    known.into_iter().filter_map(finding).collect()
 }
 
 /// Difference to the gateway's clock, to the second, which is the resolution of the HTTP header.

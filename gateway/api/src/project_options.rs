@@ -1,7 +1,7 @@
 //! Options of projects: `GET`, `PATCH /api/projects/{projectId}/configuration`; and the groups of devices:
 //! `PUT /api/devices/{deviceId}/groups`.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 /// Options of a project. A `PATCH` leaves absent options as they are; `0` or an empty text unsets an optional
 /// one.
@@ -16,8 +16,8 @@ pub struct ProjectOptions {
     /// How long device certificates are valid; unset: as the gateway is configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lifetime_seconds: Option<i64>,
-    /// Encodings of device certificates: `[1]`, `[2]` or `[1,2]`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// Encodings of device certificates: `[1]`, `[2]` or `[1,2]`; one may be written without brackets.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "one_or_several")]
     pub certificate_versions: Option<Vec<i16>>,
     /// MTU of the overlay interface.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +53,21 @@ pub struct ProjectOptions {
     /// Connections between two devices, 1 to 128, since Syncthing 1.25; unset: each device's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_connections: Option<i32>,
+}
+
+fn one_or_several<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<i16>>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "certificateVersions is [1], [2] or [1,2]")]
+    enum Versions {
+        One(i16),
+        Several(Vec<i16>),
+        Unset(()),
+    }
+    Ok(match Versions::deserialize(value)? {
+        Versions::One(version) => Some(vec![version]),
+        Versions::Several(versions) => Some(versions),
+        Versions::Unset(()) => None,
+    })
 }
 
 /// Body of `PUT /api/devices/{deviceId}/groups`.

@@ -1,6 +1,7 @@
 //! Authorities: recorded, adopted by projects, trusted by devices.
 
 use chrono::{DateTime, Utc};
+use ipnetwork::IpNetwork;
 use nebula_api::authority::Authority;
 use nebula_certificate::{Certificate, Fingerprint};
 use serde::Deserialize;
@@ -8,6 +9,7 @@ use uuid::Uuid;
 
 use super::certificate::system_time;
 use super::query::{GenericClient, map_rows, query, query_one};
+use super::records::Inet;
 use crate::error::ApiError;
 
 /// An authority the devices of a project trust.
@@ -38,10 +40,11 @@ impl TrustedAuthority {
     }
 }
 
-/// Makes an authority known.
+/// Makes an authority and what it may grant known.
 pub(crate) async fn record(client: &impl GenericClient, authority: &Certificate) -> Result<(), ApiError> {
     let details = authority.details();
-    let sql = "SELECT nebula.record_authority($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "SELECT nebula.record_authority($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let networks = |all: &[IpNetwork]| all.iter().copied().map(Inet).collect::<Vec<_>>();
     query_one(
         client,
         sql,
@@ -53,20 +56,24 @@ pub(crate) async fn record(client: &impl GenericClient, authority: &Certificate)
             &system_time(details.not_before),
             &system_time(details.not_after),
             &authority.pem(),
+            &networks(&details.networks),
+            &networks(&details.unsafe_networks),
+            &details.groups,
         ],
     )
     .await
     .map(drop)
 }
 
-/// Gives a project that has none its first authority. Fails with 404 if there is no such project.
+/// Gives a project that has none its first authority; false if the authority is that of another project.
+/// Fails with 404 if there is no such project.
 pub(crate) async fn adopt(
     client: &impl GenericClient,
     project_id: Uuid,
     fingerprint: &Fingerprint,
-) -> Result<(), ApiError> {
+) -> Result<bool, ApiError> {
     let sql = "SELECT nebula.adopt_authority($1, $2)";
-    query_one(client, sql, &[&project_id, &fingerprint.as_slice()]).await.map(drop)
+    Ok(query_one(client, sql, &[&project_id, &fingerprint.as_slice()]).await?.try_get(0)?)
 }
 
 /// Every authority known, the one that expires first on top. Fails with 403 for anyone but administrators.

@@ -1,5 +1,7 @@
 //! Projects: listing, and the configuration their devices share.
 
+use std::net::IpAddr;
+
 use nebula_api::project::Project;
 use serde::{Deserialize, Deserializer};
 use tokio_postgres::types::Json;
@@ -58,6 +60,9 @@ pub(crate) struct ProjectConfig {
     #[serde(deserialize_with = "comma_separated")]
     pub(crate) blocklist: String,
     pub(crate) routes: Vec<Route>,
+    /// The addresses at which devices reach the gateway; not from the database.
+    #[serde(skip)]
+    pub(crate) gateway: Vec<IpAddr>,
 }
 
 /// A device that other devices' configurations name: a lighthouse or a relay.

@@ -46,12 +46,12 @@ pub(crate) async fn begin(
 pub(crate) enum RotationChange {
     /// Moves it to the next state without waiting for missing members.
     Force,
-    /// Ends it before the new authority signs.
+    /// Ends it, or turns it round if the new authority signs already.
     Cancel,
 }
 
 /// Changes the running rotation; answers its state.
-/// Fails with 403 not an administrator, 409 none runs, or it cannot be cancelled any more.
+/// Fails with 403 not an administrator, 409 none runs, or the former authority has expired.
 pub(crate) async fn change(
     client: &impl GenericClient,
     actor: Uuid,

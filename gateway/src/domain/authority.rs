@@ -2,8 +2,11 @@
 //! of them signs for a project and which its devices trust.
 
 pub(crate) mod expiry;
+mod key_form;
 mod keyring;
+mod project_authority;
 mod signer;
 
+pub(crate) use key_form::AuthorityFolder;
 pub(crate) use keyring::{KeySource, Keyring};
 pub(crate) use signer::{Authority, Subject, day};

@@ -8,12 +8,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::database::project::{self, ConfiguredProject, ProjectConfig};
 use crate::database::{Database, GenericClient, PipelinedTransaction, authority};
 use crate::domain::authority::{Authority, Keyring};
-use crate::error::ApiError;
+use crate::domain::gateway_address::GatewayAddress;
+use crate::error::{ApiError, UNAVAILABLE};
 
 /// How long an entry is used. A database that was restored from a backup counts versions again, so that one
 /// version could mean two configurations.
@@ -31,12 +33,13 @@ pub(crate) struct CachedProject {
 #[derive(Debug)]
 pub(crate) struct ProjectCache {
     keyring: Arc<Keyring>,
+    gateway: Arc<GatewayAddress>,
     projects: RwLock<HashMap<Uuid, Arc<CachedProject>>>,
 }
 
 impl ProjectCache {
-    pub(crate) fn new(keyring: Arc<Keyring>) -> Self {
-        Self { keyring, projects: RwLock::default() }
+    pub(crate) fn new(keyring: Arc<Keyring>, gateway: Arc<GatewayAddress>) -> Self {
+        Self { keyring, gateway, projects: RwLock::default() }
     }
 
     /// A project as of this version, or as of now if another version is cached. Fails as [`Self::load`].
@@ -80,27 +83,50 @@ impl ProjectCache {
         self.load(&**transaction, project_id).await
     }
 
-    /// Loads a project. One that never had an authority gets the shared one. Fails with 404 if there is no
-    /// such project, 503 if this gateway does not hold the key.
+    /// Loads a project. One that never had an authority gets one. Fails with 404 if there is no such project,
+    /// 503 if this gateway does not hold the key, or cannot make the project an authority.
     async fn load(
         &self,
         client: &impl GenericClient,
         project_id: Uuid,
     ) -> Result<Arc<CachedProject>, ApiError> {
+        self.gateway.resolve().await;
         let configured = project::configuration(client, project_id).await?;
         if !configured.trust.is_empty() {
             return self.insert(configured);
         }
+        self.adopt(client, &configured.config).await?;
         // Not cached, because the caller's transaction may roll the adoption back.
+        self.with_authority(project::configuration(client, project_id).await?)
+    }
+
+    /// Gives a project its first authority: the shared one, unless it is that of another project, whose
+    /// devices would let in those of this one; then one that is made for it.
+    async fn adopt(&self, client: &impl GenericClient, project: &ProjectConfig) -> Result<(), ApiError> {
         let shared = self.keyring.shared_certificate();
         authority::record(client, shared).await?;
-        authority::adopt(client, project_id, &shared.fingerprint()).await?;
-        self.with_authority(project::configuration(client, project_id).await?)
+        if authority::adopt(client, project.project_id, &shared.fingerprint()).await? {
+            return Ok(());
+        }
+        let (keyring, project_id, name) =
+            (Arc::clone(&self.keyring), project.project_id, project.name.clone());
+        let made = spawn_blocking(move || keyring.make(project_id, &name)).await;
+        let made = made.map_err(|error| ApiError::internal(&error))?.map_err(|error| {
+            tracing::error!(%error, project = project.name, "no authority could be made");
+            let detail = format!("project \"{}\" has no authority, and none could be made", project.name);
+            ApiError::new(UNAVAILABLE, detail).hint(
+                "Each project has its own. Let the gateway write into NEBULA_CA_DIR (its log says what \
+                 failed), or put a pair there (nebulactl ca create) and rotate to it (nebulactl ca rotate).",
+            )
+        })?;
+        authority::record(client, &made).await?;
+        authority::adopt(client, project.project_id, &made.fingerprint()).await.map(drop)
     }
 
     fn with_authority(&self, configured: ConfiguredProject) -> Result<Arc<CachedProject>, ApiError> {
         let authority = self.keyring.authority(&configured.trust)?;
-        let config = Arc::new(configured.config);
+        let config = ProjectConfig { gateway: self.gateway.known(), ..configured.config };
+        let config = Arc::new(config);
         Ok(Arc::new(CachedProject { config, authority, cached_at: Instant::now() }))
     }
 }

@@ -1,6 +1,7 @@
 //! `/api/firewall` and `/api/routes`: rules of a project, and routes to networks behind devices.
 
 use actix_web::web;
+use ipnetwork::IpNetwork;
 use nebula_api::Envelope;
 use nebula_api::firewall::{Route, Rule};
 use serde::Deserialize;
@@ -70,6 +71,15 @@ pub(crate) async fn add_route(
     actor: Actor,
     body: web::Json<Route>,
 ) -> Result<web::Json<Envelope<Route>>, ApiError> {
+    let network = body.network.parse::<IpNetwork>().ok();
+    let gateway = state.gateway_address.resolve().await;
+    if let Some(address) =
+        gateway.into_iter().find(|address| network.is_some_and(|wide| wide.contains(*address)))
+    {
+        let detail = format!("{} contains the address of the gateway, {address}", body.network);
+        return Err(ApiError::bad_argument(detail)
+            .hint("Devices could no longer fetch their configuration; name a network without it."));
+    }
     let client = state.database.client().await?;
     database::add_route(&client, actor.account_id, &body).await?;
     Ok(web::Json(Envelope::new(body.into_inner())))

@@ -64,10 +64,10 @@ pub(crate) async fn force(
     change(&state, &actor, &request, *path, RotationChange::Force).await
 }
 
-/// Ends a rotation before the new authority signs.
+/// Ends a rotation. If the new authority signs already, the former one takes over again by another rotation.
 #[utoipa::path(post, path = "/api/rotations/{projectId}/cancel", tag = "authority",
     params(("projectId" = Uuid, Path)),
-    responses((status = 200, description = "Cancelled", body = Envelope<RotationState>)))]
+    responses((status = 200, description = "Cancelled, or the state of the way back", body = Envelope<RotationState>)))]
 pub(crate) async fn cancel(
     state: web::Data<AppState>,
     actor: Actor,

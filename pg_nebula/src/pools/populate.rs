@@ -17,7 +17,7 @@ fn populate_pool(
     name: default!(Option<&str>, "'default'"),
     reserve_gateway: default!(Option<bool>, "false"),
 ) -> sql::Result<AnyNumeric> {
-    static CHECK: Statement = Statement::new("SELECT nebula.check_network($1)");
+    static CHECK: Statement = Statement::new("SELECT nebula.check_pool_network($1, $2)");
     // A trigger of the table refuses overlaps, also of rows that are inserted by hand.
     static INSERT: Statement = Statement::new(
         "INSERT INTO nebula.pool (project_id, name, cidr, gateway) VALUES ($1, $2, $3::cidr, $4)
@@ -28,7 +28,7 @@ fn populate_pool(
     project::check_exists(project)?;
     check_name(name)?;
     let network = checked_cidr(&cidr)?;
-    CHECK.run(&[Inet(network.to_string()).into()])?;
+    CHECK.run(&[project.into(), Inet(network.to_string()).into()])?;
     let count = network.assignable_count();
     let gateway = reserve_gateway
         .unwrap_or(false)

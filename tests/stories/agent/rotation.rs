@@ -6,7 +6,7 @@ use super::ping_loss::Pings;
 use super::*;
 
 /// Creates an authority in the gateway's folder.
-fn authority(stack: &Stack, name: &str, curve: &str) -> Result<()> {
+pub(super) fn authority(stack: &Stack, name: &str, curve: &str) -> Result<()> {
     let [cert, key] = ["crt", "key"].map(|kind| stack.path("authorities").join(format!("{name}.{kind}")));
     let mut create = stack.ctl()?;
     create.args(["ca", "create", "--name", name, "--curve", curve, "--cert"]).arg(cert).arg("--key").arg(key);
@@ -69,6 +69,25 @@ async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
     assert!(rotate(&["--cancel"])?.contains("next signs as before"));
     assert!(rotate(&["--cancel"]).is_err() && rotate(&["--force"]).is_err());
 
+    // Every state can be left: once the new authority signs, by the way back, which can be left in turn.
+    for (step, told, then) in [
+        (vec!["--to", "third"], "next signs, devices learn to trust third", "distributing"),
+        (vec!["--force"], "third signs, devices get new certificates", "reissuing"),
+        // The phone has no certificate of the third one to give up, so nobody is waited for.
+        (vec!["--cancel"], "next signs, devices", "retiring"),
+        (vec!["--cancel"], "next signs, devices learn to trust third", "distributing"),
+        (vec!["--cancel"], "next signs as before", "cancelled"),
+    ] {
+        let said = rotate(&[&step[..], &["--no-wait"]].concat())?;
+        assert!(said.contains(told), "{step:?}: {said}");
+        world.current(&["lighthouse", "laptop"]).await?;
+        world.reaches("laptop", "lighthouse").await?;
+        eventually(&format!("{step:?} to come to {then}"), || async {
+            Ok((state(&world).await?.0 == then).then_some(()))
+        })
+        .await?;
+    }
+
     rotate(&["--to", "third", "--no-wait"])?;
     let told = rotate(&["--force", "--no-wait"])?;
     assert!(told.contains("reissuing"), "{told}");
@@ -90,6 +109,26 @@ async fn an_unsuitable_successor_authority_is_refused() -> Result<()> {
     authority(&stack, "own", "25519")?;
     assert!(rotate("own").unwrap().contains("done"));
     authority(&stack, "other curve", "P256")?;
+    // One whose limits a device would break, which is named; and one without room for the addresses to come.
+    let client = stack.database.connect().await?;
+    let limited = |name: &str, network: &str| {
+        let [cert, key] = ["crt", "key"].map(|kind| stack.path("authorities").join(format!("{name}.{kind}")));
+        let mut create = stack.ctl()?;
+        create.args(["ca", "create", "--name", name, "--network", network, "--cert"]).arg(cert);
+        run(create.arg("--key").arg(key)).map(drop)
+    };
+    limited("elsewhere", "10.77.0.0/24")?;
+    limited("part", "10.99.0.0/24")?;
+    for other in ["elsewhere", "part"] {
+        let refused = rotate(other).unwrap_err().to_string();
+        assert!(refused.contains("a device of pool \"default\""), "{refused}");
+    }
+    let device = "INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)
+                  SELECT gen_random_uuid(), $1, n, '25519', sha256(n::bytea) FROM unnest('{nas,tv}'::text[]) n
+                  RETURNING nebula.allocate_ip(project_id, device_id)";
+    client.execute(device, &[&stack.project]).await?;
+    let refused = rotate("elsewhere").unwrap_err().to_string();
+    assert!(refused.contains("device \"nas\"") && refused.contains("10.99.0.0/16"), "{refused}");
     for (to, problem) in [
         ("own", "signs for the project already"),
         ("other curve", "on curve P256"),

@@ -86,6 +86,23 @@ async fn a_key_in_a_token_signs_devices() -> Result<()> {
         let client = stack.database.connect().await?;
         let rows = client.query("SELECT version, pem FROM nebula.certificate ORDER BY version", &[]).await?;
         assert_eq!(rows.len(), 2);
+
+        // A second project gets an authority of its own, whose key is in the same token.
+        let guests: Uuid = client.query_one("SELECT nebula.create_project('guests')", &[]).await?.get(0);
+        client.execute("SELECT nebula.populate_pool($1, '10.98.0.0/24')", &[&guests]).await?;
+        let request = RegisterRequest { project_id: guests, device_id: Uuid::new_v4(), ..request };
+        stack.admin().await?.register(&request).await?;
+        let named =
+            "SELECT count(*) FROM nebula.certificate c JOIN nebula.authority a ON a.fingerprint = c.issuer
+                      WHERE c.project_id = $1 AND a.name = 'guests'";
+        assert_eq!(client.query_one(named, &[&guests]).await?.get::<_, i64>(0), 2);
+        let mut kinds = Vec::new();
+        for file in fs::read_dir(stack.path("authorities"))? {
+            kinds.push(file?.path().extension().unwrap_or_default().to_owned());
+        }
+        kinds.sort();
+        assert_eq!(kinds, ["crt", "uri"], "no key in a file");
+        assert!(fs::read_to_string(stack.log("gateway"))?.contains("made an authority"));
         for row in rows {
             let (version, pem): (i16, String) = (row.get(0), row.get(1));
             fs::write(folder.join("one.crt"), pem)?;

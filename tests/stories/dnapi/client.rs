@@ -54,6 +54,10 @@ impl Keys {
         BASE64_STANDARD.encode(self.nebula.public_key().pem())
     }
 
+    pub(crate) fn public_pem(&self) -> String {
+        self.nebula.public_key().pem()
+    }
+
     pub(crate) fn private_pem(&self) -> String {
         self.nebula.private_pem().to_string()
     }

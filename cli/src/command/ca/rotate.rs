@@ -26,7 +26,7 @@ pub(crate) struct Rotate {
     /// configuration
     #[arg(long, conflicts_with = "to")]
     force: bool,
-    /// Cancel the rotation, as long as the new authority does not sign yet
+    /// Cancel the rotation; if the new authority signs already, the former one takes over again
     #[arg(long, conflicts_with_all = ["to", "force"])]
     cancel: bool,
     /// Only show its progress

@@ -201,8 +201,9 @@ async fn enrol(
         counter: enrolled.counter,
         config: &enrolled.config,
         trusted_keys: &enrolled.trusted_keys,
+        server,
     };
-    let first = store_config(folder, &enrolled.host_id, &received, (&host_key, &pair), true)?;
+    let first = store_config(folder, &enrolled.host_id, &received, (&host_key, &pair), true).await?;
     folder.switch(first.counter())?;
     folder.save(JOINED_FILE, &Joined { code_sha256: code_sha256(code) })?;
     let identity = Identity { server: server.to_owned(), network: enrolled.network, host: enrolled.host };

@@ -11,8 +11,8 @@ use crate::output::clean;
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// Options to change: mtu=1400 dnsPort=53 syncHashers=2 syncOrder=inOrder; without a value, an option gets
-    /// its default
+    /// Options to change: mtu=1400 dnsPort=53 certificateVersions=1,2 syncOrder=inOrder; without a value, an
+    /// option gets its default
     #[arg(value_name = "NAME=VALUE", value_parser = parse)]
     changes: Vec<(String, Value)>,
     #[command(flatten)]
@@ -49,6 +49,9 @@ fn parse(text: &str) -> std::result::Result<(String, Value), UsageError> {
         // `syncOrder` is the only text option that can be reset.
         ("syncOrder", "") => json!(""),
         (_, "") => json!(0),
+        ("certificateVersions", several) if several.contains(',') && !several.starts_with('[') => {
+            serde_json::from_str(&format!("[{several}]")).unwrap_or_else(|_| json!(several))
+        }
         (_, value) => serde_json::from_str(value).unwrap_or_else(|_| json!(value)),
     };
     Ok((name.to_owned(), value))
@@ -64,6 +67,8 @@ mod tests {
             ("mtu=1400", "mtu", json!(1400)),
             ("punchy=false", "punchy", json!(false)),
             ("certificateVersions=[1,2]", "certificateVersions", json!([1, 2])),
+            ("certificateVersions=1,2", "certificateVersions", json!([1, 2])),
+            ("certificateVersions=2", "certificateVersions", json!(2)),
             ("syncOrder=inOrder", "syncOrder", json!("inOrder")),
             ("dnsPort=", "dnsPort", json!(0)),
             ("syncOrder=", "syncOrder", json!("")),

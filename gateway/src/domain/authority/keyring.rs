@@ -14,6 +14,7 @@ use nebula_certificate::{Certificate, CertificateAuthority, Fingerprint, Zeroizi
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::key_form::{AuthorityFolder, KeyForm};
 use super::signer::Authority;
 use crate::database::authority::TrustedAuthority;
 use crate::error::{ApiError, UNAVAILABLE};
@@ -29,8 +30,8 @@ pub(crate) struct KeySource {
     /// Key of the shared authority: a file, or a `pkcs11:` URI.
     pub(crate) key: PathBuf,
     /// Folder with `NAME.crt` and `NAME.key` pairs of further authorities; `NAME.uri` holds a `pkcs11:` URI
-    /// instead.
-    pub(crate) folder: Option<PathBuf>,
+    /// instead. Those that the gateway makes go there.
+    pub(crate) folder: AuthorityFolder,
     /// Passphrase of encrypted keys.
     pub(crate) passphrase: Option<String>,
 }
@@ -38,7 +39,9 @@ pub(crate) struct KeySource {
 #[derive(Debug)]
 pub(crate) struct Keyring {
     shared: Arc<CertificateAuthority>,
-    folder: Option<Folder>,
+    pub(super) folder: Option<Folder>,
+    /// Held while an authority is made, so that a project gets one.
+    pub(super) making: Mutex<()>,
     found: RwLock<HashMap<Fingerprint, Arc<CertificateAuthority>>>,
     /// Certificates of the folder that were looked at. Locked during a scan: opening an encrypted key takes
     /// seconds and up to 2 GiB, so each is opened once, and one at a time.
@@ -81,17 +84,25 @@ pub(crate) enum KeyringError {
     Authority { cert: PathBuf, key: PathBuf, error: nebula_certificate::Error },
     #[error("the authority in {cert} cannot be used with its token: {error}")]
     Token { cert: PathBuf, error: nebula_certificate::Error },
+    #[error("{path} cannot be written: {error}")]
+    Write { path: PathBuf, error: io::Error },
+    #[error("an authority for {project:?} cannot be made: {error}")]
+    Make { project: String, error: nebula_certificate::Error },
+    #[error("this gateway has no folder of authorities")]
+    NoFolder,
 }
 
-struct Folder {
-    path: PathBuf,
+pub(super) struct Folder {
+    pub(super) place: AuthorityFolder,
     passphrase: Option<String>,
+    /// How the key of the shared authority is kept, and so those that are made.
+    pub(super) form: KeyForm,
 }
 
 /// Leaves out the passphrase.
 impl std::fmt::Debug for Folder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.path.fmt(f)
+        self.place.fmt(f)
     }
 }
 
@@ -100,9 +111,9 @@ impl Keyring {
     /// call it on a thread that serves requests.
     pub(crate) fn load(source: KeySource) -> Result<Self, KeyringError> {
         let shared = pair(&source.cert, &source.key, source.passphrase.as_deref())?;
-        let folder = source.folder.map(|path| Folder { path, passphrase: source.passphrase });
-        let keyring = Self::new(shared);
-        let keyring = Self { folder, ..keyring };
+        let form = KeyForm::of(&source.key, source.passphrase.as_deref());
+        let folder = Folder { place: source.folder, passphrase: source.passphrase, form };
+        let keyring = Self { folder: Some(folder), ..Self::new(shared) };
         keyring.scan_folder()?;
         Ok(keyring)
     }
@@ -112,13 +123,14 @@ impl Keyring {
         Self {
             shared: Arc::new(shared),
             folder: None,
+            making: Mutex::default(),
             found: RwLock::default(),
             tried: Mutex::default(),
             bad: AtomicUsize::default(),
         }
     }
 
-    /// The authority of projects without one of their own.
+    /// The authority of the settings: that of the first project.
     pub(crate) fn shared(&self) -> Authority {
         let [certificate_signer, response_signer] = [&self.shared, &self.shared].map(Arc::clone);
         Authority::new(certificate_signer, response_signer, self.shared.trusted().to_vec())
@@ -191,7 +203,7 @@ impl Keyring {
     }
 
     /// Finds a key.
-    fn key(&self, fingerprint: &Fingerprint) -> Option<Arc<CertificateAuthority>> {
+    pub(super) fn key(&self, fingerprint: &Fingerprint) -> Option<Arc<CertificateAuthority>> {
         if self.shared.fingerprint() == *fingerprint {
             return Some(Arc::clone(&self.shared));
         }
@@ -200,11 +212,20 @@ impl Keyring {
 
     /// Opens the pairs of the folder that are new or have changed. One that cannot be used is reported and
     /// left out: the others sign for other projects.
-    fn scan_folder(&self) -> Result<(), KeyringError> {
+    pub(super) fn scan_folder(&self) -> Result<(), KeyringError> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
-        let entries = fs::read_dir(&folder.path)
-            .map_err(|error| KeyringError::Folder { path: folder.path.clone(), error })?;
+        let place = &folder.place;
+        let entries = match fs::read_dir(place.path()) {
+            Err(error)
+                if matches!(place, AuthorityFolder::Beside(_)) && error.kind() == ErrorKind::NotFound =>
+            {
+                return Ok(());
+            }
+            entries => {
+                entries.map_err(|error| KeyringError::Folder { path: place.path().to_owned(), error })?
+            }
+        };
         let certificates = entries.filter_map(Result::ok).map(|entry| entry.path());
         let certificates: Vec<_> =
             certificates.filter(|path| path.extension().is_some_and(|kind| kind == "crt")).collect();
@@ -326,7 +347,7 @@ mod tests {
         let source = KeySource {
             cert: place.join("shared.crt"),
             key: place.join("shared.key"),
-            folder: Some(folder.clone()),
+            folder: AuthorityFolder::Set(folder.clone()),
             passphrase: Some("right".into()),
         };
         (Arc::new(Keyring::load(source).unwrap()), shared, folder)

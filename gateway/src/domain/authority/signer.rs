@@ -67,14 +67,18 @@ impl Authority {
     pub(crate) async fn issue(&self, subject: Subject) -> Result<Vec<Issued>, ApiError> {
         with_key(&self.certificate_signer, move |signer| {
             let mut versions = subject.versions;
-            if subject.networks.iter().filter(|network| network.is_ipv4()).count() != 1 {
+            let (mut networks, mut unsafe_networks) = (subject.networks, subject.unsafe_networks);
+            if networks.iter().filter(|network| network.is_ipv4()).count() != 1 {
                 versions.retain(|version| *version != Version::V1);
                 versions.push(Version::V2);
+            } else if versions == [Version::V1] {
+                networks.retain(IpNetwork::is_ipv4);
+                unsafe_networks.retain(IpNetwork::is_ipv4);
             }
             let request = IssueRequest {
                 name: &subject.name,
-                networks: &subject.networks,
-                unsafe_networks: &subject.unsafe_networks,
+                networks: &networks,
+                unsafe_networks: &unsafe_networks,
                 groups: &subject.groups,
                 public_key: &subject.public_key,
                 lifetime: subject.lifetime,

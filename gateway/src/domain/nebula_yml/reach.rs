@@ -24,9 +24,7 @@ impl DeviceConfig {
     /// The lighthouses and relays that the device can reach, without the device itself: those with an address
     /// in a network of its certificates. nebula 1.6 refuses a file that names any other.
     pub(super) fn static_hosts(&self) -> impl Iterator<Item = &StaticHost> {
-        let v4 = self.device.networks.iter().any(IpNetwork::is_ipv4);
-        // Version 1, which older releases read, carries IPv4 alone.
-        let only_v4 = v4 && self.versions().contains(&Version::V1);
+        let only_v4 = self.is_only_v4();
         self.project.static_hosts.iter().filter(move |host| {
             host.device_id != self.device.device_id
                 && host.ip.parse().is_ok_and(|ip: IpAddr| {
@@ -58,19 +56,29 @@ impl DeviceConfig {
         carriers.filter(|_| is_host).map(|host| host.ip.clone()).collect()
     }
 
+    /// Whether the device has a certificate of version 1, which older releases read and which carries IPv4
+    /// alone.
+    fn is_only_v4(&self) -> bool {
+        self.device.networks.iter().any(IpNetwork::is_ipv4) && self.versions().contains(&Version::V1)
+    }
+
     /// The routes that the device can use: not those through itself, and none that nebula or the kernel could
     /// not carry, also if it is in the table from before such routes were refused.
     pub(super) fn routes(&self) -> impl Iterator<Item = &Route> {
-        self.project.routes.iter().filter(|route| {
+        let only_v4 = self.is_only_v4();
+        self.project.routes.iter().filter(move |route| {
             route.device_id != self.device.device_id
-                && route.via.parse().is_ok_and(|via| self.device.networks.iter().any(|own| own.contains(via)))
+                && route.via.parse().is_ok_and(|via: IpAddr| {
+                    (via.is_ipv4() || !only_v4) && self.device.networks.iter().any(|own| own.contains(via))
+                })
                 && route.network.parse().is_ok_and(|network| self.can_route(network))
         })
     }
 
     fn can_route(&self, network: IpNetwork) -> bool {
         let endpoints = self.project.static_hosts.iter().flat_map(|host| &host.endpoints);
-        let mut carriers = endpoints.filter_map(|endpoint| address(endpoint));
+        let gateway = self.project.gateway.iter().copied();
+        let mut carriers = endpoints.filter_map(|endpoint| address(endpoint)).chain(gateway);
         // nebula does not start with a route inside its own network.
         let inside = |own: &IpNetwork| own.contains(network.ip()) && own.prefix() <= network.prefix();
         !is_too_wide(network)
@@ -98,10 +106,13 @@ fn address(endpoint: &str) -> Option<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use uuid::Uuid;
 
     use super::super::tests::{config_in, static_host};
     use super::*;
+    use crate::database::project::ProjectConfig;
 
     fn route(network: &str, via: &str) -> Route {
         let (network, via) = (network.into(), via.into());
@@ -142,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_never_takes_the_way_to_the_internet_to_a_static_host_or_into_the_overlay() {
+    fn a_route_never_takes_the_way_to_the_internet_a_static_host_the_gateway_or_into_the_overlay() {
         let hosts = [static_host(true, "10.61.0.1", &["192.0.2.10:4242", "[2001:db8::1]:4242", "lh.test:1"])];
         let given = [
             "0.0.0.0/0",
@@ -165,6 +176,15 @@ mod tests {
         let good = ["10.0.0.0/8", "192.168.77.0/24", "fd00::/8", "2001:db9::/32"];
         let routes: Vec<_> = good.iter().map(|network| route(network, "10.61.0.9")).collect();
         assert_eq!(config_in(&[1, 2], &["10.61.0.7/24"], &hosts, &routes).routes().count(), good.len());
+        // nebula 1.6, which reads version 1, knows no IPv6 in the overlay.
+        let six = [route("fd77::/64", "fd61::9")];
+        let dual = ["10.61.0.7/24", "fd61::7/64"];
+        let count = |versions: &[u8]| config_in(versions, &dual, &hosts, &six).routes().count();
+        assert_eq!((count(&[1, 2]), count(&[2])), (0, 1));
+        let mut config = config_in(&[1, 2], &["10.61.0.7/24"], &hosts, &routes);
+        let gateway = vec!["192.168.77.5".parse().unwrap(), "10.200.0.1".parse().unwrap()];
+        config.project = Arc::new(ProjectConfig { gateway, ..ProjectConfig::clone(&config.project) });
+        assert_eq!(config.routes().count(), good.len() - 2);
         // Through a router in another pool there is no way.
         assert_eq!(config_in(&[1, 2], &["10.62.0.7/24"], &hosts, &routes).routes().count(), 0);
     }

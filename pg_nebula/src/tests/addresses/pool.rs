@@ -107,6 +107,30 @@ mod tests {
     }
 
     #[pg_test]
+    fn pools_of_the_other_family_fit_and_hide_no_endpoint() {
+        let project = text("SELECT nebula.create_project('home', '10.42.0.0/16')");
+        let pool =
+            |cidr: &str, name: &str| format!("SELECT nebula.populate_pool('{project}', '{cidr}', '{name}')");
+        run(&pool("10.42.0.0/24", "default"));
+        assert_error(&pool("10.43.0.0/24", "outside"), "22023", &["10.43.0.0/24", "outside the overlay"]);
+        run(&pool("fd42::/64", "six"));
+        run(&format!(
+            "INSERT INTO nebula.device (device_id, project_id, name, role, endpoints, curve, public_key)
+             VALUES ('{}', '{project}', 'lh', 'lighthouse', '{{[fd77::1]:4242}}', '25519',
+                     decode(repeat('01', 32), 'hex'))",
+            device(1)
+        ));
+        run(&format!("SELECT nebula.allocate_dual('{project}', '{}')", device(1)));
+        run(&format!("SELECT nebula.add_route('{project}', 'fd78::/64', '{}')", device(1)));
+        assert_error(&pool("fd77::/64", "b"), "22023", &["endpoint [fd77::1]:4242", "\"lh\""]);
+        assert_error(&pool("fd78::/48", "c"), "22023", &["route to fd78::/64"]);
+        let grow = format!("SELECT nebula.extend_pool('{project}', 'six', 'fd00::/8')");
+        assert_error(&grow, "22023", &["fd00::/8"]);
+        run(&pool("fd79::/64", "d"));
+        assert_invariants();
+    }
+
+    #[pg_test]
     fn no_route_takes_devices_off_the_internet() {
         let project = text("SELECT nebula.create_project('routes')");
         for (cidr, name) in [("10.61.0.0/24", "a"), ("10.62.0.0/24", "b"), ("fd61::/64", "six")] {

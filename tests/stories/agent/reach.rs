@@ -1,0 +1,92 @@
+//! Files name only what a device can use: lighthouses of its own pool and families, and no route that takes its
+//! LAN away.
+
+use serde_json::Value;
+
+use super::*;
+
+/// Joins a device of this project on the next host, in a pool, and starts its agent.
+async fn join(world: &mut World, name: &str, release: usize, options: &[&str]) -> Result<()> {
+    let create = ["--json", "enrolment", "create", "--project", "pools", "--name", name];
+    let made: Value = serde_json::from_str(&run(world.stack.ctl()?.args(create).args(options))?)?;
+    let code = made["code"].as_str().context("no code")?;
+    let (host, release) = (world.devices.len() + 1, &world.releases[release]);
+    let joined = Device::join_by(&world.stack, &world.network, &world.link, host, release, name, code);
+    let mut joined = joined.await?;
+    joined.start()?;
+    world.devices.push(joined);
+    Ok(())
+}
+
+/// Interface by which a device would send to the machine in the LAN.
+fn way(device: &Device) -> Result<String> {
+    let route = run(device.inside("ip").args(["route", "get", "192.168.77.1"]))?;
+    let mut words = route.split_whitespace().skip_while(|word| *word != "dev");
+    Ok(words.nth(1).unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn devices_of_both_releases_run_what_they_get_and_keep_their_lan() -> Result<()> {
+    let mut world = World::on(Stack::start().await?, &[]).await?;
+    world.network = Network::new(4)?;
+    let client = world.stack.database.connect().await?;
+    client
+        .batch_execute(
+            "SELECT nebula.create_project('pools');
+             SELECT nebula.populate_pool(project_id, '10.61.0.0/24', 'site-a'),
+                    nebula.populate_pool(project_id, '10.62.0.0/24', 'site-b')
+               FROM nebula.project WHERE name = 'pools'",
+        )
+        .await?;
+    let endpoint = format!("{}:4242", Network::address(1));
+    let lighthouse = ["--role", "lighthouse", "--address", "10.61.0.1", "--endpoint", &endpoint];
+    join(&mut world, "lighthouse", 1, &lighthouse).await?;
+    join(&mut world, "old", 0, &["--address", "10.61.0.5"]).await?;
+    join(&mut world, "new", 1, &["--address", "10.61.0.6"]).await?;
+    join(&mut world, "away", 0, &["--address", "10.62.0.5"]).await?;
+    for name in ["old", "new"] {
+        world.reaches(name, "lighthouse").await?;
+    }
+
+    // Two of them are in a LAN that becomes a route, and the lighthouse gets an IPv6 address.
+    for name in ["old", "new"] {
+        for command in [
+            "link add lan0 type veth peer name lan1",
+            "addr add 192.168.77.50/24 dev lan0",
+            "link set lan0 up",
+            "link set lan1 up",
+        ] {
+            run(world.look(name).inside("ip").args(command.split(' ')))?;
+        }
+    }
+    let lighthouse = &world.look("lighthouse").id;
+    client
+        .batch_execute(&format!(
+            "SELECT nebula.populate_pool(project_id, 'fd61::/64', 'six'),
+                    nebula.add_route(project_id, '192.168.77.0/24', '{lighthouse}')
+               FROM nebula.project WHERE name = 'pools';
+             SELECT nebula.allocate_dual(project_id, device_id) FROM nebula.device WHERE device_id = '{lighthouse}'"
+        ))
+        .await?;
+    world.current(&["lighthouse", "old", "new", "away"]).await?;
+    for name in ["old", "new"] {
+        assert_eq!(way(world.look(name))?, "lan0", "{}", world.look(name).logs());
+        world.reaches(name, "lighthouse").await?;
+    }
+    for name in ["old", "new"] {
+        assert_eq!(world.device(name).stop()?, Some(0));
+        let routes = run(world.look(name).inside("ip").arg("route"))?;
+        assert!(routes.contains("192.168.77.0/24 dev lan0 proto kernel"), "{routes}");
+    }
+
+    // A device elsewhere reaches the network through the router.
+    run(world.look("new").inside("ip").args(["link", "delete", "lan0"]))?;
+    world.device("new").start()?;
+    world.reaches("new", "lighthouse").await?;
+    assert_eq!(way(world.look("new"))?, "nebula1");
+    let dual =
+        "SELECT count(*) FROM nebula.certificate c WHERE c.device_id = $1::text::uuid AND c.version = 2
+                   AND (SELECT array_agg(family(n) ORDER BY 1) FROM unnest(c.networks) n) = '{4,6}'";
+    assert!(client.query_one(dual, &[&world.look("lighthouse").id]).await?.get::<_, i64>(0) > 0);
+    Ok(())
+}
