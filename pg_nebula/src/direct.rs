@@ -7,9 +7,10 @@
 //! Rows are what the statement would have written: NOT NULL, CHECK, the bounds of partitions, all indexes,
 //! unique ones included, WAL and logical decoding. If SQL would run anything else, the operation does nothing
 //! and says that it needs SQL: for triggers of rows and statements, foreign keys, rules, defaults, generated
-//! columns, forced row security, deferrable and exclusion constraints ([`eligibility`]). Hooks of the executor
-//! are not called, so pg_stat_statements, auto_explain and pgaudit do not see these rows. Privileges are not
-//! checked: EXECUTE on the calling function is enough. `sql/README.md` tells administrators what that means.
+//! columns, forced row security, deferrable and exclusion constraints ([`eligibility`]). Hooks of the
+//! executor are not called, so pg_stat_statements, auto_explain and pgaudit do not see these rows. Privileges
+//! are not checked: EXECUTE on the calling function is enough. `sql/README.md` tells administrators what that
+//! means.
 //!
 //! The name of a [`Table`] and of an index is looked up in the catalog; the callers promise one thing only,
 //! that values to be written have the types of the columns in the table's list, as the extension's own script
@@ -187,8 +188,8 @@ impl Table {
         handle.update(scan, change)
     }
 
-    /// `DELETE … RETURNING` of the one row with this key, a uuid, for which `read` returns `Some`; returns that
-    /// value. `None`: nothing was done, this needs SQL. Does not wait.
+    /// `DELETE … RETURNING` of the one row with this key, a uuid, for which `read` returns `Some`; returns
+    /// that value. `None`: nothing was done, this needs SQL. Does not wait.
     pub(crate) fn delete<T>(
         &'static self,
         index: &'static CStr,
@@ -223,8 +224,8 @@ impl Table {
         from.move_rows(&to, scans, max, wait, map_row)
     }
 
-    /// The first answer of `read` to the rows that a scan finds, in the snapshot of the caller's statement. `None`: there
-    /// is none, or this needs SQL.
+    /// The first answer of `read` to the rows that a scan finds, in the snapshot of the caller's statement.
+    /// `None`: there is none, or this needs SQL.
     pub(crate) fn first<T>(
         &'static self,
         scan: &IndexScan<'_>,
@@ -234,7 +235,8 @@ impl Table {
         if handle.is_whole() { handle.first(scan, read) } else { Ok(None) }
     }
 
-    /// Whether a scan finds a row that is committed now or written by this transaction. `None`: this needs SQL.
+    /// Whether a scan finds a row that is committed now or written by this transaction. `None`: this needs
+    /// SQL.
     pub(crate) fn exists(&'static self, scan: &IndexScan<'_>) -> Result<Option<bool>> {
         self.open_for_reading()?.exists(scan)
     }

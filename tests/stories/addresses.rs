@@ -3,6 +3,7 @@
 mod crash;
 mod linked_table;
 mod model_based;
+mod old_snapshot;
 mod race;
 mod restart;
 mod usage_threshold;

@@ -80,7 +80,7 @@ impl Page {
                 if inside == GROUP_WORDS {
                     break;
                 }
-                if let Some(bit) = self.claim_in_word(group * GROUP_WORDS + inside) {
+                if let Some(bit) = self.claim_in_word(group * GROUP_WORDS + inside, 0) {
                     return Some(bit);
                 }
             }
@@ -88,10 +88,21 @@ impl Page {
         None
     }
 
-    /// Claims the lowest free address of a word. `None`: the word is full, and the summary says so.
-    fn claim_in_word(&self, word: usize) -> Option<u16> {
+    /// The same, from an address on.
+    pub fn claim_lowest_from(&self, first: u16) -> Option<u16> {
+        let (start, mask) = word_and_mask(first);
+        let skipped = |word| if word == start { mask - 1 } else { 0 };
+        (start..BITMAP_WORDS).find_map(|word| self.claim_in_word(word, skipped(word)))
+    }
+
+    /// Claims the lowest free address of a word, but for those skipped. `None`: there is none; without
+    /// skipped addresses the summary says so.
+    fn claim_in_word(&self, word: usize, skipped: u64) -> Option<u16> {
         loop {
-            let taken = self.taken(word);
+            let taken = self.taken(word) | skipped;
+            if taken == u64::MAX && skipped != 0 {
+                return None;
+            }
             if taken == u64::MAX {
                 let (group, mask) = summary(word);
                 self.full[group].fetch_or(mask, SeqCst);

@@ -7,7 +7,7 @@
 
 use std::sync::atomic::Ordering::SeqCst;
 
-use crate::bitmap_page::Page;
+use crate::bitmap_page::{PAGE_SHIFT, Page};
 use crate::sync::{AtomicI64, AtomicU64};
 
 /// A pool of a database.
@@ -59,6 +59,10 @@ pub struct PoolSlot {
     pub waits: AtomicU64,
     /// Counts commits that may have brought usage to a threshold.
     pub usage_checks: AtomicU64,
+    /// Searches skip the addresses before this one, counted from the first of the pool's first page; 0: none.
+    floor: AtomicU64,
+    /// Until then, in PostgreSQL's microseconds.
+    floor_until: AtomicI64,
 }
 
 impl PoolSlot {
@@ -81,7 +85,31 @@ impl PoolSlot {
             counter.store(0, SeqCst);
         }
         self.hint.store(0, SeqCst);
+        self.floor.store(0, SeqCst);
         self.invalidate(generation);
+    }
+
+    /// Has searches skip the address with this number and all before it until a time: it is free, but to
+    /// insert its row is slow. They still find it when no other address seems free.
+    pub fn skip_up_to(&self, number: u128, until: i64) {
+        let after = (number + 1).saturating_sub(self.base() << PAGE_SHIFT);
+        self.floor_until.store(until, SeqCst);
+        self.floor.fetch_max(u64::try_from(after).unwrap_or(u64::MAX), SeqCst);
+    }
+
+    /// The number of the first address that searches do not skip; `None`: they skip none.
+    pub fn floor(&self, now: i64) -> Option<u128> {
+        let floor = self.floor.load(SeqCst);
+        if floor != 0 && now >= self.floor_until.load(SeqCst) {
+            self.end_skip();
+            return None;
+        }
+        (floor != 0).then(|| (self.base() << PAGE_SHIFT) + u128::from(floor))
+    }
+
+    /// Searches skip no address any more.
+    pub fn end_skip(&self) {
+        self.floor.store(0, SeqCst);
     }
 
     /// Number of the pool's first page.

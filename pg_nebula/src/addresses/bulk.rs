@@ -148,8 +148,8 @@ fn claim_all<'a>(pools: &'a [Pool], devices: &[Uuid]) -> Result<Option<Vec<Chunk
     Ok(None)
 }
 
-/// Inserts the rows of all devices; `false`: none, because another session was faster. A part of them would not do:
-/// this transaction would hold those while it waits for the others, in no order.
+/// Inserts the rows of all devices; `false`: none, because another session was faster. A part of them would
+/// not do: this transaction would hold those while it waits for the others, in no order.
 fn insert_all(request: &Request<'_>, chunks: &[Chunk<'_>]) -> Result<bool> {
     let insert = || {
         for (pool, pairs) in chunks {

@@ -1,7 +1,8 @@
 //! The rule that a device holds addresses in one project only.
 //!
-//! Unique indexes guarantee it within an address family. For a device that two transactions allocate addresses of
-//! different families to, each looks after its insert: at least one of them then sees the row of the other.
+//! Unique indexes guarantee it within an address family. For a device that two transactions allocate
+//! addresses of different families to, each looks after its insert: at least one of them then sees the row of
+//! the other.
 
 use pgrx::Uuid;
 
@@ -11,8 +12,9 @@ use crate::pg::error::Result;
 use crate::pg::session;
 use crate::pools::families;
 
-/// Called after these devices were allocated addresses in the project. Waits for a transaction that is about to
-/// allocate them an address elsewhere; two that wait for each other are a deadlock, of which the server ends one.
+/// Called after these devices were allocated addresses in the project. Waits for a transaction that is about
+/// to allocate them an address elsewhere; two that wait for each other are a deadlock, of which the server
+/// ends one.
 ///
 /// # Errors
 /// [`Kind::Exists`](crate::pg::error::Kind::Exists) when a device holds an address in another project.

@@ -148,8 +148,8 @@ pub(super) fn append_log(ended: &EndedAllocation, by: Option<&str>, client: Opti
     as_owner(|| Sql::append_log(ended, by, client)).map(drop)
 }
 
-/// All devices that are static hosts for this reason, with a token that expires when that may have changed. SQL only: a
-/// session reads them once after each change.
+/// All devices that are static hosts for this reason, with a token that expires when that may have changed.
+/// SQL only: a session reads them once after each change.
 pub(super) fn static_hosts(reason: StaticHostReason) -> Result<(HashSet<Uuid>, CacheToken)> {
     // Before the rows are read: a change that arrives meanwhile makes the token expire.
     let token = direct::static_hosts_token(reason)?;

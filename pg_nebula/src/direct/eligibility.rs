@@ -31,8 +31,8 @@ pub(super) fn is_partition(table: &OpenRelation) -> bool {
 }
 
 /// Whether a statement runs no rule, no row security policy, and no trigger, row or statement level, except
-/// the trigger `own`, whose effect the caller reproduces. Triggers of constraints, such as foreign keys, count
-/// as triggers.
+/// the trigger `own`, whose effect the caller reproduces. Triggers of constraints, such as foreign keys,
+/// count as triggers.
 pub(super) fn runs_nothing_else(table: &OpenRelation, statement: Statement, own: Option<&CStr>) -> bool {
     let class = table.class();
     // The functions run with the privileges of the owner, whom row security binds only when it is forced.

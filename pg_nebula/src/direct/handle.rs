@@ -47,8 +47,8 @@ impl Drop for TableHandle {
 }
 
 impl TableHandle {
-    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose effect the callers of
-    /// this module reproduce.
+    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose effect the callers
+    /// of this module reproduce.
     pub(super) fn new(
         table: pg_sys::Oid,
         parent: Option<pg_sys::Oid>,
@@ -121,8 +121,8 @@ impl TableHandle {
         self.parent.into_iter().chain([self.table]).for_each(|table| lock_relation(table, lock));
     }
 
-    /// Opens the table, which [`TableHandle::lock`] has locked: to take a lock that is held already costs as much as to
-    /// open the table.
+    /// Opens the table, which [`TableHandle::lock`] has locked: to take a lock that is held already costs as
+    /// much as to open the table.
     pub(super) fn open(&self) -> OpenRelation {
         OpenRelation::locked_table(self.table)
     }

@@ -14,8 +14,8 @@ pub(super) const WRITE: pg_sys::LOCKMODE = pg_sys::RowExclusiveLock as pg_sys::L
 /// statement is.
 pub(super) struct OpenRelation(pub(super) pg_sys::Relation);
 
-/// Locks a relation until the transaction ends, and reads the invalidations sent before the lock was granted. On a
-/// standby only as SELECT does: [`require_writable`] then raises the error that a statement would.
+/// Locks a relation until the transaction ends, and reads the invalidations sent before the lock was granted.
+/// On a standby only as SELECT does: [`require_writable`] then raises the error that a statement would.
 pub(super) fn lock_relation(oid: pg_sys::Oid, lock: pg_sys::LOCKMODE) {
     // SAFETY: locks an identifier, whether or not a relation still has it.
     unsafe { pg_sys::LockRelationOid(oid, if pg_sys::RecoveryInProgress() { READ } else { lock }) };

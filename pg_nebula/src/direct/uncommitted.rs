@@ -13,8 +13,8 @@ use super::relation::{OpenRelation, READ};
 use crate::pg::catalog::relation;
 use crate::pg::error::{Error, Result};
 
-/// `SELECT columns FROM table WHERE equal = … [AND key BETWEEN … AND …]`, in the order of an index that begins
-/// with these columns. Rows that a transaction in progress has inserted or deleted are found, too.
+/// `SELECT columns FROM table WHERE equal = … [AND key BETWEEN … AND …]`, in the order of an index that
+/// begins with these columns. Rows that a transaction in progress has inserted or deleted are found, too.
 pub(crate) struct UncommittedScan<'a> {
     pub(crate) table: &'a CStr,
     pub(crate) index: &'a CStr,

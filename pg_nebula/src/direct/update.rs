@@ -18,9 +18,9 @@ use super::version;
 use crate::pg::error::Result;
 
 impl TableHandle {
-    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row of the scan for which `change` returns `Some`:
-    /// waits for transactions that change the row, then reads it again. `change` gets the values of the
-    /// columns in the table's list and replaces them by the new ones.
+    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row of the scan for which `change` returns
+    /// `Some`: waits for transactions that change the row, then reads it again. `change` gets the values of
+    /// the columns in the table's list and replaces them by the new ones.
     pub(super) fn update<T>(
         &self,
         scan: &IndexScan<'_>,

@@ -10,6 +10,7 @@ use super::address_lock::try_lock_address;
 use super::keys::{page_and_bit, pool_key};
 use super::pending::{record, with_pending};
 use super::{apply, cursor, shared};
+use crate::pg::session::statement_start;
 use crate::pools::pool::Pool;
 
 /// Claims an address that a caller asked for. Whether it is free is decided by the insert that follows.
@@ -37,6 +38,17 @@ fn claim_shared(pool: &Pool, number: u128) -> bool {
         record(pool.id, number, ChangeKind::Claimed);
     }
     claimed == Some(true)
+}
+
+/// How long searches skip an address whose index entries are many, in microseconds.
+const SKIP_TIME: i64 = 5_000_000;
+
+/// Has searches skip an address, and those before it, for a while: its insert read the entries of many dead
+/// rows, which cannot be removed while an old snapshot may see them. The address stays free, and is found
+/// when no other is.
+pub(crate) fn skip_worn(pool: &Pool, address: IpAddr) {
+    let until = statement_start() + SKIP_TIME;
+    shared::read(|map| map.slot(pool_key(pool)).map(|slot| slot.skip_up_to(number(address), until)));
 }
 
 /// Tells the map of a row that was inserted without a claim, or after the claim had ended.

@@ -10,8 +10,8 @@ use nebula_core::address::{Family, number};
 /// First and last address of the lowest run between `from` and `last` that has no row. A row whose quarantine
 /// is over does not count.
 ///
-/// As of now, whatever the snapshot of the transaction shows. Rows of transactions in flight are not visible. One index
-/// scan, which stops at the first gap.
+/// As of now, whatever the snapshot of the transaction shows. Rows of transactions in flight are not visible.
+/// One index scan, which stops at the first gap.
 pub(crate) fn lowest_free_range(
     project: Uuid,
     family: Family,

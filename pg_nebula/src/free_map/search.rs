@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::Ordering::SeqCst;
 
 use nebula_core::bitmap_page::{PAGE_SHIFT, Page};
-use nebula_core::page_table::{PageKey, PageTable, PoolKey};
+use nebula_core::page_table::{PageKey, PageTable, PoolKey, PoolSlot};
 use nebula_core::pending_addresses::ChangeKind;
 
 use super::claim::{mark_held, release_number};
@@ -16,6 +16,9 @@ use super::{load, shared};
 use crate::pg::error::Result;
 use crate::pg::session::statement_start;
 use crate::pools::pool::Pool;
+
+/// The bits of an address within its page.
+const PAGE_MASK: u128 = (1 << PAGE_SHIFT) - 1;
 
 /// Consecutive conflicts after which a page is read from the table again. So many conflicts mean that rows
 /// were inserted by hand, which the map does not learn of.
@@ -151,12 +154,41 @@ fn lowest_own(pool: &Pool, range: &RangeInclusive<u128>) -> Option<u128> {
     }
 }
 
+/// Claims the lowest address of a range that seems free, as far as its pages are in memory.
+fn claim_from(
+    map: &PageTable<'_>,
+    pool: PoolKey,
+    slot: &PoolSlot,
+    range: RangeInclusive<u128>,
+) -> Option<u128> {
+    let mut from = *range.start();
+    while range.contains(&from) {
+        let page = map.find(PageKey { pool, number: from >> PAGE_SHIFT })?;
+        if !page.is_current(slot.generation.load(SeqCst), statement_start()) {
+            return None;
+        }
+        if let Some(bit) = page.claim_lowest_from((from & PAGE_MASK) as u16) {
+            slot.in_flight.fetch_add(1, SeqCst);
+            slot.hits.fetch_add(1, SeqCst);
+            return Some(from & !PAGE_MASK | u128::from(bit));
+        }
+        from = (from | PAGE_MASK).checked_add(1)?;
+    }
+    None
+}
+
 fn look_up(map: &PageTable<'_>, pool: PoolKey, first: u128, last: u128) -> MapLookup {
     let Some(slot) = map.slot(pool).filter(|slot| slot.base() == first) else {
         return MapLookup::PoolMissing;
     };
     let now = statement_start();
     slot.rewind_if_expired(now);
+    if let Some(floor) = slot.floor(now) {
+        if let Some(number) = claim_from(map, pool, slot, floor..=last << PAGE_SHIFT | PAGE_MASK) {
+            return MapLookup::Claimed(number);
+        }
+        slot.end_skip();
+    }
     loop {
         let hint = slot.hint();
         let number = first + u128::from(hint);

@@ -1,5 +1,5 @@
-//! Advisory locks of the extension, in key spaces that the advisory locks of SQL cannot reach: a role that may only
-//! connect can take any of those, and would block the extension.
+//! Advisory locks of the extension, in key spaces that the advisory locks of SQL cannot reach: a role that
+//! may only connect can take any of those, and would block the extension.
 #![expect(unsafe_code, reason = "lock tags are C structures")]
 
 use pgrx::pg_sys;

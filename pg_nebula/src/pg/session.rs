@@ -31,8 +31,8 @@ pub(crate) fn has_process(transaction: u32) -> bool {
     unsafe { pg_sys::BackendXidGetPid(pg_sys::TransactionId::from_inner(transaction)) != 0 }
 }
 
-/// Waits until a transaction of another session, or a subtransaction, has ended; up to `lock_timeout`, and with
-/// detection of deadlocks.
+/// Waits until a transaction of another session, or a subtransaction, has ended; up to `lock_timeout`, and
+/// with detection of deadlocks.
 pub(crate) fn wait_for(transaction: u32) {
     let transaction = pg_sys::TransactionId::from_inner(transaction);
     // SAFETY: any number may be waited for; the relation and the row are only for error messages.
@@ -44,6 +44,12 @@ pub(crate) fn wait_for(transaction: u32) {
             pg_sys::XLTW_Oper::XLTW_None,
         );
     }
+}
+
+/// How many buffers of tables and indexes this session has read so far.
+pub(crate) fn buffers_read() -> i64 {
+    // SAFETY: reads a variable of this process.
+    unsafe { pg_sys::pgBufferUsage.shared_blks_hit + pg_sys::pgBufferUsage.shared_blks_read }
 }
 
 /// `now()` of SQL, in PostgreSQL's microseconds.

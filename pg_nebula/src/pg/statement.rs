@@ -65,8 +65,8 @@ impl Statement {
         })
     }
 
-    /// [`Statement::query`] of a SELECT as of now, also in REPEATABLE READ and stricter: for decisions that an older
-    /// snapshot would get wrong.
+    /// [`Statement::query`] of a SELECT as of now, also in REPEATABLE READ and stricter: for decisions that
+    /// an older snapshot would get wrong.
     pub(crate) fn query_latest<T>(
         &'static self,
         args: &[DatumWithOid<'_>],

@@ -60,8 +60,8 @@ pub(crate) fn cached_pools(project: Uuid) -> Option<Rc<[Pool]>> {
     CACHE.with_borrow(|cache| cache.get(&(*project.as_bytes(), None)).cloned())
 }
 
-/// As of now, whatever the snapshot of the transaction shows: what is read here decides which addresses all sessions
-/// find in the free map.
+/// As of now, whatever the snapshot of the transaction shows: what is read here decides which addresses all
+/// sessions find in the free map.
 fn read_pools(project: Uuid, name: Option<&str>) -> Result<Vec<Pool>> {
     static LIST: Statement = Statement::new(
         "SELECT p.pool_id, p.name, p.cidr::inet, p.gateway, p.enabled,

@@ -234,8 +234,8 @@ pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
 }
 
 /// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project; as of now,
-/// whatever the transaction's snapshot shows. SQL only: claims of limited kinds run several statements anyway. Needs the
-/// owner's privileges.
+/// whatever the transaction's snapshot shows. SQL only: claims of limited kinds run several statements
+/// anyway. Needs the owner's privileges.
 pub(super) use sql::count_limited;
 
 /// For what is read of nebula.job_policy after this.

@@ -1,4 +1,5 @@
-//! A role that may only connect can take every advisory lock that SQL offers; none of them is the extension's.
+//! A role that may only connect can take every advisory lock that SQL offers; none of them is the
+//! extension's.
 
 use anyhow::{Context, Result};
 use nebula_tests::cluster::Cluster;

@@ -198,3 +198,19 @@ fn threads_never_claim_the_same_address_and_hide_none() {
     }
     assert_eq!(page.claim_lowest(), None);
 }
+
+#[test]
+fn a_search_from_an_address_on_finds_none_before_it() {
+    let page = Page::empty();
+    page.begin_load();
+    page.store_loaded(&[0; BITMAP_WORDS], 0..BITMAP_WORDS);
+    page.finish_load(1, i64::MAX);
+    assert_eq!(page.claim_lowest_from(70), Some(70));
+    assert_eq!(page.claim_lowest_from(70), Some(71));
+    assert_eq!(page.claim_lowest_from(127), Some(127));
+    assert_eq!(page.claim_lowest_from(127), Some(128));
+    let last = (BITMAP_WORDS * 64 - 1) as u16;
+    assert_eq!(page.claim_lowest_from(last), Some(last));
+    assert_eq!(page.claim_lowest_from(last), None);
+    assert_eq!(page.claim_lowest(), Some(0), "those before are as free as they were");
+}

@@ -83,3 +83,19 @@ fn the_search_begins_anew_once_a_quarantine_behind_the_hint_has_ended() {
     slot.rewind_if_expired(51);
     assert_eq!(slot.hint(), 1, "once for each quarantine");
 }
+
+#[test]
+fn skipped_addresses_are_found_again_after_a_while() {
+    let slot = slot();
+    let first = 100 << PAGE_SHIFT;
+    assert_eq!(slot.floor(0), None);
+    slot.skip_up_to(first + 7, 50);
+    assert_eq!(slot.floor(49), Some(first + 8));
+    slot.skip_up_to(first + 3, 60);
+    assert_eq!(slot.floor(59), Some(first + 8), "an address below changes nothing but the time");
+    assert_eq!(slot.floor(60), None);
+    assert_eq!(slot.floor(0), None, "it is over for all");
+    slot.skip_up_to(first, 50);
+    slot.end_skip();
+    assert_eq!(slot.floor(0), None);
+}

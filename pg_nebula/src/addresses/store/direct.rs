@@ -10,13 +10,14 @@ use pgrx::{Inet, IntoDatum, Uuid};
 use super::{AddressStore, EndedAllocation, Pair, StaticHostReason, sql};
 use crate::addresses::request::Request;
 use crate::direct::{CacheToken, FoundRow, InsertOutcome, Table};
+use crate::free_map;
 use crate::free_map::trigger::address_released;
 use crate::pg::catalog::relation;
 use crate::pg::datum::inet::Host;
 use crate::pg::datum::timestamp::{self, Timestamp};
 use crate::pg::error::Result;
 use crate::pg::privilege::as_owner;
-use crate::pg::session::{client_address, session_user, transaction_start};
+use crate::pg::session::{self, client_address, session_user, transaction_start};
 use crate::pools::pool::Pool;
 
 static ALLOCATION: Table = Table::new(
@@ -71,6 +72,10 @@ static DEVICE: Table = Table::new(c"device", &[]);
 /// Only for its cache token.
 static ROUTE: Table = Table::new(c"route", &[]);
 
+/// Buffers that an insert of one row reads at most, unless the index has entries of many dead rows with its
+/// address.
+const MAX_BUFFERS: i64 = 256;
+
 /// The implementation below SQL.
 pub(super) struct Direct;
 
@@ -82,8 +87,15 @@ impl AddressStore for Direct {
     /// Needs SQL at a row of the same device, because SQL waits for the transaction that inserted it.
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>> {
         let row = SharedValues::of(request)?.row(pool, request.device, address);
-        match ALLOCATION.open_for_writing()?.try_insert(&row) {
-            InsertOutcome::Inserted => Ok(Some(true)),
+        let table = ALLOCATION.open_for_writing()?;
+        let before = session::buffers_read();
+        match table.try_insert(&row) {
+            InsertOutcome::Inserted => {
+                if session::buffers_read() - before > MAX_BUFFERS {
+                    free_map::skip_worn(pool, address);
+                }
+                Ok(Some(true))
+            }
             InsertOutcome::Conflict(index) if index == relation(c"allocation_pkey")? => Ok(Some(false)),
             InsertOutcome::Conflict(_) | InsertOutcome::UseSql => Ok(None),
         }

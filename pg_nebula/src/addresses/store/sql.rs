@@ -103,8 +103,8 @@ impl AddressStore for Sql {
     }
 }
 
-/// All devices that are static hosts for this reason; as of now, whatever the snapshot shows, because sessions cache
-/// them.
+/// All devices that are static hosts for this reason; as of now, whatever the snapshot shows, because
+/// sessions cache them.
 pub(super) fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>> {
     static LIGHTHOUSES_AND_RELAYS: Statement = Statement::new(
         "SELECT device_id FROM nebula.device WHERE role IN ('lighthouse', 'relay') AND revoked_at IS NULL",
@@ -167,9 +167,9 @@ pub(super) fn insert_waiting(request: &Request<'_>, pool: &Pool, address: IpAddr
     Err(dropped(address))
 }
 
-/// [`AddressStore::insert`] where other sessions may insert the same address at this moment. Waits for their rows only
-/// for a moment, and for a row of the device by its transaction instead of its index entry: else two transactions
-/// would each wait for an address of which the other could take another one.
+/// [`AddressStore::insert`] where other sessions may insert the same address at this moment. Waits for their
+/// rows only for a moment, and for a row of the device by its transaction instead of its index entry: else
+/// two transactions would each wait for an address of which the other could take another one.
 fn insert_unclaimed(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
     let mut backoff = WaitBackoff::new();
     let mut attempts = 0;
@@ -218,8 +218,9 @@ pub(in crate::addresses) fn insert_within(
     Ok(inserted == Some(true))
 }
 
-/// Inserts rows, all or none; `false`: none, because there is a row with one of those addresses or devices. `None`: a
-/// lock, perhaps of a transaction that is about to insert or delete such a row, was not to be had within `timeout`.
+/// Inserts rows, all or none; `false`: none, because there is a row with one of those addresses or devices.
+/// `None`: a lock, perhaps of a transaction that is about to insert or delete such a row, was not to be had
+/// within `timeout`.
 fn insert_all_within(
     request: &Request<'_>,
     pool: &Pool,
