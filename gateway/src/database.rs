@@ -22,7 +22,6 @@ pub(crate) mod job;
 pub(crate) mod node;
 mod pipelined_tx;
 pub(crate) mod pool;
-mod pooler;
 pub(crate) mod project;
 pub(crate) mod project_options;
 mod query;

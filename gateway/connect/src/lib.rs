@@ -4,6 +4,7 @@
 //! server's certificate nor the files that this takes. [`Server::parse`] reads those itself and leaves the
 //! rest to it.
 
+mod pooler;
 mod string;
 mod tls;
 
@@ -51,6 +52,15 @@ impl Server {
     /// The parameters of connections, to be changed.
     pub fn config_mut(&mut self) -> &mut Config {
         &mut self.config
+    }
+
+    /// Whether transactions of one connection run in different sessions of the server, as behind a pooler in
+    /// transaction mode: what is prepared, set or listened to is gone with the next statement.
+    ///
+    /// # Errors
+    /// When the server does not answer.
+    pub async fn shares_sessions(&self) -> Result<bool, tokio_postgres::Error> {
+        pooler::shares_sessions(self).await
     }
 
     /// Protects connections that somebody else makes, a pool for instance.

@@ -11,7 +11,6 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use super::connection::Client;
-use super::pooler::shares_sessions;
 use super::query::query;
 use super::statement::{ParameterTypes, Statements};
 use crate::error::{ApiError, UNAVAILABLE, with_source};
@@ -105,11 +104,11 @@ impl Database {
 
     /// Looks for a pooler in transaction mode, once.
     async fn find_sessions(&self) -> Result<Sessions, tokio_postgres::Error> {
-        if !shares_sessions(&self.server).await? {
+        if !self.server.shares_sessions().await? {
             return Ok(Sessions::Usable(Statements::Prepared));
         }
         let can_listen = match &self.listen {
-            Some(listen) => !shares_sessions(listen).await?,
+            Some(listen) => !listen.shares_sessions().await?,
             None => !self.listens,
         };
         if !can_listen {

@@ -96,7 +96,26 @@ async fn the_gateway_serves_behind_a_pooler_in_either_mode_and_says_when_it_cann
     stack.set("NEBULA_DATABASE_URL", &pooled);
     stack.set("NEBULA_DATABASE_LISTEN_URL", &direct);
     stack.start_gateway().await?;
-    serves(&stack).await
+    serves(&stack).await?;
+
+    // A worker polls there, and says so unless it has a session to listen in.
+    let worker = transaction.url(&database, "nebula_worker");
+    let both = [
+        ("NEBULA_DATABASE_URL", worker.as_str()),
+        ("NEBULA_DATABASE_LISTEN_URL", &database.url_as("nebula_worker")),
+    ];
+    let mut said = Vec::new();
+    for (name, settings) in [("polls", &both[..1]), ("listens", &both[..])] {
+        let _worker = stack.worker_with(name, 30, settings)?;
+        nebula_tests::eventually("the worker to listen", || async {
+            let log = fs::read_to_string(stack.log(name))?;
+            Ok(log.contains("listening").then_some(()))
+        })
+        .await?;
+        said.push(fs::read_to_string(stack.log(name))?.contains("NEBULA_DATABASE_LISTEN_URL"));
+    }
+    ensure!(said == [true, false], "{said:?}");
+    Ok(())
 }
 
 #[tokio::test(flavor = "multi_thread")]

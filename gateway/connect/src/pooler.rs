@@ -1,11 +1,12 @@
-//! Finding out whether a pooler in transaction mode stands between the gateway and the database.
+//! Finding out whether a pooler in transaction mode is between a client and the database.
 
 use std::time::Duration;
 
-use nebula_connect::Server;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::Server;
 
 /// A pooler with one session for all makes the second client wait for the first.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -20,7 +21,7 @@ struct Probe {
 ///
 /// A second connection begins a transaction and so holds a session. Where sessions are shared, that is the
 /// session that served the first connection a moment ago, or the first connection gets another one now.
-pub(super) async fn shares_sessions(server: &Server) -> Result<bool, tokio_postgres::Error> {
+pub(crate) async fn shares_sessions(server: &Server) -> Result<bool, tokio_postgres::Error> {
     let first = Probe::connect(server).await?;
     let before = first.session_id().await?;
     let compared = async {
