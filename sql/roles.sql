@@ -77,6 +77,9 @@ GRANT EXECUTE ON FUNCTION
   nebula.list_files(uuid, uuid, uuid),
   nebula.file_content(uuid, uuid, text),
   nebula.delete_file(uuid, uuid, inet),
+  nebula.unknown_objects(text[]),
+  nebula.disk_room(),
+  nebula.record_state(text, text, jsonb),
   nebula.list_jobs(uuid, uuid, bigint, integer, text, text, bigint),
   nebula.cancel_job_for(uuid, bigint, inet),
   nebula.retry_job_for(uuid, bigint, inet),
@@ -109,5 +112,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.complete_jobs(bigint[], integer[], jsonb[]),
   nebula.fail_job(bigint, integer, text, boolean),
   nebula.hand_back_job(bigint, integer, text),
+  nebula.postpone_job(bigint, integer, interval, text),
+  nebula.reclaim_job(bigint, integer, text, interval),
   nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb)
 TO nebula_worker;

@@ -30,6 +30,7 @@ pub(crate) mod revocation;
 pub(crate) mod rotation;
 pub(crate) mod session;
 mod statement;
+pub(crate) mod storage;
 
 pub(crate) use client::Database;
 pub(crate) use connection::{Client, GenericClient};

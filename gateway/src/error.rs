@@ -195,14 +195,16 @@ impl fmt::Display for ApiError {
 
 impl std::error::Error for ApiError {}
 
-/// Bytes could not be stored or read: 507 for a full disk, else 503, the storage does not answer.
+/// Bytes could not be stored or read: 507 for a full disk or quota, else 503, the storage does not answer.
 impl From<nebula_storage::StoreError> for ApiError {
     fn from(error: nebula_storage::StoreError) -> Self {
         use nebula_storage::StoreError;
         match &error {
-            StoreError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            StoreError::Io { source, .. } if error.is_no_room() => Self::no_room(source),
+            StoreError::Bucket { .. } if error.is_no_room() => {
                 tracing::error!(%error, "the storage is full");
-                Self::new(DISK_FULL, "the storage is full").hint("Delete files or make room on the disk.")
+                Self::new(DISK_FULL, "the bucket takes no more: it is full or over its quota")
+                    .hint("Delete files, or ask the administrator for a larger quota.")
             }
             StoreError::Io { .. } | StoreError::Bucket { .. } => Self::unavailable("storage", &error),
             _ => Self::internal(&error),
@@ -216,6 +218,23 @@ pub(crate) fn sentence(error: ApiError) -> anyhow::Error {
     match failure.hint {
         Some(hint) => anyhow::anyhow!("{}. {hint}", failure.detail),
         None => anyhow::anyhow!(failure.detail),
+    }
+}
+
+impl ApiError {
+    /// The refusal of bytes by the file system, for an error that `nebula_storage::is_no_room` is true of.
+    pub(crate) fn no_room(error: &std::io::Error) -> Self {
+        tracing::error!(%error, "the storage has no room");
+        match error.kind() {
+            std::io::ErrorKind::ReadOnlyFilesystem => Self::new(
+                UNAVAILABLE,
+                "the storage is mounted read-only",
+            )
+            .hint("The administrator finds the reason in the kernel's log, and mounts it for writing again."),
+            std::io::ErrorKind::QuotaExceeded => Self::new(DISK_FULL, "the quota of the storage is used up")
+                .hint("Delete files, or raise the quota."),
+            _ => Self::new(DISK_FULL, "the storage is full").hint("Delete files or make room on the disk."),
+        }
     }
 }
 

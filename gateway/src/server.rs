@@ -24,12 +24,15 @@ use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::authority::{Keyring, expiry};
+use crate::domain::disks::{self, Disks};
 use crate::domain::gateway_address::GatewayAddress;
+use crate::domain::leftovers::{self, Leftovers};
 use crate::domain::live_events::LiveEvents;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
-use crate::domain::upload::{self, Uploads};
+use crate::domain::upload::Uploads;
 use crate::error::sentence;
+use crate::http::upload::expect;
 use crate::http::{body_limit, console, error, request_log, routes};
 use crate::infra::bind::{bound, free_bound, listen_addresses};
 use crate::infra::client_stream::{ClientStream, NO_ROOM};
@@ -99,6 +102,7 @@ fn serve(
     connections: Connections,
     stopping: CancellationToken,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let asked = state.clone();
     let app = App::new()
         .app_data(state)
         .app_data(error::json_config())
@@ -113,6 +117,7 @@ fn serve(
     let http = HttpService::build()
         .client_disconnect_timeout(Duration::from_secs(1))
         .graceful_shutdown_signal(move || stopping.clone().cancelled_owned())
+        .expect(fn_service(move |request| expect::ask(asked.clone(), request)))
         .on_connect_ext(|stream: &ClientStream, extensions| {
             extensions.insert(Arc::clone(stream.connection()));
         })
@@ -149,9 +154,12 @@ async fn make_state(
     let hub = LongPollHub::start(database.listen_server().clone(), stopping.clone());
     keyring.start_scanning(stopping.clone());
     expiry::start_warning(database.clone(), stopping.clone());
-    upload::start_sweeping(store.staging(), stopping.clone());
     let gateway_address = Arc::new(GatewayAddress::new(settings.public_url.as_deref()));
     let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
+    let disks = Arc::new(Disks::new(database.clone(), &store, settings.disk_reserve));
+    disks::start_watching(Arc::clone(&disks), metrics.clone(), stopping.clone());
+    let leftovers = Arc::new(Leftovers::new(database.clone(), store.clone(), settings.orphan_age));
+    leftovers::start_sweeping(Arc::clone(&leftovers), metrics.clone(), stopping.clone());
     let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
     let registrar =
         Registrar::new(database.clone(), Arc::clone(&projects), Arc::clone(&limits), certificate_lifetime);
@@ -176,7 +184,9 @@ async fn make_state(
         keyring,
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),
-        uploads: Arc::new(Uploads::new(database.clone(), store.clone(), max_upload)),
+        uploads: Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload)),
+        disks,
+        leftovers,
         device_program: Arc::new(DeviceProgram::beside_gateway()?),
         store,
         events: LiveEvents::new(events, database.clone(), stopping.clone()),

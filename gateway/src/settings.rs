@@ -10,6 +10,7 @@ use actix_web::http::Uri;
 use actix_web::http::uri::PathAndQuery;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use nebula_storage::Reserve;
 
 use crate::domain::authority::{AuthorityFolder, KeySource};
 use crate::infra::connections::BodyLimits;
@@ -78,6 +79,14 @@ pub struct Flags {
     /// Devices that an account may register in a project per minute; 0 sets no limit
     #[arg(long, env = "NEBULA_REGISTRATIONS_PER_MINUTE", value_name = "COUNT", default_value_t = 30)]
     pub(crate) registrations_per_minute: u32,
+    /// Room that uploads and renditions leave free on a disk: 2GiB, 5%, bytes; without it 2 %, between 1 and
+    /// 10 GiB
+    #[arg(long, env = "NEBULA_DISK_RESERVE", value_name = "SIZE|PERCENT")]
+    pub(crate) disk_reserve: Option<Reserve>,
+    /// Days after which objects in the storage that belong to no file are deleted; without it they are only
+    /// reported
+    #[arg(long, env = "NEBULA_ORPHAN_DAYS", value_name = "DAYS")]
+    pub(crate) orphan_days: Option<u32>,
     /// How long device certificates are valid, cut to the end of the authority
     #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]
     pub(crate) certificate_days: u32,
@@ -93,6 +102,10 @@ pub struct Settings {
     pub(crate) storage_url: String,
     /// Largest upload in bytes.
     pub(crate) max_upload: Option<u64>,
+    /// Room that stays free on a disk.
+    pub(crate) disk_reserve: Reserve,
+    /// Age at which objects that belong to no file are deleted.
+    pub(crate) orphan_age: Option<Duration>,
     /// Address and port; further ones after commas.
     pub(crate) listen: String,
     /// Address at which devices reach the gateway, without a slash at its end.
@@ -137,6 +150,8 @@ impl Settings {
             database_connections: flags.database_connections,
             storage_url,
             max_upload: flags.max_upload,
+            disk_reserve: flags.disk_reserve.unwrap_or_default(),
+            orphan_age: flags.orphan_days.map(|days| seconds(days) * 24 * 3600),
             listen: flags.listen,
             public_url: flags.public_url.as_deref().map(public_url).transpose()?,
             proxies: flags.trusted_proxies.parse()?,
@@ -262,6 +277,8 @@ mod tests {
             database_connections: 1,
             storage_url: "file:///x".into(),
             max_upload: None,
+            disk_reserve: Reserve::Default,
+            orphan_age: None,
             listen: "127.0.0.1:0".into(),
             public_url: None,
             proxies: TrustedProxies::default(),

@@ -9,7 +9,9 @@ use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
 use crate::domain::authority::Keyring;
+use crate::domain::disks::Disks;
 use crate::domain::gateway_address::GatewayAddress;
+use crate::domain::leftovers::Leftovers;
 use crate::domain::live_events::LiveEvents;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
@@ -39,6 +41,8 @@ pub(crate) struct AppState {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) agents: Arc<AgentService>,
     pub(crate) uploads: Arc<Uploads>,
+    pub(crate) disks: Arc<Disks>,
+    pub(crate) leftovers: Arc<Leftovers>,
     pub(crate) device_program: Arc<DeviceProgram>,
     pub(crate) events: LiveEvents,
     pub(crate) metrics: Metrics,
@@ -51,6 +55,7 @@ pub(crate) mod tests {
 
     use actix_web::web;
     use nebula_certificate::{CertificateAuthority, NewAuthority};
+    use nebula_storage::Reserve;
     use tokio_util::sync::CancellationToken;
 
     use super::*;
@@ -78,6 +83,7 @@ pub(crate) mod tests {
         let gateway_address = Arc::new(GatewayAddress::default());
         let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
         let limits = Arc::new(RateLimits::new(None));
+        let disks = Arc::new(Disks::new(database.clone(), &store, Reserve::Bytes(0)));
         let state = AppState {
             public_url: None,
             gateway_address,
@@ -105,7 +111,9 @@ pub(crate) mod tests {
                 stopping.clone(),
                 day,
             )),
-            uploads: Arc::new(Uploads::new(database.clone(), store.clone(), None)),
+            uploads: Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), None)),
+            disks,
+            leftovers: Arc::new(Leftovers::new(database.clone(), store.clone(), None)),
             device_program: Arc::new(DeviceProgram::beside_gateway().unwrap()),
             database,
             store,

@@ -74,6 +74,8 @@ extension_sql_file!(
         queue::fail::fail_job,
         queue::claim::finish_and_claim,
         queue::fail::hand_back_job,
+        queue::fail::postpone_job,
+        queue::reclaim::reclaim_job,
         queue::cancel::cancel_job,
         queue::retry::retry_job,
         queue::dependency::depend_job,
@@ -92,6 +94,7 @@ extension_sql_file!(
         free_map::trigger::pool_changed,
         pg::isolation::require_fresh_snapshot,
         pg::advisory_lock::try_lock,
+        pg::disk::disk_room,
     ]
 );
 

@@ -7,6 +7,7 @@ pub(crate) mod background_worker;
 pub(crate) mod catalog;
 pub(crate) mod control_file;
 pub(crate) mod datum;
+pub(crate) mod disk;
 pub(crate) mod error;
 pub(crate) mod hooks;
 pub(crate) mod isolation;

@@ -9,7 +9,7 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `enqueue`, `claim`, `heartbeat`, `complete`, `fail`, `rescue` | SQL functions for workers |
+//! | `enqueue`, `claim`, `heartbeat`, `complete`, `fail`, `rescue`, `reclaim` | SQL functions for workers |
 //! | `cancel`, `retry`, `dependency`, `promote_due`, `sql_helpers` | other SQL functions |
 //! | `claim_rows`, `claim_index`, `kind_limit`, `project_limit`, `policy_cache` | order, limits of claims |
 //! | `after_end`, `restore_children`, `unique_key` | other rows that change when a job ends or comes back |
@@ -41,6 +41,7 @@ mod policy_cache;
 mod position;
 mod project_limit;
 pub(crate) mod promote_due;
+pub(crate) mod reclaim;
 mod removed_job;
 mod request;
 pub(crate) mod rescue;

@@ -46,6 +46,32 @@ END $$;
 COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, jsonb[]) IS
   'Internal: record_event for several subjects of one action';
 
+CREATE FUNCTION nebula.record_state(p_part text, p_state text, p_detail jsonb) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_last text := (SELECT e.action
+                    FROM nebula.event e
+                   WHERE e.subject = 'system'
+                     AND e.subject_id = p_part
+                   ORDER BY e.event_id DESC
+                   LIMIT 1);
+BEGIN
+  -- That all is well is news only after a fault.
+  IF v_last IS NOT DISTINCT FROM p_state OR v_last IS NULL AND p_state LIKE '%-ok' THEN
+    RETURN false;
+  END IF;
+  PERFORM nebula.record_event(NULL, 'gateway', p_state, 'system', p_part, NULL, p_detail);
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION nebula.record_state(text, text, jsonb) IS
+  'For the gateway: records that a part of the system, such as a disk, has another state than the last on '
+  'record (disk-low, disk-full, disk-ok); returns whether it did. Administrators see the event. Errors: '
+  '23514 malformed state';
+
+-- Function in Rust.
+COMMENT ON FUNCTION nebula.disk_room() IS
+  'For the gateway: bytes and inodes of the disks of the data folder and of the log, and how many are free';
+
 CREATE FUNCTION nebula.list_events(
   p_actor uuid, p_project_id uuid DEFAULT NULL, p_before bigint DEFAULT NULL,
   p_max integer DEFAULT 100

@@ -84,6 +84,27 @@ COMMENT ON FUNCTION nebula.add_rendition(bigint, integer, uuid, text, text, bigi
   'For the worker: records what a running job made from a file; fenced by the attempt. Errors: 55000 '
   'lease lost, P0002 file deleted';
 
+-- A worker stores a rendition before it records it, so objects of a file whose job is not finished may get their row
+-- yet.
+CREATE FUNCTION nebula.unknown_objects(p_keys text[]) RETURNS SETOF text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT k.key
+    FROM unnest(unknown_objects.p_keys) AS k(key)
+   WHERE NOT EXISTS (SELECT FROM nebula.file f WHERE f.storage_key = k.key)
+     AND NOT EXISTS (SELECT FROM nebula.rendition r WHERE r.storage_key = k.key)
+     AND NOT EXISTS (SELECT
+                       FROM nebula.file f
+                      WHERE f.file_id = CASE
+                                          WHEN k.key ~ '^files/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/'
+                                          THEN split_part(k.key, '/', 2)::uuid
+                                        END
+                        AND (f.job_id IN (SELECT w.job_id FROM nebula.job_waiting w)
+                             OR f.job_id IN (SELECT r.job_id FROM nebula.job_running r)))
+$$;
+COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
+  'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '
+  'still record';
+
 CREATE FUNCTION nebula.list_files(
   p_actor uuid, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL
 ) RETURNS TABLE (

@@ -42,6 +42,14 @@ COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
 COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
   'Gives a running job back without counting the attempt as failed, and returns the new state: available, '
   'or cancelled if that was asked. Errors: 55000 lease lost';
+COMMENT ON FUNCTION nebula.postpone_job(bigint, integer, interval, text) IS
+  'Makes a running job wait for a time without counting the attempt as failed, because something outside '
+  'of it is missing, such as room on a disk; returns the new state: available, or cancelled if that was '
+  'asked. The reason is the last of its errors. Errors: 55000 lease lost, 22023 delay not positive';
+COMMENT ON FUNCTION nebula.reclaim_job(bigint, integer, text, interval) IS
+  'Gives a job back to the worker whose lease ran out while it could not be renewed, under the same '
+  'attempt, and returns true; false when another attempt has begun or the job is finished. Errors: 22023 '
+  'lease not positive';
 COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
   'Cancels a job and returns cancelled if it was waiting; a running job returns cancelling and learns of '
   'it with its next heartbeat. Errors: P0002 no such job, 55000 finished';
@@ -50,7 +58,8 @@ COMMENT ON FUNCTION nebula.retry_job(bigint, integer) IS
   'were cancelled because of it, blocked as before; or lets a job that waits for its time run now. Errors: '
   'P0002 no such job, 55000 blocked, running or succeeded, 23505 another job has its unique_key';
 COMMENT ON FUNCTION nebula.rescue_jobs() IS
-  'Takes jobs with expired leases from their workers; returns how many';
+  'Takes jobs with expired leases from their workers; returns how many. Leases that nobody could renew '
+  'because the server was down last up to a minute longer';
 COMMENT ON FUNCTION nebula.release_due_jobs() IS
   'Makes jobs claimable whose run_at has come; returns how many. claim_jobs and the notifier process call '
   'it when a job is due';

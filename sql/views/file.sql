@@ -10,7 +10,9 @@ SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.user
        END AS state,
        j.progress,
        CASE
-         WHEN r.list IS NULL AND j.state IN ('dead', 'cancelled') THEN j.errors -> -1 ->> 'error'
+         WHEN r.list IS NULL
+              AND (j.state IN ('dead', 'cancelled') OR j.state = 'available' AND j.errors -> -1 ? 'postponed')
+         THEN j.errors -> -1 ->> 'error'
        END AS error,
        coalesce(r.list, '[]') AS renditions
   FROM nebula.file f
@@ -37,5 +39,5 @@ COMMENT ON COLUMN nebula.file_status.uploaded_at IS 'When';
 COMMENT ON COLUMN nebula.file_status.job_id IS 'Job that makes its renditions';
 COMMENT ON COLUMN nebula.file_status.state IS 'waiting, processing, ready or failed';
 COMMENT ON COLUMN nebula.file_status.progress IS '0 to 1 while processing';
-COMMENT ON COLUMN nebula.file_status.error IS 'Why it failed';
+COMMENT ON COLUMN nebula.file_status.error IS 'Why it failed, or what it waits for';
 COMMENT ON COLUMN nebula.file_status.renditions IS 'Files made from it';

@@ -31,7 +31,8 @@ COMMENT ON COLUMN nebula.job_status.worker IS 'Worker that runs it, or ran it la
 COMMENT ON COLUMN nebula.job_status.progress IS '0 to 1';
 COMMENT ON COLUMN nebula.job_status.detail IS 'Detail of the last heartbeat';
 COMMENT ON COLUMN nebula.job_status.result IS 'Result that the worker gave';
-COMMENT ON COLUMN nebula.job_status.errors IS 'One entry per failed attempt';
+COMMENT ON COLUMN nebula.job_status.errors IS
+  'One entry per failed attempt, and one, marked as postponed, for attempts that found no room or the like';
 COMMENT ON COLUMN nebula.job_status.enqueued_at IS 'When it was enqueued';
 COMMENT ON COLUMN nebula.job_status.run_at IS 'Not before this';
 COMMENT ON COLUMN nebula.job_status.started_at IS 'When its last attempt was claimed';

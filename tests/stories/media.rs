@@ -1,3 +1,6 @@
-//! Media files: upload, transcoding, download.
+//! Media files: upload, transcoding, download; disks that are full, outages, and what they leave behind.
 
 mod film;
+mod full_disk;
+mod leftovers;
+mod outage;

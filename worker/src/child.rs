@@ -4,16 +4,19 @@
 //! numbers are clamped, and a child that sends nothing for too long is killed.
 
 use std::collections::VecDeque;
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
 use crate::media::{MediaError, Progress, Summary};
+use crate::sandbox::output_limit;
 
 /// A child that sends no message for this long hangs.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
@@ -39,6 +42,9 @@ pub enum Message {
         error: String,
         /// Whether another attempt is pointless.
         permanent: bool,
+        /// Whether there was no room for the output.
+        #[serde(default)]
+        no_room: bool,
     },
 }
 
@@ -62,14 +68,16 @@ impl Launcher {
         Self { program: program.into(), silence_timeout }
     }
 
-    /// Converts `input` into `output` in a child process. Dropping the future kills the child.
+    /// Converts `input` into `output`, of at most `room` bytes, in a child process. Dropping the future kills
+    /// the child.
     pub async fn convert(
         &self,
         input: &Path,
         output: &Path,
+        room: Option<u64>,
         mut report: impl FnMut(Progress),
     ) -> Result<Summary, MediaError> {
-        let mut child = self.spawn(input, output)?;
+        let mut child = self.spawn(input, output, room)?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(MediaError::transient("the media process has no pipes"));
         };
@@ -79,8 +87,8 @@ impl Launcher {
             match timeout(self.silence_timeout, next_message(&mut stdout)).await {
                 Ok(Ok(Some(Message::Progress(progress)))) => report(sanitized(progress)),
                 Ok(Ok(Some(Message::Result { result }))) => break Some(Ok(result)),
-                Ok(Ok(Some(Message::Error { error, permanent }))) => {
-                    break Some(Err(MediaError { message: error, permanent }));
+                Ok(Ok(Some(Message::Error { error: message, permanent, no_room }))) => {
+                    break Some(Err(MediaError { message, permanent, no_room }));
                 }
                 Ok(Ok(None)) => break None,
                 Ok(Err(error)) => {
@@ -104,13 +112,17 @@ impl Launcher {
             .map_err(|error| MediaError::transient(format!("cannot wait for the media process: {error}")))?;
         match outcome {
             Some(outcome) => outcome,
+            None if is_room_used_up(status, input, room) => {
+                Err(MediaError::no_room("the output is larger than the room there is"))
+            }
             None => Err(early_exit(status, &stderr_tail.await.unwrap_or_default())),
         }
     }
 
-    fn spawn(&self, input: &Path, output: &Path) -> Result<Child, MediaError> {
+    fn spawn(&self, input: &Path, output: &Path, room: Option<u64>) -> Result<Child, MediaError> {
+        let mut command = Command::new(&self.program);
         // The environment is not passed on: it holds the credentials of database and storage.
-        Command::new(&self.program)
+        command
             .arg0("nebula-worker")
             .args(["media", "--parent", &std::process::id().to_string(), "--input"])
             .arg(input)
@@ -121,7 +133,11 @@ impl Launcher {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
-            .kill_on_drop(true)
+            .kill_on_drop(true);
+        if let Some(room) = room {
+            command.args(["--room", &room.to_string()]);
+        }
+        command
             .spawn()
             .map_err(|error| MediaError::transient(format!("cannot start the media process: {error}")))
     }
@@ -152,6 +168,13 @@ async fn last_lines(mut reader: impl AsyncBufRead + Unpin) -> VecDeque<String> {
         line.clear();
     }
     lines
+}
+
+/// Whether the system killed the child because its output was larger than `room`, and not because it had
+/// grown beyond every measure.
+fn is_room_used_up(status: ExitStatus, input: &Path, room: Option<u64>) -> bool {
+    let size = input.metadata().map_or(0, |metadata| metadata.len());
+    status.signal() == Some(Signal::XFSZ.as_raw()) && room.is_some_and(|room| room < output_limit(size))
 }
 
 /// The error of a child that ended without a result. A crash may be the input's fault or the machine's, so
@@ -186,8 +209,9 @@ mod tests {
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
         let mut received = Vec::new();
         let launcher = Launcher::new(&program, Duration::from_millis(500));
-        let outcome =
-            launcher.convert(Path::new("/in"), Path::new("/out"), |progress| received.push(progress)).await;
+        let outcome = launcher
+            .convert(Path::new("/in"), Path::new("/out"), Some(9), |progress| received.push(progress))
+            .await;
         (outcome, received)
     }
 
@@ -206,6 +230,13 @@ mod tests {
         let error = outcome.unwrap_err();
         assert!(!error.permanent);
         assert!(error.message.contains("first | the end") && error.message.contains("signal: 11"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn an_output_that_is_larger_than_its_room_says_so() {
+        let (outcome, _) = run_script("kill -XFSZ $$").await;
+        let error = outcome.unwrap_err();
+        assert!(error.no_room && !error.permanent, "{error:?}");
     }
 
     #[tokio::test]

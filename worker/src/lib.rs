@@ -14,7 +14,7 @@ mod transcode;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use nebula_storage::{Store, StoreError};
+use nebula_storage::{Disk, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use child::Launcher;
@@ -56,8 +56,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     if root.to_str().is_none() {
         return Err(StartError::ScratchNotUtf8(root));
     }
-    let scratch = Scratch::open(&root).map_err(|source| StartError::Scratch { path: root, source })?;
-    let transcode = Transcode::new(store, scratch, Launcher::default());
+    let scratch =
+        Scratch::open(&root).map_err(|source| StartError::Scratch { path: root.clone(), source })?;
+    let reserve = settings.disk_reserve.unwrap_or_default();
+    let transcode = Transcode::new(store, scratch, Disk::new(root, reserve), Launcher::default());
     let runner = Runner {
         name: settings.worker_name(),
         slots: usize::from(settings.slots),

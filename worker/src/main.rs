@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use nebula_worker::child::Message;
+use nebula_worker::media::MediaError;
 use nebula_worker::settings::Settings;
 use nebula_worker::{media, sandbox};
 use tokio::signal::unix::{SignalKind, signal};
@@ -37,13 +38,16 @@ enum Role {
         /// File to write.
         #[arg(long)]
         output: PathBuf,
+        /// Bytes that the output may have, because the disk has no room for more.
+        #[arg(long)]
+        room: Option<u64>,
     },
 }
 
 fn main() -> ExitCode {
     let Arguments { role, settings } = Arguments::parse();
     let outcome = match role {
-        Some(Role::Media { parent, input, output }) => return convert(parent, &input, &output),
+        Some(Role::Media { parent, input, output, room }) => return convert(parent, &input, &output, room),
         None => work(settings),
     };
     match outcome {
@@ -86,17 +90,14 @@ fn work(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// The child process: converts one file and prints its progress and its outcome as JSON lines.
-fn convert(parent: u32, input: &Path, output: &Path) -> ExitCode {
-    let confine = || match sandbox::enter(parent, input, output) {
+fn convert(parent: u32, input: &Path, output: &Path, room: Option<u64>) -> ExitCode {
+    let confine = || match sandbox::enter(parent, input, output, room) {
         Ok(true) => Ok(()),
         Ok(false) => {
             eprintln!("this kernel has no landlock: the media process is not confined to its files");
             Ok(())
         }
-        Err(error) => {
-            let message = format!("cannot confine the media process: {error}");
-            Err(media::MediaError { message, permanent: false })
-        }
+        Err(error) => Err(MediaError::transient(format!("cannot confine the media process: {error}"))),
     };
     let convert =
         || media::convert(input, output, &mut |progress| print_message(&Message::Progress(progress)));
@@ -104,7 +105,9 @@ fn convert(parent: u32, input: &Path, output: &Path) -> ExitCode {
     let succeeded = outcome.is_ok();
     print_message(&match outcome {
         Ok(result) => Message::Result { result },
-        Err(error) => Message::Error { error: error.message, permanent: error.permanent },
+        Err(MediaError { message, permanent, no_room }) => {
+            Message::Error { error: message, permanent, no_room }
+        }
     });
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -11,6 +11,7 @@
 //! | `attempt` | runs one handler; contains its panics and stops it when it does not stop by itself |
 //! | `lease` | sends heartbeats; learns of cancellation and of a lost lease |
 //! | `drain` | decides at shutdown which jobs may finish and which are handed back |
+//! | `postponed` | how long a job waits that could not be done for a reason outside of it |
 //! | `health` | touches the file of the health check |
 //! | `database`, `connection`, `error` | all SQL statements, over one connection that is replaced when lost |
 
@@ -24,9 +25,10 @@ mod handler;
 mod health;
 mod lease;
 mod listener;
+mod postponed;
 mod registry;
 mod runner;
 
-pub use handler::{Context, Failure, Handler, Job, Outcome, Record, Stop};
+pub use handler::{Context, Failure, Handler, Job, Outcome, Record, Retry, Stop};
 pub use registry::Registry;
 pub use runner::Runner;

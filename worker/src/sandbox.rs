@@ -13,7 +13,8 @@ use rustix::process::{self, Resource, Rlimit, Signal};
 
 /// Bytes of address space. Decoding 8K needs about half of it; a decompression bomb is stopped by it.
 const MAX_MEMORY: u64 = 6 << 30;
-/// Limit of the output: this many times the input, but at least `MIN_OUTPUT_LIMIT` bytes.
+/// Limit of the output: this many times the input, but at least `MIN_OUTPUT_LIMIT` bytes, and no more than
+/// there is room for.
 const MAX_GROWTH: u64 = 10;
 const MIN_OUTPUT_LIMIT: u64 = 4 << 30;
 /// Open files: input, output, pipes, and those that libav opens itself.
@@ -23,7 +24,7 @@ const MAX_FILES: u64 = 64;
 /// dies.
 ///
 /// Returns `false` when the kernel has no landlock, which alone is best effort.
-pub fn enter(parent: u32, input: &Path, output: &Path) -> io::Result<bool> {
+pub fn enter(parent: u32, input: &Path, output: &Path, room: Option<u64>) -> io::Result<bool> {
     process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the line above took effect; then the signal would never come.
     if process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
@@ -32,7 +33,7 @@ pub fn enter(parent: u32, input: &Path, output: &Path) -> io::Result<bool> {
     rustix::thread::set_no_new_privs(true)?;
     let size = fs::metadata(input)?.len();
     limit(Resource::As, MAX_MEMORY)?;
-    limit(Resource::Fsize, size.saturating_mul(MAX_GROWTH).max(MIN_OUTPUT_LIMIT))?;
+    limit(Resource::Fsize, output_limit(size).min(room.unwrap_or(u64::MAX)))?;
     limit(Resource::Nofile, MAX_FILES)?;
     limit(Resource::Core, 0)?;
     // Lower priority than the services that answer users.
@@ -40,6 +41,11 @@ pub fn enter(parent: u32, input: &Path, output: &Path) -> io::Result<bool> {
     let folder = output.parent().ok_or_else(|| io::Error::other("the output has no folder"))?;
     let status = restrict_paths(input, folder).map_err(io::Error::other)?;
     Ok(status != RulesetStatus::NotEnforced)
+}
+
+/// Bytes that the output of an input of `size` bytes may have at most.
+pub(crate) fn output_limit(size: u64) -> u64 {
+    size.saturating_mul(MAX_GROWTH).max(MIN_OUTPUT_LIMIT)
 }
 
 fn limit(resource: Resource, value: u64) -> io::Result<()> {

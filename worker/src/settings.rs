@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::Args;
 use nebula_connect::{Server, ServerError};
+use nebula_storage::Reserve;
 use uuid::Uuid;
 
 /// Flags and variables of the worker. Without `Debug`, because the database URL may hold a password.
@@ -44,6 +45,9 @@ pub struct Settings {
     /// Folder for half-made files [default: beside the stored ones]
     #[arg(long, env = "NEBULA_SCRATCH")]
     pub scratch: Option<PathBuf>,
+    /// Room that is left free on a disk: bytes, 2GiB, 5% [default: 2 %, between 1 and 10 GiB]
+    #[arg(long, env = "NEBULA_DISK_RESERVE", value_name = "SIZE|PERCENT")]
+    pub disk_reserve: Option<Reserve>,
     /// File that is touched whenever the database has answered, for health checks
     #[arg(long, env = "NEBULA_HEALTH_FILE")]
     pub health_file: Option<PathBuf>,

@@ -4,6 +4,7 @@
 mod digest;
 mod download;
 mod rendition;
+mod room;
 mod store;
 
 use std::path::{Path, PathBuf};
@@ -11,17 +12,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use futures::future::BoxFuture;
-use nebula_storage::{Store, StoreError};
+use nebula_storage::{Disk, Store, StoreError, is_no_room};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::child::Launcher;
 use crate::media::{MediaError, Progress, Summary};
-use crate::queue::{Context, Failure, Handler, Job, Outcome, Stop};
+use crate::queue::{Context, Failure, Handler, Job, Outcome, Retry, Stop};
 use crate::scratch::Scratch;
 use digest::{Digest, digest};
 use rendition::Rendition;
+use room::{TakenRoom, WorkRoom};
 
 /// Name of the kind in the queue.
 pub(crate) const KIND: &str = "transcode";
@@ -34,6 +36,7 @@ const STORE_PROGRESS: f32 = 0.98;
 pub(crate) struct Transcode {
     store: Store,
     scratch: Scratch,
+    room: WorkRoom,
     launcher: Launcher,
 }
 
@@ -47,29 +50,40 @@ struct Payload {
 }
 
 impl Transcode {
-    /// Reads from and writes to `store`; unfinished files lie in `scratch`.
-    pub(crate) fn new(store: Store, scratch: Scratch, launcher: Launcher) -> Self {
-        Self { store, scratch, launcher }
+    /// Reads from and writes to `store`; unfinished files lie in `scratch`, on `disk`.
+    pub(crate) fn new(store: Store, scratch: Scratch, disk: Disk, launcher: Launcher) -> Self {
+        // The key only asks whether the store is a folder.
+        let of_store = store.local_path("files").map(|_| Disk::new(store.staging(), disk.reserve()));
+        Self { store, scratch, room: WorkRoom::new(disk, of_store), launcher }
     }
 
     async fn work(&self, job: &Job, context: &Context) -> Result<Outcome, Failure> {
-        let payload = Payload::deserialize(&job.payload).map_err(|error| Failure {
-            error: format!("the payload of job {} cannot be read: {error}", job.id),
-            retryable: false,
+        let payload = Payload::deserialize(&job.payload).map_err(|error| {
+            Failure::permanent(format!("the payload of job {} cannot be read: {error}", job.id))
         })?;
         // A failed attempt cannot always remove its output, so the next attempt does.
         for earlier in 1..job.attempt {
             self.store.delete(&store::output_key(payload.file_id, job.id, earlier)).await?;
         }
+        let size = self.store.size(&payload.key).await?;
+        // In a bucket the upload has to be copied first.
+        let copy = if self.store.local_path(&payload.key).is_some() { 0 } else { size };
+        let room = self.room.take(job.id, copy, size).await?;
         let folder = self.scratch.folder().map_err(|error| io_failure("make a scratch folder", &error))?;
         let output = folder.path().join("out").join("web.mp4");
         let (summary, digest) = tokio::select! {
-            converted = self.convert(&payload, folder.path(), &output, context) => converted?,
+            converted = self.convert(&payload, size, folder.path(), &output, &room, context) => converted?,
+            Err(failure) = self.room.watch() => {
+                room.learn(output.metadata().map_or(0, |written| written.len()), context.progress());
+                return Err(failure);
+            }
             reason = context.stopped() => return Err(stopped(reason)),
         };
         context.report(STORE_PROGRESS, json!({"stage": "store"}));
         let key = store::output_key(payload.file_id, job.id, job.attempt);
+        self.room.check_store(digest.size.unsigned_abs()).await?;
         store::put(&self.store, &key, &output, context).await?;
+        room.forget();
         let (size, warnings) = (digest.size, summary.warnings.len());
         tracing::info!(job = job.id, key, size, decision = %summary.decision, warnings, "stored");
         let rendition = Rendition::web(self.store.clone(), payload.file_id, key, digest, &summary);
@@ -80,24 +94,35 @@ impl Transcode {
     async fn convert(
         &self,
         payload: &Payload,
+        size: u64,
         folder: &Path,
         output: &Path,
+        room: &TakenRoom<'_>,
         context: &Context,
     ) -> Result<(Summary, Digest), Failure> {
         // The child may write in the folder of the output only, so the input must lie elsewhere.
         std::fs::create_dir(folder.join("out"))
             .map_err(|error| io_failure("make a scratch folder", &error))?;
-        let input = self.input(payload, folder, context).await?;
+        let input = self.input(payload, size, folder, context).await?;
         let started = Instant::now();
         let report = |progress: Progress| report_progress(context, &progress, started);
-        let summary = self.launcher.convert(&input, output, report).await?;
+        let converted = self.launcher.convert(&input, output, Some(room.output_limit), report).await;
+        if converted.as_ref().is_err_and(|error| error.no_room) {
+            room.learn(output.metadata().map_or(0, |written| written.len()), context.progress());
+        }
+        let summary = converted?;
         context.report(CONVERT_SHARE, json!({"stage": "hash"}));
         Ok((summary, digest(output.to_owned()).await?))
     }
 
     /// Path of the upload: in the store when that is a folder, else of a downloaded copy.
-    async fn input(&self, payload: &Payload, folder: &Path, context: &Context) -> Result<PathBuf, Failure> {
-        let size = self.store.size(&payload.key).await?;
+    async fn input(
+        &self,
+        payload: &Payload,
+        size: u64,
+        folder: &Path,
+        context: &Context,
+    ) -> Result<PathBuf, Failure> {
         if let Some(path) = self.store.local_path(&payload.key) {
             return Ok(path);
         }
@@ -126,24 +151,42 @@ fn report_progress(context: &Context, progress: &Progress, started: Instant) {
 
 /// The error of a job that was told to stop; the queue replaces the text by its own reason.
 fn stopped(reason: Stop) -> Failure {
-    Failure { error: format!("stopped: {reason:?}"), retryable: true }
+    Failure::transient(format!("stopped: {reason:?}"))
 }
 
 fn io_failure(action: &str, error: &std::io::Error) -> Failure {
-    Failure { error: format!("cannot {action}: {error}"), retryable: true }
+    let message = format!("cannot {action}: {error}");
+    if is_no_room(error) {
+        room::waits(format!("waits for room: {message}"))
+    } else {
+        Failure::transient(message)
+    }
 }
 
 impl From<MediaError> for Failure {
     fn from(error: MediaError) -> Self {
-        Self { error: error.message, retryable: !error.permanent }
+        match error {
+            MediaError { message, no_room: true, .. } => room::waits(format!("waits for room: {message}")),
+            MediaError { message, permanent: true, .. } => Self::permanent(message),
+            MediaError { message, .. } => Self::transient(message),
+        }
     }
 }
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        // A missing object does not come back and an invalid key stays invalid; an unreachable store may
-        // return.
-        let retryable = !matches!(error, StoreError::NotFound(_) | StoreError::Key(_));
-        Self { error: error.to_string(), retryable }
+        // A missing object does not come back and an invalid key stays invalid; a store that is full or
+        // cannot be reached is at fault itself, so the job waits for it.
+        let retry = match &error {
+            StoreError::NotFound(_) | StoreError::Key(_) => Retry::Never,
+            error if error.is_no_room() || error.is_outage() => Retry::Uncounted,
+            _ => Retry::Counted,
+        };
+        let waits_for = match retry {
+            Retry::Uncounted if error.is_no_room() => "waits for room: ",
+            Retry::Uncounted => "waits for the storage: ",
+            _ => "",
+        };
+        Self { error: format!("{waits_for}{error}"), retry }
     }
 }

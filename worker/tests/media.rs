@@ -55,7 +55,7 @@ impl Case {
         let launcher = Launcher::new(env!("CARGO_BIN_EXE_nebula-worker"), Duration::from_secs(60));
         let mut last = 0.0;
         let summary = launcher
-            .convert(input, &output, |progress| {
+            .convert(input, &output, None, |progress| {
                 assert!(progress.progress >= last, "progress went back from {last} to {progress:?}");
                 last = progress.progress;
             })

@@ -42,7 +42,8 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
             let state = with_progress(&file.state, file.progress);
             [clean(&file.name), size(file), context.output.state(&clean(&state)), ago(file.uploaded_at, now)]
         });
-        context.output.table(["NAME", ">SIZE", "STATE", "WHEN"], rows.collect())
+        let table = context.output.table(["NAME", ">SIZE", "STATE", "WHEN"], rows.collect());
+        files.iter().filter_map(waiting).fold(table, |text, line| format!("{text}\n{line}"))
     })
 }
 
@@ -55,6 +56,12 @@ pub(crate) async fn remove(context: &Context, arguments: Remove) -> Result<()> {
     }
     client.delete(&format!("/api/files/{}", file.file_id)).await?;
     context.output.confirm(&file, || format!("Deleted {}.", clean(&file.name)))
+}
+
+/// The reason why a file waits that could be converted otherwise, such as a full disk.
+fn waiting(file: &File) -> Option<String> {
+    let reason = file.error.as_ref().filter(|_| file.state == "waiting")?;
+    Some(format!("{} {}", clean(&file.name), clean(reason)))
 }
 
 fn size(file: &File) -> String {

@@ -123,8 +123,15 @@ async fn follow(context: &Context, client: &Client, mut file: File) -> Result<Fi
     let bar = context.output.share_bar(&name);
     let started = Instant::now();
     let mut updates = LiveUpdates::new(client);
+    let mut told = None;
     while matches!(file.state.as_str(), "waiting" | "processing") {
         bar.set_position((f64::from(file.progress.unwrap_or_default()) * 1000.0) as u64);
+        if file.error.is_some() && file.error != told {
+            context
+                .output
+                .message(&format!("  {name} {}", clean(file.error.as_deref().unwrap_or_default())))?;
+            told = file.error.take();
+        }
         updates.changed().await;
         file = file::by_id(client, file.file_id).await?;
     }

@@ -2,12 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Answer of both health routes. Ready is 503 when a part is not `ok`.
+/// Answer of both health routes. Ready is 503 when the status is `failed`.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Health {
-    /// `ok` or `failed`.
+    /// `ok`; `degraded`, which serves all but uploads; or `failed`.
     pub status: String,
     /// Version of the gateway; `nebulactl ping` prints it.
     pub version: String,
@@ -21,7 +21,7 @@ pub struct Health {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Check {
-    /// `database`, `storage`, `authority`.
+    /// `database`, `storage`, `authority`, and disks: `storage-disk`, `database-disk`.
     pub name: String,
     /// Whether it works.
     pub ok: bool,

@@ -8,7 +8,8 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::database::file as database;
-use crate::error::ApiError;
+use crate::error::{ApiError, UNAVAILABLE};
+use crate::files::marker::Marker;
 
 /// The storage prefix of everything that belongs to a file.
 pub(crate) fn storage_prefix(file_id: Uuid) -> String {
@@ -24,7 +25,8 @@ pub(crate) async fn find(connections: &Database, account_id: Uuid, file_id: Uuid
     })
 }
 
-/// Deletes the row of a file, then its bytes. Bytes that cannot be deleted are logged and left in the store.
+/// Deletes the row of a file, then its bytes. Bytes that cannot be deleted now are deleted later by
+/// [`super::leftovers`].
 pub(crate) async fn delete(
     connections: &Database,
     store: &Store,
@@ -32,16 +34,39 @@ pub(crate) async fn delete(
     file_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
+    // Without room for a marker the file is deleted all the more: that makes room.
+    let marker = Marker::create(store, file_id).await;
     // A statement outside a transaction commits by itself: no new reader can find the bytes from here on.
-    let keys = database::delete(&connections.client().await?, account_id, file_id, address).await?;
+    let deleted =
+        async { database::delete(&connections.client().await?, account_id, file_id, address).await };
+    let keys = match deleted.await {
+        Ok(keys) => keys,
+        Err(error) => {
+            // A statement whose answer did not arrive may have deleted the row.
+            if error.meaning() != UNAVAILABLE
+                && let Ok(marker) = marker
+            {
+                marker.settled().await;
+            }
+            return Err(error);
+        }
+    };
+    let mut is_complete = true;
     for key in keys {
         if let Err(error) = store.delete(&key).await {
-            tracing::error!(%key, %error, "the bytes of a deleted file are left in the store");
+            is_complete = false;
+            tracing::error!(%key, %error, "the bytes of a deleted file are left in the store for now");
         }
     }
     // A worker that was killed may have left unfinished renditions beside them.
     if let Err(error) = store.delete_prefix(&storage_prefix(file_id)).await {
-        tracing::error!(%file_id, %error, "the folder of a deleted file is left in the store");
+        is_complete = false;
+        tracing::error!(%file_id, %error, "the folder of a deleted file is left in the store for now");
+    }
+    if let Ok(marker) = marker
+        && is_complete
+    {
+        marker.settled().await;
     }
     Ok(())
 }

@@ -1,37 +1,41 @@
 //! Uploads: `POST /api/files` with the bytes as its body.
 //!
-//! The steps, in an order that shows nothing half done: check that the caller may upload at all; receive the
-//! body into a staging file, hashing it on the way; check its content; move it into the store; insert the row
-//! that makes it a file. A step that fails undoes those before it.
+//! The steps, in an order that shows nothing half done: check that the caller may upload at all and that
+//! there is room; receive the body into a staging file, hashing it on the way; check its content; move it
+//! into the store; insert the row that makes it a file. A step that fails undoes those before it;
+//! [`super::leftovers`] undoes those of a gateway that was killed.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures::Stream;
 use nebula_api::file::{File, UploadQuery};
-use nebula_storage::Store;
+use nebula_storage::{Store, is_no_room};
 use tokio::task::spawn_blocking;
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::database::Database;
 use crate::database::file as database;
+use crate::domain::disks::{self, Disks};
 use crate::domain::file;
-use crate::error::{ApiError, DISK_FULL, TOO_LARGE, UNAVAILABLE};
+use crate::error::{ApiError, TOO_LARGE, UNAVAILABLE};
+use crate::files::marker::Marker;
 use crate::files::upload::receive::{self, ReceiveError, Staged, UploadLimits};
 use crate::files::upload::sniff::{self, ContentError, Kind};
 
-/// How often the staging folder is searched for files of killed gateways.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long an upload that has arrived waits for a database that is away, and how long between tries.
+const RECORD_TIMEOUT: Duration = Duration::from_secs(90);
+const RECORD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Receives uploads.
 #[derive(Debug)]
 pub(crate) struct Uploads {
     database: Database,
     store: Store,
+    disks: Arc<Disks>,
     /// Largest upload in bytes; without it only the disk is the limit.
     max_size: Option<u64>,
 }
@@ -46,8 +50,8 @@ pub(crate) struct NewUpload {
 }
 
 impl Uploads {
-    pub(crate) fn new(database: Database, store: Store, max_size: Option<u64>) -> Self {
-        Self { database, store, max_size }
+    pub(crate) fn new(database: Database, store: Store, disks: Arc<Disks>, max_size: Option<u64>) -> Self {
+        Self { database, store, disks, max_size }
     }
 
     /// Receives an upload; answers the file and whether it is new.
@@ -57,14 +61,9 @@ impl Uploads {
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(File, bool), ApiError> {
         let NewUpload { account_id, query, content_length, address } = upload;
-        check_name(&query.name)?;
+        self.admit(account_id, &query, content_length).await?;
         let limits = UploadLimits { promised: content_length, max: self.max_size };
-        self.refuse_by_size(&query.name, limits).await?;
-        {
-            let client = self.database.client().await?;
-            database::require_member(&client, account_id, query.project_id).await?;
-        }
-        let staged = receive::receive(body, &self.store.staging(), limits)
+        let staged = receive::receive(body, self.disks.files(), limits)
             .await
             .map_err(|error| receive_error(&query.name, error))?;
         // The body is complete: from here on the upload is finished or undone, even if the client hangs up.
@@ -76,24 +75,29 @@ impl Uploads {
         finishing.await.map_err(|error| ApiError::internal(&error))?
     }
 
-    /// Refuses an upload whose announced size is not allowed or does not fit on the disk.
+    /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights.
+    pub(crate) async fn admit(
+        &self,
+        account_id: Uuid,
+        query: &UploadQuery,
+        content_length: Option<u64>,
+    ) -> Result<(), ApiError> {
+        check_name(&query.name)?;
+        let limits = UploadLimits { promised: content_length, max: self.max_size };
+        self.refuse_by_size(&query.name, limits).await?;
+        let client = self.database.client().await?;
+        database::require_member(&client, account_id, query.project_id).await.map(drop)
+    }
+
+    /// Refuses an upload whose announced size is not allowed, or for which there is no room.
     async fn refuse_by_size(&self, name: &str, limits: UploadLimits) -> Result<(), ApiError> {
-        let Some(promised) = limits.promised else { return Ok(()) };
-        if promised == 0 {
+        if limits.promised == Some(0) {
             return Err(empty(name));
         }
-        if let Some(max) = limits.max.filter(|max| promised > *max) {
+        if let Some(max) = limits.max.filter(|max| limits.promised.is_some_and(|promised| promised > *max)) {
             return Err(too_large(name, max));
         }
-        let staging = self.store.staging();
-        let free =
-            spawn_blocking(move || rustix::fs::statvfs(&staging).map(|disk| disk.f_bavail * disk.f_frsize));
-        match free.await.map_err(|error| ApiError::internal(&error))? {
-            Ok(free) if promised > free => Err(disk_full()
-                .hint(format!("{promised} bytes are needed, {free} are free: delete files or make room."))),
-            Ok(_) => Ok(()),
-            Err(error) => Err(ApiError::unavailable("storage", &error)),
-        }
+        self.disks.refuse_upload(limits.promised).await
     }
 
     /// Moves the bytes into the store and inserts the row; answers the file and whether it is new.
@@ -118,54 +122,72 @@ impl Uploads {
             storage_key: &key,
             media: kind.media,
         };
+        let marker = Marker::create(&self.store, file_id).await.map_err(|error| disk_error(&error))?;
         // Open files are locked, so no sweep deletes this one before it has left the staging folder.
         let (locked, path) = staged.file.into_parts();
-        self.store.put_file(&key, &path).await?;
+        if let Err(error) = self.store.put_file(&key, &path).await {
+            marker.settled().await;
+            return Err(error.into());
+        }
         // The file has moved; without `keep`, dropping the temporary path would delete a file of that name.
         path.keep().map_err(|error| ApiError::internal(&error))?;
         drop(locked);
-        let recorded = self.record(account_id, &upload, address).await;
-        if !matches!(recorded, Ok((_, true)) | Err(RecordError::Unknown(_)))
+        let recorded = self.record(account_id, &upload, address, &marker).await;
+        if let Err(RecordError::Unknown(error)) = recorded {
+            tracing::error!(
+                %key,
+                "the database went away while an upload was recorded: its bytes are kept until it can be asked"
+            );
+            return Err(error);
+        }
+        if !matches!(recorded, Ok((_, true)))
             && let Err(error) = self.store.delete(&key).await
         {
             tracing::error!(%key, %error, "the bytes of a refused upload are left in the store");
+        } else {
+            marker.settled().await;
         }
         match recorded {
             Ok((file_id, created)) => Ok((file::find(&self.database, account_id, file_id).await?, created)),
-            Err(RecordError::Refused(error)) => Err(error),
-            Err(RecordError::Unknown(error)) => {
-                tracing::error!(
-                    %key,
-                    "the connection to the database was lost while an upload was recorded: its bytes may be left over"
-                );
-                Err(error)
-            }
+            Err(RecordError::Refused(error) | RecordError::Unknown(error)) => Err(error),
         }
     }
 
-    /// Inserts the row. If the connection breaks meanwhile, the database is asked whether the row is there.
+    /// Inserts the row; answers the file and whether it is made of these bytes. While the database is away it
+    /// is asked again: the bytes have arrived, and sending them once more may take hours.
     async fn record(
         &self,
         account_id: Uuid,
         upload: &database::Upload<'_>,
         address: Option<IpAddr>,
+        marker: &Marker,
     ) -> Result<(Uuid, bool), RecordError> {
-        let client = self.database.client().await.map_err(RecordError::Refused)?;
-        match database::create(&client, account_id, upload, address).await {
-            Ok(recorded) => Ok(recorded),
-            Err(error) if error.meaning() == UNAVAILABLE => {
-                drop(client);
-                let again = async {
-                    let client = self.database.client().await?;
-                    database::list(&client, account_id, None, Some(upload.file_id)).await
-                };
-                match again.await {
-                    Ok(found) if found.is_empty() => Err(RecordError::Refused(error)),
-                    Ok(_) => Ok((upload.file_id, true)),
-                    Err(_) => Err(RecordError::Unknown(error)),
+        let started = Instant::now();
+        // A statement was sent and its answer is not known, so there may be a row.
+        let mut is_uncertain = false;
+        loop {
+            let error = match self.database.client().await {
+                Ok(client) => {
+                    marker.renew();
+                    match database::create(&client, account_id, upload, address).await {
+                        // A row of this identifier that was there before was made by an earlier try.
+                        Ok((file_id, created)) => return Ok((file_id, created || file_id == upload.file_id)),
+                        Err(error) if error.meaning() == UNAVAILABLE => {
+                            is_uncertain = true;
+                            error
+                        }
+                        Err(error) => return Err(RecordError::Refused(error)),
+                    }
                 }
+                Err(error) => error,
+            };
+            if started.elapsed() < RECORD_TIMEOUT {
+                sleep(RECORD_INTERVAL).await;
+            } else if is_uncertain {
+                return Err(RecordError::Unknown(error));
+            } else {
+                return Err(RecordError::Refused(error));
             }
-            Err(error) => Err(RecordError::Refused(error)),
         }
     }
 }
@@ -201,8 +223,8 @@ fn too_large(name: &str, max: u64) -> ApiError {
         .hint("The administrator sets the limit with NEBULA_MAX_UPLOAD.")
 }
 
-fn disk_full() -> ApiError {
-    ApiError::new(DISK_FULL, "there is no space left for uploads")
+fn disk_error(error: &std::io::Error) -> ApiError {
+    if is_no_room(error) { ApiError::no_room(error) } else { ApiError::unavailable("storage", error) }
 }
 
 fn receive_error(name: &str, error: ReceiveError) -> ApiError {
@@ -211,10 +233,12 @@ fn receive_error(name: &str, error: ReceiveError) -> ApiError {
             ApiError::bad_argument(format!("\"{name}\": {error}")).hint("Upload it again.")
         }
         ReceiveError::TooLarge { max } => too_large(name, max),
-        ReceiveError::Disk(error) if error.kind() == std::io::ErrorKind::StorageFull => {
-            disk_full().hint("Delete files or make room on the disk.")
+        ReceiveError::NoRoom(refusal) => disks::refuse(&refusal),
+        ReceiveError::Disk(error) if error.kind() == std::io::ErrorKind::FileTooLarge => {
+            ApiError::new(TOO_LARGE, format!("\"{name}\" is larger than any file on the storage can be"))
+                .hint("The file system of the storage sets this limit; split the file.")
         }
-        ReceiveError::Disk(error) => ApiError::unavailable("storage", &error),
+        ReceiveError::Disk(error) => disk_error(&error),
     }
 }
 
@@ -232,24 +256,6 @@ async fn inspect(name: &str, mut staged: Staged) -> Result<(Staged, Kind), ApiEr
         ContentError::Read(error) => ApiError::unavailable("storage", error),
         _ => ApiError::bad_argument(error.to_string()).hint(error.hint()),
     })
-}
-
-/// Deletes files of killed gateways from the staging folder, now and every hour until `stopping` is
-/// cancelled.
-pub(crate) fn start_sweeping(staging: PathBuf, stopping: CancellationToken) {
-    let sweeping = async move {
-        loop {
-            let folder = staging.clone();
-            match spawn_blocking(move || receive::sweep(&folder)).await {
-                Ok(Ok(0)) => {}
-                Ok(Ok(count)) => tracing::info!(count, "deleted abandoned uploads from the staging folder"),
-                Ok(Err(error)) => tracing::warn!(%error, "cannot clean the staging folder"),
-                Err(error) => tracing::warn!(%error, "cannot clean the staging folder"),
-            }
-            tokio::time::sleep(SWEEP_INTERVAL).await;
-        }
-    };
-    tokio::spawn(async move { stopping.run_until_cancelled(sweeping).await });
 }
 
 #[cfg(test)]

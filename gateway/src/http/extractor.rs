@@ -3,7 +3,7 @@
 use std::future::{Ready, ready};
 
 use actix_web::dev::Payload;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
 use uuid::Uuid;
 
@@ -40,13 +40,18 @@ impl Actor {
         let state = request
             .app_data::<web::Data<AppState>>()
             .ok_or_else(|| ApiError::internal(&"the state is missing from the application"))?;
-        let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        Self::from_headers(&state.tokens, request.headers())
+    }
+
+    /// The same of a request that has not reached its handler.
+    pub(crate) fn from_headers(tokens: &Tokens, headers: &HeaderMap) -> Result<Self, ApiError> {
+        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         let token = header
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map(|(_, token)| token.trim());
         match token {
-            Some(token) => Self::from_token(&state.tokens, token),
+            Some(token) => Self::from_token(tokens, token),
             None => Err(ApiError::new(NOT_AUTHENTICATED, "this route needs an access token").hint(
                 "Sign in with POST /api/auth/login and send the header Authorization: Bearer <accessToken>.",
             )),

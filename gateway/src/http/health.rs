@@ -3,11 +3,14 @@
 use actix_web::{HttpResponse, web};
 use nebula_api::Failure;
 use nebula_api::health::{Check, Health};
+use nebula_storage::Level;
 
 use crate::VERSION;
 use crate::database::authority as database;
 use crate::domain::authority::day;
 use crate::domain::authority::expiry::{Expiry, HINT};
+use crate::domain::disks::DiskState;
+use crate::domain::leftovers::Orphans;
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -18,20 +21,22 @@ pub(crate) async fn live() -> web::Json<Health> {
     web::Json(Health { status: "ok".into(), version: VERSION.into(), checks: Vec::new() })
 }
 
-/// Whether database, storage and authority work.
+/// Whether database, storage and authority work, and whether there is room. A full disk is no reason to be
+/// taken out of service: everything but uploads goes on.
 #[utoipa::path(get, path = "/health/ready", tag = "health",
     responses((status = 200, description = "Ready", body = Health),
               (status = 503, description = "A part fails", body = Health)))]
 pub(crate) async fn ready(state: web::Data<AppState>) -> HttpResponse {
     let health = state.readiness.get_or_check(check(&state)).await;
     match health.status.as_str() {
-        "ok" => HttpResponse::Ok().json(health),
-        _ => HttpResponse::ServiceUnavailable().json(health),
+        "failed" => HttpResponse::ServiceUnavailable().json(health),
+        _ => HttpResponse::Ok().json(health),
     }
 }
 
 async fn check(state: &AppState) -> Health {
-    let (database, storage) = tokio::join!(state.database.check(), state.store.check());
+    let (database, storage, disks) =
+        tokio::join!(state.database.check(), state.store.check(), state.disks.look());
     let authority = authority(state).await;
     let mut checks = vec![
         result("database", database.map(|()| "ok".into()), |error| error.failure()),
@@ -46,7 +51,14 @@ async fn check(state: &AppState) -> Health {
             hint: Some("The gateway's log says which and why.".to_owned()),
         });
     }
-    let status = if checks.iter().all(|check| check.ok) { "ok" } else { "failed" };
+    let failed = checks.iter().any(|check| !check.ok);
+    checks.extend(disks.into_iter().map(disk));
+    checks.extend(orphans(state.leftovers.orphans()));
+    let status = match checks.iter().all(|check| check.ok) {
+        _ if failed => "failed",
+        true => "ok",
+        false => "degraded",
+    };
     Health { status: status.into(), version: VERSION.into(), checks }
 }
 
@@ -81,4 +93,32 @@ fn result<E>(name: &str, outcome: Result<String, E>, failure: impl FnOnce(E) -> 
         }
     };
     Check { name: name.to_owned(), ok, detail, hint }
+}
+
+fn disk(disk: DiskState) -> Check {
+    let level = disk.room.level();
+    let hint = match level {
+        Level::Ample => None,
+        Level::Low => Some("Make room soon: uploads stop and films wait when only the reserve is left."),
+        Level::Full => {
+            Some("Make room: uploads are refused and films wait until then. See NEBULA_DISK_RESERVE.")
+        }
+    };
+    Check {
+        name: format!("{}-disk", disk.name),
+        ok: level != Level::Full,
+        detail: disk.room.to_string(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+/// Objects that belong to no file, if there are any.
+fn orphans(orphans: Orphans) -> Option<Check> {
+    let Orphans { count, bytes } = orphans;
+    (count > 0).then(|| Check {
+        name: "orphans".into(),
+        ok: true,
+        detail: format!("{count} objects in the storage, {bytes} bytes, belong to no file"),
+        hint: Some("The gateway's log names them; NEBULA_ORPHAN_DAYS has them deleted.".into()),
+    })
 }

@@ -1,4 +1,4 @@
-//! `/metrics`: requests with their latency, connections to the database, certificates, waiting agents.
+//! `/metrics`: requests with their latency, connections to the database, certificates, waiting agents, disks.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +23,11 @@ pub(crate) async fn show(state: web::Data<AppState>) -> HttpResponse {
     for (word, count) in [("open", usage.open), ("idle", usage.idle), ("most", usage.max)] {
         state.metrics.connections(word, count);
     }
-    certificates(&state).await;
+    let ((), disks) =
+        tokio::join!(certificates(&state), tokio::time::timeout(DATABASE_TIMEOUT, state.disks.look()));
+    for disk in disks.unwrap_or_default() {
+        state.metrics.disk(disk.name, &disk.room);
+    }
     let (open, waiting) = state.connections.counts();
     state.metrics.clients(open, waiting);
     state.metrics.waiting_agents(state.agents.waiting());

@@ -15,6 +15,7 @@ use crate::http::origin::client_address;
 use crate::state::AppState;
 
 mod drain_refused;
+pub(crate) mod expect;
 
 /// Stores a file in a project. The body is the file itself. Uploading the same bytes again finds the first
 /// file.

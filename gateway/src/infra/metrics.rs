@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use nebula_storage::Room;
 
 use crate::VERSION;
 
@@ -19,6 +20,12 @@ const EXPIRY: &str = "nebula_certificate_expiry_seconds";
 const AGENTS: &str = "nebula_agents_waiting";
 const CLIENTS: &str = "nebula_http_connections";
 const AUTHORITIES: &str = "nebula_authority_expiry_seconds";
+const DISK_SIZE: &str = "nebula_disk_size_bytes";
+const DISK_FREE: &str = "nebula_disk_free_bytes";
+const DISK_RESERVE: &str = "nebula_disk_reserve_bytes";
+const DISK_LEFT: &str = "nebula_disk_left_bytes";
+const ORPHANS: &str = "nebula_storage_orphans";
+const ORPHAN_BYTES: &str = "nebula_storage_orphan_bytes";
 const BUILD: &str = "nebula_build_info";
 
 /// The recorder of this process; there is one, however many gateways a test starts.
@@ -54,6 +61,17 @@ impl Metrics {
                 "Until an authority that projects sign with ends; negative afterwards"
             );
             ::metrics::describe_gauge!(CLIENTS, "Connections of clients, by what they wait for");
+            let bytes = ::metrics::Unit::Bytes;
+            ::metrics::describe_gauge!(DISK_SIZE, bytes, "Size of the disk of files or of the database");
+            ::metrics::describe_gauge!(DISK_FREE, bytes, "Free on that disk");
+            ::metrics::describe_gauge!(DISK_RESERVE, bytes, "Of which uploads and renditions leave free");
+            ::metrics::describe_gauge!(
+                DISK_LEFT,
+                bytes,
+                "Left for uploads and renditions; with 0 none is taken"
+            );
+            ::metrics::describe_gauge!(ORPHANS, "Objects in the storage that belong to no file");
+            ::metrics::describe_gauge!(ORPHAN_BYTES, bytes, "Their size");
             ::metrics::describe_gauge!(BUILD, "Always 1; the version is a label");
             Ok(handle)
         });
@@ -110,6 +128,18 @@ impl Metrics {
     pub(crate) fn clients(&self, open: usize, waiting: usize) {
         ::metrics::gauge!(CLIENTS, "state" => "waiting").set(waiting as f64);
         ::metrics::gauge!(CLIENTS, "state" => "busy").set(open.saturating_sub(waiting) as f64);
+    }
+
+    pub(crate) fn disk(&self, name: &'static str, room: &Room) {
+        ::metrics::gauge!(DISK_SIZE, "disk" => name).set(room.size as f64);
+        ::metrics::gauge!(DISK_FREE, "disk" => name).set(room.free as f64);
+        ::metrics::gauge!(DISK_RESERVE, "disk" => name).set(room.reserve as f64);
+        ::metrics::gauge!(DISK_LEFT, "disk" => name).set(room.left() as f64);
+    }
+
+    pub(crate) fn orphans(&self, count: u64, bytes: u64) {
+        ::metrics::gauge!(ORPHANS).set(count as f64);
+        ::metrics::gauge!(ORPHAN_BYTES).set(bytes as f64);
     }
 
     /// Everything measured, in the text format of Prometheus.

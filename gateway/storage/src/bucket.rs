@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::BytesMut;
+use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
 use object_store::{ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
@@ -13,7 +14,7 @@ use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
 use crate::url::BucketLocation;
-use crate::{ByteStream, StoreError, folder};
+use crate::{ByteStream, Object, StoreError, folder};
 
 /// Smallest part. S3 demands at least 5 MiB; larger parts need fewer requests.
 const MIN_PART: u64 = 8 * 1024 * 1024;
@@ -139,6 +140,19 @@ impl Bucket {
         Ok(())
     }
 
+    pub(crate) fn list(&self, prefix: &str) -> BoxStream<'static, Result<Object, StoreError>> {
+        let (root, prefix) = (format!("{}/", self.prefix.trim_matches('/')), prefix.to_owned());
+        self.store
+            .list(Some(&self.path(&prefix)))
+            .map_ok(move |meta| {
+                let key = meta.location.as_ref();
+                let key = key.strip_prefix(&root).unwrap_or(key).to_owned();
+                Object { key, size: meta.size, stored_at: meta.last_modified.into() }
+            })
+            .map_err(move |error| StoreError::bucket("list", &prefix, error))
+            .boxed()
+    }
+
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         // Not a valid key, so it never collides with an object.
         let path = self.path(".check");
@@ -247,6 +261,9 @@ mod tests {
             std::fs::write(&source, key).unwrap();
             bucket.put_file(key, &source).await.unwrap();
         }
+        let listed =
+            bucket.list("files/1").map_ok(|object| object.key).try_collect::<Vec<_>>().await.unwrap();
+        assert_eq!(listed, ["files/1/a", "files/1/b"]);
         bucket.delete_prefix("files/1").await.unwrap();
         assert!(matches!(bucket.size("files/1/a").await, Err(StoreError::NotFound(_))));
         assert_eq!(bucket.size("files/12/a").await.unwrap(), 10);

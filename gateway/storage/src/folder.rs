@@ -9,14 +9,17 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
-use crate::{ByteStream, StoreError};
+use crate::{ByteStream, Object, StoreError};
 
 /// Large enough that the cost of a task switch is negligible, small enough for the second-level cache.
 const CHUNK: u64 = 256 * 1024;
 /// Chunks read ahead of a slow receiver: the bound on memory per stream is `CHUNK * AHEAD`.
 const AHEAD: usize = 4;
+/// Objects that a listing finds ahead of its receiver.
+const LISTED_AHEAD: usize = 256;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Folder {
@@ -53,6 +56,9 @@ impl Folder {
         match self.rename(source, &target) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let copy = tempfile::Builder::new().prefix("put-").tempfile_in(self.staging())?;
+                // Locked while it is written, so that a sweep of the staging folder can tell it from an
+                // abandoned one.
+                copy.as_file().lock()?;
                 io::copy(&mut File::open(source)?, &mut copy.as_file())?;
                 copy.as_file().sync_all()?;
                 self.rename(copy.path(), &target)?;
@@ -143,6 +149,21 @@ impl Folder {
         }
     }
 
+    pub(crate) fn list(&self, prefix: &str) -> BoxStream<'static, Result<Object, StoreError>> {
+        let (sender, receiver) = mpsc::channel(LISTED_AHEAD);
+        let (root, start, prefix) = (self.root.clone(), self.path(prefix), prefix.to_owned());
+        tokio::task::spawn_blocking(move || {
+            if let Err(source) = list_files(&root, start, &sender) {
+                // Fails if the receiver is gone, which then needs no error.
+                let _ = sender.blocking_send(Err(StoreError::Io { action: "list", object: prefix, source }));
+            }
+        });
+        futures::stream::unfold(receiver, |mut receiver| async move {
+            receiver.recv().await.map(|item| (item, receiver))
+        })
+        .boxed()
+    }
+
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         let staging = self.staging();
         blocking("write to", &show(&self.root), move || {
@@ -150,6 +171,39 @@ impl Folder {
         })
         .await
     }
+}
+
+/// Sends every file below `start`; what disappears meanwhile is left out.
+fn list_files(
+    root: &Path,
+    start: PathBuf,
+    sender: &mpsc::Sender<Result<Object, StoreError>>,
+) -> io::Result<()> {
+    let mut folders = vec![start];
+    while let Some(folder) = folders.pop() {
+        let entries = match fs::read_dir(&folder) {
+            // A key that is an object has nothing below it.
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                continue;
+            }
+            entries => entries?,
+        };
+        for entry in entries {
+            let path = entry?.path();
+            let Ok(metadata) = fs::symlink_metadata(&path) else { continue };
+            if metadata.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let Some(key) = path.strip_prefix(root).ok().and_then(Path::to_str) else { continue };
+            let object =
+                Object { key: key.to_owned(), size: metadata.len(), stored_at: metadata.modified()? };
+            if sender.blocking_send(Ok(object)).is_err() {
+                return Ok(());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Reads a range into the channel until it is done or the receiver is gone.

@@ -8,22 +8,36 @@ mod bucket;
 mod error;
 mod folder;
 mod key;
+mod room;
 mod url;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
 pub use error::StoreError;
+pub use room::{Disk, Level, NoRoom, Reserve, ReserveError, Room, is_no_room};
 
 use bucket::Bucket;
 use folder::Folder;
 
 /// The bytes of an object, in order; ends after the first error.
 pub type ByteStream = BoxStream<'static, Result<Bytes, StoreError>>;
+
+/// An object of the store, as [`Store::list`] finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Object {
+    /// Key of the object.
+    pub key: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// When it was stored. In a folder this is when its bytes were written, shortly before.
+    pub stored_at: SystemTime,
+}
 
 /// An object store; cheap to clone, all clones share one connection pool.
 #[derive(Clone, Debug)]
@@ -109,6 +123,18 @@ impl Store {
         match &self.backend {
             Backend::Folder(folder) => folder.delete_prefix(prefix).await,
             Backend::Bucket(bucket) => bucket.delete_prefix(prefix).await,
+        }
+    }
+
+    /// All objects below `prefix`, which counts in whole segments, in no certain order; ends after the first
+    /// error. Objects that come or go meanwhile may be missing.
+    pub fn list(&self, prefix: &str) -> BoxStream<'static, Result<Object, StoreError>> {
+        if let Err(error) = key::validate(prefix) {
+            return futures::stream::once(async { Err(error) }).boxed();
+        }
+        match &self.backend {
+            Backend::Folder(folder) => folder.list(prefix),
+            Backend::Bucket(bucket) => bucket.list(prefix),
         }
     }
 

@@ -5,7 +5,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use futures::{StreamExt, TryStreamExt};
-use nebula_storage::{ByteStream, Store, StoreError};
+use nebula_storage::{ByteStream, Object, Store, StoreError};
 
 fn store() -> (Store, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
@@ -83,6 +83,25 @@ async fn deletes_remove_empty_folders_and_no_other_object() {
     assert!(!folder.path().join("root/files/1").exists());
     store.delete("files/12/original").await.unwrap();
     assert!(!folder.path().join("root/files").exists());
+}
+
+#[tokio::test]
+async fn a_listing_finds_every_object_below_a_prefix_and_no_unfinished_file() {
+    let (store, _folder) = store();
+    put(&store, "files/1/original", b"12345").await;
+    put(&store, "files/1/web.mp4", b"2").await;
+    put(&store, "files/12/original", b"3").await;
+    std::fs::write(store.staging().join("upload-half"), b"half").unwrap();
+    let list = async |prefix: &str| {
+        let mut found: Vec<Object> = store.list(prefix).try_collect().await.unwrap();
+        found.sort_by(|one, other| one.key.cmp(&other.key));
+        found.into_iter().map(|object| (object.key, object.size)).collect::<Vec<_>>()
+    };
+    let first = [("files/1/original".to_owned(), 5), ("files/1/web.mp4".to_owned(), 1)];
+    assert_eq!(list("files/1").await, first);
+    assert_eq!(list("files").await.len(), 3);
+    assert_eq!(list("nothing").await, []);
+    assert!(store.list("../x").try_next().await.is_err());
 }
 
 #[tokio::test]

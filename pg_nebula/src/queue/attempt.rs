@@ -90,6 +90,12 @@ impl<'a> AttemptEnd<'a> {
             end(None, 1, reason, JobAction::Retry)
         }
     }
+
+    /// The end of an attempt that is to be repeated after `delay` seconds, for a reason outside of the job.
+    pub(super) fn postponed(attempt: &Attempt, delay: f64, reason: &'a str) -> Self {
+        let end = Self::handed_back(attempt, Some(reason));
+        if end.final_state.is_some() { end } else { Self { delay: Some(delay), ..end } }
+    }
 }
 
 /// An attempt that has ended, with the rows that were written.

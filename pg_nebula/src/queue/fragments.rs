@@ -83,6 +83,29 @@ macro_rules! errors_with_optional {
     };
 }
 
+/// When this server began to take writes: its start, the end of a recovery after a crash, or its promotion.
+/// Null for an owner who may not see the server's processes. Evaluated only when a row asks for it.
+macro_rules! writable_since {
+    () => {
+        "(SELECT a.backend_start FROM pg_catalog.pg_stat_get_activity(NULL) a WHERE a.backend_type = 'walwriter')"
+    };
+}
+
+/// The end of a lease in nebula.job_running that was given before the server began to take writes: until then
+/// nobody could renew it, so it lasts for its length once more, or a minute, whichever is less. Null for
+/// other leases.
+macro_rules! lease_after_outage {
+    () => {
+        concat!(
+            "CASE WHEN started_at < ",
+            writable_since!(),
+            " THEN ",
+            writable_since!(),
+            " + least(lease, interval '1 min') END"
+        )
+    };
+}
+
 /// The segment of nebula.job_finished that jobs which finish now go to.
 macro_rules! current_segment {
     () => {

@@ -19,8 +19,14 @@ fn rescue_jobs() -> sql::Result<i32> {
 
 /// Ends the attempts whose lease ran out as failed; returns how many.
 pub(super) fn rescue() -> Result<i32> {
-    static NEXT: Statement =
-        Statement::new("SELECT min(lease_until) FROM nebula.job_running WHERE lease_until >= $1");
+    static NEXT: Statement = Statement::new(concat!(
+        "SELECT min(ends) FROM (
+           SELECT CASE WHEN lease_until >= $1 THEN lease_until ELSE ",
+        lease_after_outage!(),
+        " END FROM nebula.job_running
+         ) AS lease(ends)
+          WHERE ends >= $1"
+    ));
     // One time for both statements: a lease that ends between them would be in neither.
     let now = Timestamp(session::clock());
     let expired = store::lock_expired(now)?;

@@ -156,14 +156,15 @@ const READERS: &str = "
     account_login account_role acting_member agent_due agent_keys assignable_range
     certificate_counts check_device_name check_groups check_job check_network device_allocation
     device_configurations device_networks device_revocation device_status_for device_unsafe_networks
-    dumped_relations endpoint_address enrolment_project file_content find_jobs free_runs has_rows
+    disk_room dumped_relations endpoint_address enrolment_project file_content find_jobs free_runs has_rows
     in_restore_session is_live limit_certificates list_authorities list_certificates list_devices
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_pools
     list_projects list_rotations list_routes list_rules map_differences map_status next_tick
     node_scores node_secrets pool_forecast pool_usage project_allocations project_configuration
     project_lighthouses project_options project_trust require_account require_admin
     require_agentless require_device require_job require_member require_node require_project
-    rotation_missing sequences_to_restore signing_authorities span vacant_segment visible_projects";
+    rotation_missing sequences_to_restore signing_authorities span unknown_objects
+    vacant_segment visible_projects";
 
 /// Members of the extension in schema nebula, without the test functions.
 const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname
@@ -334,7 +335,14 @@ mod tests {
                PERFORM nebula.complete_job(job, 1);
                PERFORM nebula.enqueue_jobs('t', '{1,2}');
                PERFORM nebula.claim_jobs('w', '{t}');
-               PERFORM nebula.hand_back_job(job + 1, 1);
+               PERFORM nebula.postpone_job(job + 1, 1, '1 s', 'no room');
+               PERFORM nebula.reclaim_job(job + 1, 1, 'w');
+               PERFORM nebula.retry_job(job + 1);
+               PERFORM nebula.claim_jobs('w', '{t}');
+               PERFORM nebula.hand_back_job(job + 1, 2);
+               PERFORM nebula.disk_room();
+               PERFORM nebula.record_state('storage-disk', 'disk-low', '{}');
+               PERFORM nebula.unknown_objects('{a}');
                PERFORM nebula.cancel_job(job + 1);
                PERFORM nebula.retry_job(job + 1);
                PERFORM nebula.depend_job(job + 1, ARRAY[job + 2]);

@@ -5,6 +5,8 @@ mod batch;
 mod dependency;
 mod history;
 mod policy;
+mod postpone;
+mod reclaim;
 mod schedule;
 mod store;
 mod unique_key;

@@ -32,7 +32,7 @@ impl Handler for Ledger {
                     Ok(Outcome { result: json!(job.attempt), record: Some(Box::new(line)) })
                 }
                 reason = context.stopped() => {
-                    Err(Failure { error: format!("stopped: {reason:?}"), retryable: true })
+                    Err(Failure::transient(format!("stopped: {reason:?}")))
                 }
             }
         }

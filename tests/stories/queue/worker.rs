@@ -40,7 +40,7 @@ impl Handler for Actor {
                     if reason == Stop::LeaseLost {
                         return Ok(Outcome::default());
                     }
-                    Err(Failure { error: "stopped".into(), retryable: true })
+                    Err(Failure::transient("stopped"))
                 }
                 _ => {
                     tell("done".into());

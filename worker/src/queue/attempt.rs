@@ -26,10 +26,9 @@ pub(super) async fn run(
     let mut work = AbortOnDropHandle::new(spawn(async move { handler.run(job, context).await }));
     tokio::select! {
         outcome = &mut work => outcome.unwrap_or_else(|error| Err(join_failure(error))),
-        () = stop_timed_out(stop, stop_timeout) => Err(Failure {
-            error: format!("the job did not stop within {stop_timeout:?} and was dropped"),
-            retryable: true,
-        }),
+        () = stop_timed_out(stop, stop_timeout) => {
+            Err(Failure::transient(format!("the job did not stop within {stop_timeout:?} and was dropped")))
+        }
         never = stopper => match never {},
     }
 }
@@ -49,7 +48,7 @@ fn join_failure(error: JoinError) -> Failure {
         Ok(payload) => format!("the handler panicked: {}", panic_message(payload.as_ref())),
         Err(error) => format!("the handler was ended: {error}"),
     };
-    Failure { error, retryable: true }
+    Failure::transient(error)
 }
 
 fn panic_message(payload: &(dyn Any + Send)) -> &str {
@@ -64,7 +63,7 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
-    use crate::queue::handler::{Report, request_stop};
+    use crate::queue::handler::{Report, Retry, request_stop};
 
     /// Behaves as the job's payload says.
     struct ScriptedHandler;
@@ -78,7 +77,7 @@ mod tests {
                     Some("never stop") => std::future::pending().await,
                     _ => drop(context.stopped().await),
                 }
-                Err(Failure { error: "stopped as asked".into(), retryable: true })
+                Err(Failure::transient("stopped as asked"))
             })
         }
     }
@@ -97,7 +96,7 @@ mod tests {
         let Err(failure) = run(Arc::new(ScriptedHandler), job, context, stop_timeout, stopper).await else {
             panic!("the handler never succeeds")
         };
-        assert!(failure.retryable);
+        assert_eq!(failure.retry, Retry::Counted);
         failure.error
     }
 

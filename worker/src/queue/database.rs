@@ -97,8 +97,7 @@ impl Database {
 
     /// Fails the attempt; returns the new state of the job.
     pub(super) async fn fail(&self, job: &Job, error: &str, retryable: bool) -> Result<String, QueueError> {
-        // PostgreSQL's type text cannot hold NUL; the length is limited to what a person would read.
-        let error: String = error.chars().filter(|letter| *letter != '\0').take(4_000).collect();
+        let error = storable(error);
         let sql = "SELECT nebula.fail_job($1, $2, $3, $4)";
         let parameters: [Parameter; 4] = [
             (&job.id, Type::INT8),
@@ -113,6 +112,39 @@ impl Database {
     pub(super) async fn hand_back(&self, job: &Job) -> Result<String, QueueError> {
         let sql = "SELECT nebula.hand_back_job($1, $2)";
         Ok(first_text(&self.query(sql, &[(&job.id, Type::INT8), (&job.attempt, Type::INT4)]).await?))
+    }
+
+    /// Makes the job wait for `delay` without counting a failure, and says why; returns its new state.
+    pub(super) async fn postpone(
+        &self,
+        job: &Job,
+        delay: Duration,
+        reason: &str,
+    ) -> Result<String, QueueError> {
+        let sql = "SELECT nebula.postpone_job($1, $2, make_interval(secs => $3), $4)";
+        let (delay, reason) = (delay.as_secs_f64(), storable(reason));
+        let parameters: [Parameter; 4] = [
+            (&job.id, Type::INT8),
+            (&job.attempt, Type::INT4),
+            (&delay, Type::FLOAT8),
+            (&reason, Type::TEXT),
+        ];
+        Ok(first_text(&self.query(sql, &parameters).await?))
+    }
+
+    /// Takes back a job whose lease ran out while nobody could renew it, unless another attempt has begun or
+    /// it is finished; returns whether this attempt has the lease again.
+    pub(super) async fn reclaim(&self, job: &Job, claim: &ClaimRequest) -> Result<bool, QueueError> {
+        let sql = "SELECT nebula.reclaim_job($1, $2, $3, make_interval(secs => $4))";
+        let lease = claim.lease.as_secs_f64();
+        let parameters: [Parameter; 4] = [
+            (&job.id, Type::INT8),
+            (&job.attempt, Type::INT4),
+            (&claim.worker, Type::TEXT),
+            (&lease, Type::FLOAT8),
+        ];
+        let rows = self.query(sql, &parameters).await?;
+        Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
     }
 
     async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, QueueError> {
@@ -162,6 +194,12 @@ async fn finish(
 
 fn job_from_row(row: &Row) -> Result<Job, tokio_postgres::Error> {
     Ok(Job { id: row.try_get(0)?, kind: row.try_get(1)?, payload: row.try_get(2)?, attempt: row.try_get(3)? })
+}
+
+/// A text for people as the database can store it: the type text cannot hold NUL, and the length is limited
+/// to what a person would read.
+fn storable(text: &str) -> String {
+    text.chars().filter(|letter| *letter != '\0').take(4_000).collect()
 }
 
 /// The first column of the first row.

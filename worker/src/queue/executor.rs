@@ -12,10 +12,10 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::database::{ClaimRequest, Database};
 use super::error::QueueError;
-use super::handler::{Context, Failure, Job, Outcome, Report, Stop};
+use super::handler::{Context, Failure, Job, Outcome, Report, Retry, Stop};
 use super::health::Health;
 use super::registry::Registry;
-use super::{attempt, drain, lease};
+use super::{attempt, drain, lease, postponed};
 
 /// Time a stopping worker has to record how a job ended; after that the lease ends by itself.
 const SHUTDOWN_RECORD_TIMEOUT: Duration = Duration::from_secs(3);
@@ -62,12 +62,12 @@ impl Executor {
         tracing::info!(job = job.id, kind = job.kind, attempt = job.attempt, "job claimed");
         let (database, health) = (self.heartbeat_database.clone(), self.health.clone());
         let renewal =
-            lease::renew(database, health, job.clone(), self.claim.lease, latest.clone(), stop.clone());
+            lease::renew(database, health, job.clone(), self.claim.clone(), latest.clone(), stop.clone());
         // The lease is renewed until the end is recorded, not only until the work is done.
         let _renewal = AbortOnDropHandle::new(spawn(renewal));
         let Some(handler) = self.registry.handler(&job.kind) else {
             let error = format!("this worker cannot do {:?}", job.kind);
-            self.fail(&job, &Failure { error, retryable: true }).await;
+            self.fail(&job, &Failure::transient(error)).await;
             return None;
         };
         let stopper = drain::stop_on_shutdown(&self.shutdown, self.grace, started, &latest, &stop);
@@ -88,12 +88,10 @@ impl Executor {
                 tracing::warn!(job = job.id, attempt = job.attempt, "lease lost, work dropped");
             }
             Some(Stop::Stopping) => self.hand_back(&job).await,
-            Some(Stop::Cancelled) => {
-                self.fail(&job, &Failure { error: "cancelled".into(), retryable: false }).await
-            }
+            Some(Stop::Cancelled) => self.fail(&job, &Failure::permanent("cancelled")).await,
             None => {
-                let Failure { error, retryable } = &failure;
-                tracing::warn!(job = job.id, seconds, retryable, "job failed: {error}");
+                let Failure { error, retry } = &failure;
+                tracing::warn!(job = job.id, seconds, ?retry, "job failed: {error}");
                 self.fail(&job, &failure).await;
             }
         }
@@ -121,6 +119,15 @@ impl Executor {
                         }
                     }
                 }
+                // The lease ran out during an outage. Unless another attempt has begun, the work counts.
+                Err(QueueError::LeaseLost) => match self.database.reclaim(job, &self.claim).await {
+                    Ok(true) => {
+                        tracing::info!(job = job.id, "took the job back, to record that it is finished")
+                    }
+                    // Looked at again above, where the wait is.
+                    Err(QueueError::Unreachable(_)) => {}
+                    Ok(false) | Err(_) => break Err(QueueError::LeaseLost),
+                },
                 other => break other,
             }
         };
@@ -150,8 +157,8 @@ impl Executor {
             record.discard().await;
         }
         if !matches!(error, QueueError::LeaseLost) {
-            let retryable = !matches!(error, QueueError::Gone(_));
-            self.fail(job, &Failure { error: error.to_string(), retryable }).await;
+            let retry = if matches!(error, QueueError::Gone(_)) { Retry::Never } else { Retry::Counted };
+            self.fail(job, &Failure { error: error.to_string(), retry }).await;
         }
         None
     }
@@ -171,7 +178,12 @@ impl Executor {
     async fn record_end(&self, job: &Job, failure: Option<&Failure>) {
         let record = || async {
             match failure {
-                Some(Failure { error, retryable }) => self.database.fail(job, error, *retryable).await,
+                Some(Failure { error, retry: Retry::Uncounted }) => {
+                    self.database.postpone(job, postponed::delay(job.attempt), error).await
+                }
+                Some(Failure { error, retry }) => {
+                    self.database.fail(job, error, *retry == Retry::Counted).await
+                }
                 None => self.database.hand_back(job).await,
             }
         };

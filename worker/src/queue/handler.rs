@@ -56,7 +56,31 @@ pub struct Failure {
     /// A sentence for people.
     pub error: String,
     /// Whether another attempt could succeed.
-    pub retryable: bool,
+    pub retry: Retry,
+}
+
+impl Failure {
+    /// The job is at fault: another attempt would fail as well.
+    pub fn permanent(error: impl Into<String>) -> Self {
+        Self { error: error.into(), retry: Retry::Never }
+    }
+
+    /// Another attempt may succeed.
+    pub fn transient(error: impl Into<String>) -> Self {
+        Self { error: error.into(), retry: Retry::Counted }
+    }
+}
+
+/// Whether a failed job is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Retry {
+    /// The job is dead.
+    Never,
+    /// Again, as long as the job has attempts left.
+    Counted,
+    /// Again until it succeeds, because the machine is at fault: no room, a store that does not answer. The
+    /// job waits and uses up no attempt.
+    Uncounted,
 }
 
 /// Why a running job must end.
@@ -89,6 +113,11 @@ impl Context {
     /// Reports progress from 0 to 1; the next heartbeat carries the latest report.
     pub fn report(&self, progress: f32, detail: Value) {
         self.report.send_replace(Report { progress: Some(progress.clamp(0.0, 1.0)), detail: Some(detail) });
+    }
+
+    /// The progress as last reported; 0 before the first report.
+    pub fn progress(&self) -> f32 {
+        self.report.borrow().progress.unwrap_or_default()
     }
 
     /// Waits until the job must end, and returns why.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use super::database::{Database, HeartbeatReply};
+use super::database::{ClaimRequest, Database, HeartbeatReply};
 use super::error::QueueError;
 use super::handler::{Job, Report, Stop, request_stop};
 use super::health::Health;
@@ -20,17 +20,17 @@ const RETRY_DELAY: Duration = Duration::from_secs(2);
 
 /// Sends heartbeats with the latest report, until dropped or until the lease is lost.
 ///
-/// An outage does not lose the lease: while the database is away no other worker can claim the job either,
-/// and afterwards the attempt number decides.
+/// A lease that ran out during an outage is not lost yet: as long as no other worker has claimed the job,
+/// this one takes it back. The attempt number decides.
 pub(super) async fn renew(
     database: Arc<Database>,
     health: Arc<Health>,
     job: Job,
-    lease: Duration,
+    claim: ClaimRequest,
     report: watch::Receiver<Report>,
     stop: watch::Sender<Option<Stop>>,
 ) {
-    let interval = (lease / 3).min(MAX_HEARTBEAT_INTERVAL);
+    let interval = (claim.lease / 3).min(MAX_HEARTBEAT_INTERVAL);
     let mut delay = FIRST_HEARTBEAT_DELAY.min(interval);
     loop {
         sleep(delay).await;
@@ -43,10 +43,17 @@ pub(super) async fn renew(
                     request_stop(&stop, Stop::Cancelled);
                 }
             }
-            Err(QueueError::LeaseLost) => {
-                request_stop(&stop, Stop::LeaseLost);
-                return;
-            }
+            Err(QueueError::LeaseLost) => match database.reclaim(&job, &claim).await {
+                Ok(true) => tracing::info!(job = job.id, "took the job back, whose lease had run out"),
+                Err(QueueError::Unreachable(error)) => {
+                    tracing::warn!(job = job.id, "taking the job back: {error}");
+                    delay = RETRY_DELAY.min(interval);
+                }
+                Ok(false) | Err(_) => {
+                    request_stop(&stop, Stop::LeaseLost);
+                    return;
+                }
+            },
             Err(error) => {
                 tracing::warn!(job = job.id, "heartbeat: {error}");
                 delay = RETRY_DELAY.min(interval);

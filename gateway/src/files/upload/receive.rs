@@ -1,13 +1,18 @@
 //! From the network to a staging file: hashed on the way, never in memory as a whole, deleted unless it is
-//! complete.
+//! complete, and never larger than the room above the disk's reserve.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use nebula_storage::{Disk, NoRoom};
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::{Errno, retry_on_intr};
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
 use tokio::task::{JoinHandle, spawn_blocking};
@@ -17,6 +22,10 @@ use tokio::task::{JoinHandle, spawn_blocking};
 const BATCH_SIZE: usize = 1024 * 1024;
 /// Tells staging files of uploads from other files in the same folder.
 const FILE_PREFIX: &str = "upload-";
+/// Files that the store itself makes in the folder, and how old they are at least when their maker must be
+/// gone. It holds a lock on most of them, but not from the first moment.
+const STORE_PREFIXES: [&str; 2] = ["put-", "check-"];
+const STORE_FILE_AGE: Duration = Duration::from_secs(3600);
 
 /// Limits of one upload, in bytes.
 #[derive(Debug, Clone, Copy, Default)]
@@ -42,6 +51,8 @@ pub(crate) enum ReceiveError {
     Interrupted { arrived: u64, promised: Option<u64> },
     #[error("the upload is larger than the {max} bytes that are allowed")]
     TooLarge { max: u64 },
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
     #[error("cannot write the staging file: {0}")]
     Disk(#[from] io::Error),
 }
@@ -50,14 +61,17 @@ fn promise(promised: Option<u64>) -> String {
     promised.map(|promised| format!(" of {promised}")).unwrap_or_default()
 }
 
-/// Writes `body` to a new file in `staging`. An error, and a dropped future, delete the file.
+/// Writes `body` to a new file in the folder of `staging`. An error, and a dropped future, delete the file.
+///
+/// The first chunk is asked for only after room was taken for all that is announced.
 pub(crate) async fn receive<E>(
     mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    staging: &Path,
+    staging: &Disk,
     limits: UploadLimits,
 ) -> Result<Staged, ReceiveError> {
-    let staging = staging.to_owned();
-    let mut writing: JoinHandle<io::Result<Sink>> = spawn_blocking(move || Sink::create(&staging));
+    let staging = staging.clone();
+    let created = finished(spawn_blocking(move || Sink::create(staging, limits.promised))).await?;
+    let mut writing = spawn_blocking(move || Ok(created));
     let (mut batch, mut batch_size, mut arrived) = (Vec::new(), 0, 0);
     // The next batch is collected while the last one is written.
     while let Some(chunk) = body.next().await {
@@ -85,30 +99,44 @@ pub(crate) async fn receive<E>(
     Ok(Staged { file: sink.file, size: arrived, sha256: sink.hasher.finalize().into() })
 }
 
-async fn finished(writing: JoinHandle<io::Result<Sink>>) -> io::Result<Sink> {
-    writing.await.unwrap_or_else(|error| Err(io::Error::other(error)))
+async fn finished(writing: JoinHandle<Result<Sink, ReceiveError>>) -> Result<Sink, ReceiveError> {
+    writing.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
 }
 
 struct Sink {
     file: NamedTempFile,
     hasher: Sha256,
+    disk: Disk,
+    written: u64,
+    /// Bytes of the disk that are the file's already.
+    allocated: u64,
 }
 
 impl Sink {
-    /// A new private file. It is locked while it is open, so that [`sweep`] can tell it from an abandoned
-    /// one.
-    fn create(staging: &Path) -> io::Result<Self> {
-        loop {
-            let file = tempfile::Builder::new().prefix(FILE_PREFIX).tempfile_in(staging)?;
-            file.as_file().lock()?;
-            // A sweep may have taken the lock first and deleted the name.
-            if file.as_file().metadata()?.nlink() > 0 {
-                return Ok(Self { file, hasher: Sha256::new() });
-            }
+    /// A new private file, with room for all that is promised. It is locked while it is open, so that
+    /// [`sweep`] can tell it from an abandoned one.
+    fn create(disk: Disk, promised: Option<u64>) -> Result<Self, ReceiveError> {
+        /// Held from the look at the room until it is taken, so that two uploads cannot both count on the
+        /// same room.
+        static TAKING_ROOM: Mutex<()> = Mutex::new(());
+        let taking = TAKING_ROOM.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(refusal) = disk.room()?.refusal(promised.unwrap_or(0)) {
+            return Err(refusal.into());
         }
+        let file = locked_file(disk.folder())?;
+        let allocated = promised.map_or(Ok(0), |size| allocate(file.as_file(), size))?;
+        drop(taking);
+        Ok(Self { file, hasher: Sha256::new(), disk, written: 0, allocated })
     }
 
-    fn write(mut self, batch: Vec<Bytes>) -> io::Result<Self> {
+    fn write(mut self, batch: Vec<Bytes>) -> Result<Self, ReceiveError> {
+        let size = batch.iter().map(|chunk| chunk.len() as u64).sum();
+        self.written += size;
+        if self.written > self.allocated
+            && let Some(refusal) = self.disk.room()?.refusal(size)
+        {
+            return Err(refusal.into());
+        }
         for chunk in batch {
             self.hasher.update(&chunk);
             self.file.write_all(&chunk)?;
@@ -117,12 +145,39 @@ impl Sink {
     }
 }
 
+fn locked_file(staging: &Path) -> io::Result<NamedTempFile> {
+    loop {
+        let file = tempfile::Builder::new().prefix(FILE_PREFIX).tempfile_in(staging)?;
+        file.as_file().lock()?;
+        // A sweep may have taken the lock first and deleted the name.
+        if file.as_file().metadata()?.nlink() > 0 {
+            return Ok(file);
+        }
+    }
+}
+
+/// Takes room on the disk for a file without changing its size, so that quotas count and other programs see
+/// that it is taken; answers how much. File systems that cannot do that take none.
+fn allocate(file: &File, size: u64) -> io::Result<u64> {
+    match retry_on_intr(|| fallocate(file, FallocateFlags::KEEP_SIZE, 0, size)) {
+        Ok(()) => Ok(size),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG | Errno::ROFS)) => Err(error.into()),
+        Err(_) => Ok(0),
+    }
+}
+
 /// Deletes the staging files of killed gateways, whose locks ended with them; answers how many.
 pub(crate) fn sweep(staging: &Path) -> io::Result<usize> {
     let mut swept = 0;
     for entry in staging.read_dir()? {
         let entry = entry?;
-        if !entry.file_name().to_string_lossy().starts_with(FILE_PREFIX) {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let is_old_file_of_store = || {
+            STORE_PREFIXES.iter().any(|prefix| name.starts_with(prefix))
+                && is_older(&entry.path(), STORE_FILE_AGE)
+        };
+        if !name.starts_with(FILE_PREFIX) && !is_old_file_of_store() {
             continue;
         }
         // The file may have been moved just now; otherwise the next sweep tries again.
@@ -134,11 +189,22 @@ pub(crate) fn sweep(staging: &Path) -> io::Result<usize> {
     Ok(swept)
 }
 
+/// Whether a file was last written so long ago; of a file that is gone it is not known.
+pub(crate) fn is_older(path: &Path, age: Duration) -> bool {
+    let modified = path.metadata().and_then(|metadata| metadata.modified());
+    modified.is_ok_and(|at| SystemTime::now().duration_since(at).is_ok_and(|passed| passed >= age))
+}
+
 #[cfg(test)]
 mod tests {
     use futures::stream;
+    use nebula_storage::Reserve;
 
     use super::*;
+
+    fn disk(folder: &tempfile::TempDir) -> Disk {
+        Disk::new(folder.path(), Reserve::Bytes(0))
+    }
 
     fn files(folder: &Path) -> usize {
         folder.read_dir().unwrap().count()
@@ -154,7 +220,7 @@ mod tests {
         let chunk = Bytes::from(vec![b'a'; 70_000]);
         let body = stream::iter(std::iter::repeat_n(chunk, 100).map(Ok::<_, io::Error>));
         let limits = UploadLimits { promised: Some(7_000_000), max: Some(7_000_000) };
-        let staged = receive(body, folder.path(), limits).await.unwrap();
+        let staged = receive(body, &disk(&folder), limits).await.unwrap();
         let written = std::fs::read(staged.file.path()).unwrap();
         assert!(written == vec![b'a'; 7_000_000]);
         assert_eq!(staged.size, 7_000_000);
@@ -167,15 +233,15 @@ mod tests {
     async fn failed_uploads_leave_no_file() {
         let folder = tempfile::tempdir().unwrap();
         let promised = |promised| UploadLimits { promised: Some(promised), max: Some(8) };
-        let short = receive(body(&[b"abc"]), folder.path(), promised(5)).await.unwrap_err();
+        let short = receive(body(&[b"abc"]), &disk(&folder), promised(5)).await.unwrap_err();
         assert_eq!(short.to_string(), "the upload ended early: 3 bytes arrived of 5");
         let broken = body(&[b"abc"]).chain(stream::iter([Err(io::Error::other("reset"))]));
-        let broken = receive(broken, folder.path(), UploadLimits::default()).await.unwrap_err();
+        let broken = receive(broken, &disk(&folder), UploadLimits::default()).await.unwrap_err();
         assert_eq!(broken.to_string(), "the upload ended early: 3 bytes arrived");
-        let large = receive(body(&[b"abcdef", b"ghi"]), folder.path(), promised(9)).await.unwrap_err();
+        let large = receive(body(&[b"abcdef", b"ghi"]), &disk(&folder), promised(9)).await.unwrap_err();
         assert!(matches!(large, ReceiveError::TooLarge { max: 8 }), "{large}");
-        let nowhere =
-            receive(body(&[b"abc"]), Path::new("/nonexistent"), UploadLimits::default()).await.unwrap_err();
+        let nowhere = Disk::new("/nonexistent", Reserve::Bytes(0));
+        let nowhere = receive(body(&[b"abc"]), &nowhere, UploadLimits::default()).await.unwrap_err();
         assert!(matches!(nowhere, ReceiveError::Disk(_)), "{nowhere}");
     }
 
@@ -187,9 +253,9 @@ mod tests {
         runtime.block_on(async {
             let body =
                 stream::iter([Ok::<_, io::Error>(Bytes::from(vec![0; BATCH_SIZE]))]).chain(stream::pending());
-            let path = folder.path().to_owned();
+            let disk = disk(&folder);
             let receiving =
-                tokio::spawn(async move { receive(body, &path, UploadLimits::default()).await.map(drop) });
+                tokio::spawn(async move { receive(body, &disk, UploadLimits::default()).await.map(drop) });
             while files(folder.path()) == 0 {
                 tokio::task::yield_now().await;
             }
@@ -201,13 +267,33 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn nothing_is_read_of_a_body_for_which_there_is_no_room() {
+        let folder = tempfile::tempdir().unwrap();
+        let untouched =
+            || stream::poll_fn(|_| -> std::task::Poll<Option<io::Result<Bytes>>> { panic!("it was read") });
+        let promised = |size| UploadLimits { promised: Some(size), max: None };
+        let all = Disk::new(folder.path(), Reserve::Bytes(u64::MAX));
+        for limits in [promised(1), UploadLimits::default()] {
+            let error = receive(untouched(), &all, limits).await.unwrap_err();
+            assert!(matches!(error, ReceiveError::NoRoom(_)), "{error}");
+        }
+        let error = receive(untouched(), &disk(&folder), promised(1 << 60)).await.unwrap_err();
+        assert!(matches!(error, ReceiveError::NoRoom(_)), "{error}");
+        assert_eq!(files(folder.path()), 0);
+    }
+
+    #[tokio::test]
     async fn a_sweep_deletes_only_unlocked_staging_files() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("upload-abandoned"), "half").unwrap();
         std::fs::write(folder.path().join("someone-elses"), "half").unwrap();
-        let staged = receive(body(&[b"abc"]), folder.path(), UploadLimits::default()).await.unwrap();
-        assert_eq!(sweep(folder.path()).unwrap(), 1);
-        assert!(staged.file.path().exists());
-        assert_eq!(files(folder.path()), 2);
+        for (name, age) in [("put-fresh", Duration::ZERO), ("put-abandoned", 2 * STORE_FILE_AGE)] {
+            let file = File::create(folder.path().join(name)).unwrap();
+            file.set_modified(SystemTime::now() - age).unwrap();
+        }
+        let staged = receive(body(&[b"abc"]), &disk(&folder), UploadLimits::default()).await.unwrap();
+        assert_eq!(sweep(folder.path()).unwrap(), 2);
+        assert!(staged.file.path().exists() && !folder.path().join("put-abandoned").exists());
+        assert_eq!(files(folder.path()), 3);
     }
 }

@@ -161,12 +161,17 @@ fn finish(
 }
 
 /// Locks attempts whose lease ended before `now`; returns them with their workers. Skips locked rows: a
-/// worker that is extending its lease just now keeps the job.
+/// worker that is extending its lease just now keeps the job. So does one that could not extend it, because
+/// the server was down, for the time that it needs to come back.
 pub(in super::super) fn lock_expired(now: Timestamp) -> Result<Vec<(Attempt, String)>> {
     static EXPIRED: Statement = Statement::new(concat!(
         "SELECT ",
         attempt_columns!(),
-        ", worker FROM nebula.job_running WHERE lease_until < $1 ORDER BY job_id FOR UPDATE SKIP LOCKED"
+        ", worker FROM nebula.job_running
+           WHERE lease_until < $1 AND coalesce(",
+        lease_after_outage!(),
+        " < $1, true)
+           ORDER BY job_id FOR UPDATE SKIP LOCKED"
     ));
     EXPIRED.query(&[now.into()], |row| Ok((Attempt::read(row)?, row.need(6)?)))
 }

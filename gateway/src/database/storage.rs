@@ -1,0 +1,49 @@
+//! The database's view of the storage: its own disk, keys that belong to a file, changes of state on record.
+
+use nebula_storage::{Reserve, Room};
+use serde_json::Value;
+
+use super::query::{GenericClient, map_rows, query};
+use crate::error::ApiError;
+
+/// Room on the disks of the database, of data and of the log: that of the fuller one.
+pub(crate) async fn disk_room(
+    client: &impl GenericClient,
+    reserve: Reserve,
+) -> Result<Option<Room>, ApiError> {
+    let rows = query(client, "SELECT size, free, inodes, free_inodes FROM nebula.disk_room()", &[]).await?;
+    let rooms = map_rows(&rows, |row| {
+        let bytes = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
+        let size = bytes("size")?;
+        let inodes = (bytes("inodes")?, bytes("free_inodes")?);
+        Ok(Room {
+            size,
+            free: bytes("free")?,
+            reserve: reserve.bytes(size),
+            inodes: (inodes.0 > 0).then_some(inodes),
+            read_only: false,
+        })
+    })?;
+    Ok(rooms.into_iter().min_by_key(Room::left))
+}
+
+/// Those of these storage keys that no file and no rendition has, and that no job may still record.
+pub(crate) async fn unknown_objects(
+    client: &impl GenericClient,
+    keys: &[String],
+) -> Result<Vec<String>, ApiError> {
+    let rows = query(client, "SELECT nebula.unknown_objects($1)", &[&keys]).await?;
+    map_rows(&rows, |row| row.try_get(0))
+}
+
+/// Records that a part has another state, unless that is the last one on record; answers whether it was
+/// recorded.
+pub(crate) async fn record_state(
+    client: &impl GenericClient,
+    part: &str,
+    state: &str,
+    detail: &Value,
+) -> Result<bool, ApiError> {
+    let rows = query(client, "SELECT nebula.record_state($1, $2, $3)", &[&part, &state, detail]).await?;
+    Ok(map_rows(&rows, |row| row.try_get(0))?.into_iter().any(|recorded| recorded))
+}

@@ -1,0 +1,78 @@
+//! Leftovers of a gateway that was killed between storing bytes and recording them are found.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use anyhow::{Context, Result, ensure};
+use nebula_api::health::Health;
+use nebula_tests::api::good;
+use nebula_tests::eventually;
+use nebula_tests::stack::Stack;
+use uuid::Uuid;
+
+/// Makes a file as old as if it had been there for a day.
+fn make_old(path: &Path) -> Result<()> {
+    Ok(File::open(path)?.set_modified(SystemTime::now() - Duration::from_secs(24 * 3600))?)
+}
+
+fn markers(stack: &Stack) -> Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(stack.store().join(".staging"))?.flatten().map(|entry| entry.path());
+    Ok(entries.filter(|path| path.to_string_lossy().contains("pending-")).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_whose_row_was_never_made_are_deleted_and_other_orphans_reported() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    let api = stack.admin().await?;
+    let kept = good(api.upload(stack.project, "kept", b"kept".to_vec()).await?).await?;
+    ensure!(markers(&stack)?.is_empty(), "a finished upload needs no marker");
+    drop(kept);
+
+    // The row waits for this lock, while the bytes are in the store already.
+    let mut client = stack.database.connect().await?;
+    let lock = client.transaction().await?;
+    lock.batch_execute("LOCK TABLE nebula.file IN ACCESS EXCLUSIVE MODE").await?;
+    let (uploader, project) = (api.clone(), stack.project);
+    let sending = tokio::spawn(async move { uploader.upload(project, "lost", b"lost bytes".to_vec()).await });
+    eventually("the bytes to be stored", || async { Ok((stack.stored()?.len() == 2).then_some(())) }).await?;
+    let waits = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                  WHERE datname = current_database() AND query LIKE '%create_file%' AND wait_event_type = 'Lock'";
+    eventually("the row to wait", || async { Ok(lock.query_opt(waits, &[]).await?) }).await?;
+    stack.kill_gateway()?;
+    lock.query(waits, &[]).await?;
+    lock.rollback().await?;
+    ensure!(sending.await?.is_err());
+    let [marker] = &markers(&stack)?[..] else { anyhow::bail!("no marker is left: {:?}", markers(&stack)?) };
+    make_old(marker)?;
+
+    // No gateway of this release leaves this; a database that was restored from an older backup does.
+    let orphan = stack.store().join(format!("files/{}/original", Uuid::new_v4()));
+    fs::create_dir_all(orphan.parent().context("no parent")?)?;
+    fs::write(&orphan, b"orphan")?;
+    make_old(&orphan)?;
+
+    stack.start_gateway().await?;
+    let health = || async {
+        let answer = good(api.anonymous("/health/ready").send().await?).await?;
+        let health: Health = answer.json().await?;
+        Ok(health.checks.into_iter().find(|check| check.name == "orphans"))
+    };
+    let found = eventually("the orphan to be reported", health).await?;
+    ensure!(found.hint.is_some() && found.ok && found.detail.starts_with("1 objects"), "{found:?}");
+    assert_eq!(stack.stored()?.len(), 2, "the orphan and the file that has a row: {:?}", stack.stored()?);
+    ensure!(orphan.exists() && markers(&stack)?.is_empty());
+    let doctor = String::from_utf8(stack.ctl()?.arg("doctor").output()?.stdout)?;
+    ensure!(doctor.contains("• orphans"), "{doctor}");
+
+    // The administrator says from which age on.
+    stack.restart_with(&[("NEBULA_ORPHAN_DAYS", "1")]).await?;
+    eventually("the orphan to be deleted", || async { Ok((!orphan.exists()).then_some(())) }).await?;
+    assert_eq!(stack.stored()?.len(), 1);
+    let states = "SELECT string_agg(action, ' ' ORDER BY event_id) FROM nebula.event WHERE subject_id = 'storage-orphans'";
+    eventually("both to be on record", || async {
+        let recorded: Option<String> = client.query_one(states, &[]).await?.get(0);
+        Ok((recorded.as_deref() == Some("orphans-found orphans-ok")).then_some(()))
+    })
+    .await
+}
