@@ -30,6 +30,19 @@ SET log_statement = none;
 \set worker `cat "$NEBULA_SECRETS/worker_database_password"`
 ALTER ROLE nebula_gateway LOGIN PASSWORD :'gateway';
 ALTER ROLE nebula_worker LOGIN PASSWORD :'worker';
-SELECT format('%s addresses in the first project, home', nebula.populate_pool(nebula.create_project('home', '10.42.0.0/16'), '10.42.0.0/16'))
- WHERE NOT EXISTS (SELECT FROM nebula.project);
+-- Devices of the first project get an address of each family. The IPv6 range is a random one of those for private use
+-- (RFC 4193), so that two installations that meet do not have the same.
+WITH home AS MATERIALIZED (
+  SELECT nebula.create_project('home', '10.42.0.0/16') AS project_id
+   WHERE NOT EXISTS (SELECT FROM nebula.project)
+), random AS MATERIALIZED (
+  SELECT replace(gen_random_uuid()::text, '-', '') AS digits
+), range AS MATERIALIZED (
+  SELECT format('fd%s:%s:%s::/64', left(digits, 2), substr(digits, 3, 4), substr(digits, 7, 4))::inet AS ipv6
+    FROM random
+)
+SELECT format('The first project, home, has %s addresses of IPv4 and the IPv6 range %s.',
+              nebula.populate_pool(project_id, '10.42.0.0/16'),
+              CASE WHEN nebula.populate_pool(project_id, ipv6, 'ipv6') > 0 THEN ipv6 END)
+  FROM home, range;
 SQL

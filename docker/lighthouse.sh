@@ -42,17 +42,14 @@ join_first_project() {
     project=$(sql "SELECT project_id FROM nebula.project ORDER BY created_at, project_id LIMIT 1")
     if as_root test -f "$(device_folder)/agent.json"; then
         sql "UPDATE nebula.device d
-                SET endpoints = '$endpoint' || array_remove(array_remove(d.endpoints, '$lighthouse'), '$endpoint')
+                SET endpoints = text '$endpoint' || array_remove(array_remove(d.endpoints, '$lighthouse'), '$endpoint')
               WHERE d.device_id = '$(identity id)' AND '$endpoint' <> '$lighthouse'"
         return
     fi
-    # A code that an interrupted start has left would keep the name.
+    # Two codes for one name are refused, and an interrupted start may have left one.
     sql "SELECT nebula.revoke_enrolment(enrolment_id, 'make up') FROM nebula.enrolment
           WHERE created_by = 'make up' AND uses = 0 AND revoked_at IS NULL" >/dev/null
     name=$(uname -n | cut -d . -f 1 | tr -c 'A-Za-z0-9-\n' -)
-    # Of a start that was interrupted; two codes for one name are refused.
-    sql "SELECT nebula.revoke_enrolment(enrolment_id, 'make up') FROM nebula.enrolment_status
-          WHERE project_id = '$project' AND name = '$name' AND created_by = 'make up' AND state = 'open'" >/dev/null
     code=$(sql "SELECT code FROM nebula.create_enrolment('$project', name => '$name', role => 'lighthouse',
                   endpoints => ARRAY['$endpoint'], lifetime => '10 minutes', created_by => 'make up')")
     as_root "$home/bin/nebulactl" --quiet --server "$server" join --code "$code" --dir "$(device_folder)" ||
