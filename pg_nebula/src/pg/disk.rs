@@ -8,7 +8,6 @@ use rustix::fs::statvfs;
 const FOLDERS: [(&str, &str); 2] = [("data", "."), ("wal", "pg_wal")];
 
 #[pg_extern(volatile, parallel_restricted)]
-#[expect(clippy::type_complexity, reason = "the columns of the answer")]
 fn disk_room() -> TableIterator<
     'static,
     (name!(disk, String), name!(size, i64), name!(free, i64), name!(inodes, i64), name!(free_inodes, i64)),
