@@ -38,9 +38,10 @@ as() {
     fi
 }
 
+# free_port: below the range from which the kernel takes ports of outgoing connections, which `ss -l` does not show.
 free_port() {
     local port
-    until port=$((RANDOM % 20000 + 20000)) && [[ -z $(ss -Hltn "sport = :$port") ]]; do :; done
+    until port=$((RANDOM % 12000 + 20000)) && [[ -z $(ss -Hltn "sport = :$port") ]]; do :; done
     printf '%s' "$port"
 }
 
