@@ -59,15 +59,16 @@ start_gateway() {
         NEBULA_DATABASE_URL="$(database_url gateway)" NEBULA_LISTEN="$(listen_everywhere)" \
         NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_CA_DIR="$home/ca" NEBULA_TOKEN_KEY="$(secret token_key)" \
         "$home/bin/nebula-gateway"
-    await gateway 60 http_ready
 }
 start_gateway
 start_service worker "" "${common[@]}" NEBULA_DATABASE_URL="$(database_url worker)" "$home/bin/nebula-worker"
+await gateway 60 http_ready
 await worker 30 worker_ready
 if [[ -n $endpoint ]]; then
     join_first_project
     start_agent
     start_gateway # on the overlay addresses, too
+    await gateway 60 http_ready
 elif pid_of agent >/dev/null; then
     stop agent TERM 30
     say "This server is no lighthouse any more. Remove it from the network: nebulactl device revoke $(identity name)"

@@ -78,6 +78,12 @@ pub enum Error {
         /// The token's own message.
         problem: String,
     },
+    /// The PIN is wrong, or the token takes none any more. Tokens lock themselves after a few wrong ones.
+    #[error("the token refuses the PIN: {problem}")]
+    TokenPin {
+        /// The token's own message.
+        problem: String,
+    },
     /// The key in the token belongs to another certificate.
     #[error("the private key in the token is not the one of the certificate: name its object= or id=")]
     TokenKeyMismatch,
@@ -269,6 +275,7 @@ impl Error {
                 | Self::PassphraseMissing
                 | Self::PassphraseWrong
                 | Self::Encryption { .. }
+                | Self::TokenPin { .. }
                 | Self::Memory { .. }
                 | Self::OpenSsl(_)
         )

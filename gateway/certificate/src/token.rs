@@ -184,6 +184,16 @@ fn session(uri: &Uri) -> Result<Session, Error> {
         match session.login(UserType::User, Some(&AuthPin::new(pin.as_str().into()))) {
             // The login belongs to the process, not to the session.
             Ok(()) | Err(Failure::Pkcs11(RvError::UserAlreadyLoggedIn, _)) => {}
+            Err(
+                error @ Failure::Pkcs11(
+                    RvError::PinIncorrect
+                    | RvError::PinInvalid
+                    | RvError::PinLenRange
+                    | RvError::PinExpired
+                    | RvError::PinLocked,
+                    _,
+                ),
+            ) => return Err(Error::TokenPin { problem: error.to_string() }),
             Err(error) => return Err(told(error)),
         }
     }

@@ -103,6 +103,12 @@ pub(crate) struct SigningAuthority {
     pub(crate) projects: i64,
 }
 
+impl SigningAuthority {
+    pub(crate) fn has_ended(&self) -> bool {
+        self.seconds_left <= 0.0
+    }
+}
+
 /// The authorities that projects sign with, the first to end on top.
 pub(crate) async fn signing(client: &impl GenericClient) -> Result<Vec<SigningAuthority>, ApiError> {
     let sql = "SELECT fingerprint, name, not_after, seconds_left, projects FROM nebula.signing_authorities()";

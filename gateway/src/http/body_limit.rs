@@ -41,10 +41,10 @@ impl Arrival {
         Self::change(request, |arrival| arrival.end.set(arrival.begun + arrival.limits.upload));
     }
 
-    /// Gives the stream of a known device its time, which may be spent in silence.
-    pub(crate) fn allow(request: &HttpRequest, time: Duration) {
+    /// Gives the stream of a known device its time, and pauses that are this many times as long as usual.
+    pub(crate) fn allow(request: &HttpRequest, time: Duration, silence: u32) {
         Self::change(request, |arrival| {
-            arrival.silence.set(time);
+            arrival.silence.set(arrival.limits.silence * silence);
             arrival.end.set(arrival.begun + time);
         });
     }

@@ -26,9 +26,11 @@ use crate::state::AppState;
 /// Largest body in bytes. The longest that a correct client sends is the report of a device with some hundred
 /// peers.
 const MAX_BODY: usize = 64 * 1024;
-/// Most bytes that may follow a call, and how long they may take.
+/// Most bytes that may follow a call, how long they may take, and how often longer than usual the device may
+/// be silent meanwhile.
 const MAX_STREAM: usize = 64 * 1024 * 1024;
 const STREAM_TIME: Duration = Duration::from_secs(15 * 60);
+const STREAM_SILENCE: u32 = 4;
 
 impl ResponseError for Refusal {
     fn status_code(&self) -> StatusCode {
@@ -72,10 +74,8 @@ pub(crate) async fn call(
     let device = call.host_id.parse().ok();
     let identified = Box::pin(identify(&state, &call, &request, &body)).await;
     let response = match identified {
-        Ok((_, message)) if message.kind == kind::COMMAND_RESPONSE => {
-            Arrival::allow(&request, STREAM_TIME);
-            let _: CommandResponse = value(&message)?;
-            Box::pin(discard(rest)).await
+        Ok((caller, message)) if message.kind == kind::COMMAND_RESPONSE => {
+            Box::pin(stream(&state, &caller, &message, &request, rest)).await
         }
         Ok((caller, message)) if message.kind == kind::REAUTHENTICATE => {
             let login_url = server_url(state.public_url.as_deref(), &request);
@@ -182,6 +182,20 @@ fn announces_stream(call: &[u8]) -> bool {
     message.is_some_and(|message| message.kind == kind::COMMAND_RESPONSE)
 }
 
+/// Takes the output of a command, of which a device has a few on their way at the same time.
+async fn stream(
+    state: &AppState,
+    caller: &Caller,
+    message: &Message,
+    request: &HttpRequest,
+    rest: Option<web::Payload>,
+) -> Result<HttpResponse, Refusal> {
+    let _permit = state.transfers.of_device(caller.device_id)?;
+    Arrival::allow(request, STREAM_TIME, STREAM_SILENCE);
+    let _: CommandResponse = value(message)?;
+    discard(rest).await
+}
+
 /// Reads what follows a call to its end.
 async fn discard(rest: Option<web::Payload>) -> Result<HttpResponse, Refusal> {
     let mut size = 0;
@@ -262,7 +276,7 @@ pub(crate) async fn poll() -> Result<HttpResponse, Refusal> {
 }
 
 fn no_sign_in() -> Refusal {
-    ApiError::not_found("nobody signs in for a device here")
+    ApiError::not_found("sign-in for devices is not offered")
         .hint("Enrol the device with a code: an administrator makes one with nebulactl enrolment create.")
         .into()
 }

@@ -2,6 +2,7 @@
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use chrono::DateTime;
+use futures::future::Either;
 use nebula_api::Envelope;
 use nebula_api::file::{File, Link};
 use serde::Deserialize;
@@ -75,14 +76,17 @@ pub(crate) async fn content(
     query: web::Query<ContentQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
-    let (account_id, rendition) = match &query.token {
+    let (account_id, rendition, permit) = match &query.token {
         Some(token) => {
             let (account_id, kind) = playback::open(&state.tokens, token, *file_id)?;
-            (account_id, Some(kind))
+            let permit = state.transfers.of_link(account_id, client_address(&request))?;
+            (account_id, Some(kind), Either::Left(permit))
         }
-        None => (Actor::from_request_head(&request)?.account_id, query.rendition),
+        None => {
+            let account_id = Actor::from_request_head(&request)?.account_id;
+            (account_id, query.rendition, Either::Right(state.transfers.of_account(account_id)?))
+        }
     };
-    let permit = state.transfers.of_account(account_id)?;
     // The connection is given back before the first byte is sent: a player may stay for hours.
     let content = {
         let client = state.database.client().await?;

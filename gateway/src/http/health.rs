@@ -6,9 +6,9 @@ use nebula_api::health::{Check, Health};
 use nebula_storage::Level;
 
 use crate::VERSION;
-use crate::database::authority as database;
-use crate::domain::authority::day;
+use crate::database::authority::{self as database, SigningAuthority};
 use crate::domain::authority::expiry::{Expiry, HINT};
+use crate::domain::authority::{MISSING_KEY_HINT, day};
 use crate::domain::disks::DiskState;
 use crate::domain::leftovers::Orphans;
 use crate::error::ApiError;
@@ -37,12 +37,14 @@ pub(crate) async fn ready(state: web::Data<AppState>) -> HttpResponse {
 async fn check(state: &AppState) -> Health {
     let (database, storage, disks) =
         tokio::join!(state.database.check(), state.store.check(), state.disks.look());
-    let authority = authority(state).await;
+    let signing = async { database::signing(&state.database.client().await?).await };
+    let signing = signing.await.unwrap_or_else(|_: ApiError| Vec::new());
     let mut checks = vec![
         result("database", database.map(|()| "ok".into()), |error| error.failure()),
         result("storage", storage.map(|()| "ok".into()), |error| ApiError::from(error).failure()),
-        authority,
+        authority(state, &signing),
     ];
+    checks.extend(keys_elsewhere(state, &signing));
     if let bad @ 1.. = state.keyring.bad() {
         checks.push(Check {
             name: "authorities".to_owned(),
@@ -63,13 +65,13 @@ async fn check(state: &AppState) -> Health {
 }
 
 /// The authorities that projects sign with; before there is one, and without the database, the shared one.
-async fn authority(state: &AppState) -> Check {
-    let signing = async { database::signing(&state.database.client().await?).await };
-    let signing = signing.await.unwrap_or_default();
+/// One project whose authority has ended is a hint: the gateway goes on for the others, and the remedy goes
+/// through the gateway.
+fn authority(state: &AppState, signing: &[SigningAuthority]) -> Check {
     let name = "authority".to_owned();
     let hint = Some(HINT.to_owned());
-    match Expiry::of(&signing) {
-        Expiry::Over(detail) => Check { name, ok: false, detail, hint },
+    match Expiry::of(signing) {
+        Expiry::Over(detail) => Check { name, ok: signing.iter().any(|one| !one.has_ended()), detail, hint },
         Expiry::Soon(detail) => Check { name, ok: true, detail, hint },
         Expiry::Distant => match (state.keyring.shared().check(), signing.first()) {
             (Ok(detail), _) => Check { name, ok: true, detail, hint: None },
@@ -81,6 +83,18 @@ async fn authority(state: &AppState) -> Check {
             (Err(error), None) => Check { name, ok: false, detail: error.to_string(), hint },
         },
     }
+}
+
+/// Authorities that projects sign with elsewhere: their keys are not here.
+fn keys_elsewhere(state: &AppState, signing: &[SigningAuthority]) -> Option<Check> {
+    let missing = signing.iter().filter(|one| !state.keyring.holds(&one.fingerprint));
+    let names = missing.map(|one| format!("{:?} ({})", one.name, one.fingerprint)).collect::<Vec<_>>();
+    (!names.is_empty()).then(|| Check {
+        name: "authority-keys".into(),
+        ok: true,
+        detail: format!("this gateway cannot sign for projects of {}", names.join(", ")),
+        hint: Some(MISSING_KEY_HINT.into()),
+    })
 }
 
 /// Success and failure each have a sentence; a failure has its remedy, too.

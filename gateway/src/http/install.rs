@@ -47,7 +47,7 @@ pub(crate) async fn program(
     state: web::Data<AppState>,
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
-    let permit = state.transfers.of_stranger(client_address(&request))?;
+    let permit = state.transfers.of_anonymous(client_address(&request))?;
     let opened = state.device_program.open().await.map_err(|error| ApiError::internal(&error))?;
     let none = || {
         ApiError::new(NOT_FOUND, "this gateway has no nebulactl to give away")

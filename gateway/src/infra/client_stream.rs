@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
+use std::mem::take;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -16,8 +17,8 @@ use super::connections::Connection;
 /// How long a client may take nothing of a response. A paused player comes back for the rest with a range.
 const WRITE_SILENCE: Duration = Duration::from_secs(120);
 
-/// Sent to a client whose connection makes room before its request has arrived.
-const MADE_ROOM: &[u8] =
+/// Sent to a client whose connection is closed before its request has arrived, to make room.
+const EVICTED: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n\
     content-length: 194\r\n\r\n{\"success\":false,\"error\":\"timeout\",\"sqlstate\":\"08006\",\
     \"detail\":\"the request had not arrived whole when others needed its connection\",\
@@ -33,13 +34,15 @@ pub(crate) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnecti
 pub(crate) struct ClientStream {
     stream: TcpStream,
     connection: Arc<Connection>,
+    /// Whether bytes were read that the HTTP service has not looked at yet.
+    unread: bool,
     /// Runs while the client takes nothing.
     silence: Option<Pin<Box<Sleep>>>,
 }
 
 impl ClientStream {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, silence: None }
+        Self { stream, connection, unread: false, silence: None }
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {
@@ -55,13 +58,20 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         self.connection.wake_on_closing(context.waker());
         if self.connection.is_closing() {
+            // They may be the end of a request, with which the connection becomes busy and stays.
+            if take(&mut self.unread) {
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             // Not into the middle of a response that the client has not taken yet.
             if self.silence.is_none() {
-                let _ = self.stream.try_write(MADE_ROOM);
+                let _ = self.stream.try_write(EVICTED);
             }
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.unread = read.is_ready();
+        read
     }
 }
 
@@ -95,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_refusals_that_are_sent_without_a_server_are_whole_responses_with_a_hint() {
-        for refusal in [MADE_ROOM, NO_ROOM] {
+        for refusal in [EVICTED, NO_ROOM] {
             let text = std::str::from_utf8(refusal).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();

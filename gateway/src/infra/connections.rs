@@ -19,7 +19,7 @@ use super::trusted_proxies::TrustedProxies;
 
 /// Connections above the limit that are accepted all the same, to answer questions about health.
 const RESERVE: usize = 32;
-/// The share of a client is a quarter of all, within these bounds.
+/// The share of a client is a quarter of all, within these bounds, and never more than half.
 const SHARE: std::ops::RangeInclusive<usize> = 64..=1024;
 /// Connections that were closed for others are logged once per interval.
 const LOG_INTERVAL: Duration = Duration::from_secs(60);
@@ -48,6 +48,8 @@ pub(crate) struct Connections {
 #[derive(Debug, Default)]
 struct Table {
     open: usize,
+    /// Of these, those that were told to close and have not done so yet.
+    closing: usize,
     next: u64,
     /// Those that wait for their client, by the time since when they do.
     waiting: BTreeMap<u64, Arc<Signal>>,
@@ -77,7 +79,7 @@ pub(crate) struct Connection {
 
 impl Connections {
     pub(crate) fn new(limit: usize, proxies: TrustedProxies) -> Self {
-        let share = (limit / 4).clamp(*SHARE.start(), *SHARE.end());
+        let share = (limit / 4).clamp(*SHARE.start(), *SHARE.end()).min(limit / 2).max(1);
         Self { table: Arc::default(), limit, share, proxies }
     }
 
@@ -107,10 +109,10 @@ impl Connections {
         if own >= self.share && !self.proxies.contains(peer) {
             table.close_oldest_of(client);
         }
-        let full = table.open >= self.limit;
-        if full {
+        if table.open - table.closing >= self.limit {
             table.close_one_of_the_greediest();
         }
+        let reserved = table.open - table.closing >= self.limit;
         if table.open >= self.limit + RESERVE {
             return None;
         }
@@ -120,7 +122,7 @@ impl Connections {
         let number = table.wait(&signal);
         drop(table);
         let number = AtomicU64::new(number);
-        Some(Arc::new(Connection { connections: self.clone(), signal, number, reserved: full }))
+        Some(Arc::new(Connection { connections: self.clone(), signal, number, reserved }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -152,6 +154,7 @@ impl Table {
         let oldest = self.by_client.get(&client).and_then(|numbers| numbers.first().copied());
         let Some(signal) = oldest.and_then(|number| self.remove(number)) else { return };
         signal.closing.store(true, Ordering::Release);
+        self.closing += 1;
         signal.waker.wake();
         self.closed += 1;
         if self.logged_at.is_none_or(|at| at.elapsed() >= LOG_INTERVAL) {
@@ -172,10 +175,12 @@ impl Table {
 }
 
 impl Connection {
-    /// A request has arrived whole, or its sender may take his time: it is not closed for others.
+    /// A request has arrived whole, or its sender may take his time: it is not closed for others, even if it
+    /// was told to while the last bytes of the request were still unread.
     pub(crate) fn set_busy(&self) {
         let mut table = self.connections.lock();
         table.remove(self.number.swap(0, Ordering::AcqRel));
+        table.closing -= usize::from(self.signal.closing.swap(false, Ordering::AcqRel));
     }
 
     /// The response is on its way: it waits for its client again.
@@ -202,6 +207,7 @@ impl Drop for Connection {
         let mut table = self.connections.lock();
         table.remove(*self.number.get_mut());
         table.open -= 1;
+        table.closing -= usize::from(self.signal.closing.load(Ordering::Acquire));
     }
 }
 
@@ -230,6 +236,7 @@ mod tests {
     fn a_connection_that_is_worked_on_is_never_closed_for_others() {
         let connections = connections(64, "");
         let busy: Vec<_> = (0..64).map(|_| connections.admit(peer(1)).unwrap()).collect();
+        assert!(busy[0].is_closing());
         busy.iter().for_each(|one| one.set_busy());
         let reserve: Vec<_> = (0..RESERVE).map(|_| connections.admit(peer(1)).unwrap()).collect();
         assert!(busy.iter().all(|one| !one.is_closing()));
@@ -245,10 +252,28 @@ mod tests {
     #[test]
     fn when_all_is_full_the_client_with_the_most_waiting_connections_makes_room() {
         let connections = connections(64, "");
-        let greedy: Vec<_> = (0..60).map(|_| connections.admit(peer(1)).unwrap()).collect();
-        let modest: Vec<_> = (0..4).map(|_| connections.admit(peer(2)).unwrap()).collect();
-        connections.admit(peer(3)).unwrap();
-        assert!(greedy[0].is_closing() && modest.iter().all(|one| !one.is_closing()));
+        let greedy: Vec<_> = (1..3)
+            .flat_map(|last| (0..30).map(move |_| last))
+            .map(|last| connections.admit(peer(last)).unwrap())
+            .collect();
+        let modest: Vec<_> = (0..4).map(|_| connections.admit(peer(3)).unwrap()).collect();
+        assert!(greedy.iter().all(|one| !one.is_closing()));
+        let newcomers: Vec<_> = (0..8).map(|_| connections.admit(peer(4)).unwrap()).collect();
+        assert!(
+            newcomers.iter().all(|one| !one.reserved),
+            "room was made, so they are served like any other"
+        );
+        assert_eq!(greedy.iter().filter(|one| one.is_closing()).count(), 8);
+        assert!(modest.iter().all(|one| !one.is_closing()));
+    }
+
+    #[test]
+    fn a_client_never_fills_more_than_half_however_few_connections_there_are() {
+        for limit in [2, 16, 63, 200] {
+            let connections = connections(limit, "");
+            let all: Vec<_> = (0..limit / 2 + 1).map(|_| connections.admit(peer(1)).unwrap()).collect();
+            assert!(all[0].is_closing(), "{limit}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt;
+use nebula_tests::eventually;
 use nebula_tests::stack::Stack;
 use reqwest::{Body, Client, StatusCode};
 use serde_json::{Value, json};
@@ -39,6 +41,22 @@ async fn all_calls_of_the_open_client_are_answered_in_its_form() -> Result<()> {
     let answer = streamed.send().await?;
     ensure!(answer.status() == StatusCode::OK, "{}", answer.text().await?);
     ensure!(answer.json::<Value>().await? == json!({ "data": {} }));
+
+    // A device holds a few such streams at the same time, so that it cannot hold every connection.
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        let call = agent.request("CommandResponse", &bare)?.to_string();
+        let endless =
+            futures::stream::iter([Ok::<_, std::io::Error>(call)]).chain(futures::stream::pending());
+        let request = Client::new().post(format!("{}/v1/dnclient", stack.url()));
+        held.push(tokio::spawn(request.body(Body::wrap_stream(endless)).send()));
+    }
+    eventually("a further stream to be refused", || async {
+        let call = agent.request("CommandResponse", &bare)?.to_string() + "output";
+        Ok((agent.send_with(call, &[]).await?.0 == StatusCode::TOO_MANY_REQUESTS).then_some(()))
+    })
+    .await?;
+    held.iter().for_each(|stream| stream.abort());
 
     // Bytes behind a call of another type make it invalid, and a stream needs the device's signature.
     let call = agent.request("CheckForUpdate", &Value::Null)?.to_string() + "{}";

@@ -1,17 +1,30 @@
 //! Clients that are slow, or have many connections, keep nobody else out.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Ipv4Addr, TcpStream};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use nebula_tests::api::refusal;
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
+use tokio::net::TcpSocket;
 
 /// A request that promises more than it sends.
 fn unfinished(stack: &Stack) -> Result<TcpStream> {
-    let mut stream = TcpStream::connect(stack.url().trim_start_matches("http://"))?;
+    promise(TcpStream::connect(stack.url().trim_start_matches("http://"))?)
+}
+
+/// The same from the address 127.0.0.`last`.
+async fn unfinished_from(stack: &Stack, last: u8) -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((Ipv4Addr::new(127, 0, 0, last), 0).into())?;
+    let stream = socket.connect(stack.url().trim_start_matches("http://").parse()?).await?.into_std()?;
+    stream.set_nonblocking(false)?;
+    promise(stream)
+}
+
+fn promise(mut stream: TcpStream) -> Result<TcpStream> {
     let head = "POST /api/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n\
                 Content-Length: 1000\r\n\r\n{";
     stream.write_all(head.as_bytes())?;
@@ -66,8 +79,9 @@ async fn with_few_files_health_and_sign_in_answer_beside_a_crowd() -> Result<()>
     stack.limit_files(200, 256);
     stack.start_gateway().await?;
     let mut slow = Vec::new();
+    // From several addresses, whose shares add up to more than there is.
     for number in 0..600 {
-        slow.push(unfinished(&stack)?);
+        slow.push(unfinished_from(&stack, 2 + number as u8 % 5).await?);
         if number % 100 == 0 {
             alive(&stack).await?;
         }
@@ -88,16 +102,21 @@ async fn a_body_ends_after_a_silence_and_after_a_time() -> Result<()> {
     ensure!(words.starts_with("HTTP/1.1 408") && words.contains("NEBULA_BODY_SILENCE"), "{words}");
     ensure!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
     // A byte now and then is no silence, so the time ends it.
+    stack.restart_with(&[("NEBULA_BODY_SILENCE", "3600"), ("NEBULA_BODY_TIME", "3")]).await?;
     let mut dripping = unfinished(&stack)?;
-    let words = last_words(dripping.try_clone()?);
+    let listening = dripping.try_clone()?;
     let dripped = std::thread::spawn(move || {
+        let mut count = 0;
         while dripping.write_all(b" ").is_ok() {
+            count += 1;
             std::thread::sleep(Duration::from_millis(300));
         }
+        count
     });
-    let words = words?;
+    let words = last_words(listening)?;
     ensure!(words.starts_with("HTTP/1.1 408"), "{words}");
-    dripped.join().expect("it ends with the connection");
+    let count = dripped.join().expect("it ends with the connection");
+    ensure!(count > 1, "only {count} bytes were sent before the end");
     Ok(())
 }
 

@@ -39,7 +39,7 @@ impl Expiry {
         let SigningAuthority { name, not_after, seconds_left, projects, .. } = first;
         let until = day(not_after.timestamp());
         let whose = if *projects == 1 { "a project".to_owned() } else { format!("{projects} projects") };
-        if *seconds_left <= 0.0 {
+        if first.has_ended() {
             return Self::Over(format!(
                 "{name:?} expired on {until}: devices of {whose} can neither join nor renew"
             ));

@@ -3,24 +3,30 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use nebula_certificate::{Certificate, CertificateAuthority, Fingerprint, Zeroizing};
 use tokio::task::spawn_blocking;
 use tokio_util::sync::CancellationToken;
 
+use super::attempt::{Attempt, stamps};
 use super::key_form::{AuthorityFolder, KeyForm};
+use super::keyring_error::KeyringError;
 use super::signer::Authority;
 use crate::database::authority::TrustedAuthority;
 use crate::error::{ApiError, UNAVAILABLE};
 
 /// How often the folder is looked at for keys that were put there meanwhile.
 const SCAN_INTERVAL: Duration = Duration::from_secs(3);
+
+/// The remedy for a key that is not here.
+pub(crate) const MISSING_KEY_HINT: &str = "Copy NAME.crt and NAME.key (or NAME.uri) into its NEBULA_CA_DIR from the gateway that has them: one that \
+     made them begins NAME with the project's identifier. All gateways of a database need the same pairs.";
 
 /// The places of the keys, and the passphrase that decrypts them.
 #[derive(Clone)]
@@ -45,51 +51,9 @@ pub(crate) struct Keyring {
     found: RwLock<HashMap<Fingerprint, Arc<CertificateAuthority>>>,
     /// Certificates of the folder that were looked at. Locked during a scan: opening an encrypted key takes
     /// seconds and up to 2 GiB, so each is opened once, and one at a time.
-    tried: Mutex<HashMap<PathBuf, Tried>>,
+    tried: Mutex<HashMap<PathBuf, Attempt>>,
     /// Pairs of the folder that cannot be used.
     bad: AtomicUsize,
-}
-
-/// A pair of the folder as it was when it was looked at. It is looked at again when it has changed.
-#[derive(Debug)]
-struct Tried {
-    stamps: [Option<(SystemTime, u64)>; 3],
-    usable: bool,
-    attempts: usize,
-}
-
-/// Why keys cannot be used. A message names the file, the setting or the remedy, and never a secret.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum KeyringError {
-    #[error("{path} ({setting}) cannot be read: {error}")]
-    File { path: PathBuf, setting: &'static str, error: io::Error },
-    #[error("the folder {path} (NEBULA_CA_DIR) cannot be read: {error}")]
-    Folder { path: PathBuf, error: io::Error },
-    #[error("{path}: {error}")]
-    Certificate { path: PathBuf, error: nebula_certificate::Error },
-    #[error("the key {path} (NEBULA_CA_KEY) cannot be read: {error}")]
-    KeyMetadata { path: PathBuf, error: io::Error },
-    #[error(
-        "the key {path} (NEBULA_CA_KEY) has mode {mode:04o}, so others can read it; run: chmod 600 {path}"
-    )]
-    ReadableKey { path: PathBuf, mode: u32 },
-    #[error(
-        "the key {path} may not be read by the user this gateway runs as; give it to that user: \
-         chown USER {path}"
-    )]
-    NotOwnKey { path: PathBuf },
-    #[error("the key {path} cannot be read: {error}")]
-    Key { path: PathBuf, error: io::Error },
-    #[error("the authority in {cert} and {key} cannot be used: {error}")]
-    Authority { cert: PathBuf, key: PathBuf, error: nebula_certificate::Error },
-    #[error("the authority in {cert} cannot be used with its token: {error}")]
-    Token { cert: PathBuf, error: nebula_certificate::Error },
-    #[error("{path} cannot be written: {error}")]
-    Write { path: PathBuf, error: io::Error },
-    #[error("an authority for {project:?} cannot be made: {error}")]
-    Make { project: String, error: nebula_certificate::Error },
-    #[error("this gateway has no folder of authorities")]
-    NoFolder,
 }
 
 pub(super) struct Folder {
@@ -149,10 +113,7 @@ impl Keyring {
                 trusted.iter().find(|one| is_meant(one)).map(TrustedAuthority::fingerprint).transpose()?;
             fingerprint.and_then(|fingerprint| self.key(&fingerprint)).ok_or_else(|| {
                 ApiError::new(UNAVAILABLE, "this gateway does not hold the key of the project's authority")
-                    .hint(
-                        "Put certificate and key into NEBULA_CA_DIR, or set NEBULA_CA_CERT and \
-                         NEBULA_CA_KEY to them.",
-                    )
+                    .hint(MISSING_KEY_HINT)
             })
         };
         let certificate_signer = find(|one| one.signs_certificates)?;
@@ -174,6 +135,12 @@ impl Keyring {
         let found = self.found.read().unwrap_or_else(PoisonError::into_inner);
         let more = found.values().map(|one| one.certificate().clone());
         Ok(std::iter::once(self.shared.certificate().clone()).chain(more).collect())
+    }
+
+    /// Whether the key of the certificate with this fingerprint, in hexadecimal, is here.
+    pub(crate) fn holds(&self, fingerprint: &str) -> bool {
+        let mut bytes = Fingerprint::default();
+        hex::decode_to_slice(fingerprint, &mut bytes).is_ok() && self.key(&bytes).is_some()
     }
 
     /// How many pairs of the folder cannot be used.
@@ -232,15 +199,13 @@ impl Keyring {
         tried.retain(|path, _| certificates.contains(path));
         for cert in certificates {
             let stamps = stamps(&cert);
-            if tried.get(&cert).is_some_and(|tried| tried.stamps == stamps) {
+            let before = tried.get(&cert).filter(|attempt| attempt.stamps == stamps);
+            if before.is_some_and(|attempt| !attempt.is_due()) {
                 continue;
             }
-            let attempts = tried.get(&cert).map_or(0, |tried| tried.attempts) + 1;
             let opened = self.open(&cert, folder);
-            if let Err(problem) = &opened {
-                tracing::error!(%problem, attempts, "an authority is left out until its files change");
-            }
-            tried.insert(cert, Tried { stamps, usable: opened.is_ok(), attempts });
+            let attempt = Attempt::report(&cert, stamps, &opened, before);
+            tried.insert(cert, attempt);
         }
         self.bad.store(tried.values().filter(|tried| !tried.usable).count(), Ordering::Relaxed);
         Ok(())
@@ -263,17 +228,6 @@ impl Keyring {
         found.insert(authority.fingerprint(), Arc::new(authority));
         Ok(())
     }
-}
-
-/// Times and sizes of the files of a pair.
-fn stamps(cert: &Path) -> [Option<(SystemTime, u64)>; 3] {
-    ["crt", "key", "uri"].map(|kind| {
-        let metadata = fs::metadata(cert.with_extension(kind)).ok()?;
-        // Of the inode, so that a key whose mode was put right is tried again.
-        let changed = Duration::from_nanos(metadata.ctime_nsec().unsigned_abs())
-            + Duration::from_secs(metadata.ctime().unsigned_abs());
-        Some((SystemTime::UNIX_EPOCH + changed, metadata.len()))
-    })
 }
 
 /// Reads an authority from its certificate and its key, which is in a file or in a token.
@@ -314,6 +268,8 @@ fn refuse_readable_key(path: &Path) -> Result<(), KeyringError> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Instant, SystemTime};
+
     use nebula_certificate::NewAuthority;
 
     use super::*;
@@ -326,6 +282,36 @@ mod tests {
         fs::write(&key, made.key_pem().unwrap().as_bytes()).unwrap();
         fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
         made.fingerprint()
+    }
+
+    #[test]
+    fn a_pair_whose_token_is_away_is_tried_again_and_one_whose_files_are_wrong_is_not() {
+        let place = tempfile::tempdir().unwrap();
+        let (keyring, _, folder) = keyring(place.path());
+        write(&folder, "wrong");
+        fs::write(folder.join("wrong.key"), "noise").unwrap();
+        write(&folder, "away");
+        fs::remove_file(folder.join("away.key")).unwrap();
+        let uri = "pkcs11:token=a;object=b?module-path=/nonexistent/module.so&pin-value=1";
+        fs::write(folder.join("away.uri"), uri).unwrap();
+        let attempts = |name: &str| {
+            let tried = keyring.tried.lock().unwrap();
+            let one = &tried[&folder.join(name)];
+            (one.count, one.retry_at.map(|at| at.saturating_duration_since(Instant::now())))
+        };
+        let mut pauses = Vec::new();
+        for attempt in 1..=6 {
+            keyring.scan_folder().unwrap();
+            keyring.scan_folder().unwrap();
+            assert_eq!(attempts("wrong.crt"), (1, None));
+            let (count, pause) = attempts("away.crt");
+            assert_eq!(count, attempt, "once, and not again before its time");
+            pauses.push(pause.unwrap());
+            keyring.tried.lock().unwrap().get_mut(&folder.join("away.crt")).unwrap().retry_at =
+                Some(Instant::now());
+        }
+        assert!(pauses.is_sorted() && pauses[0] < pauses[2] && pauses[5] <= Duration::from_secs(300));
+        assert_eq!(keyring.bad(), 2);
     }
 
     #[test]
@@ -383,7 +369,7 @@ mod tests {
         assert!(keyring.key(&good).is_some() && keyring.key(&other).is_none());
         assert_eq!(keyring.bad(), 2);
         keyring.held().await.unwrap();
-        assert!(keyring.tried.lock().unwrap().values().all(|tried| tried.attempts == 1));
+        assert!(keyring.tried.lock().unwrap().values().all(|tried| tried.count == 1));
         fs::write(folder.join("other.key"), right).unwrap();
         fs::remove_file(folder.join("noise.crt")).unwrap();
         assert_eq!(keyring.held().await.unwrap().len(), 3);

@@ -12,7 +12,8 @@ use nebula_certificate::{Certificate, CertificateAuthority, Cost, NewAuthority, 
 use uuid::Uuid;
 
 use super::key_form::KeyForm;
-use super::keyring::{Folder, Keyring, KeyringError};
+use super::keyring::{Folder, Keyring};
+use super::keyring_error::KeyringError;
 
 /// Ten years of 365.2425 days, as `nebulactl ca create` gives.
 const LIFETIME: Duration = Duration::from_secs(315_569_520);
