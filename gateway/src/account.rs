@@ -28,7 +28,7 @@ pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Pa
     if password.chars().count() < MIN_PASSWORD_LENGTH {
         bail!("the password in {shown} is shorter than {MIN_PASSWORD_LENGTH} characters");
     }
-    let database = Database::new(&url, None, 1)?.without_listeners();
+    let database = Database::for_command(&url)?;
     let unreachable = |error| anyhow!("PostgreSQL cannot be reached: {}", with_source(&error));
     database.try_connecting().await.map_err(unreachable)?;
     let client = database.client().await.map_err(sentence)?;

@@ -11,6 +11,7 @@ mod tls;
 use postgres_openssl::{MakeTlsConnector, TlsStream};
 use tokio_postgres::{Client, Config, Connection, Socket};
 
+pub use pooler::ProbeError;
 pub use tls::TlsError;
 
 /// A PostgreSQL server, a login there, and how its connections are protected. Clones share the certificates.
@@ -58,8 +59,8 @@ impl Server {
     /// transaction mode: what is prepared, set or listened to is gone with the next statement.
     ///
     /// # Errors
-    /// When the server does not answer.
-    pub async fn shares_sessions(&self) -> Result<bool, tokio_postgres::Error> {
+    /// When the server does not answer, or a pooler has no session free for a second connection.
+    pub async fn shares_sessions(&self) -> Result<bool, ProbeError> {
         pooler::shares_sessions(self).await
     }
 

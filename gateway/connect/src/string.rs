@@ -37,7 +37,11 @@ pub(crate) fn split(text: &str) -> (String, TlsSettings) {
 }
 
 fn split_url(text: &str, settings: &mut TlsSettings) -> String {
-    let Some((address, query)) = text.split_once('?') else { return text.to_owned() };
+    let start = query_start(text).unwrap_or(text.len());
+    let Some((address, query)) = text.split_at_checked(start).filter(|(_, query)| !query.is_empty()) else {
+        return text.to_owned();
+    };
+    let query = &query[1..];
     let decode = |value: &str| percent_decode_str(value).decode_utf8_lossy().into_owned();
     let others: Vec<_> = query
         .split('&')
@@ -47,6 +51,15 @@ fn split_url(text: &str, settings: &mut TlsSettings) -> String {
         })
         .collect();
     if others.is_empty() { address.to_owned() } else { format!("{address}?{}", others.join("&")) }
+}
+
+/// The position of the question mark before the query. A password may hold one, too: it ends with the first
+/// `@`, unless a slash and a question mark stand before that, since then it is part of the query.
+fn query_start(text: &str) -> Option<usize> {
+    let authority = text.find("://").map_or(0, |at| at + 3);
+    let first = |text: &str| text.find('?').filter(|mark| text[authority..*mark].contains('/'));
+    let credentials = text.find('@').filter(|at| first(&text[..*at]).is_none()).unwrap_or(0);
+    text[credentials..].find('?').map(|mark| credentials + mark)
 }
 
 fn split_list(text: &str, settings: &mut TlsSettings) -> String {
@@ -102,6 +115,10 @@ mod tests {
             (
                 "postgresql://u:p%3F@a:1,b:2/d?sslmode=verify-full&connect_timeout=3&sslrootcert=%2Fa%20b.crt",
                 "postgresql://u:p%3F@a:1,b:2/d?connect_timeout=3",
+            ),
+            (
+                "postgresql://u:p?w@h/d?sslmode=verify-full&sslrootcert=/a b.crt&application_name=a@b?c",
+                "postgresql://u:p?w@h/d?application_name=a@b?c",
             ),
             ("postgres://u@h/d?sslmode=verify-full&sslrootcert=/a b.crt", "postgres://u@h/d"),
             (

@@ -66,7 +66,7 @@ enum Demand {
 impl TlsSettings {
     /// Sets the mode in `config`, and answers what checks the server's certificate.
     pub(crate) fn apply(&self, config: &mut Config) -> Result<MakeTlsConnector, TlsError> {
-        let demand = self.demand()?;
+        let demand = self.demand(config.get_ssl_mode())?;
         config.ssl_mode(match demand {
             Demand::Encryption(mode) => mode,
             Demand::Authority | Demand::Name => SslMode::Require,
@@ -85,26 +85,30 @@ impl TlsSettings {
         Ok(connector)
     }
 
-    fn demand(&self) -> Result<Demand, TlsError> {
+    /// `read` is the mode that `tokio_postgres` has read, in a text that is not understood here. It is never
+    /// lowered.
+    fn demand(&self, read: SslMode) -> Result<Demand, TlsError> {
         let has_root = self.root_cert.is_some();
-        let demand = match self.mode.as_deref() {
-            Some("disable") => Demand::Encryption(SslMode::Disable),
+        let read = match read {
+            SslMode::Disable => "disable",
+            SslMode::Require => "require",
+            _ => "prefer",
+        };
+        let mode = self.mode.as_deref().unwrap_or(read);
+        let demand = match mode {
+            "disable" => Demand::Encryption(SslMode::Disable),
             // libpq's "allow" tries an unencrypted connection first; "prefer" reaches the same servers.
-            None | Some("prefer" | "allow") => Demand::Encryption(SslMode::Prefer),
+            "prefer" | "allow" => Demand::Encryption(SslMode::Prefer),
             // As in libpq: with an authority to check by, `require` checks.
-            Some("require") if has_root => Demand::Authority,
-            Some("require") => Demand::Encryption(SslMode::Require),
-            Some("verify-ca") => Demand::Authority,
-            Some("verify-full") => Demand::Name,
-            Some(other) => return Err(TlsError::Mode(other.to_owned())),
+            "require" if has_root => Demand::Authority,
+            "require" => Demand::Encryption(SslMode::Require),
+            "verify-ca" => Demand::Authority,
+            "verify-full" => Demand::Name,
+            other => return Err(TlsError::Mode(other.to_owned())),
         };
         match demand {
             Demand::Authority if self.root_cert.as_deref() == Some(SYSTEM) => {
-                Err(TlsError::WeakForSystem(if self.mode.as_deref() == Some("require") {
-                    "require"
-                } else {
-                    "verify-ca"
-                }))
+                Err(TlsError::WeakForSystem(if mode == "require" { "require" } else { "verify-ca" }))
             }
             _ => Ok(demand),
         }
@@ -157,6 +161,8 @@ fn of(setting: &'static str) -> impl Fn(ErrorStack) -> TlsError {
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::SslMode;
+
     use crate::Server;
 
     #[test]
@@ -172,6 +178,15 @@ mod tests {
             let error =
                 Server::parse(&format!("postgresql://u:hunter2@h/d?{query}")).unwrap_err().to_string();
             assert!(error.contains(words) && !error.contains("hunter2"), "{query}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_mode_is_not_lost_whatever_the_password_holds() {
+        for password in ["p?w", "p/w?", "?", "p%3Fw", "/?", "p?sslmode=disable"] {
+            let url = format!("postgresql://u:{password}@h/d?connect_timeout=3&sslmode=require");
+            let config = Server::parse(&url).unwrap().config;
+            assert_eq!(config.get_ssl_mode(), SslMode::Require, "{password}");
         }
     }
 

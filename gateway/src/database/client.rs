@@ -6,7 +6,7 @@ use std::time::Duration;
 use deadpool_postgres::{
     Hook, HookError, Manager, ManagerConfig, Pool, QueueMode, RecyclingMethod, Runtime, Timeouts,
 };
-use nebula_connect::{Server, ServerError};
+use nebula_connect::{ProbeError, Server, ServerError};
 use tokio::sync::OnceCell;
 use uuid::Uuid;
 
@@ -20,8 +20,8 @@ const STATEMENT_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long to wait for a free connection, and for a new one to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Sent after connecting, because poolers refuse settings in the startup packet. Behind a pooler in
-/// transaction mode another session of the same role may get them, which wants the same; `sql/roles.sql` sets
-/// them for all of them.
+/// transaction mode another client of the same role may get them, which is a gateway, too; `sql/roles.sql`
+/// sets them for all sessions of that role.
 const SETTINGS: &str = "SET statement_timeout = '30s'; SET idle_in_transaction_session_timeout = '60s'; \
                         SET default_transaction_isolation = 'read committed'";
 
@@ -32,7 +32,7 @@ pub(crate) struct Database {
     server: Server,
     /// The same database past a pooler; without it [`Self::server`] is taken.
     listen: Option<Server>,
-    /// Whether anything here will listen.
+    /// Whether anything here will listen: a server does, a command does not.
     listens: bool,
     sessions: Arc<OnceCell<Sessions>>,
 }
@@ -63,6 +63,21 @@ impl Database {
         listen_url: Option<&str>,
         connections: usize,
     ) -> Result<Self, DatabaseUrlError> {
+        Self::build(url, listen_url, connections, true)
+    }
+
+    /// For a command, which needs one connection, never listens and so may have any pooler in between. It
+    /// leaves no settings in a session: behind a pooler, another client of the same role gets it next.
+    pub(crate) fn for_command(url: &str) -> Result<Self, DatabaseUrlError> {
+        Self::build(url, None, 1, false)
+    }
+
+    fn build(
+        url: &str,
+        listen_url: Option<&str>,
+        connections: usize,
+        listens: bool,
+    ) -> Result<Self, DatabaseUrlError> {
         let server = server("NEBULA_DATABASE_URL", url)?;
         let listen = listen_url.map(|url| self::server("NEBULA_DATABASE_LISTEN_URL", url)).transpose()?;
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -74,22 +89,15 @@ impl Database {
         let settings = Hook::async_fn(|client, _| {
             Box::pin(async { client.batch_execute(SETTINGS).await.map_err(HookError::Backend) })
         });
-        let pool = Pool::builder(Manager::from_config(server.config().clone(), server.tls(), manager))
+        let builder = Pool::builder(Manager::from_config(server.config().clone(), server.tls(), manager))
             .max_size(connections)
             // The connection used last has the most statements prepared.
             .queue_mode(QueueMode::Lifo)
             .timeouts(timeouts)
-            .runtime(Runtime::Tokio1)
-            .post_create(settings)
-            .build()
-            .expect("a runtime is given, which is all that timeouts need");
-        Ok(Self { pool, server, listen, listens: true, sessions: Arc::default() })
-    }
-
-    /// For commands, which never listen and so may have any pooler in between.
-    #[must_use]
-    pub(crate) fn without_listeners(self) -> Self {
-        Self { listens: false, ..self }
+            .runtime(Runtime::Tokio1);
+        let builder = if listens { builder.post_create(settings) } else { builder };
+        let pool = builder.build().expect("a runtime is given, which is all that timeouts need");
+        Ok(Self { pool, server, listen, listens, sessions: Arc::default() })
     }
 
     /// Takes a connection; dropping it gives it back and rolls back an open transaction. Fails with 503 when
@@ -103,7 +111,7 @@ impl Database {
     }
 
     /// Looks for a pooler in transaction mode, once.
-    async fn find_sessions(&self) -> Result<Sessions, tokio_postgres::Error> {
+    async fn find_sessions(&self) -> Result<Sessions, ProbeError> {
         if !self.server.shares_sessions().await? {
             return Ok(Sessions::Usable(Statements::Prepared));
         }

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nebula_storage::{Disk, Level, NoRoom, Reserve, Room, Store};
 use serde_json::json;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -36,6 +37,9 @@ pub(crate) struct DiskState {
 pub(crate) struct Disks {
     files: Disk,
     files_name: &'static str,
+    /// Taken for a look, until it has ended: on a file system that does not answer, looks would use up the
+    /// threads of all other work that blocks.
+    looking: Arc<Semaphore>,
     reserve: Reserve,
     database: Database,
     /// As last seen; `None` until the database has answered.
@@ -51,6 +55,7 @@ impl Disks {
         Self {
             files: Disk::new(staging, reserve),
             files_name,
+            looking: Arc::new(Semaphore::new(1)),
             reserve,
             database,
             of_database: Mutex::new(None),
@@ -95,8 +100,24 @@ impl Disks {
 
     async fn look_at_files(&self) -> io::Result<Room> {
         let disk = self.files.clone();
-        let looking = timeout(LOOK_TIMEOUT, spawn_blocking(move || disk.room()));
-        looking.await?.unwrap_or_else(|error| Err(io::Error::other(error)))
+        self.look_alone(move || disk.room()).await
+    }
+
+    /// Looks on a thread that may block, when the look before has ended.
+    async fn look_alone<T: Send + 'static>(
+        &self,
+        look: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let semaphore = Arc::clone(&self.looking);
+        let looking = async {
+            let permit = semaphore.acquire_owned().await.map_err(io::Error::other)?;
+            let look = move || {
+                let _permit = permit;
+                look()
+            };
+            spawn_blocking(look).await.map_err(io::Error::other)?
+        };
+        timeout(LOOK_TIMEOUT, looking).await?
     }
 
     async fn look_at_database(&self) -> Result<Option<Room>, ApiError> {
@@ -186,5 +207,34 @@ mod tests {
         assert_eq!(disks.look().await.len(), 1);
         *disks.of_database.lock().unwrap() = Some(Room { free: 30_000, ..room });
         disks.refuse_upload(None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_disk_that_does_not_answer_is_looked_at_by_one_thread() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
+        let database = Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap();
+        let disks = Disks::new(database, &store, Reserve::Bytes(0));
+        let (begun, looks) = std::sync::mpsc::channel();
+        let (answer, hung) = std::sync::mpsc::channel::<()>();
+        let stuck = begun.clone();
+        let first = disks.look_alone(move || {
+            stuck.send(()).map_err(io::Error::other)?;
+            hung.recv().map_err(io::Error::other)
+        });
+        let further = (0..20).map(|_| {
+            let begun = begun.clone();
+            disks.look_alone(move || begun.send(()).map_err(io::Error::other))
+        });
+        let further = futures::future::join_all(further);
+        let watched = async {
+            // Those that wait begin nothing while the first one hangs.
+            let waited = timeout(Duration::from_millis(100), std::future::pending::<()>()).await;
+            assert!(waited.is_err() && looks.try_iter().count() == 1);
+            answer.send(()).unwrap();
+        };
+        let (first, further, ()) = tokio::join!(first, further, watched);
+        assert!(first.is_ok() && further.iter().all(Result::is_ok));
+        assert_eq!(looks.try_iter().count(), 20);
     }
 }

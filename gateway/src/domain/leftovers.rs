@@ -29,6 +29,8 @@ const MARKER_INTERVAL: Duration = Duration::from_secs(30);
 const SWEEP_INTERVAL: Duration = Duration::from_secs(3600);
 /// Age of an object without a row that counts as an orphan; its row is normally made within seconds.
 const ORPHAN_AGE: Duration = Duration::from_secs(600);
+/// Orphans that are named in the log at each count; the others are in it from level debug on.
+const NAMED_ORPHANS: u64 = 20;
 /// Keys that the database is asked about at once.
 const BATCH: usize = 1000;
 
@@ -108,9 +110,20 @@ impl Leftovers {
                     );
                     continue;
                 }
-                tracing::warn!(key = orphan.key, size = orphan.size, "this object belongs to no file");
+                if counted.count < NAMED_ORPHANS {
+                    tracing::warn!(key = orphan.key, size = orphan.size, "this object belongs to no file");
+                } else {
+                    tracing::debug!(key = orphan.key, size = orphan.size, "this object belongs to no file");
+                }
                 counted = Orphans { count: counted.count + 1, bytes: counted.bytes + orphan.size };
             }
+        }
+        let unnamed = counted.count.saturating_sub(NAMED_ORPHANS);
+        if unnamed > 0 {
+            tracing::warn!(
+                unnamed,
+                "more objects belong to no file; RUST_LOG=nebula_gateway=debug names them"
+            );
         }
         *self.orphans.lock().unwrap_or_else(PoisonError::into_inner) = counted;
         metrics.orphans(counted.count, counted.bytes);

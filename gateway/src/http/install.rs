@@ -1,6 +1,7 @@
 //! The one command on a new device fetches these: the script that makes it a member, and `nebulactl`.
 
 use std::env::consts::ARCH;
+use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::body::SizedStream;
@@ -13,6 +14,7 @@ use crate::domain::enrolment::is_plain_url;
 use crate::error::{ApiError, NOT_FOUND};
 use crate::http::enrolment::server_url;
 use crate::http::origin::client_address;
+use crate::infra::connections::Connection;
 use crate::infra::device_program::OpenProgram;
 use crate::state::AppState;
 
@@ -48,6 +50,7 @@ pub(crate) async fn program(
     request: HttpRequest,
 ) -> Result<HttpResponse, ApiError> {
     let permit = state.transfers.of_anonymous(client_address(&request))?;
+    request.conn_data::<Arc<Connection>>().iter().for_each(|connection| connection.hurry());
     let opened = state.device_program.open().await.map_err(|error| ApiError::internal(&error))?;
     let none = || {
         ApiError::new(NOT_FOUND, "this gateway has no nebulactl to give away")

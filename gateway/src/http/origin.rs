@@ -19,7 +19,7 @@ pub(crate) fn client_address(request: &HttpRequest) -> Option<IpAddr> {
     let peer = request.peer_addr()?.ip().to_canonical();
     let Some(proxies) = trusted(request).filter(|proxies| proxies.contains(peer)) else { return Some(peer) };
     // Each proxy appends the address it was called from, so the list is read from its end. What stands before
-    // the first stranger was written by that stranger.
+    // the first untrusted address was written by that client.
     let mut nearest = peer;
     for hop in hops(request).into_iter().rev() {
         // A proxy that hides its caller ("unknown", "_hidden") is the last that is known.
@@ -39,8 +39,10 @@ pub(crate) fn own_url(request: &HttpRequest) -> String {
         .and_then(|peer| trusted(request).map(|proxies| proxies.contains(peer.ip())))
         .unwrap_or_default();
     let told = |header: &HeaderName, parameter: &str| {
-        let value = last(request, header).or_else(|| forwarded(request).pop()?.remove(parameter));
-        value.filter(|_| by_proxy)
+        let one = last(request, header);
+        let other = forwarded(request).pop().and_then(|mut hop| hop.remove(parameter));
+        let is_contradiction = one.iter().zip(&other).any(|(one, other)| !one.eq_ignore_ascii_case(other));
+        one.or(other).filter(|_| by_proxy && !is_contradiction)
     };
     let scheme = told(&FORWARDED_PROTO, "proto").map(|scheme| scheme.to_ascii_lowercase());
     let scheme = scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https"));
@@ -64,14 +66,21 @@ fn is_host(text: &str) -> bool {
     text.chars().all(fits) && text.parse::<Authority>().is_ok()
 }
 
-/// The addresses that the proxies were called from, the first proxy's first. `Forwarded` is read where there
-/// is no `X-Forwarded-For`.
+/// The addresses that the proxies were called from, the first proxy's first, as `X-Forwarded-For` or
+/// `Forwarded` has them. Where both are there, those on which they agree, from the end: a proxy that writes
+/// one of them passes the other on as the client wrote it.
 fn hops(request: &HttpRequest) -> Vec<String> {
     let listed = entries(request, &FORWARDED_FOR);
-    if !listed.is_empty() {
-        return listed;
+    let standard = forwarded(request).into_iter().map(|mut hop| hop.remove("for").unwrap_or_default());
+    let standard: Vec<_> = standard.collect();
+    if listed.is_empty() || standard.is_empty() {
+        return [listed, standard].concat();
     }
-    forwarded(request).into_iter().map(|mut hop| hop.remove("for").unwrap_or_default()).collect()
+    let pairs = listed.into_iter().rev().zip(standard.iter().rev());
+    let agreed = pairs.take_while(|(one, other)| hop_address(one) == hop_address(other));
+    let mut agreed: Vec<_> = agreed.map(|(one, _)| one).collect();
+    agreed.reverse();
+    agreed
 }
 
 /// The elements of `Forwarded` (RFC 7239), each with its parameters.
@@ -140,9 +149,11 @@ mod tests {
             ),
             (
                 "10.0.0.1",
-                &[("Forwarded", "for=1.1.1.1"), ("X-Forwarded-For", "198.51.100.7")],
+                &[("Forwarded", "for=198.51.100.7:99"), ("X-Forwarded-For", "1.1.1.1, 198.51.100.7")],
                 "198.51.100.7",
             ),
+            // Either may be the client's own word.
+            ("10.0.0.1", &[("Forwarded", "for=1.1.1.1"), ("X-Forwarded-For", "198.51.100.7")], "10.0.0.1"),
             ("10.0.0.1", &[("X-Real-IP", "1.1.1.1"), ("Client-IP", "1.1.1.1")], "10.0.0.1"),
             ("::ffff:10.0.0.1", &[("X-Forwarded-For", "::ffff:198.51.100.7")], "198.51.100.7"),
         ] {
@@ -159,6 +170,8 @@ mod tests {
         let standard = [("Forwarded", "for=1.1.1.1;host=nebula.example.org;proto=https")];
         assert_eq!(own_url(&request("192.0.2.1", &standard)), "http://nebula.lan:8080");
         assert_eq!(own_url(&request("10.0.0.1", &standard)), "https://nebula.example.org");
+        let contradiction = [("X-Forwarded-Host", "evil.example"), standard[0]];
+        assert_eq!(own_url(&request("10.0.0.1", &contradiction)), "https://nebula.lan:8080");
         let crafted = [("X-Forwarded-Host", "u@evil.example/"), ("X-Forwarded-Proto", "javascript")];
         assert_eq!(own_url(&request("10.0.0.1", &crafted)), "http://nebula.lan:8080");
         let shell = TestRequest::default().insert_header(("Host", "a';reboot;'")).to_http_request();

@@ -17,6 +17,10 @@ use super::connections::Connection;
 /// How long a client may take nothing of a response. A paused player comes back for the rest with a range.
 const WRITE_SILENCE: Duration = Duration::from_secs(120);
 
+/// The least that a client in a hurry must take, and in which time.
+const MIN_TAKEN: usize = 256 << 10;
+const PACE_INTERVAL: Duration = Duration::from_secs(30);
+
 /// Sent to a client whose connection is closed before its request has arrived, to make room.
 const EVICTED: &[u8] =
     b"HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-type: application/json\r\n\
@@ -38,11 +42,40 @@ pub(crate) struct ClientStream {
     unread: bool,
     /// Runs while the client takes nothing.
     silence: Option<Pin<Box<Sleep>>>,
+    /// Runs while the client must be quick.
+    pace: Option<Pace>,
+    pace_interval: Duration,
+}
+
+/// The bytes that a client took since a moment, and a clock for their number.
+#[derive(Debug)]
+struct Pace {
+    taken: usize,
+    interval: Duration,
+    clock: Pin<Box<Sleep>>,
+}
+
+impl Pace {
+    fn new(interval: Duration) -> Self {
+        Self { taken: 0, interval, clock: Box::pin(sleep(interval)) }
+    }
+
+    /// Counts what was taken; answers whether it was too little for too long.
+    fn is_too_slow(&mut self, taken: usize, context: &mut Context<'_>) -> bool {
+        self.taken += taken;
+        if self.clock.as_mut().poll(context).is_pending() {
+            return false;
+        }
+        let too_slow = self.taken < MIN_TAKEN;
+        *self = Self::new(self.interval);
+        // Registers the new clock.
+        too_slow || self.clock.as_mut().poll(context).is_ready()
+    }
 }
 
 impl ClientStream {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
-        Self { stream, connection, unread: false, silence: None }
+        Self { stream, connection, unread: false, silence: None, pace: None, pace_interval: PACE_INTERVAL }
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {
@@ -82,6 +115,15 @@ impl AsyncWrite for ClientStream {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        if self.connection.is_hurried() {
+            let taken = if let Poll::Ready(Ok(count)) = &written { *count } else { 0 };
+            let interval = self.pace_interval;
+            if self.pace.get_or_insert_with(|| Pace::new(interval)).is_too_slow(taken, context) {
+                return Poll::Ready(Err(ErrorKind::TimedOut.into()));
+            }
+        } else {
+            self.pace = None;
+        }
         if written.is_ready() {
             self.silence = None;
             return written;
@@ -101,7 +143,63 @@ impl AsyncWrite for ClientStream {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::infra::connections::Connections;
+    use crate::infra::trusted_proxies::TrustedProxies;
+
+    /// A stream, its connection in the table, and the client's end.
+    async fn accepted() -> (ClientStream, Arc<Connection>, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connection = Connections::new(100, TrustedProxies::default()).admit(None).unwrap();
+        let stream = ClientStream::new(listener.accept().await.unwrap().0, Arc::clone(&connection));
+        (stream, connection, client)
+    }
+
+    /// Writes until the client is given up.
+    async fn write_on(stream: &mut ClientStream) {
+        while stream.write_all(&[0; 64 << 10]).await.is_ok() {}
+    }
+
+    #[tokio::test]
+    async fn a_client_in_a_hurry_must_take_its_response_and_another_may_pause() {
+        let (mut paused, _, _idle) = accepted().await;
+        let (mut hurried, connection, _slow) = accepted().await;
+        connection.hurry();
+        for stream in [&mut paused, &mut hurried] {
+            stream.pace_interval = Duration::from_millis(50);
+        }
+        tokio::select! {
+            () = write_on(&mut hurried) => {}
+            () = write_on(&mut paused) => panic!("it may pause"),
+            () = sleep(Duration::from_secs(60)) => panic!("nothing limits the time"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_request_that_has_arrived_when_its_connection_is_told_to_close_is_answered() {
+        let connections = Connections::new(2, TrustedProxies::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let connection = connections.admit(None).unwrap();
+        let mut stream = ClientStream::new(listener.accept().await.unwrap().0, Arc::clone(&connection));
+        client.write_all(b"GET").await.unwrap();
+        assert_eq!(stream.read(&mut [0; 3]).await.unwrap(), 3);
+        let newest = connections.admit(None).unwrap();
+        assert!(connection.is_closing());
+        // The HTTP service reads until there is nothing more, and looks at the request then.
+        let again = futures::poll!(std::pin::pin!(stream.read(&mut [0; 1])));
+        assert!(again.is_pending());
+        connection.set_busy();
+        assert!(futures::poll!(std::pin::pin!(stream.read(&mut [0; 1]))).is_pending());
+        connection.set_waiting();
+        drop(newest);
+        let _next = connections.admit(None).unwrap();
+        assert!(stream.read(&mut [0; 1]).await.is_err(), "one that waits makes room");
+    }
 
     #[test]
     fn the_refusals_that_are_sent_without_a_server_are_whole_responses_with_a_hint() {

@@ -75,6 +75,8 @@ pub(crate) struct Connection {
     number: AtomicU64,
     /// Above the limit: for questions about health.
     pub(crate) reserved: bool,
+    /// Whether the client must take its response at some speed.
+    hurried: AtomicBool,
 }
 
 impl Connections {
@@ -122,7 +124,13 @@ impl Connections {
         let number = table.wait(&signal);
         drop(table);
         let number = AtomicU64::new(number);
-        Some(Arc::new(Connection { connections: self.clone(), signal, number, reserved }))
+        Some(Arc::new(Connection {
+            connections: self.clone(),
+            signal,
+            number,
+            reserved,
+            hurried: AtomicBool::default(),
+        }))
     }
 
     fn lock(&self) -> MutexGuard<'_, Table> {
@@ -185,10 +193,20 @@ impl Connection {
 
     /// The response is on its way: it waits for its client again.
     pub(crate) fn set_waiting(&self) {
+        self.hurried.store(false, Ordering::Release);
         let mut table = self.connections.lock();
         if self.number.load(Ordering::Acquire) == 0 && !self.is_closing() {
             self.number.store(table.wait(&self.signal), Ordering::Release);
         }
+    }
+
+    /// The response that is about to begin must be taken at some speed, since few may be open.
+    pub(crate) fn hurry(&self) {
+        self.hurried.store(true, Ordering::Release);
+    }
+
+    pub(crate) fn is_hurried(&self) -> bool {
+        self.hurried.load(Ordering::Acquire)
     }
 
     /// Whether it has to make room.

@@ -114,13 +114,12 @@ impl Metrics {
     pub(crate) fn authorities(&self, signing: &[(String, String, f64)]) {
         /// Those of the last scrape: an authority that has retired must not be shown for ever.
         static SHOWN: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
-        let gauge = |(name, fingerprint): (String, String)| ::metrics::gauge!(AUTHORITIES, "authority" => name, "fingerprint" => fingerprint);
         let mut shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner);
         let now: BTreeSet<_> = signing.iter().map(|(name, print, _)| (name.clone(), print.clone())).collect();
-        shown.difference(&now).cloned().for_each(|gone| gauge(gone).set(f64::NAN));
+        shown.difference(&now).cloned().for_each(|(name, print)| authority_gauge(name, print).set(f64::NAN));
         *shown = now;
         for (name, fingerprint, seconds) in signing {
-            gauge((name.clone(), fingerprint.clone())).set(*seconds);
+            authority_gauge(name.clone(), fingerprint.clone()).set(*seconds);
         }
     }
 
@@ -153,6 +152,10 @@ impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Metrics")
     }
+}
+
+fn authority_gauge(name: String, fingerprint: String) -> ::metrics::Gauge {
+    ::metrics::gauge!(AUTHORITIES, "authority" => name, "fingerprint" => fingerprint)
 }
 
 /// Clients can invent methods; only existing ones become a label.

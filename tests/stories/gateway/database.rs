@@ -14,6 +14,7 @@ use nebula_tests::pooler::Pooler;
 use nebula_tests::stack::{Stack, secret};
 use reqwest::Response;
 use serde_json::{Value, json};
+use tokio_postgres::SimpleQueryMessage;
 use uuid::Uuid;
 
 /// Reads a stream until a text is in it.
@@ -93,6 +94,16 @@ async fn the_gateway_serves_behind_a_pooler_in_either_mode_and_says_when_it_cann
     let mut account = Command::new(built("nebula-gateway")?);
     account.args(["account", "bela", "--role", "member", "--password-file"]).arg(password);
     run(account.env("NEBULA_DATABASE_URL", transaction.url(&database, "postgres")))?;
+    // The sessions that the command used serve other clients of its role next.
+    for client in [transaction.connect(&database).await?, transaction.connect(&database).await?] {
+        client.batch_execute("BEGIN").await?;
+        let limit: Vec<_> = client.simple_query("SHOW statement_timeout").await?;
+        let limit = limit.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        ensure!(limit == Some("0"), "{limit:?}");
+    }
     stack.set("NEBULA_DATABASE_URL", &pooled);
     stack.set("NEBULA_DATABASE_LISTEN_URL", &direct);
     stack.start_gateway().await?;

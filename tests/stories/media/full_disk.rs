@@ -116,10 +116,10 @@ async fn uploads_leave_the_reserve_free_and_the_system_says_so_early() -> Result
     let doctor = stack.ctl()?.arg("doctor").output()?;
     let doctor = String::from_utf8(doctor.stdout)?;
     ensure!(doctor.contains("✗ storage-disk"), "{doctor}");
+    is_recorded(&client, "disk-low disk-full").await?;
     let metrics = api.anonymous("/metrics").send().await?.text().await?;
     ensure!(metrics.contains("nebula_disk_left_bytes{disk=\"storage\"} 0"), "{metrics}");
     ensure!(metrics.contains("nebula_disk_free_bytes{disk=\"database\"}"), "{metrics}");
-    is_recorded(&client, "disk-low disk-full").await?;
 
     // A file that is deleted makes room, and uploads are taken again.
     fs::remove_file(disk.view().join("filler2"))?;

@@ -310,7 +310,7 @@ mod tests {
             keyring.tried.lock().unwrap().get_mut(&folder.join("away.crt")).unwrap().retry_at =
                 Some(Instant::now());
         }
-        assert!(pauses.is_sorted() && pauses[0] < pauses[2] && pauses[5] <= Duration::from_secs(300));
+        assert!(pauses[..5].is_sorted() && pauses[0] < pauses[2] && pauses[5] <= Duration::from_secs(300));
         assert_eq!(keyring.bad(), 2);
     }
 
