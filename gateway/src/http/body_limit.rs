@@ -24,9 +24,9 @@ use crate::error::{ApiError, TIMEOUT, UNAVAILABLE};
 use crate::infra::connections::{BodyLimits, Connection};
 use crate::state::AppState;
 
-/// The body of one request on its way.
+/// The time that the body of one request may take, and whether it took longer.
 #[derive(Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct BodyTimer {
     begun: Instant,
     end: Cell<Instant>,
     silence: Cell<Duration>,
@@ -35,25 +35,25 @@ pub(crate) struct Arrival {
     connection: Option<Arc<Connection>>,
 }
 
-impl Arrival {
+impl BodyTimer {
     /// Gives an upload by a known account the time that a large file takes.
     pub(crate) fn allow_upload(request: &HttpRequest) {
-        Self::change(request, |arrival| arrival.end.set(arrival.begun + arrival.limits.upload));
+        Self::change(request, |timer| timer.end.set(timer.begun + timer.limits.upload));
     }
 
     /// Gives the stream of a known device its time, and pauses that are this many times as long as usual.
     pub(crate) fn allow(request: &HttpRequest, time: Duration, silence: u32) {
-        Self::change(request, |arrival| {
-            arrival.silence.set(arrival.limits.silence * silence);
-            arrival.end.set(arrival.begun + time);
+        Self::change(request, |timer| {
+            timer.silence.set(timer.limits.silence * silence);
+            timer.end.set(timer.begun + time);
         });
     }
 
     fn change(request: &HttpRequest, change: impl FnOnce(&Self)) {
         let extensions = request.extensions();
-        let Some(arrival) = extensions.get::<Rc<Self>>() else { return };
-        change(arrival);
-        if let Some(connection) = &arrival.connection {
+        let Some(timer) = extensions.get::<Rc<Self>>() else { return };
+        change(timer);
+        if let Some(connection) = &timer.connection {
             connection.set_busy();
         }
     }
@@ -72,33 +72,33 @@ pub(crate) async fn limit_body(
         let (request, _) = request.into_parts();
         return Ok(closing(request, &full()));
     }
-    let arrival = match request.take_payload() {
+    let timer = match request.take_payload() {
         Payload::None => {
             connection.iter().for_each(|connection| connection.set_busy());
             None
         }
         payload => {
             let limits = request.app_data::<web::Data<AppState>>().map(|state| state.body_limits);
-            let arrival = limits.map(|limits| Rc::new(Arrival::new(limits, connection.clone())));
-            request.set_payload(match &arrival {
-                Some(arrival) => TimedBody::new(Rc::clone(arrival), payload).into_payload(),
+            let timer = limits.map(|limits| Rc::new(BodyTimer::new(limits, connection.clone())));
+            request.set_payload(match &timer {
+                Some(timer) => TimedBody::new(Rc::clone(timer), payload).into_payload(),
                 None => payload,
             });
-            arrival
+            timer
         }
     };
-    if let Some(arrival) = &arrival {
-        request.extensions_mut().insert(Rc::clone(arrival));
+    if let Some(timer) = &timer {
+        request.extensions_mut().insert(Rc::clone(timer));
     }
     let response = next.call(request).await?;
     connection.iter().for_each(|connection| connection.set_busy());
-    if arrival.is_some_and(|arrival| arrival.timed_out.get()) {
+    if timer.is_some_and(|timer| timer.timed_out.get()) {
         let (request, _) = response.into_parts();
         return Ok(closing(request, &too_slow()));
     }
     let is_head = response.request().method() == Method::HEAD;
     Ok(response.map_body(|_, body| {
-        let body = if is_head { BoxBody::new(Headless(body.size())) } else { body.boxed() };
+        let body = if is_head { BoxBody::new(NoBody(body.size())) } else { body.boxed() };
         match connection {
             Some(connection) => BoxBody::new(Watched { body, connection }),
             None => body,
@@ -123,7 +123,7 @@ fn closing(request: HttpRequest, error: &ApiError) -> ServiceResponse<BoxBody> {
     ServiceResponse::new(request, response)
 }
 
-impl Arrival {
+impl BodyTimer {
     fn new(limits: BodyLimits, connection: Option<Arc<Connection>>) -> Self {
         let begun = Instant::now();
         let end = Cell::new(begun + limits.whole);
@@ -135,14 +135,14 @@ impl Arrival {
 /// A body with a clock that runs while the client is waited for, and not while the gateway is busy with what
 /// came.
 struct TimedBody {
-    arrival: Rc<Arrival>,
+    timer: Rc<BodyTimer>,
     body: Payload,
     clock: Option<Pin<Box<Sleep>>>,
 }
 
 impl TimedBody {
-    fn new(arrival: Rc<Arrival>, body: Payload) -> Self {
-        Self { arrival, body, clock: None }
+    fn new(timer: Rc<BodyTimer>, body: Payload) -> Self {
+        Self { timer, body, clock: None }
     }
 
     fn into_payload(self) -> Payload {
@@ -156,25 +156,25 @@ impl Stream for TimedBody {
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if let Poll::Ready(chunk) = self.body.poll_next_unpin(context) {
             self.clock = None;
-            if let (None, Some(connection)) = (&chunk, &self.arrival.connection) {
+            if let (None, Some(connection)) = (&chunk, &self.timer.connection) {
                 connection.set_busy();
             }
             return Poll::Ready(chunk);
         }
-        let until = (Instant::now() + self.arrival.silence.get()).min(self.arrival.end.get());
+        let until = (Instant::now() + self.timer.silence.get()).min(self.timer.end.get());
         let clock = self.clock.get_or_insert_with(|| Box::pin(sleep_until(until)));
         if clock.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        self.arrival.timed_out.set(true);
+        self.timer.timed_out.set(true);
         Poll::Ready(Some(Err(PayloadError::Io(ErrorKind::TimedOut.into()))))
     }
 }
 
 /// The body of a response to HEAD: its size and nothing else.
-struct Headless(BodySize);
+struct NoBody(BodySize);
 
-impl MessageBody for Headless {
+impl MessageBody for NoBody {
     type Error = Error;
 
     fn size(&self) -> BodySize {

@@ -18,7 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::database::agent::Caller;
 use crate::domain::agent_protocol::{Refusal, RequestHead};
 use crate::error::{ApiError, TOO_LARGE};
-use crate::http::body_limit::Arrival;
+use crate::http::body_limit::BodyTimer;
 use crate::http::enrolment::server_url;
 use crate::http::origin::client_address;
 use crate::state::AppState;
@@ -191,7 +191,7 @@ async fn stream(
     rest: Option<web::Payload>,
 ) -> Result<HttpResponse, Refusal> {
     let _permit = state.transfers.of_device(caller.device_id)?;
-    Arrival::allow(request, STREAM_TIME, STREAM_SILENCE);
+    BodyTimer::allow(request, STREAM_TIME, STREAM_SILENCE);
     let _: CommandResponse = value(message)?;
     discard(rest).await
 }

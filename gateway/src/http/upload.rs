@@ -9,7 +9,7 @@ use nebula_api::file::{File, UploadQuery};
 
 use crate::domain::upload::NewUpload;
 use crate::error::{ApiError, MEDIA_TYPE};
-use crate::http::body_limit::Arrival;
+use crate::http::body_limit::BodyTimer;
 use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
 use crate::state::AppState;
@@ -61,7 +61,7 @@ async fn receive(
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
     let _permit = state.transfers.of_account(actor.account_id)?;
-    Arrival::allow_upload(request);
+    BodyTimer::allow_upload(request);
     let upload = NewUpload {
         account_id: actor.account_id,
         query,
