@@ -47,10 +47,13 @@ async fn bytes_whose_row_was_never_made_are_deleted_and_other_orphans_reported()
     make_old(marker)?;
 
     // No gateway of this release leaves this; a database that was restored from an older backup does.
-    let orphan = stack.store().join(format!("files/{}/original", Uuid::new_v4()));
-    fs::create_dir_all(orphan.parent().context("no parent")?)?;
-    fs::write(&orphan, b"orphan")?;
-    make_old(&orphan)?;
+    let orphan = || stack.store().join(format!("files/{}/original", Uuid::new_v4()));
+    let orphans: Vec<_> = (0..25).map(|_| orphan()).collect();
+    for orphan in &orphans {
+        fs::create_dir_all(orphan.parent().context("no parent")?)?;
+        fs::write(orphan, b"orphan")?;
+        make_old(orphan)?;
+    }
 
     stack.start_gateway().await?;
     let health = || async {
@@ -59,15 +62,21 @@ async fn bytes_whose_row_was_never_made_are_deleted_and_other_orphans_reported()
         Ok(health.checks.into_iter().find(|check| check.name == "orphans"))
     };
     let found = eventually("the orphan to be reported", health).await?;
-    ensure!(found.hint.is_some() && found.ok && found.detail.starts_with("1 objects"), "{found:?}");
-    assert_eq!(stack.stored()?.len(), 2, "the orphan and the file that has a row: {:?}", stack.stored()?);
-    ensure!(orphan.exists() && markers(&stack)?.is_empty());
+    ensure!(found.hint.is_some() && found.ok && found.detail.starts_with("25 objects"), "{found:?}");
+    let log = fs::read_to_string(stack.log("gateway"))?;
+    let named = log.matches("this object belongs to no file").count();
+    ensure!(named == 20 && log.contains("unnamed=5"), "{named} are named: {log}");
+    assert_eq!(stack.stored()?.len(), 26, "the orphans and the file that has a row: {:?}", stack.stored()?);
+    ensure!(orphans.iter().all(|orphan| orphan.exists()) && markers(&stack)?.is_empty());
     let doctor = String::from_utf8(stack.ctl()?.arg("doctor").output()?.stdout)?;
     ensure!(doctor.contains("• orphans"), "{doctor}");
 
     // The administrator says from which age on.
     stack.restart_with(&[("NEBULA_ORPHAN_DAYS", "1")]).await?;
-    eventually("the orphan to be deleted", || async { Ok((!orphan.exists()).then_some(())) }).await?;
+    eventually("the orphans to be deleted", || async {
+        Ok((!orphans.iter().any(|orphan| orphan.exists())).then_some(()))
+    })
+    .await?;
     assert_eq!(stack.stored()?.len(), 1);
     let states = "SELECT string_agg(action, ' ' ORDER BY event_id) FROM nebula.event WHERE subject_id = 'storage-orphans'";
     eventually("both to be on record", || async {
