@@ -59,6 +59,16 @@ pub(crate) async fn make(
             Err(error) => return Err(error),
         },
     };
+    sign(tokens, account_id, file_id, rendition)
+}
+
+/// A link with the rights of an account, which are not checked here.
+pub(crate) fn sign(
+    tokens: &Tokens,
+    account_id: Uuid,
+    file_id: Uuid,
+    rendition: String,
+) -> Result<NewLink, ApiError> {
     let expires = now() + LINK_LIFETIME;
     let claims = LinkClaims {
         sub: account_id,

@@ -143,3 +143,35 @@ pub(crate) async fn delete(
     deleting.await.map_err(|error| ApiError::internal(&error))??;
     Ok(web::Json(Envelope::new(())))
 }
+
+#[cfg(test)]
+mod tests {
+    use actix_web::App;
+    use actix_web::http::StatusCode;
+    use actix_web::test::{TestRequest, call_service, init_service};
+
+    use super::*;
+    use crate::state;
+
+    #[actix_web::test]
+    async fn holders_of_links_and_the_account_itself_do_not_use_up_each_others_share() {
+        let (state, _folder) = state::tests::unconnected();
+        let [account, file] = [Uuid::from_u128(1), Uuid::from_u128(2)];
+        let link = playback::sign(&state.tokens, account, file, "web".to_owned()).unwrap();
+        let app = App::new().app_data(state.clone()).route("/{id}", web::get().to(content));
+        let app = init_service(app).await;
+        let play = async || {
+            let request = TestRequest::get().uri(&format!("/{file}?token={}", link.token)).to_request();
+            call_service(&app, request).await.status()
+        };
+        let own: Vec<_> = (0..500).map_while(|_| state.transfers.of_account(account).ok()).collect();
+        // The database does not answer here.
+        assert_eq!(play().await, StatusCode::SERVICE_UNAVAILABLE);
+        drop(own);
+        let held: Vec<_> = (0..500).map_while(|_| state.transfers.of_link(account, None).ok()).collect();
+        assert_eq!(play().await, StatusCode::TOO_MANY_REQUESTS);
+        state.transfers.of_account(account).unwrap();
+        drop(held);
+        assert_eq!(play().await, StatusCode::SERVICE_UNAVAILABLE);
+    }
+}
