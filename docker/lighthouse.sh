@@ -32,6 +32,11 @@ check_lighthouse() {
     nebula=$(command -v nebula) || die "nebula is not on PATH" "install it: apt install nebula"
     [[ -c /dev/net/tun ]] || die "this machine has no /dev/net/tun, by which nebula makes its interface" \
         "load the module tun; a container needs the device and CAP_NET_ADMIN"
+}
+
+# ask_for_root: has sudo ask for its password before anything is started, when a device is to be made, kept or given up.
+ask_for_root() {
+    [[ -n $endpoint || -e $(device_folder) ]] || return 0
     [[ $EUID -eq 0 ]] || sudo -v || die "sudo refused" "run make up as root"
 }
 
@@ -40,7 +45,10 @@ check_lighthouse() {
 join_first_project() {
     local code name project
     project=$(sql "SELECT project_id FROM nebula.project ORDER BY created_at, project_id LIMIT 1")
-    if as_root test -f "$(device_folder)/agent.json"; then
+    if is_device && [[ -n $(sql "SELECT revoked_at FROM nebula.device WHERE device_id = '$(identity id)'") ]]; then
+        leave_network
+    fi
+    if is_device; then
         sql "UPDATE nebula.device d
                 SET endpoints = text '$endpoint' || array_remove(array_remove(d.endpoints, '$lighthouse'), '$endpoint')
               WHERE d.device_id = '$(identity id)' AND '$endpoint' <> '$lighthouse'"
@@ -54,13 +62,22 @@ join_first_project() {
                   endpoints => ARRAY['$endpoint'], lifetime => '10 minutes', created_by => 'make up')")
     as_root "$home/bin/nebulactl" --quiet --server "$server" join --code "$code" --dir "$(device_folder)" ||
         die "this server could not join the first project" "run make up again"
-    # Names of devices are answered on the usual port, unless something else on this machine has it.
-    if [[ -z $(ss -Hlun 'sport = :53') ]]; then
+    # Names of devices are answered on the usual port of the overlay address, unless another program has it on all addresses.
+    if ! ss -Hlun 'sport = :53' | grep -qE ' (0\.0\.0\.0|\*|\[::\]):53 '; then
         sql "UPDATE nebula.project SET dns_port = 53 WHERE project_id = '$project' AND dns_port IS NULL"
     else
-        say "Note: another program uses UDP port 53 here, so the lighthouse does not answer for names of devices." \
+        say "Note: another program uses UDP port 53 on all addresses of this server, so the lighthouse does not answer for names of devices." \
             "Free it, or take another port: nebulactl project options dnsPort=5353"
     fi
+}
+
+is_device() { as_root test -f "$(device_folder)/agent.json"; }
+
+# leave_network: revokes this server's device, stops its agent and nebula, and removes its keys.
+leave_network() {
+    as_root "$home/bin/nebulactl" leave --yes --dir "$(device_folder)" ||
+        die "this server could not leave the network" "run make up again; the agent's log is $home/log/agent.log"
+    rm -f "$home/run/agent.pid"
 }
 
 # identity FIELD: of the host in the device's identity.
@@ -68,7 +85,7 @@ identity() { as_root sed -n '/"host"/,/}/s/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p' 
 
 # overlay_addresses: of this server, one a line; none as long as it is no device.
 overlay_addresses() {
-    [[ -n $endpoint ]] && as_root test -f "$(device_folder)/agent.json" || return 0
+    [[ -n $endpoint ]] && is_device || return 0
     as_root sed -n '/"ipAddresses": \[/,/\]/s/^ *"\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json"
 }
 

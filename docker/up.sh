@@ -11,6 +11,7 @@ claim_home
 load_settings
 read_lighthouse
 [[ -z $endpoint ]] || check_lighthouse
+ask_for_root
 begin=$SECONDS
 cd "$home" # the services' user may have no right to be where we are
 first=
@@ -69,9 +70,8 @@ if [[ -n $endpoint ]]; then
     start_agent
     start_gateway # on the overlay addresses, too
     await gateway 60 http_ready
-elif pid_of agent >/dev/null; then
-    stop agent TERM 30
-    say "This server is no lighthouse any more. Remove it from the network: nebulactl device revoke $(identity name)"
+elif [[ -e $(device_folder) ]] && is_device; then
+    leave_network
 fi
 # Written last: the file exists only when the system has been complete once.
 printf 'listen=%s\npg_port=%s\nlighthouse=%s\n' "$listen" "$pg_port" "$endpoint" | write "$home/settings"

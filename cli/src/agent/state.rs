@@ -122,7 +122,7 @@ impl AgentFolder {
 
     /// The path for `nebula -config`: always the same, since it leads through the link `current`.
     pub(crate) fn config_path(&self) -> PathBuf {
-        self.path.join(CURRENT).join(CONFIG)
+        current_config_path(&self.path)
     }
 
     /// Path of nebula's key in a generation.
@@ -231,7 +231,12 @@ pub(crate) fn current(folder: &Path) -> Result<Option<Generation>> {
 
 /// Reads the current configuration in this folder; does not take the lock.
 pub(crate) fn current_config(folder: &Path) -> Result<Option<String>> {
-    atomic_file::read_if_exists(&folder.join(CURRENT).join(CONFIG))
+    atomic_file::read_if_exists(&current_config_path(folder))
+}
+
+/// Path of the current configuration in this folder, which nebula is started with.
+pub(crate) fn current_config_path(folder: &Path) -> PathBuf {
+    folder.join(CURRENT).join(CONFIG)
 }
 
 /// Reads a JSON file. The error does not quote the content, which may be a key.

@@ -75,11 +75,15 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
         }
     }
     let notified = tell_gateway(&folder, &identity.server).await;
-    if let Err(error) = &notified {
-        context.output.note(&format!(
+    match &notified {
+        Ok(()) => {}
+        Err(error) if error.status == Some(401) => {
+            context.output.note("the gateway no longer knew this device, as after it was revoked");
+        }
+        Err(error) => context.output.note(&format!(
             "the gateway was not told: {error}. Its certificate stays valid until it expires or an administrator \
              revokes it."
-        ));
+        )),
     }
     remove(&path)?;
     let value = json!({ "deviceId": identity.host.id, "dir": path, "told": notified.is_ok() });

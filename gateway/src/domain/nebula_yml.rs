@@ -70,6 +70,13 @@ impl DeviceConfig {
         self.device.networks.first().map_or_else(String::new, |network| network.ip().to_string())
     }
 
+    /// The address of a lighthouse's DNS: that in the overlay, so that only members learn names.
+    fn dns_host(&self) -> String {
+        let address = self.address();
+        // In brackets: nebula before 1.9 joins host and port with a colon.
+        if address.contains(':') { format!("[{address}]") } else { address }
+    }
+
     /// The UDP port to listen on; 0 lets the system choose one.
     pub(crate) fn port(&self) -> u16 {
         let own = self.device.endpoints.first().and_then(|endpoint| endpoint.rsplit_once(':'));
@@ -127,8 +134,8 @@ impl DeviceConfig {
             ),
         );
         if let Some(port) = self.project.dns_port.filter(|_| lighthouse) {
-            // In brackets: nebula before 1.9 joins host and port with a colon.
-            line(text, format_args!("  serve_dns: true\n  dns:\n    host: \"[::]\"\n    port: {port}"));
+            let host = quoted(&self.dns_host());
+            line(text, format_args!("  serve_dns: true\n  dns:\n    host: {host}\n    port: {port}"));
         }
         line(text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
         let punchy = self.project.punchy;
@@ -303,6 +310,20 @@ pub(crate) mod tests {
         ] {
             assert!(text.contains(wanted), "{wanted}\nis not in\n{text}");
         }
+    }
+
+    #[test]
+    fn only_the_overlay_is_told_names_by_a_lighthouse() {
+        let answers_at = |networks: &[&str]| {
+            let mut config = config_in(&[1, 2], networks, &[], &[]);
+            Arc::make_mut(&mut config.project).dns_port = Some(53);
+            config.device.role = Role::Lighthouse;
+            let text = config.yaml("1.6", PkiSource::Files);
+            let (_, dns) = text.split_once("  serve_dns: true\n  dns:\n    host: ").unwrap();
+            dns.lines().next().unwrap().to_owned()
+        };
+        assert_eq!(answers_at(&["10.42.0.1/16", "fd00::1/64"]), "\"10.42.0.1\"");
+        assert_eq!(answers_at(&["fd00::1/64"]), "\"[fd00::1]\"");
     }
 
     #[test]

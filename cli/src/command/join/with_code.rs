@@ -125,7 +125,7 @@ fn server(context: &Context, link: Option<String>) -> Result<String> {
     match context.server.as_ref().filter(|_| context.is_server_named) {
         Some(named) => {
             if *named != link {
-                context.output.note(&format!("asks {named}, as --server says, not {link} of the link"));
+                context.output.note(&format!("joins at {named}, given by --server; the link names {link}"));
             }
             Ok(named.clone())
         }
@@ -295,7 +295,8 @@ fn next_step(tunnel: &Outcome) -> String {
     match tunnel {
         Outcome::Connected(peer) => {
             format!(
-                "Connected. Try it:  {}nebulactl ping {}",
+                "Connected. Try it:  {}nebulactl ping {}\n\
+                 Other programs reach devices by address; ping prints it.",
                 super::sudo(),
                 super::quoted(Path::new(&clean(&peer.name)))
             )
