@@ -61,14 +61,11 @@ impl Transcode {
         let payload = Payload::deserialize(&job.payload).map_err(|error| {
             Failure::permanent(format!("the payload of job {} cannot be read: {error}", job.id))
         })?;
-        // A failed attempt cannot always remove its output, so the next attempt does.
-        for earlier in 1..job.attempt {
-            self.store.delete(&store::output_key(payload.file_id, job.id, earlier)).await?;
-        }
         let size = self.store.size(&payload.key).await?;
         // In a bucket the upload has to be copied first.
         let copy = if self.store.local_path(&payload.key).is_some() { 0 } else { size };
         let room = self.room.take(job.id, copy, size).await?;
+        store::delete_earlier(&self.store, payload.file_id, job).await?;
         let folder = self.scratch.folder().map_err(|error| io_failure("make a scratch folder", &error))?;
         let output = folder.path().join("out").join("web.mp4");
         let (summary, digest) = tokio::select! {
