@@ -107,9 +107,9 @@ impl PoolSlot {
         (floor != 0).then(|| (self.base() << PAGE_SHIFT) + u128::from(floor))
     }
 
-    /// Searches skip no address any more.
-    pub fn end_skip(&self) {
-        self.floor.store(0, SeqCst);
+    /// Searches skip no address any more; whether they did.
+    pub fn end_skip(&self) -> bool {
+        self.floor.swap(0, SeqCst) != 0
     }
 
     /// Number of the pool's first page.
@@ -140,6 +140,11 @@ impl PoolSlot {
         let hint = |number: u128| u64::try_from(number - self.base()).unwrap_or(u64::MAX);
         // If another session has moved the hint since, its knowledge is newer.
         let _ = self.hint.compare_exchange(hint(from), hint(to), SeqCst, SeqCst);
+        // A search that skips addresses begins behind them, not at the hint.
+        let _ = self.floor.fetch_update(SeqCst, SeqCst, |floor| {
+            let begins_here = floor != 0 && floor >> PAGE_SHIFT <= hint(from);
+            begins_here.then(|| floor.max(hint(to).saturating_mul(1 << PAGE_SHIFT)))
+        });
     }
 
     /// An address in the page with this number may have become free.

@@ -46,7 +46,7 @@ const SKIP_TIME: i64 = 5_000_000;
 /// Has searches skip an address, and those before it, for a while: its insert read the entries of many dead
 /// rows, which cannot be removed while an old snapshot may see them. The address stays free, and is found
 /// when no other is.
-pub(crate) fn skip_worn(pool: &Pool, address: IpAddr) {
+pub(crate) fn skip_bloated(pool: &Pool, address: IpAddr) {
     let until = statement_start() + SKIP_TIME;
     shared::read(|map| map.slot(pool_key(pool)).map(|slot| slot.skip_up_to(number(address), until)));
 }

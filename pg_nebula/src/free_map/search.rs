@@ -126,13 +126,14 @@ fn claim_in_map(pool: &Pool, range: &RangeInclusive<u128>) -> Result<Option<u128
                 mark_held(pool, number);
             }
             Some(MapLookup::PageMissing(page)) => match pool.assignable_from(page << PAGE_SHIFT) {
-                None => return Ok(None),
                 // All addresses from this page up to that one are reserved: no need to read those pages.
                 Some(next) if next >> PAGE_SHIFT != page => {
                     shared::read(|map| map.slot(key).map(|slot| slot.skip_to(page, next >> PAGE_SHIFT)));
                 }
                 Some(_) if load::load(pool, key, page)? => {}
-                Some(_) => return Ok(None),
+                // Nothing is left from here on, or memory has no room for the page; what was skipped is left.
+                _ if shared::read(|map| map.slot(key).is_some_and(PoolSlot::end_skip)) == Some(true) => {}
+                _ => return Ok(None),
             },
             Some(MapLookup::PoolMissing)
                 if shared::write(|map| map.add_slot(key, first).is_some()) == Some(true) => {}
@@ -154,27 +155,25 @@ fn lowest_own(pool: &Pool, range: &RangeInclusive<u128>) -> Option<u128> {
     }
 }
 
-/// Claims the lowest address of a range that seems free, as far as its pages are in memory.
-fn claim_from(
-    map: &PageTable<'_>,
-    pool: PoolKey,
-    slot: &PoolSlot,
-    range: RangeInclusive<u128>,
-) -> Option<u128> {
+/// Claims the lowest address of a range that seems free.
+fn claim_from(map: &PageTable<'_>, pool: PoolKey, slot: &PoolSlot, range: RangeInclusive<u128>) -> MapLookup {
     let mut from = *range.start();
     while range.contains(&from) {
-        let page = map.find(PageKey { pool, number: from >> PAGE_SHIFT })?;
-        if !page.is_current(slot.generation.load(SeqCst), statement_start()) {
-            return None;
-        }
+        let number = from >> PAGE_SHIFT;
+        let page = map.find(PageKey { pool, number });
+        let Some(page) = page.filter(|page| page.is_current(slot.generation.load(SeqCst), statement_start()))
+        else {
+            return MapLookup::PageMissing(number);
+        };
         if let Some(bit) = page.claim_lowest_from((from & PAGE_MASK) as u16) {
             slot.in_flight.fetch_add(1, SeqCst);
             slot.hits.fetch_add(1, SeqCst);
-            return Some(from & !PAGE_MASK | u128::from(bit));
+            return MapLookup::Claimed(from & !PAGE_MASK | u128::from(bit));
         }
-        from = (from | PAGE_MASK).checked_add(1)?;
+        let Some(next) = (from | PAGE_MASK).checked_add(1) else { break };
+        from = next;
     }
-    None
+    MapLookup::Full
 }
 
 fn look_up(map: &PageTable<'_>, pool: PoolKey, first: u128, last: u128) -> MapLookup {
@@ -184,10 +183,10 @@ fn look_up(map: &PageTable<'_>, pool: PoolKey, first: u128, last: u128) -> MapLo
     let now = statement_start();
     slot.rewind_if_expired(now);
     if let Some(floor) = slot.floor(now) {
-        if let Some(number) = claim_from(map, pool, slot, floor..=last << PAGE_SHIFT | PAGE_MASK) {
-            return MapLookup::Claimed(number);
+        match claim_from(map, pool, slot, floor..=last << PAGE_SHIFT | PAGE_MASK) {
+            MapLookup::Full => _ = slot.end_skip(),
+            found => return found,
         }
-        slot.end_skip();
     }
     loop {
         let hint = slot.hint();

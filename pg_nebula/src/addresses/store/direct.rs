@@ -92,7 +92,7 @@ impl AddressStore for Direct {
         match table.try_insert(&row) {
             InsertOutcome::Inserted => {
                 if session::buffers_read() - before > MAX_BUFFERS {
-                    free_map::skip_worn(pool, address);
+                    free_map::skip_bloated(pool, address);
                 }
                 Ok(Some(true))
             }
