@@ -86,6 +86,7 @@ pub struct Flags {
     /// Days after which objects in the storage that belong to no file are deleted; without it they are only
     /// reported
     #[arg(long, env = "NEBULA_ORPHAN_DAYS", value_name = "DAYS")]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) orphan_days: Option<u32>,
     /// How long device certificates are valid, cut to the end of the authority
     #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]

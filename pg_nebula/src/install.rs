@@ -94,6 +94,7 @@ extension_sql_file!(
         free_map::trigger::pool_changed,
         pg::isolation::require_fresh_snapshot,
         pg::advisory_lock::try_lock,
+        pg::advisory_lock::wait_for_lock,
         pg::disk::disk_room,
     ]
 );
@@ -115,6 +116,7 @@ install_in_order! {
     "functions_authority_expiry" = "../../sql/functions/authority_expiry.sql",
     "functions_account" = "../../sql/functions/account.sql",
     "functions_session" = "../../sql/functions/session.sql",
+    "functions_device_check" = "../../sql/functions/device_check.sql",
     "functions_device" = "../../sql/functions/device.sql",
     "functions_certificate" = "../../sql/functions/certificate.sql",
     "functions_project_options" = "../../sql/functions/project_options.sql",
@@ -123,7 +125,9 @@ install_in_order! {
     "functions_revocation" = "../../sql/functions/revocation.sql",
     "functions_rotation" = "../../sql/functions/rotation.sql",
     "functions_agent" = "../../sql/functions/agent.sql",
+    "functions_agent_report" = "../../sql/functions/agent_report.sql",
     "functions_enrolment" = "../../sql/functions/enrolment.sql",
+    "functions_enrolment_use" = "../../sql/functions/enrolment_use.sql",
     "views_enrolment" = "../../sql/views/enrolment.sql",
     "views_revocation" = "../../sql/views/revocation.sql",
     "views_authority" = "../../sql/views/authority.sql",

@@ -3,6 +3,7 @@
 mod addresses;
 mod catalog;
 mod conformance;
+mod devices;
 mod direct;
 mod free_map;
 mod nodes;
@@ -93,7 +94,7 @@ fn register(project: &str, number: u32, role: &str) {
     run(&format!(
         "INSERT INTO nebula.device (device_id, project_id, name, role, endpoints, curve, public_key)
          VALUES ('{}', '{project}', 'd{number}', '{role}', '{{h:1}}', '25519',
-                 decode(repeat('ab', 32), 'hex'))
+                 sha256('d{number}'))
          ON CONFLICT DO NOTHING",
         device(number)
     ));

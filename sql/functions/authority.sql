@@ -75,7 +75,7 @@ COMMENT ON FUNCTION nebula.adopt_authority(uuid, bytea) IS
   'project or authority';
 
 CREATE FUNCTION nebula.project_trust(p_project_id uuid)
-RETURNS TABLE (fingerprint bytea, signs boolean, speaks boolean, pem text)
+RETURNS TABLE (fingerprint bytea, signs boolean, signs_responses boolean, pem text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_project(p_project_id);
@@ -93,7 +93,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.project_trust(uuid) IS
   'Internal: the authorities devices of a project are to trust, the one that signs certificates first; '
-  'speaks: signs the answers to agents. None before the first is adopted. Errors: P0002 no such project';
+  'signs_responses: signs the responses to agents. None before the first is adopted. Errors: P0002 no such project';
 
 -- The checks of nebula, in its words: empty lists of an authority allow anything. Null lists are not known yet.
 CREATE FUNCTION nebula.not_grantable(
@@ -160,7 +160,7 @@ COMMENT ON FUNCTION nebula.check_grantable(uuid, text[], inet[], inet[]) IS
 
 -- Under earlier releases projects shared an authority. One that has rotated to its own leaves certificates behind
 -- that the others would still let in.
-CREATE FUNCTION nebula.strange_certificates(p_project_id uuid)
+CREATE FUNCTION nebula.foreign_certificates(p_project_id uuid)
 RETURNS TABLE (fingerprint bytea, alternate_fingerprint bytea)
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -179,7 +179,7 @@ BEGIN
                         WHERE s.project_id = r.project_id
                           AND s.fingerprint = r.retiring);
 END $$;
-COMMENT ON FUNCTION nebula.strange_certificates(uuid) IS
+COMMENT ON FUNCTION nebula.foreign_certificates(uuid) IS
   'Internal: valid certificates of devices of other projects, of an authority that this project trusts and '
   'theirs has left: for its blocklist';
 

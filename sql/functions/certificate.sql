@@ -73,7 +73,7 @@ COMMENT ON FUNCTION nebula.record_certificates(nebula.new_certificate[]) IS
   'Errors: P0002 no such device, 42501 not a member, 55000 not by this code, no such answer, address not '
   'held';
 
-CREATE FUNCTION nebula.given_certificates(p_device_id uuid) RETURNS bigint
+CREATE FUNCTION nebula.issued_certificates(p_device_id uuid) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
   RETURN (SELECT count(DISTINCT c.issued_at)
@@ -82,16 +82,16 @@ BEGIN
              AND c.not_after > now()
              AND c.issued_at > now() - interval '1 hour');
 END $$;
-COMMENT ON FUNCTION nebula.given_certificates(uuid) IS
+COMMENT ON FUNCTION nebula.issued_certificates(uuid) IS
   'Internal: how often a device was given certificates in the last hour';
 
 CREATE FUNCTION nebula.limit_certificates(p_device_id uuid, p_hourly integer) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  v_given bigint := nebula.given_certificates(p_device_id);
+  v_issued bigint := nebula.issued_certificates(p_device_id);
 BEGIN
-  IF v_given >= p_hourly THEN
-    RAISE EXCEPTION 'device % was given % certificates in the last hour', p_device_id, v_given
+  IF v_issued >= p_hourly THEN
+    RAISE EXCEPTION 'device % was given % certificates in the last hour', p_device_id, v_issued
       USING ERRCODE = '54000', HINT = 'Try again in an hour; find out why it asks so often.';
   END IF;
 END $$;

@@ -147,6 +147,10 @@ BEGIN
      GROUP BY a.fingerprint
     HAVING count(*) > 1 AND (v_project_id IS NULL OR bool_or(s.project_id = v_project_id));
 
+  RETURN QUERY
+    SELECT NULL::integer, NULL::inet, s.device_id, s.problem, s.detail, false
+      FROM nebula.shared_identities(v_project_id) s;
+
   -- Linked tables: dropped, altered, or with another address than the device holds.
   RETURN QUERY
     SELECT NULL::integer, NULL::inet, NULL::uuid, 'link-broken',
@@ -180,5 +184,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_pool(uuid, boolean) IS
   'Compares allocations with pools, certificates, quarantine, linked tables and the map in shared memory, '
-  'of one project or all; returns the differences. repair: also repairs those that need no decision. '
-  'Errors: P0002 no such project';
+  'and devices with each other, of one project or all; returns the differences. repair: also repairs those '
+  'that need no decision. Errors: P0002 no such project';

@@ -1,96 +1,5 @@
 -- Devices as the gateway registers, shows and releases them. Addresses come from nebula.allocate_ip.
 
-CREATE FUNCTION nebula.check_device_name(p_name text) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-  IF lower(p_name) = 'any' THEN
-    RAISE EXCEPTION 'a device cannot be named "%"', p_name
-      USING ERRCODE = '22023', HINT = 'In firewall rules of nebula the word means every device; choose another name.';
-  END IF;
-END $$;
-COMMENT ON FUNCTION nebula.check_device_name(text) IS
-  'Internal: refuses a name that has a special meaning in nebula. Errors: 22023';
-
-CREATE FUNCTION nebula.claim_name(p_project_id uuid, p_name text, p_device_id uuid) RETURNS void
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_namesake nebula.device;
-BEGIN
-  SELECT d.*
-    INTO v_namesake
-    FROM nebula.device d
-   WHERE d.project_id = p_project_id
-     -- DNS does not tell letter cases apart.
-     AND lower(d.name) = lower(p_name)
-     AND d.device_id <> p_device_id
-   ORDER BY d.revoked_at IS NULL DESC
-   LIMIT 1;
-  IF NOT FOUND THEN
-    RETURN;
-  END IF;
-  IF v_namesake.revoked_at IS NULL THEN
-    RAISE EXCEPTION 'another device of the project is named "%"', v_namesake.name
-      USING ERRCODE = '23505', HINT = 'Choose another device name; nebulactl join takes it as --name NAME.';
-  END IF;
-  -- A revoked device keeps its row for the record but gives up its name for a new device.
-  UPDATE nebula.device d
-     SET name = left(d.name, 54) || '.' || left(d.device_id::text, 8)
-   WHERE d.device_id = v_namesake.device_id;
-END $$;
-COMMENT ON FUNCTION nebula.claim_name(uuid, text, uuid) IS
-  'Internal: makes sure that a name is free in a project for a device; a revoked one gives it up. '
-  'Errors: 23505 taken';
-
-CREATE FUNCTION nebula.claim_key(p_project_id uuid, p_public_key bytea, p_device_id uuid) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_name text := (SELECT d.name
-                    FROM nebula.device d
-                   WHERE d.public_key = p_public_key
-                     AND d.project_id = p_project_id
-                     AND d.device_id <> p_device_id
-                     AND d.revoked_at IS NULL
-                   LIMIT 1);
-BEGIN
-  IF v_name IS NOT NULL THEN
-    RAISE EXCEPTION 'device "%" of the project has this public key', v_name
-      USING ERRCODE = '23505',
-        HINT = 'Two devices with one key are one: make a key on each (nebula-cert keygen, or nebulactl join).';
-  END IF;
-END $$;
-COMMENT ON FUNCTION nebula.claim_key(uuid, bytea, uuid) IS
-  'Internal: refuses the public key of another device of the project. Errors: 23505';
-
-CREATE FUNCTION nebula.check_endpoints(p_project_id uuid, p_endpoints text[]) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_wrong record;
-BEGIN
-  SELECT e.endpoint, o.network, o.kind
-    INTO v_wrong
-    FROM unnest(p_endpoints) AS e(endpoint)
-    JOIN (SELECT p.cidr AS network, 'the overlay' AS kind
-            FROM nebula.project p
-           WHERE p.project_id = p_project_id
-          UNION ALL
-          SELECT l.cidr, 'a pool'
-            FROM nebula.pool l
-           WHERE l.project_id = p_project_id
-          UNION ALL
-          SELECT r.network, 'a route'
-            FROM nebula.route r
-           WHERE r.project_id = p_project_id) o ON nebula.endpoint_address(e.endpoint) <<= o.network
-   LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'endpoint % lies in %, %', v_wrong.endpoint, v_wrong.kind, v_wrong.network
-      USING ERRCODE = '22023',
-        HINT = 'Packets to it would go into the tunnel that they are to build; name an address outside.';
-  END IF;
-END $$;
-COMMENT ON FUNCTION nebula.check_endpoints(uuid, text[]) IS
-  'Internal: refuses endpoints of a lighthouse or relay that are reached through the overlay only. Errors: '
-  '22023';
-
 -- Version 2 of certificates holds addresses of both families, version 1 one IPv4 address.
 CREATE FUNCTION nebula.dual_families(p_project_id uuid) RETURNS integer[]
 LANGUAGE plpgsql STABLE AS $$
@@ -112,6 +21,23 @@ COMMENT ON FUNCTION nebula.dual_families(uuid) IS
   'Internal: {4,6} if a device of the project gets an address of each family when it joins, else {}: one '
   'address of any';
 
+CREATE FUNCTION nebula.allocate_if_free(
+  p_project_id uuid, p_device_id uuid, p_allocated_by text, p_family integer, p_client inet
+) RETURNS inet
+LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN nebula.allocate_ip(p_project_id, p_device_id, p_allocated_by, family => p_family, client => p_client);
+EXCEPTION
+  WHEN configuration_limit_exceeded THEN
+    RETURN NULL;
+END $$;
+COMMENT ON FUNCTION nebula.allocate_if_free(uuid, uuid, text, integer, inet) IS
+  'Internal: an address of the family for the device; null when the pools of the family are full. Errors: as '
+  'allocate_ip, but 53400';
+
+-- In a project of both families a device joins as long as one of them has a free address: pools of IPv4 are small, and
+-- a full one must not keep devices out that IPv6 has room for. Such a device gets the other address when it registers
+-- again after one became free.
 CREATE FUNCTION nebula.assign_addresses(
   p_project_id uuid, p_device_id uuid, p_allocated_by text, p_address inet, p_client inet
 ) RETURNS inet
@@ -120,16 +46,21 @@ DECLARE
   v_families integer[] := nebula.dual_families(p_project_id);
   v_first    inet;
 BEGIN
-  v_first := nebula.allocate_ip(p_project_id, p_device_id, p_allocated_by, address => p_address,
-                                family => coalesce(family(p_address), v_families[1]), client => p_client);
-  PERFORM nebula.allocate_ip(p_project_id, p_device_id, p_allocated_by, family => f, client => p_client)
-     FROM unnest(v_families) f
-    WHERE f <> family(v_first);
-  RETURN v_first;
+  IF p_address IS NOT NULL THEN
+    v_first := nebula.allocate_ip(p_project_id, p_device_id, p_allocated_by, address => p_address,
+                                  family => family(p_address), client => p_client);
+  END IF;
+  SELECT coalesce(v_first, (array_agg(w.ip ORDER BY f.family) FILTER (WHERE w.ip IS NOT NULL))[1])
+    INTO v_first
+    FROM unnest(v_families) AS f(family)
+   CROSS JOIN LATERAL nebula.allocate_if_free(p_project_id, p_device_id, p_allocated_by, f.family, p_client) AS w(ip)
+   WHERE f.family IS DISTINCT FROM family(v_first);
+  -- One family, or the error of full pools.
+  RETURN coalesce(v_first, nebula.allocate_ip(p_project_id, p_device_id, p_allocated_by, client => p_client));
 END $$;
 COMMENT ON FUNCTION nebula.assign_addresses(uuid, uuid, text, inet, inet) IS
   'Internal: the address of a device that joins, the one given or the lowest free one, and where the '
-  'project has pools of both families one of the other family, too; answers the first. Errors: as '
+  'project has pools of both families one of each that has a free one; answers the first. Errors: as '
   'allocate_ip';
 
 -- Many devices in one call, because registrations arrive in batches: a statement for a hundred costs little more than
@@ -148,7 +79,6 @@ DECLARE
   v_locked     uuid[];
   v_known      record;
   v_caller     record;
-  v_name       text;
   v_registered integer;
 BEGIN
   SELECT array_agg(a.actor), array_agg(m.username), array_agg(m.is_admin)
@@ -196,40 +126,11 @@ BEGIN
       PERFORM nebula.limit_certificates(v_known.device_id, v_hourly);
     END LOOP;
   END IF;
-  PERFORM nebula.claim_name(p_project_id, n.name, n.device_id)
-    FROM unnest(p_devices) n
-   CROSS JOIN LATERAL (SELECT
-                         FROM nebula.device d
-                        WHERE d.project_id = p_project_id
-                          AND lower(d.name) = lower(n.name)
-                          AND d.device_id <> n.device_id
-                        LIMIT 1) namesake;
-  PERFORM nebula.claim_key(p_project_id, n.public_key, n.device_id)
-    FROM unnest(p_devices) n
-   CROSS JOIN LATERAL (SELECT
-                         FROM nebula.device d
-                        WHERE d.public_key = n.public_key
-                          AND d.device_id <> n.device_id
-                        LIMIT 1) same;
+  PERFORM nebula.claim_identities(p_project_id, array_agg(n.device_id), array_agg(n.name), array_agg(n.public_key))
+     FROM unnest(p_devices) n;
   PERFORM nebula.check_endpoints(p_project_id, n.endpoints)
     FROM unnest(p_devices) n
    WHERE n.role <> 'host';
-  SELECT w.name
-    INTO v_name
-    FROM (SELECT min(n.name)
-            FROM unnest(p_devices) n
-           GROUP BY n.public_key
-          HAVING count(DISTINCT n.device_id) > 1
-          UNION ALL
-          SELECT min(n.name)
-            FROM unnest(p_devices) n
-           GROUP BY lower(n.name)
-          HAVING count(DISTINCT n.device_id) > 1) AS w(name)
-   LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'device "%" has the public key or the name of another one', v_name
-      USING ERRCODE = '23505', HINT = 'Make a key on each device, and choose another name.';
-  END IF;
   -- One allocation and one set of events for all devices of an account that call from one address.
   FOR v_caller IN
     SELECT w.username, w.client, array_agg(w.device_id) AS device_ids, array_agg(w.name) AS names
@@ -243,8 +144,7 @@ BEGIN
                                  array_agg(jsonb_build_object('name', w.name, 'ip', host(h.ip))))
       FROM nebula.allocate_ips(p_project_id, v_caller.device_ids, v_caller.username, client => v_caller.client) h
       JOIN unnest(v_caller.device_ids, v_caller.names) AS w(device_id, name) USING (device_id);
-    PERFORM nebula.allocate_ip(p_project_id, w.device_id, v_caller.username, family => f.family,
-                               client => v_caller.client)
+    PERFORM nebula.allocate_if_free(p_project_id, w.device_id, v_caller.username, f.family, v_caller.client)
        FROM unnest(nebula.dual_families(p_project_id)) AS f(family)
       CROSS JOIN (SELECT unnest(v_caller.device_ids) AS device_id ORDER BY 1) w
       WHERE NOT EXISTS (SELECT

@@ -49,13 +49,16 @@ COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, j
 CREATE FUNCTION nebula.record_state(p_part text, p_state text, p_detail jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_last text := (SELECT e.action
-                    FROM nebula.event e
-                   WHERE e.subject = 'system'
-                     AND e.subject_id = p_part
-                   ORDER BY e.event_id DESC
-                   LIMIT 1);
+  v_last text;
 BEGIN
+  -- Gateways that see the same change at the same time record it once: the later one waits and then sees the record.
+  PERFORM nebula.wait_for_lock('system state', hashtext(p_part));
+  v_last := (SELECT e.action
+               FROM nebula.event e
+              WHERE e.subject = 'system'
+                AND e.subject_id = p_part
+              ORDER BY e.event_id DESC
+              LIMIT 1);
   -- That all is well is news only after a fault.
   IF v_last IS NOT DISTINCT FROM p_state OR v_last IS NULL AND p_state LIKE '%-ok' THEN
     RETURN false;

@@ -87,9 +87,17 @@ COMMENT ON FUNCTION nebula.add_rendition(bigint, integer, uuid, text, text, bigi
 -- A worker stores a rendition before it records it, so objects of a file whose job is not finished may get their row
 -- yet.
 CREATE FUNCTION nebula.unknown_objects(p_keys text[]) RETURNS SETOF text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT k.key
-    FROM unnest(unknown_objects.p_keys) AS k(key)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  -- The gateway deletes objects that are unknown. A database without the rows that the objects belong to knows none.
+  IF EXISTS (SELECT FROM nebula.restore_progress) OR NOT EXISTS (SELECT FROM nebula.file) THEN
+    RAISE EXCEPTION 'database "%" cannot tell which objects belong to a file', current_database()
+      USING ERRCODE = '57P03',
+        HINT = 'It has no files, or is being restored: SELECT * FROM nebula.restore_progress.';
+  END IF;
+  RETURN QUERY
+    SELECT k.key
+      FROM unnest(p_keys) AS k(key)
    WHERE NOT EXISTS (SELECT FROM nebula.file f WHERE f.storage_key = k.key)
      AND NOT EXISTS (SELECT FROM nebula.rendition r WHERE r.storage_key = k.key)
      AND NOT EXISTS (SELECT
@@ -99,11 +107,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                                           THEN split_part(k.key, '/', 2)::uuid
                                         END
                         AND (f.job_id IN (SELECT w.job_id FROM nebula.job_waiting w)
-                             OR f.job_id IN (SELECT r.job_id FROM nebula.job_running r)))
-$$;
+                             OR f.job_id IN (SELECT r.job_id FROM nebula.job_running r)));
+END $$;
 COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
   'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '
-  'still record';
+  'still record. Errors: 57P03 the database is being restored, or has no files';
 
 CREATE FUNCTION nebula.list_files(
   p_actor uuid, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL

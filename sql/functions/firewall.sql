@@ -30,18 +30,18 @@ DECLARE
   v_local_cidr    CONSTANT inet := local_cidr;
   v_note          CONSTANT text := note;
   v_added_by      CONSTANT text := added_by;
-  v_stranger      uuid;
+  v_foreign       uuid;
   v_wide          inet;
   v_made          nebula.firewall_rule;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   SELECT n
-    INTO v_stranger
+    INTO v_foreign
     FROM unnest(ARRAY[v_for_device, v_remote_device]) n
    WHERE n IS NOT NULL
      AND NOT EXISTS (SELECT FROM nebula.device d WHERE d.device_id = n AND d.project_id = v_project_id);
   IF FOUND THEN
-    RAISE EXCEPTION 'there is no device % in project %', v_stranger, v_project_id
+    RAISE EXCEPTION 'there is no device % in project %', v_foreign, v_project_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
   PERFORM nebula.check_groups(array_remove(v_remote_groups || v_for_group, NULL));

@@ -48,8 +48,9 @@ COMMENT ON FUNCTION nebula.postpone_job(bigint, integer, interval, text) IS
   'asked. The reason is the last of its errors. Errors: 55000 lease lost, 22023 delay not positive';
 COMMENT ON FUNCTION nebula.reclaim_job(bigint, integer, text, interval) IS
   'Gives a job back to the worker whose lease ran out while it could not be renewed, under the same '
-  'attempt, and returns true; false when another attempt has begun or the job is finished. Errors: 22023 '
-  'lease not positive';
+  'attempt, and returns true; false when another attempt has begun or the job is finished. It counts '
+  'towards limits again, but does not ask them, since the worker has never stopped: for a while one more '
+  'job than the limit may run. Errors: 22023 lease not positive';
 COMMENT ON FUNCTION nebula.cancel_job(bigint) IS
   'Cancels a job and returns cancelled if it was waiting; a running job returns cancelling and learns of '
   'it with its next heartbeat. Errors: P0002 no such job, 55000 finished';

@@ -14,6 +14,8 @@ COMMENT ON FUNCTION nebula.span(inet, inet) IS
 COMMENT ON FUNCTION nebula.try_lock(text, integer) IS
   'Internal: takes a lock that only the extension can take, until the transaction ends; false when another '
   'transaction has it. Errors: 22023 no such kind of lock';
+COMMENT ON FUNCTION nebula.wait_for_lock(text, integer) IS
+  'Internal: like try_lock, but waits for the other transaction. Errors: 22023 no such kind of lock';
 COMMENT ON FUNCTION nebula.require_fresh_snapshot() IS
   'Internal: for functions that lock and then read; fails if other transactions have ended since the '
   'snapshot of a REPEATABLE READ transaction was taken. Errors: 40001 run the transaction again';

@@ -175,7 +175,7 @@ BEGIN
                                  AND c.not_after > clock_timestamp()
                               UNION
                               SELECT s.fingerprint, s.alternate_fingerprint
-                                FROM nebula.strange_certificates(p.project_id) s) c
+                                FROM nebula.foreign_certificates(p.project_id) s) c
                        CROSS JOIN LATERAL (
                                     VALUES (c.fingerprint), (c.alternate_fingerprint)
                                   ) AS f(fingerprint)
@@ -196,7 +196,7 @@ BEGIN
                    'trust',
                      (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                                   'fingerprint', encode(t.fingerprint, 'hex'),
-                                                  'signs', t.signs, 'speaks', t.speaks, 'pem', t.pem
+                                                  'signs', t.signs, 'signs_responses', t.signs_responses, 'pem', t.pem
                                                 ) ORDER BY t.signs DESC),
                                       '[]')
                         FROM nebula.project_trust(p.project_id) t)

@@ -89,7 +89,7 @@ END $$;
 COMMENT ON FUNCTION nebula.restored_rows_end() IS
   'Trigger: after a statement of a restore, switches foreign keys and triggers on again';
 
-CREATE FUNCTION nebula.has_rows() RETURNS boolean
+CREATE FUNCTION nebula.tables_with_rows() RETURNS SETOF regclass
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_table regclass;
@@ -99,11 +99,16 @@ BEGIN
   FOR v_table IN SELECT r.oid FROM nebula.dumped_relations() r WHERE r.relkind = 'r' AND r.relname <> 'job_segment' LOOP
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v_table) INTO v_used;
     IF v_used THEN
-      RETURN true;
+      RETURN NEXT v_table;
     END IF;
   END LOOP;
-  RETURN false;
 END $$;
+COMMENT ON FUNCTION nebula.tables_with_rows() IS 'Internal: tables that hold anything that a dump would save';
+
+CREATE FUNCTION nebula.has_rows() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM nebula.tables_with_rows())
+$$;
 COMMENT ON FUNCTION nebula.has_rows() IS 'Internal: whether there is anything that a dump would save';
 
 CREATE FUNCTION nebula.begin_restore() RETURNS boolean
@@ -183,17 +188,23 @@ DECLARE
   v_missing text;
 BEGIN
   IF EXISTS (SELECT FROM nebula.restore_progress) THEN
-    -- A dump made of INSERT has no statement for an empty table.
+    -- A dump made of INSERT has no statement for an empty table. Tables with rows that no trigger has noted come from
+    -- pg_restore --disable-triggers; nothing tells then whether the empty tables have come.
     v_missing := (SELECT string_agg(m.name, ', ' ORDER BY m.name)
                     FROM (SELECT p.relation::text
                             FROM nebula.restore_progress p
                            WHERE p.loaded_by IS NULL
                              AND NOT EXISTS (SELECT FROM nebula.restore_progress i WHERE NOT i.by_copy)
+                             AND NOT EXISTS (SELECT
+                                               FROM nebula.restore_progress i
+                                              WHERE i.loaded_by IS NULL
+                                                AND i.relation IN (SELECT * FROM nebula.tables_with_rows()))
                            UNION ALL
                           SELECT s.name::text FROM nebula.sequences_to_restore() AS s(name)) AS m(name));
     IF v_missing IS NOT NULL THEN
       RAISE WARNING 'database "%" is not completely restored: nothing has come for %', current_database(), v_missing
-        USING HINT = 'Restore the rest. If nothing more is to come: SELECT nebula.finish_restore().';
+        USING HINT = 'Restore the rest. If nothing more is to come, as after a dump of the schema alone: '
+                     'SELECT nebula.finish_restore().';
       RETURN;
     END IF;
     PERFORM nebula.finish_restore();

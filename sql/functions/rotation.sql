@@ -271,7 +271,7 @@ COMMENT ON FUNCTION nebula.force_rotation(uuid, uuid, inet) IS
 
 -- From reissuing, every device that follows trusts both: the former authority signs at once. From retiring, some trust
 -- the new one alone: the former one is distributed first.
-CREATE FUNCTION nebula.turn_rotation(p_rotation nebula.rotation, p_who text) RETURNS nebula.rotation
+CREATE FUNCTION nebula.reverse_rotation(p_rotation nebula.rotation, p_who text) RETURNS nebula.rotation
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_former    nebula.authority;
@@ -304,7 +304,7 @@ BEGIN
   RETURNING r.* INTO v_back;
   RETURN v_back;
 END $$;
-COMMENT ON FUNCTION nebula.turn_rotation(nebula.rotation, text) IS
+COMMENT ON FUNCTION nebula.reverse_rotation(nebula.rotation, text) IS
   'Internal: ends a rotation whose new authority signs and begins the way back, which it answers. Errors: '
   '55000 the former authority has expired';
 
@@ -329,7 +329,7 @@ BEGIN
       USING ERRCODE = '55000', HINT = 'See those that ran: nebulactl ca rotate --show.';
   END IF;
   IF v_running.state <> 'distributing' THEN
-    v_running := nebula.turn_rotation(v_running, v_who);
+    v_running := nebula.reverse_rotation(v_running, v_who);
   ELSE
     v_running := nebula.enter_rotation(v_running, 'cancelled');
   END IF;

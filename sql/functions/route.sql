@@ -20,15 +20,15 @@ CREATE FUNCTION nebula.add_route(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_project_id CONSTANT uuid := project_id;
-  v_network    CONSTANT inet := network;
-  v_device_id  CONSTANT uuid := device_id;
-  v_mtu        CONSTANT integer := mtu;
-  v_metric     CONSTANT integer := metric;
-  v_added_by   CONSTANT text := added_by;
-  v_held       text[] := nebula.device_networks(v_device_id);
-  v_overlay    cidr;
-  v_static_host   record;
+  v_project_id  CONSTANT uuid := project_id;
+  v_network     CONSTANT inet := network;
+  v_device_id   CONSTANT uuid := device_id;
+  v_mtu         CONSTANT integer := mtu;
+  v_metric      CONSTANT integer := metric;
+  v_added_by    CONSTANT text := added_by;
+  v_held        text[] := nebula.device_networks(v_device_id);
+  v_overlay     cidr;
+  v_static_host record;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   IF NOT EXISTS (SELECT

@@ -20,7 +20,6 @@ pub(crate) struct TrustedAuthority {
     #[serde(rename = "signs")]
     pub(crate) signs_certificates: bool,
     /// Whether it signs responses to agents.
-    #[serde(rename = "speaks")]
     pub(crate) signs_responses: bool,
     pem: String,
 }

@@ -5,7 +5,7 @@
 use pgrx::pg_sys;
 use pgrx::prelude::*;
 
-use crate::pg::error::{Error, required, sql};
+use crate::pg::error::{Error, Result, required, sql};
 
 /// The subject of a lock. The number is the fourth field of the key, where SQL's advisory locks have 1 or 2.
 #[derive(Clone, Copy)]
@@ -20,6 +20,25 @@ pub(crate) enum LockSpace {
     FinishedJobs = 6,
     /// A pool whose usage is counted.
     PoolUsage = 7,
+    /// Names and public keys of devices, by a hash, that a transaction is about to give out.
+    DeviceIdentity = 8,
+    /// A part of the system whose state is recorded.
+    SystemState = 9,
+}
+
+impl LockSpace {
+    /// The space of this name, for functions in SQL.
+    fn named(name: Option<&str>) -> Result<Self> {
+        Ok(match required(name, "p_space")? {
+            "finished jobs" => Self::FinishedJobs,
+            "pool usage" => Self::PoolUsage,
+            "device identity" => Self::DeviceIdentity,
+            "system state" => Self::SystemState,
+            other => {
+                return Err(Error::bad_argument(format!("there are no locks \"{other}\""), "See LockSpace."));
+            }
+        })
+    }
 }
 
 /// An exclusive lock on a pair of numbers in a space. The end of the transaction releases it at the latest.
@@ -69,14 +88,13 @@ impl AdvisoryLock {
 // For functions in SQL; the lock is kept until the transaction ends.
 #[pg_extern]
 fn try_lock(p_space: Option<&str>, p_number: default!(Option<i32>, 0)) -> sql::Result<bool> {
-    let space = match required(p_space, "p_space")? {
-        "finished jobs" => LockSpace::FinishedJobs,
-        "pool usage" => LockSpace::PoolUsage,
-        other => {
-            return Err(
-                Error::bad_argument(format!("there are no locks \"{other}\""), "See LockSpace.").into()
-            );
-        }
-    };
+    let space = LockSpace::named(p_space)?;
     Ok(AdvisoryLock::try_acquire(space, 0, required(p_number, "p_number")?.cast_unsigned()))
+}
+
+#[pg_extern]
+fn wait_for_lock(p_space: Option<&str>, p_number: Option<i32>) -> sql::Result<()> {
+    let space = LockSpace::named(p_space)?;
+    AdvisoryLock::acquire(space, 0, required(p_number, "p_number")?.cast_unsigned());
+    Ok(())
 }

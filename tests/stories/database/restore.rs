@@ -317,3 +317,51 @@ async fn an_owner_who_is_no_superuser_needs_one_grant_to_dump() -> Result<()> {
     run(pg_restore(cluster, restored.name(), &["-j2"]).arg(&path))?;
     assert_equal(&source, &restored, "by keeper").await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_without_triggers_ends_when_its_rows_are_there() -> Result<()> {
+    let cluster = cluster().await?;
+    let source = source("").await?;
+    let archive = dump(cluster, &source, "untriggered", &["-Fc"])?;
+    let restored = cluster.empty_database("untriggered").await?;
+    run(pg_restore(cluster, restored.name(), &["--schema-only"]).arg(&archive))?;
+    run(pg_restore(cluster, restored.name(), &["--data-only", "--disable-triggers"]).arg(&archive))?;
+    restored.connect().await?.batch_execute("REFRESH MATERIALIZED VIEW nebula.restored").await?;
+    assert_equal(&source, &restored, "without triggers").await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_from_a_dump_of_the_schema_alone_is_opened_by_one_call() -> Result<()> {
+    let cluster = cluster().await?;
+    let source = source("").await?;
+    let script = fs::File::open(dump(cluster, &source, "schema", &["-s"])?)?;
+    let restored = cluster.empty_database("schema_alone").await?;
+    let psql = ["-qX", "-v", "ON_ERROR_STOP=1", "-d", restored.name()];
+    let output = cluster.tool("psql").args(psql).stdin(script).output()?;
+    let warning = String::from_utf8(output.stderr)?;
+    ensure!(output.status.success() && warning.contains("schema alone"), "{warning}");
+    let client = restored.connect().await?;
+    let create = "SELECT nebula.create_project('test')";
+    let error = error_of(&client, create).await?;
+    ensure!(error.hint().is_some_and(|hint| hint.contains("finish_restore()")), "{error:?}");
+    client.batch_execute("SELECT nebula.finish_restore()").await?;
+    client.batch_execute(create).await?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_owners_begin_a_restore() -> Result<()> {
+    let cluster = cluster().await?;
+    let database = cluster.database().await?;
+    let client = database.connect().await?;
+    client.batch_execute("CREATE ROLE visitor").await?;
+    let begin = "SET row_security = off; CREATE EXTENSION IF NOT EXISTS pg_nebula";
+    let progress = "SELECT count(*) > 0 FROM nebula.restore_progress";
+    for (session, begun) in
+        [("SET SESSION AUTHORIZATION visitor", false), ("RESET SESSION AUTHORIZATION", true)]
+    {
+        client.batch_execute(&format!("{session}; {begin}; RESET SESSION AUTHORIZATION")).await?;
+        assert_eq!(client.query_one(progress, &[]).await?.get::<_, bool>(0), begun, "{session}");
+    }
+    Ok(())
+}

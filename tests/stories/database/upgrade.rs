@@ -74,7 +74,10 @@ const CATALOG: &str = "
      JOIN pg_policy p ON p.polrelid = r.oid
     UNION ALL
     SELECT format('view: %s: %s', r.oid::regclass, pg_get_viewdef(r.oid)) FROM relation r
-     WHERE r.relkind = 'v'
+     WHERE r.relkind IN ('v', 'm')
+    UNION ALL
+    SELECT format('event trigger: %s on %s %s enabled %s calls %s', t.evtname, t.evtevent, t.evttags,
+                  t.evtenabled, t.evtfoid::regproc) FROM pg_event_trigger t
     UNION ALL
     SELECT format('sequence: %s type %s start %s increment %s from %s to %s cache %s cycle %s',
      r.oid::regclass, s.seqtypid::regtype, s.seqstart,
@@ -158,7 +161,7 @@ const DATA: &str = "
       ('00000000-0000-4000-8000-000000000002', 'default', 'fd00::/64', NULL);
     INSERT INTO nebula.device (device_id, project_id, owner_id, name, curve, public_key)
     SELECT ('00000000-0000-4000-8000-0000000001' || n)::uuid, '00000000-0000-4000-8000-000000000001',
-           '00000000-0000-4000-8000-00000000000a', 'device' || n, '25519', decode(repeat('ab', 32), 'hex')
+           '00000000-0000-4000-8000-00000000000a', 'device' || n, '25519', sha256(('device' || n)::bytea)
       FROM generate_series(10, 29) n;
     INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by, lease_until)
     SELECT d.project_id, 1, '10.7.0.0'::inet + substr(d.name, 7)::integer, d.device_id, 'anna',

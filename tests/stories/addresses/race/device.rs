@@ -43,3 +43,64 @@ async fn a_device_gets_addresses_in_one_project_however_calls_meet() -> Result<(
     }
     Ok(())
 }
+
+/// No unique index decides these: names that differ in letter case, and keys.
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_devices_that_register_at_once_one_gets_the_name_or_the_key() -> Result<()> {
+    let [database, _] = databases().await?;
+    let project = pool(&database, "10.1.0.0/24").await?;
+    let (first, second, observer) =
+        (database.connect().await?, database.connect().await?, database.connect().await?);
+    let account = "INSERT INTO nebula.account (username, password_hash, role)
+                   VALUES ('anna', '$argon2id$v=19$', 'admin') RETURNING account_id";
+    let anna: Uuid = first.query_one(account, &[]).await?.get(0);
+    let register = |name: &str, key: &str| {
+        let device = Uuid::new_v4();
+        format!(
+            "SELECT nebula.register_devices('{project}', ARRAY[ROW('{device}', '{anna}', '{name}', 'host', '{{}}',
+                    '25519', sha256('{key}'), '192.0.2.1')::nebula.new_device])"
+        )
+    };
+    let blocked = pid(&second).await?;
+    let second = std::sync::Arc::new(second);
+    for (name, key, other_name, other_key, ends) in [
+        ("TV", "1", "tv", "2", "ROLLBACK"),
+        ("TV", "3", "tv", "4", "COMMIT"),
+        ("radio", "5", "phone", "5", "COMMIT"),
+    ] {
+        first.batch_execute("BEGIN").await?;
+        first.batch_execute(&register(name, key)).await?;
+        let (waiting, sql) = (second.clone(), register(other_name, other_key));
+        let answer = tokio::spawn(async move { waiting.batch_execute(&sql).await });
+        until_blocked(&observer, blocked).await?;
+        first.batch_execute(ends).await?;
+        match answer.await? {
+            Ok(()) => {
+                assert_eq!(ends, "ROLLBACK", "{other_name}");
+                first.execute("DELETE FROM nebula.device WHERE name = $1", &[&other_name]).await?;
+            }
+            Err(refused) => {
+                assert_eq!(refused.code(), Some(&SqlState::UNIQUE_VIOLATION), "{refused:?}");
+                assert_eq!(ends, "COMMIT", "{other_name}: {refused:?}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Gateways look at the same disks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_two_gateways_see_at_once_is_recorded_once() -> Result<()> {
+    let [database, _] = databases().await?;
+    let (first, second, observer) =
+        (database.connect().await?, database.connect().await?, database.connect().await?);
+    let record = "SELECT nebula.record_state('storage-disk', 'disk-low', '{}')";
+    let blocked = pid(&second).await?;
+    first.batch_execute("BEGIN").await?;
+    assert!(first.query_one(record, &[]).await?.get::<_, bool>(0));
+    let answer = tokio::spawn(async move { second.query_one(record, &[]).await });
+    until_blocked(&observer, blocked).await?;
+    first.batch_execute("COMMIT").await?;
+    assert!(!answer.await??.get::<_, bool>(0), "it is on record");
+    Ok(())
+}
