@@ -76,7 +76,7 @@ is_device() { as_root test -f "$(device_folder)/agent.json"; }
 # leave_network: revokes this server's device, stops its agent and nebula, and removes its keys.
 leave_network() {
     as_root "$home/bin/nebulactl" leave --yes --dir "$(device_folder)" ||
-        die "this server could not leave the network" "run make up again; the agent's log is $home/log/agent.log"
+        die "this server could not leave the network" "run the same command again; the agent's log is $home/log/agent.log"
     rm -f "$home/run/agent.pid"
 }
 

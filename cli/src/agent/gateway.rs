@@ -184,6 +184,7 @@ impl Gateway {
         request.send().await.map_err(|error| {
             let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
             Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server))
+                .hint("Is the gateway up, and is this its address? join takes another one as --server URL.")
         })
     }
 
