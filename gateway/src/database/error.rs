@@ -116,6 +116,12 @@ fn rule_hint(rule: &str) -> &'static str {
         "device_name_check" => "A device name has 1 to 63 letters, digits, dots, underscores or dashes.",
         "file_name_check" => "A file name has 1 to 255 bytes, no slash and no control characters.",
         "device_lighthouse_check" => "A lighthouse needs at least one endpoint, host:port.",
+        "project_mtu_check" => "mtu goes from 576 to 9001.",
+        "project_dns_check" => "dnsPort goes from 1 to 65535; 0 switches DNS off.",
+        "project_lifetime_check" => "lifetimeSeconds goes from a minute to ten years.",
+        "project_versions_check" => "certificateVersions is 1, 2 or 1,2.",
+        "project_cipher_check" => "cipher is aes or chachapoly.",
+        "project_stance_check" => "inbound and outbound are open or closed.",
         "project_sync_check" => {
             "syncPendingKib goes from 16384 to 4194304, syncHashers to 256, syncWrites to 64, \
              syncConnections to 128; syncOrder is standard, random or inOrder."
