@@ -150,6 +150,11 @@ async fn a_restore_of_rows_alone_needs_one_call_before() -> Result<()> {
     let client = restored.connect().await?;
     client.batch_execute("SELECT nebula.begin_restore()").await?;
     run(pg_restore(cluster, restored.name(), &["--data-only", "-j2"]).arg(&archive))?;
+    eventually("the sessions of pg_restore to end", || async {
+        let over: bool = client.query_one("SELECT nebula.restore_is_over()", &[]).await?.get(0);
+        Ok(over.then_some(()))
+    })
+    .await?;
     // Without a background worker, the first row that a session adds is taken once the restore is complete.
     client.batch_execute("SELECT nebula.enqueue_job('after', '{}'); SELECT nebula.finish_restore()").await?;
     client.batch_execute("DELETE FROM nebula.job_waiting WHERE kind = 'after'").await?;
