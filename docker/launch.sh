@@ -121,6 +121,17 @@ require_free() {
     die "port $port is already in use, $holder" "stop it, or choose another port: $variable=$((port + 1)) make up"
 }
 
+# check_listen: fails before anything is stopped when this machine does not have the address to listen on.
+check_listen() {
+    local first=${listen%%,*} host
+    host=${first%:*} host=${host#\[} host=${host%\]}
+    [[ $host =~ ^[0-9.]+$ || $host == *:* ]] || return 0
+    case $host in 0.0.0.0 | :: | ::1 | 127.*) return 0 ;; esac
+    command -v ip >/dev/null || return 0
+    [[ -n $(ip -o addr show to "$host" 2>/dev/null) ]] || die "this machine has no address $host for the gateway to listen on" \
+        "choose one that \`ip -br addr\` shows: NEBULA_LISTEN=ADDRESS:${first##*:} make up"
+}
+
 # await SERVICE SECONDS CHECK: waits until CHECK holds; when the service ends or is late, prints its log.
 await() {
     local service=$1 end=$((SECONDS + $2)) told=$((SECONDS + 2))

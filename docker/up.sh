@@ -9,6 +9,7 @@ source "$(dirname "$0")/lighthouse.sh"
 make_home
 claim_home
 load_settings
+check_listen
 read_lighthouse
 [[ -z $endpoint ]] || check_lighthouse
 ask_for_root
@@ -99,6 +100,8 @@ case ${listen%:*} in
   Put a TLS proxy in front and its address into $shown/env: NEBULA_PUBLIC_URL=https://…; or, in a LAN
   that you trust: NEBULA_LISTEN=192.0.2.10:8080 make up, with the address of this server." ;;
 esac
+[[ -n $endpoint ]] || say "
+  Devices find each other through a lighthouse. To let this server be it: LIGHTHOUSE=192.0.2.10 make up."
 say "
 Next:
   eval \"\$(make env)\"                    addresses, project and PATH for this shell

@@ -1,5 +1,6 @@
 //! `status`: this machine's device, the account, the gateway, and the other devices.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use chrono::Utc;
@@ -101,7 +102,10 @@ impl Remote {
         ];
         for (project, devices) in &self.projects {
             let network = project.cidr.as_deref().map(|cidr| format!(", {cidr}")).unwrap_or_default();
-            let (name, count) = (clean(&project.name), devices.len());
+            // A device has a row for each of its addresses, and one that was revoked stays in the list.
+            let living = devices.iter().filter(|device| device.revoked_at.is_none());
+            let count = living.map(|device| device.device_id).collect::<HashSet<_>>().len();
+            let name = clean(&project.name);
             lines.push(format!("Project   {name}{network}: {count} devices, {} files", project.files));
             if !devices.is_empty() {
                 lines.push(format!("\n{}\n", device::table(context.output, devices)));

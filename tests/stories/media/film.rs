@@ -103,7 +103,7 @@ async fn every_kind_of_film_becomes_playable() -> Result<()> {
 }
 
 /// A film long enough that the worker can be killed while it transcodes.
-const LONG: Recipe = Recipe { video: &["mpeg4", "-q:v", "2"], audio: "libmp3lame", seconds: 120 };
+const LONG: Recipe = Recipe { video: &["mpeg4", "-q:v", "2"], audio: "libmp3lame", seconds: 360 };
 
 #[tokio::test(flavor = "multi_thread")]
 async fn another_worker_completes_the_job_of_a_killed_one() -> Result<()> {

@@ -1,5 +1,6 @@
 //! The operations below SQL: rows are written through the table access method.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::net::IpAddr;
 
@@ -73,8 +74,13 @@ static DEVICE: Table = Table::new(c"device", &[]);
 static ROUTE: Table = Table::new(c"route", &[]);
 
 /// Buffers that an insert of one row reads at most, unless the index has entries of many dead rows with its
-/// address.
+/// address. The first insert of a session reads the catalog as well, so it is not counted.
 const MAX_BUFFERS: i64 = 256;
+
+thread_local! {
+    /// Whether this session has inserted an allocation.
+    static HAS_INSERTED: Cell<bool> = const { Cell::new(false) };
+}
 
 /// The implementation below SQL.
 pub(super) struct Direct;
@@ -91,7 +97,8 @@ impl AddressStore for Direct {
         let before = session::buffers_read();
         match table.try_insert(&row) {
             InsertOutcome::Inserted => {
-                if session::buffers_read() - before > MAX_BUFFERS {
+                let is_first = !HAS_INSERTED.replace(true);
+                if !is_first && session::buffers_read() - before > MAX_BUFFERS {
                     free_map::skip_bloated(pool, address);
                 }
                 Ok(Some(true))

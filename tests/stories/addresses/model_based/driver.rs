@@ -255,7 +255,7 @@ impl<'a> Driver<'a> {
             session,
             &format!(
                 "INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)
-                 VALUES ('{device}', '{project}', 'd{id}', '25519', decode(repeat('ab', 32), 'hex'))
+                 VALUES ('{device}', '{project}', 'd{id}', '25519', decode(repeat('{id}', 2), 'hex'))
                  ON CONFLICT DO NOTHING;
                  INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve,
                   networks, groups,
