@@ -158,7 +158,9 @@ CREATE FUNCTION nebula.list_jobs(
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT j.job_id, j.kind, j.state, j.project_id, j.payload, j.priority, j.attempt, j.max_attempts,
-         j.worker, j.progress, j.detail, j.result, j.errors, j.enqueued_at, j.run_at, j.started_at,
+         j.worker, j.progress, j.detail, j.result, j.errors, j.enqueued_at,
+         -- RFC 3339 ends with the year 9999 and has no infinity; one such job must not break the list.
+         least(greatest(j.run_at, '0001-01-01 00:00+00'), '9999-12-31 00:00+00'), j.started_at,
          j.finished_at, j.cancel_requested
     FROM nebula.find_jobs($1, $2, $3, $4, $5, $6, $7) j
    ORDER BY j.job_id DESC

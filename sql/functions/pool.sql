@@ -92,7 +92,7 @@ BEGIN
   SELECT format('the route to %s', r.network)
     FROM nebula.route r
    WHERE r.project_id = p_project_id
-     AND r.network <<= p_network
+     AND host(r.network)::inet <<= p_network
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION '% contains %', p_network, v_wrong.thing

@@ -48,7 +48,7 @@ BEGIN
       USING ERRCODE = '22023',
         HINT = 'A certificate may name a network only beside an address of the same family.';
   END IF;
-  -- nebula does not start with an unsafe route inside the overlay.
+  -- nebula does not start with an unsafe route whose first address is in the overlay, however wide the route is.
   SELECT o.network
     INTO v_overlay
     FROM (SELECT network(h::inet) AS network
@@ -61,10 +61,10 @@ BEGIN
           SELECT p.cidr
             FROM nebula.project p
            WHERE p.project_id = v_project_id) o
-   WHERE v_network <<= o.network
+   WHERE host(v_network)::inet <<= o.network
    LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION '% lies in the overlay, %', v_network, v_overlay
+    RAISE EXCEPTION '% begins in the overlay, %', v_network, v_overlay
       USING ERRCODE = '22023', HINT = 'Members reach each other without routes; name a network outside.';
   END IF;
   PERFORM nebula.check_network(v_network);

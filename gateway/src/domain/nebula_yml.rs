@@ -150,7 +150,9 @@ impl DeviceConfig {
 
     fn interface(&self, text: &mut String) {
         line(text, format_args!("\ncipher: {}", quoted(&self.project.cipher)));
-        line(text, format_args!("\ntun:\n  dev: nebula1\n  mtu: {}", self.project.mtu));
+        // The kernel refuses IPv6 on an interface with a smaller MTU, and nebula then does not start.
+        let least = if self.device.networks.iter().any(|network| network.is_ipv6()) { 1280 } else { 0 };
+        line(text, format_args!("\ntun:\n  dev: nebula1\n  mtu: {}", self.project.mtu.max(least)));
         let mut routes = self.routes().peekable();
         text.push_str(if routes.peek().is_none() { "  unsafe_routes: []\n" } else { "  unsafe_routes:\n" });
         for Route { network, via, mtu, metric, .. } in routes {
@@ -324,6 +326,16 @@ pub(crate) mod tests {
         };
         assert_eq!(answers_at(&["10.42.0.1/16", "fd00::1/64"]), "\"10.42.0.1\"");
         assert_eq!(answers_at(&["fd00::1/64"]), "\"[fd00::1]\"");
+    }
+
+    #[test]
+    fn an_interface_with_ipv6_has_the_mtu_that_the_kernel_asks_for() {
+        for (networks, mtu) in [(&["10.42.0.7/16"][..], 1000), (&["10.42.0.7/16", "fd00::7/64"], 1280)] {
+            let mut config = config_in(&[1, 2], networks, &[], &[]);
+            Arc::make_mut(&mut config.project).mtu = 1000;
+            let text = config.yaml("1.6", PkiSource::Files);
+            assert!(text.contains(&format!("  mtu: {mtu}\n")), "{text}");
+        }
     }
 
     #[test]

@@ -59,6 +59,27 @@ async fn members_cancel_and_retry_jobs_of_their_project() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_of_a_far_time_does_not_break_the_list() -> Result<()> {
+    let stack = Stack::start().await?;
+    let client = stack.database.connect().await?;
+    let mut jobs = Vec::new();
+    for run_at in ["infinity", "-infinity", "290000-01-01"] {
+        let sql = format!("SELECT nebula.enqueue_job('{KIND}', '{{}}', run_at => '{run_at}')");
+        jobs.insert(0, client.query_one(&sql, &[]).await?.get::<_, i64>(0));
+    }
+    let api = stack.admin().await?;
+    for _ in 0..2 {
+        let listed: Vec<Job> = api.read("/api/jobs").await?;
+        assert_eq!(listed.iter().map(|job| job.job_id).collect::<Vec<_>>(), jobs);
+        for job in &jobs {
+            let _: Job = api.read(&format!("/api/jobs/{job}")).await?;
+            client.execute("SELECT nebula.cancel_job($1)", &[job]).await?;
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn other_users_and_states_are_refused() -> Result<()> {
     let stack = Stack::start().await?;
     let client = stack.database.connect().await?;

@@ -79,8 +79,8 @@ impl DeviceConfig {
         let endpoints = self.project.static_hosts.iter().flat_map(|host| &host.endpoints);
         let gateway = self.project.gateway.iter().copied();
         let mut carriers = endpoints.filter_map(|endpoint| address(endpoint)).chain(gateway);
-        // nebula does not start with a route inside its own network.
-        let inside = |own: &IpNetwork| own.contains(network.ip()) && own.prefix() <= network.prefix();
+        // nebula does not start with a route whose first address is in its own network, however wide it is.
+        let inside = |own: &IpNetwork| own.contains(network.network());
         !is_too_wide(network)
             && !carriers.any(|carrier| network.contains(carrier))
             && !self.device.networks.iter().any(inside)
@@ -163,6 +163,7 @@ mod tests {
             "192.0.2.0/24",
             "192.0.2.10/32",
             "10.61.0.128/25",
+            "10.61.0.0/16",
             "::/0",
             "8000::/1",
             "2000::/3",
