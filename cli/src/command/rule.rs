@@ -29,7 +29,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Add {
-    /// What the rule lets through, as seen by the devices it is for
+    /// Whether the rule allows packets to these devices (inbound) or from them (outbound)
     #[arg(value_parser = ["inbound", "outbound"])]
     direction: String,
     /// Protocol

@@ -27,7 +27,7 @@ pub(crate) async fn disk_room(
     Ok(rooms.into_iter().min_by_key(Room::left))
 }
 
-/// Those of these storage keys that no file and no rendition has, and that no job may still record.
+/// Filters storage keys: leaves those that belong to no file, no rendition and no unfinished job.
 pub(crate) async fn unknown_objects(
     client: &impl GenericClient,
     keys: &[String],
@@ -36,14 +36,12 @@ pub(crate) async fn unknown_objects(
     map_rows(&rows, |row| row.try_get(0))
 }
 
-/// Records that a part has another state, unless that is the last one on record; answers whether it was
-/// recorded.
+/// Records that a part has another state, unless that is the last one on record.
 pub(crate) async fn record_state(
     client: &impl GenericClient,
     part: &str,
     state: &str,
     detail: &Value,
-) -> Result<bool, ApiError> {
-    let rows = query(client, "SELECT nebula.record_state($1, $2, $3)", &[&part, &state, detail]).await?;
-    Ok(map_rows(&rows, |row| row.try_get(0))?.into_iter().any(|recorded| recorded))
+) -> Result<(), ApiError> {
+    query(client, "SELECT nebula.record_state($1, $2, $3)", &[&part, &state, detail]).await.map(drop)
 }

@@ -131,9 +131,7 @@ impl Disks {
         let detail =
             json!({"size": room.size, "free": room.free, "reserve": room.reserve, "text": room.to_string()});
         let part = format!("{name}-disk");
-        storage::record_state(&self.database.client().await?, &part, level_word(room.level()), &detail)
-            .await?;
-        Ok(())
+        storage::record_state(&self.database.client().await?, &part, level_word(room.level()), &detail).await
     }
 }
 
@@ -228,7 +226,7 @@ mod tests {
         });
         let further = futures::future::join_all(further);
         let watched = async {
-            // Those that wait begin nothing while the first one hangs.
+            // While the first look hangs, the further ones wait for the lock and occupy no thread.
             let waited = timeout(Duration::from_millis(100), std::future::pending::<()>()).await;
             assert!(waited.is_err() && looks.try_iter().count() == 1);
             answer.send(()).unwrap();

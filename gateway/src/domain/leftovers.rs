@@ -6,6 +6,7 @@
 //! row are only reported, because they are also what a database restored from an older backup leaves in the
 //! store; the administrator may have them deleted from some age on.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
@@ -133,13 +134,14 @@ impl Leftovers {
         Ok(())
     }
 
-    /// Those of the objects that belong to no file.
+    /// Filters objects: leaves those that belong to no file.
     async fn unknown(&self, objects: Vec<Object>) -> Result<Vec<Object>, ApiError> {
         if objects.is_empty() {
             return Ok(objects);
         }
         let keys: Vec<String> = objects.iter().map(|object| object.key.clone()).collect();
-        let unknown = storage::unknown_objects(&self.database.client().await?, &keys).await?;
+        let unknown: HashSet<_> =
+            storage::unknown_objects(&self.database.client().await?, &keys).await?.into_iter().collect();
         Ok(objects.into_iter().filter(|object| unknown.contains(&object.key)).collect())
     }
 }

@@ -91,7 +91,8 @@ impl AsyncRead for ClientStream {
     ) -> Poll<io::Result<()>> {
         self.connection.wake_on_closing(context.waker());
         if self.connection.is_closing() {
-            // They may be the end of a request, with which the connection becomes busy and stays.
+            // Bytes were read since the last look. If they complete a request, the connection becomes busy and is
+            // not closed; so the handler runs first, and this is asked again.
             if take(&mut self.unread) {
                 context.waker().wake_by_ref();
                 return Poll::Pending;
