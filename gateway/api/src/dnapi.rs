@@ -231,6 +231,9 @@ pub mod kind {
     /// Our addition: a [`FindDevice`](crate::agent::FindDevice); answers a signed
     /// [`FoundDevice`](crate::agent::FoundDevice).
     pub const FIND_DEVICE: &str = "FindDevice";
+    /// Our addition: a [`NodeReport`](crate::node_sync::NodeReport) of a device that represents a node; answers
+    /// a signed [`NodeState`](crate::node_sync::NodeState).
+    pub const SYNC_NODE: &str = "SyncNode";
     /// Our addition: the device leaves for good, no value; its address is released, its certificates are
     /// revoked, its keys are refused from then on. Answers `{"data":{}}`.
     pub const LEAVE: &str = "Leave";

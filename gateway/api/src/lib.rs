@@ -18,6 +18,8 @@ pub mod firewall;
 pub mod health;
 pub mod job;
 pub mod node;
+pub mod node_sync;
+pub mod peer;
 pub mod pool;
 pub mod project;
 pub mod project_options;
