@@ -79,33 +79,8 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
             row(name, load, cells);
         }
     }
-    look_ups(harness, &allocations, &queue).await
+    Ok(())
 }
-
-/// Look-ups alone: the rest of these calls is SQL with the setting on, too.
-async fn look_ups(harness: &Harness, allocations: &Database, queue: &Queue<'_>) -> Result<()> {
-    let again = format!("SELECT nebula.allocate_ip('{PROJECT}', md5(:client_id::text)::uuid);");
-    let name = "allocate_ip of a device that holds one: whether it has a row";
-    for load in LOADS {
-        let cells = compare(harness, allocations, &again, load, async || Ok(())).await?;
-        row(name, load, cells);
-    }
-    let client = queue.database.connect().await?;
-    client.batch_execute(TRIGGER).await?;
-    let name = "claim_jobs + complete_job by SQL: whether jobs wait for it";
-    for load in LOADS {
-        let fill = async || queue.prepare(JOBS * harness.settings.seconds).await;
-        let cells = compare(harness, &queue.database, queue.sql.two_calls, load, fill).await?;
-        row(name, load, cells);
-    }
-    Ok(client.batch_execute("DROP TRIGGER nothing ON nebula.job_running").await?)
-}
-
-/// Makes claims and ends of jobs fall back to SQL.
-const TRIGGER: &str = "CREATE OR REPLACE FUNCTION public.nothing() RETURNS trigger LANGUAGE plpgsql AS
-       $$ BEGIN RETURN NULL; END $$;
-     CREATE TRIGGER nothing AFTER INSERT OR UPDATE OR DELETE ON nebula.job_running
-       EXECUTE FUNCTION public.nothing()";
 
 const HEARTBEAT: &str = "SELECT job_id AS job, attempt FROM nebula.claim_jobs('pgbench', '{bench}') \\gset\n\
     SELECT nebula.heartbeat_job(:job, :attempt);\n\

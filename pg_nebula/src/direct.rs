@@ -235,12 +235,6 @@ impl Table {
         if handle.is_whole() { handle.first(scan, read) } else { Ok(None) }
     }
 
-    /// Whether a scan finds a row that is committed now or written by this transaction. `None`: this needs
-    /// SQL.
-    pub(crate) fn exists(&'static self, scan: &IndexScan<'_>) -> Result<Option<bool>> {
-        self.open_for_reading()?.exists(scan)
-    }
-
     /// A token for what is read from now on.
     pub(crate) fn cache_token(&'static self) -> Result<CacheToken> {
         Ok(CacheToken(Rc::downgrade(&self.locked_handle(READ)?)))

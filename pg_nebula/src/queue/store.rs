@@ -35,7 +35,6 @@ mod has_direct {
     pub(super) const FINISH_SUCCEEDED: bool = true;
     pub(super) const END_ATTEMPT: bool = true;
     pub(super) const EXTEND_LEASE: bool = true;
-    pub(super) const HAS_CHILDREN: bool = true;
 }
 
 /// The operations of both implementations. `None` of an `Option`: nothing was done, the operation needs SQL;
@@ -61,9 +60,6 @@ trait JobStore {
     /// Extends the lease by its length and records progress. SQL raises the error when the attempt has lost
     /// its lease.
     fn extend_lease(heartbeat: &Heartbeat) -> Result<Option<ExtendedLease>>;
-
-    /// Whether jobs wait for this one, or with `None`, for any.
-    fn has_children(parent: Option<i64>) -> Result<Option<bool>>;
 }
 
 /// Decides how a locked attempt ends.
@@ -224,13 +220,9 @@ fn direct_or_sql<T>(
 }
 
 /// Whether jobs wait for this one, or with `None`, for any; as of now, whatever the transaction's snapshot
-/// shows.
+/// shows. SQL only: below SQL it saved 7 % of a claim and completion.
 pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
-    direct_or_sql(
-        has_direct::HAS_CHILDREN,
-        || Direct::has_children(parent),
-        || as_owner_by_index(|| Sql::has_children(parent)),
-    )
+    as_owner_by_index(|| sql::has_children(parent))
 }
 
 /// How many jobs of a limited kind, or with `None` of all limited kinds, run for each project; as of now,

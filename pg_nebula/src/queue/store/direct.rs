@@ -17,7 +17,7 @@ use crate::pg::session;
 use crate::queue::attempt::{EndedAttempt, SucceededAttempt};
 use crate::queue::new_job::{NewJob, NewJobs};
 use crate::queue::request::Heartbeat;
-use tables::{Cell, DEPENDENCY, RUNNING, WAITING, column};
+use tables::{Cell, RUNNING, WAITING, column};
 pub(super) use tables::{POLICY, QUOTA};
 
 /// The implementation with direct writes.
@@ -91,11 +91,6 @@ impl JobStore for Direct {
             UpdateOutcome::Updated(extended) => Some(extended),
             UpdateOutcome::NotFound | UpdateOutcome::UseSql => None,
         })
-    }
-
-    fn has_children(parent: Option<i64>) -> Result<Option<bool>> {
-        let key: Vec<KeyValue> = parent.map(KeyValue::bigint).into_iter().collect();
-        DEPENDENCY.exists(&IndexScan::exact(tables::DEPENDENCY_KEY, &key))
     }
 }
 

@@ -100,17 +100,17 @@ impl JobStore for Sql {
         })?;
         extended.ok_or_else(|| lost(job, attempt)).map(Some)
     }
+}
 
-    fn has_children(parent: Option<i64>) -> Result<Option<bool>> {
-        static ONE: Statement =
-            Statement::new("SELECT FROM nebula.job_dependency WHERE parent_id = $1 LIMIT 1");
-        static ANY: Statement = Statement::new("SELECT FROM nebula.job_dependency LIMIT 1");
-        let found = match parent {
-            Some(parent) => ONE.query_latest(&[parent.into()], |_| Ok(()))?,
-            None => ANY.query_latest(&[], |_| Ok(()))?,
-        };
-        Ok(Some(!found.is_empty()))
-    }
+/// Whether jobs wait for this one, or with `None`, for any. Needs the owner's privileges.
+pub(in super::super) fn has_children(parent: Option<i64>) -> Result<bool> {
+    static ONE: Statement = Statement::new("SELECT FROM nebula.job_dependency WHERE parent_id = $1 LIMIT 1");
+    static ANY: Statement = Statement::new("SELECT FROM nebula.job_dependency LIMIT 1");
+    let found = match parent {
+        Some(parent) => ONE.query_latest(&[parent.into()], |_| Ok(()))?,
+        None => ANY.query_latest(&[], |_| Ok(()))?,
+    };
+    Ok(!found.is_empty())
 }
 
 /// Running jobs by project: those of a limited kind, or of all limited kinds.

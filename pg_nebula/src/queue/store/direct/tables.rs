@@ -87,10 +87,6 @@ const fn segment(name: &'static CStr) -> Table {
     Table::new(name, &FINISHED_NAMES).partition_of(c"job_finished")
 }
 
-pub(super) static DEPENDENCY: Table = Table::new(c"job_dependency", &[c"parent_id"]);
-/// `(parent_id, child_id)`
-pub(super) const DEPENDENCY_KEY: &CStr = c"job_dependency_pkey";
-
 /// Only for its cache token.
 pub(in super::super) static POLICY: Table = Table::new(c"job_policy", &[c"kind"]);
 /// Only for its cache token.
