@@ -20,7 +20,7 @@ use pgrx::{Inet, Uuid};
 use super::request::Request;
 use crate::direct::{CacheToken, is_on};
 use crate::pg::error::Result;
-use crate::pg::privilege::as_owner;
+use crate::pg::privilege::{as_owner, as_owner_by_index};
 use crate::pg::settings;
 use crate::pools::pool::Pool;
 use direct::Direct;
@@ -79,7 +79,7 @@ pub(super) struct EndedAllocation {
 /// Whether a device has a row: it holds an address, or an address is in quarantine for it. Rows of
 /// transactions in flight are not visible. SQL only: below SQL it saved 10 % of an allocation.
 pub(super) fn has_rows(device: Uuid) -> Result<bool> {
-    as_owner(|| sql::has_rows(device))
+    as_owner_by_index(|| sql::has_rows(device))
 }
 
 /// Inserts the allocation of an address; `false`: there is a row with that address, perhaps of a transaction
@@ -127,7 +127,7 @@ pub(super) fn end_allocations(device: Uuid, address: Option<&Inet>) -> Result<Ve
     {
         return Ok(ended);
     }
-    as_owner(|| Sql::end_allocations(device, address)).map(Option::unwrap_or_default)
+    as_owner_by_index(|| Sql::end_allocations(device, address)).map(Option::unwrap_or_default)
 }
 
 /// Appends an ended allocation to nebula.allocation_log.
