@@ -220,7 +220,7 @@ fn direct_or_sql<T>(
 }
 
 /// Whether jobs wait for this one, or with `None`, for any; as of now, whatever the transaction's snapshot
-/// shows. SQL only: below SQL it saved 7 % of a claim and completion.
+/// shows. SQL only: below SQL it saved 7 % of a claim and completion, in a table that nothing else needs there.
 pub(super) fn has_children(parent: Option<i64>) -> Result<bool> {
     as_owner_by_index(|| sql::has_children(parent))
 }

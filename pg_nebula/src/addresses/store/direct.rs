@@ -86,6 +86,10 @@ thread_local! {
 pub(super) struct Direct;
 
 impl AddressStore for Direct {
+    fn has_rows(device: Uuid) -> Result<Option<bool>> {
+        ALLOCATION.open_for_writing()?.contains(BY_DEVICE, device)
+    }
+
     /// Needs SQL at a row of the same device, because SQL waits for the transaction that inserted it.
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>> {
         let row = SharedValues::of(request)?.row(pool, request.device, address);

@@ -29,16 +29,15 @@ const MAX_WAIT: Duration = Duration::from_millis(10);
 /// Inserts of a row that must have no effect, with no other row in the way, before that is an error.
 const ATTEMPTS: usize = 3;
 
-/// Whether a device has a row. Needs the owner's privileges.
-pub(super) fn has_rows(device: Uuid) -> Result<bool> {
-    static ROWS: Statement = Statement::new("SELECT FROM nebula.allocation WHERE device_id = $1 LIMIT 1");
-    ROWS.exists(&[device.into()])
-}
-
 /// The implementation in SQL.
 pub(super) struct Sql;
 
 impl AddressStore for Sql {
+    fn has_rows(device: Uuid) -> Result<Option<bool>> {
+        static ROWS: Statement = Statement::new("SELECT FROM nebula.allocation WHERE device_id = $1 LIMIT 1");
+        ROWS.exists(&[device.into()]).map(Some)
+    }
+
     /// An INSERT would wait for a transaction in progress that has a row with the address, or raise an error
     /// at one that the snapshot does not show. So it is tried only when there is no row at all.
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>> {
