@@ -10,6 +10,7 @@ pub mod authority;
 pub mod certificate;
 pub mod device;
 pub mod dnapi;
+mod double_option;
 pub mod enrolment;
 pub mod envelope;
 pub mod event;

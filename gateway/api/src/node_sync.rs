@@ -26,11 +26,11 @@ pub struct NodeReport {
     pub wait: u32,
     /// The interfaces of the last answer.
     pub interfaces: Vec<InterfaceReport>,
-    /// What is in the way of forwarding on this machine, each with the command that helps.
+    /// Faults that keep this machine from forwarding, each with the command that helps.
     pub obstacles: Vec<String>,
 }
 
-/// What one interface runs.
+/// State of one interface.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -65,7 +65,7 @@ pub struct FailedPeer {
     pub reason: String,
 }
 
-/// What WireGuard tells about a peer.
+/// Handshake, endpoint and counters of a peer, as WireGuard tells them.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", default)]
@@ -89,14 +89,14 @@ pub struct SeenPeer {
 pub struct Drift {
     /// Key of the peer, base64.
     pub public_key: String,
-    /// What differs.
+    /// Kind of difference.
     pub kind: DriftKind,
     /// Allowed IPs that were found.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub allowed_ips: Vec<String>,
 }
 
-/// What differs.
+/// Kind of difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -122,11 +122,15 @@ pub struct NodeState {
     pub nonce: Vec<u8>,
     /// Identifies the history of the database; another one after a restore.
     pub epoch: Uuid,
+    /// Secret of the node that preshared keys are sealed with: the one that the call was signed with
+    /// (`keyId`); null: the call was not signed by one, and they are plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sealed_with: Option<Uuid>,
     /// All interfaces of the node; the agent removes those it made that are not in the list.
     pub interfaces: Vec<InterfaceState>,
 }
 
-/// What one interface is to run.
+/// Desired state of one interface.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -154,7 +158,7 @@ pub struct InterfaceState {
     pub repair: bool,
     /// Networks of the project that peers may reach through the overlay's interface.
     pub overlay: Vec<String>,
-    /// What may be forwarded, whole.
+    /// Traffic that may be forwarded, whole.
     pub firewall: Vec<ForwardRule>,
     /// Addresses of peers that may use the node's way to the internet.
     pub internet: Vec<String>,
@@ -169,7 +173,7 @@ pub struct DesiredPeer {
     pub peer_id: Uuid,
     /// Its public key, base64.
     pub public_key: String,
-    /// Its preshared key, base64.
+    /// Its preshared key, base64; sealed for this peer if [`NodeState::sealed_with`] says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared_key: Option<String>,
     /// Its addresses: /32 and /128.

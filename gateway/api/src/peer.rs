@@ -8,10 +8,12 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::double_option;
+
 /// Stands in [`PeerConfig::conf`] where the client puts the private key it made.
 pub const PRIVATE_KEY_PLACEHOLDER: &str = "<private key>";
 
-/// What a peer sends into its tunnel: `AllowedIPs` of its `.conf`.
+/// Destinations that a peer sends into its tunnel: `AllowedIPs` of its `.conf`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
@@ -44,7 +46,7 @@ pub struct NewPeer {
     /// Address of a pool of peers; the next free one of the node when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// What it sends into the tunnel.
+    /// Its destinations in the tunnel.
     #[serde(default)]
     pub reach: Reach,
     /// The networks of reach `listed`, as CIDR.
@@ -98,7 +100,7 @@ pub struct PeerChanges {
     /// True makes a new preshared key, false removes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub preshared: Option<bool>,
-    /// What it sends into the tunnel; needs a new `.conf`.
+    /// Its destinations in the tunnel; needs a new `.conf`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reach: Option<Reach>,
     /// The networks of reach `listed`.
@@ -114,24 +116,6 @@ pub struct PeerChanges {
     /// Whether its node refuses it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
-}
-
-/// Tells an absent field from null.
-mod double_option {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub(super) fn serialize<T: Serialize, S: Serializer>(
-        value: &Option<Option<T>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        value.as_ref().and_then(Option::as_ref).serialize(serializer)
-    }
-
-    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<Option<T>>, D::Error> {
-        Option::deserialize(deserializer).map(Some)
-    }
 }
 
 /// Body of `POST /api/peers/move` and, without strategy, of `POST /api/peers/remove`.
@@ -171,9 +155,9 @@ pub struct PeerResult {
 pub struct ItemError {
     /// SQLSTATE.
     pub sqlstate: String,
-    /// What was wrong.
+    /// The problem.
     pub detail: String,
-    /// What to do.
+    /// The remedy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hint: Option<String>,
 }
@@ -224,7 +208,7 @@ pub struct Peer {
     pub node: Option<String>,
     /// The node that it moves to.
     pub moving_to: Option<String>,
-    /// What it sends into the tunnel.
+    /// Its destinations in the tunnel.
     pub reach: Reach,
     /// The networks of reach `listed`.
     pub networks: Vec<String>,
@@ -234,7 +218,7 @@ pub struct Peer {
     pub preshared: bool,
     /// Whether it can connect.
     pub state: PeerState,
-    /// What is in the way.
+    /// Why it cannot connect.
     pub reason: Option<String>,
     /// Whether an administrator disabled it.
     pub disabled: bool,
@@ -256,7 +240,7 @@ pub struct Peer {
     pub created_at: DateTime<Utc>,
 }
 
-/// What a peer's `.conf` is made from: answer of `GET /api/peers/{peerId}/config`, never cached.
+/// The `.conf` of a peer: answer of `GET /api/peers/{peerId}/config`, never cached.
 #[derive(Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]

@@ -20,7 +20,9 @@
 //! ```
 //!
 //! `sfv` reads and writes structured fields. This crate decides which lines of a request are signed, and in
-//! which order. The order of parameters is the signer's, as the RFC demands. Pure: no clock, no network.
+//! which order. The order of parameters is the signer's, as the RFC demands. No clock, no network.
+//!
+//! The same secret seals what the gateway sends to the node alone: [`seal`].
 
 use openssl::hash::{MessageDigest, hash};
 use openssl::memcmp;
@@ -30,6 +32,7 @@ use sfv::{DictSerializer, KeyRef, StringRef};
 
 mod base;
 mod read;
+pub mod seal;
 
 pub use base::SignableRequest;
 pub use read::{ReadSignature, digest_fits};

@@ -1,9 +1,10 @@
 //! Nodes and their secrets.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use nebula_api::node::{Node, NodeRequest, Secret};
+use nebula_api::node::{DesiredState, Liveness, Node, NodeRequest, Secret};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -20,6 +21,16 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
             endpoint: row.try_get("endpoint")?,
             weight: row.try_get("weight")?,
             max_peers: row.try_get("max_peers")?,
+            project_id: None,
+            project: None,
+            local: false,
+            soft_max_peers: None,
+            labels: BTreeMap::new(),
+            state: Liveness::Unknown,
+            desired_state: DesiredState::Active,
+            repair: true,
+            obstacles: vec![],
+            interfaces: vec![],
             active_peers: row.try_get("active_peers")?,
             cidr: row.try_get("cidr")?,
             capabilities: row.try_get("capabilities")?,
