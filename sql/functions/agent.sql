@@ -8,7 +8,7 @@
 CREATE FUNCTION nebula.agent_keys(p_calls nebula.agent_call[])
 RETURNS TABLE (project_id uuid, version bigint, host_key bytea, public_key bytea, node_id uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN QUERY
     SELECT k.project_id, k.config_version, k.host_key, k.public_key, k.node_id
@@ -33,7 +33,7 @@ COMMENT ON FUNCTION nebula.agent_keys(nebula.agent_call[]) IS
 -- Fixed plan (sql/README.md): one indexed subquery per call, with OFFSET 0.
 CREATE FUNCTION nebula.accept_calls(p_calls nebula.agent_call[], p_changes boolean) RETURNS void
 LANGUAGE plpgsql
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_tolerance  CONSTANT interval := interval '5 minutes';
   v_device_ids CONSTANT uuid[] := ARRAY(SELECT c.device_id FROM unnest(p_calls) c);
@@ -270,7 +270,7 @@ COMMENT ON FUNCTION nebula.call_agent(uuid, bigint, bytea, timestamptz) IS
 -- Fixed plan (sql/README.md).
 CREATE FUNCTION nebula.add_answers(p_answers nebula.new_answer[]) RETURNS SETOF bigint
 LANGUAGE plpgsql
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_pending_max CONSTANT integer := 16;
   v_device_ids  CONSTANT uuid[] := ARRAY(SELECT n.device_id FROM unnest(p_answers) n);
@@ -309,7 +309,7 @@ COMMENT ON FUNCTION nebula.add_answers(nebula.new_answer[]) IS
 -- Fixed plan (sql/README.md).
 CREATE FUNCTION nebula.update_agents(p_calls nebula.agent_call[]) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_hourly     CONSTANT integer := 10;
   v_device_ids CONSTANT uuid[] := ARRAY(SELECT c.device_id FROM unnest(p_calls) c);

@@ -3,7 +3,7 @@
 -- Fixed plan (sql/README.md): one indexed subquery per certificate, with OFFSET 0.
 CREATE FUNCTION nebula.record_certificates(p_certificates nebula.new_certificate[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_refused record;
 BEGIN

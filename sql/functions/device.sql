@@ -67,7 +67,7 @@ COMMENT ON FUNCTION nebula.assign_addresses(uuid, uuid, text, inet, inet) IS
 -- for one. Fixed plan (sql/README.md): one indexed subquery per device, with LIMIT 1.
 CREATE FUNCTION nebula.register_devices(p_project_id uuid, p_devices nebula.new_device[]) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_hourly     CONSTANT integer := 10;
   v_device_ids CONSTANT uuid[] := ARRAY(SELECT n.device_id FROM unnest(p_devices) n);

@@ -66,7 +66,7 @@ COMMENT ON FUNCTION nebula.claim_key(uuid, bytea, uuid) IS
 CREATE FUNCTION nebula.claim_identities(
   p_project_id uuid, p_device_ids uuid[], p_names text[], p_public_keys bytea[]
 ) RETURNS void
-LANGUAGE plpgsql SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+LANGUAGE plpgsql SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_device_ids  uuid[];
   v_names       text[];

@@ -219,7 +219,7 @@ CREATE FUNCTION nebula.device_configurations(
   project jsonb
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan AS $$
+SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
   RETURN QUERY
     SELECT p.config_version, d.name, d.role, d.endpoints, array_remove(d.groups, NULL),

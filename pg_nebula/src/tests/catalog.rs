@@ -189,6 +189,18 @@ mod tests {
         assert!(found.is_empty(), "{what}: {}", found.join(", "));
     }
 
+    /// A scan that is switched off gets a cost at which PostgreSQL compiles the plan, 60 ms in each execution.
+    #[pg_test]
+    fn functions_without_sequential_scans_compile_no_plan() {
+        none(
+            "enable_seqscan is off, jit is not",
+            &format!(
+                "SELECT f.proname FROM ({FUNCTIONS}) f
+                  WHERE 'enable_seqscan=off' = ANY (f.proconfig) AND NOT 'jit=off' = ANY (f.proconfig)"
+            ),
+        );
+    }
+
     #[pg_test]
     fn signatures_equal_the_contract() {
         for (name, arguments) in CONTRACT {
