@@ -91,6 +91,18 @@ impl Client {
         data(self.send(build).await?).await
     }
 
+    /// `POST` with the access token, whose answer the gateway may hold back for `wait` seconds.
+    pub(crate) async fn post_waiting<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        wait: u32,
+    ) -> Result<T> {
+        let time = REQUEST_TIMEOUT + Duration::from_secs(wait.into());
+        let build = || Ok(self.request(Method::POST, path).json(body).timeout(time));
+        data(self.send(build).await?).await
+    }
+
     /// `PATCH` with the access token.
     pub(crate) async fn patch<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let build = || Ok(self.request(Method::PATCH, path).json(body).timeout(REQUEST_TIMEOUT));

@@ -17,13 +17,23 @@ pub(crate) struct Confirmation {
 }
 
 impl Confirmation {
+    /// Whether `--yes` was given.
+    pub(crate) fn is_given(self) -> bool {
+        self.yes
+    }
+
+    /// Whether there is a terminal to ask at.
+    pub(crate) fn can_ask() -> bool {
+        stdin().is_terminal() && stderr().is_terminal()
+    }
+
     /// Asks unless `--yes` was given. After a no, prints that nothing was changed and returns `false`.
     /// Without a terminal it is an error, since a script must not wait for an answer that never comes.
     pub(crate) fn given(self, context: &Context, question: &str) -> Result<bool> {
         if self.yes {
             return Ok(true);
         }
-        if !stdin().is_terminal() || !stderr().is_terminal() {
+        if !Self::can_ask() {
             return Err(Error::new(
                 Code::InvalidArgument,
                 format!("this needs confirmation, and there is no terminal: {question}"),

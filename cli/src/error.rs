@@ -84,6 +84,12 @@ impl Error {
         self
     }
 
+    /// Names the object of a batch that the error is about.
+    pub(crate) fn about(mut self, object: &str) -> Self {
+        self.failure.detail = format!("{object}: {}", self.failure.detail);
+        self
+    }
+
     /// For `--json`.
     pub(crate) fn failure(&self) -> &Failure {
         &self.failure

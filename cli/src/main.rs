@@ -6,7 +6,7 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    ca, device, doctor, enrolment, file, get, job, join, leave, login, node, ping, play, pool, project,
+    ca, device, doctor, enrolment, file, get, job, join, leave, login, node, peer, ping, play, pool, project,
     route, rule, status, upload,
 };
 use crate::context::Context;
@@ -101,6 +101,9 @@ enum Command {
     /// Nodes: servers that host peers and workers (administrators)
     #[command(subcommand)]
     Node(node::Command),
+    /// Peers: WireGuard clients, such as phones, televisions and routers
+    #[command(subcommand)]
+    Peer(peer::Command),
     /// Codes that let a device join without an account
     #[command(subcommand)]
     Enrolment(enrolment::Command),
@@ -132,6 +135,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Rule(command) => rule::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,
         Command::Node(command) => node::run(context, command).await,
+        Command::Peer(command) => return peer::run(context, command).await,
         Command::Enrolment(command) => enrolment::run(context, command).await,
         Command::Ca(command) => ca::run(context, command).await,
         Command::Doctor => return doctor::run(context).await,

@@ -83,9 +83,9 @@ impl Output {
     /// Colours a state: green for success, red for failure, yellow for work in progress.
     pub(crate) fn state(self, text: &str) -> String {
         let style = match text.split(' ').next().unwrap_or_default() {
-            "ready" | "succeeded" | "ok" => Style::new().green(),
-            "failed" | "dead" | "revoked" => Style::new().red(),
-            "processing" | "running" => Style::new().yellow(),
+            "ready" | "succeeded" | "ok" | "active" | "healthy" => Style::new().green(),
+            "failed" | "dead" | "revoked" | "refused" | "lost" => Style::new().red(),
+            "processing" | "running" | "pending" | "moving" | "drifted" | "late" => Style::new().yellow(),
             _ => Style::new().dim(),
         };
         self.paint(style, text)

@@ -8,17 +8,17 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use clap::{Args, Subcommand};
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
-use qrcode::QrCode;
-use qrcode::render::unicode::Dense1x2;
+use qrcode::EcLevel;
 use reqwest::Url;
 use uuid::Uuid;
 
 use super::endpoint::parse_endpoint;
-use super::project;
+use super::lifetime::parse_lifetime;
+use super::{project, qr};
 use crate::atomic_file::{self, PRIVATE};
 use crate::confirm::Confirmation;
 use crate::context::Context;
-use crate::error::{Code, Error, Result, UsageError};
+use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
 
 #[derive(Debug, Subcommand)]
@@ -134,7 +134,7 @@ fn text(output: Output, made: &NewEnrolment) -> String {
     lines
         .push(format!("Good until {}; it is not shown again.", made.expires_at.format("%Y-%m-%d %H:%M UTC")));
     if output.is_interactive()
-        && let Some(picture) = picture(&url)
+        && let Some(picture) = qr::blocks(&url, EcLevel::M)
     {
         lines.push(picture);
     }
@@ -171,13 +171,6 @@ fn names_this_machine(link: &str) -> bool {
     }
 }
 
-/// The QR code in half-height blocks, with dark and light exchanged for terminals with a dark background.
-fn picture(url: &str) -> Option<String> {
-    let code = QrCode::new(url).ok()?;
-    let colours = code.render::<Dense1x2>();
-    Some({ colours }.dark_color(Dense1x2::Light).light_color(Dense1x2::Dark).quiet_zone(true).build())
-}
-
 fn table(output: Output, enrolments: &[Enrolment]) -> String {
     let now = Utc::now();
     let rows = enrolments.iter().map(|enrolment| {
@@ -192,20 +185,6 @@ fn table(output: Output, enrolments: &[Enrolment]) -> String {
         ]
     });
     output.table(["NAME", "ROLE", ">USED", "STATE", "UNTIL (UTC)", "MADE", "ID"], rows.collect())
-}
-
-/// Parses `30m`, `12h`, `7d` into seconds.
-fn parse_lifetime(text: &str) -> std::result::Result<i32, UsageError> {
-    let wrong = || UsageError::new("write it as a number and a unit: 30m, 12h, 7d");
-    let seconds = match text.chars().next_back() {
-        Some('s') => 1,
-        Some('m') => 60,
-        Some('h') => 3600,
-        Some('d') => 86_400,
-        _ => return Err(wrong()),
-    };
-    let number: i32 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
-    number.checked_mul(seconds).filter(|seconds| *seconds > 0).ok_or_else(wrong)
 }
 
 #[cfg(test)]
@@ -230,20 +209,10 @@ mod tests {
     }
 
     #[test]
-    fn lifetimes_are_a_number_and_a_unit() {
-        for (text, seconds) in [("30m", 1800), ("12h", 43_200), ("7d", 604_800), ("45s", 45)] {
-            assert_eq!(parse_lifetime(text), Ok(seconds));
-        }
-        for wrong in ["", "7", "d", "-1d", "0h", "1w", "99999999d", "7é"] {
-            assert!(parse_lifetime(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
     fn the_qr_code_fits_a_terminal() {
         let url = format!("nebula://enrol?server=https%3A%2F%2Fhome.example.org&code={}", "ABCDE-".repeat(5));
-        let picture = picture(&url).unwrap();
-        let width = picture.lines().map(|line| line.chars().count()).max().unwrap();
+        let picture = qr::blocks(&url, EcLevel::M).unwrap();
+        let width = qr::width(&picture);
         assert!(width <= 60 && picture.lines().count() <= 30, "{width}");
     }
 }

@@ -1,24 +1,59 @@
 //! `node`: servers that host peers and workers.
 
-use chrono::Utc;
 use clap::{Args, Subcommand};
-use nebula_api::node::{Node, NodeDevice, NodeId, NodeRequest};
+use nebula_api::node::{DesiredState, Node, NodeDevice, NodeId, NodeRequest};
 
 use super::endpoint::parse_endpoint;
+use super::line::parse_line;
 use super::{device, project};
 use crate::client::Client;
 use crate::context::Context;
-use crate::error::{Code, Error, Result};
-use crate::output::{Output, ago, clean};
+use crate::error::Result;
+use crate::output::clean;
 
+mod change;
+mod find;
+mod interface;
 mod secret;
+mod show;
+
+pub(crate) use find::all;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// List the nodes, their health, and whether they take peers
+    /// List the nodes: state, score, the reason if one takes no peers, drift, obstacles
     Ls,
+    /// Show everything about a node
+    Show {
+        /// Name or id of the node
+        node: String,
+    },
     /// Register a node, or update the one of this name
     Register(Register),
+    /// Change a node
+    Update(Box<change::Update>),
+    /// Let a node take peers again
+    Enable {
+        /// Name or id of the node
+        node: String,
+    },
+    /// Let a node take no new peers, and move those it has to other nodes
+    Drain {
+        /// Name or id of the node
+        node: String,
+    },
+    /// Let a node take no new peers; those it has stay
+    Disable {
+        /// Name or id of the node
+        node: String,
+    },
+    /// Remove a node
+    Rm(change::Remove),
+    /// WireGuard interfaces of a node
+    #[command(subcommand)]
+    Interface(interface::Command),
+    /// Let the device of this server host the peers of strategy local
+    LocalDevice(change::LocalDevice),
     /// Let the agent of a device report for a node
     Tie {
         /// Name or id of the node
@@ -42,6 +77,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct Register {
     /// Name of the node
+    #[arg(value_parser = parse_line)]
     name: String,
     /// host:port of its WireGuard outside of the overlay
     #[arg(long, value_name = "HOST:PORT", value_parser = parse_endpoint)]
@@ -52,33 +88,43 @@ pub(crate) struct Register {
     /// Number of peers at most [default: 100]
     #[arg(long, value_name = "COUNT")]
     max_peers: Option<i32>,
-    /// Range of the addresses of its peers
-    #[arg(long)]
+    /// Network for the addresses of its peers, outside of the overlay [default: chosen]
+    #[arg(long, value_parser = parse_line)]
     cidr: Option<String>,
     /// Capabilities, for example gpu
-    #[arg(long = "capability", value_name = "WORD")]
+    #[arg(long = "capability", value_name = "WORD", value_parser = parse_line)]
     capabilities: Vec<String>,
 }
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
-    // Commands that run on the node itself need no account.
-    if let Command::Secret(command) = command {
-        return secret::run(context, command).await;
-    }
-    let client = context.client()?;
     match command {
-        Command::Secret(_) | Command::Ls => {
-            let nodes = all(&client).await?;
-            context.output.show(&nodes, || table(context.output, &nodes))
+        // `secret keep` runs on the node itself, and needs no account.
+        Command::Secret(command) => secret::run(context, command).await,
+        Command::Interface(command) => interface::run(context, command).await,
+        Command::Ls => {
+            let nodes = all(&context.client()?).await?;
+            context.output.show(&nodes, || show::table(context.output, &nodes))
         }
+        Command::Show { node } => {
+            let node = find::named(&context.client()?, &node).await?;
+            context.output.show(&node, || show::page(context.output, &node))
+        }
+        Command::Update(arguments) => change::update(context, *arguments).await,
+        Command::Enable { node } => change::set_state(context, &node, DesiredState::Active).await,
+        Command::Drain { node } => change::set_state(context, &node, DesiredState::Draining).await,
+        Command::Disable { node } => change::set_state(context, &node, DesiredState::Disabled).await,
+        Command::Rm(arguments) => change::remove(context, arguments).await,
+        Command::LocalDevice(arguments) => change::set_local_device(context, arguments).await,
         Command::Register(Register { name, endpoint, weight, max_peers, cidr, capabilities }) => {
+            let client = context.client()?;
             let text = format!("Node {} is known.", clean(&name));
             let request = NodeRequest { name, endpoint, weight, max_peers, cidr, capabilities };
             let made: NodeId = client.post("/api/nodes", &request).await?;
             context.output.confirm(&made, || text)
         }
         Command::Tie { node, device, project } => {
-            let node = named(&client, &node).await?;
+            let client = context.client()?;
+            let node = find::named(&client, &node).await?;
             let speaker = device::named(&client, &project, &device).await?;
             let tied = tie(&client, &node, Some(speaker.device_id)).await?;
             context.output.confirm(&tied, || {
@@ -94,7 +140,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             })
         }
         Command::Untie { node } => {
-            let node = named(&client, &node).await?;
+            let client = context.client()?;
+            let node = find::named(&client, &node).await?;
             let tied = tie(&client, &node, None).await?;
             context
                 .output
@@ -105,38 +152,4 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
 
 async fn tie(client: &Client, node: &Node, device_id: Option<uuid::Uuid>) -> Result<NodeDevice> {
     client.put(&format!("/api/nodes/{}/device", node.node_id), &NodeDevice { device_id }).await
-}
-
-async fn all(client: &Client) -> Result<Vec<Node>> {
-    client.get("/api/nodes", &[]).await
-}
-
-async fn named(client: &Client, node: &str) -> Result<Node> {
-    let named = |known: &Node| known.name == node || known.node_id.to_string().eq_ignore_ascii_case(node);
-    all(client).await?.into_iter().find(named).ok_or_else(|| {
-        Error::new(Code::NotFound, format!("there is no node \"{node}\""))
-            .hint("List them: nebulactl node ls")
-    })
-}
-
-fn table(output: Output, nodes: &[Node]) -> String {
-    let now = Utc::now();
-    let rows = nodes.iter().map(|node| {
-        let state = node.reason.as_deref().unwrap_or("takes peers");
-        let load = node.health.as_ref();
-        let load = load.map_or_else(|| "-".to_owned(), |one| format!("{:.2}/{}", one.load, one.processors));
-        [
-            clean(&node.name),
-            clean(&node.endpoint),
-            format!("{}/{}", node.active_peers, node.max_peers),
-            output.state(&clean(state)),
-            clean(node.device.as_deref().unwrap_or("-")),
-            node.secrets.to_string(),
-            node.seen_at.map_or_else(|| "-".to_owned(), |at| ago(at, now)),
-            load,
-            node.node_id.to_string(),
-        ]
-    });
-    let headings = ["NAME", "ENDPOINT", ">PEERS", "STATE", "DEVICE", ">SECRETS", "REPORTED", ">LOAD", "ID"];
-    output.table(headings, rows.collect())
 }

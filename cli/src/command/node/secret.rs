@@ -11,7 +11,7 @@ use serde_json::json;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-use super::named;
+use super::find::named;
 use crate::agent::node_secret::NodeSecret;
 use crate::agent::state;
 use crate::client;
