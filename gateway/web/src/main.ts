@@ -4,5 +4,6 @@ import "./style/theme.css";
 import "./style/frame.css";
 import "./style/form.css";
 import "./style/list.css";
+import "./style/peer.css";
 
 createApp(App).mount("#app");

@@ -1,7 +1,7 @@
 // Where we are: `#/<project>/<page>`. A handful of flat pages needs no router; the hash needs no rule in the gateway.
 import { ref } from "vue";
 
-export const pages = ["overview", "devices", "files", "jobs"] as const;
+export const pages = ["overview", "devices", "peers", "nodes", "files", "jobs"] as const;
 export type Page = (typeof pages)[number];
 export interface Route {
   /** Name of the project; empty: whichever was open last. */

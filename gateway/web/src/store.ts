@@ -3,7 +3,7 @@ import { computed, reactive, ref, watch } from "vue";
 import * as client from "./api/client";
 import { Failure } from "./api/failure";
 import { follow } from "./api/stream";
-import type { Change, Device, Identity, Job, PoolUsage, Project, StoredFile } from "./api/types";
+import type { Change, Device, EnabledNode, HostNode, Identity, Job, Peer, PoolUsage, Project, StoredFile } from "./api/types";
 import { coalesce } from "./coalesce";
 import { route } from "./route";
 
@@ -51,6 +51,12 @@ export const devices = ofProject<Device>(client.devices);
 export const pools = ofProject<PoolUsage>(client.pools);
 export const files = ofProject<StoredFile>(client.files);
 export const jobs = ofProject<Job>(client.jobs);
+export const peers = ofProject<Peer>(client.peers);
+/** The nodes that a new peer can be put on; every member sees them. */
+export const enabledNodes = ofProject<EnabledNode>(client.enabledNodes);
+/** All nodes; administrators see them. */
+export const nodes = list<HostNode>(async () => (me.value?.role === "admin" ? await client.nodes() : null));
+const perProject = [devices, pools, files, jobs, peers, enabledNodes];
 
 /** The project in the address, else the one last looked at, else the first. */
 export const project = computed<Project | undefined>(() => {
@@ -68,8 +74,10 @@ const shownBy: Record<string, { refresh: () => void }[]> = {
   file: [files],
   rendition: [files],
   job: [jobs, files],
+  peer: [peers, enabledNodes, nodes],
+  node: [nodes, enabledNodes, peers],
 };
-const everything = () => [projects, devices, pools, files, jobs].forEach((one) => one.refresh());
+const everything = () => [projects, nodes, ...perProject].forEach((one) => one.refresh());
 
 function changed(change: Change) {
   if (change.project !== null && change.project !== project.value?.projectId) return;
@@ -81,14 +89,16 @@ export function open(): () => void {
   const unwatch = watch(
     () => project.value?.projectId,
     (id) => {
-      const lists = [devices, pools, files, jobs];
-      lists.forEach((one) => one.reset());
+      perProject.forEach((one) => one.reset());
       if (!id) return;
       localStorage.setItem(LAST, project.value?.name ?? "");
-      lists.forEach((one) => one.refresh());
+      perProject.forEach((one) => one.refresh());
     },
   );
-  const identify = coalesce(async () => void (me.value ??= await client.me().catch(() => null)), 0);
+  const identify = coalesce(async () => {
+    me.value ??= await client.me().catch(() => null);
+    nodes.refresh();
+  }, 0);
   const unfollow = follow(changed, () => {
     everything();
     identify();
@@ -99,6 +109,6 @@ export function open(): () => void {
     unwatch();
     unfollow();
     me.value = null;
-    [projects, devices, pools, files, jobs].forEach((one) => one.reset());
+    [projects, nodes, ...perProject].forEach((one) => one.reset());
   };
 }

@@ -1,7 +1,22 @@
 // One function per route that the console uses.
 import { Failure, reach } from "./failure";
 import { renew, token } from "./session";
-import type { Device, Identity, Job, JobChange, Link, PoolUsage, Project, StoredFile } from "./types";
+import type {
+  Device,
+  EnabledNode,
+  HostNode,
+  Identity,
+  Job,
+  JobChange,
+  Link,
+  NewPeer,
+  Peer,
+  PeerConfig,
+  PeerResult,
+  PoolUsage,
+  Project,
+  StoredFile,
+} from "./types";
 
 /** Sends with a bearer token; when it is refused, once more with a fresh one. */
 export async function authorized(path: string, init: RequestInit = {}): Promise<Response> {
@@ -12,8 +27,9 @@ export async function authorized(path: string, init: RequestInit = {}): Promise<
   return answer.status === 401 ? send(await renew(bearer)) : answer;
 }
 
-async function call<T>(path: string, method = "GET"): Promise<T> {
-  const answer = await authorized(path, { method });
+async function call<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+  const json = body === undefined ? {} : { headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) };
+  const answer = await authorized(path, { method, ...json });
   const text = await answer.text();
   if (!answer.ok) throw Failure.fromAnswer(answer.status, text);
   return (text ? (JSON.parse(text) as { data: T }).data : undefined) as T;
@@ -33,3 +49,28 @@ export const deleteFile = (fileId: string) => call<unknown>(`/api/files/${fileId
 /** A link to the file as uploaded, or (without a rendition) to what plays best. */
 export const linkTo = (fileId: string, rendition?: "original") =>
   call<Link>(`/api/files/${fileId}/link${rendition ? `?rendition=${rendition}` : ""}`, "POST");
+
+/** Seconds that a node gets to apply a change before the gateway withdraws it. */
+const WAIT = 20;
+
+export const nodes = () => call<HostNode[]>("/api/nodes");
+export const enabledNodes = (projectId: string) => call<EnabledNode[]>(inProject("nodes/enabled", projectId));
+export const setNodeState = (nodeId: string, desiredState: HostNode["desiredState"]) =>
+  call<HostNode>(`/api/nodes/${nodeId}`, "PATCH", { desiredState });
+
+export const peers = (projectId: string) => call<Peer[]>(inProject("peers", projectId));
+export const createPeer = async (projectId: string, strategy: string, peer: NewPeer) =>
+  only(await call<PeerResult[]>("/api/peers", "POST", { projectId, strategy, peers: [peer], wait: WAIT }));
+export const changePeer = (peerId: string, changes: { publicKey?: string; disabled?: boolean }) =>
+  call<Peer>(`/api/peers/${peerId}`, "PATCH", changes);
+export const movePeer = async (peerId: string, strategy: string) =>
+  only(await call<PeerResult[]>("/api/peers/move", "POST", { peerIds: [peerId], strategy, wait: WAIT }));
+export const removePeer = (peerId: string) => call<unknown>(`/api/peers/${peerId}`, "DELETE");
+export const peerConfig = (peerId: string) => call<PeerConfig>(`/api/peers/${peerId}/config`);
+
+/** The result of a batch of one. */
+function only(results: PeerResult[]): Peer {
+  const [result] = results;
+  if (result?.peer) return result.peer;
+  throw new Failure(409, result?.error?.detail ?? "the gateway answered without a peer", result?.error?.hint);
+}

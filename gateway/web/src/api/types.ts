@@ -114,6 +114,128 @@ export interface JobChange {
   state: "cancelled" | "cancelling" | "available";
 }
 
+/** How recent the reports of a node are; unknown: it never reported, and counts as healthy. */
+export type Liveness = "healthy" | "late" | "lost" | "unknown";
+
+export interface Drift {
+  publicKey: string;
+  kind: "unknown" | "missing" | "allowedIps" | "presharedKey";
+  allowedIps?: string[];
+}
+
+export interface NodeInterface {
+  interfaceId: string;
+  name: string;
+  listenPort: number;
+  endpoint: string | null;
+  publicKey: string | null;
+  mtu: number;
+  dns: string[];
+  keepalive: number;
+  pools: string[];
+  generation: number;
+  acknowledgedGeneration: number;
+  error: string | null;
+  drift: Drift[];
+}
+
+/** A server that hosts peers and workers, as administrators see it. */
+export interface HostNode {
+  nodeId: string;
+  name: string;
+  project: string | null;
+  local: boolean;
+  endpoint: string;
+  weight: number;
+  maxPeers: number;
+  softMaxPeers: number | null;
+  activePeers: number;
+  capabilities: string[];
+  labels: Record<string, string>;
+  state: Liveness;
+  desiredState: "active" | "draining" | "disabled";
+  repair: boolean;
+  obstacles: string[];
+  interfaces: NodeInterface[];
+  /** (active peers / limit) / weight; the node with the lowest score is chosen. */
+  score: number;
+  eligible: boolean;
+  /** Why it takes no peers. */
+  reason: string | null;
+  device: string | null;
+  seenAt: string | null;
+  health: { load: number; processors: number; memoryBytes: number; memoryAvailableBytes: number; diskFreeBytes: number } | null;
+}
+
+/** A node as every member sees it, to choose one for a new peer. */
+export interface EnabledNode {
+  nodeId: string;
+  name: string;
+  state: Liveness;
+  activePeers: number;
+  maxPeers: number;
+  score: number;
+  eligible: boolean;
+  reason: string | null;
+  local: boolean;
+}
+
+export type PeerState = "pending" | "active" | "drifted" | "refused" | "moving" | "disabled" | "leaving" | "unconfirmed";
+/** Destinations that a peer sends into its tunnel. */
+export type Reach = "overlay" | "all" | "listed";
+
+export interface Peer {
+  peerId: string;
+  projectId: string;
+  name: string;
+  fileName: string;
+  publicKey: string;
+  addresses: string[];
+  /** null: this server. */
+  nodeId: string | null;
+  node: string | null;
+  movingTo: string | null;
+  reach: Reach;
+  networks: string[];
+  groups: string[];
+  preshared: boolean;
+  state: PeerState;
+  reason: string | null;
+  disabled: boolean;
+  expiresAt: string | null;
+  configOutdated: boolean;
+  handshakeAt: string | null;
+  endpoint: string | null;
+  receivedBytes: number;
+  sentBytes: number;
+  createdBy: string;
+  createdAt: string;
+}
+
+export interface NewPeer {
+  peerId?: string;
+  name: string;
+  publicKey: string;
+  preshared?: boolean;
+  address?: string;
+  reach: Reach;
+  networks?: string[];
+  groups?: string[];
+  expiresAt?: string;
+}
+
+export interface PeerResult {
+  item: number;
+  peer?: Peer;
+  error?: { sqlstate: string; detail: string; hint?: string };
+}
+
+export interface PeerConfig {
+  fileName: string;
+  /** With a placeholder in the place of the private key. */
+  conf: string;
+}
+
 /** One message of the live stream: this changed, ask for it again. */
 export interface Change {
   project: string | null;

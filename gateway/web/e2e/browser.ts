@@ -1,0 +1,40 @@
+// A Chromium that is signed in to the console, and everything that it complained about.
+import { chromium, type Browser, type Page } from "playwright-core";
+
+/** Variables that the story sets. */
+const env = (name: string): string => {
+  const value: unknown = import.meta.env[name];
+  if (typeof value !== "string" || value === "") throw new Error(`set ${name}, or run make test-stories T=console`);
+  return value;
+};
+
+export interface Session {
+  browser: Browser;
+  page: Page;
+  /** Errors of scripts and violations of the content security policy. */
+  complaints: string[];
+}
+
+export async function signIn(width = 1280): Promise<Session> {
+  const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
+  const page = await browser.newPage({ viewport: { width, height: 900 }, acceptDownloads: true });
+  const complaints: string[] = [];
+  page.on("pageerror", (error) => complaints.push(error.message));
+  page.on("console", (message) => {
+    // Answers with an error status are shown to the person; the browser tells them as well.
+    if (message.type() === "error" && !message.text().startsWith("Failed to load resource")) complaints.push(message.text());
+  });
+  await page.goto(env("NEBULA_URL"));
+  await page.getByLabel("Username").fill(env("NEBULA_USERNAME"));
+  await page.getByLabel("Password").fill(env("NEBULA_PASSWORD"));
+  await page.getByRole("button", { name: "Sign in" }).click();
+  await page.getByRole("navigation", { name: "Pages" }).waitFor();
+  return { browser, page, complaints };
+}
+
+export const open = (page: Page, name: string) => page.getByRole("navigation", { name: "Pages" }).getByRole("link", { name }).click();
+
+/** Keeps a picture for people to look at. */
+export const picture = (page: Page, name: string) => page.screenshot({ path: `${env("NEBULA_PICTURES")}/${name}.png` });
+
+export const folder = () => env("NEBULA_PICTURES");
