@@ -103,5 +103,8 @@ test("the pages fit a phone, and neither scripts nor the security policy complai
     expect(await page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), name).toBe(true);
     await picture(page, `phone-${name.toLowerCase()}`);
   }
+  await page.getByRole("button", { name: "New peer" }).click();
+  expect(await page.getByRole("dialog").evaluate((dialog) => dialog.scrollWidth <= dialog.clientWidth)).toBe(true);
+  await picture(page, "phone-new-peer");
   expect(complaints).toEqual([]);
 });
