@@ -6,6 +6,7 @@
 //! | module | holds |
 //! |---|---|
 //! | `allocate`, `dual`, `bulk`, `release` | the SQL functions of these names |
+//! | `peer` | one address for a WireGuard peer |
 //! | `request`, `held` | what a caller asks for; what its device holds already |
 //! | `fast_path` | the whole allocation for a new device whose request has no options |
 //! | `assign`, `group_range`, `wait_backoff` | choosing an address and inserting its row |
@@ -22,6 +23,7 @@ mod group_range;
 mod held;
 pub(crate) mod linked_table;
 mod one_project;
+pub(crate) mod peer;
 pub(crate) mod release;
 mod request;
 mod static_hosts;

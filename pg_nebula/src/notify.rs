@@ -10,6 +10,7 @@
 //! The same shared memory holds hints for claims: where to start to scan ([`scan`]) and when something
 //! becomes due ([`timers`]).
 
+pub(crate) mod node;
 mod pending;
 mod process;
 pub(crate) mod scan;

@@ -7,6 +7,7 @@ mod devices;
 mod direct;
 mod free_map;
 mod nodes;
+mod peers;
 mod queue;
 
 use pgrx::prelude::*;

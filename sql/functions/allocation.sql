@@ -22,6 +22,12 @@ COMMENT ON FUNCTION nebula.allocate_nebula_ip(uuid, uuid, text) IS
 COMMENT ON FUNCTION nebula.release_nebula_ip_by_device(uuid) IS
   'release_ip under the name that existing clients use';
 
+COMMENT ON FUNCTION nebula.allocate_peer_ip(uuid, uuid, uuid, integer, inet, text, inet) IS
+  'Internal: an address of the family for a new peer: the one given, of any pool of peers, or the lowest free '
+  'one of the pools of the interface; null: they are full, or there are none. Errors: 22023 address of no pool, '
+  '23505 taken';
+COMMENT ON FUNCTION nebula.release_peer_ips(uuid, text) IS 'Internal: releases the addresses of a peer that is gone';
+
 CREATE FUNCTION nebula.device_allocation(device_id uuid)
 RETURNS TABLE (
   project_id uuid,

@@ -69,7 +69,9 @@ BEGIN
       SELECT p.pool_id, c.project_id, host(n.address)::inet AS ip, c.device_id, max(c.not_after) AS until
         FROM nebula.certificate c
        CROSS JOIN LATERAL unnest(c.networks) AS n(address)
-        JOIN nebula.pool p ON p.project_id = c.project_id AND host(n.address)::inet <<= p.cidr
+        JOIN nebula.pool p ON p.project_id = c.project_id
+             AND p.purpose = 'device'
+             AND host(n.address)::inet <<= p.cidr
         LEFT JOIN nebula.allocation a ON a.project_id = c.project_id AND a.ip = host(n.address)::inet
        WHERE c.revoked_everywhere_at IS NULL
          AND c.not_after > clock_timestamp()
@@ -151,6 +153,8 @@ BEGIN
     SELECT NULL::integer, NULL::inet, s.device_id, s.problem, s.detail, false
       FROM nebula.shared_identities(v_project_id) s;
 
+  RETURN QUERY SELECT * FROM nebula.peer_differences(v_project_id, v_repair);
+
   -- Linked tables: dropped, altered, or with another address than the device holds.
   RETURN QUERY
     SELECT NULL::integer, NULL::inet, NULL::uuid, 'link-broken',
@@ -184,5 +188,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_pool(uuid, boolean) IS
   'Compares allocations with pools, certificates, quarantine, linked tables and the map in shared memory, '
-  'and devices with each other, of one project or all; returns the differences. repair: also repairs those '
-  'that need no decision. Errors: P0002 no such project';
+  'devices with each other, and peers with addresses and seats, of one project or all; returns the differences. '
+  'repair: also repairs those that need no decision. Errors: P0002 no such project';

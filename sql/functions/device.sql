@@ -7,6 +7,7 @@ DECLARE
   v_families integer[] := ARRAY(SELECT DISTINCT family(l.cidr)
                                   FROM nebula.pool l
                                  WHERE l.project_id = p_project_id
+                                   AND l.purpose = 'device'
                                    AND l.enabled
                                  ORDER BY 1);
 BEGIN

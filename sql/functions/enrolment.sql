@@ -22,7 +22,11 @@ DECLARE
   v_other record;
 BEGIN
   IF p_address IS NOT NULL
-     AND NOT EXISTS (SELECT FROM nebula.pool l WHERE l.project_id = p_project_id AND host(p_address)::inet <<= l.cidr)
+     AND NOT EXISTS (SELECT
+                       FROM nebula.pool l
+                      WHERE l.project_id = p_project_id
+                        AND l.purpose = 'device'
+                        AND host(p_address)::inet <<= l.cidr)
   THEN
     RAISE EXCEPTION '% is in no pool of project %', host(p_address), p_project_id
       USING ERRCODE = '22023', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';

@@ -11,6 +11,10 @@ BEGIN
     RAISE EXCEPTION 'lease must be longer than zero'
       USING ERRCODE = '22023', HINT = 'For example interval ''1 day''.';
   END IF;
+  IF EXISTS (SELECT FROM nebula.peer e WHERE e.peer_id = v_device_id) THEN
+    RAISE EXCEPTION '% is a peer, whose addresses have no lease', v_device_id
+      USING ERRCODE = '55000', HINT = 'Let the peer expire: SELECT nebula.update_peer(peer_id, expires_at => ...).';
+  END IF;
   UPDATE nebula.allocation a
      SET lease_until = v_until
    WHERE a.device_id = v_device_id AND a.released_at IS NULL;
@@ -23,7 +27,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.renew_lease(uuid, interval) IS
   'Extends the lease of the addresses of a device, from now, also if it has expired but was not reclaimed; '
-  'returns its end. Errors: 22023 not longer than zero, P0002 holds no address';
+  'returns its end. Errors: 22023 not longer than zero, P0002 holds no address, 55000 a peer';
 
 CREATE FUNCTION nebula.reclaim_expired(max integer DEFAULT 1000)
 RETURNS TABLE (device_id uuid, ip inet)

@@ -1,12 +1,53 @@
--- Nodes: registration, health, and the device whose agent reports for a node. Placement of peers (node_scores,
--- select_node) is in Rust.
+-- Nodes: registration, health, and the device whose agent reports for a node. The choice of a node (node_scores,
+-- select_node, claim_seats) is in Rust.
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.node_scores() IS
   'All nodes, lowest score first, with the reason if a node takes no peer';
-COMMENT ON FUNCTION nebula.select_node(text, text) IS
-  'The node for the next peer. strategy: auto (lowest score), random, or name:NAME. Null if there are no '
-  'nodes. Errors: 22023 unknown strategy, P0002 no such node, 53000 none fits';
+COMMENT ON FUNCTION nebula.select_node(text, text, uuid) IS
+  'The node for the next peer, of the project or of any. strategy: auto (lowest score), random, local (this '
+  'server), capability:WORD, label:KEY or label:KEY=VALUE, name:NAME, node:NAME or node:ID, or the name or '
+  'identifier alone. Null: this server, because there are no nodes or local was asked for. Errors: 22023 '
+  'malformed strategy, P0002 no such node, 53000 none fits';
+COMMENT ON FUNCTION nebula.claim_seats(uuid, text, integer, uuid[]) IS
+  'Internal: chooses nodes as select_node does and takes seats on them; locks their rows. No row: this '
+  'server. Fewer seats than asked for: the nodes are full. except: nodes that are not chosen. Errors: as '
+  'select_node';
+COMMENT ON FUNCTION nebula.notify_node(uuid) IS
+  'Internal: notifies channel nebula_node when this transaction commits, which wakes the agent of the node';
+
+-- It gets into the .conf of peers.
+CREATE FUNCTION nebula.check_node_endpoint(p_endpoint text, p_node text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_endpoint !~ '^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]{0,252}):[0-9]{1,5}$'
+     OR substring(p_endpoint FROM '[0-9]+$')::integer NOT BETWEEN 1 AND 65535
+  THEN
+    RAISE EXCEPTION 'endpoint "%" of node "%" is not host:port', left(p_endpoint, 100), p_node
+      USING ERRCODE = '22023', HINT = 'For example node.example.org:51820 or [2001:db8::1]:51820.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_node_endpoint(text, text) IS
+  'Internal: refuses an endpoint that is not host:port. Errors: 22023';
+
+CREATE FUNCTION nebula.check_words(p_words text[], p_kind text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_wrong text;
+BEGIN
+  SELECT left(w, 100)
+    INTO v_wrong
+    FROM unnest(p_words) w
+   WHERE w IS NULL OR w !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '"%" is not a valid %', v_wrong, p_kind
+      USING ERRCODE = '22023',
+        HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_words(text[], text) IS
+  'Internal: refuses capabilities and labels with other characters than names have. Errors: 22023';
 
 CREATE FUNCTION nebula.register_node(
   name text,
@@ -44,12 +85,8 @@ BEGIN
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';
   END IF;
-  IF v_endpoint !~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$'
-     OR substring(v_endpoint FROM '[0-9]+$')::integer NOT BETWEEN 1 AND 65535
-  THEN
-    RAISE EXCEPTION 'endpoint "%" of node "%" is not host:port', v_endpoint, v_name
-      USING ERRCODE = '22023', HINT = 'For example node.example.org:51820 or [2001:db8::1]:51820.';
-  END IF;
+  PERFORM nebula.check_node_endpoint(v_endpoint, v_name);
+  PERFORM nebula.check_words(v_capabilities, 'capability');
   IF v_weight NOT BETWEEN 1 AND 10000 THEN
     RAISE EXCEPTION 'weight % is out of range', v_weight
       USING ERRCODE = '22023', HINT = 'Give a number from 1 to 10000.';
@@ -82,6 +119,10 @@ BEGIN
          cidr = EXCLUDED.cidr,
          capabilities = EXCLUDED.capabilities
   RETURNING n.node_id INTO v_node_id;
+  INSERT INTO nebula.node_interface (node_id, listen_port)
+  SELECT v_node_id, substring(v_endpoint FROM '[0-9]+$')::integer
+   WHERE NOT EXISTS (SELECT FROM nebula.node_interface i WHERE i.node_id = v_node_id);
+  PERFORM nebula.notify_node(v_node_id);
   RETURN v_node_id;
 EXCEPTION WHEN exclusion_violation THEN
   SELECT n.name
@@ -150,6 +191,7 @@ DECLARE
   v_known     nebula.node := nebula.require_node(v_node_id);
   v_speaker   nebula.device;
   v_other     text;
+  v_strangers text;
 BEGIN
   IF v_device_id IS NOT DISTINCT FROM v_known.device_id THEN
     RETURN;
@@ -165,11 +207,42 @@ BEGIN
         USING ERRCODE = '23505', HINT = 'Untie that node first.';
     END IF;
   END IF;
+  -- The row lock keeps peers of other projects from being placed on it between the check and the update.
+  PERFORM
+    FROM nebula.node n
+   WHERE n.node_id = v_known.node_id
+     FOR NO KEY UPDATE;
+  SELECT j.name
+    INTO v_strangers
+    FROM nebula.node_interface i
+    JOIN nebula.placement p USING (interface_id)
+    JOIN nebula.peer e USING (peer_id)
+    JOIN nebula.project j ON j.project_id = e.project_id
+   WHERE i.node_id = v_known.node_id
+     AND e.project_id <> v_speaker.project_id
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'node "%" hosts peers of project "%", device "%" is of another',
+        v_known.name, v_strangers, v_speaker.name
+      USING ERRCODE = '55000', HINT = 'Move those peers away first, or tie a device of their project.';
+  END IF;
+  UPDATE nebula.pool p
+     SET interface_id = NULL
+    FROM nebula.node_interface i
+   WHERE i.node_id = v_known.node_id
+     AND p.interface_id = i.interface_id
+     AND p.project_id <> v_speaker.project_id;
+  -- Its certificate names the pools of peers, routes to those lead to it, and its agent learns that it has a node.
+  PERFORM nebula.bump_configuration(p.project_id)
+     FROM (SELECT v_known.project_id UNION SELECT v_speaker.project_id) AS p(project_id)
+    WHERE p.project_id IS NOT NULL;
   -- Health and last report came from the former device: discard them.
   UPDATE nebula.node n
      SET device_id = v_device_id,
+         project_id = coalesce(v_speaker.project_id, n.project_id),
          health = NULL,
-         seen_at = NULL
+         seen_at = NULL,
+         synced_at = NULL
    WHERE n.node_id = v_known.node_id;
   PERFORM nebula.record_event(v_speaker.project_id, coalesce(v_tied_by, session_user::text),
     CASE WHEN v_device_id IS NULL THEN 'untie' ELSE 'tie' END, 'node', v_known.node_id::text, v_client,
@@ -178,27 +251,8 @@ END $$;
 COMMENT ON FUNCTION nebula.tie_node(uuid, uuid, text, inet) IS
   'Makes a device represent a node, so that the reports of its agent are those of the node; null: no '
   'device does. If the node has a secret, the agent must sign every call with it. For administrators. '
-  'Errors: P0002 no such node or device, 55000 revoked, 23505 the device represents another node';
-
-CREATE FUNCTION nebula.list_nodes(p_actor uuid)
-RETURNS TABLE (
-  node_id uuid, name text, endpoint text, weight integer, max_peers integer, active_peers integer,
-  cidr text, capabilities text[], score double precision, eligible boolean, reason text,
-  device_id uuid, device text, secrets bigint, seen_at timestamptz, health jsonb
-)
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-BEGIN
-  PERFORM nebula.require_admin(p_actor);
-  RETURN QUERY
-    SELECT s.node_id, s.name, s.endpoint, s.weight, s.max_peers, s.active_peers, s.cidr::text,
-           s.capabilities, s.score, s.eligible, s.reason, n.device_id, s.device, s.secrets, s.seen_at,
-           s.health
-      FROM nebula.node_status s
-      JOIN nebula.node n USING (node_id)
-     ORDER BY s.name;
-END $$;
-COMMENT ON FUNCTION nebula.list_nodes(uuid) IS
-  'For the gateway: nodes by name. Errors: 42501 not an administrator';
+  'The node then hosts peers of the device''s project only. Errors: P0002 no such node or device, 55000 '
+  'revoked, or the node hosts peers of another project, 23505 the device represents another node';
 
 CREATE FUNCTION nebula.register_node_for(
   p_actor uuid, p_name text, p_endpoint text, p_weight integer, p_max_peers integer, p_cidr text,

@@ -212,6 +212,10 @@ BEGIN
     RAISE EXCEPTION '% is an address in a network, not a network', p_cidr
       USING ERRCODE = '22023', HINT = format('The network is %s.', v_target);
   END IF;
+  IF v_pool.purpose = 'peer' THEN
+    RAISE EXCEPTION 'pool "%" is for peers', v_pool.name
+      USING ERRCODE = '55000', HINT = 'A full one needs no change: its interface gets another one by itself.';
+  END IF;
   IF p_grow THEN
     PERFORM nebula.check_network(v_target);
   END IF;

@@ -38,6 +38,11 @@ BEGIN
   END IF;
   IF NEW.config_version <> OLD.config_version THEN
     PERFORM nebula.tell_agents(NEW.project_id, NEW.config_version);
+    -- Firewall rules and routes are part of what nodes enforce for their peers.
+    PERFORM nebula.notify_node(n.node_id)
+       FROM nebula.node n
+      WHERE n.project_id = NEW.project_id
+        AND n.device_id IS NOT NULL;
   END IF;
   RETURN NEW;
 END $$;
@@ -140,12 +145,27 @@ LANGUAGE plpgsql STABLE AS $$
 BEGIN
   RETURN (
     SELECT coalesce(array_agg(r.network::text ORDER BY r.network), '{}')
-      FROM nebula.route r
-     WHERE r.device_id = p_device_id
+      FROM (SELECT o.network
+              FROM nebula.route o
+             WHERE o.device_id = p_device_id
+             UNION
+            -- All pools of peers of its project, so that a peer that moves to another node needs no new certificate. A
+            -- certificate may name a network only beside an address of the same family.
+            SELECT l.cidr
+              FROM nebula.node n
+              JOIN nebula.pool l USING (project_id)
+             WHERE n.device_id = p_device_id
+               AND l.purpose = 'peer'
+               AND EXISTS (SELECT
+                             FROM nebula.allocation a
+                            WHERE a.device_id = p_device_id
+                              AND a.released_at IS NULL
+                              AND family(a.ip) = family(l.cidr))) r
   );
 END $$;
 COMMENT ON FUNCTION nebula.device_unsafe_networks(uuid) IS
-  'Internal: networks behind a device, which its certificate must name';
+  'Internal: networks behind a device, which its certificate must name: routes, and for the device of a node '
+  'the pools of peers';
 
 -- The result depends on config_version only, so a gateway caches it by that version: every change of its inputs
 -- increments the version. The one exception is time: the blocklist omits certificates that have expired by now.
@@ -187,12 +207,21 @@ BEGIN
                                                   'metric', r.metric
                                                 ) ORDER BY r.network),
                                       '[]')
-                        FROM nebula.route r
+                        FROM (SELECT o.device_id, o.network, o.mtu, o.metric
+                                FROM nebula.route o
+                               WHERE o.project_id = p.project_id
+                               UNION ALL
+                              SELECT e.device_id, e.network, NULL, NULL
+                                FROM nebula.peer_routes(p.project_id) e) r
                         JOIN nebula.device v ON v.device_id = r.device_id AND v.revoked_at IS NULL
                         JOIN nebula.allocation a ON a.device_id = r.device_id
                              AND a.released_at IS NULL
-                             AND family(a.ip) = family(r.network)
-                       WHERE r.project_id = p.project_id),
+                             AND family(a.ip) = family(r.network)),
+                   'peerPools',
+                     (SELECT coalesce(jsonb_agg(l.cidr ORDER BY l.cidr), '[]')
+                        FROM nebula.pool l
+                       WHERE l.project_id = p.project_id
+                         AND l.purpose = 'peer'),
                    'trust',
                      (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                                   'fingerprint', encode(t.fingerprint, 'hex'),

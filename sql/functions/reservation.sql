@@ -45,6 +45,7 @@ BEGIN
     INTO v_pool
     FROM nebula.pool p
    WHERE p.project_id = v_project_id
+     AND p.purpose = 'device'
      AND v_low <<= p.cidr
      AND v_high <<= p.cidr
      FOR UPDATE;
@@ -188,6 +189,7 @@ BEGIN
     SELECT p.pool_id
       FROM nebula.pool p
      WHERE p.project_id = v_project_id
+       AND p.purpose = 'device'
        AND p.enabled
        AND (v_pool IS NULL OR p.name = v_pool)
      ORDER BY p.pool_id

@@ -136,6 +136,7 @@ BEGIN
       INTO v_misfit
       FROM nebula.pool l
      WHERE l.project_id = p_project_id
+       AND l.purpose = 'device'
        AND l.enabled
        AND nebula.not_grantable(p_incoming, '{}', ARRAY[nebula.pool_network(l.project_id, l.cidr)], '{}') IS NOT NULL
      ORDER BY l.pool_id

@@ -67,6 +67,16 @@ BEGIN
     RAISE EXCEPTION '% begins in the overlay, %', v_network, v_overlay
       USING ERRCODE = '22023', HINT = 'Members reach each other without routes; name a network outside.';
   END IF;
+  SELECT l.cidr
+    INTO v_overlay
+    FROM nebula.pool l
+   WHERE l.project_id = v_project_id
+     AND l.purpose = 'peer'
+     AND l.cidr && v_network;
+  IF FOUND THEN
+    RAISE EXCEPTION '% overlaps the pool % of peers', v_network, v_overlay
+      USING ERRCODE = '22023', HINT = 'Peers are reached through their nodes; name a network without them.';
+  END IF;
   PERFORM nebula.check_network(v_network);
   PERFORM nebula.check_grantable(v_project_id, '{}', '{}', ARRAY[v_network]);
   -- A certificate names them all, and a handshake carries it.

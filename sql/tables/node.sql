@@ -1,50 +1,94 @@
 -- A node is a server that hosts peers and workers.
 CREATE TABLE nebula.node (
-  node_id       uuid             NOT NULL DEFAULT gen_random_uuid(),
-  name          text             NOT NULL,
-  device_id     uuid             REFERENCES nebula.device ON DELETE SET NULL,
-  endpoint      text             NOT NULL,
-  weight        integer          NOT NULL DEFAULT 100,
-  max_peers     integer          NOT NULL DEFAULT 100,
-  active_peers  integer          NOT NULL DEFAULT 0,
-  cidr          cidr,
-  capabilities  text[]           NOT NULL DEFAULT '{}',
-  enabled       boolean          NOT NULL DEFAULT true,
-  health        jsonb,
-  seen_at       timestamptz,
-  created_at    timestamptz      NOT NULL DEFAULT now(),
+  node_id         uuid             NOT NULL DEFAULT gen_random_uuid(),
+  name            text             NOT NULL,
+  project_id      uuid             REFERENCES nebula.project,
+  local           boolean          NOT NULL DEFAULT false,
+  device_id       uuid             REFERENCES nebula.device ON DELETE SET NULL,
+  endpoint        text             NOT NULL,
+  weight          integer          NOT NULL DEFAULT 100,
+  max_peers       integer          NOT NULL DEFAULT 100,
+  soft_max_peers  integer,
+  active_peers    integer          NOT NULL DEFAULT 0,
+  cidr            cidr,
+  capabilities    text[]           NOT NULL DEFAULT '{}',
+  labels          jsonb            NOT NULL DEFAULT '{}',
+  enabled         boolean          NOT NULL DEFAULT true,
+  desired_state   text             NOT NULL DEFAULT 'active',
+  repair          boolean          NOT NULL DEFAULT true,
+  obstacles       text[]           NOT NULL DEFAULT '{}',
+  health          jsonb,
+  seen_at         timestamptz,
+  synced_at       timestamptz,
+  synced_version  bigint           NOT NULL DEFAULT 0,
+  alarms          text[]           NOT NULL DEFAULT '{}',
+  created_at      timestamptz      NOT NULL DEFAULT now(),
   -- Stored and indexed, so that choosing a node is one index lookup.
-  score         double precision NOT NULL
-                GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
+  score           double precision NOT NULL
+                  GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
+  -- The score is at most 1, so a node that has reached its soft limit comes after all others.
+  choice          double precision NOT NULL
+                  GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight
+                                       + CASE WHEN active_peers >= soft_max_peers THEN 1000 ELSE 0 END) STORED,
   CONSTRAINT node_pkey PRIMARY KEY (node_id),
   CONSTRAINT node_name_key UNIQUE (name),
   CONSTRAINT node_device_key UNIQUE (device_id),
   -- Ranges of nodes do not overlap.
   CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&),
   CONSTRAINT node_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
-  CONSTRAINT node_endpoint_check CHECK (endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$'),
+  CONSTRAINT node_endpoint_check CHECK (
+    endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$' OR local AND endpoint = ''),
+  CONSTRAINT node_local_check CHECK (NOT local OR project_id IS NOT NULL),
   CONSTRAINT node_weight_check CHECK (weight BETWEEN 1 AND 10000),
   CONSTRAINT node_max_peers_check CHECK (max_peers BETWEEN 1 AND 1000000),
-  CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers)
-);
--- Placement: the lowest score among nodes with room. The name breaks ties, so that the choice is deterministic.
-CREATE INDEX node_choice_idx ON nebula.node (score, name) WHERE enabled AND active_peers < max_peers;
+  CONSTRAINT node_soft_max_peers_check CHECK (soft_max_peers BETWEEN 1 AND 1000000),
+  CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers),
+  CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
+  CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled'))
+) WITH (fillfactor = 70);
+-- Placement: the lowest choice among nodes with room. The name breaks ties, so that the result is deterministic.
+CREATE INDEX node_choice_idx ON nebula.node (project_id, choice, name)
+  WHERE enabled AND desired_state = 'active' AND NOT local AND active_peers < max_peers;
+-- This server itself, for the peers of a project that it hosts.
+CREATE UNIQUE INDEX node_local_key ON nebula.node (project_id) WHERE local;
 SELECT pg_catalog.pg_extension_config_dump('nebula.node', '');
 
 COMMENT ON TABLE nebula.node IS 'Servers that host peers and workers';
 COMMENT ON COLUMN nebula.node.node_id IS 'Identifier';
 COMMENT ON COLUMN nebula.node.name IS 'Unique name';
+COMMENT ON COLUMN nebula.node.project_id IS
+  'Project whose peers it hosts: that of its device; null: of any, as long as it has no device';
+COMMENT ON COLUMN nebula.node.local IS
+  'This server itself: hosts the peers that no other node is chosen for, and is not among the nodes to choose from';
 COMMENT ON COLUMN nebula.node.device_id IS
   'Device whose agent reports its health and signs every call with its secret; null: none';
-COMMENT ON COLUMN nebula.node.endpoint IS 'host:port of its WireGuard on the underlay';
+COMMENT ON COLUMN nebula.node.endpoint IS
+  'host:port of its WireGuard on the underlay; empty: not known yet, for a local node';
 COMMENT ON COLUMN nebula.node.weight IS 'Relative strength, 1 to 10000: twice the weight, twice the peers';
 COMMENT ON COLUMN nebula.node.max_peers IS 'Most peers it may host';
-COMMENT ON COLUMN nebula.node.active_peers IS 'Peers it hosts now';
+COMMENT ON COLUMN nebula.node.soft_max_peers IS
+  'From this number of peers on others are preferred, and an alarm is raised; null: no such limit';
+COMMENT ON COLUMN nebula.node.active_peers IS
+  'Seats taken: its placements, including those that its agent has not yet confirmed as removed';
 COMMENT ON COLUMN nebula.node.cidr IS 'Range its peers get their addresses from';
 COMMENT ON COLUMN nebula.node.capabilities IS 'Capabilities, for example gpu';
+COMMENT ON COLUMN nebula.node.labels IS 'Labels: an object of texts, for example {"region": "eu"}';
 COMMENT ON COLUMN nebula.node.enabled IS 'False: takes no new peers';
+COMMENT ON COLUMN nebula.node.desired_state IS
+  'active; draining: takes no new peers and is being emptied; disabled: takes no new peers';
+COMMENT ON COLUMN nebula.node.repair IS
+  'Whether its agent mends differences between the interfaces and what is wanted; false: it reports them';
+COMMENT ON COLUMN nebula.node.obstacles IS
+  'What keeps the machine from forwarding, as its agent found it, each with the command that helps';
 COMMENT ON COLUMN nebula.node.health IS 'Last report of its agent';
 COMMENT ON COLUMN nebula.node.seen_at IS
   'When that report came; null: never, the node is trusted as registered';
+COMMENT ON COLUMN nebula.node.synced_at IS
+  'Time in the last report of its interfaces that was accepted: an older one, or the same again, is refused';
+COMMENT ON COLUMN nebula.node.synced_version IS
+  'Configuration of the project that the last answer to such a report was made from';
+COMMENT ON COLUMN nebula.node.alarms IS
+  'Conditions that are on record as events and not over: late, lost, crowded, full, old-secret';
 COMMENT ON COLUMN nebula.node.created_at IS 'When it was registered';
 COMMENT ON COLUMN nebula.node.score IS '(active_peers / max_peers) / weight: lowest is chosen';
+COMMENT ON COLUMN nebula.node.choice IS 'Order of the choice: the score, and 1000 more from the soft limit on';

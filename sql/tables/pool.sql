@@ -10,12 +10,18 @@ CREATE TABLE nebula.pool (
   thresholds         integer[]   NOT NULL DEFAULT '{80,90,95}',
   -- Named as in 0.2.0, so that dumps of that version restore into this one.
   alarmed            integer     NOT NULL DEFAULT 0,
+  purpose            text        NOT NULL DEFAULT 'device',
+  interface_id       uuid        REFERENCES nebula.node_interface ON DELETE SET NULL,
   CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
   CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
   CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
   CONSTRAINT pool_gateway_check CHECK (gateway <<= cidr),
-  CONSTRAINT pool_thresholds_check CHECK (1 <= ALL (thresholds) AND 100 >= ALL (thresholds))
+  CONSTRAINT pool_thresholds_check CHECK (1 <= ALL (thresholds) AND 100 >= ALL (thresholds)),
+  CONSTRAINT pool_purpose_check CHECK (purpose IN ('device', 'peer')),
+  CONSTRAINT pool_interface_check CHECK (interface_id IS NULL OR purpose = 'peer' AND gateway IS NOT NULL)
 );
+-- The pools of an interface, read for each peer; also follows the cascade from node_interface.
+CREATE INDEX pool_interface_idx ON nebula.pool (interface_id) WHERE interface_id IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.pool', '');
 SELECT pg_catalog.pg_extension_config_dump('nebula.pool_pool_id_seq', '');
 
@@ -24,12 +30,17 @@ COMMENT ON COLUMN nebula.pool.pool_id IS 'Identifier; small because every alloca
 COMMENT ON COLUMN nebula.pool.project_id IS 'The project it belongs to';
 COMMENT ON COLUMN nebula.pool.name IS 'Name, unique in its project';
 COMMENT ON COLUMN nebula.pool.cidr IS 'The range; overlaps no other pool of its project';
-COMMENT ON COLUMN nebula.pool.gateway IS 'Address kept for a gateway, or null';
+COMMENT ON COLUMN nebula.pool.gateway IS
+  'Address kept for a gateway, in a pool of peers for the interface of its node; null: none';
 COMMENT ON COLUMN nebula.pool.created_at IS 'When the pool was made';
 COMMENT ON COLUMN nebula.pool.enabled IS 'False: gives out no address; what is held stays held';
 COMMENT ON COLUMN nebula.pool.thresholds IS 'Percent used at which channel nebula_pool is notified';
 COMMENT ON COLUMN nebula.pool.alarmed IS
   'Highest threshold that was notified since usage was below it; 0: none';
+COMMENT ON COLUMN nebula.pool.purpose IS
+  'device: inside the overlay, for its devices; peer: outside of it, for peers, which reach the overlay through nodes';
+COMMENT ON COLUMN nebula.pool.interface_id IS
+  'Interface whose peers get their addresses from it; null: none yet, or a pool of devices';
 
 -- An exclusion constraint on (project_id, cidr) would need the extension btree_gist. Pools are created rarely, so a
 -- trigger that locks the row of the project does the same, also for rows inserted by hand.
@@ -45,10 +56,16 @@ BEGIN
    WHERE project_id = NEW.project_id
      FOR NO KEY UPDATE;
   PERFORM nebula.require_fresh_snapshot();
-  IF family(NEW.cidr) = family(v_overall.cidr) AND NOT NEW.cidr <<= v_overall.cidr THEN
+  IF NEW.purpose = 'device' AND family(NEW.cidr) = family(v_overall.cidr) AND NOT NEW.cidr <<= v_overall.cidr THEN
     RAISE EXCEPTION 'pool % lies outside the overlay % of project "%"',
         NEW.cidr, v_overall.cidr, v_overall.name
       USING ERRCODE = '22023', HINT = 'Choose a range inside the overlay.';
+  END IF;
+  -- nebula does not start with a route to a network inside the overlay, and peers are reached by such a route.
+  IF NEW.purpose = 'peer' AND NEW.cidr && v_overall.cidr THEN
+    RAISE EXCEPTION 'pool % of peers overlaps the overlay % of project "%"',
+        NEW.cidr, v_overall.cidr, v_overall.name
+      USING ERRCODE = '22023', HINT = 'Choose a range outside the overlay.';
   END IF;
   SELECT *
     INTO v_other
@@ -66,9 +83,10 @@ BEGIN
   RETURN NEW;
 END $$;
 COMMENT ON FUNCTION nebula.pool_refuse_overlap() IS
-  'Trigger: a pool lies inside its project''s overlay, if it is of that family, and overlaps no sibling';
+  'Trigger: a pool of devices lies inside its project''s overlay, if it is of that family, a pool of peers '
+  'outside of it, and neither overlaps a sibling';
 
-CREATE TRIGGER pool_refuse_overlap BEFORE INSERT OR UPDATE OF cidr, project_id ON nebula.pool
+CREATE TRIGGER pool_refuse_overlap BEFORE INSERT OR UPDATE OF cidr, project_id, purpose ON nebula.pool
   FOR EACH ROW EXECUTE FUNCTION nebula.pool_refuse_overlap();
 
 -- The other side of that rule. The UPDATE has locked the row of the project, as the trigger above does.
@@ -82,19 +100,21 @@ BEGIN
     INTO v_pool
     FROM nebula.pool
    WHERE project_id = OLD.project_id
-     AND family(cidr) = family(NEW.cidr)
-     AND NOT cidr <<= NEW.cidr
+     AND (purpose = 'device' AND family(cidr) = family(NEW.cidr) AND NOT cidr <<= NEW.cidr
+          OR purpose = 'peer' AND cidr && NEW.cidr)
    ORDER BY cidr
    LIMIT 1;
   IF FOUND THEN
-    RAISE EXCEPTION 'pool "%" (%) of project "%" would lie outside the overlay %',
-        v_pool.name, v_pool.cidr, OLD.name, NEW.cidr
-      USING ERRCODE = '22023', HINT = 'Choose an overlay that contains every pool of the project.';
+    RAISE EXCEPTION 'pool "%" (%) of project "%" would lie % the overlay %', v_pool.name, v_pool.cidr, OLD.name,
+        CASE WHEN v_pool.purpose = 'peer' THEN 'in' ELSE 'outside' END, NEW.cidr
+      USING ERRCODE = '22023',
+        HINT = 'Choose an overlay that contains every pool of devices of the project, and no pool of peers.';
   END IF;
   RETURN NEW;
 END $$;
 COMMENT ON FUNCTION nebula.project_keep_pools() IS
-  'Trigger: an overlay that is changed still contains every pool of its project and family';
+  'Trigger: an overlay that is changed still contains every pool of devices of its project and family, and '
+  'overlaps no pool of peers';
 
 CREATE TRIGGER project_keep_pools BEFORE UPDATE OF cidr ON nebula.project
   FOR EACH ROW WHEN (NEW.cidr IS DISTINCT FROM OLD.cidr) EXECUTE FUNCTION nebula.project_keep_pools();

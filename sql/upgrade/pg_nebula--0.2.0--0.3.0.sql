@@ -59,6 +59,42 @@ BEGIN
 END $$;
 ALTER TABLE nebula.node ADD CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&);
 
+-- Peers. A node that a device represents is of its project. 0.1.0 does not know such devices: its nodes are of none.
+DROP FUNCTION nebula.select_node(text, text);
+DROP INDEX nebula.node_choice_idx;
+ALTER TABLE nebula.node
+  ADD COLUMN project_id uuid REFERENCES nebula.project,
+  ADD COLUMN local boolean NOT NULL DEFAULT false,
+  ADD COLUMN soft_max_peers integer,
+  ADD COLUMN labels jsonb NOT NULL DEFAULT '{}',
+  ADD COLUMN desired_state text NOT NULL DEFAULT 'active',
+  ADD COLUMN repair boolean NOT NULL DEFAULT true,
+  ADD COLUMN obstacles text[] NOT NULL DEFAULT '{}',
+  ADD COLUMN synced_at timestamptz,
+  ADD COLUMN synced_version bigint NOT NULL DEFAULT 0,
+  ADD COLUMN alarms text[] NOT NULL DEFAULT '{}',
+  ADD COLUMN choice double precision NOT NULL
+             GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight
+                                  + CASE WHEN active_peers >= soft_max_peers THEN 1000 ELSE 0 END) STORED,
+  DROP CONSTRAINT node_endpoint_check,
+  ADD CONSTRAINT node_endpoint_check CHECK (
+    endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$' OR local AND endpoint = ''),
+  ADD CONSTRAINT node_local_check CHECK (NOT local OR project_id IS NOT NULL),
+  ADD CONSTRAINT node_soft_max_peers_check CHECK (soft_max_peers BETWEEN 1 AND 1000000),
+  ADD CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
+  ADD CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
+  SET (fillfactor = 70);
+UPDATE nebula.node n
+   SET project_id = d.project_id
+  FROM nebula.device d
+ WHERE d.device_id = n.device_id;
+-- The foreign key to the interface follows when there are interfaces: sql/upgrade/after.
+ALTER TABLE nebula.pool
+  ADD COLUMN purpose text NOT NULL DEFAULT 'device',
+  ADD COLUMN interface_id uuid,
+  ADD CONSTRAINT pool_purpose_check CHECK (purpose IN ('device', 'peer')),
+  ADD CONSTRAINT pool_interface_check CHECK (interface_id IS NULL OR purpose = 'peer' AND gateway IS NOT NULL);
+
 -- Renamed. 0.1.0 does not have the triggers and indexes.
 ALTER INDEX IF EXISTS nebula.device_landmark_idx RENAME TO device_static_host_idx;
 ALTER INDEX IF EXISTS nebula.device_landmark_key RENAME TO device_static_host_key;

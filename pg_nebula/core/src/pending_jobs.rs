@@ -32,7 +32,12 @@ pub struct SubtransactionFrame {
     pub rescheduled: bool,
     /// Events for watchers at commit.
     pub events: JobEvents,
+    /// Nodes whose agents are to be woken at commit, each once.
+    pub nodes: Vec<NodeId>,
 }
+
+/// `nebula.node.node_id`.
+pub type NodeId = [u8; 16];
 
 impl SubtransactionFrame {
     /// Adds a change to those of its kind.
@@ -57,11 +62,19 @@ impl SubtransactionFrame {
         self.events.push(event);
     }
 
+    /// Adds a node whose agent is to be woken.
+    pub fn add_node(&mut self, node: NodeId) {
+        if !self.nodes.contains(&node) {
+            self.nodes.push(node);
+        }
+    }
+
     fn absorb(&mut self, child: Self) {
         child.kinds.into_iter().for_each(|change| self.merge(change));
         self.next_due = lower(self.next_due, child.next_due);
         self.rescheduled |= child.rescheduled;
         self.events.append(child.events);
+        child.nodes.into_iter().for_each(|node| self.add_node(node));
     }
 }
 

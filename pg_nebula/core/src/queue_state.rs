@@ -6,7 +6,7 @@
 
 use crate::fnv::Fnv1a;
 use crate::job_event::{JobEvent, MAX_EVENTS};
-use crate::pending_jobs::{KindChange, SubtransactionFrame};
+use crate::pending_jobs::{KindChange, NodeId, SubtransactionFrame};
 use crate::scan_hint::{QueuePosition, ScanHint};
 use crate::timers::Timers;
 
@@ -17,6 +17,8 @@ const MAX_KINDS: usize = 512;
 const MAX_DATABASES: usize = 64;
 /// Pairs of a prepared transaction and a kind.
 const MAX_PREPARED: usize = 64;
+/// Nodes of which notifications are kept one by one.
+const MAX_NODES: usize = 64;
 /// Bytes of the name of a kind.
 const MAX_KIND_BYTES: usize = 63;
 
@@ -70,6 +72,10 @@ pub struct QueueState {
     event_count: usize,
     /// There were more events than fit.
     overflowed: bool,
+    /// Nodes whose agents are to be woken, from the first entry on.
+    nodes: [Option<NodeId>; MAX_NODES],
+    /// There were more nodes than fit.
+    all_nodes: bool,
 }
 
 /// Notifications that the notifier process sends in one round.
@@ -81,12 +87,20 @@ pub struct Notifications {
     pub events: Vec<JobEvent>,
     /// There were more events: watchers are to read the list of jobs again.
     pub overflowed: bool,
+    /// Nodes whose agents are to be woken.
+    pub nodes: Vec<NodeId>,
+    /// There were more nodes: all agents are to be woken.
+    pub all_nodes: bool,
 }
 
 impl Notifications {
     /// Whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
-        self.kinds.is_empty() && self.events.is_empty() && !self.overflowed
+        self.kinds.is_empty()
+            && self.events.is_empty()
+            && !self.overflowed
+            && self.nodes.is_empty()
+            && !self.all_nodes
     }
 }
 
@@ -107,6 +121,8 @@ impl QueueState {
             events: [None; MAX_EVENTS],
             event_count: 0,
             overflowed: false,
+            nodes: [None; MAX_NODES],
+            all_nodes: false,
         }
     }
 
@@ -161,6 +177,7 @@ impl QueueState {
         }
         if self.notifier_database == database {
             wake_notifier |= self.add_events(frame);
+            wake_notifier |= self.add_nodes(&frame.nodes);
         }
         wake_notifier
     }
@@ -229,7 +246,25 @@ impl QueueState {
         let kinds = kinds.collect();
         let events = self.events.iter_mut().filter_map(Option::take).collect();
         self.event_count = 0;
-        Notifications { kinds, events, overflowed: std::mem::take(&mut self.overflowed) }
+        Notifications {
+            kinds,
+            events,
+            overflowed: std::mem::take(&mut self.overflowed),
+            nodes: self.nodes.iter_mut().map_while(Option::take).collect(),
+            all_nodes: std::mem::take(&mut self.all_nodes),
+        }
+    }
+
+    /// Adds nodes whose agents are to be woken. Returns whether to wake the notifier process.
+    fn add_nodes(&mut self, nodes: &[NodeId]) -> bool {
+        let was_empty = self.nodes[0].is_none() && !self.all_nodes;
+        for node in nodes {
+            match self.nodes.iter_mut().find(|entry| entry.is_none_or(|known| known == *node)) {
+                Some(entry) => *entry = Some(*node),
+                None => self.all_nodes = true,
+            }
+        }
+        was_empty && !nodes.is_empty()
     }
 
     /// Adds events for watchers. Returns whether to wake the notifier process.

@@ -29,8 +29,6 @@ fn allocate_ip(
     client: default!(Option<Inet>, "NULL"),
 ) -> sql::Result<Host> {
     let request = Request {
-        project: required(project_id, "project_id")?,
-        device: required(device_id, "device_id")?,
         allocated_by,
         pool,
         address: address.as_ref().map(parse_address).transpose()?,
@@ -38,6 +36,7 @@ fn allocate_ip(
         label,
         family: family.map(parse_family).transpose()?,
         client,
+        ..Request::new(required(project_id, "project_id")?, required(device_id, "device_id")?)
     };
     Ok(Host(allocate(&request)?))
 }
@@ -95,7 +94,10 @@ pub(super) fn general_path(request: &Request<'_>) -> Result<IpAddr> {
 }
 
 /// The address that is asked for, and its pool.
-fn requested_address<'a>(request: &Request<'_>, pools: &'a [Pool]) -> Result<Option<(&'a Pool, IpAddr)>> {
+pub(super) fn requested_address<'a>(
+    request: &Request<'_>,
+    pools: &'a [Pool],
+) -> Result<Option<(&'a Pool, IpAddr)>> {
     let Some(address) = request.address else { return Ok(None) };
     let Some(pool) = pools.iter().find(|pool| pool.network.contains(address)) else {
         return Err(Error::bad_argument(

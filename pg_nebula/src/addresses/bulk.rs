@@ -95,7 +95,7 @@ impl Bulk {
             && request.pool.is_none()
             && request.family.is_none()
         {
-            self.held = confirm(request, &with_rows)?;
+            self.held = confirm(request, pools, &with_rows)?;
         }
         let confirmed: HashSet<Uuid> = self.held.iter().map(|(device, _)| *device).collect();
         let with_rows: HashSet<Uuid> = with_rows.into_iter().collect();
@@ -190,12 +190,14 @@ fn devices_with_rows(devices: &[Uuid]) -> Result<Vec<Uuid>> {
 
 /// Addresses of devices in the project: the IPv4 one where a device holds two. The rows are locked as by
 /// allocate_ip, so that a release waits and sees a certificate that this transaction signs.
-fn confirm(request: &Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
+fn confirm(request: &Request<'_>, pools: &[Pool], devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
     static LOCK: Statement = Statement::new(
         "SELECT device_id, ip FROM nebula.allocation
-          WHERE project_id = $1 AND device_id = ANY ($2) AND released_at IS NULL FOR SHARE",
+          WHERE project_id = $1 AND device_id = ANY ($2) AND released_at IS NULL AND pool_id = ANY ($3)
+            FOR SHARE",
     );
-    let mut held = LOCK.query(&[request.project.into(), devices.to_vec().into()], |row| {
+    let pools: Vec<i32> = pools.iter().map(|pool| pool.id).collect();
+    let mut held = LOCK.query(&[request.project.into(), devices.to_vec().into(), pools.into()], |row| {
         Ok((row.need::<Uuid>(1)?, network(&row.need(2)?)?.address))
     })?;
     held.sort_unstable();

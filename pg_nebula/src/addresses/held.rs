@@ -9,7 +9,7 @@ use super::request::Request;
 use crate::pg::datum::inet::{Host, network};
 use crate::pg::error::{Error, Kind, Result};
 use crate::pg::statement::{Row, Statement};
-use crate::pools::pool::Pool;
+use crate::pools::pool::{Pool, Purpose};
 
 /// A row of nebula.allocation of the device.
 pub(super) struct HeldAddress {
@@ -17,26 +17,40 @@ pub(super) struct HeldAddress {
     pool: String,
     address: IpAddr,
     pub(super) in_quarantine: bool,
+    purpose: Purpose,
 }
 
 /// The row that answers the request, if there is one: a held address, or one in quarantine.
 ///
 /// # Errors
-/// [`Kind::Exists`] when the device holds an address in another project, [`Kind::WrongState`] when it holds
-/// another address of the family than the request asks for.
+/// [`Kind::Exists`] when the device holds an address in another project, or the identifier is that of a peer;
+/// [`Kind::WrongState`] when it holds another address of the family than the request asks for.
 pub(super) fn find(request: &Request<'_>, pools: &[Pool]) -> Result<Option<HeldAddress>> {
     // A device has a handful of rows at most, found by index.
     static ROWS: Statement = Statement::new(
-        "SELECT a.project_id, l.name, a.ip, false FROM nebula.allocation a JOIN nebula.pool l USING (pool_id)
+        "SELECT a.project_id, l.name, a.ip, false, l.purpose = 'peer'
+           FROM nebula.allocation a JOIN nebula.pool l USING (pool_id)
           WHERE a.device_id = $1 AND a.released_at IS NULL
          UNION ALL
-         (SELECT a.project_id, l.name, a.ip, true FROM nebula.allocation a JOIN nebula.pool l USING (pool_id)
+         (SELECT a.project_id, l.name, a.ip, true, l.purpose = 'peer'
+            FROM nebula.allocation a JOIN nebula.pool l USING (pool_id)
            WHERE a.device_id = $1 AND a.project_id = $2 AND a.quarantined_until IS NOT NULL
            ORDER BY a.released_at DESC)",
     );
     let rows = ROWS.query(&[request.device.into(), request.project.into()], HeldAddress::read)?;
     if let Some(elsewhere) = rows.iter().find(|row| !row.in_quarantine && row.project != request.project) {
         return Err(self::elsewhere(request.device, elsewhere.project, elsewhere.address));
+    }
+    if let Some(other) = rows.iter().find(|row| !row.in_quarantine && row.purpose != request.purpose) {
+        let (is, other_is) = match request.purpose {
+            Purpose::Device => ("a peer", "device"),
+            Purpose::Peer => ("a device", "peer"),
+        };
+        return Err(Error::new(
+            Kind::Exists,
+            format!("{} is {is} and holds {} as such", request.device, other.address),
+            format!("Use another identifier for the {other_is}."),
+        ));
     }
     // A device holds one address of each family. A request that implies no family is answered by either.
     let family = request
@@ -79,6 +93,7 @@ impl HeldAddress {
             pool: row.need(2)?,
             address: network(&row.need(3)?)?.address,
             in_quarantine: row.need(4)?,
+            purpose: if row.need(5)? { Purpose::Peer } else { Purpose::Device },
         })
     }
 

@@ -12,6 +12,7 @@ use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Kind, Result, required, sql};
 use crate::pg::privilege::as_owner;
 use crate::pg::statement::Statement;
+use crate::pools::cache::is_for_peers;
 
 #[pg_extern]
 fn release_ip(
@@ -29,6 +30,15 @@ fn release_nebula_ip_by_device(device_id: Option<Uuid>) -> sql::Result<Host> {
     Ok(Host(release(required(device_id, "device_id")?, None, None, None)?))
 }
 
+// For functions in SQL, when the last node has confirmed that it no longer has the peer.
+#[pg_extern]
+fn release_peer_ips(p_peer_id: Option<Uuid>, p_released_by: Option<&str>) -> sql::Result<()> {
+    let peer = required(p_peer_id, "p_peer_id")?;
+    join_allocators()?;
+    finish(peer, &store::end_allocations(peer, None)?, p_released_by, None)?;
+    Ok(())
+}
+
 /// Releases all that a device holds, or only `address`, and returns the address: the IPv4 one of two.
 fn release(
     device: Uuid,
@@ -39,12 +49,31 @@ fn release(
     join_allocators()?;
     let ended = store::end_allocations(device, address)?;
     let by_family = |address: &IpAddr| Family::of(*address).bits();
-    let (Some(first), Some(released)) =
-        (ended.first(), ended.iter().map(|row| row.address).min_by_key(by_family))
-    else {
+    let Some(released) = ended.iter().map(|row| row.address).min_by_key(by_family) else {
         return Err(as_owner(|| nothing_held(device))?);
     };
     for row in &ended {
+        if is_for_peers(row.project, row.pool)? {
+            return Err(Error::new(
+                Kind::WrongState,
+                format!("{} is the address of a peer", row.address),
+                "It is free when the peer is gone from its node: SELECT nebula.remove_peer(peer_id).",
+            ));
+        }
+    }
+    finish(device, &ended, released_by, client)?;
+    Ok(released)
+}
+
+/// Records ended allocations, and what else follows from them.
+fn finish(
+    device: Uuid,
+    ended: &[store::EndedAllocation],
+    released_by: Option<&str>,
+    client: Option<&Inet>,
+) -> Result<()> {
+    let Some(first) = ended.first() else { return Ok(()) };
+    for row in ended {
         store::append_log(row, released_by, client)?;
     }
     // Once for both families: all that a device holds is of one project.
@@ -53,7 +82,7 @@ fn release(
         // Read again: another session may have allocated an address of the other family meanwhile.
         as_owner(|| linked_table::sync(device))?;
     }
-    Ok(released)
+    Ok(())
 }
 
 fn nothing_held(device: Uuid) -> Result<Error> {

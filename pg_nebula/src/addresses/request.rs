@@ -10,7 +10,7 @@ use pgrx::{Inet, Uuid};
 use crate::pg::datum::inet::network;
 use crate::pg::datum::timestamp::is_positive;
 use crate::pg::error::{Error, Kind, Result};
-use crate::pools::pool::Pool;
+use crate::pools::pool::{Pool, Purpose};
 
 /// The arguments of `allocate_ip` and its variants.
 pub(super) struct Request<'a> {
@@ -25,6 +25,8 @@ pub(super) struct Request<'a> {
     pub(super) family: Option<Family>,
     /// Client address to record; `None`: that of the connection.
     pub(super) client: Option<Inet>,
+    /// Whom the address is for.
+    pub(super) purpose: Purpose,
 }
 
 impl Request<'_> {
@@ -40,6 +42,7 @@ impl Request<'_> {
             label: None,
             family: None,
             client: None,
+            purpose: Purpose::Device,
         }
     }
 

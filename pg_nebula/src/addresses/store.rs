@@ -73,7 +73,7 @@ pub(super) enum StaticHostReason {
 /// An allocation that has ended, as it was.
 pub(super) struct EndedAllocation {
     pub(super) project: Uuid,
-    pool: i32,
+    pub(super) pool: i32,
     pub(super) address: IpAddr,
     device: Uuid,
     allocated_at: TimestampWithTimeZone,

@@ -24,11 +24,12 @@ const FULL_COUNT_INTERVAL: Duration = Duration::from_mins(1);
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Functions that every round calls, in this order.
-const ROUND: [&str; 4] = [
+const ROUND: [&str; 5] = [
     "nebula.reclaim_expired(integer)",
     "nebula.rescue_jobs()",
     "nebula.maintain_revocations()",
     "nebula.maintain_rotations()",
+    "nebula.maintain_peers()",
 ];
 
 entry_point! {

@@ -12,7 +12,7 @@ use crate::pg::datum::inet::network;
 use crate::pg::error::{Result, sql};
 use crate::pg::session::statement_start;
 use crate::pg::statement::Statement;
-use crate::pools::cache::pools_of;
+use crate::pools::cache::all_pools_of;
 use crate::pools::pool::Pool;
 use nebula_core::address::number;
 use nebula_core::bitmap_page::PAGE_SHIFT;
@@ -31,7 +31,7 @@ fn warm_map(pool_id: default!(Option<i32>, "NULL")) -> sql::Result<i64> {
     for (project, id) in
         POOLS.query(&[pool_id.into()], |row| Ok((row.need::<Uuid>(1)?, row.need::<i32>(2)?)))?
     {
-        let pools = pools_of(project, None)?;
+        let pools = all_pools_of(project)?;
         let Some(pool) = pools.iter().find(|pool| pool.id == id) else { continue };
         let is_missing = || shared::read(|map| map.slot(pool_key(pool)).is_none()) == Some(true);
         if pool_id.is_some() || is_missing() {

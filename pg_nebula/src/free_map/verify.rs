@@ -18,7 +18,7 @@ use crate::pg::catalog::join_allocators;
 use crate::pg::error::{Result, required, sql};
 use crate::pg::session::statement_start;
 use crate::pg::statement::Statement;
-use crate::pools::cache::pools_of;
+use crate::pools::cache::all_pools_of;
 use crate::pools::pool::Pool;
 use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 use nebula_core::page_table::{PageKey, PoolKey};
@@ -75,7 +75,7 @@ fn map_differences(
     join_allocators()?;
     let repair = repair.unwrap_or(false);
     let mut rows = Vec::new();
-    for pool in pools_of(required(project_id, "project_id")?, None)?.iter() {
+    for pool in all_pools_of(required(project_id, "project_id")?)?.iter() {
         let mut differences: Vec<_> = differences(pool)?.into_iter().collect();
         differences.sort_unstable();
         for (number, discrepancy) in differences {

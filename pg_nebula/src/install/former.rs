@@ -19,6 +19,11 @@ fn register_node() -> sql::Result<()> {
 }
 
 #[pg_extern(sql = false)]
+fn select_node() -> sql::Result<()> {
+    Ok(require_own_version()?)
+}
+
+#[pg_extern(sql = false)]
 fn announce_jobs() -> sql::Result<()> {
     Ok(require_own_version()?)
 }

@@ -1,20 +1,13 @@
-//! Choosing a node for the next peer.
+//! The choice of a node for the next peer, for SQL.
 
-use nebula_core::placement::{Candidate, Ineligibility, REPORT_TIMEOUT_SECONDS, Strategy, ineligibility};
+use nebula_core::placement::{Filter, Strategy, ineligibility};
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use crate::pg::error::{Error, Kind, Result, required, sql};
-use crate::pg::statement::{Row, Statement};
-
-/// A node, its score, and what decides whether it is eligible.
-struct ScoredNode {
-    id: Uuid,
-    name: String,
-    weight: i32,
-    score: f64,
-    candidate: Candidate,
-}
+use super::choice::{Choice, named_node, none_eligible, parse_strategy, scored_nodes};
+use super::lowest::lowest;
+use crate::pg::error::sql;
+use crate::pg::statement::Statement;
 
 #[pg_extern(stable, security_definer)]
 #[search_path(nebula, pg_temp)]
@@ -34,7 +27,7 @@ fn node_scores() -> sql::Result<
         ),
     >,
 > {
-    let nodes = scored_nodes(None)?;
+    let nodes = scored_nodes(&Choice::default())?;
     Ok(TableIterator::new(nodes.into_iter().map(|node| {
         let reason = ineligibility(&node.candidate);
         (
@@ -50,109 +43,37 @@ fn node_scores() -> sql::Result<
     })))
 }
 
-fn scored_nodes(capability: Option<&str>) -> Result<Vec<ScoredNode>> {
-    static SCORES: Statement = Statement::new(
-        "SELECT node_id, name, weight, score, enabled, active_peers, max_peers,
-                extract(epoch FROM clock_timestamp() - seen_at)::double precision,
-                $1 IS NULL OR $1 = ANY (capabilities)
-           FROM nebula.node ORDER BY score, name",
-    );
-    SCORES.query(&[capability.into()], |row: &Row<'_>| {
-        Ok(ScoredNode {
-            id: row.need(1)?,
-            name: row.need(2)?,
-            weight: row.need(3)?,
-            score: row.need(4)?,
-            candidate: Candidate {
-                enabled: row.need(5)?,
-                active_peers: row.need(6)?,
-                max_peers: row.need(7)?,
-                seconds_since_report: row.get(8)?,
-                capable: row.need(9)?,
-            },
-        })
-    })
-}
-
-#[pg_extern(security_definer)]
+#[pg_extern(name = "select_node", security_definer)]
 #[search_path(nebula, pg_temp)]
-fn select_node(
+fn choose_node(
     strategy: default!(Option<&str>, "'auto'"),
     capability: default!(Option<&str>, "NULL"),
+    project_id: default!(Option<Uuid>, "NULL"),
 ) -> sql::Result<Option<Uuid>> {
-    // Reads the partial index on (score, name) of nodes below max_peers and stops at the first one that
-    // reports.
-    static LOWEST: Statement = Statement::new(
-        "SELECT node_id FROM nebula.node
-          WHERE enabled AND active_peers < max_peers
-            AND (seen_at IS NULL OR seen_at >= clock_timestamp() - make_interval(secs => $1))
-            AND ($2 IS NULL OR $2 = ANY (capabilities))
-          ORDER BY score, name LIMIT 1",
-    );
+    // Reads the partial index on (project_id, choice, name) of nodes below max_peers and stops at the first
+    // one that reports.
     static ANY: Statement = Statement::new(
         "SELECT node_id FROM nebula.node
-          WHERE enabled AND active_peers < max_peers
-            AND (seen_at IS NULL OR seen_at >= clock_timestamp() - make_interval(secs => $1))
-            AND ($2 IS NULL OR $2 = ANY (capabilities))
+          WHERE enabled AND desired_state = 'active' AND NOT local AND active_peers < max_peers
+            AND ($1 IS NULL OR project_id IS NULL OR project_id = $1)
+            AND (seen_at IS NULL OR seen_at >= clock_timestamp() - make_interval(secs => $2))
+            AND ($3 IS NULL OR $3 = ANY (capabilities))
+            AND ($4 IS NULL OR labels ? $4 AND ($5 IS NULL OR labels ->> $4 = $5))
+            AND node_id <> ALL ($6)
           ORDER BY random() LIMIT 1",
     );
-    let strategy = required(strategy, "strategy")?;
-    let parsed = strategy.parse().map_err(|()| {
-        Error::bad_argument(
-            format!("there is no strategy \"{strategy}\""),
-            "Known are 'auto' (lowest score), 'random' and 'name:NAME'.",
-        )
-    })?;
-    let statement = match parsed {
-        Strategy::Auto => &LOWEST,
-        Strategy::Random => &ANY,
-        Strategy::Named(name) => return Ok(Some(named_node(&name, capability)?)),
-    };
-    if let Some(node) =
-        statement.query_opt(&[REPORT_TIMEOUT_SECONDS.into(), capability.into()], |row| row.need(1))?
-    {
-        return Ok(Some(node));
-    }
-    let nodes = scored_nodes(capability)?;
-    if nodes.is_empty() {
-        return Ok(None);
-    }
-    Err(none_eligible(&nodes).into())
-}
-
-fn named_node(name: &str, capability: Option<&str>) -> Result<Uuid> {
-    let nodes = scored_nodes(capability)?;
-    let node = nodes.iter().find(|node| node.name == name).ok_or_else(|| {
-        Error::new(
-            Kind::Missing,
-            format!("there is no node \"{name}\""),
-            "List nodes: SELECT name FROM nebula.node.",
-        )
-    })?;
-    match ineligibility(&node.candidate) {
-        None => Ok(node.id),
-        Some(reason) => Err(Error::new(
-            Kind::NoNode,
-            format!("node \"{name}\" takes no peer: {reason}"),
-            "Choose another node, or use strategy 'auto'.",
-        )),
-    }
-}
-
-fn none_eligible(nodes: &[ScoredNode]) -> Error {
-    let reasons: Vec<Ineligibility> =
-        nodes.iter().filter_map(|node| ineligibility(&node.candidate)).collect();
-    let mut counts: Vec<(&str, usize)> = Vec::new();
-    for word in reasons.iter().map(|reason| reason.category()) {
-        match counts.iter_mut().find(|(known, _)| *known == word) {
-            Some((_, count)) => *count += 1,
-            None => counts.push((word, 1)),
+    let strategy = parse_strategy(strategy)?;
+    let mut choice = Choice { project: project_id, ..Choice::default() };
+    choice.filter.capability = capability.map(str::to_owned);
+    let found = match strategy {
+        Strategy::Local => return Ok(None),
+        Strategy::Named(name) => return Ok(Some(named_node(&name, false, &choice)?)),
+        Strategy::Node(name) => return Ok(Some(named_node(&name, true, &choice)?)),
+        Strategy::Random => ANY.query_opt(&choice.values(), |row| row.need(1))?,
+        Strategy::Auto(filter) => {
+            choice.filter = Filter { capability: filter.capability.or(choice.filter.capability), ..filter };
+            lowest(&choice)?.map(|lowest| lowest.node)
         }
-    }
-    let list: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-    Error::new(
-        Kind::NoNode,
-        format!("none of {} nodes takes a peer: {}", nodes.len(), list.join(", ")),
-        "See SELECT * FROM nebula.node_scores(); raise max_peers or register another node.",
-    )
+    };
+    if found.is_some() { Ok(found) } else { Ok(none_eligible(&choice)?) }
 }

@@ -8,6 +8,7 @@ use pgrx::bgworkers::BackgroundWorker;
 use pgrx::prelude::*;
 
 use nebula_core::job_event::JobEvent;
+use nebula_core::pending_jobs::NodeId;
 
 use super::shared;
 use super::timer_store::with_timers;
@@ -119,7 +120,12 @@ impl Sender {
         }
         let reset = reset.then(|| RESET_EVENT.to_owned());
         let events: Vec<String> = pending.events.iter().map(event_text).chain(reset).collect();
-        BackgroundWorker::transaction(|| notify(pending.kinds.clone(), events));
+        BackgroundWorker::transaction(|| {
+            notify(pending.kinds.clone(), events);
+            if !pending.nodes.is_empty() || pending.all_nodes {
+                notify_nodes((!pending.all_nodes).then_some(&pending.nodes));
+            }
+        });
         self.next_round = now + ROUND_INTERVAL;
         if self.reset_pending { ROUND_INTERVAL.max(self.next_reset - now) } else { MAX_SLEEP }
     }
@@ -138,6 +144,17 @@ fn event_text(event: &JobEvent) -> String {
         event.job,
         event.action.as_str()
     )
+}
+
+/// Notifies the agents of these nodes, `None`: of all nodes.
+fn notify_nodes(nodes: Option<&Vec<NodeId>>) {
+    let nodes: Option<Vec<Uuid>> =
+        nodes.map(|nodes| nodes.iter().map(|node| Uuid::from_bytes(*node)).collect());
+    if worker::is_callable("nebula.announce_nodes(uuid[])")
+        && let Err(error) = Spi::run_with_args("SELECT nebula.announce_nodes($1)", &[nodes.into()])
+    {
+        warning!("notifications of nodes could not be sent: {error}");
+    }
 }
 
 /// Notifies workers of these kinds and watchers of these events.

@@ -24,6 +24,8 @@ pub(crate) enum LockSpace {
     DeviceIdentity = 8,
     /// A part of the system whose state is recorded.
     SystemState = 9,
+    /// Batches of peers, which lock several nodes one after the other.
+    PeerBatch = 10,
 }
 
 impl LockSpace {
@@ -34,6 +36,7 @@ impl LockSpace {
             "pool usage" => Self::PoolUsage,
             "device identity" => Self::DeviceIdentity,
             "system state" => Self::SystemState,
+            "peer batch" => Self::PeerBatch,
             other => {
                 return Err(Error::bad_argument(format!("there are no locks \"{other}\""), "See LockSpace."));
             }

@@ -75,6 +75,11 @@ impl Error {
         Self { kind, message: message.into(), hint: hint.into() }
     }
 
+    /// Its meaning.
+    pub(crate) fn kind(&self) -> Kind {
+        self.kind
+    }
+
     /// An error of the most frequent kind.
     pub(crate) fn bad_argument(message: impl Into<String>, hint: impl Into<String>) -> Self {
         Self::new(Kind::BadArgument, message, hint)

@@ -9,6 +9,9 @@ static MAP_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16);
 static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"nebula"));
 static DIRECT_WRITES: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
+static NODE_LATE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(90);
+static NODE_LOST_AFTER: GucSetting<i32> = GucSetting::<i32>::new(600);
+static NODE_SECRET_AGE: GucSetting<i32> = GucSetting::<i32>::new(129_600);
 
 /// `nebula.map_memory`, in megabytes.
 pub(crate) fn map_memory() -> usize {
@@ -28,6 +31,11 @@ pub(crate) fn database() -> Option<String> {
 /// `nebula.maintenance_interval`, in seconds.
 pub(crate) fn maintenance_interval() -> u64 {
     u64::try_from(MAINTENANCE_INTERVAL.get()).unwrap_or(1)
+}
+
+/// `nebula.node_late_after`, in seconds.
+pub(crate) fn node_late_after() -> f64 {
+    f64::from(NODE_LATE_AFTER.get())
 }
 
 /// Whether the server allows `PREPARE TRANSACTION`: max_prepared_transactions is not 0.
@@ -86,7 +94,41 @@ pub(crate) fn define(preloaded: bool) {
         GucContext::Userset,
         GucFlags::default(),
     );
+    define_for_nodes();
     reserve_prefix();
+}
+
+fn define_for_nodes() {
+    GucRegistry::define_int_guc(
+        c"nebula.node_late_after",
+        c"Age of the last report of a node from which on it takes no new peers.",
+        c"A node that has never reported is trusted as registered.",
+        &NODE_LATE_AFTER,
+        1,
+        86_400,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"nebula.node_lost_after",
+        c"Age of the last report of a node from which on it counts as lost.",
+        c"It changes what lists and events say.",
+        &NODE_LOST_AFTER,
+        1,
+        604_800,
+        GucContext::Sighup,
+        GucFlags::UNIT_S,
+    );
+    GucRegistry::define_int_guc(
+        c"nebula.node_secret_age",
+        c"Age of the newest secret of a node from which on an event asks for another one.",
+        c"0: never.",
+        &NODE_SECRET_AGE,
+        0,
+        5_256_000,
+        GucContext::Sighup,
+        GucFlags::UNIT_MIN,
+    );
 }
 
 /// Makes a misspelt `nebula.` setting an error; otherwise the server would accept it without effect.

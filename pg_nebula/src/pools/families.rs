@@ -7,9 +7,10 @@ use crate::pg::error::Result;
 use crate::pg::privilege::as_owner;
 use crate::pg::statement::Statement;
 
-/// Whether there are IPv4 and IPv6 pools in this database, of whatever project.
+/// Whether there are IPv4 and IPv6 pools for devices in this database, of whatever project.
 pub(crate) fn both_exist() -> Result<bool> {
-    static FAMILIES: Statement = Statement::new("SELECT FROM nebula.pool GROUP BY pg_catalog.family(cidr)");
+    static FAMILIES: Statement =
+        Statement::new("SELECT FROM nebula.pool WHERE purpose = 'device' GROUP BY pg_catalog.family(cidr)");
     thread_local! {
         /// The answer, and the invalidations of the cache when it was read.
         static KNOWN: Cell<Option<(u64, bool)>> = const { Cell::new(None) };

@@ -18,11 +18,22 @@ pub(crate) struct Pool {
     pub(crate) gateway: Option<IpAddr>,
     /// A disabled pool assigns no more addresses; held ones stay held.
     pub(crate) enabled: bool,
+    /// Interface of a node whose peers are assigned addresses from it.
+    pub(crate) interface: Option<Uuid>,
     /// Sorted by address, without overlaps.
     pub(crate) reservations: Vec<Reservation>,
     /// Assigning this address, or a higher one, as the lowest free one may raise usage to the next threshold
     /// that was not notified yet. `None`: no threshold is left.
     pub(crate) next_threshold: Option<u128>,
+}
+
+/// Which kind of holder a pool is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// Devices of the overlay.
+    Device,
+    /// WireGuard peers, whose pools lie outside of the overlay.
+    Peer,
 }
 
 /// A part of a pool that is excluded, or reserved for a group of devices.

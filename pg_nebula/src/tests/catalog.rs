@@ -51,6 +51,12 @@ const CONTRACT: &[(&str, &str)] = &[
     ("node_heartbeat", "node_id uuid, health jsonb"),
     ("node_scores", ""),
     ("select_node", "strategy text DEFAULT 'auto'::text, capability text DEFAULT NULL::text"),
+    ("create_peer", "project_id uuid, device_id uuid, public_key text, strategy text DEFAULT 'auto'::text"),
+    ("remove_peer", "peer_id uuid"),
+    ("move_peer", "peer_id uuid, strategy text DEFAULT 'auto'::text"),
+    ("create_peers", "project_id uuid, peers jsonb[], strategy text DEFAULT 'auto'::text"),
+    ("move_peers", "peer_ids uuid[], strategy text DEFAULT 'auto'::text"),
+    ("remove_peers", "peer_ids uuid[]"),
     (
         "enqueue_job",
         "kind text, payload jsonb, priority integer DEFAULT 0, \
@@ -148,25 +154,36 @@ const RESULTS: &[(&str, &str)] = &[
     ("prune_jobs", "bigint"),
     ("schedule_job", "timestamp with time zone"),
     ("select_node", "uuid"),
+    ("create_peer", "TABLE(peer_id uuid, node_id uuid, ip inet)"),
+    ("remove_peer", "void"),
+    ("move_peer", "TABLE(node_id uuid, ip inet)"),
+    ("create_peers", "TABLE(n integer, peer_id uuid, node_id uuid, ip inet, error text)"),
 ];
 
 /// Functions that write nothing, so that they need not be volatile or may run in parallel workers. Every other
 /// function must be volatile and parallel unsafe.
 const READERS: &str = "
-    account_login account_role acting_member agent_due agent_keys assignable_range can_be_certified
-    certificate_counts check_device_name check_endpoints check_grantable check_groups check_job
-    check_network check_not_reserved check_pool_network check_successor claim_key device_allocation
-    device_configurations device_networks device_revocation device_status_for device_unsafe_networks
-    disk_room dual_families dumped_relations endpoint_address enrolment_project file_content
-    find_jobs foreign_certificates free_runs has_rows in_restore_session is_live issued_certificates
-    limit_certificates list_authorities list_certificates list_devices list_enrolments list_events
-    list_files list_jobs list_node_secrets list_nodes list_pools list_projects list_rotations
-    list_routes list_rules map_differences map_status next_tick node_scores node_secrets
-    not_grantable other_project_of pool_forecast pool_network pool_usage project_allocations
-    project_configuration project_lighthouses project_options project_trust require_account
-    require_admin require_agentless require_device require_job require_member require_node
-    require_project rotation_missing sequences_to_restore shared_identities signing_authorities span
-    tables_with_rows unknown_objects vacant_segment visible_projects";
+    account_login account_role acting_member acting_on_peer agent_due agent_keys allowed_ips
+    assignable_range can_be_certified certificate_counts check_batch check_device_name
+    check_endpoints check_grantable check_groups check_job check_network check_node_endpoint
+    check_not_reserved check_peer check_peer_identity check_pool_network check_successor check_words
+    claim_key conf_of desired_interface device_allocation device_configurations device_networks
+    device_revocation device_status_for device_unsafe_networks disk_room dual_families
+    dumped_relations endpoint_address enrolment_project file_content find_jobs foreign_certificates
+    forward_rule forward_rules free_peer_network free_runs group_addresses has_rows
+    in_restore_session interface_endpoint is_live issued_certificates known_peer limit_certificates
+    list_authorities list_certificates list_devices list_enabled_nodes list_enrolments list_events
+    list_files list_jobs list_node_secrets list_nodes list_peers list_pools list_projects
+    list_rotations list_routes list_rules map_differences map_status next_tick node_counts node_due
+    node_epoch node_health node_late_after node_of_device node_scores node_secrets node_state
+    not_grantable other_project_of overlay_networks peer_addresses peer_counts peer_file_name
+    peer_group_addresses peer_network_conflict peer_ranges peer_routes peers_applied pool_forecast
+    pool_network pool_usage project_allocations project_configuration project_lighthouses
+    project_options project_trust render_conf require_account require_admin require_agentless
+    require_device require_interface require_job require_member require_node require_peer
+    require_project rotation_missing rule_sides runs_nothing sequences_to_restore shared_identities
+    show_interface show_node show_peer show_result shown_node signing_authorities span
+    tables_with_rows unknown_objects vacant_segment visible_projects wanted_state wireguard_key";
 
 /// Members of the extension in schema nebula, without the test functions.
 const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname
@@ -378,6 +395,10 @@ mod tests {
                PERFORM nebula.prune_jobs('0 s');
                PERFORM nebula.register_node('n', 'n:1');
                PERFORM nebula.select_node();
+               PERFORM nebula.create_peer(project, NULL, encode(sha256('key'), 'base64'), name => 'phone');
+               PERFORM nebula.move_peer(peer_id, 'local') FROM nebula.create_peers(project, ARRAY[jsonb_build_object(
+                 'publicKey', encode(sha256('other'), 'base64'))]);
+               PERFORM nebula.maintain_peers();
                PERFORM nebula.node_scores();
              END $$",
         )

@@ -51,7 +51,9 @@ mod tests {
         assert_eq!(chosen("'name:small'"), "small");
         assert_error("SELECT nebula.select_node('name:big')", "53000", &["big", "full"]);
         assert_error("SELECT nebula.select_node('name:nope')", "P0002", &["nope"]);
-        assert_error("SELECT nebula.select_node('best')", "22023", &["best"]);
+        assert_error("SELECT nebula.select_node('best')", "P0002", &["best"]);
+        assert_error("SELECT nebula.select_node('best:of')", "22023", &["best:of"]);
+        assert_eq!(text("SELECT nebula.select_node('local')"), "null");
     }
 
     #[pg_test]

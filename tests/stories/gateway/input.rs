@@ -52,7 +52,8 @@ async fn invalid_arguments_in_sql_are_refused_with_sqlstate_and_hint() -> Result
         ("SELECT nebula.enqueue_job('a', '{}', depends_on => '{999}')".into(), "P0002"),
         ("SELECT nebula.claim_jobs('w', '{a}', lease => '0 s')".into(), "22023"),
         ("SELECT nebula.complete_job(999, 1)".into(), "55000"),
-        ("SELECT nebula.select_node('cleverest')".into(), "22023"),
+        ("SELECT nebula.select_node('cleverest')".into(), "P0002"),
+        ("SELECT nebula.select_node('best:of')".into(), "22023"),
     ] {
         // PostgreSQL's own error for text that is no address has no hint.
         let sqlstate = match expected {

@@ -1,0 +1,154 @@
+//! Taking seats on nodes.
+//!
+//! A node whose row another session has locked is about to get one more peer. It is skipped as long as that
+//! keeps the order: the nodes behind it are taken up to the score it will have then. So seats spread as if
+//! they were taken one after the other, while sessions work on different nodes at the same time.
+
+use nebula_core::placement::{Room, Strategy, distribute};
+use pgrx::Uuid;
+use pgrx::prelude::*;
+
+use super::choice::{Choice, named_node, none_eligible, open_nodes, parse_strategy};
+use super::lowest::lowest;
+use crate::pg::error::{Error, Kind, Result, required, sql};
+use crate::pg::privilege::as_owner_by_index;
+use crate::pg::statement::Statement;
+use crate::pg::subtransaction::commit_if;
+
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn claim_seats(
+    p_project_id: Option<Uuid>,
+    p_strategy: Option<&str>,
+    p_seats: Option<i32>,
+    p_except: default!(Option<Vec<Uuid>>, "'{}'"),
+) -> sql::Result<TableIterator<'static, (name!(node_id, Uuid), name!(seats, i32))>> {
+    let (strategy, seats) = (parse_strategy(p_strategy)?, required(p_seats, "p_seats")?);
+    let choice = Choice {
+        project: Some(required(p_project_id, "p_project_id")?),
+        except: p_except.unwrap_or_default(),
+        ..Choice::default()
+    };
+    let claimed = match strategy {
+        Strategy::Local => Vec::new(),
+        Strategy::Named(name) => vec![claim_named(&name, false, &choice, seats)?],
+        Strategy::Node(name) => vec![claim_named(&name, true, &choice, seats)?],
+        Strategy::Auto(filter) if seats == 1 => claim_lowest(&Choice { filter, ..choice })?,
+        Strategy::Auto(filter) => claim_many(&Choice { filter, ..choice }, seats, false)?,
+        Strategy::Random => claim_many(&choice, seats, true)?,
+    };
+    Ok(TableIterator::new(claimed))
+}
+
+/// A node and seats taken on it.
+type Claimed = (Uuid, i32);
+
+/// One seat on the node with the lowest score. Empty: there are no nodes.
+fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
+    static OF_PROJECT: Statement = Statement::new(concat!(
+        "UPDATE nebula.node SET active_peers = active_peers + 1
+          WHERE node_id = (SELECT node_id FROM nebula.node
+                            WHERE project_id = $1 AND choice <= $7 AND ",
+        open_nodes!(),
+        " ORDER BY choice, name LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+         RETURNING node_id",
+    ));
+    static SHARED: Statement = Statement::new(concat!(
+        "UPDATE nebula.node SET active_peers = active_peers + 1
+          WHERE node_id = (SELECT node_id FROM nebula.node
+                            WHERE project_id IS NULL AND choice <= $7 AND ",
+        open_nodes!(),
+        " ORDER BY project_id, choice, name LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+         RETURNING node_id",
+    ));
+    loop {
+        let Some(lowest) = lowest(choice)? else { return none_eligible(choice).map(|_| Vec::new()) };
+        let mut values = Vec::from(choice.values());
+        values.push(lowest.next_choice.into());
+        let order = if lowest.is_shared { [&SHARED, &OF_PROJECT] } else { [&OF_PROJECT, &SHARED] };
+        for statement in order {
+            let claimed = as_owner_by_index(|| statement.query_opt(&values, |row| row.need(1)))?;
+            if let Some(node) = claimed {
+                return Ok(vec![(node, 1)]);
+            }
+        }
+        wait_for(lowest.node)?;
+    }
+}
+
+/// Waits until no other session has locked a node, in a subtransaction that is rolled back, so that the
+/// caller does not keep the lock.
+fn wait_for(node: Uuid) -> Result<()> {
+    static LOCK: Statement = Statement::new("SELECT FROM nebula.node WHERE node_id = $1 FOR NO KEY UPDATE");
+    commit_if(|| LOCK.run(&[node.into()]), |_| false)
+}
+
+/// Seats on the node with this name, or `or_id` this identifier.
+fn claim_named(name: &str, or_id: bool, choice: &Choice, seats: i32) -> Result<Claimed> {
+    static LOCK: Statement = Statement::new("SELECT FROM nebula.node WHERE node_id = $1 FOR NO KEY UPDATE");
+    static TAKE: Statement = Statement::new(
+        "UPDATE nebula.node SET active_peers = least(active_peers + $2, max_peers) WHERE node_id = $1
+         RETURNING active_peers",
+    );
+    static TAKEN: Statement = Statement::new("SELECT active_peers FROM nebula.node WHERE node_id = $1");
+    let node = named_node(name, or_id, choice)?;
+    LOCK.run(&[node.into()])?;
+    // Again: the last seat may have been taken before the row was locked.
+    let node = named_node(name, or_id, choice)?;
+    let before: Option<i32> = TAKEN.query_opt(&[node.into()], |row| row.need(1))?;
+    let after: Option<i32> = TAKE.query_opt(&[node.into(), seats.into()], |row| row.need(1))?;
+    match (before, after) {
+        (Some(before), Some(after)) => Ok((node, after - before)),
+        _ => Err(Error::new(
+            Kind::Missing,
+            format!("node \"{name}\" was removed meanwhile"),
+            "Choose another node, or use strategy 'auto'.",
+        )),
+    }
+}
+
+/// Many seats at once: locks all nodes that take peers, in the order of their identifiers.
+fn claim_many(choice: &Choice, seats: i32, random: bool) -> Result<Vec<Claimed>> {
+    static LOCK: Statement = Statement::new(concat!(
+        "SELECT node_id, active_peers, max_peers, soft_max_peers, weight, choice, name, random()
+           FROM nebula.node
+          WHERE (project_id IS NULL OR project_id = $1) AND ",
+        open_nodes!(),
+        " ORDER BY node_id FOR NO KEY UPDATE",
+    ));
+    static TAKE: Statement =
+        Statement::new("UPDATE nebula.node SET active_peers = active_peers + $2 WHERE node_id = $1");
+    let mut nodes = LOCK.query(&choice.values(), |row| {
+        let room = Room {
+            active_peers: row.need(2)?,
+            max_peers: row.need(3)?,
+            soft_max_peers: row.get(4)?,
+            weight: row.need(5)?,
+        };
+        let place: f64 = if random { row.need(8)? } else { row.need(6)? };
+        Ok((place, row.need::<String>(7)?, row.need::<Uuid>(1)?, room))
+    })?;
+    if nodes.is_empty() {
+        return none_eligible(choice).map(|_| Vec::new());
+    }
+    nodes.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
+    // Of a random choice the first nodes get what fits.
+    let given = if random {
+        let mut left = seats;
+        let mut take = |room: &Room| {
+            let taken = left.min(room.max_peers - room.active_peers);
+            left -= taken;
+            taken
+        };
+        nodes.iter().map(|(.., room)| take(room)).collect()
+    } else {
+        let rooms: Vec<Room> = nodes.iter().map(|(.., room)| *room).collect();
+        distribute(&rooms, seats)
+    };
+    let mut claimed = Vec::new();
+    for ((.., node, _), seats) in nodes.into_iter().zip(given).filter(|(_, seats)| *seats > 0) {
+        TAKE.run(&[node.into(), seats.into()])?;
+        claimed.push((node, seats));
+    }
+    Ok(claimed)
+}

@@ -1,0 +1,390 @@
+-- The agent of a node reports what its interfaces run, and is told what they are to run.
+
+CREATE FUNCTION nebula.node_of_device(p_device_id uuid) RETURNS nebula.node
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_node nebula.node;
+BEGIN
+  SELECT n.*
+    INTO v_node
+    FROM nebula.node n
+    JOIN nebula.device d USING (device_id)
+   WHERE n.device_id = p_device_id
+     AND d.revoked_at IS NULL;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'device % represents no node', p_device_id
+      USING ERRCODE = 'P0002', HINT = 'Tie it to one: nebulactl node tie.';
+  END IF;
+  RETURN v_node;
+END $$;
+COMMENT ON FUNCTION nebula.node_of_device(uuid) IS
+  'Internal: the node that a device represents. Errors: P0002 it represents none';
+
+-- Rows that are confirmed as gone are deleted, which is the only way that frees their seats.
+CREATE FUNCTION nebula.acknowledge(p_interface nebula.node_interface, p_generation bigint, p_failed jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_gone  uuid[];
+  v_next  uuid;
+BEGIN
+  UPDATE nebula.placement p
+     SET refused_at = now(),
+         refused_reason = coalesce(nullif(left(regexp_replace(f.reason, '[[:cntrl:]]', ' ', 'g'), 300), ''),
+                                   'no reason')
+    FROM (SELECT DISTINCT ON (k.peer) k.peer, k.reason
+            FROM (SELECT (e ->> 'peerId')::uuid AS peer, e ->> 'reason' AS reason
+                    FROM jsonb_array_elements(p_failed) e) k
+           ORDER BY k.peer) f
+   WHERE p.interface_id = p_interface.interface_id
+     AND p.peer_id = f.peer
+     AND p.generation <= p_generation
+     AND p.applied_generation < p.generation;
+  UPDATE nebula.placement p
+     SET applied_generation = p.generation,
+         deadline = NULL,
+         refused_at = NULL,
+         refused_reason = NULL
+   WHERE p.interface_id = p_interface.interface_id
+     AND p.generation <= p_generation
+     AND p.applied_generation < p.generation
+     AND NOT EXISTS (SELECT
+                       FROM jsonb_array_elements(p_failed) e
+                      WHERE (e ->> 'peerId')::uuid = p.peer_id);
+  v_gone := ARRAY(SELECT p.peer_id
+                    FROM nebula.placement p
+                   WHERE p.interface_id = p_interface.interface_id
+                     AND p.wanted = 'absent'
+                     AND p.applied_generation >= p.generation
+                   ORDER BY p.peer_id);
+  FOREACH v_next IN ARRAY v_gone LOOP
+    PERFORM nebula.end_placement(v_next, p_interface.interface_id);
+  END LOOP;
+  PERFORM nebula.free_seats(p_interface.node_id, cardinality(v_gone)) WHERE v_gone <> '{}';
+END $$;
+COMMENT ON FUNCTION nebula.acknowledge(nebula.node_interface, bigint, jsonb) IS
+  'Internal: an interface runs this generation, but for the peers that failed';
+
+CREATE FUNCTION nebula.note_seen(p_interface_id uuid, p_counters uuid, p_seen jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_most CONSTANT numeric := 4611686018427387904;
+BEGIN
+  INSERT INTO nebula.placement_seen AS s (peer_id, interface_id, handshake_at, endpoint, counters, received_bytes,
+                                          sent_bytes)
+  SELECT p.peer_id, p.interface_id, w.handshake_at, w.endpoint, p_counters, w.received, w.sent
+    FROM (SELECT DISTINCT ON (k.peer) k.*
+            FROM (SELECT (e ->> 'peerId')::uuid AS peer,
+                         -- Not later than now, and null if it is null.
+                         CASE
+                           WHEN e ->> 'handshakeAt' IS NOT NULL
+                           THEN least((e ->> 'handshakeAt')::timestamptz, clock_timestamp())
+                         END AS handshake_at,
+                         left(regexp_replace(e ->> 'endpoint', '[^0-9a-fA-F.:%\[\]]', '', 'g'), 60) AS endpoint,
+                         least(coalesce((e ->> 'receivedBytes')::numeric, 0), v_most)::bigint AS received,
+                         least(coalesce((e ->> 'sentBytes')::numeric, 0), v_most)::bigint AS sent
+                    FROM jsonb_array_elements(p_seen) e) k
+           ORDER BY k.peer) w
+    JOIN nebula.placement p ON p.peer_id = w.peer AND p.interface_id = p_interface_id
+   ORDER BY p.peer_id
+  ON CONFLICT ON CONSTRAINT placement_seen_pkey DO UPDATE
+     SET handshake_at = coalesce(greatest(s.handshake_at, EXCLUDED.handshake_at), s.handshake_at),
+         endpoint = coalesce(EXCLUDED.endpoint, s.endpoint),
+         counters = EXCLUDED.counters,
+         -- Counters that began again, of the interface or of the peer alone: what was counted before is kept.
+         received_total = s.received_total
+                          + CASE
+                              WHEN EXCLUDED.counters IS DISTINCT FROM s.counters
+                                OR EXCLUDED.received_bytes < s.received_bytes
+                              THEN s.received_bytes
+                              ELSE 0
+                            END,
+         sent_total = s.sent_total
+                      + CASE
+                          WHEN EXCLUDED.counters IS DISTINCT FROM s.counters OR EXCLUDED.sent_bytes < s.sent_bytes
+                          THEN s.sent_bytes
+                          ELSE 0
+                        END,
+         received_bytes = EXCLUDED.received_bytes,
+         sent_bytes = EXCLUDED.sent_bytes,
+         seen_at = now();
+END $$;
+COMMENT ON FUNCTION nebula.note_seen(uuid, uuid, jsonb) IS
+  'Internal: keeps handshakes, addresses and traffic of peers';
+
+-- The first handshake on the new node of a move: from then on the peer is served there, and routes lead there.
+CREATE FUNCTION nebula.finish_moves(p_interface_id uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_arrived record;
+  v_former  uuid;
+BEGIN
+  FOR v_arrived IN
+    SELECT p.peer_id, e.project_id, e.name
+      FROM nebula.placement p
+      JOIN nebula.peer e USING (peer_id)
+      JOIN nebula.placement_seen s USING (peer_id, interface_id)
+     WHERE p.interface_id = p_interface_id
+       AND p.role = 'target'
+       AND p.applied_generation >= p.generation
+       AND s.handshake_at IS NOT NULL
+     ORDER BY p.peer_id
+  LOOP
+    PERFORM nebula.lock_placements(ARRAY[v_arrived.peer_id]);
+    v_former := NULL;
+    UPDATE nebula.placement p
+       SET role = 'leaving',
+           wanted = 'absent',
+           generation = i.generation
+      FROM nebula.node_interface i
+     WHERE p.peer_id = v_arrived.peer_id
+       AND p.role = 'serving'
+       AND i.interface_id = p.interface_id
+    RETURNING p.interface_id INTO v_former;
+    UPDATE nebula.placement p
+       SET role = 'serving'
+     WHERE p.peer_id = v_arrived.peer_id
+       AND p.interface_id = p_interface_id
+       AND p.role = 'target';
+    PERFORM nebula.bump_configuration(v_arrived.project_id);
+    PERFORM nebula.record_event(v_arrived.project_id, 'agent', 'moved', 'peer', v_arrived.peer_id::text, NULL,
+                                jsonb_build_object('name', v_arrived.name, 'from', v_former, 'to', p_interface_id));
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.finish_moves(uuid) IS
+  'Internal: peers that move to this interface and have been seen there are served there, and leave their former one';
+
+CREATE FUNCTION nebula.note_drift(p_interface_id uuid, p_drift jsonb) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  DELETE FROM nebula.stray s
+   WHERE s.interface_id = p_interface_id
+     AND NOT EXISTS (SELECT
+                       FROM jsonb_array_elements(p_drift) e
+                      WHERE e ->> 'publicKey' = s.public_key
+                        AND e ->> 'kind' = s.kind);
+  INSERT INTO nebula.stray (interface_id, public_key, kind, allowed_ips)
+  SELECT DISTINCT ON (e ->> 'publicKey', e ->> 'kind') p_interface_id, e ->> 'publicKey', e ->> 'kind',
+         ARRAY(SELECT a::inet::text
+                 FROM jsonb_array_elements_text(coalesce(e -> 'allowedIps', '[]')) a
+                LIMIT 20)
+    FROM jsonb_array_elements(p_drift) WITH ORDINALITY AS d(e, place)
+   WHERE d.place <= 1000
+  ON CONFLICT ON CONSTRAINT stray_pkey DO NOTHING;
+END $$;
+COMMENT ON FUNCTION nebula.note_drift(uuid, jsonb) IS
+  'Internal: keeps the differences that an interface has now';
+
+CREATE FUNCTION nebula.desired_interface(p_node nebula.node, p_interface nebula.node_interface, p_base bigint)
+RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_project_ids CONSTANT uuid[] := CASE
+                                     WHEN p_node.project_id IS NOT NULL THEN ARRAY[p_node.project_id]
+                                     ELSE '{}'
+                                   END;
+  v_overlay     cidr[] := nebula.overlay_networks(p_node.project_id);
+BEGIN
+  RETURN jsonb_build_object(
+    'interfaceId', p_interface.interface_id, 'name', p_interface.name, 'listenPort', p_interface.listen_port,
+    'addresses', (SELECT coalesce(jsonb_agg(format('%s/%s', host(l.gateway), masklen(l.cidr))
+                                            ORDER BY family(l.cidr), l.pool_id), '[]')
+                    FROM nebula.pool l
+                   WHERE l.interface_id = p_interface.interface_id
+                     AND l.project_id = ANY (v_project_ids)),
+    'mtu', p_interface.mtu, 'generation', p_interface.generation, 'base', p_base,
+    'peers', (SELECT coalesce(jsonb_agg(
+                       CASE
+                         WHEN p.wanted = 'present' THEN
+                           jsonb_strip_nulls(jsonb_build_object(
+                             'peerId', e.peer_id, 'publicKey', encode(e.public_key, 'base64'),
+                             'presharedKey', encode(e.preshared_key, 'base64'),
+                             'allowedIps', nebula.allowed_ips(e.peer_id), 'absent', false))
+                         ELSE jsonb_build_object('peerId', e.peer_id, 'publicKey', encode(e.public_key, 'base64'),
+                                                 'allowedIps', '[]'::jsonb, 'absent', true)
+                       END ORDER BY p.generation, p.peer_id), '[]')
+                FROM nebula.placement p
+                JOIN nebula.peer e USING (peer_id)
+               WHERE p.interface_id = p_interface.interface_id
+                 AND e.project_id = ANY (v_project_ids)
+                 AND p.generation > p_base),
+    'wanted', (SELECT count(*)
+                 FROM nebula.placement p
+                 JOIN nebula.peer e USING (peer_id)
+                WHERE p.interface_id = p_interface.interface_id
+                  AND e.project_id = ANY (v_project_ids)
+                  AND p.wanted = 'present'),
+    'repair', p_node.repair, 'overlay', to_jsonb(v_overlay),
+    'firewall', nebula.forward_rules(p_node.project_id, p_interface.interface_id),
+    -- All, or a listed network that the project does not know: to the internet, or to the node's own network.
+    'internet', (SELECT coalesce(jsonb_agg(host(a.ip) ORDER BY a.ip), '[]')
+                   FROM nebula.placement p
+                   JOIN nebula.peer e USING (peer_id)
+                   JOIN nebula.allocation a ON a.device_id = e.peer_id AND a.released_at IS NULL
+                  WHERE p.interface_id = p_interface.interface_id
+                    AND e.project_id = ANY (v_project_ids)
+                    AND p.wanted = 'present'
+                    AND (e.reach = 'all'
+                         OR EXISTS (SELECT
+                                      FROM unnest(e.networks) w
+                                     WHERE NOT EXISTS (SELECT FROM unnest(v_overlay) o WHERE w <<= o))))
+  );
+END $$;
+COMMENT ON FUNCTION nebula.desired_interface(nebula.node, nebula.node_interface, bigint) IS
+  'Internal: what an interface is to run, as the API writes it: the peers that have changed since generation base, or '
+  'all (0)';
+
+CREATE FUNCTION nebula.sync_node(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
+DECLARE
+  v_node      nebula.node := nebula.node_of_device(p_device_id);
+  v_epoch     CONSTANT uuid := nebula.node_epoch();
+  v_known     CONSTANT boolean := (p_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch;
+  v_interface nebula.node_interface;
+  v_told      jsonb;
+  v_applied   bigint;
+  v_key       bytea;
+  v_news      boolean := false;
+  v_former    CONSTANT bigint := v_node.synced_version;
+  v_states    jsonb := '[]';
+BEGIN
+  IF p_said_at NOT BETWEEN clock_timestamp() - interval '5 minutes' AND clock_timestamp() + interval '5 minutes' THEN
+    RAISE EXCEPTION 'the report was made at %, now it is %', p_said_at, clock_timestamp()
+      USING ERRCODE = '28000', HINT = 'Set the clock of the device.';
+  END IF;
+  UPDATE nebula.node n
+     SET synced_at = p_said_at,
+         seen_at = now(),
+         obstacles = ARRAY(SELECT left(regexp_replace(o, '[[:cntrl:]]', ' ', 'g'), 500)
+                             FROM jsonb_array_elements_text(coalesce(p_report -> 'obstacles', '[]')) o
+                            LIMIT 20),
+         synced_version = coalesce((SELECT p.config_version
+                                      FROM nebula.project p
+                                     WHERE p.project_id = n.project_id), 0)
+   WHERE n.node_id = v_node.node_id
+     AND n.device_id = p_device_id
+     AND (n.synced_at IS NULL OR n.synced_at < p_said_at)
+  RETURNING n.* INTO v_node;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'the report of %, made at %, is older than one that was accepted', p_device_id, p_said_at
+      USING ERRCODE = '55000', HINT = 'Make a new one.';
+  END IF;
+  -- Also the interfaces that peers may leave in this call, all in one order.
+  PERFORM
+    FROM nebula.node_interface i
+   WHERE i.node_id = v_node.node_id
+      OR i.interface_id IN (SELECT s.interface_id
+                              FROM nebula.node_interface o
+                              JOIN nebula.placement t ON t.interface_id = o.interface_id AND t.role = 'target'
+                              JOIN nebula.placement s ON s.peer_id = t.peer_id AND s.role = 'serving'
+                             WHERE o.node_id = v_node.node_id)
+   ORDER BY i.interface_id
+     FOR NO KEY UPDATE;
+  FOR v_interface IN
+    SELECT i.* FROM nebula.node_interface i WHERE i.node_id = v_node.node_id ORDER BY i.interface_id
+  LOOP
+    v_told := (SELECT e
+                 FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e
+                WHERE (e ->> 'interfaceId')::uuid = v_interface.interface_id
+                LIMIT 1);
+    v_applied := 0;
+    IF v_told IS NOT NULL THEN
+      -- Generations of another epoch mean nothing here. A lower one than was acknowledged comes from an old snapshot of
+      -- the node's disk, and rows it would need are gone: it gets everything.
+      IF v_known
+         AND (v_told ->> 'generation')::bigint BETWEEN v_interface.acknowledged_generation AND v_interface.generation
+      THEN
+        v_applied := (v_told ->> 'generation')::bigint;
+      END IF;
+      v_key := nebula.wireguard_key(v_told ->> 'publicKey');
+      IF v_key IS DISTINCT FROM v_interface.public_key AND v_interface.public_key IS NOT NULL AND v_key IS NOT NULL THEN
+        PERFORM nebula.record_event(v_node.project_id, 'agent', 'new-key', 'node', v_node.node_id::text, NULL,
+                                    jsonb_build_object('name', v_node.name, 'interface', v_interface.name));
+      END IF;
+      v_news := v_news
+                OR v_applied > v_interface.acknowledged_generation
+                OR v_key IS DISTINCT FROM v_interface.public_key
+                OR jsonb_array_length(coalesce(v_told -> 'failed', '[]')) > 0;
+      IF v_applied > 0 THEN
+        PERFORM nebula.acknowledge(v_interface, v_applied, coalesce(v_told -> 'failed', '[]'));
+        PERFORM nebula.note_seen(v_interface.interface_id, (v_told ->> 'counters')::uuid,
+                                 coalesce(v_told -> 'seen', '[]'));
+        PERFORM nebula.note_drift(v_interface.interface_id, coalesce(v_told -> 'drift', '[]'));
+      END IF;
+      UPDATE nebula.node_interface i
+         SET acknowledged_generation = CASE WHEN v_known THEN greatest(v_applied, i.acknowledged_generation) ELSE 0 END,
+             acknowledged_at = CASE WHEN v_applied > 0 THEN now() ELSE i.acknowledged_at END,
+             public_key = coalesce(v_key, i.public_key),
+             error = nullif(left(regexp_replace(v_told ->> 'error', '[[:cntrl:]]', ' ', 'g'), 500), '')
+       WHERE i.interface_id = v_interface.interface_id;
+      IF v_applied > 0 THEN
+        PERFORM nebula.finish_moves(v_interface.interface_id);
+      END IF;
+    END IF;
+    SELECT i.*
+      INTO v_interface
+      FROM nebula.node_interface i
+     WHERE i.interface_id = v_interface.interface_id;
+    v_states := v_states || nebula.desired_interface(v_node, v_interface, v_applied);
+  END LOOP;
+  -- For those who wait until peers are applied.
+  PERFORM nebula.notify_node(v_node.node_id) WHERE v_news;
+  RETURN jsonb_build_object('epoch', v_epoch, 'interfaces', v_states, 'due', v_node.synced_version > v_former);
+END $$;
+COMMENT ON FUNCTION nebula.sync_node(uuid, timestamptz, jsonb) IS
+  'For the gateway: takes the report of the agent of a node (NodeReport, without nonce) and answers what its '
+  'interfaces are to run (NodeState, without nonce); due: firewall or overlay may have changed since the last '
+  'answer. said_at: when the agent made the report. Errors: P0002 the device represents no node, 28000 the '
+  'clock of the device is wrong, 55000 older than a report that was accepted, or the same, 22023 malformed';
+
+CREATE FUNCTION nebula.node_state(p_device_id uuid, p_report jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
+DECLARE
+  v_node  nebula.node := nebula.node_of_device(p_device_id);
+  v_epoch CONSTANT uuid := nebula.node_epoch();
+BEGIN
+  RETURN jsonb_build_object(
+    'epoch', v_epoch,
+    'interfaces', (
+      SELECT coalesce(jsonb_agg(nebula.desired_interface(
+                                  v_node, i,
+                                  CASE
+                                    WHEN (p_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch
+                                     AND r.generation BETWEEN i.acknowledged_generation AND i.generation
+                                    THEN r.generation
+                                    ELSE 0
+                                  END) ORDER BY i.interface_id), '[]')
+        FROM nebula.node_interface i
+        LEFT JOIN LATERAL (SELECT (e ->> 'generation')::bigint AS generation
+                             FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e
+                            WHERE (e ->> 'interfaceId')::uuid = i.interface_id
+                            LIMIT 1) r ON true
+       WHERE i.node_id = v_node.node_id)
+  );
+END $$;
+COMMENT ON FUNCTION nebula.node_state(uuid, jsonb) IS
+  'For the gateway: what sync_node would answer to this report, without taking the report. Errors: P0002 the device '
+  'represents no node';
+
+CREATE FUNCTION nebula.node_due(p_device_id uuid, p_report jsonb) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_node nebula.node := nebula.node_of_device(p_device_id);
+BEGIN
+  RETURN (p_report ->> 'epoch')::uuid IS DISTINCT FROM nebula.node_epoch()
+         OR EXISTS (SELECT
+                      FROM nebula.project p
+                     WHERE p.project_id = v_node.project_id
+                       AND p.config_version > v_node.synced_version)
+         OR EXISTS (SELECT
+                      FROM (SELECT i.interface_id, i.generation
+                              FROM nebula.node_interface i
+                             WHERE i.node_id = v_node.node_id) i
+                      FULL JOIN (SELECT (e ->> 'interfaceId')::uuid AS interface_id,
+                                        (e ->> 'generation')::bigint AS generation
+                                   FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e) r
+                             USING (interface_id)
+                     WHERE i.generation IS DISTINCT FROM r.generation);
+END $$;
+COMMENT ON FUNCTION nebula.node_due(uuid, jsonb) IS
+  'For the gateway: whether an answer to this report of a node would tell it anything new. Errors: P0002 the device '
+  'represents no node';

@@ -1,0 +1,293 @@
+-- Peers: created, changed, moved and removed. What these functions write is wanted; the agents of the nodes follow.
+
+CREATE FUNCTION nebula.wireguard_key(p_text text) RETURNS bytea
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  -- The key of zeros is none: WireGuard takes it for no key.
+  IF p_text !~ '^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$' OR p_text ~ '^A+=$' THEN
+    RAISE EXCEPTION '"%" is not a public key of WireGuard', left(p_text, 60)
+      USING ERRCODE = '22023', HINT = 'Give the 32 bytes in base64, as wg pubkey prints them.';
+  END IF;
+  RETURN decode(p_text, 'base64');
+END $$;
+COMMENT ON FUNCTION nebula.wireguard_key(text) IS
+  'Internal: the bytes of a public key of WireGuard in base64. Errors: 22023 not one';
+
+CREATE FUNCTION nebula.random_key() RETURNS bytea
+LANGUAGE sql VOLATILE AS $$
+  SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+$$;
+COMMENT ON FUNCTION nebula.random_key() IS 'Internal: 32 random bytes';
+
+CREATE FUNCTION nebula.check_peer(p_peer nebula.peer) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_network cidr;
+BEGIN
+  IF p_peer.name IS NULL OR p_peer.name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' OR p_peer.name ~ '[\r\n]' THEN
+    RAISE EXCEPTION '% is not a valid peer name', coalesce(quote_ident(left(p_peer.name, 100)), 'null')
+      USING ERRCODE = '22023',
+        HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
+  END IF;
+  IF p_peer.public_key IS NULL THEN
+    RAISE EXCEPTION 'public_key must not be null'
+      USING ERRCODE = '22023', HINT = 'Give the 32 bytes in base64, as wg pubkey prints them.';
+  END IF;
+  IF p_peer.reach IS NULL OR p_peer.reach NOT IN ('overlay', 'all', 'listed') THEN
+    RAISE EXCEPTION 'there is no reach "%"', p_peer.reach
+      USING ERRCODE = '22023', HINT = 'Known are overlay, all and listed.';
+  END IF;
+  IF (p_peer.reach = 'listed') <> (p_peer.networks <> '{}') OR array_position(p_peer.networks, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'reach % does not go with % networks', p_peer.reach, cardinality(p_peer.networks)
+      USING ERRCODE = '22023', HINT = 'Give networks with reach listed, and with no other.';
+  END IF;
+  IF cardinality(p_peer.networks) > 200 THEN
+    RAISE EXCEPTION '% networks are more than a peer can have', cardinality(p_peer.networks)
+      USING ERRCODE = '22023', HINT = 'Join neighbouring networks into wider ones: at most 200.';
+  END IF;
+  FOREACH v_network IN ARRAY p_peer.networks LOOP
+    PERFORM nebula.check_network(v_network);
+  END LOOP;
+  IF array_position(p_peer.groups, NULL) IS NOT NULL THEN
+    RAISE EXCEPTION 'groups must not be null'
+      USING ERRCODE = '22023', HINT = 'Give an array of names, or an empty one.';
+  END IF;
+  PERFORM nebula.check_groups(p_peer.groups) WHERE p_peer.groups <> '{}';
+END $$;
+COMMENT ON FUNCTION nebula.check_peer(nebula.peer) IS 'Internal: refuses a malformed peer. Errors: 22023';
+
+CREATE FUNCTION nebula.check_peer_identity(p_peer nebula.peer) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_other record;
+BEGIN
+  SELECT e.name, e.removed_at, e.public_key = p_peer.public_key AS same_key
+    INTO v_other
+    FROM nebula.peer e
+   WHERE e.peer_id <> p_peer.peer_id
+     AND e.project_id = p_peer.project_id
+     AND (e.public_key = p_peer.public_key OR lower(e.name) = lower(p_peer.name) AND e.removed_at IS NULL)
+   LIMIT 1;
+  IF NOT FOUND THEN
+    RETURN;
+  ELSIF v_other.removed_at IS NOT NULL THEN
+    RAISE EXCEPTION 'peer "%", which is being removed, has this public key', v_other.name
+      USING ERRCODE = '55000', HINT = 'Wait until its node has confirmed that, or make another key pair.';
+  ELSIF v_other.same_key THEN
+    RAISE EXCEPTION 'peer "%" of the project has this public key', v_other.name
+      USING ERRCODE = '23505', HINT = 'Make a key pair for each peer: wg genkey.';
+  END IF;
+  RAISE EXCEPTION 'another peer of the project is named "%"', v_other.name
+    USING ERRCODE = '23505', HINT = 'Choose another name.';
+END $$;
+COMMENT ON FUNCTION nebula.check_peer_identity(nebula.peer) IS
+  'Internal: refuses name or key of another peer of the project. Errors: 23505 taken, 55000 by one that is '
+  'being removed';
+
+CREATE FUNCTION nebula.peer_file_name(p_project_id uuid, p_name text, p_peer_id uuid) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_base text := left(trim(BOTH '-' FROM regexp_replace(lower(p_name), '[^a-z0-9]+', '-', 'g')), 15);
+BEGIN
+  v_base := coalesce(nullif(rtrim(v_base, '-'), ''), 'peer');
+  RETURN (SELECT c.name
+            FROM (SELECT 0 AS place, v_base AS name
+                   UNION ALL
+                  SELECT n, rtrim(left(v_base, 14 - length(n::text)), '-') || '-' || n
+                    FROM generate_series(2, 20) n
+                   UNION ALL
+                  -- Many peers of one name: digits of the identifier instead of a long search.
+                  SELECT 100, left(v_base, 6) || '-' || left(replace(p_peer_id::text, '-', ''), 8)) c
+           WHERE NOT EXISTS (SELECT
+                               FROM nebula.peer e
+                              WHERE e.project_id = p_project_id
+                                AND e.file_name = c.name
+                                AND e.removed_at IS NULL
+                                AND e.peer_id <> p_peer_id)
+           ORDER BY c.place
+           LIMIT 1);
+END $$;
+COMMENT ON FUNCTION nebula.peer_file_name(uuid, text, uuid) IS
+  'Internal: a free name for the .conf of a peer: at most 15 small letters, digits and dashes';
+
+CREATE FUNCTION nebula.insert_peer(p_peer nebula.peer) RETURNS nebula.peer
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_peer nebula.peer := p_peer;
+BEGIN
+  -- Again when another session takes the name of the file at the same time.
+  FOR v_attempt IN 1 .. 20 LOOP
+    PERFORM nebula.check_peer_identity(v_peer);
+    v_peer.file_name := nebula.peer_file_name(v_peer.project_id, v_peer.name, v_peer.peer_id);
+    INSERT INTO nebula.peer SELECT v_peer.* ON CONFLICT DO NOTHING;
+    IF FOUND THEN
+      RETURN v_peer;
+    END IF;
+    IF EXISTS (SELECT FROM nebula.peer e WHERE e.peer_id = v_peer.peer_id) THEN
+      RAISE EXCEPTION 'peer % was created by another session', v_peer.peer_id
+        USING ERRCODE = '23505', HINT = 'Use a fresh identifier, or repeat the call with the same key.';
+    END IF;
+  END LOOP;
+  RAISE EXCEPTION 'no name is free for the .conf of peer "%"', v_peer.name
+    USING ERRCODE = '23505', HINT = 'Choose another name.';
+END $$;
+COMMENT ON FUNCTION nebula.insert_peer(nebula.peer) IS
+  'Internal: inserts a peer under a free file name. Errors: 23505 name or key taken';
+
+CREATE FUNCTION nebula.known_peer(p_peer nebula.peer) RETURNS nebula.peer
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_known nebula.peer;
+BEGIN
+  SELECT e.*
+    INTO v_known
+    FROM nebula.peer e
+   WHERE e.peer_id = p_peer.peer_id;
+  IF NOT FOUND THEN
+    IF EXISTS (SELECT FROM nebula.device d WHERE d.device_id = p_peer.peer_id) THEN
+      RAISE EXCEPTION '% is a device of the overlay', p_peer.peer_id
+        USING ERRCODE = '23505', HINT = 'Use a fresh identifier for the peer.';
+    END IF;
+    RETURN NULL;
+  END IF;
+  IF v_known.removed_at IS NOT NULL THEN
+    RAISE EXCEPTION 'peer "%" is being removed', v_known.name
+      USING ERRCODE = '55000', HINT = 'Wait until its node has confirmed that, or use a fresh identifier and key.';
+  END IF;
+  IF (v_known.project_id, v_known.public_key) <> (p_peer.project_id, p_peer.public_key) THEN
+    RAISE EXCEPTION 'there is a peer % already, with another key or in another project', p_peer.peer_id
+      USING ERRCODE = '23505', HINT = 'Use a fresh identifier, or update_peer for another key.';
+  END IF;
+  RETURN v_known;
+END $$;
+COMMENT ON FUNCTION nebula.known_peer(nebula.peer) IS
+  'Internal: the peer that a repeated call created before, null if there is none. Errors: 23505 the identifier '
+  'is taken, 55000 it is being removed';
+
+CREATE FUNCTION nebula.place_peer(
+  p_peer nebula.peer, p_interface_id uuid, p_generation bigint, p_address inet, p_deadline timestamptz, p_client inet
+) RETURNS inet
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_peer nebula.peer := nebula.insert_peer(p_peer);
+  v_got  record;
+BEGIN
+  v_got := nebula.assign_peer_addresses(v_peer, p_interface_id, p_address, p_client);
+  INSERT INTO nebula.placement (peer_id, interface_id, wanted, generation, deadline)
+  VALUES (v_peer.peer_id, p_interface_id, nebula.wanted_state(v_peer), p_generation, p_deadline);
+  INSERT INTO nebula.event (project_id, actor, action, subject, subject_id, client, detail)
+  VALUES (v_peer.project_id, v_peer.created_by, 'create', 'peer', v_peer.peer_id::text, p_client,
+          jsonb_build_object('name', v_peer.name, 'ip', host(v_got.ip), 'interface', p_interface_id));
+  RETURN coalesce(CASE WHEN family(p_address) = 6 THEN v_got.ip6 END, v_got.ip);
+END $$;
+COMMENT ON FUNCTION nebula.place_peer(nebula.peer, uuid, bigint, inet, timestamptz, inet) IS
+  'Internal: creates a peer on an interface on which a generation has begun and whose node has a seat for it; '
+  'answers its address. Errors: 23505 name, key or address taken, 53400 no address, 22023 address of no pool';
+
+CREATE FUNCTION nebula.shown_node(p_interface_id uuid) RETURNS uuid
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (SELECT n.node_id
+            FROM nebula.node_interface i
+            JOIN nebula.node n USING (node_id)
+           WHERE i.interface_id = p_interface_id
+             AND NOT n.local);
+END $$;
+COMMENT ON FUNCTION nebula.shown_node(uuid) IS 'Internal: the node of an interface; null: this server itself';
+
+CREATE FUNCTION nebula.create_peer(
+  project_id uuid,
+  device_id uuid,
+  public_key text,
+  strategy text DEFAULT 'auto',
+  name text DEFAULT NULL,
+  address inet DEFAULT NULL,
+  reach text DEFAULT 'overlay',
+  networks inet[] DEFAULT '{}',
+  groups text[] DEFAULT '{}',
+  preshared boolean DEFAULT false,
+  expires_at timestamptz DEFAULT NULL,
+  created_by text DEFAULT NULL
+) RETURNS TABLE (peer_id uuid, node_id uuid, ip inet)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_strategy     CONSTANT text := coalesce(strategy, 'auto');
+  v_address      CONSTANT inet := address;
+  v_preshared    CONSTANT boolean := coalesce(preshared, false);
+  v_peer         nebula.peer;
+  v_known        nebula.peer;
+  v_node_id      uuid;
+  v_interface_id uuid;
+BEGIN
+  v_peer.peer_id := coalesce(device_id, gen_random_uuid());
+  v_peer.project_id := project_id;
+  v_peer.public_key := nebula.wireguard_key(public_key);
+  v_peer.name := coalesce(name, 'peer-' || left(v_peer.peer_id::text, 8));
+  v_peer.reach := coalesce(reach, 'overlay');
+  v_peer.networks := ARRAY(SELECT DISTINCT network(n) FROM unnest(networks) n ORDER BY 1);
+  v_peer.groups := coalesce(groups, '{}');
+  v_peer.expires_at := expires_at;
+  v_peer.created_by := coalesce(created_by, session_user::text);
+  v_peer.created_at := now();
+  v_peer.received_bytes := 0;
+  v_peer.sent_bytes := 0;
+  PERFORM nebula.require_project(v_peer.project_id);
+  PERFORM nebula.check_peer(v_peer);
+  IF device_id IS NOT NULL THEN
+    v_known := nebula.known_peer(v_peer);
+  END IF;
+  IF v_known.peer_id IS NOT NULL THEN
+    RETURN QUERY
+      SELECT v_known.peer_id, nebula.shown_node(p.interface_id),
+             (SELECT a.ip
+                FROM nebula.allocation a
+               WHERE a.device_id = v_known.peer_id
+                 AND a.released_at IS NULL
+               ORDER BY family(a.ip)
+               LIMIT 1)
+        FROM nebula.placement p
+       WHERE p.peer_id = v_known.peer_id
+         AND p.role = 'serving';
+    RETURN;
+  END IF;
+  -- Before a seat is taken, which locks the node.
+  PERFORM nebula.check_peer_identity(v_peer);
+  IF v_preshared THEN
+    v_peer.preshared_key := nebula.random_key();
+  END IF;
+  v_node_id := (SELECT s.node_id FROM nebula.take_seats(v_peer.project_id, v_strategy, 1) s);
+  v_interface_id := nebula.interface_for_peers(v_node_id);
+  RETURN QUERY
+    SELECT v_peer.peer_id, nebula.shown_node(v_interface_id),
+           nebula.place_peer(v_peer, v_interface_id, nebula.raise_generation(v_interface_id), v_address, NULL,
+                             inet_client_addr());
+END $$;
+COMMENT ON FUNCTION nebula.create_peer(
+  uuid, uuid, text, text, text, inet, text, inet[], text[], boolean, timestamptz, text
+) IS
+  'Creates a peer: a seat on the node that the strategy chooses (select_node), an address of each family and the '
+  'record, in one transaction. device_id: its identifier; null: a random one. The same identifier and key again '
+  'answer the same peer. node_id null: this server. reach: overlay, all or listed (networks). preshared: makes a '
+  'preshared key. Errors: P0002 no such project or node, 22023 malformed, 23505 identifier, name, key or address '
+  'taken, 53000 no node has room, 53400 no address is free, 55000 identifier or key of one that is being removed';
+
+CREATE FUNCTION nebula.require_peer(p_peer_id uuid) RETURNS nebula.peer
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_known nebula.peer;
+BEGIN
+  SELECT e.*
+    INTO v_known
+    FROM nebula.peer e
+   WHERE e.peer_id = p_peer_id;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no peer %', p_peer_id
+      USING ERRCODE = 'P0002', HINT = 'List peers: nebulactl peer ls, or SELECT peer_id, name FROM nebula.peer_status.';
+  ELSIF v_known.removed_at IS NOT NULL THEN
+    RAISE EXCEPTION 'peer "%" is being removed', v_known.name
+      USING ERRCODE = '55000', HINT = 'Nothing is left to do but for its node, which has to confirm it.';
+  END IF;
+  RETURN v_known;
+END $$;
+COMMENT ON FUNCTION nebula.require_peer(uuid) IS
+  'Internal: the peer. Errors: P0002 no such peer, 55000 it is being removed';

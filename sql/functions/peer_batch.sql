@@ -1,0 +1,248 @@
+-- Peers in batches: one transaction, one generation for each interface, one result for each item.
+
+CREATE FUNCTION nebula.read_peer(p_project_id uuid, p_item jsonb, p_by text) RETURNS nebula.peer
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_peer  nebula.peer;
+  v_wrong text := (SELECT k
+                     FROM jsonb_object_keys(p_item) k
+                    WHERE k <> ALL (ARRAY['peerId', 'name', 'publicKey', 'preshared', 'address', 'reach', 'networks',
+                                          'groups', 'expiresAt', 'disabled'])
+                    LIMIT 1);
+BEGIN
+  IF v_wrong IS NOT NULL THEN
+    RAISE EXCEPTION 'a peer has no "%"', v_wrong
+      USING ERRCODE = '22023', HINT = 'Known are peerId, name, publicKey, preshared, address, reach, networks, groups, '
+                                      'expiresAt and disabled.';
+  END IF;
+  v_peer.peer_id := coalesce((p_item ->> 'peerId')::uuid, gen_random_uuid());
+  v_peer.project_id := p_project_id;
+  v_peer.name := coalesce(p_item ->> 'name', 'peer-' || left(v_peer.peer_id::text, 8));
+  v_peer.public_key := nebula.wireguard_key(p_item ->> 'publicKey');
+  v_peer.preshared_key := CASE WHEN (p_item ->> 'preshared')::boolean THEN nebula.random_key() END;
+  v_peer.reach := coalesce(p_item ->> 'reach', 'overlay');
+  v_peer.networks := ARRAY(SELECT DISTINCT network(n::inet)
+                             FROM jsonb_array_elements_text(nullif(p_item -> 'networks', 'null')) n
+                            ORDER BY 1);
+  v_peer.groups := ARRAY(SELECT jsonb_array_elements_text(nullif(p_item -> 'groups', 'null')));
+  v_peer.expires_at := (p_item ->> 'expiresAt')::timestamptz;
+  v_peer.disabled_at := CASE WHEN (p_item ->> 'disabled')::boolean THEN now() END;
+  v_peer.created_by := p_by;
+  v_peer.created_at := now();
+  v_peer.received_bytes := 0;
+  v_peer.sent_bytes := 0;
+  PERFORM nebula.check_peer(v_peer);
+  RETURN v_peer;
+END $$;
+COMMENT ON FUNCTION nebula.read_peer(uuid, jsonb, text) IS
+  'Internal: a new peer as the API writes it. Errors: 22023 malformed';
+
+CREATE TYPE nebula.batch_result AS (
+  n             integer,
+  peer_id       uuid,
+  interface_id  uuid,
+  ip            inet,
+  sqlstate      text,
+  detail        text,
+  hint          text
+);
+COMMENT ON TYPE nebula.batch_result IS 'Result of one item of a batch of peers';
+COMMENT ON COLUMN nebula.batch_result.n IS 'Place of the item, from 0';
+COMMENT ON COLUMN nebula.batch_result.peer_id IS 'The peer';
+COMMENT ON COLUMN nebula.batch_result.interface_id IS 'Interface it is placed on';
+COMMENT ON COLUMN nebula.batch_result.ip IS 'Its address';
+COMMENT ON COLUMN nebula.batch_result.sqlstate IS 'Why the item failed; null: it did not';
+COMMENT ON COLUMN nebula.batch_result.detail IS 'The same in words';
+COMMENT ON COLUMN nebula.batch_result.hint IS 'What to do about it';
+
+CREATE FUNCTION nebula.check_batch(p_items bigint) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_items > 1000 THEN
+    RAISE EXCEPTION '% peers are too many for one call', p_items
+      USING ERRCODE = '22023', HINT = 'Give at most 1000 at a time.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_batch(bigint) IS 'Internal: limits a batch. Errors: 22023 more than 1000 items';
+
+CREATE FUNCTION nebula.make_peers(
+  p_project_id uuid, p_items jsonb[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet
+) RETURNS SETOF nebula.batch_result
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_count      CONSTANT integer := coalesce(cardinality(p_items), 0);
+  v_result     nebula.batch_result;
+  v_peer       nebula.peer;
+  v_known      nebula.peer;
+  v_seats      record;
+  v_places     uuid[] := '{}';
+  v_raised     jsonb := '{}';
+  v_next       integer := 1;
+BEGIN
+  PERFORM nebula.require_project(p_project_id);
+  PERFORM nebula.check_batch(v_count);
+  IF v_count = 0 THEN
+    RETURN;
+  END IF;
+  -- One batch at a time locks nodes one after the other.
+  PERFORM nebula.wait_for_lock('peer batch', 0);
+  -- One seat for each item, on the node with the lowest score at that moment; what is not used is given back below.
+  FOR v_seats IN
+    SELECT s.node_id, s.seats, nebula.interface_for_peers(s.node_id) AS interface_id
+      FROM nebula.take_seats(p_project_id, p_strategy, v_count) s
+  LOOP
+    v_places := v_places || array_fill(v_seats.interface_id, ARRAY[v_seats.seats]);
+  END LOOP;
+  FOR v_seats IN SELECT DISTINCT i AS interface_id FROM unnest(v_places) i ORDER BY i LOOP
+    v_raised := v_raised || jsonb_build_object(v_seats.interface_id::text,
+                                               nebula.raise_generation(v_seats.interface_id));
+  END LOOP;
+  FOR v_item IN 1 .. v_count LOOP
+    v_result := ROW(v_item - 1, NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+    BEGIN
+      v_peer := nebula.read_peer(p_project_id, p_items[v_item], p_by);
+      v_known := nebula.known_peer(v_peer);
+      IF v_known.peer_id IS NOT NULL THEN
+        v_result.peer_id := v_known.peer_id;
+        v_result.interface_id := (SELECT p.interface_id
+                                    FROM nebula.placement p
+                                   WHERE p.peer_id = v_known.peer_id
+                                     AND p.role = 'serving');
+        v_result.ip := (nebula.peer_addresses(v_known.peer_id))[1];
+      ELSIF v_next > cardinality(v_places) THEN
+        RAISE EXCEPTION 'no node has room for more than % of these peers', cardinality(v_places)
+          USING ERRCODE = '53000',
+            HINT = 'See SELECT * FROM nebula.node_scores(); raise max_peers or register another node.';
+      ELSE
+        v_result.ip := nebula.place_peer(v_peer, v_places[v_next], (v_raised ->> v_places[v_next]::text)::bigint,
+                                         (p_items[v_item] ->> 'address')::inet, p_deadline, p_client);
+        v_result.peer_id := v_peer.peer_id;
+        v_result.interface_id := v_places[v_next];
+        v_next := v_next + 1;
+      END IF;
+    EXCEPTION
+      WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS
+          v_result.sqlstate = RETURNED_SQLSTATE, v_result.detail = MESSAGE_TEXT, v_result.hint = PG_EXCEPTION_HINT;
+        -- The transaction could not go on: the whole call is repeated or given up.
+        IF v_result.sqlstate ~ '^(40|57|58|XX)' THEN
+          RAISE;
+        END IF;
+        v_result.peer_id := NULL;
+        v_result.interface_id := NULL;
+        v_result.ip := NULL;
+    END;
+    RETURN NEXT v_result;
+  END LOOP;
+  PERFORM nebula.free_seats(i.node_id, u.seats)
+     FROM (SELECT w AS interface_id, count(*) AS seats
+             FROM unnest(v_places[v_next:]) w
+            GROUP BY w
+            ORDER BY w) u
+     JOIN nebula.node_interface i USING (interface_id);
+END $$;
+COMMENT ON FUNCTION nebula.make_peers(uuid, jsonb[], text, timestamptz, text, inet) IS
+  'Internal: creates peers, with a result for each. Errors of the whole call: as select_node';
+
+CREATE FUNCTION nebula.create_peers(project_id uuid, peers jsonb[], strategy text DEFAULT 'auto')
+RETURNS TABLE (n integer, peer_id uuid, node_id uuid, ip inet, error text)
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT r.n, r.peer_id, nebula.shown_node(r.interface_id), r.ip, r.detail
+    FROM nebula.make_peers(create_peers.project_id, create_peers.peers, coalesce(create_peers.strategy, 'auto'), NULL,
+                           session_user::text, inet_client_addr()) r
+$$;
+COMMENT ON FUNCTION nebula.create_peers(uuid, jsonb[], text) IS
+  'create_peer for up to 1000 peers in one transaction, with a result for each: n from 0, error null or why there is '
+  'none. Each is an object of publicKey and, if wanted, peerId, name, preshared, address, reach, networks, groups, '
+  'expiresAt, disabled. Errors of the whole call: P0002 no such project, 22023 strategy, 53000 no node has room';
+
+CREATE FUNCTION nebula.shift_peers(
+  p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet, p_actor uuid DEFAULT NULL
+) RETURNS SETOF nebula.batch_result
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_result nebula.batch_result;
+  v_by     text;
+BEGIN
+  PERFORM nebula.check_batch(cardinality(p_peer_ids));
+  -- One batch at a time locks nodes one after the other.
+  PERFORM nebula.wait_for_lock('peer batch', 0);
+  FOR v_item IN 1 .. coalesce(cardinality(p_peer_ids), 0) LOOP
+    v_result := ROW(v_item - 1, p_peer_ids[v_item], NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+    BEGIN
+      v_by := coalesce(nebula.acting_on_peer(p_actor, p_peer_ids[v_item]), p_by);
+      v_result.interface_id := nebula.start_move(p_peer_ids[v_item], p_strategy, p_deadline, v_by, p_client);
+      v_result.ip := (nebula.peer_addresses(p_peer_ids[v_item]))[1];
+    EXCEPTION
+      WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS
+          v_result.sqlstate = RETURNED_SQLSTATE, v_result.detail = MESSAGE_TEXT, v_result.hint = PG_EXCEPTION_HINT;
+        IF v_result.sqlstate ~ '^(40|57|58|XX)' THEN
+          RAISE;
+        END IF;
+    END;
+    RETURN NEXT v_result;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.shift_peers(uuid[], text, timestamptz, text, inet, uuid) IS
+  'Internal: moves peers, for the account if one is given, with a result for each';
+
+CREATE FUNCTION nebula.move_peers(peer_ids uuid[], strategy text DEFAULT 'auto')
+RETURNS TABLE (n integer, peer_id uuid, node_id uuid, ip inet, error text)
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT r.n, r.peer_id, nebula.shown_node(r.interface_id), r.ip, r.detail
+    FROM nebula.shift_peers(move_peers.peer_ids, coalesce(move_peers.strategy, 'auto'), NULL, session_user::text,
+                            inet_client_addr()) r
+$$;
+COMMENT ON FUNCTION nebula.move_peers(uuid[], text) IS
+  'move_peer for up to 1000 peers in one transaction, with a result for each: n from 0, error null or why it stays. '
+  'Errors of the whole call: 22023 too many';
+
+CREATE FUNCTION nebula.drain_node(node_id uuid, strategy text DEFAULT 'auto')
+RETURNS TABLE (n integer, peer_id uuid, moving_to uuid, ip inet, error text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_known    nebula.node := nebula.require_node(node_id);
+  v_strategy CONSTANT text := coalesce(strategy, 'auto');
+BEGIN
+  PERFORM nebula.set_node_state(v_known.node_id, 'draining');
+  RETURN QUERY
+    SELECT m.*
+      FROM nebula.move_peers(ARRAY(SELECT p.peer_id
+                                     FROM nebula.node_interface i
+                                     JOIN nebula.placement p USING (interface_id)
+                                    WHERE i.node_id = v_known.node_id
+                                      AND p.role = 'serving'
+                                      AND NOT EXISTS (SELECT
+                                                        FROM nebula.placement t
+                                                       WHERE t.peer_id = p.peer_id
+                                                         AND t.role = 'target')
+                                    ORDER BY p.peer_id
+                                    LIMIT 1000), v_strategy) m;
+END $$;
+COMMENT ON FUNCTION nebula.drain_node(uuid, text) IS
+  'Sets a node to draining and moves its peers to others, up to 1000 in a call, with a result for each. Errors: '
+  'P0002 no such node';
+
+CREATE FUNCTION nebula.remove_peers(peer_ids uuid[], removed_by text DEFAULT NULL)
+RETURNS TABLE (n integer, peer_id uuid, error text)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_peer_ids CONSTANT uuid[] := peer_ids;
+  v_by       CONSTANT text := coalesce(removed_by, session_user::text);
+BEGIN
+  PERFORM nebula.check_batch(cardinality(v_peer_ids));
+  RETURN QUERY
+    SELECT (w.place - 1)::integer, w.id,
+           CASE
+             WHEN e.peer_id IS NULL THEN format('there is no peer %s', w.id)
+             WHEN e.removed_at IS NOT NULL THEN format('peer "%s" is being removed', e.name)
+           END
+      FROM unnest(v_peer_ids) WITH ORDINALITY AS w(id, place)
+      LEFT JOIN nebula.peer e ON e.peer_id = w.id
+     ORDER BY w.place;
+  PERFORM nebula.end_peers(v_peer_ids, v_by, inet_client_addr(), '{}');
+END $$;
+COMMENT ON FUNCTION nebula.remove_peers(uuid[], text) IS
+  'remove_peer for up to 1000 peers in one transaction, with a result for each: n from 0, error null or why nothing '
+  'was done. Errors of the whole call: 22023 too many';

@@ -1,0 +1,266 @@
+-- Pools of peers: outside of everything that members of the project reach already, one or more for each interface of a
+-- node and address family.
+
+CREATE FUNCTION nebula.peer_network_conflict(p_project_id uuid, p_node_id uuid, p_network inet) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (
+    SELECT format('the overlay %s', p.cidr)
+      FROM nebula.project p
+     WHERE p.project_id = p_project_id
+       AND p.cidr && p_network
+    UNION ALL
+    SELECT format('pool "%s" (%s)', l.name, l.cidr)
+      FROM nebula.pool l
+     WHERE l.project_id = p_project_id
+       AND l.cidr && p_network
+    UNION ALL
+    -- A node without a device may host peers of several projects.
+    SELECT format('pool %s of another project on the same node', l.cidr)
+      FROM nebula.node_interface i
+      JOIN nebula.pool l USING (interface_id)
+     WHERE i.node_id = p_node_id
+       AND l.cidr && p_network
+    UNION ALL
+    SELECT format('the range %s of node "%s"', n.cidr, n.name)
+      FROM nebula.node n
+     WHERE n.cidr && p_network
+       AND n.node_id <> p_node_id
+    UNION ALL
+    SELECT format('the route to %s', r.network)
+      FROM nebula.route r
+     WHERE r.project_id = p_project_id
+       AND r.network && p_network
+    UNION ALL
+    SELECT format('the endpoint %s of "%s"', e.endpoint, d.name)
+      FROM nebula.device d
+     CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
+     WHERE d.project_id = p_project_id
+       AND d.role IN ('lighthouse', 'relay')
+       AND d.revoked_at IS NULL
+       AND nebula.endpoint_address(e.endpoint) <<= p_network
+    UNION ALL
+    SELECT format('the endpoint %s of node "%s"', n.endpoint, n.name)
+      FROM nebula.node n
+     WHERE (n.project_id = p_project_id OR n.node_id = p_node_id)
+       AND nebula.endpoint_address(n.endpoint) <<= p_network
+     LIMIT 1
+  );
+END $$;
+COMMENT ON FUNCTION nebula.peer_network_conflict(uuid, uuid, inet) IS
+  'Internal: what a pool of peers would overlap or contain, in words; null: nothing';
+
+-- Private ranges that home routers and virtual machines seldom use. The prefix of IPv6 is made from the identifier of
+-- the project, as RFC 4193 makes it from random bytes.
+CREATE FUNCTION nebula.peer_ranges(p_project_id uuid, p_family integer) RETURNS SETOF inet
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_hash CONSTANT text := encode(sha256(uuid_send(p_project_id)), 'hex');
+BEGIN
+  IF p_family = 4 THEN
+    RETURN QUERY SELECT format('10.%s.0.0/16', n)::inet FROM generate_series(77, 95) n;
+    RETURN QUERY SELECT format('172.%s.0.0/16', n)::inet FROM generate_series(29, 31) n;
+  ELSE
+    RETURN QUERY
+      SELECT format('fd%s:%s:%s::/48', substr(v_hash, n, 2), substr(v_hash, n + 2, 4), substr(v_hash, n + 6, 4))::inet
+        FROM generate_series(1, 41, 10) n;
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.peer_ranges(uuid, integer) IS
+  'Internal: the ranges that pools of peers of a project are cut from, the preferred one first';
+
+CREATE FUNCTION nebula.free_peer_network(p_project_id uuid, p_node nebula.node, p_family integer) RETURNS cidr
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  -- Room for all peers that the node may have, at least 253, at most what a range holds.
+  v_length CONSTANT integer := CASE
+                                 WHEN p_family = 6 THEN 64
+                                 WHEN p_node.local THEN 22
+                                 ELSE greatest(16, least(24, 32 - ceil(log(2, p_node.max_peers + 3))::integer))
+                               END;
+  v_range  inet;
+  v_found  inet;
+BEGIN
+  FOR v_range IN SELECT * FROM nebula.peer_ranges(p_project_id, p_family) LOOP
+    SELECT c.network
+      INTO v_found
+      FROM generate_series(0, (1 << (v_length - masklen(v_range))) - 1) AS n
+     -- Step by step, since a network of IPv6 is wider than any integer.
+     CROSS JOIN LATERAL (SELECT CASE
+                                  WHEN p_family = 4
+                                  THEN set_masklen(v_range + (n::bigint << (32 - v_length)), v_length)
+                                  ELSE set_masklen(replace(host(v_range), '::', ':' || to_hex(n) || '::')::inet, 64)
+                                END) AS c(network)
+     WHERE nebula.peer_network_conflict(p_project_id, p_node.node_id, c.network) IS NULL
+       AND NOT EXISTS (SELECT
+                         FROM nebula.project_authority s
+                         JOIN nebula.authority a USING (fingerprint)
+                        WHERE s.project_id = p_project_id
+                          AND nebula.not_grantable(a, '{}', '{}', ARRAY[c.network]) IS NOT NULL)
+     ORDER BY n
+     LIMIT 1;
+    IF FOUND THEN
+      RETURN v_found::cidr;
+    END IF;
+  END LOOP;
+  RAISE EXCEPTION 'no network of IPv% is free for peers of project %', p_family, p_project_id
+    USING ERRCODE = '53400',
+      HINT = 'Give the interface one: SELECT nebula.add_interface(node_id, name, cidr => ...).';
+END $$;
+COMMENT ON FUNCTION nebula.free_peer_network(uuid, nebula.node, integer) IS
+  'Internal: a network for the next pool of peers on a node that overlaps nothing the project knows, and that '
+  'its authority may write into the certificate of the node. Errors: 53400 there is none';
+
+CREATE FUNCTION nebula.insert_peer_pool(p_project_id uuid, p_interface_id uuid, p_cidr cidr) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO nebula.pool (project_id, name, cidr, gateway, purpose, interface_id)
+  SELECT p_project_id, 'peers-' || translate(p_cidr::text, ':/', '--'), p_cidr, r.first, 'peer', p_interface_id
+    FROM nebula.assignable_range(p_cidr) r;
+  PERFORM nebula.bump_configuration(p_project_id);
+END $$;
+COMMENT ON FUNCTION nebula.insert_peer_pool(uuid, uuid, cidr) IS
+  'Internal: makes a pool of peers for an interface, which takes its first address';
+
+CREATE FUNCTION nebula.give_peer_pool(p_project_id uuid, p_interface nebula.node_interface, p_cidr inet)
+RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_conflict text;
+BEGIN
+  IF p_cidr <> network(p_cidr)::inet THEN
+    RAISE EXCEPTION '% is an address in a network, not a network', p_cidr
+      USING ERRCODE = '22023', HINT = format('The network is %s.', network(p_cidr));
+  END IF;
+  PERFORM nebula.check_network(p_cidr);
+  IF masklen(p_cidr) > (CASE family(p_cidr) WHEN 4 THEN 30 ELSE 126 END) THEN
+    RAISE EXCEPTION '% has no room for the interface and a peer', p_cidr
+      USING ERRCODE = '22023', HINT = 'Give a wider network, for example a /24 or a /64.';
+  END IF;
+  v_conflict := nebula.peer_network_conflict(p_project_id, p_interface.node_id, p_cidr);
+  IF v_conflict IS NOT NULL THEN
+    RAISE EXCEPTION 'the pool % of peers would overlap %', p_cidr, v_conflict
+      USING ERRCODE = '22023', HINT = 'Peers have networks of their own, outside the overlay and all that it reaches.';
+  END IF;
+  PERFORM nebula.check_grantable(p_project_id, '{}', '{}', ARRAY[p_cidr]);
+  PERFORM nebula.insert_peer_pool(p_project_id, p_interface.interface_id, p_cidr::cidr);
+END $$;
+COMMENT ON FUNCTION nebula.give_peer_pool(uuid, nebula.node_interface, inet) IS
+  'Internal: makes a pool of peers of this network for an interface. Errors: 22023 not a network for peers';
+
+-- The caller has locked the row of the interface, so that two sessions do not both make a pool.
+CREATE FUNCTION nebula.add_peer_pool(p_project_id uuid, p_interface_id uuid, p_family integer) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_interface nebula.node_interface;
+  v_node      nebula.node;
+  v_idle      integer;
+BEGIN
+  SELECT i.*
+    INTO v_interface
+    FROM nebula.node_interface i
+   WHERE i.interface_id = p_interface_id;
+  SELECT n.*
+    INTO v_node
+    FROM nebula.node n
+   WHERE n.node_id = v_interface.node_id;
+  IF family(v_node.cidr) = p_family
+     AND NOT EXISTS (SELECT FROM nebula.pool l WHERE l.purpose = 'peer' AND l.cidr && v_node.cidr)
+  THEN
+    PERFORM nebula.give_peer_pool(p_project_id, v_interface, v_node.cidr);
+    RETURN;
+  END IF;
+  -- One that an interface has left behind.
+  SELECT l.pool_id
+    INTO v_idle
+    FROM nebula.pool l
+   WHERE l.project_id = p_project_id
+     AND l.purpose = 'peer'
+     AND l.interface_id IS NULL
+     AND l.enabled
+     AND family(l.cidr) = p_family
+     AND NOT EXISTS (SELECT
+                       FROM nebula.node n
+                      WHERE n.cidr && l.cidr
+                        AND n.node_id <> v_node.node_id)
+   ORDER BY l.pool_id
+   LIMIT 1
+     FOR NO KEY UPDATE SKIP LOCKED;
+  IF FOUND THEN
+    UPDATE nebula.pool l
+       SET interface_id = p_interface_id
+     WHERE l.pool_id = v_idle;
+    PERFORM nebula.bump_configuration(p_project_id);
+    RETURN;
+  END IF;
+  -- Nothing that the search has found free is taken before this transaction ends.
+  PERFORM
+    FROM nebula.project p
+   WHERE p.project_id = p_project_id
+     FOR NO KEY UPDATE;
+  PERFORM nebula.insert_peer_pool(p_project_id, p_interface_id,
+                                  nebula.free_peer_network(p_project_id, v_node, p_family));
+END $$;
+COMMENT ON FUNCTION nebula.add_peer_pool(uuid, uuid, integer) IS
+  'Internal: gives an interface one more pool for peers of a project: the range of its node, else a pool '
+  'without interface, else a new one. Errors: 53400 no network is free, 22023 the range of the node cannot be one';
+
+CREATE FUNCTION nebula.peer_routes(p_project_id uuid)
+RETURNS TABLE (device_id uuid, network cidr)
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN QUERY
+    SELECT n.device_id, l.cidr
+      FROM nebula.pool l
+      JOIN nebula.node_interface i USING (interface_id)
+      JOIN nebula.node n USING (node_id)
+     WHERE l.project_id = p_project_id
+       AND n.device_id IS NOT NULL
+     UNION ALL
+    -- Peers that another node serves than that of their pool.
+    SELECT n.device_id, a.ip::cidr
+      FROM nebula.pool l
+      JOIN nebula.allocation a ON a.project_id = l.project_id AND a.pool_id = l.pool_id
+           AND a.ip <<= l.cidr
+           AND a.released_at IS NULL
+      JOIN nebula.placement p ON p.peer_id = a.device_id AND p.role = 'serving'
+      JOIN nebula.node_interface i ON i.interface_id = p.interface_id
+      JOIN nebula.node n ON n.node_id = i.node_id
+      LEFT JOIN nebula.node_interface o ON o.interface_id = l.interface_id
+     WHERE l.project_id = p_project_id
+       AND l.purpose = 'peer'
+       AND o.node_id IS DISTINCT FROM i.node_id
+       AND n.device_id IS NOT NULL;
+END $$;
+COMMENT ON FUNCTION nebula.peer_routes(uuid) IS
+  'Internal: the networks of peers that members reach through devices of nodes: the pools, and each peer that '
+  'has moved away from the node of its pool';
+
+CREATE FUNCTION nebula.assign_peer_addresses(
+  p_peer nebula.peer, p_interface_id uuid, p_address inet, p_client inet, OUT ip inet, OUT ip6 inet
+)
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_family  integer;
+  v_address inet;
+  v_got     inet;
+BEGIN
+  FOREACH v_family IN ARRAY ARRAY[4, 6] LOOP
+    v_address := CASE WHEN family(p_address) = v_family THEN p_address END;
+    v_got := nebula.allocate_peer_ip(p_peer.project_id, p_peer.peer_id, p_interface_id, v_family, v_address,
+                                     p_peer.created_by, p_client);
+    IF v_got IS NULL THEN
+      PERFORM nebula.add_peer_pool(p_peer.project_id, p_interface_id, v_family);
+      v_got := nebula.allocate_peer_ip(p_peer.project_id, p_peer.peer_id, p_interface_id, v_family, v_address,
+                                       p_peer.created_by, p_client);
+    END IF;
+    IF v_family = 4 THEN
+      ip := v_got;
+    ELSE
+      ip6 := v_got;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.assign_peer_addresses(nebula.peer, uuid, inet, inet) IS
+  'Internal: an address of each family for a peer, from the pools of its interface, which gets one more if '
+  'they are full. Errors: as allocate_peer_ip and add_peer_pool';

@@ -1,0 +1,61 @@
+-- A peer is a WireGuard client: a phone, a television, a router. It reaches the overlay through a node. Its addresses
+-- are rows of nebula.allocation with its identifier, from pools of peers.
+-- No foreign key to the project: checking it would lock the same row in every session that creates a peer.
+CREATE TABLE nebula.peer (
+  peer_id             uuid        NOT NULL DEFAULT gen_random_uuid(),
+  project_id          uuid        NOT NULL,
+  name                text        NOT NULL,
+  file_name           text        NOT NULL,
+  public_key          bytea       NOT NULL,
+  preshared_key       bytea,
+  reach               text        NOT NULL DEFAULT 'overlay',
+  networks            cidr[]      NOT NULL DEFAULT '{}',
+  groups              text[]      NOT NULL DEFAULT '{}',
+  disabled_at         timestamptz,
+  expires_at          timestamptz,
+  removed_at          timestamptz,
+  created_by          text        NOT NULL,
+  created_at          timestamptz NOT NULL DEFAULT now(),
+  config_fingerprint  bytea,
+  received_bytes      bigint      NOT NULL DEFAULT 0,
+  sent_bytes          bigint      NOT NULL DEFAULT 0,
+  CONSTRAINT peer_pkey PRIMARY KEY (peer_id),
+  -- Also of a peer that is being removed: an interface tells its peers apart by their keys.
+  CONSTRAINT peer_public_key_key UNIQUE (project_id, public_key),
+  CONSTRAINT peer_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT peer_file_name_check CHECK (file_name ~ '^[a-z0-9][a-z0-9-]{0,14}$'),
+  CONSTRAINT peer_key_check CHECK (octet_length(public_key) = 32),
+  CONSTRAINT peer_preshared_key_check CHECK (octet_length(preshared_key) = 32),
+  CONSTRAINT peer_reach_check CHECK (reach IN ('overlay', 'all', 'listed')),
+  CONSTRAINT peer_networks_check CHECK ((reach = 'listed') = (networks <> '{}'))
+);
+-- Names of those that are not being removed.
+CREATE UNIQUE INDEX peer_name_key ON nebula.peer (project_id, lower(name)) WHERE removed_at IS NULL;
+CREATE UNIQUE INDEX peer_file_name_key ON nebula.peer (project_id, file_name) WHERE removed_at IS NULL;
+-- Those that expire next.
+CREATE INDEX peer_expiry_idx ON nebula.peer (expires_at) WHERE expires_at IS NOT NULL AND removed_at IS NULL;
+SELECT pg_catalog.pg_extension_config_dump('nebula.peer', '');
+
+COMMENT ON TABLE nebula.peer IS 'WireGuard clients that reach an overlay through a node';
+COMMENT ON COLUMN nebula.peer.peer_id IS 'Identifier, chosen by the caller or random; also the holder of its addresses';
+COMMENT ON COLUMN nebula.peer.project_id IS 'Its project';
+COMMENT ON COLUMN nebula.peer.name IS
+  'Unique in the project: a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes';
+COMMENT ON COLUMN nebula.peer.file_name IS
+  'Name of its .conf without the ending, unique in the project and short enough for every WireGuard client';
+COMMENT ON COLUMN nebula.peer.public_key IS 'Its public key; its owner has the private one';
+COMMENT ON COLUMN nebula.peer.preshared_key IS 'Key that its node and its .conf share in addition; null: none';
+COMMENT ON COLUMN nebula.peer.reach IS
+  'What it sends into the tunnel: overlay (with what is behind devices), all, or the listed networks';
+COMMENT ON COLUMN nebula.peer.networks IS 'The networks of reach listed';
+COMMENT ON COLUMN nebula.peer.groups IS 'Groups that firewall rules name; its node enforces them';
+COMMENT ON COLUMN nebula.peer.disabled_at IS 'Set: its node refuses it';
+COMMENT ON COLUMN nebula.peer.expires_at IS 'From then on its node refuses it; null: never';
+COMMENT ON COLUMN nebula.peer.removed_at IS
+  'Set: removed; the row goes when its nodes have confirmed that they no longer have it';
+COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller';
+COMMENT ON COLUMN nebula.peer.created_at IS 'When';
+COMMENT ON COLUMN nebula.peer.config_fingerprint IS
+  'SHA-256 of the .conf that was handed out last, without private key; null: none was';
+COMMENT ON COLUMN nebula.peer.received_bytes IS 'Bytes received from it by nodes that no longer have it';
+COMMENT ON COLUMN nebula.peer.sent_bytes IS 'Bytes sent to it by those';
