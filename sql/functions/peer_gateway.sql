@@ -50,8 +50,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.show_peer(nebula.peer_status) IS 'Internal: a peer as the API writes it';
 
+-- Volatile, so that it sees the peers that the calling statement has made.
 CREATE FUNCTION nebula.show_result(p_result nebula.batch_result) RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql AS $$
 BEGIN
   IF p_result.sqlstate IS NOT NULL THEN
     RETURN jsonb_build_object('item', p_result.n, 'error', jsonb_strip_nulls(jsonb_build_object(

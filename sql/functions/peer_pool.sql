@@ -97,7 +97,7 @@ BEGIN
                          JOIN nebula.authority a USING (fingerprint)
                         WHERE s.project_id = p_project_id
                           AND nebula.not_grantable(a, '{}', '{}', ARRAY[c.network]) IS NOT NULL)
-     ORDER BY n
+     -- In the order of the series: a sort would first compare every network of the range.
      LIMIT 1;
     IF FOUND THEN
       RETURN v_found::cidr;

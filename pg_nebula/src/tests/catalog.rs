@@ -182,7 +182,7 @@ const READERS: &str = "
     project_options project_trust render_conf require_account require_admin require_agentless
     require_device require_interface require_job require_member require_node require_peer
     require_project rotation_missing rule_sides runs_nothing sequences_to_restore shared_identities
-    show_interface show_node show_peer show_result shown_node signing_authorities span
+    show_interface show_node show_peer shown_node signing_authorities span
     tables_with_rows unknown_objects vacant_segment visible_projects wanted_state wireguard_key";
 
 /// Members of the extension in schema nebula, without the test functions.
