@@ -4,14 +4,13 @@ use crate::error::UsageError;
 
 /// Refuses control characters and line breaks, which could forge further lines of a file or of a log.
 pub(crate) fn parse_line(text: &str) -> Result<String, UsageError> {
-    let text = text.trim();
-    if text.is_empty() {
-        return Err(UsageError::new("it must not be empty"));
-    }
     if text.chars().any(is_unsafe) {
         return Err(UsageError::new("it must be one line without control characters"));
     }
-    Ok(text.to_owned())
+    match text.trim() {
+        "" => Err(UsageError::new("it must not be empty")),
+        text => Ok(text.to_owned()),
+    }
 }
 
 /// Control characters, and the two line separators of Unicode.
@@ -41,9 +40,18 @@ mod tests {
     #[test]
     fn a_text_with_line_breaks_or_control_characters_is_refused() {
         assert_eq!(parse_line(" living room TV "), Ok("living room TV".to_owned()));
-        for wrong in
-            ["", " ", "a\nPostUp = reboot", "a\rb", "a\tb", "a\0b", "\u{1b}[2J", "a\u{2028}b", "a\u{85}b"]
-        {
+        for wrong in [
+            "",
+            " ",
+            "a\n",
+            "a\nPostUp = reboot",
+            "a\rb",
+            "a\tb",
+            "a\0b",
+            "\u{1b}[2J",
+            "a\u{2028}b",
+            "a\u{85}b",
+        ] {
             assert!(parse_line(wrong).is_err(), "{wrong:?}");
         }
     }

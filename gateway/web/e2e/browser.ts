@@ -18,6 +18,7 @@ export interface Session {
 export async function signIn(width = 1280): Promise<Session> {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: ["--no-sandbox"] });
   const page = await browser.newPage({ viewport: { width, height: 900 }, acceptDownloads: true });
+  page.setDefaultTimeout(15_000);
   const complaints: string[] = [];
   page.on("pageerror", (error) => complaints.push(error.message));
   page.on("console", (message) => {

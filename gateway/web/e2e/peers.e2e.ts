@@ -71,7 +71,7 @@ test("a peer is disabled, moved and removed", async () => {
   await row.getByText("disabled", { exact: true }).waitFor();
   await row.getByRole("button", { name: "Enable phone" }).click();
   await row.getByText("active", { exact: true }).waitFor();
-  await row.getByRole("button", { name: "Move phone" }).click();
+  await row.getByRole("button", { name: "Move phone", exact: true }).click();
   const where = page.getByLabel("Where");
   const labels = await where.locator("option").allTextContents();
   expect(labels.some((label) => label.startsWith("beta"))).toBe(false);

@@ -2,5 +2,6 @@
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
-  test: { include: ["e2e/*.e2e.ts"], testTimeout: 30_000, hookTimeout: 30_000, fileParallelism: false, sequence: { concurrent: false } },
+  // One page for all tests: after a failure the others would only wait for a page that is in another state.
+  test: { include: ["e2e/*.e2e.ts"], testTimeout: 60_000, hookTimeout: 60_000, fileParallelism: false, bail: 1 },
 });
