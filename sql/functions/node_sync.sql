@@ -279,6 +279,16 @@ BEGIN
                              WHERE o.node_id = v_node.node_id)
    ORDER BY i.interface_id
      FOR NO KEY UPDATE;
+  -- And the peers that may go or arrive, so that two agents do not wait for each other.
+  PERFORM
+    FROM nebula.peer e
+   WHERE e.peer_id IN (SELECT p.peer_id
+                         FROM nebula.node_interface i
+                         JOIN nebula.placement p USING (interface_id)
+                        WHERE i.node_id = v_node.node_id
+                          AND p.role <> 'serving')
+   ORDER BY e.peer_id
+     FOR UPDATE;
   FOR v_interface IN
     SELECT i.* FROM nebula.node_interface i WHERE i.node_id = v_node.node_id ORDER BY i.interface_id
   LOOP

@@ -144,6 +144,11 @@ DECLARE
   v_seen nebula.placement_seen;
   v_peer nebula.peer;
 BEGIN
+  -- Of two nodes that confirm at the same time, the later one sees that the other placement is gone.
+  PERFORM
+    FROM nebula.peer e
+   WHERE e.peer_id = p_peer_id
+     FOR UPDATE;
   SELECT s.*
     INTO v_seen
     FROM nebula.placement_seen s
