@@ -8,7 +8,11 @@ packages=(
     libavcodec-dev libavfilter-dev libavformat-dev libavutil-dev libswresample-dev libswscale-dev
 )
 case ${1:-} in
-test) packages+=(chromium ffmpeg iputils-ping nebula nftables pgbouncer softhsm2 syncthing systemd) ;;
+test)
+    packages+=(
+        chromium ffmpeg iputils-ping nebula nftables pgbouncer softhsm2 syncthing systemd wireguard-go wireguard-tools
+    )
+    ;;
 lint) packages+=(shellcheck) ;;
 esac
 have node || packages+=(nodejs npm)

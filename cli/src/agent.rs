@@ -18,6 +18,7 @@ use gateway::Gateway;
 use keys::Credential;
 use nebula::Nebula;
 use nebula::machine::{INTERFACE, Machine};
+use node_sync::NodeSync;
 use state::{AgentFolder, Generation, Identity};
 use syncthing::{Syncthing, SyncthingSetup};
 use traffic::Traffic;
@@ -32,14 +33,17 @@ mod journal;
 pub(crate) mod keys;
 pub(crate) mod nebula;
 pub(crate) mod node_secret;
+mod node_sync;
 pub(crate) mod process;
 pub(crate) mod report;
 mod run;
 pub(crate) mod state;
 pub(crate) mod syncthing;
 pub(crate) mod systemd;
+mod tool;
 mod traffic;
 pub(crate) mod update;
+pub(crate) mod wireguard;
 
 /// Options of an agent.
 #[derive(Debug)]
@@ -66,6 +70,8 @@ pub(crate) struct Agent {
     machine: Machine,
     syncthing: Option<Syncthing>,
     traffic: Traffic,
+    /// The task that looks after WireGuard, if this device represents a node.
+    node: Option<NodeSync>,
     /// The configuration that nebula runs.
     running: Option<Generation>,
     /// Keys to call the gateway with: first those of the running configuration, then older ones, for a
@@ -109,6 +115,7 @@ impl Agent {
             machine: Machine::new(options.interface, interface_file),
             syncthing,
             traffic: Traffic::new(options.traffic.then(|| which("nft").ok()).flatten()),
+            node: None,
             running: None,
             credentials: Vec::new(),
             refused: None,

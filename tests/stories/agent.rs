@@ -27,6 +27,7 @@ mod systemd_unit;
 mod traffic;
 mod trust_domain;
 mod tuning;
+mod wireguard;
 
 /// Limit for a new configuration to arrive, and for a revoked device to be cut off.
 const MINUTE: Duration = Duration::from_secs(60);

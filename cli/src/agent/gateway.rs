@@ -14,6 +14,7 @@ use nebula_api::dnapi::{
     LongPollWait, Message, SignedAnswer, Update, VERSION, kind,
 };
 use nebula_api::node::NODE_SIGNATURE;
+use nebula_api::node_sync::{NodeReport, NodeState};
 use reqwest::header::{CONTENT_TYPE, DATE};
 use reqwest::{Response, StatusCode, Url};
 use serde::Serialize;
@@ -96,6 +97,29 @@ impl Gateway {
             return Err(rejected("it answers another request"));
         }
         Ok(instruction)
+    }
+
+    /// Reports the interfaces of a node and learns how they are wanted: at once if that differs, else when it
+    /// changes or the report's `wait` is over. Preshared keys in the result are plain.
+    pub(super) async fn sync_node(&self, credential: &Credential, report: &NodeReport) -> Result<NodeState> {
+        // The one that signs the call, since the answer is sealed with that.
+        let secret = NodeSecret::read(&self.folder)?;
+        let timeout = REQUEST_TIMEOUT + Duration::from_secs(report.wait.into());
+        let response = self.call(credential, kind::SYNC_NODE, Some(report), timeout).await?;
+        let mut state: NodeState = signed(credential, response).await?;
+        if state.nonce != report.nonce {
+            return Err(rejected("it answers another request"));
+        }
+        if let Some(with) = state.sealed_with.take() {
+            let secret = secret.ok_or_else(|| rejected("it is sealed, and this node has no secret"))?;
+            for peer in state.interfaces.iter_mut().flat_map(|interface| &mut interface.peers) {
+                if let Some(sealed) = &peer.preshared_key {
+                    let opened = secret.open_preshared(with, peer.peer_id, sealed)?;
+                    peer.preshared_key = Some(opened.as_str().to_owned());
+                }
+            }
+        }
+        Ok(state)
     }
 
     /// Asks for another device of the project by name.

@@ -2,12 +2,13 @@
 //! a new one at once.
 
 use std::path::Path;
+use std::time::SystemTime;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::Utc;
 use nebula_api::node::NewSecret;
-use nebula_signature::{SignableRequest, SignatureError, digest, sign};
+use nebula_signature::{SignableRequest, SignatureError, digest, seal, sign};
 use openssl::rand::rand_bytes;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -73,10 +74,36 @@ impl NodeSecret {
         Ok([("content-digest", digest), ("signature-input", headers.input), ("signature", headers.signature)])
     }
 
+    /// Opens the preshared key of a peer, in base64 as it came. `with` is the secret that it names.
+    pub(super) fn open_preshared(
+        &self,
+        with: Uuid,
+        peer_id: Uuid,
+        sealed: &str,
+    ) -> Result<Zeroizing<String>> {
+        let unusable = |why: &str| {
+            let detail = format!("the preshared key of peer {peer_id} cannot be opened: {why}");
+            Error::new(Code::Protocol, detail).hint("It is sent again with the next call.")
+        };
+        if with != self.key_id {
+            return Err(unusable("it is sealed with another secret than this node has"));
+        }
+        let sealed = STANDARD.decode(sealed).map_err(|_| unusable("it is not base64"))?;
+        let secret = self.bytes().ok_or_else(|| unusable("this node has no secret"))?;
+        let opened = seal::open(&secret, peer_id.as_bytes(), &sealed);
+        let key = Zeroizing::new(opened.map_err(|error| unusable(&error.to_string()))?);
+        Ok(STANDARD.encode(key.as_slice()).into())
+    }
+
     fn bytes(&self) -> Option<Zeroizing<Vec<u8>>> {
         let bytes = Zeroizing::new(STANDARD.decode(self.secret.as_bytes()).ok()?);
         (bytes.len() == SECRET_BYTES).then_some(bytes)
     }
+}
+
+/// When a secret was last stored in this folder.
+pub(super) fn changed_at(folder: &Path) -> Option<SystemTime> {
+    folder.join(FILE).metadata().ok()?.modified().ok()
 }
 
 #[cfg(test)]
@@ -104,6 +131,19 @@ mod tests {
             assert!(NodeSecret::save(folder.path(), made(wrong)).is_err(), "{wrong}");
         }
         assert_eq!(NodeSecret::read(folder.path()).unwrap().unwrap().bytes().unwrap()[0], 2);
+    }
+
+    #[test]
+    fn a_preshared_key_opens_only_for_its_peer_and_with_the_secret_that_it_names() {
+        let secret =
+            NodeSecret { node_id: Uuid::nil(), key_id: Uuid::max(), secret: STANDARD.encode([7; 32]).into() };
+        let peer_id = Uuid::from_u128(5);
+        let sealed = STANDARD.encode(seal::seal(&[7; 32], peer_id.as_bytes(), &[9; 32]).unwrap());
+        let open = |with, peer_id, sealed: &str| secret.open_preshared(with, peer_id, sealed);
+        assert_eq!(*open(Uuid::max(), peer_id, &sealed).unwrap(), STANDARD.encode([9; 32]));
+        assert!(open(Uuid::nil(), peer_id, &sealed).is_err());
+        assert!(open(Uuid::max(), Uuid::nil(), &sealed).is_err());
+        assert!(open(Uuid::max(), peer_id, "AAAA").is_err());
     }
 
     #[test]

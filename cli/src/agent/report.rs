@@ -7,7 +7,9 @@ use nebula_api::agent::{PeerReport, Refused, Report, SyncthingReport};
 use serde::{Deserialize, Serialize};
 
 use super::journal::log;
+use super::node_sync::NodeSync;
 use super::update::nonce;
+use super::wireguard::NodeStatus;
 use super::{Agent, health, state};
 use crate::error::{Error, Result};
 
@@ -30,6 +32,8 @@ pub(crate) struct Status {
     pub(crate) refused: Option<Refused>,
     pub(crate) peers: Vec<PeerStatus>,
     pub(crate) syncthing: Option<SyncthingReport>,
+    /// WireGuard interfaces, if this device represents a node.
+    pub(crate) node: Option<NodeStatus>,
     pub(crate) contact: Contact,
 }
 
@@ -158,6 +162,7 @@ impl Agent {
             nebula_since: self.nebula.since(),
             refused: self.refused.clone(),
             syncthing: self.syncthing.as_ref().and_then(|syncthing| syncthing.report().cloned()),
+            node: self.node.as_ref().and_then(NodeSync::status),
             contact: self.contact.clone(),
         };
         let without_times = |status: &Status| {

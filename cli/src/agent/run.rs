@@ -13,6 +13,7 @@ use super::Agent;
 use super::backoff::{MIN_DELAY, RETRY, next_delay};
 use super::journal::{log, log_error};
 use super::keys::Credential;
+use super::node_sync::NodeSync;
 use crate::error::{Code, Doing, Error, Result};
 
 /// Interval of reports without changes.
@@ -33,6 +34,8 @@ impl Agent {
             handler(SignalKind::interrupt())?,
             handler(SignalKind::hangup())?,
         );
+        // Before nebula, so that peers need not wait for it.
+        self.start_node_sync();
         let mut poll = LongPoll::new();
         let mut restart = RestartTimer::new();
         if let Err(error) = self.resume().await {
@@ -43,6 +46,9 @@ impl Agent {
         let mut status_at = Instant::now();
         loop {
             poll.start(&self);
+            if let Some(node) = &self.node {
+                node.set_credential(self.credential().ok());
+            }
             let retry_at = self.retry.as_ref().map(|retry| retry.at);
             select! {
                 _ = terminate.recv() => break,
@@ -95,12 +101,21 @@ impl Agent {
             }
         }
         poll.stop();
+        if let Some(node) = &self.node {
+            node.stop();
+        }
         log("ends, and nebula with it");
         if let Some(syncthing) = &mut self.syncthing {
             syncthing.stop().await?;
         }
         self.traffic.remove().await;
         self.nebula.stop().await
+    }
+
+    /// Without its task a node serves no peers, but stays a device.
+    fn start_node_sync(&mut self) {
+        let started = NodeSync::start(self.gateway.clone(), self.folder.path(), self.nebula.release());
+        self.node = started.inspect_err(log_error).ok();
     }
 
     /// Acts on the response of a long poll; returns whether there is something to report.

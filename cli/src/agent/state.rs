@@ -10,6 +10,8 @@
 //! current                link to the generation that nebula runs
 //! interface.json         name of the interface, where another program has the one that the gateway named
 //! syncthing.json         options of the project that were set in Syncthing
+//! wireguard/             what the interfaces of a node run: state.json as the gateway said, a key each,
+//!                        endpoints.json of peers, forwarding.json as the kernel's was before
 //! ```
 //!
 //! Keys are saved before they are sent, and a configuration is saved before it is used, so that the next
@@ -146,10 +148,7 @@ impl AgentFolder {
 
     /// Writes a JSON file of this folder.
     pub(crate) fn save(&self, name: &str, value: &impl Serialize) -> Result<()> {
-        let path = self.path.join(name);
-        let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
-        let text = Zeroizing::new(text.doing(|| format!("write {}", path.display()))?);
-        atomic_file::write_atomic(&path, &text, PRIVATE)
+        write(&self.path.join(name), value)
     }
 
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
@@ -246,6 +245,13 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>> {
         Error::new(Code::Damaged, format!("{} is damaged at line {}", path.display(), error.line()))
             .hint("Join again with a new code: nebulactl leave, then nebulactl join --code CODE")
     })
+}
+
+/// Writes a JSON file of mode 0600, durably.
+pub(crate) fn write(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec_pretty(value).map_err(std::io::Error::from);
+    let text = Zeroizing::new(text.doing(|| format!("write {}", path.display()))?);
+    atomic_file::write_atomic(path, &text, PRIVATE)
 }
 
 #[cfg(test)]

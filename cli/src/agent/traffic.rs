@@ -3,22 +3,18 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::process::Stdio;
 use std::time::Duration;
 
 use ipnetwork::IpNetwork;
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
-use tokio::process::Command;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::journal::log;
-use crate::error::{Code, Doing, Error, Result};
+use super::tool;
+use crate::error::{Code, Error, Result};
 
 /// Interval of reading the counters.
 const READ_INTERVAL: Duration = Duration::from_secs(10);
-/// Time nft may take.
-const NFT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Addresses that are counted; the kernel ignores further ones.
 const MAX_ADDRESSES: usize = 16_384;
 
@@ -95,22 +91,7 @@ impl Traffic {
 
     async fn run(&self, arguments: &[&str], input: &str) -> Result<String> {
         let nft = self.nft.as_ref().ok_or_else(|| Error::new(Code::NotFound, "there is no nft"))?;
-        let run = async {
-            let mut command = Command::new(nft);
-            command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-            let mut child = command.kill_on_drop(true).spawn()?;
-            if let Some(mut stdin) = child.stdin.take() {
-                stdin.write_all(input.as_bytes()).await?;
-            }
-            child.wait_with_output().await
-        };
-        let output = timeout(NFT_TIMEOUT, run).await.map_err(|_| Error::new(Code::Io, "nft does not end"))?;
-        let output = output.doing(|| format!("run {}", nft.display()))?;
-        if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-        }
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        Err(Error::new(Code::WrongState, format!("nft: {}", stderr.lines().next().unwrap_or_default())))
+        tool::run(nft, arguments, input).await
     }
 }
 

@@ -14,6 +14,7 @@ use crate::agent::gateway::Gateway;
 use crate::agent::process::Process;
 use crate::agent::state::{self, AgentFolder};
 use crate::agent::systemd::{AGENT_UNIT, systemctl};
+use crate::agent::wireguard;
 use crate::atomic_file;
 use crate::client::Client;
 use crate::confirm::Confirmation;
@@ -41,6 +42,7 @@ const AGENT_FILES: &[&str] = &[
     "status.json",
     "syncthing",
     "syncthing.json",
+    wireguard::FOLDER,
     "agent.json",
     "agent.lock",
 ];
@@ -74,6 +76,8 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
             left.stop(Duration::from_secs(5)).await?;
         }
     }
+    // Before the gateway is told: it releases what the peers of this node hold.
+    wireguard::take_back(&path).await?;
     let notified = tell_gateway(&folder, &identity.server).await;
     match &notified {
         Ok(()) => {}

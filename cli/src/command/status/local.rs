@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::agent::config::Config;
 use crate::agent::report::{self, Status};
 use crate::agent::state::{self, AgentFolder, Identity};
+use crate::agent::wireguard::NodeStatus;
 use crate::error::Result;
 use crate::output::{Output, ago, bytes, clean};
 
@@ -98,6 +99,10 @@ impl Local {
         if let Some(refused) = &status.refused {
             lines.push(format!("Refused   configuration {}: {}", refused.counter, clean(&refused.reason)));
         }
+        if let Some(node) = &status.node {
+            lines.extend(node.obstacles.iter().map(|obstacle| format!("Obstacle  {}", clean(obstacle))));
+            lines.push(format!("\n{}", interfaces(output, node)));
+        }
         if !status.peers.is_empty() {
             lines.push(format!("\n{}", peers(output, &status, now)));
         }
@@ -132,6 +137,21 @@ fn peers(output: Output, status: &Status, now: DateTime<Utc>) -> String {
         [clean(&peer.name), clean(&peer.address), clean(remote), handshake, received, sent]
     });
     output.table(["PEER", "ADDRESS", "REMOTE", "TUNNEL SINCE", ">IN", ">OUT"], rows.collect())
+}
+
+fn interfaces(output: Output, node: &NodeStatus) -> String {
+    let rows = node.interfaces.iter().map(|one| {
+        let state = match &one.error {
+            Some(error) => clean(error),
+            None if one.applied < one.generation => "pending".to_owned(),
+            None if one.drift > 0 => format!("{} peers differ", one.drift),
+            None => output.state("running"),
+        };
+        let by = if one.in_kernel { "kernel" } else { "wireguard-go" };
+        let port = one.listen_port.to_string();
+        [clean(&one.name), port, by.to_owned(), one.peers.to_string(), one.online.to_string(), state]
+    });
+    output.table(["INTERFACE", ">PORT", "BY", ">PEERS", ">ONLINE", "STATE"], rows.collect())
 }
 
 fn folders(output: Output, syncthing: &SyncthingReport) -> String {

@@ -1,0 +1,302 @@
+//! The firewall of a node: one table for each interface, which says what may be forwarded between peers, the
+//! overlay and the internet. Does no input or output.
+//!
+//! WireGuard guarantees the source address of a peer, so that rules can name addresses. Only answers
+//! (`ct direction reply`) pass by the state of a connection: the peer's own packets are judged each by each, so
+//! that a rule that is taken away ends connections that run.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use ipnetwork::IpNetwork;
+use nebula_api::node_sync::{ForwardRule, InterfaceState};
+
+/// A service of clouds that hands out their machines' credentials.
+const METADATA: &str = "169.254.0.0/16";
+
+/// Name of the table of an interface.
+pub(super) fn table_name(interface: &str) -> String {
+    format!("nebulactl-node-{interface}")
+}
+
+/// Commands that remove a table, also one that does not exist.
+pub(super) fn removal(interface: &str) -> String {
+    let table = table_name(interface);
+    format!("table inet {table}\ndelete table inet {table}\n")
+}
+
+/// Commands that replace the table of an interface at once. `overlay` is the name of nebula's interface, if it
+/// has one.
+pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
+    let name = &state.name;
+    let (internet4, internet6) = families(&networks(&state.internet));
+    let (overlay4, overlay6) = families(&networks(&state.overlay));
+    let mut text = removal(name);
+    let _ = writeln!(text, "table inet {} {{", table_name(name));
+    for (set, kind, elements) in [
+        ("internet4", "ipv4", &internet4),
+        ("internet6", "ipv6", &internet6),
+        ("overlay4", "ipv4", &overlay4),
+        ("overlay6", "ipv6", &overlay6),
+    ] {
+        let elements =
+            if elements.is_empty() { String::new() } else { format!(" elements = {};", list(elements)) };
+        let _ = writeln!(text, "  set {set} {{ type {kind}_addr; flags interval;{elements} }}");
+    }
+    for (chain, from_peer) in [("to_overlay", true), ("to_peer", false)] {
+        let rules = state.firewall.iter().filter(|rule| rule.from_peer == from_peer).flat_map(rule_lines);
+        let rules: String = rules.map(|line| format!("    {line}\n")).collect();
+        let _ = writeln!(text, "  chain {chain} {{\n{rules}    counter drop\n  }}");
+    }
+    text += &chains(name, overlay, &own(state));
+    text += "}\n";
+    text
+}
+
+/// Lets peers ask the interface itself, as for names: the pools are networks of the overlay, too.
+fn own(state: &InterfaceState) -> String {
+    let parsed = state.addresses.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
+    let line = |one: IpNetwork| {
+        format!("    {} daddr {} accept\n", if one.is_ipv4() { "ip" } else { "ip6" }, one.ip())
+    };
+    parsed.map(line).collect()
+}
+
+fn chains(name: &str, overlay: Option<&str>, own: &str) -> String {
+    let (mut forward, mut outside) = (String::new(), format!("\"{name}\""));
+    if let Some(overlay) = overlay {
+        forward = format!(
+            "    iifname \"{name}\" oifname \"{overlay}\" ip daddr @overlay4 goto to_overlay
+    iifname \"{name}\" oifname \"{overlay}\" ip6 daddr @overlay6 goto to_overlay
+    iifname \"{name}\" oifname \"{overlay}\" counter drop
+    iifname \"{overlay}\" oifname \"{name}\" goto to_peer
+"
+        );
+        outside = format!("{{ \"{name}\", \"{overlay}\" }}");
+    }
+    // The size of segments is limited before anything is accepted, so that answers are limited as well.
+    format!(
+        "  chain forward {{
+    type filter hook forward priority filter + 10; policy accept;
+    iifname != \"{name}\" oifname != \"{name}\" accept
+    tcp flags syn / syn,rst tcp option maxseg size set rt mtu
+    ct direction reply ct state established,related accept
+    ct state related accept
+    ct state invalid counter drop
+    iifname \"{name}\" oifname \"{name}\" counter drop
+{forward}    ip daddr {METADATA} counter drop
+    iifname \"{name}\" ip saddr @internet4 accept
+    iifname \"{name}\" ip6 saddr @internet6 accept
+    counter drop
+  }}
+  chain input {{
+    type filter hook input priority filter + 10; policy accept;
+    iifname != \"{name}\" accept
+    ct direction reply ct state established,related accept
+{own}    ip daddr @overlay4 goto to_overlay
+    ip6 daddr @overlay6 goto to_overlay
+  }}
+  chain nat {{
+    type nat hook postrouting priority srcnat; policy accept;
+    oifname != {outside} ip saddr @internet4 masquerade
+    oifname != {outside} ip6 saddr @internet6 masquerade
+  }}
+"
+    )
+}
+
+/// The lines of a rule: one for each family that it speaks of, or one for both.
+fn rule_lines(rule: &ForwardRule) -> Vec<String> {
+    let (sources, destinations) = (networks(&rule.sources), networks(&rule.destinations));
+    // A list that holds nothing that can be read must not become "any".
+    if (sources.is_empty() && !rule.sources.is_empty())
+        || (destinations.is_empty() && !rule.destinations.is_empty())
+    {
+        return Vec::new();
+    }
+    if sources.is_empty() && destinations.is_empty() {
+        return protocol(rule, None).map(|protocol| format!("{protocol}accept")).into_iter().collect();
+    }
+    let (sources, destinations) = (families(&sources), families(&destinations));
+    let line = |family: &str, sources: &[IpNetwork], destinations: &[IpNetwork]| {
+        let given = |named: bool, side: &str, list_of: &[IpNetwork]| match (named, list_of.is_empty()) {
+            (false, _) => Some(String::new()),
+            (true, false) => Some(format!("{family} {side} {} ", list(list_of))),
+            (true, true) => None,
+        };
+        let sources = given(!rule.sources.is_empty(), "saddr", sources)?;
+        let destinations = given(!rule.destinations.is_empty(), "daddr", destinations)?;
+        Some(format!("{sources}{destinations}{}accept", protocol(rule, Some(family))?))
+    };
+    let lines = [line("ip", &sources.0, &destinations.0), line("ip6", &sources.1, &destinations.1)];
+    lines.into_iter().flatten().collect()
+}
+
+/// `None` for a protocol that is not known, whose rule then allows nothing.
+fn protocol(rule: &ForwardRule, family: Option<&str>) -> Option<String> {
+    let ports = rule.port_first.map(|first| match rule.port_last {
+        Some(last) if last != first => format!("{first}-{last}"),
+        _ => first.to_string(),
+    });
+    Some(match (rule.protocol.as_str(), ports) {
+        ("any", None) => String::new(),
+        ("any", Some(ports)) => format!("meta l4proto {{ tcp, udp }} th dport {ports} "),
+        (protocol @ ("tcp" | "udp"), None) => format!("meta l4proto {protocol} "),
+        (protocol @ ("tcp" | "udp"), Some(ports)) => format!("{protocol} dport {ports} "),
+        ("icmp", _) => match family {
+            Some("ip") => "meta l4proto icmp ".to_owned(),
+            Some(_) => "meta l4proto ipv6-icmp ".to_owned(),
+            None => "meta l4proto { icmp, ipv6-icmp } ".to_owned(),
+        },
+        _ => return None,
+    })
+}
+
+/// Parses networks and leaves out those that lie in others: nft refuses a set with overlaps. What is no
+/// network is left out.
+fn networks(texts: &[String]) -> Vec<IpNetwork> {
+    let parsed = texts.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
+    let masked = parsed.filter_map(|one| IpNetwork::new(one.network(), one.prefix()).ok());
+    // Shorter prefixes come first, so that each network is compared with all that can hold it.
+    let sorted: BTreeSet<(u8, IpNetwork)> = masked.map(|one| (one.prefix(), one)).collect();
+    let (hosts, wide): (Vec<_>, Vec<_>) =
+        sorted.into_iter().partition(|(prefix, one)| *prefix == width(*one));
+    let mut kept: Vec<IpNetwork> = Vec::new();
+    for (_, one) in wide {
+        if !kept.iter().any(|other| other.contains(one.network())) {
+            kept.push(one);
+        }
+    }
+    let apart = |one: &IpNetwork| !kept.iter().any(|other| other.contains(one.network()));
+    let hosts: Vec<IpNetwork> = hosts.into_iter().map(|(_, one)| one).filter(apart).collect();
+    kept.extend(hosts);
+    kept
+}
+
+fn width(network: IpNetwork) -> u8 {
+    if network.is_ipv4() { 32 } else { 128 }
+}
+
+fn families(networks: &[IpNetwork]) -> (Vec<IpNetwork>, Vec<IpNetwork>) {
+    networks.iter().copied().partition(|network| network.is_ipv4())
+}
+
+fn list(networks: &[IpNetwork]) -> String {
+    let element = |one: &IpNetwork| match one.prefix() == width(*one) {
+        true => one.network().to_string(),
+        false => one.to_string(),
+    };
+    let elements: Vec<String> = networks.iter().map(element).collect();
+    format!("{{ {} }}", elements.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::wireguard::desired::tests::state;
+
+    fn rule(from_peer: bool, sources: &[&str], destinations: &[&str], protocol: &str) -> ForwardRule {
+        let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect();
+        ForwardRule {
+            from_peer,
+            sources: texts(sources),
+            destinations: texts(destinations),
+            protocol: protocol.to_owned(),
+            port_first: None,
+            port_last: None,
+        }
+    }
+
+    #[test]
+    fn a_rule_has_a_line_for_each_family_that_it_names() {
+        let mixed = rule(true, &["10.77.0.9", "fd77::9"], &["10.42.0.0/24"], "icmp");
+        assert_eq!(
+            rule_lines(&mixed),
+            ["ip saddr { 10.77.0.9 } ip daddr { 10.42.0.0/24 } meta l4proto icmp accept"]
+        );
+        let sources = rule(true, &["10.77.0.9", "fd77::9"], &[], "icmp");
+        assert_eq!(rule_lines(&sources).len(), 2);
+        let ports = ForwardRule { port_first: Some(22), port_last: Some(22), ..rule(true, &[], &[], "tcp") };
+        assert_eq!(rule_lines(&ports), ["tcp dport 22 accept"]);
+        let range = ForwardRule { port_first: Some(1), port_last: Some(9), ..rule(true, &[], &[], "any") };
+        assert_eq!(rule_lines(&range), ["meta l4proto { tcp, udp } th dport 1-9 accept"]);
+        assert_eq!(rule_lines(&rule(false, &[], &[], "any")), ["accept"]);
+    }
+
+    #[test]
+    fn a_rule_that_cannot_be_read_allows_nothing() {
+        for wrong in [
+            rule(true, &["nobody"], &[], "any"),
+            rule(true, &[], &["10.0.0.0/33"], "any"),
+            rule(true, &["10.77.0.9"], &["fd42::/64"], "any"),
+            rule(true, &[], &[], "tcp accept; drop"),
+        ] {
+            assert_eq!(rule_lines(&wrong), Vec::<String>::new(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn networks_inside_others_are_left_out() {
+        let texts = ["10.42.0.5/32", "10.42.0.0/16", "10.42.7.0/24", "10.43.0.1", "fd42::/64", "fd42::1"];
+        let kept = networks(&texts.map(str::to_owned));
+        assert_eq!(list(&kept), "{ 10.42.0.0/16, fd42::/64, 10.43.0.1 }");
+    }
+
+    #[test]
+    fn the_table_is_replaced_as_a_whole_and_names_only_its_interfaces() {
+        let mut state = state(0, 1, &[]);
+        state.firewall =
+            vec![rule(true, &["10.77.0.9"], &[], "tcp"), rule(false, &["10.42.0.2"], &[], "any")];
+        state.internet = vec!["10.77.0.9".to_owned()];
+        let text = table(&state, Some("nebula1"));
+        let begin = "table inet nebulactl-node-wg0\ndelete table inet nebulactl-node-wg0\n";
+        assert!(text.starts_with(begin), "{text}");
+        for line in [
+            "  chain to_overlay {\n    ip saddr { 10.77.0.9 } meta l4proto tcp accept\n    counter drop\n  }\n",
+            "  chain to_peer {\n    ip saddr { 10.42.0.2 } accept\n    counter drop\n  }\n",
+            "  set internet4 { type ipv4_addr; flags interval; elements = { 10.77.0.9 }; }\n",
+            "    ip daddr 10.77.0.1 accept\n    ip daddr @overlay4 goto to_overlay\n",
+            "  set internet6 { type ipv6_addr; flags interval; }\n",
+            "  set overlay4 { type ipv4_addr; flags interval; elements = { 10.42.0.0/16 }; }\n",
+            "    oifname != { \"wg0\", \"nebula1\" } ip saddr @internet4 masquerade\n",
+        ] {
+            assert!(text.contains(line), "{line}: {text}");
+        }
+        let without = table(&state, None);
+        assert!(
+            !without.contains("goto to_peer") && without.contains("oifname != \"wg0\" ip saddr"),
+            "{without}"
+        );
+    }
+
+    #[test]
+    fn nft_takes_the_table() {
+        // Only a check: it changes nothing, but needs the right to ask the kernel.
+        if !rustix::process::geteuid().is_root() || which::which("nft").is_err() {
+            return;
+        }
+        let mut state = state(0, 1, &[]);
+        let both = ["10.77.0.9", "10.77.0.8", "fd77::9"];
+        state.firewall = ["any", "tcp", "udp", "icmp"]
+            .into_iter()
+            .flat_map(|protocol| {
+                [true, false]
+                    .map(|from_peer| rule(from_peer, &both, &["10.42.0.0/16", "fd42::/64"], protocol))
+            })
+            .chain([rule(true, &[], &[], "icmp")])
+            .collect();
+        state.firewall.push(ForwardRule {
+            port_first: Some(80),
+            port_last: Some(90),
+            ..rule(true, &[], &[], "any")
+        });
+        state.internet = both.map(str::to_owned).to_vec();
+        let folder = tempfile::tempdir().unwrap();
+        for overlay in [Some("nebula1"), None] {
+            let path = folder.path().join("table.nft");
+            std::fs::write(&path, table(&state, overlay)).unwrap();
+            let checked = std::process::Command::new("nft").arg("-c").arg("-f").arg(&path).output().unwrap();
+            assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+        }
+    }
+}
