@@ -134,7 +134,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Device(command) => device::run(context, command).await,
         Command::Rule(command) => rule::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,
-        Command::Node(command) => node::run(context, command).await,
+        Command::Node(command) => return node::run(context, command).await,
         Command::Peer(command) => return peer::run(context, command).await,
         Command::Enrolment(command) => enrolment::run(context, command).await,
         Command::Ca(command) => ca::run(context, command).await,

@@ -1,5 +1,7 @@
 //! `node`: servers that host peers and workers.
 
+use std::process::ExitCode;
+
 use clap::{Args, Subcommand};
 use nebula_api::node::{DesiredState, Node, NodeDevice, NodeId, NodeRequest};
 
@@ -16,8 +18,6 @@ mod find;
 mod interface;
 mod secret;
 mod show;
-
-pub(crate) use find::all;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -96,13 +96,13 @@ pub(crate) struct Register {
     capabilities: Vec<String>,
 }
 
-pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
+pub(crate) async fn run(context: &Context, command: Command) -> Result<ExitCode> {
     match command {
         // `secret keep` runs on the node itself, and needs no account.
         Command::Secret(command) => secret::run(context, command).await,
         Command::Interface(command) => interface::run(context, command).await,
         Command::Ls => {
-            let nodes = all(&context.client()?).await?;
+            let nodes = find::all(&context.client()?).await?;
             context.output.show(&nodes, || show::table(context.output, &nodes))
         }
         Command::Show { node } => {
@@ -111,7 +111,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
         }
         Command::Update(arguments) => change::update(context, *arguments).await,
         Command::Enable { node } => change::set_state(context, &node, DesiredState::Active).await,
-        Command::Drain { node } => change::set_state(context, &node, DesiredState::Draining).await,
+        Command::Drain { node } => return change::drain(context, &node).await,
         Command::Disable { node } => change::set_state(context, &node, DesiredState::Disabled).await,
         Command::Rm(arguments) => change::remove(context, arguments).await,
         Command::LocalDevice(arguments) => change::set_local_device(context, arguments).await,
@@ -147,7 +147,8 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
                 .output
                 .confirm(&tied, || format!("No device reports for node {} any more.", clean(&node.name)))
         }
-    }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn tie(client: &Client, node: &Node, device_id: Option<uuid::Uuid>) -> Result<NodeDevice> {

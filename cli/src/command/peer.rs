@@ -22,6 +22,8 @@ mod plan;
 mod server_conf;
 mod show;
 
+pub(crate) use change::move_away;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List the peers of a project

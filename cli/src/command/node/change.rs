@@ -1,6 +1,7 @@
 //! `node update`, `enable`, `drain`, `disable`, `rm`, `local-device`.
 
 use std::collections::BTreeMap;
+use std::process::ExitCode;
 
 use clap::Args;
 use nebula_api::node::{DesiredState, Node, NodeChanges, NodeDevice};
@@ -9,7 +10,7 @@ use serde_json::json;
 use super::{find, show};
 use crate::command::endpoint::parse_endpoint;
 use crate::command::line::{parse_label, parse_line, parse_yes};
-use crate::command::{device, project};
+use crate::command::{device, peer, project};
 use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::{Result, UsageError};
@@ -88,7 +89,7 @@ pub(super) async fn update(context: &Context, arguments: Update) -> Result<()> {
     context.output.show(&changed, || show::page(context.output, &changed))
 }
 
-/// Enables, drains or disables a node.
+/// Enables or disables a node.
 pub(super) async fn set_state(context: &Context, node: &str, state: DesiredState) -> Result<()> {
     let changes = NodeChanges { desired_state: Some(state), ..NodeChanges::default() };
     let changed = patch(context, node, &changes).await?;
@@ -98,13 +99,16 @@ pub(super) async fn set_state(context: &Context, node: &str, state: DesiredState
             let reason = changed.reason.as_deref().map(|reason| format!("; not yet: {}", clean(reason)));
             format!("{name} takes peers{}.", reason.unwrap_or_default())
         }
-        DesiredState::Draining => format!(
-            "{name} takes no new peers, and its {} move to other nodes. Each stays until it has its new .conf: \
-             nebulactl peer ls --node {name}, nebulactl peer conf PEER",
-            changed.active_peers
-        ),
-        DesiredState::Disabled => format!("{name} takes no new peers; its {} stay.", changed.active_peers),
+        _ => format!("{name} takes no new peers; its {} stay.", changed.active_peers),
     })
+}
+
+/// Sets a node to draining, and moves its peers to others; those that no node has room for stay.
+pub(super) async fn drain(context: &Context, node: &str) -> Result<ExitCode> {
+    let changes = NodeChanges { desired_state: Some(DesiredState::Draining), ..NodeChanges::default() };
+    let changed = patch(context, node, &changes).await?;
+    context.output.message(&format!("{} takes no new peers.", clean(&changed.name)))?;
+    peer::move_away(context, changed.node_id).await
 }
 
 async fn patch(context: &Context, node: &str, changes: &NodeChanges) -> Result<Node> {

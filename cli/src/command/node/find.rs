@@ -5,7 +5,7 @@ use nebula_api::node::Node;
 use crate::client::Client;
 use crate::error::{Code, Error, Result};
 
-pub(crate) async fn all(client: &Client) -> Result<Vec<Node>> {
+pub(super) async fn all(client: &Client) -> Result<Vec<Node>> {
     client.get("/api/nodes", &[]).await
 }
 

@@ -4,8 +4,9 @@ use std::process::ExitCode;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use nebula_api::peer::{Peer, PeerChanges, PeerChoice, PeerResult};
+use nebula_api::peer::{Peer, PeerChanges, PeerChoice, PeerResult, PeerState};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{Traffic, Wait, find, show};
 use crate::client::Client;
@@ -114,15 +115,35 @@ pub(super) async fn set_disabled(context: &Context, names: Names, disabled: bool
 pub(super) async fn relocate(context: &Context, arguments: Move) -> Result<ExitCode> {
     let client = context.client()?;
     let peers = find::named(&client, &arguments.names.project, &arguments.names.peers).await?;
-    let strategy = Some(arguments.to);
-    let results = batches(&client, "/api/peers/move", &peers, strategy, arguments.wait.wait).await?;
-    let code = report(context, &peers, results, |name, peer| match peer {
+    move_to(context, &client, &peers, arguments.to, arguments.wait.wait).await
+}
+
+/// Moves all peers of a node to the others.
+pub(crate) async fn move_away(context: &Context, node_id: Uuid) -> Result<ExitCode> {
+    let client = context.client()?;
+    let mut peers: Vec<Peer> = client.get("/api/peers", &[]).await?;
+    let stays = |peer: &Peer| peer.moving_to.is_none() && peer.state != PeerState::Leaving;
+    peers.retain(|peer| peer.node_id == Some(node_id) && stays(peer));
+    move_to(context, &client, &peers, "auto".to_owned(), 0).await
+}
+
+async fn move_to(
+    context: &Context,
+    client: &Client,
+    peers: &[Peer],
+    strategy: String,
+    wait: u32,
+) -> Result<ExitCode> {
+    let results = batches(client, "/api/peers/move", peers, Some(strategy), wait).await?;
+    let code = report(context, peers, results, |name, peer| match peer {
         Some(peer) => format!("{name}: {}, {}", show::place(peer), peer.addresses.join(" and ")),
         None => format!("{name} moves."),
     })?;
-    context.output.note(
-        "each peer stays where it is until it has the new .conf: nebulactl peer conf NAME, or peer qr NAME",
-    );
+    if !peers.is_empty() {
+        context.output.note(
+            "each peer stays where it is until it uses its new .conf: nebulactl peer conf NAME, or peer qr NAME",
+        );
+    }
     Ok(code)
 }
 

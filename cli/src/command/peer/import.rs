@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use ipnetwork::IpNetwork;
+use nebula_api::node::Node;
 use nebula_api::peer::{CreatePeers, NewPeer, PeerResult};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use super::plan::{Plan, PlannedPeer, plan};
 use super::{Traffic, conf, find, server_conf};
 use crate::client::Client;
 use crate::command::line::parse_line;
-use crate::command::{node, project};
+use crate::command::project;
 use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::{Doing, Result};
@@ -81,12 +82,12 @@ fn read(file: &Path) -> Result<zeroize::Zeroizing<String>> {
 
 /// Networks of the node that the strategy names, or of all; none if only administrators may see them.
 async fn pools(client: &Client, strategy: &str) -> Result<Option<Vec<IpNetwork>>> {
-    let nodes = match node::all(client).await {
+    let nodes = match client.get::<Vec<Node>>("/api/nodes", &[]).await {
         Err(error) if error.is_refusal() => return Ok(None),
         nodes => nodes?,
     };
     let name = strategy.strip_prefix("name:").or_else(|| strategy.strip_prefix("node:")).unwrap_or(strategy);
-    let is_named = |node: &nebula_api::node::Node| {
+    let is_named = |node: &Node| {
         node.name == name || node.node_id.to_string() == name || (node.local && strategy == "local")
     };
     let any_named = nodes.iter().any(is_named);

@@ -52,6 +52,8 @@ export const linkTo = (fileId: string, rendition?: "original") =>
 
 /** Seconds that a node gets to apply a change before the gateway withdraws it. */
 const WAIT = 20;
+/** Peers of one request; the gateway takes bodies of up to 64 kB. */
+const BATCH = 500;
 
 export const nodes = () => call<HostNode[]>("/api/nodes");
 export const enabledNodes = (projectId: string) => call<EnabledNode[]>(inProject("nodes/enabled", projectId));
@@ -65,6 +67,19 @@ export const changePeer = (peerId: string, changes: { publicKey?: string; disabl
   call<Peer>(`/api/peers/${peerId}`, "PATCH", changes);
 export const movePeer = async (peerId: string, strategy: string) =>
   only(await call<PeerResult[]>("/api/peers/move", "POST", { peerIds: [peerId], strategy, wait: WAIT }));
+/** Moves all peers of a node to the others; answers why some stay. */
+export async function movePeersAway(nodeId: string): Promise<string[]> {
+  const all = await call<Peer[]>("/api/peers");
+  const peers = all.filter((one) => one.nodeId === nodeId && one.movingTo === null && one.state !== "leaving");
+  const failed: string[] = [];
+  for (let first = 0; first < peers.length; first += BATCH) {
+    const batch = peers.slice(first, first + BATCH);
+    const body = { peerIds: batch.map((one) => one.peerId), strategy: "auto" };
+    const results = await call<PeerResult[]>("/api/peers/move", "POST", body);
+    for (const { item, error } of results) if (error) failed.push(`${batch[item]?.name} stays: ${error.detail}`);
+  }
+  return failed;
+}
 export const removePeer = (peerId: string) => call<unknown>(`/api/peers/${peerId}`, "DELETE");
 export const peerConfig = (peerId: string) => call<PeerConfig>(`/api/peers/${peerId}/config`);
 
