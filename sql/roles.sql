@@ -36,6 +36,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.record_authority(bytea, text, text, smallint, timestamptz, timestamptz, text, inet[], inet[], text[]),
   nebula.adopt_authority(uuid, bytea),
   nebula.project_configuration(uuid),
+  nebula.configuration_versions(uuid[]),
   nebula.list_authorities(uuid),
   nebula.signing_authorities(),
   nebula.record_ending_authorities(),
@@ -100,6 +101,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.list_jobs(uuid, uuid, bigint, integer, text, text, bigint),
   nebula.cancel_job_for(uuid, bigint, inet),
   nebula.retry_job_for(uuid, bigint, inet),
+  nebula.confirm_changes(jsonb),
   nebula.list_events(uuid, uuid, bigint, integer)
 TO nebula_gateway;
 

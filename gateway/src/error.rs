@@ -32,6 +32,21 @@ pub(crate) struct Meaning {
     pub(crate) code: &'static str,
 }
 
+impl Meaning {
+    /// The hint of failures that have none of their own.
+    fn usual_hint(self) -> Option<&'static str> {
+        match self.status {
+            400 | 413 | 415 | 416 => Some("GET /openapi.json describes what this route takes."),
+            401 => Some("Sign in: POST /api/auth/login."),
+            403 => Some("Ask an administrator."),
+            404 => Some("List what there is, and name one of it."),
+            409 | 412 => Some("Look at what there is now, and repeat the request if it still makes sense."),
+            408 | 429 | 503 => Some("Try again in a moment."),
+            _ => None,
+        }
+    }
+}
+
 const fn meaning(sqlstate: &'static str, status: u16, code: &'static str) -> Meaning {
     Meaning { sqlstate, status, code }
 }
@@ -181,7 +196,7 @@ impl ApiError {
             error: self.meaning.code.to_owned(),
             sqlstate: self.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate).to_owned(),
             detail: self.detail.to_string(),
-            hint: self.hint.as_deref().map(str::to_owned),
+            hint: self.hint.as_deref().or(self.meaning.usual_hint()).map(str::to_owned),
         }
     }
 }

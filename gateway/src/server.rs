@@ -14,12 +14,13 @@ use actix_web::dev::AppConfig;
 use actix_web::middleware::{DefaultHeaders, from_fn};
 use actix_web::{App, web};
 use anyhow::{Context, Result};
+use futures::FutureExt;
 use nebula_storage::Store;
 use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::Database;
+use crate::database::{Database, event, project};
 use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
@@ -150,8 +151,7 @@ async fn make_state(
     let passwords = spawn_blocking(Passwords::new).await??;
     let metrics = Metrics::install()?;
     database.refuse_pooler_without_listener().await.map_err(sentence)?;
-    let events = EventHub::start(database.listen_server().clone(), stopping.clone());
-    let hub = LongPollHub::start(database.listen_server().clone(), stopping.clone());
+    let (events, hub) = start_hubs(&database, stopping);
     keyring.start_scanning(stopping.clone());
     expiry::start_warning(database.clone(), stopping.clone());
     let gateway_address = Arc::new(GatewayAddress::new(settings.public_url.as_deref()));
@@ -194,6 +194,23 @@ async fn make_state(
         metrics,
         readiness: Readiness::default(),
     })
+}
+
+/// Starts what listens to the database. What it says is looked up there.
+fn start_hubs(database: &Database, stopping: &CancellationToken) -> (EventHub, LongPollHub) {
+    let server = database.listen_server();
+    let asked = database.clone();
+    let confirm = move |hints: Vec<_>| {
+        let database = asked.clone();
+        async move { event::confirm(&database.client().await?, &hints).await }.boxed()
+    };
+    let asked = database.clone();
+    let versions = move |projects: Vec<_>| {
+        let database = asked.clone();
+        async move { project::versions(&database.client().await?, &projects).await }.boxed()
+    };
+    let events = EventHub::start(server.clone(), Box::new(confirm), stopping.clone());
+    (events, LongPollHub::start(server.clone(), Box::new(versions), stopping.clone()))
 }
 
 impl Running {

@@ -91,11 +91,7 @@ pub(crate) mod tests {
             proxies,
             transfers: Transfers::new(50),
             body_limits: BodyLimits { silence: Duration::from_millis(50), whole: day, upload: day },
-            events: LiveEvents::new(
-                EventHub::start(database.listen_server().clone(), stopping.clone()),
-                database.clone(),
-                stopping.clone(),
-            ),
+            events: LiveEvents::new(EventHub::default(), database.clone(), stopping.clone()),
             registrar: Arc::new(Registrar::new(
                 database.clone(),
                 Arc::clone(&projects),

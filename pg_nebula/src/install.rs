@@ -20,6 +20,7 @@ macro_rules! install_in_order {
 extension_sql_file!("../../sql/tables/account.sql", name = "tables_account", bootstrap);
 install_in_order! {
     "tables_account";
+    "tables_text_rule" = "../../sql/tables/text_rule.sql",
     "tables_project" = "../../sql/tables/project.sql",
     "tables_authority" = "../../sql/tables/authority.sql",
     "tables_rotation" = "../../sql/tables/rotation.sql",
@@ -109,6 +110,7 @@ extension_sql_file!(
 // Functions in SQL and PL/pgSQL, and views.
 install_in_order! {
     "functions_free_map";
+    "functions_endpoint" = "../../sql/functions/endpoint.sql",
     "functions_pool" = "../../sql/functions/pool.sql",
     "functions_allocation" = "../../sql/functions/allocation.sql",
     "functions_authority" = "../../sql/functions/authority.sql",
@@ -128,6 +130,7 @@ install_in_order! {
     "functions_device" = "../../sql/functions/device.sql",
     "functions_certificate" = "../../sql/functions/certificate.sql",
     "functions_peer_pool" = "../../sql/functions/peer_pool.sql",
+    "functions_project_options_check" = "../../sql/functions/project_options_check.sql",
     "functions_project_options" = "../../sql/functions/project_options.sql",
     "functions_firewall" = "../../sql/functions/firewall.sql",
     "functions_route" = "../../sql/functions/route.sql",

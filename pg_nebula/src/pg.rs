@@ -14,6 +14,7 @@ pub(crate) mod isolation;
 pub(crate) mod latch;
 #[cfg(feature = "pg_test")]
 pub(crate) mod leak_check;
+pub(crate) mod limits;
 pub(crate) mod privilege;
 pub(crate) mod random;
 pub(crate) mod row_set;

@@ -5,7 +5,9 @@ mod catalog;
 mod conformance;
 mod devices;
 mod direct;
+mod endpoints;
 mod free_map;
+mod limits;
 mod nodes;
 mod peers;
 mod queue;
@@ -94,7 +96,7 @@ fn certify(project: &str, number: u32, address: &str) {
 fn register(project: &str, number: u32, role: &str) {
     run(&format!(
         "INSERT INTO nebula.device (device_id, project_id, name, role, endpoints, curve, public_key)
-         VALUES ('{}', '{project}', 'd{number}', '{role}', '{{h:1}}', '25519',
+         VALUES ('{}', '{project}', 'd{number}', '{role}', '{{d{number}.test:4242}}', '25519',
                  sha256('d{number}'))
          ON CONFLICT DO NOTHING",
         device(number)

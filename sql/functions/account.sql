@@ -1,5 +1,26 @@
 -- Accounts: created by administrators, read by the gateway at sign-in.
 
+CREATE FUNCTION nebula.check_account(p_username text, p_password_hash text, p_role text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_username ~ '^[a-z0-9][a-z0-9._@-]{0,62}$' IS NOT TRUE THEN
+    RAISE EXCEPTION '"%" is not a valid username', left(p_username, 80)
+      USING ERRCODE = '22023',
+        HINT = '1 to 63 characters of a-z, 0-9 and . _ @ -, beginning with a letter or digit.';
+  END IF;
+  IF p_password_hash LIKE '$argon2id$%' IS NOT TRUE THEN
+    RAISE EXCEPTION 'the hash of the password is not one of Argon2id'
+      USING ERRCODE = '22023', HINT = 'Let nebula-gateway account make it.';
+  END IF;
+  PERFORM nebula.check_text('password_hash', p_password_hash, 'hash');
+  IF (p_role IN ('admin', 'member')) IS NOT TRUE THEN
+    RAISE EXCEPTION 'an account cannot have the role "%"', left(p_role, 80)
+      USING ERRCODE = '22023', HINT = 'Give admin or member.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_account(text, text, text) IS
+  'Internal: refuses what an account cannot have. Errors: 22023';
+
 CREATE FUNCTION nebula.create_account(username text, password_hash text, role text DEFAULT 'member')
 RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -9,6 +30,7 @@ DECLARE
   v_role          CONSTANT text := role;
   v_made          uuid;
 BEGIN
+  PERFORM nebula.check_account(v_username, v_password_hash, v_role);
   INSERT INTO nebula.account AS a (username, password_hash, role)
   VALUES (v_username, v_password_hash, v_role)
   ON CONFLICT ON CONSTRAINT account_username_key DO NOTHING
@@ -21,7 +43,7 @@ BEGIN
   RETURN v_made;
 END $$;
 COMMENT ON FUNCTION nebula.create_account(text, text, text) IS
-  'Creates an account. password_hash: Argon2id in PHC form. Errors: 23505 name taken, 23514 malformed '
+  'Creates an account. password_hash: Argon2id in PHC form. Errors: 23505 name taken, 22023 malformed '
   'name, hash or role';
 
 CREATE FUNCTION nebula.set_password(username text, password_hash text) RETURNS uuid
@@ -31,6 +53,7 @@ DECLARE
   v_password_hash CONSTANT text := password_hash;
   v_found_id      uuid;
 BEGIN
+  PERFORM nebula.check_account(v_username, v_password_hash, 'member');
   UPDATE nebula.account AS a
      SET password_hash = v_password_hash
    WHERE a.username = v_username
@@ -47,7 +70,8 @@ BEGIN
   RETURN v_found_id;
 END $$;
 COMMENT ON FUNCTION nebula.set_password(text, text) IS
-  'Replaces the password hash of an account and ends its sessions. Errors: P0002 no such account';
+  'Replaces the password hash of an account and ends its sessions. Errors: P0002 no such account, '
+  '22023 malformed name or hash';
 
 CREATE FUNCTION nebula.account_login(p_username text)
 RETURNS TABLE (account_id uuid, password_hash text, role text)

@@ -345,3 +345,15 @@ COMMENT ON FUNCTION nebula.update_agents(nebula.agent_call[]) IS
   'host key, and one that brings a new nebula key gets a new certificate; returns the counters to send, '
   'in the order given. Errors: as accept_calls, 54000 too many certificates in an hour, 23505 the key of '
   'another device';
+
+-- Every role that may connect can send notifications of channel nebula_agent; the version is looked up here.
+CREATE FUNCTION nebula.configuration_versions(p_project_ids uuid[]) RETURNS TABLE (project_id uuid, version bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  RETURN QUERY
+    SELECT p.project_id, p.config_version
+      FROM nebula.project p
+     WHERE p.project_id = ANY (p_project_ids);
+END $$;
+COMMENT ON FUNCTION nebula.configuration_versions(uuid[]) IS
+  'For the gateway: versions of the configurations of projects, as agents in a long poll are to run';

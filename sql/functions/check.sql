@@ -151,7 +151,10 @@ BEGIN
 
   RETURN QUERY
     SELECT NULL::integer, NULL::inet, s.device_id, s.problem, s.detail, false
-      FROM nebula.shared_identities(v_project_id) s;
+      FROM nebula.shared_identities(v_project_id) s
+    UNION ALL
+    SELECT NULL::integer, NULL::inet, s.device_id, s.problem, s.detail, false
+      FROM nebula.unusable_endpoints(v_project_id) s;
 
   RETURN QUERY SELECT * FROM nebula.peer_differences(v_project_id, v_repair);
 

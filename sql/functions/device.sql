@@ -88,7 +88,7 @@ BEGIN
    CROSS JOIN LATERAL nebula.acting_member(a.actor, p_project_id) m;
   PERFORM nebula.check_device_name(n.name)
      FROM unnest(p_devices) n
-    WHERE lower(n.name) = 'any';
+    WHERE NOT nebula.is_name(n.name) OR lower(n.name) = 'any';
   SELECT n.role
     INTO v_role
     FROM unnest(p_devices) n
@@ -129,9 +129,6 @@ BEGIN
   END IF;
   PERFORM nebula.claim_identities(p_project_id, array_agg(n.device_id), array_agg(n.name), array_agg(n.public_key))
      FROM unnest(p_devices) n;
-  PERFORM nebula.check_endpoints(p_project_id, n.endpoints)
-    FROM unnest(p_devices) n
-   WHERE n.role <> 'host';
   -- One allocation and one set of events for all devices of an account that call from one address.
   FOR v_caller IN
     SELECT w.username, w.client, array_agg(w.device_id) AS device_ids, array_agg(w.name) AS names
@@ -176,8 +173,8 @@ END $$;
 COMMENT ON FUNCTION nebula.register_devices(uuid, nebula.new_device[]) IS
   'For the gateway: makes or renews devices of a project and their addresses, all or none; a device that '
   'exists keeps its address. Contents of their certificates: device_configurations. Errors: P0002 no such '
-  'project, 42501 not allowed, 23505 other project, name or key taken, 55000 revoked, 54000 too often, 22023 '
-  'an endpoint inside the overlay or a route, 53400 pool exhausted';
+  'project, 42501 not allowed, 23505 other project, name, key or endpoint taken, 55000 revoked, 54000 too often, '
+  '22023 an endpoint that others cannot use, 53400 pool exhausted';
 
 CREATE FUNCTION nebula.project_lighthouses(p_project_id uuid)
 RETURNS TABLE (device_id uuid, name text, role text, ip text, endpoints text[])

@@ -1,15 +1,20 @@
--- What is checked before a device gets a name, a key or endpoints.
+-- Checks before a device gets a name or a key.
 
 CREATE FUNCTION nebula.check_device_name(p_name text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
+  IF NOT nebula.is_name(p_name) THEN
+    RAISE EXCEPTION '"%" is not a valid device name', left(p_name, 80)
+      USING ERRCODE = '22023',
+        HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';
+  END IF;
   IF lower(p_name) = 'any' THEN
     RAISE EXCEPTION 'a device cannot be named "%"', p_name
       USING ERRCODE = '22023', HINT = 'In firewall rules of nebula the word means every device; choose another name.';
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_device_name(text) IS
-  'Internal: refuses a name that has a special meaning in nebula. Errors: 22023';
+  'Internal: refuses a name that is malformed or has a special meaning in nebula. Errors: 22023';
 
 CREATE FUNCTION nebula.claim_name(p_project_id uuid, p_name text, p_device_id uuid) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -161,33 +166,3 @@ LANGUAGE sql STABLE AS $$
 $$;
 COMMENT ON FUNCTION nebula.shared_identities(uuid) IS
   'Internal: devices of a project, or of all, that have the name of another one but for letter case, or its key';
-
-CREATE FUNCTION nebula.check_endpoints(p_project_id uuid, p_endpoints text[]) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_wrong record;
-BEGIN
-  SELECT e.endpoint, o.network, o.kind
-    INTO v_wrong
-    FROM unnest(p_endpoints) AS e(endpoint)
-    JOIN (SELECT p.cidr AS network, 'the overlay' AS kind
-            FROM nebula.project p
-           WHERE p.project_id = p_project_id
-          UNION ALL
-          SELECT l.cidr, 'a pool'
-            FROM nebula.pool l
-           WHERE l.project_id = p_project_id
-          UNION ALL
-          SELECT r.network, 'a route'
-            FROM nebula.route r
-           WHERE r.project_id = p_project_id) o ON nebula.endpoint_address(e.endpoint) <<= o.network
-   LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'endpoint % lies in %, %', v_wrong.endpoint, v_wrong.kind, v_wrong.network
-      USING ERRCODE = '22023',
-        HINT = 'Packets to it would go into the tunnel that they are to build; name an address outside.';
-  END IF;
-END $$;
-COMMENT ON FUNCTION nebula.check_endpoints(uuid, text[]) IS
-  'Internal: refuses endpoints of a lighthouse or relay that are reached through the overlay only. Errors: '
-  '22023';

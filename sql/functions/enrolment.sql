@@ -110,9 +110,9 @@ BEGIN
     END IF;
   END IF;
   PERFORM nebula.check_device_name(v_name);
+  PERFORM nebula.check_text('created_by', v_who, 'actor');
   PERFORM nebula.check_groups(v_groups);
   PERFORM nebula.check_grantable(v_project_id, v_groups);
-  PERFORM nebula.check_endpoints(v_project_id, v_endpoints) WHERE v_role <> 'host';
   -- Of two codes that are made at the same time, the later one sees the earlier one.
   PERFORM
      FROM nebula.project p
@@ -145,7 +145,7 @@ COMMENT ON FUNCTION nebula.create_enrolment(
   'gives an agent to that device, which has none, and changes nothing else of it. For administrators. '
   'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
   'several devices, other properties beside device_id, reserved name, malformed groups or not of the '
-  'authority, an endpoint inside the overlay or a route, an address in no pool, 23505 name or address '
+  'authority, an endpoint that others cannot use, an address in no pool, 23505 name or address '
   'reserved by another code, the device has an agent, 55000 it was revoked, 23514 malformed name or role';
 
 CREATE FUNCTION nebula.create_enrolment_for(

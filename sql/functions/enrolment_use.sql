@@ -115,7 +115,6 @@ BEGIN
   PERFORM nebula.claim_identities(v_used.project_id, ARRAY[p_device_id], ARRAY[v_named], ARRAY[p_public_key]);
   -- The authority may be another one than when the code was made.
   PERFORM nebula.check_grantable(v_used.project_id, v_used.groups);
-  PERFORM nebula.check_endpoints(v_used.project_id, p_endpoints) WHERE v_used.role <> 'host';
   IF v_used.role = 'lighthouse'
      AND cardinality(v_used.endpoints) = 0
      AND cardinality(coalesce(p_endpoints, '{}')) = 0

@@ -2,16 +2,18 @@
 -- a function in language sql is planned again for each statement that calls it. The functions that write are internal
 -- and have no SET search_path, so they qualify every name.
 
+-- Every role that may connect can send notifications, so they are only hints: confirm_changes tells which are true.
 CREATE FUNCTION nebula.notify_event(
-  p_project_id uuid, p_subject text, p_subject_id text, p_action text
+  p_project_id uuid, p_subject text, p_subject_id text, p_action text, p_event_id bigint DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   PERFORM pg_catalog.pg_notify('nebula_event', pg_catalog.json_build_object(
-    'project', p_project_id, 'subject', p_subject, 'id', p_subject_id, 'action', p_action)::pg_catalog.text);
+    'project', p_project_id, 'subject', p_subject, 'id', p_subject_id, 'action', p_action,
+    'event', p_event_id)::pg_catalog.text);
 END $$;
-COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text) IS
-  'Internal: notifies channel nebula_event of a change, without a record';
+COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text, bigint) IS
+  'Internal: notifies channel nebula_event of a change: of a recorded event, or of a job or file without a record';
 
 CREATE FUNCTION nebula.record_event(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text,
@@ -21,10 +23,13 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_noted bigint;
 BEGIN
+  IF pg_catalog.octet_length(p_actor) OPERATOR(pg_catalog.>) 200 THEN
+    PERFORM nebula.check_text('the name of who did it', p_actor, 'actor');
+  END IF;
   INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
   VALUES (p_project_id, p_actor, p_action, p_subject, p_subject_id, p_client, p_detail)
   RETURNING e.event_id INTO v_noted;
-  PERFORM nebula.notify_event(p_project_id, p_subject, p_subject_id, p_action);
+  PERFORM nebula.notify_event(p_project_id, p_subject, p_subject_id, p_action, v_noted);
   RETURN v_noted;
 END $$;
 COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, jsonb) IS
@@ -35,13 +40,21 @@ CREATE FUNCTION nebula.record_events(
   p_client inet, p_details jsonb[]
 ) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_noted record;
 BEGIN
-  INSERT INTO nebula.event (project_id, actor, action, subject, subject_id, client, detail)
-  SELECT p_project_id, p_actor, p_action, p_subject, w.subject_id, p_client, w.detail
-    FROM ROWS
-    FROM (pg_catalog.unnest(p_subject_ids), pg_catalog.unnest(p_details)) AS w(subject_id, detail);
-  PERFORM nebula.notify_event(p_project_id, p_subject, w.subject_id, p_action)
-    FROM pg_catalog.unnest(p_subject_ids) AS w(subject_id);
+  IF pg_catalog.octet_length(p_actor) OPERATOR(pg_catalog.>) 200 THEN
+    PERFORM nebula.check_text('the name of who did it', p_actor, 'actor');
+  END IF;
+  FOR v_noted IN
+    INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
+    SELECT p_project_id, p_actor, p_action, p_subject, w.subject_id, p_client, w.detail
+      FROM ROWS
+      FROM (pg_catalog.unnest(p_subject_ids), pg_catalog.unnest(p_details)) AS w(subject_id, detail)
+    RETURNING e.event_id, e.subject_id
+  LOOP
+    PERFORM nebula.notify_event(p_project_id, p_subject, v_noted.subject_id, p_action, v_noted.event_id);
+  END LOOP;
 END $$;
 COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, jsonb[]) IS
   'Internal: record_event for several subjects of one action';
@@ -74,6 +87,61 @@ COMMENT ON FUNCTION nebula.record_state(text, text, jsonb) IS
 -- Function in Rust.
 COMMENT ON FUNCTION nebula.disk_room() IS
   'For the gateway: bytes and inodes of the disks of the data folder and of the log, and how many are free';
+
+-- One indexed subquery for each hint. An event is shown for an hour, so that a notification that is sent again shows
+-- little.
+CREATE FUNCTION nebula.confirm_changes(p_hints jsonb)
+RETURNS TABLE (project_id uuid, subject text, subject_id text, action text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+BEGIN
+  RETURN QUERY
+    SELECT e.project_id, e.subject, e.subject_id, e.action
+      FROM jsonb_to_recordset(p_hints) AS h(event bigint)
+     CROSS JOIN LATERAL (SELECT k.*
+                           FROM nebula.event k
+                          WHERE k.event_id = h.event
+                            AND k.at > clock_timestamp() - interval '1 hour'
+                          LIMIT 1) e;
+  RETURN QUERY
+    SELECT j.project_id, h.subject, h.id, h.action
+      FROM jsonb_to_recordset(p_hints) AS h(event bigint, subject text, id text, action text)
+     CROSS JOIN LATERAL (SELECT w.project_id FROM nebula.job_waiting w
+                          WHERE w.job_id = (CASE WHEN h.id ~ '^[0-9]{1,18}$' THEN h.id END)::bigint
+                          UNION ALL
+                         SELECT r.project_id FROM nebula.job_running r
+                          WHERE r.job_id = (CASE WHEN h.id ~ '^[0-9]{1,18}$' THEN h.id END)::bigint
+                          UNION ALL
+                         SELECT f.project_id FROM nebula.job_finished f
+                          WHERE f.job_id = (CASE WHEN h.id ~ '^[0-9]{1,18}$' THEN h.id END)::bigint
+                          LIMIT 1) j
+     WHERE h.event IS NULL
+       AND h.subject = 'job'
+       AND h.action IN ('enqueue', 'claim', 'progress', 'complete', 'fail', 'cancel', 'retry');
+  RETURN QUERY
+    SELECT f.project_id, h.subject, h.id, h.action
+      FROM jsonb_to_recordset(p_hints) AS h(event bigint, subject text, id text, action text)
+     CROSS JOIN LATERAL (SELECT k.project_id
+                           FROM nebula.file k
+                          WHERE k.file_id = (CASE
+                                               WHEN h.id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' THEN h.id
+                                             END)::uuid
+                          LIMIT 1) f
+     WHERE h.event IS NULL
+       AND h.subject = 'file'
+       AND h.action = 'rendition';
+  -- Watchers read the list of peers again; whether anything changed is not on record.
+  RETURN QUERY
+    SELECT p.project_id, h.subject, h.id, h.action
+      FROM jsonb_to_recordset(p_hints) AS h(event bigint, project uuid, subject text, id text, action text)
+      LEFT JOIN LATERAL (SELECT k.project_id FROM nebula.project k WHERE k.project_id = h.project LIMIT 1) p ON true
+     WHERE h.event IS NULL
+       AND (h.subject, h.id, h.action) = ('peer', '', 'change')
+       AND p.project_id IS NOT DISTINCT FROM h.project;
+END $$;
+COMMENT ON FUNCTION nebula.confirm_changes(jsonb) IS
+  'For the gateway: which of these payloads of channel nebula_event are true, since anybody who may connect can send '
+  'some: recorded events of the last hour as they are on record, and changes of jobs and files that exist';
 
 CREATE FUNCTION nebula.list_events(
   p_actor uuid, p_project_id uuid DEFAULT NULL, p_before bigint DEFAULT NULL,

@@ -1,5 +1,44 @@
 -- Firewall rules, set by administrators. Every rule allows something and none denies, so their order does not matter.
 
+CREATE FUNCTION nebula.check_rule(
+  p_direction text, p_protocol text, p_port_first integer, p_port_last integer, p_subjects integer, p_remotes integer
+) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_fault text;
+  v_hint  text;
+BEGIN
+  CASE
+    WHEN p_direction IS NULL OR p_direction NOT IN ('inbound', 'outbound') THEN
+      v_fault := format('a rule cannot have the direction %L', left(p_direction, 80));
+      v_hint := 'Give inbound or outbound, as seen by the devices it is for.';
+    WHEN p_protocol IS NULL OR p_protocol NOT IN ('any', 'tcp', 'udp', 'icmp') THEN
+      v_fault := format('a rule cannot have the protocol %L', left(p_protocol, 80));
+      v_hint := 'Give any, tcp, udp or icmp.';
+    WHEN p_port_first NOT BETWEEN 1 AND 65535 OR p_port_last NOT BETWEEN 1 AND 65535 OR p_port_last < p_port_first THEN
+      v_fault := format('there are no ports %s', concat_ws(' to ', p_port_first, p_port_last));
+      v_hint := 'Ports go from 1 to 65535, the first one before the last one; none for all.';
+    WHEN p_port_first IS NULL AND p_port_last IS NOT NULL THEN
+      v_fault := format('a rule with the last port %s has no first one', p_port_last);
+      v_hint := 'Give the first port, too; it can be the same.';
+    WHEN p_protocol = 'icmp' AND p_port_first IS NOT NULL THEN
+      v_fault := 'icmp has no ports';
+      v_hint := 'Leave out the ports.';
+    WHEN p_subjects > 1 THEN
+      v_fault := 'a rule cannot be for a group and for a device';
+      v_hint := 'Make two rules.';
+    WHEN p_remotes > 1 THEN
+      v_fault := 'a rule can name groups, a network or a device, not several of them';
+      v_hint := 'Make a rule for each; every rule allows something.';
+    ELSE
+      RETURN;
+  END CASE;
+  RAISE EXCEPTION '%', v_fault USING ERRCODE = '22023', HINT = v_hint;
+END $$;
+COMMENT ON FUNCTION nebula.check_rule(text, text, integer, integer, integer, integer) IS
+  'Internal: refuses a firewall rule that nebula has not: with so many of group and device that it is for, and so many '
+  'kinds of remote. Errors: 22023';
+
 CREATE FUNCTION nebula.add_rule(
   project_id uuid,
   direction text,
@@ -44,7 +83,12 @@ BEGIN
     RAISE EXCEPTION 'there is no device % in project %', v_foreign, v_project_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
-  PERFORM nebula.check_groups(array_remove(v_remote_groups || v_for_group, NULL));
+  PERFORM nebula.check_rule(v_direction, v_protocol, v_port_first, v_port_last,
+                            num_nonnulls(v_for_group, v_for_device),
+                            num_nonnulls(v_remote_cidr, v_remote_device, nullif(v_remote_groups, '{}')));
+  PERFORM nebula.check_groups(v_remote_groups);
+  PERFORM nebula.check_groups(ARRAY[v_for_group]) WHERE v_for_group IS NOT NULL;
+  PERFORM nebula.check_text('note', v_note, 'note');
   PERFORM nebula.check_device_name(d.name)
      FROM nebula.device d
     WHERE d.device_id = v_remote_device;
@@ -99,8 +143,8 @@ COMMENT ON FUNCTION nebula.add_rule(
   'Adds a firewall rule, or returns the one that allows the same already. Devices: of for_group, '
   'for_device, or all. Remote: in all of remote_groups, in '
   'remote_cidr, remote_device, or any. Rules matter in the directions in which the project is closed. For '
-  'administrators. Errors: P0002 no such project or device, 22023 a group, device or network that means '
-  'every device, 23514 malformed rule';
+  'administrators. Errors: P0002 no such project or device, 22023 malformed, or a group, device or network that '
+  'means every device';
 
 CREATE FUNCTION nebula.drop_rule(rule_id bigint, dropped_by text DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -169,9 +169,12 @@ DECLARE
   v_thresholds CONSTANT integer[] := thresholds;
   v_known      nebula.pool := nebula.require_pool(v_project_id, v_pool);
 BEGIN
-  IF v_thresholds IS NULL OR array_position(v_thresholds, NULL) IS NOT NULL
-     OR NOT (1 <= ALL (v_thresholds) AND 100 >= ALL (v_thresholds)) THEN
-    RAISE EXCEPTION '% is not a valid list of thresholds', v_thresholds
+  IF v_thresholds IS NULL
+     OR array_ndims(v_thresholds) > 1
+     OR cardinality(v_thresholds) > 100
+     OR EXISTS (SELECT FROM unnest(v_thresholds) t WHERE t IS NULL OR t NOT BETWEEN 1 AND 100)
+  THEN
+    RAISE EXCEPTION '% is not a valid list of thresholds', left(v_thresholds::text, 80)
       USING ERRCODE = '22023',
         HINT = 'Give whole percent from 1 to 100, for example {80,90,95}; {} for none.';
   END IF;

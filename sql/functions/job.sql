@@ -37,8 +37,8 @@ COMMENT ON FUNCTION nebula.complete_jobs(bigint[], integer[], jsonb[]) IS
   '1 MiB';
 COMMENT ON FUNCTION nebula.fail_job(bigint, integer, text, boolean) IS
   'Ends a failed attempt and returns the new state: available (it runs again later), dead or cancelled. '
-  'Jobs that wait for a dead or cancelled job are cancelled, unless their on_dead is block. Errors: 55000 '
-  'lease lost';
+  'Jobs that wait for a dead or cancelled job are cancelled, unless their on_dead is block. Of error 10 000 '
+  'bytes are kept. Errors: 55000 lease lost';
 COMMENT ON FUNCTION nebula.hand_back_job(bigint, integer, text) IS
   'Gives a running job back without counting the attempt as failed, and returns the new state: available, '
   'or cancelled if that was asked. Errors: 55000 lease lost';

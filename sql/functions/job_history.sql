@@ -26,10 +26,7 @@ DECLARE
   v_vacant     bigint;
   v_pruned     bigint := 0;
 BEGIN
-  IF v_older_than < interval '0' THEN
-    RAISE EXCEPTION 'older_than is %', v_older_than
-      USING ERRCODE = '22023', HINT = 'Give a length of time, or null to go by the retention of each kind.';
-  END IF;
+  PERFORM nebula.check_span('older_than', v_older_than, '0');
   -- A snapshot older than the lock would not see jobs that finished since, and TRUNCATE would lose them.
   IF current_setting('transaction_isolation') <> 'read committed' THEN
     RAISE EXCEPTION 'prune_jobs cannot run in a % transaction', current_setting('transaction_isolation')

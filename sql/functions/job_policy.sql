@@ -110,15 +110,12 @@ DECLARE
   v_retention CONSTANT interval := retention;
 BEGIN
   PERFORM nebula.check_job(v_kind);
-  IF v_retention < interval '0' THEN
-    RAISE EXCEPTION 'jobs of kind "%" cannot be kept for %', v_kind, v_retention
-      USING ERRCODE = '22023',
-        HINT = 'Give a length of time, for example interval ''30 days'', or null for the usual week.';
-  END IF;
+  PERFORM nebula.check_span('retention', v_retention, '0');
   INSERT INTO nebula.job_policy AS p (kind, retention)
   VALUES (v_kind, v_retention)
   ON CONFLICT ON CONSTRAINT job_policy_pkey DO UPDATE
      SET retention = EXCLUDED.retention;
 END $$;
 COMMENT ON FUNCTION nebula.retain_jobs(text, interval) IS
-  'Sets how long finished jobs of a kind are kept; null: a week. Errors: 22023 malformed kind or below zero';
+  'Sets how long finished jobs of a kind are kept; null: a week. Errors: 22023 malformed kind, below zero or more '
+  'than 100 years';

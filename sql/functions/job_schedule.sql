@@ -31,8 +31,8 @@ DECLARE
   v_due          timestamptz := nebula.next_tick(v_cron, v_time_zone, clock_timestamp());
 BEGIN
   PERFORM nebula.check_job(v_kind, v_priority, v_max_attempts);
-  IF v_name IS NULL OR v_name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is not a valid schedule name', v_name
+  IF nebula.is_label(v_name) IS NOT TRUE THEN
+    RAISE EXCEPTION '"%" is not a valid schedule name', left(v_name, 80)
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;

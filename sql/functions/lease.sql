@@ -5,12 +5,14 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_device_id CONSTANT uuid := device_id;
   v_lease     CONSTANT interval := lease;
-  v_until     timestamptz := now() + v_lease;
+  v_until     timestamptz;
 BEGIN
-  IF v_until IS NULL OR v_until <= now() THEN
-    RAISE EXCEPTION 'lease must be longer than zero'
+  IF v_lease IS NULL THEN
+    RAISE EXCEPTION 'lease must not be null'
       USING ERRCODE = '22023', HINT = 'For example interval ''1 day''.';
   END IF;
+  PERFORM nebula.check_span('lease', v_lease);
+  v_until := now() + v_lease;
   IF EXISTS (SELECT FROM nebula.peer e WHERE e.peer_id = v_device_id) THEN
     RAISE EXCEPTION '% is a peer, whose addresses have no lease', v_device_id
       USING ERRCODE = '55000', HINT = 'Let the peer expire: SELECT nebula.update_peer(peer_id, expires_at => ...).';
@@ -27,7 +29,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.renew_lease(uuid, interval) IS
   'Extends the lease of the addresses of a device, from now, also if it has expired but was not reclaimed; '
-  'returns its end. Errors: 22023 not longer than zero, P0002 holds no address, 55000 a peer';
+  'returns its end. Errors: 22023 not longer than zero, or than 100 years, P0002 holds no address, 55000 a peer';
 
 CREATE FUNCTION nebula.reclaim_expired(max integer DEFAULT 1000)
 RETURNS TABLE (device_id uuid, ip inet)

@@ -38,7 +38,7 @@ BEGIN
   SELECT left(w, 100)
     INTO v_wrong
     FROM unnest(p_words) w
-   WHERE w IS NULL OR w !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'
+   WHERE w IS NULL OR NOT nebula.is_label(w)
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION '"%" is not a valid %', v_wrong, p_kind
@@ -80,7 +80,7 @@ BEGIN
     RAISE EXCEPTION '% must not be null', v_null
       USING ERRCODE = '22023', HINT = format('Give a value for %s.', v_null);
   END IF;
-  IF v_name !~ '^[[:alnum:]][[:alnum:]._-]{0,62}$' THEN
+  IF NOT nebula.is_name(v_name) THEN
     RAISE EXCEPTION '"%" is not a valid node name', v_name
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';

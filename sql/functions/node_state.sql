@@ -16,7 +16,7 @@ BEGIN
     RAISE EXCEPTION 'a node has no "%"', v_wrong
       USING ERRCODE = '22023', HINT = 'See SELECT * FROM nebula.node_status.';
   END IF;
-  IF v_name !~ '^[[:alnum:]][[:alnum:]._-]{0,62}$' THEN
+  IF NOT nebula.is_name(v_name) THEN
     RAISE EXCEPTION '"%" is not a valid node name', left(v_name, 100)
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';

@@ -24,7 +24,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_network cidr;
 BEGIN
-  IF p_peer.name IS NULL OR p_peer.name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' OR p_peer.name ~ '[\r\n]' THEN
+  IF nebula.is_label(p_peer.name) IS NOT TRUE THEN
     RAISE EXCEPTION '% is not a valid peer name', coalesce(quote_ident(left(p_peer.name, 100)), 'null')
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';

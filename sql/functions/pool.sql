@@ -29,16 +29,7 @@ DECLARE
 BEGIN
   SELECT s.network, s.purpose
     INTO v_special
-    FROM (VALUES (1, inet '127.0.0.0/8', 'the loopback'),
-                 (2, inet '::1/128', 'the loopback'),
-                 (3, inet '0.0.0.0/8', 'which stands for every address'),
-                 (4, inet '169.254.0.0/16', 'addresses of one link'),
-                 (5, inet 'fe80::/10', 'addresses of one link'),
-                 (6, inet '224.0.0.0/4', 'multicast'),
-                 (7, inet 'ff00::/8', 'multicast'),
-                 (8, inet '240.0.0.0/4', 'reserved by the Internet protocol'),
-                 (9, inet '::ffff:0:0/96', 'IPv4 addresses in the form of IPv6'),
-                 (10, inet '::/64', 'reserved by the Internet protocol')) AS s(place, network, purpose)
+    FROM nebula.special_networks() s
    WHERE s.network && p_network
    ORDER BY s.network >>= p_network DESC, s.place
    LIMIT 1;
@@ -74,20 +65,28 @@ COMMENT ON FUNCTION nebula.pool_network(uuid, inet) IS
 
 -- Also for a pool that grows. Rows from before stay.
 CREATE FUNCTION nebula.check_pool_network(p_project_id uuid, p_network inet) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
+LANGUAGE plpgsql AS $$
 DECLARE
-  v_wrong record;
+  v_project nebula.project;
+  v_wrong   record;
 BEGIN
   PERFORM nebula.check_network(p_network);
+  -- Of a pool and an endpoint or a route that are made at the same time, the later one sees the earlier one.
+  SELECT p.*
+    INTO v_project
+    FROM nebula.project p
+   WHERE p.project_id = p_project_id
+     FOR NO KEY UPDATE;
+  IF family(p_network) = 6 AND v_project.mtu < 1280 THEN
+    RAISE EXCEPTION 'project "%" has an MTU of %, too small for the IPv6 pool %',
+        v_project.name, v_project.mtu, p_network
+      USING ERRCODE = '22023', HINT = 'IPv6 needs 1280: nebulactl project options mtu=1300.';
+  END IF;
   PERFORM nebula.check_grantable(p_project_id, '{}', ARRAY[nebula.pool_network(p_project_id, p_network)]);
-  SELECT format('the endpoint %s of "%s"', e.endpoint, d.name) AS thing
+  SELECT format('the endpoint %s of "%s"', s.endpoint, s.name) AS thing
     INTO v_wrong
-    FROM nebula.device d
-   CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
-   WHERE d.project_id = p_project_id
-     AND d.role IN ('lighthouse', 'relay')
-     AND d.revoked_at IS NULL
-     AND nebula.endpoint_address(e.endpoint) <<= p_network
+    FROM nebula.static_endpoints(p_project_id) s
+   WHERE s.address <<= p_network
   UNION ALL
   SELECT format('the route to %s', r.network)
     FROM nebula.route r
@@ -101,7 +100,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_pool_network(uuid, inet) IS
   'Internal: refuses a pool that would hide an endpoint of a lighthouse or a routed network, is outside the '
-  'limits of the authority, or is refused by check_network. Errors: 22023';
+  'limits of the authority, is of IPv6 in a project whose MTU is too small for that, or is refused by check_network. '
+  'Errors: 22023';
 
 CREATE FUNCTION nebula.pool_usage(project_id uuid DEFAULT NULL)
 RETURNS TABLE (
@@ -217,9 +217,8 @@ BEGIN
       USING ERRCODE = '55000', HINT = 'A full one needs no change: its interface gets another one by itself.';
   END IF;
   IF p_grow THEN
-    PERFORM nebula.check_network(v_target);
+    PERFORM nebula.check_pool_network(p_project_id, v_target);
   END IF;
-  PERFORM nebula.check_pool_network(p_project_id, v_target) WHERE p_grow;
   IF v_target = v_pool.cidr THEN
     RETURN (SELECT u.size - u.reserved
               FROM nebula.pool_usage(v_pool.project_id) u

@@ -15,8 +15,8 @@ BEGIN
     RAISE EXCEPTION 'name must not be null'
       USING ERRCODE = '22023', HINT = 'Give a value for name.';
   END IF;
-  IF v_name !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is not a valid project name', v_name
+  IF NOT nebula.is_label(v_name) THEN
+    RAISE EXCEPTION '"%" is not a valid project name', left(v_name, 80)
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;

@@ -340,10 +340,31 @@ RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who    text  := nebula.require_admin(p_actor);
-  v_wanted jsonb := p_changes - 'version';
+  v_wanted jsonb;
   v_old    record;
 BEGIN
   PERFORM nebula.require_project(p_project_id);
+  PERFORM nebula.check_project_options(CASE jsonb_typeof(p_changes)
+                                         WHEN 'object' THEN jsonb_strip_nulls(p_changes) - 'version'
+                                       END);
+  v_wanted := jsonb_strip_nulls(p_changes) - 'version';
+  IF jsonb_typeof(v_wanted -> 'certificateVersions') = 'number' THEN
+    v_wanted := jsonb_set(v_wanted, '{certificateVersions}', jsonb_build_array(v_wanted -> 'certificateVersions'));
+  END IF;
+  -- Of options and a pool or a lighthouse that change at the same time, the later one sees the earlier one.
+  PERFORM
+     FROM nebula.project p
+    WHERE p.project_id = p_project_id
+      FOR NO KEY UPDATE;
+  PERFORM nebula.check_mtu(p_project_id, (v_wanted ->> 'mtu')::integer);
+  PERFORM nebula.check_dns_port((v_wanted ->> 'dnsPort')::integer, d.endpoints)
+     FROM (SELECT '{}'::text[] AS endpoints
+            UNION ALL
+           SELECT k.endpoints
+             FROM nebula.device k
+            WHERE k.project_id = p_project_id
+              AND k.role = 'lighthouse'
+              AND k.revoked_at IS NULL) d;
   IF v_wanted ? 'certificateVersions' AND NOT v_wanted -> 'certificateVersions' @> '1' THEN
     SELECT d.name, a.nebula_version
       INTO v_old
@@ -376,32 +397,21 @@ BEGIN
          mtu = coalesce((v_wanted ->> 'mtu')::integer, p.mtu),
          cipher = coalesce(v_wanted ->> 'cipher', p.cipher),
          punchy = coalesce((v_wanted ->> 'punchy')::boolean, p.punchy),
-         dns_port = CASE
-           WHEN v_wanted ? 'dnsPort' THEN nullif((v_wanted ->> 'dnsPort')::integer, 0)
-           ELSE p.dns_port
-         END,
+         dns_port = CASE WHEN v_wanted ? 'dnsPort' THEN nullif((v_wanted ->> 'dnsPort')::integer, 0)
+                         ELSE p.dns_port END,
          inbound = coalesce(v_wanted ->> 'inbound', p.inbound),
          outbound = coalesce(v_wanted ->> 'outbound', p.outbound),
          sync_pending_kib = CASE
            WHEN v_wanted ? 'syncPendingKib' THEN nullif((v_wanted ->> 'syncPendingKib')::integer, 0)
-           ELSE p.sync_pending_kib
-         END,
-         sync_hashers = CASE
-           WHEN v_wanted ? 'syncHashers' THEN nullif((v_wanted ->> 'syncHashers')::integer, 0)
-           ELSE p.sync_hashers
-         END,
-         sync_writes = CASE
-           WHEN v_wanted ? 'syncWrites' THEN nullif((v_wanted ->> 'syncWrites')::integer, 0)
-           ELSE p.sync_writes
-         END,
-         sync_order = CASE
-           WHEN v_wanted ? 'syncOrder' THEN nullif(v_wanted ->> 'syncOrder', '')
-           ELSE p.sync_order
-         END,
+           ELSE p.sync_pending_kib END,
+         sync_hashers = CASE WHEN v_wanted ? 'syncHashers' THEN nullif((v_wanted ->> 'syncHashers')::integer, 0)
+                             ELSE p.sync_hashers END,
+         sync_writes = CASE WHEN v_wanted ? 'syncWrites' THEN nullif((v_wanted ->> 'syncWrites')::integer, 0)
+                            ELSE p.sync_writes END,
+         sync_order = CASE WHEN v_wanted ? 'syncOrder' THEN nullif(v_wanted ->> 'syncOrder', '') ELSE p.sync_order END,
          sync_connections = CASE
            WHEN v_wanted ? 'syncConnections' THEN nullif((v_wanted ->> 'syncConnections')::integer, 0)
-           ELSE p.sync_connections
-         END
+           ELSE p.sync_connections END
    WHERE p.project_id = p_project_id;
   PERFORM nebula.record_event(p_project_id, v_who, 'configure', 'project', p_project_id::text, NULL,
                               v_wanted);
@@ -409,16 +419,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.set_project_options(uuid, uuid, jsonb) IS
   'For the gateway: changes options of a project, written as the API writes them; answers all of them. '
-  'Errors: 42501 not an administrator, P0002 no such project, 23514 a value that cannot be, 55000 without '
+  'Errors: 42501 not an administrator, P0002 no such project, 22023 a value that cannot be, 55000 without '
   'certificates of version 1 while a device needs them';
-
-CREATE FUNCTION nebula.set_device_groups_for(p_actor uuid, p_device_id uuid, p_groups text[])
-RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-BEGIN
-  PERFORM nebula.require_admin(p_actor);
-  PERFORM nebula.set_device_groups(p_device_id, p_groups);
-END $$;
-COMMENT ON FUNCTION nebula.set_device_groups_for(uuid, uuid, text[]) IS
-  'For the gateway: set_device_groups for an administrator. Errors: 42501 not an administrator, the rest '
-  'as set_device_groups';

@@ -3,8 +3,8 @@
 CREATE FUNCTION nebula.check_label(p_project_id uuid, p_label text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  IF p_label IS NULL OR p_label !~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$' THEN
-    RAISE EXCEPTION '"%" is not a valid label', p_label
+  IF nebula.is_label(p_label) IS NOT TRUE THEN
+    RAISE EXCEPTION '"%" is not a valid label', left(p_label, 80)
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;
@@ -41,6 +41,7 @@ DECLARE
 BEGIN
   PERFORM nebula.require_project(v_project_id);
   PERFORM nebula.check_label(v_project_id, v_label);
+  PERFORM nebula.check_text('reason', v_reason, 'note');
   SELECT *
     INTO v_pool
     FROM nebula.pool p
@@ -253,6 +254,10 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_group text;
 BEGIN
+  IF array_ndims(p_groups) > 1 THEN
+    RAISE EXCEPTION 'groups must be a list of names, not one of lists'
+      USING ERRCODE = '22023', HINT = 'For example ARRAY[''web'', ''eu''].';
+  END IF;
   IF cardinality(p_groups) > 64 THEN
     RAISE EXCEPTION '% groups are more than a certificate should name', cardinality(p_groups)
       USING ERRCODE = '22023', HINT = 'A device can be in 64 groups; a handshake of nebula carries them all.';
@@ -263,11 +268,11 @@ BEGIN
         USING ERRCODE = '22023',
           HINT = 'In firewall rules of nebula the word means every device: omit groups, network and device for that.';
     END IF;
-    IF v_group IS NULL
+    IF nebula.is_label(translate(regexp_replace(v_group, '^_', 'x'), ':/@+=', '_____')) IS NOT TRUE
        OR octet_length(v_group) > 63
-       OR v_group !~ '^[[:alnum:]_]([[:alnum:] ._:/@+=-]{0,61}[[:alnum:]._:/@+=-])?$'
+       OR v_group LIKE '% '
     THEN
-      RAISE EXCEPTION '"%" is not a valid group name', v_group
+      RAISE EXCEPTION '"%" is not a valid group name', left(v_group, 80)
         USING ERRCODE = '22023',
           HINT = 'Up to 63 bytes of letters, digits, spaces and . _ - : / @ + =, from a letter or digit to no space.';
     END IF;
@@ -284,7 +289,7 @@ DECLARE
   v_groups    CONSTANT text[] := groups;
   v_project   uuid;
 BEGIN
-  IF array_position(v_groups, NULL) IS NOT NULL OR v_groups IS NULL THEN
+  IF v_groups IS NULL OR EXISTS (SELECT FROM unnest(v_groups) g WHERE g IS NULL) THEN
     RAISE EXCEPTION 'groups must not be null'
       USING ERRCODE = '22023', HINT = 'Give an array of names, or an empty one.';
   END IF;
@@ -306,3 +311,14 @@ END $$;
 COMMENT ON FUNCTION nebula.set_device_groups(uuid, text[]) IS
   'Sets the groups of a device: its next address comes from their ranges, and its next certificate names '
   'them. Errors: P0002 no such device, 22023 null, malformed, reserved, or not of the authority';
+
+CREATE FUNCTION nebula.set_device_groups_for(p_actor uuid, p_device_id uuid, p_groups text[])
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.set_device_groups(p_device_id, p_groups);
+END $$;
+COMMENT ON FUNCTION nebula.set_device_groups_for(uuid, uuid, text[]) IS
+  'For the gateway: set_device_groups for an administrator. Errors: 42501 not an administrator, the rest '
+  'as set_device_groups';

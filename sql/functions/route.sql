@@ -1,14 +1,22 @@
 -- Routes to networks behind devices, set by administrators.
 
-CREATE FUNCTION nebula.endpoint_address(p_endpoint text) RETURNS inet
-LANGUAGE plpgsql IMMUTABLE AS $$
+CREATE FUNCTION nebula.check_route_numbers(p_network inet, p_mtu integer, p_metric integer) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  -- The kernel refuses an IPv6 route with a smaller MTU, and nebula then does not start.
+  v_least CONSTANT integer := CASE family(p_network) WHEN 6 THEN 1280 ELSE 500 END;
 BEGIN
-  RETURN host(rtrim(ltrim(regexp_replace(p_endpoint, ':[0-9]+$', ''), '['), ']')::inet)::inet;
-EXCEPTION WHEN invalid_text_representation THEN
-  RETURN NULL;
+  IF NOT p_mtu BETWEEN v_least AND 9001 THEN
+    RAISE EXCEPTION 'the MTU of a route to % cannot be %', p_network, p_mtu
+      USING ERRCODE = '22023', HINT = format('Give %s to 9001, or none for that of the project.', v_least);
+  END IF;
+  IF p_metric < 0 THEN
+    RAISE EXCEPTION 'the metric of a route cannot be %', p_metric
+      USING ERRCODE = '22023', HINT = 'Give a number from 1, or none for 2000.';
+  END IF;
 END $$;
-COMMENT ON FUNCTION nebula.endpoint_address(text) IS
-  'Internal: the address in an endpoint, host:port; null if it has a name';
+COMMENT ON FUNCTION nebula.check_route_numbers(inet, integer, integer) IS
+  'Internal: refuses an MTU or a metric that the kernel does not take for a network. Errors: 22023';
 
 CREATE FUNCTION nebula.add_route(
   project_id uuid,
@@ -31,6 +39,11 @@ DECLARE
   v_static_host record;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
+  -- Of a route and an endpoint or a pool that are made at the same time, the later one sees the earlier one.
+  PERFORM
+     FROM nebula.project p
+    WHERE p.project_id = v_project_id
+      FOR NO KEY UPDATE;
   IF NOT EXISTS (SELECT
                    FROM nebula.device d
                   WHERE d.device_id = v_device_id
@@ -78,21 +91,17 @@ BEGIN
       USING ERRCODE = '22023', HINT = 'Peers are reached through their nodes; name a network without them.';
   END IF;
   PERFORM nebula.check_network(v_network);
+  PERFORM nebula.check_route_numbers(v_network, v_mtu, v_metric);
   PERFORM nebula.check_grantable(v_project_id, '{}', '{}', ARRAY[v_network]);
   -- A certificate names them all, and a handshake carries it.
   IF (SELECT count(*) FROM nebula.route r WHERE r.device_id = v_device_id AND r.network <> v_network) >= 200 THEN
     RAISE EXCEPTION 'device % has 200 routes, all that its certificate can name', v_device_id
       USING ERRCODE = '22023', HINT = 'Join neighbouring networks into wider ones, or use another device.';
   END IF;
-  SELECT d.name, e.endpoint
+  SELECT s.name, s.endpoint
     INTO v_static_host
-    FROM nebula.device d
-   CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
-   WHERE d.project_id = v_project_id
-     AND d.role IN ('lighthouse', 'relay')
-     AND d.revoked_at IS NULL
-     AND nebula.endpoint_address(e.endpoint) <<= v_network
-   ORDER BY d.name
+    FROM nebula.static_endpoints(v_project_id) s
+   WHERE s.address <<= v_network
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION '% contains the endpoint % of "%"', v_network, v_static_host.endpoint, v_static_host.name
@@ -113,7 +122,7 @@ COMMENT ON FUNCTION nebula.add_route(uuid, inet, uuid, integer, integer, text) I
   'certificate of the device then names the network. For administrators. Errors: P0002 no such project or '
   'device, 22023 not a network, in the overlay, of another family, with the endpoint of a lighthouse or '
   'relay, not of the authority, the 201st of the device, or not for devices (everything, loopback, multicast '
-  'and the like), 23514 MTU or metric';
+  'and the like), MTU or metric out of range';
 
 CREATE FUNCTION nebula.drop_route(project_id uuid, network inet, dropped_by text DEFAULT NULL)
 RETURNS void

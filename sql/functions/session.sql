@@ -8,6 +8,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_opened uuid;
 BEGIN
+  PERFORM nebula.check_span('the lifetime of a session', p_lifetime);
   -- Purge expired sessions of the account.
   DELETE FROM nebula.session s WHERE s.account_id = p_account_id AND s.expires_at < now();
   INSERT INTO nebula.session AS s (account_id, client, user_agent, expires_at)
@@ -20,7 +21,8 @@ BEGIN
   RETURN v_opened;
 END $$;
 COMMENT ON FUNCTION nebula.open_session(uuid, bytea, interval, inet, text) IS
-  'For the gateway: begins a refresh-token family; token_hash is the SHA-256 of the first token';
+  'For the gateway: begins a refresh-token family; token_hash is the SHA-256 of the first token. Errors: 22023 '
+  'lifetime';
 
 -- Returns an outcome instead of raising an error, because an error would roll back the end of a stolen family.
 CREATE FUNCTION nebula.rotate_session(

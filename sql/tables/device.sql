@@ -14,7 +14,7 @@ CREATE TABLE nebula.device (
   revoked_at     timestamptz,
   CONSTRAINT device_pkey PRIMARY KEY (device_id),
   CONSTRAINT device_project_name_key UNIQUE (project_id, name),
-  CONSTRAINT device_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
+  CONSTRAINT device_name_check CHECK (nebula.is_name(name)),
   CONSTRAINT device_role_check CHECK (role IN ('host', 'lighthouse', 'relay')),
   -- A lighthouse must be reachable from the underlay.
   CONSTRAINT device_lighthouse_check CHECK (role <> 'lighthouse' OR cardinality(endpoints) > 0),

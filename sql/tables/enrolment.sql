@@ -20,7 +20,8 @@ CREATE TABLE nebula.enrolment (
   CONSTRAINT enrolment_pkey PRIMARY KEY (enrolment_id),
   CONSTRAINT enrolment_code_key UNIQUE (code_hash),
   CONSTRAINT enrolment_code_check CHECK (octet_length(code_hash) = 32),
-  CONSTRAINT enrolment_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
+  CONSTRAINT enrolment_name_check CHECK (nebula.is_name(name)),
+  CONSTRAINT enrolment_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor')),
   CONSTRAINT enrolment_role_check CHECK (role IN ('host', 'lighthouse', 'relay')),
   CONSTRAINT enrolment_uses_check CHECK (uses BETWEEN 0 AND uses_max AND uses_max BETWEEN 1 AND 10000),
   -- Two devices cannot share a name or an address.

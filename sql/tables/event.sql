@@ -11,6 +11,8 @@ CREATE TABLE nebula.event (
   detail      jsonb       NOT NULL DEFAULT '{}',
   CONSTRAINT event_pkey PRIMARY KEY (event_id),
   CONSTRAINT event_action_check CHECK (action ~ '^[a-z][a-z0-9_-]{0,31}$'),
+  CONSTRAINT event_actor_check CHECK (
+    octet_length(actor) <= nebula.text_limit('actor') AND octet_length(subject_id) <= nebula.text_limit('subject')),
   CONSTRAINT event_subject_check CHECK (subject ~ '^[a-z][a-z0-9_-]{0,31}$')
 );
 -- "What happened to this object?" and "What happened lately in this project?"

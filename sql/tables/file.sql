@@ -16,6 +16,9 @@ CREATE TABLE nebula.file (
   CONSTRAINT file_name_check CHECK (
     octet_length(name) BETWEEN 1 AND 255 AND name !~ '[/[:cntrl:]]' AND name NOT IN ('.', '..')),
   CONSTRAINT file_size_check CHECK (size > 0),
+  CONSTRAINT file_content_check CHECK (
+    octet_length(content_type) <= nebula.text_limit('content')
+    AND octet_length(storage_key) <= nebula.text_limit('content')),
   CONSTRAINT file_sha256_check CHECK (octet_length(sha256) = 32)
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.file', '');
@@ -48,6 +51,9 @@ CREATE TABLE nebula.rendition (
   CONSTRAINT rendition_storage_key_key UNIQUE (storage_key),
   CONSTRAINT rendition_kind_check CHECK (kind ~ '^[a-z][a-z0-9_-]{0,31}$'),
   CONSTRAINT rendition_size_check CHECK (size > 0),
+  CONSTRAINT rendition_content_check CHECK (
+    octet_length(content_type) <= nebula.text_limit('content')
+    AND octet_length(storage_key) <= nebula.text_limit('content')),
   CONSTRAINT rendition_sha256_check CHECK (octet_length(sha256) = 32)
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.rendition', '');

@@ -26,7 +26,8 @@ CREATE TABLE nebula.firewall_rule (
   CONSTRAINT firewall_rule_icmp_check CHECK (protocol <> 'icmp' OR port_first IS NULL),
   CONSTRAINT firewall_rule_remote_check CHECK (
     num_nonnulls(remote_cidr, remote_device, nullif(remote_groups, '{}')) <= 1
-    AND array_position(remote_groups, NULL) IS NULL)
+    AND array_position(remote_groups, NULL) IS NULL),
+  CONSTRAINT firewall_rule_note_check CHECK (octet_length(note) <= nebula.text_limit('note'))
 );
 -- All rules of a project are read for each configuration.
 CREATE INDEX firewall_rule_project_idx ON nebula.firewall_rule (project_id);

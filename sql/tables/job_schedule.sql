@@ -12,7 +12,9 @@ CREATE TABLE nebula.job_schedule (
   last_at       timestamptz,
   last_job_id   bigint,
   CONSTRAINT job_schedule_pkey PRIMARY KEY (name),
-  CONSTRAINT job_schedule_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$')
+  CONSTRAINT job_schedule_name_check CHECK (nebula.is_label(name)),
+  CONSTRAINT job_schedule_cron_check CHECK (
+    octet_length(cron) <= nebula.text_limit('cron') AND octet_length(time_zone) <= nebula.text_limit('cron'))
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.job_schedule', '');
 

@@ -35,7 +35,7 @@ CREATE TABLE nebula.node (
   CONSTRAINT node_device_key UNIQUE (device_id),
   -- Ranges of nodes do not overlap.
   CONSTRAINT node_cidr_excl EXCLUDE USING gist (cidr inet_ops WITH &&),
-  CONSTRAINT node_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:]._-]{0,62}$'),
+  CONSTRAINT node_name_check CHECK (nebula.is_name(name)),
   CONSTRAINT node_endpoint_check CHECK (
     endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$' OR local AND endpoint = ''),
   CONSTRAINT node_local_check CHECK (NOT local OR project_id IS NOT NULL),

@@ -22,7 +22,7 @@ CREATE TABLE nebula.peer (
   CONSTRAINT peer_pkey PRIMARY KEY (peer_id),
   -- Also of a peer that is being removed: an interface tells its peers apart by their keys.
   CONSTRAINT peer_public_key_key UNIQUE (project_id, public_key),
-  CONSTRAINT peer_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT peer_name_check CHECK (nebula.is_label(name)),
   CONSTRAINT peer_file_name_check CHECK (file_name ~ '^[a-z0-9][a-z0-9-]{0,14}$'),
   CONSTRAINT peer_key_check CHECK (octet_length(public_key) = 32),
   CONSTRAINT peer_preshared_key_check CHECK (octet_length(preshared_key) = 32),

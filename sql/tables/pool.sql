@@ -14,7 +14,7 @@ CREATE TABLE nebula.pool (
   interface_id       uuid        REFERENCES nebula.node_interface ON DELETE SET NULL,
   CONSTRAINT pool_pkey PRIMARY KEY (pool_id),
   CONSTRAINT pool_project_name_key UNIQUE (project_id, name),
-  CONSTRAINT pool_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT pool_name_check CHECK (nebula.is_label(name)),
   CONSTRAINT pool_gateway_check CHECK (gateway <<= cidr),
   CONSTRAINT pool_thresholds_check CHECK (1 <= ALL (thresholds) AND 100 >= ALL (thresholds)),
   CONSTRAINT pool_purpose_check CHECK (purpose IN ('device', 'peer')),

@@ -23,7 +23,7 @@ CREATE TABLE nebula.project (
   sync_connections      integer,
   CONSTRAINT project_pkey PRIMARY KEY (project_id),
   CONSTRAINT project_name_key UNIQUE (name),
-  CONSTRAINT project_name_check CHECK (name ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT project_name_check CHECK (nebula.is_label(name)),
   CONSTRAINT project_lifetime_check CHECK (certificate_lifetime BETWEEN interval '1 minute' AND interval '10 years'),
   CONSTRAINT project_versions_check CHECK (certificate_versions IN ('{1}', '{2}', '{1,2}')),
   CONSTRAINT project_mtu_check CHECK (mtu BETWEEN 576 AND 9001),

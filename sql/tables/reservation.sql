@@ -10,7 +10,9 @@ CREATE TABLE nebula.reservation (
   created_at  timestamptz NOT NULL DEFAULT now(),
   created_by  text        NOT NULL DEFAULT session_user,
   CONSTRAINT reservation_pkey PRIMARY KEY (project_id, label),
-  CONSTRAINT reservation_label_check CHECK (label ~ '^[[:alnum:]][[:alnum:] ._-]{0,62}$'),
+  CONSTRAINT reservation_label_check CHECK (nebula.is_label(label)),
+  CONSTRAINT reservation_reason_check CHECK (octet_length(reason) <= nebula.text_limit('note')),
+  CONSTRAINT reservation_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor')),
   CONSTRAINT reservation_order_check CHECK (first_ip <= last_ip AND family(first_ip) = family(last_ip))
 );
 -- Read with each pool; few rows per pool.

@@ -10,6 +10,7 @@ CREATE TABLE nebula.session (
   end_reason  text,
   CONSTRAINT session_pkey PRIMARY KEY (session_id),
   CONSTRAINT session_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
+  CONSTRAINT session_user_agent_check CHECK (octet_length(user_agent) <= nebula.text_limit('client')),
   CONSTRAINT session_end_reason_check CHECK (end_reason IN ('logout', 'reuse', 'disabled'))
 );
 -- For ending all sessions of an account.

@@ -5,6 +5,7 @@ mod administration;
 mod connection;
 mod database;
 mod input;
+mod notification;
 mod proxy;
 mod session;
 mod statements;

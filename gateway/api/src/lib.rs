@@ -11,6 +11,7 @@ pub mod certificate;
 pub mod device;
 pub mod dnapi;
 mod double_option;
+pub mod endpoint;
 pub mod enrolment;
 pub mod envelope;
 pub mod event;

@@ -113,7 +113,10 @@ fn foreign(error: &ServerError<'_>) -> ApiError {
 /// A hint for each constraint that a caller can violate.
 fn rule_hint(rule: &str) -> &'static str {
     match rule {
-        "device_name_check" => "A device name has 1 to 63 letters, digits, dots, underscores or dashes.",
+        "enrolment_role_check" | "device_role_check" => "Roles are host, lighthouse and relay.",
+        "enrolment_name_check" | "device_name_check" => {
+            "A device name has 1 to 63 letters, digits, dots, underscores or dashes."
+        }
         "file_name_check" => "A file name has 1 to 255 bytes, no slash and no control characters.",
         "device_lighthouse_check" => "A lighthouse needs at least one endpoint, host:port.",
         "project_mtu_check" => "mtu goes from 576 to 9001.",

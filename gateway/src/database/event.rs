@@ -1,8 +1,11 @@
 //! Events: the record, and what an account may see of live ones.
 
 use std::collections::HashSet;
+use std::fmt::Debug;
 
-use nebula_api::event::Event;
+use nebula_api::event::{Change, Event};
+use serde::Serialize;
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::query::{GenericClient, map_rows, query, query_one};
@@ -27,6 +30,23 @@ pub(crate) async fn list(
             subject: row.try_get("subject")?,
             subject_id: row.try_get("subject_id")?,
             detail: row.try_get("detail")?,
+        })
+    })
+}
+
+/// The changes that are true of those that notifications told of; `hints` are payloads of channel
+/// nebula_event.
+pub(crate) async fn confirm(
+    client: &impl GenericClient,
+    hints: &[impl Serialize + Debug + Sync],
+) -> Result<Vec<Change>, ApiError> {
+    let rows = query(client, "SELECT * FROM nebula.confirm_changes($1)", &[&Json(hints)]).await?;
+    map_rows(&rows, |row| {
+        Ok(Change {
+            project: row.try_get("project_id")?,
+            subject: row.try_get("subject")?,
+            id: row.try_get("subject_id")?,
+            action: row.try_get("action")?,
         })
     })
 }

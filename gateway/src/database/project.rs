@@ -1,5 +1,6 @@
 //! Projects: listing, and the configuration their devices share.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 
 use nebula_api::project::Project;
@@ -23,6 +24,16 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
             files: row.try_get("files")?,
         })
     })
+}
+
+/// The versions of the configurations of those projects that exist.
+pub(crate) async fn versions(
+    client: &impl GenericClient,
+    projects: &[Uuid],
+) -> Result<HashMap<Uuid, i64>, ApiError> {
+    let rows = query(client, "SELECT * FROM nebula.configuration_versions($1)", &[&projects]).await?;
+    let versions = map_rows(&rows, |row| Ok((row.try_get("project_id")?, row.try_get("version")?)))?;
+    Ok(versions.into_iter().collect())
 }
 
 /// An answer of `nebula.project_configuration`.

@@ -26,7 +26,7 @@ pub(crate) async fn set_options(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
-    changes: &ProjectOptions,
+    changes: &serde_json::Map<String, serde_json::Value>,
 ) -> Result<ProjectOptions, ApiError> {
     let sql = "SELECT nebula.set_project_options($1, $2, $3)";
     let Json(options) = query_one(client, sql, &[&actor, &project_id, &Json(changes)]).await?.try_get(0)?;

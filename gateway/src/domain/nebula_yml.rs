@@ -115,10 +115,14 @@ impl DeviceConfig {
 
     /// Lighthouses and relays, and the role of this device.
     fn overlay(&self, text: &mut String) {
-        let reachable: Vec<_> = self.static_hosts().filter(|host| !host.endpoints.is_empty()).collect();
+        let reachable: Vec<_> = self
+            .static_hosts()
+            .map(|host| (host, self.endpoints_of(host)))
+            .filter(|(_, endpoints)| !endpoints.is_empty())
+            .collect();
         text.push_str(if reachable.is_empty() { "\nstatic_host_map: {}\n" } else { "\nstatic_host_map:\n" });
-        for host in reachable {
-            line(text, format_args!("  {}: [{}]", quoted(&host.ip), list(&host.endpoints)));
+        for (host, endpoints) in reachable {
+            line(text, format_args!("  {}: [{}]", quoted(&host.ip), list(&endpoints)));
         }
         let lighthouse = self.device.role == Role::Lighthouse;
         // A lighthouse must not name lighthouses: it would ask them instead of answering.
@@ -133,7 +137,8 @@ impl DeviceConfig {
                 list(&hosts)
             ),
         );
-        if let Some(port) = self.project.dns_port.filter(|_| lighthouse) {
+        // On one port with nebula itself, DNS would not start.
+        if let Some(port) = self.project.dns_port.filter(|port| lighthouse && *port != self.port()) {
             let host = quoted(&self.dns_host());
             line(text, format_args!("  serve_dns: true\n  dns:\n    host: {host}\n    port: {port}"));
         }
@@ -158,7 +163,8 @@ impl DeviceConfig {
         for Route { network, via, mtu, metric, .. } in routes {
             line(text, format_args!("    - route: {}\n      via: {}", quoted(network), quoted(via)));
             if let Some(mtu) = mtu {
-                line(text, format_args!("      mtu: {mtu}"));
+                let least = if network.contains(':') { 1280 } else { 0 };
+                line(text, format_args!("      mtu: {}", (*mtu).max(least)));
             }
             line(text, format_args!("      metric: {}", reach::metric(*metric)));
         }

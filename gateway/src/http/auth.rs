@@ -9,6 +9,7 @@ use crate::database::account;
 use crate::domain::auth::session;
 use crate::error::{ApiError, NOT_AUTHENTICATED};
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -18,13 +19,13 @@ use crate::state::AppState;
 pub(crate) async fn login(
     state: web::Data<AppState>,
     request: HttpRequest,
-    body: web::Json<LoginRequest>,
+    body: web::Json<Object<LoginRequest>>,
 ) -> Result<web::Json<TokenPair>, ApiError> {
     let username = body.username.trim().to_lowercase();
     // The connection is given back before the password is checked, which takes long on purpose.
     let found = account::credentials(&state.database.client().await?, &username).await?;
     let hash = found.as_ref().map(|account| account.password_hash.clone());
-    let correct = state.passwords.verify(body.into_inner().password, hash).await?;
+    let correct = state.passwords.verify(body.into_inner().0.password, hash).await?;
     let Some(account) = found.filter(|_| correct) else {
         return Err(ApiError::new(NOT_AUTHENTICATED, "the name or the password is wrong")
             .hint("Check both; an administrator can set a new password with nebula-gateway account."));
@@ -41,7 +42,7 @@ pub(crate) async fn login(
     responses((status = 200, description = "Exchanged", body = TokenPair)))]
 pub(crate) async fn refresh(
     state: web::Data<AppState>,
-    body: web::Json<RefreshRequest>,
+    body: web::Json<Object<RefreshRequest>>,
 ) -> Result<web::Json<TokenPair>, ApiError> {
     session::rotate(&state.database, &state.tokens, &body.refresh_token).await.map(web::Json)
 }
@@ -51,7 +52,7 @@ pub(crate) async fn refresh(
     responses((status = 200, description = "Signed out", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn logout(
     state: web::Data<AppState>,
-    body: web::Json<RefreshRequest>,
+    body: web::Json<Object<RefreshRequest>>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     session::close(&state.database, &body.refresh_token).await?;
     Ok(web::Json(Envelope::new(())))

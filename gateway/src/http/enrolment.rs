@@ -10,6 +10,7 @@ use crate::domain::enrolment::{command, link, png};
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::own_url;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
@@ -26,7 +27,7 @@ pub(crate) async fn create(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
-    body: web::Json<EnrolmentRequest>,
+    body: web::Json<Object<EnrolmentRequest>>,
 ) -> Result<HttpResponse, ApiError> {
     if let Some(name) = &body.name {
         check::name(name)?;

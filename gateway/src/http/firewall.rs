@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::database::firewall as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
@@ -31,11 +32,11 @@ pub(crate) async fn rules(
 pub(crate) async fn add_rule(
     state: web::Data<AppState>,
     actor: Actor,
-    body: web::Json<Rule>,
+    body: web::Json<Object<Rule>>,
 ) -> Result<web::Json<Envelope<Rule>>, ApiError> {
     let client = state.database.client().await?;
     let rule_id = Some(database::add_rule(&client, actor.account_id, &body).await?);
-    Ok(web::Json(Envelope::new(Rule { rule_id, ..body.into_inner() })))
+    Ok(web::Json(Envelope::new(Rule { rule_id, ..body.into_inner().0 })))
 }
 
 /// Removes a rule.
@@ -69,7 +70,7 @@ pub(crate) async fn routes(
 pub(crate) async fn add_route(
     state: web::Data<AppState>,
     actor: Actor,
-    body: web::Json<Route>,
+    body: web::Json<Object<Route>>,
 ) -> Result<web::Json<Envelope<Route>>, ApiError> {
     let network = body.network.parse::<IpNetwork>().ok();
     let gateway = state.gateway_address.resolve().await;
@@ -82,7 +83,7 @@ pub(crate) async fn add_route(
     }
     let client = state.database.client().await?;
     database::add_route(&client, actor.account_id, &body).await?;
-    Ok(web::Json(Envelope::new(body.into_inner())))
+    Ok(web::Json(Envelope::new(body.into_inner().0)))
 }
 
 /// Query of `DELETE /api/routes`.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::database::project_options as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::state::AppState;
 
 /// ProjectOptions of a project.
@@ -32,7 +33,8 @@ pub(crate) async fn set_options(
     state: web::Data<AppState>,
     actor: Actor,
     path: web::Path<Uuid>,
-    body: web::Json<ProjectOptions>,
+    // Not read as ProjectOptions here: the database names the option that is wrong, and what there is.
+    body: web::Json<Object<serde_json::Map<String, serde_json::Value>>>,
 ) -> Result<web::Json<Envelope<ProjectOptions>>, ApiError> {
     let client = state.database.client().await?;
     let options = database::set_options(&client, actor.account_id, *path, &body).await?;
@@ -48,9 +50,9 @@ pub(crate) async fn set_groups(
     state: web::Data<AppState>,
     actor: Actor,
     path: web::Path<Uuid>,
-    body: web::Json<Groups>,
+    body: web::Json<Object<Groups>>,
 ) -> Result<web::Json<Envelope<Groups>>, ApiError> {
     let client = state.database.client().await?;
     database::set_groups(&client, actor.account_id, *path, &body.groups).await?;
-    Ok(web::Json(Envelope::new(body.into_inner())))
+    Ok(web::Json(Envelope::new(body.into_inner().0)))
 }

@@ -9,6 +9,7 @@ use crate::database::authority;
 use crate::database::rotation::{self as database, RotationChange};
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -33,7 +34,7 @@ pub(crate) async fn begin(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
-    body: web::Json<RotationRequest>,
+    body: web::Json<Object<RotationRequest>>,
 ) -> RotationResponse {
     let incoming = hex::decode(&body.fingerprint).ok().filter(|bytes| bytes.len() == 32);
     let incoming = incoming.ok_or_else(|| {

@@ -1,11 +1,15 @@
 //! One route: its URL, who may call it, and its handler.
 
+use std::rc::Rc;
+
 use actix_web::dev::Handler;
 use actix_web::http::Method;
 use actix_web::{FromRequest, HttpRequest, HttpResponse, Resource, Responder, Route, web};
+use utoipa::openapi::RefOr;
 use utoipa::openapi::path::HttpMethod;
 
 use crate::http::error::method_not_allowed;
+use crate::http::query;
 
 /// The roles that may call a route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,16 +60,41 @@ where
     F::Output: Responder + 'static,
 {
     let methods = P::methods();
+    let query = query_of::<P>();
     let has_head = methods.contains(&HttpMethod::Head);
     let entry = |method: HttpMethod| {
         let method = actix_method(&method);
         // HEAD wherever GET is; it belongs to the same entry, because it is no operation of its own.
         let heads = (method == Method::GET && !has_head).then_some(Method::HEAD);
-        let route = |method: Method| web::method(method).to(handler.clone());
+        let route = |method: Method| {
+            let route = web::method(method).to(handler.clone());
+            match &query {
+                Some(known) => query::limited(route, Rc::clone(known)),
+                None => route,
+            }
+        };
         let routes = std::iter::once(method.clone()).chain(heads).map(route).collect();
         Entry { method, path: P::path(), access, routes }
     };
     methods.into_iter().map(entry).collect()
+}
+
+/// The query parameters that the documentation of a route names. `None`: the handler looks at the query itself,
+/// because the body is to be read to its end before a refusal; or the protocol is not this project's own.
+fn query_of<P: utoipa::Path>() -> Option<Rc<[String]>> {
+    let (path, operation) = (P::path(), P::operation());
+    let is_stream = match operation.request_body {
+        Some(RefOr::T(body)) => body.content.contains_key("application/octet-stream"),
+        _ => false,
+    };
+    if is_stream || path.starts_with("/v1/") || path.starts_with("/v2/") {
+        return None;
+    }
+    let names = operation.parameters.into_iter().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Some(parameter.name),
+        RefOr::Ref(_) => None,
+    });
+    Some(names.filter(|name| !path.contains(&format!("{{{name}}}"))).collect())
 }
 
 fn actix_method(method: &HttpMethod) -> Method {

@@ -12,6 +12,7 @@ use crate::error::{ApiError, MEDIA_TYPE};
 use crate::http::body_limit::BodyTimer;
 use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
+use crate::http::query;
 use crate::state::AppState;
 
 mod drain_refused;
@@ -56,15 +57,16 @@ async fn receive(
     state: &AppState,
     actor: Actor,
     request: &HttpRequest,
-    query: UploadQuery,
+    asked: UploadQuery,
     body: &mut web::Payload,
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
+    query::check(request.query_string(), &["projectId", "name"])?;
     let _permit = state.transfers.of_account(actor.account_id)?;
     BodyTimer::allow_upload(request);
     let upload = NewUpload {
         account_id: actor.account_id,
-        query,
+        query: asked,
         content_length: content_length(request),
         address: client_address(request),
     };

@@ -16,8 +16,9 @@ pub enum Format {
 
 /// Sends logs to standard error. `RUST_LOG` chooses what is shown, `info` without it.
 pub fn init(format: Format) {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,actix_server=warn"));
+    // actix_http reports what clients do wrong as errors: malformed requests, connections that end in the middle.
+    let usual = || EnvFilter::new("info,actix_server=warn,actix_http=off");
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| usual());
     // At level debug tokio_postgres logs the values of every statement, hashes of passwords and tokens among
     // them.
     let filter = filter.add_directive("tokio_postgres::query=info".parse().expect("it is a directive"));

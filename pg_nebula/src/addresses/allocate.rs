@@ -6,7 +6,7 @@ use nebula_core::address::number;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
-use super::request::{Request, check_lease, parse_address, parse_family};
+use super::request::{Request, parse_address, parse_family};
 use super::{assign, fast_path, group_range, held, linked_table, one_project, static_hosts};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
@@ -55,7 +55,7 @@ fn allocate_nebula_ip(
 }
 
 fn allocate(request: &Request<'_>) -> Result<IpAddr> {
-    check_lease(request.lease)?;
+    request.check()?;
     join_allocators()?;
     match fast_path::allocate(request)? {
         Some(address) => Ok(address),

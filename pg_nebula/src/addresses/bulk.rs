@@ -7,7 +7,7 @@ use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
 use super::allocate::general_path;
-use super::request::{Request, check_lease, parse_family};
+use super::request::{Request, parse_family};
 use super::{linked_table, one_project, static_hosts, store, usage_threshold};
 use crate::free_map::{self, AddressSearch};
 use crate::pg::catalog::join_allocators;
@@ -59,7 +59,7 @@ fn allocate_batch(
 
 /// The addresses of several devices, in any order.
 fn allocate_all(mut request: Request<'_>, devices: &[Uuid]) -> Result<Vec<(Uuid, IpAddr)>> {
-    check_lease(request.lease)?;
+    request.check()?;
     join_allocators()?;
     let all = pools_of(request.project, request.pool)?;
     let pools = request.matching_pools(&all)?;

@@ -28,6 +28,7 @@ fn allocate_dual(
         client,
         ..Request::new(required(project_id, "project_id")?, required(device_id, "device_id")?)
     };
+    request.check()?;
     join_allocators()?;
     let pools = pools_of(request.project, None)?;
     let mut allocated = Vec::new();

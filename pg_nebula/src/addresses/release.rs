@@ -10,6 +10,7 @@ use super::{linked_table, static_hosts, store};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Kind, Result, required, sql};
+use crate::pg::limits::{ACTOR, check_text};
 use crate::pg::privilege::as_owner;
 use crate::pg::statement::Statement;
 use crate::pools::cache::is_for_peers;
@@ -46,6 +47,7 @@ fn release(
     address: Option<&Inet>,
     client: Option<&Inet>,
 ) -> Result<IpAddr> {
+    check_text("released_by", released_by, ACTOR)?;
     join_allocators()?;
     let ended = store::end_allocations(device, address)?;
     let by_family = |address: &IpAddr| Family::of(*address).bits();

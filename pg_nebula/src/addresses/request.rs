@@ -8,8 +8,8 @@ use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
 use crate::pg::datum::inet::network;
-use crate::pg::datum::timestamp::is_positive;
 use crate::pg::error::{Error, Kind, Result};
+use crate::pg::limits::{ACTOR, check_span, check_text};
 use crate::pools::pool::{Pool, Purpose};
 
 /// The arguments of `allocate_ip` and its variants.
@@ -44,6 +44,12 @@ impl Request<'_> {
             client: None,
             purpose: Purpose::Device,
         }
+    }
+
+    /// Refuses what no allocation has.
+    pub(super) fn check(&self) -> Result<()> {
+        check_text("allocated_by", self.allocated_by, ACTOR)?;
+        self.lease.map_or(Ok(()), |lease| check_span("lease", lease, "1 day"))
     }
 
     /// The pools of the family that is asked for, or all.
@@ -90,11 +96,4 @@ pub(super) fn parse_address(inet: &Inet) -> Result<IpAddr> {
         return Ok(network.address);
     }
     Err(Error::bad_argument(format!("{network} is a network, not an address"), "Omit the prefix length."))
-}
-
-pub(super) fn check_lease(lease: Option<Interval>) -> Result<()> {
-    if lease.is_some_and(|lease| !is_positive(lease)) {
-        return Err(Error::bad_argument("lease must be longer than zero", "For example interval '1 day'."));
-    }
-    Ok(())
 }

@@ -54,15 +54,13 @@ fn populate_pool(
 
 /// A CHECK constraint demands the same; this gives a better message.
 fn check_name(name: &str) -> Result<()> {
-    let mut letters = name.chars();
-    let good = letters.next().is_some_and(char::is_alphanumeric)
-        && letters.all(|c| c.is_alphanumeric() || " ._-".contains(c))
-        && name.chars().count() <= 63;
-    if good {
+    static GOOD: Statement = Statement::new("SELECT WHERE nebula.is_label($1)");
+    if GOOD.exists(&[name.into()])? {
         return Ok(());
     }
+    let shown: String = name.chars().take(80).collect();
     Err(Error::bad_argument(
-        format!("\"{name}\" is not a valid pool name"),
+        format!("\"{shown}\" is not a valid pool name"),
         "Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.",
     ))
 }

@@ -5,8 +5,9 @@ use pgrx::prelude::*;
 use super::after_end::after_end;
 use super::attempt::AttemptEnd;
 use super::store;
-use crate::pg::datum::timestamp::{self, Timestamp, is_positive};
-use crate::pg::error::{Error, required, sql};
+use crate::pg::datum::timestamp::{self, Timestamp};
+use crate::pg::error::{required, sql};
+use crate::pg::limits::{check_span, cut_failure};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::session;
 use crate::pg::statement::Statement;
@@ -19,7 +20,7 @@ fn fail_job(
     retryable: default!(Option<bool>, "true"),
 ) -> sql::Result<&'static str> {
     let (job, attempt) = (required(job_id, "job_id")?, required(attempt, "attempt")?);
-    let (error, retryable) = (required(error, "error")?, retryable.unwrap_or(true));
+    let (error, retryable) = (cut_failure(required(error, "error")?), retryable.unwrap_or(true));
     let ended = store::end_attempt(job, attempt, &|found| AttemptEnd::failed(found, error, retryable))?;
     Ok(after_end(&ended)?)
 }
@@ -31,6 +32,7 @@ fn hand_back_job(
     reason: default!(Option<&str>, "NULL"),
 ) -> sql::Result<&'static str> {
     let (job, attempt) = (required(job_id, "job_id")?, required(attempt, "attempt")?);
+    let reason = reason.map(cut_failure);
     let ended = store::end_attempt(job, attempt, &|found| AttemptEnd::handed_back(found, reason))?;
     Ok(after_end(&ended)?)
 }
@@ -53,11 +55,8 @@ fn postpone_job(
     );
     let (job, attempt) = (required(job_id, "job_id")?, required(attempt, "attempt")?);
     let (delay, reason) = (required(delay, "delay")?, required(reason, "reason")?);
-    if !is_positive(delay) {
-        return Err(
-            Error::bad_argument("delay must be longer than zero", "For example interval '30 s'.").into()
-        );
-    }
+    check_span("delay", delay, "30 s")?;
+    let reason = cut_failure(reason);
     let now = Timestamp(session::clock());
     let seconds = (timestamp::later(now, delay)?.0 - now.0) as f64 / 1e6;
     let ended = store::end_attempt(job, attempt, &|found| AttemptEnd::postponed(found, seconds, reason))?;

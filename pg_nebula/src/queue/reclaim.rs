@@ -6,8 +6,9 @@ use pgrx::prelude::*;
 
 use super::position::Position;
 use crate::notify::{self, scan};
-use crate::pg::datum::timestamp::{Timestamp, is_positive};
-use crate::pg::error::{Error, Result, required, sql};
+use crate::pg::datum::timestamp::Timestamp;
+use crate::pg::error::{Result, required, sql};
+use crate::pg::limits::{WORKER, check_span, check_text};
 use crate::pg::statement::{Row, Statement};
 
 /// The job is the worker's again only while no other attempt has begun: its row waits with the number of this
@@ -23,11 +24,8 @@ fn reclaim_job(
 ) -> sql::Result<bool> {
     let (job, attempt) = (required(job_id, "job_id")?, required(attempt, "attempt")?);
     let (worker, lease) = (required(worker, "worker")?, required(lease, "lease")?);
-    if !is_positive(lease) {
-        return Err(
-            Error::bad_argument("lease must be longer than zero", "For example interval '30 s'.").into()
-        );
-    }
+    check_span("lease", lease, "30 s")?;
+    check_text("worker", Some(worker), WORKER)?;
     Ok(take_back(job, attempt, worker, lease)? || is_owner(job, attempt, worker)?)
 }
 

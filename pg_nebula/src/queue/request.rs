@@ -4,8 +4,8 @@ use pgrx::Uuid;
 use pgrx::prelude::*;
 
 use crate::pg::datum::jsonb::Jsonb;
-use crate::pg::datum::timestamp::is_positive;
 use crate::pg::error::{Error, Result, required, required_elements};
+use crate::pg::limits::{WORKER, check_span, check_text};
 
 /// A claim: which worker asks for which jobs.
 pub(super) struct ClaimRequest<'a> {
@@ -52,13 +52,8 @@ impl<'a> ClaimRequest<'a> {
         if self.max < 1 {
             return Err(Error::bad_argument(format!("max is {}", self.max), "Ask for at least one job."));
         }
-        if !is_positive(self.lease) {
-            return Err(Error::bad_argument(
-                "lease must be longer than zero",
-                "For example interval '30 s'.",
-            ));
-        }
-        Ok(())
+        check_text("worker", Some(self.worker), WORKER)?;
+        check_span("lease", self.lease, "30 s")
     }
 
     /// It can get only jobs that any worker can claim.

@@ -8,6 +8,7 @@ use crate::notify;
 use crate::notify::timers;
 use crate::pg::datum::timestamp::{Timestamp, is_time_zone};
 use crate::pg::error::{Error, Result, required, sql};
+use crate::pg::limits::{CRON, check_text};
 use crate::pg::statement::Statement;
 
 #[pg_extern(immutable, parallel_safe)]
@@ -47,6 +48,16 @@ fn next_tick(
 ) -> sql::Result<Timestamp> {
     let (cron, time_zone) = (required(cron, "cron")?, required(time_zone, "time_zone")?);
     let after = required(after, "after")?;
+    check_text("cron", Some(cron), CRON)?;
+    check_text("time_zone", Some(time_zone), CRON)?;
+    // Beyond them the calendar of the time zone is no longer that of cron.
+    if !(EARLIEST..=LATEST).contains(&after.0.div_euclid(MINUTE)) {
+        return Err(Error::bad_argument(
+            "after is no time from the year 1 to 9999",
+            "Give a time, for example now(); infinity is none.",
+        )
+        .into());
+    }
     let times = Cron::parse(cron).map_err(|problem| {
         Error::bad_argument(
             format!("\"{cron}\" is not a valid cron expression: {problem}"),
@@ -79,6 +90,10 @@ const MINUTE: i64 = 60_000_000;
 /// Minutes from the start of 1970, from which those of cron expressions count, to the start of 2000, from
 /// which PostgreSQL counts.
 const UNIX_EPOCH: i64 = 10_957 * 24 * 60;
+
+/// The years 1 to 9999, in minutes since the start of 2000.
+const EARLIEST: i64 = -730_119 * 24 * 60;
+const LATEST: i64 = 2_921_940 * 24 * 60;
 
 /// A minute since 1970; beyond what PostgreSQL has, an infinity.
 fn timestamp(minute: i64) -> Timestamp {

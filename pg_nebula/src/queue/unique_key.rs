@@ -2,8 +2,8 @@
 
 use pgrx::prelude::*;
 
-use crate::pg::datum::timestamp::is_positive;
 use crate::pg::error::{Error, Result};
+use crate::pg::limits::check_span;
 use crate::pg::statement::Statement;
 
 /// Refuses malformed keys and periods.
@@ -20,12 +20,7 @@ pub(super) fn check(key: Option<&str>, period: Option<Interval>) -> Result<()> {
         if key.is_none() {
             return Err(Error::bad_argument("unique_for is given without unique_key", "Give a key, too."));
         }
-        if !is_positive(period) {
-            return Err(Error::bad_argument(
-                "unique_for must be longer than zero",
-                "For example interval '1 hour'; null for as long as the job lives.",
-            ));
-        }
+        check_span("unique_for", period, "1 hour")?;
     }
     Ok(())
 }

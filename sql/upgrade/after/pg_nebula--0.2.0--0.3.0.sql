@@ -1,3 +1,68 @@
--- From 0.2.0 to 0.3.0: steps that need the new tables.
+-- From 0.2.0 to 0.3.0: steps that need the new tables and functions.
 ALTER TABLE nebula.pool
   ADD CONSTRAINT pool_interface_id_fkey FOREIGN KEY (interface_id) REFERENCES nebula.node_interface ON DELETE SET NULL;
+
+-- Limits of texts. Longer texts, which nobody needs, are cut; a character has at most four bytes.
+UPDATE nebula.event e
+   SET actor = left(e.actor, 50),
+       subject_id = left(e.subject_id, 125)
+ WHERE octet_length(e.actor) > 200
+    OR octet_length(e.subject_id) > 500;
+UPDATE nebula.firewall_rule r SET note = left(r.note, 250) WHERE octet_length(r.note) > 1000;
+UPDATE nebula.reservation v SET reason = left(v.reason, 250) WHERE octet_length(v.reason) > 1000;
+UPDATE nebula.reservation v SET created_by = left(v.created_by, 50) WHERE octet_length(v.created_by) > 200;
+UPDATE nebula.enrolment e SET created_by = left(e.created_by, 50) WHERE octet_length(e.created_by) > 200;
+UPDATE nebula.session s SET user_agent = left(s.user_agent, 200) WHERE octet_length(s.user_agent) > 800;
+UPDATE nebula.file f SET content_type = left(f.content_type, 250) WHERE octet_length(f.content_type) > 1000;
+UPDATE nebula.rendition r SET content_type = left(r.content_type, 250) WHERE octet_length(r.content_type) > 1000;
+
+ALTER TABLE nebula.project
+  DROP CONSTRAINT project_name_check,
+  ADD CONSTRAINT project_name_check CHECK (nebula.is_label(name));
+ALTER TABLE nebula.pool
+  DROP CONSTRAINT pool_name_check,
+  ADD CONSTRAINT pool_name_check CHECK (nebula.is_label(name));
+ALTER TABLE nebula.node
+  DROP CONSTRAINT node_name_check,
+  ADD CONSTRAINT node_name_check CHECK (nebula.is_name(name));
+ALTER TABLE nebula.device
+  DROP CONSTRAINT device_name_check,
+  ADD CONSTRAINT device_name_check CHECK (nebula.is_name(name));
+ALTER TABLE nebula.reservation
+  DROP CONSTRAINT reservation_label_check,
+  DROP CONSTRAINT IF EXISTS reservation_reason_check,
+  DROP CONSTRAINT IF EXISTS reservation_creator_check,
+  ADD CONSTRAINT reservation_label_check CHECK (nebula.is_label(label)),
+  ADD CONSTRAINT reservation_reason_check CHECK (octet_length(reason) <= nebula.text_limit('note')),
+  ADD CONSTRAINT reservation_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor'));
+ALTER TABLE nebula.job_schedule
+  DROP CONSTRAINT job_schedule_name_check,
+  DROP CONSTRAINT IF EXISTS job_schedule_cron_check,
+  ADD CONSTRAINT job_schedule_name_check CHECK (nebula.is_label(name)),
+  ADD CONSTRAINT job_schedule_cron_check CHECK (
+    octet_length(cron) <= nebula.text_limit('cron') AND octet_length(time_zone) <= nebula.text_limit('cron'));
+ALTER TABLE nebula.enrolment
+  DROP CONSTRAINT enrolment_name_check,
+  DROP CONSTRAINT IF EXISTS enrolment_creator_check,
+  ADD CONSTRAINT enrolment_name_check CHECK (nebula.is_name(name)),
+  ADD CONSTRAINT enrolment_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor'));
+ALTER TABLE nebula.firewall_rule
+  DROP CONSTRAINT IF EXISTS firewall_rule_note_check,
+  ADD CONSTRAINT firewall_rule_note_check CHECK (octet_length(note) <= nebula.text_limit('note'));
+ALTER TABLE nebula.event
+  DROP CONSTRAINT IF EXISTS event_actor_check,
+  ADD CONSTRAINT event_actor_check CHECK (
+    octet_length(actor) <= nebula.text_limit('actor') AND octet_length(subject_id) <= nebula.text_limit('subject'));
+ALTER TABLE nebula.session
+  DROP CONSTRAINT IF EXISTS session_user_agent_check,
+  ADD CONSTRAINT session_user_agent_check CHECK (octet_length(user_agent) <= nebula.text_limit('client'));
+ALTER TABLE nebula.file
+  DROP CONSTRAINT IF EXISTS file_content_check,
+  ADD CONSTRAINT file_content_check CHECK (
+    octet_length(content_type) <= nebula.text_limit('content')
+    AND octet_length(storage_key) <= nebula.text_limit('content'));
+ALTER TABLE nebula.rendition
+  DROP CONSTRAINT IF EXISTS rendition_content_check,
+  ADD CONSTRAINT rendition_content_check CHECK (
+    octet_length(content_type) <= nebula.text_limit('content')
+    AND octet_length(storage_key) <= nebula.text_limit('content'));

@@ -24,7 +24,11 @@ async fn member(stack: &Stack, admin: &Api, name: &str, role: &str, groups: &[&s
         name: Some(name.into()),
         role: Some(role.into()),
         groups: groups.iter().map(ToString::to_string).collect(),
-        endpoints: if role == "host" { vec![] } else { vec!["192.0.2.10:4242".into()] },
+        endpoints: match role {
+            "host" => vec![],
+            "lighthouse" => vec!["192.0.2.10:4242".into()],
+            _ => vec!["192.0.2.11:4242".into()],
+        },
         ..host(stack.project)
     };
     Agent::enroll(&stack.url(), &code(admin, &wanted).await?.code).await

@@ -2,7 +2,7 @@
 //! behind.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 
 use anyhow::Result;
@@ -14,6 +14,7 @@ use nebula_tests::media::{self, FRIENDLY};
 use nebula_tests::sql::{error_of, sqlstate_with_hint};
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
+use serde_json::json;
 use uuid::Uuid;
 
 fn assert_refused(refused: &Refusal, status: StatusCode, sqlstate: &str, words: &[&str]) {
@@ -123,6 +124,88 @@ async fn an_invalid_registration_is_refused() -> Result<()> {
         let left: i64 = client.query_one(&format!("SELECT count(*) FROM nebula.{table}"), &[]).await?.get(0);
         assert_eq!(left, 0, "nothing is left in {table}");
     }
+    Ok(())
+}
+
+/// A query, a body or an option that is not understood is refused, since leaving it out means something else.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_route_does_not_know_is_refused() -> Result<()> {
+    let stack = Stack::start().await?;
+    let api = stack.admin().await?;
+    let bad = StatusCode::BAD_REQUEST;
+    for list in
+        ["projects", "pools", "devices", "certificates", "jobs", "events", "files", "enrolments", "firewall"]
+    {
+        let asked = api.get(&format!("/api/{list}?project={}", stack.project)).send().await?;
+        assert_refused(&refusal(asked).await?, bad, "22023", &["project"]);
+    }
+    let name = api.post(&format!("/api/files?projectId={}&name=%ff.txt", stack.project)).body("text");
+    assert_refused(&refusal(name.send().await?).await?, bad, "22023", &["UTF-8"]);
+    let extra = api.post(&format!("/api/files?projectId={}&name=a.txt&folder=b", stack.project)).body("text");
+    assert_refused(&refusal(extra.send().await?).await?, bad, "22023", &["folder"]);
+
+    let login = json!([nebula_tests::stack::ADMIN, nebula_tests::stack::PASSWORD]);
+    assert_refused(&api.refused_post("/api/auth/login", &login).await?, bad, "22023", &["object"]);
+    let project = stack.project;
+    for (path, body, words) in [
+        (
+            "/api/firewall",
+            json!({ "projectId": project, "direction": "inbound", "protocol": "tcp", "portFirst": 70000 }),
+            "70000",
+        ),
+        (
+            "/api/firewall",
+            json!({ "projectId": project, "direction": "inbound", "protocol": "tcp",
+            "note": "x".repeat(5000) }),
+            "note",
+        ),
+        (
+            "/api/enrolments",
+            json!({ "projectId": project, "role": "lighthouse", "endpoints": ["127.0.0.1:4242"] }),
+            "loopback",
+        ),
+        (
+            "/api/enrolments",
+            json!({ "projectId": project, "endpoints": ["[::ffff:192.0.2.1]:4242"] }),
+            "IPv6",
+        ),
+        ("/api/enrolments", json!({ "projectId": project, "name": "a\u{202e}b" }), "name"),
+    ] {
+        assert_refused(&api.refused_post(path, &body).await?, bad, "22023", &[words]);
+    }
+    let options = format!("/api/projects/{project}/configuration");
+    for (changes, words) in [
+        (json!({ "mtuu": 1400 }), "mtuu"),
+        (json!({ "certificateVersions": 0 }), "certificateVersions"),
+        (json!({ "certificateVersions": [] }), "certificateVersions"),
+        (json!({ "dnsPort": 4242 }), "4242"),
+        (json!(["mtu"]), "object"),
+    ] {
+        let refused = refusal(api.patch(&options).json(&changes).send().await?).await?;
+        assert_refused(&refused, bad, "22023", &[words]);
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_are_no_http_are_no_errors_of_the_gateway() -> Result<()> {
+    let stack = Stack::start().await?;
+    let address = stack.url().replace("http://", "");
+    for bytes in [
+        b"GET / HTTP/9.9\r\n\r\n".as_slice(),
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
+        b"GET  /\x00 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"POST /api/auth/login HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let mut connection = TcpStream::connect(&address)?;
+        connection.write_all(bytes)?;
+        connection.shutdown(std::net::Shutdown::Write)?;
+        // The end of the stream, or a reset: the gateway has dealt with it.
+        let _ = connection.read_to_end(&mut Vec::new());
+    }
+    let log = fs::read_to_string(stack.log("gateway"))?;
+    assert!(!log.contains("ERROR"), "{log}");
     Ok(())
 }
 

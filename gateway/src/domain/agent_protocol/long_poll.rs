@@ -16,6 +16,9 @@ use crate::infra::long_poll_hub::Wake;
 const WAIT_RANGE: std::ops::Range<u64> = 60_000..90_000;
 /// When messages may have been lost every agent asks again, spread over this many milliseconds.
 const MAX_SPREAD: u64 = 3_000;
+/// Each time that an agent was woken for nothing, it asks so many milliseconds later: whoever may connect to the
+/// database can wake it.
+const IDLE_DELAY: u64 = 100;
 
 impl AgentService {
     /// Waits until an update is due for the device.
@@ -32,6 +35,7 @@ impl AgentService {
         let certificate = action(&supported, Action::DoUpdate, "DoUpdate");
         drop(supported);
         let end = Instant::now() + Duration::from_millis(rand::rng().random_range(WAIT_RANGE));
+        let mut idle = 0;
         loop {
             // Subscribed before asking, so that a change in between is not missed.
             let mut subscription = self.hub.subscribe(caller.project_id, caller.device_id);
@@ -62,7 +66,10 @@ impl AgentService {
                     return Ok(answer(action));
                 }
                 (Some(Wake::Unknown), _) => random_delay(MAX_SPREAD).await,
-                (Some(_), _) => {}
+                (Some(_), _) => {
+                    random_delay(idle).await;
+                    idle += IDLE_DELAY;
+                }
             }
         }
     }

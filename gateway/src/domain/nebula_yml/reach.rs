@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
+use nebula_api::endpoint;
 use nebula_certificate::Version;
 
 use super::DeviceConfig;
@@ -22,15 +23,27 @@ pub(super) fn metric(set: Option<u32>) -> u32 {
 
 impl DeviceConfig {
     /// The lighthouses and relays that the device can reach, without the device itself: those with an address
-    /// in a network of its certificates. nebula 1.6 refuses a file that names any other.
+    /// in a network of its certificates. nebula 1.6 refuses a file that names any other, or a lighthouse without
+    /// an endpoint.
     pub(super) fn static_hosts(&self) -> impl Iterator<Item = &StaticHost> {
         let only_v4 = self.is_only_v4();
         self.project.static_hosts.iter().filter(move |host| {
             host.device_id != self.device.device_id
+                && (!host.lighthouse || !self.endpoints_of(host).is_empty())
                 && host.ip.parse().is_ok_and(|ip: IpAddr| {
                     (ip.is_ipv4() || !only_v4) && self.device.networks.iter().any(|own| own.contains(ip))
                 })
         })
+    }
+
+    /// The endpoints of a lighthouse or relay that the device can use, also if others are in the table from
+    /// before those were refused: nebula 1.6 does not start with a host that it cannot resolve, and one inside the
+    /// overlay is reached by the tunnel that is to be built.
+    pub(super) fn endpoints_of(&self, host: &StaticHost) -> Vec<String> {
+        let inside = |address: IpAddr| self.device.networks.iter().any(|own| own.contains(address));
+        let usable =
+            |text: &&String| endpoint::fault(text).is_none() && !endpoint::address(text).is_some_and(inside);
+        host.endpoints.iter().filter(usable).cloned().collect()
     }
 
     /// Whether the project has devices that only relay. Without them its lighthouses do that, too, so that one server is
@@ -78,7 +91,7 @@ impl DeviceConfig {
     fn can_route(&self, network: IpNetwork) -> bool {
         let endpoints = self.project.static_hosts.iter().flat_map(|host| &host.endpoints);
         let gateway = self.project.gateway.iter().copied();
-        let mut carriers = endpoints.filter_map(|endpoint| address(endpoint)).chain(gateway);
+        let mut carriers = endpoints.filter_map(|text| endpoint::address(text)).chain(gateway);
         // nebula does not start with a route whose first address is in its own network, however wide it is.
         let inside = |own: &IpNetwork| own.contains(network.network());
         !is_too_wide(network)
@@ -97,11 +110,6 @@ fn is_too_wide(network: IpNetwork) -> bool {
             v6.prefix() < 16 && (v6.ip().segments()[0] & 0xfe00 != 0xfc00 || v6.prefix() < 7)
         }
     }
-}
-
-/// The address in an endpoint; none if it has a name.
-fn address(endpoint: &str) -> Option<IpAddr> {
-    endpoint.rsplit_once(':')?.0.trim_matches(['[', ']']).parse().ok()
 }
 
 #[cfg(test)]
@@ -132,6 +140,23 @@ mod tests {
         assert_eq!(named(&[2], &["10.61.0.7/24", "fd61::7/64"]), ["10.61.0.1", "fd61::1"]);
         assert_eq!(named(&[1, 2], &["fd61::7/64"]), ["fd61::1"]);
         assert!(config_in(&[1, 2], &["10.63.0.7/24"], &hosts, &[]).has_no_lighthouse());
+    }
+
+    #[test]
+    fn endpoints_that_no_other_device_can_use_are_left_out_and_lighthouses_without_any() {
+        let bad =
+            ["1.2.3:4242", "127.0.0.1:4242", "[::ffff:192.0.2.9]:4242", "10.61.0.1:4242", "a:0", "nonsense"];
+        let mixed: Vec<_> = bad.into_iter().chain(["192.0.2.10:4242"]).collect();
+        let hosts = [
+            static_host(true, "10.61.0.1", &mixed),
+            static_host(true, "10.61.0.2", &bad),
+            static_host(false, "10.61.0.3", &bad),
+        ];
+        let text =
+            config_in(&[1, 2], &["10.61.0.7/24"], &hosts, &[]).yaml("1.6", super::super::PkiSource::Files);
+        let map = "static_host_map:\n  \"10.61.0.1\": [\"192.0.2.10:4242\"]\n\n";
+        assert!(text.contains(map) && text.contains("hosts: [\"10.61.0.1\"]\n"), "{text}");
+        assert!(text.contains("relays: [\"10.61.0.3\"]\n"), "{text}");
     }
 
     #[test]

@@ -1,6 +1,9 @@
 //! Checks of a registration that need nothing but the request. Pure.
 
+use std::ops::RangeInclusive;
+
 use nebula_api::device::RegisterRequest;
+use nebula_api::endpoint;
 
 use crate::database::device::Role;
 use crate::error::ApiError;
@@ -34,9 +37,16 @@ pub(crate) fn endpoints(endpoints: &[String]) -> Result<(), ApiError> {
         return Err(ApiError::bad_argument(format!(
             "{} endpoints were given, at most {MAX_ENDPOINTS} are taken",
             endpoints.len()
-        )));
+        ))
+        .hint("Name those that other devices reach best."));
     }
-    endpoints.iter().try_for_each(|text| endpoint(text))
+    endpoints.iter().try_for_each(|text| match endpoint::fault(text) {
+        None => Ok(()),
+        Some(fault) => {
+            let shown: String = text.chars().take(80).collect();
+            Err(ApiError::bad_argument(format!("endpoint \"{shown}\" {fault}")).hint(endpoint::HINT))
+        }
+    })
 }
 
 /// Checks a name for a certificate. Fails with 400.
@@ -45,8 +55,8 @@ pub(crate) fn name(name: &str) -> Result<(), ApiError> {
         return Err(ApiError::bad_argument(format!("a device cannot be named {name:?}"))
             .hint("In firewall rules of nebula the word means every device; choose another name."));
     }
-    let first = name.chars().next().is_some_and(char::is_alphanumeric);
-    let rest = name.chars().all(|letter| letter.is_alphanumeric() || "._-".contains(letter));
+    let first = name.chars().next().is_some_and(is_letter);
+    let rest = name.chars().all(|letter| is_letter(letter) || "._-".contains(letter));
     if first && rest && name.chars().count() <= MAX_NAME {
         return Ok(());
     }
@@ -55,27 +65,34 @@ pub(crate) fn name(name: &str) -> Result<(), ApiError> {
         .hint("1 to 63 letters, digits, dots, underscores or dashes, beginning with a letter or digit."))
 }
 
-/// `host:port`: a name, an IPv4 address, or an IPv6 address in brackets.
-fn endpoint(text: &str) -> Result<(), ApiError> {
-    let good = text.rsplit_once(':').is_some_and(|(host, port)| {
-        let port = !port.starts_with('+') && port.parse::<u16>().is_ok_and(|port| port != 0);
-        port && match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-            None => {
-                (1..=253).contains(&host.len())
-                    && host.split('.').all(|label| {
-                        (1..=63).contains(&label.len())
-                            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-                    })
-            }
-        }
-    });
-    if good {
-        return Ok(());
-    }
-    let shown: String = text.chars().take(80).collect();
-    Err(ApiError::bad_argument(format!("endpoint {shown:?} is not host:port"))
-        .hint("For example 192.0.2.10:4242, [2001:db8::1]:4242 or lighthouse.example.net:4242."))
+/// Letters beyond ASCII: the ranges of `nebula.is_name`.
+const LETTERS: [RangeInclusive<char>; 21] = [
+    '\u{AA}'..='\u{AA}',
+    '\u{B5}'..='\u{B5}',
+    '\u{BA}'..='\u{BA}',
+    '\u{C0}'..='\u{D6}',
+    '\u{D8}'..='\u{F6}',
+    '\u{F8}'..='\u{37D}',
+    '\u{37F}'..='\u{61B}',
+    '\u{61D}'..='\u{167F}',
+    '\u{1681}'..='\u{180D}',
+    '\u{180F}'..='\u{1FFF}',
+    '\u{2071}'..='\u{2071}',
+    '\u{207F}'..='\u{207F}',
+    '\u{2090}'..='\u{209C}',
+    '\u{2102}'..='\u{2188}',
+    '\u{24B6}'..='\u{24E9}',
+    '\u{2C00}'..='\u{2FEF}',
+    '\u{3001}'..='\u{D7FF}',
+    '\u{F900}'..='\u{FDCF}',
+    '\u{FDF0}'..='\u{FEFE}',
+    '\u{FF00}'..='\u{FFEF}',
+    '\u{10000}'..='\u{EFFFF}',
+];
+
+/// Whether a name may begin with it.
+fn is_letter(letter: char) -> bool {
+    letter.is_ascii_alphanumeric() || LETTERS.iter().any(|range| range.contains(&letter))
 }
 
 #[cfg(test)]
@@ -87,34 +104,27 @@ mod tests {
         for good in ["a", "laptop-1", "Küche.pi_4", "0", &"x".repeat(63)] {
             assert!(name(good).is_ok(), "{good}");
         }
+        for good in ["Küche", "u\u{308}ber", "台所", "ラジオ", "كمبيوتر", "µ1", "ⅷ", "𝒳1"]
+        {
+            assert!(name(good).is_ok(), "{good}");
+        }
+        for bad in
+            ["a\u{A0}b", "a\u{2028}b", "a\u{202E}b", "a\u{200B}", "\u{FEFF}a", "a\u{85}", "a\u{3000}b", "€"]
+        {
+            assert!(name(bad).is_err(), "{bad:?}");
+        }
         for bad in ["", "-a", ".a", "a b", "a/b", "a\n", "\"", "any", "Any", &"x".repeat(64)] {
             assert!(name(bad).is_err(), "{bad}");
         }
     }
 
     #[test]
-    fn endpoints_are_host_and_port() {
-        for good in ["192.0.2.10:4242", "lh.example.net:1", "lh:65535", "[2001:db8::1]:4242", "[::]:1"] {
-            assert!(endpoint(good).is_ok(), "{good}");
-        }
-        for bad in [
-            "",
-            ":",
-            "a:",
-            ":1",
-            "a:0",
-            "a:65536",
-            "a:+1",
-            "a:1:2",
-            "2001:db8::1:4242",
-            "[x]:1",
-            "a b:1",
-            "a\":1",
-            "a..b:1",
-            "[::1]",
-        ] {
-            assert!(endpoint(bad).is_err(), "{bad}");
-        }
+    fn endpoints_that_no_other_device_can_use_are_refused_with_the_reason() {
+        assert!(endpoints(&["192.0.2.10:4242".into(), "lh:4242".into()]).is_ok());
+        let refused = endpoints(&["192.0.2.10:4242".into(), "127.0.0.1:4242".into()]).unwrap_err().failure();
+        assert_eq!(refused.detail, "endpoint \"127.0.0.1:4242\" lies in 127.0.0.0/8, the loopback");
+        assert!(refused.hint.is_some());
+        assert!(endpoints(&vec!["lh:1".into(); 17]).is_err());
     }
 
     #[test]

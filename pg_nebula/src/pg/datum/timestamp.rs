@@ -89,8 +89,8 @@ pub(crate) fn is_time_zone(name: &str) -> bool {
     !unsafe { pg_sys::pg_tzset(name.as_ptr()) }.is_null()
 }
 
-/// `$1 > interval '0'`, where a month counts as 30 days.
-pub(crate) fn is_positive(interval: Interval) -> bool {
+/// The length of an interval, where a month counts as 30 days, as PostgreSQL compares intervals.
+pub(crate) fn microseconds(interval: Interval) -> i128 {
     let days = i128::from(interval.months()) * 30 + i128::from(interval.days());
-    days * 86_400_000_000 + i128::from(interval.micros()) > 0
+    days * 86_400_000_000 + i128::from(interval.micros())
 }
