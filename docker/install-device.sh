@@ -4,8 +4,8 @@
 #   curl -fsSL SERVER/install.sh | sh -s -- CODE SHA256 [option of nebulactl join, such as --name NAME]
 #
 # It fetches nebulactl from the gateway and compares its checksum with that of the invitation, installs nebula from the
-# system's packages, joins, and lets systemd run the agent. Each step looks at what is there first: after a failure the
-# same command goes on where it stopped.
+# system's packages, joins, and lets systemd run the agent; without systemd it says what is left to do. Each step looks at
+# what is there first: after a failure the same command goes on where it stopped.
 set -eu
 
 server='@SERVER@'
@@ -32,9 +32,6 @@ check_machine() {
     [ "$(uname -s) $(uname -m)" = "Linux $arch" ] ||
         die "this gateway has nebulactl for Linux on $arch, and this is $(uname -s) on $(uname -m)" \
             "build nebulactl for this machine, then: nebulactl --server $server join --code CODE"
-    [ -d /run/systemd/system ] ||
-        die "systemd does not run on this machine" \
-            "fetch $server/download/nebulactl, then: nebulactl --server $server join --code CODE; nebulactl agent"
     [ "$(id -u)" -eq 0 ] || have sudo || die "this needs root, and there is no sudo here" "run the same command as root"
     have sha256sum || die "there is no sha256sum here" "install coreutils and run the same command again"
 }
@@ -127,7 +124,13 @@ main() {
     fetch_nebulactl
     install_nebula
     install_nebulactl
-    as_root "$program" --server "$server" join --code "$code" --install "$@"
+    if [ -d /run/systemd/system ]; then
+        as_root "$program" --server "$server" join --code "$code" --install "$@"
+    else
+        as_root "$program" --server "$server" join --code "$code" "$@"
+        say "systemd does not run on this machine. Let its own service manager run that command, as root, and start it again" \
+            "whenever it ends. Then: nebulactl status"
+    fi
 }
 
 # In a function that is called last, so that a script that arrives in part does nothing.

@@ -54,6 +54,14 @@ as_root() {
     fi
 }
 
+# refuse_sudo: fails where `sudo make` would leave files of root among those of a user, who could not build or start after that.
+refuse_sudo() {
+    [[ $EUID -ne 0 || -z ${SUDO_USER:-} || $SUDO_USER == root || ! -e $repo/target ||
+        $(stat -c %U "$repo/target") != "$SUDO_USER" ]] ||
+        die "$repo was built by $SUDO_USER, and this runs as root" \
+            "run it without sudo: make up asks for the password itself where it needs root"
+}
+
 # shellcheck disable=SC2034 # used with debian_mirror
 debian_keys=/usr/share/keyrings/debian-archive-keyring.gpg
 

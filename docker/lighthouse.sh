@@ -83,10 +83,21 @@ leave_network() {
 # identity FIELD: of the host in the device's identity.
 identity() { as_root sed -n '/"host"/,/}/s/^ *"'"$1"'": "\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json"; }
 
-# overlay_addresses: of this server, one a line; none as long as it is no device.
+# overlay_addresses: those that this server has when nebula runs, one a line; none as long as it is no device.
 overlay_addresses() {
+    local address
     [[ -n $endpoint ]] && is_device || return 0
-    as_root sed -n '/"ipAddresses": \[/,/\]/s/^ *"\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json"
+    as_root sed -n '/"ipAddresses": \[/,/\]/s/^ *"\(.*\)",\{0,1\}$/\1/p' "$(device_folder)/agent.json" |
+        while read -r address; do
+            [[ $address == *:* ]] && ! nebula_has_ipv6 || printf '%s\n' "$address"
+        done
+}
+
+# nebula_has_ipv6: from 1.10 on, where the kernel has IPv6.
+nebula_has_ipv6() {
+    local version
+    version=$("$nebula" -version 2>/dev/null | sed 's/^Version: //')
+    [[ -e /proc/net/if_inet6 && $(printf '1.10\n%s\n' "$version" | sort -V | head -n 1) == 1.10 ]]
 }
 
 # listen_everywhere: prints what the gateway listens on: what is set, and with a lighthouse the loopback and the overlay

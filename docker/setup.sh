@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # setup.sh [extension|test|lint]: installs what is missing to build (to test the extension, to test everything, to lint).
 source "$(dirname "$0")/lib.sh"
+refuse_sudo
 alone setup
 
 packages=(

@@ -78,6 +78,7 @@ load_settings() {
     listen=127.0.0.1:8080 pg_port=54329 lighthouse=
     # shellcheck source=/dev/null
     [[ ! -f $home/settings ]] || source "$home/settings"
+    listen_before=$listen
     listen=${wanted_listen:-$listen} pg_port=${wanted_pg_port:-$pg_port}
     [[ $listen =~ ^[^[:space:]]+:[0-9]+$ ]] || die "NEBULA_LISTEN is '$listen', not address:port" "for example NEBULA_LISTEN=0.0.0.0:8080"
     [[ $pg_port =~ ^[0-9]+$ ]] || die "NEBULA_PG_PORT is '$pg_port', not a port number"

@@ -6,6 +6,7 @@ source "$(dirname "$0")/stack.sh"
 source "$(dirname "$0")/launch.sh"
 source "$(dirname "$0")/lighthouse.sh"
 
+refuse_sudo
 make_home
 claim_home
 load_settings
@@ -91,7 +92,12 @@ else
 fi
 if [[ -n $endpoint ]]; then
     say "
-  This server is the device $(identity name) at $(overlay_addresses | paste -sd ' '), lighthouse and relay, found at $endpoint (UDP)."
+  This server is the device $(identity name) at $(overlay_addresses | paste -sd ' '), lighthouse and relay, found at $endpoint (UDP).
+  Its state:  sudo $shown/bin/nebulactl status"
+fi
+if [[ -z $first && $listen != "$listen_before" ]]; then
+    say "
+  The gateway has another address than before, $server: run eval \"\$(make env)\" again, and sign in again."
 fi
 case ${listen%:*} in
 127.* | localhost | '[::1]')

@@ -52,7 +52,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.device_status_for(uuid, uuid),
   nebula.release_device(uuid, uuid, inet),
   nebula.record_certificates(nebula.new_certificate[]),
-  nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval, uuid),
+  nebula.create_enrolment_for(uuid, uuid, text, text, text[], text[], text, integer, interval, uuid, bytea),
   nebula.list_enrolments(uuid, uuid),
   nebula.revoke_enrolment_for(uuid, uuid),
   nebula.revoke_device_for(uuid, uuid, inet),

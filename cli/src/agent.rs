@@ -26,6 +26,7 @@ use which::which;
 
 mod apply;
 mod backoff;
+pub(crate) mod change;
 pub(crate) mod config;
 pub(crate) mod gateway;
 mod health;
@@ -38,6 +39,7 @@ pub(crate) mod process;
 pub(crate) mod report;
 mod run;
 pub(crate) mod state;
+mod substitute;
 pub(crate) mod syncthing;
 pub(crate) mod systemd;
 mod tool;
@@ -80,6 +82,8 @@ pub(crate) struct Agent {
     refused: Option<Refused>,
     /// A configuration that was refused for a fault of the machine, which may have passed by then.
     retry: Option<Retry>,
+    /// Starts of the current configuration that have failed since nebula ran last.
+    failed_starts: u32,
     instruction: Option<Instruction>,
     contact: report::Contact,
     /// The status that was last saved.
@@ -120,6 +124,7 @@ impl Agent {
             credentials: Vec::new(),
             refused: None,
             retry: None,
+            failed_starts: 0,
             instruction: None,
             contact: report::Contact::default(),
             last: None,

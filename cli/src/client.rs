@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{Code, Error, Result, UsageError};
 use crate::settings::{Session, Settings};
+use crate::tunnel_route::leads_into_tunnel;
 
 /// For requests and responses without file content.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
@@ -53,11 +54,9 @@ pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
 const DEFAULT_FORM: &str = "http://host:port or https://host";
 
 impl Client {
-    /// For this server, or else for the server of the last login.
-    pub(crate) fn new(server: Option<&str>, settings: Settings) -> Result<Self> {
-        let server = server.map_or_else(|| settings.server(), |server| Ok(server.to_owned()))?;
-        let http = http(&server)?;
-        Ok(Self { http, server, settings })
+    /// For this server, with the sessions in these settings.
+    pub(crate) fn new(server: &str, settings: Settings) -> Result<Self> {
+        Ok(Self { http: http(server)?, server: server.to_owned(), settings })
     }
 
     /// URL without a slash at the end.
@@ -69,9 +68,12 @@ impl Client {
         &self.settings
     }
 
-    /// Whether requests travel unencrypted over a network.
+    /// Whether requests travel unencrypted over a network: the overlay encrypts them.
     pub(crate) fn is_exposed(&self) -> bool {
-        self.server.starts_with("http:") && !is_local(&self.server)
+        let url = Url::parse(&self.server).ok();
+        let address =
+            url.as_ref().and_then(Url::host_str).and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+        self.server.starts_with("http:") && !is_local(&self.server) && !address.is_some_and(leads_into_tunnel)
     }
 
     /// A request without a token, for [`Self::transmit`] or [`Self::send`].
@@ -155,7 +157,7 @@ impl Client {
         request.send().await.map_err(|error| {
             let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
             Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server))
-                .hint("Start it with `make up`, or name another one with --server or NEBULA_SERVER.")
+                .hint("On its machine `make up` starts it; --server or NEBULA_SERVER names another one.")
         })
     }
 
@@ -182,7 +184,7 @@ impl Client {
             }
             Err(error) if error.status == Some(401) => {
                 self.settings.set_session(&lock, &self.server, None)?;
-                Err(not_signed_in(format!("the session with {} has ended", self.server)))
+                Err(self.not_signed_in(format!("the session with {} has ended", self.server)))
             }
             Err(error) => Err(error),
         }
@@ -190,12 +192,21 @@ impl Client {
 
     fn session(&self) -> Result<Session> {
         let session = self.settings.session(&self.server)?;
-        session.ok_or_else(|| not_signed_in(format!("you are not signed in to {}", self.server)))
+        session.ok_or_else(|| self.not_signed_in(format!("you are not signed in to {}", self.server)))
     }
-}
 
-fn not_signed_in(detail: String) -> Error {
-    Error::new(Code::NotSignedIn, detail).hint("Sign in: nebulactl login")
+    /// The hint names the servers that there is a session with: the gateway may have another address now.
+    fn not_signed_in(&self, detail: String) -> Error {
+        let mut servers = self.settings.servers().unwrap_or_default();
+        servers.retain(|server| *server != self.server);
+        let sign_in = "Sign in with an account, since a device has none: nebulactl login";
+        Error::new(Code::NotSignedIn, detail).hint(match servers.as_slice() {
+            [] => sign_in.to_owned(),
+            others => {
+                format!("{sign_in}; or name one that you are signed in to: --server {}", others.join(", "))
+            }
+        })
+    }
 }
 
 /// Turns an unsuccessful response into its error.

@@ -24,14 +24,25 @@ pub(crate) fn named_folder(name: &str) -> PathBuf {
     }
 }
 
-/// The default of `--dir` for a device that has joined: the default folder, or the only other one that a join
-/// with `--name` has made here.
+/// The default of `--dir` for a device that has joined: the default folder, that of the server itself, or the
+/// only other one that a join with `--name` has made here.
 pub(crate) fn existing_folder() -> PathBuf {
     let default = default_folder();
-    if default.is_absolute() || holds_device(&default) {
+    if holds_device(&default) {
         return default;
     }
-    only_device(Path::new(".")).unwrap_or(default)
+    let program = std::env::current_exe().ok();
+    let server = program.as_deref().and_then(server_folder).filter(|folder| holds_device(folder));
+    match server {
+        Some(folder) => folder,
+        None if default.is_absolute() => default,
+        None => only_device(Path::new(".")).unwrap_or(default),
+    }
+}
+
+/// The folder in which `make up LIGHTHOUSE=` keeps the device of the server whose program this is.
+fn server_folder(program: &Path) -> Option<PathBuf> {
+    program.parent()?.parent().map(|home| home.join("device"))
 }
 
 fn holds_device(folder: &Path) -> bool {
@@ -77,6 +88,12 @@ pub(crate) fn host_name() -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_device_of_a_server_lies_beside_its_programs() {
+        let folder = server_folder(Path::new("/srv/home/.nebula/bin/nebulactl"));
+        assert_eq!(folder.as_deref(), Some(Path::new("/srv/home/.nebula/device")));
+    }
 
     #[test]
     fn a_folder_of_another_name_is_found_only_if_it_is_the_only_one() {

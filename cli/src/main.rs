@@ -24,6 +24,7 @@ mod error;
 mod live_updates;
 mod output;
 mod settings;
+mod tunnel_route;
 
 /// Join a private overlay network, upload, list and play its files.
 #[derive(Parser)]

@@ -5,14 +5,14 @@ use std::env;
 use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use nebula_api::auth::TokenPair;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic_file::{self, PRIVATE};
+use crate::atomic_file::{self, PRIVATE, PUBLIC};
 use crate::error::{Code, Doing, Error, Result};
 
 /// The gateway of `make up`.
@@ -73,6 +73,8 @@ impl fmt::Debug for Session {
 
 type Sessions = BTreeMap<String, Session>;
 
+/// Defaults of all users, where the XDG specification looks first.
+const MACHINE_SETTINGS: &str = "/etc/xdg/nebulactl";
 const SETTINGS: &str = "settings.json";
 const SESSIONS: &str = "sessions.json";
 
@@ -89,9 +91,38 @@ impl Settings {
         Self { folder: Some(folder) }
     }
 
-    /// The server of the last login, else the default.
-    pub(crate) fn server(&self) -> Result<String> {
-        Ok(self.read::<Saved>(SETTINGS)?.server.unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
+    /// The server of the last login, else that of this machine's device, else the one that a join as root has
+    /// written down for all users, else the default.
+    pub(crate) fn server(&self, of_device: impl FnOnce() -> Option<String>) -> Result<String> {
+        if let Some(server) = self.read::<Saved>(SETTINGS)?.server {
+            return Ok(server);
+        }
+        let of_machine = || Self::of_machine().read::<Saved>(SETTINGS).ok()?.server;
+        Ok(of_device().or_else(of_machine).unwrap_or_else(|| DEFAULT_SERVER.to_owned()))
+    }
+
+    /// The defaults for all users of this machine.
+    pub(crate) fn of_machine() -> Self {
+        Self { folder: Some(PathBuf::from(MACHINE_SETTINGS)) }
+    }
+
+    /// Writes the server down for all users, who may not read the folder of a device that runs as root.
+    pub(crate) fn set_machine_server(server: &str) -> Result<()> {
+        let folder = Path::new(MACHINE_SETTINGS);
+        let text = serde_json::to_vec_pretty(&Saved { server: Some(server.to_owned()), ..Saved::default() });
+        let text = text.map_err(std::io::Error::from).doing(|| "write the settings".to_owned())?;
+        std::fs::create_dir_all(folder).doing(|| format!("make {}", folder.display()))?;
+        atomic_file::write_atomic(&folder.join(SETTINGS), &text, PUBLIC)
+    }
+
+    /// Removes what [`Self::set_machine_server`] has written, if it names this server.
+    pub(crate) fn forget_machine_server(server: &str) -> Result<()> {
+        if Self::of_machine().read::<Saved>(SETTINGS)?.server.as_deref() == Some(server) {
+            atomic_file::remove_if_exists(&Path::new(MACHINE_SETTINGS).join(SETTINGS))?;
+            // Fails if there are other files, which stay.
+            let _ = std::fs::remove_dir(MACHINE_SETTINGS);
+        }
+        Ok(())
     }
 
     pub(crate) fn set_server(&self, server: &str) -> Result<()> {
@@ -108,6 +139,11 @@ impl Settings {
         let mut saved = self.read::<Saved>(SETTINGS)?;
         saved.projects.insert(server.to_owned(), project.to_owned());
         self.write(SETTINGS, &saved)
+    }
+
+    /// Servers with a session.
+    pub(crate) fn servers(&self) -> Result<Vec<String>> {
+        Ok(self.read::<Sessions>(SESSIONS)?.into_keys().collect())
     }
 
     /// The session with a server, if there is one.
@@ -211,12 +247,13 @@ mod tests {
     }
 
     #[test]
-    fn the_server_of_the_last_login_is_the_default() {
+    fn the_server_of_the_last_login_comes_before_that_of_the_device() {
         let folder = tempfile::tempdir().unwrap();
         let settings = Settings::at(folder.path().to_owned());
-        assert_eq!(settings.server().unwrap(), DEFAULT_SERVER);
+        let of_device = || Some("http://10.42.0.1:8080".to_owned());
+        assert_eq!(settings.server(of_device).unwrap(), "http://10.42.0.1:8080");
         settings.set_server("https://home.example").unwrap();
-        assert_eq!(settings.server().unwrap(), "https://home.example");
+        assert_eq!(settings.server(of_device).unwrap(), "https://home.example");
         settings.set_project("https://home.example", "lab").unwrap();
         settings.set_server("https://other.example").unwrap();
         assert_eq!(settings.project("https://home.example").unwrap().as_deref(), Some("lab"));

@@ -22,6 +22,7 @@ pub(crate) mod object;
 pub(crate) mod openapi;
 pub(crate) mod origin;
 pub(crate) mod pool;
+pub(crate) mod preauth;
 pub(crate) mod project;
 pub(crate) mod project_options;
 pub(crate) mod query;

@@ -35,7 +35,7 @@ use crate::domain::upload::Uploads;
 use crate::error::sentence;
 use crate::http::upload::expect;
 use crate::http::{body_limit, console, error, request_log, routes};
-use crate::infra::bind::{bound, free_bound, listen_addresses};
+use crate::infra::bind::{self, bound, free_bound, listen_addresses};
 use crate::infra::client_stream::{ClientStream, NO_ROOM};
 use crate::infra::connections::Connections;
 use crate::infra::device_program::DeviceProgram;
@@ -71,7 +71,8 @@ pub async fn start(settings: Settings) -> Result<Running> {
     let connections = Connections::new(file_limit::raise(), settings.proxies.clone());
     let (first, further) = listen_addresses(&listen)?;
     let refused = |address: &dyn Display, error: std::io::Error| {
-        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {address}: {error}; is another gateway running?")
+        let advice = bind::advice(&error);
+        anyhow::anyhow!("NEBULA_LISTEN: cannot listen on {address}: {error}; {advice}")
     };
     let mut listeners = bound(first).map_err(|error| refused(&first, error))?;
     for address in &further {

@@ -7,11 +7,12 @@ CREATE FUNCTION nebula.report_agent(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_caller  nebula.agent := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, true);
+  -- Also of one that it runs: nebula took it over by a reload, and does not start with it again.
   v_refused bigint := (SELECT w.version
                          FROM nebula.agent_answer w
                         WHERE w.device_id = v_caller.device_id
                           AND w.counter = (p_report -> 'refused' ->> 'counter')::bigint
-                          AND w.counter > v_caller.acknowledged_counter);
+                          AND w.counter >= v_caller.acknowledged_counter);
 BEGIN
   IF v_refused > coalesce(v_caller.refused_version, 0) THEN
     PERFORM nebula.record_event(v_caller.project_id, 'agent', 'refuse-config', 'device',

@@ -19,8 +19,20 @@ COMMENT ON FUNCTION nebula.require_agentless(uuid, uuid) IS
 CREATE FUNCTION nebula.check_not_reserved(p_project_id uuid, p_name text, p_address inet) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  v_other record;
+  v_namesake text := (SELECT d.name
+                        FROM nebula.device d
+                       WHERE d.project_id = p_project_id
+                         AND lower(d.name) = lower(p_name)
+                         AND d.revoked_at IS NULL
+                       LIMIT 1);
+  v_other    record;
 BEGIN
+  IF v_namesake IS NOT NULL THEN
+    RAISE EXCEPTION 'device "%" of the project has this name', v_namesake
+      USING ERRCODE = '23505',
+        HINT = format('Choose another name; or revoke that device (nebulactl device revoke %s). A device that joined '
+                      'without a code gets its agent by nebulactl enrolment create --device.', v_namesake);
+  END IF;
   IF p_address IS NOT NULL
      AND NOT EXISTS (SELECT
                        FROM nebula.pool l
@@ -31,7 +43,7 @@ BEGIN
     RAISE EXCEPTION '% is in no pool of project %', host(p_address), p_project_id
       USING ERRCODE = '22023', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';
   END IF;
-  -- A name or an address that a device has now is no error: the code may be for the time after that device.
+  -- An address that a device has now is no error: the device may give it back before the code is used.
   -- One use each: the second of two codes for one name or address could never be used.
   SELECT e.enrolment_id, e.expires_at,
          CASE WHEN lower(e.name) = lower(p_name) THEN format('name "%s"', e.name)
@@ -52,7 +64,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_not_reserved(uuid, text, inet) IS
   'Internal: refuses a code with a name or an address which cannot be had. Errors: 22023 in no '
-  'pool, 23505 reserved by another code';
+  'pool, 23505 the name of a device, reserved by another code';
 
 CREATE FUNCTION nebula.create_enrolment(
   project_id uuid,
@@ -113,6 +125,11 @@ BEGIN
   PERFORM nebula.check_text('created_by', v_who, 'actor');
   PERFORM nebula.check_groups(v_groups);
   PERFORM nebula.check_grantable(v_project_id, v_groups);
+  IF v_role = 'lighthouse' AND cardinality(coalesce(v_endpoints, '{}')) = 0 THEN
+    RAISE EXCEPTION 'a lighthouse needs an endpoint: without one no device finds it'
+      USING ERRCODE = '22023',
+        HINT = 'Name at least one host:port where other devices reach it, for example 192.0.2.10:4242.';
+  END IF;
   -- Of two codes that are made at the same time, the later one sees the earlier one.
   PERFORM
      FROM nebula.project p
@@ -145,28 +162,43 @@ COMMENT ON FUNCTION nebula.create_enrolment(
   'gives an agent to that device, which has none, and changes nothing else of it. For administrators. '
   'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
   'several devices, other properties beside device_id, reserved name, malformed groups or not of the '
-  'authority, an endpoint that others cannot use, an address in no pool, 23505 name or address '
-  'reserved by another code, the device has an agent, 55000 it was revoked, 23514 malformed name or role';
+  'authority, an endpoint that others cannot use, a lighthouse without endpoint, an address in no '
+  'pool, 23505 the name of a device, name or address reserved by another code, the device has an agent, '
+  '55000 it was revoked, 23514 malformed name or role';
 
 CREATE FUNCTION nebula.create_enrolment_for(
   p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],
-  p_address text, p_uses integer, p_lifetime interval, p_device_id uuid DEFAULT NULL
+  p_address text, p_uses integer, p_lifetime interval, p_device_id uuid DEFAULT NULL,
+  p_code_hash bytea DEFAULT NULL
 ) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who text := nebula.require_admin(p_actor);
 BEGIN
-  RETURN QUERY SELECT * FROM nebula.create_enrolment(
-    p_project_id, p_name, coalesce(p_role, 'host'),
-    p_groups, p_endpoints, p_address::inet,
-    coalesce(p_uses, 1), coalesce(p_lifetime, interval '1 day'), v_who, p_actor,
-    p_device_id);
+  IF EXISTS (SELECT FROM nebula.enrolment e WHERE e.code_hash = p_code_hash) THEN
+    RAISE EXCEPTION 'this request of a device was approved before'
+      USING ERRCODE = '23505', HINT = 'The device fetches its code; to take it back: nebulactl enrolment revoke.';
+  END IF;
+  SELECT c.enrolment_id, c.code, c.expires_at
+    INTO enrolment_id, code, expires_at
+    FROM nebula.create_enrolment(
+           p_project_id, p_name, coalesce(p_role, 'host'), p_groups, p_endpoints, p_address::inet,
+           coalesce(p_uses, 1), coalesce(p_lifetime, interval '1 day'), v_who, p_actor, p_device_id) c;
+  IF p_code_hash IS NOT NULL THEN
+    -- The device that asks to be let in has a code already, which nobody else knows.
+    code := NULL;
+    UPDATE nebula.enrolment e
+       SET code_hash = p_code_hash
+     WHERE e.enrolment_id = create_enrolment_for.enrolment_id;
+  END IF;
+  RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION nebula.create_enrolment_for(
-  uuid, uuid, text, text, text[], text[], text, integer, interval, uuid
+  uuid, uuid, text, text, text[], text[], text, integer, interval, uuid, bytea
 ) IS
-  'For the gateway: create_enrolment for an administrator. Errors: 42501 not an administrator, the rest '
-  'as create_enrolment';
+  'For the gateway: create_enrolment for an administrator; with code_hash for the code of a device that asked '
+  'to be let in, which is then not returned. Errors: 42501 not an administrator, 23505 approved before, the '
+  'rest as create_enrolment';
 
 CREATE FUNCTION nebula.list_enrolments(p_actor uuid, p_project uuid DEFAULT NULL)
 RETURNS TABLE (

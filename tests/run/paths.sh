@@ -91,6 +91,10 @@ try() {
         grep -q '^Pong' "$work/log" || failed "nebulactl ping ($run)"
     done
     as "$owner" bash -c 'echo "SELECT count(*) FROM nebula.project" | make --no-print-directory psql' >"$work/log" 2>&1 || failed "make psql"
+    if [[ $owner != root ]]; then
+        ! SUDO_USER=$owner docker/up.sh >"$work/log" 2>&1 || failed "sudo up.sh, which is to be refused,"
+        grep -q 'run it without sudo' "$work/log" || failed "the refusal of sudo up.sh"
+    fi
     cd /
     printf '%-8s %-40s ok, %s s\n' "${owner/$user/sudo user}" "$place" $((SECONDS - begin))
 }

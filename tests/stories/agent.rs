@@ -27,6 +27,7 @@ mod systemd_unit;
 mod traffic;
 mod trust_domain;
 mod tuning;
+mod way_back;
 mod wireguard;
 
 /// Limit for a new configuration to arrive, and for a revoked device to be cut off.

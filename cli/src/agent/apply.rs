@@ -11,7 +11,8 @@ use tokio::time::Instant;
 
 use super::Agent;
 use super::backoff::{REFUSED, next_delay};
-use super::config::{Change, Config};
+use super::change::{Change, required_change};
+use super::config::Config;
 use super::journal::log;
 use super::nebula::failure::{Cause, Stage, is_interface_taken, judge};
 use super::state::Generation;
@@ -31,16 +32,19 @@ pub(super) struct Retry {
     pub(super) at: Instant,
     attempts: u32,
     backoff: ExponentialBackoff,
+    /// Whether nebula objected to a reload, so that the next attempt starts it anew.
+    by_restart: bool,
 }
 
 impl Retry {
     /// The first attempt is the one that has just failed.
     fn new(counter: u64) -> Self {
-        Self { counter, at: Instant::now(), attempts: 0, backoff: REFUSED.build() }
+        Self { counter, at: Instant::now(), attempts: 0, backoff: REFUSED.build(), by_restart: false }
     }
 
     fn delay(&mut self, stage: Stage) {
         self.attempts += 1;
+        self.by_restart |= stage == Stage::Reload;
         let is_rare = stage == Stage::Start && self.attempts > MAX_FREQUENT_STARTS;
         let delay = next_delay(&mut self.backoff) * if is_rare { RARE_STARTS } else { 1 };
         self.at = Instant::now() + delay;
@@ -63,27 +67,32 @@ impl Agent {
         let running = generations.iter().position(|one| Some(one.counter()) == left_running);
         self.running = running.map(|at| generations.remove(at));
         let Some(newest) = self.newest_accepted()? else { return Ok(()) };
-        match &self.running {
+        let counter = newest.counter();
+        let is_substituted = newest.has_substitute() && newest.refused(self.nebula.version())?.is_none();
+        let resumed = match &self.running {
             Some(running)
-                if running.counter() == newest.counter()
-                    && current == left_running
-                    && !self.fit(&newest)? =>
+                if running.counter() == counter && current == left_running && !self.fit(&newest)? =>
             {
-                log(&format!("nebula goes on with configuration {}", running.counter()));
+                log(&format!("nebula goes on with configuration {counter}"));
                 self.adopt_running()
             }
             _ => self.apply(newest).await,
+        };
+        if is_substituted {
+            self.retry_soon(counter, Stage::Start);
         }
+        resumed
     }
 
-    /// The newest configuration that this release of nebula has not refused.
+    /// The newest configuration that this release of nebula has not refused, or that has a substitute.
     fn newest_accepted(&mut self) -> Result<Option<Generation>> {
         for generation in self.folder.generations()? {
-            match generation.refused(self.nebula.version())? {
-                None => return Ok(Some(generation)),
-                Some(reason) => {
-                    self.refused.get_or_insert(Refused { counter: generation.counter(), reason });
-                }
+            let Some(reason) = generation.refused(self.nebula.version())? else {
+                return Ok(Some(generation));
+            };
+            self.refused.get_or_insert(Refused { counter: generation.counter(), reason });
+            if generation.has_substitute() {
+                return Ok(Some(generation));
             }
         }
         Ok(None)
@@ -109,45 +118,73 @@ impl Agent {
         }
         let change = self.required_change(&next)?;
         self.folder.switch(next.counter())?;
-        if let Err(error) = self.reload_or_restart(change, next.counter()).await {
-            let Some(before) = before.filter(|_| !is_first) else {
-                // The same configuration is tried again later.
+        match (self.reload_or_restart(change, next.counter()).await, before.filter(|_| !is_first)) {
+            (Ok(None), _) => {}
+            (Ok(Some(objection)), Some(before)) => {
+                self.folder.switch(before)?;
+                self.refuse(&next, Stage::Reload, &objection)?;
+                return self.reload_again(before).await;
+            }
+            (Err(error), Some(before)) => {
+                self.folder.switch(before)?;
+                self.refuse(&next, Stage::Start, &error)?;
+                return self.restart_current().await;
+            }
+            // The same configuration is tried again later.
+            (Ok(Some(objection)), None) => return Err(Error::new(Code::WrongState, objection)),
+            (Err(error), None) => {
                 self.running = None;
                 return Err(error);
-            };
-            self.folder.switch(before)?;
-            self.refuse(&next, Stage::Start, &error)?;
-            return self.restart_current().await;
+            }
         }
         log(&format!("nebula runs configuration {} ({})", next.counter(), verb(change)));
-        if self.refused.as_ref().is_some_and(|refused| refused.counter <= next.counter()) {
-            self.refused = None;
+        self.accept(next)
+    }
+
+    /// Records that nebula runs a configuration and said nothing against it.
+    pub(super) fn accept(&mut self, next: Generation) -> Result<()> {
+        if !next.has_substitute() {
+            self.refused.take_if(|refused| refused.counter <= next.counter());
         }
         self.retry = None;
+        self.failed_starts = 0;
         self.running = Some(next);
         self.adopt_running()
     }
 
-    async fn reload_or_restart(&mut self, change: Change, counter: u64) -> Result<()> {
+    /// Makes nebula take over the current configuration; returns its objection to a reload, after which it
+    /// runs with parts of both.
+    async fn reload_or_restart(&mut self, change: Change, counter: u64) -> Result<Option<String>> {
         if change < Change::Restart {
             match self.nebula.reload(counter).await {
-                Ok(()) => return Ok(()),
+                Ok(objection) => return Ok(objection),
                 Err(error) => log(&format!("{error}; it is restarted")),
             }
         }
-        match self.restart_current().await {
+        let restarted = match self.restart_current().await {
             // The interface or the port may not be free yet.
             Err(error) => {
                 log(&format!("{error}; it is tried once more"));
                 self.restart_current().await
             }
             restarted => restarted,
+        };
+        restarted.map(|()| None)
+    }
+
+    /// Goes back to the configuration that nebula ran before a reload to which it objected.
+    async fn reload_again(&mut self, counter: u64) -> Result<()> {
+        match self.nebula.reload(counter).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(objection)) => log(&format!("{objection}; nebula is restarted")),
+            Err(error) => log(&format!("{error}; it is restarted")),
         }
+        self.restart_current().await
     }
 
     /// Starts nebula with the current configuration, on another interface if its own belongs to something
     /// else.
-    async fn restart_current(&mut self) -> Result<()> {
+    pub(super) async fn restart_current(&mut self) -> Result<()> {
         let none = || Error::new(Code::WrongState, "there is no configuration yet");
         let current = self.folder.current()?.ok_or_else(none)?;
         self.fit(&current)?;
@@ -169,23 +206,24 @@ impl Agent {
     }
 
     /// Fits a configuration to this machine; returns whether its file has changed.
-    fn fit(&self, generation: &Generation) -> Result<bool> {
+    pub(super) fn fit(&self, generation: &Generation) -> Result<bool> {
         generation.fit(|config| self.machine.fit(config, self.nebula.release()))
     }
 
     fn required_change(&mut self, next: &Generation) -> Result<Change> {
-        if !self.nebula.is_running() {
+        let by_restart = |retry: &Retry| retry.counter == next.counter() && retry.by_restart;
+        if !self.nebula.is_running() || self.retry.as_ref().is_some_and(by_restart) {
             return Ok(Change::Restart);
         }
         // A configuration with the same counter has overwritten the one to compare with.
         let other = self.running.as_ref().filter(|running| running.counter() != next.counter());
         let Some(running) = other else { return Ok(Change::Restart) };
         let (old, new) = (read(&running.config_path()), read(&next.config_path())?);
-        Ok(old.map_or(Change::Restart, |old| old.change(&new, self.nebula.release())))
+        Ok(old.map_or(Change::Restart, |old| required_change(&old, &new, self.nebula.release())))
     }
 
     /// Records that nebula refuses a configuration: for good, or until the machine's fault may have passed.
-    fn refuse(&mut self, next: &Generation, stage: Stage, message: &impl Display) -> Result<()> {
+    pub(super) fn refuse(&mut self, next: &Generation, stage: Stage, message: &impl Display) -> Result<()> {
         let (counter, message) = (next.counter(), message.to_string());
         let judged = judge(stage, &message);
         let mut reason = format!("{message} ({})", judged.reason);
@@ -195,16 +233,22 @@ impl Agent {
                 self.retry.take_if(|retry| retry.counter == counter);
             }
             Cause::Machine => {
-                // A newer configuration with the same fault does not start from the shortest delay again.
-                let retry = self.retry.get_or_insert_with(|| Retry::new(counter));
-                retry.counter = counter;
-                retry.delay(stage);
+                self.retry_soon(counter, stage);
                 reason += "; it is tried again soon";
             }
         }
         log(&format!("nebula does not take configuration {counter}: {reason}"));
         self.refused = Some(Refused { counter, reason });
         Ok(())
+    }
+
+    fn retry_soon(&mut self, counter: u64, stage: Stage) {
+        // A newer configuration with the same fault does not start from the shortest delay again.
+        let retry = self.retry.get_or_insert_with(|| Retry::new(counter));
+        if retry.counter != counter {
+            (retry.counter, retry.by_restart) = (counter, false);
+        }
+        retry.delay(stage);
     }
 
     /// Applies a configuration again that was refused for a fault of the machine.
@@ -216,6 +260,9 @@ impl Agent {
             self.retry = None;
             return Ok(());
         };
+        if next.has_substitute() {
+            return self.end_substitution(next).await;
+        }
         let applied = self.apply(next).await;
         if applied.is_err()
             && let Some(retry) = &mut self.retry
@@ -227,7 +274,7 @@ impl Agent {
 
     /// Uses the keys of the running configuration from now on, and removes configurations that are no longer
     /// needed.
-    fn adopt_running(&mut self) -> Result<()> {
+    pub(super) fn adopt_running(&mut self) -> Result<()> {
         if let Some(running) = self.running.take() {
             let result = self.set_credentials(&running);
             if let Ok(config) = read(&running.config_path()) {
@@ -246,18 +293,6 @@ impl Agent {
         let others = others.filter(|other| other.counter() < first.counter()).map(|other| other.credential);
         self.credentials = std::iter::once(first.credential.clone()).chain(others).collect();
         Ok(())
-    }
-
-    /// Starts nebula again after it has ended.
-    pub(super) async fn restart_nebula(&mut self) -> Result<()> {
-        match self.folder.current()? {
-            Some(current) => {
-                self.restart_current().await?;
-                self.running = Some(current);
-                self.adopt_running()
-            }
-            None => self.resume().await,
-        }
     }
 }
 

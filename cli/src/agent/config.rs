@@ -1,76 +1,15 @@
-//! Processing of `nebula.yml` between gateway and nebula: inserts the private key's path, and derives from
-//! the difference to the previous configuration whether a reload is enough. Does no input or output.
+//! Processing of `nebula.yml` between gateway and nebula: inserts what only this machine knows, such as the
+//! path of the private key. Does no input or output.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::Path;
 
 use ipnetwork::IpNetwork;
-use nebula_certificate::{Certificate, Version};
+use nebula_certificate::Certificate;
 use serde_json::{Map, Value};
 
 use crate::error::{Code, Error, Result};
 
-/// How nebula can take over a configuration.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Change {
-    /// The configurations are equal.
-    None,
-    /// By SIGHUP.
-    Reload,
-    /// By a new process.
-    Restart,
-}
-
-/// A release of nebula. Newer releases reload more options on SIGHUP.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Release(pub(crate) u32, pub(crate) u32);
-
-impl Release {
-    /// Parses `1.11.0`, also after `Version: ` or before a suffix.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut numbers = text.trim().rsplit(' ').next()?.trim_start_matches('v').split('.');
-        Some(Self(numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-    }
-}
-
-/// Options that SIGHUP reloads, with the first release that does so (from nebula's source). All others, known
-/// or not, need a restart, which is always correct.
-const RELOADED: &[(&str, Release)] = &[
-    ("pki", Release(1, 6)),
-    ("pki.disconnect_invalid", Release(1, 8)),
-    ("static_host_map", Release(1, 6)),
-    ("static_map", Release(1, 7)),
-    ("lighthouse.hosts", Release(1, 6)),
-    ("lighthouse.advertise_addrs", Release(1, 6)),
-    ("lighthouse.remote_allow_list", Release(1, 6)),
-    ("lighthouse.remote_allow_ranges", Release(1, 6)),
-    ("lighthouse.local_allow_list", Release(1, 6)),
-    ("lighthouse.calculated_remotes", Release(1, 7)),
-    // Release 1.6 does not return from the callback that restarts the timer.
-    ("lighthouse.interval", Release(1, 7)),
-    ("lighthouse.dns", Release(1, 11)),
-    ("lighthouse.serve_dns", Release(1, 11)),
-    ("relay.relays", Release(1, 6)),
-    ("relay.am_relay", Release(1, 6)),
-    ("relay.use_relays", Release(1, 7)),
-    ("firewall", Release(1, 6)),
-    ("punchy", Release(1, 6)),
-    ("punchy.punch", Release(1, 11)),
-    ("preferred_ranges", Release(1, 9)),
-    ("tun.unsafe_routes", Release(1, 9)),
-    ("tun.routes", Release(1, 9)),
-    ("tun.mtu", Release(1, 9)),
-    ("tunnels", Release(1, 10)),
-    ("logging", Release(1, 6)),
-    ("sshd", Release(1, 6)),
-    ("stats", Release(1, 11)),
-    ("listen.send_recv_error", Release(1, 6)),
-    ("listen.read_buffer", Release(1, 6)),
-    ("listen.write_buffer", Release(1, 6)),
-];
-
-/// One configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Config(Map<String, Value>);
 
@@ -139,6 +78,16 @@ impl Config {
         }
     }
 
+    /// Takes over the list of blocked certificates from another configuration.
+    pub(super) fn take_blocklist(&mut self, other: &Self) {
+        let blocklist = other.at(&["pki", "blocklist"]).cloned();
+        let Some(pki) = self.0.get_mut("pki").and_then(Value::as_object_mut) else { return };
+        match blocklist {
+            Some(blocklist) => drop(pki.insert("blocklist".to_owned(), blocklist)),
+            None => drop(pki.remove("blocklist")),
+        }
+    }
+
     fn set(&mut self, section: &str, name: &str, value: &str) {
         let section = self.0.entry(section).or_insert_with(|| Value::Object(Map::new()));
         if let Value::Object(section) = section {
@@ -185,70 +134,13 @@ impl Config {
         endpoints.flatten().filter_map(Value::as_str).map(str::to_owned).collect()
     }
 
+    pub(super) fn sections(&self) -> &Map<String, Value> {
+        &self.0
+    }
+
     fn at(&self, path: &[&str]) -> Option<&Value> {
         let (first, rest) = path.split_first()?;
         rest.iter().try_fold(self.0.get(*first)?, |value, name| value.get(name))
-    }
-
-    /// How a nebula of this release that runs `self` can take over `next`.
-    pub(crate) fn change(&self, next: &Self, release: Release) -> Change {
-        let mut paths = Vec::new();
-        let (old, new) = (Value::Object(self.0.clone()), Value::Object(next.0.clone()));
-        differences(String::new(), Some(&old), Some(&new), &mut paths);
-        if paths.is_empty() {
-            return Change::None;
-        }
-        let reloads = paths.iter().all(|path| reloaded(path, release));
-        if reloads && self.same_place(next, release) { Change::Reload } else { Change::Restart }
-    }
-
-    /// Whether a running nebula can take over the new certificates.
-    fn same_place(&self, next: &Self, release: Release) -> bool {
-        let (Ok(old), Ok(new)) = (self.certificates(), next.certificates()) else { return false };
-        let places = |certificates: &[Certificate]| -> BTreeMap<Version, _> {
-            let place = |certificate: &Certificate| {
-                let details = certificate.details();
-                let unsafe_networks =
-                    if release < Release(1, 11) { details.unsafe_networks.clone() } else { Vec::new() };
-                // Before 1.7 tunnels are not renewed, so that peers would not see a new name or new groups.
-                let seen = (release < Release(1, 7)).then(|| (details.name.clone(), details.groups.clone()));
-                (
-                    details.version,
-                    (details.networks.clone(), details.curve.to_string(), unsafe_networks, seen),
-                )
-            };
-            certificates.iter().map(place).collect()
-        };
-        places(&old) == places(&new)
-    }
-}
-
-/// Whether SIGHUP reloads this option; the longest entry that covers the path decides.
-fn reloaded(path: &str, release: Release) -> bool {
-    let covers =
-        |entry: &str| path.strip_prefix(entry).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
-    let entry = RELOADED.iter().filter(|(entry, _)| covers(entry)).max_by_key(|(entry, _)| entry.len());
-    // In release 1.7 the reload of a changed static_host_map hangs.
-    let hangs = path.starts_with("static_host_map") && release == Release(1, 7);
-    entry.is_some_and(|(_, since)| release >= *since) && !hangs
-}
-
-/// Collects the dotted paths of all differences; lists are compared as a whole.
-fn differences(path: String, old: Option<&Value>, new: Option<&Value>, found: &mut Vec<String>) {
-    if old == new {
-        return;
-    }
-    let empty = Map::new();
-    let (old_map, new_map) = match (old, new) {
-        (Some(Value::Object(old)), Some(Value::Object(new))) => (old, new),
-        (Some(Value::Object(old)), None) => (old, &empty),
-        (None, Some(Value::Object(new))) => (&empty, new),
-        _ => return found.push(path),
-    };
-    let added = new_map.keys().filter(|name| !old_map.contains_key(*name));
-    for name in old_map.keys().chain(added) {
-        let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-        differences(path, old_map.get(name), new_map.get(name), found);
     }
 }
 
@@ -259,18 +151,16 @@ fn is_ipv6_wildcard(host: &str) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::time::{Duration, SystemTime};
 
-    use nebula_certificate::{CertificateAuthority, Curve, IssueRequest, KeyPair, NewAuthority};
+    use nebula_certificate::{CertificateAuthority, Curve, IssueRequest, KeyPair, NewAuthority, Version};
 
     use super::*;
 
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    const OLD: Release = Release(1, 6);
-    const NEW: Release = Release(1, 11);
 
-    fn config(network: &str, groups: &[&str], rest: &str) -> Config {
+    pub(crate) fn config(network: &str, groups: &[&str], rest: &str) -> Config {
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(&NewAuthority::new("home", YEAR), now).unwrap();
         let key = KeyPair::generate(Curve::Curve25519).unwrap();
@@ -297,78 +187,14 @@ mod tests {
         config
     }
 
-    fn change(old: &str, new: &str, release: Release) -> Change {
-        let parse = |text: &str| Config::parse(&format!("pki: {{}}\n{text}")).unwrap();
-        let (mut old, mut new) = (parse(old), parse(new));
+    /// Configurations of the same device with these sections.
+    pub(crate) fn with_sections(texts: [&str; 2]) -> [Config; 2] {
         let pki = config("10.42.0.5/16", &[], "").0["pki"].clone();
-        old.0.insert("pki".to_owned(), pki.clone());
-        new.0.insert("pki".to_owned(), pki);
-        old.change(&new, release)
-    }
-
-    #[test]
-    fn only_options_that_the_release_reloads_avoid_a_restart() {
-        for (old, new, in_1_6, in_1_11) in [
-            ("a: 1", "a: 1", Change::None, Change::None),
-            (
-                "static_host_map: {}",
-                "static_host_map: {\"10.42.0.1\": [\"a:1\"]}",
-                Change::Reload,
-                Change::Reload,
-            ),
-            (
-                "lighthouse: {hosts: []}",
-                "lighthouse: {hosts: [\"10.42.0.1\"]}",
-                Change::Reload,
-                Change::Reload,
-            ),
-            ("lighthouse: {interval: 60}", "lighthouse: {interval: 10}", Change::Restart, Change::Reload),
-            (
-                "lighthouse: {am_lighthouse: false}",
-                "lighthouse: {am_lighthouse: true}",
-                Change::Restart,
-                Change::Restart,
-            ),
-            ("firewall: {inbound: []}", "firewall: {inbound: [{port: any}]}", Change::Reload, Change::Reload),
-            ("tun: {mtu: 1300}", "tun: {mtu: 1280}", Change::Restart, Change::Reload),
-            ("tun: {dev: a}", "tun: {dev: b}", Change::Restart, Change::Restart),
-            ("listen: {port: 0}", "listen: {port: 4242}", Change::Restart, Change::Restart),
-            ("", "cipher: chachapoly", Change::Restart, Change::Restart),
-            ("", "stats: {type: prometheus}", Change::Restart, Change::Reload),
-            ("", "of_tomorrow: 1", Change::Restart, Change::Restart),
-            ("punchy: {punch: true, respond: true}", "punchy: {punch: true}", Change::Reload, Change::Reload),
-            ("punchy: {punch: true}", "punchy: {punch: false}", Change::Restart, Change::Reload),
-            (
-                "tunnels: {a: 1}\ntun: {dev: a}",
-                "tunnels: {a: 2}\ntun: {dev: b}",
-                Change::Restart,
-                Change::Restart,
-            ),
-        ] {
-            assert_eq!(change(old, new, OLD), in_1_6, "1.6: {old} -> {new}");
-            assert_eq!(change(old, new, NEW), in_1_11, "1.11: {old} -> {new}");
-        }
-        assert_eq!(
-            change("static_host_map: {}", "static_host_map: {\"a\": [b]}", Release(1, 7)),
-            Change::Restart
-        );
-    }
-
-    #[test]
-    fn a_certificate_for_another_address_needs_a_restart() {
-        let old = config("10.42.0.5/16", &["web"], "");
-        for (network, groups, in_1_6, in_1_11) in [
-            ("10.42.0.5/16", &["web"], Change::Reload, Change::Reload),
-            ("10.42.0.6/16", &["web"], Change::Restart, Change::Restart),
-            ("10.42.0.5/16", &["db"], Change::Restart, Change::Reload),
-        ] {
-            let new = config(network, groups, "");
-            assert_eq!(
-                (old.change(&new, OLD), old.change(&new, NEW)),
-                (in_1_6, in_1_11),
-                "{network} {groups:?}"
-            );
-        }
+        texts.map(|text| {
+            let mut config = Config::parse(&format!("pki: {{}}\n{text}")).unwrap();
+            config.0.insert("pki".to_owned(), pki.clone());
+            config
+        })
     }
 
     #[test]
@@ -397,17 +223,20 @@ mod tests {
     }
 
     #[test]
+    fn a_blocklist_is_taken_from_another_configuration_or_removed_with_it() {
+        let [mut old, new] = ["pki: {ca: a}\n", "pki: {ca: b, blocklist: [c0ffee]}\n"]
+            .map(|text| Config::parse(text).unwrap());
+        let before = old.clone();
+        old.take_blocklist(&new);
+        assert_eq!(old.0["pki"].to_string(), r#"{"blocklist":["c0ffee"],"ca":"a"}"#);
+        old.take_blocklist(&before);
+        assert_eq!(old, before);
+    }
+
+    #[test]
     fn malformed_configurations_are_refused() {
         for wrong in ["", "pki: 1", "[]", "a: b: c", "tun: {}"] {
             assert!(Config::parse(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn releases_are_parsed_from_version_output() {
-        for (text, release) in [("Version: 1.6.1", OLD), ("1.11.0\n", NEW), ("v1.11.0-3-gabc", NEW)] {
-            assert_eq!(Release::parse(text), Some(release), "{text}");
-        }
-        assert_eq!(Release::parse("unknown"), None);
     }
 }

@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::config::Release;
+use super::change::Release;
 use super::process::Process;
 use super::state::{self, AgentFolder};
 use super::systemd::Unit;
@@ -178,7 +178,7 @@ impl Nebula {
                 match event {
                     Event::Up => up_at = Some(Instant::now()),
                     Event::Error(text) => last_error = Some(text),
-                    Event::Reloaded => {}
+                    Event::Reloading | Event::Reloaded => {}
                 }
             }
             if !is_running {
@@ -195,32 +195,49 @@ impl Nebula {
         Ok(())
     }
 
-    /// Makes nebula reload its configuration, and waits for its confirmation in the log. An error means that
+    /// Makes nebula reload its configuration, and waits until every part of it has. Returns the first error
+    /// that nebula logged meanwhile: parts of the configuration are in force then, others are not. Fails when
     /// a restart is needed.
-    pub(crate) async fn reload(&mut self, counter: u64) -> Result<()> {
+    pub(crate) async fn reload(&mut self, counter: u64) -> Result<Option<String>> {
         if let Some(unit) = &self.unit {
             unit.act("reload").await?;
-            return self.follow_unit(counter).await;
+            return self.follow_unit(counter).await.map(|()| None);
         }
         let Some((process, _)) = &self.running else {
             return Err(Error::new(Code::WrongState, "nebula does not run"));
         };
         self.log.read();
         process.signal(Signal::HUP)?;
+        let (mut reloads, mut refreshed, mut objection) = (0, false, None);
         let started = Instant::now();
         while started.elapsed() < START_TIMEOUT && self.is_running() {
             for event in self.log.read() {
                 match event {
-                    Event::Reloaded => return self.save_record(counter),
-                    Event::Error(text) => {
-                        return Err(Error::new(Code::WrongState, format!("nebula does not reload: {text}")));
+                    // The parts reload one after the other, and most log nothing when they succeed. nebula
+                    // begins the second reload when the first one has ended; it finds nothing changed.
+                    Event::Reloading if reloads == 0 => {
+                        reloads = 1;
+                        if let Some((process, _)) = &self.running {
+                            process.signal(Signal::HUP)?;
+                        }
                     }
-                    Event::Up => {}
+                    Event::Reloading if objection.is_some() => return Ok(objection),
+                    Event::Reloading if refreshed => return self.save_record(counter).map(|()| None),
+                    Event::Reloaded => refreshed = true,
+                    Event::Error(text) if reloads > 0 => drop(objection.get_or_insert(text)),
+                    Event::Reloading | Event::Error(_) | Event::Up => {}
                 }
             }
             sleep(POLL_INTERVAL).await;
         }
-        Err(Error::new(Code::WrongState, "nebula did not say that it has reloaded"))
+        // The last words of a nebula that has ended.
+        for event in self.log.read() {
+            if let Event::Error(text) = event {
+                objection.get_or_insert(text);
+            }
+        }
+        let silent = || "nebula did not say that it has reloaded".to_owned();
+        Err(Error::new(Code::WrongState, objection.unwrap_or_else(silent)))
     }
 
     /// A unit logs elsewhere, so that only the existence of its process can be checked.

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::backoff::{MIN_DELAY, RETRY, next_delay};
-use super::config::Release;
+use super::change::Release;
 use super::gateway::Gateway;
 use super::journal::{log, log_error};
 use super::keys::Credential;

@@ -142,13 +142,15 @@ mod tests {
     #[tokio::test]
     async fn a_process_is_found_only_with_its_option_and_start_time() {
         let config = Path::new("/nowhere/current/nebula.yml");
-        // A shell that shows the option in its command line.
+        // A shell that shows the option in its command line, which the kernel has once the shell runs.
         let start = || {
-            Command::new("sh")
-                .args(["-c", "read wait", "-config"])
-                .arg(config)
-                .stdin(std::process::Stdio::piped())
-                .spawn()
+            let mut shell = Command::new("sh");
+            shell.args(["-c", "echo ready; read wait", "-config"]).arg(config);
+            let mut child =
+                shell.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn()?;
+            let mut line = String::new();
+            let stdout = child.stdout.take().expect("it is piped");
+            io::BufRead::read_line(&mut io::BufReader::new(stdout), &mut line).map(|_| child)
         };
         let mut ours = Process::of_child(start().unwrap()).unwrap();
         let found = Process::find("-config", config).unwrap();

@@ -6,7 +6,7 @@
 //! update.json            keys of an update that was not answered yet
 //! generations/7/         configuration with counter 7: nebula.yml and node.key for nebula, credential.json
 //!                        with the keys of calls, received.yml as the gateway sent nebula.yml (refused: why
-//!                        nebula refused the configuration)
+//!                        nebula refused the configuration; substitute.yml: an earlier one that it runs)
 //! current                link to the generation that nebula runs
 //! interface.json         name of the interface, where another program has the one that the gateway named
 //! syncthing.json         options of the project that were set in Syncthing

@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::config::{Config, Release};
+use super::change::Release;
+use super::config::Config;
 use super::journal::{log, log_error};
 use super::nebula::machine::parse_interface;
 use super::state;

@@ -21,10 +21,14 @@ use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
 
+mod approve;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a code; it is shown once (administrators)
     Create(Create),
+    /// Let a device in that asked for it without a code (administrators)
+    Approve(approve::Approve),
     /// List the enrolments of a project; the codes are not shown
     Ls(project::Choice),
     /// Revoke a code; devices that have used it stay
@@ -73,6 +77,7 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     let client = context.client()?;
     match command {
         Command::Create(arguments) => create(context, arguments).await,
+        Command::Approve(arguments) => approve::run(context, arguments).await,
         Command::Ls(choice) => {
             let project = choice.resolve(&client).await?;
             let query = [("projectId", project.project_id.to_string())];

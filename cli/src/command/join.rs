@@ -25,6 +25,7 @@ use bundle_folder::{BundleFolder, JoinOptions};
 mod bundle;
 pub(crate) mod bundle_folder;
 mod first_tunnel;
+mod joined;
 mod with_code;
 
 #[derive(Args, Debug)]
@@ -98,20 +99,24 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     check(&bundle, folder.key().public_key())?;
     folder.write(&bundle)?;
 
-    let command = start_command(folder.path());
+    confirm(context, &registration, folder.path(), &project.name)
+}
+
+fn confirm(context: &Context, registration: &Registration, folder: &Path, network: &str) -> Result<()> {
+    let command = start_command(folder);
     let value = json!({
         "nebulaIp": registration.nebula_ip,
         "deviceId": registration.device_id,
         "deviceName": registration.device_name,
         "projectId": registration.project_id,
-        "dir": folder.path(),
+        "dir": folder,
         "command": command,
     });
     context.output.confirm(&value, || {
         let (name, address) = (clean(&registration.device_name), clean(&registration.nebula_ip));
         let mut lines = vec![
-            format!("{name} is a member of {}: {address}", clean(&project.name)),
-            format!("Key, certificates and configuration are in {}", folder.path().display()),
+            format!("{name} is a member of {}: {address}", clean(network)),
+            format!("Key, certificates and configuration are in {}", folder.display()),
             format!("Start nebula:  {command}"),
         ];
         if which("nebula").is_err() {

@@ -19,7 +19,7 @@ use crate::atomic_file;
 use crate::client::Client;
 use crate::confirm::Confirmation;
 use crate::context::Context;
-use crate::device_folder::{existing_folder, no_device};
+use crate::device_folder::{default_folder, existing_folder, no_device};
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 use crate::settings::Settings;
@@ -90,6 +90,9 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
         )),
     }
     remove(&path)?;
+    if path == default_folder() {
+        Settings::forget_machine_server(&identity.server)?;
+    }
     let value = json!({ "deviceId": identity.host.id, "dir": path, "told": notified.is_ok() });
     context.output.confirm(&value, || format!("{name} has left {network}; its keys are gone."))
 }
@@ -110,7 +113,7 @@ async fn without_agent(
     while let Some(mut left) = Process::find("-config", &path.join("nebula.yml")) {
         left.stop(Duration::from_secs(5)).await?;
     }
-    let client = Client::new(Some(&membership.server), Settings::locate())?;
+    let client = Client::new(&membership.server, Settings::locate())?;
     let revoke = format!("/api/devices/{}/revoke", membership.device_id);
     let notified: Result<Revocation> = client.post(&revoke, &json!({})).await;
     if let Err(error) = &notified {

@@ -11,7 +11,7 @@ use indicatif::ProgressBar;
 use nebula_api::file::{File, UploadQuery};
 use nebula_api::project::Project;
 use reqwest::header::CONTENT_LENGTH;
-use reqwest::{Body, Method};
+use reqwest::{Body, Method, StatusCode};
 use serde_json::{Value, json};
 use tokio::io::AsyncReadExt;
 use tokio_util::io::ReaderStream;
@@ -85,7 +85,15 @@ async fn send(context: &Context, client: &Client, project: &Project, path: &Path
     };
     let answer = client.send(build).await;
     bar.finish_and_clear();
-    let file: File = client::data(answer?).await?;
+    let answer = answer?;
+    // 201 for a new file.
+    let was_there = answer.status() == StatusCode::OK;
+    let file: File = client::data(answer).await?;
+    if was_there {
+        let name = clean(&name);
+        context.output.message(&format!("{name} is there already with this content; nothing was stored"))?;
+        return Ok(file);
+    }
     let speed = size as f64 / started.elapsed().as_secs_f64().max(0.001);
     let (time, speed) = (duration(started.elapsed()), bytes(speed as u64));
     context.output.message(&format!("{}  {} in {time}, {speed}/s", clean(&name), bytes(size)))?;

@@ -23,6 +23,7 @@ pub mod node;
 pub mod node_sync;
 pub mod peer;
 pub mod pool;
+pub mod preauth;
 pub mod project;
 pub mod project_options;
 pub mod revocation;

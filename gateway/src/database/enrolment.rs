@@ -4,6 +4,8 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest};
+use nebula_api::preauth::Approval;
+use tokio_postgres::Row;
 use uuid::Uuid;
 
 use super::query::{GenericClient, map_rows, query, query_one};
@@ -40,11 +42,33 @@ pub(crate) async fn create(
     actor: Uuid,
     request: &EnrolmentRequest,
 ) -> Result<NewCode, ApiError> {
+    let row = create_row(client, actor, request, None).await?;
+    Ok(NewCode { enrolment_id: row.try_get(0)?, code: row.try_get(1)?, expires_at: row.try_get(2)? })
+}
+
+/// Makes the code good of which a device that asks to be let in has sent the hash.
+/// Fails as `create`, and with 409 approved before.
+pub(crate) async fn approve(
+    client: &impl GenericClient,
+    actor: Uuid,
+    request: &EnrolmentRequest,
+    code_hash: &[u8],
+) -> Result<Approval, ApiError> {
+    let row = create_row(client, actor, request, Some(code_hash)).await?;
+    Ok(Approval { enrolment_id: row.try_get(0)?, expires_at: row.try_get(2)? })
+}
+
+async fn create_row(
+    client: &impl GenericClient,
+    actor: Uuid,
+    request: &EnrolmentRequest,
+    code_hash: Option<&[u8]>,
+) -> Result<Row, ApiError> {
     let sql = "SELECT enrolment_id, code, expires_at \
                FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), \
-               $10)";
+               $10, $11)";
     let lifetime = request.lifetime_seconds.map(f64::from);
-    let row = query_one(
+    query_one(
         client,
         sql,
         &[
@@ -58,10 +82,10 @@ pub(crate) async fn create(
             &request.uses,
             &lifetime,
             &request.device_id,
+            &code_hash,
         ],
     )
-    .await?;
-    Ok(NewCode { enrolment_id: row.try_get(0)?, code: row.try_get(1)?, expires_at: row.try_get(2)? })
+    .await
 }
 
 /// Codes, newest first, without the codes.

@@ -2,6 +2,7 @@
 
 use sha2::{Digest, Sha256};
 
+pub(crate) mod preauth;
 mod qr;
 
 pub(crate) use qr::png;

@@ -4,7 +4,7 @@
 //! A marker in the staging folder names each file whose bytes and row are about to be made or deleted. One
 //! that outlives its gateway says where to look: what no row claims there is deleted. Other objects without a
 //! row are only reported, because they are also what a database restored from an older backup leaves in the
-//! store; the administrator may have them deleted from some age on.
+//! store; the administrator may have them deleted some time after they were found.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,6 +23,9 @@ use crate::error::ApiError;
 use crate::files::marker;
 use crate::files::upload::receive;
 use crate::infra::metrics::Metrics;
+use sightings::Sightings;
+
+mod sightings;
 
 /// How often markers are looked for.
 const MARKER_INTERVAL: Duration = Duration::from_secs(30);
@@ -47,7 +50,7 @@ pub(crate) struct Orphans {
 pub(crate) struct Leftovers {
     database: Database,
     store: Store,
-    /// Age at which orphans are deleted; `None`: they are only reported.
+    /// Time after their discovery at which orphans are deleted; `None`: they are only reported.
     orphan_age: Option<Duration>,
     orphans: Mutex<Orphans>,
 }
@@ -95,15 +98,19 @@ impl Leftovers {
         Ok(())
     }
 
-    /// Counts the objects that belong to no file, and deletes them from the age on that is set.
+    /// Counts the objects that belong to no file, and deletes those that were found long enough ago.
     async fn count_orphans(&self, metrics: &Metrics) -> Result<(), ApiError> {
         let mut counted = Orphans::default();
+        let before = self.sightings().await;
+        let mut sightings = Sightings::default();
         let mut batches = self.store.list("files").try_chunks(BATCH).boxed();
         while let Some(batch) = batches.next().await {
             let old = batch.map_err(|error| error.1)?.into_iter().filter(|object| age(object) >= ORPHAN_AGE);
             for orphan in self.unknown(old.collect()).await? {
-                if self.orphan_age.is_some_and(|limit| age(&orphan) >= limit) {
+                let found = sightings.found(&before, &orphan.key, SystemTime::now());
+                if self.orphan_age.is_some_and(|limit| found >= limit) {
                     self.store.delete(&orphan.key).await?;
+                    sightings.forget(&orphan.key);
                     tracing::info!(
                         key = orphan.key,
                         size = orphan.size,
@@ -119,6 +126,7 @@ impl Leftovers {
                 counted = Orphans { count: counted.count + 1, bytes: counted.bytes + orphan.size };
             }
         }
+        self.keep(sightings, &before).await;
         let unnamed = counted.count.saturating_sub(NAMED_ORPHANS);
         if unnamed > 0 {
             tracing::warn!(
@@ -132,6 +140,22 @@ impl Leftovers {
         let detail = json!({"objects": counted.count, "bytes": counted.bytes});
         storage::record_state(&self.database.client().await?, "storage-orphans", state, &detail).await?;
         Ok(())
+    }
+
+    async fn sightings(&self) -> Sightings {
+        let staging = self.store.staging();
+        spawn_blocking(move || Sightings::read(&staging)).await.unwrap_or_default()
+    }
+
+    async fn keep(&self, sightings: Sightings, before: &Sightings) {
+        if sightings == *before {
+            return;
+        }
+        let staging = self.store.staging();
+        let written = spawn_blocking(move || sightings.write(&staging)).await;
+        if let Err(error) = written.unwrap_or_else(|error| Err(std::io::Error::other(error))) {
+            tracing::warn!(%error, "cannot note when objects without a file were found; they are kept for longer");
+        }
     }
 
     /// Filters objects: leaves those that belong to no file.

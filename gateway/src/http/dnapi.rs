@@ -261,27 +261,6 @@ fn broken() -> ApiError {
     ApiError::bad_argument("the body did not arrive whole").hint("Send it again.")
 }
 
-/// Sign-in of a person for a device, as the closed service has it by OpenID Connect. Not offered: a device
-/// enrols by a code.
-#[utoipa::path(post, path = "/v1/endpoint-auth/preauth", tag = "agent",
-    responses((status = 404, description = "Not offered")))]
-pub(crate) async fn preauth() -> Result<HttpResponse, Refusal> {
-    Err(no_sign_in())
-}
-
-/// Progress of such a sign-in. Not offered.
-#[utoipa::path(get, path = "/v1/endpoint-auth/poll", tag = "agent",
-    responses((status = 404, description = "Not offered")))]
-pub(crate) async fn poll() -> Result<HttpResponse, Refusal> {
-    Err(no_sign_in())
-}
-
-fn no_sign_in() -> Refusal {
-    ApiError::not_found("sign-in for devices is not offered")
-        .hint("Enrol the device with a code: an administrator makes one with nebulactl enrolment create.")
-        .into()
-}
-
 /// Programs of the closed service: there are none here.
 #[utoipa::path(get, path = "/v1/downloads", tag = "agent",
     responses((status = 200, description = "Empty lists", body = Data<Downloads>)))]

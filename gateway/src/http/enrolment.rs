@@ -20,6 +20,15 @@ pub(super) fn server_url(public: Option<&str>, request: &HttpRequest) -> String 
     public.map_or_else(|| own_url(request), str::to_owned)
 }
 
+/// Checks the properties of a device before the database is asked.
+pub(super) fn check_properties(body: &EnrolmentRequest) -> Result<(), ApiError> {
+    if let Some(name) = &body.name {
+        check::name(name)?;
+    }
+    check::endpoints(&body.endpoints)?;
+    body.role.as_deref().map_or(Ok(()), |role| check::role(role).map(drop))
+}
+
 /// Makes a code. Only this response shows it, also as a link and as the PNG of a QR code.
 #[utoipa::path(post, path = "/api/enrolments", tag = "enrolment", request_body = EnrolmentRequest,
     responses((status = 200, description = "Made", body = Envelope<NewEnrolment>)))]
@@ -29,13 +38,7 @@ pub(crate) async fn create(
     request: HttpRequest,
     body: web::Json<Object<EnrolmentRequest>>,
 ) -> Result<HttpResponse, ApiError> {
-    if let Some(name) = &body.name {
-        check::name(name)?;
-    }
-    check::endpoints(&body.endpoints)?;
-    if let Some(role) = &body.role {
-        check::role(role)?;
-    }
+    check_properties(&body)?;
     let client = state.database.client().await?;
     let made = database::create(&client, actor.account_id, &body).await?;
     let server = server_url(state.public_url.as_deref(), &request);

@@ -14,7 +14,7 @@ use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::{
     auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, install, job,
-    metrics, node, pool, project, project_options, revocation, rotation, upload,
+    metrics, node, pool, preauth, project, project_options, revocation, rotation, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -54,8 +54,9 @@ routes! {
 
     Anyone dnapi::enroll;
     Anyone dnapi::call;
-    Anyone dnapi::preauth;
-    Anyone dnapi::poll;
+    Anyone preauth::begin;
+    Anyone preauth::poll;
+    Admin  preauth::approve;
     Anyone dnapi::downloads;
     Admin  enrolment::create;
     Admin  enrolment::list;

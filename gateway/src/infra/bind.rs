@@ -4,6 +4,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
 use anyhow::{Context, Result, ensure};
+use rustix::io::Errno;
 use rustix::net::sockopt::{set_ip_freebind, set_ipv6_freebind, set_ipv6_v6only, set_socket_reuseaddr};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
@@ -39,6 +40,21 @@ pub(crate) fn free_bound(address: &SocketAddr) -> io::Result<TcpListener> {
     socket(address, true)
 }
 
+/// The remedy for an address that cannot be listened on, as the end of a sentence.
+pub(crate) fn advice(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "is another gateway, or another program, running there?",
+        io::ErrorKind::AddrNotAvailable => {
+            "this machine does not have that address (ip addr lists those it has)"
+        }
+        io::ErrorKind::PermissionDenied => "ports below 1024 need CAP_NET_BIND_SERVICE",
+        _ if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) => {
+            "the kernel of this machine has no IPv6"
+        }
+        _ => "write host:port, for example 127.0.0.1:8080",
+    }
+}
+
 fn socket(address: &SocketAddr, free: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK, None)?;
@@ -57,6 +73,15 @@ fn socket(address: &SocketAddr, free: bool) -> io::Result<TcpListener> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_another_machine_is_not_taken_for_a_port_in_use() {
+        let error = bound("192.0.2.1:0").unwrap_err();
+        assert!(advice(&error).contains("does not have that address"), "{error}");
+        let first = bound("127.0.0.1:0").unwrap();
+        let taken = first[0].local_addr().unwrap().to_string();
+        assert!(advice(&bound(&taken).unwrap_err()).contains("another gateway"));
+    }
 
     #[test]
     fn the_first_address_may_be_a_name_and_the_others_may_come_later() {

@@ -71,6 +71,19 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_code_that_nobody_could_use_is_refused_when_it_is_made() {
+        let (project, anna) = (project("10.0.0.0/24"), account());
+        run(&registration(&project, &anna, 1, "nas", "one"));
+        let named = |name: &str| format!("SELECT nebula.create_enrolment('{project}', name => '{name}')");
+        assert_error(&named("NAS"), "23505", &["device \"nas\""]);
+        run(&format!("SELECT nebula.revoke_device('{}')", device(1)));
+        run(&named("NAS"));
+        let lighthouse = format!("nebula.create_enrolment('{project}', role => 'lighthouse'");
+        assert_error(&format!("SELECT {lighthouse})"), "22023", &["needs an endpoint"]);
+        run(&format!("SELECT {lighthouse}, endpoints => '{{192.0.2.10:4242}}')"));
+    }
+
+    #[pg_test]
     fn a_device_joins_with_the_family_that_has_room_and_gets_the_other_address_later() {
         let (project, anna) = (project("10.0.0.0/30"), account());
         run(&format!("SELECT nebula.populate_pool('{project}', 'fd00::/126', 'six')"));

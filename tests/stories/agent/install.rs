@@ -55,7 +55,13 @@ async fn an_installed_agent_survives_crashes_and_reboots() -> Result<()> {
     reaches("the overlay to be there after a reboot").await?;
     assert_eq!(machine.run("systemctl", &["is-active", UNIT])?.trim(), "active");
 
+    // Other users may not read the device's folder; their commands ask its gateway nevertheless.
+    let settings = "/etc/xdg/nebulactl/settings.json";
+    let told = machine.run("setpriv", &["--reuid", "65534", "--clear-groups", "cat", settings])?;
+    assert!(told.contains("http://127.0.0.1:8080"), "{told}");
+
     let left = machine.run("nebulactl", &["leave", "--yes"])?;
+    assert!(machine.run("ls", &[settings]).is_err(), "it has no gateway any more");
     assert!(left.contains("its keys are gone"), "{left}");
     assert!(nebula().is_err() && machine.run("systemctl", &["cat", UNIT]).is_err());
     Ok(())
@@ -128,6 +134,19 @@ async fn one_command_makes_a_bare_machine_a_member() -> Result<()> {
         Ok(machine.run("/usr/local/bin/nebulactl", &["ping", "lighthouse"]).ok())
     })
     .await?;
+
+    code_is_no_proof(&world, &machine, &command)
+}
+
+/// Run again without systemd, the command does all but the last step and names that; of a revoked device it says
+/// so.
+fn code_is_no_proof(world: &World, machine: &Machine, command: &str) -> Result<()> {
+    let hidden = format!("mount -t tmpfs none /run/systemd && {{ {command}; }}");
+    let told = machine.run("unshare", &["-m", "sh", "-c", &hidden])?;
+    assert!(told.contains("nebulactl agent --dir /etc/nebula") && told.contains("service manager"), "{told}");
+    run(world.stack.ctl()?.args(["device", "revoke", "server", "--yes", "--no-wait"]))?;
+    let error = machine.run("sh", &["-c", command]).err().context("a revoked device is welcome")?;
+    assert!(error.to_string().contains("server has joined by this code before, but"), "{error}");
     Ok(())
 }
 

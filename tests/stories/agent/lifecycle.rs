@@ -7,15 +7,7 @@ use super::*;
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
     let mut world = World::start(&PLAN).await?;
-    // These two devices reach each other only through the relay.
-    for (host, other) in [(4, 5), (5, 4)] {
-        let rule = format!(
-            "add table ip wall; add chain ip wall in {{ type filter hook input priority 0; }}; \
-             add rule ip wall in ip saddr {} drop",
-            Network::address(other)
-        );
-        run(world.devices[host - 1].inside("nft").arg(rule))?;
-    }
+    wall_off(&world)?;
     for (from, to) in [
         ("laptop", "lighthouse-a"),
         ("phone", "lighthouse-b"),
@@ -38,12 +30,35 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
         .await?;
     }
 
+    ways_are_told(&world)?;
+    status_is_complete(world.look("laptop"))?;
+    revoke(&world, "desktop", ["phone", "laptop"]).await?;
+    world.reaches("laptop", "phone").await?;
+    lose_lighthouse(&mut world).await?;
+    world.reaches("laptop", "phone").await?;
+    leave(&world).await
+}
+
+/// Lets two devices reach each other through the relay only.
+fn wall_off(world: &World) -> Result<()> {
+    for (host, other) in [(4, 5), (5, 4)] {
+        let rule = format!(
+            "add table ip wall; add chain ip wall in {{ type filter hook input priority 0; }}; \
+             add rule ip wall in ip saddr {} drop",
+            Network::address(other)
+        );
+        run(world.devices[host - 1].inside("nft").arg(rule))?;
+    }
+    Ok(())
+}
+
+/// Devices are found by name without an account, and told by which way.
+fn ways_are_told(world: &World) -> Result<()> {
     let laptop = world.look("laptop");
     let peers = laptop.status()["peers"].clone();
     let phone = peers.as_array().into_iter().flatten().find(|peer| peer["name"] == "phone");
     let remote = phone.and_then(|peer| peer["remote"].as_str()).unwrap_or_default();
     assert_eq!(remote, format!("relay {}:4242", Network::address(3)), "{peers}");
-    // Found by name without an account, and told by which way.
     let relay = "through the relay relay (10.99.0.3)";
     let direct = |host: usize| format!("directly, at {}:", Network::address(host));
     for (from, to, way) in [
@@ -58,7 +73,10 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
     }
     let unknown = run(&mut ping(laptop, "nobody")?).unwrap_err().to_string();
     assert!(unknown.contains("there is no device \"nobody\" in story"), "{unknown}");
+    Ok(())
+}
 
+fn status_is_complete(laptop: &Device) -> Result<()> {
     let status = run(laptop
         .inside(&binary::built("nebulactl")?.display().to_string())
         .arg("status")
@@ -74,24 +92,30 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
     ] {
         assert!(status.contains(wanted), "{wanted} is not in\n{status}");
     }
+    Ok(())
+}
 
+/// Revokes a device, which is cut off from all others within a minute.
+async fn revoke(world: &World, name: &str, others: [&str; 2]) -> Result<()> {
     let begun = Instant::now();
-    let told = run(world.stack.ctl()?.args(["device", "revoke", "desktop", "--yes"]))?;
+    let told = run(world.stack.ctl()?.args(["device", "revoke", name, "--yes"]))?;
     let known_by_all = begun.elapsed();
     assert!(told.contains("revoked everywhere"), "{told}");
-    for name in ["phone", "laptop"] {
-        let (device, desktop) = (world.look(name), world.look("desktop"));
-        eventually(&format!("{name} to hear no more of desktop"), || async {
-            Ok((!device.pings(desktop) && !desktop.pings(device)).then_some(()))
+    for other in others {
+        let (device, revoked) = (world.look(other), world.look(name));
+        eventually(&format!("{other} to hear no more of {name}"), || async {
+            Ok((!device.pings(revoked) && !revoked.pings(device)).then_some(()))
         })
         .await?;
-        eprintln!("{name} is rid of desktop after {:?}", begun.elapsed());
+        eprintln!("{other} is rid of {name} after {:?}", begun.elapsed());
     }
     eprintln!("revoked everywhere after {known_by_all:?}");
     ensure!(begun.elapsed() < MINUTE, "cut off after {:?}", begun.elapsed());
-    world.reaches("laptop", "phone").await?;
+    Ok(())
+}
 
-    // One lighthouse stops: the others find each other through the second one.
+/// One lighthouse stops: the others find each other through the second one.
+async fn lose_lighthouse(world: &mut World) -> Result<()> {
     let fallen = world.device("lighthouse-a");
     fallen.kill()?;
     for pid in fallen.nebulas()? {
@@ -102,9 +126,11 @@ async fn devices_join_reach_each_other_and_are_revoked() -> Result<()> {
         assert_eq!(world.look(name).nebulas()?, [""; 0], "an agent that ends takes nebula with it");
         world.device(name).start()?;
     }
-    world.reaches("laptop", "phone").await?;
+    Ok(())
+}
 
-    // Leaving tells the gateway and removes the keys.
+/// Leaving tells the gateway and removes the keys.
+async fn leave(world: &World) -> Result<()> {
     let laptop = world.look("laptop");
     let mut leave = laptop.inside(&binary::built("nebulactl")?.display().to_string());
     let told = run(leave.args(["leave", "--yes", "--dir"]).arg(&laptop.folder))?;

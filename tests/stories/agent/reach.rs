@@ -25,6 +25,19 @@ fn way(device: &Device) -> Result<String> {
     Ok(words.nth(1).unwrap_or_default().to_owned())
 }
 
+/// A LAN that the device is in.
+fn add_lan(device: &Device) -> Result<()> {
+    for command in [
+        "link add lan0 type veth peer name lan1",
+        "addr add 192.168.77.50/24 dev lan0",
+        "link set lan0 up",
+        "link set lan1 up",
+    ] {
+        run(device.inside("ip").args(command.split(' ')))?;
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn devices_of_both_releases_run_what_they_get_and_keep_their_lan() -> Result<()> {
     let mut world = World::on(Stack::start().await?, &[]).await?;
@@ -50,14 +63,7 @@ async fn devices_of_both_releases_run_what_they_get_and_keep_their_lan() -> Resu
 
     // Two of them are in a LAN that becomes a route, and the lighthouse gets an IPv6 address.
     for name in ["old", "new"] {
-        for command in [
-            "link add lan0 type veth peer name lan1",
-            "addr add 192.168.77.50/24 dev lan0",
-            "link set lan0 up",
-            "link set lan1 up",
-        ] {
-            run(world.look(name).inside("ip").args(command.split(' ')))?;
-        }
+        add_lan(world.look(name))?;
     }
     let lighthouse = &world.look("lighthouse").id;
     client

@@ -57,39 +57,20 @@ async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
     // The rotation waits for devices that are offline; it can be cancelled, or forced.
     assert_eq!(world.device("phone").stop()?, Some(0));
     authority(&world.stack, "third", "25519")?;
-    let rotate = |arguments: &[&str]| run(world.stack.ctl()?.args(["ca", "rotate", "--yes"]).args(arguments));
-    let told = rotate(&["--to", "third", "--no-wait"])?;
+    let told = rotate(&world, &["--to", "third", "--no-wait"])?;
     assert!(told.contains("distributing") && told.contains("phone"), "{told}");
     eventually("the others to have gone on", || async {
         Ok((state(&world).await? == ("distributing".into(), vec!["phone".into()])).then_some(()))
     })
     .await?;
-    let again = rotate(&["--to", "third"]).unwrap_err().to_string();
+    let again = rotate(&world, &["--to", "third"]).unwrap_err().to_string();
     assert!(again.contains("is running"), "{again}");
-    assert!(rotate(&["--cancel"])?.contains("next signs as before"));
-    assert!(rotate(&["--cancel"]).is_err() && rotate(&["--force"]).is_err());
+    assert!(rotate(&world, &["--cancel"])?.contains("next signs as before"));
+    assert!(rotate(&world, &["--cancel"]).is_err() && rotate(&world, &["--force"]).is_err());
+    every_state_can_be_left(&world).await?;
 
-    // Every state can be left: once the new authority signs, by the way back, which can be left in turn.
-    for (step, told, then) in [
-        (vec!["--to", "third"], "next signs, devices learn to trust third", "distributing"),
-        (vec!["--force"], "third signs, devices get new certificates", "reissuing"),
-        // The phone has no certificate of the third one to give up, so nobody is waited for.
-        (vec!["--cancel"], "next signs, devices", "retiring"),
-        (vec!["--cancel"], "next signs, devices learn to trust third", "distributing"),
-        (vec!["--cancel"], "next signs as before", "cancelled"),
-    ] {
-        let said = rotate(&[&step[..], &["--no-wait"]].concat())?;
-        assert!(said.contains(told), "{step:?}: {said}");
-        world.current(&["lighthouse", "laptop"]).await?;
-        world.reaches("laptop", "lighthouse").await?;
-        eventually(&format!("{step:?} to come to {then}"), || async {
-            Ok((state(&world).await?.0 == then).then_some(()))
-        })
-        .await?;
-    }
-
-    rotate(&["--to", "third", "--no-wait"])?;
-    let told = rotate(&["--force", "--no-wait"])?;
+    rotate(&world, &["--to", "third", "--no-wait"])?;
+    let told = rotate(&world, &["--force", "--no-wait"])?;
     assert!(told.contains("reissuing"), "{told}");
     world.reaches("laptop", "lighthouse").await?;
     // The device comes back and gets the new configuration; the end of its last old certificate ends the
@@ -99,6 +80,32 @@ async fn an_authority_is_replaced_without_packet_loss() -> Result<()> {
         .await?;
     world.reaches("phone", "laptop").await?;
     Ok(())
+}
+
+/// Every state can be left: once the new authority signs, by the way back, which can be left in turn.
+async fn every_state_can_be_left(world: &World) -> Result<()> {
+    for (step, told, then) in [
+        (vec!["--to", "third"], "next signs, devices learn to trust third", "distributing"),
+        (vec!["--force"], "third signs, devices get new certificates", "reissuing"),
+        // The phone has no certificate of the third one to give up, so nobody is waited for.
+        (vec!["--cancel"], "next signs, devices", "retiring"),
+        (vec!["--cancel"], "next signs, devices learn to trust third", "distributing"),
+        (vec!["--cancel"], "next signs as before", "cancelled"),
+    ] {
+        let said = rotate(world, &[&step[..], &["--no-wait"]].concat())?;
+        assert!(said.contains(told), "{step:?}: {said}");
+        world.current(&["lighthouse", "laptop"]).await?;
+        world.reaches("laptop", "lighthouse").await?;
+        eventually(&format!("{step:?} to come to {then}"), || async {
+            Ok((state(world).await?.0 == then).then_some(()))
+        })
+        .await?;
+    }
+    Ok(())
+}
+
+fn rotate(world: &World, arguments: &[&str]) -> Result<String> {
+    run(world.stack.ctl()?.args(["ca", "rotate", "--yes"]).args(arguments))
 }
 
 #[tokio::test(flavor = "multi_thread")]

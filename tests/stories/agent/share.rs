@@ -68,13 +68,31 @@ async fn a_folder_is_shared_only_over_the_overlay() -> Result<()> {
     .await?;
     assert_eq!(syncthings(phone)?, before);
 
-    // One per cent of the file changes: only about that much is transferred.
+    a_change_moves_little(laptop, phone, &mut content, first).await?;
+    for device in [laptop, phone] {
+        only_nebula_was_seen(device, size as u64)?;
+    }
+    // No process is left when the agent ends.
+    assert_eq!(world.device("laptop").stop()?, Some(0));
+    let left = run(world.look("laptop").inside("ss").args(["-Htulpn"]))?;
+    assert!(!left.contains("syncthing"), "{left}");
+    Ok(())
+}
+
+/// One per cent of the file changes: only about that much is transferred.
+async fn a_change_moves_little(
+    laptop: &Device,
+    phone: &Device,
+    content: &mut [u8],
+    first: Duration,
+) -> Result<()> {
+    let size = content.len();
     let before = received(phone)?;
     let (from, length) = (size / 3, size / 100);
     content[from..from + length].copy_from_slice(&random(length));
     let begun = Instant::now();
-    write(laptop, "film.mkv", &content)?;
-    arrives(phone, "film.mkv", &content).await?;
+    write(laptop, "film.mkv", content)?;
+    arrives(phone, "film.mkv", content).await?;
     let moved = received(phone)? - before;
     eprintln!(
         "{} MiB in {first:?}; 1 % changed: {moved} bytes ({:.2} %) in {:?}",
@@ -86,20 +104,15 @@ async fn a_folder_is_shared_only_over_the_overlay() -> Result<()> {
         moved >= length as u64 && moved < size as u64 / 20,
         "{moved} bytes moved for {length} that changed"
     );
+    Ok(())
+}
 
-    for device in [laptop, phone] {
-        let counters = run(device.inside("nft").args(["list", "counters"]))?;
-        let [nebula, other] = ["nebula", "other"].map(|name| counter(&counters, name));
-        ensure!(
-            nebula.context(counters.clone())? > (size as u64),
-            "all of it passed as nebula's packets: {counters}"
-        );
-        assert_eq!(other, Some(0), "{}: something else was seen on the underlay: {counters}", device.name);
-    }
-    // No process is left when the agent ends.
-    assert_eq!(world.device("laptop").stop()?, Some(0));
-    let left = run(world.look("laptop").inside("ss").args(["-Htulpn"]))?;
-    assert!(!left.contains("syncthing"), "{left}");
+/// The underlay has carried this many bytes, all of them as nebula's packets.
+fn only_nebula_was_seen(device: &Device, size: u64) -> Result<()> {
+    let counters = run(device.inside("nft").args(["list", "counters"]))?;
+    let [nebula, other] = ["nebula", "other"].map(|name| counter(&counters, name));
+    ensure!(nebula.context(counters.clone())? > size, "all of it passed as nebula's packets: {counters}");
+    assert_eq!(other, Some(0), "{}: something else was seen on the underlay: {counters}", device.name);
     Ok(())
 }
 
@@ -163,19 +176,8 @@ async fn an_existing_syncthing_is_moved_onto_the_overlay() -> Result<()> {
         World::joined(&[("lighthouse", "lighthouse", 1), ("laptop", "host", 1), ("phone", "host", 0)])
             .await?;
     world.device("laptop").set_options(&["--syncthing", "syncthing"]);
-    // The owner's own Syncthing: with discovery and relays, and not started by the agent.
     let home = world.stack.path("own");
-    let own = |phone: &Device, verb: &str, more: &[&str]| {
-        let mut command = phone.inside("syncthing");
-        command.arg(verb).arg(format!("--home={}", home.display())).args(more);
-        command
-    };
-    run(&mut own(world.look("phone"), "generate", &["--no-default-folder", "--skip-port-probing"]))?;
-    let log = world.stack.log("syncthing");
-    let serve = own(world.look("phone"), "serve", &["--no-browser", "--no-upgrade"]);
-    let _syncthing = Process::start(Path::new("ip"), &log, "TERM", None, |command| {
-        command.args(serve.get_args()).env("HOME", &home);
-    })?;
+    let _syncthing = start_own(&world, &home)?;
     let home_option = home.display().to_string();
     world.device("phone").set_options(&["--syncthing-home", &home_option]);
     for device in &mut world.devices {
@@ -190,18 +192,7 @@ async fn an_existing_syncthing_is_moved_onto_the_overlay() -> Result<()> {
 
     let config = home.join("config.xml");
     let told = fs::read_to_string(&config)?;
-    for wanted in [
-        "<globalAnnounceEnabled>false",
-        "<localAnnounceEnabled>false",
-        "<relaysEnabled>false",
-        "<natEnabled>false",
-        "<crashReportingEnabled>false",
-        "<urAccepted>-1",
-        "<listenAddress>tcp://10.99.0.3:22000<",
-        "<address>tcp://10.99.0.2:22000<",
-    ] {
-        assert!(told.contains(wanted), "{wanted} is not in\n{told}");
-    }
+    is_private(&told);
     eventually("the phone to tell of what it has", || async {
         let folder = &phone.status()["syncthing"]["folders"][0];
         Ok((folder["totalBytes"] == 1 << 20 && folder["missingBytes"] == 0).then_some(()))
@@ -231,4 +222,35 @@ async fn an_existing_syncthing_is_moved_onto_the_overlay() -> Result<()> {
     let left = run(world.look("phone").inside("ss").args(["-Htlpn"]))?;
     assert!(left.contains("syncthing"), "{left}");
     Ok(())
+}
+
+/// The owner's own Syncthing: with discovery and relays, and not started by the agent.
+fn start_own(world: &World, home: &Path) -> Result<Process> {
+    let own = |phone: &Device, verb: &str, more: &[&str]| {
+        let mut command = phone.inside("syncthing");
+        command.arg(verb).arg(format!("--home={}", home.display())).args(more);
+        command
+    };
+    run(&mut own(world.look("phone"), "generate", &["--no-default-folder", "--skip-port-probing"]))?;
+    let log = world.stack.log("syncthing");
+    let serve = own(world.look("phone"), "serve", &["--no-browser", "--no-upgrade"]);
+    Process::start(Path::new("ip"), &log, "TERM", None, |command| {
+        command.args(serve.get_args()).env("HOME", home);
+    })
+}
+
+/// The configuration of Syncthing names the overlay and no service on the internet.
+fn is_private(told: &str) {
+    for wanted in [
+        "<globalAnnounceEnabled>false",
+        "<localAnnounceEnabled>false",
+        "<relaysEnabled>false",
+        "<natEnabled>false",
+        "<crashReportingEnabled>false",
+        "<urAccepted>-1",
+        "<listenAddress>tcp://10.99.0.3:22000<",
+        "<address>tcp://10.99.0.2:22000<",
+    ] {
+        assert!(told.contains(wanted), "{wanted} is not in\n{told}");
+    }
 }

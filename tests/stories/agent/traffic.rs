@@ -46,37 +46,8 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
     eventually("the laptop to count", || async { Ok(bytes(laptop, "phone")) })
         .await
         .with_context(|| laptop.logs())?;
-    let before = bytes(laptop, "desktop").context("no count")?;
-    let (count, size) = (50, 1000 + 8 + 20);
-    run(laptop.inside("ping").args(["-q", "-c", "50", "-i", "0.01", "-s", "1000", &phone.address]))?;
-    let counted = eventually("the pings to be counted", || async {
-        let counted = bytes(laptop, "phone");
-        Ok(counted.filter(|(received, sent)| *received >= count * size && *sent >= count * size))
-    });
-    let (received, sent) = counted.await.with_context(|| laptop.logs())?;
-    assert!(received < 2 * count * size && sent < 2 * count * size, "{received} in, {sent} out");
-    let after = bytes(laptop, "desktop").context("no count")?;
-    assert!(
-        after.0 - before.0 < size && after.1 - before.1 < size,
-        "another peer's are its own: {before:?} {after:?}"
-    );
-
-    // The agent reports the counters to the gateway, and nebulactl shows them.
-    let client = world.stack.database.connect().await?;
-    let told = "SELECT count(*) FROM nebula.agent a, jsonb_array_elements(a.report -> 'peers') p
-                 WHERE a.device_id = $1::text::uuid AND p ->> 'address' = $2
-                  AND (p ->> 'sentBytes')::bigint >= $3";
-    eventually("the gateway to be told", || async {
-        let wanted = (count * size) as i64;
-        let row = client.query_one(told, &[&laptop.id, &phone.address, &wanted]).await?;
-        Ok((row.get::<_, i64>(0) == 1).then_some(()))
-    })
-    .await?;
-    let program = binary::built("nebulactl")?.display().to_string();
-    let shown = laptop.inside(&program).args(["status", "--dir"]).arg(&laptop.folder).output()?;
-    let shown = String::from_utf8(shown.stdout)?;
-    let line = shown.lines().find(|line| line.contains(&phone.address)).context(shown.clone())?;
-    assert!(shown.contains("OUT") && line.contains("KiB"), "{shown}");
+    let wanted = pings_are_counted(laptop, phone).await?;
+    counters_are_shown(&world, wanted).await?;
 
     // Flushing the ruleset removes the counters and nothing else.
     run(laptop.inside("nft").args(["flush", "ruleset"]))?;
@@ -98,5 +69,44 @@ async fn bytes_are_counted_per_peer_while_the_agent_runs() -> Result<()> {
         .await?;
     assert_eq!(world.device("laptop").stop()?, Some(0));
     assert_eq!(tables(world.look("laptop"))?, "");
+    Ok(())
+}
+
+/// Sends pings, and waits until they are counted, for this peer alone; returns their bytes.
+async fn pings_are_counted(laptop: &Device, phone: &Device) -> Result<u64> {
+    let before = bytes(laptop, "desktop").context("no count")?;
+    let (count, size) = (50, 1000 + 8 + 20);
+    run(laptop.inside("ping").args(["-q", "-c", "50", "-i", "0.01", "-s", "1000", &phone.address]))?;
+    let counted = eventually("the pings to be counted", || async {
+        let counted = bytes(laptop, "phone");
+        Ok(counted.filter(|(received, sent)| *received >= count * size && *sent >= count * size))
+    });
+    let (received, sent) = counted.await.with_context(|| laptop.logs())?;
+    assert!(received < 2 * count * size && sent < 2 * count * size, "{received} in, {sent} out");
+    let after = bytes(laptop, "desktop").context("no count")?;
+    assert!(
+        after.0 - before.0 < size && after.1 - before.1 < size,
+        "another peer's are its own: {before:?} {after:?}"
+    );
+    Ok(count * size)
+}
+
+/// The agent reports the counters to the gateway, and nebulactl shows them.
+async fn counters_are_shown(world: &World, wanted: u64) -> Result<()> {
+    let [laptop, phone] = ["laptop", "phone"].map(|name| world.look(name));
+    let client = world.stack.database.connect().await?;
+    let told = "SELECT count(*) FROM nebula.agent a, jsonb_array_elements(a.report -> 'peers') p
+                 WHERE a.device_id = $1::text::uuid AND p ->> 'address' = $2
+                  AND (p ->> 'sentBytes')::bigint >= $3";
+    eventually("the gateway to be told", || async {
+        let row = client.query_one(told, &[&laptop.id, &phone.address, &(wanted as i64)]).await?;
+        Ok((row.get::<_, i64>(0) == 1).then_some(()))
+    })
+    .await?;
+    let program = binary::built("nebulactl")?.display().to_string();
+    let shown = laptop.inside(&program).args(["status", "--dir"]).arg(&laptop.folder).output()?;
+    let shown = String::from_utf8(shown.stdout)?;
+    let line = shown.lines().find(|line| line.contains(&phone.address)).context(shown.clone())?;
+    assert!(shown.contains("OUT") && line.contains("KiB"), "{shown}");
     Ok(())
 }

@@ -14,6 +14,8 @@ use nebula_tests::stack::{Stack, secret};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+/// Looks once more, as the gateway does every hour.
+const AGAIN: &str = "SELECT nebula.record_ending_authorities()";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A stack whose authority lasts this long from now, and has one device.
@@ -81,10 +83,33 @@ async fn an_authority_that_ends_soon_is_named_by_health_doctor_metrics_and_event
     };
     let week = vec![("expiring".to_owned(), 7)];
     eventually("the event", || async { Ok((events().await? == week).then_some(())) }).await?;
-    let again = "SELECT nebula.record_ending_authorities()";
-    ensure!(database.query_one(again, &[]).await?.get::<_, i32>(0) == 0, "a warning is recorded once");
+    ensure!(database.query_one(AGAIN, &[]).await?.get::<_, i32>(0) == 0, "a warning is recorded once");
 
-    // That of another project ends: a hint, since the gateway goes on for the first.
+    let join = authority_of_guests_ends(&stack, &api).await?;
+
+    // It has ended: the project cannot sign, and health says why.
+    database
+        .batch_execute(
+            "UPDATE nebula.authority SET not_before = now() - interval '3 days', not_after = now()",
+        )
+        .await?;
+    ensure!(database.query_one(AGAIN, &[]).await?.get::<_, i32>(0) == 1);
+    ensure!(events().await?.last() == Some(&("expired".to_owned(), 0)));
+    let check = eventually("readiness to fail", || async {
+        let (status, check) = readiness(&api).await?;
+        Ok((status == 503).then_some(check))
+    })
+    .await?;
+    ensure!(check["ok"] == false && check["hint"].is_string(), "{check}");
+
+    database.batch_execute("UPDATE nebula.authority SET not_after = now() + interval '2 days'").await?;
+    gateway_without_keys(&mut stack, &api, &join).await
+}
+
+/// The authority of another project ends: a hint, since the gateway goes on for the first. Returns the
+/// registration of its device.
+async fn authority_of_guests_ends(stack: &Stack, api: &Api) -> Result<Value> {
+    let database = stack.database.connect().await?;
     let guests: Uuid =
         database.query_one("SELECT nebula.create_project('guests', '10.77.0.0/16')", &[]).await?.get(0);
     database.execute("SELECT nebula.populate_pool($1, '10.77.0.0/24')", &[&guests]).await?;
@@ -100,39 +125,26 @@ async fn an_authority_that_ends_soon_is_named_by_health_doctor_metrics_and_event
               WHERE name = 'guests'",
         )
         .await?;
-    ensure!(database.query_one(again, &[]).await?.get::<_, i32>(0) == 1);
+    ensure!(database.query_one(AGAIN, &[]).await?.get::<_, i32>(0) == 1);
     eventually("the hint", || async {
-        let (status, check) = readiness(&api).await?;
+        let (status, check) = readiness(api).await?;
         ensure!(status == 200 && check["ok"] == true, "{status}: {check}");
         Ok(check["detail"].as_str().is_some_and(|text| text.contains("\"guests\" expired")).then_some(()))
     })
     .await?;
+    Ok(join)
+}
 
-    // It has ended: the project cannot sign, and health says why.
-    database
-        .batch_execute(
-            "UPDATE nebula.authority SET not_before = now() - interval '3 days', not_after = now()",
-        )
-        .await?;
-    ensure!(database.query_one(again, &[]).await?.get::<_, i32>(0) == 1);
-    ensure!(events().await?.last() == Some(&("expired".to_owned(), 0)));
-    let check = eventually("readiness to fail", || async {
-        let (status, check) = readiness(&api).await?;
-        Ok((status == 503).then_some(check))
-    })
-    .await?;
-    ensure!(check["ok"] == false && check["hint"].is_string(), "{check}");
-
-    // Another gateway, which was not given the key of the second project.
+/// Another gateway, which was not given the key of the second project.
+async fn gateway_without_keys(stack: &mut Stack, api: &Api, join: &Value) -> Result<()> {
     fs::create_dir(stack.path("empty"))?;
     let empty = stack.path("empty").display().to_string();
-    database.batch_execute("UPDATE nebula.authority SET not_after = now() + interval '2 days'").await?;
     stack.restart_with(&[("NEBULA_CA_DIR", &empty)]).await?;
     let health: Value = api.anonymous("/health/ready").send().await?.json().await?;
     let checks = health["checks"].as_array().context("no checks")?;
     let keys = checks.iter().find(|check| check["name"] == "authority-keys").context("no such check")?;
     ensure!(health["status"] == "ok" && keys["detail"].as_str().is_some_and(|text| text.contains("guests")));
-    let refused = refusal(api.post("/api/nebula/register").json(&join).send().await?).await?;
+    let refused = refusal(api.post("/api/nebula/register").json(join).send().await?).await?;
     let hint = refused.failure.hint.unwrap_or_default();
     ensure!(refused.status == 503 && hint.contains("NEBULA_CA_DIR") && hint.contains(".key"), "{hint}");
     Ok(())

@@ -4,12 +4,13 @@ use anyhow::{Context, Result, ensure};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
+use nebula_tests::binary::run;
 use nebula_tests::eventually;
 use nebula_tests::stack::Stack;
 use reqwest::{Body, Client, StatusCode};
 use serde_json::{Value, json};
 
-use super::client::{self, post};
+use super::client::{Agent, post};
 use super::enrolled;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,16 +72,49 @@ async fn all_calls_of_the_open_client_are_answered_in_its_form() -> Result<()> {
     ensure!(message["loginURL"].as_str().is_some_and(|url| url.starts_with("http")), "{message}");
     ensure!(data["signature"].is_string(), "{data}");
 
-    for (path, body) in [("/v1/endpoint-auth/preauth", json!(null))] {
-        let (status, answer) = post(&stack.url(), path, &body).await?;
-        ensure!(status == StatusCode::NOT_FOUND && !client::error(&answer).0.is_empty(), "{path}: {answer}");
-    }
-    let poll = reqwest::get(format!("{}/v1/endpoint-auth/poll?pollToken=a", stack.url())).await?;
-    ensure!(poll.status() == StatusCode::NOT_FOUND && poll.json::<Value>().await?["errors"].is_array());
     let downloads: Value = reqwest::get(format!("{}/v1/downloads", stack.url())).await?.json().await?;
     ensure!(downloads["data"]["dnclient"].is_object(), "{downloads}");
 
     wait.abort();
     ensure!(agent.update_available().await?, "the device goes on as before");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_asks_to_be_let_in_gets_a_code_when_it_is_approved() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (status, begun) = post(&stack.url(), "/v1/endpoint-auth/preauth", &json!(null)).await?;
+    ensure!(status.is_success(), "{begun}");
+    let word = |name: &str| begun["data"][name].as_str().map(str::to_owned).context("a field is missing");
+    let (token, address) = (word("pollToken")?, word("loginURL")?);
+    let poll = async |token: &str| {
+        let url = format!("{}/v1/endpoint-auth/poll?pollToken={token}", stack.url());
+        let answer = reqwest::get(url).await?;
+        anyhow::Ok((answer.status(), answer.json::<Value>().await?))
+    };
+    let waiting = json!({ "data": { "state": "WAITING", "enrollmentCode": "" } });
+    ensure!(poll(&token).await? == (StatusCode::OK, waiting));
+    for wrong in ["", "a", &token[1..]] {
+        let (status, answer) = poll(wrong).await?;
+        ensure!(status == StatusCode::BAD_REQUEST && answer["errors"].is_array(), "{wrong}: {answer}");
+    }
+    ensure!(!address.contains(&token), "the administrator is not told the secret: {address}");
+
+    let approve = || run(stack.ctl()?.args(["enrolment", "approve", &address, "--name", "phone"]));
+    let member = stack.member("anna").await?;
+    let request = address.split_once("approve=").context("no request")?.1;
+    let body = json!({ "projectId": stack.project });
+    let path = format!("/api/enrolments/approve?request={request}");
+    ensure!(member.post(&path).json(&body).send().await?.status() == StatusCode::FORBIDDEN);
+    ensure!(approve()?.contains("Approved"));
+    let again = approve().unwrap_err().to_string();
+    ensure!(again.contains("approved before"), "{again}");
+    let (_, done) = poll(&token).await?;
+    ensure!(done["data"]["state"] == "COMPLETED", "{done}");
+    let code = done["data"]["enrollmentCode"].as_str().context("no code")?;
+    let agent = Agent::enroll(&stack.url(), code).await?;
+    ensure!(!agent.update_available().await?);
+    let devices = run(stack.ctl()?.args(["device", "ls"]))?;
+    ensure!(devices.contains("phone"), "{devices}");
     Ok(())
 }

@@ -9,12 +9,12 @@ use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use nebula_tests::api::{Api, data};
 use nebula_tests::binary::{built, run};
-use nebula_tests::cluster::Cluster;
+use nebula_tests::cluster::{Cluster, Database};
 use nebula_tests::pooler::Pooler;
 use nebula_tests::stack::{Stack, secret};
 use reqwest::Response;
 use serde_json::{Value, json};
-use tokio_postgres::SimpleQueryMessage;
+use tokio_postgres::{Client, SimpleQueryMessage};
 use uuid::Uuid;
 
 /// Reads a stream until a text is in it.
@@ -154,20 +154,20 @@ fn make_certificates(folder: &Path, name: &str) -> Result<()> {
     run(Command::new("sh").args(["-c", &script])).map(drop)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn every_connection_to_postgresql_can_be_encrypted_and_checked() -> Result<()> {
-    let cluster = Cluster::start(&["fsync=off"]).await?;
-    let database = cluster.database().await?;
-    let folder = nebula_tests::scratch::Scratch::new("tls")?;
-    make_certificates(folder.path(), "localhost")?;
-    let data = cluster.data();
+/// Puts the server's certificate and key into its data folder.
+fn install_certificates(data: &Path, folder: &Path) -> Result<()> {
+    make_certificates(folder, "localhost")?;
     for file in ["server.crt", "server.key"] {
         let owner = "stat -c %U:%G \"$1\"";
-        let owner = run(Command::new("sh").args(["-c", owner, "sh"]).arg(&data))?;
-        run(Command::new("install").args(["-m", "600"]).arg(folder.path().join(file)).arg(data.join(file)))?;
+        let owner = run(Command::new("sh").args(["-c", owner, "sh"]).arg(data))?;
+        run(Command::new("install").args(["-m", "600"]).arg(folder.join(file)).arg(data.join(file)))?;
         run(Command::new("chown").arg(owner.trim()).arg(data.join(file)))?;
     }
-    let mut stack = Stack::start_on(database.clone(), "25519").await?;
+    Ok(())
+}
+
+/// Lets the gateway's and the worker's roles in by TLS alone.
+async fn require_tls(data: &Path, database: &Database) -> Result<Client> {
     fs::write(
         data.join("pg_hba.conf"),
         "hostssl all all all trust\nhostnossl all postgres 127.0.0.1/32 trust\n",
@@ -175,18 +175,22 @@ async fn every_connection_to_postgresql_can_be_encrypted_and_checked() -> Result
     let admin = database.connect().await?;
     admin.batch_execute("ALTER SYSTEM SET ssl = on").await?;
     admin.batch_execute("SELECT pg_reload_conf()").await?;
-    let (root, other) = (folder.path().join("root.crt"), folder.path().join("other.crt"));
-    let url = |host: &str, role: &str, query: String| {
-        format!("{}?{query}", database.url_as(role).replace("127.0.0.1", host))
-    };
-    let root = |mode: &str| format!("sslmode={mode}&sslrootcert={}", root.display());
     nebula_tests::eventually("the server to offer TLS", || async {
         let row = admin.query_one("SELECT current_setting('ssl')", &[]).await?;
         Ok((row.get::<_, String>(0) == "on").then_some(()))
     })
     .await?;
+    Ok(admin)
+}
 
-    let password = folder.path().join("password");
+/// Connects with each mode, to hosts that the certificate names and does not, with the right root and others.
+fn connections_are_checked(
+    folder: &Path,
+    root: &impl Fn(&str) -> String,
+    url: &impl Fn(&str, &str, String) -> String,
+) -> Result<()> {
+    let other = folder.join("other.crt");
+    let password = folder.join("password");
     secret(&password, "correct horse battery")?;
     let account = |url: String| -> Result<(bool, String)> {
         let mut command = Command::new(built("nebula-gateway")?);
@@ -219,6 +223,24 @@ async fn every_connection_to_postgresql_can_be_encrypted_and_checked() -> Result
             Some(words) => ensure!(!succeeded && said.contains(words), "{host} {query}: {said}"),
         }
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_connection_to_postgresql_can_be_encrypted_and_checked() -> Result<()> {
+    let cluster = Cluster::start(&["fsync=off"]).await?;
+    let database = cluster.database().await?;
+    let folder = nebula_tests::scratch::Scratch::new("tls")?;
+    install_certificates(&cluster.data(), folder.path())?;
+    let mut stack = Stack::start_on(database.clone(), "25519").await?;
+    let admin = require_tls(&cluster.data(), &database).await?;
+    let root = folder.path().join("root.crt");
+    let url = |host: &str, role: &str, query: String| {
+        format!("{}?{query}", database.url_as(role).replace("127.0.0.1", host))
+    };
+    let root = |mode: &str| format!("sslmode={mode}&sslrootcert={}", root.display());
+
+    connections_are_checked(folder.path(), &root, &url)?;
 
     stack.stop_gateway()?;
     stack.set("NEBULA_DATABASE_URL", url("localhost", "nebula_gateway", root("verify-full")));

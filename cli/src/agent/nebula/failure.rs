@@ -1,4 +1,4 @@
-//! Sorts the messages that nebula 1.6 to 1.11 ends with: a mistake in the configuration stays until the
+//! Sorts the messages with which nebula 1.6 to 1.11 ends or objects to a reload: a mistake in the configuration stays until the
 //! gateway sends another one; a fault of the machine may pass by itself, so that the same configuration is
 //! tried again.
 
@@ -11,12 +11,14 @@ pub(crate) enum Cause {
     Machine,
 }
 
-/// Whether nebula only read the configuration, or also changed the system.
+/// The step that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Stage {
-    /// `nebula -test`.
+    /// `nebula -test`, which only reads the configuration.
     Test,
-    /// A start or a reload, after `nebula -test` has accepted the configuration.
+    /// A reload, after `nebula -test` has accepted the configuration.
+    Reload,
+    /// A start, likewise.
     Start,
 }
 
@@ -84,6 +86,7 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("expired", Cause::Machine, CLOCK),
     ("not valid yet", Cause::Machine, CLOCK),
     ("failed to load config", Cause::Configuration, SYNTAX),
+    ("error occurred while reloading config", Cause::Configuration, SYNTAX),
     ("empty configuration", Cause::Configuration, SYNTAX),
     ("no config files found", Cause::Configuration, SYNTAX),
     ("failed to configure the logger", Cause::Configuration, VALUE),
@@ -108,6 +111,7 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("unable to parse", Cause::Configuration, VALUE),
     ("failed to parse", Cause::Configuration, VALUE),
     ("error while loading firewall rules", Cause::Configuration, VALUE),
+    ("error while creating firewall", Cause::Configuration, VALUE),
     ("error while configuring the sshd", Cause::Configuration, VALUE),
     ("unknown cipher", Cause::Configuration, VALUE),
     ("unknown pki.initiating_version", Cause::Configuration, VALUE),
@@ -116,14 +120,62 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("invalid lighthouse", Cause::Configuration, VALUE),
 ];
 
+/// Beginnings of messages, in lower case, that nebula logs as errors about single packets and peers. They may
+/// come at any time, also during a reload that succeeds.
+const TRAFFIC: &[&str] = &[
+    "failed to write outgoing packet",
+    "failed to send handshake",
+    "failed to forward to tun",
+    "failed to write to tun",
+    "failed to read packets",
+    "error while reading outbound packet",
+    "failed to decrypt",
+    "failed to generate index",
+    "failed to marshal",
+    "error while marshaling for lighthouse update",
+    "failed to call noise",
+    "noise did not arrive at a key",
+    "failed unmarshal handshake",
+    "failed to unmarshal",
+    "handshake send failed",
+    "refusing to",
+    "hostinfo missing remote index",
+    "dropping tunnel",
+    "unexpected relay",
+    "relay unexpected state",
+    "relay state not found",
+    "existing relay mismatch",
+    "discarding relay request",
+    "relaymanager failed",
+    "failed to add relay",
+    "failed to update relay",
+    "failed to migrate relay",
+    "can't find a hostinfo",
+    "peerrelay does not have",
+    "can not establish v1 relay",
+    "can not migrate v1 relay",
+    "unknown certificate version found",
+    "dns resolution failed for static_map host",
+    "graphite export failed",
+    "prometheus metrics update failed",
+];
+
+/// Whether an error of a running nebula is about a packet or a peer, and not about the configuration.
+pub(super) fn is_about_traffic(message: &str) -> bool {
+    let message = message.to_lowercase();
+    TRAFFIC.iter().any(|start| message.starts_with(start))
+}
+
 /// Judges the message with which nebula ended. Unknown messages of a test are about the configuration, which
-/// is all that a test reads. Those of a start are about the machine, because the test has passed before.
+/// is all that a test reads. Those of a reload or a start are about the machine, because the test has passed
+/// before.
 pub(crate) fn judge(stage: Stage, message: &str) -> Judgement {
     let message = message.to_lowercase();
     let known = RULES.iter().find(|(text, ..)| message.contains(text));
     let (cause, reason) = known.map_or(
         match stage {
             Stage::Test => (Cause::Configuration, "this release of nebula does not accept it"),
+            Stage::Reload => (Cause::Machine, "a nebula that runs does not take it over"),
             Stage::Start => (Cause::Machine, "nebula accepts the configuration, but this machine does not"),
         },
         |(_, cause, reason)| (*cause, *reason),
@@ -174,6 +226,9 @@ mod tests {
         (Stage::Start, "failed to set mtu 0 on route 192.0.2.0/24; file exists"),
         (Stage::Start, "Failed to start stats emitter: listen tcp 127.0.0.1:9: bind: address already in use"),
         (Stage::Start, "nebula did not say that it has reloaded"),
+        (Stage::Reload, "failed to reload tun device: no such device"),
+        (Stage::Reload, "Failed to reload DNS responder from config: bind: address already in use"),
+        (Stage::Reload, "a message of a release to come"),
     ];
 
     const CONFIGURATION: &[(Stage, &str)] = &[
@@ -192,6 +247,9 @@ mod tests {
         (Stage::Test, "lighthouse 10.42.0.1 does not have a static_host_map entry"),
         (Stage::Test, "Could not load client cert: v1 and v2 curve are not the same, ignoring"),
         (Stage::Test, "a message of a release to come"),
+        (Stage::Reload, "Error while creating firewall during reload: firewall.inbound rule #0; no port"),
+        (Stage::Reload, "Could not refresh client cert: private key is not a pair with public key"),
+        (Stage::Reload, "Error occurred while reloading config: yaml: line 2: did not find expected key"),
     ];
 
     #[test]
@@ -206,8 +264,10 @@ mod tests {
 
     #[test]
     fn rules_are_in_lower_case_and_none_hides_another() {
+        assert!(TRAFFIC.iter().all(|text| *text == text.to_lowercase()));
         for (at, (text, ..)) in RULES.iter().enumerate() {
             assert_eq!(*text, text.to_lowercase());
+            assert!(!is_about_traffic(text), "{text}");
             let hides = RULES[..at].iter().find(|(before, ..)| text.contains(before));
             assert!(hides.is_none(), "{text} is never reached: {hides:?}");
         }

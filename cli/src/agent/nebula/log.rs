@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde_json::Value;
 
+use super::failure::is_about_traffic;
+
 /// Size at which the log is truncated after reading.
 const MAX_LOG_BYTES: u64 = 8 << 20;
 
@@ -17,9 +19,11 @@ const MAX_LOG_BYTES: u64 = 8 << 20;
 pub(crate) enum Event {
     /// The interface is active.
     Up,
+    /// A reload begins; the one before has ended.
+    Reloading,
     /// Certificates were reloaded.
     Reloaded,
-    /// An error message.
+    /// An error message about the configuration or the machine.
     Error(String),
 }
 
@@ -97,6 +101,7 @@ impl Log {
         self.update_peers(message, &fields);
         match message {
             "Nebula interface is active" => Some(Event::Up),
+            "Caught HUP, reloading config" => Some(Event::Reloading),
             _ if message.starts_with("Client cert") && message.ends_with("refreshed from disk") => {
                 Some(Event::Reloaded)
             }
@@ -104,7 +109,7 @@ impl Log {
                 let text = last_error(line)?;
                 // Also for the service manager's journal. If standard error is closed, the line is lost.
                 let _ = writeln!(stderr(), "nebula: {text}");
-                Some(Event::Error(text))
+                (!is_about_traffic(&text)).then_some(Event::Error(text))
             }
         }
     }
@@ -211,6 +216,15 @@ mod tests {
             let peer = &log.peers()[address];
             assert_eq!((peer.name.as_str(), peer.remote.as_deref()), (name, Some(remote)));
         }
+    }
+
+    #[test]
+    fn errors_about_packets_say_nothing_about_the_configuration() {
+        let line = |text: &str| format!("{{\"level\":\"error\",\"msg\":\"{text}\"}}\n");
+        let text =
+            ["Failed to write outgoing packet", "Error while creating firewall during reload"].map(line);
+        let (_folder, mut log) = log(&text.concat());
+        assert_eq!(log.read(), [Event::Error("Error while creating firewall during reload".into())]);
     }
 
     #[test]

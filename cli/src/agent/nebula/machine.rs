@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
-use crate::agent::config::{Config, Release};
+use crate::agent::change::Release;
+use crate::agent::config::Config;
 use crate::agent::state;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};

@@ -18,6 +18,8 @@ pub(super) const CONFIG: &str = "nebula.yml";
 pub(super) const KEY: &str = "node.key";
 /// `nebula.yml` before it was fitted to this machine.
 const RECEIVED: &str = "received.yml";
+/// An earlier configuration, which nebula runs as long as it does not start with the one that was received.
+const SUBSTITUTE: &str = "substitute.yml";
 const CREDENTIAL: &str = "credential.json";
 const REFUSED: &str = "refused";
 
@@ -50,19 +52,16 @@ impl Generation {
         self.credential.counter
     }
 
-    /// Rewrites `nebula.yml` with `fit` applied to what the gateway sent; returns whether it has changed.
+    /// Rewrites `nebula.yml` with `fit` applied to what the gateway sent, or to its substitute; returns whether
+    /// it has changed.
     pub(crate) fn fit(&self, fit: impl FnOnce(&mut Config) -> Result<()>) -> Result<bool> {
         let (path, received) = (self.config_path(), self.path.join(RECEIVED));
         let present = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
-        let received = match atomic_file::read_if_exists(&received)? {
-            Some(text) => text,
+        if !received.exists() {
             // Written by an agent that fitted nothing.
-            None => {
-                atomic_file::write_atomic(&received, present.as_bytes(), PRIVATE)?;
-                present.clone()
-            }
-        };
-        let mut config = Config::parse(&received)?;
+            atomic_file::write_atomic(&received, present.as_bytes(), PRIVATE)?;
+        }
+        let mut config = self.unfitted()?;
         fit(&mut config)?;
         let fitted = config.render();
         if fitted == present {
@@ -72,11 +71,37 @@ impl Generation {
         Ok(true)
     }
 
-    /// The interface that the gateway named.
-    pub(crate) fn received_interface(&self) -> Result<String> {
+    fn unfitted(&self) -> Result<Config> {
+        let substitute = atomic_file::read_if_exists(&self.path.join(SUBSTITUTE))?;
+        substitute.map_or_else(|| self.received(), |text| Config::parse(&text))
+    }
+
+    fn received(&self) -> Result<Config> {
         let path = self.path.join(RECEIVED);
         let text = fs::read_to_string(&path).doing(|| format!("read {}", path.display()))?;
-        Config::parse(&text).map(|config| config.interface().to_owned())
+        Config::parse(&text)
+    }
+
+    /// The interface that the gateway named.
+    pub(crate) fn received_interface(&self) -> Result<String> {
+        self.unfitted().map(|config| config.interface().to_owned())
+    }
+
+    /// Lets nebula run an earlier configuration in the place of this one. The keys of calls stay, because the
+    /// gateway has forgotten earlier ones, and so does the blocklist: the gateway counts it as applied.
+    pub(crate) fn substitute(&self, earlier: &Self) -> Result<()> {
+        let mut config = earlier.unfitted()?;
+        config.take_blocklist(&self.received()?);
+        atomic_file::write_atomic(&self.path.join(SUBSTITUTE), config.render().as_bytes(), PRIVATE)
+    }
+
+    pub(crate) fn has_substitute(&self) -> bool {
+        self.path.join(SUBSTITUTE).exists()
+    }
+
+    /// Lets nebula run this configuration again.
+    pub(crate) fn remove_substitute(&self) -> Result<()> {
+        atomic_file::remove_if_exists(&self.path.join(SUBSTITUTE))
     }
 
     /// The reason why this release of nebula refused the configuration, if it did.
@@ -177,6 +202,34 @@ mod tests {
         fs::remove_file(folder.path().join("2").join(RECEIVED)).unwrap();
         assert!(generation.fit(named("nebula3")).unwrap());
         assert_eq!(generation.received_interface().unwrap(), "nebula1");
+    }
+
+    #[test]
+    fn a_substitute_runs_with_the_blocklist_of_the_configuration_that_it_replaces() {
+        let folder = tempfile::tempdir().unwrap();
+        let host_key = HostKey::generate(Curve::Curve25519).unwrap();
+        let write = |counter: u64, config: &str| {
+            let new = NewGeneration {
+                host_id: "device",
+                counter,
+                config,
+                host_key: &host_key,
+                nebula_key: "PEM",
+                trusted_keys: crate::agent::state::tests::TRUSTED,
+            };
+            Generation::write(&folder.path().join(counter.to_string()), &new).unwrap()
+        };
+        let earlier = write(2, "pki: {ca: old}\ntun: {mtu: 1300}\n");
+        let later = write(3, "pki: {ca: new, blocklist: [c0ffee]}\ntun: {mtu: 1280}\n");
+        let text = || fs::read_to_string(later.config_path()).unwrap();
+        later.substitute(&earlier).unwrap();
+        assert!(later.fit(|_| Ok(())).unwrap() && later.has_substitute());
+        for part in ["1300", "old", "c0ffee"] {
+            assert!(text().contains(part), "{part}: {}", text());
+        }
+        later.remove_substitute().unwrap();
+        assert!(later.fit(|_| Ok(())).unwrap() && !later.has_substitute());
+        assert!(text().contains("1280") && !text().contains("old"), "{}", text());
     }
 
     #[test]

@@ -9,7 +9,7 @@ use which::which;
 use super::desired::Desired;
 use super::forwarding::Forwarding;
 use super::{link, nft, obstacles};
-use crate::agent::config::Release;
+use crate::agent::change::Release;
 use crate::agent::journal::log;
 use crate::agent::tool;
 use crate::error::{Code, Error, Result};

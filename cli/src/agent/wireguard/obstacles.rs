@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::agent::config::Release;
+use crate::agent::change::Release;
 
 /// First release of nebula that lets packets of peers through: older ones know no `local_cidr` in rules.
 const FORWARDS: Release = Release(1, 10);

@@ -4,26 +4,24 @@
 use std::path::{Path, PathBuf};
 
 use chrono::Utc;
+use nebula_api::agent::FindDevice;
 use nebula_api::dnapi::{EnrollRequest, Enrollment};
 use nebula_certificate::{Curve, KeyPair};
 use openssl::sha::sha256;
 use reqwest::Url;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use uuid::Uuid;
-use which::which;
 use zeroize::Zeroizing;
 
-use super::bundle_folder;
-use super::first_tunnel::{self, Outcome};
+use super::{bundle_folder, first_tunnel, joined};
 use crate::agent::gateway::Gateway;
 use crate::agent::keys::{HostKey, nebula_key};
 use crate::agent::state::{self, AgentFolder, Identity};
-use crate::agent::systemd::{AGENT_UNIT, check_installable, install_agent};
-use crate::agent::update::{ReceivedConfig, curve, key_pair, store_config};
+use crate::agent::systemd::{check_installable, install_agent};
+use crate::agent::update::{ReceivedConfig, curve, key_pair, nonce, store_config};
 use crate::client::parse_server;
 use crate::context::Context;
-use crate::device_folder::host_name;
+use crate::device_folder::{default_folder, host_name};
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::clean;
 use crate::settings::Settings;
@@ -96,11 +94,18 @@ pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> 
     }
     let (identity, was_bundle) = match state::identity(&path)? {
         Some(identity) if has_joined_by(&path, &code)? => {
+            check_membership(context, &path, &identity).await?;
             context.output.note(&format!("{} has joined by this code before", clean(&identity.host.name)));
             (identity, false)
         }
         Some(_) => return Err(is_device_already(&path)),
-        None => join(&path, &server, &code, &options).await?,
+        None => {
+            let joined = join(&path, &server, &code, &options).await?;
+            if path == default_folder() && path.is_absolute() {
+                Settings::set_machine_server(&server)?;
+            }
+            joined
+        }
     };
     let tunnel = if options.install {
         install_agent(&path).await?;
@@ -109,7 +114,7 @@ pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> 
     } else {
         None
     };
-    confirm(context, &path, &identity, tunnel.as_ref())?;
+    joined::confirm(context, &path, &identity, tunnel.as_ref())?;
     if was_bundle {
         context.output.note("the nebula that ran with the bundle has to be stopped: the agent runs its own");
     }
@@ -120,7 +125,7 @@ pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> 
 /// link is made for one gateway, and the variable of a shell may be about another.
 fn server(context: &Context, link: Option<String>) -> Result<String> {
     let Some(link) = link else {
-        return context.server.clone().map_or_else(|| Settings::locate().server(), Ok);
+        return context.server(&Settings::locate());
     };
     match context.server.as_ref().filter(|_| context.is_server_named) {
         Some(named) => {
@@ -131,6 +136,29 @@ fn server(context: &Context, link: Option<String>) -> Result<String> {
         }
         None => Ok(link),
     }
+}
+
+/// Asks the gateway whether the device of this folder is still a member. A gateway that does not answer is no
+/// reason to refuse.
+async fn check_membership(context: &Context, path: &Path, identity: &Identity) -> Result<()> {
+    let gateway = Gateway::new(&identity.server, path)?;
+    let mut asked_with = None;
+    while let Some(current) = state::current(path)? {
+        let question = FindDevice { nonce: nonce()?, name: identity.host.name.clone() };
+        let Err(error) = gateway.find_device(&current.credential, &question).await else { return Ok(()) };
+        if error.status != Some(401) {
+            context.output.note(&format!("whether it is still a member is not known: {error}"));
+            return Ok(());
+        }
+        // An agent that has just changed its keys may have made these invalid.
+        if asked_with.replace(current.counter()) == Some(current.counter()) {
+            let name = clean(&identity.host.name);
+            let told =
+                Error::new(Code::Refused, format!("{name} has joined by this code before, but {error}"));
+            return Err(told.hint(error.failure().hint.clone().unwrap_or_default()));
+        }
+    }
+    Ok(())
 }
 
 /// Makes the device, or none; answers also whether it had a bundle before.
@@ -247,67 +275,6 @@ fn is_device_already(path: &Path) -> Error {
     Error::new(Code::AlreadyExists, format!("{} is the folder of a device already", path.display())).hint(
         "Look at it: nebulactl status; give it up: nebulactl leave; or choose another folder with --dir.",
     )
-}
-
-fn confirm(context: &Context, path: &Path, identity: &Identity, tunnel: Option<&Outcome>) -> Result<()> {
-    let command = format!("nebulactl agent --dir {}", super::quoted(path));
-    let peer = match tunnel {
-        Some(Outcome::Connected(peer)) => Some(peer),
-        _ => None,
-    };
-    let value = json!({
-        "nebulaIp": identity.host.ip_address,
-        "deviceId": identity.host.id,
-        "deviceName": identity.host.name,
-        "projectId": identity.network.id,
-        "dir": path,
-        "command": command,
-        "installed": tunnel.is_some(),
-        "peer": peer.map(|peer| &peer.name),
-    });
-    context.output.confirm(&value, || {
-        let host = &identity.host;
-        let (name, network) = (clean(&host.name), clean(&identity.network.name));
-        let addresses = if host.ip_addresses.is_empty() {
-            clean(&host.ip_address)
-        } else {
-            clean(&host.ip_addresses.join(" and "))
-        };
-        let mut lines = vec![
-            format!("{name} is a member of {network}: {addresses}"),
-            format!("Keys and configuration are in {}", path.display()),
-        ];
-        match tunnel {
-            Some(_) => lines.push(format!("It is kept up to date by {AGENT_UNIT}:  nebulactl status")),
-            None => {
-                lines.push(format!("Start nebula and keep it up to date:  {}{command}", super::sudo()));
-                if which("nebula").is_err() {
-                    lines.push(super::NEBULA_MISSING.to_owned());
-                }
-            }
-        }
-        lines.extend(tunnel.map(next_step));
-        lines.join("\n")
-    })
-}
-
-fn next_step(tunnel: &Outcome) -> String {
-    match tunnel {
-        Outcome::Connected(peer) => {
-            format!(
-                "Connected. Try it:  {}nebulactl ping {}\n\
-                 Other programs reach devices by address; ping prints it.",
-                super::sudo(),
-                super::quoted(Path::new(&clean(&peer.name)))
-            )
-        }
-        Outcome::NoLighthouse => "The project has no lighthouse yet, by which devices find each other: \
-                                  nebulactl enrolment create --role lighthouse --endpoint HOST:4242"
-            .to_owned(),
-        Outcome::IsLighthouse => {
-            "It is a lighthouse: other devices must reach its UDP port through every firewall.".to_owned()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -119,12 +119,15 @@ pub(super) fn validity(until: DateTime<Utc>, now: DateTime<Utc>) -> String {
 }
 
 fn nebula(status: &Status, now: DateTime<Utc>) -> String {
-    let version = status.nebula_version.as_deref().unwrap_or("?");
-    match (status.counter, status.nebula_since) {
-        (Some(counter), Some(since)) => {
-            format!("nebula    {}, configuration {counter}, started {}", clean(version), ago(since, now))
+    let version = status.nebula_version.as_deref().map(clean);
+    match (status.counter, status.nebula_since, version) {
+        (Some(counter), Some(since), version) => {
+            let version = version.unwrap_or_else(|| "of an unknown version".to_owned());
+            format!("nebula    {version}, configuration {counter}, started {}", ago(since, now))
         }
-        _ => format!("nebula    {} does not run", clean(version)),
+        (_, _, Some(version)) => format!("nebula    {version} does not run"),
+        // The agent has not run yet.
+        (_, _, None) => "nebula    does not run".to_owned(),
     }
 }
 
