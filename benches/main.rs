@@ -13,6 +13,7 @@ mod direct_writes;
 mod harness;
 mod load;
 mod many_sessions;
+mod peers;
 mod queue;
 mod register;
 mod settings;
@@ -23,13 +24,14 @@ use anyhow::{Result, bail};
 use harness::Harness;
 use settings::Settings;
 
-const TABLES: [&str; 10] = [
+const TABLES: [&str; 11] = [
     "allocation",
     "baselines",
     "size",
     "many_sessions",
     "queue",
     "direct_writes",
+    "peers",
     "certificate",
     "register",
     "agents",
@@ -61,6 +63,7 @@ async fn main() -> Result<()> {
             "queue" => queue::run(&harness).await?,
             "direct_writes" => direct_writes::run(&harness).await?,
             "many_sessions" => many_sessions::run(&harness).await?,
+            "peers" => peers::run(&harness).await?,
             "agents" => agents::run(&harness).await?,
             "register" => register::run(&harness).await?,
             _ => churn::run(&harness).await?,

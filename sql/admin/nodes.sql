@@ -14,14 +14,11 @@
 \pset footer off
 \pset null '-'
 
-SELECT s.name AS node, s.endpoint, p.name AS project, d.name AS device,
-       coalesce(s.reason, 'takes peers') AS state, s.active_peers || '/' || s.max_peers AS peers,
+SELECT s.name AS node, s.endpoint, s.project, s.device,
+       s.state AS health, coalesce(s.reason, 'takes peers') AS state, s.active_peers || '/' || s.max_peers AS peers,
        date_trunc('second', now() - s.seen_at) AS "last pulse, ago",
        round((s.health ->> 'load')::numeric, 2) || '/' || (s.health ->> 'processors') AS load
   FROM nebula.node_status s
-  JOIN nebula.node n USING (node_id)
-  LEFT JOIN nebula.device d USING (device_id)
-  LEFT JOIN nebula.project p USING (project_id)
  WHERE :'node' IN ('', s.name)
  ORDER BY s.name;
 

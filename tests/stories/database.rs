@@ -6,6 +6,8 @@ mod advisory_lock;
 pub(crate) mod background_worker;
 mod dump;
 mod node_ranges;
+mod peer_model;
+mod peer_race;
 mod privilege;
 mod replication;
 mod restore;

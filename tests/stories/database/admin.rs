@@ -42,6 +42,7 @@ async fn every_report_runs_in_psql() -> Result<()> {
         ("who.sql", vec!["ip=10.42.0.1"], "still held"),
         ("enrol.sql", vec!["project=home"], "nebulactl join"),
         ("nodes.sql", vec!["node=alpha", "days=30"], "alpha.example:51820"),
+        ("peers.sql", vec!["node=alpha"], "differs"),
     ] {
         let text = report(&database, script, &variables).await?;
         assert!(text.contains(shown), "{script}: {text}");

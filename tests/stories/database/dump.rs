@@ -52,6 +52,8 @@ async fn a_restored_database_is_equal_and_continues_its_sequences() -> Result<()
     }
     client.execute("SELECT nebula.release_ip($1)", &[&devices[7]]).await?;
     client.execute("SELECT nebula.register_node('alpha', 'alpha.example:51820')", &[]).await?;
+    let create = "SELECT nebula.create_peer($1, NULL, encode(sha256('key'), 'base64'), name => 'phone', preshared => true)";
+    client.execute(create, &[&project]).await?;
     let enqueue = "SELECT nebula.enqueue_job('story', '{\"n\": 1}', depends_on => $1)";
     let parent: i64 = client.query_one(enqueue, &[&Vec::<i64>::new()]).await?.get(0);
     let child: i64 = client.query_one(enqueue, &[&vec![parent]]).await?.get(0);

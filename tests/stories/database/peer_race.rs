@@ -1,0 +1,76 @@
+//! Seats on nodes, taken by many sessions at once.
+
+use std::sync::Arc;
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use nebula_tests::cluster::{Cluster, Database};
+use tokio::sync::Barrier;
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+const SESSIONS: usize = 64;
+const EACH: usize = 6;
+
+/// A project, and nodes for so many peers each.
+async fn nodes(database: &Database, nodes: i32, max_peers: i32) -> Result<(Client, Uuid)> {
+    let client = database.connect().await?;
+    let project: Uuid = client.query_one("SELECT nebula.create_project('race')", &[]).await?.get(0);
+    client.execute("SELECT nebula.populate_pool($1, '10.0.0.0/24')", &[&project]).await?;
+    let register = "SELECT nebula.register_node('node' || n, 'node.example:' || n, max_peers => $2)
+                      FROM generate_series(1, $1) n";
+    client.execute(register, &[&nodes, &max_peers]).await?;
+    Ok((client, project))
+}
+
+/// Creates peers in all sessions at once; how many of them no node had room for.
+async fn create(database: &Database, project: Uuid) -> Result<usize> {
+    let start = Arc::new(Barrier::new(SESSIONS));
+    let sessions = (0..SESSIONS).map(|_| {
+        let (start, database) = (Arc::clone(&start), database.clone());
+        async move {
+            let client = database.connect().await?;
+            start.wait().await;
+            let mut refused = 0;
+            for _ in 0..EACH {
+                let create = "SELECT nebula.create_peer($1, NULL, encode(sha256(uuid_send($2)), 'base64'))";
+                match client.execute(create, &[&project, &Uuid::new_v4()]).await {
+                    Ok(_) => {}
+                    Err(error) if error.code().is_some_and(|code| code.code() == "53000") => refused += 1,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            anyhow::Ok(refused)
+        }
+    });
+    Ok(try_join_all(sessions).await?.into_iter().sum())
+}
+
+/// Fewest and most peers of a node.
+async fn spread(client: &Client) -> Result<(i32, i32)> {
+    let row = client.query_one("SELECT min(active_peers), max(active_peers) FROM nebula.node", &[]).await?;
+    let wrong = client.query("SELECT problem, detail FROM nebula.check_pool()", &[]).await?;
+    ensure!(wrong.is_empty(), "{wrong:?}");
+    Ok((row.get(0), row.get(1)))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_that_are_created_at_once_spread_evenly_over_the_nodes() -> Result<()> {
+    for cluster in Cluster::both().await? {
+        let database = cluster.database().await?;
+        let (client, project) = nodes(&database, 7, 100).await?;
+        ensure!(create(&database, project).await? == 0, "there is room for all");
+        let (fewest, most) = spread(&client).await?;
+        ensure!(most - fewest <= 2, "{fewest} to {most} peers on a node");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_node_gets_more_peers_than_it_may_have() -> Result<()> {
+    let database = Cluster::shared().await?.database().await?;
+    let (client, project) = nodes(&database, 5, 60).await?;
+    ensure!(create(&database, project).await? == SESSIONS * EACH - 300, "all seats are taken, and no more");
+    ensure!(spread(&client).await? == (60, 60));
+    Ok(())
+}
