@@ -11,6 +11,7 @@ pub(crate) mod gateway_address;
 pub(crate) mod leftovers;
 pub(crate) mod live_events;
 pub(crate) mod nebula_yml;
+pub(crate) mod peer;
 pub(crate) mod playback;
 pub(crate) mod project_cache;
 pub(crate) mod registration;

@@ -20,6 +20,7 @@ use std::fmt;
 use std::time::Duration;
 
 use nebula_api::Failure;
+use nebula_api::peer::ItemError;
 use uuid::Uuid;
 
 /// A kind of failure.
@@ -146,6 +147,22 @@ impl ApiError {
         tracing::error!(%id, error = %cause, "internal error");
         Self::new(INTERNAL, format!("the gateway failed in a way it should not (error {id})"))
             .hint("Look for that number in the gateway's log.")
+    }
+
+    /// The failure of the only item of a batch.
+    pub(crate) fn of_item(item: ItemError) -> Self {
+        let known = MEANINGS.into_iter().find(|meaning| meaning.sqlstate == item.sqlstate);
+        let error = Self::new(known.unwrap_or(BAD_ARGUMENT), item.detail).sqlstate(&item.sqlstate);
+        match item.hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+
+    /// The same failure as that of an item of a batch.
+    pub(crate) fn into_item(self) -> ItemError {
+        let Failure { sqlstate, detail, hint, .. } = self.failure();
+        ItemError { sqlstate, detail, hint }
     }
 
     /// Adds what to do about it.

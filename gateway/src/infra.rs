@@ -9,6 +9,7 @@ pub(crate) mod file_limit;
 mod listener;
 pub(crate) mod long_poll_hub;
 pub(crate) mod metrics;
+pub(crate) mod node_hub;
 pub(crate) mod quota;
 pub(crate) mod rate_limit;
 pub(crate) mod readiness;

@@ -29,6 +29,7 @@ use crate::domain::disks::{self, Disks};
 use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::{self, Leftovers};
 use crate::domain::live_events::LiveEvents;
+use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
@@ -43,6 +44,7 @@ use crate::infra::event_hub::EventHub;
 use crate::infra::file_limit;
 use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
+use crate::infra::node_hub::NodeHub;
 use crate::infra::quota::Transfers;
 use crate::infra::rate_limit::RateLimits;
 use crate::infra::readiness::Readiness;
@@ -153,6 +155,8 @@ async fn make_state(
     let metrics = Metrics::install()?;
     database.refuse_pooler_without_listener().await.map_err(sentence)?;
     let (events, hub) = start_hubs(&database, stopping);
+    let nodes = NodeHub::start(database.listen_server().clone(), stopping.clone());
+    events.relay("node", nodes.any(), stopping.clone());
     keyring.start_scanning(stopping.clone());
     expiry::start_warning(database.clone(), stopping.clone());
     let gateway_address = Arc::new(GatewayAddress::new(settings.public_url.as_deref()));
@@ -168,7 +172,7 @@ async fn make_state(
         database.clone(),
         projects,
         limits,
-        hub,
+        (hub, nodes.clone()),
         connections.half(),
         stopping.clone(),
         certificate_lifetime,
@@ -185,6 +189,7 @@ async fn make_state(
         keyring,
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),
+        peers: Arc::new(Peers::new(database.clone(), nodes, stopping.clone())),
         uploads: Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload)),
         disks,
         leftovers,

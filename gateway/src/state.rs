@@ -13,6 +13,7 @@ use crate::domain::disks::Disks;
 use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::Leftovers;
 use crate::domain::live_events::LiveEvents;
+use crate::domain::peer::Peers;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
 use crate::infra::connections::{BodyLimits, Connections};
@@ -40,6 +41,7 @@ pub(crate) struct AppState {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) agents: Arc<AgentService>,
+    pub(crate) peers: Arc<Peers>,
     pub(crate) uploads: Arc<Uploads>,
     pub(crate) disks: Arc<Disks>,
     pub(crate) leftovers: Arc<Leftovers>,
@@ -62,6 +64,7 @@ pub(crate) mod tests {
     use crate::domain::project_cache::ProjectCache;
     use crate::infra::event_hub::EventHub;
     use crate::infra::long_poll_hub::LongPollHub;
+    use crate::infra::node_hub::NodeHub;
     use crate::infra::rate_limit::RateLimits;
 
     /// A state whose database does not answer. Dropping the folder deletes the store.
@@ -102,11 +105,12 @@ pub(crate) mod tests {
                 database.clone(),
                 projects,
                 limits,
-                LongPollHub::default(),
+                (LongPollHub::default(), NodeHub::default()),
                 50,
                 stopping.clone(),
                 day,
             )),
+            peers: Arc::new(Peers::new(database.clone(), NodeHub::default(), stopping)),
             uploads: Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), None)),
             disks,
             leftovers: Arc::new(Leftovers::new(database.clone(), store.clone(), None)),

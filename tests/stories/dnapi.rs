@@ -20,7 +20,7 @@ mod foreign;
 mod limits;
 mod long_poll;
 mod many_devices;
-mod node;
+pub(crate) mod node;
 
 use client::Agent;
 

@@ -13,4 +13,5 @@ mod dnapi;
 mod gateway;
 mod media;
 mod overlay;
+mod peers;
 mod queue;

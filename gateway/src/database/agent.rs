@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::PipelinedTransaction;
 use super::device::{self, DEVICE_CONFIGURATIONS, DeviceConfiguration};
+use super::node::NodeSecret;
 use super::query::{GenericClient, collect_column, map_rows, query, query_one, query_opt};
 use super::records::AgentCallRow;
 use crate::error::ApiError;
@@ -29,6 +30,16 @@ pub(crate) struct Caller {
     pub(crate) public_key: Vec<u8>,
     /// Timestamp of the call by the device's clock.
     pub(crate) called_at: DateTime<Utc>,
+    /// The node that the device represents.
+    pub(crate) node: Option<CallingNode>,
+}
+
+/// The node that a caller represents.
+#[derive(Debug, Clone)]
+pub(crate) struct CallingNode {
+    pub(crate) node_id: Uuid,
+    /// The secret that the call was signed with; `None` if the node has none.
+    pub(crate) secret: Option<NodeSecret>,
 }
 
 /// An update that an agent should fetch.

@@ -1,10 +1,10 @@
 //! Nodes and their secrets.
 
-use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use nebula_api::node::{DesiredState, Liveness, Node, NodeRequest, Secret};
+use nebula_api::node::{EnabledNode, Node, NodeChanges, NodeRequest, Secret};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -14,36 +14,20 @@ use crate::error::ApiError;
 /// Nodes by name.
 /// Fails with 403 not an administrator.
 pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Node>, ApiError> {
-    map_rows(&query(client, "SELECT * FROM nebula.list_nodes($1)", &[&actor]).await?, |row| {
-        Ok(Node {
-            node_id: row.try_get("node_id")?,
-            name: row.try_get("name")?,
-            endpoint: row.try_get("endpoint")?,
-            weight: row.try_get("weight")?,
-            max_peers: row.try_get("max_peers")?,
-            project_id: None,
-            project: None,
-            local: false,
-            soft_max_peers: None,
-            labels: BTreeMap::new(),
-            state: Liveness::Unknown,
-            desired_state: DesiredState::Active,
-            repair: true,
-            obstacles: vec![],
-            interfaces: vec![],
-            active_peers: row.try_get("active_peers")?,
-            cidr: row.try_get("cidr")?,
-            capabilities: row.try_get("capabilities")?,
-            score: row.try_get("score")?,
-            eligible: row.try_get("eligible")?,
-            reason: row.try_get("reason")?,
-            device_id: row.try_get("device_id")?,
-            device: row.try_get("device")?,
-            secrets: row.try_get("secrets")?,
-            seen_at: row.try_get("seen_at")?,
-            health: row.try_get::<_, Option<Json<_>>>("health")?.map(|Json(health)| health),
-        })
-    })
+    let rows = query(client, "SELECT nebula.list_nodes($1)", &[&actor]).await?;
+    map_rows(&rows, |row| row.try_get(0).map(|Json(node)| node))
+}
+
+/// Nodes that a peer of a project can be placed on, for every member, by name.
+/// Fails with 404 no such project, or not a member.
+pub(crate) async fn list_enabled(
+    client: &impl GenericClient,
+    actor: Uuid,
+    project_id: Uuid,
+) -> Result<Vec<EnabledNode>, ApiError> {
+    let sql = "SELECT nebula.list_enabled_nodes($1, $2)";
+    let rows = query(client, sql, &[&actor, &project_id]).await?;
+    map_rows(&rows, |row| row.try_get(0).map(|Json(node)| node))
 }
 
 /// Registers a node, or updates it; answers its identifier. Fails with 403 not an administrator, 400
@@ -58,6 +42,34 @@ pub(crate) async fn register(
     let row =
         query_one(client, sql, &[&actor, name, endpoint, weight, max_peers, cidr, capabilities]).await?;
     Ok(row.try_get(0)?)
+}
+
+/// Changes a node; answers it. Fails with 403 not an administrator, 404 no such node, 400 malformed, 409 the
+/// name is taken, or more peers than allowed.
+pub(crate) async fn update(
+    client: &impl GenericClient,
+    actor: Uuid,
+    node_id: Uuid,
+    changes: &NodeChanges,
+    address: Option<IpAddr>,
+) -> Result<Node, ApiError> {
+    let sql = "SELECT nebula.update_node_for($1, $2, $3, $4)";
+    let row = query_one(client, sql, &[&actor, &node_id, &Json(changes), &address]).await?;
+    let Json(node) = row.try_get(0)?;
+    Ok(node)
+}
+
+/// Removes a node; by force also one that has peers, whose addresses are then free without its word.
+/// Fails with 403 not an administrator, 404 no such node, 409 it has peers.
+pub(crate) async fn remove(
+    client: &impl GenericClient,
+    actor: Uuid,
+    node_id: Uuid,
+    force: bool,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.remove_node_for($1, $2, $3, $4)";
+    query_one(client, sql, &[&actor, &node_id, &force, &address]).await.map(drop)
 }
 
 /// Lets the agent of a device represent a node; `None` ends that. Fails with 403 not an administrator, 404 no
@@ -118,13 +130,24 @@ pub(crate) async fn retire_secret(
     Ok(query_one(client, sql, &[&actor, &node_id, &key_id, &address]).await?.try_get(0)?)
 }
 
+/// A secret of a node.
+#[derive(Clone)]
+pub(crate) struct NodeSecret {
+    pub(crate) key_id: Uuid,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Leaves out the bytes, which must not get into a log.
+impl fmt::Debug for NodeSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NodeSecret").field("key_id", &self.key_id).finish_non_exhaustive()
+    }
+}
+
 /// The secrets that calls of a node may be signed with.
-pub(crate) async fn secrets(
-    client: &impl GenericClient,
-    node_id: Uuid,
-) -> Result<Vec<(Uuid, Vec<u8>)>, ApiError> {
+pub(crate) async fn secrets(client: &impl GenericClient, node_id: Uuid) -> Result<Vec<NodeSecret>, ApiError> {
     let rows = query(client, "SELECT key_id, secret FROM nebula.node_secrets($1)", &[&node_id]).await?;
-    map_rows(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
+    map_rows(&rows, |row| Ok(NodeSecret { key_id: row.try_get(0)?, bytes: row.try_get(1)? }))
 }
 
 /// Notes a call whose signature was verified with this secret. Fails with 401 if the call is stale or
@@ -138,4 +161,30 @@ pub(crate) async fn accept_call(
 ) -> Result<(), ApiError> {
     let sql = "SELECT nebula.accept_node_call($1, $2, $3, $4)";
     query_one(client, sql, &[&node_id, &key_id, &nonce, &made_at]).await.map(drop)
+}
+
+/// Number of nodes whose reports are equally recent.
+pub(crate) struct NodeCount {
+    /// `healthy`, `late`, `lost` or `unknown`.
+    pub(crate) state: String,
+    pub(crate) nodes: i64,
+    /// Peers of these nodes, and the limit of peers of all of them.
+    pub(crate) seats: i64,
+    pub(crate) max_seats: i64,
+    /// Age of the oldest secret of these nodes.
+    pub(crate) oldest_secret_seconds: Option<f64>,
+}
+
+/// Counts for metrics.
+pub(crate) async fn counts(client: &impl GenericClient) -> Result<Vec<NodeCount>, ApiError> {
+    let sql = "SELECT state, nodes, seats, seats_max, oldest_secret_seconds FROM nebula.node_counts()";
+    map_rows(&query(client, sql, &[]).await?, |row| {
+        Ok(NodeCount {
+            state: row.try_get(0)?,
+            nodes: row.try_get(1)?,
+            seats: row.try_get(2)?,
+            max_seats: row.try_get(3)?,
+            oldest_secret_seconds: row.try_get(4)?,
+        })
+    })
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
+use ipnetwork::IpNetwork;
 use nebula_api::project::Project;
 use serde::{Deserialize, Deserializer};
 use tokio_postgres::types::Json;
@@ -71,6 +72,9 @@ pub(crate) struct ProjectConfig {
     #[serde(deserialize_with = "comma_separated")]
     pub(crate) blocklist: String,
     pub(crate) routes: Vec<Route>,
+    /// The networks of the WireGuard peers of all nodes.
+    #[serde(default)]
+    pub(crate) peer_pools: Vec<IpNetwork>,
     /// The addresses at which devices reach the gateway; not from the database.
     #[serde(skip)]
     pub(crate) gateway: Vec<IpAddr>,

@@ -17,7 +17,7 @@ use nebula_api::dnapi::{
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::database::agent::{self, AgentKeys, Caller, Fetch};
+use crate::database::agent::{self, AgentKeys, Caller, CallingNode, Fetch};
 use crate::database::batcher::{Batcher, Outcome};
 use crate::database::certificate::{self, AuthorizedBy, SignedCertificates};
 use crate::database::enrolment::{self, NewAgent};
@@ -27,6 +27,7 @@ use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::infra::long_poll_hub::LongPollHub;
+use crate::infra::node_hub::NodeHub;
 use crate::infra::quota::Quota;
 use crate::infra::rate_limit::RateLimits;
 
@@ -35,6 +36,7 @@ mod host_key;
 mod keys;
 mod long_poll;
 mod node_signature;
+mod node_sync;
 mod refusal;
 
 use answer::PreparedAnswer;
@@ -50,6 +52,7 @@ pub(crate) struct AgentService {
     projects: Arc<ProjectCache>,
     limits: Arc<RateLimits>,
     hub: LongPollHub,
+    nodes: NodeHub,
     /// Long polls of one device.
     polls: Quota<Uuid>,
     /// Ends long polls when the gateway stops.
@@ -67,19 +70,35 @@ impl AgentService {
         database: Database,
         projects: Arc<ProjectCache>,
         limits: Arc<RateLimits>,
-        hub: LongPollHub,
+        (hub, nodes): (LongPollHub, NodeHub),
         max_polls: usize,
         stopping: CancellationToken,
         certificate_lifetime: Duration,
     ) -> Self {
         let polls = Quota::new(max_polls);
         let (key_lookups, fetches) = (Batcher::default(), Batcher::default());
-        Self { database, projects, limits, hub, polls, stopping, certificate_lifetime, key_lookups, fetches }
+        Self {
+            database,
+            projects,
+            limits,
+            hub,
+            nodes,
+            polls,
+            stopping,
+            certificate_lifetime,
+            key_lookups,
+            fetches,
+        }
     }
 
     /// How many agents wait in a long poll.
     pub(crate) fn waiting(&self) -> usize {
         self.hub.waiting()
+    }
+
+    /// How many agents of nodes wait for changes of their node.
+    pub(crate) fn waiting_nodes(&self) -> usize {
+        self.nodes.waiting()
     }
 
     /// Enrols a device by a code, and records a refusal.
@@ -173,9 +192,14 @@ impl AgentService {
                 "the signature is not by the key of this device and counter",
             ));
         }
-        if let Some(node_id) = node_id {
-            node_signature::check(&self.database.client().await?, node_id, head, body).await?;
-        }
+        let node = match node_id {
+            Some(node_id) => {
+                let client = self.database.client().await?;
+                let secret = node_signature::check(&client, node_id, head, body).await?;
+                Some(CallingNode { node_id, secret })
+            }
+            None => None,
+        };
         let malformed = |error: &dyn std::fmt::Display| {
             let detail = format!("the message cannot be read: {error}");
             Refusal::field("message", ApiError::bad_argument(detail))
@@ -183,7 +207,9 @@ impl AgentService {
         let bytes = STANDARD.decode(&call.message).map_err(|error| malformed(&error))?;
         let message: Message = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
         let called_at = message.timestamp;
-        Ok((Caller { device_id, project_id, counter, version, host_key, public_key, called_at }, message))
+        let caller =
+            Caller { device_id, project_id, counter, version, host_key, public_key, called_at, node };
+        Ok((caller, message))
     }
 
     /// Looks up the keys of a caller together with those of others that call at the same time.

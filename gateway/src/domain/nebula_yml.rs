@@ -8,12 +8,14 @@ use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use ipnetwork::IpNetwork;
 use nebula_certificate::{PublicKey, Version};
 
 use crate::database::device::{DeviceRow, FirewallRule, Role};
 use crate::database::project::{ProjectConfig, Route, StaticHost};
 use crate::domain::authority::Subject;
 
+mod peers;
 mod reach;
 mod rule;
 
@@ -54,10 +56,13 @@ impl DeviceConfig {
 
     /// The content of the device's certificates.
     pub(crate) fn subject(&self, public_key: &PublicKey, lifetime: Duration) -> Subject {
+        let has_family =
+            |network: &&IpNetwork| self.device.networks.iter().any(|own| own.is_ipv4() == network.is_ipv4());
         Subject {
             name: self.device.name.clone(),
             networks: self.device.networks.clone(),
-            unsafe_networks: self.device.unsafe_networks.clone(),
+            // nebula refuses a certificate with a network of a family that the device has no address of.
+            unsafe_networks: self.device.unsafe_networks.iter().filter(has_family).copied().collect(),
             groups: self.device.groups.clone(),
             public_key: public_key.clone(),
             lifetime: self.device.lifetime_seconds.map_or(lifetime, Duration::from_secs),
@@ -175,13 +180,16 @@ impl DeviceConfig {
     fn firewall(&self, text: &mut String) {
         let mut outbound: Vec<_> =
             self.project.outbound_open.then(|| FirewallRule::all("any")).into_iter().collect();
+        outbound.extend(self.forwarded());
         outbound.extend_from_slice(&self.device.outbound);
         let mut inbound = vec![FirewallRule::all("icmp")];
         if self.project.inbound_open {
             inbound.push(FirewallRule::all("any"));
             inbound.extend(self.device.unsafe_networks.iter().map(FirewallRule::behind));
+        } else {
+            inbound.extend(self.forwarded());
         }
-        inbound.extend_from_slice(&self.device.inbound);
+        inbound.extend(self.with_peers(&self.device.inbound));
         text.push_str(CONNTRACK);
         text.push_str(&rule::block("outbound", &outbound));
         text.push_str(&rule::block("inbound", &inbound));

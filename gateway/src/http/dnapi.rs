@@ -27,6 +27,8 @@ use crate::state::AppState;
 /// Largest body in bytes. The longest that a correct client sends is the report of a device with some hundred
 /// peers.
 const MAX_BODY: usize = 64 * 1024;
+/// Largest body of a call: that of the agent of a node with a thousand peers. Few may come at the same time.
+const MAX_CALL: usize = 1024 * 1024;
 /// Most bytes that may follow a call, how long they may take, and how often longer than usual the device may
 /// be silent meanwhile.
 const MAX_STREAM: usize = 64 * 1024 * 1024;
@@ -70,7 +72,8 @@ pub(crate) async fn call(
 ) -> Result<HttpResponse, Refusal> {
     let client = client_address(&request);
     // Ten thousand agents may wait at once, so all that was read is freed before the wait.
-    let (body, rest) = Box::pin(read_call(payload)).await?;
+    let large = || state.transfers.of_large_call(client);
+    let (body, rest) = Box::pin(read_call(payload, large)).await?;
     let call: Call = parse(&body)?;
     let device = call.host_id.parse().ok();
     let identified = Box::pin(identify(&state, &call, &request, &body)).await;
@@ -129,6 +132,7 @@ async fn respond(
         kind::DO_UPDATE => Ok(json(Box::pin(agents.update(caller, value(&message)?, true)).await?)),
         kind::DO_CONFIG_UPDATE => Ok(json(Box::pin(agents.update(caller, value(&message)?, false)).await?)),
         kind::STATUS => Ok(json(Box::pin(agents.report(&caller, value(&message)?, address)).await?)),
+        kind::SYNC_NODE => Ok(json(Box::pin(agents.sync_node(caller, value(&message)?)).await?)),
         kind::FIND_DEVICE => Ok(json(Box::pin(agents.find_device(&caller, value(&message)?)).await?)),
         kind::LEAVE => {
             Box::pin(agents.leave(&caller, address)).await?;
@@ -138,7 +142,7 @@ async fn respond(
             let shown: String = other.chars().take(64).collect();
             let detail = format!("messages of type {shown:?} are not supported");
             let hint = "Use CheckForUpdate, LongPollWait, DoUpdate, DoConfigUpdate, CommandResponse, \
-                        Reauthenticate, Status, FindDevice or Leave.";
+                        Reauthenticate, Status, FindDevice, SyncNode or Leave.";
             Err(Refusal::field("message.type", ApiError::bad_argument(detail).hint(hint)))
         }
     }
@@ -156,9 +160,13 @@ fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
 }
 
 /// A call, and the rest of its body where that is streamed: the open client sends the output of a command
-/// behind the call that announces it, as it comes.
-async fn read_call(mut payload: web::Payload) -> Result<(Vec<u8>, Option<web::Payload>), Refusal> {
-    let (mut body, mut scanner) = (Vec::new(), JsonEnd::default());
+/// behind the call that announces it, as it comes. `large` is asked for a permit before more than usual is
+/// kept.
+async fn read_call<P>(
+    mut payload: web::Payload,
+    large: impl Fn() -> Result<P, ApiError>,
+) -> Result<(Vec<u8>, Option<web::Payload>), Refusal> {
+    let (mut body, mut scanner, mut permit) = (Vec::new(), JsonEnd::default(), None);
     while let Some(chunk) = payload.next().await {
         let chunk = chunk.map_err(|_| broken())?;
         let end = scanner.find(&chunk).map(|end| body.len() + end);
@@ -169,8 +177,11 @@ async fn read_call(mut payload: web::Payload) -> Result<(Vec<u8>, Option<web::Pa
             body.truncate(end);
             return Ok((body, Some(payload)));
         }
-        if body.len() > MAX_BODY {
-            return Err(too_large().into());
+        if body.len() > MAX_CALL {
+            return Err(too_large("1 MB").into());
+        }
+        if body.len() > MAX_BODY && permit.is_none() {
+            permit = Some(large()?);
         }
     }
     Ok((body, None))
@@ -250,11 +261,12 @@ impl JsonEnd {
 
 /// The body. Its declared type is ignored: the foreign client declares none.
 async fn read(payload: web::Payload) -> Result<web::Bytes, Refusal> {
-    Ok(payload.to_bytes_limited(MAX_BODY).await.map_err(|_| too_large())?.map_err(|_| broken())?)
+    Ok(payload.to_bytes_limited(MAX_BODY).await.map_err(|_| too_large("64 kB"))?.map_err(|_| broken())?)
 }
 
-fn too_large() -> ApiError {
-    ApiError::new(TOO_LARGE, "the body is larger than 64 kB").hint("No call of this protocol needs as much.")
+fn too_large(limit: &str) -> ApiError {
+    ApiError::new(TOO_LARGE, format!("the body is larger than {limit}"))
+        .hint("No call of this protocol needs as much.")
 }
 
 fn broken() -> ApiError {

@@ -30,13 +30,13 @@ impl ResponseError for ApiError {
     }
 }
 
-/// Largest JSON body of any route, in bytes. The longest that a correct client sends, a registration, has
-/// about 2 kB.
+/// Largest JSON body of a route, in bytes; but for batches. The longest that a correct client sends, a
+/// registration, has about 2 kB.
 const JSON_LIMIT: usize = 64 * 1024;
 
 /// JSON bodies: at most 64 kB, and failures in the shape of every other one.
 pub(crate) fn json_config() -> web::JsonConfig {
-    web::JsonConfig::default().limit(JSON_LIMIT).error_handler(|error, _| json_error(&error).into())
+    web::JsonConfig::default().limit(JSON_LIMIT).error_handler(|error, _| json_error(&error, "64 kB").into())
 }
 
 /// Path parameters: failures in the shape of every other one.
@@ -63,11 +63,12 @@ pub(crate) fn method_not_allowed(request: &HttpRequest, allowed: &str) -> ApiErr
         .allow(allowed)
 }
 
-fn json_error(error: &JsonPayloadError) -> ApiError {
+/// `limit` is that of the route, for people.
+pub(super) fn json_error(error: &JsonPayloadError, limit: &str) -> ApiError {
     match error {
         JsonPayloadError::OverflowKnownLength { .. } | JsonPayloadError::Overflow { .. } => {
-            ApiError::new(TOO_LARGE, "the body is larger than 64 kB")
-                .hint("JSON bodies are limited to 64 kB.")
+            ApiError::new(TOO_LARGE, format!("the body is larger than {limit}"))
+                .hint(format!("JSON bodies of this route are limited to {limit}."))
         }
         JsonPayloadError::ContentType => ApiError::new(MEDIA_TYPE, "the body is not declared as JSON")
             .hint("Send the header Content-Type: application/json."),

@@ -1,15 +1,23 @@
-//! The account that a request acts for, by the header `Authorization`. Its address is in [`super::origin`].
+//! The account that a request acts for, by the header `Authorization`, and bodies that list a batch. The
+//! address of the client is in [`super::origin`].
 
 use std::future::{Ready, ready};
 
-use actix_web::dev::Payload;
+use actix_web::dev::{JsonBody, Payload};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
 use actix_web::{FromRequest, HttpRequest, web};
+use futures::TryFutureExt;
+use futures::future::LocalBoxFuture;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::domain::auth::token::{AccessClaims, TokenError, Tokens};
 use crate::error::{ApiError, NOT_AUTHENTICATED};
+use crate::http::error::json_error;
 use crate::state::AppState;
+
+/// Largest body with a batch, in bytes: a thousand items.
+const BATCH_LIMIT: usize = 1024 * 1024;
 
 /// The account a request acts for. A handler with this argument needs a valid access token. The SQL function
 /// that gets `account_id` decides what the account may do.
@@ -65,5 +73,23 @@ impl FromRequest for Actor {
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
         ready(Self::from_request_head(request))
+    }
+}
+
+/// The JSON body of a signed-in account, which may list a thousand items.
+#[derive(Debug)]
+pub(crate) struct Batch<T>(pub(crate) T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Batch<T> {
+    type Error = ApiError;
+    type Future = LocalBoxFuture<'static, Result<Self, ApiError>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        // Strangers must not make the gateway keep large bodies.
+        if let Err(unauthenticated) = Actor::from_request_head(request) {
+            return Box::pin(ready(Err(unauthenticated)));
+        }
+        let body = JsonBody::new(request, payload, None, true).limit(BATCH_LIMIT);
+        Box::pin(body.map_ok(Self).map_err(|error| json_error(&error, "1 MB")))
     }
 }

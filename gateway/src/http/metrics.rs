@@ -1,12 +1,12 @@
-//! `/metrics`: requests with their latency, connections to the database, certificates, waiting agents, disks as last
-//! watched.
+//! `/metrics`: requests with their latency, connections to the database, certificates, nodes and peers,
+//! waiting agents, disks as last watched.
 
 use std::time::{Duration, Instant};
 
 use actix_web::{HttpResponse, web};
 use tokio::sync::Mutex;
 
-use crate::database::{authority, certificate};
+use crate::database::{authority, certificate, node, peer};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -16,6 +16,11 @@ const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long counts of the database are shown again.
 const MAX_AGE: Duration = Duration::from_secs(1);
 
+/// Every state is shown, also one that no node or peer has.
+const NODE_STATES: [&str; 4] = ["healthy", "late", "lost", "unknown"];
+const PEER_STATES: [&str; 8] =
+    ["pending", "active", "drifted", "refused", "moving", "disabled", "leaving", "unconfirmed"];
+
 /// Everything measured, in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, description = "Metrics", body = String, content_type = "text/plain")))]
@@ -24,16 +29,17 @@ pub(crate) async fn show(state: web::Data<AppState>) -> HttpResponse {
     for (word, count) in [("open", usage.open), ("idle", usage.idle), ("most", usage.max)] {
         state.metrics.connections(word, count);
     }
-    certificates(&state).await;
+    counts(&state).await;
     let (open, waiting) = state.connections.counts();
     state.metrics.clients(open, waiting);
     state.metrics.waiting_agents(state.agents.waiting());
+    state.metrics.waiting_nodes(state.agents.waiting_nodes());
     HttpResponse::Ok().content_type("text/plain; version=0.0.4; charset=utf-8").body(state.metrics.render())
 }
 
-/// Live devices by who renews their certificates, and the ends of authorities. Without an answer of the
-/// database the last values stay.
-async fn certificates(state: &AppState) {
+/// Live devices by who renews their certificates, the ends of authorities, nodes and peers. Without an answer
+/// of the database the last values stay.
+async fn counts(state: &AppState) {
     // Anybody may ask, and counting takes the database longer than answering.
     static ASKED: Mutex<Option<Instant>> = Mutex::const_new(None);
     let mut asked_at = ASKED.lock().await;
@@ -44,12 +50,25 @@ async fn certificates(state: &AppState) {
     let asked = async {
         let client = state.database.client().await?;
         let counts = certificate::renewal_counts(&client).await?;
-        Ok::<_, ApiError>((counts, authority::signing(&client).await?))
+        let signing = authority::signing(&client).await?;
+        Ok::<_, ApiError>((counts, signing, node::counts(&client).await?, peer::counts(&client).await?))
     };
-    let Ok(Ok((counts, signing))) = tokio::time::timeout(DATABASE_TIMEOUT, asked).await else { return };
+    let Ok(Ok((counts, signing, nodes, peers))) = tokio::time::timeout(DATABASE_TIMEOUT, asked).await else {
+        return;
+    };
     for count in counts {
         state.metrics.certificates(count.renewal, count.devices, count.seconds);
     }
     let signing = signing.into_iter().map(|one| (one.name, one.fingerprint, one.seconds_left));
     state.metrics.authorities(&signing.collect::<Vec<_>>());
+    for state_of_node in NODE_STATES {
+        let count = nodes.iter().find(|count| count.state == state_of_node);
+        let seats = count.map_or([0, 0], |count| [count.seats, count.max_seats]);
+        let oldest = count.and_then(|count| count.oldest_secret_seconds);
+        state.metrics.nodes(state_of_node, count.map_or(0, |count| count.nodes), seats, oldest);
+    }
+    for state_of_peer in PEER_STATES {
+        let count = peers.iter().find(|count| count.0 == state_of_peer);
+        state.metrics.peers(state_of_peer, count.map_or(0, |count| count.1));
+    }
 }

@@ -4,7 +4,9 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use nebula_api::Envelope;
-use nebula_api::node::{NewSecret, Node, NodeDevice, NodeId, NodeRequest, Retired, Secret};
+use nebula_api::node::{
+    EnabledNode, NewSecret, Node, NodeChanges, NodeDevice, NodeId, NodeRequest, Retired, Secret,
+};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -36,6 +38,72 @@ pub(crate) async fn register(
     let client = state.database.client().await?;
     let node_id = database::register(&client, actor.account_id, &body).await?;
     Ok(web::Json(Envelope::new(NodeId { node_id })))
+}
+
+/// Query of `GET /api/nodes/enabled`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct Project {
+    /// The project of the new peer.
+    project_id: Uuid,
+}
+
+/// Nodes that a peer of a project can be placed on, with the reason why one takes none now.
+#[utoipa::path(get, path = "/api/nodes/enabled", tag = "node", params(Project),
+    responses((status = 200, description = "Nodes, by name", body = Envelope<Vec<EnabledNode>>)))]
+pub(crate) async fn list_enabled(
+    state: web::Data<AppState>,
+    actor: Actor,
+    filter: web::Query<Project>,
+) -> Result<web::Json<Envelope<Vec<EnabledNode>>>, ApiError> {
+    let client = state.database.client().await?;
+    let nodes = database::list_enabled(&client, actor.account_id, filter.project_id).await?;
+    Ok(web::Json(Envelope::new(nodes)))
+}
+
+/// Changes a node; its agent follows.
+#[utoipa::path(patch, path = "/api/nodes/{nodeId}", tag = "node", params(("nodeId" = Uuid, Path)),
+    request_body = NodeChanges,
+    responses((status = 200, description = "The node as it is now", body = Envelope<Node>)))]
+pub(crate) async fn update(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+    body: web::Json<NodeChanges>,
+) -> Result<web::Json<Envelope<Node>>, ApiError> {
+    let client = state.database.client().await?;
+    let address = client_address(&request);
+    let node = database::update(&client, actor.account_id, *path, &body, address).await?;
+    Ok(web::Json(Envelope::new(node)))
+}
+
+/// Query of removals.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct Force {
+    /// Removes it with its peers, although its agent has not confirmed that they are gone.
+    #[serde(default)]
+    #[param(required = false)]
+    pub(super) force: bool,
+}
+
+/// Removes a node; by force also one with peers, whose addresses are then free without the node's word.
+#[utoipa::path(delete, path = "/api/nodes/{nodeId}", tag = "node", params(("nodeId" = Uuid, Path), Force),
+    responses((status = 200, description = "Gone", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn remove(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+    choice: web::Query<Force>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    let address = client_address(&request);
+    database::remove(&client, actor.account_id, *path, choice.force, address).await?;
+    Ok(web::Json(Envelope::new(())))
 }
 
 /// Lets the agent of a device represent a node; null ends that.

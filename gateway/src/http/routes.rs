@@ -14,7 +14,8 @@ use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::{
     auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, install, job,
-    metrics, node, pool, preauth, project, project_options, revocation, rotation, upload,
+    metrics, node, node_interface, peer, pool, preauth, project, project_options, revocation, rotation,
+    upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -87,10 +88,23 @@ routes! {
     Admin  rotation::cancel;
     Admin  node::list;
     Admin  node::register;
+    Member node::list_enabled;
+    Admin  node::update;
+    Admin  node::remove;
     Admin  node::tie;
     Admin  node::secrets;
     Admin  node::make_secret;
     Admin  node::retire_secret;
+    Admin  node_interface::set;
+    Admin  node_interface::remove;
+    Admin  node_interface::set_local_device;
+    Member peer::list;
+    Member peer::create;
+    Member peer::move_to;
+    Member peer::remove;
+    Member peer::update;
+    Member peer::remove_one;
+    Owner  peer::config;
     Member job::list;
     Member job::status;
     Member job::cancel;
@@ -142,6 +156,7 @@ mod tests {
             let uri = entry.path.replace("{projectId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{nodeId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace("{peerId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace(
                 "{id}",
                 if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },

@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use nebula_api::event::Change;
 use nebula_connect::Server;
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -29,6 +29,9 @@ const MAX_HINTS: usize = 512;
 /// Pause between two questions to the database, and between two resets.
 const INTERVAL: Duration = Duration::from_millis(20);
 const RESET_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Pause between two relayed changes: each makes every open page ask again.
+const RELAY_PAUSE: Duration = Duration::from_millis(500);
 
 /// A server-sent event, ready to be sent to any number of subscribers.
 #[derive(Debug)]
@@ -100,6 +103,28 @@ impl EventHub {
             stopping.run_until_cancelled(futures::future::join(listening, publishing)).await
         });
         hub
+    }
+
+    /// Tells subscribers in the background of changes that are no event of the database, such as what the
+    /// agents of nodes acknowledge. Only administrators see them, because they name no project.
+    pub(crate) fn relay(
+        &self,
+        subject: &'static str,
+        mut changes: watch::Receiver<u64>,
+        stopping: CancellationToken,
+    ) {
+        let hub = self.clone();
+        tokio::spawn(stopping.run_until_cancelled_owned(async move {
+            while changes.changed().await.is_ok() {
+                hub.publish(notice(&Change {
+                    project: None,
+                    subject: subject.to_owned(),
+                    id: String::new(),
+                    action: "change".to_owned(),
+                }));
+                sleep(RELAY_PAUSE).await;
+            }
+        }));
     }
 
     pub(crate) fn subscribe(&self) -> broadcast::Receiver<Arc<Notice>> {

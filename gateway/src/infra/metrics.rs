@@ -26,6 +26,12 @@ const DISK_RESERVE: &str = "nebula_disk_reserve_bytes";
 const DISK_LEFT: &str = "nebula_disk_left_bytes";
 const ORPHANS: &str = "nebula_storage_orphans";
 const ORPHAN_BYTES: &str = "nebula_storage_orphan_bytes";
+const NODES: &str = "nebula_nodes";
+const NODES_WAITING: &str = "nebula_nodes_waiting";
+const NODE_PEERS: &str = "nebula_node_peers";
+const NODE_MAX_PEERS: &str = "nebula_node_max_peers";
+const NODE_SECRET_AGE: &str = "nebula_node_secret_age_seconds";
+const PEERS: &str = "nebula_peers";
 const BUILD: &str = "nebula_build_info";
 
 /// The recorder of this process; there is one, however many gateways a test starts.
@@ -72,6 +78,16 @@ impl Metrics {
             );
             ::metrics::describe_gauge!(ORPHANS, "Objects in the storage that belong to no file");
             ::metrics::describe_gauge!(ORPHAN_BYTES, bytes, "Their size");
+            ::metrics::describe_gauge!(NODES, "Nodes by how recent their reports are");
+            ::metrics::describe_gauge!(NODES_WAITING, "Agents of nodes that wait here for changes");
+            ::metrics::describe_gauge!(NODE_PEERS, "Seats taken on these nodes");
+            ::metrics::describe_gauge!(NODE_MAX_PEERS, "Limit of the seats of these nodes");
+            ::metrics::describe_gauge!(
+                NODE_SECRET_AGE,
+                ::metrics::Unit::Seconds,
+                "Age of the oldest secret of these nodes"
+            );
+            ::metrics::describe_gauge!(PEERS, "WireGuard peers by state");
             ::metrics::describe_gauge!(BUILD, "Always 1; the version is a label");
             Ok(handle)
         });
@@ -106,8 +122,25 @@ impl Metrics {
         ::metrics::gauge!(EXPIRY, "renewal" => renewal).set(seconds.unwrap_or(f64::NAN));
     }
 
+    /// Nodes whose reports are equally recent: how many, their seats taken and in all, and the age of their
+    /// oldest secret.
+    pub(crate) fn nodes(&self, state: &'static str, nodes: i64, seats: [i64; 2], secret_age: Option<f64>) {
+        ::metrics::gauge!(NODES, "state" => state).set(nodes as f64);
+        ::metrics::gauge!(NODE_PEERS, "state" => state).set(seats[0] as f64);
+        ::metrics::gauge!(NODE_MAX_PEERS, "state" => state).set(seats[1] as f64);
+        ::metrics::gauge!(NODE_SECRET_AGE, "state" => state).set(secret_age.unwrap_or(f64::NAN));
+    }
+
+    pub(crate) fn peers(&self, state: &'static str, count: i64) {
+        ::metrics::gauge!(PEERS, "state" => state).set(count as f64);
+    }
+
     pub(crate) fn waiting_agents(&self, count: usize) {
         ::metrics::gauge!(AGENTS).set(count as f64);
+    }
+
+    pub(crate) fn waiting_nodes(&self, count: usize) {
+        ::metrics::gauge!(NODES_WAITING).set(count as f64);
     }
 
     /// Name and fingerprint of each authority that projects sign with, and the seconds until its end.

@@ -21,6 +21,10 @@ const MAX_OF_DEVICE: usize = 4;
 /// Downloads of one address without an account, and of all of them.
 const MAX_OF_ANONYMOUS: usize = 8;
 const MAX_OF_ALL_ANONYMOUS: usize = 64;
+/// Calls of agents larger than usual that one address has on their way, and all of them: each is kept in
+/// memory before it is known who sends it.
+const MAX_OF_LARGE_CALLS: usize = 4;
+const MAX_OF_ALL_LARGE_CALLS: usize = 32;
 
 /// Clones share the counts.
 #[derive(Debug)]
@@ -90,6 +94,8 @@ pub(crate) struct Transfers {
     devices: Quota<Uuid>,
     anonymous: Quota<IpAddr>,
     all_anonymous: Quota<()>,
+    large_calls: Quota<IpAddr>,
+    all_large_calls: Quota<()>,
 }
 
 /// The part of a link's holder in both quotas.
@@ -108,6 +114,8 @@ impl Transfers {
             devices: Quota::new(half.min(MAX_OF_DEVICE)),
             anonymous: Quota::new(MAX_OF_ANONYMOUS),
             all_anonymous: Quota::new(half.min(MAX_OF_ALL_ANONYMOUS)),
+            large_calls: Quota::new(MAX_OF_LARGE_CALLS),
+            all_large_calls: Quota::new(half.min(MAX_OF_ALL_LARGE_CALLS)),
         }
     }
 
@@ -144,6 +152,16 @@ impl Transfers {
         };
         let own = self.anonymous.take(client_prefix(client)).ok_or_else(busy)?;
         Ok((own, self.all_anonymous.take(()).ok_or_else(busy)?))
+    }
+
+    /// Fails with 429 for an address, or all of them together, with too many large calls on their way.
+    pub(crate) fn of_large_call(&self, client: Option<IpAddr>) -> Result<AnonymousPermit, ApiError> {
+        let busy = || {
+            ApiError::new(RATE_LIMITED, "too many large calls of agents at the same time")
+                .hint("Send it again in a moment, or in portions.")
+        };
+        let own = self.large_calls.take(client_prefix(client)).ok_or_else(busy)?;
+        Ok((own, self.all_large_calls.take(()).ok_or_else(busy)?))
     }
 }
 

@@ -30,19 +30,19 @@ struct Speaker {
 }
 
 /// How a call is signed.
-struct Signature<'a> {
+pub(crate) struct Signature<'a> {
     secret: &'a NewSecret,
     created: i64,
     nonce: String,
 }
 
 impl<'a> Signature<'a> {
-    fn by(secret: &'a NewSecret) -> Self {
+    pub(crate) fn by(secret: &'a NewSecret) -> Self {
         Self { secret, created: Utc::now().timestamp(), nonce: Uuid::new_v4().to_string() }
     }
 
     /// The three headers.
-    fn headers(&self, body: &str) -> Result<Vec<(&'static str, String)>> {
+    pub(crate) fn headers(&self, body: &str) -> Result<Vec<(&'static str, String)>> {
         let digest = format!("sha-256=:{}:", BASE64_STANDARD.encode(Sha256::digest(body)));
         let parameters = format!(
             "(\"@method\" \"content-digest\" \"@path\");keyid=\"{}\";created={};nonce=\"{}\"",
@@ -114,7 +114,7 @@ impl Speaker {
     }
 }
 
-async fn make(admin: &Api, node: Uuid) -> Result<NewSecret> {
+pub(crate) async fn make(admin: &Api, node: Uuid) -> Result<NewSecret> {
     data(admin.post(&format!("/api/nodes/{node}/secret")).send().await?).await
 }
 

@@ -6,7 +6,8 @@ use nebula_signature::{ReadSignature, SignableRequest, SignatureError, digest_fi
 use uuid::Uuid;
 
 use super::Refusal;
-use crate::database::{Client, node};
+use crate::database::Client;
+use crate::database::node::{self, NodeSecret};
 
 /// Allowed lengths of a nonce: long enough to be random, short enough to store.
 const NONCE_LENGTH: std::ops::RangeInclusive<usize> = 16..=64;
@@ -29,18 +30,18 @@ impl RequestHead<'_> {
 }
 
 /// Checks that a call carries a good signature of its node, if the node has a secret. This uses the call up:
-/// the same call is refused afterwards. Fails with 401 and the code `ERR_NODE_SIGNATURE`.
+/// the same call is refused afterwards. Answers the secret. Fails with 401 and the code `ERR_NODE_SIGNATURE`.
 pub(super) async fn check(
     client: &Client,
     node_id: Uuid,
     head: &RequestHead<'_>,
     body: &[u8],
-) -> Result<(), Refusal> {
+) -> Result<Option<NodeSecret>, Refusal> {
     let secrets = node::secrets(client, node_id).await?;
     if secrets.is_empty() {
-        return Ok(());
+        return Ok(None);
     }
-    let known = |key: &str| secrets.iter().find(|(key_id, _)| key_id.to_string() == key);
+    let known = |key: &str| secrets.iter().find(|secret| secret.key_id.to_string() == key);
     let refuse = |why: &str| Refusal::of_node(&format!("the call is not signed for its node: {why}"));
     let header = |name: &str| head.single(name).ok_or_else(|| refuse(&format!("no header {name}")));
     let (digest, input, signature) =
@@ -56,8 +57,8 @@ pub(super) async fn check(
     }
     let signed = ReadSignature::read(&signed, input, signature, |key| known(key).is_some())
         .map_err(|error: SignatureError| refuse(&error.to_string()))?;
-    let (key_id, secret) = known(&signed.key_id).ok_or_else(|| refuse("no signature by a known key"))?;
-    if !signed.is_by(secret) {
+    let secret = known(&signed.key_id).ok_or_else(|| refuse("no signature by a known key"))?;
+    if !signed.is_by(&secret.bytes) {
         return Err(refuse("the signature is not by its secret"));
     }
     // The signature covers the digest, and the digest covers the body.
@@ -73,6 +74,7 @@ pub(super) async fn check(
     }
     let made_at =
         DateTime::from_timestamp(signed.created, 0).ok_or_else(|| refuse("created is not a valid time"))?;
-    let accepted = node::accept_call(client, node_id, *key_id, &signed.nonce, made_at).await;
-    accepted.map_err(Refusal::of_node_call)
+    let accepted = node::accept_call(client, node_id, secret.key_id, &signed.nonce, made_at).await;
+    accepted.map_err(Refusal::of_node_call)?;
+    Ok(Some(secret.clone()))
 }

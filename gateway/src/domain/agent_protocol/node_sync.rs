@@ -1,0 +1,221 @@
+//! `SyncNode`: the agent of a node reports what its interfaces run, and waits for what they are to run.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use nebula_api::dnapi::SignedAnswer;
+use nebula_api::node_sync::{NodeReport, NodeState};
+use nebula_signature::seal;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use uuid::Uuid;
+
+use super::{AgentService, Refusal, answer, check_nonce};
+use crate::database::agent::Caller;
+use crate::database::node::NodeSecret;
+use crate::database::node_sync::{self, Synced};
+use crate::error::{ApiError, WRONG_STATE};
+use crate::infra::node_hub::{NodeSubscription, NodeWake};
+
+/// Longest wait in seconds, below the idle time-outs of usual proxies.
+const MAX_WAIT: u32 = 60;
+
+impl AgentService {
+    /// Takes the report of a node; answers the desired state, at once if it is another one than the agent has
+    /// applied, else when it changes or the wait is over.
+    pub(crate) async fn sync_node(
+        &self,
+        caller: Caller,
+        report: NodeReport,
+    ) -> Result<SignedAnswer, Refusal> {
+        check_nonce(&report.nonce)?;
+        let Some(node) = &caller.node else { return self.dismiss(&caller, report).await };
+        let device_id = caller.device_id;
+        // Subscribed before the report is taken, so that a change in between is not missed.
+        let subscription = self.nodes.subscribe(node.node_id);
+        let said = content(&report)?;
+        let client = self.database.client().await?;
+        let Synced { mut state, due } =
+            node_sync::take_report(&client, device_id, caller.called_at, &said).await?;
+        drop((client, said));
+        if report.wait > 0 && !due && is_current(&report, &state) {
+            let end = Instant::now() + Duration::from_secs(report.wait.min(MAX_WAIT).into());
+            let known = generations(&report);
+            if self.has_changed(device_id, &known, subscription, end).await? {
+                state = node_sync::state(&self.database.client().await?, device_id, &known).await?;
+            }
+        }
+        state.nonce = report.nonce;
+        seal_preshared_keys(&mut state, node.secret.as_ref())?;
+        self.sign_state(&caller, &state).await
+    }
+
+    /// Tells a device that represents no node any more to give up the interfaces that it still has. The
+    /// answer is signed, because an agent must not give them up on anybody's word. Fails with 404 if it has
+    /// none.
+    async fn dismiss(&self, caller: &Caller, report: NodeReport) -> Result<SignedAnswer, Refusal> {
+        if report.interfaces.is_empty() {
+            return Err(represents_none().into());
+        }
+        let NodeReport { nonce, epoch, .. } = report;
+        let epoch = epoch.unwrap_or_default();
+        self.sign_state(caller, &NodeState { nonce, epoch, sealed_with: None, interfaces: vec![] }).await
+    }
+
+    async fn sign_state(&self, caller: &Caller, state: &NodeState) -> Result<SignedAnswer, Refusal> {
+        let project = self.projects.at_version(&self.database, caller.project_id, caller.version).await?;
+        Ok(answer::signed(&project.authority, state).await?)
+    }
+
+    /// Waits until the desired state is another one than the agent has, and answers true; false at `end`,
+    /// when the gateway stops, and when the agent calls again.
+    async fn has_changed(
+        &self,
+        device_id: Uuid,
+        known: &Value,
+        mut subscription: NodeSubscription,
+        end: Instant,
+    ) -> Result<bool, ApiError> {
+        loop {
+            let wake = tokio::select! {
+                wake = subscription.woken() => wake,
+                () = sleep_until(end) => return Ok(false),
+                () = self.stopping.cancelled() => return Ok(false),
+            };
+            if wake == NodeWake::Replaced {
+                return Ok(false);
+            }
+            if node_sync::is_due(&self.database.client().await?, device_id, known).await? {
+                return Ok(true);
+            }
+        }
+    }
+}
+
+fn represents_none() -> ApiError {
+    ApiError::not_found("this device represents no node")
+        .hint("An administrator lets it: nebulactl node tie NODE --device DEVICE.")
+}
+
+/// The report as the database reads it: without the parts that concern this call alone.
+fn content(report: &NodeReport) -> Result<Value, ApiError> {
+    let mut said = serde_json::to_value(report).map_err(|error| ApiError::internal(&error))?;
+    if let Some(fields) = said.as_object_mut() {
+        fields.retain(|name, _| name != "nonce" && name != "wait");
+    }
+    Ok(said)
+}
+
+/// The part of the report that says what the agent has.
+fn generations(report: &NodeReport) -> Value {
+    let interfaces = report.interfaces.iter();
+    let interfaces: Vec<_> = interfaces
+        .map(|one| json!({ "interfaceId": one.interface_id, "generation": one.generation }))
+        .collect();
+    json!({ "epoch": report.epoch, "interfaces": interfaces })
+}
+
+/// Whether the agent has applied all of this state.
+fn is_current(report: &NodeReport, state: &NodeState) -> bool {
+    report.epoch == Some(state.epoch)
+        && report.interfaces.len() == state.interfaces.len()
+        && state.interfaces.iter().all(|wanted| {
+            report
+                .interfaces
+                .iter()
+                .any(|one| one.interface_id == wanted.interface_id && one.generation == wanted.generation)
+        })
+}
+
+/// Seals the preshared keys with the secret that the call was signed with, because the connection to the
+/// gateway may be plain HTTP.
+fn seal_preshared_keys(state: &mut NodeState, secret: Option<&NodeSecret>) -> Result<(), ApiError> {
+    let Some(secret) = secret else { return Ok(()) };
+    state.sealed_with = Some(secret.key_id);
+    for peer in state.interfaces.iter_mut().flat_map(|interface| &mut interface.peers) {
+        if let Some(plain) = &peer.preshared_key {
+            let plain = STANDARD.decode(plain).map_err(|_| {
+                ApiError::new(WRONG_STATE, format!("the preshared key of peer {} is damaged", peer.peer_id))
+                    .hint("Make another: nebulactl peer update, or PATCH /api/peers/{peerId}.")
+            })?;
+            let sealed = seal::seal(&secret.bytes, peer.peer_id.as_bytes(), &plain);
+            let sealed = sealed.map_err(|error| ApiError::internal(&error))?;
+            peer.preshared_key = Some(STANDARD.encode(sealed));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use nebula_api::node_sync::InterfaceReport;
+
+    use super::*;
+
+    /// As the database writes it.
+    fn state(generation: i64) -> NodeState {
+        serde_json::from_value(json!({
+            "epoch": Uuid::max(),
+            "interfaces": [{
+                "interfaceId": Uuid::nil(), "name": "wg0", "listenPort": 51820, "addresses": ["10.77.0.1/24"],
+                "mtu": 1280, "generation": generation, "base": 0, "wanted": 1, "repair": true,
+                "overlay": ["10.99.0.0/16"], "firewall": [], "internet": [],
+                "peers": [
+                    { "peerId": Uuid::nil(), "publicKey": "", "presharedKey": STANDARD.encode([7; 32]),
+                      "allowedIps": ["10.77.0.2/32"] },
+                    { "peerId": Uuid::max(), "publicKey": "", "allowedIps": [], "absent": true }
+                ]
+            }]
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_call_waits_only_when_the_agent_has_applied_everything() {
+        let interface =
+            |id, generation| InterfaceReport { interface_id: id, generation, ..InterfaceReport::default() };
+        let report = |epoch, interfaces| NodeReport { epoch, interfaces, ..NodeReport::default() };
+        let epoch = Some(Uuid::max());
+        for (report, current) in [
+            (report(epoch, vec![interface(Uuid::nil(), 3)]), true),
+            (report(epoch, vec![interface(Uuid::nil(), 2)]), false),
+            (report(epoch, vec![interface(Uuid::nil(), 4)]), false),
+            (report(None, vec![interface(Uuid::nil(), 3)]), false),
+            (report(Some(Uuid::nil()), vec![interface(Uuid::nil(), 3)]), false),
+            (report(epoch, vec![]), false),
+            (report(epoch, vec![interface(Uuid::max(), 3)]), false),
+            (report(epoch, vec![interface(Uuid::nil(), 3), interface(Uuid::max(), 1)]), false),
+        ] {
+            assert_eq!(is_current(&report, &state(3)), current, "{report:?}");
+        }
+    }
+
+    #[test]
+    fn preshared_keys_open_only_with_the_secret_of_the_call() {
+        let secret = NodeSecret { key_id: Uuid::max(), bytes: vec![5; 32] };
+        let mut sealed = state(1);
+        seal_preshared_keys(&mut sealed, Some(&secret)).unwrap();
+        assert_eq!(sealed.sealed_with, Some(Uuid::max()));
+        let text = sealed.interfaces[0].peers[0].preshared_key.clone().unwrap();
+        let text = STANDARD.decode(text).unwrap();
+        assert_eq!(seal::open(&secret.bytes, Uuid::nil().as_bytes(), &text).unwrap(), [7; 32]);
+        assert!(seal::open(&secret.bytes, Uuid::max().as_bytes(), &text).is_err(), "of another peer");
+        assert!(sealed.interfaces[0].peers[1].preshared_key.is_none());
+
+        let mut plain = state(1);
+        seal_preshared_keys(&mut plain, None).unwrap();
+        assert_eq!(
+            (plain.sealed_with, plain.interfaces[0].peers[0].preshared_key.as_deref()),
+            (None, Some(STANDARD.encode([7; 32]).as_str()))
+        );
+        assert!(!format!("{secret:?}").contains("bytes"), "no secret in a log");
+    }
+
+    #[test]
+    fn the_database_gets_neither_nonce_nor_wait() {
+        let report = NodeReport { nonce: vec![1; 8], wait: 5, ..NodeReport::default() };
+        let said = content(&report).unwrap();
+        assert_eq!(said, json!({ "epoch": null, "interfaces": [], "obstacles": [] }));
+    }
+}
