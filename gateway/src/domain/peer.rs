@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{TimeDelta, Utc};
-use nebula_api::peer::{CreatePeers, ItemError, PeerChoice, PeerResult, PeerState};
+use nebula_api::peer::{CreatePeers, PeerChoice, PeerResult, PeerState};
 use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -270,6 +270,7 @@ pub(crate) fn single(results: Vec<PeerResult>) -> Result<(), ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use nebula_api::peer::ItemError;
     use serde_json::json;
 
     use super::*;

@@ -18,7 +18,7 @@ impl FirewallRule {
     /// Whether nebula would let in more than the rule says. `any` is a word of nebula's: beside groups it
     /// overrules them, and as a name it means every device; so do, before 1.9, networks that contain the address
     /// 0.0.0.0. Such names are refused today, but a table may have them from before.
-    fn is_wider_than_it_says(&self) -> bool {
+    pub(super) fn is_wider_than_it_says(&self) -> bool {
         let is_reserved = |name: &str| name.is_empty() || name.trim().eq_ignore_ascii_case("any");
         let is_wide = |network: &String| network.starts_with("0.0.0.0/") && !network.ends_with("/0");
         self.host.as_deref().is_some_and(is_reserved)
