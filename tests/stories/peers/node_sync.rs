@@ -114,8 +114,9 @@ async fn a_node_of_another_project_gets_nothing_and_acknowledges_nothing() -> Re
     let phone = created(&admin, stack.project, json!({ "name": "phone", "publicKey": key() })).await?;
     assert_eq!(phone.node.as_deref(), Some("own"));
     let tablet = json!({ "name": "tablet", "publicKey": key() });
-    let refused = create(&admin, stack.project, tablet, "name:foreign").await?;
-    assert!(refused.peer.is_none() && refused.error.is_some(), "{refused:?}");
+    let refused = create(&admin, stack.project, tablet, "name:foreign").await;
+    let refused = refused.err().context("a peer on a node of another project")?.to_string();
+    assert!(refused.contains("there is no node \\\"foreign\\\""), "{refused}");
     foreign.settle().await?;
     assert!(foreign.peers().is_empty());
 
