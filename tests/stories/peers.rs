@@ -1,5 +1,7 @@
 //! Nodes and their WireGuard peers.
 
+mod console;
+mod ctl;
 mod fake_node;
 mod http;
 mod node_sync;
