@@ -8,6 +8,7 @@ use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::device_folder::is_device;
 use crate::error::{Code, Error, Result, UsageError};
 use crate::settings::{Session, Settings};
 use crate::tunnel_route::leads_into_tunnel;
@@ -199,13 +200,14 @@ impl Client {
     fn not_signed_in(&self, detail: String) -> Error {
         let mut servers = self.settings.servers().unwrap_or_default();
         servers.retain(|server| *server != self.server);
-        let sign_in = "Sign in with an account, since a device has none: nebulactl login";
-        Error::new(Code::NotSignedIn, detail).hint(match servers.as_slice() {
-            [] => sign_in.to_owned(),
-            others => {
-                format!("{sign_in}; or name one that you are signed in to: --server {}", others.join(", "))
-            }
-        })
+        let mut hint = "Sign in: nebulactl login".to_owned();
+        if !servers.is_empty() {
+            hint += &format!("; or name one that you are signed in to: --server {}", servers.join(", "));
+        }
+        if is_device() {
+            hint += ". It takes an account: this machine's device has none.";
+        }
+        Error::new(Code::NotSignedIn, detail).hint(hint)
     }
 }
 

@@ -45,6 +45,11 @@ fn server_folder(program: &Path) -> Option<PathBuf> {
     program.parent()?.parent().map(|home| home.join("device"))
 }
 
+/// Whether this user can see that this machine has a device.
+pub(crate) fn is_device() -> bool {
+    holds_device(&existing_folder())
+}
+
 fn holds_device(folder: &Path) -> bool {
     [AGENT_IDENTITY, BUNDLE_IDENTITY].iter().any(|name| folder.join(name).is_file())
 }
