@@ -27,18 +27,17 @@ mod systemd_unit;
 mod traffic;
 mod trust_domain;
 mod tuning;
-mod way_back;
 mod wireguard;
 
 /// Limit for a new configuration to arrive, and for a revoked device to be cut off.
 const MINUTE: Duration = Duration::from_secs(60);
 
 /// A small network with all its agents.
-struct World {
-    stack: Stack,
-    devices: Vec<Device>,
+pub(crate) struct World {
+    pub(crate) stack: Stack,
+    pub(crate) devices: Vec<Device>,
     link: ControlLink,
-    network: Network,
+    pub(crate) network: Network,
     releases: [Nebula; 2],
 }
 
@@ -50,8 +49,17 @@ impl World {
 
     /// The same on a given stack.
     async fn on(stack: Stack, plan: &[(&str, &str, usize)]) -> Result<Self> {
+        Self::beside(stack, plan, 1).await
+    }
+
+    /// The same with hosts that are no devices, behind those of the devices.
+    pub(crate) async fn joined_beside(plan: &[(&str, &str, usize)], others: usize) -> Result<Self> {
+        Self::beside(Stack::start().await?, plan, others).await
+    }
+
+    async fn beside(stack: Stack, plan: &[(&str, &str, usize)], others: usize) -> Result<Self> {
         let releases = binary::nebula()?;
-        let network = Network::new(plan.len() + 1)?;
+        let network = Network::new(plan.len() + others)?;
         let link = ControlLink::new(&stack)?;
         let mut world = Self { stack, devices: Vec::new(), link, network, releases };
         for (name, role, release) in plan {
@@ -77,11 +85,11 @@ impl World {
         Ok(())
     }
 
-    fn device(&mut self, name: &str) -> &mut Device {
+    pub(crate) fn device(&mut self, name: &str) -> &mut Device {
         self.devices.iter_mut().find(|device| device.name == name).expect("planned")
     }
 
-    fn look(&self, name: &str) -> &Device {
+    pub(crate) fn look(&self, name: &str) -> &Device {
         self.devices.iter().find(|device| device.name == name).expect("planned")
     }
 

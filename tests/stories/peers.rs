@@ -5,4 +5,5 @@ mod ctl;
 mod fake_node;
 mod http;
 mod node_sync;
+mod real_nodes;
 mod wait;
