@@ -233,8 +233,10 @@ COMMENT ON FUNCTION nebula.desired_interface(nebula.node, nebula.node_interface,
   'Internal: what an interface is to run, as the API writes it: the peers that have changed since generation base, or '
   'all (0)';
 
+-- Fixed plans (sql/README.md), also of the functions that this one calls.
 CREATE FUNCTION nebula.sync_node(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
   v_node      nebula.node := nebula.node_of_device(p_device_id);
   v_epoch     CONSTANT uuid := nebula.node_epoch();

@@ -61,12 +61,19 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_other record;
 BEGIN
-  SELECT e.name, e.removed_at, e.public_key = p_peer.public_key AS same_key
+  SELECT e.name, e.removed_at, true AS same_key
     INTO v_other
     FROM nebula.peer e
-   WHERE e.peer_id <> p_peer.peer_id
-     AND e.project_id = p_peer.project_id
-     AND (e.public_key = p_peer.public_key OR lower(e.name) = lower(p_peer.name) AND e.removed_at IS NULL)
+   WHERE e.project_id = p_peer.project_id
+     AND e.public_key = p_peer.public_key
+     AND e.peer_id <> p_peer.peer_id
+   UNION ALL
+  SELECT e.name, NULL, false
+    FROM nebula.peer e
+   WHERE e.project_id = p_peer.project_id
+     AND lower(e.name) = lower(p_peer.name)
+     AND e.removed_at IS NULL
+     AND e.peer_id <> p_peer.peer_id
    LIMIT 1;
   IF NOT FOUND THEN
     RETURN;
@@ -84,16 +91,32 @@ COMMENT ON FUNCTION nebula.check_peer_identity(nebula.peer) IS
   'Internal: refuses name or key of another peer of the project. Errors: 23505 taken, 55000 by one that is '
   'being removed';
 
+CREATE FUNCTION nebula.file_name_base(p_name text) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN coalesce(
+           nullif(rtrim(left(trim(BOTH '-' FROM regexp_replace(lower(p_name), '[^a-z0-9]+', '-', 'g')), 15), '-'), ''),
+           'peer');
+END $$;
+COMMENT ON FUNCTION nebula.file_name_base(text) IS
+  'Internal: a name in at most 15 small letters, digits and dashes';
+
 CREATE FUNCTION nebula.peer_file_name(p_project_id uuid, p_name text, p_peer_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  v_base text := left(trim(BOTH '-' FROM regexp_replace(lower(p_name), '[^a-z0-9]+', '-', 'g')), 15);
+  v_base text := nebula.file_name_base(p_name);
 BEGIN
-  v_base := coalesce(nullif(rtrim(v_base, '-'), ''), 'peer');
+  IF NOT EXISTS (SELECT
+                   FROM nebula.peer e
+                  WHERE e.project_id = p_project_id
+                    AND e.file_name = v_base
+                    AND e.removed_at IS NULL
+                    AND e.peer_id <> p_peer_id)
+  THEN
+    RETURN v_base;
+  END IF;
   RETURN (SELECT c.name
-            FROM (SELECT 0 AS place, v_base AS name
-                   UNION ALL
-                  SELECT n, rtrim(left(v_base, 14 - length(n::text)), '-') || '-' || n
+            FROM (SELECT n AS place, rtrim(left(v_base, 14 - length(n::text)), '-') || '-' || n AS name
                     FROM generate_series(2, 20) n
                    UNION ALL
                   -- Many peers of one name: digits of the identifier instead of a long search.
@@ -115,10 +138,12 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_peer nebula.peer := p_peer;
 BEGIN
-  -- Again when another session takes the name of the file at the same time.
+  -- The unique indexes decide; only a conflict is looked into. Again when another session takes the name of the file.
   FOR v_attempt IN 1 .. 20 LOOP
-    PERFORM nebula.check_peer_identity(v_peer);
-    v_peer.file_name := nebula.peer_file_name(v_peer.project_id, v_peer.name, v_peer.peer_id);
+    v_peer.file_name := CASE
+                          WHEN v_attempt = 1 THEN nebula.file_name_base(v_peer.name)
+                          ELSE nebula.peer_file_name(v_peer.project_id, v_peer.name, v_peer.peer_id)
+                        END;
     INSERT INTO nebula.peer SELECT v_peer.* ON CONFLICT DO NOTHING;
     IF FOUND THEN
       RETURN v_peer;
@@ -127,6 +152,7 @@ BEGIN
       RAISE EXCEPTION 'peer % was created by another session', v_peer.peer_id
         USING ERRCODE = '23505', HINT = 'Use a fresh identifier, or repeat the call with the same key.';
     END IF;
+    PERFORM nebula.check_peer_identity(v_peer);
   END LOOP;
   RAISE EXCEPTION 'no name is free for the .conf of peer "%"', v_peer.name
     USING ERRCODE = '23505', HINT = 'Choose another name.';
@@ -195,6 +221,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.shown_node(uuid) IS 'Internal: the node of an interface; null: this server itself';
 
+-- Fixed plans (sql/README.md), also of the functions that this one calls.
 CREATE FUNCTION nebula.create_peer(
   project_id uuid,
   device_id uuid,
@@ -209,7 +236,8 @@ CREATE FUNCTION nebula.create_peer(
   expires_at timestamptz DEFAULT NULL,
   created_by text DEFAULT NULL
 ) RETURNS TABLE (peer_id uuid, node_id uuid, ip inet)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
   v_strategy     CONSTANT text := coalesce(strategy, 'auto');
   v_address      CONSTANT inet := address;
@@ -250,8 +278,6 @@ BEGIN
          AND p.role = 'serving';
     RETURN;
   END IF;
-  -- Before a seat is taken, which locks the node.
-  PERFORM nebula.check_peer_identity(v_peer);
   IF v_preshared THEN
     v_peer.preshared_key := nebula.random_key();
   END IF;

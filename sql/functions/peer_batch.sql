@@ -65,10 +65,12 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_batch(bigint) IS 'Internal: limits a batch. Errors: 22023 more than 1000 items';
 
+-- Fixed plans (sql/README.md), also of the functions that this one calls.
 CREATE FUNCTION nebula.make_peers(
   p_project_id uuid, p_items jsonb[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet
 ) RETURNS SETOF nebula.batch_result
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
   v_count      CONSTANT integer := coalesce(cardinality(p_items), 0);
   v_result     nebula.batch_result;

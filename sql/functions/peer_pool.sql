@@ -60,6 +60,7 @@ BEGIN
   IF p_family = 4 THEN
     RETURN QUERY SELECT format('10.%s.0.0/16', n)::inet FROM generate_series(77, 95) n;
     RETURN QUERY SELECT format('172.%s.0.0/16', n)::inet FROM generate_series(29, 31) n;
+    RETURN QUERY SELECT format('10.%s.0.0/16', n)::inet FROM generate_series(96, 127) n;
   ELSE
     RETURN QUERY
       SELECT format('fd%s:%s:%s::/48', substr(v_hash, n, 2), substr(v_hash, n + 2, 4), substr(v_hash, n + 6, 4))::inet
@@ -72,11 +73,11 @@ COMMENT ON FUNCTION nebula.peer_ranges(uuid, integer) IS
 CREATE FUNCTION nebula.free_peer_network(p_project_id uuid, p_node nebula.node, p_family integer) RETURNS cidr
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  -- Room for all peers that the node may have, at least 253, at most what a range holds.
+  -- Room for the peers that the node may have, 253 to 4093: an interface whose pools are full gets another one.
   v_length CONSTANT integer := CASE
                                  WHEN p_family = 6 THEN 64
                                  WHEN p_node.local THEN 22
-                                 ELSE greatest(16, least(24, 32 - ceil(log(2, p_node.max_peers + 3))::integer))
+                                 ELSE greatest(20, least(24, 32 - ceil(log(2, p_node.max_peers + 3))::integer))
                                END;
   v_range  inet;
   v_found  inet;

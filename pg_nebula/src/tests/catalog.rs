@@ -171,7 +171,7 @@ const READERS: &str = "
     check_words claim_key conf_of configuration_versions confirm_changes desired_interface
     device_allocation device_configurations device_networks device_revocation device_status_for
     device_unsafe_networks disk_room dual_families dumped_relations endpoint_address endpoint_fault
-    enrolment_project file_content find_jobs foreign_certificates forward_rule forward_rules
+    enrolment_project file_content file_name_base find_jobs foreign_certificates forward_rule forward_rules
     free_peer_network free_runs group_addresses has_rows in_restore_session interface_endpoint
     is_label is_live is_name issued_certificates known_peer limit_certificates list_authorities
     list_certificates list_devices list_enabled_nodes list_enrolments list_events list_files

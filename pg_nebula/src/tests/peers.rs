@@ -158,6 +158,22 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_project_has_pools_for_many_large_nodes_and_a_full_interface_gets_another_pool() {
+        let project = project("10.0.0.0/24");
+        run("SELECT nebula.register_node('n' || n, 'h:1', max_peers => 60000) FROM generate_series(1, 40) n");
+        run(&format!(
+            "SELECT nebula.create_peer('{project}', NULL, encode(sha256(n::text::bytea), 'base64'))
+               FROM generate_series(1, 40) n"
+        ));
+        let pools = "SELECT count(*) || ' ' || min(masklen(cidr)) FROM nebula.pool
+                      WHERE purpose = 'peer' AND family(cidr) = 4";
+        assert_eq!(text(pools), "40 20");
+        run("UPDATE nebula.pool SET enabled = false WHERE purpose = 'peer'");
+        assert!(text(&create(&project, 1, ", strategy => 'n1'")).starts_with("n1 10."));
+        assert_eq!(text(pools), "41 20");
+    }
+
+    #[pg_test]
     fn an_identifier_is_a_device_or_a_peer() {
         let project = project("10.0.0.0/24");
         register(&project, 1, "host");
