@@ -67,8 +67,10 @@ fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
         values.push(lowest.next_choice.into());
         let order = if lowest.is_shared { [&SHARED, &OF_PROJECT] } else { [&OF_PROJECT, &SHARED] };
         for statement in order {
-            let claimed = as_owner_by_index(|| statement.query_opt(&values, |row| row.need(1)))?;
-            if let Some(node) = claimed {
+            // Undone unless it claims: a node that has changed since the snapshot is locked before it turns out not to
+            // fit any more, and a session that waits for one node must not have locked another.
+            let claim = || as_owner_by_index(|| statement.query_opt(&values, |row| row.need(1)));
+            if let Some(node) = commit_if(claim, |claimed| matches!(claimed, Ok(Some(_))))? {
                 return Ok(vec![(node, 1)]);
             }
         }
