@@ -1,7 +1,7 @@
 //! Calls that must be refused: forged, altered, stale, repeated, of another device, too large, of a revoked
 //! device.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use nebula_api::enrolment::EnrolmentRequest;
@@ -78,8 +78,9 @@ async fn malformed_calls_are_refused_before_any_costly_work() -> Result<()> {
     let stack = Stack::start().await?;
     let agent = enrolled(&stack, "laptop").await?;
     let url = stack.url();
-    for path in ["/v1/dnclient", "/v2/enroll"] {
-        let huge = json!({ "code": "x".repeat(64 * 1024) });
+    // The reports of nodes are the longest calls.
+    for (path, most) in [("/v1/dnclient", 1 << 20), ("/v2/enroll", 64 * 1024)] {
+        let huge = json!({ "code": "x".repeat(most) });
         let (status, answer) = post(&url, path, &huge).await?;
         assert_eq!((status, error(&answer).0.as_str()), (StatusCode::PAYLOAD_TOO_LARGE, "ERR_TOO_LARGE"));
         let (status, _) = post(&url, path, &json!([1])).await?;
@@ -152,10 +153,16 @@ async fn a_device_can_leave_and_join_again() -> Result<()> {
     let again = enrolled(&stack, "laptop").await?;
     assert_ne!(again.host, agent.host);
     assert_eq!(again.seen["host"]["name"], "laptop");
+    // A name that is taken is refused when the code is made, and when a code without a name is used.
     let taken = EnrolmentRequest { name: Some("laptop".into()), ..host(stack.project) };
+    let refused =
+        code(&stack.admin().await?, &taken).await.err().context("a code for a name that is taken")?;
+    assert!(refused.to_string().contains("409 Conflict"), "{refused}");
+    let made = code(&stack.admin().await?, &host(stack.project)).await?;
     let [a, b] = [Keys::new(Curve::Curve25519)?, Keys::new(Curve::P256)?];
-    let made = code(&stack.admin().await?, &taken).await?;
-    let (status, _) = post(&stack.url(), "/v2/enroll", &enrolment(&made.code, &a, &b)?).await?;
+    let mut named = enrolment(&made.code, &a, &b)?;
+    named["name"] = json!("laptop");
+    let (status, _) = post(&stack.url(), "/v2/enroll", &named).await?;
     assert_eq!(status, StatusCode::CONFLICT);
     Ok(())
 }
