@@ -12,7 +12,6 @@ use qrcode::EcLevel;
 use reqwest::Url;
 use uuid::Uuid;
 
-use super::endpoint::parse_endpoint;
 use super::lifetime::parse_lifetime;
 use super::{project, qr};
 use crate::atomic_file::{self, PRIVATE};
@@ -22,6 +21,9 @@ use crate::error::{Code, Error, Result};
 use crate::output::{Output, ago, clean};
 
 mod approve;
+mod new_device;
+
+use new_device::NewDevice;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -47,21 +49,8 @@ pub(crate) struct Create {
     /// Name or id of an existing device, which gets an agent by the code
     #[arg(long, conflicts_with_all = ["name", "role", "groups", "endpoints", "address", "uses"])]
     device: Option<String>,
-    /// Name of the device [default: the device chooses]
-    #[arg(long)]
-    name: Option<String>,
-    /// Role in the network [default: host]
-    #[arg(long, value_parser = ["host", "lighthouse", "relay"])]
-    role: Option<String>,
-    /// Groups for firewall rules
-    #[arg(long = "group", value_name = "GROUP")]
-    groups: Vec<String>,
-    /// host:port outside of the overlay where other devices reach it
-    #[arg(long = "endpoint", value_name = "HOST:PORT", value_parser = parse_endpoint)]
-    endpoints: Vec<String>,
-    /// This overlay address and no other
-    #[arg(long, value_name = "IP")]
-    address: Option<String>,
+    #[command(flatten)]
+    new_device: NewDevice,
     /// Number of devices that may use it [default: 1]
     #[arg(long, value_name = "COUNT")]
     uses: Option<i32>,
@@ -105,15 +94,10 @@ async fn create(context: &Context, arguments: Create) -> Result<()> {
         None => None,
     };
     let request = EnrolmentRequest {
-        project_id: project.project_id,
         device_id,
-        name: arguments.name,
-        role: arguments.role,
-        groups: arguments.groups,
-        endpoints: arguments.endpoints,
-        address: arguments.address,
         uses: arguments.uses,
         lifetime_seconds: arguments.lifetime,
+        ..arguments.new_device.into_request(project.project_id)
     };
     // Checked before the code is made, which is shown only once.
     if let Some(path) = arguments.png.as_deref().filter(|path| path.exists()) {

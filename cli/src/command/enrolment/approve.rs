@@ -1,12 +1,11 @@
 //! `enrolment approve`: lets a device in that asked for it.
 
 use clap::Args;
-use nebula_api::enrolment::EnrolmentRequest;
 use nebula_api::preauth::Approval;
 use reqwest::Url;
 
-use super::super::endpoint::parse_endpoint;
 use super::super::project;
+use super::new_device::NewDevice;
 use crate::context::Context;
 use crate::error::{Result, UsageError};
 
@@ -17,37 +16,14 @@ pub(crate) struct Approve {
     /// Address that the device shows, or the number of its request
     #[arg(value_parser = parse_request)]
     request: String,
-    /// Name of the device [default: the device chooses]
-    #[arg(long)]
-    name: Option<String>,
-    /// Role in the network [default: host]
-    #[arg(long, value_parser = ["host", "lighthouse", "relay"])]
-    role: Option<String>,
-    /// Groups for firewall rules
-    #[arg(long = "group", value_name = "GROUP")]
-    groups: Vec<String>,
-    /// host:port outside of the overlay where other devices reach it
-    #[arg(long = "endpoint", value_name = "HOST:PORT", value_parser = parse_endpoint)]
-    endpoints: Vec<String>,
-    /// This overlay address and no other
-    #[arg(long, value_name = "IP")]
-    address: Option<String>,
+    #[command(flatten)]
+    new_device: NewDevice,
 }
 
 pub(super) async fn run(context: &Context, arguments: Approve) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
-    let body = EnrolmentRequest {
-        project_id: project.project_id,
-        device_id: None,
-        name: arguments.name,
-        role: arguments.role,
-        groups: arguments.groups,
-        endpoints: arguments.endpoints,
-        address: arguments.address,
-        uses: None,
-        lifetime_seconds: None,
-    };
+    let body = arguments.new_device.into_request(project.project_id);
     let path = format!("/api/enrolments/approve?request={}", arguments.request);
     let approval: Approval = client.post(&path, &body).await?;
     context.output.confirm(&approval, || {
