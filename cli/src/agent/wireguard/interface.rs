@@ -185,10 +185,7 @@ impl Interface {
         {
             return Err(link::taken(&name));
         }
-        link::configure(&desired.state).await.map_err(|error| match is_port_taken(&error) {
-            true => port_taken(desired),
-            false => error,
-        })?;
+        link::configure(&desired.state).await.map_err(|error| or_port_taken(error, desired))?;
         // Known as the agent's even if the port is refused, which leaves the key set.
         desired.public_key = Some(own.to_string());
         let private_key = self.key.clone().filter(|_| observed.public_key != Some(own));
@@ -196,10 +193,7 @@ impl Interface {
             (observed.listen_port != desired.state.listen_port).then_some(desired.state.listen_port);
         if private_key.is_some() || listen_port.is_some() {
             let settings = Delta { private_key, listen_port, peers: Vec::new() };
-            client.apply(settings).await.map_err(|error| match is_port_taken(&error) {
-                true => port_taken(desired),
-                false => error,
-            })?;
+            client.apply(settings).await.map_err(|error| or_port_taken(error, desired))?;
         }
         Ok(fresh)
     }
@@ -229,25 +223,27 @@ impl Interface {
         if observed.listen_port != desired.state.listen_port || observed.public_key != own {
             return Ok(true);
         }
-        let drift = differences(&self.wanted, &observed, &self.failed_keys);
         if desired.state.repair {
             // Applying notes the differences and mends them.
             let left = changes(&self.wanted, &observed, None, endpoints.known(), self.is_reviving());
             return Ok(left.iter().any(|change| !self.failed_keys.contains(&change.key)));
         }
-        self.drift = drift;
-        Ok(self.reviving_until.is_some() && !self.is_reviving() && self.end_revival(&observed).await?)
+        self.drift = differences(&self.wanted, &observed, &self.failed_keys);
+        if self.reviving_until.is_some() && !self.is_reviving() {
+            self.end_revival(&observed).await?;
+        }
+        Ok(false)
     }
 
-    /// Takes keep-alives away where drift is not mended; never asks to apply again.
-    async fn end_revival(&mut self, observed: &Observed) -> Result<bool> {
+    /// Takes keep-alives away where drift is not mended.
+    async fn end_revival(&mut self, observed: &Observed) -> Result<()> {
         let lively = observed.peers.iter().filter(|(_, peer)| peer.keepalive != 0);
         let quiet =
             lively.map(|(key, _)| PeerChange { keepalive: Some(0), ..PeerChange::of(*key) }).collect();
         let client = self.client.as_ref().ok_or_else(not_up)?;
         client.apply(Delta { peers: quiet, ..Delta::default() }).await?;
         self.reviving_until = None;
-        Ok(false)
+        Ok(())
     }
 
     fn note_seen(&mut self, observed: &Observed, endpoints: &mut Endpoints) {
@@ -331,8 +327,9 @@ fn not_taken(drift: &[Drift]) -> String {
     .to_owned()
 }
 
-fn is_port_taken(error: &Error) -> bool {
-    error.to_string().contains("Address already in use")
+/// The error, or a clearer one if the port is taken.
+fn or_port_taken(error: Error, desired: &DesiredInterface) -> Error {
+    if error.to_string().contains("Address already in use") { port_taken(desired) } else { error }
 }
 
 fn port_taken(desired: &DesiredInterface) -> Error {
