@@ -36,9 +36,7 @@ BEGIN
         HINT = 'Retire the older one once the node uses the newer: nebulactl node secret retire.';
   END IF;
   INSERT INTO nebula.node_secret AS k (node_id, place, secret, made_by)
-  VALUES (v_known.node_id, v_free,
-          sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())),
-          v_who)
+  VALUES (v_known.node_id, v_free, nebula.random_key(), v_who)
   RETURNING k.* INTO v_made;
   PERFORM nebula.record_event(NULL, v_who, 'make-secret', 'node', v_known.node_id::text, v_client,
     jsonb_build_object('name', v_known.name, 'key', v_made.key_id));

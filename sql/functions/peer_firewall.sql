@@ -76,6 +76,20 @@ COMMENT ON FUNCTION nebula.rule_sides(nebula.firewall_rule, uuid, boolean) IS
   'Internal: the addresses that a firewall rule is for and those it is about, where one side are peers of an '
   'interface and the other devices; null: all, empty: none';
 
+CREATE FUNCTION nebula.peer_rules(p_project_id uuid, p_interface_id uuid, p_direction text, p_for_peers boolean)
+RETURNS TABLE (rule nebula.firewall_rule, inside text[], remote text[])
+LANGUAGE sql STABLE AS $$
+  SELECT r, s.inside, s.remote
+    FROM nebula.firewall_rule r
+   CROSS JOIN LATERAL nebula.rule_sides(r, p_interface_id, p_for_peers) s
+   WHERE r.project_id = p_project_id
+     AND r.direction = p_direction
+     AND s.inside IS DISTINCT FROM '{}'
+     AND s.remote IS DISTINCT FROM '{}'
+$$;
+COMMENT ON FUNCTION nebula.peer_rules(uuid, uuid, text, boolean) IS
+  'Internal: the rules of a direction with what rule_sides answers, but for those with an empty side';
+
 CREATE FUNCTION nebula.forward_rule(
   p_from_peer boolean, p_sources text[], p_destinations text[], p_protocol text, p_first integer, p_last integer
 ) RETURNS jsonb
@@ -103,55 +117,41 @@ BEGIN
     v_rules := v_rules || nebula.forward_rule(true, NULL, NULL, 'any', NULL, NULL);
   ELSIF v_project.inbound = 'open' THEN
     v_rules := v_rules || (
-      SELECT coalesce(jsonb_agg(nebula.forward_rule(true, s.inside, s.remote, r.protocol, r.port_first, r.port_last)
-                                ORDER BY r.rule_id), '[]')
-        FROM nebula.firewall_rule r
-       CROSS JOIN LATERAL nebula.rule_sides(r, p_interface_id, true) s
-       WHERE r.project_id = p_project_id
-         AND r.direction = 'outbound'
-         AND s.inside IS DISTINCT FROM '{}'
-         AND s.remote IS DISTINCT FROM '{}');
+      SELECT coalesce(jsonb_agg(nebula.forward_rule(true, r.inside, r.remote, (r.rule).protocol, (r.rule).port_first,
+                                                    (r.rule).port_last)
+                                ORDER BY (r.rule).rule_id), '[]')
+        FROM nebula.peer_rules(p_project_id, p_interface_id, 'outbound', true) r);
   ELSE
     v_rules := v_rules || CASE
                             WHEN v_project.outbound = 'open'
                             THEN jsonb_build_array(nebula.forward_rule(true, NULL, NULL, 'icmp', NULL, NULL))
                             ELSE '[]'
                           END || (
-      SELECT coalesce(jsonb_agg(nebula.forward_rule(true, s.remote, s.inside, r.protocol, r.port_first, r.port_last)
-                                ORDER BY r.rule_id), '[]')
-        FROM nebula.firewall_rule r
-       CROSS JOIN LATERAL nebula.rule_sides(r, p_interface_id, false) s
-       WHERE r.project_id = p_project_id
-         AND r.direction = 'inbound'
-         AND s.inside IS DISTINCT FROM '{}'
-         AND s.remote IS DISTINCT FROM '{}'
-         -- Both directions closed: an outbound rule for the same peers has to allow the same.
-         AND (v_project.outbound = 'open'
-              OR EXISTS (SELECT
-                           FROM nebula.firewall_rule o
-                          CROSS JOIN LATERAL nebula.rule_sides(o, p_interface_id, true) t
-                          WHERE o.project_id = p_project_id
-                            AND o.direction = 'outbound'
-                            AND o.protocol IN ('any', r.protocol)
-                            AND (o.port_first IS NULL
-                                 OR o.port_first <= r.port_first
-                                    AND coalesce(o.port_last, o.port_first) >= coalesce(r.port_last, r.port_first))
-                            AND (t.inside IS NULL OR s.remote <@ t.inside)
-                            AND (t.remote IS NULL OR s.inside <@ t.remote))));
+      SELECT coalesce(jsonb_agg(nebula.forward_rule(true, r.remote, r.inside, (r.rule).protocol, (r.rule).port_first,
+                                                    (r.rule).port_last)
+                                ORDER BY (r.rule).rule_id), '[]')
+        FROM nebula.peer_rules(p_project_id, p_interface_id, 'inbound', false) r
+       -- Both directions closed: an outbound rule for the same peers has to allow the same.
+       WHERE v_project.outbound = 'open'
+          OR EXISTS (SELECT
+                       FROM nebula.peer_rules(p_project_id, p_interface_id, 'outbound', true) o
+                      WHERE (o.rule).protocol IN ('any', (r.rule).protocol)
+                        AND ((o.rule).port_first IS NULL
+                             OR (o.rule).port_first <= (r.rule).port_first
+                                AND coalesce((o.rule).port_last, (o.rule).port_first)
+                                    >= coalesce((r.rule).port_last, (r.rule).port_first))
+                        AND (o.inside IS NULL OR r.remote <@ o.inside)
+                        AND (o.remote IS NULL OR r.inside <@ o.remote)));
   END IF;
   -- From a device to a peer: the inbound rules for peers.
   IF v_project.inbound = 'open' THEN
     RETURN v_rules || nebula.forward_rule(false, NULL, NULL, 'any', NULL, NULL);
   END IF;
   RETURN v_rules || nebula.forward_rule(false, NULL, NULL, 'icmp', NULL, NULL) || (
-    SELECT coalesce(jsonb_agg(nebula.forward_rule(false, s.remote, s.inside, r.protocol, r.port_first, r.port_last)
-                              ORDER BY r.rule_id), '[]')
-      FROM nebula.firewall_rule r
-     CROSS JOIN LATERAL nebula.rule_sides(r, p_interface_id, true) s
-     WHERE r.project_id = p_project_id
-       AND r.direction = 'inbound'
-       AND s.inside IS DISTINCT FROM '{}'
-       AND s.remote IS DISTINCT FROM '{}');
+    SELECT coalesce(jsonb_agg(nebula.forward_rule(false, r.remote, r.inside, (r.rule).protocol, (r.rule).port_first,
+                                                  (r.rule).port_last)
+                              ORDER BY (r.rule).rule_id), '[]')
+      FROM nebula.peer_rules(p_project_id, p_interface_id, 'inbound', true) r);
 END $$;
 COMMENT ON FUNCTION nebula.forward_rules(uuid, uuid) IS
   'Internal: what a node lets through between the peers of an interface and the overlay, as the API writes it: the '

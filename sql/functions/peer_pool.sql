@@ -32,13 +32,9 @@ BEGIN
      WHERE r.project_id = p_project_id
        AND r.network && p_network
     UNION ALL
-    SELECT format('the endpoint %s of "%s"', e.endpoint, d.name)
-      FROM nebula.device d
-     CROSS JOIN LATERAL unnest(d.endpoints) AS e(endpoint)
-     WHERE d.project_id = p_project_id
-       AND d.role IN ('lighthouse', 'relay')
-       AND d.revoked_at IS NULL
-       AND nebula.endpoint_address(e.endpoint) <<= p_network
+    SELECT format('the endpoint %s of "%s"', e.endpoint, e.name)
+      FROM nebula.static_endpoints(p_project_id) e
+     WHERE e.address <<= p_network
     UNION ALL
     SELECT format('the endpoint %s of node "%s"', n.endpoint, n.name)
       FROM nebula.node n
@@ -171,7 +167,7 @@ BEGIN
     PERFORM nebula.give_peer_pool(p_project_id, v_interface, v_node.cidr);
     RETURN;
   END IF;
-  -- One that an interface has left behind.
+  -- A pool of an interface that was dropped.
   SELECT l.pool_id
     INTO v_idle
     FROM nebula.pool l
