@@ -1,0 +1,117 @@
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use crate::tests::peers::{applied, create, node, state};
+    use crate::tests::{assert_error, assert_invariants, device, project, register, run, text};
+    use pgrx::prelude::*;
+
+    #[pg_test]
+    fn a_peer_that_moves_keeps_its_address_and_leaves_when_it_has_been_seen() {
+        let project = project("10.0.0.0/24");
+        let interface = node(&project);
+        run(&create(&project, 1, ""));
+        applied(&interface);
+        run("SELECT nebula.register_node('rome', 'rome.example:51820')");
+        register(&project, 2, "host");
+        run(&format!(
+            "SELECT nebula.allocate_ip('{project}', '{0}');
+             SELECT nebula.tie_node(node_id, '{0}') FROM nebula.node WHERE name = 'rome'",
+            device(2)
+        ));
+        let move_it = "SELECT concat_ws(' ', n.name, host(m.ip)) FROM nebula.peer e
+                        CROSS JOIN LATERAL nebula.move_peer(e.peer_id) m JOIN nebula.node n USING (node_id)";
+        assert_eq!(text(move_it), "rome 10.77.0.2");
+        assert_error(move_it, "53000", &["without the capability"]);
+        let routes = "SELECT string_agg(d.name || ' ' || r.network, ', ' ORDER BY r.network, d.name)
+                        FROM nebula.project p CROSS JOIN LATERAL nebula.peer_routes(p.project_id) r
+                        JOIN nebula.device d USING (device_id) WHERE family(r.network) = 4";
+        assert_eq!(text(routes), "d1 10.77.0.0/24, d2 10.77.1.0/24");
+        let target = text("SELECT interface_id FROM nebula.placement WHERE role = 'target'");
+        let report = |seen: &str| {
+            run(&format!(
+                "SELECT nebula.sync_node('{}', clock_timestamp(), jsonb_build_object('epoch', nebula.node_epoch(),
+                   'interfaces', jsonb_build_array(jsonb_build_object('interfaceId', '{target}', 'generation',
+                   (SELECT generation FROM nebula.node_interface WHERE interface_id = '{target}'), 'seen',
+                   (SELECT jsonb_agg(jsonb_build_object('peerId', peer_id, 'handshakeAt', {seen},
+                                                        'receivedBytes', 5)) FROM nebula.peer)))))",
+                device(2)
+            ));
+        };
+        report("NULL::timestamptz");
+        assert_eq!(state("peer 1"), "moving");
+        report("now()");
+        assert_eq!(text("SELECT node || ' ' || state FROM nebula.peer_status"), "rome active");
+        assert_eq!(text(routes), "d1 10.77.0.0/24, d2 10.77.0.2/32, d2 10.77.1.0/24");
+        assert_eq!(text("SELECT string_agg(active_peers::text, ' ') FROM nebula.node"), "1 1");
+        applied(&interface);
+        assert_eq!(text("SELECT sum(active_peers) FROM nebula.node"), "1");
+        assert_eq!(text("SELECT received_bytes FROM nebula.peer_status"), "5");
+        // Both devices carry all pools in their certificates, in the family of their addresses.
+        let behind =
+            "SELECT string_agg(nebula.device_unsafe_networks(device_id)::text, ' ') FROM nebula.device";
+        assert_eq!(text(behind), "{10.77.0.0/24,10.77.1.0/24} {10.77.0.0/24,10.77.1.0/24}");
+        assert_eq!(text("SELECT count(*) FROM nebula.check_pool()"), "0");
+    }
+
+    #[pg_test]
+    fn a_move_can_be_given_up() {
+        let project = project("10.0.0.0/24");
+        let interface = node(&project);
+        run(&create(&project, 1, ""));
+        applied(&interface);
+        run("SELECT nebula.register_node('rome', 'rome.example:51820')");
+        assert_error("SELECT nebula.cancel_move(peer_id) FROM nebula.peer", "55000", &["not moving"]);
+        run("SELECT nebula.move_peer(peer_id, 'rome') FROM nebula.peer");
+        assert_error(
+            "SELECT nebula.move_peer(peer_id, 'berlin') FROM nebula.peer",
+            "53000",
+            &["has the peer already"],
+        );
+        run("SELECT nebula.cancel_move(peer_id) FROM nebula.peer");
+        assert_eq!(text("SELECT node || ' ' || state FROM nebula.peer_status"), "berlin active");
+        assert_eq!(
+            text("SELECT sum(active_peers) FROM nebula.node"),
+            "1",
+            "no agent has to confirm it for rome"
+        );
+        run("SELECT nebula.move_peer(peer_id, 'rome') FROM nebula.peer");
+        // A node that is gone for good gives up what it has.
+        assert_error(
+            "SELECT nebula.remove_node(node_id) FROM nebula.node WHERE name = 'rome'",
+            "55000",
+            &["1 peers"],
+        );
+        run("SELECT nebula.remove_node(node_id, true) FROM nebula.node WHERE name = 'rome'");
+        assert_eq!(text("SELECT sum(active_peers) FROM nebula.node"), "1");
+        run("SELECT nebula.remove_node(node_id, true) FROM nebula.node WHERE name = 'berlin'");
+        assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "1", "that of the device");
+        assert_eq!(text("SELECT count(*) FROM nebula.peer"), "0");
+        assert_eq!(text("SELECT count(*) FROM nebula.pool WHERE purpose = 'peer'"), "0");
+    }
+
+    #[pg_test]
+    fn peers_of_nodes_without_agents_move_and_go_at_once() {
+        let project = project("10.0.0.0/24");
+        run("SELECT nebula.register_node('a', 'a:1')");
+        run(&create(&project, 1, ""));
+        run("SELECT nebula.register_node('b', 'b:1')");
+        assert_eq!(
+            text("SELECT count(*) FROM nebula.peer e CROSS JOIN LATERAL nebula.move_peer(e.peer_id)"),
+            "1"
+        );
+        assert_eq!(
+            text("SELECT string_agg(name || active_peers, ' ' ORDER BY name) FROM nebula.node"),
+            "a0 b1"
+        );
+        assert_eq!(text("SELECT node || coalesce(moving_to, '') FROM nebula.peer_status"), "b");
+        run("SELECT nebula.remove_peer(peer_id) FROM nebula.peer");
+        assert_eq!(
+            text("SELECT string_agg(name || active_peers, ' ' ORDER BY name) FROM nebula.node"),
+            "a0 b0"
+        );
+        assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
+        assert_eq!(text("SELECT count(*) FROM nebula.peer"), "0");
+        assert_invariants();
+    }
+}
