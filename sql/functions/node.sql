@@ -16,7 +16,7 @@ COMMENT ON FUNCTION nebula.claim_seats(uuid, text, integer, uuid[]) IS
 COMMENT ON FUNCTION nebula.notify_node(uuid) IS
   'Internal: notifies channel nebula_node when this transaction commits, which wakes the agent of the node';
 
--- It gets into the .conf of peers.
+-- Endpoints of nodes are written into the .conf of peers, so no character may end the line or begin a comment.
 CREATE FUNCTION nebula.check_node_endpoint(p_endpoint text, p_node text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN

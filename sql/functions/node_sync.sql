@@ -338,7 +338,7 @@ BEGIN
      WHERE i.interface_id = v_interface.interface_id;
     v_states := v_states || nebula.desired_interface(v_node, v_interface, v_applied);
   END LOOP;
-  -- For those who wait until peers are applied.
+  -- Wakes requests that wait until peers are applied.
   PERFORM nebula.notify_node(v_node.node_id) WHERE v_news;
   RETURN jsonb_build_object('epoch', v_epoch, 'interfaces', v_states, 'due', v_node.synced_version > v_former);
 END $$;

@@ -151,7 +151,7 @@ BEGIN
                        WHERE l.interface_id = v_interface_id
                          AND l.project_id = v_peer.project_id
                          AND family(l.cidr) = f.family);
-  -- Nothing has to be made before it is broken.
+  -- No agent runs the peer on either node, so it need not stay on the former one until it is seen on the new one.
   IF NOT EXISTS (SELECT
                    FROM nebula.placement p
                    JOIN nebula.node_interface i USING (interface_id)

@@ -73,7 +73,7 @@ BEGIN
      WHERE n.alarms IS DISTINCT FROM a.alarms
      ORDER BY n.node_id
   LOOP
-    -- Not while others have the node: the next round sees it again.
+    -- A node that another session has locked is skipped; the next round looks at it again.
     PERFORM
       FROM nebula.node n
      WHERE n.node_id = v_node.node_id

@@ -90,7 +90,8 @@ END $$;
 COMMENT ON FUNCTION nebula.raise_generation(uuid) IS
   'Internal: begins a generation of what is wanted on an interface, locks its row, and wakes the agent of its node';
 
--- Then nothing has to be confirmed. An agent that is tied later begins with all that is wanted then.
+-- Such a node runs no peers, so seats and addresses are freed without a confirmation. An agent that is tied to it later
+-- begins with all that is wanted then.
 CREATE FUNCTION nebula.runs_nothing(p_node nebula.node) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
   SELECT p_node.device_id IS NULL AND p_node.synced_version = 0
@@ -106,7 +107,7 @@ DECLARE
   v_raised uuid[] := '{}';
   v_next   uuid;
 BEGIN
-  -- Their seats are free at once.
+  -- Nodes without agents: seats on them are freed in this transaction, and nodes are locked before interfaces.
   PERFORM
     FROM nebula.node n
    WHERE nebula.runs_nothing(n)

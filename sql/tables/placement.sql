@@ -41,7 +41,8 @@ COMMENT ON COLUMN nebula.placement.deadline IS
 COMMENT ON COLUMN nebula.placement.refused_at IS 'When the node reported that it cannot apply it; null: it did not';
 COMMENT ON COLUMN nebula.placement.refused_reason IS 'Why';
 
--- Changes all the time, and nothing waits for it.
+-- A table of its own, because each report writes it: a report must not wait for those who change what is wanted, nor
+-- they for it.
 CREATE TABLE nebula.placement_seen (
   peer_id         uuid        NOT NULL,
   interface_id    uuid        NOT NULL,

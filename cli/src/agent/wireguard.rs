@@ -83,7 +83,7 @@ pub(crate) struct InterfaceStatus {
 
 /// All that a node does with WireGuard.
 pub(super) struct Node {
-    /// That of the device.
+    /// The folder of the device, whose configuration names nebula's interface.
     device_folder: PathBuf,
     folder: PathBuf,
     desired: Desired,

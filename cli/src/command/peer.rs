@@ -64,7 +64,7 @@ pub(crate) enum Command {
 /// Destinations and groups of a peer, as options.
 #[derive(Args, Debug)]
 struct Traffic {
-    /// What it sends into its tunnel: the overlay, all its traffic, or listed networks [default: overlay]
+    /// Traffic for its tunnel: overlay, all, or listed (the networks of --network) [default: overlay]
     #[arg(long, value_name = "WHAT", value_parser = parse_reach)]
     reach: Option<Reach>,
     /// A network that it sends into its tunnel, with --reach listed

@@ -33,7 +33,7 @@ pub enum Liveness {
     Healthy,
     /// Reports are overdue; it takes no new peers.
     Late,
-    /// It has not reported for so long that its peers have to be moved.
+    /// Without a report for so long that its peers should be moved to other nodes.
     Lost,
     /// It never reported, and counts as healthy.
     Unknown,

@@ -1,7 +1,7 @@
 //! Taking seats on nodes.
 //!
-//! A node whose row another session has locked is about to get one more peer. It is skipped as long as that
-//! keeps the order: the nodes behind it are taken up to the score it will have then. So seats spread as if
+//! A node whose row another session has locked is about to get one more peer. It is skipped, and
+//! the nodes behind it are taken as long as their score is not above the one that it will have then. So seats spread as if
 //! they were taken one after the other, while sessions work on different nodes at the same time.
 
 use nebula_core::placement::{Room, Strategy, distribute};

@@ -28,7 +28,7 @@ pub(super) enum Kind {
     Kernel,
     /// A program has it: wireguard-go.
     Userspace,
-    /// It has nothing to do with WireGuard.
+    /// Neither: another interface has the name.
     Other,
 }
 

@@ -27,7 +27,7 @@ pub(super) struct PlannedPeer {
     pub(super) public_key: String,
     /// The next free one when absent.
     pub(super) address: Option<IpAddr>,
-    /// It had a preshared key and gets a new one.
+    /// Gets a new preshared key, because it has one in the file.
     pub(super) preshared: bool,
     pub(super) disabled: bool,
 }
