@@ -5,9 +5,9 @@
 //! and out of object storage, and the web console. `http::routes` is the table of contents: every handler
 //! with who may call it.
 //!
-//! Floors, each of which imports only those below it (`tests/run/circles.py` reads the order here):
+//! Layers, each of which imports only those below it (`tests/run/circles.py` reads the order here):
 //!
-//! | floor | task |
+//! | layer | task |
 //! |---|---|
 //! | `http` | routes, handlers, extractors, the shape of failures |
 //! | `state` | the services that handlers share |

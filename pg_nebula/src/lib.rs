@@ -2,10 +2,10 @@
 //!
 //! Address pools with atomic allocation, nodes, and a job queue, as SQL functions in schema `nebula`. Tables
 //! and plain SQL functions are in `sql/`; this crate has the functions that need more than a statement; code
-//! that needs no PostgreSQL is in the crate `nebula-core`. Floors, each of which imports only those below it
+//! that needs no PostgreSQL is in the crate `nebula-core`. Layers, each of which imports only those below it
 //! (`tests/run/circles.py` reads the order here):
 //!
-//! | floor | content |
+//! | layer | content |
 //! |---|---|
 //! | `queue` | jobs |
 //! | `notify` | NOTIFY for workers and watchers of jobs, collected over sessions |

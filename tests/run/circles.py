@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """circles.py [--list]: refuses circles of imports between the modules of each workspace member, and imports upwards in
-those whose root describes floors; --list prints all imports.
+those whose root describes layers; --list prints all imports.
 
 An import counts between siblings: a path from a::b to c::d is one from a to c. Paths inside one module, and between a
 module and its parents, are no imports. Test modules are left out, because nothing depends on them.
 
-Floors are the rows of the table in the documentation of lib.rs: `//! | `domain` | task |`. The modules of a row import
+Layers are the rows of the table in the documentation of lib.rs: `//! | `domain` | task |`. The modules of a row import
 only those of the rows below it; modules that are in no row may import all of them.
 """
 import json
@@ -164,17 +164,17 @@ def source_folders():
     return {folder: name for folder, name in found.items() if not found.keys() & set(folder.parents)}
 
 
-def floors(folder):
-    """The row of each module in the table of floors; empty when lib.rs has none."""
+def layers(folder):
+    """The row of each module in the table of layers; empty when lib.rs has none."""
     root = folder / "lib.rs"
     rows = re.findall(r"^//! \|((?: `\w+`,?)+) \|", root.read_text() if root.exists() else "", re.M)
     return {name: number for number, row in enumerate(rows) for name in re.findall(r"\w+", row)}
 
 
-def upward_imports(edges, floor_of):
-    """The imports of a floor that lead to the same floor, to one above it, or to a module that is on none."""
+def upward_imports(edges, layer_of):
+    """The imports of a layer that lead to the same layer, to one above it, or to a module that is on none."""
     for (parent, start, end), places in sorted(edges.items()):
-        if not parent and start in floor_of and floor_of.get(end, -1) <= floor_of[start]:
+        if not parent and start in layer_of and layer_of.get(end, -1) <= layer_of[start]:
             yield start, end, places
 
 
@@ -190,13 +190,13 @@ for folder, package in sorted(source_folders().items()):
         for (of, start, end), places in sorted(edges.items()):
             if of == parent and start in group and end in group:
                 print(f"  {start} -> {end}", *places, sep="\n    ")
-    floor_of = floors(folder)
-    for name in sorted(floor_of):
+    layer_of = layers(folder)
+    for name in sorted(layer_of):
         if not any((folder / path).exists() for path in (f"{name}.rs", name)):
             failed = True
-            print(f"{package}: lib.rs describes the floor `{name}`, and there is no such module")
-    for start, end, places in upward_imports(edges, floor_of):
+            print(f"{package}: lib.rs describes the layer `{name}`, and there is no such module")
+    for start, end, places in upward_imports(edges, layer_of):
         failed = True
-        print(f"{package}: `{start}` may import only the floors below it in the table of lib.rs, and imports `{end}`",
+        print(f"{package}: `{start}` may import only the layers below it in the table of lib.rs, and imports `{end}`",
               *places[:3], sep="\n    ")
 sys.exit(failed)

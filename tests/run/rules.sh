@@ -4,7 +4,7 @@
 source "$(dirname "$0")/../../docker/lib.sh"
 cd "$repo"
 
-tests/run/circles.py || die "modules import each other in a circle, or a floor above theirs" "move what they share into a module below both"
+tests/run/circles.py || die "modules import each other in a circle, or a layer above theirs" "move what they share into a module below both"
 
 # The server's C interfaces and shared memory, and ffmpeg's.
 unsafe_places='^(pg_nebula/src/(pg|direct)(/|\.rs$)
