@@ -45,7 +45,9 @@ install_in_order! {
     "tables_job_history" = "../../sql/tables/job_history.sql",
     "tables_job_policy" = "../../sql/tables/job_policy.sql",
     "tables_job_schedule" = "../../sql/tables/job_schedule.sql",
+    "tables_content" = "../../sql/tables/content.sql",
     "tables_file" = "../../sql/tables/file.sql",
+    "tables_rendition" = "../../sql/tables/rendition.sql",
     "tables_restore" = "../../sql/tables/restore.sql",
 }
 
@@ -173,7 +175,9 @@ install_in_order! {
     "functions_job_policy" = "../../sql/functions/job_policy.sql",
     "functions_job_history" = "../../sql/functions/job_history.sql",
     "functions_job_schedule" = "../../sql/functions/job_schedule.sql",
+    "functions_content" = "../../sql/functions/content.sql",
     "functions_file" = "../../sql/functions/file.sql",
+    "functions_rendition" = "../../sql/functions/rendition.sql",
     "functions_restore" = "../../sql/functions/restore.sql",
 }
 extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);

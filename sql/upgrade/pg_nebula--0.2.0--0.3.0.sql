@@ -115,3 +115,9 @@ ALTER TABLE IF EXISTS nebula.authority
   ADD COLUMN unsafe_networks inet[],
   ADD COLUMN groups text[];
 ALTER TABLE IF EXISTS nebula.rotation ADD COLUMN returns boolean NOT NULL DEFAULT false;
+
+-- Files are names of contents; sql/upgrade/after moves what they have in common, once that table is there.
+ALTER TABLE nebula.file ADD COLUMN content_id uuid;
+ALTER TABLE nebula.rendition DROP CONSTRAINT rendition_file_id_fkey;
+ALTER TABLE nebula.rendition RENAME COLUMN file_id TO content_id;
+ALTER TABLE nebula.rendition RENAME CONSTRAINT rendition_file_kind_key TO rendition_content_kind_key;

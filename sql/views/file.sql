@@ -1,9 +1,9 @@
 -- The state of a file is derived from its job and its renditions, not stored, so it cannot be stale.
 CREATE VIEW nebula.file_status AS
-SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.username AS owner,
-       f.uploaded_at, f.job_id,
+SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.username AS owner,
+       f.uploaded_at, c.job_id,
        CASE
-         WHEN f.job_id IS NULL OR r.list IS NOT NULL THEN 'ready'
+         WHEN c.job_id IS NULL OR r.list IS NOT NULL THEN 'ready'
          WHEN j.state IN ('dead', 'cancelled') THEN 'failed'
          WHEN j.state = 'running' THEN 'processing'
          ELSE 'waiting'
@@ -16,8 +16,9 @@ SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.user
        END AS error,
        coalesce(r.list, '[]') AS renditions
   FROM nebula.file f
+  JOIN nebula.content c USING (content_id)
   LEFT JOIN nebula.account o ON o.account_id = f.owner_id
-  LEFT JOIN nebula.job_status j ON j.job_id = f.job_id
+  LEFT JOIN nebula.job_status j ON j.job_id = c.job_id
   LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
                                         'kind', x.kind, 'size', x.size,
                                         'contentType', x.content_type,
@@ -25,7 +26,7 @@ SELECT f.file_id, f.project_id, f.name, f.size, f.sha256, f.content_type, o.user
                                         'detail', x.detail
                                       ) ORDER BY x.kind) AS list
                        FROM nebula.rendition x
-                      WHERE x.file_id = f.file_id) r ON true;
+                      WHERE x.content_id = f.content_id) r ON true;
 
 COMMENT ON VIEW nebula.file_status IS 'Files with their state, progress and renditions';
 COMMENT ON COLUMN nebula.file_status.file_id IS 'Identifier';

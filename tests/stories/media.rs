@@ -1,5 +1,6 @@
 //! Media files: upload, transcoding, download; disks that are full, outages, and what they leave behind.
 
+mod content;
 mod film;
 mod full_disk;
 mod leftovers;

@@ -44,7 +44,9 @@ pub(crate) struct Transcode {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Payload {
-    file_id: Uuid,
+    /// Jobs of 0.2.0 name it by the file.
+    #[serde(alias = "fileId")]
+    content_id: Uuid,
     /// Key of the upload in the store.
     key: String,
 }
@@ -65,7 +67,7 @@ impl Transcode {
         // In a bucket the upload has to be copied first.
         let copy = if self.store.local_path(&payload.key).is_some() { 0 } else { size };
         let room = self.room.take(job.id, copy, size).await?;
-        store::delete_earlier(&self.store, payload.file_id, job).await?;
+        store::delete_earlier(&self.store, payload.content_id, job).await?;
         let folder = self.scratch.folder().map_err(|error| io_failure("make a scratch folder", &error))?;
         let output = folder.path().join("out").join("web.mp4");
         let (summary, digest) = tokio::select! {
@@ -77,13 +79,13 @@ impl Transcode {
             reason = context.stopped() => return Err(stopped(reason)),
         };
         context.report(STORE_PROGRESS, json!({"stage": "store"}));
-        let key = store::output_key(payload.file_id, job.id, job.attempt);
+        let key = store::output_key(payload.content_id, job.id, job.attempt);
         self.room.check_store(digest.size.unsigned_abs()).await?;
         store::put(&self.store, &key, &output, context).await?;
         room.forget();
         let (size, warnings) = (digest.size, summary.warnings.len());
         tracing::info!(job = job.id, key, size, decision = %summary.decision, warnings, "stored");
-        let rendition = Rendition::web(self.store.clone(), payload.file_id, key, digest, &summary);
+        let rendition = Rendition::web(self.store.clone(), payload.content_id, key, digest, &summary);
         Ok(Outcome { result: rendition.detail.clone(), record: Some(Box::new(rendition)) })
     }
 

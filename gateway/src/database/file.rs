@@ -29,6 +29,8 @@ pub(crate) struct Upload<'a> {
 /// The bytes of a file or of one of its renditions: storage key and response headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
+    /// Its uploads and renditions have the storage prefix of this identifier.
+    pub(crate) content_id: Uuid,
     pub(crate) storage_key: String,
     pub(crate) size: u64,
     /// In hexadecimal.
@@ -50,16 +52,26 @@ pub(crate) async fn require_member(
     Ok(query_one(client, "SELECT nebula.require_member($1, $2)", &[&actor, &project_id]).await?.try_get(0)?)
 }
 
-/// Records a stored upload; answers the file's identifier and whether it is a new one. A retry with the same
-/// name and bytes finds the existing file; then the bytes just stored belong to no file. Fails with 409 when
-/// the name is taken by other bytes, 400 for a malformed name, and as [`require_member`].
+/// The row of an upload.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Recorded {
+    pub(crate) file_id: Uuid,
+    /// Whether this call made the row; a retry with the same name and bytes finds the existing file.
+    pub(crate) is_new: bool,
+    /// Whether files have the bytes at the storage key of the upload; otherwise the project had them already.
+    pub(crate) has_bytes: bool,
+}
+
+/// Records a stored upload. Fails with 409 when the name is taken by other bytes, 400 for a malformed name, and
+/// as [`require_member`].
 pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,
     upload: &Upload<'_>,
     address: Option<IpAddr>,
-) -> Result<(Uuid, bool), ApiError> {
-    let sql = "SELECT file_id, created FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+) -> Result<Recorded, ApiError> {
+    let sql =
+        "SELECT file_id, created, stored FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let size = i64::try_from(upload.size).map_err(|_| ApiError::bad_argument("no file is that large"))?;
     let row = query_one(
         client,
@@ -78,7 +90,7 @@ pub(crate) async fn create(
         ],
     )
     .await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    Ok(Recorded { file_id: row.try_get(0)?, is_new: row.try_get(1)?, has_bytes: row.try_get(2)? })
 }
 
 /// Files the account sees, newest first: of one project or all, or one file by its identifier.
@@ -129,6 +141,7 @@ pub(crate) async fn content(
             .await?;
     let sha256: Vec<u8> = row.try_get("sha256")?;
     Ok(Content {
+        content_id: row.try_get("content_id")?,
         storage_key: row.try_get("storage_key")?,
         // A CHECK of the table keeps it positive.
         size: row.try_get::<_, i64>("size")?.unsigned_abs(),
@@ -139,7 +152,8 @@ pub(crate) async fn content(
     })
 }
 
-/// Deletes the row of a file; answers the storage keys that no row refers to once this has committed.
+/// Deletes the row of a file; answers the storage keys that no row refers to once this has committed: none when
+/// another file has the same bytes.
 /// Fails with 404 when there is no such file, or the account may not see it.
 pub(crate) async fn delete(
     client: &impl GenericClient,

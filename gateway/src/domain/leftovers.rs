@@ -1,7 +1,7 @@
 //! Leftovers of killed gateways and workers: unfinished files in the staging folder, and objects in the store
 //! that belong to no file.
 //!
-//! A marker in the staging folder names each file whose bytes and row are about to be made or deleted. One
+//! A marker in the staging folder names each content whose bytes and row are about to be made or deleted. One
 //! that outlives its gateway says where to look: what no row claims there is deleted. Other objects without a
 //! row are only reported, because they are also what a database restored from an older backup leaves in the
 //! store; the administrator may have them deleted some time after they were found.
@@ -81,8 +81,8 @@ impl Leftovers {
         let staging = self.store.staging();
         let abandoned = spawn_blocking(move || marker::abandoned(&staging)).await;
         let abandoned = abandoned.map_err(|error| ApiError::internal(&error))?;
-        for (file_id, path) in abandoned.map_err(|error| ApiError::unavailable("storage", &error))? {
-            let objects: Vec<Object> = self.store.list(&storage_prefix(file_id)).try_collect().await?;
+        for (content_id, path) in abandoned.map_err(|error| ApiError::unavailable("storage", &error))? {
+            let objects: Vec<Object> = self.store.list(&storage_prefix(content_id)).try_collect().await?;
             for object in self.unknown(objects).await? {
                 self.store.delete(&object.key).await?;
                 tracing::info!(

@@ -18,7 +18,7 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::database::Database;
-use crate::database::file as database;
+use crate::database::file::{self as database, Recorded};
 use crate::domain::disks::{self, Disks};
 use crate::domain::file;
 use crate::error::{ApiError, TOO_LARGE, UNAVAILABLE};
@@ -140,28 +140,30 @@ impl Uploads {
             );
             return Err(error);
         }
-        if !matches!(recorded, Ok((_, true)))
+        if !recorded.as_ref().is_ok_and(|recorded| recorded.has_bytes)
             && let Err(error) = self.store.delete(&key).await
         {
-            tracing::error!(%key, %error, "the bytes of a refused upload are left in the store");
+            tracing::error!(%key, %error, "bytes that no file has are left in the store");
         } else {
             marker.settled().await;
         }
         match recorded {
-            Ok((file_id, created)) => Ok((file::find(&self.database, account_id, file_id).await?, created)),
+            Ok(recorded) => {
+                Ok((file::find(&self.database, account_id, recorded.file_id).await?, recorded.is_new))
+            }
             Err(RecordError::Refused(error) | RecordError::Unknown(error)) => Err(error),
         }
     }
 
-    /// Inserts the row; answers the file and whether it is made of these bytes. While the database is away it
-    /// is asked again: the bytes have arrived, and sending them once more may take hours.
+    /// Inserts the row. While the database is away it is asked again: the bytes have arrived, and sending them
+    /// once more may take hours.
     async fn record(
         &self,
         account_id: Uuid,
         upload: &database::Upload<'_>,
         address: Option<IpAddr>,
         marker: &Marker,
-    ) -> Result<(Uuid, bool), RecordError> {
+    ) -> Result<Recorded, RecordError> {
         let started = Instant::now();
         // A statement was sent and its answer is not known, so there may be a row.
         let mut is_uncertain = false;
@@ -171,7 +173,10 @@ impl Uploads {
                     marker.renew();
                     match database::create(&client, account_id, upload, address).await {
                         // A row of this identifier that was there before was made by an earlier try.
-                        Ok((file_id, created)) => return Ok((file_id, created || file_id == upload.file_id)),
+                        Ok(recorded) => {
+                            let is_new = recorded.is_new || recorded.file_id == upload.file_id;
+                            return Ok(Recorded { is_new, ..recorded });
+                        }
                         Err(error) if error.meaning() == UNAVAILABLE => {
                             is_uncertain = true;
                             error

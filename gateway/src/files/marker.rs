@@ -1,4 +1,4 @@
-//! Markers in the staging folder: each names a file whose bytes and row are about to be made or deleted, so that a
+//! Markers in the staging folder: each names a content whose bytes and row are about to be made or deleted, so that a
 //! gateway which was killed in between leaves a trace.
 
 use std::fs::File;
@@ -26,9 +26,9 @@ pub(crate) struct Marker {
 }
 
 impl Marker {
-    /// Marks that the bytes and the row of a file are about to be made or deleted.
-    pub(crate) async fn create(store: &Store, file_id: Uuid) -> io::Result<Self> {
-        let path = store.staging().join(format!("{PREFIX}{file_id}"));
+    /// Marks that the bytes and the row of a content are about to be made or deleted.
+    pub(crate) async fn create(store: &Store, content_id: Uuid) -> io::Result<Self> {
+        let path = store.staging().join(format!("{PREFIX}{content_id}"));
         let created = spawn_blocking(move || {
             let file = File::options().create(true).truncate(false).write(true).open(&path)?;
             file.lock()?;
@@ -53,16 +53,16 @@ impl Marker {
     }
 }
 
-/// Markers that no gateway holds any more, with the files they name.
+/// Markers that no gateway holds any more, with the contents they name.
 pub(crate) fn abandoned(staging: &Path) -> io::Result<Vec<(Uuid, PathBuf)>> {
     let mut found = Vec::new();
     for entry in staging.read_dir()? {
         let path = entry?.path();
         let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let Some(Ok(file_id)) = name.strip_prefix(PREFIX).map(Uuid::parse_str) else { continue };
+        let Some(Ok(content_id)) = name.strip_prefix(PREFIX).map(Uuid::parse_str) else { continue };
         let is_free = || File::open(&path).is_ok_and(|file| file.try_lock().is_ok());
         if is_older(&path, MIN_AGE) && is_free() {
-            found.push((file_id, path));
+            found.push((content_id, path));
         }
     }
     Ok(found)
@@ -80,8 +80,8 @@ mod tests {
         let held = Marker::create(&store, Uuid::new_v4()).await.unwrap();
         held.file.set_modified(old).unwrap();
         let (dead, fresh) = (Uuid::new_v4(), Uuid::new_v4());
-        for (file_id, at) in [(dead, old), (fresh, SystemTime::now())] {
-            let marker = Marker::create(&store, file_id).await.unwrap();
+        for (content_id, at) in [(dead, old), (fresh, SystemTime::now())] {
+            let marker = Marker::create(&store, content_id).await.unwrap();
             marker.file.set_modified(at).unwrap();
         }
         let ids = |found: Vec<(Uuid, PathBuf)>| found.into_iter().map(|(id, _)| id).collect::<Vec<_>>();

@@ -173,7 +173,7 @@ const READERS: &str = "
     device_unsafe_networks disk_room dual_families dumped_relations endpoint_address endpoint_fault
     enrolment_project file_content file_name_base find_jobs foreign_certificates forward_rule
     forward_rules free_peer_network free_runs group_addresses has_rows in_restore_session
-    interface_endpoint is_label is_live is_name issued_certificates known_peer limit_certificates
+    interface_endpoint is_label is_live is_made is_name issued_certificates known_peer limit_certificates
     list_authorities list_certificates list_devices list_enabled_nodes list_enrolments list_events
     list_files list_jobs list_node_secrets list_nodes list_peers list_pools list_projects
     list_rotations list_routes list_rules map_differences map_status next_tick node_counts node_due

@@ -120,8 +120,12 @@ mod tests {
         let unknown = "SELECT count(*) FROM nebula.unknown_objects('{files/a, files/b}')";
         assert_error(unknown, "57P03", &["which objects"]);
         run(&format!(
-            "INSERT INTO nebula.file (file_id, project_id, name, size, content_type, storage_key, sha256)
-             VALUES (gen_random_uuid(), '{project}', 'a', 1, 'text/plain', 'files/a', sha256('a'))"
+            "WITH c AS (
+               INSERT INTO nebula.content (content_id, project_id, size, content_type, storage_key, sha256)
+               VALUES (gen_random_uuid(), '{project}', 1, 'text/plain', 'files/a', sha256('a'))
+               RETURNING content_id, project_id)
+             INSERT INTO nebula.file (file_id, project_id, name, content_id)
+             SELECT content_id, project_id, 'a', content_id FROM c"
         ));
         assert_eq!(text(unknown), "1");
         run("INSERT INTO nebula.restore_progress (relation) VALUES ('nebula.file')");

@@ -13,7 +13,6 @@ UPDATE nebula.reservation v SET reason = left(v.reason, 250) WHERE octet_length(
 UPDATE nebula.reservation v SET created_by = left(v.created_by, 50) WHERE octet_length(v.created_by) > 200;
 UPDATE nebula.enrolment e SET created_by = left(e.created_by, 50) WHERE octet_length(e.created_by) > 200;
 UPDATE nebula.session s SET user_agent = left(s.user_agent, 200) WHERE octet_length(s.user_agent) > 800;
-UPDATE nebula.file f SET content_type = left(f.content_type, 250) WHERE octet_length(f.content_type) > 1000;
 UPDATE nebula.rendition r SET content_type = left(r.content_type, 250) WHERE octet_length(r.content_type) > 1000;
 
 ALTER TABLE nebula.project
@@ -56,13 +55,37 @@ ALTER TABLE nebula.event
 ALTER TABLE nebula.session
   DROP CONSTRAINT IF EXISTS session_user_agent_check,
   ADD CONSTRAINT session_user_agent_check CHECK (octet_length(user_agent) <= nebula.text_limit('client'));
-ALTER TABLE nebula.file
-  DROP CONSTRAINT IF EXISTS file_content_check,
-  ADD CONSTRAINT file_content_check CHECK (
-    octet_length(content_type) <= nebula.text_limit('content')
-    AND octet_length(storage_key) <= nebula.text_limit('content'));
 ALTER TABLE nebula.rendition
   DROP CONSTRAINT IF EXISTS rendition_content_check,
   ADD CONSTRAINT rendition_content_check CHECK (
     octet_length(content_type) <= nebula.text_limit('content')
     AND octet_length(storage_key) <= nebula.text_limit('content'));
+
+-- Files with the same bytes share the content of the first one. Renditions of the others lose their rows, and their
+-- objects are found as orphans.
+UPDATE nebula.file f
+   SET content_id = (SELECT o.file_id
+                       FROM nebula.file o
+                      WHERE o.project_id = f.project_id
+                        AND o.sha256 = f.sha256
+                      ORDER BY o.uploaded_at, o.file_id
+                      LIMIT 1);
+DELETE FROM nebula.rendition r USING nebula.file f
+ WHERE f.file_id = r.content_id
+   AND f.content_id <> f.file_id;
+INSERT INTO nebula.content (content_id, project_id, size, sha256, content_type, storage_key, job_id, stored_at)
+SELECT f.file_id, f.project_id, f.size, f.sha256,
+       CASE WHEN octet_length(f.content_type) > 1000 THEN left(f.content_type, 250) ELSE f.content_type END,
+       f.storage_key, f.job_id, f.uploaded_at
+  FROM nebula.file f
+ WHERE f.content_id = f.file_id;
+ALTER TABLE nebula.file
+  DROP COLUMN size,
+  DROP COLUMN sha256,
+  DROP COLUMN content_type,
+  DROP COLUMN storage_key,
+  DROP COLUMN job_id,
+  ALTER COLUMN content_id SET NOT NULL,
+  ADD CONSTRAINT file_content_id_fkey FOREIGN KEY (content_id) REFERENCES nebula.content;
+ALTER TABLE nebula.rendition
+  ADD CONSTRAINT rendition_content_id_fkey FOREIGN KEY (content_id) REFERENCES nebula.content ON DELETE CASCADE;

@@ -344,3 +344,31 @@ async fn a_database_of_0_2_0_is_upgraded() -> Result<()> {
 async fn a_database_of_0_2_0_is_upgraded_with_the_extension_preloaded() -> Result<()> {
     a_database_survives("0.2.0", DATA_0_2_0, PRELOAD).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_of_0_2_0_with_the_same_bytes_share_a_content_after_the_update() -> Result<()> {
+    let cluster = Cluster::start(&["fsync=off"]).await?;
+    cluster.add_release("0.2.0")?;
+    let client = cluster.empty_database("files").await?.connect().await?;
+    client.batch_execute("CREATE EXTENSION pg_nebula VERSION '0.2.0'").await?;
+    client.batch_execute(DATA).await?;
+    let files = "WITH files AS (
+                   INSERT INTO nebula.file (file_id, project_id, name, size, sha256, content_type, storage_key, job_id)
+                   SELECT ('00000000-0000-4000-8000-00000000030' || n)::uuid, '00000000-0000-4000-8000-000000000001',
+                          'film ' || n, 7, sha256(CASE n WHEN 3 THEN 'other' ELSE 'same' END::bytea), 'video/mp4',
+                          'files/' || n, n
+                     FROM generate_series(1, 3) n
+                   RETURNING file_id, sha256)
+                 INSERT INTO nebula.rendition (file_id, kind, storage_key, size, sha256, content_type)
+                 SELECT file_id, 'web', 'web/' || file_id, 8, sha256, 'video/mp4' FROM files";
+    client.batch_execute(files).await?;
+    client.batch_execute("ALTER EXTENSION pg_nebula UPDATE").await?;
+    let listed = "SELECT string_agg(concat_ws(' ', s.name, s.size, s.job_id, s.state, c.storage_key,
+                                              jsonb_array_length(s.renditions)), ', ' ORDER BY s.name)
+                    FROM nebula.file_status s
+                    JOIN nebula.file f USING (file_id)
+                    JOIN nebula.content c USING (content_id)";
+    let listed: String = client.query_one(listed, &[]).await?.get(0);
+    assert_eq!(listed, "film 1 7 1 ready files/1 1, film 2 7 1 ready files/1 1, film 3 7 3 ready files/3 1");
+    Ok(())
+}

@@ -15,7 +15,7 @@ use crate::queue::{Job, Record};
 /// One stored object and its row in the database.
 pub(super) struct Rendition {
     store: Store,
-    file_id: Uuid,
+    content_id: Uuid,
     /// Unique per file.
     kind: &'static str,
     key: String,
@@ -26,9 +26,15 @@ pub(super) struct Rendition {
 
 impl Rendition {
     /// The rendition that browsers play.
-    pub(super) fn web(store: Store, file_id: Uuid, key: String, digest: Digest, summary: &Summary) -> Self {
+    pub(super) fn web(
+        store: Store,
+        content_id: Uuid,
+        key: String,
+        digest: Digest,
+        summary: &Summary,
+    ) -> Self {
         let content_type = if summary.video_codec.is_some() { "video/mp4" } else { "audio/mp4" };
-        Self { store, file_id, kind: "web", key, digest, content_type, detail: json!(summary) }
+        Self { store, content_id, kind: "web", key, digest, content_type, detail: json!(summary) }
     }
 }
 
@@ -44,7 +50,7 @@ impl Record for Rendition {
             let parameters: [(&(dyn ToSql + Sync), Type); 9] = [
                 (&job.id, Type::INT8),
                 (&job.attempt, Type::INT4),
-                (&self.file_id, Type::UUID),
+                (&self.content_id, Type::UUID),
                 (&self.kind, Type::TEXT),
                 (&self.key, Type::TEXT),
                 (&self.digest.size, Type::INT8),

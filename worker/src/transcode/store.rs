@@ -16,15 +16,15 @@ const DELETE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The attempt is part of the key, so that a worker that lost its lease can never overwrite the next
 /// attempt's output.
-pub(super) fn output_key(file_id: Uuid, job: i64, attempt: i32) -> String {
-    format!("files/{file_id}/web-{job}-{attempt}.mp4")
+pub(super) fn output_key(content_id: Uuid, job: i64, attempt: i32) -> String {
+    format!("files/{content_id}/web-{job}-{attempt}.mp4")
 }
 
 /// Deletes the outputs of earlier attempts, which a failed attempt cannot always do itself. One listing, however
 /// many attempts there were: a job that was postponed for a day has had thousands.
-pub(super) async fn delete_earlier(store: &Store, file_id: Uuid, job: &Job) -> Result<(), Failure> {
-    let stored: Vec<_> = store.list(&format!("files/{file_id}")).try_collect().await?;
-    for object in stored.iter().filter(|object| is_earlier(&object.key, file_id, job.id, job.attempt)) {
+pub(super) async fn delete_earlier(store: &Store, content_id: Uuid, job: &Job) -> Result<(), Failure> {
+    let stored: Vec<_> = store.list(&format!("files/{content_id}")).try_collect().await?;
+    for object in stored.iter().filter(|object| is_earlier(&object.key, content_id, job.id, job.attempt)) {
         store.delete(&object.key).await?;
     }
     Ok(())
@@ -32,9 +32,10 @@ pub(super) async fn delete_earlier(store: &Store, file_id: Uuid, job: &Job) -> R
 
 /// Whether an object is the output of an attempt before this one; that of a later attempt belongs to a worker
 /// that took the job over.
-fn is_earlier(key: &str, file_id: Uuid, job: i64, attempt: i32) -> bool {
-    let number =
-        key.strip_prefix(&format!("files/{file_id}/web-{job}-")).and_then(|rest| rest.strip_suffix(".mp4"));
+fn is_earlier(key: &str, content_id: Uuid, job: i64, attempt: i32) -> bool {
+    let number = key
+        .strip_prefix(&format!("files/{content_id}/web-{job}-"))
+        .and_then(|rest| rest.strip_suffix(".mp4"));
     number.and_then(|number| number.parse::<i32>().ok()).is_some_and(|number| number < attempt)
 }
 
@@ -59,10 +60,14 @@ mod tests {
 
     #[test]
     fn only_outputs_of_earlier_attempts_of_the_same_job_count_as_earlier() {
-        let file = Uuid::from_u128(7);
+        let content = Uuid::from_u128(7);
         for (job, attempt, earlier) in [(4, 2, true), (4, 3, false), (4, 4, false), (44, 2, false)] {
-            assert_eq!(is_earlier(&output_key(file, job, attempt), file, 4, 3), earlier, "{job} {attempt}");
+            assert_eq!(
+                is_earlier(&output_key(content, job, attempt), content, 4, 3),
+                earlier,
+                "{job} {attempt}"
+            );
         }
-        assert!(!is_earlier(&format!("files/{file}/original"), file, 4, 3), "the upload");
+        assert!(!is_earlier(&format!("files/{content}/original"), content, 4, 3), "the upload");
     }
 }

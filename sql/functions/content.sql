@@ -1,0 +1,108 @@
+-- Contents: the bytes of files, stored once in a project.
+
+CREATE FUNCTION nebula.take_content(
+  p_content_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea, p_content_type text,
+  p_storage_key text, p_media boolean
+) RETURNS nebula.content
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_content nebula.content;
+BEGIN
+  LOOP
+    INSERT INTO nebula.content AS c (content_id, project_id, size, sha256, content_type, storage_key)
+    VALUES (p_content_id, p_project_id, p_size, p_sha256, p_content_type, p_storage_key)
+    ON CONFLICT ON CONSTRAINT content_project_sha256_key DO NOTHING
+    RETURNING c.* INTO v_content;
+    EXIT WHEN FOUND;
+    -- Locked, so that it is not deleted with its last file before the new one has its row. One that was deleted while
+    -- this waited is made again.
+    SELECT c.*
+      INTO v_content
+      FROM nebula.content c
+     WHERE c.project_id = p_project_id
+       AND c.sha256 = p_sha256
+       FOR NO KEY UPDATE;
+    EXIT WHEN FOUND;
+  END LOOP;
+  IF p_media AND NOT nebula.is_made(v_content) THEN
+    v_content.job_id := nebula.enqueue_job('transcode', jsonb_build_object(
+      'contentId', v_content.content_id, 'projectId', p_project_id, 'name', p_name,
+      'key', v_content.storage_key, 'size', p_size), project_id => p_project_id);
+    UPDATE nebula.content c
+       SET job_id = v_content.job_id
+     WHERE c.content_id = v_content.content_id;
+  END IF;
+  RETURN v_content;
+END $$;
+COMMENT ON FUNCTION nebula.take_content(uuid, uuid, text, bigint, bytea, text, text, boolean) IS
+  'Internal: the content with these bytes, made at this storage key if the project has none. Media whose job has failed '
+  'get a new one: their upload was repeated';
+
+CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id)
+         OR EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = p_content.job_id)
+         OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = p_content.job_id)
+$$;
+COMMENT ON FUNCTION nebula.is_made(nebula.content) IS
+  'Internal: whether the renditions of a content are there, or a job that makes them';
+
+CREATE FUNCTION nebula.drop_unused_content(p_content_id uuid) RETURNS SETOF text
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_content nebula.content;
+BEGIN
+  -- An upload of the same bytes at this moment waits for the lock, or has made its row.
+  SELECT c.*
+    INTO v_content
+    FROM nebula.content c
+   WHERE c.content_id = p_content_id
+     FOR UPDATE;
+  IF EXISTS (SELECT FROM nebula.file f WHERE f.content_id = p_content_id) THEN
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = v_content.job_id)
+     OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = v_content.job_id) THEN
+    PERFORM nebula.cancel_job(v_content.job_id);
+  END IF;
+  RETURN QUERY
+    SELECT r.storage_key
+      FROM nebula.rendition r
+     WHERE r.content_id = p_content_id
+    UNION ALL
+    SELECT v_content.storage_key;
+  DELETE FROM nebula.content c
+   WHERE c.content_id = p_content_id;
+END $$;
+COMMENT ON FUNCTION nebula.drop_unused_content(uuid) IS
+  'Internal: deletes a content that no file has, with its renditions, and cancels its job; answers the storage keys '
+  'that may be deleted once this has committed';
+
+-- A worker stores a rendition before it records it, so objects of a content whose job is not finished may get their row
+-- yet.
+CREATE FUNCTION nebula.unknown_objects(p_keys text[]) RETURNS SETOF text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  -- The gateway deletes objects that are unknown. A database without the rows that the objects belong to knows none.
+  IF EXISTS (SELECT FROM nebula.restore_progress) OR NOT EXISTS (SELECT FROM nebula.file) THEN
+    RAISE EXCEPTION 'database "%" cannot tell which objects belong to a file', current_database()
+      USING ERRCODE = '57P03',
+        HINT = 'It has no files, or is being restored: SELECT * FROM nebula.restore_progress.';
+  END IF;
+  RETURN QUERY
+    SELECT k.key
+      FROM unnest(p_keys) AS k(key)
+     WHERE NOT EXISTS (SELECT FROM nebula.content c WHERE c.storage_key = k.key)
+       AND NOT EXISTS (SELECT FROM nebula.rendition r WHERE r.storage_key = k.key)
+       AND NOT EXISTS (SELECT
+                         FROM nebula.content c
+                        WHERE c.content_id = CASE
+                                               WHEN k.key ~ '^files/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/'
+                                               THEN split_part(k.key, '/', 2)::uuid
+                                             END
+                          AND (c.job_id IN (SELECT w.job_id FROM nebula.job_waiting w)
+                               OR c.job_id IN (SELECT r.job_id FROM nebula.job_running r)));
+END $$;
+COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
+  'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '
+  'still record. Errors: 57P03 the database is being restored, or has no files';

@@ -1,0 +1,41 @@
+-- Renditions: what workers make from contents.
+
+CREATE FUNCTION nebula.add_rendition(
+  p_job_id bigint, p_attempt integer, p_content_id uuid, p_kind text, p_storage_key text,
+  p_size bigint, p_sha256 bytea, p_content_type text, p_detail jsonb DEFAULT '{}'
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_made uuid;
+BEGIN
+  -- The row lock keeps rescue_jobs from giving the job to another attempt until this transaction ends.
+  PERFORM FROM nebula.job_running r
+    WHERE r.job_id = p_job_id AND r.attempt = p_attempt FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'attempt % of job % has lost its lease', p_attempt, p_job_id
+      USING ERRCODE = '55000', HINT = 'Drop the work; another attempt has it or the job is finished.';
+  END IF;
+  INSERT INTO nebula.rendition AS r (content_id, kind, storage_key, size, sha256, content_type, detail)
+  SELECT c.content_id, p_kind, p_storage_key, p_size, p_sha256, p_content_type, p_detail
+    FROM nebula.content c
+   WHERE c.content_id = p_content_id
+  ON CONFLICT ON CONSTRAINT rendition_content_kind_key DO UPDATE
+     SET storage_key = EXCLUDED.storage_key,
+         size = EXCLUDED.size,
+         sha256 = EXCLUDED.sha256,
+         content_type = EXCLUDED.content_type,
+         detail = EXCLUDED.detail,
+         made_at = now()
+  RETURNING r.rendition_id INTO v_made;
+  IF v_made IS NULL THEN
+    RAISE EXCEPTION 'there is no content %', p_content_id
+      USING ERRCODE = 'P0002', HINT = 'Its files were deleted; drop the work.';
+  END IF;
+  PERFORM nebula.notify_event(f.project_id, 'file', f.file_id::text, 'rendition')
+    FROM nebula.file f
+   WHERE f.content_id = p_content_id;
+  RETURN v_made;
+END $$;
+COMMENT ON FUNCTION nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb) IS
+  'For the worker: records what a running job made from a content; fenced by the attempt. Errors: 55000 '
+  'lease lost, P0002 its files were deleted';
