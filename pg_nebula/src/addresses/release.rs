@@ -52,7 +52,7 @@ fn release(
     let ended = store::end_allocations(device, address)?;
     let by_family = |address: &IpAddr| Family::of(*address).bits();
     let Some(released) = ended.iter().map(|row| row.address).min_by_key(by_family) else {
-        return Err(as_owner(|| nothing_held(device))?);
+        return Err(as_owner(|| nothing_held(device, address))?);
     };
     for row in &ended {
         if is_for_peers(row.project, row.pool)? {
@@ -87,20 +87,27 @@ fn finish(
     Ok(())
 }
 
-fn nothing_held(device: Uuid) -> Result<Error> {
-    static FORMER: Statement =
-        Statement::new("SELECT FROM nebula.allocation_log WHERE device_id = $1 LIMIT 1");
-    Ok(if FORMER.exists(&[device.into()])? {
-        Error::new(
+/// The error when nothing was released: of `address`, or of all that the device could hold.
+fn nothing_held(device: Uuid, address: Option<&Inet>) -> Result<Error> {
+    static FORMER: Statement = Statement::new(
+        "SELECT FROM nebula.allocation_log WHERE device_id = $1 AND ($2 IS NULL OR ip = $2) LIMIT 1",
+    );
+    let former = FORMER.exists(&[device.into(), address.cloned().into()])?;
+    Ok(match (former, address) {
+        (true, _) => Error::new(
             Kind::WrongState,
-            format!("device {device} has released its address already"),
+            format!("device {device} has released {} already", address.map_or("its address", |one| one)),
             "Nothing is left to do; see nebula.allocation_history.",
-        )
-    } else {
-        Error::new(
+        ),
+        (false, Some(address)) => Error::new(
+            Kind::Missing,
+            format!("device {device} does not hold {}", &**address),
+            format!("Look at what it holds: SELECT ip FROM nebula.device_allocation('{device}')."),
+        ),
+        (false, None) => Error::new(
             Kind::Missing,
             format!("device {device} holds no address"),
             "Look for it: SELECT device_id, name, ip FROM nebula.device_status.",
-        )
+        ),
     })
 }

@@ -222,6 +222,20 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_release_of_an_address_that_the_device_does_not_hold_names_it() {
+        let project = project("10.0.0.0/24");
+        allocate(&project, 1);
+        let release =
+            |address: &str| format!("SELECT nebula.release_ip('{}', address => '{address}')", device(1));
+        assert_error(&release("10.0.0.9"), "P0002", &[&device(1), "10.0.0.9"]);
+        run(&release("10.0.0.1"));
+        assert_error(&release("10.0.0.1"), "55000", &[&device(1), "10.0.0.1", "already"]);
+        // Another address that it had does not count.
+        assert_error(&release("10.0.0.9"), "P0002", &["10.0.0.9"]);
+        assert_invariants();
+    }
+
+    #[pg_test]
     fn a_valid_certificate_keeps_the_address_in_quarantine() {
         let project = project("10.0.0.0/30");
         allocate(&project, 1);
