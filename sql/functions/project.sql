@@ -138,16 +138,17 @@ COMMENT ON FUNCTION nebula.list_projects(uuid) IS
 CREATE FUNCTION nebula.list_pools(p_actor uuid, p_project_id uuid DEFAULT NULL)
 RETURNS TABLE (
   pool_id integer, project_id uuid, name text, cidr text, size text, reserved text, allocated text,
-  quarantined text, free text
+  quarantined text, free text, enabled boolean
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET jit = off AS $$
   SELECT nebula.require_project(p_project_id) WHERE p_project_id IS NOT NULL;
   -- Only the pools of these projects are counted.
   SELECT u.pool_id, u.project_id, u.name, u.cidr::text, u.size::text, u.reserved::text, u.allocated::text,
-         u.quarantined::text, u.free::text
+         u.quarantined::text, u.free::text, l.enabled
     FROM nebula.visible_projects(p_actor) AS v(project_id)
    CROSS JOIN LATERAL nebula.pool_usage(v.project_id) u
+    JOIN nebula.pool l ON l.pool_id = u.pool_id
    WHERE p_project_id IS NULL OR v.project_id = p_project_id
    ORDER BY u.project_id, u.pool_id
 $$;

@@ -23,9 +23,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
     context.output.show(&pools, || {
         let rows = pools.iter().map(|pool| {
             let PoolUsage { cidr, size, reserved, allocated, quarantined, free, .. } = pool.clone();
-            [clean(&pool.name), cidr, size, reserved, allocated, quarantined, free]
+            let state = if pool.enabled { "enabled" } else { "disabled" }.to_owned();
+            [clean(&pool.name), cidr, size, reserved, allocated, quarantined, free, state]
         });
-        let headings = ["NAME", "RANGE", ">SIZE", ">RESERVED", ">ALLOCATED", ">QUARANTINED", ">FREE"];
+        let headings =
+            ["NAME", "RANGE", ">SIZE", ">RESERVED", ">ALLOCATED", ">QUARANTINED", ">FREE", "STATE"];
         context.output.table(headings, rows.collect())
     })
 }

@@ -27,4 +27,6 @@ pub struct PoolUsage {
     pub quarantined: String,
     /// Free now.
     pub free: String,
+    /// False: gives out no address, whatever is free.
+    pub enabled: bool,
 }

@@ -25,6 +25,7 @@ pub(crate) async fn list(
                 allocated: row.try_get("allocated")?,
                 quarantined: row.try_get("quarantined")?,
                 free: row.try_get("free")?,
+                enabled: row.try_get("enabled")?,
             })
         },
     )

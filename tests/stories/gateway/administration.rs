@@ -2,6 +2,7 @@
 //! about.
 
 use anyhow::Result;
+use nebula_api::pool::PoolUsage;
 use nebula_tests::binary::run;
 use nebula_tests::stack::Stack;
 
@@ -39,5 +40,18 @@ async fn rules_routes_and_groups_need_no_sql() -> Result<()> {
     ctl(&["project", "use", "story"])?;
     assert!(ctl(&["device", "ls"])?.contains("nas"));
     assert!(!ctl(&["device", "ls", "--project", "lab"])?.contains("nas"), "the option is stronger");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_disabled_pool_says_so_however_much_is_free() -> Result<()> {
+    let stack = Stack::start().await?;
+    let client = stack.database.connect().await?;
+    let pools = || run(stack.ctl()?.args(["pool", "ls"]));
+    assert!(pools()?.contains(" enabled"), "{}", pools()?);
+    client.execute("SELECT nebula.disable_pool($1, 'default')", &[&stack.project]).await?;
+    assert!(pools()?.contains(" disabled"), "{}", pools()?);
+    let seen: Vec<PoolUsage> = stack.admin().await?.read("/api/pools").await?;
+    assert!(matches!(&seen[..], [pool] if !pool.enabled && pool.free != "0"), "{seen:?}");
     Ok(())
 }

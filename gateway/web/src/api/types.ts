@@ -33,6 +33,7 @@ export interface PoolUsage {
   allocated: string;
   quarantined: string;
   free: string;
+  enabled: boolean;
 }
 
 export interface Device {
