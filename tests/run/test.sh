@@ -48,7 +48,7 @@ fi
 if [[ ${#units[@]} -gt 0 ]]; then
     step "Compiling the unit tests" cargo test --locked --no-run "${units[@]}"
     if [[ ${#names[@]} -eq 0 && -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi
-    cargo test --quiet --locked "${units[@]}" -- "${names[@]}"
+    cargo test --quiet --locked "${units[@]}" -- "${names[@]}" || die "a unit test failed" "above is why; alone: make test T=NAME"
     # Where threads share memory, every order of their steps up to a bound.
     if [[ ${#names[@]} -eq 0 ]]; then cargo test --quiet --locked -p nebula-core --features loom model; fi
 fi
@@ -62,7 +62,8 @@ if [[ -n $stories ]]; then
     scratch=$(mktemp -d /tmp/nebula-test.XXXXXX)
     trap 'stop_ticker; rm -rf "$scratch"' EXIT
     chmod 0755 "$scratch"
-    TMPDIR=$scratch PG_MAJOR=$pg_major cargo test --locked -p nebula-tests -- "${names[@]}"
+    TMPDIR=$scratch PG_MAJOR=$pg_major cargo test --locked -p nebula-tests -- "${names[@]}" ||
+        die "a story failed" "above is why; alone: make test-stories T=NAME"
     leaks=$(grep -rhE 'resource was not closed|(refcount|reference) leak' "$scratch" --include=server.log) || true
     [[ -z $leaks ]] || die "the extension did not release a resource of the server: $(head -n 1 <<<"$leaks")"
 fi

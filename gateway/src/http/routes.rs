@@ -275,7 +275,7 @@ mod tests {
         assert!(
             changed.is_empty(),
             "the interface changed; if that is meant, write http/openapi.surface anew with \
-             NEBULA_WRITE_SURFACE=1 cargo test -p nebula-gateway the_interface_equals_the_stored_one:\n{}",
+             NEBULA_WRITE_SURFACE=1 make check:\n{}",
             changed.join("\n")
         );
     }
