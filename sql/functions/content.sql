@@ -35,8 +35,8 @@ BEGIN
   RETURN v_content;
 END $$;
 COMMENT ON FUNCTION nebula.take_content(uuid, uuid, text, bigint, bytea, text, text, boolean) IS
-  'Internal: the content with these bytes, made at this storage key if the project has none. Media whose job has failed '
-  'get a new one: their upload was repeated';
+  'Internal: the content with these bytes, made at this storage key if the project has none. Media whose job has '
+  'failed get a new one: their upload was repeated';
 
 CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
 LANGUAGE sql STABLE AS $$
