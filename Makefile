@@ -58,7 +58,7 @@ soak: setup-test build ## The long tests at full length: random stories, crash c
 lint: setup-lint ## Format, clippy, documentation, module circles, shell scripts, console types
 	@tests/run/lint.sh
 
-bench: build ## Run the benchmarks in release, each beside its floor and baselines (BENCH=table, variables: benches/settings.rs)
+bench: setup-test ## Run the benchmarks in release, each beside its floor and baselines (BENCH=table, variables: benches/settings.rs)
 	@tests/run/bench.sh $(BENCH)
 
 images: build ## Build the container images and start each program once
