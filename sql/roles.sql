@@ -95,6 +95,12 @@ GRANT EXECUTE ON FUNCTION
   nebula.list_files(uuid, uuid, uuid),
   nebula.file_content(uuid, uuid, text),
   nebula.delete_file(uuid, uuid, inet),
+  nebula.playable_variants(uuid, uuid),
+  nebula.variant_segments(uuid, uuid, text),
+  nebula.variant_init(uuid, uuid, text),
+  nebula.find_segment(uuid, uuid, text, integer, integer),
+  nebula.make_from(uuid, uuid, double precision),
+  nebula.file_duration(uuid, uuid),
   nebula.unknown_objects(text[]),
   nebula.disk_room(),
   nebula.record_state(text, text, jsonb),
@@ -136,5 +142,8 @@ GRANT EXECUTE ON FUNCTION
   nebula.hand_back_job(bigint, integer, text),
   nebula.postpone_job(bigint, integer, interval, text),
   nebula.reclaim_job(bigint, integer, text, interval),
-  nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb)
+  nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb),
+  nebula.plan_renditions(bigint, integer, uuid, jsonb),
+  nebula.add_chunks(bigint, integer, uuid, jsonb),
+  nebula.list_chunks(bigint, integer, uuid, text[])
 TO nebula_worker;

@@ -18,6 +18,7 @@ mod error;
 pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod firewall;
+pub(crate) mod hls;
 pub(crate) mod job;
 pub(crate) mod node;
 pub(crate) mod node_interface;

@@ -8,6 +8,7 @@ pub(crate) mod disks;
 pub(crate) mod enrolment;
 pub(crate) mod file;
 pub(crate) mod gateway_address;
+pub(crate) mod hls;
 pub(crate) mod leftovers;
 pub(crate) mod live_events;
 pub(crate) mod nebula_yml;

@@ -14,6 +14,7 @@ pub(crate) mod extractor;
 pub(crate) mod file;
 pub(crate) mod firewall;
 pub(crate) mod health;
+pub(crate) mod hls;
 pub(crate) mod install;
 pub(crate) mod job;
 pub(crate) mod metrics;

@@ -48,6 +48,8 @@ install_in_order! {
     "tables_content" = "../../sql/tables/content.sql",
     "tables_file" = "../../sql/tables/file.sql",
     "tables_rendition" = "../../sql/tables/rendition.sql",
+    "tables_content_job" = "../../sql/tables/content_job.sql",
+    "tables_variant" = "../../sql/tables/variant.sql",
     "tables_restore" = "../../sql/tables/restore.sql",
 }
 
@@ -178,6 +180,8 @@ install_in_order! {
     "functions_content" = "../../sql/functions/content.sql",
     "functions_file" = "../../sql/functions/file.sql",
     "functions_rendition" = "../../sql/functions/rendition.sql",
+    "functions_variant" = "../../sql/functions/variant.sql",
+    "functions_playlist" = "../../sql/functions/playlist.sql",
     "functions_restore" = "../../sql/functions/restore.sql",
 }
 extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);

@@ -31,6 +31,8 @@ BEGIN
     UPDATE nebula.content c
        SET job_id = v_content.job_id
      WHERE c.content_id = v_content.content_id;
+    DELETE FROM nebula.content_job j WHERE j.content_id = v_content.content_id;
+    INSERT INTO nebula.content_job (content_id, job_id, role) VALUES (v_content.content_id, v_content.job_id, 'plan');
   END IF;
   RETURN v_content;
 END $$;
@@ -40,9 +42,12 @@ COMMENT ON FUNCTION nebula.take_content(uuid, uuid, text, bigint, bytea, text, t
 
 CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id)
-         OR EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = p_content.job_id)
-         OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = p_content.job_id)
+  SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id AND r.kind = 'web')
+         OR EXISTS (SELECT
+                      FROM nebula.content_job j
+                     WHERE j.content_id = p_content.content_id
+                       AND (EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = j.job_id)
+                            OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = j.job_id)))
 $$;
 COMMENT ON FUNCTION nebula.is_made(nebula.content) IS
   'Internal: whether the renditions of a content are there, or a job that makes them';
@@ -61,14 +66,15 @@ BEGIN
   IF EXISTS (SELECT FROM nebula.file f WHERE f.content_id = p_content_id) THEN
     RETURN;
   END IF;
-  IF EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = v_content.job_id)
-     OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = v_content.job_id) THEN
-    PERFORM nebula.cancel_job(v_content.job_id);
-  END IF;
+  PERFORM nebula.cancel_content_jobs(p_content_id);
   RETURN QUERY
     SELECT r.storage_key
       FROM nebula.rendition r
      WHERE r.content_id = p_content_id
+    UNION ALL
+    SELECT k.storage_key
+      FROM nebula.chunk k
+     WHERE k.content_id = p_content_id
     UNION ALL
     SELECT v_content.storage_key;
   DELETE FROM nebula.content c
@@ -94,14 +100,15 @@ BEGIN
       FROM unnest(p_keys) AS k(key)
      WHERE NOT EXISTS (SELECT FROM nebula.content c WHERE c.storage_key = k.key)
        AND NOT EXISTS (SELECT FROM nebula.rendition r WHERE r.storage_key = k.key)
+       AND NOT EXISTS (SELECT FROM nebula.chunk c WHERE c.storage_key = k.key)
        AND NOT EXISTS (SELECT
-                         FROM nebula.content c
-                        WHERE c.content_id = CASE
+                         FROM nebula.content_job j
+                        WHERE j.content_id = CASE
                                                WHEN k.key ~ '^files/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/'
                                                THEN split_part(k.key, '/', 2)::uuid
                                              END
-                          AND (c.job_id IN (SELECT w.job_id FROM nebula.job_waiting w)
-                               OR c.job_id IN (SELECT r.job_id FROM nebula.job_running r)));
+                          AND (EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = j.job_id)
+                               OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = j.job_id)));
 END $$;
 COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
   'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '

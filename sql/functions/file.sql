@@ -1,5 +1,24 @@
 -- Files: the gateway stores the bytes first and then inserts the row, so that a row always has its bytes.
 
+CREATE FUNCTION nebula.require_file(p_actor uuid, p_file_id uuid) RETURNS nebula.file
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_file nebula.file;
+BEGIN
+  SELECT f.*
+    INTO v_file
+    FROM nebula.file f
+   WHERE f.file_id = p_file_id
+     AND f.project_id IN (SELECT nebula.visible_projects(p_actor));
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no file %', p_file_id
+      USING ERRCODE = 'P0002', HINT = 'List files: nebulactl ls.';
+  END IF;
+  RETURN v_file;
+END $$;
+COMMENT ON FUNCTION nebula.require_file(uuid, uuid) IS
+  'Internal: a file that the account sees. Errors: P0002 no such file';
+
 CREATE FUNCTION nebula.create_file(
   p_actor uuid, p_upload_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea,
   p_content_type text, p_storage_key text, p_media boolean, p_client inet DEFAULT NULL
@@ -63,19 +82,10 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_file      nebula.file;
+  v_file      nebula.file := nebula.require_file(p_actor, p_file_id);
   v_content   nebula.content;
   v_rendition nebula.rendition;
 BEGIN
-  SELECT *
-    INTO v_file
-    FROM nebula.file f
-   WHERE f.file_id = p_file_id
-     AND f.project_id IN (SELECT nebula.visible_projects(p_actor));
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no file %', p_file_id
-      USING ERRCODE = 'P0002', HINT = 'List files: nebulactl ls.';
-  END IF;
   SELECT *
     INTO v_content
     FROM nebula.content c
@@ -91,7 +101,13 @@ BEGIN
       SELECT v_content.content_id, v_rendition.storage_key, v_rendition.size, v_rendition.sha256,
              v_rendition.content_type,
              regexp_replace(v_file.name, '\.[^.]*$', '')
-             || CASE v_rendition.content_type WHEN 'audio/mp4' THEN '.m4a' ELSE '.mp4' END,
+             || CASE v_rendition.content_type
+                  WHEN 'audio/mp4' THEN '.m4a'
+                  WHEN 'image/jpeg' THEN '.jpg'
+                  WHEN 'image/webp' THEN '.webp'
+                  WHEN 'text/vtt' THEN '.vtt'
+                  ELSE '.mp4'
+                END,
              v_rendition.made_at;
   ELSIF p_rendition IS NULL OR p_rendition = 'original' THEN
     RETURN QUERY

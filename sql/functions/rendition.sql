@@ -1,5 +1,26 @@
 -- Renditions: what workers make from contents.
 
+CREATE FUNCTION nebula.require_attempt(p_job_id bigint, p_attempt integer) RETURNS nebula.job_running
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_job nebula.job_running;
+BEGIN
+  -- The row lock keeps rescue_jobs from giving the job to another attempt until this transaction ends.
+  SELECT r.*
+    INTO v_job
+    FROM nebula.job_running r
+   WHERE r.job_id = p_job_id
+     AND r.attempt = p_attempt
+     FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'attempt % of job % has lost its lease', p_attempt, p_job_id
+      USING ERRCODE = '55000', HINT = 'Drop the work; another attempt has it or the job is finished.';
+  END IF;
+  RETURN v_job;
+END $$;
+COMMENT ON FUNCTION nebula.require_attempt(bigint, integer) IS
+  'Internal: the running job, locked, if this attempt still has it. Errors: 55000 lease lost';
+
 CREATE FUNCTION nebula.add_rendition(
   p_job_id bigint, p_attempt integer, p_content_id uuid, p_kind text, p_storage_key text,
   p_size bigint, p_sha256 bytea, p_content_type text, p_detail jsonb DEFAULT '{}'
@@ -8,13 +29,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_made uuid;
 BEGIN
-  -- The row lock keeps rescue_jobs from giving the job to another attempt until this transaction ends.
-  PERFORM FROM nebula.job_running r
-    WHERE r.job_id = p_job_id AND r.attempt = p_attempt FOR UPDATE;
-  IF NOT FOUND THEN
-    RAISE EXCEPTION 'attempt % of job % has lost its lease', p_attempt, p_job_id
-      USING ERRCODE = '55000', HINT = 'Drop the work; another attempt has it or the job is finished.';
-  END IF;
+  PERFORM nebula.require_attempt(p_job_id, p_attempt);
   INSERT INTO nebula.rendition AS r (content_id, kind, storage_key, size, sha256, content_type, detail)
   SELECT c.content_id, p_kind, p_storage_key, p_size, p_sha256, p_content_type, p_detail
     FROM nebula.content c

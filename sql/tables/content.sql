@@ -8,6 +8,7 @@ CREATE TABLE nebula.content (
   content_type  text        NOT NULL,
   storage_key   text        NOT NULL,
   job_id        bigint,
+  media         jsonb,
   stored_at     timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT content_pkey PRIMARY KEY (content_id),
   -- Finds the bytes of a second upload, and keeps two uploads at once from storing both.
@@ -29,4 +30,7 @@ COMMENT ON COLUMN nebula.content.sha256 IS 'SHA-256 of the bytes; also the stron
 COMMENT ON COLUMN nebula.content.content_type IS 'Media type detected from the bytes';
 COMMENT ON COLUMN nebula.content.storage_key IS 'Where the bytes are in object storage';
 COMMENT ON COLUMN nebula.content.job_id IS 'Job that makes its renditions; null for contents that need none';
+COMMENT ON COLUMN nebula.content.media IS
+  'Length, picture, sounds, chapters and how it is cut into chunks, as its job found them; null: not media, or not yet '
+  'looked at';
 COMMENT ON COLUMN nebula.content.stored_at IS 'When the first upload was finished';

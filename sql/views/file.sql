@@ -1,32 +1,46 @@
--- The state of a file is derived from its job and its renditions, not stored, so it cannot be stale.
+-- The state of a file is derived from its jobs and renditions, not stored, so it cannot be stale.
 CREATE VIEW nebula.file_status AS
 SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.username AS owner,
        f.uploaded_at, c.job_id,
        CASE
-         WHEN c.job_id IS NULL OR r.list IS NOT NULL THEN 'ready'
-         WHEN j.state IN ('dead', 'cancelled') THEN 'failed'
-         WHEN j.state = 'running' THEN 'processing'
+         WHEN c.job_id IS NULL OR r.is_playable THEN 'ready'
+         WHEN j.failed > 0 OR j.known = 0 THEN 'failed'
+         WHEN j.started > 0 THEN 'processing'
          ELSE 'waiting'
        END AS state,
-       j.progress,
+       CASE WHEN r.is_playable THEN 1 ELSE j.progress END::real AS progress,
        CASE
-         WHEN r.list IS NULL
-              AND (j.state IN ('dead', 'cancelled') OR j.state = 'available' AND j.errors -> -1 ? 'postponed')
-         THEN j.errors -> -1 ->> 'error'
+         WHEN c.job_id IS NULL OR r.is_playable THEN NULL
+         WHEN j.known = 0 THEN 'its job is no longer on record: upload the file again'
+         ELSE j.error
        END AS error,
        coalesce(r.list, '[]') AS renditions
   FROM nebula.file f
   JOIN nebula.content c USING (content_id)
   LEFT JOIN nebula.account o ON o.account_id = f.owner_id
-  LEFT JOIN nebula.job_status j ON j.job_id = c.job_id
-  LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
+ CROSS JOIN LATERAL (SELECT coalesce(bool_or(x.kind = 'web'), false) AS is_playable,
+                            jsonb_agg(jsonb_build_object(
                                         'kind', x.kind, 'size', x.size,
                                         'contentType', x.content_type,
                                         'sha256', encode(x.sha256, 'hex'), 'madeAt', x.made_at,
                                         'detail', x.detail
                                       ) ORDER BY x.kind) AS list
                        FROM nebula.rendition x
-                      WHERE x.content_id = f.content_id) r ON true;
+                      WHERE x.content_id = f.content_id) r
+-- Of a file that can be played the jobs do not matter, and reading them is most of the work of a list.
+  LEFT JOIN LATERAL (SELECT count(*) AS known,
+                            count(*) FILTER (WHERE s.state IN ('dead', 'cancelled')) AS failed,
+                            count(*) FILTER (WHERE s.state IN ('running', 'succeeded')) AS started,
+                            sum(k.weight * coalesce(s.progress, 0))
+                              FILTER (WHERE s.state <> 'available' OR s.progress > 0) / sum(k.weight) AS progress,
+                            (array_agg(s.errors -> -1 ->> 'error' ORDER BY k.job_id) FILTER (
+                               WHERE s.state = 'dead'
+                                     OR s.state = 'cancelled'
+                                     OR s.state = 'available' AND s.errors -> -1 ? 'postponed'))[1] AS error
+                       FROM nebula.content_job k
+                       JOIN nebula.job_status s USING (job_id)
+                      WHERE k.content_id = f.content_id
+                        AND NOT r.is_playable) j ON true;
 
 COMMENT ON VIEW nebula.file_status IS 'Files with their state, progress and renditions';
 COMMENT ON COLUMN nebula.file_status.file_id IS 'Identifier';

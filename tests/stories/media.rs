@@ -5,3 +5,4 @@ mod film;
 mod full_disk;
 mod leftovers;
 mod outage;
+mod stream;

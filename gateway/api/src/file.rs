@@ -78,3 +78,19 @@ pub struct Link {
     /// End of its validity.
     pub expires_at: DateTime<Utc>,
 }
+
+/// Body of `POST /api/files/{id}/hls/seek`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MakeFrom {
+    /// Seconds from the start of the film.
+    pub seconds: f64,
+}
+
+/// Answer of `POST /api/files/{id}/hls/seek`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MadeFrom {
+    /// Chunks from there on that were waiting and come first now, at most three.
+    pub waiting: i32,
+}

@@ -32,9 +32,11 @@ pub(crate) struct Content {
     /// Its uploads and renditions have the storage prefix of this identifier.
     pub(crate) content_id: Uuid,
     pub(crate) storage_key: String,
+    /// Where the bytes begin in that object.
+    pub(crate) first_byte: u64,
     pub(crate) size: u64,
-    /// In hexadecimal.
-    pub(crate) sha256: String,
+    /// Strong, without quotes: the SHA-256 where it is known.
+    pub(crate) etag: String,
     pub(crate) content_type: String,
     /// Name to save it under.
     pub(crate) name: String,
@@ -143,9 +145,10 @@ pub(crate) async fn content(
     Ok(Content {
         content_id: row.try_get("content_id")?,
         storage_key: row.try_get("storage_key")?,
+        first_byte: 0,
         // A CHECK of the table keeps it positive.
         size: row.try_get::<_, i64>("size")?.unsigned_abs(),
-        sha256: hex::encode(sha256),
+        etag: hex::encode(sha256),
         content_type: row.try_get("content_type")?,
         name: row.try_get("name")?,
         modified_at: row.try_get("modified_at")?,

@@ -5,12 +5,16 @@ use uuid::Uuid;
 
 use crate::database::Client;
 use crate::database::file as database;
+use crate::database::hls;
 use crate::domain::auth::token::{TokenError, Tokens, now};
 use crate::error::{ApiError, NOT_AUTHENTICATED, NOT_FOUND};
 
 /// How long a link plays, in seconds: longer than any film with an interval, and a link found in an old chat
 /// is dead.
 const LINK_LIFETIME: u64 = 12 * 3600;
+
+/// The rendition of links to the streams of a film.
+const HLS: &str = "hls";
 
 /// Claims of a link's token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,6 +38,8 @@ impl LinkClaims {
 pub(crate) struct NewLink {
     pub(crate) token: String,
     pub(crate) expires: u64,
+    /// It leads to the playlist of the streams instead of the bytes.
+    is_stream: bool,
 }
 
 /// Makes a link to a rendition, or to the one that plays best. Fails with 404 if the account sees no such
@@ -50,6 +56,15 @@ pub(crate) async fn make(
     // middle of the upload to the rendition as soon as that is finished. A link to a missing rendition is
     // refused here.
     let rendition = match rendition {
+        Some(kind) if kind == HLS => {
+            match hls::playable_variants(client, account_id, file_id).await?.is_empty() {
+                true => {
+                    return Err(ApiError::not_found("there is no stream of this file, or not yet")
+                        .hint("Wait for its job, or ask for rendition \"original\"."));
+                }
+                false => kind,
+            }
+        }
         Some(kind) => look_up(&kind).await.map(|_| kind)?,
         None => match look_up("web").await {
             Ok(_) => "web".to_owned(),
@@ -70,6 +85,7 @@ pub(crate) fn sign(
     rendition: String,
 ) -> Result<NewLink, ApiError> {
     let expires = now() + LINK_LIFETIME;
+    let is_stream = rendition == HLS;
     let claims = LinkClaims {
         sub: account_id,
         file: file_id,
@@ -77,16 +93,39 @@ pub(crate) fn sign(
         exp: expires,
         aud: LinkClaims::AUDIENCE.to_owned(),
     };
-    Ok(NewLink { token: tokens.sign(&claims)?, expires })
+    Ok(NewLink { token: tokens.sign(&claims)?, expires, is_stream })
+}
+
+/// Path and query of a link.
+pub(crate) fn path(file_id: Uuid, link: &NewLink) -> String {
+    let (place, token) = (if link.is_stream { "hls/master.m3u8" } else { "content" }, &link.token);
+    format!("/api/files/{file_id}/{place}?token={token}")
 }
 
 /// The account and the rendition of a link to this file. Fails with 401.
 pub(crate) fn open(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<(Uuid, String), ApiError> {
+    open_form(tokens, token, file_id, false)
+}
+
+/// The account of a link to the streams of this file. Fails with 401.
+pub(crate) fn open_hls(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<Uuid, ApiError> {
+    open_form(tokens, token, file_id, true).map(|(account_id, _)| account_id)
+}
+
+fn open_form(
+    tokens: &Tokens,
+    token: &str,
+    file_id: Uuid,
+    is_stream: bool,
+) -> Result<(Uuid, String), ApiError> {
     let refused = |sentence: &str| {
         ApiError::new(NOT_AUTHENTICATED, sentence).hint("Make a new one: POST /api/files/{id}/link.")
     };
     match tokens.open::<LinkClaims>(token, LinkClaims::AUDIENCE) {
-        Ok(claims) if claims.file == file_id => Ok((claims.sub, claims.rendition)),
+        Ok(claims) if claims.file == file_id && (claims.rendition == HLS) == is_stream => {
+            Ok((claims.sub, claims.rendition))
+        }
+        Ok(claims) if claims.file == file_id => Err(refused("this link is to another form of the file")),
         Ok(_) => Err(refused("this link belongs to another file")),
         Err(TokenError::Expired) => Err(refused("this link has expired")),
         Err(TokenError::Invalid) => Err(refused("this link is not valid")),

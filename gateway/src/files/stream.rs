@@ -36,7 +36,7 @@ pub(crate) async fn answer(
     permit: impl Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let head = request.method() == Method::HEAD;
-    let object = Object { size: content.size, etag: &content.sha256, modified: content.modified_at };
+    let object = Object { size: content.size, etag: &content.etag, modified: content.modified_at };
     let (wanted, mut response) = match range::decide(object, conditions(request, head)) {
         Decision::Whole => (0..content.size, describe(StatusCode::OK, content, delivery)),
         Decision::Part(part) => {
@@ -72,7 +72,8 @@ pub(crate) async fn answer(
         let nothing = stream::empty::<Result<_, actix_web::Error>>();
         return Ok(response.body(SizedStream::new(length, nothing)));
     }
-    let mut bytes = store.read(&content.storage_key, wanted);
+    let stored = wanted.start + content.first_byte..wanted.end + content.first_byte;
+    let mut bytes = store.read(&content.storage_key, stored);
     // A failure to read the first chunk can still become an error response.
     let first = bytes.next().await.transpose()?;
     let key = content.storage_key.clone();
@@ -103,7 +104,7 @@ fn describe(status: StatusCode, content: &Content, delivery: Delivery) -> HttpRe
     let caching =
         if delivery.immutable { "private, max-age=31536000, immutable" } else { "private, no-cache" };
     response
-        .insert_header((ETAG, format!("\"{}\"", content.sha256)))
+        .insert_header((ETAG, format!("\"{}\"", content.etag)))
         .insert_header((LAST_MODIFIED, range::http_date(content.modified_at)))
         .insert_header((ACCEPT_RANGES, "bytes"))
         .insert_header((CACHE_CONTROL, caching))

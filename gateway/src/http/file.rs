@@ -103,7 +103,7 @@ pub(crate) async fn content(
 /// Query of `POST /api/files/{id}/link`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 pub(crate) struct LinkQuery {
-    /// `original` or `web`; without it, the one that plays best now.
+    /// `original`, `web`, or `hls` for a playlist of its streams; without it, the one that plays best now.
     rendition: Option<String>,
 }
 
@@ -122,7 +122,7 @@ pub(crate) async fn link(
     let seconds = i64::try_from(link.expires).map_err(|error| ApiError::internal(&error))?;
     let expires_at = DateTime::from_timestamp(seconds, 0)
         .ok_or_else(|| ApiError::internal(&"the clock is beyond what a date can hold"))?;
-    let path = format!("/api/files/{file_id}/content?token={}", link.token);
+    let path = playback::path(*file_id, &link);
     Ok(web::Json(Envelope::new(Link { path, expires_at })))
 }
 

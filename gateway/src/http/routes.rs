@@ -13,7 +13,7 @@ use utoipa::OpenApi;
 use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::{
-    auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, install, job,
+    auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, hls, install, job,
     metrics, node, node_interface, peer, pool, preauth, project, project_options, revocation, rotation,
     upload,
 };
@@ -119,6 +119,12 @@ routes! {
     Member file::delete;
     Member file::link;
     MemberOrLink file::content;
+    MemberOrLink hls::master;
+    MemberOrLink hls::media;
+    MemberOrLink hls::init;
+    MemberOrLink hls::segment;
+    MemberOrLink hls::subtitle;
+    Member hls::seek;
 
     Anyone health::live;
     Anyone health::ready;
@@ -157,6 +163,8 @@ mod tests {
             let uri = uri.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{nodeId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{peerId}", "0198c0de-0000-7000-8000-000000000000");
+            let uri = uri.replace("{variant}", "v480").replace("{subtitle}", "subtitle-0");
+            let uri = uri.replace("{chunk}", "0").replace("{segment}", "0");
             let uri = uri.replace(
                 "{id}",
                 if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },

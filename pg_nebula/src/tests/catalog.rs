@@ -164,29 +164,31 @@ const RESULTS: &[(&str, &str)] = &[
 /// function must be volatile and parallel unsafe.
 const READERS: &str = "
     account_login account_role acting_member acting_on_peer agent_due agent_keys allowed_ips
-    assignable_range can_be_certified certificate_counts check_account check_batch check_device_name
-    check_dns_port check_endpoint_owner check_endpoints check_grantable check_groups check_job
-    check_mtu check_network check_node_endpoint check_not_reserved check_peer check_peer_identity
-    check_project_options check_route_numbers check_rule check_span check_successor check_text
-    check_words claim_key conf_of configuration_versions confirm_changes desired_interface
-    device_allocation device_configurations device_networks device_revocation device_status_for
-    device_unsafe_networks disk_room dual_families dumped_relations endpoint_address endpoint_fault
-    enrolment_project file_content file_name_base find_jobs foreign_certificates forward_rule
-    forward_rules free_peer_network free_runs group_addresses has_rows in_restore_session
-    interface_endpoint is_label is_live is_made is_name issued_certificates known_peer limit_certificates
-    list_authorities list_certificates list_devices list_enabled_nodes list_enrolments list_events
-    list_files list_jobs list_node_secrets list_nodes list_peers list_pools list_projects
-    list_rotations list_routes list_rules map_differences map_status next_tick node_counts node_due
-    node_epoch node_health node_late_after node_of_device node_scores node_secrets node_state
-    not_grantable other_project_of overlay_networks peer_addresses peer_counts peer_file_name
+    assignable_range can_be_certified certificate_counts check_account check_batch
+    check_device_name check_dns_port check_endpoint_owner check_endpoints check_grantable
+    check_groups check_job check_mtu check_network check_node_endpoint check_not_reserved
+    check_peer check_peer_identity check_project_options check_route_numbers check_rule check_span
+    check_successor check_text check_words claim_key conf_of configuration_versions
+    confirm_changes desired_interface device_allocation device_configurations device_networks
+    device_revocation device_status_for device_unsafe_networks disk_room dual_families
+    dumped_relations endpoint_address endpoint_fault enrolment_project file_content file_duration file_name_base
+    find_jobs find_segment foreign_certificates forward_rule forward_rules free_peer_network
+    free_runs group_addresses has_rows in_restore_session interface_endpoint is_label is_live
+    is_made is_name issued_certificates known_peer limit_certificates list_authorities
+    list_certificates list_devices list_enabled_nodes list_enrolments list_events list_files
+    list_jobs list_node_secrets list_nodes list_peers list_pools list_projects list_rotations
+    list_routes list_rules map_differences map_status next_tick node_counts node_due node_epoch
+    node_health node_late_after node_of_device node_scores node_secrets node_state not_grantable
+    other_project_of overlay_networks peer_addresses peer_counts peer_file_name
     peer_group_addresses peer_network_conflict peer_ranges peer_routes peer_rules peers_applied
-    pool_forecast pool_network pool_usage project_allocations project_configuration
-    project_lighthouses project_options project_trust refuse_endpoint render_conf require_account
-    require_admin require_agentless require_device require_interface require_job require_member
-    require_node require_peer require_project rotation_missing rule_sides runs_nothing
-    sequences_to_restore shared_identities show_interface show_node show_peer shown_node
-    signing_authorities span special_networks static_endpoints tables_with_rows text_limit
-    unknown_objects unusable_endpoints vacant_segment visible_projects wanted_state wireguard_key";
+    playable_variants pool_forecast pool_network pool_usage project_allocations
+    project_configuration project_lighthouses project_options project_trust refuse_endpoint
+    render_conf require_account require_admin require_agentless require_device require_file
+    require_interface require_job require_member require_node require_peer require_project
+    rotation_missing rule_sides runs_nothing sequences_to_restore shared_identities show_interface
+    show_node show_peer shown_node signing_authorities span special_networks static_endpoints
+    tables_with_rows text_limit unknown_objects unusable_endpoints vacant_segment variant_init
+    variant_segments visible_projects wanted_state wireguard_key";
 
 /// Members of the extension in schema nebula, without the test functions.
 const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname

@@ -79,6 +79,8 @@ SELECT f.file_id, f.project_id, f.size, f.sha256,
        f.storage_key, f.job_id, f.uploaded_at
   FROM nebula.file f
  WHERE f.content_id = f.file_id;
+INSERT INTO nebula.content_job (content_id, job_id, role)
+SELECT c.content_id, c.job_id, 'plan' FROM nebula.content c WHERE c.job_id IS NOT NULL;
 ALTER TABLE nebula.file
   DROP COLUMN size,
   DROP COLUMN sha256,

@@ -1,0 +1,187 @@
+//! `/api/files/{id}/hls`: playlists and segments for adaptive streaming.
+
+use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
+use actix_web::{HttpRequest, HttpResponse, web};
+use futures::future::Either;
+use nebula_api::Envelope;
+use nebula_api::file::{MadeFrom, MakeFrom};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::database::file as file_database;
+use crate::database::hls as database;
+use crate::domain::{hls, playback};
+use crate::error::ApiError;
+use crate::files::stream::{self, Delivery};
+use crate::http::extractor::Actor;
+use crate::http::object::Object;
+use crate::http::origin::client_address;
+use crate::state::AppState;
+
+const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
+
+/// Query of the routes below `/api/files/{id}/hls`.
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(crate) struct HlsQuery {
+    /// Token of a link of rendition `hls`, in place of the header `Authorization`. Playlists pass it on.
+    token: Option<String>,
+}
+
+/// What is left of a request after its authorisation.
+struct Viewer {
+    account_id: Uuid,
+    /// Appended to the URLs in playlists.
+    query: String,
+}
+
+impl HlsQuery {
+    fn viewer(self, state: &AppState, request: &HttpRequest, file_id: Uuid) -> Result<Viewer, ApiError> {
+        let Some(token) = self.token else {
+            let account_id = Actor::from_request_head(request)?.account_id;
+            return Ok(Viewer { account_id, query: String::new() });
+        };
+        let account_id = playback::open_hls(&state.tokens, &token, file_id)?;
+        // A token has no character that a URL would have to escape.
+        Ok(Viewer { account_id, query: format!("?token={token}") })
+    }
+}
+
+/// The playlist of all variants that can be played now (HLS). 404 until the first minute of the film is made.
+#[utoipa::path(get, path = "/api/files/{id}/hls/master.m3u8", tag = "files",
+    params(("id" = Uuid, Path), HlsQuery),
+    responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl")))]
+pub(crate) async fn master(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    file_id: web::Path<Uuid>,
+    query: web::Query<HlsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let viewer = query.into_inner().viewer(&state, &request, *file_id)?;
+    let client = state.database.client().await?;
+    let variants = database::playable_variants(&client, viewer.account_id, *file_id).await?;
+    let text = hls::master(&variants, &viewer.query).ok_or_else(|| {
+        ApiError::not_found("there is no stream of this file, or not yet")
+            .hint("GET /api/files/{id} shows how far it is; rendition web or original may be there.")
+    })?;
+    Ok(playlist(text))
+}
+
+/// The playlist of one variant: EVENT while it grows, VOD with its end.
+#[utoipa::path(get, path = "/api/files/{id}/hls/{variant}.m3u8", tag = "files",
+    params(("id" = Uuid, Path), ("variant" = String, Path, description = "From the master playlist"), HlsQuery),
+    responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl")))]
+pub(crate) async fn media(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    path: web::Path<(Uuid, String)>,
+    query: web::Query<HlsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let (file_id, variant) = path.into_inner();
+    let viewer = query.into_inner().viewer(&state, &request, file_id)?;
+    let client = state.database.client().await?;
+    if variant.starts_with("subtitle-") {
+        let seconds = database::duration(&client, viewer.account_id, file_id).await?;
+        return Ok(playlist(hls::subtitles(&variant, seconds, &viewer.query)));
+    }
+    let segments = database::segments(&client, viewer.account_id, file_id, &variant).await?;
+    Ok(playlist(hls::media(&variant, &segments, &viewer.query)))
+}
+
+/// The initialization segment of a variant.
+#[utoipa::path(get, path = "/api/files/{id}/hls/{variant}/init.mp4", tag = "files",
+    params(("id" = Uuid, Path), ("variant" = String, Path, description = "From the master playlist"), HlsQuery),
+    responses((status = 200, description = "ftyp and moov", content_type = "video/mp4")))]
+pub(crate) async fn init(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    path: web::Path<(Uuid, String)>,
+    query: web::Query<HlsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let (file_id, variant) = path.into_inner();
+    let viewer = query.into_inner().viewer(&state, &request, file_id)?;
+    let client = state.database.client().await?;
+    let bytes = database::init(&client, viewer.account_id, file_id, &variant).await?;
+    Ok(private("video/mp4").body(bytes))
+}
+
+/// A segment of a variant, or a range of it.
+#[utoipa::path(get, path = "/api/files/{id}/hls/{variant}/{chunk}-{segment}.m4s", tag = "files",
+    params(("id" = Uuid, Path), ("variant" = String, Path, description = "From the master playlist"),
+        ("chunk" = i32, Path), ("segment" = i32, Path), HlsQuery),
+    responses((status = 200, description = "moof and mdat", content_type = "video/iso.segment")))]
+pub(crate) async fn segment(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    path: web::Path<(Uuid, String, i32, i32)>,
+    query: web::Query<HlsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let (file_id, variant, chunk, segment) = path.into_inner();
+    let query = query.into_inner();
+    let is_link = query.token.is_some();
+    let viewer = query.viewer(&state, &request, file_id)?;
+    let permit = if is_link {
+        Either::Left(state.transfers.of_link(viewer.account_id, client_address(&request))?)
+    } else {
+        Either::Right(state.transfers.of_account(viewer.account_id)?)
+    };
+    // The connection is given back before the first byte is sent.
+    let content = {
+        let client = state.database.client().await?;
+        database::segment(&client, viewer.account_id, file_id, &variant, (chunk, segment)).await?
+    };
+    stream::answer(&request, &state.store, &content, Delivery::default(), permit).await
+}
+
+/// A subtitle of the film, in WebVTT.
+#[utoipa::path(get, path = "/api/files/{id}/hls/{subtitle}.vtt", tag = "files",
+    params(("id" = Uuid, Path), ("subtitle" = String, Path, description = "From the master playlist"), HlsQuery),
+    responses((status = 200, description = "The subtitles", content_type = "text/vtt")))]
+pub(crate) async fn subtitle(
+    state: web::Data<AppState>,
+    request: HttpRequest,
+    path: web::Path<(Uuid, String)>,
+    query: web::Query<HlsQuery>,
+) -> Result<HttpResponse, ApiError> {
+    let (file_id, subtitle) = path.into_inner();
+    let viewer = query.into_inner().viewer(&state, &request, file_id)?;
+    let content = {
+        let client = state.database.client().await?;
+        file_database::content(&client, viewer.account_id, file_id, Some(&subtitle)).await?
+    };
+    stream::answer(&request, &state.store, &content, Delivery::default(), ()).await
+}
+
+/// Moves the minutes of a film from a second on to the front of the queue: somebody waits for them.
+#[utoipa::path(post, path = "/api/files/{id}/hls/seek", tag = "files", params(("id" = Uuid, Path)),
+    request_body = MakeFrom,
+    responses((status = 200, description = "How many chunks were waiting", body = Envelope<MadeFrom>)))]
+pub(crate) async fn seek(
+    state: web::Data<AppState>,
+    actor: Actor,
+    file_id: web::Path<Uuid>,
+    body: web::Json<Object<MakeFrom>>,
+) -> Result<web::Json<Envelope<MadeFrom>>, ApiError> {
+    let seconds = body.into_inner().0.seconds;
+    if !(0.0..=1e9).contains(&seconds) {
+        return Err(ApiError::bad_argument(format!("no film has a second {seconds}"))
+            .hint("Give seconds from the start of the film."));
+    }
+    let client = state.database.client().await?;
+    let waiting = database::make_from(&client, actor.account_id, *file_id, seconds).await?;
+    Ok(web::Json(Envelope::new(MadeFrom { waiting })))
+}
+
+fn playlist(text: String) -> HttpResponse {
+    private(PLAYLIST_TYPE).body(text)
+}
+
+/// A small answer that is asked for again each time. The URL may carry a token, which a referrer would leak.
+fn private(content_type: &'static str) -> actix_web::HttpResponseBuilder {
+    let mut response = HttpResponse::Ok();
+    response
+        .insert_header((CONTENT_TYPE, content_type))
+        .insert_header((CACHE_CONTROL, "private, no-cache"))
+        .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .insert_header((REFERRER_POLICY, "no-referrer"));
+    response
+}
