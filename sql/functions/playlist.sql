@@ -45,8 +45,8 @@ BEGIN
      ORDER BY r.kind;
 END $$;
 COMMENT ON FUNCTION nebula.playable_variants(uuid, uuid) IS
-  'For the gateway: variants of a film that can be played now: sounds, pictures from the largest, subtitles; bandwidths '
-  'in bit/s as measured so far. Errors: P0002 no such file';
+  'For the gateway: variants of a film that can be played now: sounds, pictures from the largest, subtitles; '
+  'bandwidths in bit/s as measured so far. Errors: P0002 no such file';
 
 CREATE FUNCTION nebula.file_duration(p_actor uuid, p_file_id uuid) RETURNS double precision
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -1,4 +1,4 @@
--- Adaptive streaming: a worker plans a film, its jobs add chunks to variants, and players get playlists of what is made.
+-- Adaptive streaming: a worker plans a film, its jobs add chunks to variants, and players get playlists of those.
 
 -- A retry of a plan that was carried out before its answer arrived makes no second set of jobs: the jobs of the first
 -- are cancelled, and what they made counts no more, since the new plan may cut the film elsewhere.
@@ -72,7 +72,7 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.plan_renditions(bigint, integer, uuid, jsonb) IS
-  'For the worker: enqueues the jobs that make the renditions of a content by this plan (worker/src/transcode/plan.rs); '
+  'For the worker: enqueues the jobs that make the renditions of a content by this plan (the worker has its shape); '
   'fenced by the attempt of the job that planned. Errors: 55000 lease lost, P0002 its files were deleted';
 
 CREATE FUNCTION nebula.add_chunks(p_job_id bigint, p_attempt integer, p_content_id uuid, p_chunks jsonb) RETURNS void
