@@ -1,6 +1,6 @@
 //! Peers: WireGuard clients (phones, televisions, routers) that reach the overlay through a node.
 //! `GET`, `POST /api/peers`, `PATCH`, `DELETE /api/peers/{peerId}`, `GET /api/peers/{peerId}/config`,
-//! `POST /api/peers/move`, `POST /api/peers/remove`.
+//! `POST /api/peers/move`, `DELETE /api/peers/{peerId}/move`, `POST /api/peers/remove`.
 //!
 //! The private key of a peer is made by its owner and never sent here.
 

@@ -67,6 +67,19 @@ pub(crate) async fn move_to(
     map_rows(&query(client, sql, &values).await?, read_result)
 }
 
+/// Lets a peer that moves stay on its node; answers it. Fails with 403 neither its creator nor an
+/// administrator, 404 no such peer, 409 it does not move, or has been seen on the other node.
+pub(crate) async fn cancel_move(
+    client: &impl GenericClient,
+    actor: Uuid,
+    peer_id: Uuid,
+    address: Option<IpAddr>,
+) -> Result<Peer, ApiError> {
+    let sql = "SELECT nebula.cancel_move_for($1, $2, $3)";
+    let Json(peer) = query_one(client, sql, &[&actor, &peer_id, &address]).await?.try_get(0)?;
+    Ok(peer)
+}
+
 /// Removes peers; each is gone when its nodes have confirmed that. Fails as [`create`].
 pub(crate) async fn remove(
     client: &impl GenericClient,

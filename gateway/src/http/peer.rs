@@ -103,6 +103,20 @@ pub(crate) async fn move_to(
     Ok(web::Json(Envelope::new(results)))
 }
 
+/// Lets a peer that moves stay on its node; the other one gives it up.
+#[utoipa::path(delete, path = "/api/peers/{peerId}/move", tag = "peer", params(("peerId" = Uuid, Path)),
+    responses((status = 200, description = "The peer as it is now", body = Envelope<Peer>)))]
+pub(crate) async fn cancel_move(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    path: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<Peer>>, ApiError> {
+    let client = state.database.client().await?;
+    let peer = database::cancel_move(&client, actor.account_id, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(peer)))
+}
+
 /// Removes peers, with a result for each.
 #[utoipa::path(post, path = "/api/peers/remove", tag = "peer", request_body = PeerChoice,
     responses((status = 200, description = "A result for each item", body = Envelope<Vec<PeerResult>>)))]

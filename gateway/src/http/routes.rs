@@ -101,6 +101,7 @@ routes! {
     Member peer::list;
     Member peer::create;
     Member peer::move_to;
+    Member peer::cancel_move;
     Member peer::remove;
     Member peer::update;
     Member peer::remove_one;
