@@ -6,6 +6,8 @@ const STEP = 200;
 export interface Paged<T> {
   query: Ref<string>;
   rows: ComputedRef<T[]>;
+  /** Those that match, shown or not. */
+  matching: ComputedRef<T[]>;
   /** Rows that match but are not shown yet. */
   hidden: ComputedRef<number>;
   more: () => void;
@@ -25,6 +27,7 @@ export function paged<T>(items: () => T[], words: (item: T) => unknown[], limit?
   });
   return {
     query,
+    matching,
     rows: computed(() => matching.value.slice(0, shown.value)),
     hidden: computed(() => Math.max(0, matching.value.length - shown.value)),
     more: () => (shown.value += STEP),

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import type { Peer } from "./api/types";
 import { isUnsafe, words } from "./line";
-import { isOnline } from "./peer";
+import { isMine, isOnline, listed, outcome } from "./peer";
 
 test("a peer is online for three minutes after its handshake", () => {
   const peer = (handshakeAt: string | null) => ({ handshakeAt }) as Peer;
@@ -18,4 +18,23 @@ test("line breaks and control characters are found, other letters are not", () =
 
 test("words are separated by commas and blanks", () => {
   expect(words(" family, tv  guests\n")).toEqual(["family", "tv", "guests"]);
+});
+
+const peers = (...names: string[]) => names.map((name) => ({ name, createdBy: "ada" }) as Peer);
+
+test("many peers are named by the first of them, and a result counts those that were changed", () => {
+  expect(listed(peers("a", "b", "c"), 2)).toBe("a, b and 1 more");
+  expect(outcome(peers("a"), 0, "is removed")).toBe("a is removed.");
+  expect(outcome(peers("a", "b", "c"), 1, "are removed")).toMatch(/^2 of 3 peers are removed; /);
+});
+
+test("a peer is changed by administrators and by the account that created it", () => {
+  const [peer] = peers("a") as [Peer];
+  const account = (username: string, role: "admin" | "member") => ({ accountId: "", username, role });
+  expect([account("eve", "member"), account("ada", "member"), account("bob", "admin"), null].map((me) => isMine(peer, me))).toEqual([
+    false,
+    true,
+    true,
+    false,
+  ]);
 });

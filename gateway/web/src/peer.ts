@@ -1,10 +1,13 @@
 // How a peer is described. Pure: the present moment is an argument.
-import type { Peer, PeerState } from "./api/types";
+import type { Identity, Peer, PeerState } from "./api/types";
 
 /** Milliseconds after a handshake in which a peer counts as online: WireGuard renews it every two minutes. */
 const ONLINE = 180_000;
 
 export const isOnline = (peer: Peer, now: number) => peer.handshakeAt !== null && now - Date.parse(peer.handshakeAt) < ONLINE;
+
+/** Whether an account may change a peer: administrators, and the account that created it. */
+export const isMine = (peer: Peer, me: Identity | null) => me?.role === "admin" || me?.username === peer.createdBy;
 
 export const tone: Record<PeerState, string> = {
   pending: "busy",
@@ -30,3 +33,19 @@ export const meaning: Record<PeerState, string> = {
 };
 
 export const reach = (peer: Peer) => ({ overlay: "overlay only", all: "all traffic", listed: peer.networks.join(", ") })[peer.reach];
+
+/** A name, or the number of peers. */
+export const named = (peers: Peer[]) => (peers.length === 1 ? `${peers[0]?.name}` : `${peers.length} peers`);
+
+/** The first names of many, and how many more there are. */
+export function listed(peers: Peer[], shown = 8): string {
+  const names = peers.slice(0, shown).map((peer) => peer.name);
+  const more = peers.length - names.length;
+  return more > 0 ? `${names.join(", ")} and ${more} more` : names.join(", ");
+}
+
+/** "12 of 15 peers are removed; the others are still selected, each with its reason." */
+export function outcome(peers: Peer[], failed: number, done: string): string {
+  if (failed === 0) return `${named(peers)} ${done}.`;
+  return `${peers.length - failed} of ${peers.length} peers ${done}; the others are still selected, each with its reason.`;
+}

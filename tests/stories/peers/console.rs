@@ -28,6 +28,9 @@ async fn a_peer_is_created_moved_and_removed_in_a_browser() -> Result<()> {
     let peers = json!([{ "name": "radio", "publicKey": key() }]);
     let body = json!({ "projectId": stack.project, "strategy": "full", "peers": peers });
     data::<Value>(admin.post("/api/peers").json(&body).send().await?).await?;
+    let lamps = ["lamp-1", "lamp-2", "lamp-3"].map(|name| json!({ "name": name, "publicKey": key() }));
+    let body = json!({ "projectId": stack.project, "strategy": "alpha", "peers": lamps });
+    data::<Value>(admin.post("/api/peers").json(&body).send().await?).await?;
     // Pictures for people, where the environment wants them.
     let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures)?;

@@ -6,10 +6,13 @@ import type {
   EnabledNode,
   HostNode,
   Identity,
+  InterfaceValues,
+  ItemError,
   Job,
   JobChange,
   Link,
   NewPeer,
+  NodeInterface,
   Peer,
   PeerConfig,
   PeerResult,
@@ -50,6 +53,10 @@ export const deleteFile = (fileId: string) => call<unknown>(`/api/files/${fileId
 export const linkTo = (fileId: string, rendition?: "original") =>
   call<Link>(`/api/files/${fileId}/link${rendition ? `?rendition=${rendition}` : ""}`, "POST");
 
+/** Lets a device in that asked for it. */
+export const approveDevice = (request: string, device: { projectId: string; name: string; role: string; groups: string[] }) =>
+  call<unknown>(`/api/enrolments/approve?request=${encodeURIComponent(request)}`, "POST", device);
+
 /** Seconds that a node gets to apply a change before the gateway withdraws it. */
 const WAIT = 20;
 /** Peers of one request; the gateway takes bodies of up to 64 kB. */
@@ -57,8 +64,14 @@ const BATCH = 500;
 
 export const nodes = () => call<HostNode[]>("/api/nodes");
 export const enabledNodes = (projectId: string) => call<EnabledNode[]>(inProject("nodes/enabled", projectId));
-export const setNodeState = (nodeId: string, desiredState: HostNode["desiredState"]) =>
-  call<HostNode>(`/api/nodes/${nodeId}`, "PATCH", { desiredState });
+export const changeNode = (nodeId: string, changes: { desiredState?: HostNode["desiredState"]; repair?: boolean }) =>
+  call<HostNode>(`/api/nodes/${nodeId}`, "PATCH", changes);
+
+/** The WireGuard interface of this name: added to the node, or changed. */
+export const setInterface = (nodeId: string, name: string, values: InterfaceValues) =>
+  call<NodeInterface>(`/api/nodes/${nodeId}/interfaces/${encodeURIComponent(name)}`, "PUT", values);
+export const removeInterface = (nodeId: string, name: string) =>
+  call<unknown>(`/api/nodes/${nodeId}/interfaces/${encodeURIComponent(name)}`, "DELETE");
 
 export const peers = (projectId: string) => call<Peer[]>(inProject("peers", projectId));
 export const createPeer = async (projectId: string, strategy: string, peer: NewPeer) =>
@@ -67,25 +80,42 @@ export const changePeer = (peerId: string, changes: { publicKey?: string; disabl
   call<Peer>(`/api/peers/${peerId}`, "PATCH", changes);
 export const movePeer = async (peerId: string, strategy: string) =>
   only(await call<PeerResult[]>("/api/peers/move", "POST", { peerIds: [peerId], strategy, wait: WAIT }));
+/** Lets a peer that moves stay on its node. */
+export const cancelMove = (peerId: string) => call<Peer>(`/api/peers/${peerId}/move`, "DELETE");
+export const movePeers = (chosen: Peer[], strategy: string) => inBatches(chosen, "/api/peers/move", { strategy });
+export const removePeers = (chosen: Peer[]) => inBatches(chosen, "/api/peers/remove", {});
 /** Moves all peers of a node to the others; answers why some stay. */
 export async function movePeersAway(nodeId: string): Promise<string[]> {
   const all = await call<Peer[]>("/api/peers");
-  const peers = all.filter((one) => one.nodeId === nodeId && one.movingTo === null && one.state !== "leaving");
-  const failed: string[] = [];
-  for (let first = 0; first < peers.length; first += BATCH) {
-    const batch = peers.slice(first, first + BATCH);
-    const body = { peerIds: batch.map((one) => one.peerId), strategy: "auto" };
-    const results = await call<PeerResult[]>("/api/peers/move", "POST", body);
-    for (const { item, error } of results) if (error) failed.push(`${batch[item]?.name} stays: ${error.detail}`);
+  const there = all.filter((one) => one.nodeId === nodeId && one.movingTo === null && one.state !== "leaving");
+  const failed = await movePeers(there, "auto");
+  return there.flatMap(({ peerId, name }) => (failed.has(peerId) ? [`${name} stays: ${failed.get(peerId)?.detail}`] : []));
+}
+export const peerConfig = (peerId: string) => call<PeerConfig>(`/api/peers/${peerId}/config`);
+
+/** The failures by peer. A batch without an answer fails for all of its peers; the others are sent all the same. */
+async function inBatches(chosen: Peer[], path: string, more: object): Promise<Map<string, Failure>> {
+  const failed = new Map<string, Failure>();
+  for (let first = 0; first < chosen.length; first += BATCH) {
+    const batch = chosen.slice(first, first + BATCH);
+    const body = { peerIds: batch.map((one) => one.peerId), ...more };
+    try {
+      for (const { item, error } of await call<PeerResult[]>(path, "POST", body)) {
+        const peer = batch[item];
+        if (error && peer) failed.set(peer.peerId, ofItem(error));
+      }
+    } catch (thrown) {
+      for (const { peerId } of batch) failed.set(peerId, Failure.from(thrown));
+    }
   }
   return failed;
 }
-export const removePeer = (peerId: string) => call<unknown>(`/api/peers/${peerId}`, "DELETE");
-export const peerConfig = (peerId: string) => call<PeerConfig>(`/api/peers/${peerId}/config`);
+
+const ofItem = ({ detail, hint, sqlstate }: ItemError) => new Failure(409, detail, hint, sqlstate);
 
 /** The result of a batch of one. */
 function only(results: PeerResult[]): Peer {
   const [result] = results;
   if (result?.peer) return result.peer;
-  throw new Failure(409, result?.error?.detail ?? "the gateway answered without a peer", result?.error?.hint);
+  throw result?.error ? ofItem(result.error) : new Failure(0, "the gateway answered without a peer");
 }

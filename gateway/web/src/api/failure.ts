@@ -1,5 +1,8 @@
 import type { FailureBody } from "./types";
 
+/** SQLSTATEs of a 503 after which the gateway has taken back what it had begun. */
+const WITHDRAWN = ["53000", "55000"];
+
 /** A request that did not succeed: what was wrong, and what to do about it. */
 export class Failure extends Error {
   constructor(
@@ -7,20 +10,27 @@ export class Failure extends Error {
     readonly status: number,
     readonly detail: string,
     readonly hint?: string,
+    /** Only the gateway's own answers have one. */
+    readonly sqlstate?: string,
   ) {
     super(detail);
     this.name = "Failure";
+  }
+
+  /** Whether nothing was changed: the gateway itself refused it. Otherwise it may have been carried out. */
+  get isRefusal(): boolean {
+    return this.sqlstate !== undefined && (this.status < 500 || WITHDRAWN.includes(this.sqlstate));
   }
 
   /** The failure an answer describes; a proxy's own error page has no body of ours. */
   static fromAnswer(status: number, text: string): Failure {
     try {
       const body = JSON.parse(text) as Partial<FailureBody> | null;
-      if (body?.detail) return new Failure(status, body.detail, body.hint);
+      if (body?.detail) return new Failure(status, body.detail, body.hint, body.sqlstate);
     } catch {
       // Not JSON: said below in our own words.
     }
-    return new Failure(status, `The gateway answered with status ${status}.`, "Its log says why.");
+    return new Failure(status, `The answer has status ${status} and is not the gateway's.`, "The log of the proxy in front of it says why.");
   }
 
   static unreachable(): Failure {

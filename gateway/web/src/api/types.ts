@@ -140,6 +140,18 @@ export interface NodeInterface {
   drift: Drift[];
 }
 
+/** Values of an interface that administrators set; absent ones stay, or get their defaults. */
+export interface InterfaceValues {
+  listenPort?: number;
+  /** null: that of the node. */
+  endpoint?: string | null;
+  mtu?: number;
+  dns?: string[];
+  keepalive?: number;
+  /** A network for its peers besides those that it has. */
+  cidr?: string;
+}
+
 /** A server that hosts peers and workers, as administrators see it. */
 export interface HostNode {
   nodeId: string;
@@ -225,10 +237,16 @@ export interface NewPeer {
   expiresAt?: string;
 }
 
+export interface ItemError {
+  sqlstate: string;
+  detail: string;
+  hint?: string;
+}
+
 export interface PeerResult {
   item: number;
   peer?: Peer;
-  error?: { sqlstate: string; detail: string; hint?: string };
+  error?: ItemError;
 }
 
 export interface PeerConfig {
