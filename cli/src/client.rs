@@ -123,6 +123,12 @@ impl Client {
         self.send(|| Ok(self.request(Method::DELETE, path).timeout(REQUEST_TIMEOUT))).await.map(drop)
     }
 
+    /// `DELETE` with the access token, whose response has data.
+    pub(crate) async fn delete_for<T: DeserializeOwned>(&self, path: &str) -> Result<T> {
+        let build = || Ok(self.request(Method::DELETE, path).timeout(REQUEST_TIMEOUT));
+        data(self.send(build).await?).await
+    }
+
     /// `DELETE` with the access token, of what a query names.
     pub(crate) async fn delete_with(&self, path: &str, query: &[(&str, String)]) -> Result<()> {
         let build = || Ok(self.request(Method::DELETE, path).query(query).timeout(REQUEST_TIMEOUT));

@@ -99,6 +99,15 @@ impl Error {
     pub(crate) fn is_refusal(&self) -> bool {
         self.status.is_some_and(|status| (400..500).contains(&status))
     }
+
+    /// Whether a request may have been carried out all the same: the gateway did not answer, or something in
+    /// front of it did, or it could not say. Not so after a refusal, or a 503 that has withdrawn the request.
+    pub(crate) fn may_be_done(&self) -> bool {
+        let Failure { sqlstate, .. } = &*self.failure;
+        let is_unclear = matches!(sqlstate.as_str(), "08001" | "08P01");
+        let is_withdrawn = matches!(sqlstate.as_str(), "53000" | "55000");
+        is_unclear || (!is_withdrawn && self.status.is_some_and(|status| status >= 500))
+    }
 }
 
 /// A malformed command-line argument: the reason, as clap shows it.
@@ -150,5 +159,26 @@ mod tests {
         assert!(Error::answered(404, failure.clone()).is_refusal());
         assert!(!Error::answered(503, failure).is_refusal());
         assert!(!Error::new(Code::Unreachable, "no").is_refusal());
+    }
+
+    #[test]
+    fn only_an_answer_of_the_gateway_says_that_nothing_was_done() {
+        let answered = |status, sqlstate: &str| {
+            let failure =
+                Failure { sqlstate: sqlstate.to_owned(), ..Error::new(Code::Io, "no").failure().clone() };
+            Error::answered(status, failure).may_be_done()
+        };
+        for (status, sqlstate) in
+            [(503, "08006"), (500, "XX000"), (503, "57P01"), (502, "08P01"), (408, "08P01")]
+        {
+            assert!(answered(status, sqlstate), "{status} {sqlstate}");
+        }
+        for (status, sqlstate) in
+            [(503, "53000"), (503, "55000"), (409, "23505"), (200, "53000"), (401, "28000")]
+        {
+            assert!(!answered(status, sqlstate), "{status} {sqlstate}");
+        }
+        assert!(Error::new(Code::Unreachable, "no").may_be_done());
+        assert!(!Error::new(Code::NotSignedIn, "no").may_be_done());
     }
 }

@@ -27,6 +27,7 @@ use forwarding::Forwarding;
 use interface::{Interface, load_key};
 use reports::Reports;
 
+mod adopt;
 mod backend;
 mod delta;
 mod desired;
@@ -39,6 +40,8 @@ mod link;
 mod nft;
 mod obstacles;
 mod reports;
+
+pub(crate) use adopt::OwnInterface;
 
 /// The folder in that of the device.
 pub(crate) const FOLDER: &str = "wireguard";

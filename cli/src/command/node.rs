@@ -15,6 +15,7 @@ use crate::output::clean;
 
 mod change;
 mod find;
+mod import_key;
 mod interface;
 mod secret;
 mod show;
@@ -52,6 +53,8 @@ pub(crate) enum Command {
     /// WireGuard interfaces of a node
     #[command(subcommand)]
     Interface(interface::Command),
+    /// On the node: run an interface with the key of another server's wg0.conf, so that its clients go on
+    ImportKey(import_key::ImportKey),
     /// Let the device of this server host the peers of strategy local
     LocalDevice(change::LocalDevice),
     /// Let the agent of a device report for a node
@@ -98,8 +101,9 @@ pub(crate) struct Register {
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<ExitCode> {
     match command {
-        // `secret keep` runs on the node itself, and needs no account.
+        // `secret keep` and `import-key` run on the node itself, and need no account.
         Command::Secret(command) => secret::run(context, command).await,
+        Command::ImportKey(arguments) => import_key::run(context, arguments),
         Command::Interface(command) => interface::run(context, command).await,
         Command::Ls => {
             let nodes = find::all(&context.client()?).await?;

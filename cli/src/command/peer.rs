@@ -19,10 +19,13 @@ mod import;
 mod key;
 mod picture;
 mod plan;
+mod request;
 mod server_conf;
 mod show;
 
 pub(crate) use change::move_away;
+pub(crate) use conf::{key_in, read as read_conf};
+pub(crate) use server_conf::{ServerConf, ServerPeer, parse as parse_server_conf};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -45,7 +48,7 @@ pub(crate) enum Command {
     Create(Box<create::Create>),
     /// Change a peer
     Update(Box<change::Update>),
-    /// Move peers to another node; each needs its new .conf there
+    /// Move peers to another node, where each needs its new .conf; or end their moves
     Move(change::Move),
     /// Remove peers; their addresses are free once their nodes have confirmed it
     Rm(change::Remove),

@@ -6,10 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use nebula_tests::binary::run;
-use nebula_tests::stack::Stack;
+use nebula_tests::eventually;
+use nebula_tests::stack::{ADMIN, Stack};
 use serde_json::Value;
 
 use super::fake_node::{FakeNode, key};
+use super::losing_proxy::LosingProxy;
 
 /// `nebulactl` in the stack's folder, where it writes `.conf` files.
 fn ctl(stack: &Stack, arguments: &[&str]) -> Result<Command> {
@@ -57,7 +59,12 @@ async fn a_peer_gets_a_file_that_wireguard_takes_and_its_key_stays_here() -> Res
     // The picture has the same content; on no terminal it is printed as it is.
     ensure!(run(&mut ctl(&stack, &["peer", "qr", "phone"])?)?.lines().count() > 20);
     // It moves, keeps its key, and gets a file for the other node.
-    run(&mut ctl(&stack, &["peer", "move", "phone", "--to", "two", "--wait=15"])?)?;
+    let elsewhere = ["peer", "move", "phone", "--to", "two", "--wait=15"];
+    run(&mut ctl(&stack, &elsewhere)?)?;
+    let stays = document(&stack, &["peer", "move", "phone", "--cancel"])?;
+    ensure!(stays[0]["peer"]["node"] == "one" && stays[0]["peer"]["movingTo"].is_null(), "{stays}");
+    eventually("the other node to let it go", || async { Ok(run(&mut ctl(&stack, &elsewhere)?).ok()) })
+        .await?;
     run(&mut ctl(&stack, &["peer", "conf", "phone"])?)?;
     let moved = fs::read_to_string(&file)?;
     ensure!(moved.contains(private) && moved.contains("two.example"), "not the file for the other node");
@@ -73,6 +80,40 @@ async fn a_peer_gets_a_file_that_wireguard_takes_and_its_key_stays_here() -> Res
     ensure!(left.as_array().is_some_and(Vec::is_empty), "{left}");
     one.abort();
     two.abort();
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_answer_leaves_neither_a_second_peer_nor_a_peer_without_its_key() -> Result<()> {
+    let stack = Stack::start().await?;
+    let node = FakeNode::new(&stack, &stack.admin().await?, "one").await?.follow();
+    let proxy = LosingProxy::start(&stack, 2).await?;
+    let ctl = |arguments: &[&str]| -> Result<Command> {
+        let mut command = ctl(&stack, arguments)?;
+        command.env("NEBULA_SERVER", &proxy.url).env("XDG_CONFIG_HOME", stack.path("config-of-proxy"));
+        Ok(command)
+    };
+    run(ctl(&["login", ADMIN, "--password-file"])?.arg(stack.path("password")))?;
+    let made =
+        run(&mut ctl(&["--json", "peer", "create", "phone", "--public-key", &key(), "--strategy", "one"])?)?;
+    let made: Value = serde_json::from_str(&made)?;
+    ensure!(made["name"] == "phone" && proxy.lost() == 2, "{made}, {} answers lost", proxy.lost());
+    // A gateway that stays away: the key is kept beside the peer, which exists.
+    proxy.lose(u32::MAX);
+    let output = ctl(&["peer", "create", "tv", "--strategy", "one"])?.output()?;
+    let said = String::from_utf8(output.stderr)?;
+    ensure!(!output.status.success() && said.contains("may exist") && said.contains("tv.conf"), "{said}");
+    proxy.lose(0);
+    let peers = document(&stack, &["peer", "ls"])?;
+    let peers = peers.as_array().context("no list")?;
+    let of = |name: &str| peers.iter().filter(|peer| peer["name"] == name).collect::<Vec<_>>();
+    ensure!(of("phone").len() == 1 && of("tv").len() == 1, "{peers:?}");
+    let mut wg = Command::new("sh");
+    let public = run(wg
+        .args(["-c", "grep PrivateKey \"$0\" | cut -d ' ' -f 3 | wg pubkey"])
+        .arg(stack.path("tv.conf")))?;
+    ensure!(of("tv")[0]["publicKey"] == public.trim(), "{public} is not the key of {peers:?}");
+    node.abort();
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! One interface: brought to what is wanted by differences, read back, and watched.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nebula_api::node_sync::{Drift, FailedPeer, SeenPeer};
@@ -121,6 +121,8 @@ impl Interface {
     ) -> Result<usize> {
         let key = load_key(folder, desired)?;
         let own = key.public()?;
+        // The key in the folder may be another one by now.
+        desired.reported_key = Some(own.to_string());
         self.key = Some(key);
         let fresh = self.bring_up(desired, own).await?;
         let (wanted, mut failed) = delta::wanted(desired.state.peers.iter(), Some(own));
@@ -268,7 +270,12 @@ impl Interface {
 
 /// The private key of an interface, made on first use.
 pub(super) fn load_key(folder: &Path, desired: &DesiredInterface) -> Result<SecretKey> {
-    SecretKey::load_or_create(&folder.join(format!("{}.key", desired.state.interface_id)))
+    SecretKey::load_or_create(&key_file(folder, desired))
+}
+
+/// The file of the private key of an interface.
+pub(super) fn key_file(folder: &Path, desired: &DesiredInterface) -> PathBuf {
+    folder.join(format!("{}.key", desired.state.interface_id))
 }
 
 /// Sends changes in one message; after an error one by one, so that one peer that is refused does not hold up

@@ -96,7 +96,7 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 }
 
 /// Names that Linux and the gateway take; none of them needs quoting in a path.
-fn parse_name(text: &str) -> std::result::Result<String, UsageError> {
+pub(super) fn parse_name(text: &str) -> std::result::Result<String, UsageError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let good = (1..=15).contains(&text.len()) && !text.starts_with('-') && text.chars().all(plain);
     if good { Ok(text.to_owned()) } else { Err(UsageError::new("up to 15 of a-z, 0-9 and -, such as wg0")) }

@@ -36,8 +36,11 @@ pub(crate) struct Move {
     #[command(flatten)]
     names: Names,
     /// Where to: auto, local, a node by name or id, capability:WORD, label:KEY=VALUE
-    #[arg(long, value_name = "STRATEGY", value_parser = parse_line)]
-    to: String,
+    #[arg(long, value_name = "STRATEGY", value_parser = parse_line, required_unless_present = "cancel")]
+    to: Option<String>,
+    /// Let them stay where they are, instead of a move that has begun
+    #[arg(long, conflicts_with_all = ["to", "wait"])]
+    cancel: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -115,7 +118,21 @@ pub(super) async fn set_disabled(context: &Context, names: Names, disabled: bool
 pub(super) async fn relocate(context: &Context, arguments: Move) -> Result<ExitCode> {
     let client = context.client()?;
     let peers = find::named(&client, &arguments.names.project, &arguments.names.peers).await?;
-    move_to(context, &client, &peers, arguments.to, arguments.wait.wait).await
+    match arguments.to {
+        Some(strategy) => move_to(context, &client, &peers, strategy, arguments.wait.wait).await,
+        None => cancel_move(context, &client, &peers).await,
+    }
+}
+
+async fn cancel_move(context: &Context, client: &Client, peers: &[Peer]) -> Result<ExitCode> {
+    let mut results = Vec::new();
+    for peer in peers {
+        let stays: Result<Peer> = client.delete_for(&format!("/api/peers/{}/move", peer.peer_id)).await;
+        results.push(stays.map(Some));
+    }
+    report(context, peers, results, |name, peer| {
+        format!("{name} stays on {}.", peer.map(show::place).unwrap_or_default())
+    })
 }
 
 /// Moves all peers of a node to the others.

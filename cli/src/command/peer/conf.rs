@@ -58,7 +58,7 @@ pub(super) fn fill(conf: &str, private_key: &str) -> Result<Zeroizing<String>> {
 }
 
 /// The private key of an existing `.conf`.
-pub(super) fn key_in(text: &str) -> Option<KeyPair> {
+pub(crate) fn key_in(text: &str) -> Option<KeyPair> {
     let values = text.lines().filter_map(|line| {
         let (key, value) = line.split('#').next().unwrap_or_default().split_once('=')?;
         key.trim().eq_ignore_ascii_case("PrivateKey").then_some(value.trim())
@@ -106,7 +106,7 @@ pub(super) fn require_free(target: Option<&Path>) -> Result<()> {
 }
 
 /// Reads a `.conf`; one is short, and longer input is an error.
-pub(super) fn read(path: &Path) -> Result<Zeroizing<String>> {
+pub(crate) fn read(path: &Path) -> Result<Zeroizing<String>> {
     let text = Zeroizing::new(std::fs::read(path).doing(|| format!("read {}", path.display()))?);
     let text = std::str::from_utf8(&text).map_err(|_| {
         Error::new(Code::InvalidArgument, format!("{} is not text", path.display()))

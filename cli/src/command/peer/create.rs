@@ -1,17 +1,17 @@
 //! `peer create`: the private key is made here, goes into the `.conf`, and nowhere else.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use nebula_api::peer::{CreatePeers, NewPeer, PRIVATE_KEY_PLACEHOLDER, Peer, PeerResult, PeerState};
+use nebula_api::peer::{CreatePeers, NewPeer, PRIVATE_KEY_PLACEHOLDER, Peer, PeerState};
 use serde::Serialize;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
 use super::key::{KeyPair, parse_public_key};
-use super::{Traffic, Wait, conf, find, picture, show};
+use super::{Traffic, Wait, conf, find, picture, request, show};
 use crate::client::Client;
 use crate::command::lifetime::parse_end;
 use crate::command::line::parse_line;
@@ -85,8 +85,10 @@ pub(super) async fn run(context: &Context, arguments: Create) -> Result<()> {
             (Some(pair), public_key)
         }
     };
-    let qr = arguments.qr;
-    let peer = create(&client, arguments, public_key).await?;
+    let (qr, name) = (arguments.qr, arguments.name.clone());
+    let request = request(&client, arguments, public_key).await?;
+    let sent = request::send(context, &client, &request).await;
+    let peer = sent.map_err(|error| unclear(error, target.as_deref(), &name, pair.as_ref()))?;
     let unfinished = |error: Error| unfinished(error, &peer);
     let config = find::config(&client, peer.peer_id).await.map_err(unfinished)?;
     let private_key = pair.as_ref().map_or(PRIVATE_KEY_PLACEHOLDER, KeyPair::private);
@@ -102,7 +104,7 @@ pub(super) async fn run(context: &Context, arguments: Create) -> Result<()> {
     context.output.confirm(&Created { peer, file: Some(file) }, || described)
 }
 
-async fn create(client: &Client, arguments: Create, public_key: String) -> Result<Peer> {
+async fn request(client: &Client, arguments: Create, public_key: String) -> Result<CreatePeers> {
     let project = arguments.project.resolve(client).await?;
     let reach = arguments.traffic.reach().unwrap_or_default();
     let peer = NewPeer {
@@ -118,13 +120,28 @@ async fn create(client: &Client, arguments: Create, public_key: String) -> Resul
         disabled: arguments.disabled,
     };
     let (strategy, wait) = (arguments.strategy, arguments.wait.wait);
-    let request = CreatePeers { project_id: project.project_id, strategy, peers: vec![peer], wait };
-    let results: Vec<PeerResult> = client.post_waiting("/api/peers", &request, wait).await?;
-    match results.into_iter().next() {
-        Some(PeerResult { error: Some(error), .. }) => Err(find::item_error(error)),
-        Some(PeerResult { peer: Some(peer), .. }) => Ok(peer),
-        _ => Err(Error::new(Code::Protocol, "the answer has no peer")
-            .hint("Compare the versions: nebulactl --version, nebulactl ping")),
+    Ok(CreatePeers { project_id: project.project_id, strategy, peers: vec![peer], wait })
+}
+
+/// Keeps the private key of a peer that may exist, and says how to go on.
+fn unclear(error: Error, target: Option<&Path>, name: &str, pair: Option<&KeyPair>) -> Error {
+    if !error.may_be_done() {
+        return error;
+    }
+    let Some(pair) = pair else { return error.hint("The peer may exist all the same: nebulactl peer ls") };
+    match request::keep_key(target, name, pair) {
+        Ok(file) => {
+            let file = file.display();
+            error.hint(format!(
+                "The peer may exist all the same: nebulactl peer ls. Its private key is in {file}; if it exists, \
+                 this completes the file: nebulactl peer conf --key-from {file}"
+            ))
+        }
+        Err(kept) => error.hint(format!(
+            "The peer may exist all the same, and its private key is lost ({kept}). If nebulactl peer ls shows it: \
+             nebulactl peer conf {} --new-key",
+            clean(name)
+        )),
     }
 }
 
@@ -152,7 +169,7 @@ fn unfinished(error: Error, peer: &Peer) -> Error {
     error.hint(hint)
 }
 
-fn describe(peer: &Peer, file: &std::path::Path, has_key: bool) -> String {
+fn describe(peer: &Peer, file: &Path, has_key: bool) -> String {
     let file = file.display();
     let file = if has_key {
         format!(

@@ -146,11 +146,17 @@ async fn create(
         }
     }
     let created = plan.peers.len() - failed;
-    context.output.message(&format!(
-        "{created} of {} peers are created. Their nodes have other keys than the old server: each client needs its new \
-         .conf, with its own private key: nebulactl peer conf --key-from OLD.conf",
-        plan.peers.len()
-    ))?;
+    let count = plan.peers.len();
+    let how = match created {
+        0 => String::new(),
+        _ => format!(
+            " To let the clients go on with the .conf that they have, give their node the key of the old server, on the \
+             node's machine: nebulactl node import-key {}. Otherwise each client needs its new .conf, with its own \
+             private key: nebulactl peer conf --key-from OLD.conf",
+            arguments.file.display()
+        ),
+    };
+    context.output.message(&format!("{created} of {count} peers are created.{how}"))?;
     Ok((if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }, documents))
 }
 

@@ -8,9 +8,9 @@ use zeroize::Zeroizing;
 use crate::error::{Code, Error, Result, UsageError};
 
 /// A key pair; it cannot be printed by accident, because it has no `Debug`.
-pub(super) struct KeyPair {
+pub(crate) struct KeyPair {
     private: Zeroizing<String>,
-    pub(super) public: String,
+    pub(crate) public: String,
 }
 
 impl KeyPair {
@@ -33,7 +33,7 @@ impl KeyPair {
         Ok(Self { private, public: STANDARD.encode(key.raw_public_key()?) })
     }
 
-    pub(super) fn private(&self) -> &str {
+    pub(crate) fn private(&self) -> &str {
         &self.private
     }
 }

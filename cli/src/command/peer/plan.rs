@@ -47,6 +47,10 @@ pub(super) fn plan(conf: ServerConf, known: &[Peer], pools: Option<&[IpNetwork]>
             problem("has no valid PublicKey: left out".to_owned());
             continue;
         };
+        if peer.preshared_key.as_ref().is_some_and(|key| parse_public_key(key.text()).is_err()) {
+            problem("has no valid PresharedKey: left out".to_owned());
+            continue;
+        }
         if let Some(other) = keys.insert(key, format!("the peer of line {}", peer.line)) {
             problem(format!("has the key of {other}: left out"));
             keys.insert(key, other);
@@ -66,7 +70,7 @@ pub(super) fn plan(conf: ServerConf, known: &[Peer], pools: Option<&[IpNetwork]>
             owner == peer.line && inside
         });
         let name = unique(&mut names, &name(peer));
-        let (line, preshared, disabled) = (peer.line, peer.preshared, peer.disabled);
+        let (line, preshared, disabled) = (peer.line, peer.preshared_key.is_some(), peer.disabled);
         plan.peers.push(PlannedPeer { line, name, public_key: key.to_owned(), address, preshared, disabled });
     }
     plan.problems.sort_by_key(|problem| problem.line);

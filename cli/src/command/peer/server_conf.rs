@@ -1,10 +1,12 @@
 //! Reads the `wg0.conf` of a WireGuard server, with the names of its peers as panels and scripts write them
 //! into comments.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 mod comment;
 
@@ -15,22 +17,39 @@ const DISABLED: &str = "#[disabled]";
 
 /// A `wg0.conf`.
 #[derive(Debug, Default)]
-pub(super) struct ServerConf {
-    pub(super) peers: Vec<ServerPeer>,
+pub(crate) struct ServerConf {
+    pub(crate) listen_port: Option<u16>,
+    pub(crate) peers: Vec<ServerPeer>,
     /// Lines that are left out, and why.
     pub(super) problems: Vec<Problem>,
 }
 
-/// A `[Peer]`; private and preshared keys are not kept.
+/// A `[Peer]`.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct ServerPeer {
+pub(crate) struct ServerPeer {
     /// Line of `[Peer]`, from 1.
-    pub(super) line: usize,
-    pub(super) name: Option<String>,
-    pub(super) public_key: Option<String>,
-    pub(super) preshared: bool,
-    pub(super) addresses: Vec<IpAddr>,
-    pub(super) disabled: bool,
+    pub(crate) line: usize,
+    pub(crate) name: Option<String>,
+    pub(crate) public_key: Option<String>,
+    pub(crate) preshared_key: Option<PresharedKey>,
+    pub(crate) addresses: Vec<IpAddr>,
+    pub(crate) disabled: bool,
+}
+
+/// A preshared key in base64, which does not show in a log.
+#[derive(Clone, PartialEq)]
+pub(crate) struct PresharedKey(Zeroizing<String>);
+
+impl PresharedKey {
+    pub(crate) fn text(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for PresharedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PresharedKey")
+    }
 }
 
 /// A line that is left out, and why.
@@ -58,7 +77,7 @@ impl Line<'_> {
     }
 }
 
-pub(super) fn parse(text: &str) -> ServerConf {
+pub(crate) fn parse(text: &str) -> ServerConf {
     let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(index, line)| mark(index + 1, line)).collect();
     let mut reader = Reader::default();
     for (index, line) in lines.iter().enumerate() {
@@ -145,15 +164,23 @@ impl Reader {
 
     fn setting(&mut self, number: usize, key: &str, value: &str) {
         if key == "privatekey" {
-            self.problem(number, "is the server's private key: not read; the node makes its own");
+            self.problem(
+                number,
+                "is the server's private key: not read; the node makes its own, or gets it by import-key",
+            );
         }
         if !self.in_peer {
+            if key == "listenport" {
+                self.conf.listen_port = value.parse().ok();
+            }
             return;
         }
         let Some(peer) = self.conf.peers.last_mut() else { return };
         match key {
             "publickey" => peer.public_key = Some(value.to_owned()),
-            "presharedkey" => peer.preshared = !value.is_empty(),
+            "presharedkey" if !value.is_empty() => {
+                peer.preshared_key = Some(PresharedKey(Zeroizing::new(value.to_owned())));
+            }
             "allowedips" => self.allowed(number, value),
             _ => {}
         }

@@ -40,8 +40,11 @@ fn a_disabled_peer_of_pivpn_stays_disabled() {
                  #[disabled] ### begin tv ###\n#[disabled] [Peer]\n#[disabled] PublicKey = B=\n\
                  #[disabled] AllowedIPs = 10.6.0.3/32\n#[disabled] ### end tv ###\n";
     let [phone, tv]: [ServerPeer; 2] = parse(pivpn).peers.try_into().unwrap();
-    assert_eq!((phone.name.as_deref(), phone.disabled, phone.preshared), (Some("phone"), false, true));
-    assert_eq!((tv.name.as_deref(), tv.disabled, tv.preshared), (Some("tv"), true, false));
+    assert_eq!(
+        (phone.name.as_deref(), phone.disabled, phone.preshared_key.is_some()),
+        (Some("phone"), false, true)
+    );
+    assert_eq!((tv.name.as_deref(), tv.disabled, tv.preshared_key.is_some()), (Some("tv"), true, false));
     assert_eq!(tv.addresses, ["10.6.0.3".parse::<IpAddr>().unwrap()]);
 }
 
