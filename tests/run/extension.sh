@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # extension.sh [NAME…]: the extension's own tests (#[test] and #[pg_test]) or those whose paths contain a NAME, on version
-# PG_MAJOR of PostgreSQL, in a copy of it that is removed afterwards.
+# PG_MAJOR of PostgreSQL, in a copy of it that is removed afterwards. With NEBULA_OTHER_TESTS a NAME may be that of a test
+# of another kind.
 source "$(dirname "$0")/../../docker/lib.sh"
 alone "extension-test-$pg_major"
 
@@ -50,6 +51,9 @@ cd "$repo"
 for name in "${@:-}"; do
     step "Testing the extension on PostgreSQL $pg_major" \
         env RUST_TEST_THREADS=1 cargo pgrx test "pg$pg_major" ${name:+"$name"} -p pg_nebula "${flags[@]}"
-    sed -n "s/^test result: ok\. \([1-9].*\)/extension on PostgreSQL $pg_major: \1/p" \
-        "$repo/target/log/testing-the-extension-on-postgresql-$pg_major.log"
+    passed=$(sed -n "s/^test result: ok\. \([1-9].*\)/extension on PostgreSQL $pg_major: \1/p" \
+        "$repo/target/log/testing-the-extension-on-postgresql-$pg_major.log")
+    [[ -z $passed ]] || say "$passed"
+    [[ -n $passed || -z $name || -n ${NEBULA_OTHER_TESTS:-} ]] ||
+        die "no test of the extension has '$name' in its path" "list them: grep -rA1 pg_test pg_nebula/src/tests"
 done

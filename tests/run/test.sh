@@ -8,7 +8,7 @@ read -ra names <<<"${T:-}"
 cd "$repo"
 
 # mentioned FOLDER: whether a source file there has tests and the last part of a NAME, in its path or in the name of a
-# function. Keeps crates without a matching test from being compiled. Without any NAME, every folder counts.
+# function. Keeps kinds of tests without a matching one from being compiled. Without any NAME, every folder counts.
 mentioned() {
     local name word files
     [[ -d $1 ]] || return 1
@@ -23,7 +23,10 @@ mentioned() {
     return 1
 }
 
-units=()
+# The packages of the unit tests, always all: cargo chooses features for the packages that it is given together, so for
+# another choice of them it would compile nearly all dependencies again, beside those of check.sh.
+packages=()
+units=
 extension=
 stories=
 if [[ $kind == all ]]; then
@@ -32,28 +35,34 @@ if [[ $kind == all ]]; then
         case $package in
         pg_nebula) if mentioned "$folder"; then extension=yes; fi ;;
         nebula-tests | nebula-benches) ;;
-        *) if mentioned "$folder"; then units+=(-p "$package"); fi ;;
+        *)
+            packages+=(-p "$package")
+            if [[ -z $units ]] && mentioned "$folder"; then units=yes; fi
+            ;;
         esac
     done < <("$repo/tests/run/members.py")
 fi
 if mentioned tests/stories; then stories=yes; fi
-[[ ${#units[@]} -gt 0 || -n $extension$stories ]] || die "no test has '$T' in its name"
+[[ -n $units$extension$stories ]] || die "no test has '$T' in its name"
 
-if [[ -n $stories || " ${units[*]} " == *" nebula-gateway "* ]]; then docker/console.sh; fi
+if [[ -n $stories$units ]]; then docker/console.sh; fi
 if [[ -n $stories ]]; then
     docker/extension.sh dev
     step "Building for the tests" cargo build --locked -p nebula-gateway -p nebula-worker -p nebulactl
     step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
 fi
-if [[ ${#units[@]} -gt 0 ]]; then
-    step "Compiling the unit tests" cargo test --locked --no-run "${units[@]}"
+if [[ -n $units ]]; then
+    step "Compiling the unit tests" cargo test --locked --no-run "${packages[@]}"
     if [[ ${#names[@]} -eq 0 && -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi
-    cargo test --quiet --locked "${units[@]}" -- "${names[@]}" || die "a unit test failed" "above is why; alone: make test T=NAME"
+    # Without the lines about programs that have no test of such a name.
+    cargo test --quiet --locked "${packages[@]}" -- "${names[@]}" |
+        sed -E '/^$/d; /^running 0 tests$/d; /^test result: ok\. 0 passed/d; /^all doctests ran/d' ||
+        die "a unit test failed" "above is why; alone: make test T=NAME"
     # Where threads share memory, every order of their steps up to a bound.
     if [[ ${#names[@]} -eq 0 ]]; then cargo test --quiet --locked -p nebula-core --features loom model; fi
 fi
 if [[ -n $extension ]]; then
-    tests/run/extension.sh "${names[@]}"
+    NEBULA_OTHER_TESTS=yes tests/run/extension.sh "${names[@]}"
 fi
 if [[ -n $stories ]]; then
     # With other kinds of tests, a NAME may be that of one of those.

@@ -284,7 +284,7 @@ mod tests {
         assert!(
             changed.is_empty(),
             "the interface changed; if that is meant, write http/openapi.surface anew with \
-             NEBULA_WRITE_SURFACE=1 make check:\n{}",
+             NEBULA_WRITE_SURFACE=1 make test T=the_interface_equals:\n{}",
             changed.join("\n")
         );
     }
