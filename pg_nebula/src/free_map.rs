@@ -38,7 +38,7 @@ pub(crate) mod usage_signal;
 pub(crate) mod verify;
 
 pub(crate) use address_lock::try_lock_address;
-pub(crate) use claim::{claim, note_inserted, release_claim, skip_bloated};
+pub(crate) use claim::{claim, claim_inserted, record_inserted, release_claim, skip_bloated};
 pub(crate) use cursor::reset_all as reset_cursors;
 pub(crate) use exhausted::{count_wait, lowest_without_row};
 pub(crate) use lowest_free_range::lowest_free_range;

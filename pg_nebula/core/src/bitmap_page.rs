@@ -124,8 +124,8 @@ impl Page {
         }
     }
 
-    /// Addresses of a word that are held or claimed. Claimed is read first, because a commit sets held before
-    /// it clears claimed: in the other order an address could seem free in between.
+    /// Addresses of a word that are held or claimed. Claimed is read first, because held is set before
+    /// claimed is cleared: in the other order an address could seem free in between.
     fn taken(&self, word: usize) -> u64 {
         self.claimed[word].load(SeqCst) | self.held[word].load(SeqCst)
     }
@@ -150,10 +150,29 @@ impl Page {
         self.clear_full(word);
     }
 
-    /// A row holds the address from now on; this ends a claim on it.
-    pub fn set_held(&self, bit: u16) {
+    /// A row is about to hold the address. A claim on it stays until [`settle`](Self::settle).
+    pub fn publish(&self, bit: u16) {
         let (word, mask) = word_and_mask(bit);
         self.held[word].fetch_or(mask, SeqCst);
+    }
+
+    /// Ends the claim of a transaction that has committed. Returns whether the address is free: its row, if
+    /// there was one, has been deleted since.
+    pub fn settle(&self, bit: u16) -> bool {
+        let (word, mask) = word_and_mask(bit);
+        self.end_claim(word, mask);
+        let is_free = self.held[word].load(SeqCst) & mask == 0;
+        if is_free {
+            // A search may have called the word full because of the claim, after the held bit was cleared.
+            self.clear_full(word);
+        }
+        is_free
+    }
+
+    /// A row holds the address from now on; this ends a claim on it.
+    pub fn set_held(&self, bit: u16) {
+        self.publish(bit);
+        let (word, mask) = word_and_mask(bit);
         self.end_claim(word, mask);
     }
 
@@ -232,11 +251,15 @@ impl Page {
     /// bits were cleared since the load began: what was read there may be out of date, so read and store
     /// those again.
     ///
-    /// Bits of claimed addresses are left clear: their transactions set them at commit, and at rollback would
-    /// not know that there is a held bit to clear.
+    /// The held bit of a claimed address is never set here, because its transaction does that before it
+    /// commits. It stays set if a row was read: that transaction may be committing, and clears the bit if it
+    /// fails to.
     pub fn store_loaded(&self, words: &Bitmap, range: Range<usize>) -> Option<Range<usize>> {
         for word in range.clone() {
-            self.held[word].store(words[word] & !self.claimed[word].load(SeqCst), SeqCst);
+            // In one step, so that a bit that is set meanwhile is not lost.
+            let _ = self.held[word].fetch_update(SeqCst, SeqCst, |held| {
+                Some(words[word] & (held | !self.claimed[word].load(SeqCst)))
+            });
             self.clear_full(word);
         }
         let mut again: Option<Range<usize>> = None;

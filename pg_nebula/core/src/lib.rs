@@ -1,7 +1,7 @@
 //! The part of pg_nebula that needs no PostgreSQL, so that plain `cargo test -p nebula-core` covers it.
 //!
 //! - Addresses and the map of free ones: [`address`], [`bitmap_page`], [`pool_slot`], [`page_table`],
-//!   [`pending_addresses`].
+//!   [`pending_addresses`], [`map_changes`].
 //! - What sessions share about the job queue: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`],
 //!   [`pending_jobs`].
 //! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`next_state`], [`placement`], [`scan_range`].
@@ -16,6 +16,7 @@ pub mod bitmap_page;
 pub mod cron;
 pub mod fnv;
 pub mod job_event;
+pub mod map_changes;
 pub mod next_state;
 pub mod page_table;
 pub mod pending_addresses;

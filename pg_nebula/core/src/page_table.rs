@@ -265,5 +265,7 @@ impl OrphanTransaction {
     }
 }
 
+#[cfg(test)]
+pub(crate) mod memory;
 #[cfg(all(test, not(feature = "loom")))]
 mod tests;

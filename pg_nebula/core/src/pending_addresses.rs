@@ -9,10 +9,9 @@ const MAX_RELEASED: usize = 1 << 16;
 /// The kind of change of an address or its pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ChangeKind {
-    /// Claimed in the map. A commit makes it held, a rollback ends the claim.
+    /// Claimed in the map, until the transaction ends.
     Claimed,
-    /// Its row was inserted without a claim, or again after this transaction had released it. A commit makes
-    /// it held.
+    /// Its row was inserted. A commit makes it held. Also: claimed by the transaction that has released it.
     Inserted,
     /// Its row was deleted. A commit makes it free.
     Released,
@@ -88,9 +87,11 @@ impl PendingAddresses {
         }
     }
 
-    /// Removes the newest change of an address, and returns its kind.
+    /// Removes the newest claim or insertion of an address, and returns its kind.
     pub fn retract(&mut self, pool: i32, number: u128) -> Option<ChangeKind> {
-        let index = self.changes.iter().rposition(|change| change.is_of(pool, number))?;
+        let is_claim = |kind| matches!(kind, ChangeKind::Claimed | ChangeKind::Inserted);
+        let index =
+            self.changes.iter().rposition(|change| change.is_of(pool, number) && is_claim(change.kind))?;
         let change = self.changes.remove(index);
         if change.kind == ChangeKind::Inserted {
             self.free.insert((pool, number));
@@ -112,7 +113,9 @@ impl PendingAddresses {
         }
     }
 
-    /// A subtransaction was rolled back: removes and returns its changes, newest first.
+    /// A subtransaction was rolled back, or with 0 the transaction: removes and returns its changes, newest
+    /// first. Without insertions of addresses that the transaction had released before: those are held again,
+    /// by their former rows.
     pub fn undo(&mut self, subtransaction: u32) -> Vec<Change> {
         let last_kept = self.changes.iter().rposition(|change| change.subtransaction < subtransaction);
         let mut undone = self.changes.split_off(last_kept.map_or(0, |index| index + 1));
@@ -121,15 +124,41 @@ impl PendingAddresses {
             for index in 0..self.changes.len() {
                 self.update_free(self.changes[index]);
             }
+            self.drop_reinsertions(&mut undone);
         }
         undone.reverse();
         undone
     }
 
-    /// The transaction ended: removes and returns all changes, in order.
+    fn drop_reinsertions(&self, undone: &mut Vec<Change>) {
+        let mut released = BTreeSet::new();
+        undone.retain(|change| {
+            let key = (change.pool, change.number);
+            match change.kind {
+                ChangeKind::Released => drop(released.insert(key)),
+                // The quarantine of the former row is over, or a search finds out that it is held.
+                ChangeKind::Claimed => drop(released.remove(&key)),
+                ChangeKind::Inserted => return !released.contains(&key) && !self.free.contains(&key),
+                ChangeKind::Quarantined(_) | ChangeKind::Invalidated | ChangeKind::UsageCheck => {}
+            }
+            true
+        });
+    }
+
+    /// The changes so far, in order.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
+
+    /// The transaction was committed or prepared: removes and returns all changes, in order. Without releases
+    /// of addresses that it has inserted again.
     pub fn finish(&mut self) -> Vec<Change> {
-        self.free.clear();
-        std::mem::take(&mut self.changes)
+        let free = std::mem::take(&mut self.free);
+        let mut changes = std::mem::take(&mut self.changes);
+        changes.retain(|change| {
+            change.kind != ChangeKind::Released || free.contains(&(change.pool, change.number))
+        });
+        changes
     }
 
     /// Whether this transaction has, or may have, changed an address.

@@ -149,8 +149,14 @@ impl PoolSlot {
 
     /// An address in the page with this number may have become free.
     pub fn mark_free(&self, number: u128) {
-        self.releases.fetch_add(1, SeqCst);
+        self.count_release();
         self.lower_hint(number);
+    }
+
+    /// An address is about to be marked as free. Counted before its bit is cleared: see
+    /// [`crate::map_changes::hold_found_row`].
+    pub fn count_release(&self) {
+        self.releases.fetch_add(1, SeqCst);
     }
 
     /// Makes the next search begin no later than at the page with this number: its bits were loaded anew, and

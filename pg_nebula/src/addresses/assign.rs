@@ -59,7 +59,7 @@ pub(super) fn lowest(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpA
                     search.release();
                     return Ok(None);
                 }
-                search.report_conflict();
+                search.report_conflict()?;
             }
         }
         // An address that another transaction is about to hold comes free if that one rolls back. So the
@@ -69,7 +69,6 @@ pub(super) fn lowest(request: &Request<'_>, pools: &[Pool]) -> Result<Option<IpA
         let timeout = backoff.next_wait().ok_or_else(|| timed_out(request))?;
         free_map::count_wait(pool);
         if wait_and_insert(request, pool, address, timeout)? {
-            free_map::note_inserted(pool, address);
             usage_threshold::check_lowest(pool, address)?;
             return Ok(Some(address));
         }
@@ -98,12 +97,7 @@ fn wait_and_insert(request: &Request<'_>, pool: &Pool, address: IpAddr, timeout:
 
 /// Assigns an address whose row is in a quarantine that is over; `false`: there is no such row.
 fn replace_expired(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    let inserted = store::delete_expired(pool, address)? && store::insert_waiting(request, pool, address)?;
-    if inserted {
-        // The trigger of the deleted row has told the map that the address becomes free.
-        free_map::note_inserted(pool, address);
-    }
-    Ok(inserted)
+    Ok(store::delete_expired(pool, address)? && store::insert_waiting(request, pool, address)?)
 }
 
 /// The error when no address is free.

@@ -13,12 +13,14 @@ mod sql;
 
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
 use super::request::Request;
 use crate::direct::{CacheToken, is_on};
+use crate::free_map;
 use crate::pg::error::Result;
 use crate::pg::privilege::{as_owner, as_owner_by_index};
 use crate::pg::settings;
@@ -95,39 +97,66 @@ pub(super) fn has_rows(device: Uuid) -> Result<bool> {
 
 /// Inserts the allocation of an address; `false`: there is a row with that address, perhaps of a transaction
 /// in progress, or a committed one of that device. Waits for a transaction that is about to insert a row of
-/// the device, and for no other.
+/// the device, and for no other. The caller has claimed the address by a search.
 pub(super) fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    if inserts_directly(has_direct::INSERT)
-        && let Some(inserted) = Direct::insert(request, pool, address)?
-    {
-        return Ok(inserted);
+    let directly =
+        if inserts_directly(has_direct::INSERT) { Direct::insert(request, pool, address)? } else { None };
+    let inserted = match directly {
+        None => as_owner(|| Sql::insert(request, pool, address))? == Some(true),
+        Some(inserted) => inserted,
+    };
+    if inserted {
+        free_map::record_inserted(pool, address);
     }
-    as_owner(|| Sql::insert(request, pool, address)).map(|inserted| inserted == Some(true))
+    Ok(inserted)
 }
 
-/// As [`insert`], but also waits for a transaction that is about to insert or delete a row with the address.
+/// As [`insert`], but also waits for a transaction that is about to insert or delete a row with the address,
+/// which need not be claimed.
 pub(super) fn insert_waiting(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<bool> {
-    as_owner(|| sql::insert_waiting(request, pool, address))
+    let inserted = as_owner(|| sql::insert_waiting(request, pool, address))?;
+    if inserted {
+        free_map::claim_inserted(pool, address);
+    }
+    Ok(inserted)
 }
 
 /// The rows of a device, also of transactions in progress.
 pub(super) use any_row::of_device;
 
 /// As [`insert_waiting`], but waits for a limited time. Needs the owner's privileges.
-pub(super) use sql::insert_within;
+pub(super) fn insert_within(
+    request: &Request<'_>,
+    pool: &Pool,
+    address: IpAddr,
+    timeout: Duration,
+) -> Result<bool> {
+    let inserted = sql::insert_within(request, pool, address, timeout)?;
+    if inserted {
+        free_map::claim_inserted(pool, address);
+    }
+    Ok(inserted)
+}
 
 /// Deletes the row of an address whose quarantine is over. Needs the owner's privileges.
 pub(super) use sql::delete_expired;
 
 /// Inserts the allocations of many devices; `false`: none, because there is a row with one of those addresses
-/// or devices, perhaps of a transaction in progress.
+/// or devices, perhaps of a transaction in progress. The caller has claimed the addresses by searches.
 pub(super) fn insert_many(request: &Request<'_>, pool: &Pool, pairs: &[Pair]) -> Result<bool> {
-    if inserts_directly(has_direct::INSERT_MANY)
-        && let Some(inserted) = Direct::insert_many(request, pool, pairs)?
-    {
-        return Ok(inserted);
+    let directly = if inserts_directly(has_direct::INSERT_MANY) {
+        Direct::insert_many(request, pool, pairs)?
+    } else {
+        None
+    };
+    let inserted = match directly {
+        None => as_owner(|| Sql::insert_many(request, pool, pairs))? == Some(true),
+        Some(inserted) => inserted,
+    };
+    if inserted {
+        pairs.iter().for_each(|(_, address)| free_map::record_inserted(pool, *address));
     }
-    as_owner(|| Sql::insert_many(request, pool, pairs)).map(|inserted| inserted == Some(true))
+    Ok(inserted)
 }
 
 /// Ends the allocations of a device, or only that of `address`; see [`AddressStore::end_allocations`].

@@ -13,8 +13,15 @@ thread_local! {
 
 /// Applies the pending changes when the transaction or a subtransaction ends.
 pub(crate) const LISTENER: TransactionListener = TransactionListener {
+    before_commit: || {
+        with_pending(|pending| {
+            if !pending.is_empty() {
+                apply::before_commit(pending.changes());
+            }
+        });
+    },
     committed: || apply_all(apply::committed),
-    aborted: || apply_all(apply::rolled_back),
+    aborted: || roll_back(0),
     prepared: |transaction| apply_all(|changes| apply::prepared(changes, transaction)),
     subtransaction_committed: |subtransaction, parent| {
         with_pending(|pending| {
@@ -23,18 +30,16 @@ pub(crate) const LISTENER: TransactionListener = TransactionListener {
             }
         });
     },
-    subtransaction_aborted: |subtransaction| {
-        let changes =
-            with_pending(
-                |pending| {
-                    if pending.is_empty() { Vec::new() } else { pending.undo(subtransaction) }
-                },
-            );
-        if !changes.is_empty() {
-            apply::rolled_back(&changes);
-        }
-    },
+    subtransaction_aborted: roll_back,
 };
+
+/// Rolls back a subtransaction, or with 0 the transaction.
+fn roll_back(subtransaction: u32) {
+    let undo = |pending: &mut PendingAddresses| (!pending.is_empty()).then(|| pending.undo(subtransaction));
+    if let Some(changes) = with_pending(undo) {
+        apply::rolled_back(&changes);
+    }
+}
 
 fn apply_all(apply: impl FnOnce(&[Change])) {
     let changes = with_pending(PendingAddresses::finish);

@@ -11,7 +11,7 @@ use crate::pg::error::Result;
 use crate::pg::session;
 use crate::pools::pool::Pool;
 use nebula_core::address::number;
-use nebula_core::bitmap_page::{Bitmap, PAGE_SHIFT};
+use nebula_core::bitmap_page::{BITMAP_WORDS, Bitmap, PAGE_SHIFT};
 
 /// Result of a scan, besides the held bits.
 pub(crate) struct Reading {
@@ -59,4 +59,15 @@ pub(crate) fn read(
         reading.orphans.extend(row.deleted_by.filter(|transaction| !session::has_process(*transaction)));
     })?;
     Ok(reading)
+}
+
+/// The row of one address, committed or not: transactions of whose end the map may not be told, one in
+/// flight that has inserted it, and one in no session that has deleted it. `None`: there is no row.
+pub(super) fn find_row(pool: &Pool, page: u128, bit: u16) -> Result<Option<Vec<u32>>> {
+    let word = usize::from(bit >> 6);
+    let mut rows: Bitmap = [0; BITMAP_WORDS];
+    let reading = read(pool, page, &(word..word + 1), i64::MIN, &mut rows)?;
+    let inserted_by = reading.in_flight.into_iter().filter(|(of, _)| *of == bit);
+    let transactions = inserted_by.map(|(_, transaction)| transaction).chain(reading.orphans).collect();
+    Ok((rows[word] >> (bit & 63) & 1 == 1).then_some(transactions))
 }

@@ -8,7 +8,7 @@ use nebula_core::bitmap_page::{PAGE_SHIFT, Page};
 use nebula_core::page_table::{PageKey, PageTable, PoolKey, PoolSlot};
 use nebula_core::pending_addresses::ChangeKind;
 
-use super::claim::{mark_held, release_number};
+use super::claim::{end_refused, hold_reserved, release_number};
 use super::cursor::Cursor;
 use super::keys::{page_and_bit, pool_key};
 use super::pending::{record, with_pending};
@@ -70,19 +70,21 @@ impl<'a> AddressSearch<'a> {
         Ok(self.last.map(|number| self.pool.network.family().address(number)))
     }
 
-    /// Another row holds the address that was claimed last.
-    pub(crate) fn report_conflict(&mut self) {
+    /// The insert of the address that was claimed last was refused: another row was in the way.
+    pub(crate) fn report_conflict(&mut self) -> Result<()> {
         if let Some(cursor) = &mut self.cursor {
             cursor.discard_range();
         }
-        let Some(last) = self.last.take() else { return };
-        self.conflicts += 1;
-        mark_held(self.pool, last);
+        let Some(last) = self.last.take() else { return Ok(()) };
+        if end_refused(self.pool, last)? {
+            self.conflicts += 1;
+        }
         if self.conflicts >= MAX_CONFLICTS {
             let (page, _) = page_and_bit(pool_key(self.pool), last);
             shared::read(|map| map.find(page).map(Page::invalidate));
             self.conflicts = 0;
         }
+        Ok(())
     }
 
     /// Gives up the claim on the address that was claimed last.
@@ -123,7 +125,7 @@ fn claim_in_map(pool: &Pool, range: &RangeInclusive<u128>) -> Result<Option<u128
                     return Ok(Some(number));
                 }
                 // A reserved address: its row was deleted, which cleared the bit in the map.
-                mark_held(pool, number);
+                hold_reserved(pool, number);
             }
             Some(MapLookup::PageMissing(page)) => match pool.assignable_from(page << PAGE_SHIFT) {
                 // All addresses from this page up to that one are reserved: no need to read those pages.

@@ -15,6 +15,7 @@ thread_local! {
 
 /// Passes the pending notes on when the transaction or a subtransaction ends.
 pub(crate) const LISTENER: TransactionListener = TransactionListener {
+    before_commit: || {},
     committed: || {
         if let Some(frame) = finish() {
             let (database, now) = (database(), clock());

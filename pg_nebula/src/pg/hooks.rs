@@ -10,12 +10,16 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys::SubXactEvent::{SUBXACT_EVENT_ABORT_SUB, SUBXACT_EVENT_COMMIT_SUB};
 use pgrx::pg_sys::XactEvent::{
-    XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_PREPARE, XACT_EVENT_PREPARE,
+    XACT_EVENT_ABORT, XACT_EVENT_COMMIT, XACT_EVENT_PRE_COMMIT, XACT_EVENT_PRE_PREPARE, XACT_EVENT_PREPARE,
 };
 use pgrx::prelude::*;
 
-/// Is told how transactions of this session end. None of these functions may fail: the transaction is over.
+/// Is told how transactions of this session end. None of these functions may fail: the transaction is over,
+/// or is about to be.
 pub(crate) struct TransactionListener {
+    /// No other session sees the rows of the transaction yet. If the commit fails, `aborted` follows.
+    pub(crate) before_commit: fn(),
+    /// Other sessions see the rows of the transaction, and may have changed them.
     pub(crate) committed: fn(),
     pub(crate) aborted: fn(),
     /// After `PREPARE TRANSACTION`, with the transaction identifier: any session may end the transaction
@@ -75,6 +79,7 @@ fn each(tell: impl Fn(&TransactionListener)) {
 #[pg_guard]
 extern "C-unwind" fn on_transaction_end(event: pg_sys::XactEvent::Type, _argument: *mut c_void) {
     match event {
+        XACT_EVENT_PRE_COMMIT => each(|listener| (listener.before_commit)()),
         XACT_EVENT_COMMIT => each(|listener| (listener.committed)()),
         XACT_EVENT_ABORT => each(|listener| (listener.aborted)()),
         XACT_EVENT_PRE_PREPARE => {

@@ -147,6 +147,19 @@ fn a_rollback_leaves_no_bit_although_a_load_read_its_row() {
 }
 
 #[test]
+fn a_load_beside_a_commit_keeps_the_bit_exactly_if_it_read_the_row() {
+    let page = Page::empty();
+    assert!(page.claim(5) && page.claim(6));
+    page.publish(5);
+    page.publish(6);
+    let mut words = [0; BITMAP_WORDS];
+    words[0] = 1 << 5;
+    assert_eq!(load(&page, &words), None);
+    assert_eq!((page.settle(5), page.settle(6)), (false, true));
+    assert_eq!(page.claim_lowest_from(5), Some(6));
+}
+
+#[test]
 fn a_word_with_a_rollback_during_a_load_is_read_again() {
     let page = Page::empty();
     assert!(page.claim(5));

@@ -1,38 +1,8 @@
 use std::collections::{HashMap, HashSet};
 
+use super::memory::Memory;
 use super::*;
 use crate::test_rng::TestRng;
-
-/// Memory of a map, zeroed as the server gives it.
-struct Memory {
-    header: Header,
-    slots: Vec<PoolSlot>,
-    orphans: Vec<OrphanTransaction>,
-    buckets: Vec<AtomicU32>,
-    pages: Vec<Page>,
-}
-
-impl Memory {
-    fn new(pages: usize) -> Self {
-        Self {
-            header: Header::default(),
-            slots: (0..pages).map(|_| PoolSlot::default()).collect(),
-            orphans: (0..4).map(|_| OrphanTransaction::default()).collect(),
-            buckets: (0..pages.next_power_of_two()).map(|_| AtomicU32::new(0)).collect(),
-            pages: (0..pages).map(|_| *Page::empty()).collect(),
-        }
-    }
-
-    fn map(&self) -> PageTable<'_> {
-        PageTable {
-            header: &self.header,
-            slots: &self.slots,
-            orphans: &self.orphans,
-            buckets: &self.buckets,
-            pages: &self.pages,
-        }
-    }
-}
 
 fn pool(pool: i32) -> PoolKey {
     PoolKey { database: 5, pool }

@@ -38,6 +38,57 @@ fn a_released_address_is_free_for_the_transaction_until_it_is_inserted_or_the_re
 }
 
 #[test]
+fn a_commit_frees_no_address_that_was_inserted_again() {
+    let mut pending = PendingAddresses::new();
+    for number in [7, 8] {
+        pending.push(change(1, number, ChangeKind::Released));
+    }
+    pending.push(change(1, 7, ChangeKind::Inserted));
+    let released = |changes: &[Change]| -> Vec<u128> {
+        let released = changes.iter().filter(|change| change.kind == ChangeKind::Released);
+        released.map(|change| change.number).collect()
+    };
+    assert_eq!(released(&pending.finish()), [8]);
+    pending.push(change(1, 7, ChangeKind::Released));
+    pending.push(change(2, 7, ChangeKind::Inserted));
+    pending.undo(2);
+    assert_eq!(released(&pending.finish()), [7], "that insertion was rolled back");
+}
+
+/// Insertions that a rollback of subtransaction 2 must take back in the map.
+fn undone_insertions(changes: &[(u32, ChangeKind)]) -> usize {
+    let mut pending = PendingAddresses::new();
+    for (subtransaction, kind) in changes {
+        pending.push(change(*subtransaction, 7, *kind));
+    }
+    pending.undo(2).iter().filter(|change| change.kind == ChangeKind::Inserted).count()
+}
+
+#[test]
+fn a_rollback_frees_what_was_inserted_but_for_addresses_that_had_a_row_before() {
+    use ChangeKind::{Claimed, Inserted, Released};
+    assert_eq!(undone_insertions(&[(2, Claimed), (2, Inserted)]), 1);
+    assert_eq!(undone_insertions(&[(2, Inserted), (2, Released)]), 1, "released after that");
+    assert_eq!(undone_insertions(&[(2, Released), (2, Inserted)]), 0);
+    assert_eq!(undone_insertions(&[(1, Released), (2, Inserted)]), 0);
+    assert_eq!(
+        undone_insertions(&[(2, Released), (2, Claimed), (2, Inserted)]),
+        1,
+        "its quarantine was over"
+    );
+}
+
+#[test]
+fn a_claim_is_retracted_and_a_release_of_the_same_address_stays() {
+    let mut pending = PendingAddresses::new();
+    pending.push(change(1, 7, ChangeKind::Claimed));
+    pending.push(change(1, 7, ChangeKind::Released));
+    assert_eq!(pending.retract(1, 7), Some(ChangeKind::Claimed));
+    assert_eq!(pending.retract(1, 7), None);
+    assert_eq!(pending.finish(), [change(1, 7, ChangeKind::Released)]);
+}
+
+#[test]
 fn releases_beyond_the_limit_become_one_invalidation() {
     let mut pending = PendingAddresses::new();
     for number in 0..3 * MAX_RELEASED as u128 {

@@ -65,6 +65,25 @@ async fn check_pool_has_no_false_findings_under_load() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_row_inserted_by_hand_and_rolled_back_hides_no_address() -> Result<()> {
+    // Without the shared map, nothing tells a session of that rollback for some seconds.
+    let [_, database] = databases().await?;
+    let project = pool(&database, "10.1.0.0/29").await?;
+    let (by_hand, other) = (database.connect().await?, database.connect().await?);
+    // Reads the page into the map before the row is inserted.
+    allocate(&other, project).await?;
+    by_hand.batch_execute("BEGIN").await?;
+    let insert = "INSERT INTO nebula.allocation (project_id, pool_id, ip, device_id, allocated_by)
+                  SELECT project_id, pool_id, '10.1.0.2', $2, 'hand' FROM nebula.pool WHERE project_id = $1";
+    by_hand.execute(insert, &[&project, &Uuid::new_v4()]).await?;
+    assert_eq!(allocate(&other, project).await?, "10.1.0.3", "another transaction has inserted .2");
+    by_hand.batch_execute("ROLLBACK").await?;
+    assert_eq!(allocate(&other, project).await?, "10.1.0.2");
+    assert_eq!(balanced(&other, project).await?, (3, 3));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn concurrent_waits_are_counted() -> Result<()> {
     let [_, database] = databases().await?;
     let project = pool(&database, "10.1.0.0/30").await?;

@@ -63,6 +63,28 @@ async fn retrying_serialization_failures_ends_with_an_address() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_allocation_whose_commit_fails_hides_no_address() -> Result<()> {
+    for database in databases().await? {
+        let project = pool(&database, "10.1.0.0/29").await?;
+        let (first, second) = (database.connect().await?, database.connect().await?);
+        allocate(&first, project).await?;
+        first.batch_execute("CREATE TABLE doctor (name text, on_call bool)").await?;
+        first.batch_execute("INSERT INTO doctor VALUES ('a', true), ('b', true)").await?;
+        for (client, name) in [(&first, "a"), (&second, "b")] {
+            client.batch_execute("BEGIN ISOLATION LEVEL SERIALIZABLE; SELECT FROM doctor").await?;
+            client.batch_execute(&format!("UPDATE doctor SET on_call = false WHERE name = '{name}'")).await?;
+        }
+        assert_eq!(allocate(&second, project).await?, "10.1.0.2");
+        first.batch_execute("COMMIT").await?;
+        let refused = second.batch_execute("COMMIT").await.unwrap_err();
+        assert_eq!(refused.code(), Some(&SqlState::T_R_SERIALIZATION_FAILURE), "{refused:?}");
+        assert_eq!(balanced(&first, project).await?, (1, 5));
+        assert_eq!(allocate(&first, project).await?, "10.1.0.2");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_old_snapshot_gets_no_false_exhaustion() -> Result<()> {
     for level in ["REPEATABLE READ", "SERIALIZABLE"] {
         for database in databases().await? {
