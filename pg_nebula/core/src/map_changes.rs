@@ -1,4 +1,4 @@
-//! What a transaction does to the free map before and after its end.
+//! Changes of the free map before and after the end of a transaction.
 //!
 //! Other sessions see the rows of a transaction, and may delete them and commit, before the server tells the
 //! extension of the commit. A held bit that was set only then could follow the release that was to clear it,
