@@ -19,10 +19,6 @@ read_lighthouse() {
     fi
     [[ $host =~ ^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)$ && $port =~ ^[0-9]{1,5}$ && $port -gt 0 && $port -lt 65536 ]] ||
         die "LIGHTHOUSE is '$wanted', not a host or an address" "for example LIGHTHOUSE=192.0.2.10, or LIGHTHOUSE=home.example.org:4243"
-    case $host in
-    127.* | localhost | \[::1\] | 0.0.0.0 | \[::\]) die "LIGHTHOUSE is '$wanted', which every device takes for itself" \
-        "name the address that this server has on the internet or in your LAN" ;;
-    esac
     endpoint=$host:$port
 }
 
@@ -104,11 +100,11 @@ nebula_has_ipv6() {
 # addresses, unless that covers them.
 listen_everywhere() {
     local all=$listen address
-    case ${listen%:*} in 0.0.0.0 | '[::]' | '*') printf '%s' "$listen" && return ;; esac
-    case ${listen%:*} in 127.* | localhost) ;; *) [[ -z $endpoint ]] || all+=,127.0.0.1:${listen##*:} ;; esac
+    case $listen_host in 0.0.0.0 | '[::]') printf '%s' "$listen" && return ;; esac
+    [[ ",$all" == *,127.* || ",$all" == *,localhost:* || -z $endpoint ]] || all+=,127.0.0.1:$listen_port
     for address in $(overlay_addresses); do
         [[ $address != *:* ]] || address=[$address]
-        [[ ",$all," == *",$address:${listen##*:},"* ]] || all+=,$address:${listen##*:}
+        [[ ",$all," == *",$address:$listen_port,"* ]] || all+=,$address:$listen_port
     done
     printf '%s' "$all"
 }
@@ -117,10 +113,10 @@ listen_everywhere() {
 # listens on. On the loopback alone it has none.
 public_url() {
     [[ -n $endpoint ]] || return 0
-    case ${listen%:*} in
+    case $listen_host in
     127.* | localhost | '[::1]') ;;
-    0.0.0.0 | '[::]' | '*') printf 'NEBULA_PUBLIC_URL=http://%s:%s' "${endpoint%:*}" "${listen##*:}" ;;
-    *) printf 'NEBULA_PUBLIC_URL=http://%s' "$listen" ;;
+    0.0.0.0 | '[::]') printf 'NEBULA_PUBLIC_URL=http://%s:%s' "${endpoint%:*}" "$listen_port" ;;
+    *) printf 'NEBULA_PUBLIC_URL=http://%s' "${listen%%,*}" ;;
     esac
 }
 
@@ -137,4 +133,4 @@ start_agent() {
 
 nebula_runs() { [[ -n $(ip -o addr show to "$(overlay_addresses | head -n 1)" 2>/dev/null) ]]; }
 
-sql() { "$postgres_bin/psql" -XAtq -v ON_ERROR_STOP=1 -d nebula -c "$1"; }
+sql() { "$postgres_bin/psql" -XAtq -v ON_ERROR_STOP=1 -v SHOW_CONTEXT=never -d nebula -c "$1"; }

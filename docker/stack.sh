@@ -80,11 +80,16 @@ load_settings() {
     [[ ! -f $home/settings ]] || source "$home/settings"
     listen_before=$listen
     listen=${wanted_listen:-$listen} pg_port=${wanted_pg_port:-$pg_port}
-    [[ $listen =~ ^[^[:space:]]+:[0-9]+$ ]] || die "NEBULA_LISTEN is '$listen', not address:port" "for example NEBULA_LISTEN=0.0.0.0:8080"
-    [[ $pg_port =~ ^[0-9]+$ ]] || die "NEBULA_PG_PORT is '$pg_port', not a port number"
-    local host=${listen%:*}
-    case $host in 0.0.0.0 | '[::]' | '*') host=127.0.0.1 ;; esac
-    server=http://$host:${listen##*:}
+    # Several with commas. The file of settings is run, so nothing else may be in it.
+    [[ $listen =~ ^[][A-Za-z0-9.:_-]+:[1-9][0-9]{0,4}(,[][0-9A-Fa-f.:]+:[1-9][0-9]{0,4})*$ ]] ||
+        die "NEBULA_LISTEN is '$listen', not address:port" "for example NEBULA_LISTEN=0.0.0.0:8080"
+    [[ $pg_port =~ ^[1-9][0-9]{0,4}$ && $pg_port -lt 65536 ]] || die "NEBULA_PG_PORT is '$pg_port', not a port number"
+    local first=${listen%%,*}
+    listen_host=${first%:*} listen_port=${first##*:}
+    case $listen_host in
+    0.0.0.0 | '[::]') server=http://127.0.0.1:$listen_port ;;
+    *) server=http://$first ;;
+    esac
     postgres_bin=$home/postgresql/usr/lib/postgresql/$pg_major/bin
 }
 

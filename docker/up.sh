@@ -5,6 +5,7 @@ source "$(dirname "$0")/lib.sh"
 source "$(dirname "$0")/stack.sh"
 source "$(dirname "$0")/launch.sh"
 source "$(dirname "$0")/lighthouse.sh"
+source "$(dirname "$0")/settings.sh"
 
 refuse_sudo
 make_home
@@ -12,6 +13,8 @@ claim_home
 load_settings
 check_listen
 read_lighthouse
+read_env
+check_settings
 [[ -z $endpoint ]] || check_lighthouse
 ask_for_root
 begin=$SECONDS
@@ -54,11 +57,10 @@ NEBULA_DATABASE_URL=$(database_url admin) "${become[@]}" \
 
 # -- services
 [[ -f env ]] || write env <<<'# Lines NAME=value for gateway and worker, such as NEBULA_MAX_UPLOAD=10737418240; then: make up'
-mapfile -t own < <(grep -E '^[A-Z_]+=' env || true)
 [[ " ${own[*]} " == *' NEBULA_PUBLIC_URL='* || -z $(public_url) ]] || own+=("$(public_url)")
 common=(PATH=/usr/bin:/bin LANG=C.UTF-8 HOME="$home" RUST_LOG="${RUST_LOG:-info}" NEBULA_STORAGE_URL="file://$home/store" "${own[@]}")
 start_gateway() {
-    start_service gateway "$listen" "${common[@]}" \
+    start_service gateway "${listen%%,*}" "${common[@]}" \
         NEBULA_DATABASE_URL="$(database_url gateway)" NEBULA_LISTEN="$(listen_everywhere)" \
         NEBULA_CA_CERT="$home/ca/ca.crt" NEBULA_CA_KEY="$home/ca/ca.key" NEBULA_CA_DIR="$home/ca" NEBULA_TOKEN_KEY="$(secret token_key)" \
         "$home/bin/nebula-gateway"
@@ -99,7 +101,7 @@ if [[ -z $first && $listen != "$listen_before" ]]; then
     say "
   The gateway has another address than before, $server: run eval \"\$(make env)\" again, and sign in again."
 fi
-case ${listen%:*} in
+case $listen_host in
 127.* | localhost | '[::1]')
     say "
   Devices elsewhere cannot join yet: the gateway answers at $(listen_everywhere | sed 's/,/, /g') only.

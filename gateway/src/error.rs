@@ -212,9 +212,20 @@ impl ApiError {
             success: false,
             error: self.meaning.code.to_owned(),
             sqlstate: self.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate).to_owned(),
-            detail: self.detail.to_string(),
-            hint: self.hint.as_deref().or(self.meaning.usual_hint()).map(str::to_owned),
+            detail: beginning(&self.detail),
+            hint: self.hint.as_deref().or(self.meaning.usual_hint()).map(beginning),
         }
+    }
+}
+
+/// Characters of a message that a client gets.
+const MESSAGE_LENGTH: usize = 2000;
+
+/// As much of a message as anybody reads: it may repeat a text of the request.
+fn beginning(text: &str) -> String {
+    match text.char_indices().nth(MESSAGE_LENGTH) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 

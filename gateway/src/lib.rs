@@ -17,6 +17,7 @@
 //! | `error` | failures and what they mean to a caller |
 
 mod account;
+mod check;
 mod database;
 mod domain;
 mod error;
@@ -28,6 +29,7 @@ mod settings;
 mod state;
 
 pub use account::ensure as ensure_account;
+pub use check::check;
 pub use infra::trace::{Format, init as init_logs};
 pub use server::{Running, start};
 pub use settings::{Flags, Settings};

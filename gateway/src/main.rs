@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use nebula_gateway::{Flags, Format, Settings, ensure_account, init_logs, start};
+use nebula_gateway::{Flags, Format, Settings, check, ensure_account, init_logs, start};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +28,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Judge the settings without serving; files that they name need not be there
+    Check {
+        /// Also judge where devices would find a lighthouse: host:port
+        #[arg(long, value_name = "HOST:PORT")]
+        endpoint: Option<String>,
+    },
     /// Make an account, or set its password; NEBULA_DATABASE_URL is that of an administrator
     Account {
         /// Name to sign in with, lower case
@@ -49,6 +55,7 @@ async fn main() -> ExitCode {
         Some(Command::Account { name, role, password_file }) => {
             ensure_account(arguments.flags, &name, &role, &password_file).await.map(|done| println!("{done}"))
         }
+        Some(Command::Check { endpoint }) => check(arguments.flags, endpoint.as_deref()),
         None => serve(arguments.flags).await,
     };
     match outcome {

@@ -6,10 +6,9 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use actix_web::http::Uri;
-use actix_web::http::uri::PathAndQuery;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
+use nebula_api::endpoint;
 use nebula_storage::Reserve;
 
 use crate::domain::authority::{AuthorityFolder, KeySource};
@@ -181,17 +180,22 @@ impl fmt::Debug for Settings {
     }
 }
 
-/// Scheme, host and port, as a device is to use them.
+/// Scheme, host and port, as a device is to use them. They become part of links, QR codes and a shell script. The
+/// loopback is allowed, for trying on one machine.
 fn public_url(setting: &str) -> Result<String> {
+    let malformed =
+        || format!("NEBULA_PUBLIC_URL is {setting:?}, it must be like https://nebula.example.org");
     let bare = setting.strip_suffix('/').unwrap_or(setting);
-    let url: Option<Uri> = bare.parse().ok();
-    let good = url.is_some_and(|url| {
-        matches!(url.scheme_str(), Some("http" | "https"))
-            && url.authority().is_some_and(|authority| !authority.as_str().contains('@'))
-            && matches!(url.path_and_query().map(PathAndQuery::as_str), None | Some("/"))
-    });
-    ensure!(good, "NEBULA_PUBLIC_URL is {setting:?}, it must be like https://nebula.example.org");
-    Ok(bare.to_owned())
+    let (scheme, authority) = bare.split_once("://").with_context(malformed)?;
+    let port = match scheme.to_ascii_lowercase().as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => bail!(malformed()),
+    };
+    match endpoint::fault(&endpoint::of_authority(authority, port)) {
+        Some(fault) if !fault.ends_with("the loopback") => bail!("{}: its address {fault}", malformed()),
+        _ => Ok(bare.to_owned()),
+    }
 }
 
 fn seconds(count: u32) -> Duration {
@@ -253,6 +257,7 @@ mod tests {
         for (setting, kept) in [
             ("https://nebula.example.org/", "https://nebula.example.org"),
             ("http://[2001:db8::1]:8080", "http://[2001:db8::1]:8080"),
+            ("HTTP://localhost:8080", "HTTP://localhost:8080"),
         ] {
             assert_eq!(public_url(setting).unwrap(), kept);
         }
@@ -264,6 +269,18 @@ mod tests {
             "https://a/path",
             "https://u:p@a",
             "https://a?b",
+            "https://a#b",
+            "https://a//",
+            "https://a:99999",
+            "https://a:0",
+            "https://:443",
+            "http://0.0.0.0:8080",
+            "http://1.2.3",
+            "http://[fe80::1%25eth0]",
+            "http://[::ffff:192.0.2.1]",
+            "http://a'b",
+            "http://$(id)",
+            "http://a\nb",
         ] {
             let error = public_url(wrong).unwrap_err().to_string();
             assert!(error.contains("NEBULA_PUBLIC_URL"), "{wrong}: {error}");

@@ -16,6 +16,59 @@ COMMENT ON FUNCTION nebula.require_agentless(uuid, uuid) IS
   'Internal: A device that could get an agent. Errors: P0002 no such device in the project, 55000 '
   'revoked, 23505 it has one';
 
+-- As allocate_ip decides when the code is used. What may change until then is no error: a device may give its address
+-- back, and an exclusion be dropped.
+CREATE FUNCTION nebula.check_code_address(p_project_id uuid, p_address inet) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_pool nebula.pool;
+BEGIN
+  IF p_address <> host(p_address)::inet THEN
+    RAISE EXCEPTION '% is a network, not an address', p_address
+      USING ERRCODE = '22023', HINT = 'Omit the prefix length.';
+  END IF;
+  SELECT l.*
+    INTO v_pool
+    FROM nebula.pool l
+   WHERE l.project_id = p_project_id
+     AND l.purpose = 'device'
+     AND p_address <<= l.cidr;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION '% is in no pool of project %', p_address, p_project_id
+      USING ERRCODE = '22023', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';
+  END IF;
+  -- Pools of one or two addresses keep none back (RFC 3021, RFC 6164); IPv6 has no broadcast address.
+  IF p_address = v_pool.gateway
+     OR p_address = host(v_pool.cidr)::inet AND masklen(v_pool.cidr) < masklen(p_address) - 1
+     OR p_address = host(broadcast(v_pool.cidr))::inet AND masklen(v_pool.cidr) < 31 AND family(p_address) = 4
+  THEN
+    RAISE EXCEPTION '% is reserved in pool "%" (%)', p_address, v_pool.name, v_pool.cidr
+      USING ERRCODE = '22023', HINT = 'Network, broadcast and gateway addresses are not given out; choose another.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_code_address(uuid, inet) IS
+  'Internal: refuses a code with an address that no device can ever get. Errors: 22023';
+
+CREATE FUNCTION nebula.check_code_values(p_role text, p_groups text[], p_endpoints text[], p_creator uuid)
+RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_role IS NULL OR p_role NOT IN ('host', 'lighthouse', 'relay') THEN
+    RAISE EXCEPTION 'a code cannot have the role %', coalesce(quote_literal(left(p_role, 80)), 'null')
+      USING ERRCODE = '22023', HINT = 'Give host, lighthouse or relay.';
+  END IF;
+  IF p_groups IS NULL OR p_endpoints IS NULL THEN
+    RAISE EXCEPTION '% must not be null', CASE WHEN p_groups IS NULL THEN 'groups' ELSE 'endpoints' END
+      USING ERRCODE = '22023', HINT = 'Give a list of texts, for none ''{}''.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM nebula.account a WHERE a.account_id = p_creator) AND p_creator IS NOT NULL THEN
+    RAISE EXCEPTION 'there is no account %', p_creator
+      USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT account_id, username FROM nebula.account.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_code_values(text, text[], text[], uuid) IS
+  'Internal: refuses values that no code can have. Errors: 22023, P0002 no such account';
+
 CREATE FUNCTION nebula.check_not_reserved(p_project_id uuid, p_name text, p_address inet) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -33,16 +86,7 @@ BEGIN
         HINT = format('Choose another name; or revoke that device (nebulactl device revoke %s). A device that joined '
                       'without a code gets its agent by nebulactl enrolment create --device.', v_namesake);
   END IF;
-  IF p_address IS NOT NULL
-     AND NOT EXISTS (SELECT
-                       FROM nebula.pool l
-                      WHERE l.project_id = p_project_id
-                        AND l.purpose = 'device'
-                        AND host(p_address)::inet <<= l.cidr)
-  THEN
-    RAISE EXCEPTION '% is in no pool of project %', host(p_address), p_project_id
-      USING ERRCODE = '22023', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';
-  END IF;
+  PERFORM nebula.check_code_address(p_project_id, p_address) WHERE p_address IS NOT NULL;
   -- An address that a device has now is no error: the device may give it back before the code is used.
   -- One use each: the second of two codes for one name or address could never be used.
   SELECT e.enrolment_id, e.expires_at,
@@ -121,6 +165,7 @@ BEGIN
           HINT = 'Omit name, role, groups, endpoints, address and uses: the device keeps what it has.';
     END IF;
   END IF;
+  PERFORM nebula.check_code_values(v_role, v_groups, v_endpoints, v_creator);
   PERFORM nebula.check_device_name(v_name);
   PERFORM nebula.check_text('created_by', v_who, 'actor');
   PERFORM nebula.check_groups(v_groups);
@@ -160,11 +205,11 @@ COMMENT ON FUNCTION nebula.create_enrolment(
 ) IS
   'Creates an enrolment code and returns it, this once: only its hash is stored. With device_id, the code '
   'gives an agent to that device, which has none, and changes nothing else of it. For administrators. '
-  'Errors: P0002 no such project or device, 22023 lifetime or uses out of range, one name or address for '
+  'Errors: P0002 no such project, device or account, 22023 lifetime or uses out of range, one name or address for '
   'several devices, other properties beside device_id, reserved name, malformed groups or not of the '
   'authority, an endpoint that others cannot use, a lighthouse without endpoint, an address in no '
-  'pool, 23505 the name of a device, name or address reserved by another code, the device has an agent, '
-  '55000 it was revoked, 23514 malformed name or role';
+  'pool or never given out, a role that there is not, 23505 the name of a device, name or address reserved by another code, the device has an agent, '
+  '55000 it was revoked';
 
 CREATE FUNCTION nebula.create_enrolment_for(
   p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],

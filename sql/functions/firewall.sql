@@ -86,6 +86,10 @@ BEGIN
   PERFORM nebula.check_rule(v_direction, v_protocol, v_port_first, v_port_last,
                             num_nonnulls(v_for_group, v_for_device),
                             num_nonnulls(v_remote_cidr, v_remote_device, nullif(v_remote_groups, '{}')));
+  IF v_remote_groups IS NULL THEN
+    RAISE EXCEPTION 'remote_groups must not be null'
+      USING ERRCODE = '22023', HINT = 'Give a list of groups, for everybody ''{}''.';
+  END IF;
   PERFORM nebula.check_groups(v_remote_groups);
   PERFORM nebula.check_groups(ARRAY[v_for_group]) WHERE v_for_group IS NOT NULL;
   PERFORM nebula.check_text('note', v_note, 'note');

@@ -36,6 +36,10 @@ BEGIN
     RAISE EXCEPTION '% cannot be linked', coalesce(v_target::text, 'null')
       USING ERRCODE = '22023', HINT = 'Link a permanent table of the application, such as user_devices.';
   END IF;
+  IF v_id_column IS NULL OR v_ip_column IS NULL THEN
+    RAISE EXCEPTION 'names of columns must not be null'
+      USING ERRCODE = '22023', HINT = 'Name the column of the device and that of its address.';
+  END IF;
   FOR v_wanted IN
     SELECT v.name, v.type, a.atttypid, a.attnotnull
       FROM (VALUES (v_id_column, 'uuid'::regtype), (v_ip_column, 'inet'::regtype)) AS v(name, type)

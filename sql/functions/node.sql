@@ -164,6 +164,7 @@ DECLARE
   v_node_id CONSTANT uuid := node_id;
   v_health  CONSTANT jsonb := health;
 BEGIN
+  PERFORM nebula.check_health(v_health);
   UPDATE nebula.node n
      SET health = v_health,
          seen_at = now()
@@ -174,7 +175,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.node_heartbeat(uuid, jsonb) IS
   'Records a report of a node. A node that has reported once takes no peers while its reports are missing. '
-  'Errors: P0002 no such node';
+  'Errors: P0002 no such node, 22023 health that is no small JSON object, or values that are none';
 
 CREATE FUNCTION nebula.tie_node(
   node_id uuid,

@@ -40,3 +40,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.node_health(timestamptz) IS
   'Internal: healthy, late or lost, by the time of the last report; unknown: it never reported';
+
+-- The gateway reads these values as numbers; what it cannot read would hide all nodes.
+CREATE FUNCTION nebula.check_health(p_health jsonb) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+DECLARE
+  v_wrong text;
+BEGIN
+  IF jsonb_typeof(p_health) IS DISTINCT FROM 'object' OR pg_column_size(p_health) > 4096 THEN
+    RAISE EXCEPTION 'the health of a node must be a JSON object of at most 4096 bytes'
+      USING ERRCODE = '22023', HINT = 'For example {"load": 0.5, "processors": 4}, or {} for none.';
+  END IF;
+  SELECT h.key
+    INTO v_wrong
+    FROM jsonb_each(p_health) h
+   WHERE h.key IN ('load', 'processors', 'memoryBytes', 'memoryAvailableBytes', 'diskBytes', 'diskFreeBytes')
+     AND (CASE
+            WHEN jsonb_typeof(h.value) = 'number' THEN
+              h.value::numeric BETWEEN 0 AND CASE h.key WHEN 'load' THEN 1e9 WHEN 'processors' THEN 1e6 ELSE 9e18 END
+              AND (h.key = 'load' OR h.value::numeric = trunc(h.value::numeric))
+          END) IS NOT TRUE
+   LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'the health of a node cannot have % %', v_wrong, left((p_health -> v_wrong)::text, 80)
+      USING ERRCODE = '22023', HINT = 'Give load as a number from 0, the others as whole numbers from 0.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_health(jsonb) IS
+  'Internal: refuses a report of health that is no small JSON object, or has values that are none. Errors: 22023';

@@ -26,6 +26,19 @@ pub fn address(endpoint: &str) -> Option<IpAddr> {
     address_of(host(endpoint)?)
 }
 
+/// Whether a text is `host:port`, wherever that leads.
+#[must_use]
+pub fn is_well_formed(endpoint: &str) -> bool {
+    fault(endpoint) != Some(NO_ENDPOINT)
+}
+
+/// The endpoint in a URL, which may leave out the port.
+#[must_use]
+pub fn of_authority(authority: &str, default_port: u16) -> String {
+    let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+    if has_port { authority.to_owned() } else { format!("{authority}:{default_port}") }
+}
+
 /// The part before the port, if that is a port.
 fn host(endpoint: &str) -> Option<&str> {
     let (host, port) = endpoint.rsplit_once(':')?;
@@ -101,6 +114,20 @@ mod tests {
         }
         assert_eq!(fault(""), Some(NO_ENDPOINT));
         assert_eq!(fault("lh:1\n"), Some(NO_ENDPOINT));
+    }
+
+    #[test]
+    fn the_endpoint_of_a_url_has_a_port() {
+        for (authority, endpoint) in [
+            ("example.org", "example.org:80"),
+            ("example.org:8080", "example.org:8080"),
+            ("[2001:db8::1]", "[2001:db8::1]:80"),
+            ("[2001:db8::1]:8080", "[2001:db8::1]:8080"),
+        ] {
+            assert_eq!(of_authority(authority, 80), endpoint);
+            assert!(is_well_formed(endpoint));
+        }
+        assert!(is_well_formed("127.0.0.1:80") && !is_well_formed("a:99999") && !is_well_formed(":80"));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! server's certificate nor the files that this takes. [`Server::parse`] reads those itself and leaves the
 //! rest to it.
 
+mod json;
 mod pooler;
 mod string;
 mod tls;
@@ -11,6 +12,7 @@ mod tls;
 use postgres_openssl::{MakeTlsConnector, TlsStream};
 use tokio_postgres::{Client, Config, Connection, Socket};
 
+pub use json::FreeJson;
 pub use pooler::ProbeError;
 pub use tls::TlsError;
 

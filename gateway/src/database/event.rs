@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::query::{GenericClient, map_rows, query, query_one};
+use super::query::{GenericClient, free_json, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Newest events first, of the projects the account sees; `before` pages back.
@@ -29,7 +29,7 @@ pub(crate) async fn list(
             action: row.try_get("action")?,
             subject: row.try_get("subject")?,
             subject_id: row.try_get("subject_id")?,
-            detail: row.try_get("detail")?,
+            detail: free_json(row, "detail")?.unwrap_or_default(),
         })
     })
 }

@@ -6,7 +6,7 @@ use nebula_api::job::Job;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
-use super::query::{GenericClient, map_rows, query, query_one, query_opt};
+use super::query::{GenericClient, free_json, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
 /// Conditions of a list of jobs; `None` leaves a condition out.
@@ -72,15 +72,15 @@ fn read_job(row: &Row) -> Result<Job, tokio_postgres::Error> {
         kind: row.try_get("kind")?,
         state: row.try_get("state")?,
         project_id: row.try_get("project_id")?,
-        payload: row.try_get("payload")?,
+        payload: free_json(row, "payload")?.unwrap_or_default(),
         priority: row.try_get("priority")?,
         attempt: row.try_get("attempt")?,
         max_attempts: row.try_get("max_attempts")?,
         worker: row.try_get("worker")?,
         progress: row.try_get("progress")?,
-        detail: row.try_get("detail")?,
-        result: row.try_get("result")?,
-        errors: row.try_get("errors")?,
+        detail: free_json(row, "detail")?,
+        result: free_json(row, "result")?,
+        errors: free_json(row, "errors")?.unwrap_or_default(),
         enqueued_at: row.try_get("enqueued_at")?,
         run_at: row.try_get("run_at")?,
         started_at: row.try_get("started_at")?,

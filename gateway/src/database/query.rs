@@ -1,5 +1,7 @@
 //! Running statements and reading rows, the same way in every file of this folder.
 
+use nebula_connect::FreeJson;
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
@@ -42,6 +44,11 @@ pub(super) fn map_rows<T>(
     read: impl Fn(&Row) -> Result<T, tokio_postgres::Error>,
 ) -> Result<Vec<T>, ApiError> {
     Ok(rows.iter().map(read).collect::<Result<_, _>>()?)
+}
+
+/// A column of JSON that comes from a user of SQL; none where it is null.
+pub(super) fn free_json(row: &Row, column: &str) -> Result<Option<Value>, tokio_postgres::Error> {
+    Ok(row.try_get::<_, Option<FreeJson>>(column)?.map(|FreeJson(value)| value))
 }
 
 /// One value of each item, for a function that takes an array.

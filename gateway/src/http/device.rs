@@ -16,7 +16,7 @@ use crate::domain::enrolment::code_hash;
 use crate::domain::registration::Registered;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
-use crate::http::object::Object;
+use crate::http::object::ForeignObject;
 use crate::http::origin::client_address;
 use crate::http::project::ProjectFilter;
 use crate::state::AppState;
@@ -30,7 +30,7 @@ use crate::state::AppState;
 pub(crate) async fn register(
     state: web::Data<AppState>,
     request: HttpRequest,
-    body: Result<web::Json<Object<RegisterRequest>>, actix_web::Error>,
+    body: Result<web::Json<ForeignObject<RegisterRequest>>, actix_web::Error>,
 ) -> Result<HttpResponse, actix_web::Error> {
     // Report missing authentication before a malformed body.
     let actor = Actor::from_request_head(&request);

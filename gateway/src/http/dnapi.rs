@@ -20,7 +20,7 @@ use crate::domain::agent_protocol::{Refusal, RequestHead};
 use crate::error::{ApiError, TOO_LARGE};
 use crate::http::body_limit::BodyTimer;
 use crate::http::enrolment::server_url;
-use crate::http::object::Object;
+use crate::http::object::ForeignObject;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -153,7 +153,7 @@ fn json<T: serde::Serialize>(data: T) -> HttpResponse {
 }
 
 fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
-    serde_json::from_slice(&message.value).map(|Object(value)| value).map_err(|error| {
+    serde_json::from_slice(&message.value).map(|ForeignObject(value)| value).map_err(|error| {
         let detail = format!("the value of this {} message cannot be read: {error}", message.kind);
         Refusal::field("message.value", ApiError::bad_argument(detail))
     })
@@ -281,7 +281,7 @@ pub(crate) async fn downloads() -> HttpResponse {
 }
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(body).map(|Object(body)| body).map_err(|error| {
+    serde_json::from_slice(body).map(|ForeignObject(body)| body).map_err(|error| {
         ApiError::bad_argument(format!("the body is not what this route takes: {error}"))
             .hint("GET /openapi.json describes it.")
             .into()

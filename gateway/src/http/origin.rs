@@ -4,8 +4,9 @@
 use std::net::{IpAddr, SocketAddr};
 
 use actix_web::http::header::{FORWARDED, HOST, HeaderName};
-use actix_web::http::uri::Authority;
 use actix_web::{HttpRequest, web};
+
+use nebula_api::endpoint;
 
 use crate::infra::trusted_proxies::TrustedProxies;
 use crate::state::AppState;
@@ -59,11 +60,9 @@ fn trusted(request: &HttpRequest) -> Option<&TrustedProxies> {
     Some(&request.app_data::<web::Data<AppState>>()?.proxies)
 }
 
-/// A name or address with or without a port. No other characters, because it becomes part of scripts and
-/// links.
+/// A name or address with or without a port. Nothing else, because it becomes part of scripts and links.
 fn is_host(text: &str) -> bool {
-    let fits = |letter: char| letter.is_ascii_alphanumeric() || ".-_:[]".contains(letter);
-    text.chars().all(fits) && text.parse::<Authority>().is_ok()
+    endpoint::is_well_formed(&endpoint::of_authority(text, 80))
 }
 
 /// The addresses that the proxies were called from, the first proxy's first, as `X-Forwarded-For` or
@@ -174,7 +173,9 @@ mod tests {
         assert_eq!(own_url(&request("10.0.0.1", &contradiction)), "https://nebula.lan:8080");
         let crafted = [("X-Forwarded-Host", "u@evil.example/"), ("X-Forwarded-Proto", "javascript")];
         assert_eq!(own_url(&request("10.0.0.1", &crafted)), "http://nebula.lan:8080");
-        let shell = TestRequest::default().insert_header(("Host", "a';reboot;'")).to_http_request();
-        assert_eq!(own_url(&shell), "http://localhost", "it would be run by devices");
+        for wrong in ["a';reboot;'", ":", "..", "-", "a:99999", "[::1", "a:b:c"] {
+            let shell = TestRequest::default().insert_header(("Host", wrong)).to_http_request();
+            assert_eq!(own_url(&shell), "http://localhost", "{wrong} would be run by devices");
+        }
     }
 }

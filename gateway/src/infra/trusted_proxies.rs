@@ -30,8 +30,17 @@ impl FromStr for TrustedProxies {
     fn from_str(text: &str) -> Result<Self, ProxyError> {
         let entries = text.split([',', ' ']).filter(|entry| !entry.is_empty());
         let parse = |entry: &str| entry.parse().map_err(|_| ProxyError(entry.to_owned()));
-        entries.map(parse).collect::<Result<_, _>>().map(Self)
+        entries.map(|entry| parse(entry).map(canonical)).collect::<Result<_, _>>().map(Self)
     }
+}
+
+/// A network of IPv4 addresses in the form of IPv6 as one of IPv4, which is how addresses of peers are compared.
+fn canonical(network: IpNetwork) -> IpNetwork {
+    let mapped = match network {
+        IpNetwork::V6(v6) if v6.prefix() >= 96 => v6.ip().to_ipv4_mapped().map(|ip| (ip, v6.prefix() - 96)),
+        _ => None,
+    };
+    mapped.and_then(|(ip, prefix)| IpNetwork::new(ip.into(), prefix).ok()).unwrap_or(network)
 }
 
 #[cfg(test)]
@@ -46,6 +55,8 @@ mod tests {
         {
             assert_eq!(proxies.contains(address.parse().unwrap()), trusted, "{address}");
         }
+        let mapped: TrustedProxies = "::ffff:10.0.0.0/104".parse().unwrap();
+        assert!(mapped.contains([10, 1, 2, 3].into()) && !mapped.contains([11, 1, 2, 3].into()));
         assert!(!TrustedProxies::default().contains([127, 0, 0, 1].into()));
         assert!("proxy.lan".parse::<TrustedProxies>().unwrap_err().to_string().contains("proxy.lan"));
     }

@@ -55,6 +55,22 @@ async fn invalid_arguments_in_sql_are_refused_with_sqlstate_and_hint() -> Result
         ("SELECT nebula.complete_job(999, 1)".into(), "55000"),
         ("SELECT nebula.select_node('cleverest')".into(), "P0002"),
         ("SELECT nebula.select_node('best:of')".into(), "22023"),
+        (format!("SELECT nebula.create_enrolment('{project}', role => 'boss')"), "22023"),
+        (format!("SELECT nebula.create_enrolment('{project}', groups => NULL)"), "22023"),
+        (format!("SELECT nebula.create_enrolment('{project}', creator => '{nobody}')"), "P0002"),
+        (format!("SELECT nebula.create_enrolment('{project}', address => '10.1.0.0')"), "22023"),
+        (format!("SELECT nebula.create_enrolment('{project}', address => '10.1.0.255')"), "22023"),
+        (format!("SELECT nebula.create_enrolment('{project}', address => '10.1.0.9/24')"), "22023"),
+        (format!("SELECT nebula.add_rule('{project}', 'inbound', remote_groups => NULL)"), "22023"),
+        ("SELECT nebula.link_device_table('pg_class', NULL)".into(), "22023"),
+        ("SELECT nebula.node_heartbeat(gen_random_uuid(), '{\"load\": 1e400}')".into(), "22023"),
+        ("SELECT nebula.node_heartbeat(gen_random_uuid(), '{\"load\": \"high\"}')".into(), "22023"),
+        ("SELECT nebula.node_heartbeat(gen_random_uuid(), '[1]')".into(), "22023"),
+        (
+            "SELECT nebula.node_heartbeat(gen_random_uuid(), jsonb_build_object('x', repeat('x', 5000)))"
+                .into(),
+            "22023",
+        ),
     ] {
         // PostgreSQL's own error for text that is no address has no hint.
         let sqlstate = match expected {
@@ -170,6 +186,20 @@ async fn what_a_route_does_not_know_is_refused() -> Result<()> {
             "IPv6",
         ),
         ("/api/enrolments", json!({ "projectId": project, "name": "a\u{202e}b" }), "name"),
+        // Ignored, this one would open the port to everybody.
+        (
+            "/api/firewall",
+            json!({ "projectId": project, "direction": "inbound", "protocol": "tcp",
+            "portFirst": 22, "remoteGroup": ["admins"] }),
+            "remoteGroup",
+        ),
+        ("/api/enrolments", json!({ "projectId": project, "lifetime": 60 }), "lifetime"),
+        (
+            "/api/routes",
+            json!({ "projectId": project, "network": "192.0.2.0/24", "deviceId": project, "mtuu": 1400 }),
+            "mtuu",
+        ),
+        ("/api/auth/refresh", json!({ "refreshToken": "x", "device": {} }), "device"),
     ] {
         assert_refused(&api.refused_post(path, &body).await?, bad, "22023", &[words]);
     }
@@ -185,6 +215,38 @@ async fn what_a_route_does_not_know_is_refused() -> Result<()> {
         assert_refused(&refused, bad, "22023", &[words]);
     }
     Ok(())
+}
+
+/// Clients from before this interface, and of others, are not developed together with it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registration_may_have_fields_that_the_gateway_does_not_know() -> Result<()> {
+    let stack = Stack::start().await?;
+    let device = json!({ "projectId": stack.project, "deviceId": Uuid::new_v4(), "deviceName": "laptop",
+                         "publicKey": hex::encode([7; 32]), "platform": "linux" });
+    let answer = stack.admin().await?.post("/api/nebula/register").json(&device).send().await?;
+    assert_eq!(answer.status(), StatusCode::OK);
+    Ok(())
+}
+
+/// PostgreSQL keeps numbers and levels of JSON that serde does not read.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_cannot_be_shown_hides_no_other_and_stops_no_worker() -> Result<()> {
+    let stack = Stack::start().await?;
+    let client = stack.database.connect().await?;
+    let deep =
+        "SELECT nebula.enqueue_job(kind, (repeat('[', 500) || repeat(']', 500))::jsonb, max_attempts => 1)
+                  FROM unnest('{thumbnail,transcode}'::text[]) kind";
+    client.execute(deep, &[]).await?;
+    client.execute("SELECT nebula.enqueue_job('thumbnail', '{\"x\": 1e400}')", &[]).await?;
+    let _worker = stack.worker("worker", 30)?;
+    let api = stack.admin().await?;
+    eventually("the worker to give up the job that it cannot read", || async {
+        let jobs: serde_json::Value = api.get("/api/jobs").send().await?.error_for_status()?.json().await?;
+        let jobs = jobs["data"].as_array().cloned().unwrap_or_default();
+        assert_eq!(jobs.len(), 3);
+        Ok(jobs.iter().any(|job| job["kind"] == "transcode" && job["state"] == "dead").then_some(()))
+    })
+    .await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use nebula_connect::Server;
+use nebula_connect::{FreeJson, Server};
 use tokio::time::timeout_at;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
@@ -193,7 +193,8 @@ async fn finish(
 }
 
 fn job_from_row(row: &Row) -> Result<Job, tokio_postgres::Error> {
-    Ok(Job { id: row.try_get(0)?, kind: row.try_get(1)?, payload: row.try_get(2)?, attempt: row.try_get(3)? })
+    let FreeJson(payload) = row.try_get(2)?;
+    Ok(Job { id: row.try_get(0)?, kind: row.try_get(1)?, payload, attempt: row.try_get(3)? })
 }
 
 /// A text for people as the database can store it: the type text cannot hold NUL, and the length is limited
