@@ -208,8 +208,8 @@ COMMENT ON FUNCTION nebula.create_enrolment(
   'Errors: P0002 no such project, device or account, 22023 lifetime or uses out of range, one name or address for '
   'several devices, other properties beside device_id, reserved name, malformed groups or not of the '
   'authority, an endpoint that others cannot use, a lighthouse without endpoint, an address in no '
-  'pool or never given out, a role that there is not, 23505 the name of a device, name or address reserved by another code, the device has an agent, '
-  '55000 it was revoked';
+  'pool or never given out, a role that there is not, 23505 the name of a device, name or address reserved '
+  'by another code, the device has an agent, 55000 it was revoked';
 
 CREATE FUNCTION nebula.create_enrolment_for(
   p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],

@@ -268,8 +268,8 @@ BEGIN
         USING ERRCODE = '22023',
           HINT = 'In firewall rules of nebula the word means every device: omit groups, network and device for that.';
     END IF;
-    IF nebula.is_label(translate(regexp_replace(v_group, '^_', 'x'), ':/@+=', '_____')) IS NOT TRUE
-       OR octet_length(v_group) > 63
+    IF octet_length(v_group) > 63
+       OR nebula.is_label(translate(regexp_replace(v_group, '^_', 'x'), ':/@+=', '_____')) IS NOT TRUE
        OR v_group LIKE '% '
     THEN
       RAISE EXCEPTION '"%" is not a valid group name', left(v_group, 80)
