@@ -31,7 +31,8 @@ pub(crate) fn parse_server(text: &str) -> std::result::Result<String, UsageError
     if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
         return Err(UsageError::new(format!("write it as {DEFAULT_FORM}")));
     }
-    if !url.username().is_empty() || url.password().is_some() || url.query().is_some() {
+    let has_extra = url.password().is_some() || url.query().is_some() || url.fragment().is_some();
+    if !url.username().is_empty() || has_extra {
         return Err(UsageError::new("leave out names, passwords and queries; nebulactl login signs in"));
     }
     Ok(url.as_str().trim_end_matches('/').to_owned())
@@ -275,9 +276,16 @@ mod tests {
         assert_eq!(parse_server("HTTP://Home.Example:80/").unwrap(), "http://home.example");
         assert_eq!(parse_server("http://[::1]:8080").unwrap(), "http://[::1]:8080");
         assert_eq!(parse_server("https://example.org/nebula/").unwrap(), "https://example.org/nebula");
-        for wrong in
-            ["", "home", "home:8080", "ftp://home", "http://", "http://me:secret@home", "http://home?a=b"]
-        {
+        for wrong in [
+            "",
+            "home",
+            "home:8080",
+            "ftp://home",
+            "http://",
+            "http://me:secret@home",
+            "http://home?a=b",
+            "http://home#a",
+        ] {
             assert!(parse_server(wrong).is_err(), "{wrong}");
         }
     }

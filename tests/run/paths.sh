@@ -91,12 +91,31 @@ try() {
         grep -q '^Pong' "$work/log" || failed "nebulactl ping ($run)"
     done
     as "$owner" bash -c 'echo "SELECT count(*) FROM nebula.project" | make --no-print-directory psql' >"$work/log" 2>&1 || failed "make psql"
+    refuses_settings
     if [[ $owner != root ]]; then
         ! SUDO_USER=$owner docker/up.sh >"$work/log" 2>&1 || failed "sudo up.sh, which is to be refused,"
         grep -q 'run it without sudo' "$work/log" || failed "the refusal of sudo up.sh"
     fi
     cd /
     printf '%-8s %-40s ok, %s s\n' "${owner/$user/sudo user}" "$place" $((SECONDS - begin))
+}
+
+# refuses_settings: a setting that cannot be is named, and the gateway that runs goes on. In `try`.
+refuses_settings() {
+    local gateway wrong
+    gateway=$(cat .nebula/run/gateway.pid)
+    for wrong in NEBULA_LISTEN='*:8080' NEBULA_LISTEN=127.0.0.1:99999 LIGHTHOUSE=1.2.3 LIGHTHOUSE=ip6-localhost; do
+        ! as "$owner" env "${settings[@]}" "$wrong" docker/up.sh >"$work/log" 2>&1 || failed "$wrong, which is to be refused,"
+        grep -q "${wrong%%=*}\|lighthouse" "$work/log" || failed "the refusal of $wrong"
+    done
+    for wrong in 'export NEBULA_MAX_UPLOAD=1' 'NEBULA_MAX_UPLOAD = 1' 'NEBULA_MAX_UPLOADS=1' 'NEBULA_LISTEN=127.0.0.1:80' \
+        'NEBULA_CERTIFICATE_DAYS=7 # a week' 'NEBULA_PUBLIC_URL=http://0.0.0.0:8080'; do
+        as "$owner" tee .nebula/env >/dev/null <<<"$wrong"
+        ! as "$owner" env "${settings[@]}" docker/up.sh >"$work/log" 2>&1 || failed "the line $wrong, which is to be refused,"
+        grep -q '/env' "$work/log" || failed "the refusal of $wrong"
+    done
+    as "$owner" rm .nebula/env
+    [[ $(cat .nebula/run/gateway.pid) == "$gateway" ]] || failed "leaving the gateway alone"
 }
 
 failed() {
