@@ -107,8 +107,20 @@ impl From<SpiError> for Error {
 
 impl From<Error> for ErrorReport {
     fn from(error: Error) -> Self {
-        Self::new(error.kind.sqlstate(), error.message, "pg_nebula").set_hint(error.hint)
+        Self::new(error.kind.sqlstate(), beginning(error.message), "pg_nebula")
+            .set_hint(beginning(error.hint))
     }
+}
+
+/// Characters of a message: it may repeat an argument of any length, and the server's log keeps it.
+const MESSAGE_LENGTH: usize = 2000;
+
+fn beginning(mut text: String) -> String {
+    if let Some((end, _)) = text.char_indices().nth(MESSAGE_LENGTH) {
+        text.truncate(end);
+        text.push('…');
+    }
+    text
 }
 
 /// Refuses NULL for an argument that has no default.

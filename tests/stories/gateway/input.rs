@@ -79,6 +79,8 @@ async fn invalid_arguments_in_sql_are_refused_with_sqlstate_and_hint() -> Result
         };
         assert_eq!(sqlstate, expected, "{call}");
     }
+    let long = "SELECT nebula.enqueue_job(repeat('x', 1000000), '{}')";
+    assert!(error_of(&client, long).await?.message().len() < 10_000, "the log would keep it all");
     let left = "SELECT (SELECT count(*) FROM nebula.allocation) + (SELECT count(*) FROM nebula.job_waiting)
                      + (SELECT count(*) FROM nebula.pool) + (SELECT count(*) FROM nebula.project)";
     let left: i64 = client.query_one(left, &[]).await?.get(0);
