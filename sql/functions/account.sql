@@ -59,7 +59,7 @@ BEGIN
    WHERE a.username = v_username
   RETURNING a.account_id INTO v_found_id;
   IF v_found_id IS NULL THEN
-    RAISE EXCEPTION 'there is no account "%"', v_username
+    RAISE EXCEPTION 'there is no account "%"', left(v_username, 80)
       USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
   END IF;
   -- End all sessions: they may have been opened with the old password.

@@ -72,7 +72,7 @@ DECLARE
 BEGIN
   DELETE FROM nebula.job_schedule s WHERE s.name = v_name;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no schedule "%"', v_name
+    RAISE EXCEPTION 'there is no schedule "%"', left(v_name, 80)
       USING ERRCODE = 'P0002', HINT = 'List schedules: SELECT name, cron, next_at FROM nebula.job_schedule.';
   END IF;
 END $$;

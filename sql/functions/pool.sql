@@ -179,7 +179,7 @@ BEGIN
      AND p.name = p_name
      FOR UPDATE;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'project % has no pool "%"', p_project_id, p_name
+    RAISE EXCEPTION 'project % has no pool "%"', p_project_id, left(p_name, 80)
       USING ERRCODE = 'P0002', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';
   END IF;
   RETURN v_found_pool;

@@ -106,7 +106,7 @@ DECLARE
   v_who        uuid := (SELECT a.account_id FROM nebula.account a WHERE a.username = v_username);
 BEGIN
   IF v_who IS NULL THEN
-    RAISE EXCEPTION 'there is no account "%"', v_username
+    RAISE EXCEPTION 'there is no account "%"', left(v_username, 80)
       USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
   END IF;
   IF NOT EXISTS (SELECT FROM nebula.project p WHERE p.project_id = v_project_id) THEN

@@ -53,7 +53,7 @@ BEGIN
     RETURN NEXT v_waiting.ip;
   END LOOP;
   IF NOT v_ended THEN
-    RAISE EXCEPTION 'no address of device "%" is in quarantine in project "%"', v_device, v_project
+    RAISE EXCEPTION 'no address of device "%" is in quarantine in project "%"', left(v_device, 80), left(v_project, 80)
       USING ERRCODE = 'P0002', HINT = 'List quarantined addresses: SELECT * FROM nebula.quarantine_status.';
   END IF;
 END $$;

@@ -235,7 +235,7 @@ BEGIN
      AND v.label = v_label
   RETURNING * INTO v_gone;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'project % has no reservation "%"', v_project_id, v_label
+    RAISE EXCEPTION 'project % has no reservation "%"', v_project_id, left(v_label, 80)
       USING ERRCODE = 'P0002', HINT = 'List them: SELECT * FROM nebula.reservation_status.';
   END IF;
   PERFORM nebula.record_event(v_gone.project_id, session_user::text, 'unreserve', 'pool',
