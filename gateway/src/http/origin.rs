@@ -5,7 +5,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use actix_web::http::header::{FORWARDED, HOST, HeaderName};
 use actix_web::{HttpRequest, web};
-
 use nebula_api::endpoint;
 
 use crate::infra::trusted_proxies::TrustedProxies;
