@@ -52,18 +52,42 @@ async fn add_rule(admin: &Api, rule: Rule) -> Result<Rule> {
     data(admin.post("/api/firewall").json(&rule).send().await?).await
 }
 
+/// Devices of each kind, and one that is revoked later.
+struct Members {
+    plain: Agent,
+    lighthouse: Agent,
+    relay: Agent,
+    web: Agent,
+    router: Agent,
+}
+
+fn id(agent: &Agent) -> Uuid {
+    agent.host.parse().unwrap()
+}
+
 async fn both_releases_take_it(curve: &str) -> Result<()> {
     let stack = Stack::start_on(Cluster::shared().await?.database().await?, curve).await?;
     let admin = stack.admin().await?;
     let plain = member(&stack, &admin, "first", "host", &[]).await?;
     taken(&stack, &plain, curve)?;
-    let lighthouse = member(&stack, &admin, "lh", "lighthouse", &[]).await?;
-    let relay = member(&stack, &admin, "relay", "relay", &[]).await?;
-    let web = member(&stack, &admin, "web", "host", &["web"]).await?;
-    let router = member(&stack, &admin, "router", "host", &[]).await?;
+    let members = Members {
+        plain,
+        lighthouse: member(&stack, &admin, "lh", "lighthouse", &[]).await?,
+        relay: member(&stack, &admin, "relay", "relay", &[]).await?,
+        web: member(&stack, &admin, "web", "host", &["web"]).await?,
+        router: member(&stack, &admin, "router", "host", &[]).await?,
+    };
     let bad = member(&stack, &admin, "bad", "host", &[]).await?;
-    let id = |agent: &Agent| agent.host.parse::<Uuid>().unwrap();
+    let pair = add_rules(&stack, &admin, &members).await?;
+    let route = add_route(&stack, &admin, &members.router).await?;
+    set_options(&stack, &admin).await?;
+    admin.post(&format!("/api/devices/{}/revoke", bad.host)).send().await?.error_for_status()?;
+    let members = each_has_its_own(&stack, members, curve).await?;
+    changes_follow(&admin, members, &pair, route).await
+}
 
+/// One rule of each form; answers that for a pair of devices.
+async fn add_rules(stack: &Stack, admin: &Api, members: &Members) -> Result<Rule> {
     let any = Rule {
         project_id: stack.project,
         direction: "inbound".into(),
@@ -71,33 +95,40 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
         ..Rule::default()
     };
     let tcp = Rule { protocol: "tcp".into(), ..any.clone() };
-    add_rule(&admin, Rule { for_group: Some("web".into()), port_first: Some(443), ..tcp.clone() }).await?;
+    add_rule(admin, Rule { for_group: Some("web".into()), port_first: Some(443), ..tcp.clone() }).await?;
     let pair = Rule {
-        for_device: Some(id(&web)),
-        remote_device: Some(id(&router)),
+        for_device: Some(id(&members.web)),
+        remote_device: Some(id(&members.router)),
         port_first: Some(5000),
         port_last: Some(5010),
         ..tcp
     };
-    let pair = add_rule(&admin, pair).await?;
+    let pair = add_rule(admin, pair).await?;
     let groups = vec!["web".into(), "eu".into()];
-    add_rule(&admin, Rule { protocol: "udp".into(), remote_groups: groups, ..any.clone() }).await?;
+    add_rule(admin, Rule { protocol: "udp".into(), remote_groups: groups, ..any.clone() }).await?;
     let local = Rule {
-        for_device: Some(id(&router)),
+        for_device: Some(id(&members.router)),
         remote_cidr: Some("10.99.0.0/24".into()),
         local_cidr: Some("192.168.7.0/24".into()),
         ..any.clone()
     };
-    add_rule(&admin, local).await?;
-    add_rule(&admin, Rule { direction: "outbound".into(), ..any.clone() }).await?;
+    add_rule(admin, local).await?;
+    add_rule(admin, Rule { direction: "outbound".into(), ..any }).await?;
+    Ok(pair)
+}
+
+async fn add_route(stack: &Stack, admin: &Api, router: &Agent) -> Result<Route> {
     let route = Route {
         project_id: stack.project,
         network: "192.168.7.0/24".into(),
-        device_id: id(&router),
+        device_id: id(router),
         mtu: Some(1280),
         metric: Some(50),
     };
-    let _: Route = data(admin.post("/api/routes").json(&route).send().await?).await?;
+    data::<Route>(admin.post("/api/routes").json(&route).send().await?).await
+}
+
+async fn set_options(stack: &Stack, admin: &Api) -> Result<()> {
     let path = format!("/api/projects/{}/configuration", stack.project);
     let options = json!({
         "inbound": "closed", "outbound": "closed", "mtu": 1400, "cipher": "chachapoly",
@@ -106,22 +137,22 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
     let set: ProjectOptions = data(admin.patch(&path).json(&options).send().await?).await?;
     assert_eq!((set.mtu, set.dns_port, set.lifetime_seconds), (Some(1400), Some(5353), None));
     assert_eq!(admin.read::<ProjectOptions>(&path).await?, set);
-    admin.post(&format!("/api/devices/{}/revoke", bad.host)).send().await?.error_for_status()?;
+    Ok(())
+}
 
-    // Each device has the rules that concern it, and no others.
-    let [plain, lighthouse, relay, web, router] = {
-        let mut all = Vec::new();
-        for agent in [plain, lighthouse, relay, web, router] {
-            let actions = ["DoUpdate", "DoConfigUpdate"];
-            let due = agent.wait(&actions).await?;
-            // The certificate of a router lists the networks behind it.
-            assert_eq!(due == "DoUpdate", agent.seen["host"]["name"] == "router", "{due}");
-            all.push(agent.fetch(&due).await?);
-        }
-        <[Agent; 5]>::try_from(all).ok().unwrap()
-    };
+/// Each device has the rules that concern it, and no others.
+async fn each_has_its_own(stack: &Stack, members: Members, curve: &str) -> Result<Members> {
+    let Members { plain, lighthouse, relay, web, router } = members;
+    let mut all = Vec::new();
+    for agent in [plain, lighthouse, relay, web, router] {
+        let due = agent.wait(&["DoUpdate", "DoConfigUpdate"]).await?;
+        // The certificate of a router lists the networks behind it.
+        assert_eq!(due == "DoUpdate", agent.seen["host"]["name"] == "router", "{due}");
+        all.push(agent.fetch(&due).await?);
+    }
+    let [plain, lighthouse, relay, web, router] = <[Agent; 5]>::try_from(all).ok().unwrap();
     for agent in [&plain, &lighthouse, &relay, &web, &router] {
-        taken(&stack, agent, curve)?;
+        taken(stack, agent, curve)?;
         let config = &agent.config;
         assert!(config.contains("mtu: 1400") && config.contains("cipher: \"chachapoly\""), "{config}");
         assert!(config.contains("groups: [\"web\", \"eu\"]") && config.contains("punch: false"), "{config}");
@@ -133,29 +164,34 @@ async fn both_releases_take_it(curve: &str) -> Result<()> {
         assert_eq!(config.contains("port: 5353"), is(&lighthouse));
         assert_eq!(agent.blocklist()?.len(), if curve == "P256" { 4 } else { 2 });
     }
-    let certified = |agent: &Agent| {
-        let of = |one: &nebula_certificate::Certificate| {
-            one.details().unsafe_networks.iter().map(ToString::to_string).collect()
-        };
-        Ok::<Vec<Vec<String>>, anyhow::Error>(agent.certificates()?.iter().map(of).collect())
-    };
     assert_eq!(certified(&router)?, vec![vec!["192.168.7.0/24"]; 2]);
     assert_eq!(certified(&plain)?, vec![Vec::<String>::new(); 2]);
+    Ok(Members { plain, lighthouse, relay, web, router })
+}
 
-    // A removed rule disappears; a route that moves to another device is removed from the certificate.
+/// Networks behind a device, in each of its certificates.
+fn certified(agent: &Agent) -> Result<Vec<Vec<String>>> {
+    let of = |one: &nebula_certificate::Certificate| {
+        one.details().unsafe_networks.iter().map(ToString::to_string).collect()
+    };
+    Ok(agent.certificates()?.iter().map(of).collect())
+}
+
+/// A removed rule disappears; a route that moves to another device is removed from the certificate.
+async fn changes_follow(admin: &Api, members: Members, pair: &Rule, route: Route) -> Result<()> {
     let path = format!("/api/firewall/{}", pair.rule_id.unwrap());
     admin.delete(&path).send().await?.error_for_status()?;
     let refused = refusal(admin.delete(&path).send().await?).await?;
     assert_eq!(refused.status, StatusCode::NOT_FOUND);
-    let _: Route =
-        data(admin.post("/api/routes").json(&Route { device_id: id(&plain), ..route.clone() }).send().await?)
-            .await?;
-    let web = web.fetch("DoConfigUpdate").await?;
+    let moved = Route { device_id: id(&members.plain), ..route };
+    let _: Route = data(admin.post("/api/routes").json(&moved).send().await?).await?;
+    let web = members.web.fetch("DoConfigUpdate").await?;
     assert!(
         !web.config.contains("host: \"router\"") && web.config.contains("via: \"10.99.0.1\""),
         "{}",
         web.config
     );
+    let router = members.router;
     assert_eq!(router.wait(&["DoUpdate", "DoConfigUpdate"]).await?, "DoUpdate");
     assert_eq!(certified(&router.fetch("DoUpdate").await?)?, vec![Vec::<String>::new(); 2]);
     Ok(())
