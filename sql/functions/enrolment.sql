@@ -37,10 +37,10 @@ BEGIN
     RAISE EXCEPTION '% is in no pool of project %', p_address, p_project_id
       USING ERRCODE = '22023', HINT = 'List its pools: SELECT name, cidr FROM nebula.pool.';
   END IF;
-  -- Pools of one or two addresses keep none back (RFC 3021, RFC 6164); IPv6 has no broadcast address.
   IF p_address = v_pool.gateway
-     OR p_address = host(v_pool.cidr)::inet AND masklen(v_pool.cidr) < masklen(p_address) - 1
-     OR p_address = host(broadcast(v_pool.cidr))::inet AND masklen(v_pool.cidr) < 31 AND family(p_address) = 4
+     OR NOT EXISTS (SELECT
+                      FROM nebula.assignable_range(v_pool.cidr) r
+                     WHERE p_address BETWEEN r.first AND r.last)
   THEN
     RAISE EXCEPTION '% is reserved in pool "%" (%)', p_address, v_pool.name, v_pool.cidr
       USING ERRCODE = '22023', HINT = 'Network, broadcast and gateway addresses are not given out; choose another.';

@@ -21,6 +21,7 @@ use crate::error::{Code, Doing, Error, Result};
 use log::{Event, Log};
 
 pub(crate) mod failure;
+mod lan;
 mod log;
 pub(crate) mod machine;
 

@@ -165,7 +165,8 @@ const RESULTS: &[(&str, &str)] = &[
 const READERS: &str = "
     account_login account_role acting_member acting_on_peer agent_due agent_keys allowed_ips
     assignable_range can_be_certified certificate_counts check_account check_batch
-    check_code_address check_code_values check_device_name check_dns_port check_endpoint_owner check_endpoints check_grantable
+    check_code_address check_code_values check_device_name check_dns_port check_endpoint_owner
+    check_endpoints check_grantable
     check_groups check_health check_job check_mtu check_network check_node_endpoint check_not_reserved
     check_peer check_peer_identity check_project_options check_route_numbers check_rule check_span
     check_successor check_text check_words claim_key conf_of configuration_versions

@@ -1,4 +1,5 @@
-//! Fits a configuration to this machine: the name of the interface, and no IPv6 where the kernel has none.
+//! Fits a configuration to this machine: the name of the interface, no IPv6 where the kernel has none, and no overlay
+//! with the range of its own network.
 
 use std::net::{Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
@@ -6,6 +7,7 @@ use std::path::PathBuf;
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
+use super::lan::{self, Overlap};
 use crate::agent::change::Release;
 use crate::agent::config::Config;
 use crate::agent::state;
@@ -36,13 +38,14 @@ pub(crate) struct Machine {
     replacement: Option<Replacement>,
     path: PathBuf,
     has_ipv6: fn() -> bool,
+    routes: fn() -> String,
 }
 
 impl Machine {
     /// `path` is that of the remembered interface. A file that cannot be read counts as missing.
     pub(crate) fn new(interface: Option<String>, path: PathBuf) -> Self {
         let replacement = state::read(&path).unwrap_or_default();
-        Self { interface, replacement, path, has_ipv6 }
+        Self { interface, replacement, path, has_ipv6, routes: lan::routes }
     }
 
     /// Changes the configuration for this machine and this release of nebula.
@@ -50,6 +53,7 @@ impl Machine {
         if let Some(interface) = self.interface_instead_of(config.interface()) {
             config.set_interface(&interface);
         }
+        self.check_lan(config)?;
         if (self.has_ipv6)() {
             return Ok(());
         }
@@ -63,6 +67,24 @@ impl Machine {
         }
         config.listen_without_ipv6();
         Ok(())
+    }
+
+    /// Refuses an overlay that would take away a network which this machine is in.
+    fn check_lan(&self, config: &Config) -> Result<()> {
+        let certificates = config.certificates().unwrap_or_default();
+        let networks = certificates.iter().flat_map(|one| one.details().networks.iter().copied());
+        let Some(found) = lan::overlap(&(self.routes)(), &networks.collect::<Vec<_>>(), lan::is_tunnel)
+        else {
+            return Ok(());
+        };
+        let Overlap { interface, lan, overlay } = found;
+        Err(Error::new(
+            Code::WrongState,
+            format!(
+                "the overlay {overlay} has addresses of {lan}, the network of this machine at {interface}"
+            ),
+        )
+        .hint("nebula would cut the machine off from it. Give that network, or the overlay, another range."))
     }
 
     fn interface_instead_of(&self, wanted: &str) -> Option<String> {
