@@ -35,7 +35,7 @@ SELECT n.name AS node, i.name AS interface, n.active_peers || '/' || n.max_peers
 
 SELECT n.name AS node, i.name AS interface, t.kind AS differs, coalesce(e.name, t.public_key) AS peer,
        array_to_string(t.allowed_ips, ' ') AS "allowed IPs", date_trunc('second', now() - t.first_seen_at) AS since
-  FROM nebula.stray t
+  FROM nebula.drift t
   JOIN nebula.node_interface i USING (interface_id)
   JOIN nebula.node n USING (node_id)
   LEFT JOIN nebula.peer e ON e.public_key = decode(t.public_key, 'base64') AND e.project_id = n.project_id

@@ -9,6 +9,8 @@ COMMENT ON FUNCTION nebula.select_node(text, text, uuid) IS
   'server), capability:WORD, label:KEY or label:KEY=VALUE, name:NAME, node:NAME or node:ID, or the name or '
   'identifier alone. Null: this server, because there are no nodes or local was asked for. Errors: 22023 '
   'malformed strategy, P0002 no such node, 53000 none fits';
+COMMENT ON FUNCTION nebula.choose_node(uuid, text, uuid[]) IS
+  'Internal: select_node without the nodes in except; locks nothing. Null: this server. Errors: as select_node';
 COMMENT ON FUNCTION nebula.claim_seats(uuid, text, integer, uuid[]) IS
   'Internal: chooses nodes as select_node does and takes seats on them; locks their rows. No row: this '
   'server. Fewer seats than asked for: the nodes are full. except: nodes that are not chosen. Errors: as '
@@ -208,11 +210,9 @@ BEGIN
         USING ERRCODE = '23505', HINT = 'Untie that node first.';
     END IF;
   END IF;
-  -- The row lock keeps peers of other projects from being placed on it between the check and the update.
-  PERFORM
-    FROM nebula.node n
-   WHERE n.node_id = v_known.node_id
-     FOR NO KEY UPDATE;
+  -- Keeps peers of other projects from being placed on it between the check and the update.
+  PERFORM nebula.lock_for_change('{}', ARRAY[v_known.node_id], 'moving');
+  v_known := nebula.require_node(v_node_id);
   SELECT j.name
     INTO v_strangers
     FROM nebula.node_interface i
@@ -233,10 +233,6 @@ BEGIN
    WHERE i.node_id = v_known.node_id
      AND p.interface_id = i.interface_id
      AND p.project_id <> v_speaker.project_id;
-  -- Its certificate names the pools of peers, routes to those lead to it, and its agent learns that it has a node.
-  PERFORM nebula.bump_configuration(p.project_id)
-     FROM (SELECT v_known.project_id UNION SELECT v_speaker.project_id) AS p(project_id)
-    WHERE p.project_id IS NOT NULL;
   -- Health and last report came from the former device: discard them.
   UPDATE nebula.node n
      SET device_id = v_device_id,
@@ -245,6 +241,12 @@ BEGIN
          seen_at = NULL,
          synced_at = NULL
    WHERE n.node_id = v_known.node_id;
+  -- Without a device nobody confirms that a peer is gone, unless an agent was told to run it.
+  PERFORM nebula.delete_unserved_placements(ARRAY(SELECT o FROM nebula.peers_of_nodes(ARRAY[v_node_id], 'moving') o));
+  -- Its certificate names the pools of peers, routes to those lead to it, and its agent learns that it has a node.
+  PERFORM nebula.bump_configuration(p.project_id)
+     FROM (SELECT v_known.project_id UNION SELECT v_speaker.project_id ORDER BY 1) AS p(project_id)
+    WHERE p.project_id IS NOT NULL;
   PERFORM nebula.record_event(v_speaker.project_id, coalesce(v_tied_by, session_user::text),
     CASE WHEN v_device_id IS NULL THEN 'untie' ELSE 'tie' END, 'node', v_known.node_id::text, v_client,
     jsonb_build_object('name', v_known.name, 'device', coalesce(v_device_id, v_known.device_id)));

@@ -17,7 +17,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.require_interface(uuid) IS 'Internal: the interface. Errors: P0002 no such interface';
 
-CREATE FUNCTION nebula.set_interface(p_node_id uuid, p_interface jsonb, p_by text, p_client inet) RETURNS uuid
+CREATE FUNCTION nebula.set_interface_by(p_node_id uuid, p_interface jsonb, p_by text, p_client inet) RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
   v_node    nebula.node := nebula.require_node(p_node_id);
@@ -69,7 +69,7 @@ EXCEPTION
     RAISE EXCEPTION 'another interface of node "%" listens on port %', v_node.name, p_interface ->> 'listenPort'
       USING ERRCODE = '23505', HINT = 'Choose another port.';
 END $$;
-COMMENT ON FUNCTION nebula.set_interface(uuid, jsonb, text, inet) IS
+COMMENT ON FUNCTION nebula.set_interface_by(uuid, jsonb, text, inet) IS
   'Internal: makes or changes an interface, as the API writes it. Errors: as add_interface';
 
 CREATE FUNCTION nebula.add_interface(
@@ -83,7 +83,7 @@ CREATE FUNCTION nebula.add_interface(
   cidr inet DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.set_interface(
+  SELECT nebula.set_interface_by(
            add_interface.node_id,
            jsonb_strip_nulls(jsonb_build_object(
                                'name', add_interface.name, 'listenPort', add_interface.listen_port,
@@ -98,7 +98,7 @@ COMMENT ON FUNCTION nebula.add_interface(uuid, text, integer, text, integer, ine
   'pool for its peers; without one it gets pools by itself. Errors: P0002 no such node, 22023 malformed, or a '
   'pool that overlaps something, 23505 port taken, 55000 a pool for a node without project';
 
-CREATE FUNCTION nebula.end_interface(p_interface_id uuid, p_force boolean, p_by text, p_client inet) RETURNS void
+CREATE FUNCTION nebula.drop_interface_by(p_interface_id uuid, p_force boolean, p_by text, p_client inet) RETURNS void
 LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE
   v_known    nebula.node_interface := nebula.require_interface(p_interface_id);
@@ -107,15 +107,9 @@ DECLARE
   v_project  uuid;
   v_next     uuid;
 BEGIN
-  SELECT n.*
-    INTO v_node
-    FROM nebula.node n
-   WHERE n.node_id = v_known.node_id
-     FOR NO KEY UPDATE;
-  PERFORM
-    FROM nebula.node_interface i
-   WHERE i.interface_id = v_known.interface_id
-     FOR UPDATE;
+  PERFORM nebula.lock_for_change('{}', ARRAY[v_known.node_id], 'all');
+  v_known := nebula.require_interface(p_interface_id);
+  v_node := nebula.require_node(v_known.node_id);
   v_peer_ids := ARRAY(SELECT p.peer_id
                         FROM nebula.placement p
                        WHERE p.interface_id = v_known.interface_id
@@ -126,38 +120,31 @@ BEGIN
       USING ERRCODE = '55000',
         HINT = 'Move them away and wait for the agent; or force it, once the node is switched off for good.';
   END IF;
-  PERFORM
-    FROM nebula.peer e
-   WHERE e.peer_id = ANY (v_peer_ids)
-   ORDER BY e.peer_id
-     FOR UPDATE;
   -- Pools are deleted below; a session that has one in its cache must not take an address from it.
   PERFORM nebula.hold_allocations();
+  FOREACH v_next IN ARRAY v_peer_ids LOOP
+    PERFORM nebula.delete_placement(v_next, v_known.interface_id);
+  END LOOP;
+  PERFORM nebula.free_seats(v_node.node_id, cardinality(v_peer_ids));
   -- A peer on its way to another node is served by that one from now on.
-  UPDATE nebula.placement p
-     SET role = 'leaving',
-         wanted = 'absent'
-   WHERE p.interface_id = v_known.interface_id;
   UPDATE nebula.placement t
      SET role = 'serving'
    WHERE t.peer_id = ANY (v_peer_ids)
      AND t.role = 'target'
-     AND t.interface_id <> v_known.interface_id
      AND NOT EXISTS (SELECT FROM nebula.placement s WHERE s.peer_id = t.peer_id AND s.role = 'serving');
-  PERFORM nebula.end_peers(w.peer_ids, p_by, p_client, jsonb_build_object('reason', 'its node was removed'))
+  PERFORM nebula.mark_removed(w.peer_ids, p_by, p_client, jsonb_build_object('reason', 'its node was removed'))
      FROM (SELECT array_agg(e.peer_id) AS peer_ids
              FROM nebula.peer e
             WHERE e.peer_id = ANY (v_peer_ids)
               AND e.removed_at IS NULL
               AND NOT EXISTS (SELECT FROM nebula.placement s WHERE s.peer_id = e.peer_id AND s.role = 'serving')) w
     WHERE w.peer_ids IS NOT NULL;
-  FOREACH v_next IN ARRAY v_peer_ids LOOP
-    PERFORM nebula.end_placement(v_next, v_known.interface_id);
-  END LOOP;
-  PERFORM nebula.free_seats(v_node.node_id, cardinality(v_peer_ids));
   -- Pools that hold no address go; the others keep those of peers that have moved away.
   FOR v_project IN
-    SELECT DISTINCT l.project_id FROM nebula.pool l WHERE l.interface_id = v_known.interface_id
+    SELECT DISTINCT l.project_id
+      FROM nebula.pool l
+     WHERE l.interface_id = v_known.interface_id
+     ORDER BY l.project_id
   LOOP
     DELETE FROM nebula.pool l
      WHERE l.interface_id = v_known.interface_id
@@ -174,13 +161,13 @@ BEGIN
   PERFORM nebula.record_event(v_node.project_id, p_by, 'drop-interface', 'node', v_node.node_id::text, p_client,
                               jsonb_build_object('node', v_node.name, 'name', v_known.name, 'force', p_force));
 END $$;
-COMMENT ON FUNCTION nebula.end_interface(uuid, boolean, text, inet) IS
+COMMENT ON FUNCTION nebula.drop_interface_by(uuid, boolean, text, inet) IS
   'Internal: removes an interface. Errors: as drop_interface';
 
 CREATE FUNCTION nebula.drop_interface(interface_id uuid, force boolean DEFAULT false) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.end_interface(drop_interface.interface_id, coalesce(drop_interface.force, false), session_user::text,
-                              inet_client_addr())
+  SELECT nebula.drop_interface_by(drop_interface.interface_id, coalesce(drop_interface.force, false),
+                                  session_user::text, inet_client_addr())
 $$;
 COMMENT ON FUNCTION nebula.drop_interface(uuid, boolean) IS
   'Removes an interface of a node, which its agent takes down. force: also one with peers, which are removed as by '

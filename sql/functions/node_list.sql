@@ -17,7 +17,7 @@ BEGIN
     'drift', (SELECT coalesce(jsonb_agg(jsonb_build_object(
                                           'publicKey', s.public_key, 'kind', s.kind, 'allowedIps', s.allowed_ips
                                         ) ORDER BY s.first_seen_at, s.public_key), '[]')
-                FROM nebula.stray s
+                FROM nebula.drift s
                WHERE s.interface_id = p_interface.interface_id)
   );
 END $$;
@@ -75,7 +75,7 @@ CREATE FUNCTION nebula.update_node_for(p_actor uuid, p_node_id uuid, p_changes j
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.change_node(p_node_id, p_changes, nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.update_node_by(p_node_id, p_changes, nebula.require_admin(p_actor), p_client);
   RETURN (SELECT nebula.show_node(s) FROM nebula.node_status s WHERE s.node_id = p_node_id);
 END $$;
 COMMENT ON FUNCTION nebula.update_node_for(uuid, uuid, jsonb, inet) IS
@@ -86,7 +86,7 @@ CREATE FUNCTION nebula.remove_node_for(p_actor uuid, p_node_id uuid, p_force boo
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.end_node(p_node_id, coalesce(p_force, false), nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.remove_node_by(p_node_id, coalesce(p_force, false), nebula.require_admin(p_actor), p_client);
 END $$;
 COMMENT ON FUNCTION nebula.remove_node_for(uuid, uuid, boolean, inet) IS
   'For the gateway: remove_node for an administrator. Errors: 42501 not an administrator, the rest as remove_node';
@@ -95,7 +95,7 @@ CREATE FUNCTION nebula.set_interface_for(p_actor uuid, p_node_id uuid, p_interfa
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_interface_id uuid := nebula.set_interface(p_node_id, p_interface, nebula.require_admin(p_actor), p_client);
+  v_interface_id uuid := nebula.set_interface_by(p_node_id, p_interface, nebula.require_admin(p_actor), p_client);
 BEGIN
   RETURN (SELECT nebula.show_interface(n, i)
             FROM nebula.node_interface i
@@ -122,7 +122,7 @@ BEGIN
     RAISE EXCEPTION 'node "%" has no interface "%"', v_node.name, left(p_name, 100)
       USING ERRCODE = 'P0002', HINT = 'List them: nebulactl node ls.';
   END IF;
-  PERFORM nebula.end_interface(v_interface_id, coalesce(p_force, false), v_who, p_client);
+  PERFORM nebula.drop_interface_by(v_interface_id, coalesce(p_force, false), v_who, p_client);
 END $$;
 COMMENT ON FUNCTION nebula.drop_interface_for(uuid, uuid, text, boolean, inet) IS
   'For the gateway: drop_interface for an administrator. Errors: 42501 not an administrator, the rest as '
@@ -133,7 +133,7 @@ CREATE FUNCTION nebula.set_local_device_for(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.tie_local_node(p_project_id, p_device_id, nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.set_local_device_by(p_project_id, p_device_id, nebula.require_admin(p_actor), p_client);
 END $$;
 COMMENT ON FUNCTION nebula.set_local_device_for(uuid, uuid, uuid, inet) IS
   'For the gateway: set_local_device for an administrator. Errors: 42501 not an administrator, the rest as '

@@ -1,6 +1,6 @@
 -- Changes of nodes that are registered: values, state, removal, and the node that is this server itself.
 
-CREATE FUNCTION nebula.change_node(p_node_id uuid, p_changes jsonb, p_by text, p_client inet) RETURNS void
+CREATE FUNCTION nebula.update_node_by(p_node_id uuid, p_changes jsonb, p_by text, p_client inet) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   v_known nebula.node := nebula.require_node(p_node_id);
@@ -9,9 +9,14 @@ DECLARE
                     WHERE k <> ALL (ARRAY['name', 'endpoint', 'weight', 'maxPeers', 'softMaxPeers', 'capabilities',
                                           'labels', 'repair', 'desiredState'])
                     LIMIT 1);
-  v_name  text := coalesce(p_changes ->> 'name', v_known.name);
-  v_max   integer := coalesce((p_changes ->> 'maxPeers')::integer, v_known.max_peers);
+  v_name  text;
+  v_max   integer;
 BEGIN
+  PERFORM nebula.lock_for_change('{}', ARRAY[p_node_id]);
+  -- The row as it is now: another call may have written it before this one had the lock.
+  v_known := nebula.require_node(p_node_id);
+  v_name := coalesce(p_changes ->> 'name', v_known.name);
+  v_max := coalesce((p_changes ->> 'maxPeers')::integer, v_known.max_peers);
   IF v_wrong IS NOT NULL THEN
     RAISE EXCEPTION 'a node has no "%"', v_wrong
       USING ERRCODE = '22023', HINT = 'See SELECT * FROM nebula.node_status.';
@@ -36,11 +41,7 @@ BEGIN
      FROM jsonb_each_text(nullif(p_changes -> 'labels', 'null')) l;
   PERFORM nebula.check_words(ARRAY(SELECT jsonb_array_elements_text(nullif(p_changes -> 'capabilities', 'null'))),
                              'capability');
-  PERFORM
-    FROM nebula.node n
-   WHERE n.node_id = v_known.node_id
-     FOR NO KEY UPDATE;
-  IF v_max < (SELECT n.active_peers FROM nebula.node n WHERE n.node_id = v_known.node_id) THEN
+  IF v_max < v_known.active_peers THEN
     RAISE EXCEPTION 'node "%" hosts more peers than %', v_name, v_max
       USING ERRCODE = '55000', HINT = 'Move peers away first.';
   END IF;
@@ -70,13 +71,16 @@ BEGIN
   PERFORM nebula.record_event(v_known.project_id, p_by, 'update', 'node', v_known.node_id::text, p_client,
                               jsonb_build_object('name', v_name) || p_changes);
 EXCEPTION
+  WHEN unique_violation THEN
+    RAISE EXCEPTION 'another node is named "%"', v_name
+      USING ERRCODE = '23505', HINT = 'Choose another name.';
   WHEN check_violation THEN
     RAISE EXCEPTION 'node "%" cannot have these values: %', v_known.name, p_changes
       USING ERRCODE = '22023',
         HINT = 'endpoint: host:port; weight: 1 to 10000; maxPeers, softMaxPeers: 1 to 1000000; '
                'desiredState: active, draining or disabled.';
 END $$;
-COMMENT ON FUNCTION nebula.change_node(uuid, jsonb, text, inet) IS
+COMMENT ON FUNCTION nebula.update_node_by(uuid, jsonb, text, inet) IS
   'Internal: changes a node, with the changes as the API writes them. Errors: P0002 no such node, 22023 malformed, '
   '23505 name taken, 55000 hosts more peers than maxPeers';
 
@@ -92,7 +96,7 @@ CREATE FUNCTION nebula.update_node(
   repair boolean DEFAULT NULL
 ) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.change_node(
+  SELECT nebula.update_node_by(
            update_node.node_id,
            jsonb_strip_nulls(jsonb_build_object(
                                'name', update_node.name, 'endpoint', update_node.endpoint,
@@ -109,7 +113,7 @@ COMMENT ON FUNCTION nebula.update_node(uuid, text, text, integer, integer, integ
 
 CREATE FUNCTION nebula.set_node_state(node_id uuid, state text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.change_node(set_node_state.node_id, jsonb_build_object('desiredState', set_node_state.state),
+  SELECT nebula.update_node_by(set_node_state.node_id, jsonb_build_object('desiredState', set_node_state.state),
                             session_user::text, inet_client_addr())
 $$;
 COMMENT ON FUNCTION nebula.set_node_state(uuid, text) IS
@@ -117,39 +121,38 @@ COMMENT ON FUNCTION nebula.set_node_state(uuid, text) IS
   'such node, 22023 no such state';
 
 -- The row of the node goes with its interfaces; what its agent has applied is then up to the operator.
-CREATE FUNCTION nebula.end_node(p_node_id uuid, p_force boolean, p_by text, p_client inet) RETURNS void
-LANGUAGE plpgsql AS $$
+CREATE FUNCTION nebula.remove_node_by(p_node_id uuid, p_force boolean, p_by text, p_client inet) RETURNS void
+LANGUAGE plpgsql SET lock_timeout = '5s' AS $$
 DECLARE
   v_known nebula.node := nebula.require_node(p_node_id);
   v_next  uuid;
 BEGIN
-  PERFORM
-    FROM nebula.node n
-   WHERE n.node_id = v_known.node_id
-     FOR UPDATE;
+  PERFORM nebula.lock_for_change('{}', ARRAY[p_node_id], 'all');
+  v_known := nebula.require_node(p_node_id);
   FOR v_next IN
     SELECT i.interface_id FROM nebula.node_interface i WHERE i.node_id = v_known.node_id ORDER BY i.interface_id
   LOOP
-    PERFORM nebula.end_interface(v_next, p_force, p_by, p_client);
+    PERFORM nebula.drop_interface_by(v_next, p_force, p_by, p_client);
   END LOOP;
   PERFORM nebula.notify_node(v_known.node_id);
   DELETE FROM nebula.node n WHERE n.node_id = v_known.node_id;
   PERFORM nebula.record_event(v_known.project_id, p_by, 'remove', 'node', v_known.node_id::text, p_client,
                               jsonb_build_object('name', v_known.name, 'force', p_force));
 END $$;
-COMMENT ON FUNCTION nebula.end_node(uuid, boolean, text, inet) IS 'Internal: removes a node. Errors: as remove_node';
+COMMENT ON FUNCTION nebula.remove_node_by(uuid, boolean, text, inet) IS
+  'Internal: removes a node. Errors: as remove_node';
 
 CREATE FUNCTION nebula.remove_node(node_id uuid, force boolean DEFAULT false) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.end_node(remove_node.node_id, coalesce(remove_node.force, false), session_user::text,
+  SELECT nebula.remove_node_by(remove_node.node_id, coalesce(remove_node.force, false), session_user::text,
                          inet_client_addr())
 $$;
 COMMENT ON FUNCTION nebula.remove_node(uuid, boolean) IS
   'Removes a node and its interfaces. force: also one that hosts peers, or has not confirmed that they are gone: '
   'they are removed, and their addresses can be given out again, so the node must be switched off for good. '
-  'Errors: P0002 no such node, 55000 hosts peers';
+  'Errors: P0002 no such node, 55000 hosts peers, 55P03 busy';
 
-CREATE FUNCTION nebula.tie_local_node(p_project_id uuid, p_device_id uuid, p_by text, p_client inet) RETURNS uuid
+CREATE FUNCTION nebula.set_local_device_by(p_project_id uuid, p_device_id uuid, p_by text, p_client inet) RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
   v_device  nebula.device;
@@ -168,12 +171,12 @@ BEGIN
   PERFORM nebula.tie_node(v_node_id, p_device_id, p_by, p_client);
   RETURN v_node_id;
 END $$;
-COMMENT ON FUNCTION nebula.tie_local_node(uuid, uuid, text, inet) IS
+COMMENT ON FUNCTION nebula.set_local_device_by(uuid, uuid, text, inet) IS
   'Internal: what set_local_device does. Errors: as tie_node';
 
 CREATE FUNCTION nebula.set_local_device(project_id uuid, device_id uuid) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.tie_local_node(set_local_device.project_id, set_local_device.device_id, session_user::text,
+  SELECT nebula.set_local_device_by(set_local_device.project_id, set_local_device.device_id, session_user::text,
                                inet_client_addr())
 $$;
 COMMENT ON FUNCTION nebula.set_local_device(uuid, uuid) IS

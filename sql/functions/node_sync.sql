@@ -57,7 +57,7 @@ BEGIN
                      AND p.applied_generation >= p.generation
                    ORDER BY p.peer_id);
   FOREACH v_next IN ARRAY v_gone LOOP
-    PERFORM nebula.end_placement(v_next, p_interface.interface_id);
+    PERFORM nebula.delete_placement(v_next, p_interface.interface_id);
   END LOOP;
   PERFORM nebula.free_seats(p_interface.node_id, cardinality(v_gone)) WHERE v_gone <> '{}';
 END $$;
@@ -112,64 +112,51 @@ COMMENT ON FUNCTION nebula.note_seen(uuid, uuid, jsonb) IS
   'Internal: keeps handshakes, addresses and traffic of peers';
 
 -- The first handshake on the new node of a move: from then on the peer is served there, and routes lead there.
-CREATE FUNCTION nebula.finish_moves(p_interface_id uuid) RETURNS void
+CREATE FUNCTION nebula.finish_moves(p_interface_id uuid) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_arrived record;
-  v_former  uuid;
+  v_arrived uuid[] := ARRAY(SELECT p.peer_id
+                              FROM nebula.placement p
+                              JOIN nebula.placement_seen s USING (peer_id, interface_id)
+                             WHERE p.interface_id = p_interface_id
+                               AND p.role <> 'serving'
+                               AND p.role = 'target'
+                               AND p.applied_generation >= p.generation
+                               AND s.handshake_at IS NOT NULL
+                             ORDER BY p.peer_id);
 BEGIN
-  FOR v_arrived IN
-    SELECT p.peer_id, e.project_id, e.name
-      FROM nebula.placement p
-      JOIN nebula.peer e USING (peer_id)
-      JOIN nebula.placement_seen s USING (peer_id, interface_id)
-     WHERE p.interface_id = p_interface_id
-       AND p.role = 'target'
-       AND p.applied_generation >= p.generation
-       AND s.handshake_at IS NOT NULL
-     ORDER BY p.peer_id
-  LOOP
-    PERFORM nebula.lock_placements(ARRAY[v_arrived.peer_id]);
-    v_former := NULL;
-    UPDATE nebula.placement p
-       SET role = 'leaving',
-           wanted = 'absent',
-           generation = i.generation
-      FROM nebula.node_interface i
-     WHERE p.peer_id = v_arrived.peer_id
-       AND p.role = 'serving'
-       AND i.interface_id = p.interface_id
-    RETURNING p.interface_id INTO v_former;
-    UPDATE nebula.placement p
-       SET role = 'serving'
-     WHERE p.peer_id = v_arrived.peer_id
-       AND p.interface_id = p_interface_id
-       AND p.role = 'target';
-    PERFORM nebula.bump_configuration(v_arrived.project_id);
-    PERFORM nebula.record_event(v_arrived.project_id, 'agent', 'moved', 'peer', v_arrived.peer_id::text, NULL,
-                                jsonb_build_object('name', v_arrived.name, 'from', v_former, 'to', p_interface_id));
-  END LOOP;
+  IF v_arrived = '{}' THEN
+    RETURN false;
+  END IF;
+  PERFORM nebula.record_event(e.project_id, 'agent', 'moved', 'peer', e.peer_id::text, NULL,
+                              jsonb_build_object('name', e.name, 'from', p.interface_id, 'to', p_interface_id))
+     FROM nebula.peer e
+     LEFT JOIN nebula.placement p ON p.peer_id = e.peer_id AND p.role = 'serving'
+    WHERE e.peer_id = ANY (v_arrived);
+  PERFORM nebula.swap_roles(v_arrived);
+  RETURN true;
 END $$;
 COMMENT ON FUNCTION nebula.finish_moves(uuid) IS
-  'Internal: peers that move to this interface and have been seen there are served there, and leave their former one';
+  'Internal: peers that move to this interface and have been seen there are served there, and leave their former one; '
+  'whether there are any. The caller has locked them';
 
 CREATE FUNCTION nebula.note_drift(p_interface_id uuid, p_drift jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
-  DELETE FROM nebula.stray s
+  DELETE FROM nebula.drift s
    WHERE s.interface_id = p_interface_id
      AND NOT EXISTS (SELECT
                        FROM jsonb_array_elements(p_drift) e
                       WHERE e ->> 'publicKey' = s.public_key
                         AND e ->> 'kind' = s.kind);
-  INSERT INTO nebula.stray (interface_id, public_key, kind, allowed_ips)
+  INSERT INTO nebula.drift (interface_id, public_key, kind, allowed_ips)
   SELECT DISTINCT ON (e ->> 'publicKey', e ->> 'kind') p_interface_id, e ->> 'publicKey', e ->> 'kind',
          ARRAY(SELECT a::inet::text
                  FROM jsonb_array_elements_text(coalesce(e -> 'allowedIps', '[]')) a
                 LIMIT 20)
     FROM jsonb_array_elements(p_drift) WITH ORDINALITY AS d(e, place)
    WHERE d.place <= 1000
-  ON CONFLICT ON CONSTRAINT stray_pkey DO NOTHING;
+  ON CONFLICT ON CONSTRAINT drift_pkey DO NOTHING;
 END $$;
 COMMENT ON FUNCTION nebula.note_drift(uuid, jsonb) IS
   'Internal: keeps the differences that an interface has now';
@@ -233,26 +220,11 @@ COMMENT ON FUNCTION nebula.desired_interface(nebula.node, nebula.node_interface,
   'Internal: what an interface is to run, as the API writes it: the peers that have changed since generation base, or '
   'all (0)';
 
--- Fixed plans (sql/README.md), also of the functions that this one calls.
-CREATE FUNCTION nebula.sync_node(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS jsonb
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
-SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+CREATE FUNCTION nebula.accept_report(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS nebula.node
+LANGUAGE plpgsql AS $$
 DECLARE
-  v_node      nebula.node := nebula.node_of_device(p_device_id);
-  v_epoch     CONSTANT uuid := nebula.node_epoch();
-  v_known     CONSTANT boolean := (p_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch;
-  v_interface nebula.node_interface;
-  v_told      jsonb;
-  v_applied   bigint;
-  v_key       bytea;
-  v_news      boolean := false;
-  v_former    CONSTANT bigint := v_node.synced_version;
-  v_states    jsonb := '[]';
+  v_node nebula.node;
 BEGIN
-  IF p_said_at NOT BETWEEN clock_timestamp() - interval '5 minutes' AND clock_timestamp() + interval '5 minutes' THEN
-    RAISE EXCEPTION 'the report was made at %, now it is %', p_said_at, clock_timestamp()
-      USING ERRCODE = '28000', HINT = 'Set the clock of the device.';
-  END IF;
   UPDATE nebula.node n
      SET synced_at = p_said_at,
          seen_at = now(),
@@ -262,85 +234,129 @@ BEGIN
          synced_version = coalesce((SELECT p.config_version
                                       FROM nebula.project p
                                      WHERE p.project_id = n.project_id), 0)
-   WHERE n.node_id = v_node.node_id
-     AND n.device_id = p_device_id
+   WHERE n.device_id = p_device_id
      AND (n.synced_at IS NULL OR n.synced_at < p_said_at)
   RETURNING n.* INTO v_node;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'the report of %, made at %, is older than one that was accepted', p_device_id, p_said_at
       USING ERRCODE = '55000', HINT = 'Make a new one.';
   END IF;
-  -- Also the interfaces that peers may leave in this call, all in one order.
-  PERFORM
-    FROM nebula.node_interface i
-   WHERE i.node_id = v_node.node_id
-      OR i.interface_id IN (SELECT s.interface_id
-                              FROM nebula.node_interface o
-                              JOIN nebula.placement t ON t.interface_id = o.interface_id AND t.role = 'target'
-                              JOIN nebula.placement s ON s.peer_id = t.peer_id AND s.role = 'serving'
-                             WHERE o.node_id = v_node.node_id)
-   ORDER BY i.interface_id
-     FOR NO KEY UPDATE;
-  -- And the peers that may go or arrive, so that two agents do not wait for each other.
-  PERFORM
-    FROM nebula.peer e
-   WHERE e.peer_id IN (SELECT p.peer_id
-                         FROM nebula.node_interface i
-                         JOIN nebula.placement p USING (interface_id)
-                        WHERE i.node_id = v_node.node_id
-                          AND p.role <> 'serving')
-   ORDER BY e.peer_id
-     FOR UPDATE;
+  RETURN v_node;
+END $$;
+COMMENT ON FUNCTION nebula.accept_report(uuid, timestamptz, jsonb) IS
+  'Internal: the node of a device, with what its report says of the machine. Errors: 55000 older than a report that '
+  'was accepted, or the same';
+
+CREATE FUNCTION nebula.known_generation(p_interface nebula.node_interface, p_told jsonb, p_same_epoch boolean)
+RETURNS bigint
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  -- A lower generation than was acknowledged comes from an old snapshot of the node's disk, and rows it would need are
+  -- gone: the node gets everything.
+  IF p_same_epoch
+     AND (p_told ->> 'generation')::bigint BETWEEN p_interface.acknowledged_generation AND p_interface.generation
+  THEN
+    RETURN (p_told ->> 'generation')::bigint;
+  END IF;
+  RETURN 0;
+END $$;
+COMMENT ON FUNCTION nebula.known_generation(nebula.node_interface, jsonb, boolean) IS
+  'Internal: the generation that an interface runs as its agent reports, 0 if that says nothing here: it is of another '
+  'epoch, or was never begun';
+
+CREATE FUNCTION nebula.told_interface(p_report jsonb, p_interface_id uuid) RETURNS jsonb
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN (SELECT e
+            FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e
+           WHERE (e ->> 'interfaceId')::uuid = p_interface_id
+           LIMIT 1);
+END $$;
+COMMENT ON FUNCTION nebula.told_interface(jsonb, uuid) IS 'Internal: the part of a report about an interface';
+
+CREATE FUNCTION nebula.take_interface_report(
+  p_node nebula.node, p_interface nebula.node_interface, p_told jsonb, p_same_epoch boolean, p_applied bigint
+) RETURNS boolean
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_key CONSTANT bytea := nebula.wireguard_key(p_told ->> 'publicKey');
+BEGIN
+  IF v_key IS DISTINCT FROM p_interface.public_key AND p_interface.public_key IS NOT NULL AND v_key IS NOT NULL THEN
+    PERFORM nebula.record_event(p_node.project_id, 'agent', 'new-key', 'node', p_node.node_id::text, NULL,
+                                jsonb_build_object('name', p_node.name, 'interface', p_interface.name));
+  END IF;
+  IF p_applied > 0 THEN
+    PERFORM nebula.acknowledge(p_interface, p_applied, coalesce(p_told -> 'failed', '[]'));
+    PERFORM nebula.note_seen(p_interface.interface_id, (p_told ->> 'counters')::uuid,
+                             coalesce(p_told -> 'seen', '[]'));
+    PERFORM nebula.note_drift(p_interface.interface_id, coalesce(p_told -> 'drift', '[]'));
+  END IF;
+  UPDATE nebula.node_interface i
+     SET acknowledged_generation = CASE
+                                     WHEN p_same_epoch THEN greatest(p_applied, i.acknowledged_generation)
+                                     ELSE 0
+                                   END,
+         acknowledged_at = CASE WHEN p_applied > 0 THEN now() ELSE i.acknowledged_at END,
+         public_key = coalesce(v_key, i.public_key),
+         error = nullif(left(regexp_replace(p_told ->> 'error', '[[:cntrl:]]', ' ', 'g'), 500), '')
+   WHERE i.interface_id = p_interface.interface_id;
+  RETURN p_applied > p_interface.acknowledged_generation
+         OR v_key IS DISTINCT FROM p_interface.public_key
+         OR jsonb_array_length(coalesce(p_told -> 'failed', '[]')) > 0;
+END $$;
+COMMENT ON FUNCTION nebula.take_interface_report(nebula.node, nebula.node_interface, jsonb, boolean, bigint) IS
+  'Internal: keeps what a report says of an interface, which runs generation applied (0: none that is known); '
+  'whether a request may wait for that. The caller has locked the node and its peers that move';
+
+-- Fixed plans (sql/README.md), also of the functions that this one calls.
+CREATE FUNCTION nebula.sync_node(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
+DECLARE
+  v_former    nebula.node := nebula.node_of_device(p_device_id);
+  v_epoch     CONSTANT uuid := nebula.node_epoch();
+  v_same      CONSTANT boolean := (p_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch;
+  v_node      nebula.node;
+  v_interface nebula.node_interface;
+  v_told      jsonb;
+  v_applied   bigint;
+  v_news      boolean := false;
+  v_moved     boolean := false;
+  v_bases     jsonb := '{}';
+BEGIN
+  IF p_said_at NOT BETWEEN clock_timestamp() - interval '5 minutes' AND clock_timestamp() + interval '5 minutes' THEN
+    RAISE EXCEPTION 'the report was made at %, now it is %', p_said_at, clock_timestamp()
+      USING ERRCODE = '28000', HINT = 'Set the clock of the device.';
+  END IF;
+  PERFORM nebula.lock_for_change('{}', ARRAY[v_former.node_id], 'moving');
+  v_former := nebula.node_of_device(p_device_id);
+  v_node := nebula.accept_report(p_device_id, p_said_at, p_report);
   FOR v_interface IN
-    SELECT i.* FROM nebula.node_interface i WHERE i.node_id = v_node.node_id ORDER BY i.interface_id
+    SELECT i.* FROM nebula.node_interface i WHERE i.node_id = v_node.node_id
   LOOP
-    v_told := (SELECT e
-                 FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e
-                WHERE (e ->> 'interfaceId')::uuid = v_interface.interface_id
-                LIMIT 1);
-    v_applied := 0;
+    v_told := nebula.told_interface(p_report, v_interface.interface_id);
+    v_applied := nebula.known_generation(v_interface, v_told, v_same);
+    v_bases := v_bases || jsonb_build_object(v_interface.interface_id::text, v_applied);
     IF v_told IS NOT NULL THEN
-      -- Generations of another epoch mean nothing here. A lower one than was acknowledged comes from an old snapshot of
-      -- the node's disk, and rows it would need are gone: it gets everything.
-      IF v_known
-         AND (v_told ->> 'generation')::bigint BETWEEN v_interface.acknowledged_generation AND v_interface.generation
-      THEN
-        v_applied := (v_told ->> 'generation')::bigint;
-      END IF;
-      v_key := nebula.wireguard_key(v_told ->> 'publicKey');
-      IF v_key IS DISTINCT FROM v_interface.public_key AND v_interface.public_key IS NOT NULL AND v_key IS NOT NULL THEN
-        PERFORM nebula.record_event(v_node.project_id, 'agent', 'new-key', 'node', v_node.node_id::text, NULL,
-                                    jsonb_build_object('name', v_node.name, 'interface', v_interface.name));
-      END IF;
-      v_news := v_news
-                OR v_applied > v_interface.acknowledged_generation
-                OR v_key IS DISTINCT FROM v_interface.public_key
-                OR jsonb_array_length(coalesce(v_told -> 'failed', '[]')) > 0;
-      IF v_applied > 0 THEN
-        PERFORM nebula.acknowledge(v_interface, v_applied, coalesce(v_told -> 'failed', '[]'));
-        PERFORM nebula.note_seen(v_interface.interface_id, (v_told ->> 'counters')::uuid,
-                                 coalesce(v_told -> 'seen', '[]'));
-        PERFORM nebula.note_drift(v_interface.interface_id, coalesce(v_told -> 'drift', '[]'));
-      END IF;
-      UPDATE nebula.node_interface i
-         SET acknowledged_generation = CASE WHEN v_known THEN greatest(v_applied, i.acknowledged_generation) ELSE 0 END,
-             acknowledged_at = CASE WHEN v_applied > 0 THEN now() ELSE i.acknowledged_at END,
-             public_key = coalesce(v_key, i.public_key),
-             error = nullif(left(regexp_replace(v_told ->> 'error', '[[:cntrl:]]', ' ', 'g'), 500), '')
-       WHERE i.interface_id = v_interface.interface_id;
-      IF v_applied > 0 THEN
-        PERFORM nebula.finish_moves(v_interface.interface_id);
-      END IF;
+      v_news := nebula.take_interface_report(v_node, v_interface, v_told, v_same, v_applied) OR v_news;
     END IF;
-    SELECT i.*
-      INTO v_interface
-      FROM nebula.node_interface i
-     WHERE i.interface_id = v_interface.interface_id;
-    v_states := v_states || nebula.desired_interface(v_node, v_interface, v_applied);
+    IF v_applied > 0 THEN
+      v_moved := nebula.finish_moves(v_interface.interface_id) OR v_moved;
+    END IF;
   END LOOP;
+  -- Routes to peers that have moved. The row of the project is locked after all others.
+  PERFORM nebula.bump_configuration(v_node.project_id) WHERE v_moved;
   -- Wakes requests that wait until peers are applied.
   PERFORM nebula.notify_node(v_node.node_id) WHERE v_news;
-  RETURN jsonb_build_object('epoch', v_epoch, 'interfaces', v_states, 'due', v_node.synced_version > v_former);
+  RETURN jsonb_build_object(
+    'epoch', v_epoch,
+    'interfaces', (SELECT coalesce(jsonb_agg(nebula.desired_interface(
+                                               v_node, i, (v_bases ->> i.interface_id::text)::bigint
+                                             ) ORDER BY i.interface_id), '[]')
+                     FROM nebula.node_interface i
+                    WHERE i.node_id = v_node.node_id),
+    'due', v_node.synced_version > v_former.synced_version
+  );
 END $$;
 COMMENT ON FUNCTION nebula.sync_node(uuid, timestamptz, jsonb) IS
   'For the gateway: takes the report of the agent of a node (NodeReport, without nonce) and answers what its '

@@ -66,7 +66,7 @@ END $$;
 COMMENT ON FUNCTION nebula.check_batch(bigint) IS 'Internal: limits a batch. Errors: 22023 more than 1000 items';
 
 -- Fixed plans (sql/README.md), also of the functions that this one calls.
-CREATE FUNCTION nebula.make_peers(
+CREATE FUNCTION nebula.create_peers_by(
   p_project_id uuid, p_items jsonb[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet
 ) RETURNS SETOF nebula.batch_result
 LANGUAGE plpgsql
@@ -86,8 +86,8 @@ BEGIN
   IF v_count = 0 THEN
     RETURN;
   END IF;
-  -- One batch at a time locks nodes one after the other.
-  PERFORM nebula.wait_for_lock('peer batch', 0);
+  -- Two batches with the same names or addresses in another order would wait for each other.
+  PERFORM nebula.wait_for_lock('peer batch', hashtext(p_project_id::text));
   -- One seat for each item, on the node with the lowest score at that moment; what is not used is given back below.
   FOR v_seats IN
     SELECT s.node_id, s.seats, nebula.interface_for_peers(s.node_id) AS interface_id
@@ -143,38 +143,76 @@ BEGIN
             ORDER BY w) u
      JOIN nebula.node_interface i USING (interface_id);
 END $$;
-COMMENT ON FUNCTION nebula.make_peers(uuid, jsonb[], text, timestamptz, text, inet) IS
+COMMENT ON FUNCTION nebula.create_peers_by(uuid, jsonb[], text, timestamptz, text, inet) IS
   'Internal: creates peers, with a result for each. Errors of the whole call: as select_node';
 
 CREATE FUNCTION nebula.create_peers(project_id uuid, peers jsonb[], strategy text DEFAULT 'auto')
 RETURNS TABLE (n integer, peer_id uuid, node_id uuid, ip inet, error text)
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT r.n, r.peer_id, nebula.shown_node(r.interface_id), r.ip, r.detail
-    FROM nebula.make_peers(create_peers.project_id, create_peers.peers, coalesce(create_peers.strategy, 'auto'), NULL,
-                           session_user::text, inet_client_addr()) r
+    FROM nebula.create_peers_by(create_peers.project_id, create_peers.peers, coalesce(create_peers.strategy, 'auto'),
+                                NULL, session_user::text, inet_client_addr()) r
 $$;
 COMMENT ON FUNCTION nebula.create_peers(uuid, jsonb[], text) IS
   'create_peer for up to 1000 peers in one transaction, with a result for each: n from 0, error null or why there is '
   'none. Each is an object of publicKey and, if wanted, peerId, name, preshared, address, reach, networks, groups, '
   'expiresAt, disabled. Errors of the whole call: P0002 no such project, 22023 strategy, 53000 no node has room';
 
-CREATE FUNCTION nebula.shift_peers(
+CREATE FUNCTION nebula.nodes_of_projects(p_project_ids uuid[], p_strategy text) RETURNS uuid[]
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM nebula.local_node(j)
+     FROM unnest(p_project_ids) j
+    WHERE p_strategy = 'local'
+       OR NOT EXISTS (SELECT FROM nebula.node n WHERE NOT n.local AND coalesce(n.project_id, j) = j);
+  RETURN ARRAY(SELECT n.node_id
+                 FROM nebula.node n
+                WHERE n.project_id IS NULL
+                   OR n.project_id = ANY (p_project_ids));
+END $$;
+COMMENT ON FUNCTION nebula.nodes_of_projects(uuid[], text) IS
+  'Internal: all nodes that the strategy may choose for peers of the projects';
+
+CREATE FUNCTION nebula.move_peers_by(
   p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet, p_actor uuid DEFAULT NULL
 ) RETURNS SETOF nebula.batch_result
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_result nebula.batch_result;
-  v_by     text;
+  v_results     nebula.batch_result[] := '{}';
+  v_result      nebula.batch_result;
+  v_peer        nebula.peer;
+  v_item        record;
+  v_by          text;
+  v_locked      uuid[];
+  v_project_ids uuid[];
 BEGIN
   PERFORM nebula.check_batch(cardinality(p_peer_ids));
-  -- One batch at a time locks nodes one after the other.
-  PERFORM nebula.wait_for_lock('peer batch', 0);
-  FOR v_item IN 1 .. coalesce(cardinality(p_peer_ids), 0) LOOP
-    v_result := ROW(v_item - 1, p_peer_ids[v_item], NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+  SELECT coalesce(array_agg(e.peer_id), '{}'), coalesce(array_agg(DISTINCT e.project_id), '{}')
+    INTO v_locked, v_project_ids
+    FROM nebula.peer e
+   WHERE e.peer_id = ANY (p_peer_ids)
+     AND (p_actor IS NULL OR e.project_id IN (SELECT nebula.visible_projects(p_actor)));
+  PERFORM nebula.lock_for_change(v_locked, nebula.nodes_of_projects(v_project_ids, p_strategy));
+  -- By project, because new pools lock the rows of projects.
+  FOR v_item IN
+    SELECT w.place, w.id, e.project_id
+      FROM unnest(p_peer_ids) WITH ORDINALITY AS w(id, place)
+      LEFT JOIN nebula.peer e ON e.peer_id = w.id AND e.peer_id = ANY (v_locked)
+     ORDER BY e.project_id, w.place
+  LOOP
+    v_result := ROW(v_item.place - 1, v_item.id, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
     BEGIN
-      v_by := coalesce(nebula.acting_on_peer(p_actor, p_peer_ids[v_item]), p_by);
-      v_result.interface_id := nebula.start_move(p_peer_ids[v_item], p_strategy, p_deadline, v_by, p_client);
-      v_result.ip := (nebula.peer_addresses(p_peer_ids[v_item]))[1];
+      v_by := coalesce(nebula.acting_on_peer(p_actor, v_item.id), p_by);
+      v_peer := nebula.require_peer(v_item.id);
+      IF v_item.project_id IS NULL THEN
+        RAISE EXCEPTION 'peer "%" was created during the call', v_peer.name
+          USING ERRCODE = '55000', HINT = 'Repeat the call.';
+      END IF;
+      PERFORM nebula.check_movable(v_peer);
+      v_result.interface_id :=
+        (SELECT nebula.place_target(v_peer, s.node_id, p_deadline, v_by, p_client)
+           FROM nebula.take_seats(v_peer.project_id, p_strategy, 1, nebula.nodes_of_peer(v_item.id)) s);
+      v_result.ip := (nebula.peer_addresses(v_item.id))[1];
     EXCEPTION
       WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS
@@ -183,17 +221,18 @@ BEGIN
           RAISE;
         END IF;
     END;
-    RETURN NEXT v_result;
+    v_results := v_results || v_result;
   END LOOP;
+  RETURN QUERY SELECT r.* FROM unnest(v_results) r ORDER BY r.n;
 END $$;
-COMMENT ON FUNCTION nebula.shift_peers(uuid[], text, timestamptz, text, inet, uuid) IS
+COMMENT ON FUNCTION nebula.move_peers_by(uuid[], text, timestamptz, text, inet, uuid) IS
   'Internal: moves peers, for the account if one is given, with a result for each';
 
 CREATE FUNCTION nebula.move_peers(peer_ids uuid[], strategy text DEFAULT 'auto')
 RETURNS TABLE (n integer, peer_id uuid, node_id uuid, ip inet, error text)
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT r.n, r.peer_id, nebula.shown_node(r.interface_id), r.ip, r.detail
-    FROM nebula.shift_peers(move_peers.peer_ids, coalesce(move_peers.strategy, 'auto'), NULL, session_user::text,
+    FROM nebula.move_peers_by(move_peers.peer_ids, coalesce(move_peers.strategy, 'auto'), NULL, session_user::text,
                             inet_client_addr()) r
 $$;
 COMMENT ON FUNCTION nebula.move_peers(uuid[], text) IS
@@ -206,7 +245,22 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_known    nebula.node := nebula.require_node(node_id);
   v_strategy CONSTANT text := coalesce(strategy, 'auto');
+  v_projects uuid[];
+  v_nodes    uuid[];
 BEGIN
+  v_projects := ARRAY(SELECT DISTINCT e.project_id
+                        FROM nebula.node_interface i
+                        JOIN nebula.placement p USING (interface_id)
+                        JOIN nebula.peer e ON e.peer_id = p.peer_id
+                       WHERE i.node_id = v_known.node_id);
+  v_nodes := nebula.nodes_of_projects(v_projects, v_strategy);
+  -- The node and those that its peers may move to, in the order of all calls, before the node alone is locked. Peers of
+  -- any project may be created on a node of none until it is locked.
+  PERFORM nebula.lock_for_change('{}', ARRAY(SELECT o.node_id
+                                               FROM nebula.node o
+                                              WHERE v_known.project_id IS NULL
+                                                 OR o.node_id = v_known.node_id
+                                                 OR o.node_id = ANY (v_nodes)));
   PERFORM nebula.set_node_state(v_known.node_id, 'draining');
   RETURN QUERY
     SELECT m.*
@@ -234,6 +288,7 @@ DECLARE
   v_by       CONSTANT text := coalesce(removed_by, session_user::text);
 BEGIN
   PERFORM nebula.check_batch(cardinality(v_peer_ids));
+  PERFORM nebula.lock_for_change(v_peer_ids);
   RETURN QUERY
     SELECT (w.place - 1)::integer, w.id,
            CASE
@@ -243,7 +298,7 @@ BEGIN
       FROM unnest(v_peer_ids) WITH ORDINALITY AS w(id, place)
       LEFT JOIN nebula.peer e ON e.peer_id = w.id
      ORDER BY w.place;
-  PERFORM nebula.end_peers(v_peer_ids, v_by, inet_client_addr(), '{}');
+  PERFORM nebula.mark_removed(v_peer_ids, v_by, inet_client_addr(), '{}');
 END $$;
 COMMENT ON FUNCTION nebula.remove_peers(uuid[], text) IS
   'remove_peer for up to 1000 peers in one transaction, with a result for each: n from 0, error null or why nothing '

@@ -98,7 +98,7 @@ BEGIN
   END IF;
   RETURN QUERY
     SELECT nebula.show_result(r)
-      FROM nebula.make_peers(p_project_id, v_items, coalesce(p_strategy, 'auto'), p_deadline, v_acting.username,
+      FROM nebula.create_peers_by(p_project_id, v_items, coalesce(p_strategy, 'auto'), p_deadline, v_acting.username,
                              p_client) r;
 END $$;
 COMMENT ON FUNCTION nebula.create_peers_for(uuid, uuid, jsonb, text, timestamptz, inet) IS
@@ -112,7 +112,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who text := nebula.acting_on_peer(p_actor, p_peer_id, p_changes ? 'groups');
 BEGIN
-  PERFORM nebula.change_peer(nebula.require_peer(p_peer_id), p_changes, v_who, p_client);
+  PERFORM nebula.update_peer_by(p_peer_id, p_changes, v_who, p_client);
   RETURN (SELECT nebula.show_peer(s) FROM nebula.peer_status s WHERE s.peer_id = p_peer_id);
 END $$;
 COMMENT ON FUNCTION nebula.update_peer_for(uuid, uuid, jsonb, inet) IS
@@ -127,7 +127,7 @@ BEGIN
   PERFORM nebula.require_account(p_actor);
   RETURN QUERY
     SELECT nebula.show_result(r)
-      FROM nebula.shift_peers(p_peer_ids, coalesce(p_strategy, 'auto'), p_deadline, NULL, p_client, p_actor) r;
+      FROM nebula.move_peers_by(p_peer_ids, coalesce(p_strategy, 'auto'), p_deadline, NULL, p_client, p_actor) r;
 END $$;
 COMMENT ON FUNCTION nebula.move_peers_for(uuid, uuid[], text, timestamptz, inet) IS
   'For the gateway: move_peers for the account that created them, or an administrator, with results as the API writes '
@@ -157,7 +157,8 @@ BEGIN
     END;
     v_results := v_results || v_result;
   END LOOP;
-  PERFORM nebula.end_peers(v_ended, v_by, p_client, '{}') WHERE v_ended <> '{}';
+  PERFORM nebula.lock_for_change(v_ended);
+  PERFORM nebula.mark_removed(v_ended, v_by, p_client, '{}') WHERE v_ended <> '{}';
   RETURN QUERY SELECT nebula.show_result(r) FROM unnest(v_results) r;
 END $$;
 COMMENT ON FUNCTION nebula.remove_peers_for(uuid, uuid[], inet) IS

@@ -1,47 +1,126 @@
 -- Changes of nodes and peers with time: peers expire, waits run out, nodes fall silent.
 
-CREATE FUNCTION nebula.expire_peers() RETURNS integer
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_expired uuid[] := ARRAY(SELECT e.peer_id
-                              FROM nebula.peer e
-                             WHERE e.expires_at <= clock_timestamp()
-                               AND e.removed_at IS NULL
-                               AND EXISTS (SELECT
-                                             FROM nebula.placement p
-                                            WHERE p.peer_id = e.peer_id
-                                              AND p.wanted = 'present')
-                             ORDER BY e.peer_id
-                             LIMIT 1000);
-  v_raised  record;
+-- A gateway that waited has given up a second after the deadline, or has died.
+CREATE FUNCTION nebula.late_peers() RETURNS uuid[]
+LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  IF v_expired = '{}' THEN
+  RETURN ARRAY(SELECT DISTINCT p.peer_id
+                 FROM (SELECT k.peer_id
+                         FROM nebula.placement k
+                        WHERE k.deadline < now() - interval '1 second'
+                        ORDER BY k.deadline
+                        LIMIT 1000) p);
+END $$;
+COMMENT ON FUNCTION nebula.late_peers() IS 'Internal: peers that their nodes have not applied in time, at most 1000';
+
+CREATE FUNCTION nebula.withdraw_late_peers(p_late uuid[] DEFAULT nebula.late_peers()) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_withdrawn integer;
+BEGIN
+  IF p_late = '{}' THEN
     RETURN 0;
   END IF;
-  FOR v_raised IN SELECT * FROM nebula.lock_placements(v_expired) LOOP
+  v_withdrawn := (SELECT count(*) FROM nebula.withdraw_peers(p_late, 'its node did not apply it in time'));
+  -- The others wait for a change of a peer that works, which is not withdrawn: they are not looked at again.
+  UPDATE nebula.placement p
+     SET deadline = NULL
+   WHERE p.peer_id = ANY (p_late)
+     AND p.deadline < now() - interval '1 second';
+  RETURN v_withdrawn;
+END $$;
+COMMENT ON FUNCTION nebula.withdraw_late_peers(uuid[]) IS
+  'Internal: withdraws peers that their nodes have not applied in time; answers how many';
+
+CREATE FUNCTION nebula.expired_peers() RETURNS uuid[]
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN ARRAY(SELECT e.peer_id
+                 FROM nebula.peer e
+                WHERE e.expires_at <= now()
+                  AND e.expires_at IS DISTINCT FROM e.expired_at
+                  AND e.removed_at IS NULL
+                ORDER BY e.expires_at
+                LIMIT 1000);
+END $$;
+COMMENT ON FUNCTION nebula.expired_peers() IS
+  'Internal: peers that have expired, which their nodes have not been told, at most 1000';
+
+CREATE FUNCTION nebula.expire_peers(p_expired uuid[] DEFAULT nebula.expired_peers()) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_expired uuid[];
+  v_raised  record;
+BEGIN
+  IF p_expired = '{}' THEN
+    RETURN 0;
+  END IF;
+  PERFORM nebula.lock_for_change(p_expired);
+  -- The end of a peer may have been moved before it was locked. Those that were disabled before are refused already.
+  WITH expired AS (
+    UPDATE nebula.peer e
+       SET expired_at = e.expires_at
+     WHERE e.peer_id = ANY (p_expired)
+       AND e.expires_at <= now()
+    RETURNING e.*
+  )
+  SELECT coalesce(array_agg(x.peer_id), '{}')
+    INTO v_expired
+    FROM expired x
+   WHERE EXISTS (SELECT FROM nebula.placement p WHERE p.peer_id = x.peer_id AND p.wanted = 'present');
+  FOR v_raised IN SELECT * FROM nebula.begin_generations(v_expired) LOOP
     UPDATE nebula.placement p
        SET wanted = 'blocked',
            generation = v_raised.generation
-      FROM nebula.peer e
      WHERE p.peer_id = ANY (v_expired)
        AND p.interface_id = v_raised.interface_id
-       AND p.wanted = 'present'
-       AND e.peer_id = p.peer_id
-       -- Its end may have been moved meanwhile.
-       AND e.expires_at <= clock_timestamp();
+       AND p.wanted = 'present';
   END LOOP;
   PERFORM nebula.record_event(e.project_id, 'maintenance', 'expire', 'peer', e.peer_id::text, NULL,
                               jsonb_build_object('name', e.name, 'at', e.expires_at))
      FROM nebula.peer e
-    WHERE e.peer_id = ANY (v_expired)
-      AND e.expires_at <= clock_timestamp();
+    WHERE e.peer_id = ANY (v_expired);
   RETURN cardinality(v_expired);
 END $$;
-COMMENT ON FUNCTION nebula.expire_peers() IS
+COMMENT ON FUNCTION nebula.expire_peers(uuid[]) IS
   'Internal: has nodes refuse the peers that have expired; answers how many';
 
+-- A device that is deleted, or a row that was written by hand, leaves placements behind that nobody confirms.
+CREATE FUNCTION nebula.abandoned_peers() RETURNS uuid[]
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN ARRAY(SELECT p.peer_id
+                 FROM nebula.placement p
+                 JOIN nebula.node_interface i USING (interface_id)
+                 JOIN nebula.node n USING (node_id)
+                WHERE p.role <> 'serving'
+                  AND p.role = 'leaving'
+                  AND nebula.has_no_agent(n)
+                UNION
+               SELECT e.peer_id
+                 FROM nebula.peer e
+                WHERE e.removed_at IS NOT NULL
+                  AND NOT EXISTS (SELECT FROM nebula.placement p WHERE p.peer_id = e.peer_id)
+                LIMIT 1000);
+END $$;
+COMMENT ON FUNCTION nebula.abandoned_peers() IS
+  'Internal: peers that are to leave nodes without an agent, and removed ones that no node has, at most 1000';
+
+CREATE FUNCTION nebula.end_abandoned_peers(p_abandoned uuid[] DEFAULT nebula.abandoned_peers()) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  IF p_abandoned <> '{}' THEN
+    PERFORM nebula.lock_for_change(p_abandoned);
+    PERFORM nebula.delete_unserved_placements(p_abandoned);
+    PERFORM nebula.delete_unplaced_peers(p_abandoned);
+  END IF;
+  RETURN cardinality(p_abandoned);
+END $$;
+COMMENT ON FUNCTION nebula.end_abandoned_peers(uuid[]) IS
+  'Internal: frees seats and addresses that no agent will free; answers of how many peers';
+
 CREATE FUNCTION nebula.note_alarms() RETURNS integer
-LANGUAGE plpgsql AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_secret_age CONSTANT interval := coalesce(nullif(current_setting('nebula.node_secret_age', true), ''),
                                              '90d')::interval;
@@ -106,22 +185,20 @@ COMMENT ON FUNCTION nebula.note_alarms() IS
 CREATE FUNCTION nebula.maintain_peers() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_late uuid[] := ARRAY(SELECT p.peer_id
-                           FROM nebula.placement p
-                          WHERE p.deadline < clock_timestamp() - interval '1 second'
-                          ORDER BY p.peer_id
-                          LIMIT 1000);
+  v_late      CONSTANT uuid[] := nebula.late_peers();
+  v_expired   CONSTANT uuid[] := nebula.expired_peers();
+  v_abandoned CONSTANT uuid[] := nebula.abandoned_peers();
 BEGIN
-  -- A gateway that waited has given up by then, or has died.
-  IF v_late <> '{}' THEN
-    PERFORM count(*) FROM nebula.withdraw_peers(v_late, 'its node did not apply it in time');
-  END IF;
-  PERFORM nebula.expire_peers();
+  -- All that this transaction locks. The background worker runs each of the functions in a transaction of its own.
+  PERFORM nebula.lock_for_change(v_late || v_expired || v_abandoned);
+  PERFORM nebula.withdraw_late_peers(v_late);
+  PERFORM nebula.expire_peers(v_expired);
+  PERFORM nebula.end_abandoned_peers(v_abandoned);
   PERFORM nebula.note_alarms();
 END $$;
 COMMENT ON FUNCTION nebula.maintain_peers() IS
   'Work of the background worker for nodes and peers: withdraws what nodes have not applied in time, has expired peers '
-  'refused, records alarms of nodes. Any scheduler may call it instead';
+  'refused, frees what no agent will free, records alarms of nodes. Any scheduler may call it instead';
 
 -- For check_pool.
 CREATE FUNCTION nebula.peer_differences(p_project_id uuid, p_repair boolean)

@@ -153,6 +153,8 @@ DECLARE
   v_node      nebula.node;
   v_idle      integer;
 BEGIN
+  -- The row of the project is locked after the table, as everywhere.
+  LOCK TABLE nebula.allocation IN ROW EXCLUSIVE MODE;
   SELECT i.*
     INTO v_interface
     FROM nebula.node_interface i

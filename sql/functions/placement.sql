@@ -1,8 +1,11 @@
 -- Placement of peers on interfaces. Every change of what is wanted raises the generation of the interface in the same
 -- transaction; a seat is freed and an address released only when the node has confirmed that the peer is gone.
 --
--- Order of locks: nodes, interfaces by identifier, peers, placements, project. Calls that take seats on several nodes
--- lock those by identifier.
+-- Order of locks, so that no two calls wait for each other: nodes, interfaces and peers, each by identifier; the table
+-- of allocations; rows of projects, by identifier. Rows of nebula.placement and nebula.placement_seen have no order of
+-- their own: the lock of their interface covers them. Each call that changes something takes all that it needs of
+-- nodes, interfaces and peers by lock_for_change, before it changes anything. create_peer and create_peers insert
+-- peers, so they lock only nodes (claim_seats), then interfaces.
 
 CREATE FUNCTION nebula.local_node(p_project_id uuid) RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -31,8 +34,9 @@ BEGIN
   IF NOT FOUND THEN
     v_local := nebula.local_node(p_project_id);
     IF v_local = ANY (p_except) THEN
-      RAISE EXCEPTION 'the peer is on this server already, and there is no other node'
-        USING ERRCODE = '53000', HINT = 'Register a node first: SELECT nebula.register_node(name, endpoint).';
+      RAISE EXCEPTION 'the peer is on this server already'
+        USING ERRCODE = '53000',
+          HINT = 'Choose a node, or register one first: SELECT nebula.register_node(name, endpoint).';
     END IF;
     UPDATE nebula.node n
        SET active_peers = n.active_peers + p_seats
@@ -90,66 +94,121 @@ END $$;
 COMMENT ON FUNCTION nebula.raise_generation(uuid) IS
   'Internal: begins a generation of what is wanted on an interface, locks its row, and wakes the agent of its node';
 
--- Such a node runs no peers, so seats and addresses are freed without a confirmation. An agent that is tied to it later
--- begins with all that is wanted then.
-CREATE FUNCTION nebula.runs_nothing(p_node nebula.node) RETURNS boolean
+-- No agent has applied anything on such a node, so nobody has to confirm that a peer is gone: its seat and addresses
+-- are freed at once. An agent that is tied to the node later begins with all that is wanted then.
+CREATE FUNCTION nebula.has_no_agent(p_node nebula.node) RETURNS boolean
 LANGUAGE sql IMMUTABLE AS $$
   SELECT p_node.device_id IS NULL AND p_node.synced_version = 0
 $$;
-COMMENT ON FUNCTION nebula.runs_nothing(nebula.node) IS
-  'Internal: whether no agent has ever been told what the node is to run, and none is about to be';
+COMMENT ON FUNCTION nebula.has_no_agent(nebula.node) IS
+  'Internal: whether no device represents the node and no agent has ever been told what it is to run';
 
--- Interfaces before peers, always in the order of their identifiers, so that calls do not deadlock.
-CREATE FUNCTION nebula.lock_placements(p_peer_ids uuid[])
-RETURNS TABLE (interface_id uuid, generation bigint)
+CREATE FUNCTION nebula.peers_of_nodes(p_node_ids uuid[], p_peers text) RETURNS SETOF uuid
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  -- Two branches, because an index has only the placements that do not serve.
+  RETURN QUERY
+    SELECT p.peer_id
+      FROM nebula.node_interface i
+      JOIN nebula.placement p USING (interface_id)
+     WHERE p_peers IN ('moving', 'all')
+       AND i.node_id = ANY (p_node_ids)
+       AND p.role <> 'serving'
+     UNION
+    SELECT p.peer_id
+      FROM nebula.node_interface i
+      JOIN nebula.placement p USING (interface_id)
+     WHERE p_peers = 'all'
+       AND i.node_id = ANY (p_node_ids)
+       AND p.role = 'serving';
+END $$;
+COMMENT ON FUNCTION nebula.peers_of_nodes(uuid[], text) IS
+  'Internal: peers on nodes: all, moving (those that arrive or leave), or none';
+
+CREATE FUNCTION nebula.try_lock_for_change(p_peer_ids uuid[], p_node_ids uuid[], p_peers text) RETURNS boolean
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_raised uuid[] := '{}';
-  v_next   uuid;
+  v_peers      CONSTANT uuid[] := ARRAY(SELECT unnest(p_peer_ids)
+                                         UNION
+                                        SELECT o FROM nebula.peers_of_nodes(p_node_ids, p_peers) o);
+  v_interfaces CONSTANT uuid[] := ARRAY(SELECT p.interface_id
+                                          FROM nebula.placement p
+                                         WHERE p.peer_id = ANY (v_peers)
+                                         UNION
+                                        SELECT i.interface_id
+                                          FROM nebula.node_interface i
+                                         WHERE i.node_id = ANY (p_node_ids));
 BEGIN
-  -- Nodes without agents: seats on them are freed in this transaction, and nodes are locked before interfaces.
   PERFORM
     FROM nebula.node n
-   WHERE nebula.runs_nothing(n)
-     AND n.node_id IN (SELECT i.node_id
-                         FROM nebula.placement p
-                         JOIN nebula.node_interface i USING (interface_id)
-                        WHERE p.peer_id = ANY (p_peer_ids))
+   WHERE n.node_id = ANY (p_node_ids || ARRAY(SELECT i.node_id
+                                                FROM nebula.node_interface i
+                                               WHERE i.interface_id = ANY (v_interfaces)))
    ORDER BY n.node_id
      FOR NO KEY UPDATE;
-  -- Twice: a move may have placed a peer elsewhere before its row was locked.
-  FOR v_round IN 1 .. 2 LOOP
-    FOR v_next IN
-      SELECT DISTINCT p.interface_id
-        FROM nebula.placement p
-       WHERE p.peer_id = ANY (p_peer_ids)
-         AND p.interface_id <> ALL (v_raised)
-       ORDER BY p.interface_id
-    LOOP
-      v_raised := v_raised || v_next;
-      RETURN QUERY SELECT v_next, nebula.raise_generation(v_next);
-    END LOOP;
-    PERFORM
-      FROM nebula.peer e
-     WHERE e.peer_id = ANY (p_peer_ids)
-     ORDER BY e.peer_id
-       FOR NO KEY UPDATE;
+  PERFORM
+    FROM nebula.node_interface i
+   WHERE i.interface_id = ANY (v_interfaces)
+   ORDER BY i.interface_id
+     FOR NO KEY UPDATE;
+  PERFORM
+    FROM nebula.peer e
+   WHERE e.peer_id = ANY (v_peers)
+   ORDER BY e.peer_id
+     FOR UPDATE;
+  -- A call that committed while this one waited may have placed one of the peers elsewhere, or brought another.
+  RETURN NOT EXISTS (SELECT
+                       FROM nebula.placement p
+                      WHERE p.peer_id = ANY (v_peers)
+                        AND p.interface_id <> ALL (v_interfaces))
+         AND NOT EXISTS (SELECT FROM nebula.peers_of_nodes(p_node_ids, p_peers) o WHERE o <> ALL (v_peers));
+END $$;
+COMMENT ON FUNCTION nebula.try_lock_for_change(uuid[], uuid[], text) IS
+  'Internal: locks as lock_for_change; false: the peers were moved meanwhile, so the caller has to roll back to where it '
+  'began';
+
+CREATE FUNCTION nebula.lock_for_change(
+  p_peer_ids uuid[], p_node_ids uuid[] DEFAULT '{}', p_peers text DEFAULT 'none'
+) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  LOOP
+    BEGIN
+      IF nebula.try_lock_for_change(p_peer_ids, p_node_ids, p_peers) THEN
+        RETURN;
+      END IF;
+      -- Gives up the locks of this block: what is missing may come before them in the order.
+      RAISE EXCEPTION 'the peers were moved at the same time'
+        USING ERRCODE = 'NB001', HINT = 'Begin again.';
+    EXCEPTION
+      WHEN SQLSTATE 'NB001' THEN
+        NULL;
+    END;
   END LOOP;
 END $$;
-COMMENT ON FUNCTION nebula.lock_placements(uuid[]) IS
-  'Internal: locks peers and begins a generation on each interface that has one of them';
+COMMENT ON FUNCTION nebula.lock_for_change(uuid[], uuid[], text) IS
+  'Internal: locks peers, the nodes and interfaces on which they are placed, and further nodes with all their '
+  'interfaces and those of their peers that p_peers names (peers_of_nodes). Called before anything else is locked, '
+  'because it does so in the order that all calls keep';
 
-CREATE FUNCTION nebula.end_placement(p_peer_id uuid, p_interface_id uuid) RETURNS void
+CREATE FUNCTION nebula.begin_generations(p_peer_ids uuid[]) RETURNS TABLE (interface_id uuid, generation bigint)
+LANGUAGE plpgsql AS $$
+BEGIN
+  RETURN QUERY
+    SELECT w.id, nebula.raise_generation(w.id)
+      FROM (SELECT DISTINCT p.interface_id AS id
+              FROM nebula.placement p
+             WHERE p.peer_id = ANY (p_peer_ids)
+               AND p.wanted <> 'absent') w;
+END $$;
+COMMENT ON FUNCTION nebula.begin_generations(uuid[]) IS
+  'Internal: begins a generation on each interface that is to have one of the peers. The caller has locked them';
+
+CREATE FUNCTION nebula.delete_placement(p_peer_id uuid, p_interface_id uuid) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   v_seen nebula.placement_seen;
-  v_peer nebula.peer;
 BEGIN
-  -- Of two nodes that confirm at the same time, the later one sees that the other placement is gone.
-  PERFORM
-    FROM nebula.peer e
-   WHERE e.peer_id = p_peer_id
-     FOR UPDATE;
   SELECT s.*
     INTO v_seen
     FROM nebula.placement_seen s
@@ -158,27 +217,38 @@ BEGIN
   DELETE FROM nebula.placement p
    WHERE p.peer_id = p_peer_id
      AND p.interface_id = p_interface_id;
-  IF EXISTS (SELECT FROM nebula.placement p WHERE p.peer_id = p_peer_id) THEN
+  IF v_seen.peer_id IS NOT NULL THEN
     UPDATE nebula.peer e
        SET received_bytes = e.received_bytes + v_seen.received_bytes + v_seen.received_total,
            sent_bytes = e.sent_bytes + v_seen.sent_bytes + v_seen.sent_total
-     WHERE e.peer_id = p_peer_id
-       AND v_seen.peer_id IS NOT NULL;
-    RETURN;
+     WHERE e.peer_id = p_peer_id;
   END IF;
-  DELETE FROM nebula.peer e
-   WHERE e.peer_id = p_peer_id
-     AND e.removed_at IS NOT NULL
-  RETURNING e.* INTO v_peer;
-  IF FOUND THEN
-    PERFORM nebula.release_peer_ips(p_peer_id, 'agent');
-  END IF;
+  PERFORM nebula.delete_unplaced_peers(ARRAY[p_peer_id]);
 END $$;
-COMMENT ON FUNCTION nebula.end_placement(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.delete_placement(uuid, uuid) IS
   'Internal: a node no longer has a peer: deletes the placement, and with the last one of a removed peer the '
-  'peer, whose addresses are released. The caller frees the seat';
+  'peer, whose addresses are released. The caller has locked the peer, so that of two nodes that confirm at the same '
+  'time the later one sees that the other placement is gone; it also frees the seat';
 
-CREATE FUNCTION nebula.end_unserved(p_peer_ids uuid[]) RETURNS void
+CREATE FUNCTION nebula.delete_unplaced_peers(p_peer_ids uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_next uuid;
+BEGIN
+  FOR v_next IN
+    DELETE FROM nebula.peer e
+     WHERE e.peer_id = ANY (p_peer_ids)
+       AND e.removed_at IS NOT NULL
+       AND NOT EXISTS (SELECT FROM nebula.placement p WHERE p.peer_id = e.peer_id)
+    RETURNING e.peer_id
+  LOOP
+    PERFORM nebula.release_peer_ips(v_next, 'agent');
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.delete_unplaced_peers(uuid[]) IS
+  'Internal: deletes peers that are removed and that no node has any more, and releases their addresses';
+
+CREATE FUNCTION nebula.delete_unserved_placements(p_peer_ids uuid[]) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   v_gone record;
@@ -189,16 +259,17 @@ BEGIN
       JOIN nebula.node_interface i USING (interface_id)
       JOIN nebula.node n USING (node_id)
      WHERE p.peer_id = ANY (p_peer_ids)
-       AND p.wanted = 'absent'
-       AND nebula.runs_nothing(n)
+       AND p.role = 'leaving'
+       AND nebula.has_no_agent(n)
      ORDER BY p.peer_id
   LOOP
-    PERFORM nebula.end_placement(v_gone.peer_id, v_gone.interface_id);
+    PERFORM nebula.delete_placement(v_gone.peer_id, v_gone.interface_id);
     PERFORM nebula.free_seats(v_gone.node_id, 1);
   END LOOP;
 END $$;
-COMMENT ON FUNCTION nebula.end_unserved(uuid[]) IS
-  'Internal: ends placements that are wanted absent on nodes that run nothing';
+COMMENT ON FUNCTION nebula.delete_unserved_placements(uuid[]) IS
+  'Internal: deletes the placements of peers that are to leave nodes without an agent, which nobody would confirm, and '
+  'frees their seats. The caller has locked the peers';
 
 CREATE FUNCTION nebula.wanted_state(p_peer nebula.peer) RETURNS text
 LANGUAGE plpgsql STABLE AS $$

@@ -13,6 +13,7 @@ CREATE TABLE nebula.peer (
   groups              text[]      NOT NULL DEFAULT '{}',
   disabled_at         timestamptz,
   expires_at          timestamptz,
+  expired_at          timestamptz,
   removed_at          timestamptz,
   created_by          text        NOT NULL,
   created_at          timestamptz NOT NULL DEFAULT now(),
@@ -32,8 +33,11 @@ CREATE TABLE nebula.peer (
 -- Names of those that are not being removed.
 CREATE UNIQUE INDEX peer_name_key ON nebula.peer (project_id, lower(name)) WHERE removed_at IS NULL;
 CREATE UNIQUE INDEX peer_file_name_key ON nebula.peer (project_id, file_name) WHERE removed_at IS NULL;
--- Those that expire next.
-CREATE INDEX peer_expiry_idx ON nebula.peer (expires_at) WHERE expires_at IS NOT NULL AND removed_at IS NULL;
+-- Those that expire next; not those whose nodes have been told.
+CREATE INDEX peer_expiry_idx ON nebula.peer (expires_at)
+  WHERE expires_at IS DISTINCT FROM expired_at AND removed_at IS NULL;
+-- Removed ones, until their nodes have confirmed that they no longer have them.
+CREATE INDEX peer_removed_idx ON nebula.peer (peer_id) WHERE removed_at IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.peer', '');
 
 COMMENT ON TABLE nebula.peer IS 'WireGuard clients that reach an overlay through a node';
@@ -51,6 +55,8 @@ COMMENT ON COLUMN nebula.peer.networks IS 'The networks of reach listed';
 COMMENT ON COLUMN nebula.peer.groups IS 'Groups that firewall rules name; its node enforces them';
 COMMENT ON COLUMN nebula.peer.disabled_at IS 'Set: its node refuses it';
 COMMENT ON COLUMN nebula.peer.expires_at IS 'From then on its node refuses it; null: never';
+COMMENT ON COLUMN nebula.peer.expired_at IS
+  'The expires_at that has passed and that its nodes have been told of; null: none yet';
 COMMENT ON COLUMN nebula.peer.removed_at IS
   'Set: removed; the row goes when its nodes have confirmed that they no longer have it';
 COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller';

@@ -73,22 +73,22 @@ COMMENT ON COLUMN nebula.placement_seen.received_total IS 'Bytes received before
 COMMENT ON COLUMN nebula.placement_seen.sent_total IS 'Bytes sent before';
 COMMENT ON COLUMN nebula.placement_seen.seen_at IS 'When that was reported';
 
-CREATE TABLE nebula.stray (
+CREATE TABLE nebula.drift (
   interface_id   uuid        NOT NULL REFERENCES nebula.node_interface ON DELETE CASCADE,
   public_key     text        NOT NULL,
   kind           text        NOT NULL,
   allowed_ips    text[]      NOT NULL DEFAULT '{}',
   first_seen_at  timestamptz NOT NULL DEFAULT now(),
-  CONSTRAINT stray_pkey PRIMARY KEY (interface_id, public_key, kind),
-  CONSTRAINT stray_key_check CHECK (public_key ~ '^[A-Za-z0-9+/]{43}=$'),
-  CONSTRAINT stray_kind_check CHECK (kind IN ('unknown', 'missing', 'allowedIps', 'presharedKey'))
+  CONSTRAINT drift_pkey PRIMARY KEY (interface_id, public_key, kind),
+  CONSTRAINT drift_key_check CHECK (public_key ~ '^[A-Za-z0-9+/]{43}=$'),
+  CONSTRAINT drift_kind_check CHECK (kind IN ('unknown', 'missing', 'allowedIps', 'presharedKey'))
 );
-SELECT pg_catalog.pg_extension_config_dump('nebula.stray', '');
+SELECT pg_catalog.pg_extension_config_dump('nebula.drift', '');
 
-COMMENT ON TABLE nebula.stray IS 'Differences between interfaces and what is wanted, as nodes last reported them';
-COMMENT ON COLUMN nebula.stray.interface_id IS 'The interface';
-COMMENT ON COLUMN nebula.stray.public_key IS 'Key of the peer, base64';
-COMMENT ON COLUMN nebula.stray.kind IS
+COMMENT ON TABLE nebula.drift IS 'Differences between interfaces and what is wanted, as nodes last reported them';
+COMMENT ON COLUMN nebula.drift.interface_id IS 'The interface';
+COMMENT ON COLUMN nebula.drift.public_key IS 'Key of the peer, base64';
+COMMENT ON COLUMN nebula.drift.kind IS
   'unknown: nobody wants this peer; missing: a wanted one; allowedIps, presharedKey: it has others';
-COMMENT ON COLUMN nebula.stray.allowed_ips IS 'Networks that the interface takes from it';
-COMMENT ON COLUMN nebula.stray.first_seen_at IS 'First report';
+COMMENT ON COLUMN nebula.drift.allowed_ips IS 'Networks that the interface takes from it';
+COMMENT ON COLUMN nebula.drift.first_seen_at IS 'First report';

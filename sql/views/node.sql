@@ -14,7 +14,7 @@ SELECT n.name, n.endpoint, n.active_peers, n.max_peers, n.weight, n.score, coale
            AND p.applied_generation < p.generation) AS unconfirmed,
        (SELECT count(*)
           FROM nebula.node_interface i
-          JOIN nebula.stray t USING (interface_id)
+          JOIN nebula.drift t USING (interface_id)
          WHERE i.node_id = n.node_id) AS drift,
        (SELECT string_agg(i.error, '; ' ORDER BY i.name)
           FROM nebula.node_interface i

@@ -62,7 +62,7 @@ SELECT e.name, j.name AS project, nebula.peer_addresses(e.peer_id) AS addresses,
           LIMIT 1) t ON true
   LEFT JOIN LATERAL (
          SELECT k.kind
-           FROM nebula.stray k
+           FROM nebula.drift k
           WHERE k.interface_id = p.interface_id
             AND k.public_key = encode(e.public_key, 'base64')
             AND k.kind <> 'unknown'

@@ -24,12 +24,16 @@ const FULL_COUNT_INTERVAL: Duration = Duration::from_mins(1);
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Functions that every round calls, in this order.
-const ROUND: [&str; 5] = [
+const ROUND: [&str; 8] = [
     "nebula.reclaim_expired(integer)",
     "nebula.rescue_jobs()",
     "nebula.maintain_revocations()",
     "nebula.maintain_rotations()",
-    "nebula.maintain_peers()",
+    // The parts of nebula.maintain_peers(), each in a transaction of its own: they lock different nodes and peers.
+    "nebula.withdraw_late_peers(uuid[])",
+    "nebula.expire_peers(uuid[])",
+    "nebula.end_abandoned_peers(uuid[])",
+    "nebula.note_alarms()",
 ];
 
 entry_point! {

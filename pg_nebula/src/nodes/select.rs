@@ -6,7 +6,7 @@ use pgrx::prelude::*;
 
 use super::choice::{Choice, named_node, none_eligible, parse_strategy, scored_nodes};
 use super::lowest::lowest;
-use crate::pg::error::sql;
+use crate::pg::error::{Result, required, sql};
 use crate::pg::statement::Statement;
 
 #[pg_extern(stable, security_definer)]
@@ -45,11 +45,30 @@ fn node_scores() -> sql::Result<
 
 #[pg_extern(name = "select_node", security_definer)]
 #[search_path(nebula, pg_temp)]
-fn choose_node(
+fn choose_for_new_peer(
     strategy: default!(Option<&str>, "'auto'"),
     capability: default!(Option<&str>, "NULL"),
     project_id: default!(Option<Uuid>, "NULL"),
 ) -> sql::Result<Option<Uuid>> {
+    let mut choice = Choice { project: project_id, ..Choice::default() };
+    choice.filter.capability = capability.map(str::to_owned);
+    Ok(choose(strategy, choice)?)
+}
+
+// select_node for a peer that some nodes have already.
+#[pg_extern(security_definer)]
+#[search_path(nebula, pg_temp)]
+fn choose_node(
+    p_project_id: Option<Uuid>,
+    p_strategy: Option<&str>,
+    p_except: Option<Vec<Uuid>>,
+) -> sql::Result<Option<Uuid>> {
+    let project = Some(required(p_project_id, "p_project_id")?);
+    Ok(choose(p_strategy, Choice { project, except: p_except.unwrap_or_default(), ..Choice::default() })?)
+}
+
+/// The node that a strategy chooses, without taking a seat on it; `None`: this server.
+fn choose(strategy: Option<&str>, mut choice: Choice) -> Result<Option<Uuid>> {
     // Reads the partial index on (project_id, choice, name) of nodes below max_peers and stops at the first
     // one that reports.
     static ANY: Statement = Statement::new(
@@ -62,10 +81,7 @@ fn choose_node(
             AND node_id <> ALL ($6)
           ORDER BY random() LIMIT 1",
     );
-    let strategy = parse_strategy(strategy)?;
-    let mut choice = Choice { project: project_id, ..Choice::default() };
-    choice.filter.capability = capability.map(str::to_owned);
-    let found = match strategy {
+    let found = match parse_strategy(strategy)? {
         Strategy::Local => return Ok(None),
         Strategy::Named(name) => return Ok(Some(named_node(&name, false, &choice)?)),
         Strategy::Node(name) => return Ok(Some(named_node(&name, true, &choice)?)),
@@ -75,5 +91,5 @@ fn choose_node(
             lowest(&choice)?.map(|lowest| lowest.node)
         }
     };
-    if found.is_some() { Ok(found) } else { Ok(none_eligible(&choice)?) }
+    if found.is_some() { Ok(found) } else { none_eligible(&choice) }
 }

@@ -24,7 +24,7 @@ pub(crate) enum LockSpace {
     DeviceIdentity = 8,
     /// A part of the system whose state is recorded.
     SystemState = 9,
-    /// Batches of peers, which lock several nodes one after the other.
+    /// Batches of new peers of a project, whose names and addresses come in any order.
     PeerBatch = 10,
 }
 

@@ -163,6 +163,8 @@ const RESULTS: &[(&str, &str)] = &[
 /// Functions that write nothing, so that they need not be volatile or may run in parallel workers. Every other
 /// function must be volatile and parallel unsafe.
 const READERS: &str = "
+    abandoned_peers check_movable expired_peers has_no_agent known_generation late_peers
+    nodes_of_peer peers_of_nodes told_interface
     account_login account_role acting_member acting_on_peer agent_due agent_keys allowed_ips
     assignable_range can_be_certified certificate_counts check_account check_batch
     check_code_address check_code_values check_device_name check_dns_port check_endpoint_owner
@@ -186,7 +188,7 @@ const READERS: &str = "
     project_configuration project_lighthouses project_options project_trust refuse_endpoint
     render_conf require_account require_admin require_agentless require_device require_file
     require_interface require_job require_member require_node require_peer require_project
-    rotation_missing rule_sides runs_nothing sequences_to_restore shared_identities show_interface
+    rotation_missing rule_sides sequences_to_restore shared_identities show_interface
     show_node show_peer shown_node signing_authorities span special_networks static_endpoints
     tables_with_rows text_limit unknown_objects unusable_endpoints vacant_segment variant_init
     variant_segments visible_projects wanted_state wireguard_key";
