@@ -234,13 +234,26 @@ BEGIN
      AND p.interface_id = i.interface_id
      AND p.project_id <> v_speaker.project_id;
   -- Health and last report came from the former device: discard them.
-  UPDATE nebula.node n
-     SET device_id = v_device_id,
-         project_id = coalesce(v_speaker.project_id, n.project_id),
-         health = NULL,
-         seen_at = NULL,
-         synced_at = NULL
-   WHERE n.node_id = v_known.node_id;
+  BEGIN
+    UPDATE nebula.node n
+       SET device_id = v_device_id,
+           project_id = coalesce(v_speaker.project_id, n.project_id),
+           health = NULL,
+           seen_at = NULL,
+           synced_at = NULL
+     WHERE n.node_id = v_known.node_id;
+  EXCEPTION
+    WHEN unique_violation THEN
+      SELECT n.name
+        INTO v_other
+        FROM nebula.node n
+       WHERE n.device_id = v_device_id;
+      IF NOT FOUND THEN
+        RAISE;
+      END IF;
+      RAISE EXCEPTION 'device "%" speaks for node "%"', v_speaker.name, v_other
+        USING ERRCODE = '23505', HINT = 'Untie that node first.';
+  END;
   -- Without a device nobody confirms that a peer is gone, unless an agent was told to run it.
   PERFORM nebula.delete_unserved_placements(ARRAY(SELECT o FROM nebula.peers_of_nodes(ARRAY[v_node_id], 'moving') o));
   -- Its certificate names the pools of peers, routes to those lead to it, and its agent learns that it has a node.

@@ -259,7 +259,7 @@ BEGIN
   PERFORM nebula.lock_for_change('{}', ARRAY(SELECT o.node_id
                                                FROM nebula.node o
                                               WHERE v_known.project_id IS NULL
-                                                 OR o.node_id = v_known.node_id
+                                                 OR o.project_id = v_known.project_id
                                                  OR o.node_id = ANY (v_nodes)));
   PERFORM nebula.set_node_state(v_known.node_id, 'draining');
   RETURN QUERY

@@ -26,9 +26,15 @@ const OPERATIONS: usize = 40;
 /// For each address, the peer that interfaces have it for, and how many of them.
 type Addresses = Arc<Mutex<HashMap<String, (Uuid, usize)>>>;
 
-/// SQLSTATEs that an operation may end with: what it is about has changed meanwhile, or two sessions were in
-/// each other's way.
-const EXPECTED: [&str; 8] = ["P0002", "55000", "53000", "23505", "40P01", "57P01", "55P03", "40001"];
+/// SQLSTATEs that an operation may end with, because its peer or node has changed meanwhile. A deadlock is
+/// none of them.
+const EXPECTED: [&str; 7] = ["P0002", "55000", "53000", "23505", "57P01", "55P03", "40001"];
+
+/// Registers nodes that were removed, and ties each device to its node.
+const TIE: &str = "
+    SELECT nebula.register_node(d.name, 'x:1', max_peers => 20)
+      FROM nebula.device d WHERE NOT EXISTS (SELECT FROM nebula.node n WHERE n.name = d.name);
+    SELECT nebula.tie_node(n.node_id, d.device_id) FROM nebula.node n JOIN nebula.device d USING (name)";
 
 struct World {
     database: Database,
@@ -50,7 +56,9 @@ impl World {
                  SELECT nebula.allocate_ip('{project}', device_id) FROM nebula.device;
                  SELECT nebula.tie_node(nebula.register_node(name, name || ':51820', max_peers => 20), device_id)
                    FROM nebula.device;
-                 SELECT nebula.register_node('without-agent', 'x:1', weight => 1)"
+                 SELECT nebula.register_node('without-agent', 'x:1', max_peers => 20, weight => 1);
+                 INSERT INTO nebula.device (device_id, project_id, name, curve, public_key)
+                 VALUES (gen_random_uuid(), '{project}', 'without-agent', '25519', sha256('without-agent'))"
             ))
             .await?;
         Ok(Self { database, project, addresses: Addresses::default() })
@@ -59,7 +67,7 @@ impl World {
     async fn agents(&self) -> Result<Vec<Agent>> {
         let client = self.database.connect().await?;
         let devices =
-            client.query("SELECT device_id FROM nebula.node WHERE device_id IS NOT NULL", &[]).await?;
+            client.query("SELECT device_id FROM nebula.device WHERE name <> 'without-agent'", &[]).await?;
         let mut agents = Vec::new();
         for row in devices {
             agents.push(Agent::new(self.database.connect().await?, row.get(0), Arc::clone(&self.addresses)));
@@ -91,7 +99,11 @@ impl World {
         let peer = peer.map_or_else(Uuid::nil, |row| row.get(0));
         let project = self.project;
         let key = "encode(sha256(uuid_send(gen_random_uuid())), 'base64')";
-        Ok(match rng.random_range(0..12) {
+        let peers =
+            format!("ARRAY(SELECT peer_id FROM nebula.peer ORDER BY md5(peer_id::text || '{peer}') LIMIT 4)");
+        let node =
+            format!("FROM nebula.node ORDER BY md5(node_id::text || '{}') LIMIT 1", rng.random::<u32>());
+        Ok(match rng.random_range(0..20) {
             0..=3 => format!("SELECT nebula.create_peer('{project}', NULL, {key})"),
             4 => format!(
                 "SELECT nebula.create_peers('{project}', ARRAY(SELECT jsonb_build_object('publicKey', {key})
@@ -105,6 +117,17 @@ impl World {
                 "UPDATE nebula.peer SET expires_at = now() - interval '1 s' WHERE peer_id = '{peer}';
                  SELECT nebula.maintain_peers()"
             ),
+            10 => format!("SELECT nebula.move_peers({peers})"),
+            11 => format!(
+                "SELECT nebula.drain_node(node_id) {node};
+                 SELECT nebula.set_node_state(node_id, 'active') FROM nebula.node"
+            ),
+            // Its agent goes on with what it was told last.
+            12 => format!("SELECT nebula.tie_node(node_id, NULL) {node}"),
+            13..=14 => TIE.to_owned(),
+            // Only one that hosts nothing: forced, it would have to be switched off.
+            15 => format!("SELECT nebula.remove_node(node_id) {node}"),
+            16 => format!("SELECT nebula.update_peer('{peer}', name => 'peer {}')", rng.random_range(0..9)),
             _ => format!("SELECT nebula.remove_peer('{peer}')"),
         })
     }
@@ -124,6 +147,10 @@ async fn check(client: &Client, agents: &[Agent]) -> Result<()> {
     let wrong = client.query("SELECT problem || ': ' || detail FROM nebula.check_pool()", &[]).await?;
     let wrong: Vec<String> = wrong.iter().map(|row| row.get(0)).collect();
     ensure!(wrong.is_empty(), "{wrong:?}");
+    let held = "SELECT count(*) FROM nebula.placement p JOIN nebula.node_interface i USING (interface_id)
+                  JOIN nebula.node n USING (node_id) WHERE p.role = 'leaving' AND nebula.has_no_agent(n)";
+    let held: i64 = client.query_one(held, &[]).await?.get(0);
+    ensure!(held == 0, "{held} peers leave a node without an agent, which nobody confirms");
     for agent in agents {
         let wanted =
             "SELECT p.peer_id FROM nebula.placement p JOIN nebula.node_interface i USING (interface_id)
@@ -152,6 +179,9 @@ async fn play(seed: u64) -> Result<()> {
     }
     let mut agents = try_join_all(agents).await?.into_iter().collect::<Result<Vec<_>>>()?;
     let client = world.database.connect().await?;
+    client.batch_execute(TIE).await?;
+    let untie = "SELECT nebula.tie_node(node_id, NULL) FROM nebula.node WHERE name = 'without-agent'";
+    client.execute(untie, &[]).await?;
     agent::settle(&mut agents).await?;
     check(&client, &agents).await?;
     client.execute("SELECT nebula.remove_peers(ARRAY(SELECT peer_id FROM nebula.peer))", &[]).await?;

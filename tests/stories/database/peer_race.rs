@@ -1,10 +1,13 @@
-//! Seats on nodes, taken by many sessions at once.
+//! Peers and nodes, changed by many sessions at once.
+
+mod mixture;
 
 use std::sync::Arc;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use nebula_tests::cluster::{Cluster, Database};
+use nebula_tests::session::{pid, until_blocked};
 use tokio::sync::Barrier;
 use tokio_postgres::Client;
 use uuid::Uuid;
@@ -72,5 +75,70 @@ async fn no_node_gets_more_peers_than_it_may_have() -> Result<()> {
     let (client, project) = nodes(&database, 5, 60).await?;
     ensure!(create(&database, project).await? == SESSIONS * EACH - 300, "all seats are taken, and no more");
     ensure!(spread(&client).await? == (60, 60));
+    Ok(())
+}
+
+/// Runs `first` in a transaction that commits when `second`, in another session, waits for it.
+async fn one_behind_the_other(database: &Database, first: &str, second: &str) -> Result<()> {
+    let (earlier, later, watcher) =
+        (database.connect().await?, database.connect().await?, database.connect().await?);
+    let pid = pid(&later).await?;
+    earlier.batch_execute("BEGIN").await?;
+    earlier.batch_execute(first).await.with_context(|| first.to_owned())?;
+    let commit = async {
+        until_blocked(&watcher, pid).await?;
+        anyhow::Ok(earlier.batch_execute("COMMIT").await?)
+    };
+    let (changed, committed) = tokio::join!(later.batch_execute(second), commit);
+    committed?;
+    changed.with_context(|| second.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_changes_of_one_peer_or_node_are_both_kept() -> Result<()> {
+    let database = Cluster::shared().await?.database().await?;
+    let (client, project) = nodes(&database, 1, 10).await?;
+    client
+        .execute(
+            "SELECT nebula.create_peer($1, NULL, encode(sha256('a'), 'base64'), name => 'a')",
+            &[&project],
+        )
+        .await?;
+    let update = |values: &str| format!("SELECT nebula.update_peer(peer_id, {values}) FROM nebula.peer");
+    one_behind_the_other(&database, &update("disabled => true"), &update("name => 'b'")).await?;
+    let peer = "SELECT concat_ws(' ', e.name, p.wanted, e.disabled_at IS NOT NULL)
+                  FROM nebula.peer e JOIN nebula.placement p USING (peer_id)";
+    let peer: String = client.query_one(peer, &[]).await?.get(0);
+    ensure!(peer == "b blocked t", "{peer}");
+
+    let update = |values: &str| format!("SELECT nebula.update_node(node_id, {values}) FROM nebula.node");
+    let first = update("name => 'renamed', max_peers => 50");
+    one_behind_the_other(&database, &first, &update("weight => 200")).await?;
+    let node = "SELECT concat_ws(' ', name, max_peers, weight) FROM nebula.node";
+    let node: String = client.query_one(node, &[]).await?.get(0);
+    ensure!(node == "renamed 50 200", "{node}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_peers_that_take_a_name_at_once_the_second_is_told_so() -> Result<()> {
+    let database = Cluster::shared().await?.database().await?;
+    let (client, project) = nodes(&database, 2, 10).await?;
+    for name in ["a", "b"] {
+        let create = "SELECT nebula.create_peer($1, NULL, encode(sha256($2::text::bytea), 'base64'),
+                                                'node:node' || CASE $2 WHEN 'a' THEN 1 ELSE 2 END, $2)";
+        client.execute(create, &[&project, &name]).await?;
+    }
+    let rename = |name: &str| {
+        format!("SELECT nebula.update_peer(peer_id, name => 'c') FROM nebula.peer WHERE name = '{name}'")
+    };
+    let refused = one_behind_the_other(&database, &rename("a"), &rename("b")).await;
+    let refused = refused.err().context("two peers have one name")?;
+    let refused = refused.downcast::<tokio_postgres::Error>()?;
+    let refused = refused.as_db_error().context("an error of the database")?;
+    ensure!(
+        refused.code().code() == "23505" && refused.hint() == Some("Choose another name."),
+        "{refused:?}"
+    );
     Ok(())
 }

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::peers::{applied, create, node, state};
+    use crate::tests::peers::{applied, create, node, state, sync};
     use crate::tests::{assert_error, assert_invariants, device, project, register, run, text};
     use pgrx::prelude::*;
 
@@ -22,7 +22,7 @@ mod tests {
         let move_it = "SELECT concat_ws(' ', n.name, host(m.ip)) FROM nebula.peer e
                         CROSS JOIN LATERAL nebula.move_peer(e.peer_id) m JOIN nebula.node n USING (node_id)";
         assert_eq!(text(move_it), "rome 10.77.0.2");
-        assert_error(move_it, "53000", &["without the capability"]);
+        assert_error(move_it, "55000", &["moving already"]);
         let routes = "SELECT string_agg(d.name || ' ' || r.network, ', ' ORDER BY r.network, d.name)
                         FROM nebula.project p CROSS JOIN LATERAL nebula.peer_routes(p.project_id) r
                         JOIN nebula.device d USING (device_id) WHERE family(r.network) = 4";
@@ -65,11 +65,16 @@ mod tests {
         run("SELECT nebula.move_peer(peer_id, 'rome') FROM nebula.peer");
         assert_error(
             "SELECT nebula.move_peer(peer_id, 'berlin') FROM nebula.peer",
-            "53000",
-            &["has the peer already"],
+            "55000",
+            &["moving already"],
         );
         run("SELECT nebula.cancel_move(peer_id) FROM nebula.peer");
         assert_eq!(text("SELECT node || ' ' || state FROM nebula.peer_status"), "berlin active");
+        assert_error(
+            "SELECT nebula.move_peer(peer_id, 'berlin') FROM nebula.peer",
+            "53000",
+            &["has the peer already"],
+        );
         assert_eq!(
             text("SELECT sum(active_peers) FROM nebula.node"),
             "1",
@@ -112,6 +117,85 @@ mod tests {
         );
         assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
         assert_eq!(text("SELECT count(*) FROM nebula.peer"), "0");
+        assert_invariants();
+    }
+
+    #[pg_test]
+    fn a_seat_on_a_node_without_an_agent_is_free_when_the_peer_has_been_seen_elsewhere() {
+        let project = project("10.0.0.0/24");
+        let interface = node(&project);
+        run("SELECT nebula.register_node('old', 'old:1')");
+        assert_eq!(text(&create(&project, 1, ", strategy => 'node:old'")), "old 10.77.0.2");
+        run("SELECT nebula.move_peer(peer_id, 'node:berlin') FROM nebula.peer");
+        applied(&interface);
+        assert_eq!(state("peer 1"), "moving");
+        sync(
+            &interface,
+            "jsonb_build_object('generation', (SELECT generation FROM nebula.node_interface
+               WHERE public_key IS NOT NULL), 'seen', (SELECT jsonb_agg(jsonb_build_object(
+               'peerId', peer_id, 'handshakeAt', now())) FROM nebula.peer))",
+        );
+        assert_eq!(text("SELECT node || ' ' || state FROM nebula.peer_status"), "berlin active");
+        assert_eq!(
+            text("SELECT string_agg(name || active_peers, ' ' ORDER BY name) FROM nebula.node"),
+            "berlin1 old0"
+        );
+        assert_eq!(text("SELECT count(*) FROM nebula.placement"), "1");
+        assert_invariants();
+    }
+
+    #[pg_test]
+    fn a_seat_is_free_when_the_device_is_untied_before_its_agent_was_told_of_the_peer() {
+        let project = project("10.0.0.0/24");
+        node(&project);
+        run(&create(&project, 1, ""));
+        run("SELECT nebula.remove_peer(peer_id) FROM nebula.peer");
+        assert_eq!(text("SELECT active_peers FROM nebula.node"), "1", "its agent may be about to run it");
+        run("SELECT nebula.tie_node(node_id, NULL) FROM nebula.node");
+        assert_eq!(text("SELECT active_peers FROM nebula.node"), "0");
+        assert_eq!(text("SELECT count(*) FROM nebula.peer"), "0");
+        assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "1", "that of the device");
+    }
+
+    #[pg_test]
+    fn maintenance_frees_what_no_agent_will_free() {
+        let project = project("10.0.0.0/24");
+        node(&project);
+        run(&create(&project, 1, ""));
+        run(&create(&project, 2, ""));
+        run("SELECT nebula.remove_peer(peer_id) FROM nebula.peer WHERE name = 'peer 1'");
+        run("UPDATE nebula.node SET device_id = NULL");
+        run("UPDATE nebula.peer SET removed_at = now() WHERE name = 'peer 2'; DELETE FROM nebula.placement p
+              USING nebula.peer e WHERE e.peer_id = p.peer_id AND e.name = 'peer 2';
+             UPDATE nebula.node SET active_peers = 1");
+        run("SELECT nebula.maintain_peers()");
+        assert_eq!(text("SELECT active_peers FROM nebula.node"), "0");
+        assert_eq!(text("SELECT count(*) FROM nebula.peer"), "0");
+        assert_invariants();
+    }
+
+    #[pg_test]
+    fn a_peer_that_no_node_has_is_gone_as_soon_as_it_is_removed() {
+        let project = project("10.0.0.0/24");
+        run("SELECT nebula.register_node('a', 'a:1')");
+        run(&create(&project, 1, ""));
+        run("DELETE FROM nebula.placement; UPDATE nebula.node SET active_peers = 0");
+        run("SELECT nebula.remove_peer(peer_id) FROM nebula.peer");
+        assert_eq!(text("SELECT count(*) FROM nebula.peer"), "0");
+        assert_eq!(text("SELECT count(*) FROM nebula.allocation"), "0");
+    }
+
+    #[pg_test]
+    fn an_interface_that_is_dropped_frees_its_own_seats_alone() {
+        let project = project("10.0.0.0/24");
+        run("SELECT nebula.register_node('a', 'a:1');
+             SELECT nebula.add_interface(node_id, 'wg1', 51821) FROM nebula.node");
+        for number in 1..=4 {
+            run(&create(&project, number, ""));
+        }
+        run("SELECT nebula.drop_interface(interface_id, true) FROM nebula.node_interface WHERE name = 'wg1'");
+        assert_eq!(text("SELECT active_peers FROM nebula.node"), "2");
+        assert_eq!(text("SELECT count(*) FROM nebula.peer"), "2");
         assert_invariants();
     }
 }

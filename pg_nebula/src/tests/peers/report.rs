@@ -155,6 +155,44 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_peer_expires_once() {
+        let project = project("10.0.0.0/24");
+        node(&project);
+        run(&create(&project, 1, ", expires_at => now() - interval '1 s'"));
+        run(&create(&project, 2, ", expires_at => now() + interval '1 hour'"));
+        let due = "SELECT cardinality(nebula.expired_peers())";
+        assert_eq!(text(due), "1", "its node was told when it was created, the record is missing");
+        run("SELECT nebula.maintain_peers()");
+        assert_eq!(text(due), "0");
+        run("UPDATE nebula.peer SET expires_at = now() - interval '1 min' WHERE name = 'peer 2'");
+        run("SELECT nebula.maintain_peers(); SELECT nebula.maintain_peers()");
+        assert_eq!(text("SELECT string_agg(wanted, ' ') FROM nebula.placement"), "blocked blocked");
+        assert_eq!(text("SELECT count(*) FROM nebula.event WHERE action = 'expire'"), "1");
+        // It may expire again at another time.
+        run("SELECT nebula.update_peer(peer_id, expires_at => now() + interval '1 hour') FROM nebula.peer");
+        run("UPDATE nebula.peer SET expires_at = now() - interval '2 min'");
+        run("SELECT nebula.maintain_peers()");
+        assert_eq!(text("SELECT string_agg(wanted, ' ') FROM nebula.placement"), "blocked blocked");
+        assert_eq!(text("SELECT count(*) FROM nebula.event WHERE action = 'expire'"), "3");
+    }
+
+    #[pg_test]
+    fn a_deadline_that_withdraws_nothing_is_dealt_with_once() {
+        let project = project("10.0.0.0/24");
+        let interface = node(&project);
+        run(&create(&project, 1, ""));
+        applied(&interface);
+        run(&create(&project, 2, ""));
+        run("UPDATE nebula.placement SET deadline = now() - interval '1 min'");
+        // A change of a peer that works, which its node has not applied.
+        run("SELECT nebula.update_peer(peer_id, reach => 'all') FROM nebula.peer WHERE name = 'peer 1'");
+        run("SELECT nebula.maintain_peers()");
+        assert_eq!(text("SELECT cardinality(nebula.late_peers())"), "0");
+        assert_eq!(state("peer 1"), "pending");
+        assert_eq!(state("peer 2"), "leaving");
+    }
+
+    #[pg_test]
     fn rules_between_groups_become_rules_between_addresses() {
         let project = project("10.0.0.0/24");
         let interface = node(&project);

@@ -57,7 +57,7 @@ impl Agent {
         Ok(self)
     }
 
-    /// Reports what the interface runs; `None` when two sessions were in each other's way.
+    /// Reports what the interface runs; `None` while the device represents no node.
     async fn report(&self, failed: &[Uuid]) -> Result<Option<Value>> {
         let failed: Vec<Value> =
             failed.iter().map(|peer| json!({ "peerId": peer, "reason": "model" })).collect();
@@ -75,13 +75,14 @@ impl Agent {
         let sync = "SELECT nebula.sync_node($1, clock_timestamp(), $2)";
         match self.client.query_one(sync, &[&self.device, &report]).await {
             Ok(row) => Ok(Some(row.get(0))),
-            Err(error) if error.code().is_some_and(|code| code.code() == "40P01") => Ok(None),
+            Err(error) if error.code().is_some_and(|code| code.code() == "P0002") => Ok(None),
             Err(error) => Err(error).context("sync_node"),
         }
     }
 
     fn apply(&mut self, answer: &Value) -> Result<()> {
         let told = &answer["interfaces"][0];
+        ensure!(told["name"] == "wg0", "one interface: {answer}");
         let base = told["base"].as_i64().context("base")?;
         ensure!(
             base == 0 || base == self.generation,
