@@ -128,7 +128,7 @@ mod tests {
         assert_eq!(text(&create(&project, 1, ", strategy => 'node:old'")), "old 10.77.0.2");
         run("SELECT nebula.move_peer(peer_id, 'node:berlin') FROM nebula.peer");
         applied(&interface);
-        assert_eq!(state("peer 1"), "moving");
+        assert_eq!(text("SELECT node || ' ' || moving_to FROM nebula.peer_status"), "old berlin");
         sync(
             &interface,
             "jsonb_build_object('generation', (SELECT generation FROM nebula.node_interface
