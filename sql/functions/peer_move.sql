@@ -131,8 +131,8 @@ BEGIN
     v_except := nebula.nodes_of_peer(p_peer_id);
     v_node_id := nebula.chosen_node(v_peer.project_id, p_strategy, v_except);
     BEGIN
-      -- Not lock_for_change, which locks in a block of its own. PostgreSQL lets a session that waits for such a row wait
-      -- for the whole transaction, even when an outer block, this one, gives the lock up.
+      -- Not lock_for_change, which locks in a block of its own: a session that waits for a row that was locked there
+      -- waits until this transaction ends, although this block gives the lock up earlier.
       IF nebula.try_lock_for_change(ARRAY[p_peer_id], ARRAY[v_node_id], 'none') THEN
         v_peer := nebula.require_peer(p_peer_id);
         PERFORM nebula.check_movable(v_peer);

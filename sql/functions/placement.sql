@@ -164,8 +164,8 @@ BEGIN
          AND NOT EXISTS (SELECT FROM nebula.peers_of_nodes(p_node_ids, p_peers) o WHERE o <> ALL (v_peers));
 END $$;
 COMMENT ON FUNCTION nebula.try_lock_for_change(uuid[], uuid[], text) IS
-  'Internal: locks as lock_for_change; false: the peers were moved meanwhile, so the caller has to roll back to where it '
-  'began';
+  'Internal: locks as lock_for_change; false: the peers were moved meanwhile, so the caller has to roll back to where '
+  'it began';
 
 CREATE FUNCTION nebula.lock_for_change(
   p_peer_ids uuid[], p_node_ids uuid[] DEFAULT '{}', p_peers text DEFAULT 'none'
