@@ -30,11 +30,14 @@ type Addresses = Arc<Mutex<HashMap<String, (Uuid, usize)>>>;
 /// none of them.
 const EXPECTED: [&str; 7] = ["P0002", "55000", "53000", "23505", "57P01", "55P03", "40001"];
 
-/// Registers nodes that were removed, and ties each device to its node.
-const TIE: &str = "
-    SELECT nebula.register_node(d.name, 'x:1', max_peers => 20)
-      FROM nebula.device d WHERE NOT EXISTS (SELECT FROM nebula.node n WHERE n.name = d.name);
-    SELECT nebula.tie_node(n.node_id, d.device_id) FROM nebula.node n JOIN nebula.device d USING (name)";
+/// Registers nodes that were removed.
+const REGISTER: &str = "SELECT nebula.register_node(d.name, 'x:1', max_peers => 20) FROM nebula.device d
+                         WHERE NOT EXISTS (SELECT FROM nebula.node n WHERE n.name = d.name)";
+
+/// Ties devices to their nodes.
+const TIE: &str = "SELECT nebula.tie_node(n.node_id, d.device_id)
+                     FROM nebula.node n JOIN nebula.device d USING (name)
+                    WHERE n.device_id IS NULL";
 
 struct World {
     database: Database,
@@ -103,7 +106,7 @@ impl World {
             format!("ARRAY(SELECT peer_id FROM nebula.peer ORDER BY md5(peer_id::text || '{peer}') LIMIT 4)");
         let node =
             format!("FROM nebula.node ORDER BY md5(node_id::text || '{}') LIMIT 1", rng.random::<u32>());
-        Ok(match rng.random_range(0..20) {
+        Ok(match rng.random_range(0..22) {
             0..=3 => format!("SELECT nebula.create_peer('{project}', NULL, {key})"),
             4 => format!(
                 "SELECT nebula.create_peers('{project}', ARRAY(SELECT jsonb_build_object('publicKey', {key})
@@ -113,21 +116,21 @@ impl World {
             6 => format!("SELECT nebula.move_peer('{peer}')"),
             7 => format!("SELECT nebula.cancel_move('{peer}')"),
             8 => format!("SELECT nebula.withdraw_peers(ARRAY['{peer}'::uuid], 'model')"),
-            9 => format!(
-                "UPDATE nebula.peer SET expires_at = now() - interval '1 s' WHERE peer_id = '{peer}';
-                 SELECT nebula.maintain_peers()"
-            ),
-            10 => format!("SELECT nebula.move_peers({peers})"),
-            11 => format!(
-                "SELECT nebula.drain_node(node_id) {node};
-                 SELECT nebula.set_node_state(node_id, 'active') FROM nebula.node"
-            ),
+            // Each is one call, or one row: a transaction of several would not lock in the order of all calls.
+            9 => {
+                format!("UPDATE nebula.peer SET expires_at = now() - interval '1 s' WHERE peer_id = '{peer}'")
+            }
+            10 => "SELECT nebula.maintain_peers()".to_owned(),
+            11 => format!("SELECT nebula.move_peers({peers})"),
+            12 => format!("SELECT nebula.drain_node(node_id) {node}"),
+            13 => format!("SELECT nebula.set_node_state(node_id, 'active') {node}"),
             // Its agent goes on with what it was told last.
-            12 => format!("SELECT nebula.tie_node(node_id, NULL) {node}"),
-            13..=14 => TIE.to_owned(),
+            14 => format!("SELECT nebula.tie_node(node_id, NULL) {node}"),
+            15 => format!("{REGISTER} LIMIT 1"),
+            16 => format!("{TIE} ORDER BY random() LIMIT 1"),
             // Only one that hosts nothing: forced, it would have to be switched off.
-            15 => format!("SELECT nebula.remove_node(node_id) {node}"),
-            16 => format!("SELECT nebula.update_peer('{peer}', name => 'peer {}')", rng.random_range(0..9)),
+            17 => format!("SELECT nebula.remove_node(node_id) {node}"),
+            18 => format!("SELECT nebula.update_peer('{peer}', name => 'peer {}')", rng.random_range(0..9)),
             _ => format!("SELECT nebula.remove_peer('{peer}')"),
         })
     }
@@ -179,7 +182,7 @@ async fn play(seed: u64) -> Result<()> {
     }
     let mut agents = try_join_all(agents).await?.into_iter().collect::<Result<Vec<_>>>()?;
     let client = world.database.connect().await?;
-    client.batch_execute(TIE).await?;
+    client.batch_execute(&format!("{REGISTER}; {TIE}")).await?;
     let untie = "SELECT nebula.tie_node(node_id, NULL) FROM nebula.node WHERE name = 'without-agent'";
     client.execute(untie, &[]).await?;
     agent::settle(&mut agents).await?;
