@@ -173,8 +173,27 @@ END $$;
 COMMENT ON FUNCTION nebula.nodes_of_projects(uuid[], text) IS
   'Internal: all nodes that the strategy may choose for peers of the projects';
 
+CREATE FUNCTION nebula.take_seat_among(p_peer nebula.peer, p_strategy text, p_node_ids uuid[]) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_except  uuid[] := nebula.nodes_of_peer(p_peer.peer_id);
+  v_node_id uuid;
+BEGIN
+  LOOP
+    v_node_id := nebula.chosen_node(p_peer.project_id, p_strategy, v_except);
+    IF v_node_id = ANY (p_node_ids) AND nebula.take_seat(v_node_id, p_peer.project_id) THEN
+      RETURN v_node_id;
+    END IF;
+    -- A node that was registered after the others were locked: a lock of it would come too late in the order.
+    v_except := v_except || v_node_id;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.take_seat_among(nebula.peer, text, uuid[]) IS
+  'Internal: takes a seat for a peer on one of these nodes, which the caller has locked. Errors: as select_node';
+
 CREATE FUNCTION nebula.move_peers_by(
-  p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet, p_actor uuid DEFAULT NULL
+  p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet, p_actor uuid DEFAULT NULL,
+  p_node_ids uuid[] DEFAULT NULL
 ) RETURNS SETOF nebula.batch_result
 LANGUAGE plpgsql AS $$
 DECLARE
@@ -185,6 +204,7 @@ DECLARE
   v_by          text;
   v_locked      uuid[];
   v_project_ids uuid[];
+  v_node_ids    uuid[];
 BEGIN
   PERFORM nebula.check_batch(cardinality(p_peer_ids));
   SELECT coalesce(array_agg(e.peer_id), '{}'), coalesce(array_agg(DISTINCT e.project_id), '{}')
@@ -192,7 +212,8 @@ BEGIN
     FROM nebula.peer e
    WHERE e.peer_id = ANY (p_peer_ids)
      AND (p_actor IS NULL OR e.project_id IN (SELECT nebula.visible_projects(p_actor)));
-  PERFORM nebula.lock_for_change(v_locked, nebula.nodes_of_projects(v_project_ids, p_strategy));
+  v_node_ids := coalesce(p_node_ids, nebula.nodes_of_projects(v_project_ids, p_strategy));
+  PERFORM nebula.lock_for_change(v_locked, v_node_ids);
   -- By project, because new pools lock the rows of projects.
   FOR v_item IN
     SELECT w.place, w.id, e.project_id
@@ -209,9 +230,8 @@ BEGIN
           USING ERRCODE = '55000', HINT = 'Repeat the call.';
       END IF;
       PERFORM nebula.check_movable(v_peer);
-      v_result.interface_id :=
-        (SELECT nebula.place_target(v_peer, s.node_id, p_deadline, v_by, p_client)
-           FROM nebula.take_seats(v_peer.project_id, p_strategy, 1, nebula.nodes_of_peer(v_item.id)) s);
+      v_result.interface_id := nebula.place_target(v_peer, nebula.take_seat_among(v_peer, p_strategy, v_node_ids),
+                                                   p_deadline, v_by, p_client);
       v_result.ip := (nebula.peer_addresses(v_item.id))[1];
     EXCEPTION
       WHEN OTHERS THEN
@@ -225,8 +245,9 @@ BEGIN
   END LOOP;
   RETURN QUERY SELECT r.* FROM unnest(v_results) r ORDER BY r.n;
 END $$;
-COMMENT ON FUNCTION nebula.move_peers_by(uuid[], text, timestamptz, text, inet, uuid) IS
-  'Internal: moves peers, for the account if one is given, with a result for each';
+COMMENT ON FUNCTION nebula.move_peers_by(uuid[], text, timestamptz, text, inet, uuid, uuid[]) IS
+  'Internal: moves peers, for the account if one is given, with a result for each. nodes: those that are chosen from, '
+  'which the caller has locked; null: all of the projects';
 
 CREATE FUNCTION nebula.move_peers(peer_ids uuid[], strategy text DEFAULT 'auto')
 RETURNS TABLE (n integer, peer_id uuid, node_id uuid, ip inet, error text)
@@ -239,42 +260,69 @@ COMMENT ON FUNCTION nebula.move_peers(uuid[], text) IS
   'move_peer for up to 1000 peers in one transaction, with a result for each: n from 0, error null or why it stays. '
   'Errors of the whole call: 22023 too many';
 
+CREATE FUNCTION nebula.lock_to_drain(p_node_id uuid, p_strategy text, OUT peer_ids uuid[], OUT node_ids uuid[])
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_known nebula.node;
+BEGIN
+  LOOP
+    v_known := nebula.require_node(p_node_id);
+    node_ids := nebula.nodes_of_projects(ARRAY(SELECT v_known.project_id
+                                                WHERE v_known.project_id IS NOT NULL
+                                                UNION
+                                               SELECT e.project_id
+                                                 FROM nebula.node_interface i
+                                                 JOIN nebula.placement p USING (interface_id)
+                                                 JOIN nebula.peer e ON e.peer_id = p.peer_id
+                                                WHERE i.node_id = v_known.node_id), p_strategy);
+    BEGIN
+      IF nebula.try_lock_for_change('{}', node_ids, 'none') THEN
+        peer_ids := ARRAY(SELECT p.peer_id
+                            FROM nebula.node_interface i
+                            JOIN nebula.placement p USING (interface_id)
+                           WHERE i.node_id = v_known.node_id
+                             AND p.role = 'serving'
+                             AND NOT EXISTS (SELECT
+                                               FROM nebula.placement t
+                                              WHERE t.peer_id = p.peer_id
+                                                AND t.role = 'target')
+                           ORDER BY p.peer_id
+                           LIMIT 1000);
+        IF NOT EXISTS (SELECT
+                         FROM nebula.placement p
+                         JOIN nebula.node_interface i USING (interface_id)
+                        WHERE p.peer_id = ANY (peer_ids)
+                          AND i.node_id <> ALL (node_ids))
+        THEN
+          RETURN;
+        END IF;
+      END IF;
+      RAISE EXCEPTION 'the peers of node "%" have changed meanwhile', v_known.name
+        USING ERRCODE = 'NB001', HINT = 'Begin again.';
+    EXCEPTION
+      WHEN SQLSTATE 'NB001' THEN
+        NULL;
+    END;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.lock_to_drain(uuid, text) IS
+  'Internal: locks a node and all that its peers may move to, before the node alone is locked; answers the peers, at '
+  'most 1000, and the nodes. Errors: P0002 no such node';
+
 CREATE FUNCTION nebula.drain_node(node_id uuid, strategy text DEFAULT 'auto')
 RETURNS TABLE (n integer, peer_id uuid, moving_to uuid, ip inet, error text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_known    nebula.node := nebula.require_node(node_id);
   v_strategy CONSTANT text := coalesce(strategy, 'auto');
-  v_projects uuid[];
-  v_nodes    uuid[];
+  v_locked   record;
 BEGIN
-  v_projects := ARRAY(SELECT DISTINCT e.project_id
-                        FROM nebula.node_interface i
-                        JOIN nebula.placement p USING (interface_id)
-                        JOIN nebula.peer e ON e.peer_id = p.peer_id
-                       WHERE i.node_id = v_known.node_id);
-  v_nodes := nebula.nodes_of_projects(v_projects, v_strategy);
-  -- The node and those that its peers may move to, in the order of all calls, before the node alone is locked. Peers of
-  -- any project may be created on a node of none until it is locked.
-  PERFORM nebula.lock_for_change('{}', ARRAY(SELECT o.node_id
-                                               FROM nebula.node o
-                                              WHERE v_known.project_id IS NULL
-                                                 OR o.project_id = v_known.project_id
-                                                 OR o.node_id = ANY (v_nodes)));
+  v_locked := nebula.lock_to_drain(v_known.node_id, v_strategy);
   PERFORM nebula.set_node_state(v_known.node_id, 'draining');
   RETURN QUERY
-    SELECT m.*
-      FROM nebula.move_peers(ARRAY(SELECT p.peer_id
-                                     FROM nebula.node_interface i
-                                     JOIN nebula.placement p USING (interface_id)
-                                    WHERE i.node_id = v_known.node_id
-                                      AND p.role = 'serving'
-                                      AND NOT EXISTS (SELECT
-                                                        FROM nebula.placement t
-                                                       WHERE t.peer_id = p.peer_id
-                                                         AND t.role = 'target')
-                                    ORDER BY p.peer_id
-                                    LIMIT 1000), v_strategy) m;
+    SELECT r.n, r.peer_id, nebula.shown_node(r.interface_id), r.ip, r.detail
+      FROM nebula.move_peers_by(v_locked.peer_ids, v_strategy, NULL, session_user::text, inet_client_addr(), NULL,
+                                v_locked.node_ids) r;
 END $$;
 COMMENT ON FUNCTION nebula.drain_node(uuid, text) IS
   'Sets a node to draining and moves its peers to others, up to 1000 in a call, with a result for each. Errors: '

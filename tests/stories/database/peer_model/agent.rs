@@ -21,7 +21,7 @@ pub(super) struct Agent {
     interface: Value,
     /// The generation that the interface runs.
     generation: i64,
-    /// What the interface has.
+    /// The peers on the interface, with their addresses.
     peers: BTreeMap<Uuid, Vec<String>>,
     addresses: Addresses,
 }

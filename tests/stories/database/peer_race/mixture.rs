@@ -99,7 +99,7 @@ async fn session(database: &Database, project: Uuid, seed: u64, calls: usize) ->
     Ok(())
 }
 
-/// What is held without need.
+/// Seats, addresses and placements that are held without need.
 async fn leaks(client: &Client) -> Result<Vec<String>> {
     let leaks = "SELECT concat_ws(' ', problem, detail) FROM nebula.check_pool()
                   UNION ALL
