@@ -130,9 +130,11 @@ impl Timed {
         thread::Builder::new()
             .name(format!("wireguard {}", self.name))
             .spawn(move || {
-                // The receiver is gone after the deadline.
-                let _ = sender.send(call(backend.as_ref()));
+                let answer = call(backend.as_ref());
+                // Before the answer, which the next call may follow at once.
                 drop(permit);
+                // The receiver is gone after the deadline.
+                let _ = sender.send(answer);
             })
             .map_err(|error| Error::new(Code::Io, format!("cannot start a thread: {error}")))?;
         match timeout(self.timeout, answer).await {
@@ -220,6 +222,16 @@ mod tests {
         let free = timed.free.clone();
         drop(free.acquire().await.unwrap());
         timed.apply(Delta::default()).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_call_that_follows_an_answer_at_once_finds_wireguard_free() {
+        let (go, wait) = mpsc::channel();
+        let timed = Timed::new("wg0", Slow(Mutex::new(wait)));
+        for _ in 0..2000 {
+            go.send(()).unwrap();
+            timed.read().await.map(drop).unwrap();
+        }
     }
 
     #[test]
