@@ -201,6 +201,7 @@ BEGIN
                   AND e.project_id = ANY (v_project_ids)
                   AND p.wanted = 'present'),
     'repair', p_node.repair, 'overlay', to_jsonb(v_overlay),
+    'dns', (SELECT coalesce(jsonb_agg(host(d)), '[]') FROM unnest(p_interface.dns) d),
     'firewall', nebula.forward_rules(p_node.project_id, p_interface.interface_id),
     -- All, or a listed network that the project does not know: to the internet, or to the node's own network.
     'internet', (SELECT coalesce(jsonb_agg(host(a.ip) ORDER BY a.ip), '[]')

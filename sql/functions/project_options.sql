@@ -62,10 +62,43 @@ END $$;
 COMMENT ON FUNCTION nebula.rules_changed() IS
   'Trigger: firewall rules and routes are part of the configuration of their project';
 
+-- Sessions cache which projects have rules that name devices or groups.
+CREATE TRIGGER invalidate_named_devices AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.firewall_rule
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
+ALTER TABLE nebula.firewall_rule ENABLE ALWAYS TRIGGER invalidate_named_devices;
 CREATE TRIGGER firewall_rule_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.firewall_rule
   FOR EACH ROW EXECUTE FUNCTION nebula.rules_changed();
 CREATE TRIGGER route_changed AFTER INSERT OR UPDATE OR DELETE ON nebula.route
   FOR EACH ROW EXECUTE FUNCTION nebula.rules_changed();
+
+CREATE FUNCTION nebula.notify_firewalls(
+  p_project_id uuid, p_device_ids uuid[], p_former_groups text[] DEFAULT '{}'
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_groups CONSTANT text[] := p_former_groups || ARRAY(SELECT g
+                                                         FROM nebula.device d
+                                                        CROSS JOIN unnest(d.groups) AS g
+                                                        WHERE d.device_id = ANY (p_device_ids));
+BEGIN
+  IF EXISTS (SELECT
+               FROM nebula.firewall_rule r
+              WHERE r.project_id = p_project_id
+                AND (r.for_group = ANY (v_groups)
+                     OR r.remote_groups && v_groups
+                     OR r.for_device = ANY (p_device_ids)
+                     OR r.remote_device = ANY (p_device_ids)))
+  THEN
+    PERFORM nebula.notify_node(n.node_id)
+       FROM nebula.node n
+      WHERE n.project_id = p_project_id
+        AND n.device_id IS NOT NULL;
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.notify_firewalls(uuid, uuid[], text[]) IS
+  'Internal: wakes the agents of the nodes of a project if a firewall rule names these devices or their present or '
+  'former groups, because nodes enforce such a rule by the addresses of the devices. Raises no version: only the nodes '
+  'have to know';
 
 CREATE FUNCTION nebula.device_changed() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -87,6 +120,11 @@ BEGIN
   -- Its certificate contains name and groups: let its agent fetch a new one.
   IF TG_OP = 'UPDATE' AND (OLD.name, OLD.groups) IS DISTINCT FROM (NEW.name, NEW.groups) THEN
     PERFORM nebula.tell_agents(NEW.project_id, 0, NEW.device_id);
+  END IF;
+  IF TG_OP = 'UPDATE'
+     AND (OLD.groups, OLD.revoked_at IS NULL) IS DISTINCT FROM (NEW.groups, NEW.revoked_at IS NULL)
+  THEN
+    PERFORM nebula.notify_firewalls(NEW.project_id, ARRAY[NEW.device_id], OLD.groups);
   END IF;
   RETURN NULL;
 END $$;

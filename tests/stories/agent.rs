@@ -17,7 +17,7 @@ mod install;
 mod kill;
 mod lifecycle;
 mod machine_faults;
-mod node;
+pub(crate) mod node;
 mod ping_loss;
 mod reach;
 mod renewal;

@@ -23,7 +23,9 @@ use super::wireguard::{Node, NodeStatus};
 use crate::error::{Code, Error, Result};
 
 /// Interval of looking after the interfaces.
-const TICK: Duration = Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(100);
+/// Calls that may end a wait in quick succession. A first handshake is told at once, because routes follow it.
+const MAX_EARLY: u32 = 5;
 /// Seconds that the gateway may hold a call; counters are told this often.
 const WAIT: u32 = 30;
 /// A device that represents no node asks this often, and up to twice as rarely, whether it does now.
@@ -48,6 +50,7 @@ impl NodeSync {
             credential: current,
             status: publisher,
             call: None,
+            early: 0,
             at: Instant::now(),
             backoff: RETRY.build(),
             last_error: None,
@@ -92,6 +95,8 @@ struct Sync {
     credential: watch::Receiver<Option<Credential>>,
     status: watch::Sender<Option<NodeStatus>>,
     call: Option<Call>,
+    /// Calls since the last one that lasted at least [`MIN_DELAY`].
+    early: u32,
     /// Time of the next call.
     at: Instant,
     backoff: ExponentialBackoff,
@@ -151,10 +156,17 @@ impl Sync {
 
     async fn tick(&mut self) {
         self.node.tick().await;
-        let waits = self.call.as_ref().is_some_and(|call| call.started.elapsed() >= MIN_DELAY);
+        let waits = self.call.as_ref().map(|call| call.started.elapsed() >= MIN_DELAY);
+        if waits == Some(true) {
+            self.early = 0;
+        }
+        let may_end = waits.is_some() && self.early < MAX_EARLY;
         let changed_at = node_secret::changed_at(&self.folder);
         let has_new_secret = std::mem::replace(&mut self.secret_changed_at, changed_at) != changed_at;
-        if (waits && self.node.has_news()) || (self.call.is_none() && has_new_secret) {
+        if may_end && self.node.has_news() {
+            self.early += 1;
+            self.call_now();
+        } else if self.call.is_none() && has_new_secret {
             self.call_now();
         }
     }

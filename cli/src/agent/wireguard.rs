@@ -52,11 +52,13 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(30);
 const RETRY_INTERVAL: Duration = Duration::from_secs(5);
 /// Reading takes at most one part in this many of a core.
 const READ_SHARE: u32 = 400;
-const MIN_READ_INTERVAL: Duration = Duration::from_millis(250);
-/// After a change, peers are expected to appear, and reading may cost more.
-const LIVELY: Duration = Duration::from_secs(600);
-const LIVELY_INTERVAL: Duration = Duration::from_secs(1);
+const MIN_READ_INTERVAL: Duration = Duration::from_millis(100);
 const MAX_READ_INTERVAL: Duration = Duration::from_secs(5);
+/// For this long after a change, peers are expected to appear, and reading may cost more: routes follow the first
+/// handshake of a peer that moves here, which is cut off until then.
+const LIVELY: Duration = Duration::from_secs(600);
+const LIVELY_READ_SHARE: u32 = 100;
+const MAX_LIVELY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The interfaces of a node, for `nebulactl status`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -100,7 +102,8 @@ pub(super) struct Node {
     reports: Reports,
     checked_at: Option<Instant>,
     read_at: Option<Instant>,
-    read_interval: Duration,
+    /// How long the last reading took.
+    read_cost: Duration,
     /// When something was last wanted otherwise.
     changed_at: Option<Instant>,
     /// Whether the interfaces were looked at since the last question for news.
@@ -128,7 +131,7 @@ impl Node {
             folder,
             checked_at: None,
             read_at: None,
-            read_interval: MIN_READ_INTERVAL,
+            read_cost: Duration::ZERO,
             changed_at: None,
             looked: false,
         })
@@ -181,7 +184,7 @@ impl Node {
         self.save();
     }
 
-    /// Looks after the interfaces; called four times a second.
+    /// Looks after the interfaces; called ten times a second.
     pub(super) async fn tick(&mut self) {
         if self.is_idle() {
             return;
@@ -193,9 +196,7 @@ impl Node {
         if gone || checked > CHECK_INTERVAL || (has_error && checked > RETRY_INTERVAL) {
             return self.apply().await;
         }
-        let is_lively = since(self.changed_at) < LIVELY;
-        let read_interval =
-            if is_lively { self.read_interval.min(LIVELY_INTERVAL) } else { self.read_interval };
+        let read_interval = read_interval(self.read_cost, since(self.changed_at) < LIVELY);
         if since(self.read_at) < read_interval || has_error {
             return;
         }
@@ -206,8 +207,7 @@ impl Node {
             // A failed reading is followed by a pass, which says what is wrong.
             again |= interface.watch(desired, &mut self.endpoints).await.unwrap_or(true);
         }
-        (self.read_at, self.looked) = (Some(started), true);
-        self.read_interval = (started.elapsed() * READ_SHARE).clamp(MIN_READ_INTERVAL, MAX_READ_INTERVAL);
+        (self.read_at, self.looked, self.read_cost) = (Some(started), true, started.elapsed());
         if again {
             self.apply().await;
         } else {
@@ -303,6 +303,13 @@ impl Node {
         let interfaces = self.pairs().map(|(interface, desired)| reports::status(interface, desired));
         Some(NodeStatus { interfaces: interfaces.collect(), obstacles: self.firewall.obstacles().to_vec() })
     }
+}
+
+/// Time from one reading to the next, by what the last one cost.
+fn read_interval(cost: Duration, is_lively: bool) -> Duration {
+    let (share, longest) =
+        if is_lively { (LIVELY_READ_SHARE, MAX_LIVELY_INTERVAL) } else { (READ_SHARE, MAX_READ_INTERVAL) };
+    (cost * share).clamp(MIN_READ_INTERVAL, longest)
 }
 
 /// Removes the link of an interface if it is the agent's, and its firewall.

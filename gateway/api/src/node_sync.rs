@@ -39,6 +39,9 @@ pub struct InterfaceReport {
     pub interface_id: Uuid,
     /// The generation that was applied and read back; 0: none.
     pub generation: i64,
+    /// [`InterfaceState::digest`] of the state that the agent keeps; null: an agent that knows none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
     /// Public key of the interface, whose private key is made on the node.
     pub public_key: Option<String>,
     /// Why the interface does not run.
@@ -162,6 +165,13 @@ pub struct InterfaceState {
     pub firewall: Vec<ForwardRule>,
     /// Addresses of peers that may use the node's way to the internet.
     pub internet: Vec<String>,
+    /// Resolvers that peers get; those that run on the node answer them on port 53.
+    #[serde(default)]
+    pub dns: Vec<String>,
+    /// Fingerprint of all that no generation counts, such as the firewall. The agent repeats it in its next
+    /// report, so that the gateway knows whether the agent has this state.
+    #[serde(default)]
+    pub digest: String,
 }
 
 /// A peer that an interface is to have, or not to have any more.

@@ -46,13 +46,3 @@ pub(crate) async fn state(
     let Json(state) = query_one(client, sql, &[&device_id, report]).await?.try_get(0)?;
     Ok(state)
 }
-
-/// Whether the desired state is another one than the report names. Fails with 404 the device represents no
-/// node.
-pub(crate) async fn is_due(
-    client: &impl GenericClient,
-    device_id: Uuid,
-    report: &Value,
-) -> Result<bool, ApiError> {
-    Ok(query_one(client, "SELECT nebula.node_due($1, $2)", &[&device_id, report]).await?.try_get(0)?)
-}

@@ -23,6 +23,7 @@ pub(super) fn allocate(request: &Request<'_>) -> Result<Option<IpAddr>> {
     let Some(pools) = cached_pools(request.project) else { return Ok(None) };
     if pools.iter().any(|pool| pool.has_group_ranges())
         || static_hosts::is_static_host(request.device)?
+        || static_hosts::are_named_by_rules(request.project)?
         || store::has_rows(request.device)?
     {
         return Ok(None);

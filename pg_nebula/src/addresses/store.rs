@@ -186,6 +186,12 @@ pub(super) fn static_hosts(reason: StaticHostReason) -> Result<(HashSet<Uuid>, C
     Ok((as_owner(|| sql::static_hosts(reason))?, token))
 }
 
+/// The projects whose firewall rules name devices or groups.
+pub(super) fn projects_with_named_devices() -> Result<(HashSet<Uuid>, CacheToken)> {
+    let token = direct::firewall_rules_token()?;
+    Ok((as_owner(sql::projects_with_named_devices)?, token))
+}
+
 /// Whether rows are inserted below SQL. In REPEATABLE READ and stricter too: there INSERT fails with SQLSTATE
 /// 40001 at a row that the snapshot does not show, while a direct insert reports the conflict, and the search
 /// goes on.

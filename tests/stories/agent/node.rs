@@ -9,9 +9,9 @@ use serde_json::Value;
 
 use super::*;
 
-/// Creates a secret and installs it on the device through a pipe, as an administrator does.
-fn hand_over(stack: &Stack, device: &Device) -> Result<String> {
-    let made = run(stack.ctl()?.args(["--json", "node", "secret", "make", "gpu"]))?;
+/// Creates a secret of a node and installs it on the device through a pipe, as an administrator does.
+pub(crate) fn hand_over(stack: &Stack, node: &str, device: &Device) -> Result<String> {
+    let made = run(stack.ctl()?.args(["--json", "node", "secret", "make", node]))?;
     let mut keep = stack.ctl()?;
     keep.args(["node", "secret", "keep", "--dir"]).arg(&device.folder).stdin(Stdio::piped());
     let mut keep = keep.stdout(Stdio::null()).spawn()?;
@@ -36,7 +36,7 @@ async fn a_node_secret_is_replaced_under_a_running_agent() -> Result<()> {
     let mut world = World::joined(&[("lighthouse", "lighthouse", 1)]).await?;
     let stack = &world.stack;
     run(stack.ctl()?.args(["node", "register", "gpu", "--endpoint", "192.0.2.1:51820"]))?;
-    let first = hand_over(stack, world.look("lighthouse"))?;
+    let first = hand_over(stack, "gpu", world.look("lighthouse"))?;
     run(stack.ctl()?.args(["node", "tie", "gpu", "--device", "lighthouse"]))?;
     world.device("lighthouse").start()?;
     let (stack, device) = (&world.stack, world.look("lighthouse"));
@@ -52,7 +52,7 @@ async fn a_node_secret_is_replaced_under_a_running_agent() -> Result<()> {
 
     // Twice, so that both slots for secrets are vacated and used again.
     for _ in 0..2 {
-        let next = hand_over(stack, device)?;
+        let next = hand_over(stack, "gpu", device)?;
         client.execute("SELECT nebula.bump_configuration($1)", &[&stack.project]).await?;
         used(stack, device, &next).await?;
         run(stack.ctl()?.args(["node", "secret", "retire", "gpu"]))?;

@@ -165,7 +165,7 @@ async fn peers_are_applied_by_differences_and_survive_their_programs() -> Result
     }
 
     // Another peer changes and the agent is killed: the client notices nothing.
-    let pings = Pings::start(client.inside("ping"), "10.77.0.1")?;
+    let pings = Pings::start(client.inside("ping"), "10.77.0.1", "0.02")?;
     world.peers[500]["allowedIps"] = json!(["10.77.200.1/32"]);
     world.restart_with_change()?;
     let line = world.runs().await?;
@@ -179,7 +179,7 @@ async fn peers_are_applied_by_differences_and_survive_their_programs() -> Result
         Ok(fs::read_to_string(&endpoints).ok().filter(|text| text.contains("192.0.2.2")))
     });
     known.await.with_context(|| world.node().logs())?;
-    let pings = Pings::start(client.inside("ping"), "10.77.0.1")?;
+    let pings = Pings::start(client.inside("ping"), "10.77.0.1", "0.02")?;
     let pid = world.daemon()?;
     let killed = Instant::now();
     kill_process(Pid::from_raw(pid).context("no process")?, Signal::KILL)?;

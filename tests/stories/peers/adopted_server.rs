@@ -83,7 +83,7 @@ async fn clients_of_a_server_go_on_while_a_node_takes_its_place() -> Result<()> 
     ensure!(refused.contains("phone is no peer of this node"), "{refused}");
 
     run(world.stack.ctl()?.args(["peer", "import", &path, "--strategy", "a", "--yes"]))?;
-    let pings = Pings::start(client.inside("ping"), "10.8.0.1")?;
+    let pings = Pings::start(client.inside("ping"), "10.8.0.1", "0.02")?;
     eventually("the peers to be known on the node", || async { Ok(import_key(node, &path).ok()) }).await?;
     count(
         "the agent to run the interface with the key of the server",

@@ -165,6 +165,7 @@ fn same_but_peers(one: &InterfaceState, other: &InterfaceState) -> bool {
         (
             (state.name.clone(), state.listen_port, state.addresses.clone(), state.mtu, state.repair),
             (state.overlay.clone(), state.firewall.clone(), state.internet.clone()),
+            (state.dns.clone(), state.digest.clone()),
         )
     };
     parts(one) == parts(other)
@@ -232,6 +233,8 @@ pub(super) mod tests {
             overlay: vec!["10.42.0.0/16".to_owned()],
             firewall: Vec::new(),
             internet: Vec::new(),
+            dns: Vec::new(),
+            digest: String::new(),
         }
     }
 

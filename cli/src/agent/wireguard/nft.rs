@@ -7,6 +7,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
+use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use nebula_api::node_sync::{ForwardRule, InterfaceState};
@@ -48,21 +49,48 @@ pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
         let rules: String = rules.map(|line| format!("    {line}\n")).collect();
         let _ = writeln!(text, "  chain {chain} {{\n{rules}    counter drop\n  }}");
     }
-    text += &chains(name, overlay, &own(state));
+    text += &forward_chains(name, overlay);
+    text += &input_chain(state);
     text += "}\n";
     text
 }
 
-/// Lets peers ask the interface itself, as for names: the pools are networks of the overlay, too.
-fn own(state: &InterfaceState) -> String {
-    let parsed = state.addresses.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
-    let line = |one: IpNetwork| {
-        format!("    {} daddr {} accept\n", if one.is_ipv4() { "ip" } else { "ip6" }, one.ip())
-    };
-    parsed.map(line).collect()
+/// The chain for packets that end on the node. Its own addresses on the interface answer pings, names where the
+/// node hands itself out as resolver, and what the rules for devices allow. Every other address of the node,
+/// such as those of its LAN and of containers, answers nothing, also to peers that may use the internet.
+fn input_chain(state: &InterfaceState) -> String {
+    let name = &state.name;
+    let mut own = String::new();
+    for text in &state.dns {
+        if let Ok(resolver) = text.parse::<IpAddr>() {
+            let _ = writeln!(own, "    {} meta l4proto {{ tcp, udp }} th dport 53 accept", to(resolver));
+        }
+    }
+    for address in state.addresses.iter().filter_map(|text| text.parse::<IpNetwork>().ok()) {
+        let icmp = if address.is_ipv4() { "icmp" } else { "ipv6-icmp" };
+        let to = to(address.ip());
+        let _ = writeln!(own, "    {to} meta l4proto {icmp} accept\n    {to} goto to_overlay");
+    }
+    format!(
+        "  chain input {{
+    type filter hook input priority filter + 10; policy accept;
+    iifname != \"{name}\" accept
+    ct direction reply ct state established,related accept
+    ct state invalid counter drop
+{own}    ip daddr @overlay4 goto to_overlay
+    ip6 daddr @overlay6 goto to_overlay
+    counter drop
+  }}
+"
+    )
 }
 
-fn chains(name: &str, overlay: Option<&str>, own: &str) -> String {
+/// The part of a rule that names a destination.
+fn to(address: IpAddr) -> String {
+    format!("{} daddr {address}", if address.is_ipv4() { "ip" } else { "ip6" })
+}
+
+fn forward_chains(name: &str, overlay: Option<&str>) -> String {
     let (mut forward, mut outside) = (String::new(), format!("\"{name}\""));
     if let Some(overlay) = overlay {
         forward = format!(
@@ -88,13 +116,6 @@ fn chains(name: &str, overlay: Option<&str>, own: &str) -> String {
     iifname \"{name}\" ip saddr @internet4 accept
     iifname \"{name}\" ip6 saddr @internet6 accept
     counter drop
-  }}
-  chain input {{
-    type filter hook input priority filter + 10; policy accept;
-    iifname != \"{name}\" accept
-    ct direction reply ct state established,related accept
-{own}    ip daddr @overlay4 goto to_overlay
-    ip6 daddr @overlay6 goto to_overlay
   }}
   chain nat {{
     type nat hook postrouting priority srcnat; policy accept;
@@ -255,7 +276,8 @@ mod tests {
             "  chain to_overlay {\n    ip saddr { 10.77.0.9 } meta l4proto tcp accept\n    counter drop\n  }\n",
             "  chain to_peer {\n    ip saddr { 10.42.0.2 } accept\n    counter drop\n  }\n",
             "  set internet4 { type ipv4_addr; flags interval; elements = { 10.77.0.9 }; }\n",
-            "    ip daddr 10.77.0.1 accept\n    ip daddr @overlay4 goto to_overlay\n",
+            "    ip daddr 10.77.0.1 meta l4proto icmp accept\n    ip daddr 10.77.0.1 goto to_overlay\n",
+            "    ip6 daddr @overlay6 goto to_overlay\n    counter drop\n",
             "  set internet6 { type ipv6_addr; flags interval; }\n",
             "  set overlay4 { type ipv4_addr; flags interval; elements = { 10.42.0.0/16 }; }\n",
             "    oifname != { \"wg0\", \"nebula1\" } ip saddr @internet4 masquerade\n",
@@ -266,6 +288,22 @@ mod tests {
         assert!(
             !without.contains("goto to_peer") && without.contains("oifname != \"wg0\" ip saddr"),
             "{without}"
+        );
+    }
+
+    #[test]
+    fn a_node_answers_names_only_where_it_is_handed_out_as_resolver() {
+        let mut state = state(0, 1, &[]);
+        assert!(!input_chain(&state).contains("dport"), "{}", input_chain(&state));
+        state.dns = ["10.77.0.1", "fd77::1", "tcp accept"].map(str::to_owned).to_vec();
+        let chain = input_chain(&state);
+        let names: Vec<&str> = chain.lines().filter(|line| line.contains("dport 53")).collect();
+        assert_eq!(
+            names,
+            [
+                "    ip daddr 10.77.0.1 meta l4proto { tcp, udp } th dport 53 accept",
+                "    ip6 daddr fd77::1 meta l4proto { tcp, udp } th dport 53 accept"
+            ]
         );
     }
 
@@ -291,6 +329,8 @@ mod tests {
             ..rule(true, &[], &[], "any")
         });
         state.internet = both.map(str::to_owned).to_vec();
+        state.addresses.push("fd77::1/64".to_owned());
+        state.dns = vec!["10.77.0.1".to_owned(), "fd77::1".to_owned()];
         let folder = tempfile::tempdir().unwrap();
         for overlay in [Some("nebula1"), None] {
             let path = folder.path().join("table.nft");

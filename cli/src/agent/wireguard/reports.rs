@@ -40,6 +40,7 @@ impl Reports {
             let mut report = InterfaceReport {
                 interface_id: id,
                 generation: if incomplete.contains(&id) { 0 } else { desired.applied },
+                digest: Some(desired.state.digest.clone()),
                 public_key: desired.reported_key.clone(),
                 counters: Some(desired.counters),
                 ..InterfaceReport::default()

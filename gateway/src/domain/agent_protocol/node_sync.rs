@@ -8,6 +8,7 @@ use nebula_api::dnapi::SignedAnswer;
 use nebula_api::node_sync::{NodeReport, NodeState};
 use nebula_signature::seal;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 
@@ -39,11 +40,11 @@ impl AgentService {
         let Synced { mut state, due } =
             node_sync::take_report(&client, device_id, caller.called_at, &said).await?;
         drop((client, said));
-        if report.wait > 0 && !due && is_current(&report, &state) {
+        set_digests(&mut state)?;
+        if report.wait > 0 && (!due || tells_digests(&report)) && is_current(&report, &state) {
             let end = Instant::now() + Duration::from_secs(report.wait.min(MAX_WAIT).into());
-            let known = generations(&report);
-            if self.has_changed(device_id, &known, subscription, end).await? {
-                state = node_sync::state(&self.database.client().await?, device_id, &known).await?;
+            if let Some(newer) = self.newer_state(device_id, &report, subscription, end).await? {
+                state = newer;
             }
         }
         state.nonce = report.nonce;
@@ -68,26 +69,30 @@ impl AgentService {
         Ok(answer::signed(&project.authority, state).await?)
     }
 
-    /// Waits until the desired state is another one than the agent has, and answers true; false at `end`,
-    /// when the gateway stops, and when the agent calls again.
-    async fn has_changed(
+    /// Waits until the desired state is another one than the agent has, or until `end`, and reads it. `None` when
+    /// the gateway stops or the agent calls again: then nothing was read.
+    async fn newer_state(
         &self,
         device_id: Uuid,
-        known: &Value,
+        report: &NodeReport,
         mut subscription: NodeSubscription,
         end: Instant,
-    ) -> Result<bool, ApiError> {
+    ) -> Result<Option<NodeState>, ApiError> {
+        let known = generations(report);
         loop {
-            let wake = tokio::select! {
-                wake = subscription.woken() => wake,
-                () = sleep_until(end) => return Ok(false),
-                () = self.stopping.cancelled() => return Ok(false),
+            let is_over = tokio::select! {
+                wake = subscription.woken() => match wake {
+                    NodeWake::Changed => false,
+                    NodeWake::Replaced => return Ok(None),
+                },
+                // Read at the end as well: a notification may have been lost.
+                () = sleep_until(end) => true,
+                () = self.stopping.cancelled() => return Ok(None),
             };
-            if wake == NodeWake::Replaced {
-                return Ok(false);
-            }
-            if node_sync::is_due(&self.database.client().await?, device_id, known).await? {
-                return Ok(true);
+            let mut state = node_sync::state(&self.database.client().await?, device_id, &known).await?;
+            set_digests(&mut state)?;
+            if is_over || !is_current(report, &state) {
+                return Ok(Some(state));
             }
         }
     }
@@ -104,7 +109,28 @@ fn content(report: &NodeReport) -> Result<Value, ApiError> {
     if let Some(fields) = said.as_object_mut() {
         fields.retain(|name, _| name != "nonce" && name != "wait");
     }
+    for interface in said["interfaces"].as_array_mut().into_iter().flatten() {
+        if let Some(fields) = interface.as_object_mut() {
+            fields.remove("digest");
+        }
+    }
     Ok(said)
+}
+
+/// Sets the digests: of the parts that depend on devices, firewall rules and options of the project, none of
+/// which raises a generation.
+fn set_digests(state: &mut NodeState) -> Result<(), ApiError> {
+    for interface in &mut state.interfaces {
+        let parts = (&interface.overlay, &interface.firewall, &interface.internet, &interface.dns);
+        let text = serde_json::to_vec(&parts).map_err(|error| ApiError::internal(&error))?;
+        interface.digest = STANDARD.encode(Sha256::digest(&text));
+    }
+    Ok(())
+}
+
+/// Whether the agent says by digests which firewall it has.
+fn tells_digests(report: &NodeReport) -> bool {
+    report.interfaces.iter().all(|one| one.digest.is_some())
 }
 
 /// The part of the report that says what the agent has.
@@ -116,15 +142,16 @@ fn generations(report: &NodeReport) -> Value {
     json!({ "epoch": report.epoch, "interfaces": interfaces })
 }
 
-/// Whether the agent has applied all of this state.
+/// Whether the agent has applied all of this state, as far as it says so.
 fn is_current(report: &NodeReport, state: &NodeState) -> bool {
     report.epoch == Some(state.epoch)
         && report.interfaces.len() == state.interfaces.len()
         && state.interfaces.iter().all(|wanted| {
-            report
-                .interfaces
-                .iter()
-                .any(|one| one.interface_id == wanted.interface_id && one.generation == wanted.generation)
+            report.interfaces.iter().any(|one| {
+                one.interface_id == wanted.interface_id
+                    && one.generation == wanted.generation
+                    && one.digest.as_ref().is_none_or(|digest| *digest == wanted.digest)
+            })
         })
 }
 
@@ -149,7 +176,7 @@ fn seal_preshared_keys(state: &mut NodeState, secret: Option<&NodeSecret>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use nebula_api::node_sync::InterfaceReport;
+    use nebula_api::node_sync::{InterfaceReport, InterfaceState};
 
     use super::*;
 
@@ -192,6 +219,34 @@ mod tests {
     }
 
     #[test]
+    fn a_firewall_that_the_agent_does_not_have_ends_the_wait() {
+        let mut before = state(3);
+        set_digests(&mut before).unwrap();
+        let told = InterfaceReport {
+            generation: 3,
+            digest: Some(before.interfaces[0].digest.clone()),
+            ..InterfaceReport::default()
+        };
+        let report = NodeReport { epoch: Some(Uuid::max()), interfaces: vec![told], ..NodeReport::default() };
+        assert!(is_current(&report, &before) && tells_digests(&report));
+        let changes: [fn(&mut InterfaceState); 3] = [
+            |one| one.internet.push("10.77.0.2".to_owned()),
+            |one| one.overlay.clear(),
+            |one| one.dns.push("10.77.0.1".to_owned()),
+        ];
+        for change in changes {
+            let mut after = state(3);
+            change(&mut after.interfaces[0]);
+            set_digests(&mut after).unwrap();
+            assert!(!is_current(&report, &after));
+        }
+        assert!(!tells_digests(&NodeReport {
+            interfaces: vec![InterfaceReport::default()],
+            ..NodeReport::default()
+        }));
+    }
+
+    #[test]
     fn preshared_keys_open_only_with_the_secret_of_the_call() {
         let secret = NodeSecret { key_id: Uuid::max(), bytes: vec![5; 32] };
         let mut sealed = state(1);
@@ -213,9 +268,12 @@ mod tests {
     }
 
     #[test]
-    fn the_database_gets_neither_nonce_nor_wait() {
-        let report = NodeReport { nonce: vec![1; 8], wait: 5, ..NodeReport::default() };
+    fn the_database_gets_neither_nonce_nor_wait_nor_digests() {
+        let told = InterfaceReport { digest: Some("x".to_owned()), ..InterfaceReport::default() };
+        let report =
+            NodeReport { nonce: vec![1; 8], wait: 5, interfaces: vec![told], ..NodeReport::default() };
         let said = content(&report).unwrap();
-        assert_eq!(said, json!({ "epoch": null, "interfaces": [], "obstacles": [] }));
+        assert!(said.get("nonce").is_none() && said.get("wait").is_none(), "{said}");
+        assert_eq!(said["interfaces"][0].get("digest"), None, "{said}");
     }
 }

@@ -72,6 +72,8 @@ static CERTIFICATE: Table = Table::new(c"certificate", &[]);
 static DEVICE: Table = Table::new(c"device", &[]);
 /// Only for its cache token.
 static ROUTE: Table = Table::new(c"route", &[]);
+/// Only for its cache token.
+static FIREWALL_RULE: Table = Table::new(c"firewall_rule", &[]);
 
 /// Buffers that an insert of one row reads at most, unless the index has entries of many dead rows with its
 /// address. The first insert of a session reads the catalog as well, so it is not counted.
@@ -164,6 +166,11 @@ impl AddressStore for Direct {
 /// Expires when the static hosts of this kind may have changed.
 pub(super) fn static_hosts_token(reason: StaticHostReason) -> Result<CacheToken> {
     table_of(reason).cache_token()
+}
+
+/// Expires when firewall rules may have changed.
+pub(super) fn firewall_rules_token() -> Result<CacheToken> {
+    FIREWALL_RULE.cache_token()
 }
 
 fn table_of(reason: StaticHostReason) -> &'static Table {

@@ -117,6 +117,15 @@ pub(super) fn static_hosts(reason: StaticHostReason) -> Result<HashSet<Uuid>> {
     Ok(devices.query_latest(&[], |row| row.need(1))?.into_iter().collect())
 }
 
+/// All projects whose firewall rules name devices or groups; as of now, because sessions cache them.
+pub(super) fn projects_with_named_devices() -> Result<HashSet<Uuid>> {
+    static NAMED: Statement = Statement::new(
+        "SELECT DISTINCT project_id FROM nebula.firewall_rule
+          WHERE num_nonnulls(for_group, for_device, remote_device) > 0 OR remote_groups <> '{}'",
+    );
+    Ok(NAMED.query_latest(&[], |row| row.need(1))?.into_iter().collect())
+}
+
 /// Puts an allocation whose row was just deleted into quarantine if the device has a valid certificate;
 /// `false`: it has none.
 pub(super) fn quarantine_if_certified(ended: &EndedAllocation) -> Result<bool> {
