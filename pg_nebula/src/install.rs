@@ -116,6 +116,7 @@ extension_sql_file!(
 install_in_order! {
     "functions_free_map";
     "functions_endpoint" = "../../sql/functions/endpoint.sql",
+    "functions_json_field" = "../../sql/functions/json_field.sql",
     "functions_pool" = "../../sql/functions/pool.sql",
     "functions_allocation" = "../../sql/functions/allocation.sql",
     "functions_authority" = "../../sql/functions/authority.sql",
@@ -156,10 +157,12 @@ install_in_order! {
     "views_allocation" = "../../sql/views/allocation.sql",
     "views_device" = "../../sql/views/device.sql",
     "views_node" = "../../sql/views/node.sql",
+    "functions_node_check" = "../../sql/functions/node_check.sql",
     "functions_node" = "../../sql/functions/node.sql",
     "functions_node_secret" = "../../sql/functions/node_secret.sql",
     "functions_placement" = "../../sql/functions/placement.sql",
     "functions_peer_conf" = "../../sql/functions/peer_conf.sql",
+    "functions_peer_input" = "../../sql/functions/peer_input.sql",
     "functions_peer" = "../../sql/functions/peer.sql",
     "functions_peer_change" = "../../sql/functions/peer_change.sql",
     "functions_peer_move" = "../../sql/functions/peer_move.sql",
@@ -167,6 +170,7 @@ install_in_order! {
     "functions_node_interface" = "../../sql/functions/node_interface.sql",
     "functions_node_state" = "../../sql/functions/node_state.sql",
     "functions_node_list" = "../../sql/functions/node_list.sql",
+    "functions_node_report" = "../../sql/functions/node_report.sql",
     "views_peer" = "../../sql/views/peer.sql",
     "functions_peer_gateway" = "../../sql/functions/peer_gateway.sql",
     "functions_peer_firewall" = "../../sql/functions/peer_firewall.sql",

@@ -8,6 +8,7 @@ mod direct;
 mod endpoints;
 mod free_map;
 mod limits;
+mod node_rules;
 mod nodes;
 mod peers;
 mod queue;

@@ -18,39 +18,6 @@ COMMENT ON FUNCTION nebula.claim_seats(uuid, text, integer, uuid[]) IS
 COMMENT ON FUNCTION nebula.notify_node(uuid) IS
   'Internal: notifies channel nebula_node when this transaction commits, which wakes the agent of the node';
 
--- Endpoints of nodes are written into the .conf of peers, so no character may end the line or begin a comment.
-CREATE FUNCTION nebula.check_node_endpoint(p_endpoint text, p_node text) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-BEGIN
-  IF p_endpoint !~ '^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]{0,252}):[0-9]{1,5}$'
-     OR substring(p_endpoint FROM '[0-9]+$')::integer NOT BETWEEN 1 AND 65535
-  THEN
-    RAISE EXCEPTION 'endpoint "%" of node "%" is not host:port', left(p_endpoint, 100), p_node
-      USING ERRCODE = '22023', HINT = 'For example node.example.org:51820 or [2001:db8::1]:51820.';
-  END IF;
-END $$;
-COMMENT ON FUNCTION nebula.check_node_endpoint(text, text) IS
-  'Internal: refuses an endpoint that is not host:port. Errors: 22023';
-
-CREATE FUNCTION nebula.check_words(p_words text[], p_kind text) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_wrong text;
-BEGIN
-  SELECT left(w, 100)
-    INTO v_wrong
-    FROM unnest(p_words) w
-   WHERE w IS NULL OR NOT nebula.is_label(w)
-   LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION '"%" is not a valid %', v_wrong, p_kind
-      USING ERRCODE = '22023',
-        HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
-  END IF;
-END $$;
-COMMENT ON FUNCTION nebula.check_words(text[], text) IS
-  'Internal: refuses capabilities and labels with other characters than names have. Errors: 22023';
-
 CREATE FUNCTION nebula.register_node(
   name text,
   endpoint text,
@@ -68,7 +35,7 @@ DECLARE
   v_cidr         CONSTANT inet := cidr;
   v_capabilities CONSTANT text[] := coalesce(capabilities, '{}');
   v_null         text;
-  v_peers        integer;
+  v_known        nebula.node;
   v_other        text;
   v_node_id      uuid;
 BEGIN
@@ -82,34 +49,23 @@ BEGIN
     RAISE EXCEPTION '% must not be null', v_null
       USING ERRCODE = '22023', HINT = format('Give a value for %s.', v_null);
   END IF;
-  IF NOT nebula.is_name(v_name) THEN
-    RAISE EXCEPTION '"%" is not a valid node name', v_name
-      USING ERRCODE = '22023',
-        HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';
-  END IF;
-  PERFORM nebula.check_node_endpoint(v_endpoint, v_name);
-  PERFORM nebula.check_words(v_capabilities, 'capability');
-  IF v_weight NOT BETWEEN 1 AND 10000 THEN
-    RAISE EXCEPTION 'weight % is out of range', v_weight
-      USING ERRCODE = '22023', HINT = 'Give a number from 1 to 10000.';
-  END IF;
-  IF v_max_peers NOT BETWEEN 1 AND 1000000 THEN
-    RAISE EXCEPTION 'max_peers % is out of range', v_max_peers
-      USING ERRCODE = '22023', HINT = 'Give a number from 1 to 1000000.';
-  END IF;
-  IF v_cidr <> network(v_cidr)::inet THEN
-    RAISE EXCEPTION '% is an address in a network, not a network', v_cidr
-      USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
-  END IF;
-  PERFORM nebula.check_network(v_cidr);
   -- The row lock keeps the number of peers as it is between the check and the update.
-  SELECT n.active_peers
-    INTO v_peers
+  SELECT n.*
+    INTO v_known
     FROM nebula.node n
    WHERE n.name = v_name
      FOR NO KEY UPDATE;
-  IF v_peers > v_max_peers THEN
-    RAISE EXCEPTION 'node "%" hosts % peers, more than %', v_name, v_peers, v_max_peers
+  IF v_known.local THEN
+    RAISE EXCEPTION 'node "%" is this server itself', v_name
+      USING ERRCODE = '55000', HINT = 'Choose another name; update_node gives this server an endpoint.';
+  END IF;
+  PERFORM nebula.check_node_name(v_name);
+  PERFORM nebula.check_peer_endpoint(v_endpoint, v_known.endpoint, v_name);
+  PERFORM nebula.check_node_limits(v_weight, v_max_peers, v_known.soft_max_peers);
+  PERFORM nebula.check_words(v_capabilities, 'capability');
+  PERFORM nebula.check_node_range(v_cidr, v_known.cidr, v_known.project_id);
+  IF v_known.active_peers > v_max_peers THEN
+    RAISE EXCEPTION 'node "%" hosts % peers, more than %', v_name, v_known.active_peers, v_max_peers
       USING ERRCODE = '55000', HINT = 'Move peers away first.';
   END IF;
   INSERT INTO nebula.node AS n (name, endpoint, weight, max_peers, cidr, capabilities)
@@ -140,7 +96,8 @@ EXCEPTION WHEN exclusion_violation THEN
 END $$;
 COMMENT ON FUNCTION nebula.register_node(text, text, integer, integer, inet, text[]) IS
   'Registers a node, or updates it. endpoint: host:port on the underlay; cidr: the range of its peers. '
-  'Errors: 22023 malformed argument, 23505 range of another node, 55000 hosts more peers than max_peers';
+  'Errors: 22023 malformed argument, 23505 range of another node, 55000 hosts more peers than max_peers, or this '
+  'server itself';
 
 CREATE FUNCTION nebula.require_node(p_node_id uuid) RETURNS nebula.node
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -201,6 +158,11 @@ BEGIN
   END IF;
   IF v_device_id IS NOT NULL THEN
     v_speaker := nebula.require_device(v_device_id);
+    IF v_known.local AND v_speaker.project_id <> v_known.project_id THEN
+      RAISE EXCEPTION 'node "%" is this server for another project than that of device "%"', v_known.name, v_speaker.name
+        USING ERRCODE = '55000',
+          HINT = 'For the project of the device: SELECT nebula.set_local_device(project_id, device_id).';
+    END IF;
     SELECT n.name
       INTO v_other
       FROM nebula.node n
@@ -268,7 +230,8 @@ COMMENT ON FUNCTION nebula.tie_node(uuid, uuid, text, inet) IS
   'Makes a device represent a node, so that the reports of its agent are those of the node; null: no '
   'device does. If the node has a secret, the agent must sign every call with it. For administrators. '
   'The node then hosts peers of the device''s project only. Errors: P0002 no such node or device, 55000 '
-  'revoked, or the node hosts peers of another project, 23505 the device represents another node';
+  'revoked, or the node hosts peers of another project, or is this server for another project, 23505 the device '
+  'represents another node';
 
 CREATE FUNCTION nebula.register_node_for(
   p_actor uuid, p_name text, p_endpoint text, p_weight integer, p_max_peers integer, p_cidr text,
@@ -280,7 +243,7 @@ DECLARE
   v_made uuid;
 BEGIN
   v_made := nebula.register_node(p_name, p_endpoint, coalesce(p_weight, 100),
-    coalesce(p_max_peers, 100), p_cidr::inet, coalesce(p_capabilities, '{}'));
+    coalesce(p_max_peers, 100), nebula.read_inet('cidr', p_cidr), coalesce(p_capabilities, '{}'));
   PERFORM nebula.record_event(NULL, v_who, 'register', 'node', v_made::text, NULL,
                               jsonb_build_object('name', p_name));
   RETURN v_made;

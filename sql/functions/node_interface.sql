@@ -20,12 +20,15 @@ COMMENT ON FUNCTION nebula.require_interface(uuid) IS 'Internal: the interface. 
 CREATE FUNCTION nebula.set_interface_by(p_node_id uuid, p_interface jsonb, p_by text, p_client inet) RETURNS uuid
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_node    nebula.node := nebula.require_node(p_node_id);
-  v_name    text := p_interface ->> 'name';
-  v_dns     inet[] := ARRAY(SELECT d::inet FROM jsonb_array_elements_text(nullif(p_interface -> 'dns', 'null')) d);
-  v_made    nebula.node_interface;
-  v_project uuid := v_node.project_id;
+  v_node       nebula.node := nebula.require_node(p_node_id);
+  v_name       text;
+  v_dns        inet[];
+  v_made       nebula.node_interface;
+  v_constraint text;
 BEGIN
+  PERFORM nebula.check_interface(v_node, p_interface);
+  v_name := p_interface ->> 'name';
+  v_dns := nebula.json_texts(p_interface, 'dns')::inet[];
   PERFORM
     FROM nebula.node n
    WHERE n.node_id = v_node.node_id
@@ -48,25 +51,25 @@ BEGIN
                       WHERE l.interface_id = v_made.interface_id
                         AND l.cidr = (p_interface ->> 'cidr')::inet)
   THEN
-    IF v_project IS NULL THEN
+    IF v_node.project_id IS NULL THEN
       RAISE EXCEPTION 'node "%" has no project yet, so there is none for the pool %',
           v_node.name, p_interface ->> 'cidr'
         USING ERRCODE = '55000', HINT = 'Tie a device to it first, or give the range to register_node.';
     END IF;
-    PERFORM nebula.give_peer_pool(v_project, v_made, (p_interface ->> 'cidr')::inet);
+    PERFORM nebula.give_peer_pool(v_node.project_id, v_made, (p_interface ->> 'cidr')::inet);
   END IF;
   PERFORM nebula.notify_node(v_node.node_id);
   PERFORM nebula.record_event(v_node.project_id, p_by, 'set-interface', 'node', v_node.node_id::text, p_client,
                               jsonb_build_object('node', v_node.name) || p_interface);
   RETURN v_made.interface_id;
 EXCEPTION
-  WHEN check_violation OR not_null_violation OR invalid_text_representation OR numeric_value_out_of_range THEN
-    RAISE EXCEPTION 'interface "%" of node "%" cannot have these values: %', left(v_name, 100), v_node.name, p_interface
-      USING ERRCODE = '22023',
-        HINT = 'name: up to 15 small letters, digits and dashes; listenPort: 1 to 65535; endpoint: host:port; '
-               'mtu: 1280 to 9000; dns: addresses; keepalive: seconds.';
   WHEN unique_violation THEN
-    RAISE EXCEPTION 'another interface of node "%" listens on port %', v_node.name, p_interface ->> 'listenPort'
+    GET STACKED DIAGNOSTICS v_constraint = CONSTRAINT_NAME;
+    IF v_constraint <> 'node_interface_port_key' THEN
+      RAISE;
+    END IF;
+    RAISE EXCEPTION 'another interface of node "%" listens on port %', v_node.name,
+        coalesce(p_interface ->> 'listenPort', '51820')
       USING ERRCODE = '23505', HINT = 'Choose another port.';
 END $$;
 COMMENT ON FUNCTION nebula.set_interface_by(uuid, jsonb, text, inet) IS

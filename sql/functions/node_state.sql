@@ -4,43 +4,19 @@ CREATE FUNCTION nebula.update_node_by(p_node_id uuid, p_changes jsonb, p_by text
 LANGUAGE plpgsql AS $$
 DECLARE
   v_known nebula.node := nebula.require_node(p_node_id);
-  v_wrong text := (SELECT k
-                     FROM jsonb_object_keys(p_changes) k
-                    WHERE k <> ALL (ARRAY['name', 'endpoint', 'weight', 'maxPeers', 'softMaxPeers', 'capabilities',
-                                          'labels', 'repair', 'desiredState'])
-                    LIMIT 1);
   v_name  text;
   v_max   integer;
 BEGIN
   PERFORM nebula.lock_for_change('{}', ARRAY[p_node_id]);
   -- The row as it is now: another call may have written it before this one had the lock.
   v_known := nebula.require_node(p_node_id);
+  PERFORM nebula.check_node_changes(v_known, p_changes);
   v_name := coalesce(p_changes ->> 'name', v_known.name);
   v_max := coalesce((p_changes ->> 'maxPeers')::integer, v_known.max_peers);
-  IF v_wrong IS NOT NULL THEN
-    RAISE EXCEPTION 'a node has no "%"', v_wrong
-      USING ERRCODE = '22023', HINT = 'See SELECT * FROM nebula.node_status.';
-  END IF;
-  IF NOT nebula.is_name(v_name) THEN
-    RAISE EXCEPTION '"%" is not a valid node name', left(v_name, 100)
-      USING ERRCODE = '22023',
-        HINT = 'Start with a letter or digit, then up to 62 letters, digits, dots, underscores or dashes.';
-  END IF;
   IF EXISTS (SELECT FROM nebula.node n WHERE n.name = v_name AND n.node_id <> v_known.node_id) THEN
     RAISE EXCEPTION 'another node is named "%"', v_name
       USING ERRCODE = '23505', HINT = 'Choose another name.';
   END IF;
-  PERFORM nebula.check_node_endpoint(p_changes ->> 'endpoint', v_name) WHERE p_changes ->> 'endpoint' IS NOT NULL;
-  IF jsonb_typeof(p_changes -> 'labels') NOT IN ('object', 'null')
-     OR jsonb_path_exists(p_changes, '$.labels.* ? (@.type() != "string")')
-  THEN
-    RAISE EXCEPTION 'the labels of node "%" are not texts', v_name
-      USING ERRCODE = '22023', HINT = 'For example {"region": "eu"}.';
-  END IF;
-  PERFORM nebula.check_words(ARRAY[l.key, l.value], 'label')
-     FROM jsonb_each_text(nullif(p_changes -> 'labels', 'null')) l;
-  PERFORM nebula.check_words(ARRAY(SELECT jsonb_array_elements_text(nullif(p_changes -> 'capabilities', 'null'))),
-                             'capability');
   IF v_max < v_known.active_peers THEN
     RAISE EXCEPTION 'node "%" hosts more peers than %', v_name, v_max
       USING ERRCODE = '55000', HINT = 'Move peers away first.';
@@ -59,13 +35,9 @@ BEGIN
                           THEN ARRAY(SELECT jsonb_array_elements_text(p_changes -> 'capabilities'))
                           ELSE n.capabilities
                         END,
-         labels = coalesce(nullif(p_changes -> 'labels', 'null'), n.labels),
+         labels = coalesce(p_changes -> 'labels', n.labels),
          repair = coalesce((p_changes ->> 'repair')::boolean, n.repair),
-         desired_state = coalesce(p_changes ->> 'desiredState', n.desired_state),
-         enabled = CASE
-                     WHEN p_changes ? 'desiredState' THEN p_changes ->> 'desiredState' = 'active'
-                     ELSE n.enabled
-                   END
+         desired_state = coalesce(p_changes ->> 'desiredState', n.desired_state)
    WHERE n.node_id = v_known.node_id;
   PERFORM nebula.notify_node(v_known.node_id);
   PERFORM nebula.record_event(v_known.project_id, p_by, 'update', 'node', v_known.node_id::text, p_client,
@@ -74,11 +46,6 @@ EXCEPTION
   WHEN unique_violation THEN
     RAISE EXCEPTION 'another node is named "%"', v_name
       USING ERRCODE = '23505', HINT = 'Choose another name.';
-  WHEN check_violation THEN
-    RAISE EXCEPTION 'node "%" cannot have these values: %', v_known.name, p_changes
-      USING ERRCODE = '22023',
-        HINT = 'endpoint: host:port; weight: 1 to 10000; maxPeers, softMaxPeers: 1 to 1000000; '
-               'desiredState: active, draining or disabled.';
 END $$;
 COMMENT ON FUNCTION nebula.update_node_by(uuid, jsonb, text, inet) IS
   'Internal: changes a node, with the changes as the API writes them. Errors: P0002 no such node, 22023 malformed, '

@@ -29,8 +29,7 @@ DECLARE
 BEGIN
   UPDATE nebula.placement p
      SET refused_at = now(),
-         refused_reason = coalesce(nullif(left(regexp_replace(f.reason, '[[:cntrl:]]', ' ', 'g'), 300), ''),
-                                   'no reason')
+         refused_reason = f.reason
     FROM (SELECT DISTINCT ON (k.peer) k.peer, k.reason
             FROM (SELECT (e ->> 'peerId')::uuid AS peer, e ->> 'reason' AS reason
                     FROM jsonb_array_elements(p_failed) e) k
@@ -66,22 +65,14 @@ COMMENT ON FUNCTION nebula.acknowledge(nebula.node_interface, bigint, jsonb) IS
 
 CREATE FUNCTION nebula.note_seen(p_interface_id uuid, p_counters uuid, p_seen jsonb) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-  v_most CONSTANT numeric := 4611686018427387904;
 BEGIN
   INSERT INTO nebula.placement_seen AS s (peer_id, interface_id, handshake_at, endpoint, counters, received_bytes,
                                           sent_bytes)
   SELECT p.peer_id, p.interface_id, w.handshake_at, w.endpoint, p_counters, w.received, w.sent
     FROM (SELECT DISTINCT ON (k.peer) k.*
-            FROM (SELECT (e ->> 'peerId')::uuid AS peer,
-                         -- Not later than now, and null if it is null.
-                         CASE
-                           WHEN e ->> 'handshakeAt' IS NOT NULL
-                           THEN least((e ->> 'handshakeAt')::timestamptz, clock_timestamp())
-                         END AS handshake_at,
-                         left(regexp_replace(e ->> 'endpoint', '[^0-9a-fA-F.:%\[\]]', '', 'g'), 60) AS endpoint,
-                         least(coalesce((e ->> 'receivedBytes')::numeric, 0), v_most)::bigint AS received,
-                         least(coalesce((e ->> 'sentBytes')::numeric, 0), v_most)::bigint AS sent
+            FROM (SELECT (e ->> 'peerId')::uuid AS peer, (e ->> 'handshakeAt')::timestamptz AS handshake_at,
+                         e ->> 'endpoint' AS endpoint, (e ->> 'receivedBytes')::bigint AS received,
+                         (e ->> 'sentBytes')::bigint AS sent
                     FROM jsonb_array_elements(p_seen) e) k
            ORDER BY k.peer) w
     JOIN nebula.placement p ON p.peer_id = w.peer AND p.interface_id = p_interface_id
@@ -91,19 +82,19 @@ BEGIN
          endpoint = coalesce(EXCLUDED.endpoint, s.endpoint),
          counters = EXCLUDED.counters,
          -- Counters that began again, of the interface or of the peer alone: what was counted before is kept.
-         received_total = s.received_total
-                          + CASE
+         received_total = nebula.add_bytes(
+                            s.received_total,
+                            CASE
                               WHEN EXCLUDED.counters IS DISTINCT FROM s.counters
                                 OR EXCLUDED.received_bytes < s.received_bytes
                               THEN s.received_bytes
-                              ELSE 0
-                            END,
-         sent_total = s.sent_total
-                      + CASE
+                            END),
+         sent_total = nebula.add_bytes(
+                        s.sent_total,
+                        CASE
                           WHEN EXCLUDED.counters IS DISTINCT FROM s.counters OR EXCLUDED.sent_bytes < s.sent_bytes
                           THEN s.sent_bytes
-                          ELSE 0
-                        END,
+                        END),
          received_bytes = EXCLUDED.received_bytes,
          sent_bytes = EXCLUDED.sent_bytes,
          seen_at = now();
@@ -151,11 +142,8 @@ BEGIN
                         AND e ->> 'kind' = s.kind);
   INSERT INTO nebula.drift (interface_id, public_key, kind, allowed_ips)
   SELECT DISTINCT ON (e ->> 'publicKey', e ->> 'kind') p_interface_id, e ->> 'publicKey', e ->> 'kind',
-         ARRAY(SELECT a::inet::text
-                 FROM jsonb_array_elements_text(coalesce(e -> 'allowedIps', '[]')) a
-                LIMIT 20)
-    FROM jsonb_array_elements(p_drift) WITH ORDINALITY AS d(e, place)
-   WHERE d.place <= 1000
+         ARRAY(SELECT jsonb_array_elements_text(e -> 'allowedIps'))
+    FROM jsonb_array_elements(p_drift) e
   ON CONFLICT ON CONSTRAINT drift_pkey DO NOTHING;
 END $$;
 COMMENT ON FUNCTION nebula.note_drift(uuid, jsonb) IS
@@ -229,9 +217,7 @@ BEGIN
   UPDATE nebula.node n
      SET synced_at = p_said_at,
          seen_at = now(),
-         obstacles = ARRAY(SELECT left(regexp_replace(o, '[[:cntrl:]]', ' ', 'g'), 500)
-                             FROM jsonb_array_elements_text(coalesce(p_report -> 'obstacles', '[]')) o
-                            LIMIT 20),
+         obstacles = ARRAY(SELECT jsonb_array_elements_text(p_report -> 'obstacles')),
          synced_version = coalesce((SELECT p.config_version
                                       FROM nebula.project p
                                      WHERE p.project_id = n.project_id), 0)
@@ -269,7 +255,7 @@ CREATE FUNCTION nebula.told_interface(p_report jsonb, p_interface_id uuid) RETUR
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
   RETURN (SELECT e
-            FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e
+            FROM jsonb_array_elements(p_report -> 'interfaces') e
            WHERE (e ->> 'interfaceId')::uuid = p_interface_id
            LIMIT 1);
 END $$;
@@ -287,10 +273,9 @@ BEGIN
                                 jsonb_build_object('name', p_node.name, 'interface', p_interface.name));
   END IF;
   IF p_applied > 0 THEN
-    PERFORM nebula.acknowledge(p_interface, p_applied, coalesce(p_told -> 'failed', '[]'));
-    PERFORM nebula.note_seen(p_interface.interface_id, (p_told ->> 'counters')::uuid,
-                             coalesce(p_told -> 'seen', '[]'));
-    PERFORM nebula.note_drift(p_interface.interface_id, coalesce(p_told -> 'drift', '[]'));
+    PERFORM nebula.acknowledge(p_interface, p_applied, p_told -> 'failed');
+    PERFORM nebula.note_seen(p_interface.interface_id, (p_told ->> 'counters')::uuid, p_told -> 'seen');
+    PERFORM nebula.note_drift(p_interface.interface_id, p_told -> 'drift');
   END IF;
   UPDATE nebula.node_interface i
      SET acknowledged_generation = CASE
@@ -299,11 +284,11 @@ BEGIN
                                    END,
          acknowledged_at = CASE WHEN p_applied > 0 THEN now() ELSE i.acknowledged_at END,
          public_key = coalesce(v_key, i.public_key),
-         error = nullif(left(regexp_replace(p_told ->> 'error', '[[:cntrl:]]', ' ', 'g'), 500), '')
+         error = p_told ->> 'error'
    WHERE i.interface_id = p_interface.interface_id;
   RETURN p_applied > p_interface.acknowledged_generation
          OR v_key IS DISTINCT FROM p_interface.public_key
-         OR jsonb_array_length(coalesce(p_told -> 'failed', '[]')) > 0;
+         OR jsonb_array_length(p_told -> 'failed') > 0;
 END $$;
 COMMENT ON FUNCTION nebula.take_interface_report(nebula.node, nebula.node_interface, jsonb, boolean, bigint) IS
   'Internal: keeps what a report says of an interface, which runs generation applied (0: none that is known); '
@@ -315,8 +300,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
   v_former    nebula.node := nebula.node_of_device(p_device_id);
+  v_report    CONSTANT jsonb := nebula.node_report(p_report);
   v_epoch     CONSTANT uuid := nebula.node_epoch();
-  v_same      CONSTANT boolean := (p_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch;
+  v_same      CONSTANT boolean := (v_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch;
   v_node      nebula.node;
   v_interface nebula.node_interface;
   v_told      jsonb;
@@ -331,11 +317,11 @@ BEGIN
   END IF;
   PERFORM nebula.lock_for_change('{}', ARRAY[v_former.node_id], 'moving');
   v_former := nebula.node_of_device(p_device_id);
-  v_node := nebula.accept_report(p_device_id, p_said_at, p_report);
+  v_node := nebula.accept_report(p_device_id, p_said_at, v_report);
   FOR v_interface IN
     SELECT i.* FROM nebula.node_interface i WHERE i.node_id = v_node.node_id
   LOOP
-    v_told := nebula.told_interface(p_report, v_interface.interface_id);
+    v_told := nebula.told_interface(v_report, v_interface.interface_id);
     v_applied := nebula.known_generation(v_interface, v_told, v_same);
     v_bases := v_bases || jsonb_build_object(v_interface.interface_id::text, v_applied);
     IF v_told IS NOT NULL THEN
@@ -368,8 +354,9 @@ COMMENT ON FUNCTION nebula.sync_node(uuid, timestamptz, jsonb) IS
 CREATE FUNCTION nebula.node_state(p_device_id uuid, p_report jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
-  v_node  nebula.node := nebula.node_of_device(p_device_id);
-  v_epoch CONSTANT uuid := nebula.node_epoch();
+  v_node   nebula.node := nebula.node_of_device(p_device_id);
+  v_report CONSTANT jsonb := nebula.node_report(p_report);
+  v_epoch  CONSTANT uuid := nebula.node_epoch();
 BEGIN
   RETURN jsonb_build_object(
     'epoch', v_epoch,
@@ -377,14 +364,14 @@ BEGIN
       SELECT coalesce(jsonb_agg(nebula.desired_interface(
                                   v_node, i,
                                   CASE
-                                    WHEN (p_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch
+                                    WHEN (v_report ->> 'epoch')::uuid IS NOT DISTINCT FROM v_epoch
                                      AND r.generation BETWEEN i.acknowledged_generation AND i.generation
                                     THEN r.generation
                                     ELSE 0
                                   END) ORDER BY i.interface_id), '[]')
         FROM nebula.node_interface i
         LEFT JOIN LATERAL (SELECT (e ->> 'generation')::bigint AS generation
-                             FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e
+                             FROM jsonb_array_elements(v_report -> 'interfaces') e
                             WHERE (e ->> 'interfaceId')::uuid = i.interface_id
                             LIMIT 1) r ON true
        WHERE i.node_id = v_node.node_id)
@@ -397,9 +384,10 @@ COMMENT ON FUNCTION nebula.node_state(uuid, jsonb) IS
 CREATE FUNCTION nebula.node_due(p_device_id uuid, p_report jsonb) RETURNS boolean
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_node nebula.node := nebula.node_of_device(p_device_id);
+  v_node   nebula.node := nebula.node_of_device(p_device_id);
+  v_report CONSTANT jsonb := nebula.node_report(p_report);
 BEGIN
-  RETURN (p_report ->> 'epoch')::uuid IS DISTINCT FROM nebula.node_epoch()
+  RETURN (v_report ->> 'epoch')::uuid IS DISTINCT FROM nebula.node_epoch()
          OR EXISTS (SELECT
                       FROM nebula.project p
                      WHERE p.project_id = v_node.project_id
@@ -410,7 +398,7 @@ BEGIN
                              WHERE i.node_id = v_node.node_id) i
                       FULL JOIN (SELECT (e ->> 'interfaceId')::uuid AS interface_id,
                                         (e ->> 'generation')::bigint AS generation
-                                   FROM jsonb_array_elements(coalesce(p_report -> 'interfaces', '[]')) e) r
+                                   FROM jsonb_array_elements(v_report -> 'interfaces') e) r
                              USING (interface_id)
                      WHERE i.generation IS DISTINCT FROM r.generation);
 END $$;

@@ -1,61 +1,5 @@
 -- Peers: created, changed, moved and removed. What these functions write is wanted; the agents of the nodes follow.
 
-CREATE FUNCTION nebula.wireguard_key(p_text text) RETURNS bytea
-LANGUAGE plpgsql IMMUTABLE AS $$
-BEGIN
-  -- The key of zeros is none: WireGuard takes it for no key.
-  IF p_text !~ '^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$' OR p_text ~ '^A+=$' THEN
-    RAISE EXCEPTION '"%" is not a public key of WireGuard', left(p_text, 60)
-      USING ERRCODE = '22023', HINT = 'Give the 32 bytes in base64, as wg pubkey prints them.';
-  END IF;
-  RETURN decode(p_text, 'base64');
-END $$;
-COMMENT ON FUNCTION nebula.wireguard_key(text) IS
-  'Internal: the bytes of a public key of WireGuard in base64. Errors: 22023 not one';
-
-CREATE FUNCTION nebula.random_key() RETURNS bytea
-LANGUAGE sql VOLATILE AS $$
-  SELECT sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
-$$;
-COMMENT ON FUNCTION nebula.random_key() IS 'Internal: 32 random bytes';
-
-CREATE FUNCTION nebula.check_peer(p_peer nebula.peer) RETURNS void
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_network cidr;
-BEGIN
-  IF nebula.is_label(p_peer.name) IS NOT TRUE THEN
-    RAISE EXCEPTION '% is not a valid peer name', coalesce(quote_ident(left(p_peer.name, 100)), 'null')
-      USING ERRCODE = '22023',
-        HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
-  END IF;
-  IF p_peer.public_key IS NULL THEN
-    RAISE EXCEPTION 'public_key must not be null'
-      USING ERRCODE = '22023', HINT = 'Give the 32 bytes in base64, as wg pubkey prints them.';
-  END IF;
-  IF p_peer.reach IS NULL OR p_peer.reach NOT IN ('overlay', 'all', 'listed') THEN
-    RAISE EXCEPTION 'there is no reach "%"', p_peer.reach
-      USING ERRCODE = '22023', HINT = 'Known are overlay, all and listed.';
-  END IF;
-  IF (p_peer.reach = 'listed') <> (p_peer.networks <> '{}') OR array_position(p_peer.networks, NULL) IS NOT NULL THEN
-    RAISE EXCEPTION 'reach % does not go with % networks', p_peer.reach, cardinality(p_peer.networks)
-      USING ERRCODE = '22023', HINT = 'Give networks with reach listed, and with no other.';
-  END IF;
-  IF cardinality(p_peer.networks) > 200 THEN
-    RAISE EXCEPTION '% networks are more than a peer can have', cardinality(p_peer.networks)
-      USING ERRCODE = '22023', HINT = 'Join neighbouring networks into wider ones: at most 200.';
-  END IF;
-  FOREACH v_network IN ARRAY p_peer.networks LOOP
-    PERFORM nebula.check_network(v_network);
-  END LOOP;
-  IF array_position(p_peer.groups, NULL) IS NOT NULL THEN
-    RAISE EXCEPTION 'groups must not be null'
-      USING ERRCODE = '22023', HINT = 'Give an array of names, or an empty one.';
-  END IF;
-  PERFORM nebula.check_groups(p_peer.groups) WHERE p_peer.groups <> '{}';
-END $$;
-COMMENT ON FUNCTION nebula.check_peer(nebula.peer) IS 'Internal: refuses a malformed peer. Errors: 22023';
-
 CREATE FUNCTION nebula.check_peer_identity(p_peer nebula.peer) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -184,11 +128,19 @@ BEGIN
     RAISE EXCEPTION 'there is a peer % already, with another key or in another project', p_peer.peer_id
       USING ERRCODE = '23505', HINT = 'Use a fresh identifier, or update_peer for another key.';
   END IF;
+  -- Members see each other's identifiers and keys, so the same ones do not make it the same caller.
+  IF p_peer.creator_id IS NOT NULL
+     AND p_peer.creator_id IS DISTINCT FROM v_known.creator_id
+     AND nebula.account_role(p_peer.creator_id) IS DISTINCT FROM 'admin'
+  THEN
+    RAISE EXCEPTION 'there is a peer % already, which another account created', p_peer.peer_id
+      USING ERRCODE = '23505', HINT = 'Use a fresh identifier and key.';
+  END IF;
   RETURN v_known;
 END $$;
 COMMENT ON FUNCTION nebula.known_peer(nebula.peer) IS
-  'Internal: the peer that a repeated call created before, null if there is none. Errors: 23505 the identifier '
-  'is taken, 55000 it is being removed';
+  'Internal: the peer that the same caller, or anybody if the caller is an administrator or no account, created before '
+  'with this identifier and key; null if there is none. Errors: 23505 the identifier is taken, 55000 it is being removed';
 
 CREATE FUNCTION nebula.place_peer(
   p_peer nebula.peer, p_interface_id uuid, p_generation bigint, p_address inet, p_deadline timestamptz, p_client inet
@@ -252,9 +204,9 @@ BEGIN
   v_peer.public_key := nebula.wireguard_key(public_key);
   v_peer.name := coalesce(name, 'peer-' || left(v_peer.peer_id::text, 8));
   v_peer.reach := coalesce(reach, 'overlay');
-  v_peer.networks := ARRAY(SELECT DISTINCT network(n) FROM unnest(networks) n ORDER BY 1);
+  v_peer.networks := nebula.peer_networks(networks);
   v_peer.groups := coalesce(groups, '{}');
-  v_peer.expires_at := expires_at;
+  v_peer.expires_at := nebula.peer_expiry(expires_at);
   v_peer.created_by := coalesce(created_by, session_user::text);
   v_peer.created_at := now();
   v_peer.received_bytes := 0;
@@ -294,7 +246,7 @@ COMMENT ON FUNCTION nebula.create_peer(
   'Creates a peer: a seat on the node that the strategy chooses (select_node), an address of each family and the '
   'record, in one transaction. device_id: its identifier; null: a random one. The same identifier and key again '
   'answer the same peer. node_id null: this server. reach: overlay, all or listed (networks). preshared: makes a '
-  'preshared key. Errors: P0002 no such project or node, 22023 malformed, 23505 identifier, name, key or address '
+  'preshared key. expires_at: null or infinity: never. Errors: P0002 no such project or node, 22023 malformed, 23505 identifier, name, key or address '
   'taken, 53000 no node has room, 53400 no address is free, 55000 identifier or key of one that is being removed';
 
 CREATE FUNCTION nebula.require_peer(p_peer_id uuid) RETURNS nebula.peer

@@ -1,42 +1,5 @@
 -- Peers in batches: one transaction, one generation for each interface, one result for each item.
 
-CREATE FUNCTION nebula.read_peer(p_project_id uuid, p_item jsonb, p_by text) RETURNS nebula.peer
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_peer  nebula.peer;
-  v_wrong text := (SELECT k
-                     FROM jsonb_object_keys(p_item) k
-                    WHERE k <> ALL (ARRAY['peerId', 'name', 'publicKey', 'preshared', 'address', 'reach', 'networks',
-                                          'groups', 'expiresAt', 'disabled'])
-                    LIMIT 1);
-BEGIN
-  IF v_wrong IS NOT NULL THEN
-    RAISE EXCEPTION 'a peer has no "%"', v_wrong
-      USING ERRCODE = '22023', HINT = 'Known are peerId, name, publicKey, preshared, address, reach, networks, groups, '
-                                      'expiresAt and disabled.';
-  END IF;
-  v_peer.peer_id := coalesce((p_item ->> 'peerId')::uuid, gen_random_uuid());
-  v_peer.project_id := p_project_id;
-  v_peer.name := coalesce(p_item ->> 'name', 'peer-' || left(v_peer.peer_id::text, 8));
-  v_peer.public_key := nebula.wireguard_key(p_item ->> 'publicKey');
-  v_peer.preshared_key := CASE WHEN (p_item ->> 'preshared')::boolean THEN nebula.random_key() END;
-  v_peer.reach := coalesce(p_item ->> 'reach', 'overlay');
-  v_peer.networks := ARRAY(SELECT DISTINCT network(n::inet)
-                             FROM jsonb_array_elements_text(nullif(p_item -> 'networks', 'null')) n
-                            ORDER BY 1);
-  v_peer.groups := ARRAY(SELECT jsonb_array_elements_text(nullif(p_item -> 'groups', 'null')));
-  v_peer.expires_at := (p_item ->> 'expiresAt')::timestamptz;
-  v_peer.disabled_at := CASE WHEN (p_item ->> 'disabled')::boolean THEN now() END;
-  v_peer.created_by := p_by;
-  v_peer.created_at := now();
-  v_peer.received_bytes := 0;
-  v_peer.sent_bytes := 0;
-  PERFORM nebula.check_peer(v_peer);
-  RETURN v_peer;
-END $$;
-COMMENT ON FUNCTION nebula.read_peer(uuid, jsonb, text) IS
-  'Internal: a new peer as the API writes it. Errors: 22023 malformed';
-
 CREATE TYPE nebula.batch_result AS (
   n             integer,
   peer_id       uuid,
@@ -44,7 +7,8 @@ CREATE TYPE nebula.batch_result AS (
   ip            inet,
   sqlstate      text,
   detail        text,
-  hint          text
+  hint          text,
+  made          boolean
 );
 COMMENT ON TYPE nebula.batch_result IS 'Result of one item of a batch of peers';
 COMMENT ON COLUMN nebula.batch_result.n IS 'Place of the item, from 0';
@@ -54,6 +18,8 @@ COMMENT ON COLUMN nebula.batch_result.ip IS 'Its address';
 COMMENT ON COLUMN nebula.batch_result.sqlstate IS 'Why the item failed; null: it did not';
 COMMENT ON COLUMN nebula.batch_result.detail IS 'The same in words';
 COMMENT ON COLUMN nebula.batch_result.hint IS 'What to do about it';
+COMMENT ON COLUMN nebula.batch_result.made IS
+  'Whether this call created the peer; false: an earlier one did; null: nothing was to be created';
 
 CREATE FUNCTION nebula.check_batch(p_items bigint) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
@@ -67,7 +33,8 @@ COMMENT ON FUNCTION nebula.check_batch(bigint) IS 'Internal: limits a batch. Err
 
 -- Fixed plans (sql/README.md), also of the functions that this one calls.
 CREATE FUNCTION nebula.create_peers_by(
-  p_project_id uuid, p_items jsonb[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet
+  p_project_id uuid, p_items jsonb[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet,
+  p_actor uuid DEFAULT NULL
 ) RETURNS SETOF nebula.batch_result
 LANGUAGE plpgsql
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -100,10 +67,11 @@ BEGIN
                                                nebula.raise_generation(v_seats.interface_id));
   END LOOP;
   FOR v_item IN 1 .. v_count LOOP
-    v_result := ROW(v_item - 1, NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+    v_result := ROW(v_item - 1, NULL, NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
     BEGIN
-      v_peer := nebula.read_peer(p_project_id, p_items[v_item], p_by);
+      v_peer := nebula.read_peer(p_project_id, p_items[v_item], p_by, p_actor);
       v_known := nebula.known_peer(v_peer);
+      v_result.made := v_known.peer_id IS NULL;
       IF v_known.peer_id IS NOT NULL THEN
         v_result.peer_id := v_known.peer_id;
         v_result.interface_id := (SELECT p.interface_id
@@ -117,7 +85,8 @@ BEGIN
             HINT = 'See SELECT * FROM nebula.node_scores(); raise max_peers or register another node.';
       ELSE
         v_result.ip := nebula.place_peer(v_peer, v_places[v_next], (v_raised ->> v_places[v_next]::text)::bigint,
-                                         (p_items[v_item] ->> 'address')::inet, p_deadline, p_client);
+                                         nebula.read_inet('address', p_items[v_item] ->> 'address'),
+                                         p_deadline, p_client);
         v_result.peer_id := v_peer.peer_id;
         v_result.interface_id := v_places[v_next];
         v_next := v_next + 1;
@@ -133,6 +102,7 @@ BEGIN
         v_result.peer_id := NULL;
         v_result.interface_id := NULL;
         v_result.ip := NULL;
+        v_result.made := NULL;
     END;
     RETURN NEXT v_result;
   END LOOP;
@@ -143,8 +113,9 @@ BEGIN
             ORDER BY w) u
      JOIN nebula.node_interface i USING (interface_id);
 END $$;
-COMMENT ON FUNCTION nebula.create_peers_by(uuid, jsonb[], text, timestamptz, text, inet) IS
-  'Internal: creates peers, with a result for each. Errors of the whole call: as select_node';
+COMMENT ON FUNCTION nebula.create_peers_by(uuid, jsonb[], text, timestamptz, text, inet, uuid) IS
+  'Internal: creates peers, for the account if one is given, with a result for each. Errors of the whole call: as '
+  'select_node';
 
 CREATE FUNCTION nebula.create_peers(project_id uuid, peers jsonb[], strategy text DEFAULT 'auto')
 RETURNS TABLE (n integer, peer_id uuid, node_id uuid, ip inet, error text)
@@ -221,7 +192,7 @@ BEGIN
       LEFT JOIN nebula.peer e ON e.peer_id = w.id AND e.peer_id = ANY (v_locked)
      ORDER BY e.project_id, w.place
   LOOP
-    v_result := ROW(v_item.place - 1, v_item.id, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+    v_result := ROW(v_item.place - 1, v_item.id, NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
     BEGIN
       v_by := coalesce(nebula.acting_on_peer(p_actor, v_item.id), p_by);
       v_peer := nebula.require_peer(v_item.id);
@@ -340,7 +311,7 @@ BEGIN
   RETURN QUERY
     SELECT (w.place - 1)::integer, w.id,
            CASE
-             WHEN e.peer_id IS NULL THEN format('there is no peer %s', w.id)
+             WHEN e.peer_id IS NULL THEN format('there is no peer %s', coalesce(w.id::text, 'null'))
              WHEN e.removed_at IS NOT NULL THEN format('peer "%s" is being removed', e.name)
            END
       FROM unnest(v_peer_ids) WITH ORDINALITY AS w(id, place)

@@ -1,41 +1,5 @@
 -- Changes of peers that exist: update, remove, withdraw.
 
-CREATE FUNCTION nebula.changed_peer(p_peer nebula.peer, p_changes jsonb) RETURNS nebula.peer
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_peer nebula.peer := p_peer;
-BEGIN
-  v_peer.name := coalesce(p_changes ->> 'name', v_peer.name);
-  v_peer.public_key := coalesce(nebula.wireguard_key(p_changes ->> 'publicKey'), v_peer.public_key);
-  IF p_changes ? 'preshared' THEN
-    v_peer.preshared_key := CASE WHEN (p_changes ->> 'preshared')::boolean THEN nebula.random_key() END;
-  END IF;
-  v_peer.reach := coalesce(p_changes ->> 'reach', v_peer.reach);
-  IF v_peer.reach <> 'listed' AND NOT p_changes ? 'networks' THEN
-    v_peer.networks := '{}';
-  ELSIF p_changes ? 'networks' THEN
-    v_peer.networks := ARRAY(SELECT DISTINCT network(n::inet)
-                               FROM jsonb_array_elements_text(p_changes -> 'networks') n
-                              ORDER BY 1);
-  END IF;
-  IF p_changes ? 'groups' THEN
-    v_peer.groups := ARRAY(SELECT jsonb_array_elements_text(p_changes -> 'groups'));
-  END IF;
-  IF p_changes ? 'expiresAt' THEN
-    v_peer.expires_at := nullif((p_changes ->> 'expiresAt')::timestamptz, 'infinity');
-  END IF;
-  IF p_changes ? 'disabled' THEN
-    v_peer.disabled_at := CASE WHEN (p_changes ->> 'disabled')::boolean THEN coalesce(v_peer.disabled_at, now()) END;
-    IF v_peer.disabled_at IS NULL AND v_peer.expires_at <= clock_timestamp() THEN
-      RAISE EXCEPTION 'peer "%" has expired', v_peer.name
-        USING ERRCODE = '55000', HINT = 'Give it a later end, or none, at the same time.';
-    END IF;
-  END IF;
-  RETURN v_peer;
-END $$;
-COMMENT ON FUNCTION nebula.changed_peer(nebula.peer, jsonb) IS
-  'Internal: a peer with changes as the API writes them. Errors: 22023 malformed, 55000 enabled after it has expired';
-
 CREATE FUNCTION nebula.store_peer(p_peer nebula.peer) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -78,7 +42,6 @@ BEGIN
   PERFORM nebula.lock_for_change(ARRAY[p_peer_id]);
   -- The changes apply to the row as it is now: another call may have written it before this one had the lock.
   v_peer := nebula.changed_peer(nebula.require_peer(p_peer_id), p_changes);
-  PERFORM nebula.check_peer(v_peer);
   PERFORM nebula.store_peer(v_peer);
   FOR v_raised IN SELECT * FROM nebula.begin_generations(ARRAY[p_peer_id]) LOOP
     UPDATE nebula.placement p
@@ -112,10 +75,7 @@ BEGIN
   PERFORM nebula.update_peer_by(peer_id, jsonb_strip_nulls(jsonb_build_object(
                                   'name', name, 'publicKey', public_key, 'preshared', preshared, 'reach', reach,
                                   'networks', to_jsonb(networks), 'groups', to_jsonb(groups),
-                                  'expiresAt', CASE
-                                                 WHEN isfinite(expires_at) THEN to_jsonb(expires_at)
-                                                 WHEN expires_at IS NOT NULL THEN to_jsonb('infinity'::text)
-                                               END,
+                                  'expiresAt', expires_at,
                                   'disabled', disabled)),
                                 coalesce(updated_by, session_user::text), inet_client_addr());
 END $$;
@@ -214,6 +174,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.withdraw_peers(uuid[], text) IS
-  'For the gateway: gives up what nodes have not applied in time: peers that were created are removed, moves '
+  'Internal: gives up what nodes have not applied in time: peers that were created are removed, moves '
   'ended. Seats and addresses stay held until the nodes have confirmed that. Answers the peers that were '
   'withdrawn; those that were applied meanwhile are not';

@@ -1,5 +1,6 @@
 -- Peers for the gateway, which acts for accounts: members create peers and see all of their projects; what exists is
 -- changed by the account that created it and by administrators; groups, which firewall rules trust, by administrators.
+-- A peer belongs to the identifier of an account: its name can be that of a database role, or be taken again.
 
 CREATE FUNCTION nebula.acting_on_peer(p_actor uuid, p_peer_id uuid, p_groups boolean DEFAULT false) RETURNS text
 LANGUAGE plpgsql STABLE AS $$
@@ -18,11 +19,11 @@ BEGIN
      AND e.project_id IN (SELECT nebula.visible_projects(p_actor));
   IF NOT FOUND THEN
     PERFORM nebula.require_account(p_actor);
-    RAISE EXCEPTION 'there is no peer %', p_peer_id
+    RAISE EXCEPTION 'there is no peer %', coalesce(p_peer_id::text, 'null')
       USING ERRCODE = 'P0002', HINT = 'List peers: nebulactl peer ls.';
   END IF;
   v_acting := nebula.acting_member(p_actor, v_peer.project_id);
-  IF NOT v_acting.is_admin AND (v_peer.created_by <> v_acting.username OR p_groups) THEN
+  IF NOT v_acting.is_admin AND (v_peer.creator_id IS DISTINCT FROM p_actor OR p_groups) THEN
     RAISE EXCEPTION 'account "%" may not change % of peer "%"',
         v_acting.username, CASE WHEN p_groups THEN 'the groups' ELSE 'anything' END, v_peer.name
       USING ERRCODE = '42501', HINT = 'Ask an administrator, or the account that created it.';
@@ -58,7 +59,7 @@ BEGIN
     RETURN jsonb_build_object('item', p_result.n, 'error', jsonb_strip_nulls(jsonb_build_object(
              'sqlstate', p_result.sqlstate, 'detail', p_result.detail, 'hint', nullif(p_result.hint, ''))));
   END IF;
-  RETURN jsonb_build_object('item', p_result.n) || coalesce(
+  RETURN jsonb_strip_nulls(jsonb_build_object('item', p_result.n, 'made', p_result.made)) || coalesce(
            (SELECT jsonb_build_object('peer', nebula.show_peer(s))
               FROM nebula.peer_status s
              WHERE s.peer_id = p_result.peer_id), '{}');
@@ -66,20 +67,46 @@ END $$;
 COMMENT ON FUNCTION nebula.show_result(nebula.batch_result) IS
   'Internal: the result of an item of a batch, as the API writes it';
 
-CREATE FUNCTION nebula.list_peers(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
+-- The page is chosen before anything is read that only shown peers need.
+CREATE FUNCTION nebula.list_peers(
+  p_actor uuid, p_project_id uuid DEFAULT NULL, p_after uuid DEFAULT NULL, p_max integer DEFAULT NULL
+) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
+DECLARE
+  v_after nebula.peer;
 BEGIN
   PERFORM nebula.require_account(p_actor);
+  IF p_max NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'max is %, not 1 to 1000', p_max
+      USING ERRCODE = '22023', HINT = 'Ask for at most 1000 peers at a time, and page with after.';
+  END IF;
+  IF p_after IS NOT NULL THEN
+    SELECT e.*
+      INTO v_after
+      FROM nebula.peer e
+     WHERE e.peer_id = p_after
+       AND e.project_id IN (SELECT nebula.visible_projects(p_actor));
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'there is no peer %, which the page would begin after', p_after
+        USING ERRCODE = 'P0002', HINT = 'It was removed meanwhile: begin the list again, without after.';
+    END IF;
+  END IF;
   RETURN QUERY
     SELECT nebula.show_peer(s)
-      FROM nebula.peer_status s
-     WHERE s.project_id IN (SELECT nebula.visible_projects(p_actor))
-       AND (p_project_id IS NULL OR s.project_id = p_project_id)
-     ORDER BY s.project_id, s.name;
+      FROM (SELECT e.peer_id, e.project_id, e.name
+              FROM nebula.peer e
+             WHERE e.project_id IN (SELECT nebula.visible_projects(p_actor))
+               AND (p_project_id IS NULL OR e.project_id = p_project_id)
+               AND (p_after IS NULL
+                    OR (e.project_id, e.name, e.peer_id) > (v_after.project_id, v_after.name, v_after.peer_id))
+             ORDER BY e.project_id, e.name, e.peer_id
+             LIMIT p_max) w
+      JOIN nebula.peer_status s USING (peer_id)
+     ORDER BY w.project_id, w.name, w.peer_id;
 END $$;
-COMMENT ON FUNCTION nebula.list_peers(uuid, uuid) IS
-  'For the gateway: peers of the projects the account sees, by name, as the API writes them. Errors: 28000 no such '
-  'account';
+COMMENT ON FUNCTION nebula.list_peers(uuid, uuid, uuid, integer) IS
+  'For the gateway: peers of the projects the account sees, by name, as the API writes them; at most max of them, '
+  'those after this one. Errors: 28000 no such account, P0002 no peer to begin after, 22023 max';
 
 CREATE FUNCTION nebula.create_peers_for(
   p_actor uuid, p_project_id uuid, p_peers jsonb, p_strategy text, p_deadline timestamptz, p_client inet DEFAULT NULL
@@ -87,7 +114,8 @@ CREATE FUNCTION nebula.create_peers_for(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
   v_acting record := nebula.acting_member(p_actor, p_project_id);
-  v_items  jsonb[] := ARRAY(SELECT jsonb_array_elements(p_peers));
+  v_items  jsonb[] := ARRAY(SELECT jsonb_array_elements(
+                                     nebula.json_list(jsonb_build_object('peers', p_peers), 'peers', 'object')));
 BEGIN
   IF NOT v_acting.is_admin AND EXISTS (SELECT
                                          FROM unnest(v_items) i
@@ -99,7 +127,7 @@ BEGIN
   RETURN QUERY
     SELECT nebula.show_result(r)
       FROM nebula.create_peers_by(p_project_id, v_items, coalesce(p_strategy, 'auto'), p_deadline, v_acting.username,
-                             p_client) r;
+                                  p_client, p_actor) r;
 END $$;
 COMMENT ON FUNCTION nebula.create_peers_for(uuid, uuid, jsonb, text, timestamptz, inet) IS
   'For the gateway: create_peers for a member, with peers and results as the API writes them. deadline: those '
@@ -112,12 +140,16 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who text := nebula.acting_on_peer(p_actor, p_peer_id, p_changes ? 'groups');
 BEGIN
+  IF p_changes ?| '{reach,networks}' THEN
+    PERFORM nebula.check_reach(nebula.changed_peer(nebula.require_peer(p_peer_id), p_changes), p_actor);
+  END IF;
   PERFORM nebula.update_peer_by(p_peer_id, p_changes, v_who, p_client);
   RETURN (SELECT nebula.show_peer(s) FROM nebula.peer_status s WHERE s.peer_id = p_peer_id);
 END $$;
 COMMENT ON FUNCTION nebula.update_peer_for(uuid, uuid, jsonb, inet) IS
   'For the gateway: update_peer for the account that created it, or an administrator, with changes as the API writes '
-  'them (expiresAt null: never); answers the peer. Errors: P0002, 42501, the rest as update_peer';
+  'them (expiresAt null: never); answers the peer. Errors: P0002, 42501 not allowed, or a reach that the account may '
+  'not give it, the rest as update_peer';
 
 CREATE FUNCTION nebula.move_peers_for(
   p_actor uuid, p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_client inet DEFAULT NULL
@@ -146,7 +178,7 @@ BEGIN
   PERFORM nebula.require_account(p_actor);
   PERFORM nebula.check_batch(cardinality(p_peer_ids));
   FOR v_item IN 1 .. coalesce(cardinality(p_peer_ids), 0) LOOP
-    v_result := ROW(v_item - 1, p_peer_ids[v_item], NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+    v_result := ROW(v_item - 1, p_peer_ids[v_item], NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
     BEGIN
       v_by := nebula.acting_on_peer(p_actor, p_peer_ids[v_item]);
       v_ended := v_ended || p_peer_ids[v_item];
@@ -191,10 +223,11 @@ COMMENT ON FUNCTION nebula.peer_config(uuid, uuid) IS
   'For the gateway: the .conf of a peer, for the account that created it, or an administrator. Errors: P0002 no such '
   'peer, 42501 not allowed, the rest as peer_conf';
 
-CREATE FUNCTION nebula.peers_applied(p_peer_ids uuid[])
+CREATE FUNCTION nebula.peers_applied(p_actor uuid, p_peer_ids uuid[])
 RETURNS TABLE (peer_id uuid, state text, reason text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
+  PERFORM nebula.require_account(p_actor);
   RETURN QUERY
     SELECT p.peer_id,
            CASE
@@ -219,10 +252,28 @@ BEGIN
                           WHERE k.peer_id = w.id
                           ORDER BY k.role = 'target' DESC, k.role = 'serving' DESC
                           LIMIT 1) p
+      JOIN nebula.peer e ON e.peer_id = p.peer_id
       JOIN nebula.node_interface i ON i.interface_id = p.interface_id
       JOIN nebula.node n ON n.node_id = i.node_id
+     WHERE e.project_id IN (SELECT nebula.visible_projects(p_actor))
      ORDER BY w.place;
 END $$;
-COMMENT ON FUNCTION nebula.peers_applied(uuid[]) IS
-  'For the gateway: whether the nodes have applied peers: pending, applied or refused, and why not; of a peer that '
-  'moves, the new node. One that is being removed is pending, or refused if it was; one that is gone has no row';
+COMMENT ON FUNCTION nebula.peers_applied(uuid, uuid[]) IS
+  'For the gateway: whether the nodes have applied peers that the account sees: pending, applied or refused, and why '
+  'not; of a peer that moves, the new node. One that is being removed is pending, or refused if it was; one that is '
+  'gone has no row. Errors: 28000 no such account';
+
+CREATE FUNCTION nebula.withdraw_peers_for(p_actor uuid, p_peer_ids uuid[], p_reason text) RETURNS SETOF uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_acting nebula.account := nebula.require_account(p_actor);
+BEGIN
+  RETURN QUERY
+    SELECT w
+      FROM nebula.withdraw_peers(ARRAY(SELECT e.peer_id
+                                         FROM nebula.peer e
+                                        WHERE e.peer_id = ANY (p_peer_ids)
+                                          AND (v_acting.role = 'admin' OR e.creator_id = p_actor)), p_reason) w;
+END $$;
+COMMENT ON FUNCTION nebula.withdraw_peers_for(uuid, uuid[], text) IS
+  'For the gateway: withdraw_peers for the peers that the account may change. Errors: 28000 no such account';

@@ -66,6 +66,66 @@ END $$;
 COMMENT ON FUNCTION nebula.peer_ranges(uuid, integer) IS
   'Internal: the ranges that pools of peers of a project are cut from, the preferred one first';
 
+-- Only those that can lie in the ranges for peers; endpoints are compared as text before they are read.
+CREATE FUNCTION nebula.networks_in_use(p_project_id uuid, p_node_id uuid, p_range inet) RETURNS inet[]
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_prefix CONSTANT text := CASE family(p_range)
+                              WHEN 4 THEN substring(host(p_range) FROM '^[0-9]+\.[0-9]+\.') || '%'
+                              ELSE '[' || left(host(p_range), 2) || '%'
+                            END;
+BEGIN
+  RETURN ARRAY(
+    SELECT p.cidr FROM nebula.project p WHERE p.project_id = p_project_id AND p.cidr && p_range
+    UNION ALL
+    SELECT l.cidr FROM nebula.pool l WHERE l.project_id = p_project_id AND l.cidr && p_range
+    UNION ALL
+    SELECT l.cidr
+      FROM nebula.node_interface i
+      JOIN nebula.pool l USING (interface_id)
+     WHERE i.node_id = p_node_id
+       AND l.cidr && p_range
+    UNION ALL
+    SELECT n.cidr FROM nebula.node n WHERE n.cidr && p_range AND n.node_id <> p_node_id
+    UNION ALL
+    SELECT r.network FROM nebula.route r WHERE r.project_id = p_project_id AND r.network && p_range
+    UNION ALL
+    SELECT e.address FROM nebula.static_endpoints(p_project_id) e WHERE e.address <<= p_range
+    UNION ALL
+    SELECT nebula.endpoint_address(n.endpoint)
+      FROM nebula.node n
+     WHERE (n.project_id = p_project_id OR n.node_id = p_node_id)
+       AND n.endpoint ILIKE v_prefix
+       AND nebula.endpoint_address(n.endpoint) <<= p_range);
+END $$;
+COMMENT ON FUNCTION nebula.networks_in_use(uuid, uuid, inet) IS
+  'Internal: networks and addresses within a range, or around it, that a pool of peers must not overlap';
+
+-- The number of a network of this length in a range, from 0: the bits between the two lengths.
+CREATE FUNCTION nebula.network_number(p_range inet, p_length integer, p_address inet) RETURNS bigint
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE family(p_range)
+           WHEN 4 THEN (set_masklen(p_address, 32) - set_masklen(p_range, 32)) >> (32 - p_length)
+           -- The fourth group: the ranges are /48, the networks /64.
+           ELSE get_byte(inet_send(p_address), 10) * 256 + get_byte(inet_send(p_address), 11)
+         END
+$$;
+COMMENT ON FUNCTION nebula.network_number(inet, integer, inet) IS
+  'Internal: which network of a range an address lies in, where the range is cut into networks of this length';
+
+CREATE FUNCTION nebula.free_numbers(p_range inet, p_length integer, p_used inet[]) RETURNS int8multirange
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT int8multirange(int8range(0, 1 << (p_length - masklen(p_range))))
+         - coalesce(range_agg(CASE
+                                WHEN u >>= p_range THEN int8range(NULL, NULL)
+                                ELSE int8range(nebula.network_number(p_range, p_length, network(u)),
+                                               nebula.network_number(p_range, p_length, broadcast(u)), '[]')
+                              END), '{}')
+    FROM unnest(p_used) u
+$$;
+COMMENT ON FUNCTION nebula.free_numbers(inet, integer, inet[]) IS
+  'Internal: the networks of this length in a range, by number, that overlap none of those in use';
+
 CREATE FUNCTION nebula.free_peer_network(p_project_id uuid, p_node nebula.node, p_family integer) RETURNS cidr
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -81,20 +141,20 @@ BEGIN
   FOR v_range IN SELECT * FROM nebula.peer_ranges(p_project_id, p_family) LOOP
     SELECT c.network
       INTO v_found
-      FROM generate_series(0, (1 << (v_length - masklen(v_range))) - 1) AS n
-     -- Step by step, since a network of IPv6 is wider than any integer.
+      FROM (SELECT generate_series(lower(f), upper(f) - 1) AS n
+              FROM unnest(nebula.free_numbers(v_range, v_length,
+                                              nebula.networks_in_use(p_project_id, p_node.node_id, v_range))) f) w
      CROSS JOIN LATERAL (SELECT CASE
                                   WHEN p_family = 4
-                                  THEN set_masklen(v_range + (n::bigint << (32 - v_length)), v_length)
-                                  ELSE set_masklen(replace(host(v_range), '::', ':' || to_hex(n) || '::')::inet, 64)
+                                  THEN set_masklen(v_range + (w.n << (32 - v_length)), v_length)
+                                  ELSE set_masklen(replace(host(v_range), '::', ':' || to_hex(w.n) || '::')::inet, 64)
                                 END) AS c(network)
-     WHERE nebula.peer_network_conflict(p_project_id, p_node.node_id, c.network) IS NULL
-       AND NOT EXISTS (SELECT
+     WHERE NOT EXISTS (SELECT
                          FROM nebula.project_authority s
                          JOIN nebula.authority a USING (fingerprint)
                         WHERE s.project_id = p_project_id
                           AND nebula.not_grantable(a, '{}', '{}', ARRAY[c.network]) IS NOT NULL)
-     -- In the order of the series: a sort would first compare every network of the range.
+     -- In the order of the series: a sort would first look at every network of the range.
      LIMIT 1;
     IF FOUND THEN
       RETURN v_found::cidr;

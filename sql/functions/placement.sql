@@ -40,7 +40,13 @@ BEGIN
     END IF;
     UPDATE nebula.node n
        SET active_peers = n.active_peers + p_seats
-     WHERE n.node_id = v_local;
+     WHERE n.node_id = v_local
+       AND n.enabled;
+    IF NOT FOUND THEN
+      RAISE EXCEPTION 'this server takes no new peers of the project: its node is draining or disabled'
+        USING ERRCODE = '53000',
+          HINT = format('Choose another node, or enable it: SELECT nebula.set_node_state(%L, ''active'').', v_local);
+    END IF;
     RETURN QUERY SELECT v_local, p_seats;
   END IF;
 END $$;
@@ -219,8 +225,8 @@ BEGIN
      AND p.interface_id = p_interface_id;
   IF v_seen.peer_id IS NOT NULL THEN
     UPDATE nebula.peer e
-       SET received_bytes = e.received_bytes + v_seen.received_bytes + v_seen.received_total,
-           sent_bytes = e.sent_bytes + v_seen.sent_bytes + v_seen.sent_total
+       SET received_bytes = nebula.add_bytes(e.received_bytes, v_seen.received_bytes, v_seen.received_total),
+           sent_bytes = nebula.add_bytes(e.sent_bytes, v_seen.sent_bytes, v_seen.sent_total)
      WHERE e.peer_id = p_peer_id;
   END IF;
   PERFORM nebula.delete_unplaced_peers(ARRAY[p_peer_id]);

@@ -363,7 +363,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
              'punchy', p.punchy, 'dnsPort', p.dns_port, 'inbound', p.inbound,
              'outbound', p.outbound, 'syncPendingKib', p.sync_pending_kib,
              'syncHashers', p.sync_hashers, 'syncWrites', p.sync_writes, 'syncOrder', p.sync_order,
-             'syncConnections', p.sync_connections
+             'syncConnections', p.sync_connections, 'memberReach', p.member_reach
            )
          )
     FROM nebula.require_member(p_actor, p_project_id), nebula.project p
@@ -449,7 +449,8 @@ BEGIN
          sync_order = CASE WHEN v_wanted ? 'syncOrder' THEN nullif(v_wanted ->> 'syncOrder', '') ELSE p.sync_order END,
          sync_connections = CASE
            WHEN v_wanted ? 'syncConnections' THEN nullif((v_wanted ->> 'syncConnections')::integer, 0)
-           ELSE p.sync_connections END
+           ELSE p.sync_connections END,
+         member_reach = coalesce(v_wanted ->> 'memberReach', p.member_reach)
    WHERE p.project_id = p_project_id;
   PERFORM nebula.record_event(p_project_id, v_who, 'configure', 'project', p_project_id::text, NULL,
                               v_wanted);

@@ -23,7 +23,8 @@ BEGIN
            ('syncHashers', '[0]', 1, 256, 'a number from 1 to 256, 0 for the usual'),
            ('syncWrites', '[0]', 1, 64, 'a number from 1 to 64, 0 for the usual'),
            ('syncOrder', '["standard", "random", "inOrder", ""]', NULL, NULL, 'standard, random or inOrder'),
-           ('syncConnections', '[0]', 1, 128, 'a number from 1 to 128, 0 for the usual')
+           ('syncConnections', '[0]', 1, 128, 'a number from 1 to 128, 0 for the usual'),
+           ('memberReach', '["overlay", "internet"]', NULL, NULL, 'overlay or internet')
   )
   SELECT c.key, c.value, k.hint, (SELECT string_agg(n.name, ', ' ORDER BY n.name) FROM known n) AS names
     INTO v_wrong

@@ -44,7 +44,9 @@ CREATE TABLE nebula.node (
   CONSTRAINT node_soft_max_peers_check CHECK (soft_max_peers BETWEEN 1 AND 1000000),
   CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers),
   CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
-  CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled'))
+  CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
+  -- A trigger derives it.
+  CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'))
 ) WITH (fillfactor = 70);
 -- Placement: the lowest choice among nodes with room. The name breaks ties, so that the result is deterministic.
 CREATE INDEX node_choice_idx ON nebula.node (project_id, choice, name)
@@ -73,7 +75,7 @@ COMMENT ON COLUMN nebula.node.active_peers IS
 COMMENT ON COLUMN nebula.node.cidr IS 'Range its peers get their addresses from';
 COMMENT ON COLUMN nebula.node.capabilities IS 'Capabilities, for example gpu';
 COMMENT ON COLUMN nebula.node.labels IS 'Labels: an object of texts, for example {"region": "eu"}';
-COMMENT ON COLUMN nebula.node.enabled IS 'False: takes no new peers';
+COMMENT ON COLUMN nebula.node.enabled IS 'Whether desired_state is active; written alone, it sets active or disabled';
 COMMENT ON COLUMN nebula.node.desired_state IS
   'active; draining: takes no new peers and is being emptied; disabled: takes no new peers';
 COMMENT ON COLUMN nebula.node.repair IS

@@ -15,6 +15,7 @@ CREATE TABLE nebula.peer (
   expires_at          timestamptz,
   expired_at          timestamptz,
   removed_at          timestamptz,
+  creator_id          uuid        REFERENCES nebula.account ON DELETE SET NULL,
   created_by          text        NOT NULL,
   created_at          timestamptz NOT NULL DEFAULT now(),
   config_fingerprint  bytea,
@@ -28,7 +29,9 @@ CREATE TABLE nebula.peer (
   CONSTRAINT peer_key_check CHECK (octet_length(public_key) = 32),
   CONSTRAINT peer_preshared_key_check CHECK (octet_length(preshared_key) = 32),
   CONSTRAINT peer_reach_check CHECK (reach IN ('overlay', 'all', 'listed')),
-  CONSTRAINT peer_networks_check CHECK ((reach = 'listed') = (networks <> '{}'))
+  CONSTRAINT peer_networks_check CHECK ((reach = 'listed') = (networks <> '{}')),
+  CONSTRAINT peer_expiry_check CHECK (nebula.is_time(expires_at)),
+  CONSTRAINT peer_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor'))
 );
 -- Names of those that are not being removed.
 CREATE UNIQUE INDEX peer_name_key ON nebula.peer (project_id, lower(name)) WHERE removed_at IS NULL;
@@ -59,7 +62,9 @@ COMMENT ON COLUMN nebula.peer.expired_at IS
   'The expires_at that has passed and that its nodes have been told of; null: none yet';
 COMMENT ON COLUMN nebula.peer.removed_at IS
   'Set: removed; the row goes when its nodes have confirmed that they no longer have it';
-COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller';
+COMMENT ON COLUMN nebula.peer.creator_id IS
+  'Account that it belongs to: created it, and may change it; null: administrators alone may';
+COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller; says nothing of who may change it';
 COMMENT ON COLUMN nebula.peer.created_at IS 'When';
 COMMENT ON COLUMN nebula.peer.config_fingerprint IS
   'SHA-256 of the .conf that was handed out last, without private key; null: none was';

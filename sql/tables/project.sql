@@ -21,6 +21,7 @@ CREATE TABLE nebula.project (
   sync_writes           integer,
   sync_order            text,
   sync_connections      integer,
+  member_reach          text        NOT NULL DEFAULT 'overlay',
   CONSTRAINT project_pkey PRIMARY KEY (project_id),
   CONSTRAINT project_name_key UNIQUE (name),
   CONSTRAINT project_name_check CHECK (nebula.is_label(name)),
@@ -33,7 +34,8 @@ CREATE TABLE nebula.project (
   -- Outside of these ranges Syncthing silently uses another value.
   CONSTRAINT project_sync_check CHECK (
     sync_pending_kib BETWEEN 16384 AND 4194304 AND sync_hashers BETWEEN 1 AND 256 AND sync_writes BETWEEN 1 AND 64
-    AND sync_order IN ('standard', 'random', 'inOrder') AND sync_connections BETWEEN 1 AND 128)
+    AND sync_order IN ('standard', 'random', 'inOrder') AND sync_connections BETWEEN 1 AND 128),
+  CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet'))
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.project', '');
 
@@ -75,6 +77,9 @@ COMMENT ON COLUMN nebula.project.sync_order IS
   'begun before it is whole';
 COMMENT ON COLUMN nebula.project.sync_connections IS
   'Connections between two devices (numConnections), from Syncthing 1.25 on';
+COMMENT ON COLUMN nebula.project.member_reach IS
+  'What members may let their peers reach: overlay; internet: their node is their way to the internet, too. '
+  'Administrators may let peers reach everything';
 
 -- Which account may act in which project. Administrators may act in all and need no row.
 CREATE TABLE nebula.project_member (

@@ -62,3 +62,21 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_span(text, interval, interval) IS
   'Internal: refuses a length of time that is not longer than zero, or longer than 100 years. Errors: 22023';
+
+-- Far from the ends of what PostgreSQL, JSON and JavaScript can write.
+CREATE FUNCTION nebula.is_time(p_time timestamptz) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_time >= timestamptz '2000-01-01 00:00:00+00' AND p_time < timestamptz '2200-01-01 00:00:00+00';
+COMMENT ON FUNCTION nebula.is_time(timestamptz) IS
+  'Internal: whether a time is one that a person can mean: from the year 2000 to 2199';
+
+CREATE FUNCTION nebula.check_time(p_name text, p_time timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF NOT nebula.is_time(p_time) THEN
+    RAISE EXCEPTION '% cannot be %', p_name, p_time
+      USING ERRCODE = '22023', HINT = 'Give a time from the year 2000 to 2199, for example 2030-12-31T00:00:00Z.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_time(text, timestamptz) IS
+  'Internal: refuses a time that is not from the year 2000 to 2199, also an infinite one. Errors: 22023';

@@ -84,6 +84,12 @@ ALTER TABLE nebula.node
   ADD CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
   ADD CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
   SET (fillfactor = 70);
+-- One says what the other does: a trigger of the install script keeps it so.
+UPDATE nebula.node n SET desired_state = 'disabled' WHERE NOT n.enabled;
+ALTER TABLE nebula.node ADD CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'));
+ALTER TABLE nebula.project
+  ADD COLUMN member_reach text NOT NULL DEFAULT 'overlay',
+  ADD CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet'));
 UPDATE nebula.node n
    SET project_id = d.project_id
   FROM nebula.device d

@@ -13,7 +13,9 @@ SELECT e.name, j.name AS project, nebula.peer_addresses(e.peer_id) AS addresses,
          ELSE 'active'
        END AS state,
        CASE
-         WHEN e.removed_at IS NOT NULL THEN format('its node has not yet confirmed that it is gone')
+         WHEN e.removed_at IS NOT NULL AND n.device_id IS NULL
+         THEN 'no device represents its node, which has not confirmed that it is gone: tie one, or remove the node by force'
+         WHEN e.removed_at IS NOT NULL THEN 'its node has not yet confirmed that it is gone'
          WHEN coalesce(t.refused_reason, p.refused_reason) IS NOT NULL THEN coalesce(t.refused_reason, p.refused_reason)
          WHEN p.unconfirmed THEN format('no report of the node since %s', date_trunc('second', n.seen_at))
          WHEN e.disabled_at IS NOT NULL THEN 'disabled'
@@ -35,8 +37,8 @@ SELECT e.name, j.name AS project, nebula.peer_addresses(e.peer_id) AS addresses,
               IS DISTINCT FROM e.config_fingerprint
          ELSE false
        END AS config_outdated,
-       v.handshake_at, v.endpoint, e.received_bytes + coalesce(v.received_bytes, 0) AS received_bytes,
-       e.sent_bytes + coalesce(v.sent_bytes, 0) AS sent_bytes, encode(e.public_key, 'base64') AS public_key,
+       v.handshake_at, v.endpoint, nebula.add_bytes(e.received_bytes, v.received_bytes) AS received_bytes,
+       nebula.add_bytes(e.sent_bytes, v.sent_bytes) AS sent_bytes, encode(e.public_key, 'base64') AS public_key,
        e.file_name, e.created_by, e.created_at, e.project_id, e.peer_id,
        CASE WHEN NOT n.local THEN n.node_id END AS node_id
   FROM nebula.peer e
@@ -70,8 +72,8 @@ SELECT e.name, j.name AS project, nebula.peer_addresses(e.peer_id) AS addresses,
   LEFT JOIN LATERAL (
          SELECT max(k.handshake_at) AS handshake_at,
                 (array_agg(k.endpoint ORDER BY k.handshake_at DESC NULLS LAST))[1] AS endpoint,
-                sum(k.received_bytes + k.received_total)::bigint AS received_bytes,
-                sum(k.sent_bytes + k.sent_total)::bigint AS sent_bytes
+                nebula.add_bytes(VARIADIC array_agg(k.received_bytes) || array_agg(k.received_total)) AS received_bytes,
+                nebula.add_bytes(VARIADIC array_agg(k.sent_bytes) || array_agg(k.sent_total)) AS sent_bytes
            FROM nebula.placement_seen k
           WHERE k.peer_id = e.peer_id) v ON true;
 

@@ -32,8 +32,8 @@ pub enum Reach {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NewPeer {
-    /// Identifier that the caller chose; a repeated request with the same key answers the same peer. Random
-    /// when absent.
+    /// Identifier that the caller chose; a repeated request of the same account with the same key answers the
+    /// same peer. Random when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer_id: Option<Uuid>,
     /// Display name, unique in the project.
@@ -46,7 +46,8 @@ pub struct NewPeer {
     /// Address of a pool of peers; the next free one of the node when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
-    /// Its destinations in the tunnel.
+    /// Its destinations in the tunnel. Members may leave the overlay only where the project's option
+    /// `memberReach` is `internet`, and never to private networks behind a node that they list.
     #[serde(default)]
     pub reach: Reach,
     /// The networks of reach `listed`, as CIDR.
@@ -143,6 +144,10 @@ pub struct PeerResult {
     /// The peer as it is now; absent if the item failed or the peer was removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub peer: Option<Peer>,
+    /// Whether this request created the peer; false: an earlier one with the same identifier and key did.
+    /// Absent where nothing was to be created.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<bool>,
     /// Why the item failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<ItemError>,

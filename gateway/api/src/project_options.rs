@@ -53,6 +53,10 @@ pub struct ProjectOptions {
     /// Connections between two devices, 1 to 128, since Syncthing 1.25; unset: each device's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_connections: Option<i32>,
+    /// Destinations that members may let their WireGuard peers reach: `overlay`, or `internet`, by the way of
+    /// their node. Administrators may let peers reach everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub member_reach: Option<String>,
 }
 
 fn one_or_several<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<i16>>, D::Error> {

@@ -11,13 +11,17 @@ use uuid::Uuid;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
-/// Peers of the projects the account sees, of one or all, by name.
+/// Peers of the projects the account sees, of one or all, by name: all, or at most `max` of those after a
+/// peer. Fails with 404 no peer to begin after, 400 a `max` that is out of range.
 pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Option<Uuid>,
+    after: Option<Uuid>,
+    max: Option<i32>,
 ) -> Result<Vec<Peer>, ApiError> {
-    let rows = query(client, "SELECT nebula.list_peers($1, $2)", &[&actor, &project_id]).await?;
+    let sql = "SELECT nebula.list_peers($1, $2, $3, $4)";
+    let rows = query(client, sql, &[&actor, &project_id, &after, &max]).await?;
     map_rows(&rows, |row| row.try_get(0).map(|Json(peer)| peer))
 }
 
@@ -114,13 +118,14 @@ pub(crate) enum Applied {
     Refused(Option<String>),
 }
 
-/// Fates of the last changes of peers; nothing for a peer that does not exist any more.
+/// Fates of the last changes of peers that the account sees; nothing for a peer that does not exist any more.
 pub(crate) async fn applied(
     client: &impl GenericClient,
+    actor: Uuid,
     peer_ids: &[Uuid],
 ) -> Result<Vec<(Uuid, Applied)>, ApiError> {
-    let sql = "SELECT peer_id, state, reason FROM nebula.peers_applied($1)";
-    map_rows(&query(client, sql, &[&peer_ids]).await?, |row| {
+    let sql = "SELECT peer_id, state, reason FROM nebula.peers_applied($1, $2)";
+    map_rows(&query(client, sql, &[&actor, &peer_ids]).await?, |row| {
         let reason = row.try_get(2)?;
         let applied = match row.try_get(1)? {
             "applied" => Applied::Done,
@@ -135,10 +140,12 @@ pub(crate) async fn applied(
 /// where it is. Answers the peers that were withdrawn; not those whose nodes have applied it meanwhile.
 pub(crate) async fn withdraw(
     client: &impl GenericClient,
+    actor: Uuid,
     peer_ids: &[Uuid],
     reason: &str,
 ) -> Result<Vec<Uuid>, ApiError> {
-    let rows = query(client, "SELECT nebula.withdraw_peers($1, $2)", &[&peer_ids, &reason]).await?;
+    let sql = "SELECT nebula.withdraw_peers_for($1, $2, $3)";
+    let rows = query(client, sql, &[&actor, &peer_ids, &reason]).await?;
     map_rows(&rows, |row| row.try_get(0))
 }
 

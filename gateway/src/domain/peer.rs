@@ -62,7 +62,7 @@ impl Peers {
             let mut results =
                 database::create(&client, actor, project_id, &peers, &strategy, deadline, address).await?;
             drop(client);
-            service.settle(&mut results, wait, PeerState::Active).await?;
+            service.settle(actor, &mut results, wait, PeerState::Active).await?;
             Ok(results)
         })
         .await
@@ -85,7 +85,7 @@ impl Peers {
             let mut results =
                 database::move_to(&client, actor, &peer_ids, strategy, deadline, address).await?;
             drop(client);
-            service.settle(&mut results, wait, PeerState::Moving).await?;
+            service.settle(actor, &mut results, wait, PeerState::Moving).await?;
             Ok(results)
         })
         .await
@@ -107,7 +107,7 @@ impl Peers {
         drop(client);
         let leaving: Vec<Uuid> = peers(&results).collect();
         if choice.wait > 0 && !leaving.is_empty() {
-            let states = self.wait_for(&leaving, choice.wait, |left| left.is_empty()).await;
+            let states = self.wait_for(actor, &leaving, choice.wait, |left| left.is_empty()).await;
             for result in &mut results {
                 result.peer = result.peer.take().filter(|peer| states.contains_key(&peer.peer_id));
             }
@@ -115,26 +115,38 @@ impl Peers {
         Ok(results)
     }
 
-    /// Waits for the nodes of these peers, withdraws what they have not applied, and says so in the results.
-    /// Fails with 503 if that is so for all that had no error before.
-    async fn settle(&self, results: &mut [PeerResult], wait: u32, state: PeerState) -> Result<(), ApiError> {
+    /// Waits for the nodes of these peers, withdraws what they have not applied of this request, and says so in
+    /// the results. Fails with 503 if that is so for all that had no error before.
+    async fn settle(
+        &self,
+        actor: Uuid,
+        results: &mut [PeerResult],
+        wait: u32,
+        state: PeerState,
+    ) -> Result<(), ApiError> {
         let changed: Vec<Uuid> = peers(results).collect();
         if wait == 0 || changed.is_empty() {
             return Ok(());
         }
         let decided =
             |states: &Outcomes| states.values().all(|applied| !matches!(applied, Applied::Pending(_)));
-        let mut states = self.wait_for(&changed, wait, decided).await;
+        let mut states = self.wait_for(actor, &changed, wait, decided).await;
         // A peer without an outcome was removed by somebody else.
         let missing = || Applied::Refused(Some("the peer was removed meanwhile".to_owned()));
         for id in &changed {
             states.entry(*id).or_insert_with(missing);
         }
-        let open: Vec<Uuid> =
-            states.iter().filter(|(_, applied)| **applied != Applied::Done).map(|(id, _)| *id).collect();
+        // A peer of an earlier request stays, whatever became of this one.
+        let open: Vec<Uuid> = results
+            .iter()
+            .filter(|result| result.made != Some(false))
+            .filter_map(|result| result.peer.as_ref())
+            .map(|peer| peer.peer_id)
+            .filter(|id| states.get(id) != Some(&Applied::Done))
+            .collect();
         if !open.is_empty() {
             let reason = format!("not applied within {wait} s");
-            let withdrawn = database::withdraw(&self.database.client().await?, &open, &reason).await?;
+            let withdrawn = database::withdraw(&self.database.client().await?, actor, &open, &reason).await?;
             for id in open.iter().filter(|id| !withdrawn.contains(id)) {
                 // Applied in the last moment, unless the node had refused it.
                 states.entry(*id).and_modify(|applied| {
@@ -149,14 +161,20 @@ impl Peers {
 
     /// Looks at what nodes have applied, again whenever one of them says something, until `decided` or the
     /// wait is over; answers what was seen last.
-    async fn wait_for(&self, ids: &[Uuid], wait: u32, decided: impl Fn(&Outcomes) -> bool) -> Outcomes {
+    async fn wait_for(
+        &self,
+        actor: Uuid,
+        ids: &[Uuid],
+        wait: u32,
+        decided: impl Fn(&Outcomes) -> bool,
+    ) -> Outcomes {
         let end = Instant::now() + Duration::from_secs(wait.into());
         let pending = |id: &Uuid| (*id, Applied::Pending(None));
         let mut seen: Outcomes = ids.iter().map(pending).collect();
         let mut news = self.hub.any();
         loop {
             news.mark_unchanged();
-            match self.applied(ids).await {
+            match self.applied(actor, ids).await {
                 Ok(states) => seen = states,
                 // It may be back before the end; what was wanted stays wanted meanwhile.
                 Err(error) => tracing::warn!(%error, "cannot look at what nodes have applied"),
@@ -172,8 +190,8 @@ impl Peers {
         }
     }
 
-    async fn applied(&self, ids: &[Uuid]) -> Result<Outcomes, ApiError> {
-        let states = database::applied(&self.database.client().await?, ids).await?;
+    async fn applied(&self, actor: Uuid, ids: &[Uuid]) -> Result<Outcomes, ApiError> {
+        let states = database::applied(&self.database.client().await?, actor, ids).await?;
         Ok(states.into_iter().collect())
     }
 }
@@ -230,7 +248,7 @@ fn write_outcomes(
             }
             outcome => {
                 let node = peer.moving_to.as_deref().or(peer.node.as_deref());
-                let error = not_applied(node, outcome, wait);
+                let error = not_applied(node, outcome, wait, result.made != Some(false));
                 result.peer = None;
                 result.error = Some(error.clone().into_item());
                 first.get_or_insert(error);
@@ -243,22 +261,27 @@ fn write_outcomes(
     }
 }
 
-/// 503: the node refused a peer, or did not answer in time.
-fn not_applied(node: Option<&str>, outcome: Option<&Applied>, wait: u32) -> ApiError {
+/// 503: the node refused a peer, or did not answer in time. `withdrawn`: what this request wanted is.
+fn not_applied(node: Option<&str>, outcome: Option<&Applied>, wait: u32, withdrawn: bool) -> ApiError {
+    let end = if withdrawn {
+        "The request was withdrawn."
+    } else {
+        "The peer is that of an earlier request, and stays."
+    };
     let node = node.map_or_else(|| "this server".to_owned(), |name| format!("node \"{name}\""));
     match outcome {
         Some(Applied::Refused(reason)) => {
             let reason = reason.as_deref().unwrap_or("it gave no reason");
             ApiError::new(NO_NODE, format!("{node} refused it: {reason}"))
                 .sqlstate(WRONG_STATE.sqlstate)
-                .hint("Remove the cause there, or choose another node. The request was withdrawn.")
+                .hint(format!("Remove the cause there, or choose another node. {end}"))
         }
         Some(Applied::Pending(Some(reason))) => {
             ApiError::new(NO_NODE, format!("{node} did not confirm it within {wait} s: {reason}"))
-                .hint("Choose another node, or wait longer. The request was withdrawn.")
+                .hint(format!("Choose another node, or wait longer. {end}"))
         }
         _ => ApiError::new(NO_NODE, format!("{node} did not confirm it within {wait} s"))
-            .hint("Choose another node, or wait longer. The request was withdrawn."),
+            .hint(format!("Choose another node, or wait longer. {end}")),
     }
 }
 
@@ -315,7 +338,8 @@ mod tests {
     #[test]
     fn an_item_that_failed_before_does_not_count_as_refused_by_a_node() {
         let bad = ItemError { sqlstate: "23505".into(), detail: "taken".into(), hint: None };
-        let mut results = vec![result(1), PeerResult { item: 2, peer: None, error: Some(bad.clone()) }];
+        let mut results =
+            vec![result(1), PeerResult { item: 2, peer: None, made: None, error: Some(bad.clone()) }];
         let states = outcomes([(1, Applied::Done), (9, Applied::Done)]);
         write_outcomes(&mut results, &states, 5, PeerState::Moving).unwrap();
         assert_eq!(results[1].error.as_ref(), Some(&bad));

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::database::node as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -33,7 +34,7 @@ pub(crate) async fn list(
 pub(crate) async fn register(
     state: web::Data<AppState>,
     actor: Actor,
-    body: web::Json<NodeRequest>,
+    body: web::Json<Object<NodeRequest>>,
 ) -> Result<web::Json<Envelope<NodeId>>, ApiError> {
     let client = state.database.client().await?;
     let node_id = database::register(&client, actor.account_id, &body).await?;
@@ -71,7 +72,7 @@ pub(crate) async fn update(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-    body: web::Json<NodeChanges>,
+    body: web::Json<Object<NodeChanges>>,
 ) -> Result<web::Json<Envelope<Node>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
@@ -115,12 +116,12 @@ pub(crate) async fn tie(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-    body: web::Json<NodeDevice>,
+    body: web::Json<Object<NodeDevice>>,
 ) -> Result<web::Json<Envelope<NodeDevice>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
     database::tie(&client, actor.account_id, *path, body.device_id, address).await?;
-    Ok(web::Json(Envelope::new(*body)))
+    Ok(web::Json(Envelope::new(**body)))
 }
 
 /// The secrets of a node, without their bytes.

@@ -9,6 +9,7 @@ use super::node::Force;
 use crate::database::node_interface as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -21,7 +22,7 @@ pub(crate) async fn set(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<(Uuid, String)>,
-    body: web::Json<NodeInterfaceRequest>,
+    body: web::Json<Object<NodeInterfaceRequest>>,
 ) -> Result<web::Json<Envelope<NodeInterface>>, ApiError> {
     let client = state.database.client().await?;
     let ((node_id, name), address) = (path.into_inner(), client_address(&request));
@@ -56,10 +57,10 @@ pub(crate) async fn set_local_device(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-    body: web::Json<NodeDevice>,
+    body: web::Json<Object<NodeDevice>>,
 ) -> Result<web::Json<Envelope<NodeDevice>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
     database::set_local_device(&client, actor.account_id, *path, body.device_id, address).await?;
-    Ok(web::Json(Envelope::new(*body)))
+    Ok(web::Json(Envelope::new(**body)))
 }

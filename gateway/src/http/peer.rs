@@ -3,28 +3,44 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use nebula_api::Envelope;
 use nebula_api::peer::{CreatePeers, Peer, PeerChanges, PeerChoice, PeerConfig, PeerResult};
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::peer as database;
 use crate::domain::peer::single;
 use crate::error::ApiError;
 use crate::http::extractor::{Actor, Batch};
+use crate::http::object::Object;
 use crate::http::origin::client_address;
-use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
 type Results = Result<web::Json<Envelope<Vec<PeerResult>>>, ApiError>;
 
+/// Query of `GET /api/peers`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct ListQuery {
+    /// Only this project; without it, every project the caller sees.
+    project_id: Option<Uuid>,
+    /// Only peers after this one, for paging.
+    after: Option<Uuid>,
+    /// How many at most: 1 to 1000; all without it.
+    max: Option<i32>,
+}
+
 /// Peers of the projects the caller sees.
-#[utoipa::path(get, path = "/api/peers", tag = "peer", params(ProjectFilter),
+#[utoipa::path(get, path = "/api/peers", tag = "peer", params(ListQuery),
     responses((status = 200, description = "Peers, by name", body = Envelope<Vec<Peer>>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
-    filter: web::Query<ProjectFilter>,
+    query: web::Query<ListQuery>,
 ) -> Result<web::Json<Envelope<Vec<Peer>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id, filter.project_id).await?)))
+    let ListQuery { project_id, after, max } = *query;
+    let peers = database::list(&client, actor.account_id, project_id, after, max).await?;
+    Ok(web::Json(Envelope::new(peers)))
 }
 
 /// Creates peers, all in one transaction, with a result for each. With `wait` the response comes when their
@@ -36,10 +52,10 @@ pub(crate) async fn create(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
-    body: Batch<CreatePeers>,
+    body: Batch<Object<CreatePeers>>,
 ) -> Results {
     let address = client_address(&request);
-    let results = state.peers.create(actor.account_id, body.0, address).await?;
+    let results = state.peers.create(actor.account_id, body.0.0, address).await?;
     Ok(web::Json(Envelope::new(results)))
 }
 
@@ -52,7 +68,7 @@ pub(crate) async fn update(
     actor: Actor,
     request: HttpRequest,
     path: web::Path<Uuid>,
-    body: web::Json<PeerChanges>,
+    body: web::Json<Object<PeerChanges>>,
 ) -> Result<web::Json<Envelope<Peer>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
@@ -97,9 +113,9 @@ pub(crate) async fn move_to(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
-    body: Batch<PeerChoice>,
+    body: Batch<Object<PeerChoice>>,
 ) -> Results {
-    let results = state.peers.move_to(actor.account_id, body.0, client_address(&request)).await?;
+    let results = state.peers.move_to(actor.account_id, body.0.0, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(results)))
 }
 
@@ -124,8 +140,8 @@ pub(crate) async fn remove(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
-    body: Batch<PeerChoice>,
+    body: Batch<Object<PeerChoice>>,
 ) -> Results {
-    let results = state.peers.remove(actor.account_id, body.0, client_address(&request)).await?;
+    let results = state.peers.remove(actor.account_id, body.0.0, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(results)))
 }

@@ -1,9 +1,11 @@
 //! Tests of nodes and peers, with what they share.
 
 mod creation;
+mod input;
 mod placement;
 mod relocation;
 mod report;
+mod rights;
 
 use super::{device, register, run, text};
 

@@ -1,0 +1,147 @@
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use crate::tests::peers::{create, key};
+    use crate::tests::{assert_error, attempt, project, register, run, text};
+    use pgrx::prelude::*;
+
+    /// Accounts bob and eve, members of the project, and the administrator anna; and an agent's node, so that what
+    /// is created is not applied at once.
+    fn accounts(project: &str) {
+        run("SELECT nebula.create_account(n, '$argon2id$x', CASE n WHEN 'anna' THEN 'admin' ELSE 'member' END)
+               FROM unnest('{anna,bob,eve,stranger}'::text[]) n");
+        run(&format!("SELECT nebula.add_member('{project}', 'bob'), nebula.add_member('{project}', 'eve')"));
+        register(project, 1, "host");
+        run("SELECT nebula.tie_node(nebula.register_node('a', 'a.example:1'), device_id) FROM nebula.device");
+    }
+
+    fn account(name: &str) -> String {
+        text(&format!("SELECT account_id FROM nebula.account WHERE username = '{name}'"))
+    }
+
+    /// The result of creating one peer for an account.
+    fn create_for(name: &str, project: &str, number: u32, fields: &str) -> String {
+        text(&format!(
+            "SELECT concat_ws(' ', r ->> 'made', r #>> '{{error,sqlstate}}', r #>> '{{error,detail}}')
+               FROM nebula.create_peers_for('{}', '{project}', jsonb_build_array(jsonb_build_object(
+                 'publicKey', {}, 'name', 'p{number}') || '{fields}'), 'auto', NULL) r",
+            account(name),
+            key(number)
+        ))
+    }
+
+    #[pg_test]
+    fn a_repeated_creation_is_the_same_peer_only_for_its_account_and_administrators() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        let id = r#"{"peerId": "00000000-0000-4000-8000-0000000000aa"}"#;
+        assert_eq!(create_for("bob", &project, 1, id), "true");
+        assert_eq!(create_for("bob", &project, 1, id), "false");
+        assert_eq!(create_for("anna", &project, 1, id), "false");
+        let told = create_for("eve", &project, 1, id);
+        assert!(told.starts_with("23505") && told.contains("another account"), "{told}");
+        let withdrawn = |name: &str| {
+            text(&format!(
+                "SELECT count(*) FROM nebula.withdraw_peers_for('{}', ARRAY(SELECT peer_id FROM nebula.peer), 'late')",
+                account(name)
+            ))
+        };
+        let seen = |name: &str| {
+            text(&format!(
+                "SELECT count(*) FROM nebula.peers_applied('{}', ARRAY(SELECT peer_id FROM nebula.peer))",
+                account(name)
+            ))
+        };
+        assert_eq!(
+            [withdrawn("eve"), withdrawn("stranger"), seen("eve"), seen("stranger")],
+            ["0", "0", "1", "0"]
+        );
+        assert_eq!(withdrawn("bob"), "1");
+    }
+
+    #[pg_test]
+    fn a_peer_belongs_to_an_account_and_not_to_a_name() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        run(&create(&project, 1, ", created_by => 'bob'"));
+        let rename = |name: &str| {
+            format!(
+                "SELECT nebula.update_peer_for('{}', peer_id, '{{\"name\": \"x\"}}') FROM nebula.peer",
+                account(name)
+            )
+        };
+        assert_error(&rename("bob"), "42501", &["bob"]);
+        assert_eq!(attempt(&rename("anna"))[0], "00000");
+        run(
+            "UPDATE nebula.peer SET creator_id = (SELECT account_id FROM nebula.account WHERE username = 'bob'), created_by = 'eve'",
+        );
+        assert_eq!(attempt(&rename("bob"))[0], "00000");
+        assert_error(&rename("eve"), "42501", &["eve"]);
+    }
+
+    #[pg_test]
+    fn members_leave_the_overlay_only_where_the_project_lets_them_and_never_to_private_networks() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        let all = r#"{"reach": "all"}"#;
+        let lan = r#"{"reach": "listed", "networks": ["192.168.0.0/16"]}"#;
+        let wide = r#"{"reach": "listed", "networks": ["8.8.8.0/24", "10.128.0.0/9"]}"#;
+        let far = r#"{"reach": "listed", "networks": ["8.8.8.0/24"]}"#;
+        let inside = r#"{"reach": "listed", "networks": ["10.0.0.0/25"]}"#;
+        for reach in [all, lan, wide, far] {
+            let told = create_for("eve", &project, 1, reach);
+            assert!(told.starts_with("42501") && told.contains("the overlay only"), "{reach}: {told}");
+        }
+        assert_eq!(create_for("eve", &project, 1, inside), "true");
+        assert_eq!(create_for("anna", &project, 2, lan), "true");
+        let change = |name: &str, number: u32, changes: &str| {
+            format!(
+                "SELECT nebula.update_peer_for('{}', peer_id, '{changes}') FROM nebula.peer WHERE name = 'p{number}'",
+                account(name)
+            )
+        };
+        assert_error(&change("eve", 1, all), "42501", &["reach all"]);
+        assert_error(&change("eve", 1, r#"{"networks": ["192.168.0.0/16"]}"#), "42501", &["192.168.0.0/16"]);
+        run(&format!(
+            "SELECT nebula.set_project_options('{}', '{project}', '{{\"memberReach\": \"internet\"}}')",
+            account("anna")
+        ));
+        assert_eq!(
+            [create_for("eve", &project, 3, all), create_for("eve", &project, 4, far)],
+            ["true", "true"]
+        );
+        for reach in [lan, wide] {
+            let told = create_for("eve", &project, 5, reach);
+            assert!(told.starts_with("42501") && told.contains("private network"), "{reach}: {told}");
+        }
+        assert_error(&change("eve", 4, lan), "42501", &["private network"]);
+        // What an administrator gave it stays when its account changes something else.
+        run("UPDATE nebula.peer SET reach = 'listed', networks = '{192.168.0.0/16}' WHERE name = 'p1'");
+        assert_eq!(attempt(&change("eve", 1, r#"{"disabled": true}"#))[0], "00000");
+    }
+
+    #[pg_test]
+    fn a_list_of_peers_is_read_in_pages() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        for number in 1..=5 {
+            run(&create(&project, number, ""));
+        }
+        let page = |after: &str, max: &str| {
+            format!(
+                "SELECT string_agg(p ->> 'name', ', ') FROM nebula.list_peers('{}', NULL,
+                   (SELECT peer_id FROM nebula.peer WHERE name = '{after}'), {max}) p",
+                account("bob")
+            )
+        };
+        assert_eq!(text(&page("", "2")), "peer 1, peer 2");
+        assert_eq!(text(&page("peer 2", "2")), "peer 3, peer 4");
+        assert_eq!(text(&page("peer 4", "NULL")), "peer 5");
+        assert_error(&page("", "0"), "22023", &["max"]);
+        let list =
+            "SELECT nebula.list_peers(a.account_id, NULL, p.peer_id) FROM nebula.account a, nebula.peer p
+                     WHERE a.username = 'stranger'";
+        assert_error(list, "P0002", &["there is no peer"]);
+    }
+}
