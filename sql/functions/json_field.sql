@@ -1,4 +1,4 @@
--- Fields of JSON objects that callers send: of the type that is expected, or an error that names the field, what it has,
+-- Fields of JSON objects that callers send: of the type that is expected, or an error that names the field, its value
 -- and what it can be. A field that is absent or null is null.
 
 CREATE FUNCTION nebula.refuse_field(p_field text, p_value jsonb, p_hint text) RETURNS void
@@ -99,8 +99,10 @@ BEGIN
      OR (jsonb_typeof(v_value) = 'array'
          AND EXISTS (SELECT FROM jsonb_array_elements(v_value) e WHERE jsonb_typeof(e) <> p_type))
   THEN
-    PERFORM nebula.refuse_field(p_field, v_value,
-                                CASE p_type WHEN 'string' THEN 'Give a list of texts.' ELSE 'Give a list of objects.' END);
+    PERFORM nebula.refuse_field(p_field, v_value, CASE p_type
+                                                    WHEN 'string' THEN 'Give a list of texts.'
+                                                    ELSE 'Give a list of objects.'
+                                                  END);
   END IF;
   RETURN coalesce(v_value, '[]');
 END $$;

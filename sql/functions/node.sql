@@ -159,7 +159,8 @@ BEGIN
   IF v_device_id IS NOT NULL THEN
     v_speaker := nebula.require_device(v_device_id);
     IF v_known.local AND v_speaker.project_id <> v_known.project_id THEN
-      RAISE EXCEPTION 'node "%" is this server for another project than that of device "%"', v_known.name, v_speaker.name
+      RAISE EXCEPTION 'node "%" is this server for another project than that of device "%"',
+          v_known.name, v_speaker.name
         USING ERRCODE = '55000',
           HINT = 'For the project of the device: SELECT nebula.set_local_device(project_id, device_id).';
     END IF;

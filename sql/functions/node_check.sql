@@ -19,7 +19,10 @@ COMMENT ON FUNCTION nebula.check_node_name(text) IS
 CREATE FUNCTION nebula.check_peer_endpoint(p_endpoint text, p_former text, p_node text) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  IF p_endpoint IS NOT NULL AND p_endpoint IS DISTINCT FROM p_former AND nebula.endpoint_fault(p_endpoint) IS NOT NULL THEN
+  IF p_endpoint IS NOT NULL
+     AND p_endpoint IS DISTINCT FROM p_former
+     AND nebula.endpoint_fault(p_endpoint) IS NOT NULL
+  THEN
     RAISE EXCEPTION 'endpoint "%" of node "%" %', left(p_endpoint, 80), left(p_node, 63),
         nebula.endpoint_fault(p_endpoint)
       USING ERRCODE = '22023',
@@ -66,7 +69,8 @@ BEGIN
       USING ERRCODE = '22023', HINT = 'Give a number from 1 to max_peers, or 0 for none.';
   ELSIF p_soft_max_peers > p_max_peers THEN
     RAISE EXCEPTION 'soft_max_peers % is more than max_peers %', p_soft_max_peers, p_max_peers
-      USING ERRCODE = '22023', HINT = 'The soft limit is reached first; 0 removes it: update_node(..., soft_max_peers => 0).';
+      USING ERRCODE = '22023',
+        HINT = 'The soft limit is reached first; 0 removes it: update_node(..., soft_max_peers => 0).';
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_node_limits(bigint, bigint, bigint) IS

@@ -1,5 +1,5 @@
 -- Reports of agents of nodes. A report comes from another machine, so it is checked and normalised here before anything
--- reads it: lists are lists, identifiers and times can be read, and counters are so small that sums of them can be kept.
+-- reads it: lists are lists, identifiers and times can be read, and counters are so small that their sums can be kept.
 
 CREATE FUNCTION nebula.reported_bytes(p_value jsonb) RETURNS bigint
 LANGUAGE sql IMMUTABLE AS $$
@@ -31,7 +31,8 @@ LANGUAGE sql STABLE AS $$
   SELECT coalesce(jsonb_agg(jsonb_build_object(
                     'peerId', nebula.json_uuid(e, 'peerId'),
                     'handshakeAt', CASE WHEN nebula.is_time(h.at) THEN least(h.at, clock_timestamp()) END,
-                    'endpoint', left(regexp_replace(nebula.json_text(e, 'endpoint'), '[^0-9a-fA-F.:%\[\]]', '', 'g'), 60),
+                    'endpoint', left(regexp_replace(nebula.json_text(e, 'endpoint'), '[^0-9a-fA-F.:%\[\]]', '', 'g'),
+                                     60),
                     'receivedBytes', nebula.reported_bytes(e -> 'receivedBytes'),
                     'sentBytes', nebula.reported_bytes(e -> 'sentBytes'))), '[]')
     FROM jsonb_array_elements(p_seen) e
@@ -70,9 +71,10 @@ BEGIN
     'generation', coalesce(nebula.json_integer(p_interface, 'generation', 0, 9223372036854775807), 0),
     'publicKey', encode(nebula.wireguard_key(nebula.json_text(p_interface, 'publicKey')), 'base64'),
     'error', nullif(nebula.report_text(p_interface, 'error', 500), ''),
-    'failed', (SELECT coalesce(jsonb_agg(jsonb_build_object(
-                                 'peerId', nebula.json_uuid(e, 'peerId'),
-                                 'reason', coalesce(nullif(nebula.report_text(e, 'reason', 300), ''), 'no reason'))), '[]')
+    'failed', (SELECT coalesce(
+                        jsonb_agg(jsonb_build_object(
+                          'peerId', nebula.json_uuid(e, 'peerId'),
+                          'reason', coalesce(nullif(nebula.report_text(e, 'reason', 300), ''), 'no reason'))), '[]')
                  FROM jsonb_array_elements(nebula.json_list(p_interface, 'failed', 'object')) e),
     'counters', nebula.json_uuid(p_interface, 'counters'),
     'seen', nebula.report_seen(nebula.json_list(p_interface, 'seen', 'object')),

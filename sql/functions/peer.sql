@@ -15,7 +15,7 @@ BEGIN
   SELECT e.name, NULL, false
     FROM nebula.peer e
    WHERE e.project_id = p_peer.project_id
-     AND lower(e.name) = lower(p_peer.name)
+     AND lower(e.name COLLATE "C") = lower(p_peer.name COLLATE "C")
      AND e.removed_at IS NULL
      AND e.peer_id <> p_peer.peer_id
    LIMIT 1;
@@ -140,7 +140,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.known_peer(nebula.peer) IS
   'Internal: the peer that the same caller, or anybody if the caller is an administrator or no account, created before '
-  'with this identifier and key; null if there is none. Errors: 23505 the identifier is taken, 55000 it is being removed';
+  'with this identifier and key; null if there is none. Errors: 23505 the identifier is taken, 55000 it is being '
+  'removed';
 
 CREATE FUNCTION nebula.place_peer(
   p_peer nebula.peer, p_interface_id uuid, p_generation bigint, p_address inet, p_deadline timestamptz, p_client inet
@@ -246,8 +247,9 @@ COMMENT ON FUNCTION nebula.create_peer(
   'Creates a peer: a seat on the node that the strategy chooses (select_node), an address of each family and the '
   'record, in one transaction. device_id: its identifier; null: a random one. The same identifier and key again '
   'answer the same peer. node_id null: this server. reach: overlay, all or listed (networks). preshared: makes a '
-  'preshared key. expires_at: null or infinity: never. Errors: P0002 no such project or node, 22023 malformed, 23505 identifier, name, key or address '
-  'taken, 53000 no node has room, 53400 no address is free, 55000 identifier or key of one that is being removed';
+  'preshared key. expires_at: null or infinity: never. Errors: P0002 no such project or node, 22023 malformed, 23505 '
+  'identifier, name, key or address taken, 53000 no node has room, 53400 no address is free, 55000 identifier or key '
+  'of one that is being removed';
 
 CREATE FUNCTION nebula.require_peer(p_peer_id uuid) RETURNS nebula.peer
 LANGUAGE plpgsql STABLE AS $$

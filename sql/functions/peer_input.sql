@@ -1,4 +1,4 @@
--- What callers say of peers: read from JSON, checked, and turned into a row.
+-- Peers as callers write them: read from JSON, checked, and turned into a row.
 
 CREATE FUNCTION nebula.wireguard_key(p_text text) RETURNS bytea
 LANGUAGE plpgsql IMMUTABLE AS $$
@@ -133,13 +133,15 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_peer nebula.peer;
 BEGIN
-  PERFORM nebula.check_fields('a peer', p_item, ARRAY['peerId', 'name', 'publicKey', 'preshared', 'address', 'reach',
-                                                      'networks', 'groups', 'expiresAt', 'disabled']);
+  PERFORM nebula.check_fields('a peer', p_item, ARRAY['peerId', 'name', 'publicKey', 'preshared', 'presharedKey',
+                                                      'address', 'reach', 'networks', 'groups', 'expiresAt',
+                                                      'disabled']);
   v_peer.peer_id := coalesce(nebula.json_uuid(p_item, 'peerId'), gen_random_uuid());
   v_peer.project_id := p_project_id;
   v_peer.name := coalesce(nebula.json_text(p_item, 'name'), 'peer-' || left(v_peer.peer_id::text, 8));
   v_peer.public_key := nebula.wireguard_key(nebula.json_text(p_item, 'publicKey'));
-  v_peer.preshared_key := CASE WHEN nebula.json_boolean(p_item, 'preshared') THEN nebula.random_key() END;
+  v_peer.preshared_key := coalesce(nebula.wireguard_key(nebula.json_text(p_item, 'presharedKey')),
+                                   CASE WHEN nebula.json_boolean(p_item, 'preshared') THEN nebula.random_key() END);
   v_peer.reach := coalesce(nebula.json_text(p_item, 'reach'), 'overlay');
   v_peer.networks := nebula.peer_networks(ARRAY(SELECT nebula.read_inet('networks', n)
                                                   FROM unnest(nebula.json_texts(p_item, 'networks')) n));
@@ -156,16 +158,16 @@ BEGIN
   RETURN v_peer;
 END $$;
 COMMENT ON FUNCTION nebula.read_peer(uuid, jsonb, text, uuid) IS
-  'Internal: a new peer as the API writes it, of the account if one is given. Errors: 22023 malformed, 42501 the account '
-  'may not give it this reach';
+  'Internal: a new peer as the API writes it, of the account if one is given. Errors: 22023 malformed, 42501 the '
+  'account may not give it this reach';
 
 CREATE FUNCTION nebula.changed_peer(p_peer nebula.peer, p_changes jsonb) RETURNS nebula.peer
 LANGUAGE plpgsql AS $$
 DECLARE
   v_peer nebula.peer := p_peer;
 BEGIN
-  PERFORM nebula.check_fields('a peer', p_changes, ARRAY['name', 'publicKey', 'preshared', 'reach', 'networks', 'groups',
-                                                         'expiresAt', 'disabled']);
+  PERFORM nebula.check_fields('a peer', p_changes, ARRAY['name', 'publicKey', 'preshared', 'reach', 'networks',
+                                                         'groups', 'expiresAt', 'disabled']);
   v_peer.name := coalesce(nebula.json_text(p_changes, 'name'), v_peer.name);
   v_peer.public_key := coalesce(nebula.wireguard_key(nebula.json_text(p_changes, 'publicKey')), v_peer.public_key);
   IF p_changes ? 'preshared' THEN

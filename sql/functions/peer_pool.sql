@@ -1,47 +1,63 @@
 -- Pools of peers: outside of everything that members of the project reach already, one or more for each interface of a
 -- node and address family.
 
-CREATE FUNCTION nebula.peer_network_conflict(p_project_id uuid, p_node_id uuid, p_network inet) RETURNS text
-LANGUAGE plpgsql STABLE AS $$
+-- Endpoints are compared as text first, by an index: most are names, or lie far away.
+CREATE FUNCTION nebula.network_uses(p_project_id uuid, p_node_id uuid, p_network inet)
+RETURNS TABLE (network inet, purpose text)
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET jit = off AS $$
+DECLARE
+  v_endpoint CONSTANT text := CASE
+                                WHEN family(p_network) = 6 THEN '['
+                                WHEN masklen(p_network) < 16 THEN ''
+                                ELSE substring(host(p_network) FROM '^[0-9]+\.[0-9]+\.')
+                              END;
 BEGIN
-  RETURN (
-    SELECT format('the overlay %s', p.cidr)
+  RETURN QUERY
+    SELECT p.cidr::inet, format('the overlay %s', p.cidr)
       FROM nebula.project p
      WHERE p.project_id = p_project_id
-       AND p.cidr && p_network
-    UNION ALL
-    SELECT format('pool "%s" (%s)', l.name, l.cidr)
-      FROM nebula.pool l
-     WHERE l.project_id = p_project_id
-       AND l.cidr && p_network
-    UNION ALL
-    -- A node without a device may host peers of several projects.
-    SELECT format('pool %s of another project on the same node', l.cidr)
+       AND p.cidr && p_network;
+  -- A node without a device may host peers of several projects.
+  RETURN QUERY
+    SELECT l.cidr::inet, format('pool %s of another project on the same node', l.cidr)
       FROM nebula.node_interface i
       JOIN nebula.pool l USING (interface_id)
      WHERE i.node_id = p_node_id
-       AND l.cidr && p_network
-    UNION ALL
-    SELECT format('the range %s of node "%s"', n.cidr, n.name)
+       AND l.project_id <> p_project_id
+       AND l.cidr && p_network;
+  RETURN QUERY
+    SELECT n.cidr::inet, format('the range %s of node "%s"', n.cidr, n.name)
       FROM nebula.node n
      WHERE n.cidr && p_network
-       AND n.node_id <> p_node_id
-    UNION ALL
-    SELECT format('the route to %s', r.network)
+       AND n.node_id <> p_node_id;
+  RETURN QUERY
+    SELECT r.network::inet, format('the route to %s', r.network)
       FROM nebula.route r
      WHERE r.project_id = p_project_id
-       AND r.network && p_network
-    UNION ALL
-    SELECT format('the endpoint %s of "%s"', e.endpoint, e.name)
+       AND r.network && p_network;
+  RETURN QUERY
+    SELECT e.address, format('the endpoint %s of "%s"', e.endpoint, e.name)
       FROM nebula.static_endpoints(p_project_id) e
-     WHERE e.address <<= p_network
-    UNION ALL
-    SELECT format('the endpoint %s of node "%s"', n.endpoint, n.name)
+     WHERE e.address <<= p_network;
+  RETURN QUERY
+    SELECT nebula.endpoint_address(n.endpoint), format('the endpoint %s of node "%s"', n.endpoint, n.name)
       FROM nebula.node n
-     WHERE (n.project_id = p_project_id OR n.node_id = p_node_id)
-       AND nebula.endpoint_address(n.endpoint) <<= p_network
-     LIMIT 1
-  );
+     WHERE n.endpoint COLLATE "C" >= v_endpoint
+       AND n.endpoint COLLATE "C" < v_endpoint || '~'
+       AND (n.project_id = p_project_id OR n.node_id = p_node_id)
+       AND nebula.endpoint_address(n.endpoint) <<= p_network;
+END $$;
+COMMENT ON FUNCTION nebula.network_uses(uuid, uuid, inet) IS
+  'Internal: networks and addresses, other than the pools of the project, that a pool of peers of this network on this '
+  'node would overlap';
+
+CREATE FUNCTION nebula.peer_network_conflict(p_project_id uuid, p_node_id uuid, p_network inet) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_pool nebula.pool := nebula.overlapping_pool(p_project_id, p_network);
+BEGIN
+  RETURN coalesce('pool "' || v_pool.name || '" (' || v_pool.cidr || ')',
+                  (SELECT u.purpose FROM nebula.network_uses(p_project_id, p_node_id, p_network) u LIMIT 1));
 END $$;
 COMMENT ON FUNCTION nebula.peer_network_conflict(uuid, uuid, inet) IS
   'Internal: what a pool of peers would overlap or contain, in words; null: nothing';
@@ -65,41 +81,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.peer_ranges(uuid, integer) IS
   'Internal: the ranges that pools of peers of a project are cut from, the preferred one first';
-
--- Only those that can lie in the ranges for peers; endpoints are compared as text before they are read.
-CREATE FUNCTION nebula.networks_in_use(p_project_id uuid, p_node_id uuid, p_range inet) RETURNS inet[]
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_prefix CONSTANT text := CASE family(p_range)
-                              WHEN 4 THEN substring(host(p_range) FROM '^[0-9]+\.[0-9]+\.') || '%'
-                              ELSE '[' || left(host(p_range), 2) || '%'
-                            END;
-BEGIN
-  RETURN ARRAY(
-    SELECT p.cidr FROM nebula.project p WHERE p.project_id = p_project_id AND p.cidr && p_range
-    UNION ALL
-    SELECT l.cidr FROM nebula.pool l WHERE l.project_id = p_project_id AND l.cidr && p_range
-    UNION ALL
-    SELECT l.cidr
-      FROM nebula.node_interface i
-      JOIN nebula.pool l USING (interface_id)
-     WHERE i.node_id = p_node_id
-       AND l.cidr && p_range
-    UNION ALL
-    SELECT n.cidr FROM nebula.node n WHERE n.cidr && p_range AND n.node_id <> p_node_id
-    UNION ALL
-    SELECT r.network FROM nebula.route r WHERE r.project_id = p_project_id AND r.network && p_range
-    UNION ALL
-    SELECT e.address FROM nebula.static_endpoints(p_project_id) e WHERE e.address <<= p_range
-    UNION ALL
-    SELECT nebula.endpoint_address(n.endpoint)
-      FROM nebula.node n
-     WHERE (n.project_id = p_project_id OR n.node_id = p_node_id)
-       AND n.endpoint ILIKE v_prefix
-       AND nebula.endpoint_address(n.endpoint) <<= p_range);
-END $$;
-COMMENT ON FUNCTION nebula.networks_in_use(uuid, uuid, inet) IS
-  'Internal: networks and addresses within a range, or around it, that a pool of peers must not overlap';
 
 -- The number of a network of this length in a range, from 0: the bits between the two lengths.
 CREATE FUNCTION nebula.network_number(p_range inet, p_length integer, p_address inet) RETURNS bigint
@@ -126,6 +107,72 @@ $$;
 COMMENT ON FUNCTION nebula.free_numbers(inet, integer, inet[]) IS
   'Internal: the networks of this length in a range, by number, that overlap none of those in use';
 
+CREATE FUNCTION nebula.numbered_network(p_range inet, p_length integer, p_number bigint) RETURNS inet
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE family(p_range)
+           WHEN 4 THEN set_masklen(p_range + (p_number << (32 - p_length)), p_length)
+           ELSE set_masklen(replace(host(p_range), '::', ':' || to_hex(p_number) || '::')::inet, 64)
+         END
+$$;
+COMMENT ON FUNCTION nebula.numbered_network(inet, integer, bigint) IS
+  'Internal: the network with this number, as network_number counts';
+
+CREATE FUNCTION nebula.is_grantable(p_project_id uuid, p_network inet) RETURNS boolean
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  RETURN NOT EXISTS (SELECT
+                       FROM nebula.project_authority s
+                       JOIN nebula.authority a USING (fingerprint)
+                      WHERE s.project_id = p_project_id
+                        AND nebula.not_grantable(a, '{}', '{}', ARRAY[p_network]) IS NOT NULL);
+END $$;
+COMMENT ON FUNCTION nebula.is_grantable(uuid, inet) IS
+  'Internal: whether the authorities of a project may write a network into the certificate of a node';
+
+CREATE FUNCTION nebula.first_peer_network(p_project_id uuid, p_node_id uuid, p_range inet, p_length integer)
+RETURNS inet
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_used inet[] := ARRAY(SELECT l.cidr FROM nebula.pool l WHERE l.project_id = p_project_id AND l.cidr && p_range
+                          UNION ALL
+                         SELECT u.network FROM nebula.network_uses(p_project_id, p_node_id, p_range) u);
+BEGIN
+  RETURN (SELECT c.network
+            FROM (SELECT generate_series(lower(f), upper(f) - 1) AS number
+                    FROM unnest(nebula.free_numbers(p_range, p_length, v_used)) f) w
+           CROSS JOIN LATERAL (SELECT nebula.numbered_network(p_range, p_length, w.number)) AS c(network)
+           WHERE nebula.is_grantable(p_project_id, c.network)
+           -- In the order of the series: a sort would first look at every network of the range.
+           LIMIT 1);
+END $$;
+COMMENT ON FUNCTION nebula.first_peer_network(uuid, uuid, inet, integer) IS
+  'Internal: the first network of this length in a range that overlaps nothing, and that the authorities of the '
+  'project may write into a certificate; null: none';
+
+-- Networks are given out upwards, so the next one is behind the last pool of a range, which the index finds. Only where
+-- that is no good, the whole range is looked at.
+CREATE FUNCTION nebula.next_peer_network(p_project_id uuid, p_range inet, p_length integer) RETURNS inet
+LANGUAGE plpgsql STABLE SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+  v_last    CONSTANT cidr := set_masklen(broadcast(p_range), CASE family(p_range) WHEN 4 THEN 32 ELSE 128 END)::cidr;
+  v_highest CONSTANT inet := (SELECT l.cidr
+                                FROM nebula.pool l
+                               WHERE l.project_id = p_project_id
+                                 AND l.cidr >= p_range::cidr
+                                 AND l.cidr <= v_last
+                               ORDER BY l.cidr DESC
+                               LIMIT 1);
+  v_number  CONSTANT bigint := coalesce(nebula.network_number(p_range, p_length, broadcast(v_highest)) + 1, 0);
+  v_network CONSTANT inet := nebula.numbered_network(p_range, p_length, v_number);
+BEGIN
+  IF v_number >= 1 << (p_length - masklen(p_range)) THEN
+    RETURN NULL;
+  END IF;
+  RETURN v_network;
+END $$;
+COMMENT ON FUNCTION nebula.next_peer_network(uuid, inet, integer) IS
+  'Internal: the network of this length behind all pools of a range; null: the last one is a pool';
+
 CREATE FUNCTION nebula.free_peer_network(p_project_id uuid, p_node nebula.node, p_family integer) RETURNS cidr
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -139,24 +186,22 @@ DECLARE
   v_found  inet;
 BEGIN
   FOR v_range IN SELECT * FROM nebula.peer_ranges(p_project_id, p_family) LOOP
-    SELECT c.network
-      INTO v_found
-      FROM (SELECT generate_series(lower(f), upper(f) - 1) AS n
-              FROM unnest(nebula.free_numbers(v_range, v_length,
-                                              nebula.networks_in_use(p_project_id, p_node.node_id, v_range))) f) w
-     CROSS JOIN LATERAL (SELECT CASE
-                                  WHEN p_family = 4
-                                  THEN set_masklen(v_range + (w.n << (32 - v_length)), v_length)
-                                  ELSE set_masklen(replace(host(v_range), '::', ':' || to_hex(w.n) || '::')::inet, 64)
-                                END) AS c(network)
-     WHERE NOT EXISTS (SELECT
-                         FROM nebula.project_authority s
-                         JOIN nebula.authority a USING (fingerprint)
-                        WHERE s.project_id = p_project_id
-                          AND nebula.not_grantable(a, '{}', '{}', ARRAY[c.network]) IS NOT NULL)
-     -- In the order of the series: a sort would first look at every network of the range.
-     LIMIT 1;
-    IF FOUND THEN
+    v_found := nebula.next_peer_network(p_project_id, v_range, v_length);
+    CONTINUE WHEN v_found IS NULL;
+    IF nebula.peer_network_conflict(p_project_id, p_node.node_id, v_found) IS NULL
+       AND nebula.is_grantable(p_project_id, v_found)
+    THEN
+      RETURN v_found::cidr;
+    END IF;
+    v_found := nebula.first_peer_network(p_project_id, p_node.node_id, v_range, v_length);
+    IF v_found IS NOT NULL THEN
+      RETURN v_found::cidr;
+    END IF;
+  END LOOP;
+  -- Networks that were given back, in ranges whose last network is a pool.
+  FOR v_range IN SELECT * FROM nebula.peer_ranges(p_project_id, p_family) LOOP
+    v_found := nebula.first_peer_network(p_project_id, p_node.node_id, v_range, v_length);
+    IF v_found IS NOT NULL THEN
       RETURN v_found::cidr;
     END IF;
   END LOOP;
@@ -168,13 +213,27 @@ COMMENT ON FUNCTION nebula.free_peer_network(uuid, nebula.node, integer) IS
   'Internal: a network for the next pool of peers on a node that overlaps nothing the project knows, and that '
   'its authority may write into the certificate of the node. Errors: 53400 there is none';
 
+-- One version is enough for what a transaction changes, and each UPDATE of the row would make later ones slower. The
+-- setting goes when the transaction, or the part of it that set it, is rolled back.
+CREATE FUNCTION nebula.bump_once(p_project_id uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_mark CONSTANT text := pg_current_xact_id() || ' ' || p_project_id;
+BEGIN
+  IF current_setting('nebula_transaction.bumped', true) IS DISTINCT FROM v_mark THEN
+    PERFORM nebula.bump_configuration(p_project_id), set_config('nebula_transaction.bumped', v_mark, true);
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.bump_once(uuid) IS
+  'Internal: bump_configuration, unless this transaction has called it for the project just before';
+
 CREATE FUNCTION nebula.insert_peer_pool(p_project_id uuid, p_interface_id uuid, p_cidr cidr) RETURNS void
 LANGUAGE plpgsql AS $$
 BEGIN
   INSERT INTO nebula.pool (project_id, name, cidr, gateway, purpose, interface_id)
   SELECT p_project_id, 'peers-' || translate(p_cidr::text, ':/', '--'), p_cidr, r.first, 'peer', p_interface_id
     FROM nebula.assignable_range(p_cidr) r;
-  PERFORM nebula.bump_configuration(p_project_id);
+  PERFORM nebula.bump_once(p_project_id);
 END $$;
 COMMENT ON FUNCTION nebula.insert_peer_pool(uuid, uuid, cidr) IS
   'Internal: makes a pool of peers for an interface, which takes its first address';
@@ -242,7 +301,6 @@ BEGIN
                        FROM nebula.node n
                       WHERE n.cidr && l.cidr
                         AND n.node_id <> v_node.node_id)
-   ORDER BY l.pool_id
    LIMIT 1
      FOR NO KEY UPDATE SKIP LOCKED;
   IF FOUND THEN

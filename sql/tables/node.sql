@@ -53,6 +53,8 @@ CREATE INDEX node_choice_idx ON nebula.node (project_id, choice, name)
   WHERE enabled AND desired_state = 'active' AND NOT local AND active_peers < max_peers;
 -- This server itself, for the peers of a project that it hosts.
 CREATE UNIQUE INDEX node_local_key ON nebula.node (project_id) WHERE local;
+-- Endpoints that are addresses of a network; byte by byte, whatever the locale.
+CREATE INDEX node_endpoint_idx ON nebula.node (endpoint COLLATE "C");
 SELECT pg_catalog.pg_extension_config_dump('nebula.node', '');
 
 COMMENT ON TABLE nebula.node IS 'Servers that host peers and workers';

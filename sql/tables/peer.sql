@@ -34,7 +34,8 @@ CREATE TABLE nebula.peer (
   CONSTRAINT peer_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor'))
 );
 -- Names of those that are not being removed.
-CREATE UNIQUE INDEX peer_name_key ON nebula.peer (project_id, lower(name)) WHERE removed_at IS NULL;
+-- Small and capital letters of ASCII are the same, which they are in every locale that a dump is restored into.
+CREATE UNIQUE INDEX peer_name_key ON nebula.peer (project_id, lower(name COLLATE "C")) WHERE removed_at IS NULL;
 CREATE UNIQUE INDEX peer_file_name_key ON nebula.peer (project_id, file_name) WHERE removed_at IS NULL;
 -- Those that expire next; not those whose nodes have been told.
 CREATE INDEX peer_expiry_idx ON nebula.peer (expires_at)
@@ -64,7 +65,7 @@ COMMENT ON COLUMN nebula.peer.removed_at IS
   'Set: removed; the row goes when its nodes have confirmed that they no longer have it';
 COMMENT ON COLUMN nebula.peer.creator_id IS
   'Account that it belongs to: created it, and may change it; null: administrators alone may';
-COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller; says nothing of who may change it';
+COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller; gives no right to change it';
 COMMENT ON COLUMN nebula.peer.created_at IS 'When';
 COMMENT ON COLUMN nebula.peer.config_fingerprint IS
   'SHA-256 of the .conf that was handed out last, without private key; null: none was';

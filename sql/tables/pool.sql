@@ -22,6 +22,10 @@ CREATE TABLE nebula.pool (
 );
 -- The pools of an interface, read for each peer; also follows the cascade from node_interface.
 CREATE INDEX pool_interface_idx ON nebula.pool (interface_id) WHERE interface_id IS NOT NULL;
+-- Pools of interfaces that were dropped, for the next interface.
+CREATE INDEX pool_idle_idx ON nebula.pool (project_id) WHERE purpose = 'peer' AND interface_id IS NULL;
+-- The neighbours of a network among the pools of a project.
+CREATE INDEX pool_network_idx ON nebula.pool (project_id, cidr);
 SELECT pg_catalog.pg_extension_config_dump('nebula.pool', '');
 SELECT pg_catalog.pg_extension_config_dump('nebula.pool_pool_id_seq', '');
 
@@ -41,6 +45,41 @@ COMMENT ON COLUMN nebula.pool.purpose IS
   'device: inside the overlay, for its devices; peer: outside of it, for peers, which reach the overlay through nodes';
 COMMENT ON COLUMN nebula.pool.interface_id IS
   'Interface whose peers get their addresses from it; null: none yet, or a pool of devices';
+
+-- Pools of a project do not overlap, so one that contains a network is the one before it in the order of the index, and
+-- those that it contains follow it. Fixed plan (sql/README.md).
+CREATE FUNCTION nebula.overlapping_pool(p_project_id uuid, p_network inet, p_except integer DEFAULT NULL)
+RETURNS nebula.pool
+LANGUAGE plpgsql STABLE SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET enable_sort = off SET jit = off AS $$
+DECLARE
+  v_last  CONSTANT cidr := set_masklen(broadcast(p_network), CASE family(p_network) WHEN 4 THEN 32 ELSE 128 END)::cidr;
+  v_found nebula.pool;
+BEGIN
+  SELECT l.*
+    INTO v_found
+    FROM nebula.pool l
+   WHERE l.project_id = p_project_id
+     AND l.cidr < p_network::cidr
+     AND l.pool_id IS DISTINCT FROM p_except
+   ORDER BY l.cidr DESC
+   LIMIT 1;
+  IF v_found.cidr >> p_network THEN
+    RETURN v_found;
+  END IF;
+  SELECT l.*
+    INTO v_found
+    FROM nebula.pool l
+   WHERE l.project_id = p_project_id
+     AND l.cidr >= p_network::cidr
+     AND l.cidr <= v_last
+     AND l.pool_id IS DISTINCT FROM p_except
+   ORDER BY l.cidr
+   LIMIT 1;
+  RETURN v_found;
+END $$;
+COMMENT ON FUNCTION nebula.overlapping_pool(uuid, inet, integer) IS
+  'Internal: a pool of the project that overlaps a network, but for the one with this number; null: none does';
 
 -- An exclusion constraint on (project_id, cidr) would need the extension btree_gist. Pools are created rarely, so a
 -- trigger that locks the row of the project does the same, also for rows inserted by hand.
@@ -67,15 +106,8 @@ BEGIN
         NEW.cidr, v_overall.cidr, v_overall.name
       USING ERRCODE = '22023', HINT = 'Choose a range outside the overlay.';
   END IF;
-  SELECT *
-    INTO v_other
-    FROM nebula.pool
-   WHERE project_id = NEW.project_id
-     AND cidr && NEW.cidr
-     AND pool_id <> NEW.pool_id
-   ORDER BY cidr
-   LIMIT 1;
-  IF FOUND THEN
+  v_other := nebula.overlapping_pool(NEW.project_id, NEW.cidr, NEW.pool_id);
+  IF v_other.pool_id IS NOT NULL THEN
     RAISE EXCEPTION 'pool % overlaps pool "%" (%) of project "%"',
         NEW.cidr, v_other.name, v_other.cidr, v_overall.name
       USING ERRCODE = '23505', HINT = 'Choose a range that no pool of the project covers yet.';

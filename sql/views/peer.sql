@@ -14,7 +14,7 @@ SELECT e.name, j.name AS project, nebula.peer_addresses(e.peer_id) AS addresses,
        END AS state,
        CASE
          WHEN e.removed_at IS NOT NULL AND n.device_id IS NULL
-         THEN 'no device represents its node, which has not confirmed that it is gone: tie one, or remove the node by force'
+         THEN 'no device represents its node, which has not confirmed that it is gone; tie one, or force remove_node'
          WHEN e.removed_at IS NOT NULL THEN 'its node has not yet confirmed that it is gone'
          WHEN coalesce(t.refused_reason, p.refused_reason) IS NOT NULL THEN coalesce(t.refused_reason, p.refused_reason)
          WHEN p.unconfirmed THEN format('no report of the node since %s', date_trunc('second', n.seen_at))

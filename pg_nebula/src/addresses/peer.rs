@@ -10,7 +10,7 @@ use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
 use crate::pg::error::{Error, Kind, Result, required, sql};
 use crate::pg::privilege::as_owner;
-use crate::pools::cache::peer_pools_of;
+use crate::pools::cache::{interface_pools_of, peer_pools_of};
 use crate::pools::pool::{Pool, Purpose};
 
 // The caller has made sure that the peer is new, and has locked the row of the interface.
@@ -40,7 +40,11 @@ fn allocate_peer_ip(
 /// The address asked for, of whatever pool for peers, or the lowest free one of the pools of the interface.
 /// `None`: the interface has no pool of the family, or only full ones.
 fn allocate(request: &Request<'_>, interface: Uuid) -> Result<Option<Host>> {
-    let pools = peer_pools_of(request.project)?;
+    // An address that is asked for can be of a pool of another interface.
+    let pools = match request.address {
+        Some(_) => peer_pools_of(request.project)?,
+        None => interface_pools_of(request.project, interface)?,
+    };
     let is_wanted = |pool: &&Pool| {
         Some(pool.network.family()) == request.family
             && (request.address.is_some() || pool.enabled && pool.interface == Some(interface))

@@ -27,6 +27,8 @@ enum Selection {
     Named(String),
     /// Those for peers.
     Peer,
+    /// Those of an interface of a node.
+    Interface([u8; 16]),
 }
 
 thread_local! {
@@ -86,6 +88,11 @@ pub(crate) fn peer_pools_of(project: Uuid) -> Result<Rc<[Pool]>> {
     cached(project, Selection::Peer)
 }
 
+/// The pools of a project for the peers of an interface, in the order of their use; may be empty.
+pub(crate) fn interface_pools_of(project: Uuid, interface: Uuid) -> Result<Rc<[Pool]>> {
+    cached(project, Selection::Interface(*interface.as_bytes()))
+}
+
 /// Whether a pool of a project is for peers.
 pub(crate) fn is_for_peers(project: Uuid, pool: i32) -> Result<bool> {
     let key = (*project.as_bytes(), Selection::Peer);
@@ -128,18 +135,30 @@ fn cached(project: Uuid, selection: Selection) -> Result<Rc<[Pool]>> {
     Ok(pools)
 }
 
-/// As of now, whatever the snapshot of the transaction shows: what is read here decides which addresses all
-/// sessions find in the free map.
-fn read_pools(project: Uuid, selection: &Selection) -> Result<Vec<Pool>> {
-    static LIST: Statement = Statement::new(
+/// The columns that are read of a pool, up to the condition.
+macro_rules! pool_columns {
+    () => {
         "SELECT p.pool_id, p.name, p.cidr::inet, p.gateway, p.enabled,
                 (SELECT min(t.percent) FROM unnest(p.thresholds) AS t(percent) WHERE t.percent > p.alarmed),
                 EXISTS (SELECT FROM nebula.reservation r WHERE r.pool_id = p.pool_id),
                 p.interface_id
-           FROM nebula.pool p
-          WHERE p.project_id = $1 AND ($2 IS NULL OR p.name = $2) AND ($3 IS NULL OR p.purpose = $3)
-          ORDER BY p.pool_id",
-    );
+           FROM nebula.pool p "
+    };
+}
+
+/// As of now, whatever the snapshot of the transaction shows: what is read here decides which addresses all
+/// sessions find in the free map.
+fn read_pools(project: Uuid, selection: &Selection) -> Result<Vec<Pool>> {
+    static LIST: Statement = Statement::new(concat!(
+        pool_columns!(),
+        "WHERE p.project_id = $1 AND ($2 IS NULL OR p.name = $2) AND ($3 IS NULL OR p.purpose = $3)
+          ORDER BY p.pool_id"
+    ));
+    // By the index of interfaces, however many pools the project has.
+    static LIST_OF_INTERFACE: Statement = Statement::new(concat!(
+        pool_columns!(),
+        "WHERE p.interface_id = $2 AND p.project_id = $1 ORDER BY p.pool_id"
+    ));
     let read = |row: &Row<'_>| {
         let id = row.need(1)?;
         let mut pool = Pool {
@@ -157,6 +176,9 @@ fn read_pools(project: Uuid, selection: &Selection) -> Result<Vec<Pool>> {
         Ok(pool)
     };
     let (name, purpose) = match selection {
+        Selection::Interface(id) => {
+            return LIST_OF_INTERFACE.query_latest(&[project.into(), Uuid::from_bytes(*id).into()], read);
+        }
         Selection::All => (None, None),
         Selection::Device => (None, Some("device")),
         Selection::Named(name) => (Some(name.as_str()), Some("device")),

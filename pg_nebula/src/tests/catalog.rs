@@ -163,35 +163,39 @@ const RESULTS: &[(&str, &str)] = &[
 /// Functions that write nothing, so that they need not be volatile or may run in parallel workers. Every other
 /// function must be volatile and parallel unsafe.
 const READERS: &str = "
-    abandoned_peers check_movable expired_peers has_no_agent known_generation late_peers
-    nodes_of_peer peers_of_nodes told_interface
-    account_login account_role acting_member acting_on_peer agent_due agent_keys allowed_ips
-    assignable_range can_be_certified certificate_counts check_account check_batch
-    check_code_address check_code_values check_device_name check_dns_port check_endpoint_owner
-    check_endpoints check_grantable
-    check_groups check_health check_job check_mtu check_network check_node_endpoint check_not_reserved
-    check_peer check_peer_identity check_project_options check_route_numbers check_rule check_span
-    check_successor check_text check_words claim_key conf_of configuration_versions
-    confirm_changes desired_interface device_allocation device_configurations device_networks
-    device_revocation device_status_for device_unsafe_networks disk_room dual_families
-    dumped_relations endpoint_address endpoint_fault enrolment_project file_content file_duration file_name_base
-    find_jobs find_segment foreign_certificates forward_rule forward_rules free_peer_network
-    free_runs group_addresses has_rows in_restore_session interface_endpoint is_label is_live
-    is_made is_name issued_certificates known_peer limit_certificates list_authorities
-    list_certificates list_devices list_enabled_nodes list_enrolments list_events list_files
-    list_jobs list_node_secrets list_nodes list_peers list_pools list_projects list_rotations
-    list_routes list_rules map_differences map_status next_tick node_counts node_due node_epoch
-    node_health node_late_after node_of_device node_scores node_secrets node_state not_grantable
-    other_project_of overlay_networks peer_addresses peer_counts peer_file_name
-    peer_group_addresses peer_network_conflict peer_ranges peer_routes peer_rules peers_applied
-    playable_variants pool_forecast pool_network pool_usage project_allocations
-    project_configuration project_lighthouses project_options project_trust refuse_endpoint
-    render_conf require_account require_admin require_agentless require_device require_file
-    require_interface require_job require_member require_node require_peer require_project
-    rotation_missing rule_sides sequences_to_restore shared_identities show_interface
-    show_node show_peer shown_node signing_authorities span special_networks static_endpoints
-    tables_with_rows text_limit unknown_objects unusable_endpoints vacant_segment variant_init
-    variant_segments visible_projects wanted_state wireguard_key";
+    abandoned_peers account_login account_role acting_member acting_on_peer add_bytes agent_due
+    agent_keys allowed_ips assignable_range can_be_certified certificate_counts check_account
+    check_batch check_code_address check_code_values check_device_name check_dns_port
+    check_endpoint_owner check_endpoints check_fields check_grantable check_groups check_health
+    check_interface check_job check_movable check_mtu check_network check_node_changes
+    check_node_limits check_node_name check_node_range check_not_reserved check_peer
+    check_peer_endpoint check_peer_identity check_project_options check_reach check_route_numbers
+    check_rule check_span check_successor check_text check_time check_words claim_key conf_of
+    configuration_versions confirm_changes desired_interface device_allocation device_configurations
+    device_networks device_revocation device_status_for device_unsafe_networks disk_room
+    dual_families dumped_relations endpoint_address endpoint_fault enrolment_project expired_peers
+    file_content file_duration file_name_base find_jobs find_segment first_peer_network
+    foreign_certificates forward_rule forward_rules free_numbers free_peer_network free_runs
+    group_addresses has_no_agent has_rows in_restore_session interface_endpoint is_grantable
+    is_label is_live is_made is_name is_private is_time issued_certificates json_boolean
+    json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
+    late_peers limit_certificates list_authorities list_certificates list_devices list_enabled_nodes
+    list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
+    list_pools list_projects list_rotations list_routes list_rules map_differences map_status
+    network_number network_uses next_peer_network next_tick node_counts node_due node_epoch
+    node_health node_late_after node_of_device node_report node_scores node_secrets node_state
+    nodes_of_peer not_grantable numbered_network other_project_of overlapping_pool overlay_networks
+    peer_addresses peer_counts peer_expiry peer_file_name peer_group_addresses peer_network_conflict
+    peer_networks peer_ranges peer_routes peer_rules peers_applied peers_of_nodes playable_variants
+    pool_forecast pool_network pool_usage project_allocations project_configuration
+    project_lighthouses project_options project_trust read_inet refuse_endpoint refuse_field
+    render_conf report_drift report_interface report_seen report_text reported_bytes require_account
+    require_admin require_agentless require_device require_file require_interface require_job
+    require_member require_node require_peer require_project rotation_missing rule_sides
+    sequences_to_restore shared_identities show_interface show_node show_peer shown_node
+    signing_authorities span special_networks static_endpoints tables_with_rows text_limit
+    told_interface unknown_objects unusable_endpoints vacant_segment variant_init variant_segments
+    visible_projects wanted_state wireguard_key";
 
 /// Members of the extension in schema nebula, without the test functions.
 const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname

@@ -209,3 +209,82 @@ async fn texts_that_could_reach_a_shell_or_a_conf_are_refused() -> Result<()> {
     assert_eq!(node(&admin, "a").await?.interfaces.len(), 1);
     Ok(())
 }
+
+/// The only result of creating a peer.
+async fn create_one(api: &Api, project: Uuid, peer: Value) -> Result<PeerResult> {
+    create(api, project, json!([peer])).await?.pop().context("no result")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_removes_no_peer_of_another_by_repeating_its_creation() -> Result<()> {
+    let stack = Stack::start().await?;
+    let admin = stack.admin().await?;
+    let (bob, eve) = (stack.member("bob").await?, stack.member("eve").await?);
+    let mut node = FakeNode::new(&stack, &admin, "a").await?;
+    let phone = json!({ "peerId": Uuid::new_v4(), "name": "phone", "publicKey": key() });
+    let made = create_one(&bob, stack.project, phone.clone()).await?;
+    assert_eq!(made.made, Some(true));
+    // The node has not applied it yet: with `wait`, what a request made would be withdrawn.
+    let body = json!({ "projectId": stack.project, "peers": [phone], "wait": 1 });
+    let stolen: Vec<PeerResult> = data(eve.post("/api/peers").json(&body).send().await?).await?;
+    let error = stolen[0].error.as_ref().context("eve got the peer of bob")?;
+    assert_eq!(error.sqlstate, "23505");
+    // Nor does an honest repetition.
+    let repeated = refusal(bob.post("/api/peers").json(&body).send().await?).await?;
+    assert_eq!(repeated.status, StatusCode::SERVICE_UNAVAILABLE);
+    let hint = repeated.failure.hint.context("no hint")?;
+    assert!(hint.contains("earlier request"), "{hint}");
+    node.settle().await?;
+    assert_eq!(node.peers().len(), 1);
+    let repeated = create_one(&bob, stack.project, body["peers"][0].clone()).await?;
+    assert_eq!(repeated.made, Some(false));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn members_reach_beyond_the_overlay_only_where_the_project_lets_them() -> Result<()> {
+    let stack = Stack::start().await?;
+    let admin = stack.admin().await?;
+    let anna = stack.member("anna").await?;
+    let peer = |reach: &str, networks: &[&str]| json!({ "name": format!("{reach} {}", networks.len()), "publicKey": key(), "reach": reach, "networks": networks });
+    let sqlstate = |result: PeerResult| result.error.map(|error| error.sqlstate);
+    let refused = Some("42501".to_owned());
+    let lan = peer("listed", &["192.168.0.0/16"]);
+    for one in [peer("all", &[]), lan.clone()] {
+        assert_eq!(sqlstate(create_one(&anna, stack.project, one).await?), refused);
+    }
+    let options = format!("/api/projects/{}/configuration", stack.project);
+    let allow = json!({ "memberReach": "internet" });
+    let changed: Value = data(admin.patch(&options).json(&allow).send().await?).await?;
+    assert_eq!(changed["memberReach"], "internet");
+    let made = create_one(&anna, stack.project, peer("all", &[])).await?;
+    assert_eq!(sqlstate(create_one(&anna, stack.project, lan.clone()).await?), refused);
+    assert_eq!(sqlstate(create_one(&admin, stack.project, lan).await?), None);
+    let path = format!("/api/peers/{}", made.peer.context("not created")?.peer_id);
+    let change = json!({ "reach": "listed", "networks": ["10.0.0.0/8"] });
+    let denied = refusal(anna.patch(&path).json(&change).send().await?).await?;
+    assert_eq!((denied.status, denied.failure.sqlstate.as_str()), (StatusCode::FORBIDDEN, "42501"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn peers_are_listed_in_pages_and_bodies_are_objects_of_known_fields() -> Result<()> {
+    let stack = Stack::start().await?;
+    let admin = stack.admin().await?;
+    let peers: Value = (1..=5).map(|n| json!({ "name": format!("peer {n}"), "publicKey": key() })).collect();
+    create(&admin, stack.project, peers).await?;
+    let first: Vec<Peer> = admin.read("/api/peers?max=3").await?;
+    let rest: Vec<Peer> = admin.read(&format!("/api/peers?max=3&after={}", first[2].peer_id)).await?;
+    let names: Vec<_> = first.iter().chain(&rest).map(|peer| peer.name.as_str()).collect();
+    assert_eq!(names, ["peer 1", "peer 2", "peer 3", "peer 4", "peer 5"]);
+    let refused = refusal(admin.get("/api/peers?max=0").send().await?).await?;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST);
+    let path = format!("/api/peers/{}", first[0].peer_id);
+    for body in [json!({ "nmae": "x" }), json!(["x"])] {
+        let refused = refusal(admin.patch(&path).json(&body).send().await?).await?;
+        assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{body}: {refused:?}");
+    }
+    let refused = admin.refused_post("/api/nodes", &json!(["a", "a:1"])).await?;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{refused:?}");
+    Ok(())
+}

@@ -10,7 +10,7 @@ mod tests {
     fn item(project: &str, fields: &str) -> String {
         text(&format!(
             "SELECT concat_ws(' ', r.sqlstate, r.detail, r.hint <> '')
-               FROM nebula.make_peers('{project}', ARRAY[jsonb_build_object('publicKey', {}) || '{fields}'], 'auto',
+               FROM nebula.create_peers_by('{project}', ARRAY[jsonb_build_object('publicKey', {}) || '{fields}'], 'auto',
                                       NULL, 'me', NULL) r",
             key(700)
         ))

@@ -44,7 +44,9 @@ mod tests {
                       (SELECT jsonb_agg(jsonb_build_object('peerId', peer_id, 'reason', E'no\\nroom')) FROM nebula.peer))";
         sync(&interface, failed);
         assert_eq!(state("peer 1"), "refused");
-        let told = "SELECT concat_ws(' ', state, reason) FROM nebula.peers_applied(ARRAY(SELECT peer_id FROM nebula.peer))";
+        run("SELECT nebula.create_account('anna', '$argon2id$x', 'admin')");
+        let told = "SELECT concat_ws(' ', p.state, p.reason) FROM nebula.account a,
+                      nebula.peers_applied(a.account_id, ARRAY(SELECT peer_id FROM nebula.peer)) p";
         assert_eq!(text(told), "refused no room");
         assert_eq!(
             text("SELECT count(*) FROM nebula.withdraw_peers(ARRAY(SELECT peer_id FROM nebula.peer), 'no')"),

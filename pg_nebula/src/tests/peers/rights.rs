@@ -116,7 +116,7 @@ mod tests {
             assert!(told.starts_with("42501") && told.contains("private network"), "{reach}: {told}");
         }
         assert_error(&change("eve", 4, lan), "42501", &["private network"]);
-        // What an administrator gave it stays when its account changes something else.
+        // The reach that an administrator gave it stays when its account changes something else.
         run("UPDATE nebula.peer SET reach = 'listed', networks = '{192.168.0.0/16}' WHERE name = 'p1'");
         assert_eq!(attempt(&change("eve", 1, r#"{"disabled": true}"#))[0], "00000");
     }
