@@ -7,12 +7,7 @@ DECLARE
   v_node_id uuid := nebula.choose_node(p_project_id, p_strategy, p_except);
 BEGIN
   IF v_node_id IS NULL THEN
-    v_node_id := nebula.local_node(p_project_id);
-    IF v_node_id = ANY (p_except) THEN
-      RAISE EXCEPTION 'the peer is on this server already'
-        USING ERRCODE = '53000',
-          HINT = 'Choose a node, or register one first: SELECT nebula.register_node(name, endpoint).';
-    END IF;
+    v_node_id := nebula.open_local_node(p_project_id, p_except);
   END IF;
   RETURN v_node_id;
 END $$;

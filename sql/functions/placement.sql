@@ -23,6 +23,26 @@ END $$;
 COMMENT ON FUNCTION nebula.local_node(uuid) IS
   'Internal: the node of a project that is this server itself, made when there is none yet';
 
+CREATE FUNCTION nebula.open_local_node(p_project_id uuid, p_except uuid[]) RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_node_id CONSTANT uuid := nebula.local_node(p_project_id);
+BEGIN
+  IF v_node_id = ANY (p_except) THEN
+    RAISE EXCEPTION 'the peer is on this server already'
+      USING ERRCODE = '53000',
+        HINT = 'Choose a node, or register one first: SELECT nebula.register_node(name, endpoint).';
+  ELSIF NOT EXISTS (SELECT FROM nebula.node n WHERE n.node_id = v_node_id AND n.enabled) THEN
+    RAISE EXCEPTION 'this server takes no new peers of the project: its node is draining or disabled'
+      USING ERRCODE = '53000',
+        HINT = format('Choose another node, or enable it: SELECT nebula.set_node_state(%L, ''active'').', v_node_id);
+  END IF;
+  RETURN v_node_id;
+END $$;
+COMMENT ON FUNCTION nebula.open_local_node(uuid, uuid[]) IS
+  'Internal: local_node, if it takes peers and is not one of these. Errors: 53000 it is, or an administrator has it take '
+  'none';
+
 CREATE FUNCTION nebula.take_seats(
   p_project_id uuid, p_strategy text, p_seats integer, p_except uuid[] DEFAULT '{}'
 ) RETURNS TABLE (node_id uuid, seats integer)
@@ -32,21 +52,10 @@ DECLARE
 BEGIN
   RETURN QUERY SELECT c.node_id, c.seats FROM nebula.claim_seats(p_project_id, p_strategy, p_seats, p_except) c;
   IF NOT FOUND THEN
-    v_local := nebula.local_node(p_project_id);
-    IF v_local = ANY (p_except) THEN
-      RAISE EXCEPTION 'the peer is on this server already'
-        USING ERRCODE = '53000',
-          HINT = 'Choose a node, or register one first: SELECT nebula.register_node(name, endpoint).';
-    END IF;
+    v_local := nebula.open_local_node(p_project_id, p_except);
     UPDATE nebula.node n
        SET active_peers = n.active_peers + p_seats
-     WHERE n.node_id = v_local
-       AND n.enabled;
-    IF NOT FOUND THEN
-      RAISE EXCEPTION 'this server takes no new peers of the project: its node is draining or disabled'
-        USING ERRCODE = '53000',
-          HINT = format('Choose another node, or enable it: SELECT nebula.set_node_state(%L, ''active'').', v_local);
-    END IF;
+     WHERE n.node_id = v_local;
     RETURN QUERY SELECT v_local, p_seats;
   END IF;
 END $$;

@@ -93,6 +93,9 @@ mod tests {
         run(&format!("SELECT nebula.update_node('{local}', endpoint => 'here.example:1')"));
         run(&format!("SELECT nebula.set_node_state('{local}', 'disabled')"));
         assert_error(&create(&lab, 2, ", strategy => 'local'"), "53000", &["this server takes no new peers"]);
+        run(&create(&lab, 3, ", strategy => 'a'"));
+        let back = "SELECT nebula.move_peer(peer_id, 'local') FROM nebula.peer WHERE name = 'peer 3'";
+        assert_error(back, "53000", &["this server takes no new peers"]);
         register(&lab, 1, "host");
         let other = text("SELECT nebula.create_project('other')");
         let foreign = text(&format!("SELECT nebula.set_local_device('{other}', NULL)"));
