@@ -40,8 +40,8 @@ BEGIN
   RETURN v_node_id;
 END $$;
 COMMENT ON FUNCTION nebula.open_local_node(uuid, uuid[]) IS
-  'Internal: local_node, if it takes peers and is not one of these. Errors: 53000 it is, or an administrator has it take '
-  'none';
+  'Internal: local_node, if it takes peers and is not one of these. Errors: 53000 it is, or an administrator has it '
+  'take none';
 
 CREATE FUNCTION nebula.take_seats(
   p_project_id uuid, p_strategy text, p_seats integer, p_except uuid[] DEFAULT '{}'
