@@ -282,11 +282,12 @@ BEGIN
     INTO v_node
     FROM nebula.node n
    WHERE n.node_id = v_interface.node_id;
-  IF family(v_node.cidr) = p_family
-     AND NOT EXISTS (SELECT FROM nebula.pool l WHERE l.purpose = 'peer' AND l.cidr && v_node.cidr)
-  THEN
-    PERFORM nebula.give_peer_pool(p_project_id, v_interface, v_node.cidr);
-    RETURN;
+  IF family(v_node.cidr) = p_family THEN
+    PERFORM nebula.give_peer_pool(p_project_id, v_interface, v_node.cidr)
+      WHERE NOT EXISTS (SELECT FROM nebula.pool l WHERE l.purpose = 'peer' AND l.cidr && v_node.cidr);
+    IF FOUND THEN
+      RETURN;
+    END IF;
   END IF;
   -- A pool of an interface that was dropped.
   SELECT l.pool_id
