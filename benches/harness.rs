@@ -4,10 +4,14 @@ use std::fmt;
 
 use anyhow::Result;
 use nebula_tests::cluster::{Cluster, Database, PRELOAD};
+use nebula_tests::eventually;
 use tokio_postgres::Client;
 
 use crate::load::{Load, Run, pgbench};
 use crate::settings::Settings;
+
+/// The database that the background workers serve by default.
+const SERVED_DATABASE: &str = "nebula";
 
 /// A server with durable commits.
 pub(crate) struct Harness {
@@ -59,6 +63,31 @@ impl Harness {
             .batch_execute("CREATE TABLE floor (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)")
             .await?;
         Ok(Self { cluster, settings, floor })
+    }
+
+    /// The database of the background workers, with the extension. Elsewhere NOTIFY runs in the transactions that are
+    /// measured, one at a time on the whole server.
+    pub(crate) async fn served_database(&self) -> Result<(Database, Client)> {
+        let database = self.cluster.named(SERVED_DATABASE);
+        let client = match database.connect().await {
+            Ok(client) => client,
+            Err(_) => {
+                self.cluster.empty_database(SERVED_DATABASE).await?;
+                let client = database.connect().await?;
+                client.batch_execute("CREATE EXTENSION pg_nebula").await?;
+                database.grant().await?;
+                client
+            }
+        };
+        if self.settings.preload {
+            eventually("the background worker to be there", || async {
+                let find = "SELECT FROM pg_stat_activity
+                             WHERE backend_type = 'pg_nebula notifier' AND datname = current_database()";
+                Ok(client.query_opt(find, &[]).await?.map(drop))
+            })
+            .await?;
+        }
+        Ok((database, client))
     }
 
     /// The floor, per second: committed single-row inserts, the least that a durable answer costs.

@@ -2,7 +2,7 @@
 //! all nodes in a query, lock the best, count it up, and take the lowest free address.
 
 use anyhow::{Context, Result};
-use nebula_tests::cluster::Database;
+use tokio_postgres::Client;
 
 use crate::harness::Harness;
 use crate::load::{Load, pgbench};
@@ -53,10 +53,8 @@ const TEXTBOOK_SCHEMA: &str = "
 
 const TEXTBOOK: &str = "SELECT create_peer(encode(sha256(uuid_send(gen_random_uuid())), 'base64'));";
 
-/// A database with a project and so many nodes.
-async fn with_nodes(harness: &Harness, nodes: i32) -> Result<Database> {
-    let database = harness.cluster.database().await?;
-    let client = database.connect().await?;
+/// Gives a database a project and so many nodes.
+async fn register_nodes(client: &Client, nodes: i32) -> Result<()> {
     client
         .batch_execute(
             "INSERT INTO nebula.project (project_id, name)
@@ -68,7 +66,7 @@ async fn with_nodes(harness: &Harness, nodes: i32) -> Result<Database> {
                       FROM generate_series(1, $1) n";
     client.execute(register, &[&nodes]).await?;
     client.batch_execute("ANALYZE nebula.node").await?;
-    Ok(database)
+    Ok(())
 }
 
 /// Prints the tables.
@@ -77,7 +75,8 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
     let load = Load { clients: 1, durable: false };
     let mut rates = Vec::new();
     for nodes in [10, 10_000] {
-        let database = with_nodes(harness, nodes).await?;
+        let database = harness.cluster.database().await?;
+        register_nodes(&database.connect().await?, nodes).await?;
         let rate = pgbench(&harness.cluster, &database, SELECT, load, harness.settings.seconds)?.rate();
         println!("| {nodes} | {:.0} µs |", 1e6 / rate);
         rates.push(rate);
@@ -87,9 +86,10 @@ pub(crate) async fn run(harness: &Harness) -> Result<()> {
 
     println!("\n## create_peer over {NODES} nodes\n");
     println!("| | {} |\n|---|---|---|---|", LOADS.map(|load| load.to_string()).join(" | "));
-    let peers = with_nodes(harness, NODES).await?;
+    let (peers, client) = harness.served_database().await?;
+    register_nodes(&client, NODES).await?;
     // Every interface makes its pools with its first peer.
-    peers.connect().await?.batch_execute(&CREATE.repeat(200)).await?;
+    client.batch_execute(&CREATE.repeat(200)).await?;
     let textbook = harness.cluster.database().await?;
     textbook.connect().await?.batch_execute(TEXTBOOK_SCHEMA).await?;
     for (name, database, script) in [("create_peer", &peers, CREATE), ("textbook", &textbook, TEXTBOOK)] {

@@ -9,14 +9,10 @@ mod long_transaction;
 
 use anyhow::Result;
 use nebula_tests::cluster::Database;
-use nebula_tests::eventually;
 use tokio_postgres::Client;
 
 use crate::harness::{Cell, Harness};
 use crate::load::{Load, pgbench};
-
-/// The database that the background worker serves by default.
-const SERVED_DATABASE: &str = "nebula";
 
 /// A queue in its own database.
 pub(crate) struct Queue<'a> {
@@ -64,25 +60,7 @@ const BARE: Statements = Statements {
 impl<'a> Queue<'a> {
     /// The extension's queue, in the database of the background worker.
     pub(crate) async fn nebula(harness: &'a Harness) -> Result<Self> {
-        let database = harness.cluster.named(SERVED_DATABASE);
-        let client = match database.connect().await {
-            Ok(client) => client,
-            Err(_) => {
-                harness.cluster.empty_database(SERVED_DATABASE).await?;
-                let client = database.connect().await?;
-                client.batch_execute("CREATE EXTENSION pg_nebula").await?;
-                database.grant().await?;
-                client
-            }
-        };
-        if harness.settings.preload {
-            eventually("the background worker to be there", || async {
-                let find = "SELECT FROM pg_stat_activity
-                             WHERE backend_type = 'pg_nebula notifier' AND datname = current_database()";
-                Ok(client.query_opt(find, &[]).await?.map(drop))
-            })
-            .await?;
-        }
+        let (database, client) = harness.served_database().await?;
         Ok(Self { harness, database, client, sql: NEBULA })
     }
 

@@ -16,6 +16,7 @@
 //! that values to be written have the types of the columns in the table's list, as the extension's own script
 //! declares them.
 
+mod changed;
 mod columns;
 mod constraint;
 mod delete;
@@ -37,6 +38,7 @@ pub(crate) mod trigger;
 mod uncommitted;
 mod update;
 mod version;
+pub(crate) mod whole_row;
 #[cfg(feature = "pg_test")]
 pub(crate) mod write_count;
 
@@ -69,10 +71,22 @@ pub(crate) fn is_on() -> bool {
 /// A table in schema nebula, for a `static`.
 pub(crate) struct Table {
     name: &'static CStr,
-    /// Columns that rows are given with, in this order; all others are NULL.
-    columns: &'static [&'static CStr],
+    columns: Columns,
     own_delete_trigger: Option<&'static CStr>,
+    /// Columns that updates change; `None`: any.
+    changed: Option<&'static [&'static CStr]>,
+    /// Foreign keys that hold for every row that is inserted directly.
+    held_keys: &'static [&'static CStr],
     parent: Option<&'static CStr>,
+}
+
+/// Columns that rows are given with.
+#[derive(Clone, Copy)]
+enum Columns {
+    /// All of the table, in its order.
+    All,
+    /// These, in this order; all others are NULL.
+    Listed(&'static [&'static CStr]),
 }
 
 /// Result of [`Table::move_rows`].
@@ -91,6 +105,23 @@ pub(crate) enum UpdateOutcome<T> {
     NotFound,
     /// Nothing was done: this needs SQL.
     UseSql,
+}
+
+/// Treatment of a row by an update that skips locked rows.
+pub(crate) enum Change<T> {
+    /// Changes it, and answers this.
+    To(T),
+    /// Goes on to the next one.
+    Skip,
+    /// Ends the scan.
+    Stop,
+}
+
+/// Result of an update that skips locked rows.
+pub(crate) struct UnlockedUpdate<T> {
+    pub(crate) outcome: UpdateOutcome<T>,
+    /// A row was skipped because another transaction had changed it, so another snapshot shows more.
+    pub(crate) has_changed: bool,
 }
 
 /// Result of an insert that does not wait.
@@ -129,7 +160,24 @@ thread_local! {
 impl Table {
     /// A table with the columns that rows are given with.
     pub(crate) const fn new(name: &'static CStr, columns: &'static [&'static CStr]) -> Self {
-        Self { name, columns, own_delete_trigger: None, parent: None }
+        Self { columns: Columns::Listed(columns), ..Self::whole(name) }
+    }
+
+    /// A table whose rows are given with all of its columns.
+    pub(crate) const fn whole(name: &'static CStr) -> Self {
+        let columns = Columns::All;
+        Self { name, columns, own_delete_trigger: None, changed: None, held_keys: &[], parent: None }
+    }
+
+    /// The same table, of which updates change these columns alone, and fill in what is generated from them.
+    pub(crate) const fn changing(self, changed: &'static [&'static CStr]) -> Self {
+        Self { changed: Some(changed), ..self }
+    }
+
+    /// The same table with foreign keys of these names. The callers have written or locked the rows that they refer to
+    /// in the same transaction.
+    pub(crate) const fn with_held_keys(self, held_keys: &'static [&'static CStr]) -> Self {
+        Self { held_keys, ..self }
     }
 
     /// The same table with a trigger on DELETE of this name. The callers of [`Table::delete`] do its work.
@@ -186,6 +234,20 @@ impl Table {
             return Ok(UpdateOutcome::UseSql);
         }
         handle.update(scan, change)
+    }
+
+    /// As [`Table::update`], but skips rows that another transaction has locked, or has changed since the snapshot, which
+    /// is taken now. `change` says what to do with a row.
+    pub(crate) fn update_unlocked<T>(
+        &'static self,
+        scan: &IndexScan<'_>,
+        change: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Change<T>,
+    ) -> Result<UnlockedUpdate<T>> {
+        let handle = self.locked_handle(WRITE)?;
+        if !handle.can_update() {
+            return Ok(UnlockedUpdate { outcome: UpdateOutcome::UseSql, has_changed: false });
+        }
+        handle.update_unlocked(scan, change)
     }
 
     /// `DELETE … RETURNING` of the one row with this key, a uuid, for which `read` returns `Some`; returns
@@ -261,7 +323,7 @@ impl Table {
         hooks::register();
         let parent = self.parent.map(catalog::relation).transpose()?;
         let table = catalog::relation(self.name)?;
-        let handle = Rc::new(TableHandle::new(table, parent, self.columns, self.own_delete_trigger));
+        let handle = Rc::new(TableHandle::new(table, parent, self));
         HANDLES.with_borrow_mut(|all| all.insert(key, Rc::clone(&handle)));
         Ok(handle)
     }

@@ -8,9 +8,9 @@
 //! | layer | content |
 //! |---|---|
 //! | `queue` | jobs |
+//! | `nodes` | servers, and the placement of peers on them |
 //! | `notify` | NOTIFY for workers and watchers of jobs, collected over sessions |
 //! | `background` | background workers |
-//! | `nodes` | servers, and the placement of networks on them |
 //! | `addresses` | allocation and release of addresses |
 //! | `free_map` | search for free addresses, by a map in shared memory |
 //! | `pools` | projects and their ranges of addresses |

@@ -2,5 +2,7 @@
 
 mod choice;
 pub(crate) mod claim;
+pub(crate) mod generation;
 mod lowest;
+mod seat;
 pub(crate) mod select;

@@ -2,6 +2,12 @@
 -- a function in language sql is planned again for each statement that calls it. The functions that write are internal
 -- and have no SET search_path, so they qualify every name.
 
+-- Function in Rust.
+COMMENT ON FUNCTION nebula.insert_row(anyelement) IS
+  'Internal: inserts a row of nebula.peer, placement or event without a statement. False: nothing was done, a '
+  'statement has to; a key is taken or another session is about to take it, nebula.direct_writes is off, or the table '
+  'has triggers, columns or constraints that only a statement knows';
+
 -- Every role that may connect can send notifications, so they are only hints: confirm_changes tells which are true.
 CREATE FUNCTION nebula.notify_event(
   p_project_id uuid, p_subject text, p_subject_id text, p_action text, p_event_id bigint DEFAULT NULL
@@ -15,6 +21,33 @@ END $$;
 COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text, bigint) IS
   'Internal: notifies channel nebula_event of a change: of a recorded event, or of a job or file without a record';
 
+CREATE FUNCTION nebula.append_event(
+  p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text, p_client inet, p_detail jsonb
+) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_event nebula.event;
+BEGIN
+  v_event.event_id := pg_catalog.nextval('nebula.event_event_id_seq');
+  v_event.at := pg_catalog.now();
+  v_event.project_id := p_project_id;
+  v_event.actor := p_actor;
+  v_event.action := p_action;
+  v_event.subject := p_subject;
+  v_event.subject_id := p_subject_id;
+  v_event.client := p_client;
+  v_event.detail := p_detail;
+  IF NOT nebula.insert_row(v_event) THEN
+    INSERT INTO nebula.event (event_id, at, project_id, actor, action, subject, subject_id, client, detail)
+    OVERRIDING SYSTEM VALUE
+    VALUES (v_event.event_id, v_event.at, v_event.project_id, v_event.actor, v_event.action, v_event.subject,
+            v_event.subject_id, v_event.client, v_event.detail);
+  END IF;
+  RETURN v_event.event_id;
+END $$;
+COMMENT ON FUNCTION nebula.append_event(uuid, text, text, text, text, inet, jsonb) IS
+  'Internal: appends to the event log';
+
 CREATE FUNCTION nebula.record_event(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text,
   p_client inet DEFAULT NULL, p_detail jsonb DEFAULT '{}'
@@ -26,9 +59,7 @@ BEGIN
   IF pg_catalog.octet_length(p_actor) OPERATOR(pg_catalog.>) 200 THEN
     PERFORM nebula.check_text('the name of who did it', p_actor, 'actor');
   END IF;
-  INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
-  VALUES (p_project_id, p_actor, p_action, p_subject, p_subject_id, p_client, p_detail)
-  RETURNING e.event_id INTO v_noted;
+  v_noted := nebula.append_event(p_project_id, p_actor, p_action, p_subject, p_subject_id, p_client, p_detail);
   PERFORM nebula.notify_event(p_project_id, p_subject, p_subject_id, p_action, v_noted);
   RETURN v_noted;
 END $$;

@@ -52,6 +52,7 @@ BEGIN
   v_gone := ARRAY(SELECT p.peer_id
                     FROM nebula.placement p
                    WHERE p.interface_id = p_interface.interface_id
+                     AND p.role <> 'serving'
                      AND p.wanted = 'absent'
                      AND p.applied_generation >= p.generation
                    ORDER BY p.peer_id);
@@ -148,66 +149,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.note_drift(uuid, jsonb) IS
   'Internal: keeps the differences that an interface has now';
-
-CREATE FUNCTION nebula.desired_interface(p_node nebula.node, p_interface nebula.node_interface, p_base bigint)
-RETURNS jsonb
-LANGUAGE plpgsql STABLE AS $$
-DECLARE
-  v_project_ids CONSTANT uuid[] := CASE
-                                     WHEN p_node.project_id IS NOT NULL THEN ARRAY[p_node.project_id]
-                                     ELSE '{}'
-                                   END;
-  v_overlay     cidr[] := nebula.overlay_networks(p_node.project_id);
-BEGIN
-  RETURN jsonb_build_object(
-    'interfaceId', p_interface.interface_id, 'name', p_interface.name, 'listenPort', p_interface.listen_port,
-    'addresses', (SELECT coalesce(jsonb_agg(format('%s/%s', host(l.gateway), masklen(l.cidr))
-                                            ORDER BY family(l.cidr), l.pool_id), '[]')
-                    FROM nebula.pool l
-                   WHERE l.interface_id = p_interface.interface_id
-                     AND l.project_id = ANY (v_project_ids)),
-    'mtu', p_interface.mtu, 'generation', p_interface.generation, 'base', p_base,
-    'peers', (SELECT coalesce(jsonb_agg(
-                       CASE
-                         WHEN p.wanted = 'present' THEN
-                           jsonb_strip_nulls(jsonb_build_object(
-                             'peerId', e.peer_id, 'publicKey', encode(e.public_key, 'base64'),
-                             'presharedKey', encode(e.preshared_key, 'base64'),
-                             'allowedIps', nebula.allowed_ips(e.peer_id), 'absent', false))
-                         ELSE jsonb_build_object('peerId', e.peer_id, 'publicKey', encode(e.public_key, 'base64'),
-                                                 'allowedIps', '[]'::jsonb, 'absent', true)
-                       END ORDER BY p.generation, p.peer_id), '[]')
-                FROM nebula.placement p
-                JOIN nebula.peer e USING (peer_id)
-               WHERE p.interface_id = p_interface.interface_id
-                 AND e.project_id = ANY (v_project_ids)
-                 AND p.generation > p_base),
-    'wanted', (SELECT count(*)
-                 FROM nebula.placement p
-                 JOIN nebula.peer e USING (peer_id)
-                WHERE p.interface_id = p_interface.interface_id
-                  AND e.project_id = ANY (v_project_ids)
-                  AND p.wanted = 'present'),
-    'repair', p_node.repair, 'overlay', to_jsonb(v_overlay),
-    'dns', (SELECT coalesce(jsonb_agg(host(d)), '[]') FROM unnest(p_interface.dns) d),
-    'firewall', nebula.forward_rules(p_node.project_id, p_interface.interface_id),
-    -- All, or a listed network that the project does not know: to the internet, or to the node's own network.
-    'internet', (SELECT coalesce(jsonb_agg(host(a.ip) ORDER BY a.ip), '[]')
-                   FROM nebula.placement p
-                   JOIN nebula.peer e USING (peer_id)
-                   JOIN nebula.allocation a ON a.device_id = e.peer_id AND a.released_at IS NULL
-                  WHERE p.interface_id = p_interface.interface_id
-                    AND e.project_id = ANY (v_project_ids)
-                    AND p.wanted = 'present'
-                    AND (e.reach = 'all'
-                         OR EXISTS (SELECT
-                                      FROM unnest(e.networks) w
-                                     WHERE NOT EXISTS (SELECT FROM unnest(v_overlay) o WHERE w <<= o))))
-  );
-END $$;
-COMMENT ON FUNCTION nebula.desired_interface(nebula.node, nebula.node_interface, bigint) IS
-  'Internal: what an interface is to run, as the API writes it: the peers that have changed since generation base, or '
-  'all (0)';
 
 CREATE FUNCTION nebula.accept_report(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS nebula.node
 LANGUAGE plpgsql AS $$

@@ -88,6 +88,10 @@ BEGIN
                           WHEN v_attempt = 1 THEN nebula.file_name_base(v_peer.name)
                           ELSE nebula.peer_file_name(v_peer.project_id, v_peer.name, v_peer.peer_id)
                         END;
+    -- The key of the creator is not checked by insert_row.
+    IF v_peer.creator_id IS NULL AND nebula.insert_row(v_peer) THEN
+      RETURN v_peer;
+    END IF;
     INSERT INTO nebula.peer SELECT v_peer.* ON CONFLICT DO NOTHING;
     IF FOUND THEN
       RETURN v_peer;
@@ -148,15 +152,29 @@ CREATE FUNCTION nebula.place_peer(
 ) RETURNS inet
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_peer nebula.peer := nebula.insert_peer(p_peer);
-  v_got  record;
+  v_peer      nebula.peer := nebula.insert_peer(p_peer);
+  v_placement nebula.placement;
+  v_got       record;
+  v_event     bigint;
 BEGIN
   v_got := nebula.assign_peer_addresses(v_peer, p_interface_id, p_address, p_client);
-  INSERT INTO nebula.placement (peer_id, interface_id, wanted, generation, deadline)
-  VALUES (v_peer.peer_id, p_interface_id, nebula.wanted_state(v_peer), p_generation, p_deadline);
-  INSERT INTO nebula.event (project_id, actor, action, subject, subject_id, client, detail)
-  VALUES (v_peer.project_id, v_peer.created_by, 'create', 'peer', v_peer.peer_id::text, p_client,
-          jsonb_build_object('name', v_peer.name, 'ip', host(v_got.ip), 'interface', p_interface_id));
+  v_placement.peer_id := v_peer.peer_id;
+  v_placement.interface_id := p_interface_id;
+  v_placement.role := 'serving';
+  v_placement.wanted := nebula.wanted_state(v_peer);
+  v_placement.generation := p_generation;
+  v_placement.applied_generation := 0;
+  v_placement.placed_at := now();
+  v_placement.deadline := p_deadline;
+  IF NOT nebula.insert_row(v_placement) THEN
+    INSERT INTO nebula.placement (peer_id, interface_id, role, wanted, generation, applied_generation, placed_at,
+                                  deadline)
+    VALUES (v_placement.peer_id, v_placement.interface_id, v_placement.role, v_placement.wanted, v_placement.generation,
+            v_placement.applied_generation, v_placement.placed_at, v_placement.deadline);
+  END IF;
+  v_event := nebula.append_event(
+    v_peer.project_id, v_peer.created_by, 'create', 'peer', v_peer.peer_id::text, p_client,
+    jsonb_build_object('name', v_peer.name, 'ip', host(v_got.ip), 'interface', p_interface_id));
   RETURN coalesce(CASE WHEN family(p_address) = 6 THEN v_got.ip6 END, v_got.ip);
 END $$;
 COMMENT ON FUNCTION nebula.place_peer(nebula.peer, uuid, bigint, inet, timestamptz, inet) IS

@@ -94,18 +94,7 @@ END $$;
 COMMENT ON FUNCTION nebula.interface_for_peers(uuid) IS
   'Internal: the interface of a node with the fewest peers; makes wg0 if it has none. The caller has locked the node';
 
-CREATE FUNCTION nebula.raise_generation(p_interface_id uuid) RETURNS bigint
-LANGUAGE plpgsql AS $$
-DECLARE
-  v_raised nebula.node_interface;
-BEGIN
-  UPDATE nebula.node_interface i
-     SET generation = i.generation + 1
-   WHERE i.interface_id = p_interface_id
-  RETURNING i.* INTO v_raised;
-  PERFORM nebula.notify_node(v_raised.node_id);
-  RETURN v_raised.generation;
-END $$;
+-- Function in Rust.
 COMMENT ON FUNCTION nebula.raise_generation(uuid) IS
   'Internal: begins a generation of what is wanted on an interface, locks its row, and wakes the agent of its node';
 

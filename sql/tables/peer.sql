@@ -42,6 +42,9 @@ CREATE INDEX peer_expiry_idx ON nebula.peer (expires_at)
   WHERE expires_at IS DISTINCT FROM expired_at AND removed_at IS NULL;
 -- Removed ones, until their nodes have confirmed that they no longer have them.
 CREATE INDEX peer_removed_idx ON nebula.peer (peer_id) WHERE removed_at IS NOT NULL;
+-- Those that each report of a node looks for: peers that firewall rules may name, and those that leave the overlay.
+CREATE INDEX peer_groups_idx ON nebula.peer (project_id) WHERE groups <> '{}';
+CREATE INDEX peer_reach_idx ON nebula.peer (project_id) WHERE reach <> 'overlay';
 SELECT pg_catalog.pg_extension_config_dump('nebula.peer', '');
 
 COMMENT ON TABLE nebula.peer IS 'WireGuard clients that reach an overlay through a node';

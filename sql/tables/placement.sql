@@ -19,8 +19,11 @@ CREATE TABLE nebula.placement (
 );
 -- One node serves a peer, and it moves to one at a time.
 CREATE UNIQUE INDEX placement_role_key ON nebula.placement (peer_id, role) WHERE role <> 'leaving';
--- The changes of an interface since a generation.
-CREATE INDEX placement_interface_idx ON nebula.placement (interface_id, generation);
+-- The changes of an interface since a generation, and how many peers it is to have.
+CREATE INDEX placement_interface_idx ON nebula.placement (interface_id, generation) INCLUDE (wanted);
+-- Each report asks for these, and mostly there are none: peers that come or go, and changes that are not confirmed.
+CREATE INDEX placement_moving_idx ON nebula.placement (interface_id) WHERE role <> 'serving';
+CREATE INDEX placement_unconfirmed_idx ON nebula.placement (interface_id) WHERE applied_generation < generation;
 -- Placements that are withdrawn if their node does not apply them in time.
 CREATE INDEX placement_deadline_idx ON nebula.placement (deadline) WHERE deadline IS NOT NULL;
 SELECT pg_catalog.pg_extension_config_dump('nebula.placement', '');

@@ -173,10 +173,23 @@ pub struct Room {
 struct Rank(bool, f64);
 
 impl Room {
+    /// `nebula.node.score` with so many peers more.
+    pub fn score(&self, more: i32) -> f64 {
+        f64::from(self.active_peers + more) / f64::from(self.max_peers) / f64::from(self.weight)
+    }
+
+    /// `nebula.node.choice` with so many peers more.
+    pub fn choice(&self, more: i32) -> f64 {
+        self.score(more) + if self.is_crowded(more) { 1000.0 } else { 0.0 }
+    }
+
+    /// Whether it reaches its soft limit with so many peers more.
+    fn is_crowded(&self, more: i32) -> bool {
+        self.soft_max_peers.is_some_and(|limit| self.active_peers + more >= limit)
+    }
+
     fn rank(&self, more: i32) -> Rank {
-        let peers = self.active_peers + more;
-        let score = f64::from(peers) / f64::from(self.max_peers) / f64::from(self.weight);
-        Rank(self.soft_max_peers.is_some_and(|limit| peers >= limit), score)
+        Rank(self.is_crowded(more), self.score(more))
     }
 }
 

@@ -1,19 +1,19 @@
 //! State of the executor that a session keeps for a table: the parts that are the same for every statement.
 #![expect(unsafe_code, reason = "the state of the executor is made of C structures")]
 
-use std::ffi::CStr;
 use std::ptr::null_mut;
 
 use pgrx::memcxt::PgMemoryContexts;
 use pgrx::prelude::*;
 
+use super::changed::Changed;
 use super::eligibility::{
     Statement, has_descendants, is_partition, is_plain_partition, is_table, runs_nothing_else,
 };
 use super::index::{self, Index};
 use super::index_scan::IndexScan;
 use super::relation::{OpenRelation, WRITE, lock_relation};
-use super::{columns, version};
+use super::{Table, columns, version};
 use crate::pg::error::{Error, Result};
 
 /// Valid until the table, one of its indexes or its parent changes. All that is pointed to lives in
@@ -47,14 +47,9 @@ impl Drop for TableHandle {
 }
 
 impl TableHandle {
-    /// Reads the table's description. `own_delete_trigger` is the trigger on DELETE whose effect the callers
-    /// of this module reproduce.
-    pub(super) fn new(
-        table: pg_sys::Oid,
-        parent: Option<pg_sys::Oid>,
-        columns: &[&CStr],
-        own_delete_trigger: Option<&CStr>,
-    ) -> Self {
+    /// Reads the description of the table that `known` names.
+    pub(super) fn new(table: pg_sys::Oid, parent: Option<pg_sys::Oid>, known: &Table) -> Self {
+        let Table { columns, own_delete_trigger, held_keys, changed, .. } = *known;
         let relation = OpenRelation::table(table, WRITE);
         let has_plain_parent = match parent {
             Some(parent) => is_plain_partition(table, parent),
@@ -77,11 +72,8 @@ impl TableHandle {
                 pg_sys::MakePerTupleExprContext(state);
                 let indexes = index::describe_all(&relation, state);
                 let numbers = columns::numbers(descriptor, columns);
-                let can_write = is_table(&relation)
-                    && has_plain_parent
-                    && numbers.is_some()
-                    && indexes.iter().all(|index| index.is_immediate)
-                    && !columns::are_generated(descriptor);
+                let can_write = is_table(&relation) && has_plain_parent && numbers.is_some();
+                let changed = Changed::new(descriptor, changed);
                 let is_whole = is_table(&relation) && !has_descendants(&relation);
                 Self {
                     table,
@@ -95,18 +87,23 @@ impl TableHandle {
                     has_all_columns: numbers.is_some(),
                     is_whole,
                     can_insert: can_write
+                        && indexes.iter().all(|index| index.is_immediate)
+                        && !columns::are_generated(descriptor, &[])
                         && !columns::need_defaults(descriptor, columns)
-                        && runs_nothing_else(&relation, Statement::Insert, None),
+                        && runs_nothing_else(&relation, Statement::Insert, None, held_keys),
                     // A changed row might have to move to another partition. Access methods other than B-tree
                     // are told of updates in ways of their own.
                     can_update: can_write
                         && is_whole
                         && !is_partition(&relation)
-                        && indexes.iter().all(|index| !index.key_types.is_empty())
-                        && runs_nothing_else(&relation, Statement::Update, None),
+                        && indexes.iter().all(|index| {
+                            index.is_immediate && !index.key_types.is_empty() || changed.leaves_index(index)
+                        })
+                        && changed.fills_generated(descriptor)
+                        && changed.runs_nothing_else(&relation),
                     can_delete: is_whole
                         && numbers.is_some()
-                        && runs_nothing_else(&relation, Statement::Delete, own_delete_trigger),
+                        && runs_nothing_else(&relation, Statement::Delete, own_delete_trigger, &[]),
                     column_numbers: numbers.unwrap_or_default(),
                     indexes,
                 }

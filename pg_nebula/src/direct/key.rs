@@ -15,6 +15,8 @@ use crate::pg::error::{Error, Result};
 #[derive(Clone, Copy)]
 pub(crate) struct KeyValue {
     datum: pg_sys::Datum,
+    /// Compares equal to NULL, as by IS NULL.
+    is_null: bool,
     comparable: &'static Comparable,
 }
 
@@ -59,13 +61,13 @@ impl KeyValue {
     /// A `bigint`.
     pub(crate) fn bigint(value: i64) -> Self {
         let comparable = comparable!(INT8OID, F_INT8EQ, F_INT8GE, F_INT8LE, F_BTINT8CMP);
-        Self { datum: value.into(), comparable }
+        Self { datum: value.into(), is_null: false, comparable }
     }
 
     /// An `integer`.
     pub(crate) fn integer(value: i32) -> Self {
         let comparable = comparable!(INT4OID, F_INT4EQ, F_INT4GE, F_INT4LE, F_BTINT4CMP);
-        Self { datum: value.into(), comparable }
+        Self { datum: value.into(), is_null: false, comparable }
     }
 
     /// A `timestamptz`, in PostgreSQL's microseconds.
@@ -77,27 +79,32 @@ impl KeyValue {
             F_TIMESTAMPTZ_LE,
             F_TIMESTAMPTZ_CMP
         );
-        Self { datum: value.into(), comparable }
+        Self { datum: value.into(), is_null: false, comparable }
     }
 
     /// A `text`, allocated in the current memory context.
     pub(crate) fn text(value: &str) -> Self {
         let comparable = comparable!(TEXTOID, F_TEXTEQ, F_TEXT_GE, F_TEXT_LE, F_BTTEXTCMP);
-        Self { datum: value.into_datum().unwrap_or_else(pg_sys::Datum::null), comparable }
+        Self { datum: value.into_datum().unwrap_or_else(pg_sys::Datum::null), is_null: false, comparable }
     }
 
     /// A `uuid`, allocated in the current memory context.
     pub(crate) fn uuid(value: Uuid) -> Result<Self> {
         let comparable = comparable!(UUIDOID, F_UUID_EQ, F_UUID_GE, F_UUID_LE, F_UUID_CMP);
         let datum = value.into_datum().ok_or_else(|| Error::corrupt_schema("identifier"))?;
-        Ok(Self { datum, comparable })
+        Ok(Self { datum, is_null: false, comparable })
     }
 
     /// An `inet`, allocated in the current memory context.
     pub(crate) fn inet(value: IpAddr) -> Result<Self> {
         let comparable = comparable!(INETOID, F_NETWORK_EQ, F_NETWORK_GE, F_NETWORK_LE, F_NETWORK_CMP);
         let datum = Host(value).into_datum().ok_or_else(|| Error::corrupt_schema("address"))?;
-        Ok(Self { datum, comparable })
+        Ok(Self { datum, is_null: false, comparable })
+    }
+
+    /// IS NULL, of a column of type `uuid`.
+    pub(crate) fn no_uuid() -> Result<Self> {
+        Ok(Self { is_null: true, ..Self::uuid(Uuid::from_bytes([0; 16]))? })
     }
 
     pub(super) fn type_oid(&self) -> pg_sys::Oid {
@@ -135,6 +142,19 @@ impl KeyValue {
         // valid key to initialise.
         unsafe {
             let mut key: pg_sys::ScanKeyData = std::mem::zeroed();
+            if self.is_null {
+                pg_sys::ScanKeyEntryInitialize(
+                    &mut key,
+                    (flags | pg_sys::SK_ISNULL | pg_sys::SK_SEARCHNULL).cast_signed(),
+                    column as i16 + 1,
+                    0, // InvalidStrategy: IS NULL is none of the operator class.
+                    pg_sys::InvalidOid,
+                    pg_sys::InvalidOid,
+                    pg_sys::InvalidOid,
+                    pg_sys::Datum::null(),
+                );
+                return key;
+            }
             pg_sys::ScanKeyEntryInitialize(
                 &mut key,
                 flags.cast_signed(),

@@ -1,4 +1,5 @@
 //! A table that stays open for several operations.
+#![expect(unsafe_code, reason = "rows are C structures")]
 
 use std::rc::Rc;
 
@@ -6,7 +7,7 @@ use pgrx::{Uuid, pg_sys};
 
 use super::handle::TableHandle;
 use super::relation::OpenRelation;
-use super::{IndexScan, InsertOutcome, KeyValue};
+use super::{IndexScan, InsertOutcome, KeyValue, version};
 use crate::pg::error::Result;
 
 /// An open table with its handle: saves opening it for each operation.
@@ -34,6 +35,28 @@ impl OpenTable {
             return Ok(None);
         }
         self.handle.exists(&self.relation, scan).map(Some)
+    }
+
+    /// The values of a row, in the order of the table's list of columns. `None`: a column that has a default is null, so
+    /// SQL may have to fill it in.
+    ///
+    /// # Safety
+    /// The row is of this table's row type. The values are valid as long as it.
+    pub(super) unsafe fn deform(
+        &self,
+        row: &mut pg_sys::HeapTupleData,
+    ) -> Option<Vec<Option<pg_sys::Datum>>> {
+        let count = self.handle.column_count();
+        let (mut values, mut nulls) = (vec![pg_sys::Datum::null(); count], vec![false; count]);
+        // SAFETY: as the caller promises; both arrays have a place for each column.
+        let attributes = unsafe {
+            pg_sys::heap_deform_tuple(row, self.handle.descriptor, values.as_mut_ptr(), nulls.as_mut_ptr());
+            version::attributes(self.handle.descriptor)
+        };
+        let numbers = &self.handle.column_numbers;
+        let needs_default = numbers.iter().any(|number| nulls[*number] && attributes[*number].atthasdef);
+        let value = |number: &usize| (!nulls[*number]).then_some(values[*number]);
+        (!needs_default).then(|| numbers.iter().map(value).collect())
     }
 
     /// `INSERT … ON CONFLICT DO NOTHING`, but without waiting: a conflict with a transaction in progress

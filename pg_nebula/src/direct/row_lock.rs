@@ -50,7 +50,10 @@ pub(super) unsafe fn delete(
         };
         let mut result = attempt(wait);
         // Only without `wait`: the server then reports even this transaction's own lock on the row.
-        if result == TM_Result::TM_BeingModified && may_be_locked_here(slot) && lock(table, slot, snapshot) {
+        if result == TM_Result::TM_BeingModified
+            && may_be_locked_here(slot)
+            && lock(table, slot, snapshot, LockTupleExclusive)
+        {
             result = attempt(true);
         }
         match result {
@@ -100,7 +103,7 @@ pub(super) unsafe fn is_locked_by_others(
 ///
 /// # Safety
 /// The slot holds a row.
-unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
+pub(super) unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         header(slot).is_none_or(|header| {
@@ -110,11 +113,16 @@ unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
     }
 }
 
-/// Locks the row in a slot FOR UPDATE SKIP LOCKED; `false` when another transaction has locked it.
+/// Locks the row in a slot, as by SKIP LOCKED; `false` when another transaction has locked it.
 ///
 /// # Safety
 /// As [`delete`].
-unsafe fn lock(table: &OpenRelation, slot: *mut pg_sys::TupleTableSlot, snapshot: pg_sys::Snapshot) -> bool {
+pub(super) unsafe fn lock(
+    table: &OpenRelation,
+    slot: *mut pg_sys::TupleTableSlot,
+    snapshot: pg_sys::Snapshot,
+    mode: pg_sys::LockTupleMode::Type,
+) -> bool {
     // SAFETY: as the caller promises. The locked version goes into a slot of its own, because the caller
     // still reads the first one.
     unsafe {
@@ -126,7 +134,7 @@ unsafe fn lock(table: &OpenRelation, slot: *mut pg_sys::TupleTableSlot, snapshot
             snapshot,
             copy,
             pg_sys::GetCurrentCommandId(true),
-            LockTupleExclusive,
+            mode,
             LockWaitSkip,
             0,
             &mut failure,

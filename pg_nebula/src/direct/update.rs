@@ -4,17 +4,20 @@
 use std::ptr::null_mut;
 
 use pgrx::pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES;
-use pgrx::pg_sys::TM_Result::TM_Ok;
+use pgrx::pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
+use pgrx::pg_sys::TM_Result;
+use pgrx::pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
 use pgrx::prelude::*;
 
-use super::UpdateOutcome;
 use super::handle::TableHandle;
 use super::index::Index;
 use super::index_scan::IndexScan;
 use super::relation::{OpenRelation, WRITE, require_writable};
 use super::row::{FoundRow, deform};
+use super::row_lock::{is_locked_by_others, lock, may_be_locked_here};
 use super::snapshot::RegisteredSnapshot;
 use super::version;
+use super::{Change, UnlockedUpdate, UpdateOutcome};
 use crate::pg::error::Result;
 
 impl TableHandle {
@@ -44,7 +47,7 @@ impl TableHandle {
                     let Some(answer) = change(&found, &mut values) else { return true };
                     if !self.accepts_version(slot, &values) {
                         outcome = UpdateOutcome::UseSql;
-                    } else if self.replace(&table, slot, snapshot.0) {
+                    } else if self.replace(&table, slot, snapshot.0, true) == TM_Ok {
                         outcome = UpdateOutcome::Updated(answer);
                     } else {
                         conflict = true;
@@ -61,8 +64,75 @@ impl TableHandle {
         }
     }
 
-    /// Writes the row in the slot of this handle as the new version of the row in `old`, after waiting for
-    /// transactions that hold the row; `false` when one of them has changed it, so that nothing was done.
+    /// `UPDATE … RETURNING` in READ COMMITTED, of the first row of the scan that `change` changes and that no other
+    /// transaction has locked or changed since the snapshot, which is taken now.
+    pub(super) fn update_unlocked<T>(
+        &self,
+        scan: &IndexScan<'_>,
+        mut change: impl FnMut(&FoundRow<'_>, &mut [Option<pg_sys::Datum>]) -> Change<T>,
+    ) -> Result<UnlockedUpdate<T>> {
+        require_writable(c"UPDATE");
+        let index = self.index_of(scan)?;
+        let (table, index) = (self.open(), OpenRelation::index(index.oid, WRITE));
+        let mut values = vec![None; self.column_numbers.len()];
+        let (mut outcome, mut has_changed) = (UpdateOutcome::NotFound, false);
+        let snapshot = RegisteredSnapshot::new();
+        // SAFETY: `index_of` has checked the index; the snapshot is registered.
+        unsafe {
+            scan.run(&table, &index, snapshot.0, |slot| {
+                deform(slot);
+                let found = FoundRow { slot, column_numbers: &self.column_numbers };
+                for (column, value) in values.iter_mut().enumerate() {
+                    *value = found.get(column);
+                }
+                let answer = match change(&found, &mut values) {
+                    Change::To(answer) => answer,
+                    Change::Skip => return true,
+                    Change::Stop => return false,
+                };
+                if is_locked_by_others(slot, snapshot.0) {
+                    return true;
+                }
+                if !self.accepts_version(slot, &values) {
+                    outcome = UpdateOutcome::UseSql;
+                    return false;
+                }
+                let result = self.replace_unlocked(&table, slot, snapshot.0);
+                if result == TM_Ok {
+                    outcome = UpdateOutcome::Updated(answer);
+                    return false;
+                }
+                has_changed |= result != TM_BeingModified;
+                true
+            });
+            pg_sys::CommandCounterIncrement();
+        }
+        Ok(UnlockedUpdate { outcome, has_changed })
+    }
+
+    /// [`TableHandle::replace`], but does not wait for other transactions.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn replace_unlocked(
+        &self,
+        table: &OpenRelation,
+        old: *mut pg_sys::TupleTableSlot,
+        snapshot: pg_sys::Snapshot,
+    ) -> TM_Result::Type {
+        // SAFETY: as the caller promises.
+        unsafe {
+            let result = self.replace(table, old, snapshot, false);
+            // The server reports even this transaction's own lock on the row.
+            let is_own = result == TM_BeingModified
+                && may_be_locked_here(old)
+                && lock(table, old, snapshot, LockTupleNoKeyExclusive);
+            if is_own { self.replace(table, old, snapshot, true) } else { result }
+        }
+    }
+
+    /// Writes the row in the slot of this handle as the new version of the row in `old`, with `wait` after waiting for
+    /// transactions that hold the row. Not `TM_Ok`: nothing was done, because one of them has changed or locked it.
     ///
     /// # Safety
     /// [`TableHandle::accepts_version`] has filled the slot from `old`, a row that the snapshot shows.
@@ -71,7 +141,8 @@ impl TableHandle {
         table: &OpenRelation,
         old: *mut pg_sys::TupleTableSlot,
         snapshot: pg_sys::Snapshot,
-    ) -> bool {
+        wait: bool,
+    ) -> TM_Result::Type {
         // SAFETY: as the caller promises; the server fills what is zeroed here.
         unsafe {
             let mut failure: pg_sys::TM_FailureData = std::mem::zeroed();
@@ -84,7 +155,7 @@ impl TableHandle {
                 pg_sys::GetCurrentCommandId(true),
                 snapshot,
                 null_mut(),
-                true,
+                wait,
                 &mut failure,
                 &mut lock_mode,
                 &mut entries,
@@ -96,7 +167,7 @@ impl TableHandle {
                 }
             }
             pg_sys::MemoryContextReset(self.row_memory());
-            result == TM_Ok
+            result
         }
     }
 

@@ -10,6 +10,7 @@ use pgrx::prelude::*;
 
 use super::choice::{Choice, named_node, none_eligible, open_nodes, parse_strategy};
 use super::lowest::lowest;
+use super::seat::{self, DirectClaim};
 use crate::pg::error::{Error, Kind, Result, required, sql};
 use crate::pg::privilege::as_owner_by_index;
 use crate::pg::statement::Statement;
@@ -62,6 +63,14 @@ fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
          RETURNING node_id",
     ));
     loop {
+        match seat::claim(choice)? {
+            DirectClaim::Claimed(node) => return Ok(vec![(node, 1)]),
+            DirectClaim::Contended(node) => {
+                wait_for(node)?;
+                continue;
+            }
+            DirectClaim::UseSql => {}
+        }
         let Some(lowest) = lowest(choice)? else { return none_eligible(choice).map(|_| Vec::new()) };
         let mut values = Vec::from(choice.values());
         values.push(lowest.next_choice.into());

@@ -4,6 +4,7 @@
 //! time from the same state, and must return the same results and errors and leave the same rows.
 
 mod addresses;
+mod peers;
 mod queue;
 
 use super::{one, run};

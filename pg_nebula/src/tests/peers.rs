@@ -1,5 +1,6 @@
 //! Tests of nodes and peers, with what they share.
 
+mod cost;
 mod creation;
 mod input;
 mod placement;
