@@ -44,7 +44,7 @@ mod tests {
                'address', repeat('x', 100000))])",
             key(1)
         ));
-        assert!(long.parse::<u32>().unwrap() < 200, "an error repeats {long} characters");
+        assert!(long.parse::<u32>().expect("a number") < 200, "an error repeats {long} characters");
         run(&create(&project, 1, ""));
         for (wrong, words) in [
             ("groups => '{{a},{b}}'", "groups"),
