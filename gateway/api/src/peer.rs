@@ -43,6 +43,9 @@ pub struct NewPeer {
     /// Makes a preshared key, which [`PeerConfig`] shows and the node gets.
     #[serde(default)]
     pub preshared: bool,
+    /// A preshared key that its client has already, instead of a new one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preshared_key: Option<PresharedKey>,
     /// Address of a pool of peers; the next free one of the node when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub address: Option<String>,
@@ -62,6 +65,25 @@ pub struct NewPeer {
     /// Created without access, until it is enabled.
     #[serde(default)]
     pub disabled: bool,
+}
+
+/// A preshared key: 32 bytes in base64.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(transparent)]
+pub struct PresharedKey(String);
+
+impl From<String> for PresharedKey {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+/// Leaves out the key, which must not get into a log.
+impl std::fmt::Debug for PresharedKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PresharedKey")
+    }
 }
 
 /// Body of `POST /api/peers`: all items in one transaction, one result each.

@@ -9,19 +9,21 @@ use nebula_tests::eventually;
 use nebula_tests::netns::Network;
 use nebula_tests::wireguard::{Client, KeyPair, Pings};
 
+use super::fake_node::key;
 use crate::agent::World;
 
-fn server_conf(server: &KeyPair, phone: &KeyPair) -> String {
+fn server_conf(server: &KeyPair, phone: &KeyPair, preshared: &str) -> String {
     format!(
         "[Interface]\nPrivateKey = {}\nAddress = 10.8.0.1/24\nListenPort = 51820\n\n[Peer]\n# phone\nPublicKey = {}\n\
-         AllowedIPs = 10.8.0.7/32\n",
+         PresharedKey = {preshared}\nAllowedIPs = 10.8.0.7/32\n",
         server.private, phone.public
     )
 }
 
-fn phone_conf(server: &KeyPair, phone: &KeyPair) -> String {
+fn phone_conf(server: &KeyPair, phone: &KeyPair, preshared: &str) -> String {
     format!(
-        "[Interface]\nPrivateKey = {}\nAddress = 10.8.0.7/32\n\n[Peer]\nPublicKey = {}\nAllowedIPs = 10.8.0.0/24\n\
+        "[Interface]\nPrivateKey = {}\nAddress = 10.8.0.7/32\n\n[Peer]\nPublicKey = {}\n\
+         PresharedKey = {preshared}\nAllowedIPs = 10.8.0.0/24\n\
          Endpoint = {}:51820\nPersistentKeepalive = 25\n",
         phone.private,
         server.public,
@@ -53,14 +55,15 @@ fn import_key(node: &Device, conf: &str) -> Result<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn clients_of_a_server_go_on_while_a_node_takes_its_place() -> Result<()> {
     let mut world = World::joined_beside(&[("a", "lighthouse", 1)], 1).await?;
-    let (server, phone) = (KeyPair::generate()?, KeyPair::generate()?);
-    let conf = server_conf(&server, &phone);
+    let (server, phone, preshared) = (KeyPair::generate()?, KeyPair::generate()?, key());
+    let conf = server_conf(&server, &phone, &preshared);
     let path = world.stack.path("wg0.conf");
     fs::write(&path, &conf)?;
     let path = path.to_string_lossy().into_owned();
     let home = world.stack.path("");
     let old = Client::up(&world.network.namespace(1), &home, "wg0", &conf)?;
-    let client = Client::up(&world.network.namespace(2), &home, "phone", &phone_conf(&server, &phone))?;
+    let client =
+        Client::up(&world.network.namespace(2), &home, "phone", &phone_conf(&server, &phone, &preshared))?;
     eventually("the phone to reach the server", || async { Ok(client.pings("10.8.0.1").then_some(())) })
         .await?;
 

@@ -112,6 +112,7 @@ async fn request(client: &Client, arguments: Create, public_key: String) -> Resu
         name: arguments.name,
         public_key,
         preshared: arguments.preshared,
+        preshared_key: None,
         address: arguments.address.map(|address| address.to_string()),
         reach,
         networks: arguments.traffic.networks,

@@ -104,7 +104,7 @@ fn describe(output: Output, plan: &Plan) -> String {
             clean(&peer.name),
             peer.address.map_or_else(|| "next free".to_owned(), |address| address.to_string()),
             if peer.disabled { "disabled" } else { "enabled" }.to_owned(),
-            if peer.preshared { "new" } else { "-" }.to_owned(),
+            if peer.preshared { "kept" } else { "-" }.to_owned(),
             peer.line.to_string(),
         ]
     });
@@ -165,7 +165,8 @@ fn new_peer(traffic: &Traffic, peer: &PlannedPeer) -> NewPeer {
         peer_id: Some(Uuid::new_v4()),
         name: peer.name.clone(),
         public_key: peer.public_key.clone(),
-        preshared: peer.preshared,
+        preshared: false,
+        preshared_key: peer.preshared_key.as_ref().map(|key| key.text().to_owned().into()),
         address: peer.address.map(|address| address.to_string()),
         reach: traffic.reach().unwrap_or_default(),
         networks: traffic.networks.clone(),

@@ -8,7 +8,7 @@ use nebula_api::peer::Peer;
 use serde::Serialize;
 
 use super::key::parse_public_key;
-use super::server_conf::{Problem, ServerConf, ServerPeer};
+use super::server_conf::{PresharedKey, Problem, ServerConf, ServerPeer};
 use crate::command::line::is_unsafe;
 
 /// The peers to create, and the lines that are left out.
@@ -27,8 +27,11 @@ pub(super) struct PlannedPeer {
     pub(super) public_key: String,
     /// The next free one when absent.
     pub(super) address: Option<IpAddr>,
-    /// Gets a new preshared key, because it has one in the file.
+    /// Whether it has a preshared key.
     pub(super) preshared: bool,
+    /// Its preshared key in the file, which it keeps.
+    #[serde(skip)]
+    pub(super) preshared_key: Option<PresharedKey>,
     pub(super) disabled: bool,
 }
 
@@ -70,8 +73,9 @@ pub(super) fn plan(conf: ServerConf, known: &[Peer], pools: Option<&[IpNetwork]>
             owner == peer.line && inside
         });
         let name = unique(&mut names, &name(peer));
-        let (line, preshared, disabled) = (peer.line, peer.preshared_key.is_some(), peer.disabled);
-        plan.peers.push(PlannedPeer { line, name, public_key: key.to_owned(), address, preshared, disabled });
+        let (public_key, preshared_key) = (key.to_owned(), peer.preshared_key.clone());
+        let (line, preshared, disabled) = (peer.line, preshared_key.is_some(), peer.disabled);
+        plan.peers.push(PlannedPeer { line, name, public_key, address, preshared, preshared_key, disabled });
     }
     plan.problems.sort_by_key(|problem| problem.line);
     plan
