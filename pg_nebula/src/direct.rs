@@ -294,7 +294,17 @@ impl Table {
         read: impl FnMut(&FoundRow<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
         let handle = self.locked_handle(READ)?;
-        if handle.is_whole() { handle.first(scan, read) } else { Ok(None) }
+        if handle.is_whole() { handle.first(scan, false, read) } else { Ok(None) }
+    }
+
+    /// [`Table::first`] of what is committed now, however old the snapshot of the caller's statement is.
+    pub(crate) fn first_now<T>(
+        &'static self,
+        scan: &IndexScan<'_>,
+        read: impl FnMut(&FoundRow<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let handle = self.locked_handle(READ)?;
+        if handle.is_whole() { handle.first(scan, true, read) } else { Ok(None) }
     }
 
     /// A token for what is read from now on.

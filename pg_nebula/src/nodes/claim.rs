@@ -66,7 +66,9 @@ fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
         match seat::claim(choice)? {
             DirectClaim::Claimed(node) => return Ok(vec![(node, 1)]),
             DirectClaim::Contended(node) => {
-                wait_for(node)?;
+                if claim_after_wait(choice, node)? {
+                    return Ok(vec![(node, 1)]);
+                }
                 continue;
             }
             DirectClaim::UseSql => {}
@@ -83,15 +85,28 @@ fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
                 return Ok(vec![(node, 1)]);
             }
         }
-        wait_for(lowest.node)?;
+        if claim_after_wait(choice, lowest.node)? {
+            return Ok(vec![(lowest.node, 1)]);
+        }
     }
 }
 
-/// Waits until no other session has locked a node, in a subtransaction that is rolled back, so that the
-/// caller does not keep the lock.
-fn wait_for(node: Uuid) -> Result<()> {
+/// Waits until no other session has locked a node, and takes a seat on it if it is the lowest one then. Otherwise the
+/// lock is given up, because a session that waits must not have locked another node. It is not given up in any case: the
+/// next one of several that wait would get it, and each would find it locked when it comes back to claim it.
+fn claim_after_wait(choice: &Choice, node: Uuid) -> Result<bool> {
     static LOCK: Statement = Statement::new("SELECT FROM nebula.node WHERE node_id = $1 FOR NO KEY UPDATE");
-    commit_if(|| LOCK.run(&[node.into()]), |_| false)
+    static TAKE: Statement =
+        Statement::new("UPDATE nebula.node SET active_peers = active_peers + 1 WHERE node_id = $1");
+    let claim = || {
+        LOCK.run(&[node.into()])?;
+        let is_lowest = lowest(choice)?.is_some_and(|lowest| lowest.node == node);
+        if is_lowest {
+            TAKE.run(&[node.into()])?;
+        }
+        Ok(is_lowest)
+    };
+    commit_if(claim, |claimed| matches!(claimed, Ok(true)))
 }
 
 /// Seats on the node with this name, or `or_id` this identifier.

@@ -80,7 +80,7 @@ pub(super) fn claim(choice: &Choice) -> Result<DirectClaim> {
     });
     let reports_since = clock() - (settings::node_late_after() * 1e6) as i64;
     loop {
-        let first = |scan| NODE.first(scan, |row| read_lowest(row, reports_since));
+        let first = |scan| NODE.first_now(scan, |row| read_lowest(row, reports_since));
         let mut lowest = first(&scans[0])?;
         // Where the project has no node of its own, the scan that claims finds the lowest one.
         if let Some(own) = &lowest
