@@ -125,17 +125,18 @@ impl Agent {
     }
 }
 
-/// All agents report until none learns anything new.
+/// All agents report until their interfaces run all that is wanted. The report of one can change what is wanted of
+/// another, because a peer has arrived.
 pub(super) async fn settle(agents: &mut [Agent]) -> Result<()> {
     for _ in 0..50 {
-        let mut changed = false;
         for agent in agents.iter_mut() {
-            let before = agent.generation;
-            let answer = agent.report(&[]).await?.context("nobody else is there")?;
+            let answer = agent.report(&[]).await?.context("the device represents a node")?;
             agent.apply(&answer)?;
-            changed |= agent.generation != before;
         }
-        if !changed {
+        let Some(agent) = agents.first() else { return Ok(()) };
+        let behind = "SELECT FROM nebula.node_interface i JOIN nebula.node n USING (node_id)
+                       WHERE n.device_id IS NOT NULL AND i.acknowledged_generation < i.generation";
+        if agent.client.query(behind, &[]).await?.is_empty() {
             return Ok(());
         }
     }
