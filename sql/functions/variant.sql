@@ -65,8 +65,9 @@ BEGIN
     VALUES (p_content_id, v_next, 'pictures', greatest((p_plan ->> 'duration')::real / 50, 1));
   END IF;
   IF p_plan ->> 'web' = 'join' THEN
-    v_next := nebula.enqueue_job('transcode-join', v_base, priority => v_job.priority, depends_on => v_made,
-                                 project_id => v_job.project_id);
+    v_next := nebula.enqueue_job('transcode-join', v_base || jsonb_build_object(
+      'variants', p_plan -> 'variants', 'sounds', p_plan -> 'sounds', 'summary', p_plan -> 'summary'),
+      priority => v_job.priority, depends_on => v_made, project_id => v_job.project_id);
     INSERT INTO nebula.content_job (content_id, job_id, role, weight)
     VALUES (p_content_id, v_next, 'join', greatest((p_plan ->> 'duration')::real / 50, 1));
   END IF;

@@ -24,7 +24,7 @@ SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.user
                                         'contentType', x.content_type,
                                         'sha256', encode(x.sha256, 'hex'), 'madeAt', x.made_at,
                                         'detail', x.detail
-                                      ) ORDER BY x.kind) AS list
+                                      ) ORDER BY x.kind <> 'web', x.kind) AS list
                        FROM nebula.rendition x
                       WHERE x.content_id = f.content_id) r
 -- Of a file that can be played the jobs do not matter, and reading them is most of the work of a list.

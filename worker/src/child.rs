@@ -10,12 +10,14 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use rustix::process::Signal;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::io::{AsyncBufRead, AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
-use crate::media::{MediaError, Progress, Summary};
+use crate::media::{Event, MediaError, Piece, Progress, Summary, Task};
 use crate::sandbox::output_limit;
 
 /// A child that sends no message for this long hangs.
@@ -29,12 +31,17 @@ const MAX_STDERR_LINES: usize = 20;
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Message {
-    /// The conversion is running.
+    /// The work goes on.
     Progress(Progress),
+    /// A piece is complete.
+    Piece {
+        /// Its description.
+        piece: Piece,
+    },
     /// The output is complete.
     Result {
-        /// Properties of the output.
-        result: Summary,
+        /// A description of what was made; its type depends on the task.
+        result: Value,
     },
     /// There is no output.
     Error {
@@ -62,14 +69,28 @@ impl Default for Launcher {
     }
 }
 
+/// The work of one media process.
+#[derive(Clone, Copy, Debug)]
+pub struct Work<'a> {
+    /// The work.
+    pub task: &'a Task,
+    /// File to read.
+    pub input: &'a Path,
+    /// Folder of pieces to read.
+    pub pieces: Option<&'a Path>,
+    /// File to write; others may lie beside it.
+    pub output: &'a Path,
+    /// Bytes that a file may have at most.
+    pub room: Option<u64>,
+}
+
 impl Launcher {
     /// Starts children as `program media …`, and kills one that sends no message for `silence_timeout`.
     pub fn new(program: impl Into<PathBuf>, silence_timeout: Duration) -> Self {
         Self { program: program.into(), silence_timeout }
     }
 
-    /// Converts `input` into `output`, of at most `room` bytes, in a child process. Dropping the future kills
-    /// the child.
+    /// Converts `input` into `output`, of at most `room` bytes, in a child process.
     pub async fn convert(
         &self,
         input: &Path,
@@ -77,7 +98,22 @@ impl Launcher {
         room: Option<u64>,
         mut report: impl FnMut(Progress),
     ) -> Result<Summary, MediaError> {
-        let mut child = self.spawn(input, output, room)?;
+        let work = Work { task: &Task::Convert, input, pieces: None, output, room };
+        let tell = |event| match event {
+            Event::Progress(progress) => report(progress),
+            Event::Piece(_) => {}
+        };
+        self.run(work, tell).await
+    }
+
+    /// Does media work in a child process. Dropping the future kills the child.
+    pub async fn run<T: DeserializeOwned>(
+        &self,
+        work: Work<'_>,
+        mut tell: impl FnMut(Event),
+    ) -> Result<T, MediaError> {
+        let Work { input, room, .. } = work;
+        let mut child = self.spawn(&work)?;
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
             return Err(MediaError::transient("the media process has no pipes"));
         };
@@ -85,8 +121,13 @@ impl Launcher {
         let mut stdout = BufReader::new(stdout);
         let outcome = loop {
             match timeout(self.silence_timeout, next_message(&mut stdout)).await {
-                Ok(Ok(Some(Message::Progress(progress)))) => report(sanitized(progress)),
-                Ok(Ok(Some(Message::Result { result }))) => break Some(Ok(result)),
+                Ok(Ok(Some(Message::Progress(progress)))) => tell(Event::Progress(sanitized(progress))),
+                Ok(Ok(Some(Message::Piece { piece }))) => tell(Event::Piece(piece)),
+                Ok(Ok(Some(Message::Result { result }))) => {
+                    break Some(serde_json::from_value(result).map_err(|error| {
+                        MediaError::transient(format!("the media process sent an invalid result: {error}"))
+                    }));
+                }
                 Ok(Ok(Some(Message::Error { error: message, permanent, no_room }))) => {
                     break Some(Err(MediaError { message, permanent, no_room }));
                 }
@@ -119,22 +160,28 @@ impl Launcher {
         }
     }
 
-    fn spawn(&self, input: &Path, output: &Path, room: Option<u64>) -> Result<Child, MediaError> {
+    fn spawn(&self, work: &Work<'_>) -> Result<Child, MediaError> {
+        let task = serde_json::to_string(work.task)
+            .map_err(|error| MediaError::transient(format!("cannot write the task: {error}")))?;
         let mut command = Command::new(&self.program);
         // The environment is not passed on: it holds the credentials of database and storage.
         command
             .arg0("nebula-worker")
             .args(["media", "--parent", &std::process::id().to_string(), "--input"])
-            .arg(input)
+            .arg(work.input)
             .arg("--output")
-            .arg(output)
+            .arg(work.output)
+            .args(["--task", &task])
             .env_clear()
             .current_dir("/")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
-        if let Some(room) = room {
+        if let Some(pieces) = work.pieces {
+            command.arg("--pieces").arg(pieces);
+        }
+        if let Some(room) = work.room {
             command.args(["--room", &room.to_string()]);
         }
         command

@@ -12,16 +12,15 @@ pub mod settings;
 mod transcode;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use nebula_storage::{Disk, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use child::Launcher;
-use queue::{Registry, Runner};
+use queue::Runner;
 use scratch::Scratch;
 use settings::{Settings, SettingsError};
-use transcode::Transcode;
+use transcode::Workplace;
 
 /// Why the worker cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -59,7 +58,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let scratch =
         Scratch::open(&root).map_err(|source| StartError::Scratch { path: root.clone(), source })?;
     let reserve = settings.disk_reserve.unwrap_or_default();
-    let transcode = Transcode::new(store, scratch, Disk::new(root, reserve), Launcher::default());
+    let workplace = Workplace::new(store, scratch, Disk::new(root, reserve), Launcher::default());
     let runner = Runner {
         name: settings.worker_name(),
         slots: usize::from(settings.slots),
@@ -71,7 +70,7 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         health_file: settings.health_file,
         database,
         listener,
-        registry: Registry::default().with(transcode::KIND, Arc::new(transcode)),
+        registry: transcode::registry(workplace),
     };
     tracing::info!(
         name = runner.name,

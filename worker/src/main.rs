@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Parser, Subcommand};
 use nebula_worker::child::Message;
-use nebula_worker::media::MediaError;
+use nebula_worker::media::{Event, MediaError, Task};
 use nebula_worker::settings::Settings;
 use nebula_worker::{media, sandbox};
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,7 +26,7 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Role {
-    /// Converts one file; started by the worker itself.
+    /// Does the media work of one job; started by the worker itself.
     #[command(hide = true)]
     Media {
         /// Process id of the worker; the child is killed when the worker dies.
@@ -35,9 +35,15 @@ enum Role {
         /// File to read.
         #[arg(long)]
         input: PathBuf,
-        /// File to write.
+        /// File to write; further files lie beside it.
         #[arg(long)]
         output: PathBuf,
+        /// Folder with the pieces to join.
+        #[arg(long)]
+        pieces: Option<PathBuf>,
+        /// The work, as JSON.
+        #[arg(long)]
+        task: String,
         /// Bytes that the output may have, because the disk has no room for more.
         #[arg(long)]
         room: Option<u64>,
@@ -47,7 +53,9 @@ enum Role {
 fn main() -> ExitCode {
     let Arguments { role, settings } = Arguments::parse();
     let outcome = match role {
-        Some(Role::Media { parent, input, output, room }) => return convert(parent, &input, &output, room),
+        Some(Role::Media { parent, input, output, pieces, task, room }) => {
+            return media(parent, &input, pieces.as_deref(), &output, &task, room);
+        }
         None => work(settings),
     };
     match outcome {
@@ -89,9 +97,17 @@ fn work(settings: Settings) -> anyhow::Result<()> {
     })
 }
 
-/// The child process: converts one file and prints its progress and its outcome as JSON lines.
-fn convert(parent: u32, input: &Path, output: &Path, room: Option<u64>) -> ExitCode {
-    let confine = || match sandbox::enter(parent, input, output, room) {
+/// The child process: does one task and prints its news and its outcome as JSON lines.
+fn media(
+    parent: u32,
+    input: &Path,
+    pieces: Option<&Path>,
+    output: &Path,
+    task: &str,
+    room: Option<u64>,
+) -> ExitCode {
+    let inputs: Vec<&Path> = std::iter::once(input).chain(pieces).collect();
+    let confine = || match sandbox::enter(parent, &inputs, output, room) {
         Ok(true) => Ok(()),
         Ok(false) => {
             eprintln!("this kernel has no landlock: the media process is not confined to its files");
@@ -99,9 +115,20 @@ fn convert(parent: u32, input: &Path, output: &Path, room: Option<u64>) -> ExitC
         }
         Err(error) => Err(MediaError::transient(format!("cannot confine the media process: {error}"))),
     };
-    let convert =
-        || media::convert(input, output, &mut |progress| print_message(&Message::Progress(progress)));
-    let outcome = confine().and_then(|()| media::init()).and_then(|()| convert());
+    let task: Result<Task, _> = serde_json::from_str(task).map_err(|error| {
+        MediaError::transient(format!("the task of the media process is malformed: {error}"))
+    });
+    let tell = &mut |event| {
+        print_message(&match event {
+            Event::Progress(progress) => Message::Progress(progress),
+            Event::Piece(piece) => Message::Piece { piece },
+        });
+    };
+    let outcome = task.and_then(|task| {
+        confine()?;
+        media::init()?;
+        media::run(&task, input, pieces, output, tell)
+    });
     let succeeded = outcome.is_ok();
     print_message(&match outcome {
         Ok(result) => Message::Result { result },

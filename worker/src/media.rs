@@ -9,24 +9,38 @@ mod decision;
 mod decoder;
 mod encode;
 mod error;
+mod event;
 mod ffi;
 mod filter;
+mod fragment;
+mod join;
+mod ladder;
 mod mux;
 mod orientation;
+mod piece;
 mod pipeline;
+mod plan;
 mod probe;
 mod progress;
+mod sound;
 mod subtitle;
 mod summary;
+mod task;
 mod video;
 
 use ffmpeg_next as ff;
 
 pub use decision::{Decision, Reason};
 pub use error::MediaError;
-pub use pipeline::convert;
+pub use event::Event;
+pub use join::{JoinTask, JoinTrack, Joined};
+pub use ladder::{ChunkTask, Size, Span};
+pub use piece::Piece;
+pub use plan::{MediaPlan, WebFrom};
 pub use progress::Progress;
+pub use sound::{Sound, SoundTask};
 pub use summary::Summary;
+pub use task::{Task, run};
 
 /// Initialises FFmpeg. Its messages of level warning and above go to stderr.
 ///

@@ -20,18 +20,18 @@ const MIN_OUTPUT_LIMIT: u64 = 4 << 30;
 /// Open files: input, output, pipes, and those that libav opens itself.
 const MAX_FILES: u64 = 64;
 
-/// Confines this process to reading `input` and writing in the folder of `output`; it is killed when `parent`
+/// Confines this process to reading `inputs`, files or folders, and writing in the folder of `output`; it is killed when `parent`
 /// dies.
 ///
 /// Returns `false` when the kernel has no landlock, which alone is best effort.
-pub fn enter(parent: u32, input: &Path, output: &Path, room: Option<u64>) -> io::Result<bool> {
+pub fn enter(parent: u32, inputs: &[&Path], output: &Path, room: Option<u64>) -> io::Result<bool> {
     process::set_parent_process_death_signal(Some(Signal::KILL))?;
     // The parent may have died before the line above took effect; then the signal would never come.
     if process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
         return Err(io::Error::other("the worker that started this process is gone"));
     }
     rustix::thread::set_no_new_privs(true)?;
-    let size = fs::metadata(input)?.len();
+    let size = inputs.iter().map(|input| Ok(fs::metadata(input)?.len())).sum::<io::Result<u64>>()?;
     limit(Resource::As, MAX_MEMORY)?;
     limit(Resource::Fsize, output_limit(size).min(room.unwrap_or(u64::MAX)))?;
     limit(Resource::Nofile, MAX_FILES)?;
@@ -39,7 +39,7 @@ pub fn enter(parent: u32, input: &Path, output: &Path, room: Option<u64>) -> io:
     // Lower priority than the services that answer users.
     process::nice(10)?;
     let folder = output.parent().ok_or_else(|| io::Error::other("the output has no folder"))?;
-    let status = restrict_paths(input, folder).map_err(io::Error::other)?;
+    let status = restrict_paths(inputs, folder).map_err(io::Error::other)?;
     Ok(status != RulesetStatus::NotEnforced)
 }
 
@@ -53,15 +53,15 @@ fn limit(resource: Resource, value: u64) -> io::Result<()> {
     Ok(process::setrlimit(resource, Rlimit { current: Some(hard), maximum: Some(hard) })?)
 }
 
-/// Allows these two paths and no TCP.
-fn restrict_paths(input: &Path, folder: &Path) -> Result<RulesetStatus, landlock::RulesetError> {
+/// Allows these paths and no TCP.
+fn restrict_paths(inputs: &[&Path], folder: &Path) -> Result<RulesetStatus, landlock::RulesetError> {
     let abi = ABI::V5;
     let status = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
         .handle_access(AccessNet::from_all(abi))?
         .create()?
-        .add_rules(path_beneath_rules([input], AccessFs::ReadFile))?
+        .add_rules(path_beneath_rules(inputs, AccessFs::ReadFile))?
         .add_rules(path_beneath_rules([folder], AccessFs::from_all(abi)))?
         .restrict_self()?;
     Ok(status.ruleset)

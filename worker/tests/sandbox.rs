@@ -37,10 +37,10 @@ fn a_confined_process_reaches_only_its_input_and_output() {
 fn check_confinement(folder: &Path) {
     let (input, output) = (folder.join("input"), folder.join("out").join("web.mp4"));
     assert!(
-        sandbox::enter(1_u32.wrapping_sub(2), &input, &output, None).is_err(),
+        sandbox::enter(1_u32.wrapping_sub(2), &[&input], &output, None).is_err(),
         "a wrong parent is refused"
     );
-    let has_landlock = sandbox::enter(parent_id(), &input, &output, None).unwrap();
+    let has_landlock = sandbox::enter(parent_id(), &[&input], &output, None).unwrap();
     assert_eq!(fs::read(&input).unwrap(), b"input");
     fs::write(&output, b"made").unwrap();
     assert_eq!(fs::read(&output).unwrap(), b"made");

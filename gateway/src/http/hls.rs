@@ -27,7 +27,7 @@ pub(crate) struct HlsQuery {
     token: Option<String>,
 }
 
-/// What is left of a request after its authorisation.
+/// The caller of a request, authorised.
 struct Viewer {
     account_id: Uuid,
     /// Appended to the URLs in playlists.

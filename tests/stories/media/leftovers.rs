@@ -39,9 +39,11 @@ async fn lose_row(stack: &mut Stack, api: &Api) -> Result<()> {
     eventually("the bytes to be stored", || async { Ok((objects(stack)?.len() == 2).then_some(())) }).await?;
     let waits = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                   WHERE datname = current_database() AND query LIKE '%create_file%' AND wait_event_type = 'Lock'";
-    eventually("the row to wait", || async { Ok(lock.query_opt(waits, &[]).await?) }).await?;
+    // On a connection of its own: within a transaction, the activity is always that of the first look.
+    let watcher = stack.database.connect().await?;
+    eventually("the row to wait", || async { Ok(watcher.query_opt(waits, &[]).await?) }).await?;
     stack.kill_gateway()?;
-    lock.query(waits, &[]).await?;
+    watcher.query(waits, &[]).await?;
     lock.rollback().await?;
     ensure!(sending.await?.is_err());
     let [marker] = &markers(stack)?[..] else { anyhow::bail!("no marker is left: {:?}", markers(stack)?) };

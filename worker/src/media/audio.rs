@@ -8,7 +8,6 @@ use super::decoder::Decoder;
 use super::encode::{Codec, EncodedTrack};
 use super::error::MediaError;
 use super::filter::Chain;
-use super::mux::Muxer;
 use super::probe::Stream;
 
 /// Sample rates of AAC, up to the highest that browsers play without resampling.
@@ -20,6 +19,7 @@ const BIT_RATE: usize = 160_000;
 pub(super) struct Audio {
     encoder: ff::encoder::audio::Encoder,
     sample_rate: u32,
+    layout: ChannelLayout,
     input_time_base: ff::Rational,
     /// Time of the next frame on the input's clock, for frames without a timestamp.
     next_pts: i64,
@@ -33,19 +33,22 @@ pub(super) struct Format {
     layout: u64,
 }
 
-/// Opens decoder and encoder for a stream of the input, and adds a track to the output.
+/// Opens decoder and encoder for a stream of the input; `add` adds a track of the encoder to the output and answers
+/// its index.
 pub(super) fn open(
     input: &ff::Stream<'_>,
     stream: &Stream,
     start: f64,
-    muxer: &mut Muxer,
+    channels: u32,
+    add: impl FnOnce(&ff::encoder::audio::Encoder, ff::Rational) -> Result<usize, MediaError>,
 ) -> Result<EncodedTrack<Audio>, MediaError> {
     let decoder = Decoder::open(input)?;
     let wanted = stream.parameters.sample_rate;
     let sample_rate = if SAMPLE_RATES.contains(&wanted) { wanted } else { SAMPLE_RATES[0] };
-    let encoder = open_encoder(sample_rate)?;
-    let track = muxer.add_encoder(&encoder, time_base(sample_rate), stream.language.as_deref())?;
-    let audio = Audio { encoder, sample_rate, input_time_base: input.time_base(), next_pts: 0 };
+    let layout = layout(channels);
+    let encoder = open_encoder(sample_rate, layout)?;
+    let track = add(&encoder, time_base(sample_rate))?;
+    let audio = Audio { encoder, sample_rate, layout, input_time_base: input.time_base(), next_pts: 0 };
     Ok(EncodedTrack::new(input, start, decoder, track, audio))
 }
 
@@ -89,8 +92,9 @@ impl Codec for Audio {
         );
         // async=1 fills gaps with silence and cuts overlaps, so that audio stays in sync with the video.
         let spec = format!(
-            "aresample={rate}:async=1,aformat=sample_fmts=fltp:sample_rates={rate}:channel_layouts=stereo",
-            rate = self.sample_rate
+            "aresample={rate}:async=1,aformat=sample_fmts=fltp:sample_rates={rate}:channel_layouts=0x{layout:x}",
+            rate = self.sample_rate,
+            layout = self.layout.bits()
         );
         Chain::new(["abuffer", "abuffersink"], &arguments, &spec, Some(self.encoder.frame_size()))
     }
@@ -114,14 +118,23 @@ impl Codec for Audio {
     }
 }
 
-fn open_encoder(sample_rate: u32) -> Result<ff::encoder::audio::Encoder, MediaError> {
+/// The layouts that are made: stereo, or as many channels as AAC has a common layout for.
+fn layout(channels: u32) -> ChannelLayout {
+    match channels {
+        6 => ChannelLayout::_5POINT1_BACK,
+        8 => ChannelLayout::_7POINT1,
+        _ => ChannelLayout::STEREO,
+    }
+}
+
+fn open_encoder(sample_rate: u32, layout: ChannelLayout) -> Result<ff::encoder::audio::Encoder, MediaError> {
     let failed = |error| MediaError::output("open the AAC encoder", error);
     let codec = ff::encoder::find_by_name("aac").ok_or(ff::Error::EncoderNotFound).map_err(failed)?;
     let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().audio().map_err(failed)?;
     encoder.set_rate(sample_rate.cast_signed());
     encoder.set_format(ff::format::Sample::F32(ff::format::sample::Type::Planar));
-    encoder.set_channel_layout(ChannelLayout::STEREO);
-    encoder.set_bit_rate(BIT_RATE);
+    encoder.set_channel_layout(layout);
+    encoder.set_bit_rate(BIT_RATE / 2 * usize::try_from(layout.channels()).unwrap_or(2).max(2));
     encoder.set_time_base(time_base(sample_rate));
     encoder.set_flags(ff::codec::Flags::GLOBAL_HEADER);
     encoder.open_as(codec).map_err(failed)

@@ -4,7 +4,7 @@ use ffmpeg_next as ff;
 
 use super::clock::ticks;
 use super::error::MediaError;
-use super::mux::Muxer;
+use super::mux::{Muxer, Sink};
 use super::probe::Stream;
 
 /// Pictures held back at the start until the first decode time is known. Matroska stores no decode times and

@@ -8,7 +8,7 @@ use super::clock::ticks;
 use super::decoder::Decoder;
 use super::error::MediaError;
 use super::filter::Chain;
-use super::mux::Muxer;
+use super::mux::Sink;
 
 /// The differences between audio and video.
 pub(super) trait Codec {
@@ -64,7 +64,7 @@ impl<C: Codec> EncodedTrack<C> {
     pub(super) fn packet(
         &mut self,
         packet: Option<&ff::Packet>,
-        muxer: &mut Muxer,
+        sink: &mut dyn Sink,
     ) -> Result<(), MediaError> {
         self.decoder.send(packet);
         let mut frame = C::empty_frame();
@@ -72,38 +72,38 @@ impl<C: Codec> EncodedTrack<C> {
             let timestamp = frame.timestamp().map(|timestamp| timestamp - self.offset);
             let Some(pts) = self.codec.input_pts(&frame, timestamp) else { continue };
             frame.set_pts(Some(pts));
-            self.filter(&frame, muxer)?;
+            self.filter(&frame, sink)?;
         }
         if packet.is_none() {
             if let Some((_, chain)) = &mut self.chain {
                 chain.send(None)?;
             }
-            self.encode(muxer)?;
+            self.encode(sink)?;
             self.codec.encoder().send_eof().map_err(C::encode_failed)?;
-            self.write(muxer)?;
+            self.write(sink)?;
         }
         Ok(())
     }
 
-    fn filter(&mut self, frame: &C::Frame, muxer: &mut Muxer) -> Result<(), MediaError> {
+    fn filter(&mut self, frame: &C::Frame, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let format = C::format_of(frame);
         if self.chain.as_ref().is_none_or(|(current, _)| *current != format) {
             if C::DRAINS_OLD_CHAIN {
                 if let Some((_, old)) = &mut self.chain {
                     old.send(None)?;
                 }
-                self.encode(muxer)?;
+                self.encode(sink)?;
             }
             self.chain = Some((format, self.codec.build_chain(format)?));
         }
         if let Some((_, chain)) = &mut self.chain {
             chain.send(Some(frame))?;
         }
-        self.encode(muxer)
+        self.encode(sink)
     }
 
     /// Moves all frames that the filters have ready through the encoder.
-    fn encode(&mut self, muxer: &mut Muxer) -> Result<(), MediaError> {
+    fn encode(&mut self, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let mut frame = C::empty_frame();
         while let Some((_, chain)) = &mut self.chain {
             if !chain.receive(&mut frame)? {
@@ -111,20 +111,20 @@ impl<C: Codec> EncodedTrack<C> {
             }
             if self.codec.prepare(&mut frame, chain.time_base()) {
                 self.codec.encoder().send_frame(&frame).map_err(C::encode_failed)?;
-                self.write(muxer)?;
+                self.write(sink)?;
             }
         }
         Ok(())
     }
 
     /// Writes all packets that the encoder has ready.
-    fn write(&mut self, muxer: &mut Muxer) -> Result<(), MediaError> {
+    fn write(&mut self, sink: &mut dyn Sink) -> Result<(), MediaError> {
         loop {
             let mut packet = ff::Packet::empty();
             match self.codec.encoder().receive_packet(&mut packet) {
                 Ok(()) => {
                     self.codec.complete(&mut packet);
-                    muxer.write(self.track, packet, self.codec.time_base())?;
+                    sink.write(self.track, packet, self.codec.time_base())?;
                 }
                 Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => return Ok(()),
                 Err(error) => return Err(C::encode_failed(error)),

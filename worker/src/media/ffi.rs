@@ -74,6 +74,16 @@ pub(super) fn set_display_matrix(stream: &mut ff::StreamMut<'_>, matrix: &[u8]) 
     }
 }
 
+/// A second frame with the same picture, which is not copied: filters take their frames away.
+pub(super) fn share(frame: &ff::frame::Video) -> Result<ff::frame::Video, ff::Error> {
+    let mut shared = ff::frame::Video::empty();
+    // SAFETY: both frames are alive, and an empty one takes a reference to the buffers of the other.
+    match unsafe { sys::av_frame_ref(shared.as_mut_ptr(), frame.as_ptr()) } {
+        0.. => Ok(shared),
+        error => Err(ff::Error::from(error)),
+    }
+}
+
 /// Copies the styles of a subtitle decoder to the encoder, which cannot be opened without them.
 pub(super) fn copy_subtitle_header(
     from: &ff::codec::Context,

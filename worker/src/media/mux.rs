@@ -7,6 +7,12 @@ use ffmpeg_next as ff;
 use super::error::MediaError;
 use super::ffi;
 
+/// Takes the packets of tracks.
+pub(super) trait Sink {
+    /// Takes a packet of a track, whose times count in `time_base`.
+    fn write(&mut self, index: usize, packet: ff::Packet, time_base: ff::Rational) -> Result<(), MediaError>;
+}
+
 /// Writes the packets of all tracks, with strictly growing decode times in each track.
 pub(super) struct Muxer {
     output: ff::format::context::Output,
@@ -96,8 +102,27 @@ impl Muxer {
         Ok(())
     }
 
-    /// Writes one packet of a track, whose times count in `time_base`.
-    pub(super) fn write(
+    pub(super) fn written_seconds(&self) -> f64 {
+        self.written
+    }
+
+    pub(super) fn pictures(&self) -> u64 {
+        self.pictures
+    }
+
+    /// Number of packets written to a track.
+    pub(super) fn packets(&self, index: usize) -> u64 {
+        self.tracks[index].packets
+    }
+
+    /// Writes the index and moves it to the front, which rewrites the whole file.
+    pub(super) fn finish(mut self) -> Result<(), MediaError> {
+        self.output.write_trailer().map_err(|error| MediaError::output("finish the output", error))
+    }
+}
+
+impl Sink for Muxer {
+    fn write(
         &mut self,
         index: usize,
         mut packet: ff::Packet,
@@ -122,24 +147,6 @@ impl Muxer {
         packet
             .write_interleaved(&mut self.output)
             .map_err(|error| MediaError::output("write the output", error))
-    }
-
-    pub(super) fn written_seconds(&self) -> f64 {
-        self.written
-    }
-
-    pub(super) fn pictures(&self) -> u64 {
-        self.pictures
-    }
-
-    /// Number of packets written to a track.
-    pub(super) fn packets(&self, index: usize) -> u64 {
-        self.tracks[index].packets
-    }
-
-    /// Writes the index and moves it to the front, which rewrites the whole file.
-    pub(super) fn finish(mut self) -> Result<(), MediaError> {
-        self.output.write_trailer().map_err(|error| MediaError::output("finish the output", error))
     }
 }
 

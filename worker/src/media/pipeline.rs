@@ -42,7 +42,7 @@ enum Track {
 ///
 /// # Errors
 /// The input has no usable stream, or the output cannot be written.
-pub fn convert(
+pub(super) fn convert(
     input: &Path,
     output: &Path,
     report: &mut (dyn FnMut(Progress) + Send),
@@ -72,7 +72,8 @@ pub fn convert(
     meter.finishing();
     check_content(&probe, &tracks, &muxer)?;
     let warnings = warnings(&probe, &tracks, &muxer, unreadable);
-    let summary = summarise(&probe, plan, &muxer, warnings);
+    let written = (muxer.written_seconds() * 1000.0).round() / 1000.0;
+    let summary = Summary::of(&probe, plan, written, warnings);
     finish(muxer, report)?;
     Ok(summary)
 }
@@ -98,7 +99,12 @@ fn open_tracks(
     for (stream, copy) in probe.audio.iter().zip(&plan.copy_audio) {
         let track = match copy {
             true => Track::Copied(CopiedTrack::new(&input(stream.index)?, stream, start, muxer)?),
-            false => Track::Audio(Box::new(audio::open(&input(stream.index)?, stream, start, muxer)?)),
+            false => {
+                let add = |encoder: &ff::encoder::audio::Encoder, time_base| {
+                    muxer.add_encoder(encoder, time_base, stream.language.as_deref())
+                };
+                Track::Audio(Box::new(audio::open(&input(stream.index)?, stream, start, 2, add)?))
+            }
         };
         tracks[stream.index] = Some(track);
     }
@@ -229,37 +235,9 @@ fn warnings(probe: &Probe, tracks: &[Option<Track>], muxer: &Muxer, unreadable: 
     warnings
 }
 
-fn summarise(probe: &Probe, plan: Plan, muxer: &Muxer, warnings: Vec<String>) -> Summary {
-    let name = |copied: bool, codec: ff::codec::Id, encoded: &str| match copied {
-        true => codec.name().to_owned(),
-        false => encoded.to_owned(),
-    };
-    let size = probe.video.as_ref().map(|stream| match plan.copy_video {
-        true => video::displayed_size(stream),
-        false => video::output_size(stream),
-    });
-    let first_audio = probe.audio.first().zip(plan.copy_audio.first());
-    Summary {
-        decision: plan.decision,
-        reasons: plan.reasons,
-        duration_seconds: (muxer.written_seconds() * 1000.0).round() / 1000.0,
-        width: size.map(|(width, _)| width),
-        height: size.map(|(_, height)| height),
-        video_codec: probe.video.as_ref().map(|stream| name(plan.copy_video, stream.codec, "h264")),
-        audio_codec: first_audio.map(|(stream, copied)| name(*copied, stream.codec, "aac")),
-        audio_tracks: probe.audio.len(),
-        subtitles: probe
-            .subtitles
-            .iter()
-            .map(|stream| stream.language.clone().unwrap_or_else(|| "und".into()))
-            .collect(),
-        warnings,
-    }
-}
-
 /// Finishes the file while another thread keeps reporting: moving the index of a long file to the front
 /// rewrites the whole file, in one call that reports no progress.
-fn finish(muxer: Muxer, report: &mut (dyn FnMut(Progress) + Send)) -> Result<(), MediaError> {
+pub(super) fn finish(muxer: Muxer, report: &mut (dyn FnMut(Progress) + Send)) -> Result<(), MediaError> {
     let (done, waiting) = mpsc::channel::<()>();
     thread::scope(|scope| {
         scope.spawn(move || {

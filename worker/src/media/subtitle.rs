@@ -5,7 +5,7 @@ use ffmpeg_next as ff;
 use super::clock::ticks;
 use super::error::MediaError;
 use super::ffi::{self, OwnedSubtitle};
-use super::mux::Muxer;
+use super::mux::{Muxer, Sink};
 use super::probe::{self, Stream};
 
 /// Subtitle decoders and encoders count in milliseconds.
@@ -62,7 +62,7 @@ impl SubtitleTrack {
     }
 
     /// Encodes and writes the subtitle in one packet; packets that cannot be read are counted and skipped.
-    pub(super) fn packet(&mut self, packet: &ff::Packet, muxer: &mut Muxer) -> Result<(), MediaError> {
+    pub(super) fn packet(&mut self, packet: &ff::Packet, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let Some(time) = packet.pts().or(packet.dts()) else {
             self.damaged += 1;
             return Ok(());
@@ -98,7 +98,7 @@ impl SubtitleTrack {
         encoded.set_dts(Some(pts.max(0)));
         encoded.set_duration(duration.max(1));
         encoded.set_flags(ff::packet::Flags::KEY);
-        muxer.write(self.track, encoded, TIME_BASE)
+        sink.write(self.track, encoded, TIME_BASE)
     }
 
     fn milliseconds(&self, time: i64) -> i64 {

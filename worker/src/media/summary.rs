@@ -2,7 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::decision::{Decision, Reason};
+use ffmpeg_next as ff;
+
+use super::decision::{Decision, Plan, Reason};
+use super::probe::Probe;
+use super::video;
 
 /// Properties of the output and the reasons for the conversion; the job's result and the rendition's detail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -28,4 +32,35 @@ pub struct Summary {
     pub subtitles: Vec<String>,
     /// Sentences for the user: damage, losses, an early end.
     pub warnings: Vec<String>,
+}
+
+impl Summary {
+    /// The summary of a conversion by `plan` into so many seconds.
+    pub(super) fn of(probe: &Probe, plan: Plan, duration_seconds: f64, warnings: Vec<String>) -> Self {
+        let name = |copied: bool, codec: ff::codec::Id, encoded: &str| match copied {
+            true => codec.name().to_owned(),
+            false => encoded.to_owned(),
+        };
+        let size = probe.video.as_ref().map(|stream| match plan.copy_video {
+            true => video::displayed_size(stream),
+            false => video::output_size(stream),
+        });
+        let first_audio = probe.audio.first().zip(plan.copy_audio.first());
+        Self {
+            decision: plan.decision,
+            reasons: plan.reasons,
+            duration_seconds,
+            width: size.map(|(width, _)| width),
+            height: size.map(|(_, height)| height),
+            video_codec: probe.video.as_ref().map(|stream| name(plan.copy_video, stream.codec, "h264")),
+            audio_codec: first_audio.map(|(stream, copied)| name(*copied, stream.codec, "aac")),
+            audio_tracks: probe.audio.len(),
+            subtitles: probe
+                .subtitles
+                .iter()
+                .map(|stream| stream.language.clone().unwrap_or_else(|| "und".into()))
+                .collect(),
+            warnings,
+        }
+    }
 }

@@ -15,7 +15,7 @@ use super::probe::Stream;
 
 /// Time base of the encoder: all common frame rates are whole numbers of ticks, variable ones lose nothing
 /// visible.
-const TIME_BASE: ff::Rational = ff::Rational(1, 90_000);
+pub(super) const TIME_BASE: ff::Rational = ff::Rational(1, 90_000);
 /// Frames per second; more costs encoding time without a visible gain.
 const MAX_FRAME_RATE: f64 = 60.0;
 /// Seconds between key frames; short, so that seeking is quick.
@@ -41,6 +41,38 @@ pub(super) struct Format {
     height: u32,
 }
 
+impl Format {
+    pub(super) fn of(frame: &frame::Video) -> Self {
+        Self { pixel: frame.format(), width: frame.width(), height: frame.height() }
+    }
+}
+
+/// A chain of filters for pictures of a format, whose times count in `time_base`.
+pub(super) fn chain(format: Format, time_base: ff::Rational, filters: &str) -> Result<Chain, MediaError> {
+    let pixel = format.pixel.descriptor().map_or("yuv420p", |descriptor| descriptor.name());
+    let arguments = format!(
+        "video_size={}x{}:pix_fmt={pixel}:time_base={}/{}",
+        format.width,
+        format.height,
+        time_base.numerator(),
+        time_base.denominator()
+    );
+    Chain::new(["buffer", "buffersink"], &arguments, filters, None)
+}
+
+/// Pictures a second of the output.
+pub(super) fn output_rate(stream: &Stream) -> ff::Rational {
+    let rate = stream.frame_rate;
+    if f64::from(rate) > MAX_FRAME_RATE + 0.5 { ff::Rational(60, 1) } else { rate }
+}
+
+/// Bounds of an encoder beside its quality.
+#[derive(Clone, Copy)]
+pub(super) struct Limit {
+    /// Most bits a second, over two seconds.
+    pub(super) maxrate: u32,
+}
+
 /// Opens decoder and encoder for a stream of the input, and adds a track to the output.
 pub(super) fn open(
     input: &ff::Stream<'_>,
@@ -49,9 +81,8 @@ pub(super) fn open(
     muxer: &mut Muxer,
 ) -> Result<EncodedTrack<Video>, MediaError> {
     let decoder = Decoder::open(input)?;
-    let rate = stream.frame_rate;
-    let rate = if f64::from(rate) > MAX_FRAME_RATE + 0.5 { ff::Rational(60, 1) } else { rate };
-    let encoder = open_encoder(stream, rate)?;
+    let rate = output_rate(stream);
+    let encoder = open_encoder(stream, rate, output_size(stream), None)?;
     let track = muxer.add_encoder(&encoder, TIME_BASE, stream.language.as_deref())?;
     let video = Video {
         encoder,
@@ -80,19 +111,11 @@ impl Codec for Video {
     }
 
     fn format_of(frame: &Self::Frame) -> Format {
-        Format { pixel: frame.format(), width: frame.width(), height: frame.height() }
+        Format::of(frame)
     }
 
     fn build_chain(&self, format: Format) -> Result<Chain, MediaError> {
-        let pixel = format.pixel.descriptor().map_or("yuv420p", |descriptor| descriptor.name());
-        let arguments = format!(
-            "video_size={}x{}:pix_fmt={pixel}:time_base={}/{}",
-            format.width,
-            format.height,
-            self.input_time_base.numerator(),
-            self.input_time_base.denominator()
-        );
-        Chain::new(["buffer", "buffersink"], &arguments, &self.filters, None)
+        chain(format, self.input_time_base, &self.filters)
     }
 
     fn prepare(&mut self, frame: &mut Self::Frame, time_base: ff::Rational) -> bool {
@@ -130,17 +153,21 @@ impl Codec for Video {
     }
 }
 
-fn open_encoder(stream: &Stream, rate: ff::Rational) -> Result<ff::encoder::video::Encoder, MediaError> {
+pub(super) fn open_encoder(
+    stream: &Stream,
+    rate: ff::Rational,
+    (width, height): (u32, u32),
+    limit: Option<Limit>,
+) -> Result<ff::encoder::video::Encoder, MediaError> {
     let failed = |error| MediaError::output("open the H.264 encoder", error);
     let codec = ff::encoder::find_by_name("libx264").ok_or(ff::Error::EncoderNotFound).map_err(failed)?;
     let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().video().map_err(failed)?;
-    let (width, height) = output_size(stream);
     encoder.set_width(width);
     encoder.set_height(height);
     encoder.set_format(ff::format::Pixel::YUV420P);
     encoder.set_time_base(TIME_BASE);
     encoder.set_frame_rate(Some(rate));
-    encoder.set_aspect_ratio(output_aspect(stream));
+    encoder.set_aspect_ratio(aspect_of(stream, (width, height)));
     encoder.set_gop((f64::from(rate) * KEY_FRAME_INTERVAL).round().max(1.0) as u32);
     // Closed GOPs: a browser that seeks decodes from a key frame on, and fails on frames that refer to
     // earlier ones.
@@ -160,11 +187,33 @@ fn open_encoder(stream: &Stream, rate: ff::Rational) -> Result<ff::encoder::vide
     for (name, value) in [("preset", "veryfast"), ("crf", "22"), ("profile", "high"), ("threads", "auto")] {
         options.set(name, value);
     }
+    if let Some(Limit { maxrate }) = limit {
+        options.set("maxrate", &maxrate.to_string());
+        options.set("bufsize", &maxrate.saturating_mul(2).to_string());
+        // Key frames only where they are asked for, so that they are at the same moments in all sizes.
+        options.set("forced-idr", "1");
+        options.set("x264-params", "scenecut=0:keyint=infinite");
+    }
     encoder.open_as_with(codec, options).map_err(failed)
 }
 
-/// The filters between decoder and encoder; the last ones fix the size even when the input changes it midway.
+/// The filters between decoder and encoder.
 fn filters(stream: &Stream, rate: ff::Rational) -> String {
+    let size = output_size(stream);
+    format!("{},{}", common_filters(stream, rate), scale_filter(size, output_aspect(stream)))
+}
+
+/// The filters that fix the size, even when the input changes it midway.
+pub(super) fn scale_filter((width, height): (u32, u32), aspect: ff::Rational) -> String {
+    format!(
+        "scale={width}:{height}:flags=bicubic:out_range=tv,format=yuv420p,setsar={}/{}",
+        aspect.numerator(),
+        aspect.denominator()
+    )
+}
+
+/// The filters that all sizes of a film have in common.
+pub(super) fn common_filters(stream: &Stream, rate: ff::Rational) -> String {
     let mut chain = Vec::new();
     if is_interlaced(stream.parameters.field_order) {
         chain.push("yadif=deint=interlaced".to_owned());
@@ -184,10 +233,9 @@ fn filters(stream: &Stream, rate: ff::Rational) -> String {
     if rate != stream.frame_rate {
         chain.push(format!("fps={}/{}", rate.numerator(), rate.denominator()));
     }
-    let (width, height) = output_size(stream);
-    let aspect = output_aspect(stream);
-    chain.push(format!("scale={width}:{height}:flags=bicubic:out_range=tv,format=yuv420p"));
-    chain.push(format!("setsar={}/{}", aspect.numerator(), aspect.denominator()));
+    if chain.is_empty() {
+        chain.push("null".to_owned());
+    }
     chain.join(",")
 }
 
@@ -202,6 +250,12 @@ pub(super) fn output_size(stream: &Stream) -> (u32, u32) {
 pub(super) fn displayed_size(stream: &Stream) -> (u32, u32) {
     let (width, height) = (stream.parameters.width, stream.parameters.height);
     if orientation(stream).swaps_dimensions { (height, width) } else { (width, height) }
+}
+
+/// Shape of the pixels of a size, so that the picture keeps its shape: a size has square ones unless the upload
+/// has others and it is the upload's own size.
+pub(super) fn aspect_of(stream: &Stream, size: (u32, u32)) -> ff::Rational {
+    if size == output_size(stream) { output_aspect(stream) } else { ff::Rational(1, 1) }
 }
 
 fn output_aspect(stream: &Stream) -> ff::Rational {

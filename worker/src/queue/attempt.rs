@@ -62,6 +62,7 @@ mod tests {
     use futures::future::BoxFuture;
     use serde_json::Value;
 
+    use super::super::database::Database;
     use super::*;
     use crate::queue::handler::{Report, Retry, request_stop};
 
@@ -92,7 +93,9 @@ mod tests {
             stop.inspect(|stop| request_stop(&sender, *stop));
             std::future::pending().await
         };
-        let context = Context { report, stop: receiver };
+        let server = nebula_connect::Server::parse("postgresql://nobody@127.0.0.1:1/none").unwrap();
+        let rows = Arc::new(Database::new(&server));
+        let context = Context { job: job.clone(), rows, report, stop: receiver };
         let Err(failure) = run(Arc::new(ScriptedHandler), job, context, stop_timeout, stopper).await else {
             panic!("the handler never succeeds")
         };

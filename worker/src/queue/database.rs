@@ -5,15 +5,16 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use nebula_connect::{FreeJson, Server};
 use tokio::time::timeout_at;
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::types::Type;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
 use uuid::Uuid;
 
 use super::connection::Connection;
 use super::error::QueueError;
-use super::handler::{Job, Outcome, Report};
+use super::handler::{Job, JobRows, Outcome, Parameter, Record, Report};
 
 /// The answer to a heartbeat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,9 +45,6 @@ impl ClaimRequest {
         ]
     }
 }
-
-/// A value with its type, as `query_typed` takes it.
-type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
 
 /// The calls of the queue, over one connection.
 pub(super) struct Database(Connection);
@@ -151,6 +149,29 @@ impl Database {
         let call = self.0.begin().await?;
         let outcome = timeout_at(call.deadline, call.client.query_typed(sql, parameters)).await;
         call.end(outcome)
+    }
+}
+
+impl JobRows for Database {
+    fn record<'a>(&'a self, job: &'a Job, record: &'a dyn Record) -> BoxFuture<'a, Result<(), QueueError>> {
+        Box::pin(async move {
+            let mut call = self.0.begin().await?;
+            let write = async {
+                let transaction = call.client.transaction().await?;
+                record.write(job, &transaction).await?;
+                transaction.commit().await
+            };
+            let outcome = timeout_at(call.deadline, write).await;
+            call.end(outcome)
+        })
+    }
+
+    fn read<'a>(
+        &'a self,
+        sql: &'a str,
+        parameters: &'a [Parameter<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Row>, QueueError>> {
+        Box::pin(self.query(sql, parameters))
     }
 }
 

@@ -71,7 +71,7 @@ impl Executor {
             return None;
         };
         let stopper = drain::stop_on_shutdown(&self.shutdown, self.grace, started, &latest, &stop);
-        let context = Context { report, stop: stopped };
+        let context = Context { job: job.clone(), rows: self.database.clone(), report, stop: stopped };
         let outcome = attempt::run(handler, job.clone(), context, STOP_TIMEOUT, stopper).await;
         let seconds = started.elapsed().as_secs_f32();
         let failure = match outcome {

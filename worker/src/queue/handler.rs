@@ -1,11 +1,23 @@
 //! The interface between the queue and the code that does a job.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use backon::{ExponentialBuilder, Retryable};
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tokio::sync::watch;
-use tokio_postgres::Transaction;
+use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{Row, Transaction};
+
+use super::error::QueueError;
+
+/// Delays between calls while the database is away.
+const OUTAGE_BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
+    .with_min_delay(Duration::from_millis(250))
+    .with_max_delay(Duration::from_secs(5))
+    .with_jitter()
+    .without_max_times();
 
 /// A claimed job.
 #[derive(Clone, Debug)]
@@ -103,8 +115,25 @@ pub(super) struct Report {
     pub(super) detail: Option<Value>,
 }
 
-/// Lets a running handler report progress and learn that it must stop.
+/// A value with its type, as `query_typed` takes it.
+pub(super) type Parameter<'a> = (&'a (dyn ToSql + Sync), Type);
+
+/// The database as a running job sees it.
+pub(super) trait JobRows: Send + Sync {
+    /// Writes rows of a running job at once.
+    fn record<'a>(&'a self, job: &'a Job, record: &'a dyn Record) -> BoxFuture<'a, Result<(), QueueError>>;
+
+    fn read<'a>(
+        &'a self,
+        sql: &'a str,
+        parameters: &'a [Parameter<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Row>, QueueError>>;
+}
+
+/// Lets a running handler report progress, learn that it must stop, and reach the rows of its job.
 pub struct Context {
+    pub(super) job: Job,
+    pub(super) rows: Arc<dyn JobRows>,
     pub(super) report: watch::Sender<Report>,
     pub(super) stop: watch::Receiver<Option<Stop>>,
 }
@@ -118,6 +147,35 @@ impl Context {
     /// The progress as last reported; 0 before the first report.
     pub fn progress(&self) -> f32 {
         self.report.borrow().progress.unwrap_or_default()
+    }
+
+    /// Writes rows at once, in a transaction of its own. While the database is away it is asked again, until the job
+    /// must stop.
+    pub async fn record(&self, record: &dyn Record) -> Result<(), Failure> {
+        self.insist(|| self.rows.record(&self.job, record)).await
+    }
+
+    /// Reads rows. While the database is away it is asked again, until the job must stop.
+    pub(crate) async fn read<'a>(
+        &self,
+        sql: &'a str,
+        parameters: &'a [Parameter<'a>],
+    ) -> Result<Vec<Row>, Failure> {
+        self.insist(|| self.rows.read(sql, parameters)).await
+    }
+
+    async fn insist<T, F>(&self, call: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, QueueError>>,
+    {
+        let called = call.retry(OUTAGE_BACKOFF).when(|error| matches!(error, QueueError::Unreachable(_)));
+        tokio::select! {
+            called = called => called.map_err(|error| match error {
+                QueueError::Gone(reason) => Failure::permanent(reason),
+                other => Failure::transient(other.to_string()),
+            }),
+            reason = self.stopped() => Err(Failure::transient(format!("stopped: {reason:?}"))),
+        }
     }
 
     /// Waits until the job must end, and returns why.

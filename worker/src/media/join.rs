@@ -1,0 +1,178 @@
+//! One MP4 from the pieces of a film, without encoding: the picture and the sounds from the pieces, title and
+//! subtitles from the upload.
+
+use std::path::Path;
+
+use ffmpeg_next as ff;
+use serde::{Deserialize, Serialize};
+
+use super::clock::ticks;
+use super::error::MediaError;
+use super::mux::{Muxer, Sink};
+use super::piece::CLOCK_OFFSET;
+use super::pipeline;
+use super::probe::{self, Stream};
+use super::progress::Progress;
+use super::subtitle::SubtitleTrack;
+
+/// The pieces to join: files in one folder, each with its initialization segment in front.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinTask {
+    /// The picture, then the sounds.
+    pub tracks: Vec<JoinTrack>,
+}
+
+/// A file of pieces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JoinTrack {
+    /// Name of the file.
+    pub file: String,
+    /// ISO 639, if the upload names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<String>,
+}
+
+/// The result of a join.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Joined {
+    /// Length in seconds.
+    pub duration_seconds: f64,
+    /// Pictures in it.
+    pub pictures: u64,
+}
+
+/// A file of pieces that is being read.
+struct Track {
+    source: ff::format::context::Input,
+    time_base: ff::Rational,
+    /// Ticks by which the clock of the pieces is ahead.
+    offset: i64,
+    next: Option<ff::Packet>,
+}
+
+/// Joins the pieces in `folder` into `output`.
+pub(super) fn join(
+    upload: &Path,
+    folder: &Path,
+    output: &Path,
+    task: &JoinTask,
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Joined, MediaError> {
+    let mut muxer = Muxer::create(output)?;
+    let mut original = probe::open(upload)?;
+    let probe = probe::probe(&original)?;
+    muxer.set_title(original.metadata().get("title"));
+    let mut tracks = Vec::new();
+    for track in &task.tracks {
+        tracks.push(Track::open(&folder.join(&track.file), track.language.as_deref(), &mut muxer)?);
+    }
+    let subtitles = subtitle_tracks(&original, &probe.subtitles, probe.start, &mut muxer)?;
+    muxer.start()?;
+    let length = probe.duration.unwrap_or(f64::INFINITY);
+    let mut meter = super::progress::Meter::new("join".into(), report);
+    if !subtitles.is_empty() {
+        write_subtitles(&mut original, subtitles, &mut muxer)?;
+    }
+    // The packet that is due first, of whichever track, so that the muxer holds none back.
+    while let Some(index) = earliest(&tracks) {
+        let time_base = tracks[index].time_base;
+        if let Some(packet) = tracks[index].take()? {
+            muxer.write(index, packet, time_base)?;
+        }
+        meter.tick(muxer.pictures(), || muxer.written_seconds() / length);
+    }
+    let joined = Joined {
+        duration_seconds: (muxer.written_seconds() * 1000.0).round() / 1000.0,
+        pictures: muxer.pictures(),
+    };
+    pipeline::finish(muxer, report)?;
+    Ok(joined)
+}
+
+fn earliest(tracks: &[Track]) -> Option<usize> {
+    let due = |track: &Track| {
+        let packet = track.next.as_ref()?;
+        Some(packet.dts().unwrap_or(0) as f64 * f64::from(track.time_base))
+    };
+    let waiting = tracks.iter().enumerate().filter_map(|(index, track)| Some((index, due(track)?)));
+    waiting.min_by(|(_, one), (_, other)| one.total_cmp(other)).map(|(index, _)| index)
+}
+
+impl Track {
+    fn open(path: &Path, language: Option<&str>, muxer: &mut Muxer) -> Result<Self, MediaError> {
+        let source = open_pieces(path)?;
+        let stream =
+            source.stream(0).ok_or_else(|| MediaError::transient("a file of pieces holds no track"))?;
+        let time_base = stream.time_base();
+        muxer.add_copy(stream.parameters(), time_base, language, None)?;
+        let offset = ticks(CLOCK_OFFSET, time_base);
+        let mut track = Self { source, time_base, offset, next: None };
+        track.next = track.read()?;
+        Ok(track)
+    }
+
+    fn take(&mut self) -> Result<Option<ff::Packet>, MediaError> {
+        let next = self.read()?;
+        Ok(std::mem::replace(&mut self.next, next))
+    }
+
+    fn read(&mut self) -> Result<Option<ff::Packet>, MediaError> {
+        let mut packet = ff::Packet::empty();
+        match packet.read(&mut self.source) {
+            Ok(()) => {
+                packet.set_pts(packet.pts().map(|pts| pts - self.offset));
+                packet.set_dts(packet.dts().map(|dts| dts - self.offset));
+                Ok(Some(packet))
+            }
+            Err(ff::Error::Eof) => Ok(None),
+            Err(error) => Err(MediaError::output("read the pieces", error)),
+        }
+    }
+}
+
+fn open_pieces(path: &Path) -> Result<ff::format::context::Input, MediaError> {
+    probe::open(path)
+        .map_err(|error| MediaError::transient(format!("cannot open the pieces: {}", error.message)))
+}
+
+/// Tracks for the text subtitles of the upload; one that cannot be converted is left out.
+fn subtitle_tracks(
+    original: &ff::format::context::Input,
+    streams: &[Stream],
+    start: f64,
+    muxer: &mut Muxer,
+) -> Result<Vec<(usize, SubtitleTrack)>, MediaError> {
+    let mut tracks = Vec::new();
+    for stream in streams {
+        let input = original
+            .stream(stream.index)
+            .ok_or_else(|| MediaError::permanent(format!("stream {} vanished", stream.index)))?;
+        if let Ok(track) = SubtitleTrack::new(&input, stream, start, muxer) {
+            tracks.push((stream.index, track));
+        }
+    }
+    Ok(tracks)
+}
+
+/// Reads the upload once more for its subtitles, which are little.
+fn write_subtitles(
+    original: &mut ff::format::context::Input,
+    mut tracks: Vec<(usize, SubtitleTrack)>,
+    muxer: &mut Muxer,
+) -> Result<(), MediaError> {
+    let mut unreadable = 0;
+    loop {
+        let mut packet = ff::Packet::empty();
+        match packet.read(original) {
+            Ok(()) => {
+                if let Some((_, track)) = tracks.iter_mut().find(|(index, _)| *index == packet.stream()) {
+                    track.packet(&packet, muxer)?;
+                }
+            }
+            Err(ff::Error::Eof) => return Ok(()),
+            Err(_) if unreadable > 1_000 => return Ok(()),
+            Err(_) => unreadable += 1,
+        }
+    }
+}

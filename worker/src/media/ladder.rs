@@ -1,0 +1,376 @@
+//! One chunk of a film in several sizes, from one decode.
+
+use std::path::Path;
+
+use ff::{Rescale, frame, picture};
+use ffmpeg_next as ff;
+use serde::{Deserialize, Serialize};
+
+use super::clock::ticks;
+use super::decoder::Decoder;
+use super::error::MediaError;
+use super::ffi;
+use super::filter::Chain;
+use super::piece::{self, Piece, PieceWriter};
+use super::probe::{self, Stream};
+use super::progress::{Meter, Progress};
+use super::video::{self, Limit, TIME_BASE};
+
+/// Seconds between key frames, at the same moments in all variants, so that players switch between them.
+const KEY_FRAME_SECONDS: i64 = 2;
+/// Fragments begin at key frames; times stay those of the film.
+const FRAGMENTS: [(&str, &str); 1] =
+    [("movflags", "+frag_keyframe+empty_moov+default_base_moof+frag_discont+skip_trailer")];
+/// Seconds before the chunk at which decoding begins: the next is tried when the key frame that was found lies
+/// behind the start of the chunk. The last one is the start of the film.
+const MARGINS: [f64; 4] = [0.0, 10.0, 60.0, f64::INFINITY];
+
+/// A part of a film.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Span {
+    /// Place in the film, from 0.
+    pub n: u32,
+    /// First second.
+    pub from: f64,
+    /// Second after the last; `None`: the end of the film.
+    pub to: Option<f64>,
+}
+
+/// A size to make.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Size {
+    /// Name of the variant.
+    pub name: String,
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Most bits a second.
+    pub maxrate: u32,
+}
+
+/// A chunk in these sizes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChunkTask {
+    /// The part of the film.
+    pub chunk: Span,
+    /// The sizes.
+    pub variants: Vec<Size>,
+}
+
+/// Writes the chunk beside `output`; one piece for each size.
+pub(super) fn encode(
+    input: &Path,
+    folder: &Path,
+    task: &ChunkTask,
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Vec<Piece>, MediaError> {
+    for margin in MARGINS {
+        let mut attempt = Ladder::open(input, folder, task, margin)?;
+        if let Some(pieces) = attempt.run(report)? {
+            return Ok(pieces);
+        }
+    }
+    Err(MediaError::permanent(format!("no picture could be decoded from second {:.1} on", task.chunk.from)))
+}
+
+struct Ladder<'a> {
+    task: &'a ChunkTask,
+    source: ff::format::context::Input,
+    stream: Stream,
+    rate: ff::Rational,
+    decoder: Decoder,
+    /// The filters before the sizes part, and the format they were built for.
+    common: Option<(video::Format, Chain)>,
+    rungs: Vec<Rung>,
+    input_time_base: ff::Rational,
+    offset: i64,
+    /// On the clock of the encoders.
+    from: i64,
+    to: Option<i64>,
+    /// Whether decoding began at or before the start of the chunk.
+    is_covered: bool,
+    frames: u64,
+}
+
+/// One size.
+struct Rung {
+    name: String,
+    filters: String,
+    chain: Option<(video::Format, Chain)>,
+    encoder: ff::encoder::video::Encoder,
+    writer: PieceWriter,
+    last_pts: Option<i64>,
+    frame_duration: i64,
+}
+
+impl<'a> Ladder<'a> {
+    fn open(input: &Path, folder: &Path, task: &'a ChunkTask, margin: f64) -> Result<Self, MediaError> {
+        let mut source = probe::open(input)?;
+        let probe = probe::probe(&source)?;
+        let stream = probe.video.ok_or_else(|| MediaError::permanent("the file holds no video"))?;
+        let begin = task.chunk.from - margin;
+        if begin > 0.0 {
+            let position = ticks(begin + probe.start, ff::Rational(1, ff::ffi::AV_TIME_BASE));
+            source.seek(position, ..position).map_err(|error| MediaError::input("seek", error))?;
+        }
+        let input_stream =
+            source.stream(stream.index).ok_or_else(|| MediaError::permanent("the video stream vanished"))?;
+        let decoder = Decoder::open(&input_stream)?;
+        let input_time_base = input_stream.time_base();
+        let rate = video::output_rate(&stream);
+        let rungs = task.variants.iter().map(|size| Rung::open(folder, task.chunk.n, size, &stream, rate));
+        let rungs = rungs.collect::<Result<_, _>>()?;
+        let clock = |seconds: f64| ticks(seconds, TIME_BASE);
+        Ok(Self {
+            task,
+            offset: ticks(probe.start, input_time_base),
+            rungs,
+            decoder,
+            common: None,
+            input_time_base,
+            rate,
+            from: clock(task.chunk.from),
+            to: task.chunk.to.map(clock),
+            is_covered: begin <= 0.0,
+            frames: 0,
+            source,
+            stream,
+        })
+    }
+
+    /// `None` when decoding began behind the start of the chunk.
+    fn run(&mut self, report: &mut (dyn FnMut(Progress) + Send)) -> Result<Option<Vec<Piece>>, MediaError> {
+        let seconds = self.task.chunk.to.map(|to| to - self.task.chunk.from);
+        let mut meter = Meter::new("transcode".into(), report);
+        let mut frame = frame::Video::empty();
+        let mut is_over = false;
+        while !is_over {
+            let packet = self.next_packet()?;
+            is_over = packet.is_none();
+            self.decoder.send(packet.as_ref());
+            while self.decoder.receive(&mut frame) {
+                match self.place(&frame) {
+                    Place::Before => {}
+                    Place::Missed => return Ok(None),
+                    Place::Within(pts) => {
+                        frame.set_pts(Some(pts));
+                        self.filter(Some(&frame))?;
+                        let done =
+                            (pts.rescale(self.input_time_base, TIME_BASE) - self.from) as f64 / 90_000.0;
+                        meter.tick(self.frames, || seconds.map_or(0.0, |seconds| done / seconds));
+                    }
+                    Place::After => is_over = true,
+                }
+            }
+        }
+        self.filter(None)?;
+        let rungs = std::mem::take(&mut self.rungs);
+        let pieces = rungs.into_iter().map(|rung| rung.finish(self.task.chunk.n));
+        let pieces: Vec<_> = pieces.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect();
+        Ok((!pieces.is_empty()).then_some(pieces))
+    }
+
+    /// The next packet of the picture; `None` at the end of the file.
+    fn next_packet(&mut self) -> Result<Option<ff::Packet>, MediaError> {
+        let mut bad = 0;
+        loop {
+            let mut packet = ff::Packet::empty();
+            match packet.read(&mut self.source) {
+                Ok(()) if packet.stream() == self.stream.index && !packet.is_corrupt() => {
+                    return Ok(Some(packet));
+                }
+                Ok(()) => {}
+                Err(ff::Error::Eof) => return Ok(None),
+                Err(ff::Error::Other { errno: ff::error::ENOMEM }) => {
+                    return Err(MediaError::transient("out of memory while reading the file"));
+                }
+                Err(_) if bad > 1_000 => return Ok(None),
+                Err(_) => bad += 1,
+            }
+        }
+    }
+
+    fn place(&mut self, frame: &frame::Video) -> Place {
+        let Some(pts) = frame.timestamp().map(|timestamp| timestamp - self.offset) else {
+            return Place::Before;
+        };
+        let film = pts.rescale(self.input_time_base, TIME_BASE);
+        if self.to.is_some_and(|to| film >= to) {
+            return Place::After;
+        }
+        if film < self.from {
+            self.is_covered = true;
+            return Place::Before;
+        }
+        // Without a picture before it, this one is the first of the chunk only if it lies at its very start.
+        let step = ticks(1.0 / f64::from(self.rate), TIME_BASE);
+        if !self.is_covered && film > self.from + step {
+            return Place::Missed;
+        }
+        self.is_covered = true;
+        self.frames += 1;
+        Place::Within(pts)
+    }
+
+    fn filter(&mut self, frame: Option<&frame::Video>) -> Result<(), MediaError> {
+        if let Some(frame) = frame {
+            let format = video::Format::of(frame);
+            if self.common.as_ref().is_none_or(|(current, _)| *current != format) {
+                self.drain_common()?;
+                let filters = video::common_filters(&self.stream, self.rate);
+                let chain = video::chain(format, self.input_time_base, &filters)?;
+                self.common = Some((format, chain));
+            }
+        }
+        match frame {
+            Some(frame) => {
+                if let Some((_, chain)) = &mut self.common {
+                    chain.send(Some(frame))?;
+                }
+                self.pass_on()
+            }
+            None => {
+                self.drain_common()?;
+                self.rungs.iter_mut().try_for_each(Rung::drain)
+            }
+        }
+    }
+
+    fn drain_common(&mut self) -> Result<(), MediaError> {
+        if let Some((_, chain)) = &mut self.common {
+            chain.send(None)?;
+        }
+        self.pass_on()
+    }
+
+    /// Moves what the common filters have ready to all sizes.
+    fn pass_on(&mut self) -> Result<(), MediaError> {
+        let mut frame = frame::Video::empty();
+        while let Some((_, chain)) = &mut self.common {
+            if !chain.receive(&mut frame)? {
+                break;
+            }
+            let time_base = chain.time_base();
+            for rung in &mut self.rungs {
+                let shared =
+                    ffi::share(&frame).map_err(|error| MediaError::output("share a picture", error))?;
+                rung.encode(&shared, time_base)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Where a picture lies.
+enum Place {
+    Before,
+    /// Behind the start of the chunk, though none before it was seen.
+    Missed,
+    /// At this time on the clock of the input, counted from the start of the film.
+    Within(i64),
+    After,
+}
+
+impl Rung {
+    fn open(
+        folder: &Path,
+        n: u32,
+        size: &Size,
+        stream: &Stream,
+        rate: ff::Rational,
+    ) -> Result<Self, MediaError> {
+        let dimensions = (size.width, size.height);
+        let limit = Limit { maxrate: size.maxrate };
+        let encoder = video::open_encoder(stream, rate, dimensions, Some(limit))?;
+        let path = piece::draft(folder, &size.name, n);
+        let writer =
+            PieceWriter::create(path, &ff::codec::Parameters::from(&*encoder), TIME_BASE, &FRAGMENTS)?;
+        Ok(Self {
+            name: size.name.clone(),
+            filters: video::scale_filter(dimensions, video::aspect_of(stream, dimensions)),
+            chain: None,
+            encoder,
+            writer,
+            last_pts: None,
+            frame_duration: ticks(1.0 / f64::from(rate), TIME_BASE),
+        })
+    }
+
+    fn encode(&mut self, frame: &frame::Video, time_base: ff::Rational) -> Result<(), MediaError> {
+        let format = video::Format::of(frame);
+        if self.chain.as_ref().is_none_or(|(current, _)| *current != format) {
+            self.drain_chain()?;
+            self.chain = Some((format, video::chain(format, time_base, &self.filters)?));
+        }
+        if let Some((_, chain)) = &mut self.chain {
+            chain.send(Some(frame))?;
+        }
+        self.encode_ready()
+    }
+
+    fn drain_chain(&mut self) -> Result<(), MediaError> {
+        if let Some((_, chain)) = &mut self.chain {
+            chain.send(None)?;
+        }
+        self.encode_ready()
+    }
+
+    fn encode_ready(&mut self) -> Result<(), MediaError> {
+        let mut frame = frame::Video::empty();
+        while let Some((_, chain)) = &mut self.chain {
+            if !chain.receive(&mut frame)? {
+                break;
+            }
+            let time_base = chain.time_base();
+            let Some(pts) = frame.pts().map(|pts| pts.rescale(time_base, TIME_BASE)) else { continue };
+            if self.last_pts.is_some_and(|last| pts <= last) {
+                continue;
+            }
+            frame.set_pts(Some(pts));
+            frame.set_kind(if self.begins_group(pts) { picture::Type::I } else { picture::Type::None });
+            self.last_pts = Some(pts);
+            self.encoder.send_frame(&frame).map_err(encode_failed)?;
+            self.write_ready()?;
+        }
+        Ok(())
+    }
+
+    /// Whether a multiple of the interval lies between the last picture and this one.
+    fn begins_group(&self, pts: i64) -> bool {
+        let interval = KEY_FRAME_SECONDS * i64::from(TIME_BASE.denominator());
+        self.last_pts.is_none_or(|last| pts.div_euclid(interval) > last.div_euclid(interval))
+    }
+
+    fn drain(&mut self) -> Result<(), MediaError> {
+        self.drain_chain()?;
+        self.encoder.send_eof().map_err(encode_failed)?;
+        self.write_ready()
+    }
+
+    fn write_ready(&mut self) -> Result<(), MediaError> {
+        loop {
+            let mut packet = ff::Packet::empty();
+            match self.encoder.receive_packet(&mut packet) {
+                Ok(()) => {
+                    if packet.duration() == 0 {
+                        packet.set_duration(self.frame_duration);
+                    }
+                    self.writer.write(packet, TIME_BASE)?;
+                }
+                Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => return Ok(()),
+                Err(error) => return Err(encode_failed(error)),
+            }
+        }
+    }
+
+    fn finish(self, n: u32) -> Result<Option<Piece>, MediaError> {
+        self.writer.finish(&self.name, n)
+    }
+}
+
+fn encode_failed(error: ff::Error) -> MediaError {
+    MediaError::output("encode a picture", error)
+}

@@ -1,0 +1,174 @@
+//! Decides what is made from a file, and in which parts.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::decision::{self, Decision};
+use super::error::MediaError;
+use super::ladder::{Size, Span};
+use super::probe::{self, Probe, Stream};
+use super::sound::Sound;
+use super::summary::Summary;
+use super::video;
+
+/// Seconds of the first chunks, which whoever watches at once waits for, and of all others: a crash repeats at
+/// most one. All are multiples of a segment.
+const FIRST_CHUNKS: [f64; 4] = [4.0, 8.0, 16.0, 32.0];
+const CHUNK: f64 = 48.0;
+/// Heights that are made beside that of the upload, with the most bits a second of each.
+const HEIGHTS: [(u32, u32); 3] = [(480, 1_500_000), (720, 3_000_000), (1080, 6_000_000)];
+/// Most bits a second of larger pictures.
+const LARGE: [(u32, u32); 2] = [(1440, 10_000_000), (u32::MAX, 18_000_000)];
+/// Sounds of a film that are made; those of a recording of a whole transponder are many.
+const MAX_SOUNDS: usize = 16;
+
+/// Where the MP4 for browsers comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebFrom {
+    /// Converted by the job that plans, since its picture is copied.
+    Made,
+    /// Joined from the pieces of the largest size.
+    Join,
+}
+
+/// The plan of a file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MediaPlan {
+    /// Seconds; 0 when the container does not name them.
+    pub duration: f64,
+    /// Pictures a second of the streams.
+    pub frame_rate: f64,
+    /// Where the MP4 for browsers comes from.
+    pub web: WebFrom,
+    /// Picture sizes, the largest first; empty without a picture.
+    pub variants: Vec<Size>,
+    /// Parts that are encoded one by one.
+    pub chunks: Vec<Span>,
+    /// Sounds.
+    pub sounds: Vec<Sound>,
+    /// Properties of the MP4 for browsers.
+    pub summary: Summary,
+}
+
+/// Plans a file.
+pub(super) fn plan(input: &Path) -> Result<MediaPlan, MediaError> {
+    let size = std::fs::metadata(input).map(|metadata| metadata.len()).unwrap_or(0);
+    if size == 0 {
+        return Err(MediaError::permanent("the file is empty"));
+    }
+    let source = probe::open(input)?;
+    let probe = probe::probe(&source)?;
+    let decided = decision::decide(&probe);
+    let web = match decided.decision {
+        Decision::Transcode => WebFrom::Join,
+        Decision::Remux | Decision::Audio => WebFrom::Made,
+    };
+    let duration = probe.duration.unwrap_or(0.0);
+    let Some(picture) = &probe.video else {
+        // Sound alone is played as one file.
+        let summary = Summary::of(&probe, decided, duration, Vec::new());
+        let web = WebFrom::Made;
+        return Ok(MediaPlan {
+            duration,
+            frame_rate: 0.0,
+            web,
+            variants: Vec::new(),
+            chunks: Vec::new(),
+            sounds: Vec::new(),
+            summary,
+        });
+    };
+    Ok(MediaPlan {
+        duration,
+        frame_rate: f64::from(video::output_rate(picture)),
+        web,
+        variants: sizes(picture),
+        chunks: if has_index(&probe) { chunks(duration) } else { chunks(0.0) },
+        sounds: sounds(&probe),
+        summary: Summary::of(&probe, decided, duration, probe.warnings.clone()),
+    })
+}
+
+/// Whether the container says where each key frame is and one clock runs through the file, so that it can be cut.
+/// Other files are one chunk.
+fn has_index(probe: &Probe) -> bool {
+    probe.format.starts_with("matroska") || probe.format.starts_with("mov")
+}
+
+fn chunks(duration: f64) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut from = 0.0;
+    for length in FIRST_CHUNKS.into_iter().chain(std::iter::repeat(CHUNK)) {
+        let to = from + length;
+        // A short rest is part of the chunk before it.
+        let is_last = to + length / 4.0 >= duration;
+        spans.push(Span { n: spans.len() as u32, from, to: (!is_last).then_some(to) });
+        if is_last {
+            break;
+        }
+        from = to;
+    }
+    spans
+}
+
+/// The upload's own size and those below it; none is larger than the upload.
+fn sizes(picture: &Stream) -> Vec<Size> {
+    let (width, height) = video::output_size(picture);
+    let aspect = f64::from(video::aspect_of(picture, (width, height)));
+    // Smaller sizes have square pixels.
+    let shown = (f64::from(width) * aspect, f64::from(height));
+    let short = shown.0.min(shown.1).round() as u32;
+    let quick = if f64::from(video::output_rate(picture)) > 40.0 { 3 } else { 2 };
+    let size = |class: u32, width, height| {
+        let mut bounds = HEIGHTS.iter().chain(&LARGE);
+        let most = bounds.find(|(height, _)| class <= *height).map_or(LARGE[1].1, |(_, most)| *most);
+        Size { name: format!("v{class}"), width, height, maxrate: most / 2 * quick }
+    };
+    let smaller = HEIGHTS.iter().rev().map(|(class, _)| *class).filter(|class| *class < short).map(|class| {
+        let scale = f64::from(class) / f64::from(short);
+        let even = |length: f64| ((length * scale / 2.0).round() as u32 * 2).max(2);
+        size(class, even(shown.0), even(shown.1))
+    });
+    std::iter::once(size(short.max(2), width, height)).chain(smaller).collect()
+}
+
+/// Every sound in stereo, and surround sound as it is beside it.
+fn sounds(probe: &Probe) -> Vec<Sound> {
+    let sound = |index: usize, stream: &Stream, prefix: char, channels| Sound {
+        name: format!("{prefix}{index}"),
+        stream: stream.index,
+        language: stream.language.clone(),
+        label: None,
+        channels,
+        default: index == 0 && prefix == 'a',
+    };
+    let all = probe.audio.iter().take(MAX_SOUNDS).enumerate();
+    all.flat_map(|(index, stream)| {
+        let stereo = sound(index, stream, 'a', 2);
+        let channels = stream.parameters.channels;
+        let surround = matches!(channels, 6 | 8).then(|| sound(index, stream, 's', channels));
+        std::iter::once(stereo).chain(surround)
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chunks_are_whole_segments_and_leave_no_short_rest() {
+        for seconds in [0.0, 1.0, 5.0, 13.0, 61.0, 600.0, 7200.5] {
+            let spans = chunks(seconds);
+            assert_eq!(spans.last().unwrap().to, None);
+            assert!(spans.iter().enumerate().all(|(n, span)| span.n as usize == n && span.from % 4.0 == 0.0));
+            assert!(spans.windows(2).all(|pair| pair[0].to == Some(pair[1].from)), "{spans:?}");
+            assert!(seconds < 1.0 || spans.last().unwrap().from < seconds, "{spans:?}");
+        }
+        assert_eq!(chunks(0.0).len(), 1);
+        assert_eq!(chunks(7200.0).len(), 4 + 149, "the last one has the rest of 36 seconds");
+    }
+}

@@ -1,0 +1,62 @@
+//! The work of one media process.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::error::MediaError;
+use super::event::Event;
+use super::join::{self, JoinTask};
+use super::ladder::{self, ChunkTask};
+use super::pipeline;
+use super::plan;
+use super::sound::{self, SoundTask};
+
+/// The work of a media process.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Task {
+    /// One MP4 that browsers stream.
+    Convert,
+    /// A plan of all renditions.
+    Plan,
+    /// A chunk of the picture in several sizes, as pieces.
+    Chunk(ChunkTask),
+    /// All sounds, as pieces.
+    Sound(SoundTask),
+    /// One MP4 from the pieces in a folder beside the upload.
+    Join(JoinTask),
+}
+
+/// Does a task; `output` is the file to write, or names the folder of the files, and `pieces` the folder of those to
+/// join. Answers what it made, whose type depends on the task.
+///
+/// # Errors
+/// The input cannot be used, or the output cannot be written.
+pub fn run(
+    task: &Task,
+    input: &Path,
+    pieces: Option<&Path>,
+    output: &Path,
+    tell: &mut (dyn FnMut(Event) + Send),
+) -> Result<Value, MediaError> {
+    let folder = output.parent().ok_or_else(|| MediaError::transient("the output has no folder"))?;
+    match task {
+        Task::Convert => {
+            let summary = pipeline::convert(input, output, &mut |progress| tell(Event::Progress(progress)))?;
+            Ok(json!(summary))
+        }
+        Task::Plan => Ok(json!(plan::plan(input)?)),
+        Task::Chunk(task) => {
+            let mut report = |progress| tell(Event::Progress(progress));
+            Ok(json!(ladder::encode(input, folder, task, &mut report)?))
+        }
+        Task::Sound(task) => sound::encode(input, folder, task, tell).map(|()| Value::Null),
+        Task::Join(task) => {
+            let pieces = pieces.ok_or_else(|| MediaError::transient("there is no folder of pieces"))?;
+            let mut report = |progress| tell(Event::Progress(progress));
+            Ok(json!(join::join(input, pieces, output, task, &mut report)?))
+        }
+    }
+}
