@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use nebula_api::file::{File, UploadQuery};
+use nebula_media_kind::{ContentError, Kind};
 use nebula_storage::{Store, is_no_room};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
@@ -24,7 +25,6 @@ use crate::domain::file;
 use crate::error::{ApiError, TOO_LARGE, UNAVAILABLE};
 use crate::files::marker::Marker;
 use crate::files::upload::receive::{self, ReceiveError, Staged, UploadLimits};
-use crate::files::upload::sniff::{self, ContentError, Kind};
 
 /// How long an upload that has arrived waits for a database that is away, and how long between tries.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(90);
@@ -254,7 +254,7 @@ async fn inspect(name: &str, mut staged: Staged) -> Result<(Staged, Kind), ApiEr
     }
     let owned = name.to_owned();
     let inspected = spawn_blocking(move || {
-        let kind = sniff::inspect(&owned, staged.file.as_file_mut(), staged.size)?;
+        let kind = nebula_media_kind::inspect(&owned, staged.file.as_file_mut(), staged.size)?;
         Ok::<_, ContentError>((staged, kind))
     });
     inspected.await.map_err(|error| ApiError::internal(&error))?.map_err(|error| match &error {

@@ -1,5 +1,3 @@
-//! Uploads on their way in: the staging file, the kind of the content, the completeness of a container.
+//! Uploads on their way in: the staging file.
 
-mod container;
 pub(crate) mod receive;
-pub(crate) mod sniff;
