@@ -3,7 +3,10 @@
 //! Knows files, not jobs. Runs in the sandboxed child process, because the input is untrusted.
 
 mod audio;
+mod chapter;
+mod choice;
 mod clock;
+mod codecs;
 mod copy;
 mod decision;
 mod decoder;
@@ -16,20 +19,25 @@ mod fragment;
 mod join;
 mod ladder;
 mod mux;
+mod open;
 mod orientation;
 mod piece;
 mod pipeline;
 mod plan;
 mod probe;
 mod progress;
+mod shape;
 mod sound;
+mod source;
 mod subtitle;
 mod summary;
 mod task;
+mod timeline;
 mod video;
 
 use ffmpeg_next as ff;
 
+pub use chapter::Chapter;
 pub use decision::{Decision, Reason};
 pub use error::MediaError;
 pub use event::Event;

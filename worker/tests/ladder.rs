@@ -155,7 +155,7 @@ async fn chunks_of_a_film_are_together_the_film_in_every_size() {
     let (_, sounds): (Value, _) = film.run(Task::Sound(SoundTask { sounds: plan.sounds.clone() })).await;
     assert_eq!(sounds.iter().map(|piece| (piece.n, piece.last)).collect::<Vec<_>>(), [(0, false), (1, true)]);
     film.gather("a0.mp4", &sounds);
-    let track = |file: &str| JoinTrack { file: file.into(), language: None };
+    let track = |file: &str| JoinTrack { file: file.into(), language: None, label: None };
     let task = JoinTask { tracks: vec![track("v540.mp4"), track("a0.mp4")] };
     let (joined, _): (Joined, _) = film.run(Task::Join(task)).await;
     assert_eq!(joined.pictures, 500);

@@ -33,7 +33,12 @@ pub const CONTAINERS: &[Container] = &[
         &["m4p", "aax", "m4r", "mj2"],
     ),
     container("MPEG-TS", "mpegts", &["m2ts"], &["ts", "mts", "m2t", "tp", "trp", "tod", "rec"]),
-    container("MPEG-PS", "mpeg,mpegvideo", &["mpg", "mpeg", "mpe", "vob"], &["m2v", "m1v", "mod", "vro", "dat", "m2p"]),
+    container(
+        "MPEG-PS",
+        "mpeg,mpegvideo",
+        &["mpg", "mpeg", "mpe", "vob"],
+        &["m2v", "m1v", "mod", "vro", "dat", "m2p"],
+    ),
     container("AVI", "avi", &["avi"], &["divx", "amv"]),
     container("Windows Media", "asf,asf_o", &["asf", "wmv", "wma"], &["dvr-ms"]),
     container("FLV", "flv,live_flv", &["flv"], &[]),
@@ -50,7 +55,12 @@ pub const CONTAINERS: &[Container] = &[
     container("AMR", "amr,amrnb,amrwb", &[], &["amr", "awb"]),
     container("DSD", "dsf,iff", &[], &["dsf", "dff", "8svx", "iff"]),
     container("VOC", "voc", &[], &["voc"]),
-    container("Dolby and DTS", "ac3,eac3,truehd,mlp,dts,dtshd", &[], &["ac3", "eac3", "ec3", "thd", "mlp", "dts", "dtshd"]),
+    container(
+        "Dolby and DTS",
+        "ac3,eac3,truehd,mlp,dts,dtshd",
+        &[],
+        &["ac3", "eac3", "ec3", "thd", "mlp", "dts", "dtshd"],
+    ),
     container("RealMedia", "rm", &[], &["rm", "rmvb", "ra", "rv"]),
     container("MXF", "mxf", &[], &["mxf"]),
     container("GXF", "gxf", &[], &["gxf"]),
@@ -71,7 +81,7 @@ pub fn demuxers() -> String {
     names.join(",")
 }
 
-/// What a file name says about the content.
+/// The kind that a file name claims.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// Film or sound, for certain.
@@ -101,7 +111,9 @@ mod tests {
     #[test]
     fn no_container_opens_other_files() {
         let names = demuxers();
-        for dangerous in ["hls", "dash", "concat", "sdp", "rtsp", "imf", "image2", "tedcaptions", "data", "lavfi"] {
+        for dangerous in
+            ["hls", "dash", "concat", "sdp", "rtsp", "imf", "image2", "tedcaptions", "data", "lavfi"]
+        {
             assert!(!names.split(',').any(|name| name == dangerous), "{dangerous}");
         }
     }

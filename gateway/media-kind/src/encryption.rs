@@ -54,7 +54,11 @@ fn mp4(file: &mut (impl Read + Seek), size: u64) -> io::Result<Option<&'static s
                 if read_at(file, content, &mut first)? == 16 {
                     let entry = [first[12], first[13], first[14], first[15]];
                     if ENTRIES.contains(&&entry) {
-                        return Ok(Some(if entry.starts_with(b"drm") { "FairPlay" } else { "Common Encryption" }));
+                        return Ok(Some(if entry.starts_with(b"drm") {
+                            "FairPlay"
+                        } else {
+                            "Common Encryption"
+                        }));
                     }
                     entries += 1;
                 }
@@ -155,7 +159,13 @@ mod tests {
         let element = |id: &[u8], content: &[u8]| [id, &[0x40, content.len() as u8], content].concat();
         let film = |encoding: &[u8]| {
             let mut inner = element(encoding, b"");
-            for id in [&[0x62, 0x40][..], &[0x6d, 0x80], &[0xae], &[0x16, 0x54, 0xae, 0x6b], &[0x18, 0x53, 0x80, 0x67]] {
+            for id in [
+                &[0x62, 0x40][..],
+                &[0x6d, 0x80],
+                &[0xae],
+                &[0x16, 0x54, 0xae, 0x6b],
+                &[0x18, 0x53, 0x80, 0x67],
+            ] {
                 inner = element(id, &inner);
             }
             [element(&EBML, b"x"), inner].concat()
@@ -177,11 +187,13 @@ mod tests {
     #[test]
     fn scrambled_packets_of_television_are_counted() {
         let stream = |scrambled: u8| -> Vec<u8> {
-            (0..40).flat_map(|_| {
-                let mut packet = vec![0; 188];
-                packet[..4].copy_from_slice(&[0x47, 0x01, 0x00, 0x10 | scrambled]);
-                packet
-            }).collect()
+            (0..40)
+                .flat_map(|_| {
+                    let mut packet = vec![0; 188];
+                    packet[..4].copy_from_slice(&[0x47, 0x01, 0x00, 0x10 | scrambled]);
+                    packet
+                })
+                .collect()
         };
         assert_eq!(of(&stream(0)), None);
         assert!(of(&stream(0x80)).is_some());

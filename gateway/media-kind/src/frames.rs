@@ -5,12 +5,14 @@ const MIN_FRAMES: usize = 3;
 /// Bytes of padding before the first frame that are looked through.
 const MAX_PADDING: usize = 32 * 1024;
 
+/// Length of the frame at the start of bytes.
+type Length = fn(&[u8]) -> Option<usize>;
+
 /// Content type of a headerless stream. Its few set bits may be chance, so they count only together with a name that
 /// says film or sound.
 pub(crate) fn headerless(head: &[u8]) -> Option<&'static str> {
-    let kinds: [(fn(&[u8]) -> Option<usize>, &str); 3] =
-        [(adts, "audio/aac"), (mpeg_audio, "audio/mpeg"), (ac3, "audio/ac3")];
-    let begins = |offset: usize, length: fn(&[u8]) -> Option<usize>| {
+    let kinds: [(Length, &str); 3] = [(adts, "audio/aac"), (mpeg_audio, "audio/mpeg"), (ac3, "audio/ac3")];
+    let begins = |offset: usize, length: Length| {
         let mut at = offset;
         (0..MIN_FRAMES).all(|_| {
             let next = head.get(at..).and_then(length);
@@ -81,7 +83,8 @@ fn ac3(bytes: &[u8]) -> Option<usize> {
 
 /// Content type of a stream of pictures that begins with a start code.
 pub(crate) fn start_code(head: &[u8]) -> Option<&'static str> {
-    let after = head.strip_prefix(&[0]).unwrap_or(head).strip_prefix(&[0, 0, 1]).or(head.strip_prefix(&[0, 0, 1]))?;
+    let after =
+        head.strip_prefix(&[0]).unwrap_or(head).strip_prefix(&[0, 0, 1]).or(head.strip_prefix(&[0, 0, 1]))?;
     match after {
         // Pack of a program stream, sequence of MPEG-1 and MPEG-2 video.
         [0xba | 0xb3, ..] => Some("video/mpeg"),

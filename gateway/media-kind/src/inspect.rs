@@ -20,7 +20,7 @@ pub enum ContentError {
     Disguised {
         /// File name.
         name: String,
-        /// What the content is.
+        /// Kind of the content.
         found: &'static str,
     },
     /// The container lacks a part without which nothing can be played.
@@ -28,7 +28,7 @@ pub enum ContentError {
     Incomplete {
         /// File name.
         name: String,
-        /// What is missing.
+        /// The missing part.
         part: &'static str,
         /// Size of the file.
         arrived: u64,
@@ -47,7 +47,7 @@ pub enum ContentError {
 }
 
 impl ContentError {
-    /// What a person can do about it.
+    /// A remedy, for people.
     #[must_use]
     pub fn hint(&self) -> &'static str {
         match self {
@@ -55,7 +55,9 @@ impl ContentError {
             Self::Incomplete { .. } => {
                 "Upload it again; if the file is cut off where it came from, repair or remux it first."
             }
-            Self::Encrypted { .. } => "Get a copy without copy protection, or play it with its seller's program.",
+            Self::Encrypted { .. } => {
+                "Get a copy without copy protection, or play it with its seller's program."
+            }
             Self::Read(_) => "Try again.",
         }
     }
@@ -76,7 +78,7 @@ pub fn inspect(name: &str, file: &mut (impl Read + Seek), size: u64) -> Result<K
     }
     match extent(file, size)? {
         Extent::Missing(part) => Err(ContentError::Incomplete { name: name.to_owned(), part, arrived: size }),
-        // What is there of a film that is cut off becomes playable, with a warning.
+        // The part of a film that arrived becomes playable, with a warning.
         Extent::Whole | Extent::Promised(_) => Ok(kind),
     }
 }
@@ -101,9 +103,7 @@ pub fn inspect_head(name: &str, head: &[u8]) -> Result<Kind, ContentError> {
         return Ok(Kind::media("video/mp4"));
     }
     match claim {
-        Claim::Media => {
-            Err(ContentError::Disguised { name: name.to_owned(), found: kind.description() })
-        }
+        Claim::Media => Err(ContentError::Disguised { name: name.to_owned(), found: kind.description() }),
         Claim::Perhaps | Claim::Nothing => Ok(kind),
     }
 }
@@ -150,7 +150,10 @@ mod tests {
             ("audio/wav", b"RF64\xff\xff\xff\xffWAVEds64".to_vec()),
             ("audio/aiff", b"FORM\0\0\0\0AIFFCOMM".to_vec()),
             ("video/mpeg", vec![0, 0, 1, 0xba, 0x44, 0]),
-            ("application/mxf", [&[0; 900][..], b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02"].concat()),
+            (
+                "application/mxf",
+                [&[0; 900][..], b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02"].concat(),
+            ),
         ] {
             for name in ["a.mkv", "a.bin", "A.MP3", "noending"] {
                 assert_eq!(recognise(name, &bytes).unwrap(), Kind::media(content_type), "{name}");
@@ -172,7 +175,9 @@ mod tests {
                 assert!(refusal.to_string().contains(name), "{refusal}");
             }
         }
-        for (name, bytes) in [("main.ts", &b"export const a = 1;\n"[..]), ("board.dts", b"/dts-v1/;\n"), ("x.ts", b"GGGG")] {
+        for (name, bytes) in
+            [("main.ts", &b"export const a = 1;\n"[..]), ("board.dts", b"/dts-v1/;\n"), ("x.ts", b"GGGG")]
+        {
             assert_eq!(recognise(name, bytes).unwrap(), TEXT, "{name}");
         }
     }

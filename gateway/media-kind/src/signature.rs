@@ -5,7 +5,7 @@ use crate::ebml::EBML;
 use crate::frames;
 use crate::transport;
 
-/// What a file is.
+/// The kind of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
     /// Media type; of text and unknown bytes one that browsers do not run.
@@ -94,10 +94,10 @@ const MXF: &[u8] = b"\x06\x0e\x2b\x34\x02\x05\x01\x01\x0d\x01\x02\x01\x01\x02";
 
 /// Brands of MP4 and QuickTime files that hold film or sound. Others are pictures, raw photos, documents.
 const BRANDS: [&[u8]; 44] = [
-    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42", b"mp71", b"avc1",
-    b"M4V ", b"M4VH", b"M4VP", b"M4A ", b"M4B ", b"M4P ", b"qt  ", b"3gp4", b"3gp5", b"3gp6", b"3gp7", b"3gs7", b"3ge6",
-    b"3g2a", b"3g2b", b"3g2c", b"mmp4", b"MSNV", b"NDSC", b"NDSH", b"f4v ", b"F4V ", b"dash", b"msdh", b"cmfc", b"XAVC",
-    b"piff", b"av01", b"hvc1", b"mj2s", b"aax ",
+    b"isom", b"iso2", b"iso3", b"iso4", b"iso5", b"iso6", b"iso7", b"iso8", b"iso9", b"mp41", b"mp42",
+    b"mp71", b"avc1", b"M4V ", b"M4VH", b"M4VP", b"M4A ", b"M4B ", b"M4P ", b"qt  ", b"3gp4", b"3gp5",
+    b"3gp6", b"3gp7", b"3gs7", b"3ge6", b"3g2a", b"3g2b", b"3g2c", b"mmp4", b"MSNV", b"NDSC", b"NDSH",
+    b"f4v ", b"F4V ", b"dash", b"msdh", b"cmfc", b"XAVC", b"piff", b"av01", b"hvc1", b"mj2s", b"aax ",
 ];
 
 /// The kind of a file that begins with `head`.
@@ -124,10 +124,12 @@ pub(crate) fn kind(head: &[u8]) -> Kind {
         () => match (frames::start_code(head), known) {
             (Some(content_type), _) => Kind::media(content_type),
             // The library takes two set bits for a sound, which needs a name beside them.
-            (None, Some(media)) if media.starts_with("video/") || media.starts_with("audio/") => match media {
-                "audio/midi" => Kind::other(media),
-                _ => UNKNOWN,
-            },
+            (None, Some(media)) if media.starts_with("video/") || media.starts_with("audio/") => {
+                match media {
+                    "audio/midi" => Kind::other(media),
+                    _ => UNKNOWN,
+                }
+            }
             (None, Some(other)) => Kind::other(other),
             (None, None) => UNKNOWN,
         },
@@ -162,9 +164,7 @@ fn mp4(head: &[u8], known: Option<&'static str>) -> Kind {
         [b'3', b'g', b'p' | b's' | b'e', _] => Kind::media("video/3gpp"),
         [b'3', b'g', b'2', _] => Kind::media("video/3gpp2"),
         // Raw photos and other pictures are in boxes too.
-        _ if known.is_some_and(|known| known.starts_with("image/")) => {
-            known.map_or(UNKNOWN, Kind::other)
-        }
+        _ if known.is_some_and(|known| known.starts_with("image/")) => known.map_or(UNKNOWN, Kind::other),
         _ if is_picture(main) => UNKNOWN,
         // The field after the main brand is a version.
         _ if all.iter().any(|brand| BRANDS.contains(&brand.as_slice())) => Kind::media("video/mp4"),

@@ -30,7 +30,9 @@ pub(super) struct Audio {
 pub(super) struct Format {
     sample: ff::format::Sample,
     rate: u32,
+    /// 0 when nobody knows where the channels belong.
     layout: u64,
+    channels: u16,
 }
 
 /// Opens decoder and encoder for a stream of the input; `add` adds a track of the encoder to the output and answers
@@ -75,24 +77,28 @@ impl Codec for Audio {
     }
 
     fn format_of(frame: &Self::Frame) -> Format {
-        let known = frame.channel_layout();
-        let layout =
-            if known.is_empty() { ChannelLayout::default(i32::from(frame.channels())) } else { known };
-        Format { sample: frame.format(), rate: frame.rate(), layout: layout.bits() }
+        let (known, channels) = (frame.channel_layout(), frame.channels());
+        let layout = if known.is_empty() { ChannelLayout::default(i32::from(channels)) } else { known };
+        Format { sample: frame.format(), rate: frame.rate(), layout: layout.bits(), channels }
     }
 
     fn build_chain(&self, format: Format) -> Result<Chain, MediaError> {
         let arguments = format!(
-            "time_base={}/{}:sample_rate={}:sample_fmt={}:channel_layout=0x{:x}",
+            "time_base={}/{}:sample_rate={}:sample_fmt={}:channel_layout={}",
             self.input_time_base.numerator(),
             self.input_time_base.denominator(),
             format.rate,
             format.sample.name(),
-            format.layout,
+            match format.layout {
+                0 => format!("{}C", format.channels),
+                layout => format!("0x{layout:x}"),
+            },
         );
+        // Of channels without a place the first two are heard.
+        let mix = if format.layout == 0 { "pan=stereo|c0=c0|c1=c1," } else { "" };
         // async=1 fills gaps with silence and cuts overlaps, so that audio stays in sync with the video.
         let spec = format!(
-            "aresample={rate}:async=1,aformat=sample_fmts=fltp:sample_rates={rate}:channel_layouts=0x{layout:x}",
+            "{mix}aresample={rate}:async=1,aformat=sample_fmts=fltp:sample_rates={rate}:channel_layouts=0x{layout:x}",
             rate = self.sample_rate,
             layout = self.layout.bits()
         );

@@ -10,6 +10,7 @@ use ffmpeg_next as ff;
 use serde::{Deserialize, Serialize};
 
 use super::probe::{Probe, Stream};
+use super::shape::MAX_LEVEL;
 
 /// How much of a file has to be encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,6 +56,8 @@ pub enum Reason {
     AudioCodec,
     /// AAC, but not of the low-complexity profile.
     AudioProfile,
+    /// Its content is damaged, which players of a copy do not get over.
+    Damaged,
 }
 
 /// The decision for each stream of a probe, in its order.
@@ -67,7 +70,8 @@ pub(super) struct Plan {
 }
 
 pub(super) fn decide(probe: &Probe) -> Plan {
-    let video = probe.video.as_ref().map(|stream| video_reasons(&probe.format, stream)).unwrap_or_default();
+    let video =
+        probe.video.as_ref().map(|stream| video_reasons(probe.lacks_times, stream)).unwrap_or_default();
     let audio: Vec<_> = probe.audio.iter().map(audio_reason).collect();
     let decision = match (video.is_empty(), audio.iter().all(Option::is_none)) {
         (true, true) => Decision::Remux,
@@ -85,7 +89,17 @@ pub(super) fn decide(probe: &Probe) -> Plan {
     Plan { decision, reasons, copy_video, copy_audio }
 }
 
-fn video_reasons(format: &str, stream: &Stream) -> Vec<Reason> {
+/// Encodes all of a damaged file.
+pub(super) fn encode_all(probe: &Probe) -> Plan {
+    let mut plan = decide(probe);
+    plan.decision = if probe.video.is_some() { Decision::Transcode } else { Decision::Audio };
+    plan.reasons.push(Reason::Damaged);
+    plan.copy_video = false;
+    plan.copy_audio.fill(false);
+    plan
+}
+
+fn video_reasons(lacks_times: bool, stream: &Stream) -> Vec<Reason> {
     let parameters = &stream.parameters;
     if stream.codec != Id::H264 {
         return vec![Reason::VideoCodec];
@@ -101,11 +115,11 @@ fn video_reasons(format: &str, stream: &Stream) -> Vec<Reason> {
     );
     let reasons = [
         (!playable, Reason::VideoProfile),
-        (parameters.level > 51, Reason::VideoLevel),
+        (parameters.level > MAX_LEVEL, Reason::VideoLevel),
         (!parameters.is_yuv420p, Reason::VideoPixelFormat),
         (is_interlaced(parameters.field_order), Reason::VideoInterlaced),
         (is_hdr(parameters.transfer), Reason::VideoHdr),
-        (format == "avi", Reason::ContainerTimestamps),
+        (lacks_times, Reason::ContainerTimestamps),
     ];
     reasons.into_iter().filter_map(|(applies, reason)| applies.then_some(reason)).collect()
 }
@@ -128,11 +142,11 @@ pub(super) fn is_hdr(transfer: TransferCharacteristic) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::super::ffi::StreamParameters;
     use super::*;
 
-    fn stream(codec: Id, profile: Profile) -> Stream {
+    pub(in super::super) fn stream(codec: Id, profile: Profile) -> Stream {
         Stream {
             index: 0,
             codec,
@@ -151,6 +165,7 @@ mod tests {
                 channels: 2,
             },
             language: None,
+            title: None,
             frame_rate: ff::Rational(25, 1),
             display_matrix: None,
         }
@@ -160,11 +175,14 @@ mod tests {
         let format = "matroska,webm".to_owned();
         let probe = Probe {
             format,
+            may_jump: false,
+            lacks_times: false,
             duration: None,
             start: 0.0,
             video,
             audio,
             subtitles: Vec::new(),
+            chapters: Vec::new(),
             warnings: Vec::new(),
         };
         decide(&probe)

@@ -2,8 +2,8 @@
 
 use ffmpeg_next as ff;
 
+use super::codecs;
 use super::error::MediaError;
-use super::probe;
 
 /// Errors in a row after which a decoder yields no more frames for a packet.
 const MAX_ERRORS: u32 = 1_000;
@@ -33,7 +33,7 @@ impl Decoder {
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(input.time_base());
         let found = ff::decoder::find(codec).ok_or(ff::Error::DecoderNotFound).map_err(failed)?;
-        let opened = decoder.open_as_with(found, probe::decoder_options()).map_err(failed)?;
+        let opened = decoder.open_as_with(found, codecs::decoder_options()).map_err(failed)?;
         Ok(Self { opened, frames: 0, damaged: 0 })
     }
 

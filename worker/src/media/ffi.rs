@@ -55,6 +55,67 @@ pub(super) fn stream_parameters(parameters: &ff::codec::Parameters) -> StreamPar
     }
 }
 
+/// Shape of the pixels: what the container says wins over what the codec says, as in the `ffmpeg` program.
+pub(super) fn sample_aspect(input: &ff::format::context::Input, stream: &ff::Stream<'_>) -> ff::Rational {
+    // SAFETY: both belong to the input, which the borrow keeps alive; the call only reads, and takes no frame.
+    let aspect = unsafe {
+        sys::av_guess_sample_aspect_ratio(
+            input.as_ptr().cast_mut(),
+            stream.as_ptr().cast_mut(),
+            ptr::null_mut(),
+        )
+    };
+    aspect.into()
+}
+
+/// Sets the shape of the pixels of an output stream, where players read it.
+pub(super) fn set_sample_aspect(stream: &mut ff::StreamMut<'_>, aspect: ff::Rational) {
+    // SAFETY: the stream belongs to an output context that the borrow keeps alive; its parameters are never null.
+    unsafe {
+        let raw = stream.as_mut_ptr();
+        (*raw).sample_aspect_ratio = aspect.into();
+        (*(*raw).codecpar).sample_aspect_ratio = aspect.into();
+    }
+}
+
+/// The streams of the programme that a stream belongs to; `None` when it belongs to none.
+pub(super) fn programme(input: &ff::format::context::Input, stream: usize) -> Option<Vec<usize>> {
+    let index = c_int::try_from(stream).ok()?;
+    // SAFETY: the input is alive during the call, which only reads; a programme of it lists `nb_stream_indexes`
+    // numbers.
+    unsafe {
+        let programme = sys::av_find_program_from_stream(input.as_ptr().cast_mut(), ptr::null_mut(), index);
+        if programme.is_null() || (*programme).stream_index.is_null() {
+            return None;
+        }
+        let count = (*programme).nb_stream_indexes as usize;
+        let indexes = std::slice::from_raw_parts((*programme).stream_index, count);
+        Some(indexes.iter().map(|index| *index as usize).collect())
+    }
+}
+
+/// Whether times may begin anew or jump in the middle of this kind of container.
+pub(super) fn may_jump(input: &ff::format::context::Input) -> bool {
+    // SAFETY: an open input has a demuxer, a static table.
+    unsafe { (*(*input.as_ptr()).iformat).flags & sys::AVFMT_TS_DISCONT != 0 }
+}
+
+/// Bytes of the length before each unit of H.264 in MP4 and Matroska; 0 for everything else.
+pub(super) fn length_size(parameters: &ff::codec::Parameters) -> usize {
+    // SAFETY: the wrapper keeps the parameters alive; their extra data are `extradata_size` bytes.
+    let extra = unsafe {
+        let raw = &*parameters.as_ptr();
+        match usize::try_from(raw.extradata_size) {
+            Ok(size @ 1..) if !raw.extradata.is_null() => std::slice::from_raw_parts(raw.extradata, size),
+            _ => return 0,
+        }
+    };
+    match (parameters.id(), extra) {
+        (ff::codec::Id::H264, [1, _, _, _, sizes, ..]) => usize::from(sizes & 3) + 1,
+        _ => 0,
+    }
+}
+
 /// Removes the codec tag of the input container, so that the muxer chooses one that fits MP4.
 pub(super) fn clear_tag(stream: &mut ff::StreamMut<'_>) {
     // SAFETY: the stream belongs to an output context that the borrow keeps alive; its parameters are never

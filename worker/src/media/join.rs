@@ -8,11 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::ticks;
 use super::error::MediaError;
-use super::mux::{Muxer, Sink};
+use super::mux::{Label, Muxer, Sink};
+use super::open;
 use super::piece::CLOCK_OFFSET;
 use super::pipeline;
-use super::probe::{self, Stream};
+use super::probe::Stream;
 use super::progress::Progress;
+use super::source::Source;
 use super::subtitle::SubtitleTrack;
 
 /// The pieces to join: files in one folder, each with its initialization segment in front.
@@ -30,16 +32,25 @@ pub struct JoinTrack {
     /// ISO 639, if the upload names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub language: Option<String>,
+    /// Title in the upload.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
 }
 
 /// The result of a join.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Joined {
     /// Length in seconds.
     pub duration_seconds: f64,
     /// Pictures in it.
     pub pictures: u64,
+    /// Damage of the upload, as sentences.
+    #[serde(default)]
+    pub warnings: Vec<String>,
+    /// The times of the upload jump, so that the length that it names means nothing.
+    #[serde(default)]
+    pub has_jumped: bool,
 }
 
 /// A file of pieces that is being read.
@@ -60,20 +71,18 @@ pub(super) fn join(
     report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Joined, MediaError> {
     let mut muxer = Muxer::create(output)?;
-    let mut original = probe::open(upload)?;
-    let probe = probe::probe(&original)?;
-    muxer.set_title(original.metadata().get("title"));
+    let (mut original, probe) = Source::open(upload)?;
+    muxer.describe(original.input(), &probe.chapters)?;
     let mut tracks = Vec::new();
     for track in &task.tracks {
-        tracks.push(Track::open(&folder.join(&track.file), track.language.as_deref(), &mut muxer)?);
+        let label = Label { language: track.language.as_deref(), title: track.label.as_deref() };
+        tracks.push(Track::open(&folder.join(&track.file), label, &mut muxer)?);
     }
     let subtitles = subtitle_tracks(&original, &probe.subtitles, probe.start, &mut muxer)?;
     muxer.start()?;
     let length = probe.duration.unwrap_or(f64::INFINITY);
     let mut meter = super::progress::Meter::new("join".into(), report);
-    if !subtitles.is_empty() {
-        write_subtitles(&mut original, subtitles, &mut muxer)?;
-    }
+    read_upload(&mut original, subtitles, &mut muxer)?;
     // The packet that is due first, of whichever track, so that the muxer holds none back.
     while let Some(index) = earliest(&tracks) {
         let time_base = tracks[index].time_base;
@@ -85,6 +94,8 @@ pub(super) fn join(
     let joined = Joined {
         duration_seconds: (muxer.written_seconds() * 1000.0).round() / 1000.0,
         pictures: muxer.pictures(),
+        warnings: original.warnings(),
+        has_jumped: original.has_jumped(),
     };
     pipeline::finish(muxer, report)?;
     Ok(joined)
@@ -100,12 +111,12 @@ fn earliest(tracks: &[Track]) -> Option<usize> {
 }
 
 impl Track {
-    fn open(path: &Path, language: Option<&str>, muxer: &mut Muxer) -> Result<Self, MediaError> {
+    fn open(path: &Path, label: Label<'_>, muxer: &mut Muxer) -> Result<Self, MediaError> {
         let source = open_pieces(path)?;
         let stream =
             source.stream(0).ok_or_else(|| MediaError::transient("a file of pieces holds no track"))?;
         let time_base = stream.time_base();
-        muxer.add_copy(stream.parameters(), time_base, language, None)?;
+        muxer.add_copy(stream.parameters(), time_base, label, None)?;
         let offset = ticks(CLOCK_OFFSET, time_base);
         let mut track = Self { source, time_base, offset, next: None };
         track.next = track.read()?;
@@ -132,22 +143,20 @@ impl Track {
 }
 
 fn open_pieces(path: &Path) -> Result<ff::format::context::Input, MediaError> {
-    probe::open(path)
+    open::open(path)
         .map_err(|error| MediaError::transient(format!("cannot open the pieces: {}", error.message)))
 }
 
 /// Tracks for the text subtitles of the upload; one that cannot be converted is left out.
 fn subtitle_tracks(
-    original: &ff::format::context::Input,
+    original: &Source,
     streams: &[Stream],
     start: f64,
     muxer: &mut Muxer,
 ) -> Result<Vec<(usize, SubtitleTrack)>, MediaError> {
     let mut tracks = Vec::new();
     for stream in streams {
-        let input = original
-            .stream(stream.index)
-            .ok_or_else(|| MediaError::permanent(format!("stream {} vanished", stream.index)))?;
+        let input = original.stream(stream.index)?;
         if let Ok(track) = SubtitleTrack::new(&input, stream, start, muxer) {
             tracks.push((stream.index, track));
         }
@@ -155,24 +164,16 @@ fn subtitle_tracks(
     Ok(tracks)
 }
 
-/// Reads the upload once more for its subtitles, which are little.
-fn write_subtitles(
-    original: &mut ff::format::context::Input,
+/// Reads the upload once more for its subtitles, which are little, and for its damage, of which the chunks do not tell.
+fn read_upload(
+    original: &mut Source,
     mut tracks: Vec<(usize, SubtitleTrack)>,
     muxer: &mut Muxer,
 ) -> Result<(), MediaError> {
-    let mut unreadable = 0;
-    loop {
-        let mut packet = ff::Packet::empty();
-        match packet.read(original) {
-            Ok(()) => {
-                if let Some((_, track)) = tracks.iter_mut().find(|(index, _)| *index == packet.stream()) {
-                    track.packet(&packet, muxer)?;
-                }
-            }
-            Err(ff::Error::Eof) => return Ok(()),
-            Err(_) if unreadable > 1_000 => return Ok(()),
-            Err(_) => unreadable += 1,
+    while let Some(packet) = original.next()? {
+        if let Some((_, track)) = tracks.iter_mut().find(|(index, _)| *index == packet.stream()) {
+            track.packet(&packet, muxer)?;
         }
     }
+    Ok(())
 }

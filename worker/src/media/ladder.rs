@@ -12,8 +12,10 @@ use super::error::MediaError;
 use super::ffi;
 use super::filter::Chain;
 use super::piece::{self, Piece, PieceWriter};
-use super::probe::{self, Stream};
+use super::probe::Stream;
 use super::progress::{Meter, Progress};
+use super::shape::{self, Fit};
+use super::source::Source;
 use super::video::{self, Limit, TIME_BASE};
 
 /// Seconds between key frames, at the same moments in all variants, so that players switch between them.
@@ -73,17 +75,23 @@ pub(super) fn encode(
             return Ok(pieces);
         }
     }
-    Err(MediaError::permanent(format!("no picture could be decoded from second {:.1} on", task.chunk.from)))
+    if task.chunk.n == 0 {
+        return Err(MediaError::permanent(
+            "no picture could be decoded: the file is damaged or cut off at its start",
+        ));
+    }
+    // A film with a damaged part goes on after it.
+    Ladder::open(input, folder, task, 0.0)?.blank()
 }
 
 struct Ladder<'a> {
     task: &'a ChunkTask,
-    source: ff::format::context::Input,
+    source: Source,
     stream: Stream,
     rate: ff::Rational,
     decoder: Decoder,
     /// The filters before the sizes part, and the format they were built for.
-    common: Option<(video::Format, Chain)>,
+    common: Option<(shape::Format, Chain)>,
     rungs: Vec<Rung>,
     input_time_base: ff::Rational,
     offset: i64,
@@ -92,14 +100,16 @@ struct Ladder<'a> {
     to: Option<i64>,
     /// Whether decoding began at or before the start of the chunk.
     is_covered: bool,
+    /// Time of the next picture on the clock of the input, if it has none of its own.
+    next_pts: i64,
     frames: u64,
 }
 
 /// One size.
 struct Rung {
     name: String,
-    filters: String,
-    chain: Option<(video::Format, Chain)>,
+    fit: Fit,
+    chain: Option<(shape::Format, Chain)>,
     encoder: ff::encoder::video::Encoder,
     writer: PieceWriter,
     last_pts: Option<i64>,
@@ -108,19 +118,16 @@ struct Rung {
 
 impl<'a> Ladder<'a> {
     fn open(input: &Path, folder: &Path, task: &'a ChunkTask, margin: f64) -> Result<Self, MediaError> {
-        let mut source = probe::open(input)?;
-        let probe = probe::probe(&source)?;
+        let (mut source, probe) = Source::open(input)?;
         let stream = probe.video.ok_or_else(|| MediaError::permanent("the file holds no video"))?;
         let begin = task.chunk.from - margin;
         if begin > 0.0 {
-            let position = ticks(begin + probe.start, ff::Rational(1, ff::ffi::AV_TIME_BASE));
-            source.seek(position, ..position).map_err(|error| MediaError::input("seek", error))?;
+            source.seek(begin + probe.start)?;
         }
-        let input_stream =
-            source.stream(stream.index).ok_or_else(|| MediaError::permanent("the video stream vanished"))?;
+        let input_stream = source.stream(stream.index)?;
         let decoder = Decoder::open(&input_stream)?;
         let input_time_base = input_stream.time_base();
-        let rate = video::output_rate(&stream);
+        let rate = shape::output_rate(&stream);
         let rungs = task.variants.iter().map(|size| Rung::open(folder, task.chunk.n, size, &stream, rate));
         let rungs = rungs.collect::<Result<_, _>>()?;
         let clock = |seconds: f64| ticks(seconds, TIME_BASE);
@@ -135,6 +142,7 @@ impl<'a> Ladder<'a> {
             from: clock(task.chunk.from),
             to: task.chunk.to.map(clock),
             is_covered: begin <= 0.0,
+            next_pts: 0,
             frames: 0,
             source,
             stream,
@@ -173,30 +181,36 @@ impl<'a> Ladder<'a> {
         Ok((!pieces.is_empty()).then_some(pieces))
     }
 
+    /// A chunk of black pictures, for a part of which nothing can be decoded.
+    fn blank(mut self) -> Result<Vec<Piece>, MediaError> {
+        let step = ticks(1.0 / f64::from(self.rate), TIME_BASE).max(1);
+        let to = self.to.unwrap_or(self.from + step);
+        for rung in &mut self.rungs {
+            let mut frame = video::black(&rung.encoder);
+            for pts in (self.from..to).step_by(usize::try_from(step).unwrap_or(1)) {
+                rung.encode_picture(&mut frame, pts)?;
+            }
+            rung.drain()?;
+        }
+        let n = self.task.chunk.n;
+        let pieces = self.rungs.into_iter().map(|rung| rung.finish(n));
+        Ok(pieces.collect::<Result<Vec<_>, _>>()?.into_iter().flatten().collect())
+    }
+
     /// The next packet of the picture; `None` at the end of the file.
     fn next_packet(&mut self) -> Result<Option<ff::Packet>, MediaError> {
-        let mut bad = 0;
-        loop {
-            let mut packet = ff::Packet::empty();
-            match packet.read(&mut self.source) {
-                Ok(()) if packet.stream() == self.stream.index && !packet.is_corrupt() => {
-                    return Ok(Some(packet));
-                }
-                Ok(()) => {}
-                Err(ff::Error::Eof) => return Ok(None),
-                Err(ff::Error::Other { errno: ff::error::ENOMEM }) => {
-                    return Err(MediaError::transient("out of memory while reading the file"));
-                }
-                Err(_) if bad > 1_000 => return Ok(None),
-                Err(_) => bad += 1,
+        while let Some(packet) = self.source.next()? {
+            if packet.stream() == self.stream.index {
+                return Ok(Some(packet));
             }
         }
+        Ok(None)
     }
 
     fn place(&mut self, frame: &frame::Video) -> Place {
-        let Some(pts) = frame.timestamp().map(|timestamp| timestamp - self.offset) else {
-            return Place::Before;
-        };
+        // Streams without times are read from their start, so that each picture follows the one before.
+        let pts = frame.timestamp().map_or(self.next_pts, |timestamp| timestamp - self.offset);
+        self.next_pts = pts + ticks(1.0 / f64::from(self.stream.frame_rate), self.input_time_base);
         let film = pts.rescale(self.input_time_base, TIME_BASE);
         if self.to.is_some_and(|to| film >= to) {
             return Place::After;
@@ -217,7 +231,7 @@ impl<'a> Ladder<'a> {
 
     fn filter(&mut self, frame: Option<&frame::Video>) -> Result<(), MediaError> {
         if let Some(frame) = frame {
-            let format = video::Format::of(frame);
+            let format = shape::Format::of(frame);
             if self.common.as_ref().is_none_or(|(current, _)| *current != format) {
                 self.drain_common()?;
                 let filters = video::common_filters(&self.stream, self.rate);
@@ -290,7 +304,7 @@ impl Rung {
             PieceWriter::create(path, &ff::codec::Parameters::from(&*encoder), TIME_BASE, &FRAGMENTS)?;
         Ok(Self {
             name: size.name.clone(),
-            filters: video::scale_filter(dimensions, video::aspect_of(stream, dimensions)),
+            fit: Fit::new(stream, dimensions),
             chain: None,
             encoder,
             writer,
@@ -300,10 +314,10 @@ impl Rung {
     }
 
     fn encode(&mut self, frame: &frame::Video, time_base: ff::Rational) -> Result<(), MediaError> {
-        let format = video::Format::of(frame);
+        let format = shape::Format::of(frame);
         if self.chain.as_ref().is_none_or(|(current, _)| *current != format) {
             self.drain_chain()?;
-            self.chain = Some((format, video::chain(format, time_base, &self.filters)?));
+            self.chain = Some((format, video::chain(format, time_base, &self.fit.filters(format))?));
         }
         if let Some((_, chain)) = &mut self.chain {
             chain.send(Some(frame))?;
@@ -326,16 +340,19 @@ impl Rung {
             }
             let time_base = chain.time_base();
             let Some(pts) = frame.pts().map(|pts| pts.rescale(time_base, TIME_BASE)) else { continue };
-            if self.last_pts.is_some_and(|last| pts <= last) {
-                continue;
+            if self.last_pts.is_none_or(|last| pts > last) {
+                self.encode_picture(&mut frame, pts)?;
             }
-            frame.set_pts(Some(pts));
-            frame.set_kind(if self.begins_group(pts) { picture::Type::I } else { picture::Type::None });
-            self.last_pts = Some(pts);
-            self.encoder.send_frame(&frame).map_err(encode_failed)?;
-            self.write_ready()?;
         }
         Ok(())
+    }
+
+    fn encode_picture(&mut self, frame: &mut frame::Video, pts: i64) -> Result<(), MediaError> {
+        frame.set_pts(Some(pts));
+        frame.set_kind(if self.begins_group(pts) { picture::Type::I } else { picture::Type::None });
+        self.last_pts = Some(pts);
+        self.encoder.send_frame(frame).map_err(encode_failed)?;
+        self.write_ready()
     }
 
     /// Whether a multiple of the interval lies between the last picture and this one.

@@ -4,8 +4,10 @@ use std::path::Path;
 
 use ffmpeg_next as ff;
 
+use super::chapter::Chapter;
 use super::error::MediaError;
 use super::ffi;
+use super::probe::Stream;
 
 /// Takes the packets of tracks.
 pub(super) trait Sink {
@@ -37,13 +39,24 @@ impl Muxer {
         Ok(Self { output, tracks: Vec::new(), written: 0.0, pictures: 0 })
     }
 
-    /// Takes over the title and no other metadata: cameras also store locations and owners there.
-    pub(super) fn set_title(&mut self, title: Option<&str>) {
-        if let Some(title) = title {
+    /// Takes over the title, the chapters, and no other metadata: cameras also store locations and owners there.
+    pub(super) fn describe(
+        &mut self,
+        input: &ff::format::context::Input,
+        chapters: &[Chapter],
+    ) -> Result<(), MediaError> {
+        if let Some(title) = input.metadata().get("title") {
             let mut metadata = ff::Dictionary::new();
             metadata.set("title", title);
             self.output.set_metadata(metadata);
         }
+        for (id, chapter) in (0_i64..).zip(chapters) {
+            let [start, end] = [chapter.start, chapter.end].map(|seconds| (seconds * 1000.0).round() as i64);
+            self.output
+                .add_chapter(id, ff::Rational(1, 1000), start, end, &chapter.title)
+                .map_err(|error| MediaError::output("add a chapter to the output", error))?;
+        }
+        Ok(())
     }
 
     /// Adds a track of copied packets; returns its index.
@@ -51,17 +64,20 @@ impl Muxer {
         &mut self,
         parameters: ff::codec::Parameters,
         time_base: ff::Rational,
-        language: Option<&str>,
-        display_matrix: Option<&[u8]>,
+        label: Label<'_>,
+        shape: Option<Shape<'_>>,
     ) -> Result<usize, MediaError> {
         let is_video = parameters.medium() == ff::media::Type::Video;
         let mut stream = self.output.add_stream(ff::codec::Id::None).map_err(add_failed)?;
         stream.set_parameters(parameters);
         ffi::clear_tag(&mut stream);
-        if let Some(matrix) = display_matrix {
-            ffi::set_display_matrix(&mut stream, matrix);
+        if let Some(Shape { aspect, display_matrix }) = shape {
+            ffi::set_sample_aspect(&mut stream, aspect);
+            if let Some(matrix) = display_matrix {
+                ffi::set_display_matrix(&mut stream, matrix);
+            }
         }
-        describe(&mut stream, time_base, language);
+        describe(&mut stream, time_base, label);
         Ok(self.add_track(is_video))
     }
 
@@ -70,14 +86,14 @@ impl Muxer {
         &mut self,
         encoder: &ff::codec::Context,
         time_base: ff::Rational,
-        language: Option<&str>,
+        label: Label<'_>,
     ) -> Result<usize, MediaError> {
         let is_video = encoder.medium() == ff::media::Type::Video;
         let mut stream = self.output.add_stream_with(encoder).map_err(add_failed)?;
         if is_video {
             stream.set_avg_frame_rate(encoder.frame_rate());
         }
-        describe(&mut stream, time_base, language);
+        describe(&mut stream, time_base, label);
         Ok(self.add_track(is_video))
     }
 
@@ -150,13 +166,39 @@ impl Sink for Muxer {
     }
 }
 
-fn describe(stream: &mut ff::StreamMut<'_>, time_base: ff::Rational, language: Option<&str>) {
-    stream.set_time_base(time_base);
-    if let Some(language) = language {
-        let mut metadata = ff::Dictionary::new();
-        metadata.set("language", language);
-        stream.set_metadata(metadata);
+/// Name of a track in players.
+#[derive(Clone, Copy)]
+pub(super) struct Label<'a> {
+    /// ISO 639.
+    pub(super) language: Option<&'a str>,
+    pub(super) title: Option<&'a str>,
+}
+
+impl<'a> Label<'a> {
+    pub(super) fn of(stream: &'a Stream) -> Self {
+        Self { language: stream.language.as_deref(), title: stream.title.as_deref() }
     }
+}
+
+/// How players show a copied picture.
+#[derive(Clone, Copy)]
+pub(super) struct Shape<'a> {
+    /// Shape of the pixels.
+    pub(super) aspect: ff::Rational,
+    /// Rotation.
+    pub(super) display_matrix: Option<&'a [u8]>,
+}
+
+fn describe(stream: &mut ff::StreamMut<'_>, time_base: ff::Rational, label: Label<'_>) {
+    stream.set_time_base(time_base);
+    let mut metadata = ff::Dictionary::new();
+    let named = [("language", label.language), ("title", label.title), ("handler_name", label.title)];
+    for (key, value) in named {
+        if let Some(value) = value.filter(|value| !value.contains('\0')) {
+            metadata.set(key, value);
+        }
+    }
+    stream.set_metadata(metadata);
 }
 
 fn add_failed(error: ff::Error) -> MediaError {

@@ -12,18 +12,17 @@ use ffmpeg_next as ff;
 
 use super::audio::{self, Audio};
 use super::copy::CopiedTrack;
-use super::decision::{self, Plan};
+use super::decision::{self, Plan, Reason};
 use super::encode::EncodedTrack;
 use super::error::MediaError;
-use super::mux::Muxer;
-use super::probe::{self, Probe};
+use super::mux::{Label, Muxer};
+use super::probe::Probe;
 use super::progress::{Meter, Progress};
+use super::source::Source;
 use super::subtitle::SubtitleTrack;
 use super::summary::Summary;
 use super::video::{self, Video};
 
-/// Unreadable packets in a row after which the rest of the file is skipped.
-const MAX_BAD_READS: u32 = 1_000;
 /// Interval of the reports while the file is rewritten at the end, so that the parent does not kill a silent
 /// child.
 const FINISH_REPORT_INTERVAL: Duration = Duration::from_secs(10);
@@ -52,42 +51,71 @@ pub(super) fn convert(
     if size == 0 {
         return Err(MediaError::permanent("the file is empty"));
     }
-    let mut source = probe::open(input)?;
-    let mut probe = probe::probe(&source)?;
-    let plan = decision::decide(&probe);
+    let mut furthest = 0.0_f32;
+    let mut report = |progress: Progress| {
+        furthest = furthest.max(progress.progress);
+        report(Progress { progress: furthest, ..progress });
+    };
+    match pass(input, output, size, decision::decide, &mut report)? {
+        Some(summary) => Ok(summary),
+        // Noise in a copied picture ends most players; decoders get over it.
+        None => {
+            let summary = pass(input, output, size, decision::encode_all, &mut report)?;
+            summary.ok_or_else(|| MediaError::transient("an encoded track was copied"))
+        }
+    }
+}
+
+/// Converts the file once; `None` when a track that is copied turns out to be broken.
+fn pass(
+    input: &Path,
+    output: &Path,
+    size: u64,
+    decide: impl FnOnce(&Probe) -> Plan,
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> Result<Option<Summary>, MediaError> {
+    let (mut source, mut probe) = Source::open(input)?;
+    let plan = decide(&probe);
     let mut muxer = Muxer::create(output)?;
-    muxer.set_title(source.metadata().get("title"));
+    muxer.describe(source.input(), &probe.chapters)?;
     let mut tracks = open_tracks(&source, &mut probe, &plan, &mut muxer)?;
     muxer.start()?;
 
     let mut meter = Meter::new(plan.decision.to_string(), report);
-    let unreadable = move_packets(&mut source, &mut tracks, &mut muxer, |muxer, position| {
-        let by_bytes = || position as f64 / size as f64;
-        let fraction = || probe.duration.map_or_else(by_bytes, |duration| muxer.written_seconds() / duration);
+    while let Some(packet) = source.next()? {
+        if let Some(track) = tracks.get_mut(packet.stream()).and_then(Option::as_mut) {
+            track.packet(packet, &mut muxer)?;
+            if track.is_broken() {
+                return Ok(None);
+            }
+        }
+        // Where times jump, only the bytes tell how much there is.
+        let by_bytes = || source.position() as f64 / size as f64;
+        let duration = probe.duration.filter(|_| !probe.may_jump);
+        let fraction = || duration.map_or_else(by_bytes, |duration| muxer.written_seconds() / duration);
         meter.tick(muxer.pictures(), || fraction() * 0.99);
-    })?;
+    }
     for track in tracks.iter_mut().flatten() {
         track.finish(&mut muxer)?;
     }
     meter.finishing();
     check_content(&probe, &tracks, &muxer)?;
-    let warnings = warnings(&probe, &tracks, &muxer, unreadable);
+    let warnings = warnings(&probe, &plan, &tracks, &muxer, &source);
     let written = (muxer.written_seconds() * 1000.0).round() / 1000.0;
     let summary = Summary::of(&probe, plan, written, warnings);
     finish(muxer, report)?;
-    Ok(summary)
+    Ok(Some(summary))
 }
 
 /// Opens a track per stream of the probe; the index of each is that of its input stream.
 fn open_tracks(
-    source: &ff::format::context::Input,
+    source: &Source,
     probe: &mut Probe,
     plan: &Plan,
     muxer: &mut Muxer,
 ) -> Result<Vec<Option<Track>>, MediaError> {
-    let mut tracks: Vec<Option<Track>> = source.streams().map(|_| None).collect();
-    let input =
-        |index| source.stream(index).ok_or_else(|| MediaError::permanent(format!("stream {index} vanished")));
+    let mut tracks: Vec<Option<Track>> = source.input().streams().map(|_| None).collect();
+    let input = |index| source.stream(index);
     let start = probe.start;
     if let Some(stream) = &probe.video {
         let track = match plan.copy_video {
@@ -101,7 +129,7 @@ fn open_tracks(
             true => Track::Copied(CopiedTrack::new(&input(stream.index)?, stream, start, muxer)?),
             false => {
                 let add = |encoder: &ff::encoder::audio::Encoder, time_base| {
-                    muxer.add_encoder(encoder, time_base, stream.language.as_deref())
+                    muxer.add_encoder(encoder, time_base, Label::of(stream))
                 };
                 Track::Audio(Box::new(audio::open(&input(stream.index)?, stream, start, 2, add)?))
             }
@@ -123,42 +151,6 @@ fn open_tracks(
     Ok(tracks)
 }
 
-/// Moves all packets to their tracks; returns the number of unreadable ones.
-fn move_packets(
-    source: &mut ff::format::context::Input,
-    tracks: &mut [Option<Track>],
-    muxer: &mut Muxer,
-    mut tick: impl FnMut(&Muxer, isize),
-) -> Result<u64, MediaError> {
-    let (mut unreadable, mut in_a_row) = (0, 0);
-    loop {
-        let mut packet = ff::Packet::empty();
-        match packet.read(source) {
-            Ok(()) if packet.is_corrupt() => unreadable += 1,
-            Ok(()) => {
-                in_a_row = 0;
-                let position = packet.position();
-                if let Some(track) = tracks.get_mut(packet.stream()).and_then(Option::as_mut) {
-                    track.packet(packet, muxer)?;
-                }
-                tick(muxer, position);
-            }
-            Err(ff::Error::Eof) => return Ok(unreadable),
-            Err(ff::Error::Other { errno: ff::error::ENOMEM }) => {
-                return Err(MediaError::transient("out of memory while reading the file"));
-            }
-            // Demuxers resynchronise after damage. One that reports only errors has reached its end.
-            Err(error) => {
-                unreadable += 1;
-                in_a_row += 1;
-                if error != ff::Error::InvalidData || in_a_row > MAX_BAD_READS {
-                    return Ok(unreadable);
-                }
-            }
-        }
-    }
-}
-
 impl Track {
     fn packet(&mut self, packet: ff::Packet, muxer: &mut Muxer) -> Result<(), MediaError> {
         match self {
@@ -167,6 +159,10 @@ impl Track {
             Self::Audio(track) => track.packet(Some(&packet), muxer),
             Self::Subtitle(track) => track.packet(&packet, muxer),
         }
+    }
+
+    fn is_broken(&self) -> bool {
+        matches!(self, Self::Copied(track) if track.is_broken())
     }
 
     /// Drains decoder, filters and encoder.
@@ -191,7 +187,7 @@ impl Track {
 
     fn damaged(&self) -> u64 {
         match self {
-            Self::Copied(_) => 0,
+            Self::Copied(track) => track.damaged(),
             Self::Video(track) => track.decoder().damaged(),
             Self::Audio(track) => track.decoder().damaged(),
             Self::Subtitle(track) => track.damaged(),
@@ -213,20 +209,27 @@ fn check_content(probe: &Probe, tracks: &[Option<Track>], muxer: &Muxer) -> Resu
     }
 }
 
-fn warnings(probe: &Probe, tracks: &[Option<Track>], muxer: &Muxer, unreadable: u64) -> Vec<String> {
+fn warnings(
+    probe: &Probe,
+    plan: &Plan,
+    tracks: &[Option<Track>],
+    muxer: &Muxer,
+    source: &Source,
+) -> Vec<String> {
     let mut warnings = probe.warnings.clone();
-    if unreadable > 0 {
-        warnings.push(format!("{unreadable} damaged packets were skipped"));
+    warnings.extend(source.warnings());
+    if plan.reasons.contains(&Reason::Damaged) {
+        warnings.push("the file is damaged: parts of the picture are wrong or missing".to_owned());
     }
     for (index, track) in tracks.iter().enumerate() {
         let Some(track) = track else { continue };
         match track.damaged() {
             0 if track.has_content(muxer) => {}
             0 => warnings.push(format!("stream {index} holds nothing that could be decoded")),
-            damaged => warnings.push(format!("{damaged} packets of stream {index} could not be decoded")),
+            damaged => warnings.push(format!("{damaged} damaged packets of stream {index} were left out")),
         }
     }
-    if let Some(duration) = probe.duration {
+    if let Some(duration) = probe.duration.filter(|_| !source.has_jumped()) {
         let written = muxer.written_seconds();
         if written < duration - (duration * 0.02).max(0.5) {
             warnings.push(format!("the input ends early: {written:.1} s of {duration:.1} s are there"));

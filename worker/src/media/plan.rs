@@ -1,16 +1,20 @@
 //! Decides what is made from a file, and in which parts.
 
+use std::fs::File;
 use std::path::Path;
 
+use nebula_media_kind::{Extent, extent};
 use serde::{Deserialize, Serialize};
 
+use super::chapter::Chapter;
 use super::decision::{self, Decision};
 use super::error::MediaError;
 use super::ladder::{Size, Span};
-use super::probe::{self, Probe, Stream};
+use super::probe::{Probe, Stream};
+use super::shape;
 use super::sound::Sound;
+use super::source::Source;
 use super::summary::Summary;
-use super::video;
 
 /// Seconds of the first chunks, which whoever watches at once waits for, and of all others: a crash repeats at
 /// most one. All are multiples of a segment.
@@ -49,6 +53,8 @@ pub struct MediaPlan {
     pub chunks: Vec<Span>,
     /// Sounds.
     pub sounds: Vec<Sound>,
+    /// Chapters.
+    pub chapters: Vec<Chapter>,
     /// Properties of the MP4 for browsers.
     pub summary: Summary,
 }
@@ -59,14 +65,19 @@ pub(super) fn plan(input: &Path) -> Result<MediaPlan, MediaError> {
     if size == 0 {
         return Err(MediaError::permanent("the file is empty"));
     }
-    let source = probe::open(input)?;
-    let probe = probe::probe(&source)?;
+    let (mut source, probe) = Source::open(input)?;
     let decided = decision::decide(&probe);
     let web = match decided.decision {
         Decision::Transcode => WebFrom::Join,
         Decision::Remux | Decision::Audio => WebFrom::Made,
     };
     let duration = probe.duration.unwrap_or(0.0);
+    // Beyond the end of a file that is cut off, chunks would be empty.
+    let there = if has_index(&probe) && is_cut_off(input, size)? {
+        (source.find_end()? - probe.start).clamp(0.0, duration)
+    } else {
+        duration
+    };
     let Some(picture) = &probe.video else {
         // Sound alone is played as one file.
         let summary = Summary::of(&probe, decided, duration, Vec::new());
@@ -78,18 +89,27 @@ pub(super) fn plan(input: &Path) -> Result<MediaPlan, MediaError> {
             variants: Vec::new(),
             chunks: Vec::new(),
             sounds: Vec::new(),
+            chapters: probe.chapters,
             summary,
         });
     };
     Ok(MediaPlan {
         duration,
-        frame_rate: f64::from(video::output_rate(picture)),
+        frame_rate: f64::from(shape::output_rate(picture)),
         web,
         variants: sizes(picture),
-        chunks: if has_index(&probe) { chunks(duration) } else { chunks(0.0) },
+        chunks: if has_index(&probe) { chunks(there) } else { chunks(0.0) },
         sounds: sounds(&probe),
         summary: Summary::of(&probe, decided, duration, probe.warnings.clone()),
+        chapters: probe.chapters,
     })
+}
+
+/// Whether the header of the container promises more than there is.
+fn is_cut_off(input: &Path, size: u64) -> Result<bool, MediaError> {
+    let failed = |error| MediaError::transient(format!("cannot read the file: {error}"));
+    let mut file = File::open(input).map_err(failed)?;
+    Ok(extent(&mut file, size).map_err(failed)? != Extent::Whole)
 }
 
 /// Whether the container says where each key frame is and one clock runs through the file, so that it can be cut.
@@ -116,12 +136,12 @@ fn chunks(duration: f64) -> Vec<Span> {
 
 /// The upload's own size and those below it; none is larger than the upload.
 fn sizes(picture: &Stream) -> Vec<Size> {
-    let (width, height) = video::output_size(picture);
-    let aspect = f64::from(video::aspect_of(picture, (width, height)));
+    let (width, height) = shape::output_size(picture);
+    let aspect = f64::from(shape::aspect_of(picture, (width, height)));
     // Smaller sizes have square pixels.
     let shown = (f64::from(width) * aspect, f64::from(height));
     let short = shown.0.min(shown.1).round() as u32;
-    let quick = if f64::from(video::output_rate(picture)) > 40.0 { 3 } else { 2 };
+    let quick = if f64::from(shape::output_rate(picture)) > 40.0 { 3 } else { 2 };
     let size = |class: u32, width, height| {
         let mut bounds = HEIGHTS.iter().chain(&LARGE);
         let most = bounds.find(|(height, _)| class <= *height).map_or(LARGE[1].1, |(_, most)| *most);
@@ -141,7 +161,7 @@ fn sounds(probe: &Probe) -> Vec<Sound> {
         name: format!("{prefix}{index}"),
         stream: stream.index,
         language: stream.language.clone(),
-        label: None,
+        label: stream.title.clone(),
         channels,
         default: index == 0 && prefix == 'a',
     };

@@ -11,7 +11,8 @@ use super::error::MediaError;
 use super::event::Event;
 use super::mux::Sink;
 use super::piece::{self, Piece, PieceWriter};
-use super::probe::{self, Probe};
+use super::probe::Probe;
+use super::source::Source;
 
 /// Seconds of the first piece, which whoever watches at once waits for, and of the others.
 const FIRST_PIECE: f64 = 12.0;
@@ -54,31 +55,17 @@ pub(super) fn encode(
     task: &SoundTask,
     tell: &mut (dyn FnMut(Event) + Send),
 ) -> Result<(), MediaError> {
-    let mut source = probe::open(input)?;
-    let probe = probe::probe(&source)?;
+    let (mut source, probe) = Source::open(input)?;
     let mut pieces = Pieces { folder: folder.to_owned(), tracks: Vec::new(), ready: Vec::new() };
     let mut tracks = open(&source, &probe, task, &mut pieces)?;
     let duration = probe.duration.unwrap_or(f64::INFINITY);
-    let mut unreadable = 0;
-    loop {
-        let mut packet = ff::Packet::empty();
-        match packet.read(&mut source) {
-            Ok(()) if packet.is_corrupt() => {}
-            Ok(()) => {
-                for (stream, track) in &mut tracks {
-                    if *stream == packet.stream() {
-                        track.packet(Some(&packet), &mut pieces)?;
-                    }
-                }
-                pieces.tell(tell, duration);
+    while let Some(packet) = source.next()? {
+        for (stream, track) in &mut tracks {
+            if *stream == packet.stream() {
+                track.packet(Some(&packet), &mut pieces)?;
             }
-            Err(ff::Error::Eof) => break,
-            Err(ff::Error::Other { errno: ff::error::ENOMEM }) => {
-                return Err(MediaError::transient("out of memory while reading the file"));
-            }
-            Err(_) if unreadable > 1_000 => break,
-            Err(_) => unreadable += 1,
         }
+        pieces.tell(tell, duration);
     }
     for (_, track) in &mut tracks {
         track.packet(None, &mut pieces)?;
@@ -89,7 +76,7 @@ pub(super) fn encode(
 }
 
 fn open(
-    source: &ff::format::context::Input,
+    source: &Source,
     probe: &Probe,
     task: &SoundTask,
     pieces: &mut Pieces,
@@ -97,9 +84,8 @@ fn open(
     let mut tracks = Vec::new();
     for sound in &task.sounds {
         let stream = probe.audio.iter().find(|stream| stream.index == sound.stream);
-        let (Some(stream), Some(input)) = (stream, source.stream(sound.stream)) else {
-            return Err(MediaError::permanent(format!("sound stream {} vanished", sound.stream)));
-        };
+        let vanished = || MediaError::permanent(format!("sound stream {} vanished", sound.stream));
+        let (stream, input) = (stream.ok_or_else(vanished)?, source.stream(sound.stream)?);
         let open =
             |encoder: &ff::encoder::audio::Encoder, time_base| Ok(pieces.add(sound, encoder, time_base));
         tracks.push((sound.stream, audio::open(&input, stream, probe.start, sound.channels, open)?));

@@ -3,10 +3,11 @@
 use ffmpeg_next as ff;
 
 use super::clock::ticks;
+use super::codecs;
 use super::error::MediaError;
 use super::ffi::{self, OwnedSubtitle};
-use super::mux::{Muxer, Sink};
-use super::probe::{self, Stream};
+use super::mux::{Label, Muxer, Sink};
+use super::probe::Stream;
 
 /// Subtitle decoders and encoders count in milliseconds.
 const TIME_BASE: ff::Rational = ff::Rational(1, 1_000);
@@ -37,7 +38,7 @@ impl SubtitleTrack {
         decoder.set_packet_time_base(input.time_base());
         let found = ff::decoder::find(stream.codec).ok_or(ff::Error::DecoderNotFound).map_err(failed)?;
         let decoder = decoder
-            .open_as_with(found, probe::decoder_options())
+            .open_as_with(found, codecs::decoder_options())
             .and_then(ff::decoder::Opened::subtitle)
             .map_err(failed)?;
 
@@ -47,7 +48,7 @@ impl SubtitleTrack {
         encoder.set_time_base(TIME_BASE);
         ffi::copy_subtitle_header(&decoder, &mut encoder).map_err(failed)?;
         let encoder = encoder.open_as(codec).map_err(failed)?;
-        let track = muxer.add_encoder(&encoder, TIME_BASE, stream.language.as_deref())?;
+        let track = muxer.add_encoder(&encoder, TIME_BASE, Label::of(stream))?;
         let input_time_base = input.time_base();
         let offset = ticks(start, input_time_base);
         Ok(Self {

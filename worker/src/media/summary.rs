@@ -6,7 +6,7 @@ use ffmpeg_next as ff;
 
 use super::decision::{Decision, Plan, Reason};
 use super::probe::Probe;
-use super::video;
+use super::shape;
 
 /// Properties of the output and the reasons for the conversion; the job's result and the rendition's detail.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -42,8 +42,8 @@ impl Summary {
             false => encoded.to_owned(),
         };
         let size = probe.video.as_ref().map(|stream| match plan.copy_video {
-            true => video::displayed_size(stream),
-            false => video::output_size(stream),
+            true => shape::displayed_size(stream),
+            false => shape::output_size(stream),
         });
         let first_audio = probe.audio.first().zip(plan.copy_audio.first());
         Self {

@@ -9,42 +9,27 @@ use super::decoder::Decoder;
 use super::encode::{Codec, EncodedTrack};
 use super::error::MediaError;
 use super::filter::Chain;
-use super::mux::Muxer;
-use super::orientation::Orientation;
+use super::mux::{Label, Muxer};
 use super::probe::Stream;
+use super::shape::{Fit, Format, aspect_of, orientation, output_rate, output_size};
 
 /// Time base of the encoder: all common frame rates are whole numbers of ticks, variable ones lose nothing
 /// visible.
 pub(super) const TIME_BASE: ff::Rational = ff::Rational(1, 90_000);
-/// Frames per second; more costs encoding time without a visible gain.
-const MAX_FRAME_RATE: f64 = 60.0;
 /// Seconds between key frames; short, so that seeking is quick.
 const KEY_FRAME_INTERVAL: f64 = 2.0;
 
 /// The video part of an [`EncodedTrack`].
 pub(super) struct Video {
     encoder: ff::encoder::video::Encoder,
-    /// Filters, in FFmpeg's syntax.
-    filters: String,
+    /// The filters before the size is fixed.
+    common_filters: String,
+    fit: Fit,
     input_time_base: ff::Rational,
     /// On the encoder's clock.
     frame_duration: i64,
     /// Time of the last encoded frame, on the encoder's clock.
     last_pts: Option<i64>,
-}
-
-/// The properties of frames that a filter chain is built for.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) struct Format {
-    pixel: ff::format::Pixel,
-    width: u32,
-    height: u32,
-}
-
-impl Format {
-    pub(super) fn of(frame: &frame::Video) -> Self {
-        Self { pixel: frame.format(), width: frame.width(), height: frame.height() }
-    }
 }
 
 /// A chain of filters for pictures of a format, whose times count in `time_base`.
@@ -58,12 +43,6 @@ pub(super) fn chain(format: Format, time_base: ff::Rational, filters: &str) -> R
         time_base.denominator()
     );
     Chain::new(["buffer", "buffersink"], &arguments, filters, None)
-}
-
-/// Pictures a second of the output.
-pub(super) fn output_rate(stream: &Stream) -> ff::Rational {
-    let rate = stream.frame_rate;
-    if f64::from(rate) > MAX_FRAME_RATE + 0.5 { ff::Rational(60, 1) } else { rate }
 }
 
 /// Bounds of an encoder beside its quality.
@@ -83,10 +62,11 @@ pub(super) fn open(
     let decoder = Decoder::open(input)?;
     let rate = output_rate(stream);
     let encoder = open_encoder(stream, rate, output_size(stream), None)?;
-    let track = muxer.add_encoder(&encoder, TIME_BASE, stream.language.as_deref())?;
+    let track = muxer.add_encoder(&encoder, TIME_BASE, Label::of(stream))?;
     let video = Video {
         encoder,
-        filters: filters(stream, rate),
+        common_filters: common_filters(stream, rate),
+        fit: Fit::new(stream, output_size(stream)),
         input_time_base: input.time_base(),
         frame_duration: (1.0 / (f64::from(rate) * f64::from(TIME_BASE))).round() as i64,
         last_pts: None,
@@ -115,7 +95,8 @@ impl Codec for Video {
     }
 
     fn build_chain(&self, format: Format) -> Result<Chain, MediaError> {
-        chain(format, self.input_time_base, &self.filters)
+        let fit = self.fit.filters(if self.fit.swaps_dimensions { format.rotated() } else { format });
+        chain(format, self.input_time_base, &format!("{},{fit}", self.common_filters))
     }
 
     fn prepare(&mut self, frame: &mut Self::Frame, time_base: ff::Rational) -> bool {
@@ -197,21 +178,6 @@ pub(super) fn open_encoder(
     encoder.open_as_with(codec, options).map_err(failed)
 }
 
-/// The filters between decoder and encoder.
-fn filters(stream: &Stream, rate: ff::Rational) -> String {
-    let size = output_size(stream);
-    format!("{},{}", common_filters(stream, rate), scale_filter(size, output_aspect(stream)))
-}
-
-/// The filters that fix the size, even when the input changes it midway.
-pub(super) fn scale_filter((width, height): (u32, u32), aspect: ff::Rational) -> String {
-    format!(
-        "scale={width}:{height}:flags=bicubic:out_range=tv,format=yuv420p,setsar={}/{}",
-        aspect.numerator(),
-        aspect.denominator()
-    )
-}
-
 /// The filters that all sizes of a film have in common.
 pub(super) fn common_filters(stream: &Stream, rate: ff::Rational) -> String {
     let mut chain = Vec::new();
@@ -239,34 +205,11 @@ pub(super) fn common_filters(stream: &Stream, rate: ff::Rational) -> String {
     chain.join(",")
 }
 
-/// Displayed width and height, rounded down to even numbers: 4:2:0 stores one colour for 2x2 pixels.
-pub(super) fn output_size(stream: &Stream) -> (u32, u32) {
-    let (width, height) = displayed_size(stream);
-    let even = |length: u32| (length & !1).max(2);
-    (even(width), even(height))
-}
-
-/// Width and height after rotation.
-pub(super) fn displayed_size(stream: &Stream) -> (u32, u32) {
-    let (width, height) = (stream.parameters.width, stream.parameters.height);
-    if orientation(stream).swaps_dimensions { (height, width) } else { (width, height) }
-}
-
-/// Shape of the pixels of a size, so that the picture keeps its shape: a size has square ones unless the upload
-/// has others and it is the upload's own size.
-pub(super) fn aspect_of(stream: &Stream, size: (u32, u32)) -> ff::Rational {
-    if size == output_size(stream) { output_aspect(stream) } else { ff::Rational(1, 1) }
-}
-
-fn output_aspect(stream: &Stream) -> ff::Rational {
-    let aspect = stream.parameters.aspect;
-    match (aspect.numerator() > 0 && aspect.denominator() > 0, orientation(stream).swaps_dimensions) {
-        (false, _) => ff::Rational(1, 1),
-        (true, true) => aspect.invert(),
-        (true, false) => aspect,
+/// A black picture of the encoder's size.
+pub(super) fn black(encoder: &ff::encoder::video::Encoder) -> frame::Video {
+    let mut frame = frame::Video::new(ff::format::Pixel::YUV420P, encoder.width(), encoder.height());
+    for (plane, level) in [(0, 16), (1, 128), (2, 128)] {
+        frame.data_mut(plane).fill(level);
     }
-}
-
-fn orientation(stream: &Stream) -> Orientation {
-    Orientation::from_matrix(stream.display_matrix.as_deref())
+    frame
 }

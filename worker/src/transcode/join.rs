@@ -37,8 +37,8 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let Payload { upload, variants, sounds, summary } = payload;
     let largest = variants.first().ok_or_else(|| Failure::permanent("the plan has no picture"))?;
     let stereo = sounds.iter().filter(|sound| sound.channels == 2);
-    let tracks: Vec<(&str, Option<&str>)> = std::iter::once((largest.name.as_str(), None))
-        .chain(stereo.map(|sound| (sound.name.as_str(), sound.language.as_deref())))
+    let tracks: Vec<(&str, Option<&Sound>)> = std::iter::once((largest.name.as_str(), None))
+        .chain(stereo.map(|sound| (sound.name.as_str(), Some(sound))))
         .collect();
     let chunks = chunks(&upload, &tracks, job, context).await?;
     let total: u64 = chunks.iter().map(|chunk| chunk.size).sum();
@@ -49,7 +49,7 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let bench = workplace.bench(&upload, size, "web.mp4", context).await?;
     let folder = bench.make_folder("pieces")?;
     let mut task = JoinTask { tracks: Vec::new() };
-    for (name, language) in tracks {
+    for (name, sound) in tracks {
         let own: Vec<_> = chunks.iter().filter(|chunk| chunk.variant == name).collect();
         // A sound may hold nothing that could be decoded.
         if own.is_empty() {
@@ -57,7 +57,9 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
         }
         let file = format!("{name}.mp4");
         gather(workplace, &own, &folder.join(&file)).await?;
-        task.tracks.push(JoinTrack { file, language: language.map(str::to_owned) });
+        let label = sound.and_then(|sound| sound.label.clone());
+        let language = sound.and_then(|sound| sound.language.clone());
+        task.tracks.push(JoinTrack { file, language, label });
     }
     let started = Instant::now();
     let tell = |event| match event {
@@ -75,7 +77,7 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
 /// The chunks of these variants in order. Fails when there are none of the picture: then they were deleted.
 async fn chunks(
     upload: &Upload,
-    tracks: &[(&str, Option<&str>)],
+    tracks: &[(&str, Option<&Sound>)],
     job: &Job,
     context: &Context,
 ) -> Result<Vec<Chunk>, Failure> {
@@ -128,8 +130,9 @@ async fn gather(workplace: &Workplace, chunks: &[&Chunk], path: &Path) -> Result
 /// The plan's summary with the length that was made, and a warning when that is less than the upload names.
 fn summary_of(planned: Summary, joined: Joined) -> Summary {
     let mut warnings = planned.warnings;
+    warnings.extend(joined.warnings);
     let (whole, made) = (planned.duration_seconds, joined.duration_seconds);
-    if made < whole - (whole * 0.02).max(0.5) {
+    if !joined.has_jumped && made < whole - (whole * 0.02).max(0.5) {
         warnings.push(format!("the input ends early: {made:.1} s of {whole:.1} s are there"));
     }
     Summary { duration_seconds: made, warnings, ..planned }
