@@ -5,4 +5,5 @@ mod film;
 mod full_disk;
 mod leftovers;
 mod outage;
+mod player;
 mod stream;

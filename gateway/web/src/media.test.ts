@@ -10,6 +10,7 @@ it.each([
   [file("ready", "video/x-matroska", "audio/mp4"), "audio"],
   [file("ready", "image/png"), "image"],
   [file("ready", "application/pdf"), null],
-  [file("processing", "video/mp4"), null],
+  [file("processing", "video/mp4"), "video"],
+  [file("processing", "audio/mpeg"), null],
   [file("failed", "video/x-matroska"), null],
 ])("%o is shown as %s", (stored, shown) => expect(shownAs(stored)).toBe(shown));

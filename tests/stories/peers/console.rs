@@ -35,7 +35,7 @@ async fn a_peer_is_created_moved_and_removed_in_a_browser() -> Result<()> {
     let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures)?;
     let mut browser = Command::new("npm");
-    browser.arg("--prefix").arg(root().join("gateway/web")).args(["--silent", "run", "e2e"]);
+    browser.arg("--prefix").arg(root().join("gateway/web")).args(["--silent", "run", "e2e", "--", "peers"]);
     browser.env("NEBULA_URL", stack.url()).env("NEBULA_USERNAME", ADMIN).env("NEBULA_PASSWORD", PASSWORD);
     run(browser.env("NEBULA_PICTURES", &pictures))?;
     let followed = followers.iter().all(|follower| !follower.is_finished());

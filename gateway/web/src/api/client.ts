@@ -49,8 +49,8 @@ export const jobs = (projectId: string) => call<Job[]>(inProject("jobs", project
 /** Stops a job, or lets one that is dead or cancelled run again. */
 export const changeJob = (jobId: number, action: "cancel" | "retry") => call<JobChange>(`/api/jobs/${jobId}/${action}`, "POST");
 export const deleteFile = (fileId: string) => call<unknown>(`/api/files/${fileId}`, "DELETE");
-/** A link to the file as uploaded, or (without a rendition) to what plays best. */
-export const linkTo = (fileId: string, rendition?: "original") =>
+/** A link to the file as uploaded, to its streams, or (without a rendition) to what plays best. */
+export const linkTo = (fileId: string, rendition?: "original" | "hls") =>
   call<Link>(`/api/files/${fileId}/link${rendition ? `?rendition=${rendition}` : ""}`, "POST");
 
 /** Lets a device in that asked for it. */

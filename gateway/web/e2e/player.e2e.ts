@@ -1,0 +1,53 @@
+// The story has uploaded film.mkv of 20 seconds, whose streams have the heights 540 and 480.
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { open, picture, signIn, type Session } from "./browser";
+
+let session: Session;
+
+beforeAll(async () => {
+  session = await signIn();
+  await open(session.page, "Files");
+});
+
+afterAll(() => session?.browser.close());
+
+/** Waits until the picture has this height, and goes on. */
+const shows = (height: number) =>
+  session.page.waitForFunction((wanted) => {
+    const video = document.querySelector("video");
+    if (!video || video.videoHeight !== wanted) return false;
+    const at = (video.dataset["at"] ??= String(video.currentTime));
+    return video.currentTime > Number(at) + 0.2;
+  }, height);
+
+test("a film plays in the size that is chosen, and changes it while it plays", async () => {
+  const { page } = session;
+  await page.getByRole("button", { name: /Play/ }).first().click();
+  const quality = page.getByLabel("Quality");
+  await quality.waitFor();
+  expect(await quality.locator("option").allTextContents()).toEqual(["Auto", "540p", "480p"]);
+  for (const height of [480, 540]) {
+    await page.evaluate(() => delete document.querySelector("video")?.dataset["at"]);
+    await quality.selectOption({ label: `${height}p` });
+    await shows(height);
+  }
+  await page.getByText("540p is shown").waitFor();
+  await picture(page, "player");
+});
+
+test("a seek to the end plays on from there", async () => {
+  const { page } = session;
+  await page.evaluate(() => {
+    const video = document.querySelector("video");
+    if (!video) throw new Error("no video");
+    delete video.dataset["at"];
+    video.currentTime = 16;
+    return video.play();
+  });
+  await shows(540);
+  expect(await page.evaluate(() => document.querySelector("video")?.duration)).toBeCloseTo(20, 0);
+});
+
+test("nothing was refused by the content policy, and no script failed", () => {
+  expect(session.complaints).toEqual([]);
+});
