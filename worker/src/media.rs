@@ -4,6 +4,7 @@
 
 mod audio;
 mod chapter;
+mod charset;
 mod choice;
 mod clock;
 mod codecs;

@@ -98,6 +98,10 @@ fn pass(
     for track in tracks.iter_mut().flatten() {
         track.finish(&mut muxer)?;
     }
+    // The packets beside a hole are damaged too; a transport stream marks those, others do not.
+    if plan.copy_video && source.is_damaged() && !probe.may_jump && probe.video.is_some() {
+        return Ok(None);
+    }
     meter.finishing();
     check_content(&probe, &tracks, &muxer)?;
     let warnings = warnings(&probe, &plan, &tracks, &muxer, &source);

@@ -92,6 +92,11 @@ impl Source {
         self.timeline.jumps() > 0
     }
 
+    /// Whether parts of the file are missing.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.unreadable > 0 || self.timeline.missing() > 0.0
+    }
+
     /// The damage that was found, as sentences for people.
     pub(super) fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();

@@ -2,6 +2,7 @@
 
 use ffmpeg_next as ff;
 
+use super::charset::Charset;
 use super::clock::ticks;
 use super::codecs;
 use super::error::MediaError;
@@ -22,6 +23,8 @@ pub(super) struct SubtitleTrack {
     buffer: Vec<u8>,
     input_time_base: ff::Rational,
     offset: i64,
+    /// `None` where packets are more than text.
+    charset: Option<Charset>,
     damaged: u64,
 }
 
@@ -58,6 +61,7 @@ impl SubtitleTrack {
             buffer: vec![0; MAX_ENCODED],
             input_time_base,
             offset,
+            charset: (stream.codec != ff::codec::Id::MOV_TEXT).then(Charset::new),
             damaged: 0,
         })
     }
@@ -68,6 +72,16 @@ impl SubtitleTrack {
             self.damaged += 1;
             return Ok(());
         };
+        // The decoder refuses what is not UTF-8.
+        let text = self.charset.as_mut().zip(packet.data()).and_then(|(charset, data)| charset.convert(data));
+        let converted = text.map(|text| {
+            let mut converted = ff::Packet::copy(text.as_bytes());
+            converted.set_pts(packet.pts());
+            converted.set_dts(packet.dts());
+            converted.set_duration(packet.duration());
+            converted
+        });
+        let packet = converted.as_ref().unwrap_or(packet);
         let mut subtitle = OwnedSubtitle::empty();
         match self.decoder.decode(packet, subtitle.get()) {
             Ok(true) => {}

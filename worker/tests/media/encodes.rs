@@ -165,3 +165,21 @@ async fn files_with_audio_only_are_converted() {
         assert_plays_in_browsers(&output, 4.0);
     }
 }
+
+#[tokio::test]
+async fn subtitles_in_old_encodings_are_readable() {
+    let case = Case::new();
+    fs::write(case.path("s.srt"), "1\n00:00:00,500 --> 00:00:01,500\nSch~ne Gr~~e aus M~nchen\n").unwrap();
+    let input = case.film("film.mkv", &format!("-i s.srt -map 0 -map 1 -map 2 {H264} -c:a aac -c:s srt"));
+    let mut bytes = fs::read(&input).unwrap();
+    let at = bytes.windows(5).position(|window| window == b"Sch~n").unwrap();
+    for (letter, place) in b"\xf6\xfc\xdf\xfc".iter().zip([3, 9, 10, 18]) {
+        assert_eq!(bytes[at + place], b'~');
+        bytes[at + place] = *letter;
+    }
+    fs::write(&input, bytes).unwrap();
+    let (_, output) = case.convert(&input).await.unwrap();
+    case.make("after.srt", &format!("-i {} -map 0:s", output.display()));
+    let after = fs::read_to_string(case.path("after.srt")).unwrap();
+    assert!(after.contains("Schöne Grüße aus München"), "{after}");
+}
