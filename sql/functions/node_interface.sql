@@ -131,7 +131,8 @@ BEGIN
   PERFORM nebula.free_seats(v_node.node_id, cardinality(v_peer_ids));
   -- A peer on its way to another node is served by that one from now on.
   UPDATE nebula.placement t
-     SET role = 'serving'
+     SET role = 'serving',
+         deadline = NULL
    WHERE t.peer_id = ANY (v_peer_ids)
      AND t.role = 'target'
      AND NOT EXISTS (SELECT FROM nebula.placement s WHERE s.peer_id = t.peer_id AND s.role = 'serving');

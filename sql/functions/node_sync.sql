@@ -292,8 +292,11 @@ COMMENT ON FUNCTION nebula.sync_node(uuid, timestamptz, jsonb) IS
   'answer. said_at: when the agent made the report. Errors: P0002 the device represents no node, 28000 the '
   'clock of the device is wrong, 55000 older than a report that was accepted, or the same, 22023 malformed';
 
+-- Fixed plans (sql/README.md), also of the functions that this one calls: by statistics of the time before many peers
+-- were created, all of them would be compared with each other.
 CREATE FUNCTION nebula.node_state(p_device_id uuid, p_report jsonb) RETURNS jsonb
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
+SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
   v_node   nebula.node := nebula.node_of_device(p_device_id);
   v_report CONSTANT jsonb := nebula.node_report(p_report);

@@ -156,13 +156,15 @@ BEGIN
     PERFORM nebula.drop_target(v_peer_id, p_reason, 'gateway');
     RETURN NEXT v_peer_id;
   END LOOP;
-  -- Created, but never applied. One that was applied before and only waits for a change of it stays.
+  -- Created by a call that waits, and never applied. A peer that was applied before stays, and one that another call
+  -- created without waiting: a move of it that failed is no reason to remove it.
   FOR v_peer_id IN
     SELECT p.peer_id
       FROM nebula.placement p
      WHERE p.peer_id = ANY (p_peer_ids)
        AND p.role = 'serving'
        AND p.applied_generation = 0
+       AND p.deadline IS NOT NULL
        AND NOT EXISTS (SELECT FROM nebula.placement t WHERE t.peer_id = p.peer_id AND t.role <> 'serving')
      ORDER BY p.peer_id
   LOOP
@@ -174,6 +176,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.withdraw_peers(uuid[], text) IS
-  'Internal: gives up what nodes have not applied in time: peers that were created are removed, moves '
+  'Internal: gives up what nodes have not applied in time: peers that were created with a deadline are removed, moves '
   'ended. Seats and addresses stay held until the nodes have confirmed that. Answers the peers that were '
   'withdrawn; those that were applied meanwhile are not';

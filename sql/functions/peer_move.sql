@@ -101,8 +101,10 @@ BEGIN
    WHERE p.peer_id = ANY (p_peer_ids)
      AND p.role = 'serving'
      AND i.interface_id = p.interface_id;
+  -- The move is done, so its deadline is over: past a deadline, a peer that only serves is one whose creation failed.
   UPDATE nebula.placement p
-     SET role = 'serving'
+     SET role = 'serving',
+         deadline = NULL
    WHERE p.peer_id = ANY (p_peer_ids)
      AND p.role = 'target';
   PERFORM nebula.delete_unserved_placements(p_peer_ids);

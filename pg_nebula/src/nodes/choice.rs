@@ -1,6 +1,6 @@
 //! Which nodes there are to choose from, and why one is not chosen.
 
-use nebula_core::placement::{Candidate, Filter, Ineligibility, Strategy, ineligibility};
+use nebula_core::placement::{Candidate, Filter, Strategy, ineligibility};
 use pgrx::Uuid;
 use pgrx::datum::DatumWithOid;
 
@@ -94,7 +94,7 @@ pub(super) fn named_node(name: &str, or_id: bool, choice: &Choice) -> Result<Uui
     let node = nodes.iter().find(is_it).ok_or_else(|| {
         Error::new(
             Kind::Missing,
-            format!("there is no node \"{name}\""),
+            format!("there is no node \"{}\"", name.chars().take(100).collect::<String>()),
             "List nodes: SELECT name FROM nebula.node. Strategies with other words are auto, random, local, \
              capability:WORD and label:KEY=VALUE.",
         )
@@ -121,10 +121,14 @@ pub(super) fn none_eligible(choice: &Choice) -> Result<Option<Uuid>> {
     if nodes.is_empty() {
         return Ok(None);
     }
-    let reasons: Vec<Ineligibility> =
-        nodes.iter().filter_map(|node| ineligibility(&node.candidate)).collect();
+    let category = |node: &ScoredNode| {
+        if choice.except.contains(&node.id) {
+            return Some("with the peer already");
+        }
+        ineligibility(&node.candidate).map(|reason| reason.category())
+    };
     let mut counts: Vec<(&str, usize)> = Vec::new();
-    for word in reasons.iter().map(|reason| reason.category()) {
+    for word in nodes.iter().filter_map(category) {
         match counts.iter_mut().find(|(known, _)| *known == word) {
             Some((_, count)) => *count += 1,
             None => counts.push((word, 1)),

@@ -109,8 +109,8 @@ impl World {
         Ok(match rng.random_range(0..22) {
             0..=3 => format!("SELECT nebula.create_peer('{project}', NULL, {key})"),
             4 => format!(
-                "SELECT nebula.create_peers('{project}', ARRAY(SELECT jsonb_build_object('publicKey', {key})
-                   FROM generate_series(1, 5)))"
+                "SELECT nebula.create_peers_by('{project}', ARRAY(SELECT jsonb_build_object('publicKey', {key})
+                   FROM generate_series(1, 5)), 'auto', 'infinity', 'model', NULL)"
             ),
             5 => format!("SELECT nebula.update_peer('{peer}', disabled => {})", rng.random::<bool>()),
             6 => format!("SELECT nebula.move_peer('{peer}')"),

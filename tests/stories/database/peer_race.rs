@@ -69,6 +69,27 @@ async fn peers_that_are_created_at_once_spread_evenly_over_the_nodes() -> Result
     Ok(())
 }
 
+/// A session whose statement is older than the seats that others have taken meanwhile, on nodes of the project itself.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_seat_is_taken_by_what_nodes_host_now_not_when_the_statement_began() -> Result<()> {
+    let database = Cluster::shared().await?.database().await?;
+    let (client, project) = nodes(&database, 2, 100).await?;
+    client.execute("UPDATE nebula.node SET project_id = $1", &[&project]).await?;
+    // The seats are taken after the snapshot of the last statement, as by a batch of another session.
+    client
+        .batch_execute(
+            "CREATE FUNCTION pg_temp.others() RETURNS integer LANGUAGE sql AS
+               'UPDATE nebula.node SET active_peers = active_peers + 5 RETURNING 0';
+             SET statement_timeout = '10s'",
+        )
+        .await?;
+    let claim = "SELECT c.seats FROM (SELECT pg_temp.others() AS none OFFSET 0) o
+                  CROSS JOIN LATERAL nebula.claim_seats($1, 'auto', 1 + o.none, '{}') c";
+    let seats: i32 = client.query_one(claim, &[&project]).await?.get(0);
+    ensure!(seats == 1);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn no_node_gets_more_peers_than_it_may_have() -> Result<()> {
     let database = Cluster::shared().await?.database().await?;

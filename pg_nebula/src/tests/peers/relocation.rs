@@ -55,6 +55,35 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_move_that_is_not_applied_in_time_never_removes_the_peer() {
+        let project = project("10.0.0.0/24");
+        node(&project);
+        run("SELECT nebula.register_node(n, n || '.example:51820') FROM unnest('{a,b}'::text[]) n");
+        // No agent confirms a move between nodes without one, which is done at once.
+        run(&create(&project, 1, ", strategy => 'node:a'"));
+        // The move of a peer that its node has not applied yet ends where no agent confirms that it is gone.
+        run(&create(&project, 2, ", strategy => 'node:berlin'"));
+        run("SELECT nebula.move_peers_by(ARRAY(SELECT peer_id FROM nebula.peer ORDER BY name), 'node:b',
+               now() - interval '1 min', 'anna', NULL)");
+        let moves = "SELECT string_agg(concat_ws(' ', name, node, moving_to), ', ' ORDER BY name)
+                       FROM nebula.peer_status";
+        assert_eq!(text(moves), "peer 1 b, peer 2 berlin b");
+        run("SELECT nebula.withdraw_late_peers()");
+        assert_eq!(text(moves), "peer 1 b, peer 2 berlin");
+        assert_eq!(
+            text("SELECT string_agg(active_peers::text, ' ' ORDER BY name) FROM nebula.node"),
+            "0 1 1"
+        );
+        assert_eq!(text("SELECT count(*) FROM nebula.check_pool()"), "0");
+        run("SELECT nebula.set_node_state(node_id, 'disabled') FROM nebula.node WHERE name <> 'b'");
+        assert_error(
+            "SELECT nebula.move_peer(peer_id) FROM nebula.peer WHERE name = 'peer 1'",
+            "53000",
+            &["2 disabled", "1 with the peer already"],
+        );
+    }
+
+    #[pg_test]
     fn a_move_can_be_given_up() {
         let project = project("10.0.0.0/24");
         let interface = node(&project);

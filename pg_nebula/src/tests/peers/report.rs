@@ -48,6 +48,7 @@ mod tests {
         let told = "SELECT concat_ws(' ', p.state, p.reason) FROM nebula.account a,
                       nebula.peers_applied(a.account_id, ARRAY(SELECT peer_id FROM nebula.peer)) p";
         assert_eq!(text(told), "refused no room");
+        run("UPDATE nebula.placement SET deadline = now() + interval '1 min'");
         assert_eq!(
             text("SELECT count(*) FROM nebula.withdraw_peers(ARRAY(SELECT peer_id FROM nebula.peer), 'no')"),
             "1"

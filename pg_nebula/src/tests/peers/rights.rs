@@ -41,6 +41,7 @@ mod tests {
         assert_eq!(create_for("anna", &project, 1, id), "false");
         let told = create_for("eve", &project, 1, id);
         assert!(told.starts_with("23505") && told.contains("another account"), "{told}");
+        run("UPDATE nebula.placement SET deadline = now() + interval '1 min'");
         let withdrawn = |name: &str| {
             text(&format!(
                 "SELECT count(*) FROM nebula.withdraw_peers_for('{}', ARRAY(SELECT peer_id FROM nebula.peer), 'late')",

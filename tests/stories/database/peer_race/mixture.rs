@@ -61,8 +61,8 @@ fn call(project: Uuid, rng: &mut StdRng) -> String {
         63..67 => format!("SELECT nebula.move_peers({}, '{strategy}')", peers(5)),
         67..70 => format!("SELECT nebula.remove_peers({})", peers(3)),
         70..73 => format!(
-            "SELECT nebula.create_peers('{project}', ARRAY(SELECT jsonb_build_object('publicKey', {key})
-               FROM generate_series(1, 4)), '{strategy}')"
+            "SELECT nebula.create_peers_by('{project}', ARRAY(SELECT jsonb_build_object('publicKey', {key})
+               FROM generate_series(1, 4)), '{strategy}', 'infinity', 'mixture', NULL)"
         ),
         73..75 => format!("SELECT nebula.withdraw_peers({}, 'mixture')", peers(2)),
         75..77 => format!(
