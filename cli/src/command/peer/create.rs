@@ -140,7 +140,7 @@ fn unclear(error: Error, target: Option<&Path>, name: &str, pair: Option<&KeyPai
         }
         Err(kept) => error.hint(format!(
             "The peer may exist all the same, and its private key is lost ({kept}). If nebulactl peer ls shows it: \
-             nebulactl peer conf {} --new-key",
+             nebulactl peer conf '{}' --new-key",
             clean(name)
         )),
     }
@@ -166,7 +166,7 @@ fn shown(context: &Context, text: &Zeroizing<String>) -> bool {
 fn unfinished(error: Error, peer: &Peer) -> Error {
     let name = clean(&peer.name);
     let hint =
-        format!("The peer exists. Make its .conf with another key: nebulactl peer conf {name} --new-key");
+        format!("The peer exists. Make its .conf with another key: nebulactl peer conf '{name}' --new-key");
     error.hint(hint)
 }
 

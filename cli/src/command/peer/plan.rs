@@ -9,7 +9,6 @@ use serde::Serialize;
 
 use super::key::parse_public_key;
 use super::server_conf::{PresharedKey, Problem, ServerConf, ServerPeer};
-use crate::command::line::is_unsafe;
 
 /// The peers to create, and the lines that are left out.
 #[derive(Debug, Serialize)]
@@ -90,11 +89,18 @@ fn contains(pools: &[IpNetwork], address: IpAddr) -> bool {
     pools.iter().any(|pool| pool.contains(address))
 }
 
-/// The name in the file as one line, or one made from the address.
+/// Longest name that is taken over, so that a number fits behind it.
+const MAX_NAME: usize = 58;
+
+/// The name in the file, with dashes for what no name may have, or one made from the address.
 fn name(peer: &ServerPeer) -> String {
-    let plain = |text: &str| text.chars().map(|c| if is_unsafe(c) { ' ' } else { c }).collect::<String>();
-    let named =
-        peer.name.as_deref().map(|name| plain(name).trim().to_owned()).filter(|name| !name.is_empty());
+    let allowed = |c: char| c.is_alphanumeric() || " ._-".contains(c);
+    let plain = |text: &str| -> String {
+        let dashed: String = text.chars().map(|c| if allowed(c) { c } else { '-' }).collect();
+        let begun = dashed.trim_start_matches(|c: char| !c.is_alphanumeric());
+        begun.chars().take(MAX_NAME).collect::<String>().trim_end_matches([' ', '-']).to_owned()
+    };
+    let named = peer.name.as_deref().map(plain).filter(|name| !name.is_empty());
     named.unwrap_or_else(|| match peer.addresses.first() {
         Some(address) => format!("peer-{address}"),
         None => format!("peer-line-{}", peer.line),
@@ -185,5 +191,19 @@ mod tests {
         );
         let names: Vec<String> = planned(&text, None).peers.into_iter().map(|peer| peer.name).collect();
         assert_eq!(names, ["tv", "tv-2", "peer-10.8.0.4", "peer-line-10"]);
+    }
+
+    #[test]
+    fn names_of_panels_become_names_that_peers_may_have() {
+        let name = |text: &str| {
+            let text = format!("[Peer]\n# {text}\nPublicKey = {}\n", key(1));
+            planned(&text, None).peers.remove(0).name
+        };
+        assert_eq!(name("Anna's phone (blue)"), "Anna-s phone -blue");
+        assert_eq!(name("../../x"), "x");
+        assert_eq!(name("$(id)"), "id");
+        assert_eq!(name("öffentlich_1.2"), "öffentlich_1.2");
+        assert_eq!(name("()"), "peer-line-1");
+        assert_eq!(name(&"x".repeat(500)).len(), 58);
     }
 }
