@@ -94,6 +94,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.create_file(uuid, uuid, uuid, text, bigint, bytea, text, text, boolean, inet),
   nebula.list_files(uuid, uuid, uuid),
   nebula.file_content(uuid, uuid, text),
+  nebula.named_file(uuid, uuid, text),
   nebula.delete_file(uuid, uuid, inet),
   nebula.playable_variants(uuid, uuid),
   nebula.variant_segments(uuid, uuid, text),

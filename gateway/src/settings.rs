@@ -63,7 +63,7 @@ pub struct Flags {
     /// Largest upload in bytes; without it the disk is the limit
     #[arg(long, env = "NEBULA_MAX_UPLOAD", value_name = "BYTES")]
     pub(crate) max_upload: Option<u64>,
-    /// Seconds for which the body of a request may pause
+    /// Seconds for which the body of a request may pause; for files eight times as long
     #[arg(long, env = "NEBULA_BODY_SILENCE", value_name = "SECONDS", default_value_t = 15,
           value_parser = clap::value_parser!(u32).range(1..=3600))]
     pub(crate) body_silence: u32,

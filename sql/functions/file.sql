@@ -19,6 +19,22 @@ END $$;
 COMMENT ON FUNCTION nebula.require_file(uuid, uuid) IS
   'Internal: a file that the account sees. Errors: P0002 no such file';
 
+CREATE FUNCTION nebula.named_file(p_actor uuid, p_project_id uuid, p_name text)
+RETURNS TABLE (file_id uuid, size bigint, sha256 bytea, storage_key text)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.require_member(p_actor, p_project_id);
+  RETURN QUERY
+    SELECT f.file_id, c.size, c.sha256, c.storage_key
+      FROM nebula.file f
+      JOIN nebula.content c USING (content_id)
+     WHERE f.project_id = p_project_id
+       AND f.name = p_name;
+END $$;
+COMMENT ON FUNCTION nebula.named_file(uuid, uuid, text) IS
+  'For the gateway: the file that has this name already, asked before an upload is sent; none if the name is free. '
+  'Errors: P0002, 42501 as require_member';
+
 CREATE FUNCTION nebula.create_file(
   p_actor uuid, p_upload_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea,
   p_content_type text, p_storage_key text, p_media boolean, p_client inet DEFAULT NULL

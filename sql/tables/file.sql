@@ -10,7 +10,15 @@ CREATE TABLE nebula.file (
   CONSTRAINT file_pkey PRIMARY KEY (file_id),
   CONSTRAINT file_project_name_key UNIQUE (project_id, name),
   CONSTRAINT file_name_check CHECK (
-    octet_length(name) BETWEEN 1 AND 255 AND name !~ '[/[:cntrl:]]' AND name NOT IN ('.', '..'))
+    octet_length(name) BETWEEN 1 AND 255 AND name !~ '[/[:cntrl:]]' AND name NOT IN ('.', '..')),
+  -- One visible name is one file: composed letters, as Linux and Windows type them, and no characters that turn the
+  -- direction of what follows. In another encoding than UTF8 the server knows neither.
+  CONSTRAINT file_name_unicode_check CHECK (
+    CASE
+      WHEN getdatabaseencoding() = 'UTF8'
+      THEN name IS NFC NORMALIZED AND name !~ '[\u202A-\u202E\u2066-\u2069]'
+      ELSE true
+    END)
 );
 -- For the files of a content: when one is deleted, and when a rendition was made.
 CREATE INDEX file_content_idx ON nebula.file (content_id);

@@ -122,6 +122,41 @@ ALTER TABLE IF EXISTS nebula.authority
   ADD COLUMN groups text[];
 ALTER TABLE IF EXISTS nebula.rotation ADD COLUMN returns boolean NOT NULL DEFAULT false;
 
+-- Names of files become NFC, without characters that turn the direction of text. A name that another file has, or that
+-- would be empty or too long, is cut and gets the file's identifier.
+DO $$
+DECLARE
+  v_file record;
+  v_name text;
+BEGIN
+  IF getdatabaseencoding() = 'UTF8' THEN
+    FOR v_file IN
+      SELECT f.file_id, f.project_id, f.name
+        FROM nebula.file f
+       WHERE f.name IS NOT NFC NORMALIZED
+          OR f.name ~ '[\u202A-\u202E\u2066-\u2069]'
+       ORDER BY f.uploaded_at, f.file_id
+    LOOP
+      v_name := normalize(regexp_replace(v_file.name, '[\u202A-\u202E\u2066-\u2069]', '', 'g'));
+      IF octet_length(v_name) NOT BETWEEN 1 AND 255 OR v_name IN ('.', '..')
+         OR EXISTS (SELECT FROM nebula.file f WHERE f.project_id = v_file.project_id AND f.name = v_name)
+      THEN
+        v_name := normalize(left(v_name, 40)) || ' ' || v_file.file_id
+                  || coalesce(substring(v_name FROM '\.[A-Za-z0-9]{1,10}$'), '');
+      END IF;
+      UPDATE nebula.file f
+         SET name = v_name
+       WHERE f.file_id = v_file.file_id;
+    END LOOP;
+  END IF;
+END $$;
+ALTER TABLE nebula.file ADD CONSTRAINT file_name_unicode_check CHECK (
+  CASE
+    WHEN getdatabaseencoding() = 'UTF8'
+    THEN name IS NFC NORMALIZED AND name !~ '[\u202A-\u202E\u2066-\u2069]'
+    ELSE true
+  END);
+
 -- Files are names of contents; sql/upgrade/after moves what they have in common, once that table is there.
 ALTER TABLE nebula.file ADD COLUMN content_id uuid;
 ALTER TABLE nebula.rendition DROP CONSTRAINT rendition_file_id_fkey;

@@ -4,6 +4,7 @@ mod content;
 mod film;
 mod full_disk;
 mod leftovers;
+mod names;
 mod outage;
 mod player;
 mod stream;

@@ -3,6 +3,7 @@
 use chrono::Utc;
 use clap::Args;
 use nebula_api::file::File;
+use nebula_api::file_name::composed;
 use nebula_api::project::Project;
 use uuid::Uuid;
 
@@ -77,7 +78,8 @@ pub(crate) async fn by_id(client: &Client, file_id: Uuid) -> Result<File> {
 pub(crate) async fn find(client: &Client, choice: &project::Choice, name: &str) -> Result<File> {
     let project = choice.resolve(client).await?;
     let files = all(client, &project).await?;
-    let named = |file: &File| file.name == name || file.file_id.to_string().eq_ignore_ascii_case(name);
+    let composed = composed(name);
+    let named = |file: &File| file.name == composed || file.file_id.to_string().eq_ignore_ascii_case(name);
     files.into_iter().find(named).ok_or_else(|| {
         Error::new(Code::NotFound, format!("there is no file \"{name}\" in the project {}", project.name))
             .hint("List them: nebulactl ls")

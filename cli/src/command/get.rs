@@ -106,9 +106,7 @@ struct PartialFile {
 
 impl PartialFile {
     fn open(target: &Path) -> Result<Self> {
-        let mut name = target.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let path = target.with_file_name(name);
+        let path = part_path(target);
         let file = OpenOptions::new().create(true).read(true).append(true).open(&path);
         let file = file.doing(|| format!("write {}", path.display()))?;
         file.try_lock().map_err(|_| {
@@ -213,6 +211,25 @@ impl PartialFile {
     }
 }
 
+/// Longest name that file systems take.
+const MAX_NAME: usize = 255;
+const SUFFIX: &str = ".part";
+
+/// `NAME.part`. A name that leaves no room for the suffix gives its end to a hash of itself, so that two long names have
+/// two parts.
+fn part_path(target: &Path) -> PathBuf {
+    let name = target.file_name().unwrap_or_default();
+    let mut part = name.to_owned();
+    if name.len() + SUFFIX.len() > MAX_NAME {
+        let hash = hex::encode(&openssl::sha::sha256(name.as_encoded_bytes())[..8]);
+        let text = name.to_string_lossy();
+        let kept = text.floor_char_boundary(MAX_NAME - SUFFIX.len() - hash.len() - 1);
+        part = format!("{}~{hash}", &text[..kept]).into();
+    }
+    part.push(SUFFIX);
+    target.with_file_name(part)
+}
+
 /// The first byte of a partial response: `bytes 100-199/200`.
 fn range_start(response: &Response) -> Option<u64> {
     let range = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
@@ -265,6 +282,19 @@ mod tests {
             (original.name.as_str(), original.rendition.as_str(), original.size),
             ("a.mkv", "original", 10)
         );
+    }
+
+    #[test]
+    fn parts_of_long_names_fit_into_a_folder_and_are_told_apart() {
+        assert_eq!(part_path(Path::new("a/film.mkv")), Path::new("a/film.mkv.part"));
+        assert_eq!(part_path(Path::new(&"x".repeat(250))).as_os_str().len(), 255);
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["x".repeat(251), "x".repeat(255), "…".repeat(85), format!("{}y", "x".repeat(254))] {
+            let path = part_path(&folder.path().join(name));
+            assert!(path.file_name().unwrap().to_str().unwrap().ends_with(SUFFIX), "{}", path.display());
+            fs::write(path, "half").unwrap();
+        }
+        assert_eq!(folder.path().read_dir().unwrap().count(), 4);
     }
 
     #[test]

@@ -75,7 +75,7 @@ pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode
 /// Streams one file.
 async fn send(context: &Context, client: &Client, project: &Project, path: &Path) -> Result<File> {
     let (name, size) = inspect(path)?;
-    let query = UploadQuery { project_id: project.project_id, name: name.clone() };
+    let query = UploadQuery { project_id: project.project_id, name: name.clone(), sha256: None };
     let bar = context.output.bytes_bar(&name, size);
     let started = Instant::now();
     let build = || {

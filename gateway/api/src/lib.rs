@@ -16,6 +16,7 @@ pub mod enrolment;
 pub mod envelope;
 pub mod event;
 pub mod file;
+pub mod file_name;
 pub mod firewall;
 pub mod health;
 pub mod job;

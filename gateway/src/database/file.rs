@@ -44,14 +44,34 @@ pub(crate) struct Content {
     pub(crate) modified_at: DateTime<Utc>,
 }
 
-/// The account's name, if it may act in the project. Called before the first byte of an upload is read.
-/// Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
-pub(crate) async fn require_member(
+/// A file as a later upload of its name meets it.
+#[derive(Debug)]
+pub(crate) struct NamedFile {
+    pub(crate) file_id: Uuid,
+    pub(crate) size: u64,
+    pub(crate) sha256: Vec<u8>,
+    pub(crate) storage_key: String,
+}
+
+/// The file that has this name, if the account may upload into the project. Called before the first byte of an
+/// upload is read. Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
+pub(crate) async fn named(
     client: &impl GenericClient,
     actor: Uuid,
     project_id: Uuid,
-) -> Result<String, ApiError> {
-    Ok(query_one(client, "SELECT nebula.require_member($1, $2)", &[&actor, &project_id]).await?.try_get(0)?)
+    name: &str,
+) -> Result<Option<NamedFile>, ApiError> {
+    let sql = "SELECT * FROM nebula.named_file($1, $2, $3)";
+    let rows = query(client, sql, &[&actor, &project_id, &name]).await?;
+    let files = map_rows(&rows, |row| {
+        Ok(NamedFile {
+            file_id: row.try_get("file_id")?,
+            size: row.try_get::<_, i64>("size")?.unsigned_abs(),
+            sha256: row.try_get("sha256")?,
+            storage_key: row.try_get("storage_key")?,
+        })
+    })?;
+    Ok(files.into_iter().next())
 }
 
 /// The row of an upload.
@@ -65,7 +85,7 @@ pub(crate) struct Recorded {
 }
 
 /// Records a stored upload. Fails with 409 when the name is taken by other bytes, 400 for a malformed name, and
-/// as [`require_member`].
+/// as [`named`].
 pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,

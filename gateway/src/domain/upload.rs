@@ -5,6 +5,7 @@
 //! into the store; insert the row that makes it a file. A step that fails undoes those before it;
 //! [`super::leftovers`] undoes those of a gateway that was killed.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,6 +13,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::Stream;
 use nebula_api::file::{File, UploadQuery};
+use nebula_api::file_name;
 use nebula_media_kind::{ContentError, Kind};
 use nebula_storage::{Store, is_no_room};
 use tokio::task::spawn_blocking;
@@ -19,12 +21,14 @@ use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
 use crate::database::Database;
-use crate::database::file::{self as database, Recorded};
+use crate::database::file::{self as database, NamedFile, Recorded};
 use crate::domain::disks::{self, Disks};
 use crate::domain::file;
-use crate::error::{ApiError, TOO_LARGE, UNAVAILABLE};
+use crate::error::{ApiError, CONFLICT, TOO_LARGE, UNAVAILABLE};
 use crate::files::marker::Marker;
 use crate::files::upload::receive::{self, ReceiveError, Staged, UploadLimits};
+
+mod known_bytes;
 
 /// How long an upload that has arrived waits for a database that is away, and how long between tries.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(90);
@@ -60,14 +64,23 @@ impl Uploads {
         upload: NewUpload,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(File, bool), ApiError> {
-        let NewUpload { account_id, query, content_length, address } = upload;
-        self.admit(account_id, &query, content_length).await?;
+        let NewUpload { account_id, mut query, content_length, address } = upload;
+        let known = self.admit(account_id, &mut query, content_length).await?;
         let limits = UploadLimits { promised: content_length, max: self.max_size };
+        let body = match known {
+            Some(known) if query.sha256.is_some() => {
+                return Ok((file::find(&self.database, account_id, known.file_id).await?, false));
+            }
+            Some(known) => known_bytes::compare(&self.store, &query.name, &known, body).await?,
+            None => (VecDeque::new(), body),
+        };
+        let body = known_bytes::joined(body);
         let staged = receive::receive(body, self.disks.files(), limits)
             .await
             .map_err(|error| receive_error(&query.name, error))?;
         // The body is complete: from here on the upload is finished or undone, even if the client hangs up.
         let uploads = Arc::clone(self);
+        check_arrived(&query, &staged.sha256)?;
         let finishing = tokio::spawn(async move {
             let (staged, kind) = inspect(&query.name, staged).await?;
             uploads.store(account_id, &query, staged, kind, address).await
@@ -75,18 +88,30 @@ impl Uploads {
         finishing.await.map_err(|error| ApiError::internal(&error))?
     }
 
-    /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights.
+    /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights, and
+    /// whether the name is taken. Composes the name. Answers the file of this name if it may have the same bytes;
+    /// with a checksum in the query it has them.
     pub(crate) async fn admit(
         &self,
         account_id: Uuid,
-        query: &UploadQuery,
+        query: &mut UploadQuery,
         content_length: Option<u64>,
-    ) -> Result<(), ApiError> {
+    ) -> Result<Option<NamedFile>, ApiError> {
+        query.name = file_name::composed(&query.name);
         check_name(&query.name)?;
+        let sha256 = query.sha256.as_deref().map(checksum).transpose()?;
         let limits = UploadLimits { promised: content_length, max: self.max_size };
         self.refuse_by_size(&query.name, limits).await?;
         let client = self.database.client().await?;
-        database::require_member(&client, account_id, query.project_id).await.map(drop)
+        let known = database::named(&client, account_id, query.project_id, &query.name).await?;
+        let may_be_same = |known: &NamedFile| {
+            content_length.is_none_or(|size| size == known.size)
+                && sha256.as_ref().is_none_or(|sha256| *sha256 == *known.sha256)
+        };
+        match known {
+            Some(known) if !may_be_same(&known) => Err(taken(&query.name)),
+            known => Ok(known),
+        }
     }
 
     /// Refuses an upload whose announced size is not allowed, or for which there is no room.
@@ -207,15 +232,36 @@ enum RecordError {
 
 /// The same rule as the database's, checked before gigabytes are sent for nothing.
 fn check_name(name: &str) -> Result<(), ApiError> {
-    let fine = (1..=255).contains(&name.len())
-        && !matches!(name, "." | "..")
-        && !name.contains(|c: char| c == '/' || c.is_control());
-    if fine {
-        return Ok(());
-    }
+    let Some(fault) = file_name::fault(name) else { return Ok(()) };
     let shown: String = name.chars().take(80).collect();
-    Err(ApiError::bad_argument(format!("{shown:?} cannot be the name of a file"))
-        .hint("A file name has 1 to 255 bytes, no slash and no control characters."))
+    Err(ApiError::bad_argument(format!("{shown:?} cannot be the name of a file")).hint(fault))
+}
+
+/// A checksum as a client writes it.
+fn checksum(text: &str) -> Result<[u8; 32], ApiError> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| {
+        ApiError::bad_argument("sha256 is no SHA-256")
+            .hint("It has 64 hexadecimal digits, as sha256sum prints it.")
+    })
+}
+
+/// The refusal of a name that other bytes have, in the words of the database.
+fn taken(name: &str) -> ApiError {
+    ApiError::new(CONFLICT, format!("a file named \"{name}\" with other content exists in the project"))
+        .hint("Upload under another name, or delete the old one first.")
+}
+
+/// Refuses bytes that are not those that the client has announced.
+fn check_arrived(query: &UploadQuery, sha256: &[u8; 32]) -> Result<(), ApiError> {
+    match query.sha256.as_deref().map(checksum).transpose()? {
+        Some(announced) if announced != *sha256 => {
+            let detail =
+                format!("\"{}\" was damaged on the way: its SHA-256 is not the announced one", query.name);
+            Err(ApiError::bad_argument(detail).hint("Upload it again."))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn empty(name: &str) -> ApiError {
@@ -261,21 +307,4 @@ async fn inspect(name: &str, mut staged: Staged) -> Result<(Staged, Kind), ApiEr
         ContentError::Read(error) => ApiError::unavailable("storage", error),
         _ => ApiError::bad_argument(error.to_string()).hint(error.hint()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_follow_the_rule_of_the_database() {
-        for good in ["a", "film.mkv", "…", &"x".repeat(255), " ", "...", "a\\b"] {
-            assert!(check_name(good).is_ok(), "{good}");
-        }
-        for bad in
-            ["", ".", "..", "a/b", "/etc/passwd", "a\nb", "a\0", "\u{85}", &"x".repeat(256), &"ü".repeat(128)]
-        {
-            assert!(check_name(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -24,6 +24,9 @@ use crate::error::{ApiError, TIMEOUT, UNAVAILABLE};
 use crate::infra::connections::{BodyLimits, Connection};
 use crate::state::AppState;
 
+/// How many times longer than other bodies that of a file may pause.
+const UPLOAD_SILENCES: u32 = 8;
+
 /// The time that the body of one request may take, and whether it took longer.
 #[derive(Debug)]
 pub(crate) struct BodyTimer {
@@ -36,9 +39,13 @@ pub(crate) struct BodyTimer {
 }
 
 impl BodyTimer {
-    /// Gives an upload by a known account the time that a large file takes.
+    /// Gives an upload by a known account the time that a large file takes, and pauses of two minutes by default, as
+    /// a phone makes them between two networks.
     pub(crate) fn allow_upload(request: &HttpRequest) {
-        Self::change(request, |timer| timer.end.set(timer.begun + timer.limits.upload));
+        Self::change(request, |timer| {
+            timer.silence.set(timer.limits.silence * UPLOAD_SILENCES);
+            timer.end.set(timer.begun + timer.limits.upload);
+        });
     }
 
     /// Gives the stream of a known device its time, and pauses that are this many times as long as usual.

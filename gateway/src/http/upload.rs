@@ -47,7 +47,8 @@ pub(crate) async fn upload(
         Ok((file, created)) => {
             let mut response = if created { HttpResponse::Created() } else { HttpResponse::Ok() };
             response.insert_header((LOCATION, format!("/api/files/{}", file.file_id)));
-            response.json(Envelope::new(file))
+            // Bytes that were there already may not have been read.
+            drain_refused::respond(response.json(Envelope::new(file)), body).await
         }
         Err(error) => drain_refused::respond(error.error_response(), body).await,
     }
@@ -61,7 +62,7 @@ async fn receive(
     body: &mut web::Payload,
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
-    query::check(request.query_string(), &["projectId", "name"])?;
+    query::check(request.query_string(), &["projectId", "name", "sha256"])?;
     let _permit = state.transfers.of_account(actor.account_id)?;
     BodyTimer::allow_upload(request);
     let upload = NewUpload {

@@ -183,7 +183,7 @@ const READERS: &str = "
     late_peers limit_certificates list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
     list_pools list_projects list_rotations list_routes list_rules map_differences map_status
-    network_number network_uses next_peer_network next_tick node_counts node_due node_epoch
+    named_file network_number network_uses next_peer_network next_tick node_counts node_due node_epoch
     node_health node_late_after node_of_device node_report node_scores node_secrets node_state
     nodes_of_peer not_grantable numbered_network other_project_of overlapping_pool overlay_networks
     peer_addresses peer_counts peer_expiry peer_file_name peer_network_conflict

@@ -362,13 +362,21 @@ async fn files_of_0_2_0_with_the_same_bytes_share_a_content_after_the_update() -
                  INSERT INTO nebula.rendition (file_id, kind, storage_key, size, sha256, content_type)
                  SELECT file_id, 'web', 'web/' || file_id, 8, sha256, 'video/mp4' FROM files";
     client.batch_execute(files).await?;
+    // Two names that look the same, and one that is shown as "film4.exe" though it ends otherwise.
+    let names = "UPDATE nebula.file SET name = CASE name
+                   WHEN 'film 1' THEN U&'fi\\00E9' WHEN 'film 2' THEN U&'fie\\0301' ELSE U&'film\\202Eexe.4' END";
+    client.batch_execute(names).await?;
     client.batch_execute("ALTER EXTENSION pg_nebula UPDATE").await?;
     let listed = "SELECT string_agg(concat_ws(' ', s.name, s.size, s.job_id, s.state, c.storage_key,
-                                              jsonb_array_length(s.renditions)), ', ' ORDER BY s.name)
+                                              jsonb_array_length(s.renditions)), ', ' ORDER BY s.name COLLATE \"C\")
                     FROM nebula.file_status s
                     JOIN nebula.file f USING (file_id)
                     JOIN nebula.content c USING (content_id)";
     let listed: String = client.query_one(listed, &[]).await?.get(0);
-    assert_eq!(listed, "film 1 7 1 ready files/1 1, film 2 7 1 ready files/1 1, film 3 7 3 ready files/3 1");
+    assert_eq!(
+        listed,
+        "filmexe.4 7 3 ready files/3 1, fi\u{e9} 7 1 ready files/1 1, \
+         fi\u{e9} 00000000-0000-4000-8000-000000000302 7 1 ready files/1 1"
+    );
     Ok(())
 }

@@ -33,8 +33,8 @@ async fn check(state: &AppState, request: &Request) -> Result<(), ApiError> {
     let actor = Actor::from_headers(&state.tokens, request.headers())?;
     // A malformed query is refused by the handler, which says what is wrong with it.
     let query = request.uri().query().unwrap_or_default();
-    let Ok(query) = web::Query::<UploadQuery>::from_query(query) else { return Ok(()) };
+    let Ok(mut query) = web::Query::<UploadQuery>::from_query(query) else { return Ok(()) };
     let length = request.headers().get(CONTENT_LENGTH).map(HeaderValue::to_str);
     let length = length.and_then(Result::ok).and_then(|length| length.parse().ok());
-    state.uploads.admit(actor.account_id, &query, length).await
+    state.uploads.admit(actor.account_id, &mut query, length).await.map(drop)
 }
