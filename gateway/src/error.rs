@@ -74,6 +74,10 @@ pub(crate) const TIMEOUT: Meaning = meaning("08006", 408, "timeout");
 pub(crate) const TOO_LARGE: Meaning = meaning("22001", 413, "too_large");
 /// The body is of a kind the route does not take.
 pub(crate) const MEDIA_TYPE: Meaning = meaning("22023", 415, "unsupported_media_type");
+/// Another request is at work on it.
+pub(crate) const LOCKED: Meaning = meaning("55006", 423, "locked");
+/// Bytes that arrived are not those of the checksum; the status is that of the upload protocol tus.
+pub(crate) const CHECKSUM: Meaning = meaning("22023", 460, "checksum_mismatch");
 /// The byte range lies outside the file.
 pub(crate) const RANGE: Meaning = meaning("22003", 416, "range_not_satisfiable");
 /// Too many requests; try again later.

@@ -33,6 +33,7 @@ use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
+use crate::domain::upload::resumable::Resumable;
 use crate::error::sentence;
 use crate::http::upload::expect;
 use crate::http::{body_limit, console, error, request_log, routes};
@@ -165,6 +166,7 @@ async fn make_state(
     disks::start_watching(Arc::clone(&disks), metrics.clone(), stopping.clone());
     let leftovers = Arc::new(Leftovers::new(database.clone(), store.clone(), settings.orphan_age));
     leftovers::start_sweeping(Arc::clone(&leftovers), metrics.clone(), stopping.clone());
+    let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload));
     let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
     let registrar =
         Registrar::new(database.clone(), Arc::clone(&projects), Arc::clone(&limits), certificate_lifetime);
@@ -190,7 +192,8 @@ async fn make_state(
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),
         peers: Arc::new(Peers::new(database.clone(), nodes, stopping.clone())),
-        uploads: Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload)),
+        resumable: Arc::new(Resumable::new(Arc::clone(&uploads))),
+        uploads,
         disks,
         leftovers,
         device_program: Arc::new(DeviceProgram::beside_gateway()?),

@@ -16,6 +16,7 @@ use crate::domain::live_events::LiveEvents;
 use crate::domain::peer::Peers;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
+use crate::domain::upload::resumable::Resumable;
 use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::metrics::Metrics;
@@ -43,6 +44,7 @@ pub(crate) struct AppState {
     pub(crate) agents: Arc<AgentService>,
     pub(crate) peers: Arc<Peers>,
     pub(crate) uploads: Arc<Uploads>,
+    pub(crate) resumable: Arc<Resumable>,
     pub(crate) disks: Arc<Disks>,
     pub(crate) leftovers: Arc<Leftovers>,
     pub(crate) device_program: Arc<DeviceProgram>,
@@ -87,6 +89,7 @@ pub(crate) mod tests {
         let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
         let limits = Arc::new(RateLimits::new(None));
         let disks = Arc::new(Disks::new(database.clone(), &store, Reserve::Bytes(0)));
+        let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), None));
         let state = AppState {
             public_url: None,
             gateway_address,
@@ -111,7 +114,8 @@ pub(crate) mod tests {
                 day,
             )),
             peers: Arc::new(Peers::new(database.clone(), NodeHub::default(), stopping)),
-            uploads: Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), None)),
+            resumable: Arc::new(Resumable::new(Arc::clone(&uploads))),
+            uploads,
             disks,
             leftovers: Arc::new(Leftovers::new(database.clone(), store.clone(), None)),
             device_program: Arc::new(DeviceProgram::beside_gateway().unwrap()),

@@ -7,4 +7,5 @@ mod leftovers;
 mod names;
 mod outage;
 mod player;
+mod resumable;
 mod stream;

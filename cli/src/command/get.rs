@@ -215,8 +215,8 @@ impl PartialFile {
 const MAX_NAME: usize = 255;
 const SUFFIX: &str = ".part";
 
-/// `NAME.part`. A name that leaves no room for the suffix gives its end to a hash of itself, so that two long names have
-/// two parts.
+/// `NAME.part`. A name that leaves no room for the suffix gives its end to a hash of itself, so that two long
+/// names have two parts.
 fn part_path(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default();
     let mut part = name.to_owned();

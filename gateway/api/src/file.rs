@@ -14,8 +14,8 @@ pub struct UploadQuery {
     pub project_id: Uuid,
     /// File name, without folders.
     pub name: String,
-    /// SHA-256 of the bytes in hexadecimal, if the client knows it: bytes that are there already under this name
-    /// are not read again, and others that arrive are refused.
+    /// SHA-256 of the bytes in hexadecimal, if the client knows it: bytes that are there already under this
+    /// name are not read again, and others that arrive are refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<String>,
 }

@@ -1,4 +1,5 @@
-//! Names of files: the rule that the gateway and the database check, and the form in which names are compared.
+//! Names of files: the rule that the gateway and the database check, and the form in which names are
+//! compared.
 
 use unicode_normalization::UnicodeNormalization;
 
@@ -18,7 +19,8 @@ pub fn fault(name: &str) -> Option<&'static str> {
         Some("A file name has no slash and no control character.")
     } else if name.contains(|c: char| DIRECTIONS.iter().any(|turning| turning.contains(&c))) {
         Some(
-            "Rename it without the invisible characters that turn the direction of the text (U+202A to U+202E, U+2066 to U+2069).",
+            "Rename it without the invisible characters that turn the direction of text: U+202A to U+202E, \
+             U+2066 to U+2069.",
         )
     } else {
         None

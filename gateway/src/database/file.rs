@@ -53,8 +53,8 @@ pub(crate) struct NamedFile {
     pub(crate) storage_key: String,
 }
 
-/// The file that has this name, if the account may upload into the project. Called before the first byte of an
-/// upload is read. Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
+/// The file that has this name, if the account may upload into the project. Called before the first byte of
+/// an upload is read. Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
 pub(crate) async fn named(
     client: &impl GenericClient,
     actor: Uuid,
@@ -84,8 +84,8 @@ pub(crate) struct Recorded {
     pub(crate) has_bytes: bool,
 }
 
-/// Records a stored upload. Fails with 409 when the name is taken by other bytes, 400 for a malformed name, and
-/// as [`named`].
+/// Records a stored upload. Fails with 409 when the name is taken by other bytes, 400 for a malformed name,
+/// and as [`named`].
 pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,
@@ -175,9 +175,9 @@ pub(crate) async fn content(
     })
 }
 
-/// Deletes the row of a file; answers the storage keys that no row refers to once this has committed: none when
-/// another file has the same bytes.
-/// Fails with 404 when there is no such file, or the account may not see it.
+/// Deletes the row of a file; answers the storage keys that no row refers to once this has committed: none
+/// when another file has the same bytes. Fails with 404 when there is no such file, or the account may not
+/// see it.
 pub(crate) async fn delete(
     client: &impl GenericClient,
     actor: Uuid,

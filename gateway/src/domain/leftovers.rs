@@ -21,6 +21,7 @@ use crate::database::{Database, storage};
 use crate::domain::file::storage_prefix;
 use crate::error::ApiError;
 use crate::files::marker;
+use crate::files::upload::partial::{self, Folder};
 use crate::files::upload::receive;
 use crate::infra::metrics::Metrics;
 use sightings::Sightings;
@@ -68,7 +69,10 @@ impl Leftovers {
     /// Deletes unfinished files of killed gateways.
     async fn sweep_staging(&self) {
         let staging = self.store.staging();
-        match spawn_blocking(move || receive::sweep(&staging)).await {
+        let swept = move || {
+            std::io::Result::Ok(receive::sweep(&staging)? + Folder::of(&staging).sweep(partial::LIFETIME)?)
+        };
+        match spawn_blocking(swept).await {
             Ok(Ok(0)) => {}
             Ok(Ok(count)) => tracing::info!(count, "deleted unfinished files from the staging folder"),
             Ok(Err(error)) => tracing::warn!(%error, "cannot clean the staging folder"),

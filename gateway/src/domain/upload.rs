@@ -29,6 +29,7 @@ use crate::files::marker::Marker;
 use crate::files::upload::receive::{self, ReceiveError, Staged, UploadLimits};
 
 mod known_bytes;
+pub(crate) mod resumable;
 
 /// How long an upload that has arrived waits for a database that is away, and how long between tries.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(90);
@@ -80,18 +81,27 @@ impl Uploads {
             .map_err(|error| receive_error(&query.name, error))?;
         // The body is complete: from here on the upload is finished or undone, even if the client hangs up.
         let uploads = Arc::clone(self);
-        check_arrived(&query, &staged.sha256)?;
-        let finishing = tokio::spawn(async move {
-            let (staged, kind) = inspect(&query.name, staged).await?;
-            uploads.store(account_id, &query, staged, kind, address).await
-        });
+        let finishing =
+            tokio::spawn(async move { uploads.finish(account_id, &query, staged, address).await });
         finishing.await.map_err(|error| ApiError::internal(&error))?
     }
 
-    /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights, and
-    /// whether the name is taken. Composes the name. Answers the file of this name if it may have the same bytes;
-    /// with a checksum in the query it has them.
+    /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights,
+    /// and whether the name is taken. Composes the name. Answers the file of this name if it may have the
+    /// same bytes; with a checksum in the query it has them.
     pub(crate) async fn admit(
+        &self,
+        account_id: Uuid,
+        query: &mut UploadQuery,
+        content_length: Option<u64>,
+    ) -> Result<Option<NamedFile>, ApiError> {
+        let limits = UploadLimits { promised: content_length, max: self.max_size };
+        self.refuse_by_size(&query.name, limits).await?;
+        self.check_name_and_rights(account_id, query, content_length).await
+    }
+
+    /// The same without the size and the room.
+    async fn check_name_and_rights(
         &self,
         account_id: Uuid,
         query: &mut UploadQuery,
@@ -100,8 +110,6 @@ impl Uploads {
         query.name = file_name::composed(&query.name);
         check_name(&query.name)?;
         let sha256 = query.sha256.as_deref().map(checksum).transpose()?;
-        let limits = UploadLimits { promised: content_length, max: self.max_size };
-        self.refuse_by_size(&query.name, limits).await?;
         let client = self.database.client().await?;
         let known = database::named(&client, account_id, query.project_id, &query.name).await?;
         let may_be_same = |known: &NamedFile| {
@@ -112,6 +120,24 @@ impl Uploads {
             Some(known) if !may_be_same(&known) => Err(taken(&query.name)),
             known => Ok(known),
         }
+    }
+
+    /// Makes a file of bytes that have arrived; answers it and whether it is new.
+    async fn finish(
+        &self,
+        account_id: Uuid,
+        query: &UploadQuery,
+        staged: Staged,
+        address: Option<IpAddr>,
+    ) -> Result<(File, bool), ApiError> {
+        check_arrived(query, &staged.sha256)?;
+        let (staged, kind) = inspect(&query.name, staged).await?;
+        self.store(account_id, query, staged, kind, address).await
+    }
+
+    /// Largest upload in bytes, if there is a limit.
+    pub(crate) fn max_size(&self) -> Option<u64> {
+        self.max_size
     }
 
     /// Refuses an upload whose announced size is not allowed, or for which there is no room.
@@ -180,8 +206,8 @@ impl Uploads {
         }
     }
 
-    /// Inserts the row. While the database is away it is asked again: the bytes have arrived, and sending them
-    /// once more may take hours.
+    /// Inserts the row. While the database is away it is asked again: the bytes have arrived, and sending
+    /// them once more may take hours.
     async fn record(
         &self,
         account_id: Uuid,

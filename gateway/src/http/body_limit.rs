@@ -39,8 +39,8 @@ pub(crate) struct BodyTimer {
 }
 
 impl BodyTimer {
-    /// Gives an upload by a known account the time that a large file takes, and pauses of two minutes by default, as
-    /// a phone makes them between two networks.
+    /// Gives an upload by a known account the time that a large file takes, and pauses of two minutes by
+    /// default, as a phone makes them between two networks.
     pub(crate) fn allow_upload(request: &HttpRequest) {
         Self::change(request, |timer| {
             timer.silence.set(timer.limits.silence * UPLOAD_SILENCES);

@@ -12,6 +12,7 @@ use utoipa::OpenApi;
 
 use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
+use super::upload::tus;
 use super::{
     auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, hls, install, job,
     metrics, node, node_interface, peer, pool, preauth, project, project_options, revocation, rotation,
@@ -115,6 +116,11 @@ routes! {
     Member event::watch;
 
     Member upload::upload;
+    Anyone tus::options;
+    Member tus::create;
+    Member tus::status;
+    Member tus::append;
+    Member tus::remove;
     Member file::list;
     Member file::show;
     Member file::delete;

@@ -17,6 +17,7 @@ use crate::state::AppState;
 
 mod drain_refused;
 pub(crate) mod expect;
+pub(crate) mod tus;
 
 /// Stores a file in a project. The body is the file itself. Uploading the same bytes again finds the first
 /// file.

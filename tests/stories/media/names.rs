@@ -53,7 +53,8 @@ async fn send(stack: &Stack, byte: u8, query: &[(&str, &str)]) -> Result<(Respon
         counted.fetch_add(1, Ordering::Relaxed);
         Ok::<_, std::io::Error>(vec![byte; CHUNK])
     });
-    let request = api.post("/api/files").query(&[("projectId", stack.project.to_string())]).query(query);
+    let query: Vec<_> = query.iter().map(|(name, value)| format!("&{name}={value}")).collect();
+    let request = api.post(&format!("/api/files?projectId={}{}", stack.project, query.concat()));
     let request = request.header("content-length", CHUNK * CHUNKS);
     let response = request.body(Body::wrap_stream(stream::iter(chunks))).send().await?;
     Ok((response, asked.load(Ordering::Relaxed)))

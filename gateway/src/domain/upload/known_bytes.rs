@@ -12,8 +12,8 @@ use crate::error::ApiError;
 /// Bytes that are compared. Two films or pictures differ in their first ones, which describe them.
 const COMPARED: u64 = 1024 * 1024;
 
-/// Reads the first bytes of `body` and refuses it if those of the file are others; answers what was read, and the
-/// rest. Bytes that differ later are refused when all are there.
+/// Reads the first bytes of `body` and refuses it if those of the file are others; answers what was read, and
+/// the rest. Bytes that differ later are refused when all are there.
 pub(super) async fn compare<B, E>(
     store: &Store,
     name: &str,

@@ -19,7 +19,7 @@ use tokio::task::{JoinHandle, spawn_blocking};
 
 /// Bytes collected per write on the blocking pool, enough to make the hand-over cheap. One batch is collected
 /// while another is written, so an upload holds at most twice this.
-const BATCH_SIZE: usize = 1024 * 1024;
+pub(crate) const BATCH_SIZE: usize = 1024 * 1024;
 /// Tells staging files of uploads from other files in the same folder.
 const FILE_PREFIX: &str = "upload-";
 /// Files that the store itself makes in the folder, and how old they are at least when their maker must be

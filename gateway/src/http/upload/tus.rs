@@ -1,0 +1,304 @@
+//! `/api/uploads`: uploads that go on after an interruption, by the protocol tus 1.0
+//! (<https://tus.io/protocols>).
+
+use std::str::FromStr;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, LOCATION,
+};
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use httpdate::fmt_http_date;
+use nebula_api::file::UploadQuery;
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::drain_refused;
+use crate::domain::upload::resumable::{Checksum, Part, Progress};
+use crate::error::{ApiError, MEDIA_TYPE, PRECONDITION};
+use crate::http::body_limit::BodyTimer;
+use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
+use crate::state::AppState;
+
+const VERSION: &str = "1.0.0";
+const EXTENSIONS: &str = "creation,creation-with-upload,checksum,expiration,termination";
+const ALGORITHMS: &str = "sha256,sha1,md5";
+const BYTES: &str = "application/offset+octet-stream";
+
+/// Query of `POST /api/uploads`, for clients that do not say the same in `Upload-Metadata`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct CreateQuery {
+    /// Project to upload into; `projectId` in the metadata.
+    project_id: Option<Uuid>,
+    /// File name, without folders; `filename` or `name` in the metadata.
+    name: Option<String>,
+    /// SHA-256 of the bytes in hexadecimal, if it is known; `sha256` in the metadata.
+    sha256: Option<String>,
+}
+
+/// Version and extensions of tus, checksums and the largest upload that this gateway takes.
+#[utoipa::path(options, path = "/api/uploads", tag = "files",
+    responses((status = 204, description = "Headers Tus-Version, Tus-Extension and so on")))]
+pub(crate) async fn options(state: web::Data<AppState>) -> HttpResponse {
+    let mut response = HttpResponse::NoContent();
+    response.insert_header(("Tus-Extension", EXTENSIONS));
+    response.insert_header(("Tus-Checksum-Algorithm", ALGORITHMS));
+    if let Some(max) = state.uploads.max_size() {
+        response.insert_header(("Tus-Max-Size", max.to_string()));
+    }
+    tus(response.finish())
+}
+
+/// Begins an upload of `Upload-Length` bytes; the first ones may be the body. Its URL is in `Location`.
+#[utoipa::path(post, path = "/api/uploads", tag = "files", params(CreateQuery),
+    responses(
+        (status = 201, description = "Begun; with all bytes in the body, also finished"),
+        (status = 409, description = "Another file has this name"),
+        (status = 412, description = "Tus-Resumable is not 1.0.0"),
+        (status = 413, description = "Larger than allowed"),
+        (status = 507, description = "No space left"),
+    ))]
+pub(crate) async fn create(
+    state: web::Data<AppState>,
+    actor: Result<Actor, ApiError>,
+    request: HttpRequest,
+    query: web::Query<CreateQuery>,
+    mut body: web::Payload,
+) -> HttpResponse {
+    let begun = async {
+        let actor = actor?;
+        check_version(&request)?;
+        let metadata = text(request.headers(), "Upload-Metadata").map(str::to_owned);
+        let asked = wanted(query.into_inner(), metadata.as_deref().unwrap_or_default())?;
+        let size = number(request.headers(), "Upload-Length")?.ok_or_else(|| {
+            ApiError::bad_argument("the header Upload-Length is missing")
+                .hint("Say the size of the file in bytes.")
+        })?;
+        let part = (text(request.headers(), CONTENT_TYPE.as_str()) == Some(BYTES))
+            .then(|| part(&request, 0))
+            .transpose()?;
+        let id = state.resumable.create(actor.account_id, asked, size, metadata).await?;
+        let progress = match part {
+            Some(part) => {
+                let _permit = state.transfers.of_account(actor.account_id)?;
+                BodyTimer::allow_upload(&request);
+                // The client learns the URL also if the gateway fails now, and goes on there.
+                let appended = state.resumable.append(actor.account_id, id, part, &mut body).await;
+                match appended {
+                    Err(error) if error.meaning().status < 500 => return Err(error),
+                    appended => appended.ok(),
+                }
+            }
+            None => None,
+        };
+        let mut response = HttpResponse::Created();
+        response.insert_header((LOCATION, format!("/api/uploads/{id}")));
+        match progress {
+            Some(progress) => show(&mut response, &progress),
+            None => expire(&mut response, state.resumable.expiry(id)),
+        }
+        Ok(response.finish())
+    };
+    answer(begun.await, body).await
+}
+
+/// Where an upload goes on: `Upload-Offset`. One that has become a file names it in `Content-Location`.
+#[utoipa::path(head, path = "/api/uploads/{id}", tag = "files", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Upload-Offset, Upload-Length, Upload-Expires"),
+        (status = 404, description = "No such upload of this account"),
+        (status = 423, description = "Another request is writing it")))]
+pub(crate) async fn status(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    id: web::Path<Uuid>,
+) -> HttpResponse {
+    let looked = async {
+        check_version(&request)?;
+        let progress = state.resumable.progress(actor.account_id, *id, client_address(&request)).await?;
+        let mut response = HttpResponse::Ok();
+        show(&mut response, &progress);
+        response.insert_header(("Upload-Length", progress.size.to_string()));
+        if let Some(metadata) = &progress.metadata {
+            response.insert_header(("Upload-Metadata", metadata.as_str()));
+        }
+        Ok(response.finish())
+    };
+    tus(looked.await.unwrap_or_else(|error: ApiError| error.error_response()))
+}
+
+/// Appends the body to an upload at `Upload-Offset`. The last bytes make the file.
+#[utoipa::path(patch, path = "/api/uploads/{id}", tag = "files", params(("id" = Uuid, Path)),
+    request_body(content = String, content_type = "application/offset+octet-stream",
+        description = "The bytes from Upload-Offset on"),
+    responses(
+        (status = 204, description = "Appended; the next Upload-Offset"),
+        (status = 409, description = "The upload goes on elsewhere, or another file has its name"),
+        (status = 415, description = "Content-Type is not application/offset+octet-stream"),
+        (status = 423, description = "Another request is writing it"),
+        (status = 460, description = "Upload-Checksum is not that of the bytes"),
+    ))]
+pub(crate) async fn append(
+    state: web::Data<AppState>,
+    actor: Result<Actor, ApiError>,
+    request: HttpRequest,
+    id: web::Path<Uuid>,
+    mut body: web::Payload,
+) -> HttpResponse {
+    let appended = async {
+        let actor = actor?;
+        check_version(&request)?;
+        if text(request.headers(), CONTENT_TYPE.as_str()) != Some(BYTES) {
+            return Err(ApiError::new(MEDIA_TYPE, "the body is not announced as bytes of an upload")
+                .hint(format!("Send Content-Type: {BYTES}.")));
+        }
+        let offset = number(request.headers(), "Upload-Offset")?.ok_or_else(|| {
+            ApiError::bad_argument("the header Upload-Offset is missing").hint("HEAD says it.")
+        })?;
+        let part = part(&request, offset)?;
+        let _permit = state.transfers.of_account(actor.account_id)?;
+        BodyTimer::allow_upload(&request);
+        let progress = state.resumable.append(actor.account_id, *id, part, &mut body).await?;
+        let mut response = HttpResponse::NoContent();
+        show(&mut response, &progress);
+        Ok(response.finish())
+    };
+    answer(appended.await, body).await
+}
+
+/// Ends an upload and deletes its bytes. A file that it has become stays.
+#[utoipa::path(delete, path = "/api/uploads/{id}", tag = "files", params(("id" = Uuid, Path)),
+    responses((status = 204, description = "Ended"),
+        (status = 404, description = "No such upload of this account")))]
+pub(crate) async fn remove(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    id: web::Path<Uuid>,
+) -> HttpResponse {
+    let removed = async {
+        check_version(&request)?;
+        state.resumable.remove(actor.account_id, *id).await?;
+        Ok(HttpResponse::NoContent().finish())
+    };
+    tus(removed.await.unwrap_or_else(|error: ApiError| error.error_response()))
+}
+
+/// Answers a request with a body, of which not all may have been read.
+async fn answer(result: Result<HttpResponse, ApiError>, body: web::Payload) -> HttpResponse {
+    let response = result.unwrap_or_else(|error| error.error_response());
+    let is_bare = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::CREATED);
+    tus(if is_bare { response } else { drain_refused::respond(response, body).await })
+}
+
+/// Adds what every response of tus has.
+fn tus(mut response: HttpResponse) -> HttpResponse {
+    for name in ["tus-resumable", "tus-version"] {
+        let name = actix_web::http::header::HeaderName::from_static(name);
+        response.headers_mut().insert(name, actix_web::http::header::HeaderValue::from_static(VERSION));
+    }
+    response
+}
+
+fn show(response: &mut HttpResponseBuilder, progress: &Progress) {
+    response.insert_header(("Upload-Offset", progress.offset.to_string()));
+    response.insert_header((CACHE_CONTROL, "no-store"));
+    match progress.file_id {
+        Some(file_id) => drop(response.insert_header((CONTENT_LOCATION, format!("/api/files/{file_id}")))),
+        None => expire(response, progress.expires_at),
+    }
+}
+
+fn expire(response: &mut HttpResponseBuilder, at: std::time::SystemTime) {
+    response.insert_header(("Upload-Expires", fmt_http_date(at)));
+}
+
+fn check_version(request: &HttpRequest) -> Result<(), ApiError> {
+    match text(request.headers(), "Tus-Resumable") {
+        Some(VERSION) => Ok(()),
+        _ => Err(ApiError::new(PRECONDITION, "this is not a request by tus 1.0.0")
+            .hint(format!("Send the header Tus-Resumable: {VERSION}."))),
+    }
+}
+
+fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get(name)?.to_str().ok().map(str::trim)
+}
+
+fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, ApiError> {
+    text(headers, name).map(u64::from_str).transpose().map_err(|_| {
+        ApiError::bad_argument(format!("the header {name} is no number of bytes"))
+            .hint("It takes digits alone.")
+    })
+}
+
+fn part(request: &HttpRequest, offset: u64) -> Result<Part, ApiError> {
+    let checksum = text(request.headers(), "Upload-Checksum").map(checksum).transpose()?;
+    let length = number(request.headers(), CONTENT_LENGTH.as_str())?;
+    Ok(Part { offset, length, checksum, address: client_address(request) })
+}
+
+/// `sha256 BASE64`.
+fn checksum(text: &str) -> Result<Checksum, ApiError> {
+    let parsed = text.split_once(' ').and_then(|(algorithm, digest)| {
+        Checksum::new(algorithm, BASE64_STANDARD.decode(digest.trim()).ok()?)
+    });
+    parsed.ok_or_else(|| {
+        ApiError::bad_argument("Upload-Checksum cannot be read")
+            .hint(format!("It is one of {ALGORITHMS}, a space, and the digest in base64."))
+    })
+}
+
+/// The file to be uploaded, by the query or else by the metadata: keys and base64, with commas.
+fn wanted(query: CreateQuery, metadata: &str) -> Result<UploadQuery, ApiError> {
+    let given = |key: &str| {
+        let mut pairs = metadata.split(',').filter_map(|pair| pair.trim().split_once(' '));
+        let (_, value) = pairs.find(|(name, _)| *name == key)?;
+        String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()
+    };
+    let project_id = query.project_id.or_else(|| given("projectId")?.parse().ok());
+    let name = query.name.or_else(|| given("filename")).or_else(|| given("name"));
+    let (Some(project_id), Some(name)) = (project_id, name) else {
+        return Err(ApiError::bad_argument("project and name of the file are missing").hint(
+            "Say projectId and filename in Upload-Metadata, in base64, or projectId and name in the query.",
+        ));
+    };
+    Ok(UploadQuery { project_id, name, sha256: query.sha256.or_else(|| given("sha256")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_read_and_the_query_wins() {
+        let none = || CreateQuery { project_id: None, name: None, sha256: None };
+        let id = Uuid::from_u128(7);
+        let metadata = format!(
+            "filename {}, filetype dmlkZW8=,is_confidential,projectId {}",
+            BASE64_STANDARD.encode("Überfahrt.mkv"),
+            BASE64_STANDARD.encode(id.to_string())
+        );
+        let read = wanted(none(), &metadata).unwrap();
+        assert_eq!((read.name.as_str(), read.project_id, read.sha256), ("Überfahrt.mkv", id, None));
+        let named = wanted(CreateQuery { name: Some("b".to_owned()), ..none() }, &metadata).unwrap();
+        assert_eq!(named.name, "b");
+        for bad in ["", "filename YQ==", "filename %,projectId YQ=="] {
+            assert!(wanted(none(), bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn checksums_name_an_algorithm_and_a_digest() {
+        for good in ["sha1 Kq5sNclPz7QV2+lfQIuc6R7oRu0=", "sha256 YQ==", "md5 YQ=="] {
+            assert!(checksum(good).is_ok(), "{good}");
+        }
+        for bad in ["", "sha1", "crc32 YQ==", "sha1 %"] {
+            assert!(checksum(bad).is_err(), "{bad}");
+        }
+    }
+}
