@@ -31,9 +31,10 @@ fn objects(stack: &Stack) -> Result<Vec<PathBuf>> {
 /// Kills the gateway between storing an upload and making its row; leaves an old marker.
 async fn lose_row(stack: &mut Stack, api: &Api) -> Result<()> {
     let mut client = stack.database.connect().await?;
-    // The row waits for this lock, while the bytes are in the store already.
+    // The row waits for this lock, while the bytes are in the store already. Reading goes on: the gateway looks
+    // for the name before it takes the bytes.
     let lock = client.transaction().await?;
-    lock.batch_execute("LOCK TABLE nebula.file IN ACCESS EXCLUSIVE MODE").await?;
+    lock.batch_execute("LOCK TABLE nebula.file IN SHARE MODE").await?;
     let (uploader, project) = (api.clone(), stack.project);
     let sending = tokio::spawn(async move { uploader.upload(project, "lost", b"lost bytes".to_vec()).await });
     eventually("the bytes to be stored", || async { Ok((objects(stack)?.len() == 2).then_some(())) }).await?;
