@@ -171,3 +171,29 @@ async fn chunks_of_a_film_are_together_the_film_in_every_size() {
         Command::new("ffmpeg").args(["-v", "error", "-i"]).arg(&web).args(["-f", "null", "-"]).output();
     assert_eq!(String::from_utf8_lossy(&decoded.unwrap().stderr), "", "it decodes without an error");
 }
+
+#[tokio::test]
+async fn a_film_whose_middle_is_noise_keeps_its_length_and_tells_what_is_lost() {
+    let arguments =
+        "-f lavfi -i testsrc2=size=320x240:rate=25:duration=20 -c:v mpeg4 -q:v 4 -movflags faststart";
+    let film = Film::make("film.mp4", arguments);
+    let mut bytes = fs::read(&film.input).unwrap();
+    let (from, to) = (bytes.len() * 30 / 100, bytes.len() * 95 / 100);
+    for (n, byte) in (0_u32..).zip(&mut bytes[from..to]) {
+        *byte = (n.wrapping_mul(2_654_435_761) >> 13) as u8;
+    }
+    fs::write(&film.input, bytes).unwrap();
+    let (plan, _): (MediaPlan, _) = film.run(Task::Plan).await;
+    let mut made: Vec<Piece> = Vec::new();
+    for chunk in &plan.chunks {
+        let task = ChunkTask { chunk: *chunk, variants: plan.variants.clone() };
+        let (pieces, _): (Vec<Piece>, _) = film.run(Task::Chunk(task)).await;
+        assert_eq!(pieces.len(), 1, "each chunk is there, if only in black: {chunk:?}");
+        made.extend(pieces);
+    }
+    film.gather("v240.mp4", &made);
+    let track = JoinTrack { file: "v240.mp4".into(), language: None, label: None };
+    let (joined, _): (Joined, _) = film.run(Task::Join(JoinTask { tracks: vec![track] })).await;
+    assert!((joined.duration_seconds - 20.0).abs() < 0.1, "{joined:?}");
+    assert!(joined.warnings.iter().any(|warning| warning.contains("could not be decoded")), "{joined:?}");
+}

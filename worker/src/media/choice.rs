@@ -55,6 +55,7 @@ pub(super) fn choose(input: &ff::format::context::Input) -> Choice {
             Type::Subtitle if codec != Id::None => {
                 leave(format!("{} consists of pictures, which MP4 cannot hold", codec.name()));
             }
+            _ if codec == Id::None => leave("its codec is unknown".to_owned()),
             _ => leave(format!("{} is not supported", codec.name())),
         }
     }

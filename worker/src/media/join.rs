@@ -7,13 +7,15 @@ use ffmpeg_next as ff;
 use serde::{Deserialize, Serialize};
 
 use super::clock::ticks;
+use super::decision::is_interlaced;
 use super::error::MediaError;
 use super::mux::{Label, Muxer, Sink};
 use super::open;
 use super::piece::CLOCK_OFFSET;
 use super::pipeline;
-use super::probe::Stream;
-use super::progress::Progress;
+use super::probe::{Probe, Stream};
+use super::progress::{Meter, Progress};
+use super::shape;
 use super::source::Source;
 use super::subtitle::SubtitleTrack;
 
@@ -81,8 +83,8 @@ pub(super) fn join(
     let subtitles = subtitle_tracks(&original, &probe.subtitles, probe.start, &mut muxer)?;
     muxer.start()?;
     let length = probe.duration.unwrap_or(f64::INFINITY);
-    let mut meter = super::progress::Meter::new("join".into(), report);
-    read_upload(&mut original, subtitles, &mut muxer)?;
+    let mut meter = Meter::new("join".into(), report);
+    let in_upload = read_upload(&mut original, &probe, subtitles, &mut muxer, &mut meter)?;
     // The packet that is due first, of whichever track, so that the muxer holds none back.
     while let Some(index) = earliest(&tracks) {
         let time_base = tracks[index].time_base;
@@ -94,7 +96,7 @@ pub(super) fn join(
     let joined = Joined {
         duration_seconds: (muxer.written_seconds() * 1000.0).round() / 1000.0,
         pictures: muxer.pictures(),
-        warnings: original.warnings(),
+        warnings: original.warnings().into_iter().chain(lost(&probe, in_upload, muxer.pictures())).collect(),
         has_jumped: original.has_jumped(),
     };
     pipeline::finish(muxer, report)?;
@@ -165,15 +167,33 @@ fn subtitle_tracks(
 }
 
 /// Reads the upload once more for its subtitles, which are little, and for its damage, of which the chunks do not tell.
+/// Answers the number of its pictures.
 fn read_upload(
     original: &mut Source,
+    probe: &Probe,
     mut tracks: Vec<(usize, SubtitleTrack)>,
     muxer: &mut Muxer,
-) -> Result<(), MediaError> {
+    meter: &mut Meter<'_>,
+) -> Result<u64, MediaError> {
+    let picture = probe.video.as_ref().map(|stream| stream.index);
+    let mut pictures = 0;
     while let Some(packet) = original.next()? {
+        pictures += u64::from(Some(packet.stream()) == picture);
         if let Some((_, track)) = tracks.iter_mut().find(|(index, _)| *index == packet.stream()) {
             track.packet(&packet, muxer)?;
         }
+        meter.tick(0, || 0.0);
     }
-    Ok(())
+    Ok(pictures)
+}
+
+/// A sentence about pictures that could not be decoded. Where the rate is reduced, or packets hold half pictures, their
+/// number says nothing.
+fn lost(probe: &Probe, in_upload: u64, made: u64) -> Option<String> {
+    let stream = probe.video.as_ref()?;
+    let is_comparable =
+        shape::output_rate(stream) == stream.frame_rate && !is_interlaced(stream.parameters.field_order);
+    let missing = in_upload.checked_sub(made)?;
+    (is_comparable && missing > 2 + in_upload / 50)
+        .then(|| format!("the file is damaged: {missing} of {in_upload} pictures could not be decoded"))
 }

@@ -11,6 +11,7 @@ use super::decision::{self, Decision};
 use super::error::MediaError;
 use super::ladder::{Size, Span};
 use super::probe::{Probe, Stream};
+use super::progress::{Meter, Progress};
 use super::shape;
 use super::sound::Sound;
 use super::source::Source;
@@ -60,7 +61,7 @@ pub struct MediaPlan {
 }
 
 /// Plans a file.
-pub(super) fn plan(input: &Path) -> Result<MediaPlan, MediaError> {
+pub(super) fn plan(input: &Path, report: &mut (dyn FnMut(Progress) + Send)) -> Result<MediaPlan, MediaError> {
     let size = std::fs::metadata(input).map(|metadata| metadata.len()).unwrap_or(0);
     if size == 0 {
         return Err(MediaError::permanent("the file is empty"));
@@ -74,7 +75,8 @@ pub(super) fn plan(input: &Path) -> Result<MediaPlan, MediaError> {
     let duration = probe.duration.unwrap_or(0.0);
     // Beyond the end of a file that is cut off, chunks would be empty.
     let there = if has_index(&probe) && is_cut_off(input, size)? {
-        (source.find_end()? - probe.start).clamp(0.0, duration)
+        let mut meter = Meter::new("probe".into(), report);
+        (source.find_end(|| meter.tick(0, || 0.0))? - probe.start).clamp(0.0, duration)
     } else {
         duration
     };

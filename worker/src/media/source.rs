@@ -82,8 +82,10 @@ impl Source {
     }
 
     /// Reads to the end; answers the second at which the file ends, on the clock of the file.
-    pub(super) fn find_end(&mut self) -> Result<f64, MediaError> {
-        while self.next()?.is_some() {}
+    pub(super) fn find_end(&mut self, mut tick: impl FnMut()) -> Result<f64, MediaError> {
+        while self.next()?.is_some() {
+            tick();
+        }
         Ok(self.timeline.end())
     }
 

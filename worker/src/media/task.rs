@@ -47,7 +47,7 @@ pub fn run(
             let summary = pipeline::convert(input, output, &mut |progress| tell(Event::Progress(progress)))?;
             Ok(json!(summary))
         }
-        Task::Plan => Ok(json!(plan::plan(input)?)),
+        Task::Plan => Ok(json!(plan::plan(input, &mut |progress| tell(Event::Progress(progress)))?)),
         Task::Chunk(task) => {
             let mut report = |progress| tell(Event::Progress(progress));
             Ok(json!(ladder::encode(input, folder, task, &mut report)?))
