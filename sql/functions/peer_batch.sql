@@ -31,6 +31,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_batch(bigint) IS 'Internal: limits a batch. Errors: 22023 more than 1000 items';
 
+-- One batch of a project at a time: two with the same names or addresses in another order would wait for each other,
+-- and so did two that drain nodes, now and then.
+CREATE FUNCTION nebula.wait_for_batches(p_project_ids uuid[]) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_number integer;
+BEGIN
+  FOR v_number IN SELECT DISTINCT hashtext(j::text) FROM unnest(p_project_ids) j ORDER BY 1 LOOP
+    PERFORM nebula.wait_for_lock('peer batch', v_number);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.wait_for_batches(uuid[]) IS
+  'Internal: waits until no other batch of peers runs in these projects; until the transaction ends, none begins';
+
 -- Fixed plans (sql/README.md), also of the functions that this one calls.
 CREATE FUNCTION nebula.create_peers_by(
   p_project_id uuid, p_items jsonb[], p_strategy text, p_deadline timestamptz, p_by text, p_client inet,
@@ -53,8 +67,7 @@ BEGIN
   IF v_count = 0 THEN
     RETURN;
   END IF;
-  -- Two batches with the same names or addresses in another order would wait for each other.
-  PERFORM nebula.wait_for_lock('peer batch', hashtext(p_project_id::text));
+  PERFORM nebula.wait_for_batches(ARRAY[p_project_id]);
   -- One seat for each item, on the node with the lowest score at that moment; what is not used is given back below.
   FOR v_seats IN
     SELECT s.node_id, s.seats, nebula.interface_for_peers(s.node_id) AS interface_id
@@ -183,6 +196,7 @@ BEGIN
     FROM nebula.peer e
    WHERE e.peer_id = ANY (p_peer_ids)
      AND (p_actor IS NULL OR e.project_id IN (SELECT nebula.visible_projects(p_actor)));
+  PERFORM nebula.wait_for_batches(v_project_ids);
   v_node_ids := coalesce(p_node_ids, nebula.nodes_of_projects(v_project_ids, p_strategy));
   PERFORM nebula.lock_for_change(v_locked, v_node_ids);
   -- By project, because new pools lock the rows of projects.
@@ -288,6 +302,14 @@ DECLARE
   v_strategy CONSTANT text := coalesce(strategy, 'auto');
   v_locked   record;
 BEGIN
+  PERFORM nebula.wait_for_batches(ARRAY(SELECT v_known.project_id
+                                         WHERE v_known.project_id IS NOT NULL
+                                         UNION
+                                        SELECT e.project_id
+                                          FROM nebula.node_interface i
+                                          JOIN nebula.placement p USING (interface_id)
+                                          JOIN nebula.peer e ON e.peer_id = p.peer_id
+                                         WHERE i.node_id = v_known.node_id));
   v_locked := nebula.lock_to_drain(v_known.node_id, v_strategy);
   PERFORM nebula.set_node_state(v_known.node_id, 'draining');
   RETURN QUERY
