@@ -110,9 +110,10 @@ DECLARE
   v_peer nebula.peer := nebula.require_peer(peer_id);
   v_conf text := nebula.conf_of(v_peer, nebula.overlay_networks(v_peer.project_id));
   v_node text;
+  v_local boolean;
 BEGIN
-  SELECT n.name
-    INTO v_node
+  SELECT n.name, n.local
+    INTO v_node, v_local
     FROM nebula.placement p
     JOIN nebula.node_interface i USING (interface_id)
     JOIN nebula.node n USING (node_id)
@@ -120,7 +121,11 @@ BEGIN
      AND p.role IN ('serving', 'target')
    ORDER BY p.role = 'target' DESC
    LIMIT 1;
-  IF v_conf !~ E'\nPublicKey = ' THEN
+  IF v_conf !~ E'\nPublicKey = ' AND v_local THEN
+    RAISE EXCEPTION 'no device of this server runs its peers yet'
+      USING ERRCODE = '55000',
+        HINT = 'Name the device: nebulactl node local-device DEVICE; and start nebulactl agent on it.';
+  ELSIF v_conf !~ E'\nPublicKey = ' THEN
     RAISE EXCEPTION 'the agent of node "%" has not yet reported the key of its interface', v_node
       USING ERRCODE = '55000', HINT = 'Tie a device to the node, and start nebulactl agent on it.';
   ELSIF v_conf !~ E'\nEndpoint = ' THEN

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::change::Release;
+use super::journal::log;
 use super::process::Process;
 use super::state::{self, AgentFolder};
 use super::systemd::Unit;
@@ -50,6 +51,9 @@ struct Record {
     /// Counter of the configuration that nebula is known to run; set after a reload is confirmed.
     counter: u64,
     since: DateTime<Utc>,
+    /// Of the program that was started; a record of an older agent has none.
+    #[serde(default)]
+    version: Option<String>,
 }
 
 /// The daemon of one device.
@@ -129,7 +133,8 @@ impl Nebula {
     }
 
     /// Finds a nebula that an earlier agent or a unit has started; returns the counter of its configuration
-    /// if that is certain.
+    /// if that is certain, and it is of the release that is installed now. One of another release is ended, so
+    /// that the caller starts the installed one.
     pub(crate) async fn adopt(&mut self) -> Result<Option<u64>> {
         // A record that cannot be read is treated like a missing one.
         let known: Option<Record> = state::read(&self.record).unwrap_or_default();
@@ -143,6 +148,13 @@ impl Nebula {
             && let Some(mut stray) = Process::find(CONFIG, &self.config)
         {
             stray.stop(STOP_TIMEOUT).await?;
+        }
+        let ran = self.running.as_ref().and_then(|(_, record)| record.version.clone());
+        if let Some(ran) = ran.filter(|version| *version != self.version) {
+            log(&format!("nebula {ran} is replaced by {}, which is installed now", self.version));
+            self.stop().await?;
+            // A process of a unit runs on until the unit is restarted.
+            self.running = None;
         }
         Ok(self.running.as_ref().map(|(_, record)| record.counter))
     }
@@ -279,7 +291,8 @@ impl Nebula {
     }
 
     fn set_running(&mut self, process: Process, counter: u64, since: DateTime<Utc>) -> Result<()> {
-        let record = Record { pid: process.pid(), started: process.started(), counter, since };
+        let (pid, started) = (process.pid(), process.started());
+        let record = Record { pid, started, counter, since, version: Some(self.version.clone()) };
         self.running = Some((process, record));
         self.save_record(counter)
     }
@@ -302,4 +315,39 @@ pub(crate) fn version(program: &Path) -> Result<String> {
     })?;
     let text = String::from_utf8_lossy(&output.stdout);
     Ok(text.trim().trim_start_matches("Version: ").to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A program that prints this version, and runs as long as its pipe has no writer.
+    fn install(program: &Path, version: &str) {
+        let text = format!("#!/bin/sh\n[ $1 = -version ] && echo Version: {version} && exit\n");
+        let text = text + "mkfifo \"$2.pipe\"; exec sh -c 'read line <\"$2.pipe\"' nebula -config \"$2\"\n";
+        atomic_file::write_atomic(program, text.as_bytes(), 0o700).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_running_nebula_is_adopted_unless_another_release_is_installed() {
+        let parent = tempfile::tempdir().unwrap();
+        let program = parent.path().join("nebula");
+        install(&program, "1.6.1");
+        let folder = AgentFolder::open(&parent.path().join("agent")).unwrap();
+        let config = folder.config_path();
+        std::fs::create_dir_all(config.parent().unwrap()).unwrap();
+
+        let mut first = Nebula::new(&program, &folder, None).unwrap();
+        let mut command = Command::new(&program);
+        command.arg(CONFIG).arg(&config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().unwrap();
+        first.set_running(Process::of_child(child).unwrap(), 7, Utc::now()).unwrap();
+        let mut second = Nebula::new(&program, &folder, None).unwrap();
+        assert_eq!(second.adopt().await.unwrap(), Some(7));
+
+        install(&program, "1.11.0");
+        let mut third = Nebula::new(&program, &folder, None).unwrap();
+        assert_eq!(third.adopt().await.unwrap(), None);
+        assert!(!first.is_running(), "nebula of the release before still runs");
+    }
 }

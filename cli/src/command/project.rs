@@ -1,5 +1,7 @@
 //! `project`, and the option `--project` of other commands.
 
+use std::env;
+
 use clap::{Args, Subcommand};
 use nebula_api::project::Project;
 
@@ -9,6 +11,8 @@ use crate::error::{Code, Error, Result};
 use crate::output::{ago, clean};
 
 mod options;
+
+const VARIABLE: &str = "NEBULA_PROJECT";
 
 #[derive(Debug, Subcommand)]
 #[command(
@@ -37,7 +41,11 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let name = clean(&chosen.name);
             context
                 .output
-                .confirm(&chosen, || format!("Commands at {} are about {name} now.", client.server()))
+                .confirm(&chosen, || format!("Commands at {} are about {name} now.", client.server()))?;
+            if env::var(VARIABLE).is_ok_and(|other| !other.is_empty()) {
+                context.output.note(&format!("{VARIABLE} goes first in this shell: unset {VARIABLE}"));
+            }
+            Ok(())
         }
         Command::Ls => list(context).await,
     }
@@ -61,7 +69,7 @@ async fn list(context: &Context) -> Result<()> {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Choice {
     /// Project, by name or id [default: that of `project use`, else the only one you are a member of]
-    #[arg(long, env = "NEBULA_PROJECT", value_name = "PROJECT")]
+    #[arg(long, env = VARIABLE, value_name = "PROJECT")]
     project: Option<String>,
 }
 

@@ -138,7 +138,7 @@ impl DeviceConfig {
         line(
             text,
             format_args!(
-                "\nlighthouse:\n  am_lighthouse: {lighthouse}\n  interval: 60\n  hosts: [{}]",
+                "\nlighthouse:\n  am_lighthouse: {lighthouse}\n  interval: 10\n  hosts: [{}]",
                 list(&hosts)
             ),
         );

@@ -95,8 +95,8 @@ pub(super) fn named_node(name: &str, or_id: bool, choice: &Choice) -> Result<Uui
         Error::new(
             Kind::Missing,
             format!("there is no node \"{}\"", name.chars().take(100).collect::<String>()),
-            "List nodes: SELECT name FROM nebula.node. Strategies with other words are auto, random, local, \
-             capability:WORD and label:KEY=VALUE.",
+            "List nodes: nebulactl node ls, or SELECT name FROM nebula.node_status. Strategies with other words are \
+             auto, random, local, capability:WORD and label:KEY=VALUE.",
         )
     })?;
     let name = &node.name;

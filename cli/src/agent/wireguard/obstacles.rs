@@ -91,7 +91,7 @@ pub(super) fn in_nebula(release: Release) -> Option<String> {
     (release < FORWARDS).then(|| {
         format!(
             "nebula {major}.{minor} drops packets between peers and the overlay: install nebula 1.10 or newer, \
-             https://github.com/slackhq/nebula/releases"
+             https://github.com/slackhq/nebula/releases, and restart the agent"
         )
     })
 }

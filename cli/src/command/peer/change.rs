@@ -152,11 +152,12 @@ async fn move_to(
     wait: u32,
 ) -> Result<ExitCode> {
     let results = batches(client, "/api/peers/move", peers, Some(strategy), wait).await?;
+    let moved = results.iter().any(Result::is_ok);
     let code = report(context, peers, results, |name, peer| match peer {
         Some(peer) => format!("{name}: {}, {}", show::place(peer), peer.addresses.join(" and ")),
         None => format!("{name} moves."),
     })?;
-    if !peers.is_empty() {
+    if moved {
         context.output.note(
             "each peer stays where it is until it uses its new .conf: nebulactl peer conf NAME, or peer qr NAME",
         );

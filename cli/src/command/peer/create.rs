@@ -165,9 +165,11 @@ fn shown(context: &Context, text: &Zeroizing<String>) -> bool {
 /// The peer exists, but its private key is lost.
 fn unfinished(error: Error, peer: &Peer) -> Error {
     let name = clean(&peer.name);
-    let hint =
-        format!("The peer exists. Make its .conf with another key: nebulactl peer conf '{name}' --new-key");
-    error.hint(hint)
+    let first = error.failure().hint.clone().map(|hint| hint + " ").unwrap_or_default();
+    let hint = format!(
+        "The peer exists; its .conf is made with another key: nebulactl peer conf '{name}' --new-key"
+    );
+    error.hint(first + &hint)
 }
 
 fn describe(peer: &Peer, file: &Path, has_key: bool) -> String {

@@ -81,7 +81,7 @@ pub(crate) fn parse(text: &str) -> ServerConf {
     let lines: Vec<Line<'_>> = text.lines().enumerate().map(|(index, line)| mark(index + 1, line)).collect();
     let mut reader = Reader::default();
     for (index, line) in lines.iter().enumerate() {
-        reader.read(line, belongs_to_next(&lines, index));
+        reader.read(line, place_of(&lines, index));
     }
     reader.finish()
 }
@@ -91,6 +91,26 @@ fn mark(number: usize, line: &str) -> Line<'_> {
     match line.strip_prefix(DISABLED) {
         Some(rest) => Line { number, text: rest.trim(), disabled: true },
         None => Line { number, text: line, disabled: false },
+    }
+}
+
+/// Which `[Peer]` a comment is about.
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// The one that it stands in.
+    Within,
+    /// The next one.
+    Before,
+    /// The next one, alone between a blank line and `[Peer]`.
+    Heading,
+}
+
+fn place_of(lines: &[Line<'_>], index: usize) -> Place {
+    let blank_above = index.checked_sub(1).is_none_or(|above| lines[above].text.is_empty());
+    match lines.get(index + 1) {
+        Some(below) if blank_above && below.is_peer() => Place::Heading,
+        _ if belongs_to_next(lines, index) => Place::Before,
+        _ => Place::Within,
     }
 }
 
@@ -119,10 +139,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn read(&mut self, line: &Line<'_>, for_next: bool) {
+    fn read(&mut self, line: &Line<'_>, place: Place) {
         let after_header = std::mem::take(&mut self.after_header);
         if line.is_comment() {
-            return self.comment(line, for_next, after_header);
+            return self.comment(line, place, after_header);
         }
         let text = line.text.split('#').next().unwrap_or_default().trim();
         if let Some(section) = text.strip_prefix('[') {
@@ -140,7 +160,7 @@ impl Reader {
         }
     }
 
-    fn comment(&mut self, line: &Line<'_>, for_next: bool, after_header: bool) {
+    fn comment(&mut self, line: &Line<'_>, place: Place, after_header: bool) {
         let (begins, name) = match comment::read(line.text) {
             Comment::PrivateKey => {
                 return self
@@ -151,8 +171,12 @@ impl Reader {
                 self.in_peer = false;
                 return;
             }
-            Comment::Name(name) => (for_next, name),
+            Comment::Name(name) => (place != Place::Within, name),
             Comment::Text(name) if after_header => (false, name),
+            // Written by hand. Several words may be a remark.
+            Comment::Text(name) if place == Place::Heading && !name.contains(char::is_whitespace) => {
+                (true, name)
+            }
             Comment::Text(_) | Comment::Other => return,
         };
         if begins || !self.in_peer {

@@ -70,7 +70,7 @@ fn a_host_asks_every_lighthouse_and_uses_every_relay() {
     for wanted in [
         "  \"10.42.0.1\": [\"192.0.2.10:4242\", \"lh.example.net:4242\"]\n",
         "  \"10.42.0.3\": [\"[2001:db8::1]:4242\"]\n",
-        "  am_lighthouse: false\n  interval: 60\n  hosts: [\"10.42.0.1\", \"10.42.0.3\"]\n",
+        "  am_lighthouse: false\n  interval: 10\n  hosts: [\"10.42.0.1\", \"10.42.0.3\"]\n",
         "  am_relay: false\n  use_relays: true\n  relays: [\"10.42.0.2\"]\n",
         "  port: 0\n",
     ] {
@@ -85,7 +85,7 @@ fn a_lighthouse_names_no_lighthouse_but_knows_where_they_are() {
         yaml(Role::Lighthouse, &["192.0.2.10:5000"], &[static_host(true, "10.42.0.3", &["192.0.2.11:4242"])]);
     for wanted in [
         "  \"10.42.0.3\": [\"192.0.2.11:4242\"]\n",
-        "am_lighthouse: true\n  interval: 60\n  hosts: []\n",
+        "am_lighthouse: true\n  interval: 10\n  hosts: []\n",
         "port: 5000\n",
         "use_relays: false\n",
     ] {

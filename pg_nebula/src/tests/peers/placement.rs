@@ -28,6 +28,8 @@ mod tests {
     fn without_nodes_peers_are_on_this_server() {
         let project = project("10.0.0.0/24");
         assert_eq!(text(&create(&project, 1, "")), "local 10.77.0.2");
+        let conf = "SELECT nebula.peer_conf(peer_id) FROM nebula.peer";
+        assert_error(conf, "55000", &["no device of this server runs its peers"]);
         assert_eq!(text("SELECT nodes FROM (SELECT count(*) AS nodes FROM nebula.node_scores()) n"), "0");
         run("SELECT nebula.register_node('a', 'a:1')");
         assert_eq!(text(&create(&project, 2, ", strategy => 'local'")), "local 10.77.0.3");

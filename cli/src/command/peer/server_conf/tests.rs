@@ -29,9 +29,19 @@ fn names_inside_and_before_a_peer_are_told_apart() {
 }
 
 #[test]
-fn a_bare_comment_names_only_the_peer_whose_header_is_above_it() {
+fn a_bare_comment_names_the_peer_whose_header_is_above_it() {
     let algo = "[Peer]\n# phone\nPublicKey = A=\nAllowedIPs = 10.8.0.2/32\n# added in 2021\n\n[Peer]\nPublicKey = B=\n";
     assert_eq!(peers(algo), [peer("phone", "A=", "10.8.0.2"), peer("", "B=", "")]);
+}
+
+#[test]
+fn one_word_between_a_blank_line_and_a_header_names_the_peer() {
+    let by_hand = "[Interface]\nListenPort = 1\n\n# laptop\n[Peer]\nPublicKey = A=\n\n# added in 2021\n[Peer]\nPublicKey = B=\n\
+                   # x\n[Peer]\nPublicKey = C=\n\n# tv\n\n[Peer]\nPublicKey = D=\n";
+    assert_eq!(
+        peers(by_hand),
+        [peer("laptop", "A=", ""), peer("", "B=", ""), peer("", "C=", ""), peer("", "D=", "")]
+    );
 }
 
 #[test]
