@@ -196,7 +196,8 @@ BEGIN
     FROM nebula.peer e
    WHERE e.peer_id = ANY (p_peer_ids)
      AND (p_actor IS NULL OR e.project_id IN (SELECT nebula.visible_projects(p_actor)));
-  PERFORM nebula.wait_for_batches(v_project_ids);
+  -- Not after rows were locked, as those of p_node_ids are.
+  PERFORM nebula.wait_for_batches(v_project_ids) WHERE p_node_ids IS NULL;
   v_node_ids := coalesce(p_node_ids, nebula.nodes_of_projects(v_project_ids, p_strategy));
   PERFORM nebula.lock_for_change(v_locked, v_node_ids);
   -- By project, because new pools lock the rows of projects.
@@ -302,14 +303,10 @@ DECLARE
   v_strategy CONSTANT text := coalesce(strategy, 'auto');
   v_locked   record;
 BEGIN
-  PERFORM nebula.wait_for_batches(ARRAY(SELECT v_known.project_id
-                                         WHERE v_known.project_id IS NOT NULL
-                                         UNION
-                                        SELECT e.project_id
-                                          FROM nebula.node_interface i
-                                          JOIN nebula.placement p USING (interface_id)
-                                          JOIN nebula.peer e ON e.peer_id = p.peer_id
-                                         WHERE i.node_id = v_known.node_id));
+  -- A node that is tied to no device may get peers of any project until it is locked.
+  PERFORM nebula.wait_for_batches(ARRAY(SELECT j.project_id
+                                          FROM nebula.project j
+                                         WHERE coalesce(v_known.project_id, j.project_id) = j.project_id));
   v_locked := nebula.lock_to_drain(v_known.node_id, v_strategy);
   PERFORM nebula.set_node_state(v_known.node_id, 'draining');
   RETURN QUERY

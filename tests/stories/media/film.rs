@@ -152,11 +152,13 @@ async fn a_stopped_worker_hands_its_job_back() -> Result<()> {
     let stack = Stack::start().await?;
     let original = stack.path("long.mkv");
     media::film(&original, LONG)?;
-    let mut leaving = stack.worker("leaving", 30)?;
+    let mut leaving = stack.worker_with("leaving", 3, &[("NEBULA_GRACE", "0")])?;
     run(stack.ctl()?.args(["upload", "--quiet"]).arg(&original))?;
     let client = stack.database.connect().await?;
     eventually("the worker to start", || async {
-        Ok(client.query_opt("SELECT FROM nebula.job_running WHERE progress > 0", &[]).await?)
+        let begun =
+            "SELECT FROM nebula.job_running WHERE kind = 'transcode-chunk' AND progress BETWEEN 0.01 AND 0.5";
+        Ok(client.query_opt(begun, &[]).await?)
     })
     .await?;
     leaving.signal(rustix::process::Signal::TERM)?;
