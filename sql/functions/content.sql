@@ -40,14 +40,20 @@ COMMENT ON FUNCTION nebula.take_content(uuid, uuid, text, bigint, bytea, text, t
   'Internal: the content with these bytes, made at this storage key if the project has none. Media whose job has '
   'failed get a new one: their upload was repeated';
 
+CREATE FUNCTION nebula.is_unfinished(p_job_id bigint) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = p_job_id)
+         OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = p_job_id)
+$$;
+COMMENT ON FUNCTION nebula.is_unfinished(bigint) IS 'Internal: whether a job waits or runs';
+
 CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
 LANGUAGE sql STABLE AS $$
   SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id AND r.kind = 'web')
          OR EXISTS (SELECT
                       FROM nebula.content_job j
                      WHERE j.content_id = p_content.content_id
-                       AND (EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = j.job_id)
-                            OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = j.job_id)))
+                       AND nebula.is_unfinished(j.job_id))
 $$;
 COMMENT ON FUNCTION nebula.is_made(nebula.content) IS
   'Internal: whether the renditions of a content are there, or a job that makes them';
@@ -107,8 +113,7 @@ BEGIN
                                                WHEN k.key ~ '^files/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/'
                                                THEN split_part(k.key, '/', 2)::uuid
                                              END
-                          AND (EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = j.job_id)
-                               OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = j.job_id)));
+                          AND nebula.is_unfinished(j.job_id));
 END $$;
 COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
   'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '

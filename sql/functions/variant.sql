@@ -141,14 +141,11 @@ BEGIN
     SELECT j.job_id
       FROM nebula.content_job j
      WHERE j.content_id = p_content_id
-       AND (EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = j.job_id)
-            OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = j.job_id))
+       AND nebula.is_unfinished(j.job_id)
      ORDER BY j.job_id
   LOOP
     -- The cancellation of a job before may have cancelled this one, which waited for it.
-    PERFORM nebula.cancel_job(v_job_id)
-      WHERE EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = v_job_id)
-         OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = v_job_id);
+    PERFORM nebula.cancel_job(v_job_id) WHERE nebula.is_unfinished(v_job_id);
   END LOOP;
 END $$;
 COMMENT ON FUNCTION nebula.cancel_content_jobs(uuid) IS 'Internal: cancels the unfinished jobs of a content';

@@ -37,12 +37,13 @@ CREATE TABLE nebula.peer (
 -- Small and capital letters of ASCII are the same, which they are in every locale that a dump is restored into.
 CREATE UNIQUE INDEX peer_name_key ON nebula.peer (project_id, lower(name COLLATE "C")) WHERE removed_at IS NULL;
 CREATE UNIQUE INDEX peer_file_name_key ON nebula.peer (project_id, file_name) WHERE removed_at IS NULL;
--- Those that expire next; not those whose nodes have been told.
+-- Finds the peers whose expiry has not been passed on to their nodes yet, the next to expire first.
 CREATE INDEX peer_expiry_idx ON nebula.peer (expires_at)
   WHERE expires_at IS DISTINCT FROM expired_at AND removed_at IS NULL;
 -- Removed ones, until their nodes have confirmed that they no longer have them.
 CREATE INDEX peer_removed_idx ON nebula.peer (peer_id) WHERE removed_at IS NOT NULL;
--- Those that each report of a node looks for: peers that firewall rules may name, and those that leave the overlay.
+-- Read for each report of a node: the peers that firewall rules may name by a group, and the peers that may reach more
+-- than the overlay.
 CREATE INDEX peer_groups_idx ON nebula.peer (project_id) WHERE groups <> '{}';
 CREATE INDEX peer_reach_idx ON nebula.peer (project_id) WHERE reach <> 'overlay';
 SELECT pg_catalog.pg_extension_config_dump('nebula.peer', '');

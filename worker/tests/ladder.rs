@@ -69,9 +69,7 @@ impl Film {
 
     /// One file of pieces, as a player sees it.
     fn gather(&self, name: &str, pieces: &[Piece]) -> PathBuf {
-        let init = &pieces[0].init;
-        let init = (0..init.len()).step_by(2).map(|at| u8::from_str_radix(&init[at..at + 2], 16).unwrap());
-        let mut bytes: Vec<u8> = init.collect();
+        let mut bytes = hex::decode(&pieces[0].init).unwrap();
         for piece in pieces {
             let media = fs::read(self.path("out").join(&piece.file)).unwrap();
             assert_eq!(media.len() as u64, piece.size);

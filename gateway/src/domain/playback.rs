@@ -38,7 +38,7 @@ impl LinkClaims {
 pub(crate) struct NewLink {
     pub(crate) token: String,
     pub(crate) expires: u64,
-    /// It leads to the playlist of the streams instead of the bytes.
+    /// Whether the link is to the playlist of the streams; otherwise it is to the bytes of a rendition.
     is_stream: bool,
 }
 

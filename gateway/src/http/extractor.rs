@@ -45,10 +45,7 @@ impl Actor {
 
     /// Reads the header `Authorization`. Fails with 401.
     pub(crate) fn from_request_head(request: &HttpRequest) -> Result<Self, ApiError> {
-        let state = request
-            .app_data::<web::Data<AppState>>()
-            .ok_or_else(|| ApiError::internal(&"the state is missing from the application"))?;
-        Self::from_headers(&state.tokens, request.headers())
+        Self::from_headers(&state_of(request)?.tokens, request.headers())
     }
 
     /// The same of a request that has not reached its handler.
@@ -65,6 +62,13 @@ impl Actor {
             )),
         }
     }
+}
+
+/// The state of the application, for extractors; handlers take it as an argument.
+pub(super) fn state_of(request: &HttpRequest) -> Result<&web::Data<AppState>, ApiError> {
+    request
+        .app_data::<web::Data<AppState>>()
+        .ok_or_else(|| ApiError::internal(&"the state is missing from the application"))
 }
 
 impl FromRequest for Actor {

@@ -1,7 +1,10 @@
 //! `/api/files/{id}/hls`: playlists and segments for adaptive streaming.
 
+use std::future::{Ready, ready};
+
+use actix_web::dev::Payload;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
-use actix_web::{HttpRequest, HttpResponse, web};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
 use futures::future::Either;
 use nebula_api::Envelope;
 use nebula_api::file::{MadeFrom, MakeFrom};
@@ -13,7 +16,7 @@ use crate::database::hls as database;
 use crate::domain::{hls, playback};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
-use crate::http::extractor::Actor;
+use crate::http::extractor::{Actor, state_of};
 use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
@@ -27,22 +30,42 @@ pub(crate) struct HlsQuery {
     token: Option<String>,
 }
 
-/// The caller of a request, authorised.
-struct Viewer {
+/// The caller of a route below `/api/files/{id}/hls`: an account, or the holder of a link to the streams of the file.
+pub(crate) struct Viewer {
+    file_id: Uuid,
     account_id: Uuid,
-    /// Appended to the URLs in playlists.
-    query: String,
+    /// Token of the link, if it came by one.
+    token: Option<String>,
 }
 
-impl HlsQuery {
-    fn viewer(self, state: &AppState, request: &HttpRequest, file_id: Uuid) -> Result<Viewer, ApiError> {
-        let Some(token) = self.token else {
-            let account_id = Actor::from_request_head(request)?.account_id;
-            return Ok(Viewer { account_id, query: String::new() });
+#[derive(Deserialize)]
+struct FilePath {
+    id: Uuid,
+}
+
+impl Viewer {
+    fn read(request: &HttpRequest, payload: &mut Payload) -> Result<Self, actix_web::Error> {
+        let file_id = web::Path::<FilePath>::from_request(request, payload).into_inner()?.id;
+        let token = web::Query::<HlsQuery>::from_request(request, payload).into_inner()?.into_inner().token;
+        let account_id = match &token {
+            Some(token) => playback::open_hls(&state_of(request)?.tokens, token, file_id)?,
+            None => Actor::from_request_head(request)?.account_id,
         };
-        let account_id = playback::open_hls(&state.tokens, &token, file_id)?;
-        // A token has no character that a URL would have to escape.
-        Ok(Viewer { account_id, query: format!("?token={token}") })
+        Ok(Self { file_id, account_id, token })
+    }
+
+    /// Appended to the URLs in playlists. A token has no character that a URL would have to escape.
+    fn query(&self) -> String {
+        self.token.as_ref().map_or_else(String::new, |token| format!("?token={token}"))
+    }
+}
+
+impl FromRequest for Viewer {
+    type Error = actix_web::Error;
+    type Future = Ready<Result<Self, actix_web::Error>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        ready(Self::read(request, payload))
     }
 }
 
@@ -50,16 +73,10 @@ impl HlsQuery {
 #[utoipa::path(get, path = "/api/files/{id}/hls/master.m3u8", tag = "files",
     params(("id" = Uuid, Path), HlsQuery),
     responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl")))]
-pub(crate) async fn master(
-    state: web::Data<AppState>,
-    request: HttpRequest,
-    file_id: web::Path<Uuid>,
-    query: web::Query<HlsQuery>,
-) -> Result<HttpResponse, ApiError> {
-    let viewer = query.into_inner().viewer(&state, &request, *file_id)?;
+pub(crate) async fn master(state: web::Data<AppState>, viewer: Viewer) -> Result<HttpResponse, ApiError> {
     let client = state.database.client().await?;
-    let variants = database::playable_variants(&client, viewer.account_id, *file_id).await?;
-    let text = hls::master(&variants, &viewer.query).ok_or_else(|| {
+    let variants = database::playable_variants(&client, viewer.account_id, viewer.file_id).await?;
+    let text = hls::master(&variants, &viewer.query()).ok_or_else(|| {
         ApiError::not_found("there is no stream of this file, or not yet")
             .hint("GET /api/files/{id} shows how far it is; rendition web or original may be there.")
     })?;
@@ -72,19 +89,17 @@ pub(crate) async fn master(
     responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl")))]
 pub(crate) async fn media(
     state: web::Data<AppState>,
-    request: HttpRequest,
     path: web::Path<(Uuid, String)>,
-    query: web::Query<HlsQuery>,
+    viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant) = path.into_inner();
-    let viewer = query.into_inner().viewer(&state, &request, file_id)?;
     let client = state.database.client().await?;
     if variant.starts_with("subtitle-") {
         let seconds = database::duration(&client, viewer.account_id, file_id).await?;
-        return Ok(playlist(hls::subtitles(&variant, seconds, &viewer.query)));
+        return Ok(playlist(hls::subtitles(&variant, seconds, &viewer.query())));
     }
     let segments = database::segments(&client, viewer.account_id, file_id, &variant).await?;
-    Ok(playlist(hls::media(&variant, &segments, &viewer.query)))
+    Ok(playlist(hls::media(&variant, &segments, &viewer.query())))
 }
 
 /// The initialization segment of a variant.
@@ -93,12 +108,10 @@ pub(crate) async fn media(
     responses((status = 200, description = "ftyp and moov", content_type = "video/mp4")))]
 pub(crate) async fn init(
     state: web::Data<AppState>,
-    request: HttpRequest,
     path: web::Path<(Uuid, String)>,
-    query: web::Query<HlsQuery>,
+    viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant) = path.into_inner();
-    let viewer = query.into_inner().viewer(&state, &request, file_id)?;
     let client = state.database.client().await?;
     let bytes = database::init(&client, viewer.account_id, file_id, &variant).await?;
     Ok(private("video/mp4").body(bytes))
@@ -113,13 +126,10 @@ pub(crate) async fn segment(
     state: web::Data<AppState>,
     request: HttpRequest,
     path: web::Path<(Uuid, String, i32, i32)>,
-    query: web::Query<HlsQuery>,
+    viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant, chunk, segment) = path.into_inner();
-    let query = query.into_inner();
-    let is_link = query.token.is_some();
-    let viewer = query.viewer(&state, &request, file_id)?;
-    let permit = if is_link {
+    let permit = if viewer.token.is_some() {
         Either::Left(state.transfers.of_link(viewer.account_id, client_address(&request))?)
     } else {
         Either::Right(state.transfers.of_account(viewer.account_id)?)
@@ -140,10 +150,9 @@ pub(crate) async fn subtitle(
     state: web::Data<AppState>,
     request: HttpRequest,
     path: web::Path<(Uuid, String)>,
-    query: web::Query<HlsQuery>,
+    viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, subtitle) = path.into_inner();
-    let viewer = query.into_inner().viewer(&state, &request, file_id)?;
     let content = {
         let client = state.database.client().await?;
         file_database::content(&client, viewer.account_id, file_id, Some(&subtitle)).await?

@@ -27,7 +27,7 @@ enum Selection {
     Named(String),
     /// Those for peers.
     Peer,
-    /// Those of an interface of a node.
+    /// The pools of one WireGuard interface, by its identifier.
     Interface([u8; 16]),
 }
 

@@ -178,7 +178,7 @@ const READERS: &str = "
     firewall_classes first_peer_network
     foreign_certificates forward_rule forward_rules free_numbers free_peer_network free_runs
     has_no_agent has_rows in_restore_session interface_endpoint is_grantable
-    is_label is_live is_made is_name is_private is_time issued_certificates json_boolean
+    is_label is_live is_made is_name is_private is_time is_unfinished issued_certificates json_boolean
     json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
     late_peers limit_certificates list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers

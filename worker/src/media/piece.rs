@@ -111,12 +111,12 @@ impl PieceWriter {
             n,
             file,
             size: parts.media.len() as u64,
-            sha256: hex(&Sha256::digest(&parts.media)),
+            sha256: hex::encode(Sha256::digest(&parts.media)),
             starts_at: parts.fragments.first().map_or(0.0, |first| first.time as f64 / scale),
             durations,
             sizes,
             codecs,
-            init: hex(&parts.init),
+            init: hex::encode(&parts.init),
             last: false,
         }))
     }
@@ -145,11 +145,6 @@ fn segments(fragments: &[Fragment], scale: f64) -> (Vec<f32>, Vec<u32>) {
         current = Some(place);
     }
     (durations, sizes)
-}
-
-/// Bytes as hexadecimal digits.
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn io_error(action: &str, error: &std::io::Error) -> MediaError {

@@ -60,12 +60,8 @@ pub(super) async fn store_all(
 
 /// A piece as the database takes it.
 fn described(piece: &Piece, key: &str) -> Result<Value, Failure> {
-    let init = (0..piece.init.len()).step_by(2).map(|at| {
-        let digits = piece.init.get(at..at + 2)?;
-        u8::from_str_radix(digits, 16).ok()
-    });
-    let init: Option<Vec<u8>> = init.collect();
-    let init = init.ok_or_else(|| Failure::transient("the media process sent a malformed piece"))?;
+    let init = hex::decode(&piece.init)
+        .map_err(|_| Failure::transient("the media process sent a malformed piece"))?;
     Ok(json!({
         "variant": piece.variant, "n": piece.n, "storageKey": key, "size": piece.size, "sha256": piece.sha256,
         "startsAt": piece.starts_at, "durations": piece.durations, "sizes": piece.sizes,

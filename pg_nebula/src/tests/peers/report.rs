@@ -171,7 +171,7 @@ mod tests {
         run("SELECT nebula.maintain_peers(); SELECT nebula.maintain_peers()");
         assert_eq!(text("SELECT string_agg(wanted, ' ') FROM nebula.placement"), "blocked blocked");
         assert_eq!(text("SELECT count(*) FROM nebula.event WHERE action = 'expire'"), "1");
-        // It may expire again at another time.
+        // A peer whose expiry was put off expires once more.
         run("SELECT nebula.update_peer(peer_id, expires_at => now() + interval '1 hour') FROM nebula.peer");
         run("UPDATE nebula.peer SET expires_at = now() - interval '2 min'");
         run("SELECT nebula.maintain_peers()");
