@@ -7,7 +7,7 @@ use ffmpeg_next as ff;
 use super::clock::ticks;
 use super::decoder::Decoder;
 use super::error::MediaError;
-use super::filter::Chain;
+use super::filter::{Chain, Filters};
 use super::mux::Sink;
 
 /// The differences between audio and video.
@@ -48,7 +48,7 @@ pub(super) trait Codec {
 pub(super) struct EncodedTrack<C: Codec> {
     track: usize,
     decoder: Decoder,
-    chain: Option<(C::Format, Chain)>,
+    filters: Filters<C::Format>,
     /// Start of the output on the input's clock.
     offset: i64,
     codec: C,
@@ -57,7 +57,7 @@ pub(super) struct EncodedTrack<C: Codec> {
 impl<C: Codec> EncodedTrack<C> {
     /// `start` is the second on the input's clock that becomes zero; `track` is the index in the output.
     pub(super) fn new(input: &ff::Stream<'_>, start: f64, decoder: Decoder, track: usize, codec: C) -> Self {
-        Self { track, decoder, chain: None, offset: ticks(start, input.time_base()), codec }
+        Self { track, decoder, filters: Filters::new(), offset: ticks(start, input.time_base()), codec }
     }
 
     /// Takes one packet, or the end of the stream with `None`, and writes all packets that come out.
@@ -75,9 +75,7 @@ impl<C: Codec> EncodedTrack<C> {
             self.filter(&frame, sink)?;
         }
         if packet.is_none() {
-            if let Some((_, chain)) = &mut self.chain {
-                chain.send(None)?;
-            }
+            self.filters.send(None)?;
             self.encode(sink)?;
             self.codec.encoder().send_eof().map_err(C::encode_failed)?;
             self.write(sink)?;
@@ -87,29 +85,22 @@ impl<C: Codec> EncodedTrack<C> {
 
     fn filter(&mut self, frame: &C::Frame, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let format = C::format_of(frame);
-        if self.chain.as_ref().is_none_or(|(current, _)| *current != format) {
+        if self.filters.need_chain_for(&format) {
             if C::DRAINS_OLD_CHAIN {
-                if let Some((_, old)) = &mut self.chain {
-                    old.send(None)?;
-                }
+                self.filters.send(None)?;
                 self.encode(sink)?;
             }
-            self.chain = Some((format, self.codec.build_chain(format)?));
+            self.filters.replace(format, self.codec.build_chain(format)?);
         }
-        if let Some((_, chain)) = &mut self.chain {
-            chain.send(Some(frame))?;
-        }
+        self.filters.send(Some(frame))?;
         self.encode(sink)
     }
 
     /// Moves all frames that the filters have ready through the encoder.
     fn encode(&mut self, sink: &mut dyn Sink) -> Result<(), MediaError> {
         let mut frame = C::empty_frame();
-        while let Some((_, chain)) = &mut self.chain {
-            if !chain.receive(&mut frame)? {
-                break;
-            }
-            if self.codec.prepare(&mut frame, chain.time_base()) {
+        while let Some(time_base) = self.filters.receive(&mut frame)? {
+            if self.codec.prepare(&mut frame, time_base) {
                 self.codec.encoder().send_frame(&frame).map_err(C::encode_failed)?;
                 self.write(sink)?;
             }
@@ -119,20 +110,24 @@ impl<C: Codec> EncodedTrack<C> {
 
     /// Writes all packets that the encoder has ready.
     fn write(&mut self, sink: &mut dyn Sink) -> Result<(), MediaError> {
-        loop {
-            let mut packet = ff::Packet::empty();
-            match self.codec.encoder().receive_packet(&mut packet) {
-                Ok(()) => {
-                    self.codec.complete(&mut packet);
-                    sink.write(self.track, packet, self.codec.time_base())?;
-                }
-                Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => return Ok(()),
-                Err(error) => return Err(C::encode_failed(error)),
-            }
+        while let Some(mut packet) = encoded_packet(self.codec.encoder()).map_err(C::encode_failed)? {
+            self.codec.complete(&mut packet);
+            sink.write(self.track, packet, self.codec.time_base())?;
         }
+        Ok(())
     }
 
     pub(super) fn decoder(&self) -> &Decoder {
         &self.decoder
+    }
+}
+
+/// The next packet that an encoder has ready; `None` when it needs more frames, or has ended.
+pub(super) fn encoded_packet(encoder: &mut ff::encoder::Encoder) -> Result<Option<ff::Packet>, ff::Error> {
+    let mut packet = ff::Packet::empty();
+    match encoder.receive_packet(&mut packet) {
+        Ok(()) => Ok(Some(packet)),
+        Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => Ok(None),
+        Err(error) => Err(error),
     }
 }

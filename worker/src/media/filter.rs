@@ -1,4 +1,4 @@
-//! A chain of libav filters between one decoder and one encoder.
+//! Chains of libav filters between a decoder and an encoder.
 
 use ffmpeg_next as ff;
 
@@ -37,12 +37,12 @@ impl Chain {
     }
 
     /// Time base of the filtered frames.
-    pub(super) fn time_base(&self) -> ff::Rational {
+    fn time_base(&self) -> ff::Rational {
         self.time_base
     }
 
     /// Takes one frame, or the end of the stream with `None`.
-    pub(super) fn send(&mut self, frame: Option<&ff::Frame>) -> Result<(), MediaError> {
+    fn send(&mut self, frame: Option<&ff::Frame>) -> Result<(), MediaError> {
         let mut context =
             self.graph.get("in").ok_or_else(|| MediaError::transient("the filter chain lost its source"))?;
         let sent = match frame {
@@ -53,7 +53,7 @@ impl Chain {
     }
 
     /// Receives the next filtered frame; `false` when more input is needed or nothing is left.
-    pub(super) fn receive(&mut self, frame: &mut ff::Frame) -> Result<bool, MediaError> {
+    fn receive(&mut self, frame: &mut ff::Frame) -> Result<bool, MediaError> {
         let mut context =
             self.graph.get("out").ok_or_else(|| MediaError::transient("the filter chain lost its sink"))?;
         match context.sink().frame(frame) {
@@ -61,5 +61,40 @@ impl Chain {
             Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => Ok(false),
             Err(error) => Err(MediaError::output("filter a frame", error)),
         }
+    }
+}
+
+/// The chain for frames of the current format. A stream may change its format midway; the next chain is built for the
+/// new one.
+pub(super) struct Filters<F> {
+    current: Option<(F, Chain)>,
+}
+
+impl<F: PartialEq> Filters<F> {
+    /// Without a chain, until the first frame tells the format.
+    pub(super) fn new() -> Self {
+        Self { current: None }
+    }
+
+    /// Whether frames of this format need another chain.
+    pub(super) fn need_chain_for(&self, format: &F) -> bool {
+        self.current.as_ref().is_none_or(|(current, _)| current != format)
+    }
+
+    /// Replaces the chain; what the old one still holds is lost.
+    pub(super) fn replace(&mut self, format: F, chain: Chain) {
+        self.current = Some((format, chain));
+    }
+
+    /// Takes one frame, or the end of the stream with `None`.
+    pub(super) fn send(&mut self, frame: Option<&ff::Frame>) -> Result<(), MediaError> {
+        self.current.as_mut().map_or(Ok(()), |(_, chain)| chain.send(frame))
+    }
+
+    /// Receives the next filtered frame, and answers the time base that it counts in; `None` when more input is needed
+    /// or nothing is left.
+    pub(super) fn receive(&mut self, frame: &mut ff::Frame) -> Result<Option<ff::Rational>, MediaError> {
+        let Some((_, chain)) = &mut self.current else { return Ok(None) };
+        Ok(chain.receive(frame)?.then(|| chain.time_base()))
     }
 }

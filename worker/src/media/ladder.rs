@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use super::clock::ticks;
 use super::decoder::Decoder;
+use super::encode::encoded_packet;
 use super::error::MediaError;
 use super::ffi;
-use super::filter::Chain;
+use super::filter::Filters;
 use super::piece::{self, Piece, PieceWriter};
 use super::probe::Stream;
 use super::progress::{Meter, Progress};
@@ -90,8 +91,8 @@ struct Ladder<'a> {
     stream: Stream,
     rate: ff::Rational,
     decoder: Decoder,
-    /// The filters before the sizes part, and the format they were built for.
-    common: Option<(shape::Format, Chain)>,
+    /// The filters before the sizes part.
+    common: Filters<shape::Format>,
     rungs: Vec<Rung>,
     input_time_base: ff::Rational,
     offset: i64,
@@ -109,7 +110,7 @@ struct Ladder<'a> {
 struct Rung {
     name: String,
     fit: Fit,
-    chain: Option<(shape::Format, Chain)>,
+    filters: Filters<shape::Format>,
     encoder: ff::encoder::video::Encoder,
     writer: PieceWriter,
     last_pts: Option<i64>,
@@ -136,7 +137,7 @@ impl<'a> Ladder<'a> {
             offset: ticks(probe.start, input_time_base),
             rungs,
             decoder,
-            common: None,
+            common: Filters::new(),
             input_time_base,
             rate,
             from: clock(task.chunk.from),
@@ -230,44 +231,29 @@ impl<'a> Ladder<'a> {
     }
 
     fn filter(&mut self, frame: Option<&frame::Video>) -> Result<(), MediaError> {
-        if let Some(frame) = frame {
-            let format = shape::Format::of(frame);
-            if self.common.as_ref().is_none_or(|(current, _)| *current != format) {
-                self.drain_common()?;
-                let filters = video::common_filters(&self.stream, self.rate);
-                let chain = video::chain(format, self.input_time_base, &filters)?;
-                self.common = Some((format, chain));
-            }
+        let Some(frame) = frame else {
+            self.drain_common()?;
+            return self.rungs.iter_mut().try_for_each(Rung::drain);
+        };
+        let format = shape::Format::of(frame);
+        if self.common.need_chain_for(&format) {
+            self.drain_common()?;
+            let filters = video::common_filters(&self.stream, self.rate);
+            self.common.replace(format, video::chain(format, self.input_time_base, &filters)?);
         }
-        match frame {
-            Some(frame) => {
-                if let Some((_, chain)) = &mut self.common {
-                    chain.send(Some(frame))?;
-                }
-                self.pass_on()
-            }
-            None => {
-                self.drain_common()?;
-                self.rungs.iter_mut().try_for_each(Rung::drain)
-            }
-        }
+        self.common.send(Some(frame))?;
+        self.pass_on()
     }
 
     fn drain_common(&mut self) -> Result<(), MediaError> {
-        if let Some((_, chain)) = &mut self.common {
-            chain.send(None)?;
-        }
+        self.common.send(None)?;
         self.pass_on()
     }
 
     /// Moves what the common filters have ready to all sizes.
     fn pass_on(&mut self) -> Result<(), MediaError> {
         let mut frame = frame::Video::empty();
-        while let Some((_, chain)) = &mut self.common {
-            if !chain.receive(&mut frame)? {
-                break;
-            }
-            let time_base = chain.time_base();
+        while let Some(time_base) = self.common.receive(&mut frame)? {
             for rung in &mut self.rungs {
                 let shared =
                     ffi::share(&frame).map_err(|error| MediaError::output("share a picture", error))?;
@@ -305,7 +291,7 @@ impl Rung {
         Ok(Self {
             name: size.name.clone(),
             fit: Fit::new(stream, dimensions),
-            chain: None,
+            filters: Filters::new(),
             encoder,
             writer,
             last_pts: None,
@@ -315,30 +301,22 @@ impl Rung {
 
     fn encode(&mut self, frame: &frame::Video, time_base: ff::Rational) -> Result<(), MediaError> {
         let format = shape::Format::of(frame);
-        if self.chain.as_ref().is_none_or(|(current, _)| *current != format) {
-            self.drain_chain()?;
-            self.chain = Some((format, video::chain(format, time_base, &self.fit.filters(format))?));
+        if self.filters.need_chain_for(&format) {
+            self.drain_filters()?;
+            self.filters.replace(format, video::chain(format, time_base, &self.fit.filters(format))?);
         }
-        if let Some((_, chain)) = &mut self.chain {
-            chain.send(Some(frame))?;
-        }
+        self.filters.send(Some(frame))?;
         self.encode_ready()
     }
 
-    fn drain_chain(&mut self) -> Result<(), MediaError> {
-        if let Some((_, chain)) = &mut self.chain {
-            chain.send(None)?;
-        }
+    fn drain_filters(&mut self) -> Result<(), MediaError> {
+        self.filters.send(None)?;
         self.encode_ready()
     }
 
     fn encode_ready(&mut self) -> Result<(), MediaError> {
         let mut frame = frame::Video::empty();
-        while let Some((_, chain)) = &mut self.chain {
-            if !chain.receive(&mut frame)? {
-                break;
-            }
-            let time_base = chain.time_base();
+        while let Some(time_base) = self.filters.receive(&mut frame)? {
             let Some(pts) = frame.pts().map(|pts| pts.rescale(time_base, TIME_BASE)) else { continue };
             if self.last_pts.is_none_or(|last| pts > last) {
                 self.encode_picture(&mut frame, pts)?;
@@ -362,25 +340,19 @@ impl Rung {
     }
 
     fn drain(&mut self) -> Result<(), MediaError> {
-        self.drain_chain()?;
+        self.drain_filters()?;
         self.encoder.send_eof().map_err(encode_failed)?;
         self.write_ready()
     }
 
     fn write_ready(&mut self) -> Result<(), MediaError> {
-        loop {
-            let mut packet = ff::Packet::empty();
-            match self.encoder.receive_packet(&mut packet) {
-                Ok(()) => {
-                    if packet.duration() == 0 {
-                        packet.set_duration(self.frame_duration);
-                    }
-                    self.writer.write(packet, TIME_BASE)?;
-                }
-                Err(ff::Error::Eof | ff::Error::Other { errno: ff::error::EAGAIN }) => return Ok(()),
-                Err(error) => return Err(encode_failed(error)),
+        while let Some(mut packet) = encoded_packet(&mut self.encoder).map_err(encode_failed)? {
+            if packet.duration() == 0 {
+                packet.set_duration(self.frame_duration);
             }
+            self.writer.write(packet, TIME_BASE)?;
         }
+        Ok(())
     }
 
     fn finish(self, n: u32) -> Result<Option<Piece>, MediaError> {
