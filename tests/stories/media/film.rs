@@ -102,15 +102,12 @@ async fn every_kind_of_film_becomes_playable() -> Result<()> {
     Ok(())
 }
 
-/// A film long enough that the worker can be killed while it transcodes.
-const LONG: Recipe = Recipe { video: &["mpeg4", "-q:v", "2"], audio: "libmp3lame", seconds: 360 };
-
 #[tokio::test(flavor = "multi_thread")]
 async fn another_worker_completes_the_job_of_a_killed_one() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.admin().await?;
-    let original = stack.path("long.mkv");
-    media::film(&original, LONG)?;
+    let original = stack.path("large.mkv");
+    media::large_film(&original)?;
     let mut doomed = stack.worker("doomed", 3)?;
     run(stack.ctl()?.args(["upload", "--quiet"]).arg(&original))?;
     let client = stack.database.connect().await?;
@@ -125,7 +122,7 @@ async fn another_worker_completes_the_job_of_a_killed_one() -> Result<()> {
     .with_context(|| fs::read_to_string(stack.log("doomed")).unwrap_or_default())?;
     doomed.kill()?;
     let _heir = stack.worker("heir", 30)?;
-    let file = api.settled("long.mkv").await?;
+    let file = api.settled("large.mkv").await?;
     assert_eq!(file.state, "ready", "{:?}", file.error);
     let repeated = "SELECT kind, attempt, errors::text FROM nebula.job_finished WHERE attempt > 1";
     let repeated = client.query_one(repeated, &[]).await.context("more than one chunk was made again")?;
@@ -150,8 +147,8 @@ async fn assert_known(stack: &Stack, client: &tokio_postgres::Client) -> Result<
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stopped_worker_hands_its_job_back() -> Result<()> {
     let stack = Stack::start().await?;
-    let original = stack.path("long.mkv");
-    media::film(&original, LONG)?;
+    let original = stack.path("large.mkv");
+    media::large_film(&original)?;
     let mut leaving = stack.worker_with("leaving", 3, &[("NEBULA_GRACE", "0")])?;
     run(stack.ctl()?.args(["upload", "--quiet"]).arg(&original))?;
     let client = stack.database.connect().await?;

@@ -9,15 +9,12 @@ use nebula_tests::api::good;
 use nebula_tests::binary::run;
 use nebula_tests::cluster::{Cluster, PRELOAD};
 use nebula_tests::eventually;
-use nebula_tests::media::{self, Recipe};
+use nebula_tests::media;
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
 use tokio::sync::mpsc;
 
 const LEASE: u32 = 3;
-/// Long enough that the database can be stopped while it is transcoded.
-const FILM: Recipe = Recipe { video: &["mpeg4", "-q:v", "2"], audio: "libmp3lame", seconds: 60 };
-
 /// The job that a line of a worker's log names.
 fn job_of(line: &str) -> Option<i64> {
     let rest = line.split_once("job=")?.1;
@@ -29,7 +26,7 @@ async fn work_that_is_finished_in_an_outage_longer_than_its_lease_is_recorded_af
     let mut cluster = Cluster::start(&["fsync=off", PRELOAD]).await?;
     let stack = Stack::start_on(cluster.database().await?, "25519").await?;
     let api = stack.admin().await?;
-    media::film(&stack.path("film.mkv"), FILM)?;
+    media::large_film(&stack.path("film.mkv"))?;
     let _first = stack.worker("first", LEASE)?;
     run(stack.ctl()?.args(["upload", "--quiet"]).arg(stack.path("film.mkv")))?;
     let client = stack.database.connect().await?;
