@@ -1,6 +1,7 @@
 //! State of the executor that a session keeps for a table: the parts that are the same for every statement.
 #![expect(unsafe_code, reason = "the state of the executor is made of C structures")]
 
+use std::cell::Cell;
 use std::ptr::null_mut;
 
 use pgrx::memcxt::PgMemoryContexts;
@@ -29,6 +30,8 @@ pub(super) struct TableHandle {
     pub(super) column_numbers: Vec<usize>,
     pub(super) checks: Vec<*mut pg_sys::ExprState>,
     pub(super) indexes: Vec<Index>,
+    /// Buffers that were read so far to add entries to the indexes.
+    pub(super) entry_buffers: Cell<i64>,
     /// Argument of the check of a partition's bounds; null when the table is no partition.
     pub(super) partition: *mut pg_sys::ResultRelInfo,
     parent: Option<pg_sys::Oid>,
@@ -106,6 +109,7 @@ impl TableHandle {
                         && runs_nothing_else(&relation, Statement::Delete, own_delete_trigger, &[]),
                     column_numbers: numbers.unwrap_or_default(),
                     indexes,
+                    entry_buffers: Cell::new(0),
                 }
             });
             pg_sys::MemoryContextSetParent(context, pg_sys::CacheMemoryContext);

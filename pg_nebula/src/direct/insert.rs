@@ -11,6 +11,7 @@ use super::InsertOutcome;
 use super::handle::TableHandle;
 use super::index::{Index, IndexWriter};
 use super::relation::{OpenRelation, require_writable};
+use crate::pg::session::buffers_read;
 use crate::pg::subtransaction::commit_if;
 
 /// Rows written at once. The more, the more of them meet in the same page of an index.
@@ -167,7 +168,11 @@ impl TableHandle {
                     return true;
                 }
                 let writer = writer.get_or_insert_with(|| IndexWriter::open(index, self.row_memory()));
-                writer.insert(table, *slot, self.state, check, is_unchanged)
+                // With the index open: what opening it reads of the catalog says nothing of the entries.
+                let before = buffers_read();
+                let accepted = writer.insert(table, *slot, self.state, check, is_unchanged);
+                self.entry_buffers.set(self.entry_buffers.get() + buffers_read() - before);
+                accepted
             }
         })
     }

@@ -59,6 +59,11 @@ impl OpenTable {
         (!needs_default).then(|| numbers.iter().map(value).collect())
     }
 
+    /// Buffers that this session has read so far to add entries to the indexes of the table.
+    pub(crate) fn entry_buffers(&self) -> i64 {
+        self.handle.entry_buffers.get()
+    }
+
     /// `INSERT … ON CONFLICT DO NOTHING`, but without waiting: a conflict with a transaction in progress
     /// counts as one. `values` are in the order of the table's list of columns, and have their types.
     pub(crate) fn try_insert(&self, values: &[Option<pg_sys::Datum>]) -> InsertOutcome {

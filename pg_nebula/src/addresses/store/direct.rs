@@ -1,6 +1,5 @@
 //! The operations below SQL: rows are written through the table access method.
 
-use std::cell::Cell;
 use std::ffi::CStr;
 use std::net::IpAddr;
 
@@ -18,7 +17,7 @@ use crate::pg::datum::inet::Host;
 use crate::pg::datum::timestamp::{self, Timestamp};
 use crate::pg::error::Result;
 use crate::pg::privilege::as_owner;
-use crate::pg::session::{self, client_address, session_user, transaction_start};
+use crate::pg::session::{client_address, session_user, transaction_start};
 use crate::pools::pool::Pool;
 
 static ALLOCATION: Table = Table::new(
@@ -75,14 +74,9 @@ static ROUTE: Table = Table::new(c"route", &[]);
 /// Only for its cache token.
 static FIREWALL_RULE: Table = Table::new(c"firewall_rule", &[]);
 
-/// Buffers that an insert of one row reads at most, unless the index has entries of many dead rows with its
-/// address. The first insert of a session reads the catalog as well, so it is not counted.
-const MAX_BUFFERS: i64 = 256;
-
-thread_local! {
-    /// Whether this session has inserted an allocation.
-    static HAS_INSERTED: Cell<bool> = const { Cell::new(false) };
-}
+/// Buffers that adding the index entries of one row reads at most, unless an index has entries of many dead
+/// rows with its address.
+const MAX_ENTRY_BUFFERS: i64 = 256;
 
 /// The implementation below SQL.
 pub(super) struct Direct;
@@ -96,11 +90,10 @@ impl AddressStore for Direct {
     fn insert(request: &Request<'_>, pool: &Pool, address: IpAddr) -> Result<Option<bool>> {
         let row = SharedValues::of(request)?.row(pool, request.device, address);
         let table = ALLOCATION.open_for_writing()?;
-        let before = session::buffers_read();
+        let before = table.entry_buffers();
         match table.try_insert(&row) {
             InsertOutcome::Inserted => {
-                let is_first = !HAS_INSERTED.replace(true);
-                if !is_first && session::buffers_read() - before > MAX_BUFFERS {
+                if table.entry_buffers() - before > MAX_ENTRY_BUFFERS {
                     free_map::skip_bloated(pool, address);
                 }
                 Ok(Some(true))
