@@ -23,6 +23,7 @@ mod device_folder;
 mod error;
 mod live_updates;
 mod output;
+mod retry;
 mod settings;
 mod tunnel_route;
 
@@ -40,7 +41,7 @@ const AFTER_HELP: &str = "\
 Exit status: 0 good, 1 failed, 2 wrong usage.
 With --json standard output is one JSON document: the result, or after a failure
 {\"success\":false,\"error\":CODE,\"sqlstate\":…,\"detail\":SENTENCE,\"hint\":…}. What follows or streams
-(jobs --watch) is one document per change.
+(jobs --watch, upload --progress) is one document per change.
 Settings and sessions are kept in $XDG_CONFIG_HOME/nebulactl or ~/.config/nebulactl, readable by you only.";
 
 #[derive(clap::Args)]
@@ -64,7 +65,7 @@ enum Command {
     Login(login::Login),
     /// End the session, here and at the gateway
     Logout,
-    /// Upload files
+    /// Upload files and folders; an interrupted upload goes on where it stopped
     Upload(upload::Upload),
     /// List files
     Ls(file::List),

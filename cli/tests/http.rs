@@ -18,12 +18,18 @@ use server::{Answer, Request, Server};
 mod questions;
 #[path = "http/server.rs"]
 mod server;
+#[path = "http/uploads.rs"]
+mod uploads;
 
 const PROJECT: &str = "6b1f9df0-8d8c-4b7e-9a55-0d6f3a1f7c11";
 
 fn nebulactl(server: &Server, home: &Path) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_nebulactl"));
-    command.env_clear().env("XDG_CONFIG_HOME", home).env("NEBULA_SERVER", server.url());
+    command
+        .env_clear()
+        .env("XDG_CONFIG_HOME", home)
+        .env("XDG_STATE_HOME", home)
+        .env("NEBULA_SERVER", server.url());
     command.current_dir(home).stdin(Stdio::null());
     command
 }
@@ -202,7 +208,7 @@ fn an_interrupted_download_continues_where_it_stopped() {
     let (server, downloads) = film_server(content.clone(), hex::encode(sha256(&content)));
     let home = tempfile::tempdir().unwrap();
     login(&server, home.path());
-    let output = run(nebulactl(&server, home.path()).args(["get", "film.mkv"]));
+    let output = run(nebulactl(&server, home.path()).args(["get", "--retry-for", "0", "film.mkv"]));
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("broke off"), "{}", text(&output.stderr));
     let part = home.path().join("film.mkv.part");
@@ -226,7 +232,9 @@ fn a_download_to_a_stream_writes_nothing_but_the_content() {
     let (server, _) = film_server(content.clone(), hex::encode(sha256(&content)));
     let home = tempfile::tempdir().unwrap();
     login(&server, home.path());
-    let get = |output: &str| run(nebulactl(&server, home.path()).args(["get", "film.mkv", "-o", output]));
+    let get = |output: &str| {
+        run(nebulactl(&server, home.path()).args(["get", "--retry-for", "0", "film.mkv", "-o", output]))
+    };
     // The first download breaks off; what has been written cannot be taken back, so that the status tells it.
     let broken = get("-");
     assert_eq!((broken.status.code(), broken.stdout.len()), (Some(1), content.len() / 2));
@@ -244,13 +252,30 @@ fn a_download_to_a_stream_writes_nothing_but_the_content() {
 }
 
 #[test]
+fn a_download_that_breaks_off_goes_on_by_itself() {
+    let content = content();
+    for output in ["-", "copy.mkv"] {
+        let (server, downloads) = film_server(content.clone(), hex::encode(sha256(&content)));
+        let home = tempfile::tempdir().unwrap();
+        login(&server, home.path());
+        let got = run(nebulactl(&server, home.path()).args(["get", "film.mkv", "-o", output]));
+        assert!(text(&got.stderr).contains("broke off"), "{}", text(&got.stderr));
+        let arrived = std::fs::read(home.path().join(output)).unwrap_or(got.stdout);
+        assert!(got.status.success() && arrived == content, "{}", text(&got.stderr));
+        assert_eq!(server.last("/content").unwrap().header("range"), Some("bytes=1500000-"));
+        assert_eq!(downloads.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[test]
 fn a_stream_with_a_wrong_checksum_fails() {
     let content = content();
     let (server, _) = film_server(content.clone(), "0".repeat(64));
     let home = tempfile::tempdir().unwrap();
     login(&server, home.path());
     for wanted in ["broke off", "its checksum differs"] {
-        let output = run(nebulactl(&server, home.path()).args(["get", "film.mkv", "-o", "-"]));
+        let get = ["get", "--retry-for", "0", "film.mkv", "-o", "-"];
+        let output = run(nebulactl(&server, home.path()).args(get));
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(wanted), "{}", text(&output.stderr));
     }
@@ -265,31 +290,12 @@ fn a_download_with_a_wrong_checksum_is_removed() {
     std::fs::write(home.path().join("film.mkv.part"), "of something else").unwrap();
     // The first download breaks off; the second completes a part that was wrong from the start.
     for wanted in ["broke off", "its checksum differs"] {
-        let output = run(nebulactl(&server, home.path()).args(["get", "film.mkv"]));
+        let output = run(nebulactl(&server, home.path()).args(["get", "--retry-for", "0", "film.mkv"]));
         assert_eq!(output.status.code(), Some(1));
         assert!(text(&output.stderr).contains(wanted), "{}", text(&output.stderr));
     }
     assert!(!home.path().join("film.mkv").exists() && !home.path().join("film.mkv.part").exists());
     assert!(run(nebulactl(&server, home.path()).args(["get", "film.mkv"])).status.success());
-}
-
-#[test]
-fn uploads_announce_their_size_and_arrive_complete() {
-    let family = Family::new();
-    let server = Server::start(move |request| {
-        family.answer(request, 900).unwrap_or_else(|| failure(400, "\"film.mkv\" is not what its name says"))
-    });
-    let home = tempfile::tempdir().unwrap();
-    login(&server, home.path());
-    std::fs::write(home.path().join("film.mkv"), content()).unwrap();
-    let output = run(nebulactl(&server, home.path()).args(["--json", "upload", "film.mkv"]));
-    assert_eq!(output.status.code(), Some(1));
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((&told["success"], &told["error"]), (&json!(false), &json!("refused")));
-    let request = server.last("/api/files").unwrap();
-    assert_eq!(request.header("content-length"), Some("3000000"));
-    assert_eq!(request.query, format!("projectId={PROJECT}&name=film.mkv"));
-    assert!(request.body == content());
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod content;
 mod film;
 mod full_disk;
+mod interrupted;
 mod leftovers;
 mod names;
 mod outage;

@@ -1,26 +1,25 @@
 //! `get`: downloads into `NAME.part`, continues an interrupted download, and verifies the checksum.
 
-use std::fs::{self, File as DiskFile, OpenOptions};
-use std::io::{Read, Seek, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use indicatif::ProgressBar;
 use nebula_api::file::File;
-use openssl::sha::Sha256;
 use reqwest::header::{CONTENT_RANGE, IF_RANGE, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::json;
-use tokio::time::timeout;
+use tokio::time::sleep;
 
 use super::{file, project};
-use crate::client::{Client, root_cause};
+use crate::client::Client;
 use crate::context::Context;
-use crate::error::{Code, Doing, Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::output::{bytes, clean};
+use crate::retry::{Patience, Retry};
+use partial::PartialFile;
 use stream::Stream;
 
+mod partial;
 mod stream;
 
 /// A connection on which nothing arrives for this time is considered dead.
@@ -38,6 +37,8 @@ pub(crate) struct Get {
     output: Option<PathBuf>,
     #[command(flatten)]
     project: project::Choice,
+    #[command(flatten)]
+    patience: Patience,
 }
 
 /// The content to download.
@@ -54,7 +55,7 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     let file = file::find(&client, &arguments.project, &arguments.name).await?;
     let wanted = choose(&file, arguments.original)?;
     if let Some(stream) = arguments.output.as_deref().and_then(Stream::named) {
-        return stream.fill(context, &client, &wanted).await;
+        return stream.fill(context, &client, &wanted, arguments.patience).await;
     }
     let target = arguments.output.unwrap_or_else(|| PathBuf::from(&wanted.name));
     if target.exists() {
@@ -63,9 +64,17 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     }
     let mut part = PartialFile::open(&target)?;
     let bar = context.output.bytes_bar(&wanted.name, wanted.size);
-    let received = part.fill(&client, &wanted, &bar).await;
+    part.resume(wanted.size)?;
+    let mut retry = Retry::new(arguments.patience);
+    while let Err(error) = part.fill(&client, &wanted, &bar).await {
+        let Some(delay) = retry.after(&error, part.length()) else {
+            bar.finish_and_clear();
+            return Err(error);
+        };
+        bar.suspend(|| wait_note(context, &error, delay));
+        sleep(delay).await;
+    }
     bar.finish_and_clear();
-    received?;
     part.finish(&wanted, &target)?;
     let value = json!({ "file": target, "name": wanted.name, "size": wanted.size, "sha256": wanted.sha256 });
     let text = || format!("{}  {}, checksum verified", target.display(), bytes(wanted.size));
@@ -96,138 +105,29 @@ fn choose(file: &File, original: bool) -> Result<Wanted> {
     Ok(Wanted { path, rendition: rendition.to_owned(), name, size: size.unsigned_abs(), sha256 })
 }
 
-/// The part that has arrived, locked against other processes.
-struct PartialFile {
-    path: PathBuf,
-    file: DiskFile,
-    length: u64,
-    hash: Sha256,
+/// Says why a download does not go on now.
+fn wait_note(context: &Context, error: &Error, delay: Duration) {
+    let seconds = delay.as_secs().max(1);
+    context.output.note(&format!("{}; trying again in {seconds} s", clean(&error.to_string())));
 }
 
-impl PartialFile {
-    fn open(target: &Path) -> Result<Self> {
-        let path = part_path(target);
-        let file = OpenOptions::new().create(true).read(true).append(true).open(&path);
-        let file = file.doing(|| format!("write {}", path.display()))?;
-        file.try_lock().map_err(|_| {
-            Error::new(
-                Code::WrongState,
-                format!("{} is being downloaded by another nebulactl", target.display()),
-            )
-            .hint("Wait for it, or name another file with --output.")
-        })?;
-        Ok(Self { path, file, length: 0, hash: Sha256::new() })
-    }
-
-    /// Downloads the rest.
-    async fn fill(&mut self, client: &Client, wanted: &Wanted, bar: &ProgressBar) -> Result<()> {
-        self.resume(wanted.size)?;
-        bar.set_position(self.length);
-        if self.length == wanted.size {
-            return Ok(());
+/// Asks for the content from an offset on. The gateway's ETag is the checksum; content with another one is sent
+/// whole, with another status.
+async fn ask(client: &Client, wanted: &Wanted, offset: u64) -> Result<Response> {
+    let build = || {
+        let request = client.request(Method::GET, &wanted.path).query(&[("rendition", &wanted.rendition)]);
+        if offset == 0 {
+            return Ok(request);
         }
-        let build = || {
-            let request =
-                client.request(Method::GET, &wanted.path).query(&[("rendition", &wanted.rendition)]);
-            if self.length == 0 {
-                return Ok(request);
-            }
-            // The gateway's ETag is the checksum. With another ETag the whole content is sent, which is
-            // correct, too.
-            let tag = format!("\"{}\"", wanted.sha256);
-            Ok(request.header(RANGE, format!("bytes={}-", self.length)).header(IF_RANGE, tag))
-        };
-        let response = client.send(build).await?;
-        if response.status() != StatusCode::PARTIAL_CONTENT {
-            self.empty()?;
-        } else if range_start(&response) != Some(self.length) {
-            let detail =
-                format!("the server answered another range of \"{}\" than was asked for", wanted.name);
-            return Err(Error::new(Code::Protocol, detail)
-                .hint(format!("Remove {} and try again.", self.path.display())));
-        }
-        bar.set_position(self.length);
-        self.receive(response, wanted, bar).await
+        let tag = format!("\"{}\"", wanted.sha256);
+        Ok(request.header(RANGE, format!("bytes={offset}-")).header(IF_RANGE, tag))
+    };
+    let response = client.send(build).await?;
+    if response.status() == StatusCode::PARTIAL_CONTENT && range_start(&response) != Some(offset) {
+        let detail = format!("the server answered another range of \"{}\" than was asked for", wanted.name);
+        return Err(Error::new(Code::Protocol, detail).hint("Remove what has arrived and try again."));
     }
-
-    async fn receive(&mut self, mut response: Response, wanted: &Wanted, bar: &ProgressBar) -> Result<()> {
-        let broken = |reason: String| {
-            Error::new(Code::Unreachable, format!("the download broke off: {reason}"))
-                .hint("Run the same command again; it goes on where it stopped.")
-        };
-        loop {
-            let next = timeout(STALL_TIMEOUT, response.chunk()).await;
-            let next = next.map_err(|_| broken(format!("nothing came for {} s", STALL_TIMEOUT.as_secs())))?;
-            let Some(chunk) = next.map_err(|error| broken(root_cause(&error)))? else { break };
-            self.file.write_all(&chunk).doing(|| format!("write {}", self.path.display()))?;
-            self.hash.update(&chunk);
-            self.length += chunk.len() as u64;
-            bar.set_position(self.length);
-            if self.length > wanted.size {
-                break;
-            }
-        }
-        if self.length < wanted.size {
-            Err(broken("the server closed the connection".to_owned()))
-        } else {
-            Ok(())
-        }
-    }
-
-    /// Hashes the bytes that earlier downloads have left.
-    fn resume(&mut self, limit: u64) -> Result<()> {
-        let mut read = || {
-            self.file.rewind()?;
-            let mut buffer = vec![0; 256 * 1024];
-            loop {
-                match self.file.read(&mut buffer)? {
-                    0 => return Ok(()),
-                    count => {
-                        self.hash.update(&buffer[..count]);
-                        self.length += count as u64;
-                    }
-                }
-            }
-        };
-        read().doing(|| format!("read {}", self.path.display()))?;
-        if self.length > limit { self.empty() } else { Ok(()) }
-    }
-
-    fn empty(&mut self) -> Result<()> {
-        (self.length, self.hash) = (0, Sha256::new());
-        self.file.set_len(0).doing(|| format!("write {}", self.path.display()))
-    }
-
-    /// Verifies the checksum and renames the file to its final name.
-    fn finish(self, wanted: &Wanted, target: &Path) -> Result<()> {
-        if hex::encode(self.hash.clone().finish()) != wanted.sha256 {
-            // The next try verifies a part that could not be removed.
-            let _ = fs::remove_file(&self.path);
-            let detail = format!("what arrived is not \"{}\": its checksum differs", wanted.name);
-            return Err(Error::new(Code::Damaged, detail).hint("It was removed; run the same command again."));
-        }
-        self.file.sync_all().doing(|| format!("write {}", self.path.display()))?;
-        fs::rename(&self.path, target).doing(|| format!("write {}", target.display()))
-    }
-}
-
-/// Longest name that file systems take.
-const MAX_NAME: usize = 255;
-const SUFFIX: &str = ".part";
-
-/// `NAME.part`. A name that leaves no room for the suffix gives its end to a hash of itself, so that two long
-/// names have two parts.
-fn part_path(target: &Path) -> PathBuf {
-    let name = target.file_name().unwrap_or_default();
-    let mut part = name.to_owned();
-    if name.len() + SUFFIX.len() > MAX_NAME {
-        let hash = hex::encode(&openssl::sha::sha256(name.as_encoded_bytes())[..8]);
-        let text = name.to_string_lossy();
-        let kept = text.floor_char_boundary(MAX_NAME - SUFFIX.len() - hash.len() - 1);
-        part = format!("{}~{hash}", &text[..kept]).into();
-    }
-    part.push(SUFFIX);
-    target.with_file_name(part)
+    Ok(response)
 }
 
 /// The first byte of a partial response: `bytes 100-199/200`.
@@ -282,19 +182,6 @@ mod tests {
             (original.name.as_str(), original.rendition.as_str(), original.size),
             ("a.mkv", "original", 10)
         );
-    }
-
-    #[test]
-    fn parts_of_long_names_fit_into_a_folder_and_are_told_apart() {
-        assert_eq!(part_path(Path::new("a/film.mkv")), Path::new("a/film.mkv.part"));
-        assert_eq!(part_path(Path::new(&"x".repeat(250))).as_os_str().len(), 255);
-        let folder = tempfile::tempdir().unwrap();
-        for name in ["x".repeat(251), "x".repeat(255), "…".repeat(85), format!("{}y", "x".repeat(254))] {
-            let path = part_path(&folder.path().join(name));
-            assert!(path.file_name().unwrap().to_str().unwrap().ends_with(SUFFIX), "{}", path.display());
-            fs::write(path, "half").unwrap();
-        }
-        assert_eq!(folder.path().read_dir().unwrap().count(), 4);
     }
 
     #[test]

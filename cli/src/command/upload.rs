@@ -1,178 +1,241 @@
-//! `upload`: streams files to the gateway, and follows their conversion.
+//! `upload`: sends files and folders to the gateway, several at once, and goes on where it was interrupted.
 
-use std::fs::File as DiskFile;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use futures::TryStreamExt;
-use indicatif::ProgressBar;
-use nebula_api::file::{File, UploadQuery};
-use nebula_api::project::Project;
-use reqwest::header::CONTENT_LENGTH;
-use reqwest::{Body, Method, StatusCode};
+use futures::{StreamExt, stream};
+use nebula_api::file::File;
 use serde_json::{Value, json};
-use tokio::io::AsyncReadExt;
-use tokio_util::io::ReaderStream;
+use tokio::time::interval;
 
-use super::{file, project};
-use crate::client::{self, Client};
+use super::project;
 use crate::context::Context;
-use crate::error::{Code, Doing, Error, Result};
-use crate::live_updates::LiveUpdates;
+use crate::error::{Error, Result};
 use crate::output::{bytes, clean, duration};
+use crate::retry::{Patience, is_passing};
+use journal::Journal;
+use pace::Pace;
+use progress::Progress;
+use source::{Refused, Source, Sources};
+use transfer::{Target, Uploaded};
+use tus::Known;
 
-/// Bytes per read: large enough for the speed of fast disks.
-const CHUNK_BYTES: usize = 256 * 1024;
+mod follow;
+mod journal;
+mod pace;
+mod progress;
+mod reader;
+mod source;
+mod transfer;
+mod tus;
 
 #[derive(Args, Debug)]
+#[command(after_help = "\
+An upload that was interrupted goes on where it stopped when the same command is run again, for 7 days; \
+which ones have begun is kept in $XDG_STATE_HOME/nebulactl or ~/.local/state/nebulactl.")]
 pub(crate) struct Upload {
-    /// Files to upload
-    #[arg(required = true, value_name = "FILE")]
-    files: Vec<PathBuf>,
+    /// Files and folders to upload; folders keep their structure
+    #[arg(required = true, value_name = "FILE|FOLDER")]
+    paths: Vec<PathBuf>,
     #[command(flatten)]
     project: project::Choice,
+    /// Files that are sent at the same time
+    #[arg(long, short = 'j', default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=16))]
+    parallel: u8,
+    /// Also take the hidden files of folders
+    #[arg(long)]
+    hidden: bool,
+    /// Bytes per second at most, of all files together: 800K, 2M
+    #[arg(long, value_name = "RATE", value_parser = pace::parse)]
+    limit_rate: Option<u64>,
+    #[command(flatten)]
+    patience: Patience,
+    /// With --json: one document per event and line, instead of one at the end
+    #[arg(long)]
+    progress: bool,
     /// Wait until films and music are converted; fail if one cannot be
     #[arg(long)]
     wait: bool,
 }
 
-/// Uploads the files in order. A failure does not stop the others, but counts in the exit status.
+/// What became of the files.
+#[derive(Default)]
+struct Results {
+    /// Numbers of the sources and the files at the gateway.
+    uploaded: Vec<(usize, File, Option<Known>)>,
+    refused: Vec<Refused>,
+    /// The failure that ended the command, and how many files are left.
+    ended: Option<(Error, usize)>,
+}
+
+/// Uploads the files. A failure of one does not stop the others, but counts in the exit status.
 pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
-    let mut results: Vec<Value> = Vec::new();
-    let mut code = ExitCode::SUCCESS;
-    for path in &arguments.files {
-        let uploaded = match send(context, &client, &project, path).await {
-            Ok(file) if arguments.wait => follow(context, &client, file).await,
-            uploaded => uploaded,
+    let sources = Sources::collect(&arguments.paths, arguments.hidden);
+    if sources.hidden > 0 {
+        context.output.note(&format!("{} hidden files are left out; --hidden takes them", sources.hidden));
+    }
+    let journal = Journal::open(client.server(), project.project_id)?;
+    journal.sweep();
+    let pace = Arc::new(Pace::new(arguments.limit_rate));
+    let (patience, project) = (arguments.patience, project.project_id);
+    let target = Target { client: &client, project, journal, patience, pace };
+    let progress = Progress::new(context.output, arguments.progress, &sources.files);
+    let is_single = sources.files.len() + sources.refused.len() == 1;
+    let mut results = Results { refused: sources.refused, ..Results::default() };
+    send(&target, &progress, &sources.files, arguments.parallel.into(), &mut results).await?;
+    progress.finish();
+    results.uploaded.sort_by_key(|(number, ..)| *number);
+    if arguments.wait {
+        for (_, file, _) in &mut results.uploaded {
+            *file = follow::follow(context, &client, file.clone()).await?;
+        }
+    }
+    if is_single && results.uploaded.is_empty() {
+        let ended = results.ended.map(|(error, _)| error);
+        let only = ended.or_else(|| results.refused.pop().map(|refused| refused.error));
+        return only.map_or(Ok(ExitCode::SUCCESS), Err);
+    }
+    results.report(context, &progress, &sources.files)
+}
+
+/// Sends the files, several at the same time.
+async fn send(
+    target: &Target<'_>,
+    progress: &Progress,
+    files: &[Source],
+    parallel: usize,
+    results: &mut Results,
+) -> Result<()> {
+    let uploads = stream::iter(files.iter().enumerate()).map(|(number, source)| async move {
+        let (meter, started) = (progress.meter(source), Instant::now());
+        let uploaded = target.upload(source, progress, &meter).await;
+        // What was at the gateway before does not count as speed.
+        let sent = meter.sent_here();
+        meter.finish();
+        (number, uploaded, sent, started.elapsed())
+    });
+    let mut uploads = std::pin::pin!(uploads.buffer_unordered(parallel));
+    let mut ticks = interval(progress::TICK);
+    let mut left = files.len();
+    loop {
+        let next = tokio::select! {
+            next = uploads.next() => next,
+            _ = ticks.tick() => {
+                progress.tick();
+                continue;
+            }
         };
+        let Some((number, uploaded, sent, time)) = next else { return Ok(()) };
+        let source = &files[number];
+        left -= usize::from(!matches!(&uploaded, Err(error) if is_lasting(error)));
         match uploaded {
-            Ok(file) => {
-                if file.state == "failed" {
-                    code = ExitCode::FAILURE;
-                }
-                results.push(json!(file));
+            Ok(uploaded) => {
+                tell(progress, source, &uploaded, (sent, time))?;
+                results.uploaded.push((number, uploaded.file, uploaded.known));
             }
-            Err(error) if error.broken_pipe || arguments.files.len() == 1 => return Err(error),
+            Err(error) if error.broken_pipe => return Err(error),
+            // What keeps this file from being sent keeps the others, too.
+            Err(error) if is_lasting(&error) => {
+                results.ended = Some((error, left));
+                return Ok(());
+            }
             Err(error) => {
-                code = ExitCode::FAILURE;
-                if !context.output.json {
-                    context.output.error(&error);
-                }
-                results.push(json!(error.failure()));
+                progress
+                    .event(|| json!({ "event": "refused", "path": source.path, "error": error.failure() }));
+                results.refused.push(Refused { path: source.path.clone(), error });
             }
         }
     }
-    if context.output.json {
-        context.output.show(&results, String::new)?;
-    }
-    Ok(code)
 }
 
-/// Streams one file.
-async fn send(context: &Context, client: &Client, project: &Project, path: &Path) -> Result<File> {
-    let (name, size) = inspect(path)?;
-    let query = UploadQuery { project_id: project.project_id, name: name.clone(), sha256: None };
-    let bar = context.output.bytes_bar(&name, size);
-    let started = Instant::now();
-    let build = || {
-        let open = DiskFile::open(path).doing(|| format!("read {}", path.display()))?;
-        let request = client.request(Method::POST, "/api/files").query(&query);
-        Ok(request.header(CONTENT_LENGTH, size).body(content(open, size, &bar)))
-    };
-    let answer = client.send(build).await;
-    bar.finish_and_clear();
-    let answer = answer?;
-    // 201 for a new file.
-    let was_there = answer.status() == StatusCode::OK;
-    let file: File = client::data(answer).await?;
-    if was_there {
-        let name = clean(&name);
-        context.output.message(&format!("{name} is there already with this content; nothing was stored"))?;
-        return Ok(file);
-    }
-    let speed = size as f64 / started.elapsed().as_secs_f64().max(0.001);
-    let (time, speed) = (duration(started.elapsed()), bytes(speed as u64));
-    context.output.message(&format!("{}  {} in {time}, {speed}/s", clean(&name), bytes(size)))?;
-    if file.state == "waiting" {
-        context.output.message("  will be converted for playing; follow it with nebulactl jobs --follow")?;
-    }
-    Ok(file)
+/// Whether a failure, after all tries, would be that of every other file.
+fn is_lasting(error: &Error) -> bool {
+    is_passing(error) || error.failure().error == "not_authenticated"
 }
 
-/// Name and size of a file, checked before anything is sent.
-fn inspect(path: &Path) -> Result<(String, u64)> {
-    let metadata = path.metadata().doing(|| format!("read {}", path.display()))?;
-    if !metadata.is_file() {
-        return Err(Error::new(Code::InvalidArgument, format!("{} is not a file", path.display()))
-            .hint("Name the files one by one, for example with a pattern: nebulactl upload films/*"));
+/// Says that a file has arrived.
+fn tell(
+    progress: &Progress,
+    source: &Source,
+    uploaded: &Uploaded,
+    (sent, time): (u64, Duration),
+) -> Result<()> {
+    let Uploaded { file, known } = uploaded;
+    progress.event(|| {
+        let mut event = described(source, file, *known);
+        event["event"] = json!("uploaded");
+        event
+    });
+    let name = clean(&source.shown());
+    if *known == Some(Known::File) {
+        return progress.message(&format!("{name} is there already with this content; nothing was stored"));
     }
-    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
-        Error::new(Code::InvalidArgument, format!("the name of {} is not valid UTF-8", path.display()))
-            .hint("Rename it first.")
-    })?;
-    Ok((name.to_owned(), metadata.len()))
-}
-
-/// The content as a stream. If the file grows meanwhile, the stream ends at the announced size.
-fn content(open: DiskFile, size: u64, bar: &ProgressBar) -> Body {
-    bar.reset();
-    let bar = bar.clone();
-    let bytes = ReaderStream::with_capacity(tokio::fs::File::from_std(open).take(size), CHUNK_BYTES);
-    Body::wrap_stream(bytes.inspect_ok(move |chunk| bar.inc(chunk.len() as u64)))
-}
-
-/// Waits until a file is ready or has failed.
-async fn follow(context: &Context, client: &Client, mut file: File) -> Result<File> {
-    let name = clean(&file.name);
-    let bar = context.output.share_bar(&name);
-    let started = Instant::now();
-    let mut updates = LiveUpdates::new(client);
-    let mut told = None;
-    while matches!(file.state.as_str(), "waiting" | "processing") {
-        bar.set_position((f64::from(file.progress.unwrap_or_default()) * 1000.0) as u64);
-        if file.error.is_some() && file.error != told {
-            context
-                .output
-                .message(&format!("  {name} {}", clean(file.error.as_deref().unwrap_or_default())))?;
-            told = file.error.take();
-        }
-        updates.changed().await;
-        file = file::by_id(client, file.file_id).await?;
-    }
-    bar.finish_and_clear();
-    if file.state == "failed" {
-        let reason = file.error.as_deref().unwrap_or("the reason is with its job");
-        let error = Error::new(Code::WrongState, format!("{name} could not be converted: {reason}"));
-        if !context.output.json {
-            context
-                .output
-                .error(&error.hint("The upload itself is kept: nebulactl get --original, nebulactl rm"));
-        }
+    let speed = bytes((sent as f64 / time.as_secs_f64().max(0.001)) as u64);
+    let before = if sent < source.size {
+        format!(", {} of it before", bytes(source.size - sent))
     } else {
-        context.output.message(&format!(
-            "{name}  {} after {}",
-            clean(&file.state),
-            duration(started.elapsed())
-        ))?;
+        String::new()
+    };
+    progress.message(&format!("{name}  {} in {}, {speed}/s{before}", bytes(source.size), duration(time)))?;
+    if *known == Some(Known::Content) {
+        progress.message("  the project has the same bytes under another name; they are stored once")?;
     }
-    Ok(file)
+    if file.state == "waiting" {
+        progress.message("  will be converted for playing; follow it with nebulactl jobs --follow")?;
+    }
+    Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn described(source: &Source, file: &File, known: Option<Known>) -> Value {
+    let mut value = json!(file);
+    value["path"] = json!(source.path.display().to_string());
+    value["duplicate"] = match known {
+        None => Value::Null,
+        Some(Known::File) => json!("file"),
+        Some(Known::Content) => json!("content"),
+    };
+    value
+}
 
-    #[test]
-    fn only_files_with_a_name_are_uploaded() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("film.mkv");
-        std::fs::write(&path, b"12345").unwrap();
-        assert_eq!(inspect(&path).unwrap(), ("film.mkv".to_owned(), 5));
-        assert!(inspect(folder.path()).unwrap_err().to_string().ends_with("is not a file"));
-        assert!(inspect(&folder.path().join("none")).unwrap_err().to_string().contains("No such file"));
+impl Results {
+    /// Lists what was refused, after all that went well, and answers the exit status.
+    fn report(mut self, context: &Context, progress: &Progress, sources: &[Source]) -> Result<ExitCode> {
+        let failed = self.uploaded.iter().any(|(_, file, _)| file.state == "failed");
+        let (json, refused) = (context.output.json, self.refused.len());
+        if json && !progress.has_events() {
+            let uploaded = self.uploaded.iter();
+            let mut all: Vec<Value> =
+                uploaded.map(|(number, file, known)| described(&sources[*number], file, *known)).collect();
+            all.extend(self.refused.iter().map(|refused| {
+                let mut value = json!(refused.error.failure());
+                value["path"] = json!(refused.path.display().to_string());
+                value
+            }));
+            all.extend(self.ended.iter().map(|(error, _)| json!(error.failure())));
+            context.output.show(&all, String::new)?;
+        }
+        progress
+            .event(|| json!({ "event": "finished", "uploaded": self.uploaded.len(), "refused": refused }));
+        if !json {
+            if refused > 0 {
+                context.output.message(&format!("{refused} files were not uploaded:"))?;
+            }
+            for Refused { path, error } in self.refused.drain(..) {
+                let path = path.display().to_string();
+                let is_named = error.to_string().contains(&path);
+                context.output.error(&if is_named { error } else { error.about(&path) });
+            }
+            if let Some((error, left)) = &self.ended {
+                context.output.error(error);
+                context.output.note(&format!("{left} files are left; the same command goes on with them"));
+            }
+        }
+        let is_good = refused == 0 && self.ended.is_none() && !failed;
+        Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 #[derive(Clone, Default)]
 pub(crate) struct Request {
+    pub(crate) method: String,
     pub(crate) path: String,
     pub(crate) query: String,
     pub(crate) body: Vec<u8>,
@@ -24,9 +25,11 @@ impl Request {
         let mut reader = BufReader::new(stream);
         let mut line = String::new();
         reader.read_line(&mut line).ok()?;
-        let target = line.split(' ').nth(1)?;
+        let (method, target) = line.split_once(' ')?;
+        let target = target.split(' ').next()?;
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let mut request = Self { path: path.to_owned(), query: query.to_owned(), ..Self::default() };
+        let [method, path, query] = [method, path, query].map(str::to_owned);
+        let mut request = Self { method, path, query, ..Self::default() };
         loop {
             let mut line = String::new();
             reader.read_line(&mut line).ok()?;

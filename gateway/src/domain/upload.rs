@@ -83,7 +83,8 @@ impl Uploads {
         let uploads = Arc::clone(self);
         let finishing =
             tokio::spawn(async move { uploads.finish(account_id, &query, staged, address).await });
-        finishing.await.map_err(|error| ApiError::internal(&error))?
+        let (file, recorded) = finishing.await.map_err(|error| ApiError::internal(&error))??;
+        Ok((file, recorded.is_new))
     }
 
     /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights,
@@ -122,14 +123,14 @@ impl Uploads {
         }
     }
 
-    /// Makes a file of bytes that have arrived; answers it and whether it is new.
+    /// Makes a file of bytes that have arrived; answers it and whether it and its bytes are new.
     async fn finish(
         &self,
         account_id: Uuid,
         query: &UploadQuery,
         staged: Staged,
         address: Option<IpAddr>,
-    ) -> Result<(File, bool), ApiError> {
+    ) -> Result<(File, Recorded), ApiError> {
         check_arrived(query, &staged.sha256)?;
         let (staged, kind) = inspect(&query.name, staged).await?;
         self.store(account_id, query, staged, kind, address).await
@@ -151,7 +152,7 @@ impl Uploads {
         self.disks.refuse_upload(limits.promised).await
     }
 
-    /// Moves the bytes into the store and inserts the row; answers the file and whether it is new.
+    /// Moves the bytes into the store and inserts the row.
     async fn store(
         &self,
         account_id: Uuid,
@@ -159,7 +160,7 @@ impl Uploads {
         staged: Staged,
         kind: Kind,
         address: Option<IpAddr>,
-    ) -> Result<(File, bool), ApiError> {
+    ) -> Result<(File, Recorded), ApiError> {
         // Identifiers that grow with time keep the index of the table compact.
         let file_id = Uuid::now_v7();
         let key = format!("{}/original", file::storage_prefix(file_id));
@@ -199,9 +200,7 @@ impl Uploads {
             marker.settled().await;
         }
         match recorded {
-            Ok(recorded) => {
-                Ok((file::find(&self.database, account_id, recorded.file_id).await?, recorded.is_new))
-            }
+            Ok(recorded) => Ok((file::find(&self.database, account_id, recorded.file_id).await?, recorded)),
             Err(RecordError::Refused(error) | RecordError::Unknown(error)) => Err(error),
         }
     }

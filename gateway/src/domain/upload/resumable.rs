@@ -20,8 +20,9 @@ use tokio::time::{sleep, timeout};
 use uuid::Uuid;
 
 use super::{Uploads, disk_error, receive_error};
+use crate::database::file::Recorded;
 use crate::error::{ApiError, CHECKSUM, LOCKED, TOO_LARGE, WRONG_STATE};
-use crate::files::upload::partial::{Appending, Folder, Hashed, OpenError, Plan};
+use crate::files::upload::partial::{Appending, Duplicate, Folder, Hashed, OpenError, Plan};
 use crate::files::upload::receive::{BATCH_SIZE, ReceiveError, Staged};
 
 /// A request that is asked to give way does so after this much silence: its client has lost the connection,
@@ -55,6 +56,18 @@ pub(crate) struct Progress {
     pub(crate) metadata: Option<String>,
     /// The file that it has become.
     pub(crate) file_id: Option<Uuid>,
+    pub(crate) duplicate: Option<Duplicate>,
+}
+
+/// A new upload.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    pub(crate) id: Uuid,
+    /// A file of this name and size, whose bytes may be the same: the client can compare checksums before it
+    /// sends them.
+    pub(crate) same_name: Option<Uuid>,
+    /// Set if nothing has to be sent: the announced checksum is that of the file.
+    pub(crate) progress: Option<Progress>,
 }
 
 /// The checksum of the bytes of one request.
@@ -97,13 +110,21 @@ impl Resumable {
         mut query: UploadQuery,
         size: u64,
         metadata: Option<String>,
-    ) -> Result<Uuid, ApiError> {
-        self.uploads.admit(account_id, &mut query, Some(size)).await?;
+    ) -> Result<Begun, ApiError> {
+        let known = self.uploads.admit(account_id, &mut query, Some(size)).await?;
         let UploadQuery { project_id, name, sha256 } = query;
-        let plan = Plan { account_id, project_id, name, size, sha256, metadata, file_id: None };
-        let (id, folder) = (Uuid::new_v4(), self.folder.clone());
-        blocking(move || folder.create(id, &plan)).await.map_err(|error| disk_error(&error))?;
-        Ok(id)
+        let same_name = known.map(|known| known.file_id);
+        let file_id = same_name.filter(|_| sha256.is_some());
+        let duplicate = file_id.map(|_| Duplicate::File);
+        let plan = Plan { account_id, project_id, name, size, sha256, metadata, file_id, duplicate };
+        let (id, folder, kept) = (Uuid::new_v4(), self.folder.clone(), plan.clone());
+        let create = move || {
+            folder.create(id, &kept)?;
+            if kept.file_id.is_some() { folder.finish(id, &kept) } else { Ok(()) }
+        };
+        blocking(create).await.map_err(|error| disk_error(&error))?;
+        let progress = file_id.map(|_| self.show(id, size, plan));
+        Ok(Begun { id, same_name, progress })
     }
 
     /// Where an upload is. One whose bytes are all there is finished, if the gateway was killed before it
@@ -232,8 +253,8 @@ impl Resumable {
     }
 
     fn show(&self, id: Uuid, offset: u64, plan: Plan) -> Progress {
-        let Plan { size, metadata, file_id, .. } = plan;
-        Progress { offset, size, expires_at: self.folder.expiry(id), metadata, file_id }
+        let Plan { size, metadata, file_id, duplicate, .. } = plan;
+        Progress { offset, size, expires_at: self.folder.expiry(id), metadata, file_id, duplicate }
     }
 
     /// Makes the file in a task of its own, so that it is finished or undone even if the client hangs up.
@@ -248,8 +269,8 @@ impl Resumable {
         let resumable = Arc::clone(self);
         let finishing = tokio::spawn(async move {
             match resumable.make_file(id, &plan, file, hashed.clone(), address).await {
-                Ok(made) => {
-                    let plan = Plan { file_id: Some(made.file_id), ..plan };
+                Ok((made, duplicate)) => {
+                    let plan = Plan { file_id: Some(made.file_id), duplicate, ..plan };
                     let (folder, noted) = (resumable.folder.clone(), plan.clone());
                     // The file is made; an upload that stays would be finished again and find it.
                     if let Err(error) = blocking(move || folder.finish(id, &noted)).await {
@@ -276,7 +297,7 @@ impl Resumable {
         file: DiskFile,
         hashed: Hashed,
         address: Option<IpAddr>,
-    ) -> Result<File, ApiError> {
+    ) -> Result<(File, Option<Duplicate>), ApiError> {
         let sha256 = plan.sha256.clone();
         let mut query = UploadQuery { project_id: plan.project_id, name: plan.name.clone(), sha256 };
         // While the database is away nothing is moved.
@@ -289,7 +310,13 @@ impl Resumable {
             Ok(Staged { file: NamedTempFile::from_parts(file, TempPath::try_from_path(path)?), size, sha256 })
         });
         let staged = staged.await.map_err(|error| disk_error(&error))?;
-        self.uploads.finish(plan.account_id, &query, staged, address).await.map(|(file, _)| file)
+        let (file, recorded) = self.uploads.finish(plan.account_id, &query, staged, address).await?;
+        let duplicate = match recorded {
+            Recorded { is_new: false, .. } => Some(Duplicate::File),
+            Recorded { has_bytes: false, .. } => Some(Duplicate::Content),
+            Recorded { .. } => None,
+        };
+        Ok((file, duplicate))
     }
 }
 

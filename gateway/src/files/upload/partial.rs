@@ -39,6 +39,19 @@ pub(crate) struct Plan {
     /// The file that it has become.
     #[serde(default)]
     pub(crate) file_id: Option<Uuid>,
+    /// What of it the project had already.
+    #[serde(default)]
+    pub(crate) duplicate: Option<Duplicate>,
+}
+
+/// What the project had already when an upload ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Duplicate {
+    /// This file, under the same name.
+    File,
+    /// The same bytes under another name; they are stored once.
+    Content,
 }
 
 /// The folder of unfinished uploads.
@@ -231,6 +244,7 @@ mod tests {
             sha256: None,
             metadata: None,
             file_id: None,
+            duplicate: None,
         }
     }
 

@@ -10,6 +10,7 @@ use actix_web::http::header::{
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
+use futures::StreamExt;
 use httpdate::fmt_http_date;
 use nebula_api::file::UploadQuery;
 use serde::Deserialize;
@@ -18,6 +19,7 @@ use uuid::Uuid;
 use super::drain_refused;
 use crate::domain::upload::resumable::{Checksum, Part, Progress};
 use crate::error::{ApiError, MEDIA_TYPE, PRECONDITION};
+use crate::files::upload::partial::Duplicate;
 use crate::http::body_limit::BodyTimer;
 use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
@@ -26,6 +28,10 @@ use crate::state::AppState;
 const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,checksum,expiration,termination";
 const ALGORITHMS: &str = "sha256,sha1,md5";
+/// Of a creation: the file of this name and size, with whose checksum a client can compare its own.
+const SAME_NAME: &str = "Nebula-Same-Name";
+/// Of an upload that has become a file, if the project had `file` or `content` already.
+const DUPLICATE: &str = "Nebula-Duplicate";
 const BYTES: &str = "application/offset+octet-stream";
 
 /// Query of `POST /api/uploads`, for clients that do not say the same in `Upload-Metadata`.
@@ -81,8 +87,15 @@ pub(crate) async fn create(
         let part = (text(request.headers(), CONTENT_TYPE.as_str()) == Some(BYTES))
             .then(|| part(&request, 0))
             .transpose()?;
-        let id = state.resumable.create(actor.account_id, asked, size, metadata).await?;
+        let begun = state.resumable.create(actor.account_id, asked, size, metadata).await?;
+        let id = begun.id;
         let progress = match part {
+            // A client that is still sending would not read the answer.
+            _ if begun.progress.is_some() => {
+                BodyTimer::allow_upload(&request);
+                while let Some(Ok(_)) = body.next().await {}
+                begun.progress
+            }
             Some(part) => {
                 let _permit = state.transfers.of_account(actor.account_id)?;
                 BodyTimer::allow_upload(&request);
@@ -97,6 +110,9 @@ pub(crate) async fn create(
         };
         let mut response = HttpResponse::Created();
         response.insert_header((LOCATION, format!("/api/uploads/{id}")));
+        if let Some(file_id) = begun.same_name {
+            response.insert_header((SAME_NAME, format!("/api/files/{file_id}")));
+        }
         match progress {
             Some(progress) => show(&mut response, &progress),
             None => expire(&mut response, state.resumable.expiry(id)),
@@ -207,6 +223,13 @@ fn tus(mut response: HttpResponse) -> HttpResponse {
 fn show(response: &mut HttpResponseBuilder, progress: &Progress) {
     response.insert_header(("Upload-Offset", progress.offset.to_string()));
     response.insert_header((CACHE_CONTROL, "no-store"));
+    if let Some(duplicate) = progress.duplicate {
+        let known = match duplicate {
+            Duplicate::File => "file",
+            Duplicate::Content => "content",
+        };
+        response.insert_header((DUPLICATE, known));
+    }
     match progress.file_id {
         Some(file_id) => drop(response.insert_header((CONTENT_LOCATION, format!("/api/files/{file_id}")))),
         None => expire(response, progress.expires_at),
