@@ -61,7 +61,7 @@ pub(crate) struct Upload {
     wait: bool,
 }
 
-/// What became of the files.
+/// The outcome of each file.
 #[derive(Default)]
 struct Results {
     /// Numbers of the sources and the files at the gateway.
@@ -114,7 +114,7 @@ async fn send(
     let uploads = stream::iter(files.iter().enumerate()).map(|(number, source)| async move {
         let (meter, started) = (progress.meter(source), Instant::now());
         let uploaded = target.upload(source, progress, &meter).await;
-        // What was at the gateway before does not count as speed.
+        // Bytes that were at the gateway before do not count as speed.
         let sent = meter.sent_here();
         meter.finish();
         (number, uploaded, sent, started.elapsed())
@@ -139,7 +139,7 @@ async fn send(
                 results.uploaded.push((number, uploaded.file, uploaded.known));
             }
             Err(error) if error.broken_pipe => return Err(error),
-            // What keeps this file from being sent keeps the others, too.
+            // The same failure would keep the others from being sent, too.
             Err(error) if is_lasting(&error) => {
                 results.ended = Some((error, left));
                 return Ok(());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::server::{Answer, Request, Server};
 use crate::{Family, PROJECT, content, failure, login, nebulactl, run, text};
 
-/// What arrived, and the refusal of names that begin with "bad".
+/// Keeps the bytes that arrive, and refuses names that begin with "bad".
 #[derive(Default)]
 struct Gateway {
     bytes: Mutex<Vec<u8>>,

@@ -1,89 +1,148 @@
-// Uploads of this tab: one after the other, so that the first is done soon instead of all being done late.
-import { reactive } from "vue";
+// Uploads of this tab, a few at the same time. They outlive pages of the console, and what a reload interrupts
+// waits for its file to be chosen again.
+import { markRaw, reactive } from "vue";
 import { Failure } from "./api/failure";
-import { upload } from "./api/upload";
+import { interrupted, prepare, type Transfer } from "./api/upload";
 import { announce } from "./announce";
+import { Pace } from "./pace";
 import { files } from "./store";
 
 export interface Upload {
   id: number;
   projectId: string;
-  file: File;
-  state: "queued" | "sending" | "failed";
-  /** Bytes sent so far. */
+  folder: string;
+  name: string;
+  size: number;
+  /** Missing for an upload of an earlier visit: a page cannot keep a file over a reload. */
+  file: File | null;
+  /** waiting: the connection is lost, and it is tried again. */
+  state: "queued" | "sending" | "waiting" | "paused" | "failed" | "interrupted";
+  /** Bytes at the gateway or on their way. */
   sent: number;
-  /** When sending began, for the time left. */
-  began: number;
+  pace: Pace;
   failure: Failure | null;
-  abort: AbortController;
+  transfer: Transfer | null;
+  /** Of an interrupted one: forgets it here and at the gateway. */
+  discard: (() => Promise<void>) | null;
 }
+
+/** Files that are sent at the same time. */
+const PARALLEL = 3;
 
 export const uploads = reactive<Upload[]>([]);
 let serial = 0;
-let busy = false;
 
+function add(one: Pick<Upload, "projectId" | "folder" | "name" | "size"> & Partial<Upload>): void {
+  const fresh = { id: ++serial, file: null, state: "queued", sent: 0, failure: null, transfer: null, discard: null } as const;
+  uploads.push({ ...fresh, pace: new Pace(), ...one });
+}
+
+/** Takes files in; one that continues an interrupted upload takes its place. */
 export function enqueue(projectId: string, chosen: Iterable<File>): void {
   for (const file of chosen) {
-    const abort = new AbortController();
-    uploads.push({ id: ++serial, projectId, file, state: "queued", sent: 0, began: 0, failure: null, abort });
+    const { name, size } = file;
+    const same = (each: Upload) =>
+      each.state === "interrupted" && each.projectId === projectId && each.name === name && each.size === size;
+    const before = uploads.find(same);
+    if (before) Object.assign(before, { file, state: "queued" });
+    else add({ projectId, folder: "", name, size, file });
   }
-  void work();
+  work();
+}
+
+/** Shows the uploads that an earlier visit has begun. */
+export async function restore(): Promise<void> {
+  for (const one of await interrupted()) {
+    const isKnown = uploads.some((each) => each.name === one.name && each.size === one.size && each.projectId === one.projectId);
+    if (!isKnown) add({ ...one, state: "interrupted" });
+  }
 }
 
 export function cancel(one: Upload): void {
-  one.abort.abort();
   remove(one);
+  // Ends it at the gateway, too.
+  void (one.transfer?.abort(true) ?? one.discard?.() ?? Promise.resolve()).catch(() => undefined);
+  work();
 }
 
-export function cancelAll(): void {
-  [...uploads].forEach(cancel);
+/** Leaves all where they are: whoever signs in next may go on with their own. */
+export function suspendAll(): void {
+  for (const one of uploads.splice(0)) void one.transfer?.abort().catch(() => undefined);
+}
+
+export function pause(one: Upload): void {
+  void one.transfer?.abort().catch(() => undefined);
+  one.state = "paused";
+  work();
+}
+
+export function resume(one: Upload): void {
+  Object.assign(one, { state: "queued", failure: null });
+  work();
 }
 
 function remove(one: Upload): void {
-  const at = uploads.indexOf(one);
+  const at = uploads.findIndex((each) => each.id === one.id);
   if (at >= 0) uploads.splice(at, 1);
 }
 
-export function retry(one: Upload): void {
-  Object.assign(one, { state: "queued", sent: 0, failure: null });
-  void work();
+const isRunning = (one: Upload) => one.state === "sending" || one.state === "waiting";
+
+function work(): void {
+  for (let next = find(); next && uploads.filter(isRunning).length < PARALLEL; next = find()) void begin(next);
 }
 
-/** Milliseconds left at the pace so far; null while that would be a guess. */
-export function remaining(one: Upload, at = Date.now()): number | null {
-  const spent = at - one.began;
-  return one.sent > 0 && spent > 2000 ? (spent / one.sent) * (one.file.size - one.sent) : null;
-}
+const find = () => uploads.find((each) => each.state === "queued" && each.file !== null);
 
-async function work(): Promise<void> {
-  if (busy) return;
-  busy = true;
+async function begin(one: Upload): Promise<void> {
+  if (!one.file) return;
+  Object.assign(one, { state: "sending", failure: null, pace: new Pace() });
+  announce(`Uploading ${one.name}.`);
   try {
-    for (let next = find(); next; next = find()) await one(next);
-  } finally {
-    busy = false;
-  }
-}
-
-const find = () => uploads.find((each) => each.state === "queued");
-
-async function one(next: Upload): Promise<void> {
-  Object.assign(next, { state: "sending", began: Date.now() });
-  announce(`Uploading ${next.file.name}.`);
-  try {
-    await upload(next.projectId, next.file, (sent) => (next.sent = sent), next.abort.signal);
-    remove(next);
-    announce(`${next.file.name} is uploaded.`);
-    files.refresh();
+    const { projectId, folder } = one;
+    one.transfer ??= markRaw(await prepare(one.file, { projectId, folder }, told(one)));
+    // It may have been paused or cancelled meanwhile.
+    if (isRunning(one) && uploads.some((each) => each.id === one.id)) one.transfer.start();
   } catch (thrown) {
-    if (next.abort.signal.aborted) return;
-    Object.assign(next, { state: "failed", failure: Failure.from(thrown) });
-    announce(`${next.file.name} was not uploaded: ${next.failure?.detail}`);
+    failed(one, Failure.from(thrown));
   }
+}
+
+const told = (one: Upload) => ({
+  progress: (sent: number) => {
+    if (one.state === "waiting") Object.assign(one, { state: "sending", failure: null });
+    one.sent = sent;
+    one.pace.add(Date.now(), sent);
+  },
+  waiting: (failure: Failure) => {
+    if (isRunning(one)) Object.assign(one, { state: "waiting", failure });
+  },
+  done: (duplicate: "file" | "content" | null) => {
+    remove(one);
+    announce(duplicate === "file" ? `${one.name} was there already.` : `${one.name} is uploaded.`);
+    files.refresh();
+    work();
+  },
+  failed: (failure: Failure) => failed(one, failure),
+});
+
+function failed(one: Upload, failure: Failure): void {
+  Object.assign(one, { state: "failed", failure });
+  announce(`${one.name} was not uploaded: ${failure.detail}`);
+  work();
 }
 
 if (typeof window !== "undefined") {
   window.addEventListener("beforeunload", (event) => {
-    if (uploads.some((each) => each.state !== "failed")) event.preventDefault();
+    if (uploads.some((each) => isRunning(each) || each.state === "queued")) event.preventDefault();
   });
+  // No need to wait for the next try.
+  window.addEventListener("online", () => uploads.filter((each) => each.state === "waiting").forEach(hurry));
+}
+
+function hurry(one: Upload): void {
+  void one.transfer
+    ?.abort()
+    .then(() => one.state === "waiting" && one.transfer?.start())
+    .catch(() => undefined);
 }

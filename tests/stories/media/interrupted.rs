@@ -4,10 +4,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, ensure};
-use nebula_tests::binary::{built, run};
+use anyhow::{Context, Result, ensure};
+use nebula_tests::binary::{built, root, run};
 use nebula_tests::process::Process;
-use nebula_tests::stack::Stack;
+use nebula_tests::stack::{ADMIN, PASSWORD, Stack};
 use nebula_tests::{eventually, rounds};
 use rustix::process::Signal;
 use sha2::{Digest, Sha256};
@@ -108,5 +108,36 @@ async fn what_is_there_is_not_sent_again_and_what_is_refused_is_listed() -> Resu
     let staged = stack.store().join(".staging/uploads").read_dir()?;
     let bytes = staged.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.extension().is_none());
     assert_eq!(bytes.collect::<Vec<PathBuf>>(), Vec::<PathBuf>::new(), "nothing half done stays");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn uploads_of_the_console_survive_a_killed_gateway_and_a_reload() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    // Pictures for people, where the environment wants them.
+    let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
+    fs::create_dir_all(&pictures)?;
+    let sha256 = write_film(&pictures.join("film.bin"), 24 * MIB)?;
+    for (name, size) in [("other.bin", 6 * MIB), ("third.bin", 7 * MIB), ("other/film.bin", 1000)] {
+        fs::create_dir_all(pictures.join("other"))?;
+        write_film(&pictures.join(name), size)?;
+    }
+    let log = stack.path("browser.log");
+    let mut browser = Process::start(Path::new("npm"), &log, "KILL", None, |npm| {
+        npm.arg("--prefix").arg(root().join("gateway/web")).args(["--silent", "run", "e2e", "--", "uploads"]);
+        npm.env("NEBULA_URL", stack.url()).env("NEBULA_USERNAME", ADMIN).env("NEBULA_PASSWORD", PASSWORD);
+        npm.env("NEBULA_PICTURES", &pictures);
+    })?;
+    let words = || fs::read_to_string(&log).unwrap_or_default();
+    // Far enough for a pace to be shown, and far from the end.
+    eventually("bytes to arrive", || async { Ok((arrived(&stack)? >= 9 * MIB).then_some(())) })
+        .await
+        .with_context(words)?;
+    stack.kill_gateway()?;
+    stack.start_gateway().await?;
+    assert_eq!(browser.wait()?, Some(0), "{}", words());
+    assert_eq!(stack.admin().await?.settled("film.bin").await?.sha256, sha256);
+    let kept = stack.stored()?.into_iter().filter(|path| path.metadata().is_ok_and(|data| data.len() >= MIB));
+    assert_eq!(kept.count(), 2, "the cancelled one is nowhere");
     Ok(())
 }

@@ -79,7 +79,7 @@ impl Stream {
     }
 }
 
-/// What was written so far.
+/// The bytes written so far.
 struct Arrived {
     hash: Sha256,
     length: u64,

@@ -28,7 +28,7 @@ pub(super) struct Journal {
     project: Uuid,
 }
 
-/// What is known of one upload, locked against other processes.
+/// The note of one upload, locked against other processes.
 #[derive(Debug)]
 pub(super) struct Note {
     path: PathBuf,

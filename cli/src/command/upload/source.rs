@@ -1,4 +1,4 @@
-//! What an upload reads: the files that the arguments name, and those in folders.
+//! The files of an upload: those that the arguments name, and those in their folders.
 
 use std::fs;
 use std::io;

@@ -20,7 +20,7 @@ use crate::retry::{Patience, Retry};
 
 /// A connection that takes no byte for this time is considered dead.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// What all files of one command share.
+/// The settings that all files of one command share.
 pub(super) struct Target<'a> {
     pub(super) client: &'a Client,
     pub(super) project: Uuid,

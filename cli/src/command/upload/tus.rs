@@ -29,7 +29,7 @@ pub(super) struct Place {
     pub(super) known: Option<Known>,
 }
 
-/// What of a finished upload the project had already.
+/// The part of a finished upload that the project had already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Known {
     File,

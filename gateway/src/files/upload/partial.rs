@@ -39,12 +39,12 @@ pub(crate) struct Plan {
     /// The file that it has become.
     #[serde(default)]
     pub(crate) file_id: Option<Uuid>,
-    /// What of it the project had already.
+    /// The part that the project had already.
     #[serde(default)]
     pub(crate) duplicate: Option<Duplicate>,
 }
 
-/// What the project had already when an upload ended.
+/// The part of an upload that the project had already when it ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Duplicate {
