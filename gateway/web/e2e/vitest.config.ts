@@ -1,4 +1,4 @@
-// The console in a real browser, against a running system: tests/stories/console.rs starts both.
+// The console in a real browser, against a running system, which a story starts.
 import { defineConfig } from "vitest/config";
 
 export default defineConfig({
