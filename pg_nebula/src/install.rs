@@ -51,6 +51,7 @@ install_in_order! {
     "tables_content_job" = "../../sql/tables/content_job.sql",
     "tables_variant" = "../../sql/tables/variant.sql",
     "tables_restore" = "../../sql/tables/restore.sql",
+    "tables_value_range" = "../../sql/tables/value_range.sql",
 }
 
 // Requires every function in Rust, so that this file and those below can call and comment on them.
@@ -58,7 +59,7 @@ extension_sql_file!(
     "../../sql/functions/free_map.sql",
     name = "functions_free_map",
     requires = [
-        "tables_restore",
+        "tables_value_range",
         pools::project::require_project,
         pools::populate::populate_pool,
         pools::populate::assignable_range,

@@ -8,10 +8,12 @@ mod direct;
 mod endpoints;
 mod free_map;
 mod limits;
+mod networks;
 mod node_rules;
 mod nodes;
 mod peers;
 mod queue;
+mod values;
 
 use pgrx::prelude::*;
 

@@ -16,7 +16,7 @@ COMMENT ON FUNCTION nebula.allocate_dual(uuid, uuid, text, interval, text, inet)
 COMMENT ON FUNCTION nebula.release_ip(uuid, text, inet, inet) IS
   'Releases the addresses of a device, or only the given one, and returns the address; it stays in '
   'quarantine while a valid certificate names the device. Errors: P0002 never held one, or not the given one, '
-  '55000 released already';
+  '22023 a network instead of an address, 55000 released already';
 COMMENT ON FUNCTION nebula.allocate_nebula_ip(uuid, uuid, text) IS
   'allocate_ip under the name that existing clients use';
 COMMENT ON FUNCTION nebula.release_nebula_ip_by_device(uuid) IS

@@ -23,10 +23,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_pool nebula.pool;
 BEGIN
-  IF p_address <> host(p_address)::inet THEN
-    RAISE EXCEPTION '% is a network, not an address', p_address
-      USING ERRCODE = '22023', HINT = 'Omit the prefix length.';
-  END IF;
+  PERFORM nebula.check_address(p_address);
   SELECT l.*
     INTO v_pool
     FROM nebula.pool l

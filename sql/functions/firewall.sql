@@ -92,6 +92,7 @@ BEGIN
   END IF;
   PERFORM nebula.check_groups(v_remote_groups);
   PERFORM nebula.check_groups(ARRAY[v_for_group]) WHERE v_for_group IS NOT NULL;
+  PERFORM nebula.check_host_bits(v_remote_cidr), nebula.check_host_bits(v_local_cidr);
   PERFORM nebula.check_text('note', v_note, 'note');
   PERFORM nebula.check_device_name(d.name)
      FROM nebula.device d

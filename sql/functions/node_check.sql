@@ -83,10 +83,9 @@ DECLARE
 BEGIN
   IF p_cidr IS NULL OR p_cidr = p_former THEN
     RETURN;
-  ELSIF p_cidr <> network(p_cidr)::inet THEN
-    RAISE EXCEPTION '% is an address in a network, not a network', p_cidr
-      USING ERRCODE = '22023', HINT = format('The network is %s.', network(p_cidr));
-  ELSIF masklen(p_cidr) > (CASE family(p_cidr) WHEN 4 THEN 30 ELSE 126 END) THEN
+  END IF;
+  PERFORM nebula.check_host_bits(p_cidr);
+  IF masklen(p_cidr) > (CASE family(p_cidr) WHEN 4 THEN 30 ELSE 126 END) THEN
     RAISE EXCEPTION '% has no room for the interface and a peer', p_cidr
       USING ERRCODE = '22023', HINT = 'Give a wider network, for example a /24 or a /64.';
   END IF;
@@ -193,9 +192,7 @@ BEGIN
     RAISE EXCEPTION 'an interface cannot hand out % resolvers', jsonb_array_length(p_interface -> 'dns')
       USING ERRCODE = '22023', HINT = 'Give at most 8 addresses.';
   END IF;
-  PERFORM nebula.refuse_field('dns', to_jsonb(d), 'Give addresses, for example 9.9.9.9.')
-     FROM unnest(nebula.json_texts(p_interface, 'dns')) d
-    WHERE masklen(nebula.read_inet('dns', d)) < (CASE family(nebula.read_inet('dns', d)) WHEN 4 THEN 32 ELSE 128 END);
+  PERFORM nebula.check_address(nebula.read_inet('dns', d)) FROM unnest(nebula.json_texts(p_interface, 'dns')) d;
 END $$;
 COMMENT ON FUNCTION nebula.check_interface(nebula.node, jsonb) IS
   'Internal: refuses an interface of a node, as the API writes it, that cannot be. Errors: 22023';

@@ -91,7 +91,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
            jsonb_strip_nulls(jsonb_build_object(
                                'name', add_interface.name, 'listenPort', add_interface.listen_port,
                                'endpoint', add_interface.endpoint, 'mtu', add_interface.mtu,
-                               'dns', (SELECT jsonb_agg(host(d)) FROM unnest(add_interface.dns) d),
+                               'dns', (SELECT jsonb_agg(d) FROM unnest(add_interface.dns) d),
                                'keepalive', add_interface.keepalive, 'cidr', add_interface.cidr)),
            session_user::text, inet_client_addr()
          )

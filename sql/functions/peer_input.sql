@@ -26,10 +26,11 @@ BEGIN
     RAISE EXCEPTION 'networks must be a list of networks without null'
       USING ERRCODE = '22023', HINT = 'For example ARRAY[inet ''10.1.0.0/16''].';
   END IF;
+  PERFORM nebula.check_host_bits(n) FROM unnest(p_networks) n;
   RETURN ARRAY(SELECT DISTINCT network(n) FROM unnest(p_networks) n ORDER BY 1);
 END $$;
 COMMENT ON FUNCTION nebula.peer_networks(inet[]) IS
-  'Internal: networks in order, each once, without the bits of hosts. Errors: 22023 not a plain list';
+  'Internal: networks in order, each once. Errors: 22023 not a plain list of networks';
 
 CREATE FUNCTION nebula.peer_expiry(p_expires_at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql STABLE AS $$

@@ -244,10 +244,7 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_conflict text;
 BEGIN
-  IF p_cidr <> network(p_cidr)::inet THEN
-    RAISE EXCEPTION '% is an address in a network, not a network', p_cidr
-      USING ERRCODE = '22023', HINT = format('The network is %s.', network(p_cidr));
-  END IF;
+  PERFORM nebula.check_host_bits(p_cidr);
   PERFORM nebula.check_network(p_cidr);
   IF masklen(p_cidr) > (CASE family(p_cidr) WHEN 4 THEN 30 ELSE 126 END) THEN
     RAISE EXCEPTION '% has no room for the interface and a peer', p_cidr

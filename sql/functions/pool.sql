@@ -20,6 +20,30 @@ COMMENT ON FUNCTION nebula.require_fresh_snapshot() IS
   'Internal: for functions that lock and then read; fails if other transactions have ended since the '
   'snapshot of a REPEATABLE READ transaction was taken. Errors: 40001 run the transaction again';
 
+-- 10.42.0.9/24 may mean the address or the network, and the second may open a port to 255 devices more.
+CREATE FUNCTION nebula.check_host_bits(p_network inet) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF p_network <> network(p_network)::inet THEN
+    RAISE EXCEPTION '% is an address in a network, not a network', p_network
+      USING ERRCODE = '22023',
+        HINT = format('The network is %s, the address alone %s.', network(p_network), host(p_network));
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_host_bits(inet) IS
+  'Internal: refuses a network with bits of a host, as every function does that takes a network. Errors: 22023';
+
+CREATE FUNCTION nebula.check_address(p_address inet) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF p_address <> host(p_address)::inet THEN
+    RAISE EXCEPTION '% is a network, not an address', p_address
+      USING ERRCODE = '22023', HINT = format('Omit the prefix length: %s.', host(p_address));
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_address(inet) IS
+  'Internal: refuses an address with a prefix length, as every function does that takes one address. Errors: 22023';
+
 -- Before a network becomes a pool, an overlay, a route or the range of a node. Rows from before stay.
 CREATE FUNCTION nebula.check_network(p_network inet) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
@@ -208,10 +232,7 @@ DECLARE
   v_room   record;
   v_victim record;
 BEGIN
-  IF v_target::inet <> p_cidr THEN
-    RAISE EXCEPTION '% is an address in a network, not a network', p_cidr
-      USING ERRCODE = '22023', HINT = format('The network is %s.', v_target);
-  END IF;
+  PERFORM nebula.check_host_bits(p_cidr);
   IF v_pool.purpose = 'peer' THEN
     RAISE EXCEPTION 'pool "%" is for peers', v_pool.name
       USING ERRCODE = '55000', HINT = 'A full one needs no change: its interface gets another one by itself.';

@@ -20,10 +20,7 @@ BEGIN
       USING ERRCODE = '22023',
         HINT = 'Start with a letter or digit, then up to 62 letters, digits, spaces, dots, underscores or dashes.';
   END IF;
-  IF v_cidr <> network(v_cidr)::inet THEN
-    RAISE EXCEPTION '% is an address in a network, not a network', v_cidr
-      USING ERRCODE = '22023', HINT = format('The network is %s.', network(v_cidr));
-  END IF;
+  PERFORM nebula.check_host_bits(v_cidr);
   PERFORM nebula.check_network(v_cidr);
   INSERT INTO nebula.project AS p (name, cidr)
   VALUES (v_name, v_cidr::cidr)

@@ -9,6 +9,7 @@ DECLARE
   v_ended      nebula.allocation;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
+  PERFORM nebula.check_address(v_address);
   IF coalesce(btrim(v_reason), '') = '' THEN
     RAISE EXCEPTION 'a reason must be given'
       USING ERRCODE = '22023', HINT = 'Say why the certificate can do no harm, for the record.';
@@ -32,8 +33,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.end_quarantine(uuid, inet, text) IS
   'Frees a quarantined address at once, although a valid certificate still names it, and records the '
-  'reason; returns the device that held it. For administrators. Errors: 22023 no reason, P0002 no such '
-  'project, not in quarantine';
+  'reason; returns the device that held it. For administrators. Errors: 22023 no reason, or no '
+  'address, P0002 no such project, not in quarantine';
 
 CREATE FUNCTION nebula.end_quarantine_of(project text, device text, reason text) RETURNS SETOF inet
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -42,6 +42,11 @@ BEGIN
   PERFORM nebula.require_project(v_project_id);
   PERFORM nebula.check_label(v_project_id, v_label);
   PERFORM nebula.check_text('reason', v_reason, 'note');
+  IF v_last IS NULL THEN
+    PERFORM nebula.check_host_bits(v_first);
+  ELSE
+    PERFORM nebula.check_address(v_first), nebula.check_address(v_last);
+  END IF;
   SELECT *
     INTO v_pool
     FROM nebula.pool p
@@ -103,7 +108,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.exclude_addresses(uuid, text, inet, inet, text) IS
   'Excludes addresses of a pool from allocation: from first to last, or the whole network first; returns '
-  'how many. Errors: P0002 no such project, 22023 in no pool, 23505 label taken or overlapping, 55000 one '
+  'how many. Errors: P0002 no such project, 22023 in no pool or malformed, 23505 label taken or overlapping, 55000 one '
   'is held, 55P03 busy';
 
 -- Runs of free addresses: the gaps between held addresses, reservations and the gateway. Nothing is added to the last

@@ -52,10 +52,7 @@ BEGIN
     RAISE EXCEPTION 'there is no device % in project %', v_device_id, v_project_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
-  IF v_network <> network(v_network)::inet THEN
-    RAISE EXCEPTION '% is an address, not a network', v_network
-      USING ERRCODE = '22023', HINT = format('Write %s.', network(v_network));
-  END IF;
+  PERFORM nebula.check_host_bits(v_network);
   IF NOT EXISTS (SELECT FROM unnest(v_held) h WHERE family(h::inet) = family(v_network)) THEN
     RAISE EXCEPTION 'device % holds no address of the family of %', v_device_id, v_network
       USING ERRCODE = '22023',
@@ -133,6 +130,7 @@ DECLARE
   v_dropped_by CONSTANT text := dropped_by;
   v_gone       nebula.route;
 BEGIN
+  PERFORM nebula.check_host_bits(v_network);
   DELETE FROM nebula.route r
    WHERE r.project_id = v_project_id
      AND r.network = v_network
@@ -146,7 +144,7 @@ BEGIN
                               jsonb_build_object('network', v_gone.network));
 END $$;
 COMMENT ON FUNCTION nebula.drop_route(uuid, inet, text) IS
-  'Removes a route. For administrators. Errors: P0002 no such route';
+  'Removes a route. For administrators. Errors: P0002 no such route, 22023 not a network';
 
 CREATE FUNCTION nebula.list_routes(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -1,6 +1,40 @@
 -- From 0.2.0 to 0.3.0: only what running the install script of the new version again (docker/upgrade.sh appends it)
 -- cannot do: tables that change, and functions that are gone or have another signature.
 
+-- Values beyond the ranges that sql/tables/value_range.sql now demands become the next one inside. Without triggers,
+-- because functions that they call may be gone.
+DO $$
+DECLARE
+  v_column record;
+BEGIN
+  SET LOCAL session_replication_role = replica;
+  FOR v_column IN
+    SELECT c.oid::regclass AS name, quote_ident(a.attname) AS column_name,
+           CASE a.atttypid
+             WHEN 'timestamptz'::regtype THEN $q$timestamptz '0001-01-01 00:00:00+00'$q$
+             WHEN 'interval'::regtype THEN $q$interval '0'$q$
+             ELSE '0'
+           END AS least,
+           CASE a.atttypid
+             WHEN 'timestamptz'::regtype THEN $q$timestamptz '9999-12-31 23:59:59.999999+00'$q$
+             WHEN 'interval'::regtype THEN $q$interval '100 years'$q$
+             ELSE '1'
+           END AS most
+      FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+     WHERE c.relnamespace = 'nebula'::regnamespace
+       AND c.relkind IN ('r', 'p')
+       AND NOT c.relispartition
+       AND a.attgenerated = ''
+       AND a.attname <> 'run_at'
+       AND (a.atttypid IN ('timestamptz'::regtype, 'interval'::regtype) OR a.attname = 'progress')
+  LOOP
+    EXECUTE format('UPDATE %1$s SET %2$s = least(greatest(%2$s, %3$s), %4$s) WHERE %2$s NOT BETWEEN %3$s AND %4$s',
+                   v_column.name, v_column.column_name, v_column.least, v_column.most);
+  END LOOP;
+  SET LOCAL session_replication_role = origin;
+END $$;
+
 -- Functions that only services and other functions call: they have another name now, or parameters with other names
 -- (p_...) or types, which CREATE OR REPLACE refuses. The install script creates them again. 0.1.0 does not have all of
 -- them.

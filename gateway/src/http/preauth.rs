@@ -13,6 +13,7 @@ use crate::domain::enrolment::preauth::{PollToken, requested_hash};
 use crate::error::ApiError;
 use crate::http::enrolment::{check_properties, server_url};
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::state::AppState;
 
 /// Begins the request of a device. An administrator gets the address that it names, and approves the request.
@@ -56,7 +57,7 @@ pub(crate) async fn approve(
     state: web::Data<AppState>,
     actor: Actor,
     query: web::Query<ApproveQuery>,
-    body: web::Json<EnrolmentRequest>,
+    body: web::Json<Object<EnrolmentRequest>>,
 ) -> Result<web::Json<Envelope<Approval>>, ApiError> {
     check_properties(&body)?;
     let hash = requested_hash(&query.request).ok_or_else(|| {

@@ -10,12 +10,21 @@ use ipnetwork::IpNetwork;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TrustedProxies(Arc<[IpNetwork]>);
 
-/// An entry of the setting that is neither an address nor a network.
+/// A wrong entry of the setting.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "NEBULA_TRUSTED_PROXIES: {0:?} is neither an address nor a network; write for example 127.0.0.1,10.0.0.0/8"
-)]
-pub(crate) struct ProxyError(String);
+pub(crate) enum ProxyError {
+    #[error(
+        "NEBULA_TRUSTED_PROXIES: {0:?} is neither an address nor a network; write for example 127.0.0.1,10.0.0.0/8"
+    )]
+    Malformed(String),
+
+    #[error(
+        "NEBULA_TRUSTED_PROXIES: {0} is an address in a network; write {network}/{prefix} for the network, {address} \
+         for the address alone",
+        network = .0.network(), prefix = .0.prefix(), address = .0.ip()
+    )]
+    HostBits(IpNetwork),
+}
 
 impl TrustedProxies {
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
@@ -29,9 +38,13 @@ impl FromStr for TrustedProxies {
 
     fn from_str(text: &str) -> Result<Self, ProxyError> {
         let entries = text.split([',', ' ']).filter(|entry| !entry.is_empty());
-        let parse = |entry: &str| entry.parse().map_err(|_| ProxyError(entry.to_owned()));
-        entries.map(|entry| parse(entry).map(canonical)).collect::<Result<_, _>>().map(Self)
+        entries.map(|entry| parsed(entry).map(canonical)).collect::<Result<_, _>>().map(Self)
     }
+}
+
+fn parsed(entry: &str) -> Result<IpNetwork, ProxyError> {
+    let network: IpNetwork = entry.parse().map_err(|_| ProxyError::Malformed(entry.to_owned()))?;
+    if network.ip() == network.network() { Ok(network) } else { Err(ProxyError::HostBits(network)) }
 }
 
 /// A network of IPv4 addresses in the form of IPv6 as one of IPv4, which is how addresses of peers are compared.
@@ -59,5 +72,11 @@ mod tests {
         assert!(mapped.contains([10, 1, 2, 3].into()) && !mapped.contains([11, 1, 2, 3].into()));
         assert!(!TrustedProxies::default().contains([127, 0, 0, 1].into()));
         assert!("proxy.lan".parse::<TrustedProxies>().unwrap_err().to_string().contains("proxy.lan"));
+    }
+
+    #[test]
+    fn a_network_with_bits_of_a_host_is_refused_with_both_that_may_be_meant() {
+        let error = "10.1.2.3/8".parse::<TrustedProxies>().unwrap_err().to_string();
+        assert!(error.contains("write 10.0.0.0/8 for the network, 10.1.2.3 for the address"), "{error}");
     }
 }

@@ -6,6 +6,7 @@ use nebula_core::address::Family;
 use pgrx::prelude::*;
 use pgrx::{Inet, Uuid};
 
+use super::request::parse_address;
 use super::{linked_table, static_hosts, store};
 use crate::pg::catalog::join_allocators;
 use crate::pg::datum::inet::Host;
@@ -23,6 +24,7 @@ fn release_ip(
     client: default!(Option<Inet>, "NULL"),
 ) -> sql::Result<Host> {
     let device = required(device_id, "device_id")?;
+    address.as_ref().map(parse_address).transpose()?;
     Ok(Host(release(device, released_by, address.as_ref(), client.as_ref())?))
 }
 

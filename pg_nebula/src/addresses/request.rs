@@ -95,5 +95,8 @@ pub(super) fn parse_address(inet: &Inet) -> Result<IpAddr> {
     if network.prefix == network.family().bits() {
         return Ok(network.address);
     }
-    Err(Error::bad_argument(format!("{network} is a network, not an address"), "Omit the prefix length."))
+    Err(Error::bad_argument(
+        format!("{network} is a network, not an address"),
+        format!("Omit the prefix length: {}.", network.address),
+    ))
 }

@@ -380,3 +380,28 @@ async fn files_of_0_2_0_with_the_same_bytes_share_a_content_after_the_update() -
     );
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_that_no_list_can_write_are_put_within_the_calendar_by_the_update() -> Result<()> {
+    let cluster = Cluster::start(&["fsync=off"]).await?;
+    for release in ["0.1.0", "0.2.0"] {
+        cluster.add_release(release)?;
+        let client = cluster.empty_database(&format!("times_{}", &release[2..3])).await?.connect().await?;
+        client.batch_execute(&format!("CREATE EXTENSION pg_nebula VERSION '{release}'")).await?;
+        client.batch_execute(DATA).await?;
+        let wrong = "UPDATE nebula.project SET created_at = '-infinity';
+                     UPDATE nebula.device SET registered_at = 'infinity' WHERE name = 'device12';
+                     UPDATE nebula.event SET at = '20000-01-01';
+                     UPDATE nebula.job_waiting SET run_at = 'infinity'";
+        client.batch_execute(wrong).await?;
+        client.batch_execute("ALTER EXTENSION pg_nebula UPDATE").await?;
+        let years = "SELECT concat_ws(' ', (SELECT min(extract(year FROM created_at)) FROM nebula.project),
+                                      (SELECT max(extract(year FROM registered_at)) FROM nebula.device),
+                                      (SELECT max(extract(year FROM at)) FROM nebula.event),
+                                      (SELECT max(run_at) FROM nebula.job_waiting))";
+        client.batch_execute("SET TimeZone = 'UTC'").await?;
+        let years: String = client.query_one(years, &[]).await?.get(0);
+        assert_eq!(years, "1 9999 9999 infinity", "from {release}");
+    }
+    Ok(())
+}

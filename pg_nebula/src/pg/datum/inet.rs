@@ -106,6 +106,6 @@ pub(crate) fn checked_cidr(cidr: &Inet) -> Result<Network> {
     }
     Err(Error::bad_argument(
         format!("{network} is an address in a network, not a network"),
-        format!("The network is {truncated}."),
+        format!("The network is {truncated}, the address alone {}.", network.address),
     ))
 }
