@@ -7,7 +7,7 @@ use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
     ca, device, doctor, enrolment, file, get, job, join, leave, login, node, peer, ping, play, pool, project,
-    route, rule, status, upload,
+    quota, route, rule, share, status, upload,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -75,6 +75,9 @@ enum Command {
     Rm(file::Remove),
     /// Play a file in mpv or VLC
     Play(play::Play),
+    /// Links by which people without an account open a file
+    #[command(subcommand)]
+    Share(share::Command),
     /// Background jobs: list, show, cancel, retry
     Jobs(job::Jobs),
     /// Make this machine a member of the overlay network
@@ -91,6 +94,9 @@ enum Command {
     /// Pools: ranges of overlay addresses
     #[command(subcommand)]
     Pool(pool::Command),
+    /// Quotas: what projects and accounts may store
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Devices: members of a project
     #[command(subcommand)]
     Device(device::Command),
@@ -126,6 +132,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Get(arguments) => get::run(context, arguments).await,
         Command::Rm(arguments) => file::remove(context, arguments).await,
         Command::Play(arguments) => return play::run(context, arguments).await,
+        Command::Share(command) => share::run(context, command).await,
         Command::Jobs(arguments) => job::run(context, arguments).await,
         Command::Join(arguments) => join::run(context, arguments).await,
         Command::Agent(arguments) => command::agent::run(arguments).await,
@@ -133,6 +140,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Leave(arguments) => leave::run(context, arguments).await,
         Command::Project(command) => project::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
+        Command::Quota(command) => quota::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
         Command::Rule(command) => rule::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,

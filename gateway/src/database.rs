@@ -29,10 +29,12 @@ pub(crate) mod pool;
 pub(crate) mod project;
 pub(crate) mod project_options;
 mod query;
+pub(crate) mod quota;
 mod records;
 pub(crate) mod revocation;
 pub(crate) mod rotation;
 pub(crate) mod session;
+pub(crate) mod share;
 mod statement;
 pub(crate) mod storage;
 

@@ -16,4 +16,5 @@ pub(crate) mod peer;
 pub(crate) mod playback;
 pub(crate) mod project_cache;
 pub(crate) mod registration;
+pub(crate) mod share;
 pub(crate) mod upload;

@@ -40,7 +40,7 @@ impl Meaning {
             400 | 413 | 415 | 416 => Some("GET /openapi.json describes what this route takes."),
             401 => Some("Sign in: POST /api/auth/login."),
             403 => Some("Ask an administrator."),
-            404 => Some("List what there is, and name one of it."),
+            404 | 410 => Some("List what there is, and name one of it."),
             409 | 412 => Some("Look at what there is now, and repeat the request if it still makes sense."),
             408 | 429 | 503 => Some("Try again in a moment."),
             _ => None,
@@ -64,6 +64,8 @@ pub(crate) const NOT_FOUND: Meaning = meaning("P0002", 404, "not_found");
 pub(crate) const METHOD: Meaning = meaning("0A000", 405, "method_not_allowed");
 /// Already exists, overlaps, or is taken.
 pub(crate) const CONFLICT: Meaning = meaning("23505", 409, "already_exists");
+/// It was there, and is not any more.
+pub(crate) const GONE: Meaning = meaning("55000", 410, "gone");
 /// Lost lease, already released, revoked.
 pub(crate) const WRONG_STATE: Meaning = meaning("55000", 409, "wrong_state");
 /// The caller asked for one version, and this is another.
@@ -90,11 +92,15 @@ pub(crate) const NO_NODE: Meaning = meaning("53000", 503, "no_node");
 pub(crate) const UNAVAILABLE: Meaning = meaning("08006", 503, "unavailable");
 /// Every address of the pool is taken.
 pub(crate) const POOL_EXHAUSTED: Meaning = meaning("53400", 507, "pool_exhausted");
+/// The project or the account has no bytes left.
+pub(crate) const QUOTA: Meaning = meaning("53Q00", 507, "quota_exceeded");
+/// The upload alone is larger than the quota.
+pub(crate) const ABOVE_QUOTA: Meaning = meaning("53Q01", 413, "quota_exceeded");
 /// No space left for rows or bytes.
 pub(crate) const DISK_FULL: Meaning = meaning("53100", 507, "disk_full");
 
 /// The meanings that `nebula.*` functions raise.
-pub(crate) const MEANINGS: [Meaning; 9] = [
+pub(crate) const MEANINGS: [Meaning; 11] = [
     BAD_ARGUMENT,
     NOT_AUTHENTICATED,
     NOT_PERMITTED,
@@ -104,6 +110,8 @@ pub(crate) const MEANINGS: [Meaning; 9] = [
     RATE_LIMITED,
     NO_NODE,
     POOL_EXHAUSTED,
+    QUOTA,
+    ABOVE_QUOTA,
 ];
 
 /// A failed request.

@@ -47,7 +47,7 @@ use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
 use crate::infra::node_hub::NodeHub;
 use crate::infra::quota::Transfers;
-use crate::infra::rate_limit::RateLimits;
+use crate::infra::rate_limit::{RateLimits, ShareGuesses};
 use crate::infra::readiness::Readiness;
 use crate::settings::Settings;
 use crate::state::AppState;
@@ -188,6 +188,7 @@ async fn make_state(
         gateway_address,
         tokens: Tokens::new(&settings.token_key),
         passwords,
+        share_guesses: ShareGuesses::default(),
         keyring,
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),

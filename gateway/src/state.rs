@@ -21,6 +21,7 @@ use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::metrics::Metrics;
 use crate::infra::quota::Transfers;
+use crate::infra::rate_limit::ShareGuesses;
 use crate::infra::readiness::Readiness;
 use crate::infra::trusted_proxies::TrustedProxies;
 
@@ -39,6 +40,7 @@ pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
+    pub(crate) share_guesses: ShareGuesses,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) agents: Arc<AgentService>,
@@ -123,6 +125,7 @@ pub(crate) mod tests {
             store,
             tokens: Tokens::new(b"thirty-two bytes for a token key"),
             passwords: Passwords::new().unwrap(),
+            share_guesses: ShareGuesses::default(),
             keyring,
             metrics: Metrics::install().unwrap(),
             readiness: Readiness::default(),

@@ -1,7 +1,7 @@
 -- Contents: the bytes of files, stored once in a project.
 
 CREATE FUNCTION nebula.take_content(
-  p_content_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea, p_content_type text,
+  p_actor uuid, p_content_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea, p_content_type text,
   p_storage_key text, p_media boolean
 ) RETURNS nebula.content
 LANGUAGE plpgsql AS $$
@@ -9,11 +9,14 @@ DECLARE
   v_content nebula.content;
 BEGIN
   LOOP
-    INSERT INTO nebula.content AS c (content_id, project_id, size, sha256, content_type, storage_key)
-    VALUES (p_content_id, p_project_id, p_size, p_sha256, p_content_type, p_storage_key)
+    INSERT INTO nebula.content AS c (content_id, project_id, owner_id, size, sha256, content_type, storage_key)
+    VALUES (p_content_id, p_project_id, p_actor, p_size, p_sha256, p_content_type, p_storage_key)
     ON CONFLICT ON CONSTRAINT content_project_sha256_key DO NOTHING
     RETURNING c.* INTO v_content;
-    EXIT WHEN FOUND;
+    IF FOUND THEN
+      PERFORM nebula.require_room(p_actor, p_project_id, p_size);
+      EXIT;
+    END IF;
     -- Locked, so that it is not deleted with its last file before the new one has its row. One that was deleted while
     -- this waited is made again.
     SELECT c.*
@@ -36,9 +39,9 @@ BEGIN
   END IF;
   RETURN v_content;
 END $$;
-COMMENT ON FUNCTION nebula.take_content(uuid, uuid, text, bigint, bytea, text, text, boolean) IS
+COMMENT ON FUNCTION nebula.take_content(uuid, uuid, uuid, text, bigint, bytea, text, text, boolean) IS
   'Internal: the content with these bytes, made at this storage key if the project has none. Media whose job has '
-  'failed get a new one: their upload was repeated';
+  'failed get a new one: their upload was repeated. Errors: 53Q00, 53Q01 as require_room';
 
 CREATE FUNCTION nebula.is_unfinished(p_job_id bigint) RETURNS boolean
 LANGUAGE sql STABLE AS $$
@@ -70,6 +73,7 @@ BEGIN
    WHERE c.content_id = p_content_id
      FOR UPDATE;
   IF EXISTS (SELECT FROM nebula.file f WHERE f.content_id = p_content_id) THEN
+    PERFORM nebula.hand_on_content(p_content_id);
     RETURN;
   END IF;
   PERFORM nebula.cancel_content_jobs(p_content_id);

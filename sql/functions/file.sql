@@ -42,8 +42,8 @@ CREATE FUNCTION nebula.create_file(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who     text := nebula.require_member(p_actor, p_project_id);
-  v_content nebula.content := nebula.take_content(p_upload_id, p_project_id, p_name, p_size, p_sha256, p_content_type,
-                                                  p_storage_key, p_media);
+  v_content nebula.content := nebula.take_content(p_actor, p_upload_id, p_project_id, p_name, p_size, p_sha256,
+                                                  p_content_type, p_storage_key, p_media);
   v_known   nebula.file;
 BEGIN
   INSERT INTO nebula.file AS f (file_id, project_id, owner_id, name, content_id)
@@ -71,7 +71,7 @@ COMMENT ON FUNCTION nebula.create_file(uuid, uuid, uuid, text, bigint, bytea, te
   'For the gateway: records a stored upload and, for media whose bytes are new, enqueues its transcode. created = '
   'false: the same bytes were there under that name; stored = false: they were there under another key, so those at '
   'storage_key can be deleted. Errors: P0002, 42501 as require_member, 23505 name taken by other content, 23514 '
-  'malformed name';
+  'malformed name, 53Q00 and 53Q01 over a quota';
 
 CREATE FUNCTION nebula.list_files(
   p_actor uuid, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL

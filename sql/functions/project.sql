@@ -119,18 +119,21 @@ COMMENT ON FUNCTION nebula.add_member(uuid, text) IS
 
 CREATE FUNCTION nebula.list_projects(p_actor uuid)
 RETURNS TABLE (
-  project_id uuid, name text, cidr text, created_at timestamptz, devices bigint, files bigint
+  project_id uuid, name text, cidr text, created_at timestamptz, devices bigint, files bigint,
+  used_bytes bigint, max_bytes bigint
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT p.project_id, p.name, p.cidr::text, p.created_at,
          (SELECT count(*) FROM nebula.device d WHERE d.project_id = p.project_id),
-         (SELECT count(*) FROM nebula.file f WHERE f.project_id = p.project_id)
+         (SELECT count(*) FROM nebula.file f WHERE f.project_id = p.project_id),
+         coalesce((SELECT sum(u.bytes) FROM nebula.storage_use u WHERE u.project_id = p.project_id), 0)::bigint,
+         (SELECT q.max_bytes FROM nebula.quota q WHERE q.project_id = p.project_id)
     FROM nebula.project p
    WHERE p.project_id IN (SELECT nebula.visible_projects(p_actor))
    ORDER BY p.name
 $$;
 COMMENT ON FUNCTION nebula.list_projects(uuid) IS
-  'For the gateway: projects the account sees, with counts, by name';
+  'For the gateway: projects the account sees, with counts, what they store and may store, by name';
 
 CREATE FUNCTION nebula.list_pools(p_actor uuid, p_project_id uuid DEFAULT NULL)
 RETURNS TABLE (

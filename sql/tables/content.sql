@@ -3,6 +3,7 @@
 CREATE TABLE nebula.content (
   content_id    uuid        NOT NULL,
   project_id    uuid        NOT NULL REFERENCES nebula.project,
+  owner_id      uuid        REFERENCES nebula.account ON DELETE SET NULL,
   size          bigint      NOT NULL,
   sha256        bytea       NOT NULL,
   content_type  text        NOT NULL,
@@ -25,6 +26,8 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.content', '');
 COMMENT ON TABLE nebula.content IS 'Uploaded bytes, stored once in a project';
 COMMENT ON COLUMN nebula.content.content_id IS 'Identifier: that of the first file that had these bytes';
 COMMENT ON COLUMN nebula.content.project_id IS 'Project it belongs to';
+COMMENT ON COLUMN nebula.content.owner_id IS
+  'Account that it counts to: the first that stored it, while that has a file of it; null: it was deleted';
 COMMENT ON COLUMN nebula.content.size IS 'Bytes';
 COMMENT ON COLUMN nebula.content.sha256 IS 'SHA-256 of the bytes; also the strong ETag';
 COMMENT ON COLUMN nebula.content.content_type IS 'Media type detected from the bytes';

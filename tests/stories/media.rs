@@ -8,5 +8,7 @@ mod leftovers;
 mod names;
 mod outage;
 mod player;
+mod quota;
 mod resumable;
+mod share;
 mod stream;

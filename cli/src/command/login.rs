@@ -97,7 +97,7 @@ fn ask(prompt: &str, read: impl FnOnce() -> std::io::Result<String>) -> Result<S
     Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-fn read_password(path: &Path) -> Result<String> {
+pub(crate) fn read_password(path: &Path) -> Result<String> {
     if path.as_os_str() == "-" {
         return first_line(stdin(), "standard input");
     }

@@ -129,7 +129,16 @@ mod tests {
 
     fn project(name: &str) -> Project {
         let (project_id, created_at) = (Uuid::new_v4(), Utc::now());
-        Project { project_id, name: name.to_owned(), cidr: None, created_at, devices: 0, files: 0 }
+        Project {
+            project_id,
+            name: name.to_owned(),
+            cidr: None,
+            created_at,
+            devices: 0,
+            files: 0,
+            used_bytes: 0,
+            max_bytes: None,
+        }
     }
 
     #[test]

@@ -27,6 +27,8 @@ pub mod pool;
 pub mod preauth;
 pub mod project;
 pub mod project_options;
+pub mod quota;
 pub mod revocation;
+pub mod share;
 
 pub use envelope::{Envelope, Failure};

@@ -21,4 +21,8 @@ pub struct Project {
     pub devices: i64,
     /// Number of files.
     pub files: i64,
+    /// Bytes of uploads and of all that was made from them.
+    pub used_bytes: i64,
+    /// The most that it may store; absent: any number.
+    pub max_bytes: Option<i64>,
 }

@@ -23,6 +23,8 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
             created_at: row.try_get("created_at")?,
             devices: row.try_get("devices")?,
             files: row.try_get("files")?,
+            used_bytes: row.try_get("used_bytes")?,
+            max_bytes: row.try_get("max_bytes")?,
         })
     })
 }

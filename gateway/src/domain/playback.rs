@@ -23,6 +23,9 @@ struct LinkClaims {
     sub: Uuid,
     file: Uuid,
     rendition: String,
+    /// The share that let its holder in; each request asks whether that is still open.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    share: Option<Uuid>,
     /// Seconds since 1970.
     exp: u64,
     /// [`LinkClaims::AUDIENCE`].
@@ -40,6 +43,16 @@ pub(crate) struct NewLink {
     pub(crate) expires: u64,
     /// Whether the link is to the playlist of the streams; otherwise it is to the bytes of a rendition.
     is_stream: bool,
+}
+
+/// Rights that the token of a link gives.
+#[derive(Debug, Clone)]
+pub(crate) struct Pass {
+    /// The account whose rights it has.
+    pub(crate) account_id: Uuid,
+    pub(crate) rendition: String,
+    /// The share that its holder came by.
+    pub(crate) share_id: Option<Uuid>,
 }
 
 /// Makes a link to a rendition, or to the one that plays best. Fails with 404 if the account sees no such
@@ -74,22 +87,26 @@ pub(crate) async fn make(
             Err(error) => return Err(error),
         },
     };
-    sign(tokens, account_id, file_id, rendition)
+    sign(tokens, account_id, file_id, rendition, None)
 }
 
-/// A link with the rights of an account, which are not checked here.
+/// A link with the rights of an account, which are not checked here. One of a share ends with that, at a second since
+/// 1970.
 pub(crate) fn sign(
     tokens: &Tokens,
     account_id: Uuid,
     file_id: Uuid,
     rendition: String,
+    share: Option<(Uuid, Option<u64>)>,
 ) -> Result<NewLink, ApiError> {
-    let expires = now() + LINK_LIFETIME;
+    let end = share.and_then(|(_, end)| end).unwrap_or(u64::MAX);
+    let expires = end.min(now() + LINK_LIFETIME);
     let is_stream = rendition == HLS;
     let claims = LinkClaims {
         sub: account_id,
         file: file_id,
         rendition,
+        share: share.map(|(share_id, _)| share_id),
         exp: expires,
         aud: LinkClaims::AUDIENCE.to_owned(),
     };
@@ -102,28 +119,23 @@ pub(crate) fn path(file_id: Uuid, link: &NewLink) -> String {
     format!("/api/files/{file_id}/{place}?token={token}")
 }
 
-/// The account and the rendition of a link to this file. Fails with 401.
-pub(crate) fn open(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<(Uuid, String), ApiError> {
+/// The rights that a link to this file gives. Fails with 401.
+pub(crate) fn open(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<Pass, ApiError> {
     open_form(tokens, token, file_id, false)
 }
 
-/// The account of a link to the streams of this file. Fails with 401.
-pub(crate) fn open_hls(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<Uuid, ApiError> {
-    open_form(tokens, token, file_id, true).map(|(account_id, _)| account_id)
+/// The rights that a link to the streams of this file gives. Fails with 401.
+pub(crate) fn open_hls(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<Pass, ApiError> {
+    open_form(tokens, token, file_id, true)
 }
 
-fn open_form(
-    tokens: &Tokens,
-    token: &str,
-    file_id: Uuid,
-    is_stream: bool,
-) -> Result<(Uuid, String), ApiError> {
+fn open_form(tokens: &Tokens, token: &str, file_id: Uuid, is_stream: bool) -> Result<Pass, ApiError> {
     let refused = |sentence: &str| {
         ApiError::new(NOT_AUTHENTICATED, sentence).hint("Make a new one: POST /api/files/{id}/link.")
     };
     match tokens.open::<LinkClaims>(token, LinkClaims::AUDIENCE) {
         Ok(claims) if claims.file == file_id && (claims.rendition == HLS) == is_stream => {
-            Ok((claims.sub, claims.rendition))
+            Ok(Pass { account_id: claims.sub, rendition: claims.rendition, share_id: claims.share })
         }
         Ok(claims) if claims.file == file_id => Err(refused("this link is to another form of the file")),
         Ok(_) => Err(refused("this link belongs to another file")),

@@ -22,6 +22,7 @@ use uuid::Uuid;
 
 use crate::database::Database;
 use crate::database::file::{self as database, NamedFile, Recorded};
+use crate::database::quota;
 use crate::domain::disks::{self, Disks};
 use crate::domain::file;
 use crate::error::{ApiError, CONFLICT, TOO_LARGE, UNAVAILABLE};
@@ -45,6 +46,14 @@ pub(crate) struct Uploads {
     max_size: Option<u64>,
 }
 
+/// Answers about an upload before its body.
+pub(crate) struct Admission {
+    /// The file of this name, which may have the same bytes; with a checksum in the query it has them.
+    known: Option<NamedFile>,
+    /// Bytes that quotas leave to it; `None`: any number.
+    room: Option<u64>,
+}
+
 /// An upload before its body.
 pub(crate) struct NewUpload {
     pub(crate) account_id: Uuid,
@@ -66,8 +75,9 @@ impl Uploads {
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(File, bool), ApiError> {
         let NewUpload { account_id, mut query, content_length, address } = upload;
-        let known = self.admit(account_id, &mut query, content_length).await?;
-        let limits = UploadLimits { promised: content_length, max: self.max_size };
+        let Admission { known, room } = self.admit(account_id, &mut query, content_length).await?;
+        let max = self.max_size.into_iter().chain(room).min();
+        let limits = UploadLimits { promised: content_length, max };
         let body = match known {
             Some(known) if query.sha256.is_some() => {
                 return Ok((file::find(&self.database, account_id, known.file_id).await?, false));
@@ -76,9 +86,15 @@ impl Uploads {
             None => (VecDeque::new(), body),
         };
         let body = known_bytes::joined(body);
-        let staged = receive::receive(body, self.disks.files(), limits)
-            .await
-            .map_err(|error| receive_error(&query.name, error))?;
+        let staged = match receive::receive(body, self.disks.files(), limits).await {
+            Ok(staged) => staged,
+            Err(ReceiveError::TooLarge { max }) if room == Some(max) => {
+                self.room(account_id, &query, Some(max + 1)).await?;
+                // Room was made meanwhile, and the rest of the body is not read.
+                return Err(receive_error(&query.name, ReceiveError::TooLarge { max }));
+            }
+            Err(error) => return Err(receive_error(&query.name, error)),
+        };
         // The body is complete: from here on the upload is finished or undone, even if the client hangs up.
         let uploads = Arc::clone(self);
         let finishing =
@@ -88,20 +104,37 @@ impl Uploads {
     }
 
     /// The checks that need no byte of an upload: its name, its size, the room there is, the caller's rights,
-    /// and whether the name is taken. Composes the name. Answers the file of this name if it may have the
-    /// same bytes; with a checksum in the query it has them.
+    /// whether the name is taken, and whether quotas leave room. Composes the name.
     pub(crate) async fn admit(
         &self,
         account_id: Uuid,
         query: &mut UploadQuery,
         content_length: Option<u64>,
-    ) -> Result<Option<NamedFile>, ApiError> {
+    ) -> Result<Admission, ApiError> {
         let limits = UploadLimits { promised: content_length, max: self.max_size };
         self.refuse_by_size(&query.name, limits).await?;
-        self.check_name_and_rights(account_id, query, content_length).await
+        let known = self.check_name_and_rights(account_id, query, content_length).await?;
+        // A retry of what is there already needs none.
+        let room = match &known {
+            Some(_) => None,
+            None => self.room(account_id, query, content_length).await?,
+        };
+        Ok(Admission { known, room })
     }
 
-    /// The same without the size and the room.
+    /// Bytes that quotas leave to an upload; `None`: any number. Fails with 507 or 413 if it does not fit.
+    async fn room(
+        &self,
+        account_id: Uuid,
+        query: &UploadQuery,
+        size: Option<u64>,
+    ) -> Result<Option<u64>, ApiError> {
+        let sha256 = query.sha256.as_deref().map(checksum).transpose()?;
+        let client = self.database.client().await?;
+        quota::room(&client, account_id, query.project_id, size, sha256).await
+    }
+
+    /// The same without the size, the room on the disk and the quotas.
     async fn check_name_and_rights(
         &self,
         account_id: Uuid,

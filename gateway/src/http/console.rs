@@ -34,6 +34,14 @@ pub(crate) async fn serve(request: HttpRequest) -> HttpResponse {
     }
 }
 
+/// The page of the console, for an address that is a route.
+pub(crate) async fn page(request: &HttpRequest) -> HttpResponse {
+    match web_assets::page() {
+        Some(asset) => respond(request, asset),
+        None => not_found(request.clone()).await,
+    }
+}
+
 /// A browser that opens a page asks for HTML; a program or an `<img>` does not, and gets 404.
 fn wants_page(request: &HttpRequest, path: &str) -> bool {
     let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();

@@ -9,7 +9,8 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::file as database;
-use crate::domain::{file, playback};
+use crate::domain::playback::{self, Pass};
+use crate::domain::{file, share};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
 use crate::http::extractor::Actor;
@@ -76,11 +77,12 @@ pub(crate) async fn content(
     query: web::Query<ContentQuery>,
 ) -> Result<HttpResponse, ApiError> {
     let query = query.into_inner();
-    let (account_id, rendition, permit) = match &query.token {
-        Some(token) => {
-            let (account_id, kind) = playback::open(&state.tokens, token, *file_id)?;
-            let permit = state.transfers.of_link(account_id, client_address(&request))?;
-            (account_id, Some(kind), Either::Left(permit))
+    let pass =
+        query.token.as_ref().map(|token| playback::open(&state.tokens, token, *file_id)).transpose()?;
+    let (account_id, rendition, permit) = match &pass {
+        Some(Pass { account_id, rendition, .. }) => {
+            let permit = state.transfers.of_link(*account_id, client_address(&request))?;
+            (*account_id, Some(rendition.clone()), Either::Left(permit))
         }
         None => {
             let account_id = Actor::from_request_head(&request)?.account_id;
@@ -90,6 +92,9 @@ pub(crate) async fn content(
     // The connection is given back before the first byte is sent: a player may stay for hours.
     let content = {
         let client = state.database.client().await?;
+        if let Some(pass) = &pass {
+            share::check_pass(&client, pass, *file_id).await?;
+        }
         database::content(&client, account_id, *file_id, rendition.as_deref()).await?
     };
     let delivery = Delivery {
@@ -157,7 +162,7 @@ mod tests {
     async fn holders_of_links_and_the_account_itself_do_not_use_up_each_others_share() {
         let (state, _folder) = state::tests::unconnected();
         let [account, file] = [Uuid::from_u128(1), Uuid::from_u128(2)];
-        let link = playback::sign(&state.tokens, account, file, "web".to_owned()).unwrap();
+        let link = playback::sign(&state.tokens, account, file, "web".to_owned(), None).unwrap();
         let app = App::new().app_data(state.clone()).route("/{id}", web::get().to(content));
         let app = init_service(app).await;
         let play = async || {

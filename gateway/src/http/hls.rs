@@ -11,9 +11,10 @@ use nebula_api::file::{MadeFrom, MakeFrom};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::database::file as file_database;
 use crate::database::hls as database;
-use crate::domain::{hls, playback};
+use crate::database::{Client, file as file_database};
+use crate::domain::playback::{self, Pass};
+use crate::domain::{hls, share};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
 use crate::http::extractor::{Actor, state_of};
@@ -34,8 +35,8 @@ pub(crate) struct HlsQuery {
 pub(crate) struct Viewer {
     file_id: Uuid,
     account_id: Uuid,
-    /// Token of the link, if it came by one.
-    token: Option<String>,
+    /// Token of the link, if it came by one, and what that entitles to.
+    link: Option<(String, Pass)>,
 }
 
 #[derive(Deserialize)]
@@ -47,16 +48,28 @@ impl Viewer {
     fn read(request: &HttpRequest, payload: &mut Payload) -> Result<Self, actix_web::Error> {
         let file_id = web::Path::<FilePath>::from_request(request, payload).into_inner()?.id;
         let token = web::Query::<HlsQuery>::from_request(request, payload).into_inner()?.into_inner().token;
-        let account_id = match &token {
-            Some(token) => playback::open_hls(&state_of(request)?.tokens, token, file_id)?,
+        let tokens = &state_of(request)?.tokens;
+        let open = |token: String| playback::open_hls(tokens, &token, file_id).map(|pass| (token, pass));
+        let link = token.map(open).transpose()?;
+        let account_id = match &link {
+            Some((_, pass)) => pass.account_id,
             None => Actor::from_request_head(request)?.account_id,
         };
-        Ok(Self { file_id, account_id, token })
+        Ok(Self { file_id, account_id, link })
+    }
+
+    /// A connection, once it is known that the link has not ended.
+    async fn client(&self, state: &AppState) -> Result<Client, ApiError> {
+        let client = state.database.client().await?;
+        if let Some((_, pass)) = &self.link {
+            share::check_pass(&client, pass, self.file_id).await?;
+        }
+        Ok(client)
     }
 
     /// Appended to the URLs in playlists. A token has no character that a URL would have to escape.
     fn query(&self) -> String {
-        self.token.as_ref().map_or_else(String::new, |token| format!("?token={token}"))
+        self.link.as_ref().map_or_else(String::new, |(token, _)| format!("?token={token}"))
     }
 }
 
@@ -74,7 +87,7 @@ impl FromRequest for Viewer {
     params(("id" = Uuid, Path), HlsQuery),
     responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl")))]
 pub(crate) async fn master(state: web::Data<AppState>, viewer: Viewer) -> Result<HttpResponse, ApiError> {
-    let client = state.database.client().await?;
+    let client = viewer.client(&state).await?;
     let variants = database::playable_variants(&client, viewer.account_id, viewer.file_id).await?;
     let text = hls::master(&variants, &viewer.query()).ok_or_else(|| {
         ApiError::not_found("there is no stream of this file, or not yet")
@@ -93,7 +106,7 @@ pub(crate) async fn media(
     viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant) = path.into_inner();
-    let client = state.database.client().await?;
+    let client = viewer.client(&state).await?;
     if variant.starts_with("subtitle-") {
         let seconds = database::duration(&client, viewer.account_id, file_id).await?;
         return Ok(playlist(hls::subtitles(&variant, seconds, &viewer.query())));
@@ -112,7 +125,7 @@ pub(crate) async fn init(
     viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant) = path.into_inner();
-    let client = state.database.client().await?;
+    let client = viewer.client(&state).await?;
     let bytes = database::init(&client, viewer.account_id, file_id, &variant).await?;
     Ok(private("video/mp4").body(bytes))
 }
@@ -129,14 +142,14 @@ pub(crate) async fn segment(
     viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant, chunk, segment) = path.into_inner();
-    let permit = if viewer.token.is_some() {
+    let permit = if viewer.link.is_some() {
         Either::Left(state.transfers.of_link(viewer.account_id, client_address(&request))?)
     } else {
         Either::Right(state.transfers.of_account(viewer.account_id)?)
     };
     // The connection is given back before the first byte is sent.
     let content = {
-        let client = state.database.client().await?;
+        let client = viewer.client(&state).await?;
         database::segment(&client, viewer.account_id, file_id, &variant, (chunk, segment)).await?
     };
     stream::answer(&request, &state.store, &content, Delivery::default(), permit).await
@@ -154,7 +167,7 @@ pub(crate) async fn subtitle(
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, subtitle) = path.into_inner();
     let content = {
-        let client = state.database.client().await?;
+        let client = viewer.client(&state).await?;
         file_database::content(&client, viewer.account_id, file_id, Some(&subtitle)).await?
     };
     stream::answer(&request, &state.store, &content, Delivery::default(), ()).await

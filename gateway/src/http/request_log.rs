@@ -17,7 +17,7 @@ use crate::state::AppState;
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Middleware: gives the request its identifier, answers with it, logs and counts the outcome. The path is
-/// logged without its query, which may hold the token of a link.
+/// logged without its query and without the token of a share, which open files.
 pub(crate) async fn log_request(
     request: ServiceRequest,
     next: Next<impl MessageBody>,
@@ -25,7 +25,7 @@ pub(crate) async fn log_request(
     let started = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
-    let path = request.path().to_owned();
+    let path = shown_path(request.path()).to_owned();
     let state = request.app_data::<web::Data<AppState>>().cloned();
     let client = client_address(request.request()).map(display);
 
@@ -47,6 +47,11 @@ pub(crate) async fn log_request(
         tracing::info!(target: "nebula_gateway::request", %method, path, status, ms, client, id);
     }
     Ok(response)
+}
+
+/// The path without what opens a file.
+fn shown_path(path: &str) -> &str {
+    if path.starts_with("/s/") { "/s/…" } else { path }
 }
 
 /// The identifier that a proxy set, if it is fit to be logged, or a new one.

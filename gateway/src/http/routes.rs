@@ -15,8 +15,8 @@ use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
     auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, hls, install, job,
-    metrics, node, node_interface, peer, pool, preauth, project, project_options, revocation, rotation,
-    upload,
+    metrics, node, node_interface, peer, pool, preauth, project, project_options, quota, revocation,
+    rotation, share, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -79,6 +79,8 @@ routes! {
     Admin  firewall::drop_route;
 
     Member project::list;
+    Member quota::list;
+    Admin  quota::set;
     Member pool::list;
     Member device::list;
     Member certificate::list;
@@ -125,6 +127,11 @@ routes! {
     Member file::show;
     Member file::delete;
     Member file::link;
+    Member share::create;
+    Member share::list;
+    Anyone share::open;
+    Member share::revoke;
+    Anyone share::page;
     MemberOrLink file::content;
     MemberOrLink hls::master;
     MemberOrLink hls::media;
@@ -174,7 +181,7 @@ mod tests {
             let uri = uri.replace("{nodeId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{peerId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{variant}", "v480").replace("{subtitle}", "subtitle-0");
-            let uri = uri.replace("{chunk}", "0").replace("{segment}", "0");
+            let uri = uri.replace("{chunk}", "0").replace("{segment}", "0").replace("{subject}", "project");
             let uri = uri.replace(
                 "{id}",
                 if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },

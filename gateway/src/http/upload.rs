@@ -30,7 +30,7 @@ pub(crate) mod tus;
         (status = 400, description = "Empty, cut off, or not what its name says"),
         (status = 409, description = "Another file has this name"),
         (status = 413, description = "Larger than allowed"),
-        (status = 507, description = "No space left"),
+        (status = 507, description = "No space left, on the disk or by a quota"),
     ))]
 pub(crate) async fn upload(
     state: web::Data<AppState>,

@@ -29,6 +29,10 @@ const REGISTRATION_INTERVAL: Duration = Duration::from_secs(60);
 /// Keys remembered per limit; 10 000 take less than a megabyte.
 const MAX_KEYS: usize = 10_000;
 
+pub(crate) use share_guesses::ShareGuesses;
+
+mod share_guesses;
+
 #[derive(Debug)]
 pub(crate) struct RateLimits {
     guesses: FixedWindow<IpAddr>,
@@ -136,6 +140,10 @@ impl<K: Eq + Hash> FixedWindow<K> {
         let window = windows.get(key)?;
         let rest = self.length.checked_sub(now.saturating_duration_since(window.start))?;
         Some((window.count, rest))
+    }
+
+    fn forget(&self, key: &K) {
+        self.lock().remove(key);
     }
 
     /// Counts one; answers the count in the current window, and how many beyond the first the window before

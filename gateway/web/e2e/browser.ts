@@ -39,3 +39,6 @@ export const open = (page: Page, name: string) => page.getByRole("navigation", {
 export const picture = (page: Page, name: string) => page.screenshot({ path: `${env("NEBULA_PICTURES")}/${name}.png` });
 
 export const folder = () => env("NEBULA_PICTURES");
+
+/** Path of a share link to the film of the story. */
+export const share = () => env("NEBULA_SHARE");

@@ -1,6 +1,6 @@
 // The story has uploaded film.mkv of 20 seconds, whose streams have the heights 540 and 480.
 import { afterAll, beforeAll, expect, test } from "vitest";
-import { open, picture, signIn, type Session } from "./browser";
+import { open, picture, share, signIn, type Session } from "./browser";
 
 let session: Session;
 
@@ -46,6 +46,24 @@ test("a seek to the end plays on from there", async () => {
   });
   await shows(540);
   expect(await page.evaluate(() => document.querySelector("video")?.duration)).toBeCloseTo(20, 0);
+});
+
+test("a link plays the film for somebody who is not signed in", async () => {
+  const { page } = session;
+  await page.evaluate(() => window.localStorage.clear());
+  await page.goto(new URL(share(), page.url()).href);
+  await page.getByLabel("Password").fill("rosebud");
+  await page.getByRole("button", { name: "Open" }).click();
+  await page.getByRole("heading", { name: "film.mkv" }).waitFor();
+  await page.evaluate(() => {
+    const video = document.querySelector("video");
+    if (!video) throw new Error("no video");
+    video.muted = true;
+    return video.play();
+  });
+  await page.waitForFunction(() => (document.querySelector("video")?.currentTime ?? 0) > 0.2);
+  expect(await page.getByRole("link", { name: /Download/ }).count()).toBe(1);
+  await picture(page, "share");
 });
 
 test("nothing was refused by the content policy, and no script failed", () => {

@@ -175,29 +175,31 @@ const READERS: &str = "
     configuration_versions confirm_changes desired_interface device_allocation device_configurations
     device_networks device_revocation device_status_for device_unsafe_networks disk_room
     dual_families dumped_relations endpoint_address endpoint_fault enrolment_project expired_peers
-    file_content file_duration file_name_base find_jobs find_segment
+    file_content file_duration file_name_base find_jobs find_segment find_share
     firewall_classes first_peer_network
     foreign_certificates forward_rule forward_rules free_numbers free_peer_network free_runs
     has_no_agent has_rows in_restore_session interface_endpoint is_grantable
-    is_label is_live is_made is_name is_private is_time is_unfinished issued_certificates json_boolean
-    json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
+    is_label is_live is_made is_name is_private is_share_open is_time is_unfinished
+    issued_certificates json_boolean json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
     late_peers limit_certificates list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
-    list_pools list_projects list_rotations list_routes list_rules map_differences map_status
+    list_pools list_projects list_quotas list_rotations
+    list_routes list_rules list_shares made_bytes map_differences map_status
     named_file network_number network_uses next_peer_network next_tick node_counts node_due node_epoch
     node_health node_late_after node_of_device node_report node_scores node_secrets node_state
     nodes_of_peer not_grantable numbered_network other_project_of overlapping_pool overlay_networks
     peer_addresses peer_counts peer_expiry peer_file_name peer_network_conflict
     peer_networks peer_ranges peer_routes peers_applied peers_of_nodes playable_variants
     pool_forecast pool_network pool_usage project_allocations project_configuration
-    project_lighthouses project_options project_trust read_inet refuse_endpoint refuse_field
+    project_lighthouses project_options project_trust quotas_of read_inet refuse_endpoint refuse_field
+    refuse_over_quota
     render_conf report_drift report_interface report_seen report_text reported_bytes require_account
     require_admin require_agentless require_device require_file require_interface require_job
     require_member require_node require_peer require_project rotation_missing
-    sequences_to_restore shared_identities show_interface show_node show_peer shown_node
+    sequences_to_restore share_state shared_identities show_interface show_node show_peer shown_node
     signing_authorities span special_networks static_endpoints tables_with_rows text_limit
-    told_interface unknown_objects unusable_endpoints vacant_segment variant_init variant_segments
-    visible_projects wanted_state wireguard_key";
+    told_interface unknown_objects unusable_endpoints upload_room vacant_segment
+    variant_init variant_segments visible_projects wanted_state wireguard_key";
 
 /// Members of the extension in schema nebula, without the test functions.
 const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname

@@ -73,8 +73,9 @@ UPDATE nebula.file f
 DELETE FROM nebula.rendition r USING nebula.file f
  WHERE f.file_id = r.content_id
    AND f.content_id <> f.file_id;
-INSERT INTO nebula.content (content_id, project_id, size, sha256, content_type, storage_key, job_id, stored_at)
-SELECT f.file_id, f.project_id, f.size, f.sha256,
+INSERT INTO nebula.content (content_id, project_id, owner_id, size, sha256, content_type, storage_key, job_id,
+                            stored_at)
+SELECT f.file_id, f.project_id, f.owner_id, f.size, f.sha256,
        CASE WHEN octet_length(f.content_type) > 1000 THEN left(f.content_type, 250) ELSE f.content_type END,
        f.storage_key, f.job_id, f.uploaded_at
   FROM nebula.file f
@@ -91,3 +92,5 @@ ALTER TABLE nebula.file
   ADD CONSTRAINT file_content_id_fkey FOREIGN KEY (content_id) REFERENCES nebula.content;
 ALTER TABLE nebula.rendition
   ADD CONSTRAINT rendition_content_id_fkey FOREIGN KEY (content_id) REFERENCES nebula.content ON DELETE CASCADE;
+-- Renditions that were there before their triggers are counted.
+DO $$ BEGIN PERFORM nebula.check_storage(repair => true); END $$;

@@ -97,7 +97,7 @@ fn refusal(exchange: &Exchange) -> ApiError {
 }
 
 /// 256 random bits cannot be guessed, so a plain SHA-256 is enough to store them.
-fn random_token() -> String {
+pub(crate) fn random_token() -> String {
     URL_SAFE_NO_PAD.encode(rand::random::<[u8; 32]>())
 }
 

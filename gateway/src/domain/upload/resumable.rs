@@ -21,7 +21,7 @@ use uuid::Uuid;
 
 use super::{Uploads, disk_error, receive_error};
 use crate::database::file::Recorded;
-use crate::error::{ApiError, CHECKSUM, LOCKED, TOO_LARGE, WRONG_STATE};
+use crate::error::{ABOVE_QUOTA, ApiError, CHECKSUM, LOCKED, QUOTA, TOO_LARGE, WRONG_STATE};
 use crate::files::upload::partial::{Appending, Duplicate, Folder, Hashed, OpenError, Plan};
 use crate::files::upload::receive::{BATCH_SIZE, ReceiveError, Staged};
 
@@ -111,7 +111,7 @@ impl Resumable {
         size: u64,
         metadata: Option<String>,
     ) -> Result<Begun, ApiError> {
-        let known = self.uploads.admit(account_id, &mut query, Some(size)).await?;
+        let known = self.uploads.admit(account_id, &mut query, Some(size)).await?.known;
         let UploadQuery { project_id, name, sha256 } = query;
         let same_name = known.map(|known| known.file_id);
         let file_id = same_name.filter(|_| sha256.is_some());
@@ -170,6 +170,15 @@ impl Resumable {
             return Err(too_long(&plan));
         }
         self.uploads.disks.refuse_upload(Some(part.length.unwrap_or(left))).await?;
+        // Others may have used up the quota since the upload began.
+        let Plan { project_id, ref name, ref sha256, size, .. } = plan;
+        let query = UploadQuery { project_id, name: name.clone(), sha256: sha256.clone() };
+        if let Err(error) = self.uploads.room(account_id, &query, Some(size)).await
+            // Bytes come also while the database is away.
+            && matches!(error.meaning(), QUOTA | ABOVE_QUOTA)
+        {
+            return Err(error);
+        }
         // Kept aside, so that damaged bytes can be taken back.
         let (before, kept) = (hashed.clone(), file.try_clone().map_err(|error| disk_error(&error))?);
         let hasher = |checksum: &Checksum| Hasher::new(checksum.digest);
@@ -280,7 +289,9 @@ impl Resumable {
                     Ok(resumable.show(id, plan.size, plan))
                 }
                 // Refused for good: other bytes have the name now, or these are not what their name says.
-                Err(error) if (400..500).contains(&error.meaning().status) => {
+                Err(error)
+                    if (400..500).contains(&error.meaning().status) && error.meaning() != ABOVE_QUOTA =>
+                {
                     resumable.forget(id).await?;
                     Err(error)
                 }

@@ -66,7 +66,7 @@ pub(crate) async fn options(state: web::Data<AppState>) -> HttpResponse {
         (status = 409, description = "Another file has this name"),
         (status = 412, description = "Tus-Resumable is not 1.0.0"),
         (status = 413, description = "Larger than allowed"),
-        (status = 507, description = "No space left"),
+        (status = 507, description = "No space left, on the disk or by a quota"),
     ))]
 pub(crate) async fn create(
     state: web::Data<AppState>,

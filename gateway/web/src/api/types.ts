@@ -263,6 +263,18 @@ export interface Change {
   action: string;
 }
 
+/** What a visitor of a share link gets; the paths work without signing in. */
+export interface SharedFile {
+  name: string;
+  size: number;
+  contentType: string;
+  state: string;
+  play: { path: string; contentType: string } | null;
+  stream: string | null;
+  download: string | null;
+  expiresAt: string | null;
+}
+
 export interface FailureBody {
   success: false;
   error: string;

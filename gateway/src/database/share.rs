@@ -1,0 +1,123 @@
+//! Share links.
+
+use std::net::IpAddr;
+
+use chrono::{DateTime, Utc};
+use nebula_api::share::Share;
+use uuid::Uuid;
+
+use super::query::{GenericClient, map_rows, query, query_one, query_opt};
+use crate::error::ApiError;
+
+/// A link that is to be made.
+pub(crate) struct NewLink<'a> {
+    pub(crate) file_id: Uuid,
+    pub(crate) token_hash: &'a [u8],
+    /// Argon2id in PHC form.
+    pub(crate) password_hash: Option<&'a str>,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+    pub(crate) allows_download: bool,
+    pub(crate) note: Option<&'a str>,
+}
+
+/// A link as its token finds it.
+pub(crate) struct FoundShare {
+    pub(crate) share_id: Uuid,
+    /// `open`, or why it opens nothing any more.
+    pub(crate) state: String,
+    /// When it was ended or ends.
+    pub(crate) ended_at: Option<DateTime<Utc>>,
+    pub(crate) file_id: Option<Uuid>,
+    /// The account whose rights it has.
+    pub(crate) made_by: Uuid,
+    pub(crate) password_hash: Option<String>,
+    pub(crate) allows_download: bool,
+    pub(crate) expires_at: Option<DateTime<Utc>>,
+}
+
+/// Makes a link. Fails with 404 if the account sees no such file, 400.
+pub(crate) async fn create(
+    client: &impl GenericClient,
+    actor: Uuid,
+    link: &NewLink<'_>,
+    address: Option<IpAddr>,
+) -> Result<Uuid, ApiError> {
+    let NewLink { file_id, token_hash, password_hash, expires_at, allows_download, note } = link;
+    let sql = "SELECT nebula.create_share($1, $2, $3, $4, $5, $6, $7, $8)";
+    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+        [&actor, file_id, token_hash, password_hash, expires_at, allows_download, note, &address];
+    Ok(query_one(client, sql, &values).await?.try_get(0)?)
+}
+
+/// Links of the projects that the account sees, newest first.
+pub(crate) async fn list(
+    client: &impl GenericClient,
+    actor: Uuid,
+    project_id: Option<Uuid>,
+    file_id: Option<Uuid>,
+) -> Result<Vec<Share>, ApiError> {
+    let sql = "SELECT * FROM nebula.list_shares($1, $2, $3)";
+    map_rows(&query(client, sql, &[&actor, &project_id, &file_id]).await?, |row| {
+        Ok(Share {
+            share_id: row.try_get("share_id")?,
+            project_id: row.try_get("project_id")?,
+            file_id: row.try_get("file_id")?,
+            file_name: row.try_get("file_name")?,
+            made_by: row.try_get("made_by")?,
+            note: row.try_get("note")?,
+            has_password: row.try_get("has_password")?,
+            allows_download: row.try_get("allows_download")?,
+            made_at: row.try_get("made_at")?,
+            expires_at: row.try_get("expires_at")?,
+            revoked_at: row.try_get("revoked_at")?,
+            last_used_at: row.try_get("last_used_at")?,
+            uses: row.try_get("uses")?,
+            state: row.try_get("state")?,
+        })
+    })
+}
+
+/// Ends a link. Fails with 404.
+pub(crate) async fn revoke(
+    client: &impl GenericClient,
+    actor: Uuid,
+    share_id: Uuid,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    query(client, "SELECT nebula.revoke_share($1, $2, $3)", &[&actor, &share_id, &address]).await.map(drop)
+}
+
+/// The link with a token.
+pub(crate) async fn find(
+    client: &impl GenericClient,
+    token_hash: &[u8],
+) -> Result<Option<FoundShare>, ApiError> {
+    let row = query_opt(client, "SELECT * FROM nebula.find_share($1)", &[&token_hash]).await?;
+    row.map(|row| {
+        Ok(FoundShare {
+            share_id: row.try_get("share_id")?,
+            state: row.try_get("state")?,
+            ended_at: row.try_get("ended_at")?,
+            file_id: row.try_get("file_id")?,
+            made_by: row.try_get("made_by")?,
+            password_hash: row.try_get("password_hash")?,
+            allows_download: row.try_get("allows_download")?,
+            expires_at: row.try_get("expires_at")?,
+        })
+    })
+    .transpose()
+}
+
+/// Counts that a link was opened.
+pub(crate) async fn used(client: &impl GenericClient, share_id: Uuid) -> Result<(), ApiError> {
+    query(client, "SELECT nebula.use_share($1)", &[&share_id]).await.map(drop)
+}
+
+/// Whether a link still opens a file.
+pub(crate) async fn is_open(
+    client: &impl GenericClient,
+    share_id: Uuid,
+    file_id: Uuid,
+) -> Result<bool, ApiError> {
+    Ok(query_one(client, "SELECT nebula.is_share_open($1, $2)", &[&share_id, &file_id]).await?.try_get(0)?)
+}

@@ -1,0 +1,129 @@
+-- Share links. A link has the rights of the account that made it, which are checked at each use, so it ends with them.
+
+CREATE FUNCTION nebula.share_state(p_share nebula.share) RETURNS text
+LANGUAGE sql STABLE AS $$
+  SELECT CASE
+           WHEN p_share.revoked_at IS NOT NULL THEN 'revoked'
+           WHEN p_share.expires_at <= clock_timestamp() THEN 'expired'
+           WHEN p_share.file_id IS NULL THEN 'deleted'
+           WHEN NOT p_share.project_id IN (SELECT nebula.visible_projects(p_share.made_by)) THEN 'withdrawn'
+           ELSE 'open'
+         END
+$$;
+COMMENT ON FUNCTION nebula.share_state(nebula.share) IS
+  'Internal: open, or why a link opens nothing any more: revoked, expired, deleted (its file), withdrawn (its maker '
+  'may not see the file any more)';
+
+CREATE FUNCTION nebula.create_share(
+  p_actor uuid, p_file_id uuid, p_token_hash bytea, p_password_hash text DEFAULT NULL,
+  p_expires_at timestamptz DEFAULT NULL, p_allows_download boolean DEFAULT true, p_note text DEFAULT NULL,
+  p_client inet DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_file nebula.file := nebula.require_file(p_actor, p_file_id);
+  v_who  text := nebula.require_member(p_actor, v_file.project_id);
+  v_made uuid;
+BEGIN
+  PERFORM nebula.check_text('note', p_note, 'note');
+  PERFORM nebula.check_time('the end of a link', p_expires_at) WHERE p_expires_at IS NOT NULL;
+  IF p_expires_at <= clock_timestamp() THEN
+    RAISE EXCEPTION 'the link would have ended before it began'
+      USING ERRCODE = '22023', HINT = 'Give an end that is to come, or none.';
+  END IF;
+  INSERT INTO nebula.share AS s (token_hash, project_id, file_id, made_by, note, password_hash, allows_download,
+                                 expires_at)
+  VALUES (p_token_hash, v_file.project_id, v_file.file_id, p_actor, p_note, p_password_hash, p_allows_download,
+          p_expires_at)
+  RETURNING s.share_id INTO v_made;
+  PERFORM nebula.record_event(v_file.project_id, v_who, 'share', 'file', v_file.file_id::text, p_client,
+    jsonb_build_object('name', v_file.name, 'shareId', v_made, 'expiresAt', p_expires_at));
+  RETURN v_made;
+END $$;
+COMMENT ON FUNCTION nebula.create_share(uuid, uuid, bytea, text, timestamptz, boolean, text, inet) IS
+  'For the gateway: a link by which people without an account open a file; token_hash is the SHA-256 of its token. '
+  'Errors: P0002 no such file, 22023 end in the past, note too long';
+
+CREATE FUNCTION nebula.list_shares(p_actor uuid, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL)
+RETURNS TABLE (
+  share_id uuid, project_id uuid, file_id uuid, file_name text, made_by text, note text, has_password boolean,
+  allows_download boolean, made_at timestamptz, expires_at timestamptz, revoked_at timestamptz,
+  last_used_at timestamptz, uses bigint, state text
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT s.share_id, s.project_id, s.file_id, f.name, a.username, s.note, s.password_hash IS NOT NULL,
+         s.allows_download, s.made_at, s.expires_at, s.revoked_at, s.last_used_at, s.uses, nebula.share_state(s)
+    FROM nebula.share s
+    JOIN nebula.account a ON a.account_id = s.made_by
+    LEFT JOIN nebula.file f ON f.file_id = s.file_id
+   WHERE s.project_id IN (SELECT nebula.visible_projects(p_actor))
+     AND (p_project_id IS NULL OR s.project_id = p_project_id)
+     AND (p_file_id IS NULL OR s.file_id = p_file_id)
+   ORDER BY s.made_at DESC, s.share_id
+$$;
+COMMENT ON FUNCTION nebula.list_shares(uuid, uuid, uuid) IS
+  'For the gateway: links of the projects that the account sees, newest first; nothing from which a link could be made '
+  'again';
+
+CREATE FUNCTION nebula.revoke_share(p_actor uuid, p_share_id uuid, p_client inet DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_share nebula.share;
+  v_who   text;
+BEGIN
+  SELECT s.*
+    INTO v_share
+    FROM nebula.share s
+   WHERE s.share_id = p_share_id
+     AND s.project_id IN (SELECT nebula.visible_projects(p_actor))
+     FOR UPDATE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no share %', p_share_id
+      USING ERRCODE = 'P0002', HINT = 'List them: nebulactl share ls.';
+  END IF;
+  v_who := nebula.require_member(p_actor, v_share.project_id);
+  IF v_share.revoked_at IS NULL THEN
+    UPDATE nebula.share s
+       SET revoked_at = clock_timestamp()
+     WHERE s.share_id = p_share_id;
+    PERFORM nebula.record_event(v_share.project_id, v_who, 'revoke-share', 'file', v_share.file_id::text, p_client,
+                                jsonb_build_object('shareId', p_share_id));
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.revoke_share(uuid, uuid, inet) IS
+  'For the gateway: ends a link; its next request is refused. Every member of the project may. Ending it twice is no '
+  'error. Errors: P0002 no such share';
+
+-- Outcomes instead of errors: the gateway counts those that may be guesses.
+CREATE FUNCTION nebula.find_share(p_token_hash bytea)
+RETURNS TABLE (
+  share_id uuid, state text, ended_at timestamptz, file_id uuid, made_by uuid, password_hash text,
+  allows_download boolean, expires_at timestamptz
+)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT s.share_id, nebula.share_state(s), coalesce(s.revoked_at, s.expires_at), s.file_id, s.made_by,
+         s.password_hash, s.allows_download, s.expires_at
+    FROM nebula.share s
+   WHERE s.token_hash = p_token_hash
+$$;
+COMMENT ON FUNCTION nebula.find_share(bytea) IS
+  'For the gateway: the link with a token; no row: there is none';
+
+CREATE FUNCTION nebula.use_share(p_share_id uuid) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  UPDATE nebula.share s
+     SET last_used_at = now(), uses = s.uses + 1
+   WHERE s.share_id = p_share_id
+$$;
+COMMENT ON FUNCTION nebula.use_share(uuid) IS 'For the gateway: counts that a link was opened';
+
+CREATE FUNCTION nebula.is_share_open(p_share_id uuid, p_file_id uuid) RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT EXISTS (SELECT
+                   FROM nebula.share s
+                  WHERE s.share_id = p_share_id
+                    AND s.file_id = p_file_id
+                    AND nebula.share_state(s) = 'open')
+$$;
+COMMENT ON FUNCTION nebula.is_share_open(uuid, uuid) IS
+  'For the gateway: whether a link still opens the file, asked at each request of a player that it let in';
