@@ -1,4 +1,4 @@
-//! Deleting a row that other transactions may have locked.
+//! Deleting and locking a row that other transactions may have locked.
 #![expect(unsafe_code, reason = "the table access method and heap tuples are C interfaces")]
 
 use std::ptr::null_mut;
@@ -52,7 +52,7 @@ pub(super) unsafe fn delete(
         // Only without `wait`: the server then reports even this transaction's own lock on the row.
         if result == TM_Result::TM_BeingModified
             && may_be_locked_here(slot)
-            && lock(table, slot, snapshot, LockTupleExclusive)
+            && lock(table, slot, snapshot, LockTupleExclusive) == TM_Result::TM_Ok
         {
             result = attempt(true);
         }
@@ -103,7 +103,7 @@ pub(super) unsafe fn is_locked_by_others(
 ///
 /// # Safety
 /// The slot holds a row.
-pub(super) unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
+unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bool {
     // SAFETY: as the caller promises.
     unsafe {
         header(slot).is_none_or(|header| {
@@ -113,7 +113,7 @@ pub(super) unsafe fn may_be_locked_here(slot: *mut pg_sys::TupleTableSlot) -> bo
     }
 }
 
-/// Locks the row in a slot, as by SKIP LOCKED; `false` when another transaction has locked it.
+/// Locks the row in a slot, as by SKIP LOCKED. `TM_WouldBlock`: another transaction has locked it.
 ///
 /// # Safety
 /// As [`delete`].
@@ -122,7 +122,7 @@ pub(super) unsafe fn lock(
     slot: *mut pg_sys::TupleTableSlot,
     snapshot: pg_sys::Snapshot,
     mode: pg_sys::LockTupleMode::Type,
-) -> bool {
+) -> TM_Result::Type {
     // SAFETY: as the caller promises. The locked version goes into a slot of its own, because the caller
     // still reads the first one.
     unsafe {
@@ -140,6 +140,6 @@ pub(super) unsafe fn lock(
             &mut failure,
         );
         pg_sys::ExecDropSingleTupleTableSlot(copy);
-        result == TM_Result::TM_Ok
+        result
     }
 }

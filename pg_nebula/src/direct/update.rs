@@ -6,7 +6,7 @@ use std::ptr::null_mut;
 use pgrx::pg_sys::IndexUniqueCheck::UNIQUE_CHECK_YES;
 use pgrx::pg_sys::LockTupleMode::LockTupleNoKeyExclusive;
 use pgrx::pg_sys::TM_Result;
-use pgrx::pg_sys::TM_Result::{TM_BeingModified, TM_Ok};
+use pgrx::pg_sys::TM_Result::{TM_Ok, TM_WouldBlock};
 use pgrx::prelude::*;
 
 use super::handle::TableHandle;
@@ -14,7 +14,7 @@ use super::index::Index;
 use super::index_scan::IndexScan;
 use super::relation::{OpenRelation, WRITE, require_writable};
 use super::row::{FoundRow, deform};
-use super::row_lock::{is_locked_by_others, lock, may_be_locked_here};
+use super::row_lock::{is_locked_by_others, lock};
 use super::snapshot::RegisteredSnapshot;
 use super::version;
 use super::{Change, UnlockedUpdate, UpdateOutcome};
@@ -47,7 +47,7 @@ impl TableHandle {
                     let Some(answer) = change(&found, &mut values) else { return true };
                     if !self.accepts_version(slot, &values) {
                         outcome = UpdateOutcome::UseSql;
-                    } else if self.replace(&table, slot, snapshot.0, true) == TM_Ok {
+                    } else if self.replace(&table, slot, snapshot.0) == TM_Ok {
                         outcome = UpdateOutcome::Updated(answer);
                     } else {
                         conflict = true;
@@ -97,12 +97,16 @@ impl TableHandle {
                     outcome = UpdateOutcome::UseSql;
                     return false;
                 }
-                let result = self.replace_unlocked(&table, slot, snapshot.0);
+                // Locked first, because the server must not be asked to update a locked row without waiting.
+                let mut result = lock(&table, slot, snapshot.0, LockTupleNoKeyExclusive);
+                if result == TM_Ok {
+                    result = self.replace(&table, slot, snapshot.0);
+                }
                 if result == TM_Ok {
                     outcome = UpdateOutcome::Updated(answer);
                     return false;
                 }
-                has_changed |= result != TM_BeingModified;
+                has_changed |= result != TM_WouldBlock;
                 true
             });
             pg_sys::CommandCounterIncrement();
@@ -110,29 +114,8 @@ impl TableHandle {
         Ok(UnlockedUpdate { outcome, has_changed })
     }
 
-    /// [`TableHandle::replace`], but does not wait for other transactions.
-    ///
-    /// # Safety
-    /// As there.
-    unsafe fn replace_unlocked(
-        &self,
-        table: &OpenRelation,
-        old: *mut pg_sys::TupleTableSlot,
-        snapshot: pg_sys::Snapshot,
-    ) -> TM_Result::Type {
-        // SAFETY: as the caller promises.
-        unsafe {
-            let result = self.replace(table, old, snapshot, false);
-            // The server reports even this transaction's own lock on the row.
-            let is_own = result == TM_BeingModified
-                && may_be_locked_here(old)
-                && lock(table, old, snapshot, LockTupleNoKeyExclusive);
-            if is_own { self.replace(table, old, snapshot, true) } else { result }
-        }
-    }
-
-    /// Writes the row in the slot of this handle as the new version of the row in `old`, with `wait` after waiting for
-    /// transactions that hold the row. Not `TM_Ok`: nothing was done, because one of them has changed or locked it.
+    /// Writes the row in the slot of this handle as the new version of the row in `old`, after waiting for transactions
+    /// that hold the row. Not `TM_Ok`: nothing was done, because one of them has changed it.
     ///
     /// # Safety
     /// [`TableHandle::accepts_version`] has filled the slot from `old`, a row that the snapshot shows.
@@ -141,7 +124,6 @@ impl TableHandle {
         table: &OpenRelation,
         old: *mut pg_sys::TupleTableSlot,
         snapshot: pg_sys::Snapshot,
-        wait: bool,
     ) -> TM_Result::Type {
         // SAFETY: as the caller promises; the server fills what is zeroed here.
         unsafe {
@@ -155,7 +137,7 @@ impl TableHandle {
                 pg_sys::GetCurrentCommandId(true),
                 snapshot,
                 null_mut(),
-                wait,
+                true,
                 &mut failure,
                 &mut lock_mode,
                 &mut entries,

@@ -65,16 +65,14 @@ mod tests {
         ] {
             run(&made);
         }
-        let columns: Vec<String> = one(&format!(
-            "SELECT array_agg(k.name || ' ' || k.type ORDER BY k.name)
-               FROM ({COLUMNS}) k
-              WHERE xpath_exists('/table/row', query_to_xml(format('SELECT FROM %s LIMIT 1', k.relation::regclass),
-                                                            true, false, ''))"
-        ));
+        let columns: Vec<String> =
+            one(&format!("SELECT array_agg(k.name || ' ' || k.type ORDER BY k.name) FROM ({COLUMNS}) k"));
         let mut tried = 0;
         for column in columns {
             let (name, kind) = column.split_once(' ').expect("name and type");
-            if EXEMPT.iter().any(|(exempt, _)| *exempt == name) {
+            let (table, field) = name.split_once('.').expect("table and column");
+            let has_row: bool = one(&format!("SELECT EXISTS (SELECT FROM nebula.{table})"));
+            if !has_row || EXEMPT.iter().any(|(exempt, _)| *exempt == name) {
                 continue;
             }
             let wrong: &[&str] = match kind {
@@ -82,7 +80,6 @@ mod tests {
                 "timestamp with time zone" => &["infinity", "-infinity", "12000-01-01", "4000-01-01 BC"],
                 _ => &["NaN", "Infinity"],
             };
-            let (table, field) = name.split_once('.').expect("table and column");
             for value in wrong {
                 let [sqlstate, message, _] =
                     attempt(&format!("UPDATE nebula.{table} SET {field} = '{value}'"));
