@@ -114,6 +114,8 @@ GRANT EXECUTE ON FUNCTION
   nebula.unknown_objects(text[]),
   nebula.disk_room(),
   nebula.record_state(text, text, jsonb),
+  nebula.scrub_status(),
+  nebula.schedule_scrub(text),
   nebula.list_jobs(uuid, uuid, bigint, integer, text, text, bigint),
   nebula.cancel_job_for(uuid, bigint, inet),
   nebula.retry_job_for(uuid, bigint, inet),
@@ -155,5 +157,10 @@ GRANT EXECUTE ON FUNCTION
   nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb),
   nebula.plan_renditions(bigint, integer, uuid, jsonb),
   nebula.add_chunks(bigint, integer, uuid, jsonb),
-  nebula.list_chunks(bigint, integer, uuid, text[])
+  nebula.list_chunks(bigint, integer, uuid, text[]),
+  nebula.list_objects(bigint, integer, text, integer),
+  nebula.objects_to_check(bigint, integer, interval, integer),
+  nebula.record_faults(bigint, integer, jsonb, text[]),
+  nebula.finish_scrub(bigint, integer),
+  nebula.record_state(text, text, jsonb)
 TO nebula_worker;

@@ -36,4 +36,5 @@ pub(crate) mod rotation;
 pub(crate) mod route;
 pub(crate) mod routes;
 pub(crate) mod share;
+pub(crate) mod system;
 pub(crate) mod upload;

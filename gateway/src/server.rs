@@ -29,9 +29,11 @@ use crate::domain::disks::{self, Disks};
 use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::{self, Leftovers};
 use crate::domain::live_events::LiveEvents;
+use crate::domain::machine::{self, MachineWatch};
 use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
+use crate::domain::scrub;
 use crate::domain::upload::Uploads;
 use crate::domain::upload::resumable::Resumable;
 use crate::error::sentence;
@@ -166,6 +168,9 @@ async fn make_state(
     disks::start_watching(Arc::clone(&disks), metrics.clone(), stopping.clone());
     let leftovers = Arc::new(Leftovers::new(database.clone(), store.clone(), settings.orphan_age));
     leftovers::start_sweeping(Arc::clone(&leftovers), metrics.clone(), stopping.clone());
+    let machine = Arc::new(MachineWatch::new(settings.sensors, database.clone()));
+    machine::start_watching(Arc::clone(&machine), metrics.clone(), stopping.clone());
+    scrub::schedule(database.clone(), settings.scrub, stopping.clone());
     let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload));
     let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
     let registrar =
@@ -197,6 +202,7 @@ async fn make_state(
         uploads,
         disks,
         leftovers,
+        machine,
         device_program: Arc::new(DeviceProgram::beside_gateway()?),
         store,
         events: LiveEvents::new(events, database.clone(), stopping.clone()),

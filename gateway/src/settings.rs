@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use clap::Args;
 use nebula_api::endpoint;
+use nebula_machine::Sensors;
 use nebula_storage::Reserve;
 
 use crate::domain::authority::{AuthorityFolder, KeySource};
@@ -87,6 +88,15 @@ pub struct Flags {
     #[arg(long, env = "NEBULA_ORPHAN_DAYS", value_name = "DAYS")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) orphan_days: Option<u32>,
+    /// When stored objects are compared with the database, as a cron expression in UTC; empty: never
+    #[arg(long, env = "NEBULA_SCRUB", value_name = "CRON", default_value = "23 * * * *")]
+    pub(crate) scrub: String,
+    /// Folder in which Linux shows batteries and chargers; without it /sys/class/power_supply
+    #[arg(long, env = "NEBULA_POWER_SUPPLY_DIR", value_name = "FOLDER")]
+    pub(crate) power_supply_dir: Option<PathBuf>,
+    /// Folder in which Linux shows temperatures; without it /sys/class/thermal
+    #[arg(long, env = "NEBULA_THERMAL_DIR", value_name = "FOLDER")]
+    pub(crate) thermal_dir: Option<PathBuf>,
     /// How long device certificates are valid, cut to the end of the authority
     #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]
     pub(crate) certificate_days: u32,
@@ -106,6 +116,9 @@ pub struct Settings {
     pub(crate) disk_reserve: Reserve,
     /// Age at which objects that belong to no file are deleted.
     pub(crate) orphan_age: Option<Duration>,
+    /// When the storage is scrubbed, as a cron expression.
+    pub(crate) scrub: String,
+    pub(crate) sensors: Sensors,
     /// Address and port; further ones after commas.
     pub(crate) listen: String,
     /// Address at which devices reach the gateway, without a slash at its end.
@@ -152,6 +165,8 @@ impl Settings {
             max_upload: flags.max_upload,
             disk_reserve: flags.disk_reserve.unwrap_or_default(),
             orphan_age: flags.orphan_days.map(|days| seconds(days) * 24 * 3600),
+            scrub: flags.scrub,
+            sensors: Sensors::new(flags.power_supply_dir, flags.thermal_dir),
             listen: flags.listen,
             public_url: flags.public_url.as_deref().map(public_url).transpose()?,
             proxies: flags.trusted_proxies.parse()?,
@@ -297,6 +312,8 @@ mod tests {
             max_upload: None,
             disk_reserve: Reserve::Default,
             orphan_age: None,
+            scrub: String::new(),
+            sensors: Sensors::new(None, None),
             listen: "127.0.0.1:0".into(),
             public_url: None,
             proxies: TrustedProxies::default(),

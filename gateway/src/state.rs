@@ -13,6 +13,7 @@ use crate::domain::disks::Disks;
 use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::Leftovers;
 use crate::domain::live_events::LiveEvents;
+use crate::domain::machine::MachineWatch;
 use crate::domain::peer::Peers;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
@@ -49,6 +50,7 @@ pub(crate) struct AppState {
     pub(crate) resumable: Arc<Resumable>,
     pub(crate) disks: Arc<Disks>,
     pub(crate) leftovers: Arc<Leftovers>,
+    pub(crate) machine: Arc<MachineWatch>,
     pub(crate) device_program: Arc<DeviceProgram>,
     pub(crate) events: LiveEvents,
     pub(crate) metrics: Metrics,
@@ -61,6 +63,7 @@ pub(crate) mod tests {
 
     use actix_web::web;
     use nebula_certificate::{CertificateAuthority, NewAuthority};
+    use nebula_machine::Sensors;
     use nebula_storage::Reserve;
     use tokio_util::sync::CancellationToken;
 
@@ -120,6 +123,7 @@ pub(crate) mod tests {
             uploads,
             disks,
             leftovers: Arc::new(Leftovers::new(database.clone(), store.clone(), None)),
+            machine: Arc::new(MachineWatch::new(Sensors::new(None, None), database.clone())),
             device_program: Arc::new(DeviceProgram::beside_gateway().unwrap()),
             database,
             store,

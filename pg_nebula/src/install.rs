@@ -52,6 +52,7 @@ install_in_order! {
     "tables_variant" = "../../sql/tables/variant.sql",
     "tables_quota" = "../../sql/tables/quota.sql",
     "tables_share" = "../../sql/tables/share.sql",
+    "tables_scrub" = "../../sql/tables/scrub.sql",
     "tables_restore" = "../../sql/tables/restore.sql",
     "tables_value_range" = "../../sql/tables/value_range.sql",
 }
@@ -196,6 +197,7 @@ install_in_order! {
     "functions_rendition" = "../../sql/functions/rendition.sql",
     "functions_variant" = "../../sql/functions/variant.sql",
     "functions_playlist" = "../../sql/functions/playlist.sql",
+    "functions_scrub" = "../../sql/functions/scrub.sql",
     "functions_restore" = "../../sql/functions/restore.sql",
 }
 extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);

@@ -94,17 +94,19 @@ COMMENT ON FUNCTION nebula.drop_unused_content(uuid) IS
   'Internal: deletes a content that no file has, with its renditions, and cancels its job; answers the storage keys '
   'that may be deleted once this has committed';
 
+-- A database without the rows that the objects belong to knows none of them.
+CREATE FUNCTION nebula.knows_objects() RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT NOT EXISTS (SELECT FROM nebula.restore_progress) AND EXISTS (SELECT FROM nebula.file)
+$$;
+COMMENT ON FUNCTION nebula.knows_objects() IS
+  'Internal: whether the database can tell which objects belong to a file: it has files and is not being restored';
+
 -- A worker stores a rendition before it records it, so objects of a content whose job is not finished may get their row
 -- yet.
-CREATE FUNCTION nebula.unknown_objects(p_keys text[]) RETURNS SETOF text
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+CREATE FUNCTION nebula.unowned_objects(p_keys text[]) RETURNS SETOF text
+LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  -- The gateway deletes objects that are unknown. A database without the rows that the objects belong to knows none.
-  IF EXISTS (SELECT FROM nebula.restore_progress) OR NOT EXISTS (SELECT FROM nebula.file) THEN
-    RAISE EXCEPTION 'database "%" cannot tell which objects belong to a file', current_database()
-      USING ERRCODE = '57P03',
-        HINT = 'It has no files, or is being restored: SELECT * FROM nebula.restore_progress.';
-  END IF;
   RETURN QUERY
     SELECT k.key
       FROM unnest(p_keys) AS k(key)
@@ -118,6 +120,21 @@ BEGIN
                                                THEN split_part(k.key, '/', 2)::uuid
                                              END
                           AND nebula.is_unfinished(j.job_id));
+END $$;
+COMMENT ON FUNCTION nebula.unowned_objects(text[]) IS
+  'Internal: those of these storage keys that no file and no rendition has, and that no job may still record';
+
+CREATE FUNCTION nebula.unknown_objects(p_keys text[]) RETURNS SETOF text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  -- The gateway deletes objects that are unknown.
+  IF NOT nebula.knows_objects() THEN
+    RAISE EXCEPTION 'database "%" cannot tell which objects belong to a file', current_database()
+      USING ERRCODE = '57P03',
+        HINT = 'It has no files, or is being restored: SELECT * FROM nebula.restore_progress.';
+  END IF;
+  RETURN QUERY
+    SELECT nebula.unowned_objects(p_keys);
 END $$;
 COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
   'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '

@@ -1,14 +1,17 @@
 //! Media files: upload, transcoding, download; disks that are full, outages, and what they leave behind.
 
+mod bucket;
 mod content;
 mod film;
 mod full_disk;
 mod interrupted;
+mod laptop;
 mod leftovers;
 mod names;
 mod outage;
 mod player;
 mod quota;
 mod resumable;
+mod scrub;
 mod share;
 mod stream;

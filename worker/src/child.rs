@@ -4,6 +4,7 @@
 //! numbers are clamped, and a child that sends nothing for too long is killed.
 
 use std::collections::VecDeque;
+use std::os::fd::BorrowedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -60,6 +61,22 @@ pub enum Message {
 pub struct Launcher {
     program: PathBuf,
     silence_timeout: Duration,
+    tuning: Tuning,
+}
+
+/// How much of the machine a media process takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Tuning {
+    /// Niceness, from 0 to 19: lower priority than the services that answer users.
+    pub nice: u8,
+    /// Threads of each codec; 0: as many as there are processors, within bounds.
+    pub threads: u16,
+}
+
+impl Default for Tuning {
+    fn default() -> Self {
+        Self { nice: 10, threads: 0 }
+    }
 }
 
 impl Default for Launcher {
@@ -69,13 +86,36 @@ impl Default for Launcher {
     }
 }
 
+/// The upload of one media process.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    /// A file that it opens itself.
+    File(&'a Path),
+    /// An object, of which it asks for ranges over a socket.
+    Served {
+        /// Bytes of the object.
+        size: u64,
+        /// The child's end of the socket.
+        socket: BorrowedFd<'a>,
+    },
+}
+
+impl Source<'_> {
+    fn size(&self) -> u64 {
+        match self {
+            Self::File(path) => path.metadata().map_or(0, |metadata| metadata.len()),
+            Self::Served { size, .. } => *size,
+        }
+    }
+}
+
 /// The work of one media process.
 #[derive(Clone, Copy, Debug)]
 pub struct Work<'a> {
     /// The work.
     pub task: &'a Task,
-    /// File to read.
-    pub input: &'a Path,
+    /// The upload.
+    pub input: Source<'a>,
     /// Folder of pieces to read.
     pub pieces: Option<&'a Path>,
     /// File to write; others may lie beside it.
@@ -87,7 +127,13 @@ pub struct Work<'a> {
 impl Launcher {
     /// Starts children as `program media …`, and kills one that sends no message for `silence_timeout`.
     pub fn new(program: impl Into<PathBuf>, silence_timeout: Duration) -> Self {
-        Self { program: program.into(), silence_timeout }
+        Self { program: program.into(), silence_timeout, tuning: Tuning::default() }
+    }
+
+    /// Starts children that take so much of the machine.
+    #[must_use]
+    pub fn tuned(self, tuning: Tuning) -> Self {
+        Self { tuning, ..self }
     }
 
     /// Converts `input` into `output`, of at most `room` bytes, in a child process.
@@ -98,6 +144,7 @@ impl Launcher {
         room: Option<u64>,
         mut report: impl FnMut(Progress),
     ) -> Result<Summary, MediaError> {
+        let input = Source::File(input);
         let work = Work { task: &Task::Convert, input, pieces: None, output, room };
         let tell = |event| match event {
             Event::Progress(progress) => report(progress),
@@ -153,7 +200,7 @@ impl Launcher {
             .map_err(|error| MediaError::transient(format!("cannot wait for the media process: {error}")))?;
         match outcome {
             Some(outcome) => outcome,
-            None if is_room_used_up(status, input, room) => {
+            None if is_room_used_up(status, input.size(), room) => {
                 Err(MediaError::no_room("the output is larger than the room there is"))
             }
             None => Err(early_exit(status, &stderr_tail.await.unwrap_or_default())),
@@ -167,17 +214,26 @@ impl Launcher {
         // The environment is not passed on: it holds the credentials of database and storage.
         command
             .arg0("nebula-worker")
-            .args(["media", "--parent", &std::process::id().to_string(), "--input"])
-            .arg(work.input)
-            .arg("--output")
+            .args(["media", "--parent", &std::process::id().to_string(), "--output"])
             .arg(work.output)
             .args(["--task", &task])
+            .args(["--nice", &self.tuning.nice.to_string(), "--threads", &self.tuning.threads.to_string()])
             .env_clear()
+            // Otherwise each of many threads reserves 64 MiB of the address space, which is limited.
+            .env("MALLOC_ARENA_MAX", "8")
             .current_dir("/")
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .kill_on_drop(true);
+        match work.input {
+            Source::File(path) => command.arg("--input").arg(path).stdin(Stdio::null()),
+            Source::Served { size, socket } => {
+                let socket = socket.try_clone_to_owned().map_err(|error| {
+                    MediaError::transient(format!("cannot pass the upload to the media process: {error}"))
+                })?;
+                command.args(["--served", &size.to_string()]).stdin(Stdio::from(socket))
+            }
+        };
         if let Some(pieces) = work.pieces {
             command.arg("--pieces").arg(pieces);
         }
@@ -219,8 +275,7 @@ async fn last_lines(mut reader: impl AsyncBufRead + Unpin) -> VecDeque<String> {
 
 /// Whether the system killed the child because its output was larger than `room`, and not because it had
 /// grown beyond every measure.
-fn is_room_used_up(status: ExitStatus, input: &Path, room: Option<u64>) -> bool {
-    let size = input.metadata().map_or(0, |metadata| metadata.len());
+fn is_room_used_up(status: ExitStatus, size: u64, room: Option<u64>) -> bool {
     status.signal() == Some(Signal::XFSZ.as_raw()) && room.is_some_and(|room| room < output_limit(size))
 }
 

@@ -5,9 +5,11 @@
 
 pub mod child;
 pub mod media;
+mod pause;
 pub mod queue;
 pub mod sandbox;
 mod scratch;
+mod scrub;
 pub mod settings;
 mod transcode;
 
@@ -58,7 +60,11 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
     let scratch =
         Scratch::open(&root).map_err(|source| StartError::Scratch { path: root.clone(), source })?;
     let reserve = settings.disk_reserve.unwrap_or_default();
-    let workplace = Workplace::new(store, scratch, Disk::new(root, reserve), Launcher::default());
+    let rate = u64::from(settings.scrub_rate) << 20;
+    let background = scrub::registry(store.clone(), rate, settings.scrub_days);
+    let launcher = Launcher::default().tuned(settings.tuning());
+    let workplace = Workplace::new(store, scratch, Disk::new(root, reserve), launcher);
+    let pause = pause::watch(settings.limits(), settings.sensors());
     let runner = Runner {
         name: settings.worker_name(),
         slots: usize::from(settings.slots),
@@ -71,6 +77,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         database,
         listener,
         registry: transcode::registry(workplace),
+        background,
+        pause,
     };
     tracing::info!(
         name = runner.name,

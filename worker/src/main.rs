@@ -1,15 +1,17 @@
 //! `nebula-worker`: runs by default; its hidden subcommand `media` is the child it starts for each file.
 
 use std::io::{IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use nebula_worker::child::Message;
-use nebula_worker::media::{Event, MediaError, Task};
+use nebula_worker::media;
+use nebula_worker::media::{Event, Input, MediaError, Task};
+use nebula_worker::sandbox::Confinement;
 use nebula_worker::settings::Settings;
-use nebula_worker::{media, sandbox};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -28,34 +30,44 @@ struct Arguments {
 enum Role {
     /// Does the media work of one job; started by the worker itself.
     #[command(hide = true)]
-    Media {
-        /// Process id of the worker; the child is killed when the worker dies.
-        #[arg(long)]
-        parent: u32,
-        /// File to read.
-        #[arg(long)]
-        input: PathBuf,
-        /// File to write; further files lie beside it.
-        #[arg(long)]
-        output: PathBuf,
-        /// Folder with the pieces to join.
-        #[arg(long)]
-        pieces: Option<PathBuf>,
-        /// The work, as JSON.
-        #[arg(long)]
-        task: String,
-        /// Bytes that the output may have, because the disk has no room for more.
-        #[arg(long)]
-        room: Option<u64>,
-    },
+    Media(MediaArguments),
+}
+
+#[derive(Args)]
+struct MediaArguments {
+    /// Process id of the worker; the child is killed when the worker dies.
+    #[arg(long)]
+    parent: u32,
+    /// File to read.
+    #[arg(long)]
+    input: Option<PathBuf>,
+    /// Bytes of an object that the worker serves over the standard input.
+    #[arg(long, conflicts_with = "input", required_unless_present = "input")]
+    served: Option<u64>,
+    /// File to write; further files lie beside it.
+    #[arg(long)]
+    output: PathBuf,
+    /// Folder with the pieces to join.
+    #[arg(long)]
+    pieces: Option<PathBuf>,
+    /// The work, as JSON.
+    #[arg(long)]
+    task: String,
+    /// Bytes that the output may have, because the disk has no room for more.
+    #[arg(long)]
+    room: Option<u64>,
+    /// Niceness.
+    #[arg(long, default_value_t = 10)]
+    nice: u8,
+    /// Threads of each codec; 0: as many as there are processors.
+    #[arg(long, default_value_t = 0)]
+    threads: u16,
 }
 
 fn main() -> ExitCode {
     let Arguments { role, settings } = Arguments::parse();
     let outcome = match role {
-        Some(Role::Media { parent, input, output, pieces, task, room }) => {
-            return media(parent, &input, pieces.as_deref(), &output, &task, room);
-        }
+        Some(Role::Media(arguments)) => return media(&arguments),
         None => work(settings),
     };
     match outcome {
@@ -98,22 +110,26 @@ fn work(settings: Settings) -> anyhow::Result<()> {
 }
 
 /// The child process: does one task and prints its news and its outcome as JSON lines.
-fn media(
-    parent: u32,
-    input: &Path,
-    pieces: Option<&Path>,
-    output: &Path,
-    task: &str,
-    room: Option<u64>,
-) -> ExitCode {
-    let inputs: Vec<&Path> = std::iter::once(input).chain(pieces).collect();
-    let confine = || match sandbox::enter(parent, &inputs, output, room) {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            eprintln!("this kernel has no landlock: the media process is not confined to its files");
-            Ok(())
+fn media(arguments: &MediaArguments) -> ExitCode {
+    let MediaArguments { input: path, output, pieces, task, .. } = arguments;
+    let confine = || {
+        let inputs = path.iter().chain(pieces).map(PathBuf::as_path).collect();
+        let confinement = Confinement {
+            parent: arguments.parent,
+            inputs,
+            served: arguments.served.unwrap_or(0),
+            output,
+            room: arguments.room,
+            nice: arguments.nice,
+        };
+        match confinement.enter() {
+            Ok(true) => Ok(()),
+            Ok(false) => {
+                eprintln!("this kernel has no landlock: the media process is not confined to its files");
+                Ok(())
+            }
+            Err(error) => Err(MediaError::transient(format!("cannot confine the media process: {error}"))),
         }
-        Err(error) => Err(MediaError::transient(format!("cannot confine the media process: {error}"))),
     };
     let task: Result<Task, _> = serde_json::from_str(task).map_err(|error| {
         MediaError::transient(format!("the task of the media process is malformed: {error}"))
@@ -126,8 +142,8 @@ fn media(
     };
     let outcome = task.and_then(|task| {
         confine()?;
-        media::init()?;
-        media::run(&task, input, pieces, output, tell)
+        media::init(usize::from(arguments.threads))?;
+        media::run(&task, &input(arguments)?, pieces.as_deref(), output, tell)
     });
     let succeeded = outcome.is_ok();
     print_message(&match outcome {
@@ -137,6 +153,16 @@ fn media(
         }
     });
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The upload: a file, or an object behind the standard input.
+fn input(arguments: &MediaArguments) -> Result<Input, MediaError> {
+    if let Some(path) = &arguments.input {
+        return Ok(Input::File(path.clone()));
+    }
+    let failed = |error| MediaError::transient(format!("there is no way to the upload: {error}"));
+    let socket = std::io::stdin().as_fd().try_clone_to_owned().map_err(failed)?;
+    Ok(Input::served(arguments.served.unwrap_or(0), socket))
 }
 
 /// Prints one line and flushes it. When the parent no longer reads, the work is pointless and the process

@@ -17,6 +17,7 @@ mod event;
 mod ffi;
 mod filter;
 mod fragment;
+mod input;
 mod join;
 mod ladder;
 mod mux;
@@ -33,6 +34,7 @@ mod source;
 mod subtitle;
 mod summary;
 mod task;
+mod threads;
 mod timeline;
 mod video;
 
@@ -42,6 +44,8 @@ pub use chapter::Chapter;
 pub use decision::{Decision, Reason};
 pub use error::MediaError;
 pub use event::Event;
+pub use input::Input;
+pub(crate) use input::{MAX_ANSWER, RangeRequest};
 pub use join::{JoinTask, JoinTrack, Joined};
 pub use ladder::{ChunkTask, Size, Span};
 pub use piece::Piece;
@@ -51,11 +55,13 @@ pub use sound::{Sound, SoundTask};
 pub use summary::Summary;
 pub use task::{Task, run};
 
-/// Initialises FFmpeg. Its messages of level warning and above go to stderr.
+/// Initialises FFmpeg. Its messages of level warning and above go to stderr. Codecs use so many threads; 0: as many as
+/// there are processors, within bounds.
 ///
 /// # Errors
 /// FFmpeg cannot be initialised.
-pub fn init() -> Result<(), MediaError> {
+pub fn init(threads: usize) -> Result<(), MediaError> {
+    threads::choose(threads);
     ff::init().map_err(|error| MediaError::output("start FFmpeg", error))?;
     ff::log::set_level(ff::log::Level::Warning);
     ffi::limit_allocations();

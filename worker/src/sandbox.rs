@@ -1,5 +1,8 @@
 //! The child's side of the sandbox: drops all rights it does not need before it reads the first untrusted
-//! byte.
+//! byte. Paths and TCP by landlock, system calls by seccomp, memory and sizes by limits. There is no limit of processes:
+//! the system counts those of all workers together, and threads of codecs among them; seccomp forbids new processes.
+
+mod calls;
 
 use std::fs;
 use std::io;
@@ -20,27 +23,47 @@ const MIN_OUTPUT_LIMIT: u64 = 4 << 30;
 /// Open files: input, output, pipes, and those that libav opens itself.
 const MAX_FILES: u64 = 64;
 
-/// Confines this process to reading `inputs`, files or folders, and writing in the folder of `output`; it is killed when `parent`
-/// dies.
-///
-/// Returns `false` when the kernel has no landlock, which alone is best effort.
-pub fn enter(parent: u32, inputs: &[&Path], output: &Path, room: Option<u64>) -> io::Result<bool> {
-    process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The parent may have died before the line above took effect; then the signal would never come.
-    if process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned()) != Some(parent) {
-        return Err(io::Error::other("the worker that started this process is gone"));
+/// The rights of a media process.
+#[derive(Debug)]
+pub struct Confinement<'a> {
+    /// Process that started it; this one is killed when that dies.
+    pub parent: u32,
+    /// Files and folders to read.
+    pub inputs: Vec<&'a Path>,
+    /// Bytes that come over a descriptor beside them.
+    pub served: u64,
+    /// File to write; others may lie in its folder.
+    pub output: &'a Path,
+    /// Bytes that a file may have at most.
+    pub room: Option<u64>,
+    /// Niceness, below the services that answer users.
+    pub nice: u8,
+}
+
+impl Confinement<'_> {
+    /// Confines this process for good.
+    ///
+    /// Returns `false` when the kernel has no landlock, which alone is best effort.
+    pub fn enter(&self) -> io::Result<bool> {
+        process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        // The parent may have died before the line above took effect; then the signal would never come.
+        let parent = process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned());
+        if parent != Some(self.parent) {
+            return Err(io::Error::other("the worker that started this process is gone"));
+        }
+        rustix::thread::set_no_new_privs(true)?;
+        let sizes = self.inputs.iter().map(|input| Ok(fs::metadata(input)?.len()));
+        let size = sizes.sum::<io::Result<u64>>()?.saturating_add(self.served);
+        limit(Resource::As, MAX_MEMORY)?;
+        limit(Resource::Fsize, output_limit(size).min(self.room.unwrap_or(u64::MAX)))?;
+        limit(Resource::Nofile, MAX_FILES)?;
+        limit(Resource::Core, 0)?;
+        process::nice(i32::from(self.nice))?;
+        let folder = self.output.parent().ok_or_else(|| io::Error::other("the output has no folder"))?;
+        let status = restrict_paths(&self.inputs, folder).map_err(io::Error::other)?;
+        calls::restrict().map_err(io::Error::other)?;
+        Ok(status != RulesetStatus::NotEnforced)
     }
-    rustix::thread::set_no_new_privs(true)?;
-    let size = inputs.iter().map(|input| Ok(fs::metadata(input)?.len())).sum::<io::Result<u64>>()?;
-    limit(Resource::As, MAX_MEMORY)?;
-    limit(Resource::Fsize, output_limit(size).min(room.unwrap_or(u64::MAX)))?;
-    limit(Resource::Nofile, MAX_FILES)?;
-    limit(Resource::Core, 0)?;
-    // Lower priority than the services that answer users.
-    process::nice(10)?;
-    let folder = output.parent().ok_or_else(|| io::Error::other("the output has no folder"))?;
-    let status = restrict_paths(inputs, folder).map_err(io::Error::other)?;
-    Ok(status != RulesetStatus::NotEnforced)
 }
 
 /// Bytes that the output of an input of `size` bytes may have at most.

@@ -5,8 +5,13 @@ use std::time::Duration;
 
 use clap::Args;
 use nebula_connect::{Server, ServerError};
+use nebula_machine::Sensors;
 use nebula_storage::Reserve;
 use uuid::Uuid;
+
+use crate::child::Tuning;
+pub use crate::pause::Hours;
+use crate::pause::Limits;
 
 /// Flags and variables of the worker. Without `Debug`, because the database URL may hold a password.
 #[derive(Args)]
@@ -48,6 +53,35 @@ pub struct Settings {
     /// Room that is left free on a disk: bytes, 2GiB, 5% [default: 2 %, between 1 and 10 GiB]
     #[arg(long, env = "NEBULA_DISK_RESERVE", value_name = "SIZE|PERCENT")]
     pub disk_reserve: Option<Reserve>,
+    /// Percent of the battery below which no jobs are done without a charger; 0: always
+    #[arg(long, env = "NEBULA_BATTERY_MIN", value_name = "PERCENT", default_value_t = 25)]
+    #[arg(value_parser = clap::value_parser!(u8).range(0..=100))]
+    pub battery_min: u8,
+    /// Degrees Celsius of the processor at which jobs stop until it is 10 degrees cooler
+    #[arg(long, env = "NEBULA_TEMPERATURE_MAX", value_name = "DEGREES", default_value_t = 97)]
+    #[arg(value_parser = clap::value_parser!(u16).range(40..=200))]
+    pub temperature_max: u16,
+    /// Time of the day at which jobs are done, such as 22:00-06:00, on the clock of the machine [default: always]
+    #[arg(long, env = "NEBULA_WORK_HOURS", value_name = "FROM-TO")]
+    pub work_hours: Option<Hours>,
+    /// Folder in which Linux shows batteries and chargers [default: /sys/class/power_supply]
+    #[arg(long, env = "NEBULA_POWER_SUPPLY_DIR", value_name = "FOLDER")]
+    pub power_supply_dir: Option<PathBuf>,
+    /// Folder in which Linux shows temperatures [default: /sys/class/thermal]
+    #[arg(long, env = "NEBULA_THERMAL_DIR", value_name = "FOLDER")]
+    pub thermal_dir: Option<PathBuf>,
+    /// Niceness of media processes: 0 as other programs, 19 behind all others
+    #[arg(long, env = "NEBULA_NICE", default_value_t = 10, value_parser = clap::value_parser!(u8).range(0..=19))]
+    pub nice: u8,
+    /// Threads of each encoder and decoder; 0: as many as there are processors, at most 16
+    #[arg(long, env = "NEBULA_MEDIA_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
+    pub media_threads: u16,
+    /// Mebibytes a second that a scrub reads, to compare stored bytes with their digests
+    #[arg(long, env = "NEBULA_SCRUB_RATE", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub scrub_rate: u32,
+    /// Days after which a scrub reads the same bytes again
+    #[arg(long, env = "NEBULA_SCRUB_DAYS", default_value_t = 30, value_parser = clap::value_parser!(u32).range(1..=3650))]
+    pub scrub_days: u32,
     /// File that is touched whenever the database has answered, for health checks
     #[arg(long, env = "NEBULA_HEALTH_FILE")]
     pub health_file: Option<PathBuf>,
@@ -98,6 +132,24 @@ impl Settings {
             let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
             format!("{}:{}", host.trim(), std::process::id())
         })
+    }
+
+    /// Share of the machine that media processes take.
+    pub(crate) fn tuning(&self) -> Tuning {
+        Tuning { nice: self.nice, threads: self.media_threads }
+    }
+
+    /// When no jobs are done.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits {
+            least_percent: self.battery_min,
+            most_celsius: f32::from(self.temperature_max),
+            hours: self.work_hours,
+        }
+    }
+
+    pub(crate) fn sensors(&self) -> Sensors {
+        Sensors::new(self.power_supply_dir.clone(), self.thermal_dir.clone())
     }
 
     pub(crate) fn lease(&self) -> Duration {

@@ -10,9 +10,9 @@
 mod chunk;
 mod convert;
 mod digest;
-mod download;
 mod join;
 mod pieces;
+mod ranges;
 mod rendition;
 mod room;
 mod sound;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use nebula_worker::child::{Launcher, Work};
+use nebula_worker::child::{Launcher, Source, Work};
 use nebula_worker::media::{
     ChunkTask, Event, JoinTask, JoinTrack, Joined, MediaPlan, Piece, SoundTask, Task, WebFrom,
 };
@@ -62,8 +62,13 @@ impl Film {
                 told.push(piece);
             }
         };
-        let work =
-            Work { task: &task, input: &self.input, pieces: Some(&pieces), output: &output, room: None };
+        let work = Work {
+            task: &task,
+            input: Source::File(&self.input),
+            pieces: Some(&pieces),
+            output: &output,
+            room: None,
+        };
         (launcher.run(work, tell).await.unwrap(), told)
     }
 

@@ -3,11 +3,14 @@
 #![expect(clippy::unwrap_used, reason = "a failed step is a failed test")]
 
 use std::fs::{self, File};
+use std::net::UdpSocket;
+use std::os::unix::net::UnixListener;
 use std::os::unix::process::parent_id;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use nebula_worker::sandbox;
+use nebula_worker::sandbox::Confinement;
+use rustix::process::Signal;
 
 /// Environment variable of the process that confines itself: the folder it works in.
 const FOLDER: &str = "SANDBOX_TEST_FOLDER";
@@ -36,11 +39,16 @@ fn a_confined_process_reaches_only_its_input_and_output() {
 /// Runs in a process of its own, because a confinement cannot be lifted.
 fn check_confinement(folder: &Path) {
     let (input, output) = (folder.join("input"), folder.join("out").join("web.mp4"));
-    assert!(
-        sandbox::enter(1_u32.wrapping_sub(2), &[&input], &output, None).is_err(),
-        "a wrong parent is refused"
-    );
-    let has_landlock = sandbox::enter(parent_id(), &[&input], &output, None).unwrap();
+    let confinement = |parent| Confinement {
+        parent,
+        inputs: vec![&input],
+        served: 0,
+        output: &output,
+        room: None,
+        nice: 10,
+    };
+    assert!(confinement(1_u32.wrapping_sub(2)).enter().is_err(), "a wrong parent is refused");
+    let has_landlock = confinement(parent_id()).enter().unwrap();
     assert_eq!(fs::read(&input).unwrap(), b"input");
     fs::write(&output, b"made").unwrap();
     assert_eq!(fs::read(&output).unwrap(), b"made");
@@ -65,5 +73,13 @@ fn check_confinement(folder: &Path) {
                 .any(|line| line.starts_with("Max core file size") && line.contains(" 0 "))
         );
     }
+    let refused = |error: std::io::Error| error.kind() == std::io::ErrorKind::PermissionDenied;
+    assert!(Command::new("/bin/true").spawn().is_err_and(refused), "no other program");
+    assert!(UdpSocket::bind("127.0.0.1:0").is_err_and(refused), "no socket of any kind");
+    assert!(UnixListener::bind(folder.join("out/socket")).is_err_and(refused));
+    let signalled = rustix::process::kill_process(rustix::process::getppid().unwrap(), Signal::CONT);
+    assert!(signalled.is_err(), "no signal to the parent");
+    let threads: Vec<_> = (0..200).map(|n| std::thread::spawn(move || vec![n; 1000].len())).collect();
+    assert!(threads.into_iter().all(|thread| thread.join().unwrap() == 1000), "threads of codecs");
     println!("confined: yes");
 }

@@ -30,5 +30,6 @@ pub mod project_options;
 pub mod quota;
 pub mod revocation;
 pub mod share;
+pub mod system;
 
 pub use envelope::{Envelope, Failure};

@@ -1,9 +1,10 @@
 //! The database's view of the storage: its own disk, keys that belong to a file, changes of state on record.
 
+use nebula_api::system::Storage;
 use nebula_storage::{Reserve, Room};
 use serde_json::Value;
 
-use super::query::{GenericClient, map_rows, query};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Room on the disks of the database, of data and of the log: that of the fuller one.
@@ -44,4 +45,21 @@ pub(crate) async fn record_state(
     detail: &Value,
 ) -> Result<(), ApiError> {
     query(client, "SELECT nebula.record_state($1, $2, $3)", &[&part, &state, detail]).await.map(drop)
+}
+
+/// Findings of the last scrub of the storage.
+pub(crate) async fn scrub_status(client: &impl GenericClient) -> Result<Storage, ApiError> {
+    let row = query_one(client, "SELECT * FROM nebula.scrub_status()", &[]).await?;
+    Ok(Storage {
+        missing: row.try_get("missing")?,
+        changed: row.try_get("changed")?,
+        untracked: row.try_get("untracked")?,
+        untracked_bytes: row.try_get("untracked_bytes")?,
+        scrubbed_at: row.try_get("finished_at")?,
+    })
+}
+
+/// Has the storage scrubbed at the times of a cron expression, or never if that is empty.
+pub(crate) async fn schedule_scrub(client: &impl GenericClient, cron: &str) -> Result<(), ApiError> {
+    query(client, "SELECT nebula.schedule_scrub($1)", &[&cron]).await.map(drop)
 }

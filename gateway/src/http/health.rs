@@ -3,10 +3,12 @@
 use actix_web::{HttpResponse, web};
 use nebula_api::Failure;
 use nebula_api::health::{Check, Health};
+use nebula_api::system::Storage;
 use nebula_storage::Level;
 
 use crate::VERSION;
 use crate::database::authority::{self as database, SigningAuthority};
+use crate::database::storage;
 use crate::domain::authority::expiry::{Expiry, HINT};
 use crate::domain::authority::{MISSING_KEY_HINT, day};
 use crate::domain::disks::DiskState;
@@ -56,6 +58,8 @@ async fn check(state: &AppState) -> Health {
     let failed = checks.iter().any(|check| !check.ok);
     checks.extend(disks.into_iter().map(disk));
     checks.extend(orphans(state.leftovers.orphans()));
+    let scrub = async { storage::scrub_status(&state.database.client().await?).await };
+    checks.extend(scrub.await.ok().and_then(|found: Storage| scrubbed(&found)));
     let status = match checks.iter().all(|check| check.ok) {
         _ if failed => "failed",
         true => "ok",
@@ -134,5 +138,16 @@ fn orphans(orphans: Orphans) -> Option<Check> {
         ok: true,
         detail: format!("{count} objects in the storage, {bytes} bytes, belong to no file"),
         hint: Some("The gateway's log names them; NEBULA_ORPHAN_DAYS has them deleted.".into()),
+    })
+}
+
+/// Files that the last scrub found damaged, if there are any.
+fn scrubbed(found: &Storage) -> Option<Check> {
+    let Storage { missing, changed, .. } = found;
+    (missing + changed > 0).then(|| Check {
+        name: "storage-scrub".into(),
+        ok: true,
+        detail: format!("in the storage {missing} objects are missing, and {changed} have changed"),
+        hint: Some("Upload these files again: SELECT * FROM nebula.storage_fault_status.".into()),
     })
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use actix_web::{HttpResponse, web};
 use tokio::sync::Mutex;
 
-use crate::database::{authority, certificate, node, peer};
+use crate::database::{authority, certificate, node, peer, storage};
 use crate::error::ApiError;
 use crate::state::AppState;
 
@@ -51,11 +51,15 @@ async fn counts(state: &AppState) {
         let client = state.database.client().await?;
         let counts = certificate::renewal_counts(&client).await?;
         let signing = authority::signing(&client).await?;
-        Ok::<_, ApiError>((counts, signing, node::counts(&client).await?, peer::counts(&client).await?))
+        let (nodes, peers) = (node::counts(&client).await?, peer::counts(&client).await?);
+        Ok::<_, ApiError>((counts, signing, nodes, peers, storage::scrub_status(&client).await?))
     };
-    let Ok(Ok((counts, signing, nodes, peers))) = tokio::time::timeout(DATABASE_TIMEOUT, asked).await else {
-        return;
-    };
+    let asked = tokio::time::timeout(DATABASE_TIMEOUT, asked).await;
+    let Ok(Ok((counts, signing, nodes, peers, scrub))) = asked else { return };
+    let faults = [("missing", scrub.missing), ("changed", scrub.changed), ("untracked", scrub.untracked)];
+    for (fault, count) in faults {
+        state.metrics.storage_faults(fault, count);
+    }
     for count in counts {
         state.metrics.certificates(count.renewal, count.devices, count.seconds);
     }

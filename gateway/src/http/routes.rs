@@ -16,7 +16,7 @@ use super::upload::tus;
 use super::{
     auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, hls, install, job,
     metrics, node, node_interface, peer, pool, preauth, project, project_options, quota, revocation,
-    rotation, share, upload,
+    rotation, share, system, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -140,6 +140,7 @@ routes! {
     MemberOrLink hls::subtitle;
     Member hls::seek;
 
+    Admin  system::show;
     Anyone health::live;
     Anyone health::ready;
     Anyone metrics::show;

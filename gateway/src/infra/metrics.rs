@@ -6,6 +6,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use nebula_machine::Machine;
 use nebula_storage::Room;
 
 use crate::VERSION;
@@ -26,6 +27,11 @@ const DISK_RESERVE: &str = "nebula_disk_reserve_bytes";
 const DISK_LEFT: &str = "nebula_disk_left_bytes";
 const ORPHANS: &str = "nebula_storage_orphans";
 const ORPHAN_BYTES: &str = "nebula_storage_orphan_bytes";
+const STORAGE_FAULTS: &str = "nebula_storage_faults";
+const BATTERY: &str = "nebula_battery_percent";
+const ON_BATTERY: &str = "nebula_on_battery";
+const CHARGER: &str = "nebula_charger_online";
+const TEMPERATURE: &str = "nebula_processor_temperature_celsius";
 const NODES: &str = "nebula_nodes";
 const NODES_WAITING: &str = "nebula_nodes_waiting";
 const NODE_PEERS: &str = "nebula_node_peers";
@@ -78,6 +84,14 @@ impl Metrics {
             );
             ::metrics::describe_gauge!(ORPHANS, "Objects in the storage that belong to no file");
             ::metrics::describe_gauge!(ORPHAN_BYTES, bytes, "Their size");
+            ::metrics::describe_gauge!(
+                STORAGE_FAULTS,
+                "Differences between database and storage, as the last scrub found them"
+            );
+            ::metrics::describe_gauge!(BATTERY, "How full the batteries of the machine are");
+            ::metrics::describe_gauge!(ON_BATTERY, "1 while the machine lives on its battery");
+            ::metrics::describe_gauge!(CHARGER, "1 while a charger supplies power");
+            ::metrics::describe_gauge!(TEMPERATURE, "The hottest processor");
             ::metrics::describe_gauge!(NODES, "Nodes by how recent their reports are");
             ::metrics::describe_gauge!(NODES_WAITING, "Agents of nodes that wait here for changes");
             ::metrics::describe_gauge!(NODE_PEERS, "Seats taken on these nodes");
@@ -172,6 +186,27 @@ impl Metrics {
     pub(crate) fn orphans(&self, count: u64, bytes: u64) {
         ::metrics::gauge!(ORPHANS).set(count as f64);
         ::metrics::gauge!(ORPHAN_BYTES).set(bytes as f64);
+    }
+
+    /// Differences between database and storage of a kind.
+    pub(crate) fn storage_faults(&self, fault: &'static str, count: i64) {
+        ::metrics::gauge!(STORAGE_FAULTS, "fault" => fault).set(count as f64);
+    }
+
+    /// Battery, charger and temperature; what the machine does not have is left out.
+    pub(crate) fn machine(&self, machine: &Machine) {
+        let power = machine.power;
+        let number = |is: bool| if is { 1.0 } else { 0.0 };
+        if let Some(battery) = power.battery {
+            ::metrics::gauge!(BATTERY).set(f64::from(battery.percent));
+            ::metrics::gauge!(ON_BATTERY).set(number(power.is_on_battery()));
+        }
+        if let Some(charger) = power.charger {
+            ::metrics::gauge!(CHARGER).set(number(charger));
+        }
+        if let Some(celsius) = machine.celsius {
+            ::metrics::gauge!(TEMPERATURE).set(f64::from(celsius));
+        }
     }
 
     /// Everything measured, in the text format of Prometheus.

@@ -9,7 +9,9 @@ use bytes::BytesMut;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
-use object_store::{ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, WriteMultipart};
+use object_store::{
+    ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
+};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
@@ -20,6 +22,8 @@ use crate::{ByteStream, Object, StoreError, folder};
 const MIN_PART: u64 = 8 * 1024 * 1024;
 /// S3 allows 10 000 parts; a file that grows while it is read must still fit.
 const MAX_PARTS: u64 = 9_000;
+/// How long a request is tried again; whoever made it hears of the fault, and waits or says so.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Parts in flight, which together with the part size bounds the memory of one upload.
 const PARALLEL_PARTS: usize = 4;
 
@@ -39,6 +43,7 @@ impl Bucket {
             .with_read_timeout(Duration::from_secs(60));
         let mut builder = AmazonS3Builder::from_env()
             .with_client_options(options)
+            .with_retry(RetryConfig { retry_timeout: RETRY_TIMEOUT, ..RetryConfig::default() })
             .with_bucket_name(&location.bucket)
             .with_virtual_hosted_style_request(false);
         if let Some(endpoint) = &location.endpoint {

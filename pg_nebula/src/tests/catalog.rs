@@ -181,6 +181,7 @@ const READERS: &str = "
     has_no_agent has_rows in_restore_session interface_endpoint is_grantable
     is_label is_live is_made is_name is_private is_share_open is_time is_unfinished
     issued_certificates json_boolean json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
+    knows_objects
     late_peers limit_certificates list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
     list_pools list_projects list_quotas list_rotations
@@ -193,12 +194,13 @@ const READERS: &str = "
     pool_forecast pool_network pool_usage project_allocations project_configuration
     project_lighthouses project_options project_trust quotas_of read_inet refuse_endpoint refuse_field
     refuse_over_quota
-    render_conf report_drift report_interface report_seen report_text reported_bytes require_account
+    render_conf report_drift report_interface report_seen report_text reported_bytes scrub_status
+    require_account
     require_admin require_agentless require_device require_file require_interface require_job
     require_member require_node require_peer require_project rotation_missing
     sequences_to_restore share_state shared_identities show_interface show_node show_peer shown_node
     signing_authorities span special_networks static_endpoints tables_with_rows text_limit
-    told_interface unknown_objects unusable_endpoints upload_room vacant_segment
+    told_interface unknown_objects unowned_objects unusable_endpoints upload_room vacant_segment
     variant_init variant_segments visible_projects wanted_state wireguard_key";
 
 /// Members of the extension in schema nebula, without the test functions.

@@ -95,6 +95,8 @@ async fn main() -> ExitCode {
         listener: database.clone(),
         database,
         registry: Registry::default().with("ledger", Arc::new(Ledger { worker })),
+        background: Registry::default(),
+        pause: tokio::sync::watch::channel(None).1,
     };
     runner.run(shutdown).await;
     ExitCode::SUCCESS

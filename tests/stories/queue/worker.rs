@@ -79,6 +79,8 @@ impl Company {
             database: Server::parse(&database.url_as("nebula_worker"))?,
             listener: Server::parse(&database.url_as("nebula_worker"))?,
             registry: Registry::default().with(KIND, Arc::new(Actor(sender))),
+            background: Registry::default(),
+            pause: tokio::sync::watch::channel(None).1,
         };
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(runner.run(shutdown.clone()));

@@ -4,6 +4,7 @@ use ffmpeg_next as ff;
 
 use super::codecs;
 use super::error::MediaError;
+use super::threads;
 
 /// Errors in a row after which a decoder yields no more frames for a packet.
 const MAX_ERRORS: u32 = 1_000;
@@ -23,10 +24,10 @@ impl Decoder {
         let is_video = parameters.medium() == ff::media::Type::Video;
         let mut context = ff::codec::Context::from_parameters(parameters).map_err(failed)?;
         if is_video {
-            // Frames in parallel, on as many threads as there are processors.
+            // Frames in parallel.
             context.set_threading(ff::threading::Config {
                 kind: ff::threading::Type::Frame,
-                count: 0,
+                count: threads::decoder(),
                 safe: true,
             });
         }

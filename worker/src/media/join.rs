@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::ticks;
 use super::decision::is_interlaced;
 use super::error::MediaError;
+use super::input::Input;
 use super::mux::{Label, Muxer, Sink};
 use super::open;
 use super::piece::CLOCK_OFFSET;
@@ -66,7 +67,7 @@ struct Track {
 
 /// Joins the pieces in `folder` into `output`.
 pub(super) fn join(
-    upload: &Path,
+    upload: &Input,
     folder: &Path,
     output: &Path,
     task: &JoinTask,
@@ -145,7 +146,7 @@ impl Track {
 }
 
 fn open_pieces(path: &Path) -> Result<ff::format::context::Input, MediaError> {
-    open::open(path)
+    open::open(&Input::File(path.to_owned()))
         .map_err(|error| MediaError::transient(format!("cannot open the pieces: {}", error.message)))
 }
 

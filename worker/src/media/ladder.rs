@@ -12,6 +12,7 @@ use super::encode::encoded_packet;
 use super::error::MediaError;
 use super::ffi;
 use super::filter::Filters;
+use super::input::Input;
 use super::piece::{self, Piece, PieceWriter};
 use super::probe::Stream;
 use super::progress::{Meter, Progress};
@@ -65,7 +66,7 @@ pub struct ChunkTask {
 
 /// Writes the chunk beside `output`; one piece for each size.
 pub(super) fn encode(
-    input: &Path,
+    input: &Input,
     folder: &Path,
     task: &ChunkTask,
     report: &mut (dyn FnMut(Progress) + Send),
@@ -118,7 +119,7 @@ struct Rung {
 }
 
 impl<'a> Ladder<'a> {
-    fn open(input: &Path, folder: &Path, task: &'a ChunkTask, margin: f64) -> Result<Self, MediaError> {
+    fn open(input: &Input, folder: &Path, task: &'a ChunkTask, margin: f64) -> Result<Self, MediaError> {
         let (mut source, probe) = Source::open(input)?;
         let stream = probe.video.ok_or_else(|| MediaError::permanent("the file holds no video"))?;
         let begin = task.chunk.from - margin;

@@ -15,6 +15,7 @@ use super::copy::CopiedTrack;
 use super::decision::{self, Plan, Reason};
 use super::encode::EncodedTrack;
 use super::error::MediaError;
+use super::input::Input;
 use super::mux::{Label, Muxer};
 use super::probe::Probe;
 use super::progress::{Meter, Progress};
@@ -42,12 +43,12 @@ enum Track {
 /// # Errors
 /// The input has no usable stream, or the output cannot be written.
 pub(super) fn convert(
-    input: &Path,
+    input: &Input,
     output: &Path,
     report: &mut (dyn FnMut(Progress) + Send),
 ) -> Result<Summary, MediaError> {
     report(Progress { progress: 0.0, fps: None, stage: "probe".into() });
-    let size = std::fs::metadata(input).map(|metadata| metadata.len()).unwrap_or(0);
+    let size = input.size()?;
     if size == 0 {
         return Err(MediaError::permanent("the file is empty"));
     }
@@ -68,7 +69,7 @@ pub(super) fn convert(
 
 /// Converts the file once; `None` when a track that is copied turns out to be broken.
 fn pass(
-    input: &Path,
+    input: &Input,
     output: &Path,
     size: u64,
     decide: impl FnOnce(&Probe) -> Plan,

@@ -1,14 +1,12 @@
 //! Decides what is made from a file, and in which parts.
 
-use std::fs::File;
-use std::path::Path;
-
 use nebula_media_kind::{Extent, extent};
 use serde::{Deserialize, Serialize};
 
 use super::chapter::Chapter;
 use super::decision::{self, Decision};
 use super::error::MediaError;
+use super::input::Input;
 use super::ladder::{Size, Span};
 use super::probe::{Probe, Stream};
 use super::progress::{Meter, Progress};
@@ -61,8 +59,11 @@ pub struct MediaPlan {
 }
 
 /// Plans a file.
-pub(super) fn plan(input: &Path, report: &mut (dyn FnMut(Progress) + Send)) -> Result<MediaPlan, MediaError> {
-    let size = std::fs::metadata(input).map(|metadata| metadata.len()).unwrap_or(0);
+pub(super) fn plan(
+    input: &Input,
+    report: &mut (dyn FnMut(Progress) + Send),
+) -> Result<MediaPlan, MediaError> {
+    let size = input.size()?;
     if size == 0 {
         return Err(MediaError::permanent("the file is empty"));
     }
@@ -74,7 +75,7 @@ pub(super) fn plan(input: &Path, report: &mut (dyn FnMut(Progress) + Send)) -> R
     };
     let duration = probe.duration.unwrap_or(0.0);
     // Beyond the end of a file that is cut off, chunks would be empty.
-    let there = if has_index(&probe) && is_cut_off(input, size)? {
+    let there = if has_index(&probe) && is_cut_off(input)? {
         let mut meter = Meter::new("probe".into(), report);
         (source.find_end(|| meter.tick(0, || 0.0))? - probe.start).clamp(0.0, duration)
     } else {
@@ -108,10 +109,10 @@ pub(super) fn plan(input: &Path, report: &mut (dyn FnMut(Progress) + Send)) -> R
 }
 
 /// Whether the header of the container promises more than there is.
-fn is_cut_off(input: &Path, size: u64) -> Result<bool, MediaError> {
+fn is_cut_off(input: &Input) -> Result<bool, MediaError> {
     let failed = |error| MediaError::transient(format!("cannot read the file: {error}"));
-    let mut file = File::open(input).map_err(failed)?;
-    Ok(extent(&mut file, size).map_err(failed)? != Extent::Whole)
+    let (mut bytes, size) = input.open()?;
+    Ok(extent(&mut bytes, size).map_err(failed)? != Extent::Whole)
 }
 
 /// Whether the container says where each key frame is and one clock runs through the file, so that it can be cut.

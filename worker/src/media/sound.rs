@@ -9,6 +9,7 @@ use super::audio::{self, Audio};
 use super::encode::EncodedTrack;
 use super::error::MediaError;
 use super::event::Event;
+use super::input::Input;
 use super::mux::Sink;
 use super::piece::{self, Piece, PieceWriter};
 use super::probe::Probe;
@@ -50,7 +51,7 @@ pub struct SoundTask {
 
 /// Writes the pieces beside the output and tells each as soon as it is complete.
 pub(super) fn encode(
-    input: &Path,
+    input: &Input,
     folder: &Path,
     task: &SoundTask,
     tell: &mut (dyn FnMut(Event) + Send),

@@ -1,11 +1,11 @@
 //! Reads the packets of a file on one clock, past damage.
 
 use std::collections::VecDeque;
-use std::path::Path;
 
 use ffmpeg_next as ff;
 
 use super::error::MediaError;
+use super::input::Input;
 use super::open;
 use super::probe::{self, Probe};
 use super::timeline::Timeline;
@@ -25,8 +25,8 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<(Self, Probe), MediaError> {
-        let input = open::open(path)?;
+    pub(super) fn open(input: &Input) -> Result<(Self, Probe), MediaError> {
+        let input = open::open(input)?;
         let probe = probe::probe(&input)?;
         let timeline = Timeline::new(&input, &probe);
         let source =

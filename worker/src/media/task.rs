@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::MediaError;
 use super::event::Event;
+use super::input::Input;
 use super::join::{self, JoinTask};
 use super::ladder::{self, ChunkTask};
 use super::pipeline;
@@ -36,7 +37,7 @@ pub enum Task {
 /// The input cannot be used, or the output cannot be written.
 pub fn run(
     task: &Task,
-    input: &Path,
+    input: &Input,
     pieces: Option<&Path>,
     output: &Path,
     tell: &mut (dyn FnMut(Event) + Send),

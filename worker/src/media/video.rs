@@ -12,6 +12,7 @@ use super::filter::Chain;
 use super::mux::{Label, Muxer};
 use super::probe::Stream;
 use super::shape::{Fit, Format, aspect_of, orientation, output_rate, output_size};
+use super::threads;
 
 /// Time base of the encoder: all common frame rates are whole numbers of ticks, variable ones lose nothing
 /// visible.
@@ -165,9 +166,10 @@ pub(super) fn open_encoder(
         encoder.set_color_transfer_characteristic(input.transfer);
     }
     let mut options = ff::Dictionary::new();
-    for (name, value) in [("preset", "veryfast"), ("crf", "22"), ("profile", "high"), ("threads", "auto")] {
+    for (name, value) in [("preset", "veryfast"), ("crf", "22"), ("profile", "high")] {
         options.set(name, value);
     }
+    options.set("threads", &threads::encoder());
     if let Some(Limit { maxrate }) = limit {
         options.set("maxrate", &maxrate.to_string());
         options.set("bufsize", &maxrate.saturating_mul(2).to_string());

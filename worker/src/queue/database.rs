@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use nebula_connect::{FreeJson, Server};
+use serde_json::Value;
 use tokio::time::timeout_at;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, GenericClient, IsolationLevel, Row};
@@ -107,9 +108,10 @@ impl Database {
     }
 
     /// Makes the job available to other workers at once, without counting a failure; returns its new state.
-    pub(super) async fn hand_back(&self, job: &Job) -> Result<String, QueueError> {
-        let sql = "SELECT nebula.hand_back_job($1, $2)";
-        Ok(first_text(&self.query(sql, &[(&job.id, Type::INT8), (&job.attempt, Type::INT4)]).await?))
+    pub(super) async fn hand_back(&self, job: &Job, reason: Option<&str>) -> Result<String, QueueError> {
+        let parameters: [Parameter; 3] =
+            [(&job.id, Type::INT8), (&job.attempt, Type::INT4), (&reason, Type::TEXT)];
+        Ok(first_text(&self.query("SELECT nebula.hand_back_job($1, $2, $3)", &parameters).await?))
     }
 
     /// Makes the job wait for `delay` without counting a failure, and says why; returns its new state.
@@ -143,6 +145,17 @@ impl Database {
         ];
         let rows = self.query(sql, &parameters).await?;
         Ok(rows.first().is_some_and(|row| row.try_get(0).unwrap_or(false)))
+    }
+
+    /// Records that a part of the system has another state, unless that is the last one on record.
+    pub(super) async fn record_state(
+        &self,
+        part: &str,
+        state: &str,
+        detail: &Value,
+    ) -> Result<(), QueueError> {
+        let parameters: [Parameter; 3] = [(&part, Type::TEXT), (&state, Type::TEXT), (&detail, Type::JSONB)];
+        self.query("SELECT nebula.record_state($1, $2, $3)", &parameters).await.map(drop)
     }
 
     async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, QueueError> {

@@ -26,6 +26,17 @@ pub(super) async fn stop_on_shutdown(
     std::future::pending().await
 }
 
+/// Requests the stop of a job as soon as no job is to run.
+pub(super) async fn stop_on_pause(
+    mut pause: watch::Receiver<Option<String>>,
+    stop: &watch::Sender<Option<Stop>>,
+) -> Infallible {
+    if pause.wait_for(Option::is_some).await.is_ok() {
+        request_stop(stop, Stop::Paused);
+    }
+    std::future::pending().await
+}
+
 /// Whether the rest of the job fits into `grace` at the speed so far. A job without progress gets the benefit
 /// of the doubt.
 fn may_finish_within(grace: Duration, elapsed: Duration, progress: Option<f32>) -> bool {

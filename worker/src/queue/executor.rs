@@ -43,9 +43,15 @@ pub(super) struct Executor {
     pub(super) claim: ClaimRequest,
     pub(super) grace: Duration,
     pub(super) shutdown: CancellationToken,
+    pub(super) pause: watch::Receiver<Option<String>>,
 }
 
 impl Executor {
+    /// Whether no job is to run now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.pause.borrow().is_some()
+    }
+
     /// Runs a claimed job, then the job that was claimed in the commit that finished it, and so on.
     pub(super) async fn run(self: Arc<Self>, job: Job) {
         let mut next = Some(job);
@@ -70,7 +76,12 @@ impl Executor {
             self.fail(&job, &Failure::transient(error)).await;
             return None;
         };
-        let stopper = drain::stop_on_shutdown(&self.shutdown, self.grace, started, &latest, &stop);
+        let stopper = async {
+            tokio::select! {
+                never = drain::stop_on_shutdown(&self.shutdown, self.grace, started, &latest, &stop) => never,
+                never = drain::stop_on_pause(self.pause.clone(), &stop) => never,
+            }
+        };
         let context = Context { job: job.clone(), rows: self.database.clone(), report, stop: stopped };
         let outcome = attempt::run(handler, job.clone(), context, STOP_TIMEOUT, stopper).await;
         let seconds = started.elapsed().as_secs_f32();
@@ -87,7 +98,11 @@ impl Executor {
             Some(Stop::LeaseLost) => {
                 tracing::warn!(job = job.id, attempt = job.attempt, "lease lost, work dropped");
             }
-            Some(Stop::Stopping) => self.hand_back(&job).await,
+            Some(Stop::Stopping) => self.hand_back(&job, None).await,
+            Some(Stop::Paused) => {
+                let reason = self.pause.borrow().clone();
+                self.hand_back(&job, reason.map(|reason| format!("paused: {reason}"))).await;
+            }
             Some(Stop::Cancelled) => self.fail(&job, &Failure::permanent("cancelled")).await,
             None => {
                 let Failure { error, retry } = &failure;
@@ -105,7 +120,7 @@ impl Executor {
         // by that commit is not known here either; it becomes available again when its lease ends.
         let mut is_uncertain = false;
         let recorded = loop {
-            let next = (!self.shutdown.is_cancelled()).then_some(&self.claim);
+            let next = (!self.shutdown.is_cancelled() && !self.is_paused()).then_some(&self.claim);
             match self.database.finish(job, &outcome, next).await {
                 Err(QueueError::Unreachable(error)) => {
                     is_uncertain = true;
@@ -164,27 +179,28 @@ impl Executor {
     }
 
     async fn fail(&self, job: &Job, failure: &Failure) {
-        self.record_end(job, Some(failure)).await;
+        self.record_end(job, Ok(failure)).await;
     }
 
-    async fn hand_back(&self, job: &Job) {
-        tracing::info!(job = job.id, "handed back, this worker stops");
-        self.record_end(job, None).await;
+    async fn hand_back(&self, job: &Job, reason: Option<String>) {
+        let why = reason.as_deref().unwrap_or("this worker stops");
+        tracing::info!(job = job.id, "handed back: {why}");
+        self.record_end(job, Err(reason.as_deref())).await;
     }
 
-    /// Records that an attempt failed or, without a failure, that the job is handed back. Retries during an
+    /// Records that an attempt failed or, with a reason or none, that the job is handed back. Retries during an
     /// outage for as long as the lease lasts, but only briefly at shutdown; unrecorded, the job waits for the
     /// end of its lease.
-    async fn record_end(&self, job: &Job, failure: Option<&Failure>) {
+    async fn record_end(&self, job: &Job, failure: Result<&Failure, Option<&str>>) {
         let record = || async {
             match failure {
-                Some(Failure { error, retry: Retry::Uncounted }) => {
+                Ok(Failure { error, retry: Retry::Uncounted }) => {
                     self.database.postpone(job, postponed::delay(job.attempt), error).await
                 }
-                Some(Failure { error, retry }) => {
+                Ok(Failure { error, retry }) => {
                     self.database.fail(job, error, *retry == Retry::Counted).await
                 }
-                None => self.database.hand_back(job).await,
+                Err(reason) => self.database.hand_back(job, reason).await,
             }
         };
         let log = |error: &QueueError| {

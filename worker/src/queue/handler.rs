@@ -104,6 +104,8 @@ pub enum Stop {
     LeaseLost,
     /// This worker shuts down; the job is handed back.
     Stopping,
+    /// This worker runs no jobs for a while, because of the battery, the heat or the hour; the job is handed back.
+    Paused,
 }
 
 /// Progress of a job.

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use futures::future::select_all;
 use nebula_connect::Server;
-use tokio::sync::Notify;
+use serde_json::json;
+use tokio::sync::{Notify, watch};
 use tokio::task::{JoinError, JoinSet, spawn};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +16,7 @@ use tokio_util::task::AbortOnDropHandle;
 use uuid::Uuid;
 
 use super::database::{ClaimRequest, Database};
+use super::error::QueueError;
 use super::executor::Executor;
 use super::health::Health;
 use super::listener;
@@ -51,6 +54,48 @@ pub struct Runner {
     pub listener: Server,
     /// The handlers.
     pub registry: Registry,
+    /// Handlers of jobs that last long and use little: one runs beside those of the slots, which it does not delay.
+    pub background: Registry,
+    /// The reason why no job is to run now, if there is one.
+    pub pause: watch::Receiver<Option<String>>,
+}
+
+/// Jobs that take turns.
+struct Lane {
+    executor: Arc<Executor>,
+    slots: usize,
+    running: JoinSet<()>,
+}
+
+impl Lane {
+    /// Claims as many jobs as there are free slots, and starts them.
+    async fn claim(&mut self) -> Result<(), QueueError> {
+        let free = self.slots - self.running.len();
+        if free == 0 || self.executor.is_paused() || self.executor.claim.kinds.is_empty() {
+            return Ok(());
+        }
+        let jobs = self.executor.database.claim(&self.executor.claim, free).await?;
+        self.executor.health.touch();
+        for job in jobs {
+            self.running.spawn(self.executor.clone().run(job));
+        }
+        Ok(())
+    }
+}
+
+/// Puts on record that this worker pauses, and why, or works again.
+async fn record_pause(database: &Database, part: &str, reason: Option<&str>) -> Result<(), QueueError> {
+    let state = if reason.is_some() { "work-paused" } else { "work-ok" };
+    database.record_state(part, state, &json!({"reason": reason})).await
+}
+
+/// Waits for the end of a job of any lane.
+async fn ended(lanes: &mut [Lane]) {
+    let waiting = lanes.iter_mut().filter(|lane| !lane.running.is_empty());
+    let (ended, ..) = select_all(waiting.map(|lane| Box::pin(lane.running.join_next()))).await;
+    if let Some(ended) = ended {
+        log_panic(ended);
+    }
 }
 
 impl Runner {
@@ -58,42 +103,58 @@ impl Runner {
     /// others are handed back.
     pub async fn run(self, shutdown: CancellationToken) {
         let wake = Arc::new(Notify::new());
-        let kinds = self.registry.kinds();
-        let listening = listener::listen(self.listener, kinds.clone(), wake.clone());
+        let all: Vec<_> = [&self.registry, &self.background].iter().flat_map(|one| one.kinds()).collect();
+        let listening = listener::listen(self.listener, all, wake.clone());
         let _listener = AbortOnDropHandle::new(spawn(listening));
-        let executor = Arc::new(Executor {
-            database: Arc::new(Database::new(&self.database)),
-            heartbeat_database: Arc::new(Database::new(&self.database)),
-            health: Arc::new(Health(self.health_file)),
-            registry: self.registry,
-            claim: ClaimRequest {
-                worker: self.name,
-                kinds,
+        let database = Arc::new(Database::new(&self.database));
+        let heartbeat_database = Arc::new(Database::new(&self.database));
+        let health = Arc::new(Health(self.health_file));
+        let (mut pause, poll) = (self.pause, self.poll);
+        let lane = |registry: Registry, slots| {
+            let claim = ClaimRequest {
+                worker: self.name.clone(),
+                kinds: registry.kinds(),
                 lease: self.lease,
                 node: self.node,
-                capabilities: self.capabilities,
-            },
-            grace: self.grace,
-            shutdown,
-        });
-        let mut running = JoinSet::new();
-        let mut outage: Option<ExponentialBackoff> = None;
-        while !executor.shutdown.is_cancelled() {
-            let free = self.slots - running.len();
-            let claimed = match free {
-                0 => Ok(Vec::new()),
-                free => executor.database.claim(&executor.claim, free).await,
+                capabilities: self.capabilities.clone(),
             };
+            let executor = Executor {
+                database: database.clone(),
+                heartbeat_database: heartbeat_database.clone(),
+                health: health.clone(),
+                registry,
+                claim,
+                grace: self.grace,
+                shutdown: shutdown.clone(),
+                pause: pause.clone(),
+            };
+            Lane { executor: Arc::new(executor), slots, running: JoinSet::new() }
+        };
+        let mut lanes = [lane(self.registry, self.slots), lane(self.background, 1)];
+        let mut outage: Option<ExponentialBackoff> = None;
+        let part = format!("worker {}", self.name);
+        // Without a record, a worker counts as one that works.
+        let mut recorded: Option<String> = None;
+        while !shutdown.is_cancelled() {
+            let mut claimed = Ok(());
+            for lane in &mut lanes {
+                claimed = claimed.and(lane.claim().await);
+            }
+            let paused = pause.borrow_and_update().clone();
+            if claimed.is_ok() && paused != recorded {
+                claimed = record_pause(&database, &part, paused.as_deref()).await;
+                if claimed.is_ok() {
+                    recorded = paused.clone();
+                }
+            }
             match claimed {
-                Ok(jobs) => {
+                Ok(()) => {
                     if outage.take().is_some() {
                         tracing::info!("the database is back");
                     }
-                    if free > 0 {
-                        executor.health.touch();
-                    }
-                    for job in jobs {
-                        running.spawn(executor.clone().run(job));
+                    // Without a claim the database was not asked.
+                    if paused.is_some() {
+                        health.touch();
                     }
                 }
                 Err(error) => {
@@ -103,18 +164,20 @@ impl Runner {
                     outage.get_or_insert_with(|| OUTAGE_BACKOFF.build());
                 }
             }
-            let has_free = running.len() < self.slots;
-            let delay = outage.as_mut().and_then(Iterator::next).unwrap_or_else(|| jittered(self.poll));
+            let has_free = lanes.iter().any(|lane| lane.running.len() < lane.slots);
+            let is_busy = lanes.iter().any(|lane| !lane.running.is_empty());
+            let delay = outage.as_mut().and_then(Iterator::next).unwrap_or_else(|| jittered(poll));
             tokio::select! {
-                () = executor.shutdown.cancelled() => {}
+                () = shutdown.cancelled() => {}
                 () = wake.notified(), if has_free => {}
                 () = sleep(delay), if has_free => {}
-                Some(ended) = running.join_next(), if !running.is_empty() => log_panic(ended),
+                Ok(()) = pause.changed() => {}
+                () = ended(&mut lanes), if is_busy => {}
             }
         }
-        tracing::info!(running = running.len(), "stopping");
-        while let Some(ended) = running.join_next().await {
-            log_panic(ended);
+        tracing::info!(running = lanes.iter().map(|lane| lane.running.len()).sum::<usize>(), "stopping");
+        while lanes.iter().any(|lane| !lane.running.is_empty()) {
+            ended(&mut lanes).await;
         }
     }
 }

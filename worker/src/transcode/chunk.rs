@@ -28,9 +28,8 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let Payload { upload, task } =
         Payload::deserialize(&job.payload).map_err(|error| malformed(job, &error))?;
     let size = workplace.store.size(&upload.key).await?;
-    let copy = workplace.copy_size(&upload.key, size);
-    let room = workplace.room.take(job.id, copy, estimate(&task)).await?;
-    let bench = workplace.bench(&upload, size, "chunk.m4s", context).await?;
+    let room = workplace.room.take(job.id, 0, estimate(&task)).await?;
+    let bench = workplace.bench(&upload, size, "chunk.m4s")?;
     let started = Instant::now();
     let tell = |event| match event {
         Event::Progress(progress) => report_progress(context, &progress, started, ENCODE_SHARE),

@@ -27,9 +27,9 @@ pub(super) const STORE_PROGRESS: f32 = 0.98;
 pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) -> Result<Outcome, Failure> {
     let upload = Upload::deserialize(&job.payload).map_err(|error| malformed(job, &error))?;
     let size = workplace.store.size(&upload.key).await?;
-    let room = workplace.room.take(job.id, workplace.copy_size(&upload.key, size), size).await?;
+    let room = workplace.room.take(job.id, 0, size).await?;
     store::delete_earlier(&workplace.store, upload.content_id, job).await?;
-    let bench = workplace.bench(&upload, size, "web.mp4", context).await?;
+    let bench = workplace.bench(&upload, size, "web.mp4")?;
     let plan: MediaPlan = workplace.run(&bench, &Task::Plan, None, &room, context, |_| {}).await?;
     let rendition = match plan.web {
         WebFrom::Made => Some(convert(workplace, &upload, &bench, job, &room, context).await?),

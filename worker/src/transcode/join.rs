@@ -43,10 +43,9 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let chunks = chunks(&upload, &tracks, job, context).await?;
     let total: u64 = chunks.iter().map(|chunk| chunk.size).sum();
     let size = workplace.store.size(&upload.key).await?;
-    let copies = workplace.copy_size(&upload.key, size) + total;
-    let room = workplace.room.take(job.id, copies, total * 2).await?;
+    let room = workplace.room.take(job.id, total, total * 2).await?;
     store::delete_earlier(&workplace.store, upload.content_id, job).await?;
-    let bench = workplace.bench(&upload, size, "web.mp4", context).await?;
+    let bench = workplace.bench(&upload, size, "web.mp4")?;
     let folder = bench.make_folder("pieces")?;
     let mut task = JoinTask { tracks: Vec::new() };
     for (name, sound) in tracks {

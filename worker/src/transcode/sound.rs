@@ -23,8 +23,8 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let Payload { upload, task } =
         Payload::deserialize(&job.payload).map_err(|error| malformed(job, &error))?;
     let size = workplace.store.size(&upload.key).await?;
-    let room = workplace.room.take(job.id, workplace.copy_size(&upload.key, size), size / 10).await?;
-    let bench = workplace.bench(&upload, size, "sound.m4s", context).await?;
+    let room = workplace.room.take(job.id, 0, size / 10).await?;
+    let bench = workplace.bench(&upload, size, "sound.m4s")?;
     let names: Vec<_> = task.sounds.iter().map(|sound| sound.name.clone()).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let (sender, mut made) = mpsc::unbounded_channel::<Piece>();

@@ -1,17 +1,19 @@
 //! The places that jobs work in: store, scratch folder, room, and the media process.
 
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use nebula_storage::{Disk, Store};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde_json::json;
 use tempfile::TempDir;
+use tokio::net::UnixStream;
 use uuid::Uuid;
 
+use super::ranges::Ranges;
 use super::room::{TakenRoom, WorkRoom};
-use super::{download, io_failure, stopped};
-use crate::child::{Launcher, Work};
+use super::{io_failure, stopped};
+use crate::child::{Launcher, Source, Work};
 use crate::media::{Event, MediaError, Task};
 use crate::queue::{Context, Failure};
 use crate::scratch::Scratch;
@@ -35,10 +37,12 @@ pub(super) struct Upload {
     pub(super) key: String,
 }
 
-/// A scratch folder with the upload, or with the way to it.
+/// A scratch folder, and the way to the upload.
 pub(super) struct Bench {
     folder: TempDir,
-    pub(super) input: PathBuf,
+    /// Key and size of the upload.
+    key: String,
+    size: u64,
     pub(super) output: PathBuf,
 }
 
@@ -50,36 +54,13 @@ impl Workplace {
         Self { store, scratch, room: WorkRoom::new(disk, of_store), launcher }
     }
 
-    /// Bytes that a copy of the upload needs: none where the store is a folder, in which it is read in place.
-    pub(super) fn copy_size(&self, key: &str, size: u64) -> u64 {
-        if self.store.local_path(key).is_some() { 0 } else { size }
-    }
-
     /// A scratch folder for a job; the output is to have this name.
-    pub(super) async fn bench(
-        &self,
-        upload: &Upload,
-        size: u64,
-        output: &str,
-        context: &Context,
-    ) -> Result<Bench, Failure> {
+    pub(super) fn bench(&self, upload: &Upload, size: u64, output: &str) -> Result<Bench, Failure> {
         let folder = self.scratch.folder().map_err(|error| io_failure("make a scratch folder", &error))?;
-        // The child may write in the folder of the output only, so the input must lie elsewhere.
+        // The child may write in the folder of the output only, so pieces that it reads must lie elsewhere.
         let out = folder.path().join("out");
         std::fs::create_dir(&out).map_err(|error| io_failure("make a scratch folder", &error))?;
-        let input = match self.store.local_path(&upload.key) {
-            Some(path) => path,
-            None => {
-                context.report(0.0, json!({"stage": "download"}));
-                let path = folder.path().join("input");
-                tokio::select! {
-                    downloaded = download::download(&self.store, &upload.key, size, &path) => downloaded?,
-                    reason = context.stopped() => return Err(stopped(reason)),
-                }
-                path
-            }
-        };
-        Ok(Bench { folder, input, output: out.join(output) })
+        Ok(Bench { folder, key: upload.key.clone(), size, output: out.join(output) })
     }
 
     /// Does media work at a bench in a child process; ends it when the disk is full.
@@ -92,10 +73,25 @@ impl Workplace {
         context: &Context,
         tell: impl FnMut(Event),
     ) -> Result<T, Failure> {
-        let (input, output) = (bench.input.as_path(), bench.output.as_path());
+        let output = bench.output.as_path();
+        let (mut parents_end, childs_end) = std::os::unix::net::UnixStream::pair()
+            .and_then(|(parent, child)| {
+                parent.set_nonblocking(true)?;
+                Ok((UnixStream::from_std(parent)?, child))
+            })
+            .map_err(|error| io_failure("make a socket", &error))?;
+        let local = self.store.local_path(&bench.key);
+        let input = match &local {
+            Some(path) => Source::File(path),
+            None => Source::Served { size: bench.size, socket: childs_end.as_fd() },
+        };
         let work = Work { task, input, pieces, output, room: Some(room.output_limit) };
         let written = || output.metadata().map_or(0, |written| written.len());
+        let ranges = Ranges::new(&self.store, &bench.key, bench.size);
         let outcome = tokio::select! {
+            // First: a child whose upload cannot be read takes that for the end of the film.
+            biased;
+            Err(failure) = ranges.serve(&mut parents_end), if local.is_none() => return Err(failure),
             made = self.launcher.run(work, tell) => made,
             Err(failure) = self.room.watch() => {
                 room.learn(written(), context.progress());
