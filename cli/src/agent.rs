@@ -84,6 +84,8 @@ pub(crate) struct Agent {
     retry: Option<Retry>,
     /// Starts of the current configuration that have failed since nebula ran last.
     failed_starts: u32,
+    /// Whether nebula does not run because this machine is in a network with addresses of the overlay.
+    is_kept_out: bool,
     instruction: Option<Instruction>,
     contact: report::Contact,
     /// The status that was last saved.
@@ -125,6 +127,7 @@ impl Agent {
             refused: None,
             retry: None,
             failed_starts: 0,
+            is_kept_out: false,
             instruction: None,
             contact: report::Contact::default(),
             last: None,

@@ -15,6 +15,7 @@ mod adopt;
 mod faults;
 mod install;
 mod kill;
+mod lan;
 mod lifecycle;
 mod machine_faults;
 pub(crate) mod node;

@@ -210,6 +210,18 @@ impl Agent {
         generation.fit(|config| self.machine.fit(config, self.nebula.release()))
     }
 
+    /// Fails while this machine is in a network with addresses of the overlay; a nebula that runs is stopped then, so
+    /// that the machine keeps that network.
+    pub(super) async fn check_lan(&mut self) -> Result<()> {
+        let Some(current) = self.folder.current()? else { return Ok(()) };
+        let checked = self.machine.check_lan(&read(&current.config_path())?);
+        self.is_kept_out = checked.is_err();
+        if self.is_kept_out && self.nebula.is_running() {
+            self.nebula.withdraw().await?;
+        }
+        checked
+    }
+
     fn required_change(&mut self, next: &Generation) -> Result<Change> {
         let by_restart = |retry: &Retry| retry.counter == next.counter() && retry.by_restart;
         if !self.nebula.is_running() || self.retry.as_ref().is_some_and(by_restart) {

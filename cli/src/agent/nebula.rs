@@ -8,9 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 
 use super::change::Release;
 use super::journal::log;
@@ -19,27 +18,23 @@ use super::state::{self, AgentFolder};
 use super::systemd::Unit;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
-use log::{Event, Log};
+use log::Log;
 
 pub(crate) mod failure;
 mod lan;
 mod log;
 pub(crate) mod machine;
+pub(crate) mod route_watch;
+mod takeover;
 
 const RECORD: &str = "nebula.json";
 const LOG: &str = "nebula.log";
 /// Option by which a nebula of this device is found in the process list.
 const CONFIG: &str = "-config";
-/// Time nebula may take to start, or to confirm a reload.
-const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time nebula may take to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
 /// Time `nebula -test` may take; 1.6 waits in it for the resolver. Shorter than `leave` waits for the agent.
 const TEST_TIMEOUT: Duration = Duration::from_secs(20);
-/// Time for which nebula must run on after it called its interface active: addresses and routes come after
-/// that message, and each can end it.
-const SETTLE_TIME: Duration = Duration::from_millis(500);
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The running process, saved so that the next agent can adopt it.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -161,9 +156,11 @@ impl Nebula {
 
     /// Starts or restarts nebula and waits until it is up.
     pub(crate) async fn restart(&mut self, counter: u64) -> Result<()> {
-        if let Some(unit) = &self.unit {
+        if let Some(unit) = &mut self.unit {
+            unit.listen();
             unit.act("restart").await?;
-            return self.follow_unit(counter).await;
+            self.follow_unit(counter).await?;
+            return self.wait_until_up().await;
         }
         self.stop().await?;
         self.log.reset();
@@ -180,80 +177,7 @@ impl Nebula {
         self.wait_until_up().await
     }
 
-    async fn wait_until_up(&mut self) -> Result<()> {
-        let started = Instant::now();
-        let mut last_error = None;
-        let mut up_at: Option<Instant> = None;
-        while started.elapsed() < START_TIMEOUT {
-            let is_running = self.is_running();
-            // Read after that, so that the last words of an ended process are complete.
-            for event in self.log.read() {
-                match event {
-                    Event::Up => up_at = Some(Instant::now()),
-                    Event::Error(text) => last_error = Some(text),
-                    Event::Reloading | Event::Reloaded => {}
-                }
-            }
-            if !is_running {
-                let why = last_error.unwrap_or_else(|| "it gives no reason".to_owned());
-                return Err(Error::new(Code::WrongState, format!("nebula ended when it was started: {why}"))
-                    .hint(format!("Its log is {}", self.log.path().display())));
-            }
-            if up_at.is_some_and(|at| at.elapsed() > SETTLE_TIME) {
-                return Ok(());
-            }
-            sleep(POLL_INTERVAL).await;
-        }
-        // nebula runs, but its log does not contain the known message; a future release may have changed it.
-        Ok(())
-    }
-
-    /// Makes nebula reload its configuration, and waits until every part of it has. Returns the first error
-    /// that nebula logged meanwhile: parts of the configuration are in force then, others are not. Fails when
-    /// a restart is needed.
-    pub(crate) async fn reload(&mut self, counter: u64) -> Result<Option<String>> {
-        if let Some(unit) = &self.unit {
-            unit.act("reload").await?;
-            return self.follow_unit(counter).await.map(|()| None);
-        }
-        let Some((process, _)) = &self.running else {
-            return Err(Error::new(Code::WrongState, "nebula does not run"));
-        };
-        self.log.read();
-        process.signal(Signal::HUP)?;
-        let (mut reloads, mut refreshed, mut objection) = (0, false, None);
-        let started = Instant::now();
-        while started.elapsed() < START_TIMEOUT && self.is_running() {
-            for event in self.log.read() {
-                match event {
-                    // The parts reload one after the other, and most log nothing when they succeed. nebula
-                    // begins the second reload when the first one has ended; it finds nothing changed.
-                    Event::Reloading if reloads == 0 => {
-                        reloads = 1;
-                        if let Some((process, _)) = &self.running {
-                            process.signal(Signal::HUP)?;
-                        }
-                    }
-                    Event::Reloading if objection.is_some() => return Ok(objection),
-                    Event::Reloading if refreshed => return self.save_record(counter).map(|()| None),
-                    Event::Reloaded => refreshed = true,
-                    Event::Error(text) if reloads > 0 => drop(objection.get_or_insert(text)),
-                    Event::Reloading | Event::Error(_) | Event::Up => {}
-                }
-            }
-            sleep(POLL_INTERVAL).await;
-        }
-        // The last words of a nebula that has ended.
-        for event in self.log.read() {
-            if let Event::Error(text) = event {
-                objection.get_or_insert(text);
-            }
-        }
-        let silent = || "nebula did not say that it has reloaded".to_owned();
-        Err(Error::new(Code::WrongState, objection.unwrap_or_else(silent)))
-    }
-
-    /// A unit logs elsewhere, so that only the existence of its process can be checked.
+    /// Takes the process that the service manager has started.
     async fn follow_unit(&mut self, counter: u64) -> Result<()> {
         let Some(unit) = &self.unit else { return Ok(()) };
         let found = unit.process().await?;
@@ -277,6 +201,15 @@ impl Nebula {
             Some((process, _)) => process.ended().await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Stops nebula, also one of a unit, because it takes a network of this machine away.
+    pub(crate) async fn withdraw(&mut self) -> Result<()> {
+        if let Some(unit) = &self.unit {
+            self.running = None;
+            return unit.act("stop").await;
+        }
+        self.stop().await
     }
 
     /// Stops the child process. A unit keeps running.

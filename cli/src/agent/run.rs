@@ -13,6 +13,7 @@ use super::Agent;
 use super::backoff::{MIN_DELAY, RETRY, next_delay};
 use super::journal::{log, log_error};
 use super::keys::Credential;
+use super::nebula::route_watch::RouteWatch;
 use super::node_sync::NodeSync;
 use crate::error::{Code, Doing, Error, Result};
 
@@ -38,6 +39,7 @@ impl Agent {
         self.start_node_sync();
         let mut poll = LongPoll::new();
         let mut restart = RestartTimer::new();
+        let mut routes = RouteWatch::new();
         if let Err(error) = self.resume().await {
             log_error(&error);
         }
@@ -75,6 +77,15 @@ impl Agent {
                     restart.update(&mut self);
                     report_at = Instant::now();
                     poll.stop();
+                }
+                () = routes.changed() => {
+                    let (ran, was_kept_out) = (self.nebula.is_running(), self.is_kept_out);
+                    match self.check_lan().await {
+                        Err(error) if ran => log_error(&error),
+                        Ok(()) if was_kept_out => restart.hurry(),
+                        _ => {}
+                    }
+                    restart.update(&mut self);
                 }
                 () = sleep_until(retry_at.unwrap_or(report_at)), if retry_at.is_some() => {
                     if let Err(error) = self.retry_refused().await {
@@ -238,6 +249,13 @@ impl RestartTimer {
         }
         if self.at.is_none_or(|at| at <= Instant::now()) {
             self.at = Some(Instant::now() + next_delay(&mut self.backoff));
+        }
+    }
+
+    /// Brings a start forward, but not before the shortest delay.
+    fn hurry(&mut self) {
+        if let Some(at) = &mut self.at {
+            *at = (*at).min(Instant::now() + MIN_DELAY);
         }
     }
 

@@ -16,6 +16,8 @@ impl Agent {
     /// Starts nebula again after it has ended.
     pub(super) async fn restart_nebula(&mut self) -> Result<()> {
         let Some(current) = self.folder.current()? else { return self.resume().await };
+        // No fault of this configuration: another one would have the same overlay.
+        self.check_lan().await?;
         if let Err(error) = self.restart_current().await {
             self.failed_starts += 1;
             if self.failed_starts < MAX_FAILED_STARTS {

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::process::Stdio;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use tokio::process::Command;
 use which::which;
@@ -12,17 +13,59 @@ use crate::error::{Code, Doing, Error, Result};
 
 /// Name of the unit that `join --install` writes.
 pub(crate) const AGENT_UNIT: &str = "nebula-agent.service";
+/// Stands before the cursor in the last line of journalctl.
+const CURSOR: &str = "-- cursor: ";
 const AGENT_UNIT_TEXT: &str = include_str!("../../../docker/units/nebula-agent.service");
 
 /// A unit that runs nebula with `current/nebula.yml` of the agent's folder.
 #[derive(Debug)]
 pub(crate) struct Unit {
     name: String,
+    /// Where its journal was last read to.
+    place: Place,
+}
+
+/// A place in the journal.
+#[derive(Debug)]
+enum Place {
+    /// Behind everything before this time, which journalctl takes with fractions.
+    Since(SystemTime),
+    After(String),
 }
 
 impl Unit {
     pub(crate) fn new(name: String) -> Self {
-        Self { name }
+        Self { name, place: Place::Since(SystemTime::now()) }
+    }
+
+    /// The command that shows what the unit says.
+    pub(crate) fn journal(&self) -> String {
+        format!("journalctl --unit {}", self.name)
+    }
+
+    /// From now on [`Self::words`] begins with what the unit says from here.
+    pub(crate) fn listen(&mut self) {
+        self.place = Place::Since(SystemTime::now());
+    }
+
+    /// What the unit has written to the journal since the last call; nothing where that cannot be read, or where the
+    /// unit logs elsewhere.
+    pub(crate) async fn words(&mut self) -> String {
+        let place = match &self.place {
+            Place::Since(time) => {
+                let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+                format!("--since=@{}.{:06}", since.as_secs(), since.subsec_micros())
+            }
+            Place::After(cursor) => format!("--after-cursor={cursor}"),
+        };
+        let unit = format!("--unit={}", self.name);
+        let arguments = ["--quiet", "--no-pager", "--output=cat", "--show-cursor", &unit, &place];
+        let output = Command::new("journalctl").args(arguments).stdin(Stdio::null()).output().await;
+        let said =
+            output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+        let Some((words, cursor)) = said.trim_end().rsplit_once(CURSOR) else { return said };
+        self.place = Place::After(cursor.to_owned());
+        words.to_owned()
     }
 
     /// The main process of the unit, if it runs.
@@ -32,7 +75,7 @@ impl Unit {
         Ok(pid.and_then(|pid| Process::adopt(pid, None)))
     }
 
-    /// `reload` or `restart`; both start a unit that does not run.
+    /// `reload`, `restart`, which both start a unit that does not run, or `stop`.
     pub(crate) async fn act(&self, verb: &str) -> Result<()> {
         let verb = if verb == "reload" { "reload-or-restart" } else { verb };
         systemctl(&[verb, &self.name]).await.map(drop)

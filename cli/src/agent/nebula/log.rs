@@ -90,11 +90,16 @@ impl Log {
         self.rest.extend_from_slice(&bytes);
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
         let lines: Vec<u8> = self.rest.drain(..=end).collect();
-        String::from_utf8_lossy(&lines).lines().filter_map(|line| self.read_line(line)).collect()
+        self.read_lines(&String::from_utf8_lossy(&lines))
+    }
+
+    /// Reads whole lines, also of a log that is kept elsewhere.
+    pub(crate) fn read_lines(&mut self, text: &str) -> Vec<Event> {
+        text.lines().filter_map(|line| self.read_line(line)).collect()
     }
 
     fn read_line(&mut self, line: &str) -> Option<Event> {
-        let Ok(fields) = serde_json::from_str::<Value>(line) else {
+        let Some(fields) = fields_of(line) else {
             return last_error(line).map(Event::Error);
         };
         let message = fields["msg"].as_str().unwrap_or_default();
@@ -171,7 +176,7 @@ pub(crate) fn last_error(text: &str) -> Option<String> {
 }
 
 fn error_of_line(line: &str) -> Option<String> {
-    if let Ok(fields) = serde_json::from_str::<Value>(line) {
+    if let Some(fields) = fields_of(line) {
         let level = fields["level"].as_str()?.to_ascii_lowercase();
         let message = fields["msg"].as_str().unwrap_or_default();
         let wrong = matches!(level.as_str(), "error" | "fatal" | "panic");
@@ -180,10 +185,33 @@ fn error_of_line(line: &str) -> Option<String> {
             None => message.to_owned(),
         });
     }
-    let levels = ["level=error ", "level=fatal ", "level=ERROR "];
-    let logged = levels.iter().find_map(|level| line.split_once(level)).map(|(_, message)| message);
     let bare = ["failed to ", "panic: ", "fatal error: "].iter().any(|start| line.starts_with(start));
-    logged.or(bare.then_some(line)).map(str::to_owned)
+    bare.then(|| line.to_owned())
+}
+
+/// The fields of a line: JSON as the agent has nebula write it, or `level=error msg="…" error="…"` as nebula does by
+/// itself, in `-test` and in a unit. Values of the second form are texts.
+fn fields_of(line: &str) -> Option<Value> {
+    if let Ok(fields @ Value::Object(_)) = serde_json::from_str(line) {
+        return Some(fields);
+    }
+    line.contains("level=").then(|| {
+        let fields = ["level", "msg", "error"].into_iter();
+        fields.filter_map(|name| Some((name.to_owned(), Value::String(text_field(line, name)?)))).collect()
+    })
+}
+
+/// A value is quoted where it has blanks, with the escapes of JSON.
+fn text_field(line: &str, name: &str) -> Option<String> {
+    let after = |start: &str| line.find(start).map(|at| &line[at + start.len()..]);
+    let value = match line.strip_prefix(&format!("{name}=")) {
+        Some(first) => first,
+        None => after(&format!(" {name}="))?,
+    };
+    match serde_json::Deserializer::from_str(value).into_iter::<String>().next() {
+        Some(Ok(quoted)) if value.starts_with('"') => Some(quoted),
+        _ => value.split(' ').next().map(str::to_owned),
+    }
 }
 
 #[cfg(test)]
@@ -270,6 +298,19 @@ mod tests {
     }
 
     #[test]
+    fn text_says_the_same_as_json() {
+        let text = concat!(
+            "time=\"2026-11-21T09:07:58Z\" level=info msg=\"Nebula interface is active\" build=1.6.1\n",
+            "time=2026-11-21T09:08:01Z level=INFO msg=\"Client certificate(s) refreshed from disk\" cert=[]\n",
+            "level=error msg=\"Failed to write outgoing packet\" error=\"no buffer\"\n",
+            "time=\"x\" level=error msg=\"Error while creating firewall during reload\" error=\"rule #0; `x` \\\"y\\\"\"\n",
+        );
+        let (_folder, mut log) = log(text);
+        let error = "Error while creating firewall during reload: rule #0; `x` \"y\"".to_owned();
+        assert_eq!(log.read(), [Event::Up, Event::Reloaded, Event::Error(error)]);
+    }
+
+    #[test]
     fn error_messages_contain_no_configuration() {
         let text = concat!(
             r#"time="2026-11-21T09:08:05Z" level=info msg="pki:\n  key: SECRET\n""#,
@@ -282,7 +323,7 @@ mod tests {
             "Failed to load certificate from config: private key is not a pair"
         );
         assert_eq!(last_error("failed to load config: yaml").unwrap(), "failed to load config: yaml");
-        assert_eq!(last_error(r#"time="x" level=error msg="no""#).unwrap(), r#"msg="no""#);
+        assert_eq!(last_error(r#"time="x" level=error msg="no""#).unwrap(), "no");
         assert_eq!(last_error("{\"level\":\"INFO\",\"msg\":\"SECRET\"}\nSECRET"), None);
     }
 }

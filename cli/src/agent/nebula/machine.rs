@@ -70,7 +70,7 @@ impl Machine {
     }
 
     /// Refuses an overlay that would take away a network which this machine is in.
-    fn check_lan(&self, config: &Config) -> Result<()> {
+    pub(crate) fn check_lan(&self, config: &Config) -> Result<()> {
         let certificates = config.certificates().unwrap_or_default();
         let networks = certificates.iter().flat_map(|one| one.details().networks.iter().copied());
         let Some(found) = lan::overlap(&(self.routes)(), &networks.collect::<Vec<_>>(), lan::is_tunnel)
