@@ -11,7 +11,7 @@ packages=(
 case ${1:-} in
 test)
     packages+=(
-        chromium ffmpeg iputils-ping nebula nftables pgbouncer softhsm2 syncthing systemd wireguard-go wireguard-tools
+        chromium ffmpeg iptables iputils-ping nebula nftables pgbouncer softhsm2 syncthing systemd wireguard-go wireguard-tools
     )
     ;;
 lint) packages+=(shellcheck) ;;

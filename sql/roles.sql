@@ -131,7 +131,6 @@ GRANT EXECUTE ON FUNCTION
   nebula.node_secrets(uuid),
   nebula.accept_node_call(uuid, uuid, text, timestamptz),
   nebula.sync_node(uuid, timestamptz, jsonb),
-  nebula.node_due(uuid, jsonb),
   nebula.node_state(uuid, jsonb),
   nebula.call_agent(uuid, bigint, bytea, timestamptz),
   nebula.update_agents(nebula.agent_call[]),

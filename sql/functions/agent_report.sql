@@ -6,14 +6,17 @@ CREATE FUNCTION nebula.report_agent(
 ) RETURNS TABLE (folder_id text, folder_label text, peers jsonb, options jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_caller  nebula.agent := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, true);
-  -- Also of one that it runs: nebula took it over by a reload, and does not start with it again.
-  v_refused bigint := (SELECT w.version
-                         FROM nebula.agent_answer w
-                        WHERE w.device_id = v_caller.device_id
-                          AND w.counter = (p_report -> 'refused' ->> 'counter')::bigint
-                          AND w.counter >= v_caller.acknowledged_counter);
+  v_caller  nebula.agent;
+  v_refused bigint;
 BEGIN
+  PERFORM nebula.lock_node_of(p_device_id);
+  v_caller := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, true);
+  -- Also of one that it runs: nebula took it over by a reload, and does not start with it again.
+  v_refused := (SELECT w.version
+                  FROM nebula.agent_answer w
+                 WHERE w.device_id = v_caller.device_id
+                   AND w.counter = (p_report -> 'refused' ->> 'counter')::bigint
+                   AND w.counter >= v_caller.acknowledged_counter);
   IF v_refused > coalesce(v_caller.refused_version, 0) THEN
     PERFORM nebula.record_event(v_caller.project_id, 'agent', 'refuse-config', 'device',
                                 v_caller.device_id::text, p_client,
@@ -97,8 +100,10 @@ CREATE FUNCTION nebula.leave_project(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_caller nebula.agent := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, true);
+  v_caller nebula.agent;
 BEGIN
+  PERFORM nebula.lock_node_of(p_device_id);
+  v_caller := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, true);
   PERFORM nebula.revoke_device(v_caller.device_id, 'agent', p_client);
 END $$;
 COMMENT ON FUNCTION nebula.leave_project(uuid, bigint, bytea, timestamptz, inet) IS

@@ -176,6 +176,11 @@ BEGIN
   -- Keeps peers of other projects from being placed on it between the check and the update.
   PERFORM nebula.lock_for_change('{}', ARRAY[v_known.node_id], 'moving');
   v_known := nebula.require_node(v_node_id);
+  IF v_device_id IS NOT NULL THEN
+    -- A device is revoked before or after, never meanwhile: what revokes it has to find the node.
+    PERFORM FROM nebula.device d WHERE d.device_id = v_device_id FOR SHARE;
+    v_speaker := nebula.require_device(v_device_id);
+  END IF;
   SELECT j.name
     INTO v_strangers
     FROM nebula.node_interface i
@@ -200,6 +205,7 @@ BEGIN
   BEGIN
     UPDATE nebula.node n
        SET device_id = v_device_id,
+           device_gone = NULL,
            project_id = coalesce(v_speaker.project_id, n.project_id),
            health = NULL,
            seen_at = NULL,

@@ -41,6 +41,36 @@ END $$;
 COMMENT ON FUNCTION nebula.node_health(timestamptz) IS
   'Internal: healthy, late or lost, by the time of the last report; unknown: it never reported';
 
+CREATE FUNCTION nebula.lock_node_of(p_device_id uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+BEGIN
+  PERFORM
+    FROM nebula.node n
+   WHERE n.device_id = p_device_id
+     FOR NO KEY UPDATE;
+END $$;
+COMMENT ON FUNCTION nebula.lock_node_of(uuid) IS
+  'Internal: locks the node that a device represents, if it does. Called before the row of its agent is locked';
+
+-- Stored, not looked up: the choice of a node reads an index of nodes alone.
+CREATE FUNCTION nebula.device_ended() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  UPDATE nebula.node n
+     SET device_gone = CASE TG_OP WHEN 'DELETE' THEN 'removed' ELSE 'revoked' END
+   WHERE n.device_id = OLD.device_id;
+  RETURN CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
+END $$;
+COMMENT ON FUNCTION nebula.device_ended() IS
+  'Trigger: a node whose device is revoked or deleted takes no peers from then on';
+
+CREATE TRIGGER device_revoked AFTER UPDATE OF revoked_at ON nebula.device
+  FOR EACH ROW WHEN (OLD.revoked_at IS NULL AND NEW.revoked_at IS NOT NULL)
+  EXECUTE FUNCTION nebula.device_ended();
+-- Before: the foreign key then sets device_id to null.
+CREATE TRIGGER device_deleted BEFORE DELETE ON nebula.device
+  FOR EACH ROW EXECUTE FUNCTION nebula.device_ended();
+
 -- The gateway reads these values as numbers; what it cannot read would hide all nodes.
 CREATE FUNCTION nebula.check_health(p_health jsonb) RETURNS void
 LANGUAGE plpgsql IMMUTABLE AS $$

@@ -324,28 +324,3 @@ END $$;
 COMMENT ON FUNCTION nebula.node_state(uuid, jsonb) IS
   'For the gateway: what sync_node would answer to this report, without taking the report. Errors: P0002 the device '
   'represents no node';
-
-CREATE FUNCTION nebula.node_due(p_device_id uuid, p_report jsonb) RETURNS boolean
-LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-DECLARE
-  v_node   nebula.node := nebula.node_of_device(p_device_id);
-  v_report CONSTANT jsonb := nebula.node_report(p_report);
-BEGIN
-  RETURN (v_report ->> 'epoch')::uuid IS DISTINCT FROM nebula.node_epoch()
-         OR EXISTS (SELECT
-                      FROM nebula.project p
-                     WHERE p.project_id = v_node.project_id
-                       AND p.config_version > v_node.synced_version)
-         OR EXISTS (SELECT
-                      FROM (SELECT i.interface_id, i.generation
-                              FROM nebula.node_interface i
-                             WHERE i.node_id = v_node.node_id) i
-                      FULL JOIN (SELECT (e ->> 'interfaceId')::uuid AS interface_id,
-                                        (e ->> 'generation')::bigint AS generation
-                                   FROM jsonb_array_elements(v_report -> 'interfaces') e) r
-                             USING (interface_id)
-                     WHERE i.generation IS DISTINCT FROM r.generation);
-END $$;
-COMMENT ON FUNCTION nebula.node_due(uuid, jsonb) IS
-  'For the gateway: whether an answer to this report of a node would tell it anything new. Errors: P0002 the device '
-  'represents no node';

@@ -228,6 +228,7 @@ BEGIN
   v_peer.expires_at := nebula.peer_expiry(expires_at);
   v_peer.created_by := coalesce(created_by, session_user::text);
   v_peer.created_at := now();
+  v_peer.disabled_by_admin := false;
   v_peer.received_bytes := 0;
   v_peer.sent_bytes := 0;
   PERFORM nebula.require_project(v_peer.project_id);

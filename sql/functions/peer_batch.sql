@@ -31,19 +31,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.check_batch(bigint) IS 'Internal: limits a batch. Errors: 22023 more than 1000 items';
 
--- One batch of a project at a time: two with the same names or addresses in another order would wait for each other,
--- and so did two that drain nodes, now and then.
-CREATE FUNCTION nebula.wait_for_batches(p_project_ids uuid[]) RETURNS void
+-- One batch that creates peers of a project at a time: two with the same names or addresses in another order would wait
+-- for each other.
+CREATE FUNCTION nebula.wait_for_batches(p_project_id uuid) RETURNS void
 LANGUAGE plpgsql AS $$
-DECLARE
-  v_number integer;
 BEGIN
-  FOR v_number IN SELECT DISTINCT hashtext(j::text) FROM unnest(p_project_ids) j ORDER BY 1 LOOP
-    PERFORM nebula.wait_for_lock('peer batch', v_number);
-  END LOOP;
+  PERFORM nebula.wait_for_lock('peer batch', hashtext(p_project_id::text));
 END $$;
-COMMENT ON FUNCTION nebula.wait_for_batches(uuid[]) IS
-  'Internal: waits until no other batch of peers runs in these projects; until the transaction ends, none begins';
+COMMENT ON FUNCTION nebula.wait_for_batches(uuid) IS
+  'Internal: waits until no other batch creates peers of this project; until the transaction ends, none begins';
 
 -- Fixed plans (sql/README.md), also of the functions that this one calls.
 CREATE FUNCTION nebula.create_peers_by(
@@ -67,7 +63,7 @@ BEGIN
   IF v_count = 0 THEN
     RETURN;
   END IF;
-  PERFORM nebula.wait_for_batches(ARRAY[p_project_id]);
+  PERFORM nebula.wait_for_batches(p_project_id);
   -- One seat for each item, on the node with the lowest score at that moment; what is not used is given back below.
   FOR v_seats IN
     SELECT s.node_id, s.seats, nebula.interface_for_peers(s.node_id) AS interface_id
@@ -196,8 +192,6 @@ BEGIN
     FROM nebula.peer e
    WHERE e.peer_id = ANY (p_peer_ids)
      AND (p_actor IS NULL OR e.project_id IN (SELECT nebula.visible_projects(p_actor)));
-  -- Not after rows were locked, as those of p_node_ids are.
-  PERFORM nebula.wait_for_batches(v_project_ids) WHERE p_node_ids IS NULL;
   v_node_ids := coalesce(p_node_ids, nebula.nodes_of_projects(v_project_ids, p_strategy));
   PERFORM nebula.lock_for_change(v_locked, v_node_ids);
   -- By project, because new pools lock the rows of projects.
@@ -303,10 +297,6 @@ DECLARE
   v_strategy CONSTANT text := coalesce(strategy, 'auto');
   v_locked   record;
 BEGIN
-  -- A node that is tied to no device may get peers of any project until it is locked.
-  PERFORM nebula.wait_for_batches(ARRAY(SELECT j.project_id
-                                          FROM nebula.project j
-                                         WHERE coalesce(v_known.project_id, j.project_id) = j.project_id));
   v_locked := nebula.lock_to_drain(v_known.node_id, v_strategy);
   PERFORM nebula.set_node_state(v_known.node_id, 'draining');
   RETURN QUERY

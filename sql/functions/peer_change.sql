@@ -19,6 +19,7 @@ BEGIN
              networks = p_peer.networks,
              groups = p_peer.groups,
              disabled_at = p_peer.disabled_at,
+             disabled_by_admin = p_peer.disabled_by_admin,
              expires_at = p_peer.expires_at
        WHERE e.peer_id = p_peer.peer_id;
       RETURN;
@@ -33,7 +34,9 @@ END $$;
 COMMENT ON FUNCTION nebula.store_peer(nebula.peer) IS
   'Internal: writes a peer that exists. The caller has locked it. Errors: 23505 name or key taken';
 
-CREATE FUNCTION nebula.update_peer_by(p_peer_id uuid, p_changes jsonb, p_by text, p_client inet) RETURNS void
+CREATE FUNCTION nebula.update_peer_by(
+  p_peer_id uuid, p_changes jsonb, p_by text, p_client inet, p_actor uuid DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
   v_peer   nebula.peer := nebula.require_peer(p_peer_id);
@@ -41,7 +44,7 @@ DECLARE
 BEGIN
   PERFORM nebula.lock_for_change(ARRAY[p_peer_id]);
   -- The changes apply to the row as it is now: another call may have written it before this one had the lock.
-  v_peer := nebula.changed_peer(nebula.require_peer(p_peer_id), p_changes);
+  v_peer := nebula.changed_peer(nebula.require_peer(p_peer_id), p_changes, p_actor);
   PERFORM nebula.store_peer(v_peer);
   FOR v_raised IN SELECT * FROM nebula.begin_generations(ARRAY[p_peer_id]) LOOP
     UPDATE nebula.placement p
@@ -55,8 +58,9 @@ BEGIN
   PERFORM nebula.record_event(v_peer.project_id, p_by, 'update', 'peer', p_peer_id::text, p_client,
                               jsonb_build_object('name', v_peer.name) || (p_changes - 'name'));
 END $$;
-COMMENT ON FUNCTION nebula.update_peer_by(uuid, jsonb, text, inet) IS
-  'Internal: changes a peer, with the changes as the API writes them. Errors: as update_peer';
+COMMENT ON FUNCTION nebula.update_peer_by(uuid, jsonb, text, inet, uuid) IS
+  'Internal: changes a peer, for the account if one is given, with the changes as the API writes them. Errors: as '
+  'update_peer, 42501 enabled though an administrator disabled it';
 
 CREATE FUNCTION nebula.update_peer(
   peer_id uuid,

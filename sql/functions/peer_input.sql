@@ -128,6 +128,25 @@ COMMENT ON FUNCTION nebula.check_reach(nebula.peer, uuid) IS
   'Internal: refuses what an account may not let a peer reach: outside the overlay only where the project lets members '
   'do so (member_reach), and private networks behind nodes for administrators alone. Null: no account. Errors: 42501';
 
+-- An administrator may lift what another one has set; the account that the peer belongs to only what it set itself.
+CREATE FUNCTION nebula.is_administrator(p_actor uuid) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT p_actor IS NULL OR coalesce(nebula.account_role(p_actor) = 'admin', false)
+$$;
+COMMENT ON FUNCTION nebula.is_administrator(uuid) IS
+  'Internal: whether the account is an administrator; null: a user of SQL, who is one';
+
+CREATE FUNCTION nebula.check_disabled_by_admin(p_peer nebula.peer, p_actor uuid) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_peer.disabled_by_admin AND NOT nebula.is_administrator(p_actor) THEN
+    RAISE EXCEPTION 'an administrator disabled peer "%"', p_peer.name
+      USING ERRCODE = '42501', HINT = 'Ask an administrator to enable it.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_disabled_by_admin(nebula.peer, uuid) IS
+  'Internal: refuses to enable or remove what an administrator disabled, for an account that is none. Errors: 42501';
+
 CREATE FUNCTION nebula.read_peer(p_project_id uuid, p_item jsonb, p_by text, p_actor uuid DEFAULT NULL)
 RETURNS nebula.peer
 LANGUAGE plpgsql AS $$
@@ -149,6 +168,7 @@ BEGIN
   v_peer.groups := nebula.json_texts(p_item, 'groups');
   v_peer.expires_at := nebula.peer_expiry(nebula.json_time(p_item, 'expiresAt'));
   v_peer.disabled_at := CASE WHEN nebula.json_boolean(p_item, 'disabled') THEN now() END;
+  v_peer.disabled_by_admin := v_peer.disabled_at IS NOT NULL AND nebula.is_administrator(p_actor);
   v_peer.creator_id := p_actor;
   v_peer.created_by := p_by;
   v_peer.created_at := now();
@@ -162,10 +182,12 @@ COMMENT ON FUNCTION nebula.read_peer(uuid, jsonb, text, uuid) IS
   'Internal: a new peer as the API writes it, of the account if one is given. Errors: 22023 malformed, 42501 the '
   'account may not give it this reach';
 
-CREATE FUNCTION nebula.changed_peer(p_peer nebula.peer, p_changes jsonb) RETURNS nebula.peer
+CREATE FUNCTION nebula.changed_peer(p_peer nebula.peer, p_changes jsonb, p_actor uuid DEFAULT NULL)
+RETURNS nebula.peer
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_peer nebula.peer := p_peer;
+  v_peer     nebula.peer := p_peer;
+  v_disables boolean;
 BEGIN
   PERFORM nebula.check_fields('a peer', p_changes, ARRAY['name', 'publicKey', 'preshared', 'reach', 'networks',
                                                          'groups', 'expiresAt', 'disabled']);
@@ -188,8 +210,12 @@ BEGIN
     v_peer.expires_at := nebula.peer_expiry(nebula.json_time(p_changes, 'expiresAt'));
   END IF;
   IF p_changes ? 'disabled' THEN
-    v_peer.disabled_at := CASE WHEN nebula.json_boolean(p_changes, 'disabled')
-                               THEN coalesce(v_peer.disabled_at, now()) END;
+    v_disables := coalesce(nebula.json_boolean(p_changes, 'disabled'), false);
+    IF NOT v_disables THEN
+      PERFORM nebula.check_disabled_by_admin(p_peer, p_actor);
+    END IF;
+    v_peer.disabled_at := CASE WHEN v_disables THEN coalesce(v_peer.disabled_at, now()) END;
+    v_peer.disabled_by_admin := v_disables AND (p_peer.disabled_by_admin OR nebula.is_administrator(p_actor));
     IF v_peer.disabled_at IS NULL AND v_peer.expires_at <= clock_timestamp() THEN
       RAISE EXCEPTION 'peer "%" has expired', v_peer.name
         USING ERRCODE = '55000', HINT = 'Give it a later end, or none, at the same time.';
@@ -198,6 +224,6 @@ BEGIN
   PERFORM nebula.check_peer(v_peer);
   RETURN v_peer;
 END $$;
-COMMENT ON FUNCTION nebula.changed_peer(nebula.peer, jsonb) IS
-  'Internal: a peer with changes as the API writes them; expiresAt null: never. Errors: 22023 malformed, 55000 enabled '
-  'after it has expired';
+COMMENT ON FUNCTION nebula.changed_peer(nebula.peer, jsonb, uuid) IS
+  'Internal: a peer with changes as the API writes them, by the account if one is given; expiresAt null: never. '
+  'Errors: 22023 malformed, 42501 enabled though an administrator disabled it, 55000 enabled after it has expired';

@@ -21,7 +21,8 @@ BEGIN
   UPDATE nebula.node n
      SET active_peers = n.active_peers + 1
    WHERE n.node_id = p_node_id
-     AND (n.local OR n.enabled AND n.desired_state = 'active' AND n.active_peers < n.max_peers)
+     AND (n.local
+          OR n.enabled AND n.desired_state = 'active' AND n.device_gone IS NULL AND n.active_peers < n.max_peers)
      AND coalesce(n.project_id, p_project_id) = p_project_id;
   RETURN FOUND;
 END $$;

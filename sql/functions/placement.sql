@@ -1,11 +1,14 @@
 -- Placement of peers on interfaces. Every change of what is wanted raises the generation of the interface in the same
 -- transaction; a seat is freed and an address released only when the node has confirmed that the peer is gone.
 --
--- Order of locks, so that no two calls wait for each other: nodes, interfaces and peers, each by identifier; the table
--- of allocations; rows of projects, by identifier. Rows of nebula.placement and nebula.placement_seen have no order of
--- their own: the lock of their interface covers them. Each call that changes something takes all that it needs of
--- nodes, interfaces and peers by lock_for_change, before it changes anything. create_peer and create_peers insert
--- peers, so they lock only nodes (claim_seats), then interfaces.
+-- Order of locks, so that no two calls wait for each other: nodes, interfaces and peers, each by identifier; agents;
+-- devices; the table of allocations; rows of projects, by identifier. Rows of nebula.placement and
+-- nebula.placement_seen have no order of their own: the lock of their interface covers them. Each call that changes
+-- something takes all that it needs of nodes, interfaces and peers by lock_for_change, before it changes anything.
+-- create_peer and create_peers insert peers, so they lock only nodes (claim_seats), then interfaces; the names and keys
+-- of a batch have no order, so batches that create wait for each other (wait_for_batches). The order holds within a
+-- call: a transaction of several can meet another one and end with 40P01, also where one statement calls a function
+-- once a row.
 
 CREATE FUNCTION nebula.local_node(p_project_id uuid) RETURNS uuid
 LANGUAGE plpgsql AS $$
@@ -106,6 +109,20 @@ LANGUAGE sql IMMUTABLE AS $$
 $$;
 COMMENT ON FUNCTION nebula.has_no_agent(nebula.node) IS
   'Internal: whether no device represents the node and no agent has ever been told what it is to run';
+
+CREATE FUNCTION nebula.missing_agent(p_node nebula.node) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+           WHEN p_node.local AND (p_node.device_id IS NULL OR p_node.device_gone IS NOT NULL)
+           THEN 'waiting for an agent on this machine: nebulactl node local-device'
+           WHEN p_node.device_gone IS NOT NULL
+           THEN format('the device of node "%s" was %s: nebulactl node tie', p_node.name, p_node.device_gone)
+           WHEN p_node.device_id IS NULL
+           THEN format('no device represents node "%s": nebulactl node tie', p_node.name)
+         END
+$$;
+COMMENT ON FUNCTION nebula.missing_agent(nebula.node) IS
+  'Internal: why nobody applies what is wanted on a node, and what helps; null: the agent of a device does';
 
 CREATE FUNCTION nebula.peers_of_nodes(p_node_ids uuid[], p_peers text) RETURNS SETOF uuid
 LANGUAGE plpgsql STABLE AS $$

@@ -139,7 +139,8 @@ DECLARE
   v_ended      nebula.device;
   v_count      integer;
 BEGIN
-  -- Same lock order as accept_calls: agent, then project.
+  -- In the order of all calls (placement.sql).
+  PERFORM nebula.lock_node_of(v_device_id);
   PERFORM
     FROM nebula.agent a
    WHERE a.device_id = v_device_id
@@ -152,6 +153,8 @@ BEGIN
     RAISE EXCEPTION 'there is no device %', v_device_id
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
+  -- Before the trigger of the certificates locks the row of the project.
+  LOCK TABLE nebula.allocation IN ROW EXCLUSIVE MODE;
   UPDATE nebula.certificate c
      SET revoked_at = now()
    WHERE c.device_id = v_ended.device_id AND c.revoked_at IS NULL AND c.not_after > clock_timestamp();

@@ -5,6 +5,7 @@ CREATE TABLE nebula.node (
   project_id      uuid             REFERENCES nebula.project,
   local           boolean          NOT NULL DEFAULT false,
   device_id       uuid             REFERENCES nebula.device ON DELETE SET NULL,
+  device_gone     text,
   endpoint        text             NOT NULL,
   weight          integer          NOT NULL DEFAULT 100,
   max_peers       integer          NOT NULL DEFAULT 100,
@@ -44,13 +45,14 @@ CREATE TABLE nebula.node (
   CONSTRAINT node_soft_max_peers_check CHECK (soft_max_peers BETWEEN 1 AND 1000000),
   CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers),
   CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
+  CONSTRAINT node_device_gone_check CHECK (device_gone IN ('revoked', 'removed')),
   CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
   -- A trigger derives it.
   CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'))
 ) WITH (fillfactor = 70);
 -- Placement: the lowest choice among nodes with room. The name breaks ties, so that the result is deterministic.
 CREATE INDEX node_choice_idx ON nebula.node (project_id, choice, name)
-  WHERE enabled AND desired_state = 'active' AND NOT local AND active_peers < max_peers;
+  WHERE enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL AND active_peers < max_peers;
 -- This server itself, for the peers of a project that it hosts.
 CREATE UNIQUE INDEX node_local_key ON nebula.node (project_id) WHERE local;
 -- Endpoints that are addresses of a network; byte by byte, whatever the locale.
@@ -66,6 +68,8 @@ COMMENT ON COLUMN nebula.node.local IS
   'This server itself: hosts the peers that no other node is chosen for, and is not among the nodes to choose from';
 COMMENT ON COLUMN nebula.node.device_id IS
   'Device whose agent reports its health and signs every call with its secret; null: none';
+COMMENT ON COLUMN nebula.node.device_gone IS
+  'revoked or removed: that was its device, so it takes no peers until it is tied again; null: neither';
 COMMENT ON COLUMN nebula.node.endpoint IS
   'host:port of its WireGuard on the underlay; empty: not known yet, for a local node';
 COMMENT ON COLUMN nebula.node.weight IS 'Relative strength, 1 to 10000: twice the weight, twice the peers';

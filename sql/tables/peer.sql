@@ -12,6 +12,7 @@ CREATE TABLE nebula.peer (
   networks            cidr[]      NOT NULL DEFAULT '{}',
   groups              text[]      NOT NULL DEFAULT '{}',
   disabled_at         timestamptz,
+  disabled_by_admin   boolean     NOT NULL DEFAULT false,
   expires_at          timestamptz,
   expired_at          timestamptz,
   removed_at          timestamptz,
@@ -30,6 +31,7 @@ CREATE TABLE nebula.peer (
   CONSTRAINT peer_preshared_key_check CHECK (octet_length(preshared_key) = 32),
   CONSTRAINT peer_reach_check CHECK (reach IN ('overlay', 'all', 'listed')),
   CONSTRAINT peer_networks_check CHECK ((reach = 'listed') = (networks <> '{}')),
+  CONSTRAINT peer_disabled_check CHECK (NOT disabled_by_admin OR disabled_at IS NOT NULL),
   CONSTRAINT peer_expiry_check CHECK (nebula.is_time(expires_at)),
   CONSTRAINT peer_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor'))
 );
@@ -62,6 +64,8 @@ COMMENT ON COLUMN nebula.peer.reach IS
 COMMENT ON COLUMN nebula.peer.networks IS 'The networks of reach listed';
 COMMENT ON COLUMN nebula.peer.groups IS 'Groups that firewall rules name; its node enforces them';
 COMMENT ON COLUMN nebula.peer.disabled_at IS 'Set: its node refuses it';
+COMMENT ON COLUMN nebula.peer.disabled_by_admin IS
+  'An administrator disabled it: the account that it belongs to can neither enable nor remove it';
 COMMENT ON COLUMN nebula.peer.expires_at IS 'From then on its node refuses it; null: never';
 COMMENT ON COLUMN nebula.peer.expired_at IS
   'The expires_at that has passed and that its nodes have been told of; null: none yet';

@@ -78,8 +78,8 @@ COMMENT ON COLUMN nebula.project.sync_order IS
 COMMENT ON COLUMN nebula.project.sync_connections IS
   'Connections between two devices (numConnections), from Syncthing 1.25 on';
 COMMENT ON COLUMN nebula.project.member_reach IS
-  'How far members may let their peers reach: overlay; internet: their node forwards them, too, and with reach all '
-  'also into its own network. Administrators may let peers reach everything';
+  'How far members may let their peers reach: overlay; internet: public addresses, too. Administrators may let peers '
+  'reach everything';
 
 -- Which account may act in which project. Administrators may act in all and need no row.
 CREATE TABLE nebula.project_member (

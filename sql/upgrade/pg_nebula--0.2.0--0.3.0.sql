@@ -99,6 +99,7 @@ DROP INDEX nebula.node_choice_idx;
 ALTER TABLE nebula.node
   ADD COLUMN project_id uuid REFERENCES nebula.project,
   ADD COLUMN local boolean NOT NULL DEFAULT false,
+  ADD COLUMN device_gone text,
   ADD COLUMN soft_max_peers integer,
   ADD COLUMN labels jsonb NOT NULL DEFAULT '{}',
   ADD COLUMN desired_state text NOT NULL DEFAULT 'active',
@@ -116,6 +117,7 @@ ALTER TABLE nebula.node
   ADD CONSTRAINT node_local_check CHECK (NOT local OR project_id IS NOT NULL),
   ADD CONSTRAINT node_soft_max_peers_check CHECK (soft_max_peers BETWEEN 1 AND 1000000),
   ADD CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
+  ADD CONSTRAINT node_device_gone_check CHECK (device_gone IN ('revoked', 'removed')),
   ADD CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
   SET (fillfactor = 70);
 -- One says what the other does: a trigger of the install script keeps it so.
@@ -125,7 +127,8 @@ ALTER TABLE nebula.project
   ADD COLUMN member_reach text NOT NULL DEFAULT 'overlay',
   ADD CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet'));
 UPDATE nebula.node n
-   SET project_id = d.project_id
+   SET project_id = d.project_id,
+       device_gone = CASE WHEN d.revoked_at IS NOT NULL THEN 'revoked' END
   FROM nebula.device d
  WHERE d.device_id = n.device_id;
 -- The foreign key to the interface follows when there are interfaces: sql/upgrade/after.

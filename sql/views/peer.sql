@@ -18,11 +18,12 @@ SELECT e.name, j.name AS project, nebula.peer_addresses(e.peer_id) AS addresses,
          WHEN e.removed_at IS NOT NULL THEN 'its node has not yet confirmed that it is gone'
          WHEN coalesce(t.refused_reason, p.refused_reason) IS NOT NULL THEN coalesce(t.refused_reason, p.refused_reason)
          WHEN p.unconfirmed THEN format('no report of the node since %s', date_trunc('second', n.seen_at))
+         WHEN e.disabled_by_admin THEN 'disabled by an administrator'
          WHEN e.disabled_at IS NOT NULL THEN 'disabled'
          WHEN p.wanted = 'blocked' THEN format('expired at %s', date_trunc('second', e.expires_at))
          WHEN t.peer_id IS NOT NULL AND t.applied_generation < t.generation THEN 'the new node has not yet confirmed it'
          WHEN t.peer_id IS NOT NULL THEN 'the new node has not yet seen it: its new .conf has to be in use'
-         WHEN p.applied_generation < p.generation AND i.error IS NOT NULL THEN i.error
+         WHEN p.applied_generation < p.generation THEN coalesce(i.error, nebula.missing_agent(n))
          WHEN s.kind IS NOT NULL THEN
            CASE s.kind
              WHEN 'missing' THEN 'the interface does not have it'

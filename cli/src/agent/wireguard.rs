@@ -36,6 +36,7 @@ mod firewall;
 mod forwarding;
 mod interface;
 mod key;
+mod legacy;
 mod link;
 mod nft;
 mod obstacles;

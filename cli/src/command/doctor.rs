@@ -14,7 +14,8 @@ use serde_json::json;
 use which::which;
 
 use super::{join, play};
-use crate::agent::state;
+use crate::agent::wireguard::NodeStatus;
+use crate::agent::{report, state};
 use crate::client::{self, Client};
 use crate::context::Context;
 use crate::device_folder::existing_folder;
@@ -84,6 +85,7 @@ pub(crate) async fn run(context: &Context) -> Result<ExitCode> {
     };
     findings.push(nebula());
     findings.extend(device());
+    findings.extend(peers());
     findings.push(player());
     let sound = findings.iter().all(|finding| finding.state != State::Failed);
     context.output.show(&json!({ "ok": sound, "server": client.server(), "checks": findings }), || {
@@ -240,6 +242,39 @@ fn device() -> Option<Finding> {
     })
 }
 
+/// WireGuard peers, if this machine is a node whose agent runs: faults that the agent found in its firewall, and why
+/// interfaces do not run.
+fn peers() -> Vec<Finding> {
+    let folder = existing_folder();
+    if state::AgentFolder::holder(&folder).is_none() {
+        return Vec::new();
+    }
+    match report::last(&folder) {
+        Ok(status) => status.and_then(|status| status.node).as_ref().map_or_else(Vec::new, node),
+        Err(error) => vec![Finding::of_error("peers", State::Note, &error)],
+    }
+}
+
+fn node(node: &NodeStatus) -> Vec<Finding> {
+    let finding = |state, text: &str| {
+        // The command that helps comes last.
+        let (detail, command) = text.split_once(": ").unwrap_or((text, ""));
+        let finding = Finding::new("peers", state, detail);
+        if command.is_empty() { finding } else { finding.hint(command) }
+    };
+    let obstacles = node.obstacles.iter().map(|text| finding(State::Note, text));
+    let errors = node.interfaces.iter().filter_map(|one| {
+        let error = one.error.as_ref()?;
+        Some(Finding::new("peers", State::Failed, format!("{} does not run: {error}", one.name)))
+    });
+    let mut findings: Vec<Finding> = errors.chain(obstacles).collect();
+    if findings.is_empty() {
+        let count: usize = node.interfaces.iter().map(|one| one.peers).sum();
+        findings.push(Finding::new("peers", State::Ok, format!("this node serves {count}")));
+    }
+    findings
+}
+
 fn player() -> Finding {
     match play::player() {
         Some(path) => Finding::new("player", State::Ok, path.display().to_string()),
@@ -251,12 +286,33 @@ fn player() -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::agent::wireguard::InterfaceStatus;
 
     #[test]
     fn clock_differences_are_rated_by_their_effect_on_certificates() {
         let states = [0, -10, 11, -300, 301].map(|seconds| skew(seconds).state);
         assert_eq!(states, [State::Ok, State::Ok, State::Note, State::Note, State::Failed]);
         assert_eq!(skew(-20).detail, "this machine is 20 s behind the gateway");
+    }
+
+    #[test]
+    fn faults_of_a_node_are_shown_with_the_command_that_helps() {
+        let interface = |error: Option<&str>| InterfaceStatus {
+            name: "wg0".to_owned(),
+            peers: 3,
+            error: error.map(str::to_owned),
+            ..InterfaceStatus::default()
+        };
+        let obstacle = "ufw drops what wg0 forwards: ufw route allow in on wg0".to_owned();
+        let found = node(&NodeStatus {
+            interfaces: vec![interface(Some("nft is not on PATH. Install it: apt install nftables"))],
+            obstacles: vec![obstacle],
+        });
+        assert_eq!((found[0].state, found[1].state), (State::Failed, State::Note));
+        assert!(found[0].detail.ends_with("apt install nftables"), "{found:?}");
+        assert_eq!(found[1].hint.as_deref(), Some("ufw route allow in on wg0"));
+        let sound = node(&NodeStatus { interfaces: vec![interface(None)], obstacles: Vec::new() });
+        assert_eq!((sound[0].state, sound[0].detail.as_str()), (State::Ok, "this node serves 3"));
     }
 
     #[test]

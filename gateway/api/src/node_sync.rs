@@ -163,8 +163,11 @@ pub struct InterfaceState {
     pub overlay: Vec<String>,
     /// Traffic that may be forwarded, whole.
     pub firewall: Vec<ForwardRule>,
-    /// Addresses of peers that may use the node's way to the internet.
+    /// Addresses of peers that may use the node's way to the internet: everything but private networks.
     pub internet: Vec<String>,
+    /// Networks outside of the overlay that peers may reach through the node, private ones too.
+    #[serde(default)]
+    pub networks: Vec<NetworkAccess>,
     /// Resolvers that peers get; those that run on the node answer them on port 53.
     #[serde(default)]
     pub dns: Vec<String>,
@@ -203,6 +206,17 @@ impl std::fmt::Debug for DesiredPeer {
             .field("absent", &self.absent)
             .finish_non_exhaustive()
     }
+}
+
+/// Networks outside of the overlay, and the peers that may reach them through the node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkAccess {
+    /// Addresses of the peers.
+    pub sources: Vec<String>,
+    /// The networks.
+    pub destinations: Vec<String>,
 }
 
 /// Traffic that the node forwards between peers and the overlay; everything else is dropped, but for answers

@@ -21,7 +21,8 @@ pub enum Reach {
     /// The overlay, the pools of peers, and the networks behind devices.
     #[default]
     Overlay,
-    /// Everything: the node is its way to the internet, too.
+    /// Everything: the node is its way to the internet, too, and to the private networks behind the node if an
+    /// administrator created it.
     All,
     /// The networks that the peer lists.
     Listed,

@@ -53,9 +53,8 @@ pub struct ProjectOptions {
     /// Connections between two devices, 1 to 128, since Syncthing 1.25; unset: each device's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync_connections: Option<i32>,
-    /// How far members may let their WireGuard peers reach: `overlay`, or `internet`, where their node
-    /// forwards them, with reach `all` also into its own network. Administrators may let peers reach
-    /// everything.
+    /// How far members may let their WireGuard peers reach: `overlay`, or `internet`: everything but the
+    /// private networks behind their node. Peers of administrators with reach `all` reach those, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub member_reach: Option<String>,
 }

@@ -1,5 +1,6 @@
 // The story has registered the nodes alpha and beta, which acknowledge what they are told, and full, which has no room
-// for more than its peer radio. Three peers, lamp-1 to lamp-3, are on alpha.
+// for more than its peer radio. Three peers, lamp-1 to lamp-3, are on alpha. The project zoo has 201 on this server,
+// sensor-001 to sensor-201.
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { folder, open, picture, signIn, type Session } from "./browser";
 
@@ -142,6 +143,46 @@ test("several peers are moved and removed at once, with a result for each", asyn
   await picture(page, "removed-one-of-two");
   await page.getByRole("button", { name: "Done" }).click();
   await peers.getByText("lamp-1", { exact: true }).waitFor({ state: "detached" });
+});
+
+test("a list of many peers comes in pages, and is searched as a whole", async () => {
+  const { page } = session;
+  const before = await page.evaluate(() => location.hash);
+  const show = (hash: string) => page.evaluate((to) => void (location.hash = to), hash);
+  const peers = page.getByRole("list", { name: "Peers" });
+  const rows = peers.locator(":scope > li");
+  const more = page.getByRole("button", { name: "Show more" });
+  await show("#/zoo/peers");
+  await peers.getByText("sensor-001", { exact: true }).waitFor();
+  expect(await rows.count()).toBe(200);
+  await more.click();
+  await peers.getByText("sensor-201", { exact: true }).waitFor();
+  expect([await rows.count(), await more.count()]).toEqual([201, 0]);
+  await show(before);
+  await peers.getByText("sensor-001", { exact: true }).waitFor({ state: "detached" });
+  await show("#/zoo/peers");
+  await more.waitFor();
+  await page.getByLabel("Filter peers").fill("sensor-201");
+  await peers.getByText("sensor-201", { exact: true }).waitFor();
+  await page.getByLabel("Filter peers").fill("");
+  await show(before);
+  await peers.getByText("sensor-001", { exact: true }).waitFor({ state: "detached" });
+});
+
+test("an administrator lets members give their peers the internet", async () => {
+  const { page } = session;
+  const dialog = page.getByRole("dialog", { name: "Rights of members" });
+  for (const [now, next] of [
+    ["overlay", "internet"],
+    ["internet", "overlay"],
+  ]) {
+    await page.getByRole("button", { name: "Rights of members" }).click();
+    await dialog.locator(`input[value=${now}]:checked:enabled`).waitFor();
+    await dialog.locator(`input[value=${next}]`).check();
+    await picture(page, `member-reach-${next}`);
+    await dialog.getByRole("button", { name: "Save" }).click();
+    await dialog.waitFor({ state: "detached" });
+  }
 });
 
 test("an interface of a node is changed and added in the list of nodes", async () => {

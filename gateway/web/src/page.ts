@@ -1,4 +1,5 @@
-import { computed, ref, type ComputedRef, type Ref } from "vue";
+import { computed, ref, watch, type ComputedRef, type Ref } from "vue";
+import type { PagedList } from "./store";
 
 /** Rows shown at once: a browser draws a few hundred without a thought, ten thousand not. */
 const STEP = 200;
@@ -10,13 +11,17 @@ export interface Paged<T> {
   matching: ComputedRef<T[]>;
   /** Rows that match but are not shown yet. */
   hidden: ComputedRef<number>;
+  /** Whether the gateway has more than was read. */
+  unread: ComputedRef<boolean>;
   more: () => void;
 }
 
-/** The part of a list that is shown: those that contain every word of the query, and not too many. */
-export function paged<T>(items: () => T[], words: (item: T) => unknown[], limit?: number): Paged<T> {
+/** The part of a list that is shown: those that contain every word of the query, and not too many. A list
+ * that comes in pages is read on when more is to be shown, and whole when it is searched. */
+export function paged<T>(items: () => T[], words: (item: T) => unknown[], limit?: number, source?: PagedList<T>): Paged<T> {
   const query = ref("");
   const shown = ref(limit ?? STEP);
+  watch(query, (words) => words.trim() && source?.all());
   const matching = computed(() => {
     const wanted = query.value.toLowerCase().split(/\s+/).filter(Boolean);
     if (wanted.length === 0) return items();
@@ -30,6 +35,10 @@ export function paged<T>(items: () => T[], words: (item: T) => unknown[], limit?
     matching,
     rows: computed(() => matching.value.slice(0, shown.value)),
     hidden: computed(() => Math.max(0, matching.value.length - shown.value)),
-    more: () => (shown.value += STEP),
+    unread: computed(() => source?.complete === false),
+    more: () => {
+      shown.value += STEP;
+      if (shown.value > items().length) source?.more();
+    },
   };
 }

@@ -2,6 +2,7 @@
 import { computed, reactive, ref, watch } from "vue";
 import * as client from "./api/client";
 import { Failure } from "./api/failure";
+import { PAGE, read } from "./api/pages";
 import { follow } from "./api/stream";
 import type { Change, Device, EnabledNode, HostNode, Identity, Job, Peer, PoolUsage, Project, StoredFile } from "./api/types";
 import { coalesce } from "./coalesce";
@@ -21,6 +22,15 @@ export interface List<T> {
 }
 
 export const me = ref<Identity | null>(null);
+
+/** A list of which only a part is here. */
+export interface PagedList<T> extends List<T> {
+  complete: boolean;
+  /** Reads one more page. */
+  more: () => void;
+  /** Reads the rest, which a search needs. */
+  all: () => void;
+}
 
 function list<T>(load: () => Promise<T[] | null>): List<T> {
   const self = reactive({ items: [], loaded: false, failure: null, refresh: () => {}, reset: () => {} }) as List<T>;
@@ -46,12 +56,37 @@ const ofProject = <T>(load: (projectId: string) => Promise<T[]>) =>
     return id === project.value?.projectId ? items : null;
   });
 
+/** A list of the chosen project that comes in pages. */
+function inPages<T>(id: (item: T) => string, page: (projectId: string, max: number, after?: string) => Promise<T[]>): PagedList<T> {
+  let wanted = PAGE;
+  const self = ofProject<T>(async (projectId) => {
+    const part = await read(wanted, id, page.bind(null, projectId));
+    self.complete = part.complete;
+    return part.items;
+  }) as PagedList<T>;
+  const want = (count: number) => {
+    if (self.complete) return;
+    wanted = count;
+    self.refresh();
+  };
+  self.complete = true;
+  self.more = () => want(wanted + PAGE);
+  self.all = () => want(Infinity);
+  const reset = self.reset;
+  self.reset = () => {
+    wanted = PAGE;
+    self.complete = true;
+    reset();
+  };
+  return self;
+}
+
 export const projects = list<Project>(client.projects);
 export const devices = ofProject<Device>(client.devices);
 export const pools = ofProject<PoolUsage>(client.pools);
 export const files = ofProject<StoredFile>(client.files);
 export const jobs = ofProject<Job>(client.jobs);
-export const peers = ofProject<Peer>(client.peers);
+export const peers = inPages<Peer>((one) => one.peerId, client.peers);
 /** The nodes that a new peer can be put on; every member sees them. */
 export const enabledNodes = ofProject<EnabledNode>(client.enabledNodes);
 /** All nodes; administrators see them. */

@@ -82,6 +82,17 @@ pub struct Candidate {
     pub late_after: f64,
     /// It has the capability and the label that the peer needs, if any.
     pub capable: bool,
+    /// The device that represented it is gone.
+    pub device_gone: Option<DeviceGone>,
+}
+
+/// How a node lost its device, without which no agent applies anything there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DeviceGone {
+    /// It was revoked.
+    Revoked,
+    /// It was deleted.
+    Removed,
 }
 
 /// Why a node cannot take a peer.
@@ -91,6 +102,8 @@ pub enum Ineligibility {
     Disabled,
     /// Its peers are being moved away.
     Draining,
+    /// Its device was revoked or removed.
+    NoDevice(DeviceGone),
     /// It has as many peers as it may.
     Full,
     /// It has not reported for this many seconds.
@@ -104,6 +117,8 @@ impl fmt::Display for Ineligibility {
         match self {
             Self::Disabled => write!(f, "disabled"),
             Self::Draining => write!(f, "draining"),
+            Self::NoDevice(DeviceGone::Revoked) => write!(f, "its device was revoked"),
+            Self::NoDevice(DeviceGone::Removed) => write!(f, "its device was removed"),
             Self::Full => write!(f, "full"),
             Self::NotReporting(seconds) => write!(f, "no report for {}", duration(*seconds)),
             Self::Incapable => write!(f, "lacks the capability"),
@@ -117,6 +132,7 @@ impl Ineligibility {
         match self {
             Self::Disabled => "disabled",
             Self::Draining => "draining",
+            Self::NoDevice(_) => "without their device",
             Self::Full => "full",
             Self::NotReporting(_) => "not reporting",
             Self::Incapable => "without the capability",
@@ -130,6 +146,7 @@ pub fn ineligibility(node: &Candidate) -> Option<Ineligibility> {
     match node.seconds_since_report {
         _ if node.draining => Some(Ineligibility::Draining),
         _ if !node.enabled => Some(Ineligibility::Disabled),
+        _ if node.device_gone.is_some() => node.device_gone.map(Ineligibility::NoDevice),
         _ if !node.capable => Some(Ineligibility::Incapable),
         Some(seconds) if seconds > node.late_after => Some(Ineligibility::NotReporting(seconds)),
         _ if node.active_peers >= node.max_peers => Some(Ineligibility::Full),
@@ -229,6 +246,7 @@ mod tests {
         seconds_since_report: Some(1.0),
         late_after: 90.0,
         capable: true,
+        device_gone: None,
     };
 
     #[test]
@@ -244,6 +262,8 @@ mod tests {
         assert_eq!(ineligibility(&Candidate { draining: true, ..GOOD }), Some(Ineligibility::Draining));
         assert_eq!(ineligibility(&Candidate { capable: false, ..GOOD }), Some(Ineligibility::Incapable));
         assert_eq!(ineligibility(&Candidate { active_peers: 2, ..GOOD }), Some(Ineligibility::Full));
+        let revoked = Candidate { device_gone: Some(DeviceGone::Revoked), ..GOOD };
+        assert_eq!(ineligibility(&revoked).unwrap().to_string(), "its device was revoked");
         let not_reporting = ineligibility(&Candidate { seconds_since_report: Some(600.0), ..GOOD }).unwrap();
         assert_eq!(not_reporting.to_string(), "no report for 10 min");
     }

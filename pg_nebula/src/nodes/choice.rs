@@ -1,6 +1,6 @@
 //! Which nodes there are to choose from, and why one is not chosen.
 
-use nebula_core::placement::{Candidate, Filter, Strategy, ineligibility};
+use nebula_core::placement::{Candidate, DeviceGone, Filter, Strategy, ineligibility};
 use pgrx::Uuid;
 use pgrx::datum::DatumWithOid;
 
@@ -51,12 +51,13 @@ pub(super) fn scored_nodes(choice: &Choice) -> Result<Vec<ScoredNode>> {
                 ($3 IS NULL OR $3 = ANY (capabilities))
                 AND ($4 IS NULL OR labels ? $4 AND ($5 IS NULL OR labels ->> $4 = $5))
                 AND node_id <> ALL ($6),
-                $2::double precision
+                $2::double precision, device_gone
            FROM nebula.node
           WHERE NOT local AND ($1 IS NULL OR project_id IS NULL OR project_id = $1)
           ORDER BY choice, name",
     );
     SCORES.query(&choice.values(), |row: &Row<'_>| {
+        let device_gone: Option<String> = row.get(12)?;
         Ok(ScoredNode {
             id: row.need(1)?,
             name: row.need(2)?,
@@ -70,6 +71,10 @@ pub(super) fn scored_nodes(choice: &Choice) -> Result<Vec<ScoredNode>> {
                 seconds_since_report: row.get(9)?,
                 capable: row.need(10)?,
                 late_after: row.need(11)?,
+                device_gone: device_gone.map(|how| match how.as_str() {
+                    "revoked" => DeviceGone::Revoked,
+                    _ => DeviceGone::Removed,
+                }),
             },
         })
     })
@@ -145,7 +150,7 @@ pub(super) fn none_eligible(choice: &Choice) -> Result<Option<Uuid>> {
 /// Nodes that take peers and that the filter lets through; parameters as of [`Choice::values`].
 macro_rules! open_nodes {
     () => {
-        "enabled AND desired_state = 'active' AND NOT local AND active_peers < max_peers
+        "enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL AND active_peers < max_peers
          AND (seen_at IS NULL OR seen_at >= clock_timestamp() - make_interval(secs => $2))
          AND ($3 IS NULL OR $3 = ANY (capabilities))
          AND ($4 IS NULL OR labels ? $4 AND ($5 IS NULL OR labels ->> $4 = $5))

@@ -73,7 +73,8 @@ fn choose(strategy: Option<&str>, mut choice: Choice) -> Result<Option<Uuid>> {
     // one that reports.
     static ANY: Statement = Statement::new(
         "SELECT node_id FROM nebula.node
-          WHERE enabled AND desired_state = 'active' AND NOT local AND active_peers < max_peers
+          WHERE enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL
+            AND active_peers < max_peers
             AND ($1 IS NULL OR project_id IS NULL OR project_id = $1)
             AND (seen_at IS NULL OR seen_at >= clock_timestamp() - make_interval(secs => $2))
             AND ($3 IS NULL OR $3 = ANY (capabilities))

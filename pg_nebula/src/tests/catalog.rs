@@ -165,7 +165,8 @@ const RESULTS: &[(&str, &str)] = &[
 const READERS: &str = "
     abandoned_peers account_login account_role acting_member acting_on_peer add_bytes agent_due
     agent_keys allowed_ips assignable_range can_be_certified certificate_counts check_account
-    check_address check_batch check_code_address check_code_values check_device_name check_dns_port
+    check_address check_batch check_code_address check_code_values check_device_name
+    check_disabled_by_admin check_dns_port
     check_endpoint_owner check_endpoints check_fields check_grantable check_groups check_health
     check_host_bits
     check_interface check_job check_movable check_mtu check_network check_node_changes
@@ -178,7 +179,8 @@ const READERS: &str = "
     file_content file_duration file_name_base find_jobs find_segment find_share
     firewall_classes first_peer_network
     foreign_certificates forward_rule forward_rules free_numbers free_peer_network free_runs
-    has_no_agent has_rows in_restore_session interface_endpoint is_grantable
+    has_no_agent has_rows in_restore_session interface_endpoint
+    is_administrator is_grantable
     is_label is_live is_made is_name is_private is_share_open is_time is_unfinished
     issued_certificates json_boolean json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
     knows_objects
@@ -186,13 +188,15 @@ const READERS: &str = "
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
     list_pools list_projects list_quotas list_rotations
     list_routes list_rules list_shares made_bytes map_differences map_status
-    named_file network_number network_uses next_peer_network next_tick node_counts node_due node_epoch
+    missing_agent
+    named_file network_number network_uses next_peer_network next_tick node_counts node_epoch
     node_health node_late_after node_of_device node_report node_scores node_secrets node_state
     nodes_of_peer not_grantable numbered_network other_project_of overlapping_pool overlay_networks
     peer_addresses peer_counts peer_expiry peer_file_name peer_network_conflict
     peer_networks peer_ranges peer_routes peers_applied peers_of_nodes playable_variants
     pool_forecast pool_network pool_usage project_allocations project_configuration
-    project_lighthouses project_options project_trust quotas_of read_inet refuse_endpoint refuse_field
+    project_lighthouses project_options project_trust quotas_of reach_outside
+    read_inet refuse_endpoint refuse_field
     refuse_over_quota
     render_conf report_drift report_interface report_seen report_text reported_bytes scrub_status
     require_account

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use super::super::{assert_error, run, text};
+    use super::super::{assert_error, attempt, device, project, register, run, text};
     use pgrx::prelude::*;
 
     #[pg_test]
@@ -77,6 +77,37 @@ mod tests {
         );
         run("UPDATE nebula.node SET enabled = false WHERE name = 'fine'");
         assert_error("SELECT nebula.select_node()", "53000", &["2 disabled", "1 full", "1 not reporting"]);
+    }
+
+    #[pg_test]
+    fn a_node_whose_device_is_revoked_or_removed_takes_no_peers_until_it_is_tied_again() {
+        let project = project("10.0.0.0/24");
+        for number in 1..=2 {
+            register(&project, number, "host");
+        }
+        let reason = || text("SELECT coalesce(reason, 'none') FROM nebula.node_scores()");
+        let create = "SELECT nebula.create_peer(project_id, NULL, encode(sha256('x'), 'base64'))
+                        FROM nebula.project";
+        for (end, why) in [
+            (format!("SELECT nebula.revoke_device('{}')", device(1)), "its device was revoked"),
+            (
+                format!("DELETE FROM nebula.device WHERE device_id = '{}'", device(2)),
+                "its device was removed",
+            ),
+        ] {
+            let speaker = if why.contains("revoked") { device(1) } else { device(2) };
+            run(&format!("SELECT nebula.tie_node(nebula.register_node('a', 'a:1'), '{speaker}')"));
+            run("SELECT nebula.node_heartbeat(node_id, '{}') FROM nebula.node");
+            assert_eq!(reason(), "none");
+            run(&end);
+            assert_eq!(reason(), why);
+            for strategy in ["auto", "random", "node:a", "name:a"] {
+                let choose = format!("SELECT nebula.select_node('{strategy}')");
+                assert_eq!(attempt(&choose)[0], "53000", "{strategy}");
+            }
+            assert_error(create, "53000", &["1 without their device"]);
+            assert_eq!(text("SELECT eligible FROM nebula.node_status"), "false");
+        }
     }
 
     #[pg_test]

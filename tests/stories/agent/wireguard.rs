@@ -23,11 +23,13 @@ struct NodeWorld {
     generation: i64,
     interface: Uuid,
     repair: bool,
+    /// Fields `internet` and `networks` of the interface.
+    outside: Value,
 }
 
 impl NodeWorld {
     async fn new() -> Result<Self> {
-        let mut world = World::joined(&[("node", "lighthouse", 1)]).await?;
+        let mut world = World::joined_beside(&[("node", "lighthouse", 1)], 2).await?;
         // It would say that this device represents no node.
         world.stack.stop_gateway()?;
         let folder = sockets(&world.stack.path(""), "node")?;
@@ -35,7 +37,15 @@ impl NodeWorld {
         let client = KeyPair::generate()?;
         let mut peers = vec![peer(0, &client.public)];
         peers.extend((1..PEERS).map(|number| peer(number, &random_key())));
-        Ok(Self { world, client, peers, generation: 0, interface: Uuid::new_v4(), repair: true })
+        Ok(Self {
+            world,
+            client,
+            peers,
+            generation: 0,
+            interface: Uuid::new_v4(),
+            repair: true,
+            outside: json!({ "internet": [], "networks": [] }),
+        })
     }
 
     fn node(&self) -> &Device {
@@ -59,12 +69,15 @@ impl NodeWorld {
             serde_json::from_str(&fs::read_to_string(&path).unwrap_or_default()).unwrap_or_default();
         let before = &before["interfaces"][0];
         let keys: Vec<&Value> = self.peers.iter().map(|peer| &peer["publicKey"]).collect();
-        let state = json!({
+        let mut state = json!({
             "interfaceId": self.interface, "name": "wg0", "listenPort": 51820,
             "addresses": ["10.77.0.1/16", "fd77::1/64"], "mtu": 1280, "generation": self.generation, "base": 0,
             "peers": self.peers, "wanted": self.peers.len(), "repair": self.repair,
-            "overlay": ["10.99.0.0/16"], "firewall": [], "internet": ["10.77.0.2"],
+            "overlay": ["10.99.0.0/16"], "firewall": [],
         });
+        for field in ["internet", "networks"] {
+            state[field] = self.outside[field].clone();
+        }
         let interface = json!({
             "state": state, "applied": self.generation - 1, "counters": before["counters"].as_str().map_or_else(Uuid::new_v4, |text| text.parse().unwrap_or_default()),
             "pending": if self.repair { keys } else { Vec::new() }, "publicKey": before["publicKey"],
@@ -86,7 +99,7 @@ impl NodeWorld {
     fn conf(&self, node_key: &str) -> String {
         format!(
             "[Interface]\nPrivateKey = {}\nAddress = 10.77.0.2/32, fd77::2/128\nMTU = 1280\n\n[Peer]\nPublicKey = \
-             {node_key}\nAllowedIPs = 10.77.0.0/16, fd77::/64\nEndpoint = {}:51820\nPersistentKeepalive = 25\n",
+             {node_key}\nAllowedIPs = 10.77.0.0/16, fd77::/64, 203.0.113.0/24, 192.168.7.0/24, 10.200.0.0/24\nEndpoint = {}:51820\nPersistentKeepalive = 25\n",
             self.client.private,
             Network::address(1)
         )
@@ -230,6 +243,84 @@ fn leave(world: &NodeWorld, forwarding: &str) -> Result<()> {
     assert_eq!(run(node.inside("nft").args(["list", "tables"]))?, "");
     assert_eq!(run(node.inside("cat").arg(FORWARDING))?, *forwarding);
     assert!(!Path::new(&node.folder).join("wireguard").exists());
+    Ok(())
+}
+
+/// A network behind the node: the node's address there, and that of another host.
+const PUBLIC: [&str; 2] = ["203.0.113.1", "203.0.113.9"];
+const LAN: [&str; 2] = ["192.168.7.1", "192.168.7.9"];
+const OTHER_LAN: [&str; 2] = ["10.200.0.1", "10.200.0.9"];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_reaches_what_is_public_and_no_private_network_but_those_listed_for_it() -> Result<()> {
+    let mut world = NodeWorld::new().await?;
+    world.peers.truncate(1);
+    for (host, place) in [(1, 0), (3, 1)] {
+        let namespace = world.world.network.namespace(host);
+        for network in [PUBLIC, LAN, OTHER_LAN] {
+            let address = format!("{}/24", network[place]);
+            let mut ip = nebula_tests::netns::privileged("ip");
+            run(ip.args(["-n", &namespace, "addr", "add", &address, "dev", "eth0"]))?;
+        }
+    }
+    let has_legacy = run(world.node().inside("iptables-legacy").args(["-P", "FORWARD", "DROP"])).is_ok();
+    world.outside = json!({ "internet": ["10.77.0.2"], "networks": [] });
+    world.restart_with_change()?;
+    world.runs().await?;
+    let node_key = world.wg(&["show", "wg0", "public-key"])?.trim().to_owned();
+    let (namespace, folder) = (world.world.network.namespace(2), world.world.stack.path(""));
+    let client = Client::up(&namespace, &folder, "phone", &world.conf(&node_key))?;
+    eventually("the client to reach the node", || async { Ok(client.pings("10.77.0.1").then_some(())) })
+        .await?;
+    if has_legacy {
+        hidden_rules(&world, &client).await?;
+    }
+
+    let everything = json!({ "internet": [], "networks": [
+        { "sources": ["10.77.0.2"], "destinations": ["0.0.0.0/0", "::/0"] }] });
+    let lan = json!({ "internet": [], "networks": [
+        { "sources": ["10.77.0.2"], "destinations": ["192.168.7.0/24"] }] });
+    let internet = world.outside.clone();
+    for (outside, [public, listed, other]) in
+        [(internet, [true, false, false]), (lan, [false, true, false]), (everything, [true, true, true])]
+    {
+        world.outside = outside;
+        world.restart_with_change()?;
+        world.runs().await?;
+        // Beyond the node, and the node itself: its own private addresses answer nothing.
+        for (address, reached) in [
+            (PUBLIC[1], public),
+            (PUBLIC[0], public),
+            (LAN[1], listed),
+            (LAN[0], false),
+            (OTHER_LAN[1], other),
+            (OTHER_LAN[0], false),
+        ] {
+            let what = format!("{}: {address} reached: {reached}", world.outside);
+            if reached {
+                let seen = eventually(&what, || async { Ok(client.pings(address).then_some(())) });
+                seen.await.with_context(|| world.node().logs())?;
+            } else {
+                assert!(!client.pings(address), "{what}");
+            }
+        }
+        assert!(client.pings("10.77.0.1"));
+    }
+    Ok(())
+}
+
+/// Rules that nft does not list drop what the node forwards: the agent names the command that helps.
+async fn hidden_rules(world: &NodeWorld, client: &Client) -> Result<()> {
+    let obstacle = eventually("the rules of iptables-legacy to be named", || async {
+        let node = &world.node().status()["node"];
+        let texts = node["obstacles"].as_array().into_iter().flatten().filter_map(Value::as_str);
+        Ok(texts.map(str::to_owned).find(|text| text.contains("iptables-legacy")))
+    });
+    let obstacle = obstacle.await.with_context(|| world.node().logs())?;
+    assert!(!client.pings(PUBLIC[1]));
+    let (_, command) = obstacle.split_once(": ").context("no command")?;
+    run(world.node().inside("sh").args(["-c", command]))?;
+    assert!(client.pings(PUBLIC[1]), "{command}");
     Ok(())
 }
 

@@ -31,6 +31,11 @@ async fn a_peer_is_created_moved_and_removed_in_a_browser() -> Result<()> {
     let lamps = ["lamp-1", "lamp-2", "lamp-3"].map(|name| json!({ "name": name, "publicKey": key() }));
     let body = json!({ "projectId": stack.project, "strategy": "alpha", "peers": lamps });
     data::<Value>(admin.post("/api/peers").json(&body).send().await?).await?;
+    let many = "SELECT count(*) FROM nebula.create_peers(nebula.create_project('zoo'), ARRAY(
+                    SELECT jsonb_build_object('name', format('sensor-%s', lpad(n::text, 3, '0')),
+                                              'publicKey', encode(sha256(n::text::bytea), 'base64'))
+                      FROM generate_series(1, 201) n), 'local')";
+    stack.database.connect().await?.execute(many, &[]).await?;
     // Pictures for people, where the environment wants them.
     let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures)?;

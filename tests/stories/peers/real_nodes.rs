@@ -20,8 +20,8 @@ const PORT: &str = "5201";
 const NODE_PORT: &str = "5202";
 /// A service of a peer.
 const PEER_PORT: &str = "5203";
-/// An address of a node outside of overlay and pools, as on its LAN.
-const LAN: &str = "198.51.100.7";
+/// An address of a node outside of overlay and pools, on its LAN.
+const LAN: &str = "192.168.77.7";
 /// A node that is told nothing learns of a change with its next report, after up to 30 s.
 const AT_ONCE: Duration = Duration::from_secs(3);
 /// Outage of a peer that moves while it sends packets.

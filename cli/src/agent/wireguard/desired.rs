@@ -164,7 +164,7 @@ fn same_but_peers(one: &InterfaceState, other: &InterfaceState) -> bool {
     let parts = |state: &InterfaceState| {
         (
             (state.name.clone(), state.listen_port, state.addresses.clone(), state.mtu, state.repair),
-            (state.overlay.clone(), state.firewall.clone(), state.internet.clone()),
+            (state.overlay.clone(), state.firewall.clone(), state.internet.clone(), state.networks.clone()),
             (state.dns.clone(), state.digest.clone()),
         )
     };
@@ -233,6 +233,7 @@ pub(super) mod tests {
             overlay: vec!["10.42.0.0/16".to_owned()],
             firewall: Vec::new(),
             internet: Vec::new(),
+            networks: Vec::new(),
             dns: Vec::new(),
             digest: String::new(),
         }

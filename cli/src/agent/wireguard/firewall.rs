@@ -8,7 +8,7 @@ use which::which;
 
 use super::desired::Desired;
 use super::forwarding::Forwarding;
-use super::{link, nft, obstacles};
+use super::{legacy, link, nft, obstacles};
 use crate::agent::change::Release;
 use crate::agent::journal::log;
 use crate::agent::tool;
@@ -92,8 +92,9 @@ impl Firewall {
         // Rules that nft cannot list cannot be judged.
         let Ok(listed) = nft(&["-j", "list", "ruleset"], "").await else { return };
         let ruleset: Value = serde_json::from_str(&listed).unwrap_or_default();
-        let names = desired.interfaces.iter().map(|one| one.state.name.as_str());
-        self.in_rules = names.flat_map(|name| obstacles::in_ruleset(&ruleset, name)).collect();
+        let names: Vec<&str> = desired.interfaces.iter().map(|one| one.state.name.as_str()).collect();
+        self.in_rules = names.iter().flat_map(|name| obstacles::in_ruleset(&ruleset, name)).collect();
+        self.in_rules.extend(legacy::in_the_way(&names).await);
     }
 }
 

@@ -5,15 +5,37 @@
 //! (`ct direction reply`) pass by the state of a connection: the peer's own packets are judged each by each, so
 //! that a rule that is taken away ends connections that run.
 
-use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use nebula_api::node_sync::{ForwardRule, InterfaceState};
+use nebula_api::node_sync::{ForwardRule, InterfaceState, NetworkAccess};
+
+use self::set::{families, list, networks};
+
+mod set;
 
 /// A service of clouds that hands out their machines' credentials.
 const METADATA: &str = "169.254.0.0/16";
+/// Destinations that are not the internet: of this machine, of a network that is not shared by all (RFC 1918, 6598,
+/// 3927, 4193), or of no single host.
+const PRIVATE: [&str; 14] = [
+    "0.0.0.0/8",
+    "10.0.0.0/8",
+    "100.64.0.0/10",
+    "127.0.0.0/8",
+    METADATA,
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "224.0.0.0/4",
+    "240.0.0.0/4",
+    // IPv4 inside of IPv6, which could lead to any of those.
+    "::/96",
+    "::ffff:0:0/96",
+    "fc00::/7",
+    "fe80::/10",
+    "ff00::/8",
+];
 
 /// Name of the table of an interface.
 pub(super) fn table_name(interface: &str) -> String {
@@ -32,6 +54,9 @@ pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
     let name = &state.name;
     let (internet4, internet6) = families(&networks(&state.internet));
     let (overlay4, overlay6) = families(&networks(&state.overlay));
+    let (private4, private6) = families(&networks(&PRIVATE.map(str::to_owned)));
+    let sources = state.networks.iter().flat_map(|one| &one.sources).chain(&state.internet).cloned();
+    let (outside4, outside6) = families(&networks(&sources.collect::<Vec<_>>()));
     let mut text = removal(name);
     let _ = writeln!(text, "table inet {} {{", table_name(name));
     for (set, kind, elements) in [
@@ -39,6 +64,10 @@ pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
         ("internet6", "ipv6", &internet6),
         ("overlay4", "ipv4", &overlay4),
         ("overlay6", "ipv6", &overlay6),
+        ("private4", "ipv4", &private4),
+        ("private6", "ipv6", &private6),
+        ("outside4", "ipv4", &outside4),
+        ("outside6", "ipv6", &outside6),
     ] {
         let elements =
             if elements.is_empty() { String::new() } else { format!(" elements = {};", list(elements)) };
@@ -49,6 +78,16 @@ pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
         let rules: String = rules.map(|line| format!("    {line}\n")).collect();
         let _ = writeln!(text, "  chain {chain} {{\n{rules}    counter drop\n  }}");
     }
+    let listed = state.networks.iter().flat_map(access_lines);
+    let listed: String = listed.map(|line| format!("    {line} accept\n")).collect();
+    let _ = writeln!(
+        text,
+        "  chain to_outside {{
+    ip saddr @internet4 ip daddr != @private4 accept
+    ip6 saddr @internet6 ip6 daddr != @private6 accept
+{listed}    counter drop
+  }}"
+    );
     text += &forward_chains(name, overlay);
     text += &input_chain(state);
     text += "}\n";
@@ -56,8 +95,9 @@ pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
 }
 
 /// The chain for packets that end on the node. Its own addresses on the interface answer pings, names where the
-/// node hands itself out as resolver, and what the rules for devices allow. Every other address of the node,
-/// such as those of its LAN and of containers, answers nothing, also to peers that may use the internet.
+/// node hands itself out as resolver, and what the rules for devices allow. Its public addresses answer peers that may
+/// use the internet, as they answer the internet. Every other address of the node, such as those of its LAN and of
+/// containers, answers nothing.
 fn input_chain(state: &InterfaceState) -> String {
     let name = &state.name;
     let mut own = String::new();
@@ -79,6 +119,8 @@ fn input_chain(state: &InterfaceState) -> String {
     ct state invalid counter drop
 {own}    ip daddr @overlay4 goto to_overlay
     ip6 daddr @overlay6 goto to_overlay
+    ip daddr != @private4 goto to_outside
+    ip6 daddr != @private6 goto to_outside
     counter drop
   }}
 "
@@ -93,11 +135,14 @@ fn to(address: IpAddr) -> String {
 fn forward_chains(name: &str, overlay: Option<&str>) -> String {
     let (mut forward, mut outside) = (String::new(), format!("\"{name}\""));
     if let Some(overlay) = overlay {
+        // Networks of the overlay that do not lie behind nebula lie behind the node's own device.
         forward = format!(
             "    iifname \"{name}\" oifname \"{overlay}\" ip daddr @overlay4 goto to_overlay
     iifname \"{name}\" oifname \"{overlay}\" ip6 daddr @overlay6 goto to_overlay
     iifname \"{name}\" oifname \"{overlay}\" counter drop
     iifname \"{overlay}\" oifname \"{name}\" goto to_peer
+    iifname \"{name}\" ip saddr @internet4 ip daddr @overlay4 goto to_overlay
+    iifname \"{name}\" ip6 saddr @internet6 ip6 daddr @overlay6 goto to_overlay
 "
         );
         outside = format!("{{ \"{name}\", \"{overlay}\" }}");
@@ -113,17 +158,28 @@ fn forward_chains(name: &str, overlay: Option<&str>) -> String {
     ct state invalid counter drop
     iifname \"{name}\" oifname \"{name}\" counter drop
 {forward}    ip daddr {METADATA} counter drop
-    iifname \"{name}\" ip saddr @internet4 accept
-    iifname \"{name}\" ip6 saddr @internet6 accept
+    iifname \"{name}\" goto to_outside
     counter drop
   }}
   chain nat {{
     type nat hook postrouting priority srcnat; policy accept;
-    oifname != {outside} ip saddr @internet4 masquerade
-    oifname != {outside} ip6 saddr @internet6 masquerade
+    oifname != {outside} ip saddr @outside4 masquerade
+    oifname != {outside} ip6 saddr @outside6 masquerade
   }}
 "
     )
+}
+
+/// The conditions of access to networks, one line for each family.
+fn access_lines(access: &NetworkAccess) -> Vec<String> {
+    let (sources, destinations) =
+        (families(&networks(&access.sources)), families(&networks(&access.destinations)));
+    let line = |family: &str, sources: &[IpNetwork], destinations: &[IpNetwork]| {
+        (!sources.is_empty() && !destinations.is_empty())
+            .then(|| format!("{family} saddr {} {family} daddr {}", list(sources), list(destinations)))
+    };
+    let lines = [line("ip", &sources.0, &destinations.0), line("ip6", &sources.1, &destinations.1)];
+    lines.into_iter().flatten().collect()
 }
 
 /// The lines of a rule: one for each family that it speaks of, or one for both.
@@ -173,44 +229,6 @@ fn protocol(rule: &ForwardRule, family: Option<&str>) -> Option<String> {
     })
 }
 
-/// Parses networks and leaves out those that lie in others: nft refuses a set with overlaps. What is no
-/// network is left out.
-fn networks(texts: &[String]) -> Vec<IpNetwork> {
-    let parsed = texts.iter().filter_map(|text| text.parse::<IpNetwork>().ok());
-    let masked = parsed.filter_map(|one| IpNetwork::new(one.network(), one.prefix()).ok());
-    // Shorter prefixes come first, so that each network is compared with all that can hold it.
-    let sorted: BTreeSet<(u8, IpNetwork)> = masked.map(|one| (one.prefix(), one)).collect();
-    let (hosts, wide): (Vec<_>, Vec<_>) =
-        sorted.into_iter().partition(|(prefix, one)| *prefix == width(*one));
-    let mut kept: Vec<IpNetwork> = Vec::new();
-    for (_, one) in wide {
-        if !kept.iter().any(|other| other.contains(one.network())) {
-            kept.push(one);
-        }
-    }
-    let apart = |one: &IpNetwork| !kept.iter().any(|other| other.contains(one.network()));
-    let hosts: Vec<IpNetwork> = hosts.into_iter().map(|(_, one)| one).filter(apart).collect();
-    kept.extend(hosts);
-    kept
-}
-
-fn width(network: IpNetwork) -> u8 {
-    if network.is_ipv4() { 32 } else { 128 }
-}
-
-fn families(networks: &[IpNetwork]) -> (Vec<IpNetwork>, Vec<IpNetwork>) {
-    networks.iter().copied().partition(|network| network.is_ipv4())
-}
-
-fn list(networks: &[IpNetwork]) -> String {
-    let element = |one: &IpNetwork| match one.prefix() == width(*one) {
-        true => one.network().to_string(),
-        false => one.to_string(),
-    };
-    let elements: Vec<String> = networks.iter().map(element).collect();
-    format!("{{ {} }}", elements.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -257,13 +275,6 @@ mod tests {
     }
 
     #[test]
-    fn networks_inside_others_are_left_out() {
-        let texts = ["10.42.0.5/32", "10.42.0.0/16", "10.42.7.0/24", "10.43.0.1", "fd42::/64", "fd42::1"];
-        let kept = networks(&texts.map(str::to_owned));
-        assert_eq!(list(&kept), "{ 10.42.0.0/16, fd42::/64, 10.43.0.1 }");
-    }
-
-    #[test]
     fn the_table_is_replaced_as_a_whole_and_names_only_its_interfaces() {
         let mut state = state(0, 1, &[]);
         state.firewall =
@@ -277,10 +288,10 @@ mod tests {
             "  chain to_peer {\n    ip saddr { 10.42.0.2 } accept\n    counter drop\n  }\n",
             "  set internet4 { type ipv4_addr; flags interval; elements = { 10.77.0.9 }; }\n",
             "    ip daddr 10.77.0.1 meta l4proto icmp accept\n    ip daddr 10.77.0.1 goto to_overlay\n",
-            "    ip6 daddr @overlay6 goto to_overlay\n    counter drop\n",
+            "    ip6 daddr @overlay6 goto to_overlay\n    ip daddr != @private4 goto to_outside\n",
             "  set internet6 { type ipv6_addr; flags interval; }\n",
             "  set overlay4 { type ipv4_addr; flags interval; elements = { 10.42.0.0/16 }; }\n",
-            "    oifname != { \"wg0\", \"nebula1\" } ip saddr @internet4 masquerade\n",
+            "    oifname != { \"wg0\", \"nebula1\" } ip saddr @outside4 masquerade\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
@@ -289,6 +300,40 @@ mod tests {
             !without.contains("goto to_peer") && without.contains("oifname != \"wg0\" ip saddr"),
             "{without}"
         );
+    }
+
+    #[test]
+    fn peers_reach_what_is_public_or_listed_for_them() {
+        let mut state = state(0, 1, &[]);
+        state.internet = vec!["10.77.0.9".to_owned(), "fd77::9".to_owned()];
+        let texts = |all: &[&str]| all.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let access = |sources: &[&str], destinations: &[&str]| NetworkAccess {
+            sources: texts(sources),
+            destinations: texts(destinations),
+        };
+        state.networks = vec![
+            access(&["10.77.0.8", "fd77::8"], &["0.0.0.0/0", "::/0"]),
+            access(&["10.77.0.7", "fd77::7"], &["192.168.7.0/24"]),
+            // Neither a source nor a destination that cannot be read stands for all.
+            access(&["nobody"], &["192.168.8.0/24"]),
+            access(&["10.77.0.6"], &["everything"]),
+        ];
+        let text = table(&state, Some("nebula1"));
+        let chain = text.split("chain to_outside {\n").nth(1).and_then(|rest| rest.split("  }\n").next());
+        let lines: Vec<&str> = chain.unwrap().lines().map(str::trim).collect();
+        assert_eq!(
+            lines,
+            [
+                "ip saddr @internet4 ip daddr != @private4 accept",
+                "ip6 saddr @internet6 ip6 daddr != @private6 accept",
+                "ip saddr { 10.77.0.8 } ip daddr { 0.0.0.0/0 } accept",
+                "ip6 saddr { fd77::8 } ip6 daddr { ::/0 } accept",
+                "ip saddr { 10.77.0.7 } ip daddr { 192.168.7.0/24 } accept",
+                "counter drop",
+            ]
+        );
+        let set = "set outside4 { type ipv4_addr; flags interval; elements = { 10.77.0.6, 10.77.0.7, 10.77.0.8, 10.77.0.9 }; }";
+        assert!(text.contains(set), "{text}");
     }
 
     #[test]
@@ -329,6 +374,10 @@ mod tests {
             ..rule(true, &[], &[], "any")
         });
         state.internet = both.map(str::to_owned).to_vec();
+        state.networks = vec![NetworkAccess {
+            sources: both.map(str::to_owned).to_vec(),
+            destinations: ["0.0.0.0/0", "::/0"].map(str::to_owned).to_vec(),
+        }];
         state.addresses.push("fd77::1/64".to_owned());
         state.dns = vec!["10.77.0.1".to_owned(), "fd77::1".to_owned()];
         let folder = tempfile::tempdir().unwrap();

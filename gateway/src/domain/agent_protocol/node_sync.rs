@@ -121,7 +121,8 @@ fn content(report: &NodeReport) -> Result<Value, ApiError> {
 /// which raises a generation.
 fn set_digests(state: &mut NodeState) -> Result<(), ApiError> {
     for interface in &mut state.interfaces {
-        let parts = (&interface.overlay, &interface.firewall, &interface.internet, &interface.dns);
+        let outside = (&interface.internet, &interface.networks);
+        let parts = (&interface.overlay, &interface.firewall, outside, &interface.dns);
         let text = serde_json::to_vec(&parts).map_err(|error| ApiError::internal(&error))?;
         interface.digest = STANDARD.encode(Sha256::digest(&text));
     }
@@ -176,7 +177,7 @@ fn seal_preshared_keys(state: &mut NodeState, secret: Option<&NodeSecret>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use nebula_api::node_sync::{InterfaceReport, InterfaceState};
+    use nebula_api::node_sync::{InterfaceReport, InterfaceState, NetworkAccess};
 
     use super::*;
 
@@ -229,8 +230,9 @@ mod tests {
         };
         let report = NodeReport { epoch: Some(Uuid::max()), interfaces: vec![told], ..NodeReport::default() };
         assert!(is_current(&report, &before) && tells_digests(&report));
-        let changes: [fn(&mut InterfaceState); 3] = [
+        let changes: [fn(&mut InterfaceState); 4] = [
             |one| one.internet.push("10.77.0.2".to_owned()),
+            |one| one.networks.push(NetworkAccess { sources: Vec::new(), destinations: Vec::new() }),
             |one| one.overlay.clear(),
             |one| one.dns.push("10.77.0.1".to_owned()),
         ];

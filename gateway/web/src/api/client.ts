@@ -18,6 +18,7 @@ import type {
   PeerResult,
   PoolUsage,
   Project,
+  ProjectOptions,
   StoredFile,
 } from "./types";
 
@@ -42,6 +43,9 @@ const inProject = (word: string, projectId: string) => `/api/${word}?projectId=$
 
 export const me = () => call<Identity>("/api/auth/me");
 export const projects = () => call<Project[]>("/api/projects");
+export const options = (projectId: string) => call<ProjectOptions>(`/api/projects/${projectId}/configuration`);
+export const changeOptions = (projectId: string, options: Partial<ProjectOptions>) =>
+  call<ProjectOptions>(`/api/projects/${projectId}/configuration`, "PATCH", options);
 export const devices = (projectId: string) => call<Device[]>(inProject("devices", projectId));
 export const pools = (projectId: string) => call<PoolUsage[]>(inProject("pools", projectId));
 export const files = (projectId: string) => call<StoredFile[]>(inProject("files", projectId));
@@ -73,7 +77,9 @@ export const setInterface = (nodeId: string, name: string, values: InterfaceValu
 export const removeInterface = (nodeId: string, name: string) =>
   call<unknown>(`/api/nodes/${nodeId}/interfaces/${encodeURIComponent(name)}`, "DELETE");
 
-export const peers = (projectId: string) => call<Peer[]>(inProject("peers", projectId));
+/** At most `max` peers by name, those behind `after`. */
+export const peers = (projectId: string, max: number, after?: string) =>
+  call<Peer[]>(`${inProject("peers", projectId)}&max=${max}${after ? `&after=${after}` : ""}`);
 export const createPeer = async (projectId: string, strategy: string, peer: NewPeer) =>
   only(await call<PeerResult[]>("/api/peers", "POST", { projectId, strategy, peers: [peer], wait: WAIT }));
 export const changePeer = (peerId: string, changes: { publicKey?: string; disabled?: boolean }) =>

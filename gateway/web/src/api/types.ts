@@ -22,6 +22,12 @@ export interface Project {
   files: number;
 }
 
+/** The options of a project that the console knows. */
+export interface ProjectOptions {
+  /** How far members may let their peers reach. */
+  memberReach: "overlay" | "internet";
+}
+
 /** Counts are decimal text: an IPv6 pool outgrows every JSON number. */
 export interface PoolUsage {
   poolId: number;

@@ -30,6 +30,8 @@ mod tests {
         assert_eq!(text(&create(&project, 1, "")), "local 10.77.0.2");
         let conf = "SELECT nebula.peer_conf(peer_id) FROM nebula.peer";
         assert_error(conf, "55000", &["no device of this server runs its peers"]);
+        let why = text("SELECT concat_ws(': ', state, reason) FROM nebula.peer_status");
+        assert!(why.starts_with("pending: waiting for an agent on this machine"), "{why}");
         assert_eq!(text("SELECT nodes FROM (SELECT count(*) AS nodes FROM nebula.node_scores()) n"), "0");
         run("SELECT nebula.register_node('a', 'a:1')");
         assert_eq!(text(&create(&project, 2, ", strategy => 'local'")), "local 10.77.0.3");

@@ -88,14 +88,15 @@ mod tests {
         let nobody = "SELECT nebula.sync_node(gen_random_uuid(), now(), '{}')";
         assert_error(nobody, "P0002", &["no node"]);
         let epoch = "'epoch', (nebula.sync_node(device_id, now() + interval '3 s', '{}') ->> 'epoch')";
-        let due = format!(
-            "SELECT nebula.node_due(device_id, jsonb_build_object({epoch}, 'interfaces', jsonb_build_array(
-               jsonb_build_object('interfaceId', '{interface}', 'generation', i.generation))))
+        let peers = format!(
+            "SELECT jsonb_array_length(nebula.node_state(device_id, jsonb_build_object({epoch}, 'interfaces',
+               jsonb_build_array(jsonb_build_object('interfaceId', '{interface}', 'generation', i.generation))))
+               #> '{{interfaces,0,peers}}')
                FROM nebula.device, nebula.node_interface i"
         );
-        assert_eq!(text(&due), "false");
+        assert_eq!(text(&peers), "0");
         run(&create(&project, 1, ""));
-        assert_eq!(text(&due.replace("3 s", "4 s").replace("i.generation", "i.generation - 1")), "true");
+        assert_eq!(text(&peers.replace("3 s", "4 s").replace("i.generation", "i.generation - 1")), "1");
     }
 
     #[pg_test]

@@ -123,6 +123,98 @@ mod tests {
     }
 
     #[pg_test]
+    fn what_an_administrator_disabled_only_an_administrator_enables_or_removes() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        assert_eq!(create_for("bob", &project, 1, "{}"), "true");
+        let set = |name: &str, changes: &str| {
+            format!(
+                "SELECT nebula.update_peer_for('{}', peer_id, '{changes}') FROM nebula.peer",
+                account(name)
+            )
+        };
+        let (disable, enable) = (r#"{"disabled": true}"#, r#"{"disabled": false}"#);
+        let disabled =
+            || text("SELECT concat_ws(' ', disabled_at IS NOT NULL, reason) FROM nebula.peer_status");
+        // Its account enables a peer that it disabled itself.
+        for (name, changes) in [("bob", disable), ("bob", enable), ("bob", disable), ("anna", enable)] {
+            assert_eq!(attempt(&set(name, changes))[0], "00000", "{name} {changes}");
+        }
+        for block in [
+            set("anna", disable),
+            "SELECT nebula.update_peer(peer_id, disabled => true) FROM nebula.peer".to_owned(),
+        ] {
+            run(&block);
+            run(&set("bob", disable));
+            run(&set("bob", r#"{"name": "still mine"}"#));
+            for changes in [enable, r#"{"disabled": null}"#] {
+                assert_error(&set("bob", changes), "42501", &["an administrator disabled peer"]);
+            }
+            let removed = format!(
+                "SELECT r #>> '{{error,sqlstate}}' FROM nebula.remove_peers_for('{}', ARRAY(SELECT peer_id FROM nebula.peer)) r",
+                account("bob")
+            );
+            assert_eq!(text(&removed), "42501");
+            assert_eq!(disabled(), "t disabled by an administrator");
+            run(&set("anna", enable));
+            assert!(disabled().starts_with('f'), "{}", disabled());
+        }
+        assert_eq!(create_for("anna", &project, 2, disable), "true");
+        run(
+            "UPDATE nebula.peer SET creator_id = (SELECT account_id FROM nebula.account WHERE username = 'bob')",
+        );
+        assert_error(
+            &format!("{} WHERE name = 'p2'", set("bob", enable)),
+            "42501",
+            &["disabled peer \"p2\""],
+        );
+    }
+
+    #[pg_test]
+    fn a_peer_of_a_member_reaches_what_is_public_and_no_network_behind_its_node() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        run("UPDATE nebula.project SET member_reach = 'internet'");
+        run("SELECT nebula.allocate_ip(project_id, device_id) FROM nebula.device");
+        let all = r#"{"reach": "all"}"#;
+        let listed = r#"{"reach": "listed", "networks": ["192.168.7.0/24", "10.0.0.0/25"]}"#;
+        assert_eq!(create_for("bob", &project, 1, all), "true");
+        assert_eq!(create_for("anna", &project, 2, all), "true");
+        assert_eq!(create_for("anna", &project, 3, listed), "true");
+        assert_eq!(create_for("bob", &project, 4, r#"{"reach": "overlay"}"#), "true");
+        let told = |field: &str| {
+            text(&format!(
+                "SELECT nebula.sync_node(device_id, clock_timestamp(), '{{}}') #> '{{interfaces,0,{field}}}'
+                   FROM nebula.device"
+            ))
+        };
+        let address = |number: u32| {
+            text(&format!(
+                "SELECT host(a.ip) FROM nebula.allocation a JOIN nebula.peer e ON e.peer_id = a.device_id
+                  WHERE e.name = 'p{number}' AND family(a.ip) = 4"
+            ))
+        };
+        let internet = told("internet");
+        assert!(internet.contains(&format!("\"{}\"", address(1))), "{internet}");
+        for number in 2..=4 {
+            assert!(!internet.contains(&format!("\"{}\"", address(number))), "{number}: {internet}");
+        }
+        let sources = |destinations: &str| {
+            text(&format!(
+                "SELECT string_agg(n ->> 'sources', '') FROM jsonb_array_elements('{}') n
+                  WHERE n ->> 'destinations' = '{destinations}'",
+                told("networks")
+            ))
+        };
+        let (everything, lan) = (sources(r#"["0.0.0.0/0", "::/0"]"#), sources(r#"["192.168.7.0/24"]"#));
+        assert!(everything.contains(&address(2)) && !everything.contains(&address(3)), "{everything}");
+        assert!(lan.contains(&address(3)) && !lan.contains(&address(2)), "{lan}");
+        // The account is no administrator any more.
+        run("UPDATE nebula.account SET role = 'member' WHERE username = 'anna'");
+        assert!(told("internet").contains(&address(2)));
+    }
+
+    #[pg_test]
     fn a_list_of_peers_is_read_in_pages() {
         let project = project("10.0.0.0/24");
         accounts(&project);
