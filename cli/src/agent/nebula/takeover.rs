@@ -116,7 +116,7 @@ impl Nebula {
         }
     }
 
-    /// What nebula has said since the last call: in its log, or in the journal of its unit.
+    /// The lines that nebula has written since the last call: in its log, or in the journal of its unit.
     async fn events(&mut self) -> Vec<Event> {
         match &mut self.unit {
             Some(unit) => {
