@@ -105,6 +105,8 @@ GRANT EXECUTE ON FUNCTION
   nebula.find_share(bytea),
   nebula.use_share(uuid),
   nebula.is_share_open(uuid, uuid),
+  nebula.playback_source(uuid, uuid),
+  nebula.record_playback(uuid, uuid, text, text, text[], text),
   nebula.playable_variants(uuid, uuid),
   nebula.variant_segments(uuid, uuid, text),
   nebula.variant_init(uuid, uuid, text),

@@ -25,6 +25,7 @@ pub(crate) mod node_interface;
 pub(crate) mod node_sync;
 pub(crate) mod peer;
 mod pipelined_tx;
+pub(crate) mod playback;
 pub(crate) mod pool;
 pub(crate) mod project;
 pub(crate) mod project_options;

@@ -24,6 +24,7 @@ pub(crate) mod object;
 pub(crate) mod openapi;
 pub(crate) mod origin;
 pub(crate) mod peer;
+pub(crate) mod playback;
 pub(crate) mod pool;
 pub(crate) mod preauth;
 pub(crate) mod project;

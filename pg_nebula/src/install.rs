@@ -51,6 +51,7 @@ install_in_order! {
     "tables_content_job" = "../../sql/tables/content_job.sql",
     "tables_variant" = "../../sql/tables/variant.sql",
     "tables_quota" = "../../sql/tables/quota.sql",
+    "tables_playback" = "../../sql/tables/playback.sql",
     "tables_share" = "../../sql/tables/share.sql",
     "tables_scrub" = "../../sql/tables/scrub.sql",
     "tables_restore" = "../../sql/tables/restore.sql",
@@ -198,6 +199,7 @@ install_in_order! {
     "functions_variant" = "../../sql/functions/variant.sql",
     "functions_playlist" = "../../sql/functions/playlist.sql",
     "functions_scrub" = "../../sql/functions/scrub.sql",
+    "functions_playback" = "../../sql/functions/playback.sql",
     "functions_restore" = "../../sql/functions/restore.sql",
 }
 extension_sql_file!("../../sql/privileges.sql", name = "privileges", finalize);

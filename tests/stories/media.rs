@@ -9,6 +9,7 @@ mod laptop;
 mod leftovers;
 mod names;
 mod outage;
+mod playback;
 mod player;
 mod quota;
 mod resumable;

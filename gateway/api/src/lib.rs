@@ -23,6 +23,7 @@ pub mod job;
 pub mod node;
 pub mod node_sync;
 pub mod peer;
+pub mod playback;
 pub mod pool;
 pub mod preauth;
 pub mod project;

@@ -1,13 +1,21 @@
-//! Links that play a file without the header `Authorization`.
+//! Links that play a file without the header `Authorization`, and the decision what is played by them.
 
+use chrono::{DateTime, Utc};
+use nebula_api::playback::{Capabilities, Playback};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::database::Client;
 use crate::database::file as database;
 use crate::database::hls;
+use crate::database::playback::{self as playback_database, Record};
 use crate::domain::auth::token::{TokenError, Tokens, now};
 use crate::error::{ApiError, NOT_AUTHENTICATED, NOT_FOUND};
+
+pub(crate) mod decision;
+
+use decision::Decided;
 
 /// How long a link plays, in seconds: longer than any film with an interval, and a link found in an old chat
 /// is dead.
@@ -40,7 +48,7 @@ impl LinkClaims {
 /// A link's token and its end in seconds since 1970.
 pub(crate) struct NewLink {
     pub(crate) token: String,
-    pub(crate) expires: u64,
+    expires: u64,
     /// Whether the link is to the playlist of the streams; otherwise it is to the bytes of a rendition.
     is_stream: bool,
 }
@@ -111,6 +119,46 @@ pub(crate) fn sign(
         aud: LinkClaims::AUDIENCE.to_owned(),
     };
     Ok(NewLink { token: tokens.sign(&claims)?, expires, is_stream })
+}
+
+/// Decides what a client plays, records it, and makes the link. Fails with 404.
+pub(crate) async fn choose(
+    client: &Client,
+    tokens: &Tokens,
+    account_id: Uuid,
+    file_id: Uuid,
+    capabilities: &Capabilities,
+    program: Option<&str>,
+) -> Result<Playback, ApiError> {
+    let source = playback_database::source(client, account_id, file_id).await?;
+    let Decided { decision, rendition, reasons } = decision::decide(&source, capabilities);
+    let link = rendition.map(|kind| sign(tokens, account_id, file_id, kind.to_owned(), None)).transpose()?;
+    let names = reasons.iter().map(name).collect::<Result<Vec<_>, _>>()?;
+    let record = Record { decision: &name(&decision)?, rendition, reasons: &names, program };
+    playback_database::record(client, account_id, file_id, record).await?;
+    Ok(Playback {
+        decision,
+        rendition: rendition.map(str::to_owned),
+        url: link.as_ref().map(|link| path(file_id, link)),
+        expires_at: link.map(|link| link.expires_at()).transpose()?,
+        reasons,
+    })
+}
+
+/// The name by which programs know a decision or a reason.
+fn name(value: &impl Serialize) -> Result<String, ApiError> {
+    match serde_json::to_value(value) {
+        Ok(Value::String(name)) => Ok(name),
+        other => Err(ApiError::internal(&format!("{other:?} is no name"))),
+    }
+}
+
+impl NewLink {
+    pub(crate) fn expires_at(&self) -> Result<DateTime<Utc>, ApiError> {
+        let seconds = i64::try_from(self.expires).map_err(|error| ApiError::internal(&error))?;
+        DateTime::from_timestamp(seconds, 0)
+            .ok_or_else(|| ApiError::internal(&"the clock is beyond what a date can hold"))
+    }
 }
 
 /// Path and query of a link.

@@ -1,7 +1,6 @@
 //! `/api/files`: the list, content, links, deletion. Uploading is in [`super::upload`].
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use chrono::DateTime;
 use futures::future::Either;
 use nebula_api::Envelope;
 use nebula_api::file::{File, Link};
@@ -124,9 +123,7 @@ pub(crate) async fn link(
     let client = state.database.client().await?;
     let rendition = query.into_inner().rendition;
     let link = playback::make(&client, &state.tokens, actor.account_id, *file_id, rendition).await?;
-    let seconds = i64::try_from(link.expires).map_err(|error| ApiError::internal(&error))?;
-    let expires_at = DateTime::from_timestamp(seconds, 0)
-        .ok_or_else(|| ApiError::internal(&"the clock is beyond what a date can hold"))?;
+    let expires_at = link.expires_at()?;
     let path = playback::path(*file_id, &link);
     Ok(web::Json(Envelope::new(Link { path, expires_at })))
 }

@@ -15,8 +15,8 @@ use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
     auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, hls, install, job,
-    metrics, node, node_interface, peer, pool, preauth, project, project_options, quota, revocation,
-    rotation, share, system, upload,
+    metrics, node, node_interface, peer, playback, pool, preauth, project, project_options, quota,
+    revocation, rotation, share, system, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -127,6 +127,7 @@ routes! {
     Member file::show;
     Member file::delete;
     Member file::link;
+    Member playback::decide;
     Member share::create;
     Member share::list;
     Anyone share::open;

@@ -194,6 +194,7 @@ const READERS: &str = "
     nodes_of_peer not_grantable numbered_network other_project_of overlapping_pool overlay_networks
     peer_addresses peer_counts peer_expiry peer_file_name peer_network_conflict
     peer_networks peer_ranges peer_routes peers_applied peers_of_nodes playable_variants
+    playback_source
     pool_forecast pool_network pool_usage project_allocations project_configuration
     project_lighthouses project_options project_trust quotas_of reach_outside
     read_inet refuse_endpoint refuse_field

@@ -14,11 +14,14 @@ use nebula_api::project::Project;
 use nebula_api::quota::Quota;
 use nebula_tests::api::{Api, data, good, refusal};
 use nebula_tests::binary::run;
+use nebula_tests::eventually;
 use nebula_tests::stack::Stack;
 use reqwest::{Body, Response};
 use serde_json::json;
 use sha2::{Digest, Sha256};
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
 
 const MB: usize = 1_000_000;
 
@@ -120,7 +123,26 @@ async fn two_uploads_that_fit_alone_do_not_both_pass() -> Result<()> {
     assert_eq!(statuses, [201, 201, 201, 507, 507, 507, 507, 507]);
     assert_eq!(used(&api, "project", "story").await?, 900_000);
     assert_eq!(stack.stored()?.len(), 3, "refused bytes are deleted");
-    check(&stack.database.connect().await?).await
+
+    // In the moment between the two, step by step: the second waits for the end of the first.
+    let (mut first, second) = (stack.database.connect().await?, stack.database.connect().await?);
+    let actor: Uuid = first.query_one("SELECT account_id FROM nebula.account", &[]).await?.get(0);
+    let project = stack.project;
+    let store =
+        "SELECT nebula.take_content($1, $2, $3, 'x', 80000, sha256($2::text::bytea), 'x/x', $2::text, false)";
+    let transaction = first.transaction().await?;
+    transaction.execute(store, &[&actor, &Uuid::new_v4(), &project]).await?;
+    let pid: i32 = second.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
+    let storing =
+        tokio::spawn(async move { second.execute(store, &[&actor, &Uuid::new_v4(), &project]).await });
+    let watcher = stack.database.connect().await?;
+    let waits = "SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock'";
+    eventually("the second upload to wait", || async { Ok(watcher.query_opt(waits, &[&pid]).await?) })
+        .await?;
+    transaction.commit().await?;
+    let refused = storing.await?.err();
+    assert_eq!(refused.as_ref().and_then(|error| error.code()).map(SqlState::code), Some("53Q00"));
+    check(&watcher).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +205,7 @@ async fn the_quota_of_an_account_holds_in_all_projects_and_administrators_set_it
     let api = stack.admin().await?;
     let ben = stack.member("ben").await?;
     let client = stack.database.connect().await?;
-    let other: uuid::Uuid = client.query_one("SELECT nebula.create_project('other')", &[]).await?.get(0);
+    let other: Uuid = client.query_one("SELECT nebula.create_project('other')", &[]).await?.get(0);
     client.execute("SELECT nebula.add_member($1, 'ben')", &[&other]).await?;
     run(stack.ctl()?.args(["quota", "set", "--account", "ben", "1MiB"]))?;
     let listed = run(stack.ctl()?.args(["quota", "ls"]))?;

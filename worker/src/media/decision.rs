@@ -152,10 +152,13 @@ pub(super) mod tests {
             codec,
             parameters: StreamParameters {
                 profile,
+                profile_name: None,
                 level: 40,
                 width: 1280,
                 height: 720,
                 is_yuv420p: true,
+                bit_depth: 8,
+                is_420: true,
                 field_order: FieldOrder::Progressive,
                 space: ff::color::Space::BT709,
                 primaries: ff::color::Primaries::BT709,

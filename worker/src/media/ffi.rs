@@ -20,11 +20,17 @@ pub(super) fn limit_allocations() {
 /// The codec parameters of a stream, read without opening a decoder.
 pub(super) struct StreamParameters {
     pub(super) profile: ff::codec::Profile,
+    /// Name of the profile, if the codec has named ones.
+    pub(super) profile_name: Option<&'static str>,
     pub(super) level: i32,
     pub(super) width: u32,
     pub(super) height: u32,
     /// 8-bit 4:2:0 of either range: the only layout that every browser decodes.
     pub(super) is_yuv420p: bool,
+    /// Bits of the first colour; 0 without a picture.
+    pub(super) bit_depth: u32,
+    /// Colours have half the width and half the height.
+    pub(super) is_420: bool,
     pub(super) field_order: ff::FieldOrder,
     pub(super) space: ff::color::Space,
     pub(super) primaries: ff::color::Primaries,
@@ -37,14 +43,19 @@ pub(super) struct StreamParameters {
 pub(super) fn stream_parameters(parameters: &ff::codec::Parameters) -> StreamParameters {
     // SAFETY: the wrapper keeps the parameters alive and they are not written while we hold a reference.
     let raw = unsafe { &*parameters.as_ptr() };
+    let is_picture = raw.codec_type == sys::AVMediaType::AVMEDIA_TYPE_VIDEO;
+    let (bit_depth, is_420) = if is_picture { layout(raw.format) } else { (0, false) };
     StreamParameters {
         profile: ff::codec::Profile::from((parameters.id(), raw.profile)),
+        profile_name: profile_name(raw.codec_id, raw.profile),
         level: raw.level,
         width: raw.width.max(0).cast_unsigned(),
         height: raw.height.max(0).cast_unsigned(),
         is_yuv420p: [sys::AVPixelFormat::AV_PIX_FMT_YUV420P, sys::AVPixelFormat::AV_PIX_FMT_YUVJ420P]
             .iter()
             .any(|format| *format as c_int == raw.format),
+        bit_depth,
+        is_420,
         field_order: raw.field_order.into(),
         space: raw.color_space.into(),
         primaries: raw.color_primaries.into(),
@@ -52,6 +63,34 @@ pub(super) fn stream_parameters(parameters: &ff::codec::Parameters) -> StreamPar
         aspect: raw.sample_aspect_ratio.into(),
         sample_rate: raw.sample_rate.max(0).cast_unsigned(),
         channels: raw.ch_layout.nb_channels.max(0).cast_unsigned(),
+    }
+}
+
+/// Bits of the first colour, and whether colours have half the width and half the height.
+fn layout(format: c_int) -> (u32, bool) {
+    let mut descriptor = ptr::null();
+    // SAFETY: the descriptors are a static list of the library, before the first and after the last of which is null.
+    unsafe {
+        loop {
+            descriptor = sys::av_pix_fmt_desc_next(descriptor);
+            if descriptor.is_null() {
+                return (0, false);
+            }
+            if sys::av_pix_fmt_desc_get_id(descriptor) as c_int == format {
+                break;
+            }
+        }
+        let known = &*descriptor;
+        let depth = known.comp[0].depth.max(0).cast_unsigned();
+        (depth, known.log2_chroma_w == 1 && known.log2_chroma_h == 1)
+    }
+}
+
+fn profile_name(codec: sys::AVCodecID, profile: c_int) -> Option<&'static str> {
+    // SAFETY: the answer is null or a static text of the library.
+    unsafe {
+        let name = sys::avcodec_profile_name(codec, profile);
+        (!name.is_null()).then(|| CStr::from_ptr(name).to_str().ok()).flatten()
     }
 }
 

@@ -8,6 +8,7 @@ use super::decision::{self, Decision};
 use super::error::MediaError;
 use super::input::Input;
 use super::ladder::{Size, Span};
+use super::original::Original;
 use super::probe::{Probe, Stream};
 use super::progress::{Meter, Progress};
 use super::shape;
@@ -56,6 +57,8 @@ pub struct MediaPlan {
     pub chapters: Vec<Chapter>,
     /// Properties of the MP4 for browsers.
     pub summary: Summary,
+    /// Container and streams of the upload.
+    pub original: Original,
 }
 
 /// Plans a file.
@@ -81,6 +84,7 @@ pub(super) fn plan(
     } else {
         duration
     };
+    let original = Original::of(&probe);
     let Some(picture) = &probe.video else {
         // Sound alone is played as one file.
         let summary = Summary::of(&probe, decided, duration, Vec::new());
@@ -94,6 +98,7 @@ pub(super) fn plan(
             sounds: Vec::new(),
             chapters: probe.chapters,
             summary,
+            original,
         });
     };
     Ok(MediaPlan {
@@ -105,6 +110,7 @@ pub(super) fn plan(
         sounds: sounds(&probe),
         summary: Summary::of(&probe, decided, duration, probe.warnings.clone()),
         chapters: probe.chapters,
+        original,
     })
 }
 

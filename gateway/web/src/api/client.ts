@@ -2,6 +2,7 @@
 import { Failure, reach } from "./failure";
 import { renew, token } from "./session";
 import type {
+  Capabilities,
   Device,
   EnabledNode,
   HostNode,
@@ -16,6 +17,7 @@ import type {
   Peer,
   PeerConfig,
   PeerResult,
+  Playback,
   PoolUsage,
   Project,
   ProjectOptions,
@@ -54,8 +56,12 @@ export const jobs = (projectId: string) => call<Job[]>(inProject("jobs", project
 export const changeJob = (jobId: number, action: "cancel" | "retry") => call<JobChange>(`/api/jobs/${jobId}/${action}`, "POST");
 export const deleteFile = (fileId: string) => call<unknown>(`/api/files/${fileId}`, "DELETE");
 /** A link to the file as uploaded, to its streams, or (without a rendition) to what plays best. */
-export const linkTo = (fileId: string, rendition?: "original" | "hls") =>
+export const linkTo = (fileId: string, rendition?: "original" | "web" | "hls") =>
   call<Link>(`/api/files/${fileId}/link${rendition ? `?rendition=${rendition}` : ""}`, "POST");
+
+/** How this browser plays the file. */
+export const decidePlayback = (fileId: string, capabilities: Capabilities) =>
+  call<Playback>(`/api/files/${fileId}/playback`, "POST", capabilities);
 
 /** Lets a device in that asked for it. */
 export const approveDevice = (request: string, device: { projectId: string; name: string; role: string; groups: string[] }) =>

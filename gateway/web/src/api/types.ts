@@ -281,6 +281,23 @@ export interface SharedFile {
   expiresAt: string | null;
 }
 
+/** Abilities of a client: codecs and profiles as FFmpeg names them. */
+export interface Capabilities {
+  containers: string[];
+  video: { codec: string; profiles?: string[]; maxLevel?: number; maxBitDepth?: number }[];
+  audio: { codec: string }[];
+  hls: boolean;
+}
+
+/** How a file is played by a client, and why so. */
+export interface Playback {
+  decision: "direct" | "remux" | "audio" | "full";
+  rendition: "original" | "web" | "hls" | null;
+  url: string | null;
+  expiresAt: string | null;
+  reasons: string[];
+}
+
 export interface FailureBody {
   success: false;
   error: string;

@@ -1,0 +1,67 @@
+//! The decision how a file is played: by what the client can, recorded with its reasons.
+
+use anyhow::{Context, Result, ensure};
+use nebula_api::file::File;
+use nebula_api::playback::Playback;
+use nebula_tests::api::{Api, data, good, refusal};
+use nebula_tests::media::{FRIENDLY, film};
+use nebula_tests::stack::Stack;
+use serde_json::{Value, json};
+
+async fn ask(api: &Api, file: &File, client: &Value) -> Result<(Playback, String)> {
+    let path = format!("/api/files/{}/playback", file.file_id);
+    let answer = good(api.post(&path).header("user-agent", "story").json(client).send().await?).await?;
+    let playback: Playback = data(answer).await?;
+    let reasons = serde_json::to_string(&playback.reasons)?;
+    Ok((playback, reasons))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_gets_the_upload_if_it_can_play_it_and_else_what_was_changed_least() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (api, ben) = (stack.admin().await?, stack.member("ben").await?);
+    let path = stack.path("film.mkv");
+    film(&path, FRIENDLY)?;
+    let uploaded = api.upload(stack.project, "film.mkv", std::fs::read(&path)?).await?;
+    let file: File = data(good(uploaded).await?).await?;
+    let browser = json!({
+        "containers": ["mp4"], "video": [{"codec": "h264", "maxLevel": 5.1}], "audio": [{"codec": "aac"}], "hls": true,
+    });
+    let (early, reasons) = ask(&api, &file, &browser).await?;
+    ensure!(early.url.is_none() && early.rendition.is_none(), "{early:?}");
+    assert_eq!(reasons, r#"["uploadUnknown","notMadeYet"]"#);
+
+    let _worker = stack.worker("worker", 30)?;
+    assert_eq!(api.settled("film.mkv").await?.state, "ready");
+    let (remuxed, reasons) = ask(&api, &file, &browser).await?;
+    assert_eq!((json!(remuxed.decision), reasons.as_str()), (json!("remux"), r#"["container"]"#));
+    let played = good(api.anonymous(&remuxed.url.context("no url")?).send().await?).await?;
+    assert_eq!(played.headers()["content-type"], "video/mp4");
+
+    let mut player = browser.clone();
+    player["containers"] = json!(["matroska"]);
+    let (direct, reasons) = ask(&api, &file, &player).await?;
+    assert_eq!((json!(direct.decision), reasons.as_str()), (json!("direct"), "[]"));
+    let played = good(api.anonymous(&direct.url.context("no url")?).send().await?).await?;
+    ensure!(played.bytes().await? == std::fs::read(&path)?, "the upload itself");
+
+    player["video"] = json!([{"codec": "h264", "profiles": ["Main"]}]);
+    let (nothing, reasons) = ask(&ben, &file, &player).await?;
+    ensure!(nothing.url.is_none(), "{nothing:?}");
+    // The encoder's fastest preset makes Constrained Baseline.
+    assert_eq!(reasons, r#"["videoProfile","nothingFits"]"#);
+
+    let client = stack.database.connect().await?;
+    let recorded = "SELECT string_agg(concat_ws(' ', a.username, p.decision, coalesce(p.rendition, '-'), p.program), '; '
+                                      ORDER BY p.decided_at)
+                      FROM nebula.playback p JOIN nebula.account a USING (account_id)";
+    let recorded: String = client.query_one(recorded, &[]).await?.get(0);
+    assert_eq!(
+        recorded,
+        "admin full - story; admin remux web story; admin direct original story; ben full - story"
+    );
+    client.execute("DELETE FROM nebula.project_member", &[]).await?;
+    let foreign = ben.post(&format!("/api/files/{}/playback", file.file_id)).json(&browser).send().await?;
+    assert_eq!(refusal(foreign).await?.status.as_u16(), 404);
+    Ok(())
+}
