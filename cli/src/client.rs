@@ -130,6 +130,16 @@ impl Client {
         data(self.send(build).await?).await
     }
 
+    /// The same of what a query names.
+    pub(crate) async fn delete_for_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+    ) -> Result<T> {
+        let build = || Ok(self.request(Method::DELETE, path).query(query).timeout(REQUEST_TIMEOUT));
+        data(self.send(build).await?).await
+    }
+
     /// `DELETE` with the access token, of what a query names.
     pub(crate) async fn delete_with(&self, path: &str, query: &[(&str, String)]) -> Result<()> {
         let build = || Ok(self.request(Method::DELETE, path).query(query).timeout(REQUEST_TIMEOUT));

@@ -71,8 +71,16 @@ enum Command {
     Ls(file::List),
     /// Download a file; an interrupted download goes on where it stopped
     Get(get::Get),
-    /// Delete a file and what was made from it
-    Rm(file::Remove),
+    /// Rename files and folders, or move them into another folder
+    Mv(file::relocate::Move),
+    /// Put a file into the trash
+    Rm(file::remove::Remove),
+    /// Files that were deleted: list, delete for good
+    Trash(file::trash::Trash),
+    /// Take a file out of the trash
+    Restore(file::trash::Restore),
+    /// Show, add and remove the tags of a file
+    Tag(file::tag::Tag),
     /// Play a file in mpv or VLC
     Play(play::Play),
     /// Links by which people without an account open a file
@@ -130,7 +138,11 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Upload(arguments) => return upload::run(context, arguments).await,
         Command::Ls(arguments) => file::list(context, arguments).await,
         Command::Get(arguments) => get::run(context, arguments).await,
-        Command::Rm(arguments) => file::remove(context, arguments).await,
+        Command::Mv(arguments) => file::relocate::run(context, arguments).await,
+        Command::Rm(arguments) => file::remove::run(context, arguments).await,
+        Command::Trash(arguments) => file::trash::run(context, arguments).await,
+        Command::Restore(arguments) => file::trash::restore(context, arguments).await,
+        Command::Tag(arguments) => file::tag::run(context, arguments).await,
         Command::Play(arguments) => return play::run(context, arguments).await,
         Command::Share(command) => share::run(context, command).await,
         Command::Jobs(arguments) => job::run(context, arguments).await,

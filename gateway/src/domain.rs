@@ -19,4 +19,5 @@ pub(crate) mod project_cache;
 pub(crate) mod registration;
 pub(crate) mod scrub;
 pub(crate) mod share;
+pub(crate) mod trash;
 pub(crate) mod upload;

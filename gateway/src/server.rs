@@ -34,6 +34,7 @@ use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
 use crate::domain::scrub;
+use crate::domain::trash;
 use crate::domain::upload::Uploads;
 use crate::domain::upload::resumable::Resumable;
 use crate::error::sentence;
@@ -171,6 +172,7 @@ async fn make_state(
     let machine = Arc::new(MachineWatch::new(settings.sensors, database.clone()));
     machine::start_watching(Arc::clone(&machine), metrics.clone(), stopping.clone());
     scrub::schedule(database.clone(), settings.scrub, stopping.clone());
+    trash::start_emptying(database.clone(), store.clone(), settings.trash_age, stopping.clone());
     let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload));
     let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
     let registrar =

@@ -97,6 +97,10 @@ pub struct Flags {
     /// Folder in which Linux shows temperatures; without it /sys/class/thermal
     #[arg(long, env = "NEBULA_THERMAL_DIR", value_name = "FOLDER")]
     pub(crate) thermal_dir: Option<PathBuf>,
+    /// Days that deleted files stay in the trash before they are deleted for good
+    #[arg(long, env = "NEBULA_TRASH_DAYS", value_name = "DAYS", default_value_t = 30)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) trash_days: u32,
     /// How long device certificates are valid, cut to the end of the authority
     #[arg(long, env = "NEBULA_CERTIFICATE_DAYS", value_name = "DAYS", default_value_t = 30)]
     pub(crate) certificate_days: u32,
@@ -119,6 +123,8 @@ pub struct Settings {
     /// When the storage is scrubbed, as a cron expression.
     pub(crate) scrub: String,
     pub(crate) sensors: Sensors,
+    /// Age at which files in the trash are deleted for good.
+    pub(crate) trash_age: Duration,
     /// Address and port; further ones after commas.
     pub(crate) listen: String,
     /// Address at which devices reach the gateway, without a slash at its end.
@@ -167,6 +173,7 @@ impl Settings {
             orphan_age: flags.orphan_days.map(|days| seconds(days) * 24 * 3600),
             scrub: flags.scrub,
             sensors: Sensors::new(flags.power_supply_dir, flags.thermal_dir),
+            trash_age: seconds(flags.trash_days) * 24 * 3600,
             listen: flags.listen,
             public_url: flags.public_url.as_deref().map(public_url).transpose()?,
             proxies: flags.trusted_proxies.parse()?,
@@ -314,6 +321,7 @@ mod tests {
             orphan_age: None,
             scrub: String::new(),
             sensors: Sensors::new(None, None),
+            trash_age: seconds(1),
             listen: "127.0.0.1:0".into(),
             public_url: None,
             proxies: TrustedProxies::default(),

@@ -1,5 +1,41 @@
 -- Contents: the bytes of files, stored once in a project.
 
+CREATE FUNCTION nebula.is_unfinished(p_job_id bigint) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = p_job_id)
+         OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = p_job_id)
+$$;
+COMMENT ON FUNCTION nebula.is_unfinished(bigint) IS 'Internal: whether a job waits or runs';
+
+CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
+LANGUAGE sql STABLE AS $$
+  SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id AND r.kind = 'web')
+         OR EXISTS (SELECT
+                      FROM nebula.content_job j
+                     WHERE j.content_id = p_content.content_id
+                       AND nebula.is_unfinished(j.job_id))
+$$;
+COMMENT ON FUNCTION nebula.is_made(nebula.content) IS
+  'Internal: whether the renditions of a content are there, or a job that makes them';
+
+CREATE FUNCTION nebula.make_content(p_content nebula.content, p_name text) RETURNS bigint
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_job_id bigint;
+BEGIN
+  v_job_id := nebula.enqueue_job('transcode', jsonb_build_object(
+    'contentId', p_content.content_id, 'projectId', p_content.project_id, 'name', p_name,
+    'key', p_content.storage_key, 'size', p_content.size), project_id => p_content.project_id);
+  UPDATE nebula.content c
+     SET job_id = v_job_id
+   WHERE c.content_id = p_content.content_id;
+  DELETE FROM nebula.content_job j WHERE j.content_id = p_content.content_id;
+  INSERT INTO nebula.content_job (content_id, job_id, role) VALUES (p_content.content_id, v_job_id, 'plan');
+  RETURN v_job_id;
+END $$;
+COMMENT ON FUNCTION nebula.make_content(nebula.content, text) IS
+  'Internal: enqueues the job that makes the renditions of a content, whose other jobs are done with';
+
 CREATE FUNCTION nebula.take_content(
   p_actor uuid, p_content_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea, p_content_type text,
   p_storage_key text, p_media boolean
@@ -28,38 +64,13 @@ BEGIN
     EXIT WHEN FOUND;
   END LOOP;
   IF p_media AND NOT nebula.is_made(v_content) THEN
-    v_content.job_id := nebula.enqueue_job('transcode', jsonb_build_object(
-      'contentId', v_content.content_id, 'projectId', p_project_id, 'name', p_name,
-      'key', v_content.storage_key, 'size', p_size), project_id => p_project_id);
-    UPDATE nebula.content c
-       SET job_id = v_content.job_id
-     WHERE c.content_id = v_content.content_id;
-    DELETE FROM nebula.content_job j WHERE j.content_id = v_content.content_id;
-    INSERT INTO nebula.content_job (content_id, job_id, role) VALUES (v_content.content_id, v_content.job_id, 'plan');
+    v_content.job_id := nebula.make_content(v_content, p_name);
   END IF;
   RETURN v_content;
 END $$;
 COMMENT ON FUNCTION nebula.take_content(uuid, uuid, uuid, text, bigint, bytea, text, text, boolean) IS
   'Internal: the content with these bytes, made at this storage key if the project has none. Media whose job has '
   'failed get a new one: their upload was repeated. Errors: 53Q00, 53Q01 as require_room';
-
-CREATE FUNCTION nebula.is_unfinished(p_job_id bigint) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT FROM nebula.job_waiting w WHERE w.job_id = p_job_id)
-         OR EXISTS (SELECT FROM nebula.job_running r WHERE r.job_id = p_job_id)
-$$;
-COMMENT ON FUNCTION nebula.is_unfinished(bigint) IS 'Internal: whether a job waits or runs';
-
-CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
-LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id AND r.kind = 'web')
-         OR EXISTS (SELECT
-                      FROM nebula.content_job j
-                     WHERE j.content_id = p_content.content_id
-                       AND nebula.is_unfinished(j.job_id))
-$$;
-COMMENT ON FUNCTION nebula.is_made(nebula.content) IS
-  'Internal: whether the renditions of a content are there, or a job that makes them';
 
 CREATE FUNCTION nebula.drop_unused_content(p_content_id uuid) RETURNS SETOF text
 LANGUAGE plpgsql AS $$

@@ -125,7 +125,7 @@ RETURNS TABLE (
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT p.project_id, p.name, p.cidr::text, p.created_at,
          (SELECT count(*) FROM nebula.device d WHERE d.project_id = p.project_id),
-         (SELECT count(*) FROM nebula.file f WHERE f.project_id = p.project_id),
+         (SELECT count(*) FROM nebula.file f WHERE f.project_id = p.project_id AND f.deleted_at IS NULL),
          coalesce((SELECT sum(u.bytes) FROM nebula.storage_use u WHERE u.project_id = p.project_id), 0)::bigint,
          (SELECT q.max_bytes FROM nebula.quota q WHERE q.project_id = p.project_id)
     FROM nebula.project p

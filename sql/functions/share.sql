@@ -5,7 +5,10 @@ LANGUAGE sql STABLE AS $$
   SELECT CASE
            WHEN p_share.revoked_at IS NOT NULL THEN 'revoked'
            WHEN p_share.expires_at <= clock_timestamp() THEN 'expired'
-           WHEN p_share.file_id IS NULL THEN 'deleted'
+           WHEN NOT EXISTS (SELECT
+                              FROM nebula.file f
+                             WHERE f.file_id = p_share.file_id
+                               AND f.deleted_at IS NULL) THEN 'deleted'
            WHEN NOT p_share.project_id IN (SELECT nebula.visible_projects(p_share.made_by)) THEN 'withdrawn'
            ELSE 'open'
          END

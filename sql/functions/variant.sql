@@ -144,8 +144,12 @@ BEGIN
        AND nebula.is_unfinished(j.job_id)
      ORDER BY j.job_id
   LOOP
-    -- The cancellation of a job before may have cancelled this one, which waited for it.
-    PERFORM nebula.cancel_job(v_job_id) WHERE nebula.is_unfinished(v_job_id);
+    -- The cancellation of a job before may have cancelled this one, which waited for it; a worker may finish it now.
+    BEGIN
+      PERFORM nebula.cancel_job(v_job_id) WHERE nebula.is_unfinished(v_job_id);
+    EXCEPTION
+      WHEN object_not_in_prerequisite_state THEN NULL;
+    END;
   END LOOP;
 END $$;
 COMMENT ON FUNCTION nebula.cancel_content_jobs(uuid) IS 'Internal: cancels the unfinished jobs of a content';

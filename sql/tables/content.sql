@@ -11,6 +11,16 @@ CREATE TABLE nebula.content (
   job_id        bigint,
   media         jsonb,
   stored_at     timestamptz NOT NULL DEFAULT now(),
+  kind          text        GENERATED ALWAYS AS (
+    CASE
+      WHEN content_type LIKE 'video/%' THEN 'film'
+      WHEN content_type LIKE 'audio/%' THEN 'sound'
+      WHEN content_type LIKE 'image/%' THEN 'picture'
+      WHEN content_type IN ('application/mxf', 'application/gxf', 'application/vnd.rn-realmedia') THEN 'film'
+      ELSE 'other'
+    END) STORED,
+  duration      double precision
+                GENERATED ALWAYS AS (coalesce((media ->> 'duration')::double precision, 0)) STORED,
   CONSTRAINT content_pkey PRIMARY KEY (content_id),
   -- Finds the bytes of a second upload, and keeps two uploads at once from storing both.
   CONSTRAINT content_project_sha256_key UNIQUE (project_id, sha256),
@@ -21,6 +31,9 @@ CREATE TABLE nebula.content (
     AND octet_length(storage_key) <= nebula.text_limit('content')),
   CONSTRAINT content_sha256_check CHECK (octet_length(sha256) = 32)
 );
+-- Pages of the list of files by size and by duration.
+CREATE INDEX content_size_idx ON nebula.content (project_id, size);
+CREATE INDEX content_duration_idx ON nebula.content (project_id, duration);
 SELECT pg_catalog.pg_extension_config_dump('nebula.content', '');
 
 COMMENT ON TABLE nebula.content IS 'Uploaded bytes, stored once in a project';
@@ -37,3 +50,5 @@ COMMENT ON COLUMN nebula.content.media IS
   'Length, picture, sounds, chapters and how it is cut into chunks, as its job found them; null: not media, or not yet '
   'looked at';
 COMMENT ON COLUMN nebula.content.stored_at IS 'When the first upload was finished';
+COMMENT ON COLUMN nebula.content.kind IS 'film, sound, picture or other, by its media type';
+COMMENT ON COLUMN nebula.content.duration IS 'Seconds; 0: it has none, or it is not known yet';

@@ -199,3 +199,27 @@ ALTER TABLE nebula.file ADD COLUMN content_id uuid;
 ALTER TABLE nebula.rendition DROP CONSTRAINT rendition_file_id_fkey;
 ALTER TABLE nebula.rendition RENAME COLUMN file_id TO content_id;
 ALTER TABLE nebula.rendition RENAME CONSTRAINT rendition_file_kind_key TO rendition_content_kind_key;
+
+-- Folders, tags and the trash. The generated columns need their functions before the install script makes them.
+CREATE FUNCTION nebula.folded(p_text text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN CASE
+         WHEN getdatabaseencoding() = 'UTF8'
+         THEN regexp_replace(normalize(lower(p_text), NFD), '[\u0300-\u036F]', '', 'g')
+         ELSE lower(p_text)
+       END;
+CREATE FUNCTION nebula.sort_key(p_text text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN left(regexp_replace(regexp_replace(regexp_replace(
+              nebula.folded(p_text),
+              '0*([0-9]+)', '\1', 'g'),
+              '([0-9]+)', '0000000000000000\1', 'g'),
+              '0*([0-9]{16,})(?![0-9])', '\1', 'g'),
+            400);
+ALTER TABLE nebula.file
+  DROP CONSTRAINT file_project_name_key,
+  ADD COLUMN folder text COLLATE "C" NOT NULL DEFAULT '',
+  ADD COLUMN tags text[] NOT NULL DEFAULT '{}',
+  ADD COLUMN deleted_at timestamptz,
+  ADD COLUMN name_folded text COLLATE "C" GENERATED ALWAYS AS (nebula.folded(name)) STORED,
+  ADD COLUMN name_key text COLLATE "C" GENERATED ALWAYS AS (nebula.sort_key(name)) STORED;

@@ -14,7 +14,7 @@ SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.user
          WHEN j.known = 0 THEN 'its job is no longer on record: upload the file again'
          ELSE j.error
        END AS error,
-       coalesce(r.list, '[]') AS renditions
+       coalesce(r.list, '[]') AS renditions, f.folder, f.tags, c.kind, c.duration, f.deleted_at
   FROM nebula.file f
   JOIN nebula.content c USING (content_id)
   LEFT JOIN nebula.account o ON o.account_id = f.owner_id
@@ -56,3 +56,8 @@ COMMENT ON COLUMN nebula.file_status.state IS 'waiting, processing, ready or fai
 COMMENT ON COLUMN nebula.file_status.progress IS '0 to 1 while processing';
 COMMENT ON COLUMN nebula.file_status.error IS 'Why it failed, or what it waits for';
 COMMENT ON COLUMN nebula.file_status.renditions IS 'Files made from it';
+COMMENT ON COLUMN nebula.file_status.folder IS 'Names of folders joined by slashes, empty at the top';
+COMMENT ON COLUMN nebula.file_status.tags IS 'Words by which its people find it';
+COMMENT ON COLUMN nebula.file_status.kind IS 'film, sound, picture or other';
+COMMENT ON COLUMN nebula.file_status.duration IS 'Seconds; 0: none, or not known yet';
+COMMENT ON COLUMN nebula.file_status.deleted_at IS 'Since when it has been in the trash; null: it is not';

@@ -19,6 +19,19 @@ impl<T> Envelope<T> {
     }
 }
 
+/// A successful response that may be one of several pages.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Page<T> {
+    /// Always true; tells success from failure without the status line.
+    pub success: bool,
+    /// The results of this page.
+    pub data: Vec<T>,
+    /// `cursor` of the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
 /// A failed response. `error` and the HTTP status have the same meaning.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

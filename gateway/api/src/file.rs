@@ -12,6 +12,9 @@ use uuid::Uuid;
 pub struct UploadQuery {
     /// Project to upload into.
     pub project_id: Uuid,
+    /// Folder to put it into: names joined by slashes; without it, the top.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub folder: String,
     /// File name, without folders.
     pub name: String,
     /// SHA-256 of the bytes in hexadecimal, if the client knows it: bytes that are there already under this
@@ -29,7 +32,10 @@ pub struct File {
     pub file_id: Uuid,
     /// Project it belongs to.
     pub project_id: Uuid,
-    /// Name, unique in the project.
+    /// Names of folders joined by slashes, empty at the top.
+    #[serde(default)]
+    pub folder: String,
+    /// Name, unique in its folder.
     pub name: String,
     /// Size of the upload in bytes.
     pub size: i64,
@@ -37,10 +43,25 @@ pub struct File {
     pub sha256: String,
     /// Media type recognised from the bytes.
     pub content_type: String,
+    /// `film`, `sound`, `picture` or `other`.
+    #[serde(default)]
+    pub kind: String,
+    /// Seconds, if it is a film or a sound and was looked at.
+    #[serde(default)]
+    pub duration: Option<f64>,
+    /// Words by which its people find it.
+    #[serde(default)]
+    pub tags: Vec<String>,
     /// Name of the account that uploaded it.
     pub owner: Option<String>,
     /// When it was uploaded.
     pub uploaded_at: DateTime<Utc>,
+    /// Since when it has been in the trash.
+    #[serde(default)]
+    pub deleted_at: Option<DateTime<Utc>>,
+    /// Where the caller stopped in it, in seconds.
+    #[serde(default)]
+    pub resume_at: Option<f64>,
     /// `waiting`, `processing`, `ready` or `failed`.
     pub state: String,
     /// 0 to 1 while processing.
@@ -51,6 +72,28 @@ pub struct File {
     pub job_id: Option<i64>,
     /// Files derived from it.
     pub renditions: Vec<Rendition>,
+}
+
+/// Body of `PATCH /api/files/{id}`: another place for a file.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Place {
+    /// Its folder; without it, that where it is or was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Its name; without it, the one that it has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+/// Body of `PUT /api/files/{id}/tags`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Tags {
+    /// All tags that the file is to have; small letters.
+    pub tags: Vec<String>,
 }
 
 /// A file derived from an upload.

@@ -27,9 +27,43 @@ pub fn fault(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Why a composed text cannot be a folder: names joined by slashes, empty at the top; `None`: it can.
+pub fn folder_fault(folder: &str) -> Option<&'static str> {
+    if folder.is_empty() {
+        None
+    } else if folder.len() > 1000 || folder.split('/').count() > 32 {
+        Some("A folder is at most 32 names deep, with 1000 bytes together.")
+    } else if folder.split('/').any(str::is_empty) {
+        Some("A folder has one slash between its names, and none at its ends.")
+    } else {
+        folder.split('/').find_map(fault)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn folders_are_names_joined_by_slashes() {
+        for good in ["", "a", "films/80s", &["x"; 32].join("/"), " /…"] {
+            assert_eq!(folder_fault(good), None, "{good}");
+        }
+        for bad in [
+            "/",
+            "/a",
+            "a/",
+            "a//b",
+            "../a",
+            "a/./b",
+            "a\n",
+            "a/\u{202e}b",
+            &["x"; 33].join("/"),
+            &["x".repeat(255), "x".repeat(255), "x".repeat(255), "x".repeat(255)].join("/"),
+        ] {
+            assert!(folder_fault(bad).is_some(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn names_follow_the_rule_of_the_database() {

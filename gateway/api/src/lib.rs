@@ -7,6 +7,7 @@
 pub mod agent;
 pub mod auth;
 pub mod authority;
+pub mod bookmark;
 pub mod certificate;
 pub mod device;
 pub mod dnapi;
@@ -18,6 +19,7 @@ pub mod event;
 pub mod file;
 pub mod file_name;
 pub mod firewall;
+pub mod folder;
 pub mod health;
 pub mod job;
 pub mod node;
@@ -33,4 +35,4 @@ pub mod revocation;
 pub mod share;
 pub mod system;
 
-pub use envelope::{Envelope, Failure};
+pub use envelope::{Envelope, Failure, Page};

@@ -1,9 +1,11 @@
-//! Files: recording uploads, listing, location of the bytes, deletion.
+//! Files: recording uploads, listing, places, tags, location of the bytes.
 
 use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
-use nebula_api::file::File;
+use nebula_api::file::{File, Place, UploadQuery};
+use nebula_api::folder::Tag;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::query::{GenericClient, map_rows, query, query_one};
@@ -15,6 +17,7 @@ pub(crate) struct Upload<'a> {
     /// Chosen by the gateway because it is part of the storage key.
     pub(crate) file_id: Uuid,
     pub(crate) project_id: Uuid,
+    pub(crate) folder: &'a str,
     /// File name, without folders.
     pub(crate) name: &'a str,
     pub(crate) size: u64,
@@ -29,8 +32,6 @@ pub(crate) struct Upload<'a> {
 /// The bytes of a file or of one of its renditions: storage key and response headers.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
-    /// Its uploads and renditions have the storage prefix of this identifier.
-    pub(crate) content_id: Uuid,
     pub(crate) storage_key: String,
     /// Where the bytes begin in that object.
     pub(crate) first_byte: u64,
@@ -53,16 +54,15 @@ pub(crate) struct NamedFile {
     pub(crate) storage_key: String,
 }
 
-/// The file that has this name, if the account may upload into the project. Called before the first byte of
-/// an upload is read. Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
+/// The file that has the place of this upload, if the account may upload into the project. Called before the
+/// first byte is read. Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
 pub(crate) async fn named(
     client: &impl GenericClient,
     actor: Uuid,
-    project_id: Uuid,
-    name: &str,
+    upload: &UploadQuery,
 ) -> Result<Option<NamedFile>, ApiError> {
-    let sql = "SELECT * FROM nebula.named_file($1, $2, $3)";
-    let rows = query(client, sql, &[&actor, &project_id, &name]).await?;
+    let sql = "SELECT * FROM nebula.named_file($1, $2, $3, $4)";
+    let rows = query(client, sql, &[&actor, &upload.project_id, &upload.folder, &upload.name]).await?;
     let files = map_rows(&rows, |row| {
         Ok(NamedFile {
             file_id: row.try_get("file_id")?,
@@ -92,8 +92,8 @@ pub(crate) async fn create(
     upload: &Upload<'_>,
     address: Option<IpAddr>,
 ) -> Result<Recorded, ApiError> {
-    let sql =
-        "SELECT file_id, created, stored FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let sql = "SELECT file_id, created, stored
+                 FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let size = i64::try_from(upload.size).map_err(|_| ApiError::bad_argument("no file is that large"))?;
     let row = query_one(
         client,
@@ -102,6 +102,7 @@ pub(crate) async fn create(
             &actor,
             &upload.file_id,
             &upload.project_id,
+            &upload.folder,
             &upload.name,
             &size,
             &upload.sha256,
@@ -115,39 +116,110 @@ pub(crate) async fn create(
     Ok(Recorded { file_id: row.try_get(0)?, is_new: row.try_get(1)?, has_bytes: row.try_get(2)? })
 }
 
-/// Files the account sees, newest first: of one project or all, or one file by its identifier.
+/// Which files, and in which order.
+#[derive(Debug)]
+pub(crate) struct FileQuery<'a> {
+    pub(crate) project_id: Option<Uuid>,
+    /// Fields of the filter of `nebula.list_files`.
+    pub(crate) filter: &'a Value,
+    /// `name`, `date`, `size`, `duration` or, in the trash, `deleted`.
+    pub(crate) sort: &'a str,
+    pub(crate) is_descending: bool,
+    /// Key and identifier of the last file of the page before.
+    pub(crate) after: Option<&'a Value>,
+    pub(crate) max: Option<i32>,
+}
+
+/// Files the account sees, with their keys in this order.
 pub(crate) async fn list(
     client: &impl GenericClient,
     actor: Uuid,
-    project_id: Option<Uuid>,
-    file_id: Option<Uuid>,
-) -> Result<Vec<File>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_files($1, $2, $3)";
-    let rows = query(client, sql, &[&actor, &project_id, &file_id]).await?;
-    let renditions = rows
-        .iter()
+    asked: &FileQuery<'_>,
+) -> Result<Vec<(File, String)>, ApiError> {
+    let FileQuery { project_id, filter, sort, is_descending, after, max } = asked;
+    let sql = "SELECT * FROM nebula.list_files($1, $2, $3, $4, $5, $6, $7)";
+    let rows = query(client, sql, &[&actor, project_id, filter, sort, is_descending, after, max]).await?;
+    rows.iter()
         .map(|row| {
-            serde_json::from_value(row.try_get("renditions")?).map_err(|error| ApiError::internal(&error))
+            let renditions = serde_json::from_value(row.try_get("renditions")?)
+                .map_err(|error| ApiError::internal(&error))?;
+            let duration: f64 = row.try_get("duration")?;
+            let file = File {
+                file_id: row.try_get("file_id")?,
+                project_id: row.try_get("project_id")?,
+                folder: row.try_get("folder")?,
+                name: row.try_get("name")?,
+                size: row.try_get("size")?,
+                sha256: row.try_get("sha256")?,
+                content_type: row.try_get("content_type")?,
+                kind: row.try_get("kind")?,
+                duration: (duration > 0.0).then_some(duration),
+                tags: row.try_get("tags")?,
+                owner: row.try_get("owner")?,
+                uploaded_at: row.try_get("uploaded_at")?,
+                deleted_at: row.try_get("deleted_at")?,
+                resume_at: row.try_get("resume_at")?,
+                state: row.try_get("state")?,
+                progress: row.try_get("progress")?,
+                error: row.try_get("error")?,
+                job_id: row.try_get("job_id")?,
+                renditions,
+            };
+            Ok((file, row.try_get("sort_key")?))
         })
-        .collect::<Result<Vec<_>, ApiError>>()?;
-    let files = map_rows(&rows, |row| {
-        Ok(File {
-            file_id: row.try_get("file_id")?,
-            project_id: row.try_get("project_id")?,
-            name: row.try_get("name")?,
-            size: row.try_get("size")?,
-            sha256: row.try_get("sha256")?,
-            content_type: row.try_get("content_type")?,
-            owner: row.try_get("owner")?,
-            uploaded_at: row.try_get("uploaded_at")?,
-            state: row.try_get("state")?,
-            progress: row.try_get("progress")?,
-            error: row.try_get("error")?,
-            job_id: row.try_get("job_id")?,
-            renditions: Vec::new(),
-        })
-    })?;
-    Ok(files.into_iter().zip(renditions).map(|(file, renditions)| File { renditions, ..file }).collect())
+        .collect()
+}
+
+/// One file, if the account sees it and it is not in the trash.
+pub(crate) async fn find(
+    client: &impl GenericClient,
+    actor: Uuid,
+    file_id: Uuid,
+) -> Result<Option<File>, ApiError> {
+    let filter = json!({ "fileId": file_id });
+    let asked = FileQuery {
+        project_id: None,
+        filter: &filter,
+        sort: "date",
+        is_descending: true,
+        after: None,
+        max: None,
+    };
+    Ok(list(client, actor, &asked).await?.pop().map(|(file, _)| file))
+}
+
+/// Gives a file another place. Fails with 404, 409 when it is taken, 400 for a malformed one.
+pub(crate) async fn relocate(
+    client: &impl GenericClient,
+    actor: Uuid,
+    file_id: Uuid,
+    place: &Place,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.move_file($1, $2, $3, $4, $5)";
+    query_one(client, sql, &[&actor, &file_id, &place.folder, &place.name, &address]).await.map(drop)
+}
+
+/// Sets the tags of a file. Fails with 404, 400 for malformed ones.
+pub(crate) async fn tag(
+    client: &impl GenericClient,
+    actor: Uuid,
+    file_id: Uuid,
+    tags: &[String],
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.tag_file($1, $2, $3, $4)";
+    query_one(client, sql, &[&actor, &file_id, &tags, &address]).await.map(drop)
+}
+
+/// The tags of a project.
+pub(crate) async fn tags(
+    client: &impl GenericClient,
+    actor: Uuid,
+    project_id: Uuid,
+) -> Result<Vec<Tag>, ApiError> {
+    let rows = query(client, "SELECT * FROM nebula.list_tags($1, $2)", &[&actor, &project_id]).await?;
+    map_rows(&rows, |row| Ok(Tag { tag: row.try_get("tag")?, files: row.try_get("files")? }))
 }
 
 /// Location of the bytes: of a rendition by its kind, `original` for the upload, `None` for the one that
@@ -163,7 +235,6 @@ pub(crate) async fn content(
             .await?;
     let sha256: Vec<u8> = row.try_get("sha256")?;
     Ok(Content {
-        content_id: row.try_get("content_id")?,
         storage_key: row.try_get("storage_key")?,
         first_byte: 0,
         // A CHECK of the table keeps it positive.
@@ -173,17 +244,4 @@ pub(crate) async fn content(
         name: row.try_get("name")?,
         modified_at: row.try_get("modified_at")?,
     })
-}
-
-/// Deletes the row of a file; answers the storage keys that no row refers to once this has committed: none
-/// when another file has the same bytes. Fails with 404 when there is no such file, or the account may not
-/// see it.
-pub(crate) async fn delete(
-    client: &impl GenericClient,
-    actor: Uuid,
-    file_id: Uuid,
-    address: Option<IpAddr>,
-) -> Result<Vec<String>, ApiError> {
-    let sql = "SELECT nebula.delete_file($1, $2, $3)";
-    map_rows(&query(client, sql, &[&actor, &file_id, &address]).await?, |row| row.try_get(0))
 }

@@ -100,7 +100,6 @@ pub(crate) async fn segment(
     let storage_key: String = row.try_get("storage_key")?;
     let modified_at: DateTime<Utc> = row.try_get("made_at")?;
     Ok(Content {
-        content_id: row.try_get("content_id")?,
         // Another attempt makes another object, so the key tells versions apart.
         etag: format!("{}-{segment}", storage_key.rsplit('/').next().unwrap_or_default()),
         storage_key,

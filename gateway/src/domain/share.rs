@@ -136,7 +136,7 @@ async fn show(
 ) -> Result<SharedFile, ApiError> {
     let maker = share.made_by;
     let original = file::content(client, maker, file_id, Some("original")).await?;
-    let shown = file::list(client, maker, None, Some(file_id)).await?.pop();
+    let shown = file::find(client, maker, file_id).await?;
     let shown = shown.ok_or_else(|| ApiError::not_found("the file of this link was deleted"))?;
     let expires = share.expires_at.map(|at| at.timestamp().unsigned_abs());
     let path = |rendition: &str| {

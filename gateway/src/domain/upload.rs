@@ -142,10 +142,12 @@ impl Uploads {
         content_length: Option<u64>,
     ) -> Result<Option<NamedFile>, ApiError> {
         query.name = file_name::composed(&query.name);
-        check_name(&query.name)?;
+        query.folder = file_name::composed(&query.folder);
+        file::check_name(&query.name)?;
+        file::check_folder(&query.folder)?;
         let sha256 = query.sha256.as_deref().map(checksum).transpose()?;
         let client = self.database.client().await?;
-        let known = database::named(&client, account_id, query.project_id, &query.name).await?;
+        let known = database::named(&client, account_id, query).await?;
         let may_be_same = |known: &NamedFile| {
             content_length.is_none_or(|size| size == known.size)
                 && sha256.as_ref().is_none_or(|sha256| *sha256 == *known.sha256)
@@ -200,6 +202,7 @@ impl Uploads {
         let upload = database::Upload {
             file_id,
             project_id: query.project_id,
+            folder: &query.folder,
             name: &query.name,
             size: staged.size,
             sha256: &staged.sha256,
@@ -286,13 +289,6 @@ enum RecordError {
     Refused(ApiError),
     /// There may be a row, so the bytes must stay.
     Unknown(ApiError),
-}
-
-/// The same rule as the database's, checked before gigabytes are sent for nothing.
-fn check_name(name: &str) -> Result<(), ApiError> {
-    let Some(fault) = file_name::fault(name) else { return Ok(()) };
-    let shown: String = name.chars().take(80).collect();
-    Err(ApiError::bad_argument(format!("{shown:?} cannot be the name of a file")).hint(fault))
 }
 
 /// A checksum as a client writes it.

@@ -1,10 +1,13 @@
-//! `/api/files`: the list, content, links, deletion. Uploading is in [`super::upload`].
+//! `/api/files`: the list, places, tags, content, links. Uploading is in [`super::upload`], deletion in
+//! [`super::trash`].
 
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::future::Either;
-use nebula_api::Envelope;
-use nebula_api::file::{File, Link};
+use nebula_api::file::{File, Link, Place, Tags};
+use nebula_api::folder::Tag;
+use nebula_api::{Envelope, Page, file_name};
 use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::file as database;
@@ -19,22 +22,61 @@ use crate::state::AppState;
 /// Query of `GET /api/files`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Only this project; without it, every project the caller sees.
     project_id: Option<Uuid>,
+    /// Only files in this folder: names joined by slashes, empty for the top.
+    folder: Option<String>,
+    /// `true`: also files below the folder.
+    below: Option<bool>,
+    /// Only files of exactly this name.
+    name: Option<String>,
+    /// Only files whose names have all of these words, in small letters or capitals, with accents or without.
+    q: Option<String>,
+    /// Only `film`, `sound`, `picture` or `other`.
+    kind: Option<String>,
+    /// Only files with all of these tags, separated by commas.
+    tags: Option<String>,
+    /// Only `waiting`, `processing`, `ready` or `failed`.
+    state: Option<String>,
+    /// `name`, `date`, `size` or `duration`; with a minus, from the end. Without it `-date`, newest first.
+    sort: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Files of a page: 1 to 1000; without it, all at once.
+    max: Option<i32>,
 }
 
-/// Files the caller sees, newest first.
+/// Files the caller sees, by filter and order, in pages if `max` is given.
 #[utoipa::path(get, path = "/api/files", tag = "files", params(ListQuery),
-    responses((status = 200, description = "Files", body = Envelope<Vec<File>>)))]
+    responses((status = 200, description = "Files", body = Page<File>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
     query: web::Query<ListQuery>,
-) -> Result<web::Json<Envelope<Vec<File>>>, ApiError> {
+) -> Result<web::Json<Page<File>>, ApiError> {
+    let query = query.into_inner();
+    let composed = |text: Option<String>| text.map(|text| file_name::composed(&text));
+    let filter = json!({
+        "folder": composed(query.folder),
+        "below": query.below,
+        "name": composed(query.name),
+        "q": query.q,
+        "kind": query.kind,
+        "tags": query.tags.as_deref().map(split_tags),
+        "state": query.state,
+    });
     let client = state.database.client().await?;
-    let files = database::list(&client, actor.account_id, query.project_id, None).await?;
-    Ok(web::Json(Envelope::new(files)))
+    let order = query.sort.as_deref().unwrap_or("-date");
+    let place = (query.cursor.as_deref(), query.max);
+    file::page(&client, actor.account_id, query.project_id, &filter, order, place).await.map(web::Json)
+}
+
+/// Tags as a query has them, in the form in which they are kept.
+fn split_tags(text: &str) -> Vec<String> {
+    let tags = text.split(',').map(|tag| file_name::composed(tag.trim()).to_lowercase());
+    tags.filter(|tag| !tag.is_empty()).collect()
 }
 
 /// One file with its state and renditions.
@@ -128,22 +170,62 @@ pub(crate) async fn link(
     Ok(web::Json(Envelope::new(Link { path, expires_at })))
 }
 
-/// Deletes a file: cancels its job, then deletes its bytes.
-#[utoipa::path(delete, path = "/api/files/{id}", tag = "files", params(("id" = Uuid, Path)),
-    responses((status = 200, description = "Deleted", body = Envelope<serde_json::Value>)))]
-pub(crate) async fn delete(
+/// Gives a file another folder or name.
+#[utoipa::path(patch, path = "/api/files/{id}", tag = "files", params(("id" = Uuid, Path)),
+    request_body = Place,
+    responses((status = 200, description = "The file", body = Envelope<File>),
+        (status = 409, description = "Another file is there")))]
+pub(crate) async fn relocate(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
     file_id: web::Path<Uuid>,
-) -> Result<web::Json<Envelope<()>>, ApiError> {
-    let (address, file_id) = (client_address(&request), *file_id);
-    // A task of its own finishes the deletion even if the client hangs up.
-    let deleting = tokio::spawn(async move {
-        file::delete(&state.database, &state.store, actor.account_id, file_id, address).await
-    });
-    deleting.await.map_err(|error| ApiError::internal(&error))??;
-    Ok(web::Json(Envelope::new(())))
+    place: web::Json<Place>,
+) -> Result<web::Json<Envelope<File>>, ApiError> {
+    let place = file::place(place.into_inner())?;
+    let client = state.database.client().await?;
+    database::relocate(&client, actor.account_id, *file_id, &place, client_address(&request)).await?;
+    drop(client);
+    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+}
+
+/// Sets the tags of a file.
+#[utoipa::path(put, path = "/api/files/{id}/tags", tag = "files", params(("id" = Uuid, Path)),
+    request_body = Tags,
+    responses((status = 200, description = "The file", body = Envelope<File>)))]
+pub(crate) async fn tag(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    file_id: web::Path<Uuid>,
+    tags: web::Json<Tags>,
+) -> Result<web::Json<Envelope<File>>, ApiError> {
+    let tags: Vec<_> = tags.tags.iter().map(|tag| file_name::composed(tag)).collect();
+    let client = state.database.client().await?;
+    database::tag(&client, actor.account_id, *file_id, &tags, client_address(&request)).await?;
+    drop(client);
+    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+}
+
+/// Query of `GET /api/tags`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct TagQuery {
+    /// The project.
+    project_id: Uuid,
+}
+
+/// The tags of a project's files.
+#[utoipa::path(get, path = "/api/tags", tag = "files", params(TagQuery),
+    responses((status = 200, description = "Tags, with the number of files", body = Envelope<Vec<Tag>>)))]
+pub(crate) async fn tags(
+    state: web::Data<AppState>,
+    actor: Actor,
+    query: web::Query<TagQuery>,
+) -> Result<web::Json<Envelope<Vec<Tag>>>, ApiError> {
+    let client = state.database.client().await?;
+    database::tags(&client, actor.account_id, query.project_id).await.map(Envelope::new).map(web::Json)
 }
 
 #[cfg(test)]

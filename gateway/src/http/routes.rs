@@ -14,9 +14,9 @@ use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
-    auth, authority, certificate, device, dnapi, enrolment, event, file, firewall, health, hls, install, job,
-    metrics, node, node_interface, peer, playback, pool, preauth, project, project_options, quota,
-    revocation, rotation, share, system, upload,
+    auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall, folder, health,
+    hls, install, job, metrics, node, node_interface, peer, playback, pool, preauth, project,
+    project_options, quota, revocation, rotation, share, system, trash, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -125,9 +125,22 @@ routes! {
     Member tus::remove;
     Member file::list;
     Member file::show;
-    Member file::delete;
+    Member file::relocate;
+    Member file::tag;
+    Member file::tags;
     Member file::link;
     Member playback::decide;
+    Member folder::list;
+    Member folder::relocate;
+    Member folder::trash;
+    Member trash::add;
+    Member trash::list;
+    Member trash::restore;
+    Member trash::purge;
+    Member trash::empty;
+    Member bookmark::set;
+    Member bookmark::remove;
+    Member bookmark::list;
     Member share::create;
     Member share::list;
     Anyone share::open;

@@ -63,7 +63,7 @@ async fn receive(
     body: &mut web::Payload,
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
-    query::check(request.query_string(), &["projectId", "name", "sha256"])?;
+    query::check(request.query_string(), &["projectId", "folder", "name", "sha256"])?;
     let _permit = state.transfers.of_account(actor.account_id)?;
     BodyTimer::allow_upload(request);
     let upload = NewUpload {

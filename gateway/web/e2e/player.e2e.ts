@@ -48,6 +48,34 @@ test("a seek to the end plays on from there", async () => {
   expect(await page.evaluate(() => document.querySelector("video")?.duration)).toBeCloseTo(20, 0);
 });
 
+test("a film that was closed goes on where it was", async () => {
+  const { page } = session;
+  const noted = page.waitForResponse((answer) => answer.url().endsWith("/bookmark") && answer.request().postDataJSON().seconds === 10);
+  await page.evaluate(() => {
+    const video = document.querySelector("video");
+    if (!video) throw new Error("no video");
+    video.pause();
+    video.currentTime = 10;
+  });
+  await page.waitForFunction(() => document.querySelector("video")?.currentTime === 10);
+  await page.keyboard.press("Escape");
+  expect((await noted).ok()).toBe(true);
+  await page.waitForFunction(() => !document.querySelector("video"));
+  await page.reload();
+  await page.getByRole("button", { name: /Play/ }).first().click();
+  await page.waitForFunction(() => (document.querySelector("video")?.currentTime ?? 0) >= 10);
+});
+
+test("a file that is deleted waits in the trash and is restored from there", async () => {
+  const { page } = session;
+  await page.keyboard.press("Escape");
+  await page.getByRole("button", { name: "Delete film.mkv" }).click();
+  await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByRole("button", { name: "Restore film.mkv" }).click();
+  await page.getByRole("button", { name: "Play film.mkv" }).waitFor();
+  expect(await page.getByRole("button", { name: "Restore film.mkv" }).count()).toBe(0);
+});
+
 test("a link plays the film for somebody who is not signed in", async () => {
   const { page } = session;
   await page.evaluate(() => window.localStorage.clear());

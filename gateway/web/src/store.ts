@@ -85,13 +85,15 @@ export const projects = list<Project>(client.projects);
 export const devices = ofProject<Device>(client.devices);
 export const pools = ofProject<PoolUsage>(client.pools);
 export const files = ofProject<StoredFile>(client.files);
+/** Files that were deleted. */
+export const trash = ofProject<StoredFile>(client.trash);
 export const jobs = ofProject<Job>(client.jobs);
 export const peers = inPages<Peer>((one) => one.peerId, client.peers);
 /** The nodes that a new peer can be put on; every member sees them. */
 export const enabledNodes = ofProject<EnabledNode>(client.enabledNodes);
 /** All nodes; administrators see them. */
 export const nodes = list<HostNode>(async () => (me.value?.role === "admin" ? await client.nodes() : null));
-const perProject = [devices, pools, files, jobs, peers, enabledNodes];
+const perProject = [devices, pools, files, trash, jobs, peers, enabledNodes];
 
 /** The project in the address, else the one last looked at, else the first. */
 export const project = computed<Project | undefined>(() => {
@@ -106,7 +108,8 @@ const shownBy: Record<string, { refresh: () => void }[]> = {
   allocation: [pools, devices],
   certificate: [devices, pools],
   device: [devices, pools],
-  file: [files],
+  file: [files, trash],
+  folder: [files, trash],
   rendition: [files],
   job: [jobs, files],
   peer: [peers, enabledNodes, nodes],

@@ -206,7 +206,10 @@ const READERS: &str = "
     sequences_to_restore share_state shared_identities show_interface show_node show_peer shown_node
     signing_authorities span special_networks static_endpoints tables_with_rows text_limit
     told_interface unknown_objects unowned_objects unusable_endpoints upload_room vacant_segment
-    variant_init variant_segments visible_projects wanted_state wireguard_key";
+    variant_init variant_segments visible_projects wanted_state wireguard_key
+
+    are_tags check_folder content_of folded is_below is_folder list_bookmarks list_folders list_tags
+    old_trash require_trashed sort_key";
 
 /// Members of the extension in schema nebula, without the test functions.
 const FUNCTIONS: &str = "SELECT p.oid, p.proname, p.prosecdef, p.proconfig, p.proacl, l.lanname

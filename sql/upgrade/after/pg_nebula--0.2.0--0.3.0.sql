@@ -92,5 +92,8 @@ ALTER TABLE nebula.file
   ADD CONSTRAINT file_content_id_fkey FOREIGN KEY (content_id) REFERENCES nebula.content;
 ALTER TABLE nebula.rendition
   ADD CONSTRAINT rendition_content_id_fkey FOREIGN KEY (content_id) REFERENCES nebula.content ON DELETE CASCADE;
+ALTER TABLE nebula.file
+  ADD CONSTRAINT file_folder_check CHECK (nebula.is_folder(folder)),
+  ADD CONSTRAINT file_tags_check CHECK (nebula.are_tags(tags));
 -- Renditions that were there before their triggers are counted.
 DO $$ BEGIN PERFORM nebula.check_storage(repair => true); END $$;

@@ -41,6 +41,15 @@ const ROWS: &str = "
     INSERT INTO nebula.enrolment (project_id, code_hash, created_by, created_at, expires_at)
      SELECT project_id, decode(repeat('cd', 32), 'hex'), 'anna', '2026-10-20 12:00',
             timestamptz '2026-10-20 12:00' + interval '30 days' FROM nebula.project;
+    -- Columns that are generated again, and a file in the trash beside one that has its name.
+    INSERT INTO nebula.content (content_id, project_id, size, sha256, content_type, storage_key, media)
+     SELECT gen_random_uuid(), project_id, 7, sha256('film'), 'video/mp4', 'files/x/original', '{\"duration\": 90}'
+       FROM nebula.project;
+    INSERT INTO nebula.file (file_id, project_id, folder, name, content_id, tags, deleted_at)
+     SELECT gen_random_uuid(), project_id, 'films/80s', U&'\\00DCberfahrt 7.mkv', content_id, '{old}', at
+       FROM nebula.content, unnest(ARRAY[NULL, now()]) at;
+    INSERT INTO nebula.bookmark (account_id, file_id, seconds, duration, is_finished)
+     SELECT account_id, file_id, 30.5, 90, false FROM nebula.account, nebula.file WHERE deleted_at IS NULL;
     -- A link to a table that is gone.
     CREATE TABLE public.gone (id uuid PRIMARY KEY, nebula_ip inet);
     SELECT nebula.link_device_table('public.gone');

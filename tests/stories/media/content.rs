@@ -31,13 +31,13 @@ async fn a_film_uploaded_twice_is_stored_and_converted_once_and_stays_until_its_
     };
     assert_eq!((named("/original")?, named("/web-")?), (1, 1), "{:?}", stack.stored()?);
 
-    good(api.delete(&format!("/api/files/{}", first.file_id)).send().await?).await?;
+    good(api.delete(&format!("/api/files/{}?permanently=true", first.file_id)).send().await?).await?;
     let played = good(api.get(&format!("/api/files/{}/content", second.file_id)).send().await?).await?;
     ensure!(!played.bytes().await?.is_empty());
     let original = api.get(&format!("/api/files/{}/content?rendition=original", second.file_id));
     assert_eq!(good(original.send().await?).await?.bytes().await?, bytes);
 
-    good(api.delete(&format!("/api/files/{}", second.file_id)).send().await?).await?;
+    good(api.delete(&format!("/api/files/{}?permanently=true", second.file_id)).send().await?).await?;
     // Chunks may be in the making; their job is cancelled, and its worker leaves nothing.
     eventually("the store to be empty", || async { Ok(stack.stored()?.is_empty().then_some(())) }).await
 }
@@ -57,7 +57,7 @@ async fn uploads_and_deletions_of_the_same_bytes_at_once_leave_what_the_files_ne
         let files = try_join_all(names.iter().map(upload)).await?;
         // The last ones of this round go while the next ones come.
         let delete = |file: &File| {
-            let request = api.delete(&format!("/api/files/{}", file.file_id));
+            let request = api.delete(&format!("/api/files/{}?permanently=true", file.file_id));
             async move { good(request.send().await?).await }
         };
         let late = format!("late-{round}.txt");

@@ -130,7 +130,7 @@ async fn uploads_leave_the_reserve_free_and_the_system_says_so_early() -> Result
     fs::remove_file(disk.view().join("filler2"))?;
     let files: Vec<File> = api.read("/api/files").await?;
     let largest = files.iter().max_by_key(|file| file.size).context("no file")?;
-    good(api.delete(&format!("/api/files/{}", largest.file_id)).send().await?).await?;
+    good(api.delete(&format!("/api/files/{}?permanently=true", largest.file_id)).send().await?).await?;
     good(api.upload(stack.project, "again", noise(MIB)).await?).await?;
     is_recorded(&client, "disk-low disk-full disk-ok").await
 }

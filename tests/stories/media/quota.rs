@@ -186,10 +186,10 @@ async fn renditions_count_and_bytes_of_several_files_count_once() -> Result<()> 
     assert_eq!(refused.status.as_u16(), 507, "what was made is above the quota, and stays");
 
     // The bytes count to the account that still has a file of them.
-    good(ben.delete(&format!("/api/files/{}", first.file_id)).send().await?).await?;
+    good(ben.delete(&format!("/api/files/{}?permanently=true", first.file_id)).send().await?).await?;
     assert_eq!((used(&api, "account", "ben").await?, used(&api, "account", "admin").await?), (0, made));
     check(&client).await?;
-    good(api.delete(&format!("/api/files/{}", second.file_id)).send().await?).await?;
+    good(api.delete(&format!("/api/files/{}?permanently=true", second.file_id)).send().await?).await?;
     assert_eq!((used(&api, "project", "story").await?, used(&api, "account", "admin").await?), (0, 0));
     check(&client).await?;
 

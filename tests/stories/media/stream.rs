@@ -141,7 +141,7 @@ async fn a_film_plays_from_its_first_chunk_on_and_is_made_first_where_somebody_s
     made.client.execute(add, &[&job, &attempt, &made.content_id]).await?;
     made.complete((job, attempt)).await?;
     assert_eq!(api.settled("film.mp4").await?.state, "ready");
-    good(api.delete(&format!("/api/files/{}", file.file_id)).send().await?).await?;
+    good(api.delete(&format!("/api/files/{}?permanently=true", file.file_id)).send().await?).await?;
     assert_eq!(stack.stored()?, Vec::<std::path::PathBuf>::new(), "the chunks go with the film");
     Ok(())
 }

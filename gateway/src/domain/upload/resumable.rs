@@ -112,15 +112,15 @@ impl Resumable {
         metadata: Option<String>,
     ) -> Result<Begun, ApiError> {
         let known = self.uploads.admit(account_id, &mut query, Some(size)).await?.known;
-        let UploadQuery { project_id, name, sha256 } = query;
+        let UploadQuery { project_id, folder, name, sha256 } = query;
         let same_name = known.map(|known| known.file_id);
         let file_id = same_name.filter(|_| sha256.is_some());
         let duplicate = file_id.map(|_| Duplicate::File);
-        let plan = Plan { account_id, project_id, name, size, sha256, metadata, file_id, duplicate };
-        let (id, folder, kept) = (Uuid::new_v4(), self.folder.clone(), plan.clone());
+        let plan = Plan { account_id, project_id, folder, name, size, sha256, metadata, file_id, duplicate };
+        let (id, uploads, kept) = (Uuid::new_v4(), self.folder.clone(), plan.clone());
         let create = move || {
-            folder.create(id, &kept)?;
-            if kept.file_id.is_some() { folder.finish(id, &kept) } else { Ok(()) }
+            uploads.create(id, &kept)?;
+            if kept.file_id.is_some() { uploads.finish(id, &kept) } else { Ok(()) }
         };
         blocking(create).await.map_err(|error| disk_error(&error))?;
         let progress = file_id.map(|_| self.show(id, size, plan));
@@ -171,9 +171,7 @@ impl Resumable {
         }
         self.uploads.disks.refuse_upload(Some(part.length.unwrap_or(left))).await?;
         // Others may have used up the quota since the upload began.
-        let Plan { project_id, ref name, ref sha256, size, .. } = plan;
-        let query = UploadQuery { project_id, name: name.clone(), sha256: sha256.clone() };
-        if let Err(error) = self.uploads.room(account_id, &query, Some(size)).await
+        if let Err(error) = self.uploads.room(account_id, &query_of(&plan), Some(plan.size)).await
             // Bytes come also while the database is away.
             && matches!(error.meaning(), QUOTA | ABOVE_QUOTA)
         {
@@ -309,8 +307,7 @@ impl Resumable {
         hashed: Hashed,
         address: Option<IpAddr>,
     ) -> Result<(File, Option<Duplicate>), ApiError> {
-        let sha256 = plan.sha256.clone();
-        let mut query = UploadQuery { project_id: plan.project_id, name: plan.name.clone(), sha256 };
+        let mut query = query_of(plan);
         // While the database is away nothing is moved.
         self.uploads.check_name_and_rights(plan.account_id, &mut query, Some(plan.size)).await?;
         let (folder, size) = (self.folder.clone(), plan.size);
@@ -328,6 +325,17 @@ impl Resumable {
             Recorded { .. } => None,
         };
         Ok((file, duplicate))
+    }
+}
+
+/// The upload as one whose bytes come in a single request.
+fn query_of(plan: &Plan) -> UploadQuery {
+    let Plan { project_id, folder, name, sha256, .. } = plan;
+    UploadQuery {
+        project_id: *project_id,
+        folder: folder.clone(),
+        name: name.clone(),
+        sha256: sha256.clone(),
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
 pub(crate) struct Plan {
     pub(crate) account_id: Uuid,
     pub(crate) project_id: Uuid,
+    #[serde(default)]
+    pub(crate) folder: String,
     pub(crate) name: String,
     pub(crate) size: u64,
     /// As the client announced it.
@@ -237,6 +239,7 @@ mod tests {
 
     fn plan() -> Plan {
         Plan {
+            folder: String::new(),
             account_id: Uuid::nil(),
             project_id: Uuid::nil(),
             name: "film.mkv".to_owned(),

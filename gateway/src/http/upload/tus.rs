@@ -40,6 +40,8 @@ const BYTES: &str = "application/offset+octet-stream";
 pub(crate) struct CreateQuery {
     /// Project to upload into; `projectId` in the metadata.
     project_id: Option<Uuid>,
+    /// Folder to put it into, names joined by slashes; `folder` in the metadata; without it, the top.
+    folder: Option<String>,
     /// File name, without folders; `filename` or `name` in the metadata.
     name: Option<String>,
     /// SHA-256 of the bytes in hexadecimal, if it is known; `sha256` in the metadata.
@@ -290,7 +292,8 @@ fn wanted(query: CreateQuery, metadata: &str) -> Result<UploadQuery, ApiError> {
             "Say projectId and filename in Upload-Metadata, in base64, or projectId and name in the query.",
         ));
     };
-    Ok(UploadQuery { project_id, name, sha256: query.sha256.or_else(|| given("sha256")) })
+    let folder = query.folder.or_else(|| given("folder")).unwrap_or_default();
+    Ok(UploadQuery { project_id, folder, name, sha256: query.sha256.or_else(|| given("sha256")) })
 }
 
 #[cfg(test)]
@@ -299,15 +302,17 @@ mod tests {
 
     #[test]
     fn metadata_is_read_and_the_query_wins() {
-        let none = || CreateQuery { project_id: None, name: None, sha256: None };
+        let none = || CreateQuery { project_id: None, folder: None, name: None, sha256: None };
         let id = Uuid::from_u128(7);
         let metadata = format!(
-            "filename {}, filetype dmlkZW8=,is_confidential,projectId {}",
+            "filename {}, filetype dmlkZW8=,is_confidential,folder {},projectId {}",
             BASE64_STANDARD.encode("Überfahrt.mkv"),
+            BASE64_STANDARD.encode("a/b"),
             BASE64_STANDARD.encode(id.to_string())
         );
         let read = wanted(none(), &metadata).unwrap();
         assert_eq!((read.name.as_str(), read.project_id, read.sha256), ("Überfahrt.mkv", id, None));
+        assert_eq!(read.folder, "a/b");
         let named = wanted(CreateQuery { name: Some("b".to_owned()), ..none() }, &metadata).unwrap();
         assert_eq!(named.name, "b");
         for bad in ["", "filename YQ==", "filename %,projectId YQ=="] {

@@ -55,6 +55,18 @@ export const jobs = (projectId: string) => call<Job[]>(inProject("jobs", project
 /** Stops a job, or lets one that is dead or cancelled run again. */
 export const changeJob = (jobId: number, action: "cancel" | "retry") => call<JobChange>(`/api/jobs/${jobId}/${action}`, "POST");
 export const deleteFile = (fileId: string) => call<unknown>(`/api/files/${fileId}`, "DELETE");
+export const trash = (projectId: string) => call<StoredFile[]>(inProject("trash", projectId));
+export const emptyTrash = (projectId: string) => call<{ files: number }>(inProject("trash", projectId), "DELETE");
+/** Takes a file out of the trash; where its name is taken, under another one. */
+export const restoreFile = (fileId: string, name?: string) => call<StoredFile>(`/api/trash/${fileId}/restore`, "POST", { name });
+/** Notes where this account is in a film. `keepalive` also sends it while the page is being closed. */
+export const setBookmark = (fileId: string, seconds: number, duration?: number) =>
+  authorized(`/api/files/${fileId}/bookmark`, {
+    method: "PUT",
+    keepalive: true,
+    headers: { "Content-Type": "application/json" },
+    body: JSON.stringify({ seconds, duration }),
+  });
 /** A link to the file as uploaded, to its streams, or (without a rendition) to what plays best. */
 export const linkTo = (fileId: string, rendition?: "original" | "web" | "hls") =>
   call<Link>(`/api/files/${fileId}/link${rendition ? `?rendition=${rendition}` : ""}`, "POST");

@@ -71,12 +71,18 @@ export interface Rendition {
 export interface StoredFile {
   fileId: string;
   projectId: string;
+  /** Names of folders joined by slashes, empty at the top. */
+  folder: string;
   name: string;
   size: number;
   sha256: string;
   contentType: string;
   owner: string | null;
   uploadedAt: string;
+  /** Since when it has been in the trash. */
+  deletedAt: string | null;
+  /** Where this account stopped in it, in seconds. */
+  resumeAt: number | null;
   state: "waiting" | "processing" | "ready" | "failed";
   /** 0 to 1 while processing. */
   progress: number | null;
