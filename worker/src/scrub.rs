@@ -1,5 +1,5 @@
 //! `scrub`: compares the storage with the database. Finds objects that are missing, that no row owns, and whose bytes have
-//! changed. Deletes nothing.
+//! changed. Deletes nothing but parts of uploads to a bucket that were never finished.
 
 mod content;
 mod listing;
@@ -38,10 +38,17 @@ struct Payload {
     /// Age of an object that no row owns, in seconds; its row is normally made within a few.
     #[serde(default = "grace_seconds")]
     grace_seconds: u64,
+    /// Age from which on an upload in parts that is not finished is aborted, in seconds.
+    #[serde(default = "upload_seconds")]
+    upload_seconds: u64,
 }
 
 fn read_seconds() -> u64 {
     600
+}
+
+fn upload_seconds() -> u64 {
+    24 * 3600
 }
 
 fn grace_seconds() -> u64 {
@@ -68,6 +75,7 @@ impl Scrub {
     async fn work(&self, job: &Job, context: &Context) -> Result<Outcome, Failure> {
         let payload = Payload::deserialize(&job.payload)
             .map_err(|error| Failure::permanent(format!("the payload cannot be read: {error}")))?;
+        let aborted = self.store.abort_uploads(Duration::from_secs(payload.upload_seconds)).await?;
         context.report(0.0, json!({"stage": "list"}));
         let grace = Duration::from_secs(payload.grace_seconds);
         let listed = listing::find_untracked(&self.store, grace, context).await?;
@@ -79,6 +87,7 @@ impl Scrub {
             content::Limits { rate: self.rate, days, time: Duration::from_secs(payload.read_seconds) };
         let compared = content::compare(&self.store, limits, job, context).await?;
         let result = json!({
+            "abortedUploads": aborted,
             "listed": listed,
             "expected": expected,
             "compared": compared.objects,

@@ -9,12 +9,12 @@ use bytes::BytesMut;
 use futures::stream::BoxStream;
 use futures::{StreamExt, TryStreamExt};
 use object_store::aws::AmazonS3Builder;
-use object_store::{
-    ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig, WriteMultipart,
-};
+use object_store::multipart::MultipartStore;
+use object_store::{ClientOptions, GetOptions, ObjectStore, ObjectStoreExt, PutPayload, RetryConfig};
 use tokio::fs::File;
 use tokio::io::AsyncReadExt;
 
+use crate::multipart::{Parts, Upload};
 use crate::url::BucketLocation;
 use crate::{ByteStream, Object, StoreError, folder};
 
@@ -24,12 +24,11 @@ const MIN_PART: u64 = 8 * 1024 * 1024;
 const MAX_PARTS: u64 = 9_000;
 /// How long a request is tried again; whoever made it hears of the fault, and waits or says so.
 const RETRY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Parts in flight, which together with the part size bounds the memory of one upload.
-const PARALLEL_PARTS: usize = 4;
 
 #[derive(Clone, Debug)]
 pub(crate) struct Bucket {
     store: Arc<dyn ObjectStore>,
+    parts: Parts,
     prefix: String,
     staging: PathBuf,
 }
@@ -62,8 +61,8 @@ impl Bucket {
         Ok(Self::new(Arc::new(store), location.prefix.clone(), staging))
     }
 
-    fn new(store: Arc<dyn ObjectStore>, prefix: String, staging: PathBuf) -> Self {
-        Self { store, prefix, staging }
+    fn new<S: ObjectStore + MultipartStore>(store: Arc<S>, prefix: String, staging: PathBuf) -> Self {
+        Self { parts: Parts::new(store.clone(), &prefix), store, prefix, staging }
     }
 
     pub(crate) fn staging(&self) -> PathBuf {
@@ -87,9 +86,8 @@ impl Bucket {
             file.read_to_end(&mut bytes).await.map_err(local)?;
             self.store.put(&self.path(key), PutPayload::from(bytes)).await.map_err(remote)?;
         } else {
-            let upload = self.store.put_multipart(&self.path(key)).await.map_err(remote)?;
-            let mut upload = Upload(Some(WriteMultipart::new_with_chunk_size(upload, part as usize)));
-            upload.write(&mut file, part).await.map_err(|error| match error {
+            let mut upload = self.parts.begin(self.path(key)).await.map_err(remote)?;
+            send(&mut upload, &mut file, part).await.map_err(|error| match error {
                 PartError::Local(error) => local(error),
                 PartError::Remote(error) => remote(error),
             })?;
@@ -158,6 +156,11 @@ impl Bucket {
             .boxed()
     }
 
+    pub(crate) async fn abort_uploads(&self, age: Duration) -> Result<u64, StoreError> {
+        let aborted = self.parts.abort_older(age).await;
+        aborted.map_err(|error| StoreError::bucket("abort unfinished uploads of", "", error))
+    }
+
     pub(crate) async fn check(&self) -> Result<(), StoreError> {
         // Not a valid key, so it never collides with an object.
         let path = self.path(".check");
@@ -169,57 +172,26 @@ impl Bucket {
     }
 }
 
+/// Reads the file part by part, never holding more than the parts in flight.
+async fn send(upload: &mut Upload, file: &mut File, part: u64) -> Result<(), PartError> {
+    loop {
+        let mut buffer = BytesMut::with_capacity(part as usize);
+        while (buffer.len() as u64) < part {
+            let missing = part - buffer.len() as u64;
+            if (&mut *file).take(missing).read_buf(&mut buffer).await.map_err(PartError::Local)? == 0 {
+                break;
+            }
+        }
+        if buffer.is_empty() {
+            return Ok(());
+        }
+        upload.put(buffer.freeze()).await.map_err(PartError::Remote)?;
+    }
+}
+
 enum PartError {
     Local(std::io::Error),
     Remote(object_store::Error),
-}
-
-/// A multipart upload that is aborted when it is dropped unfinished, after an error or because its caller
-/// stopped waiting: the service bills the parts of an unfinished upload.
-struct Upload(Option<WriteMultipart>);
-
-impl Upload {
-    /// Reads the file part by part, never holding more than the parts in flight.
-    async fn write(&mut self, file: &mut File, part: u64) -> Result<(), PartError> {
-        let Some(writer) = &mut self.0 else {
-            return Ok(());
-        };
-        loop {
-            let mut buffer = BytesMut::with_capacity(part as usize);
-            while (buffer.len() as u64) < part {
-                let missing = part - buffer.len() as u64;
-                if (&mut *file).take(missing).read_buf(&mut buffer).await.map_err(PartError::Local)? == 0 {
-                    break;
-                }
-            }
-            if buffer.is_empty() {
-                return Ok(());
-            }
-            writer.wait_for_capacity(PARALLEL_PARTS).await.map_err(PartError::Remote)?;
-            writer.put(buffer.freeze());
-        }
-    }
-
-    /// Waits for all parts, then makes the object visible. If that fails, the writer aborts the upload.
-    async fn finish(mut self) -> Result<(), object_store::Error> {
-        if let Some(writer) = &mut self.0 {
-            // While parts are under way, a drop must still abort.
-            writer.wait_for_capacity(1).await?;
-        }
-        match self.0.take() {
-            Some(writer) => writer.finish().await.map(drop),
-            None => Ok(()),
-        }
-    }
-}
-
-impl Drop for Upload {
-    fn drop(&mut self) {
-        if let (Some(writer), Ok(runtime)) = (self.0.take(), tokio::runtime::Handle::try_current()) {
-            // If this fails, the bucket's lifecycle rule for unfinished uploads remains.
-            runtime.spawn(async move { writer.abort().await });
-        }
-    }
 }
 
 #[cfg(test)]

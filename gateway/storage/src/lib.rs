@@ -8,12 +8,13 @@ mod bucket;
 mod error;
 mod folder;
 mod key;
+mod multipart;
 mod room;
 mod url;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -135,6 +136,15 @@ impl Store {
         match &self.backend {
             Backend::Folder(folder) => folder.list(prefix),
             Backend::Bucket(bucket) => bucket.list(prefix),
+        }
+    }
+
+    /// Ends uploads in parts that were begun so long ago that whoever made them must be gone; answers how many. In a
+    /// folder there are none: what was not finished lies in [`Store::staging`].
+    pub async fn abort_uploads(&self, age: Duration) -> Result<u64, StoreError> {
+        match &self.backend {
+            Backend::Folder(_) => Ok(0),
+            Backend::Bucket(bucket) => bucket.abort_uploads(age).await,
         }
     }
 

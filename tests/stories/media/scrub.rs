@@ -121,3 +121,51 @@ async fn damage_in_a_bucket_is_found() -> Result<()> {
     stack.restart_with(&settings).await?;
     damage_is_found(&stack, bucket.folder(), &settings).await
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_of_an_upload_whose_gateway_was_killed_do_not_stay_in_the_bucket() -> Result<()> {
+    let mut stack = Stack::start().await?;
+    let bucket = Bucket::start(&stack.path("bucket")).await?;
+    let settings = bucket.settings();
+    let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    stack.restart_with(&settings).await?;
+    let api = stack.admin().await?;
+    bucket.hold_second_parts(true);
+    let project = stack.project;
+    // Larger than one part.
+    let sending = tokio::spawn(async move { api.upload(project, "large", vec![b'a'; 20 << 20]).await });
+    eventually("the second part to be sent", || async { Ok((bucket.held() > 0).then_some(())) }).await?;
+    stack.kill_gateway()?;
+    ensure!(sending.await?.is_err());
+    bucket.hold_second_parts(false);
+    // Files of the server that belong to parts.
+    let parts = || -> Result<usize> {
+        let root = bucket.folder().parent().context("no parent")?;
+        let mut folders = vec![root.to_owned()];
+        let mut parts = 0;
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder)? {
+                let path = entry?.path();
+                match path.is_dir() {
+                    true => folders.push(path),
+                    false => parts += usize::from(path.display().to_string().contains("part")),
+                }
+            }
+        }
+        Ok(parts)
+    };
+    ensure!(parts()? > 0, "a killed gateway leaves what it has sent");
+
+    let client = stack.database.connect().await?;
+    let _worker = stack.worker_with("worker", 30, &settings)?;
+    let enqueue = "SELECT nebula.enqueue_job('scrub', '{\"uploadSeconds\": 0}')";
+    let job: i64 = client.query_one(enqueue, &[]).await?.get(0);
+    let result: serde_json::Value = eventually("the scrub to be finished", || async {
+        let sql = "SELECT result FROM nebula.job_finished WHERE job_id = $1";
+        Ok(client.query_opt(sql, &[&job]).await?.map(|row| row.get(0)))
+    })
+    .await?;
+    assert_eq!(result["abortedUploads"], 1, "{result}");
+    assert_eq!(parts()?, 0);
+    Ok(())
+}
