@@ -171,6 +171,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.reclaim_job(bigint, integer, text, interval),
   nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb),
   nebula.plan_renditions(bigint, integer, uuid, jsonb),
+  nebula.plan_in_software(bigint, integer, uuid, text),
   nebula.add_chunks(bigint, integer, uuid, jsonb),
   nebula.list_chunks(bigint, integer, uuid, text[]),
   nebula.list_objects(bigint, integer, text, integer),

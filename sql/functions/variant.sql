@@ -43,7 +43,8 @@ BEGIN
        ORDER BY 2
     LOOP
       v_next := nebula.enqueue_job('transcode-chunk', v_base || jsonb_build_object(
-        'chunk', v_chunk.part, 'variants', p_plan -> 'variants', 'picture', p_plan -> 'picture'),
+        'chunk', v_chunk.part, 'variants', p_plan -> 'variants', 'picture', p_plan -> 'picture',
+        'method', coalesce(p_plan -> 'method', '{}')),
         priority => v_job.priority - v_chunk.n, project_id => v_job.project_id);
       v_made := v_made || v_next;
       INSERT INTO nebula.content_job (content_id, job_id, role, n, weight)
@@ -75,6 +76,37 @@ END $$;
 COMMENT ON FUNCTION nebula.plan_renditions(bigint, integer, uuid, jsonb) IS
   'For the worker: enqueues the jobs that make the renditions of a content by this plan (the worker has its shape); '
   'fenced by the attempt of the job that planned. Errors: 55000 lease lost, P0002 its files were deleted';
+
+CREATE FUNCTION nebula.plan_in_software(p_job_id bigint, p_attempt integer, p_content_id uuid, p_reason text)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_job  nebula.job_running := nebula.require_attempt(p_job_id, p_attempt);
+  v_next bigint;
+BEGIN
+  -- Another chunk has said so already.
+  IF v_job.cancel_requested THEN
+    RETURN;
+  END IF;
+  -- This job ends by itself.
+  DELETE FROM nebula.content_job j
+   WHERE j.content_id = p_content_id
+     AND j.job_id = p_job_id;
+  PERFORM nebula.cancel_content_jobs(p_content_id);
+  v_next := nebula.enqueue_job(
+              'transcode',
+              v_job.payload - ARRAY['chunk', 'variants', 'picture', 'method']
+              || jsonb_build_object('contentId', p_content_id, 'software', left(p_reason, 500)),
+              project_id => v_job.project_id);
+  UPDATE nebula.content c
+     SET job_id = v_next
+   WHERE c.content_id = p_content_id;
+  DELETE FROM nebula.content_job j WHERE j.content_id = p_content_id;
+  INSERT INTO nebula.content_job (content_id, job_id, role) VALUES (p_content_id, v_next, 'plan');
+END $$;
+COMMENT ON FUNCTION nebula.plan_in_software(bigint, integer, uuid, text) IS
+  'For the worker: plans a content again because a device failed at one of its chunks, and says why; its other jobs '
+  'are cancelled, since all chunks of a film are made by one encoder. Errors: 55000 lease lost';
 
 CREATE FUNCTION nebula.add_chunks(p_job_id bigint, p_attempt integer, p_content_id uuid, p_chunks jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -4,6 +4,7 @@ mod bucket;
 mod content;
 mod film;
 mod full_disk;
+mod hardware;
 mod interrupted;
 mod laptop;
 mod leftovers;

@@ -65,17 +65,19 @@ pub struct Launcher {
 }
 
 /// How much of the machine a media process takes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tuning {
     /// Niceness, from 0 to 19: lower priority than the services that answer users.
     pub nice: u8,
     /// Threads of each codec; 0: as many as there are processors, within bounds.
     pub threads: u16,
+    /// Device that encodes and decodes, where it can.
+    pub device: Option<PathBuf>,
 }
 
 impl Default for Tuning {
     fn default() -> Self {
-        Self { nice: 10, threads: 0 }
+        Self { nice: 10, threads: 0, device: None }
     }
 }
 
@@ -134,6 +136,11 @@ impl Launcher {
     #[must_use]
     pub fn tuned(self, tuning: Tuning) -> Self {
         Self { tuning, ..self }
+    }
+
+    /// The same without a device.
+    pub(crate) fn without_device(&self) -> Self {
+        self.clone().tuned(Tuning { device: None, ..self.tuning.clone() })
     }
 
     /// Converts `input` into `output`, of at most `room` bytes, in a child process.
@@ -236,6 +243,9 @@ impl Launcher {
         };
         if let Some(pieces) = work.pieces {
             command.arg("--pieces").arg(pieces);
+        }
+        if let Some(device) = &self.tuning.device {
+            command.arg("--device").arg(device);
         }
         if let Some(room) = work.room {
             command.args(["--room", &room.to_string()]);

@@ -56,6 +56,9 @@ struct MediaArguments {
     /// Bytes that the output may have, because the disk has no room for more.
     #[arg(long)]
     room: Option<u64>,
+    /// Device that encodes and decodes, where it can.
+    #[arg(long)]
+    device: Option<PathBuf>,
     /// Niceness.
     #[arg(long, default_value_t = 10)]
     nice: u8,
@@ -141,8 +144,9 @@ fn media(arguments: &MediaArguments) -> ExitCode {
         });
     };
     let outcome = task.and_then(|task| {
+        // Nothing of the upload is read yet, and a device needs its drivers.
+        media::init(usize::from(arguments.threads), arguments.device.as_deref())?;
         confine()?;
-        media::init(usize::from(arguments.threads))?;
         media::run(&task, &input(arguments)?, pieces.as_deref(), output, tell)
     });
     let succeeded = outcome.is_ok();

@@ -17,6 +17,7 @@ mod event;
 mod ffi;
 mod filter;
 mod fragment;
+mod hardware;
 mod input;
 mod join;
 mod ladder;
@@ -39,12 +40,15 @@ mod threads;
 mod timeline;
 mod video;
 
+use std::path::Path;
+
 use ffmpeg_next as ff;
 
 pub use chapter::Chapter;
 pub use decision::{Decision, Reason};
 pub use error::MediaError;
 pub use event::Event;
+pub use hardware::{Encoder, Method};
 pub use input::Input;
 pub(crate) use input::{MAX_ANSWER, RangeRequest};
 pub use join::{JoinTask, JoinTrack, Joined};
@@ -58,14 +62,16 @@ pub use summary::Summary;
 pub use task::{Task, run};
 
 /// Initialises FFmpeg. Its messages of level warning and above go to stderr. Codecs use so many threads; 0: as many as
-/// there are processors, within bounds.
+/// there are processors, within bounds. Pictures are made by the device at this path, where it can. To be called before
+/// the process is confined, because the drivers of a device are loaded here.
 ///
 /// # Errors
 /// FFmpeg cannot be initialised.
-pub fn init(threads: usize) -> Result<(), MediaError> {
+pub fn init(threads: usize, device: Option<&Path>) -> Result<(), MediaError> {
     threads::choose(threads);
     ff::init().map_err(|error| MediaError::output("start FFmpeg", error))?;
     ff::log::set_level(ff::log::Level::Warning);
     ffi::limit_allocations();
+    hardware::open(device);
     Ok(())
 }

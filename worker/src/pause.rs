@@ -12,8 +12,8 @@ use tokio::time::sleep;
 
 /// Time between looks.
 const INTERVAL: Duration = Duration::from_secs(2);
-/// Percent above the least, and degrees below the most, at which work goes on: otherwise it would begin and stop all the
-/// time.
+/// Percent above the least, and degrees below the most, at which work goes on: otherwise it would begin and stop all
+/// the time.
 const MORE_PERCENT: u8 = 5;
 const COOLER: f32 = 10.0;
 

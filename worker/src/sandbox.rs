@@ -1,6 +1,7 @@
 //! The child's side of the sandbox: drops all rights it does not need before it reads the first untrusted
-//! byte. Paths and TCP by landlock, system calls by seccomp, memory and sizes by limits. There is no limit of processes:
-//! the system counts those of all workers together, and threads of codecs among them; seccomp forbids new processes.
+//! byte. Paths and TCP by landlock, system calls by seccomp, memory and sizes by limits. There is no limit of
+//! processes: the system counts those of all workers together, and threads of codecs among them; seccomp forbids new
+//! processes.
 
 mod calls;
 

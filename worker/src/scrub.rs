@@ -1,5 +1,5 @@
-//! `scrub`: compares the storage with the database. Finds objects that are missing, that no row owns, and whose bytes have
-//! changed. Deletes nothing but parts of uploads to a bucket that were never finished.
+//! `scrub`: compares the storage with the database. Finds objects that are missing, that no row owns, and whose bytes
+//! have changed. Deletes nothing but parts of uploads to a bucket that were never finished.
 
 mod content;
 mod listing;

@@ -76,6 +76,9 @@ pub struct Settings {
     /// Threads of each encoder and decoder; 0: as many as there are processors, at most 16
     #[arg(long, env = "NEBULA_MEDIA_THREADS", default_value_t = 0, value_parser = clap::value_parser!(u16).range(0..=256))]
     pub media_threads: u16,
+    /// Device that encodes and decodes pictures where it can, by VAAPI or QSV; empty: none
+    #[arg(long, env = "NEBULA_RENDER_DEVICE", value_name = "PATH", default_value = "/dev/dri/renderD128")]
+    pub render_device: PathBuf,
     /// Mebibytes a second that a scrub reads, to compare stored bytes with their digests
     #[arg(long, env = "NEBULA_SCRUB_RATE", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub scrub_rate: u32,
@@ -136,7 +139,8 @@ impl Settings {
 
     /// Share of the machine that media processes take.
     pub(crate) fn tuning(&self) -> Tuning {
-        Tuning { nice: self.nice, threads: self.media_threads }
+        let device = Some(self.render_device.clone()).filter(|device| !device.as_os_str().is_empty());
+        Tuning { nice: self.nice, threads: self.media_threads, device }
     }
 
     /// When no jobs are done.

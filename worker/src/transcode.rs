@@ -15,6 +15,7 @@ mod pieces;
 mod ranges;
 mod rendition;
 mod room;
+mod software;
 mod sound;
 mod store;
 mod workplace;

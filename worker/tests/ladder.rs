@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use nebula_worker::child::{Launcher, Source, Work};
 use nebula_worker::media::{
-    ChunkTask, Event, JoinTask, JoinTrack, Joined, MediaPlan, Piece, SoundTask, Task, WebFrom,
+    ChunkTask, Event, JoinTask, JoinTrack, Joined, MediaPlan, Method, Piece, SoundTask, Task, WebFrom,
 };
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -112,7 +112,7 @@ async fn chunks_of_a_film_are_together_the_film_in_every_size() {
     let mut made: Vec<Piece> = Vec::new();
     // The last one first: each needs nothing of the others.
     for chunk in plan.chunks.iter().rev() {
-        let task = ChunkTask { chunk: *chunk, variants: plan.variants.clone() };
+        let task = ChunkTask { chunk: *chunk, variants: plan.variants.clone(), method: Method::default() };
         let (pieces, _): (Vec<Piece>, _) = film.run(Task::Chunk(task)).await;
         assert!((pieces[0].starts_at - chunk.from).abs() < 0.001, "{} {}", pieces[0].starts_at, chunk.from);
         made.splice(0..0, pieces);
@@ -189,7 +189,7 @@ async fn a_film_whose_middle_is_noise_keeps_its_length_and_tells_what_is_lost() 
     let (plan, _): (MediaPlan, _) = film.run(Task::Plan).await;
     let mut made: Vec<Piece> = Vec::new();
     for chunk in &plan.chunks {
-        let task = ChunkTask { chunk: *chunk, variants: plan.variants.clone() };
+        let task = ChunkTask { chunk: *chunk, variants: plan.variants.clone(), method: Method::default() };
         let (pieces, _): (Vec<Piece>, _) = film.run(Task::Chunk(task)).await;
         assert_eq!(pieces.len(), 1, "each chunk is there, if only in black: {chunk:?}");
         made.extend(pieces);

@@ -4,6 +4,7 @@ use ffmpeg_next as ff;
 
 use super::codecs;
 use super::error::MediaError;
+use super::ffi::hardware::Device;
 use super::threads;
 
 /// Errors in a row after which a decoder yields no more frames for a packet.
@@ -18,12 +19,19 @@ pub(super) struct Decoder {
 
 impl Decoder {
     pub(super) fn open(input: &ff::Stream<'_>) -> Result<Self, MediaError> {
+        Self::open_on(input, None)
+    }
+
+    /// Opens the decoder on a device, which leaves its pictures there if it can decode them.
+    pub(super) fn open_on(input: &ff::Stream<'_>, device: Option<&Device>) -> Result<Self, MediaError> {
         let parameters = input.parameters();
         let codec = parameters.id();
         let failed = |error| MediaError::input(&format!("open the decoder for {}", codec.name()), error);
         let is_video = parameters.medium() == ff::media::Type::Video;
         let mut context = ff::codec::Context::from_parameters(parameters).map_err(failed)?;
-        if is_video {
+        if let Some(device) = device {
+            device.decode(&mut context);
+        } else if is_video {
             // Frames in parallel.
             context.set_threading(ff::threading::Config {
                 kind: ff::threading::Type::Frame,

@@ -2,6 +2,8 @@
 
 #![expect(unsafe_code, reason = "fields and calls of libav that ffmpeg-next does not wrap")]
 
+pub(super) mod hardware;
+
 use std::ffi::{CStr, c_int};
 use std::ptr;
 

@@ -1,5 +1,5 @@
-//! Who encodes and decodes the pictures of a film: a device, if it does so in a trial on this film, or the processor. All
-//! chunks of a film are made by one encoder, since players and the join take one description for all of them.
+//! Encoding and decoding by a device, if it does so in a trial on the film, or by the processor. All chunks of a film
+//! are made by one encoder, since players and the join take one description for all of them.
 
 use std::path::Path;
 use std::sync::OnceLock;
@@ -27,6 +27,23 @@ pub enum Encoder {
 }
 
 impl Encoder {
+    /// Format of the pictures that it is told of.
+    pub(super) fn format(self) -> ff::format::Pixel {
+        match self {
+            Self::Software => ff::format::Pixel::YUV420P,
+            Self::Vaapi => ff::format::Pixel::VAAPI,
+            Self::Qsv => ff::format::Pixel::NV12,
+        }
+    }
+
+    /// Filters between pictures of the processor's format and the encoder.
+    pub(super) fn filters(self) -> &'static str {
+        match self {
+            Self::Software => "",
+            Self::Vaapi | Self::Qsv => ",format=nv12",
+        }
+    }
+
     /// Name in libav.
     pub(super) fn name(self) -> &'static str {
         match self {

@@ -1,24 +1,27 @@
 //! One chunk of a film in several sizes, from one decode.
 
+mod rung;
+
 use std::path::Path;
 
-use ff::{Rescale, frame, picture};
+use ff::{Rescale, frame};
 use ffmpeg_next as ff;
 use serde::{Deserialize, Serialize};
 
 use super::clock::ticks;
 use super::decoder::Decoder;
-use super::encode::encoded_packet;
 use super::error::MediaError;
 use super::ffi;
 use super::filter::Filters;
+use super::hardware::{self, Method};
 use super::input::Input;
-use super::piece::{self, Piece, PieceWriter};
+use super::piece::Piece;
 use super::probe::Stream;
 use super::progress::{Meter, Progress};
-use super::shape::{self, Fit};
+use super::shape;
 use super::source::Source;
-use super::video::{self, Limit, TIME_BASE};
+use super::video::{self, TIME_BASE};
+use rung::Rung;
 
 /// Seconds between key frames, at the same moments in all variants, so that players switch between them.
 const KEY_FRAME_SECONDS: i64 = 2;
@@ -62,6 +65,9 @@ pub struct ChunkTask {
     pub chunk: Span,
     /// The sizes.
     pub variants: Vec<Size>,
+    /// How the pictures of the film are made.
+    #[serde(default)]
+    pub method: Method,
 }
 
 /// Writes the chunk beside `output`; one piece for each size.
@@ -107,17 +113,6 @@ struct Ladder<'a> {
     frames: u64,
 }
 
-/// One size.
-struct Rung {
-    name: String,
-    fit: Fit,
-    filters: Filters<shape::Format>,
-    encoder: ff::encoder::video::Encoder,
-    writer: PieceWriter,
-    last_pts: Option<i64>,
-    frame_duration: i64,
-}
-
 impl<'a> Ladder<'a> {
     fn open(input: &Input, folder: &Path, task: &'a ChunkTask, margin: f64) -> Result<Self, MediaError> {
         let (mut source, probe) = Source::open(input)?;
@@ -127,10 +122,13 @@ impl<'a> Ladder<'a> {
             source.seek(begin + probe.start)?;
         }
         let input_stream = source.stream(stream.index)?;
-        let decoder = Decoder::open(&input_stream)?;
+        let device = hardware::decoding_device().filter(|_| task.method.hardware_decode);
+        let decoder = Decoder::open_on(&input_stream, device)?;
         let input_time_base = input_stream.time_base();
         let rate = shape::output_rate(&stream);
-        let rungs = task.variants.iter().map(|size| Rung::open(folder, task.chunk.n, size, &stream, rate));
+        let by = task.method.encoder;
+        let rungs =
+            task.variants.iter().map(|size| Rung::open(folder, task.chunk.n, size, &stream, rate, by));
         let rungs = rungs.collect::<Result<_, _>>()?;
         let clock = |seconds: f64| ticks(seconds, TIME_BASE);
         Ok(Self {
@@ -166,6 +164,7 @@ impl<'a> Ladder<'a> {
                     Place::Before => {}
                     Place::Missed => return Ok(None),
                     Place::Within(pts) => {
+                        hardware::fetch(&mut frame)?;
                         frame.set_pts(Some(pts));
                         self.filter(Some(&frame))?;
                         let done =
@@ -188,7 +187,7 @@ impl<'a> Ladder<'a> {
         let step = ticks(1.0 / f64::from(self.rate), TIME_BASE).max(1);
         let to = self.to.unwrap_or(self.from + step);
         for rung in &mut self.rungs {
-            let mut frame = video::black(&rung.encoder);
+            let mut frame = rung.black();
             for pts in (self.from..to).step_by(usize::try_from(step).unwrap_or(1)) {
                 rung.encode_picture(&mut frame, pts)?;
             }
@@ -273,94 +272,4 @@ enum Place {
     /// At this time on the clock of the input, counted from the start of the film.
     Within(i64),
     After,
-}
-
-impl Rung {
-    fn open(
-        folder: &Path,
-        n: u32,
-        size: &Size,
-        stream: &Stream,
-        rate: ff::Rational,
-    ) -> Result<Self, MediaError> {
-        let dimensions = (size.width, size.height);
-        let limit = Limit { maxrate: size.maxrate };
-        let encoder = video::open_encoder(stream, rate, dimensions, Some(limit))?;
-        let path = piece::draft(folder, &size.name, n);
-        let writer =
-            PieceWriter::create(path, &ff::codec::Parameters::from(&*encoder), TIME_BASE, &FRAGMENTS)?;
-        Ok(Self {
-            name: size.name.clone(),
-            fit: Fit::new(stream, dimensions),
-            filters: Filters::new(),
-            encoder,
-            writer,
-            last_pts: None,
-            frame_duration: ticks(1.0 / f64::from(rate), TIME_BASE),
-        })
-    }
-
-    fn encode(&mut self, frame: &frame::Video, time_base: ff::Rational) -> Result<(), MediaError> {
-        let format = shape::Format::of(frame);
-        if self.filters.need_chain_for(&format) {
-            self.drain_filters()?;
-            self.filters.replace(format, video::chain(format, time_base, &self.fit.filters(format))?);
-        }
-        self.filters.send(Some(frame))?;
-        self.encode_ready()
-    }
-
-    fn drain_filters(&mut self) -> Result<(), MediaError> {
-        self.filters.send(None)?;
-        self.encode_ready()
-    }
-
-    fn encode_ready(&mut self) -> Result<(), MediaError> {
-        let mut frame = frame::Video::empty();
-        while let Some(time_base) = self.filters.receive(&mut frame)? {
-            let Some(pts) = frame.pts().map(|pts| pts.rescale(time_base, TIME_BASE)) else { continue };
-            if self.last_pts.is_none_or(|last| pts > last) {
-                self.encode_picture(&mut frame, pts)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn encode_picture(&mut self, frame: &mut frame::Video, pts: i64) -> Result<(), MediaError> {
-        frame.set_pts(Some(pts));
-        frame.set_kind(if self.begins_group(pts) { picture::Type::I } else { picture::Type::None });
-        self.last_pts = Some(pts);
-        self.encoder.send_frame(frame).map_err(encode_failed)?;
-        self.write_ready()
-    }
-
-    /// Whether a multiple of the interval lies between the last picture and this one.
-    fn begins_group(&self, pts: i64) -> bool {
-        let interval = KEY_FRAME_SECONDS * i64::from(TIME_BASE.denominator());
-        self.last_pts.is_none_or(|last| pts.div_euclid(interval) > last.div_euclid(interval))
-    }
-
-    fn drain(&mut self) -> Result<(), MediaError> {
-        self.drain_filters()?;
-        self.encoder.send_eof().map_err(encode_failed)?;
-        self.write_ready()
-    }
-
-    fn write_ready(&mut self) -> Result<(), MediaError> {
-        while let Some(mut packet) = encoded_packet(&mut self.encoder).map_err(encode_failed)? {
-            if packet.duration() == 0 {
-                packet.set_duration(self.frame_duration);
-            }
-            self.writer.write(packet, TIME_BASE)?;
-        }
-        Ok(())
-    }
-
-    fn finish(self, n: u32) -> Result<Option<Piece>, MediaError> {
-        self.writer.finish(&self.name, n)
-    }
-}
-
-fn encode_failed(error: ff::Error) -> MediaError {
-    MediaError::output("encode a picture", error)
 }

@@ -1,11 +1,14 @@
 //! Decides what is made from a file, and in which parts.
 
+mod trial;
+
 use nebula_media_kind::{Extent, extent};
 use serde::{Deserialize, Serialize};
 
 use super::chapter::Chapter;
 use super::decision::{self, Decision};
 use super::error::MediaError;
+use super::hardware::Method;
 use super::input::Input;
 use super::ladder::{Size, Span};
 use super::original::Original;
@@ -47,6 +50,9 @@ pub struct MediaPlan {
     pub frame_rate: f64,
     /// Where the MP4 for browsers comes from.
     pub web: WebFrom,
+    /// How the pictures are made.
+    #[serde(default)]
+    pub method: Method,
     /// Picture sizes, the largest first; empty without a picture.
     pub variants: Vec<Size>,
     /// Parts that are encoded one by one.
@@ -93,6 +99,7 @@ pub(super) fn plan(
             duration,
             frame_rate: 0.0,
             web,
+            method: Method::default(),
             variants: Vec::new(),
             chunks: Vec::new(),
             sounds: Vec::new(),
@@ -101,11 +108,13 @@ pub(super) fn plan(
             original,
         });
     };
+    let variants = sizes(picture);
     Ok(MediaPlan {
         duration,
         frame_rate: f64::from(shape::output_rate(picture)),
         web,
-        variants: sizes(picture),
+        method: trial::choose(input, picture, &variants)?,
+        variants,
         chunks: if has_index(&probe) { chunks(there) } else { chunks(0.0) },
         sounds: sounds(&probe),
         summary: Summary::of(&probe, decided, duration, probe.warnings.clone()),

@@ -8,7 +8,9 @@ use super::decision::{is_hdr, is_interlaced};
 use super::decoder::Decoder;
 use super::encode::{Codec, EncodedTrack};
 use super::error::MediaError;
+use super::ffi::hardware::Pictures;
 use super::filter::Chain;
+use super::hardware::{self, Encoder};
 use super::mux::{Label, Muxer};
 use super::probe::Stream;
 use super::shape::{Fit, Format, aspect_of, orientation, output_rate, output_size};
@@ -62,7 +64,7 @@ pub(super) fn open(
 ) -> Result<EncodedTrack<Video>, MediaError> {
     let decoder = Decoder::open(input)?;
     let rate = output_rate(stream);
-    let encoder = open_encoder(stream, rate, output_size(stream), None)?;
+    let encoder = open_encoder(stream, rate, output_size(stream), None, Encoder::Software)?.0;
     let track = muxer.add_encoder(&encoder, TIME_BASE, Label::of(stream))?;
     let video = Video {
         encoder,
@@ -140,13 +142,16 @@ pub(super) fn open_encoder(
     rate: ff::Rational,
     (width, height): (u32, u32),
     limit: Option<Limit>,
-) -> Result<ff::encoder::video::Encoder, MediaError> {
-    let failed = |error| MediaError::output("open the H.264 encoder", error);
-    let codec = ff::encoder::find_by_name("libx264").ok_or(ff::Error::EncoderNotFound).map_err(failed)?;
+    by: Encoder,
+) -> Result<(ff::encoder::video::Encoder, Option<Pictures>), MediaError> {
+    let name = by.name();
+    let failed = |error| MediaError::output(&format!("open the encoder {name}"), error);
+    let device = hardware::device(by).map_err(MediaError::transient)?;
+    let codec = ff::encoder::find_by_name(name).ok_or(ff::Error::EncoderNotFound).map_err(failed)?;
     let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().video().map_err(failed)?;
     encoder.set_width(width);
     encoder.set_height(height);
-    encoder.set_format(ff::format::Pixel::YUV420P);
+    encoder.set_format(by.format());
     encoder.set_time_base(TIME_BASE);
     encoder.set_frame_rate(Some(rate));
     encoder.set_aspect_ratio(aspect_of(stream, (width, height)));
@@ -165,19 +170,52 @@ pub(super) fn open_encoder(
         encoder.set_color_primaries(input.primaries);
         encoder.set_color_transfer_characteristic(input.transfer);
     }
-    let mut options = ff::Dictionary::new();
-    for (name, value) in [("preset", "veryfast"), ("crf", "22"), ("profile", "high")] {
-        options.set(name, value);
+    let mut pictures = None;
+    if let Some(device) = device {
+        if by == Encoder::Vaapi {
+            let memory = device.pictures(width, height).map_err(failed)?;
+            memory.serve(&mut encoder);
+            pictures = Some(memory);
+        } else {
+            device.serve(&mut encoder);
+        }
+        // Key frames only where they are asked for.
+        encoder.set_gop(u16::MAX.into());
+        encoder.set_max_b_frames(0);
     }
-    options.set("threads", &threads::encoder());
+    let options = options(limit, by);
+    Ok((encoder.open_as_with(codec, options).map_err(failed)?, pictures))
+}
+
+fn options(limit: Option<Limit>, by: Encoder) -> ff::Dictionary<'static> {
+    let mut options = ff::Dictionary::new();
+    options.set("profile", "high");
     if let Some(Limit { maxrate }) = limit {
         options.set("maxrate", &maxrate.to_string());
         options.set("bufsize", &maxrate.saturating_mul(2).to_string());
-        // Key frames only where they are asked for, so that they are at the same moments in all sizes.
-        options.set("forced-idr", "1");
-        options.set("x264-params", "scenecut=0:keyint=infinite");
     }
-    encoder.open_as_with(codec, options).map_err(failed)
+    match (by, limit) {
+        (Encoder::Software, limit) => {
+            options.set("preset", "veryfast");
+            options.set("crf", "22");
+            options.set("threads", &threads::encoder());
+            if limit.is_some() {
+                // Key frames only where they are asked for, so that they are at the same moments in all sizes.
+                options.set("forced-idr", "1");
+                options.set("x264-params", "scenecut=0:keyint=infinite");
+            }
+        }
+        (by, limit) => {
+            // Devices reach the quality of the processor at some more bits.
+            let rate = limit.map_or(6_000_000, |limit| limit.maxrate / 4 * 3);
+            options.set("b", &rate.to_string());
+            match by {
+                Encoder::Qsv => options.set("forced_idr", "1"),
+                _ => options.set("rc_mode", "VBR"),
+            }
+        }
+    }
+    options
 }
 
 /// The filters that all sizes of a film have in common.
@@ -207,11 +245,11 @@ pub(super) fn common_filters(stream: &Stream, rate: ff::Rational) -> String {
     chain.join(",")
 }
 
-/// A black picture of the encoder's size.
-pub(super) fn black(encoder: &ff::encoder::video::Encoder) -> frame::Video {
-    let mut frame = frame::Video::new(ff::format::Pixel::YUV420P, encoder.width(), encoder.height());
-    for (plane, level) in [(0, 16), (1, 128), (2, 128)] {
-        frame.data_mut(plane).fill(level);
+/// A black picture in 4:2:0.
+pub(super) fn black(format: ff::format::Pixel, width: u32, height: u32) -> frame::Video {
+    let mut frame = frame::Video::new(format, width, height);
+    for plane in 0..frame.planes() {
+        frame.data_mut(plane).fill(if plane == 0 { 16 } else { 128 });
     }
     frame
 }

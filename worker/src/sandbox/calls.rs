@@ -1,5 +1,5 @@
-//! System calls that a media process never makes, and that an attacker would: new processes and programs, sockets of any
-//! kind, signals to others, and the parts of the kernel in which faults are found most often.
+//! System calls that a media process never makes, and that an attacker would: new processes and programs, sockets of
+//! any kind, signals to others, and the parts of the kernel in which faults are found most often.
 
 use std::collections::BTreeMap;
 use std::env::consts::ARCH;

@@ -2,14 +2,15 @@
 
 use std::time::Instant;
 
+use futures::FutureExt;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::pieces;
 use super::workplace::{Upload, Workplace};
 use super::{malformed, report_progress};
-use crate::media::{ChunkTask, Event, Piece, Task};
-use crate::queue::{Context, Failure, Job, Outcome};
+use super::{pieces, software};
+use crate::media::{ChunkTask, Encoder, Event, Piece, Task};
+use crate::queue::{Context, Failure, Job, Outcome, Retry};
 
 /// Seconds that are assumed for a chunk that ends with the film.
 const UNKNOWN_LENGTH: f64 = 60.0;
@@ -38,8 +39,22 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let names: Vec<_> = task.variants.iter().map(|size| size.name.clone()).collect();
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     let n = task.chunk.n;
-    let pieces: Vec<Piece> = workplace.run(&bench, &Task::Chunk(task), None, &room, context, tell).await?;
+    let encoder = task.method.encoder;
+    let made = workplace.run::<Vec<Piece>>(&bench, &Task::Chunk(task), None, &room, context, tell).await;
     room.forget();
+    let pieces = match made {
+        Ok(pieces) => pieces,
+        // What waits for room or the storage, or is to stop, says nothing of the device.
+        Err(failure)
+            if encoder != Encoder::Software
+                && failure.retry != Retry::Uncounted
+                && context.stopped().now_or_never().is_none() =>
+        {
+            tracing::warn!(job = job.id, ?encoder, "the device failed: {}", failure.error);
+            return Ok(software::plan_again(upload.content_id, failure.error));
+        }
+        Err(failure) => return Err(failure),
+    };
     context.report(ENCODE_SHARE, json!({"stage": "store"}));
     let stored =
         pieces::store_all(workplace, upload.content_id, job, bench.outputs(), pieces, &names, context);

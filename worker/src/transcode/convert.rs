@@ -25,12 +25,19 @@ pub(super) const CONVERT_SHARE: f32 = 0.96;
 pub(super) const STORE_PROGRESS: f32 = 0.98;
 
 pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) -> Result<Outcome, Failure> {
-    let upload = Upload::deserialize(&job.payload).map_err(|error| malformed(job, &error))?;
+    let mut upload = Upload::deserialize(&job.payload).map_err(|error| malformed(job, &error))?;
+    if job.attempt > 2 {
+        // A driver may have crashed the process that tried the device.
+        upload.software.get_or_insert_with(|| "earlier attempts did not end".to_owned());
+    }
     let size = workplace.store.size(&upload.key).await?;
     let room = workplace.room.take(job.id, 0, size).await?;
     store::delete_earlier(&workplace.store, upload.content_id, job).await?;
     let bench = workplace.bench(&upload, size, "web.mp4")?;
-    let plan: MediaPlan = workplace.run(&bench, &Task::Plan, None, &room, context, |_| {}).await?;
+    let mut plan: MediaPlan = workplace.run(&bench, &Task::Plan, None, &room, context, |_| {}).await?;
+    if let Some(reason) = &upload.software {
+        plan.method.reasons = vec![reason.clone()];
+    }
     let rendition = match plan.web {
         WebFrom::Made => Some(convert(workplace, &upload, &bench, job, &room, context).await?),
         WebFrom::Join => None,

@@ -35,6 +35,9 @@ pub(super) struct Upload {
     pub(super) content_id: Uuid,
     /// Key of the upload in the store.
     pub(super) key: String,
+    /// Why no device is to be used, if it failed at this film.
+    #[serde(default)]
+    pub(super) software: Option<String>,
 }
 
 /// A scratch folder, and the way to the upload.
@@ -43,6 +46,7 @@ pub(super) struct Bench {
     /// Key and size of the upload.
     key: String,
     size: u64,
+    uses_device: bool,
     pub(super) output: PathBuf,
 }
 
@@ -60,7 +64,8 @@ impl Workplace {
         // The child may write in the folder of the output only, so pieces that it reads must lie elsewhere.
         let out = folder.path().join("out");
         std::fs::create_dir(&out).map_err(|error| io_failure("make a scratch folder", &error))?;
-        Ok(Bench { folder, key: upload.key.clone(), size, output: out.join(output) })
+        let uses_device = upload.software.is_none();
+        Ok(Bench { folder, key: upload.key.clone(), size, uses_device, output: out.join(output) })
     }
 
     /// Does media work at a bench in a child process; ends it when the disk is full.
@@ -87,12 +92,13 @@ impl Workplace {
         };
         let work = Work { task, input, pieces, output, room: Some(room.output_limit) };
         let written = || output.metadata().map_or(0, |written| written.len());
+        let launcher = if bench.uses_device { self.launcher.clone() } else { self.launcher.without_device() };
         let ranges = Ranges::new(&self.store, &bench.key, bench.size);
         let outcome = tokio::select! {
             // First: a child whose upload cannot be read takes that for the end of the film.
             biased;
             Err(failure) = ranges.serve(&mut parents_end), if local.is_none() => return Err(failure),
-            made = self.launcher.run(work, tell) => made,
+            made = launcher.run(work, tell) => made,
             Err(failure) = self.room.watch() => {
                 room.learn(written(), context.progress());
                 return Err(failure);

@@ -44,7 +44,9 @@ impl Device {
         let mut device = ptr::null_mut();
         let kind = sys::AVHWDeviceType::AV_HWDEVICE_TYPE_VAAPI;
         // SAFETY: writes a new reference to `device` if it succeeds; the path outlives the call.
-        check(unsafe { sys::av_hwdevice_ctx_create(&raw mut device, kind, path.as_ptr(), ptr::null_mut(), 0) })?;
+        check(unsafe {
+            sys::av_hwdevice_ctx_create(&raw mut device, kind, path.as_ptr(), ptr::null_mut(), 0)
+        })?;
         Ok(Self(Shared(device)))
     }
 
