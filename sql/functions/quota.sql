@@ -33,6 +33,8 @@ COMMENT ON FUNCTION nebula.made_bytes(uuid) IS 'Internal: bytes of all that was 
 CREATE FUNCTION nebula.made_counted() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
+  -- Before it is read to whom the content counts: one that is handed on now is waited for.
+  LOCK TABLE nebula.storage_use IN ROW EXCLUSIVE MODE;
   IF TG_OP = 'INSERT' THEN
     PERFORM nebula.count_bytes(c.project_id, c.owner_id, n.bytes)
        FROM (SELECT r.content_id, sum(r.size)::bigint AS bytes FROM new_rows r GROUP BY r.content_id) n
@@ -72,6 +74,8 @@ BEGIN
   IF TG_OP = 'INSERT' THEN
     PERFORM nebula.count_bytes(NEW.project_id, NEW.owner_id, NEW.size);
   ELSIF TG_OP = 'UPDATE' THEN
+    -- Waits for those who have counted something for the account before, and lets others wait until they see this.
+    LOCK TABLE nebula.storage_use IN SHARE ROW EXCLUSIVE MODE;
     PERFORM nebula.count_bytes(OLD.project_id, OLD.owner_id, -(OLD.size + nebula.made_bytes(OLD.content_id)));
     PERFORM nebula.count_bytes(NEW.project_id, NEW.owner_id, NEW.size + nebula.made_bytes(NEW.content_id));
   ELSE
