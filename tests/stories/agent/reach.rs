@@ -96,3 +96,23 @@ async fn devices_of_both_releases_run_what_they_get_and_keep_their_lan() -> Resu
     assert!(client.query_one(dual, &[&world.look("lighthouse").id]).await?.get::<_, i64>(0) > 0);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lighthouses_of_both_releases_answer_dns_where_the_project_says() -> Result<()> {
+    let mut world = World::joined(&[("old", "lighthouse", 0), ("new", "lighthouse", 1)]).await?;
+    run(world.stack.ctl()?.args(["project", "options", "dnsPort=5353"]))?;
+    for device in &mut world.devices {
+        device.start()?;
+    }
+    for name in ["old", "new"] {
+        let device = world.look(name);
+        // `nebula -test` does not open the port, and a nebula that cannot goes on without it.
+        eventually("the lighthouse to listen for DNS", || async {
+            let listening = run(device.inside("ss").args(["-Hlun", "sport = :5353"]))?;
+            Ok(listening.contains(":5353").then_some(()))
+        })
+        .await
+        .with_context(|| device.logs())?;
+    }
+    Ok(())
+}

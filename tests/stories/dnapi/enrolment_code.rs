@@ -217,3 +217,37 @@ async fn a_code_registers_a_device_without_an_agent() -> Result<()> {
     assert_eq!(number(&database, "SELECT count(*) FROM nebula.device").await?, 1);
     Ok(())
 }
+
+/// A refusal costs a code nothing, and a device that is gone gives no use back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_code_is_spent_only_by_a_device_that_gets_in_and_stays_spent() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (database, admin) = (stack.database.connect().await?, stack.admin().await?);
+    let project: Uuid = database.query_one("SELECT nebula.create_project('tiny')", &[]).await?.get(0);
+    let full =
+        "SELECT nebula.populate_pool(project_id, '10.82.0.0/31') FROM nebula.project WHERE name = 'tiny';
+                SELECT nebula.allocate_ip(project_id, gen_random_uuid())
+                  FROM nebula.project, generate_series(1, 2) WHERE name = 'tiny'";
+    database.batch_execute(full).await?;
+    let made = code(&admin, &host(project)).await?;
+    let uses = async || number(&database, "SELECT uses::bigint FROM nebula.enrolment").await;
+    let enrol = async |[signing, nebula]: &[Keys; 2]| {
+        post(&stack.url(), "/v2/enroll", &enrolment(&made.code, signing, nebula)?).await
+    };
+    let first = keys()?;
+    let (status, answer) = enrol(&first).await?;
+    assert!(!status.is_success(), "no address is left: {answer}");
+    assert_eq!(uses().await?, 0);
+
+    let free = "SELECT nebula.release_ip((SELECT device_id FROM nebula.allocation LIMIT 1))";
+    database.batch_execute(free).await?;
+    let (status, answer) = enrol(&first).await?;
+    assert!(status.is_success(), "{answer}");
+    assert_eq!(uses().await?, 1);
+
+    database.batch_execute("SELECT nebula.revoke_device(device_id) FROM nebula.device").await?;
+    let (_, answer) = enrol(&keys()?).await?;
+    assert_eq!(error(&answer).0, "ERR_HOST_BLOCKED", "{answer}");
+    assert_eq!(uses().await?, 1);
+    Ok(())
+}
