@@ -129,7 +129,8 @@ async fn two_uploads_that_fit_alone_do_not_both_pass() -> Result<()> {
     let actor: Uuid = first.query_one("SELECT account_id FROM nebula.account", &[]).await?.get(0);
     let project = stack.project;
     let store =
-        "SELECT nebula.take_content($1, $2, $3, 'x', 80000, sha256($2::text::bytea), 'x/x', $2::text, false)";
+        "SELECT nebula.take_content($1, u, $3, 'x', 80000, sha256(u::text::bytea), 'x/x', u::text, false)
+                   FROM (SELECT $2::uuid) AS t(u)";
     let transaction = first.transaction().await?;
     transaction.execute(store, &[&actor, &Uuid::new_v4(), &project]).await?;
     let pid: i32 = second.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
