@@ -15,6 +15,8 @@ use crate::http::origin::client_address;
 use crate::http::query;
 use crate::state::AppState;
 
+mod announce;
+mod draft;
 mod drain_refused;
 pub(crate) mod expect;
 pub(crate) mod tus;

@@ -10,24 +10,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use futures::{FutureExt, Stream, StreamExt};
+use futures::{FutureExt, Stream};
 use nebula_api::file::{File, UploadQuery};
-use openssl::hash::{Hasher, MessageDigest};
+use openssl::hash::Hasher;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::{Notify, OwnedMutexGuard};
 use tokio::task::spawn_blocking;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::{Uploads, disk_error, receive_error};
+use self::receive::{Limits, receive, too_long, verify};
+use self::request::{Checksum, Part, Progress};
+use super::{Uploads, disk_error};
 use crate::database::file::Recorded;
-use crate::error::{ABOVE_QUOTA, ApiError, CHECKSUM, LOCKED, QUOTA, TOO_LARGE, WRONG_STATE};
-use crate::files::upload::partial::{Appending, Duplicate, Folder, Hashed, OpenError, Plan};
-use crate::files::upload::receive::{BATCH_SIZE, ReceiveError, Staged};
+use crate::error::{ABOVE_QUOTA, ApiError, LOCKED, NOT_PERMITTED, WRONG_STATE};
+use crate::files::upload::partial::{Appending, Duplicate, Folder, Hashed, LIFETIME, OpenError, Plan};
+use crate::files::upload::receive::Staged;
 
-/// A request that is asked to give way does so after this much silence: its client has lost the connection,
-/// and comes again on another.
-const GIVE_WAY: Duration = Duration::from_secs(2);
+mod admit;
+mod join;
+mod receive;
+pub(crate) mod request;
+
 /// How long a request waits for one that is to give way.
 const TURN_TIMEOUT: Duration = Duration::from_secs(3);
 
@@ -47,84 +51,10 @@ struct Turn {
     asked: Notify,
 }
 
-/// Where an upload is.
-#[derive(Debug)]
-pub(crate) struct Progress {
-    pub(crate) offset: u64,
-    pub(crate) size: u64,
-    pub(crate) expires_at: SystemTime,
-    pub(crate) metadata: Option<String>,
-    /// The file that it has become.
-    pub(crate) file_id: Option<Uuid>,
-    pub(crate) duplicate: Option<Duplicate>,
-}
-
-/// A new upload.
-#[derive(Debug)]
-pub(crate) struct Begun {
-    pub(crate) id: Uuid,
-    /// A file of this name and size, whose bytes may be the same: the client can compare checksums before it
-    /// sends them.
-    pub(crate) same_name: Option<Uuid>,
-    /// Set if nothing has to be sent: the announced checksum is that of the file.
-    pub(crate) progress: Option<Progress>,
-}
-
-/// The checksum of the bytes of one request.
-pub(crate) struct Checksum {
-    digest: MessageDigest,
-    expected: Vec<u8>,
-}
-
-impl Checksum {
-    pub(crate) fn new(algorithm: &str, expected: Vec<u8>) -> Option<Self> {
-        let digest = match algorithm {
-            "sha1" => MessageDigest::sha1(),
-            "sha256" => MessageDigest::sha256(),
-            "md5" => MessageDigest::md5(),
-            _ => return None,
-        };
-        Some(Self { digest, expected })
-    }
-}
-
-/// Bytes for an upload.
-pub(crate) struct Part {
-    /// Where they begin, as the client believes.
-    pub(crate) offset: u64,
-    pub(crate) length: Option<u64>,
-    pub(crate) checksum: Option<Checksum>,
-    pub(crate) address: Option<IpAddr>,
-}
-
 impl Resumable {
     pub(crate) fn new(uploads: Arc<Uploads>) -> Self {
         let folder = Folder::of(&uploads.store.staging());
         Self { uploads, folder, turns: Mutex::default() }
-    }
-
-    /// Begins an upload, for which all is checked that needs none of its bytes.
-    pub(crate) async fn create(
-        &self,
-        account_id: Uuid,
-        mut query: UploadQuery,
-        size: u64,
-        metadata: Option<String>,
-    ) -> Result<Begun, ApiError> {
-        let known = self.uploads.admit(account_id, &mut query, Some(size)).await?.known;
-        let UploadQuery { project_id, folder, name, sha256 } = query;
-        let same_name = known.map(|known| known.file_id);
-        let file_id = same_name.filter(|_| sha256.is_some());
-        let duplicate = file_id.map(|_| Duplicate::File);
-        let plan = Plan { account_id, project_id, folder, name, size, sha256, metadata, file_id, duplicate };
-        let (id, uploads, kept) = (Uuid::new_v4(), self.folder.clone(), plan.clone());
-        let create = move || {
-            uploads.create(id, &kept)?;
-            if kept.file_id.is_some() { uploads.finish(id, &kept) } else { Ok(()) }
-        };
-        blocking(create).await.map_err(|error| disk_error(&error))?;
-        let progress = file_id.map(|_| self.show(id, size, plan));
-        Ok(Begun { id, same_name, progress })
     }
 
     /// Where an upload is. One whose bytes are all there is finished, if the gateway was killed before it
@@ -136,13 +66,13 @@ impl Resumable {
         address: Option<IpAddr>,
     ) -> Result<Progress, ApiError> {
         let plan = self.plan(account_id, id).await?;
-        if plan.file_id.is_some() {
-            return Ok(self.show(id, plan.size, plan));
+        if let Some(size) = plan.file_id.and(plan.size) {
+            return Ok(self.show(id, size, plan));
         }
         let (hashed, _) = self.turn(id).await?;
         let file = self.open(id).await?;
         let offset = length(&file)?;
-        if offset < plan.size {
+        if plan.is_part || plan.size != Some(offset) {
             return Ok(self.show(id, offset, plan));
         }
         self.finish(id, plan, file, hashed, address).await
@@ -157,26 +87,26 @@ impl Resumable {
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<Progress, ApiError> {
         let plan = self.plan(account_id, id).await?;
-        if let Some(offset) = plan.file_id.map(|_| plan.size) {
+        if let Some(offset) = plan.file_id.and(plan.size) {
             check_offset(&part, offset)?;
             return Ok(self.show(id, offset, plan));
+        }
+        if !plan.parts.is_empty() {
+            return Err(ApiError::new(NOT_PERMITTED, "an upload that joins others takes no bytes itself"));
         }
         let (mut hashed, turn) = self.turn(id).await?;
         let file = self.open(id).await?;
         let begin = length(&file)?;
         check_offset(&part, begin)?;
-        let left = plan.size.saturating_sub(begin);
+        let plan = self.sized(id, plan, &part).await?;
+        let end = plan.size.or(self.uploads.max_size).unwrap_or(u64::MAX);
+        let left = end.saturating_sub(begin);
         if part.length.is_some_and(|length| length > left) {
-            return Err(too_long(&plan));
+            return Err(too_long(&plan.name, end));
         }
-        self.uploads.disks.refuse_upload(Some(part.length.unwrap_or(left))).await?;
-        // Others may have used up the quota since the upload began.
-        if let Err(error) = self.uploads.room(account_id, &query_of(&plan), Some(plan.size)).await
-            // Bytes come also while the database is away.
-            && matches!(error.meaning(), QUOTA | ABOVE_QUOTA)
-        {
-            return Err(error);
-        }
+        let coming = part.length.or(plan.size.map(|_| left)).unwrap_or(0);
+        let end = end.min(self.room(&plan, coming).await?);
+        let body = self.compare_first(&plan, begin, body).await?;
         // Kept aside, so that damaged bytes can be taken back.
         let (before, kept) = (hashed.clone(), file.try_clone().map_err(|error| disk_error(&error))?);
         let hasher = |checksum: &Checksum| Hasher::new(checksum.digest);
@@ -188,7 +118,8 @@ impl Resumable {
             hashed: std::mem::take(&mut *hashed),
             checksum: checksum.map_err(|error| ApiError::internal(&error))?,
         };
-        let received = receive(body, &turn, appending, (&plan, part.length)).await;
+        let limits = Limits { name: &plan.name, end, promised: part.length };
+        let received = receive(body, &turn, appending, &limits).await;
         let received = received.and_then(|appending| verify(appending, part.checksum.as_ref()));
         let keep = received.is_ok() || part.checksum.is_none();
         blocking(move || if keep { kept.sync_data() } else { kept.set_len(begin) })
@@ -203,10 +134,20 @@ impl Resumable {
             }
         };
         *hashed = appended.hashed;
-        if appended.offset < plan.size {
+        let plan = match plan.size {
+            None if part.is_last => self.keep(id, Plan { size: Some(appended.offset), ..plan }).await?,
+            _ => plan,
+        };
+        if plan.is_part || plan.size != Some(appended.offset) {
             return Ok(self.show(id, appended.offset, plan));
         }
         self.finish(id, plan, appended.file, hashed, part.address).await
+    }
+
+    async fn keep(&self, id: Uuid, plan: Plan) -> Result<Plan, ApiError> {
+        let (folder, kept) = (self.folder.clone(), plan.clone());
+        blocking(move || folder.write_plan(id, &kept)).await.map_err(|error| disk_error(&error))?;
+        Ok(plan)
     }
 
     /// Ends an upload and deletes its bytes.
@@ -255,13 +196,19 @@ impl Resumable {
         Ok((guard, turn))
     }
 
+    /// How long an upload is kept after its last byte.
+    pub(crate) fn lifetime(&self) -> Duration {
+        LIFETIME
+    }
+
     pub(crate) fn expiry(&self, id: Uuid) -> SystemTime {
         self.folder.expiry(id)
     }
 
     fn show(&self, id: Uuid, offset: u64, plan: Plan) -> Progress {
-        let Plan { size, metadata, file_id, duplicate, .. } = plan;
-        Progress { offset, size, expires_at: self.folder.expiry(id), metadata, file_id, duplicate }
+        let Plan { size, metadata, file_id, duplicate, is_part, parts, .. } = plan;
+        let expires_at = self.folder.expiry(id);
+        Progress { offset, size, expires_at, metadata, file_id, duplicate, is_part, parts }
     }
 
     /// Makes the file in a task of its own, so that it is finished or undone even if the client hangs up.
@@ -284,7 +231,7 @@ impl Resumable {
                         tracing::warn!(%id, %error, "cannot note that an upload is finished");
                     }
                     resumable.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
-                    Ok(resumable.show(id, plan.size, plan))
+                    Ok(resumable.show(id, made.size.unsigned_abs(), plan))
                 }
                 // Refused for good: other bytes have the name now, or these are not what their name says.
                 Err(error)
@@ -307,10 +254,10 @@ impl Resumable {
         hashed: Hashed,
         address: Option<IpAddr>,
     ) -> Result<(File, Option<Duplicate>), ApiError> {
-        let mut query = query_of(plan);
+        let mut query = query(plan);
         // While the database is away nothing is moved.
-        self.uploads.check_name_and_rights(plan.account_id, &mut query, Some(plan.size)).await?;
-        let (folder, size) = (self.folder.clone(), plan.size);
+        self.uploads.check_name_and_rights(plan.account_id, &mut query, plan.size).await?;
+        let (folder, size) = (self.folder.clone(), length(&file)?);
         let staged = blocking(move || {
             let mut file = file;
             let sha256 = hashed.finish(&mut file)?;
@@ -328,84 +275,6 @@ impl Resumable {
     }
 }
 
-/// The upload as one whose bytes come in a single request.
-fn query_of(plan: &Plan) -> UploadQuery {
-    let Plan { project_id, folder, name, sha256, .. } = plan;
-    UploadQuery {
-        project_id: *project_id,
-        folder: folder.clone(),
-        name: name.clone(),
-        sha256: sha256.clone(),
-    }
-}
-
-/// Writes a body to the end of an upload. What came before an error is kept.
-async fn receive<E>(
-    mut body: impl Stream<Item = Result<Bytes, E>> + Unpin,
-    turn: &Turn,
-    appending: Appending,
-    (plan, promised): (&Plan, Option<u64>),
-) -> Result<Appending, ApiError> {
-    let (begin, mut end, mut failure) = (appending.offset, appending.offset, None);
-    let mut writing = spawn_blocking(move || Ok(appending));
-    let (mut batch, mut batch_size, mut is_asked) = (Vec::new(), 0, false);
-    let interrupted = |end| ReceiveError::Interrupted { arrived: end - begin, promised };
-    loop {
-        let chunk = tokio::select! {
-            biased;
-            chunk = body.next() => chunk,
-            () = turn.asked.notified(), if !is_asked => {
-                is_asked = true;
-                continue;
-            }
-            () = sleep(GIVE_WAY), if is_asked => {
-                failure = Some(receive_error(&plan.name, interrupted(end)));
-                break;
-            }
-        };
-        let Some(chunk) = chunk else { break };
-        let Ok(chunk) = chunk else {
-            failure = Some(receive_error(&plan.name, interrupted(end)));
-            break;
-        };
-        if end + chunk.len() as u64 > plan.size {
-            failure = Some(too_long(plan));
-            break;
-        }
-        end += chunk.len() as u64;
-        batch_size += chunk.len();
-        batch.push(chunk);
-        if batch_size >= BATCH_SIZE {
-            let written = written(&plan.name, writing).await?;
-            let full = std::mem::take(&mut batch);
-            batch_size = 0;
-            writing = spawn_blocking(move || written.write(full));
-        }
-    }
-    let appending = written(&plan.name, writing).await?;
-    let appending = written(&plan.name, spawn_blocking(move || appending.write(batch))).await?;
-    failure.map_or(Ok(appending), Err)
-}
-
-async fn written(
-    name: &str,
-    writing: tokio::task::JoinHandle<Result<Appending, ReceiveError>>,
-) -> Result<Appending, ApiError> {
-    let written = writing.await.map_err(|error| ApiError::internal(&error))?;
-    written.map_err(|error| receive_error(name, error))
-}
-
-fn verify(mut appending: Appending, expected: Option<&Checksum>) -> Result<Appending, ApiError> {
-    if let (Some(hasher), Some(expected)) = (&mut appending.checksum, expected) {
-        let digest = hasher.finish().map_err(|error| ApiError::internal(&error))?;
-        if *digest != *expected.expected {
-            return Err(ApiError::new(CHECKSUM, "the bytes were damaged on the way: their checksum differs")
-                .hint("Send them again, from the same offset."));
-        }
-    }
-    Ok(appending)
-}
-
 async fn blocking<T: Send + 'static>(task: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
     spawn_blocking(task).await.unwrap_or_else(|error| Err(io::Error::other(error)))
 }
@@ -414,17 +283,18 @@ fn length(file: &DiskFile) -> Result<u64, ApiError> {
     file.metadata().map(|metadata| metadata.len()).map_err(|error| disk_error(&error))
 }
 
+/// The file that an upload is to become, as it was asked for.
+fn query(plan: &Plan) -> UploadQuery {
+    let (folder, name, sha256) = (plan.folder.clone(), plan.name.clone(), plan.sha256.clone());
+    UploadQuery { project_id: plan.project_id, folder, name, sha256 }
+}
+
 fn check_offset(part: &Part, offset: u64) -> Result<(), ApiError> {
     if part.offset == offset {
         return Ok(());
     }
     Err(ApiError::new(WRONG_STATE, format!("the upload goes on at byte {offset}, not {}", part.offset))
         .hint("HEAD says where it goes on."))
-}
-
-fn too_long(plan: &Plan) -> ApiError {
-    let detail = format!("more bytes came than the {} that \"{}\" is to have", plan.size, plan.name);
-    ApiError::new(TOO_LARGE, detail).hint("Begin another upload with the right Upload-Length.")
 }
 
 fn unknown(id: Uuid) -> ApiError {

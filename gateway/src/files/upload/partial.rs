@@ -31,7 +31,8 @@ pub(crate) struct Plan {
     #[serde(default)]
     pub(crate) folder: String,
     pub(crate) name: String,
-    pub(crate) size: u64,
+    /// `None`: the client does not know it yet.
+    pub(crate) size: Option<u64>,
     /// As the client announced it.
     #[serde(default)]
     pub(crate) sha256: Option<String>,
@@ -44,6 +45,12 @@ pub(crate) struct Plan {
     /// The part that the project had already.
     #[serde(default)]
     pub(crate) duplicate: Option<Duplicate>,
+    /// It becomes no file by itself, but is joined with others.
+    #[serde(default)]
+    pub(crate) is_part: bool,
+    /// The parts that it was joined from.
+    #[serde(default)]
+    pub(crate) parts: Vec<Uuid>,
 }
 
 /// The part of an upload that the project had already when it ended.
@@ -89,7 +96,7 @@ impl Folder {
         self.write_plan(id, plan).inspect_err(|_| drop(fs::remove_file(self.bytes(id))))
     }
 
-    fn write_plan(&self, id: Uuid, plan: &Plan) -> io::Result<()> {
+    pub(crate) fn write_plan(&self, id: Uuid, plan: &Plan) -> io::Result<()> {
         let mut file = NamedTempFile::new_in(&self.0)?;
         serde_json::to_writer(&mut file, plan)?;
         file.as_file().sync_all()?;
@@ -187,6 +194,21 @@ pub(crate) struct Hashed {
 }
 
 impl Hashed {
+    /// Copies a file to the end of another and hashes it on the way.
+    pub(crate) fn append(&mut self, from: &mut File, to: &mut File) -> io::Result<()> {
+        let mut buffer = vec![0; 1024 * 1024];
+        loop {
+            match from.read(&mut buffer)? {
+                0 => return Ok(()),
+                count => {
+                    to.write_all(&buffer[..count])?;
+                    self.hasher.update(&buffer[..count]);
+                    self.length += count as u64;
+                }
+            }
+        }
+    }
+
     /// Reads what was not hashed when it came, and answers the hash of all.
     pub(crate) fn finish(mut self, file: &mut File) -> io::Result<[u8; 32]> {
         file.seek(SeekFrom::Start(self.length))?;
@@ -243,11 +265,13 @@ mod tests {
             account_id: Uuid::nil(),
             project_id: Uuid::nil(),
             name: "film.mkv".to_owned(),
-            size: 6,
+            size: Some(6),
             sha256: None,
             metadata: None,
             file_id: None,
             duplicate: None,
+            is_part: false,
+            parts: Vec::new(),
         }
     }
 

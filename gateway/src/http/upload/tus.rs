@@ -1,8 +1,6 @@
 //! `/api/uploads`: uploads that go on after an interruption, by the protocol tus 1.0
 //! (<https://tus.io/protocols>).
 
-use std::str::FromStr;
-
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
     CACHE_CONTROL, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, HeaderMap, LOCATION,
@@ -12,12 +10,11 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use futures::StreamExt;
 use httpdate::fmt_http_date;
-use nebula_api::file::UploadQuery;
-use serde::Deserialize;
 use uuid::Uuid;
 
-use super::drain_refused;
-use crate::domain::upload::resumable::{Checksum, Part, Progress};
+use super::announce::{CreateQuery, number, text, wanted};
+use super::{draft, drain_refused};
+use crate::domain::upload::resumable::request::{Checksum, Part, Progress, Purpose};
 use crate::error::{ApiError, MEDIA_TYPE, PRECONDITION};
 use crate::files::upload::partial::Duplicate;
 use crate::http::body_limit::BodyTimer;
@@ -26,27 +23,16 @@ use crate::http::origin::client_address;
 use crate::state::AppState;
 
 const VERSION: &str = "1.0.0";
-const EXTENSIONS: &str = "creation,creation-with-upload,checksum,expiration,termination";
+const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,checksum,expiration,termination,\
+                          concatenation";
 const ALGORITHMS: &str = "sha256,sha1,md5";
 /// Of a creation: the file of this name and size, with whose checksum a client can compare its own.
 const SAME_NAME: &str = "Nebula-Same-Name";
 /// Of an upload that has become a file, if the project had `file` or `content` already.
 const DUPLICATE: &str = "Nebula-Duplicate";
+const CONCAT: &str = "Upload-Concat";
+const DEFER_LENGTH: &str = "Upload-Defer-Length";
 const BYTES: &str = "application/offset+octet-stream";
-
-/// Query of `POST /api/uploads`, for clients that do not say the same in `Upload-Metadata`.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct CreateQuery {
-    /// Project to upload into; `projectId` in the metadata.
-    project_id: Option<Uuid>,
-    /// Folder to put it into, names joined by slashes; `folder` in the metadata; without it, the top.
-    folder: Option<String>,
-    /// File name, without folders; `filename` or `name` in the metadata.
-    name: Option<String>,
-    /// SHA-256 of the bytes in hexadecimal, if it is known; `sha256` in the metadata.
-    sha256: Option<String>,
-}
 
 /// Version and extensions of tus, checksums and the largest upload that this gateway takes.
 #[utoipa::path(options, path = "/api/uploads", tag = "files",
@@ -58,10 +44,12 @@ pub(crate) async fn options(state: web::Data<AppState>) -> HttpResponse {
     if let Some(max) = state.uploads.max_size() {
         response.insert_header(("Tus-Max-Size", max.to_string()));
     }
+    response.insert_header((draft::LIMIT, draft::limits(&state, None)));
     tus(response.finish())
 }
 
-/// Begins an upload of `Upload-Length` bytes; the first ones may be the body. Its URL is in `Location`.
+/// Begins an upload of `Upload-Length` bytes; the first ones may be the body. Its URL is in `Location`. With
+/// `Upload-Complete` instead of `Tus-Resumable`, by the draft of the IETF.
 #[utoipa::path(post, path = "/api/uploads", tag = "files", params(CreateQuery),
     responses(
         (status = 201, description = "Begun; with all bytes in the body, also finished"),
@@ -77,19 +65,32 @@ pub(crate) async fn create(
     query: web::Query<CreateQuery>,
     mut body: web::Payload,
 ) -> HttpResponse {
+    if draft::is_spoken(&request) {
+        return draft::create(state, actor, request, query, body).await;
+    }
     let begun = async {
         let actor = actor?;
         check_version(&request)?;
         let metadata = text(request.headers(), "Upload-Metadata").map(str::to_owned);
-        let asked = wanted(query.into_inner(), metadata.as_deref().unwrap_or_default())?;
-        let size = number(request.headers(), "Upload-Length")?.ok_or_else(|| {
-            ApiError::bad_argument("the header Upload-Length is missing")
-                .hint("Say the size of the file in bytes.")
-        })?;
+        let asked = || wanted(query.into_inner(), metadata.as_deref().unwrap_or_default());
+        let purpose = match text(request.headers(), CONCAT) {
+            None => Purpose::File(asked()?),
+            Some("partial") => Purpose::Part,
+            Some(parts) => {
+                let (parts, asked, address) = (part_ids(parts)?, asked()?, client_address(&request));
+                let joined = state.resumable.join(actor.account_id, asked, parts, metadata, address);
+                let (id, progress) = joined.await?;
+                let mut response = HttpResponse::Created();
+                response.insert_header((LOCATION, format!("/api/uploads/{id}")));
+                show(&mut response, &progress);
+                return Ok(response.finish());
+            }
+        };
+        let size = announced_size(request.headers())?;
         let part = (text(request.headers(), CONTENT_TYPE.as_str()) == Some(BYTES))
             .then(|| part(&request, 0))
             .transpose()?;
-        let begun = state.resumable.create(actor.account_id, asked, size, metadata).await?;
+        let begun = state.resumable.create(actor.account_id, purpose, size, metadata).await?;
         let id = begun.id;
         let progress = match part {
             // A client that is still sending would not read the answer.
@@ -135,12 +136,24 @@ pub(crate) async fn status(
     request: HttpRequest,
     id: web::Path<Uuid>,
 ) -> HttpResponse {
+    if draft::is_spoken(&request) {
+        return draft::status(state, actor, request, *id).await;
+    }
     let looked = async {
         check_version(&request)?;
         let progress = state.resumable.progress(actor.account_id, *id, client_address(&request)).await?;
         let mut response = HttpResponse::Ok();
         show(&mut response, &progress);
-        response.insert_header(("Upload-Length", progress.size.to_string()));
+        match progress.size {
+            Some(size) => response.insert_header(("Upload-Length", size.to_string())),
+            None => response.insert_header((DEFER_LENGTH, "1")),
+        };
+        if progress.is_part {
+            response.insert_header((CONCAT, "partial"));
+        } else if !progress.parts.is_empty() {
+            let parts: Vec<_> = progress.parts.iter().map(|id| format!("/api/uploads/{id}")).collect();
+            response.insert_header((CONCAT, format!("final;{}", parts.join(" "))));
+        }
         if let Some(metadata) = &progress.metadata {
             response.insert_header(("Upload-Metadata", metadata.as_str()));
         }
@@ -167,6 +180,9 @@ pub(crate) async fn append(
     id: web::Path<Uuid>,
     mut body: web::Payload,
 ) -> HttpResponse {
+    if draft::is_spoken(&request) {
+        return draft::append(state, actor, request, *id, body).await;
+    }
     let appended = async {
         let actor = actor?;
         check_version(&request)?;
@@ -198,6 +214,9 @@ pub(crate) async fn remove(
     request: HttpRequest,
     id: web::Path<Uuid>,
 ) -> HttpResponse {
+    if draft::is_spoken(&request) {
+        return draft::remove(state, actor, *id).await;
+    }
     let removed = async {
         check_version(&request)?;
         state.resumable.remove(actor.account_id, *id).await?;
@@ -250,21 +269,35 @@ fn check_version(request: &HttpRequest) -> Result<(), ApiError> {
     }
 }
 
-fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers.get(name)?.to_str().ok().map(str::trim)
-}
-
-fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, ApiError> {
-    text(headers, name).map(u64::from_str).transpose().map_err(|_| {
-        ApiError::bad_argument(format!("the header {name} is no number of bytes"))
-            .hint("It takes digits alone.")
-    })
-}
-
 fn part(request: &HttpRequest, offset: u64) -> Result<Part, ApiError> {
     let checksum = text(request.headers(), "Upload-Checksum").map(checksum).transpose()?;
     let length = number(request.headers(), CONTENT_LENGTH.as_str())?;
-    Ok(Part { offset, length, checksum, address: client_address(request) })
+    // At the creation it is that of the upload, too, which is known by then.
+    let total = number(request.headers(), "Upload-Length")?;
+    Ok(Part { offset, length, total, is_last: false, checksum, address: client_address(request) })
+}
+
+/// `None` for an upload whose size is told later.
+fn announced_size(headers: &HeaderMap) -> Result<Option<u64>, ApiError> {
+    match (number(headers, "Upload-Length")?, text(headers, DEFER_LENGTH)) {
+        (None, Some("1")) => Ok(None),
+        (None, None) => Err(ApiError::bad_argument("the header Upload-Length is missing")
+            .hint("Say the size of the file in bytes; or Upload-Defer-Length: 1, and the size later.")),
+        (size, None) => Ok(size),
+        (_, Some(_)) => {
+            Err(ApiError::bad_argument("Upload-Defer-Length goes without Upload-Length, and is 1"))
+        }
+    }
+}
+
+/// The uploads of `final;URL URL`.
+fn part_ids(text: &str) -> Result<Vec<Uuid>, ApiError> {
+    let urls = text.strip_prefix("final;").unwrap_or_default().split_ascii_whitespace();
+    let ids = urls.map(|url| url.rsplit('/').next().and_then(|id| id.parse().ok()));
+    ids.collect::<Option<Vec<_>>>().ok_or_else(|| {
+        ApiError::bad_argument("Upload-Concat cannot be read")
+            .hint("It is partial, or final; and the URLs of the parts with blanks between.")
+    })
 }
 
 /// `sha256 BASE64`.
@@ -278,47 +311,9 @@ fn checksum(text: &str) -> Result<Checksum, ApiError> {
     })
 }
 
-/// The file to be uploaded, by the query or else by the metadata: keys and base64, with commas.
-fn wanted(query: CreateQuery, metadata: &str) -> Result<UploadQuery, ApiError> {
-    let given = |key: &str| {
-        let mut pairs = metadata.split(',').filter_map(|pair| pair.trim().split_once(' '));
-        let (_, value) = pairs.find(|(name, _)| *name == key)?;
-        String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()
-    };
-    let project_id = query.project_id.or_else(|| given("projectId")?.parse().ok());
-    let name = query.name.or_else(|| given("filename")).or_else(|| given("name"));
-    let (Some(project_id), Some(name)) = (project_id, name) else {
-        return Err(ApiError::bad_argument("project and name of the file are missing").hint(
-            "Say projectId and filename in Upload-Metadata, in base64, or projectId and name in the query.",
-        ));
-    };
-    let folder = query.folder.or_else(|| given("folder")).unwrap_or_default();
-    Ok(UploadQuery { project_id, folder, name, sha256: query.sha256.or_else(|| given("sha256")) })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn metadata_is_read_and_the_query_wins() {
-        let none = || CreateQuery { project_id: None, folder: None, name: None, sha256: None };
-        let id = Uuid::from_u128(7);
-        let metadata = format!(
-            "filename {}, filetype dmlkZW8=,is_confidential,folder {},projectId {}",
-            BASE64_STANDARD.encode("Überfahrt.mkv"),
-            BASE64_STANDARD.encode("a/b"),
-            BASE64_STANDARD.encode(id.to_string())
-        );
-        let read = wanted(none(), &metadata).unwrap();
-        assert_eq!((read.name.as_str(), read.project_id, read.sha256), ("Überfahrt.mkv", id, None));
-        assert_eq!(read.folder, "a/b");
-        let named = wanted(CreateQuery { name: Some("b".to_owned()), ..none() }, &metadata).unwrap();
-        assert_eq!(named.name, "b");
-        for bad in ["", "filename YQ==", "filename %,projectId YQ=="] {
-            assert!(wanted(none(), bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn checksums_name_an_algorithm_and_a_digest() {

@@ -1,0 +1,100 @@
+//! Files that are joined from parts, which were uploaded at the same time: the extension concatenation of tus.
+
+use std::fs::File as DiskFile;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use nebula_api::file::UploadQuery;
+use uuid::Uuid;
+
+use super::super::disk_error;
+use super::request::{Progress, Purpose};
+use super::{Resumable, blocking, length};
+use crate::error::{ApiError, WRONG_STATE};
+use crate::files::upload::partial::Plan;
+
+/// Parts of one file at most.
+const MAX_PARTS: usize = 1000;
+
+impl Resumable {
+    /// Makes a file of parts, in this order; answers its upload. It goes on if the client hangs up.
+    pub(crate) async fn join(
+        self: &Arc<Self>,
+        account_id: Uuid,
+        query: UploadQuery,
+        parts: Vec<Uuid>,
+        metadata: Option<String>,
+        address: Option<IpAddr>,
+    ) -> Result<(Uuid, Progress), ApiError> {
+        let resumable = Arc::clone(self);
+        let joining =
+            tokio::spawn(
+                async move { resumable.copy_parts(account_id, query, parts, metadata, address).await },
+            );
+        joining.await.map_err(|error| ApiError::internal(&error))?
+    }
+
+    async fn copy_parts(
+        self: Arc<Self>,
+        account_id: Uuid,
+        query: UploadQuery,
+        parts: Vec<Uuid>,
+        metadata: Option<String>,
+        address: Option<IpAddr>,
+    ) -> Result<(Uuid, Progress), ApiError> {
+        if parts.is_empty() || parts.len() > MAX_PARTS {
+            let detail = format!("a file is joined from 1 to {MAX_PARTS} parts, not {}", parts.len());
+            return Err(ApiError::bad_argument(detail));
+        }
+        let mut files = Vec::new();
+        let mut size = 0;
+        for part in &parts {
+            let file = self.open_part(account_id, *part).await?;
+            size += length(&file)?;
+            files.push(file);
+        }
+        let begun = self.create(account_id, Purpose::File(query), Some(size), metadata).await?;
+        if let Some(progress) = begun.progress {
+            return Ok((begun.id, progress));
+        }
+        let plan = self.plan(account_id, begun.id).await?;
+        let plan = self.keep(begun.id, Plan { parts: parts.clone(), ..plan }).await?;
+        let (mut hashed, _) = self.turn(begun.id).await?;
+        let mut joined = self.open(begun.id).await?;
+        let copied = blocking(move || {
+            for mut file in files {
+                hashed.append(&mut file, &mut joined)?;
+            }
+            joined.sync_data()?;
+            Ok((joined, hashed))
+        });
+        let (joined, hashed) = match copied.await {
+            Ok(copied) => copied,
+            Err(error) => {
+                self.forget(begun.id).await?;
+                return Err(disk_error(&error));
+            }
+        };
+        let progress = self.finish(begun.id, plan, joined, hashed, address).await?;
+        for part in parts {
+            // One that stays is swept later.
+            let _ = self.forget(part).await;
+        }
+        Ok((begun.id, progress))
+    }
+
+    /// Opens a part of this account that is whole; it is locked as long as it is open.
+    async fn open_part(&self, account_id: Uuid, id: Uuid) -> Result<DiskFile, ApiError> {
+        let plan = self.plan(account_id, id).await?;
+        if !plan.is_part {
+            return Err(ApiError::bad_argument(format!("the upload {id} is no part"))
+                .hint("Parts are begun with Upload-Concat: partial."));
+        }
+        let file = self.open(id).await?;
+        if plan.size != Some(length(&file)?) {
+            return Err(ApiError::new(WRONG_STATE, format!("the part {id} is not complete"))
+                .hint("Send the rest of it first."));
+        }
+        Ok(file)
+    }
+}
