@@ -2,7 +2,7 @@
 import { chromium, type Browser, type Page } from "playwright-core";
 
 /** Variables that the story sets. */
-const env = (name: string): string => {
+export const env = (name: string): string => {
   const value: unknown = import.meta.env[name];
   if (typeof value !== "string" || value === "") throw new Error(`set ${name}, or run make test-stories T=console`);
   return value;
