@@ -85,9 +85,13 @@ async fn damage_is_found(stack: &Stack, objects: &Path, settings: &[(&str, &str)
     ensure!(storage.untracked_bytes == 9 && storage.scrubbed_at.is_some(), "{storage:?}");
     let metrics = good(api.anonymous("/metrics").send().await?).await?.text().await?;
     ensure!(metrics.contains("nebula_storage_faults{fault=\"changed\"} 2"), "{metrics}");
-    let health: Health = good(api.anonymous("/health/ready").send().await?).await?.json().await?;
-    let check = health.checks.into_iter().find(|check| check.name == "storage-scrub");
-    ensure!(check.is_some_and(|check| check.ok && check.hint.is_some()));
+    // An answer is used again for a second.
+    eventually("the check of the storage to tell it", || async {
+        let health: Health = good(api.anonymous("/health/ready").send().await?).await?.json().await?;
+        let check = health.checks.into_iter().find(|check| check.name == "storage-scrub");
+        Ok(check.filter(|check| check.ok && check.hint.is_some()))
+    })
+    .await?;
 
     // Put right and deleted: the next scrub forgets them, and says nothing new of the rest.
     fs::write(&spoilt, sound)?;
