@@ -26,6 +26,7 @@ pub(crate) mod object;
 pub(crate) mod openapi;
 pub(crate) mod origin;
 pub(crate) mod peer;
+pub(crate) mod picture;
 pub(crate) mod playback;
 pub(crate) mod pool;
 pub(crate) mod preauth;

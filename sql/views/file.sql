@@ -29,7 +29,9 @@ SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.user
                       WHERE x.content_id = f.content_id) r
 -- Of a file that can be played the jobs do not matter, and reading them is most of the work of a list.
   LEFT JOIN LATERAL (SELECT count(*) AS known,
-                            count(*) FILTER (WHERE s.state IN ('dead', 'cancelled')) AS failed,
+                            -- A film without its pictures is still a film.
+                            count(*) FILTER (WHERE s.state IN ('dead', 'cancelled')
+                                                   AND k.role <> 'pictures') AS failed,
                             count(*) FILTER (WHERE s.state IN ('running', 'succeeded')) AS started,
                             sum(k.weight * coalesce(s.progress, 0))
                               FILTER (WHERE s.state <> 'available' OR s.progress > 0) / sum(k.weight) AS progress,

@@ -11,6 +11,7 @@ mod leftovers;
 mod library;
 mod names;
 mod outage;
+mod pictures;
 mod playback;
 mod player;
 mod quota;

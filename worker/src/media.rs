@@ -25,6 +25,7 @@ mod mux;
 mod open;
 mod orientation;
 mod original;
+mod pictures;
 mod piece;
 mod pipeline;
 mod plan;
@@ -39,6 +40,7 @@ mod task;
 mod threads;
 mod timeline;
 mod video;
+mod webvtt;
 
 use std::path::Path;
 
@@ -54,12 +56,14 @@ pub(crate) use input::{MAX_ANSWER, RangeRequest};
 pub use join::{JoinTask, JoinTrack, Joined};
 pub use ladder::{ChunkTask, Size, Span};
 pub use original::{Original, OriginalAudio, OriginalVideo};
+pub use pictures::{Pictures, PicturesTask, Sprites};
 pub use piece::Piece;
 pub use plan::{MediaPlan, WebFrom};
 pub use progress::Progress;
 pub use sound::{Sound, SoundTask};
 pub use summary::Summary;
 pub use task::{Task, run};
+pub use webvtt::Subtitle;
 
 /// Initialises FFmpeg. Its messages of level warning and above go to stderr. Codecs use so many threads; 0: as many as
 /// there are processors, within bounds. Pictures are made by the device at this path, where it can. To be called before

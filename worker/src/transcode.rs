@@ -5,12 +5,14 @@
 //! | `transcode` | plans, and converts what has to be copied only |
 //! | `transcode-chunk` | a chunk of the picture in all sizes |
 //! | `transcode-audio` | all sounds |
+//! | `transcode-pictures` | poster, small pictures, subtitles as text |
 //! | `transcode-join` | the MP4 for browsers from the chunks |
 
 mod chunk;
 mod convert;
 mod digest;
 mod join;
+mod pictures;
 mod pieces;
 mod ranges;
 mod rendition;
@@ -36,7 +38,7 @@ pub(crate) fn registry(workplace: Workplace) -> Registry {
     let workplace = Arc::new(workplace);
     let with = |kind| Arc::new(Transcode { workplace: workplace.clone(), kind });
     let mut registry = Registry::default();
-    for kind in [Kind::Convert, Kind::Chunk, Kind::Sound, Kind::Join] {
+    for kind in [Kind::Convert, Kind::Chunk, Kind::Sound, Kind::Pictures, Kind::Join] {
         registry = registry.with(kind.name(), with(kind));
     }
     registry
@@ -47,6 +49,7 @@ enum Kind {
     Convert,
     Chunk,
     Sound,
+    Pictures,
     Join,
 }
 
@@ -57,6 +60,7 @@ impl Kind {
             Self::Convert => "transcode",
             Self::Chunk => "transcode-chunk",
             Self::Sound => "transcode-audio",
+            Self::Pictures => "transcode-pictures",
             Self::Join => "transcode-join",
         }
     }
@@ -75,6 +79,7 @@ impl Handler for Transcode {
                 Kind::Convert => convert::work(&self.workplace, &job, &context).await,
                 Kind::Chunk => chunk::work(&self.workplace, &job, &context).await,
                 Kind::Sound => sound::work(&self.workplace, &job, &context).await,
+                Kind::Pictures => pictures::work(&self.workplace, &job, &context).await,
                 Kind::Join => join::work(&self.workplace, &job, &context).await,
             }
         })

@@ -10,12 +10,16 @@ mod corpus;
 mod damage;
 #[path = "media/encodes.rs"]
 mod encodes;
+#[path = "media/pictures.rs"]
+mod pictures;
 #[path = "media/reference.rs"]
 mod reference;
 #[path = "media/refusals.rs"]
 mod refusals;
 #[path = "media/sounds.rs"]
 mod sounds;
+#[path = "media/subtitles.rs"]
+mod subtitles;
 #[path = "media/support.rs"]
 mod support;
 #[path = "media/times.rs"]

@@ -101,7 +101,7 @@ pub struct Tags {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rendition {
-    /// `web`: MP4 that browsers play.
+    /// `web`: MP4 that browsers play; `poster`, `sprites-<n>`, `sprites-vtt`, `subtitle-<n>`.
     pub kind: String,
     /// Size in bytes.
     pub size: i64,

@@ -15,8 +15,9 @@ use crate::files::range::{self, Conditions, Decision, Object};
 use crate::http::error::not_found;
 use crate::infra::web_assets::{self, Asset};
 
-/// Only scripts, styles and calls of this origin: a script in the name of a file or device is not run.
-const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob:; media-src 'self' blob:; \
+/// Only scripts, styles and calls of this origin: a script in the name of a file or device is not run. hls.js gives the
+/// tracks of subtitles an empty text as `data:`.
+const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob:; media-src 'self' blob: data:; \
                       worker-src 'self' blob:; \
                       object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 

@@ -15,7 +15,7 @@ use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
     auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall, folder, health,
-    hls, install, job, metrics, node, node_interface, peer, playback, pool, preauth, project,
+    hls, install, job, metrics, node, node_interface, peer, picture, playback, pool, preauth, project,
     project_options, quota, revocation, rotation, share, system, trash, upload,
 };
 
@@ -153,6 +153,9 @@ routes! {
     MemberOrLink hls::segment;
     MemberOrLink hls::subtitle;
     Member hls::seek;
+    MemberOrLink picture::poster;
+    MemberOrLink picture::index;
+    MemberOrLink picture::sheet;
 
     Admin  system::show;
     Anyone health::live;

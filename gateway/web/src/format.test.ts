@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { ago, bytes, count, duration, expiry, percent, sentence, share, urgency } from "./format";
+import { ago, bytes, clock, count, duration, expiry, percent, sentence, share, urgency } from "./format";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -31,6 +31,14 @@ describe("duration", () => {
     [30 * HOUR, "30 h"],
     [3 * DAY, "3 days"],
   ])("%d ms is %s", (ms, text) => expect(duration(ms)).toBe(text));
+});
+
+describe("clock", () => {
+  it.each([
+    [-1, "00:00"],
+    [59.9, "00:59"],
+    [3725.2, "01:02:05"],
+  ])("%d s is %s", (seconds, text) => expect(clock(seconds)).toBe(text));
 });
 
 describe("relative times", () => {

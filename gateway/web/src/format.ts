@@ -47,6 +47,13 @@ function coarse(ms: number): string {
 }
 
 /** "3 min ago". A clock slightly ahead of ours is "just now" too. */
+/** A moment of a film. */
+export function clock(seconds: number): string {
+  const whole = Math.max(0, Math.floor(seconds));
+  const [hours, minutes, rest] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60, whole % 60].map((one) => String(one).padStart(2, "0"));
+  return `${hours === "00" ? "" : `${hours}:`}${minutes}:${rest}`;
+}
+
 export function ago(time: string, now: number): string {
   const ms = now - Date.parse(time);
   return ms < MINUTE ? "just now" : `${coarse(ms)} ago`;

@@ -18,6 +18,9 @@ export interface Stream {
   choices(): Choices;
   /** Pixels of the height that is shown now, or null before the first picture. */
   height(): number | null;
+  /** The choices that hold now. */
+  sound(): number;
+  subtitles(): number;
   chooseSize(id: number): void;
   chooseSound(id: number): void;
   chooseSubtitles(id: number): void;
@@ -43,7 +46,8 @@ export async function stream(video: HTMLVideoElement, path: string, changed: () 
   }
   const hls: Hls = new Hls({ enableWorker: true });
   const { Events, ErrorTypes } = Hls;
-  for (const event of [Events.MANIFEST_PARSED, Events.LEVEL_SWITCHED, Events.AUDIO_TRACKS_UPDATED, Events.SUBTITLE_TRACKS_UPDATED]) hls.on(event, changed);
+  for (const event of [Events.MANIFEST_PARSED, Events.LEVEL_SWITCHED, Events.AUDIO_TRACKS_UPDATED, Events.SUBTITLE_TRACKS_UPDATED, Events.AUDIO_TRACK_SWITCHED, Events.SUBTITLE_TRACK_SWITCH])
+    hls.on(event, changed);
   let recovered = 0;
   hls.on(Events.ERROR, (_, error) => {
     if (!error.fatal) return;
@@ -61,6 +65,8 @@ export async function stream(video: HTMLVideoElement, path: string, changed: () 
       subtitles: [{ id: -1, label: "None" }, ...hls.subtitleTracks.map(named)],
     }),
     height: () => hls.levels[hls.currentLevel]?.height ?? null,
+    sound: () => hls.audioTrack,
+    subtitles: () => hls.subtitleTrack,
     chooseSize: (id) => (hls.nextLevel = id),
     chooseSound: (id) => (hls.audioTrack = id),
     chooseSubtitles: (id) => (hls.subtitleTrack = id),

@@ -131,8 +131,12 @@ async fn another_worker_completes_the_job_of_a_killed_one() -> Result<()> {
     assert_known(&stack, &client).await
 }
 
-/// Nothing half made is in the store.
+/// Nothing half made is in the store, once no job runs.
 async fn assert_known(stack: &Stack, client: &tokio_postgres::Client) -> Result<()> {
+    eventually("no job to run", || async {
+        Ok(client.query_opt("SELECT FROM nebula.job_running LIMIT 1", &[]).await?.is_none().then_some(()))
+    })
+    .await?;
     let known = "SELECT storage_key FROM nebula.content UNION ALL SELECT storage_key FROM nebula.rendition
                   UNION ALL SELECT storage_key FROM nebula.chunk";
     let known = client.query(known, &[]).await?;

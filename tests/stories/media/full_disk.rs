@@ -237,6 +237,18 @@ async fn a_film_waits_for_room_without_using_up_an_attempt_and_goes_on_by_itself
         let file = api.settled(name).await?;
         assert_eq!((file.state.as_str(), file.error), ("ready", None), "{name}");
     }
-    assert_eq!(stack.stored()?.len(), 4, "two uploads, two renditions, nothing half made");
+    eventually("their pictures to be made", || async {
+        let unfinished = "SELECT FROM nebula.content_job j WHERE nebula.is_unfinished(j.job_id) LIMIT 1";
+        Ok(client.query_opt(unfinished, &[]).await?.is_none().then_some(()))
+    })
+    .await?;
+    let recorded =
+        "SELECT (SELECT count(*) FROM nebula.content), count(*), count(*) FILTER (WHERE kind = 'web')
+                      FROM nebula.rendition";
+    let recorded = client.query_one(recorded, &[]).await?;
+    let [uploads, renditions, web] = [0, 1, 2].map(|column| recorded.get::<_, i64>(column));
+    assert_eq!((uploads, web), (2, 2));
+    let chunks: i64 = client.query_one("SELECT count(*) FROM nebula.chunk", &[]).await?.get(0);
+    assert_eq!(stack.stored()?.len() as i64, uploads + renditions + chunks, "nothing half made");
     Ok(())
 }

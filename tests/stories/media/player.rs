@@ -4,23 +4,31 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use nebula_api::file::File;
 use nebula_api::share::MadeShare;
 use nebula_tests::api::{data, good};
 use nebula_tests::binary::{root, run};
+use nebula_tests::eventually;
 use nebula_tests::stack::{ADMIN, PASSWORD, Stack};
 use serde_json::json;
 
-/// 20 seconds in a form that no browser plays, larger than the smallest size that is made.
+/// 20 seconds in a form that no browser plays, larger than the smallest size that is made, with two subtitles.
 const FILM: &str = "-f lavfi -i testsrc2=size=960x540:rate=25:duration=20 -f lavfi -i sine=duration=20 \
-                    -c:v mpeg4 -q:v 5 -c:a flac";
+                    -i english.srt -i german.srt -map 0 -map 1 -map 2 -map 3 -c:v mpeg4 -q:v 5 -c:a flac -c:s srt \
+                    -metadata:s:s:0 language=eng -metadata:s:s:1 title=Untertitel";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_film_changes_its_quality_while_it_plays_in_a_browser() -> Result<()> {
     let stack = Stack::start().await?;
     let api = stack.admin().await?;
     let film = stack.path("film.mkv");
-    run(Command::new("ffmpeg").args(["-v", "error", "-y"]).args(FILM.split_whitespace()).arg(&film))?;
+    for (file, text) in [("english.srt", "Good evening"), ("german.srt", "Schönen guten Abend")] {
+        fs::write(stack.path(file), format!("1\n00:00:04,000 --> 00:00:09,500\n{text}\n"))?;
+    }
+    let mut ffmpeg = Command::new("ffmpeg");
+    ffmpeg.args(["-v", "error", "-y"]).args(FILM.split_whitespace()).arg(&film);
+    run(ffmpeg.current_dir(film.parent().context("no folder")?))?;
     let _worker = stack.worker("worker", 30)?;
     run(stack.ctl()?.args(["upload", "--quiet"]).arg(&film))?;
     let film = api.settled("film.mkv").await?;
@@ -28,6 +36,13 @@ async fn a_film_changes_its_quality_while_it_plays_in_a_browser() -> Result<()> 
     let share =
         api.post("/api/shares").json(&json!({"fileId": film.file_id, "password": "rosebud"})).send().await?;
     let share: MadeShare = data(good(share).await?).await?;
+    eventually("its poster and subtitles to be made", || async {
+        let files: Vec<File> = api.read("/api/files").await?;
+        let is_made =
+            |kind: &str| files.iter().any(|file| file.renditions.iter().any(|one| one.kind == kind));
+        Ok((is_made("poster") && is_made("subtitle-1")).then_some(()))
+    })
+    .await?;
     // Pictures for people, where the environment wants them.
     let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures)?;

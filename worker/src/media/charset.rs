@@ -15,10 +15,22 @@ impl Charset {
 
     /// The line as UTF-8; `None` when it is already.
     pub(super) fn convert(&mut self, line: &[u8]) -> Option<String> {
+        self.learn(line);
+        self.decode(line)
+    }
+
+    /// Takes a line into account. Lines in UTF-8 tell nothing about the others.
+    pub(super) fn learn(&mut self, line: &[u8]) {
+        if std::str::from_utf8(line).is_err() {
+            self.detector.feed(line, false);
+        }
+    }
+
+    /// The line as UTF-8, by what was learnt so far; `None` when it is already.
+    pub(super) fn decode(&self, line: &[u8]) -> Option<String> {
         if std::str::from_utf8(line).is_ok() {
             return None;
         }
-        self.detector.feed(line, false);
         let encoding: &'static Encoding = self.detector.guess(None, Utf8Detection::Deny);
         let (text, _) = encoding.decode_without_bom_handling(line);
         Some(text.into_owned())

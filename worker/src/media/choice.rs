@@ -53,7 +53,7 @@ pub(super) fn choose(input: &ff::format::context::Input) -> Choice {
             Type::Audio if is_usable_sound(&stream) => sounds.push(index),
             Type::Subtitle if is_text(codec) => subtitles.push(index),
             Type::Subtitle if codec != Id::None => {
-                leave(format!("{} consists of pictures, which MP4 cannot hold", codec.name()));
+                leave(format!("{} consists of pictures, which browsers do not show", codec.name()));
             }
             _ if codec == Id::None => leave("its codec is unknown".to_owned()),
             _ => leave(format!("{} is not supported", codec.name())),
@@ -104,6 +104,11 @@ fn rank(stream: &ff::Stream<'_>) -> (bool, bool) {
     let is_special = SPECIAL.iter().any(|flag| disposition.contains(*flag))
         || SPECIAL_TITLES.iter().any(|word| title.contains(word));
     (is_special, !disposition.contains(Disposition::DEFAULT))
+}
+
+/// The first cover that can be decoded.
+pub(super) fn cover(input: &ff::format::context::Input) -> Option<ff::Stream<'_>> {
+    input.streams().find(|stream| is_cover(stream) && is_decodable(stream.parameters().id()))
 }
 
 /// Cover art is a still picture, not a video stream.

@@ -169,6 +169,7 @@ pub(super) mod tests {
             },
             language: None,
             title: None,
+            is_forced: false,
             frame_rate: ff::Rational(25, 1),
             display_matrix: None,
         }
@@ -185,6 +186,7 @@ pub(super) mod tests {
             video,
             audio,
             subtitles: Vec::new(),
+            cover: None,
             chapters: Vec::new(),
             warnings: Vec::new(),
         };

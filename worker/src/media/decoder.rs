@@ -22,8 +22,23 @@ impl Decoder {
         Self::open_on(input, None)
     }
 
+    /// Decodes only pictures that need no others.
+    pub(super) fn open_key_frames(input: &ff::Stream<'_>) -> Result<Self, MediaError> {
+        let mut options = codecs::decoder_options();
+        options.set("skip_frame", "nokey");
+        Self::open_with(input, None, options)
+    }
+
     /// Opens the decoder on a device, which leaves its pictures there if it can decode them.
     pub(super) fn open_on(input: &ff::Stream<'_>, device: Option<&Device>) -> Result<Self, MediaError> {
+        Self::open_with(input, device, codecs::decoder_options())
+    }
+
+    fn open_with(
+        input: &ff::Stream<'_>,
+        device: Option<&Device>,
+        options: ff::Dictionary<'_>,
+    ) -> Result<Self, MediaError> {
         let parameters = input.parameters();
         let codec = parameters.id();
         let failed = |error| MediaError::input(&format!("open the decoder for {}", codec.name()), error);
@@ -42,7 +57,7 @@ impl Decoder {
         let mut decoder = context.decoder();
         decoder.set_packet_time_base(input.time_base());
         let found = ff::decoder::find(codec).ok_or(ff::Error::DecoderNotFound).map_err(failed)?;
-        let opened = decoder.open_as_with(found, codecs::decoder_options()).map_err(failed)?;
+        let opened = decoder.open_as_with(found, options).map_err(failed)?;
         Ok(Self { opened, frames: 0, damaged: 0 })
     }
 

@@ -135,6 +135,16 @@ pub(super) fn programme(input: &ff::format::context::Input, stream: usize) -> Op
     }
 }
 
+/// The still picture of a stream that is one.
+pub(super) fn attached_picture(stream: &ff::Stream<'_>) -> Option<ff::Packet> {
+    // SAFETY: the borrow keeps the stream alive; a packet has `size` bytes at `data`, which are copied.
+    unsafe {
+        let packet = &(*stream.as_ptr()).attached_pic;
+        let size = usize::try_from(packet.size).ok().filter(|size| *size > 0 && !packet.data.is_null())?;
+        Some(ff::Packet::copy(std::slice::from_raw_parts(packet.data, size)))
+    }
+}
+
 /// Whether times may begin anew or jump in the middle of this kind of container.
 pub(super) fn may_jump(input: &ff::format::context::Input) -> bool {
     // SAFETY: an open input has a demuxer, a static table.

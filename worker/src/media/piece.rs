@@ -103,8 +103,7 @@ impl PieceWriter {
         let codecs = fragment::codecs(&parts.init)
             .ok_or_else(|| MediaError::transient("the codec of a piece is not in its header"))?;
         let file = format!("{variant}-{n}.m4s");
-        std::fs::write(self.path.with_file_name(&file), &parts.media)
-            .map_err(|error| io_error("write a piece", &error))?;
+        write_file(&self.path.with_file_name(&file), &parts.media)?;
         let (durations, sizes) = segments(&parts.fragments, scale);
         Ok(Some(Piece {
             variant: variant.to_owned(),
@@ -145,6 +144,10 @@ fn segments(fragments: &[Fragment], scale: f64) -> (Vec<f32>, Vec<u32>) {
         current = Some(place);
     }
     (durations, sizes)
+}
+
+pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), MediaError> {
+    std::fs::write(path, bytes).map_err(|error| io_error("write an output", &error))
 }
 
 fn io_error(action: &str, error: &std::io::Error) -> MediaError {

@@ -18,6 +18,7 @@ use super::shape;
 use super::sound::Sound;
 use super::source::Source;
 use super::summary::Summary;
+use super::webvtt::Subtitle;
 
 /// Seconds of the first chunks, which whoever watches at once waits for, and of all others: a crash repeats at
 /// most one. All are multiples of a segment.
@@ -59,6 +60,10 @@ pub struct MediaPlan {
     pub chunks: Vec<Span>,
     /// Sounds.
     pub sounds: Vec<Sound>,
+    /// Text subtitles.
+    pub subtitles: Vec<Subtitle>,
+    /// Whether there is anything to make pictures of.
+    pub pictures: bool,
     /// Chapters.
     pub chapters: Vec<Chapter>,
     /// Properties of the MP4 for browsers.
@@ -103,6 +108,8 @@ pub(super) fn plan(
             variants: Vec::new(),
             chunks: Vec::new(),
             sounds: Vec::new(),
+            subtitles: subtitles(&probe),
+            pictures: probe.cover.is_some(),
             chapters: probe.chapters,
             summary,
             original,
@@ -117,6 +124,8 @@ pub(super) fn plan(
         variants,
         chunks: if has_index(&probe) { chunks(there) } else { chunks(0.0) },
         sounds: sounds(&probe),
+        subtitles: subtitles(&probe),
+        pictures: true,
         summary: Summary::of(&probe, decided, duration, probe.warnings.clone()),
         chapters: probe.chapters,
         original,
@@ -191,6 +200,18 @@ fn sounds(probe: &Probe) -> Vec<Sound> {
         std::iter::once(stereo).chain(surround)
     })
     .collect()
+}
+
+fn subtitles(probe: &Probe) -> Vec<Subtitle> {
+    let numbered = probe.subtitles.iter().enumerate();
+    let subtitle = |(number, stream): (usize, &Stream)| Subtitle {
+        name: format!("subtitle-{number}"),
+        stream: stream.index,
+        language: stream.language.clone(),
+        label: stream.title.clone(),
+        forced: stream.is_forced,
+    };
+    numbered.map(subtitle).collect()
 }
 
 #[cfg(test)]

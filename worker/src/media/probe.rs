@@ -21,6 +21,8 @@ pub(super) struct Stream {
     /// ISO 639 language, if the file names one.
     pub(super) language: Option<String>,
     pub(super) title: Option<String>,
+    /// A subtitle that is to be shown even when none is chosen.
+    pub(super) is_forced: bool,
     pub(super) frame_rate: ff::Rational,
     /// Rotation of the picture: 3x3 fixed-point numbers in native byte order.
     pub(super) display_matrix: Option<Vec<u8>>,
@@ -42,6 +44,8 @@ pub(super) struct Probe {
     /// The sound that plays unless another is chosen comes first.
     pub(super) audio: Vec<Stream>,
     pub(super) subtitles: Vec<Stream>,
+    /// A still picture that stands for the recording.
+    pub(super) cover: Option<Stream>,
     pub(super) chapters: Vec<Chapter>,
     /// Streams that are left out, as sentences.
     pub(super) warnings: Vec<String>,
@@ -60,6 +64,7 @@ pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaEr
         video: None,
         audio: Vec::new(),
         subtitles: Vec::new(),
+        cover: choice::cover(input).map(|stream| Stream::of(input, &stream)),
         chapters: Vec::new(),
         warnings: chosen.left_out,
     };
@@ -104,6 +109,7 @@ impl Stream {
             parameters,
             language: text("language").filter(|language| language != "und"),
             title: text("title").or_else(|| text("handler_name").filter(|name| !is_generic(name))),
+            is_forced: stream.disposition().contains(ff::format::stream::Disposition::FORCED),
             frame_rate: frame_rate(stream),
             display_matrix: stream
                 .side_data()

@@ -129,6 +129,11 @@ impl Fit {
         }
     }
 
+    /// With square pixels, whatever the size.
+    pub(super) fn square(stream: &Stream, size: (u32, u32)) -> Self {
+        Self { aspect: ff::Rational(1, 1), ..Self::new(stream, size) }
+    }
+
     /// The filters for pictures of a format, which are upright already. Pictures of another shape than the usual ones
     /// get black bars.
     pub(super) fn filters(&self, format: Format) -> String {
@@ -142,7 +147,8 @@ impl Fit {
         filters + &format!(",setsar={}/{}", aspect.numerator(), aspect.denominator())
     }
 
-    fn inner(&self, format: Format) -> (u32, u32) {
+    /// The part of the size that pictures of a format fill; the rest is bars.
+    pub(super) fn inner(&self, format: Format) -> (u32, u32) {
         if (format.width, format.height) == self.usual {
             return self.size;
         }

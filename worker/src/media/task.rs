@@ -10,6 +10,7 @@ use super::event::Event;
 use super::input::Input;
 use super::join::{self, JoinTask};
 use super::ladder::{self, ChunkTask};
+use super::pictures::{self, PicturesTask};
 use super::pipeline;
 use super::plan;
 use super::sound::{self, SoundTask};
@@ -26,6 +27,8 @@ pub enum Task {
     Chunk(ChunkTask),
     /// All sounds, as pieces.
     Sound(SoundTask),
+    /// Poster, small pictures, and subtitles as text.
+    Pictures(PicturesTask),
     /// One MP4 from the pieces in a folder beside the upload.
     Join(JoinTask),
 }
@@ -52,6 +55,10 @@ pub fn run(
         Task::Chunk(task) => {
             let mut report = |progress| tell(Event::Progress(progress));
             Ok(json!(ladder::encode(input, folder, task, &mut report)?))
+        }
+        Task::Pictures(task) => {
+            let mut report = |progress| tell(Event::Progress(progress));
+            Ok(json!(pictures::make(input, folder, task, &mut report)?))
         }
         Task::Sound(task) => sound::encode(input, folder, task, tell).map(|()| Value::Null),
         Task::Join(task) => {

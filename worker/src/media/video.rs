@@ -225,15 +225,7 @@ pub(super) fn common_filters(stream: &Stream, rate: ff::Rational) -> String {
         chain.push("yadif=deint=interlaced".to_owned());
     }
     if is_hdr(stream.parameters.transfer) {
-        // zscale refuses unknown primaries, which files often omit: HDR implies BT.2020.
-        let transfer = match stream.parameters.transfer {
-            TransferCharacteristic::ARIB_STD_B67 => "arib-std-b67",
-            _ => "smpte2084",
-        };
-        chain.push(format!("setparams=color_primaries=bt2020:colorspace=bt2020nc:color_trc={transfer}"));
-        chain
-            .push("zscale=t=linear:npl=100,format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0".to_owned());
-        chain.push("zscale=t=bt709:m=bt709:r=tv".to_owned());
+        chain.push(tone_mapping(stream.parameters.transfer));
     }
     chain.extend(orientation(stream).filters.into_iter().map(str::to_owned));
     if rate != stream.frame_rate {
@@ -243,6 +235,19 @@ pub(super) fn common_filters(stream: &Stream, rate: ff::Rational) -> String {
         chain.push("null".to_owned());
     }
     chain.join(",")
+}
+
+/// The filters that turn high dynamic range into the colours of common screens.
+pub(super) fn tone_mapping(transfer: TransferCharacteristic) -> String {
+    // zscale refuses unknown primaries, which files often omit: HDR implies BT.2020.
+    let transfer = match transfer {
+        TransferCharacteristic::ARIB_STD_B67 => "arib-std-b67",
+        _ => "smpte2084",
+    };
+    format!(
+        "setparams=color_primaries=bt2020:colorspace=bt2020nc:color_trc={transfer},zscale=t=linear:npl=100,\
+         format=gbrpf32le,zscale=p=bt709,tonemap=hable:desat=0,zscale=t=bt709:m=bt709:r=tv"
+    )
 }
 
 /// A black picture in 4:2:0.

@@ -14,13 +14,13 @@ use crate::queue::{Job, Record};
 
 /// One stored object and its row in the database.
 pub(super) struct Rendition {
-    store: Store,
-    content_id: Uuid,
-    /// Unique per file.
-    kind: &'static str,
-    key: String,
-    digest: Digest,
-    content_type: &'static str,
+    pub(super) store: Store,
+    pub(super) content_id: Uuid,
+    /// Unique per content.
+    pub(super) kind: String,
+    pub(super) key: String,
+    pub(super) digest: Digest,
+    pub(super) content_type: &'static str,
     pub(super) detail: Value,
 }
 
@@ -34,7 +34,7 @@ impl Rendition {
         summary: &Summary,
     ) -> Self {
         let content_type = if summary.video_codec.is_some() { "video/mp4" } else { "audio/mp4" };
-        Self { store, content_id, kind: "web", key, digest, content_type, detail: json!(summary) }
+        Self { store, content_id, kind: "web".to_owned(), key, digest, content_type, detail: json!(summary) }
     }
 }
 

@@ -75,6 +75,19 @@ export const linkTo = (fileId: string, rendition?: "original" | "web" | "hls") =
 export const decidePlayback = (fileId: string, capabilities: Capabilities) =>
   call<Playback>(`/api/files/${fileId}/playback`, "POST", capabilities);
 
+/** Address of a picture of a file within this page; who is done with it revokes it. An `<img>` cannot sign in itself. */
+export async function picture(fileId: string, name: string): Promise<string> {
+  const answer = await authorized(`/api/files/${fileId}/${name}`);
+  if (!answer.ok) throw Failure.fromAnswer(answer.status, await answer.text());
+  return URL.createObjectURL(await answer.blob());
+}
+
+/** Index of the small pictures of a film; empty when it has none. */
+export async function sprites(fileId: string): Promise<string> {
+  const answer = await authorized(`/api/files/${fileId}/sprites.vtt`);
+  return answer.ok ? answer.text() : "";
+}
+
 /** Lets a device in that asked for it. */
 export const approveDevice = (request: string, device: { projectId: string; name: string; role: string; groups: string[] }) =>
   call<unknown>(`/api/enrolments/approve?request=${encodeURIComponent(request)}`, "POST", device);

@@ -1,0 +1,114 @@
+//! Subtitles as WebVTT, compared with what `ffmpeg` makes of the same stream.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use super::pictures::make;
+use super::support::{Case, H264};
+
+const PICTURE: &str = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=6";
+const LINES: &str = "1\n00:00:00,500 --> 00:00:01,250\nHello <i>there</i>\nand & on\n\n\
+    2\n00:00:02,040 --> 00:00:03,000\nSchöne Grüße\n\n3\n00:00:03,500 --> 00:00:05,999\n<b>Ende</b> {\\an8}oben\n";
+const STYLED: &str = "[Script Info]\nScriptType: v4.00+\n\n[V4+ Styles]\n\
+    Format: Name, Fontname, Fontsize, PrimaryColour, SecondaryColour, OutlineColour, BackColour, Bold, Italic, Underline, \
+    StrikeOut, ScaleX, ScaleY, Spacing, Angle, BorderStyle, Outline, Shadow, Alignment, MarginL, MarginR, MarginV, Encoding\n\
+    Style: Default,Arial,16,&Hffffff,&Hffffff,&H0,&H0,0,0,0,0,100,100,0,0,1,1,0,2,10,10,10,0\n\n[Events]\n\
+    Format: Layer, Start, End, Style, Name, MarginL, MarginR, MarginV, Effect, Text\n\
+    Dialogue: 0,0:00:01.00,0:00:02.50,Default,,0,0,0,,{\\pos(10,10)\\c&H0000FF&}First, with a comma\\Nsecond line\n\
+    Dialogue: 0,0:00:03.00,0:00:04.00,Default,,0,0,0,,{\\i1}thought{\\i0} aloud\n";
+const CUES: &str = "WEBVTT\n\nNOTE nobody reads this\n\n1\n00:00:00.500 --> 00:00:01.000 line:0\n<v Bob>Hello</v>\n\n\
+    00:00:02.000 --> 00:00:03.100\ntwo\nlines\n";
+
+/// Start and end in milliseconds, and the text without tags.
+type Cue = (i64, i64, String);
+
+fn cues(text: &str) -> Vec<Cue> {
+    let time = |text: &str| {
+        let parts: Vec<_> = text.trim().split(['.', ':']).map(|part| part.parse::<i64>().unwrap()).collect();
+        let [minutes @ .., seconds, rest] = parts.as_slice() else { panic!("{text}") };
+        minutes.iter().fold(0, |all, part| all * 60 + part) * 60_000 + seconds * 1000 + rest
+    };
+    let mut cues = Vec::new();
+    for block in text.split("\n\n").filter(|block| block.contains(" --> ")) {
+        let (times, shown) = block.trim_start().split_once('\n').unwrap_or((block, ""));
+        let (from, to) = times.split_once(" --> ").unwrap();
+        cues.push((time(from), time(to.split(' ').next().unwrap()), without_tags(shown.trim())));
+    }
+    cues
+}
+
+fn without_tags(text: &str) -> String {
+    let mut plain = String::new();
+    let mut is_tag = false;
+    for letter in text.chars() {
+        match letter {
+            '<' => is_tag = true,
+            '>' if is_tag => is_tag = false,
+            _ if !is_tag => plain.push(letter),
+            _ => {}
+        }
+    }
+    plain.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+}
+
+fn by_ffmpeg(path: &Path, stream: usize) -> Vec<Cue> {
+    let mut command = Command::new("ffmpeg");
+    command.args(["-v", "error", "-nostdin", "-i"]).arg(path);
+    let output = command.args(["-map", &format!("0:s:{stream}"), "-f", "webvtt", "-"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    cues(&String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test]
+async fn subtitles_have_text_and_times_of_the_film() {
+    let case = Case::new();
+    for (name, text) in [("lines.srt", LINES), ("styled.ass", STYLED), ("cues.vtt", CUES)] {
+        fs::write(case.path(name), text).unwrap();
+    }
+    for (name, subtitles, encoding, count) in [
+        ("srt.mkv", "lines.srt", "-c:s srt", 3),
+        ("styled.mkv", "styled.ass", "-c:s copy", 2),
+        ("phone.mp4", "lines.srt", "-c:s mov_text", 3),
+        ("vtt.webm", "cues.vtt", "-c:s copy", 2),
+        ("late.mkv", "lines.srt", "-c:s srt -output_ts_offset 100", 3),
+    ] {
+        let video = if name.ends_with("webm") { "-c:v libvpx -deadline realtime -cpu-used 8" } else { H264 };
+        let film = case.make(name, &format!("{PICTURE} -i {subtitles} -map 0 -map 1 {video} {encoding}"));
+        let made = make(&case, &film).await;
+        assert_eq!(
+            made.pictures.subtitles,
+            [("subtitle-0".to_owned(), count)],
+            "{name}: {:?}",
+            made.pictures
+        );
+        let text = fs::read_to_string(made.folder.join("subtitle-0.vtt")).unwrap();
+        // Pieces of streams are on a clock that is a second ahead.
+        assert!(text.starts_with("WEBVTT\nX-TIMESTAMP-MAP=LOCAL:00:00:00.000,MPEGTS:90000\n\n"), "{text}");
+        assert_eq!(cues(&text), by_ffmpeg(&film, 0), "{name}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn several_subtitles_keep_language_title_and_meaning() {
+    let case = Case::new();
+    fs::write(case.path("english.srt"), LINES).unwrap();
+    let (german, _, _) = encoding_rs::WINDOWS_1252.encode(LINES);
+    fs::write(case.path("german.srt"), german).unwrap();
+    let named = "-metadata:s:s:0 language=eng -metadata:s:s:1 language=ger -metadata:s:s:1 title=Erzwungen \
+        -disposition:s:1 forced";
+    let recipe =
+        format!("{PICTURE} -i english.srt -i german.srt -map 0 -map 1 -map 2 {H264} -c:s copy {named}");
+    let made = make(&case, &case.make("film.mkv", &recipe)).await;
+    let planned: Vec<_> = made
+        .plan
+        .subtitles
+        .iter()
+        .map(|one| (one.language.as_deref(), one.label.as_deref(), one.forced))
+        .collect();
+    assert_eq!(planned, [(Some("eng"), None, false), (Some("ger"), Some("Erzwungen"), true)]);
+    let [english, german] =
+        [0, 1].map(|n| fs::read_to_string(made.folder.join(format!("subtitle-{n}.vtt"))).unwrap());
+    assert_eq!(cues(&german), cues(&english), "an old encoding becomes UTF-8");
+    assert_eq!(cues(&german)[1].2, "Schöne Grüße");
+}
