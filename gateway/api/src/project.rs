@@ -22,6 +22,7 @@ pub struct Project {
     /// Number of files.
     pub files: i64,
     /// Bytes of uploads and of all that was made from them.
+    #[serde(default)]
     pub used_bytes: i64,
     /// The most that it may store; absent: any number.
     pub max_bytes: Option<i64>,
