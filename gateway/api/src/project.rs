@@ -23,6 +23,7 @@ pub struct Project {
     pub files: i64,
     /// Bytes of uploads and of all that was made from them.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub used_bytes: i64,
     /// The most that it may store; absent: any number.
     pub max_bytes: Option<i64>,
