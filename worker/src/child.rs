@@ -244,7 +244,7 @@ impl Launcher {
         if let Some(pieces) = work.pieces {
             command.arg("--pieces").arg(pieces);
         }
-        if let Some(device) = &self.tuning.device {
+        if let Some(device) = self.tuning.device.as_ref().filter(|_| work.task.may_use_device()) {
             command.arg("--device").arg(device);
         }
         if let Some(room) = work.room {

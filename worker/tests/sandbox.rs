@@ -48,7 +48,19 @@ fn check_confinement(folder: &Path) {
         nice: 10,
     };
     assert!(confinement(1_u32.wrapping_sub(2)).enter().is_err(), "a wrong parent is refused");
+    // Drivers start threads before.
+    let (start, started) = std::sync::mpsc::channel();
+    let earlier =
+        std::thread::spawn(move || started.recv().map(|()| UdpSocket::bind("127.0.0.1:0").map(drop)));
     let has_landlock = confinement(parent_id()).enter().unwrap();
+    start.send(()).unwrap();
+    assert!(
+        earlier
+            .join()
+            .unwrap()
+            .unwrap()
+            .is_err_and(|error| error.kind() == std::io::ErrorKind::PermissionDenied)
+    );
     assert_eq!(fs::read(&input).unwrap(), b"input");
     fs::write(&output, b"made").unwrap();
     assert_eq!(fs::read(&output).unwrap(), b"made");

@@ -7,12 +7,11 @@ use std::net::IpAddr;
 
 use nebula_api::share::{MadeShare, NewShare, OpenShare, SharedFile, SharedPath};
 use sha2::{Digest, Sha256};
-use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::database::share::{self as database, FoundShare, NewLink};
 use crate::database::{Client, Database, file, hls};
-use crate::domain::auth::password::{Passwords, hash_password};
+use crate::domain::auth::password::Passwords;
 use crate::domain::auth::session::random_token;
 use crate::domain::auth::token::Tokens;
 use crate::domain::playback::{self, Pass};
@@ -32,7 +31,8 @@ pub(crate) struct Door<'a> {
 
 /// Makes a link; only its holders know the token from here on.
 pub(crate) async fn create(
-    client: &Client,
+    database: &Database,
+    passwords: &Passwords,
     actor: Uuid,
     new: NewShare,
     address: Option<IpAddr>,
@@ -45,16 +45,10 @@ pub(crate) async fn create(
             .hint(format!("Give 1 to {MAX_PASSWORD} characters, or none for a link without a password.")));
     }
     let password_hash = match password {
-        Some(password) => {
-            let hashed = spawn_blocking(move || hash_password(&password)).await;
-            Some(
-                hashed
-                    .map_err(|error| ApiError::internal(&error))?
-                    .map_err(|error| ApiError::internal(&error))?,
-            )
-        }
+        Some(password) => Some(passwords.hash(password).await?),
         None => None,
     };
+    let client = database.client().await?;
     let token = random_token();
     let link = NewLink {
         file_id,
@@ -64,7 +58,7 @@ pub(crate) async fn create(
         allows_download,
         note: note.as_deref(),
     };
-    let share_id = database::create(client, actor, &link, address).await?;
+    let share_id = database::create(&client, actor, &link, address).await?;
     Ok(MadeShare { share_id, path: format!("/s/{token}"), expires_at })
 }
 

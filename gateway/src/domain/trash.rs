@@ -26,17 +26,21 @@ pub(crate) async fn purge(
     (file_id, from_trash): (Uuid, bool),
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let client = connections.client().await?;
-    let content_id = database::content_of(&client, account_id, file_id).await?;
-    delete(store, content_id, database::purge(&client, account_id, file_id, from_trash, address)).await
+    let content_id = database::content_of(&connections.client().await?, account_id, file_id).await?;
+    let statement = async {
+        // Given back before the objects go, which takes long in a bucket.
+        let client = connections.client().await?;
+        database::purge(&client, account_id, file_id, from_trash, address).await
+    };
+    delete(store, content_id, statement).await
 }
 
 /// Deletes what has been in the trash for `age`; answers the number of files.
 async fn purge_old(connections: &Database, store: &Store, age: Duration) -> Result<usize, ApiError> {
-    let client = connections.client().await?;
-    let files = database::old(&client, age).await?;
+    let files = database::old(&connections.client().await?, age).await?;
     for OldFile { file_id, content_id } in &files {
-        delete(store, *content_id, database::purge_old(&client, *file_id, age)).await?;
+        let statement = async { database::purge_old(&connections.client().await?, *file_id, age).await };
+        delete(store, *content_id, statement).await?;
     }
     Ok(files.len())
 }

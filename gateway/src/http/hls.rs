@@ -20,6 +20,7 @@ use crate::files::stream::{self, Delivery};
 use crate::http::extractor::{Actor, state_of};
 use crate::http::object::Object;
 use crate::http::origin::client_address;
+use crate::infra::quota::{LinkPermit, Permit};
 use crate::state::AppState;
 
 const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
@@ -130,6 +131,19 @@ pub(crate) async fn init(
     Ok(private("video/mp4").body(bytes))
 }
 
+/// The viewer's part in the quota of transfers.
+fn permit(
+    state: &AppState,
+    request: &HttpRequest,
+    viewer: &Viewer,
+) -> Result<Either<LinkPermit, Permit<Uuid>>, ApiError> {
+    Ok(if viewer.link.is_some() {
+        Either::Left(state.transfers.of_link(viewer.account_id, client_address(request))?)
+    } else {
+        Either::Right(state.transfers.of_account(viewer.account_id)?)
+    })
+}
+
 /// A segment of a variant, or a range of it.
 #[utoipa::path(get, path = "/api/files/{id}/hls/{variant}/{chunk}-{segment}.m4s", tag = "files",
     params(("id" = Uuid, Path), ("variant" = String, Path, description = "From the master playlist"),
@@ -142,11 +156,7 @@ pub(crate) async fn segment(
     viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant, chunk, segment) = path.into_inner();
-    let permit = if viewer.link.is_some() {
-        Either::Left(state.transfers.of_link(viewer.account_id, client_address(&request))?)
-    } else {
-        Either::Right(state.transfers.of_account(viewer.account_id)?)
-    };
+    let permit = permit(&state, &request, &viewer)?;
     // The connection is given back before the first byte is sent.
     let content = {
         let client = viewer.client(&state).await?;
@@ -166,11 +176,17 @@ pub(crate) async fn subtitle(
     viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, subtitle) = path.into_inner();
+    // A link to the stream opens no other rendition, such as the upload itself.
+    if !subtitle.starts_with("subtitle-") {
+        return Err(ApiError::not_found(format!("the film has no subtitle \"{subtitle}\""))
+            .hint("The master playlist names those it has."));
+    }
+    let permit = permit(&state, &request, &viewer)?;
     let content = {
         let client = viewer.client(&state).await?;
         file_database::content(&client, viewer.account_id, file_id, Some(&subtitle)).await?
     };
-    stream::answer(&request, &state.store, &content, Delivery::default(), ()).await
+    stream::answer(&request, &state.store, &content, Delivery::default(), permit).await
 }
 
 /// Moves the minutes of a film from a second on to the front of the queue: somebody waits for them.

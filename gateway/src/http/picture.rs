@@ -1,4 +1,4 @@
-//! `/api/files/{id}/poster` and `/api/files/{id}/sprites`: pictures that stand for a file, and those to seek by.
+//! `/api/files/{id}/poster`, `…/sprites.vtt` and `…/sprites/{sheet}.jpg`: pictures that stand for a file, and those to seek by.
 
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse, web};

@@ -198,7 +198,8 @@ mod tests {
             let uri = uri.replace("{deviceId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{nodeId}", "0198c0de-0000-7000-8000-000000000000");
             let uri = uri.replace("{peerId}", "0198c0de-0000-7000-8000-000000000000");
-            let uri = uri.replace("{variant}", "v480").replace("{subtitle}", "subtitle-0");
+            let uri =
+                uri.replace("{variant}", "v480").replace("{subtitle}", "subtitle-0").replace("{sheet}", "0");
             let uri = uri.replace("{chunk}", "0").replace("{segment}", "0").replace("{subject}", "project");
             let uri = uri.replace(
                 "{id}",

@@ -28,8 +28,7 @@ pub(crate) async fn create(
     body: web::Json<Object<NewShare>>,
 ) -> Result<web::Json<Envelope<MadeShare>>, ApiError> {
     let address = client_address(&request);
-    let client = state.database.client().await?;
-    share::create(&client, actor.account_id, body.into_inner().0, address)
+    share::create(&state.database, &state.passwords, actor.account_id, body.into_inner().0, address)
         .await
         .map(Envelope::new)
         .map(web::Json)

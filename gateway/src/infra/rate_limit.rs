@@ -146,6 +146,13 @@ impl<K: Eq + Hash> FixedWindow<K> {
         self.lock().remove(key);
     }
 
+    /// Counts one less in the current window.
+    fn take_back(&self, key: &K) {
+        if let Some(window) = self.lock().get_mut(key) {
+            window.count = window.count.saturating_sub(1);
+        }
+    }
+
     /// Counts one; answers the count in the current window, and how many beyond the first the window before
     /// it had.
     fn count(&self, key: K, now: Instant) -> (u64, u64) {

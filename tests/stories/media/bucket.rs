@@ -35,8 +35,9 @@ async fn each_job_of_a_film_in_a_bucket_reads_its_share_through_lines_that_break
     let size = film.metadata()?.len();
     ensure!(size > 24 * MIB, "{size}");
     let client = stack.database.connect().await?;
-    let [chunks, sounds, join] = ["transcode-chunk", "transcode-audio", "transcode-join"];
-    for kind in [chunks, sounds, join] {
+    let kinds = ["transcode-chunk", "transcode-audio", "transcode-join", "transcode-pictures"];
+    let [chunks, sounds, join, _] = kinds;
+    for kind in kinds {
         client.execute("SELECT nebula.pause_jobs($1)", &[&kind]).await?;
     }
     let resume = async |kind: &str| client.execute("SELECT nebula.resume_jobs($1)", &[&kind]).await;

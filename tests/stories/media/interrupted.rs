@@ -50,7 +50,8 @@ async fn uploads_survive_that_clients_and_gateways_are_killed_again_and_again() 
     let mut stack = Stack::start().await?;
     let (film, log) = (stack.path("film.bin"), stack.path("upload.log"));
     let kills = rounds(4, 20);
-    let sha256 = write_film(&film, (kills as u64 + 2) * MIB)?;
+    // So many more than are killed at that the last kill finds an upload, however late it comes.
+    let sha256 = write_film(&film, (kills as u64 + 12) * MIB)?;
     let mut upload = start_upload(&stack, &film, &log)?;
     for kill in 0..kills as u64 {
         let wanted = (kill + 1) * MIB;

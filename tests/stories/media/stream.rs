@@ -170,6 +170,10 @@ async fn a_link_to_the_streams_opens_them_and_nothing_else() -> Result<()> {
     let token = stream.path.split_once('?').context("no token")?.1;
     let content = format!("/api/files/{}/content", file.file_id);
     assert_eq!(anonymous(&format!("{content}?{token}")).await?.status(), StatusCode::UNAUTHORIZED);
+    for other in ["original", "web"] {
+        let refused = anonymous(&format!("{folder}{other}.vtt?{token}")).await?;
+        assert_eq!(refused.status(), StatusCode::NOT_FOUND, "{other}: only what the playlist names");
+    }
     let original: Link =
         data(good(api.post(&format!("{link}?rendition=original")).send().await?).await?).await?;
     let other = original.path.split_once('?').context("no token")?.1;

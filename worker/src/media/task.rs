@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::error::MediaError;
 use super::event::Event;
+use super::hardware::Encoder;
 use super::input::Input;
 use super::join::{self, JoinTask};
 use super::ladder::{self, ChunkTask};
@@ -31,6 +32,19 @@ pub enum Task {
     Pictures(PicturesTask),
     /// One MP4 from the pieces in a folder beside the upload.
     Join(JoinTask),
+}
+
+impl Task {
+    /// Whether the task may use a device for pictures. Others do not open one: its driver may fail or hang, and starts
+    /// threads.
+    #[must_use]
+    pub fn may_use_device(&self) -> bool {
+        match self {
+            Self::Plan => true,
+            Self::Chunk(task) => task.method.encoder != Encoder::Software || task.method.hardware_decode,
+            Self::Convert | Self::Sound(_) | Self::Pictures(_) | Self::Join(_) => false,
+        }
+    }
 }
 
 /// Does a task; `output` is the file to write, or names the folder of the files, and `pieces` the folder of those to

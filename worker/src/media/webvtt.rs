@@ -17,6 +17,8 @@ use super::piece::{CLOCK_OFFSET, write_file};
 const TIME_BASE: ff::Rational = ff::Rational(1, 1_000);
 /// Bytes of the packets of a track; all subtitles of a season have less.
 const MAX_BYTES: usize = 16 << 20;
+/// Bytes that a packet takes beside its own.
+const PACKET_COST: usize = 512;
 /// Milliseconds that a line stands whose end is not known, at most: it ends with the next one.
 const MAX_UNKNOWN: u64 = 10_000;
 
@@ -89,7 +91,7 @@ impl TextTrack {
     }
 
     pub(super) fn push(&mut self, packet: ff::Packet) {
-        self.bytes += packet.size();
+        self.bytes += packet.size() + PACKET_COST;
         if self.bytes <= MAX_BYTES {
             self.packets.push(packet);
         }
@@ -183,8 +185,11 @@ fn plain(event: &str) -> String {
     // ReadOrder, Layer, Style, Name, three margins, Effect.
     let mut rest = event.splitn(9, ',').nth(8).unwrap_or_default();
     let (mut text, mut style, mut is_open) = (String::new(), Style::default(), false);
+    // Where no brace closes any more, none of those that open is looked at: each look reads the whole rest.
+    let mut may_close = true;
     while let Some(next) = rest.chars().next() {
-        let tags = (next == '{').then(|| rest.split_once('}')).flatten();
+        let tags = (may_close && next == '{').then(|| rest.split_once('}')).flatten();
+        may_close &= next != '{' || tags.is_some();
         if let Some((tags, after)) = tags {
             tags.split('\\').skip(1).for_each(|tag| style.apply(tag));
             if is_open && !style.is_italic {
@@ -255,6 +260,8 @@ mod tests {
         assert_eq!(event("{\\pos(3,4)}{\\i1}\\N{\\i0}"), "");
         assert_eq!(event("{\\i1}one\\N{\\i0}two"), "<i>one</i>\ntwo");
         assert_eq!(event("a { b"), "a { b");
+        // Without the look ahead only once, this takes minutes.
+        assert_eq!(event(&"{".repeat(1 << 20)).len(), 1 << 20);
     }
 
     #[test]

@@ -133,18 +133,18 @@ impl Runner {
         let mut lanes = [lane(self.registry, self.slots), lane(self.background, 1)];
         let mut outage: Option<ExponentialBackoff> = None;
         let part = format!("worker {}", self.name);
-        // Without a record, a worker counts as one that works.
-        let mut recorded: Option<String> = None;
+        // Unknown at first: an earlier worker of this name may have ended while it was paused.
+        let mut recorded: Option<Option<String>> = None;
         while !shutdown.is_cancelled() {
             let mut claimed = Ok(());
             for lane in &mut lanes {
                 claimed = claimed.and(lane.claim().await);
             }
             let paused = pause.borrow_and_update().clone();
-            if claimed.is_ok() && paused != recorded {
+            if claimed.is_ok() && recorded.as_ref() != Some(&paused) {
                 claimed = record_pause(&database, &part, paused.as_deref()).await;
                 if claimed.is_ok() {
-                    recorded = paused.clone();
+                    recorded = Some(paused.clone());
                 }
             }
             match claimed {

@@ -7,7 +7,7 @@ use std::env::consts::ARCH;
 use libc::{ENOSYS, EPERM};
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, apply_filter,
+    SeccompRule, apply_filter_all_threads,
 };
 
 /// Refused with "operation not permitted".
@@ -80,7 +80,7 @@ pub(super) enum RestrictError {
     Seccomp(#[from] seccompiler::Error),
 }
 
-/// Restricts the calls of this process and of the threads that it starts from now on.
+/// Restricts the calls of all threads of this process, also of those that a driver has started.
 pub(super) fn restrict() -> Result<(), RestrictError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
         FORBIDDEN.into_iter().map(|call| (call, Vec::new())).collect();
@@ -103,5 +103,5 @@ fn apply(rules: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) -> Result<(), Restr
     let refuse = SeccompAction::Errno(errno.cast_unsigned());
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, ARCH.try_into()?)?;
     let program: BpfProgram = filter.try_into()?;
-    Ok(apply_filter(&program)?)
+    Ok(apply_filter_all_threads(&program)?)
 }

@@ -67,6 +67,10 @@ fn route_v4(fields: &[&str]) -> Option<Route> {
     let address = |at: usize| {
         u32::from_str_radix(fields.get(at)?, 16).ok().map(|bits| Ipv4Addr::from(bits.to_ne_bytes()))
     };
+    // A route that refuses packets has no interface.
+    if *fields.first()? == "*" {
+        return None;
+    }
     let network = Ipv4Network::with_netmask(address(1)?, address(7)?).ok()?.into();
     let hop = address(2).filter(|hop| !hop.is_unspecified()).map(IpAddr::V4);
     Some(Route { interface: (*fields.first()?).to_owned(), network, hop })

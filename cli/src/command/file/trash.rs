@@ -63,7 +63,7 @@ pub(crate) async fn run(context: &Context, arguments: Trash) -> Result<()> {
         Some(Command::Ls(project)) => list(context, &client, &project).await,
         Some(Command::Rm { name, project, confirmation }) => {
             let project = project.resolve(&client).await?;
-            let file = find(&client, &project, &name).await?;
+            let file = only(&client, &project, &name).await?;
             let shown = clean(&path(&file));
             if !confirmation.given(context, &format!("Delete {shown} ({}) for good?", size(&file)))? {
                 return Ok(());
@@ -113,6 +113,24 @@ pub(crate) async fn restore(context: &Context, arguments: Restore) -> Result<()>
 
 async fn all(client: &Client, project: &Project) -> Result<Vec<File>> {
     client.get("/api/trash", &[("projectId", project.project_id.to_string())]).await
+}
+
+/// Finds the only file in the trash that a name can mean: what is deleted for good does not come back.
+async fn only(client: &Client, project: &Project, name: &str) -> Result<File> {
+    let composed = composed(name);
+    let files = all(client, project).await?;
+    let is_id = |file: &File| file.file_id.to_string().eq_ignore_ascii_case(name);
+    let (is_path, is_name) = (|file: &File| path(file) == composed, |file: &File| file.name == composed);
+    let kinds: [&dyn Fn(&File) -> bool; 3] = [&is_id, &is_path, &is_name];
+    let mut found = kinds.iter().map(|is| files.iter().filter(|file| is(file)).collect::<Vec<_>>());
+    match found.find(|found| !found.is_empty()).as_deref() {
+        None => find(client, project, name).await,
+        Some([one]) => Ok((*one).clone()),
+        Some(several) => {
+            let detail = format!("{} files in the trash are named \"{name}\"", several.len());
+            Err(Error::new(Code::InvalidArgument, detail).hint("Give the id of one: nebulactl trash"))
+        }
+    }
 }
 
 /// Finds a file in the trash. They come with the last deleted first.

@@ -51,6 +51,8 @@ impl Target<'_> {
             let error = match self.attempt(source, &mut note, &reader, meter).await {
                 Ok(uploaded) => {
                     note.forget();
+                    // If it was changed meanwhile, its bytes may be of two versions.
+                    source.check_unchanged()?;
                     return Ok(uploaded);
                 }
                 Err(error) => error,
@@ -146,7 +148,7 @@ impl Target<'_> {
         Err(Error::new(Code::AlreadyExists, detail).hint("Rename one of them, or delete the old one first."))
     }
 
-    /// Compares what arrived with what the disk has now.
+    /// Compares what arrived with what was read.
     async fn verify(
         &self,
         source: &Source,

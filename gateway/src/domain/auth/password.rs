@@ -8,7 +8,7 @@ use std::time::Duration;
 use argon2::Argon2;
 use argon2::password_hash::phc::PasswordHash;
 use argon2::password_hash::{PasswordHasher, PasswordVerifier};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
@@ -37,10 +37,7 @@ impl Passwords {
     /// Whether the password belongs to the hash. Without a hash it answers no, after the same time. Fails
     /// with 429 when too many others wait.
     pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, ApiError> {
-        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await.map_err(|_| {
-            ApiError::new(RATE_LIMITED, "too many sign-ins are being checked just now")
-                .hint("Try again in a few seconds.")
-        })?;
+        let turn = self.turn().await?;
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.decoy.clone());
         let correct = spawn_blocking(move || {
@@ -49,6 +46,25 @@ impl Passwords {
             matches(&password, &hash)
         });
         Ok(correct.await.map_err(|error| ApiError::internal(&error))? && known)
+    }
+
+    /// The hash of a new password. Fails as [`Self::verify`] does.
+    pub(crate) async fn hash(&self, password: String) -> Result<String, ApiError> {
+        let turn = self.turn().await?;
+        let hashed = spawn_blocking(move || {
+            let _turn = turn;
+            hash_password(&password)
+        });
+        hashed.await.map_err(|error| ApiError::internal(&error))?.map_err(|error| ApiError::internal(&error))
+    }
+
+    /// Waits until a processor is free for a hash.
+    async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+        let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
+        turn.ok().and_then(Result::ok).ok_or_else(|| {
+            ApiError::new(RATE_LIMITED, "too many passwords are being checked just now")
+                .hint("Try again in a few seconds.")
+        })
     }
 }
 

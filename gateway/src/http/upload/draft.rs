@@ -51,8 +51,9 @@ pub(super) async fn create(
         let part = part(&request, 0)?;
         let size = part.total.or(part.length.filter(|_| part.is_last));
         let purpose = Purpose::File(wanted(query, "")?);
-        let begun = state.resumable.create(actor.account_id, purpose, size, None).await?;
+        // First, because a refusal after the creation would leave an upload whose URL nobody knows.
         let _permit = state.transfers.of_account(actor.account_id)?;
+        let begun = state.resumable.create(actor.account_id, purpose, size, None).await?;
         BodyTimer::allow_upload(&request);
         let progress = match begun.progress {
             Some(progress) => progress,

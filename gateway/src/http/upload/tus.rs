@@ -90,6 +90,8 @@ pub(crate) async fn create(
         let part = (text(request.headers(), CONTENT_TYPE.as_str()) == Some(BYTES))
             .then(|| part(&request, 0))
             .transpose()?;
+        // First, because a refusal after the creation would leave an upload whose URL nobody knows.
+        let _permit = part.is_some().then(|| state.transfers.of_account(actor.account_id)).transpose()?;
         let begun = state.resumable.create(actor.account_id, purpose, size, metadata).await?;
         let id = begun.id;
         let progress = match part {
@@ -100,7 +102,6 @@ pub(crate) async fn create(
                 begun.progress
             }
             Some(part) => {
-                let _permit = state.transfers.of_account(actor.account_id)?;
                 BodyTimer::allow_upload(&request);
                 // The client learns the URL also if the gateway fails now, and goes on there.
                 let appended = state.resumable.append(actor.account_id, id, part, &mut body).await;

@@ -63,9 +63,10 @@ impl ShareGuesses {
             .retry_after(wait))
     }
 
-    /// The client knows the password: its tries count no more.
+    /// The client knows the password: its tries count no more, nor does this one among those of all.
     pub(crate) fn forget_passwords(&self, share: Uuid, client: Option<IpAddr>) {
         self.passwords.forget(&(share, client_prefix(client)));
+        self.all_passwords.take_back(&share);
     }
 }
 
@@ -92,7 +93,18 @@ mod tests {
         guesses.forget_passwords(one, client(1));
         assert_eq!(tries(one, 1) as u64, MAX_PASSWORDS);
         let all: usize = (3..200).map(|last| tries(one, last)).sum();
-        assert_eq!(all as u64, MAX_PASSWORDS_OF_ALL - 3 * MAX_PASSWORDS);
+        // That of the client which knew the password was given back.
+        assert_eq!(all as u64, MAX_PASSWORDS_OF_ALL - 3 * MAX_PASSWORDS + 1);
+    }
+
+    #[test]
+    fn right_passwords_keep_nobody_out() {
+        let (guesses, share) = (ShareGuesses::default(), Uuid::from_u128(1));
+        for visit in 0..2 * MAX_PASSWORDS_OF_ALL {
+            let visitor = client((visit % 250) as u8);
+            guesses.count_password(share, visitor).unwrap();
+            guesses.forget_passwords(share, visitor);
+        }
     }
 
     #[test]
