@@ -52,7 +52,7 @@ mod tests {
         );
         run("SELECT nebula.create_project('p')");
         run("SELECT nebula.add_member(project_id, 'anna') FROM nebula.project");
-        run("SELECT nebula.create_file(a.account_id, gen_random_uuid(), p.project_id, 'film', 1,
+        run("SELECT nebula.create_file(a.account_id, gen_random_uuid(), p.project_id, '', 'film', 1,
                                        sha256('x'), 'video/mp4', 'files/x/original', true)
                FROM nebula.account a, nebula.project p");
         let job = claim("'{transcode}'");
