@@ -8,6 +8,7 @@ mod direct;
 mod endpoints;
 mod free_map;
 mod limits;
+mod media;
 mod networks;
 mod node_rules;
 mod nodes;

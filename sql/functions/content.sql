@@ -9,14 +9,16 @@ COMMENT ON FUNCTION nebula.is_unfinished(bigint) IS 'Internal: whether a job wai
 
 CREATE FUNCTION nebula.is_made(p_content nebula.content) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-  SELECT EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id AND r.kind = 'web')
-         OR EXISTS (SELECT
-                      FROM nebula.content_job j
-                     WHERE j.content_id = p_content.content_id
-                       AND nebula.is_unfinished(j.job_id))
+  SELECT NOT p_content.is_stopped
+         AND (EXISTS (SELECT FROM nebula.rendition r WHERE r.content_id = p_content.content_id AND r.kind = 'web')
+              OR EXISTS (SELECT
+                           FROM nebula.content_job j
+                          WHERE j.content_id = p_content.content_id
+                            AND nebula.is_unfinished(j.job_id)))
 $$;
 COMMENT ON FUNCTION nebula.is_made(nebula.content) IS
-  'Internal: whether the renditions of a content are there, or a job that makes them';
+  'Internal: whether the renditions of a content are there, or a job that makes them; not if the trash stopped that, '
+  'since a job that was told to stop may still be running';
 
 CREATE FUNCTION nebula.make_content(p_content nebula.content, p_name text) RETURNS bigint
 LANGUAGE plpgsql AS $$
@@ -27,14 +29,16 @@ BEGIN
     'contentId', p_content.content_id, 'projectId', p_content.project_id, 'name', p_name,
     'key', p_content.storage_key, 'size', p_content.size), project_id => p_content.project_id);
   UPDATE nebula.content c
-     SET job_id = v_job_id
+     SET job_id = v_job_id,
+         is_stopped = false
    WHERE c.content_id = p_content.content_id;
   DELETE FROM nebula.content_job j WHERE j.content_id = p_content.content_id;
   INSERT INTO nebula.content_job (content_id, job_id, role) VALUES (p_content.content_id, v_job_id, 'plan');
   RETURN v_job_id;
 END $$;
 COMMENT ON FUNCTION nebula.make_content(nebula.content, text) IS
-  'Internal: enqueues the job that makes the renditions of a content, whose other jobs are done with';
+  'Internal: enqueues the job that makes the renditions of a content. Its other jobs no longer count: they have ended, '
+  'or end as cancelled';
 
 CREATE FUNCTION nebula.take_content(
   p_actor uuid, p_content_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea, p_content_type text,

@@ -2,7 +2,8 @@
 -- reads only the peers that a partial index names: with groups, or with a reach beyond the overlay.
 
 -- Members may lend a peer the way to the internet (member_reach), never to what is private behind the node. A peer of
--- an administrator reaches both, and whatever networks are listed.
+-- an administrator or of a user of SQL reaches both, and whatever networks are listed. A peer whose account was deleted
+-- counts as one of a member.
 CREATE FUNCTION nebula.reach_outside(p_project_id uuid, p_interface_id uuid, p_overlay cidr[]) RETURNS jsonb
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
@@ -15,7 +16,7 @@ BEGIN
                        THEN ARRAY(SELECT w
                                     FROM unnest(e.networks) w
                                    WHERE NOT EXISTS (SELECT FROM unnest(p_overlay) o WHERE w <<= o))
-                       WHEN nebula.is_administrator(e.creator_id) THEN '{0.0.0.0/0,::/0}'
+                       WHEN e.made_by_sql OR nebula.account_role(e.creator_id) = 'admin' THEN '{0.0.0.0/0,::/0}'
                      END AS destinations
                 FROM nebula.peer e
                WHERE e.project_id = p_project_id

@@ -229,6 +229,7 @@ BEGIN
   v_peer.created_by := coalesce(created_by, session_user::text);
   v_peer.created_at := now();
   v_peer.disabled_by_admin := false;
+  v_peer.made_by_sql := true;
   v_peer.received_bytes := 0;
   v_peer.sent_bytes := 0;
   PERFORM nebula.require_project(v_peer.project_id);

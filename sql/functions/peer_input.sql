@@ -170,6 +170,7 @@ BEGIN
   v_peer.disabled_at := CASE WHEN nebula.json_boolean(p_item, 'disabled') THEN now() END;
   v_peer.disabled_by_admin := v_peer.disabled_at IS NOT NULL AND nebula.is_administrator(p_actor);
   v_peer.creator_id := p_actor;
+  v_peer.made_by_sql := p_actor IS NULL;
   v_peer.created_by := p_by;
   v_peer.created_at := now();
   v_peer.received_bytes := 0;

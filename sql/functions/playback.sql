@@ -21,7 +21,14 @@ CREATE FUNCTION nebula.record_playback(
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   DELETE FROM nebula.playback p WHERE p.account_id = p_actor AND p.decided_at < now() - interval '30 days';
   INSERT INTO nebula.playback (file_id, account_id, decision, rendition, reasons, program)
-  VALUES (p_file_id, p_actor, p_decision, p_rendition, p_reasons, left(p_program, 200));
+  VALUES (p_file_id, p_actor, p_decision, p_rendition, p_reasons, left(p_program, 200))
+  ON CONFLICT ON CONSTRAINT playback_account_file_key DO UPDATE
+     SET decision = EXCLUDED.decision,
+         rendition = EXCLUDED.rendition,
+         reasons = EXCLUDED.reasons,
+         program = EXCLUDED.program,
+         decided_at = now();
 $$;
 COMMENT ON FUNCTION nebula.record_playback(uuid, uuid, text, text, text[], text) IS
-  'For the gateway: records how a file is played; those of the account that are older than 30 days are deleted';
+  'For the gateway: records how a file is played, in place of the decision before; those of the account that are older '
+  'than 30 days are deleted';

@@ -21,6 +21,28 @@ END $$;
 COMMENT ON FUNCTION nebula.require_attempt(bigint, integer) IS
   'Internal: the running job, locked, if this attempt still has it. Errors: 55000 lease lost';
 
+CREATE FUNCTION nebula.require_wanted(p_job_id bigint, p_attempt integer, p_content_id uuid) RETURNS nebula.job_running
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_job nebula.job_running;
+BEGIN
+  -- Before the job, as in functions/trash.sql, where it is locked while its jobs are cancelled.
+  PERFORM
+     FROM nebula.content c
+    WHERE c.content_id = p_content_id
+      FOR NO KEY UPDATE;
+  v_job := nebula.require_attempt(p_job_id, p_attempt);
+  -- Its files may be back from the trash, with other jobs, into whose work this one must not write.
+  IF v_job.cancel_requested THEN
+    RAISE EXCEPTION 'job % was cancelled', p_job_id
+      USING ERRCODE = 'P0002', HINT = 'Drop the work.';
+  END IF;
+  RETURN v_job;
+END $$;
+COMMENT ON FUNCTION nebula.require_wanted(bigint, integer, uuid) IS
+  'Internal: require_attempt for a job that makes something of a content, which is locked first. Errors: 55000 lease '
+  'lost, P0002 the job was cancelled';
+
 CREATE FUNCTION nebula.add_rendition(
   p_job_id bigint, p_attempt integer, p_content_id uuid, p_kind text, p_storage_key text,
   p_size bigint, p_sha256 bytea, p_content_type text, p_detail jsonb DEFAULT '{}'
@@ -29,7 +51,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_made uuid;
 BEGIN
-  PERFORM nebula.require_attempt(p_job_id, p_attempt);
+  PERFORM nebula.require_wanted(p_job_id, p_attempt, p_content_id);
   INSERT INTO nebula.rendition AS r (content_id, kind, storage_key, size, sha256, content_type, detail)
   SELECT c.content_id, p_kind, p_storage_key, p_size, p_sha256, p_content_type, p_detail
     FROM nebula.content c
@@ -53,4 +75,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb) IS
   'For the worker: records what a running job made from a content; fenced by the attempt. Errors: 55000 '
-  'lease lost, P0002 its files were deleted';
+  'lease lost, P0002 its files were deleted, or the job cancelled';

@@ -156,6 +156,9 @@ BEGIN
                                         'changed', count(*) FILTER (WHERE s.fault = 'changed'),
                                         'untracked', count(*) FILTER (WHERE s.fault = 'untracked'))
                 FROM nebula.storage_fault s);
+  INSERT INTO nebula.scrub_end (finished_at) VALUES (now())
+  ON CONFLICT ON CONSTRAINT scrub_end_pkey DO UPDATE
+     SET finished_at = EXCLUDED.finished_at;
   PERFORM nebula.record_state(
             'storage-scrub',
             CASE WHEN v_found @> '{"missing": 0, "changed": 0}' THEN 'scrub-ok' ELSE 'scrub-faults' END, v_found);
@@ -171,7 +174,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT count(*) FILTER (WHERE s.fault = 'missing'), count(*) FILTER (WHERE s.fault = 'changed'),
          count(*) FILTER (WHERE s.fault = 'untracked'),
          coalesce(sum(s.size) FILTER (WHERE s.fault = 'untracked'), 0)::bigint,
-         (SELECT max(j.finished_at) FROM nebula.job_finished j WHERE j.kind = 'scrub' AND j.state = 'succeeded')
+         (SELECT e.finished_at FROM nebula.scrub_end e)
     FROM nebula.storage_fault s
 $$;
 COMMENT ON FUNCTION nebula.scrub_status() IS

@@ -1,5 +1,5 @@
--- The trash: files that were deleted and can be restored until they are purged. A content is locked before its files,
--- as in create_file, so that sessions that do both wait for each other in one order.
+-- The trash: files that were deleted and can be restored until they are purged. A content is locked before its files
+-- and before its jobs, as in create_file and require_wanted, so that sessions wait for each other in one order.
 
 CREATE FUNCTION nebula.lock_file(p_actor uuid, p_file_id uuid) RETURNS nebula.file
 LANGUAGE plpgsql AS $$
@@ -12,7 +12,7 @@ BEGIN
                             FROM nebula.file f
                            WHERE f.file_id = p_file_id
                              AND f.project_id IN (SELECT nebula.visible_projects(p_actor)))
-      FOR UPDATE;
+      FOR NO KEY UPDATE;
   SELECT f.*
     INTO v_file
     FROM nebula.file f
@@ -73,6 +73,13 @@ BEGIN
   END IF;
   -- Nobody waits for what is made of it. A restore begins that again.
   IF NOT EXISTS (SELECT FROM nebula.file f WHERE f.content_id = v_file.content_id AND f.deleted_at IS NULL) THEN
+    UPDATE nebula.content c
+       SET is_stopped = true
+     WHERE c.content_id = v_file.content_id
+       AND EXISTS (SELECT
+                     FROM nebula.content_job j
+                    WHERE j.content_id = c.content_id
+                      AND nebula.is_unfinished(j.job_id));
     PERFORM nebula.cancel_content_jobs(v_file.content_id);
   END IF;
   PERFORM nebula.record_event(v_file.project_id, v_who, 'trash', 'file', p_file_id::text, p_client,
@@ -91,6 +98,10 @@ DECLARE
 BEGIN
   PERFORM nebula.require_member(p_actor, p_project_id);
   PERFORM nebula.check_folder(p_folder);
+  IF p_folder = '' THEN
+    RAISE EXCEPTION 'the top is no folder that can be deleted'
+      USING ERRCODE = '22023', HINT = 'Name a folder, or the files at the top one by one.';
+  END IF;
   FOR v_file_id IN
     SELECT f.file_id
       FROM nebula.file f
@@ -110,7 +121,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.trash_folder(uuid, uuid, text, inet) IS
   'For the gateway: puts all files of a folder and below it into the trash; returns how many. Errors: P0002, 42501 as '
-  'require_member, P0002 no such folder, 22023';
+  'require_member, P0002 no such folder, 22023 malformed, or the top';
 
 CREATE FUNCTION nebula.restore_file(
   p_actor uuid, p_file_id uuid, p_folder text DEFAULT NULL, p_name text DEFAULT NULL, p_client inet DEFAULT NULL

@@ -5,7 +5,7 @@
 CREATE FUNCTION nebula.plan_renditions(p_job_id bigint, p_attempt integer, p_content_id uuid, p_plan jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_job    nebula.job_running := nebula.require_attempt(p_job_id, p_attempt);
+  v_job    nebula.job_running := nebula.require_wanted(p_job_id, p_attempt, p_content_id);
   v_base   jsonb;
   v_made   bigint[] := '{}';
   v_next   bigint;
@@ -75,19 +75,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.plan_renditions(bigint, integer, uuid, jsonb) IS
   'For the worker: enqueues the jobs that make the renditions of a content by this plan (the worker has its shape); '
-  'fenced by the attempt of the job that planned. Errors: 55000 lease lost, P0002 its files were deleted';
+  'fenced by the attempt of the job that planned. Errors: 55000 lease lost, P0002 its files were deleted, or the job '
+  'cancelled';
 
 CREATE FUNCTION nebula.plan_in_software(p_job_id bigint, p_attempt integer, p_content_id uuid, p_reason text)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_job  nebula.job_running := nebula.require_attempt(p_job_id, p_attempt);
+  -- Cancelled if another chunk has said so already.
+  v_job  nebula.job_running := nebula.require_wanted(p_job_id, p_attempt, p_content_id);
   v_next bigint;
 BEGIN
-  -- Another chunk has said so already.
-  IF v_job.cancel_requested THEN
-    RETURN;
-  END IF;
   -- This job ends by itself.
   DELETE FROM nebula.content_job j
    WHERE j.content_id = p_content_id
@@ -106,12 +104,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.plan_in_software(bigint, integer, uuid, text) IS
   'For the worker: plans a content again because a device failed at one of its chunks, and says why; its other jobs '
-  'are cancelled, since all chunks of a film are made by one encoder. Errors: 55000 lease lost';
+  'are cancelled, since all chunks of a film are made by one encoder. Errors: 55000 lease lost, P0002 the job was '
+  'cancelled: another chunk has said so, or its files were deleted';
 
 CREATE FUNCTION nebula.add_chunks(p_job_id bigint, p_attempt integer, p_content_id uuid, p_chunks jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_attempt(p_job_id, p_attempt);
+  PERFORM nebula.require_wanted(p_job_id, p_attempt, p_content_id);
   UPDATE nebula.variant v
      SET init = coalesce(v.init, decode(c ->> 'init', 'base64')),
          codecs = coalesce(v.codecs, c ->> 'codecs'),
@@ -146,7 +145,8 @@ END $$;
 COMMENT ON FUNCTION nebula.add_chunks(bigint, integer, uuid, jsonb) IS
   'For the worker: records chunks of variants: an array of {variant, n, storageKey, size, sha256 (hex), startsAt and '
   'durations (seconds), sizes (bytes)}, with init (base64) and codecs where the variant has none yet, and last with '
-  'the last chunk of a sound; fenced by the attempt. Errors: 55000 lease lost, P0002 deleted or planned anew';
+  'the last chunk of a sound; fenced by the attempt. Errors: 55000 lease lost, P0002 deleted, cancelled or planned '
+  'anew';
 
 CREATE FUNCTION nebula.list_chunks(p_job_id bigint, p_attempt integer, p_content_id uuid, p_variants text[])
 RETURNS TABLE (variant text, n integer, storage_key text, size bigint, init bytea, starts_at double precision)

@@ -10,6 +10,7 @@ CREATE TABLE nebula.content (
   storage_key   text        NOT NULL,
   job_id        bigint,
   media         jsonb,
+  is_stopped    boolean     NOT NULL DEFAULT false,
   stored_at     timestamptz NOT NULL DEFAULT now(),
   kind          text        GENERATED ALWAYS AS (
     CASE
@@ -49,6 +50,8 @@ COMMENT ON COLUMN nebula.content.job_id IS 'Job that makes its renditions; null 
 COMMENT ON COLUMN nebula.content.media IS
   'Length, picture, sounds, chapters and how it is cut into chunks, as its job found them; null: not media, or not yet '
   'looked at';
+COMMENT ON COLUMN nebula.content.is_stopped IS
+  'Its last file went into the trash before everything was made; it is made again when a file comes back';
 COMMENT ON COLUMN nebula.content.stored_at IS 'When the first upload was finished';
 COMMENT ON COLUMN nebula.content.kind IS 'film, sound, picture or other, by its media type';
 COMMENT ON COLUMN nebula.content.duration IS 'Seconds; 0: it has none, or it is not known yet';

@@ -17,6 +17,7 @@ CREATE TABLE nebula.peer (
   expired_at          timestamptz,
   removed_at          timestamptz,
   creator_id          uuid        REFERENCES nebula.account ON DELETE SET NULL,
+  made_by_sql         boolean     NOT NULL DEFAULT false,
   created_by          text        NOT NULL,
   created_at          timestamptz NOT NULL DEFAULT now(),
   config_fingerprint  bytea,
@@ -73,6 +74,8 @@ COMMENT ON COLUMN nebula.peer.removed_at IS
   'Set: removed; the row goes when its nodes have confirmed that they no longer have it';
 COMMENT ON COLUMN nebula.peer.creator_id IS
   'Account that it belongs to: created it, and may change it; null: administrators alone may';
+COMMENT ON COLUMN nebula.peer.made_by_sql IS
+  'A user of SQL created it, for no account; false and creator_id null: its account was deleted';
 COMMENT ON COLUMN nebula.peer.created_by IS 'User who created it, as named by the caller; gives no right to change it';
 COMMENT ON COLUMN nebula.peer.created_at IS 'When';
 COMMENT ON COLUMN nebula.peer.config_fingerprint IS

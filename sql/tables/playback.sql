@@ -1,14 +1,16 @@
--- How films were played, and why so: what a client could not play is asked about later.
+-- How films are played, and why so: what a client could not play is asked about later. An account has one row for a
+-- file, so that playing it again and again adds none.
 CREATE TABLE nebula.playback (
   playback_id  uuid        NOT NULL DEFAULT gen_random_uuid(),
   file_id      uuid        NOT NULL REFERENCES nebula.file ON DELETE CASCADE,
-  account_id   uuid        REFERENCES nebula.account ON DELETE CASCADE,
+  account_id   uuid        NOT NULL REFERENCES nebula.account ON DELETE CASCADE,
   decision     text        NOT NULL,
   rendition    text,
   reasons      text[]      NOT NULL,
   program      text,
   decided_at   timestamptz NOT NULL DEFAULT now(),
   CONSTRAINT playback_pkey PRIMARY KEY (playback_id),
+  CONSTRAINT playback_account_file_key UNIQUE (account_id, file_id),
   CONSTRAINT playback_decision_check CHECK (decision IN ('direct', 'remux', 'audio', 'full')),
   CONSTRAINT playback_reasons_check CHECK (cardinality(reasons) <= 20),
   CONSTRAINT playback_text_check CHECK (
@@ -20,7 +22,7 @@ CREATE INDEX playback_file_idx ON nebula.playback (file_id, decided_at);
 CREATE INDEX playback_account_idx ON nebula.playback (account_id, decided_at);
 SELECT pg_catalog.pg_extension_config_dump('nebula.playback', '');
 
-COMMENT ON TABLE nebula.playback IS 'Decisions how a file is played, of the last 30 days';
+COMMENT ON TABLE nebula.playback IS 'The last decision how an account plays a file';
 COMMENT ON COLUMN nebula.playback.playback_id IS 'Identifier';
 COMMENT ON COLUMN nebula.playback.file_id IS 'The file';
 COMMENT ON COLUMN nebula.playback.account_id IS 'Who wanted to play it';

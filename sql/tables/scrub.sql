@@ -1,5 +1,6 @@
--- The scrub compares the storage with the database. Both tables have an object by its key and no foreign key: one of
--- their rows is about an object that no row owns, and they say what was seen, which does not end with a deletion.
+-- The scrub compares the storage with the database. The tables of objects have the key of an object and no foreign
+-- key: one of their rows is about an object that no row owns, and they say what was seen, which does not end with a
+-- deletion.
 
 -- When the bytes of an object were last read and compared with their digest.
 CREATE TABLE nebula.object_check (
@@ -34,3 +35,17 @@ COMMENT ON COLUMN nebula.storage_fault.content_id IS 'Content it belongs to, or 
 COMMENT ON COLUMN nebula.storage_fault.size IS 'Bytes it should have; of an untracked one, those that it has';
 COMMENT ON COLUMN nebula.storage_fault.found_at IS 'When it was first found';
 COMMENT ON COLUMN nebula.storage_fault.seen_at IS 'When it was last found';
+
+-- One row, from the first scrub on. The health check reads it each time; among finished jobs it would be searched for,
+-- and they are deleted after a while.
+CREATE TABLE nebula.scrub_end (
+  is_last      boolean     NOT NULL DEFAULT true,
+  finished_at  timestamptz NOT NULL,
+  CONSTRAINT scrub_end_pkey PRIMARY KEY (is_last),
+  CONSTRAINT scrub_end_last_check CHECK (is_last)
+);
+SELECT pg_catalog.pg_extension_config_dump('nebula.scrub_end', '');
+
+COMMENT ON TABLE nebula.scrub_end IS 'When the last scrub ended that saw all of the storage: one row at most';
+COMMENT ON COLUMN nebula.scrub_end.is_last IS 'Always true, so that there is one row';
+COMMENT ON COLUMN nebula.scrub_end.finished_at IS 'When it ended';

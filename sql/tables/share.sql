@@ -20,9 +20,11 @@ CREATE TABLE nebula.share (
   CONSTRAINT share_password_hash_check CHECK (
     password_hash LIKE '$argon2id$%' AND octet_length(password_hash) <= nebula.text_limit('hash'))
 );
--- For listings, and for the ends of files, projects and accounts.
+-- For listings, and for deletions of projects and files.
 CREATE INDEX share_project_idx ON nebula.share (project_id);
 CREATE INDEX share_file_idx ON nebula.share (file_id);
+-- Finds the links that go with a deleted account, which would otherwise read all links.
+CREATE INDEX share_maker_idx ON nebula.share (made_by);
 SELECT pg_catalog.pg_extension_config_dump('nebula.share', '');
 
 COMMENT ON TABLE nebula.share IS 'Links by which people without an account open a file';

@@ -9,6 +9,7 @@ mod interrupted;
 mod laptop;
 mod leftovers;
 mod library;
+mod lock_order;
 mod names;
 mod outage;
 mod pictures;

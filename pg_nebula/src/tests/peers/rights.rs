@@ -215,6 +215,38 @@ mod tests {
     }
 
     #[pg_test]
+    fn a_peer_whose_account_was_deleted_reaches_no_network_behind_its_node_and_one_made_by_sql_does() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        run("UPDATE nebula.project SET member_reach = 'internet'");
+        run("SELECT nebula.allocate_ip(project_id, device_id) FROM nebula.device");
+        let all = r#"{"reach": "all"}"#;
+        assert_eq!(create_for("bob", &project, 1, all), "true");
+        assert_eq!(create_for("anna", &project, 2, all), "true");
+        run(&create(&project, 3, ", reach => 'all'"));
+        run(&format!(
+            "SELECT nebula.create_peers('{project}', ARRAY[jsonb_build_object(
+               'publicKey', {}, 'name', 'p4', 'reach', 'all')])",
+            key(4)
+        ));
+        let beyond = || {
+            text(
+                "SELECT string_agg(right(e.name, 1) || CASE WHEN r -> 'internet' ? host(a.ip) THEN ' internet'
+                                     WHEN r #> '{networks,0,sources}' ? host(a.ip) THEN ' everything' END,
+                                   ', ' ORDER BY right(e.name, 1))
+                   FROM nebula.device d
+                  CROSS JOIN LATERAL (SELECT nebula.sync_node(d.device_id, clock_timestamp(), '{}')
+                                             #> '{interfaces,0}' OFFSET 0) s(r)
+                   JOIN nebula.allocation a ON family(a.ip) = 4
+                   JOIN nebula.peer e ON e.peer_id = a.device_id",
+            )
+        };
+        assert_eq!(beyond(), "1 internet, 2 everything, 3 everything, 4 everything");
+        run("DELETE FROM nebula.account WHERE username IN ('anna', 'bob')");
+        assert_eq!(beyond(), "1 internet, 2 internet, 3 everything, 4 everything");
+    }
+
+    #[pg_test]
     fn a_list_of_peers_is_read_in_pages() {
         let project = project("10.0.0.0/24");
         accounts(&project);

@@ -1,0 +1,171 @@
+//! Tests of files and of what workers make of them.
+
+use pgrx::prelude::*;
+
+/// A plan that leaves pictures to another job.
+const PLAN: &str = r#"{"variants": [], "sounds": [], "subtitles": [], "duration": 10, "pictures": true}"#;
+
+#[pg_schema]
+mod tests {
+    use super::PLAN;
+    use crate::tests::{assert_error, project, run, text};
+    use pgrx::prelude::*;
+
+    const ACTOR: &str = "(SELECT account_id FROM nebula.account)";
+    const FILE: &str = "(SELECT file_id FROM nebula.file)";
+
+    /// A film of a new account in a new project; its job runs.
+    fn film() -> String {
+        let project = project("10.0.0.0/24");
+        run("SELECT nebula.create_account('anna', '$argon2id$x', 'admin')");
+        run(&format!(
+            "SELECT nebula.create_file({ACTOR}, gen_random_uuid(), '{project}', 'films', 'film.mkv', 1000,
+                                       sha256('film'), 'video/x-matroska', 'files/film', true)"
+        ));
+        claim("transcode");
+        project
+    }
+
+    fn claim(kind: &str) {
+        run(&format!("SELECT nebula.claim_jobs('w', '{{{kind}}}')"));
+    }
+
+    /// A call that a worker makes for a running job of this kind, with its attempt before these arguments.
+    fn call(function: &str, kind: &str, rest: &str) -> String {
+        format!(
+            "SELECT nebula.{function}(job_id, attempt{rest}) FROM nebula.job_running WHERE kind = '{kind}'"
+        )
+    }
+
+    fn plan(plan: &str) -> String {
+        call("plan_renditions", "transcode", &format!(", (SELECT content_id FROM nebula.content), '{plan}'"))
+    }
+
+    fn web(kind: &str) -> String {
+        let values =
+            ", (SELECT content_id FROM nebula.content), 'web', 'files/web', 9, sha256('web'), 'video/mp4'";
+        call("add_rendition", kind, values)
+    }
+
+    fn trash() {
+        run(&format!("SELECT nebula.trash_file({ACTOR}, {FILE})"));
+    }
+
+    fn restore() {
+        run(&format!("SELECT nebula.restore_file({ACTOR}, {FILE})"));
+    }
+
+    /// Kinds of the jobs that wait.
+    fn waiting() -> String {
+        text("SELECT coalesce(string_agg(kind, ' '), 'none') FROM nebula.job_waiting")
+    }
+
+    fn state() -> String {
+        text("SELECT state FROM nebula.file_status")
+    }
+
+    #[pg_test]
+    fn a_film_that_is_restored_while_its_job_still_stops_is_made_by_another_job() {
+        film();
+        trash();
+        restore();
+        assert_eq!(waiting(), "transcode");
+        for late in [
+            plan(PLAN),
+            web("transcode"),
+            call("add_chunks", "transcode", ", (SELECT content_id FROM nebula.content), '[]'"),
+            call("plan_in_software", "transcode", ", (SELECT content_id FROM nebula.content), 'gone'"),
+        ] {
+            assert_error(&late, "P0002", &["was cancelled"]);
+        }
+        let ended = call("fail_job", "transcode", ", 'cancelled', false");
+        assert_eq!(text(&ended), "cancelled");
+        assert_eq!(state(), "waiting", "the end of the earlier job does not count");
+        claim("transcode");
+        run(&web("transcode"));
+        run(&plan(PLAN));
+        run(&call("complete_job", "transcode", ""));
+        assert_eq!((state().as_str(), waiting().as_str()), ("ready", "transcode-pictures"));
+    }
+
+    #[pg_test]
+    fn a_restored_film_gets_the_pictures_that_the_trash_stopped_and_a_whole_one_is_not_made_again() {
+        film();
+        run(&web("transcode"));
+        run(&plan(PLAN));
+        run(&call("complete_job", "transcode", ""));
+        trash();
+        assert_eq!(waiting(), "none");
+        restore();
+        assert_eq!(waiting(), "transcode", "its pictures are missing");
+        claim("transcode");
+        run(&plan(PLAN));
+        run(&call("complete_job", "transcode", ""));
+        claim("transcode-pictures");
+        run(&call("complete_job", "transcode-pictures", ""));
+        trash();
+        restore();
+        assert_eq!(waiting(), "none", "nothing is missing");
+    }
+
+    #[pg_test]
+    fn bytes_that_are_uploaded_again_after_the_trash_stopped_them_are_made() {
+        let project = film();
+        trash();
+        run(&format!(
+            "SELECT nebula.create_file({ACTOR}, gen_random_uuid(), '{project}', '', 'again.mkv', 1000,
+                                       sha256('film'), 'video/x-matroska', 'files/again', true)"
+        ));
+        assert_eq!(waiting(), "transcode");
+    }
+
+    #[pg_test]
+    fn the_top_cannot_be_deleted_as_a_folder() {
+        let project = film();
+        let trash = |folder: &str| format!("SELECT nebula.trash_folder({ACTOR}, '{project}', '{folder}')");
+        assert_error(&trash(""), "22023", &["the top is no folder that can be deleted"]);
+        assert_eq!(text("SELECT count(*) FROM nebula.file WHERE deleted_at IS NULL"), "1");
+        assert_eq!(text(&trash("films")), "1");
+    }
+
+    #[pg_test]
+    fn when_the_last_scrub_ended_is_known_without_its_job() {
+        let told = "SELECT finished_at IS NOT NULL FROM nebula.scrub_status()";
+        assert_eq!(text(told), "false");
+        for _ in 0..2 {
+            run("SELECT nebula.enqueue_job('scrub', '{}')");
+            claim("scrub");
+            run(&call("finish_scrub", "scrub", ""));
+            run(&call("complete_job", "scrub", ""));
+            run("DELETE FROM nebula.job_finished");
+        }
+        assert_eq!(text(told), "true");
+    }
+
+    #[pg_test]
+    fn an_account_that_plays_a_film_again_adds_no_row() {
+        film();
+        for (decision, program) in [("full", "tv"), ("direct", "phone")] {
+            run(&format!(
+                "SELECT nebula.record_playback({ACTOR}, {FILE}, '{decision}', NULL, '{{}}', '{program}')"
+            ));
+        }
+        assert_eq!(
+            text("SELECT string_agg(decision || ' ' || program, ', ') FROM nebula.playback"),
+            "direct phone"
+        );
+    }
+
+    #[pg_test]
+    fn the_links_of_a_deleted_account_are_found_by_an_index() {
+        run("SET LOCAL enable_seqscan = off");
+        let plan = "EXPLAIN (FORMAT JSON) DELETE FROM nebula.share
+                     WHERE made_by = '00000000-0000-4000-8000-000000000000'";
+        run(&format!(
+            "CREATE FUNCTION pg_temp.plan() RETURNS text LANGUAGE plpgsql AS $f$
+             DECLARE plan json; BEGIN EXECUTE $p${plan}$p$ INTO plan; RETURN plan; END $f$"
+        ));
+        let found = text("SELECT pg_temp.plan()");
+        assert!(found.contains("share_maker_idx"), "{found}");
+    }
+}
