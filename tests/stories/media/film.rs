@@ -142,6 +142,8 @@ async fn assert_known(stack: &Stack, client: &tokio_postgres::Client) -> Result<
     let known = client.query(known, &[]).await?;
     let mut known: Vec<_> = known.iter().map(|row| stack.store().join(row.get::<_, &str>(0))).collect();
     let mut stored = stack.stored()?;
+    // The note of an upload, by which its client may ask again, is no object.
+    stored.retain(|path| !path.to_string_lossy().contains("/.staging/uploads/"));
     known.sort();
     stored.sort();
     assert_eq!(stored, known);

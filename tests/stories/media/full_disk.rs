@@ -249,6 +249,9 @@ async fn a_film_waits_for_room_without_using_up_an_attempt_and_goes_on_by_itself
     let [uploads, renditions, web] = [0, 1, 2].map(|column| recorded.get::<_, i64>(column));
     assert_eq!((uploads, web), (2, 2));
     let chunks: i64 = client.query_one("SELECT count(*) FROM nebula.chunk", &[]).await?.get(0);
-    assert_eq!(stack.stored()?.len() as i64, uploads + renditions + chunks, "nothing half made");
+    let mut stored = stack.stored()?;
+    // The note of an upload, by which its client may ask again, is no object.
+    stored.retain(|path| !path.to_string_lossy().contains("/.staging/uploads/"));
+    assert_eq!(stored.len() as i64, uploads + renditions + chunks, "nothing half made");
     Ok(())
 }
