@@ -159,8 +159,8 @@ async fn what_a_route_does_not_know_is_refused() -> Result<()> {
     }
     let name = api.post(&format!("/api/files?projectId={}&name=%ff.txt", stack.project)).body("text");
     assert_refused(&refusal(name.send().await?).await?, bad, "22023", &["UTF-8"]);
-    let extra = api.post(&format!("/api/files?projectId={}&name=a.txt&folder=b", stack.project)).body("text");
-    assert_refused(&refusal(extra.send().await?).await?, bad, "22023", &["folder"]);
+    let extra = api.post(&format!("/api/files?projectId={}&name=a.txt&shelf=b", stack.project)).body("text");
+    assert_refused(&refusal(extra.send().await?).await?, bad, "22023", &["shelf"]);
 
     let login = json!([nebula_tests::stack::ADMIN, nebula_tests::stack::PASSWORD]);
     assert_refused(&api.refused_post("/api/auth/login", &login).await?, bad, "22023", &["object"]);
