@@ -11,7 +11,8 @@ step "Running clippy" cargo clippy --locked --workspace --all-targets --features
 without=(--workspace --exclude pg_nebula --exclude nebula-tests --exclude nebula-benches)
 step "Compiling the unit tests" cargo test --locked --no-run "${without[@]}"
 # But for those of the worker that make films, which take a minute by themselves.
-step "Running the unit tests" cargo test --locked "${without[@]}" --lib --bins --test http --test folder --test reconnect --test sandbox
+step "Running the unit tests" cargo test --locked "${without[@]}" --lib --bins \
+    --test http --test folder --test reconnect --test sandbox
 grep -E '^test result: ' "$repo/target/log/running-the-unit-tests.log" |
     awk '{ passed += $4 } END { print "unit tests: " passed " passed" }'
 step "Model-checking what sessions share" cargo test --locked -p nebula-core --features loom model
