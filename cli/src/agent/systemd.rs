@@ -48,8 +48,8 @@ impl Unit {
         self.place = Place::Since(SystemTime::now());
     }
 
-    /// What the unit has written to the journal since the last call; nothing where that cannot be read, or where the
-    /// unit logs elsewhere.
+    /// The lines that the unit has written to the journal since the last call. Empty where the journal cannot be
+    /// read, or where the unit logs elsewhere.
     pub(crate) async fn words(&mut self) -> String {
         let place = match &self.place {
             Place::Since(time) => {

@@ -88,13 +88,13 @@ pub enum PlaybackReason {
     VideoPixelFormat,
     /// The picture is higher than the client shows.
     VideoHeight,
-    /// It is interlaced.
+    /// The picture is interlaced.
     VideoInterlaced,
-    /// It has high dynamic range.
+    /// The picture has high dynamic range.
     VideoHdr,
     /// The client does not decode its sound.
     AudioCodec,
-    /// It has more channels than the client plays.
+    /// The sound has more channels than the client plays.
     AudioChannels,
     /// Its worker has not looked at it yet, or was one of an earlier release.
     UploadUnknown,

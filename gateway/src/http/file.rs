@@ -2,7 +2,6 @@
 //! [`super::trash`].
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use futures::future::Either;
 use nebula_api::file::{File, Link, Place, Tags};
 use nebula_api::folder::Tag;
 use nebula_api::{Envelope, Page, file_name};
@@ -120,16 +119,11 @@ pub(crate) async fn content(
     let query = query.into_inner();
     let pass =
         query.token.as_ref().map(|token| playback::open(&state.tokens, token, *file_id)).transpose()?;
-    let (account_id, rendition, permit) = match &pass {
-        Some(Pass { account_id, rendition, .. }) => {
-            let permit = state.transfers.of_link(*account_id, client_address(&request))?;
-            (*account_id, Some(rendition.clone()), Either::Left(permit))
-        }
-        None => {
-            let account_id = Actor::from_request_head(&request)?.account_id;
-            (account_id, query.rendition, Either::Right(state.transfers.of_account(account_id)?))
-        }
+    let (account_id, rendition) = match &pass {
+        Some(Pass { account_id, rendition, .. }) => (*account_id, Some(rendition.clone())),
+        None => (Actor::from_request_head(&request)?.account_id, query.rendition),
     };
+    let permit = state.transfers.of_viewer(account_id, pass.is_some(), client_address(&request))?;
     // The connection is given back before the first byte is sent: a player may stay for hours.
     let content = {
         let client = state.database.client().await?;

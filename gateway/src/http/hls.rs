@@ -5,7 +5,6 @@ use std::future::{Ready, ready};
 use actix_web::dev::Payload;
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{FromRequest, HttpRequest, HttpResponse, web};
-use futures::future::Either;
 use nebula_api::Envelope;
 use nebula_api::file::{MadeFrom, MakeFrom};
 use serde::Deserialize;
@@ -20,7 +19,7 @@ use crate::files::stream::{self, Delivery};
 use crate::http::extractor::{Actor, state_of};
 use crate::http::object::Object;
 use crate::http::origin::client_address;
-use crate::infra::quota::{LinkPermit, Permit};
+use crate::infra::quota::ViewerPermit;
 use crate::state::AppState;
 
 const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
@@ -57,6 +56,11 @@ impl Viewer {
             None => Actor::from_request_head(request)?.account_id,
         };
         Ok(Self { file_id, account_id, link })
+    }
+
+    /// The viewer's part in the quotas of transfers.
+    fn permit(&self, state: &AppState, request: &HttpRequest) -> Result<ViewerPermit, ApiError> {
+        state.transfers.of_viewer(self.account_id, self.link.is_some(), client_address(request))
     }
 
     /// A connection, once it is known that the link has not ended.
@@ -131,19 +135,6 @@ pub(crate) async fn init(
     Ok(private("video/mp4").body(bytes))
 }
 
-/// The viewer's part in the quota of transfers.
-fn permit(
-    state: &AppState,
-    request: &HttpRequest,
-    viewer: &Viewer,
-) -> Result<Either<LinkPermit, Permit<Uuid>>, ApiError> {
-    Ok(if viewer.link.is_some() {
-        Either::Left(state.transfers.of_link(viewer.account_id, client_address(request))?)
-    } else {
-        Either::Right(state.transfers.of_account(viewer.account_id)?)
-    })
-}
-
 /// A segment of a variant, or a range of it.
 #[utoipa::path(get, path = "/api/files/{id}/hls/{variant}/{chunk}-{segment}.m4s", tag = "files",
     params(("id" = Uuid, Path), ("variant" = String, Path, description = "From the master playlist"),
@@ -156,7 +147,7 @@ pub(crate) async fn segment(
     viewer: Viewer,
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant, chunk, segment) = path.into_inner();
-    let permit = permit(&state, &request, &viewer)?;
+    let permit = viewer.permit(&state, &request)?;
     // The connection is given back before the first byte is sent.
     let content = {
         let client = viewer.client(&state).await?;
@@ -181,7 +172,7 @@ pub(crate) async fn subtitle(
         return Err(ApiError::not_found(format!("the film has no subtitle \"{subtitle}\""))
             .hint("The master playlist names those it has."));
     }
-    let permit = permit(&state, &request, &viewer)?;
+    let permit = viewer.permit(&state, &request)?;
     let content = {
         let client = viewer.client(&state).await?;
         file_database::content(&client, viewer.account_id, file_id, Some(&subtitle)).await?

@@ -5,6 +5,7 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use futures::future::Either;
 use uuid::Uuid;
 
 use super::rate_limit::client_prefix;
@@ -101,6 +102,9 @@ pub(crate) struct Transfers {
 /// The part of a link's holder in both quotas.
 pub(crate) type LinkPermit = (Permit<(Uuid, IpAddr)>, Permit<Uuid>);
 
+/// The part of a viewer of a file: of a link's holder, or of the account itself.
+pub(crate) type ViewerPermit = Either<LinkPermit, Permit<Uuid>>;
+
 /// The part of an anonymous client in both quotas.
 pub(crate) type AnonymousPermit = (Permit<IpAddr>, Permit<()>);
 
@@ -135,6 +139,20 @@ impl Transfers {
         };
         let own = self.link_holders.take((account, client_prefix(client))).ok_or_else(busy)?;
         Ok((own, self.links.take(account).ok_or_else(busy)?))
+    }
+
+    /// As [`Self::of_link`] for somebody who views a file by a link of the account, else as [`Self::of_account`].
+    pub(crate) fn of_viewer(
+        &self,
+        account: Uuid,
+        by_link: bool,
+        client: Option<IpAddr>,
+    ) -> Result<ViewerPermit, ApiError> {
+        Ok(if by_link {
+            Either::Left(self.of_link(account, client)?)
+        } else {
+            Either::Right(self.of_account(account)?)
+        })
     }
 
     /// Fails with 429 for a device that has too many streams open.

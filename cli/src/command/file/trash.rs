@@ -124,7 +124,7 @@ async fn only(client: &Client, project: &Project, name: &str) -> Result<File> {
     let kinds: [&dyn Fn(&File) -> bool; 3] = [&is_id, &is_path, &is_name];
     let mut found = kinds.iter().map(|is| files.iter().filter(|file| is(file)).collect::<Vec<_>>());
     match found.find(|found| !found.is_empty()).as_deref() {
-        None => find(client, project, name).await,
+        None => Err(missing(project, name)),
         Some([one]) => Ok((*one).clone()),
         Some(several) => {
             let detail = format!("{} files in the trash are named \"{name}\"", several.len());
@@ -139,8 +139,10 @@ async fn find(client: &Client, project: &Project, name: &str) -> Result<File> {
     let named = |file: &File| {
         file.name == composed || path(file) == composed || file.file_id.to_string().eq_ignore_ascii_case(name)
     };
-    all(client, project).await?.into_iter().find(named).ok_or_else(|| {
-        let detail = format!("there is no file \"{name}\" in the trash of the project {}", project.name);
-        Error::new(Code::NotFound, detail).hint("List them: nebulactl trash")
-    })
+    all(client, project).await?.into_iter().find(named).ok_or_else(|| missing(project, name))
+}
+
+fn missing(project: &Project, name: &str) -> Error {
+    let detail = format!("there is no file \"{name}\" in the trash of the project {}", project.name);
+    Error::new(Code::NotFound, detail).hint("List them: nebulactl trash")
 }

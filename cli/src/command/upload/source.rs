@@ -73,7 +73,7 @@ impl Sources {
                 self.hidden += 1;
             } else if entry.is_dir() {
                 if entry.is_symlink() {
-                    // It may lead back to a folder above, and then there would be no end.
+                    // Not followed: a link to a folder above would be walked for ever.
                     let detail = format!("{} is a link to a folder", entry.display());
                     let error = Error::new(Code::InvalidArgument, detail)
                         .hint("Links to folders are not followed; name that folder itself.");

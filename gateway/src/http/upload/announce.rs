@@ -2,14 +2,14 @@
 
 use std::str::FromStr;
 
-use actix_web::http::header::HeaderMap;
+use actix_web::http::header::{CONTENT_TYPE, HeaderMap};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use nebula_api::file::UploadQuery;
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::error::ApiError;
+use crate::error::{ApiError, MEDIA_TYPE};
 
 /// Query of `POST /api/uploads`, for clients that do not say the same in `Upload-Metadata`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -34,6 +34,16 @@ pub(super) fn number(headers: &HeaderMap, name: &str) -> Result<Option<u64>, Api
         ApiError::bad_argument(format!("the header {name} is no number of bytes"))
             .hint("It takes digits alone.")
     })
+}
+
+/// Where the bytes of a request go on, for a body that must have this media type.
+pub(super) fn offset(headers: &HeaderMap, media_type: &str) -> Result<u64, ApiError> {
+    if text(headers, CONTENT_TYPE.as_str()) != Some(media_type) {
+        return Err(ApiError::new(MEDIA_TYPE, "the body is not announced as bytes of an upload")
+            .hint(format!("Send Content-Type: {media_type}.")));
+    }
+    number(headers, "Upload-Offset")?
+        .ok_or_else(|| ApiError::bad_argument("the header Upload-Offset is missing").hint("HEAD says it."))
 }
 
 /// The file to be uploaded, by the query or else by the metadata: keys and base64, with commas.

@@ -5,8 +5,8 @@ use std::time::SystemTime;
 
 use actix_web::http::Method;
 use actix_web::http::header::{
-    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_LOCATION, CONTENT_TYPE, ContentDisposition,
-    HeaderMap, HeaderValue, LOCATION,
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_LOCATION, ContentDisposition, HeaderMap,
+    HeaderValue, LOCATION,
 };
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder, ResponseError, web};
 use base64::Engine;
@@ -14,11 +14,11 @@ use base64::prelude::BASE64_STANDARD;
 use nebula_api::Envelope;
 use uuid::Uuid;
 
-use super::announce::{CreateQuery, number, text, wanted};
+use super::announce::{CreateQuery, number, offset, text, wanted};
 use super::drain_refused;
 use crate::domain::file;
 use crate::domain::upload::resumable::request::{Part, Progress, Purpose};
-use crate::error::{ApiError, MEDIA_TYPE, WRONG_STATE};
+use crate::error::{ApiError, WRONG_STATE};
 use crate::http::body_limit::BodyTimer;
 use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
@@ -108,14 +108,7 @@ pub(super) async fn append(
     let account_id = actor.as_ref().ok().map(|actor| actor.account_id);
     let appended = async {
         let actor = actor?;
-        if text(request.headers(), CONTENT_TYPE.as_str()) != Some(BYTES) {
-            return Err(ApiError::new(MEDIA_TYPE, "the body is not announced as bytes of an upload")
-                .hint(format!("Send Content-Type: {BYTES}.")));
-        }
-        let offset = number(request.headers(), "Upload-Offset")?.ok_or_else(|| {
-            ApiError::bad_argument("the header Upload-Offset is missing").hint("HEAD says it.")
-        })?;
-        let part = part(&request, offset)?;
+        let part = part(&request, offset(request.headers(), BYTES)?)?;
         let _permit = state.transfers.of_account(actor.account_id)?;
         BodyTimer::allow_upload(&request);
         let progress = state.resumable.append(actor.account_id, id, part, &mut body).await?;

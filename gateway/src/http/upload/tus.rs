@@ -12,10 +12,10 @@ use futures::StreamExt;
 use httpdate::fmt_http_date;
 use uuid::Uuid;
 
-use super::announce::{CreateQuery, number, text, wanted};
+use super::announce::{CreateQuery, number, offset, text, wanted};
 use super::{draft, drain_refused};
 use crate::domain::upload::resumable::request::{Checksum, Part, Progress, Purpose};
-use crate::error::{ApiError, MEDIA_TYPE, PRECONDITION};
+use crate::error::{ApiError, PRECONDITION};
 use crate::files::upload::partial::Duplicate;
 use crate::http::body_limit::BodyTimer;
 use crate::http::extractor::Actor;
@@ -187,14 +187,7 @@ pub(crate) async fn append(
     let appended = async {
         let actor = actor?;
         check_version(&request)?;
-        if text(request.headers(), CONTENT_TYPE.as_str()) != Some(BYTES) {
-            return Err(ApiError::new(MEDIA_TYPE, "the body is not announced as bytes of an upload")
-                .hint(format!("Send Content-Type: {BYTES}.")));
-        }
-        let offset = number(request.headers(), "Upload-Offset")?.ok_or_else(|| {
-            ApiError::bad_argument("the header Upload-Offset is missing").hint("HEAD says it.")
-        })?;
-        let part = part(&request, offset)?;
+        let part = part(&request, offset(request.headers(), BYTES)?)?;
         let _permit = state.transfers.of_account(actor.account_id)?;
         BodyTimer::allow_upload(&request);
         let progress = state.resumable.append(actor.account_id, *id, part, &mut body).await?;
