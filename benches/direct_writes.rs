@@ -18,8 +18,8 @@ const LOADS: [Load; 3] = [
 ];
 /// Alternations between on and off, so that a change of the machine's speed affects both.
 const ROUNDS: u32 = 3;
-/// An upper bound of jobs per second.
-const JOBS: u32 = 20_000;
+/// More jobs per second than any load finishes, so that no client finds the queue empty.
+const JOBS: u32 = 100_000;
 
 /// Sums of one setting over all rounds.
 #[derive(Debug, Clone, Copy, Default)]

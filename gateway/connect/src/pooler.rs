@@ -9,7 +9,7 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 use crate::Server;
 
 /// How long the comparison may take: a pooler whose sessions are all taken makes a client wait.
-const PATIENCE: Duration = Duration::from_secs(5);
+const COMPARISON_TIMEOUT: Duration = Duration::from_secs(5);
 /// Comparisons: between two of them, a busy pooler may by chance give a connection the session it had before.
 const ROUNDS: usize = 5;
 
@@ -35,7 +35,7 @@ struct Probe {
 /// A second connection begins a transaction and so holds a session. Where sessions are shared, that is the
 /// session that served the first connection a moment ago, or the first connection gets another one now.
 pub(crate) async fn shares_sessions(server: &Server) -> Result<bool, ProbeError> {
-    shares_sessions_within(server, PATIENCE).await
+    shares_sessions_within(server, COMPARISON_TIMEOUT).await
 }
 
 async fn shares_sessions_within(server: &Server, patience: Duration) -> Result<bool, ProbeError> {

@@ -12,7 +12,7 @@ use tokio::time::timeout;
 /// How long an answer of the resolver is used.
 const MAX_AGE: Duration = Duration::from_secs(60);
 /// A resolver that is slower does not hold up a configuration.
-const PATIENCE: Duration = Duration::from_secs(2);
+const LOOKUP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Addresses of `NEBULA_PUBLIC_URL`; none without it.
 #[derive(Debug, Default)]
@@ -38,7 +38,7 @@ impl GatewayAddress {
         let bare = host.trim_start_matches('[').trim_end_matches(']');
         let answer = match bare.parse() {
             Ok(address) => Ok(vec![address]),
-            Err(_) => match timeout(PATIENCE, lookup_host((bare, 0))).await {
+            Err(_) => match timeout(LOOKUP_TIMEOUT, lookup_host((bare, 0))).await {
                 Ok(Ok(found)) => Ok(found.map(|socket| socket.ip()).collect()),
                 Ok(Err(error)) => Err(error.to_string()),
                 Err(_) => Err("the resolver does not answer".to_owned()),

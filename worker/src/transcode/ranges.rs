@@ -28,7 +28,7 @@ const CACHE: u64 = 16 * 1024 * 1024;
 /// A gap that is read over instead of being asked for anew.
 const SMALL_GAP: u64 = 256 * 1024;
 /// How long a store may fail before its job waits for it. Shorter than the silence that kills a child.
-const PATIENCE: Duration = Duration::from_secs(90);
+const STORE_TIMEOUT: Duration = Duration::from_secs(90);
 
 /// Delays between tries; jitter adds up to the same again.
 const BACKOFF: ExponentialBuilder = ExponentialBuilder::new()
@@ -42,7 +42,7 @@ pub(super) struct Ranges<'a> {
     store: &'a Store,
     key: &'a str,
     size: u64,
-    patience: Duration,
+    store_timeout: Duration,
     cache: Cache,
     /// The read that is under way.
     reading: Option<Reading>,
@@ -59,7 +59,7 @@ struct Reading {
 impl<'a> Ranges<'a> {
     pub(super) fn new(store: &'a Store, key: &'a str, size: u64) -> Self {
         let cache = Cache::default();
-        Self { store, key, size, patience: PATIENCE, cache, reading: None, window: FIRST_WINDOW }
+        Self { store, key, size, store_timeout: STORE_TIMEOUT, cache, reading: None, window: FIRST_WINDOW }
     }
 
     /// Answers the child until it closes its end.
@@ -98,7 +98,7 @@ impl<'a> Ranges<'a> {
         if offset >= self.size || length == 0 {
             return Ok(Bytes::new());
         }
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + self.store_timeout;
         let mut delays: Option<ExponentialBackoff> = None;
         loop {
             if let Some(found) = self.cache.get(offset, length) {
@@ -266,7 +266,7 @@ mod tests {
         // Nothing listens there.
         let store = Store::open("s3://films?endpoint=http://127.0.0.1:1&region=here").unwrap();
         let mut ranges = Ranges::new(&store, "film", 2_000);
-        ranges.patience = Duration::from_millis(300);
+        ranges.store_timeout = Duration::from_millis(300);
         let (mut parent, mut child) = UnixStream::pair().unwrap();
         child.write_all(&RangeRequest { offset: 0, length: 10 }.to_bytes()).await.unwrap();
         let failure = ranges.serve(&mut parent).await.unwrap_err();
