@@ -149,17 +149,11 @@ fn unclear(error: Error, target: Option<&Path>, name: &str, pair: Option<&KeyPai
 /// Shows the QR code. If that is not possible, a note says why, and the caller writes the file: the key
 /// would otherwise be lost.
 fn shown(context: &Context, text: &Zeroizing<String>) -> bool {
-    match picture::picture(text).map(|picture| picture::show(context, &picture)) {
-        Ok(Ok(())) => true,
-        Ok(Err(error)) => {
-            context.output.error(&error);
-            false
-        }
-        Err(reason) => {
-            context.output.note(&reason);
-            false
-        }
+    let shown = picture::picture(text).and_then(|picture| picture::show(context, &picture));
+    if let Err(error) = &shown {
+        context.output.error(error);
     }
+    shown.is_ok()
 }
 
 /// The peer exists, but its private key is lost.

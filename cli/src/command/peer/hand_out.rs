@@ -68,10 +68,7 @@ pub(super) async fn run(context: &Context, arguments: HandOut, form: Form) -> Re
     let config = find::config(&client, peer.peer_id).await?;
     let text = conf::fill(&config.conf, source.pair.private())?;
     if form == Form::Picture && target.is_none() {
-        let picture = picture::picture(&text).map_err(|reason| {
-            Error::new(Code::WrongState, reason).hint("Write the file: nebulactl peer conf")
-        })?;
-        return picture::show(context, &picture);
+        return picture::show(context, &picture::picture(&text)?);
     }
     if printed {
         return context.output.line(text.trim_end());

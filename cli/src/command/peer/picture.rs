@@ -12,14 +12,18 @@ const MEDIUM_BYTES: usize = 500;
 /// Cameras of phones fail to read larger codes.
 const MAX_BYTES: usize = 1000;
 
-/// The picture, or the sentence why there is none.
-pub(super) fn picture(conf: &str) -> std::result::Result<String, String> {
+/// The picture. Fails for a `.conf` of more than [`MAX_BYTES`].
+pub(super) fn picture(conf: &str) -> Result<String> {
     let too_long = || {
-        format!(
-            "the .conf has {} bytes, and phones do not read codes of more than {MAX_BYTES}; send the file, or let the \
-             peer reach fewer networks",
-            conf.len()
+        Error::new(
+            Code::WrongState,
+            format!(
+                "the .conf has {} bytes, and phones do not read codes of more than {MAX_BYTES}; send the file, or \
+                 let the peer reach fewer networks",
+                conf.len()
+            ),
         )
+        .hint("Write the file: nebulactl peer conf")
     };
     let level = if conf.len() > MEDIUM_BYTES { EcLevel::L } else { EcLevel::M };
     if conf.len() > MAX_BYTES {
@@ -53,6 +57,7 @@ mod tests {
         assert!(width(501) < width(500), "{} {}", width(501), width(500));
         assert!(width(1000) <= 125, "{}", width(1000));
         let reason = picture(&"a".repeat(1001)).unwrap_err();
+        let reason = &reason.failure().detail;
         assert!(reason.starts_with("the .conf has 1001 bytes"), "{reason}");
     }
 }
