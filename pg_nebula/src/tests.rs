@@ -13,6 +13,7 @@ mod networks;
 mod node_rules;
 mod nodes;
 mod peers;
+mod permission;
 mod queue;
 mod values;
 

@@ -190,7 +190,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.require_operator(p_actor, 'authority.read');
   RETURN QUERY
     SELECT s.fingerprint, s.name, s.curve, s.version, s.not_before, s.not_after, s.days_left, s.projects,
            s.warning

@@ -9,7 +9,7 @@ DECLARE
 BEGIN
   -- Each certificate is authorized by an account (actor), by the code that its device joined with (code_hash), or by
   -- an answer that was recorded in this transaction for the same key (counter).
-  PERFORM nebula.acting_member(a.actor, a.project_id)
+  PERFORM nebula.acting_member(a.actor, a.project_id, 'device.register')
     FROM (SELECT DISTINCT c.actor,
                  (SELECT d.project_id FROM nebula.device d WHERE d.device_id = c.device_id)
             FROM unnest(p_certificates) c

@@ -85,7 +85,7 @@ BEGIN
   SELECT array_agg(a.actor), array_agg(m.username), array_agg(m.is_admin)
     INTO v_actors, v_usernames, v_admins
     FROM (SELECT DISTINCT n.actor FROM unnest(p_devices) n) a
-   CROSS JOIN LATERAL nebula.acting_member(a.actor, p_project_id) m;
+   CROSS JOIN LATERAL nebula.acting_member(a.actor, p_project_id, 'device.register') m;
   PERFORM nebula.check_device_name(n.name)
      FROM unnest(p_devices) n
     WHERE NOT nebula.is_name(n.name) OR lower(n.name) = 'any';
@@ -229,7 +229,7 @@ BEGIN
   IF NOT EXISTS (
     SELECT FROM nebula.device d, nebula.account a
      WHERE d.device_id = p_wanted AND a.account_id = p_actor AND a.disabled_at IS NULL
-       AND (a.role = 'admin' OR d.owner_id = a.account_id)
+       AND (d.owner_id = a.account_id OR d.project_id IN (SELECT nebula.permitted_projects(p_actor, 'device.write')))
   ) THEN
     RAISE EXCEPTION 'there is no device % of yours', p_wanted
       USING ERRCODE = 'P0002', HINT = 'A device is shown to its owner and to administrators.';
@@ -240,12 +240,22 @@ COMMENT ON FUNCTION nebula.device_status_for(uuid, uuid) IS
   'For the gateway: one device, for its owner or an administrator. Errors: P0002 no such device, or not '
   'theirs';
 
+CREATE FUNCTION nebula.project_of_device(p_actor uuid, p_device_id uuid) RETURNS uuid
+LANGUAGE sql STABLE AS $$
+  SELECT d.project_id
+    FROM nebula.device d
+   WHERE d.device_id = p_device_id
+     AND d.project_id IN (SELECT nebula.visible_projects(p_actor))
+$$;
+COMMENT ON FUNCTION nebula.project_of_device(uuid, uuid) IS
+  'Internal: the project of a device; null: the account does not see it, or there is none';
+
 CREATE FUNCTION nebula.release_device(p_actor uuid, p_device_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who     text := nebula.require_admin(p_actor);
-  v_project uuid := (SELECT d.project_id FROM nebula.device d WHERE d.device_id = p_device_id);
+  v_project uuid := nebula.project_of_device(p_actor, p_device_id);
+  v_who     text := nebula.require_permission(p_actor, v_project, 'device.write');
   v_freed   inet := nebula.release_ip(p_device_id, v_who, client => p_client);
 BEGIN
   PERFORM nebula.record_event(v_project, v_who, 'release', 'device', p_device_id::text, p_client,
@@ -254,7 +264,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.release_device(uuid, uuid, inet) IS
   'For the gateway: releases the address of a device; it stays in quarantine while a certificate names '
-  'it. Errors: 42501 not an administrator, P0002 and 55000 as release_ip';
+  'it. Errors: 42501 not an administrator of its project, P0002 and 55000 as release_ip';
 
 CREATE FUNCTION nebula.require_device(p_device_id uuid, p_project_id uuid DEFAULT NULL)
 RETURNS nebula.device

@@ -215,7 +215,7 @@ CREATE FUNCTION nebula.create_enrolment_for(
 ) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who text := nebula.require_admin(p_actor);
+  v_who text := nebula.require_permission(p_actor, p_project_id, 'enrolment.write');
 BEGIN
   IF EXISTS (SELECT FROM nebula.enrolment e WHERE e.code_hash = p_code_hash) THEN
     RAISE EXCEPTION 'this request of a device was approved before'
@@ -249,13 +249,18 @@ RETURNS TABLE (
   expires_at timestamptz, device_id uuid
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_permitted uuid[] := ARRAY(SELECT nebula.permitted_projects(p_actor, 'enrolment.write'));
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  IF v_permitted = '{}' OR p_project IS NOT NULL THEN
+    PERFORM nebula.require_permission(p_actor, p_project, 'enrolment.write');
+  END IF;
   RETURN QUERY
     SELECT s.enrolment_id, s.project_id, s.name, s.role, s.groups, host(s.address), s.uses, s.uses_max,
            s.state, s.created_by, s.created_at, s.expires_at, s.device_id
       FROM nebula.enrolment_status s
-     WHERE p_project IS NULL OR s.project_id = p_project
+     WHERE s.project_id = ANY (v_permitted)
+       AND (p_project IS NULL OR s.project_id = p_project)
      ORDER BY s.created_at DESC
      LIMIT 1000;
 END $$;
@@ -287,7 +292,14 @@ COMMENT ON FUNCTION nebula.revoke_enrolment(uuid, text) IS
 
 CREATE FUNCTION nebula.revoke_enrolment_for(p_actor uuid, p_enrolment_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.revoke_enrolment(p_enrolment_id, nebula.require_admin(p_actor))
+  SELECT nebula.revoke_enrolment(
+           p_enrolment_id,
+           nebula.require_permission(p_actor,
+                                     (SELECT e.project_id
+                                        FROM nebula.enrolment e
+                                       WHERE e.enrolment_id = p_enrolment_id
+                                         AND e.project_id IN (SELECT nebula.visible_projects(p_actor))),
+                                     'enrolment.write'))
 $$;
 COMMENT ON FUNCTION nebula.revoke_enrolment_for(uuid, uuid) IS
   'For the gateway: revoke_enrolment for an administrator. Errors: 42501 not an administrator, P0002 no '

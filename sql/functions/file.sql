@@ -56,7 +56,7 @@ CREATE FUNCTION nebula.named_file(p_actor uuid, p_project_id uuid, p_folder text
 RETURNS TABLE (file_id uuid, size bigint, sha256 bytea, storage_key text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_member(p_actor, p_project_id);
+  PERFORM nebula.require_permission(p_actor, p_project_id, 'file.write');
   PERFORM nebula.check_folder(p_folder);
   RETURN QUERY
     SELECT f.file_id, c.size, c.sha256, c.storage_key
@@ -69,7 +69,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.named_file(uuid, uuid, text, text) IS
   'For the gateway: the file that has this place already, asked before an upload is sent; none if it is free. '
-  'Errors: P0002, 42501 as require_member, 22023 malformed folder';
+  'Errors: P0002, 42501 as require_permission, 22023 malformed folder';
 
 CREATE FUNCTION nebula.create_file(
   p_actor uuid, p_upload_id uuid, p_project_id uuid, p_folder text, p_name text, p_size bigint, p_sha256 bytea,
@@ -77,7 +77,7 @@ CREATE FUNCTION nebula.create_file(
 ) RETURNS TABLE (file_id uuid, created boolean, stored boolean, job_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who     text := nebula.require_member(p_actor, p_project_id);
+  v_who     text := nebula.require_permission(p_actor, p_project_id, 'file.write');
   v_content nebula.content := nebula.take_content(p_actor, p_upload_id, p_project_id, p_name, p_size, p_sha256,
                                                   p_content_type, p_storage_key, p_media);
   v_known   nebula.file;
@@ -110,7 +110,7 @@ END $$;
 COMMENT ON FUNCTION nebula.create_file(uuid, uuid, uuid, text, text, bigint, bytea, text, text, boolean, inet) IS
   'For the gateway: records a stored upload and, for media whose bytes are new, enqueues its transcode. created = '
   'false: the same bytes were there in that place; stored = false: they were there under another key, so those at '
-  'storage_key can be deleted. Errors: P0002, 42501 as require_member, 23505 name taken by other content, 22023 '
+  'storage_key can be deleted. Errors: P0002, 42501 as require_permission, 23505 name taken by other content, 22023 '
   'malformed folder, 23514 malformed name, 53Q00 and 53Q01 over a quota';
 
 CREATE FUNCTION nebula.file_content(p_actor uuid, p_file_id uuid, p_rendition text DEFAULT NULL)
@@ -165,7 +165,7 @@ CREATE FUNCTION nebula.move_file(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
-  v_who  text := nebula.require_member(p_actor, v_file.project_id);
+  v_who  text := nebula.require_permission(p_actor, v_file.project_id, 'file.write');
 BEGIN
   -- A session that puts it into the trash meanwhile comes first.
   PERFORM FROM nebula.file f WHERE f.file_id = p_file_id FOR UPDATE;
@@ -180,4 +180,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.move_file(uuid, uuid, text, text, inet) IS
   'For the gateway: gives a file another folder or name; null: as it is. Errors: P0002 no such file, 42501 as '
-  'require_member, 23505 name taken, 22023 malformed folder, 23514 malformed name';
+  'require_permission, 23505 name taken, 22023 malformed folder, 23514 malformed name';

@@ -195,7 +195,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                          (p_rule ->> 'portFirst')::integer, (p_rule ->> 'portLast')::integer,
                          ARRAY(SELECT jsonb_array_elements_text(coalesce(p_rule -> 'remoteGroups', '[]'))),
                          (p_rule ->> 'remoteCidr')::inet, (p_rule ->> 'remoteDevice')::uuid,
-                         (p_rule ->> 'localCidr')::inet, p_rule ->> 'note', nebula.require_admin(p_actor))
+                         (p_rule ->> 'localCidr')::inet, p_rule ->> 'note',
+                         nebula.require_permission(p_actor, (p_rule ->> 'projectId')::uuid, 'network.write'))
 $$;
 COMMENT ON FUNCTION nebula.add_rule_for(uuid, jsonb) IS
   'For the gateway: add_rule for an administrator, with a rule as the API writes it. Errors: 42501 not '
@@ -203,7 +204,14 @@ COMMENT ON FUNCTION nebula.add_rule_for(uuid, jsonb) IS
 
 CREATE FUNCTION nebula.drop_rule_for(p_actor uuid, p_rule_id bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.drop_rule(p_rule_id, nebula.require_admin(p_actor))
+  SELECT nebula.drop_rule(
+           p_rule_id,
+           nebula.require_permission(p_actor,
+                                     (SELECT r.project_id
+                                        FROM nebula.firewall_rule r
+                                       WHERE r.rule_id = p_rule_id
+                                         AND r.project_id IN (SELECT nebula.visible_projects(p_actor))),
+                                     'network.write'))
 $$;
 COMMENT ON FUNCTION nebula.drop_rule_for(uuid, bigint) IS
   'For the gateway: drop_rule for an administrator. Errors: 42501 not an administrator, P0002 no such '

@@ -37,7 +37,7 @@ CREATE FUNCTION nebula.move_folder(
 ) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who    text := nebula.require_member(p_actor, p_project_id);
+  v_who    text := nebula.require_permission(p_actor, p_project_id, 'file.write');
   v_start  CONSTANT integer := CASE WHEN p_to = '' THEN length(p_folder) + 2 ELSE length(p_folder) + 1 END;
   v_folder text;
   v_taken  text;
@@ -102,5 +102,6 @@ EXCEPTION
 END $$;
 COMMENT ON FUNCTION nebula.move_folder(uuid, uuid, text, text, inet) IS
   'For the gateway: moves or renames a folder with all that is below, or nothing; returns the number of files. Where '
-  'the other folder is there, the two become one. Errors: P0002, 42501 as require_member, P0002 no such folder, 23505 '
+  'the other folder is there, the two become one. Errors: P0002, 42501 as require_permission, P0002 no such folder, '
+  '23505 '
   'a name is taken there, 22023';

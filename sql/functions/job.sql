@@ -169,7 +169,7 @@ COMMENT ON FUNCTION nebula.list_jobs(uuid, uuid, bigint, integer, text, text, bi
   'For the gateway: newest jobs first, of the projects the account sees (administrators: also those of '
   'no project); of one kind or state if named; before pages back, at most 1000 a call';
 
--- Accounts that may see a job may cancel and retry it; for all others it does not exist.
+-- For an account that does not see a job, the job does not exist.
 CREATE FUNCTION nebula.require_job(p_actor uuid, p_job_id bigint) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -181,17 +181,15 @@ BEGIN
     INTO v_project, v_found
     FROM nebula.job_status j
    WHERE j.job_id = p_job_id;
-  IF v_found IS NULL OR v_who.role <> 'admin' AND NOT EXISTS (
-    SELECT FROM nebula.project_member m WHERE m.project_id = v_project AND m.account_id = p_actor
-  ) THEN
+  IF v_found IS NULL OR nebula.role_in(p_actor, v_project) IS NULL THEN
     RAISE EXCEPTION 'there is no job %', p_job_id
       USING ERRCODE = 'P0002', HINT = 'List jobs: nebulactl jobs.';
   END IF;
-  RETURN v_who.username;
+  RETURN nebula.require_permission(p_actor, v_project, 'job.write');
 END $$;
 COMMENT ON FUNCTION nebula.require_job(uuid, bigint) IS
-  'Internal: username of the actor if it may see the job. Errors: 28000 unknown or disabled, P0002 no '
-  'such job, or not for this account';
+  'Internal: username of the actor if it may change the job. Errors: 28000 unknown or disabled, P0002 no such job, or '
+  'not for this account, 42501';
 
 CREATE FUNCTION nebula.cancel_job_for(p_actor uuid, p_job_id bigint, p_client inet DEFAULT NULL)
 RETURNS text
@@ -207,7 +205,7 @@ BEGIN
   RETURN v_state;
 END $$;
 COMMENT ON FUNCTION nebula.cancel_job_for(uuid, bigint, inet) IS
-  'For the gateway: cancel_job for an account, on record. Errors: 28000, P0002 as require_job, 55000 '
+  'For the gateway: cancel_job for an account, on record. Errors: 28000, P0002, 42501 as require_job, 55000 '
   'finished';
 
 CREATE FUNCTION nebula.retry_job_for(p_actor uuid, p_job_id bigint, p_client inet DEFAULT NULL)

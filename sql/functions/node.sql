@@ -246,7 +246,7 @@ CREATE FUNCTION nebula.register_node_for(
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who  text := nebula.require_admin(p_actor);
+  v_who  text := nebula.require_operator(p_actor, 'node.write');
   v_made uuid;
 BEGIN
   v_made := nebula.register_node(p_name, p_endpoint, coalesce(p_weight, 100),
@@ -264,7 +264,7 @@ CREATE FUNCTION nebula.tie_node_for(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.tie_node(p_node_id, p_device_id, nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.tie_node(p_node_id, p_device_id, nebula.require_operator(p_actor, 'node.write'), p_client);
 END $$;
 COMMENT ON FUNCTION nebula.tie_node_for(uuid, uuid, uuid, inet) IS
   'For the gateway: tie_node for an administrator. Errors: 42501 not an administrator, the rest as '

@@ -47,7 +47,7 @@ COMMENT ON FUNCTION nebula.show_node(nebula.node_status) IS 'Internal: a node as
 CREATE FUNCTION nebula.list_nodes(p_actor uuid) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.require_operator(p_actor, 'node.write');
   RETURN QUERY SELECT nebula.show_node(s) FROM nebula.node_status s ORDER BY s.local, s.name;
 END $$;
 COMMENT ON FUNCTION nebula.list_nodes(uuid) IS
@@ -75,7 +75,7 @@ CREATE FUNCTION nebula.update_node_for(p_actor uuid, p_node_id uuid, p_changes j
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.update_node_by(p_node_id, p_changes, nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.update_node_by(p_node_id, p_changes, nebula.require_operator(p_actor, 'node.write'), p_client);
   RETURN (SELECT nebula.show_node(s) FROM nebula.node_status s WHERE s.node_id = p_node_id);
 END $$;
 COMMENT ON FUNCTION nebula.update_node_for(uuid, uuid, jsonb, inet) IS
@@ -86,7 +86,8 @@ CREATE FUNCTION nebula.remove_node_for(p_actor uuid, p_node_id uuid, p_force boo
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.remove_node_by(p_node_id, coalesce(p_force, false), nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.remove_node_by(p_node_id, coalesce(p_force, false), nebula.require_operator(p_actor, 'node.write'),
+                                p_client);
 END $$;
 COMMENT ON FUNCTION nebula.remove_node_for(uuid, uuid, boolean, inet) IS
   'For the gateway: remove_node for an administrator. Errors: 42501 not an administrator, the rest as remove_node';
@@ -95,7 +96,8 @@ CREATE FUNCTION nebula.set_interface_for(p_actor uuid, p_node_id uuid, p_interfa
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_interface_id uuid := nebula.set_interface_by(p_node_id, p_interface, nebula.require_admin(p_actor), p_client);
+  v_interface_id uuid := nebula.set_interface_by(p_node_id, p_interface,
+                                                 nebula.require_operator(p_actor, 'node.write'), p_client);
 BEGIN
   RETURN (SELECT nebula.show_interface(n, i)
             FROM nebula.node_interface i
@@ -111,7 +113,7 @@ CREATE FUNCTION nebula.drop_interface_for(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who          text := nebula.require_admin(p_actor);
+  v_who          text := nebula.require_operator(p_actor, 'node.write');
   v_node         nebula.node := nebula.require_node(p_node_id);
   v_interface_id uuid := (SELECT i.interface_id
                             FROM nebula.node_interface i
@@ -133,7 +135,8 @@ CREATE FUNCTION nebula.set_local_device_for(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.set_local_device_by(p_project_id, p_device_id, nebula.require_admin(p_actor), p_client);
+  PERFORM nebula.set_local_device_by(p_project_id, p_device_id, nebula.require_operator(p_actor, 'node.write'),
+                                     p_client);
 END $$;
 COMMENT ON FUNCTION nebula.set_local_device_for(uuid, uuid, uuid, inet) IS
   'For the gateway: set_local_device for an administrator. Errors: 42501 not an administrator, the rest as '

@@ -110,7 +110,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.require_operator(p_actor, 'node.write');
   PERFORM nebula.require_node(p_node_id);
   RETURN QUERY
     SELECT k.key_id, k.made_by, k.made_at, k.used_at, k.retired_at
@@ -128,7 +128,7 @@ CREATE FUNCTION nebula.make_node_secret_for(
 ) RETURNS TABLE (key_id uuid, secret bytea)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who text := nebula.require_admin(p_actor);
+  v_who text := nebula.require_operator(p_actor, 'node.write');
 BEGIN
   RETURN QUERY SELECT * FROM nebula.make_node_secret(p_node_id, v_who, p_client);
 END $$;
@@ -141,7 +141,7 @@ CREATE FUNCTION nebula.retire_node_secret_for(
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who text := nebula.require_admin(p_actor);
+  v_who text := nebula.require_operator(p_actor, 'node.write');
 BEGIN
   RETURN nebula.retire_node_secret(p_node_id, p_key_id, v_who, p_client);
 END $$;

@@ -22,7 +22,7 @@ BEGIN
     RAISE EXCEPTION 'there is no peer %', coalesce(p_peer_id::text, 'null')
       USING ERRCODE = 'P0002', HINT = 'List peers: nebulactl peer ls.';
   END IF;
-  v_acting := nebula.acting_member(p_actor, v_peer.project_id);
+  v_acting := nebula.acting_member(p_actor, v_peer.project_id, 'peer.write');
   IF NOT v_acting.is_admin AND (v_peer.creator_id IS DISTINCT FROM p_actor OR p_groups) THEN
     RAISE EXCEPTION 'account "%" may not change % of peer "%"',
         v_acting.username, CASE WHEN p_groups THEN 'the groups' ELSE 'anything' END, v_peer.name
@@ -114,7 +114,7 @@ CREATE FUNCTION nebula.create_peers_for(
 ) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
-  v_acting record := nebula.acting_member(p_actor, p_project_id);
+  v_acting record := nebula.acting_member(p_actor, p_project_id, 'peer.write');
   v_items  jsonb[] := ARRAY(SELECT jsonb_array_elements(
                                      nebula.json_list(jsonb_build_object('peers', p_peers), 'peers', 'object')));
 BEGIN
@@ -269,15 +269,17 @@ COMMENT ON FUNCTION nebula.peers_applied(uuid, uuid[]) IS
 
 CREATE FUNCTION nebula.withdraw_peers_for(p_actor uuid, p_peer_ids uuid[], p_reason text) RETURNS SETOF uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-DECLARE
-  v_acting nebula.account := nebula.require_account(p_actor);
 BEGIN
+  PERFORM nebula.require_account(p_actor);
   RETURN QUERY
     SELECT w
-      FROM nebula.withdraw_peers(ARRAY(SELECT e.peer_id
-                                         FROM nebula.peer e
-                                        WHERE e.peer_id = ANY (p_peer_ids)
-                                          AND (v_acting.role = 'admin' OR e.creator_id = p_actor)), p_reason) w;
+      FROM nebula.withdraw_peers(
+             ARRAY(SELECT e.peer_id
+                     FROM nebula.peer e
+                    WHERE e.peer_id = ANY (p_peer_ids)
+                      AND (e.creator_id = p_actor
+                           OR e.project_id IN (SELECT nebula.permitted_projects(p_actor, 'peer.admin')))),
+             p_reason) w;
 END $$;
 COMMENT ON FUNCTION nebula.withdraw_peers_for(uuid, uuid[], text) IS
   'For the gateway: withdraw_peers for the peers that the account may change. Errors: 28000 no such account';

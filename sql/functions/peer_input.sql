@@ -99,7 +99,7 @@ BEGIN
   IF p_actor IS NULL OR p_peer.reach = 'overlay' THEN
     RETURN;
   END IF;
-  v_acting := nebula.acting_member(p_actor, p_peer.project_id);
+  v_acting := nebula.acting_member(p_actor, p_peer.project_id, 'peer.write');
   IF v_acting.is_admin THEN
     RETURN;
   END IF;

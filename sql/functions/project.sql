@@ -38,17 +38,17 @@ COMMENT ON FUNCTION nebula.create_project(text, inet) IS
   'host bits set, or not for devices (loopback, multicast and the '
   'like), 23505 name taken';
 
--- One statement reads account, project and membership, because this runs in every request.
+-- One statement reads account, project and membership, because this runs in every registration.
 CREATE FUNCTION nebula.acting_member(
-  p_actor uuid, p_project_id uuid, OUT username text, OUT is_admin boolean
+  p_actor uuid, p_project_id uuid, p_action text, OUT username text, OUT is_admin boolean
 )
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
-  v_is_there  boolean;
-  v_is_member boolean;
+  v_is_there boolean;
+  v_role     text;
 BEGIN
-  SELECT a.username, a.role = 'admin', p.project_id IS NOT NULL, m.account_id IS NOT NULL
-    INTO acting_member.username, acting_member.is_admin, v_is_there, v_is_member
+  SELECT a.username, p.project_id IS NOT NULL, CASE WHEN a.role = 'admin' THEN 'operator' ELSE m.role END
+    INTO acting_member.username, v_is_there, v_role
     FROM nebula.account a
     LEFT JOIN nebula.project p ON p.project_id = p_project_id
     LEFT JOIN nebula.project_member m ON m.project_id = p_project_id AND m.account_id = a.account_id
@@ -56,27 +56,25 @@ BEGIN
   IF NOT FOUND THEN
     PERFORM nebula.require_account(p_actor);
   ELSIF NOT v_is_there THEN
-    RAISE EXCEPTION 'there is no project %', p_project_id
-      USING ERRCODE = 'P0002',
-        HINT = 'List projects: nebulactl project ls, or SELECT * FROM nebula.project.';
-  ELSIF NOT (is_admin OR v_is_member) THEN
-    RAISE EXCEPTION 'account "%" is not a member of project %', acting_member.username, p_project_id
-      USING ERRCODE = '42501',
-        HINT = 'Ask an administrator to add the account: SELECT nebula.add_member(...).';
+    PERFORM nebula.require_project(p_project_id);
+  ELSIF nebula.role_rank(v_role) >= nebula.role_rank(nebula.least_role(p_action)) IS NOT TRUE THEN
+    PERFORM nebula.refuse_action(username, v_role, p_project_id, p_action);
   END IF;
+  is_admin := nebula.role_rank(v_role) >= nebula.role_rank('admin');
 END $$;
-COMMENT ON FUNCTION nebula.acting_member(uuid, uuid) IS
-  'Internal: the actor if it may act in the project. Errors: as require_member';
+COMMENT ON FUNCTION nebula.acting_member(uuid, uuid, text) IS
+  'Internal: the actor if it may do this in the project, and whether it is an administrator there. Errors: 28000 '
+  'unknown or disabled, P0002 no such project, 42501';
 
 CREATE FUNCTION nebula.require_member(p_actor uuid, p_project_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_acting record := nebula.acting_member(p_actor, p_project_id);
+  v_acting record := nebula.acting_member(p_actor, p_project_id, 'project.read');
 BEGIN
   RETURN v_acting.username;
 END $$;
 COMMENT ON FUNCTION nebula.require_member(uuid, uuid) IS
-  'For the gateway: username of the actor if it may act in the project. Errors: 28000 unknown or '
+  'For the gateway: username of the actor if it may see the project. Errors: 28000 unknown or '
   'disabled, P0002 no such project, 42501 not a member';
 
 -- The projects an account sees; administrators see all. Every list_* function filters by it.
@@ -94,28 +92,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION nebula.visible_projects(uuid) IS
   'For the gateway: projects the account may act in; none for an unknown one';
-
-CREATE FUNCTION nebula.add_member(project_id uuid, username text) RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-DECLARE
-  v_project_id CONSTANT uuid := project_id;
-  v_username   CONSTANT text := username;
-  v_who        uuid := (SELECT a.account_id FROM nebula.account a WHERE a.username = v_username);
-BEGIN
-  IF v_who IS NULL THEN
-    RAISE EXCEPTION 'there is no account "%"', left(v_username, 80)
-      USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
-  END IF;
-  IF NOT EXISTS (SELECT FROM nebula.project p WHERE p.project_id = v_project_id) THEN
-    RAISE EXCEPTION 'there is no project %', v_project_id
-      USING ERRCODE = 'P0002', HINT = 'List projects: SELECT * FROM nebula.project.';
-  END IF;
-  INSERT INTO nebula.project_member AS m (project_id, account_id) VALUES (v_project_id, v_who)
-  ON CONFLICT DO NOTHING;
-  PERFORM nebula.record_event(v_project_id, session_user::text, 'add-member', 'account', v_who::text);
-END $$;
-COMMENT ON FUNCTION nebula.add_member(uuid, text) IS
-  'Lets an account act in a project. Idempotent. Errors: P0002 no such account or project';
 
 CREATE FUNCTION nebula.list_projects(p_actor uuid)
 RETURNS TABLE (

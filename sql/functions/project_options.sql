@@ -377,7 +377,7 @@ CREATE FUNCTION nebula.set_project_options(p_actor uuid, p_project_id uuid, p_ch
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who    text  := nebula.require_admin(p_actor);
+  v_who    text  := nebula.require_permission(p_actor, p_project_id, 'project.write');
   v_wanted jsonb;
   v_old    record;
 BEGIN

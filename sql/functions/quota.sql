@@ -168,7 +168,7 @@ CREATE FUNCTION nebula.upload_room(p_actor uuid, p_project_id uuid, p_size bigin
 RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_member(p_actor, p_project_id);
+  PERFORM nebula.require_permission(p_actor, p_project_id, 'file.write');
   -- Bytes that the project has already cost nothing.
   IF EXISTS (SELECT FROM nebula.content c WHERE c.project_id = p_project_id AND c.sha256 = p_sha256) THEN
     RETURN NULL;
@@ -178,7 +178,7 @@ END $$;
 COMMENT ON FUNCTION nebula.upload_room(uuid, uuid, bigint, bytea) IS
   'For the gateway: the bytes that quotas leave to an upload of this size, or of one that is not known, asked before '
   'it is sent; null: any number, also because the project has bytes of this SHA-256. Errors: P0002, 42501 as '
-  'require_member, 53Q00 they do not fit, 53Q01 they are more than the quota';
+  'require_permission, 53Q00 they do not fit, 53Q01 they are more than the quota';
 
 CREATE FUNCTION nebula.require_room(p_account_id uuid, p_project_id uuid, p_new bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -251,7 +251,7 @@ CREATE FUNCTION nebula.set_quota_for(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who text := nebula.require_admin(p_actor);
+  v_who text := nebula.require_operator(p_actor, 'quota.write');
 BEGIN
   IF p_subject = 'project' THEN
     PERFORM nebula.require_project(p_id);

@@ -321,7 +321,7 @@ CREATE FUNCTION nebula.set_device_groups_for(p_actor uuid, p_device_id uuid, p_g
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.require_permission(p_actor, nebula.project_of_device(p_actor, p_device_id), 'device.write');
   PERFORM nebula.set_device_groups(p_device_id, p_groups);
 END $$;
 COMMENT ON FUNCTION nebula.set_device_groups_for(uuid, uuid, text[]) IS

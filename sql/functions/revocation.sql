@@ -262,7 +262,10 @@ CREATE TRIGGER bundle_ended AFTER UPDATE OF acknowledged_version ON nebula.agent
 CREATE FUNCTION nebula.revoke_device_for(p_actor uuid, p_device_id uuid, p_client inet DEFAULT NULL)
 RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.revoke_device(p_device_id, nebula.require_admin(p_actor), p_client)
+  SELECT nebula.revoke_device(
+           p_device_id,
+           nebula.require_permission(p_actor, nebula.project_of_device(p_actor, p_device_id), 'device.write'),
+           p_client)
 $$;
 COMMENT ON FUNCTION nebula.revoke_device_for(uuid, uuid, inet) IS
   'For the gateway: revoke_device for an administrator. Errors: 42501 not an administrator, P0002 no '
@@ -272,7 +275,15 @@ CREATE FUNCTION nebula.revoke_certificate_for(
   p_actor uuid, p_fingerprint text, p_client inet DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.revoke_certificate(p_fingerprint, nebula.require_admin(p_actor), p_client)
+  SELECT nebula.revoke_certificate(
+           p_fingerprint,
+           nebula.require_permission(p_actor,
+                                     (SELECT c.project_id
+                                        FROM nebula.certificate c
+                                       WHERE encode(c.fingerprint, 'hex') = p_fingerprint
+                                         AND c.project_id IN (SELECT nebula.visible_projects(p_actor))),
+                                     'device.write'),
+           p_client)
 $$;
 COMMENT ON FUNCTION nebula.revoke_certificate_for(uuid, text, inet) IS
   'For the gateway: revoke_certificate for an administrator. Errors: 42501 not an administrator, P0002 '
@@ -285,7 +296,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.require_permission(p_actor, nebula.project_of_device(p_actor, p_wanted), 'device.write');
   RETURN QUERY
     SELECT d.device_id, d.name, coalesce(r.fingerprints, '{}'), r.revoked_at, r.version,
            coalesce(r.members, 0), coalesce(r.acknowledged, 0), coalesce(r.missing[:100], '{}'),

@@ -158,7 +158,7 @@ CREATE FUNCTION nebula.begin_rotation(
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who     text := nebula.require_admin(p_actor);
+  v_who     text := nebula.require_operator(p_actor, 'rotation.write');
   v_present nebula.authority;
   v_wanted  nebula.authority;
   v_other   text;
@@ -245,7 +245,7 @@ CREATE FUNCTION nebula.force_rotation(p_actor uuid, p_project_id uuid, p_client 
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who     text := nebula.require_admin(p_actor);
+  v_who     text := nebula.require_operator(p_actor, 'rotation.write');
   v_running nebula.rotation;
   v_missing text[];
 BEGIN
@@ -313,7 +313,7 @@ CREATE FUNCTION nebula.cancel_rotation(p_actor uuid, p_project_id uuid, p_client
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who     text := nebula.require_admin(p_actor);
+  v_who     text := nebula.require_operator(p_actor, 'rotation.write');
   v_running nebula.rotation;
 BEGIN
   PERFORM
@@ -352,7 +352,7 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_admin(p_actor);
+  PERFORM nebula.require_operator(p_actor, 'rotation.write');
   RETURN QUERY
     SELECT s.project_id, s.project, s.retiring, s.incoming, s.incoming_fingerprint, s.state, s.started_by,
            s.started_at, s.changed_at, cardinality(s.missing)::bigint, s.missing[:100]

@@ -164,7 +164,8 @@ CREATE FUNCTION nebula.add_route_for(p_actor uuid, p_route jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.add_route((p_route ->> 'projectId')::uuid, (p_route ->> 'network')::inet,
                           (p_route ->> 'deviceId')::uuid, (p_route ->> 'mtu')::integer,
-                          (p_route ->> 'metric')::integer, nebula.require_admin(p_actor))
+                          (p_route ->> 'metric')::integer,
+                          nebula.require_permission(p_actor, (p_route ->> 'projectId')::uuid, 'network.write'))
 $$;
 COMMENT ON FUNCTION nebula.add_route_for(uuid, jsonb) IS
   'For the gateway: add_route for an administrator, with a route as the API writes it. Errors: 42501 not '
@@ -172,7 +173,8 @@ COMMENT ON FUNCTION nebula.add_route_for(uuid, jsonb) IS
 
 CREATE FUNCTION nebula.drop_route_for(p_actor uuid, p_project_id uuid, p_network text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.drop_route(p_project_id, p_network::inet, nebula.require_admin(p_actor))
+  SELECT nebula.drop_route(p_project_id, p_network::inet,
+                           nebula.require_permission(p_actor, p_project_id, 'network.write'))
 $$;
 COMMENT ON FUNCTION nebula.drop_route_for(uuid, uuid, text) IS
   'For the gateway: drop_route for an administrator. Errors: 42501 not an administrator, P0002 no such '

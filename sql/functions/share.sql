@@ -25,7 +25,7 @@ CREATE FUNCTION nebula.create_share(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
-  v_who  text := nebula.require_member(p_actor, v_file.project_id);
+  v_who  text := nebula.require_permission(p_actor, v_file.project_id, 'share.write');
   v_made uuid;
 BEGIN
   PERFORM nebula.check_text('note', p_note, 'note');
@@ -84,7 +84,7 @@ BEGIN
     RAISE EXCEPTION 'there is no share %', p_share_id
       USING ERRCODE = 'P0002', HINT = 'List them: nebulactl share ls.';
   END IF;
-  v_who := nebula.require_member(p_actor, v_share.project_id);
+  v_who := nebula.require_permission(p_actor, v_share.project_id, 'share.write');
   IF v_share.revoked_at IS NULL THEN
     UPDATE nebula.share s
        SET revoked_at = clock_timestamp()

@@ -4,7 +4,7 @@ CREATE FUNCTION nebula.tag_file(p_actor uuid, p_file_id uuid, p_tags text[], p_c
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
-  v_who  text := nebula.require_member(p_actor, v_file.project_id);
+  v_who  text := nebula.require_permission(p_actor, v_file.project_id, 'file.write');
   v_tags text[] := ARRAY(SELECT DISTINCT lower(btrim(t)) AS tag FROM unnest(p_tags) t ORDER BY tag);
 BEGIN
   IF NOT nebula.are_tags(v_tags) THEN
@@ -23,7 +23,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.tag_file(uuid, uuid, text[], inet) IS
   'For the gateway: sets the tags of a file, in small letters; returns them. Errors: P0002 no such file, 42501 as '
-  'require_member, 22023 malformed tag';
+  'require_permission, 22023 malformed tag';
 
 CREATE FUNCTION nebula.list_tags(p_actor uuid, p_project_id uuid) RETURNS TABLE (tag text, files bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -62,7 +62,7 @@ CREATE FUNCTION nebula.trash_file(p_actor uuid, p_file_id uuid, p_client inet DE
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.lock_file(p_actor, p_file_id);
-  v_who  text := nebula.require_member(p_actor, v_file.project_id);
+  v_who  text := nebula.require_permission(p_actor, v_file.project_id, 'file.write');
 BEGIN
   UPDATE nebula.file f
      SET deleted_at = now()
@@ -87,7 +87,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.trash_file(uuid, uuid, inet) IS
   'For the gateway: puts a file into the trash; its name is free again. The last one of its content cancels its jobs. '
-  'Idempotent. Errors: P0002 no such file, 42501 as require_member';
+  'Idempotent. Errors: P0002 no such file, 42501 as require_permission';
 
 CREATE FUNCTION nebula.trash_folder(p_actor uuid, p_project_id uuid, p_folder text, p_client inet DEFAULT NULL)
 RETURNS integer
@@ -96,7 +96,7 @@ DECLARE
   v_file_id uuid;
   v_count   integer := 0;
 BEGIN
-  PERFORM nebula.require_member(p_actor, p_project_id);
+  PERFORM nebula.require_permission(p_actor, p_project_id, 'file.write');
   PERFORM nebula.check_folder(p_folder);
   IF p_folder = '' THEN
     RAISE EXCEPTION 'the top is no folder that can be deleted'
@@ -121,7 +121,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.trash_folder(uuid, uuid, text, inet) IS
   'For the gateway: puts all files of a folder and below it into the trash; returns how many. Errors: P0002, 42501 as '
-  'require_member, P0002 no such folder, 22023 malformed, or the top';
+  'require_permission, P0002 no such folder, 22023 malformed, or the top';
 
 CREATE FUNCTION nebula.restore_file(
   p_actor uuid, p_file_id uuid, p_folder text DEFAULT NULL, p_name text DEFAULT NULL, p_client inet DEFAULT NULL
@@ -129,7 +129,7 @@ CREATE FUNCTION nebula.restore_file(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file    nebula.file := nebula.lock_file(p_actor, p_file_id);
-  v_who     text := nebula.require_member(p_actor, v_file.project_id);
+  v_who     text := nebula.require_permission(p_actor, v_file.project_id, 'file.write');
   v_content nebula.content;
 BEGIN
   PERFORM nebula.require_trashed(v_file);
@@ -143,7 +143,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.restore_file(uuid, uuid, text, text, inet) IS
   'For the gateway: takes a file out of the trash, to where it was or to another place, and goes on with what is made '
-  'of it. Errors: P0002 no such file, 42501 as require_member, 55000 not in the trash, 23505 name taken, 22023';
+  'of it. Errors: P0002 no such file, 42501 as require_permission, 55000 not in the trash, 23505 name taken, 22023';
 
 CREATE FUNCTION nebula.purge_file(
   p_actor uuid, p_file_id uuid, p_from_trash boolean DEFAULT false, p_client inet DEFAULT NULL
@@ -151,7 +151,7 @@ CREATE FUNCTION nebula.purge_file(
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.lock_file(p_actor, p_file_id);
-  v_who  text := nebula.require_member(p_actor, v_file.project_id);
+  v_who  text := nebula.require_permission(p_actor, v_file.project_id, 'file.write');
 BEGIN
   IF p_from_trash THEN
     PERFORM nebula.require_trashed(v_file);
@@ -165,7 +165,7 @@ END $$;
 COMMENT ON FUNCTION nebula.purge_file(uuid, uuid, boolean, inet) IS
   'For the gateway: forgets a file for good, with from_trash only one that is there, and with the last one of its '
   'content that, whose jobs it cancels; answers the storage keys that may be deleted once this has committed. Errors: '
-  'P0002 no such file, 42501 as require_member, 55000 not in the trash';
+  'P0002 no such file, 42501 as require_permission, 55000 not in the trash';
 
 CREATE FUNCTION nebula.old_trash(p_age interval, p_max integer DEFAULT 1000)
 RETURNS TABLE (file_id uuid, content_id uuid)

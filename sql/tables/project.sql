@@ -86,14 +86,18 @@ CREATE TABLE nebula.project_member (
   project_id  uuid        NOT NULL REFERENCES nebula.project ON DELETE CASCADE,
   account_id  uuid        NOT NULL REFERENCES nebula.account ON DELETE CASCADE,
   added_at    timestamptz NOT NULL DEFAULT now(),
-  CONSTRAINT project_member_pkey PRIMARY KEY (project_id, account_id)
+  role        text        NOT NULL DEFAULT 'member',
+  CONSTRAINT project_member_pkey PRIMARY KEY (project_id, account_id),
+  CONSTRAINT project_member_role_check CHECK (role IN ('viewer', 'member', 'admin', 'owner'))
 );
 -- "Which projects are mine?", asked by every listing.
 CREATE INDEX project_member_account_idx ON nebula.project_member (account_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.project_member', '');
 
 COMMENT ON TABLE nebula.project_member IS
-  'Membership of accounts in projects; checked in SQL by nebula.require_member';
+  'Membership of accounts in projects, each with a role';
 COMMENT ON COLUMN nebula.project_member.project_id IS 'The project';
 COMMENT ON COLUMN nebula.project_member.account_id IS 'The account that may act in it';
 COMMENT ON COLUMN nebula.project_member.added_at IS 'Since when';
+COMMENT ON COLUMN nebula.project_member.role IS
+  'viewer, member, admin or owner; nebula.permission lists what each may do';

@@ -123,6 +123,12 @@ ALTER TABLE nebula.node
 -- One says what the other does: a trigger of the install script keeps it so.
 UPDATE nebula.node n SET desired_state = 'disabled' WHERE NOT n.enabled;
 ALTER TABLE nebula.node ADD CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'));
+-- Members get roles; those of before keep what they may do. add_member takes the role.
+ALTER TABLE nebula.project_member
+  ADD COLUMN role text NOT NULL DEFAULT 'member',
+  ADD CONSTRAINT project_member_role_check CHECK (role IN ('viewer', 'member', 'admin', 'owner'));
+DROP FUNCTION nebula.add_member(uuid, text);
+
 ALTER TABLE nebula.project
   ADD COLUMN member_reach text NOT NULL DEFAULT 'overlay',
   ADD CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet'));

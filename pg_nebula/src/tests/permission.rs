@@ -1,0 +1,278 @@
+use pgrx::prelude::*;
+
+#[pg_schema]
+mod tests {
+    use crate::tests::{attempt, one, project, register, run, text};
+    use pgrx::prelude::*;
+
+    /// What a function of the gateway asks before it acts.
+    enum Asks {
+        /// The action, and arguments with which it is asked; `$1` is the account.
+        Action(&'static str, &'static str),
+        /// Whether the account sees the object, or it answers only what the account sees.
+        Sight,
+        /// Nothing of an account: it signs one in, or acts for a device or the gateway itself.
+        NoAccount,
+    }
+    use Asks::{Action, NoAccount, Sight};
+
+    const PROJECT: &str = "(SELECT project_id FROM nebula.project WHERE name = 'proof')";
+    const ROLES: [&str; 6] = ["stranger", "viewer", "member", "admin", "owner", "operator"];
+
+    /// Every function that sql/roles.sql grants to the gateway. `$p`: the project, `$d`: a device, `$f`: a file.
+    const FUNCTIONS: &[(&str, Asks)] = &[
+        ("account_login", NoAccount),
+        ("account_role", Sight),
+        ("require_admin", Action("account.write", "$1")),
+        ("open_session", NoAccount),
+        ("rotate_session", NoAccount),
+        ("close_session", NoAccount),
+        ("require_member", Action("project.read", "$1, $p")),
+        ("visible_projects", Sight),
+        ("record_authority", NoAccount),
+        ("adopt_authority", NoAccount),
+        ("project_configuration", NoAccount),
+        ("configuration_versions", NoAccount),
+        ("list_authorities", Action("authority.read", "$1")),
+        ("signing_authorities", NoAccount),
+        ("record_ending_authorities", NoAccount),
+        ("register_by_code", NoAccount),
+        ("list_rotations", Action("rotation.write", "$1")),
+        ("begin_rotation", Action("rotation.write", "$1, $p, '\\x00'")),
+        ("force_rotation", Action("rotation.write", "$1, $p")),
+        ("cancel_rotation", Action("rotation.write", "$1, $p")),
+        ("list_projects", Sight),
+        ("list_quotas", Sight),
+        ("set_quota_for", Action("quota.write", "$1, 'project', $p, 1")),
+        ("upload_room", Action("file.write", "$1, $p, 1")),
+        ("list_pools", Sight),
+        (
+            "register_devices",
+            Action(
+                "device.register",
+                "$p, ARRAY[ROW(gen_random_uuid(), $1, 'new', 'host', '{}', '25519', sha256('new'), NULL)]\
+                 ::nebula.new_device[]",
+            ),
+        ),
+        ("list_devices", Sight),
+        ("device_status_for", Sight),
+        ("release_device", Action("device.write", "$1, $d")),
+        ("record_certificates", NoAccount),
+        (
+            "create_enrolment_for",
+            Action("enrolment.write", "$1, $p, NULL, 'host', '{}', '{}', NULL, 1, interval '1 hour'"),
+        ),
+        ("list_enrolments", Action("enrolment.write", "$1, $p")),
+        (
+            "revoke_enrolment_for",
+            Action("enrolment.write", "$1, (SELECT enrolment_id FROM nebula.enrolment)"),
+        ),
+        ("revoke_device_for", Action("device.write", "$1, $d")),
+        ("revoke_certificate_for", Action("device.write", "$1, repeat('00', 32)")),
+        ("device_revocation", Action("device.write", "$1, $d")),
+        ("project_options", Action("project.read", "$1, $p")),
+        ("set_project_options", Action("project.write", "$1, $p, '{\"mtu\": 1200}'")),
+        ("set_device_groups_for", Action("device.write", "$1, $d, '{a}'")),
+        ("list_rules", Sight),
+        (
+            "add_rule_for",
+            Action("network.write", "$1, jsonb_build_object('projectId', $p, 'direction', 'inbound')"),
+        ),
+        ("drop_rule_for", Action("network.write", "$1, (SELECT max(rule_id) FROM nebula.firewall_rule)")),
+        ("list_routes", Sight),
+        (
+            "add_route_for",
+            Action(
+                "network.write",
+                "$1, jsonb_build_object('projectId', $p, 'network', '192.0.2.0/24', 'deviceId', $d)",
+            ),
+        ),
+        ("drop_route_for", Action("network.write", "$1, $p, '192.0.2.0/24'")),
+        ("list_certificates", Sight),
+        ("list_nodes", Action("node.write", "$1")),
+        ("register_node_for", Action("node.write", "$1, 'n', 'n.example:1', 10, 100, NULL, '{}'")),
+        ("tie_node_for", Action("node.write", "$1, gen_random_uuid(), $d, NULL")),
+        ("list_enabled_nodes", Action("project.read", "$1, $p")),
+        ("update_node_for", Action("node.write", "$1, gen_random_uuid(), '{}', NULL")),
+        ("remove_node_for", Action("node.write", "$1, gen_random_uuid(), false, NULL")),
+        ("set_interface_for", Action("node.write", "$1, gen_random_uuid(), '{}', NULL")),
+        ("drop_interface_for", Action("node.write", "$1, gen_random_uuid(), 'wg1', false, NULL")),
+        ("set_local_device_for", Action("node.write", "$1, $p, $d, NULL")),
+        ("list_peers", Sight),
+        ("create_peers_for", Action("peer.write", "$1, $p, '[]', 'auto', NULL")),
+        ("update_peer_for", Sight),
+        ("move_peers_for", Sight),
+        ("cancel_move_for", Sight),
+        ("remove_peers_for", Sight),
+        ("peer_config", Sight),
+        ("peers_applied", Sight),
+        ("withdraw_peers_for", Sight),
+        ("node_counts", NoAccount),
+        ("peer_counts", NoAccount),
+        ("list_node_secrets", Action("node.write", "$1, gen_random_uuid()")),
+        ("make_node_secret_for", Action("node.write", "$1, gen_random_uuid(), NULL")),
+        ("retire_node_secret_for", Action("node.write", "$1, gen_random_uuid(), NULL, NULL")),
+        (
+            "create_file",
+            Action(
+                "file.write",
+                "$1, gen_random_uuid(), $p, '', 'b', 1, sha256('b'), 'text/plain', 'files/b/original', false, \
+                 NULL",
+            ),
+        ),
+        ("list_files", Sight),
+        ("file_content", Sight),
+        ("create_share", Action("share.write", "$1, $f, sha256('t'), NULL, NULL, true, NULL, NULL")),
+        ("list_shares", Sight),
+        ("revoke_share", Action("share.write", "$1, (SELECT share_id FROM nebula.share)")),
+        ("find_share", NoAccount),
+        ("use_share", NoAccount),
+        ("is_share_open", NoAccount),
+        ("playback_source", Sight),
+        ("record_playback", Sight),
+        ("named_file", Action("file.write", "$1, $p, '', 'a'")),
+        ("move_file", Action("file.write", "$1, $f, '', 'c'")),
+        ("list_folders", Action("project.read", "$1, $p")),
+        ("move_folder", Action("file.write", "$1, $p, 'x', 'y'")),
+        ("tag_file", Action("file.write", "$1, $f, '{new}'")),
+        ("list_tags", Action("project.read", "$1, $p")),
+        ("content_of", Sight),
+        ("trash_file", Action("file.write", "$1, $f")),
+        ("trash_folder", Action("file.write", "$1, $p, 'x'")),
+        ("restore_file", Action("file.write", "$1, $f")),
+        ("purge_file", Action("file.write", "$1, $f")),
+        ("old_trash", NoAccount),
+        ("purge_old", NoAccount),
+        ("set_bookmark", Sight),
+        ("drop_bookmark", Sight),
+        ("list_bookmarks", Sight),
+        ("playable_variants", Sight),
+        ("variant_segments", Sight),
+        ("variant_init", Sight),
+        ("find_segment", Sight),
+        ("make_from", Sight),
+        ("file_duration", Sight),
+        ("unknown_objects", NoAccount),
+        ("disk_room", NoAccount),
+        ("record_state", NoAccount),
+        ("scrub_status", NoAccount),
+        ("schedule_scrub", NoAccount),
+        ("list_jobs", Sight),
+        ("cancel_job_for", Action("job.write", "$1, (SELECT job_id FROM nebula.job_waiting)")),
+        ("retry_job_for", Action("job.write", "$1, (SELECT job_id FROM nebula.job_waiting)")),
+        ("confirm_changes", NoAccount),
+        ("list_events", Sight),
+        ("enrolment_project", NoAccount),
+        ("enroll_device", NoAccount),
+        ("agent_keys", NoAccount),
+        ("node_secrets", NoAccount),
+        ("accept_node_call", NoAccount),
+        ("sync_node", NoAccount),
+        ("node_state", NoAccount),
+        ("call_agent", NoAccount),
+        ("update_agents", NoAccount),
+        ("report_agent", NoAccount),
+        ("find_device", NoAccount),
+        ("leave_project", NoAccount),
+        ("refuse_call", NoAccount),
+        ("certificate_counts", NoAccount),
+        ("device_configurations", NoAccount),
+    ];
+
+    /// A project with one object of each kind, and an account of each role.
+    fn everything() {
+        let project = project("10.0.0.0/24");
+        assert_eq!(text(PROJECT), project);
+        run("SELECT nebula.create_account(n, '$argon2id$x',
+                                          CASE n WHEN 'operator' THEN 'admin' ELSE 'member' END)
+               FROM unnest('{stranger,viewer,member,admin,owner,operator}'::text[]) n");
+        for role in &ROLES[1..5] {
+            run(&format!("SELECT nebula.add_member('{project}', '{role}', '{role}')"));
+        }
+        register(&project, 1, "host");
+        run("INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups,
+                                             public_key, issuer, not_before, not_after, pem)
+             SELECT decode(repeat('00', 32), 'hex'), project_id, device_id, 1, '25519', '{10.0.0.1/24}', '{}',
+                    public_key, sha256('ca'), now(), now() + interval '1 day', ''
+               FROM nebula.device");
+        run(&format!("SELECT nebula.create_enrolment('{project}'), nebula.add_rule('{project}', 'inbound')"));
+        run(&format!("SELECT nebula.enqueue_job('kind', '{{}}', project_id => '{project}')"));
+        let owner = account("owner");
+        run(&format!(
+            "SELECT nebula.create_file('{owner}', gen_random_uuid(), '{project}', '', 'a', 1, sha256('a'),
+                                       'text/plain', 'files/a/original', false, NULL)"
+        ));
+        run(&format!(
+            "SELECT nebula.create_share('{owner}', file_id, sha256('s'), NULL, NULL, true, NULL, NULL)
+               FROM nebula.file"
+        ));
+    }
+
+    fn account(name: &str) -> String {
+        text(&format!("SELECT account_id FROM nebula.account WHERE username = '{name}'"))
+    }
+
+    /// SQLSTATE and message of a call, which changes nothing: it ends with an error, if only with ours.
+    fn outcome(function: &str, arguments: &str, role: &str) -> String {
+        let arguments = arguments
+            .replace("$1", &format!("'{}'", account(role)))
+            .replace("$p", PROJECT)
+            .replace("$d", "(SELECT device_id FROM nebula.device)")
+            .replace("$f", "(SELECT file_id FROM nebula.file)");
+        let [code, message, _] = attempt(&format!(
+            "DO $do$
+             BEGIN
+               PERFORM * FROM nebula.{function}({arguments});
+               RAISE 'done' USING ERRCODE = 'ZZ000';
+             END $do$"
+        ));
+        format!("{code} {message}")
+    }
+
+    #[pg_test]
+    fn every_function_of_the_gateway_asks_for_the_right_that_the_table_names() {
+        everything();
+        for (function, asks) in FUNCTIONS {
+            let Action(action, arguments) = asks else { continue };
+            let least: i32 = one(&format!("SELECT nebula.role_rank(nebula.least_role('{action}'))"));
+            for (role, rank) in ROLES.iter().zip(0..) {
+                let outcome = outcome(function, arguments, role);
+                let refused = outcome.starts_with("42501") || rank == 0 && outcome.starts_with("P0002");
+                assert_eq!(refused, rank < least, "{function} by {role} ({action}): {outcome}");
+                assert!(
+                    !outcome.starts_with("42883") && !outcome.starts_with("42601"),
+                    "{function}: {outcome}"
+                );
+            }
+        }
+    }
+
+    #[pg_test]
+    fn every_function_of_the_gateway_is_in_the_table() {
+        let granted = include_str!("../../../sql/roles.sql")
+            .split("GRANT EXECUTE ON FUNCTION")
+            .filter_map(|block| block.split_once("TO nebula_gateway;"))
+            .flat_map(|(block, _)| block.lines())
+            .filter_map(|line| line.trim().strip_prefix("nebula.")?.split_once('('))
+            .map(|(name, _)| name);
+        let known: Vec<_> = FUNCTIONS.iter().map(|(name, _)| *name).collect();
+        let missing: Vec<_> = granted.filter(|name| !known.contains(name)).collect();
+        assert!(missing.is_empty(), "what do these ask before they act? {missing:?}");
+    }
+
+    #[pg_test]
+    fn each_action_is_asked_for_or_said_to_be_read() {
+        let asked: Vec<_> = FUNCTIONS
+            .iter()
+            .filter_map(|(_, asks)| match asks {
+                Action(action, _) => Some(*action),
+                _ => None,
+            })
+            .collect();
+        for action in text("SELECT string_agg(action, ' ') FROM nebula.permission").split(' ') {
+            // Of functions that answer what an account sees, and of functions that no account calls.
+            let other = ["file.read", "peer.admin", "member.write", "project.create", "system.read"];
+            assert!(asked.contains(&action) || other.contains(&action), "nothing asks for {action}");
+        }
+    }
+}
