@@ -1,4 +1,4 @@
--- Who may do what: nebula.permission says which role an action needs, and each function that acts for an account asks
+-- Rights of accounts: nebula.permission says which role an action needs, and each function that acts for an account asks
 -- here. Roles are of a project; the operator, an account of role admin, stands above all projects.
 
 CREATE FUNCTION nebula.role_rank(p_role text) RETURNS integer

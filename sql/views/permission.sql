@@ -1,4 +1,4 @@
--- What each role may do; each may do all that those before it may. The one place that says so: functions ask it by
+-- The rights of each role; a role may do all that those before it may. The one place that says so: functions ask it by
 -- nebula.require_permission, and the documents are written from it.
 CREATE VIEW nebula.permission AS
 SELECT action, least_role, description

@@ -5,7 +5,7 @@ mod tests {
     use crate::tests::{attempt, one, project, register, run, text};
     use pgrx::prelude::*;
 
-    /// What a function of the gateway asks before it acts.
+    /// The question of a function of the gateway before it acts.
     enum Asks {
         /// The action, and arguments with which it is asked; `$1` is the account.
         Action(&'static str, &'static str),
@@ -274,5 +274,13 @@ mod tests {
             let other = ["file.read", "peer.admin", "member.write", "project.create", "system.read"];
             assert!(asked.contains(&action) || other.contains(&action), "nothing asks for {action}");
         }
+    }
+
+    #[pg_test]
+    fn the_cookbook_shows_what_the_table_says() {
+        let rows: String =
+            one("SELECT string_agg(format('| `%s` | %s | %s |', action, least_role, description), E'\\n')
+               FROM nebula.permission");
+        assert!(include_str!("../../../sql/README.md").contains(&rows), "write into sql/README.md:\n{rows}");
     }
 }
