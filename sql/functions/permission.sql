@@ -1,5 +1,5 @@
--- Rights of accounts: nebula.permission says which role an action needs, and each function that acts for an account asks
--- here. Roles are of a project; the operator, an account of role admin, stands above all projects.
+-- Rights of accounts: nebula.permission says which role an action needs, and each function that acts for an account
+-- asks here. Roles are of a project; the operator, an account of role admin, stands above all projects.
 
 CREATE FUNCTION nebula.role_rank(p_role text) RETURNS integer
 LANGUAGE sql IMMUTABLE STRICT AS $$
