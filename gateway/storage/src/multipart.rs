@@ -12,12 +12,16 @@ use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{Error, MultipartId, ObjectStore, ObjectStoreExt, PutPayload};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
 /// Folder of the records; no valid key begins with a dot.
 const RECORDS: &str = ".multipart";
 /// Parts in flight, which together with the part size bounds the memory of one upload.
 const PARALLEL_PARTS: usize = 4;
 
+/// How often the record of an upload under way is written again, so that its age tells it from one that nobody works
+/// on, however long it takes.
+const RECORD_INTERVAL: Duration = Duration::from_secs(3600);
 /// Age from which on the record of an upload that cannot be aborted is forgotten.
 const HOPELESS: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -28,6 +32,7 @@ pub(crate) struct Parts {
     parts: Arc<dyn MultipartStore>,
     /// Path of the records.
     records: Path,
+    record_interval: Duration,
 }
 
 /// An upload under way; aborted when it is dropped unfinished, after an error or because its caller stopped waiting.
@@ -35,10 +40,16 @@ pub(crate) struct Upload {
     bucket: Parts,
     location: Path,
     id: MultipartId,
-    /// None: the upload has ended.
-    record: Option<Path>,
+    /// `None`: the upload has ended.
+    record: Option<Record>,
     sending: FuturesUnordered<JoinHandle<Result<(usize, PartId), Error>>>,
     sent: Vec<Option<PartId>>,
+}
+
+/// The record of an upload, and the task that keeps it young.
+struct Record {
+    path: Path,
+    renewal: JoinHandle<()>,
 }
 
 impl fmt::Debug for Parts {
@@ -50,32 +61,43 @@ impl fmt::Debug for Parts {
 impl Parts {
     pub(crate) fn new<S: ObjectStore + MultipartStore>(store: Arc<S>, prefix: &str) -> Self {
         let records = prefix.split('/').chain([RECORDS]).filter(|part| !part.is_empty());
-        Self { store: store.clone(), parts: store, records: Path::from_iter(records) }
+        let records = Path::from_iter(records);
+        Self { store: store.clone(), parts: store, records, record_interval: RECORD_INTERVAL }
     }
 
     pub(crate) async fn begin(&self, location: Path) -> Result<Upload, Error> {
         let id = self.parts.create_multipart(&location).await?;
-        let record = self.records.clone().join(id.as_str());
+        let path = self.records.clone().join(id.as_str());
+        let text = PutPayload::from(format!("{location}\n{id}"));
+        let renewal = tokio::spawn(self.clone().renew(path.clone(), text.clone()));
         let upload = Upload {
             bucket: self.clone(),
-            location: location.clone(),
+            location,
             id,
-            record: Some(record.clone()),
+            record: Some(Record { path: path.clone(), renewal }),
             sending: FuturesUnordered::new(),
             sent: Vec::new(),
         };
-        let text = Bytes::from(format!("{}\n{}", location, upload.id));
-        self.store.put(&record, PutPayload::from(text)).await?;
+        self.store.put(&path, text).await?;
         Ok(upload)
     }
 
-    /// Aborts uploads that were begun so long ago that nobody can be at them; answers how many.
+    /// Writes a record again and again.
+    async fn renew(self, record: Path, text: PutPayload) {
+        loop {
+            sleep(self.record_interval).await;
+            // One that fails now is written at the next time, long before it is old.
+            let _ = self.store.put(&record, text.clone()).await;
+        }
+    }
+
+    /// Aborts uploads that nobody has worked on for so long; answers how many.
     pub(crate) async fn abort_older(&self, age: Duration) -> Result<u64, Error> {
         let records: Vec<_> = self.store.list(Some(&self.records)).try_collect().await?;
         let mut aborted = 0;
         for record in records {
-            let begun = SystemTime::from(record.last_modified);
-            let since = SystemTime::now().duration_since(begun).unwrap_or_default();
+            let written = SystemTime::from(record.last_modified);
+            let since = SystemTime::now().duration_since(written).unwrap_or_default();
             if since < age {
                 continue;
             }
@@ -134,8 +156,11 @@ impl Upload {
         let parts = self.sent.iter().flatten().cloned().collect();
         self.bucket.parts.complete_multipart(&self.location, &self.id, parts).await?;
         if let Some(record) = self.record.take() {
+            record.renewal.abort();
+            // Ended, so that it does not write the record again.
+            let _ = record.renewal.await;
             // A record that stays is found later, and there is nothing left to abort.
-            let _ = self.bucket.store.delete(&record).await;
+            let _ = self.bucket.store.delete(&record.path).await;
         }
         Ok(())
     }
@@ -146,11 +171,13 @@ impl Drop for Upload {
         let (Some(record), Ok(runtime)) = (self.record.take(), tokio::runtime::Handle::try_current()) else {
             return;
         };
+        record.renewal.abort();
         self.sending.iter().for_each(JoinHandle::abort);
         let (bucket, location, id) = (self.bucket.clone(), self.location.clone(), self.id.clone());
         runtime.spawn(async move {
+            let _ = record.renewal.await;
             if bucket.abort(&location, &id).await.is_ok() {
-                let _ = bucket.store.delete(&record).await;
+                let _ = bucket.store.delete(&record.path).await;
             }
         });
     }
@@ -159,6 +186,7 @@ impl Drop for Upload {
 #[cfg(test)]
 mod tests {
     use object_store::memory::InMemory;
+    use tokio::time::timeout;
 
     use super::*;
 
@@ -169,6 +197,7 @@ mod tests {
         let mut upload = bucket.begin("team/files/1/original".into()).await.unwrap();
         upload.put(Bytes::from_static(b"part")).await.unwrap();
         // As a kill does: nothing is cleaned up.
+        upload.record.as_ref().unwrap().renewal.abort();
         std::mem::forget(upload);
         let records = async || store.list(Some(&"team/.multipart".into())).count().await;
         assert_eq!(bucket.abort_older(Duration::from_secs(3600)).await.unwrap(), 0, "it may be under way");
@@ -176,6 +205,24 @@ mod tests {
         assert_eq!(bucket.abort_older(Duration::ZERO).await.unwrap(), 1);
         assert_eq!(records().await, 0);
         assert_eq!(bucket.abort_older(Duration::ZERO).await.unwrap(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_upload_under_way_stays_young() {
+        let store = Arc::new(InMemory::new());
+        let bucket = Parts { record_interval: Duration::from_millis(1), ..Parts::new(store.clone(), "team") };
+        let upload = bucket.begin("team/files/1/original".into()).await.unwrap();
+        let record = upload.record.as_ref().unwrap().path.clone();
+        let written = async || store.head(&record).await.unwrap().last_modified;
+        let begun = written().await;
+        let renewed = async {
+            while written().await == begun {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), renewed).await.expect("the record is written again");
+        upload.finish().await.unwrap();
+        assert!(store.head(&record).await.is_err(), "it is not written again after the end");
     }
 
     #[tokio::test]
