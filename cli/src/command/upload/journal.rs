@@ -95,6 +95,9 @@ impl Journal {
             let detail = format!("{} is being uploaded by another nebulactl", source.path.display());
             Error::new(Code::WrongState, detail).hint("Wait for it; what it has sent is kept.")
         })?;
+        // Its age is that of the last use, as that of the upload at the gateway. One whose time cannot be set may be
+        // swept early: then the file is sent from its start.
+        let _ = file.set_modified(SystemTime::now());
         Ok(Note { path, file })
     }
 }
@@ -178,6 +181,13 @@ mod tests {
         journal.sweep();
         assert_eq!(folder.path().read_dir().unwrap().count(), 2, "a note in use stays");
         drop(old);
+        journal.sweep();
+        assert_eq!(folder.path().read_dir().unwrap().count(), 1);
+        // One that was used since stays, however old it is.
+        let note = journal.note(&source(2)).unwrap();
+        note.file.set_modified(SystemTime::now() - 2 * LIFETIME).unwrap();
+        drop(note);
+        drop(journal.note(&source(2)).unwrap());
         journal.sweep();
         assert_eq!(folder.path().read_dir().unwrap().count(), 1);
         let mut torn = journal.note(&source(2)).unwrap();
