@@ -74,6 +74,11 @@ test("several go at once, and can be paused and cancelled", async () => {
   expect(await stored("third.bin").count()).toBe(0);
 });
 
+test("a folder keeps its name and what is below it", async () => {
+  await session.page.locator("input[webkitdirectory]").setInputFiles(`${folder()}/holiday`);
+  await stored("holiday/day 1/sea.bin").waitFor({ timeout: 30_000 });
+});
+
 test("a name that is taken is refused in words", async () => {
   await choose("other/film.bin");
   await row("film.bin").getByText("other content exists in the project").waitFor();

@@ -4,6 +4,7 @@ import { markRaw, reactive } from "vue";
 import { Failure } from "./api/failure";
 import { interrupted, prepare, type Transfer } from "./api/upload";
 import { announce } from "./announce";
+import type { Chosen } from "./chosen";
 import { Pace } from "./pace";
 import { files } from "./store";
 
@@ -32,20 +33,23 @@ const PARALLEL = 3;
 export const uploads = reactive<Upload[]>([]);
 let serial = 0;
 
-function add(one: Pick<Upload, "projectId" | "folder" | "name" | "size"> & Partial<Upload>): void {
+type Place = Pick<Upload, "projectId" | "folder" | "name" | "size">;
+
+function add(one: Place & Partial<Upload>): void {
   const fresh = { id: ++serial, file: null, state: "queued", sent: 0, failure: null, transfer: null, discard: null } as const;
   uploads.push({ ...fresh, pace: new Pace(), ...one });
 }
 
+const isSame = (one: Place, other: Place) =>
+  one.projectId === other.projectId && one.folder === other.folder && one.name === other.name && one.size === other.size;
+
 /** Takes files in; one that continues an interrupted upload takes its place. */
-export function enqueue(projectId: string, chosen: Iterable<File>): void {
-  for (const file of chosen) {
+export function enqueue(projectId: string, chosen: Iterable<Chosen>): void {
+  for (const { file, folder } of chosen) {
     const { name, size } = file;
-    const same = (each: Upload) =>
-      each.state === "interrupted" && each.projectId === projectId && each.name === name && each.size === size;
-    const before = uploads.find(same);
+    const before = uploads.find((each) => each.state === "interrupted" && isSame(each, { projectId, folder, name, size }));
     if (before) Object.assign(before, { file, state: "queued" });
-    else add({ projectId, folder: "", name, size, file });
+    else add({ projectId, folder, name, size, file });
   }
   work();
 }
@@ -53,8 +57,7 @@ export function enqueue(projectId: string, chosen: Iterable<File>): void {
 /** Shows the uploads that an earlier visit has begun. */
 export async function restore(): Promise<void> {
   for (const one of await interrupted()) {
-    const isKnown = uploads.some((each) => each.name === one.name && each.size === one.size && each.projectId === one.projectId);
-    if (!isKnown) add({ ...one, state: "interrupted" });
+    if (!uploads.some((each) => isSame(each, one))) add({ ...one, state: "interrupted" });
   }
 }
 

@@ -119,8 +119,10 @@ async fn uploads_of_the_console_survive_a_killed_gateway_and_a_reload() -> Resul
     let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures)?;
     let sha256 = write_film(&pictures.join("film.bin"), 24 * MIB)?;
-    for (name, size) in [("other.bin", 6 * MIB), ("third.bin", 7 * MIB), ("other/film.bin", 1000)] {
-        fs::create_dir_all(pictures.join("other"))?;
+    fs::create_dir_all(pictures.join("other"))?;
+    fs::create_dir_all(pictures.join("holiday/day 1"))?;
+    let small = [("other/film.bin", 1000), ("holiday/day 1/sea.bin", 2000)];
+    for (name, size) in [("other.bin", 6 * MIB), ("third.bin", 7 * MIB)].into_iter().chain(small) {
         write_film(&pictures.join(name), size)?;
     }
     let log = stack.path("browser.log");
