@@ -41,6 +41,7 @@ pub(crate) mod share;
 mod statement;
 pub(crate) mod storage;
 pub(crate) mod trash;
+pub(crate) mod upload;
 
 pub(crate) use client::Database;
 pub(crate) use connection::{Client, GenericClient};

@@ -46,7 +46,7 @@ BEGIN
 EXCEPTION
   WHEN unique_violation THEN
     RAISE EXCEPTION 'a file named "%" is there already%', p_name,
-        CASE WHEN p_folder <> '' THEN format(', in the folder "%s"', p_folder) END
+        CASE WHEN p_folder = '' THEN '' ELSE format(', in the folder "%s"', p_folder) END
       USING ERRCODE = '23505', HINT = 'Take another name, or move the other file first.';
 END $$;
 COMMENT ON FUNCTION nebula.place_file(nebula.file, text, text) IS
@@ -72,19 +72,22 @@ COMMENT ON FUNCTION nebula.named_file(uuid, uuid, text, text) IS
   'Errors: P0002, 42501 as require_permission, 22023 malformed folder';
 
 CREATE FUNCTION nebula.create_file(
-  p_actor uuid, p_upload_id uuid, p_project_id uuid, p_folder text, p_name text, p_size bigint, p_sha256 bytea,
-  p_content_type text, p_storage_key text, p_media boolean, p_client inet DEFAULT NULL
+  p_actor uuid, p_file_id uuid, p_project_id uuid, p_folder text, p_name text, p_size bigint, p_sha256 bytea,
+  p_content_type text, p_storage_key text, p_media boolean, p_client inet DEFAULT NULL, p_ended uuid[] DEFAULT '{}'
 ) RETURNS TABLE (file_id uuid, created boolean, stored boolean, job_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who     text := nebula.require_permission(p_actor, p_project_id, 'file.write');
-  v_content nebula.content := nebula.take_content(p_actor, p_upload_id, p_project_id, p_name, p_size, p_sha256,
-                                                  p_content_type, p_storage_key, p_media);
+  v_content nebula.content;
   v_known   nebula.file;
 BEGIN
   PERFORM nebula.check_folder(p_folder);
+  -- Their bytes count as stored from here on.
+  PERFORM nebula.end_uploads(p_ended);
+  v_content := nebula.take_content(p_actor, p_file_id, p_project_id, p_name, p_size, p_sha256, p_content_type,
+                                   p_storage_key, p_media);
   INSERT INTO nebula.file AS f (file_id, project_id, owner_id, folder, name, content_id)
-  VALUES (p_upload_id, p_project_id, p_actor, p_folder, p_name, v_content.content_id)
+  VALUES (p_file_id, p_project_id, p_actor, p_folder, p_name, v_content.content_id)
   ON CONFLICT (project_id, folder, name) WHERE deleted_at IS NULL DO NOTHING;
   IF NOT FOUND THEN
     SELECT *
@@ -103,15 +106,19 @@ BEGIN
         CASE WHEN p_folder = '' THEN 'project' ELSE format('folder "%s"', p_folder) END
       USING ERRCODE = '23505', HINT = 'Upload under another name, or delete the old one first.';
   END IF;
-  PERFORM nebula.record_event(p_project_id, v_who, 'upload', 'file', p_upload_id::text, p_client,
+  PERFORM nebula.limit_files(p_project_id, 0);
+  PERFORM nebula.record_event(p_project_id, v_who, 'upload', 'file', p_file_id::text, p_client,
     jsonb_strip_nulls(jsonb_build_object('name', p_name, 'folder', nullif(p_folder, ''), 'size', p_size)));
-  RETURN QUERY SELECT p_upload_id, true, v_content.storage_key = p_storage_key, v_content.job_id;
+  RETURN QUERY SELECT p_file_id, true, v_content.storage_key = p_storage_key, v_content.job_id;
 END $$;
-COMMENT ON FUNCTION nebula.create_file(uuid, uuid, uuid, text, text, bigint, bytea, text, text, boolean, inet) IS
+COMMENT ON FUNCTION nebula.create_file(
+  uuid, uuid, uuid, text, text, bigint, bytea, text, text, boolean, inet, uuid[]
+) IS
   'For the gateway: records a stored upload and, for media whose bytes are new, enqueues its transcode. created = '
   'false: the same bytes were there in that place; stored = false: they were there under another key, so those at '
-  'storage_key can be deleted. Errors: P0002, 42501 as require_permission, 23505 name taken by other content, 22023 '
-  'malformed folder, 23514 malformed name, 53Q00 and 53Q01 over a quota';
+  'storage_key can be deleted. p_ended: uploads that end with it. Errors: P0002, 42501 as require_permission, 23505 '
+  'name taken by other content, 22023 malformed folder, 23514 malformed name, 53Q00 and 53Q01 over a quota, 53Q00 too '
+  'many files';
 
 CREATE FUNCTION nebula.file_content(p_actor uuid, p_file_id uuid, p_rendition text DEFAULT NULL)
 RETURNS TABLE (

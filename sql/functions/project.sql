@@ -102,7 +102,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT p.project_id, p.name, p.cidr::text, p.created_at,
          (SELECT count(*) FROM nebula.device d WHERE d.project_id = p.project_id),
          (SELECT count(*) FROM nebula.file f WHERE f.project_id = p.project_id AND f.deleted_at IS NULL),
-         coalesce((SELECT sum(u.bytes) FROM nebula.storage_use u WHERE u.project_id = p.project_id), 0)::bigint,
+         nebula.used_bytes(p.project_id, NULL),
          (SELECT q.max_bytes FROM nebula.quota q WHERE q.project_id = p.project_id)
     FROM nebula.project p
    WHERE p.project_id IN (SELECT nebula.visible_projects(p_actor))

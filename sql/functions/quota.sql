@@ -1,6 +1,7 @@
 -- Quotas. Bytes of an upload and of all that is made from it count once to its project, however many files have them,
 -- and to one account: the first that stored them, and when it has no file of them any more, the one that has had them
--- longest. What is made from an upload is counted and never refused: half a film would help nobody.
+-- longest. What is made from an upload is counted and never refused: half a film would help nobody. Uploads that have
+-- begun count with the size that they will have (functions/upload.sql).
 
 CREATE FUNCTION nebula.count_bytes(p_project_id uuid, p_account_id uuid, p_bytes bigint) RETURNS void
 LANGUAGE plpgsql AS $$
@@ -114,41 +115,45 @@ COMMENT ON FUNCTION nebula.hand_on_content(uuid) IS
   'none any more';
 
 -- Read at each upload, so it reads only sums.
-CREATE FUNCTION nebula.quotas_of(p_account_id uuid, p_project_id uuid)
-RETURNS TABLE (subject text, name text, used_bytes bigint, max_bytes bigint)
+CREATE FUNCTION nebula.quotas_of(p_account_id uuid, p_project_id uuid, p_except uuid[] DEFAULT '{}')
+RETURNS TABLE (subject text, name text, used_bytes bigint, unfinished_bytes bigint, max_bytes bigint)
 LANGUAGE sql STABLE AS $$
-  SELECT 'project', p.name, coalesce(u.bytes, 0)::bigint, q.max_bytes
+  SELECT 'project', p.name, nebula.used_bytes(p.project_id, NULL, p_except),
+         nebula.unfinished_bytes(p.project_id, NULL, p_except), q.max_bytes
     FROM nebula.quota q
     JOIN nebula.project p USING (project_id)
-   CROSS JOIN LATERAL (SELECT sum(s.bytes) AS bytes
-                         FROM nebula.storage_use s
-                        WHERE s.project_id = q.project_id) u
    WHERE q.project_id = p_project_id
    UNION ALL
-  SELECT 'account', a.username, coalesce(u.bytes, 0)::bigint, q.max_bytes
+  SELECT 'account', a.username, nebula.used_bytes(NULL, a.account_id, p_except),
+         nebula.unfinished_bytes(NULL, a.account_id, p_except), q.max_bytes
     FROM nebula.quota q
     JOIN nebula.account a USING (account_id)
-   CROSS JOIN LATERAL (SELECT sum(s.bytes) AS bytes
-                         FROM nebula.storage_use s
-                        WHERE s.account_id = q.account_id) u
    WHERE q.account_id = p_account_id
 $$;
-COMMENT ON FUNCTION nebula.quotas_of(uuid, uuid) IS
-  'Internal: the quotas that an upload of the account into the project is under, and how much of each is used';
+COMMENT ON FUNCTION nebula.quotas_of(uuid, uuid, uuid[]) IS
+  'Internal: the quotas that an upload of the account into the project is under, and how much of each is used, without '
+  'some uploads that have not ended';
 
-CREATE FUNCTION nebula.refuse_over_quota(p_account_id uuid, p_project_id uuid, p_new bigint, p_counted boolean)
-RETURNS bigint
+CREATE FUNCTION nebula.refuse_over_quota(
+  p_account_id uuid, p_project_id uuid, p_new bigint, p_counted boolean, p_except uuid[] DEFAULT '{}'
+) RETURNS bigint
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_quota  record;
   v_before bigint;
   v_left   bigint;
 BEGIN
-  FOR v_quota IN SELECT * FROM nebula.quotas_of(p_account_id, p_project_id) LOOP
+  FOR v_quota IN SELECT * FROM nebula.quotas_of(p_account_id, p_project_id, p_except) LOOP
     v_before := v_quota.used_bytes - CASE WHEN p_counted THEN p_new ELSE 0 END;
     IF v_before + p_new > v_quota.max_bytes THEN
-      RAISE EXCEPTION 'the quota of % "%" is %: % are used, and % more do not fit', v_quota.subject, v_quota.name,
-          pg_size_pretty(v_quota.max_bytes), pg_size_pretty(v_before), pg_size_pretty(p_new)
+      RAISE EXCEPTION 'the quota of % "%" is %: % are used%, and % more do not fit', v_quota.subject, v_quota.name,
+          pg_size_pretty(v_quota.max_bytes), pg_size_pretty(v_before),
+          CASE
+            WHEN v_quota.unfinished_bytes > 0
+            THEN format(', %s of them by unfinished uploads', pg_size_pretty(v_quota.unfinished_bytes))
+            ELSE ''
+          END,
+          pg_size_pretty(p_new)
         USING ERRCODE = CASE WHEN p_new > v_quota.max_bytes THEN '53Q01' ELSE '53Q00' END,
           HINT = CASE
                    WHEN p_new > v_quota.max_bytes
@@ -160,37 +165,49 @@ BEGIN
   END LOOP;
   RETURN v_left;
 END $$;
-COMMENT ON FUNCTION nebula.refuse_over_quota(uuid, uuid, bigint, boolean) IS
-  'Internal: the bytes that quotas leave to an upload; null: no quota. Counted: these bytes are in the sums already. '
-  'Errors: 53Q00 they do not fit, 53Q01 they are more than the quota';
+COMMENT ON FUNCTION nebula.refuse_over_quota(uuid, uuid, bigint, boolean, uuid[]) IS
+  'Internal: the bytes that quotas leave to an upload, without some that have not ended; null: no quota. Counted: '
+  'these bytes are in the sums already. Errors: 53Q00 they do not fit, 53Q01 they are more than the quota';
 
 CREATE FUNCTION nebula.upload_room(p_actor uuid, p_project_id uuid, p_size bigint, p_sha256 bytea DEFAULT NULL)
 RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_known bigint;
 BEGIN
   PERFORM nebula.require_permission(p_actor, p_project_id, 'file.write');
+  PERFORM nebula.limit_files(p_project_id, 1);
   -- Bytes that the project has already cost nothing.
-  IF EXISTS (SELECT FROM nebula.content c WHERE c.project_id = p_project_id AND c.sha256 = p_sha256) THEN
-    RETURN NULL;
+  SELECT c.size
+    INTO v_known
+    FROM nebula.content c
+   WHERE c.project_id = p_project_id
+     AND c.sha256 = p_sha256;
+  IF v_known = coalesce(p_size, v_known) THEN
+    RETURN v_known;
   END IF;
   RETURN nebula.refuse_over_quota(p_actor, p_project_id, coalesce(p_size, 1), false);
 END $$;
 COMMENT ON FUNCTION nebula.upload_room(uuid, uuid, bigint, bytea) IS
   'For the gateway: the bytes that quotas leave to an upload of this size, or of one that is not known, asked before '
-  'it is sent; null: any number, also because the project has bytes of this SHA-256. Errors: P0002, 42501 as '
-  'require_permission, 53Q00 they do not fit, 53Q01 they are more than the quota';
+  'it is sent; null: any number. Bytes of this SHA-256 that the project has already need no room. Errors: P0002, 42501 '
+  'as require_permission, 53Q00 they do not fit, or the project has too many files, 53Q01 they are more than the quota';
 
-CREATE FUNCTION nebula.require_room(p_account_id uuid, p_project_id uuid, p_new bigint) RETURNS void
+CREATE FUNCTION nebula.require_room(
+  p_account_id uuid, p_project_id uuid, p_new bigint, p_except uuid[] DEFAULT NULL
+) RETURNS bigint
 LANGUAGE plpgsql AS $$
 BEGIN
   -- One upload after the other, the quota of the project before that of the account: two that fit alone do not both
   -- pass. The sums are read by the next statement, which sees what the upload before has stored.
   PERFORM FROM nebula.quota q WHERE q.project_id = p_project_id FOR NO KEY UPDATE;
   PERFORM FROM nebula.quota q WHERE q.account_id = p_account_id FOR NO KEY UPDATE;
-  PERFORM nebula.refuse_over_quota(p_account_id, p_project_id, p_new, true);
+  RETURN nebula.refuse_over_quota(p_account_id, p_project_id, greatest(p_new, 1), p_except IS NULL,
+                                  coalesce(p_except, '{}'));
 END $$;
-COMMENT ON FUNCTION nebula.require_room(uuid, uuid, bigint) IS
-  'Internal: refuses new bytes, which are in the sums already, if they do not fit. Errors: 53Q00, 53Q01';
+COMMENT ON FUNCTION nebula.require_room(uuid, uuid, bigint, uuid[]) IS
+  'Internal: refuses new bytes if they do not fit, and answers how many would; null: any number. They are in the sums '
+  'already, of stored bytes or of these uploads that have not ended. Errors: 53Q00, 53Q01';
 
 CREATE FUNCTION nebula.write_quota(
   p_who text, p_project_id uuid, p_account_id uuid, p_max_bytes bigint, p_client inet DEFAULT NULL
@@ -274,13 +291,13 @@ CREATE FUNCTION nebula.list_quotas(p_actor uuid)
 RETURNS TABLE (subject text, id uuid, name text, used_bytes bigint, max_bytes bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT 'project', p.project_id, p.name,
-         coalesce((SELECT sum(u.bytes) FROM nebula.storage_use u WHERE u.project_id = p.project_id), 0)::bigint,
+         nebula.used_bytes(p.project_id, NULL),
          (SELECT q.max_bytes FROM nebula.quota q WHERE q.project_id = p.project_id)
     FROM nebula.project p
    WHERE p.project_id IN (SELECT nebula.visible_projects(p_actor))
    UNION ALL
   SELECT 'account', a.account_id, a.username,
-         coalesce((SELECT sum(u.bytes) FROM nebula.storage_use u WHERE u.account_id = a.account_id), 0)::bigint,
+         nebula.used_bytes(NULL, a.account_id),
          (SELECT q.max_bytes FROM nebula.quota q WHERE q.account_id = a.account_id)
     FROM nebula.account a
     JOIN nebula.account s ON s.account_id = p_actor AND s.disabled_at IS NULL
@@ -289,8 +306,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY 1 DESC, 3
 $$;
 COMMENT ON FUNCTION nebula.list_quotas(uuid) IS
-  'For the gateway: what the projects that the account sees, and the account itself, store and may store; '
-  'administrators see all accounts';
+  'For the gateway: what the projects that the account sees, and the account itself, store and may store, with what '
+  'unfinished uploads will; administrators see all accounts';
 
 CREATE FUNCTION nebula.check_storage(repair boolean DEFAULT false)
 RETURNS TABLE (project_id uuid, account_id uuid, counted bigint, stored bigint, repaired boolean)

@@ -17,6 +17,24 @@ COMMENT ON FUNCTION nebula.share_state(nebula.share) IS
   'Internal: open, or why a link opens nothing any more: revoked, expired, deleted (its file), withdrawn (its maker '
   'may not see the file any more)';
 
+CREATE FUNCTION nebula.limit_shares(p_account_id uuid) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_limit CONSTANT integer := nebula.row_limit('links');
+BEGIN
+  -- Those that have ended are shown for a while, with when and why.
+  DELETE FROM nebula.share s
+   WHERE s.made_by = p_account_id
+     AND least(s.revoked_at, s.expires_at) < now() - interval '90 days';
+  IF (SELECT count(*) FROM nebula.share s WHERE s.made_by = p_account_id) >= v_limit THEN
+    RAISE EXCEPTION 'the account has % share links', v_limit
+      USING ERRCODE = '53Q00', HINT = 'Those that have ended are deleted after 90 days: nebulactl share revoke.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.limit_shares(uuid) IS
+  'Internal: refuses another link of an account that has as many as it may, after those were deleted that ended 90 '
+  'days ago. Errors: 53Q00';
+
 CREATE FUNCTION nebula.create_share(
   p_actor uuid, p_file_id uuid, p_token_hash bytea, p_password_hash text DEFAULT NULL,
   p_expires_at timestamptz DEFAULT NULL, p_allows_download boolean DEFAULT true, p_note text DEFAULT NULL,
@@ -34,6 +52,7 @@ BEGIN
     RAISE EXCEPTION 'the link would have ended before it began'
       USING ERRCODE = '22023', HINT = 'Give an end that is to come, or none.';
   END IF;
+  PERFORM nebula.limit_shares(p_actor);
   INSERT INTO nebula.share AS s (token_hash, project_id, file_id, made_by, note, password_hash, allows_download,
                                  expires_at)
   VALUES (p_token_hash, v_file.project_id, v_file.file_id, p_actor, p_note, p_password_hash, p_allows_download,
@@ -45,7 +64,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.create_share(uuid, uuid, bytea, text, timestamptz, boolean, text, inet) IS
   'For the gateway: a link by which people without an account open a file; token_hash is the SHA-256 of its token. '
-  'Errors: P0002 no such file, 22023 end in the past, note too long';
+  'Errors: P0002 no such file, 22023 end in the past, note too long, 53Q00 the account has too many';
 
 CREATE FUNCTION nebula.list_shares(p_actor uuid, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL)
 RETURNS TABLE (

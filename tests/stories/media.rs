@@ -21,3 +21,4 @@ mod scrub;
 mod share;
 mod stream;
 mod trash;
+mod unfinished;

@@ -27,6 +27,8 @@ pub(crate) struct Upload<'a> {
     pub(crate) storage_key: &'a str,
     /// Whether the worker makes renditions.
     pub(crate) media: bool,
+    /// Uploads that end with it.
+    pub(crate) ended: &'a [Uuid],
 }
 
 /// The bytes of a file or of one of its renditions: storage key and response headers.
@@ -93,7 +95,7 @@ pub(crate) async fn create(
     address: Option<IpAddr>,
 ) -> Result<Recorded, ApiError> {
     let sql = "SELECT file_id, created, stored
-                 FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
+                 FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let size = i64::try_from(upload.size).map_err(|_| ApiError::bad_argument("no file is that large"))?;
     let row = query_one(
         client,
@@ -110,6 +112,7 @@ pub(crate) async fn create(
             &upload.storage_key,
             &upload.media,
             &address,
+            &upload.ended,
         ],
     )
     .await?;

@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Database, storage};
+use crate::database::{Database, storage, upload};
 use crate::domain::file::storage_prefix;
 use crate::error::ApiError;
 use crate::files::marker;
@@ -78,6 +78,11 @@ impl Leftovers {
             Ok(Err(error)) => tracing::warn!(%error, "cannot clean the staging folder"),
             Err(error) => tracing::warn!(%error, "cannot clean the staging folder"),
         }
+    }
+
+    /// Forgets uploads that were given up. They no longer count before that, so this need not succeed.
+    async fn sweep_uploads(&self) -> Result<(), ApiError> {
+        upload::end_expired(&self.database.client().await?).await
     }
 
     /// Deletes what killed gateways stored without a row, or did not delete with the row.
@@ -187,6 +192,7 @@ pub(crate) fn start_sweeping(leftovers: Arc<Leftovers>, metrics: Metrics, stoppi
             // Needs no database: unfinished files may be what its disk is full of.
             if is_due(last_sweep) {
                 leftovers.sweep_staging().await;
+                let _ = leftovers.sweep_uploads().await;
                 last_sweep = Some(Instant::now());
             }
             // Fails while the database or the store is away; then the next look finds the same.

@@ -16,6 +16,7 @@ use nebula_api::file::{File, UploadQuery};
 use nebula_api::file_name;
 use nebula_media_kind::{ContentError, Kind};
 use nebula_storage::{Store, is_no_room};
+use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
@@ -98,7 +99,7 @@ impl Uploads {
         // The body is complete: from here on the upload is finished or undone, even if the client hangs up.
         let uploads = Arc::clone(self);
         let finishing =
-            tokio::spawn(async move { uploads.finish(account_id, &query, staged, address).await });
+            tokio::spawn(async move { uploads.finish(account_id, &query, staged, &[], address).await });
         let (file, recorded) = finishing.await.map_err(|error| ApiError::internal(&error))??;
         Ok((file, recorded.is_new))
     }
@@ -111,15 +112,24 @@ impl Uploads {
         query: &mut UploadQuery,
         content_length: Option<u64>,
     ) -> Result<Admission, ApiError> {
-        let limits = UploadLimits { promised: content_length, max: self.max_size };
-        self.refuse_by_size(&query.name, limits).await?;
-        let known = self.check_name_and_rights(account_id, query, content_length).await?;
+        let known = self.admit_name(account_id, query, content_length).await?;
         // A retry of what is there already needs none.
         let room = match &known {
             Some(_) => None,
             None => self.room(account_id, query, content_length).await?,
         };
         Ok(Admission { known, room })
+    }
+
+    /// The same without the quotas; answers the file of this name, which may have the same bytes.
+    async fn admit_name(
+        &self,
+        account_id: Uuid,
+        query: &mut UploadQuery,
+        size: Option<u64>,
+    ) -> Result<Option<NamedFile>, ApiError> {
+        self.refuse_by_size(&query.name, size).await?;
+        self.check_name_and_rights(account_id, query, size).await
     }
 
     /// Bytes that quotas leave to an upload; `None`: any number. Fails with 507 or 413 if it does not fit.
@@ -134,7 +144,7 @@ impl Uploads {
         quota::room(&client, account_id, query.project_id, size, sha256).await
     }
 
-    /// The same without the size, the room on the disk and the quotas.
+    /// The checks of the name and of the caller's rights.
     async fn check_name_and_rights(
         &self,
         account_id: Uuid,
@@ -158,44 +168,18 @@ impl Uploads {
         }
     }
 
-    /// Makes a file of bytes that have arrived; answers it and whether it and its bytes are new.
+    /// Makes a file of bytes that have arrived, with which uploads may end; answers it and whether it and its
+    /// bytes are new.
     async fn finish(
         &self,
         account_id: Uuid,
         query: &UploadQuery,
         staged: Staged,
+        ended: &[Uuid],
         address: Option<IpAddr>,
     ) -> Result<(File, Recorded), ApiError> {
         check_arrived(query, &staged.sha256)?;
         let (staged, kind) = inspect(&query.name, staged).await?;
-        self.store(account_id, query, staged, kind, address).await
-    }
-
-    /// Largest upload in bytes, if there is a limit.
-    pub(crate) fn max_size(&self) -> Option<u64> {
-        self.max_size
-    }
-
-    /// Refuses an upload whose announced size is not allowed, or for which there is no room.
-    async fn refuse_by_size(&self, name: &str, limits: UploadLimits) -> Result<(), ApiError> {
-        if limits.promised == Some(0) {
-            return Err(empty(name));
-        }
-        if let Some(max) = limits.max.filter(|max| limits.promised.is_some_and(|promised| promised > *max)) {
-            return Err(too_large(name, max));
-        }
-        self.disks.refuse_upload(limits.promised).await
-    }
-
-    /// Moves the bytes into the store and inserts the row.
-    async fn store(
-        &self,
-        account_id: Uuid,
-        query: &UploadQuery,
-        staged: Staged,
-        kind: Kind,
-        address: Option<IpAddr>,
-    ) -> Result<(File, Recorded), ApiError> {
         // Identifiers that grow with time keep the index of the table compact.
         let file_id = Uuid::now_v7();
         let key = format!("{}/original", file::storage_prefix(file_id));
@@ -209,18 +193,47 @@ impl Uploads {
             content_type: kind.content_type,
             storage_key: &key,
             media: kind.media,
+            ended,
         };
-        let marker = Marker::create(&self.store, file_id).await.map_err(|error| disk_error(&error))?;
+        self.store(account_id, &upload, staged.file, address).await
+    }
+
+    /// Largest upload in bytes, if there is a limit.
+    pub(crate) fn max_size(&self) -> Option<u64> {
+        self.max_size
+    }
+
+    /// Refuses an upload whose announced size is not allowed, or for which there is no room.
+    async fn refuse_by_size(&self, name: &str, announced: Option<u64>) -> Result<(), ApiError> {
+        if announced == Some(0) {
+            return Err(empty(name));
+        }
+        if let Some(max) = self.max_size.filter(|max| announced.is_some_and(|size| size > *max)) {
+            return Err(too_large(name, max));
+        }
+        self.disks.refuse_upload(announced).await
+    }
+
+    /// Moves the bytes into the store and inserts the row.
+    async fn store(
+        &self,
+        account_id: Uuid,
+        upload: &database::Upload<'_>,
+        staged: NamedTempFile,
+        address: Option<IpAddr>,
+    ) -> Result<(File, Recorded), ApiError> {
+        let key = upload.storage_key;
+        let marker = Marker::create(&self.store, upload.file_id).await.map_err(|error| disk_error(&error))?;
         // Open files are locked, so no sweep deletes this one before it has left the staging folder.
-        let (locked, path) = staged.file.into_parts();
-        if let Err(error) = self.store.put_file(&key, &path).await {
+        let (locked, path) = staged.into_parts();
+        if let Err(error) = self.store.put_file(key, &path).await {
             marker.settled().await;
             return Err(error.into());
         }
         // The file has moved; without `keep`, dropping the temporary path would delete a file of that name.
         path.keep().map_err(|error| ApiError::internal(&error))?;
         drop(locked);
-        let recorded = self.record(account_id, &upload, address, &marker).await;
+        let recorded = self.record(account_id, upload, address, &marker).await;
         if let Err(RecordError::Unknown(error)) = recorded {
             tracing::error!(
                 %key,
@@ -229,7 +242,7 @@ impl Uploads {
             return Err(error);
         }
         if !recorded.as_ref().is_ok_and(|recorded| recorded.has_bytes)
-            && let Err(error) = self.store.delete(&key).await
+            && let Err(error) = self.store.delete(key).await
         {
             tracing::error!(%key, %error, "bytes that no file has are left in the store");
         } else {

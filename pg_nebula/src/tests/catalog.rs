@@ -184,7 +184,7 @@ const READERS: &str = "
     is_label is_live is_made is_name is_private is_share_open is_time is_unfinished
     issued_certificates json_boolean json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
     knows_objects
-    late_peers limit_certificates list_authorities list_certificates list_devices list_enabled_nodes
+    late_peers limit_certificates limit_files list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
     list_pools list_projects list_quotas list_rotations
     list_routes list_rules list_shares made_bytes map_differences map_status
@@ -203,10 +203,11 @@ const READERS: &str = "
     render_conf report_drift report_interface report_seen report_text reported_bytes scrub_status
     require_account
     require_admin require_agentless require_device require_file require_interface require_job
-    require_member require_node require_peer require_project rotation_missing
+    require_member require_node require_peer require_project rotation_missing row_limit
     sequences_to_restore share_state shared_identities show_interface show_node show_peer shown_node
     signing_authorities span special_networks static_endpoints tables_with_rows text_limit
-    told_interface unknown_objects unowned_objects unusable_endpoints upload_room vacant_segment
+    told_interface unknown_objects unowned_objects unusable_endpoints unfinished_bytes
+    upload_project upload_room used_bytes vacant_segment
     variant_init variant_segments visible_projects wanted_state wireguard_key
 
     are_tags check_folder content_of folded is_below is_folder list_bookmarks list_folders list_tags

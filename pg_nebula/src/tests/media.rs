@@ -168,4 +168,64 @@ mod tests {
         let found = text("SELECT pg_temp.plan()");
         assert!(found.contains("share_maker_idx"), "{found}");
     }
+
+    #[pg_test]
+    fn an_account_has_so_many_links_and_those_that_ended_long_ago_make_room() {
+        film();
+        run(&format!(
+            "INSERT INTO nebula.share (token_hash, project_id, file_id, made_by)
+             SELECT sha256(n::text::bytea), project_id, file_id, {ACTOR}
+               FROM nebula.file, generate_series(1, nebula.row_limit('links')) n"
+        ));
+        let create = format!("SELECT nebula.create_share({ACTOR}, {FILE}, sha256('another'))");
+        assert_error(&create, "53Q00", &["10000 share links"]);
+        let end = |ago: &str| {
+            run(&format!(
+                "UPDATE nebula.share SET revoked_at = now() - interval '{ago}' WHERE token_hash = sha256('1')"
+            ));
+        };
+        end("80 days");
+        assert_error(&create, "53Q00", &["10000 share links"]);
+        end("100 days");
+        run(&create);
+    }
+
+    #[pg_test]
+    fn a_part_that_names_no_project_counts_to_the_one_with_most_room() {
+        let [small, large] = [project("10.0.0.0/24"), project("10.1.0.0/24")];
+        run("SELECT nebula.create_account('anna', '$argon2id$x', 'admin')");
+        run(&format!("SELECT nebula.set_project_quota('{small}', 100)"));
+        run(&format!("SELECT nebula.set_project_quota('{large}', 1000)"));
+        let admit = |size: u32| {
+            format!(
+                "SELECT project_id FROM nebula.admit_upload({ACTOR}, gen_random_uuid(), NULL, {size}, NULL, '1 day')"
+            )
+        };
+        assert_eq!(text(&admit(950)), large);
+        assert_eq!(text(&admit(60)), small);
+        assert_error(&admit(60), "53Q00", &["of them by unfinished uploads"]);
+        run(&format!("SELECT nebula.set_project_quota('{small}', NULL)"));
+        assert_eq!(text(&admit(5000)), small);
+        run("DELETE FROM nebula.upload; UPDATE nebula.account SET role = 'member'");
+        assert_error(&admit(1), "42501", &["into no project"]);
+    }
+
+    #[pg_test]
+    fn files_are_counted_and_a_project_has_so_many() {
+        let project = film();
+        let create = |name: &str| {
+            format!(
+                "SELECT nebula.create_file({ACTOR}, gen_random_uuid(), '{project}', '', '{name}', 1000,
+                                           sha256('{name}'), 'x/x', 'files/{name}', false)"
+            )
+        };
+        run(&create("a"));
+        run("DELETE FROM nebula.file WHERE name = 'film.mkv'");
+        assert_eq!(text("SELECT sum(files) FROM nebula.file_count"), "1");
+        run("UPDATE nebula.file_count SET files = files + nebula.row_limit('files') - 2");
+        run(&create("b"));
+        assert_error(&create("c"), "53Q00", &["the project has 1000000 files"]);
+        run("DELETE FROM nebula.file WHERE name = 'b'");
+        run(&create("c"));
+    }
 }

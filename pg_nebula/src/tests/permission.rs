@@ -45,6 +45,10 @@ mod tests {
         ("list_quotas", Sight),
         ("set_quota_for", Action("quota.write", "$1, 'project', $p, 1")),
         ("upload_room", Action("file.write", "$1, $p, 1")),
+        ("admit_upload", Action("file.write", "$1, gen_random_uuid(), $p, 1, NULL, '1 day'")),
+        ("count_upload", NoAccount),
+        ("end_uploads", NoAccount),
+        ("end_expired_uploads", NoAccount),
         ("list_pools", Sight),
         (
             "register_devices",

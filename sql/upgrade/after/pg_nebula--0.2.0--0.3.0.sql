@@ -95,5 +95,7 @@ ALTER TABLE nebula.rendition
 ALTER TABLE nebula.file
   ADD CONSTRAINT file_folder_check CHECK (nebula.is_folder(folder)),
   ADD CONSTRAINT file_tags_check CHECK (nebula.are_tags(tags));
--- Renditions that were there before their triggers are counted.
+-- Files that were there before their trigger are counted; then renditions, likewise.
+INSERT INTO nebula.file_count (project_id, files)
+SELECT f.project_id, count(*) FROM nebula.file f GROUP BY f.project_id;
 DO $$ BEGIN PERFORM nebula.check_storage(repair => true); END $$;

@@ -37,19 +37,34 @@ async fn quota(api: &Api, subject: &str, name: &str) -> Result<Quota> {
     found.with_context(|| format!("{subject} {name} is not listed"))
 }
 
-async fn used(api: &Api, subject: &str, name: &str) -> Result<i64> {
+pub(super) async fn used(api: &Api, subject: &str, name: &str) -> Result<i64> {
     Ok(quota(api, subject, name).await?.used_bytes)
 }
 
-async fn set(api: &Api, subject: &str, name: &str, max: Option<usize>) -> Result<()> {
+pub(super) async fn set(api: &Api, subject: &str, name: &str, max: Option<usize>) -> Result<()> {
     let path = format!("/api/quotas/{subject}/{}", quota(api, subject, name).await?.id);
     good(api.put(&path).json(&json!({"maxBytes": max})).send().await?).await.map(drop)
 }
 
-async fn check(client: &Client) -> Result<()> {
+pub(super) async fn check(client: &Client) -> Result<()> {
     let wrong = client.query("SELECT to_jsonb(c)::text FROM nebula.check_storage() c", &[]).await?;
     ensure!(wrong.is_empty(), "{}", wrong[0].get::<_, String>(0));
     Ok(())
+}
+
+/// The answer to the head of a request with 600 000 bytes that asks before it sends them, as curl does. They are never
+/// sent, so that an answer proves that they were not needed.
+fn asked_first(stack: &Stack, api: &Api, request: &str, headers: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(stack.url().trim_start_matches("http://"))?;
+    let token = &api.tokens.access_token;
+    write!(
+        stream,
+        "{request} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n{headers}\
+         Content-Length: 600000\r\nExpect: 100-continue\r\n\r\n",
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 async fn begin(api: &Api, stack: &Stack, size: usize) -> Result<Response> {
@@ -66,22 +81,28 @@ async fn what_does_not_fit_into_a_quota_is_refused_before_its_bytes_travel() -> 
     set(&api, "project", "story", Some(MB)).await?;
     good(api.upload(stack.project, "a.bin", vec![1; 600_000]).await?).await?;
 
-    // Curl asks first. The body is never sent, so an answer proves that it was not needed.
-    let mut stream = TcpStream::connect(stack.url().trim_start_matches("http://"))?;
-    let token = &api.tokens.access_token;
-    write!(
-        stream,
-        "POST /api/files?projectId={}&name=b.bin HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\n\
-         Content-Length: 600000\r\nExpect: 100-continue\r\n\r\n",
-        stack.project
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
+    let file = format!("projectId={}&name=b.bin", stack.project);
+    let answer = asked_first(&stack, &api, &format!("POST /api/files?{file}"), "")?;
     ensure!(answer.starts_with("HTTP/1.1 507") && answer.contains("quota_exceeded"), "{answer}");
     ensure!(
         answer.contains(r#"the quota of project \"story\" is"#) && answer.contains("Delete files"),
         "{answer}"
     );
+
+    let created = asked_first(
+        &stack,
+        &api,
+        &format!("POST /api/uploads?{file}"),
+        "Tus-Resumable: 1.0.0\r\nUpload-Length: 600000\r\nContent-Type: application/offset+octet-stream\r\n",
+    )?;
+    ensure!(created.starts_with("HTTP/1.1 507") && created.contains("tus-resumable: 1.0.0"), "{created}");
+    let unknown = api.post(&format!("/api/uploads?{file}")).header("Tus-Resumable", "1.0.0");
+    let unknown = good(unknown.header("Upload-Defer-Length", "1").send().await?).await?;
+    let path = unknown.headers()["Location"].to_str()?;
+    let headers =
+        "Tus-Resumable: 1.0.0\r\nUpload-Offset: 0\r\nContent-Type: application/offset+octet-stream\r\n";
+    let appended = asked_first(&stack, &api, &format!("PATCH {path}"), headers)?;
+    ensure!(appended.starts_with("HTTP/1.1 507") && appended.contains("quota_exceeded"), "{appended}");
 
     let tus = refusal(begin(&api, &stack, 600_000).await?).await?;
     assert_eq!((tus.status.as_u16(), tus.failure.sqlstate.as_str()), (507, "53Q00"));

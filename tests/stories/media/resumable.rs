@@ -19,23 +19,23 @@ fn bytes() -> Vec<u8> {
     (0..SIZE).map(|index| (index / 251 + index) as u8).collect()
 }
 
-fn tus(request: RequestBuilder) -> RequestBuilder {
+pub(super) fn tus(request: RequestBuilder) -> RequestBuilder {
     request.header("Tus-Resumable", "1.0.0")
 }
 
-async fn create(api: &Api, stack: &Stack, name: &str, size: usize) -> Result<Response> {
+pub(super) async fn create(api: &Api, stack: &Stack, name: &str, size: usize) -> Result<Response> {
     let [name, project] = [name, &stack.project.to_string()].map(|text| BASE64_STANDARD.encode(text));
     let metadata = format!("filename {name},projectId {project}");
     let request = tus(api.post("/api/uploads")).header("Upload-Length", size);
     Ok(request.header("Upload-Metadata", metadata).send().await?)
 }
 
-fn header(response: &Response, name: &str) -> Result<String> {
+pub(super) fn header(response: &Response, name: &str) -> Result<String> {
     let value = response.headers().get(name).with_context(|| format!("no {name}: {response:?}"))?;
     Ok(value.to_str()?.to_owned())
 }
 
-fn patch(api: &Api, path: &str, offset: usize) -> RequestBuilder {
+pub(super) fn patch(api: &Api, path: &str, offset: usize) -> RequestBuilder {
     let request = tus(api.patch(path)).header("Upload-Offset", offset);
     request.header("Content-Type", "application/offset+octet-stream")
 }

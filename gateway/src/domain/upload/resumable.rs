@@ -23,7 +23,7 @@ use self::receive::{Limits, receive, too_long, verify};
 use self::request::{Checksum, Part, Progress};
 use super::{Uploads, disk_error};
 use crate::database::file::Recorded;
-use crate::error::{ABOVE_QUOTA, ApiError, LOCKED, NOT_PERMITTED, WRONG_STATE};
+use crate::error::{ABOVE_QUOTA, ApiError, LOCKED, NOT_PERMITTED, TOO_LARGE, WRONG_STATE};
 use crate::files::upload::partial::{Appending, Duplicate, Folder, Hashed, LIFETIME, OpenError, Plan};
 use crate::files::upload::receive::Staged;
 
@@ -105,7 +105,7 @@ impl Resumable {
             return Err(too_long(&plan.name, end));
         }
         let coming = part.length.or(plan.size.map(|_| left)).unwrap_or(0);
-        let end = end.min(self.room(&plan, coming).await?);
+        let end = end.min(self.room(id, &plan, begin, coming).await?);
         let body = self.compare_first(&plan, begin, body).await?;
         // Kept aside, so that damaged bytes can be taken back.
         let (before, kept) = (hashed.clone(), file.try_clone().map_err(|error| disk_error(&error))?);
@@ -122,14 +122,24 @@ impl Resumable {
         let received = receive(body, &turn, appending, &limits).await;
         let received = received.and_then(|appending| verify(appending, part.checksum.as_ref()));
         let keep = received.is_ok() || part.checksum.is_none();
-        blocking(move || if keep { kept.sync_data() } else { kept.set_len(begin) })
-            .await
-            .map_err(|error| disk_error(&error))?;
+        let arrived = blocking(move || {
+            if keep {
+                kept.sync_data()?
+            } else {
+                kept.set_len(begin)?
+            }
+            Ok(kept.metadata()?.len())
+        });
+        self.count(id, &plan, arrived.await.map_err(|error| disk_error(&error))?).await;
         let appended = match received {
             Ok(appended) => appended,
             Err(error) => {
                 // Hashes further than to the bytes that are kept would be wrong.
                 *hashed = before;
+                if plan.size.is_none() && error.meaning() == TOO_LARGE {
+                    // It is the quota that allows no more, and says so.
+                    self.room(id, &plan, end, 1).await?;
+                }
                 return Err(error);
             }
         };
@@ -161,6 +171,7 @@ impl Resumable {
         let folder = self.folder.clone();
         blocking(move || folder.remove(id)).await.map_err(|error| disk_error(&error))?;
         self.turns.lock().unwrap_or_else(PoisonError::into_inner).remove(&id);
+        self.end(id).await;
         Ok(())
     }
 
@@ -265,7 +276,8 @@ impl Resumable {
             Ok(Staged { file: NamedTempFile::from_parts(file, TempPath::try_from_path(path)?), size, sha256 })
         });
         let staged = staged.await.map_err(|error| disk_error(&error))?;
-        let (file, recorded) = self.uploads.finish(plan.account_id, &query, staged, address).await?;
+        let ended: Vec<Uuid> = plan.parts.iter().copied().chain([id]).collect();
+        let (file, recorded) = self.uploads.finish(plan.account_id, &query, staged, &ended, address).await?;
         let duplicate = match recorded {
             Recorded { is_new: false, .. } => Some(Duplicate::File),
             Recorded { has_bytes: false, .. } => Some(Duplicate::Content),

@@ -21,6 +21,8 @@ use super::receive::{ReceiveError, is_older};
 
 /// How long an upload is kept after its last byte, and what is known of a finished one after its end.
 pub(crate) const LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How long the copy of a join is kept that nobody works on: its gateway was killed, and no client can go on with it.
+const JOIN_LIFETIME: Duration = Duration::from_secs(10 * 60);
 
 /// The file that an upload is to become.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -167,8 +169,12 @@ impl Folder {
         for entry in entries {
             let path = entry?.path();
             let bytes = path.with_extension("");
-            // A plan lives as long as its bytes.
-            let written = if bytes.exists() { &bytes } else { &path };
+            // A plan lives as long as its bytes, and goes with them.
+            if path != bytes && bytes.exists() {
+                continue;
+            }
+            let written = &path;
+            let age = if self.is_join(&bytes) { age.min(JOIN_LIFETIME) } else { age };
             let is_free = || File::open(written).is_ok_and(|file| file.try_lock().is_ok());
             if is_older(written, age) && is_free() && fs::remove_file(&path).is_ok() && path == bytes {
                 absent(fs::remove_file(path.with_extension("json")))?;
@@ -176,6 +182,13 @@ impl Folder {
             }
         }
         Ok(swept)
+    }
+
+    /// Whether these bytes are copied from parts.
+    fn is_join(&self, bytes: &Path) -> bool {
+        let id = bytes.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+        let plan = id.filter(|_| bytes.exists()).and_then(|id| self.plan(id).ok().flatten());
+        plan.is_some_and(|plan| plan.file_id.is_none() && !plan.parts.is_empty())
     }
 }
 
@@ -194,13 +207,16 @@ pub(crate) struct Hashed {
 }
 
 impl Hashed {
-    /// Copies a file to the end of another and hashes it on the way.
-    pub(crate) fn append(&mut self, from: &mut File, to: &mut File) -> io::Result<()> {
+    /// Copies a file to the end of another while there is room, and hashes it on the way.
+    pub(crate) fn append(&mut self, from: &mut File, to: &mut File, disk: &Disk) -> Result<(), ReceiveError> {
         let mut buffer = vec![0; 1024 * 1024];
         loop {
             match from.read(&mut buffer)? {
                 0 => return Ok(()),
                 count => {
+                    if let Some(refusal) = disk.room()?.refusal(count as u64) {
+                        return Err(refusal.into());
+                    }
                     to.write_all(&buffer[..count])?;
                     self.hasher.update(&buffer[..count]);
                     self.length += count as u64;
@@ -305,6 +321,22 @@ mod tests {
     }
 
     #[test]
+    fn parts_are_copied_only_while_there_is_room() {
+        let staging = tempfile::tempdir().unwrap();
+        let mut part = tempfile::tempfile().unwrap();
+        part.write_all(b"part").unwrap();
+        let mut copy = |reserve| {
+            let mut to = tempfile::tempfile().unwrap();
+            part.rewind().unwrap();
+            let disk = Disk::new(staging.path(), Reserve::Bytes(reserve));
+            let copied = Hashed::default().append(&mut part, &mut to, &disk);
+            (copied, to.metadata().unwrap().len())
+        };
+        assert!(matches!(copy(u64::MAX / 2), (Err(ReceiveError::NoRoom(_)), 0)));
+        assert!(matches!(copy(0), (Ok(()), 4)));
+    }
+
+    #[test]
     fn uploads_of_which_nothing_comes_are_deleted_with_their_plans() {
         let staging = tempfile::tempdir().unwrap();
         let folder = Folder::of(staging.path());
@@ -328,5 +360,23 @@ mod tests {
         drop(lock);
         assert_eq!(folder.sweep(LIFETIME).unwrap(), 1);
         assert_eq!(staging.path().join("uploads").read_dir().unwrap().count(), 2);
+    }
+
+    #[test]
+    fn the_copy_of_a_join_that_was_killed_goes_at_the_next_sweep_and_its_parts_stay() {
+        let staging = tempfile::tempdir().unwrap();
+        let folder = Folder::of(staging.path());
+        let [part, copy] = [1, 2].map(Uuid::from_u128);
+        folder.create(part, &Plan { is_part: true, ..plan() }).unwrap();
+        folder.create(copy, &Plan { parts: vec![part], ..plan() }).unwrap();
+        let before = SystemTime::now() - 2 * JOIN_LIFETIME;
+        for id in [part, copy] {
+            File::options().write(true).open(folder.bytes(id)).unwrap().set_modified(before).unwrap();
+        }
+        let lock = folder.open(copy).unwrap();
+        assert_eq!(folder.sweep(LIFETIME).unwrap(), 0, "it is under way");
+        drop(lock);
+        assert_eq!(folder.sweep(LIFETIME).unwrap(), 1);
+        assert!(folder.plan(copy).unwrap().is_none() && folder.plan(part).unwrap().is_some());
     }
 }

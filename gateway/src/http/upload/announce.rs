@@ -46,14 +46,22 @@ pub(super) fn offset(headers: &HeaderMap, media_type: &str) -> Result<u64, ApiEr
         .ok_or_else(|| ApiError::bad_argument("the header Upload-Offset is missing").hint("HEAD says it."))
 }
 
-/// The file to be uploaded, by the query or else by the metadata: keys and base64, with commas.
+/// A value of the metadata: keys and base64, with commas.
+fn given(metadata: &str, key: &str) -> Option<String> {
+    let mut pairs = metadata.split(',').filter_map(|pair| pair.trim().split_once(' '));
+    let (_, value) = pairs.find(|(name, _)| *name == key)?;
+    String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()
+}
+
+/// The project by the query or else by the metadata.
+pub(super) fn project(query: &CreateQuery, metadata: &str) -> Option<Uuid> {
+    query.project_id.or_else(|| given(metadata, "projectId")?.parse().ok())
+}
+
+/// The file to be uploaded, by the query or else by the metadata.
 pub(super) fn wanted(query: CreateQuery, metadata: &str) -> Result<UploadQuery, ApiError> {
-    let given = |key: &str| {
-        let mut pairs = metadata.split(',').filter_map(|pair| pair.trim().split_once(' '));
-        let (_, value) = pairs.find(|(name, _)| *name == key)?;
-        String::from_utf8(BASE64_STANDARD.decode(value.trim()).ok()?).ok()
-    };
-    let project_id = query.project_id.or_else(|| given("projectId")?.parse().ok());
+    let project_id = project(&query, metadata);
+    let given = |key| given(metadata, key);
     let name = query.name.or_else(|| given("filename")).or_else(|| given("name"));
     let (Some(project_id), Some(name)) = (project_id, name) else {
         return Err(ApiError::bad_argument("project and name of the file are missing").hint(

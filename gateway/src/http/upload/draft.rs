@@ -1,5 +1,9 @@
 //! `/api/uploads` by the draft "Resumable Uploads for HTTP" of the IETF (draft-ietf-httpbis-resumable-upload, as of
 //! November 2026), on the same uploads as tus. Requests without `Tus-Resumable` are taken for it.
+//!
+//! Not there: `104 Upload Resumption Supported`, which would tell the URL of an upload while its first request is still
+//! sending. The only informational response that actix writes is `100 Continue`, by itself. A client that wants to go
+//! on after a loss begins with an empty body, as the draft advises where 104 may not arrive.
 
 use std::time::SystemTime;
 
@@ -45,9 +49,7 @@ pub(super) async fn create(
 ) -> HttpResponse {
     let begun = async {
         let actor = actor?;
-        let mut query = query.into_inner();
-        query.name = query.name.or_else(|| file_name(request.headers()));
-        query.sha256 = query.sha256.or_else(|| announced_sha256(request.headers()));
+        let query = completed(query.into_inner(), request.headers());
         let part = part(&request, 0)?;
         let size = part.total.or(part.length.filter(|_| part.is_last));
         let purpose = Purpose::File(wanted(query, "")?);
@@ -205,6 +207,13 @@ fn part(request: &HttpRequest, offset: u64) -> Result<Part, ApiError> {
     let length = number(headers, CONTENT_LENGTH.as_str())?;
     let total = number(headers, "Upload-Length")?;
     Ok(Part { offset, length, total, is_last, checksum: None, address: client_address(request) })
+}
+
+/// The query with what the headers of a request say.
+pub(super) fn completed(query: CreateQuery, headers: &HeaderMap) -> CreateQuery {
+    let name = query.name.or_else(|| file_name(headers));
+    let sha256 = query.sha256.or_else(|| announced_sha256(headers));
+    CreateQuery { name, sha256, ..query }
 }
 
 /// The name in `Content-Disposition`.

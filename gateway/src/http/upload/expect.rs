@@ -2,11 +2,13 @@
 
 use actix_http::{Request, Response};
 use actix_web::body::BoxBody;
-use actix_web::http::header::{CONTENT_LENGTH, HeaderValue};
+use actix_web::http::header::{CONTENT_LENGTH, HeaderName, HeaderValue};
 use actix_web::http::{ConnectionType, Method};
 use actix_web::{HttpMessage, ResponseError, web};
 use nebula_api::file::UploadQuery;
 
+use super::announce::{CreateQuery, number, text, wanted};
+use super::{draft, tus};
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::state::AppState;
@@ -18,6 +20,10 @@ pub(crate) async fn ask(state: web::Data<AppState>, request: Request) -> Result<
         Err(refusal) => {
             tracing::info!(path = request.path(), %refusal, "refused before the body was sent");
             let mut response = refusal.error_response();
+            if request.headers().contains_key(tus::RESUMABLE) {
+                let name = HeaderName::from_static("tus-resumable");
+                response.headers_mut().insert(name, HeaderValue::from_static(tus::VERSION));
+            }
             // The client may send the body all the same, so that nothing that follows on the connection can be read.
             response.head_mut().set_connection_type(ConnectionType::Close);
             Err(response.into())
@@ -25,16 +31,44 @@ pub(crate) async fn ask(state: web::Data<AppState>, request: Request) -> Result<
     }
 }
 
-/// The checks of an upload that need none of its bytes. All other requests go on.
+/// The checks of an upload that need none of its bytes. All other requests go on. A malformed announcement is refused
+/// by the handler, which says what is wrong with it.
 async fn check(state: &AppState, request: &Request) -> Result<(), ApiError> {
-    if request.method() != Method::POST || request.path() != "/api/files" {
-        return Ok(());
+    let id = request.path().strip_prefix("/api/uploads/").and_then(|id| id.parse().ok());
+    let length = number(request.headers(), CONTENT_LENGTH.as_str()).ok().flatten();
+    match (request.method(), request.path(), id) {
+        (&Method::POST, "/api/files", _) => {
+            let actor = Actor::from_headers(&state.tokens, request.headers())?;
+            let query = web::Query::<UploadQuery>::from_query(query(request));
+            let Ok(mut asked) = query else { return Ok(()) };
+            state.uploads.admit(actor.account_id, &mut asked, length).await.map(drop)
+        }
+        (&Method::POST, "/api/uploads", _) => {
+            let actor = Actor::from_headers(&state.tokens, request.headers())?;
+            let Some((mut asked, size)) = announced(request) else { return Ok(()) };
+            state.uploads.admit(actor.account_id, &mut asked, size).await.map(drop)
+        }
+        (&Method::PATCH, _, Some(id)) => {
+            let actor = Actor::from_headers(&state.tokens, request.headers())?;
+            let Ok(Some(offset)) = number(request.headers(), "Upload-Offset") else { return Ok(()) };
+            state.resumable.admit_bytes(actor.account_id, id, offset, length.unwrap_or(0)).await
+        }
+        _ => Ok(()),
     }
-    let actor = Actor::from_headers(&state.tokens, request.headers())?;
-    // A malformed query is refused by the handler, which says what is wrong with it.
-    let query = request.uri().query().unwrap_or_default();
-    let Ok(mut query) = web::Query::<UploadQuery>::from_query(query) else { return Ok(()) };
-    let length = request.headers().get(CONTENT_LENGTH).map(HeaderValue::to_str);
-    let length = length.and_then(Result::ok).and_then(|length| length.parse().ok());
-    state.uploads.admit(actor.account_id, &mut query, length).await.map(drop)
+}
+
+fn query(request: &Request) -> &str {
+    request.uri().query().unwrap_or_default()
+}
+
+/// The file and the size that a creation announces; `None` for parts, which are of no file yet.
+fn announced(request: &Request) -> Option<(UploadQuery, Option<u64>)> {
+    let headers = request.headers();
+    if headers.contains_key(tus::CONCAT) {
+        return None;
+    }
+    let query = web::Query::<CreateQuery>::from_query(query(request)).ok()?.into_inner();
+    let metadata = text(headers, "Upload-Metadata").unwrap_or_default();
+    let asked = wanted(draft::completed(query, headers), metadata).ok()?;
+    Some((asked, number(headers, "Upload-Length").ok().flatten()))
 }

@@ -1,5 +1,6 @@
 //! `/api/uploads`: uploads that go on after an interruption, by the protocol tus 1.0
-//! (<https://tus.io/protocols>).
+//! (<https://tus.io/protocols>). Not there: `checksum-trailer`, because actix reads the trailers of a chunked body and
+//! drops them; a checksum comes before the bytes, in `Upload-Checksum`.
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{
@@ -12,7 +13,7 @@ use futures::StreamExt;
 use httpdate::fmt_http_date;
 use uuid::Uuid;
 
-use super::announce::{CreateQuery, number, offset, text, wanted};
+use super::announce::{CreateQuery, number, offset, project, text, wanted};
 use super::{draft, drain_refused};
 use crate::domain::upload::resumable::request::{Checksum, Part, Progress, Purpose};
 use crate::error::{ApiError, PRECONDITION};
@@ -22,7 +23,7 @@ use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
-const VERSION: &str = "1.0.0";
+pub(super) const VERSION: &str = "1.0.0";
 const EXTENSIONS: &str = "creation,creation-with-upload,creation-defer-length,checksum,expiration,termination,\
                           concatenation";
 const ALGORITHMS: &str = "sha256,sha1,md5";
@@ -30,7 +31,9 @@ const ALGORITHMS: &str = "sha256,sha1,md5";
 const SAME_NAME: &str = "Nebula-Same-Name";
 /// Of an upload that has become a file, if the project had `file` or `content` already.
 const DUPLICATE: &str = "Nebula-Duplicate";
-const CONCAT: &str = "Upload-Concat";
+pub(super) const CONCAT: &str = "Upload-Concat";
+/// The version that a request is written in.
+pub(super) const RESUMABLE: &str = "Tus-Resumable";
 const DEFER_LENGTH: &str = "Upload-Defer-Length";
 const BYTES: &str = "application/offset+octet-stream";
 
@@ -72,12 +75,13 @@ pub(crate) async fn create(
         let actor = actor?;
         check_version(&request)?;
         let metadata = text(request.headers(), "Upload-Metadata").map(str::to_owned);
-        let asked = || wanted(query.into_inner(), metadata.as_deref().unwrap_or_default());
+        let (query, said) = (query.into_inner(), metadata.as_deref().unwrap_or_default());
         let purpose = match text(request.headers(), CONCAT) {
-            None => Purpose::File(asked()?),
-            Some("partial") => Purpose::Part,
+            None => Purpose::File(wanted(query, said)?),
+            Some("partial") => Purpose::Part(project(&query, said)),
             Some(parts) => {
-                let (parts, asked, address) = (part_ids(parts)?, asked()?, client_address(&request));
+                let (parts, asked) = (part_ids(parts)?, wanted(query, said)?);
+                let address = client_address(&request);
                 let joined = state.resumable.join(actor.account_id, asked, parts, metadata, address);
                 let (id, progress) = joined.await?;
                 let mut response = HttpResponse::Created();
@@ -106,7 +110,11 @@ pub(crate) async fn create(
                 // The client learns the URL also if the gateway fails now, and goes on there.
                 let appended = state.resumable.append(actor.account_id, id, part, &mut body).await;
                 match appended {
-                    Err(error) if error.meaning().status < 500 => return Err(error),
+                    Err(error) if error.meaning().status < 500 => {
+                        // No client knows the URL; one that stays is swept later.
+                        let _ = state.resumable.remove(actor.account_id, id).await;
+                        return Err(error);
+                    }
                     appended => appended.ok(),
                 }
             }
@@ -256,7 +264,7 @@ fn expire(response: &mut HttpResponseBuilder, at: std::time::SystemTime) {
 }
 
 fn check_version(request: &HttpRequest) -> Result<(), ApiError> {
-    match text(request.headers(), "Tus-Resumable") {
+    match text(request.headers(), RESUMABLE) {
         Some(VERSION) => Ok(()),
         _ => Err(ApiError::new(PRECONDITION, "this is not a request by tus 1.0.0")
             .hint(format!("Send the header Tus-Resumable: {VERSION}."))),

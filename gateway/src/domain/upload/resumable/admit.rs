@@ -7,15 +7,16 @@ use futures::Stream;
 use nebula_api::file::UploadQuery;
 use uuid::Uuid;
 
-use super::super::{disk_error, known_bytes};
+use super::super::{checksum, disk_error, known_bytes};
 use super::request::{Begun, Part, Purpose};
 use super::{Resumable, blocking, query};
-use crate::error::{ABOVE_QUOTA, ApiError, QUOTA};
-use crate::files::upload::partial::{Duplicate, Plan};
-use crate::files::upload::receive::UploadLimits;
+use crate::database::upload::{self, Admitted, Claim};
+use crate::error::{ApiError, QUOTA};
+use crate::files::upload::partial::{Duplicate, LIFETIME, Plan};
 
 /// Stands for the name of a part.
 const PART: &str = "a part of an upload";
+
 impl Resumable {
     /// Begins an upload, for which all is checked that needs none of its bytes.
     pub(crate) async fn create(
@@ -25,21 +26,23 @@ impl Resumable {
         size: Option<u64>,
         metadata: Option<String>,
     ) -> Result<Begun, ApiError> {
-        let is_part = matches!(purpose, Purpose::Part);
-        let (query, same_name) = match purpose {
-            Purpose::File(mut query) => {
-                let known = self.uploads.admit(account_id, &mut query, size).await?.known;
-                (query, known.map(|known| known.file_id))
-            }
-            Purpose::Part => {
-                self.admit_part(size).await?;
-                (part_query(), None)
-            }
+        let is_part = matches!(purpose, Purpose::Part(_));
+        let (mut query, parts) = match purpose {
+            Purpose::File(query) => (query, Vec::new()),
+            Purpose::Part(project_id) => (part_query(project_id), Vec::new()),
+            Purpose::Join(query, parts) => (query, parts),
         };
+        let known = if is_part {
+            self.uploads.refuse_by_size(PART, size).await?;
+            None
+        } else {
+            self.uploads.admit_name(account_id, &mut query, size).await?
+        };
+        let same_name = known.as_ref().map(|known| known.file_id);
         let UploadQuery { project_id, folder, name, sha256 } = query;
         let file_id = same_name.filter(|_| sha256.is_some());
         let duplicate = file_id.map(|_| Duplicate::File);
-        let plan = Plan {
+        let mut plan = Plan {
             account_id,
             project_id,
             folder,
@@ -50,21 +53,63 @@ impl Resumable {
             file_id,
             duplicate,
             is_part,
-            parts: Vec::new(),
+            parts,
         };
-        let (id, uploads, kept) = (Uuid::new_v4(), self.folder.clone(), plan.clone());
+        let id = Uuid::new_v4();
+        if file_id.is_none() {
+            // A retry of what is there already has its bytes.
+            let sha256 = known.and_then(|known| known.sha256.try_into().ok());
+            plan.project_id = self.claim(id, &plan, size.unwrap_or(0), sha256).await?.project_id;
+        }
+        let (uploads, kept) = (self.folder.clone(), plan.clone());
         let create = move || {
             uploads.create(id, &kept)?;
             if kept.file_id.is_some() { uploads.finish(id, &kept) } else { Ok(()) }
         };
-        blocking(create).await.map_err(|error| disk_error(&error))?;
+        if let Err(error) = blocking(create).await {
+            self.end(id).await;
+            return Err(disk_error(&error));
+        }
         let progress = file_id.and(size).map(|size| self.show(id, size, plan));
         Ok(Begun { id, same_name, progress })
     }
 
-    async fn admit_part(&self, size: Option<u64>) -> Result<(), ApiError> {
-        let limits = UploadLimits { promised: size, max: self.uploads.max_size };
-        self.uploads.refuse_by_size(PART, limits).await
+    /// Counts an upload that will have this size at least, and probably these bytes.
+    async fn claim(
+        &self,
+        id: Uuid,
+        plan: &Plan,
+        size: u64,
+        sha256: Option<[u8; 32]>,
+    ) -> Result<Admitted, ApiError> {
+        let claim = Claim {
+            upload_id: id,
+            project_id: Some(plan.project_id).filter(|project_id| !project_id.is_nil()),
+            size,
+            sha256: plan.sha256.as_deref().map(checksum).transpose()?.or(sha256),
+            lifetime: LIFETIME,
+            parts: &plan.parts,
+        };
+        upload::admit(&self.uploads.database.client().await?, plan.account_id, &claim).await
+    }
+
+    /// Counts an upload no longer whose bytes are deleted. One that the database does not hear of expires there.
+    pub(super) async fn end(&self, id: Uuid) {
+        let ended = async { upload::end(&self.uploads.database.client().await?, &[id]).await };
+        if let Err(error) = ended.await {
+            tracing::debug!(%id, %error, "an upload that has ended counts until it expires");
+        }
+    }
+
+    /// Counts what has arrived of an upload whose size is not known. A database that is away hears it with the
+    /// next bytes.
+    pub(super) async fn count(&self, id: Uuid, plan: &Plan, arrived: u64) {
+        if plan.size.is_none() {
+            let counted = async { upload::count(&self.uploads.database.client().await?, id, arrived).await };
+            if let Err(error) = counted.await {
+                tracing::debug!(%id, %error, "cannot count what has arrived");
+            }
+        }
     }
 
     /// The plan with the size that a request says, which is checked as if it had been known from the start.
@@ -78,29 +123,48 @@ impl Resumable {
             (Some(size), Some(total)) if size != total => Err(inconsistent(size, total)),
             (None, Some(total)) if total < part.offset => Err(inconsistent(total, part.offset)),
             (None, Some(total)) if plan.is_part => {
-                self.admit_part(Some(total)).await?;
+                self.uploads.refuse_by_size(PART, Some(total)).await?;
                 self.keep(id, Plan { size: Some(total), ..plan }).await
             }
             (None, Some(total)) => {
-                self.uploads.admit(plan.account_id, &mut query(&plan), Some(total)).await?;
+                self.uploads.admit_name(plan.account_id, &mut query(&plan), Some(total)).await?;
                 self.keep(id, Plan { size: Some(total), ..plan }).await
             }
             _ => Ok(plan),
         }
     }
 
-    /// The size that quotas leave to an upload. Others may have used them, or the disk, up since it began.
-    pub(super) async fn room(&self, plan: &Plan, coming: u64) -> Result<u64, ApiError> {
+    /// The size that quotas leave to an upload that has some bytes, and to which more come. Others may have used
+    /// them, or the disk, up since it began.
+    pub(super) async fn room(
+        &self,
+        id: Uuid,
+        plan: &Plan,
+        arrived: u64,
+        coming: u64,
+    ) -> Result<u64, ApiError> {
         self.uploads.disks.refuse_upload(Some(coming)).await?;
-        if plan.is_part {
-            return Ok(u64::MAX);
-        }
-        match self.uploads.room(plan.account_id, &query(plan), plan.size).await {
-            Err(error) if matches!(error.meaning(), QUOTA | ABOVE_QUOTA) => Err(error),
+        match self.claim(id, plan, plan.size.unwrap_or(arrived.saturating_add(coming)), None).await {
+            Err(error) if error.meaning().status < 500 || error.meaning() == QUOTA => Err(error),
             // A size that is known was looked at as a whole.
-            Ok(Some(room)) if plan.size.is_none() => Ok(room),
+            Ok(Admitted { room: Some(room), .. }) if plan.size.is_none() => Ok(room),
             // Bytes come also while the database is away.
             _ => Ok(u64::MAX),
+        }
+    }
+
+    /// The checks of bytes that are to be appended, before they are sent.
+    pub(crate) async fn admit_bytes(
+        &self,
+        account_id: Uuid,
+        id: Uuid,
+        arrived: u64,
+        coming: u64,
+    ) -> Result<(), ApiError> {
+        let plan = self.plan(account_id, id).await?;
+        match plan.file_id {
+            Some(_) => Ok(()),
+            None => self.room(id, &plan, arrived, coming).await.map(drop),
         }
     }
 
@@ -131,9 +195,10 @@ impl Resumable {
     }
 }
 
-/// A part has neither project nor folder; the file that it is joined to has.
-fn part_query() -> UploadQuery {
-    UploadQuery { project_id: Uuid::nil(), folder: String::new(), name: PART.to_owned(), sha256: None }
+/// A part has no folder; the file that it is joined to has.
+fn part_query(project_id: Option<Uuid>) -> UploadQuery {
+    let project_id = project_id.unwrap_or_default();
+    UploadQuery { project_id, folder: String::new(), name: PART.to_owned(), sha256: None }
 }
 
 fn inconsistent(one: u64, other: u64) -> ApiError {

@@ -5,13 +5,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use nebula_api::file::UploadQuery;
+use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
-use super::super::disk_error;
+use super::super::receive_error;
 use super::request::{Progress, Purpose};
-use super::{Resumable, blocking, length};
+use super::{Resumable, length};
 use crate::error::{ApiError, WRONG_STATE};
-use crate::files::upload::partial::Plan;
 
 /// Parts of one file at most.
 const MAX_PARTS: usize = 1000;
@@ -53,34 +53,50 @@ impl Resumable {
             size += length(&file)?;
             files.push(file);
         }
-        let begun = self.create(account_id, Purpose::File(query), Some(size), metadata).await?;
-        if let Some(progress) = begun.progress {
-            return Ok((begun.id, progress));
+        let join = Purpose::Join(query, parts.clone());
+        let begun = self.create(account_id, join, Some(size), metadata).await?;
+        let made = match begun.progress {
+            Some(progress) => Ok(progress),
+            None => self.copy(account_id, begun.id, files, address).await,
+        };
+        match made {
+            Ok(progress) => {
+                for part in parts {
+                    // One that stays is swept later.
+                    let _ = self.forget(part).await;
+                }
+                Ok((begun.id, progress))
+            }
+            // The client has the parts and joins them again; nobody knows the URL of the copy.
+            Err(error) => {
+                let _ = self.forget(begun.id).await;
+                Err(error)
+            }
         }
-        let plan = self.plan(account_id, begun.id).await?;
-        let plan = self.keep(begun.id, Plan { parts: parts.clone(), ..plan }).await?;
-        let (mut hashed, _) = self.turn(begun.id).await?;
-        let mut joined = self.open(begun.id).await?;
-        let copied = blocking(move || {
-            for mut file in files {
-                hashed.append(&mut file, &mut joined)?;
+    }
+
+    /// Copies parts to an upload and makes its file.
+    async fn copy(
+        self: &Arc<Self>,
+        account_id: Uuid,
+        id: Uuid,
+        parts: Vec<DiskFile>,
+        address: Option<IpAddr>,
+    ) -> Result<Progress, ApiError> {
+        let plan = self.plan(account_id, id).await?;
+        let (mut hashed, _) = self.turn(id).await?;
+        let mut joined = self.open(id).await?;
+        let disk = self.uploads.disks.files().clone();
+        let copying = spawn_blocking(move || {
+            for mut part in parts {
+                hashed.append(&mut part, &mut joined, &disk)?;
             }
             joined.sync_data()?;
             Ok((joined, hashed))
         });
-        let (joined, hashed) = match copied.await {
-            Ok(copied) => copied,
-            Err(error) => {
-                self.forget(begun.id).await?;
-                return Err(disk_error(&error));
-            }
-        };
-        let progress = self.finish(begun.id, plan, joined, hashed, address).await?;
-        for part in parts {
-            // One that stays is swept later.
-            let _ = self.forget(part).await;
-        }
-        Ok((begun.id, progress))
+        let copied = copying.await.map_err(|error| ApiError::internal(&error))?;
+        let (joined, hashed) = copied.map_err(|error| receive_error(&plan.name, error))?;
+        self.finish(id, plan, joined, hashed, address).await
     }
 
     /// Opens a part of this account that is whole; it is locked as long as it is open.

@@ -28,8 +28,10 @@ pub(crate) struct Progress {
 #[derive(Debug)]
 pub(crate) enum Purpose {
     File(UploadQuery),
-    /// To be joined with other parts to a file.
-    Part,
+    /// To be joined with other parts to a file. It counts to this project, or else to one of the account's.
+    Part(Option<Uuid>),
+    /// A file that is joined from these parts.
+    Join(UploadQuery, Vec<Uuid>),
 }
 
 /// A new upload.
