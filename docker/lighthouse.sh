@@ -89,11 +89,11 @@ overlay_addresses() {
         done
 }
 
-# nebula_has_ipv6: from 1.10 on, where the kernel has IPv6.
+# nebula_has_ipv6: from 1.10 on, where new interfaces take IPv6 addresses.
 nebula_has_ipv6() {
     local version
     version=$("$nebula" -version 2>/dev/null | sed 's/^Version: //')
-    [[ -e /proc/net/if_inet6 && $(printf '1.10\n%s\n' "$version" | sort -V | head -n 1) == 1.10 ]]
+    [[ $(cat /proc/sys/net/ipv6/conf/default/disable_ipv6 2>/dev/null) == 0 && $(printf '1.10\n%s\n' "$version" | sort -V | head -n 1) == 1.10 ]]
 }
 
 # listen_everywhere: prints what the gateway listens on: what is set, and with a lighthouse the loopback and the overlay

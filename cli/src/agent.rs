@@ -15,10 +15,12 @@ use crate::error::{Code, Error, Result};
 use apply::Retry;
 use backon::{BackoffBuilder, ExponentialBackoff};
 use gateway::Gateway;
+use held_routes::HeldRoutes;
 use keys::Credential;
 use nebula::Nebula;
 use nebula::machine::{INTERFACE, Machine};
 use node_sync::NodeSync;
+use resolver::MachineResolver;
 use state::{AgentFolder, Generation, Identity};
 use syncthing::{Syncthing, SyncthingSetup};
 use traffic::Traffic;
@@ -30,6 +32,7 @@ pub(crate) mod change;
 pub(crate) mod config;
 pub(crate) mod gateway;
 mod health;
+mod held_routes;
 mod journal;
 pub(crate) mod keys;
 pub(crate) mod nebula;
@@ -37,6 +40,7 @@ pub(crate) mod node_secret;
 mod node_sync;
 pub(crate) mod process;
 pub(crate) mod report;
+pub(crate) mod resolver;
 mod run;
 pub(crate) mod state;
 mod substitute;
@@ -59,6 +63,8 @@ pub(crate) struct AgentOptions {
     pub(crate) interface: Option<String>,
     /// Whether to count bytes per peer where the system can.
     pub(crate) traffic: bool,
+    /// Whether to let the resolver of this machine ask lighthouses.
+    pub(crate) dns: bool,
     /// `None` leaves Syncthing alone.
     pub(crate) syncthing: Option<SyncthingSetup>,
 }
@@ -72,6 +78,7 @@ pub(crate) struct Agent {
     machine: Machine,
     syncthing: Option<Syncthing>,
     traffic: Traffic,
+    resolver: MachineResolver,
     /// The task that looks after WireGuard, if this device represents a node.
     node: Option<NodeSync>,
     /// The configuration that nebula runs.
@@ -82,6 +89,7 @@ pub(crate) struct Agent {
     refused: Option<Refused>,
     /// A configuration that was refused for a fault of the machine, which may have passed by then.
     retry: Option<Retry>,
+    held_routes: HeldRoutes,
     /// Starts of the current configuration that have failed since nebula ran last.
     failed_starts: u32,
     /// Whether nebula does not run because this machine is in a network with addresses of the overlay.
@@ -112,6 +120,7 @@ impl Agent {
         let nebula = Nebula::new(&program, &folder, options.unit)?;
         let syncthing =
             options.syncthing.map(|options| Syncthing::new(options, folder.path())).transpose()?;
+        let resolver = MachineResolver::new(options.dns, folder.path());
         let interface_file = folder.file(INTERFACE);
         Ok(Self {
             gateway: Arc::new(Gateway::new(&identity.server, folder.path())?),
@@ -121,11 +130,13 @@ impl Agent {
             machine: Machine::new(options.interface, interface_file),
             syncthing,
             traffic: Traffic::new(options.traffic.then(|| which("nft").ok()).flatten()),
+            resolver,
             node: None,
             running: None,
             credentials: Vec::new(),
             refused: None,
             retry: None,
+            held_routes: HeldRoutes::default(),
             failed_starts: 0,
             is_kept_out: false,
             instruction: None,

@@ -29,10 +29,10 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   IF NEW.config_version = OLD.config_version
      AND (NEW.name, NEW.cidr, NEW.certificate_versions, NEW.mtu, NEW.cipher, NEW.punchy, NEW.dns_port,
-          NEW.inbound, NEW.outbound)
+          NEW.dns_domain, NEW.inbound, NEW.outbound)
          IS DISTINCT FROM
          (OLD.name, OLD.cidr, OLD.certificate_versions, OLD.mtu, OLD.cipher, OLD.punchy, OLD.dns_port,
-          OLD.inbound, OLD.outbound)
+          OLD.dns_domain, OLD.inbound, OLD.outbound)
   THEN
     NEW.config_version := OLD.config_version + 1;
   END IF;
@@ -215,6 +215,7 @@ BEGIN
                    'version', p.config_version, 'projectId', p.project_id, 'project', p.name,
                    'cidr', p.cidr, 'certificateVersions', p.certificate_versions, 'mtu', p.mtu,
                    'cipher', p.cipher, 'punchy', p.punchy, 'dnsPort', p.dns_port,
+                   'dnsDomain', p.dns_domain,
                    'inboundOpen', p.inbound = 'open', 'outboundOpen', p.outbound = 'open',
                    'staticHosts',
                      (SELECT coalesce(jsonb_agg(jsonb_build_object(
@@ -360,7 +361,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
              'version', p.config_version,
              'lifetimeSeconds', extract(epoch FROM p.certificate_lifetime)::bigint,
              'certificateVersions', p.certificate_versions, 'mtu', p.mtu, 'cipher', p.cipher,
-             'punchy', p.punchy, 'dnsPort', p.dns_port, 'inbound', p.inbound,
+             'punchy', p.punchy, 'dnsPort', p.dns_port, 'dnsDomain', p.dns_domain, 'inbound', p.inbound,
              'outbound', p.outbound, 'syncPendingKib', p.sync_pending_kib,
              'syncHashers', p.sync_hashers, 'syncWrites', p.sync_writes, 'syncOrder', p.sync_order,
              'syncConnections', p.sync_connections, 'memberReach', p.member_reach
@@ -437,6 +438,7 @@ BEGIN
          punchy = coalesce((v_wanted ->> 'punchy')::boolean, p.punchy),
          dns_port = CASE WHEN v_wanted ? 'dnsPort' THEN nullif((v_wanted ->> 'dnsPort')::integer, 0)
                          ELSE p.dns_port END,
+         dns_domain = CASE WHEN v_wanted ? 'dnsDomain' THEN nullif(v_wanted ->> 'dnsDomain', '') ELSE p.dns_domain END,
          inbound = coalesce(v_wanted ->> 'inbound', p.inbound),
          outbound = coalesce(v_wanted ->> 'outbound', p.outbound),
          sync_pending_kib = CASE

@@ -1,6 +1,6 @@
 -- Checks before options of a project change.
 
--- Options as the API writes them: their values, or the least and the most of a number.
+-- Options as the API writes them: their values, the least and the most of a number, or a pattern of a text.
 CREATE FUNCTION nebula.check_project_options(p_changes jsonb) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE
@@ -10,21 +10,24 @@ BEGIN
     RAISE EXCEPTION 'options must be a JSON object'
       USING ERRCODE = '22023', HINT = 'For example {"mtu": 1400}.';
   END IF;
-  WITH known (name, choices, least, most, hint) AS (
-    VALUES ('lifetimeSeconds', jsonb '[0]', 60, 311040000, 'seconds from 60 to 311040000, 0 for the usual'),
-           ('certificateVersions', '[[1], [2], [1, 2], [2, 1], 1, 2]', NULL, NULL, '[1], [2] or [1,2]'),
-           ('mtu', '[]', 576, 9001, 'a number from 576 to 9001'),
-           ('cipher', '["aes", "chachapoly"]', NULL, NULL, 'aes or chachapoly'),
-           ('punchy', '[true, false]', NULL, NULL, 'true or false'),
-           ('dnsPort', '[0]', 1, 65535, 'a port from 1 to 65535, 0 for no DNS'),
-           ('inbound', '["open", "closed"]', NULL, NULL, 'open or closed'),
-           ('outbound', '["open", "closed"]', NULL, NULL, 'open or closed'),
-           ('syncPendingKib', '[0]', 16384, 4194304, 'a number from 16384 to 4194304, 0 for the usual'),
-           ('syncHashers', '[0]', 1, 256, 'a number from 1 to 256, 0 for the usual'),
-           ('syncWrites', '[0]', 1, 64, 'a number from 1 to 64, 0 for the usual'),
-           ('syncOrder', '["standard", "random", "inOrder", ""]', NULL, NULL, 'standard, random or inOrder'),
-           ('syncConnections', '[0]', 1, 128, 'a number from 1 to 128, 0 for the usual'),
-           ('memberReach', '["overlay", "internet"]', NULL, NULL, 'overlay or internet')
+  WITH known (name, choices, least, most, hint, pattern) AS (
+    VALUES ('lifetimeSeconds', jsonb '[0]', 60, 311040000, 'seconds from 60 to 311040000, 0 for the usual', NULL),
+           ('certificateVersions', '[[1], [2], [1, 2], [2, 1], 1, 2]', NULL, NULL, '[1], [2] or [1,2]', NULL),
+           ('mtu', '[]', 576, 9001, 'a number from 576 to 9001', NULL),
+           ('cipher', '["aes", "chachapoly"]', NULL, NULL, 'aes or chachapoly', NULL),
+           ('punchy', '[true, false]', NULL, NULL, 'true or false', NULL),
+           ('dnsPort', '[0]', 1, 65535, 'a port from 1 to 65535, 0 for no DNS', NULL),
+           ('dnsDomain', '[""]', NULL, NULL, 'a domain in small letters, such as home.arpa, not below local',
+            '^(?!(.*\.)?local$)(?=.{1,253}$)'
+            '([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$'),
+           ('inbound', '["open", "closed"]', NULL, NULL, 'open or closed', NULL),
+           ('outbound', '["open", "closed"]', NULL, NULL, 'open or closed', NULL),
+           ('syncPendingKib', '[0]', 16384, 4194304, 'a number from 16384 to 4194304, 0 for the usual', NULL),
+           ('syncHashers', '[0]', 1, 256, 'a number from 1 to 256, 0 for the usual', NULL),
+           ('syncWrites', '[0]', 1, 64, 'a number from 1 to 64, 0 for the usual', NULL),
+           ('syncOrder', '["standard", "random", "inOrder", ""]', NULL, NULL, 'standard, random or inOrder', NULL),
+           ('syncConnections', '[0]', 1, 128, 'a number from 1 to 128, 0 for the usual', NULL),
+           ('memberReach', '["overlay", "internet"]', NULL, NULL, 'overlay or internet', NULL)
   )
   SELECT c.key, c.value, k.hint, (SELECT string_agg(n.name, ', ' ORDER BY n.name) FROM known n) AS names
     INTO v_wrong
@@ -34,6 +37,7 @@ BEGIN
       OR NOT EXISTS (SELECT FROM jsonb_array_elements(k.choices) w WHERE w::text = c.value::text)
          AND (CASE
                 WHEN c.value::text ~ '^[0-9]{1,10}$' THEN c.value::numeric BETWEEN k.least AND k.most
+                WHEN jsonb_typeof(c.value) = 'string' THEN c.value #>> '{}' ~ k.pattern
               END) IS NOT TRUE
    ORDER BY c.key
    LIMIT 1;

@@ -22,6 +22,7 @@ CREATE TABLE nebula.project (
   sync_order            text,
   sync_connections      integer,
   member_reach          text        NOT NULL DEFAULT 'overlay',
+  dns_domain            text,
   CONSTRAINT project_pkey PRIMARY KEY (project_id),
   CONSTRAINT project_name_key UNIQUE (name),
   CONSTRAINT project_name_check CHECK (nebula.is_label(name)),
@@ -35,7 +36,11 @@ CREATE TABLE nebula.project (
   CONSTRAINT project_sync_check CHECK (
     sync_pending_kib BETWEEN 16384 AND 4194304 AND sync_hashers BETWEEN 1 AND 256 AND sync_writes BETWEEN 1 AND 64
     AND sync_order IN ('standard', 'random', 'inOrder') AND sync_connections BETWEEN 1 AND 128),
-  CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet'))
+  CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet')),
+  -- Names below local are looked up by multicast.
+  CONSTRAINT project_domain_check CHECK (
+    dns_domain ~ '^(?!(.*\.)?local$)(?=.{1,253}$)'
+                 '([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$')
 );
 SELECT pg_catalog.pg_extension_config_dump('nebula.project', '');
 
@@ -80,6 +85,9 @@ COMMENT ON COLUMN nebula.project.sync_connections IS
 COMMENT ON COLUMN nebula.project.member_reach IS
   'How far members may let their peers reach: overlay; internet: public addresses, too. Administrators may let peers '
   'reach everything';
+COMMENT ON COLUMN nebula.project.dns_domain IS
+  'Domain of the names of devices: the resolver of a device asks the lighthouses for names below it, and for no '
+  'others; null: no resolver is changed';
 
 -- Which account may act in which project. Administrators may act in all and need no row.
 CREATE TABLE nebula.project_member (

@@ -131,7 +131,11 @@ DROP FUNCTION nebula.add_member(uuid, text);
 
 ALTER TABLE nebula.project
   ADD COLUMN member_reach text NOT NULL DEFAULT 'overlay',
-  ADD CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet'));
+  ADD COLUMN dns_domain   text,
+  ADD CONSTRAINT project_reach_check CHECK (member_reach IN ('overlay', 'internet')),
+  ADD CONSTRAINT project_domain_check CHECK (
+    dns_domain ~ '^(?!(.*\.)?local$)(?=.{1,253}$)'
+                 '([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$');
 UPDATE nebula.node n
    SET project_id = d.project_id,
        device_gone = CASE WHEN d.revoked_at IS NOT NULL THEN 'revoked' END

@@ -14,6 +14,7 @@ use nebula_tests::stack::Stack;
 mod adopt;
 mod faults;
 mod install;
+mod ipv6;
 mod kill;
 mod lan;
 mod lifecycle;

@@ -13,6 +13,7 @@ use super::Agent;
 use super::backoff::{REFUSED, next_delay};
 use super::change::{Change, required_change};
 use super::config::Config;
+use super::held_routes;
 use super::journal::log;
 use super::nebula::failure::{Cause, Stage, is_interface_taken, judge};
 use super::state::Generation;
@@ -187,6 +188,7 @@ impl Agent {
     pub(super) async fn restart_current(&mut self) -> Result<()> {
         let none = || Error::new(Code::WrongState, "there is no configuration yet");
         let current = self.folder.current()?.ok_or_else(none)?;
+        self.held_routes.clear();
         self.fit(&current)?;
         for _ in 0..MAX_INTERFACES {
             let Err(error) = self.nebula.restart(current.counter()).await else { return Ok(()) };
@@ -231,7 +233,17 @@ impl Agent {
         let other = self.running.as_ref().filter(|running| running.counter() != next.counter());
         let Some(running) = other else { return Ok(Change::Restart) };
         let (old, new) = (read(&running.config_path()), read(&next.config_path())?);
-        Ok(old.map_or(Change::Restart, |old| required_change(&old, &new, self.nebula.release())))
+        let (Ok(old), release) = (old, self.nebula.release()) else { return Ok(Change::Restart) };
+        if held_routes::can_wait(&old, &new, release) {
+            next.fit(|config| {
+                self.machine.fit(config, release)?;
+                config.take_routes(&old);
+                Ok(())
+            })?;
+            self.held_routes.hold(Instant::now());
+            return Ok(Change::Reload);
+        }
+        Ok(required_change(&old, &new, release))
     }
 
     /// Records that nebula refuses a configuration: for good, or until the machine's fault may have passed.
@@ -291,6 +303,7 @@ impl Agent {
             let result = self.set_credentials(&running);
             if let Ok(config) = read(&running.config_path()) {
                 self.traffic.set_interface(config.interface());
+                self.resolver.set_interface(config.interface());
             }
             let counter = running.counter();
             self.running = Some(running);

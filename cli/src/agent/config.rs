@@ -55,9 +55,49 @@ impl Config {
         }
     }
 
+    /// Takes out certificates with IPv6 addresses. Fails when none is left.
+    pub(super) fn leave_out_ipv6(&mut self) -> Result<()> {
+        let all = self.certificates().unwrap_or_default();
+        let has_ipv6 = |one: &&Certificate| one.details().networks.iter().any(IpNetwork::is_ipv6);
+        let (without, with): (Vec<&Certificate>, Vec<_>) = all.iter().partition(|one| !has_ipv6(one));
+        if with.is_empty() {
+            return Ok(());
+        }
+        if without.is_empty() {
+            return Err(Error::new(
+                Code::WrongState,
+                "this device has an IPv6 address in the overlay, and IPv6 is switched off on this machine",
+            )
+            .hint(
+                "Switch it on for new interfaces: sysctl -w net.ipv6.conf.default.disable_ipv6=0; a device with an IPv4 \
+                 address can do without after nebulactl project options certificateVersions=1,2",
+            ));
+        }
+        let text: String = without.into_iter().map(Certificate::pem).collect();
+        self.set("pki", "cert", &text);
+        Ok(())
+    }
+
     /// Whether networks outside the overlay are reached through it.
     pub(super) fn has_routes(&self) -> bool {
-        self.at(&["tun", "unsafe_routes"]).and_then(Value::as_array).is_some_and(|all| !all.is_empty())
+        !self.routes().is_empty()
+    }
+
+    /// The networks outside the overlay that are reached through it.
+    pub(super) fn routes(&self) -> Vec<(IpNetwork, &Value)> {
+        let routes = self.at(&["tun", "unsafe_routes"]).and_then(Value::as_array);
+        let network = |route: &Value| route["route"].as_str()?.parse().ok();
+        routes.into_iter().flatten().filter_map(|route| Some((network(route)?, route))).collect()
+    }
+
+    /// Takes over the routes of another configuration.
+    pub(super) fn take_routes(&mut self, other: &Self) {
+        let routes = other.at(&["tun", "unsafe_routes"]).cloned();
+        let Some(tun) = self.0.get_mut("tun").and_then(Value::as_object_mut) else { return };
+        match routes {
+            Some(routes) => drop(tun.insert("unsafe_routes".to_owned(), routes)),
+            None => drop(tun.remove("unsafe_routes")),
+        }
     }
 
     /// Where lighthouses and relays are reached, as `host:port`.
@@ -161,18 +201,28 @@ pub(crate) mod tests {
     const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
 
     pub(crate) fn config(network: &str, groups: &[&str], rest: &str) -> Config {
+        made(&[network], groups, &[Version::V1, Version::V2], rest)
+    }
+
+    /// A configuration with these networks and versions of certificates.
+    pub(crate) fn config_in(networks: &[&str], versions: &[Version]) -> Config {
+        made(networks, &[], versions, "")
+    }
+
+    fn made(networks: &[&str], groups: &[&str], versions: &[Version], rest: &str) -> Config {
+        let networks: Vec<_> = networks.iter().map(|network| network.parse().unwrap()).collect();
         let now = SystemTime::now();
         let ca = CertificateAuthority::create(&NewAuthority::new("home", YEAR), now).unwrap();
         let key = KeyPair::generate(Curve::Curve25519).unwrap();
         let groups: Vec<String> = groups.iter().map(ToString::to_string).collect();
         let request = IssueRequest {
             name: "laptop",
-            networks: &[network.parse().unwrap()],
+            networks: &networks,
             unsafe_networks: &[],
             groups: &groups,
             public_key: key.public_key(),
             lifetime: YEAR / 2,
-            versions: &[Version::V1, Version::V2],
+            versions,
         };
         let issued = ca.issue(&request, now).unwrap();
         let indented = |text: &str| text.replace('\n', "\n    ");

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::change::Release;
 use super::journal::log;
@@ -62,6 +62,8 @@ pub(crate) struct Nebula {
     /// Starts nebula instead of the agent.
     unit: Option<Unit>,
     running: Option<(Process, Record)>,
+    /// When the journal of the unit was read.
+    read_at: Option<Instant>,
 }
 
 impl Nebula {
@@ -78,6 +80,7 @@ impl Nebula {
             log: Log::new(folder.file(LOG)),
             unit: unit.map(Unit::new),
             running: None,
+            read_at: None,
         })
     }
 
@@ -105,9 +108,11 @@ impl Nebula {
         self.running.as_ref().map(|(_, record)| record.pid)
     }
 
-    /// The log, read up to its end.
+    /// The log as far as it was read: a file up to its end, the journal of a unit by [`Self::follow_journal`].
     pub(crate) fn log(&mut self) -> &Log {
-        self.log.read();
+        if self.unit.is_none() {
+            self.log.read();
+        }
         &self.log
     }
 
@@ -144,6 +149,10 @@ impl Nebula {
         {
             stray.stop(STOP_TIMEOUT).await?;
         }
+        if let (Some(unit), Some((_, record))) = (&mut self.unit, &self.running) {
+            // Tunnels that were made before this agent began.
+            unit.listen_since(record.since.into());
+        }
         let ran = self.running.as_ref().and_then(|(_, record)| record.version.clone());
         if let Some(ran) = ran.filter(|version| *version != self.version) {
             log(&format!("nebula {ran} is replaced by {}, which is installed now", self.version));
@@ -157,9 +166,10 @@ impl Nebula {
     /// Starts or restarts nebula and waits until it is up.
     pub(crate) async fn restart(&mut self, counter: u64) -> Result<()> {
         if let Some(unit) = &mut self.unit {
-            unit.listen();
+            let started = Utc::now();
+            unit.listen_since(started.into());
             unit.act("restart").await?;
-            self.follow_unit(counter).await?;
+            self.follow_unit(counter, started).await?;
             return self.wait_until_up().await;
         }
         self.stop().await?;
@@ -177,14 +187,14 @@ impl Nebula {
         self.wait_until_up().await
     }
 
-    /// Takes the process that the service manager has started.
-    async fn follow_unit(&mut self, counter: u64) -> Result<()> {
+    /// Takes the process that the service manager has started, if it is another one at this time.
+    async fn follow_unit(&mut self, counter: u64, started: DateTime<Utc>) -> Result<()> {
         let Some(unit) = &self.unit else { return Ok(()) };
         let found = unit.process().await?;
         let process = found
             .ok_or_else(|| Error::new(Code::WrongState, "the unit has no process; does it start nebula?"))?;
         let known = self.running.take().filter(|(known, _)| known.started() == process.started());
-        let since = known.map_or_else(Utc::now, |(_, record)| record.since);
+        let since = known.map_or(started, |(_, record)| record.since);
         self.set_running(process, counter, since)
     }
 

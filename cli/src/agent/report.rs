@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::journal::log;
 use super::node_sync::NodeSync;
+use super::resolver::NamesStatus;
 use super::update::nonce;
 use super::wireguard::NodeStatus;
 use super::{Agent, health, state};
@@ -32,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) refused: Option<Refused>,
     pub(crate) peers: Vec<PeerStatus>,
     pub(crate) syncthing: Option<SyncthingReport>,
+    /// The resolver of this machine, if the project has a domain.
+    pub(crate) names: Option<NamesStatus>,
     /// WireGuard interfaces, if this device represents a node.
     pub(crate) node: Option<NodeStatus>,
     pub(crate) contact: Contact,
@@ -113,6 +116,10 @@ impl Agent {
             changed = syncthing.update(&overlay, self.instruction.as_ref()).await;
         }
         self.traffic.refresh(&self.identity.network.cidrs).await;
+        self.nebula.follow_journal().await;
+        if self.nebula.is_running() {
+            self.resolver.update(self.identity.network.names.as_ref()).await;
+        }
         let before = self.last.as_ref().map(reportable);
         let now = reportable(self.save_status());
         changed || before != Some(now)
@@ -162,6 +169,7 @@ impl Agent {
             nebula_since: self.nebula.since(),
             refused: self.refused.clone(),
             syncthing: self.syncthing.as_ref().and_then(|syncthing| syncthing.report().cloned()),
+            names: self.resolver.status(self.identity.network.names.as_ref()),
             node: self.node.as_ref().and_then(NodeSync::status),
             contact: self.contact.clone(),
         };

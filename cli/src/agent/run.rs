@@ -51,6 +51,7 @@ impl Agent {
             if let Some(node) = &self.node {
                 node.set_credential(self.credential().ok());
             }
+            let routes_at = self.held_routes.restart_at();
             let retry_at = self.retry.as_ref().map(|retry| retry.at);
             select! {
                 _ = terminate.recv() => break,
@@ -94,6 +95,12 @@ impl Agent {
                     restart.update(&mut self);
                     report_at = Instant::now();
                 }
+                () = sleep_until(routes_at.unwrap_or(report_at)), if routes_at.is_some() => {
+                    if let Err(error) = self.release_routes().await {
+                        log_error(&error);
+                    }
+                    restart.update(&mut self);
+                }
                 () = sleep_until(report_at) => {
                     if self.report().await {
                         // The long poll may still wait after its own failure.
@@ -120,6 +127,7 @@ impl Agent {
             syncthing.stop().await?;
         }
         self.traffic.remove().await;
+        self.resolver.remove().await;
         self.nebula.stop().await
     }
 

@@ -9,6 +9,7 @@
 //!                        nebula refused the configuration; substitute.yml: an earlier one that it runs)
 //! current                link to the generation that nebula runs
 //! interface.json         name of the interface, where another program has the one that the gateway named
+//! resolver.json          settings of systemd-resolved for names of the project's domain
 //! syncthing.json         options of the project that were set in Syncthing
 //! wireguard/             what the interfaces of a node run: state.json as the gateway said, a key each,
 //!                        endpoints.json of peers, forwarding.json as the kernel's was before

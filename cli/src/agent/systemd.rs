@@ -13,6 +13,8 @@ use crate::error::{Code, Doing, Error, Result};
 
 /// Name of the unit that `join --install` writes.
 pub(crate) const AGENT_UNIT: &str = "nebula-agent.service";
+/// Lines of the journal that are read at once at most, the last ones: nebula may have run for a year.
+const MAX_LINES: &str = "--lines=20000";
 /// Stands before the cursor in the last line of journalctl.
 const CURSOR: &str = "-- cursor: ";
 const AGENT_UNIT_TEXT: &str = include_str!("../../../docker/units/nebula-agent.service");
@@ -43,9 +45,9 @@ impl Unit {
         format!("journalctl --unit {}", self.name)
     }
 
-    /// From now on [`Self::words`] begins with what the unit says from here.
-    pub(crate) fn listen(&mut self) {
-        self.place = Place::Since(SystemTime::now());
+    /// From now on [`Self::words`] begins with what the unit says from this time.
+    pub(crate) fn listen_since(&mut self, time: SystemTime) {
+        self.place = Place::Since(time);
     }
 
     /// The lines that the unit has written to the journal since the last call. Empty where the journal cannot be
@@ -59,7 +61,7 @@ impl Unit {
             Place::After(cursor) => format!("--after-cursor={cursor}"),
         };
         let unit = format!("--unit={}", self.name);
-        let arguments = ["--quiet", "--no-pager", "--output=cat", "--show-cursor", &unit, &place];
+        let arguments = ["--quiet", "--no-pager", "--output=cat", "--show-cursor", MAX_LINES, &unit, &place];
         let output = Command::new("journalctl").args(arguments).stdin(Stdio::null()).output().await;
         let said =
             output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();

@@ -34,13 +34,17 @@ pub(crate) struct Agent {
     /// Do not count bytes per peer; counting uses a table of nftables, where nft is installed
     #[arg(long)]
     no_traffic: bool,
+    /// Leave the resolver of this machine alone; else systemd-resolved asks the lighthouses for names of the
+    /// project's domain
+    #[arg(long)]
+    no_dns: bool,
     /// The folder to share with the project's other devices [default: shared/ in the device's folder]
     #[arg(long, value_name = "DIR")]
     share: Option<PathBuf>,
 }
 
 pub(crate) async fn run(arguments: Agent) -> Result<()> {
-    let Agent { dir, nebula, unit, syncthing, syncthing_home, dev, no_traffic, share } = arguments;
+    let Agent { dir, nebula, unit, syncthing, syncthing_home, dev, no_traffic, no_dns, share } = arguments;
     let wanted = syncthing.is_some() || syncthing_home.is_some();
     let options = AgentOptions {
         dir: dir.unwrap_or_else(existing_folder),
@@ -48,6 +52,7 @@ pub(crate) async fn run(arguments: Agent) -> Result<()> {
         unit,
         interface: dev,
         traffic: !no_traffic,
+        dns: !no_dns,
         syncthing: wanted.then_some(SyncthingSetup { program: syncthing, home: syncthing_home, share }),
     };
     agent::Agent::open(options)?.run().await

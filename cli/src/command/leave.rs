@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::agent::gateway::Gateway;
 use crate::agent::process::Process;
+use crate::agent::resolver;
 use crate::agent::state::{self, AgentFolder};
 use crate::agent::systemd::{AGENT_UNIT, systemctl};
 use crate::agent::wireguard;
@@ -38,6 +39,7 @@ const AGENT_FILES: &[&str] = &[
     "nebula.json",
     "node.json",
     "interface.json",
+    resolver::RECORD,
     "nebula.log",
     "status.json",
     "syncthing",
@@ -76,6 +78,7 @@ pub(crate) async fn run(context: &Context, arguments: Leave) -> Result<()> {
             left.stop(Duration::from_secs(5)).await?;
         }
     }
+    resolver::take_back(&path).await;
     // Before the gateway is told: it releases what the peers of this node hold.
     wireguard::take_back(&path).await?;
     let notified = tell_gateway(&folder, &identity.server).await;

@@ -152,6 +152,20 @@ pub struct Network {
     /// All of them, for clients that support several.
     #[serde(default)]
     pub cidrs: Vec<String>,
+    /// Where the device looks up names of other devices. Our addition, unknown to the open client.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<Names>,
+}
+
+/// The resolvers of a domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "openapi", schema(as = OverlayNames))]
+pub struct Names {
+    /// Names of devices end in it.
+    pub domain: String,
+    /// `address:port` of the lighthouses in the overlay.
+    pub servers: Vec<String>,
 }
 
 /// The device itself.

@@ -32,6 +32,10 @@ pub struct ProjectOptions {
     /// UDP port on which lighthouses answer DNS for device names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dns_port: Option<i32>,
+    /// Domain of the names of devices, such as `home.arpa`. The resolver of each device asks the lighthouses for
+    /// names below it, and for no others; unset: no resolver is changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dns_domain: Option<String>,
     /// `open`: devices take everything from members; `closed`: ping, and what firewall rules let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inbound: Option<String>,

@@ -121,6 +121,7 @@ fn rule_hint(rule: &str) -> &'static str {
         "device_lighthouse_check" => "A lighthouse needs at least one endpoint, host:port.",
         "project_mtu_check" => "mtu goes from 576 to 9001.",
         "project_dns_check" => "dnsPort goes from 1 to 65535; 0 switches DNS off.",
+        "project_domain_check" => "dnsDomain is a domain in small letters, such as home.arpa.",
         "project_lifetime_check" => "lifetimeSeconds goes from a minute to ten years.",
         "project_versions_check" => "certificateVersions is 1, 2 or 1,2.",
         "project_cipher_check" => "cipher is aes or chachapoly.",

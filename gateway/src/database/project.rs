@@ -65,6 +65,8 @@ pub(crate) struct ProjectConfig {
     pub(crate) cipher: String,
     pub(crate) punchy: bool,
     pub(crate) dns_port: Option<u16>,
+    /// Domain of the names of devices.
+    pub(crate) dns_domain: Option<String>,
     pub(crate) inbound_open: bool,
     pub(crate) outbound_open: bool,
     #[serde(rename = "staticHosts")]

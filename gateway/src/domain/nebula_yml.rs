@@ -15,6 +15,7 @@ use crate::database::device::{DeviceRow, FirewallRule, Role};
 use crate::database::project::{ProjectConfig, Route, StaticHost};
 use crate::domain::authority::Subject;
 
+mod names;
 mod peers;
 mod reach;
 mod rule;
@@ -75,17 +76,9 @@ impl DeviceConfig {
         self.device.networks.first().map_or_else(String::new, |network| network.ip().to_string())
     }
 
-    /// The address of a lighthouse's DNS: that in the overlay, so that only members learn names.
-    fn dns_host(&self) -> String {
-        let address = self.address();
-        // In brackets: nebula before 1.9 joins host and port with a colon.
-        if address.contains(':') { format!("[{address}]") } else { address }
-    }
-
     /// The UDP port to listen on; 0 lets the system choose one.
     pub(crate) fn port(&self) -> u16 {
-        let own = self.device.endpoints.first().and_then(|endpoint| endpoint.rsplit_once(':'));
-        let own = own.and_then(|(_, port)| port.parse().ok());
+        let own = port_of(&self.device.endpoints);
         match self.device.role {
             Role::Host => own.unwrap_or(0),
             Role::Lighthouse | Role::Relay => own.unwrap_or(DEFAULT_PORT),
@@ -142,9 +135,8 @@ impl DeviceConfig {
                 list(&hosts)
             ),
         );
-        // On one port with nebula itself, DNS would not start.
-        if let Some(port) = self.project.dns_port.filter(|port| lighthouse && *port != self.port()) {
-            let host = quoted(&self.dns_host());
+        if let Some(own) = self.own_dns() {
+            let (host, port) = (quoted(&names::bracketed(own.ip())), own.port());
             line(text, format_args!("  serve_dns: true\n  dns:\n    host: {host}\n    port: {port}"));
         }
         line(text, format_args!("\nlisten:\n  host: \"::\"\n  port: {}", self.port()));
@@ -213,6 +205,11 @@ firewall:
     udp_timeout: 3m
     default_timeout: 10m
 ";
+
+/// The port of the first endpoint, on which the device listens.
+fn port_of(endpoints: &[String]) -> Option<u16> {
+    endpoints.first()?.rsplit_once(':')?.1.parse().ok()
+}
 
 fn line(text: &mut String, arguments: std::fmt::Arguments<'_>) {
     writeln!(text, "{arguments}").expect("writing into a String does not fail");

@@ -158,6 +158,11 @@ mod tests {
             "'{\"cipher\": \"rot13\"}'",
             "'{\"punchy\": 1}'",
             "'{\"dnsPort\": 70000}'",
+            "'{\"dnsDomain\": \"Home.arpa\"}'",
+            "'{\"dnsDomain\": \"home.arpa.\"}'",
+            "'{\"dnsDomain\": \"printer.local\"}'",
+            "'{\"dnsDomain\": \"~.\"}'",
+            "'{\"dnsDomain\": 53}'",
             "'{\"inbound\": \"ajar\"}'",
             "'{\"syncHashers\": -1}'",
             "'{\"lifetimeSeconds\": 1}'",
@@ -175,6 +180,8 @@ mod tests {
             "{\"certificateVersions\": 1}",
             "{\"certificateVersions\": [2, 1]}",
             "{\"syncOrder\": \"\"}",
+            "{\"dnsDomain\": \"home.arpa\"}",
+            "{\"dnsDomain\": \"\"}",
             "{\"lifetimeSeconds\": 311040000}",
         ] {
             run(&format!(

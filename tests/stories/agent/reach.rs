@@ -1,9 +1,22 @@
 //! Files name only what a device can use: lighthouses of its own pool and families, and no route that takes its
 //! LAN away.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use serde_json::Value;
 
 use super::*;
+
+/// Keeps the settings of each interface in files, as systemd-resolved does until they are reverted.
+const RESOLVECTL: &str = r#"#!/bin/sh
+cd "${0%/*}" || exit
+verb=$1; link=$2; shift 2
+case $verb in
+    revert) rm -f "$link".* ;;
+    *) echo "$@" >"$link.$verb" ;;
+esac
+"#;
 
 /// Joins a device of this project on the next host, in a pool, and starts its agent.
 async fn join(world: &mut World, name: &str, release: usize, options: &[&str]) -> Result<()> {
@@ -100,8 +113,13 @@ async fn devices_of_both_releases_run_what_they_get_and_keep_their_lan() -> Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn lighthouses_of_both_releases_answer_dns_where_the_project_says() -> Result<()> {
     let mut world = World::joined(&[("old", "lighthouse", 0), ("new", "lighthouse", 1)]).await?;
-    run(world.stack.ctl()?.args(["project", "options", "dnsPort=5353"]))?;
+    run(world.stack.ctl()?.args(["project", "options", "dnsPort=5353", "dnsDomain=home.arpa"]))?;
     for device in &mut world.devices {
+        let tools = device.folder.with_file_name(format!("tools-{}", device.name));
+        fs::create_dir(&tools)?;
+        fs::write(tools.join("resolvectl"), RESOLVECTL)?;
+        fs::set_permissions(tools.join("resolvectl"), fs::Permissions::from_mode(0o755))?;
+        device.set_tools(&tools);
         device.start()?;
     }
     for name in ["old", "new"] {
@@ -114,5 +132,54 @@ async fn lighthouses_of_both_releases_answer_dns_where_the_project_says() -> Res
         .await
         .with_context(|| device.logs())?;
     }
+
+    // The machine's resolver asks them for names of the project's domain, until the agent ends.
+    let [old, new] = ["old", "new"].map(|name| world.look(name).address.clone());
+    for (name, servers) in [("old", [&old, &new]), ("new", [&new, &old])] {
+        let tools = world.look(name).folder.with_file_name(format!("tools-{name}"));
+        let setting =
+            |verb: &str| fs::read_to_string(tools.join(format!("nebula1.{verb}"))).unwrap_or_default();
+        eventually("the resolver to be set", || async { Ok(setting("dns").ends_with('\n').then_some(())) })
+            .await
+            .with_context(|| world.look(name).logs())?;
+        assert_eq!(setting("dns").trim(), servers.map(|address| format!("{address}:5353")).join(" "));
+        assert_eq!((setting("domain").trim(), setting("default-route").trim()), ("~home.arpa", "no"));
+        assert_eq!(world.device(name).stop()?, Some(0));
+        assert_eq!(setting("dns"), "", "it is taken back");
+    }
+    Ok(())
+}
+
+/// 1.6 reads routes only when it starts: one that lies in another waits for the restart that serves all of them.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_old_nebula_takes_over_the_rest_at_once_and_routes_of_moved_peers_later() -> Result<()> {
+    let mut world =
+        World::joined(&[("lighthouse", "lighthouse", 0), ("a", "host", 1), ("b", "host", 1)]).await?;
+    let client = world.stack.database.connect().await?;
+    let add = |network: &str, device: &str| {
+        format!(
+            "SELECT nebula.add_route(project_id, '{network}', device_id) FROM nebula.device WHERE name = '{device}';"
+        )
+    };
+    client.batch_execute(&add("192.168.50.0/24", "a")).await?;
+    world.device("lighthouse").start()?;
+    world.current(&["lighthouse"]).await?;
+    let before = world.look("lighthouse").nebulas()?;
+
+    // As when two peers move from one node to another.
+    client.batch_execute(&(add("192.168.50.9/32", "b") + &add("192.168.50.10/32", "b"))).await?;
+    world.current(&["lighthouse"]).await?;
+    let lighthouse = world.look("lighthouse");
+    let config = || fs::read_to_string(lighthouse.folder.join("current/nebula.yml"));
+    eventually("nebula to be restarted with the routes", || async {
+        Ok((lighthouse.nebulas()? != before && config()?.contains("192.168.50.9/32")).then_some(()))
+    })
+    .await
+    .with_context(|| lighthouse.logs())?;
+    assert!(config()?.contains("192.168.50.10/32"), "both at once");
+    let logs = lighthouse.logs();
+    let (reloaded, restarted) = (logs.rfind("(reloaded)"), logs.find("nebula is restarted, because"));
+    assert!(reloaded.is_some() && reloaded < restarted, "the rest was taken over before: {logs}");
+    assert_eq!(logs.matches("nebula is restarted, because").count(), 1, "{logs}");
     Ok(())
 }

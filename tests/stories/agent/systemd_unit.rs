@@ -18,6 +18,7 @@ case $1 in
 show) kill -0 "$pid" 2>/dev/null && echo "$pid" || echo 0 ;;
 restart)
     [ -z "$pid" ] || { kill "$pid"; while kill -0 "$pid" 2>/dev/null; do sleep 0.05; done; }
+    date +%s > {here}/started
     setsid {nebula} -config {config} > {here}/unit.log 2>&1 < /dev/null &
     echo $! > {here}/pid
     while ! grep -q 'interface is active' {here}/unit.log; do sleep 0.05; done
@@ -29,7 +30,14 @@ esac
 /// `journalctl` for this unit; its cursor is the number of a line.
 const JOURNALCTL: &str = r#"#!/bin/sh
 from=$(cat {here}/since)
-for word; do case $word in --after-cursor=*) from=${word#*=} ;; esac; done
+for word; do
+    case $word in
+    --after-cursor=*) from=${word#*=} ;;
+    --since=@*)
+        since=${word#*@}
+        [ "${since%.*}" -gt "$(cat {here}/started)" ] || from=0 ;;
+    esac
+done
 to=$(wc -l < {here}/unit.log)
 sed -n "$((from + 1)),${to}p" {here}/unit.log
 echo "-- cursor: $to"
@@ -62,17 +70,20 @@ async fn an_agent_reloads_and_restarts_a_systemd_unit() -> Result<()> {
     assert_eq!(asked("restart")?, 1);
     let process = world.look("phone").nebulas()?;
     assert_eq!(process.len(), 1);
+    tunnel_is_told(&world).await?;
 
     // A new configuration is applied by a reload, and a restarted agent finds the running unit.
     let client = world.stack.database.connect().await?;
     client.execute("SELECT nebula.bump_configuration($1)", &[&world.stack.project]).await?;
     world.current(&["phone"]).await?;
     world.device("phone").kill()?;
+    fs::remove_file(world.look("phone").folder.join("status.json"))?;
     world.device("phone").start()?;
     client.execute("SELECT nebula.bump_configuration($1)", &[&world.stack.project]).await?;
     world.current(&["phone"]).await?;
     assert_eq!((asked("restart")?, world.look("phone").nebulas()?), (1, process.clone()));
     assert!(asked("reload-or-restart")? >= 2);
+    tunnel_is_told(&world).await?;
 
     // A change that needs a new process restarts the unit; the unit continues when the agent ends.
     client
@@ -83,6 +94,22 @@ async fn an_agent_reloads_and_restarts_a_systemd_unit() -> Result<()> {
     assert_eq!(world.device("phone").stop()?, Some(0));
     assert_eq!(world.look("phone").nebulas()?.len(), 1);
     world.reaches("phone", "lighthouse").await
+}
+
+/// Waits until the status of the phone has the tunnel of its unit.
+async fn tunnel_is_told(world: &World) -> Result<()> {
+    let (phone, lighthouse) = (world.look("phone"), world.look("lighthouse"));
+    let told = eventually("the status to have the tunnel", || async {
+        let status = phone.status();
+        let mut peers = status["peers"].as_array().into_iter().flatten();
+        let has_tunnel = peers.any(|peer| {
+            peer["address"] == *lighthouse.address
+                && peer["name"] == "lighthouse"
+                && peer["remote"].is_string()
+        });
+        Ok(has_tunnel.then_some(()))
+    });
+    told.await.with_context(|| phone.logs())
 }
 
 /// While a file exists, puts a rule that nebula does not understand into each configuration that it is to test, so that

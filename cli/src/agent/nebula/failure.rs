@@ -42,8 +42,19 @@ const OVERLAY: &str = "the configuration names a host outside of its overlay net
 const KEYS: &str = "keys and certificates in the configuration do not fit";
 
 /// Parts of messages in lower case; the first that fits decides. Texts of errno, of Go's resolver and of Go's
-/// runtime come first: nebula appends them to messages of its own, which may stand further down.
+/// runtime come early: nebula appends them to messages of its own, which may stand further down.
 const RULES: &[(&str, Cause, &str)] = &[
+    // These never end in an errno, but quote the configuration.
+    ("error while loading firewall rules", Cause::Configuration, VALUE),
+    ("error while creating firewall", Cause::Configuration, VALUE),
+    // Only a start reads routes: `nebula -test` accepts them all.
+    ("in tun.unsafe_routes", Cause::Configuration, VALUE),
+    ("in tun.routes", Cause::Configuration, VALUE),
+    ("unknown cipher", Cause::Configuration, VALUE),
+    ("failed to configure the logger", Cause::Configuration, VALUE),
+    ("failed to apply logging config", Cause::Configuration, VALUE),
+    ("invalid lighthouse", Cause::Configuration, VALUE),
+    ("failed to parse preferred ranges", Cause::Configuration, VALUE),
     // Go's DNSError begins with "lookup NAME"; 1.6 resolves static_host_map in -test, too.
     ("lookup ", Cause::Machine, RESOLVER),
     ("no such host", Cause::Machine, RESOLVER),
@@ -71,6 +82,12 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("resource temporarily unavailable", Cause::Machine, RESOURCES),
     ("interrupted system call", Cause::Machine, RESOURCES),
     ("input/output error", Cause::Machine, RESOURCES),
+    // Go's runtime: threads or memory are refused. nebula itself ends with 1.
+    ("fatal error: ", Cause::Machine, RESOURCES),
+    ("exit status: 2", Cause::Machine, RESOURCES),
+    // The program or a library of it cannot be read, as in the middle of an upgrade.
+    ("exit status: 126", Cause::Machine, MISSING),
+    ("exit status: 127", Cause::Machine, MISSING),
     // Killed, for instance by the kernel when memory is short.
     ("signal: ", Cause::Machine, RESOURCES),
     ("cannot assign requested address", Cause::Machine, NETWORK),
@@ -89,8 +106,6 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("error occurred while reloading config", Cause::Configuration, SYNTAX),
     ("empty configuration", Cause::Configuration, SYNTAX),
     ("no config files found", Cause::Configuration, SYNTAX),
-    ("failed to configure the logger", Cause::Configuration, VALUE),
-    ("failed to apply logging config", Cause::Configuration, VALUE),
     ("not in our subnet", Cause::Configuration, OVERLAY),
     ("not in our network", Cause::Configuration, OVERLAY),
     ("does not have a static_host_map entry", Cause::Configuration, OVERLAY),
@@ -110,14 +125,10 @@ const RULES: &[(&str, Cause, &str)] = &[
     ("could not be parsed", Cause::Configuration, VALUE),
     ("unable to parse", Cause::Configuration, VALUE),
     ("failed to parse", Cause::Configuration, VALUE),
-    ("error while loading firewall rules", Cause::Configuration, VALUE),
-    ("error while creating firewall", Cause::Configuration, VALUE),
     ("error while configuring the sshd", Cause::Configuration, VALUE),
-    ("unknown cipher", Cause::Configuration, VALUE),
     ("unknown pki.initiating_version", Cause::Configuration, VALUE),
     ("no port number is set", Cause::Configuration, VALUE),
     ("must be one of", Cause::Configuration, VALUE),
-    ("invalid lighthouse", Cause::Configuration, VALUE),
 ];
 
 /// Beginnings of messages, in lower case, that nebula logs as errors about single packets and peers. They may
@@ -180,6 +191,10 @@ const TRAFFIC: &[&str] = &[
     "unknown certificate version found",
     "isvalidsubtype was true",
     "gateway buckets not calculated",
+    "sendvia out buffer",
+    "netlink error",
+    // Somebody else has removed it, which is what was wanted.
+    "failed to remove route: no such process",
     "ignoring route update",
     "dns resolution failed for static_map host",
     "graphite export failed",
@@ -237,6 +252,11 @@ mod tests {
         (Stage::Test, "nebula -test ended with signal: 9 (SIGKILL)"),
         (Stage::Test, "nebula -test did not end within 30 s"),
         (Stage::Test, "fatal error: runtime: cannot allocate memory"),
+        (Stage::Test, "fatal error: failed to reserve page summary memory"),
+        (Stage::Test, "runtime/cgo: pthread_create failed: Resource temporarily unavailable"),
+        (Stage::Test, "nebula -test ended with exit status: 2"),
+        (Stage::Test, "nebula -test ended with exit status: 127"),
+        (Stage::Start, "Error while running: permission denied"),
         (Stage::Start, "Failed to get a tun/tap device: device or resource busy"),
         (Stage::Start, "Failed to get a tun/tap device: operation not permitted"),
         (Stage::Start, "Failed to get a tun/tap device: no such file or directory"),
@@ -253,6 +273,7 @@ mod tests {
         (Stage::Start, "Failed to start stats emitter: listen tcp 127.0.0.1:9: bind: address already in use"),
         (Stage::Start, "nebula did not say that it has reloaded"),
         (Stage::Reload, "failed to reload tun device: no such device"),
+        (Stage::Reload, "Failed to remove route: operation not permitted"),
         (Stage::Reload, "Failed to reload DNS responder from config: bind: address already in use"),
         (Stage::Reload, "a message of a release to come"),
     ];
@@ -269,6 +290,23 @@ mod tests {
         (Stage::Test, "Could not parse tun.unsafe_routes: entry 1.via in tun.unsafe_routes is not present"),
         (Stage::Test, "Failed to start: unknown cipher: rot13"),
         (Stage::Start, "Failed to start: unknown cipher: rot13"),
+        (
+            Stage::Start,
+            "Failed to get a tun/tap device: entry 1.route in tun.unsafe_routes is contained within the network \
+             attached to the certificate; route: 10.99.0.128/25, network: 10.99.0.2/24",
+        ),
+        (
+            Stage::Start,
+            "Could not parse tun.unsafe_routes: entry 1.metric in tun.unsafe_routes is not an integer: \
+             strconv.ParseInt: parsing \"file exists\": invalid syntax",
+        ),
+        (
+            Stage::Test,
+            "Error while loading firewall rules: firewall.inbound rule #0; port was not a number; `lookup `",
+        ),
+        (Stage::Test, "unknown cipher: connection refused"),
+        (Stage::Test, "failed to apply logging config: not a valid logging level: \"signal: 9\""),
+        (Stage::Test, "Failed to parse preferred ranges: invalid CIDR address: no such host"),
         (Stage::Test, "lighthouse.am_lighthouse enabled on node but no port number is set in config"),
         (Stage::Test, "lighthouse 10.42.0.1 does not have a static_host_map entry"),
         (Stage::Test, "Could not load client cert: v1 and v2 curve are not the same, ignoring"),
@@ -308,6 +346,9 @@ mod tests {
         "HostInfo missing remote relay index",
         "Failed to write outgoing batch: sendmmsg: network is unreachable",
         "Failed to rebind udp socket: bad file descriptor",
+        "SendVia out buffer not large enough for relay",
+        "netlink error: no buffer space available",
+        "Failed to remove route: no such process",
         "Can't query lighthouse for v6 address using a v1 protocol",
         "Unable to handshake with host because no certificate is available",
         "Failed to initiate handshake: noise WriteMessage: invalid counter",

@@ -1,5 +1,6 @@
-//! nebula's log, the only source of tunnels in both 1.6 and 1.11. nebula's statistics count the whole daemon,
-//! not each peer, and its SSH shell needs extra keys; bytes per peer come from `traffic`.
+//! nebula's log, the only source of tunnels in both 1.6 and 1.11: a file, or the journal of a unit. nebula's
+//! statistics count the whole daemon, not each peer, and its SSH shell needs extra keys; bytes per peer come from
+//! `traffic`.
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
@@ -10,6 +11,9 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::failure::is_about_traffic;
+use fields::fields_of;
+
+mod fields;
 
 /// Size at which the log is truncated after reading.
 const MAX_LOG_BYTES: u64 = 8 << 20;
@@ -90,7 +94,12 @@ impl Log {
         self.rest.extend_from_slice(&bytes);
         let Some(end) = self.rest.iter().rposition(|byte| *byte == b'\n') else { return Vec::new() };
         let lines: Vec<u8> = self.rest.drain(..=end).collect();
-        self.read_lines(&String::from_utf8_lossy(&lines))
+        let text = String::from_utf8_lossy(&lines);
+        for error in text.lines().filter_map(last_error) {
+            // Also for the service manager's journal. If standard error is closed, the line is lost.
+            let _ = writeln!(stderr(), "nebula: {error}");
+        }
+        self.read_lines(&text)
     }
 
     /// Reads whole lines, also of a log that is kept elsewhere.
@@ -103,6 +112,10 @@ impl Log {
             return last_error(line).map(Event::Error);
         };
         let message = fields["msg"].as_str().unwrap_or_default();
+        // Each process says this once, before its first tunnel.
+        if message == "Main HostMap created" {
+            self.peers.clear();
+        }
         self.update_peers(message, &fields);
         match message {
             "Nebula interface is active" => Some(Event::Up),
@@ -112,8 +125,6 @@ impl Log {
             }
             _ => {
                 let text = last_error(line)?;
-                // Also for the service manager's journal. If standard error is closed, the line is lost.
-                let _ = writeln!(stderr(), "nebula: {text}");
                 (!is_about_traffic(&text)).then_some(Event::Error(text))
             }
         }
@@ -185,33 +196,11 @@ fn error_of_line(line: &str) -> Option<String> {
             None => message.to_owned(),
         });
     }
-    let bare = ["failed to ", "panic: ", "fatal error: "].iter().any(|start| line.starts_with(start));
+    // The last ones are of Go's runtime.
+    let bare = ["failed to ", "panic: ", "fatal error: ", "runtime: ", "runtime/"]
+        .iter()
+        .any(|start| line.starts_with(start));
     bare.then(|| line.to_owned())
-}
-
-/// The fields of a line: JSON as the agent has nebula write it, or `level=error msg="…" error="…"` as nebula does by
-/// itself, in `-test` and in a unit. Values of the second form are texts.
-fn fields_of(line: &str) -> Option<Value> {
-    if let Ok(fields @ Value::Object(_)) = serde_json::from_str(line) {
-        return Some(fields);
-    }
-    line.contains("level=").then(|| {
-        let fields = ["level", "msg", "error"].into_iter();
-        fields.filter_map(|name| Some((name.to_owned(), Value::String(text_field(line, name)?)))).collect()
-    })
-}
-
-/// A value is quoted where it has blanks, with the escapes of JSON.
-fn text_field(line: &str, name: &str) -> Option<String> {
-    let after = |start: &str| line.find(start).map(|at| &line[at + start.len()..]);
-    let value = match line.strip_prefix(&format!("{name}=")) {
-        Some(first) => first,
-        None => after(&format!(" {name}="))?,
-    };
-    match serde_json::Deserializer::from_str(value).into_iter::<String>().next() {
-        Some(Ok(quoted)) if value.starts_with('"') => Some(quoted),
-        _ => value.split(' ').next().map(str::to_owned),
-    }
 }
 
 #[cfg(test)]
@@ -308,6 +297,36 @@ mod tests {
         let (_folder, mut log) = log(text);
         let error = "Error while creating firewall during reload: rule #0; `x` \"y\"".to_owned();
         assert_eq!(log.read(), [Event::Up, Event::Reloaded, Event::Error(error)]);
+    }
+
+    #[test]
+    fn a_unit_that_logs_text_tells_its_tunnels_too() {
+        let old = r#"time="2026-11-30T15:11:38Z" level=info msg="Main HostMap created" network=10.99.0.1/24 preferredRanges="[]"
+time="2026-11-30T15:11:38Z" level=info msg="Handshake message received" certName=h2 fingerprint=93 handshake="map[stage:1 style:ix_psk0]" initiatorIndex=3 udpAddr="192.0.2.2:37978" vpnIp=10.99.0.2
+"#;
+        let new = r#"time=2026-11-30T15:11:38.146Z level=INFO msg="Main HostMap created" preferredRanges=[]
+time=2026-11-30T15:11:38.171Z level=INFO msg="Handshake message received" vpnAddrs="[10.99.0.2 fd99::2]" from=192.0.2.2:37978 certName=h2 certVersion=1 handshake="map[stage:2 style:ix_psk0]" durationNs=4260316
+"#;
+        let closed = [
+            r#"time="2026-11-30T15:11:43Z" level=info msg="Close tunnel received, tearing down." certName=h2 udpAddr="192.0.2.2:37978" vpnIp=10.99.0.2"#,
+            r#"time=2026-11-30T15:11:43.1Z level=INFO msg="Tunnel status" tunnelCheck="map[method:active state:dead]" vpnAddrs="[10.99.0.2 fd99::2]" certName=h2"#,
+        ];
+        for ((lines, closed), addresses) in
+            [old, new].into_iter().zip(closed).zip([&["10.99.0.2"][..], &["10.99.0.2", "fd99::2"]])
+        {
+            let mut log = Log::new(PathBuf::from("/nowhere"));
+            log.read_lines(lines);
+            let peer = log.peers()["10.99.0.2"].clone();
+            assert_eq!((peer.name.as_str(), peer.remote.as_deref()), ("h2", Some("192.0.2.2:37978")));
+            assert_eq!(peer.addresses, addresses);
+            assert_eq!(peer.handshake_at.timestamp(), 1_796_051_498, "{lines}");
+            // Another process has none of these tunnels.
+            log.read_lines(lines.lines().next().unwrap());
+            assert!(log.peers().is_empty());
+            log.read_lines(lines);
+            log.read_lines(closed);
+            assert!(log.peers().is_empty(), "{closed}");
+        }
     }
 
     #[test]

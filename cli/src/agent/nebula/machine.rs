@@ -1,10 +1,8 @@
-//! Fits a configuration to this machine: the name of the interface, no IPv6 where the kernel has none, and no overlay
+//! Fits a configuration to this machine: the name of the interface, no IPv6 where it is switched off, and no overlay
 //! with the range of its own network.
 
-use std::net::{Ipv6Addr, UdpSocket};
 use std::path::PathBuf;
 
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 
 use super::lan::{self, Overlap};
@@ -14,8 +12,12 @@ use crate::agent::state;
 use crate::atomic_file::{self, PRIVATE};
 use crate::error::{Code, Doing, Error, Result};
 
+mod ipv6;
+
 /// First release that opens an IPv4 socket when it is to listen on an IPv4 address.
 const LISTENS_ON_IPV4: Release = Release(1, 9);
+/// First release that reads certificates of version 2, and gives its interface the IPv6 addresses in them.
+const READS_VERSION_2: Release = Release(1, 10);
 /// Longest name of an interface in the kernel.
 const MAX_INTERFACE_LENGTH: usize = 15;
 /// Where the chosen interface is remembered, in the agent's folder.
@@ -37,7 +39,8 @@ pub(crate) struct Machine {
     interface: Option<String>,
     replacement: Option<Replacement>,
     path: PathBuf,
-    has_ipv6: fn() -> bool,
+    has_ipv6_sockets: fn() -> bool,
+    has_ipv6_addresses: fn() -> bool,
     routes: fn() -> String,
 }
 
@@ -45,7 +48,8 @@ impl Machine {
     /// `path` is that of the remembered interface. A file that cannot be read counts as missing.
     pub(crate) fn new(interface: Option<String>, path: PathBuf) -> Self {
         let replacement = state::read(&path).unwrap_or_default();
-        Self { interface, replacement, path, has_ipv6, routes: lan::routes }
+        let (has_ipv6_sockets, has_ipv6_addresses) = (ipv6::has_sockets, ipv6::has_addresses);
+        Self { interface, replacement, path, has_ipv6_sockets, has_ipv6_addresses, routes: lan::routes }
     }
 
     /// Changes the configuration for this machine and this release of nebula.
@@ -54,7 +58,11 @@ impl Machine {
             config.set_interface(&interface);
         }
         self.check_lan(config)?;
-        if (self.has_ipv6)() {
+        // nebula would end with "permission denied".
+        if release >= READS_VERSION_2 && !(self.has_ipv6_addresses)() {
+            config.leave_out_ipv6()?;
+        }
+        if (self.has_ipv6_sockets)() {
             return Ok(());
         }
         if release < LISTENS_ON_IPV4 {
@@ -135,17 +143,6 @@ fn interfaces() -> Result<Vec<String>> {
     Ok(text.lines().filter_map(name).collect())
 }
 
-/// Whether the kernel opens IPv6 sockets, which `ipv6.disable=1` prevents. Other errors say nothing about
-/// that.
-fn has_ipv6() -> bool {
-    let error = UdpSocket::bind((Ipv6Addr::UNSPECIFIED, 0)).err().and_then(|error| error.raw_os_error());
-    !error.is_some_and(|code| {
-        [Errno::AFNOSUPPORT, Errno::PROTONOSUPPORT, Errno::ADDRNOTAVAIL]
-            .iter()
-            .any(|errno| errno.raw_os_error() == code)
-    })
-}
-
 /// Parses `--dev`: a name that the kernel and nftables take.
 pub(crate) fn parse_interface(text: &str) -> std::result::Result<String, crate::error::UsageError> {
     let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
@@ -161,7 +158,11 @@ pub(crate) fn parse_interface(text: &str) -> std::result::Result<String, crate::
 
 #[cfg(test)]
 mod tests {
+    use ipnetwork::IpNetwork;
+    use nebula_certificate::Version;
+
     use super::*;
+    use crate::agent::config::tests::config_in;
 
     const TEXT: &str = "pki: {}\ntun: {dev: nebula1}\nlisten: {host: \"::\", port: 4242}\n\
         lighthouse: {dns: {host: \"[::]\", port: 53}}\n";
@@ -169,7 +170,7 @@ mod tests {
     fn machine(interface: Option<&str>, has_ipv6: fn() -> bool) -> (tempfile::TempDir, Machine) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(INTERFACE);
-        (folder, Machine { has_ipv6, ..Machine::new(interface.map(str::to_owned), path) })
+        (folder, Machine { has_ipv6_sockets: has_ipv6, ..Machine::new(interface.map(str::to_owned), path) })
     }
 
     fn fitted(machine: &Machine, release: Release) -> Result<String> {
@@ -193,6 +194,23 @@ mod tests {
             assert!(error.to_string().contains("needs IPv6 in the kernel"), "{error}");
             assert!(error.failure().hint.as_ref().unwrap().contains("1.9"), "{error}");
         }
+    }
+
+    #[test]
+    fn where_interfaces_take_no_ipv6_the_certificate_without_it_is_used_or_the_remedy_named() {
+        let fitted = |versions: &[Version], release| {
+            let (_folder, machine) = machine(None, || true);
+            let machine = Machine { has_ipv6_addresses: || false, routes: String::new, ..machine };
+            let mut config = config_in(&["10.42.0.5/16", "fd42::5/64"], versions);
+            machine.fit(&mut config, release).map(|()| config.certificates().unwrap())
+        };
+        let kept = fitted(&[Version::V1, Version::V2], READS_VERSION_2).unwrap();
+        assert_eq!(kept.len(), 1);
+        assert!(kept[0].details().networks.iter().all(IpNetwork::is_ipv4));
+        let error = fitted(&[Version::V2], READS_VERSION_2).unwrap_err();
+        assert!(error.failure().hint.as_ref().unwrap().contains("disable_ipv6=0"), "{error}");
+        // An older release passes over what it does not read.
+        assert_eq!(fitted(&[Version::V1, Version::V2], Release(1, 9)).unwrap().len(), 2);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use rustix::process::Signal;
 use tokio::time::{Instant, sleep};
 
@@ -17,6 +18,8 @@ const SETTLE_TIME: Duration = Duration::from_millis(500);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// A unit without a word in the journal for so long logs elsewhere, so that only its process can be looked at.
 const JOURNAL_TIMEOUT: Duration = Duration::from_secs(3);
+/// Interval of reading the journal while nothing is awaited from it.
+const JOURNAL_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Nebula {
     /// Waits until the nebula that was just started is up.
@@ -59,13 +62,12 @@ impl Nebula {
     /// a restart is needed.
     pub(crate) async fn reload(&mut self, counter: u64) -> Result<Option<String>> {
         let ran = self.running.as_ref().map(|(process, _)| process.started());
-        match &mut self.unit {
-            Some(unit) => unit.listen(),
-            None => drop(self.log.read()),
-        }
+        // Lines from before the reload are no answer to it.
+        self.events().await;
+        let started = Utc::now();
         self.hang_up().await?;
         if self.unit.is_some() {
-            self.follow_unit(counter).await?;
+            self.follow_unit(counter, started).await?;
             // A unit without ExecReload is restarted instead.
             if ran.is_some() && self.running.as_ref().map(|(process, _)| process.started()) != ran {
                 return self.wait_until_up().await.map(|()| None);
@@ -116,10 +118,18 @@ impl Nebula {
         }
     }
 
+    /// Reads tunnels from the journal of the unit, if one runs nebula; not at each call, since each look is a process.
+    pub(crate) async fn follow_journal(&mut self) {
+        if self.unit.is_some() && self.read_at.is_none_or(|at| at.elapsed() >= JOURNAL_INTERVAL) {
+            self.events().await;
+        }
+    }
+
     /// The lines that nebula has written since the last call: in its log, or in the journal of its unit.
     async fn events(&mut self) -> Vec<Event> {
         match &mut self.unit {
             Some(unit) => {
+                self.read_at = Some(Instant::now());
                 let words = unit.words().await;
                 self.log.read_lines(&words)
             }

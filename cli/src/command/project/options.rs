@@ -11,7 +11,7 @@ use crate::output::clean;
 
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// Options to change: mtu=1400 dnsPort=53 certificateVersions=1,2 syncOrder=inOrder; without a value, an
+    /// Options to change: mtu=1400 dnsPort=53 dnsDomain=home.arpa certificateVersions=1,2 syncOrder=inOrder; without a value, an
     /// option gets its default
     #[arg(value_name = "NAME=VALUE", value_parser = parse)]
     changes: Vec<(String, Value)>,
@@ -46,8 +46,8 @@ fn lines(options: &ProjectOptions) -> Vec<(String, String)> {
 fn parse(text: &str) -> std::result::Result<(String, Value), UsageError> {
     let (name, value) = text.split_once('=').ok_or_else(|| UsageError::new("write it as NAME=VALUE"))?;
     let value = match (name, value) {
-        // `syncOrder` is the only text option that can be reset.
-        ("syncOrder", "") => json!(""),
+        // The text options that can be unset.
+        ("syncOrder" | "dnsDomain", "") => json!(""),
         (_, "") => json!(0),
         ("certificateVersions", several) if several.contains(',') && !several.starts_with('[') => {
             serde_json::from_str(&format!("[{several}]")).unwrap_or_else(|_| json!(several))
@@ -72,6 +72,7 @@ mod tests {
             ("syncOrder=inOrder", "syncOrder", json!("inOrder")),
             ("dnsPort=", "dnsPort", json!(0)),
             ("syncOrder=", "syncOrder", json!("")),
+            ("dnsDomain=", "dnsDomain", json!("")),
         ] {
             assert_eq!(parse(text).unwrap(), (name.to_owned(), value), "{text}");
         }

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use crate::agent::config::Config;
 use crate::agent::report::{self, Status};
+use crate::agent::resolver::NamesStatus;
 use crate::agent::state::{self, AgentFolder, Identity};
 use crate::agent::wireguard::NodeStatus;
 use crate::error::Result;
@@ -99,6 +100,9 @@ impl Local {
         if let Some(refused) = &status.refused {
             lines.push(format!("Refused   configuration {}: {}", refused.counter, clean(&refused.reason)));
         }
+        if let Some(names) = &status.names {
+            lines.push(names_line(names));
+        }
         if let Some(node) = &status.node {
             lines.extend(node.obstacles.iter().map(|obstacle| format!("Obstacle  {}", clean(obstacle))));
             lines.push(format!("\n{}", interfaces(output, node)));
@@ -116,6 +120,11 @@ impl Local {
 /// The line about the end of the certificate.
 pub(super) fn validity(until: DateTime<Utc>, now: DateTime<Utc>) -> String {
     format!("Valid     until {} ({} days)", until.format("%Y-%m-%d %H:%M UTC"), (until - now).num_days())
+}
+
+fn names_line(NamesStatus { domain, servers, error }: &NamesStatus) -> String {
+    let default = || format!("below {} from {}", clean(domain), clean(&servers.join(", ")));
+    format!("Names     {}", error.as_deref().map_or_else(default, clean))
 }
 
 fn nebula(status: &Status, now: DateTime<Utc>) -> String {

@@ -140,6 +140,7 @@ impl PreparedAnswer {
                 curve: authority.curve().short_name().to_owned(),
                 cidr: project.cidr.clone().or_else(|| cidrs.first().cloned()).unwrap_or_default(),
                 cidrs,
+                names: self.config.names(),
             },
             host: Host {
                 id: device.device_id.to_string(),
