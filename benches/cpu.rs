@@ -48,19 +48,44 @@ impl fmt::Display for Each {
 
 /// Seconds of processor time of all processes of the server, ended ones included.
 pub(crate) fn server(cluster: &Cluster) -> Result<f64> {
-    let postmaster = cluster.server_id()?;
-    let Spent { own, children, .. } = spent(postmaster)?;
-    let mut server = own + children;
+    family(cluster.server_id()?)
+}
+
+/// Seconds of processor time of this process's children that have ended.
+pub(crate) fn of_ended_children() -> Result<f64> {
+    Ok(spent(i32::try_from(std::process::id())?)?.children)
+}
+
+/// Seconds of processor time of a process and its children, ended ones included.
+pub(crate) fn family(parent: i32) -> Result<f64> {
+    let Spent { own, children, .. } = spent(parent)?;
+    let others = children_of(parent)?;
+    Ok(own + children + others.iter().map(|(_, child)| child.own + child.children).sum::<f64>())
+}
+
+/// Bytes of resident memory of a process and its children.
+pub(crate) fn family_memory(parent: i32) -> Result<u64> {
+    let mut memory = 0;
+    for id in children_of(parent)?.into_iter().map(|(id, _)| id).chain([parent]) {
+        let text = fs::read_to_string(format!("/proc/{id}/status"))?;
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        memory += line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024;
+    }
+    Ok(memory)
+}
+
+/// The children that run. A process that ends at this moment is left out.
+fn children_of(parent: i32) -> Result<Vec<(i32, Spent)>> {
+    let mut children = Vec::new();
     for entry in fs::read_dir("/proc")? {
         let Some(id) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
-        // A process that ends at this moment is left out.
         if let Ok(process) = spent(id)
-            && process.parent == postmaster
+            && process.parent == parent
         {
-            server += process.own;
+            children.push((id, process));
         }
     }
-    Ok(server)
+    Ok(children)
 }
 
 struct Spent {

@@ -13,6 +13,7 @@ mod direct_writes;
 mod harness;
 mod load;
 mod many_sessions;
+mod media;
 mod peers;
 mod queue;
 mod register;
@@ -24,7 +25,7 @@ use anyhow::{Result, bail};
 use harness::Harness;
 use settings::Settings;
 
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 15] = [
     "allocation",
     "baselines",
     "size",
@@ -35,12 +36,23 @@ const TABLES: [&str; 11] = [
     "certificate",
     "register",
     "agents",
+    "films",
+    "workers",
+    "ranges",
+    "uploads",
     "churn",
 ];
 
+/// The tables of films and files, by one name.
+const MEDIA: [&str; 4] = ["films", "workers", "ranges", "uploads"];
+
 #[tokio::main]
 async fn main() -> Result<()> {
-    let mut chosen: Vec<String> = std::env::args().skip(1).collect();
+    let chosen = std::env::args().skip(1).flat_map(|name| match name.as_str() {
+        "media" => MEDIA.map(str::to_owned).to_vec(),
+        _ => vec![name],
+    });
+    let mut chosen: Vec<String> = chosen.collect();
     if let Some(unknown) = chosen.iter().find(|name| !TABLES.contains(&name.as_str())) {
         bail!("there is no table \"{unknown}\"; there are {}", TABLES.join(", "));
     }
@@ -50,9 +62,16 @@ async fn main() -> Result<()> {
     let settings = Settings::read()?;
     println!("{}", load::machine()?);
     for table in chosen {
-        if table == "certificate" {
-            certificate::run_table(&settings)?;
-            continue;
+        match table.as_str() {
+            "certificate" => {
+                certificate::run_table(&settings)?;
+                continue;
+            }
+            "films" => {
+                media::films::run_table(&settings)?;
+                continue;
+            }
+            _ => {}
         }
         // A new server for each table, so that the tables do not affect each other.
         let mut harness = Harness::prepare(settings).await?;
@@ -65,6 +84,9 @@ async fn main() -> Result<()> {
             "many_sessions" => many_sessions::run(&harness).await?,
             "peers" => peers::run(&harness).await?,
             "agents" => agents::run(&harness).await?,
+            "workers" => media::workers::run(&harness).await?,
+            "ranges" => media::ranges::run(&harness).await?,
+            "uploads" => media::uploads::run(&harness).await?,
             "register" => register::run(&harness).await?,
             _ => churn::run(&harness).await?,
         }

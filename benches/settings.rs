@@ -23,6 +23,14 @@ pub(crate) struct Settings {
     pub(crate) hold_seconds: u32,
     /// `NEBULA_BENCH_AGENTS`: agents in long polls at one gateway.
     pub(crate) agents: usize,
+    /// `NEBULA_BENCH_FILM_SECONDS`: length of the films; the one that somebody waits for is always ten minutes.
+    pub(crate) film_seconds: u32,
+    /// `NEBULA_BENCH_FILE_MIB`: size of the file that is sent and fetched.
+    pub(crate) file_mib: u32,
+    /// `NEBULA_BENCH_READERS`: clients that take nothing of a file.
+    pub(crate) readers: usize,
+    /// `NEBULA_BENCH_ROUNDS`: alternations between both of a comparison in the tables of media.
+    pub(crate) rounds: usize,
     /// `NEBULA_BENCH_PRELOAD`: 0 measures the extension without shared_preload_libraries.
     pub(crate) preload: bool,
 }
@@ -39,6 +47,10 @@ impl Settings {
             jobs: number("NEBULA_BENCH_JOBS", 1_000_000)?,
             hold_seconds: number("NEBULA_BENCH_HOLD_SECONDS", 300)?.max(1),
             agents: usize::try_from(number("NEBULA_BENCH_AGENTS", 10_000)?)?,
+            film_seconds: number("NEBULA_BENCH_FILM_SECONDS", 60)?.clamp(10, 600),
+            file_mib: number("NEBULA_BENCH_FILE_MIB", 2048)?.max(2),
+            readers: usize::try_from(number("NEBULA_BENCH_READERS", 1000)?)?.max(2),
+            rounds: usize::try_from(number("NEBULA_BENCH_ROUNDS", 3)?)?.max(1),
             preload: number("NEBULA_BENCH_PRELOAD", 1)? != 0,
         })
     }
