@@ -35,6 +35,13 @@ require_stories() {
     done
 }
 
+# build_for_stories: what the stories run, and the stories themselves; the console first.
+build_for_stories() {
+    "$repo/docker/extension.sh" dev
+    step "Building for the tests" cargo build --locked -p nebula-gateway -p nebula-worker -p nebulactl
+    step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
+}
+
 # write_changed FILE TEXT: writes FILE unless it has this TEXT already; cargo compiles again what reads a newer file.
 write_changed() {
     [[ $(cat "$1" 2>/dev/null) == "$2" ]] || printf '%s\n' "$2" >"$1"

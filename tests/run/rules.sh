@@ -6,6 +6,8 @@ cd "$repo"
 
 tests/run/circles.py || die "modules import each other in a circle, or a layer above theirs" "move what they share into a module below both"
 
+tests/run/cases.py check
+
 # The server's C interfaces and shared memory, and ffmpeg's.
 unsafe_places='^(pg_nebula/src/(pg|direct)(/|\.rs$)
 pg_nebula/src/(free_map|notify)/shared\.rs$

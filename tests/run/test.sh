@@ -46,11 +46,7 @@ if mentioned tests/stories; then stories=yes; fi
 [[ -n $units$extension$stories ]] || die "no test has '$T' in its name"
 
 if [[ -n $stories$units ]]; then docker/console.sh; fi
-if [[ -n $stories ]]; then
-    docker/extension.sh dev
-    step "Building for the tests" cargo build --locked -p nebula-gateway -p nebula-worker -p nebulactl
-    step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
-fi
+if [[ -n $stories ]]; then build_for_stories; fi
 if [[ -n $units ]]; then
     step "Compiling the unit tests" cargo test --locked --no-run "${packages[@]}"
     if [[ ${#names[@]} -eq 0 && -f gateway/web/package.json ]]; then npm --prefix gateway/web --silent test; fi

@@ -114,6 +114,33 @@ async fn the_sound_belongs_to_the_programme_of_the_picture() {
 }
 
 #[tokio::test]
+async fn a_track_of_an_unknown_kind_is_left_out_and_named() {
+    let case = Case::new();
+    let encoding = format!("-f lavfi -i {PICTURE} -f lavfi -i {TONE} -map 0 -map 1 -map 1 {H264} -c:a aac");
+    // The second sound, as a telephone writes it beside one that everybody plays: known by a name alone that is
+    // newer than the decoders.
+    let known = fs::read(case.make("telephone.mov", &encoding)).unwrap();
+    for (name, new) in [("spatial.mov", *b"apac"), ("tomorrow.mov", *b"zzz9")] {
+        let mut bytes = known.clone();
+        let places: Vec<_> = (0..bytes.len() - 4).filter(|at| &bytes[*at..at + 4] == b"mp4a").collect();
+        for at in &places[places.len() / 2..] {
+            bytes[*at..at + 4].copy_from_slice(&new);
+        }
+        let description = bytes.windows(4).rposition(|window| window == b"esds").unwrap();
+        bytes[description..description + 4].copy_from_slice(b"dapa");
+        let input = case.path(name);
+        fs::write(&input, bytes).unwrap();
+        let (summary, output) = case.convert(&input).await.unwrap();
+        assert_eq!(summary.audio_tracks, 1, "{name}: {summary:?}");
+        assert!(
+            summary.warnings.iter().any(|warning| warning.contains("audio stream 2 was left out")),
+            "{name}: {summary:?}"
+        );
+        assert_plays_in_browsers(&output, 4.0);
+    }
+}
+
+#[tokio::test]
 async fn chapters_and_titles_are_kept() {
     let case = Case::new();
     fs::write(

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::pictures::make;
-use super::support::{Case, H264};
+use super::support::{Case, H264, TONE, streams};
 
 const PICTURE: &str = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=6";
 const LINES: &str = "1\n00:00:00,500 --> 00:00:01,250\nHello <i>there</i>\nand & on\n\n\
@@ -111,4 +111,23 @@ async fn several_subtitles_keep_language_title_and_meaning() {
         [0, 1].map(|n| fs::read_to_string(made.folder.join(format!("subtitle-{n}.vtt"))).unwrap());
     assert_eq!(cues(&german), cues(&english), "an old encoding becomes UTF-8");
     assert_eq!(cues(&german)[1].2, "Schöne Grüße");
+}
+
+#[tokio::test]
+async fn fonts_are_left_out_and_the_subtitles_stay() {
+    let case = Case::new();
+    fs::write(case.path("lines.srt"), LINES).unwrap();
+    fs::write(case.path("font.ttf"), [7; 2000]).unwrap();
+    let fonts: Vec<_> = (0..90)
+        .map(|number| {
+            format!(
+                "-attach font.ttf -metadata:s:t:{number} mimetype=font/ttf -metadata:s:t:{number} filename={number}.ttf"
+            )
+        })
+        .collect();
+    let encoding =
+        format!("{PICTURE} -f lavfi -i {TONE} -i lines.srt {H264} -c:a aac -c:s srt {}", fonts.join(" "));
+    let (_, output) = case.convert(&case.make("fonts.mkv", &encoding)).await.unwrap();
+    let kinds: Vec<_> = streams(&output).iter().map(|stream| stream["codec_name"].clone()).collect();
+    assert_eq!(kinds, ["h264", "aac", "mov_text"]);
 }

@@ -42,6 +42,33 @@ mod tests {
         assert_invariants();
     }
 
+    /// A link between two machines needs no addresses that are kept back (RFC 3021, RFC 6164).
+    #[pg_test]
+    fn pools_of_one_and_two_addresses_give_out_all_of_them() {
+        let project = text("SELECT nebula.create_project('small')");
+        for (pool, cidr, addresses) in [
+            ("pair", "10.81.0.0/31", &["10.81.0.0/32", "10.81.0.1/32"][..]),
+            ("one", "10.81.0.7/32", &["10.81.0.7/32"]),
+            ("four", "10.81.1.0/30", &["10.81.1.1/32", "10.81.1.2/32"]),
+            ("pair of six", "fd81::/127", &["fd81::/128", "fd81::1/128"]),
+            ("one of six", "fd81::9/128", &["fd81::9/128"]),
+            ("four of six", "fd81:1::/126", &["fd81:1::1/128", "fd81:1::2/128", "fd81:1::3/128"]),
+        ] {
+            let count = text(&format!("SELECT nebula.populate_pool('{project}', '{cidr}', '{pool}')"));
+            assert_eq!(count, addresses.len().to_string(), "{pool}");
+            let next = format!("SELECT nebula.allocate_ip('{project}', gen_random_uuid(), pool => '{pool}')");
+            for address in addresses {
+                assert_eq!(text(&next), *address, "{pool}");
+            }
+            assert_error(&next, "53400", &[pool]);
+        }
+        let sums = format!(
+            "SELECT bool_and(free = 0 AND reserved + allocated = size) FROM nebula.pool_usage('{project}')"
+        );
+        assert_eq!(text(&sums), "true");
+        assert_invariants();
+    }
+
     #[pg_test]
     fn an_overlay_that_is_changed_still_contains_every_pool() {
         let project = text("SELECT nebula.create_project('overlay', '10.20.0.0/16')");
