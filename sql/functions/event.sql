@@ -28,6 +28,9 @@ LANGUAGE plpgsql AS $$
 DECLARE
   v_event nebula.event;
 BEGIN
+  IF pg_catalog.pg_column_size(p_detail) OPERATOR(pg_catalog.>) 1048576 THEN
+    PERFORM nebula.check_size('the detail of the event', p_detail);
+  END IF;
   v_event.event_id := pg_catalog.nextval('nebula.event_event_id_seq');
   v_event.at := pg_catalog.now();
   v_event.project_id := p_project_id;
@@ -46,7 +49,7 @@ BEGIN
   RETURN v_event.event_id;
 END $$;
 COMMENT ON FUNCTION nebula.append_event(uuid, text, text, text, text, inet, jsonb) IS
-  'Internal: appends to the event log';
+  'Internal: appends to the event log. Errors: 22023 a detail of more than 1 MiB';
 
 CREATE FUNCTION nebula.record_event(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text,
@@ -206,7 +209,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.record_event((SELECT d.project_id FROM nebula.device d WHERE d.device_id = p_device_id),
                              'gateway', 'refuse-call', 'device', coalesce(p_device_id::text, ''), p_client,
                              jsonb_strip_nulls(jsonb_build_object(
-                                                 'reason', p_reason, 'earlier', nullif(p_earlier, 0)
+                                                 'reason', left(p_reason, 500), 'earlier', nullif(p_earlier, 0)
                                                )))
 $$;
 COMMENT ON FUNCTION nebula.refuse_call(uuid, text, inet, bigint) IS

@@ -194,8 +194,8 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                          (p_rule ->> 'forDevice')::uuid, p_rule ->> 'protocol',
                          (p_rule ->> 'portFirst')::integer, (p_rule ->> 'portLast')::integer,
                          ARRAY(SELECT jsonb_array_elements_text(coalesce(p_rule -> 'remoteGroups', '[]'))),
-                         (p_rule ->> 'remoteCidr')::inet, (p_rule ->> 'remoteDevice')::uuid,
-                         (p_rule ->> 'localCidr')::inet, p_rule ->> 'note',
+                         nebula.read_inet('remoteCidr', p_rule ->> 'remoteCidr'), (p_rule ->> 'remoteDevice')::uuid,
+                         nebula.read_inet('localCidr', p_rule ->> 'localCidr'), p_rule ->> 'note',
                          nebula.require_permission(p_actor, (p_rule ->> 'projectId')::uuid, 'network.write'))
 $$;
 COMMENT ON FUNCTION nebula.add_rule_for(uuid, jsonb) IS

@@ -10,6 +10,19 @@ END $$;
 COMMENT ON FUNCTION nebula.refuse_field(text, jsonb, text) IS
   'Internal: the error of a field that has another type or value than it can have. Errors: 22023';
 
+-- The size in memory, which costs no serialisation; it is about that of the text.
+CREATE FUNCTION nebula.check_size(p_what text, p_document jsonb) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF pg_catalog.pg_column_size(p_document) OPERATOR(pg_catalog.>) 1048576 THEN
+    RAISE EXCEPTION '% has % bytes, more than 1048576', p_what, pg_catalog.pg_column_size(p_document)
+      USING ERRCODE = '22023', HINT = 'Put bulk into object storage and its key into the document.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_size(text, jsonb) IS
+  'Internal: limits a document that is stored in a row, as payloads and results of jobs are. Errors: 22023 more than '
+  '1 MiB';
+
 CREATE FUNCTION nebula.check_fields(p_what text, p_object jsonb, p_known text[]) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 DECLARE

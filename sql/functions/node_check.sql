@@ -182,6 +182,10 @@ BEGIN
     RAISE EXCEPTION '% is not a valid name of an interface', coalesce(quote_ident(left(v_name, 80)), 'null')
       USING ERRCODE = '22023', HINT = 'Give up to 15 small letters, digits and dashes, for example wg1.';
   END IF;
+  IF v_name IN ('lo', 'all', 'default') THEN
+    RAISE EXCEPTION 'an interface cannot be named "%"', v_name
+      USING ERRCODE = '22023', HINT = 'Linux uses the word itself; wg1 would do.';
+  END IF;
   PERFORM nebula.json_integer(p_interface, 'listenPort', 1, 65535), nebula.json_integer(p_interface, 'mtu', 1280, 9000),
           nebula.json_integer(p_interface, 'keepalive', 0, 65535);
   PERFORM nebula.check_peer_endpoint(nebula.json_text(p_interface, 'endpoint'), i.endpoint, p_node.name)

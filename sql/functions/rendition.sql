@@ -51,6 +51,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_made uuid;
 BEGIN
+  PERFORM nebula.check_size('the detail of the rendition', p_detail);
   PERFORM nebula.require_wanted(p_job_id, p_attempt, p_content_id);
   INSERT INTO nebula.rendition AS r (content_id, kind, storage_key, size, sha256, content_type, detail)
   SELECT c.content_id, p_kind, p_storage_key, p_size, p_sha256, p_content_type, p_detail
@@ -75,4 +76,4 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.add_rendition(bigint, integer, uuid, text, text, bigint, bytea, text, jsonb) IS
   'For the worker: records what a running job made from a content; fenced by the attempt. Errors: 55000 '
-  'lease lost, P0002 its files were deleted, or the job cancelled';
+  'lease lost, P0002 its files were deleted, or the job cancelled, 22023 a detail of more than 1 MiB';

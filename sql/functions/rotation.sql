@@ -169,7 +169,7 @@ BEGIN
     FROM nebula.authority a
    WHERE a.fingerprint = p_incoming;
   IF NOT FOUND THEN
-    RAISE EXCEPTION 'there is no authority %', encode(p_incoming, 'hex')
+    RAISE EXCEPTION 'there is no authority %', left(encode(p_incoming, 'hex'), 64)
       USING ERRCODE = 'P0002',
         HINT = 'Put its certificate and key where the gateway finds them (NEBULA_CA_DIR), then list: nebulactl ca ls.';
   END IF;

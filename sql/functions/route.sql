@@ -162,7 +162,7 @@ COMMENT ON FUNCTION nebula.list_routes(uuid, uuid) IS
 
 CREATE FUNCTION nebula.add_route_for(p_actor uuid, p_route jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.add_route((p_route ->> 'projectId')::uuid, (p_route ->> 'network')::inet,
+  SELECT nebula.add_route((p_route ->> 'projectId')::uuid, nebula.read_inet('network', p_route ->> 'network'),
                           (p_route ->> 'deviceId')::uuid, (p_route ->> 'mtu')::integer,
                           (p_route ->> 'metric')::integer,
                           nebula.require_permission(p_actor, (p_route ->> 'projectId')::uuid, 'network.write'))
@@ -173,7 +173,7 @@ COMMENT ON FUNCTION nebula.add_route_for(uuid, jsonb) IS
 
 CREATE FUNCTION nebula.drop_route_for(p_actor uuid, p_project_id uuid, p_network text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT nebula.drop_route(p_project_id, p_network::inet,
+  SELECT nebula.drop_route(p_project_id, nebula.read_inet('network', p_network),
                            nebula.require_permission(p_actor, p_project_id, 'network.write'))
 $$;
 COMMENT ON FUNCTION nebula.drop_route_for(uuid, uuid, text) IS

@@ -11,6 +11,7 @@ DECLARE
   v_next   bigint;
   v_chunk  record;
 BEGIN
+  PERFORM nebula.check_size('the plan', p_plan);
   UPDATE nebula.content c
      SET media = p_plan
    WHERE c.content_id = p_content_id;
@@ -76,7 +77,7 @@ END $$;
 COMMENT ON FUNCTION nebula.plan_renditions(bigint, integer, uuid, jsonb) IS
   'For the worker: enqueues the jobs that make the renditions of a content by this plan (the worker has its shape); '
   'fenced by the attempt of the job that planned. Errors: 55000 lease lost, P0002 its files were deleted, or the job '
-  'cancelled';
+  'cancelled, 22023 a plan of more than 1 MiB';
 
 CREATE FUNCTION nebula.plan_in_software(p_job_id bigint, p_attempt integer, p_content_id uuid, p_reason text)
 RETURNS void

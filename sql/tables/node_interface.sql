@@ -17,7 +17,9 @@ CREATE TABLE nebula.node_interface (
   CONSTRAINT node_interface_pkey PRIMARY KEY (interface_id),
   CONSTRAINT node_interface_name_key UNIQUE (node_id, name),
   CONSTRAINT node_interface_port_key UNIQUE (node_id, listen_port),
-  CONSTRAINT node_interface_name_check CHECK (name ~ '^[a-z0-9][a-z0-9-]{0,14}$'),
+  -- The others are Linux's own: no link can be called so, and settings of "all" hold for every link.
+  CONSTRAINT node_interface_name_check CHECK (
+    name ~ '^[a-z0-9][a-z0-9-]{0,14}$' AND name NOT IN ('lo', 'all', 'default')),
   CONSTRAINT node_interface_port_check CHECK (listen_port BETWEEN 1 AND 65535),
   CONSTRAINT node_interface_endpoint_check CHECK (
     endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9][A-Za-z0-9._-]{0,252}):[0-9]{1,5}$'),

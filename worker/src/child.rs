@@ -23,8 +23,8 @@ use crate::sandbox::output_limit;
 
 /// A child that sends no message for this long hangs.
 const SILENCE_TIMEOUT: Duration = Duration::from_secs(120);
-/// Bytes of a message; those that the child sends are far shorter.
-const MAX_LINE: u64 = 64 * 1024;
+/// Bytes of a message; the longest is the plan of a file, of which the chunks of 100 hours are a third of that.
+const MAX_LINE: u64 = 1024 * 1024;
 /// Last lines of the child's stderr that are kept for the error message.
 const MAX_STDERR_LINES: usize = 20;
 

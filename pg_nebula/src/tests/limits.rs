@@ -60,6 +60,32 @@ mod tests {
     }
 
     #[pg_test]
+    fn documents_that_become_part_of_a_row_are_limited_as_payloads_are() {
+        let project = project("10.0.0.0/24");
+        run(&format!(
+            "INSERT INTO nebula.content (content_id, project_id, size, sha256, content_type, storage_key)
+             VALUES ('{}', '{project}', 7, sha256('film'), 'video/mp4', 'files/x/original')",
+            device(1)
+        ));
+        run("SELECT nebula.enqueue_job('transcode', '{}')");
+        let job = text("SELECT job_id || ', ' || attempt FROM nebula.claim_jobs('w', '{transcode}')");
+        let job = format!("{job}, '{}'", device(1));
+        let large = "jsonb_build_object('x', repeat('x', 2000000))";
+        for call in [
+            format!("nebula.plan_renditions({job}, {large})"),
+            format!(
+                "nebula.add_rendition({job}, 'web', 'files/x/web', 1, sha256('w'), 'video/mp4', {large})"
+            ),
+            format!("nebula.record_state('disk', 'disk-low', {large})"),
+        ] {
+            assert_error(&format!("SELECT {call}"), "22023", &["bytes, more than 1048576"]);
+        }
+        run("SELECT nebula.refuse_call(NULL, repeat('ü', 100000), NULL, 0)");
+        let reason = "SELECT length(detail ->> 'reason') FROM nebula.event WHERE action = 'refuse-call'";
+        assert_eq!(text(reason), "500");
+    }
+
+    #[pg_test]
     fn the_reason_of_a_failure_is_cut_and_the_job_ends() {
         run("SELECT nebula.enqueue_job('cut', '{}')");
         let claimed = "SELECT job_id || ', ' || attempt FROM nebula.claim_jobs('w', '{cut}')";

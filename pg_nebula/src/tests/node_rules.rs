@@ -42,6 +42,10 @@ mod tests {
         for (interface, words) in [
             ("'wg1', endpoint => 'x y:1'", "endpoint"),
             ("'WG 1'", "WG 1"),
+            // An agent takes no answer that names a link of Linux itself, so that nothing on its node would change.
+            ("'lo'", "lo"),
+            ("'all'", "all"),
+            ("'default'", "default"),
             ("NULL", "null"),
             ("'wg1', mtu => 100", "mtu cannot be 100"),
             (

@@ -11,6 +11,8 @@ use super::ffi;
 /// Sounds and subtitles of one film. More are in recordings that went wrong, and each takes memory.
 const MAX_SOUNDS: usize = 32;
 const MAX_SUBTITLES: usize = 64;
+/// Sentences about streams that are not used; a file may name thousands of those.
+const MAX_SENTENCES: usize = 50;
 /// Flags of sounds that are made for some people, or about the film.
 const SPECIAL: [Disposition; 6] = [
     Disposition::COMMENT,
@@ -70,6 +72,11 @@ pub(super) fn choose(input: &ff::format::context::Input) -> Choice {
                 .push(format!("{} {kind} streams were left out: {most} are kept", list.len() - most));
             list.truncate(most);
         }
+    }
+    if choice.left_out.len() > MAX_SENTENCES {
+        let more = choice.left_out.len() - MAX_SENTENCES;
+        choice.left_out.truncate(MAX_SENTENCES);
+        choice.left_out.push(format!("{more} more streams were left out"));
     }
     choice.streams.extend(sounds);
     choice.streams.extend(subtitles);

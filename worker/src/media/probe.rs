@@ -1,5 +1,7 @@
 //! Lists the streams of a file.
 
+use std::collections::BTreeSet;
+
 use ff::codec::Id;
 use ff::media::Type;
 use ffmpeg_next as ff;
@@ -102,7 +104,7 @@ impl Stream {
     fn of(input: &ff::format::context::Input, stream: &ff::Stream<'_>) -> Self {
         let mut parameters = ffi::stream_parameters(&stream.parameters());
         parameters.aspect = ffi::sample_aspect(input, stream);
-        let text = |key: &str| stream.metadata().get(key).map(str::to_owned);
+        let text = |key: &str| stream.metadata().get(key).map(chapter::short);
         Self {
             index: stream.index(),
             codec: stream.parameters().id(),
@@ -126,10 +128,13 @@ fn is_generic(handler: &str) -> bool {
 }
 
 fn nothing_usable(input: &ff::format::context::Input) -> MediaError {
-    let codecs: Vec<_> = input.streams().map(|stream| stream.parameters().id().name()).collect();
+    let codecs: BTreeSet<_> = input.streams().map(|stream| stream.parameters().id().name()).collect();
     MediaError::permanent(match codecs.is_empty() {
         true => "the file holds no video and no audio".to_owned(),
-        false => format!("the file holds no video or audio we can decode, only {}", codecs.join(", ")),
+        false => {
+            let names: Vec<_> = codecs.into_iter().collect();
+            format!("the file holds no video or audio we can decode, only {}", names.join(", "))
+        }
     })
 }
 

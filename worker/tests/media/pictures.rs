@@ -25,7 +25,7 @@ pub(crate) struct Made {
     pub(crate) folder: PathBuf,
 }
 
-async fn run<T: DeserializeOwned>(input: &Path, output: &Path, task: Task) -> T {
+pub(crate) async fn run<T: DeserializeOwned>(input: &Path, output: &Path, task: Task) -> T {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_nebula-worker"), Duration::from_secs(60));
     let work = Work { task: &task, input: Source::File(input), pieces: None, output, room: None };
     launcher.run(work, |_| {}).await.unwrap_or_else(|error| panic!("{}: {error}", input.display()))

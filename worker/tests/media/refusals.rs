@@ -1,7 +1,11 @@
 //! Files of which nothing can be made, and the limits.
 
 use std::fs;
+use std::path::Path;
 
+use nebula_worker::media::{MediaPlan, Task};
+
+use super::pictures::run;
 use super::support::{Case, H264, assert_plays_in_browsers};
 
 #[tokio::test]
@@ -47,6 +51,14 @@ async fn encrypted_films_are_refused_by_name() {
     assert!(refusal.contains("encrypted"), "{refusal}");
 }
 
+/// Writes another length into the header of a Matroska file, in milliseconds.
+fn claim(path: &Path, length: f64) {
+    let mut bytes = fs::read(path).unwrap();
+    let at = bytes.windows(3).position(|window| window == [0x44, 0x89, 0x88]).unwrap() + 3;
+    bytes[at..at + 8].copy_from_slice(&length.to_be_bytes());
+    fs::write(path, bytes).unwrap();
+}
+
 #[tokio::test]
 async fn limits_are_named_at_the_first_try() {
     let case = Case::new();
@@ -55,10 +67,7 @@ async fn limits_are_named_at_the_first_try() {
     assert!(error.permanent && error.message.contains("8192x8192"), "{error}");
     let small = case.make("small.mkv", "-f lavfi -i color=size=64x64:rate=1:duration=1 -c:v ffv1");
     // Claims more than 100 hours.
-    let mut bytes = fs::read(&small).unwrap();
-    let at = bytes.windows(3).position(|window| window == [0x44, 0x89, 0x88]).unwrap() + 3;
-    bytes[at..at + 8].copy_from_slice(&4e8_f64.to_be_bytes());
-    fs::write(&small, bytes).unwrap();
+    claim(&small, 4e8);
     let error = case.convert(&small).await.unwrap_err();
     assert!(error.permanent && error.message.contains("the limit is 100 hours"), "{error}");
 }
@@ -72,4 +81,37 @@ async fn a_film_of_many_tracks_is_converted() {
     let (summary, output) = case.convert(&case.film("many.mkv", &encoding)).await.unwrap();
     assert_eq!((summary.audio_tracks, summary.subtitles.len()), (22, 47));
     assert_plays_in_browsers(&output, 1.5);
+}
+
+/// The plan of a file is one message of its process, which must arrive whatever the file says of itself.
+#[tokio::test]
+async fn a_file_of_many_parts_with_long_texts_is_planned() {
+    let case = Case::new();
+    let long = "ü".repeat(1500);
+    let chapters: Vec<_> = (0..600)
+        .map(|n| format!("[CHAPTER]\nTIMEBASE=1/1000\nSTART={}\nEND={}\ntitle={n}{long}\n", n * 5, n * 5 + 5))
+        .collect();
+    fs::write(case.path("chapters.txt"), format!(";FFMETADATA1\n{}", chapters.concat())).unwrap();
+    fs::write(case.path("s.srt"), "1\n00:00:00,500 --> 00:00:01,500\nHello\n").unwrap();
+    let titles: Vec<_> = (0..40)
+        .map(|n| format!("-metadata:s:s:{n} title={long} -metadata:s:s:{n} language={long}"))
+        .collect();
+    let encoding = format!(
+        "-f lavfi -i testsrc2=size=64x64:rate=5:duration=3 -i s.srt -i chapters.txt -map_chapters 2 {} {} \
+         -c:v mpeg4 -c:s srt {}",
+        "-map 0:v ".repeat(80),
+        "-map 1:s ".repeat(40),
+        titles.join(" ")
+    );
+    let input = case.make("parts.mkv", &encoding);
+    claim(&input, 3.5e8);
+    let plan: MediaPlan = run(&input, &case.path("plan"), Task::Plan).await;
+    assert!(plan.chunks.len() > 7000, "97 hours in {} chunks", plan.chunks.len());
+    assert_eq!((plan.chapters.len(), plan.subtitles.len()), (500, 40));
+    let texts = plan.chapters.iter().map(|chapter| &chapter.title);
+    let mut texts = texts.chain(plan.subtitles.iter().flat_map(|one| one.label.iter().chain(&one.language)));
+    assert!(texts.all(|text| text.len() <= 80));
+    let warnings = &plan.summary.warnings;
+    assert_eq!(warnings.len(), 51, "{warnings:?}");
+    assert_eq!(warnings[50], "29 more streams were left out");
 }

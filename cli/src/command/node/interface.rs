@@ -99,6 +99,9 @@ pub(super) async fn run(context: &Context, command: Command) -> Result<()> {
 pub(super) fn parse_name(text: &str) -> std::result::Result<String, UsageError> {
     let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     let good = (1..=15).contains(&text.len()) && !text.starts_with('-') && text.chars().all(plain);
+    if matches!(text, "lo" | "all" | "default") {
+        return Err(UsageError::new("Linux uses this word itself; wg0 would do"));
+    }
     if good { Ok(text.to_owned()) } else { Err(UsageError::new("up to 15 of a-z, 0-9 and -, such as wg0")) }
 }
 
@@ -111,7 +114,9 @@ mod tests {
         for good in ["wg0", "a", "0-phones", "abcdefghijklmno"] {
             assert!(parse_name(good).is_ok(), "{good}");
         }
-        for wrong in ["", "-wg", "Wg0", "wg/0", "wg 0", "wg0\n", "..", "abcdefghijklmnop", "ü"] {
+        for wrong in
+            ["", "-wg", "Wg0", "wg/0", "wg 0", "wg0\n", "..", "abcdefghijklmnop", "ü", "lo", "all", "default"]
+        {
             assert!(parse_name(wrong).is_err(), "{wrong:?}");
         }
     }
