@@ -225,7 +225,8 @@ BEGIN
     INTO enrolment_id, code, expires_at
     FROM nebula.create_enrolment(
            p_project_id, p_name, coalesce(p_role, 'host'), p_groups, p_endpoints,
-           nebula.read_inet('address', p_address), coalesce(p_uses, 1), coalesce(p_lifetime, interval '1 day'), v_who, p_actor, p_device_id) c;
+           nebula.read_inet('address', p_address), coalesce(p_uses, 1), coalesce(p_lifetime, interval '1 day'), v_who,
+           p_actor, p_device_id) c;
   IF p_code_hash IS NOT NULL THEN
     -- The device that asks to be let in has a code already, which nobody else knows.
     code := NULL;

@@ -35,3 +35,28 @@ BEGIN
                    v_table.name, v_table.check_name, v_table.rule);
   END LOOP;
 END $$;
+
+-- Likewise no list has lists or nothing in it: for one such row the gateway could not read any of its table.
+DO $$
+DECLARE
+  v_table record;
+BEGIN
+  FOR v_table IN
+    SELECT c.oid::regclass AS name,
+           quote_ident(c.relname || '_list_check') AS check_name,
+           string_agg(format('CASE WHEN array_ndims(%1$I) > 1 THEN false '
+                             'ELSE array_position(%1$I, NULL::%2$s) IS NULL END', a.attname, t.typelem::regtype),
+                      ' AND ' ORDER BY a.attname) AS rule
+      FROM pg_catalog.pg_extension e
+      JOIN pg_catalog.pg_depend d ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid AND d.deptype = 'e'
+      JOIN pg_catalog.pg_class c ON d.classid = 'pg_class'::regclass AND c.oid = d.objid AND c.relkind IN ('r', 'p')
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+      JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typcategory = 'A'
+     WHERE e.extname = 'pg_nebula'
+       AND NOT c.relispartition
+     GROUP BY c.oid
+  LOOP
+    EXECUTE format('ALTER TABLE %s DROP CONSTRAINT IF EXISTS %s, ADD CONSTRAINT %2$s CHECK (%3$s)',
+                   v_table.name, v_table.check_name, v_table.rule);
+  END LOOP;
+END $$;

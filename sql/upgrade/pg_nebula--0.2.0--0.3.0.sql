@@ -32,6 +32,21 @@ BEGIN
     EXECUTE format('UPDATE %1$s SET %2$s = least(greatest(%2$s, %3$s), %4$s) WHERE %2$s NOT BETWEEN %3$s AND %4$s',
                    v_column.name, v_column.column_name, v_column.least, v_column.most);
   END LOOP;
+  -- Lists lose what they must not have any more: lists and nothing.
+  FOR v_column IN
+    SELECT c.oid::regclass AS name, quote_ident(a.attname) AS column_name, t.typelem::regtype AS element
+      FROM pg_catalog.pg_class c
+      JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+      JOIN pg_catalog.pg_type t ON t.oid = a.atttypid AND t.typcategory = 'A'
+     WHERE c.relnamespace = 'nebula'::regnamespace
+       AND c.relkind IN ('r', 'p')
+       AND NOT c.relispartition
+  LOOP
+    EXECUTE format('UPDATE %1$s SET %2$s = ARRAY(SELECT u FROM unnest(%2$s) u WHERE u IS NOT NULL) '
+                   'WHERE CASE WHEN array_ndims(%2$s) > 1 THEN true '
+                   'ELSE array_position(%2$s, NULL::%3$s) IS NOT NULL END',
+                   v_column.name, v_column.column_name, v_column.element);
+  END LOOP;
   SET LOCAL session_replication_role = origin;
 END $$;
 

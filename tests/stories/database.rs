@@ -13,3 +13,4 @@ mod replication;
 mod restore;
 mod surface;
 mod upgrade;
+mod written_by_hand;

@@ -46,6 +46,42 @@ mod tests {
         assert_eq!(unbounded, exempt);
     }
 
+    /// One such row would fail every list that it is in.
+    #[pg_test]
+    fn a_list_in_a_row_has_neither_lists_nor_nothing_in_it() {
+        let columns: Vec<String> =
+            one("SELECT array_agg(format('%s %I %s', c.oid::regclass, a.attname, t.typelem::regtype))
+               FROM pg_class c
+               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
+               JOIN pg_type t ON t.oid = a.atttypid AND t.typcategory = 'A'
+              WHERE c.relnamespace = 'nebula'::regnamespace AND c.relkind IN ('r', 'p')
+                AND NOT c.relispartition");
+        assert!(columns.len() > 20, "{columns:?}");
+        for column in columns {
+            let [table, name, element] = column.splitn(3, ' ').collect::<Vec<_>>().try_into().expect("three");
+            let rule: String = one(&format!(
+                "SELECT (regexp_match(pg_get_constraintdef(oid), '^CHECK \\((.*)\\)$'))[1] FROM pg_constraint
+                  WHERE conrelid = '{table}'::regclass AND conname = split_part('{table}', '.', 2) || '_list_check'"
+            ));
+            let rule = |value: &str| {
+                let row = format!("SELECT (jsonb_populate_record(NULL::{table}, '{{}}')).*");
+                let spoilt = format!("SELECT r.*, {value} AS spoilt FROM ({row}) r");
+                let rule = rule.replace(&format!("({name}"), "(spoilt");
+                text(&format!("SELECT {rule} FROM ({spoilt}) x"))
+            };
+            let array = |text: &str| format!("{text}::{element}[]");
+            let some = match element {
+                "text" => "a",
+                "inet" | "cidr" => "10.0.0.0/8",
+                _ => "1",
+            };
+            assert_eq!(rule(&array(&format!("'{{{some},{some}}}'"))), "true", "{column}");
+            for wrong in [format!("'{{{some},NULL}}'"), format!("'{{{{{some}}},{{{some}}}}}'")] {
+                assert_eq!(rule(&array(&wrong)), "false", "{column}: {wrong}");
+            }
+        }
+    }
+
     #[pg_test]
     fn a_row_written_by_hand_cannot_have_a_value_that_lists_cannot_write() {
         let project = project("10.0.0.0/24");

@@ -69,14 +69,14 @@ const DUE: &str = "
     SELECT nebula.schedule_job('each minute', '* * * * *', 'scheduled');
     UPDATE nebula.job_schedule SET next_at = now() - interval '1 hour'";
 
-async fn cluster() -> Result<&'static Cluster> {
+pub(super) async fn cluster() -> Result<&'static Cluster> {
     static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
     let settings = ["fsync=off", PRELOAD, "nebula.maintenance_interval = 1"];
     CLUSTER.get_or_try_init(|| Cluster::start(&settings)).await
 }
 
 /// A database with rows; the workers look after another one.
-async fn source(more: &str) -> Result<Database> {
+pub(super) async fn source(more: &str) -> Result<Database> {
     let database = cluster().await?.database().await?;
     database.connect().await?.batch_execute(&format!("{ROWS}; {more}")).await?;
     Ok(database)
@@ -87,20 +87,25 @@ fn file(cluster: &Cluster, name: &str) -> PathBuf {
     cluster.data().with_file_name(name)
 }
 
-fn dump(cluster: &Cluster, database: &Database, name: &str, arguments: &[&str]) -> Result<PathBuf> {
+pub(super) fn dump(
+    cluster: &Cluster,
+    database: &Database,
+    name: &str,
+    arguments: &[&str],
+) -> Result<PathBuf> {
     let path = file(cluster, &format!("{}-{name}", database.name()));
     run(cluster.tool("pg_dump").args(arguments).arg("-f").arg(&path).arg(database.name()))?;
     Ok(path)
 }
 
 /// pg_restore that ends at the first error.
-fn pg_restore(cluster: &Cluster, into: &str, arguments: &[&str]) -> Command {
+pub(super) fn pg_restore(cluster: &Cluster, into: &str, arguments: &[&str]) -> Command {
     let mut command = cluster.tool("pg_restore");
     command.args(["--exit-on-error", "-d", into]).args(arguments);
     command
 }
 
-async fn assert_equal(source: &Database, restored: &Database, how: &str) -> Result<()> {
+pub(super) async fn assert_equal(source: &Database, restored: &Database, how: &str) -> Result<()> {
     let mut before = contents(source).await?;
     before.retain(|(table, _)| table != "nebula.linked_table");
     ensure!(before.len() > 40, "the source has rows to compare: {}", before.len());

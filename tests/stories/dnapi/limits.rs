@@ -68,8 +68,12 @@ async fn what_cannot_be_signed_holds_back_no_configuration() -> Result<()> {
     assert_eq!(laptop.certificates()?[0].details().groups, ["web"]);
 
     // By hand, in spite of all. The device keeps its certificate and gets the blocklist with it.
-    for groups in ["{backup}", "{\"\"}", "{web,NULL}"] {
-        let spoil = "UPDATE nebula.device SET groups = $1::text::text[] WHERE device_id = $2::text::uuid";
+    let spoil = "UPDATE nebula.device SET groups = $1::text::text[] WHERE device_id = $2::text::uuid";
+    for groups in ["{web,NULL}", "{{web,eu},{eu,web}}"] {
+        let refused = database.execute(spoil, &[&groups, &laptop.host]).await.unwrap_err();
+        assert_eq!(refused.code().map(|code| code.code()), Some("23514"), "{groups}: {refused}");
+    }
+    for groups in ["{backup}", "{\"\"}"] {
         database.execute(spoil, &[&groups, &laptop.host]).await?;
         assert!(!laptop.update_available().await?, "{groups}");
     }
