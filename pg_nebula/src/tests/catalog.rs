@@ -172,7 +172,7 @@ const READERS: &str = "
     check_interface check_job check_movable check_mtu check_network check_node_changes
     check_node_limits check_node_name check_node_range check_not_reserved check_peer
     check_peer_endpoint check_peer_identity check_project_options check_reach check_route_numbers
-    check_rule check_span check_successor check_text check_time check_words claim_key conf_of
+    check_rule check_size check_span check_successor check_text check_time check_words claim_key conf_of
     configuration_versions confirm_changes desired_interface device_allocation device_configurations
     device_networks device_revocation device_status_for device_unsafe_networks disk_room
     dual_families dumped_relations endpoint_address endpoint_fault enrolment_project expired_peers
