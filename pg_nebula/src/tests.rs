@@ -1,5 +1,6 @@
 //! Tests of the SQL functions, each inside a server and rolled back afterwards.
 
+mod account;
 mod addresses;
 mod catalog;
 mod conformance;

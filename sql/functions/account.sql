@@ -46,6 +46,19 @@ COMMENT ON FUNCTION nebula.create_account(text, text, text) IS
   'Creates an account. password_hash: Argon2id in PHC form. Errors: 23505 name taken, 22023 malformed '
   'name, hash or role';
 
+CREATE FUNCTION nebula.find_account(p_username text) RETURNS uuid
+LANGUAGE plpgsql STABLE AS $$
+DECLARE
+  v_account_id uuid := (SELECT a.account_id FROM nebula.account a WHERE a.username = p_username);
+BEGIN
+  IF v_account_id IS NULL THEN
+    RAISE EXCEPTION 'there is no account "%"', left(p_username, 80)
+      USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
+  END IF;
+  RETURN v_account_id;
+END $$;
+COMMENT ON FUNCTION nebula.find_account(text) IS 'Internal: the account of this name. Errors: P0002 none';
+
 CREATE FUNCTION nebula.set_password(username text, password_hash text) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -54,18 +67,12 @@ DECLARE
   v_found_id      uuid;
 BEGIN
   PERFORM nebula.check_account(v_username, v_password_hash, 'member');
+  v_found_id := nebula.find_account(v_username);
   UPDATE nebula.account AS a
      SET password_hash = v_password_hash
-   WHERE a.username = v_username
-  RETURNING a.account_id INTO v_found_id;
-  IF v_found_id IS NULL THEN
-    RAISE EXCEPTION 'there is no account "%"', left(v_username, 80)
-      USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
-  END IF;
-  -- End all sessions: they may have been opened with the old password.
-  UPDATE nebula.session
-     SET ended_at = now(), end_reason = 'logout'
-   WHERE account_id = v_found_id AND ended_at IS NULL;
+   WHERE a.account_id = v_found_id;
+  -- They may have been opened with the old password.
+  PERFORM nebula.end_sessions(v_found_id, 'password');
   PERFORM nebula.record_event(NULL, session_user::text, 'set-password', 'account', v_found_id::text);
   RETURN v_found_id;
 END $$;

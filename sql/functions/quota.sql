@@ -249,13 +249,8 @@ COMMENT ON FUNCTION nebula.set_project_quota(uuid, bigint) IS
 CREATE FUNCTION nebula.set_account_quota(username text, max_bytes bigint) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_username   CONSTANT text := username;
-  v_account_id uuid := (SELECT a.account_id FROM nebula.account a WHERE a.username = v_username);
+  v_account_id uuid := nebula.find_account(username);
 BEGIN
-  IF v_account_id IS NULL THEN
-    RAISE EXCEPTION 'there is no account "%"', left(v_username, 80)
-      USING ERRCODE = 'P0002', HINT = 'List accounts: SELECT username FROM nebula.account.';
-  END IF;
   PERFORM nebula.write_quota(session_user::text, NULL, v_account_id, max_bytes);
 END $$;
 COMMENT ON FUNCTION nebula.set_account_quota(text, bigint) IS

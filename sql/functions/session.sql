@@ -86,3 +86,81 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION nebula.close_session(uuid) IS
   'For the gateway: ends a family; closing it twice is no error';
+
+CREATE FUNCTION nebula.end_sessions(p_account_id uuid, p_reason text, p_except uuid DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_ended integer;
+BEGIN
+  UPDATE nebula.session s
+     SET ended_at = now(),
+         end_reason = p_reason
+   WHERE s.account_id = p_account_id
+     AND s.ended_at IS NULL
+     AND s.session_id IS DISTINCT FROM p_except;
+  GET DIAGNOSTICS v_ended = ROW_COUNT;
+  RETURN v_ended;
+END $$;
+COMMENT ON FUNCTION nebula.end_sessions(uuid, text, uuid) IS
+  'Internal: ends the sessions of an account, but for one; answers how many';
+
+CREATE FUNCTION nebula.list_sessions(p_actor uuid, p_account_id uuid DEFAULT NULL)
+RETURNS TABLE (
+  session_id uuid, client text, user_agent text, opened_at timestamptz, last_seen_at timestamptz, expires_at timestamptz
+)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.require_account(p_actor);
+  IF p_account_id <> p_actor THEN
+    PERFORM nebula.require_operator(p_actor, 'account.write');
+  END IF;
+  RETURN QUERY
+    SELECT s.session_id, host(s.client), s.user_agent, s.opened_at,
+           (SELECT max(t.issued_at) FROM nebula.session_token t WHERE t.session_id = s.session_id), s.expires_at
+      FROM nebula.session s
+     WHERE s.account_id = coalesce(p_account_id, p_actor)
+       AND s.ended_at IS NULL
+       AND s.expires_at > now()
+     ORDER BY s.opened_at DESC
+     LIMIT 1000;
+END $$;
+COMMENT ON FUNCTION nebula.list_sessions(uuid, uuid) IS
+  'For the gateway: open sessions of the account or, for administrators, of another one, newest first. Errors: 28000, '
+  '42501';
+
+-- A session that is not in sight does not exist, so that nobody learns whose it is.
+CREATE FUNCTION nebula.end_session_for(p_actor uuid, p_session_id uuid, p_client inet DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_who     nebula.account := nebula.require_account(p_actor);
+  v_account uuid;
+BEGIN
+  UPDATE nebula.session s
+     SET ended_at = coalesce(s.ended_at, now()),
+         end_reason = coalesce(s.end_reason, 'ended')
+   WHERE s.session_id = p_session_id
+     AND (s.account_id = p_actor OR v_who.role = 'admin')
+  RETURNING s.account_id INTO v_account;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no session %', p_session_id
+      USING ERRCODE = 'P0002', HINT = 'List sessions: nebulactl account sessions.';
+  END IF;
+  PERFORM nebula.record_event(NULL, v_who.username, 'end-session', 'account', v_account::text, p_client,
+                              jsonb_build_object('session', p_session_id));
+END $$;
+COMMENT ON FUNCTION nebula.end_session_for(uuid, uuid, inet) IS
+  'For the gateway: ends a session of the account or, for administrators, of any. Idempotent. Errors: 28000, P0002 '
+  'none in sight';
+
+CREATE FUNCTION nebula.end_other_sessions(p_actor uuid, p_keep uuid, p_client inet DEFAULT NULL) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_who   nebula.account := nebula.require_account(p_actor);
+  v_ended integer := nebula.end_sessions(p_actor, 'ended', p_keep);
+BEGIN
+  PERFORM nebula.record_event(NULL, v_who.username, 'end-session', 'account', p_actor::text, p_client,
+                              jsonb_build_object('sessions', v_ended));
+  RETURN v_ended;
+END $$;
+COMMENT ON FUNCTION nebula.end_other_sessions(uuid, uuid, inet) IS
+  'For the gateway: ends all sessions of the account but this one; answers how many. Errors: 28000';

@@ -11,7 +11,7 @@ CREATE TABLE nebula.session (
   CONSTRAINT session_pkey PRIMARY KEY (session_id),
   CONSTRAINT session_end_check CHECK ((ended_at IS NULL) = (end_reason IS NULL)),
   CONSTRAINT session_user_agent_check CHECK (octet_length(user_agent) <= nebula.text_limit('client')),
-  CONSTRAINT session_end_reason_check CHECK (end_reason IN ('logout', 'reuse', 'disabled'))
+  CONSTRAINT session_end_reason_check CHECK (end_reason IN ('logout', 'ended', 'reuse', 'password', 'disabled'))
 );
 -- For ending all sessions of an account.
 CREATE INDEX session_account_idx ON nebula.session (account_id);
@@ -26,7 +26,8 @@ COMMENT ON COLUMN nebula.session.opened_at IS 'When the person signed in';
 COMMENT ON COLUMN nebula.session.expires_at IS 'No refresh after this';
 COMMENT ON COLUMN nebula.session.ended_at IS 'When the family was ended before its time';
 COMMENT ON COLUMN nebula.session.end_reason IS
-  'logout, reuse (an old token came back: it was stolen) or disabled';
+  'logout, ended (by the account or an administrator), reuse (an old token came back: it was stolen), password (it was '
+  'changed) or disabled';
 
 -- The refresh tokens of a family, by SHA-256. Only the client knows the tokens themselves.
 CREATE TABLE nebula.session_token (

@@ -138,6 +138,12 @@ ALTER TABLE nebula.node
 -- One says what the other does: a trigger of the install script keeps it so.
 UPDATE nebula.node n SET desired_state = 'disabled' WHERE NOT n.enabled;
 ALTER TABLE nebula.node ADD CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'));
+-- Sessions end for more reasons.
+ALTER TABLE nebula.session
+  DROP CONSTRAINT session_end_reason_check,
+  ADD CONSTRAINT session_end_reason_check
+    CHECK (end_reason IN ('logout', 'ended', 'reuse', 'password', 'disabled'));
+
 -- Members get roles; those of before keep what they may do. add_member takes the role.
 ALTER TABLE nebula.project_member
   ADD COLUMN role text NOT NULL DEFAULT 'member',

@@ -11,21 +11,26 @@ use utoipa::openapi::path::HttpMethod;
 use crate::http::error::method_not_allowed;
 use crate::http::query;
 
-/// The roles that may call a route.
+/// The least role that may call a route; `nebula.permission` has the actions. For the documentation: the database
+/// decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Access {
     /// Everyone, without a token.
     Anyone,
-    /// Accounts, for the projects they are a member of; administrators for all.
+    /// Every account, for itself.
+    Account,
+    Viewer,
     Member,
-    /// The account that registered the object, and administrators.
-    Owner,
-    /// Administrators.
     Admin,
+    Owner,
+    /// Administrators of everything.
+    Operator,
+    /// The account that registered the device, and administrators of the project.
+    OwnDevice,
     /// Members, and holders of an enrolment code.
     MemberOrCode,
-    /// Members, and holders of a signed link.
-    MemberOrLink,
+    /// Viewers, and holders of a signed link.
+    ViewerOrLink,
 }
 
 impl Access {
@@ -33,11 +38,15 @@ impl Access {
     pub(crate) fn description(self) -> &'static str {
         match self {
             Self::Anyone => "anyone",
+            Self::Account => "every account",
+            Self::Viewer => "viewers of the project",
             Self::Member => "members of the project",
-            Self::Owner => "the owner, administrators",
-            Self::Admin => "administrators",
+            Self::Admin => "administrators of the project",
+            Self::Owner => "owners of the project",
+            Self::Operator => "operators",
+            Self::OwnDevice => "the account that registered it, administrators of the project",
             Self::MemberOrCode => "members of the project, holders of an enrolment code",
-            Self::MemberOrLink => "members of the project, holders of a signed link",
+            Self::ViewerOrLink => "viewers of the project, holders of a signed link",
         }
     }
 }

@@ -19,7 +19,8 @@ mod tests {
     const PROJECT: &str = "(SELECT project_id FROM nebula.project WHERE name = 'proof')";
     const ROLES: [&str; 6] = ["stranger", "viewer", "member", "admin", "owner", "operator"];
 
-    /// Every function that sql/roles.sql grants to the gateway. `$p`: the project, `$d`: a device, `$f`: a file.
+    /// Every function that sql/roles.sql grants to the gateway. `$p`: the project, `$a`: a viewer of it, `$d`: a
+    /// device, `$f`: a file.
     const FUNCTIONS: &[(&str, Asks)] = &[
         ("account_login", NoAccount),
         ("account_role", Sight),
@@ -27,6 +28,15 @@ mod tests {
         ("open_session", NoAccount),
         ("rotate_session", NoAccount),
         ("close_session", NoAccount),
+        ("list_sessions", Action("account.write", "$1, gen_random_uuid()")),
+        ("end_session_for", Sight),
+        ("end_other_sessions", Sight),
+        ("list_accounts", Action("account.write", "$1")),
+        ("change_account_for", Action("account.write", "$1, $a, '{\"role\": \"admin\"}'")),
+        ("delete_account_for", Action("account.write", "$1, $a")),
+        ("list_members", Action("project.read", "$1, $p")),
+        ("set_member_for", Action("member.write", "$1, $p, 'stranger', 'viewer'")),
+        ("remove_member_for", Action("member.write", "$1, $p, $a")),
         ("require_member", Action("project.read", "$1, $p")),
         ("visible_projects", Sight),
         ("record_authority", NoAccount),
@@ -189,10 +199,11 @@ mod tests {
         assert_eq!(text(PROJECT), project);
         run("SELECT nebula.create_account(n, '$argon2id$x',
                                           CASE n WHEN 'operator' THEN 'admin' ELSE 'member' END)
-               FROM unnest('{stranger,viewer,member,admin,owner,operator}'::text[]) n");
+               FROM unnest('{stranger,viewer,member,admin,owner,operator,guest}'::text[]) n");
         for role in &ROLES[1..5] {
             run(&format!("SELECT nebula.add_member('{project}', '{role}', '{role}')"));
         }
+        run(&format!("SELECT nebula.add_member('{project}', 'guest', 'viewer')"));
         register(&project, 1, "host");
         run("INSERT INTO nebula.certificate (fingerprint, project_id, device_id, version, curve, networks, groups,
                                              public_key, issuer, not_before, not_after, pem)
@@ -221,6 +232,7 @@ mod tests {
         let arguments = arguments
             .replace("$1", &format!("'{}'", account(role)))
             .replace("$p", PROJECT)
+            .replace("$a", "(SELECT account_id FROM nebula.account WHERE username = 'guest')")
             .replace("$d", "(SELECT device_id FROM nebula.device)")
             .replace("$f", "(SELECT file_id FROM nebula.file)");
         let [code, message, _] = attempt(&format!(
@@ -275,7 +287,7 @@ mod tests {
             .collect();
         for action in text("SELECT string_agg(action, ' ') FROM nebula.permission").split(' ') {
             // Of functions that answer what an account sees, and of functions that no account calls.
-            let other = ["file.read", "peer.admin", "member.write", "project.create", "system.read"];
+            let other = ["file.read", "peer.admin", "project.create", "system.read"];
             assert!(asked.contains(&action) || other.contains(&action), "nothing asks for {action}");
         }
     }
