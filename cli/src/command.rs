@@ -1,5 +1,6 @@
 //! The verbs: one file per word.
 
+pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod ca;
 pub(crate) mod device;

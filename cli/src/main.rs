@@ -6,8 +6,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    ca, device, doctor, enrolment, file, get, job, join, leave, login, node, peer, ping, play, pool, project,
-    quota, route, rule, share, status, upload,
+    account, ca, device, doctor, enrolment, file, get, job, join, leave, login, node, peer, ping, play, pool,
+    project, quota, route, rule, share, status, upload,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -105,6 +105,9 @@ enum Command {
     /// Quotas: what projects and accounts may store
     #[command(subcommand)]
     Quota(quota::Command),
+    /// Accounts: who may sign in, sessions, and the members of projects
+    #[command(subcommand)]
+    Account(account::Command),
     /// Devices: members of a project
     #[command(subcommand)]
     Device(device::Command),
@@ -153,6 +156,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Project(command) => project::run(context, command).await,
         Command::Pool(command) => pool::run(context, command).await,
         Command::Quota(command) => quota::run(context, command).await,
+        Command::Account(command) => account::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
         Command::Rule(command) => rule::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,

@@ -22,6 +22,7 @@ pub(crate) mod firewall;
 pub(crate) mod folder;
 pub(crate) mod hls;
 pub(crate) mod job;
+pub(crate) mod member;
 pub(crate) mod node;
 pub(crate) mod node_interface;
 pub(crate) mod node_sync;

@@ -1,5 +1,6 @@
 //! HTTP: the table of routes, one file of handlers per word, and the shape of failures.
 
+pub(crate) mod account;
 pub(crate) mod auth;
 pub(crate) mod authority;
 pub(crate) mod body_limit;
@@ -19,6 +20,7 @@ pub(crate) mod health;
 pub(crate) mod hls;
 pub(crate) mod install;
 pub(crate) mod job;
+pub(crate) mod member;
 pub(crate) mod metrics;
 pub(crate) mod node;
 pub(crate) mod node_interface;
@@ -39,6 +41,7 @@ pub(crate) mod revocation;
 pub(crate) mod rotation;
 pub(crate) mod route;
 pub(crate) mod routes;
+pub(crate) mod session;
 pub(crate) mod share;
 pub(crate) mod system;
 pub(crate) mod trash;

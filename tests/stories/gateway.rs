@@ -1,6 +1,7 @@
 //! The gateway's HTTP interface: its connections to clients and to the database,
 //! input validation, sessions of users.
 
+mod account;
 mod administration;
 mod connection;
 mod database;

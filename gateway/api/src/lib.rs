@@ -4,6 +4,7 @@
 //! success is an [`Envelope`] `{"success":true,"data":…}` (the three sign-in routes answer their tokens
 //! bare), every failure an [`Failure`] `{"success":false,"error":…,"sqlstate":…,"detail":…,"hint":…}`.
 
+pub mod account;
 pub mod agent;
 pub mod auth;
 pub mod authority;

@@ -1,8 +1,12 @@
-//! Accounts, as sign-in and the `account` subcommand need them.
+//! Accounts: sign-in, and what administrators do to them.
 
+use std::net::IpAddr;
+
+use nebula_api::account::{Account, AccountChanges};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
-use super::query::{GenericClient, query_one, query_opt};
+use super::query::{GenericClient, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
 /// Credentials of an account.
@@ -49,4 +53,51 @@ pub(crate) async fn set_password(
     Ok(query_one(client, "SELECT nebula.set_password($1, $2)", &[&username, &password_hash])
         .await?
         .try_get(0)?)
+}
+
+/// Accounts by name, those after a name. Fails with 403 not an administrator.
+pub(crate) async fn list(
+    client: &impl GenericClient,
+    actor: Uuid,
+    after: Option<&str>,
+    max: i32,
+) -> Result<Vec<Account>, ApiError> {
+    let rows =
+        query(client, "SELECT * FROM nebula.list_accounts($1, $2, $3)", &[&actor, &after, &max]).await?;
+    map_rows(&rows, |row| {
+        Ok(Account {
+            account_id: row.try_get("account_id")?,
+            username: row.try_get("username")?,
+            role: row.try_get("role")?,
+            disabled_at: row.try_get("disabled_at")?,
+            created_at: row.try_get("created_at")?,
+            last_seen_at: row.try_get("last_seen_at")?,
+            sessions: row.try_get("sessions")?,
+        })
+    })
+}
+
+/// Changes an account. Fails with 403 not an administrator, 404 no such account, 400 no such role, 409 the last
+/// administrator.
+pub(crate) async fn change(
+    client: &impl GenericClient,
+    actor: Uuid,
+    account_id: Uuid,
+    changes: &AccountChanges,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.change_account_for($1, $2, $3, $4)";
+    query(client, sql, &[&actor, &account_id, &Json(changes), &address]).await.map(drop)
+}
+
+/// Deletes an account; what it owns stays. Fails with 403 not an administrator, 404 no such account, 409 the last
+/// administrator.
+pub(crate) async fn delete(
+    client: &impl GenericClient,
+    actor: Uuid,
+    account_id: Uuid,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.delete_account_for($1, $2, $3)";
+    query(client, sql, &[&actor, &account_id, &address]).await.map(drop)
 }

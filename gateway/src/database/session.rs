@@ -3,9 +3,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use nebula_api::account::Session as OpenSession;
 use uuid::Uuid;
 
-use super::query::{GenericClient, query_one};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Result of exchanging a refresh token.
@@ -72,4 +73,47 @@ pub(crate) async fn rotate(
 /// Ends a session; it may have ended already.
 pub(crate) async fn close(client: &impl GenericClient, session_id: Uuid) -> Result<(), ApiError> {
     query_one(client, "SELECT nebula.close_session($1)", &[&session_id]).await.map(drop)
+}
+
+/// Open sessions of the actor, or of another account. Fails with 403 not an administrator.
+pub(crate) async fn list(
+    client: &impl GenericClient,
+    actor: Uuid,
+    account_id: Option<Uuid>,
+) -> Result<Vec<OpenSession>, ApiError> {
+    let rows = query(client, "SELECT * FROM nebula.list_sessions($1, $2)", &[&actor, &account_id]).await?;
+    map_rows(&rows, |row| {
+        Ok(OpenSession {
+            session_id: row.try_get("session_id")?,
+            current: false,
+            client: row.try_get("client")?,
+            user_agent: row.try_get("user_agent")?,
+            opened_at: row.try_get("opened_at")?,
+            last_seen_at: row.try_get("last_seen_at")?,
+            expires_at: row.try_get("expires_at")?,
+        })
+    })
+}
+
+/// Ends a session of the actor or, for administrators, of anybody. Fails with 404 none in sight.
+pub(crate) async fn end(
+    client: &impl GenericClient,
+    actor: Uuid,
+    session_id: Uuid,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    query(client, "SELECT nebula.end_session_for($1, $2, $3)", &[&actor, &session_id, &address])
+        .await
+        .map(drop)
+}
+
+/// Ends all sessions of the actor but one; answers how many.
+pub(crate) async fn end_others(
+    client: &impl GenericClient,
+    actor: Uuid,
+    keep: Uuid,
+    address: Option<IpAddr>,
+) -> Result<i32, ApiError> {
+    let sql = "SELECT nebula.end_other_sessions($1, $2, $3)";
+    Ok(query_one(client, sql, &[&actor, &keep, &address]).await?.try_get(0)?)
 }

@@ -24,6 +24,8 @@ const BATCH_LIMIT: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     pub(crate) account_id: Uuid,
+    /// The session of the access token.
+    pub(crate) session_id: Uuid,
     pub(crate) username: String,
     /// `admin` or `member`, as of the token; for display, never for a decision.
     pub(crate) role: String,
@@ -39,8 +41,8 @@ impl Actor {
                 TokenError::Invalid => ApiError::new(NOT_AUTHENTICATED, "the access token is not valid")
                     .hint("Sign in: POST /api/auth/login."),
             })?;
-        let AccessClaims { sub: account_id, username, role, .. } = claims;
-        Ok(Self { account_id, username, role })
+        let AccessClaims { sub: account_id, session: session_id, username, role, .. } = claims;
+        Ok(Self { account_id, session_id, username, role })
     }
 
     /// Reads the header `Authorization`. Fails with 401.

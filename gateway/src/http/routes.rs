@@ -14,9 +14,9 @@ use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
-    auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall, folder, health,
-    hls, install, job, metrics, node, node_interface, peer, picture, playback, pool, preauth, project,
-    project_options, quota, revocation, rotation, share, system, trash, upload,
+    account, auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall, folder,
+    health, hls, install, job, member, metrics, node, node_interface, peer, picture, playback, pool, preauth,
+    project, project_options, quota, revocation, rotation, session, share, system, trash, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -48,6 +48,13 @@ routes! {
     Anyone auth::refresh;
     Anyone auth::logout;
     Account auth::me;
+    Account session::list;
+    Account session::end_others;
+    Account session::end;
+    Operator account::list;
+    Operator account::change;
+    Operator account::delete;
+    Operator account::sessions;
 
     Anyone device::ca;
     MemberOrCode device::register;
@@ -79,6 +86,9 @@ routes! {
     Admin  firewall::drop_route;
 
     Viewer project::list;
+    Viewer member::list;
+    Owner  member::set;
+    Owner  member::remove;
     Viewer quota::list;
     Operator quota::set;
     Viewer pool::list;

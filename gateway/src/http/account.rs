@@ -1,0 +1,89 @@
+//! `/api/accounts`, for administrators.
+
+use actix_web::{HttpRequest, web};
+use nebula_api::account::{Account, AccountChanges, Session};
+use nebula_api::{Envelope, Page};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::database::{account as database, session};
+use crate::error::ApiError;
+use crate::http::extractor::Actor;
+use crate::http::object::Object;
+use crate::http::origin::client_address;
+use crate::state::AppState;
+
+/// Query of `GET /api/accounts`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query, rename_all = "camelCase")]
+pub(crate) struct ListQuery {
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// How many at most: 1 to 1000, 100 without it.
+    max: Option<i32>,
+}
+
+/// Accounts by name.
+#[utoipa::path(get, path = "/api/accounts", tag = "account", params(ListQuery),
+    responses((status = 200, description = "Accounts", body = Page<Account>)))]
+pub(crate) async fn list(
+    state: web::Data<AppState>,
+    actor: Actor,
+    query: web::Query<ListQuery>,
+) -> Result<web::Json<Page<Account>>, ApiError> {
+    let client = state.database.client().await?;
+    let max = query.max.unwrap_or(100).clamp(1, 1000);
+    let data = database::list(&client, actor.account_id, query.cursor.as_deref(), max).await?;
+    let is_full = i32::try_from(data.len()).is_ok_and(|count| count == max);
+    let next = data.last().filter(|_| is_full).map(|account| account.username.clone());
+    Ok(web::Json(Page { success: true, data, next }))
+}
+
+/// Gives an account another role, disables or enables it. Disabling ends its sessions.
+#[utoipa::path(patch, path = "/api/accounts/{id}", tag = "account", params(("id" = Uuid, Path)),
+    request_body = AccountChanges,
+    responses((status = 200, description = "Changed", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn change(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    account_id: web::Path<Uuid>,
+    changes: web::Json<Object<AccountChanges>>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    let address = client_address(&request);
+    database::change(&client, actor.account_id, *account_id, &changes, address)
+        .await
+        .map(Envelope::new)
+        .map(web::Json)
+}
+
+/// Deletes an account with its sessions, memberships and share links. Its devices, peers, codes and files stay with
+/// their projects.
+#[utoipa::path(delete, path = "/api/accounts/{id}", tag = "account", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Deleted", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn delete(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    account_id: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    database::delete(&client, actor.account_id, *account_id, client_address(&request))
+        .await
+        .map(Envelope::new)
+        .map(web::Json)
+}
+
+/// Open sessions of an account, the newest first.
+#[utoipa::path(get, path = "/api/accounts/{id}/sessions", tag = "account", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Sessions", body = Envelope<Vec<Session>>)))]
+pub(crate) async fn sessions(
+    state: web::Data<AppState>,
+    actor: Actor,
+    account_id: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<Vec<Session>>>, ApiError> {
+    let client = state.database.client().await?;
+    session::list(&client, actor.account_id, Some(*account_id)).await.map(Envelope::new).map(web::Json)
+}
