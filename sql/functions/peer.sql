@@ -226,6 +226,7 @@ BEGIN
   v_peer.networks := nebula.peer_networks(networks);
   v_peer.groups := coalesce(groups, '{}');
   v_peer.expires_at := nebula.peer_expiry(expires_at);
+  v_peer.admin_expires_at := v_peer.expires_at;
   v_peer.created_by := coalesce(created_by, session_user::text);
   v_peer.created_at := now();
   v_peer.disabled_by_admin := false;

@@ -20,7 +20,8 @@ BEGIN
              groups = p_peer.groups,
              disabled_at = p_peer.disabled_at,
              disabled_by_admin = p_peer.disabled_by_admin,
-             expires_at = p_peer.expires_at
+             expires_at = p_peer.expires_at,
+             admin_expires_at = p_peer.admin_expires_at
        WHERE e.peer_id = p_peer.peer_id;
       RETURN;
     EXCEPTION
@@ -60,7 +61,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.update_peer_by(uuid, jsonb, text, inet, uuid) IS
   'Internal: changes a peer, for the account if one is given, with the changes as the API writes them. Errors: as '
-  'update_peer, 42501 enabled though an administrator disabled it';
+  'update_peer, 42501 enabled though an administrator disabled it, or an end later than an administrator set';
 
 CREATE FUNCTION nebula.update_peer(
   peer_id uuid,

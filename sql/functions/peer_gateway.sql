@@ -150,7 +150,8 @@ END $$;
 COMMENT ON FUNCTION nebula.update_peer_for(uuid, uuid, jsonb, inet) IS
   'For the gateway: update_peer for the account that created it, or an administrator, with changes as the API writes '
   'them (expiresAt null: never); answers the peer. Errors: P0002, 42501 not allowed, or a reach that the account may '
-  'not give it, or enabled though an administrator disabled it, the rest as update_peer';
+  'not give it, or enabled though an administrator disabled it, or an end later than an administrator set, the rest as '
+  'update_peer';
 
 CREATE FUNCTION nebula.move_peers_for(
   p_actor uuid, p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_client inet DEFAULT NULL
@@ -182,7 +183,7 @@ BEGIN
     v_result := ROW(v_item - 1, p_peer_ids[v_item], NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
     BEGIN
       v_by := nebula.acting_on_peer(p_actor, p_peer_ids[v_item]);
-      PERFORM nebula.check_disabled_by_admin(e, p_actor) FROM nebula.peer e WHERE e.peer_id = p_peer_ids[v_item];
+      PERFORM nebula.check_admin_block(e, p_actor) FROM nebula.peer e WHERE e.peer_id = p_peer_ids[v_item];
       v_ended := v_ended || p_peer_ids[v_item];
     EXCEPTION
       WHEN no_data_found OR insufficient_privilege THEN
@@ -192,15 +193,15 @@ BEGIN
     v_results := v_results || v_result;
   END LOOP;
   PERFORM nebula.lock_for_change(v_ended);
-  -- Again: an administrator may have disabled one before it was locked.
-  PERFORM nebula.check_disabled_by_admin(e, p_actor) FROM nebula.peer e WHERE e.peer_id = ANY (v_ended);
+  -- Again: an administrator may have disabled or ended one before it was locked.
+  PERFORM nebula.check_admin_block(e, p_actor) FROM nebula.peer e WHERE e.peer_id = ANY (v_ended);
   PERFORM nebula.mark_removed(v_ended, v_by, p_client, '{}') WHERE v_ended <> '{}';
   RETURN QUERY SELECT nebula.show_result(r) FROM unnest(v_results) r;
 END $$;
 COMMENT ON FUNCTION nebula.remove_peers_for(uuid, uuid[], inet) IS
   'For the gateway: removes peers for the account that created them, or an administrator, with results as the API '
   'writes them; again is no error while they are being removed. Errors of an item: P0002 no such peer, 42501 not '
-  'allowed, or disabled by an administrator; of the whole call: 28000 no such account, 22023 too many';
+  'allowed, or disabled or ended by an administrator; of the whole call: 28000 no such account, 22023 too many';
 
 CREATE FUNCTION nebula.cancel_move_for(p_actor uuid, p_peer_id uuid, p_client inet DEFAULT NULL) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -136,16 +136,33 @@ $$;
 COMMENT ON FUNCTION nebula.is_administrator(uuid) IS
   'Internal: whether the account is an administrator; null: a user of SQL, who is one';
 
-CREATE FUNCTION nebula.check_disabled_by_admin(p_peer nebula.peer, p_actor uuid) RETURNS void
+CREATE FUNCTION nebula.check_admin_block(p_peer nebula.peer, p_actor uuid) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  IF p_peer.disabled_by_admin AND NOT nebula.is_administrator(p_actor) THEN
+  IF nebula.is_administrator(p_actor) THEN
+    RETURN;
+  ELSIF p_peer.disabled_by_admin THEN
     RAISE EXCEPTION 'an administrator disabled peer "%"', p_peer.name
       USING ERRCODE = '42501', HINT = 'Ask an administrator to enable it.';
+  ELSIF p_peer.admin_expires_at <= clock_timestamp() THEN
+    RAISE EXCEPTION 'peer "%" has expired at the end that an administrator set', p_peer.name
+      USING ERRCODE = '42501', HINT = 'Ask an administrator for a later end.';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.check_disabled_by_admin(nebula.peer, uuid) IS
-  'Internal: refuses to enable or remove what an administrator disabled, for an account that is none. Errors: 42501';
+COMMENT ON FUNCTION nebula.check_admin_block(nebula.peer, uuid) IS
+  'Internal: refuses to enable or remove what an administrator disabled, or gave an end that has passed, for an '
+  'account that is none. Errors: 42501';
+
+CREATE FUNCTION nebula.check_admin_expiry(p_peer nebula.peer, p_expires_at timestamptz) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF p_peer.admin_expires_at < coalesce(p_expires_at, 'infinity') THEN
+    RAISE EXCEPTION 'an administrator set the end of peer "%"', p_peer.name
+      USING ERRCODE = '42501', HINT = 'Choose an earlier end, or ask an administrator for a later one.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_admin_expiry(nebula.peer, timestamptz) IS
+  'Internal: refuses an end later than the one that an administrator set. Errors: 42501';
 
 CREATE FUNCTION nebula.read_peer(p_project_id uuid, p_item jsonb, p_by text, p_actor uuid DEFAULT NULL)
 RETURNS nebula.peer
@@ -167,6 +184,7 @@ BEGIN
                                                   FROM unnest(nebula.json_texts(p_item, 'networks')) n));
   v_peer.groups := nebula.json_texts(p_item, 'groups');
   v_peer.expires_at := nebula.peer_expiry(nebula.json_time(p_item, 'expiresAt'));
+  v_peer.admin_expires_at := CASE WHEN nebula.is_administrator(p_actor) THEN v_peer.expires_at END;
   v_peer.disabled_at := CASE WHEN nebula.json_boolean(p_item, 'disabled') THEN now() END;
   v_peer.disabled_by_admin := v_peer.disabled_at IS NOT NULL AND nebula.is_administrator(p_actor);
   v_peer.creator_id := p_actor;
@@ -209,11 +227,16 @@ BEGIN
   END IF;
   IF p_changes ? 'expiresAt' THEN
     v_peer.expires_at := nebula.peer_expiry(nebula.json_time(p_changes, 'expiresAt'));
+    IF nebula.is_administrator(p_actor) THEN
+      v_peer.admin_expires_at := v_peer.expires_at;
+    ELSE
+      PERFORM nebula.check_admin_expiry(p_peer, v_peer.expires_at);
+    END IF;
   END IF;
   IF p_changes ? 'disabled' THEN
     v_disables := coalesce(nebula.json_boolean(p_changes, 'disabled'), false);
     IF NOT v_disables THEN
-      PERFORM nebula.check_disabled_by_admin(p_peer, p_actor);
+      PERFORM nebula.check_admin_block(p_peer, p_actor);
     END IF;
     v_peer.disabled_at := CASE WHEN v_disables THEN coalesce(v_peer.disabled_at, now()) END;
     v_peer.disabled_by_admin := v_disables AND (p_peer.disabled_by_admin OR nebula.is_administrator(p_actor));
@@ -227,4 +250,5 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.changed_peer(nebula.peer, jsonb, uuid) IS
   'Internal: a peer with changes as the API writes them, by the account if one is given; expiresAt null: never. '
-  'Errors: 22023 malformed, 42501 enabled though an administrator disabled it, 55000 enabled after it has expired';
+  'Errors: 22023 malformed, 42501 enabled though an administrator disabled it, or an end later than an administrator '
+  'set, 55000 enabled after it has expired';

@@ -14,6 +14,7 @@ CREATE TABLE nebula.peer (
   disabled_at         timestamptz,
   disabled_by_admin   boolean     NOT NULL DEFAULT false,
   expires_at          timestamptz,
+  admin_expires_at    timestamptz,
   expired_at          timestamptz,
   removed_at          timestamptz,
   creator_id          uuid        REFERENCES nebula.account ON DELETE SET NULL,
@@ -34,6 +35,8 @@ CREATE TABLE nebula.peer (
   CONSTRAINT peer_networks_check CHECK ((reach = 'listed') = (networks <> '{}')),
   CONSTRAINT peer_disabled_check CHECK (NOT disabled_by_admin OR disabled_at IS NOT NULL),
   CONSTRAINT peer_expiry_check CHECK (nebula.is_time(expires_at)),
+  CONSTRAINT peer_admin_expiry_check CHECK (
+    coalesce(expires_at, 'infinity') <= coalesce(admin_expires_at, 'infinity')),
   CONSTRAINT peer_creator_check CHECK (octet_length(created_by) <= nebula.text_limit('actor'))
 );
 -- Names of those that are not being removed.
@@ -68,6 +71,9 @@ COMMENT ON COLUMN nebula.peer.disabled_at IS 'Set: its node refuses it';
 COMMENT ON COLUMN nebula.peer.disabled_by_admin IS
   'An administrator disabled it: the account that it belongs to can neither enable nor remove it';
 COMMENT ON COLUMN nebula.peer.expires_at IS 'From then on its node refuses it; null: never';
+COMMENT ON COLUMN nebula.peer.admin_expires_at IS
+  'The expires_at that an administrator set last: the account that it belongs to can set an earlier one, no later one, '
+  'and cannot remove it afterwards; null: none';
 COMMENT ON COLUMN nebula.peer.expired_at IS
   'The expires_at that has passed and that its nodes have been told of; null: none yet';
 COMMENT ON COLUMN nebula.peer.removed_at IS

@@ -165,8 +165,8 @@ const RESULTS: &[(&str, &str)] = &[
 const READERS: &str = "
     abandoned_peers account_login account_role acting_member acting_on_peer add_bytes agent_due
     agent_keys allowed_ips assignable_range can_be_certified certificate_counts check_account
-    check_address check_batch check_code_address check_code_values check_device_name
-    check_disabled_by_admin check_dns_port
+    check_address check_admin_block check_admin_expiry check_batch check_code_address check_code_values check_device_name
+    check_dns_port
     check_endpoint_owner check_endpoints check_fields check_grantable check_groups check_health
     check_host_bits
     check_interface check_job check_movable check_mtu check_network check_node_changes

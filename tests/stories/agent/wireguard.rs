@@ -99,7 +99,7 @@ impl NodeWorld {
     fn conf(&self, node_key: &str) -> String {
         format!(
             "[Interface]\nPrivateKey = {}\nAddress = 10.77.0.2/32, fd77::2/128\nMTU = 1280\n\n[Peer]\nPublicKey = \
-             {node_key}\nAllowedIPs = 10.77.0.0/16, fd77::/64, 203.0.113.0/24, 192.168.7.0/24, 10.200.0.0/24\nEndpoint = {}:51820\nPersistentKeepalive = 25\n",
+             {node_key}\nAllowedIPs = 10.77.0.0/16, fd77::/64, 203.0.113.0/24, 198.51.100.0/24, 192.168.7.0/24, 10.200.0.0/24\nEndpoint = {}:51820\nPersistentKeepalive = 25\n",
             self.client.private,
             Network::address(1)
         )
@@ -246,23 +246,30 @@ fn leave(world: &NodeWorld, forwarding: &str) -> Result<()> {
     Ok(())
 }
 
-/// A network behind the node: the node's address there, and that of another host.
+/// A network: the node's address there, and that of another host. The first one is reached through a router; to the
+/// others the node is attached.
 const PUBLIC: [&str; 2] = ["203.0.113.1", "203.0.113.9"];
+const PUBLIC_LAN: [&str; 2] = ["198.51.100.1", "198.51.100.9"];
 const LAN: [&str; 2] = ["192.168.7.1", "192.168.7.9"];
 const OTHER_LAN: [&str; 2] = ["10.200.0.1", "10.200.0.9"];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_peer_reaches_what_is_public_and_no_private_network_but_those_listed_for_it() -> Result<()> {
+async fn a_peer_reaches_what_is_public_and_no_network_of_its_node_but_those_listed_for_it() -> Result<()> {
     let mut world = NodeWorld::new().await?;
     world.peers.truncate(1);
-    for (host, place) in [(1, 0), (3, 1)] {
+    let ip = |host, arguments: &str| {
         let namespace = world.world.network.namespace(host);
-        for network in [PUBLIC, LAN, OTHER_LAN] {
-            let address = format!("{}/24", network[place]);
-            let mut ip = nebula_tests::netns::privileged("ip");
-            run(ip.args(["-n", &namespace, "addr", "add", &address, "dev", "eth0"]))?;
+        let mut ip = nebula_tests::netns::privileged("ip");
+        run(ip.args(["-n", &namespace]).args(arguments.split_whitespace()))
+    };
+    for (host, place) in [(1, 0), (3, 1)] {
+        for network in [PUBLIC_LAN, LAN, OTHER_LAN] {
+            ip(host, &format!("addr add {}/24 dev eth0", network[place]))?;
         }
+        ip(host, &format!("addr add {}/32 dev lo", PUBLIC[place]))?;
     }
+    ip(1, &format!("route add {} via {}", PUBLIC[1], Network::address(3)))?;
+    ip(3, &format!("route add {} via {}", PUBLIC[0], Network::address(1)))?;
     let has_legacy = run(world.node().inside("iptables-legacy").args(["-P", "FORWARD", "DROP"])).is_ok();
     world.outside = json!({ "internet": ["10.77.0.2"], "networks": [] });
     world.restart_with_change()?;
@@ -281,9 +288,11 @@ async fn a_peer_reaches_what_is_public_and_no_private_network_but_those_listed_f
     let lan = json!({ "internet": [], "networks": [
         { "sources": ["10.77.0.2"], "destinations": ["192.168.7.0/24"] }] });
     let internet = world.outside.clone();
-    for (outside, [public, listed, other]) in
-        [(internet, [true, false, false]), (lan, [false, true, false]), (everything, [true, true, true])]
-    {
+    for (outside, [public, neighbour, listed, other]) in [
+        (internet, [true, false, false, false]),
+        (lan, [false, false, true, false]),
+        (everything, [true, true, true, true]),
+    ] {
         world.outside = outside;
         world.restart_with_change()?;
         world.runs().await?;
@@ -291,6 +300,8 @@ async fn a_peer_reaches_what_is_public_and_no_private_network_but_those_listed_f
         for (address, reached) in [
             (PUBLIC[1], public),
             (PUBLIC[0], public),
+            (PUBLIC_LAN[1], neighbour),
+            (PUBLIC_LAN[0], public),
             (LAN[1], listed),
             (LAN[0], false),
             (OTHER_LAN[1], other),

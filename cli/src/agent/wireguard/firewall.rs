@@ -53,7 +53,11 @@ impl Firewall {
             self.obstacles.clear();
             return self.forwarding.put_back();
         }
-        let text: String = desired.interfaces.iter().map(|one| nft::table(&one.state, overlay)).collect();
+        let own = desired.interfaces.iter().map(|one| one.state.name.as_str()).chain(overlay);
+        let attached = link::attached(&own.collect::<Vec<_>>()).await?;
+        let attached: Vec<String> = attached.iter().map(ToString::to_string).collect();
+        let tables = desired.interfaces.iter().map(|one| nft::table(&one.state, overlay, &attached));
+        let text: String = tables.collect();
         if text != self.loaded || !self.is_loaded(desired).await? {
             nft(&["-f", "-"], &text).await?;
             self.loaded = text;

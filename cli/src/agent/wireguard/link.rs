@@ -158,6 +158,28 @@ pub(super) async fn advertised() -> Vec<String> {
     names.into_iter().map(str::to_owned).collect()
 }
 
+/// Public networks that this machine is attached to, but by these interfaces: hosts there are its neighbours, and not the
+/// internet. Wider ones, such as `2000::/3` of a tunnel, are ways to the internet.
+pub(super) async fn attached(except: &[&str]) -> Result<BTreeSet<IpNetwork>> {
+    let mut networks = BTreeSet::new();
+    for family in ["-4", "-6"] {
+        networks.extend(attached_in(&ip(&["-json", family, "route", "show"], "").await?, except));
+    }
+    Ok(networks)
+}
+
+fn attached_in(shown: &str, except: &[&str]) -> Vec<IpNetwork> {
+    let shown: Value = serde_json::from_str(shown).unwrap_or_default();
+    let routes = shown.as_array().into_iter().flatten();
+    let direct = routes.filter(|route| {
+        let is_except = route["dev"].as_str().is_none_or(|name| except.contains(&name));
+        !is_except && ["gateway", "via", "nexthops"].iter().all(|way| route.get(way).is_none())
+    });
+    // A host is shown without its length, the default route by a word.
+    let networks = direct.filter_map(|route| route["dst"].as_str()?.parse::<IpNetwork>().ok());
+    networks.filter(|one| one.prefix() >= if one.is_ipv4() { 8 } else { 32 }).collect()
+}
+
 /// The interface's own addresses, without IPv6 where the kernel has none.
 fn addresses(state: &InterfaceState) -> Result<BTreeSet<IpNetwork>> {
     let with_ipv6 = has_ipv6();
@@ -243,6 +265,18 @@ mod tests {
                     TUN device: operation not permitted\n";
         assert_eq!(last_words(said), "create TUN device: operation not permitted");
         assert_eq!(last_words("\n"), "it gives no reason");
+    }
+
+    #[test]
+    fn networks_are_attached_that_are_reached_without_a_gateway_and_are_no_way_to_the_internet() {
+        let shown = r#"[{"dst":"default","gateway":"192.0.2.1","dev":"eth0"},{"dst":"default","dev":"ppp0"},
+            {"dst":"192.0.2.0/24","dev":"eth0","protocol":"kernel"},{"dst":"198.51.100.7","dev":"eth1"},
+            {"dst":"203.0.113.0/24","gateway":"192.0.2.9","dev":"eth0"},{"dst":"10.77.0.0/16","dev":"wg0"},
+            {"dst":"2001:db8:1::/64","dev":"eth0","protocol":"ra"},{"dst":"2000::/3","dev":"sit1"},
+            {"dst":"2001:db8:2::/64","dev":"eth0","nexthops":[]},{"dst":"128.0.0.0/1","dev":"tun0"}]"#;
+        let found: Vec<String> = attached_in(shown, &["wg0"]).iter().map(ToString::to_string).collect();
+        assert_eq!(found, ["192.0.2.0/24", "198.51.100.7/32", "2001:db8:1::/64"]);
+        assert_eq!(attached_in("", &[]), []);
     }
 
     #[test]

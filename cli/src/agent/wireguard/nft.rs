@@ -49,12 +49,13 @@ pub(super) fn removal(interface: &str) -> String {
 }
 
 /// Commands that replace the table of an interface at once. `overlay` is the name of nebula's interface, if it
-/// has one.
-pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
+/// has one; `attached` are networks of other interfaces of the machine, whose hosts are not the internet.
+pub(super) fn table(state: &InterfaceState, overlay: Option<&str>, attached: &[String]) -> String {
     let name = &state.name;
     let (internet4, internet6) = families(&networks(&state.internet));
     let (overlay4, overlay6) = families(&networks(&state.overlay));
     let (private4, private6) = families(&networks(&PRIVATE.map(str::to_owned)));
+    let (attached4, attached6) = families(&networks(attached));
     let sources = state.networks.iter().flat_map(|one| &one.sources).chain(&state.internet).cloned();
     let (outside4, outside6) = families(&networks(&sources.collect::<Vec<_>>()));
     let mut text = removal(name);
@@ -66,6 +67,8 @@ pub(super) fn table(state: &InterfaceState, overlay: Option<&str>) -> String {
         ("overlay6", "ipv6", &overlay6),
         ("private4", "ipv4", &private4),
         ("private6", "ipv6", &private6),
+        ("attached4", "ipv4", &attached4),
+        ("attached6", "ipv6", &attached6),
         ("outside4", "ipv4", &outside4),
         ("outside6", "ipv6", &outside6),
     ] {
@@ -158,6 +161,8 @@ fn forward_chains(name: &str, overlay: Option<&str>) -> String {
     ct state invalid counter drop
     iifname \"{name}\" oifname \"{name}\" counter drop
 {forward}    ip daddr {METADATA} counter drop
+    iifname \"{name}\" ip saddr @internet4 ip daddr @attached4 counter drop
+    iifname \"{name}\" ip6 saddr @internet6 ip6 daddr @attached6 counter drop
     iifname \"{name}\" goto to_outside
     counter drop
   }}
@@ -280,7 +285,8 @@ mod tests {
         state.firewall =
             vec![rule(true, &["10.77.0.9"], &[], "tcp"), rule(false, &["10.42.0.2"], &[], "any")];
         state.internet = vec!["10.77.0.9".to_owned()];
-        let text = table(&state, Some("nebula1"));
+        let attached = ["198.51.100.0/24", "2001:db8:7::/64"].map(str::to_owned);
+        let text = table(&state, Some("nebula1"), &attached);
         let begin = "table inet nebulactl-node-wg0\ndelete table inet nebulactl-node-wg0\n";
         assert!(text.starts_with(begin), "{text}");
         for line in [
@@ -290,12 +296,15 @@ mod tests {
             "    ip daddr 10.77.0.1 meta l4proto icmp accept\n    ip daddr 10.77.0.1 goto to_overlay\n",
             "    ip6 daddr @overlay6 goto to_overlay\n    ip daddr != @private4 goto to_outside\n",
             "  set internet6 { type ipv6_addr; flags interval; }\n",
+            "  set attached4 { type ipv4_addr; flags interval; elements = { 198.51.100.0/24 }; }\n",
+            "  set attached6 { type ipv6_addr; flags interval; elements = { 2001:db8:7::/64 }; }\n",
+            "    iifname \"wg0\" ip6 saddr @internet6 ip6 daddr @attached6 counter drop\n    iifname \"wg0\" goto to_outside\n",
             "  set overlay4 { type ipv4_addr; flags interval; elements = { 10.42.0.0/16 }; }\n",
             "    oifname != { \"wg0\", \"nebula1\" } ip saddr @outside4 masquerade\n",
         ] {
             assert!(text.contains(line), "{line}: {text}");
         }
-        let without = table(&state, None);
+        let without = table(&state, None, &[]);
         assert!(
             !without.contains("goto to_peer") && without.contains("oifname != \"wg0\" ip saddr"),
             "{without}"
@@ -318,7 +327,7 @@ mod tests {
             access(&["nobody"], &["192.168.8.0/24"]),
             access(&["10.77.0.6"], &["everything"]),
         ];
-        let text = table(&state, Some("nebula1"));
+        let text = table(&state, Some("nebula1"), &[]);
         let chain = text.split("chain to_outside {\n").nth(1).and_then(|rest| rest.split("  }\n").next());
         let lines: Vec<&str> = chain.unwrap().lines().map(str::trim).collect();
         assert_eq!(
@@ -380,10 +389,11 @@ mod tests {
         }];
         state.addresses.push("fd77::1/64".to_owned());
         state.dns = vec!["10.77.0.1".to_owned(), "fd77::1".to_owned()];
+        let attached = ["198.51.100.7/24", "198.51.100.0/25", "2001:db8:7::/64"].map(str::to_owned);
         let folder = tempfile::tempdir().unwrap();
         for overlay in [Some("nebula1"), None] {
             let path = folder.path().join("table.nft");
-            std::fs::write(&path, table(&state, overlay)).unwrap();
+            std::fs::write(&path, table(&state, overlay, &attached)).unwrap();
             let checked = std::process::Command::new("nft").arg("-c").arg("-f").arg(&path).output().unwrap();
             assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
         }

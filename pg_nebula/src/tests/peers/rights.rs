@@ -171,6 +171,63 @@ mod tests {
     }
 
     #[pg_test]
+    fn an_end_that_an_administrator_set_only_an_administrator_extends_and_it_stays_when_it_has_passed() {
+        let project = project("10.0.0.0/24");
+        accounts(&project);
+        assert_eq!(create_for("bob", &project, 1, "{}"), "true");
+        let set = |name: &str, end: &str| {
+            format!(
+                "SELECT nebula.update_peer_for('{}', peer_id, jsonb_build_object('expiresAt', {end})) FROM nebula.peer",
+                account(name)
+            )
+        };
+        let (soon, later, never) = ("now() + interval '1 day'", "now() + interval '2 days'", "NULL::timestamptz");
+        // Its own end an account changes as it likes.
+        for end in [soon, later, never] {
+            assert_eq!(attempt(&set("bob", end))[0], "00000", "{end}");
+        }
+        for by_admin in [
+            set("anna", soon),
+            format!("SELECT nebula.update_peer(peer_id, expires_at => {soon}) FROM nebula.peer"),
+        ] {
+            run(&by_admin);
+            for end in [later, never] {
+                assert_error(&set("bob", end), "42501", &["an administrator set the end of peer"]);
+            }
+            for end in [soon, "now() + interval '1 hour'", soon] {
+                assert_eq!(attempt(&set("bob", end))[0], "00000", "{end}");
+            }
+            run(&set("anna", never));
+            assert_eq!(attempt(&set("bob", never))[0], "00000");
+        }
+        run(&set("anna", soon));
+        run("UPDATE nebula.peer SET expires_at = now() - interval '1 hour', admin_expires_at = now() - interval '1 hour'");
+        assert_error(&set("bob", soon), "42501", &["an administrator set the end"]);
+        let enable = |name: &str| {
+            format!(
+                "SELECT nebula.update_peer_for('{}', peer_id, '{{\"disabled\": false}}') FROM nebula.peer",
+                account(name)
+            )
+        };
+        assert_error(&enable("bob"), "42501", &["expired at the end that an administrator set"]);
+        let removed = |name: &str| {
+            text(&format!(
+                "SELECT coalesce(r #>> '{{error,sqlstate}}', 'removed')
+                   FROM nebula.remove_peers_for('{}', ARRAY(SELECT peer_id FROM nebula.peer)) r",
+                account(name)
+            ))
+        };
+        assert_eq!([removed("bob"), removed("anna")], ["42501", "removed"]);
+        // A peer that an administrator creates with an end, and that is of another account later.
+        assert_eq!(create_for("anna", &project, 2, r#"{"expiresAt": "2040-01-01T00:00:00Z"}"#), "true");
+        run(
+            "UPDATE nebula.peer SET creator_id = (SELECT account_id FROM nebula.account WHERE username = 'bob')
+              WHERE name = 'p2'",
+        );
+        assert_error(&format!("{} WHERE name = 'p2'", set("bob", never)), "42501", &["peer \"p2\""]);
+    }
+
+    #[pg_test]
     fn a_peer_of_a_member_reaches_what_is_public_and_no_network_behind_its_node() {
         let project = project("10.0.0.0/24");
         accounts(&project);
