@@ -111,8 +111,6 @@ pub(crate) enum UpdateOutcome<T> {
 pub(crate) enum Change<T> {
     /// Changes it, and answers this.
     To(T),
-    /// Goes on to the next one.
-    Skip,
     /// Ends the scan.
     Stop,
 }
@@ -294,17 +292,22 @@ impl Table {
         read: impl FnMut(&FoundRow<'_>) -> Option<T>,
     ) -> Result<Option<T>> {
         let handle = self.locked_handle(READ)?;
-        if handle.is_whole() { handle.first(scan, false, read) } else { Ok(None) }
+        if handle.is_whole() { handle.first(scan, read) } else { Ok(None) }
     }
 
-    /// [`Table::first`] of what is committed now, however old the snapshot of the caller's statement is.
-    pub(crate) fn first_now<T>(
+    /// Calls `visit` with the rows that a scan finds, until it answers `false`, and with whether another transaction
+    /// seems to have locked the row. Shows what is committed now, however old the snapshot of the caller's statement is,
+    /// which a caller needs that looks again and again until other sessions have made room. `false`: this needs SQL.
+    pub(crate) fn visit_now(
         &'static self,
         scan: &IndexScan<'_>,
-        read: impl FnMut(&FoundRow<'_>) -> Option<T>,
-    ) -> Result<Option<T>> {
+        visit: impl FnMut(&FoundRow<'_>, bool) -> bool,
+    ) -> Result<bool> {
         let handle = self.locked_handle(READ)?;
-        if handle.is_whole() { handle.first(scan, true, read) } else { Ok(None) }
+        if handle.is_whole() {
+            handle.visit_now(scan, visit)?;
+        }
+        Ok(handle.is_whole())
     }
 
     /// A token for what is read from now on.

@@ -84,6 +84,7 @@ extension_sql_file!(
         nodes::select::node_scores,
         nodes::select::choose_for_new_peer,
         nodes::select::choose_node,
+        nodes::claim::claim_seat,
         nodes::claim::claim_seats,
         nodes::generation::raise_generation,
         notify::node::notify_node,

@@ -1,7 +1,7 @@
-//! Servers that host peers and workers, and the choice among them.
+//! Servers that host peers and workers, and the selection among them.
 
-mod choice;
 pub(crate) mod claim;
+mod criteria;
 pub(crate) mod generation;
 mod lowest;
 mod seat;

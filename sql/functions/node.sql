@@ -1,4 +1,4 @@
--- Nodes: registration, health, and the device whose agent reports for a node. The choice of a node (node_scores,
+-- Nodes: registration, health, and the device whose agent reports for a node. Selection of a node (node_scores,
 -- select_node, claim_seats) is in Rust.
 
 -- Functions in Rust.
@@ -11,6 +11,9 @@ COMMENT ON FUNCTION nebula.select_node(text, text, uuid) IS
   'malformed strategy, P0002 no such node, 53000 none fits';
 COMMENT ON FUNCTION nebula.choose_node(uuid, text, uuid[]) IS
   'Internal: select_node without the nodes in except; locks nothing. Null: this server. Errors: as select_node';
+COMMENT ON FUNCTION nebula.claim_seat(uuid, text) IS
+  'Internal: takes one seat on the node that the strategy chooses, and answers the node; null: this server. Errors: as '
+  'select_node';
 COMMENT ON FUNCTION nebula.claim_seats(uuid, text, integer, uuid[]) IS
   'Internal: chooses nodes as select_node does and takes seats on them; locks their rows. No row: this '
   'server. Fewer seats than asked for: the nodes are full. except: nodes that are not chosen. Errors: as '

@@ -52,7 +52,7 @@ END $$;
 COMMENT ON FUNCTION nebula.lock_node_of(uuid) IS
   'Internal: locks the node that a device represents, if it does. Called before the row of its agent is locked';
 
--- Stored, not looked up: the choice of a node reads an index of nodes alone.
+-- Stored, not looked up: selection reads an index of nodes alone.
 CREATE FUNCTION nebula.device_ended() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN

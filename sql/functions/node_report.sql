@@ -57,8 +57,8 @@ BEGIN
                             'publicKey', e -> 'publicKey', 'kind', e -> 'kind',
                             'allowedIps', (SELECT coalesce(jsonb_agg(nebula.read_inet('allowedIps', a)), '[]')
                                              FROM unnest((nebula.json_texts(e, 'allowedIps'))[:20]) a))), '[]')
-            FROM jsonb_array_elements(p_drift) WITH ORDINALITY AS d(e, place)
-           WHERE d.place <= 1000);
+            FROM jsonb_array_elements(p_drift) WITH ORDINALITY AS d(e, ordinal)
+           WHERE d.ordinal <= 1000);
 END $$;
 COMMENT ON FUNCTION nebula.report_drift(jsonb) IS
   'Internal: the first 1000 differences that an agent reports, normalised. Errors: 22023';

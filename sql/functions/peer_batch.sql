@@ -196,12 +196,12 @@ BEGIN
   PERFORM nebula.lock_for_change(v_locked, v_node_ids);
   -- By project, because new pools lock the rows of projects.
   FOR v_item IN
-    SELECT w.place, w.id, e.project_id
-      FROM unnest(p_peer_ids) WITH ORDINALITY AS w(id, place)
+    SELECT w.ordinal, w.id, e.project_id
+      FROM unnest(p_peer_ids) WITH ORDINALITY AS w(id, ordinal)
       LEFT JOIN nebula.peer e ON e.peer_id = w.id AND e.peer_id = ANY (v_locked)
-     ORDER BY e.project_id, w.place
+     ORDER BY e.project_id, w.ordinal
   LOOP
-    v_result := ROW(v_item.place - 1, v_item.id, NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
+    v_result := ROW(v_item.ordinal - 1, v_item.id, NULL, NULL, NULL, NULL, NULL, NULL)::nebula.batch_result;
     BEGIN
       v_by := coalesce(nebula.acting_on_peer(p_actor, v_item.id), p_by);
       v_peer := nebula.require_peer(v_item.id);
@@ -318,14 +318,14 @@ BEGIN
   PERFORM nebula.check_batch(cardinality(v_peer_ids));
   PERFORM nebula.lock_for_change(v_peer_ids);
   RETURN QUERY
-    SELECT (w.place - 1)::integer, w.id,
+    SELECT (w.ordinal - 1)::integer, w.id,
            CASE
              WHEN e.peer_id IS NULL THEN format('there is no peer %s', coalesce(w.id::text, 'null'))
              WHEN e.removed_at IS NOT NULL THEN format('peer "%s" is being removed', e.name)
            END
-      FROM unnest(v_peer_ids) WITH ORDINALITY AS w(id, place)
+      FROM unnest(v_peer_ids) WITH ORDINALITY AS w(id, ordinal)
       LEFT JOIN nebula.peer e ON e.peer_id = w.id
-     ORDER BY w.place;
+     ORDER BY w.ordinal;
   PERFORM nebula.mark_removed(v_peer_ids, v_by, inet_client_addr(), '{}');
 END $$;
 COMMENT ON FUNCTION nebula.remove_peers(uuid[], text) IS

@@ -250,7 +250,7 @@ BEGIN
              THEN format('node "%s" has not reported for %s s', n.name,
                          extract(epoch FROM clock_timestamp() - n.seen_at)::integer)
            END
-      FROM unnest(p_peer_ids) WITH ORDINALITY AS w(id, place)
+      FROM unnest(p_peer_ids) WITH ORDINALITY AS w(id, ordinal)
      -- Of a peer that moves, the new node; of one that is removed, the node that is to let it go.
      CROSS JOIN LATERAL (SELECT k.*
                            FROM nebula.placement k
@@ -261,7 +261,7 @@ BEGIN
       JOIN nebula.node_interface i ON i.interface_id = p.interface_id
       JOIN nebula.node n ON n.node_id = i.node_id
      WHERE e.project_id IN (SELECT nebula.visible_projects(p_actor))
-     ORDER BY w.place;
+     ORDER BY w.ordinal;
 END $$;
 COMMENT ON FUNCTION nebula.peers_applied(uuid, uuid[]) IS
   'For the gateway: whether the nodes have applied peers that the account sees: pending, applied or refused, and why '

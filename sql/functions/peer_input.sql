@@ -22,6 +22,9 @@ COMMENT ON FUNCTION nebula.random_key() IS 'Internal: 32 random bytes';
 CREATE FUNCTION nebula.peer_networks(p_networks inet[]) RETURNS cidr[]
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
+  IF p_networks = '{}' THEN
+    RETURN '{}';
+  END IF;
   IF array_ndims(p_networks) > 1 OR array_position(p_networks, NULL) IS NOT NULL THEN
     RAISE EXCEPTION 'networks must be a list of networks without null'
       USING ERRCODE = '22023', HINT = 'For example ARRAY[inet ''10.1.0.0/16''].';
@@ -35,7 +38,7 @@ COMMENT ON FUNCTION nebula.peer_networks(inet[]) IS
 CREATE FUNCTION nebula.peer_expiry(p_expires_at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  IF p_expires_at = 'infinity' THEN
+  IF coalesce(p_expires_at, 'infinity') = 'infinity' THEN
     RETURN NULL;
   END IF;
   PERFORM nebula.check_time('expires_at', p_expires_at);
@@ -73,8 +76,12 @@ BEGIN
   FOREACH v_network IN ARRAY p_peer.networks LOOP
     PERFORM nebula.check_network(v_network);
   END LOOP;
-  PERFORM nebula.check_groups(p_peer.groups) WHERE p_peer.groups <> '{}';
-  PERFORM nebula.check_text('created_by', p_peer.created_by, 'actor');
+  IF p_peer.groups <> '{}' THEN
+    PERFORM nebula.check_groups(p_peer.groups);
+  END IF;
+  IF octet_length(p_peer.created_by) > 200 THEN
+    PERFORM nebula.check_text('created_by', p_peer.created_by, 'actor');
+  END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_peer(nebula.peer) IS 'Internal: refuses a malformed peer. Errors: 22023';
 

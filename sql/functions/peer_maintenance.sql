@@ -182,6 +182,30 @@ COMMENT ON FUNCTION nebula.note_alarms() IS
   'Internal: records events of nodes that have become late, lost, crowded, full or have only old secrets, and '
   'when that is over (back, room); answers of how many nodes';
 
+-- Up to about a hundred nodes are read and compared. Where there are more, an index that every seat changes costs less.
+CREATE FUNCTION nebula.set_rank_step() RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_nodes   CONSTANT bigint := (SELECT count(*) FROM nebula.node n WHERE NOT n.local);
+  v_step    CONSTANT integer := CASE WHEN v_nodes > 128 THEN 1 WHEN v_nodes <= 96 THEN 16 END;
+  v_changed integer;
+BEGIN
+  -- A node that another session has locked is skipped; the next round looks at it again.
+  UPDATE nebula.node n
+     SET rank_step = v_step
+    FROM (SELECT k.node_id
+            FROM nebula.node k
+           WHERE NOT k.local
+             AND k.rank_step <> v_step
+             FOR NO KEY UPDATE SKIP LOCKED) w
+   WHERE n.node_id = w.node_id;
+  GET DIAGNOSTICS v_changed = ROW_COUNT;
+  RETURN v_changed;
+END $$;
+COMMENT ON FUNCTION nebula.set_rank_step() IS
+  'Internal: has every seat change the index of nodes where there are more than 128, and every sixteenth where there '
+  'are at most 96; answers at how many nodes that has changed';
+
 CREATE FUNCTION nebula.maintain_peers() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -195,6 +219,7 @@ BEGIN
   PERFORM nebula.expire_peers(v_expired);
   PERFORM nebula.end_abandoned_peers(v_abandoned);
   PERFORM nebula.note_alarms();
+  PERFORM nebula.set_rank_step();
 END $$;
 COMMENT ON FUNCTION nebula.maintain_peers() IS
   'Work of the background worker for nodes and peers: withdraws what nodes have not applied in time, has expired peers '

@@ -46,20 +46,27 @@ COMMENT ON FUNCTION nebula.open_local_node(uuid, uuid[]) IS
   'Internal: local_node, if it takes peers and is not one of these. Errors: 53000 it is, or an administrator has it '
   'take none';
 
+CREATE FUNCTION nebula.take_local_seats(p_project_id uuid, p_seats integer, p_except uuid[] DEFAULT '{}') RETURNS uuid
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_local CONSTANT uuid := nebula.open_local_node(p_project_id, p_except);
+BEGIN
+  UPDATE nebula.node n
+     SET active_peers = n.active_peers + p_seats
+   WHERE n.node_id = v_local;
+  RETURN v_local;
+END $$;
+COMMENT ON FUNCTION nebula.take_local_seats(uuid, integer, uuid[]) IS
+  'Internal: seats on this server, whose node it answers. Errors: as open_local_node';
+
 CREATE FUNCTION nebula.take_seats(
   p_project_id uuid, p_strategy text, p_seats integer, p_except uuid[] DEFAULT '{}'
 ) RETURNS TABLE (node_id uuid, seats integer)
 LANGUAGE plpgsql AS $$
-DECLARE
-  v_local uuid;
 BEGIN
   RETURN QUERY SELECT c.node_id, c.seats FROM nebula.claim_seats(p_project_id, p_strategy, p_seats, p_except) c;
   IF NOT FOUND THEN
-    v_local := nebula.open_local_node(p_project_id, p_except);
-    UPDATE nebula.node n
-       SET active_peers = n.active_peers + p_seats
-     WHERE n.node_id = v_local;
-    RETURN QUERY SELECT v_local, p_seats;
+    RETURN QUERY SELECT nebula.take_local_seats(p_project_id, p_seats, p_except), p_seats;
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.take_seats(uuid, text, integer, uuid[]) IS
@@ -90,8 +97,8 @@ BEGIN
     RETURN v_interfaces[1];
   END IF;
   RETURN (SELECT c.id
-            FROM unnest(v_interfaces) WITH ORDINALITY AS c(id, place)
-           ORDER BY (SELECT count(*) FROM nebula.placement p WHERE p.interface_id = c.id), c.place
+            FROM unnest(v_interfaces) WITH ORDINALITY AS c(id, ordinal)
+           ORDER BY (SELECT count(*) FROM nebula.placement p WHERE p.interface_id = c.id), c.ordinal
            LIMIT 1);
 END $$;
 COMMENT ON FUNCTION nebula.interface_for_peers(uuid) IS

@@ -24,13 +24,25 @@ CREATE TABLE nebula.node (
   synced_version  bigint           NOT NULL DEFAULT 0,
   alarms          text[]           NOT NULL DEFAULT '{}',
   created_at      timestamptz      NOT NULL DEFAULT now(),
-  -- Stored and indexed, so that choosing a node is one index lookup.
   score           double precision NOT NULL
                   GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight) STORED,
   -- The score is at most 1, so a node that has reached its soft limit comes after all others.
-  choice          double precision NOT NULL
+  rank            double precision NOT NULL
                   GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight
                                        + CASE WHEN active_peers >= soft_max_peers THEN 1000 ELSE 0 END) STORED,
+  -- Indexed instead of the rank, so that most seats change no index (HOT) and sessions do not wait for its pages.
+  rank_step       integer          NOT NULL DEFAULT 16,
+  rank_bound      double precision NOT NULL
+                  GENERATED ALWAYS AS (CASE
+                                         WHEN active_peers >= max_peers THEN 'Infinity'
+                                         ELSE (active_peers - active_peers % rank_step)::double precision
+                                              / max_peers / weight
+                                              + CASE
+                                                  WHEN active_peers - active_peers % rank_step >= soft_max_peers
+                                                  THEN 1000
+                                                  ELSE 0
+                                                END
+                                       END) STORED,
   CONSTRAINT node_pkey PRIMARY KEY (node_id),
   CONSTRAINT node_name_key UNIQUE (name),
   CONSTRAINT node_device_key UNIQUE (device_id),
@@ -44,15 +56,17 @@ CREATE TABLE nebula.node (
   CONSTRAINT node_max_peers_check CHECK (max_peers BETWEEN 1 AND 1000000),
   CONSTRAINT node_soft_max_peers_check CHECK (soft_max_peers BETWEEN 1 AND 1000000),
   CONSTRAINT node_active_peers_check CHECK (active_peers BETWEEN 0 AND max_peers),
+  CONSTRAINT node_rank_step_check CHECK (rank_step >= 1),
   CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
   CONSTRAINT node_device_gone_check CHECK (device_gone IN ('revoked', 'removed')),
   CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
   -- A trigger derives it.
   CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'))
-) WITH (fillfactor = 70);
--- Placement: the lowest choice among nodes with room. The name breaks ties, so that the result is deterministic.
-CREATE INDEX node_choice_idx ON nebula.node (project_id, choice, name)
-  WHERE enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL AND active_peers < max_peers;
+) WITH (fillfactor = 50);
+-- Placement: the lowest rank among nodes with room. The name breaks ties, so that the result is deterministic, byte by
+-- byte, whatever the locale. The condition does not name active_peers, which would put it into the index.
+CREATE INDEX node_rank_idx ON nebula.node (project_id, rank_bound, name COLLATE "C")
+  WHERE enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL;
 -- This server itself, for the peers of a project that it hosts.
 CREATE UNIQUE INDEX node_local_key ON nebula.node (project_id) WHERE local;
 -- Endpoints that are addresses of a network; byte by byte, whatever the locale.
@@ -99,4 +113,8 @@ COMMENT ON COLUMN nebula.node.alarms IS
   'Conditions that are on record as events and not over: late, lost, crowded, full, old-secret';
 COMMENT ON COLUMN nebula.node.created_at IS 'When it was registered';
 COMMENT ON COLUMN nebula.node.score IS '(active_peers / max_peers) / weight: lowest is chosen';
-COMMENT ON COLUMN nebula.node.choice IS 'Order of the choice: the score, and 1000 more from the soft limit on';
+COMMENT ON COLUMN nebula.node.rank IS 'Order of placement: the score, and 1000 more from the soft limit on';
+COMMENT ON COLUMN nebula.node.rank_step IS
+  'Seats after which rank_bound changes: 1 where many nodes have to be told apart, set by maintain_peers';
+COMMENT ON COLUMN nebula.node.rank_bound IS
+  'Lower bound of rank: of active_peers rounded down to a multiple of rank_step; infinite: no seat is free';

@@ -123,9 +123,22 @@ ALTER TABLE nebula.node
   ADD COLUMN synced_at timestamptz,
   ADD COLUMN synced_version bigint NOT NULL DEFAULT 0,
   ADD COLUMN alarms text[] NOT NULL DEFAULT '{}',
-  ADD COLUMN choice double precision NOT NULL
+  ADD COLUMN rank double precision NOT NULL
              GENERATED ALWAYS AS (active_peers::double precision / max_peers / weight
                                   + CASE WHEN active_peers >= soft_max_peers THEN 1000 ELSE 0 END) STORED,
+  ADD COLUMN rank_step integer NOT NULL DEFAULT 16,
+  ADD COLUMN rank_bound double precision NOT NULL
+             GENERATED ALWAYS AS (CASE
+                                    WHEN active_peers >= max_peers THEN 'Infinity'
+                                    ELSE (active_peers - active_peers % rank_step)::double precision
+                                         / max_peers / weight
+                                         + CASE
+                                             WHEN active_peers - active_peers % rank_step >= soft_max_peers
+                                             THEN 1000
+                                             ELSE 0
+                                           END
+                                  END) STORED,
+  ADD CONSTRAINT node_rank_step_check CHECK (rank_step >= 1),
   DROP CONSTRAINT node_endpoint_check,
   ADD CONSTRAINT node_endpoint_check CHECK (
     endpoint ~ '^(\[[0-9a-fA-F:.]+\]|[^][\s:]+):[0-9]{1,5}$' OR local AND endpoint = ''),
@@ -134,7 +147,7 @@ ALTER TABLE nebula.node
   ADD CONSTRAINT node_labels_check CHECK (jsonb_typeof(labels) = 'object'),
   ADD CONSTRAINT node_device_gone_check CHECK (device_gone IN ('revoked', 'removed')),
   ADD CONSTRAINT node_state_check CHECK (desired_state IN ('active', 'draining', 'disabled')),
-  SET (fillfactor = 70);
+  SET (fillfactor = 50);
 -- One says what the other does: a trigger of the install script keeps it so.
 UPDATE nebula.node n SET desired_state = 'disabled' WHERE NOT n.enabled;
 ALTER TABLE nebula.node ADD CONSTRAINT node_enabled_check CHECK (enabled = (desired_state = 'active'));

@@ -4,7 +4,7 @@
 //!   [`pending_addresses`], [`map_changes`].
 //! - What sessions share about the job queue: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`],
 //!   [`pending_jobs`].
-//! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`next_state`], [`placement`], [`scan_range`].
+//! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`next_state`], [`placement`], [`ranking`], [`scan_range`].
 //!
 //! Types that live in shared memory are atomics ([`bitmap_page`], [`pool_slot`], [`page_table`]), or plain
 //! values that the extension guards with a lock ([`queue_state`]). `cargo test -p nebula-core --features loom
@@ -24,6 +24,7 @@ pub mod pending_jobs;
 pub mod placement;
 pub mod pool_slot;
 pub mod queue_state;
+pub mod ranking;
 pub mod scan_hint;
 pub mod scan_range;
 pub mod timers;

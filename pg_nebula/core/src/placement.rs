@@ -161,7 +161,7 @@ pub fn distribute(nodes: &[Room], seats: i32) -> Vec<i32> {
     let mut given = vec![0; nodes.len()];
     let entry = |index: usize, given: i32| {
         let node = &nodes[index];
-        (node.active_peers + given < node.max_peers).then(|| Reverse((node.rank(given), index)))
+        (node.active_peers + given < node.max_peers).then(|| Reverse((Rank(node.rank(given)), index)))
     };
     let mut heap: BinaryHeap<_> = (0..nodes.len()).filter_map(|index| entry(index, 0)).collect();
     for _ in 0..seats {
@@ -185,9 +185,9 @@ pub struct Room {
     pub weight: i32,
 }
 
-/// Order of a choice: nodes below their soft limit first, then by score.
+/// A rank, which is no NaN.
 #[derive(Clone, Copy, Debug, PartialEq)]
-struct Rank(bool, f64);
+struct Rank(f64);
 
 impl Room {
     /// `nebula.node.score` with so many peers more.
@@ -195,18 +195,19 @@ impl Room {
         f64::from(self.active_peers + more) / f64::from(self.max_peers) / f64::from(self.weight)
     }
 
-    /// `nebula.node.choice` with so many peers more.
-    pub fn choice(&self, more: i32) -> f64 {
-        self.score(more) + if self.is_crowded(more) { 1000.0 } else { 0.0 }
+    /// `nebula.node.rank` with so many peers more: nodes below their soft limit first, then by score.
+    pub fn rank(&self, more: i32) -> f64 {
+        let is_crowded = self.soft_max_peers.is_some_and(|limit| self.active_peers + more >= limit);
+        self.score(more) + if is_crowded { 1000.0 } else { 0.0 }
     }
 
-    /// Whether it reaches its soft limit with so many peers more.
-    fn is_crowded(&self, more: i32) -> bool {
-        self.soft_max_peers.is_some_and(|limit| self.active_peers + more >= limit)
-    }
-
-    fn rank(&self, more: i32) -> Rank {
-        Rank(self.is_crowded(more), self.score(more))
+    /// `nebula.node.rank_bound` with so many peers more.
+    pub fn rank_bound(&self, more: i32, step: i32) -> f64 {
+        let active_peers = self.active_peers + more;
+        if active_peers >= self.max_peers {
+            return f64::INFINITY;
+        }
+        Self { active_peers: active_peers - active_peers % step.max(1), ..*self }.rank(0)
     }
 }
 
@@ -220,7 +221,7 @@ impl PartialOrd for Rank {
 
 impl Ord for Rank {
     fn cmp(&self, other: &Self) -> Ordering {
-        self.0.cmp(&other.0).then(self.1.total_cmp(&other.1))
+        self.0.total_cmp(&other.0)
     }
 }
 
@@ -301,6 +302,21 @@ mod tests {
         assert_eq!(distribute(&[room(0, 100), room(0, 100), room(0, 200)], 8), [2, 2, 4]);
         assert_eq!(distribute(&[room(30, 100), room(60, 100)], 1_000), [70, 40]);
         assert_eq!(distribute(&[], 3), [0; 0]);
+    }
+
+    #[test]
+    fn a_bound_is_never_above_the_rank_and_stays_for_a_step() {
+        let soft = Room { soft_max_peers: Some(50), ..room(0, 7) };
+        for more in 0..100 {
+            assert_eq!(soft.rank_bound(more, 1).total_cmp(&soft.rank(more)), Ordering::Equal, "{more}");
+            assert!(soft.rank_bound(more, 16) <= soft.rank(more), "{more}");
+            assert_eq!(
+                soft.rank_bound(more, 16).total_cmp(&soft.rank(more / 16 * 16)),
+                Ordering::Equal,
+                "{more}"
+            );
+        }
+        assert!(soft.rank_bound(100, 16).is_infinite(), "a full node");
     }
 
     #[test]

@@ -24,7 +24,7 @@ const FULL_COUNT_INTERVAL: Duration = Duration::from_mins(1);
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Functions that every round calls, in this order.
-const ROUND: [&str; 8] = [
+const ROUND: [&str; 9] = [
     "nebula.reclaim_expired(integer)",
     "nebula.rescue_jobs()",
     "nebula.maintain_revocations()",
@@ -34,6 +34,7 @@ const ROUND: [&str; 8] = [
     "nebula.expire_peers(uuid[])",
     "nebula.end_abandoned_peers(uuid[])",
     "nebula.note_alarms()",
+    "nebula.set_rank_step()",
 ];
 
 entry_point! {

@@ -87,7 +87,6 @@ impl TableHandle {
                 }
                 let answer = match change(&found, &mut values) {
                     Change::To(answer) => answer,
-                    Change::Skip => return true,
                     Change::Stop => return false,
                 };
                 if is_locked_by_others(slot, snapshot.0) {

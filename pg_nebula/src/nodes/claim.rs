@@ -8,7 +8,7 @@ use nebula_core::placement::{Room, Strategy, distribute};
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use super::choice::{Choice, named_node, none_eligible, open_nodes, parse_strategy};
+use super::criteria::{Criteria, named_node, none_eligible, open_nodes, parse_strategy};
 use super::lowest::lowest;
 use super::seat::{self, DirectClaim};
 use crate::pg::error::{Error, Kind, Result, required, sql};
@@ -16,8 +16,16 @@ use crate::pg::privilege::as_owner_by_index;
 use crate::pg::statement::Statement;
 use crate::pg::subtransaction::commit_if;
 
-#[pg_extern(security_definer)]
-#[search_path(nebula, pg_temp)]
+// For functions in SQL, which are SECURITY DEFINER.
+#[pg_extern]
+fn claim_seat(p_project_id: Option<Uuid>, p_strategy: Option<&str>) -> sql::Result<Option<Uuid>> {
+    let project = Some(required(p_project_id, "p_project_id")?);
+    let claimed = claim(parse_strategy(p_strategy)?, 1, Criteria { project, ..Criteria::default() })?;
+    Ok(claimed.first().map(|(node, _)| *node))
+}
+
+// For functions in SQL, which are SECURITY DEFINER.
+#[pg_extern]
 fn claim_seats(
     p_project_id: Option<Uuid>,
     p_strategy: Option<&str>,
@@ -25,59 +33,75 @@ fn claim_seats(
     p_except: default!(Option<Vec<Uuid>>, "'{}'"),
 ) -> sql::Result<TableIterator<'static, (name!(node_id, Uuid), name!(seats, i32))>> {
     let (strategy, seats) = (parse_strategy(p_strategy)?, required(p_seats, "p_seats")?);
-    let choice = Choice {
+    let criteria = Criteria {
         project: Some(required(p_project_id, "p_project_id")?),
         except: p_except.unwrap_or_default(),
-        ..Choice::default()
+        ..Criteria::default()
     };
-    let claimed = match strategy {
-        Strategy::Local => Vec::new(),
-        Strategy::Named(name) => vec![claim_named(&name, false, &choice, seats)?],
-        Strategy::Node(name) => vec![claim_named(&name, true, &choice, seats)?],
-        Strategy::Auto(filter) if seats == 1 => claim_lowest(&Choice { filter, ..choice })?,
-        Strategy::Auto(filter) => claim_many(&Choice { filter, ..choice }, seats, false)?,
-        Strategy::Random => claim_many(&choice, seats, true)?,
-    };
-    Ok(TableIterator::new(claimed))
+    Ok(TableIterator::new(claim(strategy, seats, criteria)?))
 }
 
 /// A node and seats taken on it.
 type Claimed = (Uuid, i32);
 
+/// Empty: this server.
+fn claim(strategy: Strategy, seats: i32, criteria: Criteria) -> Result<Vec<Claimed>> {
+    Ok(match strategy {
+        Strategy::Local => Vec::new(),
+        Strategy::Named(name) => vec![claim_named(&name, false, &criteria, seats)?],
+        Strategy::Node(name) => vec![claim_named(&name, true, &criteria, seats)?],
+        Strategy::Auto(filter) if seats == 1 => claim_lowest(&Criteria { filter, ..criteria })?,
+        Strategy::Auto(filter) => claim_many(&Criteria { filter, ..criteria }, seats, false)?,
+        Strategy::Random => claim_many(&criteria, seats, true)?,
+    })
+}
+
 /// One seat on the node with the lowest score. Empty: there are no nodes.
-fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
+fn claim_lowest(criteria: &Criteria) -> Result<Vec<Claimed>> {
+    // Mostly the lowest one is free. The others are sorted, which costs more the more nodes have the same rank.
+    static LOWEST: Statement = Statement::new(concat!(
+        "UPDATE nebula.node SET active_peers = active_peers + 1
+          WHERE node_id = (SELECT node_id FROM nebula.node
+                            WHERE node_id = $8 AND rank <= $7 AND (project_id IS NULL OR project_id = $1) AND ",
+        open_nodes!(),
+        " FOR NO KEY UPDATE SKIP LOCKED)
+         RETURNING node_id",
+    ));
     static OF_PROJECT: Statement = Statement::new(concat!(
         "UPDATE nebula.node SET active_peers = active_peers + 1
           WHERE node_id = (SELECT node_id FROM nebula.node
-                            WHERE project_id = $1 AND choice <= $7 AND ",
+                            WHERE project_id = $1 AND rank_bound <= $7 AND rank <= $7 AND ",
         open_nodes!(),
-        " ORDER BY choice, name LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+        " ORDER BY rank, name COLLATE \"C\" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
          RETURNING node_id",
     ));
     static SHARED: Statement = Statement::new(concat!(
         "UPDATE nebula.node SET active_peers = active_peers + 1
           WHERE node_id = (SELECT node_id FROM nebula.node
-                            WHERE project_id IS NULL AND choice <= $7 AND ",
+                            WHERE project_id IS NULL AND rank_bound <= $7 AND rank <= $7 AND ",
         open_nodes!(),
-        " ORDER BY project_id, choice, name LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
+        " ORDER BY rank, name COLLATE \"C\" LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED)
          RETURNING node_id",
     ));
     loop {
-        match seat::claim(choice)? {
+        match seat::claim(criteria)? {
             DirectClaim::Claimed(node) => return Ok(vec![(node, 1)]),
             DirectClaim::Contended(node) => {
-                if claim_after_wait(choice, node)? {
+                if claim_after_wait(criteria, node)? {
                     return Ok(vec![(node, 1)]);
                 }
                 continue;
             }
             DirectClaim::UseSql => {}
         }
-        let Some(lowest) = lowest(choice)? else { return none_eligible(choice).map(|_| Vec::new()) };
-        let mut values = Vec::from(choice.values());
-        values.push(lowest.next_choice.into());
-        let order = if lowest.is_shared { [&SHARED, &OF_PROJECT] } else { [&OF_PROJECT, &SHARED] };
-        for statement in order {
+        let Some(lowest) = lowest(criteria)? else { return none_eligible(criteria).map(|_| Vec::new()) };
+        let mut values = Vec::from(criteria.values());
+        values.extend([lowest.next_rank.into(), lowest.node.into()]);
+        let mut statements = [&LOWEST, &OF_PROJECT, &SHARED];
+        if lowest.is_shared {
+            statements.swap(1, 2);
+        }
+        for statement in statements {
             // Undone unless it claims: a node that has changed since the snapshot is locked before it turns out not to
             // fit any more, and a session that waits for one node must not have locked another.
             let claim = || as_owner_by_index(|| statement.query_opt(&values, |row| row.need(1)));
@@ -85,7 +109,7 @@ fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
                 return Ok(vec![(node, 1)]);
             }
         }
-        if claim_after_wait(choice, lowest.node)? {
+        if claim_after_wait(criteria, lowest.node)? {
             return Ok(vec![(lowest.node, 1)]);
         }
     }
@@ -94,13 +118,13 @@ fn claim_lowest(choice: &Choice) -> Result<Vec<Claimed>> {
 /// Waits until no other session has locked a node, and takes a seat on it if it is the lowest one then. Otherwise the
 /// lock is given up, because a session that waits must not have locked another node. It is not given up in any case: the
 /// next one of several that wait would get it, and each would find it locked when it comes back to claim it.
-fn claim_after_wait(choice: &Choice, node: Uuid) -> Result<bool> {
+fn claim_after_wait(criteria: &Criteria, node: Uuid) -> Result<bool> {
     static LOCK: Statement = Statement::new("SELECT FROM nebula.node WHERE node_id = $1 FOR NO KEY UPDATE");
     static TAKE: Statement =
         Statement::new("UPDATE nebula.node SET active_peers = active_peers + 1 WHERE node_id = $1");
     let claim = || {
         LOCK.run(&[node.into()])?;
-        let is_lowest = lowest(choice)?.is_some_and(|lowest| lowest.node == node);
+        let is_lowest = lowest(criteria)?.is_some_and(|lowest| lowest.node == node);
         if is_lowest {
             TAKE.run(&[node.into()])?;
         }
@@ -110,17 +134,17 @@ fn claim_after_wait(choice: &Choice, node: Uuid) -> Result<bool> {
 }
 
 /// Seats on the node with this name, or `or_id` this identifier.
-fn claim_named(name: &str, or_id: bool, choice: &Choice, seats: i32) -> Result<Claimed> {
+fn claim_named(name: &str, or_id: bool, criteria: &Criteria, seats: i32) -> Result<Claimed> {
     static LOCK: Statement = Statement::new("SELECT FROM nebula.node WHERE node_id = $1 FOR NO KEY UPDATE");
     static TAKE: Statement = Statement::new(
         "UPDATE nebula.node SET active_peers = least(active_peers + $2, max_peers) WHERE node_id = $1
          RETURNING active_peers",
     );
     static TAKEN: Statement = Statement::new("SELECT active_peers FROM nebula.node WHERE node_id = $1");
-    let node = named_node(name, or_id, choice)?;
+    let node = named_node(name, or_id, criteria)?;
     LOCK.run(&[node.into()])?;
     // Again: the last seat may have been taken before the row was locked.
-    let node = named_node(name, or_id, choice)?;
+    let node = named_node(name, or_id, criteria)?;
     let before: Option<i32> = TAKEN.query_opt(&[node.into()], |row| row.need(1))?;
     let after: Option<i32> = TAKE.query_opt(&[node.into(), seats.into()], |row| row.need(1))?;
     match (before, after) {
@@ -134,9 +158,9 @@ fn claim_named(name: &str, or_id: bool, choice: &Choice, seats: i32) -> Result<C
 }
 
 /// Many seats at once: locks all nodes that take peers, in the order of their identifiers.
-fn claim_many(choice: &Choice, seats: i32, random: bool) -> Result<Vec<Claimed>> {
+fn claim_many(criteria: &Criteria, seats: i32, random: bool) -> Result<Vec<Claimed>> {
     static LOCK: Statement = Statement::new(concat!(
-        "SELECT node_id, active_peers, max_peers, soft_max_peers, weight, choice, name, random()
+        "SELECT node_id, active_peers, max_peers, soft_max_peers, weight, rank, name, random()
            FROM nebula.node
           WHERE (project_id IS NULL OR project_id = $1) AND ",
         open_nodes!(),
@@ -144,21 +168,21 @@ fn claim_many(choice: &Choice, seats: i32, random: bool) -> Result<Vec<Claimed>>
     ));
     static TAKE: Statement =
         Statement::new("UPDATE nebula.node SET active_peers = active_peers + $2 WHERE node_id = $1");
-    let mut nodes = LOCK.query(&choice.values(), |row| {
+    let mut nodes = LOCK.query(&criteria.values(), |row| {
         let room = Room {
             active_peers: row.need(2)?,
             max_peers: row.need(3)?,
             soft_max_peers: row.get(4)?,
             weight: row.need(5)?,
         };
-        let place: f64 = if random { row.need(8)? } else { row.need(6)? };
-        Ok((place, row.need::<String>(7)?, row.need::<Uuid>(1)?, room))
+        let order: f64 = if random { row.need(8)? } else { row.need(6)? };
+        Ok((order, row.need::<String>(7)?, row.need::<Uuid>(1)?, room))
     })?;
     if nodes.is_empty() {
-        return none_eligible(choice).map(|_| Vec::new());
+        return none_eligible(criteria).map(|_| Vec::new());
     }
     nodes.sort_by(|a, b| a.0.total_cmp(&b.0).then_with(|| a.1.cmp(&b.1)));
-    // Of a random choice the first nodes get what fits.
+    // In a random order the first nodes get what fits.
     let given = if random {
         let mut left = seats;
         let mut take = |room: &Room| {

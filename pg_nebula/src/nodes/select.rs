@@ -1,10 +1,10 @@
-//! The choice of a node for the next peer, for SQL.
+//! Selection of a node for the next peer, for SQL.
 
 use nebula_core::placement::{Filter, Strategy, ineligibility};
 use pgrx::Uuid;
 use pgrx::prelude::*;
 
-use super::choice::{Choice, named_node, none_eligible, parse_strategy, scored_nodes};
+use super::criteria::{Criteria, named_node, none_eligible, parse_strategy, scored_nodes};
 use super::lowest::lowest;
 use crate::pg::error::{Result, required, sql};
 use crate::pg::statement::Statement;
@@ -27,7 +27,7 @@ fn node_scores() -> sql::Result<
         ),
     >,
 > {
-    let nodes = scored_nodes(&Choice::default())?;
+    let nodes = scored_nodes(&Criteria::default())?;
     Ok(TableIterator::new(nodes.into_iter().map(|node| {
         let reason = ineligibility(&node.candidate);
         (
@@ -50,9 +50,9 @@ fn choose_for_new_peer(
     capability: default!(Option<&str>, "NULL"),
     project_id: default!(Option<Uuid>, "NULL"),
 ) -> sql::Result<Option<Uuid>> {
-    let mut choice = Choice { project: project_id, ..Choice::default() };
-    choice.filter.capability = capability.map(str::to_owned);
-    Ok(choose(strategy, choice)?)
+    let mut criteria = Criteria { project: project_id, ..Criteria::default() };
+    criteria.filter.capability = capability.map(str::to_owned);
+    Ok(choose(strategy, criteria)?)
 }
 
 // select_node for a peer that some nodes have already.
@@ -64,13 +64,11 @@ fn choose_node(
     p_except: Option<Vec<Uuid>>,
 ) -> sql::Result<Option<Uuid>> {
     let project = Some(required(p_project_id, "p_project_id")?);
-    Ok(choose(p_strategy, Choice { project, except: p_except.unwrap_or_default(), ..Choice::default() })?)
+    Ok(choose(p_strategy, Criteria { project, except: p_except.unwrap_or_default(), ..Criteria::default() })?)
 }
 
 /// The node that a strategy chooses, without taking a seat on it; `None`: this server.
-fn choose(strategy: Option<&str>, mut choice: Choice) -> Result<Option<Uuid>> {
-    // Reads the partial index on (project_id, choice, name) of nodes below max_peers and stops at the first
-    // one that reports.
+fn choose(strategy: Option<&str>, mut criteria: Criteria) -> Result<Option<Uuid>> {
     static ANY: Statement = Statement::new(
         "SELECT node_id FROM nebula.node
           WHERE enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL
@@ -84,13 +82,14 @@ fn choose(strategy: Option<&str>, mut choice: Choice) -> Result<Option<Uuid>> {
     );
     let found = match parse_strategy(strategy)? {
         Strategy::Local => return Ok(None),
-        Strategy::Named(name) => return Ok(Some(named_node(&name, false, &choice)?)),
-        Strategy::Node(name) => return Ok(Some(named_node(&name, true, &choice)?)),
-        Strategy::Random => ANY.query_opt(&choice.values(), |row| row.need(1))?,
+        Strategy::Named(name) => return Ok(Some(named_node(&name, false, &criteria)?)),
+        Strategy::Node(name) => return Ok(Some(named_node(&name, true, &criteria)?)),
+        Strategy::Random => ANY.query_opt(&criteria.values(), |row| row.need(1))?,
         Strategy::Auto(filter) => {
-            choice.filter = Filter { capability: filter.capability.or(choice.filter.capability), ..filter };
-            lowest(&choice)?.map(|lowest| lowest.node)
+            criteria.filter =
+                Filter { capability: filter.capability.or(criteria.filter.capability), ..filter };
+            lowest(&criteria)?.map(|lowest| lowest.node)
         }
     };
-    if found.is_some() { Ok(found) } else { none_eligible(&choice) }
+    if found.is_some() { Ok(found) } else { none_eligible(&criteria) }
 }

@@ -31,7 +31,23 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
 /// Runs `work` with the privileges of the extension's owner and the search path of its functions. For
 /// functions that seldom need them: SECURITY DEFINER and SET cost something in each call.
 pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    as_role(catalog::owner()?, || with_settings(&[(c"search_path", c"nebula, pg_temp")], work))
+    // It is in force already in a function that one of the extension's own calls.
+    let is_set = is_search_path(SEARCH_PATH);
+    as_role(catalog::owner()?, || {
+        if is_set { work() } else { with_settings(&[(c"search_path", SEARCH_PATH)], work) }
+    })
+}
+
+/// The search path of all functions of the extension.
+const SEARCH_PATH: &CStr = c"nebula, pg_temp";
+
+#[expect(unsafe_code, reason = "the search path is a variable of the server")]
+fn is_search_path(path: &CStr) -> bool {
+    // SAFETY: the variable of a text setting is null or a string that ends with a zero byte.
+    unsafe {
+        let current = pg_sys::namespace_search_path;
+        !current.is_null() && CStr::from_ptr(current) == path
+    }
 }
 
 /// [`as_owner`] for statements that must use an index whatever the statistics of the table are: prepared

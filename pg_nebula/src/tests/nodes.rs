@@ -57,6 +57,54 @@ mod tests {
     }
 
     #[pg_test]
+    fn the_lowest_rank_is_chosen_whatever_bounds_the_index_has() {
+        let project = project("10.0.0.0/24");
+        run("SELECT setseed(0.5);
+             SELECT nebula.register_node(n, 'x:1', 100 + 100 * (n > 'e')::integer, 40)
+               FROM unnest('{a,B,c,D,e,F,g,H,i,J}'::text[]) n");
+        run(&format!("UPDATE nebula.node SET project_id = '{project}' WHERE name < 'd'"));
+        for round in 0..60 {
+            run("UPDATE nebula.node
+                    SET active_peers = floor(random() * 41)::integer, rank_step = 1 + floor(random() * 20)::integer,
+                        soft_max_peers = nullif(floor(random() * 60)::integer, 0)");
+            run(&format!("SET LOCAL nebula.direct_writes = {}", if round % 2 == 0 { "on" } else { "off" }));
+            let first = text(
+                "SELECT name FROM nebula.node WHERE active_peers < max_peers ORDER BY rank, name COLLATE \"C\" LIMIT 1",
+            );
+            for chooses in [
+                format!("nebula.select_node('auto', NULL, '{project}')"),
+                "nebula.select_node()".to_owned(),
+                format!("(SELECT c.node_id FROM nebula.claim_seats('{project}', 'auto', 1) c)"),
+            ] {
+                let chosen =
+                    text(&format!("SELECT name FROM nebula.node WHERE node_id = (SELECT {chooses})"));
+                assert_eq!(chosen, first, "{round}: {chooses}");
+            }
+        }
+    }
+
+    #[pg_test]
+    fn few_nodes_are_read_without_an_index_that_every_seat_changes_and_many_with_one() {
+        let project = project("10.0.0.0/24");
+        run("SELECT nebula.register_node('node' || n, 'x:1') FROM generate_series(1, 3) n");
+        let hot = || text("SELECT pg_stat_get_xact_tuples_hot_updated('nebula.node'::regclass)");
+        let before: i64 = hot().parse().expect("a number");
+        run(&format!("SELECT nebula.claim_seats('{project}', 'auto', 1) FROM generate_series(1, 8)"));
+        assert_eq!(hot(), (before + 8).to_string());
+        let steps = || {
+            run("SELECT nebula.maintain_peers()");
+            text("SELECT string_agg(DISTINCT rank_step::text, ' ') FROM nebula.node")
+        };
+        assert_eq!(steps(), "16");
+        run("SELECT nebula.register_node('node' || n, 'x:1') FROM generate_series(4, 129) n");
+        assert_eq!(steps(), "1");
+        run("DELETE FROM nebula.node WHERE right(name, 2) < '20'");
+        assert_eq!(steps(), "1", "99 are not yet few");
+        run("DELETE FROM nebula.node WHERE right(name, 2) < '25'");
+        assert_eq!(steps(), "16");
+    }
+
+    #[pg_test]
     fn reasons_for_ineligibility_are_named_and_counted() {
         run("SELECT nebula.register_node(n, n || ':1', max_peers => 1)
                FROM unnest('{off,full,silent,fine}'::text[]) n");

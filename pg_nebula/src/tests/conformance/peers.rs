@@ -17,7 +17,7 @@ mod tests {
            FROM nebula.placement p
            JOIN nebula.node_interface USING (interface_id)
            JOIN nebula.node n USING (node_id)",
-        "SELECT name, active_peers, score, choice FROM nebula.node",
+        "SELECT name, active_peers, score, rank, rank_bound FROM nebula.node",
         "SELECT n.name, i.name, i.generation FROM nebula.node_interface i JOIN nebula.node n USING (node_id)",
         "SELECT ip, device_id, allocated_by FROM nebula.allocation",
         "SELECT project_id, actor, action, subject, subject_id, client, detail - 'interface', at = now() AS now

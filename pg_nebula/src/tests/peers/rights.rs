@@ -181,7 +181,8 @@ mod tests {
                 account(name)
             )
         };
-        let (soon, later, never) = ("now() + interval '1 day'", "now() + interval '2 days'", "NULL::timestamptz");
+        let (soon, later, never) =
+            ("now() + interval '1 day'", "now() + interval '2 days'", "NULL::timestamptz");
         // Its own end an account changes as it likes.
         for end in [soon, later, never] {
             assert_eq!(attempt(&set("bob", end))[0], "00000", "{end}");
@@ -201,7 +202,9 @@ mod tests {
             assert_eq!(attempt(&set("bob", never))[0], "00000");
         }
         run(&set("anna", soon));
-        run("UPDATE nebula.peer SET expires_at = now() - interval '1 hour', admin_expires_at = now() - interval '1 hour'");
+        run(
+            "UPDATE nebula.peer SET expires_at = now() - interval '1 hour', admin_expires_at = now() - interval '1 hour'",
+        );
         assert_error(&set("bob", soon), "42501", &["an administrator set the end"]);
         let enable = |name: &str| {
             format!(

@@ -19,7 +19,7 @@ pub(super) struct ScoredNode {
 
 /// Which nodes there are to choose from.
 #[derive(Default)]
-pub(super) struct Choice {
+pub(super) struct Criteria {
     /// Those of this project and of none; `None`: all.
     pub(super) project: Option<Uuid>,
     pub(super) filter: Filter,
@@ -27,7 +27,7 @@ pub(super) struct Choice {
     pub(super) except: Vec<Uuid>,
 }
 
-impl Choice {
+impl Criteria {
     /// Parameters $1 to $6 of the statements that choose.
     pub(super) fn values(&self) -> [DatumWithOid<'_>; 6] {
         let Filter { capability, label, value } = &self.filter;
@@ -42,8 +42,8 @@ impl Choice {
     }
 }
 
-/// Those nodes, in the order of the choice.
-pub(super) fn scored_nodes(choice: &Choice) -> Result<Vec<ScoredNode>> {
+/// Those nodes, by rank.
+pub(super) fn scored_nodes(criteria: &Criteria) -> Result<Vec<ScoredNode>> {
     static SCORES: Statement = Statement::new(
         "SELECT node_id, name, weight, score, enabled AND desired_state <> 'disabled',
                 desired_state = 'draining', active_peers, max_peers,
@@ -54,9 +54,9 @@ pub(super) fn scored_nodes(choice: &Choice) -> Result<Vec<ScoredNode>> {
                 $2::double precision, device_gone
            FROM nebula.node
           WHERE NOT local AND ($1 IS NULL OR project_id IS NULL OR project_id = $1)
-          ORDER BY choice, name",
+          ORDER BY rank, name COLLATE \"C\"",
     );
-    SCORES.query(&choice.values(), |row: &Row<'_>| {
+    SCORES.query(&criteria.values(), |row: &Row<'_>| {
         let device_gone: Option<String> = row.get(12)?;
         Ok(ScoredNode {
             id: row.need(1)?,
@@ -93,8 +93,8 @@ pub(super) fn parse_strategy(strategy: Option<&str>) -> Result<Strategy> {
 }
 
 /// The eligible node with this name, or `or_id` this identifier.
-pub(super) fn named_node(name: &str, or_id: bool, choice: &Choice) -> Result<Uuid> {
-    let nodes = scored_nodes(choice)?;
+pub(super) fn named_node(name: &str, or_id: bool, criteria: &Criteria) -> Result<Uuid> {
+    let nodes = scored_nodes(criteria)?;
     let is_it = |node: &&ScoredNode| node.name == name || or_id && node.id.to_string() == name.to_lowercase();
     let node = nodes.iter().find(is_it).ok_or_else(|| {
         Error::new(
@@ -107,7 +107,7 @@ pub(super) fn named_node(name: &str, or_id: bool, choice: &Choice) -> Result<Uui
     let name = &node.name;
     match ineligibility(&node.candidate) {
         None => Ok(node.id),
-        Some(_) if choice.except.contains(&node.id) => Err(Error::new(
+        Some(_) if criteria.except.contains(&node.id) => Err(Error::new(
             Kind::NoNode,
             format!("node \"{name}\" has the peer already"),
             "Choose another node, or use strategy 'auto'.",
@@ -121,13 +121,13 @@ pub(super) fn named_node(name: &str, or_id: bool, choice: &Choice) -> Result<Uui
 }
 
 /// The error when no node is eligible; `None` when there are no nodes at all.
-pub(super) fn none_eligible(choice: &Choice) -> Result<Option<Uuid>> {
-    let nodes = scored_nodes(choice)?;
+pub(super) fn none_eligible(criteria: &Criteria) -> Result<Option<Uuid>> {
+    let nodes = scored_nodes(criteria)?;
     if nodes.is_empty() {
         return Ok(None);
     }
     let category = |node: &ScoredNode| {
-        if choice.except.contains(&node.id) {
+        if criteria.except.contains(&node.id) {
             return Some("with the peer already");
         }
         ineligibility(&node.candidate).map(|reason| reason.category())
@@ -147,7 +147,7 @@ pub(super) fn none_eligible(choice: &Choice) -> Result<Option<Uuid>> {
     ))
 }
 
-/// Nodes that take peers and that the filter lets through; parameters as of [`Choice::values`].
+/// Nodes that take peers and that the filter lets through; parameters as of [`Criteria::values`].
 macro_rules! open_nodes {
     () => {
         "enabled AND desired_state = 'active' AND NOT local AND device_gone IS NULL AND active_peers < max_peers
