@@ -192,7 +192,8 @@ mod tests {
 
     #[pg_test]
     fn a_part_that_names_no_project_counts_to_the_one_with_most_room() {
-        let [small, large] = [project("10.0.0.0/24"), project("10.1.0.0/24")];
+        let [small, large] =
+            ["small", "large"].map(|name| text(&format!("SELECT nebula.create_project('{name}')")));
         run("SELECT nebula.create_account('anna', '$argon2id$x', 'admin')");
         run(&format!("SELECT nebula.set_project_quota('{small}', 100)"));
         run(&format!("SELECT nebula.set_project_quota('{large}', 1000)"));
