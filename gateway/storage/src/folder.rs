@@ -1,23 +1,19 @@
 //! A folder as an object store: one file per key, synced and then renamed into place.
 
+mod reading;
+
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 
 use crate::{ByteStream, Object, StoreError};
 
-/// Large enough that the cost of a task switch is negligible, small enough for the second-level cache.
-const CHUNK: u64 = 256 * 1024;
-/// Chunks read ahead of a slow receiver: the bound on memory per stream is `CHUNK * AHEAD`.
-const AHEAD: usize = 4;
 /// Objects that a listing finds ahead of its receiver.
 const LISTED_AHEAD: usize = 256;
 
@@ -97,19 +93,7 @@ impl Folder {
     }
 
     pub(crate) fn read(&self, key: &str, range: Range<u64>) -> ByteStream {
-        let (sender, receiver) = mpsc::channel(AHEAD);
-        let (path, key) = (self.path(key), key.to_owned());
-        // A task, not a thread: a paused player keeps it waiting, and threads are few.
-        tokio::spawn(async move {
-            if let Err(error) = send_range(path, &key, range, &sender).await {
-                // Fails if the receiver is gone, which then needs no error.
-                let _ = sender.send(Err(error)).await;
-            }
-        });
-        futures::stream::unfold(receiver, |mut receiver| async move {
-            receiver.recv().await.map(|item| (item, receiver))
-        })
-        .boxed()
+        reading::read(self.path(key), key.to_owned(), range)
     }
 
     pub(crate) async fn size(&self, key: &str) -> Result<u64, StoreError> {
@@ -204,37 +188,6 @@ fn list_files(
         }
     }
     Ok(())
-}
-
-/// Reads a range into the channel until it is done or the receiver is gone.
-async fn send_range(
-    path: PathBuf,
-    key: &str,
-    range: Range<u64>,
-    sender: &mpsc::Sender<Result<Bytes, StoreError>>,
-) -> Result<(), StoreError> {
-    let file = Arc::new(blocking("read", key, move || File::open(path)).await?);
-    let mut at = range.start;
-    while at < range.end {
-        let (file, wanted) = (file.clone(), CHUNK.min(range.end - at));
-        let chunk = blocking("read", key, move || read_chunk(&file, at, wanted)).await?;
-        if chunk.is_empty() {
-            return Err(StoreError::Truncated { key: key.to_owned(), missing: range.end - at });
-        }
-        at += chunk.len() as u64;
-        if sender.send(Ok(chunk.into())).await.is_err() {
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Up to `wanted` bytes at `at`; fewer at the end of the file.
-fn read_chunk(mut file: &File, at: u64, wanted: u64) -> io::Result<Vec<u8>> {
-    let mut chunk = Vec::with_capacity(wanted as usize);
-    file.seek(SeekFrom::Start(at))?;
-    file.take(wanted).read_to_end(&mut chunk)?;
-    Ok(chunk)
 }
 
 /// Runs file system work on the blocking pool, and names the object in its error.
