@@ -12,6 +12,7 @@ mod copy;
 mod decision;
 mod decoder;
 mod encode;
+mod encoder_thread;
 mod error;
 mod event;
 mod ffi;

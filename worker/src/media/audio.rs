@@ -5,7 +5,7 @@ use ffmpeg_next as ff;
 
 use super::clock::ticks;
 use super::decoder::Decoder;
-use super::encode::{Codec, EncodedTrack};
+use super::encode::{Codec, EncodedTrack, encoded_packet};
 use super::error::MediaError;
 use super::filter::Chain;
 use super::probe::Stream;
@@ -109,8 +109,15 @@ impl Codec for Audio {
         true
     }
 
-    fn encoder(&mut self) -> &mut ff::encoder::Encoder {
-        &mut self.encoder
+    fn send(&mut self, frame: Option<&Self::Frame>) -> Result<(), ff::Error> {
+        match frame {
+            Some(frame) => self.encoder.send_frame(frame),
+            None => self.encoder.send_eof(),
+        }
+    }
+
+    fn receive(&mut self) -> Result<Option<ff::Packet>, ff::Error> {
+        encoded_packet(&mut self.encoder)
     }
 
     fn time_base(&self) -> ff::Rational {

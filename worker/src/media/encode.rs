@@ -33,7 +33,11 @@ pub(super) trait Codec {
     /// Prepares a filtered frame, whose times count in `time_base`, for the encoder; `false` drops it.
     fn prepare(&mut self, frame: &mut Self::Frame, time_base: ff::Rational) -> bool;
 
-    fn encoder(&mut self) -> &mut ff::encoder::Encoder;
+    /// Takes one frame, or the end of the stream with `None`.
+    fn send(&mut self, frame: Option<&Self::Frame>) -> Result<(), ff::Error>;
+
+    /// The next packet that is ready. After the end of the stream, `None` when it was the last.
+    fn receive(&mut self) -> Result<Option<ff::Packet>, ff::Error>;
 
     /// Time base of the encoder.
     fn time_base(&self) -> ff::Rational;
@@ -77,7 +81,7 @@ impl<C: Codec> EncodedTrack<C> {
         if packet.is_none() {
             self.filters.send(None)?;
             self.encode(sink)?;
-            self.codec.encoder().send_eof().map_err(C::encode_failed)?;
+            self.codec.send(None).map_err(C::encode_failed)?;
             self.write(sink)?;
         }
         Ok(())
@@ -101,7 +105,7 @@ impl<C: Codec> EncodedTrack<C> {
         let mut frame = C::empty_frame();
         while let Some(time_base) = self.filters.receive(&mut frame)? {
             if self.codec.prepare(&mut frame, time_base) {
-                self.codec.encoder().send_frame(&frame).map_err(C::encode_failed)?;
+                self.codec.send(Some(&frame)).map_err(C::encode_failed)?;
                 self.write(sink)?;
             }
         }
@@ -110,7 +114,7 @@ impl<C: Codec> EncodedTrack<C> {
 
     /// Writes all packets that the encoder has ready.
     fn write(&mut self, sink: &mut dyn Sink) -> Result<(), MediaError> {
-        while let Some(mut packet) = encoded_packet(self.codec.encoder()).map_err(C::encode_failed)? {
+        while let Some(mut packet) = self.codec.receive().map_err(C::encode_failed)? {
             self.codec.complete(&mut packet);
             sink.write(self.track, packet, self.codec.time_base())?;
         }

@@ -191,7 +191,7 @@ impl<'a> Ladder<'a> {
             for pts in (self.from..to).step_by(usize::try_from(step).unwrap_or(1)) {
                 rung.encode_picture(&mut frame, pts)?;
             }
-            rung.drain()?;
+            rung.end()?;
         }
         let n = self.task.chunk.n;
         let pieces = self.rungs.into_iter().map(|rung| rung.finish(n));
@@ -233,7 +233,7 @@ impl<'a> Ladder<'a> {
     fn filter(&mut self, frame: Option<&frame::Video>) -> Result<(), MediaError> {
         let Some(frame) = frame else {
             self.drain_common()?;
-            return self.rungs.iter_mut().try_for_each(Rung::drain);
+            return self.rungs.iter_mut().try_for_each(Rung::end);
         };
         let format = shape::Format::of(frame);
         if self.common.need_chain_for(&format) {

@@ -7,6 +7,7 @@ use ffmpeg_next as ff;
 use super::decision::{is_hdr, is_interlaced};
 use super::decoder::Decoder;
 use super::encode::{Codec, EncodedTrack};
+use super::encoder_thread::EncoderThread;
 use super::error::MediaError;
 use super::ffi::hardware::Pictures;
 use super::filter::Chain;
@@ -24,7 +25,7 @@ const KEY_FRAME_INTERVAL: f64 = 2.0;
 
 /// The video part of an [`EncodedTrack`].
 pub(super) struct Video {
-    encoder: ff::encoder::video::Encoder,
+    encoder: EncoderThread,
     /// The filters before the size is fixed.
     common_filters: String,
     fit: Fit,
@@ -67,7 +68,7 @@ pub(super) fn open(
     let encoder = open_encoder(stream, rate, output_size(stream), None, Encoder::Software)?.0;
     let track = muxer.add_encoder(&encoder, TIME_BASE, Label::of(stream))?;
     let video = Video {
-        encoder,
+        encoder: EncoderThread::start(encoder)?,
         common_filters: common_filters(stream, rate),
         fit: Fit::new(stream, output_size(stream)),
         input_time_base: input.time_base(),
@@ -118,8 +119,16 @@ impl Codec for Video {
         true
     }
 
-    fn encoder(&mut self) -> &mut ff::encoder::Encoder {
-        &mut self.encoder
+    fn send(&mut self, frame: Option<&Self::Frame>) -> Result<(), ff::Error> {
+        match frame {
+            Some(frame) => self.encoder.send(frame)?,
+            None => self.encoder.end(),
+        }
+        Ok(())
+    }
+
+    fn receive(&mut self) -> Result<Option<ff::Packet>, ff::Error> {
+        self.encoder.receive()
     }
 
     fn time_base(&self) -> ff::Rational {

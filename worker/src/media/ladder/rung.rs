@@ -7,7 +7,7 @@ use ffmpeg_next as ff;
 
 use super::{FRAGMENTS, KEY_FRAME_SECONDS, Size};
 use crate::media::clock::ticks;
-use crate::media::encode::encoded_packet;
+use crate::media::encoder_thread::EncoderThread;
 use crate::media::error::MediaError;
 use crate::media::ffi::hardware::Pictures;
 use crate::media::filter::Filters;
@@ -22,7 +22,8 @@ pub(super) struct Rung {
     name: String,
     fit: Fit,
     filters: Filters<shape::Format>,
-    encoder: ff::encoder::video::Encoder,
+    size: (u32, u32),
+    encoder: EncoderThread,
     by: Encoder,
     /// Memory of the device that encodes, if the encoder wants its pictures there.
     pictures: Option<Pictures>,
@@ -50,7 +51,8 @@ impl Rung {
             name: size.name.clone(),
             fit: Fit::new(stream, dimensions),
             filters: Filters::new(),
-            encoder,
+            size: dimensions,
+            encoder: EncoderThread::start(encoder)?,
             by,
             pictures,
             writer,
@@ -91,8 +93,8 @@ impl Rung {
         frame.set_kind(if self.begins_group(pts) { picture::Type::I } else { picture::Type::None });
         self.last_pts = Some(pts);
         match &self.pictures {
-            None => self.encoder.send_frame(frame),
-            Some(memory) => memory.upload(frame).and_then(|uploaded| self.encoder.send_frame(&uploaded)),
+            None => self.encoder.send(frame),
+            Some(memory) => memory.upload(frame).and_then(|uploaded| self.encoder.send(&uploaded)),
         }
         .map_err(encode_failed)?;
         self.write_ready()
@@ -104,7 +106,7 @@ impl Rung {
             Encoder::Software => ff::format::Pixel::YUV420P,
             Encoder::Vaapi | Encoder::Qsv => ff::format::Pixel::NV12,
         };
-        video::black(format, self.encoder.width(), self.encoder.height())
+        video::black(format, self.size.0, self.size.1)
     }
 
     /// Whether a multiple of the interval lies between the last picture and this one.
@@ -113,14 +115,15 @@ impl Rung {
         self.last_pts.is_none_or(|last| pts.div_euclid(interval) > last.div_euclid(interval))
     }
 
-    pub(super) fn drain(&mut self) -> Result<(), MediaError> {
+    /// There are no more pictures. The encoder goes on with those that it has, beside those of the other sizes.
+    pub(super) fn end(&mut self) -> Result<(), MediaError> {
         self.drain_filters()?;
-        self.encoder.send_eof().map_err(encode_failed)?;
-        self.write_ready()
+        self.encoder.end();
+        Ok(())
     }
 
     fn write_ready(&mut self) -> Result<(), MediaError> {
-        while let Some(mut packet) = encoded_packet(&mut self.encoder).map_err(encode_failed)? {
+        while let Some(mut packet) = self.encoder.receive().map_err(encode_failed)? {
             if packet.duration() == 0 {
                 packet.set_duration(self.frame_duration);
             }
@@ -129,7 +132,9 @@ impl Rung {
         Ok(())
     }
 
-    pub(super) fn finish(self, n: u32) -> Result<Option<Piece>, MediaError> {
+    /// Writes what is left, after the end.
+    pub(super) fn finish(mut self, n: u32) -> Result<Option<Piece>, MediaError> {
+        self.write_ready()?;
         self.writer.finish(&self.name, n)
     }
 }
