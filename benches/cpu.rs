@@ -88,6 +88,12 @@ fn children_of(parent: i32) -> Result<Vec<(i32, Spent)>> {
     Ok(children)
 }
 
+/// Seconds of processor time of a process and of its children that have ended.
+pub(crate) fn process(id: i32) -> Result<f64> {
+    let Spent { own, children, .. } = spent(id)?;
+    Ok(own + children)
+}
+
 struct Spent {
     parent: i32,
     own: f64,

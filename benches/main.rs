@@ -14,6 +14,7 @@ mod harness;
 mod load;
 mod many_sessions;
 mod media;
+mod node;
 mod peers;
 mod queue;
 mod register;
@@ -25,7 +26,7 @@ use anyhow::{Result, bail};
 use harness::Harness;
 use settings::Settings;
 
-const TABLES: [&str; 15] = [
+const TABLES: [&str; 16] = [
     "allocation",
     "baselines",
     "size",
@@ -33,6 +34,7 @@ const TABLES: [&str; 15] = [
     "queue",
     "direct_writes",
     "peers",
+    "node",
     "certificate",
     "register",
     "agents",
@@ -83,6 +85,7 @@ async fn main() -> Result<()> {
             "direct_writes" => direct_writes::run(&harness).await?,
             "many_sessions" => many_sessions::run(&harness).await?,
             "peers" => peers::run(&harness).await?,
+            "node" => node::run_table(&harness).await?,
             "agents" => agents::run(&harness).await?,
             "workers" => media::workers::run(&harness).await?,
             "ranges" => media::ranges::run(&harness).await?,
