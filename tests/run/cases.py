@@ -101,7 +101,8 @@ class Log:
 
     def __init__(self, file):
         text = file.read_text(errors="replace") if file.exists() else ""
-        self.ended = re.findall(r"^test (\S+) \.\.\..*\b(ok|FAILED)$", text, re.M)
+        # Other programs write between the name of a test and its result.
+        self.ended = re.findall(r"^test (\S+) \.\.\.(?:(?!^test )[\s\S])*?(?:^| )(ok|FAILED)$", text, re.M)
         self.said = dict(re.findall(r"^---- (\S+) stdout ----\n([\s\S]*?)(?=\n---- |\nfailures:\n)", text, re.M))
 
     def fault(self, test):
