@@ -116,7 +116,7 @@ class Log:
         lines = [line for line in self.said.get(failed[0], "").splitlines() if line.strip()]
         # libtest names the thread and the place before the message.
         lines = [line for line in lines if not line.startswith(("thread '", "note: ", "Postgres Messages"))]
-        return "\n         ".join(lines[:4]) or "failed"
+        return "\n         ".join(line[:200] for line in lines[:4]) or "failed"
 
 
 def report(folder, words):
