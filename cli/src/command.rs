@@ -14,6 +14,7 @@ pub(crate) mod join;
 pub(crate) mod leave;
 pub(crate) mod lifetime;
 pub(crate) mod line;
+pub(crate) mod link;
 pub(crate) mod login;
 pub(crate) mod node;
 pub(crate) mod peer;

@@ -95,6 +95,11 @@ impl Error {
         &self.failure
     }
 
+    /// Whether the named object does not exist.
+    pub(crate) fn is_not_found(&self) -> bool {
+        self.failure.sqlstate == Code::NotFound.names().1
+    }
+
     /// Whether the gateway refused the request, so that nothing has changed there.
     pub(crate) fn is_refusal(&self) -> bool {
         self.status.is_some_and(|status| (400..500).contains(&status))

@@ -6,8 +6,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::command::{
-    account, ca, device, doctor, enrolment, file, get, job, join, leave, login, node, peer, ping, play, pool,
-    project, quota, route, rule, share, status, upload,
+    account, ca, device, doctor, enrolment, file, get, job, join, leave, link, login, node, peer, ping, play,
+    pool, project, quota, route, rule, share, status, upload,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -83,7 +83,9 @@ enum Command {
     Tag(file::tag::Tag),
     /// Play a file in mpv or VLC
     Play(play::Play),
-    /// Links by which people without an account open a file
+    /// Print URLs of a file that VLC and other players take
+    Link(link::Arguments),
+    /// Links by which people without an account open a file or a folder
     #[command(subcommand)]
     Share(share::Command),
     /// Background jobs: list, show, cancel, retry
@@ -147,6 +149,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Restore(arguments) => file::trash::restore(context, arguments).await,
         Command::Tag(arguments) => file::tag::run(context, arguments).await,
         Command::Play(arguments) => return play::run(context, arguments).await,
+        Command::Link(arguments) => link::run(context, arguments).await,
         Command::Share(command) => share::run(context, command).await,
         Command::Jobs(arguments) => job::run(context, arguments).await,
         Command::Join(arguments) => join::run(context, arguments).await,

@@ -109,6 +109,40 @@ COMMENT ON FUNCTION nebula.drop_unused_content(uuid) IS
   'Internal: deletes a content that no file has, with its renditions, and cancels its job; answers the storage keys '
   'that may be deleted once this has committed';
 
+CREATE FUNCTION nebula.convert_file(
+  p_actor uuid, p_file_id uuid, p_wanted boolean, p_client inet DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_file    nebula.file := nebula.require_file(p_actor, p_file_id);
+  v_who     text := nebula.require_permission(p_actor, v_file.project_id, 'file.write');
+  v_content nebula.content;
+BEGIN
+  SELECT c.*
+    INTO v_content
+    FROM nebula.content c
+   WHERE c.content_id = v_file.content_id
+     FOR NO KEY UPDATE;
+  IF (SELECT s.state FROM nebula.file_status s WHERE s.file_id = p_file_id) <> 'failed' THEN
+    RAISE EXCEPTION 'the conversion of file "%" has not failed', v_file.name
+      USING ERRCODE = '55000', HINT = 'Its state is shown by nebulactl ls.';
+  END IF;
+  PERFORM nebula.cancel_content_jobs(v_content.content_id);
+  IF p_wanted THEN
+    PERFORM nebula.make_content(v_content, v_file.name);
+  ELSE
+    DELETE FROM nebula.content_job j WHERE j.content_id = v_content.content_id;
+    UPDATE nebula.content c
+       SET job_id = NULL
+     WHERE c.content_id = v_content.content_id;
+  END IF;
+  PERFORM nebula.record_event(v_file.project_id, v_who, CASE WHEN p_wanted THEN 'convert' ELSE 'keep' END, 'file',
+                              p_file_id::text, p_client, jsonb_build_object('name', v_file.name));
+END $$;
+COMMENT ON FUNCTION nebula.convert_file(uuid, uuid, boolean, inet) IS
+  'For the gateway: a file whose conversion has failed is converted once more (wanted), or kept as it was uploaded. '
+  'Errors: P0002 no such file, 42501 as require_permission, 55000 it has not failed';
+
 -- A database without the rows that the objects belong to knows none of them.
 CREATE FUNCTION nebula.knows_objects() RETURNS boolean
 LANGUAGE sql STABLE AS $$

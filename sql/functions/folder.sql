@@ -43,12 +43,19 @@ DECLARE
   v_taken  text;
   v_moved  integer := 0;
   v_count  integer;
+  v_is_new boolean;
 BEGIN
   PERFORM nebula.check_folder(p_folder), nebula.check_folder(p_to);
   IF p_folder = '' OR p_to = p_folder OR nebula.is_below(p_to, p_folder) THEN
     RAISE EXCEPTION 'folder "%" cannot become "%"', p_folder, p_to
       USING ERRCODE = '22023', HINT = 'Name another folder, which is not in this one.';
   END IF;
+  v_is_new := p_to <> ''
+              AND NOT EXISTS (SELECT
+                                FROM nebula.file f
+                               WHERE f.project_id = p_project_id
+                                 AND f.deleted_at IS NULL
+                                 AND (f.folder = p_to OR nebula.is_below(f.folder, p_to)));
   -- Those at the top come first: where a folder moves up, they leave the places that others get.
   FOR v_folder IN
     SELECT DISTINCT f.folder, length(f.folder)
@@ -88,6 +95,8 @@ BEGIN
     RAISE EXCEPTION 'there is no folder "%"', p_folder
       USING ERRCODE = 'P0002', HINT = 'List folders: nebulactl ls.';
   END IF;
+  -- Links to a folder follow its new name. Where two folders become one, they would open more than was shared.
+  PERFORM nebula.move_shares(p_project_id, p_folder, p_to) WHERE v_is_new;
   PERFORM nebula.record_event(p_project_id, v_who, 'move', 'folder', p_project_id::text, p_client,
                               jsonb_build_object('folder', p_folder, 'to', p_to, 'files', v_moved));
   RETURN v_moved;
@@ -101,7 +110,6 @@ EXCEPTION
       USING ERRCODE = '23505', HINT = 'Nothing was moved. Move or rename one of the two first.';
 END $$;
 COMMENT ON FUNCTION nebula.move_folder(uuid, uuid, text, text, inet) IS
-  'For the gateway: moves or renames a folder with all that is below, or nothing; returns the number of files. Where '
-  'the other folder is there, the two become one. Errors: P0002, 42501 as require_permission, P0002 no such folder, '
-  '23505 '
-  'a name is taken there, 22023';
+  'For the gateway: moves or renames a folder with all that is below, or nothing; returns the number of files. Links '
+  'to it follow. Where the other folder is there, the two become one, and links to the first end. Errors: P0002, 42501 '
+  'as require_permission, P0002 no such folder, 23505 a name is taken there, 22023';

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use nebula_api::bookmark::Bookmark;
 use nebula_api::file::{File, Link};
+use nebula_api::playback::{Capabilities, Playback};
 use serde_json::json;
 use tokio::process::Command;
 use which::which;
@@ -40,9 +41,9 @@ pub(crate) async fn run(context: &Context, arguments: Play) -> Result<ExitCode> 
         Some(name) => file::find(&client, &arguments.project, name).await?,
         None => last_played(&client, &arguments.project).await?,
     };
-    let link: Link = client.post(&format!("/api/files/{}/link", file.file_id), &json!({})).await?;
-    let url = format!("{}{}", client.server(), link.path);
     if arguments.print_url {
+        let link: Link = client.post(&format!("/api/files/{}/link", file.file_id), &json!({})).await?;
+        let url = format!("{}{}", client.server(), link.path);
         context.output.show(&json!({ "url": url, "expiresAt": link.expires_at }), || url.clone())?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -50,6 +51,7 @@ pub(crate) async fn run(context: &Context, arguments: Play) -> Result<ExitCode> 
         Error::new(Code::NotFound, "there is neither mpv nor vlc on this machine")
             .hint("Install one, for example: apt install mpv. Or print the URL: --print-url")
     })?;
+    let url = decide(&client, &file).await?;
     let start = file.resume_at.filter(|_| !arguments.from_start);
     if let Some(at) = start.and_then(|at| std::time::Duration::try_from_secs_f64(at).ok()) {
         context.output.note(&format!(
@@ -76,6 +78,21 @@ pub(crate) async fn run(context: &Context, arguments: Play) -> Result<ExitCode> 
     }
     Err(Error::new(Code::Io, format!("{} ended with {status}", player.display()))
         .hint("What it printed above says why; --print-url gives the URL for another player."))
+}
+
+/// URL of the form that the gateway chooses for players that decode everything.
+async fn decide(client: &Client, file: &File) -> Result<String> {
+    let capabilities =
+        Capabilities { all_codecs: true, hls: true, interlaced: true, hdr: true, ..Capabilities::default() };
+    let path = format!("/api/files/{}/playback", file.file_id);
+    let playback: Playback = client.post(&path, &capabilities).await?;
+    match playback.url {
+        Some(path) => Ok(format!("{}{path}", client.server())),
+        None => {
+            Err(Error::new(Code::WrongState, format!("{} cannot be played yet", clean(&file::path(file))))
+                .hint("How far it is: nebulactl ls"))
+        }
+    }
 }
 
 /// The file of the account's last bookmark.

@@ -1,9 +1,10 @@
-//! `share`: links by which people without an account open a file.
+//! `share`: links by which people without an account open a file or the files of a folder.
 
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use clap::{Args, Subcommand};
+use nebula_api::project::Project;
 use nebula_api::share::{MadeShare, NewShare, Share};
 use serde_json::json;
 use uuid::Uuid;
@@ -11,13 +12,14 @@ use uuid::Uuid;
 use super::lifetime::parse_end;
 use super::login::read_password;
 use super::{file, project};
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::Result;
 use crate::output::{Output, ago, clean};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Make a link to a file; it is shown once
+    /// Make a link to a file or a folder; it is shown once
     Create(Create),
     /// List the links of a project; they are not shown themselves
     Ls(project::Choice),
@@ -30,7 +32,7 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// Name or id of the file
+    /// Path, name or id of the file, or a folder: its files, those below it, and those that come later
     name: String,
     /// End of the link: 12h, 7d, 2027-01-31, or never [default: 7d]
     #[arg(long, value_name = "TIME", value_parser = parse_until)]
@@ -77,11 +79,18 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
 
 async fn create(context: &Context, arguments: Create) -> Result<()> {
     let client = context.client()?;
-    let file = file::find(&client, &arguments.project, &arguments.name).await?;
+    let project = arguments.project.resolve(&client).await?;
+    let target = target(&client, &project, &arguments.name).await?;
     let password = arguments.password_file.as_deref().map(read_password).transpose()?;
     let Until(expires_at) = arguments.until.unwrap_or(Until(Some(Utc::now() + TimeDelta::days(7))));
     let allows_download = !arguments.no_download;
-    let new = NewShare { file_id: file.file_id, expires_at, password, allows_download, note: arguments.note };
+    let (file_id, folder) = match target {
+        Target::File(file_id) => (Some(file_id), None),
+        Target::Folder(folder) => (None, Some(folder)),
+    };
+    let project_id = folder.is_some().then_some(project.project_id);
+    let note = arguments.note;
+    let new = NewShare { file_id, project_id, folder, expires_at, password, allows_download, note };
     let made: MadeShare = client.post("/api/shares", &new).await?;
     let url = format!("{}{}", client.server(), made.path);
     let value = json!({ "shareId": made.share_id, "url": url, "expiresAt": made.expires_at });
@@ -97,6 +106,27 @@ async fn create(context: &Context, arguments: Create) -> Result<()> {
     })
 }
 
+/// The place that a link leads to.
+enum Target {
+    File(Uuid),
+    Folder(String),
+}
+
+/// The file of this path, else the folder. A slash at the end means the folder.
+async fn target(client: &Client, project: &Project, path: &str) -> Result<Target> {
+    let found = match path.ends_with('/') {
+        true => None,
+        false => Some(file::find_in(client, project, path).await),
+    };
+    let folder = file::folder_of(path);
+    match found {
+        Some(Ok(file)) => Ok(Target::File(file.file_id)),
+        Some(Err(error)) if !error.is_not_found() || folder.is_empty() => Err(error),
+        Some(Err(error)) if !file::is_folder(client, project, &folder).await? => Err(error),
+        _ => Ok(Target::Folder(folder)),
+    }
+}
+
 fn table(output: Output, shares: &[Share]) -> String {
     let now = Utc::now();
     let rows = shares.iter().map(|share| {
@@ -104,7 +134,9 @@ fn table(output: Output, shares: &[Share]) -> String {
             .expires_at
             .map_or_else(|| "never".to_owned(), |end| end.format("%Y-%m-%d %H:%M").to_string());
         let used = share.last_used_at.map_or_else(|| "-".to_owned(), |at| ago(at, now));
-        let name = share.file_name.as_deref().map_or_else(|| "(deleted)".to_owned(), clean);
+        let folder = share.folder.as_deref().map(|folder| format!("{}/", clean(folder)));
+        let name = folder.or_else(|| share.file_name.as_deref().map(clean));
+        let name = name.unwrap_or_else(|| "(deleted)".to_owned());
         let password = if share.has_password { "yes" } else { "no" }.to_owned();
         let note = share.note.as_deref().map(clean).unwrap_or_default();
         let uses = share.uses.to_string();

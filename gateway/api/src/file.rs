@@ -96,6 +96,15 @@ pub struct Tags {
     pub tags: Vec<String>,
 }
 
+/// Body of `PUT /api/files/{id}/conversion`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Conversion {
+    /// `true`: the file is converted once more; `false`: it is kept as it was uploaded.
+    pub wanted: bool,
+}
+
 /// A file derived from an upload.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

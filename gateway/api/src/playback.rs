@@ -22,6 +22,8 @@ pub struct Capabilities {
     pub hdr: bool,
     /// Whether it plays HLS with segments in fragmented MP4.
     pub hls: bool,
+    /// Whether it decodes by FFmpeg, as mpv and VLC do: all containers and codecs, whatever the lists say.
+    pub all_codecs: bool,
 }
 
 /// A codec of pictures that a client plays.

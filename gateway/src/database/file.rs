@@ -203,6 +203,18 @@ pub(crate) async fn relocate(
     query_one(client, sql, &[&actor, &file_id, &place.folder, &place.name, &address]).await.map(drop)
 }
 
+/// Converts a file once more, or keeps it as it was uploaded. Fails with 404, 409 if its conversion has not failed.
+pub(crate) async fn convert(
+    client: &impl GenericClient,
+    actor: Uuid,
+    file_id: Uuid,
+    wanted: bool,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.convert_file($1, $2, $3, $4)";
+    query_one(client, sql, &[&actor, &file_id, &wanted, &address]).await.map(drop)
+}
+
 /// Sets the tags of a file. Fails with 404, 400 for malformed ones.
 pub(crate) async fn tag(
     client: &impl GenericClient,

@@ -9,9 +9,17 @@ use uuid::Uuid;
 use super::query::{GenericClient, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
+/// The place that a link leads to.
+#[derive(Debug)]
+pub(crate) enum Target {
+    File(Uuid),
+    /// Project and folder.
+    Folder(Uuid, String),
+}
+
 /// A link that is to be made.
 pub(crate) struct NewLink<'a> {
-    pub(crate) file_id: Uuid,
+    pub(crate) target: &'a Target,
     pub(crate) token_hash: &'a [u8],
     /// Argon2id in PHC form.
     pub(crate) password_hash: Option<&'a str>,
@@ -27,7 +35,8 @@ pub(crate) struct FoundShare {
     pub(crate) state: String,
     /// When it was ended or ends.
     pub(crate) ended_at: Option<DateTime<Utc>>,
-    pub(crate) file_id: Option<Uuid>,
+    /// None: what it led to was deleted for good.
+    pub(crate) target: Option<Target>,
     /// The account whose rights it has.
     pub(crate) made_by: Uuid,
     pub(crate) password_hash: Option<String>,
@@ -35,18 +44,39 @@ pub(crate) struct FoundShare {
     pub(crate) expires_at: Option<DateTime<Utc>>,
 }
 
-/// Makes a link. Fails with 404 if the account sees no such file, 400.
+/// Makes a link. Fails with 404 if the account sees no such file or folder, 403 if it is no member of the folder's
+/// project, 400.
 pub(crate) async fn create(
     client: &impl GenericClient,
     actor: Uuid,
     link: &NewLink<'_>,
     address: Option<IpAddr>,
 ) -> Result<Uuid, ApiError> {
-    let NewLink { file_id, token_hash, password_hash, expires_at, allows_download, note } = link;
-    let sql = "SELECT nebula.create_share($1, $2, $3, $4, $5, $6, $7, $8)";
-    let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
-        [&actor, file_id, token_hash, password_hash, expires_at, allows_download, note, &address];
-    Ok(query_one(client, sql, &values).await?.try_get(0)?)
+    let NewLink { target, token_hash, password_hash, expires_at, allows_download, note } = link;
+    let row = match target {
+        Target::File(file_id) => {
+            let sql = "SELECT nebula.create_share($1, $2, $3, $4, $5, $6, $7, $8)";
+            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
+                [&actor, file_id, token_hash, password_hash, expires_at, allows_download, note, &address];
+            query_one(client, sql, &values).await?
+        }
+        Target::Folder(project_id, folder) => {
+            let sql = "SELECT nebula.share_folder($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            let values: [&(dyn tokio_postgres::types::ToSql + Sync); 9] = [
+                &actor,
+                project_id,
+                folder,
+                token_hash,
+                password_hash,
+                expires_at,
+                allows_download,
+                note,
+                &address,
+            ];
+            query_one(client, sql, &values).await?
+        }
+    };
+    Ok(row.try_get(0)?)
 }
 
 /// Links of the projects that the account sees, newest first.
@@ -63,6 +93,7 @@ pub(crate) async fn list(
             project_id: row.try_get("project_id")?,
             file_id: row.try_get("file_id")?,
             file_name: row.try_get("file_name")?,
+            folder: row.try_get("folder")?,
             made_by: row.try_get("made_by")?,
             note: row.try_get("note")?,
             has_password: row.try_get("has_password")?,
@@ -94,11 +125,16 @@ pub(crate) async fn find(
 ) -> Result<Option<FoundShare>, ApiError> {
     let row = query_opt(client, "SELECT * FROM nebula.find_share($1)", &[&token_hash]).await?;
     row.map(|row| {
+        let (file, folder) = (row.try_get("file_id")?, row.try_get("folder")?);
+        let project_id = row.try_get("project_id")?;
         Ok(FoundShare {
             share_id: row.try_get("share_id")?,
             state: row.try_get("state")?,
             ended_at: row.try_get("ended_at")?,
-            file_id: row.try_get("file_id")?,
+            target: match folder {
+                Some(folder) => Some(Target::Folder(project_id, folder)),
+                None => Option::map(file, Target::File),
+            },
             made_by: row.try_get("made_by")?,
             password_hash: row.try_get("password_hash")?,
             allows_download: row.try_get("allows_download")?,

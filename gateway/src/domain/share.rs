@@ -5,18 +5,22 @@
 
 use std::net::IpAddr;
 
-use nebula_api::share::{MadeShare, NewShare, OpenShare, SharedFile, SharedPath};
+use nebula_api::file_name;
+use nebula_api::share::{MadeShare, NewShare, OpenShare, Shared};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use crate::database::share::{self as database, FoundShare, NewLink};
-use crate::database::{Client, Database, file, hls};
+use crate::database::share::{self as database, FoundShare, NewLink, Target};
+use crate::database::{Client, Database};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::session::random_token;
 use crate::domain::auth::token::Tokens;
-use crate::domain::playback::{self, Pass};
+use crate::domain::file;
+use crate::domain::playback::Pass;
 use crate::error::{ApiError, GONE, NOT_AUTHENTICATED, NOT_FOUND};
 use crate::infra::rate_limit::ShareGuesses;
+
+mod shown;
 
 /// Characters of a password at most: hashing takes time that grows with it.
 const MAX_PASSWORD: usize = 500;
@@ -37,7 +41,8 @@ pub(crate) async fn create(
     new: NewShare,
     address: Option<IpAddr>,
 ) -> Result<MadeShare, ApiError> {
-    let NewShare { file_id, expires_at, password, allows_download, note } = new;
+    let NewShare { file_id, project_id, folder, expires_at, password, allows_download, note } = new;
+    let target = target(file_id, project_id, folder)?;
     if let Some(password) = &password
         && !(1..=MAX_PASSWORD).contains(&password.chars().count())
     {
@@ -51,7 +56,7 @@ pub(crate) async fn create(
     let client = database.client().await?;
     let token = random_token();
     let link = NewLink {
-        file_id,
+        target: &target,
         token_hash: &Sha256::digest(token.as_bytes()),
         password_hash: password_hash.as_deref(),
         expires_at,
@@ -62,13 +67,30 @@ pub(crate) async fn create(
     Ok(MadeShare { share_id, path: format!("/s/{token}"), expires_at })
 }
 
-/// Lets a visitor in. Fails with 404 for an unknown token, 410 for a link that has ended, 401 without the right
-/// password, 429 after too many tries.
+/// The one place that a new link leads to. Fails with 400.
+fn target(
+    file_id: Option<Uuid>,
+    project_id: Option<Uuid>,
+    folder: Option<String>,
+) -> Result<Target, ApiError> {
+    match (file_id, project_id, folder) {
+        (Some(file_id), None, None) => Ok(Target::File(file_id)),
+        (None, Some(project_id), Some(folder)) => {
+            let folder = file_name::composed(&folder);
+            file::check_folder(&folder).map(|()| Target::Folder(project_id, folder))
+        }
+        _ => Err(ApiError::bad_argument("a link leads to one file or to one folder")
+            .hint("Give fileId, or projectId and folder.")),
+    }
+}
+
+/// Lets a visitor in. Fails with 404 for an unknown token, 410 for a link that has ended and for a file that is not
+/// behind it, 401 without the right password, 429 after too many tries.
 pub(crate) async fn open(
     door: &Door<'_>,
     asked: OpenShare,
     address: Option<IpAddr>,
-) -> Result<SharedFile, ApiError> {
+) -> Result<Shared, ApiError> {
     door.guesses.check_tokens(address)?;
     let found = {
         let client = door.database.client().await?;
@@ -79,15 +101,32 @@ pub(crate) async fn open(
         return Err(ApiError::not_found("there is no such link")
             .hint("Check that it was copied whole, or ask the sender for another one."));
     };
-    let file_id = share.file_id.filter(|_| share.state == "open").ok_or_else(|| ended(&share))?;
+    let Some(target) = share.target.as_ref().filter(|_| share.state == "open") else {
+        return Err(ended(&share));
+    };
     check_password(door, &share, asked.password, address).await?;
     let client = door.database.client().await?;
-    let shown = show(&client, door, &share, file_id).await.map_err(|error| match error.meaning() {
+    let shown = match (target, asked.file_id) {
+        (Target::Folder(project_id, folder), None) => {
+            shown::folder(&client, door.tokens, &share, *project_id, folder).await.map(Shared::Folder)
+        }
+        (_, Some(file_id)) if !database::is_open(&client, share.share_id, file_id).await? => {
+            Err(gone("this file is no longer behind the link"))
+        }
+        (_, Some(file_id)) => shown::file(&client, door.tokens, &share, file_id).await.map(Shared::File),
+        (Target::File(file_id), None) => {
+            shown::file(&client, door.tokens, &share, *file_id).await.map(Shared::File)
+        }
+    };
+    let shown = shown.map_err(|error| match error.meaning() {
         // Such as a file in the trash.
         NOT_FOUND => gone("the file of this link was deleted"),
         _ => error,
     })?;
-    database::used(&client, share.share_id).await?;
+    // A look into a folder counts, not each of its films.
+    if asked.file_id.is_none() {
+        database::used(&client, share.share_id).await?;
+    }
     Ok(shown)
 }
 
@@ -122,52 +161,6 @@ async fn check_password(
     Ok(())
 }
 
-async fn show(
-    client: &Client,
-    door: &Door<'_>,
-    share: &FoundShare,
-    file_id: Uuid,
-) -> Result<SharedFile, ApiError> {
-    let maker = share.made_by;
-    let original = file::content(client, maker, file_id, Some("original")).await?;
-    let shown = file::find(client, maker, file_id).await?;
-    let shown = shown.ok_or_else(|| ApiError::not_found("the file of this link was deleted"))?;
-    let expires = share.expires_at.map(|at| at.timestamp().unsigned_abs());
-    let path = |rendition: &str| {
-        let link = playback::sign(
-            door.tokens,
-            maker,
-            file_id,
-            rendition.to_owned(),
-            Some((share.share_id, expires)),
-        )?;
-        Ok::<_, ApiError>(playback::path(file_id, &link))
-    };
-    let is_streamed = !hls::playable_variants(client, maker, file_id).await?.is_empty();
-    let web = shown.renditions.iter().find(|rendition| rendition.kind == "web");
-    // A film whose upload may not be fetched is played from what was made of it.
-    let is_media = shown.job_id.is_some();
-    let play = match web {
-        Some(web) => Some(SharedPath { path: path("web")?, content_type: web.content_type.clone() }),
-        None if is_media && !share.allows_download => None,
-        None => Some(SharedPath { path: path("original")?, content_type: original.content_type.clone() }),
-    };
-    Ok(SharedFile {
-        size: shown.size,
-        content_type: shown.content_type,
-        state: shown.state,
-        play,
-        stream: is_streamed.then(|| path("hls")).transpose()?,
-        download: share
-            .allows_download
-            .then(|| path("original"))
-            .transpose()?
-            .map(|path| path + "&download=1"),
-        expires_at: share.expires_at,
-        name: shown.name,
-    })
-}
-
 fn gone(sentence: impl Into<Box<str>>) -> ApiError {
     ApiError::new(GONE, sentence).hint("Ask the person who sent it for another one.")
 }
@@ -176,6 +169,9 @@ fn ended(share: &FoundShare) -> ApiError {
     let day = share.ended_at.map(|at| at.format("%-d %B %Y").to_string()).unwrap_or_default();
     match share.state.as_str() {
         "revoked" | "expired" => gone(format!("this link ended on {day}")),
+        "deleted" if matches!(share.target, Some(Target::Folder(..))) => {
+            gone("the folder of this link is empty, or has another name")
+        }
         "deleted" => gone("the file of this link was deleted"),
         _ => gone("this link has ended"),
     }

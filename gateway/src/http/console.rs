@@ -1,11 +1,12 @@
 //! The console: its files, and its page for the addresses that it makes up itself.
 
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 use actix_web::http::Method;
 use actix_web::http::header::{
-    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY,
-    X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH,
+    REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use actix_web::{HttpRequest, HttpResponse};
 use bytes::Bytes;
@@ -15,11 +16,24 @@ use crate::files::range::{self, Conditions, Decision, Object};
 use crate::http::error::not_found;
 use crate::infra::web_assets::{self, Asset};
 
-/// Only scripts, styles and calls of this origin: a script in the name of a file or device is not run. hls.js gives the
-/// tracks of subtitles an empty text as `data:`.
-const SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' blob:; media-src 'self' blob: data:; \
-                      worker-src 'self' blob:; \
-                      object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
+/// Only scripts, styles and calls of this origin: a script in the name of a file or device is not run. The controls of
+/// the player have their style sheets in their text; those are let in by their hashes, which the console's build writes.
+static SECURITY_POLICY: LazyLock<HeaderValue> = LazyLock::new(|| {
+    let hashes = web_assets::file(STYLE_HASHES).map(|asset| asset.file.data).unwrap_or_default();
+    let styles: String = String::from_utf8_lossy(&hashes)
+        .lines()
+        .filter(|line| line.starts_with("sha256-"))
+        .map(|hash| format!(" '{hash}'"))
+        .collect();
+    let policy = format!(
+        "default-src 'self'; style-src 'self'{styles}; img-src 'self' blob:; media-src 'self' blob:; \
+         worker-src 'self' blob:; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    );
+    HeaderValue::try_from(policy).unwrap_or(HeaderValue::from_static("default-src 'self'"))
+});
+
+/// File with a hash a line, in the form in which a content policy has it.
+const STYLE_HASHES: &str = "style-hashes.txt";
 
 /// First segments of paths that are no pages. An unknown URL below them is a 404, also for a browser.
 const NO_PAGES: [&str; 6] = ["api", "v1", "v2", "health", "metrics", "openapi.json"];
@@ -72,7 +86,7 @@ fn respond(request: &HttpRequest, Asset { path, file }: Asset) -> HttpResponse {
         .insert_header((CONTENT_TYPE, format!("{content_type}{}", if text { "; charset=utf-8" } else { "" })))
         .insert_header((X_CONTENT_TYPE_OPTIONS, "nosniff"))
         .insert_header((REFERRER_POLICY, "no-referrer"))
-        .insert_header((CONTENT_SECURITY_POLICY, SECURITY_POLICY))
+        .insert_header((CONTENT_SECURITY_POLICY, SECURITY_POLICY.clone()))
         .insert_header(("Cross-Origin-Opener-Policy", "same-origin"))
         .insert_header(("Cross-Origin-Resource-Policy", "same-origin"));
     response.body(match file.data {
@@ -112,7 +126,10 @@ mod tests {
         let header = |name| first.headers().get(name).unwrap().clone();
         assert_eq!(header(CACHE_CONTROL), "no-cache");
         assert_eq!(header(CONTENT_TYPE), "text/html; charset=utf-8");
-        assert_eq!(header(CONTENT_SECURITY_POLICY), SECURITY_POLICY);
+        let policy = header(CONTENT_SECURITY_POLICY);
+        let policy = policy.to_str().unwrap();
+        assert!(policy.starts_with("default-src 'self'; style-src 'self'"), "{policy}");
+        assert!(!policy.contains("unsafe") && !policy.contains("data:"), "{policy}");
         let again = TestRequest::get().uri("/").insert_header((IF_NONE_MATCH, header(ETAG)));
         assert_eq!(serve(again.to_http_request()).await.status(), StatusCode::NOT_MODIFIED);
     }

@@ -2,7 +2,7 @@
 //! [`super::trash`].
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use nebula_api::file::{File, Link, Place, Tags};
+use nebula_api::file::{Conversion, File, Link, Place, Tags};
 use nebula_api::folder::Tag;
 use nebula_api::{Envelope, Page, file_name};
 use serde::Deserialize;
@@ -15,6 +15,7 @@ use crate::domain::{file, share};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -179,6 +180,25 @@ pub(crate) async fn relocate(
     let place = file::place(place.into_inner())?;
     let client = state.database.client().await?;
     database::relocate(&client, actor.account_id, *file_id, &place, client_address(&request)).await?;
+    drop(client);
+    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+}
+
+/// Converts a file whose conversion has failed once more, or keeps it as it was uploaded.
+#[utoipa::path(put, path = "/api/files/{id}/conversion", tag = "files", params(("id" = Uuid, Path)),
+    request_body = Conversion,
+    responses((status = 200, description = "The file", body = Envelope<File>),
+        (status = 409, description = "Its conversion has not failed")))]
+pub(crate) async fn convert(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    file_id: web::Path<Uuid>,
+    body: web::Json<Object<Conversion>>,
+) -> Result<web::Json<Envelope<File>>, ApiError> {
+    let Conversion { wanted } = body.into_inner().0;
+    let client = state.database.client().await?;
+    database::convert(&client, actor.account_id, *file_id, wanted, client_address(&request)).await?;
     drop(client);
     file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
 }

@@ -136,6 +136,7 @@ routes! {
     Viewer file::list;
     Viewer file::show;
     Member file::relocate;
+    Member file::convert;
     Member file::tag;
     Viewer file::tags;
     Viewer file::link;

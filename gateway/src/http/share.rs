@@ -3,7 +3,7 @@
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
 use nebula_api::Envelope;
-use nebula_api::share::{MadeShare, NewShare, OpenShare, Share, SharedFile};
+use nebula_api::share::{MadeShare, NewShare, OpenShare, Share, Shared};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -18,7 +18,7 @@ use crate::state::AppState;
 
 static ROBOTS: HeaderName = HeaderName::from_static("x-robots-tag");
 
-/// Makes a link by which people without an account open a file. The answer is the only one that has it.
+/// Makes a link by which people without an account open a file, or the files of a folder. The answer is the only one that has it.
 #[utoipa::path(post, path = "/api/shares", tag = "share", request_body = NewShare,
     responses((status = 200, description = "Made", body = Envelope<MadeShare>)))]
 pub(crate) async fn create(
@@ -71,18 +71,19 @@ pub(crate) async fn revoke(
     Ok(web::Json(Envelope::new(())))
 }
 
-/// Opens a link: name of the file, and paths that play and fetch it.
+/// Opens a link: name of the file, and paths that play and fetch it; of a link to a folder, the list of its files, or one
+/// of them (`fileId`).
 #[utoipa::path(post, path = "/api/shares/open", tag = "share", request_body = OpenShare,
-    responses((status = 200, description = "Open", body = Envelope<SharedFile>),
+    responses((status = 200, description = "Open", body = Envelope<Shared>),
         (status = 401, description = "It has a password, and this is not it"),
         (status = 404, description = "No such link"),
-        (status = 410, description = "It has ended"),
+        (status = 410, description = "It has ended, or the file is not behind it"),
         (status = 429, description = "Too many wrong passwords or links")))]
 pub(crate) async fn open(
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Json<Object<OpenShare>>,
-) -> Result<web::Json<Envelope<SharedFile>>, ApiError> {
+) -> Result<web::Json<Envelope<Shared>>, ApiError> {
     let AppState { database, tokens, passwords, share_guesses: guesses, .. } = &**state;
     let door = share::Door { database, tokens, passwords, guesses };
     share::open(&door, body.into_inner().0, client_address(&request)).await.map(Envelope::new).map(web::Json)

@@ -4,6 +4,7 @@ import "./style/frame.css";
 import "./style/form.css";
 import "./style/list.css";
 import "./style/peer.css";
+import "./style/player.css";
 
 // A visitor of a share link has no account, and gets that page and nothing of the console.
 const page = window.location.pathname.startsWith("/s/") ? import("./pages/Shared.vue") : import("./App.vue");

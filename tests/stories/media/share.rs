@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use nebula_api::file::File;
-use nebula_api::share::{MadeShare, Share, SharedFile};
+use nebula_api::share::{MadeShare, Share, SharedFile, SharedFolder};
 use nebula_tests::api::{Api, data, good, refusal};
 use nebula_tests::binary::run;
 use nebula_tests::stack::Stack;
@@ -27,6 +27,12 @@ impl Visitor {
         Ok(self.http.post(format!("{}/api/shares/open", self.base)).json(&body).send().await?)
     }
 
+    /// A file behind a link to a folder.
+    async fn open_file(&self, token: &str, password: &str, file: &File) -> Result<Response> {
+        let body = json!({"token": token, "password": password, "fileId": file.file_id});
+        Ok(self.http.post(format!("{}/api/shares/open", self.base)).json(&body).send().await?)
+    }
+
     async fn get(&self, path: &str) -> Result<Response> {
         Ok(self.http.get(format!("{}{path}", self.base)).send().await?)
     }
@@ -40,6 +46,18 @@ async fn share(api: &Api, body: Value) -> Result<(MadeShare, String)> {
 
 async fn uploaded(stack: &Stack, api: &Api, name: &str, bytes: &[u8]) -> Result<File> {
     data(good(api.upload(stack.project, name, bytes.to_vec()).await?).await?).await
+}
+
+/// A file of this path, whose bytes are the path.
+async fn placed(stack: &Stack, api: &Api, path: &str) -> Result<File> {
+    let (folder, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let file = uploaded(stack, api, &format!("upload of {name}"), path.as_bytes()).await?;
+    let place = json!({"folder": folder, "name": name});
+    data(good(api.patch(&format!("/api/files/{}", file.file_id)).json(&place).send().await?).await?).await
+}
+
+fn names(folder: &SharedFolder) -> Vec<&str> {
+    folder.files.iter().map(|file| file.name.as_str()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -211,5 +229,94 @@ async fn nebulactl_makes_lists_and_ends_links() -> Result<()> {
     run(stack.ctl()?.args(["share", "revoke", id]))?;
     assert_eq!(visitor.open(token, None).await?.status(), StatusCode::GONE);
     ensure!(run(stack.ctl()?.args(["share", "ls"]))?.contains("revoked"));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_to_a_folder_opens_what_is_below_it_and_nothing_else() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (api, visitor) = (stack.admin().await?, Visitor::of(&stack));
+    let deep = placed(&stack, &api, "films/80s/deep.txt").await?;
+    let near = placed(&stack, &api, "films/near.txt").await?;
+    let outside = placed(&stack, &api, "films!/outside.txt").await?;
+    let asked = json!({"projectId": stack.project, "folder": "films", "password": "rosebud"});
+    let (made, token) = share(&api, asked).await?;
+
+    let locked = refusal(visitor.open(&token, None).await?).await?;
+    assert_eq!((locked.status, locked.failure.detail.contains("films")), (StatusCode::UNAUTHORIZED, false));
+    let locked = visitor.open_file(&token, "wrong", &near).await?;
+    assert_eq!(locked.status(), StatusCode::UNAUTHORIZED, "each file is behind the password, too");
+    let list = async || data::<SharedFolder>(good(visitor.open(&token, Some("rosebud")).await?).await?).await;
+    let shown = list().await?;
+    assert_eq!((shown.name.as_str(), names(&shown)), ("films", vec!["80s/deep.txt", "near.txt"]));
+    let opened: SharedFile = data(good(visitor.open_file(&token, "rosebud", &deep).await?).await?).await?;
+    let play = opened.play.context("nothing to show")?.path;
+    assert_eq!(good(visitor.get(&play).await?).await?.bytes().await?, "films/80s/deep.txt");
+    let other = refusal(visitor.open_file(&token, "rosebud", &outside).await?).await?;
+    assert_eq!(other.status, StatusCode::GONE, "a folder whose name begins alike: {other:?}");
+
+    let later = placed(&stack, &api, "films/later.txt").await?;
+    assert_eq!(
+        names(&list().await?),
+        ["80s/deep.txt", "later.txt", "near.txt"],
+        "also those that come later"
+    );
+    good(visitor.open_file(&token, "rosebud", &later).await?).await?;
+    // A file that leaves the folder is no longer behind the link, also for those who are watching.
+    let place = json!({"folder": "", "name": "deep.txt"});
+    good(api.patch(&format!("/api/files/{}", deep.file_id)).json(&place).send().await?).await?;
+    assert_eq!(visitor.get(&play).await?.status(), StatusCode::GONE);
+
+    let renamed = json!({"projectId": stack.project, "folder": "films", "to": "cinema"});
+    good(api.post("/api/folders/move").json(&renamed).send().await?).await?;
+    assert_eq!(list().await?.name, "cinema", "the link follows the folder");
+    let joined = json!({"projectId": stack.project, "folder": "cinema", "to": "films!"});
+    good(api.post("/api/folders/move").json(&joined).send().await?).await?;
+    let ended = refusal(visitor.open(&token, Some("rosebud")).await?).await?;
+    assert_eq!(ended.status, StatusCode::GONE, "not into one that has other files: {ended:?}");
+
+    let back = json!({"projectId": stack.project, "folder": "films!", "to": "cinema"});
+    good(api.post("/api/folders/move").json(&back).send().await?).await?;
+    list().await?;
+    let listed: Vec<Share> = api.read("/api/shares").await?;
+    assert_eq!((listed[0].folder.as_deref(), listed[0].state.as_str()), (Some("cinema"), "open"));
+    ensure!(listed[0].uses >= 4 && listed[0].file_id.is_none(), "{listed:?}");
+    let held: SharedFile = data(good(visitor.open_file(&token, "rosebud", &near).await?).await?).await?;
+    let held = held.play.context("nothing to show")?.path;
+    good(visitor.get(&held).await?).await?;
+    good(api.delete(&format!("/api/shares/{}", made.share_id)).send().await?).await?;
+    assert_eq!(visitor.get(&held).await?.status(), StatusCode::GONE);
+    assert_eq!(visitor.open(&token, Some("rosebud")).await?.status(), StatusCode::GONE);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_leads_to_one_place_that_its_maker_sees() -> Result<()> {
+    let stack = Stack::start().await?;
+    let (api, stranger) = (stack.admin().await?, stack.member("ben").await?);
+    let client = stack.database.connect().await?;
+    let file = placed(&stack, &api, "films/a.txt").await?;
+    let folder = json!({"projectId": stack.project, "folder": "films"});
+    for (body, status) in [
+        (json!({}), 400),
+        (json!({"folder": "films"}), 400),
+        (json!({"fileId": file.file_id, "projectId": stack.project, "folder": "films"}), 400),
+        (json!({"projectId": stack.project, "folder": ""}), 400),
+        (json!({"projectId": stack.project, "folder": "a//b"}), 400),
+        (json!({"projectId": stack.project, "folder": "music"}), 404),
+    ] {
+        let refused = refusal(api.post("/api/shares").json(&body).send().await?).await?;
+        assert_eq!(refused.status.as_u16(), status, "{body}: {refused:?}");
+    }
+    client.execute("DELETE FROM nebula.project_member", &[]).await?;
+    let refused = refusal(stranger.post("/api/shares").json(&folder).send().await?).await?;
+    ensure!(matches!(refused.status.as_u16(), 403 | 404), "{refused:?}");
+
+    let made = run(stack.ctl()?.args(["--quiet", "share", "create", "films/", "--until", "never"]))?;
+    let token = made.trim().rsplit_once("/s/").context("no link")?.1;
+    let shown: SharedFolder = data(good(Visitor::of(&stack).open(token, None).await?).await?).await?;
+    assert_eq!(names(&shown), ["a.txt"]);
+    ensure!(run(stack.ctl()?.args(["share", "ls"]))?.contains("films/"));
+    ensure!(run(stack.ctl()?.args(["share", "create", "films"]))?.contains("/s/"), "there is no such file");
     Ok(())
 }

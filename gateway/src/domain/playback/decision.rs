@@ -26,7 +26,9 @@ pub(crate) fn decide(source: &Source, client: &Capabilities) -> Decided {
         };
     }
     let mut reasons = match &source.original {
+        Some(original) if client.all_codecs => against_height(original.video.as_ref(), client).collect(),
         Some(original) => against(original, &source.content_type, client),
+        None if client.all_codecs => Vec::new(),
         None => vec![PlaybackReason::UploadUnknown],
     };
     if reasons.is_empty() {
@@ -36,7 +38,7 @@ pub(crate) fn decide(source: &Source, client: &Capabilities) -> Decided {
     let plays_made = plays_made(client, has_picture);
     let web = source.web.as_ref().filter(|web| {
         plays_made
-            && plays(&client.containers, "mp4")
+            && plays_mp4(client)
             && client.max_height.is_none_or(|max| web.height.is_none_or(|height| height <= max))
     });
     let streams = source.is_streamed && client.hls && plays_made;
@@ -50,8 +52,7 @@ pub(crate) fn decide(source: &Source, client: &Capabilities) -> Decided {
         return Decided { decision, rendition: Some(rendition), reasons };
     }
     let may_come = plays_made
-        && (client.hls && has_picture && !source.is_streamed
-            || plays(&client.containers, "mp4") && source.web.is_none());
+        && (client.hls && has_picture && !source.is_streamed || plays_mp4(client) && source.web.is_none());
     reasons.push(if may_come { PlaybackReason::NotMadeYet } else { PlaybackReason::NothingFits });
     Decided { decision: least(&reasons), rendition: None, reasons }
 }
@@ -87,8 +88,7 @@ fn against(original: &Original, content_type: &str, client: &Capabilities) -> Ve
 
 fn against_picture(video: &OriginalVideo, client: &Capabilities, reasons: &mut Vec<PlaybackReason>) {
     use PlaybackReason::{
-        VideoBitDepth, VideoCodec, VideoHdr, VideoHeight, VideoInterlaced, VideoLevel, VideoPixelFormat,
-        VideoProfile,
+        VideoBitDepth, VideoCodec, VideoHdr, VideoInterlaced, VideoLevel, VideoPixelFormat, VideoProfile,
     };
     // A client may have several entries of a codec, such as one for each profile: one that fits is enough.
     let entries = client.video.iter().filter(|known| known.codec.eq_ignore_ascii_case(&video.codec));
@@ -108,8 +108,8 @@ fn against_picture(video: &OriginalVideo, client: &Capabilities, reasons: &mut V
         .collect::<Vec<_>>()
     });
     reasons.extend(faults.min_by_key(Vec::len).unwrap_or_else(|| vec![VideoCodec]));
+    reasons.extend(against_height(Some(video), client));
     for (applies, reason) in [
-        (client.max_height.is_some_and(|max| video.height > max), VideoHeight),
         (video.is_interlaced && !client.interlaced, VideoInterlaced),
         (video.is_hdr && !client.hdr, VideoHdr),
     ] {
@@ -117,6 +117,14 @@ fn against_picture(video: &OriginalVideo, client: &Capabilities, reasons: &mut V
             reasons.push(reason);
         }
     }
+}
+
+fn against_height(
+    video: Option<&OriginalVideo>,
+    client: &Capabilities,
+) -> impl Iterator<Item = PlaybackReason> {
+    let is_above = video.zip(client.max_height).is_some_and(|(video, max)| video.height > max);
+    is_above.then_some(PlaybackReason::VideoHeight).into_iter()
 }
 
 fn against_sound(audio: &OriginalAudio, client: &Capabilities) -> Option<PlaybackReason> {
@@ -136,8 +144,13 @@ fn plays_made(client: &Capabilities, has_picture: bool) -> bool {
             && known.profiles.as_ref().is_none_or(|profiles| plays(profiles, "High"))
             && known.max_level.is_none_or(|max| max > MADE_LEVEL - 0.01)
     };
-    client.audio.iter().any(|known| known.codec.eq_ignore_ascii_case("aac"))
-        && (!has_picture || client.video.iter().any(fits))
+    client.all_codecs
+        || client.audio.iter().any(|known| known.codec.eq_ignore_ascii_case("aac"))
+            && (!has_picture || client.video.iter().any(fits))
+}
+
+fn plays_mp4(client: &Capabilities) -> bool {
+    client.all_codecs || plays(&client.containers, "mp4")
 }
 
 fn plays(list: &[String], name: &str) -> bool {

@@ -71,6 +71,9 @@ export const setBookmark = (fileId: string, seconds: number, duration?: number) 
 export const linkTo = (fileId: string, rendition?: "original" | "web" | "hls") =>
   call<Link>(`/api/files/${fileId}/link${rendition ? `?rendition=${rendition}` : ""}`, "POST");
 
+/** Of a file that could not be converted: tries once more, or keeps it as a file that is not played. */
+export const convert = (fileId: string, wanted: boolean) => call<unknown>(`/api/files/${fileId}/conversion`, "PUT", { wanted });
+
 /** How this browser plays the file. */
 export const decidePlayback = (fileId: string, capabilities: Capabilities) =>
   call<Playback>(`/api/files/${fileId}/playback`, "POST", capabilities);
@@ -80,12 +83,6 @@ export async function picture(fileId: string, name: string): Promise<string> {
   const answer = await authorized(`/api/files/${fileId}/${name}`);
   if (!answer.ok) throw Failure.fromAnswer(answer.status, await answer.text());
   return URL.createObjectURL(await answer.blob());
-}
-
-/** Index of the small pictures of a film; empty when it has none. */
-export async function sprites(fileId: string): Promise<string> {
-  const answer = await authorized(`/api/files/${fileId}/sprites.vtt`);
-  return answer.ok ? answer.text() : "";
 }
 
 /** Lets a device in that asked for it. */

@@ -283,8 +283,31 @@ export interface SharedFile {
   state: string;
   play: { path: string; contentType: string } | null;
   stream: string | null;
+  poster: string | null;
+  /** WebVTT index of the pictures to seek by. */
+  sprites: string | null;
   download: string | null;
   expiresAt: string | null;
+}
+
+/** What a visitor of a link to a folder gets. */
+export interface SharedFolder {
+  name: string;
+  files: SharedEntry[];
+  /** Whether these are all files. */
+  isComplete: boolean;
+  expiresAt: string | null;
+}
+
+export interface SharedEntry {
+  fileId: string;
+  /** From the shared folder on, with the folders below it. */
+  name: string;
+  size: number;
+  contentType: string;
+  state: StoredFile["state"];
+  duration: number | null;
+  poster: string | null;
 }
 
 /** Abilities of a client: codecs and profiles as FFmpeg names them. */

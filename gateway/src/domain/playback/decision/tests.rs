@@ -156,6 +156,22 @@ fn what_the_client_cannot_play_is_not_chosen() {
 }
 
 #[test]
+fn a_client_that_decodes_everything_gets_the_upload_unless_its_picture_is_too_high() {
+    let player = json!({"allCodecs": true, "hls": true});
+    let strange = [
+        ("original.video.codec", json!("vc1")),
+        ("original.video.is420", json!(false)),
+        ("original.audio.0.codec", json!("truehd")),
+    ];
+    for film in [with(film(), &strange), with(film(), &[("original", json!(null))])] {
+        assert_eq!(decided(film, player.clone()), ("direct".to_owned(), Some("original"), vec![]));
+    }
+    let small = with(player, &[("maxHeight", json!(720))]);
+    let reasons = vec!["videoHeight".to_owned()];
+    assert_eq!(decided(film(), small), ("full".to_owned(), Some("hls"), reasons));
+}
+
+#[test]
 fn before_anything_is_made_it_is_said_what_will_be_and_that_it_is_not_yet() {
     let not_made = || vec![("web", json!(null)), ("isStreamed", json!(false))];
     check(&not_made(), &[], ("remux", None, &["container", "notMadeYet"]));

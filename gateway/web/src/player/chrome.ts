@@ -1,0 +1,32 @@
+// The elements of media-chrome that the player is made of. vite.config.ts reads the style sheets of these and of no others, and the
+// gateway's content policy lets those in.
+export { default as Captions } from "media-chrome/dist/media-captions-button.js";
+export { default as Button } from "media-chrome/dist/media-chrome-button.js";
+export { default as Range } from "media-chrome/dist/media-chrome-range.js";
+export { default as Bar } from "media-chrome/dist/media-control-bar.js";
+export { default as Controller } from "media-chrome/dist/media-controller.js";
+export { default as Fullscreen } from "media-chrome/dist/media-fullscreen-button.js";
+export { default as Gestures } from "media-chrome/dist/media-gesture-receiver.js";
+export { default as Loading } from "media-chrome/dist/media-loading-indicator.js";
+export { default as Mute } from "media-chrome/dist/media-mute-button.js";
+export { default as Pip } from "media-chrome/dist/media-pip-button.js";
+export { default as Play } from "media-chrome/dist/media-play-button.js";
+export { default as Thumbnail } from "media-chrome/dist/media-preview-thumbnail.js";
+export { default as PreviewTime } from "media-chrome/dist/media-preview-time-display.js";
+export { default as Back } from "media-chrome/dist/media-seek-backward-button.js";
+export { default as Forward } from "media-chrome/dist/media-seek-forward-button.js";
+export { default as Text } from "media-chrome/dist/media-text-display.js";
+export { default as Time } from "media-chrome/dist/media-time-display.js";
+export { default as Seek } from "media-chrome/dist/media-time-range.js";
+export { default as Tooltip } from "media-chrome/dist/media-tooltip.js";
+export { default as Volume } from "media-chrome/dist/media-volume-range.js";
+export { default as Keys } from "media-chrome/dist/media-keyboard-shortcuts-dialog.js";
+export { default as ChromeDialog } from "media-chrome/dist/media-chrome-dialog.js";
+export { default as Chapter } from "media-chrome/dist/media-preview-chapter-display.js";
+export { default as CaptionsMenu } from "media-chrome/dist/menu/media-captions-menu.js";
+export { default as Menu } from "media-chrome/dist/menu/media-chrome-menu.js";
+export { default as MenuItem } from "media-chrome/dist/menu/media-chrome-menu-item.js";
+export { default as RateMenu } from "media-chrome/dist/menu/media-playback-rate-menu.js";
+export { default as SettingsMenu } from "media-chrome/dist/menu/media-settings-menu.js";
+export { default as SettingsButton } from "media-chrome/dist/menu/media-settings-menu-button.js";
+export { default as SettingsItem } from "media-chrome/dist/menu/media-settings-menu-item.js";
