@@ -46,7 +46,9 @@ async function entries(part: string) {
 
 async function choose(part: string, entry: string) {
   const { page } = session;
-  if (!(await page.getByRole("menu", { name: part }).isVisible())) await entries(part);
+  // While it closes it is still seen.
+  const isClosed = await page.locator(`media-settings-menu [slot=submenu][aria-label="${part}"]`).getAttribute("hidden");
+  if (isClosed !== null) await entries(part);
   await page.getByRole("menu", { name: part }).getByRole("menuitemradio", { name: entry, exact: true }).click();
   await page.keyboard.press("Escape");
   await page.locator("media-settings-menu[hidden]").waitFor({ state: "attached" });
