@@ -103,7 +103,7 @@ pub(super) fn claim(criteria: &Criteria) -> Result<DirectClaim> {
     }
 }
 
-/// What a node has to be like.
+/// The demands on a node.
 struct Wanted {
     project: Uuid,
     reports_since: i64,

@@ -23,7 +23,7 @@ pub(super) async fn run(context: &Context, arguments: Arguments) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
     let path = format!("/api/projects/{}/configuration", project.project_id);
-    // Whatever the gateway has, which may be newer than this program.
+    // All that the gateway has: it may be newer than this program.
     let options: Map<String, Value> = if arguments.changes.is_empty() {
         client.get(&path, &[]).await?
     } else {
