@@ -16,6 +16,7 @@ project=$(PGPASSWORD=$(cat "$(secret admin_database_password)") "$postgres_bin/p
     -c 'SELECT project_id FROM nebula.project ORDER BY created_at, project_id LIMIT 1')
 printf 'export %s=%q\n' NEBULA_DATABASE_URL "$NEBULA_DATABASE_URL" NEBULA_SERVER "$server" \
     NEBULA_ADMIN_PASSWORD_FILE "$(secret admin_password)" NEBULA_PROJECT "$project"
-# PATH is expanded by the shell that evaluates this.
+# PATH is expanded by the shell that evaluates this. Shells look for completions in XDG_DATA_DIRS, and man for manual pages
+# beside the folders of PATH.
 # shellcheck disable=SC2016
-printf 'export PATH=%q:"$PATH"\n' "$home/bin"
+printf 'export PATH=%q:"$PATH" XDG_DATA_DIRS=%q:"${XDG_DATA_DIRS:-/usr/local/share:/usr/share}"\n' "$home/bin" "$home/share"

@@ -111,6 +111,13 @@ install_nebulactl() {
     as_root mv -f "$program.new" "$program"
 }
 
+# The completions and manual pages of nebulactl; a device works without them.
+install_help() {
+    # shellcheck disable=SC2016
+    as_root sh -c 'umask 022 && exec "$0" --quiet completions --share /usr/local/share' "$program" ||
+        say "note: nebulactl has no completions and no manual pages here"
+}
+
 main() {
     [ $# -ge 2 ] || die "this needs the code and the checksum of an invitation" \
         "copy the whole command that nebulactl enrolment create prints"
@@ -124,10 +131,13 @@ main() {
     fetch_nebulactl
     install_nebula
     install_nebulactl
+    install_help
+    # In a file, because arguments are visible to every user of the machine.
+    printf '%s\n' "$code" >"$work/code"
     if [ -d /run/systemd/system ]; then
-        as_root "$program" --server "$server" join --code "$code" --install "$@"
+        as_root "$program" --server "$server" join --code-file "$work/code" --install "$@"
     else
-        as_root "$program" --server "$server" join --code "$code" "$@"
+        as_root "$program" --server "$server" join --code-file "$work/code" "$@"
         say "systemd does not run on this machine. Let its own service manager run that command, as root, and start it again" \
             "whenever it ends. Then: nebulactl status"
     fi

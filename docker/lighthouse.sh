@@ -56,7 +56,7 @@ join_first_project() {
     name=$(uname -n | cut -d . -f 1 | tr -c 'A-Za-z0-9-\n' -)
     code=$(sql "SELECT code FROM nebula.create_enrolment('$project', name => '$name', role => 'lighthouse',
                   endpoints => ARRAY['$endpoint'], lifetime => '10 minutes', created_by => 'make up')")
-    as_root "$home/bin/nebulactl" --quiet --server "$server" join --code "$code" --dir "$(device_folder)" ||
+    as_root "$home/bin/nebulactl" --quiet --server "$server" join --code-file - --dir "$(device_folder)" <<<"$code" ||
         die "this server could not join the first project" "run make up again"
     # Names of devices are answered on the usual port of the overlay address, unless another program has it on all addresses.
     if ! ss -Hlun 'sport = :53' | grep -qE ' (0\.0\.0\.0|\*|\[::\]):53 '; then

@@ -36,6 +36,7 @@ done
 for binary in nebula-gateway nebula-worker nebulactl; do
     install_changed "$repo/target/release/$binary" "bin/$binary"
 done
+(umask 022 && bin/nebulactl --quiet completions --share share) # completions and manual pages
 install_postgresql
 
 # -- database

@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 
 use crate::device_folder::is_device;
 use crate::error::{Code, Error, Result, UsageError};
+use crate::output::Output;
 use crate::settings::{Session, Settings};
 use crate::tunnel_route::leads_into_tunnel;
 
@@ -68,14 +69,6 @@ impl Client {
 
     pub(crate) fn settings(&self) -> &Settings {
         &self.settings
-    }
-
-    /// Whether requests travel unencrypted over a network: the overlay encrypts them.
-    pub(crate) fn is_exposed(&self) -> bool {
-        let url = Url::parse(&self.server).ok();
-        let address =
-            url.as_ref().and_then(Url::host_str).and_then(|host| host.trim_matches(['[', ']']).parse().ok());
-        self.server.starts_with("http:") && !is_local(&self.server) && !address.is_some_and(leads_into_tunnel)
     }
 
     /// A request without a token, for [`Self::transmit`] or [`Self::send`].
@@ -268,6 +261,21 @@ pub(crate) fn root_cause(error: &reqwest::Error) -> String {
     }
     let text = cause.to_string();
     text.split(" (os error").next().unwrap_or(&text).to_owned()
+}
+
+/// Warns that a secret is about to travel where others can read it.
+pub(crate) fn warn_if_exposed(output: Output, server: &str, secret: &str) {
+    if is_exposed(server) {
+        output.warning(&format!("{server} is not encrypted: others on the way can read the {secret}"));
+    }
+}
+
+/// Whether requests travel unencrypted over a network: the overlay encrypts them.
+fn is_exposed(server: &str) -> bool {
+    let url = Url::parse(server).ok();
+    let address =
+        url.as_ref().and_then(Url::host_str).and_then(|host| host.trim_matches(['[', ']']).parse().ok());
+    server.starts_with("http:") && !is_local(server) && !address.is_some_and(leads_into_tunnel)
 }
 
 fn is_local(server: &str) -> bool {

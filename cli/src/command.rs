@@ -3,6 +3,7 @@
 pub(crate) mod account;
 pub(crate) mod agent;
 pub(crate) mod ca;
+pub(crate) mod completions;
 pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod endpoint;
@@ -16,6 +17,7 @@ pub(crate) mod lifetime;
 pub(crate) mod line;
 pub(crate) mod link;
 pub(crate) mod login;
+pub(crate) mod man;
 pub(crate) mod node;
 pub(crate) mod peer;
 pub(crate) mod ping;

@@ -6,7 +6,7 @@ use clap::Args;
 use console::Term;
 
 use crate::context::Context;
-use crate::error::{Code, Doing, Error, Result};
+use crate::error::{Doing, Error, Result};
 
 /// The option `--yes`.
 #[derive(Args, Clone, Copy, Debug)]
@@ -34,11 +34,8 @@ impl Confirmation {
             return Ok(true);
         }
         if !Self::can_ask() {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("this needs confirmation, and there is no terminal: {question}"),
-            )
-            .hint("Nothing was changed. Add --yes if that is meant."));
+            let detail = format!("this needs confirmation, and there is no terminal: {question}");
+            return Err(Error::usage(detail).hint("Nothing was changed. Add --yes if that is meant."));
         }
         let terminal = Term::stderr();
         let ask = || {

@@ -1,6 +1,7 @@
 //! The error of all commands, in the gateway's format: a code, a sentence, and a hint.
 
 use std::io;
+use std::process::ExitCode;
 
 use nebula_api::Failure;
 
@@ -15,6 +16,8 @@ pub(crate) struct Error {
     pub(crate) status: Option<u16>,
     /// Standard output was closed, as by `| head`: the program ends without a message.
     pub(crate) broken_pipe: bool,
+    /// The command line is wrong: the exit status is 2, as with errors of the parser.
+    is_usage: bool,
 }
 
 /// Kinds of errors of this machine.
@@ -71,12 +74,12 @@ impl Error {
             detail: detail.into(),
             hint: None,
         };
-        Self { failure: Box::new(failure), status: None, broken_pipe: false }
+        Self { failure: Box::new(failure), status: None, broken_pipe: false, is_usage: false }
     }
 
     /// An error of the gateway.
     pub(crate) fn answered(status: u16, failure: Failure) -> Self {
-        Self { failure: Box::new(failure), status: Some(status), broken_pipe: false }
+        Self { failure: Box::new(failure), status: Some(status), broken_pipe: false, is_usage: false }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
@@ -88,6 +91,16 @@ impl Error {
     pub(crate) fn about(mut self, object: &str) -> Self {
         self.failure.detail = format!("{object}: {}", self.failure.detail);
         self
+    }
+
+    /// The command line is wrong, so that the same command fails until it is changed.
+    pub(crate) fn usage(detail: impl Into<String>) -> Self {
+        Self { is_usage: true, ..Self::new(Code::InvalidArgument, detail) }
+    }
+
+    /// 2 for wrong usage, else 1.
+    pub(crate) fn exit_code(&self) -> ExitCode {
+        ExitCode::from(if self.is_usage { 2 } else { 1 })
     }
 
     /// For `--json`.

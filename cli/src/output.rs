@@ -57,6 +57,13 @@ impl Output {
         }
     }
 
+    /// Prints a warning on standard error, also with `--json`; nothing with `--quiet`.
+    pub(crate) fn warning(self, text: &str) {
+        if !self.quiet {
+            let _ = writeln!(stderr(), "warning: {text}");
+        }
+    }
+
     /// Prints the error that ends the program: as JSON on standard output, or as text on standard error.
     pub(crate) fn failure(self, error: &Error) {
         if self.json {

@@ -19,6 +19,7 @@ use crate::context::Context;
 use crate::device_folder::{default_folder, host_name, named_folder};
 use crate::error::{Code, Error, Result};
 use crate::output::clean;
+use crate::secret_file;
 use bundle::Bundle;
 use bundle_folder::{BundleFolder, JoinOptions};
 
@@ -35,11 +36,15 @@ pub(crate) struct Join {
     /// Join with an enrolment code, or the link that carries it; needs no account, and an agent keeps the
     /// device up to date. --server overrules the server of a link, NEBULA_SERVER does not
     // No conflict with --project, which may come from the environment; the code determines the project.
-    #[arg(long, value_name = "CODE", conflicts_with = "role")]
+    #[arg(long, value_name = "CODE", group = "invitation", conflicts_with = "role")]
     code: Option<String>,
+    /// The same from the first line of a file, so that the code is not in the list of processes; - is standard
+    /// input
+    #[arg(long, value_name = "FILE", group = "invitation", conflicts_with = "role")]
+    code_file: Option<PathBuf>,
     /// Also write a unit of systemd that runs the agent, start it, and wait for the first tunnel; run again
     /// with the same code, it goes on where it stopped
-    #[arg(long, requires = "code")]
+    #[arg(long, requires = "invitation")]
     install: bool,
     /// Name of this device in the project [default: the host name]
     #[arg(long)]
@@ -58,7 +63,8 @@ pub(crate) struct Join {
 /// Registers this machine and writes the files for nebula. A repeated join keeps the address and gets a new
 /// certificate.
 pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
-    if let Join { code: Some(code), install, name, dir, endpoints, .. } = arguments {
+    if let Some(code) = code(context, &arguments)? {
+        let Join { install, name, dir, endpoints, .. } = arguments;
         let dir = dir.unwrap_or_else(default_folder);
         return with_code::run(context, with_code::EnrolOptions { code, name, dir, endpoints, install })
             .await;
@@ -100,6 +106,19 @@ pub(crate) async fn run(context: &Context, arguments: Join) -> Result<()> {
     folder.write(&bundle)?;
 
     confirm(context, &registration, folder.path(), &project.name)
+}
+
+/// The code that was given in one way or the other.
+fn code(context: &Context, arguments: &Join) -> Result<Option<String>> {
+    if let Some(path) = &arguments.code_file {
+        return secret_file::read(path, "code").map(Some);
+    }
+    if arguments.code.is_some() {
+        context.output.note(
+            "other users of this machine can read the code in the list of processes; --code-file keeps it out",
+        );
+    }
+    Ok(arguments.code.clone())
 }
 
 fn confirm(context: &Context, registration: &Registration, folder: &Path, network: &str) -> Result<()> {

@@ -1,7 +1,7 @@
 //! `login` and `logout`.
 
-use std::io::{IsTerminal, Read, Write, stderr, stdin};
-use std::path::{Path, PathBuf};
+use std::io::{IsTerminal, Write, stderr, stdin};
+use std::path::PathBuf;
 
 use clap::Args;
 use console::Term;
@@ -10,12 +10,10 @@ use serde_json::json;
 
 use crate::client;
 use crate::context::Context;
-use crate::error::{Code, Doing, Error, Result};
+use crate::error::{Doing, Error, Result};
 use crate::output::clean;
+use crate::secret_file;
 use crate::settings::Session;
-
-/// Bytes read from a file or a pipe: a wrong path must not send a large file.
-const MAX_PASSWORD_BYTES: u64 = 1024;
 
 #[derive(Args, Debug)]
 pub(crate) struct Login {
@@ -33,19 +31,15 @@ pub(crate) struct Login {
 /// Logs in and makes this server the default.
 pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
     let client = context.client()?;
-    if client.is_exposed() {
-        context
-            .output
-            .note(&format!("{} is not encrypted: others on the way can read the password", client.server()));
-    }
+    client::warn_if_exposed(context.output, client.server(), "password");
     let username = match arguments.username.or(arguments.named) {
         Some(username) => username,
         None => ask("Username: ", || Term::stderr().read_line())?,
     };
     let password = match &arguments.password_file {
-        Some(path) => read_password(path)?,
+        Some(path) => secret_file::read(path, "password")?,
         None if stdin().is_terminal() => ask("Password: ", || Term::stderr().read_secure_line())?,
-        None => first_line(stdin().lock(), "standard input")?,
+        None => secret_file::read_standard_input("password")?,
     };
     let body = LoginRequest { username: username.clone(), password };
     let response = client.post_public("/api/auth/login", &body).await?;
@@ -89,45 +83,9 @@ fn ask(prompt: &str, read: impl FnOnce() -> std::io::Result<String>) -> Result<S
     if !stdin().is_terminal() || !stderr().is_terminal() {
         let detail =
             format!("there is no terminal to ask for the {}", prompt.trim_end_matches(": ").to_lowercase());
-        return Err(Error::new(Code::InvalidArgument, detail)
-            .hint("Give them: nebulactl login USERNAME --password-file FILE"));
+        return Err(Error::usage(detail).hint("Give them: nebulactl login USERNAME --password-file FILE"));
     }
     let answer =
         write!(stderr(), "{prompt}").and_then(|()| read()).doing(|| "read from the terminal".to_owned())?;
     Ok(answer.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-pub(crate) fn read_password(path: &Path) -> Result<String> {
-    if path.as_os_str() == "-" {
-        return first_line(stdin(), "standard input");
-    }
-    let name = path.display().to_string();
-    first_line(std::fs::File::open(path).doing(|| format!("read {name}"))?, &name)
-}
-
-fn first_line(from: impl Read, name: &str) -> Result<String> {
-    let mut text = String::new();
-    from.take(MAX_PASSWORD_BYTES + 1)
-        .read_to_string(&mut text)
-        .doing(|| format!("read a password from {name}"))?;
-    let line = text.lines().next().unwrap_or_default();
-    if line.is_empty() || text.len() as u64 > MAX_PASSWORD_BYTES {
-        return Err(Error::new(Code::InvalidArgument, format!("{name} does not hold a password"))
-            .hint("Its first line is the password, 1 to 1024 bytes."));
-    }
-    Ok(line.to_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_password_is_the_unchanged_first_line() {
-        assert_eq!(first_line(" a b \r\nrest".as_bytes(), "f").unwrap(), " a b ");
-        assert!(first_line("\nsecret".as_bytes(), "f").is_err());
-        assert!(first_line("".as_bytes(), "f").is_err());
-        let error = first_line("secret".repeat(200).as_bytes(), "f").unwrap_err();
-        assert!(!error.to_string().contains("secret"));
-    }
 }

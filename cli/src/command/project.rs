@@ -4,6 +4,7 @@ use std::env;
 
 use clap::{Args, Subcommand};
 use nebula_api::project::Project;
+use uuid::Uuid;
 
 use crate::client::Client;
 use crate::context::Context;
@@ -69,7 +70,7 @@ async fn list(context: &Context) -> Result<()> {
 #[derive(Args, Clone, Debug)]
 pub(crate) struct Choice {
     /// Project, by name or id [default: that of `project use`, else the only one you are a member of]
-    #[arg(long, env = VARIABLE, value_name = "PROJECT")]
+    #[arg(long, env = VARIABLE, hide_env_values = true, value_name = "PROJECT")]
     project: Option<String>,
 }
 
@@ -82,11 +83,37 @@ impl Choice {
         if wanted.is_some() {
             return pick(projects, wanted);
         }
-        let chosen = client.settings().project(client.server())?;
-        // One that is gone counts as not chosen.
-        let chosen = chosen.filter(|id| projects.iter().any(|project| project.project_id.to_string() == *id));
-        pick(projects, chosen.as_deref())
+        let chosen = remembered(client, projects.iter())?;
+        pick(projects, chosen.map(|id| id.to_string()).as_deref())
     }
+
+    /// The project among these that [`Self::resolve`] would find, if there is one.
+    pub(crate) fn chosen<'a>(
+        &self,
+        client: &Client,
+        projects: impl Iterator<Item = &'a Project>,
+    ) -> Result<Option<Uuid>> {
+        let projects: Vec<&Project> = projects.collect();
+        let wanted = self.project.as_deref().filter(|text| !text.is_empty());
+        Ok(match (wanted, projects.as_slice()) {
+            (Some(wanted), _) => {
+                let named = projects.iter().find(|project| is_named(project, wanted));
+                named.map(|project| project.project_id)
+            }
+            (None, [only]) => Some(only.project_id),
+            (None, several) => remembered(client, several.iter().copied())?,
+        })
+    }
+}
+
+/// That of `project use`; one that is gone counts as not chosen.
+fn remembered<'a>(client: &Client, mut projects: impl Iterator<Item = &'a Project>) -> Result<Option<Uuid>> {
+    let Some(chosen) = client.settings().project(client.server())? else { return Ok(None) };
+    Ok(projects.find(|project| is_named(project, &chosen)).map(|project| project.project_id))
+}
+
+fn is_named(project: &Project, wanted: &str) -> bool {
+    project.name == wanted || project.project_id.to_string().eq_ignore_ascii_case(wanted)
 }
 
 /// The projects of the account.
@@ -96,11 +123,7 @@ pub(crate) async fn all(client: &Client) -> Result<Vec<Project>> {
 
 fn pick(projects: Vec<Project>, wanted: Option<&str>) -> Result<Project> {
     let names = projects.iter().map(|project| clean(&project.name)).collect::<Vec<_>>().join(", ");
-    let fits = |project: &Project| {
-        wanted.is_none_or(|text| {
-            project.name == text || project.project_id.to_string().eq_ignore_ascii_case(text)
-        })
-    };
+    let fits = |project: &Project| wanted.is_none_or(|text| is_named(project, text));
     let mut found = projects.into_iter().filter(fits);
     match (found.next(), found.next(), wanted) {
         (Some(project), None, _) => Ok(project),

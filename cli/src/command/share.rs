@@ -10,12 +10,13 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::lifetime::parse_end;
-use super::login::read_password;
 use super::{file, project};
 use crate::client::Client;
+use crate::confirm::Confirmation;
 use crate::context::Context;
 use crate::error::Result;
 use crate::output::{Output, ago, clean};
+use crate::{client, secret_file};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -27,6 +28,8 @@ pub(crate) enum Command {
     Revoke {
         /// Number of the link, as `share ls` shows it
         id: Uuid,
+        #[command(flatten)]
+        confirmation: Confirmation,
     },
 }
 
@@ -68,7 +71,10 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let shares: Vec<Share> = client.get("/api/shares", &query).await?;
             context.output.show(&shares, || table(context.output, &shares))
         }
-        Command::Revoke { id } => {
+        Command::Revoke { id, confirmation } => {
+            if !confirmation.given(context, &format!("End the link {id} permanently?"))? {
+                return Ok(());
+            }
             client.delete(&format!("/api/shares/{id}")).await?;
             context
                 .output
@@ -81,7 +87,11 @@ async fn create(context: &Context, arguments: Create) -> Result<()> {
     let client = context.client()?;
     let project = arguments.project.resolve(&client).await?;
     let target = target(&client, &project, &arguments.name).await?;
-    let password = arguments.password_file.as_deref().map(read_password).transpose()?;
+    let read = |path: &PathBuf| {
+        client::warn_if_exposed(context.output, client.server(), "password");
+        secret_file::read(path, "password")
+    };
+    let password = arguments.password_file.as_ref().map(read).transpose()?;
     let Until(expires_at) = arguments.until.unwrap_or(Until(Some(Utc::now() + TimeDelta::days(7))));
     let allows_download = !arguments.no_download;
     let (file_id, folder) = match target {

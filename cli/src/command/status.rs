@@ -10,6 +10,7 @@ use nebula_api::device::Device;
 use nebula_api::health::Health;
 use nebula_api::project::Project;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::{device, project};
 use crate::client::{self, Client};
@@ -28,6 +29,8 @@ pub(crate) struct Status {
     /// Folder of this machine's device [default: /etc/nebula for root, else ./nebula-NAME]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    project: project::Choice,
 }
 
 /// The part that needs an account.
@@ -37,36 +40,53 @@ struct Remote {
     projects: Vec<(Project, Vec<Device>)>,
 }
 
-/// Shows this machine's device, if there is one, and, with an account, the gateway and all devices that the
-/// account can see.
+/// Shows this machine's device and, with an account, the gateway, the projects, and the devices of the chosen
+/// project.
 pub(crate) async fn run(context: &Context, arguments: Status) -> Result<()> {
     let folder = arguments.dir.unwrap_or_else(existing_folder);
     let local = Local::read(&folder)?;
     let bundled = if local.is_none() { Bundled::read(&folder)? } else { None };
+    let is_device = local.is_some() || bundled.is_some();
     let client = context.client()?;
     let remote = match remote(&client).await {
         Ok(remote) => Some(remote),
+        // That there is neither a session nor a device is a state, too.
+        Err(error) if error.failure().error == "not_authenticated" => None,
         // A device needs no account, and its state is needed most while the gateway is away.
-        Err(error) if local.is_some() || bundled.is_some() => {
-            if error.failure().error != "not_authenticated" {
-                context.output.note(&error.to_string());
-            }
+        Err(error) if is_device => {
+            context.output.note(&error.to_string());
             None
         }
         Err(error) => return Err(error),
     };
-    let mut value = remote.as_ref().map_or_else(|| json!({}), |remote| remote.value(&client));
-    if let Some(local) = &local {
-        value["device"] = json!(local);
-    }
-    if let Some(bundled) = &bundled {
-        value["device"] = json!(bundled);
-    }
+    let mut value = remote.as_ref().map_or_else(|| json!({}), Remote::value);
+    value["server"] = json!(client.server());
+    value["device"] = match &bundled {
+        Some(bundled) => json!(bundled),
+        None => json!(local),
+    };
+    let chosen = match &remote {
+        Some(remote) => {
+            arguments.project.chosen(&client, remote.projects.iter().map(|(project, _)| project))?
+        }
+        None => None,
+    };
     context.output.show(&value, || {
-        let local = local.as_ref().map(|local| local.text(context.output, &folder, Utc::now()));
-        let remote = remote.as_ref().map(|remote| remote.text(context, &client));
-        let bundled = bundled.as_ref().map(|bundled| bundled.text(Utc::now()));
-        [local, bundled, remote].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
+        let now = Utc::now();
+        let local = local.as_ref().map(|local| local.text(context.output, &folder, now));
+        let bundled = bundled.as_ref().map(|bundled| bundled.text(now));
+        let none = (!is_device).then(|| {
+            format!("Device    none in {}; make this machine one: nebulactl join", folder.display())
+        });
+        let remote = match &remote {
+            Some(remote) => Some(remote.text(context, &client, chosen)),
+            None if is_device => None,
+            None => Some(format!(
+                "Server    {}\nAccount   not signed in; sign in: nebulactl login",
+                client.server()
+            )),
+        };
+        [local, bundled, none, remote].into_iter().flatten().collect::<Vec<_>>().join("\n\n")
     })
 }
 
@@ -83,18 +103,18 @@ async fn remote(client: &Client) -> Result<Remote> {
 }
 
 impl Remote {
-    fn value(&self, client: &Client) -> Value {
+    fn value(&self) -> Value {
         let projects = self.projects.iter();
         let projects = projects.map(|(project, devices)| json!({ "project": project, "devices": devices }));
         json!({
-            "server": client.server(),
             "version": self.version,
             "identity": self.identity,
             "projects": projects.collect::<Vec<_>>(),
         })
     }
 
-    fn text(&self, context: &Context, client: &Client) -> String {
+    /// Devices are listed of the chosen project, or of all if none is.
+    fn text(&self, context: &Context, client: &Client, chosen: Option<Uuid>) -> String {
         let Identity { username, role, .. } = &self.identity;
         let mut lines = vec![
             format!("Server    {} (nebula-gateway {})", client.server(), clean(&self.version)),
@@ -107,7 +127,7 @@ impl Remote {
             let count = living.map(|device| device.device_id).collect::<HashSet<_>>().len();
             let name = clean(&project.name);
             lines.push(format!("Project   {name}{network}: {count} devices, {} files", project.files));
-            if !devices.is_empty() {
+            if !devices.is_empty() && chosen.is_none_or(|id| id == project.project_id) {
                 lines.push(format!("\n{}\n", device::table(context.output, devices)));
             }
         }

@@ -74,13 +74,14 @@ fn without_a_terminal_nothing_is_destroyed_unless_yes_is_given() {
         &["ca", "rotate", "--to", "next"],
         &["ca", "rotate", "--force"],
         &["enrolment", "revoke", PROJECT],
+        &["share", "revoke", PROJECT],
     ] {
         let before = changes.load(Ordering::SeqCst);
         let output = run(nebulactl(&server, home.path()).args(command).arg("--json"));
         let told: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert_eq!(
             (output.status.code(), &told["error"]),
-            (Some(1), &json!("invalid_argument")),
+            (Some(2), &json!("invalid_argument")),
             "{command:?}"
         );
         assert!(told["hint"].as_str().unwrap().contains("--yes"), "{command:?}: {told}");
@@ -89,6 +90,63 @@ fn without_a_terminal_nothing_is_destroyed_unless_yes_is_given() {
         assert!(output.status.success(), "{command:?}: {}", text(&output.stderr));
         assert_eq!(changes.load(Ordering::SeqCst), before + 1, "{command:?}");
     }
+}
+
+#[test]
+fn without_a_device_and_a_session_status_says_so() {
+    let server = Server::start(|_| failure(401, "no"));
+    let home = tempfile::tempdir().unwrap();
+    let status = |arguments: &[&str]| {
+        run(nebulactl(&server, home.path()).args(["status", "--dir", "none"]).args(arguments))
+    };
+    let shown = status(&[]);
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let shown = text(&shown.stdout);
+    for expected in ["Device    none in none", &format!("Server    {}", server.url()), "nebulactl login"] {
+        assert!(shown.contains(expected), "{shown}");
+    }
+    let told: Value = serde_json::from_slice(&status(&["--json"]).stdout).unwrap();
+    assert_eq!(told, json!({ "server": server.url(), "device": null }));
+}
+
+#[test]
+fn without_a_device_status_shows_the_devices_of_the_chosen_project() {
+    let family = Family::new();
+    let time = "2026-01-01T00:00:00Z";
+    let other = "6b1f9df0-8d8c-4b7e-9a55-0d6f3a1f7c12";
+    let server = Server::start(move |request| match request.path.as_str() {
+        "/health/live" => Answer::json(200, &json!({ "status": "ok", "version": "1.2.3", "components": [] })),
+        "/api/projects" => {
+            let project = |id: &str, name: &str| {
+                json!({ "projectId": id, "name": name, "cidr": null,
+                "createdAt": time, "devices": 1, "files": 1 })
+            };
+            Answer::data(&json!([project(PROJECT, "home"), project(other, "work")]))
+        }
+        "/api/devices" => {
+            let name = if request.query.contains(PROJECT) { "laptop" } else { "press" };
+            Answer::data(&json!([{ "deviceId": PROJECT, "projectId": PROJECT, "name": name,
+                "role": "host", "owner": "ann", "nebulaIp": "10.42.0.5", "pool": null, "endpoints": [],
+                "curve": "25519", "registeredAt": time, "lastSeenAt": null, "revokedAt": null,
+                "fingerprint": null, "certificateNotAfter": null }]))
+        }
+        _ => family.answer(request, 900).unwrap_or_else(|| failure(404, "no such route")),
+    });
+    let home = tempfile::tempdir().unwrap();
+    login(&server, home.path());
+    let status = |arguments: &[&str]| {
+        let output = run(nebulactl(&server, home.path()).args(["status", "--dir", "none"]).args(arguments));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        text(&output.stdout)
+    };
+    let all = status(&[]);
+    assert!(all.contains("Device    none") && all.contains("laptop") && all.contains("press"), "{all}");
+    assert!(run(nebulactl(&server, home.path()).args(["project", "use", "work"])).status.success());
+    let chosen = status(&[]);
+    assert!(!chosen.contains("laptop") && chosen.contains("press"), "{chosen}");
+    assert!(chosen.contains("Project   home: 1 devices"), "{chosen}");
+    let named = status(&["--project", "home"]);
+    assert!(named.contains("laptop") && !named.contains("press"), "{named}");
 }
 
 #[test]

@@ -123,6 +123,9 @@ async fn one_command_makes_a_bare_machine_a_member() -> Result<()> {
     world.device("lighthouse").start()?;
     let joined = machine.run("sh", &["-c", &command])?;
     assert!(joined.contains("Try it:  nebulactl ping lighthouse"), "{joined}");
+    let share = |file: &str| format!("/usr/local/share/{file}");
+    machine.run("test", &["-s", &share("bash-completion/completions/nebulactl")])?;
+    machine.run("test", &["-s", &share("man/man1/nebulactl-join.1")])?;
     let told = machine.run("/usr/local/bin/nebulactl", &["ping", "lighthouse"])?;
     let way = format!("directly, at {}:4242", Network::address(1));
     assert!(told.contains("answers in") && told.contains(&way), "{told}");

@@ -226,7 +226,7 @@ async fn nebulactl_makes_lists_and_ends_links() -> Result<()> {
     let listed = run(stack.ctl()?.args(["share", "ls"]))?;
     ensure!(listed.contains("a.txt") && listed.contains("open") && !listed.contains(token), "{listed}");
     let id = made["shareId"].as_str().context("no id")?;
-    run(stack.ctl()?.args(["share", "revoke", id]))?;
+    run(stack.ctl()?.args(["share", "revoke", id, "--yes"]))?;
     assert_eq!(visitor.open(token, None).await?.status(), StatusCode::GONE);
     ensure!(run(stack.ctl()?.args(["share", "ls"]))?.contains("revoked"));
     Ok(())

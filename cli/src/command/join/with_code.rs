@@ -19,7 +19,7 @@ use crate::agent::keys::{HostKey, nebula_key};
 use crate::agent::state::{self, AgentFolder, Identity};
 use crate::agent::systemd::{check_installable, install_agent};
 use crate::agent::update::{ReceivedConfig, curve, key_pair, nonce, store_config};
-use crate::client::parse_server;
+use crate::client::{parse_server, warn_if_exposed};
 use crate::context::Context;
 use crate::device_folder::{default_folder, host_name};
 use crate::error::{Code, Doing, Error, Result};
@@ -87,6 +87,7 @@ pub(super) struct EnrolOptions {
 pub(super) async fn run(context: &Context, options: EnrolOptions) -> Result<()> {
     let (code, link) = read_code(&options.code)?;
     let server = server(context, link)?;
+    warn_if_exposed(context.output, &server, "code");
     let path = std::path::absolute(&options.dir).doing(|| format!("find {}", options.dir.display()))?;
     // Before the code is used: a device that cannot start would be left half done.
     if options.install {
