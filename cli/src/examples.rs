@@ -21,7 +21,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("link", "nebulactl link film.mkv\nnebulactl link film.mkv --m3u > film.m3u"),
     (
         "share create",
-        "nebulactl share create film.mkv --until 7d\nnebulactl share create film.mkv --password-file password",
+        "nebulactl share create film.mkv --until 7d\nnebulactl share create Holidays/ --password-file password",
     ),
     ("share ls", "nebulactl share ls"),
     ("share revoke", "nebulactl share revoke 6b1f9df0-8d8c-4b7e-9a55-0d6f3a1f7c11"),
