@@ -189,6 +189,8 @@ GRANT EXECUTE ON FUNCTION
   nebula.plan_in_software(bigint, integer, uuid, text),
   nebula.add_chunks(bigint, integer, uuid, jsonb),
   nebula.list_chunks(bigint, integer, uuid, text[]),
+  nebula.attempts_left(bigint, integer),
+  nebula.describe_content(bigint, integer, uuid, jsonb),
   nebula.list_objects(bigint, integer, text, integer),
   nebula.objects_to_check(bigint, integer, interval, integer),
   nebula.record_faults(bigint, integer, jsonb, text[]),

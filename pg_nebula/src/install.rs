@@ -198,6 +198,7 @@ install_in_order! {
     "functions_peer_maintenance" = "../../sql/functions/peer_maintenance.sql",
     "views_event" = "../../sql/views/event.sql",
     "views_job" = "../../sql/views/job.sql",
+    "functions_subtitle" = "../../sql/functions/subtitle.sql",
     "views_file" = "../../sql/views/file.sql",
     "functions_job" = "../../sql/functions/job.sql",
     "functions_job_policy" = "../../sql/functions/job_policy.sql",

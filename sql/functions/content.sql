@@ -40,6 +40,70 @@ COMMENT ON FUNCTION nebula.make_content(nebula.content, text) IS
   'Internal: enqueues the job that makes the renditions of a content. Its other jobs no longer count: they have ended, '
   'or end as cancelled';
 
+-- Subtitles by their name, since text has no mark; pictures by their bytes, those of which previews can be made.
+CREATE FUNCTION nebula.companion_job(p_content nebula.content, p_name text) RETURNS text
+LANGUAGE sql IMMUTABLE AS $$
+  SELECT CASE
+           WHEN p_content.job_id IS NOT NULL THEN NULL
+           WHEN p_content.content_type IN (
+                  'image/jpeg', 'image/png', 'image/apng', 'image/webp', 'image/gif', 'image/bmp', 'image/tiff',
+                  'image/avif', 'image/heif', 'image/heic', 'image/jxl')
+           THEN 'transcode-photo'
+           WHEN nebula.is_subtitle(p_name) AND p_content.size <= 64 * 1024 * 1024 THEN 'transcode-subtitle'
+         END
+$$;
+COMMENT ON FUNCTION nebula.companion_job(nebula.content, text) IS
+  'Internal: the kind of the job that makes a preview of a picture, or WebVTT of subtitles; null: none is made';
+
+CREATE FUNCTION nebula.make_companion(
+  p_content nebula.content, p_name text, p_frame_rate double precision DEFAULT NULL
+) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_kind   text := nebula.companion_job(p_content, p_name);
+  v_job_id bigint;
+BEGIN
+  IF v_kind IS NULL
+     OR EXISTS (SELECT
+                  FROM nebula.content_job j
+                 WHERE j.content_id = p_content.content_id
+                   AND nebula.is_unfinished(j.job_id)
+                   AND NOT p_content.is_stopped)
+  THEN
+    RETURN;
+  END IF;
+  v_job_id := nebula.enqueue_job(v_kind, jsonb_strip_nulls(jsonb_build_object(
+    'contentId', p_content.content_id, 'projectId', p_content.project_id, 'name', p_name,
+    'key', p_content.storage_key, 'size', p_content.size, 'frameRate', p_frame_rate)),
+    project_id => p_content.project_id);
+  UPDATE nebula.content c
+     SET is_stopped = false
+   WHERE c.content_id = p_content.content_id
+     AND c.is_stopped;
+  DELETE FROM nebula.content_job j WHERE j.content_id = p_content.content_id;
+  INSERT INTO nebula.content_job (content_id, job_id, role) VALUES (p_content.content_id, v_job_id, 'companion');
+END $$;
+COMMENT ON FUNCTION nebula.make_companion(nebula.content, text, double precision) IS
+  'Internal: enqueues the job that makes a preview of a picture, or WebVTT of subtitles, unless one is under way; the '
+  'frame rate is that of the film, by which some subtitles count';
+
+CREATE FUNCTION nebula.describe_content(p_job_id bigint, p_attempt integer, p_content_id uuid, p_media jsonb)
+RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  PERFORM nebula.require_wanted(p_job_id, p_attempt, p_content_id);
+  UPDATE nebula.content c
+     SET media = p_media
+   WHERE c.content_id = p_content_id
+     AND c.job_id IS NULL;
+  PERFORM nebula.notify_event(f.project_id, 'file', f.file_id::text, 'rendition')
+    FROM nebula.file f
+   WHERE f.content_id = p_content_id;
+END $$;
+COMMENT ON FUNCTION nebula.describe_content(bigint, integer, uuid, jsonb) IS
+  'For the worker: records the summary of a content that is no film; fenced by the attempt. Errors: 55000 lease lost, '
+  'P0002 the job was cancelled';
+
 CREATE FUNCTION nebula.take_content(
   p_actor uuid, p_content_id uuid, p_project_id uuid, p_name text, p_size bigint, p_sha256 bytea, p_content_type text,
   p_storage_key text, p_media boolean

@@ -107,6 +107,9 @@ BEGIN
       USING ERRCODE = '23505', HINT = 'Upload under another name, or delete the old one first.';
   END IF;
   PERFORM nebula.limit_files(p_project_id, 0);
+  IF v_content.media IS NULL THEN
+    PERFORM nebula.make_companion(v_content, p_name, nebula.rate_beside(p_project_id, p_folder, p_name));
+  END IF;
   PERFORM nebula.record_event(p_project_id, v_who, 'upload', 'file', p_file_id::text, p_client,
     jsonb_strip_nulls(jsonb_build_object('name', p_name, 'folder', nullif(p_folder, ''), 'size', p_size)));
   RETURN QUERY SELECT p_file_id, true, v_content.storage_key = p_storage_key, v_content.job_id;
@@ -158,6 +161,14 @@ BEGIN
       SELECT v_content.content_id, v_content.storage_key, v_content.size, v_content.sha256,
              v_content.content_type, v_file.name, v_file.uploaded_at;
   ELSE
+    RETURN QUERY
+      SELECT b.content_id, b.storage_key, b.size, b.sha256, b.content_type,
+             regexp_replace(b.detail ->> 'file', '\.[^.]*$', '') || '.vtt', b.made_at
+        FROM nebula.subtitles_beside(v_file.project_id, v_file.folder, v_file.name) b
+       WHERE b.kind = p_rendition;
+    IF FOUND THEN
+      RETURN;
+    END IF;
     RAISE EXCEPTION 'file "%" has no rendition "%"', v_file.name, p_rendition
       USING ERRCODE = 'P0002', HINT = 'Wait for its job, or ask for rendition "original".';
   END IF;

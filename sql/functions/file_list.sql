@@ -10,7 +10,8 @@ CREATE FUNCTION nebula.list_files(
 ) RETURNS TABLE (
   file_id uuid, project_id uuid, folder text, name text, size bigint, sha256 text, content_type text, kind text,
   duration double precision, tags text[], owner text, uploaded_at timestamptz, deleted_at timestamptz, state text,
-  progress real, error text, job_id bigint, renditions jsonb, resume_at double precision, sort_key text
+  progress real, error text, job_id bigint, renditions jsonb, summary jsonb, warnings jsonb, resume_at double precision,
+  sort_key text
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
@@ -95,7 +96,7 @@ BEGIN
   RETURN QUERY EXECUTE format($sql$
     SELECT s.file_id, s.project_id, s.folder, s.name, s.size, encode(s.sha256, 'hex'), s.content_type, s.kind,
            s.duration, s.tags, s.owner, s.uploaded_at, s.deleted_at, s.state, s.progress, s.error, s.job_id,
-           s.renditions,
+           s.renditions, s.summary, s.warnings,
            (SELECT b.seconds
               FROM nebula.bookmark b
              WHERE b.account_id = $1

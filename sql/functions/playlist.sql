@@ -43,6 +43,12 @@ BEGIN
        AND r.kind LIKE 'subtitle-%'
        AND r.content_type = 'text/vtt'
      ORDER BY r.kind;
+  RETURN QUERY
+    SELECT jsonb_strip_nulls(jsonb_build_object(
+             'name', b.kind, 'kind', 'subtitles', 'language', b.detail ->> 'language', 'label', b.detail ->> 'label',
+             'isForced', (b.detail ->> 'forced')::boolean))
+      FROM nebula.subtitles_beside(v_file.project_id, v_file.folder, v_file.name) b
+     ORDER BY b.detail ->> 'file';
 END $$;
 COMMENT ON FUNCTION nebula.playable_variants(uuid, uuid) IS
   'For the gateway: variants of a film that can be played now: sounds, pictures from the largest, subtitles; '

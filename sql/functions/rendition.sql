@@ -21,6 +21,18 @@ END $$;
 COMMENT ON FUNCTION nebula.require_attempt(bigint, integer) IS
   'Internal: the running job, locked, if this attempt still has it. Errors: 55000 lease lost';
 
+CREATE FUNCTION nebula.attempts_left(p_job_id bigint, p_attempt integer) RETURNS integer
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_job nebula.job_running := nebula.require_attempt(p_job_id, p_attempt);
+BEGIN
+  -- An attempt that waited or was handed back has added one.
+  RETURN v_job.max_attempts - v_job.attempt;
+END $$;
+COMMENT ON FUNCTION nebula.attempts_left(bigint, integer) IS
+  'For the worker: how many more attempts a running job has; those that only waited or were handed back do not count. '
+  'Errors: 55000 lease lost';
+
 CREATE FUNCTION nebula.require_wanted(p_job_id bigint, p_attempt integer, p_content_id uuid) RETURNS nebula.job_running
 LANGUAGE plpgsql AS $$
 DECLARE

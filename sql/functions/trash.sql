@@ -137,6 +137,10 @@ BEGIN
   SELECT * INTO v_content FROM nebula.content c WHERE c.content_id = v_file.content_id;
   IF v_content.job_id IS NOT NULL AND NOT nebula.is_made(v_content) THEN
     PERFORM nebula.make_content(v_content, coalesce(p_name, v_file.name));
+  ELSIF v_content.media IS NULL THEN
+    v_file.name := coalesce(p_name, v_file.name);
+    PERFORM nebula.make_companion(v_content, v_file.name, nebula.rate_beside(
+      v_file.project_id, coalesce(p_folder, v_file.folder), v_file.name));
   END IF;
   PERFORM nebula.record_event(v_file.project_id, v_who, 'restore', 'file', p_file_id::text, p_client,
                               jsonb_build_object('name', coalesce(p_name, v_file.name)));

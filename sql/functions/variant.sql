@@ -1,5 +1,27 @@
 -- Adaptive streaming: a worker plans a film, its jobs add chunks to variants, and players get playlists of those.
 
+CREATE FUNCTION nebula.retime_subtitles(p_content_id uuid, p_frame_rate double precision) RETURNS void
+LANGUAGE plpgsql AS $$
+DECLARE
+  v_text record;
+BEGIN
+  FOR v_text IN
+    SELECT c AS content, t.name
+      FROM nebula.file f
+      JOIN nebula.file t ON t.project_id = f.project_id AND t.folder = f.folder AND nebula.is_beside(f.name, t.name)
+      JOIN nebula.content c ON c.content_id = t.content_id
+     WHERE f.content_id = p_content_id
+       AND f.deleted_at IS NULL
+       AND t.deleted_at IS NULL
+       AND nebula.is_subtitle(t.name)
+       AND t.name ~* '\.sub$'
+  LOOP
+    PERFORM nebula.make_companion(v_text.content, v_text.name, p_frame_rate);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION nebula.retime_subtitles(uuid, double precision) IS
+  'Internal: makes subtitles beside a film again that count in pictures, now that its rate is known';
+
 -- A retry of a plan that was carried out before its answer arrived makes no second set of jobs: the jobs of the first
 -- are cancelled, and what they made counts no more, since the new plan may cut the film elsewhere.
 CREATE FUNCTION nebula.plan_renditions(p_job_id bigint, p_attempt integer, p_content_id uuid, p_plan jsonb) RETURNS void
@@ -19,6 +41,7 @@ BEGIN
     RAISE EXCEPTION 'there is no content %', p_content_id
       USING ERRCODE = 'P0002', HINT = 'Its files were deleted; drop the work.';
   END IF;
+  PERFORM nebula.retime_subtitles(p_content_id, (p_plan ->> 'frameRate')::double precision);
   DELETE FROM nebula.content_job j
    WHERE j.content_id = p_content_id
      AND j.job_id = p_job_id;

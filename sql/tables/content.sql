@@ -48,8 +48,8 @@ COMMENT ON COLUMN nebula.content.content_type IS 'Media type detected from the b
 COMMENT ON COLUMN nebula.content.storage_key IS 'Where the bytes are in object storage';
 COMMENT ON COLUMN nebula.content.job_id IS 'Job that makes its renditions; null for contents that need none';
 COMMENT ON COLUMN nebula.content.media IS
-  'Length, picture, sounds, chapters and how it is cut into chunks, as its job found them; null: not media, or not yet '
-  'looked at';
+  'Length, picture, sounds, chapters and how it is cut into chunks, as its job found them, and a summary of what was '
+  'done; of pictures and subtitles the summary alone; null: not yet looked at, or nothing is made of it';
 COMMENT ON COLUMN nebula.content.is_stopped IS
   'Its last file went into the trash before everything was made; it is made again when a file comes back';
 COMMENT ON COLUMN nebula.content.stored_at IS 'When the first upload was finished';

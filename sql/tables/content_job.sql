@@ -6,7 +6,8 @@ CREATE TABLE nebula.content_job (
   n           integer,
   weight      real   NOT NULL DEFAULT 1,
   CONSTRAINT content_job_pkey PRIMARY KEY (content_id, job_id),
-  CONSTRAINT content_job_role_check CHECK (role IN ('plan', 'chunk', 'audio', 'pictures', 'join')),
+  CONSTRAINT content_job_role_check CHECK (
+    role IN ('plan', 'chunk', 'audio', 'pictures', 'join', 'companion')),
   CONSTRAINT content_job_n_check CHECK ((role = 'chunk') = (n IS NOT NULL)),
   CONSTRAINT content_job_weight_check CHECK (weight > 0)
 );
@@ -15,6 +16,7 @@ SELECT pg_catalog.pg_extension_config_dump('nebula.content_job', '');
 COMMENT ON TABLE nebula.content_job IS 'Jobs that make the renditions of a content';
 COMMENT ON COLUMN nebula.content_job.content_id IS 'The content';
 COMMENT ON COLUMN nebula.content_job.job_id IS 'The job';
-COMMENT ON COLUMN nebula.content_job.role IS 'plan, chunk, audio, pictures or join';
+COMMENT ON COLUMN nebula.content_job.role IS
+  'plan, chunk, audio, pictures, join, or companion for files that are no films';
 COMMENT ON COLUMN nebula.content_job.n IS 'Place of the chunk in the film, from 0; null for other jobs';
 COMMENT ON COLUMN nebula.content_job.weight IS 'Share in the progress: about the seconds that it takes';

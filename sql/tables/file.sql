@@ -38,6 +38,9 @@ CREATE INDEX file_uploaded_idx ON nebula.file (project_id, uploaded_at, file_id)
 CREATE INDEX file_tags_idx ON nebula.file USING gin (tags) WHERE deleted_at IS NULL;
 -- The trash, and which files have been in it for too long.
 CREATE INDEX file_deleted_idx ON nebula.file (deleted_at) WHERE deleted_at IS NOT NULL;
+-- Subtitles beside a film, in folders of ten thousand files.
+CREATE INDEX file_subtitle_idx ON nebula.file (project_id, folder)
+  WHERE deleted_at IS NULL AND nebula.is_subtitle(name);
 -- For the files of a content: when one is deleted, and when a rendition was made.
 CREATE INDEX file_content_idx ON nebula.file (content_id);
 SELECT pg_catalog.pg_extension_config_dump('nebula.file', '');

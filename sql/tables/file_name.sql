@@ -54,3 +54,14 @@ RETURN left(regexp_replace(regexp_replace(regexp_replace(
             400);
 COMMENT ON FUNCTION nebula.sort_key(text) IS
   'Internal: a text whose order by bytes is the order of names for people: "film 2" is before "Film 10"';
+
+-- VobSub has the same ending as MicroDVD, but is recognised as media by its bytes.
+CREATE FUNCTION nebula.is_subtitle(p_name text) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN p_name ~* '[^.]\.(srt|vtt|ass|ssa|sub|smi|sami)$';
+COMMENT ON FUNCTION nebula.is_subtitle(text) IS 'Internal: whether a file of this name has subtitles as text';
+
+CREATE FUNCTION nebula.stem(p_name text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN lower(regexp_replace(p_name, '\.[^.]*$', ''));
+COMMENT ON FUNCTION nebula.stem(text) IS 'Internal: a file name without its ending, in small letters';

@@ -14,7 +14,12 @@ SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.user
          WHEN j.known = 0 THEN 'its job is no longer on record: upload the file again'
          ELSE j.error
        END AS error,
-       coalesce(r.list, '[]') AS renditions, f.folder, f.tags, c.kind, c.duration, f.deleted_at
+       coalesce(r.list, '[]') || coalesce(b.list, '[]') AS renditions, f.folder, f.tags, c.kind, c.duration,
+       f.deleted_at,
+       coalesce(r.web -> 'sentences', c.media #> '{summary,sentences}', '[]')
+       || coalesce(r.poster -> 'sentences', '[]') AS summary,
+       coalesce(r.web -> 'warnings', c.media #> '{summary,warnings}', '[]')
+       || coalesce(r.poster -> 'warnings', '[]') AS warnings
   FROM nebula.file f
   JOIN nebula.content c USING (content_id)
   LEFT JOIN nebula.account o ON o.account_id = f.owner_id
@@ -24,9 +29,21 @@ SELECT f.file_id, f.project_id, f.name, c.size, c.sha256, c.content_type, o.user
                                         'contentType', x.content_type,
                                         'sha256', encode(x.sha256, 'hex'), 'madeAt', x.made_at,
                                         'detail', x.detail
-                                      ) ORDER BY x.kind <> 'web', x.kind) AS list
+                                      ) ORDER BY x.kind <> 'web', x.kind) AS list,
+                            (array_agg(x.detail) FILTER (WHERE x.kind = 'web'))[1] AS web,
+                            (array_agg(x.detail) FILTER (WHERE x.kind = 'poster'))[1] AS poster
                        FROM nebula.rendition x
                       WHERE x.content_id = f.content_id) r
+-- Subtitles beside a film are renditions of files of their own.
+  LEFT JOIN LATERAL (SELECT jsonb_agg(jsonb_build_object(
+                                        'kind', s.kind, 'size', s.size,
+                                        'contentType', s.content_type,
+                                        'sha256', encode(s.sha256, 'hex'), 'madeAt', s.made_at,
+                                        'detail', s.detail
+                                      ) ORDER BY s.detail ->> 'file') AS list
+                       FROM nebula.subtitles_beside(f.project_id, f.folder, f.name) s
+                      WHERE c.job_id IS NOT NULL
+                        AND f.deleted_at IS NULL) b ON true
 -- Of a file that can be played the jobs do not matter, and reading them is most of the work of a list.
   LEFT JOIN LATERAL (SELECT count(*) AS known,
                             -- A film without its pictures is still a film.
@@ -62,4 +79,6 @@ COMMENT ON COLUMN nebula.file_status.folder IS 'Names of folders joined by slash
 COMMENT ON COLUMN nebula.file_status.tags IS 'Words by which its people find it';
 COMMENT ON COLUMN nebula.file_status.kind IS 'film, sound, picture or other';
 COMMENT ON COLUMN nebula.file_status.duration IS 'Seconds; 0: none, or not known yet';
+COMMENT ON COLUMN nebula.file_status.summary IS 'What was done with it and what was left out, as sentences';
+COMMENT ON COLUMN nebula.file_status.warnings IS 'Damage, losses, and streams that were left out';
 COMMENT ON COLUMN nebula.file_status.deleted_at IS 'Since when it has been in the trash; null: it is not';

@@ -11,7 +11,7 @@ for other in 16 18; do
 done
 cd "$repo"
 step "Compiling the stories" cargo test --locked --no-run -p nebula-tests
-stories=(addresses::model_based database::peer_model crash:: race:: queue::claim_index agent:: peers:: media::interrupted)
+stories=(addresses::model_based database::peer_model crash:: race:: queue::claim_index agent:: peers:: media::interrupted media::kill)
 require_stories "${stories[@]}"
 # Shared clusters are held by statics, which are never dropped, so this script removes their folders.
 scratch=$(mktemp -d /tmp/nebula-soak.XXXXXX)

@@ -1,11 +1,13 @@
 //! Media files: upload, transcoding, download; disks that are full, outages, and what they leave behind.
 
 mod bucket;
+mod companions;
 mod content;
 mod film;
 mod full_disk;
 mod hardware;
 mod interrupted;
+mod kill;
 mod laptop;
 mod leftovers;
 mod library;

@@ -3,10 +3,12 @@
 //! Knows files, not jobs. Runs in the sandboxed child process, because the input is untrusted.
 
 mod audio;
+mod beside;
 mod chapter;
 mod charset;
 mod choice;
 mod clock;
+mod codec_name;
 mod codecs;
 mod copy;
 mod decision;
@@ -32,6 +34,7 @@ mod pipeline;
 mod plan;
 mod probe;
 mod progress;
+pub(crate) mod sentences;
 mod shape;
 mod sound;
 mod source;
@@ -47,6 +50,7 @@ use std::path::Path;
 
 use ffmpeg_next as ff;
 
+pub use beside::{Text, TextTask};
 pub use chapter::Chapter;
 pub use decision::{Decision, Reason};
 pub use error::MediaError;
@@ -57,7 +61,7 @@ pub(crate) use input::{MAX_ANSWER, RangeRequest};
 pub use join::{JoinTask, JoinTrack, Joined};
 pub use ladder::{ChunkTask, Size, Span};
 pub use original::{Original, OriginalAudio, OriginalVideo};
-pub use pictures::{Pictures, PicturesTask, Sprites};
+pub use pictures::{Photo, Pictures, PicturesTask, Sprites};
 pub use piece::Piece;
 pub use plan::{MediaPlan, WebFrom};
 pub use progress::Progress;

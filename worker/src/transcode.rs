@@ -6,12 +6,16 @@
 //! | `transcode-chunk` | a chunk of the picture in all sizes |
 //! | `transcode-audio` | all sounds |
 //! | `transcode-pictures` | poster, small pictures, subtitles as text |
+//! | `transcode-photo` | a preview of an uploaded picture |
+//! | `transcode-subtitle` | a file of subtitles as WebVTT |
 //! | `transcode-join` | the MP4 for browsers from the chunks |
 
 mod chunk;
+mod companion;
 mod convert;
 mod digest;
 mod join;
+mod made;
 mod pictures;
 mod pieces;
 mod ranges;
@@ -38,7 +42,7 @@ pub(crate) fn registry(workplace: Workplace) -> Registry {
     let workplace = Arc::new(workplace);
     let with = |kind| Arc::new(Transcode { workplace: workplace.clone(), kind });
     let mut registry = Registry::default();
-    for kind in [Kind::Convert, Kind::Chunk, Kind::Sound, Kind::Pictures, Kind::Join] {
+    for kind in Kind::ALL {
         registry = registry.with(kind.name(), with(kind));
     }
     registry
@@ -50,10 +54,15 @@ enum Kind {
     Chunk,
     Sound,
     Pictures,
+    Photo,
+    Subtitle,
     Join,
 }
 
 impl Kind {
+    const ALL: [Self; 7] =
+        [Self::Convert, Self::Chunk, Self::Sound, Self::Pictures, Self::Photo, Self::Subtitle, Self::Join];
+
     /// Name in the queue.
     fn name(self) -> &'static str {
         match self {
@@ -61,6 +70,8 @@ impl Kind {
             Self::Chunk => "transcode-chunk",
             Self::Sound => "transcode-audio",
             Self::Pictures => "transcode-pictures",
+            Self::Photo => "transcode-photo",
+            Self::Subtitle => "transcode-subtitle",
             Self::Join => "transcode-join",
         }
     }
@@ -80,6 +91,8 @@ impl Handler for Transcode {
                 Kind::Chunk => chunk::work(&self.workplace, &job, &context).await,
                 Kind::Sound => sound::work(&self.workplace, &job, &context).await,
                 Kind::Pictures => pictures::work(&self.workplace, &job, &context).await,
+                Kind::Photo => companion::photo(&self.workplace, &job, &context).await,
+                Kind::Subtitle => companion::subtitle(&self.workplace, &job, &context).await,
                 Kind::Join => join::work(&self.workplace, &job, &context).await,
             }
         })

@@ -10,6 +10,8 @@ mod corpus;
 mod damage;
 #[path = "media/encodes.rs"]
 mod encodes;
+#[path = "media/photos.rs"]
+mod photos;
 #[path = "media/pictures.rs"]
 mod pictures;
 #[path = "media/reference.rs"]

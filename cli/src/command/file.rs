@@ -41,6 +41,9 @@ pub(crate) struct List {
     /// Only waiting, processing, ready or failed, also below the folder
     #[arg(long, value_parser = ["waiting", "processing", "ready", "failed"])]
     state: Option<String>,
+    /// Below each film, picture or sound, what was done with it and what was left out
+    #[arg(long, short, conflicts_with = "folders")]
+    long: bool,
     /// name, date, size or duration; with a minus, from the end [default: -date]
     #[arg(long, allow_hyphen_values = true)]
     sort: Option<String>,
@@ -104,7 +107,11 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
             [name, size(file), context.output.state(&clean(&state)), ago(file.uploaded_at, now)]
         });
         let table = context.output.table(HEADINGS, folder_rows.chain(rows).collect());
-        files.iter().filter_map(waiting).fold(table, |text, line| format!("{text}\n{line}"))
+        let notes = files
+            .iter()
+            .filter_map(waiting)
+            .chain(files.iter().filter_map(|file| noted(file, arguments.long)));
+        notes.fold(table, |text, line| format!("{text}\n{line}"))
     })
 }
 
@@ -120,6 +127,26 @@ fn nothing(project: &Project, folder: &str, is_flat: bool) -> String {
 fn waiting(file: &File) -> Option<String> {
     let reason = file.error.as_ref().filter(|_| file.state == "waiting")?;
     Some(format!("{} {}", clean(&file.name), clean(reason)))
+}
+
+/// The summary of a file or, in the short list, its warnings.
+fn noted(file: &File, long: bool) -> Option<String> {
+    let name = clean(&path(file));
+    if long {
+        let told = told(file);
+        return (!told.is_empty()).then(|| format!("\n{name}\n{told}"));
+    }
+    match file.warnings.len() {
+        0 => None,
+        1 => Some(format!("{name}: {}", clean(&file.warnings[0]))),
+        count => Some(format!("{name}: {count} warnings; nebulactl ls -l shows them")),
+    }
+}
+
+/// The summary of a file, one sentence a line.
+pub(crate) fn told(file: &File) -> String {
+    let lines: Vec<_> = file.summary.iter().map(|sentence| format!("  {}", clean(sentence))).collect();
+    lines.join("\n")
 }
 
 pub(crate) fn size(file: &File) -> String {

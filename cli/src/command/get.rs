@@ -175,6 +175,8 @@ mod tests {
             error: None,
             job_id: None,
             renditions: vec![web],
+            summary: Vec::new(),
+            warnings: Vec::new(),
         }
     }
 

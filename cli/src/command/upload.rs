@@ -8,14 +8,16 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use futures::{StreamExt, stream};
 use nebula_api::file::File;
+use nebula_api::project::Project;
 use serde_json::{Value, json};
-use tokio::time::interval;
+use tokio::time::{interval, sleep};
 
 use super::project;
+use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output::{bytes, clean, duration};
-use crate::retry::{Patience, is_passing};
+use crate::retry::{Patience, Retry, is_passing};
 use journal::Journal;
 use pace::Pace;
 use progress::Progress;
@@ -74,7 +76,7 @@ struct Results {
 /// Uploads the files. A failure of one does not stop the others, but counts in the exit status.
 pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode> {
     let client = context.client()?;
-    let project = arguments.project.resolve(&client).await?;
+    let project = resolve(context, &client, &arguments).await?;
     let sources = Sources::collect(&arguments.paths, arguments.hidden);
     if sources.hidden > 0 {
         context.output.note(&format!("{} hidden files are left out; --hidden takes them", sources.hidden));
@@ -101,6 +103,25 @@ pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode
         return only.map_or(Ok(ExitCode::SUCCESS), Err);
     }
     results.report(context, &progress, &sources.files)
+}
+
+/// The project that is meant. Waits for a gateway whose database is away, as the uploads do; one that does not answer
+/// at all may be misspelt, and is told at once.
+async fn resolve(context: &Context, client: &Client, arguments: &Upload) -> Result<Project> {
+    let mut retry = Retry::new(arguments.patience);
+    loop {
+        let error = match arguments.project.resolve(client).await {
+            Ok(project) => return Ok(project),
+            Err(error) => error,
+        };
+        match retry.after(&error, 0).filter(|_| error.status.is_some()) {
+            Some(delay) => {
+                context.output.note(&format!("{error}; trying again in {}", duration(delay)));
+                sleep(delay).await;
+            }
+            None => return Err(error),
+        }
+    }
 }
 
 /// Sends the files, several at the same time.

@@ -72,6 +72,12 @@ pub struct File {
     pub job_id: Option<i64>,
     /// Files derived from it.
     pub renditions: Vec<Rendition>,
+    /// Sentences for people: all that was done with it and all that was left out; empty as long as that is not known.
+    #[serde(default)]
+    pub summary: Vec<String>,
+    /// Damage, losses, and streams that were left out; the summary has them, too.
+    #[serde(default)]
+    pub warnings: Vec<String>,
 }
 
 /// Body of `PATCH /api/files/{id}`: another place for a file.
@@ -110,7 +116,8 @@ pub struct Conversion {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "camelCase")]
 pub struct Rendition {
-    /// `web`: MP4 that browsers play; `poster`, `sprites-<n>`, `sprites-vtt`, `subtitle-<n>`.
+    /// `web`: MP4 that browsers play; `poster`, `sprites-<n>`, `sprites-vtt`; `subtitle-<n>` of the film itself, and
+    /// `subtitle-<12 letters>` of a file beside it; `subtitle` of such a file.
     pub kind: String,
     /// Size in bytes.
     pub size: i64,

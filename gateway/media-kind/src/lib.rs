@@ -8,6 +8,7 @@ mod encryption;
 mod extent;
 mod frames;
 mod inspect;
+pub mod language;
 mod reader;
 mod signature;
 mod transport;

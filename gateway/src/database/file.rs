@@ -146,6 +146,8 @@ pub(crate) async fn list(
         .map(|row| {
             let renditions = serde_json::from_value(row.try_get("renditions")?)
                 .map_err(|error| ApiError::internal(&error))?;
+            let sentences =
+                |name| serde_json::from_value(row.try_get(name)?).map_err(|error| ApiError::internal(&error));
             let duration: f64 = row.try_get("duration")?;
             let file = File {
                 file_id: row.try_get("file_id")?,
@@ -167,6 +169,8 @@ pub(crate) async fn list(
                 error: row.try_get("error")?,
                 job_id: row.try_get("job_id")?,
                 renditions,
+                summary: sentences("summary")?,
+                warnings: sentences("warnings")?,
             };
             Ok((file, row.try_get("sort_key")?))
         })

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use nebula_media_kind::language;
+
 use crate::database::hls::{Segments, Variant, VariantKind};
 
 /// Seconds that no segment is longer than, as players are told: it may not change while a playlist grows, and
@@ -91,7 +93,7 @@ fn groups_or_none<'a>(groups: &'a BTreeMap<String, Vec<&'a Variant>>) -> Vec<Opt
 type Names = std::collections::HashSet<(String, String)>;
 
 fn rendition(text: &mut String, kind: &str, group: &str, variant: &Variant, names: &mut Names, query: &str) {
-    let language = variant.language.as_deref().map(language_tag);
+    let language = variant.language.as_deref().map(language::tag);
     let name = unique(names, group, &shown_name(variant));
     let _ = write!(text, "#EXT-X-MEDIA:TYPE={kind},GROUP-ID=\"{group}\",NAME=\"{name}\"");
     if let Some(language) = language {
@@ -151,7 +153,7 @@ fn shown_name(variant: &Variant) -> String {
     let plain =
         |text: &str| text.chars().filter(|c| *c != '"' && !c.is_control()).take(60).collect::<String>();
     let label = variant.label.as_deref().map(plain).filter(|label| !label.trim().is_empty());
-    let language = || variant.language.as_deref().and_then(language).map(|known| known.to_name().to_owned());
+    let language = || variant.language.as_deref().and_then(language::name).map(str::to_owned);
     label.or_else(language).unwrap_or_else(|| match variant.kind {
         VariantKind::Subtitles => "Subtitles".to_owned(),
         _ => "Sound".to_owned(),
@@ -165,42 +167,6 @@ fn unique(names: &mut Names, group: &str, name: &str) -> String {
         .chain(numbered)
         .find(|name| names.insert((group.to_owned(), name.clone())))
         .unwrap_or_default()
-}
-
-fn language(code: &str) -> Option<isolang::Language> {
-    match code {
-        // Bibliographic codes of ISO 639-2, which Matroska files have.
-        "ger" => Some(isolang::Language::Deu),
-        "fre" => Some(isolang::Language::Fra),
-        "dut" => Some(isolang::Language::Nld),
-        "chi" => Some(isolang::Language::Zho),
-        "cze" => Some(isolang::Language::Ces),
-        "gre" => Some(isolang::Language::Ell),
-        "per" => Some(isolang::Language::Fas),
-        "rum" => Some(isolang::Language::Ron),
-        "slo" => Some(isolang::Language::Slk),
-        "alb" => Some(isolang::Language::Sqi),
-        "arm" => Some(isolang::Language::Hye),
-        "baq" => Some(isolang::Language::Eus),
-        "bur" => Some(isolang::Language::Mya),
-        "geo" => Some(isolang::Language::Kat),
-        "ice" => Some(isolang::Language::Isl),
-        "mac" => Some(isolang::Language::Mkd),
-        "mao" => Some(isolang::Language::Mri),
-        "may" => Some(isolang::Language::Msa),
-        "tib" => Some(isolang::Language::Bod),
-        "wel" => Some(isolang::Language::Cym),
-        code if code.len() == 2 => isolang::Language::from_639_1(code),
-        code => isolang::Language::from_639_3(code),
-    }
-}
-
-/// The tag of RFC 5646: two letters where there are two. Unknown codes are passed on as far as they can be tags.
-fn language_tag(code: &str) -> String {
-    match language(code) {
-        Some(known) => known.to_639_1().unwrap_or(known.to_639_3()).to_owned(),
-        None => code.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').take(35).collect(),
-    }
 }
 
 #[cfg(test)]

@@ -211,6 +211,7 @@ const READERS: &str = "
     upload_project upload_room used_bytes vacant_segment
     variant_init variant_segments visible_projects wanted_state wireguard_key
 
+    companion_job is_beside is_subtitle rate_beside stem subtitles_beside
     are_tags check_folder content_of folded is_below is_folder list_bookmarks list_folders list_tags
     old_trash require_trashed sort_key";
 

@@ -157,6 +157,135 @@ mod tests {
     }
 
     #[pg_test]
+    fn attempts_that_only_waited_use_up_none() {
+        film();
+        let left = || text(&call("attempts_left", "transcode", ""));
+        assert_eq!(left(), "4");
+        for _ in 0..3 {
+            run(&call("postpone_job", "transcode", ", '1 microsecond', 'waits for room'"));
+            run("SELECT pg_sleep(0.001), nebula.release_due_jobs()");
+            claim("transcode");
+            assert_eq!(left(), "4");
+        }
+        run(&call("hand_back_job", "transcode", ", 'paused'"));
+        claim("transcode");
+        assert_eq!((left().as_str(), text("SELECT attempt FROM nebula.job_running").as_str()), ("4", "5"));
+        run(&call("fail_job", "transcode", ", 'crashed'"));
+        run("UPDATE nebula.job_waiting SET run_at = now(), ready = true");
+        claim("transcode");
+        assert_eq!(left(), "3");
+    }
+
+    /// Uploads a file that is no film, and does its job.
+    fn companion(project: &str, folder: &str, name: &str, content_type: &str) -> String {
+        run(&format!(
+            "SELECT nebula.create_file({ACTOR}, gen_random_uuid(), '{project}', '{folder}', '{name}', 9,
+                                       sha256('{name}'), '{content_type}', 'files/{name}', false)"
+        ));
+        let kind =
+            text("SELECT coalesce(max(kind), 'none') FROM nebula.job_waiting WHERE kind ~ 'photo|subtitle'");
+        if kind != "none" {
+            claim(&kind);
+            let content = format!("(SELECT content_id FROM nebula.file WHERE name = '{name}')");
+            let made = if kind == "transcode-photo" { "poster" } else { "subtitle" };
+            run(&call(
+                "add_rendition",
+                &kind,
+                &format!(", {content}, '{made}', 'files/made/{name}', 9, sha256('x'), 'text/vtt'"),
+            ));
+            let told = r#"{"summary": {"sentences": ["Done."], "warnings": []}}"#;
+            run(&call("describe_content", &kind, &format!(", {content}, '{told}'")));
+            run(&call("complete_job", &kind, ""));
+        }
+        kind
+    }
+
+    /// Languages and labels of the subtitles beside the film.
+    fn beside() -> String {
+        text(
+            "SELECT coalesce(string_agg(concat_ws(' ', detail ->> 'language', detail ->> 'label',
+                                                  CASE WHEN (detail ->> 'forced')::boolean THEN 'forced' END),
+                                        ', ' ORDER BY detail ->> 'file'), 'none')
+               FROM nebula.file f
+              CROSS JOIN LATERAL nebula.subtitles_beside(f.project_id, f.folder, f.name)
+              WHERE f.content_id IN (SELECT content_id FROM nebula.content WHERE job_id IS NOT NULL)",
+        )
+    }
+
+    #[pg_test]
+    fn subtitles_belong_to_the_film_whose_name_theirs_begins_with() {
+        let project = film();
+        for (folder, name) in [
+            ("films", "FILM.de.srt"),
+            ("films", "film.en.forced.ass"),
+            ("films", "film.pt-br.Commentary.vtt"),
+            // Of another film, in another folder, and of none.
+            ("films", "film.2.srt"),
+            ("films", "filmography.srt"),
+            ("", "film.fr.srt"),
+        ] {
+            assert_eq!(companion(&project, folder, name, "text/plain"), "transcode-subtitle", "{name}");
+        }
+        assert_eq!(companion(&project, "films", "film.txt", "text/plain"), "none");
+        assert_eq!(beside(), "de, en forced, pt-br Commentary");
+        let kinds = text(
+            "SELECT count(*) FROM nebula.file_status f
+                           CROSS JOIN LATERAL jsonb_array_elements(f.renditions) r
+                           WHERE f.name = 'film.mkv' AND r ->> 'kind' ~ '^subtitle-[0-9a-f]{12}$'",
+        );
+        assert_eq!(kinds, "3");
+        let found = format!(
+            "SELECT string_agg(c.name, ' ' ORDER BY c.name)
+               FROM nebula.playable_variants({ACTOR}, (SELECT file_id FROM nebula.file WHERE name = 'film.mkv')) v
+              CROSS JOIN LATERAL nebula.file_content(
+                {ACTOR}, (SELECT file_id FROM nebula.file WHERE name = 'film.mkv'), v ->> 'name') c"
+        );
+        assert_eq!(text(&found), "FILM.de.vtt film.en.forced.vtt film.pt-br.Commentary.vtt");
+        let by_name = |name: &str| format!("(SELECT file_id FROM nebula.file WHERE name = '{name}')");
+        run(&format!("SELECT nebula.trash_file({ACTOR}, {})", by_name("FILM.de.srt")));
+        run(&format!(
+            "SELECT nebula.move_file({ACTOR}, {}, '', 'film.en.srt')",
+            by_name("film.en.forced.ass")
+        ));
+        assert_eq!(beside(), "pt-br Commentary");
+        run(&format!("SELECT nebula.restore_file({ACTOR}, {})", by_name("FILM.de.srt")));
+        assert_eq!(beside(), "de, pt-br Commentary");
+        assert_eq!(text("SELECT count(*) FROM nebula.job_waiting"), "0", "nothing is made again");
+    }
+
+    #[pg_test]
+    fn subtitles_that_count_in_pictures_are_made_again_when_the_rate_of_the_film_is_known() {
+        let project = film();
+        companion(&project, "films", "film.sub", "text/plain");
+        companion(&project, "films", "film.srt", "text/plain");
+        let rated = PLAN.replace("\"duration\"", "\"frameRate\": 25.0, \"duration\"");
+        let of_film =
+            format!(", (SELECT content_id FROM nebula.content WHERE job_id IS NOT NULL), '{rated}'");
+        run(&call("plan_renditions", "transcode", &of_film));
+        let asked = "SELECT string_agg((payload ->> 'name') || ' ' || (payload ->> 'frameRate'), ', ')
+                       FROM nebula.job_waiting WHERE kind = 'transcode-subtitle'";
+        assert_eq!(text(asked), "film.sub 25");
+    }
+
+    #[pg_test]
+    fn a_preview_that_the_trash_stopped_is_made_after_a_restore() {
+        let project = film();
+        run(&format!(
+            "SELECT nebula.create_file({ACTOR}, gen_random_uuid(), '{project}', '', 'photo.jpg', 9,
+                                       sha256('photo'), 'image/jpeg', 'files/photo', false)"
+        ));
+        let photo = "(SELECT file_id FROM nebula.file WHERE name = 'photo.jpg')";
+        assert_eq!(waiting(), "transcode-photo");
+        run(&format!("SELECT nebula.trash_file({ACTOR}, {photo})"));
+        assert_eq!(waiting(), "none");
+        run(&format!("SELECT nebula.restore_file({ACTOR}, {photo})"));
+        assert_eq!(waiting(), "transcode-photo");
+        assert_eq!(text("SELECT state FROM nebula.file_status WHERE name = 'photo.jpg'"), "ready");
+        claim("transcode-photo");
+        assert_eq!(companion(&project, "", "raw.cr2", "image/x-canon-cr2"), "none", "raw photos stay files");
+    }
+
+    #[pg_test]
     fn the_links_of_a_deleted_account_are_found_by_an_index() {
         run("SET LOCAL enable_seqscan = off");
         let plan = "EXPLAIN (FORMAT JSON) DELETE FROM nebula.share

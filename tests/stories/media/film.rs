@@ -4,11 +4,12 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use nebula_api::file::File;
 use nebula_tests::api::{Api, good};
 use nebula_tests::binary::run;
 use nebula_tests::eventually;
+use nebula_tests::hls::Streams;
 use nebula_tests::media::{self, FRIENDLY, MODERN, OLD, Recipe};
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
@@ -120,10 +121,15 @@ async fn another_worker_completes_the_job_of_a_killed_one() -> Result<()> {
     })
     .await
     .with_context(|| fs::read_to_string(stack.log("doomed")).unwrap_or_default())?;
+    let film: Vec<File> = api.read("/api/files").await?;
+    let mut streams = Streams::of(&api, film[0].file_id);
+    ensure!(!streams.judge().await?.is_complete, "it is still being made");
     doomed.kill()?;
     let _heir = stack.worker("heir", 30)?;
     let file = api.settled("large.mkv").await?;
     assert_eq!(file.state, "ready", "{:?}", file.error);
+    let judged = streams.judge().await?;
+    ensure!(judged.is_complete && judged.segments == 20, "{judged:?}");
     let repeated = "SELECT kind, attempt, errors::text FROM nebula.job_finished WHERE attempt > 1";
     let repeated = client.query_one(repeated, &[]).await.context("more than one chunk was made again")?;
     assert_eq!((repeated.get(0), repeated.get(1)), ("transcode-chunk", 2));

@@ -10,6 +10,7 @@ use nebula_api::share::MadeShare;
 use nebula_tests::api::{Api, data, good};
 use nebula_tests::binary::{root, run};
 use nebula_tests::eventually;
+use nebula_tests::hls::{Judged, Streams};
 use nebula_tests::stack::{ADMIN, PASSWORD, Stack};
 use serde_json::{Value, json};
 
@@ -57,6 +58,8 @@ async fn a_film_is_watched_in_a_browser_while_more_of_it_is_made() -> Result<()>
     assert_eq!(film.state, "ready");
     eventually("its poster to be made", || is_made(&api, "film.mkv", "poster")).await?;
     eventually("its subtitles to be made", || is_made(&api, "film.mkv", "subtitle-1")).await?;
+    let judged = Streams::of(&api, film.file_id).judge().await?;
+    assert_eq!(judged, Judged { variants: 3, segments: 15, is_complete: true });
     // The subtitles of this one are made when the browser plays it.
     client.execute("SELECT nebula.pause_jobs('transcode-pictures')", &[]).await?;
     run(stack.ctl()?.args(["upload", "--quiet"]).arg(make(&films, "late.mkv", LATE)?))?;
@@ -65,7 +68,6 @@ async fn a_film_is_watched_in_a_browser_while_more_of_it_is_made() -> Result<()>
     good(api.patch(&format!("/api/files/{}", late.file_id)).json(&place).send().await?).await?;
     let link = share(&api, json!({"fileId": film.file_id, "password": "rosebud"})).await?;
     let folder = share(&api, json!({"projectId": stack.project, "folder": "cinema"})).await?;
-
     // Pictures for people, where the environment wants them.
     let pictures = std::env::var_os("NEBULA_PICTURES").map_or_else(|| stack.path("pictures"), PathBuf::from);
     fs::create_dir_all(&pictures)?;

@@ -2,6 +2,7 @@
 //! and not brought down by a panic in a job.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -9,10 +10,14 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use nebula_connect::Server;
 use nebula_tests::cluster::{Cluster, Database};
+use nebula_tests::scratch::Scratch;
 use nebula_tests::{EVENT_TIMEOUT, eventually};
 use nebula_worker::queue::{Context, Failure, Handler, Job, Outcome, Registry, Runner, Stop};
 use serde_json::json;
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::Client;
@@ -66,22 +71,28 @@ impl Company {
     }
 
     fn hire_polling(database: &Database, name: &str, poll: Duration) -> Result<Self> {
+        let url = database.url_as("nebula_worker");
+        Self::hire_with(&url, name, |runner| runner.poll = poll)
+    }
+
+    fn hire_with(url: &str, name: &str, change: impl FnOnce(&mut Runner)) -> Result<Self> {
         let (sender, told) = unbounded_channel();
-        let runner = Runner {
+        let mut runner = Runner {
             name: name.into(),
             slots: 1,
             lease: Duration::from_secs(3),
-            poll,
+            poll: Duration::from_secs(3600),
             grace: Duration::from_secs(1),
             node: None,
             capabilities: vec!["gpu".into()],
             health_file: None,
-            database: Server::parse(&database.url_as("nebula_worker"))?,
-            listener: Server::parse(&database.url_as("nebula_worker"))?,
+            database: Server::parse(url)?,
+            listener: Server::parse(url)?,
             registry: Registry::default().with(KIND, Arc::new(Actor(sender))),
             background: Registry::default(),
-            pause: tokio::sync::watch::channel(None).1,
+            pause: watch::channel(None).1,
         };
+        change(&mut runner);
         let shutdown = CancellationToken::new();
         let running = tokio::spawn(runner.run(shutdown.clone()));
         Ok(Self { shutdown, running, told })
@@ -243,5 +254,70 @@ async fn a_lost_lease_stops_the_handler_and_its_completion_is_refused() -> Resul
     let next = enqueue(&client, "").await?;
     company.tells(next, "done").await?;
     ensure!(state(&client, job).await? == "dead", "its late word counts for nothing");
+    company.stop().await
+}
+
+/// Passes connections on to a database until it is cut off, and counts those that are tried from then on.
+struct Line {
+    port: u16,
+    cut: CancellationToken,
+    refused: Arc<AtomicUsize>,
+}
+
+impl Line {
+    async fn to(port: u16) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let line = Self {
+            port: listener.local_addr()?.port(),
+            cut: CancellationToken::new(),
+            refused: Arc::new(AtomicUsize::new(0)),
+        };
+        let (cut, refused) = (line.cut.clone(), line.refused.clone());
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                if cut.is_cancelled() {
+                    refused.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                }
+                let cut = cut.clone();
+                tokio::spawn(async move {
+                    let Ok(mut far) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+                    let _ = cut.run_until_cancelled(copy_bidirectional(&mut near, &mut far)).await;
+                });
+            }
+        });
+        Ok(line)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_worker_is_healthy_as_long_as_the_database_answers() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let port: i32 = client.query_one("SELECT inet_server_port()", &[]).await?.get(0);
+    let line = Line::to(port.try_into()?).await?;
+    let folder = Scratch::new("health")?;
+    let health = folder.path().join("healthy");
+    let url = format!("postgresql://nebula_worker@127.0.0.1:{}/{}", line.port, database.name());
+    // Kept: without its sender the pause would never change again.
+    let (_pause, paused) = watch::channel(Some("too hot".to_owned()));
+    let direct = Server::parse(&database.url_as("nebula_worker"))?;
+    let company = Company::hire_with(&url, "paused", |runner| {
+        runner.poll = Duration::from_millis(50);
+        runner.pause = paused;
+        runner.listener = direct;
+        runner.health_file = Some(health.clone());
+    })?;
+    for _ in 0..2 {
+        eventually("the health file", || async { Ok(health.exists().then_some(())) }).await?;
+        std::fs::remove_file(&health)?;
+    }
+    line.cut.cancel();
+    let tried = || line.refused.load(Ordering::Relaxed);
+    // An answer that was under way may have come.
+    eventually("the worker to find the database gone", || async { Ok((tried() >= 2).then_some(())) }).await?;
+    drop(std::fs::remove_file(&health));
+    let before = tried();
+    eventually("it to try again", || async { Ok((tried() >= before + 4).then_some(())) }).await?;
+    ensure!(!health.exists(), "without the database a paused worker is not healthy");
     company.stop().await
 }

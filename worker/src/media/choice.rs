@@ -5,6 +5,7 @@ use ff::format::stream::Disposition;
 use ff::media::Type;
 use ffmpeg_next as ff;
 
+use super::codec_name::codec_name;
 use super::codecs::{is_decodable, is_text};
 use super::ffi;
 
@@ -38,6 +39,7 @@ pub(super) fn choose(input: &ff::format::context::Input) -> Choice {
     let programme = programme(input, picture);
     let mut choice = Choice { streams: picture.into_iter().collect(), left_out: Vec::new() };
     let (mut sounds, mut subtitles) = (Vec::new(), Vec::new());
+    choice.left_out.extend(attached(input, picture.is_some()));
     for stream in input.streams() {
         let (index, codec, kind) = (stream.index(), stream.parameters().id(), stream.parameters().medium());
         if Some(index) == picture || is_cover(&stream) {
@@ -54,11 +56,12 @@ pub(super) fn choose(input: &ff::format::context::Input) -> Choice {
             Type::Video => leave("one is kept".to_owned()),
             Type::Audio if is_usable_sound(&stream) => sounds.push(index),
             Type::Subtitle if is_text(codec) => subtitles.push(index),
-            Type::Subtitle if codec != Id::None => {
-                leave(format!("{} consists of pictures, which browsers do not show", codec.name()));
-            }
+            Type::Subtitle if codec != Id::None => leave(format!(
+                "{} consists of pictures, which browsers do not show; it stays in the upload",
+                codec_name(codec.name())
+            )),
             _ if codec == Id::None => leave("its codec is unknown".to_owned()),
-            _ => leave(format!("{} is not supported", codec.name())),
+            _ => leave(format!("{} is not supported", codec_name(codec.name()))),
         }
     }
     // Stable: those of the same rank keep their order.
@@ -81,6 +84,21 @@ pub(super) fn choose(input: &ff::format::context::Input) -> Choice {
     choice.streams.extend(sounds);
     choice.streams.extend(subtitles);
     choice
+}
+
+/// Sentences about parts that are neither picture, sound nor subtitle.
+fn attached(input: &ff::format::context::Input, has_picture: bool) -> Vec<String> {
+    let mut left_out = Vec::new();
+    if has_picture && input.streams().any(|stream| is_cover(&stream)) {
+        left_out.push("the cover was left out: the poster is a picture of the film".to_owned());
+    }
+    let kind = |stream: &ff::Stream<'_>| stream.parameters().medium();
+    match input.streams().filter(|stream| kind(stream) == Type::Attachment).count() {
+        0 => {}
+        1 => left_out.push("an attachment was left out: MP4 has no place for it".to_owned()),
+        count => left_out.push(format!("{count} attachments were left out: MP4 has no place for them")),
+    }
+    left_out
 }
 
 /// The best picture as libav judges it, unless that is a cover.

@@ -21,7 +21,8 @@ const CODECS: &str = "h264,hevc,vp8,vp9,libdav1d,av1,libaom-av1,mpeg1video,mpeg2
     adpcm_ima_amv,pcm_u8,pcm_s8,pcm_s8_planar,pcm_s16le,pcm_s16be,pcm_s16le_planar,pcm_s16be_planar,pcm_s24le,\
     pcm_s24be,pcm_s24le_planar,pcm_s32le,pcm_s32be,pcm_s32le_planar,pcm_s64le,pcm_s64be,pcm_u16le,pcm_u16be,\
     pcm_u24le,pcm_u24be,pcm_f32le,pcm_f32be,pcm_f64le,pcm_f64be,pcm_f16le,pcm_f24le,pcm_alaw,pcm_mulaw,pcm_bluray,\
-    pcm_dvd,subrip,srt,ass,ssa,mov_text,webvtt,text";
+    pcm_dvd,subrip,srt,ass,ssa,mov_text,webvtt,text,microdvd,mpl2,subviewer,subviewer1,sami,\
+    apng,webp,gif,bmp,tiff,libjxl";
 /// Pixels of a picture; each would take 100 MB.
 pub(super) const MAX_PIXELS: u64 = 8192 * 8192;
 

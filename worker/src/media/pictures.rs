@@ -1,6 +1,7 @@
 //! Companions of a film: a poster, small pictures to seek by, and its subtitles as text, from one pass over the file.
 
 mod jpeg;
+pub(super) mod photo;
 mod poster;
 mod sprites;
 mod still;
@@ -18,6 +19,7 @@ use super::progress::{Meter, Progress};
 use super::source::Source;
 use super::webvtt::{Subtitle, TextTrack};
 
+pub use self::photo::Photo;
 pub use self::sprites::Sprites;
 
 /// The pictures of a file and these subtitles.

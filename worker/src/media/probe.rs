@@ -101,7 +101,7 @@ pub(super) fn probe(input: &ff::format::context::Input) -> Result<Probe, MediaEr
 }
 
 impl Stream {
-    fn of(input: &ff::format::context::Input, stream: &ff::Stream<'_>) -> Self {
+    pub(super) fn of(input: &ff::format::context::Input, stream: &ff::Stream<'_>) -> Self {
         let mut parameters = ffi::stream_parameters(&stream.parameters());
         parameters.aspect = ffi::sample_aspect(input, stream);
         let text = |key: &str| stream.metadata().get(key).map(chapter::short);
@@ -147,7 +147,7 @@ fn duration(input: &ff::format::context::Input, probe: &Probe) -> Option<f64> {
     Some(named - late).filter(|seconds| *seconds > 0.0)
 }
 
-fn check_video(stream: &Stream) -> Result<(), MediaError> {
+pub(super) fn check_video(stream: &Stream) -> Result<(), MediaError> {
     let (width, height) = (stream.parameters.width, stream.parameters.height);
     if !is_decodable(stream.codec) {
         return Err(MediaError::permanent(format!("video codec {} is not supported", stream.codec.name())));

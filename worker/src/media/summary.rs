@@ -30,8 +30,11 @@ pub struct Summary {
     pub audio_tracks: usize,
     /// Language of each subtitle track, `und` when the input does not name it.
     pub subtitles: Vec<String>,
-    /// Sentences for the user: damage, losses, an early end.
+    /// Damage, losses, an early end, streams that were left out; parts of sentences.
     pub warnings: Vec<String>,
+    /// Sentences for people: all that was done, and all that was left out.
+    #[serde(default)]
+    pub sentences: Vec<String>,
 }
 
 impl Summary {
@@ -61,6 +64,7 @@ impl Summary {
                 .map(|stream| stream.language.clone().unwrap_or_else(|| "und".into()))
                 .collect(),
             warnings,
+            sentences: Vec::new(),
         }
     }
 }

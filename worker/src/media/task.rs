@@ -5,13 +5,14 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::beside::{self, TextTask};
 use super::error::MediaError;
 use super::event::Event;
 use super::hardware::Encoder;
 use super::input::Input;
 use super::join::{self, JoinTask};
 use super::ladder::{self, ChunkTask};
-use super::pictures::{self, PicturesTask};
+use super::pictures::{self, PicturesTask, photo};
 use super::pipeline;
 use super::plan;
 use super::sound::{self, SoundTask};
@@ -30,6 +31,10 @@ pub enum Task {
     Sound(SoundTask),
     /// Poster, small pictures, and subtitles as text.
     Pictures(PicturesTask),
+    /// A preview of a picture.
+    Photo,
+    /// Subtitles beside a film as text.
+    Text(TextTask),
     /// One MP4 from the pieces in a folder beside the upload.
     Join(JoinTask),
 }
@@ -42,7 +47,12 @@ impl Task {
         match self {
             Self::Plan => true,
             Self::Chunk(task) => task.method.encoder != Encoder::Software || task.method.hardware_decode,
-            Self::Convert | Self::Sound(_) | Self::Pictures(_) | Self::Join(_) => false,
+            Self::Convert
+            | Self::Sound(_)
+            | Self::Pictures(_)
+            | Self::Photo
+            | Self::Text(_)
+            | Self::Join(_) => false,
         }
     }
 }
@@ -74,6 +84,8 @@ pub fn run(
             let mut report = |progress| tell(Event::Progress(progress));
             Ok(json!(pictures::make(input, folder, task, &mut report)?))
         }
+        Task::Photo => Ok(json!(photo::make(input, folder)?)),
+        Task::Text(task) => Ok(json!(beside::convert(input, folder, task)?)),
         Task::Sound(task) => sound::encode(input, folder, task, tell).map(|()| Value::Null),
         Task::Join(task) => {
             let pieces = pieces.ok_or_else(|| MediaError::transient("there is no folder of pieces"))?;

@@ -158,6 +158,11 @@ impl Database {
         self.query("SELECT nebula.record_state($1, $2, $3)", &parameters).await.map(drop)
     }
 
+    /// Asks for nothing but an answer.
+    pub(super) async fn ping(&self) -> Result<(), QueueError> {
+        self.query("SELECT", &[]).await.map(drop)
+    }
+
     async fn query(&self, sql: &str, parameters: &[Parameter<'_>]) -> Result<Vec<Row>, QueueError> {
         let call = self.0.begin().await?;
         let outcome = timeout_at(call.deadline, call.client.query_typed(sql, parameters)).await;

@@ -147,14 +147,17 @@ impl Runner {
                     recorded = Some(paused.clone());
                 }
             }
+            // A paused worker claims nothing, so it asks whether the database is there.
+            if claimed.is_ok() && paused.is_some() {
+                claimed = database.ping().await;
+                if claimed.is_ok() {
+                    health.touch();
+                }
+            }
             match claimed {
                 Ok(()) => {
                     if outage.take().is_some() {
                         tracing::info!("the database is back");
-                    }
-                    // Without a claim the database was not asked.
-                    if paused.is_some() {
-                        health.touch();
                     }
                 }
                 Err(error) => {

@@ -16,7 +16,7 @@ use super::rendition::Rendition;
 use super::room::TakenRoom;
 use super::workplace::{Bench, Upload, Workplace};
 use super::{malformed, report_progress, store};
-use crate::media::{Event, MediaPlan, Summary, Task, WebFrom};
+use crate::media::{Event, MediaPlan, Summary, Task, WebFrom, sentences};
 use crate::queue::{Context, Failure, Job, Outcome, Record};
 
 /// Share of the progress bar that the conversion takes; hashing and storing take the rest.
@@ -26,9 +26,9 @@ pub(super) const STORE_PROGRESS: f32 = 0.98;
 
 pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) -> Result<Outcome, Failure> {
     let mut upload = Upload::deserialize(&job.payload).map_err(|error| malformed(job, &error))?;
-    if job.attempt > 2 {
+    if failed_often(job, context).await? {
         // A driver may have crashed the process that tried the device.
-        upload.software.get_or_insert_with(|| "earlier attempts did not end".to_owned());
+        upload.software.get_or_insert_with(|| "earlier attempts failed".to_owned());
     }
     let size = workplace.store.size(&upload.key).await?;
     let room = workplace.room.take(job.id, 0, size).await?;
@@ -38,8 +38,9 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     if let Some(reason) = &upload.software {
         plan.method.reasons = vec![reason.clone()];
     }
+    plan.summary.sentences = sentences::film(&plan, &plan.summary);
     let rendition = match plan.web {
-        WebFrom::Made => Some(convert(workplace, &upload, &bench, job, &room, context).await?),
+        WebFrom::Made => Some(convert(workplace, &upload, &bench, &plan, job, &room, context).await?),
         WebFrom::Join => None,
     };
     room.forget();
@@ -48,11 +49,26 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     Ok(Outcome { result, record: Some(Box::new(planned)) })
 }
 
+/// Whether two attempts have failed. Those that waited, for room or in a pause, took nothing from the five that a job
+/// begins with.
+async fn failed_often(job: &Job, context: &Context) -> Result<bool, Failure> {
+    const LEFT_AFTER_TWO: i32 = 2;
+    if job.attempt < 3 {
+        return Ok(false);
+    }
+    let sql = "SELECT nebula.attempts_left($1, $2)";
+    let rows = context.read(sql, &[(&job.id, Type::INT8), (&job.attempt, Type::INT4)]).await?;
+    let left = rows.first().map(|row| row.try_get::<_, i32>(0)).transpose();
+    let left = left.map_err(|error| Failure::transient(format!("cannot read the attempts: {error}")))?;
+    Ok(left.is_some_and(|left| left <= LEFT_AFTER_TWO))
+}
+
 /// Makes the MP4 for browsers and stores it.
 async fn convert(
     workplace: &Workplace,
     upload: &Upload,
     bench: &Bench,
+    plan: &MediaPlan,
     job: &Job,
     room: &TakenRoom<'_>,
     context: &Context,
@@ -62,7 +78,8 @@ async fn convert(
         Event::Progress(progress) => report_progress(context, &progress, started, CONVERT_SHARE),
         Event::Piece(_) => {}
     };
-    let summary: Summary = workplace.run(bench, &Task::Convert, None, room, context, tell).await?;
+    let mut summary: Summary = workplace.run(bench, &Task::Convert, None, room, context, tell).await?;
+    summary.sentences = sentences::film(plan, &summary);
     store_web(workplace, upload.content_id, bench, job, &summary, context).await
 }
 

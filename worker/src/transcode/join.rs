@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 use super::convert::{CONVERT_SHARE, store_web};
 use super::workplace::{Upload, Workplace};
 use super::{io_failure, malformed, report_progress, store};
-use crate::media::{Event, JoinTask, JoinTrack, Joined, Size, Sound, Summary, Task};
+use crate::media::{Event, JoinTask, JoinTrack, Joined, Size, Sound, Summary, Task, sentences};
 use crate::queue::{Context, Failure, Job, Outcome};
 
 #[derive(Deserialize)]
@@ -128,11 +128,13 @@ async fn gather(workplace: &Workplace, chunks: &[&Chunk], path: &Path) -> Result
 
 /// The plan's summary with the length that was made, and a warning when that is less than the upload names.
 fn summary_of(planned: Summary, joined: Joined) -> Summary {
-    let mut warnings = planned.warnings;
-    warnings.extend(joined.warnings);
     let (whole, made) = (planned.duration_seconds, joined.duration_seconds);
-    if !joined.has_jumped && made < whole - (whole * 0.02).max(0.5) {
-        warnings.push(format!("the input ends early: {made:.1} s of {whole:.1} s are there"));
+    let is_short = !joined.has_jumped && made < whole - (whole * 0.02).max(0.5);
+    let early = is_short.then(|| format!("the input ends early: {made:.1} s of {whole:.1} s are there"));
+    let mut summary = Summary { duration_seconds: made, ..planned };
+    for warning in joined.warnings.into_iter().chain(early) {
+        summary.sentences.push(sentences::sentence(&warning));
+        summary.warnings.push(warning);
     }
-    Summary { duration_seconds: made, warnings, ..planned }
+    summary
 }

@@ -1,17 +1,13 @@
 //! `transcode-pictures`: the poster, small pictures to seek by, and subtitles as text.
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
 use serde::Deserialize;
-use serde_json::{Value, json};
-use tokio_postgres::Transaction;
+use serde_json::json;
 
-use super::digest::digest;
-use super::rendition::Rendition;
-use super::workplace::{Bench, Upload, Workplace};
-use super::{malformed, store};
-use crate::media::{Event, Pictures, PicturesTask, Task};
-use crate::queue::{Context, Failure, Job, Outcome, Record};
+use super::made::{self, Made};
+use super::malformed;
+use super::workplace::{Upload, Workplace};
+use crate::media::{Event, Pictures, PicturesTask, Task, sentences};
+use crate::queue::{Context, Failure, Job, Outcome};
 
 /// Twice the bytes of all files, at least and at most: the room of a job counts half of what it is told.
 const ROOM: (u64, u64) = (1 << 20, 16 << 20);
@@ -26,14 +22,6 @@ struct Payload {
     upload: Upload,
     #[serde(flatten)]
     task: PicturesTask,
-}
-
-/// A file that the media process wrote.
-struct Made {
-    kind: String,
-    file: String,
-    content_type: &'static str,
-    detail: Value,
 }
 
 pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) -> Result<Outcome, Failure> {
@@ -52,16 +40,7 @@ pub(super) async fn work(workplace: &Workplace, job: &Job, context: &Context) ->
     let pictures: Pictures = workplace.run(&bench, &work, None, &room, context, tell).await?;
     room.forget();
     context.report(MAKE_SHARE, json!({"stage": "store"}));
-    let mut stored = Stored(Vec::new());
-    for made in files(&pictures, &task) {
-        match store_one(workplace, &upload, &bench, job, made, context).await {
-            Ok(rendition) => stored.0.push(rendition),
-            Err(failure) => {
-                Box::new(stored).discard().await;
-                return Err(failure);
-            }
-        }
-    }
+    let stored = made::store_all(workplace, &upload, &bench, job, files(&pictures, &task), context).await?;
     Ok(Outcome { result: json!(pictures), record: Some(Box::new(stored)) })
 }
 
@@ -70,7 +49,11 @@ fn files(pictures: &Pictures, task: &PicturesTask) -> Vec<Made> {
     let made = |kind: String, file: String, content_type, detail| Made { kind, file, content_type, detail };
     let mut files = Vec::new();
     if let Some((width, height)) = pictures.poster {
-        let detail = json!({"width": width, "height": height, "warnings": pictures.warnings});
+        let told: Vec<_> = pictures.warnings.iter().map(|warning| sentences::sentence(warning)).collect();
+        let mut detail = json!({"width": width, "height": height, "warnings": pictures.warnings});
+        if !told.is_empty() {
+            detail["sentences"] = json!(told);
+        }
         files.push(made("poster".to_owned(), "poster.jpg".to_owned(), "image/jpeg", detail));
     }
     if let Some(sprites) = pictures.sprites {
@@ -88,61 +71,6 @@ fn files(pictures: &Pictures, task: &PicturesTask) -> Vec<Made> {
         files.push(made(subtitle.name.clone(), format!("{}.vtt", subtitle.name), "text/vtt", detail));
     }
     files
-}
-
-async fn store_one(
-    workplace: &Workplace,
-    upload: &Upload,
-    bench: &Bench,
-    job: &Job,
-    made: Made,
-    context: &Context,
-) -> Result<Rendition, Failure> {
-    let path = bench.outputs().join(&made.file);
-    let digest = digest(path.clone()).await?;
-    workplace.room.check_store(digest.size.unsigned_abs()).await?;
-    let extension = if made.content_type == "image/jpeg" { "jpg" } else { "vtt" };
-    let key =
-        format!("files/{}/pictures/{}-{}-{}.{extension}", upload.content_id, made.kind, job.id, job.attempt);
-    store::put(&workplace.store, &key, &path, context).await?;
-    let store = workplace.store.clone();
-    Ok(Rendition {
-        store,
-        content_id: upload.content_id,
-        kind: made.kind,
-        key,
-        digest,
-        content_type: made.content_type,
-        detail: made.detail,
-    })
-}
-
-/// Files in the store, recorded together.
-struct Stored(Vec<Rendition>);
-
-impl Record for Stored {
-    fn write<'a>(
-        &'a self,
-        job: &'a Job,
-        transaction: &'a Transaction<'a>,
-    ) -> BoxFuture<'a, Result<(), tokio_postgres::Error>> {
-        async move {
-            for rendition in &self.0 {
-                rendition.write(job, transaction).await?;
-            }
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn discard(self: Box<Self>) -> BoxFuture<'static, ()> {
-        async move {
-            for rendition in self.0 {
-                Box::new(rendition).discard().await;
-            }
-        }
-        .boxed()
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use nebula_worker::child::{Launcher, Source, Work};
-use nebula_worker::media::{MediaPlan, Pictures, PicturesTask, Task};
+use nebula_worker::media::{MediaError, MediaPlan, Pictures, PicturesTask, Task};
 use serde::de::DeserializeOwned;
 
 use super::support::{Case, H264, streams};
@@ -26,9 +26,17 @@ pub(crate) struct Made {
 }
 
 pub(crate) async fn run<T: DeserializeOwned>(input: &Path, output: &Path, task: Task) -> T {
+    attempt(input, output, task).await.unwrap_or_else(|error| panic!("{}: {error}", input.display()))
+}
+
+pub(crate) async fn attempt<T: DeserializeOwned>(
+    input: &Path,
+    output: &Path,
+    task: Task,
+) -> Result<T, MediaError> {
     let launcher = Launcher::new(env!("CARGO_BIN_EXE_nebula-worker"), Duration::from_secs(60));
     let work = Work { task: &task, input: Source::File(input), pieces: None, output, room: None };
-    launcher.run(work, |_| {}).await.unwrap_or_else(|error| panic!("{}: {error}", input.display()))
+    launcher.run(work, |_| {}).await
 }
 
 /// Plans a file, then makes what the plan says.
@@ -42,7 +50,7 @@ pub(crate) async fn make(case: &Case, input: &Path) -> Made {
 }
 
 /// One picture in red, green and blue, after these filters.
-fn seen(path: &Path, at: f64, filters: &str) -> Vec<u8> {
+pub(crate) fn seen(path: &Path, at: f64, filters: &str) -> Vec<u8> {
     // In red, green and blue before it is reduced: swscale mixes colours when it does both at once.
     let filters = format!("{filters}format=gbrp,scale={SIDE}:{SIDE}:flags=area,format=rgb24");
     let mut command = Command::new("ffmpeg");
@@ -57,7 +65,7 @@ fn seen(path: &Path, at: f64, filters: &str) -> Vec<u8> {
     output.stdout
 }
 
-fn difference(one: &[u8], other: &[u8]) -> f64 {
+pub(crate) fn difference(one: &[u8], other: &[u8]) -> f64 {
     let all = one.iter().zip(other).map(|(one, other)| f64::from(one.abs_diff(*other)));
     all.sum::<f64>() / one.len() as f64
 }
@@ -66,7 +74,7 @@ fn brightness(picture: &[u8]) -> f64 {
     picture.iter().map(|level| f64::from(*level)).sum::<f64>() / picture.len() as f64
 }
 
-fn size(path: &Path) -> (u64, u64) {
+pub(crate) fn size(path: &Path) -> (u64, u64) {
     let stream = &streams(path)[0];
     assert_eq!(stream["codec_name"], "mjpeg");
     (stream["width"].as_u64().unwrap(), stream["height"].as_u64().unwrap())

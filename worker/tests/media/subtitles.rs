@@ -4,7 +4,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use super::pictures::make;
+use nebula_worker::media::{Task, Text, TextTask};
+
+use super::pictures::{attempt, make, run};
 use super::support::{Case, H264, TONE, streams};
 
 const PICTURE: &str = "-f lavfi -i testsrc2=size=320x240:rate=25:duration=6";
@@ -130,4 +132,112 @@ async fn fonts_are_left_out_and_the_subtitles_stay() {
     let (_, output) = case.convert(&case.make("fonts.mkv", &encoding)).await.unwrap();
     let kinds: Vec<_> = streams(&output).iter().map(|stream| stream["codec_name"].clone()).collect();
     assert_eq!(kinds, ["h264", "aac", "mov_text"]);
+}
+
+#[tokio::test]
+async fn subtitles_beside_a_film_are_read_in_every_format_and_encoding() {
+    let case = Case::new();
+    let (latin, _, _) = encoding_rs::WINDOWS_1252.encode(LINES);
+    let wide: Vec<u8> =
+        std::iter::once(0xfeff).chain(LINES.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    let expected = {
+        fs::write(case.path("lines.srt"), LINES).unwrap();
+        by_ffmpeg(&case.path("lines.srt"), 0)
+    };
+    for (name, bytes) in [("utf8", LINES.into()), ("latin", latin.to_vec()), ("wide", wide)] {
+        assert_eq!(beside(&case, name, bytes, None).await, expected, "{name}");
+    }
+    for (name, text) in [("styled.ass", STYLED), ("cues.vtt", CUES)] {
+        fs::write(case.path(name), text).unwrap();
+        let expected = by_ffmpeg(&case.path(name), 0);
+        assert_eq!(beside(&case, &name.replace('.', "-"), text.into(), None).await, expected, "{name}");
+    }
+}
+
+/// Converts a file of these bytes.
+async fn beside(case: &Case, name: &str, bytes: Vec<u8>, frame_rate: Option<f64>) -> Vec<Cue> {
+    let (input, folder) = (case.path(name), case.path(&format!("{name}.made")));
+    fs::write(&input, bytes).unwrap();
+    fs::create_dir(&folder).unwrap();
+    let text: Text = run(&input, &folder.join("companion"), Task::Text(TextTask { frame_rate })).await;
+    let made = cues(&fs::read_to_string(folder.join("subtitle.vtt")).unwrap());
+    assert_eq!(text.cues, made.len(), "{name}: {text:?}");
+    made
+}
+
+#[tokio::test]
+async fn subtitles_that_count_in_pictures_go_by_their_own_rate_or_that_of_the_film() {
+    let case = Case::new();
+    let lines = "{50}{75}one\n{100}{150}two|lines\n{200}{225}three\n";
+    let times = |cues: Vec<Cue>| cues.into_iter().map(|(from, to, _)| (from, to)).collect::<Vec<_>>();
+    let by_film = beside(&case, "by-film", lines.into(), Some(50.0)).await;
+    assert_eq!(by_film[1].2, "two\nlines");
+    assert_eq!(times(by_film), [(1000, 1500), (2000, 3000), (4000, 4500)]);
+    let own = beside(&case, "own", format!("{{1}}{{1}}25\n{lines}").into(), Some(50.0)).await;
+    assert_eq!(times(own), [(2000, 3000), (4000, 6000), (8000, 9000)]);
+}
+
+#[tokio::test]
+async fn what_has_no_lines_is_refused_for_good() {
+    let case = Case::new();
+    let film = fs::read(case.film("film.mkv", H264)).unwrap();
+    for (name, bytes) in [
+        ("text", b"Nothing that has times.\n".repeat(20)),
+        ("empty", b"WEBVTT\n\n".to_vec()),
+        ("film", film),
+        ("playlist", b"#EXTM3U\n#EXTINF:4,\nfile:///etc/passwd\n#EXT-X-ENDLIST\n".to_vec()),
+    ] {
+        let input = case.path(name);
+        fs::write(&input, bytes).unwrap();
+        let task = Task::Text(TextTask::default());
+        let error = attempt::<Text>(&input, &case.path("companion"), task).await.unwrap_err();
+        assert!(error.permanent, "{name}: {error}");
+    }
+}
+
+/// Subtitles of a Blu-ray: a white bar from second 1 to 3.
+fn blu_ray() -> Vec<u8> {
+    let part = |seconds: u32, kind: u8, content: &[u8]| {
+        let time = (seconds * 90_000).to_be_bytes();
+        [b"PG", &time[..], &[0; 4], &[kind], &(content.len() as u16).to_be_bytes(), content].concat()
+    };
+    let size = [1, 64, 0, 240];
+    let composition = |state: u8, objects: u8| [&size[..], &[0x10, 0, 1, state, 0, 0, objects]].concat();
+    let window = [1, 0, 0, 100, 0, 200, 0, 64, 0, 16];
+    let line = [0, 0x80 | 63, 1, 1, 0, 0];
+    let picture = [&[0, 0, 0, 0xc0, 0, 0, 16 * 6 + 4, 0, 64, 0, 16][..], &line.repeat(16)].concat();
+    [
+        part(1, 0x16, &[&composition(0x80, 1)[..], &[0, 0, 0, 0, 0, 100, 0, 200]].concat()),
+        part(1, 0x17, &window),
+        part(1, 0x14, &[0, 0, 1, 235, 128, 128, 255]),
+        part(1, 0x15, &picture),
+        part(1, 0x80, &[]),
+        part(3, 0x16, &composition(0, 0)),
+        part(3, 0x17, &window),
+        part(3, 0x80, &[]),
+    ]
+    .concat()
+}
+
+#[tokio::test]
+async fn subtitles_of_pictures_stay_in_the_upload_with_the_reason() {
+    let case = Case::new();
+    fs::write(case.path("bar.sup"), blu_ray()).unwrap();
+    for (name, codec, said) in
+        [("pgs.mkv", "copy", "PGS"), ("vobsub.mkv", "dvdsub", "VobSub"), ("dvb.ts", "dvbsub", "DVB")]
+    {
+        let film = case
+            .make(name, &format!("{PICTURE} -fix_sub_duration -i bar.sup -map 0 -map 1 {H264} -c:s {codec}"));
+        assert!(streams(&film).iter().any(|stream| stream["codec_type"] == "subtitle"), "{name}");
+        let made = make(&case, &film).await;
+        assert!(made.plan.subtitles.is_empty() && made.pictures.subtitles.is_empty(), "{name}");
+        let reason = format!(
+            "was left out: {said} consists of pictures, which browsers do not show; it stays in the upload"
+        );
+        let warnings = &made.plan.summary.warnings;
+        assert!(warnings.iter().any(|warning| warning.ends_with(&reason)), "{name}: {warnings:?}");
+        let (summary, output) = case.convert(&film).await.unwrap();
+        assert!(summary.warnings.iter().any(|warning| warning.ends_with(&reason)), "{name}: {summary:?}");
+        assert!(streams(&output).iter().all(|stream| stream["codec_type"] == "video"), "{name}");
+    }
 }

@@ -44,6 +44,9 @@ pub(super) async fn follow(context: &Context, client: &Client, mut file: File) -
             clean(&file.state),
             duration(started.elapsed())
         ))?;
+        if !file.summary.is_empty() {
+            context.output.message(&file::told(&file))?;
+        }
     }
     Ok(file)
 }

@@ -89,6 +89,9 @@ export interface StoredFile {
   error: string | null;
   jobId: number | null;
   renditions: Rendition[];
+  /** Sentences: all that was done with it, and all that was left out. */
+  summary: string[];
+  warnings: string[];
 }
 
 export interface Link {
