@@ -40,7 +40,11 @@ found=$(rustc --version | cut -d ' ' -f 2)
 # cargo-pgrx reads data that the pgrx library writes, so both must have the same version.
 pgrx=$(sed -n '/^name = "pgrx"$/{n;s/version = "\(.*\)"/\1/p}' "$repo/Cargo.lock")
 if [[ $(cargo-pgrx pgrx --version 2>/dev/null) != *" $pgrx" ]]; then
-    step "Building cargo-pgrx $pgrx" cargo install cargo-pgrx --version "=$pgrx" --locked --debug --force --root "$tools"
+    # In a folder that stays when this is interrupted, so that the next run goes on from there; cargo's own is a new one in
+    # /tmp each time, and it remains.
+    step "Building cargo-pgrx $pgrx" cargo install cargo-pgrx --version "=$pgrx" --locked --debug --force --root "$tools" \
+        --target-dir "$repo/target/cargo-pgrx"
+    rm -rf "$repo/target/cargo-pgrx"
 fi
 "$repo/docker/prefix.sh" "$pg_major"
 if [[ ${1:-} == test ]]; then
