@@ -15,7 +15,7 @@ const DELAYS: ExponentialBuilder = ExponentialBuilder::new()
 
 /// The option `--retry-for`.
 #[derive(clap::Args, Clone, Copy, Debug)]
-pub(crate) struct Patience {
+pub(crate) struct RetryOptions {
     /// Give up after so many seconds in which no byte gets through; 0 never tries again
     #[arg(long, value_name = "SECONDS", default_value_t = 600)]
     retry_for: u64,
@@ -36,15 +36,15 @@ pub(crate) fn is_passing(error: &Error) -> bool {
 #[derive(Debug)]
 pub(crate) struct Retry {
     delays: ExponentialBackoff,
-    patience: Duration,
+    retry_for: Duration,
     position: u64,
     since: Instant,
 }
 
 impl Retry {
-    pub(crate) fn new(patience: Patience) -> Self {
-        let patience = Duration::from_secs(patience.retry_for);
-        Self { delays: DELAYS.build(), patience, position: 0, since: Instant::now() }
+    pub(crate) fn new(options: RetryOptions) -> Self {
+        let retry_for = Duration::from_secs(options.retry_for);
+        Self { delays: DELAYS.build(), retry_for, position: 0, since: Instant::now() }
     }
 
     /// The time to wait before another attempt after this error, if there is to be one. `position` is how far
@@ -58,7 +58,7 @@ impl Retry {
             (self.position, self.since, self.delays) = (position, now, DELAYS.build());
         }
         let delay = self.delays.next()?;
-        (now.duration_since(self.since) + delay <= self.patience).then_some(delay)
+        (now.duration_since(self.since) + delay <= self.retry_for).then_some(delay)
     }
 }
 
@@ -82,8 +82,8 @@ mod tests {
     }
 
     #[test]
-    fn patience_begins_anew_with_every_byte_that_gets_through() {
-        let mut retry = Retry::new(Patience { retry_for: 60 });
+    fn the_time_begins_anew_with_every_byte_that_gets_through() {
+        let mut retry = Retry::new(RetryOptions { retry_for: 60 });
         let mut now = retry.since;
         for position in [0, 1, 2] {
             let mut delays = Vec::new();
@@ -93,6 +93,6 @@ mod tests {
             }
             assert!(delays[0] <= Duration::from_secs(2) && delays.len() > 3, "{delays:?}");
         }
-        assert_eq!(Retry::new(Patience { retry_for: 0 }).delay(0, now), None);
+        assert_eq!(Retry::new(RetryOptions { retry_for: 0 }).delay(0, now), None);
     }
 }

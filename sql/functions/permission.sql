@@ -68,6 +68,9 @@ DECLARE
 BEGIN
   IF nebula.role_rank(v_role) >= nebula.role_rank(nebula.least_role(p_action)) IS NOT TRUE THEN
     PERFORM nebula.refuse_action(v_account.username, v_role, p_project_id, p_action);
+  ELSIF v_role = 'operator' AND p_project_id IS NOT NULL THEN
+    -- Others have a role only in a project that exists.
+    PERFORM nebula.require_project(p_project_id);
   END IF;
   RETURN v_account.username;
 END $$;

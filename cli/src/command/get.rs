@@ -15,7 +15,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{bytes, clean};
-use crate::retry::{Patience, Retry};
+use crate::retry::{Retry, RetryOptions};
 use partial::PartialFile;
 use stream::Stream;
 
@@ -38,7 +38,7 @@ pub(crate) struct Get {
     #[command(flatten)]
     project: project::Choice,
     #[command(flatten)]
-    patience: Patience,
+    retry: RetryOptions,
 }
 
 /// The content to download.
@@ -55,7 +55,7 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     let file = file::find(&client, &arguments.project, &arguments.name).await?;
     let wanted = choose(&file, arguments.original)?;
     if let Some(stream) = arguments.output.as_deref().and_then(Stream::named) {
-        return stream.fill(context, &client, &wanted, arguments.patience).await;
+        return stream.fill(context, &client, &wanted, arguments.retry).await;
     }
     let target = arguments.output.unwrap_or_else(|| PathBuf::from(&wanted.name));
     if target.exists() {
@@ -65,7 +65,7 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
     let mut part = PartialFile::open(&target)?;
     let bar = context.output.bytes_bar(&wanted.name, wanted.size);
     part.resume(wanted.size)?;
-    let mut retry = Retry::new(arguments.patience);
+    let mut retry = Retry::new(arguments.retry);
     while let Err(error) = part.fill(&client, &wanted, &bar).await {
         let Some(delay) = retry.after(&error, part.length()) else {
             bar.finish_and_clear();

@@ -17,7 +17,7 @@ use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::output::{bytes, clean, duration};
-use crate::retry::{Patience, Retry, is_passing};
+use crate::retry::{Retry, RetryOptions, is_passing};
 use journal::Journal;
 use pace::Pace;
 use progress::Progress;
@@ -54,7 +54,7 @@ pub(crate) struct Upload {
     #[arg(long, value_name = "RATE", value_parser = pace::parse)]
     limit_rate: Option<u64>,
     #[command(flatten)]
-    patience: Patience,
+    retry: RetryOptions,
     /// With --json: one document per event and line, instead of one at the end
     #[arg(long)]
     progress: bool,
@@ -84,8 +84,8 @@ pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode
     let journal = Journal::open(client.server(), project.project_id)?;
     journal.sweep();
     let pace = Arc::new(Pace::new(arguments.limit_rate));
-    let (patience, project) = (arguments.patience, project.project_id);
-    let target = Target { client: &client, project, journal, patience, pace };
+    let (retry, project) = (arguments.retry, project.project_id);
+    let target = Target { client: &client, project, journal, retry, pace };
     let progress = Progress::new(context.output, arguments.progress, &sources.files);
     let is_single = sources.files.len() + sources.refused.len() == 1;
     let mut results = Results { refused: sources.refused, ..Results::default() };
@@ -108,7 +108,7 @@ pub(crate) async fn run(context: &Context, arguments: Upload) -> Result<ExitCode
 /// The project that is meant. Waits for a gateway whose database is away, as the uploads do; one that does not answer
 /// at all may be misspelt, and is told at once.
 async fn resolve(context: &Context, client: &Client, arguments: &Upload) -> Result<Project> {
-    let mut retry = Retry::new(arguments.patience);
+    let mut retry = Retry::new(arguments.retry);
     loop {
         let error = match arguments.project.resolve(client).await {
             Ok(project) => return Ok(project),

@@ -2,7 +2,7 @@ use pgrx::prelude::*;
 
 #[pg_schema]
 mod tests {
-    use crate::tests::{attempt, one, project, register, run, text};
+    use crate::tests::{assert_error, attempt, one, project, register, run, text};
     use pgrx::prelude::*;
 
     /// The question of a function of the gateway before it acts.
@@ -262,6 +262,17 @@ mod tests {
                     "{function}: {outcome}"
                 );
             }
+        }
+    }
+
+    #[pg_test]
+    fn a_project_that_does_not_exist_is_named_to_members_and_operators_alike() {
+        everything();
+        for role in &ROLES[1..] {
+            let actor = account(role);
+            let call =
+                format!("SELECT nebula.require_permission('{actor}', gen_random_uuid(), 'project.read')");
+            assert_error(&call, "P0002", &["project"]);
         }
     }
 

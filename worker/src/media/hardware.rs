@@ -69,10 +69,20 @@ pub struct Method {
     pub reasons: Vec<String>,
 }
 
+/// The reason why there is no device.
+#[derive(Clone, Debug)]
+struct Unavailable(String);
+
 /// The devices of this process, as far as they could be opened.
 struct Devices {
-    vaapi: Result<Device, String>,
-    qsv: Result<Device, String>,
+    vaapi: Result<Device, Unavailable>,
+    qsv: Result<Device, Unavailable>,
+}
+
+impl Unavailable {
+    fn unset() -> Self {
+        Self("no device for encoding is set".to_owned())
+    }
 }
 
 static DEVICES: OnceLock<Devices> = OnceLock::new();
@@ -80,13 +90,15 @@ static DEVICES: OnceLock<Devices> = OnceLock::new();
 /// Opens the device at a path. Before the process is confined: drivers are loaded here.
 pub(super) fn open(path: Option<&Path>) {
     let vaapi = match path {
-        None => Err("no device for encoding is set".to_owned()),
-        Some(path) if !path.exists() => Err(format!("there is no {}", path.display())),
+        None => Err(Unavailable::unset()),
+        Some(path) if !path.exists() => Err(Unavailable(format!("there is no {}", path.display()))),
         Some(path) => Device::vaapi(path)
-            .map_err(|error| format!("{} cannot be opened by VAAPI: {error}", path.display())),
+            .map_err(|error| Unavailable(format!("{} cannot be opened by VAAPI: {error}", path.display()))),
     };
     let qsv = match &vaapi {
-        Ok(device) => device.qsv().map_err(|error| format!("the device is none of QSV: {error}")),
+        Ok(device) => {
+            device.qsv().map_err(|error| Unavailable(format!("the device is none of QSV: {error}")))
+        }
         Err(reason) => Err(reason.clone()),
     };
     // A second call in a process changes nothing.
@@ -94,15 +106,14 @@ pub(super) fn open(path: Option<&Path>) {
 }
 
 /// The device of an encoder or, for the processor, none.
-pub(super) fn device(encoder: Encoder) -> Result<Option<&'static Device>, String> {
-    let missing = || "no device for encoding is set".to_owned();
-    let devices = DEVICES.get().ok_or_else(missing);
+pub(super) fn device(encoder: Encoder) -> Result<Option<&'static Device>, MediaError> {
+    let devices = DEVICES.get().ok_or_else(Unavailable::unset);
     let found = match encoder {
         Encoder::Software => return Ok(None),
-        Encoder::Vaapi => devices?.vaapi.as_ref(),
-        Encoder::Qsv => devices?.qsv.as_ref(),
+        Encoder::Vaapi => devices.and_then(|devices| devices.vaapi.as_ref().map_err(Clone::clone)),
+        Encoder::Qsv => devices.and_then(|devices| devices.qsv.as_ref().map_err(Clone::clone)),
     };
-    found.map(Some).map_err(Clone::clone)
+    found.map(Some).map_err(|Unavailable(reason)| MediaError::transient(reason))
 }
 
 /// The device that decodes; QSV shares that of VAAPI.
@@ -118,7 +129,7 @@ pub(super) fn choose(
 ) -> Method {
     let mut reasons = Vec::new();
     for encoder in [Encoder::Vaapi, Encoder::Qsv] {
-        let tried = device(encoder).and_then(|_| encode(encoder).map_err(|error| error.message));
+        let tried = device(encoder).and_then(|_| encode(encoder)).map_err(|error| error.message);
         let Err(reason) = tried else {
             let decoded = decode();
             let hardware_decode = decoded.is_ok();

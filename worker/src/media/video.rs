@@ -155,7 +155,7 @@ pub(super) fn open_encoder(
 ) -> Result<(ff::encoder::video::Encoder, Option<Pictures>), MediaError> {
     let name = by.name();
     let failed = |error| MediaError::output(&format!("open the encoder {name}"), error);
-    let device = hardware::device(by).map_err(MediaError::transient)?;
+    let device = hardware::device(by)?;
     let codec = ff::encoder::find_by_name(name).ok_or(ff::Error::EncoderNotFound).map_err(failed)?;
     let mut encoder = ff::codec::Context::new_with_codec(codec).encoder().video().map_err(failed)?;
     encoder.set_width(width);

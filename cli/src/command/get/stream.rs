@@ -14,7 +14,7 @@ use crate::client::{Client, root_cause};
 use crate::context::Context;
 use crate::error::{Code, Doing, Error, Result};
 use crate::output::{bytes, clean};
-use crate::retry::{Patience, Retry};
+use crate::retry::{Retry, RetryOptions};
 
 /// Where the bytes go.
 pub(super) enum Stream {
@@ -47,7 +47,7 @@ impl Stream {
         context: &Context,
         client: &Client,
         wanted: &Wanted,
-        patience: Patience,
+        options: RetryOptions,
     ) -> Result<()> {
         if context.output.json {
             return Err(Error::new(Code::InvalidArgument, "--json and the content would be mixed up")
@@ -61,7 +61,7 @@ impl Stream {
             }
         };
         let mut arrived = Arrived { hash: Sha256::new(), length: 0 };
-        let mut retry = Retry::new(patience);
+        let mut retry = Retry::new(options);
         while let Err(error) = arrived.fill(client, wanted, &mut target, &name).await {
             let Some(delay) = retry.after(&error, arrived.length) else { return Err(error) };
             wait_note(context, &error, delay);

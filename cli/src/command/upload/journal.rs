@@ -36,7 +36,7 @@ pub(super) struct Note {
 }
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct Content {
     /// For people who look into the folder.
     file: String,
     url: String,
@@ -107,16 +107,16 @@ impl Note {
     pub(super) fn url(&mut self) -> Option<String> {
         let mut text = String::new();
         self.file.rewind().and_then(|()| self.file.read_to_string(&mut text)).ok()?;
-        serde_json::from_str::<Kept>(&text).ok().map(|kept| kept.url)
+        serde_json::from_str::<Content>(&text).ok().map(|content| content.url)
     }
 
     /// Keeps the URL, durably: it is worth as much as the bytes that are sent to it.
     pub(super) fn keep(&mut self, source: &Source, url: &str) -> Result<()> {
-        let kept = Kept { file: source.path.display().to_string(), url: url.to_owned() };
+        let content = Content { file: source.path.display().to_string(), url: url.to_owned() };
         let mut write = || {
             self.file.set_len(0)?;
             self.file.rewind()?;
-            self.file.write_all(serde_json::to_string(&kept)?.as_bytes())?;
+            self.file.write_all(serde_json::to_string(&content)?.as_bytes())?;
             self.file.sync_all()
         };
         write().doing(|| format!("write {}", self.path.display()))

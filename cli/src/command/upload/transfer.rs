@@ -16,7 +16,7 @@ use super::tus::{self, Known, Place};
 use crate::client::Client;
 use crate::command::file;
 use crate::error::{Code, Doing, Error, Result};
-use crate::retry::{Patience, Retry};
+use crate::retry::{Retry, RetryOptions};
 
 /// A connection that takes no byte for this time is considered dead.
 const STALL_TIMEOUT: Duration = Duration::from_secs(60);
@@ -25,7 +25,7 @@ pub(super) struct Target<'a> {
     pub(super) client: &'a Client,
     pub(super) project: Uuid,
     pub(super) journal: Journal,
-    pub(super) patience: Patience,
+    pub(super) retry: RetryOptions,
     pub(super) pace: Arc<Pace>,
 }
 
@@ -45,7 +45,7 @@ impl Target<'_> {
     ) -> Result<Uploaded> {
         let mut note = self.journal.note(source)?;
         let reader = Reader::new(source, &self.pace);
-        let mut retry = Retry::new(self.patience);
+        let mut retry = Retry::new(self.retry);
         loop {
             source.check_unchanged()?;
             let error = match self.attempt(source, &mut note, &reader, meter).await {
