@@ -181,7 +181,7 @@ const READERS: &str = "
     foreign_certificates forward_rule forward_rules free_numbers free_peer_network free_runs
     has_no_agent has_rows in_restore_session interface_endpoint
     is_administrator is_grantable
-    is_label is_live is_made is_name is_private is_share_open is_time is_unfinished
+    is_label is_live is_made is_name is_private is_share_open is_shared is_time is_unfinished
     issued_certificates json_boolean json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
     knows_objects
     late_peers limit_certificates limit_files list_authorities list_certificates list_devices list_enabled_nodes
