@@ -39,10 +39,8 @@ BEGIN
     RAISE EXCEPTION 'account "%" has the role % in this project, and % needs the role %',
         p_username, p_role, p_action, v_least
       USING ERRCODE = '42501', HINT = 'Ask an administrator or owner of the project to do this, or for another role.';
-  ELSIF NOT EXISTS (SELECT FROM nebula.project p WHERE p.project_id = p_project_id) THEN
-    RAISE EXCEPTION 'there is no project %', p_project_id
-      USING ERRCODE = 'P0002', HINT = 'List projects: nebulactl project ls, or SELECT * FROM nebula.project.';
   END IF;
+  PERFORM nebula.require_project(p_project_id);
   RAISE EXCEPTION 'account "%" is not a member of project %', p_username, p_project_id
     USING ERRCODE = '42501', HINT = 'Ask an owner of the project to add the account: SELECT nebula.add_member(...).';
 END $$;
@@ -88,8 +86,10 @@ COMMENT ON FUNCTION nebula.require_operator(uuid, text) IS
 CREATE FUNCTION nebula.permitted_projects(p_actor uuid, p_action text) RETURNS SETOF uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT p.project_id
-    FROM nebula.project p
-   WHERE nebula.role_rank(nebula.role_in(p_actor, p.project_id)) >= nebula.role_rank(nebula.least_role(p_action))
+    FROM nebula.visible_projects(p_actor) AS p(project_id)
+   -- One subquery for the action, which is the same for each project.
+   WHERE nebula.role_rank(nebula.role_in(p_actor, p.project_id))
+         >= (SELECT nebula.role_rank(nebula.least_role(p_action)))
 $$;
 COMMENT ON FUNCTION nebula.permitted_projects(uuid, text) IS
   'Internal: the projects in which the account may do this; none for an unknown one';

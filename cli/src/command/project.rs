@@ -106,7 +106,7 @@ impl Choice {
     }
 }
 
-/// That of `project use`; one that is gone counts as not chosen.
+/// The project that `project use` has chosen; none if it does not exist any more.
 fn remembered<'a>(client: &Client, mut projects: impl Iterator<Item = &'a Project>) -> Result<Option<Uuid>> {
     let Some(chosen) = client.settings().project(client.server())? else { return Ok(None) };
     Ok(projects.find(|project| is_named(project, &chosen)).map(|project| project.project_id))

@@ -50,7 +50,7 @@ pub(crate) async fn run(context: &Context, arguments: Status) -> Result<()> {
     let client = context.client()?;
     let remote = match remote(&client).await {
         Ok(remote) => Some(remote),
-        // That there is neither a session nor a device is a state, too.
+        // A machine without session and without device has a status, too.
         Err(error) if error.failure().error == "not_authenticated" => None,
         // A device needs no account, and its state is needed most while the gateway is away.
         Err(error) if is_device => {

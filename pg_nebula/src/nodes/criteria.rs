@@ -42,7 +42,7 @@ impl Criteria {
     }
 }
 
-/// Those nodes, by rank.
+/// Nodes by rank, without this server's own and those of other projects, each with the facts that decide.
 pub(super) fn scored_nodes(criteria: &Criteria) -> Result<Vec<ScoredNode>> {
     static SCORES: Statement = Statement::new(
         "SELECT node_id, name, weight, score, enabled AND desired_state <> 'disabled',

@@ -31,7 +31,7 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
 /// Runs `work` with the privileges of the extension's owner and the search path of its functions. For
 /// functions that seldom need them: SECURITY DEFINER and SET cost something in each call.
 pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {
-    // It is in force already in a function that one of the extension's own calls.
+    // A function of the extension that calls this one has set the search path already.
     let is_set = is_search_path(SEARCH_PATH);
     as_role(catalog::owner()?, || {
         if is_set { work() } else { with_settings(&[(c"search_path", SEARCH_PATH)], work) }

@@ -24,6 +24,6 @@ pub(crate) fn check_exists(project: Uuid) -> Result<()> {
     Err(Error::new(
         Kind::Missing,
         format!("there is no project {project}"),
-        "List projects: SELECT project_id, name FROM nebula.project.",
+        "List projects: nebulactl project ls, or SELECT project_id, name FROM nebula.project.",
     ))
 }

@@ -137,7 +137,7 @@ impl Resumable {
                 // Hashes further than to the bytes that are kept would be wrong.
                 *hashed = before;
                 if plan.size.is_none() && error.meaning() == TOO_LARGE {
-                    // It is the quota that allows no more, and says so.
+                    // Asks the quota, which is what bounds such an upload, so that its error names it.
                     self.room(id, &plan, end, 1).await?;
                 }
                 return Err(error);
