@@ -16,6 +16,7 @@ mod many_sessions;
 mod media;
 mod node;
 mod peers;
+mod proof;
 mod queue;
 mod register;
 mod settings;
@@ -26,7 +27,7 @@ use anyhow::{Result, bail};
 use harness::Harness;
 use settings::Settings;
 
-const TABLES: [&str; 16] = [
+const TABLES: [&str; 17] = [
     "allocation",
     "baselines",
     "size",
@@ -35,6 +36,7 @@ const TABLES: [&str; 16] = [
     "direct_writes",
     "peers",
     "node",
+    "proof",
     "certificate",
     "register",
     "agents",
@@ -86,6 +88,7 @@ async fn main() -> Result<()> {
             "many_sessions" => many_sessions::run(&harness).await?,
             "peers" => peers::run(&harness).await?,
             "node" => node::run_table(&harness).await?,
+            "proof" => proof::run(&harness).await?,
             "agents" => agents::run(&harness).await?,
             "workers" => media::workers::run(&harness).await?,
             "ranges" => media::ranges::run(&harness).await?,

@@ -55,6 +55,9 @@ fi
 NEBULA_DATABASE_URL=$(database_url admin) "${become[@]}" \
     bin/nebula-gateway account admin --role admin --password-file "$(secret admin_password)" >/dev/null ||
     die "the account admin could not be made"
+NEBULA_DATABASE_URL=$(database_url admin) NEBULA_TOKEN_KEY=$(secret token_key) "${become[@]}" \
+    bin/nebula-gateway token-key --register >/dev/null ||
+    die "the key of the gateway could not be registered"
 
 # -- services
 [[ -f env ]] || write env <<<'# Lines NAME=value for gateway and worker, such as NEBULA_MAX_UPLOAD=10737418240; then: make up'

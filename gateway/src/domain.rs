@@ -1,5 +1,6 @@
 //! The meaning of requests, apart from HTTP: rules, signing, and transactions of several database calls.
 
+pub(crate) mod access;
 pub(crate) mod agent_protocol;
 pub(crate) mod auth;
 pub(crate) mod authority;
@@ -13,6 +14,7 @@ pub(crate) mod leftovers;
 pub(crate) mod live_events;
 pub(crate) mod machine;
 pub(crate) mod nebula_yml;
+pub(crate) mod node_secret;
 pub(crate) mod peer;
 pub(crate) mod playback;
 pub(crate) mod project_cache;

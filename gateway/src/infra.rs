@@ -1,5 +1,6 @@
 //! Parts of the process that know no domain: LISTEN connections and who waits on them, limits, metrics, logs.
 
+pub(crate) mod access_hub;
 pub(crate) mod bind;
 pub(crate) mod client_stream;
 pub(crate) mod connections;

@@ -27,12 +27,14 @@ mod infra;
 mod server;
 mod settings;
 mod state;
+mod token_key;
 
 pub use account::ensure as ensure_account;
 pub use check::check;
 pub use infra::trace::{Format, init as init_logs};
 pub use server::{Running, start};
 pub use settings::{Flags, Settings};
+pub use token_key::{register as register_token_key, show as show_token_key};
 
 /// Version of the gateway.
 pub(crate) const VERSION: &str = env!("CARGO_PKG_VERSION");

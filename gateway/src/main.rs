@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use nebula_gateway::{Flags, Format, Settings, check, ensure_account, init_logs, start};
+use nebula_gateway::{
+    Flags, Format, Settings, check, ensure_account, init_logs, register_token_key, show_token_key, start,
+};
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -34,6 +36,12 @@ enum Command {
         #[arg(long, value_name = "HOST:PORT")]
         endpoint: Option<String>,
     },
+    /// Print the public key by which the database verifies the tokens that are signed with NEBULA_TOKEN_KEY
+    TokenKey {
+        /// Add it to the database; NEBULA_DATABASE_URL is that of an administrator
+        #[arg(long)]
+        register: bool,
+    },
     /// Make an account, or set its password; NEBULA_DATABASE_URL is that of an administrator
     Account {
         /// Name to sign in with, lower case
@@ -54,6 +62,12 @@ async fn main() -> ExitCode {
     let outcome = match arguments.command {
         Some(Command::Account { name, role, password_file }) => {
             ensure_account(arguments.flags, &name, &role, &password_file).await.map(|done| println!("{done}"))
+        }
+        Some(Command::TokenKey { register: true }) => {
+            register_token_key(arguments.flags).await.map(|done| println!("{done}"))
+        }
+        Some(Command::TokenKey { register: false }) => {
+            show_token_key(arguments.flags).map(|key| println!("{key}"))
         }
         Some(Command::Check { endpoint }) => check(arguments.flags, endpoint.as_deref()),
         None => serve(arguments.flags).await,

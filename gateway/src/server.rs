@@ -20,7 +20,7 @@ use tokio::net::TcpStream;
 use tokio::task::{JoinHandle, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use crate::database::{Database, event, project};
+use crate::database::{Database, Signer, event, project};
 use crate::domain::agent_protocol::AgentService;
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::token::Tokens;
@@ -30,6 +30,7 @@ use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::{self, Leftovers};
 use crate::domain::live_events::LiveEvents;
 use crate::domain::machine::{self, MachineWatch};
+use crate::domain::node_secret;
 use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
 use crate::domain::registration::Registrar;
@@ -40,6 +41,7 @@ use crate::domain::upload::resumable::Resumable;
 use crate::error::sentence;
 use crate::http::upload::expect;
 use crate::http::{body_limit, console, error, request_log, routes};
+use crate::infra::access_hub::AccessHub;
 use crate::infra::bind::{self, bound, free_bound, listen_addresses};
 use crate::infra::client_stream::{ClientStream, NO_ROOM};
 use crate::infra::connections::Connections;
@@ -151,14 +153,16 @@ async fn make_state(
 ) -> Result<AppState> {
     let Settings { authorities, certificate_lifetime, max_upload, .. } = settings;
     let listen_url = settings.database_listen_url.as_deref();
-    let database = Database::new(&settings.database_url, listen_url, settings.database_connections)?;
+    let signer = Signer::new(&settings.token_key)?;
+    let pool_size = settings.database_connections;
+    let database = Database::new(&settings.database_url, listen_url, pool_size, signer.clone())?;
     let store =
         Store::open(&settings.storage_url).map_err(|error| anyhow::anyhow!("NEBULA_STORAGE_URL: {error}"))?;
     let keyring = Arc::new(spawn_blocking(move || Keyring::load(authorities)).await??);
-    let passwords = spawn_blocking(Passwords::new).await??;
     let metrics = Metrics::install()?;
     database.refuse_pooler_without_listener().await.map_err(sentence)?;
     let (events, hub) = start_hubs(&database, stopping);
+    let access = AccessHub::start(database.listen_server().clone(), stopping.clone());
     let nodes = NodeHub::start(database.listen_server().clone(), stopping.clone());
     events.relay("node", nodes.any(), stopping.clone());
     keyring.start_scanning(stopping.clone());
@@ -171,6 +175,7 @@ async fn make_state(
     leftovers::start_sweeping(Arc::clone(&leftovers), metrics.clone(), stopping.clone());
     let machine = Arc::new(MachineWatch::new(settings.sensors, database.clone()));
     machine::start_watching(Arc::clone(&machine), metrics.clone(), stopping.clone());
+    node_secret::start_sealing(database.clone(), stopping.clone());
     scrub::schedule(database.clone(), settings.scrub, stopping.clone());
     trash::start_emptying(database.clone(), store.clone(), settings.trash_age, stopping.clone());
     let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload));
@@ -193,8 +198,8 @@ async fn make_state(
         body_limits: settings.body_limits,
         public_url: settings.public_url,
         gateway_address,
-        tokens: Tokens::new(&settings.token_key),
-        passwords,
+        tokens: Tokens::new(&settings.token_key, signer),
+        passwords: Passwords::new(),
         share_guesses: ShareGuesses::default(),
         keyring,
         registrar: Arc::new(registrar),
@@ -207,7 +212,8 @@ async fn make_state(
         machine,
         device_program: Arc::new(DeviceProgram::beside_gateway()?),
         store,
-        events: LiveEvents::new(events, database.clone(), stopping.clone()),
+        events: LiveEvents::new(events, access.clone(), database.clone(), stopping.clone()),
+        access,
         database,
         metrics,
         readiness: Readiness::default(),

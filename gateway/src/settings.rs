@@ -230,7 +230,7 @@ pub(crate) fn required<T>(value: Option<T>, name: &str, example: &str) -> Result
 }
 
 /// `hex:…` for tests and secret stores, otherwise the content of a file without the newline at its end.
-fn token_key_bytes(setting: &str) -> Result<Vec<u8>> {
+pub(crate) fn token_key_bytes(setting: &str) -> Result<Vec<u8>> {
     let bytes = match setting.strip_prefix("hex:") {
         Some(digits) => {
             hex::decode(digits).map_err(|_| anyhow!("NEBULA_TOKEN_KEY is not hexadecimal after hex:"))?

@@ -18,6 +18,7 @@ use crate::domain::peer::Peers;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
 use crate::domain::upload::resumable::Resumable;
+use crate::infra::access_hub::AccessHub;
 use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::metrics::Metrics;
@@ -53,6 +54,8 @@ pub(crate) struct AppState {
     pub(crate) machine: Arc<MachineWatch>,
     pub(crate) device_program: Arc<DeviceProgram>,
     pub(crate) events: LiveEvents,
+    /// Ends streams with the rights to them.
+    pub(crate) access: AccessHub,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
 }
@@ -68,6 +71,7 @@ pub(crate) mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::database::Signer;
     use crate::domain::project_cache::ProjectCache;
     use crate::infra::event_hub::EventHub;
     use crate::infra::long_poll_hub::LongPollHub;
@@ -88,7 +92,9 @@ pub(crate) mod tests {
             CertificateAuthority::create(&NewAuthority::new("test", day), SystemTime::now()).unwrap();
         let stopping = CancellationToken::new();
         let keyring = Arc::new(Keyring::new(authority));
-        let database = Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap();
+        let signer = Signer::new(b"thirty-two bytes for a token key").unwrap();
+        let database =
+            Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1, signer.clone()).unwrap();
         let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
         let gateway_address = Arc::new(GatewayAddress::default());
         let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
@@ -102,7 +108,12 @@ pub(crate) mod tests {
             proxies,
             transfers: Transfers::new(50),
             body_limits: BodyLimits { silence: Duration::from_millis(50), whole: day, upload: day },
-            events: LiveEvents::new(EventHub::default(), database.clone(), stopping.clone()),
+            events: LiveEvents::new(
+                EventHub::default(),
+                AccessHub::default(),
+                database.clone(),
+                stopping.clone(),
+            ),
             registrar: Arc::new(Registrar::new(
                 database.clone(),
                 Arc::clone(&projects),
@@ -125,10 +136,11 @@ pub(crate) mod tests {
             leftovers: Arc::new(Leftovers::new(database.clone(), store.clone(), None)),
             machine: Arc::new(MachineWatch::new(Sensors::new(None, None), database.clone())),
             device_program: Arc::new(DeviceProgram::beside_gateway().unwrap()),
+            access: AccessHub::default(),
             database,
             store,
-            tokens: Tokens::new(b"thirty-two bytes for a token key"),
-            passwords: Passwords::new().unwrap(),
+            tokens: Tokens::new(b"thirty-two bytes for a token key", signer),
+            passwords: Passwords::new(),
             share_guesses: ShareGuesses::default(),
             keyring,
             metrics: Metrics::install().unwrap(),

@@ -310,6 +310,20 @@ impl Table {
         Ok(handle.is_whole())
     }
 
+    /// [`Table::first`] of what is committed now, however old the snapshot of the caller's statement is.
+    pub(crate) fn first_now<T>(
+        &'static self,
+        scan: &IndexScan<'_>,
+        mut read: impl FnMut(&FoundRow<'_>) -> Option<T>,
+    ) -> Result<Option<T>> {
+        let mut answer = None;
+        self.visit_now(scan, |row, _| {
+            answer = read(row);
+            answer.is_none()
+        })?;
+        Ok(answer)
+    }
+
     /// A token for what is read from now on.
     pub(crate) fn cache_token(&'static self) -> Result<CacheToken> {
         Ok(CacheToken(Rc::downgrade(&self.locked_handle(READ)?)))

@@ -25,6 +25,8 @@ install_in_order! {
     "tables_authority" = "../../sql/tables/authority.sql",
     "tables_rotation" = "../../sql/tables/rotation.sql",
     "tables_session" = "../../sql/tables/session.sql",
+    "tables_sign_in" = "../../sql/tables/sign_in.sql",
+    "tables_token_key" = "../../sql/tables/token_key.sql",
     "tables_event" = "../../sql/tables/event.sql",
     "tables_device" = "../../sql/tables/device.sql",
     "tables_node" = "../../sql/tables/node.sql",
@@ -122,12 +124,17 @@ extension_sql_file!(
         pg::advisory_lock::try_lock,
         pg::advisory_lock::wait_for_lock,
         pg::disk::disk_room,
+        proof::actor,
+        proof::is_proven,
+        proof::is_gateway,
+        proof::password::password_matches,
     ]
 );
 
 // Functions in SQL and PL/pgSQL, and views.
 install_in_order! {
     "functions_free_map";
+    "functions_proof" = "../../sql/functions/proof.sql",
     "functions_endpoint" = "../../sql/functions/endpoint.sql",
     "functions_json_field" = "../../sql/functions/json_field.sql",
     "functions_pool" = "../../sql/functions/pool.sql",
@@ -143,11 +150,13 @@ install_in_order! {
     "functions_project" = "../../sql/functions/project.sql",
     "functions_event" = "../../sql/functions/event.sql",
     "functions_authority_expiry" = "../../sql/functions/authority_expiry.sql",
+    "functions_token_key" = "../../sql/functions/token_key.sql",
     "functions_account" = "../../sql/functions/account.sql",
     "functions_permission" = "../../sql/functions/permission.sql",
     "functions_member" = "../../sql/functions/member.sql",
     "functions_account_change" = "../../sql/functions/account_change.sql",
     "functions_session" = "../../sql/functions/session.sql",
+    "functions_sign_in" = "../../sql/functions/sign_in.sql",
     "functions_node_health" = "../../sql/functions/node_health.sql",
     "functions_device_check" = "../../sql/functions/device_check.sql",
     "functions_device" = "../../sql/functions/device.sql",
@@ -212,6 +221,7 @@ install_in_order! {
     "functions_file_list" = "../../sql/functions/file_list.sql",
     "functions_folder" = "../../sql/functions/folder.sql",
     "functions_share" = "../../sql/functions/share.sql",
+    "functions_access" = "../../sql/functions/access.sql",
     "functions_tag" = "../../sql/functions/tag.sql",
     "functions_trash" = "../../sql/functions/trash.sql",
     "functions_bookmark" = "../../sql/functions/bookmark.sql",

@@ -14,6 +14,7 @@
 //! | `addresses` | allocation and release of addresses |
 //! | `free_map` | search for free addresses, by a map in shared memory |
 //! | `pools` | projects and their ranges of addresses |
+//! | `proof` | tokens by which a call proves for whom it is |
 //! | `direct` | reading and writing rows without planner and executor |
 //! | `pg` | interfaces of the server: session, callbacks, catalog, statements, shared memory, types |
 
@@ -30,6 +31,7 @@ mod nodes;
 mod notify;
 mod pg;
 mod pools;
+mod proof;
 mod queue;
 
 #[cfg(feature = "pg_test")]
@@ -50,7 +52,11 @@ pub extern "C-unwind" fn _PG_init() {
     let preloaded = shmem::is_preloading();
     settings::define(preloaded);
     hooks::listen(Listeners {
-        transaction: &[free_map::TRANSACTION_LISTENER, notify::TRANSACTION_LISTENER],
+        transaction: &[
+            free_map::TRANSACTION_LISTENER,
+            notify::TRANSACTION_LISTENER,
+            proof::TRANSACTION_LISTENER,
+        ],
         relation_changed,
     });
     if preloaded {

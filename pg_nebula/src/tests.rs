@@ -15,7 +15,9 @@ mod node_rules;
 mod nodes;
 mod peers;
 mod permission;
+mod proof;
 mod queue;
+mod sign_in;
 mod values;
 
 use pgrx::prelude::*;

@@ -88,7 +88,8 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE a.username = p_username AND a.disabled_at IS NULL
 $$;
 COMMENT ON FUNCTION nebula.account_login(text) IS
-  'For the gateway: what the gateway needs to check a password; no row for unknown and disabled accounts '
+  'Internal: for nebula-gateway account, which an administrator runs: what it needs to see whether a password is set; '
+  'no row for unknown and disabled accounts '
   'alike';
 
 -- The gateway calls this, by require_admin or require_member, in every request on behalf of a person.
@@ -111,7 +112,7 @@ END $$;
 COMMENT ON FUNCTION nebula.require_account(uuid) IS
   'Internal: the account behind the actor. Errors: 28000 unknown or disabled';
 
-CREATE FUNCTION nebula.require_admin(p_actor uuid) RETURNS text
+CREATE FUNCTION nebula.require_admin(p_actor nebula.proven_account) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who nebula.account := nebula.require_account(p_actor);
@@ -122,17 +123,24 @@ BEGIN
   END IF;
   RETURN v_who.username;
 END $$;
-COMMENT ON FUNCTION nebula.require_admin(uuid) IS
+COMMENT ON FUNCTION nebula.require_admin(nebula.proven_account) IS
   'For the gateway: username of the actor if it is an administrator. Errors: 28000 unknown or disabled, '
   '42501 not an administrator';
 
-CREATE FUNCTION nebula.account_role(p_actor uuid) RETURNS text
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+CREATE FUNCTION nebula.role_of(p_account_id uuid) RETURNS text
+LANGUAGE sql STABLE AS $$
   SELECT a.role
     FROM nebula.account a
-   WHERE a.account_id = p_actor
+   WHERE a.account_id = p_account_id
      AND a.disabled_at IS NULL
 $$;
-COMMENT ON FUNCTION nebula.account_role(uuid) IS
+COMMENT ON FUNCTION nebula.role_of(uuid) IS
+  'Internal: admin or member, of an account that may not be the caller; null for an unknown or disabled one';
+
+CREATE FUNCTION nebula.account_role(p_actor nebula.proven_account) RETURNS text
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT nebula.role_of(p_actor)
+$$;
+COMMENT ON FUNCTION nebula.account_role(nebula.proven_account) IS
   'For the gateway: admin or member; null for an unknown or disabled account, so that asking writes nothing into the '
   'server''s log';

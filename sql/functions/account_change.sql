@@ -106,8 +106,9 @@ COMMENT ON FUNCTION nebula.delete_account(text) IS
   'Deletes an account with its sessions, memberships and share links. Its devices, peers, codes and files stay with '
   'their projects. Errors: P0002 no such account, 55000 the last administrator';
 
-CREATE FUNCTION nebula.list_accounts(p_actor uuid, p_after text DEFAULT NULL, p_max integer DEFAULT 100)
-RETURNS TABLE (
+CREATE FUNCTION nebula.list_accounts(
+  p_actor nebula.proven_account, p_after text DEFAULT NULL, p_max integer DEFAULT 100
+) RETURNS TABLE (
   account_id uuid, username text, role text, disabled_at timestamptz, created_at timestamptz, last_seen_at timestamptz,
   sessions integer
 )
@@ -121,21 +122,23 @@ BEGIN
      ORDER BY s.username
      LIMIT least(greatest(p_max, 1), 1000);
 END $$;
-COMMENT ON FUNCTION nebula.list_accounts(uuid, text, integer) IS
+COMMENT ON FUNCTION nebula.list_accounts(nebula.proven_account, text, integer) IS
   'For the gateway: accounts by name, those after this one, at most 1000 a call. Errors: 28000, 42501';
 
 CREATE FUNCTION nebula.change_account_for(
-  p_actor uuid, p_account_id uuid, p_changes jsonb, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_account_id uuid, p_changes jsonb, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.change_account(p_account_id, p_changes, nebula.require_operator(p_actor, 'account.write'), p_client)
 $$;
-COMMENT ON FUNCTION nebula.change_account_for(uuid, uuid, jsonb, inet) IS
+COMMENT ON FUNCTION nebula.change_account_for(nebula.proven_account, uuid, jsonb, inet) IS
   'For the gateway: change_account for an administrator. Errors: 28000, 42501, the rest as change_account';
 
-CREATE FUNCTION nebula.delete_account_for(p_actor uuid, p_account_id uuid, p_client inet DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.delete_account_for(
+  p_actor nebula.proven_account, p_account_id uuid, p_client inet DEFAULT NULL
+) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.remove_account(p_account_id, nebula.require_operator(p_actor, 'account.write'), p_client)
 $$;
-COMMENT ON FUNCTION nebula.delete_account_for(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.delete_account_for(nebula.proven_account, uuid, inet) IS
   'For the gateway: delete_account for an administrator. Errors: 28000, 42501, the rest as remove_account';

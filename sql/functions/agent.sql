@@ -5,7 +5,7 @@
 -- Functions for calls that arrive in batches take an array: a statement for a hundred costs little more than for one.
 
 -- Fixed plan (sql/README.md): one indexed subquery per call, with LIMIT 1.
-CREATE FUNCTION nebula.agent_keys(p_calls nebula.agent_call[])
+CREATE FUNCTION nebula.agent_keys(p_gateway nebula.proven_gateway, p_calls nebula.agent_call[])
 RETURNS TABLE (project_id uuid, version bigint, host_key bytea, public_key bytea, node_id uuid)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
@@ -24,7 +24,7 @@ BEGIN
                           LIMIT 1) k ON true
      ORDER BY c.ordinality;
 END $$;
-COMMENT ON FUNCTION nebula.agent_keys(nebula.agent_call[]) IS
+COMMENT ON FUNCTION nebula.agent_keys(nebula.proven_gateway, nebula.agent_call[]) IS
   'For the gateway: the keys of the answers with these counters, in the order given (of each call only '
   'device_id and counter are read): host_key signs the calls of a device that runs that answer. Also the '
   'version of the project''s configuration, and the node that the device reports for, if any. All null '
@@ -253,7 +253,7 @@ COMMENT ON FUNCTION nebula.agent_due(uuid) IS
   'its issuer), configuration, or null';
 
 CREATE FUNCTION nebula.call_agent(
-  p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz
+  p_gateway nebula.proven_gateway, p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz
 ) RETURNS TABLE (due text, version bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -263,7 +263,7 @@ BEGIN
   version := greatest(v_caller.acknowledged_version, v_caller.refused_version);
   RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION nebula.call_agent(uuid, bigint, bytea, timestamptz) IS
+COMMENT ON FUNCTION nebula.call_agent(nebula.proven_gateway, uuid, bigint, bytea, timestamptz) IS
   'For the gateway: A call that only asks: what is due, and the version of the configuration beyond '
   'which something will be. Errors: as accept_call';
 
@@ -307,7 +307,7 @@ COMMENT ON FUNCTION nebula.add_answers(nebula.new_answer[]) IS
   'returns their counters in the order given';
 
 -- Fixed plan (sql/README.md).
-CREATE FUNCTION nebula.update_agents(p_calls nebula.agent_call[]) RETURNS SETOF bigint
+CREATE FUNCTION nebula.update_agents(p_gateway nebula.proven_gateway, p_calls nebula.agent_call[]) RETURNS SETOF bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -340,14 +340,16 @@ BEGIN
   );
   RETURN QUERY SELECT nebula.add_answers(v_answers);
 END $$;
-COMMENT ON FUNCTION nebula.update_agents(nebula.agent_call[]) IS
+COMMENT ON FUNCTION nebula.update_agents(nebula.proven_gateway, nebula.agent_call[]) IS
   'For the gateway: calls of different devices that fetch configurations, all or none: each brings a new '
   'host key, and one that brings a new nebula key gets a new certificate; returns the counters to send, '
   'in the order given. Errors: as accept_calls, 54000 too many certificates in an hour, 23505 the key of '
   'another device';
 
 -- Every role that may connect can send notifications of channel nebula_agent; the version is looked up here.
-CREATE FUNCTION nebula.configuration_versions(p_project_ids uuid[]) RETURNS TABLE (project_id uuid, version bigint)
+CREATE FUNCTION nebula.configuration_versions(
+  p_gateway nebula.proven_gateway, p_project_ids uuid[]
+) RETURNS TABLE (project_id uuid, version bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   RETURN QUERY
@@ -355,5 +357,5 @@ BEGIN
       FROM nebula.project p
      WHERE p.project_id = ANY (p_project_ids);
 END $$;
-COMMENT ON FUNCTION nebula.configuration_versions(uuid[]) IS
+COMMENT ON FUNCTION nebula.configuration_versions(nebula.proven_gateway, uuid[]) IS
   'For the gateway: versions of the configurations of projects, as agents in a long poll are to run';

@@ -1,8 +1,8 @@
 -- Agents: what they report of themselves, and how they leave.
 
 CREATE FUNCTION nebula.report_agent(
-  p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz, p_report jsonb,
-  p_client inet DEFAULT NULL
+  p_gateway nebula.proven_gateway, p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz,
+  p_report jsonb, p_client inet DEFAULT NULL
 ) RETURNS TABLE (folder_id text, folder_label text, peers jsonb, options jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -63,12 +63,13 @@ BEGIN
       FROM nebula.project p
      WHERE p.project_id = v_caller.project_id;
 END $$;
-COMMENT ON FUNCTION nebula.report_agent(uuid, bigint, bytea, timestamptz, jsonb, inet) IS
+COMMENT ON FUNCTION nebula.report_agent(nebula.proven_gateway, uuid, bigint, bytea, timestamptz, jsonb, inet) IS
   'For the gateway: keeps the last report of an agent, and of its node; answers the project''s shared '
   'folder, who shares it and how. Errors: as accept_call';
 
 CREATE FUNCTION nebula.find_device(
-  p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz, p_name text
+  p_gateway nebula.proven_gateway, p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz,
+  p_name text
 ) RETURNS TABLE (name text, role text, addresses text[], last_seen_at timestamptz)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -90,12 +91,12 @@ BEGIN
      ORDER BY d.name <> p_name, d.name
      LIMIT 1;
 END $$;
-COMMENT ON FUNCTION nebula.find_device(uuid, bigint, bytea, timestamptz, text) IS
+COMMENT ON FUNCTION nebula.find_device(nebula.proven_gateway, uuid, bigint, bytea, timestamptz, text) IS
   'For the gateway: A device asks for another one of its project by name; no row: there is none. Errors: as '
   'accept_call';
 
 CREATE FUNCTION nebula.leave_project(
-  p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz,
+  p_gateway nebula.proven_gateway, p_device_id uuid, p_counter bigint, p_host_key bytea, p_said_at timestamptz,
   p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -106,5 +107,5 @@ BEGIN
   v_caller := nebula.accept_call(p_device_id, p_counter, p_host_key, p_said_at, true);
   PERFORM nebula.revoke_device(v_caller.device_id, 'agent', p_client);
 END $$;
-COMMENT ON FUNCTION nebula.leave_project(uuid, bigint, bytea, timestamptz, inet) IS
+COMMENT ON FUNCTION nebula.leave_project(nebula.proven_gateway, uuid, bigint, bytea, timestamptz, inet) IS
   'For the gateway: a device leaves the project: revoke_device on its own request. Errors: as accept_call';

@@ -1,8 +1,9 @@
 -- Certificate authorities: recorded by the gateway, adopted by projects, trusted by devices.
 
 CREATE FUNCTION nebula.record_authority(
-  p_fingerprint bytea, p_name text, p_curve text, p_version smallint, p_not_before timestamptz,
-  p_not_after timestamptz, p_pem text, p_networks inet[], p_unsafe_networks inet[], p_groups text[]
+  p_gateway nebula.proven_gateway, p_fingerprint bytea, p_name text, p_curve text, p_version smallint,
+  p_not_before timestamptz, p_not_after timestamptz, p_pem text, p_networks inet[], p_unsafe_networks inet[],
+  p_groups text[]
 ) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   INSERT INTO nebula.authority AS a (fingerprint, name, curve, version, not_before, not_after, pem,
@@ -18,7 +19,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE a.groups IS NULL
 $$;
 COMMENT ON FUNCTION nebula.record_authority(
-  bytea, text, text, smallint, timestamptz, timestamptz, text, inet[], inet[], text[]
+  nebula.proven_gateway, bytea, text, text, smallint, timestamptz, timestamptz, text, inet[], inet[], text[]
 ) IS
   'For the gateway: makes the certificate of an authority and what it may grant known; twice is no error';
 
@@ -70,9 +71,19 @@ BEGIN
   RETURN true;
 END $$;
 COMMENT ON FUNCTION nebula.adopt_authority(uuid, bytea) IS
-  'For the gateway: gives a project its first authority; one that has an authority keeps it. False: it has '
+  'Internal: gives a project its first authority; one that has an authority keeps it. False: it has '
   'none, and this one is that of another project, whose devices it would let in. Errors: 23503 no such '
   'project or authority';
+
+CREATE FUNCTION nebula.adopt_authority_for(
+  p_gateway nebula.proven_gateway, p_project_id uuid, p_fingerprint bytea
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  RETURN nebula.adopt_authority(p_project_id, p_fingerprint);
+END $$;
+COMMENT ON FUNCTION nebula.adopt_authority_for(nebula.proven_gateway, uuid, bytea) IS
+  'For the gateway: adopt_authority. Errors: 23503 no such project or authority';
 
 CREATE FUNCTION nebula.project_trust(p_project_id uuid)
 RETURNS TABLE (fingerprint bytea, signs boolean, signs_responses boolean, pem text)
@@ -183,7 +194,7 @@ COMMENT ON FUNCTION nebula.foreign_certificates(uuid) IS
   'Internal: valid certificates of devices of other projects, of an authority that this project trusts and '
   'theirs has left: for its blocklist';
 
-CREATE FUNCTION nebula.list_authorities(p_actor uuid)
+CREATE FUNCTION nebula.list_authorities(p_actor nebula.proven_account)
 RETURNS TABLE (
   fingerprint text, name text, curve text, version smallint, not_before timestamptz,
   not_after timestamptz, days_left integer, projects text[], warning text
@@ -196,6 +207,6 @@ BEGIN
            s.warning
       FROM nebula.authority_status s;
 END $$;
-COMMENT ON FUNCTION nebula.list_authorities(uuid) IS
+COMMENT ON FUNCTION nebula.list_authorities(nebula.proven_account) IS
   'For the gateway: every authority known, the one that expires first on top. Errors: 42501 not an '
   'administrator';

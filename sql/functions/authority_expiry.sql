@@ -1,6 +1,6 @@
 -- The end of authorities: after it, devices can neither join nor renew.
 
-CREATE FUNCTION nebula.signing_authorities()
+CREATE FUNCTION nebula.signing_authorities(p_gateway nebula.proven_gateway)
 RETURNS TABLE (fingerprint text, name text, not_after timestamptz, seconds_left double precision, projects bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT encode(a.fingerprint, 'hex'), a.name, a.not_after,
@@ -10,11 +10,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    GROUP BY a.fingerprint
    ORDER BY a.not_after
 $$;
-COMMENT ON FUNCTION nebula.signing_authorities() IS
+COMMENT ON FUNCTION nebula.signing_authorities(nebula.proven_gateway) IS
   'For the gateway: the authorities that projects sign with, for how many, and when they end; the first to end '
   'on top';
 
-CREATE FUNCTION nebula.record_ending_authorities() RETURNS integer
+CREATE FUNCTION nebula.record_ending_authorities(p_gateway nebula.proven_gateway) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_days     CONSTANT integer[] := '{0,1,7,30,60}';
@@ -51,6 +51,6 @@ BEGIN
   END LOOP;
   RETURN v_recorded;
 END $$;
-COMMENT ON FUNCTION nebula.record_ending_authorities() IS
+COMMENT ON FUNCTION nebula.record_ending_authorities(nebula.proven_gateway) IS
   'For the gateway: records, once each, that the authority of a project ends within 60, 30, 7 days, a day, or has '
   'ended; the number of records';

@@ -2,7 +2,7 @@
 
 -- Players report every few seconds. A step that nobody would miss is not written, since each one is a row version.
 CREATE FUNCTION nebula.set_bookmark(
-  p_actor uuid, p_file_id uuid, p_seconds double precision, p_duration double precision DEFAULT NULL
+  p_actor nebula.proven_account, p_file_id uuid, p_seconds double precision, p_duration double precision DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -33,21 +33,22 @@ BEGIN
       OR b.is_finished <> EXCLUDED.is_finished
       OR b.updated_at < now() - interval '5 seconds';
 END $$;
-COMMENT ON FUNCTION nebula.set_bookmark(uuid, uuid, double precision, double precision) IS
+COMMENT ON FUNCTION nebula.set_bookmark(nebula.proven_account, uuid, double precision, double precision) IS
   'For the gateway: notes where an account is in a file. Steps of less than 5 seconds within 5 seconds are not '
   'written. Errors: P0002 no such file, 22023 no such second';
 
-CREATE FUNCTION nebula.drop_bookmark(p_actor uuid, p_file_id uuid) RETURNS void
+CREATE FUNCTION nebula.drop_bookmark(p_actor nebula.proven_account, p_file_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   DELETE FROM nebula.bookmark b
    WHERE b.account_id = p_actor
      AND b.file_id = p_file_id
 $$;
-COMMENT ON FUNCTION nebula.drop_bookmark(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.drop_bookmark(nebula.proven_account, uuid) IS
   'For the gateway: forgets where an account is in a file, which begins anew then. Idempotent';
 
-CREATE FUNCTION nebula.list_bookmarks(p_actor uuid, p_project_id uuid DEFAULT NULL, p_max integer DEFAULT 20)
-RETURNS TABLE (
+CREATE FUNCTION nebula.list_bookmarks(
+  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_max integer DEFAULT 20
+) RETURNS TABLE (
   file_id uuid, project_id uuid, folder text, name text, kind text, content_type text, seconds double precision,
   duration double precision, updated_at timestamptz
 )
@@ -64,5 +65,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY b.updated_at DESC
    LIMIT least(greatest(p_max, 1), 200)
 $$;
-COMMENT ON FUNCTION nebula.list_bookmarks(uuid, uuid, integer) IS
+COMMENT ON FUNCTION nebula.list_bookmarks(nebula.proven_account, uuid, integer) IS
   'For the gateway: what an account has begun and not finished, the last played first';

@@ -1,7 +1,9 @@
 -- Certificates: recorded in the transaction that allocates the address.
 
 -- Fixed plan (sql/README.md): one indexed subquery per certificate, with OFFSET 0.
-CREATE FUNCTION nebula.record_certificates(p_certificates nebula.new_certificate[]) RETURNS void
+CREATE FUNCTION nebula.record_certificates(
+  p_gateway nebula.proven_gateway, p_certificates nebula.new_certificate[]
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -67,7 +69,7 @@ BEGIN
   -- Signing the same content with the same key in the same second gives the same bytes: one certificate.
   ON CONFLICT ON CONSTRAINT certificate_pkey DO NOTHING;
 END $$;
-COMMENT ON FUNCTION nebula.record_certificates(nebula.new_certificate[]) IS
+COMMENT ON FUNCTION nebula.record_certificates(nebula.proven_gateway, nebula.new_certificate[]) IS
   'For the gateway: records signed certificates. Each is authorized by an account (actor), by an enrolment '
   'code (code_hash), or by the answer that contains it (counter); exactly one of the three is given. '
   'Errors: P0002 no such device, 42501 not a member, 55000 not by this code, no such answer, address not '
@@ -99,7 +101,7 @@ COMMENT ON FUNCTION nebula.limit_certificates(uuid, integer) IS
   'Internal: refuses a device that was given so many certificates in the last hour. Call it with the '
   'device locked. Errors: 54000';
 
-CREATE FUNCTION nebula.list_certificates(p_actor uuid, p_device_id uuid DEFAULT NULL)
+CREATE FUNCTION nebula.list_certificates(p_actor nebula.proven_account, p_device_id uuid DEFAULT NULL)
 RETURNS TABLE (
   fingerprint text, project_id uuid, device_id uuid, device_name text, version smallint, curve text,
   networks text[], groups text[], not_before timestamptz, not_after timestamptz,
@@ -115,10 +117,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY c.not_after DESC, c.fingerprint
    LIMIT 1000
 $$;
-COMMENT ON FUNCTION nebula.list_certificates(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_certificates(nebula.proven_account, uuid) IS
   'For the gateway: certificates of the projects the account sees, longest valid first, at most 1000';
 
-CREATE FUNCTION nebula.certificate_counts()
+CREATE FUNCTION nebula.certificate_counts(p_gateway nebula.proven_gateway)
 RETURNS TABLE (renewal text, devices bigint, seconds double precision)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT w.renewal, count(s.device_id), min(extract(epoch FROM s.not_after - now()))::double precision
@@ -126,6 +128,6 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
     LEFT JOIN nebula.certificate_status s USING (renewal)
    GROUP BY w.renewal
 $$;
-COMMENT ON FUNCTION nebula.certificate_counts() IS
+COMMENT ON FUNCTION nebula.certificate_counts(nebula.proven_gateway) IS
   'For the gateway: for metrics: live devices by the party that renews their certificates, and the seconds '
   'until the first of them expires';

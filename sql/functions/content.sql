@@ -174,7 +174,7 @@ COMMENT ON FUNCTION nebula.drop_unused_content(uuid) IS
   'that may be deleted once this has committed';
 
 CREATE FUNCTION nebula.convert_file(
-  p_actor uuid, p_file_id uuid, p_wanted boolean, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_file_id uuid, p_wanted boolean, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -203,7 +203,7 @@ BEGIN
   PERFORM nebula.record_event(v_file.project_id, v_who, CASE WHEN p_wanted THEN 'convert' ELSE 'keep' END, 'file',
                               p_file_id::text, p_client, jsonb_build_object('name', v_file.name));
 END $$;
-COMMENT ON FUNCTION nebula.convert_file(uuid, uuid, boolean, inet) IS
+COMMENT ON FUNCTION nebula.convert_file(nebula.proven_account, uuid, boolean, inet) IS
   'For the gateway: a file whose conversion has failed is converted once more (wanted), or kept as it was uploaded. '
   'Errors: P0002 no such file, 42501 as require_permission, 55000 it has not failed';
 
@@ -237,7 +237,7 @@ END $$;
 COMMENT ON FUNCTION nebula.unowned_objects(text[]) IS
   'Internal: those of these storage keys that no file and no rendition has, and that no job may still record';
 
-CREATE FUNCTION nebula.unknown_objects(p_keys text[]) RETURNS SETOF text
+CREATE FUNCTION nebula.unknown_objects(p_gateway nebula.proven_gateway, p_keys text[]) RETURNS SETOF text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   -- The gateway deletes objects that are unknown.
@@ -249,6 +249,6 @@ BEGIN
   RETURN QUERY
     SELECT nebula.unowned_objects(p_keys);
 END $$;
-COMMENT ON FUNCTION nebula.unknown_objects(text[]) IS
+COMMENT ON FUNCTION nebula.unknown_objects(nebula.proven_gateway, text[]) IS
   'For the gateway: those of these storage keys that no file and no rendition has, and that no job may '
   'still record. Errors: 57P03 the database is being restored, or has no files';

@@ -66,7 +66,9 @@ COMMENT ON FUNCTION nebula.assign_addresses(uuid, uuid, text, inet, inet) IS
 
 -- Many devices in one call, because registrations arrive in batches: a statement for a hundred costs little more than
 -- for one. Fixed plan (sql/README.md): one indexed subquery per device, with LIMIT 1.
-CREATE FUNCTION nebula.register_devices(p_project_id uuid, p_devices nebula.new_device[]) RETURNS void
+CREATE FUNCTION nebula.register_devices(
+  p_gateway nebula.proven_gateway, p_project_id uuid, p_devices nebula.new_device[], p_proofs text[] DEFAULT '{}'
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
@@ -82,10 +84,11 @@ DECLARE
   v_caller     record;
   v_registered integer;
 BEGIN
+  PERFORM nebula.actor(o.proof) FROM unnest(p_proofs) AS o(proof);
   SELECT array_agg(a.actor), array_agg(m.username), array_agg(m.is_admin)
     INTO v_actors, v_usernames, v_admins
     FROM (SELECT DISTINCT n.actor FROM unnest(p_devices) n) a
-   CROSS JOIN LATERAL nebula.acting_member(a.actor, p_project_id, 'device.register') m;
+   CROSS JOIN LATERAL nebula.acting_member(a.actor::nebula.proven_account, p_project_id, 'device.register') m;
   PERFORM nebula.check_device_name(n.name)
      FROM unnest(p_devices) n
     WHERE NOT nebula.is_name(n.name) OR lower(n.name) = 'any';
@@ -170,9 +173,10 @@ BEGIN
       USING ERRCODE = '23505', HINT = 'Use a fresh device id.';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.register_devices(uuid, nebula.new_device[]) IS
+COMMENT ON FUNCTION nebula.register_devices(nebula.proven_gateway, uuid, nebula.new_device[], text[]) IS
   'For the gateway: makes or renews devices of a project and their addresses, all or none; a device that '
-  'exists keeps its address. Contents of their certificates: device_configurations. Errors: P0002 no such '
+  'exists keeps its address. proofs: the tokens of the accounts that register them. Contents of their certificates: '
+  'device_configurations. Errors: 28000 an account has no proof, P0002 no such '
   'project, 42501 not allowed, 23505 other project, name, key or endpoint taken, 55000 revoked, 54000 too often, '
   '22023 an endpoint that others cannot use, 53400 pool exhausted';
 
@@ -191,7 +195,7 @@ COMMENT ON FUNCTION nebula.project_lighthouses(uuid) IS
   'Internal: lighthouses and relays that a member''s nebula.yml names, by address';
 
 CREATE FUNCTION nebula.list_devices(
-  p_actor uuid, p_project_id uuid DEFAULT NULL, p_device_id uuid DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_device_id uuid DEFAULT NULL
 ) RETURNS TABLE (
   device_id uuid, project_id uuid, name text, role text, owner text, ip text, pool text,
   endpoints text[], curve text, registered_at timestamptz, last_seen_at timestamptz,
@@ -214,11 +218,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
      AND (p_device_id IS NULL OR d.device_id = p_device_id)
    ORDER BY d.project_id, a.ip, d.name
 $$;
-COMMENT ON FUNCTION nebula.list_devices(uuid, uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_devices(nebula.proven_account, uuid, uuid) IS
   'For the gateway: devices the account sees, with address and newest certificate; one device when '
   'device_id is given';
 
-CREATE FUNCTION nebula.device_status_for(p_actor uuid, p_wanted uuid)
+CREATE FUNCTION nebula.device_status_for(p_actor nebula.proven_account, p_wanted uuid)
 RETURNS TABLE (
   device_id uuid, project_id uuid, name text, role text, owner text, ip text, pool text,
   endpoints text[], curve text, registered_at timestamptz, last_seen_at timestamptz,
@@ -236,7 +240,7 @@ BEGIN
   END IF;
   RETURN QUERY SELECT * FROM nebula.list_devices(p_actor, NULL, p_wanted);
 END $$;
-COMMENT ON FUNCTION nebula.device_status_for(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.device_status_for(nebula.proven_account, uuid) IS
   'For the gateway: one device, for its owner or an administrator. Errors: P0002 no such device, or not '
   'theirs';
 
@@ -250,7 +254,7 @@ $$;
 COMMENT ON FUNCTION nebula.project_of_device(uuid, uuid) IS
   'Internal: the project of a device; null: the account does not see it, or there is none';
 
-CREATE FUNCTION nebula.release_device(p_actor uuid, p_device_id uuid, p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.release_device(p_actor nebula.proven_account, p_device_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -262,7 +266,7 @@ BEGIN
     jsonb_build_object('ip', host(v_freed)));
   RETURN host(v_freed);
 END $$;
-COMMENT ON FUNCTION nebula.release_device(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.release_device(nebula.proven_account, uuid, inet) IS
   'For the gateway: releases the address of a device; it stays in quarantine while a certificate names '
   'it. Errors: 42501 not an administrator of its project, P0002 and 55000 as release_ip';
 

@@ -209,7 +209,7 @@ COMMENT ON FUNCTION nebula.create_enrolment(
   'by another code, the device has an agent, 55000 it was revoked';
 
 CREATE FUNCTION nebula.create_enrolment_for(
-  p_actor uuid, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],
+  p_actor nebula.proven_account, p_project_id uuid, p_name text, p_role text, p_groups text[], p_endpoints text[],
   p_address text, p_uses integer, p_lifetime interval, p_device_id uuid DEFAULT NULL,
   p_code_hash bytea DEFAULT NULL
 ) RETURNS TABLE (enrolment_id uuid, code text, expires_at timestamptz)
@@ -237,13 +237,13 @@ BEGIN
   RETURN NEXT;
 END $$;
 COMMENT ON FUNCTION nebula.create_enrolment_for(
-  uuid, uuid, text, text, text[], text[], text, integer, interval, uuid, bytea
+  nebula.proven_account, uuid, text, text, text[], text[], text, integer, interval, uuid, bytea
 ) IS
   'For the gateway: create_enrolment for an administrator; with code_hash for the code of a device that asked '
   'to be let in, which is then not returned. Errors: 42501 not an administrator, 23505 approved before, the '
   'rest as create_enrolment';
 
-CREATE FUNCTION nebula.list_enrolments(p_actor uuid, p_project uuid DEFAULT NULL)
+CREATE FUNCTION nebula.list_enrolments(p_actor nebula.proven_account, p_project uuid DEFAULT NULL)
 RETURNS TABLE (
   enrolment_id uuid, project_id uuid, name text, role text, groups text[], address text,
   uses integer, uses_max integer, state text, created_by text, created_at timestamptz,
@@ -265,7 +265,7 @@ BEGIN
      ORDER BY s.created_at DESC
      LIMIT 1000;
 END $$;
-COMMENT ON FUNCTION nebula.list_enrolments(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_enrolments(nebula.proven_account, uuid) IS
   'For the gateway: enrolment codes without the codes, newest first, at most 1000. Errors: 42501 not an '
   'administrator';
 
@@ -291,7 +291,7 @@ END $$;
 COMMENT ON FUNCTION nebula.revoke_enrolment(uuid, text) IS
   'Ends an enrolment code; devices that used it stay. For administrators. Errors: P0002 no such enrolment';
 
-CREATE FUNCTION nebula.revoke_enrolment_for(p_actor uuid, p_enrolment_id uuid) RETURNS void
+CREATE FUNCTION nebula.revoke_enrolment_for(p_actor nebula.proven_account, p_enrolment_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.revoke_enrolment(
            p_enrolment_id,
@@ -302,6 +302,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                                          AND e.project_id IN (SELECT nebula.visible_projects(p_actor))),
                                      'enrolment.write'))
 $$;
-COMMENT ON FUNCTION nebula.revoke_enrolment_for(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.revoke_enrolment_for(nebula.proven_account, uuid) IS
   'For the gateway: revoke_enrolment for an administrator. Errors: 42501 not an administrator, P0002 no '
   'such enrolment';

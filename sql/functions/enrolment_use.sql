@@ -1,11 +1,11 @@
 -- Enrolment codes, as devices that have no account use them.
 
-CREATE FUNCTION nebula.enrolment_project(p_code_hash bytea) RETURNS uuid
+CREATE FUNCTION nebula.enrolment_project(p_gateway nebula.proven_gateway, p_code_hash bytea) RETURNS uuid
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT e.project_id FROM nebula.enrolment e
    WHERE e.code_hash = p_code_hash AND e.revoked_at IS NULL AND e.expires_at > clock_timestamp()
 $$;
-COMMENT ON FUNCTION nebula.enrolment_project(bytea) IS
+COMMENT ON FUNCTION nebula.enrolment_project(nebula.proven_gateway, bytea) IS
   'For the gateway: the project a code is for; null for one that is unknown, expired or revoked. It may '
   'be used up';
 
@@ -152,7 +152,7 @@ COMMENT ON FUNCTION nebula.use_enrolment(bytea, uuid, text, text[], text, bytea,
   'same key joined by it before. Errors: as enroll_device';
 
 CREATE FUNCTION nebula.enroll_device(
-  p_code_hash bytea, p_device_id uuid, p_name text, p_endpoints text[], p_curve text,
+  p_gateway nebula.proven_gateway, p_code_hash bytea, p_device_id uuid, p_name text, p_endpoints text[], p_curve text,
   p_public_key bytea, p_host_key bytea, p_client inet DEFAULT NULL
 ) RETURNS TABLE (enrolled uuid, answer bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -199,7 +199,7 @@ BEGIN
    WHERE a.device_id = v_chosen;
   RETURN QUERY SELECT v_chosen, 1::bigint;
 END $$;
-COMMENT ON FUNCTION nebula.enroll_device(bytea, uuid, text, text[], text, bytea, bytea, inet) IS
+COMMENT ON FUNCTION nebula.enroll_device(nebula.proven_gateway, bytea, uuid, text, text[], text, bytea, bytea, inet) IS
   'For the gateway: makes a device, its address and its agent by an enrolment code, all or nothing; '
   'answers the device and the counter of the answer to send. The same device with the same keys again: '
   'the same device, and the code is not used twice. A code that was made for a device gives that one its '
@@ -208,12 +208,12 @@ COMMENT ON FUNCTION nebula.enroll_device(bytea, uuid, text, text[], text, bytea,
   'device, 22023 lighthouse without endpoint, 54000 asked too often, 53400 pool exhausted';
 
 CREATE FUNCTION nebula.register_by_code(
-  p_code_hash bytea, p_project_id uuid, p_device_id uuid, p_name text, p_endpoints text[],
-  p_curve text, p_public_key bytea, p_client inet DEFAULT NULL
+  p_gateway nebula.proven_gateway, p_code_hash bytea, p_project_id uuid, p_device_id uuid, p_name text,
+  p_endpoints text[], p_curve text, p_public_key bytea, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  IF nebula.enrolment_project(p_code_hash) IS DISTINCT FROM p_project_id THEN
+  IF nebula.enrolment_project(p_gateway, p_code_hash) IS DISTINCT FROM p_project_id THEN
     RAISE EXCEPTION 'this enrolment code is not valid for project %', p_project_id
       USING ERRCODE = 'P0002', HINT = 'Ask an administrator of the project for one.';
   END IF;
@@ -229,7 +229,9 @@ BEGIN
       USING ERRCODE = '55000', HINT = 'Register another device id, or let the agent work.';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.register_by_code(bytea, uuid, uuid, text, text[], text, bytea, inet) IS
+COMMENT ON FUNCTION nebula.register_by_code(
+  nebula.proven_gateway, bytea, uuid, uuid, text, text[], text, bytea, inet
+) IS
   'For the gateway: makes a device without an agent by an enrolment code, whose name, role, groups, '
   'endpoints and address count before the device''s own. The same device with the same key again: the '
   'same device. Errors: as enroll_device, and 55000 the device has an agent';

@@ -114,17 +114,35 @@ BEGIN
   RETURN true;
 END $$;
 COMMENT ON FUNCTION nebula.record_state(text, text, jsonb) IS
-  'For the gateway: records that a part of the system, such as a disk, has another state than the last on '
+  'For the worker: records that a part of the system, such as a disk, has another state than the last on '
   'record (disk-low, disk-full, disk-ok); returns whether it did. Administrators see the event. Errors: '
   '23514 malformed state';
 
+CREATE FUNCTION nebula.record_state_for(
+  p_gateway nebula.proven_gateway, p_part text, p_state text, p_detail jsonb
+) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  RETURN nebula.record_state(p_part, p_state, p_detail);
+END $$;
+COMMENT ON FUNCTION nebula.record_state_for(nebula.proven_gateway, text, text, jsonb) IS
+  'For the gateway: record_state. Errors: 23514 malformed state';
+
 -- Function in Rust.
 COMMENT ON FUNCTION nebula.disk_room() IS
-  'For the gateway: bytes and inodes of the disks of the data folder and of the log, and how many are free';
+  'Internal: bytes and inodes of the disks of the data folder and of the log, and how many are free';
+
+CREATE FUNCTION nebula.disk_room_for(p_gateway nebula.proven_gateway)
+RETURNS TABLE (disk text, size bigint, free bigint, inodes bigint, free_inodes bigint)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  RETURN QUERY SELECT * FROM nebula.disk_room();
+END $$;
+COMMENT ON FUNCTION nebula.disk_room_for(nebula.proven_gateway) IS 'For the gateway: disk_room';
 
 -- One indexed subquery for each hint. An event is shown for an hour, so that a notification that is sent again shows
 -- little.
-CREATE FUNCTION nebula.confirm_changes(p_hints jsonb)
+CREATE FUNCTION nebula.confirm_changes(p_gateway nebula.proven_gateway, p_hints jsonb)
 RETURNS TABLE (project_id uuid, subject text, subject_id text, action text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
@@ -173,12 +191,12 @@ BEGIN
        AND (h.subject, h.id, h.action) = ('peer', '', 'change')
        AND p.project_id IS NOT DISTINCT FROM h.project;
 END $$;
-COMMENT ON FUNCTION nebula.confirm_changes(jsonb) IS
+COMMENT ON FUNCTION nebula.confirm_changes(nebula.proven_gateway, jsonb) IS
   'For the gateway: which of these payloads of channel nebula_event are true, since anybody who may connect can send '
   'some: recorded events of the last hour as they are on record, and changes of jobs and files that exist';
 
 CREATE FUNCTION nebula.list_events(
-  p_actor uuid, p_project_id uuid DEFAULT NULL, p_before bigint DEFAULT NULL,
+  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_before bigint DEFAULT NULL,
   p_max integer DEFAULT 100
 ) RETURNS TABLE (
   event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text,
@@ -199,12 +217,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY e.event_id DESC
    LIMIT least(greatest(p_max, 1), 1000)
 $$;
-COMMENT ON FUNCTION nebula.list_events(uuid, uuid, bigint, integer) IS
+COMMENT ON FUNCTION nebula.list_events(nebula.proven_account, uuid, bigint, integer) IS
   'For the gateway: newest events first, of the projects the account sees; before pages back, at most '
   '1000 a call';
 
-CREATE FUNCTION nebula.refuse_call(p_device_id uuid, p_reason text, p_client inet, p_earlier bigint)
-RETURNS void
+CREATE FUNCTION nebula.refuse_call(
+  p_gateway nebula.proven_gateway, p_device_id uuid, p_reason text, p_client inet, p_earlier bigint
+) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.record_event((SELECT d.project_id FROM nebula.device d WHERE d.device_id = p_device_id),
                              'gateway', 'refuse-call', 'device', coalesce(p_device_id::text, ''), p_client,
@@ -212,6 +231,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                                                  'reason', left(p_reason, 500), 'earlier', nullif(p_earlier, 0)
                                                )))
 $$;
-COMMENT ON FUNCTION nebula.refuse_call(uuid, text, inet, bigint) IS
+COMMENT ON FUNCTION nebula.refuse_call(nebula.proven_gateway, uuid, text, inet, bigint) IS
   'For the gateway: records that a call or an enrolment was refused, and how many like it from the same '
   'client were not recorded since the last';

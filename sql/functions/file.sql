@@ -52,7 +52,7 @@ END $$;
 COMMENT ON FUNCTION nebula.place_file(nebula.file, text, text) IS
   'Internal: gives a file a place, also to one in the trash. Errors: 23505 it is taken, 22023, 23514 malformed name';
 
-CREATE FUNCTION nebula.named_file(p_actor uuid, p_project_id uuid, p_folder text, p_name text)
+CREATE FUNCTION nebula.named_file(p_actor nebula.proven_account, p_project_id uuid, p_folder text, p_name text)
 RETURNS TABLE (file_id uuid, size bigint, sha256 bytea, storage_key text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
@@ -67,13 +67,14 @@ BEGIN
        AND f.name = p_name
        AND f.deleted_at IS NULL;
 END $$;
-COMMENT ON FUNCTION nebula.named_file(uuid, uuid, text, text) IS
+COMMENT ON FUNCTION nebula.named_file(nebula.proven_account, uuid, text, text) IS
   'For the gateway: the file that has this place already, asked before an upload is sent; none if it is free. '
   'Errors: P0002, 42501 as require_permission, 22023 malformed folder';
 
 CREATE FUNCTION nebula.create_file(
-  p_actor uuid, p_file_id uuid, p_project_id uuid, p_folder text, p_name text, p_size bigint, p_sha256 bytea,
-  p_content_type text, p_storage_key text, p_media boolean, p_client inet DEFAULT NULL, p_ended uuid[] DEFAULT '{}'
+  p_actor nebula.proven_account, p_file_id uuid, p_project_id uuid, p_folder text, p_name text, p_size bigint,
+  p_sha256 bytea, p_content_type text, p_storage_key text, p_media boolean, p_client inet DEFAULT NULL,
+  p_ended uuid[] DEFAULT '{}'
 ) RETURNS TABLE (file_id uuid, created boolean, stored boolean, job_id bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -83,7 +84,7 @@ DECLARE
 BEGIN
   PERFORM nebula.check_folder(p_folder);
   -- Their bytes count as stored from here on.
-  PERFORM nebula.end_uploads(p_ended);
+  PERFORM nebula.forget_uploads(p_ended);
   v_content := nebula.take_content(p_actor, p_file_id, p_project_id, p_name, p_size, p_sha256, p_content_type,
                                    p_storage_key, p_media);
   INSERT INTO nebula.file AS f (file_id, project_id, owner_id, folder, name, content_id)
@@ -115,7 +116,7 @@ BEGIN
   RETURN QUERY SELECT p_file_id, true, v_content.storage_key = p_storage_key, v_content.job_id;
 END $$;
 COMMENT ON FUNCTION nebula.create_file(
-  uuid, uuid, uuid, text, text, bigint, bytea, text, text, boolean, inet, uuid[]
+  nebula.proven_account, uuid, uuid, text, text, bigint, bytea, text, text, boolean, inet, uuid[]
 ) IS
   'For the gateway: records a stored upload and, for media whose bytes are new, enqueues its transcode. created = '
   'false: the same bytes were there in that place; stored = false: they were there under another key, so those at '
@@ -123,7 +124,7 @@ COMMENT ON FUNCTION nebula.create_file(
   'name taken by other content, 22023 malformed folder, 23514 malformed name, 53Q00 and 53Q01 over a quota, 53Q00 too '
   'many files';
 
-CREATE FUNCTION nebula.file_content(p_actor uuid, p_file_id uuid, p_rendition text DEFAULT NULL)
+CREATE FUNCTION nebula.file_content(p_actor nebula.proven_account, p_file_id uuid, p_rendition text DEFAULT NULL)
 RETURNS TABLE (
   content_id uuid, storage_key text, size bigint, sha256 bytea, content_type text, name text, modified_at timestamptz
 )
@@ -173,12 +174,13 @@ BEGIN
       USING ERRCODE = 'P0002', HINT = 'Wait for its job, or ask for rendition "original".';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.file_content(uuid, uuid, text) IS
+COMMENT ON FUNCTION nebula.file_content(nebula.proven_account, uuid, text) IS
   'For the gateway: where the bytes of a file are: rendition null = best for playing, original = as '
   'uploaded, else by kind. Errors: P0002 no such file or rendition';
 
 CREATE FUNCTION nebula.move_file(
-  p_actor uuid, p_file_id uuid, p_folder text DEFAULT NULL, p_name text DEFAULT NULL, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_file_id uuid, p_folder text DEFAULT NULL, p_name text DEFAULT NULL,
+  p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -196,6 +198,6 @@ BEGIN
     jsonb_strip_nulls(jsonb_build_object('name', v_file.name, 'folder', v_file.folder,
                                          'newName', p_name, 'newFolder', p_folder)));
 END $$;
-COMMENT ON FUNCTION nebula.move_file(uuid, uuid, text, text, inet) IS
+COMMENT ON FUNCTION nebula.move_file(nebula.proven_account, uuid, text, text, inet) IS
   'For the gateway: gives a file another folder or name; null: as it is. Errors: P0002 no such file, 42501 as '
   'require_permission, 23505 name taken, 22023 malformed folder, 23514 malformed name';

@@ -5,8 +5,9 @@
 -- project in turn, until the page is full: with ten thousand of them that takes milliseconds, and an index of parts
 -- would need an extension (pg_trgm), which not every server has.
 CREATE FUNCTION nebula.list_files(
-  p_actor uuid, p_project_id uuid DEFAULT NULL, p_filter jsonb DEFAULT '{}', p_sort text DEFAULT 'date',
-  p_descending boolean DEFAULT true, p_after jsonb DEFAULT NULL, p_max integer DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_filter jsonb DEFAULT '{}',
+  p_sort text DEFAULT 'date', p_descending boolean DEFAULT true, p_after jsonb DEFAULT NULL,
+  p_max integer DEFAULT NULL
 ) RETURNS TABLE (
   file_id uuid, project_id uuid, folder text, name text, size bigint, sha256 text, content_type text, kind text,
   duration double precision, tags text[], owner text, uploaded_at timestamptz, deleted_at timestamptz, state text,
@@ -114,7 +115,7 @@ BEGIN
   $sql$, v_key, v_where, v_order)
   USING p_actor, v_projects, v_file_id, v_folder, v_name, v_kind, v_tags, v_words, v_state, p_after, p_max;
 END $$;
-COMMENT ON FUNCTION nebula.list_files(uuid, uuid, jsonb, text, boolean, jsonb, integer) IS
+COMMENT ON FUNCTION nebula.list_files(nebula.proven_account, uuid, jsonb, text, boolean, jsonb, integer) IS
   'For the gateway: files that the account sees, with state, renditions and where it stopped in them. The filter: '
   'fileId, folder (below: also what is below it), name, q (parts of the name), kind, tags (all of them), state, trash '
   '(true: those in the trash instead). Sorted by name, date, size or duration; the next page comes after the sort_key '

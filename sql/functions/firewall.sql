@@ -171,7 +171,7 @@ END $$;
 COMMENT ON FUNCTION nebula.drop_rule(bigint, text) IS
   'Removes a firewall rule. For administrators. Errors: P0002 no such rule';
 
-CREATE FUNCTION nebula.list_rules(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
+CREATE FUNCTION nebula.list_rules(p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT jsonb_build_object(
            'ruleId', r.rule_id, 'projectId', r.project_id, 'direction', r.direction,
@@ -185,10 +185,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
      AND (p_project_id IS NULL OR r.project_id = p_project_id)
    ORDER BY r.project_id, r.rule_id
 $$;
-COMMENT ON FUNCTION nebula.list_rules(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_rules(nebula.proven_account, uuid) IS
   'For the gateway: firewall rules of the projects the account sees, as the API writes them';
 
-CREATE FUNCTION nebula.add_rule_for(p_actor uuid, p_rule jsonb) RETURNS bigint
+CREATE FUNCTION nebula.add_rule_for(p_actor nebula.proven_account, p_rule jsonb) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.add_rule((p_rule ->> 'projectId')::uuid, p_rule ->> 'direction', p_rule ->> 'forGroup',
                          (p_rule ->> 'forDevice')::uuid, p_rule ->> 'protocol',
@@ -198,11 +198,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                          nebula.read_inet('localCidr', p_rule ->> 'localCidr'), p_rule ->> 'note',
                          nebula.require_permission(p_actor, (p_rule ->> 'projectId')::uuid, 'network.write'))
 $$;
-COMMENT ON FUNCTION nebula.add_rule_for(uuid, jsonb) IS
+COMMENT ON FUNCTION nebula.add_rule_for(nebula.proven_account, jsonb) IS
   'For the gateway: add_rule for an administrator, with a rule as the API writes it. Errors: 42501 not '
   'an administrator, the rest as add_rule';
 
-CREATE FUNCTION nebula.drop_rule_for(p_actor uuid, p_rule_id bigint) RETURNS void
+CREATE FUNCTION nebula.drop_rule_for(p_actor nebula.proven_account, p_rule_id bigint) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.drop_rule(
            p_rule_id,
@@ -213,6 +213,6 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                                          AND r.project_id IN (SELECT nebula.visible_projects(p_actor))),
                                      'network.write'))
 $$;
-COMMENT ON FUNCTION nebula.drop_rule_for(uuid, bigint) IS
+COMMENT ON FUNCTION nebula.drop_rule_for(nebula.proven_account, bigint) IS
   'For the gateway: drop_rule for an administrator. Errors: 42501 not an administrator, P0002 no such '
   'rule';

@@ -7,7 +7,7 @@ RETURN p_above = '' AND p_folder <> ''
        OR (p_folder COLLATE "C" > (p_above || '/') COLLATE "C" AND p_folder COLLATE "C" < (p_above || '0') COLLATE "C");
 COMMENT ON FUNCTION nebula.is_below(text, text) IS 'Internal: whether a folder is somewhere below another';
 
-CREATE FUNCTION nebula.list_folders(p_actor uuid, p_project_id uuid, p_folder text DEFAULT '')
+CREATE FUNCTION nebula.list_folders(p_actor nebula.proven_account, p_project_id uuid, p_folder text DEFAULT '')
 RETURNS TABLE (folder text, files bigint, size bigint, uploaded_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -28,12 +28,12 @@ BEGIN
              GROUP BY 1) below
      ORDER BY nebula.sort_key(below.part) COLLATE "C", below.part;
 END $$;
-COMMENT ON FUNCTION nebula.list_folders(uuid, uuid, text) IS
+COMMENT ON FUNCTION nebula.list_folders(nebula.proven_account, uuid, text) IS
   'For the gateway: the folders directly in a folder, with what is in them and below: files, bytes, last upload. '
   'Errors: P0002, 42501 as require_member, 22023';
 
 CREATE FUNCTION nebula.move_folder(
-  p_actor uuid, p_project_id uuid, p_folder text, p_to text, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_folder text, p_to text, p_client inet DEFAULT NULL
 ) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -109,7 +109,7 @@ EXCEPTION
       END
       USING ERRCODE = '23505', HINT = 'Nothing was moved. Move or rename one of the two first.';
 END $$;
-COMMENT ON FUNCTION nebula.move_folder(uuid, uuid, text, text, inet) IS
+COMMENT ON FUNCTION nebula.move_folder(nebula.proven_account, uuid, text, text, inet) IS
   'For the gateway: moves or renames a folder with all that is below, or nothing; returns the number of files. Links '
   'to it follow. Where the other folder is there, the two become one, and links to the first end. Errors: P0002, 42501 '
   'as require_permission, P0002 no such folder, 23505 a name is taken there, 22023';

@@ -129,7 +129,7 @@ COMMENT ON FUNCTION nebula.find_jobs(uuid, uuid, bigint, integer, text, text, bi
   'Internal: the work of list_jobs';
 
 CREATE FUNCTION nebula.list_jobs(
-  actor uuid,
+  actor nebula.proven_account,
   project_id uuid DEFAULT NULL,
   job_id bigint DEFAULT NULL,
   max integer DEFAULT 100,
@@ -165,7 +165,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
     FROM nebula.find_jobs($1, $2, $3, $4, $5, $6, $7) j
    ORDER BY j.job_id DESC
 $$;
-COMMENT ON FUNCTION nebula.list_jobs(uuid, uuid, bigint, integer, text, text, bigint) IS
+COMMENT ON FUNCTION nebula.list_jobs(nebula.proven_account, uuid, bigint, integer, text, text, bigint) IS
   'For the gateway: newest jobs first, of the projects the account sees (administrators: also those of '
   'no project); of one kind or state if named; before pages back, at most 1000 a call';
 
@@ -191,7 +191,7 @@ COMMENT ON FUNCTION nebula.require_job(uuid, bigint) IS
   'Internal: username of the actor if it may change the job. Errors: 28000 unknown or disabled, P0002 no such job, or '
   'not for this account, 42501';
 
-CREATE FUNCTION nebula.cancel_job_for(p_actor uuid, p_job_id bigint, p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.cancel_job_for(p_actor nebula.proven_account, p_job_id bigint, p_client inet DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -204,11 +204,11 @@ BEGIN
    WHERE j.job_id = p_job_id;
   RETURN v_state;
 END $$;
-COMMENT ON FUNCTION nebula.cancel_job_for(uuid, bigint, inet) IS
+COMMENT ON FUNCTION nebula.cancel_job_for(nebula.proven_account, bigint, inet) IS
   'For the gateway: cancel_job for an account, on record. Errors: 28000, P0002, 42501 as require_job, 55000 '
   'finished';
 
-CREATE FUNCTION nebula.retry_job_for(p_actor uuid, p_job_id bigint, p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.retry_job_for(p_actor nebula.proven_account, p_job_id bigint, p_client inet DEFAULT NULL)
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -220,6 +220,6 @@ BEGIN
     FROM nebula.job_status j
    WHERE j.job_id = p_job_id;
 END $$;
-COMMENT ON FUNCTION nebula.retry_job_for(uuid, bigint, inet) IS
+COMMENT ON FUNCTION nebula.retry_job_for(nebula.proven_account, bigint, inet) IS
   'For the gateway: retry_job for an account, on record. Errors: 28000, P0002 as require_job, 55000 '
   'neither dead, cancelled nor waiting, 23505 key taken';

@@ -86,7 +86,7 @@ COMMENT ON FUNCTION nebula.remove_member(uuid, text) IS
   'Ends the membership of an account; its devices and files stay. Errors: P0002 no such account or project, or not a '
   'member, 55000 the last owner';
 
-CREATE FUNCTION nebula.list_members(p_actor uuid, p_project_id uuid)
+CREATE FUNCTION nebula.list_members(p_actor nebula.proven_account, p_project_id uuid)
 RETURNS TABLE (account_id uuid, username text, role text, added_at timestamptz, disabled boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
@@ -99,11 +99,11 @@ BEGIN
      ORDER BY nebula.role_rank(m.role) DESC, a.username
      LIMIT 1000;
 END $$;
-COMMENT ON FUNCTION nebula.list_members(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_members(nebula.proven_account, uuid) IS
   'For the gateway: members of a project, owners first, at most 1000. Errors: 28000, P0002, 42501 as require_member';
 
 CREATE FUNCTION nebula.set_member_for(
-  p_actor uuid, p_project_id uuid, p_username text, p_role text, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_username text, p_role text, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -111,12 +111,12 @@ DECLARE
 BEGIN
   PERFORM nebula.set_member(p_project_id, nebula.find_account(p_username), p_role, v_who, p_client);
 END $$;
-COMMENT ON FUNCTION nebula.set_member_for(uuid, uuid, text, text, inet) IS
+COMMENT ON FUNCTION nebula.set_member_for(nebula.proven_account, uuid, text, text, inet) IS
   'For the gateway: add_member for an owner of the project. Errors: 28000, 42501, the rest as add_member';
 
 -- Members may leave by themselves.
 CREATE FUNCTION nebula.remove_member_for(
-  p_actor uuid, p_project_id uuid, p_account_id uuid, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_account_id uuid, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -125,6 +125,6 @@ DECLARE
 BEGIN
   PERFORM nebula.end_membership(p_project_id, p_account_id, v_who, p_client);
 END $$;
-COMMENT ON FUNCTION nebula.remove_member_for(uuid, uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.remove_member_for(nebula.proven_account, uuid, uuid, inet) IS
   'For the gateway: remove_member for an owner of the project, or for the member itself. Errors: 28000, 42501, P0002, '
   '55000 the last owner';

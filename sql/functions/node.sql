@@ -244,7 +244,7 @@ COMMENT ON FUNCTION nebula.tie_node(uuid, uuid, text, inet) IS
   'represents another node';
 
 CREATE FUNCTION nebula.register_node_for(
-  p_actor uuid, p_name text, p_endpoint text, p_weight integer, p_max_peers integer, p_cidr text,
+  p_actor nebula.proven_account, p_name text, p_endpoint text, p_weight integer, p_max_peers integer, p_cidr text,
   p_capabilities text[]
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -258,17 +258,17 @@ BEGIN
                               jsonb_build_object('name', p_name));
   RETURN v_made;
 END $$;
-COMMENT ON FUNCTION nebula.register_node_for(uuid, text, text, integer, integer, text, text[]) IS
+COMMENT ON FUNCTION nebula.register_node_for(nebula.proven_account, text, text, integer, integer, text, text[]) IS
   'For the gateway: register_node for an administrator. Errors: 42501 not an administrator, the rest as '
   'register_node';
 
 CREATE FUNCTION nebula.tie_node_for(
-  p_actor uuid, p_node_id uuid, p_device_id uuid, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_node_id uuid, p_device_id uuid, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.tie_node(p_node_id, p_device_id, nebula.require_operator(p_actor, 'node.write'), p_client);
 END $$;
-COMMENT ON FUNCTION nebula.tie_node_for(uuid, uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.tie_node_for(nebula.proven_account, uuid, uuid, inet) IS
   'For the gateway: tie_node for an administrator. Errors: 42501 not an administrator, the rest as '
   'tie_node';

@@ -16,7 +16,7 @@ BEGIN
                        THEN ARRAY(SELECT w
                                     FROM unnest(e.networks) w
                                    WHERE NOT EXISTS (SELECT FROM unnest(p_overlay) o WHERE w <<= o))
-                       WHEN e.made_by_sql OR nebula.account_role(e.creator_id) = 'admin' THEN '{0.0.0.0/0,::/0}'
+                       WHEN e.made_by_sql OR nebula.role_of(e.creator_id) = 'admin' THEN '{0.0.0.0/0,::/0}'
                      END AS destinations
                 FROM nebula.peer e
                WHERE e.project_id = p_project_id

@@ -44,16 +44,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION nebula.show_node(nebula.node_status) IS 'Internal: a node as the API writes it';
 
-CREATE FUNCTION nebula.list_nodes(p_actor uuid) RETURNS SETOF jsonb
+CREATE FUNCTION nebula.list_nodes(p_actor nebula.proven_account) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_operator(p_actor, 'node.write');
   RETURN QUERY SELECT nebula.show_node(s) FROM nebula.node_status s ORDER BY s.local, s.name;
 END $$;
-COMMENT ON FUNCTION nebula.list_nodes(uuid) IS
+COMMENT ON FUNCTION nebula.list_nodes(nebula.proven_account) IS
   'For the gateway: nodes by name, as the API writes them. Errors: 42501 not an administrator';
 
-CREATE FUNCTION nebula.list_enabled_nodes(p_actor uuid, p_project_id uuid) RETURNS SETOF jsonb
+CREATE FUNCTION nebula.list_enabled_nodes(p_actor nebula.proven_account, p_project_id uuid) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_member(p_actor, p_project_id);
@@ -67,33 +67,36 @@ BEGIN
        AND s.enabled
      ORDER BY s.local, s.score, s.name;
 END $$;
-COMMENT ON FUNCTION nebula.list_enabled_nodes(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_enabled_nodes(nebula.proven_account, uuid) IS
   'For the gateway: the nodes that a peer of the project can be given to by name, as the API writes them, the one '
   'that is chosen first. Errors: P0002 no such project, 42501 not a member';
 
-CREATE FUNCTION nebula.update_node_for(p_actor uuid, p_node_id uuid, p_changes jsonb, p_client inet DEFAULT NULL)
-RETURNS jsonb
+CREATE FUNCTION nebula.update_node_for(
+  p_actor nebula.proven_account, p_node_id uuid, p_changes jsonb, p_client inet DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.update_node_by(p_node_id, p_changes, nebula.require_operator(p_actor, 'node.write'), p_client);
   RETURN (SELECT nebula.show_node(s) FROM nebula.node_status s WHERE s.node_id = p_node_id);
 END $$;
-COMMENT ON FUNCTION nebula.update_node_for(uuid, uuid, jsonb, inet) IS
+COMMENT ON FUNCTION nebula.update_node_for(nebula.proven_account, uuid, jsonb, inet) IS
   'For the gateway: update_node and set_node_state for an administrator; answers the node. Errors: 42501 not an '
   'administrator, the rest as those';
 
-CREATE FUNCTION nebula.remove_node_for(p_actor uuid, p_node_id uuid, p_force boolean, p_client inet DEFAULT NULL)
-RETURNS void
+CREATE FUNCTION nebula.remove_node_for(
+  p_actor nebula.proven_account, p_node_id uuid, p_force boolean, p_client inet DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.remove_node_by(p_node_id, coalesce(p_force, false), nebula.require_operator(p_actor, 'node.write'),
                                 p_client);
 END $$;
-COMMENT ON FUNCTION nebula.remove_node_for(uuid, uuid, boolean, inet) IS
+COMMENT ON FUNCTION nebula.remove_node_for(nebula.proven_account, uuid, boolean, inet) IS
   'For the gateway: remove_node for an administrator. Errors: 42501 not an administrator, the rest as remove_node';
 
-CREATE FUNCTION nebula.set_interface_for(p_actor uuid, p_node_id uuid, p_interface jsonb, p_client inet DEFAULT NULL)
-RETURNS jsonb
+CREATE FUNCTION nebula.set_interface_for(
+  p_actor nebula.proven_account, p_node_id uuid, p_interface jsonb, p_client inet DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_interface_id uuid := nebula.set_interface_by(p_node_id, p_interface,
@@ -104,12 +107,12 @@ BEGIN
             JOIN nebula.node n USING (node_id)
            WHERE i.interface_id = v_interface_id);
 END $$;
-COMMENT ON FUNCTION nebula.set_interface_for(uuid, uuid, jsonb, inet) IS
+COMMENT ON FUNCTION nebula.set_interface_for(nebula.proven_account, uuid, jsonb, inet) IS
   'For the gateway: add_interface for an administrator, with an interface as the API writes it; answers it. '
   'Errors: 42501 not an administrator, the rest as add_interface';
 
 CREATE FUNCTION nebula.drop_interface_for(
-  p_actor uuid, p_node_id uuid, p_name text, p_force boolean, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_node_id uuid, p_name text, p_force boolean, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -126,23 +129,23 @@ BEGIN
   END IF;
   PERFORM nebula.drop_interface_by(v_interface_id, coalesce(p_force, false), v_who, p_client);
 END $$;
-COMMENT ON FUNCTION nebula.drop_interface_for(uuid, uuid, text, boolean, inet) IS
+COMMENT ON FUNCTION nebula.drop_interface_for(nebula.proven_account, uuid, text, boolean, inet) IS
   'For the gateway: drop_interface for an administrator. Errors: 42501 not an administrator, the rest as '
   'drop_interface';
 
 CREATE FUNCTION nebula.set_local_device_for(
-  p_actor uuid, p_project_id uuid, p_device_id uuid, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_device_id uuid, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.set_local_device_by(p_project_id, p_device_id, nebula.require_operator(p_actor, 'node.write'),
                                      p_client);
 END $$;
-COMMENT ON FUNCTION nebula.set_local_device_for(uuid, uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.set_local_device_for(nebula.proven_account, uuid, uuid, inet) IS
   'For the gateway: set_local_device for an administrator. Errors: 42501 not an administrator, the rest as '
   'set_local_device';
 
-CREATE FUNCTION nebula.node_counts()
+CREATE FUNCTION nebula.node_counts(p_gateway nebula.proven_gateway)
 RETURNS TABLE (
   state text, nodes bigint, seats bigint, seats_max bigint, oldest_secret_seconds double precision
 )
@@ -160,14 +163,14 @@ BEGIN
                             AND s.retired_at IS NULL) k ON true
      GROUP BY w.state;
 END $$;
-COMMENT ON FUNCTION nebula.node_counts() IS
+COMMENT ON FUNCTION nebula.node_counts(nebula.proven_gateway) IS
   'For the gateway: nodes by health, their seats, and the age of the newest secret of the node whose newest is '
   'the oldest';
 
-CREATE FUNCTION nebula.peer_counts()
+CREATE FUNCTION nebula.peer_counts(p_gateway nebula.proven_gateway)
 RETURNS TABLE (state text, peers bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 BEGIN
   RETURN QUERY SELECT s.state, count(*) FROM nebula.peer_status s GROUP BY s.state;
 END $$;
-COMMENT ON FUNCTION nebula.peer_counts() IS 'For the gateway: peers by state';
+COMMENT ON FUNCTION nebula.peer_counts(nebula.proven_gateway) IS 'For the gateway: peers by state';

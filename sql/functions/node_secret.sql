@@ -1,19 +1,14 @@
 -- Shared secrets of nodes: created, exchanged, retired; and the checks of calls signed with them.
 
-CREATE FUNCTION nebula.make_node_secret(
-  node_id uuid,
-  made_by text DEFAULT NULL,
-  client inet DEFAULT NULL
-) RETURNS TABLE (key_id uuid, secret bytea)
+CREATE FUNCTION nebula.keep_node_secret(
+  p_node_id uuid, p_secret bytea, p_made_by text, p_client inet
+) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_node_id CONSTANT uuid := node_id;
-  v_made_by CONSTANT text := made_by;
-  v_client  CONSTANT inet := client;
-  v_known   nebula.node := nebula.require_node(v_node_id);
-  v_who     text := coalesce(v_made_by, session_user::text);
-  v_free    smallint;
-  v_made    nebula.node_secret;
+  v_known nebula.node := nebula.require_node(p_node_id);
+  v_who   text := coalesce(p_made_by, session_user::text);
+  v_free  smallint;
+  v_made  uuid;
 BEGIN
   -- Serializes concurrent calls for one node.
   PERFORM
@@ -36,16 +31,31 @@ BEGIN
         HINT = 'Retire the older one once the node uses the newer: nebulactl node secret retire.';
   END IF;
   INSERT INTO nebula.node_secret AS k (node_id, place, secret, made_by)
-  VALUES (v_known.node_id, v_free, nebula.random_key(), v_who)
-  RETURNING k.* INTO v_made;
-  PERFORM nebula.record_event(NULL, v_who, 'make-secret', 'node', v_known.node_id::text, v_client,
-    jsonb_build_object('name', v_known.name, 'key', v_made.key_id));
-  RETURN QUERY SELECT v_made.key_id, v_made.secret;
+  VALUES (v_known.node_id, v_free, p_secret, v_who)
+  RETURNING k.key_id INTO v_made;
+  PERFORM nebula.record_event(NULL, v_who, 'make-secret', 'node', v_known.node_id::text, p_client,
+    jsonb_build_object('name', v_known.name, 'key', v_made));
+  RETURN v_made;
+END $$;
+COMMENT ON FUNCTION nebula.keep_node_secret(uuid, bytea, text, inet) IS
+  'Internal: keeps a secret for a node, sealed or not; returns its identifier. Errors: P0002 no such node, 55000 it '
+  'has two already';
+
+CREATE FUNCTION nebula.make_node_secret(
+  node_id uuid,
+  made_by text DEFAULT NULL,
+  client inet DEFAULT NULL
+) RETURNS TABLE (key_id uuid, secret bytea)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_secret CONSTANT bytea := nebula.random_key();
+BEGIN
+  RETURN QUERY SELECT nebula.keep_node_secret(node_id, v_secret, made_by, client), v_secret;
 END $$;
 COMMENT ON FUNCTION nebula.make_node_secret(uuid, text, inet) IS
   'Creates a secret for a node and returns it, this once: the first, or a second one that is to replace '
-  'it. As soon as a node has a secret, the agent of its device must sign its calls with one. For '
-  'administrators. Errors: P0002 no such node, 55000 it has two already';
+  'it. As soon as a node has a secret, the agent of its device must sign its calls with one. A gateway seals it within '
+  'ten minutes. For administrators. Errors: P0002 no such node, 55000 it has two already';
 
 CREATE FUNCTION nebula.retire_node_secret(
   node_id uuid,
@@ -104,7 +114,7 @@ COMMENT ON FUNCTION nebula.retire_node_secret(uuid, uuid, text, inet) IS
   'calls of its agent need no second signature. For administrators. Errors: P0002 no such node or secret, '
   '55000 none given and there are no two';
 
-CREATE FUNCTION nebula.list_node_secrets(p_actor uuid, p_node_id uuid)
+CREATE FUNCTION nebula.list_node_secrets(p_actor nebula.proven_account, p_node_id uuid)
 RETURNS TABLE (
   key_id uuid, made_by text, made_at timestamptz, used_at timestamptz, retired_at timestamptz
 )
@@ -119,25 +129,50 @@ BEGIN
      ORDER BY k.made_at DESC
      LIMIT 100;
 END $$;
-COMMENT ON FUNCTION nebula.list_node_secrets(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_node_secrets(nebula.proven_account, uuid) IS
   'For the gateway: secrets of a node without the secrets, newest first, at most 100. Errors: 42501 not '
   'an administrator, P0002 no such node';
 
 CREATE FUNCTION nebula.make_node_secret_for(
-  p_actor uuid, p_node_id uuid, p_client inet DEFAULT NULL
-) RETURNS TABLE (key_id uuid, secret bytea)
+  p_actor nebula.proven_account, p_node_id uuid, p_sealed bytea, p_client inet DEFAULT NULL
+) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who text := nebula.require_operator(p_actor, 'node.write');
+  v_who text := nebula.require_admin(p_actor);
 BEGIN
-  RETURN QUERY SELECT * FROM nebula.make_node_secret(p_node_id, v_who, p_client);
+  RETURN nebula.keep_node_secret(p_node_id, p_sealed, v_who, p_client);
 END $$;
-COMMENT ON FUNCTION nebula.make_node_secret_for(uuid, uuid, inet) IS
-  'For the gateway: make_node_secret for an administrator. Errors: 42501 not an administrator, the rest '
-  'as make_node_secret';
+COMMENT ON FUNCTION nebula.make_node_secret_for(nebula.proven_account, uuid, bytea, inet) IS
+  'For the gateway: keeps a secret of a node, which the gateway made and sealed, for an administrator. Errors: 42501 '
+  'not an administrator, the rest as make_node_secret';
+
+CREATE FUNCTION nebula.unsealed_node_secrets(p_gateway nebula.proven_gateway)
+RETURNS TABLE (key_id uuid, node_id uuid, secret bytea)
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT k.key_id, k.node_id, k.secret
+    FROM nebula.node_secret k
+   WHERE octet_length(k.secret) = 32
+   ORDER BY k.key_id
+   LIMIT 1000
+$$;
+COMMENT ON FUNCTION nebula.unsealed_node_secrets(nebula.proven_gateway) IS
+  'For the gateway: secrets of nodes that are not sealed yet: made in SQL, or by an earlier release';
+
+CREATE FUNCTION nebula.seal_node_secret(
+  p_gateway nebula.proven_gateway, p_key_id uuid, p_sealed bytea
+) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  -- One that another gateway has sealed meanwhile, or that was retired, stays.
+  UPDATE nebula.node_secret k
+     SET secret = p_sealed
+   WHERE k.key_id = p_key_id
+     AND octet_length(k.secret) = 32
+$$;
+COMMENT ON FUNCTION nebula.seal_node_secret(nebula.proven_gateway, uuid, bytea) IS
+  'For the gateway: keeps a secret sealed from now on';
 
 CREATE FUNCTION nebula.retire_node_secret_for(
-  p_actor uuid, p_node_id uuid, p_key_id uuid, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_node_id uuid, p_key_id uuid, p_client inet DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -145,11 +180,13 @@ DECLARE
 BEGIN
   RETURN nebula.retire_node_secret(p_node_id, p_key_id, v_who, p_client);
 END $$;
-COMMENT ON FUNCTION nebula.retire_node_secret_for(uuid, uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.retire_node_secret_for(nebula.proven_account, uuid, uuid, inet) IS
   'For the gateway: retire_node_secret for an administrator. Errors: 42501 not an administrator, the '
   'rest as retire_node_secret';
 
-CREATE FUNCTION nebula.node_secrets(p_node_id uuid) RETURNS TABLE (key_id uuid, secret bytea)
+CREATE FUNCTION nebula.node_secrets(
+  p_gateway nebula.proven_gateway, p_node_id uuid
+) RETURNS TABLE (key_id uuid, secret bytea)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   RETURN QUERY
@@ -158,12 +195,12 @@ BEGIN
      WHERE k.node_id = p_node_id
        AND k.retired_at IS NULL;
 END $$;
-COMMENT ON FUNCTION nebula.node_secrets(uuid) IS
+COMMENT ON FUNCTION nebula.node_secrets(nebula.proven_gateway, uuid) IS
   'For the gateway: the secrets that calls of a node may be signed with, for the gateway, which '
   'verifies; no rows: its calls need none';
 
 CREATE FUNCTION nebula.accept_node_call(
-  p_node_id uuid, p_key_id uuid, p_nonce text, p_made_at timestamptz
+  p_gateway nebula.proven_gateway, p_node_id uuid, p_key_id uuid, p_nonce text, p_made_at timestamptz
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -200,7 +237,7 @@ BEGIN
      WHERE k.key_id = v_used.key_id;
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.accept_node_call(uuid, uuid, text, timestamptz) IS
+COMMENT ON FUNCTION nebula.accept_node_call(nebula.proven_gateway, uuid, uuid, text, timestamptz) IS
   'For the gateway: decides on a call whose signature was verified with a secret of the node: neither '
   'stale nor made before. Errors: 28000 stale, repeated or retired, 23514 a nonce that is too short or '
   'too long';

@@ -236,7 +236,9 @@ COMMENT ON FUNCTION nebula.take_interface_report(nebula.node, nebula.node_interf
   'whether a request may wait for that. The caller has locked the node and its peers that move';
 
 -- Fixed plans (sql/README.md), also of the functions that this one calls.
-CREATE FUNCTION nebula.sync_node(p_device_id uuid, p_said_at timestamptz, p_report jsonb) RETURNS jsonb
+CREATE FUNCTION nebula.sync_node(
+  p_gateway nebula.proven_gateway, p_device_id uuid, p_said_at timestamptz, p_report jsonb
+) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
@@ -286,7 +288,7 @@ BEGIN
     'due', v_node.synced_version > v_former.synced_version
   );
 END $$;
-COMMENT ON FUNCTION nebula.sync_node(uuid, timestamptz, jsonb) IS
+COMMENT ON FUNCTION nebula.sync_node(nebula.proven_gateway, uuid, timestamptz, jsonb) IS
   'For the gateway: takes the report of the agent of a node (NodeReport, without nonce) and answers what its '
   'interfaces are to run (NodeState, without nonce); due: firewall or overlay may have changed since the last '
   'answer. said_at: when the agent made the report. Errors: P0002 the device represents no node, 28000 the '
@@ -294,7 +296,7 @@ COMMENT ON FUNCTION nebula.sync_node(uuid, timestamptz, jsonb) IS
 
 -- Fixed plans (sql/README.md), also of the functions that this one calls: by statistics of the time before many peers
 -- were created, all of them would be compared with each other.
-CREATE FUNCTION nebula.node_state(p_device_id uuid, p_report jsonb) RETURNS jsonb
+CREATE FUNCTION nebula.node_state(p_gateway nebula.proven_gateway, p_device_id uuid, p_report jsonb) RETURNS jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 DECLARE
@@ -321,6 +323,6 @@ BEGIN
        WHERE i.node_id = v_node.node_id)
   );
 END $$;
-COMMENT ON FUNCTION nebula.node_state(uuid, jsonb) IS
+COMMENT ON FUNCTION nebula.node_state(nebula.proven_gateway, uuid, jsonb) IS
   'For the gateway: what sync_node would answer to this report, without taking the report. Errors: P0002 the device '
   'represents no node';

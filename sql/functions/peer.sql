@@ -135,7 +135,7 @@ BEGIN
   -- Members see each other's identifiers and keys, so the same ones do not make it the same caller.
   IF p_peer.creator_id IS NOT NULL
      AND p_peer.creator_id IS DISTINCT FROM v_known.creator_id
-     AND nebula.account_role(p_peer.creator_id) IS DISTINCT FROM 'admin'
+     AND nebula.role_of(p_peer.creator_id) IS DISTINCT FROM 'admin'
   THEN
     RAISE EXCEPTION 'there is a peer % already, which another account created', p_peer.peer_id
       USING ERRCODE = '23505', HINT = 'Use a fresh identifier and key.';

@@ -69,7 +69,7 @@ COMMENT ON FUNCTION nebula.show_result(nebula.batch_result) IS
 
 -- The page is chosen before anything is read that only shown peers need.
 CREATE FUNCTION nebula.list_peers(
-  p_actor uuid, p_project_id uuid DEFAULT NULL, p_after uuid DEFAULT NULL, p_max integer DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_after uuid DEFAULT NULL, p_max integer DEFAULT NULL
 ) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
@@ -105,12 +105,13 @@ BEGIN
      CROSS JOIN LATERAL (SELECT c.* FROM nebula.peer_status c WHERE c.peer_id = w.peer_id OFFSET 0) s
      ORDER BY w.project_id, w.name, w.peer_id;
 END $$;
-COMMENT ON FUNCTION nebula.list_peers(uuid, uuid, uuid, integer) IS
+COMMENT ON FUNCTION nebula.list_peers(nebula.proven_account, uuid, uuid, integer) IS
   'For the gateway: peers of the projects the account sees, by name, as the API writes them; at most max of them, '
   'those after this one. Errors: 28000 no such account, P0002 no peer to begin after, 22023 max';
 
 CREATE FUNCTION nebula.create_peers_for(
-  p_actor uuid, p_project_id uuid, p_peers jsonb, p_strategy text, p_deadline timestamptz, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_peers jsonb, p_strategy text, p_deadline timestamptz,
+  p_client inet DEFAULT NULL
 ) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
@@ -130,13 +131,14 @@ BEGIN
       FROM nebula.create_peers_by(p_project_id, v_items, coalesce(p_strategy, 'auto'), p_deadline, v_acting.username,
                                   p_client, p_actor) r;
 END $$;
-COMMENT ON FUNCTION nebula.create_peers_for(uuid, uuid, jsonb, text, timestamptz, inet) IS
+COMMENT ON FUNCTION nebula.create_peers_for(nebula.proven_account, uuid, jsonb, text, timestamptz, inet) IS
   'For the gateway: create_peers for a member, with peers and results as the API writes them. deadline: those '
   'that their nodes have not applied by then are withdrawn; null: never. Errors: 42501 not a member, or groups '
   'by one who is no administrator, the rest as create_peers';
 
-CREATE FUNCTION nebula.update_peer_for(p_actor uuid, p_peer_id uuid, p_changes jsonb, p_client inet DEFAULT NULL)
-RETURNS jsonb
+CREATE FUNCTION nebula.update_peer_for(
+  p_actor nebula.proven_account, p_peer_id uuid, p_changes jsonb, p_client inet DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who text := nebula.acting_on_peer(p_actor, p_peer_id, p_changes ? 'groups');
@@ -147,14 +149,14 @@ BEGIN
   PERFORM nebula.update_peer_by(p_peer_id, p_changes, v_who, p_client, p_actor);
   RETURN (SELECT nebula.show_peer(s) FROM nebula.peer_status s WHERE s.peer_id = p_peer_id);
 END $$;
-COMMENT ON FUNCTION nebula.update_peer_for(uuid, uuid, jsonb, inet) IS
+COMMENT ON FUNCTION nebula.update_peer_for(nebula.proven_account, uuid, jsonb, inet) IS
   'For the gateway: update_peer for the account that created it, or an administrator, with changes as the API writes '
   'them (expiresAt null: never); answers the peer. Errors: P0002, 42501 not allowed, or a reach that the account may '
   'not give it, or enabled though an administrator disabled it, or an end later than an administrator set, the rest as '
   'update_peer';
 
 CREATE FUNCTION nebula.move_peers_for(
-  p_actor uuid, p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_peer_ids uuid[], p_strategy text, p_deadline timestamptz, p_client inet DEFAULT NULL
 ) RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 BEGIN
@@ -163,12 +165,12 @@ BEGIN
     SELECT nebula.show_result(r)
       FROM nebula.move_peers_by(p_peer_ids, coalesce(p_strategy, 'auto'), p_deadline, NULL, p_client, p_actor) r;
 END $$;
-COMMENT ON FUNCTION nebula.move_peers_for(uuid, uuid[], text, timestamptz, inet) IS
+COMMENT ON FUNCTION nebula.move_peers_for(nebula.proven_account, uuid[], text, timestamptz, inet) IS
   'For the gateway: move_peers for the account that created them, or an administrator, with results as the API writes '
   'them. Errors of an item: P0002 no such peer, 42501 not allowed, the rest as move_peer; of the whole call: 28000 no '
   'such account, 22023 too many';
 
-CREATE FUNCTION nebula.remove_peers_for(p_actor uuid, p_peer_ids uuid[], p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.remove_peers_for(p_actor nebula.proven_account, p_peer_ids uuid[], p_client inet DEFAULT NULL)
 RETURNS SETOF jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
@@ -198,22 +200,24 @@ BEGIN
   PERFORM nebula.mark_removed(v_ended, v_by, p_client, '{}') WHERE v_ended <> '{}';
   RETURN QUERY SELECT nebula.show_result(r) FROM unnest(v_results) r;
 END $$;
-COMMENT ON FUNCTION nebula.remove_peers_for(uuid, uuid[], inet) IS
+COMMENT ON FUNCTION nebula.remove_peers_for(nebula.proven_account, uuid[], inet) IS
   'For the gateway: removes peers for the account that created them, or an administrator, with results as the API '
   'writes them; again is no error while they are being removed. Errors of an item: P0002 no such peer, 42501 not '
   'allowed, or disabled or ended by an administrator; of the whole call: 28000 no such account, 22023 too many';
 
-CREATE FUNCTION nebula.cancel_move_for(p_actor uuid, p_peer_id uuid, p_client inet DEFAULT NULL) RETURNS jsonb
+CREATE FUNCTION nebula.cancel_move_for(
+  p_actor nebula.proven_account, p_peer_id uuid, p_client inet DEFAULT NULL
+) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.cancel_move(p_peer_id, nebula.acting_on_peer(p_actor, p_peer_id));
   RETURN (SELECT nebula.show_peer(s) FROM nebula.peer_status s WHERE s.peer_id = p_peer_id);
 END $$;
-COMMENT ON FUNCTION nebula.cancel_move_for(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.cancel_move_for(nebula.proven_account, uuid, inet) IS
   'For the gateway: cancel_move for the account that created the peer, or an administrator. Errors: P0002, 42501, '
   '55000 not moving';
 
-CREATE FUNCTION nebula.peer_config(p_actor uuid, p_peer_id uuid) RETURNS jsonb
+CREATE FUNCTION nebula.peer_config(p_actor nebula.proven_account, p_peer_id uuid) RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who  text := nebula.acting_on_peer(p_actor, p_peer_id);
@@ -224,11 +228,11 @@ BEGIN
                               jsonb_build_object('name', v_peer.name));
   RETURN jsonb_build_object('fileName', v_peer.file_name || '.conf', 'conf', v_conf);
 END $$;
-COMMENT ON FUNCTION nebula.peer_config(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.peer_config(nebula.proven_account, uuid) IS
   'For the gateway: the .conf of a peer, for the account that created it, or an administrator. Errors: P0002 no such '
   'peer, 42501 not allowed, the rest as peer_conf';
 
-CREATE FUNCTION nebula.peers_applied(p_actor uuid, p_peer_ids uuid[])
+CREATE FUNCTION nebula.peers_applied(p_actor nebula.proven_account, p_peer_ids uuid[])
 RETURNS TABLE (peer_id uuid, state text, reason text)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
@@ -263,12 +267,14 @@ BEGIN
      WHERE e.project_id IN (SELECT nebula.visible_projects(p_actor))
      ORDER BY w.ordinal;
 END $$;
-COMMENT ON FUNCTION nebula.peers_applied(uuid, uuid[]) IS
+COMMENT ON FUNCTION nebula.peers_applied(nebula.proven_account, uuid[]) IS
   'For the gateway: whether the nodes have applied peers that the account sees: pending, applied or refused, and why '
   'not; of a peer that moves, the new node. One that is being removed is pending, or refused if it was; one that is '
   'gone has no row. Errors: 28000 no such account';
 
-CREATE FUNCTION nebula.withdraw_peers_for(p_actor uuid, p_peer_ids uuid[], p_reason text) RETURNS SETOF uuid
+CREATE FUNCTION nebula.withdraw_peers_for(
+  p_actor nebula.proven_account, p_peer_ids uuid[], p_reason text
+) RETURNS SETOF uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_account(p_actor);
@@ -282,5 +288,5 @@ BEGIN
                            OR e.project_id IN (SELECT nebula.permitted_projects(p_actor, 'peer.admin')))),
              p_reason) w;
 END $$;
-COMMENT ON FUNCTION nebula.withdraw_peers_for(uuid, uuid[], text) IS
+COMMENT ON FUNCTION nebula.withdraw_peers_for(nebula.proven_account, uuid[], text) IS
   'For the gateway: withdraw_peers for the peers that the account may change. Errors: 28000 no such account';

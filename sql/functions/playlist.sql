@@ -2,7 +2,7 @@
 
 -- A variant can be played from its first chunk on. A player does not look again for what was missing when it began, so
 -- nothing can be played until each kind of variant that the film has can.
-CREATE FUNCTION nebula.playable_variants(p_actor uuid, p_file_id uuid) RETURNS SETOF jsonb
+CREATE FUNCTION nebula.playable_variants(p_actor nebula.proven_account, p_file_id uuid) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
@@ -50,11 +50,11 @@ BEGIN
       FROM nebula.subtitles_beside(v_file.project_id, v_file.folder, v_file.name) b
      ORDER BY b.detail ->> 'file';
 END $$;
-COMMENT ON FUNCTION nebula.playable_variants(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.playable_variants(nebula.proven_account, uuid) IS
   'For the gateway: variants of a film that can be played now: sounds, pictures from the largest, subtitles; '
   'bandwidths in bit/s as measured so far. Errors: P0002 no such file';
 
-CREATE FUNCTION nebula.file_duration(p_actor uuid, p_file_id uuid) RETURNS double precision
+CREATE FUNCTION nebula.file_duration(p_actor nebula.proven_account, p_file_id uuid) RETURNS double precision
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
@@ -63,10 +63,10 @@ BEGIN
             FROM nebula.content c
            WHERE c.content_id = v_file.content_id);
 END $$;
-COMMENT ON FUNCTION nebula.file_duration(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.file_duration(nebula.proven_account, uuid) IS
   'For the gateway: seconds of a film or sound; null: not known. Errors: P0002 no such file';
 
-CREATE FUNCTION nebula.variant_segments(p_actor uuid, p_file_id uuid, p_variant text)
+CREATE FUNCTION nebula.variant_segments(p_actor nebula.proven_account, p_file_id uuid, p_variant text)
 RETURNS TABLE (n integer, durations real[], is_complete boolean)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -104,11 +104,11 @@ BEGIN
        AND k.n < v_next
      ORDER BY k.n;
 END $$;
-COMMENT ON FUNCTION nebula.variant_segments(uuid, uuid, text) IS
+COMMENT ON FUNCTION nebula.variant_segments(nebula.proven_account, uuid, text) IS
   'For the gateway: chunks of a variant from the start to the first that is not made, with the seconds of their '
   'segments; is_complete: there are no others. Errors: P0002 no such file or variant';
 
-CREATE FUNCTION nebula.variant_init(p_actor uuid, p_file_id uuid, p_variant text) RETURNS bytea
+CREATE FUNCTION nebula.variant_init(p_actor nebula.proven_account, p_file_id uuid, p_variant text) RETURNS bytea
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
@@ -123,11 +123,11 @@ BEGIN
   END IF;
   RETURN v_init;
 END $$;
-COMMENT ON FUNCTION nebula.variant_init(uuid, uuid, text) IS
+COMMENT ON FUNCTION nebula.variant_init(nebula.proven_account, uuid, text) IS
   'For the gateway: the initialization segment of a variant. Errors: P0002 no such file or variant, or not made yet';
 
 CREATE FUNCTION nebula.find_segment(
-  p_actor uuid, p_file_id uuid, p_variant text, p_chunk integer, p_segment integer
+  p_actor nebula.proven_account, p_file_id uuid, p_variant text, p_chunk integer, p_segment integer
 ) RETURNS TABLE (content_id uuid, storage_key text, first_byte bigint, size integer, made_at timestamptz)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -147,11 +147,13 @@ BEGIN
       USING ERRCODE = 'P0002', HINT = 'The playlist of the variant names those it has.';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.find_segment(uuid, uuid, text, integer, integer) IS
+COMMENT ON FUNCTION nebula.find_segment(nebula.proven_account, uuid, text, integer, integer) IS
   'For the gateway: where a segment lies: its object, and its first byte and size there. Errors: P0002 no such file, '
   'or segment';
 
-CREATE FUNCTION nebula.make_from(p_actor uuid, p_file_id uuid, p_seconds double precision) RETURNS integer
+CREATE FUNCTION nebula.make_from(
+  p_actor nebula.proven_account, p_file_id uuid, p_seconds double precision
+) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file   nebula.file := nebula.require_file(p_actor, p_file_id);
@@ -178,6 +180,6 @@ BEGIN
   END LOOP;
   RETURN v_count;
 END $$;
-COMMENT ON FUNCTION nebula.make_from(uuid, uuid, double precision) IS
+COMMENT ON FUNCTION nebula.make_from(nebula.proven_account, uuid, double precision) IS
   'For the gateway: moves the chunks from this second of a film on to the front of the queue, since somebody waits for '
   'them; returns how many were waiting. Errors: P0002 no such file';

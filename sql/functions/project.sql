@@ -66,34 +66,42 @@ COMMENT ON FUNCTION nebula.acting_member(uuid, uuid, text) IS
   'Internal: the actor if it may do this in the project, and whether it is an administrator there. Errors: 28000 '
   'unknown or disabled, P0002 no such project, 42501';
 
-CREATE FUNCTION nebula.require_member(p_actor uuid, p_project_id uuid) RETURNS text
+CREATE FUNCTION nebula.require_member(p_actor nebula.proven_account, p_project_id uuid) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_acting record := nebula.acting_member(p_actor, p_project_id, 'project.read');
 BEGIN
   RETURN v_acting.username;
 END $$;
-COMMENT ON FUNCTION nebula.require_member(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.require_member(nebula.proven_account, uuid) IS
   'For the gateway: username of the actor if it may see the project. Errors: 28000 unknown or '
   'disabled, P0002 no such project, 42501 not a member';
 
--- The projects an account sees; administrators see all. Every list_* function filters by it.
-CREATE FUNCTION nebula.visible_projects(p_actor uuid) RETURNS SETOF uuid
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+-- Administrators see all projects.
+CREATE FUNCTION nebula.projects_of(p_account_id uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE AS $$
   SELECT p.project_id
     FROM nebula.project p, nebula.account a
-   WHERE a.account_id = p_actor
+   WHERE a.account_id = p_account_id
      AND a.disabled_at IS NULL
      AND (a.role = 'admin'
           OR EXISTS (SELECT
                        FROM nebula.project_member m
                       WHERE m.project_id = p.project_id
-                        AND m.account_id = p_actor))
+                        AND m.account_id = p_account_id))
 $$;
-COMMENT ON FUNCTION nebula.visible_projects(uuid) IS
+COMMENT ON FUNCTION nebula.projects_of(uuid) IS
+  'Internal: projects an account may act in, proven or not; none for an unknown or disabled one';
+
+-- Every list_* function filters by it.
+CREATE FUNCTION nebula.visible_projects(p_actor nebula.proven_account) RETURNS SETOF uuid
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT o FROM nebula.projects_of(p_actor) AS o
+$$;
+COMMENT ON FUNCTION nebula.visible_projects(nebula.proven_account) IS
   'For the gateway: projects the account may act in; none for an unknown one';
 
-CREATE FUNCTION nebula.list_projects(p_actor uuid)
+CREATE FUNCTION nebula.list_projects(p_actor nebula.proven_account)
 RETURNS TABLE (
   project_id uuid, name text, cidr text, created_at timestamptz, devices bigint, files bigint,
   used_bytes bigint, max_bytes bigint
@@ -108,10 +116,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE p.project_id IN (SELECT nebula.visible_projects(p_actor))
    ORDER BY p.name
 $$;
-COMMENT ON FUNCTION nebula.list_projects(uuid) IS
+COMMENT ON FUNCTION nebula.list_projects(nebula.proven_account) IS
   'For the gateway: projects the account sees, with counts, what they store and may store, by name';
 
-CREATE FUNCTION nebula.list_pools(p_actor uuid, p_project_id uuid DEFAULT NULL)
+CREATE FUNCTION nebula.list_pools(p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL)
 RETURNS TABLE (
   pool_id integer, project_id uuid, name text, cidr text, size text, reserved text, allocated text,
   quarantined text, free text, enabled boolean
@@ -128,6 +136,6 @@ SET jit = off AS $$
    WHERE p_project_id IS NULL OR v.project_id = p_project_id
    ORDER BY u.project_id, u.pool_id
 $$;
-COMMENT ON FUNCTION nebula.list_pools(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_pools(nebula.proven_account, uuid) IS
   'For the gateway: usage of the pools the account sees; counts as decimal text because an IPv6 pool '
   'outgrows every integer';

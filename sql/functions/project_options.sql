@@ -273,14 +273,24 @@ BEGIN
            WHERE p.project_id = p_project_id);
 END $$;
 COMMENT ON FUNCTION nebula.project_configuration(uuid) IS
-  'For the gateway: the part of nebula.yml that all devices of a project share, their trusted authorities, '
+  'Internal: the part of nebula.yml that all devices of a project share, their trusted authorities, '
   'and its version. Errors: P0002 no such project';
+
+CREATE FUNCTION nebula.project_configuration_for(
+  p_gateway nebula.proven_gateway, p_project_id uuid
+) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+BEGIN
+  RETURN nebula.project_configuration(p_project_id);
+END $$;
+COMMENT ON FUNCTION nebula.project_configuration_for(nebula.proven_gateway, uuid) IS
+  'For the gateway: project_configuration. Errors: P0002 no such project';
 
 -- STABLE, hence one snapshot: version and content belong together. Two arrays instead of one of a composite type,
 -- because registrations and reads of one configuration give no public keys.
 -- Fixed plan (sql/README.md): one indexed subquery per device and table, with LIMIT 1, instead of joins.
 CREATE FUNCTION nebula.device_configurations(
-  p_device_ids uuid[], p_public_keys bytea[] DEFAULT NULL, p_known bigint DEFAULT NULL
+  p_gateway nebula.proven_gateway, p_device_ids uuid[], p_public_keys bytea[] DEFAULT NULL, p_known bigint DEFAULT NULL
 ) RETURNS TABLE (
   version bigint, name text, role text, endpoints text[], groups text[], networks text[],
   unsafe_networks text[], lifetime_seconds bigint, inbound jsonb, outbound jsonb, certificate text,
@@ -348,13 +358,13 @@ BEGIN
                                                   AND m.public_key = w.public_key)) c ON true
      ORDER BY w.place;
 END $$;
-COMMENT ON FUNCTION nebula.device_configurations(uuid[], bytea[], bigint) IS
+COMMENT ON FUNCTION nebula.device_configurations(nebula.proven_gateway, uuid[], bytea[], bigint) IS
   'For the gateway: what nebula.yml and the certificate of each of several devices of a project are made '
   'from, in the order given, and the version of the project it belongs to; project, with the first: what '
   'project_configuration answers, unless known is that version. With a public key also the last '
   'certificates signed for that key. All null: no such device';
 
-CREATE FUNCTION nebula.project_options(p_actor uuid, p_project_id uuid) RETURNS jsonb
+CREATE FUNCTION nebula.project_options(p_actor nebula.proven_account, p_project_id uuid) RETURNS jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT jsonb_strip_nulls(
            jsonb_build_object(
@@ -370,11 +380,11 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
     FROM nebula.require_member(p_actor, p_project_id), nebula.project p
    WHERE p.project_id = p_project_id
 $$;
-COMMENT ON FUNCTION nebula.project_options(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.project_options(nebula.proven_account, uuid) IS
   'For the gateway: options of a project as the API writes them. Errors: P0002 no such project, 42501 '
   'not a member';
 
-CREATE FUNCTION nebula.set_project_options(p_actor uuid, p_project_id uuid, p_changes jsonb)
+CREATE FUNCTION nebula.set_project_options(p_actor nebula.proven_account, p_project_id uuid, p_changes jsonb)
 RETURNS jsonb
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -458,7 +468,7 @@ BEGIN
                               v_wanted);
   RETURN nebula.project_options(p_actor, p_project_id);
 END $$;
-COMMENT ON FUNCTION nebula.set_project_options(uuid, uuid, jsonb) IS
+COMMENT ON FUNCTION nebula.set_project_options(nebula.proven_account, uuid, jsonb) IS
   'For the gateway: changes options of a project, written as the API writes them; answers all of them. '
   'Errors: 42501 not an administrator, P0002 no such project, 22023 a value that cannot be, 55000 without '
   'certificates of version 1 while a device needs them';

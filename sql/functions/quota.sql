@@ -169,8 +169,9 @@ COMMENT ON FUNCTION nebula.refuse_over_quota(uuid, uuid, bigint, boolean, uuid[]
   'Internal: the bytes that quotas leave to an upload, without some that have not ended; null: no quota. Counted: '
   'these bytes are in the sums already. Errors: 53Q00 they do not fit, 53Q01 they are more than the quota';
 
-CREATE FUNCTION nebula.upload_room(p_actor uuid, p_project_id uuid, p_size bigint, p_sha256 bytea DEFAULT NULL)
-RETURNS bigint
+CREATE FUNCTION nebula.upload_room(
+  p_actor nebula.proven_account, p_project_id uuid, p_size bigint, p_sha256 bytea DEFAULT NULL
+) RETURNS bigint
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_known bigint;
@@ -188,7 +189,7 @@ BEGIN
   END IF;
   RETURN nebula.refuse_over_quota(p_actor, p_project_id, coalesce(p_size, 1), false);
 END $$;
-COMMENT ON FUNCTION nebula.upload_room(uuid, uuid, bigint, bytea) IS
+COMMENT ON FUNCTION nebula.upload_room(nebula.proven_account, uuid, bigint, bytea) IS
   'For the gateway: the bytes that quotas leave to an upload of this size, or of one that is not known, asked before '
   'it is sent; null: any number. Bytes of this SHA-256 that the project has already need no room. Errors: P0002, 42501 '
   'as require_permission, 53Q00 they do not fit, or the project has too many files, 53Q01 they are more than the quota';
@@ -259,7 +260,7 @@ COMMENT ON FUNCTION nebula.set_account_quota(text, bigint) IS
   '22023 negative';
 
 CREATE FUNCTION nebula.set_quota_for(
-  p_actor uuid, p_subject text, p_id uuid, p_max_bytes bigint, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_subject text, p_id uuid, p_max_bytes bigint, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -279,10 +280,10 @@ BEGIN
       USING ERRCODE = '22023', HINT = 'Quotas are of a project or an account.';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.set_quota_for(uuid, text, uuid, bigint, inet) IS
+COMMENT ON FUNCTION nebula.set_quota_for(nebula.proven_account, text, uuid, bigint, inet) IS
   'For the gateway: sets the quota of a project or account, for administrators. Errors: 42501, P0002, 22023';
 
-CREATE FUNCTION nebula.list_quotas(p_actor uuid)
+CREATE FUNCTION nebula.list_quotas(p_actor nebula.proven_account)
 RETURNS TABLE (subject text, id uuid, name text, used_bytes bigint, max_bytes bigint)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT 'project', p.project_id, p.name,
@@ -300,7 +301,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
       OR s.role = 'admin'
    ORDER BY 1 DESC, 3
 $$;
-COMMENT ON FUNCTION nebula.list_quotas(uuid) IS
+COMMENT ON FUNCTION nebula.list_quotas(nebula.proven_account) IS
   'For the gateway: what the projects that the account sees, and the account itself, store and may store, with what '
   'unfinished uploads will; administrators see all accounts';
 

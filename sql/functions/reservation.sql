@@ -317,13 +317,13 @@ COMMENT ON FUNCTION nebula.set_device_groups(uuid, text[]) IS
   'Sets the groups of a device: its next address comes from their ranges, and its next certificate names '
   'them. Errors: P0002 no such device, 22023 null, malformed, reserved, or not of the authority';
 
-CREATE FUNCTION nebula.set_device_groups_for(p_actor uuid, p_device_id uuid, p_groups text[])
+CREATE FUNCTION nebula.set_device_groups_for(p_actor nebula.proven_account, p_device_id uuid, p_groups text[])
 RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_permission(p_actor, nebula.project_of_device(p_actor, p_device_id), 'device.write');
   PERFORM nebula.set_device_groups(p_device_id, p_groups);
 END $$;
-COMMENT ON FUNCTION nebula.set_device_groups_for(uuid, uuid, text[]) IS
+COMMENT ON FUNCTION nebula.set_device_groups_for(nebula.proven_account, uuid, text[]) IS
   'For the gateway: set_device_groups for an administrator. Errors: 42501 not an administrator, the rest '
   'as set_device_groups';

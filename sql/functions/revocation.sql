@@ -259,7 +259,7 @@ CREATE TRIGGER bundle_ended AFTER UPDATE OF acknowledged_version ON nebula.agent
   FOR EACH ROW WHEN (OLD.acknowledged_version = 0 AND NEW.acknowledged_version > 0)
   EXECUTE FUNCTION nebula.bundle_ended();
 
-CREATE FUNCTION nebula.revoke_device_for(p_actor uuid, p_device_id uuid, p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.revoke_device_for(p_actor nebula.proven_account, p_device_id uuid, p_client inet DEFAULT NULL)
 RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.revoke_device(
@@ -267,12 +267,12 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
            nebula.require_permission(p_actor, nebula.project_of_device(p_actor, p_device_id), 'device.write'),
            p_client)
 $$;
-COMMENT ON FUNCTION nebula.revoke_device_for(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.revoke_device_for(nebula.proven_account, uuid, inet) IS
   'For the gateway: revoke_device for an administrator. Errors: 42501 not an administrator, P0002 no '
   'such device';
 
 CREATE FUNCTION nebula.revoke_certificate_for(
-  p_actor uuid, p_fingerprint text, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_fingerprint text, p_client inet DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.revoke_certificate(
@@ -285,11 +285,11 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                                      'device.write'),
            p_client)
 $$;
-COMMENT ON FUNCTION nebula.revoke_certificate_for(uuid, text, inet) IS
+COMMENT ON FUNCTION nebula.revoke_certificate_for(nebula.proven_account, text, inet) IS
   'For the gateway: revoke_certificate for an administrator. Errors: 42501 not an administrator, P0002 '
   'no such certificate';
 
-CREATE FUNCTION nebula.device_revocation(p_actor uuid, p_wanted uuid)
+CREATE FUNCTION nebula.device_revocation(p_actor nebula.proven_account, p_wanted uuid)
 RETURNS TABLE (
   device_id uuid, name text, fingerprints text[], revoked_at timestamptz, version bigint,
   members bigint, acknowledged bigint, missing text[], revoked_everywhere_at timestamptz
@@ -310,6 +310,6 @@ BEGIN
         HINT = 'List devices: nebulactl device ls, or SELECT device_id, name FROM nebula.device_status.';
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.device_revocation(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.device_revocation(nebula.proven_account, uuid) IS
   'For the gateway: progress of the revocation of a device. Errors: 42501 not an administrator, P0002 no '
   'such device';

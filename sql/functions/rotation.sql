@@ -154,7 +154,7 @@ COMMENT ON FUNCTION nebula.check_successor(uuid, nebula.authority) IS
   'first. Errors: 22023';
 
 CREATE FUNCTION nebula.begin_rotation(
-  p_actor uuid, p_project_id uuid, p_incoming bytea, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_incoming bytea, p_client inet DEFAULT NULL
 ) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -235,13 +235,13 @@ BEGIN
                               encode(v_wanted.fingerprint, 'hex'), p_client, '{"state": "distributing"}');
   RETURN nebula.advance_rotation(p_project_id);
 END $$;
-COMMENT ON FUNCTION nebula.begin_rotation(uuid, uuid, bytea, inet) IS
+COMMENT ON FUNCTION nebula.begin_rotation(nebula.proven_account, uuid, bytea, inet) IS
   'For the gateway: begins to replace the authority of a project; returns its state: done if no device has '
   'to be waited for. Errors: 42501 not an administrator, P0002 no such project or authority, 55000 '
   'expired, signs already, another one runs, 22023 another curve, or a device or pool outside its limits, '
   '23505 that of another project';
 
-CREATE FUNCTION nebula.force_rotation(p_actor uuid, p_project_id uuid, p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.force_rotation(p_actor nebula.proven_account, p_project_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -265,7 +265,7 @@ BEGIN
                               jsonb_build_object('state', v_running.state, 'missing', v_missing));
   RETURN nebula.advance_rotation(v_running.project_id, true);
 END $$;
-COMMENT ON FUNCTION nebula.force_rotation(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.force_rotation(nebula.proven_account, uuid, inet) IS
   'For the gateway: waits no longer for members that have not acknowledged the present state: they may '
   'be cut off until they fetch their configuration. On record. Errors: 42501 not an administrator, 55000 '
   'none runs';
@@ -309,7 +309,7 @@ COMMENT ON FUNCTION nebula.reverse_rotation(nebula.rotation, text) IS
   'Internal: ends a rotation whose new authority signs and begins the way back, which it answers. Errors: '
   '55000 the former authority has expired';
 
-CREATE FUNCTION nebula.cancel_rotation(p_actor uuid, p_project_id uuid, p_client inet DEFAULT NULL)
+CREATE FUNCTION nebula.cancel_rotation(p_actor nebula.proven_account, p_project_id uuid, p_client inet DEFAULT NULL)
 RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -339,12 +339,12 @@ BEGIN
                               jsonb_build_object('state', v_running.state));
   RETURN coalesce(nebula.advance_rotation(v_running.project_id), v_running.state);
 END $$;
-COMMENT ON FUNCTION nebula.cancel_rotation(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.cancel_rotation(nebula.proven_account, uuid, inet) IS
   'For the gateway: ends a rotation; returns the state. Before the new authority signs: cancelled. Later, '
   'the former authority takes over again: the state of that rotation. Errors: 42501 not an administrator, '
   '55000 none runs, or the former authority has expired';
 
-CREATE FUNCTION nebula.list_rotations(p_actor uuid)
+CREATE FUNCTION nebula.list_rotations(p_actor nebula.proven_account)
 RETURNS TABLE (
   project_id uuid, project text, retiring text, incoming text, incoming_fingerprint text,
   state text, started_by text, started_at timestamptz, changed_at timestamptz, waits_for bigint,
@@ -359,6 +359,6 @@ BEGIN
       FROM nebula.rotation_status s
      LIMIT 100;
 END $$;
-COMMENT ON FUNCTION nebula.list_rotations(uuid) IS
+COMMENT ON FUNCTION nebula.list_rotations(nebula.proven_account) IS
   'For the gateway: rotations, running ones first, then the newest, at most 100. Errors: 42501 not an '
   'administrator';

@@ -146,7 +146,7 @@ END $$;
 COMMENT ON FUNCTION nebula.drop_route(uuid, inet, text) IS
   'Removes a route. For administrators. Errors: P0002 no such route, 22023 not a network';
 
-CREATE FUNCTION nebula.list_routes(p_actor uuid, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
+CREATE FUNCTION nebula.list_routes(p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL) RETURNS SETOF jsonb
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT jsonb_build_object(
            'projectId', r.project_id, 'network', r.network, 'deviceId', r.device_id, 'mtu', r.mtu,
@@ -157,25 +157,25 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
      AND (p_project_id IS NULL OR r.project_id = p_project_id)
    ORDER BY r.project_id, r.network
 $$;
-COMMENT ON FUNCTION nebula.list_routes(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_routes(nebula.proven_account, uuid) IS
   'For the gateway: routes of the projects the account sees, as the API writes them';
 
-CREATE FUNCTION nebula.add_route_for(p_actor uuid, p_route jsonb) RETURNS void
+CREATE FUNCTION nebula.add_route_for(p_actor nebula.proven_account, p_route jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.add_route((p_route ->> 'projectId')::uuid, nebula.read_inet('network', p_route ->> 'network'),
                           (p_route ->> 'deviceId')::uuid, (p_route ->> 'mtu')::integer,
                           (p_route ->> 'metric')::integer,
                           nebula.require_permission(p_actor, (p_route ->> 'projectId')::uuid, 'network.write'))
 $$;
-COMMENT ON FUNCTION nebula.add_route_for(uuid, jsonb) IS
+COMMENT ON FUNCTION nebula.add_route_for(nebula.proven_account, jsonb) IS
   'For the gateway: add_route for an administrator, with a route as the API writes it. Errors: 42501 not '
   'an administrator, the rest as add_route';
 
-CREATE FUNCTION nebula.drop_route_for(p_actor uuid, p_project_id uuid, p_network text) RETURNS void
+CREATE FUNCTION nebula.drop_route_for(p_actor nebula.proven_account, p_project_id uuid, p_network text) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT nebula.drop_route(p_project_id, nebula.read_inet('network', p_network),
                            nebula.require_permission(p_actor, p_project_id, 'network.write'))
 $$;
-COMMENT ON FUNCTION nebula.drop_route_for(uuid, uuid, text) IS
+COMMENT ON FUNCTION nebula.drop_route_for(nebula.proven_account, uuid, text) IS
   'For the gateway: drop_route for an administrator. Errors: 42501 not an administrator, P0002 no such '
   'route';

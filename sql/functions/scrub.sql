@@ -168,7 +168,7 @@ COMMENT ON FUNCTION nebula.finish_scrub(bigint, integer) IS
   'For the worker: ends a scrub that saw all of the storage: forgets the faults that it did not see again, records '
   'whether all is well, and returns how many faults there are. Errors: 55000 lease lost';
 
-CREATE FUNCTION nebula.scrub_status()
+CREATE FUNCTION nebula.scrub_status(p_gateway nebula.proven_gateway)
 RETURNS TABLE (missing bigint, changed bigint, untracked bigint, untracked_bytes bigint, finished_at timestamptz)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT count(*) FILTER (WHERE s.fault = 'missing'), count(*) FILTER (WHERE s.fault = 'changed'),
@@ -177,10 +177,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
          (SELECT e.finished_at FROM nebula.scrub_end e)
     FROM nebula.storage_fault s
 $$;
-COMMENT ON FUNCTION nebula.scrub_status() IS
+COMMENT ON FUNCTION nebula.scrub_status(nebula.proven_gateway) IS
   'For the gateway: how many differences between database and storage there are, and when the last scrub ended';
 
-CREATE FUNCTION nebula.schedule_scrub(p_cron text) RETURNS void
+CREATE FUNCTION nebula.schedule_scrub(p_gateway nebula.proven_gateway, p_cron text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   IF p_cron = '' THEN
@@ -195,6 +195,6 @@ BEGIN
     PERFORM nebula.limit_jobs('scrub', max_running => 1);
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.schedule_scrub(text) IS
+COMMENT ON FUNCTION nebula.schedule_scrub(nebula.proven_gateway, text) IS
   'For the gateway: has the storage compared with the database at the times of a cron expression (UTC), or never again '
   'if that is empty. Errors: 22023 malformed';

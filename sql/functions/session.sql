@@ -1,8 +1,8 @@
 -- Sessions: each refresh token can be exchanged once. Reuse of an old token ends its whole family.
 
 CREATE FUNCTION nebula.open_session(
-  p_account_id uuid, p_token_hash bytea, p_lifetime interval, p_client inet DEFAULT NULL,
-  p_user_agent text DEFAULT NULL
+  p_account_id uuid, p_token_hash bytea, p_lifetime interval,
+  p_client inet DEFAULT NULL, p_user_agent text DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -21,12 +21,12 @@ BEGIN
   RETURN v_opened;
 END $$;
 COMMENT ON FUNCTION nebula.open_session(uuid, bytea, interval, inet, text) IS
-  'For the gateway: begins a refresh-token family; token_hash is the SHA-256 of the first token. Errors: 22023 '
+  'Internal: begins a refresh-token family; token_hash is the SHA-256 of the first token. Errors: 22023 '
   'lifetime';
 
 -- Returns an outcome instead of raising an error, because an error would roll back the end of a stolen family.
 CREATE FUNCTION nebula.rotate_session(
-  p_token_hash bytea, p_next_hash bytea, p_grace interval DEFAULT '10 s'
+  p_gateway nebula.proven_gateway, p_token_hash bytea, p_next_hash bytea, p_grace interval DEFAULT '10 s'
 ) RETURNS TABLE (outcome text, session_id uuid, account_id uuid, username text, role text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -74,17 +74,17 @@ BEGIN
   END IF;
   RETURN QUERY SELECT outcome, v_family.session_id, v_holder.account_id, v_holder.username, v_holder.role;
 END $$;
-COMMENT ON FUNCTION nebula.rotate_session(bytea, bytea, interval) IS
+COMMENT ON FUNCTION nebula.rotate_session(nebula.proven_gateway, bytea, bytea, interval) IS
   'For the gateway: exchanges a refresh token for the next. outcome: rotated; else nothing was given: '
   'unknown, expired, ended, or reused (the family was ended)';
 
-CREATE FUNCTION nebula.close_session(p_session_id uuid) RETURNS void
+CREATE FUNCTION nebula.close_session(p_gateway nebula.proven_gateway, p_session_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   UPDATE nebula.session s
      SET ended_at = now(), end_reason = 'logout'
    WHERE s.session_id = p_session_id AND s.ended_at IS NULL
 $$;
-COMMENT ON FUNCTION nebula.close_session(uuid) IS
+COMMENT ON FUNCTION nebula.close_session(nebula.proven_gateway, uuid) IS
   'For the gateway: ends a family; closing it twice is no error';
 
 CREATE FUNCTION nebula.end_sessions(p_account_id uuid, p_reason text, p_except uuid DEFAULT NULL) RETURNS integer
@@ -104,7 +104,7 @@ END $$;
 COMMENT ON FUNCTION nebula.end_sessions(uuid, text, uuid) IS
   'Internal: ends the sessions of an account, but for one; answers how many';
 
-CREATE FUNCTION nebula.list_sessions(p_actor uuid, p_account_id uuid DEFAULT NULL)
+CREATE FUNCTION nebula.list_sessions(p_actor nebula.proven_account, p_account_id uuid DEFAULT NULL)
 RETURNS TABLE (
   session_id uuid, client text, user_agent text, opened_at timestamptz, last_seen_at timestamptz, expires_at timestamptz
 )
@@ -124,12 +124,14 @@ BEGIN
      ORDER BY s.opened_at DESC
      LIMIT 1000;
 END $$;
-COMMENT ON FUNCTION nebula.list_sessions(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_sessions(nebula.proven_account, uuid) IS
   'For the gateway: open sessions of the account or, for administrators, of another one, newest first. Errors: 28000, '
   '42501';
 
 -- A session that is not in sight does not exist, so that nobody learns whose it is.
-CREATE FUNCTION nebula.end_session_for(p_actor uuid, p_session_id uuid, p_client inet DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.end_session_for(
+  p_actor nebula.proven_account, p_session_id uuid, p_client inet DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who     nebula.account := nebula.require_account(p_actor);
@@ -148,11 +150,13 @@ BEGIN
   PERFORM nebula.record_event(NULL, v_who.username, 'end-session', 'account', v_account::text, p_client,
                               jsonb_build_object('session', p_session_id));
 END $$;
-COMMENT ON FUNCTION nebula.end_session_for(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.end_session_for(nebula.proven_account, uuid, inet) IS
   'For the gateway: ends a session of the account or, for administrators, of any. Idempotent. Errors: 28000, P0002 '
   'none in sight';
 
-CREATE FUNCTION nebula.end_other_sessions(p_actor uuid, p_keep uuid, p_client inet DEFAULT NULL) RETURNS integer
+CREATE FUNCTION nebula.end_other_sessions(
+  p_actor nebula.proven_account, p_keep uuid, p_client inet DEFAULT NULL
+) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who   nebula.account := nebula.require_account(p_actor);
@@ -162,5 +166,5 @@ BEGIN
                               jsonb_build_object('sessions', v_ended));
   RETURN v_ended;
 END $$;
-COMMENT ON FUNCTION nebula.end_other_sessions(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.end_other_sessions(nebula.proven_account, uuid, inet) IS
   'For the gateway: ends all sessions of the account but this one; answers how many. Errors: 28000';

@@ -28,7 +28,7 @@ LANGUAGE sql STABLE AS $$
                                    AND f.deleted_at IS NULL
                                    AND (f.folder = p_share.folder OR nebula.is_below(f.folder, p_share.folder)))
            THEN 'deleted'
-           WHEN NOT p_share.project_id IN (SELECT nebula.visible_projects(p_share.made_by)) THEN 'withdrawn'
+           WHEN NOT p_share.project_id IN (SELECT nebula.projects_of(p_share.made_by)) THEN 'withdrawn'
            ELSE 'open'
          END
 $$;
@@ -78,7 +78,7 @@ COMMENT ON FUNCTION nebula.limit_shares(uuid) IS
   'days ago. Errors: 53Q00';
 
 CREATE FUNCTION nebula.create_share(
-  p_actor uuid, p_file_id uuid, p_token_hash bytea, p_password_hash text DEFAULT NULL,
+  p_actor nebula.proven_account, p_file_id uuid, p_token_hash bytea, p_password_hash text DEFAULT NULL,
   p_expires_at timestamptz DEFAULT NULL, p_allows_download boolean DEFAULT true, p_note text DEFAULT NULL,
   p_client inet DEFAULT NULL
 ) RETURNS uuid
@@ -102,14 +102,14 @@ BEGIN
     jsonb_build_object('name', v_file.name, 'shareId', v_made, 'expiresAt', p_expires_at));
   RETURN v_made;
 END $$;
-COMMENT ON FUNCTION nebula.create_share(uuid, uuid, bytea, text, timestamptz, boolean, text, inet) IS
+COMMENT ON FUNCTION nebula.create_share(nebula.proven_account, uuid, bytea, text, timestamptz, boolean, text, inet) IS
   'For the gateway: a link by which people without an account open a file; token_hash is the SHA-256 of its token. '
   'Errors: P0002 no such file, 22023 end in the past, note too long, 53Q00 the account has too many';
 
 CREATE FUNCTION nebula.share_folder(
-  p_actor uuid, p_project_id uuid, p_folder text, p_token_hash bytea, p_password_hash text DEFAULT NULL,
-  p_expires_at timestamptz DEFAULT NULL, p_allows_download boolean DEFAULT true, p_note text DEFAULT NULL,
-  p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_project_id uuid, p_folder text, p_token_hash bytea,
+  p_password_hash text DEFAULT NULL, p_expires_at timestamptz DEFAULT NULL, p_allows_download boolean DEFAULT true,
+  p_note text DEFAULT NULL, p_client inet DEFAULT NULL
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -143,7 +143,9 @@ BEGIN
     jsonb_build_object('folder', p_folder, 'shareId', v_made, 'expiresAt', p_expires_at));
   RETURN v_made;
 END $$;
-COMMENT ON FUNCTION nebula.share_folder(uuid, uuid, text, bytea, text, timestamptz, boolean, text, inet) IS
+COMMENT ON FUNCTION nebula.share_folder(
+  nebula.proven_account, uuid, text, bytea, text, timestamptz, boolean, text, inet
+) IS
   'For the gateway: a link by which people without an account open the files of a folder and below it, also those that '
   'come later. Errors: P0002, 42501 as require_permission, P0002 no such folder, 22023 the top, end in the past, note '
   'too long, 53Q00 the account has too many';
@@ -158,8 +160,9 @@ $$;
 COMMENT ON FUNCTION nebula.move_shares(uuid, text, text) IS
   'Internal: lets the links to a folder, and to those below it, follow when it gets another name';
 
-CREATE FUNCTION nebula.list_shares(p_actor uuid, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL)
-RETURNS TABLE (
+CREATE FUNCTION nebula.list_shares(
+  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_file_id uuid DEFAULT NULL
+) RETURNS TABLE (
   share_id uuid, project_id uuid, file_id uuid, file_name text, folder text, made_by text, note text,
   has_password boolean, allows_download boolean, made_at timestamptz, expires_at timestamptz, revoked_at timestamptz,
   last_used_at timestamptz, uses bigint, state text
@@ -176,11 +179,13 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
      AND (p_file_id IS NULL OR s.file_id = p_file_id)
    ORDER BY s.made_at DESC, s.share_id
 $$;
-COMMENT ON FUNCTION nebula.list_shares(uuid, uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_shares(nebula.proven_account, uuid, uuid) IS
   'For the gateway: links of the projects that the account sees, newest first; nothing from which a link could be made '
   'again';
 
-CREATE FUNCTION nebula.revoke_share(p_actor uuid, p_share_id uuid, p_client inet DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.revoke_share(
+  p_actor nebula.proven_account, p_share_id uuid, p_client inet DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_share nebula.share;
@@ -207,12 +212,12 @@ BEGIN
       jsonb_strip_nulls(jsonb_build_object('shareId', p_share_id, 'folder', v_share.folder)));
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.revoke_share(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.revoke_share(nebula.proven_account, uuid, inet) IS
   'For the gateway: ends a link; its next request is refused. Every member of the project may. Ending it twice is no '
   'error. Errors: P0002 no such share';
 
 -- Outcomes instead of errors: the gateway counts those that may be guesses.
-CREATE FUNCTION nebula.find_share(p_token_hash bytea)
+CREATE FUNCTION nebula.find_share(p_gateway nebula.proven_gateway, p_token_hash bytea)
 RETURNS TABLE (
   share_id uuid, state text, ended_at timestamptz, project_id uuid, file_id uuid, folder text, made_by uuid,
   password_hash text, allows_download boolean, expires_at timestamptz
@@ -223,18 +228,18 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
     FROM nebula.share s
    WHERE s.token_hash = p_token_hash
 $$;
-COMMENT ON FUNCTION nebula.find_share(bytea) IS
+COMMENT ON FUNCTION nebula.find_share(nebula.proven_gateway, bytea) IS
   'For the gateway: the link with a token; no row: there is none';
 
-CREATE FUNCTION nebula.use_share(p_share_id uuid) RETURNS void
+CREATE FUNCTION nebula.use_share(p_gateway nebula.proven_gateway, p_share_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   UPDATE nebula.share s
      SET last_used_at = now(), uses = s.uses + 1
    WHERE s.share_id = p_share_id
 $$;
-COMMENT ON FUNCTION nebula.use_share(uuid) IS 'For the gateway: counts that a link was opened';
+COMMENT ON FUNCTION nebula.use_share(nebula.proven_gateway, uuid) IS 'For the gateway: counts that a link was opened';
 
-CREATE FUNCTION nebula.is_share_open(p_share_id uuid, p_file_id uuid) RETURNS boolean
+CREATE FUNCTION nebula.is_share_open(p_gateway nebula.proven_gateway, p_share_id uuid, p_file_id uuid) RETURNS boolean
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT EXISTS (SELECT
                    FROM nebula.share s
@@ -243,5 +248,5 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
                     AND nebula.is_shared(s, f)
                     AND nebula.share_state(s) = 'open')
 $$;
-COMMENT ON FUNCTION nebula.is_share_open(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.is_share_open(nebula.proven_gateway, uuid, uuid) IS
   'For the gateway: whether a link still opens the file, asked at each request of a player that it let in';

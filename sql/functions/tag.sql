@@ -1,6 +1,8 @@
 -- Tags: words by which people find files.
 
-CREATE FUNCTION nebula.tag_file(p_actor uuid, p_file_id uuid, p_tags text[], p_client inet DEFAULT NULL) RETURNS text[]
+CREATE FUNCTION nebula.tag_file(
+  p_actor nebula.proven_account, p_file_id uuid, p_tags text[], p_client inet DEFAULT NULL
+) RETURNS text[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.require_file(p_actor, p_file_id);
@@ -21,11 +23,13 @@ BEGIN
   END IF;
   RETURN v_tags;
 END $$;
-COMMENT ON FUNCTION nebula.tag_file(uuid, uuid, text[], inet) IS
+COMMENT ON FUNCTION nebula.tag_file(nebula.proven_account, uuid, text[], inet) IS
   'For the gateway: sets the tags of a file, in small letters; returns them. Errors: P0002 no such file, 42501 as '
   'require_permission, 22023 malformed tag';
 
-CREATE FUNCTION nebula.list_tags(p_actor uuid, p_project_id uuid) RETURNS TABLE (tag text, files bigint)
+CREATE FUNCTION nebula.list_tags(
+  p_actor nebula.proven_account, p_project_id uuid
+) RETURNS TABLE (tag text, files bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
   PERFORM nebula.require_member(p_actor, p_project_id);
@@ -38,5 +42,5 @@ BEGIN
      GROUP BY t
      ORDER BY t COLLATE "C";
 END $$;
-COMMENT ON FUNCTION nebula.list_tags(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.list_tags(nebula.proven_account, uuid) IS
   'For the gateway: tags of a project and how many files have them. Errors: P0002, 42501 as require_member';

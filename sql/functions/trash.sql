@@ -39,7 +39,7 @@ END $$;
 COMMENT ON FUNCTION nebula.require_trashed(nebula.file) IS
   'Internal: refuses a file that is not in the trash. Errors: 55000';
 
-CREATE FUNCTION nebula.content_of(p_actor uuid, p_file_id uuid) RETURNS uuid
+CREATE FUNCTION nebula.content_of(p_actor nebula.proven_account, p_file_id uuid) RETURNS uuid
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_content_id uuid;
@@ -55,10 +55,12 @@ BEGIN
   END IF;
   RETURN v_content_id;
 END $$;
-COMMENT ON FUNCTION nebula.content_of(uuid, uuid) IS
+COMMENT ON FUNCTION nebula.content_of(nebula.proven_account, uuid) IS
   'For the gateway: the content of a file, also of one in the trash. Errors: P0002 no such file';
 
-CREATE FUNCTION nebula.trash_file(p_actor uuid, p_file_id uuid, p_client inet DEFAULT NULL) RETURNS void
+CREATE FUNCTION nebula.trash_file(
+  p_actor nebula.proven_account, p_file_id uuid, p_client inet DEFAULT NULL
+) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file := nebula.lock_file(p_actor, p_file_id);
@@ -85,12 +87,13 @@ BEGIN
   PERFORM nebula.record_event(v_file.project_id, v_who, 'trash', 'file', p_file_id::text, p_client,
                               jsonb_build_object('name', v_file.name, 'folder', v_file.folder));
 END $$;
-COMMENT ON FUNCTION nebula.trash_file(uuid, uuid, inet) IS
+COMMENT ON FUNCTION nebula.trash_file(nebula.proven_account, uuid, inet) IS
   'For the gateway: puts a file into the trash; its name is free again. The last one of its content cancels its jobs. '
   'Idempotent. Errors: P0002 no such file, 42501 as require_permission';
 
-CREATE FUNCTION nebula.trash_folder(p_actor uuid, p_project_id uuid, p_folder text, p_client inet DEFAULT NULL)
-RETURNS integer
+CREATE FUNCTION nebula.trash_folder(
+  p_actor nebula.proven_account, p_project_id uuid, p_folder text, p_client inet DEFAULT NULL
+) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file_id uuid;
@@ -119,12 +122,13 @@ BEGIN
   END IF;
   RETURN v_count;
 END $$;
-COMMENT ON FUNCTION nebula.trash_folder(uuid, uuid, text, inet) IS
+COMMENT ON FUNCTION nebula.trash_folder(nebula.proven_account, uuid, text, inet) IS
   'For the gateway: puts all files of a folder and below it into the trash; returns how many. Errors: P0002, 42501 as '
   'require_permission, P0002 no such folder, 22023 malformed, or the top';
 
 CREATE FUNCTION nebula.restore_file(
-  p_actor uuid, p_file_id uuid, p_folder text DEFAULT NULL, p_name text DEFAULT NULL, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_file_id uuid, p_folder text DEFAULT NULL, p_name text DEFAULT NULL,
+  p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -145,12 +149,12 @@ BEGIN
   PERFORM nebula.record_event(v_file.project_id, v_who, 'restore', 'file', p_file_id::text, p_client,
                               jsonb_build_object('name', coalesce(p_name, v_file.name)));
 END $$;
-COMMENT ON FUNCTION nebula.restore_file(uuid, uuid, text, text, inet) IS
+COMMENT ON FUNCTION nebula.restore_file(nebula.proven_account, uuid, text, text, inet) IS
   'For the gateway: takes a file out of the trash, to where it was or to another place, and goes on with what is made '
   'of it. Errors: P0002 no such file, 42501 as require_permission, 55000 not in the trash, 23505 name taken, 22023';
 
 CREATE FUNCTION nebula.purge_file(
-  p_actor uuid, p_file_id uuid, p_from_trash boolean DEFAULT false, p_client inet DEFAULT NULL
+  p_actor nebula.proven_account, p_file_id uuid, p_from_trash boolean DEFAULT false, p_client inet DEFAULT NULL
 ) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -166,12 +170,12 @@ BEGIN
   PERFORM nebula.record_event(v_file.project_id, v_who, 'delete', 'file', v_file.file_id::text, p_client,
                               jsonb_build_object('name', v_file.name));
 END $$;
-COMMENT ON FUNCTION nebula.purge_file(uuid, uuid, boolean, inet) IS
+COMMENT ON FUNCTION nebula.purge_file(nebula.proven_account, uuid, boolean, inet) IS
   'For the gateway: forgets a file for good, with from_trash only one that is there, and with the last one of its '
   'content that, whose jobs it cancels; answers the storage keys that may be deleted once this has committed. Errors: '
   'P0002 no such file, 42501 as require_permission, 55000 not in the trash';
 
-CREATE FUNCTION nebula.old_trash(p_age interval, p_max integer DEFAULT 1000)
+CREATE FUNCTION nebula.old_trash(p_gateway nebula.proven_gateway, p_age interval, p_max integer DEFAULT 1000)
 RETURNS TABLE (file_id uuid, content_id uuid)
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT f.file_id, f.content_id
@@ -182,10 +186,10 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    ORDER BY f.deleted_at
    LIMIT p_max
 $$;
-COMMENT ON FUNCTION nebula.old_trash(interval, integer) IS
+COMMENT ON FUNCTION nebula.old_trash(nebula.proven_gateway, interval, integer) IS
   'For the gateway: files that have been in the trash for so long, the oldest first';
 
-CREATE FUNCTION nebula.purge_old(p_file_id uuid, p_age interval) RETURNS SETOF text
+CREATE FUNCTION nebula.purge_old(p_gateway nebula.proven_gateway, p_file_id uuid, p_age interval) RETURNS SETOF text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_file nebula.file;
@@ -206,5 +210,5 @@ BEGIN
   PERFORM nebula.record_event(v_file.project_id, 'gateway', 'delete', 'file', v_file.file_id::text, NULL,
                               jsonb_build_object('name', v_file.name, 'trashedAt', v_file.deleted_at));
 END $$;
-COMMENT ON FUNCTION nebula.purge_old(uuid, interval) IS
+COMMENT ON FUNCTION nebula.purge_old(nebula.proven_gateway, uuid, interval) IS
   'For the gateway: purge_file for one of old_trash, if it still is; answers the storage keys that may be deleted';

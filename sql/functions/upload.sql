@@ -13,8 +13,8 @@ COMMENT ON FUNCTION nebula.upload_project(uuid) IS
   'may upload into none';
 
 CREATE FUNCTION nebula.admit_upload(
-  p_actor uuid, p_upload_id uuid, p_project_id uuid, p_size bigint, p_sha256 bytea, p_lifetime interval,
-  p_parts uuid[] DEFAULT '{}'
+  p_actor nebula.proven_account, p_upload_id uuid, p_project_id uuid, p_size bigint, p_sha256 bytea,
+  p_lifetime interval, p_parts uuid[] DEFAULT '{}'
 ) RETURNS TABLE (project_id uuid, room bigint)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
@@ -60,31 +60,39 @@ BEGIN
     RETURN QUERY SELECT v_project_id, nebula.require_room(p_actor, v_project_id, p_size, p_upload_id || p_parts);
   END IF;
 END $$;
-COMMENT ON FUNCTION nebula.admit_upload(uuid, uuid, uuid, bigint, bytea, interval, uuid[]) IS
+COMMENT ON FUNCTION nebula.admit_upload(nebula.proven_account, uuid, uuid, bigint, bytea, interval, uuid[]) IS
   'For the gateway: counts an upload that begins or goes on, with the bytes that it will have at least; project_id '
   'null: that of the account with most room. p_sha256: the bytes that are expected, as it begins. p_parts: uploads '
   'that it is joined from, which end with it. Answers the size that quotas allow it; null: any. Errors: P0002, 42501 '
   'as require_permission, 53Q00 it does not fit, or there are too many unfinished ones or files, 53Q01 it is larger '
   'than the quota';
 
-CREATE FUNCTION nebula.count_upload(p_upload_id uuid, p_size bigint) RETURNS void
+CREATE FUNCTION nebula.count_upload(
+  p_gateway nebula.proven_gateway, p_upload_id uuid, p_size bigint
+) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   UPDATE nebula.upload u
      SET size = p_size
    WHERE u.upload_id = p_upload_id
 $$;
-COMMENT ON FUNCTION nebula.count_upload(uuid, bigint) IS
+COMMENT ON FUNCTION nebula.count_upload(nebula.proven_gateway, uuid, bigint) IS
   'For the gateway: notes how much has arrived of an upload whose size is not known';
 
-CREATE FUNCTION nebula.end_uploads(p_upload_ids uuid[]) RETURNS void
+CREATE FUNCTION nebula.forget_uploads(p_upload_ids uuid[]) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   DELETE FROM nebula.upload u
    WHERE u.upload_id = ANY (p_upload_ids)
 $$;
-COMMENT ON FUNCTION nebula.end_uploads(uuid[]) IS
+COMMENT ON FUNCTION nebula.forget_uploads(uuid[]) IS 'Internal: these uploads count no longer';
+
+CREATE FUNCTION nebula.end_uploads(p_gateway nebula.proven_gateway, p_upload_ids uuid[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+  SELECT nebula.forget_uploads(p_upload_ids)
+$$;
+COMMENT ON FUNCTION nebula.end_uploads(nebula.proven_gateway, uuid[]) IS
   'For the gateway: uploads whose bytes are deleted no longer count. Idempotent';
 
-CREATE FUNCTION nebula.end_expired_uploads() RETURNS bigint
+CREATE FUNCTION nebula.end_expired_uploads(p_gateway nebula.proven_gateway) RETURNS bigint
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   WITH ended AS (
     DELETE FROM nebula.upload u
@@ -92,5 +100,5 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
     RETURNING 1)
   SELECT count(*) FROM ended
 $$;
-COMMENT ON FUNCTION nebula.end_expired_uploads() IS
+COMMENT ON FUNCTION nebula.end_expired_uploads(nebula.proven_gateway) IS
   'For the gateway: deletes the rows of uploads that were given up; answers how many';

@@ -11,7 +11,7 @@ CREATE TABLE nebula.node_secret (
   retired_at  timestamptz,
   CONSTRAINT node_secret_pkey PRIMARY KEY (key_id),
   CONSTRAINT node_secret_place_check CHECK (place IN (1, 2)),
-  CONSTRAINT node_secret_length_check CHECK (octet_length(secret) = 32),
+  CONSTRAINT node_secret_length_check CHECK (octet_length(secret) IN (32, 60)),
   -- A retired secret is deleted, so that it cannot be used any more.
   CONSTRAINT node_secret_retired_check CHECK ((secret IS NULL) = (retired_at IS NOT NULL))
 );
@@ -23,7 +23,8 @@ COMMENT ON TABLE nebula.node_secret IS 'Secrets that calls of nodes are signed w
 COMMENT ON COLUMN nebula.node_secret.key_id IS 'Names it in a call; no secret';
 COMMENT ON COLUMN nebula.node_secret.node_id IS 'The node';
 COMMENT ON COLUMN nebula.node_secret.place IS 'Which of the two places it takes while it is valid';
-COMMENT ON COLUMN nebula.node_secret.secret IS '32 random bytes; null once it is retired';
+COMMENT ON COLUMN nebula.node_secret.secret IS
+  'Sealed by a gateway (60 bytes, AES-256-GCM); 32 random bytes until a gateway has sealed it; null once it is retired';
 COMMENT ON COLUMN nebula.node_secret.made_by IS 'User who made it, as named by the caller';
 COMMENT ON COLUMN nebula.node_secret.made_at IS 'When';
 COMMENT ON COLUMN nebula.node_secret.used_at IS

@@ -9,6 +9,7 @@ mod node_ranges;
 mod peer_model;
 mod peer_race;
 mod privilege;
+mod proof;
 mod replication;
 mod restore;
 mod surface;

@@ -5,6 +5,7 @@ mod account;
 mod administration;
 mod connection;
 mod database;
+mod ended;
 mod input;
 mod notification;
 mod proxy;

@@ -1,4 +1,4 @@
-//! Accounts: sign-in, and what administrators do to them.
+//! Accounts: the `account` subcommand, and what administrators do to them.
 
 use std::net::IpAddr;
 
@@ -6,12 +6,12 @@ use nebula_api::account::{Account, AccountChanges};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::proof::Account as Caller;
 use super::query::{GenericClient, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
 /// Credentials of an account.
 pub(crate) struct Credentials {
-    pub(crate) account_id: Uuid,
     /// Argon2id in PHC form.
     pub(crate) password_hash: String,
     /// `admin` or `member`.
@@ -23,12 +23,9 @@ pub(crate) async fn credentials(
     client: &impl GenericClient,
     username: &str,
 ) -> Result<Option<Credentials>, ApiError> {
-    let sql = "SELECT account_id, password_hash, role FROM nebula.account_login($1)";
+    let sql = "SELECT password_hash, role FROM nebula.account_login($1)";
     let row = query_opt(client, sql, &[&username]).await?;
-    row.map(|row| {
-        Ok(Credentials { account_id: row.try_get(0)?, password_hash: row.try_get(1)?, role: row.try_get(2)? })
-    })
-    .transpose()
+    row.map(|row| Ok(Credentials { password_hash: row.try_get(0)?, role: row.try_get(1)? })).transpose()
 }
 
 /// Makes an account; for administrators of the database.
@@ -58,12 +55,16 @@ pub(crate) async fn set_password(
 /// Accounts by name, those after a name. Fails with 403 not an administrator.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Caller,
     after: Option<&str>,
     max: i32,
 ) -> Result<Vec<Account>, ApiError> {
-    let rows =
-        query(client, "SELECT * FROM nebula.list_accounts($1, $2, $3)", &[&actor, &after, &max]).await?;
+    let rows = query(
+        client,
+        "SELECT * FROM nebula.list_accounts(nebula.actor($1), $2, $3)",
+        &[&actor, &after, &max],
+    )
+    .await?;
     map_rows(&rows, |row| {
         Ok(Account {
             account_id: row.try_get("account_id")?,
@@ -81,12 +82,12 @@ pub(crate) async fn list(
 /// administrator.
 pub(crate) async fn change(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Caller,
     account_id: Uuid,
     changes: &AccountChanges,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.change_account_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.change_account_for(nebula.actor($1), $2, $3, $4)";
     query(client, sql, &[&actor, &account_id, &Json(changes), &address]).await.map(drop)
 }
 
@@ -94,10 +95,10 @@ pub(crate) async fn change(
 /// administrator.
 pub(crate) async fn delete(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Caller,
     account_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.delete_account_for($1, $2, $3)";
+    let sql = "SELECT nebula.delete_account_for(nebula.actor($1), $2, $3)";
     query(client, sql, &[&actor, &account_id, &address]).await.map(drop)
 }

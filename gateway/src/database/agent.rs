@@ -85,13 +85,13 @@ pub(crate) async fn keys(
     client: &impl GenericClient,
     calls: &[(Uuid, i64)],
 ) -> Result<Vec<Option<AgentKeys>>, ApiError> {
-    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_keys($1)";
+    let sql = "SELECT project_id, version, host_key, public_key, node_id FROM nebula.agent_keys(nebula.actor($1), $2)";
     let calls = collect_column(calls, |&(device_id, counter)| AgentCallRow {
         device_id,
         counter,
         ..Default::default()
     });
-    map_rows(&query(client, sql, &[&calls]).await?, |row| {
+    map_rows(&query(client, sql, &[client.gateway(), &calls]).await?, |row| {
         let Some(project_id) = row.try_get(0)? else { return Ok(None) };
         let (version, host_key, public_key) = (row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
         Ok(Some(AgentKeys { project_id, version, host_key, public_key, node_id: row.try_get(4)? }))
@@ -101,9 +101,9 @@ pub(crate) async fn keys(
 /// Notes a call that changes nothing; answers whether an update is due. Fails with 401 if the device is not
 /// known any more, or the call is stale.
 pub(crate) async fn call(client: &impl GenericClient, caller: &Caller) -> Result<AgentState, ApiError> {
-    let sql = "SELECT due, version FROM nebula.call_agent($1, $2, $3, $4)";
-    let values: [&(dyn ToSql + Sync); 4] =
-        [&caller.device_id, &caller.counter, &caller.host_key, &caller.called_at];
+    let sql = "SELECT due, version FROM nebula.call_agent(nebula.actor($1), $2, $3, $4, $5)";
+    let values: [&(dyn ToSql + Sync); 5] =
+        [client.gateway(), &caller.device_id, &caller.counter, &caller.host_key, &caller.called_at];
     let row = query_one(client, sql, &values).await?;
     let due = match row.try_get(0)? {
         Some("certificate") => Some(Due::Certificate),
@@ -132,7 +132,7 @@ pub(crate) async fn update(
     calls: &[Fetch],
     known_version: i64,
 ) -> Result<Vec<(i64, DeviceConfiguration)>, ApiError> {
-    let sql = "SELECT nebula.update_agents($1)";
+    let sql = "SELECT nebula.update_agents(nebula.actor($1), $2)";
     let update = transaction.prepare(sql).await?;
     let configurations = transaction.prepare(DEVICE_CONFIGURATIONS).await?;
     let devices = collect_column(calls, |call| call.caller.device_id);
@@ -147,8 +147,10 @@ pub(crate) async fn update(
     // A device that asks for no new certificates is sent those of the key it has.
     let kept_keys =
         collect_column(calls, |call| call.public_key.is_none().then_some(call.caller.public_key.as_slice()));
-    let arguments: [&(dyn ToSql + Sync); 3] = [&devices, &kept_keys, &known_version];
-    let (counters, rows) = transaction.query_two((update, &[&fetches]), (configurations, &arguments)).await?;
+    let gateway = transaction.gateway().clone();
+    let arguments: [&(dyn ToSql + Sync); 4] = [&gateway, &devices, &kept_keys, &known_version];
+    let (counters, rows) =
+        transaction.query_two((update, &[&gateway, &fetches]), (configurations, &arguments)).await?;
     let answers = counters.iter().zip(&rows).zip(devices);
     answers
         .map(|((counter, row), device)| Ok((counter.try_get(0)?, device::read_configuration(row, device)?)))
@@ -163,10 +165,14 @@ pub(crate) async fn report(
     report: &serde_json::Value,
     address: Option<IpAddr>,
 ) -> Result<SharedFolder, ApiError> {
-    let sql =
-        "SELECT folder_id, folder_label, peers, options FROM nebula.report_agent($1, $2, $3, $4, $5, $6)";
+    let sql = "SELECT folder_id, folder_label, peers, options FROM nebula.report_agent(nebula.actor($1), $2, $3, $4, $5, $6, $7)";
     let Caller { device_id, counter, host_key, called_at, .. } = caller;
-    let row = query_one(client, sql, &[device_id, counter, host_key, called_at, report, &address]).await?;
+    let row = query_one(
+        client,
+        sql,
+        &[client.gateway(), device_id, counter, host_key, called_at, report, &address],
+    )
+    .await?;
     let (Json(peers), Json(options)) = (row.try_get(2)?, row.try_get(3)?);
     Ok(SharedFolder { id: row.try_get(0)?, label: row.try_get(1)?, peers, options })
 }
@@ -177,9 +183,10 @@ pub(crate) async fn find_device(
     caller: &Caller,
     name: &str,
 ) -> Result<Option<DeviceAddresses>, ApiError> {
-    let sql = "SELECT name, role, addresses, last_seen_at FROM nebula.find_device($1, $2, $3, $4, $5)";
+    let sql = "SELECT name, role, addresses, last_seen_at FROM nebula.find_device(nebula.actor($1), $2, $3, $4, $5, $6)";
     let Caller { device_id, counter, host_key, called_at, .. } = caller;
-    let row = query_opt(client, sql, &[device_id, counter, host_key, called_at, &name]).await?;
+    let row =
+        query_opt(client, sql, &[client.gateway(), device_id, counter, host_key, called_at, &name]).await?;
     row.map(|row| {
         let (name, role) = (row.try_get(0)?, row.try_get(1)?);
         Ok(DeviceAddresses { name, role, addresses: row.try_get(2)?, last_seen_at: row.try_get(3)? })
@@ -194,9 +201,11 @@ pub(crate) async fn leave(
     caller: &Caller,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.leave_project($1, $2, $3, $4, $5)";
+    let sql = "SELECT nebula.leave_project(nebula.actor($1), $2, $3, $4, $5, $6)";
     let Caller { device_id, counter, host_key, called_at, .. } = caller;
-    query_one(client, sql, &[device_id, counter, host_key, called_at, &address]).await.map(drop)
+    query_one(client, sql, &[client.gateway(), device_id, counter, host_key, called_at, &address])
+        .await
+        .map(drop)
 }
 
 /// Records that a call or an enrolment was refused, and how many refusals like it were left out since the
@@ -208,7 +217,7 @@ pub(crate) async fn refuse(
     address: Option<IpAddr>,
     left_out: u64,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.refuse_call($1, $2, $3, $4)";
+    let sql = "SELECT nebula.refuse_call(nebula.actor($1), $2, $3, $4, $5)";
     let left_out = i64::try_from(left_out).unwrap_or(i64::MAX);
-    query_one(client, sql, &[&device_id, &reason, &address, &left_out]).await.map(drop)
+    query_one(client, sql, &[client.gateway(), &device_id, &reason, &address, &left_out]).await.map(drop)
 }

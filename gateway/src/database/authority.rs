@@ -8,6 +8,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::certificate::system_time;
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use super::records::Inet;
 use crate::error::ApiError;
@@ -42,12 +43,13 @@ impl TrustedAuthority {
 /// Makes an authority and what it may grant known.
 pub(crate) async fn record(client: &impl GenericClient, authority: &Certificate) -> Result<(), ApiError> {
     let details = authority.details();
-    let sql = "SELECT nebula.record_authority($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+    let sql = "SELECT nebula.record_authority(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let networks = |all: &[IpNetwork]| all.iter().copied().map(Inet).collect::<Vec<_>>();
     query_one(
         client,
         sql,
         &[
+            client.gateway(),
             &authority.fingerprint().as_slice(),
             &details.name,
             &details.curve.short_name(),
@@ -71,25 +73,28 @@ pub(crate) async fn adopt(
     project_id: Uuid,
     fingerprint: &Fingerprint,
 ) -> Result<bool, ApiError> {
-    let sql = "SELECT nebula.adopt_authority($1, $2)";
-    Ok(query_one(client, sql, &[&project_id, &fingerprint.as_slice()]).await?.try_get(0)?)
+    let sql = "SELECT nebula.adopt_authority_for(nebula.actor($1), $2, $3)";
+    Ok(query_one(client, sql, &[client.gateway(), &project_id, &fingerprint.as_slice()]).await?.try_get(0)?)
 }
 
 /// Every authority known, the one that expires first on top. Fails with 403 for anyone but administrators.
-pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Authority>, ApiError> {
-    map_rows(&query(client, "SELECT * FROM nebula.list_authorities($1)", &[&actor]).await?, |row| {
-        Ok(Authority {
-            fingerprint: row.try_get("fingerprint")?,
-            name: row.try_get("name")?,
-            curve: row.try_get("curve")?,
-            version: row.try_get("version")?,
-            not_before: row.try_get("not_before")?,
-            not_after: row.try_get("not_after")?,
-            days_left: row.try_get("days_left")?,
-            projects: row.try_get("projects")?,
-            warning: row.try_get("warning")?,
-        })
-    })
+pub(crate) async fn list(client: &impl GenericClient, actor: &Account) -> Result<Vec<Authority>, ApiError> {
+    map_rows(
+        &query(client, "SELECT * FROM nebula.list_authorities(nebula.actor($1))", &[&actor]).await?,
+        |row| {
+            Ok(Authority {
+                fingerprint: row.try_get("fingerprint")?,
+                name: row.try_get("name")?,
+                curve: row.try_get("curve")?,
+                version: row.try_get("version")?,
+                not_before: row.try_get("not_before")?,
+                not_after: row.try_get("not_after")?,
+                days_left: row.try_get("days_left")?,
+                projects: row.try_get("projects")?,
+                warning: row.try_get("warning")?,
+            })
+        },
+    )
 }
 
 /// An authority that projects sign with.
@@ -110,8 +115,8 @@ impl SigningAuthority {
 
 /// The authorities that projects sign with, the first to end on top.
 pub(crate) async fn signing(client: &impl GenericClient) -> Result<Vec<SigningAuthority>, ApiError> {
-    let sql = "SELECT fingerprint, name, not_after, seconds_left, projects FROM nebula.signing_authorities()";
-    map_rows(&query(client, sql, &[]).await?, |row| {
+    let sql = "SELECT fingerprint, name, not_after, seconds_left, projects FROM nebula.signing_authorities(nebula.actor($1))";
+    map_rows(&query(client, sql, &[client.gateway()]).await?, |row| {
         Ok(SigningAuthority {
             fingerprint: row.try_get(0)?,
             name: row.try_get(1)?,
@@ -124,5 +129,7 @@ pub(crate) async fn signing(client: &impl GenericClient) -> Result<Vec<SigningAu
 
 /// Records which authorities end soon or have ended, once each.
 pub(crate) async fn record_ending(client: &impl GenericClient) -> Result<(), ApiError> {
-    query_one(client, "SELECT nebula.record_ending_authorities()", &[]).await.map(drop)
+    query_one(client, "SELECT nebula.record_ending_authorities(nebula.actor($1))", &[client.gateway()])
+        .await
+        .map(drop)
 }

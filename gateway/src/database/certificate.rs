@@ -8,6 +8,7 @@ use nebula_certificate::Issued;
 use uuid::Uuid;
 
 use super::PipelinedTransaction;
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query};
 use super::records::{Inet, NewCertificateRow};
 use crate::error::ApiError;
@@ -38,10 +39,11 @@ pub(crate) async fn record(
     transaction: PipelinedTransaction,
     signed: &[SignedCertificates<'_>],
 ) -> Result<(), ApiError> {
-    let statement = transaction.prepare("SELECT nebula.record_certificates($1)").await?;
+    let statement = transaction.prepare("SELECT nebula.record_certificates(nebula.actor($1), $2)").await?;
     let rows = signed.iter().flat_map(|device| device.issued.iter().map(move |issued| row(device, issued)));
     let certificates: Vec<_> = rows.collect();
-    transaction.query_and_commit((statement, &[&certificates])).await
+    let gateway = transaction.gateway().clone();
+    transaction.query_and_commit((statement, &[&gateway, &certificates])).await
 }
 
 fn row<'a>(device: &SignedCertificates<'a>, issued: &'a Issued) -> NewCertificateRow<'a> {
@@ -77,10 +79,10 @@ fn row<'a>(device: &SignedCertificates<'a>, issued: &'a Issued) -> NewCertificat
 /// Certificates of the projects the account sees, longest valid first, of one device or all.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     device_id: Option<Uuid>,
 ) -> Result<Vec<Certificate>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_certificates($1, $2)";
+    let sql = "SELECT * FROM nebula.list_certificates(nebula.actor($1), $2)";
     map_rows(&query(client, sql, &[&actor, &device_id]).await?, |row| {
         Ok(Certificate {
             fingerprint: row.try_get("fingerprint")?,
@@ -110,8 +112,8 @@ pub(crate) struct RenewalCount {
 
 /// Counts for metrics.
 pub(crate) async fn renewal_counts(client: &impl GenericClient) -> Result<Vec<RenewalCount>, ApiError> {
-    let sql = "SELECT renewal, devices, seconds FROM nebula.certificate_counts()";
-    map_rows(&query(client, sql, &[]).await?, |row| {
+    let sql = "SELECT renewal, devices, seconds FROM nebula.certificate_counts(nebula.actor($1))";
+    map_rows(&query(client, sql, &[client.gateway()]).await?, |row| {
         Ok(RenewalCount { renewal: row.try_get(0)?, devices: row.try_get(1)?, seconds: row.try_get(2)? })
     })
 }

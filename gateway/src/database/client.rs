@@ -8,9 +8,9 @@ use deadpool_postgres::{
 };
 use nebula_connect::{ProbeError, Server, ServerError};
 use tokio::sync::OnceCell;
-use uuid::Uuid;
 
 use super::connection::Client;
+use super::proof::{Gateway, Signer};
 use super::query::query;
 use super::statement::{ParameterTypes, Statements};
 use crate::error::{ApiError, UNAVAILABLE, with_source};
@@ -35,6 +35,7 @@ pub(crate) struct Database {
     /// Whether anything here will listen: a server does, a command does not.
     listens: bool,
     sessions: Arc<OnceCell<Sessions>>,
+    gateway: Gateway,
 }
 
 /// The findings about the sessions behind the connections.
@@ -62,22 +63,24 @@ impl Database {
         url: &str,
         listen_url: Option<&str>,
         connections: usize,
+        signer: Signer,
     ) -> Result<Self, DatabaseUrlError> {
-        Self::build(url, listen_url, connections, true)
+        Self::build(url, listen_url, connections, Some(signer))
     }
 
     /// For a command, which needs one connection, never listens and so may have any pooler in between. It
     /// leaves no settings in a session: behind a pooler, another client of the same role gets it next.
     pub(crate) fn for_command(url: &str) -> Result<Self, DatabaseUrlError> {
-        Self::build(url, None, 1, false)
+        Self::build(url, None, 1, None)
     }
 
     fn build(
         url: &str,
         listen_url: Option<&str>,
         connections: usize,
-        listens: bool,
+        signer: Option<Signer>,
     ) -> Result<Self, DatabaseUrlError> {
+        let listens = signer.is_some();
         let server = server("NEBULA_DATABASE_URL", url)?;
         let listen = listen_url.map(|url| self::server("NEBULA_DATABASE_LISTEN_URL", url)).transpose()?;
         let manager = ManagerConfig { recycling_method: RecyclingMethod::Fast };
@@ -97,7 +100,7 @@ impl Database {
             .runtime(Runtime::Tokio1);
         let builder = if listens { builder.post_create(settings) } else { builder };
         let pool = builder.build().expect("a runtime is given, which is all that timeouts need");
-        Ok(Self { pool, server, listen, listens, sessions: Arc::default() })
+        Ok(Self { pool, server, listen, listens, sessions: Arc::default(), gateway: Gateway(signer) })
     }
 
     /// Takes a connection; dropping it gives it back and rolls back an open transaction. Fails with 503 when
@@ -107,7 +110,7 @@ impl Database {
         let unavailable = |error| ApiError::unavailable("database", &with_source(&error));
         let sessions = self.sessions.get_or_try_init(|| self.find_sessions()).await.map_err(unavailable)?;
         let Sessions::Usable(statements) = sessions else { return Err(no_session()) };
-        Ok(Client::new(self.pool.get().await?, statements.clone()))
+        Ok(Client::new(self.pool.get().await?, statements.clone(), self.gateway.clone()))
     }
 
     /// Looks for a pooler in transaction mode, once.
@@ -153,10 +156,12 @@ impl Database {
         Usage { open: status.size, idle: status.available, max: status.max_size }
     }
 
-    /// Fails with 503 unless the database answers and has a pg_nebula that this role may use.
+    /// Fails with 503 unless the database answers, has a pg_nebula that this role may use, and knows the key of this
+    /// gateway.
     pub(crate) async fn check(&self) -> Result<(), ApiError> {
         let client = self.client().await?;
-        query(&client, "SELECT FROM nebula.list_projects($1)", &[&Uuid::nil()]).await.map(drop)
+        let sql = "SELECT FROM nebula.configuration_versions(nebula.actor($1), '{}')";
+        query(&client, sql, &[&self.gateway]).await.map(drop)
     }
 }
 

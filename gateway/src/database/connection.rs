@@ -6,17 +6,24 @@ use deadpool_postgres::Object;
 use tokio_postgres::Row;
 use tokio_postgres::types::ToSql;
 
+use super::proof::Gateway;
 use super::statement::{Statement, Statements};
 
 /// A connection for the time of one request.
 pub(crate) struct Client {
     connection: Object,
     statements: Statements,
+    gateway: Gateway,
 }
 
 /// A connection, or a transaction on one.
 pub(crate) trait GenericClient {
     fn connection(&self) -> &Client;
+
+    /// The value by which a statement proves that a gateway is calling.
+    fn gateway(&self) -> &Gateway {
+        &self.connection().gateway
+    }
 }
 
 impl GenericClient for Client {
@@ -26,8 +33,8 @@ impl GenericClient for Client {
 }
 
 impl Client {
-    pub(super) fn new(connection: Object, statements: Statements) -> Self {
-        Self { connection, statements }
+    pub(super) fn new(connection: Object, statements: Statements, gateway: Gateway) -> Self {
+        Self { connection, statements, gateway }
     }
 
     /// Prepares a statement, once for each connection.

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::PipelinedTransaction;
 use super::project::ConfiguredProject;
+use super::proof::Account;
 use super::query::{GenericClient, collect_column, map_rows, query, query_one};
 use super::records::NewDeviceRow;
 use crate::error::ApiError;
@@ -62,9 +63,19 @@ pub(crate) struct NewDevice {
 /// The authority by which a device is registered.
 #[derive(Debug)]
 pub(crate) enum Registrant {
-    Account(Uuid),
+    Account(Account),
     /// Hash of an enrolment code; the account that made the code vouches for the device.
     Code(Vec<u8>),
+}
+
+impl Registrant {
+    /// The account that registers the device.
+    pub(crate) fn account(&self) -> Option<&Account> {
+        match self {
+            Self::Account(account) => Some(account),
+            Self::Code(_) => None,
+        }
+    }
 }
 
 /// A device's part of its configuration.
@@ -109,7 +120,8 @@ pub(crate) struct DeviceConfiguration {
     pub(crate) newer_project: Option<ConfiguredProject>,
 }
 
-pub(super) const DEVICE_CONFIGURATIONS: &str = "SELECT * FROM nebula.device_configurations($1, $2, $3)";
+pub(super) const DEVICE_CONFIGURATIONS: &str =
+    "SELECT * FROM nebula.device_configurations(nebula.actor($1), $2, $3, $4)";
 
 /// Makes or renews devices of a project and their addresses, all or none, as the first statements of
 /// `transaction`; answers their configurations, the project's part with the first. By a code it takes one
@@ -123,15 +135,13 @@ pub(crate) async fn register(
     let Some(first) = devices.first() else { return Ok(vec![]) };
     let identifiers = collect_column(devices, |device| device.device_id);
     let configurations = transaction.prepare(DEVICE_CONFIGURATIONS).await?;
-    let arguments: [&(dyn ToSql + Sync); 3] = [&identifiers, &None::<&[&[u8]]>, &known_version];
+    let gateway = transaction.gateway().clone();
+    let arguments: [&(dyn ToSql + Sync); 4] = [&gateway, &identifiers, &None::<&[&[u8]]>, &known_version];
     let rows = match &first.registrant {
         Registrant::Account(_) => {
             let rows = collect_column(devices, |device| NewDeviceRow {
                 device_id: device.device_id,
-                actor: match device.registrant {
-                    Registrant::Account(actor) => Some(actor),
-                    Registrant::Code(_) => None,
-                },
+                actor: device.registrant.account().map(|account| account.id),
                 name: &device.name,
                 role: device.role.word(),
                 endpoints: &device.endpoints,
@@ -139,17 +149,21 @@ pub(crate) async fn register(
                 public_key: device.public_key.bytes(),
                 client: device.client,
             });
-            let sql = "SELECT nebula.register_devices($1, $2)";
+            let mut proofs: Vec<&Account> =
+                devices.iter().filter_map(|new| new.registrant.account()).collect();
+            proofs.sort_by_key(|account| account.id);
+            proofs.dedup_by_key(|account| (account.id, account.grant));
+            let sql = "SELECT nebula.register_devices(nebula.actor($1), $2, $3, $4)";
             let register = transaction.prepare(sql).await?;
-            let values: [&(dyn ToSql + Sync); 2] = [&first.project_id, &rows];
+            let values: [&(dyn ToSql + Sync); 4] = [&gateway, &first.project_id, &rows, &proofs];
             transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
         Registrant::Code(hash) => {
             let NewDevice { project_id, device_id, name, endpoints, public_key, client, .. } = first;
             let (curve, key) = (public_key.curve().short_name(), public_key.bytes());
-            let values: [&(dyn ToSql + Sync); 8] =
-                [hash, project_id, device_id, name, endpoints, &curve, &key, client];
-            let sql = "SELECT nebula.register_by_code($1, $2, $3, $4, $5, $6, $7, $8)";
+            let values: [&(dyn ToSql + Sync); 9] =
+                [&gateway, hash, project_id, device_id, name, endpoints, &curve, &key, client];
+            let sql = "SELECT nebula.register_by_code(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8, $9)";
             let register = transaction.prepare(sql).await?;
             transaction.query_two((register, &values), (configurations, &arguments)).await?.1
         }
@@ -164,7 +178,8 @@ pub(crate) async fn configuration(
     known_version: i64,
 ) -> Result<DeviceConfiguration, ApiError> {
     let (devices, keys) = ([device_id], None::<&[&[u8]]>);
-    let row = query_one(client, DEVICE_CONFIGURATIONS, &[&devices.as_slice(), &keys, &known_version]).await?;
+    let values: [&(dyn ToSql + Sync); 4] = [client.gateway(), &devices.as_slice(), &keys, &known_version];
+    let row = query_one(client, DEVICE_CONFIGURATIONS, &values).await?;
     read_configuration(&row, device_id)
 }
 
@@ -200,20 +215,20 @@ pub(super) fn read_configuration(row: &Row, device_id: Uuid) -> Result<DeviceCon
 /// Devices the account sees, of one project or all.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Option<Uuid>,
 ) -> Result<Vec<Device>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_devices($1, $2)";
+    let sql = "SELECT * FROM nebula.list_devices(nebula.actor($1), $2)";
     map_rows(&query(client, sql, &[&actor, &project_id]).await?, read_device)
 }
 
 /// One device, for its owner or an administrator. Fails with 404 for anyone else.
 pub(crate) async fn status(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     device_id: Uuid,
 ) -> Result<Device, ApiError> {
-    let sql = "SELECT * FROM nebula.device_status_for($1, $2)";
+    let sql = "SELECT * FROM nebula.device_status_for(nebula.actor($1), $2)";
     Ok(read_device(&query_one(client, sql, &[&actor, &device_id]).await?)?)
 }
 
@@ -221,11 +236,11 @@ pub(crate) async fn status(
 /// 409 it holds no address.
 pub(crate) async fn release(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     device_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
-    let sql = "SELECT nebula.release_device($1, $2, $3)";
+    let sql = "SELECT nebula.release_device(nebula.actor($1), $2, $3)";
     Ok(query_one(client, sql, &[&actor, &device_id, &address]).await?.try_get(0)?)
 }
 

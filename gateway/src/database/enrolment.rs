@@ -8,6 +8,7 @@ use nebula_api::preauth::Approval;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
@@ -39,7 +40,7 @@ pub(crate) struct NewAgent<'a> {
 /// Fails with 403 not an administrator, 404 no such project, 400 a value that is not allowed.
 pub(crate) async fn create(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     request: &EnrolmentRequest,
 ) -> Result<NewCode, ApiError> {
     let row = create_row(client, actor, request, None).await?;
@@ -50,7 +51,7 @@ pub(crate) async fn create(
 /// Fails as `create`, and with 409 approved before.
 pub(crate) async fn approve(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     request: &EnrolmentRequest,
     code_hash: &[u8],
 ) -> Result<Approval, ApiError> {
@@ -60,12 +61,12 @@ pub(crate) async fn approve(
 
 async fn create_row(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     request: &EnrolmentRequest,
     code_hash: Option<&[u8]>,
 ) -> Result<Row, ApiError> {
     let sql = "SELECT enrolment_id, code, expires_at \
-               FROM nebula.create_enrolment_for($1, $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), \
+               FROM nebula.create_enrolment_for(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8, make_interval(secs => $9), \
                $10, $11)";
     let lifetime = request.lifetime_seconds.map(f64::from);
     query_one(
@@ -92,10 +93,10 @@ async fn create_row(
 /// Fails with 403 not an administrator.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Option<Uuid>,
 ) -> Result<Vec<Enrolment>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_enrolments($1, $2)";
+    let sql = "SELECT * FROM nebula.list_enrolments(nebula.actor($1), $2)";
     map_rows(&query(client, sql, &[&actor, &project_id]).await?, |row| {
         Ok(Enrolment {
             enrolment_id: row.try_get("enrolment_id")?,
@@ -119,15 +120,23 @@ pub(crate) async fn list(
 /// Fails with 403 not an administrator, 404 no such code.
 pub(crate) async fn revoke(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     enrolment_id: Uuid,
 ) -> Result<(), ApiError> {
-    query_one(client, "SELECT nebula.revoke_enrolment_for($1, $2)", &[&actor, &enrolment_id]).await.map(drop)
+    query_one(client, "SELECT nebula.revoke_enrolment_for(nebula.actor($1), $2)", &[&actor, &enrolment_id])
+        .await
+        .map(drop)
 }
 
 /// The project of a code, by the code's hash; `None` if the code is not good.
 pub(crate) async fn project(client: &impl GenericClient, code_hash: &[u8]) -> Result<Option<Uuid>, ApiError> {
-    Ok(query_one(client, "SELECT nebula.enrolment_project($1)", &[&code_hash]).await?.try_get(0)?)
+    Ok(query_one(
+        client,
+        "SELECT nebula.enrolment_project(nebula.actor($1), $2)",
+        &[client.gateway(), &code_hash],
+    )
+    .await?
+    .try_get(0)?)
 }
 
 /// Makes a device by a code; answers the device and the counter of the answer. Call it in the transaction
@@ -139,11 +148,13 @@ pub(crate) async fn enroll(
     new: &NewAgent<'_>,
     address: Option<IpAddr>,
 ) -> Result<(Uuid, i64), ApiError> {
-    let sql = "SELECT enrolled, answer FROM nebula.enroll_device($1, $2, $3, $4, $5, $6, $7, $8)";
+    let sql =
+        "SELECT enrolled, answer FROM nebula.enroll_device(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8, $9)";
     let row = query_one(
         client,
         sql,
         &[
+            client.gateway(),
             &code_hash,
             &new.device_id,
             &new.name,

@@ -92,6 +92,13 @@ fn foreign(error: &ServerError<'_>) -> ApiError {
             ApiError::new(UNAVAILABLE, "the database could not do this just now")
                 .hint("Try again in a moment.")
         }
+        ("F0000", _) => {
+            tracing::error!(error = message, "the database does not accept the tokens of this gateway");
+            ApiError::new(UNAVAILABLE, "the database does not accept the tokens of this gateway").hint(
+                "An administrator registers its key: NEBULA_DATABASE_URL=… nebula-gateway token-key --register. \
+                 The clocks of gateway and database must agree.",
+            )
+        }
         // No such function, schema or table, or a function whose result columns changed.
         ("42883" | "3F000" | "42P01" | "0A000", _) => {
             tracing::error!(
@@ -184,6 +191,7 @@ mod tests {
             ("53300", 503),
             ("08006", 503),
             ("42883", 503),
+            ("F0000", 503),
             ("53100", 507),
         ] {
             assert_eq!(status(sqlstate, None), (wanted, sqlstate.to_owned()), "{sqlstate}");

@@ -8,6 +8,7 @@ use nebula_api::folder::Tag;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
@@ -60,10 +61,10 @@ pub(crate) struct NamedFile {
 /// first byte is read. Fails with 401 unknown or disabled account, 403 not a member, 404 no such project.
 pub(crate) async fn named(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     upload: &UploadQuery,
 ) -> Result<Option<NamedFile>, ApiError> {
-    let sql = "SELECT * FROM nebula.named_file($1, $2, $3, $4)";
+    let sql = "SELECT * FROM nebula.named_file(nebula.actor($1), $2, $3, $4)";
     let rows = query(client, sql, &[&actor, &upload.project_id, &upload.folder, &upload.name]).await?;
     let files = map_rows(&rows, |row| {
         Ok(NamedFile {
@@ -90,12 +91,12 @@ pub(crate) struct Recorded {
 /// and as [`named`].
 pub(crate) async fn create(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     upload: &Upload<'_>,
     address: Option<IpAddr>,
 ) -> Result<Recorded, ApiError> {
     let sql = "SELECT file_id, created, stored
-                 FROM nebula.create_file($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
+                 FROM nebula.create_file(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)";
     let size = i64::try_from(upload.size).map_err(|_| ApiError::bad_argument("no file is that large"))?;
     let row = query_one(
         client,
@@ -136,11 +137,11 @@ pub(crate) struct FileQuery<'a> {
 /// Files the account sees, with their keys in this order.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     asked: &FileQuery<'_>,
 ) -> Result<Vec<(File, String)>, ApiError> {
     let FileQuery { project_id, filter, sort, is_descending, after, max } = asked;
-    let sql = "SELECT * FROM nebula.list_files($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "SELECT * FROM nebula.list_files(nebula.actor($1), $2, $3, $4, $5, $6, $7)";
     let rows = query(client, sql, &[&actor, project_id, filter, sort, is_descending, after, max]).await?;
     rows.iter()
         .map(|row| {
@@ -180,7 +181,7 @@ pub(crate) async fn list(
 /// One file, if the account sees it and it is not in the trash.
 pub(crate) async fn find(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
 ) -> Result<Option<File>, ApiError> {
     let filter = json!({ "fileId": file_id });
@@ -198,46 +199,47 @@ pub(crate) async fn find(
 /// Gives a file another place. Fails with 404, 409 when it is taken, 400 for a malformed one.
 pub(crate) async fn relocate(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     place: &Place,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.move_file($1, $2, $3, $4, $5)";
+    let sql = "SELECT nebula.move_file(nebula.actor($1), $2, $3, $4, $5)";
     query_one(client, sql, &[&actor, &file_id, &place.folder, &place.name, &address]).await.map(drop)
 }
 
 /// Converts a file once more, or keeps it as it was uploaded. Fails with 404, 409 if its conversion has not failed.
 pub(crate) async fn convert(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     wanted: bool,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.convert_file($1, $2, $3, $4)";
+    let sql = "SELECT nebula.convert_file(nebula.actor($1), $2, $3, $4)";
     query_one(client, sql, &[&actor, &file_id, &wanted, &address]).await.map(drop)
 }
 
 /// Sets the tags of a file. Fails with 404, 400 for malformed ones.
 pub(crate) async fn tag(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     tags: &[String],
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.tag_file($1, $2, $3, $4)";
+    let sql = "SELECT nebula.tag_file(nebula.actor($1), $2, $3, $4)";
     query_one(client, sql, &[&actor, &file_id, &tags, &address]).await.map(drop)
 }
 
 /// The tags of a project.
 pub(crate) async fn tags(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Uuid,
 ) -> Result<Vec<Tag>, ApiError> {
-    let rows = query(client, "SELECT * FROM nebula.list_tags($1, $2)", &[&actor, &project_id]).await?;
+    let rows =
+        query(client, "SELECT * FROM nebula.list_tags(nebula.actor($1), $2)", &[&actor, &project_id]).await?;
     map_rows(&rows, |row| Ok(Tag { tag: row.try_get("tag")?, files: row.try_get("files")? }))
 }
 
@@ -245,13 +247,16 @@ pub(crate) async fn tags(
 /// plays best. Fails with 404 when there is no such file or rendition, or the account may not see it.
 pub(crate) async fn content(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     rendition: Option<&str>,
 ) -> Result<Content, ApiError> {
-    let row =
-        query_one(client, "SELECT * FROM nebula.file_content($1, $2, $3)", &[&actor, &file_id, &rendition])
-            .await?;
+    let row = query_one(
+        client,
+        "SELECT * FROM nebula.file_content(nebula.actor($1), $2, $3)",
+        &[&actor, &file_id, &rendition],
+    )
+    .await?;
     let sha256: Vec<u8> = row.try_get("sha256")?;
     Ok(Content {
         storage_key: row.try_get("storage_key")?,

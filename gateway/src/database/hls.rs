@@ -5,6 +5,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::file::Content;
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
@@ -54,10 +55,11 @@ pub(crate) struct Segments {
 /// Variants that can be played now; none while a film has no sound yet. Fails with 404.
 pub(crate) async fn playable_variants(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
 ) -> Result<Vec<Variant>, ApiError> {
-    let rows = query(client, "SELECT nebula.playable_variants($1, $2)", &[&actor, &file_id]).await?;
+    let rows =
+        query(client, "SELECT nebula.playable_variants(nebula.actor($1), $2)", &[&actor, &file_id]).await?;
     let read = |row| serde_json::from_value(row).map_err(|error| ApiError::internal(&error));
     map_rows(&rows, |row| row.try_get(0))?.into_iter().map(read).collect()
 }
@@ -65,11 +67,11 @@ pub(crate) async fn playable_variants(
 /// The segments of a variant that are made. Fails with 404.
 pub(crate) async fn segments(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     variant: &str,
 ) -> Result<Segments, ApiError> {
-    let sql = "SELECT n, durations, is_complete FROM nebula.variant_segments($1, $2, $3)";
+    let sql = "SELECT n, durations, is_complete FROM nebula.variant_segments(nebula.actor($1), $2, $3)";
     let rows = query(client, sql, &[&actor, &file_id, &variant]).await?;
     let is_complete = rows.first().map(|row| row.try_get(2)).transpose()?.unwrap_or(false);
     let chunks = map_rows(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))?;
@@ -79,23 +81,23 @@ pub(crate) async fn segments(
 /// The initialization segment of a variant. Fails with 404.
 pub(crate) async fn init(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     variant: &str,
 ) -> Result<Vec<u8>, ApiError> {
-    let sql = "SELECT nebula.variant_init($1, $2, $3)";
+    let sql = "SELECT nebula.variant_init(nebula.actor($1), $2, $3)";
     Ok(query_one(client, sql, &[&actor, &file_id, &variant]).await?.try_get(0)?)
 }
 
 /// Where a segment lies. Fails with 404.
 pub(crate) async fn segment(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     variant: &str,
     (chunk, segment): (i32, i32),
 ) -> Result<Content, ApiError> {
-    let sql = "SELECT * FROM nebula.find_segment($1, $2, $3, $4, $5)";
+    let sql = "SELECT * FROM nebula.find_segment(nebula.actor($1), $2, $3, $4, $5)";
     let row = query_one(client, sql, &[&actor, &file_id, &variant, &chunk, &segment]).await?;
     let storage_key: String = row.try_get("storage_key")?;
     let modified_at: DateTime<Utc> = row.try_get("made_at")?;
@@ -114,10 +116,11 @@ pub(crate) async fn segment(
 /// Seconds of a film; 0 if they are not known. Fails with 404.
 pub(crate) async fn duration(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
 ) -> Result<f64, ApiError> {
-    let row = query_one(client, "SELECT nebula.file_duration($1, $2)", &[&actor, &file_id]).await?;
+    let row =
+        query_one(client, "SELECT nebula.file_duration(nebula.actor($1), $2)", &[&actor, &file_id]).await?;
     Ok(row.try_get::<_, Option<f64>>(0)?.unwrap_or(0.0))
 }
 
@@ -125,10 +128,10 @@ pub(crate) async fn duration(
 /// with 404.
 pub(crate) async fn make_from(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     seconds: f64,
 ) -> Result<i32, ApiError> {
-    let sql = "SELECT nebula.make_from($1, $2, $3)";
+    let sql = "SELECT nebula.make_from(nebula.actor($1), $2, $3)";
     Ok(query_one(client, sql, &[&actor, &file_id, &seconds]).await?.try_get(0)?)
 }

@@ -6,6 +6,7 @@ use nebula_api::job::Job;
 use tokio_postgres::Row;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, free_json, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
@@ -22,11 +23,11 @@ pub(crate) struct JobQuery<'a> {
 /// Newest jobs first, of the projects the account sees; at most `max`.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     wanted: &JobQuery<'_>,
     max: i32,
 ) -> Result<Vec<Job>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_jobs(actor => $1, project_id => $2, max => $3, kind => $4, \
+    let sql = "SELECT * FROM nebula.list_jobs(actor => nebula.actor($1), project_id => $2, max => $3, kind => $4, \
                state => $5, before => $6)";
     let JobQuery { project_id, kind, state, before } = wanted;
     map_rows(&query(client, sql, &[&actor, project_id, &max, kind, state, before]).await?, read_job)
@@ -35,10 +36,10 @@ pub(crate) async fn list(
 /// One job, or `None` when there is none that the account sees.
 pub(crate) async fn find(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     job_id: i64,
 ) -> Result<Option<Job>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_jobs(actor => $1, job_id => $2)";
+    let sql = "SELECT * FROM nebula.list_jobs(actor => nebula.actor($1), job_id => $2)";
     Ok(query_opt(client, sql, &[&actor, &job_id]).await?.as_ref().map(read_job).transpose()?)
 }
 
@@ -55,13 +56,13 @@ pub(crate) enum Change {
 pub(crate) async fn change(
     client: &impl GenericClient,
     change: Change,
-    actor: Uuid,
+    actor: &Account,
     job_id: i64,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
     let sql = match change {
-        Change::Cancel => "SELECT nebula.cancel_job_for($1, $2, $3)",
-        Change::Retry => "SELECT 'available' FROM nebula.retry_job_for($1, $2, $3)",
+        Change::Cancel => "SELECT nebula.cancel_job_for(nebula.actor($1), $2, $3)",
+        Change::Retry => "SELECT 'available' FROM nebula.retry_job_for(nebula.actor($1), $2, $3)",
     };
     Ok(query_one(client, sql, &[&actor, &job_id, &address]).await?.try_get(0)?)
 }

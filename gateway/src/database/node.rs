@@ -5,16 +5,19 @@ use std::net::IpAddr;
 
 use chrono::{DateTime, Utc};
 use nebula_api::node::{EnabledNode, Node, NodeChanges, NodeRequest, Secret};
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
+use super::vault::SECRET;
 use crate::error::ApiError;
 
 /// Nodes by name.
 /// Fails with 403 not an administrator.
-pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Node>, ApiError> {
-    let rows = query(client, "SELECT nebula.list_nodes($1)", &[&actor]).await?;
+pub(crate) async fn list(client: &impl GenericClient, actor: &Account) -> Result<Vec<Node>, ApiError> {
+    let rows = query(client, "SELECT nebula.list_nodes(nebula.actor($1))", &[&actor]).await?;
     map_rows(&rows, |row| row.try_get(0).map(|Json(node)| node))
 }
 
@@ -22,10 +25,10 @@ pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec
 /// Fails with 404 no such project, or not a member.
 pub(crate) async fn list_enabled(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Uuid,
 ) -> Result<Vec<EnabledNode>, ApiError> {
-    let sql = "SELECT nebula.list_enabled_nodes($1, $2)";
+    let sql = "SELECT nebula.list_enabled_nodes(nebula.actor($1), $2)";
     let rows = query(client, sql, &[&actor, &project_id]).await?;
     map_rows(&rows, |row| row.try_get(0).map(|Json(node)| node))
 }
@@ -34,10 +37,10 @@ pub(crate) async fn list_enabled(
 /// malformed, 409 the range overlaps another node's, or more peers than allowed.
 pub(crate) async fn register(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     request: &NodeRequest,
 ) -> Result<Uuid, ApiError> {
-    let sql = "SELECT nebula.register_node_for($1, $2, $3, $4, $5, $6, $7)";
+    let sql = "SELECT nebula.register_node_for(nebula.actor($1), $2, $3, $4, $5, $6, $7)";
     let NodeRequest { name, endpoint, weight, max_peers, cidr, capabilities } = request;
     let row =
         query_one(client, sql, &[&actor, name, endpoint, weight, max_peers, cidr, capabilities]).await?;
@@ -48,12 +51,12 @@ pub(crate) async fn register(
 /// name is taken, or more peers than allowed.
 pub(crate) async fn update(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     changes: &NodeChanges,
     address: Option<IpAddr>,
 ) -> Result<Node, ApiError> {
-    let sql = "SELECT nebula.update_node_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.update_node_for(nebula.actor($1), $2, $3, $4)";
     let row = query_one(client, sql, &[&actor, &node_id, &Json(changes), &address]).await?;
     let Json(node) = row.try_get(0)?;
     Ok(node)
@@ -63,12 +66,12 @@ pub(crate) async fn update(
 /// Fails with 403 not an administrator, 404 no such node, 409 it has peers.
 pub(crate) async fn remove(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     force: bool,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.remove_node_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.remove_node_for(nebula.actor($1), $2, $3, $4)";
     query_one(client, sql, &[&actor, &node_id, &force, &address]).await.map(drop)
 }
 
@@ -76,12 +79,12 @@ pub(crate) async fn remove(
 /// such node or device, 409 the device is revoked, or represents another node.
 pub(crate) async fn tie(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     device_id: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.tie_node_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.tie_node_for(nebula.actor($1), $2, $3, $4)";
     query_one(client, sql, &[&actor, &node_id, &device_id, &address]).await.map(drop)
 }
 
@@ -89,10 +92,10 @@ pub(crate) async fn tie(
 /// Fails with 403 not an administrator, 404 no such node.
 pub(crate) async fn list_secrets(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
 ) -> Result<Vec<Secret>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_node_secrets($1, $2)";
+    let sql = "SELECT * FROM nebula.list_node_secrets(nebula.actor($1), $2)";
     map_rows(&query(client, sql, &[&actor, &node_id]).await?, |row| {
         Ok(Secret {
             key_id: row.try_get("key_id")?,
@@ -108,25 +111,27 @@ pub(crate) async fn list_secrets(
 /// Fails with 403 not an administrator, 404 no such node, 409 it has two already.
 pub(crate) async fn make_secret(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(Uuid, Vec<u8>), ApiError> {
-    let sql = "SELECT key_id, secret FROM nebula.make_node_secret_for($1, $2, $3)";
-    let row = query_one(client, sql, &[&actor, &node_id, &address]).await?;
-    Ok((row.try_get(0)?, row.try_get(1)?))
+    let sql = "SELECT nebula.make_node_secret_for(nebula.actor($1), $2, $3, $4)";
+    let secret: [u8; SECRET] = rand::random();
+    let sealed = client.gateway().seal(node_id, &secret)?;
+    let row = query_one(client, sql, &[&actor, &node_id, &sealed, &address]).await?;
+    Ok((row.try_get(0)?, secret.to_vec()))
 }
 
 /// Retires a secret: the named one, or else the older of two; answers its key identifier.
 /// Fails with 403 not an administrator, 404 no such node or secret, 409 none is named and there are not two.
 pub(crate) async fn retire_secret(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     key_id: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<Uuid, ApiError> {
-    let sql = "SELECT nebula.retire_node_secret_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.retire_node_secret_for(nebula.actor($1), $2, $3, $4)";
     Ok(query_one(client, sql, &[&actor, &node_id, &key_id, &address]).await?.try_get(0)?)
 }
 
@@ -146,8 +151,30 @@ impl fmt::Debug for NodeSecret {
 
 /// The secrets that calls of a node may be signed with.
 pub(crate) async fn secrets(client: &impl GenericClient, node_id: Uuid) -> Result<Vec<NodeSecret>, ApiError> {
-    let rows = query(client, "SELECT key_id, secret FROM nebula.node_secrets($1)", &[&node_id]).await?;
-    map_rows(&rows, |row| Ok(NodeSecret { key_id: row.try_get(0)?, bytes: row.try_get(1)? }))
+    let rows = query(
+        client,
+        "SELECT key_id, secret FROM nebula.node_secrets(nebula.actor($1), $2)",
+        &[client.gateway(), &node_id],
+    )
+    .await?;
+    let open = |row: &Row| {
+        let bytes = client.gateway().open(node_id, row.try_get(1)?)?;
+        Ok(NodeSecret { key_id: row.try_get(0)?, bytes })
+    };
+    rows.iter().map(open).collect()
+}
+
+/// Seals the secrets that are not sealed yet, which an administrator made in SQL or an earlier release; answers how many.
+pub(crate) async fn seal_secrets(client: &impl GenericClient) -> Result<usize, ApiError> {
+    let sql = "SELECT key_id, node_id, secret FROM nebula.unsealed_node_secrets(nebula.actor($1))";
+    let rows = query(client, sql, &[client.gateway()]).await?;
+    for row in &rows {
+        let (key_id, node_id): (Uuid, Uuid) = (row.try_get(0)?, row.try_get(1)?);
+        let sealed = client.gateway().seal(node_id, row.try_get(2)?)?;
+        let sql = "SELECT nebula.seal_node_secret(nebula.actor($1), $2, $3)";
+        query_one(client, sql, &[client.gateway(), &key_id, &sealed]).await?;
+    }
+    Ok(rows.len())
 }
 
 /// Notes a call whose signature was verified with this secret. Fails with 401 if the call is stale or
@@ -159,8 +186,8 @@ pub(crate) async fn accept_call(
     nonce: &str,
     made_at: DateTime<Utc>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.accept_node_call($1, $2, $3, $4)";
-    query_one(client, sql, &[&node_id, &key_id, &nonce, &made_at]).await.map(drop)
+    let sql = "SELECT nebula.accept_node_call(nebula.actor($1), $2, $3, $4, $5)";
+    query_one(client, sql, &[client.gateway(), &node_id, &key_id, &nonce, &made_at]).await.map(drop)
 }
 
 /// Number of nodes whose reports are equally recent.
@@ -177,8 +204,8 @@ pub(crate) struct NodeCount {
 
 /// Counts for metrics.
 pub(crate) async fn counts(client: &impl GenericClient) -> Result<Vec<NodeCount>, ApiError> {
-    let sql = "SELECT state, nodes, seats, seats_max, oldest_secret_seconds FROM nebula.node_counts()";
-    map_rows(&query(client, sql, &[]).await?, |row| {
+    let sql = "SELECT state, nodes, seats, seats_max, oldest_secret_seconds FROM nebula.node_counts(nebula.actor($1))";
+    map_rows(&query(client, sql, &[client.gateway()]).await?, |row| {
         Ok(NodeCount {
             state: row.try_get(0)?,
             nodes: row.try_get(1)?,

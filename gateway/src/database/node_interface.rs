@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, query_one};
 use crate::error::ApiError;
 
@@ -22,13 +23,13 @@ struct Named<'a> {
 /// no such node, 400 malformed, 409 its network overlaps another.
 pub(crate) async fn set(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     name: &str,
     request: &NodeInterfaceRequest,
     address: Option<IpAddr>,
 ) -> Result<NodeInterface, ApiError> {
-    let sql = "SELECT nebula.set_interface_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.set_interface_for(nebula.actor($1), $2, $3, $4)";
     let named = Json(Named { name, request });
     let Json(interface) = query_one(client, sql, &[&actor, &node_id, &named, &address]).await?.try_get(0)?;
     Ok(interface)
@@ -38,13 +39,13 @@ pub(crate) async fn set(
 /// node or interface, 409 it has peers.
 pub(crate) async fn remove(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     node_id: Uuid,
     name: &str,
     force: bool,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.drop_interface_for($1, $2, $3, $4, $5)";
+    let sql = "SELECT nebula.drop_interface_for(nebula.actor($1), $2, $3, $4, $5)";
     query_one(client, sql, &[&actor, &node_id, &name, &force, &address]).await.map(drop)
 }
 
@@ -52,11 +53,11 @@ pub(crate) async fn remove(
 /// 403 not an administrator, 404 no such project or device, 409 the device represents another node.
 pub(crate) async fn set_local_device(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Uuid,
     device_id: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.set_local_device_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.set_local_device_for(nebula.actor($1), $2, $3, $4)";
     query_one(client, sql, &[&actor, &project_id, &device_id, &address]).await.map(drop)
 }

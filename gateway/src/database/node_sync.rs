@@ -30,8 +30,9 @@ pub(crate) async fn take_report(
     said_at: DateTime<Utc>,
     report: &Value,
 ) -> Result<Synced, ApiError> {
-    let sql = "SELECT nebula.sync_node($1, $2, $3)";
-    let Json(synced) = query_one(client, sql, &[&device_id, &said_at, report]).await?.try_get(0)?;
+    let sql = "SELECT nebula.sync_node(nebula.actor($1), $2, $3, $4)";
+    let Json(synced) =
+        query_one(client, sql, &[client.gateway(), &device_id, &said_at, report]).await?.try_get(0)?;
     Ok(synced)
 }
 
@@ -42,7 +43,7 @@ pub(crate) async fn state(
     device_id: Uuid,
     report: &Value,
 ) -> Result<NodeState, ApiError> {
-    let sql = "SELECT nebula.node_state($1, $2)";
-    let Json(state) = query_one(client, sql, &[&device_id, report]).await?.try_get(0)?;
+    let sql = "SELECT nebula.node_state(nebula.actor($1), $2, $3)";
+    let Json(state) = query_one(client, sql, &[client.gateway(), &device_id, report]).await?.try_get(0)?;
     Ok(state)
 }

@@ -8,6 +8,7 @@ use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
@@ -15,12 +16,12 @@ use crate::error::ApiError;
 /// peer. Fails with 404 no peer to begin after, 400 a `max` that is out of range.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Option<Uuid>,
     after: Option<Uuid>,
     max: Option<i32>,
 ) -> Result<Vec<Peer>, ApiError> {
-    let sql = "SELECT nebula.list_peers($1, $2, $3, $4)";
+    let sql = "SELECT nebula.list_peers(nebula.actor($1), $2, $3, $4)";
     let rows = query(client, sql, &[&actor, &project_id, &after, &max]).await?;
     map_rows(&rows, |row| row.try_get(0).map(|Json(peer)| peer))
 }
@@ -29,14 +30,14 @@ pub(crate) async fn list(
 /// have not applied are withdrawn. Fails with 403 not a member, 404 no such project, 400 an unknown strategy.
 pub(crate) async fn create(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Uuid,
     peers: &[NewPeer],
     strategy: &str,
     deadline: Option<DateTime<Utc>>,
     address: Option<IpAddr>,
 ) -> Result<Vec<PeerResult>, ApiError> {
-    let sql = "SELECT nebula.create_peers_for($1, $2, $3, $4, $5, $6)";
+    let sql = "SELECT nebula.create_peers_for(nebula.actor($1), $2, $3, $4, $5, $6)";
     let peers = Json(peers);
     let values: [&(dyn ToSql + Sync); 6] = [&actor, &project_id, &peers, &strategy, &deadline, &address];
     map_rows(&query(client, sql, &values).await?, read_result)
@@ -46,12 +47,12 @@ pub(crate) async fn create(
 /// malformed, 409 name or key is taken.
 pub(crate) async fn update(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_id: Uuid,
     changes: &PeerChanges,
     address: Option<IpAddr>,
 ) -> Result<Peer, ApiError> {
-    let sql = "SELECT nebula.update_peer_for($1, $2, $3, $4)";
+    let sql = "SELECT nebula.update_peer_for(nebula.actor($1), $2, $3, $4)";
     let Json(peer) =
         query_one(client, sql, &[&actor, &peer_id, &Json(changes), &address]).await?.try_get(0)?;
     Ok(peer)
@@ -60,13 +61,13 @@ pub(crate) async fn update(
 /// Places peers on other nodes too; each moves when it is seen there. Fails as [`create`].
 pub(crate) async fn move_to(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_ids: &[Uuid],
     strategy: &str,
     deadline: Option<DateTime<Utc>>,
     address: Option<IpAddr>,
 ) -> Result<Vec<PeerResult>, ApiError> {
-    let sql = "SELECT nebula.move_peers_for($1, $2, $3, $4, $5)";
+    let sql = "SELECT nebula.move_peers_for(nebula.actor($1), $2, $3, $4, $5)";
     let values: [&(dyn ToSql + Sync); 5] = [&actor, &peer_ids, &strategy, &deadline, &address];
     map_rows(&query(client, sql, &values).await?, read_result)
 }
@@ -75,11 +76,11 @@ pub(crate) async fn move_to(
 /// administrator, 404 no such peer, 409 it does not move, or has been seen on the other node.
 pub(crate) async fn cancel_move(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<Peer, ApiError> {
-    let sql = "SELECT nebula.cancel_move_for($1, $2, $3)";
+    let sql = "SELECT nebula.cancel_move_for(nebula.actor($1), $2, $3)";
     let Json(peer) = query_one(client, sql, &[&actor, &peer_id, &address]).await?.try_get(0)?;
     Ok(peer)
 }
@@ -87,11 +88,11 @@ pub(crate) async fn cancel_move(
 /// Removes peers; each is gone when its nodes have confirmed that. Fails as [`create`].
 pub(crate) async fn remove(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_ids: &[Uuid],
     address: Option<IpAddr>,
 ) -> Result<Vec<PeerResult>, ApiError> {
-    let sql = "SELECT nebula.remove_peers_for($1, $2, $3)";
+    let sql = "SELECT nebula.remove_peers_for(nebula.actor($1), $2, $3)";
     map_rows(&query(client, sql, &[&actor, &peer_ids, &address]).await?, read_result)
 }
 
@@ -99,10 +100,10 @@ pub(crate) async fn remove(
 /// an administrator, 404 no such peer, 409 its node has no key yet.
 pub(crate) async fn config(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_id: Uuid,
 ) -> Result<PeerConfig, ApiError> {
-    let sql = "SELECT nebula.peer_config($1, $2)";
+    let sql = "SELECT nebula.peer_config(nebula.actor($1), $2)";
     let Json(config) = query_one(client, sql, &[&actor, &peer_id]).await?.try_get(0)?;
     Ok(config)
 }
@@ -121,10 +122,10 @@ pub(crate) enum Applied {
 /// Fates of the last changes of peers that the account sees; nothing for a peer that does not exist any more.
 pub(crate) async fn applied(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_ids: &[Uuid],
 ) -> Result<Vec<(Uuid, Applied)>, ApiError> {
-    let sql = "SELECT peer_id, state, reason FROM nebula.peers_applied($1, $2)";
+    let sql = "SELECT peer_id, state, reason FROM nebula.peers_applied(nebula.actor($1), $2)";
     map_rows(&query(client, sql, &[&actor, &peer_ids]).await?, |row| {
         let reason = row.try_get(2)?;
         let applied = match row.try_get(1)? {
@@ -140,18 +141,20 @@ pub(crate) async fn applied(
 /// where it is. Answers the peers that were withdrawn; not those whose nodes have applied it meanwhile.
 pub(crate) async fn withdraw(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     peer_ids: &[Uuid],
     reason: &str,
 ) -> Result<Vec<Uuid>, ApiError> {
-    let sql = "SELECT nebula.withdraw_peers_for($1, $2, $3)";
+    let sql = "SELECT nebula.withdraw_peers_for(nebula.actor($1), $2, $3)";
     let rows = query(client, sql, &[&actor, &peer_ids, &reason]).await?;
     map_rows(&rows, |row| row.try_get(0))
 }
 
 /// Number of peers by state, for metrics.
 pub(crate) async fn counts(client: &impl GenericClient) -> Result<Vec<(String, i64)>, ApiError> {
-    let rows = query(client, "SELECT state, peers FROM nebula.peer_counts()", &[]).await?;
+    let rows =
+        query(client, "SELECT state, peers FROM nebula.peer_counts(nebula.actor($1))", &[client.gateway()])
+            .await?;
     map_rows(&rows, |row| Ok((row.try_get(0)?, row.try_get(1)?)))
 }
 

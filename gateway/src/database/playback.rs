@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, query, query_one};
 use crate::error::ApiError;
 
@@ -76,20 +77,21 @@ pub(crate) struct Record<'a> {
 /// The sources of a file. Fails with 404.
 pub(crate) async fn source(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
 ) -> Result<Source, ApiError> {
-    let row = query_one(client, "SELECT nebula.playback_source($1, $2)", &[&actor, &file_id]).await?;
+    let row =
+        query_one(client, "SELECT nebula.playback_source(nebula.actor($1), $2)", &[&actor, &file_id]).await?;
     serde_json::from_value(row.try_get(0)?).map_err(|error| ApiError::internal(&error))
 }
 
 /// Records a decision.
 pub(crate) async fn record(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     Record { decision, rendition, reasons, program }: Record<'_>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.record_playback($1, $2, $3, $4, $5, $6)";
+    let sql = "SELECT nebula.record_playback(nebula.actor($1), $2, $3, $4, $5, $6)";
     query(client, sql, &[&actor, &file_id, &decision, &rendition, &reasons, &program]).await.map(drop)
 }

@@ -10,23 +10,27 @@ use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::authority::TrustedAuthority;
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Projects the account sees, with counts, by name.
-pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Project>, ApiError> {
-    map_rows(&query(client, "SELECT * FROM nebula.list_projects($1)", &[&actor]).await?, |row| {
-        Ok(Project {
-            project_id: row.try_get("project_id")?,
-            name: row.try_get("name")?,
-            cidr: row.try_get("cidr")?,
-            created_at: row.try_get("created_at")?,
-            devices: row.try_get("devices")?,
-            files: row.try_get("files")?,
-            used_bytes: row.try_get("used_bytes")?,
-            max_bytes: row.try_get("max_bytes")?,
-        })
-    })
+pub(crate) async fn list(client: &impl GenericClient, actor: &Account) -> Result<Vec<Project>, ApiError> {
+    map_rows(
+        &query(client, "SELECT * FROM nebula.list_projects(nebula.actor($1))", &[&actor]).await?,
+        |row| {
+            Ok(Project {
+                project_id: row.try_get("project_id")?,
+                name: row.try_get("name")?,
+                cidr: row.try_get("cidr")?,
+                created_at: row.try_get("created_at")?,
+                devices: row.try_get("devices")?,
+                files: row.try_get("files")?,
+                used_bytes: row.try_get("used_bytes")?,
+                max_bytes: row.try_get("max_bytes")?,
+            })
+        },
+    )
 }
 
 /// The versions of the configurations of those projects that exist.
@@ -34,7 +38,12 @@ pub(crate) async fn versions(
     client: &impl GenericClient,
     projects: &[Uuid],
 ) -> Result<HashMap<Uuid, i64>, ApiError> {
-    let rows = query(client, "SELECT * FROM nebula.configuration_versions($1)", &[&projects]).await?;
+    let rows = query(
+        client,
+        "SELECT * FROM nebula.configuration_versions(nebula.actor($1), $2)",
+        &[client.gateway(), &projects],
+    )
+    .await?;
     let versions = map_rows(&rows, |row| Ok((row.try_get("project_id")?, row.try_get("version")?)))?;
     Ok(versions.into_iter().collect())
 }
@@ -118,7 +127,12 @@ pub(crate) async fn configuration(
     client: &impl GenericClient,
     project_id: Uuid,
 ) -> Result<ConfiguredProject, ApiError> {
-    let row = query_one(client, "SELECT nebula.project_configuration($1)", &[&project_id]).await?;
+    let row = query_one(
+        client,
+        "SELECT nebula.project_configuration_for(nebula.actor($1), $2)",
+        &[client.gateway(), &project_id],
+    )
+    .await?;
     let Json(configured) = row.try_get(0)?;
     Ok(configured)
 }

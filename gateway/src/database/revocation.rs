@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use nebula_api::revocation::Revocation;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, query_one};
 use crate::error::ApiError;
 
@@ -12,11 +13,11 @@ use crate::error::ApiError;
 /// Fails with 403 not an administrator, 404 no such device.
 pub(crate) async fn device(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     device_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.revoke_device_for($1, $2, $3)";
+    let sql = "SELECT nebula.revoke_device_for(nebula.actor($1), $2, $3)";
     query_one(client, sql, &[&actor, &device_id, &address]).await.map(drop)
 }
 
@@ -24,11 +25,11 @@ pub(crate) async fn device(
 /// Fails with 403 not an administrator, 404 no such certificate.
 pub(crate) async fn certificate(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     fingerprint: &str,
     address: Option<IpAddr>,
 ) -> Result<Uuid, ApiError> {
-    let sql = "SELECT nebula.revoke_certificate_for($1, $2, $3)";
+    let sql = "SELECT nebula.revoke_certificate_for(nebula.actor($1), $2, $3)";
     Ok(query_one(client, sql, &[&actor, &fingerprint, &address]).await?.try_get(0)?)
 }
 
@@ -36,11 +37,15 @@ pub(crate) async fn certificate(
 /// Fails with 403 not an administrator, 404 no such device.
 pub(crate) async fn status(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     device_id: Uuid,
 ) -> Result<Revocation, ApiError> {
-    let row =
-        query_one(client, "SELECT * FROM nebula.device_revocation($1, $2)", &[&actor, &device_id]).await?;
+    let row = query_one(
+        client,
+        "SELECT * FROM nebula.device_revocation(nebula.actor($1), $2)",
+        &[&actor, &device_id],
+    )
+    .await?;
     Ok(Revocation {
         device_id: row.try_get("device_id")?,
         name: row.try_get("name")?,

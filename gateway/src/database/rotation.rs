@@ -5,39 +5,43 @@ use std::net::IpAddr;
 use nebula_api::authority::Rotation;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Rotations, running ones first, at most 100.
 /// Fails with 403 not an administrator.
-pub(crate) async fn list(client: &impl GenericClient, actor: Uuid) -> Result<Vec<Rotation>, ApiError> {
-    map_rows(&query(client, "SELECT * FROM nebula.list_rotations($1)", &[&actor]).await?, |row| {
-        Ok(Rotation {
-            project_id: row.try_get("project_id")?,
-            project: row.try_get("project")?,
-            retiring: row.try_get("retiring")?,
-            incoming: row.try_get("incoming")?,
-            incoming_fingerprint: row.try_get("incoming_fingerprint")?,
-            state: row.try_get("state")?,
-            started_by: row.try_get("started_by")?,
-            started_at: row.try_get("started_at")?,
-            changed_at: row.try_get("changed_at")?,
-            waits_for: row.try_get("waits_for")?,
-            missing: row.try_get("missing")?,
-        })
-    })
+pub(crate) async fn list(client: &impl GenericClient, actor: &Account) -> Result<Vec<Rotation>, ApiError> {
+    map_rows(
+        &query(client, "SELECT * FROM nebula.list_rotations(nebula.actor($1))", &[&actor]).await?,
+        |row| {
+            Ok(Rotation {
+                project_id: row.try_get("project_id")?,
+                project: row.try_get("project")?,
+                retiring: row.try_get("retiring")?,
+                incoming: row.try_get("incoming")?,
+                incoming_fingerprint: row.try_get("incoming_fingerprint")?,
+                state: row.try_get("state")?,
+                started_by: row.try_get("started_by")?,
+                started_at: row.try_get("started_at")?,
+                changed_at: row.try_get("changed_at")?,
+                waits_for: row.try_get("waits_for")?,
+                missing: row.try_get("missing")?,
+            })
+        },
+    )
 }
 
 /// Begins a rotation; answers its state. Fails with 403 not an administrator, 404 no such project or
 /// authority, 409 another runs, 400 another curve.
 pub(crate) async fn begin(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Uuid,
     incoming: &[u8],
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
-    let sql = "SELECT nebula.begin_rotation($1, $2, $3, $4)";
+    let sql = "SELECT nebula.begin_rotation(nebula.actor($1), $2, $3, $4)";
     Ok(query_one(client, sql, &[&actor, &project_id, &incoming, &address]).await?.try_get(0)?)
 }
 
@@ -54,14 +58,14 @@ pub(crate) enum RotationChange {
 /// Fails with 403 not an administrator, 409 none runs, or the former authority has expired.
 pub(crate) async fn change(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Uuid,
     change: RotationChange,
     address: Option<IpAddr>,
 ) -> Result<String, ApiError> {
     let sql = match change {
-        RotationChange::Force => "SELECT nebula.force_rotation($1, $2, $3)",
-        RotationChange::Cancel => "SELECT nebula.cancel_rotation($1, $2, $3)",
+        RotationChange::Force => "SELECT nebula.force_rotation(nebula.actor($1), $2, $3)",
+        RotationChange::Cancel => "SELECT nebula.cancel_rotation(nebula.actor($1), $2, $3)",
     };
     Ok(query_one(client, sql, &[&actor, &project_id, &address]).await?.try_get(0)?)
 }

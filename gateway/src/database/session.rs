@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use nebula_api::account::Session as OpenSession;
+use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
@@ -31,20 +33,47 @@ pub(crate) struct Session {
     pub(crate) role: String,
 }
 
-/// Opens a session with the hash of its first token.
-pub(crate) async fn open(
-    client: &impl GenericClient,
-    account_id: Uuid,
-    token_hash: &[u8],
-    lifetime: Duration,
-    address: Option<IpAddr>,
-    user_agent: Option<&str>,
-) -> Result<Uuid, ApiError> {
-    let sql = "SELECT nebula.open_session($1, $2, make_interval(secs => $3), $4, $5)";
-    let row =
-        query_one(client, sql, &[&account_id, &token_hash, &lifetime.as_secs_f64(), &address, &user_agent])
-            .await?;
-    Ok(row.try_get(0)?)
+/// A sign-in with a password. The database compares it, and counts failures.
+pub(crate) struct NewSession<'a> {
+    pub(crate) username: &'a str,
+    pub(crate) password: &'a str,
+    /// Hash of the first refresh token.
+    pub(crate) token_hash: &'a [u8],
+    pub(crate) lifetime: Duration,
+    pub(crate) address: Option<IpAddr>,
+    pub(crate) user_agent: Option<&'a str>,
+}
+
+/// Result of signing in.
+pub(crate) enum SignIn {
+    SignedIn {
+        session_id: Uuid,
+        account_id: Uuid,
+        role: String,
+    },
+    /// The name or the password is wrong; the account, if there is one of this name.
+    Refused(Option<Uuid>),
+    /// No password is looked at so soon after failures.
+    Wait(Duration),
+}
+
+/// Begins a session, if the password is right.
+pub(crate) async fn sign_in(client: &impl GenericClient, new: &NewSession<'_>) -> Result<SignIn, ApiError> {
+    let sql = "SELECT outcome, wait_seconds, session_id, account_id, role
+                 FROM nebula.sign_in(nebula.actor($1), $2, $3, $4, make_interval(secs => $5), $6, $7)";
+    let NewSession { username, password, token_hash, lifetime, address, user_agent } = new;
+    let values: [&(dyn ToSql + Sync); 7] =
+        [client.gateway(), username, password, token_hash, &lifetime.as_secs_f64(), address, user_agent];
+    let row = query_one(client, sql, &values).await?;
+    Ok(match row.try_get(0)? {
+        "signed-in" => SignIn::SignedIn {
+            session_id: row.try_get(2)?,
+            account_id: row.try_get(3)?,
+            role: row.try_get(4)?,
+        },
+        "wait" => SignIn::Wait(Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default()),
+        _ => SignIn::Refused(row.try_get(3)?),
+    })
 }
 
 /// Exchanges a token for the next one, both by hash.
@@ -53,8 +82,8 @@ pub(crate) async fn rotate(
     token_hash: &[u8],
     next_hash: &[u8],
 ) -> Result<Exchange, ApiError> {
-    let sql = "SELECT outcome, session_id, account_id, username, role FROM nebula.rotate_session($1, $2)";
-    let row = query_one(client, sql, &[&token_hash, &next_hash]).await?;
+    let sql = "SELECT outcome, session_id, account_id, username, role FROM nebula.rotate_session(nebula.actor($1), $2, $3)";
+    let row = query_one(client, sql, &[client.gateway(), &token_hash, &next_hash]).await?;
     let outcome: &str = row.try_get(0)?;
     Ok(match outcome {
         "rotated" => Exchange::Rotated(Session {
@@ -72,16 +101,20 @@ pub(crate) async fn rotate(
 
 /// Ends a session; it may have ended already.
 pub(crate) async fn close(client: &impl GenericClient, session_id: Uuid) -> Result<(), ApiError> {
-    query_one(client, "SELECT nebula.close_session($1)", &[&session_id]).await.map(drop)
+    query_one(client, "SELECT nebula.close_session(nebula.actor($1), $2)", &[client.gateway(), &session_id])
+        .await
+        .map(drop)
 }
 
 /// Open sessions of the actor, or of another account. Fails with 403 not an administrator.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     account_id: Option<Uuid>,
 ) -> Result<Vec<OpenSession>, ApiError> {
-    let rows = query(client, "SELECT * FROM nebula.list_sessions($1, $2)", &[&actor, &account_id]).await?;
+    let rows =
+        query(client, "SELECT * FROM nebula.list_sessions(nebula.actor($1), $2)", &[&actor, &account_id])
+            .await?;
     map_rows(&rows, |row| {
         Ok(OpenSession {
             session_id: row.try_get("session_id")?,
@@ -98,11 +131,11 @@ pub(crate) async fn list(
 /// Ends a session of the actor or, for administrators, of anybody. Fails with 404 none in sight.
 pub(crate) async fn end(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     session_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.end_session_for($1, $2, $3)", &[&actor, &session_id, &address])
+    query(client, "SELECT nebula.end_session_for(nebula.actor($1), $2, $3)", &[&actor, &session_id, &address])
         .await
         .map(drop)
 }
@@ -110,10 +143,10 @@ pub(crate) async fn end(
 /// Ends all sessions of the actor but one; answers how many.
 pub(crate) async fn end_others(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     keep: Uuid,
     address: Option<IpAddr>,
 ) -> Result<i32, ApiError> {
-    let sql = "SELECT nebula.end_other_sessions($1, $2, $3)";
+    let sql = "SELECT nebula.end_other_sessions(nebula.actor($1), $2, $3)";
     Ok(query_one(client, sql, &[&actor, &keep, &address]).await?.try_get(0)?)
 }

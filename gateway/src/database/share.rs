@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use nebula_api::share::Share;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one, query_opt};
 use crate::error::ApiError;
 
@@ -48,20 +49,20 @@ pub(crate) struct FoundShare {
 /// project, 400.
 pub(crate) async fn create(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     link: &NewLink<'_>,
     address: Option<IpAddr>,
 ) -> Result<Uuid, ApiError> {
     let NewLink { target, token_hash, password_hash, expires_at, allows_download, note } = link;
     let row = match target {
         Target::File(file_id) => {
-            let sql = "SELECT nebula.create_share($1, $2, $3, $4, $5, $6, $7, $8)";
+            let sql = "SELECT nebula.create_share(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8)";
             let values: [&(dyn tokio_postgres::types::ToSql + Sync); 8] =
                 [&actor, file_id, token_hash, password_hash, expires_at, allows_download, note, &address];
             query_one(client, sql, &values).await?
         }
         Target::Folder(project_id, folder) => {
-            let sql = "SELECT nebula.share_folder($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+            let sql = "SELECT nebula.share_folder(nebula.actor($1), $2, $3, $4, $5, $6, $7, $8, $9)";
             let values: [&(dyn tokio_postgres::types::ToSql + Sync); 9] = [
                 &actor,
                 project_id,
@@ -82,11 +83,11 @@ pub(crate) async fn create(
 /// Links of the projects that the account sees, newest first.
 pub(crate) async fn list(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     project_id: Option<Uuid>,
     file_id: Option<Uuid>,
 ) -> Result<Vec<Share>, ApiError> {
-    let sql = "SELECT * FROM nebula.list_shares($1, $2, $3)";
+    let sql = "SELECT * FROM nebula.list_shares(nebula.actor($1), $2, $3)";
     map_rows(&query(client, sql, &[&actor, &project_id, &file_id]).await?, |row| {
         Ok(Share {
             share_id: row.try_get("share_id")?,
@@ -111,11 +112,13 @@ pub(crate) async fn list(
 /// Ends a link. Fails with 404.
 pub(crate) async fn revoke(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     share_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.revoke_share($1, $2, $3)", &[&actor, &share_id, &address]).await.map(drop)
+    query(client, "SELECT nebula.revoke_share(nebula.actor($1), $2, $3)", &[&actor, &share_id, &address])
+        .await
+        .map(drop)
 }
 
 /// The link with a token.
@@ -123,7 +126,12 @@ pub(crate) async fn find(
     client: &impl GenericClient,
     token_hash: &[u8],
 ) -> Result<Option<FoundShare>, ApiError> {
-    let row = query_opt(client, "SELECT * FROM nebula.find_share($1)", &[&token_hash]).await?;
+    let row = query_opt(
+        client,
+        "SELECT * FROM nebula.find_share(nebula.actor($1), $2)",
+        &[client.gateway(), &token_hash],
+    )
+    .await?;
     row.map(|row| {
         let (file, folder) = (row.try_get("file_id")?, row.try_get("folder")?);
         let project_id = row.try_get("project_id")?;
@@ -146,7 +154,9 @@ pub(crate) async fn find(
 
 /// Counts that a link was opened.
 pub(crate) async fn used(client: &impl GenericClient, share_id: Uuid) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.use_share($1)", &[&share_id]).await.map(drop)
+    query(client, "SELECT nebula.use_share(nebula.actor($1), $2)", &[client.gateway(), &share_id])
+        .await
+        .map(drop)
 }
 
 /// Whether a link still opens a file.
@@ -155,5 +165,11 @@ pub(crate) async fn is_open(
     share_id: Uuid,
     file_id: Uuid,
 ) -> Result<bool, ApiError> {
-    Ok(query_one(client, "SELECT nebula.is_share_open($1, $2)", &[&share_id, &file_id]).await?.try_get(0)?)
+    Ok(query_one(
+        client,
+        "SELECT nebula.is_share_open(nebula.actor($1), $2, $3)",
+        &[client.gateway(), &share_id, &file_id],
+    )
+    .await?
+    .try_get(0)?)
 }

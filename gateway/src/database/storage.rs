@@ -12,7 +12,12 @@ pub(crate) async fn disk_room(
     client: &impl GenericClient,
     reserve: Reserve,
 ) -> Result<Option<Room>, ApiError> {
-    let rows = query(client, "SELECT size, free, inodes, free_inodes FROM nebula.disk_room()", &[]).await?;
+    let rows = query(
+        client,
+        "SELECT size, free, inodes, free_inodes FROM nebula.disk_room_for(nebula.actor($1))",
+        &[client.gateway()],
+    )
+    .await?;
     let rooms = map_rows(&rows, |row| {
         let bytes = |column| row.try_get::<_, i64>(column).map(i64::unsigned_abs);
         let size = bytes("size")?;
@@ -33,7 +38,9 @@ pub(crate) async fn unknown_objects(
     client: &impl GenericClient,
     keys: &[String],
 ) -> Result<Vec<String>, ApiError> {
-    let rows = query(client, "SELECT nebula.unknown_objects($1)", &[&keys]).await?;
+    let rows =
+        query(client, "SELECT nebula.unknown_objects(nebula.actor($1), $2)", &[client.gateway(), &keys])
+            .await?;
     map_rows(&rows, |row| row.try_get(0))
 }
 
@@ -44,12 +51,19 @@ pub(crate) async fn record_state(
     state: &str,
     detail: &Value,
 ) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.record_state($1, $2, $3)", &[&part, &state, detail]).await.map(drop)
+    query(
+        client,
+        "SELECT nebula.record_state_for(nebula.actor($1), $2, $3, $4)",
+        &[client.gateway(), &part, &state, detail],
+    )
+    .await
+    .map(drop)
 }
 
 /// Findings of the last scrub of the storage.
 pub(crate) async fn scrub_status(client: &impl GenericClient) -> Result<Storage, ApiError> {
-    let row = query_one(client, "SELECT * FROM nebula.scrub_status()", &[]).await?;
+    let row =
+        query_one(client, "SELECT * FROM nebula.scrub_status(nebula.actor($1))", &[client.gateway()]).await?;
     Ok(Storage {
         missing: row.try_get("missing")?,
         changed: row.try_get("changed")?,
@@ -61,5 +75,7 @@ pub(crate) async fn scrub_status(client: &impl GenericClient) -> Result<Storage,
 
 /// Has the storage scrubbed at the times of a cron expression, or never if that is empty.
 pub(crate) async fn schedule_scrub(client: &impl GenericClient, cron: &str) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.schedule_scrub($1)", &[&cron]).await.map(drop)
+    query(client, "SELECT nebula.schedule_scrub(nebula.actor($1), $2)", &[client.gateway(), &cron])
+        .await
+        .map(drop)
 }

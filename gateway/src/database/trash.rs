@@ -6,27 +6,29 @@ use std::time::Duration;
 use nebula_api::file::Place;
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// The content of a file, also of one in the trash. Fails with 404.
 pub(crate) async fn content_of(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
 ) -> Result<Uuid, ApiError> {
-    let row = query_one(client, "SELECT nebula.content_of($1, $2)", &[&actor, &file_id]).await?;
+    let row =
+        query_one(client, "SELECT nebula.content_of(nebula.actor($1), $2)", &[&actor, &file_id]).await?;
     Ok(row.try_get(0)?)
 }
 
 /// Puts a file into the trash, where it may be already. Fails with 404.
 pub(crate) async fn add(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.trash_file($1, $2, $3)";
+    let sql = "SELECT nebula.trash_file(nebula.actor($1), $2, $3)";
     query_one(client, sql, &[&actor, &file_id, &address]).await.map(drop)
 }
 
@@ -34,12 +36,12 @@ pub(crate) async fn add(
 /// taken or it is not there.
 pub(crate) async fn restore(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     place: &Place,
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let sql = "SELECT nebula.restore_file($1, $2, $3, $4, $5)";
+    let sql = "SELECT nebula.restore_file(nebula.actor($1), $2, $3, $4, $5)";
     query_one(client, sql, &[&actor, &file_id, &place.folder, &place.name, &address]).await.map(drop)
 }
 
@@ -48,12 +50,12 @@ pub(crate) async fn restore(
 /// is not in the trash.
 pub(crate) async fn purge(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     file_id: Uuid,
     from_trash: bool,
     address: Option<IpAddr>,
 ) -> Result<Vec<String>, ApiError> {
-    let sql = "SELECT nebula.purge_file($1, $2, $3, $4)";
+    let sql = "SELECT nebula.purge_file(nebula.actor($1), $2, $3, $4)";
     map_rows(&query(client, sql, &[&actor, &file_id, &from_trash, &address]).await?, |row| row.try_get(0))
 }
 
@@ -66,8 +68,8 @@ pub(crate) struct OldFile {
 
 /// Files that have been in the trash for `age`, at most a thousand.
 pub(crate) async fn old(client: &impl GenericClient, age: Duration) -> Result<Vec<OldFile>, ApiError> {
-    let sql = "SELECT * FROM nebula.old_trash($1 * interval '1 second')";
-    map_rows(&query(client, sql, &[&age.as_secs_f64()]).await?, |row| {
+    let sql = "SELECT * FROM nebula.old_trash(nebula.actor($1), $2 * interval '1 second')";
+    map_rows(&query(client, sql, &[client.gateway(), &age.as_secs_f64()]).await?, |row| {
         Ok(OldFile { file_id: row.try_get("file_id")?, content_id: row.try_get("content_id")? })
     })
 }
@@ -78,6 +80,8 @@ pub(crate) async fn purge_old(
     file_id: Uuid,
     age: Duration,
 ) -> Result<Vec<String>, ApiError> {
-    let sql = "SELECT nebula.purge_old($1, $2 * interval '1 second')";
-    map_rows(&query(client, sql, &[&file_id, &age.as_secs_f64()]).await?, |row| row.try_get(0))
+    let sql = "SELECT nebula.purge_old(nebula.actor($1), $2, $3 * interval '1 second')";
+    map_rows(&query(client, sql, &[client.gateway(), &file_id, &age.as_secs_f64()]).await?, |row| {
+        row.try_get(0)
+    })
 }

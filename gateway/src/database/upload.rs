@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::proof::Account;
 use super::query::{GenericClient, query, query_one};
 use crate::error::ApiError;
 
@@ -38,11 +39,11 @@ fn bytes(size: u64) -> i64 {
 /// Counts an upload. Fails with 507 or 413 if it does not fit, and as [`super::file::named`].
 pub(crate) async fn admit(
     client: &impl GenericClient,
-    actor: Uuid,
+    actor: &Account,
     claim: &Claim<'_>,
 ) -> Result<Admitted, ApiError> {
     let sql = "SELECT project_id, room
-                 FROM nebula.admit_upload($1, $2, $3, $4, $5, make_interval(secs => $6), $7)";
+                 FROM nebula.admit_upload(nebula.actor($1), $2, $3, $4, $5, make_interval(secs => $6), $7)";
     let (size, sha256) = (bytes(claim.size), claim.sha256.as_ref().map(|sha256| &sha256[..]));
     let lifetime = claim.lifetime.as_secs_f64();
     let row = query_one(
@@ -57,15 +58,23 @@ pub(crate) async fn admit(
 
 /// Notes how much has arrived of an upload whose size is not known.
 pub(crate) async fn count(client: &impl GenericClient, upload_id: Uuid, size: u64) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.count_upload($1, $2)", &[&upload_id, &bytes(size)]).await.map(drop)
+    query(
+        client,
+        "SELECT nebula.count_upload(nebula.actor($1), $2, $3)",
+        &[client.gateway(), &upload_id, &bytes(size)],
+    )
+    .await
+    .map(drop)
 }
 
 /// Uploads whose bytes are deleted count no longer.
 pub(crate) async fn end(client: &impl GenericClient, upload_ids: &[Uuid]) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.end_uploads($1)", &[&upload_ids]).await.map(drop)
+    query(client, "SELECT nebula.end_uploads(nebula.actor($1), $2)", &[client.gateway(), &upload_ids])
+        .await
+        .map(drop)
 }
 
 /// Forgets uploads that were given up.
 pub(crate) async fn end_expired(client: &impl GenericClient) -> Result<(), ApiError> {
-    query(client, "SELECT nebula.end_expired_uploads()", &[]).await.map(drop)
+    query(client, "SELECT nebula.end_expired_uploads(nebula.actor($1))", &[client.gateway()]).await.map(drop)
 }

@@ -187,12 +187,15 @@ pub(crate) fn start_watching(disks: Arc<Disks>, metrics: Metrics, stopping: Canc
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::database::Signer;
 
     #[tokio::test]
     async fn uploads_are_refused_when_the_database_has_a_disk_of_its_own_that_is_nearly_full() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
-        let database = Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap();
+        let database =
+            Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1, Signer::new(&[7; 32]).unwrap())
+                .unwrap();
         let disks = Disks::new(database, &store, Reserve::Bytes(0));
         disks.refuse_upload(Some(1)).await.unwrap();
         let room = Room { size: 100_000, free: 9_000, reserve: 10_000, inodes: None, read_only: false };
@@ -211,7 +214,9 @@ mod tests {
     async fn a_disk_that_does_not_answer_is_looked_at_by_one_thread() {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
-        let database = Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1).unwrap();
+        let database =
+            Database::new("postgresql://nobody@127.0.0.1:1/none", None, 1, Signer::new(&[7; 32]).unwrap())
+                .unwrap();
         let disks = Disks::new(database, &store, Reserve::Bytes(0));
         let (begun, looks) = std::sync::mpsc::channel();
         let (answer, hung) = std::sync::mpsc::channel::<()>();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::database::file::{self as database, FileQuery};
-use crate::database::{Client, Database};
+use crate::database::{Account, Client, Database};
 use crate::error::ApiError;
 
 /// The storage prefix of an upload and of everything that is made from it.
@@ -18,12 +18,12 @@ pub(crate) fn storage_prefix(content_id: Uuid) -> String {
 }
 
 /// One file, if the account sees it and it is not in the trash; else fails with 404.
-pub(crate) async fn find(connections: &Database, account_id: Uuid, file_id: Uuid) -> Result<File, ApiError> {
+pub(crate) async fn find(connections: &Database, account: &Account, file_id: Uuid) -> Result<File, ApiError> {
     let client = connections.client().await?;
-    match database::find(&client, account_id, file_id).await? {
+    match database::find(&client, account, file_id).await? {
         Some(file) => Ok(file),
         // Says so, where it is in the trash.
-        None => Err(match database::content(&client, account_id, file_id, Some("original")).await {
+        None => Err(match database::content(&client, account, file_id, Some("original")).await {
             Err(error) => error,
             Ok(_) => ApiError::not_found(format!("there is no file {file_id}")),
         }),
@@ -58,7 +58,7 @@ struct Cursor {
 /// A page of files in an order (`-date` unless it is named); all files without `max`.
 pub(crate) async fn page(
     client: &Client,
-    account_id: Uuid,
+    account: &Account,
     project_id: Option<Uuid>,
     filter: &Value,
     order: &str,
@@ -76,7 +76,7 @@ pub(crate) async fn page(
         after: after.as_ref(),
         max: max.map(|max| max + 1),
     };
-    let mut files = database::list(client, account_id, &asked).await?;
+    let mut files = database::list(client, account, &asked).await?;
     let wanted = max.and_then(|max| usize::try_from(max).ok()).unwrap_or(usize::MAX);
     let is_last = files.len() <= wanted;
     files.truncate(wanted);

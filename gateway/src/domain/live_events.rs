@@ -5,19 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::{Instant, Interval, MissedTickBehavior};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, Interval, MissedTickBehavior, sleep};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::database::Database;
 use crate::database::event as database;
-use crate::domain::auth::token::ACCESS_LIFETIME;
+use crate::database::proof::ACCESS_LIFETIME;
+use crate::database::{Account, Database};
 use crate::error::{ApiError, NOT_AUTHENTICATED, RATE_LIMITED};
+use crate::infra::access_hub::AccessHub;
 use crate::infra::event_hub::{EventHub, Notice};
 use crate::infra::quota::{Permit, Quota};
 
+/// Pause after a look that a message asked for: every role that may connect to the database can send one.
+const LOOK_PAUSE: Duration = Duration::from_millis(500);
 /// Below the idle timeout of usual proxies.
 const PING_INTERVAL: Duration = Duration::from_secs(15);
 /// The projects that the account sees are looked up again every so many pings.
@@ -38,11 +41,11 @@ struct Visibility {
 }
 
 impl Visibility {
-    async fn look_up(connections: &Database, account_id: Uuid) -> Result<Self, ApiError> {
+    async fn look_up(connections: &Database, account: &Account) -> Result<Self, ApiError> {
         let client = connections.client().await?;
-        let projects = database::visible_projects(&client, account_id).await?;
+        let projects = database::visible_projects(&client, account).await?;
         // Asked for, not demanded: the server logs every demand that it refuses.
-        let role = database::account_role(&client, account_id).await?;
+        let role = database::account_role(&client, account).await?;
         let role = role.ok_or_else(|| {
             ApiError::new(NOT_AUTHENTICATED, "this account is unknown or disabled").hint("Sign in again.")
         })?;
@@ -54,10 +57,19 @@ impl Visibility {
     }
 }
 
+/// Result of another look at the rights of an account.
+enum Look {
+    Ended,
+    /// It sees other projects, or is an administrator or none now.
+    Changed,
+    Same,
+}
+
 /// Live events for all accounts.
 #[derive(Debug)]
 pub(crate) struct LiveEvents {
     hub: EventHub,
+    access: AccessHub,
     database: Database,
     stopping: CancellationToken,
     streams: Quota<Uuid>,
@@ -68,8 +80,10 @@ pub(crate) struct Watcher {
     _permit: Permit<Uuid>,
     database: Database,
     stopping: CancellationToken,
-    account_id: Uuid,
+    account: Account,
     receiver: broadcast::Receiver<Arc<Notice>>,
+    /// Change when a right may have ended.
+    access: watch::Receiver<u64>,
     visible: Visibility,
     ping: Interval,
     pings: u32,
@@ -78,19 +92,24 @@ pub(crate) struct Watcher {
 }
 
 impl LiveEvents {
-    pub(crate) fn new(hub: EventHub, database: Database, stopping: CancellationToken) -> Self {
-        Self { hub, database, stopping, streams: Quota::new(MAX_STREAMS) }
+    pub(crate) fn new(
+        hub: EventHub,
+        access: AccessHub,
+        database: Database,
+        stopping: CancellationToken,
+    ) -> Self {
+        Self { hub, access, database, stopping, streams: Quota::new(MAX_STREAMS) }
     }
 
     /// Fails with 401 for an account that is unknown or disabled, 429 for one that has too many streams open.
-    pub(crate) async fn subscribe(&self, account_id: Uuid) -> Result<Watcher, ApiError> {
-        let permit = self.streams.take(account_id).ok_or_else(|| {
+    pub(crate) async fn subscribe(&self, account: Account) -> Result<Watcher, ApiError> {
+        let permit = self.streams.take(account.id).ok_or_else(|| {
             let detail = format!("this account has {} event streams open", self.streams.max());
             ApiError::new(RATE_LIMITED, detail).hint("Close some, or let one stream serve several readers.")
         })?;
         // Subscribed before the look-up, so that a change in between is not missed.
-        let receiver = self.hub.subscribe();
-        let visible = Visibility::look_up(&self.database, account_id).await?;
+        let (receiver, access) = (self.hub.subscribe(), self.access.changes());
+        let visible = Visibility::look_up(&self.database, &account).await?;
         let now = Instant::now();
         let mut ping = tokio::time::interval_at(now + PING_INTERVAL, PING_INTERVAL);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -98,8 +117,9 @@ impl LiveEvents {
             _permit: permit,
             database: self.database.clone(),
             stopping: self.stopping.clone(),
-            account_id,
+            account,
             receiver,
+            access,
             visible,
             ping,
             pings: 0,
@@ -130,6 +150,11 @@ impl Watcher {
                     }
                     Err(RecvError::Closed) => return None,
                 },
+                Ok(()) = self.access.changed() => match self.look_again().await {
+                    Look::Ended => return None,
+                    Look::Changed => return Some(RESET_FRAME),
+                    Look::Same => sleep(LOOK_PAUSE).await,
+                },
                 _ = self.ping.tick() => return self.on_ping().await,
             }
         }
@@ -139,16 +164,25 @@ impl Watcher {
     async fn on_ping(&mut self) -> Option<Bytes> {
         self.pings += 1;
         if self.pings.is_multiple_of(PINGS_PER_RECHECK) {
-            match Visibility::look_up(&self.database, self.account_id).await {
-                Ok(visible) if visible != self.visible => {
-                    self.visible = visible;
-                    return Some(RESET_FRAME);
-                }
-                Err(error) if error.meaning() == NOT_AUTHENTICATED => return None,
-                // While the database is away nothing changes; the listener sends a reset when it is back.
-                Ok(_) | Err(_) => {}
+            match self.look_again().await {
+                Look::Ended => return None,
+                Look::Changed => return Some(RESET_FRAME),
+                Look::Same => {}
             }
         }
         Some(PING_FRAME)
+    }
+
+    /// Looks up what the account sees now.
+    async fn look_again(&mut self) -> Look {
+        match Visibility::look_up(&self.database, &self.account).await {
+            Ok(visible) if visible != self.visible => {
+                self.visible = visible;
+                Look::Changed
+            }
+            Err(error) if error.meaning() == NOT_AUTHENTICATED => Look::Ended,
+            // While the database is away nothing changes; the listener sends a reset when it is back.
+            Ok(_) | Err(_) => Look::Same,
+        }
     }
 }

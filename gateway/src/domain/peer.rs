@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::database::Account;
 use crate::database::Database;
 use crate::database::peer::{self as database, Applied};
 use crate::error::{ApiError, NO_NODE, WRONG_STATE};
@@ -49,7 +50,7 @@ impl Peers {
     /// them.
     pub(crate) async fn create(
         self: &Arc<Self>,
-        actor: Uuid,
+        actor: Account,
         request: CreatePeers,
         address: Option<IpAddr>,
     ) -> Result<Vec<PeerResult>, ApiError> {
@@ -60,9 +61,9 @@ impl Peers {
             let client = service.database.client().await?;
             let deadline = deadline(wait);
             let mut results =
-                database::create(&client, actor, project_id, &peers, &strategy, deadline, address).await?;
+                database::create(&client, &actor, project_id, &peers, &strategy, deadline, address).await?;
             drop(client);
-            service.settle(actor, &mut results, wait, PeerState::Active).await?;
+            service.settle(&actor, &mut results, wait, PeerState::Active).await?;
             Ok(results)
         })
         .await
@@ -72,7 +73,7 @@ impl Peers {
     /// fails with 503 if that is so for all.
     pub(crate) async fn move_to(
         self: &Arc<Self>,
-        actor: Uuid,
+        actor: Account,
         choice: PeerChoice,
         address: Option<IpAddr>,
     ) -> Result<Vec<PeerResult>, ApiError> {
@@ -83,9 +84,9 @@ impl Peers {
             let (strategy, deadline) = (strategy.as_deref().unwrap_or("auto"), deadline(wait));
             let client = service.database.client().await?;
             let mut results =
-                database::move_to(&client, actor, &peer_ids, strategy, deadline, address).await?;
+                database::move_to(&client, &actor, &peer_ids, strategy, deadline, address).await?;
             drop(client);
-            service.settle(actor, &mut results, wait, PeerState::Moving).await?;
+            service.settle(&actor, &mut results, wait, PeerState::Moving).await?;
             Ok(results)
         })
         .await
@@ -94,7 +95,7 @@ impl Peers {
     /// Removes peers. With `wait`, results without a peer are those whose nodes have confirmed it.
     pub(crate) async fn remove(
         &self,
-        actor: Uuid,
+        actor: &Account,
         choice: PeerChoice,
         address: Option<IpAddr>,
     ) -> Result<Vec<PeerResult>, ApiError> {
@@ -119,7 +120,7 @@ impl Peers {
     /// the results. Fails with 503 if that is so for all that had no error before.
     async fn settle(
         &self,
-        actor: Uuid,
+        actor: &Account,
         results: &mut [PeerResult],
         wait: u32,
         state: PeerState,
@@ -163,7 +164,7 @@ impl Peers {
     /// wait is over; answers what was seen last.
     async fn wait_for(
         &self,
-        actor: Uuid,
+        actor: &Account,
         ids: &[Uuid],
         wait: u32,
         decided: impl Fn(&Outcomes) -> bool,
@@ -190,7 +191,7 @@ impl Peers {
         }
     }
 
-    async fn applied(&self, actor: Uuid, ids: &[Uuid]) -> Result<Outcomes, ApiError> {
+    async fn applied(&self, actor: &Account, ids: &[Uuid]) -> Result<Outcomes, ApiError> {
         let states = database::applied(&self.database.client().await?, actor, ids).await?;
         Ok(states.into_iter().collect())
     }

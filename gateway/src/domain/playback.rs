@@ -6,11 +6,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::database::Client;
 use crate::database::file as database;
 use crate::database::hls;
 use crate::database::playback::{self as playback_database, Record};
-use crate::domain::auth::token::{TokenError, Tokens, now};
+use crate::database::proof::{TokenError, now};
+use crate::database::{Account, Client, Grant};
+use crate::domain::auth::token::Tokens;
 use crate::error::{ApiError, NOT_AUTHENTICATED, NOT_FOUND};
 
 pub(crate) mod decision;
@@ -31,9 +32,9 @@ struct LinkClaims {
     sub: Uuid,
     file: Uuid,
     rendition: String,
-    /// The share that let its holder in; each request asks whether that is still open.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    share: Option<Uuid>,
+    /// The session that made it, or the share that let its holder in; the link ends with it.
+    #[serde(flatten)]
+    grant: Grant,
     /// Seconds since 1970.
     exp: u64,
     /// [`LinkClaims::AUDIENCE`].
@@ -56,11 +57,19 @@ pub(crate) struct NewLink {
 /// Rights that the token of a link gives.
 #[derive(Debug, Clone)]
 pub(crate) struct Pass {
-    /// The account whose rights it has.
-    pub(crate) account_id: Uuid,
+    /// The account whose rights it has, as long as the session or the share lasts that it came by.
+    pub(crate) account: Account,
     pub(crate) rendition: String,
+}
+
+impl Pass {
     /// The share that its holder came by.
-    pub(crate) share_id: Option<Uuid>,
+    pub(crate) fn share_id(&self) -> Option<Uuid> {
+        match self.account.grant {
+            Grant::Share(share_id) => Some(share_id),
+            Grant::Session(_) => None,
+        }
+    }
 }
 
 /// Makes a link to a rendition, or to the one that plays best. Fails with 404 if the account sees no such
@@ -68,17 +77,17 @@ pub(crate) struct Pass {
 pub(crate) async fn make(
     client: &Client,
     tokens: &Tokens,
-    account_id: Uuid,
+    account: &Account,
     file_id: Uuid,
     rendition: Option<String>,
 ) -> Result<NewLink, ApiError> {
-    let look_up = async |kind: &str| database::content(client, account_id, file_id, Some(kind)).await;
+    let look_up = async |kind: &str| database::content(client, account, file_id, Some(kind)).await;
     // The choice is made once and kept in the token. Made at each request, it would switch a player in the
     // middle of the upload to the rendition as soon as that is finished. A link to a missing rendition is
     // refused here.
     let rendition = match rendition {
         Some(kind) if kind == HLS => {
-            match hls::playable_variants(client, account_id, file_id).await?.is_empty() {
+            match hls::playable_variants(client, account, file_id).await?.is_empty() {
                 true => {
                     return Err(ApiError::not_found("there is no stream of this file, or not yet")
                         .hint("Wait for its job, or ask for rendition \"original\"."));
@@ -95,26 +104,25 @@ pub(crate) async fn make(
             Err(error) => return Err(error),
         },
     };
-    sign(tokens, account_id, file_id, rendition, None)
+    sign(tokens, account, file_id, rendition, None)
 }
 
-/// A link with the rights of an account, which are not checked here. One of a share ends with that, at a second since
-/// 1970.
+/// A link with the rights of an account, which are not checked here. One of a share ends with that, at the second `end`
+/// since 1970.
 pub(crate) fn sign(
     tokens: &Tokens,
-    account_id: Uuid,
+    account: &Account,
     file_id: Uuid,
     rendition: String,
-    share: Option<(Uuid, Option<u64>)>,
+    end: Option<u64>,
 ) -> Result<NewLink, ApiError> {
-    let end = share.and_then(|(_, end)| end).unwrap_or(u64::MAX);
-    let expires = end.min(now() + LINK_LIFETIME);
+    let expires = end.unwrap_or(u64::MAX).min(now() + LINK_LIFETIME);
     let is_stream = rendition == HLS;
     let claims = LinkClaims {
-        sub: account_id,
+        sub: account.id,
         file: file_id,
         rendition,
-        share: share.map(|(share_id, _)| share_id),
+        grant: account.grant,
         exp: expires,
         aud: LinkClaims::AUDIENCE.to_owned(),
     };
@@ -125,17 +133,17 @@ pub(crate) fn sign(
 pub(crate) async fn choose(
     client: &Client,
     tokens: &Tokens,
-    account_id: Uuid,
+    account: &Account,
     file_id: Uuid,
     capabilities: &Capabilities,
     program: Option<&str>,
 ) -> Result<Playback, ApiError> {
-    let source = playback_database::source(client, account_id, file_id).await?;
+    let source = playback_database::source(client, account, file_id).await?;
     let Decided { decision, rendition, reasons } = decision::decide(&source, capabilities);
-    let link = rendition.map(|kind| sign(tokens, account_id, file_id, kind.to_owned(), None)).transpose()?;
+    let link = rendition.map(|kind| sign(tokens, account, file_id, kind.to_owned(), None)).transpose()?;
     let names = reasons.iter().map(name).collect::<Result<Vec<_>, _>>()?;
     let record = Record { decision: &name(&decision)?, rendition, reasons: &names, program };
-    playback_database::record(client, account_id, file_id, record).await?;
+    playback_database::record(client, account, file_id, record).await?;
     Ok(Playback {
         decision,
         rendition: rendition.map(str::to_owned),
@@ -190,7 +198,8 @@ fn open_form(tokens: &Tokens, token: &str, file_id: Uuid, is_stream: bool) -> Re
 pub(crate) fn open_any(tokens: &Tokens, token: &str, file_id: Uuid) -> Result<Pass, ApiError> {
     match tokens.open::<LinkClaims>(token, LinkClaims::AUDIENCE) {
         Ok(claims) if claims.file == file_id => {
-            Ok(Pass { account_id: claims.sub, rendition: claims.rendition, share_id: claims.share })
+            let account = tokens.signer().account(claims.sub, claims.grant);
+            Ok(Pass { account, rendition: claims.rendition })
         }
         Ok(_) => Err(refused("this link belongs to another file")),
         Err(TokenError::Expired) => Err(refused("this link has expired")),

@@ -58,13 +58,13 @@ impl Registrar {
     ) -> Result<Registered, ApiError> {
         // Checked before the database is asked, so that a bad request costs little and leaves nothing.
         let role = check::request(request)?;
-        let by_code = match registrant {
+        let by_code = match &registrant {
             Registrant::Code(_) => {
                 self.limits.check_guesses(client)?;
                 true
             }
             Registrant::Account(account) => {
-                self.limits.count_registration(account, request.project_id)?;
+                self.limits.count_registration(account.id, request.project_id)?;
                 false
             }
         };
@@ -141,7 +141,7 @@ impl Registrar {
         }
         let signed = devices.iter().zip(&registered).map(|(new, registered)| SignedCertificates {
             authorized_by: match &new.registrant {
-                Registrant::Account(actor) => AuthorizedBy::Account(*actor),
+                Registrant::Account(actor) => AuthorizedBy::Account(actor.id),
                 Registrant::Code(hash) => AuthorizedBy::Code(hash),
             },
             device_id: new.device_id,

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::database::share::{self as database, FoundShare, NewLink, Target};
-use crate::database::{Client, Database};
+use crate::database::{Account, Client, Database};
 use crate::domain::auth::password::Passwords;
 use crate::domain::auth::session::random_token;
 use crate::domain::auth::token::Tokens;
@@ -37,7 +37,7 @@ pub(crate) struct Door<'a> {
 pub(crate) async fn create(
     database: &Database,
     passwords: &Passwords,
-    actor: Uuid,
+    actor: &Account,
     new: NewShare,
     address: Option<IpAddr>,
 ) -> Result<MadeShare, ApiError> {
@@ -132,7 +132,7 @@ pub(crate) async fn open(
 
 /// Refuses a pass whose share has ended. Fails with 410.
 pub(crate) async fn check_pass(client: &Client, pass: &Pass, file_id: Uuid) -> Result<(), ApiError> {
-    match pass.share_id {
+    match pass.share_id() {
         Some(share_id) if !database::is_open(client, share_id, file_id).await? => {
             Err(gone("this link has ended"))
         }
@@ -154,7 +154,7 @@ async fn check_password(
     let Some(password) = password else { return refused("this link has a password") };
     // Counted before it is checked, so that tries at the same time are not more than are allowed.
     door.guesses.count_password(share.share_id, address)?;
-    if !door.passwords.verify(password, Some(hash.clone())).await? {
+    if !door.passwords.verify(password, hash.clone()).await? {
         return refused("the password is wrong");
     }
     door.guesses.forget_passwords(share.share_id, address);

@@ -8,6 +8,7 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use crate::database::Account;
 use crate::database::Database;
 use crate::database::trash::{self as database, OldFile};
 use crate::domain::file::storage_prefix;
@@ -22,15 +23,15 @@ const INTERVAL: Duration = Duration::from_secs(60);
 pub(crate) async fn purge(
     connections: &Database,
     store: &Store,
-    account_id: Uuid,
+    account: &Account,
     (file_id, from_trash): (Uuid, bool),
     address: Option<IpAddr>,
 ) -> Result<(), ApiError> {
-    let content_id = database::content_of(&connections.client().await?, account_id, file_id).await?;
+    let content_id = database::content_of(&connections.client().await?, account, file_id).await?;
     let statement = async {
         // Given back before the objects go, which takes long in a bucket.
         let client = connections.client().await?;
-        database::purge(&client, account_id, file_id, from_trash, address).await
+        database::purge(&client, account, file_id, from_trash, address).await
     };
     delete(store, content_id, statement).await
 }

@@ -21,6 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
 
+use crate::database::Account;
 use crate::database::Database;
 use crate::database::file::{self as database, NamedFile, Recorded};
 use crate::database::quota;
@@ -57,7 +58,7 @@ pub(crate) struct Admission {
 
 /// An upload before its body.
 pub(crate) struct NewUpload {
-    pub(crate) account_id: Uuid,
+    pub(crate) account: Account,
     pub(crate) query: UploadQuery,
     /// The header `Content-Length`.
     pub(crate) content_length: Option<u64>,
@@ -75,13 +76,13 @@ impl Uploads {
         upload: NewUpload,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<(File, bool), ApiError> {
-        let NewUpload { account_id, mut query, content_length, address } = upload;
-        let Admission { known, room } = self.admit(account_id, &mut query, content_length).await?;
+        let NewUpload { account, mut query, content_length, address } = upload;
+        let Admission { known, room } = self.admit(&account, &mut query, content_length).await?;
         let max = self.max_size.into_iter().chain(room).min();
         let limits = UploadLimits { promised: content_length, max };
         let body = match known {
             Some(known) if query.sha256.is_some() => {
-                return Ok((file::find(&self.database, account_id, known.file_id).await?, false));
+                return Ok((file::find(&self.database, &account, known.file_id).await?, false));
             }
             Some(known) => known_bytes::compare(&self.store, &query.name, &known, body).await?,
             None => (VecDeque::new(), body),
@@ -90,7 +91,7 @@ impl Uploads {
         let staged = match receive::receive(body, self.disks.files(), limits).await {
             Ok(staged) => staged,
             Err(ReceiveError::TooLarge { max }) if room == Some(max) => {
-                self.room(account_id, &query, Some(max + 1)).await?;
+                self.room(&account, &query, Some(max + 1)).await?;
                 // Room was made meanwhile, and the rest of the body is not read.
                 return Err(receive_error(&query.name, ReceiveError::TooLarge { max }));
             }
@@ -99,7 +100,7 @@ impl Uploads {
         // The body is complete: from here on the upload is finished or undone, even if the client hangs up.
         let uploads = Arc::clone(self);
         let finishing =
-            tokio::spawn(async move { uploads.finish(account_id, &query, staged, &[], address).await });
+            tokio::spawn(async move { uploads.finish(&account, &query, staged, &[], address).await });
         let (file, recorded) = finishing.await.map_err(|error| ApiError::internal(&error))??;
         Ok((file, recorded.is_new))
     }
@@ -108,15 +109,15 @@ impl Uploads {
     /// whether the name is taken, and whether quotas leave room. Composes the name.
     pub(crate) async fn admit(
         &self,
-        account_id: Uuid,
+        account: &Account,
         query: &mut UploadQuery,
         content_length: Option<u64>,
     ) -> Result<Admission, ApiError> {
-        let known = self.admit_name(account_id, query, content_length).await?;
+        let known = self.admit_name(account, query, content_length).await?;
         // A retry of what is there already needs none.
         let room = match &known {
             Some(_) => None,
-            None => self.room(account_id, query, content_length).await?,
+            None => self.room(account, query, content_length).await?,
         };
         Ok(Admission { known, room })
     }
@@ -124,30 +125,30 @@ impl Uploads {
     /// The same without the quotas; answers the file of this name, which may have the same bytes.
     async fn admit_name(
         &self,
-        account_id: Uuid,
+        account: &Account,
         query: &mut UploadQuery,
         size: Option<u64>,
     ) -> Result<Option<NamedFile>, ApiError> {
         self.refuse_by_size(&query.name, size).await?;
-        self.check_name_and_rights(account_id, query, size).await
+        self.check_name_and_rights(account, query, size).await
     }
 
     /// Bytes that quotas leave to an upload; `None`: any number. Fails with 507 or 413 if it does not fit.
     async fn room(
         &self,
-        account_id: Uuid,
+        account: &Account,
         query: &UploadQuery,
         size: Option<u64>,
     ) -> Result<Option<u64>, ApiError> {
         let sha256 = query.sha256.as_deref().map(checksum).transpose()?;
         let client = self.database.client().await?;
-        quota::room(&client, account_id, query.project_id, size, sha256).await
+        quota::room(&client, account, query.project_id, size, sha256).await
     }
 
     /// The checks of the name and of the caller's rights.
     async fn check_name_and_rights(
         &self,
-        account_id: Uuid,
+        account: &Account,
         query: &mut UploadQuery,
         content_length: Option<u64>,
     ) -> Result<Option<NamedFile>, ApiError> {
@@ -157,7 +158,7 @@ impl Uploads {
         file::check_folder(&query.folder)?;
         let sha256 = query.sha256.as_deref().map(checksum).transpose()?;
         let client = self.database.client().await?;
-        let known = database::named(&client, account_id, query).await?;
+        let known = database::named(&client, account, query).await?;
         let may_be_same = |known: &NamedFile| {
             content_length.is_none_or(|size| size == known.size)
                 && sha256.as_ref().is_none_or(|sha256| *sha256 == *known.sha256)
@@ -172,7 +173,7 @@ impl Uploads {
     /// bytes are new.
     async fn finish(
         &self,
-        account_id: Uuid,
+        account: &Account,
         query: &UploadQuery,
         staged: Staged,
         ended: &[Uuid],
@@ -195,7 +196,7 @@ impl Uploads {
             media: kind.media,
             ended,
         };
-        self.store(account_id, &upload, staged.file, address).await
+        self.store(account, &upload, staged.file, address).await
     }
 
     /// Largest upload in bytes, if there is a limit.
@@ -217,7 +218,7 @@ impl Uploads {
     /// Moves the bytes into the store and inserts the row.
     async fn store(
         &self,
-        account_id: Uuid,
+        account: &Account,
         upload: &database::Upload<'_>,
         staged: NamedTempFile,
         address: Option<IpAddr>,
@@ -233,7 +234,7 @@ impl Uploads {
         // The file has moved; without `keep`, dropping the temporary path would delete a file of that name.
         path.keep().map_err(|error| ApiError::internal(&error))?;
         drop(locked);
-        let recorded = self.record(account_id, upload, address, &marker).await;
+        let recorded = self.record(account, upload, address, &marker).await;
         if let Err(RecordError::Unknown(error)) = recorded {
             tracing::error!(
                 %key,
@@ -249,7 +250,7 @@ impl Uploads {
             marker.settled().await;
         }
         match recorded {
-            Ok(recorded) => Ok((file::find(&self.database, account_id, recorded.file_id).await?, recorded)),
+            Ok(recorded) => Ok((file::find(&self.database, account, recorded.file_id).await?, recorded)),
             Err(RecordError::Refused(error) | RecordError::Unknown(error)) => Err(error),
         }
     }
@@ -258,7 +259,7 @@ impl Uploads {
     /// them once more may take hours.
     async fn record(
         &self,
-        account_id: Uuid,
+        account: &Account,
         upload: &database::Upload<'_>,
         address: Option<IpAddr>,
         marker: &Marker,
@@ -270,7 +271,7 @@ impl Uploads {
             let error = match self.database.client().await {
                 Ok(client) => {
                     marker.renew();
-                    match database::create(&client, account_id, upload, address).await {
+                    match database::create(&client, account, upload, address).await {
                         // A row of this identifier that was there before was made by an earlier try.
                         Ok(recorded) => {
                             let is_new = recorded.is_new || recorded.file_id == upload.file_id;

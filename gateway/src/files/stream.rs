@@ -26,7 +26,7 @@ pub(crate) struct Delivery {
 }
 
 /// Answers GET or HEAD. Bytes are read only as fast as the client takes them; when it goes away the reader
-/// stops, and `permit` is given back. Fails with 500 or 503 if the first bytes cannot be read. A failure
+/// stops, and `permit` is given back. So it does when `end` resolves, after which the connection is broken off. Fails with 500 or 503 if the first bytes cannot be read. A failure
 /// after that can only break the connection off.
 pub(crate) async fn answer(
     request: &HttpRequest,
@@ -34,6 +34,7 @@ pub(crate) async fn answer(
     content: &Content,
     delivery: Delivery,
     permit: impl Send + 'static,
+    end: impl Future<Output = ()> + Send + 'static,
 ) -> Result<HttpResponse, ApiError> {
     let head = request.method() == Method::HEAD;
     let object = Object { size: content.size, etag: &content.etag, modified: content.modified_at };
@@ -77,7 +78,8 @@ pub(crate) async fn answer(
     // A failure to read the first chunk can still become an error response.
     let first = bytes.next().await.transpose()?;
     let key = content.storage_key.clone();
-    let rest = stream::iter(first.map(Ok)).chain(bytes).inspect(move |chunk| {
+    let bytes = stream::iter(first.map(Ok)).chain(bytes).take_until(Box::pin(end));
+    let rest = bytes.inspect(move |chunk| {
         let _held = &permit;
         if let Err(error) = chunk {
             tracing::error!(key, %error, "an answer was broken off");

@@ -34,7 +34,7 @@ pub(crate) async fn list(
 ) -> Result<web::Json<Page<Account>>, ApiError> {
     let client = state.database.client().await?;
     let max = query.max.unwrap_or(100).clamp(1, 1000);
-    let data = database::list(&client, actor.account_id, query.cursor.as_deref(), max).await?;
+    let data = database::list(&client, &actor.account, query.cursor.as_deref(), max).await?;
     let is_full = i32::try_from(data.len()).is_ok_and(|count| count == max);
     let next = data.last().filter(|_| is_full).map(|account| account.username.clone());
     Ok(web::Json(Page { success: true, data, next }))
@@ -53,7 +53,7 @@ pub(crate) async fn change(
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    database::change(&client, actor.account_id, *account_id, &changes, address)
+    database::change(&client, &actor.account, *account_id, &changes, address)
         .await
         .map(Envelope::new)
         .map(web::Json)
@@ -70,7 +70,7 @@ pub(crate) async fn delete(
     account_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::delete(&client, actor.account_id, *account_id, client_address(&request))
+    database::delete(&client, &actor.account, *account_id, client_address(&request))
         .await
         .map(Envelope::new)
         .map(web::Json)
@@ -85,5 +85,5 @@ pub(crate) async fn sessions(
     account_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<Vec<Session>>>, ApiError> {
     let client = state.database.client().await?;
-    session::list(&client, actor.account_id, Some(*account_id)).await.map(Envelope::new).map(web::Json)
+    session::list(&client, &actor.account, Some(*account_id)).await.map(Envelope::new).map(web::Json)
 }

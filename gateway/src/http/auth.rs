@@ -5,9 +5,9 @@ use actix_web::{HttpRequest, web};
 use nebula_api::Envelope;
 use nebula_api::auth::{Identity, LoginRequest, RefreshRequest, TokenPair};
 
-use crate::database::account;
+use crate::database::event::account_role;
 use crate::domain::auth::session;
-use crate::error::{ApiError, NOT_AUTHENTICATED};
+use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
@@ -22,17 +22,10 @@ pub(crate) async fn login(
     body: web::Json<Object<LoginRequest>>,
 ) -> Result<web::Json<TokenPair>, ApiError> {
     let username = body.username.trim().to_lowercase();
-    // The connection is given back before the password is checked, which takes long on purpose.
-    let found = account::credentials(&state.database.client().await?, &username).await?;
-    let hash = found.as_ref().map(|account| account.password_hash.clone());
-    let correct = state.passwords.verify(body.into_inner().0.password, hash).await?;
-    let Some(account) = found.filter(|_| correct) else {
-        return Err(ApiError::new(NOT_AUTHENTICATED, "the name or the password is wrong")
-            .hint("Check both; an administrator can set a new password with nebula-gateway account."));
-    };
     let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-    let identity = Identity { account_id: account.account_id, username, role: account.role };
-    session::open(&state.database, &state.tokens, identity, client_address(&request), agent)
+    let given = (username.as_str(), body.password.as_str());
+    let address = client_address(&request);
+    session::sign_in(&state.database, &state.tokens, &state.passwords, given, address, agent)
         .await
         .map(web::Json)
 }
@@ -61,10 +54,12 @@ pub(crate) async fn logout(
 /// The account of the access token.
 #[utoipa::path(get, path = "/api/auth/me", tag = "auth",
     responses((status = 200, description = "The caller", body = Envelope<Identity>)))]
-pub(crate) async fn me(actor: Actor) -> web::Json<Envelope<Identity>> {
-    web::Json(Envelope::new(Identity {
-        account_id: actor.account_id,
-        username: actor.username,
-        role: actor.role,
-    }))
+pub(crate) async fn me(
+    state: web::Data<AppState>,
+    actor: Actor,
+) -> Result<web::Json<Envelope<Identity>>, ApiError> {
+    let role = account_role(&state.database.client().await?, &actor.account).await?;
+    // The role may have changed since the token was signed.
+    let role = role.unwrap_or(actor.role);
+    Ok(web::Json(Envelope::new(Identity { account_id: actor.account.id, username: actor.username, role })))
 }

@@ -18,9 +18,9 @@ pub(crate) async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Authority>>>, ApiError> {
     let client = state.database.client().await?;
-    require_admin(&client, actor.account_id).await?;
+    require_admin(&client, &actor.account).await?;
     for held in state.keyring.held().await? {
         database::record(&client, &held).await?;
     }
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn set(
     bookmark: web::Json<NewBookmark>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::set(&client, actor.account_id, *file_id, *bookmark).await.map(Envelope::new).map(web::Json)
+    database::set(&client, &actor.account, *file_id, *bookmark).await.map(Envelope::new).map(web::Json)
 }
 
 /// Forgets where the caller is in a file.
@@ -35,7 +35,7 @@ pub(crate) async fn remove(
     file_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::remove(&client, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+    database::remove(&client, &actor.account, *file_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Query of `GET /api/bookmarks`.
@@ -59,6 +59,6 @@ pub(crate) async fn list(
 ) -> Result<web::Json<Envelope<Vec<Bookmark>>>, ApiError> {
     let client = state.database.client().await?;
     let max = query.max.unwrap_or(20);
-    let bookmarks = database::list(&client, actor.account_id, query.project_id, max).await?;
+    let bookmarks = database::list(&client, &actor.account, query.project_id, max).await?;
     Ok(web::Json(Envelope::new(bookmarks)))
 }

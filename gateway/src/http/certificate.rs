@@ -29,6 +29,6 @@ pub(crate) async fn list(
     filter: web::Query<DeviceFilter>,
 ) -> Result<web::Json<Envelope<Vec<Certificate>>>, ApiError> {
     let client = state.database.client().await?;
-    let found = database::list(&client, actor.account_id, filter.device_id).await?;
+    let found = database::list(&client, &actor.account, filter.device_id).await?;
     Ok(web::Json(Envelope::new(found)))
 }

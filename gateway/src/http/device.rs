@@ -36,7 +36,7 @@ pub(crate) async fn register(
     let actor = Actor::from_request_head(&request);
     let code = body.as_ref().ok().and_then(|body| body.enrolment_code.as_deref()).map(code_hash);
     let registrant = match (actor, code) {
-        (Ok(actor), _) => Registrant::Account(actor.account_id),
+        (Ok(actor), _) => Registrant::Account(actor.account),
         (Err(_), Some(code)) => Registrant::Code(code),
         (Err(unauthenticated), None) => return Err(unauthenticated.into()),
     };
@@ -96,7 +96,7 @@ pub(crate) async fn status(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<Device>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, *path).await?)))
+    Ok(web::Json(Envelope::new(database::status(&client, &actor.account, *path).await?)))
 }
 
 /// Releases the address of a device. It is not given to another one while a certificate that names it is
@@ -111,7 +111,7 @@ pub(crate) async fn release(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<Release>>, ApiError> {
     let client = state.database.client().await?;
-    let nebula_ip = database::release(&client, actor.account_id, *path, client_address(&request)).await?;
+    let nebula_ip = database::release(&client, &actor.account, *path, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(Release { device_id: *path, nebula_ip })))
 }
 
@@ -124,7 +124,7 @@ pub(crate) async fn list(
     filter: web::Query<ProjectFilter>,
 ) -> Result<web::Json<Envelope<Vec<Device>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id, filter.project_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account, filter.project_id).await?)))
 }
 
 fn wants_zip(request: &HttpRequest) -> bool {

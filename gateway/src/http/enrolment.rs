@@ -40,7 +40,7 @@ pub(crate) async fn create(
 ) -> Result<HttpResponse, ApiError> {
     check_properties(&body)?;
     let client = state.database.client().await?;
-    let made = database::create(&client, actor.account_id, &body).await?;
+    let made = database::create(&client, &actor.account, &body).await?;
     let server = server_url(state.public_url.as_deref(), &request);
     let url = link(&server, &made.code);
     let program = state.device_program.open().await.map_err(|error| ApiError::internal(&error))?;
@@ -67,7 +67,7 @@ pub(crate) async fn list(
     filter: web::Query<ProjectFilter>,
 ) -> Result<web::Json<Envelope<Vec<Enrolment>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id, filter.project_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account, filter.project_id).await?)))
 }
 
 /// Revokes a code. Devices that used it stay.
@@ -79,6 +79,6 @@ pub(crate) async fn revoke(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::revoke(&client, actor.account_id, *path).await?;
+    database::revoke(&client, &actor.account, *path).await?;
     Ok(web::Json(Envelope::new(())))
 }

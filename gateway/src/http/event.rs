@@ -20,7 +20,7 @@ use crate::state::AppState;
     responses((status = 200, description = "Server-sent events", body = Change,
         content_type = "text/event-stream")))]
 pub(crate) async fn watch(state: web::Data<AppState>, actor: Actor) -> Result<HttpResponse, ApiError> {
-    let watcher = state.events.subscribe(actor.account_id).await?;
+    let watcher = state.events.subscribe(actor.account).await?;
     let frames = stream::unfold((watcher, true), |(mut watcher, first)| async move {
         let frame = if first { PING_FRAME } else { watcher.next().await? };
         Some((Ok::<_, actix_web::Error>(frame), (watcher, false)))
@@ -54,6 +54,6 @@ pub(crate) async fn list(
 ) -> Result<web::Json<Envelope<Vec<Event>>>, ApiError> {
     let client = state.database.client().await?;
     let max = query.max.unwrap_or(100);
-    let events = database::list(&client, actor.account_id, query.project_id, query.before, max).await?;
+    let events = database::list(&client, &actor.account, query.project_id, query.before, max).await?;
     Ok(web::Json(Envelope::new(events)))
 }

@@ -11,7 +11,9 @@ use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::domain::auth::token::{AccessClaims, TokenError, Tokens};
+use crate::database::proof::TokenError;
+use crate::database::{Account, Grant};
+use crate::domain::auth::token::Tokens;
 use crate::error::{ApiError, NOT_AUTHENTICATED};
 use crate::http::error::json_error;
 use crate::state::AppState;
@@ -20,10 +22,10 @@ use crate::state::AppState;
 const BATCH_LIMIT: usize = 1024 * 1024;
 
 /// The account a request acts for. A handler with this argument needs a valid access token. The SQL function
-/// that gets `account_id` decides what the account may do.
+/// that gets `account` decides what the account may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
-    pub(crate) account_id: Uuid,
+    pub(crate) account: Account,
     /// The session of the access token.
     pub(crate) session_id: Uuid,
     pub(crate) username: String,
@@ -34,15 +36,18 @@ pub(crate) struct Actor {
 impl Actor {
     /// Reads an access token. Fails with 401.
     fn from_token(tokens: &Tokens, token: &str) -> Result<Self, ApiError> {
-        let claims: AccessClaims =
-            tokens.open(token, AccessClaims::AUDIENCE).map_err(|error| match error {
-                TokenError::Expired => ApiError::new(NOT_AUTHENTICATED, "the access token has expired")
-                    .hint("Exchange the refresh token: POST /api/auth/refresh."),
-                TokenError::Invalid => ApiError::new(NOT_AUTHENTICATED, "the access token is not valid")
-                    .hint("Sign in: POST /api/auth/login."),
-            })?;
-        let AccessClaims { sub: account_id, session: session_id, username, role, .. } = claims;
-        Ok(Self { account_id, session_id, username, role })
+        let invalid = || {
+            ApiError::new(NOT_AUTHENTICATED, "the access token is not valid")
+                .hint("Sign in: POST /api/auth/login.")
+        };
+        let claims = tokens.signer().open(token).map_err(|error| match error {
+            TokenError::Expired => ApiError::new(NOT_AUTHENTICATED, "the access token has expired")
+                .hint("Exchange the refresh token: POST /api/auth/refresh."),
+            TokenError::Invalid => invalid(),
+        })?;
+        let account = Account::of_token(tokens.signer(), &claims, token).ok_or_else(invalid)?;
+        let Grant::Session(session_id) = account.grant else { return Err(invalid()) };
+        Ok(Self { account, session_id, username: claims.username, role: claims.role })
     }
 
     /// Reads the header `Authorization`. Fails with 401.

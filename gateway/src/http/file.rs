@@ -10,6 +10,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::file as database;
+use crate::domain::access;
 use crate::domain::playback::{self, Pass};
 use crate::domain::{file, share};
 use crate::error::ApiError;
@@ -70,7 +71,7 @@ pub(crate) async fn list(
     let client = state.database.client().await?;
     let order = query.sort.as_deref().unwrap_or("-date");
     let place = (query.cursor.as_deref(), query.max);
-    file::page(&client, actor.account_id, query.project_id, &filter, order, place).await.map(web::Json)
+    file::page(&client, &actor.account, query.project_id, &filter, order, place).await.map(web::Json)
 }
 
 /// Tags as a query has them, in the form in which they are kept.
@@ -87,7 +88,7 @@ pub(crate) async fn show(
     actor: Actor,
     file_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
-    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+    file::find(&state.database, &actor.account, *file_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Query of `GET /api/files/{id}/content`.
@@ -120,25 +121,26 @@ pub(crate) async fn content(
     let query = query.into_inner();
     let pass =
         query.token.as_ref().map(|token| playback::open(&state.tokens, token, *file_id)).transpose()?;
-    let (account_id, rendition) = match &pass {
-        Some(Pass { account_id, rendition, .. }) => (*account_id, Some(rendition.clone())),
-        None => (Actor::from_request_head(&request)?.account_id, query.rendition),
+    let (account, rendition) = match &pass {
+        Some(Pass { account, rendition }) => (account.clone(), Some(rendition.clone())),
+        None => (Actor::from_request_head(&request)?.account, query.rendition),
     };
-    let permit = state.transfers.of_viewer(account_id, pass.is_some(), client_address(&request))?;
+    let permit = state.transfers.of_viewer(account.id, pass.is_some(), client_address(&request))?;
     // The connection is given back before the first byte is sent: a player may stay for hours.
     let content = {
         let client = state.database.client().await?;
         if let Some(pass) = &pass {
             share::check_pass(&client, pass, *file_id).await?;
         }
-        database::content(&client, account_id, *file_id, rendition.as_deref()).await?
+        database::content(&client, &account, *file_id, rendition.as_deref()).await?
     };
     let delivery = Delivery {
         download: query.download.is_some_and(|value| !matches!(value.as_str(), "0" | "false")),
         // A repeated job makes renditions anew; the upload never changes.
         immutable: rendition.as_deref() == Some("original"),
     };
-    stream::answer(&request, &state.store, &content, delivery, permit).await
+    let end = access::end_of(&state.access, &state.database, &account, *file_id);
+    stream::answer(&request, &state.store, &content, delivery, permit, end).await
 }
 
 /// Query of `POST /api/files/{id}/link`.
@@ -159,7 +161,7 @@ pub(crate) async fn link(
 ) -> Result<web::Json<Envelope<Link>>, ApiError> {
     let client = state.database.client().await?;
     let rendition = query.into_inner().rendition;
-    let link = playback::make(&client, &state.tokens, actor.account_id, *file_id, rendition).await?;
+    let link = playback::make(&client, &state.tokens, &actor.account, *file_id, rendition).await?;
     let expires_at = link.expires_at()?;
     let path = playback::path(*file_id, &link);
     Ok(web::Json(Envelope::new(Link { path, expires_at })))
@@ -179,9 +181,9 @@ pub(crate) async fn relocate(
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
     let place = file::place(place.into_inner())?;
     let client = state.database.client().await?;
-    database::relocate(&client, actor.account_id, *file_id, &place, client_address(&request)).await?;
+    database::relocate(&client, &actor.account, *file_id, &place, client_address(&request)).await?;
     drop(client);
-    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+    file::find(&state.database, &actor.account, *file_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Converts a file whose conversion has failed once more, or keeps it as it was uploaded.
@@ -198,9 +200,9 @@ pub(crate) async fn convert(
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
     let Conversion { wanted } = body.into_inner().0;
     let client = state.database.client().await?;
-    database::convert(&client, actor.account_id, *file_id, wanted, client_address(&request)).await?;
+    database::convert(&client, &actor.account, *file_id, wanted, client_address(&request)).await?;
     drop(client);
-    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+    file::find(&state.database, &actor.account, *file_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Sets the tags of a file.
@@ -216,9 +218,9 @@ pub(crate) async fn tag(
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
     let tags: Vec<_> = tags.tags.iter().map(|tag| file_name::composed(tag)).collect();
     let client = state.database.client().await?;
-    database::tag(&client, actor.account_id, *file_id, &tags, client_address(&request)).await?;
+    database::tag(&client, &actor.account, *file_id, &tags, client_address(&request)).await?;
     drop(client);
-    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+    file::find(&state.database, &actor.account, *file_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Query of `GET /api/tags`.
@@ -239,7 +241,7 @@ pub(crate) async fn tags(
     query: web::Query<TagQuery>,
 ) -> Result<web::Json<Envelope<Vec<Tag>>>, ApiError> {
     let client = state.database.client().await?;
-    database::tags(&client, actor.account_id, query.project_id).await.map(Envelope::new).map(web::Json)
+    database::tags(&client, &actor.account, query.project_id).await.map(Envelope::new).map(web::Json)
 }
 
 #[cfg(test)]
@@ -249,13 +251,15 @@ mod tests {
     use actix_web::test::{TestRequest, call_service, init_service};
 
     use super::*;
+    use crate::database::Grant;
     use crate::state;
 
     #[actix_web::test]
     async fn holders_of_links_and_the_account_itself_do_not_use_up_each_others_share() {
         let (state, _folder) = state::tests::unconnected();
         let [account, file] = [Uuid::from_u128(1), Uuid::from_u128(2)];
-        let link = playback::sign(&state.tokens, account, file, "web".to_owned(), None).unwrap();
+        let maker = state.tokens.signer().account(account, Grant::Session(Uuid::from_u128(3)));
+        let link = playback::sign(&state.tokens, &maker, file, "web".to_owned(), None).unwrap();
         let app = App::new().app_data(state.clone()).route("/{id}", web::get().to(content));
         let app = init_service(app).await;
         let play = async || {

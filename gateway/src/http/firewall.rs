@@ -23,7 +23,7 @@ pub(crate) async fn rules(
     filter: web::Query<ProjectFilter>,
 ) -> Result<web::Json<Envelope<Vec<Rule>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::rules(&client, actor.account_id, filter.project_id).await?)))
+    Ok(web::Json(Envelope::new(database::rules(&client, &actor.account, filter.project_id).await?)))
 }
 
 /// Adds a rule; the response has its number.
@@ -35,7 +35,7 @@ pub(crate) async fn add_rule(
     body: web::Json<Object<Rule>>,
 ) -> Result<web::Json<Envelope<Rule>>, ApiError> {
     let client = state.database.client().await?;
-    let rule_id = Some(database::add_rule(&client, actor.account_id, &body).await?);
+    let rule_id = Some(database::add_rule(&client, &actor.account, &body).await?);
     Ok(web::Json(Envelope::new(Rule { rule_id, ..body.into_inner().0 })))
 }
 
@@ -48,7 +48,7 @@ pub(crate) async fn drop_rule(
     path: web::Path<i64>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::drop_rule(&client, actor.account_id, *path).await?;
+    database::drop_rule(&client, &actor.account, *path).await?;
     Ok(web::Json(Envelope::new(())))
 }
 
@@ -61,7 +61,7 @@ pub(crate) async fn routes(
     filter: web::Query<ProjectFilter>,
 ) -> Result<web::Json<Envelope<Vec<Route>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::routes(&client, actor.account_id, filter.project_id).await?)))
+    Ok(web::Json(Envelope::new(database::routes(&client, &actor.account, filter.project_id).await?)))
 }
 
 /// Adds a route to a network through a device, or changes the device.
@@ -82,7 +82,7 @@ pub(crate) async fn add_route(
             .hint("Devices could no longer fetch their configuration; name a network without it."));
     }
     let client = state.database.client().await?;
-    database::add_route(&client, actor.account_id, &body).await?;
+    database::add_route(&client, &actor.account, &body).await?;
     Ok(web::Json(Envelope::new(body.into_inner().0)))
 }
 
@@ -106,6 +106,6 @@ pub(crate) async fn drop_route(
     key: web::Query<RouteKey>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::drop_route(&client, actor.account_id, key.project_id, &key.network).await?;
+    database::drop_route(&client, &actor.account, key.project_id, &key.network).await?;
     Ok(web::Json(Envelope::new(())))
 }

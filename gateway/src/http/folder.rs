@@ -35,7 +35,7 @@ pub(crate) async fn list(
 ) -> Result<web::Json<Envelope<Vec<Folder>>>, ApiError> {
     let folder = checked(&query.folder)?;
     let client = state.database.client().await?;
-    let folders = database::list(&client, actor.account_id, query.project_id, &folder).await?;
+    let folders = database::list(&client, &actor.account, query.project_id, &folder).await?;
     Ok(web::Json(Envelope::new(folders)))
 }
 
@@ -52,7 +52,7 @@ pub(crate) async fn relocate(
     let moved = moved.into_inner();
     let moved = MoveFolder { folder: checked(&moved.folder)?, to: checked(&moved.to)?, ..moved };
     let client = state.database.client().await?;
-    let files = database::relocate(&client, actor.account_id, &moved, client_address(&request)).await?;
+    let files = database::relocate(&client, &actor.account, &moved, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(Changed { files: files.into() })))
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn trash(
     let folder = checked(&query.folder)?;
     let client = state.database.client().await?;
     let address = client_address(&request);
-    let files = database::trash(&client, actor.account_id, query.project_id, &folder, address).await?;
+    let files = database::trash(&client, &actor.account, query.project_id, &folder, address).await?;
     Ok(web::Json(Envelope::new(Changed { files: files.into() })))
 }
 

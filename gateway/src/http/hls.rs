@@ -10,10 +10,11 @@ use nebula_api::file::{MadeFrom, MakeFrom};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::database::Account;
 use crate::database::hls as database;
 use crate::database::{Client, file as file_database};
 use crate::domain::playback::{self, Pass};
-use crate::domain::{hls, share};
+use crate::domain::{access, hls, share};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
 use crate::http::extractor::{Actor, state_of};
@@ -34,7 +35,7 @@ pub(crate) struct HlsQuery {
 /// The caller of a route below `/api/files/{id}/hls`: an account, or the holder of a link to the streams of the file.
 pub(crate) struct Viewer {
     file_id: Uuid,
-    account_id: Uuid,
+    account: Account,
     /// Token of the link, if it came by one, and what that entitles to.
     link: Option<(String, Pass)>,
 }
@@ -51,16 +52,16 @@ impl Viewer {
         let tokens = &state_of(request)?.tokens;
         let open = |token: String| playback::open_hls(tokens, &token, file_id).map(|pass| (token, pass));
         let link = token.map(open).transpose()?;
-        let account_id = match &link {
-            Some((_, pass)) => pass.account_id,
-            None => Actor::from_request_head(request)?.account_id,
+        let account = match &link {
+            Some((_, pass)) => pass.account.clone(),
+            None => Actor::from_request_head(request)?.account,
         };
-        Ok(Self { file_id, account_id, link })
+        Ok(Self { file_id, account, link })
     }
 
     /// The viewer's part in the quotas of transfers.
     fn permit(&self, state: &AppState, request: &HttpRequest) -> Result<ViewerPermit, ApiError> {
-        state.transfers.of_viewer(self.account_id, self.link.is_some(), client_address(request))
+        state.transfers.of_viewer(self.account.id, self.link.is_some(), client_address(request))
     }
 
     /// A connection, once it is known that the link has not ended.
@@ -93,7 +94,7 @@ impl FromRequest for Viewer {
     responses((status = 200, description = "The playlist", content_type = "application/vnd.apple.mpegurl")))]
 pub(crate) async fn master(state: web::Data<AppState>, viewer: Viewer) -> Result<HttpResponse, ApiError> {
     let client = viewer.client(&state).await?;
-    let variants = database::playable_variants(&client, viewer.account_id, viewer.file_id).await?;
+    let variants = database::playable_variants(&client, &viewer.account, viewer.file_id).await?;
     let text = hls::master(&variants, &viewer.query()).ok_or_else(|| {
         ApiError::not_found("there is no stream of this file, or not yet")
             .hint("GET /api/files/{id} shows how far it is; rendition web or original may be there.")
@@ -113,10 +114,10 @@ pub(crate) async fn media(
     let (file_id, variant) = path.into_inner();
     let client = viewer.client(&state).await?;
     if variant.starts_with("subtitle-") {
-        let seconds = database::duration(&client, viewer.account_id, file_id).await?;
+        let seconds = database::duration(&client, &viewer.account, file_id).await?;
         return Ok(playlist(hls::subtitles(&variant, seconds, &viewer.query())));
     }
-    let segments = database::segments(&client, viewer.account_id, file_id, &variant).await?;
+    let segments = database::segments(&client, &viewer.account, file_id, &variant).await?;
     Ok(playlist(hls::media(&variant, &segments, &viewer.query())))
 }
 
@@ -131,7 +132,7 @@ pub(crate) async fn init(
 ) -> Result<HttpResponse, ApiError> {
     let (file_id, variant) = path.into_inner();
     let client = viewer.client(&state).await?;
-    let bytes = database::init(&client, viewer.account_id, file_id, &variant).await?;
+    let bytes = database::init(&client, &viewer.account, file_id, &variant).await?;
     Ok(private("video/mp4").body(bytes))
 }
 
@@ -151,9 +152,10 @@ pub(crate) async fn segment(
     // The connection is given back before the first byte is sent.
     let content = {
         let client = viewer.client(&state).await?;
-        database::segment(&client, viewer.account_id, file_id, &variant, (chunk, segment)).await?
+        database::segment(&client, &viewer.account, file_id, &variant, (chunk, segment)).await?
     };
-    stream::answer(&request, &state.store, &content, Delivery::default(), permit).await
+    let end = access::end_of(&state.access, &state.database, &viewer.account, file_id);
+    stream::answer(&request, &state.store, &content, Delivery::default(), permit, end).await
 }
 
 /// A subtitle of the film, in WebVTT.
@@ -175,9 +177,10 @@ pub(crate) async fn subtitle(
     let permit = viewer.permit(&state, &request)?;
     let content = {
         let client = viewer.client(&state).await?;
-        file_database::content(&client, viewer.account_id, file_id, Some(&subtitle)).await?
+        file_database::content(&client, &viewer.account, file_id, Some(&subtitle)).await?
     };
-    stream::answer(&request, &state.store, &content, Delivery::default(), permit).await
+    let end = access::end_of(&state.access, &state.database, &viewer.account, file_id);
+    stream::answer(&request, &state.store, &content, Delivery::default(), permit, end).await
 }
 
 /// Moves the minutes of a film from a second on to the front of the queue: somebody waits for them.
@@ -196,7 +199,7 @@ pub(crate) async fn seek(
             .hint("Give seconds from the start of the film."));
     }
     let client = state.database.client().await?;
-    let waiting = database::make_from(&client, actor.account_id, *file_id, seconds).await?;
+    let waiting = database::make_from(&client, &actor.account, *file_id, seconds).await?;
     Ok(web::Json(Envelope::new(MadeFrom { waiting })))
 }
 

@@ -53,7 +53,7 @@ pub(crate) async fn list(
         state: filter.state.as_deref(),
         before: filter.before,
     };
-    let jobs = database::list(&client, actor.account_id, &wanted, filter.max.unwrap_or(100)).await?;
+    let jobs = database::list(&client, &actor.account, &wanted, filter.max.unwrap_or(100)).await?;
     Ok(web::Json(Envelope::new(jobs)))
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn status(
     path: web::Path<i64>,
 ) -> Result<web::Json<Envelope<Job>>, ApiError> {
     let client = state.database.client().await?;
-    match database::find(&client, actor.account_id, *path).await? {
+    match database::find(&client, &actor.account, *path).await? {
         Some(job) => Ok(web::Json(Envelope::new(job))),
         None => Err(ApiError::not_found(format!("there is no job {path}"))
             .hint("List jobs: GET /api/jobs. Those of other projects are not shown.")),
@@ -110,6 +110,6 @@ async fn change(
 ) -> Result<web::Json<Envelope<JobChange>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(request);
-    let state = database::change(&client, change, actor.account_id, job_id, address).await?;
+    let state = database::change(&client, change, &actor.account, job_id, address).await?;
     Ok(web::Json(Envelope::new(JobChange { job_id, state })))
 }

@@ -22,7 +22,7 @@ pub(crate) async fn list(
     project_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<Vec<Member>>>, ApiError> {
     let client = state.database.client().await?;
-    database::list(&client, actor.account_id, *project_id).await.map(Envelope::new).map(web::Json)
+    database::list(&client, &actor.account, *project_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Adds an account to a project, or gives a member another role.
@@ -37,7 +37,7 @@ pub(crate) async fn set(
     member: web::Json<Object<SetMember>>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::set(&client, actor.account_id, *project_id, &member, client_address(&request))
+    database::set(&client, &actor.account, *project_id, &member, client_address(&request))
         .await
         .map(Envelope::new)
         .map(web::Json)
@@ -55,7 +55,7 @@ pub(crate) async fn remove(
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let (project_id, account_id) = path.into_inner();
     let client = state.database.client().await?;
-    database::remove(&client, actor.account_id, project_id, account_id, client_address(&request))
+    database::remove(&client, &actor.account, project_id, account_id, client_address(&request))
         .await
         .map(Envelope::new)
         .map(web::Json)

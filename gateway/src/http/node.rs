@@ -25,7 +25,7 @@ pub(crate) async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Node>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
 }
 
 /// Registers a node, or updates the one with this name.
@@ -37,7 +37,7 @@ pub(crate) async fn register(
     body: web::Json<Object<NodeRequest>>,
 ) -> Result<web::Json<Envelope<NodeId>>, ApiError> {
     let client = state.database.client().await?;
-    let node_id = database::register(&client, actor.account_id, &body).await?;
+    let node_id = database::register(&client, &actor.account, &body).await?;
     Ok(web::Json(Envelope::new(NodeId { node_id })))
 }
 
@@ -59,7 +59,7 @@ pub(crate) async fn list_enabled(
     filter: web::Query<Project>,
 ) -> Result<web::Json<Envelope<Vec<EnabledNode>>>, ApiError> {
     let client = state.database.client().await?;
-    let nodes = database::list_enabled(&client, actor.account_id, filter.project_id).await?;
+    let nodes = database::list_enabled(&client, &actor.account, filter.project_id).await?;
     Ok(web::Json(Envelope::new(nodes)))
 }
 
@@ -76,7 +76,7 @@ pub(crate) async fn update(
 ) -> Result<web::Json<Envelope<Node>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    let node = database::update(&client, actor.account_id, *path, &body, address).await?;
+    let node = database::update(&client, &actor.account, *path, &body, address).await?;
     Ok(web::Json(Envelope::new(node)))
 }
 
@@ -103,7 +103,7 @@ pub(crate) async fn remove(
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    database::remove(&client, actor.account_id, *path, choice.force, address).await?;
+    database::remove(&client, &actor.account, *path, choice.force, address).await?;
     Ok(web::Json(Envelope::new(())))
 }
 
@@ -120,7 +120,7 @@ pub(crate) async fn tie(
 ) -> Result<web::Json<Envelope<NodeDevice>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    database::tie(&client, actor.account_id, *path, body.device_id, address).await?;
+    database::tie(&client, &actor.account, *path, body.device_id, address).await?;
     Ok(web::Json(Envelope::new(**body)))
 }
 
@@ -133,7 +133,7 @@ pub(crate) async fn secrets(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<Vec<Secret>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list_secrets(&client, actor.account_id, *path).await?)))
+    Ok(web::Json(Envelope::new(database::list_secrets(&client, &actor.account, *path).await?)))
 }
 
 /// Makes a secret: the first, or a second one that will replace it. Both are valid until one is retired.
@@ -148,7 +148,7 @@ pub(crate) async fn make_secret(
 ) -> Result<HttpResponse, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    let (key_id, secret) = database::make_secret(&client, actor.account_id, *path, address).await?;
+    let (key_id, secret) = database::make_secret(&client, &actor.account, *path, address).await?;
     let new = NewSecret { node_id: *path, key_id, secret: STANDARD.encode(secret) };
     // No cache on the way may keep the secret.
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(new)))
@@ -176,6 +176,6 @@ pub(crate) async fn retire_secret(
 ) -> Result<web::Json<Envelope<Retired>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    let key_id = database::retire_secret(&client, actor.account_id, *path, choice.key_id, address).await?;
+    let key_id = database::retire_secret(&client, &actor.account, *path, choice.key_id, address).await?;
     Ok(web::Json(Envelope::new(Retired { key_id })))
 }

@@ -26,7 +26,7 @@ pub(crate) async fn set(
 ) -> Result<web::Json<Envelope<NodeInterface>>, ApiError> {
     let client = state.database.client().await?;
     let ((node_id, name), address) = (path.into_inner(), client_address(&request));
-    let interface = database::set(&client, actor.account_id, node_id, &name, &body, address).await?;
+    let interface = database::set(&client, &actor.account, node_id, &name, &body, address).await?;
     Ok(web::Json(Envelope::new(interface)))
 }
 
@@ -44,7 +44,7 @@ pub(crate) async fn remove(
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
     let ((node_id, name), address) = (path.into_inner(), client_address(&request));
-    database::remove(&client, actor.account_id, node_id, &name, choice.force, address).await?;
+    database::remove(&client, &actor.account, node_id, &name, choice.force, address).await?;
     Ok(web::Json(Envelope::new(())))
 }
 
@@ -61,6 +61,6 @@ pub(crate) async fn set_local_device(
 ) -> Result<web::Json<Envelope<NodeDevice>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    database::set_local_device(&client, actor.account_id, *path, body.device_id, address).await?;
+    database::set_local_device(&client, &actor.account, *path, body.device_id, address).await?;
     Ok(web::Json(Envelope::new(**body)))
 }

@@ -39,7 +39,7 @@ pub(crate) async fn list(
 ) -> Result<web::Json<Envelope<Vec<Peer>>>, ApiError> {
     let client = state.database.client().await?;
     let ListQuery { project_id, after, max } = *query;
-    let peers = database::list(&client, actor.account_id, project_id, after, max).await?;
+    let peers = database::list(&client, &actor.account, project_id, after, max).await?;
     Ok(web::Json(Envelope::new(peers)))
 }
 
@@ -55,7 +55,7 @@ pub(crate) async fn create(
     body: Batch<Object<CreatePeers>>,
 ) -> Results {
     let address = client_address(&request);
-    let results = state.peers.create(actor.account_id, body.0.0, address).await?;
+    let results = state.peers.create(actor.account, body.0.0, address).await?;
     Ok(web::Json(Envelope::new(results)))
 }
 
@@ -72,7 +72,7 @@ pub(crate) async fn update(
 ) -> Result<web::Json<Envelope<Peer>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    let peer = database::update(&client, actor.account_id, *path, &body, address).await?;
+    let peer = database::update(&client, &actor.account, *path, &body, address).await?;
     Ok(web::Json(Envelope::new(peer)))
 }
 
@@ -86,7 +86,7 @@ pub(crate) async fn remove_one(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let choice = PeerChoice { peer_ids: vec![*path], strategy: None, wait: 0 };
-    let results = state.peers.remove(actor.account_id, choice, client_address(&request)).await?;
+    let results = state.peers.remove(&actor.account, choice, client_address(&request)).await?;
     single(results)?;
     Ok(web::Json(Envelope::new(())))
 }
@@ -100,7 +100,7 @@ pub(crate) async fn config(
     path: web::Path<Uuid>,
 ) -> Result<HttpResponse, ApiError> {
     let client = state.database.client().await?;
-    let config = database::config(&client, actor.account_id, *path).await?;
+    let config = database::config(&client, &actor.account, *path).await?;
     // It can hold a preshared key, which no cache on the way may keep.
     Ok(HttpResponse::Ok().insert_header(("Cache-Control", "no-store")).json(Envelope::new(config)))
 }
@@ -115,7 +115,7 @@ pub(crate) async fn move_to(
     request: HttpRequest,
     body: Batch<Object<PeerChoice>>,
 ) -> Results {
-    let results = state.peers.move_to(actor.account_id, body.0.0, client_address(&request)).await?;
+    let results = state.peers.move_to(actor.account, body.0.0, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(results)))
 }
 
@@ -129,7 +129,7 @@ pub(crate) async fn cancel_move(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<Peer>>, ApiError> {
     let client = state.database.client().await?;
-    let peer = database::cancel_move(&client, actor.account_id, *path, client_address(&request)).await?;
+    let peer = database::cancel_move(&client, &actor.account, *path, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(peer)))
 }
 
@@ -142,6 +142,6 @@ pub(crate) async fn remove(
     request: HttpRequest,
     body: Batch<Object<PeerChoice>>,
 ) -> Results {
-    let results = state.peers.remove(actor.account_id, body.0.0, client_address(&request)).await?;
+    let results = state.peers.remove(&actor.account, body.0.0, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(results)))
 }

@@ -1,5 +1,7 @@
 //! `/api/files/{id}/poster`, `…/sprites.vtt` and `…/sprites/{sheet}.jpg`: pictures that stand for a file, and those to seek by.
 
+use std::future::pending;
+
 use actix_web::http::header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS};
 use actix_web::{HttpRequest, HttpResponse, web};
 use futures::TryStreamExt;
@@ -94,7 +96,8 @@ async fn answer(
 ) -> Result<HttpResponse, ApiError> {
     let content = find(state, request, file_id, kind, query).await?;
     let immutable = query.v.as_ref().is_some_and(|version| *version == content.etag);
-    stream::answer(request, &state.store, &content, Delivery { download: false, immutable }, ()).await
+    stream::answer(request, &state.store, &content, Delivery { download: false, immutable }, (), pending())
+        .await
 }
 
 async fn find(
@@ -106,13 +109,13 @@ async fn find(
 ) -> Result<Content, ApiError> {
     let pass =
         query.token.as_ref().map(|token| playback::open_any(&state.tokens, token, file_id)).transpose()?;
-    let account_id = match &pass {
-        Some(pass) => pass.account_id,
-        None => Actor::from_request_head(request)?.account_id,
+    let account = match &pass {
+        Some(pass) => pass.account.clone(),
+        None => Actor::from_request_head(request)?.account,
     };
     let client = state.database.client().await?;
     if let Some(pass) = &pass {
         share::check_pass(&client, pass, file_id).await?;
     }
-    database::content(&client, account_id, file_id, Some(kind)).await
+    database::content(&client, &account, file_id, Some(kind)).await
 }

@@ -26,8 +26,7 @@ pub(crate) async fn decide(
 ) -> Result<web::Json<Envelope<Playback>>, ApiError> {
     let program = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let client = state.database.client().await?;
-    let (account_id, capabilities) = (actor.account_id, body.into_inner().0);
-    let decided =
-        playback::choose(&client, &state.tokens, account_id, *file_id, &capabilities, program).await?;
+    let (account, capabilities) = (&actor.account, body.into_inner().0);
+    let decided = playback::choose(&client, &state.tokens, account, *file_id, &capabilities, program).await?;
     Ok(web::Json(Envelope::new(decided)))
 }

@@ -19,5 +19,5 @@ pub(crate) async fn list(
     filter: web::Query<ProjectFilter>,
 ) -> Result<web::Json<Envelope<Vec<PoolUsage>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id, filter.project_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account, filter.project_id).await?)))
 }

@@ -65,6 +65,6 @@ pub(crate) async fn approve(
             .hint("It is the part of the device's address after approve=.")
     })?;
     let client = state.database.client().await?;
-    let made = database::approve(&client, actor.account_id, &body, &hash).await?;
+    let made = database::approve(&client, &actor.account, &body, &hash).await?;
     Ok(web::Json(Envelope::new(made)))
 }

@@ -28,5 +28,5 @@ pub(crate) async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Project>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
 }

@@ -22,7 +22,7 @@ pub(crate) async fn options(
     path: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<ProjectOptions>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::options(&client, actor.account_id, *path).await?)))
+    Ok(web::Json(Envelope::new(database::options(&client, &actor.account, *path).await?)))
 }
 
 /// Changes options; absent ones stay.
@@ -37,7 +37,7 @@ pub(crate) async fn set_options(
     body: web::Json<Object<serde_json::Map<String, serde_json::Value>>>,
 ) -> Result<web::Json<Envelope<ProjectOptions>>, ApiError> {
     let client = state.database.client().await?;
-    let options = database::set_options(&client, actor.account_id, *path, &body).await?;
+    let options = database::set_options(&client, &actor.account, *path, &body).await?;
     Ok(web::Json(Envelope::new(options)))
 }
 
@@ -53,6 +53,6 @@ pub(crate) async fn set_groups(
     body: web::Json<Object<Groups>>,
 ) -> Result<web::Json<Envelope<Groups>>, ApiError> {
     let client = state.database.client().await?;
-    database::set_groups(&client, actor.account_id, *path, &body.groups).await?;
+    database::set_groups(&client, &actor.account, *path, &body.groups).await?;
     Ok(web::Json(Envelope::new(body.into_inner().0)))
 }

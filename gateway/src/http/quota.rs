@@ -20,7 +20,7 @@ pub(crate) async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Quota>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
 }
 
 /// Sets how many bytes a project, or an account in all projects together, may store. What is stored stays.
@@ -36,6 +36,6 @@ pub(crate) async fn set(
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let ((subject, id), max_bytes) = (path.into_inner(), body.max_bytes);
     let client = state.database.client().await?;
-    database::set(&client, actor.account_id, &subject, id, max_bytes, client_address(&request)).await?;
+    database::set(&client, &actor.account, &subject, id, max_bytes, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(())))
 }

@@ -26,8 +26,8 @@ pub(crate) async fn device(
     path: web::Path<Uuid>,
 ) -> RevocationResponse {
     let client = state.database.client().await?;
-    database::device(&client, actor.account_id, *path, client_address(&request)).await?;
-    Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, *path).await?)))
+    database::device(&client, &actor.account, *path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(database::status(&client, &actor.account, *path).await?)))
 }
 
 /// Puts a certificate and the others of its key on the blocklist. The device keeps its address; one with an
@@ -42,8 +42,8 @@ pub(crate) async fn certificate(
     path: web::Path<String>,
 ) -> RevocationResponse {
     let client = state.database.client().await?;
-    let device = database::certificate(&client, actor.account_id, &path, client_address(&request)).await?;
-    Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, device).await?)))
+    let device = database::certificate(&client, &actor.account, &path, client_address(&request)).await?;
+    Ok(web::Json(Envelope::new(database::status(&client, &actor.account, device).await?)))
 }
 
 /// Progress of a revocation: how many members run the blocklist, and which do not yet.
@@ -56,5 +56,5 @@ pub(crate) async fn status(
     path: web::Path<Uuid>,
 ) -> RevocationResponse {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::status(&client, actor.account_id, *path).await?)))
+    Ok(web::Json(Envelope::new(database::status(&client, &actor.account, *path).await?)))
 }

@@ -23,7 +23,7 @@ pub(crate) async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Rotation>>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, actor.account_id).await?)))
+    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
 }
 
 /// Begins to replace the authority of a project. The rotation waits for devices with an agent, so that none
@@ -48,7 +48,7 @@ pub(crate) async fn begin(
         authority::record(&client, certificate).await?;
     }
     let address = client_address(&request);
-    let state = database::begin(&client, actor.account_id, body.project_id, &incoming, address).await?;
+    let state = database::begin(&client, &actor.account, body.project_id, &incoming, address).await?;
     Ok(web::Json(Envelope::new(RotationState { state })))
 }
 
@@ -88,6 +88,6 @@ async fn change(
 ) -> RotationResponse {
     let client = state.database.client().await?;
     let state =
-        database::change(&client, actor.account_id, project_id, change, client_address(request)).await?;
+        database::change(&client, &actor.account, project_id, change, client_address(request)).await?;
     Ok(web::Json(Envelope::new(RotationState { state })))
 }

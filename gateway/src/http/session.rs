@@ -19,7 +19,7 @@ pub(crate) async fn list(
     actor: Actor,
 ) -> Result<web::Json<Envelope<Vec<Session>>>, ApiError> {
     let client = state.database.client().await?;
-    let mut sessions = database::list(&client, actor.account_id, None).await?;
+    let mut sessions = database::list(&client, &actor.account, None).await?;
     for session in &mut sessions {
         session.current = session.session_id == actor.session_id;
     }
@@ -36,7 +36,7 @@ pub(crate) async fn end_others(
 ) -> Result<web::Json<Envelope<i32>>, ApiError> {
     let client = state.database.client().await?;
     let address = client_address(&request);
-    database::end_others(&client, actor.account_id, actor.session_id, address)
+    database::end_others(&client, &actor.account, actor.session_id, address)
         .await
         .map(Envelope::new)
         .map(web::Json)
@@ -52,7 +52,7 @@ pub(crate) async fn end(
     session_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::end(&client, actor.account_id, *session_id, client_address(&request))
+    database::end(&client, &actor.account, *session_id, client_address(&request))
         .await
         .map(Envelope::new)
         .map(web::Json)

@@ -28,7 +28,7 @@ pub(crate) async fn create(
     body: web::Json<Object<NewShare>>,
 ) -> Result<web::Json<Envelope<MadeShare>>, ApiError> {
     let address = client_address(&request);
-    share::create(&state.database, &state.passwords, actor.account_id, body.into_inner().0, address)
+    share::create(&state.database, &state.passwords, &actor.account, body.into_inner().0, address)
         .await
         .map(Envelope::new)
         .map(web::Json)
@@ -53,7 +53,7 @@ pub(crate) async fn list(
     query: web::Query<ListQuery>,
 ) -> Result<web::Json<Envelope<Vec<Share>>>, ApiError> {
     let client = state.database.client().await?;
-    let shares = database::list(&client, actor.account_id, query.project_id, query.file_id).await?;
+    let shares = database::list(&client, &actor.account, query.project_id, query.file_id).await?;
     Ok(web::Json(Envelope::new(shares)))
 }
 
@@ -67,7 +67,7 @@ pub(crate) async fn revoke(
     share_id: web::Path<Uuid>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::revoke(&client, actor.account_id, *share_id, client_address(&request)).await?;
+    database::revoke(&client, &actor.account, *share_id, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(())))
 }
 

@@ -19,7 +19,7 @@ pub(crate) async fn show(
     actor: Actor,
 ) -> Result<web::Json<Envelope<System>>, ApiError> {
     let client = state.database.client().await?;
-    require_admin(&client, actor.account_id).await?;
+    require_admin(&client, &actor.account).await?;
     let (machine, disks) = tokio::join!(state.machine.look(), state.disks.look());
     let power = machine.power;
     let known = power.battery.is_some() || power.charger.is_some();

@@ -39,7 +39,7 @@ pub(crate) async fn add(
         return purge_in_task(state, actor, request, (*file_id, false)).await;
     }
     let client = state.database.client().await?;
-    database::add(&client, actor.account_id, *file_id, client_address(&request)).await?;
+    database::add(&client, &actor.account, *file_id, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(())))
 }
 
@@ -66,7 +66,7 @@ pub(crate) async fn list(
 async fn in_trash(state: &AppState, actor: &Actor, project_id: Uuid) -> Result<Page<File>, ApiError> {
     let client = state.database.client().await?;
     let filter = json!({ "trash": true });
-    file::page(&client, actor.account_id, Some(project_id), &filter, "-deleted", (None, None)).await
+    file::page(&client, &actor.account, Some(project_id), &filter, "-deleted", (None, None)).await
 }
 
 /// Takes a file out of the trash, to where it was or to another place.
@@ -83,9 +83,9 @@ pub(crate) async fn restore(
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
     let place = file::place(place.into_inner())?;
     let client = state.database.client().await?;
-    database::restore(&client, actor.account_id, *file_id, &place, client_address(&request)).await?;
+    database::restore(&client, &actor.account, *file_id, &place, client_address(&request)).await?;
     drop(client);
-    file::find(&state.database, actor.account_id, *file_id).await.map(Envelope::new).map(web::Json)
+    file::find(&state.database, &actor.account, *file_id).await.map(Envelope::new).map(web::Json)
 }
 
 /// Deletes a file in the trash for good: cancels its jobs, then deletes its bytes if no other file has them.
@@ -109,7 +109,7 @@ async fn purge_in_task(
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let address = client_address(&request);
     let deleting = tokio::spawn(async move {
-        trash::purge(&state.database, &state.store, actor.account_id, file, address).await
+        trash::purge(&state.database, &state.store, &actor.account, file, address).await
     });
     deleting.await.map_err(|error| ApiError::internal(&error))??;
     Ok(web::Json(Envelope::new(())))
@@ -130,7 +130,7 @@ pub(crate) async fn empty(
         let mut count = 0;
         for file in &files {
             let file = (file.file_id, true);
-            match trash::purge(&state.database, &state.store, actor.account_id, file, address).await {
+            match trash::purge(&state.database, &state.store, &actor.account, file, address).await {
                 Ok(()) => count += 1,
                 // It was deleted or restored meanwhile.
                 Err(error) if matches!(error.meaning(), NOT_FOUND | WRONG_STATE) => {}

@@ -66,10 +66,10 @@ async fn receive(
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
     query::check(request.query_string(), &["projectId", "folder", "name", "sha256"])?;
-    let _permit = state.transfers.of_account(actor.account_id)?;
+    let _permit = state.transfers.of_account(actor.account.id)?;
     BodyTimer::allow_upload(request);
     let upload = NewUpload {
-        account_id: actor.account_id,
+        account: actor.account,
         query: asked,
         content_length: content_length(request),
         address: client_address(request),

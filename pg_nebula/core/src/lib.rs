@@ -4,12 +4,14 @@
 //!   [`pending_addresses`], [`map_changes`].
 //! - What sessions share about the job queue: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`],
 //!   [`pending_jobs`].
+//! - Proof of the caller: [`access_token`].
 //! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`next_state`], [`placement`], [`ranking`], [`scan_range`].
 //!
 //! Types that live in shared memory are atomics ([`bitmap_page`], [`pool_slot`], [`page_table`]), or plain
 //! values that the extension guards with a lock ([`queue_state`]). `cargo test -p nebula-core --features loom
 //! model` checks the orders in which the atomics are accessed, with loom.
 
+pub mod access_token;
 pub mod address;
 pub mod backoff;
 pub mod bitmap_page;

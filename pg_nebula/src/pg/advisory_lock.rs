@@ -26,6 +26,8 @@ pub(crate) enum LockSpace {
     SystemState = 9,
     /// Batches of new peers of a project, whose names and addresses come in any order.
     PeerBatch = 10,
+    /// A name and the network that signs in by it, by a hash: one try at a time.
+    SignIn = 11,
 }
 
 impl LockSpace {
@@ -37,6 +39,7 @@ impl LockSpace {
             "device identity" => Self::DeviceIdentity,
             "system state" => Self::SystemState,
             "peer batch" => Self::PeerBatch,
+            "sign in" => Self::SignIn,
             other => {
                 return Err(Error::bad_argument(format!("there are no locks \"{other}\""), "See LockSpace."));
             }

@@ -27,6 +27,10 @@ pub(crate) enum Kind {
     Missing,
     /// The name, range or address is taken (23505).
     Exists,
+    /// The caller has not proven for whom it calls (28000).
+    Unproven,
+    /// Gateway and database do not know each other's keys (F0000).
+    Misconfigured,
     /// The object is not in the state this needs: lost lease, already released (55000).
     WrongState,
     /// No address is free (53400).
@@ -49,6 +53,8 @@ impl Kind {
             Self::BadArgument => PgSqlErrorCode::ERRCODE_INVALID_PARAMETER_VALUE,
             Self::Missing => PgSqlErrorCode::ERRCODE_NO_DATA_FOUND,
             Self::Exists => PgSqlErrorCode::ERRCODE_UNIQUE_VIOLATION,
+            Self::Unproven => PgSqlErrorCode::ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+            Self::Misconfigured => PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
             Self::WrongState => PgSqlErrorCode::ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
             Self::Exhausted => PgSqlErrorCode::ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
             Self::NoNode => PgSqlErrorCode::ERRCODE_INSUFFICIENT_RESOURCES,

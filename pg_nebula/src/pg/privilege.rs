@@ -28,6 +28,14 @@ pub(crate) fn as_role<T>(role: pg_sys::Oid, work: impl FnOnce() -> Result<T>) ->
     work()
 }
 
+/// Whether the role that is logged in is the owner of the extension's tables, has that role, or is a superuser.
+#[expect(unsafe_code, reason = "roles are looked up in the server's caches")]
+pub(crate) fn session_is_owner() -> Result<bool> {
+    let owner = catalog::owner()?;
+    // SAFETY: inside a transaction; both roles exist.
+    Ok(unsafe { pg_sys::has_privs_of_role(pg_sys::GetSessionUserId(), owner) })
+}
+
 /// Runs `work` with the privileges of the extension's owner and the search path of its functions. For
 /// functions that seldom need them: SECURITY DEFINER and SET cost something in each call.
 pub(crate) fn as_owner<T>(work: impl FnOnce() -> Result<T>) -> Result<T> {

@@ -183,6 +183,7 @@ const READERS: &str = "
     is_administrator is_grantable
     is_label is_live is_made is_name is_private is_share_open is_shared is_time is_unfinished
     issued_certificates json_boolean json_integer json_list json_text json_texts json_time json_uuid known_generation known_peer
+    client_network is_shared sign_in_delay unsealed_node_secrets
     knows_objects
     late_peers limit_certificates limit_files list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
@@ -198,9 +199,10 @@ const READERS: &str = "
     peer_networks peer_ranges peer_routes peers_applied peers_of_nodes playable_variants
     playback_source
     pool_forecast pool_network pool_usage project_allocations project_configuration
+    project_configuration_for projects_of
     project_lighthouses project_options project_trust quotas_of reach_outside
     read_inet refuse_endpoint refuse_field
-    refuse_over_quota
+    refuse_over_quota role_of
     render_conf report_drift report_interface report_seen report_text reported_bytes scrub_status
     require_account
     require_admin require_agentless require_device require_file require_interface require_job
@@ -404,7 +406,7 @@ mod tests {
                PERFORM nebula.disk_room();
                PERFORM nebula.record_state('storage-disk', 'disk-low', '{}');
                BEGIN
-                 PERFORM nebula.unknown_objects('{a}');
+                 PERFORM nebula.unknown_objects(NULL, '{a}');
                EXCEPTION WHEN cannot_connect_now THEN NULL;
                END;
                PERFORM nebula.cancel_job(job + 1);

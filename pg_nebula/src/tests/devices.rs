@@ -17,7 +17,7 @@ mod tests {
 
     fn registration(project: &str, actor: &str, number: u32, name: &str, key: &str) -> String {
         format!(
-            "SELECT nebula.register_devices('{project}', ARRAY[ROW('{}', '{actor}', '{name}', 'host', '{{}}',
+            "SELECT nebula.register_devices(NULL, '{project}', ARRAY[ROW('{}', '{actor}', '{name}', 'host', '{{}}',
                     '25519', sha256('{key}'), '192.0.2.1')::nebula.new_device])",
             device(number)
         )
@@ -101,7 +101,7 @@ mod tests {
         let code = format!("nebula.create_enrolment('{project}', name => 'd4')");
         let enrol = |code: &str| {
             format!(
-                "SELECT nebula.register_by_code(sha256('{code}'), '{project}', '{}', 'd4', '{{}}', '25519', sha256('4'))",
+                "SELECT nebula.register_by_code(NULL, sha256('{code}'), '{project}', '{}', 'd4', '{{}}', '25519', sha256('4'))",
                 device(4)
             )
         };
@@ -117,7 +117,7 @@ mod tests {
     #[pg_test]
     fn a_database_without_files_calls_no_object_unknown() {
         let project = project("10.0.0.0/24");
-        let unknown = "SELECT count(*) FROM nebula.unknown_objects('{files/a, files/b}')";
+        let unknown = "SELECT count(*) FROM nebula.unknown_objects(NULL, '{files/a, files/b}')";
         assert_error(unknown, "57P03", &["which objects"]);
         run(&format!(
             "WITH c AS (

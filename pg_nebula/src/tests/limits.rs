@@ -80,7 +80,7 @@ mod tests {
         ] {
             assert_error(&format!("SELECT {call}"), "22023", &["bytes, more than 1048576"]);
         }
-        run("SELECT nebula.refuse_call(NULL, repeat('ü', 100000), NULL, 0)");
+        run("SELECT nebula.refuse_call(NULL, NULL, repeat('ü', 100000), NULL, 0)");
         let reason = "SELECT length(detail ->> 'reason') FROM nebula.event WHERE action = 'refuse-call'";
         assert_eq!(text(reason), "500");
     }

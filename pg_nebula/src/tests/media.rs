@@ -130,7 +130,7 @@ mod tests {
 
     #[pg_test]
     fn when_the_last_scrub_ended_is_known_without_its_job() {
-        let told = "SELECT finished_at IS NOT NULL FROM nebula.scrub_status()";
+        let told = "SELECT finished_at IS NOT NULL FROM nebula.scrub_status(NULL)";
         assert_eq!(text(told), "false");
         for _ in 0..2 {
             run("SELECT nebula.enqueue_job('scrub', '{}')");

@@ -234,7 +234,7 @@ mod tests {
         run("SELECT nebula.make_node_secret(node_id) FROM nebula.node");
         let call = |nonce: &str, age: &str| {
             format!(
-                "SELECT nebula.accept_node_call(node_id, key_id, '{nonce}', clock_timestamp() - interval '{age}')
+                "SELECT nebula.accept_node_call(NULL, node_id, key_id, '{nonce}', clock_timestamp() - interval '{age}')
                    FROM nebula.node_secret"
             )
         };

@@ -39,7 +39,7 @@ pub(in crate::tests) fn node(project: &str) -> String {
 /// The answer to a report of the agent of device 1 that names these values of its interface.
 pub(in crate::tests) fn sync(interface: &str, values: &str) -> String {
     text(&format!(
-        "SELECT nebula.sync_node('{}', clock_timestamp(), jsonb_build_object(
+        "SELECT nebula.sync_node(NULL, '{}', clock_timestamp(), jsonb_build_object(
            'epoch', nebula.node_epoch(), 'interfaces', jsonb_build_array(
            jsonb_build_object('interfaceId', '{interface}', 'publicKey', {}) || {values}))) #>> '{{}}'",
         device(1),

@@ -22,10 +22,12 @@ mod tests {
     /// Every function that sql/roles.sql grants to the gateway. `$p`: the project, `$a`: a viewer of it, `$d`: a
     /// device, `$f`: a file.
     const FUNCTIONS: &[(&str, Asks)] = &[
-        ("account_login", NoAccount),
+        ("actor", NoAccount),
+        ("is_proven", NoAccount),
+        ("is_gateway", NoAccount),
         ("account_role", Sight),
         ("require_admin", Action("account.write", "$1")),
-        ("open_session", NoAccount),
+        ("sign_in", NoAccount),
         ("rotate_session", NoAccount),
         ("close_session", NoAccount),
         ("list_sessions", Action("account.write", "$1, gen_random_uuid()")),
@@ -40,8 +42,8 @@ mod tests {
         ("require_member", Action("project.read", "$1, $p")),
         ("visible_projects", Sight),
         ("record_authority", NoAccount),
-        ("adopt_authority", NoAccount),
-        ("project_configuration", NoAccount),
+        ("adopt_authority_for", NoAccount),
+        ("project_configuration_for", NoAccount),
         ("configuration_versions", NoAccount),
         ("list_authorities", Action("authority.read", "$1")),
         ("signing_authorities", NoAccount),
@@ -64,7 +66,7 @@ mod tests {
             "register_devices",
             Action(
                 "device.register",
-                "$p, ARRAY[ROW(gen_random_uuid(), $1, 'new', 'host', '{}', '25519', sha256('new'), NULL)]\
+                "NULL, $p, ARRAY[ROW(gen_random_uuid(), $1, 'new', 'host', '{}', '25519', sha256('new'), NULL)]\
                  ::nebula.new_device[]",
             ),
         ),
@@ -169,8 +171,8 @@ mod tests {
         ("make_from", Sight),
         ("file_duration", Sight),
         ("unknown_objects", NoAccount),
-        ("disk_room", NoAccount),
-        ("record_state", NoAccount),
+        ("disk_room_for", NoAccount),
+        ("record_state_for", NoAccount),
         ("scrub_status", NoAccount),
         ("schedule_scrub", NoAccount),
         ("list_jobs", Sight),
@@ -182,6 +184,8 @@ mod tests {
         ("enroll_device", NoAccount),
         ("agent_keys", NoAccount),
         ("node_secrets", NoAccount),
+        ("unsealed_node_secrets", NoAccount),
+        ("seal_node_secret", NoAccount),
         ("accept_node_call", NoAccount),
         ("sync_node", NoAccount),
         ("node_state", NoAccount),

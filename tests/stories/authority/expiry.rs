@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 /// Looks once more, as the gateway does every hour.
-const AGAIN: &str = "SELECT nebula.record_ending_authorities()";
+const AGAIN: &str = "SELECT nebula.record_ending_authorities(NULL)";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// A stack whose authority lasts this long from now, and has one device.

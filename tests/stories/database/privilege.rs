@@ -60,3 +60,20 @@ async fn the_worker_role_can_process_jobs() -> Result<()> {
     assert_eq!(late.code(), Some(&SqlState::OBJECT_NOT_IN_PREREQUISITE_STATE));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn functions_of_services_run_as_a_role_that_is_no_superuser_and_cannot_log_in() -> Result<()> {
+    let admin = Cluster::shared().await?.database().await?.connect().await?;
+    let sql = "SELECT coalesce(string_agg(p.proname, ', '), '')
+                 FROM pg_proc p
+                 JOIN pg_roles r ON r.oid = p.proowner
+                WHERE p.pronamespace = 'nebula'::regnamespace
+                  AND p.prosecdef
+                  AND (r.rolsuper OR r.rolcanlogin OR r.rolcreaterole OR r.rolbypassrls)
+                  AND (has_function_privilege('nebula_gateway', p.oid, 'EXECUTE')
+                       OR has_function_privilege('nebula_worker', p.oid, 'EXECUTE'))";
+    assert_eq!(admin.query_one(sql, &[]).await?.get::<_, String>(0), "");
+    let sql = "SELECT count(*) FROM pg_proc p WHERE p.proowner = 'nebula_owner'::regrole";
+    assert!(admin.query_one(sql, &[]).await?.get::<_, i64>(0) > 100);
+    Ok(())
+}

@@ -36,8 +36,7 @@ async fn registered(api: &Api, project: Uuid, name: &str) -> Result<String> {
 
 /// The version of a device's configuration, and whether the project's part came with it.
 async fn asked(client: &Client, device: Uuid, known: i64) -> Result<(i64, bool)> {
-    let sql =
-        "SELECT version, project IS NOT NULL FROM nebula.device_configurations(ARRAY[$1::uuid], NULL, $2)";
+    let sql = "SELECT version, project IS NOT NULL FROM nebula.device_configurations(NULL, ARRAY[$1::uuid], NULL, $2)";
     let row = client.query_one(sql, &[&device, &known]).await?;
     Ok((row.try_get(0)?, row.try_get(1)?))
 }

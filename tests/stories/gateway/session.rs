@@ -1,35 +1,19 @@
 //! Sessions of users: sign-in, refresh, and revocation.
 
 use anyhow::Result;
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use nebula_api::auth::TokenPair;
 use nebula_tests::api::{Api, good, refusal};
 use nebula_tests::stack::{ADMIN, Stack};
-use openssl::hash::MessageDigest;
-use openssl::pkey::PKey;
-use openssl::sign::Signer;
+use nebula_tests::token::{self, Key};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use uuid::Uuid;
 
-fn part(value: &Value) -> String {
-    BASE64_URL_SAFE_NO_PAD.encode(value.to_string())
-}
-
-/// A real token with changed claims, signed with the stack's own key.
-fn forged(token: &str, header: Value, key: Option<&[u8]>, change: impl FnOnce(&mut Value)) -> Result<String> {
-    let payload = token.split('.').nth(1).unwrap();
-    let mut claims: Value = serde_json::from_slice(&BASE64_URL_SAFE_NO_PAD.decode(payload)?)?;
+/// A real token with another header and changed claims.
+fn forged(token: &str, header: &Value, key: &Key, change: impl FnOnce(&mut Value)) -> Result<String> {
+    let mut claims = token::claims(token)?;
     change(&mut claims);
-    let text = format!("{}.{}", part(&header), part(&claims));
-    let signature = match key {
-        Some(key) => {
-            let key = PKey::hmac(key)?;
-            Signer::new(MessageDigest::sha256(), &key)?.sign_oneshot_to_vec(text.as_bytes())?
-        }
-        None => Vec::new(),
-    };
-    Ok(format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
+    token::sign(header, &claims, key)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -38,18 +22,37 @@ async fn only_valid_tokens_are_accepted() -> Result<()> {
     let mut api = stack.admin().await?;
     let real = api.tokens.clone();
     let key = std::fs::read(stack.path("token.key"))?;
-    let hs256 = json!({"alg": "HS256", "typ": "JWT"});
+    let header = token::header(&real.access_token)?;
+    let signing = Key::of_gateway(&key)?;
 
     // A token forged without changes is accepted, so the refusals below are caused by the changes.
-    api.tokens.access_token = forged(&real.access_token, hs256.clone(), Some(&key), |_| ())?;
+    api.tokens.access_token = forged(&real.access_token, &header, &signing, |claims| {
+        claims["iat"] = json!(claims["iat"].as_u64().unwrap_or_default() - 1);
+    })?;
     good(api.get("/api/projects").send().await?).await?;
     let past = real.access_token.clone();
+    let with = |algorithm: &str| {
+        let mut header = header.clone();
+        header["alg"] = json!(algorithm);
+        header
+    };
+    let unchanged = |_: &mut Value| ();
     for (why, token) in [
-        ("expired", forged(&past, hs256.clone(), Some(&key), |claims| claims["exp"] = json!(1_700_000_000))?),
-        ("alg none", forged(&past, json!({"alg": "none", "typ": "JWT"}), None, |_| ())?),
-        ("other algorithm", forged(&past, json!({"alg": "HS512", "typ": "JWT"}), Some(&key), |_| ())?),
-        ("other key", forged(&past, hs256.clone(), Some(b"another key of a decent length!!"), |_| ())?),
-        ("other audience", forged(&past, hs256.clone(), Some(&key), |claims| claims["aud"] = json!("else"))?),
+        ("expired", forged(&past, &header, &signing, |claims| claims["exp"] = json!(1_700_000_000))?),
+        ("alg none", forged(&past, &with("none"), &Key::None, unchanged)?),
+        ("other algorithm", forged(&past, &with("HS256"), &Key::Hmac(key.clone()), unchanged)?),
+        ("public key as secret", forged(&past, &with("HS256"), &Key::Hmac(signing.public()?), unchanged)?),
+        ("other key", forged(&past, &header, &Key::of_gateway(&[b'x'; 48])?, unchanged)?),
+        ("other audience", forged(&past, &header, &signing, |claims| claims["aud"] = json!("else"))?),
+        (
+            "gateway's audience",
+            forged(&past, &header, &signing, |claims| claims["aud"] = json!("nebula-gateway"))?,
+        ),
+        ("other account", forged(&past, &header, &signing, |claims| claims["sub"] = json!(Uuid::new_v4()))?),
+        (
+            "other session",
+            forged(&past, &header, &signing, |claims| claims["session"] = json!(Uuid::new_v4()))?,
+        ),
         ("no token at all", String::new()),
     ] {
         api.tokens.access_token = token;
@@ -108,7 +111,7 @@ async fn members_see_only_their_project() -> Result<()> {
     let stack = Stack::start().await?;
     let member = stack.member("anna").await?;
     let client = stack.database.connect().await?;
-    let other: uuid::Uuid = client.query_one("SELECT nebula.create_project('other')", &[]).await?.get(0);
+    let other: Uuid = client.query_one("SELECT nebula.create_project('other')", &[]).await?.get(0);
     let projects: Vec<nebula_api::project::Project> = member.read("/api/projects").await?;
     assert_eq!(projects.iter().map(|project| project.project_id).collect::<Vec<_>>(), [stack.project]);
     let refused = refusal(member.upload(other, "a.txt", b"text".to_vec()).await?).await?;

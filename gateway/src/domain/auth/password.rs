@@ -17,35 +17,27 @@ use crate::error::{ApiError, RATE_LIMITED};
 /// How long a sign-in waits for its turn. A longer queue means that passwords are tried in bulk.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Checks passwords. Each check takes 19 MiB and tens of milliseconds, so only as many run as there are
-/// processors: a flood of sign-ins slows down sign-ins, and nothing else.
+/// Checks passwords, here those of share links, and in the database those of accounts. Each check takes 19 MiB and
+/// tens of milliseconds, so only as many run as there are processors: a flood of sign-ins slows down sign-ins, and nothing else.
 pub(crate) struct Passwords {
     turns: Arc<Semaphore>,
-    /// Verified for an unknown account, so that the response time does not tell which names exist.
-    decoy: String,
 }
 
 impl Passwords {
-    pub(crate) fn new() -> Result<Self, HashError> {
+    pub(crate) fn new() -> Self {
         let turns = available_parallelism().map_or(1, usize::from);
-        Ok(Self {
-            turns: Arc::new(Semaphore::new(turns)),
-            decoy: hash_password("no account has this password")?,
-        })
+        Self { turns: Arc::new(Semaphore::new(turns)) }
     }
 
-    /// Whether the password belongs to the hash. Without a hash it answers no, after the same time. Fails
-    /// with 429 when too many others wait.
-    pub(crate) async fn verify(&self, password: String, hash: Option<String>) -> Result<bool, ApiError> {
+    /// Whether the password belongs to the hash. Fails with 429 when too many others wait.
+    pub(crate) async fn verify(&self, password: String, hash: String) -> Result<bool, ApiError> {
         let turn = self.turn().await?;
-        let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.decoy.clone());
         let correct = spawn_blocking(move || {
             // Held until the hash is computed, even if the caller has hung up.
             let _turn = turn;
             matches(&password, &hash)
         });
-        Ok(correct.await.map_err(|error| ApiError::internal(&error))? && known)
+        correct.await.map_err(|error| ApiError::internal(&error))
     }
 
     /// The hash of a new password. Fails as [`Self::verify`] does.
@@ -59,7 +51,7 @@ impl Passwords {
     }
 
     /// Waits until a processor is free for a hash.
-    async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
+    pub(crate) async fn turn(&self) -> Result<OwnedSemaphorePermit, ApiError> {
         let turn = timeout(TURN_TIMEOUT, Arc::clone(&self.turns).acquire_owned()).await;
         turn.ok().and_then(Result::ok).ok_or_else(|| {
             ApiError::new(RATE_LIMITED, "too many passwords are being checked just now")
@@ -103,11 +95,5 @@ mod tests {
         assert!(matches("correct horse", &hash));
         assert!(!matches("correct horsf", &hash));
         assert!(!matches("correct horse", "$argon2id$nonsense"));
-    }
-
-    #[tokio::test]
-    async fn the_decoy_password_signs_nobody_in() {
-        let passwords = Passwords::new().unwrap();
-        assert!(!passwords.verify("no account has this password".into(), None).await.unwrap());
     }
 }

@@ -9,27 +9,55 @@ use nebula_api::auth::{Identity, TokenPair};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::token::{ACCESS_LIFETIME, AccessClaims, Tokens, now};
-use crate::database::session::{self as database, Exchange};
+use super::password::Passwords;
+use super::token::Tokens;
+use crate::database::proof::ACCESS_LIFETIME;
+use crate::database::session::{self as database, Exchange, NewSession, SignIn};
 use crate::database::{Database, PipelinedTransaction};
-use crate::error::{ApiError, NOT_AUTHENTICATED};
+use crate::error::{ApiError, NOT_AUTHENTICATED, RATE_LIMITED};
 
 /// How long a session lasts from sign-in.
 const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// Begins a session.
-pub(crate) async fn open(
+/// Begins a session with a name and a password. Fails with 401, and 429 for some time after failures.
+pub(crate) async fn sign_in(
     connections: &Database,
     tokens: &Tokens,
-    account: Identity,
+    passwords: &Passwords,
+    (username, password): (&str, &str),
     address: Option<IpAddr>,
     user_agent: Option<&str>,
 ) -> Result<TokenPair, ApiError> {
     let token = random_token();
-    let (account_id, hash) = (account.account_id, hash(&token));
+    // The connection is busy as long as the password is compared, so only so many may be.
+    let _turn = passwords.turn().await?;
+    let new = NewSession {
+        username,
+        password,
+        token_hash: &hash(&token),
+        lifetime: SESSION_LIFETIME,
+        address,
+        user_agent,
+    };
     let client = connections.client().await?;
-    let session = database::open(&client, account_id, &hash, SESSION_LIFETIME, address, user_agent).await?;
-    token_pair(tokens, account, session, token)
+    match database::sign_in(&client, &new).await? {
+        SignIn::SignedIn { session_id, account_id, role } => {
+            let account = Identity { account_id, username: username.to_owned(), role };
+            token_pair(tokens, account, session_id, token)
+        }
+        SignIn::Refused(account) => {
+            // Without the name that was given: people type passwords there.
+            tracing::warn!(?account, ?address, "a sign-in was refused");
+            Err(ApiError::new(NOT_AUTHENTICATED, "the name or the password is wrong")
+                .hint("Check both; an administrator can set a new password with nebula-gateway account."))
+        }
+        SignIn::Wait(wait) => {
+            tracing::warn!(?address, ?wait, "a sign-in has to wait");
+            Err(ApiError::new(RATE_LIMITED, "signing in has failed too often")
+                .hint(format!("Try again in {} s.", wait.as_secs() + 1))
+                .retry_after(wait))
+        }
+    }
 }
 
 /// Exchanges a refresh token for the next pair.
@@ -70,17 +98,9 @@ fn token_pair(
     session: Uuid,
     refresh_token: String,
 ) -> Result<TokenPair, ApiError> {
-    let iat = now();
-    let claims = AccessClaims {
-        sub: account.account_id,
-        username: account.username,
-        role: account.role,
-        session,
-        iat,
-        exp: iat + ACCESS_LIFETIME.as_secs(),
-        aud: AccessClaims::AUDIENCE.to_owned(),
-    };
-    let access_token = tokens.sign(&claims)?;
+    let names = (account.username.as_str(), account.role.as_str());
+    let access_token = tokens.signer().access_token(account.account_id, session, names);
+    let access_token = access_token.map_err(|error| ApiError::internal(&error))?;
     Ok(TokenPair { access_token, refresh_token, expires_in: ACCESS_LIFETIME.as_secs() })
 }
 

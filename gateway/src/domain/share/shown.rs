@@ -6,7 +6,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::share::FoundShare;
-use crate::database::{Client, file as database, hls};
+use crate::database::{Account, Client, Grant, file as database, hls};
 use crate::domain::auth::token::Tokens;
 use crate::domain::{file, playback};
 use crate::error::ApiError;
@@ -21,7 +21,7 @@ pub(super) async fn file(
     share: &FoundShare,
     file_id: Uuid,
 ) -> Result<SharedFile, ApiError> {
-    let maker = share.made_by;
+    let maker = &maker(tokens, share);
     let original = database::content(client, maker, file_id, Some("original")).await?;
     let shown = database::find(client, maker, file_id).await?;
     let shown = shown.ok_or_else(|| ApiError::not_found("the file of this link was deleted"))?;
@@ -66,7 +66,7 @@ pub(super) async fn folder(
 ) -> Result<SharedFolder, ApiError> {
     let filter = json!({"folder": folder, "below": true});
     let place = (None, Some(MAX_FILES));
-    let page = file::page(client, share.made_by, Some(project_id), &filter, "name", place).await?;
+    let page = file::page(client, &maker(tokens, share), Some(project_id), &filter, "name", place).await?;
     let entry = |file: File| {
         let poster = has(&file, "poster").then(|| picture(tokens, share, file.file_id, ("poster", "poster")));
         Ok::<_, ApiError>(SharedEntry {
@@ -93,14 +93,18 @@ fn below(folder: &str, file: &File) -> String {
     if between.is_empty() { file.name.clone() } else { format!("{between}/{}", file.name) }
 }
 
+/// The account whose rights the link has, as long as the link lasts.
+fn maker(tokens: &Tokens, share: &FoundShare) -> Account {
+    tokens.signer().account(share.made_by, Grant::Share(share.share_id))
+}
+
 fn has(file: &File, kind: &str) -> bool {
     file.renditions.iter().any(|rendition| rendition.kind == kind)
 }
 
 fn path(tokens: &Tokens, share: &FoundShare, file_id: Uuid, rendition: &str) -> Result<String, ApiError> {
     let expires = share.expires_at.map(|at| at.timestamp().unsigned_abs());
-    let of_share = Some((share.share_id, expires));
-    let link = playback::sign(tokens, share.made_by, file_id, rendition.to_owned(), of_share)?;
+    let link = playback::sign(tokens, &maker(tokens, share), file_id, rendition.to_owned(), expires)?;
     Ok(playback::path(file_id, &link))
 }
 

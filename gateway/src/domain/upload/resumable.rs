@@ -22,6 +22,7 @@ use uuid::Uuid;
 use self::receive::{Limits, receive, too_long, verify};
 use self::request::{Checksum, Part, Progress};
 use super::{Uploads, disk_error};
+use crate::database::Account;
 use crate::database::file::Recorded;
 use crate::error::{ABOVE_QUOTA, ApiError, LOCKED, NOT_PERMITTED, TOO_LARGE, WRONG_STATE};
 use crate::files::upload::partial::{Appending, Duplicate, Folder, Hashed, LIFETIME, OpenError, Plan};
@@ -61,11 +62,11 @@ impl Resumable {
     /// could.
     pub(crate) async fn progress(
         self: &Arc<Self>,
-        account_id: Uuid,
+        account: &Account,
         id: Uuid,
         address: Option<IpAddr>,
     ) -> Result<Progress, ApiError> {
-        let plan = self.plan(account_id, id).await?;
+        let plan = self.plan(account, id).await?;
         if let Some(size) = plan.file_id.and(plan.size) {
             return Ok(self.show(id, size, plan));
         }
@@ -75,18 +76,18 @@ impl Resumable {
         if plan.is_part || plan.size != Some(offset) {
             return Ok(self.show(id, offset, plan));
         }
-        self.finish(id, plan, file, hashed, address).await
+        self.finish(account, id, plan, file, hashed, address).await
     }
 
     /// Appends bytes; the last ones make the file.
     pub(crate) async fn append<E>(
         self: &Arc<Self>,
-        account_id: Uuid,
+        account: &Account,
         id: Uuid,
         part: Part,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<Progress, ApiError> {
-        let plan = self.plan(account_id, id).await?;
+        let plan = self.plan(account, id).await?;
         if let Some(offset) = plan.file_id.and(plan.size) {
             check_offset(&part, offset)?;
             return Ok(self.show(id, offset, plan));
@@ -98,15 +99,15 @@ impl Resumable {
         let file = self.open(id).await?;
         let begin = length(&file)?;
         check_offset(&part, begin)?;
-        let plan = self.sized(id, plan, &part).await?;
+        let plan = self.sized(account, id, plan, &part).await?;
         let end = plan.size.or(self.uploads.max_size).unwrap_or(u64::MAX);
         let left = end.saturating_sub(begin);
         if part.length.is_some_and(|length| length > left) {
             return Err(too_long(&plan.name, end));
         }
         let coming = part.length.or(plan.size.map(|_| left)).unwrap_or(0);
-        let end = end.min(self.room(id, &plan, begin, coming).await?);
-        let body = self.compare_first(&plan, begin, body).await?;
+        let end = end.min(self.room(account, id, &plan, begin, coming).await?);
+        let body = self.compare_first(account, &plan, begin, body).await?;
         // Kept aside, so that damaged bytes can be taken back.
         let (before, kept) = (hashed.clone(), file.try_clone().map_err(|error| disk_error(&error))?);
         let hasher = |checksum: &Checksum| Hasher::new(checksum.digest);
@@ -138,7 +139,7 @@ impl Resumable {
                 *hashed = before;
                 if plan.size.is_none() && error.meaning() == TOO_LARGE {
                     // Asks the quota, which is what bounds such an upload, so that its error names it.
-                    self.room(id, &plan, end, 1).await?;
+                    self.room(account, id, &plan, end, 1).await?;
                 }
                 return Err(error);
             }
@@ -151,7 +152,7 @@ impl Resumable {
         if plan.is_part || plan.size != Some(appended.offset) {
             return Ok(self.show(id, appended.offset, plan));
         }
-        self.finish(id, plan, appended.file, hashed, part.address).await
+        self.finish(account, id, plan, appended.file, hashed, part.address).await
     }
 
     async fn keep(&self, id: Uuid, plan: Plan) -> Result<Plan, ApiError> {
@@ -161,8 +162,8 @@ impl Resumable {
     }
 
     /// Ends an upload and deletes its bytes.
-    pub(crate) async fn remove(&self, account_id: Uuid, id: Uuid) -> Result<(), ApiError> {
-        self.plan(account_id, id).await?;
+    pub(crate) async fn remove(&self, account: &Account, id: Uuid) -> Result<(), ApiError> {
+        self.plan(account, id).await?;
         let _turn = self.turn(id).await?;
         self.forget(id).await
     }
@@ -175,10 +176,10 @@ impl Resumable {
         Ok(())
     }
 
-    async fn plan(&self, account_id: Uuid, id: Uuid) -> Result<Plan, ApiError> {
+    async fn plan(&self, account: &Account, id: Uuid) -> Result<Plan, ApiError> {
         let folder = self.folder.clone();
         let plan = blocking(move || folder.plan(id)).await.map_err(|error| disk_error(&error))?;
-        plan.filter(|plan| plan.account_id == account_id).ok_or_else(|| unknown(id))
+        plan.filter(|plan| plan.account_id == account.id).ok_or_else(|| unknown(id))
     }
 
     async fn open(&self, id: Uuid) -> Result<DiskFile, ApiError> {
@@ -225,15 +226,16 @@ impl Resumable {
     /// Makes the file in a task of its own, so that it is finished or undone even if the client hangs up.
     async fn finish(
         self: &Arc<Self>,
+        account: &Account,
         id: Uuid,
         plan: Plan,
         file: DiskFile,
         hashed: OwnedMutexGuard<Hashed>,
         address: Option<IpAddr>,
     ) -> Result<Progress, ApiError> {
-        let resumable = Arc::clone(self);
+        let (resumable, account) = (Arc::clone(self), account.clone());
         let finishing = tokio::spawn(async move {
-            match resumable.make_file(id, &plan, file, hashed.clone(), address).await {
+            match resumable.make_file(&account, id, &plan, file, hashed.clone(), address).await {
                 Ok((made, duplicate)) => {
                     let plan = Plan { file_id: Some(made.file_id), duplicate, ..plan };
                     let (folder, noted) = (resumable.folder.clone(), plan.clone());
@@ -259,6 +261,7 @@ impl Resumable {
 
     async fn make_file(
         &self,
+        account: &Account,
         id: Uuid,
         plan: &Plan,
         file: DiskFile,
@@ -267,7 +270,7 @@ impl Resumable {
     ) -> Result<(File, Option<Duplicate>), ApiError> {
         let mut query = query(plan);
         // While the database is away nothing is moved.
-        self.uploads.check_name_and_rights(plan.account_id, &mut query, plan.size).await?;
+        self.uploads.check_name_and_rights(account, &mut query, plan.size).await?;
         let (folder, size) = (self.folder.clone(), length(&file)?);
         let staged = blocking(move || {
             let mut file = file;
@@ -277,7 +280,7 @@ impl Resumable {
         });
         let staged = staged.await.map_err(|error| disk_error(&error))?;
         let ended: Vec<Uuid> = plan.parts.iter().copied().chain([id]).collect();
-        let (file, recorded) = self.uploads.finish(plan.account_id, &query, staged, &ended, address).await?;
+        let (file, recorded) = self.uploads.finish(account, &query, staged, &ended, address).await?;
         let duplicate = match recorded {
             Recorded { is_new: false, .. } => Some(Duplicate::File),
             Recorded { has_bytes: false, .. } => Some(Duplicate::Content),

@@ -6,20 +6,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::*;
-use crate::domain::auth::token::{AccessClaims, Tokens, now};
+use crate::domain::auth::token::Tokens;
 use crate::state;
 
 fn token(tokens: &Tokens) -> String {
-    let claims = AccessClaims {
-        aud: AccessClaims::AUDIENCE.to_owned(),
-        sub: Uuid::nil(),
-        session: Uuid::nil(),
-        username: "anna".to_owned(),
-        role: "admin".to_owned(),
-        iat: now(),
-        exp: now() + 60,
-    };
-    tokens.sign(&claims).unwrap()
+    tokens.signer().access_token(Uuid::nil(), Uuid::nil(), ("anna", "admin")).unwrap()
 }
 
 /// A value of a schema, with what it requires.

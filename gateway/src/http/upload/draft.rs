@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::announce::{CreateQuery, number, offset, text, wanted};
 use super::drain_refused;
+use crate::database::Account;
 use crate::domain::file;
 use crate::domain::upload::resumable::request::{Part, Progress, Purpose};
 use crate::error::{ApiError, WRONG_STATE};
@@ -54,22 +55,22 @@ pub(super) async fn create(
         let size = part.total.or(part.length.filter(|_| part.is_last));
         let purpose = Purpose::File(wanted(query, "")?);
         // First, because a refusal after the creation would leave an upload whose URL nobody knows.
-        let _permit = state.transfers.of_account(actor.account_id)?;
-        let begun = state.resumable.create(actor.account_id, purpose, size, None).await?;
+        let _permit = state.transfers.of_account(actor.account.id)?;
+        let begun = state.resumable.create(&actor.account, purpose, size, None).await?;
         BodyTimer::allow_upload(&request);
         let progress = match begun.progress {
             Some(progress) => progress,
-            None => match state.resumable.append(actor.account_id, begun.id, part, &mut body).await {
+            None => match state.resumable.append(&actor.account, begun.id, part, &mut body).await {
                 Ok(progress) => progress,
                 Err(error) => {
                     // No client knows the URL; one that stays is swept later.
-                    let _ = state.resumable.remove(actor.account_id, begun.id).await;
+                    let _ = state.resumable.remove(&actor.account, begun.id).await;
                     return Err(error);
                 }
             },
         };
         if progress.file_id.is_some() {
-            return made(&state, actor.account_id, &progress, HttpResponse::Created()).await;
+            return made(&state, &actor.account, &progress, HttpResponse::Created()).await;
         }
         let mut response = HttpResponse::Created();
         response.insert_header((LOCATION, format!("/api/uploads/{}", begun.id)));
@@ -89,7 +90,7 @@ pub(super) async fn status(
     request: HttpRequest,
     id: Uuid,
 ) -> HttpResponse {
-    match state.resumable.progress(actor.account_id, id, client_address(&request)).await {
+    match state.resumable.progress(&actor.account, id, client_address(&request)).await {
         Ok(progress) => {
             let mut response = HttpResponse::NoContent();
             show(&mut response, &state, &progress);
@@ -107,15 +108,15 @@ pub(super) async fn append(
     id: Uuid,
     mut body: web::Payload,
 ) -> HttpResponse {
-    let account_id = actor.as_ref().ok().map(|actor| actor.account_id);
+    let account = actor.as_ref().ok().map(|actor| actor.account.clone());
     let appended = async {
         let actor = actor?;
         let part = part(&request, offset(request.headers(), BYTES)?)?;
-        let _permit = state.transfers.of_account(actor.account_id)?;
+        let _permit = state.transfers.of_account(actor.account.id)?;
         BodyTimer::allow_upload(&request);
-        let progress = state.resumable.append(actor.account_id, id, part, &mut body).await?;
+        let progress = state.resumable.append(&actor.account, id, part, &mut body).await?;
         if progress.file_id.is_some() {
-            return made(&state, actor.account_id, &progress, HttpResponse::Ok()).await;
+            return made(&state, &actor.account, &progress, HttpResponse::Ok()).await;
         }
         let mut response = HttpResponse::NoContent();
         show(&mut response, &state, &progress);
@@ -126,9 +127,9 @@ pub(super) async fn append(
         Ok(response) => drain_refused::respond(response, body).await,
         Err(error) => {
             // An upload that was refused at its end is gone, and there is nothing to go on with.
-            let left = match account_id {
-                Some(account_id) if error.meaning().status < 500 => {
-                    state.resumable.progress(account_id, id, None).await.ok()
+            let left = match account {
+                Some(account) if error.meaning().status < 500 => {
+                    state.resumable.progress(&account, id, None).await.ok()
                 }
                 _ => None,
             };
@@ -141,7 +142,7 @@ pub(super) async fn append(
 
 /// Ends an upload.
 pub(super) async fn remove(state: web::Data<AppState>, actor: Actor, id: Uuid) -> HttpResponse {
-    match state.resumable.remove(actor.account_id, id).await {
+    match state.resumable.remove(&actor.account, id).await {
         Ok(()) => HttpResponse::NoContent().finish(),
         Err(error) => error.error_response(),
     }
@@ -171,12 +172,12 @@ fn show(response: &mut HttpResponseBuilder, state: &AppState, progress: &Progres
 /// The answer of the resource that has got its file.
 async fn made(
     state: &AppState,
-    account_id: Uuid,
+    account: &Account,
     progress: &Progress,
     mut response: HttpResponseBuilder,
 ) -> Result<HttpResponse, ApiError> {
     let file_id = progress.file_id.unwrap_or_default();
-    let file = file::find(&state.database, account_id, file_id).await?;
+    let file = file::find(&state.database, account, file_id).await?;
     response.insert_header((LOCATION, format!("/api/files/{file_id}")));
     show(&mut response, state, progress);
     Ok(response.json(Envelope::new(file)))

@@ -41,17 +41,17 @@ async fn check(state: &AppState, request: &Request) -> Result<(), ApiError> {
             let actor = Actor::from_headers(&state.tokens, request.headers())?;
             let query = web::Query::<UploadQuery>::from_query(query(request));
             let Ok(mut asked) = query else { return Ok(()) };
-            state.uploads.admit(actor.account_id, &mut asked, length).await.map(drop)
+            state.uploads.admit(&actor.account, &mut asked, length).await.map(drop)
         }
         (&Method::POST, "/api/uploads", _) => {
             let actor = Actor::from_headers(&state.tokens, request.headers())?;
             let Some((mut asked, size)) = announced(request) else { return Ok(()) };
-            state.uploads.admit(actor.account_id, &mut asked, size).await.map(drop)
+            state.uploads.admit(&actor.account, &mut asked, size).await.map(drop)
         }
         (&Method::PATCH, _, Some(id)) => {
             let actor = Actor::from_headers(&state.tokens, request.headers())?;
             let Ok(Some(offset)) = number(request.headers(), "Upload-Offset") else { return Ok(()) };
-            state.resumable.admit_bytes(actor.account_id, id, offset, length.unwrap_or(0)).await
+            state.resumable.admit_bytes(&actor.account, id, offset, length.unwrap_or(0)).await
         }
         _ => Ok(()),
     }

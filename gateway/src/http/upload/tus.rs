@@ -82,7 +82,7 @@ pub(crate) async fn create(
             Some(parts) => {
                 let (parts, asked) = (part_ids(parts)?, wanted(query, said)?);
                 let address = client_address(&request);
-                let joined = state.resumable.join(actor.account_id, asked, parts, metadata, address);
+                let joined = state.resumable.join(&actor.account, asked, parts, metadata, address);
                 let (id, progress) = joined.await?;
                 let mut response = HttpResponse::Created();
                 response.insert_header((LOCATION, format!("/api/uploads/{id}")));
@@ -95,8 +95,8 @@ pub(crate) async fn create(
             .then(|| part(&request, 0))
             .transpose()?;
         // First, because a refusal after the creation would leave an upload whose URL nobody knows.
-        let _permit = part.is_some().then(|| state.transfers.of_account(actor.account_id)).transpose()?;
-        let begun = state.resumable.create(actor.account_id, purpose, size, metadata).await?;
+        let _permit = part.is_some().then(|| state.transfers.of_account(actor.account.id)).transpose()?;
+        let begun = state.resumable.create(&actor.account, purpose, size, metadata).await?;
         let id = begun.id;
         let progress = match part {
             // A client that is still sending would not read the answer.
@@ -108,11 +108,11 @@ pub(crate) async fn create(
             Some(part) => {
                 BodyTimer::allow_upload(&request);
                 // The client learns the URL also if the gateway fails now, and goes on there.
-                let appended = state.resumable.append(actor.account_id, id, part, &mut body).await;
+                let appended = state.resumable.append(&actor.account, id, part, &mut body).await;
                 match appended {
                     Err(error) if error.meaning().status < 500 => {
                         // No client knows the URL; one that stays is swept later.
-                        let _ = state.resumable.remove(actor.account_id, id).await;
+                        let _ = state.resumable.remove(&actor.account, id).await;
                         return Err(error);
                     }
                     appended => appended.ok(),
@@ -150,7 +150,7 @@ pub(crate) async fn status(
     }
     let looked = async {
         check_version(&request)?;
-        let progress = state.resumable.progress(actor.account_id, *id, client_address(&request)).await?;
+        let progress = state.resumable.progress(&actor.account, *id, client_address(&request)).await?;
         let mut response = HttpResponse::Ok();
         show(&mut response, &progress);
         match progress.size {
@@ -196,9 +196,9 @@ pub(crate) async fn append(
         let actor = actor?;
         check_version(&request)?;
         let part = part(&request, offset(request.headers(), BYTES)?)?;
-        let _permit = state.transfers.of_account(actor.account_id)?;
+        let _permit = state.transfers.of_account(actor.account.id)?;
         BodyTimer::allow_upload(&request);
-        let progress = state.resumable.append(actor.account_id, *id, part, &mut body).await?;
+        let progress = state.resumable.append(&actor.account, *id, part, &mut body).await?;
         let mut response = HttpResponse::NoContent();
         show(&mut response, &progress);
         Ok(response.finish())
@@ -221,7 +221,7 @@ pub(crate) async fn remove(
     }
     let removed = async {
         check_version(&request)?;
-        state.resumable.remove(actor.account_id, *id).await?;
+        state.resumable.remove(&actor.account, *id).await?;
         Ok(HttpResponse::NoContent().finish())
     };
     tus(removed.await.unwrap_or_else(|error: ApiError| error.error_response()))

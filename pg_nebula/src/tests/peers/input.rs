@@ -88,7 +88,9 @@ mod tests {
         let project = project("10.0.0.0/24");
         let interface = node(&project);
         let report = |report: &str| {
-            format!("SELECT nebula.sync_node(device_id, clock_timestamp(), '{report}') FROM nebula.device")
+            format!(
+                "SELECT nebula.sync_node(NULL, device_id, clock_timestamp(), '{report}') FROM nebula.device"
+            )
         };
         for wrong in
             ["null", "\"x\"", "[]", r#"{"epoch": "x"}"#, r#"{"obstacles": [1]}"#, r#"{"interfaces": 5}"#]

@@ -30,7 +30,7 @@ mod tests {
         let target = text("SELECT interface_id FROM nebula.placement WHERE role = 'target'");
         let report = |seen: &str| {
             run(&format!(
-                "SELECT nebula.sync_node('{}', clock_timestamp(), jsonb_build_object('epoch', nebula.node_epoch(),
+                "SELECT nebula.sync_node(NULL, '{}', clock_timestamp(), jsonb_build_object('epoch', nebula.node_epoch(),
                    'interfaces', jsonb_build_array(jsonb_build_object('interfaceId', '{target}', 'generation',
                    (SELECT generation FROM nebula.node_interface WHERE interface_id = '{target}'), 'seen',
                    (SELECT jsonb_agg(jsonb_build_object('peerId', peer_id, 'handshakeAt', {seen},

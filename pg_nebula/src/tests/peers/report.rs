@@ -78,18 +78,18 @@ mod tests {
         let project = project("10.0.0.0/24");
         let interface = node(&project);
         let at = |time: &str| {
-            format!("SELECT nebula.sync_node('{}', now() + interval '{time}', '{{}}')", device(1))
+            format!("SELECT nebula.sync_node(NULL, '{}', now() + interval '{time}', '{{}}')", device(1))
         };
         run(&at("1 s"));
         assert_error(&at("1 s"), "55000", &["older"]);
         assert_error(&at("0 s"), "55000", &["older"]);
         assert_error(&at("1 hour"), "28000", &["made at"]);
         run(&at("2 s"));
-        let nobody = "SELECT nebula.sync_node(gen_random_uuid(), now(), '{}')";
+        let nobody = "SELECT nebula.sync_node(NULL, gen_random_uuid(), now(), '{}')";
         assert_error(nobody, "P0002", &["no node"]);
-        let epoch = "'epoch', (nebula.sync_node(device_id, now() + interval '3 s', '{}') ->> 'epoch')";
+        let epoch = "'epoch', (nebula.sync_node(NULL, device_id, now() + interval '3 s', '{}') ->> 'epoch')";
         let peers = format!(
-            "SELECT jsonb_array_length(nebula.node_state(device_id, jsonb_build_object({epoch}, 'interfaces',
+            "SELECT jsonb_array_length(nebula.node_state(NULL, device_id, jsonb_build_object({epoch}, 'interfaces',
                jsonb_build_array(jsonb_build_object('interfaceId', '{interface}', 'generation', i.generation))))
                #> '{{interfaces,0,peers}}')
                FROM nebula.device, nebula.node_interface i"
@@ -119,7 +119,7 @@ mod tests {
         assert_eq!(peers(&changed), 1, "only the new one: {changed}");
         assert_eq!(peers(&sync(&interface, "'{\"generation\": 0}'")), 2, "all: an older generation");
         let foreign = text(&format!(
-            "SELECT nebula.sync_node('{}', clock_timestamp(), jsonb_build_object(
+            "SELECT nebula.sync_node(NULL, '{}', clock_timestamp(), jsonb_build_object(
                'epoch', gen_random_uuid(), 'interfaces', jsonb_build_array(
                jsonb_build_object('interfaceId', '{interface}', 'generation', 1000))))",
             device(1)

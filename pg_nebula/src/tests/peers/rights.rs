@@ -244,7 +244,7 @@ mod tests {
         assert_eq!(create_for("bob", &project, 4, r#"{"reach": "overlay"}"#), "true");
         let told = |field: &str| {
             text(&format!(
-                "SELECT nebula.sync_node(device_id, clock_timestamp(), '{{}}') #> '{{interfaces,0,{field}}}'
+                "SELECT nebula.sync_node(NULL, device_id, clock_timestamp(), '{{}}') #> '{{interfaces,0,{field}}}'
                    FROM nebula.device"
             ))
         };
@@ -295,7 +295,7 @@ mod tests {
                                      WHEN r #> '{networks,0,sources}' ? host(a.ip) THEN ' everything' END,
                                    ', ' ORDER BY right(e.name, 1))
                    FROM nebula.device d
-                  CROSS JOIN LATERAL (SELECT nebula.sync_node(d.device_id, clock_timestamp(), '{}')
+                  CROSS JOIN LATERAL (SELECT nebula.sync_node(NULL, d.device_id, clock_timestamp(), '{}')
                                              #> '{interfaces,0}' OFFSET 0) s(r)
                    JOIN nebula.allocation a ON family(a.ip) = 4
                    JOIN nebula.peer e ON e.peer_id = a.device_id",

@@ -57,7 +57,7 @@ async fn of_two_devices_that_register_at_once_one_gets_the_name_or_the_key() -> 
     let register = |name: &str, key: &str| {
         let device = Uuid::new_v4();
         format!(
-            "SELECT nebula.register_devices('{project}', ARRAY[ROW('{device}', '{anna}', '{name}', 'host', '{{}}',
+            "SELECT nebula.register_devices(NULL, '{project}', ARRAY[ROW('{device}', '{anna}', '{name}', 'host', '{{}}',
                     '25519', sha256('{key}'), '192.0.2.1')::nebula.new_device])"
         )
     };

@@ -72,7 +72,7 @@ impl Agent {
             json!([{ "interfaceId": self.interface, "generation": self.generation, "failed": failed, "seen": seen }])
         };
         let report = json!({ "epoch": self.epoch, "interfaces": interfaces });
-        let sync = "SELECT nebula.sync_node($1, clock_timestamp(), $2)";
+        let sync = "SELECT nebula.sync_node(NULL, $1, clock_timestamp(), $2)";
         match self.client.query_one(sync, &[&self.device, &report]).await {
             Ok(row) => Ok(Some(row.get(0))),
             Err(error) if error.code().is_some_and(|code| code.code() == "P0002") => Ok(None),

@@ -27,7 +27,7 @@ const NODES: &str = "
     SELECT nebula.tie_node(n.node_id, d.device_id)
       FROM nebula.node n JOIN nebula.device d USING (name) WHERE name IN ('node1', 'node2');
     CREATE FUNCTION public.report(node text) RETURNS void LANGUAGE sql AS $$
-      SELECT nebula.sync_node(o.device_id, clock_timestamp(), jsonb_build_object(
+      SELECT nebula.sync_node(NULL, o.device_id, clock_timestamp(), jsonb_build_object(
                'epoch', nebula.node_epoch(), 'interfaces', (
                SELECT jsonb_agg(jsonb_build_object(
                         'interfaceId', i.interface_id, 'generation', i.generation, 'seen', (

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use super::super::{checksum, disk_error, known_bytes};
 use super::request::{Begun, Part, Purpose};
 use super::{Resumable, blocking, query};
+use crate::database::Account;
 use crate::database::upload::{self, Admitted, Claim};
 use crate::error::{ApiError, QUOTA};
 use crate::files::upload::partial::{Duplicate, LIFETIME, Plan};
@@ -21,7 +22,7 @@ impl Resumable {
     /// Begins an upload, for which all is checked that needs none of its bytes.
     pub(crate) async fn create(
         &self,
-        account_id: Uuid,
+        account: &Account,
         purpose: Purpose,
         size: Option<u64>,
         metadata: Option<String>,
@@ -36,14 +37,14 @@ impl Resumable {
             self.uploads.refuse_by_size(PART, size).await?;
             None
         } else {
-            self.uploads.admit_name(account_id, &mut query, size).await?
+            self.uploads.admit_name(account, &mut query, size).await?
         };
         let same_name = known.as_ref().map(|known| known.file_id);
         let UploadQuery { project_id, folder, name, sha256 } = query;
         let file_id = same_name.filter(|_| sha256.is_some());
         let duplicate = file_id.map(|_| Duplicate::File);
         let mut plan = Plan {
-            account_id,
+            account_id: account.id,
             project_id,
             folder,
             name,
@@ -59,7 +60,7 @@ impl Resumable {
         if file_id.is_none() {
             // A retry of what is there already has its bytes.
             let sha256 = known.and_then(|known| known.sha256.try_into().ok());
-            plan.project_id = self.claim(id, &plan, size.unwrap_or(0), sha256).await?.project_id;
+            plan.project_id = self.claim(account, id, &plan, size.unwrap_or(0), sha256).await?.project_id;
         }
         let (uploads, kept) = (self.folder.clone(), plan.clone());
         let create = move || {
@@ -77,6 +78,7 @@ impl Resumable {
     /// Counts an upload that will have this size at least, and probably these bytes.
     async fn claim(
         &self,
+        account: &Account,
         id: Uuid,
         plan: &Plan,
         size: u64,
@@ -90,7 +92,7 @@ impl Resumable {
             lifetime: LIFETIME,
             parts: &plan.parts,
         };
-        upload::admit(&self.uploads.database.client().await?, plan.account_id, &claim).await
+        upload::admit(&self.uploads.database.client().await?, account, &claim).await
     }
 
     /// Counts an upload no longer whose bytes are deleted. One that the database does not hear of expires there.
@@ -113,7 +115,13 @@ impl Resumable {
     }
 
     /// The plan with the size that a request says, which is checked as if it had been known from the start.
-    pub(super) async fn sized(&self, id: Uuid, plan: Plan, part: &Part) -> Result<Plan, ApiError> {
+    pub(super) async fn sized(
+        &self,
+        account: &Account,
+        id: Uuid,
+        plan: Plan,
+        part: &Part,
+    ) -> Result<Plan, ApiError> {
         let end = part.length.filter(|_| part.is_last).map(|length| part.offset.saturating_add(length));
         let total = match (part.total, end) {
             (Some(total), Some(end)) if total != end => return Err(inconsistent(total, end)),
@@ -127,7 +135,7 @@ impl Resumable {
                 self.keep(id, Plan { size: Some(total), ..plan }).await
             }
             (None, Some(total)) => {
-                self.uploads.admit_name(plan.account_id, &mut query(&plan), Some(total)).await?;
+                self.uploads.admit_name(account, &mut query(&plan), Some(total)).await?;
                 self.keep(id, Plan { size: Some(total), ..plan }).await
             }
             _ => Ok(plan),
@@ -138,13 +146,14 @@ impl Resumable {
     /// them, or the disk, up since it began.
     pub(super) async fn room(
         &self,
+        account: &Account,
         id: Uuid,
         plan: &Plan,
         arrived: u64,
         coming: u64,
     ) -> Result<u64, ApiError> {
         self.uploads.disks.refuse_upload(Some(coming)).await?;
-        match self.claim(id, plan, plan.size.unwrap_or(arrived.saturating_add(coming)), None).await {
+        match self.claim(account, id, plan, plan.size.unwrap_or(arrived.saturating_add(coming)), None).await {
             Err(error) if error.meaning().status < 500 || error.meaning() == QUOTA => Err(error),
             // A size that is known was looked at as a whole.
             Ok(Admitted { room: Some(room), .. }) if plan.size.is_none() => Ok(room),
@@ -156,15 +165,15 @@ impl Resumable {
     /// The checks of bytes that are to be appended, before they are sent.
     pub(crate) async fn admit_bytes(
         &self,
-        account_id: Uuid,
+        account: &Account,
         id: Uuid,
         arrived: u64,
         coming: u64,
     ) -> Result<(), ApiError> {
-        let plan = self.plan(account_id, id).await?;
+        let plan = self.plan(account, id).await?;
         match plan.file_id {
             Some(_) => Ok(()),
-            None => self.room(id, &plan, arrived, coming).await.map(drop),
+            None => self.room(account, id, &plan, arrived, coming).await.map(drop),
         }
     }
 
@@ -172,13 +181,13 @@ impl Resumable {
     /// before all of them have come.
     pub(super) async fn compare_first<E>(
         &self,
+        account: &Account,
         plan: &Plan,
         begin: u64,
         body: impl Stream<Item = Result<Bytes, E>> + Unpin,
     ) -> Result<impl Stream<Item = Result<Bytes, E>> + Unpin, ApiError> {
         let known = if begin == 0 && !plan.is_part {
-            let checked =
-                self.uploads.check_name_and_rights(plan.account_id, &mut query(plan), plan.size).await;
+            let checked = self.uploads.check_name_and_rights(account, &mut query(plan), plan.size).await;
             match checked {
                 // The end asks again; a database that is away keeps no bytes from coming.
                 Err(error) if error.meaning().status >= 500 => None,

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::super::receive_error;
 use super::request::{Progress, Purpose};
 use super::{Resumable, length};
+use crate::database::Account;
 use crate::error::{ApiError, WRONG_STATE};
 
 /// Parts of one file at most.
@@ -20,23 +21,23 @@ impl Resumable {
     /// Makes a file of parts, in this order; answers its upload. It goes on if the client hangs up.
     pub(crate) async fn join(
         self: &Arc<Self>,
-        account_id: Uuid,
+        account: &Account,
         query: UploadQuery,
         parts: Vec<Uuid>,
         metadata: Option<String>,
         address: Option<IpAddr>,
     ) -> Result<(Uuid, Progress), ApiError> {
-        let resumable = Arc::clone(self);
+        let (resumable, account) = (Arc::clone(self), account.clone());
         let joining =
             tokio::spawn(
-                async move { resumable.copy_parts(account_id, query, parts, metadata, address).await },
+                async move { resumable.copy_parts(&account, query, parts, metadata, address).await },
             );
         joining.await.map_err(|error| ApiError::internal(&error))?
     }
 
     async fn copy_parts(
         self: Arc<Self>,
-        account_id: Uuid,
+        account: &Account,
         query: UploadQuery,
         parts: Vec<Uuid>,
         metadata: Option<String>,
@@ -49,15 +50,15 @@ impl Resumable {
         let mut files = Vec::new();
         let mut size = 0;
         for part in &parts {
-            let file = self.open_part(account_id, *part).await?;
+            let file = self.open_part(account, *part).await?;
             size += length(&file)?;
             files.push(file);
         }
         let join = Purpose::Join(query, parts.clone());
-        let begun = self.create(account_id, join, Some(size), metadata).await?;
+        let begun = self.create(account, join, Some(size), metadata).await?;
         let made = match begun.progress {
             Some(progress) => Ok(progress),
-            None => self.copy(account_id, begun.id, files, address).await,
+            None => self.copy(account, begun.id, files, address).await,
         };
         match made {
             Ok(progress) => {
@@ -78,12 +79,12 @@ impl Resumable {
     /// Copies parts to an upload and makes its file.
     async fn copy(
         self: &Arc<Self>,
-        account_id: Uuid,
+        account: &Account,
         id: Uuid,
         parts: Vec<DiskFile>,
         address: Option<IpAddr>,
     ) -> Result<Progress, ApiError> {
-        let plan = self.plan(account_id, id).await?;
+        let plan = self.plan(account, id).await?;
         let (mut hashed, _) = self.turn(id).await?;
         let mut joined = self.open(id).await?;
         let disk = self.uploads.disks.files().clone();
@@ -96,12 +97,12 @@ impl Resumable {
         });
         let copied = copying.await.map_err(|error| ApiError::internal(&error))?;
         let (joined, hashed) = copied.map_err(|error| receive_error(&plan.name, error))?;
-        self.finish(id, plan, joined, hashed, address).await
+        self.finish(account, id, plan, joined, hashed, address).await
     }
 
     /// Opens a part of this account that is whole; it is locked as long as it is open.
-    async fn open_part(&self, account_id: Uuid, id: Uuid) -> Result<DiskFile, ApiError> {
-        let plan = self.plan(account_id, id).await?;
+    async fn open_part(&self, account: &Account, id: Uuid) -> Result<DiskFile, ApiError> {
+        let plan = self.plan(account, id).await?;
         if !plan.is_part {
             return Err(ApiError::bad_argument(format!("the upload {id} is no part"))
                 .hint("Parts are begun with Upload-Concat: partial."));

@@ -1,0 +1,47 @@
+//! The accounts that this transaction has proven.
+
+use std::cell::RefCell;
+
+use crate::pg::hooks::{self, TransactionListener};
+use crate::pg::session;
+
+struct Proven {
+    account: [u8; 16],
+    /// End of the token, in PostgreSQL's microseconds: a transaction may stay open longer.
+    until: i64,
+}
+
+thread_local! {
+    static PROVEN: RefCell<Vec<Proven>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Forgets the accounts at the end of the transaction. Subtransactions share them: a signature that was good stays good
+/// when the work after it is rolled back.
+pub(crate) const LISTENER: TransactionListener = TransactionListener {
+    before_commit: || {},
+    committed: forget,
+    aborted: forget,
+    prepared: |_| forget(),
+    subtransaction_committed: |_, _| {},
+    subtransaction_aborted: |_| {},
+};
+
+fn forget() {
+    PROVEN.with_borrow_mut(Vec::clear);
+}
+
+/// Notes an account that was proven until this time.
+pub(super) fn note(account: [u8; 16], until: i64) {
+    hooks::register();
+    PROVEN.with_borrow_mut(|proven| match proven.iter_mut().find(|known| known.account == account) {
+        Some(known) => known.until = known.until.max(until),
+        None => proven.push(Proven { account, until }),
+    });
+}
+
+/// Whether this transaction has proven an account.
+pub(super) fn is_proven(account: [u8; 16]) -> bool {
+    PROVEN.with_borrow(|proven| {
+        proven.iter().any(|known| known.account == account && known.until > session::clock())
+    })
+}
