@@ -44,6 +44,8 @@ pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
     let mut builder = reqwest::Client::builder()
         .user_agent(concat!("nebulactl/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(10))
+        // The gateway closes a connection that is idle for 5 s; a request that is just on its way would be lost.
+        .pool_idle_timeout(Duration::from_secs(3))
         .tcp_keepalive(REQUEST_TIMEOUT);
     if is_local(server) {
         // A proxy from the environment cannot reach this machine's loopback.

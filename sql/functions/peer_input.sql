@@ -136,17 +136,18 @@ COMMENT ON FUNCTION nebula.check_reach(nebula.peer, uuid) IS
   'do so (member_reach), and private networks behind nodes for administrators alone. Null: no account. Errors: 42501';
 
 -- An administrator may lift what another one has set; the account that the peer belongs to only what it set itself.
-CREATE FUNCTION nebula.is_administrator(p_actor uuid) RETURNS boolean
+CREATE FUNCTION nebula.is_administrator(p_actor uuid, p_project_id uuid) RETURNS boolean
 LANGUAGE sql STABLE AS $$
-  SELECT p_actor IS NULL OR coalesce(nebula.account_role(p_actor) = 'admin', false)
+  SELECT p_actor IS NULL
+         OR coalesce(nebula.role_rank(nebula.role_in(p_actor, p_project_id)) >= nebula.role_rank('admin'), false)
 $$;
-COMMENT ON FUNCTION nebula.is_administrator(uuid) IS
-  'Internal: whether the account is an administrator; null: a user of SQL, who is one';
+COMMENT ON FUNCTION nebula.is_administrator(uuid, uuid) IS
+  'Internal: whether the account is an administrator of the project; null: a user of SQL, who is one';
 
 CREATE FUNCTION nebula.check_admin_block(p_peer nebula.peer, p_actor uuid) RETURNS void
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
-  IF nebula.is_administrator(p_actor) THEN
+  IF nebula.is_administrator(p_actor, p_peer.project_id) THEN
     RETURN;
   ELSIF p_peer.disabled_by_admin THEN
     RAISE EXCEPTION 'an administrator disabled peer "%"', p_peer.name
@@ -191,9 +192,9 @@ BEGIN
                                                   FROM unnest(nebula.json_texts(p_item, 'networks')) n));
   v_peer.groups := nebula.json_texts(p_item, 'groups');
   v_peer.expires_at := nebula.peer_expiry(nebula.json_time(p_item, 'expiresAt'));
-  v_peer.admin_expires_at := CASE WHEN nebula.is_administrator(p_actor) THEN v_peer.expires_at END;
+  v_peer.admin_expires_at := CASE WHEN nebula.is_administrator(p_actor, p_project_id) THEN v_peer.expires_at END;
   v_peer.disabled_at := CASE WHEN nebula.json_boolean(p_item, 'disabled') THEN now() END;
-  v_peer.disabled_by_admin := v_peer.disabled_at IS NOT NULL AND nebula.is_administrator(p_actor);
+  v_peer.disabled_by_admin := v_peer.disabled_at IS NOT NULL AND nebula.is_administrator(p_actor, p_project_id);
   v_peer.creator_id := p_actor;
   v_peer.made_by_sql := p_actor IS NULL;
   v_peer.created_by := p_by;
@@ -234,7 +235,7 @@ BEGIN
   END IF;
   IF p_changes ? 'expiresAt' THEN
     v_peer.expires_at := nebula.peer_expiry(nebula.json_time(p_changes, 'expiresAt'));
-    IF nebula.is_administrator(p_actor) THEN
+    IF nebula.is_administrator(p_actor, v_peer.project_id) THEN
       v_peer.admin_expires_at := v_peer.expires_at;
     ELSE
       PERFORM nebula.check_admin_expiry(p_peer, v_peer.expires_at);
@@ -246,7 +247,8 @@ BEGIN
       PERFORM nebula.check_admin_block(p_peer, p_actor);
     END IF;
     v_peer.disabled_at := CASE WHEN v_disables THEN coalesce(v_peer.disabled_at, now()) END;
-    v_peer.disabled_by_admin := v_disables AND (p_peer.disabled_by_admin OR nebula.is_administrator(p_actor));
+    v_peer.disabled_by_admin := v_disables
+                                AND (p_peer.disabled_by_admin OR nebula.is_administrator(p_actor, v_peer.project_id));
     IF v_peer.disabled_at IS NULL AND v_peer.expires_at <= clock_timestamp() THEN
       RAISE EXCEPTION 'peer "%" has expired', v_peer.name
         USING ERRCODE = '55000', HINT = 'Give it a later end, or none, at the same time.';

@@ -3,239 +3,28 @@
 //! The database does not take the gateway's word for whom a call is made. A statement carries the access token of its
 //! account instead of an identifier; the gateway signs a token of its own for what it does for no account.
 
-use std::collections::HashMap;
+mod claims;
+mod signer;
+
+pub(crate) use claims::{ACCESS_LIFETIME, Claims, Grant, TokenError, now, open_as};
+pub(crate) use signer::{Signer, key_id};
+
 use std::error::Error;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
-use jsonwebtoken::errors::ErrorKind;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
-use openssl::pkey::{Id, PKey};
-use openssl::sha::sha256;
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
 
-use super::derived_key::{Purpose, derive};
+use self::signer::MARGIN;
 use super::vault::Vault;
 use crate::error::ApiError;
 
-/// Lifetime of an access token; a client exchanges its refresh token then.
-pub(crate) const ACCESS_LIFETIME: Duration = Duration::from_secs(15 * 60);
-/// Lifetime of a token that never leaves the gateway and the database.
-const OWN_LIFETIME: u64 = 5 * 60;
-/// A token that ends sooner is replaced before it is sent: a transaction may take that long.
-const MARGIN: u64 = 60;
-/// Tokens that are kept: accounts that are active at the same time.
-const MAX_KEPT: usize = 4096;
-
-/// Seconds since 1970.
-pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
-}
-
-/// The right by which a token acts for its account; the database refuses the token once the right has ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Grant {
-    Session(Uuid),
-    /// A share link that the account made.
-    Share(Uuid),
-}
-
-/// Claims of a token, as the database reads them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Claims {
-    /// The account; the nil identifier for the gateway.
-    pub(crate) sub: Uuid,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    pub(crate) grant: Option<Grant>,
-    /// For display, never for a decision.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) username: String,
-    /// `admin` or `member`, as of the token; for display, never for a decision.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub(crate) role: String,
-    /// Seconds since 1970.
-    pub(crate) iat: u64,
-    /// Seconds since 1970.
-    pub(crate) exp: u64,
-    pub(crate) aud: String,
-}
-
-impl Claims {
-    /// Audience of a token of an account.
-    pub(crate) const ACCOUNT: &'static str = "nebula";
-    /// Audience of a token of the gateway itself.
-    const GATEWAY: &'static str = "nebula-gateway";
-}
-
-/// Why a token is refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TokenError {
-    Expired,
-    /// Wrong key, wrong algorithm, wrong audience, or no token at all.
-    Invalid,
-}
-
-/// Holder of a token that this gateway signs for its own calls; `None` is the gateway itself.
-type Holder = Option<(Uuid, Grant)>;
-
-/// Signs access tokens with Ed25519. Clones share the key and the tokens that were made; the key never leaves them.
-#[derive(Clone)]
-pub(crate) struct Signer(Arc<Inner>);
-
-struct Inner {
-    sign: EncodingKey,
-    check: DecodingKey,
-    public_key: [u8; 32],
-    header: Header,
-    vault: Vault,
-    kept: Mutex<HashMap<Holder, (Arc<str>, u64)>>,
-    /// Tokens of clients whose signature is good: a client sends one for a quarter of an hour.
-    opened: Mutex<HashMap<Box<str>, Claims>>,
-}
-
-/// The key cannot be derived; OpenSSL says why.
-#[derive(Debug, thiserror::Error)]
-#[error("NEBULA_TOKEN_KEY gives no signing key: {0}")]
-pub(crate) struct KeyError(#[from] openssl::error::ErrorStack);
-
 impl Signer {
-    /// Derives the signing key from NEBULA_TOKEN_KEY.
-    pub(crate) fn new(token_key: &[u8]) -> Result<Self, KeyError> {
-        let seed = derive(token_key, Purpose::AccessTokens)?;
-        let key = PKey::private_key_from_raw_bytes(&seed, Id::ED25519)?;
-        let public = key.raw_public_key()?;
-        let mut public_key = [0; 32];
-        public_key.copy_from_slice(&public);
-        let mut header = Header::new(Algorithm::EdDSA);
-        header.kid = Some(key_id(&public_key).to_string());
-        Ok(Self(Arc::new(Inner {
-            sign: EncodingKey::from_ed_der(&key.private_key_to_pkcs8()?),
-            check: DecodingKey::from_ed_der(&public_key),
-            public_key,
-            header,
-            vault: Vault::new(token_key)?,
-            kept: Mutex::default(),
-            opened: Mutex::default(),
-        })))
-    }
-
-    /// The key that verifies these tokens: `nebula.token_key`.
-    pub(crate) fn public_key(&self) -> &[u8; 32] {
-        &self.0.public_key
-    }
-
-    /// Signs the access token of a session.
-    pub(crate) fn access_token(
-        &self,
-        account: Uuid,
-        session: Uuid,
-        (username, role): (&str, &str),
-    ) -> Result<String, jsonwebtoken::errors::Error> {
-        let iat = now();
-        self.sign(&Claims {
-            sub: account,
-            grant: Some(Grant::Session(session)),
-            username: username.to_owned(),
-            role: role.to_owned(),
-            iat,
-            exp: iat + ACCESS_LIFETIME.as_secs(),
-            aud: Claims::ACCOUNT.to_owned(),
-        })
-    }
-
-    /// Reads an access token that has not expired. Only EdDSA is accepted, whatever its header says.
-    pub(crate) fn open(&self, token: &str) -> Result<Claims, TokenError> {
-        let lock = || self.0.opened.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = lock().get(token).cloned();
-        match known {
-            Some(claims) if claims.exp <= now() => Err(TokenError::Expired),
-            Some(claims) => Ok(claims),
-            None => {
-                let claims: Claims = open_as(token, &self.0.check, Algorithm::EdDSA, Claims::ACCOUNT)?;
-                let mut opened = lock();
-                if opened.len() >= MAX_KEPT {
-                    opened.clear();
-                }
-                opened.insert(token.into(), claims.clone());
-                Ok(claims)
-            }
-        }
-    }
-
     /// An account that acts by a right which this gateway has checked itself.
     pub(crate) fn account(&self, id: Uuid, grant: Grant) -> Account {
         Account { id, grant, token: None, signer: self.clone() }
-    }
-
-    /// A token for a call of the gateway; the one made before, as long as it lasts.
-    fn own_token(&self, holder: Holder) -> Result<Arc<str>, jsonwebtoken::errors::Error> {
-        let iat = now();
-        let mut kept = self.0.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((token, exp)) = kept.get(&holder)
-            && *exp > iat + MARGIN
-        {
-            return Ok(Arc::clone(token));
-        }
-        let exp = iat + OWN_LIFETIME;
-        let aud = if holder.is_some() { Claims::ACCOUNT } else { Claims::GATEWAY };
-        let token: Arc<str> = self
-            .sign(&Claims {
-                sub: holder.map_or(Uuid::nil(), |(account, _)| account),
-                grant: holder.map(|(_, grant)| grant),
-                username: String::new(),
-                role: String::new(),
-                iat,
-                exp,
-                aud: aud.to_owned(),
-            })?
-            .into();
-        if kept.len() >= MAX_KEPT {
-            kept.clear();
-        }
-        kept.insert(holder, (Arc::clone(&token), exp));
-        Ok(token)
-    }
-
-    fn sign(&self, claims: &Claims) -> Result<String, jsonwebtoken::errors::Error> {
-        encode(&self.0.header, claims, &self.0.sign)
-    }
-}
-
-impl fmt::Debug for Signer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Signer").finish_non_exhaustive()
-    }
-}
-
-/// Name of a public key in a token: the first 16 bytes of its SHA-256.
-pub(crate) fn key_id(public_key: &[u8; 32]) -> Uuid {
-    let mut id = [0; 16];
-    id.copy_from_slice(&sha256(public_key)[..16]);
-    Uuid::from_bytes(id)
-}
-
-/// Reads a token of this audience, signed with this algorithm, that has not expired.
-pub(crate) fn open_as<C: DeserializeOwned + Clone>(
-    token: &str,
-    key: &DecodingKey,
-    algorithm: Algorithm,
-    audience: &str,
-) -> Result<C, TokenError> {
-    let mut rules = Validation::new(algorithm);
-    rules.leeway = 0;
-    rules.set_audience(&[audience]);
-    // Without this a token that has no audience at all would pass.
-    rules.set_required_spec_claims(&["exp", "aud"]);
-    match decode::<C>(token, key, &rules) {
-        Ok(token) => Ok(token.claims),
-        Err(error) if matches!(error.kind(), ErrorKind::ExpiredSignature) => Err(TokenError::Expired),
-        Err(_) => Err(TokenError::Invalid),
     }
 }
 
@@ -298,7 +87,7 @@ impl Gateway {
 
     fn vault(&self) -> Result<&Vault, ApiError> {
         let signer = self.0.as_ref().ok_or_else(|| ApiError::internal(&"a command has no key that seals"))?;
-        Ok(&signer.0.vault)
+        Ok(signer.vault())
     }
 }
 

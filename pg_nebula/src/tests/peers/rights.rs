@@ -6,12 +6,15 @@ mod tests {
     use crate::tests::{assert_error, attempt, project, register, run, text};
     use pgrx::prelude::*;
 
-    /// Accounts bob and eve, members of the project, and the administrator anna; and an agent's node, so that what
-    /// is created is not applied at once.
+    /// Accounts bob and eve, members of the project, its administrator cleo, and the administrator of all, anna; and an
+    /// agent's node, so that what is created is not applied at once.
     fn accounts(project: &str) {
         run("SELECT nebula.create_account(n, '$argon2id$x', CASE n WHEN 'anna' THEN 'admin' ELSE 'member' END)
-               FROM unnest('{anna,bob,eve,stranger}'::text[]) n");
-        run(&format!("SELECT nebula.add_member('{project}', 'bob'), nebula.add_member('{project}', 'eve')"));
+               FROM unnest('{anna,bob,cleo,eve,stranger}'::text[]) n");
+        run(&format!(
+            "SELECT nebula.add_member('{project}', 'bob'), nebula.add_member('{project}', 'eve'),
+                    nebula.add_member('{project}', 'cleo', 'admin')"
+        ));
         register(project, 1, "host");
         run("SELECT nebula.tie_node(nebula.register_node('a', 'a.example:1'), device_id) FROM nebula.device");
     }
@@ -142,6 +145,7 @@ mod tests {
         }
         for block in [
             set("anna", disable),
+            set("cleo", disable),
             "SELECT nebula.update_peer(peer_id, disabled => true) FROM nebula.peer".to_owned(),
         ] {
             run(&block);
@@ -156,7 +160,7 @@ mod tests {
             );
             assert_eq!(text(&removed), "42501");
             assert_eq!(disabled(), "t disabled by an administrator");
-            run(&set("anna", enable));
+            run(&set("cleo", enable));
             assert!(disabled().starts_with('f'), "{}", disabled());
         }
         assert_eq!(create_for("anna", &project, 2, disable), "true");
@@ -189,6 +193,7 @@ mod tests {
         }
         for by_admin in [
             set("anna", soon),
+            set("cleo", soon),
             format!("SELECT nebula.update_peer(peer_id, expires_at => {soon}) FROM nebula.peer"),
         ] {
             run(&by_admin);
