@@ -129,9 +129,9 @@ mod tests {
         let set = set_up();
         let grant = format!(r#""session":"{}","#, set.session);
         let good = set.of_session();
-        let (signed, signature) = good.rsplit_once('.').unwrap();
+        let (signed, signature) = good.rsplit_once('.').expect("a token has parts");
         let other = of_gateway();
-        let foreign_signature = other.rsplit_once('.').unwrap().1;
+        let foreign_signature = other.rsplit_once('.').expect("a token has parts").1;
         assert_ne!(signature, foreign_signature);
         for bad in [
             String::new(),
