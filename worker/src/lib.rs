@@ -61,9 +61,10 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         Scratch::open(&root).map_err(|source| StartError::Scratch { path: root.clone(), source })?;
     let reserve = settings.disk_reserve.unwrap_or_default();
     let rate = u64::from(settings.scrub_rate) << 20;
-    let background = scrub::registry(store.clone(), rate, settings.scrub_days);
+    let scrub = scrub::registry(store.clone(), rate, settings.scrub_days);
     let launcher = Launcher::default().tuned(settings.tuning());
     let workplace = Workplace::new(store, scratch, Disk::new(root, reserve), launcher);
+    let media = transcode::registries(workplace);
     let pause = pause::watch(settings.limits(), settings.sensors());
     let runner = Runner {
         name: settings.worker_name(),
@@ -76,8 +77,8 @@ pub async fn run(settings: Settings, shutdown: CancellationToken) -> Result<(), 
         health_file: settings.health_file,
         database,
         listener,
-        registry: transcode::registry(workplace),
-        background,
+        registry: media.pictures,
+        beside: vec![media.sound, scrub],
         pause,
     };
     tracing::info!(

@@ -38,14 +38,24 @@ use crate::queue::{Context, Failure, Handler, Job, Outcome, Registry, Retry, Sto
 pub(crate) use workplace::Workplace;
 
 /// The handlers of all kinds.
-pub(crate) fn registry(workplace: Workplace) -> Registry {
+pub(crate) struct Registries {
+    /// Of the kinds that use all cores.
+    pub(crate) pictures: Registry,
+    /// Of the sound of a film. It takes minutes on one core, while a player that has the first chunk already waits for
+    /// the next one.
+    pub(crate) sound: Registry,
+}
+
+/// The handlers of all kinds.
+pub(crate) fn registries(workplace: Workplace) -> Registries {
     let workplace = Arc::new(workplace);
-    let with = |kind| Arc::new(Transcode { workplace: workplace.clone(), kind });
-    let mut registry = Registry::default();
-    for kind in Kind::ALL {
-        registry = registry.with(kind.name(), with(kind));
+    let with = |registry: Registry, kind: Kind| {
+        registry.with(kind.name(), Arc::new(Transcode { workplace: workplace.clone(), kind }))
+    };
+    Registries {
+        pictures: Kind::PICTURES.into_iter().fold(Registry::default(), with),
+        sound: with(Registry::default(), Kind::Sound),
     }
-    registry
 }
 
 #[derive(Clone, Copy)]
@@ -60,8 +70,9 @@ enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 7] =
-        [Self::Convert, Self::Chunk, Self::Sound, Self::Pictures, Self::Photo, Self::Subtitle, Self::Join];
+    /// All but sound.
+    const PICTURES: [Self; 6] =
+        [Self::Convert, Self::Chunk, Self::Pictures, Self::Photo, Self::Subtitle, Self::Join];
 
     /// Name in the queue.
     fn name(self) -> &'static str {

@@ -95,7 +95,7 @@ async fn main() -> ExitCode {
         listener: database.clone(),
         database,
         registry: Registry::default().with("ledger", Arc::new(Ledger { worker })),
-        background: Registry::default(),
+        beside: Vec::new(),
         pause: tokio::sync::watch::channel(None).1,
     };
     runner.run(shutdown).await;

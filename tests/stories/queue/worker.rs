@@ -26,6 +26,8 @@ use tokio_util::sync::CancellationToken;
 use super::{becomes, state};
 
 const KIND: &str = "story";
+/// Kinds that have a slot each beside those of [`KIND`].
+const BESIDE: [&str; 2] = ["story-long", "story-longer"];
 
 /// Does what the payload says and reports each step.
 struct Actor(UnboundedSender<(i64, String)>);
@@ -77,6 +79,7 @@ impl Company {
 
     fn hire_with(url: &str, name: &str, change: impl FnOnce(&mut Runner)) -> Result<Self> {
         let (sender, told) = unbounded_channel();
+        let actor = Arc::new(Actor(sender));
         let mut runner = Runner {
             name: name.into(),
             slots: 1,
@@ -88,8 +91,8 @@ impl Company {
             health_file: None,
             database: Server::parse(url)?,
             listener: Server::parse(url)?,
-            registry: Registry::default().with(KIND, Arc::new(Actor(sender))),
-            background: Registry::default(),
+            registry: Registry::default().with(KIND, actor.clone()),
+            beside: BESIDE.map(|kind| Registry::default().with(kind, actor.clone())).into(),
             pause: watch::channel(None).1,
         };
         change(&mut runner);
@@ -120,8 +123,12 @@ async fn fresh() -> Result<(Database, Client)> {
 }
 
 async fn enqueue(client: &Client, payload: &str) -> Result<i64> {
+    enqueue_as(client, KIND, payload).await
+}
+
+async fn enqueue_as(client: &Client, kind: &str, payload: &str) -> Result<i64> {
     let sql = "SELECT nebula.enqueue_job($1, to_jsonb($2::text), max_attempts => 2)";
-    Ok(client.query_one(sql, &[&KIND, &payload]).await?.get(0))
+    Ok(client.query_one(sql, &[&kind, &payload]).await?.get(0))
 }
 
 /// Process id of the workers' listening session in this database.
@@ -189,6 +196,17 @@ async fn a_job_without_a_notification_is_found_by_polling() -> Result<()> {
     let sql = "INSERT INTO nebula.job_waiting (kind, payload) VALUES ($1, '{}') RETURNING job_id";
     let job: i64 = client.query_one(sql, &[&KIND]).await?.get(0);
     company.tells(job, "done").await?;
+    company.stop().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kinds_beside_the_slots_wait_for_none_of_the_others() -> Result<()> {
+    let (database, client) = fresh().await?;
+    let mut company = Company::hire(&database, "w1")?;
+    for kind in [KIND, BESIDE[0], BESIDE[1]] {
+        let job = enqueue_as(&client, kind, "wait").await?;
+        company.tells(job, "begun").await?;
+    }
     company.stop().await
 }
 

@@ -54,8 +54,9 @@ pub struct Runner {
     pub listener: Server,
     /// The handlers.
     pub registry: Registry,
-    /// Handlers of jobs that last long and use little: one runs beside those of the slots, which it does not delay.
-    pub background: Registry,
+    /// Handlers of jobs that last long and use little. One job of each registry runs beside those of the slots, so
+    /// that neither waits for the other.
+    pub beside: Vec<Registry>,
     /// The reason why no job is to run now, if there is one.
     pub pause: watch::Receiver<Option<String>>,
 }
@@ -103,7 +104,8 @@ impl Runner {
     /// others are handed back.
     pub async fn run(self, shutdown: CancellationToken) {
         let wake = Arc::new(Notify::new());
-        let all: Vec<_> = [&self.registry, &self.background].iter().flat_map(|one| one.kinds()).collect();
+        let all: Vec<_> =
+            [&self.registry].into_iter().chain(&self.beside).flat_map(Registry::kinds).collect();
         let listening = listener::listen(self.listener, all, wake.clone());
         let _listener = AbortOnDropHandle::new(spawn(listening));
         let database = Arc::new(Database::new(&self.database));
@@ -130,7 +132,8 @@ impl Runner {
             };
             Lane { executor: Arc::new(executor), slots, running: JoinSet::new() }
         };
-        let mut lanes = [lane(self.registry, self.slots), lane(self.background, 1)];
+        let mut lanes = vec![lane(self.registry, self.slots)];
+        lanes.extend(self.beside.into_iter().map(|registry| lane(registry, 1)));
         let mut outage: Option<ExponentialBackoff> = None;
         let part = format!("worker {}", self.name);
         // Unknown at first: an earlier worker of this name may have ended while it was paused.
