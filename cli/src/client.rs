@@ -108,6 +108,17 @@ impl Client {
         data(self.send(build).await?).await
     }
 
+    /// The same of what a query names.
+    pub(crate) async fn patch_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &[(&str, String)],
+        body: &impl Serialize,
+    ) -> Result<T> {
+        let build = || Ok(self.request(Method::PATCH, path).query(query).json(body).timeout(REQUEST_TIMEOUT));
+        data(self.send(build).await?).await
+    }
+
     /// `PUT` with the access token.
     pub(crate) async fn put<T: DeserializeOwned>(&self, path: &str, body: &impl Serialize) -> Result<T> {
         let build = || Ok(self.request(Method::PUT, path).json(body).timeout(REQUEST_TIMEOUT));

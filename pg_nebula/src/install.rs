@@ -138,6 +138,7 @@ install_in_order! {
     "functions_endpoint" = "../../sql/functions/endpoint.sql",
     "functions_json_field" = "../../sql/functions/json_field.sql",
     "functions_pool" = "../../sql/functions/pool.sql",
+    "functions_pool_change" = "../../sql/functions/pool_change.sql",
     "functions_allocation" = "../../sql/functions/allocation.sql",
     "functions_authority" = "../../sql/functions/authority.sql",
     "functions_reservation" = "../../sql/functions/reservation.sql",

@@ -38,6 +38,28 @@ COMMENT ON FUNCTION nebula.create_project(text, inet) IS
   'host bits set, or not for devices (loopback, multicast and the '
   'like), 23505 name taken';
 
+-- The project has a pool at once, so that devices can join.
+CREATE FUNCTION nebula.create_project_for(
+  p_actor nebula.proven_account, p_name text, p_cidr text, p_pool text, p_client inet DEFAULT NULL
+) RETURNS uuid
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
+DECLARE
+  v_by         text := nebula.require_operator(p_actor, 'project.create');
+  v_cidr       inet := nebula.read_inet('cidr', p_cidr);
+  v_pool       inet := nebula.read_inet('pool', coalesce(p_pool, p_cidr));
+  v_project_id uuid := nebula.create_project(p_name, v_cidr);
+BEGIN
+  PERFORM nebula.record_event(v_project_id, v_by, 'create', 'project', v_project_id::text, p_client,
+                              jsonb_strip_nulls(jsonb_build_object('name', p_name, 'cidr', v_cidr)));
+  IF v_pool IS NOT NULL THEN
+    PERFORM nebula.add_pool(v_project_id, 'default', v_pool, false, v_by, p_client);
+  END IF;
+  RETURN v_project_id;
+END $$;
+COMMENT ON FUNCTION nebula.create_project_for(nebula.proven_account, text, text, text, inet) IS
+  'For the gateway: create_project for an operator, with a pool named default: the range p_pool, else all of p_cidr; '
+  'none without either. Errors: 28000, 42501, the rest as create_project and populate_pool';
+
 -- One statement reads account, project and membership, because this runs in every registration.
 CREATE FUNCTION nebula.acting_member(
   p_actor uuid, p_project_id uuid, p_action text, OUT username text, OUT is_admin boolean

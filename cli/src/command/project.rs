@@ -3,7 +3,7 @@
 use std::env;
 
 use clap::{Args, Subcommand};
-use nebula_api::project::Project;
+use nebula_api::project::{NewProject, Project};
 use uuid::Uuid;
 
 use crate::client::Client;
@@ -16,10 +16,6 @@ mod options;
 const VARIABLE: &str = "NEBULA_PROJECT";
 
 #[derive(Debug, Subcommand)]
-#[command(
-    after_help = "Administrators make projects, pools and members in SQL: make psql, then SELECT nebula.create_project(…); \
-                        see sql/README.md."
-)]
 pub(crate) enum Command {
     /// List the projects you are a member of
     Ls,
@@ -28,8 +24,21 @@ pub(crate) enum Command {
         /// Name or id of the project
         project: String,
     },
+    /// Create a project, with a pool of addresses for its devices (operators)
+    Create(Create),
     /// Show the options that all devices of a project share, and change them (administrators)
     Options(options::Arguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// Name: letters, digits, spaces, dots, underscores, dashes
+    name: String,
+    /// Network of all its devices, for example 10.50.0.0/16 [default: none; for files alone]
+    network: Option<String>,
+    /// Range of its first pool [default: the whole network]
+    #[arg(long, value_name = "RANGE")]
+    pool: Option<String>,
 }
 
 pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
@@ -49,7 +58,18 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             Ok(())
         }
         Command::Ls => list(context).await,
+        Command::Create(create) => create_project(context, create).await,
     }
+}
+
+async fn create_project(context: &Context, Create { name, network, pool }: Create) -> Result<()> {
+    let client = context.client()?;
+    let project = NewProject { name, cidr: network, pool };
+    let created: Project = client.post("/api/projects", &project).await?;
+    context.output.confirm(&created, || {
+        let name = clean(&created.name);
+        format!("Created {name}. Let commands be about it: nebulactl project use \"{name}\"")
+    })
 }
 
 async fn list(context: &Context) -> Result<()> {

@@ -1,4 +1,4 @@
-//! Pools: `GET /api/pools`.
+//! Pools: `/api/pools`.
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -29,4 +29,33 @@ pub struct PoolUsage {
     pub free: String,
     /// False: gives out no address, whatever is free.
     pub enabled: bool,
+}
+
+/// Body of `POST /api/pools`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NewPool {
+    /// Project that it is for.
+    pub project_id: Uuid,
+    /// Name, unique in the project.
+    pub name: String,
+    /// The range in CIDR notation: inside the project's overlay if that is of the same family.
+    pub cidr: String,
+    /// Whether the first address is kept back for a gateway.
+    #[serde(default)]
+    pub reserve_gateway: bool,
+}
+
+/// Body of `PATCH /api/pools`; what is absent stays.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PoolChanges {
+    /// A range around the present one, or one inside it that has all addresses which are held.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// Whether it gives out addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enabled: Option<bool>,
 }

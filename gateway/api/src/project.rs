@@ -1,4 +1,4 @@
-//! Projects: `GET /api/projects`.
+//! Projects: `/api/projects`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -27,4 +27,19 @@ pub struct Project {
     pub used_bytes: i64,
     /// The most that it may store; absent: any number.
     pub max_bytes: Option<i64>,
+}
+
+/// Body of `POST /api/projects`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct NewProject {
+    /// Unique name.
+    pub name: String,
+    /// The whole overlay in CIDR notation. Without it, pools stand for themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cidr: Option<String>,
+    /// Range of its first pool, which is named `default`; without it, the whole overlay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pool: Option<String>,
 }

@@ -1,6 +1,9 @@
-//! Pools: usage.
+//! Pools: usage and changes.
 
-use nebula_api::pool::PoolUsage;
+use std::net::IpAddr;
+
+use nebula_api::pool::{NewPool, PoolChanges, PoolUsage};
+use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::proof::Account;
@@ -31,4 +34,56 @@ pub(crate) async fn list(
             })
         },
     )
+}
+
+/// Creates a pool. Fails with 403 not an operator, 404 no such project, 409 the name or the range is taken, 400 a range
+/// that cannot be.
+pub(crate) async fn create(
+    client: &impl GenericClient,
+    actor: &Account,
+    NewPool { project_id, name, cidr, reserve_gateway }: &NewPool,
+    address: Option<IpAddr>,
+) -> Result<PoolUsage, ApiError> {
+    let sql = "SELECT nebula.create_pool_for(nebula.actor($1), $2, $3, $4, $5, $6)";
+    query(client, sql, &[&actor, project_id, name, cidr, reserve_gateway, &address]).await?;
+    named(client, actor, *project_id, name).await
+}
+
+/// Changes the range of a pool, or whether it gives out addresses. Fails with 403 not an operator, 404 no such pool, 409
+/// addresses outside the new range are held, 400 a range that cannot be.
+pub(crate) async fn change(
+    client: &impl GenericClient,
+    actor: &Account,
+    project_id: Uuid,
+    name: &str,
+    changes: &PoolChanges,
+    address: Option<IpAddr>,
+) -> Result<PoolUsage, ApiError> {
+    let sql = "SELECT nebula.change_pool_for(nebula.actor($1), $2, $3, $4, $5)";
+    query(client, sql, &[&actor, &project_id, &name, &Json(changes), &address]).await?;
+    named(client, actor, project_id, name).await
+}
+
+/// Removes a pool. Fails with 403 not an operator, 404 no such pool, 409 its addresses are held or in quarantine.
+pub(crate) async fn remove(
+    client: &impl GenericClient,
+    actor: &Account,
+    project_id: Uuid,
+    name: &str,
+    address: Option<IpAddr>,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.drop_pool_for(nebula.actor($1), $2, $3, $4)";
+    query(client, sql, &[&actor, &project_id, &name, &address]).await.map(drop)
+}
+
+async fn named(
+    client: &impl GenericClient,
+    actor: &Account,
+    project_id: Uuid,
+    name: &str,
+) -> Result<PoolUsage, ApiError> {
+    let pool = list(client, actor, Some(project_id)).await?.into_iter().find(|pool| pool.name == name);
+    pool.ok_or_else(|| {
+        ApiError::not_found("the pool was removed meanwhile").hint("List them: GET /api/pools.")
+    })
 }

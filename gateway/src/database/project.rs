@@ -1,10 +1,10 @@
-//! Projects: listing, and the configuration their devices share.
+//! Projects: listing, creating, and the configuration their devices share.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
-use nebula_api::project::Project;
+use nebula_api::project::{NewProject, Project};
 use serde::{Deserialize, Deserializer};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -31,6 +31,22 @@ pub(crate) async fn list(client: &impl GenericClient, actor: &Account) -> Result
             })
         },
     )
+}
+
+/// Creates a project with its first pool. Fails with 403 not an operator, 409 name taken, 400 a name or network that
+/// cannot be.
+pub(crate) async fn create(
+    client: &impl GenericClient,
+    actor: &Account,
+    NewProject { name, cidr, pool }: &NewProject,
+    address: Option<IpAddr>,
+) -> Result<Project, ApiError> {
+    let sql = "SELECT nebula.create_project_for(nebula.actor($1), $2, $3, $4, $5)";
+    let project_id: Uuid = query_one(client, sql, &[&actor, name, cidr, pool, &address]).await?.try_get(0)?;
+    let made = list(client, actor).await?.into_iter().find(|project| project.project_id == project_id);
+    made.ok_or_else(|| {
+        ApiError::not_found("the project was removed meanwhile").hint("List them: GET /api/projects.")
+    })
 }
 
 /// The versions of the configurations of those projects that exist.

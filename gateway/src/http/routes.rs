@@ -86,12 +86,16 @@ routes! {
     Admin  firewall::drop_route;
 
     Viewer project::list;
+    Operator project::create;
     Viewer member::list;
     Owner  member::set;
     Owner  member::remove;
     Viewer quota::list;
     Operator quota::set;
     Viewer pool::list;
+    Operator pool::create;
+    Operator pool::change;
+    Operator pool::remove;
     Viewer device::list;
     Viewer certificate::list;
     Operator authority::list;

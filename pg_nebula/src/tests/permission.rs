@@ -54,6 +54,7 @@ mod tests {
         ("force_rotation", Action("rotation.write", "$1, $p")),
         ("cancel_rotation", Action("rotation.write", "$1, $p")),
         ("list_projects", Sight),
+        ("create_project_for", Action("project.create", "$1, 'new', '10.9.0.0/24', NULL")),
         ("list_quotas", Sight),
         ("set_quota_for", Action("quota.write", "$1, 'project', $p, 1")),
         ("upload_room", Action("file.write", "$1, $p, 1")),
@@ -62,6 +63,9 @@ mod tests {
         ("end_uploads", NoAccount),
         ("end_expired_uploads", NoAccount),
         ("list_pools", Sight),
+        ("create_pool_for", Action("project.create", "$1, $p, 'new', '10.9.0.0/24', false")),
+        ("change_pool_for", Action("project.create", "$1, $p, 'default', '{\"enabled\": false}'")),
+        ("drop_pool_for", Action("project.create", "$1, $p, 'default'")),
         (
             "register_devices",
             Action(
@@ -304,7 +308,7 @@ mod tests {
             .collect();
         for action in text("SELECT string_agg(action, ' ') FROM nebula.permission").split(' ') {
             // Of functions that answer what an account sees, and of functions that no account calls.
-            let other = ["file.read", "peer.admin", "project.create", "system.read"];
+            let other = ["file.read", "peer.admin", "system.read"];
             assert!(asked.contains(&action) || other.contains(&action), "nothing asks for {action}");
         }
     }

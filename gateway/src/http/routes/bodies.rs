@@ -64,7 +64,8 @@ async fn a_body_described_without_other_fields_is_refused_with_one_and_its_name(
         let mut uri = entry.path.split('/').map(named).collect::<Vec<_>>().join("/");
         let parameters = operation["parameters"].as_array().into_iter().flatten();
         for parameter in parameters.filter(|one| one["in"] == "query" && one["required"] == true) {
-            uri += &format!("?{}={id}", parameter["name"].as_str().unwrap());
+            let mark = if uri.contains('?') { '&' } else { '?' };
+            uri += &format!("{mark}{}={id}", parameter["name"].as_str().unwrap());
         }
         let request = TestRequest::default().method(entry.method.clone()).uri(&uri);
         let request = request.insert_header(("authorization", format!("Bearer {token}")));
