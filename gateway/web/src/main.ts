@@ -7,5 +7,5 @@ import "./style/peer.css";
 import "./style/player.css";
 
 // A visitor of a share link has no account, and gets that page and nothing of the console.
-const page = window.location.pathname.startsWith("/s/") ? import("./pages/Shared.vue") : import("./App.vue");
+const page = window.location.pathname.startsWith("/s/") ? import("./pages/visitor/Visitor.vue") : import("./App.vue");
 void page.then(({ default: shown }) => createApp(shown).mount("#app"));

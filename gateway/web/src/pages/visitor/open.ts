@@ -1,0 +1,12 @@
+// Requests of visitors without an account.
+import { Failure, reach } from "../../api/failure";
+import type { SharedFile, SharedFolder } from "../../api/types";
+
+/** Opens a link; of a folder, its list or one of its files. */
+export async function openShare(token: string, password?: string, fileId?: string): Promise<SharedFile | SharedFolder> {
+  const body = JSON.stringify({ token, password, fileId });
+  const answer = await reach("/api/shares/open", { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const text = await answer.text();
+  if (!answer.ok) throw Failure.fromAnswer(answer.status, text);
+  return (JSON.parse(text) as { data: SharedFile | SharedFolder }).data;
+}
