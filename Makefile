@@ -2,7 +2,7 @@
 # PG_MAJOR=17 chooses another PostgreSQL than the extension's default; T=NAME chooses tests by name.
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-test setup-extension setup-lint build up down clean-data env psql check test test-extension \
-	test-stories test-paths cases soak lint bench images
+	test-stories test-paths cases screenshots soak lint bench images
 
 help: ## This list
 	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 26
@@ -48,6 +48,9 @@ test-extension: setup-extension ## Run the extension's own tests (T=NAME, PG_MAJ
 
 test-stories: setup-test ## Run the tests that drive the real programs (T=NAME, PG_MAJOR=17)
 	@tests/run/test.sh stories
+
+screenshots: setup-test ## Make a picture of every page of the console, light and dark, wide and narrow: target/screenshots
+	@NEBULA_PICTURES=$(CURDIR)/target/screenshots NEBULA_SHOTS=1 T=gateway::pages tests/run/test.sh stories
 
 cases: setup-test ## Run the tests of faults from the field and print one line for each case (T=NAME): tests/cases/
 	@tests/run/cases.sh $(T)

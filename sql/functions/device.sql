@@ -199,11 +199,12 @@ CREATE FUNCTION nebula.list_devices(
 ) RETURNS TABLE (
   device_id uuid, project_id uuid, name text, role text, owner text, ip text, pool text,
   endpoints text[], curve text, registered_at timestamptz, last_seen_at timestamptz,
-  revoked_at timestamptz, fingerprint text, certificate_not_after timestamptz
+  revoked_at timestamptz, fingerprint text, certificate_not_after timestamptz, groups text[]
 )
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   SELECT d.device_id, d.project_id, d.name, d.role, o.username, host(a.ip), l.name, d.endpoints, d.curve,
-         d.registered_at, d.last_seen_at, d.revoked_at, encode(c.fingerprint, 'hex'), c.not_after
+         d.registered_at, d.last_seen_at, d.revoked_at, encode(c.fingerprint, 'hex'), c.not_after,
+         d.groups
     FROM nebula.device d
     LEFT JOIN nebula.account o ON o.account_id = d.owner_id
     LEFT JOIN nebula.allocation a ON a.device_id = d.device_id AND a.released_at IS NULL
@@ -226,7 +227,7 @@ CREATE FUNCTION nebula.device_status_for(p_actor nebula.proven_account, p_wanted
 RETURNS TABLE (
   device_id uuid, project_id uuid, name text, role text, owner text, ip text, pool text,
   endpoints text[], curve text, registered_at timestamptz, last_seen_at timestamptz,
-  revoked_at timestamptz, fingerprint text, certificate_not_after timestamptz
+  revoked_at timestamptz, fingerprint text, certificate_not_after timestamptz, groups text[]
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN

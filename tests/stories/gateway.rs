@@ -8,6 +8,7 @@ mod database;
 mod ended;
 mod input;
 mod notification;
+mod pages;
 mod proxy;
 mod session;
 mod statements;

@@ -81,6 +81,10 @@ pub struct Device {
     pub fingerprint: Option<String>,
     /// End of that certificate.
     pub certificate_not_after: Option<DateTime<Utc>>,
+    /// Groups that firewall rules refer to; its certificate names them from its next renewal on.
+    #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub groups: Vec<String>,
 }
 
 /// Answer of `POST /api/nebula/release/{deviceId}`.

@@ -260,5 +260,6 @@ fn read_device(row: &Row) -> Result<Device, tokio_postgres::Error> {
         revoked_at: row.try_get("revoked_at")?,
         fingerprint: row.try_get("fingerprint")?,
         certificate_not_after: row.try_get("certificate_not_after")?,
+        groups: row.try_get("groups")?,
     })
 }

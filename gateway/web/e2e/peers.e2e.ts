@@ -150,12 +150,12 @@ test("several peers are moved and removed at once, with a result for each", asyn
 
 test("a list of many peers comes in pages, and is searched as a whole", async () => {
   const { page } = session;
-  const before = await page.evaluate(() => location.hash);
-  const show = (hash: string) => page.evaluate((to) => void (location.hash = to), hash);
+  const before = new URL(page.url()).pathname;
+  const show = (path: string) => page.goto(new URL(path, page.url()).href);
   const peers = page.getByRole("list", { name: "Peers" });
   const rows = peers.locator(":scope > li");
   const more = page.getByRole("button", { name: "Show more" });
-  await show("#/zoo/peers");
+  await show("/p/zoo/peers");
   await peers.getByText("sensor-001", { exact: true }).waitFor();
   expect(await rows.count()).toBe(200);
   await more.click();
@@ -163,7 +163,7 @@ test("a list of many peers comes in pages, and is searched as a whole", async ()
   expect([await rows.count(), await more.count()]).toEqual([201, 0]);
   await show(before);
   await peers.getByText("sensor-001", { exact: true }).waitFor({ state: "detached" });
-  await show("#/zoo/peers");
+  await show("/p/zoo/peers");
   await more.waitFor();
   await page.getByLabel("Filter peers").fill("sensor-201");
   await peers.getByText("sensor-201", { exact: true }).waitFor();

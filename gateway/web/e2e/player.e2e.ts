@@ -7,7 +7,7 @@ let session: Session;
 
 beforeAll(async () => {
   session = await signIn();
-  await open(session.page, "Files");
+  await open(session.page, "Library");
 });
 
 afterAll(() => session?.browser.close());
@@ -56,7 +56,7 @@ async function choose(part: string, entry: string) {
 
 test("subtitles that are made while a film plays appear without opening it again", async () => {
   const { page } = session;
-  await page.getByRole("button", { name: "Play late.mkv" }).click();
+  await page.getByRole("link", { name: "Play late.mkv" }).click();
   await shows(480);
   expect(await page.locator("media-captions-button").count()).toBe(0);
   // The bookmark of the pause tells the story that the player has begun: it lets the subtitles be made.
@@ -76,7 +76,7 @@ test("the list shows the poster of the film", async () => {
 
 test("a film plays in the size that is chosen, and changes it while it plays", async () => {
   const { page } = session;
-  await page.getByRole("button", { name: "Play film.mkv" }).click();
+  await page.getByRole("link", { name: "Play film.mkv" }).click();
   // In whichever size the line takes.
   await page.waitForFunction(() => (document.querySelector("video")?.videoHeight ?? 0) > 0);
   expect(await entries("Quality")).toEqual(["Auto", "540p", "480p"]);
@@ -196,9 +196,9 @@ test("a film that was closed goes on where it was, and the way back closes it", 
   await page.goBack();
   expect((await noted).ok()).toBe(true);
   await page.waitForFunction(() => !document.querySelector("video"));
-  await page.getByRole("heading", { name: "Files" }).waitFor();
+  await page.getByRole("heading", { name: "Library" }).waitFor();
   await page.reload();
-  await page.getByRole("button", { name: "Play film.mkv" }).click();
+  await page.getByRole("link", { name: "Play film.mkv" }).click();
   await page.waitForFunction(() => (document.querySelector("video")?.currentTime ?? 0) >= 10);
   await page.keyboard.press("Escape");
   await page.waitForFunction(() => !document.querySelector("video"));
@@ -206,12 +206,12 @@ test("a film that was closed goes on where it was, and the way back closes it", 
 
 test("a film that failed says why, and is kept as a file", async () => {
   const { page } = session;
-  await page.getByRole("button", { name: "Why nothing.mkv failed" }).click();
+  await page.getByRole("link", { name: "Why nothing.mkv failed" }).click();
   await page.getByRole("heading", { name: "This file could not be converted" }).waitFor();
   expect(await page.locator(".failed .reason").textContent()).toMatch(/\w+ .*\./);
   await picture(page, "failed");
   await page.getByRole("button", { name: "Keep as a file" }).click();
-  await page.getByRole("button", { name: "Why nothing.mkv failed" }).waitFor({ state: "detached" });
+  await page.getByRole("link", { name: "Why nothing.mkv failed" }).waitFor({ state: "detached" });
   await page.getByText("nothing.mkv").first().waitFor();
 });
 
@@ -219,9 +219,12 @@ test("a file that is deleted waits in the trash and is restored from there", asy
   const { page } = session;
   await page.getByRole("button", { name: "Delete film.mkv" }).click();
   await page.getByRole("button", { name: "Delete", exact: true }).click();
+  await page.getByRole("link", { name: "Play film.mkv" }).waitFor({ state: "detached" });
+  await open(page, "Trash");
   await page.getByRole("button", { name: "Restore film.mkv" }).click();
-  await page.getByRole("button", { name: "Play film.mkv" }).waitFor();
   await page.getByRole("button", { name: "Restore film.mkv" }).waitFor({ state: "detached" });
+  await open(page, "Library");
+  await page.getByRole("link", { name: "Play film.mkv" }).first().waitFor();
 });
 
 const plays = () => session.page.waitForFunction(() => (document.querySelector("video")?.currentTime ?? 0) > 0.2);

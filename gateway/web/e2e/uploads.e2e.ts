@@ -12,7 +12,7 @@ const begun: number[] = [];
 beforeAll(async () => {
   session = await signIn();
   const { page } = session;
-  await open(page, "Files");
+  await open(page, "Library");
   page.on("request", (request) => {
     if (request.method() === "PATCH") begun.push(Number(request.headers()["upload-offset"]));
   });

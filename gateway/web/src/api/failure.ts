@@ -12,6 +12,10 @@ export class Failure extends Error {
     readonly hint?: string,
     /** Only the gateway's own answers have one. */
     readonly sqlstate?: string,
+    /** By which the gateway's log tells more. */
+    readonly request?: string,
+    /** Why a session ended, in a word. */
+    readonly reason?: string,
   ) {
     super(detail);
     this.name = "Failure";
@@ -23,14 +27,18 @@ export class Failure extends Error {
   }
 
   /** The failure an answer describes; a proxy's own error page has no body of ours. */
-  static fromAnswer(status: number, text: string): Failure {
+  static fromAnswer(status: number, text: string, request?: string): Failure {
     try {
       const body = JSON.parse(text) as Partial<FailureBody> | null;
-      if (body?.detail) return new Failure(status, body.detail, body.hint, body.sqlstate);
+      if (body?.detail) return new Failure(status, body.detail, body.hint ?? undefined, body.sqlstate, request, body.reason);
     } catch {
       // Not JSON: said below in our own words.
     }
     return new Failure(status, `The answer has status ${status} and is not the gateway's.`, "The log of the proxy in front of it says why.");
+  }
+
+  static async of(answer: Response): Promise<Failure> {
+    return Failure.fromAnswer(answer.status, await answer.text(), answer.headers.get("X-Request-Id") ?? undefined);
   }
 
   static unreachable(): Failure {

@@ -34,7 +34,10 @@ async function gateway(path: string, init: RequestInit): Promise<Response> {
   return bearer === `Bearer ${valid}` ? Response.json({ success: true, data: path }) : new Response("", { status: 401 });
 }
 
-const load = async () => ({ session: await import("./session"), client: await import("./client") });
+const load = async () => {
+  const [session, { call }, { devicesAt }, { projects }, { me }] = await Promise.all([import("./session"), import("./call"), import("./device"), import("./project"), import("./account")]);
+  return { session, client: { projects, me, devices: (projectId: string) => call<unknown>(devicesAt(projectId)) } };
+};
 
 beforeEach(() => {
   refreshes = [];

@@ -3,6 +3,7 @@
 // because then the next user of this browser is signed in too. Both are readable by scripts of this
 // origin, which is why the policy lets no foreign script in and why each token is valid for one exchange.
 import { ref } from "vue";
+import { session as words } from "../text/en/session";
 import { Failure, reach } from "./failure";
 import type { TokenPair } from "./types";
 
@@ -16,15 +17,21 @@ let pending: Promise<string> | null = null;
 const stored = () => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
 
 export const signedIn = ref(stored() !== null);
-/** Why the person has to sign in again, when it was not their own doing. */
+/** Why the person has to sign in again, when it was not their own doing in this tab. */
 export const ended = ref("");
 
+/** Messages between tabs. */
+type Told = { old: string; pair: TokenPair } | { ended: string };
+
 // A duplicated tab starts with a copy of the refresh token. Without this, the second exchange of that copy
-// would look like theft and end both sessions.
+// would look like theft and end both sessions. A tab in which somebody signs out ends the others at once.
 const tabs = new BroadcastChannel("nebula.session");
-tabs.onmessage = ({ data }: MessageEvent<{ old: string; pair: TokenPair }>) => {
-  if (stored() === data.old) keep(data.pair);
+tabs.onmessage = ({ data }: MessageEvent<Told>) => {
+  if ("ended" in data) {
+    if (stored() === data.ended || stored() === null) forget(words.elsewhere);
+  } else if (stored() === data.old) keep(data.pair);
 };
+const tell = (told: Told) => tabs.postMessage(told);
 
 function keep(pair: TokenPair, remember = localStorage.getItem(KEY) !== null) {
   access = { token: pair.accessToken, until: Date.now() + pair.expiresIn * 1000 - MARGIN };
@@ -35,6 +42,7 @@ function keep(pair: TokenPair, remember = localStorage.getItem(KEY) !== null) {
 }
 
 function forget(reason: string) {
+  if (!signedIn.value) return;
   access = null;
   sessionStorage.removeItem(KEY);
   localStorage.removeItem(KEY);
@@ -47,7 +55,7 @@ const post = (path: string, body: unknown) =>
 
 export async function signIn(username: string, password: string, remember: boolean): Promise<void> {
   const answer = await post("/api/auth/login", { username, password });
-  if (!answer.ok) throw Failure.fromAnswer(answer.status, await answer.text());
+  if (!answer.ok) throw await Failure.of(answer);
   ended.value = "";
   keep((await answer.json()) as TokenPair, remember);
 }
@@ -58,6 +66,7 @@ export async function signOut(): Promise<void> {
   const bearer = access ? { Authorization: `Bearer ${access.token}` } : undefined;
   forget("");
   if (!refreshToken) return;
+  tell({ ended: refreshToken });
   await fetch("/api/auth/logout", {
     method: "POST",
     headers: { "Content-Type": "application/json", ...bearer },
@@ -82,19 +91,19 @@ export function renew(stale?: string): Promise<string> {
 async function exchange(): Promise<string> {
   const old = stored();
   if (old === null) {
-    forget("You signed out in another tab.");
-    throw new Failure(401, "You are signed out.", "Sign in again.");
+    forget(words.elsewhere);
+    throw new Failure(401, words.signedOut, words.again);
   }
   const answer = await post("/api/auth/refresh", { refreshToken: old });
   if (answer.ok) {
     const pair = (await answer.json()) as TokenPair;
     // Signed out while the answer was on its way: it stays that way.
     if (stored() === old) keep(pair);
-    tabs.postMessage({ old, pair });
+    tell({ old, pair });
     return pair.accessToken;
   }
-  const failure = Failure.fromAnswer(answer.status, await answer.text());
+  const failure = await Failure.of(answer);
   // Only a refusal ends the session; a gateway that is down or busy does not.
-  if ([400, 401, 403].includes(answer.status)) forget("Your session has ended. Please sign in again.");
+  if ([400, 401, 403].includes(answer.status)) forget(words.reason(failure.reason));
   throw failure;
 }

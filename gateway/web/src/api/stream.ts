@@ -1,6 +1,6 @@
 // The live stream: what changed, as long as the page is open, across lost connections.
 import { ref } from "vue";
-import { authorized } from "./client";
+import { authorized } from "./call";
 import { EventParser } from "./events";
 import { Failure } from "./failure";
 import type { Change } from "./types";
@@ -51,7 +51,7 @@ async function connection(life: AbortSignal, onChange: (change: Change) => void,
   let watchdog = setTimeout(stop, SILENCE);
   try {
     const answer = await authorized("/api/stream", { headers: { Accept: "text/event-stream" }, signal: attempt.signal });
-    if (!answer.ok || !answer.body) throw Failure.fromAnswer(answer.status, await answer.text());
+    if (!answer.ok || !answer.body) throw await Failure.of(answer);
     onOpen();
     const reader = answer.body.getReader();
     const decoder = new TextDecoder();

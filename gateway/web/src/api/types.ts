@@ -1,318 +1,44 @@
-// The gateway's JSON, word for word as gateway/api/src declares it. Times are RFC 3339 text.
+// The gateway's JSON by the console's names. The shapes are generated (schema.d.ts); only words that the document gives
+// as text are listed here. Times are RFC 3339 text.
+import type { components } from "./schema";
 
-export interface TokenPair {
-  accessToken: string;
-  refreshToken: string;
-  /** Seconds until the access token expires. */
-  expiresIn: number;
-}
+type Schemas = components["schemas"];
 
-export interface Identity {
-  accountId: string;
-  username: string;
-  role: "admin" | "member";
-}
+/** The gateway writes fields without a value as null, and leaves none out. */
+type Whole<T> = T extends (infer One)[] ? Whole<One>[] : T extends object ? { [Key in keyof T]-?: Whole<Exclude<T[Key], undefined>> } : T;
+/** An answer, with the words of some of its fields. */
+type Answer<Name extends keyof Schemas, Words extends { [Key in keyof Words]: Key extends keyof Schemas[Name] ? unknown : never } = object> =
+  Omit<Whole<Schemas[Name]>, keyof Words> & Words;
 
-export interface Project {
-  projectId: string;
-  name: string;
-  cidr: string | null;
-  createdAt: string;
-  devices: number;
-  files: number;
-}
+export type TokenPair = Answer<"TokenPair">;
+export type Identity = Answer<"Identity", { role: "admin" | "member" }>;
 
-/** The options of a project that the console knows. */
-export interface ProjectOptions {
-  /** How far members may let their peers reach. */
-  memberReach: "overlay" | "internet";
-}
+export type ProjectRole = "viewer" | "member" | "admin" | "owner";
+export type Account = Answer<"Account", { role: "admin" | "member" }>;
+export type Member = Answer<"Member", { role: ProjectRole }>;
+export type Session = Answer<"Session">;
 
-/** Counts are decimal text: an IPv6 pool outgrows every JSON number. */
-export interface PoolUsage {
-  poolId: number;
-  projectId: string;
-  name: string;
-  cidr: string;
-  size: string;
-  reserved: string;
-  allocated: string;
-  quarantined: string;
-  free: string;
-  enabled: boolean;
-}
+export type Project = Answer<"Project">;
+export type ProjectOptions = Schemas["Options"] & { memberReach?: "overlay" | "internet" | null; inbound?: "open" | "closed" | null };
+export type PoolUsage = Answer<"PoolUsage">;
 
-export interface Device {
-  deviceId: string;
-  projectId: string;
-  name: string;
-  role: "host" | "lighthouse" | "relay";
-  owner: string | null;
-  nebulaIp: string | null;
-  pool: string | null;
-  endpoints: string[];
-  curve: string;
-  registeredAt: string;
-  lastSeenAt: string | null;
-  revokedAt: string | null;
-  fingerprint: string | null;
-  certificateNotAfter: string | null;
-}
+export type DeviceRole = "host" | "lighthouse" | "relay";
+export type Device = Answer<"Device", { role: DeviceRole }>;
+export type Certificate = Answer<"Certificate">;
+export type Revocation = Answer<"Revocation">;
+export type Enrolment = Answer<"Enrolment", { role: DeviceRole; state: "open" | "used" | "expired" | "revoked" }>;
+export type EnrolmentRequest = Schemas["EnrolmentRequest"];
+export type NewEnrolment = Answer<"NewEnrolment">;
+export type Registration = Answer<"Registration">;
 
-export interface Rendition {
-  kind: string;
-  size: number;
-  contentType: string;
-  sha256: string;
-  madeAt: string;
-  detail: unknown;
-}
+export type Rule = Schemas["Rule"] & { direction: "inbound" | "outbound"; protocol: "any" | "tcp" | "udp" | "icmp" };
+export type Route = Schemas["Route"];
 
-export interface StoredFile {
-  fileId: string;
-  projectId: string;
-  /** Names of folders joined by slashes, empty at the top. */
-  folder: string;
-  name: string;
-  size: number;
-  sha256: string;
-  contentType: string;
-  owner: string | null;
-  uploadedAt: string;
-  /** Since when it has been in the trash. */
-  deletedAt: string | null;
-  /** Where this account stopped in it, in seconds. */
-  resumeAt: number | null;
-  state: "waiting" | "processing" | "ready" | "failed";
-  /** 0 to 1 while processing. */
-  progress: number | null;
-  error: string | null;
-  jobId: number | null;
-  renditions: Rendition[];
-  /** Sentences: all that was done with it, and all that was left out. */
-  summary: string[];
-  warnings: string[];
-}
-
-export interface Link {
-  /** Path and query below the gateway's address; plays without a header. */
-  path: string;
-  expiresAt: string;
-}
-
-export type JobState = "blocked" | "available" | "running" | "succeeded" | "dead" | "cancelled";
-
-export interface Job {
-  jobId: number;
-  kind: string;
-  state: JobState;
-  projectId: string | null;
-  payload: unknown;
-  priority: number;
-  attempt: number;
-  maxAttempts: number;
-  worker: string | null;
-  /** 0 to 1 while running. */
-  progress: number | null;
-  detail: unknown;
-  result: unknown;
-  errors: unknown;
-  enqueuedAt: string;
-  runAt: string | null;
-  startedAt: string | null;
-  finishedAt: string | null;
-  /** It runs, and its worker will be told to stop. */
-  cancelRequested: boolean;
-}
-
-export interface JobChange {
-  jobId: number;
-  state: "cancelled" | "cancelling" | "available";
-}
-
-/** How recent the reports of a node are; unknown: it never reported, and counts as healthy. */
-export type Liveness = "healthy" | "late" | "lost" | "unknown";
-
-export interface Drift {
-  publicKey: string;
-  kind: "unknown" | "missing" | "allowedIps" | "presharedKey";
-  allowedIps?: string[];
-}
-
-export interface NodeInterface {
-  interfaceId: string;
-  name: string;
-  listenPort: number;
-  endpoint: string | null;
-  publicKey: string | null;
-  mtu: number;
-  dns: string[];
-  keepalive: number;
-  pools: string[];
-  generation: number;
-  acknowledgedGeneration: number;
-  error: string | null;
-  drift: Drift[];
-}
-
-/** Values of an interface that administrators set; absent ones stay, or get their defaults. */
-export interface InterfaceValues {
-  listenPort?: number;
-  /** null: that of the node. */
-  endpoint?: string | null;
-  mtu?: number;
-  dns?: string[];
-  keepalive?: number;
-  /** A network for its peers besides those that it has. */
-  cidr?: string;
-}
-
-/** A server that hosts peers and workers, as administrators see it. */
-export interface HostNode {
-  nodeId: string;
-  name: string;
-  project: string | null;
-  local: boolean;
-  endpoint: string;
-  weight: number;
-  maxPeers: number;
-  softMaxPeers: number | null;
-  activePeers: number;
-  capabilities: string[];
-  labels: Record<string, string>;
-  state: Liveness;
-  desiredState: "active" | "draining" | "disabled";
-  repair: boolean;
-  obstacles: string[];
-  interfaces: NodeInterface[];
-  /** (active peers / limit) / weight; the node with the lowest score is chosen. */
-  score: number;
-  eligible: boolean;
-  /** Why it takes no peers. */
-  reason: string | null;
-  device: string | null;
-  seenAt: string | null;
-  health: { load: number; processors: number; memoryBytes: number; memoryAvailableBytes: number; diskFreeBytes: number } | null;
-}
-
-/** A node as every member sees it, to choose one for a new peer. */
-export interface EnabledNode {
-  nodeId: string;
-  name: string;
-  state: Liveness;
-  activePeers: number;
-  maxPeers: number;
-  score: number;
-  eligible: boolean;
-  reason: string | null;
-  local: boolean;
-}
-
-export type PeerState = "pending" | "active" | "drifted" | "refused" | "moving" | "disabled" | "leaving" | "unconfirmed";
-/** Destinations that a peer sends into its tunnel. */
-export type Reach = "overlay" | "all" | "listed";
-
-export interface Peer {
-  peerId: string;
-  projectId: string;
-  name: string;
-  fileName: string;
-  publicKey: string;
-  addresses: string[];
-  /** null: this server. */
-  nodeId: string | null;
-  node: string | null;
-  movingTo: string | null;
-  reach: Reach;
-  networks: string[];
-  groups: string[];
-  preshared: boolean;
-  state: PeerState;
-  reason: string | null;
-  disabled: boolean;
-  expiresAt: string | null;
-  configOutdated: boolean;
-  handshakeAt: string | null;
-  endpoint: string | null;
-  receivedBytes: number;
-  sentBytes: number;
-  createdBy: string;
-  createdAt: string;
-}
-
-export interface NewPeer {
-  peerId?: string;
-  name: string;
-  publicKey: string;
-  preshared?: boolean;
-  address?: string;
-  reach: Reach;
-  networks?: string[];
-  groups?: string[];
-  expiresAt?: string;
-}
-
-export interface ItemError {
-  sqlstate: string;
-  detail: string;
-  hint?: string;
-}
-
-export interface PeerResult {
-  item: number;
-  peer?: Peer;
-  error?: ItemError;
-}
-
-export interface PeerConfig {
-  fileName: string;
-  /** With a placeholder in the place of the private key. */
-  conf: string;
-}
-
-/** One message of the live stream: this changed, ask for it again. */
-export interface Change {
-  project: string | null;
-  subject: string;
-  id: string;
-  action: string;
-}
-
-/** What a visitor of a share link gets; the paths work without signing in. */
-export interface SharedFile {
-  name: string;
-  size: number;
-  contentType: string;
-  state: string;
-  play: { path: string; contentType: string } | null;
-  stream: string | null;
-  poster: string | null;
-  /** WebVTT index of the pictures to seek by. */
-  sprites: string | null;
-  download: string | null;
-  expiresAt: string | null;
-}
-
-/** What a visitor of a link to a folder gets. */
-export interface SharedFolder {
-  name: string;
-  files: SharedEntry[];
-  /** Whether these are all files. */
-  isComplete: boolean;
-  expiresAt: string | null;
-}
-
-export interface SharedEntry {
-  fileId: string;
-  /** From the shared folder on, with the folders below it. */
-  name: string;
-  size: number;
-  contentType: string;
-  state: StoredFile["state"];
-  duration: number | null;
-  poster: string | null;
-}
-
+export type FileState = "waiting" | "processing" | "ready" | "failed";
+export type Rendition = Answer<"Rendition">;
+export type StoredFile = Answer<"File", { state: FileState; kind: "film" | "sound" | "picture" | "other" }>;
+export type Link = Answer<"Link">;
+export type Playback = Answer<"Playback">;
 /** Abilities of a client: codecs and profiles as FFmpeg names them. */
 export interface Capabilities {
   containers: string[];
@@ -321,19 +47,42 @@ export interface Capabilities {
   hls: boolean;
 }
 
-/** How a file is played by a client, and why so. */
-export interface Playback {
-  decision: "direct" | "remux" | "audio" | "full";
-  rendition: "original" | "web" | "hls" | null;
-  url: string | null;
-  expiresAt: string | null;
-  reasons: string[];
-}
+export type Share = Answer<"Share", { state: "open" | "revoked" | "expired" | "deleted" | "withdrawn" }>;
+export type NewShare = Pick<Schemas["NewShare"], "fileId" | "projectId" | "folder" | "expiresAt" | "password" | "note"> & { allowsDownload: boolean };
+export type MadeShare = Answer<"MadeShare">;
+export type SharedFile = Answer<"SharedFile", { state: FileState }>;
+export type SharedEntry = Answer<"SharedEntry", { state: FileState }>;
+export type SharedFolder = Answer<"SharedFolder", { files: SharedEntry[] }>;
 
-export interface FailureBody {
-  success: false;
-  error: string;
-  sqlstate: string;
-  detail: string;
-  hint?: string;
-}
+export type JobState = "blocked" | "available" | "running" | "succeeded" | "dead" | "cancelled";
+export type Job = Answer<"Job", { state: JobState; payload: unknown; detail: unknown; result: unknown; errors: unknown }>;
+export type JobChange = Answer<"JobChange", { state: "cancelled" | "cancelling" | "available" }>;
+
+/** How recent the reports of a node are; unknown: it never reported, and counts as healthy. */
+export type Liveness = Schemas["Liveness"];
+export type Drift = Schemas["Drift"];
+export type NodeInterface = Answer<"NodeInterface", { drift: Drift[] }>;
+export type InterfaceValues = Schemas["NodeInterfaceRequest"];
+/** A server that hosts peers and workers, as operators see it. */
+export type HostNode = Answer<"Node", { interfaces: NodeInterface[]; labels: Record<string, string> }>;
+/** A node as every member sees it, to choose one for a new peer. */
+export type EnabledNode = Answer<"EnabledNode">;
+
+export type PeerState = Schemas["PeerState"];
+/** Destinations that a peer sends into its tunnel. */
+export type Reach = Schemas["Reach"];
+export type Peer = Answer<"Peer">;
+export type NewPeer = Schemas["NewPeer"];
+export type ItemError = Schemas["ItemError"];
+export type PeerResult = Schemas["PeerResult"];
+export type PeerConfig = Answer<"PeerConfig">;
+
+export type System = Answer<"System">;
+export type Authority = Answer<"Authority">;
+export type Quota = Answer<"Quota">;
+export type Rotation = Answer<"Rotation">;
+export type Event = Answer<"Event", { detail: unknown }>;
+/** One message of the live stream: this changed, ask for it again. */
+export type Change = Answer<"Change">;
+
+export type FailureBody = Schemas["Failure"] & { reason?: string };

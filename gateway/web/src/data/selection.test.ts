@@ -6,7 +6,7 @@ import { selection } from "./selection";
 const items = ref([{ peerId: "a" }, { peerId: "b" }, { peerId: "c" }]);
 
 test("those that failed stay selected, with their reasons, until something else is selected", () => {
-  const chosen = selection(() => items.value);
+  const chosen = selection(() => items.value, (one) => one.peerId);
   chosen.set(items.value);
   chosen.settle(new Map([["b", new Failure(409, "no node has room")]]));
   expect(chosen.chosen.value).toEqual([{ peerId: "b" }]);
@@ -16,7 +16,7 @@ test("those that failed stay selected, with their reasons, until something else 
 });
 
 test("what is gone is not selected any more", () => {
-  const chosen = selection(() => items.value);
+  const chosen = selection(() => items.value, (one) => one.peerId);
   chosen.toggle("a");
   chosen.toggle("c");
   chosen.toggle("c");

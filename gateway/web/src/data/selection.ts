@@ -1,11 +1,7 @@
-// Peers that are selected, for what is done to several at once.
+// Items that are selected, for what is done to several at once.
 import { computed, ref, type ComputedRef, type Ref } from "vue";
 import type { Failure } from "../api/failure";
 import { sentence } from "../text/format";
-
-interface Item {
-  peerId: string;
-}
 
 export interface Selection<T> {
   ids: Ref<Set<string>>;
@@ -19,26 +15,26 @@ export interface Selection<T> {
   settle: (failed: Map<string, Failure>) => void;
 }
 
-export function selection<T extends Item>(items: () => T[]): Selection<T> {
+export function selection<T>(items: () => T[], id: (item: T) => string): Selection<T> {
   const ids = ref(new Set<string>());
   const reasons = ref(new Map<string, string>());
   const set = (chosen: T[]) => {
-    ids.value = new Set(chosen.map((one) => one.peerId));
+    ids.value = new Set(chosen.map(id));
     reasons.value = new Map();
   };
   return {
     ids,
     reasons,
-    chosen: computed(() => items().filter((one) => ids.value.has(one.peerId))),
-    toggle: (id) => {
+    chosen: computed(() => items().filter((one) => ids.value.has(id(one)))),
+    toggle: (chosen) => {
       const next = new Set(ids.value);
-      if (!next.delete(id)) next.add(id);
+      if (!next.delete(chosen)) next.add(chosen);
       ids.value = next;
     },
     set,
     settle: (failed) => {
       ids.value = new Set(failed.keys());
-      reasons.value = new Map([...failed].map(([id, failure]) => [id, sentence(failure.detail)]));
+      reasons.value = new Map([...failed].map(([one, failure]) => [one, sentence(failure.detail)]));
     },
   };
 }

@@ -19,21 +19,3 @@ export function useKeys(player: Ref<HTMLElement | null>) {
   onMounted(() => ["keydown", "keyup"].forEach((type) => window.addEventListener(type, pass as EventListener)));
   onBeforeUnmount(() => ["keydown", "keyup"].forEach((type) => window.removeEventListener(type, pass as EventListener)));
 }
-
-/** Lets the browser's way back close what is open, as if it were a page of its own. */
-export function useWayBack(close: () => void) {
-  let isOpen = false;
-  const back = () => {
-    isOpen = false;
-    close();
-  };
-  onMounted(() => {
-    window.history.pushState({ isOpen: true }, "");
-    isOpen = true;
-    window.addEventListener("popstate", back);
-  });
-  onBeforeUnmount(() => {
-    window.removeEventListener("popstate", back);
-    if (isOpen) window.history.back();
-  });
-}

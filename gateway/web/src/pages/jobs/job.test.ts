@@ -30,12 +30,12 @@ it.each([
 ])("says of %o: %s", (detail, said) => expect(doing(job({ detail }))).toBe(said));
 
 it.each([
-  ["blocked", false, "cancel", "blocked"],
+  ["blocked", false, "cancel", "waiting for others"],
   ["available", false, "cancel", "waiting"],
   ["running", false, "cancel", "running"],
   ["running", true, null, "stopping"],
-  ["succeeded", false, null, "succeeded"],
-  ["dead", false, "retry", "dead"],
+  ["succeeded", false, null, "done"],
+  ["dead", false, "retry", "failed"],
   ["cancelled", false, "retry", "cancelled"],
 ] as const)("offers what %s (asked to stop: %s) allows", (state, cancelRequested, offered, said) => {
   const one = job({ state, cancelRequested });

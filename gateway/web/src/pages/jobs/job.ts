@@ -1,5 +1,6 @@
 // Reads the free-form parts of a job. They may hold anything, so every field is checked.
 import type { Job, JobState } from "../../api/types";
+import { jobs as words } from "../../text/en/jobs";
 import { duration } from "../../text/format";
 
 type Fields = Record<string, unknown>;
@@ -57,5 +58,5 @@ export function action(job: Job): "cancel" | "retry" | null {
 /** The state in a word for people. */
 export function word(job: Job): string {
   if (job.cancelRequested && job.state === "running") return "stopping";
-  return job.state === "available" ? "waiting" : job.state;
+  return words.states[job.state];
 }

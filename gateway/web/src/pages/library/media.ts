@@ -15,3 +15,10 @@ export function shownAs(file: StoredFile): Exclude<Media, "other"> | null {
   const media = mediaOf(web?.contentType ?? file.contentType);
   return media === "other" ? null : media;
 }
+
+/** Seconds of a film at whose start and end it counts as not begun and as seen. */
+const MARGIN = 30;
+
+/** Whether somebody stopped in the middle of it. */
+export const isGoingOn = ({ resumeAt, duration, state }: StoredFile) =>
+  state === "ready" && resumeAt !== null && resumeAt > MARGIN && duration !== null && resumeAt < duration - MARGIN;

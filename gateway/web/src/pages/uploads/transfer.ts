@@ -1,7 +1,7 @@
 // Uploads by the protocol tus: they go on after a lost connection, and also after a reload of the page, as
 // soon as the same file is chosen again. The address of each upload is kept in localStorage until then.
 import type { DetailedError, PreviousUpload, Upload as Transfer, UploadOptions } from "tus-js-client";
-import { authorized } from "../../api/client";
+import { authorized } from "../../api/call";
 import { Failure } from "../../api/failure";
 import { renew, token } from "../../api/session";
 

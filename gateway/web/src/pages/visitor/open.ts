@@ -6,7 +6,6 @@ import type { SharedFile, SharedFolder } from "../../api/types";
 export async function openShare(token: string, password?: string, fileId?: string): Promise<SharedFile | SharedFolder> {
   const body = JSON.stringify({ token, password, fileId });
   const answer = await reach("/api/shares/open", { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  const text = await answer.text();
-  if (!answer.ok) throw Failure.fromAnswer(answer.status, text);
-  return (JSON.parse(text) as { data: SharedFile | SharedFolder }).data;
+  if (!answer.ok) throw await Failure.of(answer);
+  return ((await answer.json()) as { data: SharedFile | SharedFolder }).data;
 }

@@ -1,0 +1,10 @@
+import { address, call } from "./call";
+import type { Route, Rule } from "./types";
+
+export const rulesAt = (projectId: string) => address("firewall", { projectId });
+export const addRule = (rule: Rule) => call<Rule>(address("firewall"), "POST", rule);
+export const dropRule = (ruleId: number) => call<unknown>(address(`firewall/${ruleId}`), "DELETE");
+
+export const routesAt = (projectId: string) => address("routes", { projectId });
+export const addRoute = (route: Route) => call<Route>(address("routes"), "POST", route);
+export const dropRoute = (projectId: string, network: string) => call<unknown>(address("routes", { projectId, network }), "DELETE");

@@ -1,0 +1,1687 @@
+// Generated from /openapi.json of the gateway: NEBULA_WRITE_SURFACE=1 make test-stories T=console writes it anew.
+/* eslint-disable */
+export interface components {
+    schemas: {
+        Account: {
+            accountId: string;
+            createdAt: string;
+            disabledAt?: string | null;
+            lastSeenAt?: string | null;
+            role: string;
+            sessions: number;
+            username: string;
+        };
+        AccountChanges: {
+            disabled?: boolean | null;
+            role?: string | null;
+        };
+        /** @enum {string} */
+        Action: "NoOp" | "DoUpdate" | "DoConfigUpdate";
+        Approval: {
+            enrolmentId: string;
+            expiresAt: string;
+        };
+        AudioCapability: {
+            codec: string;
+            maxChannels?: number | null;
+        };
+        Authority: {
+            curve: string;
+            daysLeft: number;
+            fingerprint: string;
+            name: string;
+            notAfter: string;
+            notBefore: string;
+            projects: string[];
+            version: number;
+            warning?: string | null;
+        };
+        Bookmark: {
+            contentType: string;
+            duration?: number | null;
+            fileId: string;
+            folder: string;
+            kind: string;
+            name: string;
+            projectId: string;
+            seconds: number;
+            updatedAt: string;
+        };
+        Call: {
+            counter: number;
+            hostID: string;
+            message: string;
+            signature: string;
+            version: number;
+        };
+        Capabilities: {
+            /** @default false */
+            allCodecs?: boolean;
+            /** @default [] */
+            audio?: components["schemas"]["AudioCapability"][];
+            /** @default [] */
+            containers?: string[];
+            /** @default false */
+            hdr?: boolean;
+            /** @default false */
+            hls?: boolean;
+            /** @default false */
+            interlaced?: boolean;
+            /** @default null */
+            maxHeight?: number | null;
+            /** @default [] */
+            video?: components["schemas"]["VideoCapability"][];
+        };
+        Certificate: {
+            curve: string;
+            deviceId: string;
+            deviceName: string;
+            fingerprint: string;
+            groups: string[];
+            issuedAt: string;
+            networks: string[];
+            notAfter: string;
+            notBefore: string;
+            projectId: string;
+            revokedAt?: string | null;
+            version: number;
+        };
+        Change: {
+            action: string;
+            id: string;
+            project?: string | null;
+            subject: string;
+        };
+        Changed: {
+            files: number;
+        };
+        Check: {
+            detail: string;
+            hint?: string | null;
+            name: string;
+            ok: boolean;
+        };
+        CheckForUpdate: {
+            updateAvailable: boolean;
+        };
+        Conversion: {
+            wanted: boolean;
+        };
+        CreatePeers: {
+            peers: components["schemas"]["NewPeer"][];
+            projectId: string;
+            strategy?: string;
+            wait?: number;
+        };
+        Data_CheckForUpdate: {
+            data: {
+                updateAvailable: boolean;
+            };
+        };
+        Data_Downloads: {
+            data: {
+                container: Record<string, never>;
+                dnclient: Record<string, never>;
+                mobile: Record<string, never>;
+            };
+        };
+        Data_Enrollment: {
+            data: {
+                config: string;
+                counter: number;
+                endpointOIDC?: Record<string, never> | null;
+                host: components["schemas"]["Host"];
+                hostID: string;
+                network: components["schemas"]["Network"];
+                organization: components["schemas"]["Organization"];
+                trustedKeys: string;
+            };
+        };
+        Data_LongPollAnswer: {
+            data: {
+                action: components["schemas"]["Action"];
+                responseToken: string;
+            };
+        };
+        Data_PreAuth: {
+            data: {
+                loginURL: string;
+                pollToken: string;
+            };
+        };
+        Data_PreAuthPoll: {
+            data: {
+                enrollmentCode: string;
+                state: components["schemas"]["PreAuthState"];
+            };
+        };
+        Data_SignedAnswer: {
+            data: {
+                message: string;
+                signature: string;
+                version: number;
+            };
+        };
+        /** @enum {string} */
+        DesiredState: "active" | "draining" | "disabled";
+        Device: {
+            certificateNotAfter?: string | null;
+            curve: string;
+            deviceId: string;
+            endpoints: string[];
+            fingerprint?: string | null;
+            groups: string[];
+            lastSeenAt?: string | null;
+            name: string;
+            nebulaIp?: string | null;
+            owner?: string | null;
+            pool?: string | null;
+            projectId: string;
+            registeredAt: string;
+            revokedAt?: string | null;
+            role: string;
+        };
+        Disk: {
+            free: number;
+            name: string;
+            reserve: number;
+            size: number;
+        };
+        Downloads: {
+            container: Record<string, never>;
+            dnclient: Record<string, never>;
+            mobile: Record<string, never>;
+        };
+        Drift: {
+            allowedIps?: string[];
+            kind: components["schemas"]["DriftKind"];
+            publicKey: string;
+        };
+        /** @enum {string} */
+        DriftKind: "unknown" | "missing" | "allowedIps" | "presharedKey";
+        EnabledNode: {
+            activePeers: number;
+            eligible: boolean;
+            local: boolean;
+            maxPeers: number;
+            name: string;
+            nodeId: string;
+            reason?: string | null;
+            score: number;
+            state: components["schemas"]["Liveness"];
+        };
+        EnrollRequest: {
+            code: string;
+            deviceId?: string | null;
+            dhPubkey?: string;
+            edPubkey?: string;
+            endpoints?: string[];
+            hostPubkeyP256?: string;
+            name?: string | null;
+            nebulaPubkeyP256?: string;
+            timestamp: string;
+        };
+        Enrollment: {
+            config: string;
+            counter: number;
+            endpointOIDC?: Record<string, never> | null;
+            host: components["schemas"]["Host"];
+            hostID: string;
+            network: components["schemas"]["Network"];
+            organization: components["schemas"]["Organization"];
+            trustedKeys: string;
+        };
+        Enrolment: {
+            address?: string | null;
+            createdAt: string;
+            createdBy: string;
+            deviceId?: string | null;
+            enrolmentId: string;
+            expiresAt: string;
+            groups: string[];
+            name?: string | null;
+            projectId: string;
+            role: string;
+            state: string;
+            uses: number;
+            usesMax: number;
+        };
+        EnrolmentRequest: {
+            address?: string | null;
+            deviceId?: string | null;
+            endpoints?: string[];
+            groups?: string[];
+            lifetimeSeconds?: number | null;
+            name?: string | null;
+            projectId: string;
+            role?: string | null;
+            uses?: number | null;
+        };
+        Envelope_Approval: {
+            data: {
+                enrolmentId: string;
+                expiresAt: string;
+            };
+            success: boolean;
+        };
+        Envelope_Changed: {
+            data: {
+                files: number;
+            };
+            success: boolean;
+        };
+        Envelope_Device: {
+            data: {
+                certificateNotAfter?: string | null;
+                curve: string;
+                deviceId: string;
+                endpoints: string[];
+                fingerprint?: string | null;
+                groups: string[];
+                lastSeenAt?: string | null;
+                name: string;
+                nebulaIp?: string | null;
+                owner?: string | null;
+                pool?: string | null;
+                projectId: string;
+                registeredAt: string;
+                revokedAt?: string | null;
+                role: string;
+            };
+            success: boolean;
+        };
+        Envelope_File: {
+            data: {
+                contentType: string;
+                deletedAt?: string | null;
+                duration?: number | null;
+                error?: string | null;
+                fileId: string;
+                folder?: string;
+                jobId?: number | null;
+                kind?: string;
+                name: string;
+                owner?: string | null;
+                progress?: number | null;
+                projectId: string;
+                renditions: components["schemas"]["Rendition"][];
+                resumeAt?: number | null;
+                sha256: string;
+                size: number;
+                state: string;
+                summary?: string[];
+                tags?: string[];
+                uploadedAt: string;
+                warnings?: string[];
+            };
+            success: boolean;
+        };
+        Envelope_Groups: {
+            data: {
+                groups: string[];
+            };
+            success: boolean;
+        };
+        Envelope_Identity: {
+            data: {
+                accountId: string;
+                role: string;
+                username: string;
+            };
+            success: boolean;
+        };
+        Envelope_Job: {
+            data: {
+                attempt: number;
+                cancelRequested: boolean;
+                detail?: unknown;
+                enqueuedAt: string;
+                errors: unknown;
+                finishedAt?: string | null;
+                jobId: number;
+                kind: string;
+                maxAttempts: number;
+                payload: unknown;
+                priority: number;
+                progress?: number | null;
+                projectId?: string | null;
+                result?: unknown;
+                runAt?: string | null;
+                startedAt?: string | null;
+                state: string;
+                worker?: string | null;
+            };
+            success: boolean;
+        };
+        Envelope_JobChange: {
+            data: {
+                jobId: number;
+                state: string;
+            };
+            success: boolean;
+        };
+        Envelope_Link: {
+            data: {
+                expiresAt: string;
+                path: string;
+            };
+            success: boolean;
+        };
+        Envelope_MadeFrom: {
+            data: {
+                waiting: number;
+            };
+            success: boolean;
+        };
+        Envelope_MadeShare: {
+            data: {
+                expiresAt?: string | null;
+                path: string;
+                shareId: string;
+            };
+            success: boolean;
+        };
+        Envelope_NewEnrolment: {
+            data: {
+                code: string;
+                command?: string | null;
+                enrolmentId: string;
+                expiresAt: string;
+                nebulactlSha256?: string | null;
+                qrPng: string;
+                url: string;
+            };
+            success: boolean;
+        };
+        Envelope_NewSecret: {
+            data: {
+                keyId: string;
+                nodeId: string;
+                secret: string;
+            };
+            success: boolean;
+        };
+        Envelope_Node: {
+            data: {
+                activePeers: number;
+                capabilities: string[];
+                cidr?: string | null;
+                desiredState: components["schemas"]["DesiredState"];
+                device?: string | null;
+                deviceId?: string | null;
+                eligible: boolean;
+                endpoint: string;
+                health?: components["schemas"]["MachineHealth"] | null;
+                interfaces: components["schemas"]["NodeInterface"][];
+                labels: {
+                    [key: string]: string;
+                };
+                local: boolean;
+                maxPeers: number;
+                name: string;
+                nodeId: string;
+                obstacles: string[];
+                project?: string | null;
+                projectId?: string | null;
+                reason?: string | null;
+                repair: boolean;
+                score: number;
+                secrets: number;
+                seenAt?: string | null;
+                softMaxPeers?: number | null;
+                state: components["schemas"]["Liveness"];
+                weight: number;
+            };
+            success: boolean;
+        };
+        Envelope_NodeDevice: {
+            data: {
+                deviceId?: string | null;
+            };
+            success: boolean;
+        };
+        Envelope_NodeId: {
+            data: {
+                nodeId: string;
+            };
+            success: boolean;
+        };
+        Envelope_NodeInterface: {
+            data: {
+                acknowledgedGeneration: number;
+                dns: string[];
+                drift: components["schemas"]["Drift"][];
+                endpoint?: string | null;
+                error?: string | null;
+                generation: number;
+                interfaceId: string;
+                keepalive: number;
+                listenPort: number;
+                mtu: number;
+                name: string;
+                pools: string[];
+                publicKey?: string | null;
+            };
+            success: boolean;
+        };
+        Envelope_Options: {
+            data: {
+                certificateVersions?: number[] | null;
+                cipher?: string | null;
+                dnsDomain?: string | null;
+                dnsPort?: number | null;
+                inbound?: string | null;
+                lifetimeSeconds?: number | null;
+                memberReach?: string | null;
+                mtu?: number | null;
+                outbound?: string | null;
+                punchy?: boolean | null;
+                syncConnections?: number | null;
+                syncHashers?: number | null;
+                syncOrder?: string | null;
+                syncPendingKib?: number | null;
+                syncWrites?: number | null;
+                version?: number | null;
+            };
+            success: boolean;
+        };
+        Envelope_Peer: {
+            data: {
+                addresses: string[];
+                configOutdated: boolean;
+                createdAt: string;
+                createdBy: string;
+                disabled: boolean;
+                endpoint?: string | null;
+                expiresAt?: string | null;
+                fileName: string;
+                groups: string[];
+                handshakeAt?: string | null;
+                movingTo?: string | null;
+                name: string;
+                networks: string[];
+                node?: string | null;
+                nodeId?: string | null;
+                peerId: string;
+                preshared: boolean;
+                projectId: string;
+                publicKey: string;
+                reach: components["schemas"]["Reach"];
+                reason?: string | null;
+                receivedBytes: number;
+                sentBytes: number;
+                state: components["schemas"]["PeerState"];
+            };
+            success: boolean;
+        };
+        Envelope_PeerConfig: {
+            data: {
+                conf: string;
+                fileName: string;
+            };
+            success: boolean;
+        };
+        Envelope_Playback: {
+            data: {
+                decision: components["schemas"]["PlaybackDecision"];
+                expiresAt?: string | null;
+                reasons: components["schemas"]["PlaybackReason"][];
+                rendition?: string | null;
+                url?: string | null;
+            };
+            success: boolean;
+        };
+        Envelope_PoolUsage: {
+            data: {
+                allocated: string;
+                cidr: string;
+                enabled: boolean;
+                free: string;
+                name: string;
+                poolId: number;
+                projectId: string;
+                quarantined: string;
+                reserved: string;
+                size: string;
+            };
+            success: boolean;
+        };
+        Envelope_Project: {
+            data: {
+                cidr?: string | null;
+                createdAt: string;
+                devices: number;
+                files: number;
+                maxBytes?: number | null;
+                name: string;
+                projectId: string;
+                usedBytes: number;
+            };
+            success: boolean;
+        };
+        Envelope_Registration: {
+            data: {
+                deviceId: string;
+                deviceName: string;
+                nebulaIp: string;
+                projectId: string;
+                zipBundle: string;
+                zipSize: number;
+            };
+            success: boolean;
+        };
+        Envelope_Release: {
+            data: {
+                deviceId: string;
+                nebulaIp: string;
+            };
+            success: boolean;
+        };
+        Envelope_Retired: {
+            data: {
+                keyId: string;
+            };
+            success: boolean;
+        };
+        Envelope_Revocation: {
+            data: {
+                acknowledged: number;
+                deviceId: string;
+                fingerprints: string[];
+                members: number;
+                missing: string[];
+                name: string;
+                revokedAt?: string | null;
+                revokedEverywhereAt?: string | null;
+                version?: number | null;
+            };
+            success: boolean;
+        };
+        Envelope_RotationState: {
+            data: {
+                state: string;
+            };
+            success: boolean;
+        };
+        Envelope_Route: {
+            data: {
+                deviceId: string;
+                metric?: number | null;
+                mtu?: number | null;
+                network: string;
+                projectId: string;
+            };
+            success: boolean;
+        };
+        Envelope_Rule: {
+            data: {
+                direction: string;
+                forDevice?: string | null;
+                forGroup?: string | null;
+                localCidr?: string | null;
+                note?: string;
+                portFirst?: number | null;
+                portLast?: number | null;
+                projectId: string;
+                protocol: string;
+                remoteCidr?: string | null;
+                remoteDevice?: string | null;
+                remoteGroups?: string[];
+                ruleId?: number | null;
+            };
+            success: boolean;
+        };
+        Envelope_Shared: {
+            data: components["schemas"]["SharedFile"] | components["schemas"]["SharedFolder"];
+            success: boolean;
+        };
+        Envelope_System: {
+            data: {
+                disks: components["schemas"]["Disk"][];
+                power?: components["schemas"]["Power"] | null;
+                storage?: components["schemas"]["Storage"] | null;
+                temperatureCelsius?: number | null;
+                version: string;
+            };
+            success: boolean;
+        };
+        Envelope_Value: {
+            data: unknown;
+            success: boolean;
+        };
+        Envelope_Vec_Authority: {
+            data: {
+                curve: string;
+                daysLeft: number;
+                fingerprint: string;
+                name: string;
+                notAfter: string;
+                notBefore: string;
+                projects: string[];
+                version: number;
+                warning?: string | null;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Bookmark: {
+            data: {
+                contentType: string;
+                duration?: number | null;
+                fileId: string;
+                folder: string;
+                kind: string;
+                name: string;
+                projectId: string;
+                seconds: number;
+                updatedAt: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Certificate: {
+            data: {
+                curve: string;
+                deviceId: string;
+                deviceName: string;
+                fingerprint: string;
+                groups: string[];
+                issuedAt: string;
+                networks: string[];
+                notAfter: string;
+                notBefore: string;
+                projectId: string;
+                revokedAt?: string | null;
+                version: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Device: {
+            data: {
+                certificateNotAfter?: string | null;
+                curve: string;
+                deviceId: string;
+                endpoints: string[];
+                fingerprint?: string | null;
+                groups: string[];
+                lastSeenAt?: string | null;
+                name: string;
+                nebulaIp?: string | null;
+                owner?: string | null;
+                pool?: string | null;
+                projectId: string;
+                registeredAt: string;
+                revokedAt?: string | null;
+                role: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_EnabledNode: {
+            data: {
+                activePeers: number;
+                eligible: boolean;
+                local: boolean;
+                maxPeers: number;
+                name: string;
+                nodeId: string;
+                reason?: string | null;
+                score: number;
+                state: components["schemas"]["Liveness"];
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Enrolment: {
+            data: {
+                address?: string | null;
+                createdAt: string;
+                createdBy: string;
+                deviceId?: string | null;
+                enrolmentId: string;
+                expiresAt: string;
+                groups: string[];
+                name?: string | null;
+                projectId: string;
+                role: string;
+                state: string;
+                uses: number;
+                usesMax: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Event: {
+            data: {
+                action: string;
+                actor: string;
+                at: string;
+                detail: unknown;
+                eventId: number;
+                projectId?: string | null;
+                subject: string;
+                subjectId: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Folder: {
+            data: {
+                files: number;
+                folder: string;
+                size: number;
+                uploadedAt: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Job: {
+            data: {
+                attempt: number;
+                cancelRequested: boolean;
+                detail?: unknown;
+                enqueuedAt: string;
+                errors: unknown;
+                finishedAt?: string | null;
+                jobId: number;
+                kind: string;
+                maxAttempts: number;
+                payload: unknown;
+                priority: number;
+                progress?: number | null;
+                projectId?: string | null;
+                result?: unknown;
+                runAt?: string | null;
+                startedAt?: string | null;
+                state: string;
+                worker?: string | null;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Member: {
+            data: {
+                accountId: string;
+                addedAt: string;
+                disabled: boolean;
+                role: string;
+                username: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Node: {
+            data: {
+                activePeers: number;
+                capabilities: string[];
+                cidr?: string | null;
+                desiredState: components["schemas"]["DesiredState"];
+                device?: string | null;
+                deviceId?: string | null;
+                eligible: boolean;
+                endpoint: string;
+                health?: components["schemas"]["MachineHealth"] | null;
+                interfaces: components["schemas"]["NodeInterface"][];
+                labels: {
+                    [key: string]: string;
+                };
+                local: boolean;
+                maxPeers: number;
+                name: string;
+                nodeId: string;
+                obstacles: string[];
+                project?: string | null;
+                projectId?: string | null;
+                reason?: string | null;
+                repair: boolean;
+                score: number;
+                secrets: number;
+                seenAt?: string | null;
+                softMaxPeers?: number | null;
+                state: components["schemas"]["Liveness"];
+                weight: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Peer: {
+            data: {
+                addresses: string[];
+                configOutdated: boolean;
+                createdAt: string;
+                createdBy: string;
+                disabled: boolean;
+                endpoint?: string | null;
+                expiresAt?: string | null;
+                fileName: string;
+                groups: string[];
+                handshakeAt?: string | null;
+                movingTo?: string | null;
+                name: string;
+                networks: string[];
+                node?: string | null;
+                nodeId?: string | null;
+                peerId: string;
+                preshared: boolean;
+                projectId: string;
+                publicKey: string;
+                reach: components["schemas"]["Reach"];
+                reason?: string | null;
+                receivedBytes: number;
+                sentBytes: number;
+                state: components["schemas"]["PeerState"];
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_PeerResult: {
+            data: {
+                error?: components["schemas"]["ItemError"] | null;
+                item: number;
+                made?: boolean | null;
+                peer?: components["schemas"]["Peer"] | null;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_PoolUsage: {
+            data: {
+                allocated: string;
+                cidr: string;
+                enabled: boolean;
+                free: string;
+                name: string;
+                poolId: number;
+                projectId: string;
+                quarantined: string;
+                reserved: string;
+                size: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Project: {
+            data: {
+                cidr?: string | null;
+                createdAt: string;
+                devices: number;
+                files: number;
+                maxBytes?: number | null;
+                name: string;
+                projectId: string;
+                usedBytes: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Quota: {
+            data: {
+                id: string;
+                maxBytes?: number | null;
+                name: string;
+                subject: string;
+                usedBytes: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Rotation: {
+            data: {
+                changedAt: string;
+                incoming: string;
+                incomingFingerprint: string;
+                missing: string[];
+                project: string;
+                projectId: string;
+                retiring: string;
+                startedAt: string;
+                startedBy: string;
+                state: string;
+                waitsFor: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Route: {
+            data: {
+                deviceId: string;
+                metric?: number | null;
+                mtu?: number | null;
+                network: string;
+                projectId: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Rule: {
+            data: {
+                direction: string;
+                forDevice?: string | null;
+                forGroup?: string | null;
+                localCidr?: string | null;
+                note?: string;
+                portFirst?: number | null;
+                portLast?: number | null;
+                projectId: string;
+                protocol: string;
+                remoteCidr?: string | null;
+                remoteDevice?: string | null;
+                remoteGroups?: string[];
+                ruleId?: number | null;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Secret: {
+            data: {
+                keyId: string;
+                madeAt: string;
+                madeBy: string;
+                retiredAt?: string | null;
+                usedAt?: string | null;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Session: {
+            data: {
+                client?: string | null;
+                current?: boolean;
+                expiresAt: string;
+                lastSeenAt?: string | null;
+                openedAt: string;
+                sessionId: string;
+                userAgent?: string | null;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Share: {
+            data: {
+                allowsDownload: boolean;
+                expiresAt?: string | null;
+                fileId?: string | null;
+                fileName?: string | null;
+                folder?: string | null;
+                hasPassword: boolean;
+                lastUsedAt?: string | null;
+                madeAt: string;
+                madeBy: string;
+                note?: string | null;
+                projectId: string;
+                revokedAt?: string | null;
+                shareId: string;
+                state: string;
+                uses: number;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Tag: {
+            data: {
+                files: number;
+                tag: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_i32: {
+            data: number;
+            success: boolean;
+        };
+        Event: {
+            action: string;
+            actor: string;
+            at: string;
+            detail: unknown;
+            eventId: number;
+            projectId?: string | null;
+            subject: string;
+            subjectId: string;
+        };
+        Failure: {
+            detail: string;
+            error: string;
+            hint?: string | null;
+            sqlstate: string;
+            success: boolean;
+        };
+        File: {
+            contentType: string;
+            deletedAt?: string | null;
+            duration?: number | null;
+            error?: string | null;
+            fileId: string;
+            folder?: string;
+            jobId?: number | null;
+            kind?: string;
+            name: string;
+            owner?: string | null;
+            progress?: number | null;
+            projectId: string;
+            renditions: components["schemas"]["Rendition"][];
+            resumeAt?: number | null;
+            sha256: string;
+            size: number;
+            state: string;
+            summary?: string[];
+            tags?: string[];
+            uploadedAt: string;
+            warnings?: string[];
+        };
+        Folder: {
+            files: number;
+            folder: string;
+            size: number;
+            uploadedAt: string;
+        };
+        Groups: {
+            groups: string[];
+        };
+        Health: {
+            checks?: components["schemas"]["Check"][];
+            status: string;
+            version: string;
+        };
+        Host: {
+            id: string;
+            ipAddress: string;
+            ipAddresses?: string[];
+            name: string;
+        };
+        Identity: {
+            accountId: string;
+            role: string;
+            username: string;
+        };
+        ItemError: {
+            detail: string;
+            hint?: string | null;
+            sqlstate: string;
+        };
+        Job: {
+            attempt: number;
+            cancelRequested: boolean;
+            detail?: unknown;
+            enqueuedAt: string;
+            errors: unknown;
+            finishedAt?: string | null;
+            jobId: number;
+            kind: string;
+            maxAttempts: number;
+            payload: unknown;
+            priority: number;
+            progress?: number | null;
+            projectId?: string | null;
+            result?: unknown;
+            runAt?: string | null;
+            startedAt?: string | null;
+            state: string;
+            worker?: string | null;
+        };
+        JobChange: {
+            jobId: number;
+            state: string;
+        };
+        Link: {
+            expiresAt: string;
+            path: string;
+        };
+        /** @enum {string} */
+        Liveness: "healthy" | "late" | "lost" | "unknown";
+        LoginRequest: {
+            password: string;
+            username: string;
+        };
+        LongPollAnswer: {
+            action: components["schemas"]["Action"];
+            responseToken: string;
+        };
+        MachineHealth: {
+            /** @default 0 */
+            diskBytes?: number;
+            /** @default 0 */
+            diskFreeBytes?: number;
+            /** @default 0 */
+            load?: number;
+            /** @default 0 */
+            memoryAvailableBytes?: number;
+            /** @default 0 */
+            memoryBytes?: number;
+            /** @default 0 */
+            processors?: number;
+        };
+        MadeFrom: {
+            waiting: number;
+        };
+        MadeShare: {
+            expiresAt?: string | null;
+            path: string;
+            shareId: string;
+        };
+        MakeFrom: {
+            seconds: number;
+        };
+        Member: {
+            accountId: string;
+            addedAt: string;
+            disabled: boolean;
+            role: string;
+            username: string;
+        };
+        MoveFolder: {
+            folder: string;
+            projectId: string;
+            to: string;
+        };
+        Network: {
+            cidr: string;
+            cidrs?: string[];
+            curve: string;
+            id: string;
+            name: string;
+            names?: components["schemas"]["OverlayNames"] | null;
+        };
+        NewBookmark: {
+            duration?: number | null;
+            seconds: number;
+        };
+        NewEnrolment: {
+            code: string;
+            command?: string | null;
+            enrolmentId: string;
+            expiresAt: string;
+            nebulactlSha256?: string | null;
+            qrPng: string;
+            url: string;
+        };
+        NewPeer: {
+            address?: string | null;
+            disabled?: boolean;
+            expiresAt?: string | null;
+            groups?: string[];
+            name: string;
+            networks?: string[];
+            peerId?: string | null;
+            preshared?: boolean;
+            presharedKey?: components["schemas"]["PresharedKey"] | null;
+            publicKey: string;
+            reach?: components["schemas"]["Reach"];
+        };
+        NewPool: {
+            cidr: string;
+            name: string;
+            projectId: string;
+            reserveGateway?: boolean;
+        };
+        NewProject: {
+            cidr?: string | null;
+            name: string;
+            pool?: string | null;
+        };
+        NewSecret: {
+            keyId: string;
+            nodeId: string;
+            secret: string;
+        };
+        NewShare: {
+            allowsDownload?: boolean;
+            expiresAt?: string | null;
+            fileId?: string | null;
+            folder?: string | null;
+            note?: string | null;
+            password?: string | null;
+            projectId?: string | null;
+        };
+        Node: {
+            activePeers: number;
+            capabilities: string[];
+            cidr?: string | null;
+            desiredState: components["schemas"]["DesiredState"];
+            device?: string | null;
+            deviceId?: string | null;
+            eligible: boolean;
+            endpoint: string;
+            health?: components["schemas"]["MachineHealth"] | null;
+            interfaces: components["schemas"]["NodeInterface"][];
+            labels: {
+                [key: string]: string;
+            };
+            local: boolean;
+            maxPeers: number;
+            name: string;
+            nodeId: string;
+            obstacles: string[];
+            project?: string | null;
+            projectId?: string | null;
+            reason?: string | null;
+            repair: boolean;
+            score: number;
+            secrets: number;
+            seenAt?: string | null;
+            softMaxPeers?: number | null;
+            state: components["schemas"]["Liveness"];
+            weight: number;
+        };
+        NodeChanges: {
+            capabilities?: string[] | null;
+            desiredState?: components["schemas"]["DesiredState"] | null;
+            endpoint?: string | null;
+            labels?: {
+                [key: string]: string;
+            } | null;
+            maxPeers?: number | null;
+            name?: string | null;
+            repair?: boolean | null;
+            softMaxPeers?: number | null;
+            weight?: number | null;
+        };
+        NodeDevice: {
+            deviceId?: string | null;
+        };
+        NodeId: {
+            nodeId: string;
+        };
+        NodeInterface: {
+            acknowledgedGeneration: number;
+            dns: string[];
+            drift: components["schemas"]["Drift"][];
+            endpoint?: string | null;
+            error?: string | null;
+            generation: number;
+            interfaceId: string;
+            keepalive: number;
+            listenPort: number;
+            mtu: number;
+            name: string;
+            pools: string[];
+            publicKey?: string | null;
+        };
+        NodeInterfaceRequest: {
+            cidr?: string | null;
+            dns?: string[] | null;
+            endpoint?: string | null;
+            keepalive?: number | null;
+            listenPort?: number | null;
+            mtu?: number | null;
+        };
+        NodeRequest: {
+            capabilities?: string[];
+            cidr?: string | null;
+            endpoint: string;
+            maxPeers?: number | null;
+            name: string;
+            weight?: number | null;
+        };
+        OpenShare: {
+            fileId?: string | null;
+            password?: string | null;
+            token: string;
+        };
+        Options: {
+            certificateVersions?: number[] | null;
+            cipher?: string | null;
+            dnsDomain?: string | null;
+            dnsPort?: number | null;
+            inbound?: string | null;
+            lifetimeSeconds?: number | null;
+            memberReach?: string | null;
+            mtu?: number | null;
+            outbound?: string | null;
+            punchy?: boolean | null;
+            syncConnections?: number | null;
+            syncHashers?: number | null;
+            syncOrder?: string | null;
+            syncPendingKib?: number | null;
+            syncWrites?: number | null;
+            version?: number | null;
+        };
+        Organization: {
+            id: string;
+            name: string;
+        };
+        OverlayNames: {
+            domain: string;
+            servers: string[];
+        };
+        Page_Account: {
+            data: {
+                accountId: string;
+                createdAt: string;
+                disabledAt?: string | null;
+                lastSeenAt?: string | null;
+                role: string;
+                sessions: number;
+                username: string;
+            }[];
+            next?: string | null;
+            success: boolean;
+        };
+        Page_File: {
+            data: {
+                contentType: string;
+                deletedAt?: string | null;
+                duration?: number | null;
+                error?: string | null;
+                fileId: string;
+                folder?: string;
+                jobId?: number | null;
+                kind?: string;
+                name: string;
+                owner?: string | null;
+                progress?: number | null;
+                projectId: string;
+                renditions: components["schemas"]["Rendition"][];
+                resumeAt?: number | null;
+                sha256: string;
+                size: number;
+                state: string;
+                summary?: string[];
+                tags?: string[];
+                uploadedAt: string;
+                warnings?: string[];
+            }[];
+            next?: string | null;
+            success: boolean;
+        };
+        Peer: {
+            addresses: string[];
+            configOutdated: boolean;
+            createdAt: string;
+            createdBy: string;
+            disabled: boolean;
+            endpoint?: string | null;
+            expiresAt?: string | null;
+            fileName: string;
+            groups: string[];
+            handshakeAt?: string | null;
+            movingTo?: string | null;
+            name: string;
+            networks: string[];
+            node?: string | null;
+            nodeId?: string | null;
+            peerId: string;
+            preshared: boolean;
+            projectId: string;
+            publicKey: string;
+            reach: components["schemas"]["Reach"];
+            reason?: string | null;
+            receivedBytes: number;
+            sentBytes: number;
+            state: components["schemas"]["PeerState"];
+        };
+        PeerChanges: {
+            disabled?: boolean | null;
+            expiresAt?: string | null;
+            groups?: string[] | null;
+            name?: string | null;
+            networks?: string[] | null;
+            preshared?: boolean | null;
+            publicKey?: string | null;
+            reach?: components["schemas"]["Reach"] | null;
+        };
+        PeerChoice: {
+            peerIds: string[];
+            strategy?: string | null;
+            wait?: number;
+        };
+        PeerConfig: {
+            conf: string;
+            fileName: string;
+        };
+        PeerResult: {
+            error?: components["schemas"]["ItemError"] | null;
+            item: number;
+            made?: boolean | null;
+            peer?: components["schemas"]["Peer"] | null;
+        };
+        /** @enum {string} */
+        PeerState: "pending" | "active" | "drifted" | "refused" | "moving" | "disabled" | "leaving" | "unconfirmed";
+        Place: {
+            folder?: string | null;
+            name?: string | null;
+        };
+        Playback: {
+            decision: components["schemas"]["PlaybackDecision"];
+            expiresAt?: string | null;
+            reasons: components["schemas"]["PlaybackReason"][];
+            rendition?: string | null;
+            url?: string | null;
+        };
+        /** @enum {string} */
+        PlaybackDecision: "direct" | "remux" | "audio" | "full";
+        /** @enum {string} */
+        PlaybackReason: "container" | "videoCodec" | "videoProfile" | "videoLevel" | "videoBitDepth" | "videoPixelFormat" | "videoHeight" | "videoInterlaced" | "videoHdr" | "audioCodec" | "audioChannels" | "uploadUnknown" | "notMadeYet" | "nothingFits";
+        PoolChanges: {
+            cidr?: string | null;
+            enabled?: boolean | null;
+        };
+        PoolUsage: {
+            allocated: string;
+            cidr: string;
+            enabled: boolean;
+            free: string;
+            name: string;
+            poolId: number;
+            projectId: string;
+            quarantined: string;
+            reserved: string;
+            size: string;
+        };
+        Power: {
+            batteryPercent?: number | null;
+            charger?: boolean | null;
+            onBattery: boolean;
+        };
+        PreAuth: {
+            loginURL: string;
+            pollToken: string;
+        };
+        PreAuthPoll: {
+            enrollmentCode: string;
+            state: components["schemas"]["PreAuthState"];
+        };
+        /** @enum {string} */
+        PreAuthState: "WAITING" | "COMPLETED";
+        PresharedKey: string;
+        Project: {
+            cidr?: string | null;
+            createdAt: string;
+            devices: number;
+            files: number;
+            maxBytes?: number | null;
+            name: string;
+            projectId: string;
+            usedBytes: number;
+        };
+        Quota: {
+            id: string;
+            maxBytes?: number | null;
+            name: string;
+            subject: string;
+            usedBytes: number;
+        };
+        /** @enum {string} */
+        Reach: "overlay" | "all" | "listed";
+        RefreshRequest: {
+            refreshToken: string;
+        };
+        RegisterRequest: {
+            deviceId: string;
+            deviceName: string;
+            endpoints?: string[];
+            enrolmentCode?: string | null;
+            projectId: string;
+            publicKey: string;
+            role?: string | null;
+        };
+        Registration: {
+            deviceId: string;
+            deviceName: string;
+            nebulaIp: string;
+            projectId: string;
+            zipBundle: string;
+            zipSize: number;
+        };
+        Release: {
+            deviceId: string;
+            nebulaIp: string;
+        };
+        Rendition: {
+            contentType: string;
+            detail: unknown;
+            kind: string;
+            madeAt: string;
+            sha256: string;
+            size: number;
+        };
+        Retired: {
+            keyId: string;
+        };
+        Revocation: {
+            acknowledged: number;
+            deviceId: string;
+            fingerprints: string[];
+            members: number;
+            missing: string[];
+            name: string;
+            revokedAt?: string | null;
+            revokedEverywhereAt?: string | null;
+            version?: number | null;
+        };
+        Rotation: {
+            changedAt: string;
+            incoming: string;
+            incomingFingerprint: string;
+            missing: string[];
+            project: string;
+            projectId: string;
+            retiring: string;
+            startedAt: string;
+            startedBy: string;
+            state: string;
+            waitsFor: number;
+        };
+        RotationRequest: {
+            fingerprint: string;
+            projectId: string;
+        };
+        RotationState: {
+            state: string;
+        };
+        Route: {
+            deviceId: string;
+            metric?: number | null;
+            mtu?: number | null;
+            network: string;
+            projectId: string;
+        };
+        Rule: {
+            direction: string;
+            forDevice?: string | null;
+            forGroup?: string | null;
+            localCidr?: string | null;
+            note?: string;
+            portFirst?: number | null;
+            portLast?: number | null;
+            projectId: string;
+            protocol: string;
+            remoteCidr?: string | null;
+            remoteDevice?: string | null;
+            remoteGroups?: string[];
+            ruleId?: number | null;
+        };
+        Secret: {
+            keyId: string;
+            madeAt: string;
+            madeBy: string;
+            retiredAt?: string | null;
+            usedAt?: string | null;
+        };
+        Session: {
+            client?: string | null;
+            current?: boolean;
+            expiresAt: string;
+            lastSeenAt?: string | null;
+            openedAt: string;
+            sessionId: string;
+            userAgent?: string | null;
+        };
+        SetMember: {
+            role: string;
+            username: string;
+        };
+        SetQuota: {
+            maxBytes?: number | null;
+        };
+        Share: {
+            allowsDownload: boolean;
+            expiresAt?: string | null;
+            fileId?: string | null;
+            fileName?: string | null;
+            folder?: string | null;
+            hasPassword: boolean;
+            lastUsedAt?: string | null;
+            madeAt: string;
+            madeBy: string;
+            note?: string | null;
+            projectId: string;
+            revokedAt?: string | null;
+            shareId: string;
+            state: string;
+            uses: number;
+        };
+        Shared: components["schemas"]["SharedFile"] | components["schemas"]["SharedFolder"];
+        SharedEntry: {
+            contentType: string;
+            duration?: number | null;
+            fileId: string;
+            name: string;
+            poster?: string | null;
+            size: number;
+            state: string;
+        };
+        SharedFile: {
+            contentType: string;
+            download?: string | null;
+            expiresAt?: string | null;
+            name: string;
+            play?: components["schemas"]["SharedPath"] | null;
+            poster?: string | null;
+            size: number;
+            sprites?: string | null;
+            state: string;
+            stream?: string | null;
+        };
+        SharedFolder: {
+            expiresAt?: string | null;
+            files: components["schemas"]["SharedEntry"][];
+            isComplete: boolean;
+            name: string;
+        };
+        SharedPath: {
+            contentType: string;
+            path: string;
+        };
+        SignedAnswer: {
+            message: string;
+            signature: string;
+            version: number;
+        };
+        Storage: {
+            changed: number;
+            missing: number;
+            scrubbedAt?: string | null;
+            untracked: number;
+            untrackedBytes: number;
+        };
+        System: {
+            disks: components["schemas"]["Disk"][];
+            power?: components["schemas"]["Power"] | null;
+            storage?: components["schemas"]["Storage"] | null;
+            temperatureCelsius?: number | null;
+            version: string;
+        };
+        Tag: {
+            files: number;
+            tag: string;
+        };
+        Tags: {
+            tags: string[];
+        };
+        TokenPair: {
+            accessToken: string;
+            expiresIn: number;
+            refreshToken: string;
+        };
+        VideoCapability: {
+            codec: string;
+            maxBitDepth?: number | null;
+            maxLevel?: number | null;
+            profiles?: string[] | null;
+        };
+    };
+    responses: never;
+    parameters: never;
+    requestBodies: never;
+    headers: never;
+    pathItems: never;
+}

@@ -1,0 +1,45 @@
+export const pools = {
+  title: "Pools",
+  hint: "Ranges from which devices and peers get their addresses.",
+  empty: "No pool, so no device can join",
+  emptyHelp: "Devices get their addresses from a pool.",
+  emptyMember: "Somebody who runs this system makes one.",
+  free: (free: string, size: string) => `${free} of ${size} free`,
+  full: "full",
+  fullHelp: "Add a pool, or release devices that are gone",
+  disabled: "disabled",
+  disabledHelp: "Gives out no address until it is enabled again",
+  quarantined: "Released, but a certificate that names them is still valid",
+  use: (share: string) => `${share} used`,
+};
+
+export const poolForm = {
+  add: "New pool",
+  change: (name: string) => `Change ${name}`,
+  name: "Name",
+  range: "Range",
+  rangeHelp: "a wider one keeps all addresses; a narrower one has to hold those in use",
+  gateway: "Keep the first address back for a gateway",
+  cancel: "Cancel",
+  save: "Save",
+  saving: "Saving…",
+  enable: "Enable",
+  disable: "Disable",
+  enableOne: (name: string) => `Enable ${name}`,
+  disableOne: (name: string) => `Disable ${name}`,
+  changeOne: (name: string) => `Change the range of ${name}`,
+  remove: "Remove",
+  removeOne: (name: string) => `Remove ${name}`,
+  removeTitle: (name: string) => `Remove the pool ${name}?`,
+  removeHelp: "It must hold no address. Its range is free for another pool then.",
+  keep: "Keep it",
+};
+
+export const projectForm = {
+  add: "New project",
+  name: "Name",
+  range: "Range of the overlay",
+  rangeHelp: "for all devices, ever",
+  save: "Make the project",
+  saving: "Making it…",
+};

@@ -1,0 +1,18 @@
+export const trash = {
+  title: "Trash",
+  hint: "Deleted files wait here for 30 days, and count towards what you may store until then.",
+  count: (n: number, size: string) => `${n === 1 ? "1 file" : `${n} files`}, ${size}`,
+  empty: "Empty the trash",
+  none: "The trash is empty",
+  noneHelp: "Deleted files wait here before they are gone for good.",
+  ends: (days: number) => (days <= 0 ? "goes today" : days === 1 ? "1 day left" : `${days} days left`),
+  restore: "Restore",
+  restoreOne: (name: string) => `Restore ${name}`,
+  purge: "Delete now",
+  purgeOne: (name: string) => `Delete ${name} for good`,
+  askPurge: "Delete this file for good?",
+  purged: (name: string) => `${name} is gone for good.`,
+  back: (name: string) => `${name} is back.`,
+  keep: "Keep it",
+  gone: "and everything made from it will be gone for good.",
+};
