@@ -257,6 +257,26 @@ test("a filter is part of the address, which survives reload and the way back; o
   expect(new URL(page.url()).pathname).toBe(`${home}/library`);
 });
 
+test("of ten thousand devices only the rows in the window are drawn, and the last one is reached", async () => {
+  const { page } = session;
+  const { data } = (await (await page.request.get(`${env("NEBULA_URL")}/api/devices`, { headers: await bearer(page) })).json()) as { data: object[] };
+  const many = Array.from({ length: 10_000 }, (_, n) => ({ ...data[0], deviceId: `0198c0de-0000-7000-8000-${String(n).padStart(12, "0")}`, name: `device-${String(n).padStart(5, "0")}` }));
+  await page.route("**/api/devices?*", (route) => route.fulfill({ json: { success: true, data: many } }));
+  await visit(page, `${home}/devices`);
+  const rows = page.locator("table tbody tr:not(.space)");
+  await page.getByRole("link", { name: "device-00000" }).waitFor();
+  expect(await page.getByRole("table").getAttribute("aria-rowcount")).toBe("10001");
+  expect(await rows.count()).toBeLessThan(60);
+  await expect
+    .poll(async () => {
+      await page.evaluate(() => window.scrollTo(0, document.body.scrollHeight));
+      return page.getByRole("link", { name: "device-09999" }).count();
+    })
+    .toBe(1);
+  expect(await rows.count()).toBeLessThan(60);
+  await page.unroute("**/api/devices?*");
+});
+
 test("a panel that fails says so, without emptying the others, and tries again", async () => {
   const { page } = session;
   const failure = { success: false, error: "unavailable", sqlstate: "08006", detail: "the database cannot be reached", hint: "Ask whoever runs it." };
