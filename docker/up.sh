@@ -86,11 +86,25 @@ printf 'listen=%s\npg_port=%s\nlighthouse=%s\n' "$listen" "$pg_port" "$endpoint"
 
 bin/nebulactl --server "$server" doctor || die "nebulactl doctor is not content" "the logs are in $home/log"
 
+# console_url: the address at which people reach the console.
+console_url() {
+    local setting
+    for setting in "${own[@]}"; do
+        [[ $setting != NEBULA_PUBLIC_URL=* ]] || { printf '%s' "${setting#*=}" && return; }
+    done
+    printf '%s' "$server"
+}
+# Nothing once somebody has signed in.
+welcome=$(NEBULA_DATABASE_URL=$(database_url admin) "${become[@]}" bin/nebula-gateway first-run --server "$(console_url)") ||
+    die "the link for the first sign-in could not be made"
+
 say "
 pg_nebula is up after $((SECONDS - begin)) s.
 
-  Console    $server/
-  Login      admin"
+  Console    $server/"
+[[ -z $welcome ]] || say "  Begin      $welcome
+             (once, within a day: choose name and password of an operator's account in the browser)"
+say "  Login      admin"
 if [[ -n $first ]]; then
     say "  Password   $(cat "$(secret admin_password)")     (shown this once; kept in $shown/secrets/admin_password)"
 else

@@ -157,7 +157,7 @@ impl Client {
         self.transmit(self.request(Method::GET, path).timeout(REQUEST_TIMEOUT)).await
     }
 
-    /// `POST` without a token, for the routes of login and refresh, whose responses have no envelope.
+    /// `POST` without a token, for the routes of login and logout, whose responses have no envelope.
     pub(crate) async fn post_public(&self, path: &str, body: &impl Serialize) -> Result<Response> {
         accept(self.transmit(self.request(Method::POST, path).json(body).timeout(REQUEST_TIMEOUT)).await?)
             .await
@@ -198,8 +198,7 @@ impl Client {
         if usable(&session) {
             return Ok(session.access_token);
         }
-        let body = RefreshRequest { refresh_token: session.refresh_token };
-        match self.post_public("/api/auth/refresh", &body).await {
+        match self.refresh(&session).await {
             Ok(response) => {
                 let session = Session::new(session.username, json::<TokenPair>(response).await?);
                 let token = session.access_token.clone();
@@ -208,10 +207,21 @@ impl Client {
             }
             Err(error) if error.status == Some(401) => {
                 self.settings.set_session(&lock, &self.server, None)?;
-                Err(self.not_signed_in(format!("the session with {} has ended", self.server)))
+                let reason = error.failure().detail.clone();
+                Err(self.not_signed_in(format!("the session with {} has ended: {reason}", self.server)))
             }
             Err(error) => Err(error),
         }
+    }
+
+    async fn refresh(&self, session: &Session) -> Result<Response> {
+        let body = RefreshRequest { refresh_token: session.refresh_token.clone() };
+        let mut request =
+            self.request(Method::POST, "/api/auth/refresh").json(&body).timeout(REQUEST_TIMEOUT);
+        if let Some(key) = session.refresh_key {
+            request = request.header("idempotency-key", key.to_string());
+        }
+        accept(self.transmit(request).await?).await
     }
 
     fn session(&self) -> Result<Session> {

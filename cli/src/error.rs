@@ -73,6 +73,7 @@ impl Error {
             sqlstate: sqlstate.to_owned(),
             detail: detail.into(),
             hint: None,
+            reason: None,
         };
         Self { failure: Box::new(failure), status: None, broken_pipe: false, is_usage: false }
     }
@@ -106,6 +107,11 @@ impl Error {
     /// For `--json`.
     pub(crate) fn failure(&self) -> &Failure {
         &self.failure
+    }
+
+    /// Whether the account needs a code to sign in.
+    pub(crate) fn wants_code(&self) -> bool {
+        self.failure.reason.as_deref() == Some("second-factor")
     }
 
     /// Whether the named object does not exist.

@@ -11,6 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use nebula_api::auth::TokenPair;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use crate::atomic_file::{self, PRIVATE, PUBLIC};
 use crate::error::{Code, Doing, Error, Result};
@@ -40,6 +41,9 @@ pub(crate) struct Session {
     pub(crate) access_token: String,
     /// Good for one refresh.
     pub(crate) refresh_token: String,
+    /// By this the gateway knows this client again when it repeats a refresh whose answer was lost.
+    #[serde(default)]
+    pub(crate) refresh_key: Option<Uuid>,
     /// End of the access token, by this machine's clock.
     pub(crate) expires_at: DateTime<Utc>,
 }
@@ -54,6 +58,7 @@ impl Session {
             username,
             access_token: tokens.access_token,
             refresh_token: tokens.refresh_token,
+            refresh_key: Some(Uuid::new_v4()),
             expires_at: Utc::now() + TimeDelta::seconds(seconds),
         }
     }

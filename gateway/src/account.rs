@@ -1,17 +1,17 @@
-//! `nebula-gateway account`: the first account, and a way back in when a password is lost.
+//! `nebula-gateway account` and `first-run`: the first accounts, and a way back in when a password is lost.
 
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow, bail};
 
-use crate::database::{Database, account};
-use crate::domain::auth::password::{hash_password, matches};
+use crate::database::{Client, Database, account, invitation};
+use crate::domain::auth::password::{check_new, hash_password, matches};
+use crate::domain::invitation::link;
 use crate::error::{sentence, with_source};
 use crate::settings::{Flags, required};
 
-/// Shorter passwords can be guessed.
-const MIN_PASSWORD_LENGTH: usize = 8;
+const URL_EXAMPLE: &str = "postgresql://nebula_admin:password@host/nebula";
 
 /// Makes the account, or sets its password, or does nothing if both are so already; answers in one sentence
 /// what was done. The database URL must be that of an administrator; the gateway's own role may not do this.
@@ -19,19 +19,15 @@ const MIN_PASSWORD_LENGTH: usize = 8;
 /// # Errors
 /// One sentence; never the password.
 pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Path) -> Result<String> {
-    let example = "postgresql://nebula_admin:password@host/nebula";
-    let url = required(flags.database_url, "NEBULA_DATABASE_URL", example)?;
+    let url = required(flags.database_url, "NEBULA_DATABASE_URL", URL_EXAMPLE)?;
     let shown = password_file.display();
     let password = fs::read_to_string(password_file)
         .map_err(|error| anyhow!("the password file {shown} cannot be read: {error}"))?;
     let password = password.trim_end_matches(['\r', '\n']);
-    if password.chars().count() < MIN_PASSWORD_LENGTH {
-        bail!("the password in {shown} is shorter than {MIN_PASSWORD_LENGTH} characters");
-    }
-    let database = Database::for_command(&url)?;
-    let unreachable = |error| anyhow!("PostgreSQL cannot be reached: {}", with_source(&error));
-    database.try_connecting().await.map_err(unreachable)?;
-    let client = database.client().await.map_err(sentence)?;
+    check_new(password)
+        .map_err(sentence)
+        .with_context(|| format!("{shown} has no password for an account"))?;
+    let client = connect(&url).await?;
     match account::credentials(&client, username).await.map_err(sentence)? {
         Some(found) if found.role != role => bail!(
             "account {username:?} exists with role {}; change it in psql: \
@@ -50,4 +46,23 @@ pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Pa
             Ok(format!("account {username:?} was created with role {role}"))
         }
     }
+}
+
+/// The link by which the first person at a new system makes an operator's account; `None` once somebody has signed in.
+/// `server` is the address of the gateway. The database URL must be that of an administrator.
+///
+/// # Errors
+/// One sentence.
+pub async fn first_run(flags: Flags, server: &str) -> Result<Option<String>> {
+    let url = required(flags.database_url, "NEBULA_DATABASE_URL", URL_EXAMPLE)?;
+    let client = connect(&url).await?;
+    let code = invitation::first_run(&client).await.map_err(sentence)?;
+    Ok(code.map(|code| link(server.trim_end_matches('/'), &code)))
+}
+
+async fn connect(url: &str) -> Result<Client> {
+    let database = Database::for_command(url)?;
+    let unreachable = |error| anyhow!("PostgreSQL cannot be reached: {}", with_source(&error));
+    database.try_connecting().await.map_err(unreachable)?;
+    database.client().await.map_err(sentence)
 }

@@ -10,6 +10,7 @@ pub(crate) mod enrolment;
 pub(crate) mod file;
 pub(crate) mod gateway_address;
 pub(crate) mod hls;
+pub(crate) mod invitation;
 pub(crate) mod leftovers;
 pub(crate) mod live_events;
 pub(crate) mod machine;

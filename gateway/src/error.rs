@@ -121,14 +121,21 @@ pub(crate) struct ApiError {
     sqlstate: Option<Box<str>>,
     detail: Box<str>,
     hint: Option<Box<str>>,
+    rare: Option<Box<Rare>>,
+}
+
+/// Parts that few failures have, so that all others stay small.
+#[derive(Debug, Clone, Default)]
+struct Rare {
     allow: Option<Box<str>>,
     retry_after: Option<u64>,
+    reason: Option<&'static str>,
 }
 
 impl ApiError {
     /// `detail` is a sentence; [`Self::hint`] adds what to do.
     pub(crate) fn new(meaning: Meaning, detail: impl Into<Box<str>>) -> Self {
-        Self { meaning, sqlstate: None, detail: detail.into(), hint: None, allow: None, retry_after: None }
+        Self { meaning, sqlstate: None, detail: detail.into(), hint: None, rare: None }
     }
 
     /// 400: the caller sent something that cannot be used.
@@ -187,14 +194,21 @@ impl ApiError {
     /// Sets when to try again, for a 429; without it, after a minute.
     #[must_use]
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
-        self.retry_after = Some(wait.as_secs() + 1);
+        self.rare.get_or_insert_default().retry_after = Some(wait.as_secs() + 1);
+        self
+    }
+
+    /// Adds why the caller is not signed in, for a 401.
+    #[must_use]
+    pub(crate) fn reason(mut self, reason: &'static str) -> Self {
+        self.rare.get_or_insert_default().reason = Some(reason);
         self
     }
 
     /// Adds the methods that the URL has, for a 405.
     #[must_use]
     pub(crate) fn allow(mut self, methods: &str) -> Self {
-        self.allow = Some(methods.into());
+        self.rare.get_or_insert_default().allow = Some(methods.into());
         self
     }
 
@@ -210,12 +224,12 @@ impl ApiError {
     }
 
     pub(crate) fn allowed_methods(&self) -> Option<&str> {
-        self.allow.as_deref()
+        self.rare.as_ref()?.allow.as_deref()
     }
 
     /// Seconds, for the header `Retry-After`.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
-        self.retry_after
+        self.rare.as_ref()?.retry_after
     }
 
     /// The body of the response.
@@ -226,6 +240,7 @@ impl ApiError {
             sqlstate: self.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate).to_owned(),
             detail: beginning(&self.detail),
             hint: self.hint.as_deref().or(self.meaning.usual_hint()).map(beginning),
+            reason: self.rare.as_ref().and_then(|rare| rare.reason).map(str::to_owned),
         }
     }
 }

@@ -29,7 +29,7 @@ mod settings;
 mod state;
 mod token_key;
 
-pub use account::ensure as ensure_account;
+pub use account::{ensure as ensure_account, first_run as first_run_link};
 pub use check::check;
 pub use infra::trace::{Format, init as init_logs};
 pub use server::{Running, start};

@@ -1,4 +1,4 @@
-//! `nebula-gateway`: serves, or makes an account.
+//! `nebula-gateway`: serves, or does what an administrator sets up.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use nebula_gateway::{
-    Flags, Format, Settings, check, ensure_account, init_logs, register_token_key, show_token_key, start,
+    Flags, Format, Settings, check, ensure_account, first_run_link, init_logs, register_token_key,
+    show_token_key, start,
 };
 use tikv_jemallocator::Jemalloc;
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +43,13 @@ enum Command {
         #[arg(long)]
         register: bool,
     },
+    /// Print the link by which the first person at a new system makes an operator's account, good for a day; nothing once
+    /// somebody has signed in. NEBULA_DATABASE_URL is that of an administrator
+    FirstRun {
+        /// Address of the gateway in the link, such as https://nebula.example.org
+        #[arg(long, value_name = "URL")]
+        server: String,
+    },
     /// Make an account, or set its password; NEBULA_DATABASE_URL is that of an administrator
     Account {
         /// Name to sign in with, lower case
@@ -63,6 +71,9 @@ async fn main() -> ExitCode {
         Some(Command::Account { name, role, password_file }) => {
             ensure_account(arguments.flags, &name, &role, &password_file).await.map(|done| println!("{done}"))
         }
+        Some(Command::FirstRun { server }) => first_run_link(arguments.flags, &server)
+            .await
+            .map(|link| link.iter().for_each(|link| println!("{link}"))),
         Some(Command::TokenKey { register: true }) => {
             register_token_key(arguments.flags).await.map(|done| println!("{done}"))
         }

@@ -8,6 +8,7 @@ mod devices;
 mod direct;
 mod endpoints;
 mod free_map;
+mod invitation;
 mod limits;
 mod media;
 mod networks;
@@ -17,6 +18,8 @@ mod peers;
 mod permission;
 mod proof;
 mod queue;
+mod second_factor;
+mod session;
 mod sign_in;
 mod values;
 

@@ -21,6 +21,18 @@ END $$;
 COMMENT ON FUNCTION nebula.check_account(text, text, text) IS
   'Internal: refuses what an account cannot have. Errors: 22023';
 
+-- Events name these as actors.
+CREATE FUNCTION nebula.check_new_name(p_username text) RETURNS void
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  IF p_username IN ('agent', 'gateway', 'maintenance', 'rotation', 'scrub') THEN
+    RAISE EXCEPTION 'the name "%" is taken', p_username
+      USING ERRCODE = '23505', HINT = 'Events call a part of the system so; choose another name.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.check_new_name(text) IS
+  'Internal: refuses the name of a part of the system for a new account. Errors: 23505';
+
 CREATE FUNCTION nebula.create_account(username text, password_hash text, role text DEFAULT 'member')
 RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -31,6 +43,7 @@ DECLARE
   v_made          uuid;
 BEGIN
   PERFORM nebula.check_account(v_username, v_password_hash, v_role);
+  PERFORM nebula.check_new_name(v_username);
   INSERT INTO nebula.account AS a (username, password_hash, role)
   VALUES (v_username, v_password_hash, v_role)
   ON CONFLICT ON CONSTRAINT account_username_key DO NOTHING

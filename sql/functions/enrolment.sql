@@ -133,11 +133,8 @@ DECLARE
   v_created_by CONSTANT text := created_by;
   v_creator    CONSTANT uuid := creator;
   v_device_id  CONSTANT uuid := device_id;
-  -- 25 letters out of 32: 125 bits. Without 0, 1, I and O, which people confuse.
-  v_letters    CONSTANT text  := '23456789ABCDEFGHJKLMNPQRSTUVWXYZ';
-  v_random     CONSTANT bytea := sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()));
-  v_who        CONSTANT text  := coalesce(v_created_by, session_user::text);
-  v_plain      text;
+  v_who        CONSTANT text := coalesce(v_created_by, session_user::text);
+  v_plain      CONSTANT text := nebula.random_code();
   v_made       nebula.enrolment;
 BEGIN
   PERFORM nebula.require_project(v_project_id);
@@ -179,9 +176,6 @@ BEGIN
       AND num_nonnulls(v_name, v_address) > 0
       FOR NO KEY UPDATE;
   PERFORM nebula.check_not_reserved(v_project_id, v_name, v_address);
-  SELECT string_agg(substr(v_letters, (get_byte(v_random, n) & 31) + 1, 1), '' ORDER BY n)
-    INTO v_plain
-    FROM generate_series(0, 24) n;
   INSERT INTO nebula.enrolment AS e (project_id, code_hash, device_id, name, role, groups, endpoints,
                                      address, uses_max, creator_id, created_by, expires_at)
   VALUES (v_project_id, sha256(v_plain::bytea), v_device_id, v_name, v_role, v_groups, v_endpoints,
@@ -195,7 +189,7 @@ BEGIN
             )
           );
   RETURN QUERY
-    SELECT v_made.enrolment_id, regexp_replace(v_plain, '(.{5})(?!$)', '\1-', 'g'), v_made.expires_at;
+    SELECT v_made.enrolment_id, nebula.grouped_code(v_plain), v_made.expires_at;
 END $$;
 COMMENT ON FUNCTION nebula.create_enrolment(
   uuid, text, text, text[], text[], inet, integer, interval, text, uuid, uuid

@@ -24,40 +24,49 @@ COMMENT ON FUNCTION nebula.open_session(uuid, bytea, interval, inet, text) IS
   'Internal: begins a refresh-token family; token_hash is the SHA-256 of the first token. Errors: 22023 '
   'lifetime';
 
+-- A client whose answer was lost repeats the exchange within seconds, with the key that it gave before. It gets another
+-- token, and the one that was lost is withdrawn, so that a session never has two: a client that uses the lost one later
+-- is another. Clients that give no key at all are believed to be the same.
+CREATE FUNCTION nebula.is_retry(p_token nebula.session_token, p_grace interval, p_retry_hash bytea) RETURNS boolean
+LANGUAGE sql AS $$
+  SELECT p_token.replaced_at + least(p_grace, interval '10 s') >= clock_timestamp()
+         AND p_token.retry_hash IS NOT DISTINCT FROM p_retry_hash
+         AND EXISTS (SELECT FROM nebula.session_token t
+                      WHERE t.token_hash = p_token.next_hash AND t.replaced_at IS NULL)
+$$;
+COMMENT ON FUNCTION nebula.is_retry(nebula.session_token, interval, bytea) IS
+  'Internal: whether the client that exchanged a token is repeating that';
+
 -- Returns an outcome instead of raising an error, because an error would roll back the end of a stolen family.
 CREATE FUNCTION nebula.rotate_session(
-  p_gateway nebula.proven_gateway, p_token_hash bytea, p_next_hash bytea, p_grace interval DEFAULT '10 s'
-) RETURNS TABLE (outcome text, session_id uuid, account_id uuid, username text, role text)
+  p_gateway nebula.proven_gateway, p_token_hash bytea, p_next_hash bytea, p_grace interval DEFAULT '10 s',
+  p_retry_hash bytea DEFAULT NULL
+) RETURNS TABLE (outcome text, session_id uuid, account_id uuid, username text, role text, end_reason text)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_token  nebula.session_token;
   v_family nebula.session;
   v_holder nebula.account;
 BEGIN
-  SELECT *
-    INTO v_token
-    FROM nebula.session_token t
-   WHERE t.token_hash = p_token_hash
-     FOR UPDATE;
-  IF NOT FOUND THEN
-    RETURN QUERY SELECT 'unknown', NULL::uuid, NULL::uuid, NULL::text, NULL::text;
-    RETURN;
-  END IF;
-  SELECT *
+  -- The family first: two clients that exchange tokens of one at the same time take turns.
+  SELECT s.*
     INTO v_family
     FROM nebula.session s
-   WHERE s.session_id = v_token.session_id
+   WHERE s.session_id = (SELECT t.session_id FROM nebula.session_token t WHERE t.token_hash = p_token_hash)
      FOR UPDATE;
-  SELECT *
-    INTO v_holder
-    FROM nebula.account a
-   WHERE a.account_id = v_family.account_id;
+  IF NOT FOUND THEN
+    outcome := 'unknown';
+    RETURN NEXT;
+    RETURN;
+  END IF;
+  SELECT * INTO v_token FROM nebula.session_token t WHERE t.token_hash = p_token_hash;
+  SELECT * INTO v_holder FROM nebula.account a WHERE a.account_id = v_family.account_id;
   IF v_family.ended_at IS NOT NULL OR v_holder.disabled_at IS NOT NULL THEN
     outcome := 'ended';
+    end_reason := CASE WHEN v_holder.disabled_at IS NOT NULL THEN 'disabled' ELSE v_family.end_reason END;
   ELSIF v_family.expires_at <= now() THEN
     outcome := 'expired';
-  -- A client that lost the response retries within seconds; after that, a second party must hold the token.
-  ELSIF v_token.replaced_at + least(p_grace, interval '10 s') < clock_timestamp() THEN
+  ELSIF v_token.replaced_at IS NOT NULL AND NOT coalesce(nebula.is_retry(v_token, p_grace, p_retry_hash), false) THEN
     UPDATE nebula.session s
        SET ended_at = now(),
            end_reason = 'reuse'
@@ -66,17 +75,26 @@ BEGIN
                                 v_family.session_id::text, v_family.client);
     outcome := 'reused';
   ELSE
+    UPDATE nebula.session_token t SET replaced_at = clock_timestamp() WHERE t.token_hash = v_token.next_hash;
     UPDATE nebula.session_token t
-       SET replaced_at = coalesce(t.replaced_at, clock_timestamp())
+       SET replaced_at = coalesce(t.replaced_at, clock_timestamp()),
+           next_hash = p_next_hash,
+           retry_hash = p_retry_hash
      WHERE t.token_hash = v_token.token_hash;
     INSERT INTO nebula.session_token (token_hash, session_id) VALUES (p_next_hash, v_family.session_id);
     outcome := 'rotated';
   END IF;
-  RETURN QUERY SELECT outcome, v_family.session_id, v_holder.account_id, v_holder.username, v_holder.role;
+  session_id := v_family.session_id;
+  account_id := v_holder.account_id;
+  username := v_holder.username;
+  role := v_holder.role;
+  RETURN NEXT;
 END $$;
-COMMENT ON FUNCTION nebula.rotate_session(nebula.proven_gateway, bytea, bytea, interval) IS
+COMMENT ON FUNCTION nebula.rotate_session(nebula.proven_gateway, bytea, bytea, interval, bytea) IS
   'For the gateway: exchanges a refresh token for the next. outcome: rotated; else nothing was given: '
-  'unknown, expired, ended, or reused (the family was ended)';
+  'unknown, expired, ended (end_reason says why), or reused (by another client: the family was ended). retry_hash: '
+  'SHA-256 of a key that the client keeps with the token; with the same key it may repeat the exchange within the '
+  'grace';
 
 CREATE FUNCTION nebula.close_session(p_gateway nebula.proven_gateway, p_session_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

@@ -35,8 +35,12 @@ CREATE TABLE nebula.session_token (
   session_id   uuid        NOT NULL REFERENCES nebula.session ON DELETE CASCADE,
   issued_at    timestamptz NOT NULL DEFAULT now(),
   replaced_at  timestamptz,
+  next_hash    bytea,
+  retry_hash   bytea,
   CONSTRAINT session_token_pkey PRIMARY KEY (token_hash),
-  CONSTRAINT session_token_hash_check CHECK (octet_length(token_hash) = 32)
+  CONSTRAINT session_token_hash_check CHECK (octet_length(token_hash) = 32),
+  CONSTRAINT session_token_next_check CHECK (next_hash IS NULL OR replaced_at IS NOT NULL),
+  CONSTRAINT session_token_retry_check CHECK (retry_hash IS NULL OR next_hash IS NOT NULL)
 );
 -- Follows the cascade from session.
 CREATE INDEX session_token_session_idx ON nebula.session_token (session_id);
@@ -46,4 +50,8 @@ COMMENT ON TABLE nebula.session_token IS 'Refresh tokens by hash; use of a repla
 COMMENT ON COLUMN nebula.session_token.token_hash IS 'SHA-256 of the token';
 COMMENT ON COLUMN nebula.session_token.session_id IS 'Its family';
 COMMENT ON COLUMN nebula.session_token.issued_at IS 'When it was handed out';
-COMMENT ON COLUMN nebula.session_token.replaced_at IS 'When it was exchanged for the next one';
+COMMENT ON COLUMN nebula.session_token.replaced_at IS 'When it was exchanged for the next one, or withdrawn';
+COMMENT ON COLUMN nebula.session_token.next_hash IS
+  'The token that it was exchanged for; null: withdrawn, because the client repeated the exchange that it came from';
+COMMENT ON COLUMN nebula.session_token.retry_hash IS
+  'SHA-256 of the key by which the client that exchanged it may repeat the exchange; null: it gave none';

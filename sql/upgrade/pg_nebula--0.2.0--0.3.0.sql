@@ -156,6 +156,11 @@ ALTER TABLE nebula.session
   DROP CONSTRAINT session_end_reason_check,
   ADD CONSTRAINT session_end_reason_check
     CHECK (end_reason IN ('logout', 'ended', 'reuse', 'password', 'disabled'));
+ALTER TABLE nebula.session_token
+  ADD COLUMN next_hash bytea,
+  ADD COLUMN retry_hash bytea,
+  ADD CONSTRAINT session_token_next_check CHECK (next_hash IS NULL OR replaced_at IS NOT NULL),
+  ADD CONSTRAINT session_token_retry_check CHECK (retry_hash IS NULL OR next_hash IS NOT NULL);
 
 -- Members get roles; those of before keep what they may do. add_member takes the role.
 ALTER TABLE nebula.project_member

@@ -14,6 +14,7 @@ SELECT action, least_role, description
     ('device.write', 'admin', 'Release and revoke devices and certificates, set groups, let lighthouses and relays in'),
     ('enrolment.write', 'admin', 'Make, list and end enrolment codes'),
     ('network.write', 'admin', 'Change firewall rules and routes'),
+    ('member.invite', 'admin', 'Invite people as viewers and members'),
     ('project.write', 'owner', 'Change the options of a project'),
     ('member.write', 'owner', 'Add and remove members, and give them roles'),
     ('project.create', 'operator', 'Create and remove projects and pools'),

@@ -15,6 +15,10 @@ use crate::context::Context;
 use crate::error::{Code, Error, Result};
 use crate::output::{ago, clean};
 
+mod invitation;
+mod password;
+mod totp;
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List accounts (operators)
@@ -37,6 +41,20 @@ pub(crate) enum Command {
         #[arg(value_parser = ["admin", "member"])]
         role: String,
     },
+    /// Invite somebody into a project, or to an account without one; prints the link, this once (administrators)
+    Invite(invitation::Invite),
+    /// List invitations; the links are not shown (administrators)
+    Invitations(invitation::Place),
+    /// Take an invitation back (administrators)
+    Uninvite {
+        /// Number of the invitation, as `account invitations` shows it
+        id: Uuid,
+    },
+    /// Change your password; ends your other sessions
+    Password(password::Change),
+    /// A second factor to sign in: codes of an authenticator
+    #[command(subcommand)]
+    Totp(totp::Command),
     /// Delete an account; its devices, peers and files stay with their projects (operators)
     Rm {
         /// Sign-in name
@@ -92,6 +110,15 @@ pub(crate) async fn run(context: &Context, command: Command) -> Result<()> {
             let changes = AccountChanges { role: Some(role), ..AccountChanges::default() };
             change(context, &client, &name, &changes, done).await
         }
+        Command::Invite(arguments) => invitation::invite(context, &client, arguments).await,
+        Command::Invitations(place) => invitation::list(context, &client, &place).await,
+        Command::Uninvite { id } => {
+            client.delete(&format!("/api/invitations/{id}")).await?;
+            let text = || format!("The invitation {id} is taken back: nobody can accept it any more.");
+            context.output.confirm(&json!({ "invitationId": id }), text)
+        }
+        Command::Password(arguments) => password::change(context, &client, &arguments).await,
+        Command::Totp(command) => totp::run(context, &client, command).await,
         Command::Rm { name, confirmation } => {
             let account = find(&client, &name).await?;
             let question = format!("Delete the account {} with its sessions and share links?", clean(&name));

@@ -26,6 +26,9 @@ pub(crate) struct Login {
     /// input
     #[arg(long, value_name = "FILE")]
     password_file: Option<PathBuf>,
+    /// Of an account with a second factor: the code that the authenticator shows, or a recovery code; asked for when missing
+    #[arg(long)]
+    code: Option<String>,
 }
 
 /// Logs in and makes this server the default.
@@ -41,8 +44,17 @@ pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
         None if stdin().is_terminal() => ask("Password: ", || Term::stderr().read_secure_line())?,
         None => secret_file::read_standard_input("password")?,
     };
-    let body = LoginRequest { username: username.clone(), password };
-    let response = client.post_public("/api/auth/login", &body).await?;
+    let mut body = LoginRequest { username: username.clone(), password, code: arguments.code };
+    let response = match client.post_public("/api/auth/login", &body).await {
+        Err(error) if error.wants_code() && body.code.is_none() && stdin().is_terminal() => {
+            body.code = Some(ask("Code: ", || Term::stderr().read_line())?);
+            client.post_public("/api/auth/login", &body).await?
+        }
+        Err(error) if error.wants_code() => {
+            return Err(error.hint("Add --code with what the authenticator shows."));
+        }
+        response => response?,
+    };
     let session = Session::new(username, client::json::<TokenPair>(response).await?);
     let lock = client.settings().lock().await?;
     client.settings().set_session(&lock, client.server(), Some(session))?;
@@ -79,11 +91,13 @@ pub(crate) async fn logout(context: &Context) -> Result<()> {
     context.output.confirm(&value, || format!("Signed out of {}.", client.server()))
 }
 
-fn ask(prompt: &str, read: impl FnOnce() -> std::io::Result<String>) -> Result<String> {
+pub(super) fn ask(prompt: &str, read: impl FnOnce() -> std::io::Result<String>) -> Result<String> {
     if !stdin().is_terminal() || !stderr().is_terminal() {
         let detail =
             format!("there is no terminal to ask for the {}", prompt.trim_end_matches(": ").to_lowercase());
-        return Err(Error::usage(detail).hint("Give them: nebulactl login USERNAME --password-file FILE"));
+        return Err(
+            Error::usage(detail).hint("Give it as an argument, secrets in a file: --help names the options.")
+        );
     }
     let answer =
         write!(stderr(), "{prompt}").and_then(|()| read()).doing(|| "read from the terminal".to_owned())?;

@@ -1,5 +1,7 @@
-//! Accounts: `/api/accounts`, their sessions (`/api/sessions`), and members of projects
+//! Accounts: `/api/accounts`, `/api/account` (one's own), their sessions (`/api/sessions`), and members of projects
 //! (`/api/projects/{projectId}/members`).
+
+use std::fmt;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -37,6 +39,24 @@ pub struct AccountChanges {
     /// Whether it may neither sign in nor act; true ends its sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub disabled: Option<bool>,
+}
+
+/// Body of `PUT /api/account/password`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "camelCase")]
+pub struct PasswordChange {
+    /// The password of now.
+    pub old_password: String,
+    /// That from now on, of 8 characters at least.
+    pub new_password: String,
+}
+
+// Secrets must not reach a log through a stray `{:?}`.
+impl fmt::Debug for PasswordChange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PasswordChange").finish_non_exhaustive()
+    }
 }
 
 /// An open session: one sign-in.

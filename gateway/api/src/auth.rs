@@ -14,6 +14,9 @@ pub struct LoginRequest {
     pub username: String,
     /// Its password.
     pub password: String,
+    /// Of an account with a second factor: the code that its authenticator shows, or a recovery code.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
 }
 
 /// Body of `POST /api/auth/refresh` and `/api/auth/logout`.

@@ -47,4 +47,8 @@ pub struct Failure {
     /// The remedy.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub hint: Option<String>,
+    /// Why the caller is not signed in, in a 401: `expired`, `ended`, `signed-out`, `reused`, `password-changed`, `disabled`,
+    /// `unknown`; or `second-factor`: a code is missing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub reason: Option<String>,
 }

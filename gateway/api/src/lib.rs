@@ -22,6 +22,7 @@ pub mod file_name;
 pub mod firewall;
 pub mod folder;
 pub mod health;
+pub mod invitation;
 pub mod job;
 pub mod node;
 pub mod node_sync;
@@ -35,5 +36,6 @@ pub mod quota;
 pub mod revocation;
 pub mod share;
 pub mod system;
+pub mod totp;
 
 pub use envelope::{Envelope, Failure, Page};

@@ -1,8 +1,10 @@
-//! Accounts: the `account` subcommand, and what administrators do to them.
+//! Accounts: the `account` subcommand, what administrators do to them, and their own passwords.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use nebula_api::account::{Account, AccountChanges};
+use tokio_postgres::Row;
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
@@ -50,6 +52,41 @@ pub(crate) async fn set_password(
     Ok(query_one(client, "SELECT nebula.set_password($1, $2)", &[&username, &password_hash])
         .await?
         .try_get(0)?)
+}
+
+/// Result of comparing the password of an account that is signed in. The database counts wrong ones.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PasswordCheck {
+    Right,
+    Wrong,
+    /// No password is looked at so soon after failures.
+    Wait(Duration),
+}
+
+impl PasswordCheck {
+    /// Reads columns `outcome` and `wait_seconds`.
+    pub(super) fn from_row(row: &Row) -> Result<Self, tokio_postgres::Error> {
+        Ok(match row.try_get("outcome")? {
+            "right" | "changed" => Self::Right,
+            "wait" => {
+                Self::Wait(Duration::try_from_secs_f64(row.try_get("wait_seconds")?).unwrap_or_default())
+            }
+            _ => Self::Wrong,
+        })
+    }
+}
+
+/// Replaces the actor's password, if the old one is right, and ends its sessions but one.
+pub(crate) async fn set_own_password(
+    client: &impl GenericClient,
+    actor: &Caller,
+    (old, new_hash): (&str, &str),
+    keep: Uuid,
+    address: Option<IpAddr>,
+) -> Result<PasswordCheck, ApiError> {
+    let sql = "SELECT outcome, wait_seconds FROM nebula.set_own_password(nebula.actor($1), $2, $3, $4, $5)";
+    let row = query_one(client, sql, &[&actor, &old, &new_hash, &keep, &address]).await?;
+    Ok(PasswordCheck::from_row(&row)?)
 }
 
 /// Accounts by name, those after a name. Fails with 403 not an administrator.

@@ -12,6 +12,8 @@ pub(crate) enum Purpose {
     AccessTokens,
     /// Seals secrets of nodes (AES-256-GCM).
     NodeSecrets,
+    /// Seals secrets of authenticators (AES-256-GCM).
+    SecondFactors,
 }
 
 impl Purpose {
@@ -19,6 +21,7 @@ impl Purpose {
         match self {
             Self::AccessTokens => b"pg_nebula 1: access tokens, Ed25519",
             Self::NodeSecrets => b"pg_nebula 1: node secrets, AES-256-GCM",
+            Self::SecondFactors => b"pg_nebula 1: second factors, AES-256-GCM",
         }
     }
 }

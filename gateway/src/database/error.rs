@@ -57,6 +57,10 @@ fn translate(error: &ServerError<'_>) -> ApiError {
     let ServerError { sqlstate, message, .. } = *error;
     let known = MEANINGS.into_iter().find(|meaning| meaning.sqlstate == sqlstate);
     match (known, error.hint) {
+        // Which end it was, the exchange of the refresh token says.
+        (Some(NOT_AUTHENTICATED), Some(hint)) => {
+            ApiError::new(NOT_AUTHENTICATED, message).hint(hint).reason("ended")
+        }
         (Some(meaning), Some(hint)) => ApiError::new(meaning, message).hint(hint),
         // "permission denied for function …" means that the gateway's role lacks a grant, not that the caller
         // does.

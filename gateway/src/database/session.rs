@@ -17,8 +17,8 @@ pub(crate) enum Exchange {
     Rotated(Session),
     Unknown,
     Expired,
-    /// The session was ended, or the account disabled.
-    Ended,
+    /// The session was ended, or the account disabled; how, in words of the database.
+    Ended(String),
     /// The token had been exchanged before: two parties hold it, so the session was ended.
     Reused,
 }
@@ -42,6 +42,16 @@ pub(crate) struct NewSession<'a> {
     pub(crate) lifetime: Duration,
     pub(crate) address: Option<IpAddr>,
     pub(crate) user_agent: Option<&'a str>,
+    pub(crate) second: Option<SecondFactor>,
+}
+
+/// The second factor that was given beside the password.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum SecondFactor {
+    /// The 30 s since 1970 whose code it was; 0: of none.
+    Step(i64),
+    /// Hash of a recovery code.
+    Recovery(Vec<u8>),
 }
 
 /// Result of signing in.
@@ -51,7 +61,9 @@ pub(crate) enum SignIn {
         account_id: Uuid,
         role: String,
     },
-    /// The name or the password is wrong; the account, if there is one of this name.
+    /// The password is right, and the account needs a code, too.
+    SecondFactor,
+    /// The name, the password or the code is wrong; the account, if there is one of this name.
     Refused(Option<Uuid>),
     /// No password is looked at so soon after failures.
     Wait(Duration),
@@ -60,10 +72,16 @@ pub(crate) enum SignIn {
 /// Begins a session, if the password is right.
 pub(crate) async fn sign_in(client: &impl GenericClient, new: &NewSession<'_>) -> Result<SignIn, ApiError> {
     let sql = "SELECT outcome, wait_seconds, session_id, account_id, role
-                 FROM nebula.sign_in(nebula.actor($1), $2, $3, $4, make_interval(secs => $5), $6, $7)";
-    let NewSession { username, password, token_hash, lifetime, address, user_agent } = new;
-    let values: [&(dyn ToSql + Sync); 7] =
-        [client.gateway(), username, password, token_hash, &lifetime.as_secs_f64(), address, user_agent];
+                 FROM nebula.sign_in(nebula.actor($1), $2, $3, $4, make_interval(secs => $5), $6, $7, $8, $9)";
+    let NewSession { username, password, token_hash, lifetime, address, user_agent, second } = new;
+    let (step, recovery) = match second {
+        Some(SecondFactor::Step(step)) => (Some(step), None),
+        Some(SecondFactor::Recovery(hash)) => (None, Some(hash)),
+        None => (None, None),
+    };
+    let lifetime = lifetime.as_secs_f64();
+    let values: [&(dyn ToSql + Sync); 9] =
+        [client.gateway(), username, password, token_hash, &lifetime, address, user_agent, &step, &recovery];
     let row = query_one(client, sql, &values).await?;
     Ok(match row.try_get(0)? {
         "signed-in" => SignIn::SignedIn {
@@ -71,19 +89,22 @@ pub(crate) async fn sign_in(client: &impl GenericClient, new: &NewSession<'_>) -
             account_id: row.try_get(3)?,
             role: row.try_get(4)?,
         },
+        "second-factor" => SignIn::SecondFactor,
         "wait" => SignIn::Wait(Duration::try_from_secs_f64(row.try_get(1)?).unwrap_or_default()),
         _ => SignIn::Refused(row.try_get(3)?),
     })
 }
 
-/// Exchanges a token for the next one, both by hash.
+/// Exchanges a token for the next one, both by hash. With the same key, by hash, a client may repeat that.
 pub(crate) async fn rotate(
     client: &impl GenericClient,
     token_hash: &[u8],
     next_hash: &[u8],
+    retry_hash: Option<&[u8]>,
 ) -> Result<Exchange, ApiError> {
-    let sql = "SELECT outcome, session_id, account_id, username, role FROM nebula.rotate_session(nebula.actor($1), $2, $3)";
-    let row = query_one(client, sql, &[client.gateway(), &token_hash, &next_hash]).await?;
+    let sql = "SELECT outcome, session_id, account_id, username, role, end_reason
+                 FROM nebula.rotate_session(nebula.actor($1), $2, $3, p_retry_hash => $4)";
+    let row = query_one(client, sql, &[client.gateway(), &token_hash, &next_hash, &retry_hash]).await?;
     let outcome: &str = row.try_get(0)?;
     Ok(match outcome {
         "rotated" => Exchange::Rotated(Session {
@@ -95,7 +116,7 @@ pub(crate) async fn rotate(
         "unknown" => Exchange::Unknown,
         "expired" => Exchange::Expired,
         "reused" => Exchange::Reused,
-        _ => Exchange::Ended,
+        _ => Exchange::Ended(row.try_get::<_, Option<String>>(5)?.unwrap_or_default()),
     })
 }
 

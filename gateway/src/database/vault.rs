@@ -15,40 +15,26 @@ pub(crate) const SECRET: usize = 32;
 pub(super) struct Vault([u8; 32]);
 
 impl Vault {
-    pub(super) fn new(token_key: &[u8]) -> Result<Self, openssl::error::ErrorStack> {
-        Ok(Self(derive(token_key, Purpose::NodeSecrets)?))
+    pub(super) fn new(token_key: &[u8], purpose: Purpose) -> Result<Self, openssl::error::ErrorStack> {
+        Ok(Self(derive(token_key, purpose)?))
     }
 
-    /// The secret of a node as the database keeps it: nonce, ciphertext, tag. Sealed for one node, it is no secret of
-    /// another.
-    pub(super) fn seal(&self, node_id: Uuid, secret: &[u8]) -> Result<Vec<u8>, ApiError> {
+    /// A secret as the database keeps it: nonce, ciphertext, tag. Sealed for one owner, a node or an account, it is no
+    /// secret of another.
+    pub(super) fn seal(&self, owner: Uuid, secret: &[u8]) -> Result<Vec<u8>, ApiError> {
         let nonce: [u8; NONCE] = rand::random();
         let mut tag = [0; TAG];
         let cipher = Cipher::aes_256_gcm();
-        let sealed = encrypt_aead(cipher, &self.0, Some(&nonce), node_id.as_bytes(), secret, &mut tag);
+        let sealed = encrypt_aead(cipher, &self.0, Some(&nonce), owner.as_bytes(), secret, &mut tag);
         let sealed = sealed.map_err(|error| ApiError::internal(&error))?;
         Ok([&nonce[..], &sealed, &tag].concat())
     }
 
-    /// The secret of a node. One that is not sealed yet is as long as a secret.
-    pub(super) fn open(&self, node_id: Uuid, kept: Vec<u8>) -> Result<Vec<u8>, ApiError> {
-        if kept.len() == SECRET {
-            return Ok(kept);
-        }
-        let parts = kept.split_at_checked(NONCE).and_then(|(nonce, rest)| {
-            let (sealed, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
-            Some((nonce, sealed, tag))
-        });
-        let opened = parts.and_then(|(nonce, sealed, tag)| {
-            let cipher = Cipher::aes_256_gcm();
-            decrypt_aead(cipher, &self.0, Some(nonce), node_id.as_bytes(), sealed, tag).ok()
-        });
-        opened.ok_or_else(|| {
-            ApiError::internal(&format!(
-                "a secret of node {node_id} was not sealed with this NEBULA_TOKEN_KEY; make another: \
-                 nebulactl node secret make"
-            ))
-        })
+    /// The secret of an owner; `None` if it was not sealed for that owner with this key.
+    pub(super) fn open(&self, owner: Uuid, kept: &[u8]) -> Option<Vec<u8>> {
+        let (nonce, rest) = kept.split_at_checked(NONCE)?;
+        let (sealed, tag) = rest.split_at_checked(rest.len().checked_sub(TAG)?)?;
+        decrypt_aead(Cipher::aes_256_gcm(), &self.0, Some(nonce), owner.as_bytes(), sealed, tag).ok()
     }
 }
 
@@ -57,25 +43,22 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_sealed_secret_is_opened_for_its_node_with_its_key_only() {
-        let (vault, node, secret) = (Vault::new(&[1; 32]).unwrap(), Uuid::from_u128(1), vec![7; SECRET]);
-        let sealed = vault.seal(node, &secret).unwrap();
-        assert_eq!(sealed.len(), NONCE + SECRET + TAG);
-        assert_ne!(sealed, vault.seal(node, &secret).unwrap());
-        assert_eq!(vault.open(node, sealed.clone()).unwrap(), secret);
-        assert!(vault.open(Uuid::from_u128(2), sealed.clone()).is_err());
-        assert!(Vault::new(&[2; 32]).unwrap().open(node, sealed.clone()).is_err());
+    fn a_sealed_secret_is_opened_for_its_owner_with_its_key_only() {
+        let vault = |key| Vault::new(&[key; 32], Purpose::NodeSecrets).unwrap();
+        let (node, secret) = (Uuid::from_u128(1), vec![7; 32]);
+        let sealed = vault(1).seal(node, &secret).unwrap();
+        assert_eq!(sealed.len(), NONCE + secret.len() + TAG);
+        assert_ne!(sealed, vault(1).seal(node, &secret).unwrap());
+        assert_eq!(vault(1).open(node, &sealed), Some(secret));
+        assert_eq!(vault(1).open(Uuid::from_u128(2), &sealed), None);
+        assert_eq!(vault(2).open(node, &sealed), None);
+        let other_purpose = Vault::new(&[1; 32], Purpose::SecondFactors).unwrap();
+        assert_eq!(other_purpose.open(node, &sealed), None);
         for at in 0..sealed.len() {
             let mut changed = sealed.clone();
             changed[at] ^= 1;
-            assert!(vault.open(node, changed).is_err(), "byte {at}");
+            assert_eq!(vault(1).open(node, &changed), None, "byte {at}");
         }
-        assert!(vault.open(node, vec![0; 5]).is_err());
-    }
-
-    #[test]
-    fn a_secret_from_before_is_taken_as_it_is() {
-        let vault = Vault::new(&[1; 32]).unwrap();
-        assert_eq!(vault.open(Uuid::nil(), vec![7; SECRET]).unwrap(), vec![7; SECRET]);
+        assert_eq!(vault(1).open(node, &[0; 5]), None);
     }
 }

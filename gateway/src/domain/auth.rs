@@ -6,3 +6,4 @@
 pub(crate) mod password;
 pub(crate) mod session;
 pub(crate) mod token;
+pub(crate) mod totp;

@@ -1,12 +1,13 @@
-//! `/api/accounts`, for administrators.
+//! `/api/accounts`, for administrators, and `/api/account`, one's own.
 
 use actix_web::{HttpRequest, web};
-use nebula_api::account::{Account, AccountChanges, Session};
+use nebula_api::account::{Account, AccountChanges, PasswordChange, Session};
 use nebula_api::{Envelope, Page};
 use serde::Deserialize;
 use uuid::Uuid;
 
-use crate::database::{account as database, session};
+use crate::database::{account as database, session, totp};
+use crate::domain::auth::password;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::http::object::Object;
@@ -74,6 +75,42 @@ pub(crate) async fn delete(
         .await
         .map(Envelope::new)
         .map(web::Json)
+}
+
+/// Lets an account sign in by password alone again, whose holder has lost authenticator and recovery codes.
+#[utoipa::path(delete, path = "/api/accounts/{id}/totp", tag = "account", params(("id" = Uuid, Path)),
+    responses((status = 200, description = "Removed", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn remove_totp(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    account_id: web::Path<Uuid>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    let client = state.database.client().await?;
+    totp::remove(&client, &actor.account, *account_id, client_address(&request))
+        .await
+        .map(Envelope::new)
+        .map(web::Json)
+}
+
+/// Sets the caller's password and ends its other sessions. Fails with 403 if the old one is wrong.
+#[utoipa::path(put, path = "/api/account/password", tag = "account", request_body = PasswordChange,
+    responses((status = 200, description = "Set", body = Envelope<serde_json::Value>)))]
+pub(crate) async fn set_password(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+    body: web::Json<Object<PasswordChange>>,
+) -> Result<web::Json<Envelope<()>>, ApiError> {
+    password::check_new(&body.new_password)?;
+    let new_hash = state.passwords.hash(body.new_password.clone()).await?;
+    let _turn = state.passwords.turn().await?;
+    let client = state.database.client().await?;
+    let passwords = (body.old_password.as_str(), new_hash.as_str());
+    let address = client_address(&request);
+    let check =
+        database::set_own_password(&client, &actor.account, passwords, actor.session_id, address).await?;
+    password::accepted(check).map(Envelope::new).map(web::Json)
 }
 
 /// Open sessions of an account, the newest first.

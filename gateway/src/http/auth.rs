@@ -13,7 +13,10 @@ use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
-/// Signs in with a name and a password.
+/// Name of the header by which a client repeats a request without doing it twice.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Signs in with a name and a password; accounts with a second factor, with a code, too.
 #[utoipa::path(post, path = "/api/auth/login", tag = "auth", request_body = LoginRequest,
     responses((status = 200, description = "Signed in", body = TokenPair)))]
 pub(crate) async fn login(
@@ -21,23 +24,26 @@ pub(crate) async fn login(
     request: HttpRequest,
     body: web::Json<Object<LoginRequest>>,
 ) -> Result<web::Json<TokenPair>, ApiError> {
-    let username = body.username.trim().to_lowercase();
     let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
-    let given = (username.as_str(), body.password.as_str());
     let address = client_address(&request);
-    session::sign_in(&state.database, &state.tokens, &state.passwords, given, address, agent)
+    session::sign_in(&state.database, &state.tokens, &state.passwords, &body, address, agent)
         .await
         .map(web::Json)
 }
 
-/// Exchanges a refresh token for a new pair. A refresh token that is used again ends the whole session.
+/// Exchanges a refresh token for a new pair. A refresh token that is used again ends the whole session, but for a client
+/// whose answer was lost: within 10 s it may repeat the exchange with the same `Idempotency-Key`, which it makes for
+/// each refresh token and keeps as secret.
 #[utoipa::path(post, path = "/api/auth/refresh", tag = "auth", request_body = RefreshRequest,
+    params(("Idempotency-Key" = Option<String>, Header)),
     responses((status = 200, description = "Exchanged", body = TokenPair)))]
 pub(crate) async fn refresh(
     state: web::Data<AppState>,
+    request: HttpRequest,
     body: web::Json<Object<RefreshRequest>>,
 ) -> Result<web::Json<TokenPair>, ApiError> {
-    session::rotate(&state.database, &state.tokens, &body.refresh_token).await.map(web::Json)
+    let key = request.headers().get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
+    session::rotate(&state.database, &state.tokens, &body.refresh_token, key).await.map(web::Json)
 }
 
 /// Ends the session of a refresh token. A session that has ended already is no error.

@@ -39,10 +39,12 @@ impl Actor {
         let invalid = || {
             ApiError::new(NOT_AUTHENTICATED, "the access token is not valid")
                 .hint("Sign in: POST /api/auth/login.")
+                .reason("unknown")
         };
         let claims = tokens.signer().open(token).map_err(|error| match error {
             TokenError::Expired => ApiError::new(NOT_AUTHENTICATED, "the access token has expired")
-                .hint("Exchange the refresh token: POST /api/auth/refresh."),
+                .hint("Exchange the refresh token: POST /api/auth/refresh.")
+                .reason("expired"),
             TokenError::Invalid => invalid(),
         })?;
         let account = Account::of_token(tokens.signer(), &claims, token).ok_or_else(invalid)?;

@@ -15,8 +15,9 @@ use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
     account, auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall, folder,
-    health, hls, install, job, member, metrics, node, node_interface, peer, picture, playback, pool, preauth,
-    project, project_options, quota, revocation, rotation, session, share, system, trash, upload,
+    health, hls, install, invitation, job, member, metrics, node, node_interface, peer, picture, playback,
+    pool, preauth, project, project_options, quota, revocation, rotation, session, share, system, totp,
+    trash, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -55,6 +56,20 @@ routes! {
     Operator account::change;
     Operator account::delete;
     Operator account::sessions;
+    Operator account::remove_totp;
+    Account account::set_password;
+    Account totp::show;
+    Account totp::begin;
+    Account totp::confirm;
+    Account totp::end;
+    Operator invitation::create_account;
+    Operator invitation::list_accounts;
+    Admin  invitation::create;
+    Admin  invitation::list;
+    Anyone invitation::show;
+    Anyone invitation::accept;
+    Account invitation::join;
+    Admin  invitation::revoke;
 
     Anyone device::ca;
     MemberOrCode device::register;
@@ -90,7 +105,7 @@ routes! {
     Viewer member::list;
     Owner  member::set;
     Owner  member::remove;
-    Viewer quota::list;
+    Account quota::list;
     Operator quota::set;
     Viewer pool::list;
     Operator pool::create;
@@ -154,7 +169,7 @@ routes! {
     Member trash::purge;
     Member trash::empty;
     Viewer bookmark::set;
-    Viewer bookmark::remove;
+    Account bookmark::remove;
     Viewer bookmark::list;
     Member share::create;
     Viewer share::list;

@@ -11,6 +11,7 @@ import "./style/player.css";
 /** Pages for people without an account, by the first word of the path; they get nothing of the console. */
 const OUTSIDE: Record<string, () => Promise<{ default: Component }>> = {
   s: () => import("./pages/visitor/Visitor.vue"),
+  invite: () => import("./pages/invited/Invite.vue"),
   join: () => import("./pages/join/Join.vue"),
 };
 

@@ -194,6 +194,8 @@ const READERS: &str = "
     node_health node_late_after node_of_device node_report node_scores node_secrets node_state
     least_role nodes_of_peer not_grantable permitted_projects project_of_device refuse_action
     require_operator require_permission role_in role_rank find_account
+    check_new_name grouped_code name_hash has_second_factor sealed_totp pending_totp totp_status list_invitations
+    invitation_action can_invite
     list_accounts list_members list_sessions numbered_network other_project_of overlapping_pool overlay_networks
     peer_addresses peer_counts peer_expiry peer_file_name peer_network_conflict
     peer_networks peer_ranges peer_routes peers_applied peers_of_nodes playable_variants

@@ -8,7 +8,7 @@ use pgrx::prelude::*;
 use super::*;
 
 /// An account whose password is "right", hashed cheaply.
-fn anna() -> String {
+pub(super) fn anna() -> String {
     let cheap = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(8, 1, 1, None).expect("valid"));
     let hash: PasswordHash = cheap.hash_password(b"right").expect("there is randomness");
     let hash = hash.to_string();

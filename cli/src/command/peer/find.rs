@@ -49,5 +49,8 @@ pub(super) fn item_error(error: ItemError) -> Error {
         _ => "internal",
     };
     let ItemError { sqlstate, detail, hint } = error;
-    Error::answered(200, Failure { success: false, error: code.to_owned(), sqlstate, detail, hint })
+    Error::answered(
+        200,
+        Failure { success: false, error: code.to_owned(), sqlstate, detail, hint, reason: None },
+    )
 }

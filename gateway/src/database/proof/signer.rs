@@ -32,7 +32,8 @@ struct Inner {
     check: DecodingKey,
     public_key: [u8; 32],
     header: Header,
-    vault: Vault,
+    nodes: Vault,
+    second_factors: Vault,
     kept: Mutex<HashMap<Holder, (Arc<str>, u64)>>,
     /// Tokens of clients whose signature is good: a client sends one for a quarter of an hour.
     opened: Mutex<HashMap<Box<str>, Claims>>,
@@ -58,7 +59,8 @@ impl Signer {
             check: DecodingKey::from_ed_der(&public_key),
             public_key,
             header,
-            vault: Vault::new(token_key)?,
+            nodes: Vault::new(token_key, Purpose::NodeSecrets)?,
+            second_factors: Vault::new(token_key, Purpose::SecondFactors)?,
             kept: Mutex::default(),
             opened: Mutex::default(),
         })))
@@ -108,8 +110,13 @@ impl Signer {
     }
 
     /// Seals secrets of nodes with a key that is derived from the same setting.
-    pub(super) fn vault(&self) -> &Vault {
-        &self.0.vault
+    pub(super) fn nodes(&self) -> &Vault {
+        &self.0.nodes
+    }
+
+    /// Seals secrets of authenticators, likewise.
+    pub(super) fn second_factors(&self) -> &Vault {
+        &self.0.second_factors
     }
 
     /// A token for a call of the gateway; the one made before, as long as it lasts.

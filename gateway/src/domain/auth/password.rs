@@ -12,7 +12,13 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use crate::error::{ApiError, RATE_LIMITED};
+use crate::database::account::PasswordCheck;
+use crate::error::{ApiError, NOT_PERMITTED, RATE_LIMITED};
+
+/// Shorter passwords can be guessed.
+const MIN_LENGTH: usize = 8;
+/// Longer ones are mistakes, and cost time.
+const MAX_LENGTH: usize = 1024;
 
 /// How long a sign-in waits for its turn. A longer queue means that passwords are tried in bulk.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);
@@ -66,6 +72,38 @@ impl fmt::Debug for Passwords {
     }
 }
 
+/// Refuses a new password that is too short. The sentence does not repeat it.
+pub(crate) fn check_new(password: &str) -> Result<(), ApiError> {
+    let length = password.chars().count();
+    if length < MIN_LENGTH {
+        let detail = format!("the password has fewer than {MIN_LENGTH} characters");
+        return Err(ApiError::bad_argument(detail).hint("Take a few words, for example."));
+    }
+    if length > MAX_LENGTH {
+        let detail = format!("the password has more than {MAX_LENGTH} characters");
+        return Err(ApiError::bad_argument(detail).hint("Take a shorter one."));
+    }
+    Ok(())
+}
+
+/// The failure of a signed-in account that gave a wrong password of its own, or too many; not 401, which would say
+/// that it is not signed in.
+pub(crate) fn accepted(check: PasswordCheck) -> Result<(), ApiError> {
+    match check {
+        PasswordCheck::Right => Ok(()),
+        PasswordCheck::Wrong => Err(ApiError::new(NOT_PERMITTED, "the password is wrong")
+            .hint("Give the password with which the account signs in now.")),
+        PasswordCheck::Wait(wait) => Err(too_many_failures(wait)),
+    }
+}
+
+/// The failure of a name or an address that has tried too many passwords.
+pub(super) fn too_many_failures(wait: Duration) -> ApiError {
+    ApiError::new(RATE_LIMITED, "signing in has failed too often")
+        .hint(format!("Try again in {} s.", wait.as_secs() + 1))
+        .retry_after(wait)
+}
+
 /// The system gives no randomness for the salt.
 #[derive(Debug, thiserror::Error)]
 #[error("the password cannot be hashed: {0}")]
@@ -87,6 +125,14 @@ pub(crate) fn matches(password: &str, hash: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn new_passwords_have_eight_characters_at_least_and_are_not_repeated() {
+        check_new("pässword").unwrap();
+        let refused = check_new("secret7").unwrap_err();
+        assert!(!refused.to_string().contains("secret7"), "{refused}");
+        assert!(check_new(&"x".repeat(2000)).is_err());
+    }
 
     #[test]
     fn a_hash_matches_only_its_password() {

@@ -5,16 +5,17 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use nebula_api::auth::{Identity, TokenPair};
+use nebula_api::auth::{Identity, LoginRequest, TokenPair};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
-use super::password::Passwords;
+use super::password::{Passwords, too_many_failures};
 use super::token::Tokens;
+use super::totp;
 use crate::database::proof::ACCESS_LIFETIME;
 use crate::database::session::{self as database, Exchange, NewSession, SignIn};
 use crate::database::{Database, PipelinedTransaction};
-use crate::error::{ApiError, NOT_AUTHENTICATED, RATE_LIMITED};
+use crate::error::{ApiError, NOT_AUTHENTICATED};
 
 /// How long a session lasts from sign-in.
 const SESSION_LIFETIME: Duration = Duration::from_secs(30 * 24 * 3600);
@@ -24,51 +25,66 @@ pub(crate) async fn sign_in(
     connections: &Database,
     tokens: &Tokens,
     passwords: &Passwords,
-    (username, password): (&str, &str),
+    given: &LoginRequest,
     address: Option<IpAddr>,
     user_agent: Option<&str>,
 ) -> Result<TokenPair, ApiError> {
     let token = random_token();
+    let username = given.username.trim().to_lowercase();
     // The connection is busy as long as the password is compared, so only so many may be.
     let _turn = passwords.turn().await?;
+    let client = connections.client().await?;
+    let second = match given.code.as_deref().map(str::trim) {
+        None | Some("") => None,
+        Some(code) => Some(totp::second_factor(&client, &username, code).await?),
+    };
     let new = NewSession {
-        username,
-        password,
+        username: &username,
+        password: &given.password,
         token_hash: &hash(&token),
         lifetime: SESSION_LIFETIME,
         address,
         user_agent,
+        second,
     };
-    let client = connections.client().await?;
     match database::sign_in(&client, &new).await? {
         SignIn::SignedIn { session_id, account_id, role } => {
-            let account = Identity { account_id, username: username.to_owned(), role };
+            let account = Identity { account_id, username, role };
             token_pair(tokens, account, session_id, token)
         }
         SignIn::Refused(account) => {
             // Without the name that was given: people type passwords there.
             tracing::warn!(?account, ?address, "a sign-in was refused");
-            Err(ApiError::new(NOT_AUTHENTICATED, "the name or the password is wrong")
-                .hint("Check both; an administrator can set a new password with nebula-gateway account."))
+            let wrong = if given.code.is_some() {
+                "the name, the password or the code"
+            } else {
+                "the name or the password"
+            };
+            Err(ApiError::new(NOT_AUTHENTICATED, format!("{wrong} is wrong"))
+                .hint("Check them; an administrator can set a new password with nebula-gateway account."))
         }
+        SignIn::SecondFactor => Err(ApiError::new(NOT_AUTHENTICATED, "this account needs a code, too")
+            .hint("Give the code that the authenticator shows, or a recovery code.")
+            .reason("second-factor")),
         SignIn::Wait(wait) => {
             tracing::warn!(?address, ?wait, "a sign-in has to wait");
-            Err(ApiError::new(RATE_LIMITED, "signing in has failed too often")
-                .hint(format!("Try again in {} s.", wait.as_secs() + 1))
-                .retry_after(wait))
+            Err(too_many_failures(wait))
         }
     }
 }
 
-/// Exchanges a refresh token for the next pair.
+/// Exchanges a refresh token for the next pair. `retry_key` tells a client that repeats the exchange from another one.
 pub(crate) async fn rotate(
     connections: &Database,
     tokens: &Tokens,
     token: &str,
+    retry_key: Option<&str>,
 ) -> Result<TokenPair, ApiError> {
     let next = random_token();
     let client = connections.client().await?;
-    match database::rotate(&client, &hash(token), &hash(&next)).await? {
+    let retry_hash = retry_key.map(hash);
+    let retry_hash = retry_hash.as_ref().map(<[u8; 32]>::as_slice);
+    match database::rotate(&client, &hash(token), &hash(&next), retry_hash).await? {
         Exchange::Rotated(session) => {
             let account =
                 Identity { account_id: session.account_id, username: session.username, role: session.role };
@@ -84,10 +100,10 @@ pub(crate) async fn close(connections: &Database, token: &str) -> Result<(), Api
     // client has.
     let mut transaction = PipelinedTransaction::new(connections.client().await?);
     transaction.begin().await?;
-    match database::rotate(&transaction, &hash(token), &hash(&random_token())).await? {
+    match database::rotate(&transaction, &hash(token), &hash(&random_token()), None).await? {
         Exchange::Rotated(session) => database::close(&transaction, session.session_id).await?,
         Exchange::Unknown => return Err(refusal(&Exchange::Unknown)),
-        Exchange::Expired | Exchange::Ended | Exchange::Reused => {}
+        Exchange::Expired | Exchange::Ended(_) | Exchange::Reused => {}
     }
     transaction.commit().await
 }
@@ -105,15 +121,22 @@ fn token_pair(
 }
 
 fn refusal(exchange: &Exchange) -> ApiError {
-    let sentence = match exchange {
-        Exchange::Unknown | Exchange::Rotated(_) => "this refresh token is not known",
-        Exchange::Expired => "the session has expired",
-        Exchange::Ended => "the session was ended",
-        Exchange::Reused => {
-            "this refresh token was used before, so somebody else may have it: the session is ended for both"
-        }
+    let stolen =
+        "this refresh token was used before, so somebody else may have it: the session is ended for both";
+    let (reason, sentence) = match exchange {
+        Exchange::Unknown | Exchange::Rotated(_) => ("unknown", "this refresh token is not known"),
+        Exchange::Expired => ("expired", "the session has expired"),
+        Exchange::Reused => ("reused", stolen),
+        Exchange::Ended(reason) => match reason.as_str() {
+            "logout" => ("signed-out", "this session was signed out"),
+            "reuse" => ("reused", stolen),
+            "password" => ("password-changed", "the password was changed, which ended the session"),
+            "disabled" => ("disabled", "the account was disabled"),
+            _ => ("ended", "the session was ended, by the account elsewhere or by an administrator"),
+        },
     };
-    ApiError::new(NOT_AUTHENTICATED, sentence).hint("Sign in again.")
+    let hint = if reason == "disabled" { "Ask an administrator." } else { "Sign in again." };
+    ApiError::new(NOT_AUTHENTICATED, sentence).hint(hint).reason(reason)
 }
 
 /// 256 random bits cannot be guessed, so a plain SHA-256 is enough to store them.

@@ -2,6 +2,14 @@
 /* eslint-disable */
 export interface components {
     schemas: {
+        AcceptInvitation: {
+            code: string;
+            password: string;
+            username: string;
+        };
+        AcceptedInvitation: {
+            accountId: string;
+        };
         Account: {
             accountId: string;
             createdAt: string;
@@ -257,6 +265,12 @@ export interface components {
             role?: string | null;
             uses?: number | null;
         };
+        Envelope_AcceptedInvitation: {
+            data: {
+                accountId: string;
+            };
+            success: boolean;
+        };
         Envelope_Approval: {
             data: {
                 enrolmentId: string;
@@ -360,6 +374,12 @@ export interface components {
             };
             success: boolean;
         };
+        Envelope_JoinedProject: {
+            data: {
+                projectId: string;
+            };
+            success: boolean;
+        };
         Envelope_Link: {
             data: {
                 expiresAt: string;
@@ -393,11 +413,28 @@ export interface components {
             };
             success: boolean;
         };
+        Envelope_NewInvitation: {
+            data: {
+                code: string;
+                expiresAt: string;
+                invitationId: string;
+                url: string;
+            };
+            success: boolean;
+        };
         Envelope_NewSecret: {
             data: {
                 keyId: string;
                 nodeId: string;
                 secret: string;
+            };
+            success: boolean;
+        };
+        Envelope_NewTotp: {
+            data: {
+                qrPng: string;
+                secret: string;
+                url: string;
             };
             success: boolean;
         };
@@ -461,6 +498,15 @@ export interface components {
                 name: string;
                 pools: string[];
                 publicKey?: string | null;
+            };
+            success: boolean;
+        };
+        Envelope_OpenInvitation: {
+            data: {
+                expiresAt: string;
+                invitedBy: string;
+                project?: string | null;
+                role: string;
             };
             success: boolean;
         };
@@ -559,6 +605,12 @@ export interface components {
             };
             success: boolean;
         };
+        Envelope_RecoveryCodes: {
+            data: {
+                recoveryCodes: string[];
+            };
+            success: boolean;
+        };
         Envelope_Registration: {
             data: {
                 deviceId: string;
@@ -642,6 +694,13 @@ export interface components {
                 storage?: components["schemas"]["Storage"] | null;
                 temperatureCelsius?: number | null;
                 version: string;
+            };
+            success: boolean;
+        };
+        Envelope_TotpState: {
+            data: {
+                enabled: boolean;
+                recoveryCodes: number;
             };
             success: boolean;
         };
@@ -765,6 +824,21 @@ export interface components {
                 folder: string;
                 size: number;
                 uploadedAt: string;
+            }[];
+            success: boolean;
+        };
+        Envelope_Vec_Invitation: {
+            data: {
+                acceptedAt?: string | null;
+                acceptedBy?: string | null;
+                createdAt: string;
+                expiresAt: string;
+                invitationId: string;
+                invitedBy: string;
+                note?: string | null;
+                projectId?: string | null;
+                role: string;
+                state: string;
             }[];
             success: boolean;
         };
@@ -1021,6 +1095,7 @@ export interface components {
             detail: string;
             error: string;
             hint?: string | null;
+            reason?: string | null;
             sqlstate: string;
             success: boolean;
         };
@@ -1072,6 +1147,26 @@ export interface components {
             role: string;
             username: string;
         };
+        Invitation: {
+            acceptedAt?: string | null;
+            acceptedBy?: string | null;
+            createdAt: string;
+            expiresAt: string;
+            invitationId: string;
+            invitedBy: string;
+            note?: string | null;
+            projectId?: string | null;
+            role: string;
+            state: string;
+        };
+        InvitationCode: {
+            code: string;
+        };
+        InvitationRequest: {
+            lifetimeSeconds?: number | null;
+            note?: string | null;
+            role: string;
+        };
         ItemError: {
             detail: string;
             hint?: string | null;
@@ -1101,6 +1196,9 @@ export interface components {
             jobId: number;
             state: string;
         };
+        JoinedProject: {
+            projectId: string;
+        };
         Link: {
             expiresAt: string;
             path: string;
@@ -1108,6 +1206,7 @@ export interface components {
         /** @enum {string} */
         Liveness: "healthy" | "late" | "lost" | "unknown";
         LoginRequest: {
+            code?: string | null;
             password: string;
             username: string;
         };
@@ -1173,6 +1272,12 @@ export interface components {
             qrPng: string;
             url: string;
         };
+        NewInvitation: {
+            code: string;
+            expiresAt: string;
+            invitationId: string;
+            url: string;
+        };
         NewPeer: {
             address?: string | null;
             disabled?: boolean;
@@ -1210,6 +1315,11 @@ export interface components {
             note?: string | null;
             password?: string | null;
             projectId?: string | null;
+        };
+        NewTotp: {
+            qrPng: string;
+            secret: string;
+            url: string;
         };
         Node: {
             activePeers: number;
@@ -1291,6 +1401,12 @@ export interface components {
             name: string;
             weight?: number | null;
         };
+        OpenInvitation: {
+            expiresAt: string;
+            invitedBy: string;
+            project?: string | null;
+            role: string;
+        };
         OpenShare: {
             fileId?: string | null;
             password?: string | null;
@@ -1361,6 +1477,10 @@ export interface components {
             }[];
             next?: string | null;
             success: boolean;
+        };
+        PasswordChange: {
+            newPassword: string;
+            oldPassword: string;
         };
         Peer: {
             addresses: string[];
@@ -1481,6 +1601,9 @@ export interface components {
         };
         /** @enum {string} */
         Reach: "overlay" | "all" | "listed";
+        RecoveryCodes: {
+            recoveryCodes: string[];
+        };
         RefreshRequest: {
             refreshToken: string;
         };
@@ -1671,6 +1794,16 @@ export interface components {
             accessToken: string;
             expiresIn: number;
             refreshToken: string;
+        };
+        TotpCode: {
+            code: string;
+        };
+        TotpRequest: {
+            password: string;
+        };
+        TotpState: {
+            enabled: boolean;
+            recoveryCodes: number;
         };
         VideoCapability: {
             codec: string;

@@ -13,6 +13,9 @@ function memory(): Storage {
 const KEY = "nebula.refresh";
 let serial = 0;
 let refreshes: string[];
+/** Keys by which the gateway knows a client again that repeats an exchange. */
+let keys: (string | null)[];
+let reason: string | undefined;
 let status: number;
 let valid: string;
 
@@ -26,9 +29,10 @@ async function gateway(path: string, init: RequestInit): Promise<Response> {
   if (path === "/api/auth/login") return pair();
   if (path === "/api/auth/refresh") {
     refreshes.push(body.refreshToken ?? "");
+    keys.push(new Headers(init.headers).get("Idempotency-Key"));
     await Promise.resolve();
     if (status === 200) return pair();
-    return Response.json({ success: false, error: "x", sqlstate: "28000", detail: "ended", hint: "h" }, { status });
+    return Response.json({ success: false, error: "x", sqlstate: "28000", detail: "ended", hint: "h", reason }, { status });
   }
   const bearer = new Headers(init.headers).get("Authorization");
   return bearer === `Bearer ${valid}` ? Response.json({ success: true, data: path }) : new Response("", { status: 401 });
@@ -41,6 +45,8 @@ const load = async () => {
 
 beforeEach(() => {
   refreshes = [];
+  keys = [];
+  reason = undefined;
   status = 200;
   vi.resetModules();
   vi.stubGlobal("sessionStorage", memory());
@@ -86,6 +92,39 @@ describe("session", () => {
     await expect(client.me()).rejects.toMatchObject({ status: 401, detail: "ended", hint: "h" });
     expect([session.signedIn.value, sessionStorage.getItem(KEY)]).toEqual([false, null]);
     expect(session.ended.value).not.toBe("");
+  });
+
+  it("says the true reason of the end in a sentence of its own for each", async () => {
+    const sentences = new Set<string>();
+    const reasons = [undefined, "expired", "ended", "signed-out", "reused", "password-changed", "disabled"];
+    for (const one of reasons) {
+      vi.resetModules();
+      sessionStorage.setItem(KEY, "old");
+      status = 401;
+      reason = one;
+      const { session, client } = await load();
+      await expect(client.me()).rejects.toMatchObject({ status: 401 });
+      sentences.add(session.ended.value);
+    }
+    expect(sentences.size).toBe(reasons.length);
+  });
+
+  it("repeats an exchange whose answer was lost with the same key, also in a copied tab, and takes another key for the next", async () => {
+    const { session } = await load();
+    await session.signIn("ada", "x", false);
+    vi.mocked(fetch).mockImplementationOnce(async (path, init) => {
+      await gateway(path as string, init as RequestInit);
+      throw new TypeError("failed to fetch");
+    });
+    const old = await session.token();
+    await expect(session.renew(old)).rejects.toMatchObject({ status: 0 });
+    vi.resetModules();
+    await (await load()).session.token();
+    await (await load()).session.renew(`access-${serial}`);
+    expect(refreshes.slice(0, 2)).toEqual([refreshes[0], refreshes[0]]);
+    expect(keys[0]).toMatch(/^[0-9a-f]{32}$/);
+    expect(keys[1]).toBe(keys[0]);
+    expect(keys[2]).not.toBe(keys[0]);
   });
 
   it("survives a gateway that is down for a while", async () => {

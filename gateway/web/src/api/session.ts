@@ -8,13 +8,16 @@ import { Failure, reach } from "./failure";
 import type { TokenPair } from "./types";
 
 const KEY = "nebula.refresh";
+/** Beside the token, so that a copied tab has both: by it the gateway knows this browser again when it repeats an exchange. */
+const RETRY_KEY = "nebula.refresh.key";
 /** Milliseconds before expiry at which a token counts as expired: it has to survive the way to the gateway. */
 const MARGIN = 15_000;
 
 let access: { token: string; until: number } | null = null;
 let pending: Promise<string> | null = null;
 
-const stored = () => sessionStorage.getItem(KEY) ?? localStorage.getItem(KEY);
+const read = (key: string) => sessionStorage.getItem(key) ?? localStorage.getItem(key);
+const stored = () => read(KEY);
 
 export const signedIn = ref(stored() !== null);
 /** Why the person has to sign in again, when it was not their own doing in this tab. */
@@ -37,24 +40,32 @@ function keep(pair: TokenPair, remember = localStorage.getItem(KEY) !== null) {
   access = { token: pair.accessToken, until: Date.now() + pair.expiresIn * 1000 - MARGIN };
   const [chosen, other] = remember ? [localStorage, sessionStorage] : [sessionStorage, localStorage];
   chosen.setItem(KEY, pair.refreshToken);
+  chosen.setItem(RETRY_KEY, randomKey());
   other.removeItem(KEY);
+  other.removeItem(RETRY_KEY);
   signedIn.value = true;
 }
+
+/** crypto.randomUUID exists on https and localhost only. */
+const randomKey = () => Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 function forget(reason: string) {
   if (!signedIn.value) return;
   access = null;
-  sessionStorage.removeItem(KEY);
-  localStorage.removeItem(KEY);
+  for (const store of [sessionStorage, localStorage]) {
+    store.removeItem(KEY);
+    store.removeItem(RETRY_KEY);
+  }
   ended.value = reason;
   signedIn.value = false;
 }
 
-const post = (path: string, body: unknown) =>
-  reach(path, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body) });
+const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
+  reach(path, { method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body) });
 
-export async function signIn(username: string, password: string, remember: boolean): Promise<void> {
-  const answer = await post("/api/auth/login", { username, password });
+/** `code` is that of an authenticator; the gateway refuses with reason second-factor where one is missing. */
+export async function signIn(username: string, password: string, remember: boolean, code?: string): Promise<void> {
+  const answer = await post("/api/auth/login", { username, password, code });
   if (!answer.ok) throw await Failure.of(answer);
   ended.value = "";
   keep((await answer.json()) as TokenPair, remember);
@@ -94,7 +105,8 @@ async function exchange(): Promise<string> {
     forget(words.elsewhere);
     throw new Failure(401, words.signedOut, words.again);
   }
-  const answer = await post("/api/auth/refresh", { refreshToken: old });
+  const key = read(RETRY_KEY);
+  const answer = await post("/api/auth/refresh", { refreshToken: old }, key ? { "Idempotency-Key": key } : {});
   if (answer.ok) {
     const pair = (await answer.json()) as TokenPair;
     // Signed out while the answer was on its way: it stays that way.

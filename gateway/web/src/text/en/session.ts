@@ -1,7 +1,7 @@
 /** Why a session ended, by the word that the gateway gives. */
 const REASONS: Record<string, string> = {
   ended: "This session was ended, by you on another device or by somebody who runs this system.",
-  "signed-out": "This session was ended, by you on another device or by somebody who runs this system.",
+  "signed-out": "You signed out in another tab.",
   expired: "This session has run its time.",
   "password-changed": "Your password was changed, which ended this session.",
   disabled: "This account is disabled. Somebody who runs this system can enable it.",
