@@ -199,6 +199,23 @@ test("a member is added, gets a role, and is removed", async () => {
   await role.waitFor({ state: "detached" });
 });
 
+test("an invitation is a link that is shown once, and can be ended; a password changes only for the person who knows it", async () => {
+  const { page } = session;
+  await visit(page, "/people");
+  await page.getByLabel("For whom").fill("Eve");
+  await page.getByRole("button", { name: "Make a link" }).click();
+  await page.getByRole("img", { name: "QR code of the invitation" }).waitFor();
+  expect(await page.getByRole("dialog").locator("code").textContent()).toMatch(/\/invite#./);
+  await page.getByRole("dialog").getByRole("button", { name: "Done" }).click();
+  await page.getByRole("button", { name: "End the invitation for Eve" }).click();
+  await page.getByRole("button", { name: "End the invitation for Eve" }).waitFor({ state: "detached" });
+  await visit(page, "/me");
+  await page.getByLabel("Present password").fill("not this one");
+  await page.getByLabel("New password").fill("entirely-other-words");
+  await page.getByRole("button", { name: "Change", exact: true }).click();
+  await page.getByRole("alert").waitFor();
+});
+
 test("a pool is made, extended, disabled and removed; a range that is taken is refused in words", async () => {
   const { page } = session;
   await visit(page, `${home}/pools`);
@@ -305,9 +322,11 @@ test("a session that is ended elsewhere asks to sign in over the page; signing o
   await other.getByRole("heading", { name: "My account", level: 1 }).waitFor();
   await one.getByRole("button", { name: "Sign out" }).first().click();
   await other.getByText("You signed out in another tab.").waitFor({ timeout: 3000 });
-  await other.getByLabel("Password").fill(env("NEBULA_PASSWORD"));
-  await other.getByLabel("Keep me signed in").check();
-  await other.getByRole("button", { name: "Sign in" }).click();
+  const sheet = other.locator(".signin");
+  await sheet.getByLabel("Username").fill(env("NEBULA_USERNAME"));
+  await sheet.getByLabel("Password").fill(env("NEBULA_PASSWORD"));
+  await sheet.getByLabel("Keep me signed in").check();
+  await sheet.getByRole("button", { name: "Sign in" }).click();
   await other.getByRole("dialog", { name: "Sign in" }).waitFor({ state: "detached" });
   // Ended by the same person in another browser.
   await visit(page, "/me");

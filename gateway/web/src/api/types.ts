@@ -16,6 +16,11 @@ export type Identity = Answer<"Identity", { role: "admin" | "member" }>;
 export type ProjectRole = "viewer" | "member" | "admin" | "owner";
 export type Account = Answer<"Account", { role: "admin" | "member" }>;
 export type Member = Answer<"Member", { role: ProjectRole }>;
+export type Invitation = Answer<"Invitation", { role: ProjectRole; state: "open" | "accepted" | "expired" | "revoked" }>;
+export type NewInvitation = Answer<"NewInvitation">;
+export type NewTotp = Answer<"NewTotp">;
+export type RecoveryCodes = Answer<"RecoveryCodes">;
+export type TotpState = Answer<"TotpState">;
 export type Session = Answer<"Session">;
 
 export type Project = Answer<"Project">;
