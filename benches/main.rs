@@ -10,6 +10,7 @@ mod certificate;
 mod churn;
 mod cpu;
 mod direct_writes;
+mod events;
 mod harness;
 mod load;
 mod many_sessions;
@@ -27,7 +28,7 @@ use anyhow::{Result, bail};
 use harness::Harness;
 use settings::Settings;
 
-const TABLES: [&str; 17] = [
+const TABLES: [&str; 18] = [
     "allocation",
     "baselines",
     "size",
@@ -37,6 +38,7 @@ const TABLES: [&str; 17] = [
     "peers",
     "node",
     "proof",
+    "events",
     "certificate",
     "register",
     "agents",
@@ -89,6 +91,7 @@ async fn main() -> Result<()> {
             "peers" => peers::run(&harness).await?,
             "node" => node::run_table(&harness).await?,
             "proof" => proof::run(&harness).await?,
+            "events" => events::run(&harness).await?,
             "agents" => agents::run(&harness).await?,
             "workers" => media::workers::run(&harness).await?,
             "ranges" => media::ranges::run(&harness).await?,

@@ -93,6 +93,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.create_pool_for(nebula.proven_account, uuid, text, text, boolean, inet),
   nebula.change_pool_for(nebula.proven_account, uuid, text, jsonb, inet),
   nebula.drop_pool_for(nebula.proven_account, uuid, text, inet),
+  nebula.pool_map(nebula.proven_account, integer, text),
   nebula.register_devices(nebula.proven_gateway, uuid, nebula.new_device[], text[]),
   nebula.list_devices(nebula.proven_account, uuid, uuid),
   nebula.device_status_for(nebula.proven_account, uuid),
@@ -109,6 +110,7 @@ GRANT EXECUTE ON FUNCTION
   nebula.set_project_options(nebula.proven_account, uuid, jsonb),
   nebula.set_device_groups_for(nebula.proven_account, uuid, text[]),
   nebula.list_rules(nebula.proven_account, uuid),
+  nebula.access_members(nebula.proven_account, uuid, jsonb),
   nebula.add_rule_for(nebula.proven_account, jsonb),
   nebula.drop_rule_for(nebula.proven_account, bigint),
   nebula.list_routes(nebula.proven_account, uuid),
@@ -182,7 +184,10 @@ GRANT EXECUTE ON FUNCTION
   nebula.cancel_job_for(nebula.proven_account, bigint, inet),
   nebula.retry_job_for(nebula.proven_account, bigint, inet),
   nebula.confirm_changes(nebula.proven_gateway, jsonb),
-  nebula.list_events(nebula.proven_account, uuid, bigint, integer)
+  nebula.list_events(nebula.proven_account, nebula.event_filter, integer, boolean),
+  nebula.network(nebula.proven_account, uuid, uuid),
+  nebula.list_series(nebula.proven_account, uuid, text[], timestamptz, timestamptz, integer),
+  nebula.refuse_request(nebula.proven_account, text, text, bigint)
 TO nebula_gateway;
 
 -- For devices, which have no account: these check an enrolment code, or a call whose signature the gateway verified.

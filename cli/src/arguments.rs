@@ -4,8 +4,8 @@ use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::command::{
-    self, account, ca, completions, device, enrolment, file, get, job, join, leave, link, login, man, node,
-    peer, ping, play, pool, project, quota, route, rule, share, status, upload,
+    self, account, ca, completions, device, enrolment, event, file, get, job, join, leave, link, login, man,
+    node, peer, ping, play, pool, project, quota, route, rule, share, status, upload,
 };
 use crate::{client, examples};
 
@@ -80,6 +80,8 @@ pub(crate) enum Command {
     Share(share::Command),
     /// Background jobs: list, show, cancel, retry
     Jobs(job::Jobs),
+    /// Events: who did what, when, and from where
+    Events(event::Events),
     /// Make this machine a member of the overlay network
     Join(join::Join),
     /// Keep this device up to date, and nebula running

@@ -8,6 +8,7 @@ pub(crate) mod device;
 pub(crate) mod doctor;
 pub(crate) mod endpoint;
 pub(crate) mod enrolment;
+pub(crate) mod event;
 pub(crate) mod file;
 pub(crate) mod get;
 pub(crate) mod job;

@@ -29,6 +29,7 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("jobs show", "nebulactl jobs show 42 --watch"),
     ("jobs cancel", "nebulactl jobs cancel 42 43"),
     ("jobs retry", "nebulactl jobs retry 42"),
+    ("events", "nebulactl events --since 2h\nnebulactl events --follow --action login-failed"),
     ("join", "sudo nebulactl join --code-file code --install\nnebulactl join --project home --name laptop"),
     ("agent", "sudo nebulactl agent\nnebulactl agent --dir ./nebula-laptop --nebula /opt/nebula/nebula"),
     ("status", "sudo nebulactl status\nnebulactl status --json"),

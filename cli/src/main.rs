@@ -6,8 +6,8 @@ use clap::FromArgMatches;
 
 use crate::arguments::{Arguments, Command, is_on_command_line};
 use crate::command::{
-    account, ca, completions, device, doctor, enrolment, file, get, job, join, leave, link, login, man, node,
-    peer, ping, play, pool, project, quota, route, rule, share, status, upload,
+    account, ca, completions, device, doctor, enrolment, event, file, get, job, join, leave, link, login,
+    man, node, peer, ping, play, pool, project, quota, route, rule, share, status, upload,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -48,6 +48,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Link(arguments) => link::run(context, arguments).await,
         Command::Share(command) => share::run(context, command).await,
         Command::Jobs(arguments) => job::run(context, arguments).await,
+        Command::Events(arguments) => event::run(context, arguments).await,
         Command::Join(arguments) => join::run(context, arguments).await,
         Command::Agent(arguments) => command::agent::run(arguments).await,
         Command::Status(arguments) => status::run(context, arguments).await,

@@ -1,12 +1,15 @@
 //! The meaning of requests, apart from HTTP: rules, signing, and transactions of several database calls.
 
 pub(crate) mod access;
+pub(crate) mod access_preview;
 pub(crate) mod agent_protocol;
 pub(crate) mod auth;
 pub(crate) mod authority;
 pub(crate) mod bundle;
 pub(crate) mod disks;
 pub(crate) mod enrolment;
+pub(crate) mod event_follower;
+pub(crate) mod explain;
 pub(crate) mod file;
 pub(crate) mod gateway_address;
 pub(crate) mod hls;
@@ -15,6 +18,7 @@ pub(crate) mod leftovers;
 pub(crate) mod live_events;
 pub(crate) mod machine;
 pub(crate) mod nebula_yml;
+pub(crate) mod network;
 pub(crate) mod node_secret;
 pub(crate) mod peer;
 pub(crate) mod playback;

@@ -1,5 +1,6 @@
 //! HTTP: the table of routes, one file of handlers per word, and the shape of failures.
 
+pub(crate) mod access;
 pub(crate) mod account;
 pub(crate) mod auth;
 pub(crate) mod authority;
@@ -23,6 +24,7 @@ pub(crate) mod invitation;
 pub(crate) mod job;
 pub(crate) mod member;
 pub(crate) mod metrics;
+pub(crate) mod network;
 pub(crate) mod node;
 pub(crate) mod node_interface;
 pub(crate) mod object;
@@ -37,6 +39,7 @@ pub(crate) mod project;
 pub(crate) mod project_options;
 pub(crate) mod query;
 pub(crate) mod quota;
+pub(crate) mod refusal;
 pub(crate) mod request_log;
 pub(crate) mod revocation;
 pub(crate) mod rotation;

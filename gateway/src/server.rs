@@ -30,6 +30,7 @@ use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::{self, Leftovers};
 use crate::domain::live_events::LiveEvents;
 use crate::domain::machine::{self, MachineWatch};
+use crate::domain::network::Networks;
 use crate::domain::node_secret;
 use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
@@ -52,7 +53,7 @@ use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
 use crate::infra::node_hub::NodeHub;
 use crate::infra::quota::Transfers;
-use crate::infra::rate_limit::{RateLimits, ShareGuesses};
+use crate::infra::rate_limit::{RateLimits, RefusedRequests, ShareGuesses};
 use crate::infra::readiness::Readiness;
 use crate::settings::Settings;
 use crate::state::AppState;
@@ -201,6 +202,8 @@ async fn make_state(
         tokens: Tokens::new(&settings.token_key, signer),
         passwords: Passwords::new(),
         share_guesses: ShareGuesses::default(),
+        refused_requests: RefusedRequests::default(),
+        networks: Networks::default(),
         keyring,
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),

@@ -14,6 +14,7 @@ use crate::domain::gateway_address::GatewayAddress;
 use crate::domain::leftovers::Leftovers;
 use crate::domain::live_events::LiveEvents;
 use crate::domain::machine::MachineWatch;
+use crate::domain::network::Networks;
 use crate::domain::peer::Peers;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
@@ -23,7 +24,7 @@ use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::metrics::Metrics;
 use crate::infra::quota::Transfers;
-use crate::infra::rate_limit::ShareGuesses;
+use crate::infra::rate_limit::{RefusedRequests, ShareGuesses};
 use crate::infra::readiness::Readiness;
 use crate::infra::trusted_proxies::TrustedProxies;
 
@@ -43,6 +44,7 @@ pub(crate) struct AppState {
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
     pub(crate) share_guesses: ShareGuesses,
+    pub(crate) refused_requests: RefusedRequests,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) agents: Arc<AgentService>,
@@ -54,6 +56,7 @@ pub(crate) struct AppState {
     pub(crate) machine: Arc<MachineWatch>,
     pub(crate) device_program: Arc<DeviceProgram>,
     pub(crate) events: LiveEvents,
+    pub(crate) networks: Networks,
     /// Ends streams with the rights to them.
     pub(crate) access: AccessHub,
     pub(crate) metrics: Metrics,
@@ -142,6 +145,8 @@ pub(crate) mod tests {
             tokens: Tokens::new(b"thirty-two bytes for a token key", signer),
             passwords: Passwords::new(),
             share_guesses: ShareGuesses::default(),
+            refused_requests: RefusedRequests::default(),
+            networks: Networks::default(),
             keyring,
             metrics: Metrics::install().unwrap(),
             readiness: Readiness::default(),

@@ -21,6 +21,7 @@ mod columns;
 mod constraint;
 mod delete;
 mod eligibility;
+pub(crate) mod event_segment;
 mod handle;
 mod index;
 mod index_scan;

@@ -6,6 +6,7 @@
 
 mod key;
 pub(crate) mod password;
+pub(crate) mod request;
 mod right;
 mod transaction;
 mod verified;
@@ -31,7 +32,8 @@ fn actor(p_token: &str) -> sql::Result<Uuid> {
     Ok(privilege::as_role(catalog::owner()?, || prove(p_token))?)
 }
 
-fn prove(token: &str) -> Result<Uuid> {
+fn prove(proof: &str) -> Result<Uuid> {
+    let (token, request) = nebula_core::request::split(proof);
     let claims = verified::claims(token)?;
     let until = i64::try_from(claims.expires).unwrap_or(i64::MAX);
     let until = until.saturating_sub(EPOCH_SECONDS).saturating_mul(1_000_000);
@@ -55,6 +57,7 @@ fn prove(token: &str) -> Result<Uuid> {
         }
     };
     transaction::note(account, until);
+    request::note(account, request);
     Ok(Uuid::from_bytes(account))
 }
 

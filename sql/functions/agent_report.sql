@@ -26,7 +26,7 @@ BEGIN
                                 ));
   END IF;
   UPDATE nebula.agent a
-     SET report = p_report - 'nonce',
+     SET report = nebula.with_rates(a.report, p_report - 'nonce', extract(epoch FROM now() - a.reported_at)),
          reported_at = now(),
          nebula_version = left(coalesce(p_report ->> 'nebulaVersion', a.nebula_version), 50),
          agent_version = left(p_report ->> 'agentVersion', 50),

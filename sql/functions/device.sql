@@ -134,17 +134,21 @@ BEGIN
      FROM unnest(p_devices) n;
   -- One allocation and one set of events for all devices of an account that call from one address.
   FOR v_caller IN
-    SELECT w.username, w.client, array_agg(w.device_id) AS device_ids, array_agg(w.name) AS names
-      FROM (SELECT v_usernames[array_position(v_actors, n.actor)] AS username, n.client, n.device_id, n.name
+    SELECT w.actor, w.username, w.client, array_agg(w.device_id) AS device_ids, array_agg(w.name) AS names,
+           array_agg(w.request_id) AS request_ids
+      FROM (SELECT n.actor, v_usernames[array_position(v_actors, n.actor)] AS username, n.client, n.device_id, n.name,
+                   n.request_id
               FROM unnest(p_devices) n) w
-     GROUP BY w.username, w.client
+     GROUP BY w.actor, w.username, w.client
      ORDER BY w.username, w.client
   LOOP
     PERFORM nebula.record_events(p_project_id, v_caller.username, 'register', 'device',
                                  array_agg(w.device_id::text), v_caller.client,
-                                 array_agg(jsonb_build_object('name', w.name, 'ip', host(h.ip))))
+                                 array_agg(jsonb_build_object('name', w.name, 'ip', host(h.ip))),
+                                 v_caller.actor, array_agg(w.request_id))
       FROM nebula.allocate_ips(p_project_id, v_caller.device_ids, v_caller.username, client => v_caller.client) h
-      JOIN unnest(v_caller.device_ids, v_caller.names) AS w(device_id, name) USING (device_id);
+      JOIN unnest(v_caller.device_ids, v_caller.names, v_caller.request_ids) AS w(device_id, name, request_id)
+           USING (device_id);
     PERFORM nebula.allocate_if_free(p_project_id, w.device_id, v_caller.username, f.family, v_caller.client)
        FROM unnest(nebula.dual_families(p_project_id)) AS f(family)
       CROSS JOIN (SELECT unnest(v_caller.device_ids) AS device_id ORDER BY 1) w

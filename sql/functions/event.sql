@@ -2,11 +2,25 @@
 -- a function in language sql is planned again for each statement that calls it. The functions that write are internal
 -- and have no SET search_path, so they qualify every name.
 
--- Function in Rust.
+-- Functions in Rust.
 COMMENT ON FUNCTION nebula.insert_row(anyelement) IS
   'Internal: inserts a row of nebula.peer, placement or event without a statement. False: nothing was done, a '
   'statement has to; a key is taken or another session is about to take it, nebula.direct_writes is off, or the table '
   'has triggers, columns or constraints that only a statement knows';
+COMMENT ON FUNCTION nebula.event_segment() IS 'Internal: the segment of nebula.event that takes what happens now';
+COMMENT ON FUNCTION nebula.acting_account() IS
+  'Internal: the account that the statement acts for, as its proof says; null: none, or the gateway';
+COMMENT ON FUNCTION nebula.acts_for_gateway() IS 'Internal: whether the statement has the proof of a gateway';
+COMMENT ON FUNCTION nebula.request_id() IS
+  'Internal: X-Request-Id of the request that the gateway runs the statement for; null: none, or no gateway';
+COMMENT ON FUNCTION nebula.request_client() IS
+  'Internal: address of the client of that request, as the gateway sees it';
+
+ALTER TABLE nebula.event ALTER COLUMN segment SET DEFAULT nebula.event_segment();
+-- Sessions cache which segment receives events; this trigger invalidates the cache.
+CREATE TRIGGER event_segment_changed AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON nebula.event_segment
+  FOR EACH STATEMENT EXECUTE FUNCTION nebula.table_changed();
+ALTER TABLE nebula.event_segment ENABLE ALWAYS TRIGGER event_segment_changed;
 
 -- Every role that may connect can send notifications, so they are only hints: confirm_changes tells which are true.
 CREATE FUNCTION nebula.notify_event(
@@ -21,6 +35,44 @@ END $$;
 COMMENT ON FUNCTION nebula.notify_event(uuid, text, text, text, bigint) IS
   'Internal: notifies channel nebula_event of a change: of a recorded event, or of a job or file without a record';
 
+-- Parts of the system have no account. Where the gateway calls for somebody who has shown a password or a code instead
+-- of a token, the account is found by its name.
+CREATE FUNCTION nebula.account_of_actor(p_actor text) RETURNS uuid
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_actor OPERATOR(pg_catalog.=) ANY ('{agent,gateway,maintenance,rotation,scrub}'::pg_catalog.text[]) THEN
+    RETURN NULL;
+  ELSIF nebula.acts_for_gateway() THEN
+    RETURN (SELECT a.account_id FROM nebula.account a WHERE a.username OPERATOR(pg_catalog.=) p_actor);
+  END IF;
+  RETURN nebula.acting_account();
+END $$;
+COMMENT ON FUNCTION nebula.account_of_actor(text) IS 'Internal: the account behind the name in an event; null: none';
+
+CREATE FUNCTION nebula.kind_of_actor(p_actor text, p_account_id uuid) RETURNS text
+LANGUAGE plpgsql IMMUTABLE AS $$
+BEGIN
+  RETURN CASE
+           WHEN p_account_id IS NOT NULL THEN 'account'
+           WHEN p_actor OPERATOR(pg_catalog.=) ANY ('{agent,gateway}'::pg_catalog.text[]) THEN p_actor
+           WHEN p_actor OPERATOR(pg_catalog.=) ANY ('{maintenance,rotation,scrub}'::pg_catalog.text[]) THEN 'system'
+           ELSE 'login'
+         END;
+END $$;
+COMMENT ON FUNCTION nebula.kind_of_actor(text, uuid) IS 'Internal: what acted in an event: nebula.event.actor_kind';
+
+CREATE FUNCTION nebula.name_of_actor(p_actor text, p_account_id uuid) RETURNS text
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF p_account_id IS NOT NULL AND p_actor OPERATOR(pg_catalog.=) session_user::pg_catalog.text THEN
+    RETURN coalesce((SELECT a.username FROM nebula.account a WHERE a.account_id OPERATOR(pg_catalog.=) p_account_id),
+                    p_actor);
+  END IF;
+  RETURN p_actor;
+END $$;
+COMMENT ON FUNCTION nebula.name_of_actor(text, uuid) IS
+  'Internal: who acted in an event, where the function that records it knows only the role that is logged in';
+
 CREATE FUNCTION nebula.append_event(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_id text, p_client inet, p_detail jsonb
 ) RETURNS bigint
@@ -34,17 +86,24 @@ BEGIN
   v_event.event_id := pg_catalog.nextval('nebula.event_event_id_seq');
   v_event.at := pg_catalog.now();
   v_event.project_id := p_project_id;
-  v_event.actor := p_actor;
+  v_event.actor_id := nebula.account_of_actor(p_actor);
+  v_event.actor := nebula.name_of_actor(p_actor, v_event.actor_id);
+  v_event.actor_kind := nebula.kind_of_actor(p_actor, v_event.actor_id);
   v_event.action := p_action;
   v_event.subject := p_subject;
   v_event.subject_id := p_subject_id;
-  v_event.client := p_client;
+  -- Functions that do not know the request give the other end of the connection, which is the gateway.
+  v_event.client := coalesce(nebula.request_client(), p_client);
+  v_event.request_id := nebula.request_id();
   v_event.detail := p_detail;
+  v_event.segment := nebula.event_segment();
   IF NOT nebula.insert_row(v_event) THEN
-    INSERT INTO nebula.event (event_id, at, project_id, actor, action, subject, subject_id, client, detail)
+    INSERT INTO nebula.event (event_id, at, project_id, actor, actor_kind, actor_id, action, subject, subject_id,
+                              client, request_id, detail, segment)
     OVERRIDING SYSTEM VALUE
-    VALUES (v_event.event_id, v_event.at, v_event.project_id, v_event.actor, v_event.action, v_event.subject,
-            v_event.subject_id, v_event.client, v_event.detail);
+    VALUES (v_event.event_id, v_event.at, v_event.project_id, v_event.actor, v_event.actor_kind, v_event.actor_id,
+            v_event.action, v_event.subject, v_event.subject_id, v_event.client, v_event.request_id, v_event.detail,
+            v_event.segment);
   END IF;
   RETURN v_event.event_id;
 END $$;
@@ -71,27 +130,46 @@ COMMENT ON FUNCTION nebula.record_event(uuid, text, text, text, text, inet, json
 
 CREATE FUNCTION nebula.record_events(
   p_project_id uuid, p_actor text, p_action text, p_subject text, p_subject_ids text[],
-  p_client inet, p_details jsonb[]
+  p_client inet, p_details jsonb[], p_account_id uuid DEFAULT NULL, p_request_ids text[] DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_noted record;
+  v_account_id CONSTANT uuid := coalesce(p_account_id, nebula.account_of_actor(p_actor));
+  v_kind       CONSTANT text := nebula.kind_of_actor(p_actor, v_account_id);
+  v_client     CONSTANT inet := coalesce(nebula.request_client(), p_client);
+  v_request_id CONSTANT text := nebula.request_id();
+  v_segment    CONSTANT bigint := nebula.event_segment();
+  v_noted      record;
 BEGIN
   IF pg_catalog.octet_length(p_actor) OPERATOR(pg_catalog.>) 200 THEN
     PERFORM nebula.check_text('the name of who did it', p_actor, 'actor');
   END IF;
   FOR v_noted IN
-    INSERT INTO nebula.event AS e (project_id, actor, action, subject, subject_id, client, detail)
-    SELECT p_project_id, p_actor, p_action, p_subject, w.subject_id, p_client, w.detail
+    INSERT INTO nebula.event AS e (project_id, actor, actor_kind, actor_id, action, subject, subject_id, client,
+                                   request_id, detail, segment)
+    SELECT p_project_id, p_actor, v_kind, v_account_id, p_action, p_subject, w.subject_id, v_client,
+           coalesce(w.request_id, v_request_id), w.detail, v_segment
       FROM ROWS
-      FROM (pg_catalog.unnest(p_subject_ids), pg_catalog.unnest(p_details)) AS w(subject_id, detail)
+      FROM (pg_catalog.unnest(p_subject_ids), pg_catalog.unnest(p_details), pg_catalog.unnest(p_request_ids))
+        AS w(subject_id, detail, request_id)
     RETURNING e.event_id, e.subject_id
   LOOP
     PERFORM nebula.notify_event(p_project_id, p_subject, v_noted.subject_id, p_action, v_noted.event_id);
   END LOOP;
 END $$;
-COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, jsonb[]) IS
-  'Internal: record_event for several subjects of one action';
+COMMENT ON FUNCTION nebula.record_events(uuid, text, text, text, text[], inet, jsonb[], uuid, text[]) IS
+  'Internal: record_event for several subjects of one action; account and requests, where one statement is made for '
+  'several requests';
+
+CREATE FUNCTION nebula.changed_values(p_before jsonb, p_after jsonb, p_named jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = nebula, pg_temp AS $$
+  SELECT jsonb_build_object('before', coalesce(jsonb_object_agg(k.name, p_before -> k.name), '{}'),
+                            'after', coalesce(jsonb_object_agg(k.name, p_after -> k.name), '{}'))
+    FROM (SELECT jsonb_object_keys(p_named) AS name) k
+   WHERE (p_before -> k.name) IS DISTINCT FROM (p_after -> k.name)
+$$;
+COMMENT ON FUNCTION nebula.changed_values(jsonb, jsonb, jsonb) IS
+  'Internal: detail of an event: those of the named values of an object that a change made others, before and after it';
 
 CREATE FUNCTION nebula.record_state(p_part text, p_state text, p_detail jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
@@ -143,12 +221,12 @@ COMMENT ON FUNCTION nebula.disk_room_for(nebula.proven_gateway) IS 'For the gate
 -- One indexed subquery for each hint. An event is shown for an hour, so that a notification that is sent again shows
 -- little.
 CREATE FUNCTION nebula.confirm_changes(p_gateway nebula.proven_gateway, p_hints jsonb)
-RETURNS TABLE (project_id uuid, subject text, subject_id text, action text)
+RETURNS TABLE (project_id uuid, subject text, subject_id text, action text, event_id bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp
 SET enable_seqscan = off SET plan_cache_mode = force_generic_plan SET jit = off AS $$
 BEGIN
   RETURN QUERY
-    SELECT e.project_id, e.subject, e.subject_id, e.action
+    SELECT e.project_id, e.subject, e.subject_id, e.action, e.event_id
       FROM jsonb_to_recordset(p_hints) AS h(event bigint)
      CROSS JOIN LATERAL (SELECT k.*
                            FROM nebula.event k
@@ -156,7 +234,7 @@ BEGIN
                             AND k.at > clock_timestamp() - interval '1 hour'
                           LIMIT 1) e;
   RETURN QUERY
-    SELECT j.project_id, h.subject, h.id, h.action
+    SELECT j.project_id, h.subject, h.id, h.action, NULL::bigint
       FROM jsonb_to_recordset(p_hints) AS h(event bigint, subject text, id text, action text)
      CROSS JOIN LATERAL (SELECT w.project_id FROM nebula.job_waiting w
                           WHERE w.job_id = (CASE WHEN h.id ~ '^[0-9]{1,18}$' THEN h.id END)::bigint
@@ -171,7 +249,7 @@ BEGIN
        AND h.subject = 'job'
        AND h.action IN ('enqueue', 'claim', 'progress', 'complete', 'fail', 'cancel', 'retry');
   RETURN QUERY
-    SELECT f.project_id, h.subject, h.id, h.action
+    SELECT f.project_id, h.subject, h.id, h.action, NULL::bigint
       FROM jsonb_to_recordset(p_hints) AS h(event bigint, subject text, id text, action text)
      CROSS JOIN LATERAL (SELECT k.project_id
                            FROM nebula.file k
@@ -184,7 +262,7 @@ BEGIN
        AND h.action = 'rendition';
   -- Watchers read the list of peers again; whether anything changed is not on record.
   RETURN QUERY
-    SELECT p.project_id, h.subject, h.id, h.action
+    SELECT p.project_id, h.subject, h.id, h.action, NULL::bigint
       FROM jsonb_to_recordset(p_hints) AS h(event bigint, project uuid, subject text, id text, action text)
       LEFT JOIN LATERAL (SELECT k.project_id FROM nebula.project k WHERE k.project_id = h.project LIMIT 1) p ON true
      WHERE h.event IS NULL
@@ -194,32 +272,6 @@ END $$;
 COMMENT ON FUNCTION nebula.confirm_changes(nebula.proven_gateway, jsonb) IS
   'For the gateway: which of these payloads of channel nebula_event are true, since anybody who may connect can send '
   'some: recorded events of the last hour as they are on record, and changes of jobs and files that exist';
-
-CREATE FUNCTION nebula.list_events(
-  p_actor nebula.proven_account, p_project_id uuid DEFAULT NULL, p_before bigint DEFAULT NULL,
-  p_max integer DEFAULT 100
-) RETURNS TABLE (
-  event_id bigint, at timestamptz, project_id uuid, actor text, action text, subject text,
-  subject_id text, detail jsonb
-)
-LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  SELECT e.event_id, e.at, e.project_id, e.actor, e.action, e.subject, e.subject_id, e.detail
-    FROM nebula.event e
-   WHERE (e.project_id IN (SELECT nebula.visible_projects(p_actor))
-          OR e.project_id IS NULL
-             AND EXISTS (SELECT
-                           FROM nebula.account a
-                          WHERE a.account_id = p_actor
-                            AND a.role = 'admin'
-                            AND a.disabled_at IS NULL))
-     AND (p_project_id IS NULL OR e.project_id = p_project_id)
-     AND (p_before IS NULL OR e.event_id < p_before)
-   ORDER BY e.event_id DESC
-   LIMIT least(greatest(p_max, 1), 1000)
-$$;
-COMMENT ON FUNCTION nebula.list_events(nebula.proven_account, uuid, bigint, integer) IS
-  'For the gateway: newest events first, of the projects the account sees; before pages back, at most '
-  '1000 a call';
 
 CREATE FUNCTION nebula.refuse_call(
   p_gateway nebula.proven_gateway, p_device_id uuid, p_reason text, p_client inet, p_earlier bigint

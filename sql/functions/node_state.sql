@@ -3,13 +3,15 @@
 CREATE FUNCTION nebula.update_node_by(p_node_id uuid, p_changes jsonb, p_by text, p_client inet) RETURNS void
 LANGUAGE plpgsql AS $$
 DECLARE
-  v_known nebula.node := nebula.require_node(p_node_id);
-  v_name  text;
-  v_max   integer;
+  v_known  nebula.node := nebula.require_node(p_node_id);
+  v_before jsonb;
+  v_name   text;
+  v_max    integer;
 BEGIN
   PERFORM nebula.lock_for_change('{}', ARRAY[p_node_id]);
   -- The row as it is now: another call may have written it before this one had the lock.
   v_known := nebula.require_node(p_node_id);
+  v_before := (SELECT nebula.show_node(s) FROM nebula.node_status s WHERE s.node_id = p_node_id);
   PERFORM nebula.check_node_changes(v_known, p_changes);
   v_name := coalesce(p_changes ->> 'name', v_known.name);
   v_max := coalesce((p_changes ->> 'maxPeers')::integer, v_known.max_peers);
@@ -41,7 +43,10 @@ BEGIN
    WHERE n.node_id = v_known.node_id;
   PERFORM nebula.notify_node(v_known.node_id);
   PERFORM nebula.record_event(v_known.project_id, p_by, 'update', 'node', v_known.node_id::text, p_client,
-                              jsonb_build_object('name', v_name) || p_changes);
+                              jsonb_build_object('name', v_name) || nebula.changed_values(
+                                v_before,
+                                (SELECT nebula.show_node(s) FROM nebula.node_status s WHERE s.node_id = p_node_id),
+                                p_changes));
 EXCEPTION
   WHEN unique_violation THEN
     RAISE EXCEPTION 'another node is named "%"', v_name

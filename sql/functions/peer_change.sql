@@ -41,9 +41,11 @@ CREATE FUNCTION nebula.update_peer_by(
 LANGUAGE plpgsql AS $$
 DECLARE
   v_peer   nebula.peer := nebula.require_peer(p_peer_id);
+  v_before jsonb;
   v_raised record;
 BEGIN
   PERFORM nebula.lock_for_change(ARRAY[p_peer_id]);
+  v_before := (SELECT nebula.show_peer(s) FROM nebula.peer_status s WHERE s.peer_id = p_peer_id);
   -- The changes apply to the row as it is now: another call may have written it before this one had the lock.
   v_peer := nebula.changed_peer(nebula.require_peer(p_peer_id), p_changes, p_actor);
   PERFORM nebula.store_peer(v_peer);
@@ -57,7 +59,10 @@ BEGIN
        AND p.interface_id = v_raised.interface_id;
   END LOOP;
   PERFORM nebula.record_event(v_peer.project_id, p_by, 'update', 'peer', p_peer_id::text, p_client,
-                              jsonb_build_object('name', v_peer.name) || (p_changes - 'name'));
+                              jsonb_build_object('name', v_peer.name) || nebula.changed_values(
+                                v_before,
+                                (SELECT nebula.show_peer(s) FROM nebula.peer_status s WHERE s.peer_id = p_peer_id),
+                                p_changes));
 END $$;
 COMMENT ON FUNCTION nebula.update_peer_by(uuid, jsonb, text, inet, uuid) IS
   'Internal: changes a peer, for the account if one is given, with the changes as the API writes them. Errors: as '

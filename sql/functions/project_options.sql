@@ -320,7 +320,7 @@ BEGIN
                     FROM (
                            SELECT l.rule_id, l.direction,
                                   jsonb_build_object(
-                                    'protocol', l.protocol, 'portFirst', l.port_first,
+                                    'ruleId', l.rule_id, 'protocol', l.protocol, 'portFirst', l.port_first,
                                     'portLast', l.port_last, 'groups', l.remote_groups,
                                     'cidr', l.remote_cidr, 'host', o.name, 'local', l.local_cidr
                                   ) AS rule
@@ -390,6 +390,8 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_who    text  := nebula.require_permission(p_actor, p_project_id, 'project.write');
   v_wanted jsonb;
+  v_before jsonb;
+  v_after  jsonb;
   v_old    record;
 BEGIN
   PERFORM nebula.require_project(p_project_id);
@@ -405,6 +407,7 @@ BEGIN
      FROM nebula.project p
     WHERE p.project_id = p_project_id
       FOR NO KEY UPDATE;
+  v_before := nebula.project_options(p_actor, p_project_id);
   PERFORM nebula.check_mtu(p_project_id, (v_wanted ->> 'mtu')::integer);
   PERFORM nebula.check_dns_port((v_wanted ->> 'dnsPort')::integer, d.endpoints)
      FROM (SELECT '{}'::text[] AS endpoints
@@ -464,9 +467,10 @@ BEGIN
            ELSE p.sync_connections END,
          member_reach = coalesce(v_wanted ->> 'memberReach', p.member_reach)
    WHERE p.project_id = p_project_id;
+  v_after := nebula.project_options(p_actor, p_project_id);
   PERFORM nebula.record_event(p_project_id, v_who, 'configure', 'project', p_project_id::text, NULL,
-                              v_wanted);
-  RETURN nebula.project_options(p_actor, p_project_id);
+                              nebula.changed_values(v_before, v_after, v_wanted));
+  RETURN v_after;
 END $$;
 COMMENT ON FUNCTION nebula.set_project_options(nebula.proven_account, uuid, jsonb) IS
   'For the gateway: changes options of a project, written as the API writes them; answers all of them. '

@@ -214,6 +214,10 @@ CREATE FUNCTION nebula.write_quota(
   p_who text, p_project_id uuid, p_account_id uuid, p_max_bytes bigint, p_client inet DEFAULT NULL
 ) RETURNS void
 LANGUAGE plpgsql AS $$
+DECLARE
+  v_before CONSTANT bigint := (SELECT q.max_bytes
+                                 FROM nebula.quota q
+                                WHERE q.project_id = p_project_id OR q.account_id = p_account_id);
 BEGIN
   IF p_max_bytes < 0 THEN
     RAISE EXCEPTION 'a quota cannot be % bytes', p_max_bytes
@@ -232,7 +236,9 @@ BEGIN
   END IF;
   PERFORM nebula.record_event(p_project_id, p_who, 'set-quota',
     CASE WHEN p_project_id IS NULL THEN 'account' ELSE 'project' END,
-    coalesce(p_project_id, p_account_id)::text, p_client, jsonb_build_object('maxBytes', p_max_bytes));
+    coalesce(p_project_id, p_account_id)::text, p_client,
+    jsonb_build_object('before', jsonb_build_object('maxBytes', v_before),
+                       'after', jsonb_build_object('maxBytes', p_max_bytes)));
 END $$;
 COMMENT ON FUNCTION nebula.write_quota(text, uuid, uuid, bigint, inet) IS
   'Internal: sets the quota of a project or an account, or removes it. Errors: 22023 negative';

@@ -293,6 +293,7 @@ DECLARE
   v_device_id CONSTANT uuid := device_id;
   v_groups    CONSTANT text[] := groups;
   v_project   uuid;
+  v_before    text[];
 BEGIN
   IF v_groups IS NULL OR EXISTS (SELECT FROM unnest(v_groups) g WHERE g IS NULL) THEN
     RAISE EXCEPTION 'groups must not be null'
@@ -302,6 +303,11 @@ BEGIN
   PERFORM nebula.check_grantable(d.project_id, v_groups)
      FROM nebula.device d
     WHERE d.device_id = v_device_id;
+  SELECT d.groups
+    INTO v_before
+    FROM nebula.device d
+   WHERE d.device_id = v_device_id
+     FOR NO KEY UPDATE;
   UPDATE nebula.device d
      SET groups = v_groups
    WHERE d.device_id = v_device_id
@@ -311,7 +317,8 @@ BEGIN
       USING ERRCODE = 'P0002', HINT = 'List devices: SELECT device_id, name FROM nebula.device_status.';
   END IF;
   PERFORM nebula.record_event(v_project, session_user::text, 'set-groups', 'device', v_device_id::text,
-    inet_client_addr(), jsonb_build_object('groups', v_groups));
+    NULL, jsonb_build_object('before', jsonb_build_object('groups', v_before),
+                             'after', jsonb_build_object('groups', v_groups)));
 END $$;
 COMMENT ON FUNCTION nebula.set_device_groups(uuid, text[]) IS
   'Sets the groups of a device: its next address comes from their ranges, and its next certificate names '

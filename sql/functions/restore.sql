@@ -95,8 +95,13 @@ DECLARE
   v_table regclass;
   v_used  boolean;
 BEGIN
-  -- A background worker fills job_segment in a database that nobody has used yet.
-  FOR v_table IN SELECT r.oid FROM nebula.dumped_relations() r WHERE r.relkind = 'r' AND r.relname <> 'job_segment' LOOP
+  FOR v_table IN
+    SELECT r.oid
+      FROM nebula.dumped_relations() r
+     WHERE r.relkind = 'r'
+       -- A background worker fills these in a database that nobody has used yet.
+       AND r.relname NOT IN ('job_segment', 'event_segment', 'series')
+  LOOP
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', v_table) INTO v_used;
     IF v_used THEN
       RETURN NEXT v_table;
@@ -135,6 +140,8 @@ BEGIN
     RETURN false;
   END IF;
   DELETE FROM nebula.job_segment;
+  DELETE FROM nebula.event_segment;
+  DELETE FROM nebula.series;
   PERFORM setval(s.seqrelid::regclass, CASE WHEN s.seqcycle THEN s.seqmax ELSE s.seqmax / 4 * 3 END, NOT s.seqcycle)
      FROM nebula.dumped_relations() r
      JOIN pg_sequence s ON s.seqrelid = r.oid;
@@ -170,6 +177,8 @@ BEGIN
                          (SELECT max(j.job_id) FROM nebula.job_finished j));
     ELSIF v_sequence.name = 'nebula.job_segment_seq'::regclass THEN
       v_last := coalesce((SELECT g.segment FROM nebula.job_segment g ORDER BY g.opened_at DESC LIMIT 1), 0);
+    ELSIF v_sequence.name = 'nebula.event_segment_seq'::regclass THEN
+      v_last := coalesce((SELECT g.segment FROM nebula.event_segment g ORDER BY g.opened_at DESC LIMIT 1), 0);
     ELSE
       EXECUTE format('SELECT max(%I) FROM %s', v_sequence.attname, v_sequence.owner) INTO v_last;
     END IF;

@@ -98,9 +98,15 @@ COMMENT ON FUNCTION nebula.rotate_session(nebula.proven_gateway, bytea, bytea, i
 
 CREATE FUNCTION nebula.close_session(p_gateway nebula.proven_gateway, p_session_id uuid) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
-  UPDATE nebula.session s
-     SET ended_at = now(), end_reason = 'logout'
-   WHERE s.session_id = p_session_id AND s.ended_at IS NULL
+  WITH closed AS (
+    UPDATE nebula.session s
+       SET ended_at = now(), end_reason = 'logout'
+     WHERE s.session_id = p_session_id AND s.ended_at IS NULL
+    RETURNING s.account_id
+  )
+  SELECT nebula.record_event(NULL, a.username, 'logout', 'account', a.account_id::text)
+    FROM closed
+    JOIN nebula.account a USING (account_id)
 $$;
 COMMENT ON FUNCTION nebula.close_session(nebula.proven_gateway, uuid) IS
   'For the gateway: ends a family; closing it twice is no error';

@@ -19,7 +19,9 @@ BEGIN
      AND f.tags <> v_tags;
   IF FOUND THEN
     PERFORM nebula.record_event(v_file.project_id, v_who, 'tag', 'file', p_file_id::text, p_client,
-                                jsonb_build_object('name', v_file.name, 'tags', v_tags));
+                                jsonb_build_object('name', v_file.name,
+                                                   'before', jsonb_build_object('tags', v_file.tags),
+                                                   'after', jsonb_build_object('tags', v_tags)));
   END IF;
   RETURN v_tags;
 END $$;

@@ -59,7 +59,8 @@ CREATE TYPE nebula.new_device AS (
   endpoints   text[],
   curve       text,
   public_key  bytea,
-  client      inet
+  client      inet,
+  request_id  text
 );
 
 COMMENT ON TYPE nebula.new_device IS 'A device to register';
@@ -71,3 +72,4 @@ COMMENT ON COLUMN nebula.new_device.endpoints IS 'host:port where others reach i
 COMMENT ON COLUMN nebula.new_device.curve IS '25519 or P256';
 COMMENT ON COLUMN nebula.new_device.public_key IS 'Raw public key';
 COMMENT ON COLUMN nebula.new_device.client IS 'Client address that asked for it';
+COMMENT ON COLUMN nebula.new_device.request_id IS 'X-Request-Id of the request; null: that of the statement';

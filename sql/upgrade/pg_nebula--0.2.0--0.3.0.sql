@@ -88,6 +88,13 @@ BEGIN
   END LOOP;
 END $$;
 
+-- Events are kept in segments now, which the steps after the install script fill.
+ALTER TABLE nebula.event RENAME TO event_unsegmented;
+ALTER TABLE nebula.event_unsegmented RENAME CONSTRAINT event_pkey TO event_unsegmented_pkey;
+ALTER INDEX nebula.event_subject_idx RENAME TO event_unsegmented_subject_idx;
+ALTER INDEX nebula.event_project_idx RENAME TO event_unsegmented_project_idx;
+ALTER SEQUENCE nebula.event_event_id_seq RENAME TO event_unsegmented_event_id_seq;
+
 -- Nodes with overlapping ranges, which only an INSERT by hand could make, would violate the constraint below.
 DO $$
 DECLARE

@@ -12,6 +12,7 @@ SELECT action, least_role, description
     ('peer.write', 'member', 'Create peers, and change those of one''s own'),
     ('peer.admin', 'admin', 'Change peers of others, groups of peers, and what peers reach beyond the overlay'),
     ('device.write', 'admin', 'Release and revoke devices and certificates, set groups, let lighthouses and relays in'),
+    ('event.origin', 'admin', 'See address and request of the events of others'),
     ('enrolment.write', 'admin', 'Make, list and end enrolment codes'),
     ('network.write', 'admin', 'Change firewall rules and routes'),
     ('member.invite', 'admin', 'Invite people as viewers and members'),

@@ -11,6 +11,7 @@ mod invitation;
 mod notification;
 mod pages;
 mod proxy;
+mod record;
 mod refresh;
 mod roles;
 mod second_factor;

@@ -20,6 +20,8 @@ use nebula_tests::stack::Stack;
 use uuid::Uuid;
 use zip::ZipArchive;
 
+mod access;
+
 /// A device with a key pair made by nebula-cert.
 struct Joined {
     folder: PathBuf,

@@ -3,7 +3,7 @@
 mod adopted_server;
 mod console;
 mod ctl;
-mod fake_node;
+pub(crate) mod fake_node;
 mod field;
 mod group_changes;
 mod http;

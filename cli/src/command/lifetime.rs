@@ -29,6 +29,28 @@ pub(crate) fn parse_end(text: &str) -> Result<DateTime<Utc>, UsageError> {
     Ok(midnight.and_local_timezone(Local).earliest().ok_or_else(wrong)?.with_timezone(&Utc))
 }
 
+/// Parses the beginning of something in the past: `2h` ago, a date, which begins with its day here, or a time.
+pub(crate) fn parse_start(text: &str) -> Result<DateTime<Utc>, UsageError> {
+    if let Ok(seconds) = parse_lifetime(text) {
+        return Ok(Utc::now() - TimeDelta::seconds(seconds.into()));
+    }
+    if let Ok(time) = DateTime::parse_from_rfc3339(text) {
+        return Ok(time.with_timezone(&Utc));
+    }
+    let wrong = || {
+        UsageError::new(
+            "write it as a length of time, a date or a time: 2h, 2027-01-31, 2027-01-31T12:00:00Z",
+        )
+    };
+    let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").map_err(|_| wrong())?;
+    Ok(day
+        .and_time(NaiveTime::MIN)
+        .and_local_timezone(Local)
+        .earliest()
+        .ok_or_else(wrong)?
+        .with_timezone(&Utc))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +62,21 @@ mod tests {
         }
         for wrong in ["", "7", "d", "-1d", "0h", "1w", "99999999d", "7é"] {
             assert!(parse_lifetime(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_start_is_a_length_before_now_or_the_begin_of_a_day_or_a_time() {
+        let minutes = (Utc::now() - parse_start("2h").unwrap()).num_minutes();
+        assert!((120..=121).contains(&minutes), "{minutes}");
+        let day = parse_start("2027-01-31").unwrap().with_timezone(&Local);
+        assert_eq!(day.format("%Y-%m-%d %H:%M").to_string(), "2027-01-31 00:00");
+        assert_eq!(
+            parse_start("2027-01-31T14:00:00+02:00").unwrap().to_rfc3339(),
+            "2027-01-31T12:00:00+00:00"
+        );
+        for wrong in ["", "yesterday", "2027-02-30", "2027-01-31 12:00"] {
+            assert!(parse_start(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -141,6 +141,11 @@ pub(crate) async fn all(client: &Client) -> Result<Vec<Project>> {
     client.get("/api/projects", &[]).await
 }
 
+/// The project with this name or identifier.
+pub(crate) async fn named(client: &Client, wanted: &str) -> Result<Project> {
+    pick(all(client).await?, Some(wanted))
+}
+
 fn pick(projects: Vec<Project>, wanted: Option<&str>) -> Result<Project> {
     let names = projects.iter().map(|project| clean(&project.name)).collect::<Vec<_>>().join(", ");
     let fits = |project: &Project| wanted.is_none_or(|text| is_named(project, text));

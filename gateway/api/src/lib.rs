@@ -4,6 +4,7 @@
 //! success is an [`Envelope`] `{"success":true,"data":…}` (the three sign-in routes answer their tokens
 //! bare), every failure an [`Failure`] `{"success":false,"error":…,"sqlstate":…,"detail":…,"hint":…}`.
 
+pub mod access;
 pub mod account;
 pub mod agent;
 pub mod auth;
@@ -24,6 +25,7 @@ pub mod folder;
 pub mod health;
 pub mod invitation;
 pub mod job;
+pub mod network;
 pub mod node;
 pub mod node_sync;
 pub mod peer;
@@ -34,6 +36,7 @@ pub mod project;
 pub mod project_options;
 pub mod quota;
 pub mod revocation;
+pub mod series;
 pub mod share;
 pub mod system;
 pub mod totp;

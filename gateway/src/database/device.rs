@@ -104,6 +104,8 @@ pub(crate) struct DeviceRow {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FirewallRule {
+    /// Of a rule of the project.
+    pub(crate) rule_id: Option<i64>,
     pub(crate) protocol: String,
     pub(crate) port_first: Option<u16>,
     pub(crate) port_last: Option<u16>,
@@ -148,6 +150,7 @@ pub(crate) async fn register(
                 curve: device.public_key.curve().short_name(),
                 public_key: device.public_key.bytes(),
                 client: device.client,
+                request_id: device.registrant.account().and_then(Account::request_id),
             });
             let mut proofs: Vec<&Account> =
                 devices.iter().filter_map(|new| new.registrant.account()).collect();
@@ -220,6 +223,17 @@ pub(crate) async fn list(
 ) -> Result<Vec<Device>, ApiError> {
     let sql = "SELECT * FROM nebula.list_devices(nebula.actor($1), $2)";
     map_rows(&query(client, sql, &[&actor, &project_id]).await?, read_device)
+}
+
+/// A device that the account sees. Fails with 404 if there is none.
+pub(crate) async fn find(
+    client: &impl GenericClient,
+    actor: &Account,
+    device_id: Uuid,
+) -> Result<Device, ApiError> {
+    let sql = "SELECT * FROM nebula.list_devices(nebula.actor($1), NULL, $2)";
+    let found = map_rows(&query(client, sql, &[&actor, &device_id]).await?, read_device)?.pop();
+    found.ok_or_else(|| ApiError::not_found(format!("there is no device {device_id}")).hint("List devices."))
 }
 
 /// One device, for its owner or an administrator. Fails with 404 for anyone else.

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::fmt::Debug;
 
+use chrono::{DateTime, Utc};
 use nebula_api::event::{Change, Event};
 use serde::Serialize;
 use tokio_postgres::types::Json;
@@ -10,29 +11,91 @@ use uuid::Uuid;
 
 use super::proof::Account;
 use super::query::{GenericClient, free_json, map_rows, query, query_one};
+use super::records::EventFilterRow;
 use crate::error::ApiError;
 
-/// Newest events first, of the projects the account sees; `before` pages back.
+/// Most events of one answer.
+pub(crate) const MAX_EVENTS: i32 = 1000;
+
+/// The events that are asked for; `None`: any.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Filter {
+    pub(crate) project_id: Option<Uuid>,
+    pub(crate) subject: Option<String>,
+    pub(crate) subject_id: Option<String>,
+    pub(crate) actor: Option<String>,
+    pub(crate) action: Option<String>,
+    pub(crate) from: Option<DateTime<Utc>>,
+    pub(crate) to: Option<DateTime<Utc>>,
+}
+
+/// The part of the events that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Part<'a> {
+    /// The newest, before this one if one is given.
+    Newest(Option<i64>),
+    /// The oldest after this one.
+    After(i64),
+    /// Those with these identifiers.
+    Only(&'a [i64]),
+}
+
+/// Events of the projects the account sees.
 pub(crate) async fn list(
     client: &impl GenericClient,
     actor: &Account,
-    project_id: Option<Uuid>,
-    before: Option<i64>,
+    filter: &Filter,
+    part: Part<'_>,
     max: i32,
 ) -> Result<Vec<Event>, ApiError> {
+    let (before, after, event_ids) = match part {
+        Part::Newest(before) => (before, None, None),
+        Part::After(after) => (None, Some(after), None),
+        Part::Only(only) => (None, None, Some(only)),
+    };
+    let row = EventFilterRow {
+        project_id: filter.project_id,
+        subject: filter.subject.as_deref(),
+        subject_id: filter.subject_id.as_deref(),
+        actor: filter.actor.as_deref(),
+        action: filter.action.as_deref(),
+        since: filter.from,
+        until: filter.to,
+        after,
+        before,
+        event_ids,
+    };
+    let ascending = !matches!(part, Part::Newest(_));
     let sql = "SELECT * FROM nebula.list_events(nebula.actor($1), $2, $3, $4)";
-    map_rows(&query(client, sql, &[&actor, &project_id, &before, &max]).await?, |row| {
+    map_rows(&query(client, sql, &[&actor, &row, &max, &ascending]).await?, |row| {
         Ok(Event {
             event_id: row.try_get("event_id")?,
             at: row.try_get("at")?,
             project_id: row.try_get("project_id")?,
             actor: row.try_get("actor")?,
+            actor_kind: row.try_get("actor_kind")?,
+            actor_id: row.try_get("actor_id")?,
             action: row.try_get("action")?,
             subject: row.try_get("subject")?,
             subject_id: row.try_get("subject_id")?,
+            client: row.try_get("client")?,
+            request_id: row.try_get("request_id")?,
             detail: free_json(row, "detail")?.unwrap_or_default(),
         })
     })
+}
+
+/// Records that an account was not allowed what it asked for, and how many requests like it were not recorded.
+pub(crate) async fn refuse(
+    client: &impl GenericClient,
+    actor: &Account,
+    route: &str,
+    reason: &str,
+    earlier: u64,
+) -> Result<(), ApiError> {
+    let sql = "SELECT nebula.refuse_request(nebula.actor($1), $2, $3, $4)";
+    let earlier = i64::try_from(earlier).unwrap_or(i64::MAX);
+    query_one(client, sql, &[&actor, &route, &reason, &earlier]).await.map(drop)
 }
 
 /// The changes that are true of those that notifications told of; `hints` are payloads of channel
@@ -53,6 +116,7 @@ pub(crate) async fn confirm(
             subject: row.try_get("subject")?,
             id: row.try_get("subject_id")?,
             action: row.try_get("action")?,
+            event: row.try_get("event_id")?,
         })
     })
 }

@@ -1,5 +1,7 @@
 //! Firewall rules and routes: listed, added, dropped.
 
+use std::net::IpAddr;
+
 use nebula_api::firewall::{Route, Rule};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
@@ -7,6 +9,15 @@ use uuid::Uuid;
 use super::proof::Account;
 use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
+
+/// A device, as rules see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    pub(crate) device_id: Uuid,
+    pub(crate) name: String,
+    pub(crate) groups: Vec<String>,
+    pub(crate) addresses: Vec<IpAddr>,
+}
 
 /// Rules of the projects the account sees.
 pub(crate) async fn rules(
@@ -17,6 +28,26 @@ pub(crate) async fn rules(
     let rows =
         query(client, "SELECT nebula.list_rules(nebula.actor($1), $2)", &[&actor, &project_id]).await?;
     map_rows(&rows, |row| row.try_get(0).map(|Json(rule)| rule))
+}
+
+/// Devices of a project that rules are about. Fails with 404 no such project, 403 not a member, 400 a malformed rule in
+/// the draft.
+pub(crate) async fn members(
+    client: &impl GenericClient,
+    actor: &Account,
+    project_id: Uuid,
+    draft: &[Rule],
+) -> Result<Vec<Member>, ApiError> {
+    let sql = "SELECT * FROM nebula.access_members(nebula.actor($1), $2, $3)";
+    map_rows(&query(client, sql, &[&actor, &project_id, &Json(draft)]).await?, |row| {
+        let addresses: Vec<&str> = row.try_get("addresses")?;
+        Ok(Member {
+            device_id: row.try_get("device_id")?,
+            name: row.try_get("name")?,
+            groups: row.try_get("groups")?,
+            addresses: addresses.into_iter().filter_map(|address| address.parse().ok()).collect(),
+        })
+    })
 }
 
 /// Adds a rule; answers its number.

@@ -2,12 +2,12 @@
 
 use std::net::IpAddr;
 
-use nebula_api::pool::{NewPool, PoolChanges, PoolUsage};
+use nebula_api::pool::{NewPool, PoolChanges, PoolMap, PoolUsage};
 use tokio_postgres::types::Json;
 use uuid::Uuid;
 
 use super::proof::Account;
-use super::query::{GenericClient, map_rows, query};
+use super::query::{GenericClient, map_rows, query, query_one};
 use crate::error::ApiError;
 
 /// Usage of the pools the account sees, of one project or all.
@@ -86,4 +86,16 @@ async fn named(
     pool.ok_or_else(|| {
         ApiError::not_found("the pool was removed meanwhile").hint("List them: GET /api/pools.")
     })
+}
+
+/// How addresses of a pool are used. Fails with 404 if the account sees no such pool, 400 if the network is not in it.
+pub(crate) async fn map(
+    client: &impl GenericClient,
+    actor: &Account,
+    pool_id: i32,
+    prefix: Option<&str>,
+) -> Result<PoolMap, ApiError> {
+    let sql = "SELECT nebula.pool_map(nebula.actor($1), $2, $3)";
+    let Json(map) = query_one(client, sql, &[&actor, &pool_id, &prefix]).await?.try_get(0)?;
+    Ok(map)
 }

@@ -18,13 +18,14 @@ use tokio_postgres::types::{IsNull, ToSql, Type, accepts, to_sql_checked};
 use uuid::Uuid;
 
 use self::signer::MARGIN;
+use super::origin::{self, Origin};
 use super::vault::SECRET;
 use crate::error::ApiError;
 
 impl Signer {
     /// An account that acts by a right which this gateway has checked itself.
     pub(crate) fn account(&self, id: Uuid, grant: Grant) -> Account {
-        Account { id, grant, token: None, signer: self.clone() }
+        Account { id, grant, token: None, origin: Origin::current(), signer: self.clone() }
     }
 }
 
@@ -35,6 +36,8 @@ pub(crate) struct Account {
     pub(crate) grant: Grant,
     /// The token that the client sent, and its end.
     token: Option<(Arc<str>, u64)>,
+    /// The request that the account makes. Its work may go on elsewhere: in a batch, or after the answer.
+    origin: Option<Origin>,
     signer: Signer,
 }
 
@@ -42,7 +45,13 @@ impl Account {
     /// The account of an access token, which was read by [`Signer::open`]; `None` if that is a share's.
     pub(crate) fn of_token(signer: &Signer, claims: &Claims, token: &str) -> Option<Self> {
         let token = Some((token.into(), claims.exp));
-        Some(Self { id: claims.sub, grant: claims.grant?, token, signer: signer.clone() })
+        let origin = Origin::current();
+        Some(Self { id: claims.sub, grant: claims.grant?, token, origin, signer: signer.clone() })
+    }
+
+    /// `X-Request-Id` of its request.
+    pub(crate) fn request_id(&self) -> Option<&str> {
+        self.origin.as_ref().map(Origin::request_id)
     }
 
     fn proof(&self) -> Result<Arc<str>, jsonwebtoken::errors::Error> {
@@ -63,7 +72,7 @@ impl fmt::Debug for Account {
 
 impl ToSql for Account {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
-        (&*self.proof()?).to_sql(ty, out)
+        origin::write(&self.proof()?, self.origin.as_ref(), ty, out)
     }
 
     accepts!(TEXT);
@@ -116,7 +125,7 @@ impl Gateway {
 impl ToSql for Gateway {
     fn to_sql(&self, ty: &Type, out: &mut BytesMut) -> Result<IsNull, Box<dyn Error + Sync + Send>> {
         match &self.0 {
-            Some(signer) => (&*signer.own_token(None)?).to_sql(ty, out),
+            Some(signer) => origin::write(&signer.own_token(None)?, Origin::current().as_ref(), ty, out),
             None => Ok(IsNull::Yes),
         }
     }

@@ -23,6 +23,23 @@ pub(super) struct NewDeviceRow<'a> {
     pub(super) curve: &'a str,
     pub(super) public_key: &'a [u8],
     pub(super) client: Option<IpAddr>,
+    pub(super) request_id: Option<&'a str>,
+}
+
+/// `nebula.event_filter`, for `list_events`.
+#[derive(Debug, ToSql)]
+#[postgres(name = "event_filter")]
+pub(super) struct EventFilterRow<'a> {
+    pub(super) project_id: Option<Uuid>,
+    pub(super) subject: Option<&'a str>,
+    pub(super) subject_id: Option<&'a str>,
+    pub(super) actor: Option<&'a str>,
+    pub(super) action: Option<&'a str>,
+    pub(super) since: Option<DateTime<Utc>>,
+    pub(super) until: Option<DateTime<Utc>>,
+    pub(super) after: Option<i64>,
+    pub(super) before: Option<i64>,
+    pub(super) event_ids: Option<&'a [i64]>,
 }
 
 /// `nebula.new_certificate`, for `record_certificates`.

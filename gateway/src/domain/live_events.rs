@@ -128,31 +128,50 @@ impl LiveEvents {
     }
 }
 
+/// A message to a subscriber.
+pub(crate) enum Step {
+    /// A change, ready to be sent, and the recorded event if it is one.
+    Change(Bytes, Option<i64>),
+    /// Something may have been missed.
+    Reset,
+    /// Nothing happened for a while.
+    Ping,
+}
+
 impl Watcher {
     /// The next frame; `None` ends the response.
     pub(crate) async fn next(&mut self) -> Option<Bytes> {
+        Some(match self.step().await? {
+            Step::Change(frame, _) => frame,
+            Step::Reset => RESET_FRAME,
+            Step::Ping => PING_FRAME,
+        })
+    }
+
+    /// The next step; `None` ends the response.
+    pub(crate) async fn step(&mut self) -> Option<Step> {
         loop {
             tokio::select! {
                 () = self.stopping.cancelled() => return None,
                 () = tokio::time::sleep_until(self.end) => return None,
                 received = self.receiver.recv() => match received {
                     Ok(notice) => match &*notice {
-                        Notice::Change { project, frame } if self.visible.covers(*project) => {
-                            return Some(frame.clone());
+                        Notice::Change { project, event, frame } if self.visible.covers(*project) => {
+                            return Some(Step::Change(frame.clone(), *event));
                         }
                         Notice::Change { .. } => {}
-                        Notice::Reset => return Some(RESET_FRAME),
+                        Notice::Reset => return Some(Step::Reset),
                     },
                     Err(RecvError::Lagged(_)) => {
                         // The reset covers the rest of the backlog.
                         self.receiver = self.receiver.resubscribe();
-                        return Some(RESET_FRAME);
+                        return Some(Step::Reset);
                     }
                     Err(RecvError::Closed) => return None,
                 },
                 Ok(()) = self.access.changed() => match self.look_again().await {
                     Look::Ended => return None,
-                    Look::Changed => return Some(RESET_FRAME),
+                    Look::Changed => return Some(Step::Reset),
                     Look::Same => sleep(LOOK_PAUSE).await,
                 },
                 _ = self.ping.tick() => return self.on_ping().await,
@@ -161,16 +180,16 @@ impl Watcher {
     }
 
     /// A ping, or a reset if the account now sees other projects.
-    async fn on_ping(&mut self) -> Option<Bytes> {
+    async fn on_ping(&mut self) -> Option<Step> {
         self.pings += 1;
         if self.pings.is_multiple_of(PINGS_PER_RECHECK) {
             match self.look_again().await {
                 Look::Ended => return None,
-                Look::Changed => return Some(RESET_FRAME),
+                Look::Changed => return Some(Step::Reset),
                 Look::Same => {}
             }
         }
-        Some(PING_FRAME)
+        Some(Step::Ping)
     }
 
     /// Looks up what the account sees now.

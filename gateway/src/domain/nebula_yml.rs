@@ -16,6 +16,7 @@ use crate::database::project::{ProjectConfig, Route, StaticHost};
 use crate::domain::authority::Subject;
 
 mod names;
+pub(crate) mod packet;
 mod peers;
 mod reach;
 mod rule;
@@ -168,12 +169,24 @@ impl DeviceConfig {
         text.push_str("\nlogging:\n  level: info\n  format: text\n");
     }
 
-    /// nebula drops packets that match no rule, so an open project begins with a rule that matches any.
     fn firewall(&self, text: &mut String) {
+        text.push_str(CONNTRACK);
+        text.push_str(&rule::block("outbound", &self.outbound()));
+        text.push_str(&rule::block("inbound", &self.inbound()));
+    }
+
+    /// Rules for what the device sends. nebula drops packets that match no rule, so an open project begins with a rule
+    /// that matches any.
+    fn outbound(&self) -> Vec<FirewallRule> {
         let mut outbound: Vec<_> =
             self.project.outbound_open.then(|| FirewallRule::all("any")).into_iter().collect();
         outbound.extend(self.forwarded());
         outbound.extend_from_slice(&self.device.outbound);
+        outbound
+    }
+
+    /// Rules for what the device receives.
+    fn inbound(&self) -> Vec<FirewallRule> {
         let mut inbound = vec![FirewallRule::all("icmp")];
         if self.project.inbound_open {
             inbound.push(FirewallRule::all("any"));
@@ -182,9 +195,7 @@ impl DeviceConfig {
             inbound.extend(self.forwarded());
         }
         inbound.extend(self.with_peers(&self.device.inbound));
-        text.push_str(CONNTRACK);
-        text.push_str(&rule::block("outbound", &outbound));
-        text.push_str(&rule::block("inbound", &inbound));
+        inbound
     }
 
     fn ips(&self, wanted: impl Fn(&StaticHost) -> bool) -> Vec<String> {

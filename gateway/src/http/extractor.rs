@@ -5,7 +5,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::{JsonBody, Payload};
 use actix_web::http::header::{AUTHORIZATION, HeaderMap};
-use actix_web::{FromRequest, HttpRequest, web};
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use futures::TryFutureExt;
 use futures::future::LocalBoxFuture;
 use serde::de::DeserializeOwned;
@@ -85,7 +85,11 @@ impl FromRequest for Actor {
     type Future = Ready<Result<Self, ApiError>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(Self::from_request_head(request))
+        let actor = Self::from_request_head(request);
+        if let Ok(actor) = &actor {
+            request.extensions_mut().insert(actor.account.clone());
+        }
+        ready(actor)
     }
 }
 

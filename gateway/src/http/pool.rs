@@ -1,8 +1,8 @@
-//! `/api/pools`: usage and changes.
+//! `/api/pools`: usage, maps of it, and changes.
 
 use actix_web::{HttpRequest, web};
 use nebula_api::Envelope;
-use nebula_api::pool::{NewPool, PoolChanges, PoolUsage};
+use nebula_api::pool::{NewPool, PoolChanges, PoolMap, PoolUsage};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -83,4 +83,26 @@ pub(crate) async fn remove(
     let client = state.database.client().await?;
     database::remove(&client, &actor.account, key.project_id, &key.name, client_address(&request)).await?;
     Ok(web::Json(Envelope::new(())))
+}
+
+/// The part of a pool that is asked for.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct MapQuery {
+    /// A network in the pool, such as the cell of a map; the whole pool without it.
+    prefix: Option<String>,
+}
+
+/// How addresses of a pool are used, in at most 256 cells.
+#[utoipa::path(get, path = "/api/pools/{id}/map", tag = "pool", params(("id" = i32, Path), MapQuery),
+    responses((status = 200, description = "The map", body = Envelope<PoolMap>)))]
+pub(crate) async fn map(
+    state: web::Data<AppState>,
+    actor: Actor,
+    pool_id: web::Path<i32>,
+    query: web::Query<MapQuery>,
+) -> Result<web::Json<Envelope<PoolMap>>, ApiError> {
+    let client = state.database.client().await?;
+    let map = database::map(&client, &actor.account, *pool_id, query.prefix.as_deref()).await?;
+    Ok(web::Json(Envelope::new(map)))
 }

@@ -11,7 +11,9 @@ use tracing::Instrument;
 use tracing::field::display;
 use uuid::Uuid;
 
+use crate::database::origin::Origin;
 use crate::http::origin::client_address;
+use crate::http::refusal;
 use crate::state::AppState;
 
 static REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,15 +29,18 @@ pub(crate) async fn log_request(
     let method = request.method().clone();
     let path = shown_path(request.path()).to_owned();
     let state = request.app_data::<web::Data<AppState>>().cloned();
-    let client = client_address(request.request()).map(display);
+    let address = client_address(request.request());
+    let client = address.map(display);
+    let origin = Origin::new(id.to_str().unwrap_or_default(), address);
 
     let span = tracing::info_span!("request", id = id.to_str().unwrap_or_default());
-    let mut response = next.call(request).instrument(span).await?;
+    let mut response = origin.run(next.call(request).instrument(span)).await?;
     response.headers_mut().insert(REQUEST_ID.clone(), id.clone());
 
     let (took, status) = (started.elapsed(), response.status().as_u16());
     if let Some(state) = state {
         let pattern = response.request().match_pattern();
+        refusal::record(&state, &response);
         state.metrics.request(pattern.as_deref(), method.as_str(), status, took);
     }
     let ms = format_args!("{:.1}", took.as_secs_f64() * 1000.0);

@@ -14,10 +14,10 @@ use super::openapi::{self, Document};
 use super::route::{self, Access, Entry};
 use super::upload::tus;
 use super::{
-    account, auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall, folder,
-    health, hls, install, invitation, job, member, metrics, node, node_interface, peer, picture, playback,
-    pool, preauth, project, project_options, quota, revocation, rotation, session, share, system, totp,
-    trash, upload,
+    access, account, auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall,
+    folder, health, hls, install, invitation, job, member, metrics, network, node, node_interface, peer,
+    picture, playback, pool, preauth, project, project_options, quota, revocation, rotation, session, share,
+    system, totp, trash, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -96,6 +96,8 @@ routes! {
     Viewer firewall::rules;
     Admin  firewall::add_rule;
     Admin  firewall::drop_rule;
+    Viewer access::explain;
+    Viewer access::preview;
     Viewer firewall::routes;
     Admin  firewall::add_route;
     Admin  firewall::drop_route;
@@ -111,6 +113,7 @@ routes! {
     Operator pool::create;
     Operator pool::change;
     Operator pool::remove;
+    Viewer pool::map;
     Viewer device::list;
     Viewer certificate::list;
     Operator authority::list;
@@ -143,7 +146,12 @@ routes! {
     Member job::cancel;
     Member job::retry;
 
+    Viewer network::picture;
+    Viewer network::samples;
+
     Viewer event::list;
+    Viewer event::follow;
+    Viewer event::export;
     Viewer event::watch;
 
     Member upload::upload;
@@ -233,7 +241,11 @@ mod tests {
             let uri = uri.replace("{chunk}", "0").replace("{segment}", "0").replace("{subject}", "project");
             let uri = uri.replace(
                 "{id}",
-                if uri.contains("/jobs/") { "1" } else { "0198c0de-0000-7000-8000-000000000000" },
+                if uri.contains("/jobs/") || uri.contains("/pools/") {
+                    "1"
+                } else {
+                    "0198c0de-0000-7000-8000-000000000000"
+                },
             );
             let request = TestRequest::default().method(entry.method.clone()).uri(&uri);
             let response = call_service(&app, request.to_request()).await;
@@ -259,7 +271,7 @@ mod tests {
         let app = App::new().app_data(state).wrap(from_fn(limit_body)).configure(configure);
         let app = init_service(app).await;
         for entry in table().into_iter().filter(|entry| entry.method == Method::GET) {
-            let uri = entry.path.replace("/jobs/{id}", "/jobs/1");
+            let uri = entry.path.replace("/jobs/{id}", "/jobs/1").replace("/pools/{id}", "/pools/1");
             let uri = uri.replace("{id}", "0198c0de-0000-7000-8000-000000000000");
             let ask = |method| TestRequest::default().method(method).uri(&uri).to_request();
             let get = call_service(&app, ask(Method::GET)).await;

@@ -37,7 +37,7 @@ const RELAY_PAUSE: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(crate) enum Notice {
     /// Something changed in a project, or in none.
-    Change { project: Option<Uuid>, frame: Bytes },
+    Change { project: Option<Uuid>, event: Option<i64>, frame: Bytes },
     /// Something may have been missed.
     Reset,
 }
@@ -121,6 +121,7 @@ impl EventHub {
                     subject: subject.to_owned(),
                     id: String::new(),
                     action: "change".to_owned(),
+                    event: None,
                 }));
                 sleep(RELAY_PAUSE).await;
             }
@@ -188,6 +189,7 @@ fn notice(change: &Change) -> Notice {
     match serde_json::to_string(change) {
         Ok(data) => Notice::Change {
             project: change.project,
+            event: change.event,
             frame: format!("event: change\ndata: {data}\n\n").into(),
         },
         Err(_) => Notice::Reset,
@@ -204,7 +206,7 @@ mod tests {
     fn a_change_becomes_one_frame() {
         let change =
             serde_json::from_str(r#"{"project":null,"subject":"file","id":"a\nb","action":"upload"}"#);
-        let Notice::Change { project: None, frame } = notice(&change.unwrap()) else {
+        let Notice::Change { project: None, frame, .. } = notice(&change.unwrap()) else {
             panic!("not a change")
         };
         assert_eq!(
@@ -229,7 +231,8 @@ mod tests {
         let confirm = move |hints: Vec<Hint>| {
             record.lock().unwrap().push(hints.len());
             let known = hints.into_iter().filter(|hint| hint.id == "1");
-            let change = |Hint { subject, id, action, .. }| Change { project: None, subject, id, action };
+            let change =
+                |Hint { subject, id, action, .. }| Change { project: None, subject, id, action, event: None };
             futures::future::ready(Ok(known.map(change).collect())).boxed()
         };
         for heard in [payload(1, "claim"), payload(2, "claim"), payload(1, "claim"), "nonsense".into()] {

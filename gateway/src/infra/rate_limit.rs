@@ -29,8 +29,10 @@ const REGISTRATION_INTERVAL: Duration = Duration::from_secs(60);
 /// Keys remembered per limit; 10 000 take less than a megabyte.
 const MAX_KEYS: usize = 10_000;
 
+pub(crate) use refused_requests::RefusedRequests;
 pub(crate) use share_guesses::ShareGuesses;
 
+mod refused_requests;
 mod share_guesses;
 
 #[derive(Debug)]

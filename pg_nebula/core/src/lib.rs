@@ -4,7 +4,7 @@
 //!   [`pending_addresses`], [`map_changes`].
 //! - What sessions share about the job queue: [`queue_state`], [`scan_hint`], [`timers`], [`job_event`],
 //!   [`pending_jobs`].
-//! - Proof of the caller: [`access_token`].
+//! - Proof of the caller, and the request that it is for: [`access_token`], [`request`].
 //! - Rules without state: [`backoff`], [`cron`], [`fnv`], [`next_state`], [`placement`], [`ranking`], [`scan_range`].
 //!
 //! Types that live in shared memory are atomics ([`bitmap_page`], [`pool_slot`], [`page_table`]), or plain
@@ -27,6 +27,7 @@ pub mod placement;
 pub mod pool_slot;
 pub mod queue_state;
 pub mod ranking;
+pub mod request;
 pub mod scan_hint;
 pub mod scan_range;
 pub mod timers;

@@ -20,11 +20,11 @@ const MIN_COUNT_INTERVAL: Duration = Duration::from_secs(1);
 /// Time between two counts of all pools: nothing signals rows inserted by hand, nor quarantines that end.
 const FULL_COUNT_INTERVAL: Duration = Duration::from_mins(1);
 
-/// Time between two prunings of the job history, each of which reads all of it.
+/// Time between two prunings of the histories of jobs and events; that of jobs reads all of it.
 const PRUNE_INTERVAL: Duration = Duration::from_mins(10);
 
 /// Functions that every round calls, in this order.
-const ROUND: [&str; 9] = [
+const ROUND: [&str; 10] = [
     "nebula.reclaim_expired(integer)",
     "nebula.rescue_jobs()",
     "nebula.maintain_revocations()",
@@ -35,6 +35,7 @@ const ROUND: [&str; 9] = [
     "nebula.end_abandoned_peers(uuid[])",
     "nebula.note_alarms()",
     "nebula.set_rank_step()",
+    "nebula.sample_series()",
 ];
 
 entry_point! {
@@ -62,7 +63,7 @@ struct Schedule {
     round: Instant,
     /// Counting all pools.
     full_count: Instant,
-    /// Pruning the history of jobs.
+    /// Pruning the histories of jobs and events.
     prune: Instant,
     /// Counting the pools whose usage may have changed.
     count: Instant,
@@ -117,6 +118,7 @@ impl Schedule {
         if now >= self.prune {
             self.prune = now + PRUNE_INTERVAL;
             BackgroundWorker::transaction(|| run("nebula.maintain_jobs()"));
+            BackgroundWorker::transaction(|| run("nebula.maintain_events()"));
         }
         if now < self.count {
             return;

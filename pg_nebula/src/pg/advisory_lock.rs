@@ -28,6 +28,8 @@ pub(crate) enum LockSpace {
     PeerBatch = 10,
     /// A name and the network that signs in by it, by a hash: one try at a time.
     SignIn = 11,
+    /// The segments of events, while they take turns.
+    Events = 12,
 }
 
 impl LockSpace {
@@ -40,6 +42,7 @@ impl LockSpace {
             "system state" => Self::SystemState,
             "peer batch" => Self::PeerBatch,
             "sign in" => Self::SignIn,
+            "events" => Self::Events,
             other => {
                 return Err(Error::bad_argument(format!("there are no locks \"{other}\""), "See LockSpace."));
             }

@@ -9,6 +9,8 @@ static MAP_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(16);
 static DATABASE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(Some(c"nebula"));
 static DIRECT_WRITES: GucSetting<bool> = GucSetting::<bool>::new(true);
 static MAINTENANCE_INTERVAL: GucSetting<i32> = GucSetting::<i32>::new(5);
+/// Read by `nebula.maintain_events` in SQL.
+static EVENT_RETENTION: GucSetting<i32> = GucSetting::<i32>::new(576_000);
 static NODE_LATE_AFTER: GucSetting<i32> = GucSetting::<i32>::new(90);
 static NODE_LOST_AFTER: GucSetting<i32> = GucSetting::<i32>::new(600);
 static NODE_SECRET_AGE: GucSetting<i32> = GucSetting::<i32>::new(129_600);
@@ -93,6 +95,16 @@ pub(crate) fn define(preloaded: bool) {
         &DIRECT_WRITES,
         GucContext::Userset,
         GucFlags::default(),
+    );
+    GucRegistry::define_int_guc(
+        c"nebula.event_retention",
+        c"How long events are kept.",
+        c"Events are deleted by the month, once the last of a month is older. 0: they are kept for ever.",
+        &EVENT_RETENTION,
+        0,
+        i32::MAX,
+        GucContext::Suset,
+        GucFlags::UNIT_MIN,
     );
     define_for_nodes();
     reserve_prefix();

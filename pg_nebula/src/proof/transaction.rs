@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 
+use super::request;
 use crate::pg::hooks::{self, TransactionListener};
 use crate::pg::session;
 
@@ -28,6 +29,7 @@ pub(crate) const LISTENER: TransactionListener = TransactionListener {
 
 fn forget() {
     PROVEN.with_borrow_mut(Vec::clear);
+    request::forget();
 }
 
 /// Notes an account that was proven until this time.

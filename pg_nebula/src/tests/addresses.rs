@@ -8,6 +8,7 @@ mod lease;
 mod linked_table;
 mod pool;
 mod pool_cost;
+mod pool_map;
 mod quarantine;
 mod reservation;
 mod resize;

@@ -163,7 +163,7 @@ const RESULTS: &[(&str, &str)] = &[
 /// Functions that write nothing, so that they need not be volatile or may run in parallel workers. Every other
 /// function must be volatile and parallel unsafe.
 const READERS: &str = "
-    abandoned_peers account_login account_role acting_member acting_on_peer add_bytes agent_due
+    abandoned_peers current_values list_series network network_points tunnels with_rates access_members pool_map account_of_actor changed_values event_near kind_of_actor name_of_actor account_login account_role acting_member acting_on_peer add_bytes agent_due
     agent_keys allowed_ips assignable_range can_be_certified certificate_counts check_account
     check_address check_admin_block check_admin_expiry check_batch check_code_address check_code_values check_device_name
     check_dns_port

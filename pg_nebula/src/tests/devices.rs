@@ -18,7 +18,7 @@ mod tests {
     fn registration(project: &str, actor: &str, number: u32, name: &str, key: &str) -> String {
         format!(
             "SELECT nebula.register_devices(NULL, '{project}', ARRAY[ROW('{}', '{actor}', '{name}', 'host', '{{}}',
-                    '25519', sha256('{key}'), '192.0.2.1')::nebula.new_device])",
+                    '25519', sha256('{key}'), '192.0.2.1', NULL)::nebula.new_device])",
             device(number)
         )
     }

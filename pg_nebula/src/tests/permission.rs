@@ -80,11 +80,13 @@ mod tests {
         ("create_pool_for", Action("project.create", "$1, $p, 'new', '10.9.0.0/24', false")),
         ("change_pool_for", Action("project.create", "$1, $p, 'default', '{\"enabled\": false}'")),
         ("drop_pool_for", Action("project.create", "$1, $p, 'default'")),
+        ("pool_map", Sight),
+        ("access_members", Action("project.read", "$1, $p, '[]'")),
         (
             "register_devices",
             Action(
                 "device.register",
-                "NULL, $p, ARRAY[ROW(gen_random_uuid(), $1, 'new', 'host', '{}', '25519', sha256('new'), NULL)]\
+                "NULL, $p, ARRAY[ROW(gen_random_uuid(), $1, 'new', 'host', '{}', '25519', sha256('new'), NULL, NULL)]\
                  ::nebula.new_device[]",
             ),
         ),
@@ -198,6 +200,9 @@ mod tests {
         ("retry_job_for", Action("job.write", "$1, (SELECT job_id FROM nebula.job_waiting)")),
         ("confirm_changes", NoAccount),
         ("list_events", Sight),
+        ("network", Action("project.read", "$1, $p")),
+        ("list_series", Action("project.read", "$1, $p, '{}', now(), now(), 1")),
+        ("refuse_request", Sight),
         ("enrolment_project", NoAccount),
         ("enroll_device", NoAccount),
         ("agent_keys", NoAccount),
@@ -322,7 +327,7 @@ mod tests {
             .collect();
         for action in text("SELECT string_agg(action, ' ') FROM nebula.permission").split(' ') {
             // Of functions that answer what an account sees, and of functions that no account calls.
-            let other = ["file.read", "peer.admin", "system.read"];
+            let other = ["file.read", "peer.admin", "system.read", "event.origin"];
             assert!(asked.contains(&action) || other.contains(&action), "nothing asks for {action}");
         }
     }

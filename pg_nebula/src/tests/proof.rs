@@ -5,17 +5,17 @@ use pgrx::prelude::*;
 
 use super::*;
 
-const SECRET: [u8; 32] = [7; 32];
+pub(super) const SECRET: [u8; 32] = [7; 32];
 const OTHER_SECRET: [u8; 32] = [8; 32];
 
 /// A gateway's login, a key, and an account with a session and a share.
-struct Setting {
-    account: String,
+pub(super) struct Setting {
+    pub(super) account: String,
     session: String,
     share: String,
 }
 
-fn set_up() -> Setting {
+pub(super) fn set_up() -> Setting {
     run("CREATE ROLE proof_gateway;
          GRANT USAGE ON SCHEMA nebula TO proof_gateway;
          GRANT EXECUTE ON FUNCTION nebula.actor(text), nebula.is_proven(uuid), nebula.is_gateway(uuid),
@@ -61,7 +61,7 @@ fn token(secret: [u8; 32], audience: &str, account: &str, grant: &str, seconds: 
 }
 
 impl Setting {
-    fn of_session(&self) -> String {
+    pub(super) fn of_session(&self) -> String {
         token(SECRET, "nebula", &self.account, &format!(r#""session":"{}","#, self.session), 60)
     }
 
@@ -70,7 +70,7 @@ impl Setting {
     }
 }
 
-fn of_gateway() -> String {
+pub(super) fn of_gateway() -> String {
     token(SECRET, "nebula-gateway", "00000000-0000-0000-0000-000000000000", "", 60)
 }
 

@@ -3,11 +3,20 @@ ALTER TABLE nebula.pool
   ADD CONSTRAINT pool_interface_id_fkey FOREIGN KEY (interface_id) REFERENCES nebula.node_interface ON DELETE SET NULL;
 
 -- Limits of texts. Longer texts, which nobody needs, are cut; a character has at most four bytes.
-UPDATE nebula.event e
-   SET actor = left(e.actor, 50),
-       subject_id = left(e.subject_id, 125)
- WHERE octet_length(e.actor) > 200
-    OR octet_length(e.subject_id) > 500;
+INSERT INTO nebula.event (event_id, at, project_id, actor, actor_kind, actor_id, action, subject, subject_id, client,
+                          detail)
+OVERRIDING SYSTEM VALUE
+SELECT e.event_id, e.at, e.project_id, CASE WHEN octet_length(e.actor) > 200 THEN left(e.actor, 50) ELSE e.actor END,
+       nebula.kind_of_actor(e.actor, a.account_id), a.account_id, e.action, e.subject,
+       CASE WHEN octet_length(e.subject_id) > 500 THEN left(e.subject_id, 125) ELSE e.subject_id END, e.client, e.detail
+  FROM nebula.event_unsegmented e
+  LEFT JOIN nebula.account a ON a.username = e.actor
+   AND e.actor NOT IN ('agent', 'gateway', 'maintenance', 'rotation', 'scrub')
+ ORDER BY e.event_id;
+SELECT setval('nebula.event_event_id_seq', s.last_value, s.is_called) FROM nebula.event_unsegmented_event_id_seq s;
+ALTER EXTENSION pg_nebula DROP SEQUENCE nebula.event_unsegmented_event_id_seq;
+ALTER EXTENSION pg_nebula DROP TABLE nebula.event_unsegmented;
+DROP TABLE nebula.event_unsegmented;
 UPDATE nebula.firewall_rule r SET note = left(r.note, 250) WHERE octet_length(r.note) > 1000;
 UPDATE nebula.reservation v SET reason = left(v.reason, 250) WHERE octet_length(v.reason) > 1000;
 UPDATE nebula.reservation v SET created_by = left(v.created_by, 50) WHERE octet_length(v.created_by) > 200;
@@ -48,10 +57,6 @@ ALTER TABLE nebula.enrolment
 ALTER TABLE nebula.firewall_rule
   DROP CONSTRAINT IF EXISTS firewall_rule_note_check,
   ADD CONSTRAINT firewall_rule_note_check CHECK (octet_length(note) <= nebula.text_limit('note'));
-ALTER TABLE nebula.event
-  DROP CONSTRAINT IF EXISTS event_actor_check,
-  ADD CONSTRAINT event_actor_check CHECK (
-    octet_length(actor) <= nebula.text_limit('actor') AND octet_length(subject_id) <= nebula.text_limit('subject'));
 ALTER TABLE nebula.session
   DROP CONSTRAINT IF EXISTS session_user_agent_check,
   ADD CONSTRAINT session_user_agent_check CHECK (octet_length(user_agent) <= nebula.text_limit('client'));

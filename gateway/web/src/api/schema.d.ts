@@ -10,6 +10,24 @@ export interface components {
         AcceptedInvitation: {
             accountId: string;
         };
+        AccessCheck: {
+            check: string;
+            detail: string;
+            passed: boolean;
+            ruleId?: number | null;
+        };
+        AccessReach: {
+            from: components["schemas"]["AccessSide"];
+            icmp: boolean;
+            tcp: string[];
+            to: components["schemas"]["AccessSide"];
+            udp: string[];
+        };
+        AccessSide: {
+            devices: number;
+            groups: string[];
+            names: string[];
+        };
         Account: {
             accountId: string;
             createdAt: string;
@@ -25,6 +43,14 @@ export interface components {
         };
         /** @enum {string} */
         Action: "NoOp" | "DoUpdate" | "DoConfigUpdate";
+        Anchor: {
+            attention: boolean;
+            deviceId: string;
+            id: string;
+            kind: string;
+            name: string;
+            state: string;
+        };
         Approval: {
             enrolmentId: string;
             expiresAt: string;
@@ -54,6 +80,13 @@ export interface components {
             projectId: string;
             seconds: number;
             updatedAt: string;
+        };
+        Bundle: {
+            bytesPerSecond: number;
+            from: string;
+            relayed: number;
+            to: string;
+            tunnels: number;
         };
         Call: {
             counter: number;
@@ -96,6 +129,7 @@ export interface components {
         };
         Change: {
             action: string;
+            event?: number | null;
             id: string;
             project?: string | null;
             subject: string;
@@ -199,6 +233,13 @@ export interface components {
             container: Record<string, never>;
             dnclient: Record<string, never>;
             mobile: Record<string, never>;
+        };
+        Draft: {
+            add?: components["schemas"]["Rule"][];
+            inbound?: string | null;
+            outbound?: string | null;
+            projectId: string;
+            remove?: number[];
         };
         Drift: {
             allowedIps?: string[];
@@ -304,6 +345,14 @@ export interface components {
             };
             success: boolean;
         };
+        Envelope_Explanation: {
+            data: {
+                allowed: boolean;
+                checks: components["schemas"]["AccessCheck"][];
+                stoppedBy?: string | null;
+            };
+            success: boolean;
+        };
         Envelope_File: {
             data: {
                 contentType: string;
@@ -398,6 +447,18 @@ export interface components {
                 expiresAt?: string | null;
                 path: string;
                 shareId: string;
+            };
+            success: boolean;
+        };
+        Envelope_NetworkPicture: {
+            data: {
+                anchors: components["schemas"]["Anchor"][];
+                asOf: string;
+                bundles: components["schemas"]["Bundle"][];
+                groups: components["schemas"]["NetworkGroup"][];
+                partners: components["schemas"]["Partner"][];
+                projectId: string;
+                tunnels: number;
             };
             success: boolean;
         };
@@ -577,6 +638,20 @@ export interface components {
             };
             success: boolean;
         };
+        Envelope_PoolMap: {
+            data: {
+                cellLength: number;
+                cells: components["schemas"]["MapCell"][];
+                cidr: string;
+                gateway?: string | null;
+                name: string;
+                poolId: number;
+                prefix: string;
+                projectId: string;
+                reservations: components["schemas"]["MapReservation"][];
+            };
+            success: boolean;
+        };
         Envelope_PoolUsage: {
             data: {
                 allocated: string;
@@ -589,6 +664,14 @@ export interface components {
                 quarantined: string;
                 reserved: string;
                 size: string;
+            };
+            success: boolean;
+        };
+        Envelope_Preview: {
+            data: {
+                gains: components["schemas"]["AccessReach"][];
+                losses: components["schemas"]["AccessReach"][];
+                truncated: boolean;
             };
             success: boolean;
         };
@@ -802,19 +885,6 @@ export interface components {
                 state: string;
                 uses: number;
                 usesMax: number;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Event: {
-            data: {
-                action: string;
-                actor: string;
-                at: string;
-                detail: unknown;
-                eventId: number;
-                projectId?: string | null;
-                subject: string;
-                subjectId: string;
             }[];
             success: boolean;
         };
@@ -1038,6 +1108,15 @@ export interface components {
             }[];
             success: boolean;
         };
+        Envelope_Vec_Series: {
+            data: {
+                at: number[];
+                key: string;
+                name: string;
+                values: number[];
+            }[];
+            success: boolean;
+        };
         Envelope_Vec_Session: {
             data: {
                 client?: string | null;
@@ -1084,12 +1163,21 @@ export interface components {
         Event: {
             action: string;
             actor: string;
+            actorId?: string | null;
+            actorKind?: string;
             at: string;
+            client?: string | null;
             detail: unknown;
             eventId: number;
             projectId?: string | null;
+            requestId?: string | null;
             subject: string;
             subjectId: string;
+        };
+        Explanation: {
+            allowed: boolean;
+            checks: components["schemas"]["AccessCheck"][];
+            stoppedBy?: string | null;
         };
         Failure: {
             detail: string;
@@ -1239,6 +1327,20 @@ export interface components {
         MakeFrom: {
             seconds: number;
         };
+        MapCell: {
+            cidr: string;
+            deviceId?: string | null;
+            held: number;
+            name?: string | null;
+            quarantined: number;
+        };
+        MapReservation: {
+            first: string;
+            forGroup: boolean;
+            label: string;
+            last: string;
+            reason?: string | null;
+        };
         Member: {
             accountId: string;
             addedAt: string;
@@ -1258,6 +1360,22 @@ export interface components {
             id: string;
             name: string;
             names?: components["schemas"]["OverlayNames"] | null;
+        };
+        NetworkGroup: {
+            attention: number;
+            devices: number;
+            id: string;
+            name: string;
+            online: number;
+        };
+        NetworkPicture: {
+            anchors: components["schemas"]["Anchor"][];
+            asOf: string;
+            bundles: components["schemas"]["Bundle"][];
+            groups: components["schemas"]["NetworkGroup"][];
+            partners: components["schemas"]["Partner"][];
+            projectId: string;
+            tunnels: number;
         };
         NewBookmark: {
             duration?: number | null;
@@ -1451,6 +1569,24 @@ export interface components {
             next?: string | null;
             success: boolean;
         };
+        Page_Event: {
+            data: {
+                action: string;
+                actor: string;
+                actorId?: string | null;
+                actorKind?: string;
+                at: string;
+                client?: string | null;
+                detail: unknown;
+                eventId: number;
+                projectId?: string | null;
+                requestId?: string | null;
+                subject: string;
+                subjectId: string;
+            }[];
+            next?: string | null;
+            success: boolean;
+        };
         Page_File: {
             data: {
                 contentType: string;
@@ -1477,6 +1613,16 @@ export interface components {
             }[];
             next?: string | null;
             success: boolean;
+        };
+        Partner: {
+            bytesPerSecond: number;
+            deviceId: string;
+            handshakeSecondsAgo?: number | null;
+            kind: string;
+            name: string;
+            oneSided: boolean;
+            relayed: boolean;
+            state: string;
         };
         PasswordChange: {
             newPassword: string;
@@ -1554,6 +1700,17 @@ export interface components {
             cidr?: string | null;
             enabled?: boolean | null;
         };
+        PoolMap: {
+            cellLength: number;
+            cells: components["schemas"]["MapCell"][];
+            cidr: string;
+            gateway?: string | null;
+            name: string;
+            poolId: number;
+            prefix: string;
+            projectId: string;
+            reservations: components["schemas"]["MapReservation"][];
+        };
         PoolUsage: {
             allocated: string;
             cidr: string;
@@ -1582,6 +1739,11 @@ export interface components {
         /** @enum {string} */
         PreAuthState: "WAITING" | "COMPLETED";
         PresharedKey: string;
+        Preview: {
+            gains: components["schemas"]["AccessReach"][];
+            losses: components["schemas"]["AccessReach"][];
+            truncated: boolean;
+        };
         Project: {
             cidr?: string | null;
             createdAt: string;
@@ -1698,6 +1860,12 @@ export interface components {
             madeBy: string;
             retiredAt?: string | null;
             usedAt?: string | null;
+        };
+        Series: {
+            at: number[];
+            key: string;
+            name: string;
+            values: number[];
         };
         Session: {
             client?: string | null;

@@ -58,7 +58,7 @@ async fn of_two_devices_that_register_at_once_one_gets_the_name_or_the_key() -> 
         let device = Uuid::new_v4();
         format!(
             "SELECT nebula.register_devices(NULL, '{project}', ARRAY[ROW('{device}', '{anna}', '{name}', 'host', '{{}}',
-                    '25519', sha256('{key}'), '192.0.2.1')::nebula.new_device])"
+                    '25519', sha256('{key}'), '192.0.2.1', NULL)::nebula.new_device])"
         )
     };
     let blocked = pid(&second).await?;

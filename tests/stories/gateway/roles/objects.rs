@@ -121,7 +121,7 @@ impl People {
         );
         let device = format!(
             "SELECT '{id}' FROM nebula.register_devices(NULL, '{project}',
-               ARRAY[ROW('{id}', '{owner}', '{id}', 'host', '{{}}', '25519', sha256('{id}'), NULL)]::nebula.new_device[])"
+               ARRAY[ROW('{id}', '{owner}', '{id}', 'host', '{{}}', '25519', sha256('{id}'), NULL, NULL)]::nebula.new_device[])"
         );
         let node = format!("SELECT nebula.register_node('{name}', '192.0.2.1:51820')::text");
         let sql = match kind {
@@ -131,6 +131,9 @@ impl People {
             "peer" => return self.peer(role, &text).await,
             "stored file" => return self.stored_file(&text).await,
             "pool" => return self.pool(&text).await,
+            "pool number" => format!(
+                "SELECT pool_id::text FROM nebula.pool WHERE project_id = '{project}' ORDER BY pool_id LIMIT 1"
+            ),
             "account" => format!("SELECT nebula.create_account('{name}', '$argon2id$x')::text"),
             "account name" => format!("SELECT '{name}' FROM nebula.create_account('{name}', '$argon2id$x')"),
             "member" => format!(
