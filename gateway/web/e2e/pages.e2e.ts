@@ -27,6 +27,7 @@ const PAGES: Record<string, string> = {
   matrix: "/access",
   rules: "/access/rules",
   routes: "/access/routes",
+  explain: "/access/explain",
   pools: "/pools",
   peers: "/peers",
   library: "/library",
@@ -110,9 +111,19 @@ test("a device gets groups, which a rule then names", async () => {
   await page.getByLabel("Ports").fill("22-");
   await page.getByText("A port is a number").waitFor();
   await page.getByLabel("Ports").fill("22");
-  await page.getByText("It is for 1 device").waitFor();
+  // As the gateway computes it from all rules.
+  await page.getByText("Can reach then:").waitFor();
+  await page.getByText("Nobody loses anything.").waitFor();
+  await picture(page, "rule-preview");
   await page.getByRole("button", { name: "Add", exact: true }).click();
   await page.getByRole("button", { name: "From any device to servers: tcp 22" }).waitFor();
+  await page.getByRole("link", { name: "May A reach B?" }).click();
+  await page.getByRole("combobox", { name: "From" }).selectOption({ label: "laptop" });
+  await page.getByRole("combobox", { name: "To", exact: true }).selectOption({ label: "nas" });
+  await page.getByLabel("Port", { exact: true }).fill("23");
+  await page.getByText("No: something stops laptop on the way to nas.").waitFor();
+  expect(new URL(page.url()).searchParams.get("port")).toBe("23");
+  await picture(page, "explain");
   await page.getByRole("link", { name: "Rules" }).click();
   await page.getByRole("button", { name: /^Remove the rule any device → servers, tcp 22/ }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Remove" }).click();
@@ -223,6 +234,13 @@ test("a pool is made, extended, disabled and removed; a range that is taken is r
     await page.getByRole("dialog").getByLabel("Range").fill(range);
     await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
   };
+  await page.getByRole("link", { name: "default", exact: true }).click();
+  // The pool of 256 addresses is shown by single ones; the lighthouse has one of them.
+  const map = page.getByRole("group", { name: "Use of the addresses" });
+  await map.getByRole("button", { name: /door/ }).waitFor();
+  expect(await map.getByRole("button").count()).toBe(256);
+  await picture(page, "pool-map");
+  await page.goBack();
   await page.getByRole("button", { name: "New pool" }).click();
   await page.getByLabel("Name").fill("guests");
   await save("10.99.0.0/25");

@@ -21,8 +21,9 @@ const ofProject: RouteRecordRaw[] = [
     ],
   },
   { path: "devices/:id/:tab?", name: "device", component: () => import("./pages/devices/Device.vue"), meta: { title: nav.devices } },
-  { path: "access/:tab(matrix|rules|routes)?", name: "access", component: () => import("./pages/access/Access.vue"), meta: { title: nav.access } },
+  { path: "access/:tab(matrix|rules|routes|explain)?", name: "access", component: () => import("./pages/access/Access.vue"), meta: { title: nav.access } },
   { path: "pools", name: "pools", component: () => import("./pages/pools/List.vue"), meta: { title: nav.pools } },
+  { path: "pools/:id(\\d+)", name: "pool", component: () => import("./pages/pools/PoolMap.vue"), meta: { title: nav.pools } },
   { path: "peers", name: "peers", component: () => import("./pages/peers/List.vue"), meta: { title: nav.peers } },
   {
     path: "library",

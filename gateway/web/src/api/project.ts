@@ -17,6 +17,8 @@ export const removeMember = (projectId: string, accountId: string) => call<unkno
 export const makeProject = (project: { name: string; cidr?: string; pool?: string }) => call<unknown>(projectsAt(), "POST", project);
 
 export const poolsAt = (projectId: string) => address("pools", { projectId });
+/** The use of a part of a pool; without one, of the whole. */
+export const poolMapAt = (poolId: number, prefix?: string) => address(`pools/${poolId}/map`, { prefix });
 export const makePool = (pool: { projectId: string; name: string; cidr: string; reserveGateway: boolean }) => call<PoolUsage>(address("pools"), "POST", pool);
 export const changePool = ({ projectId, name }: PoolUsage, changes: { cidr?: string; enabled?: boolean }) =>
   call<PoolUsage>(address("pools", { projectId, name }), "PATCH", changes);

@@ -27,6 +27,8 @@ export type Project = Answer<"Project">;
 export type ProjectOptions = Schemas["Options"] & { memberReach?: "overlay" | "internet" | null; inbound?: "open" | "closed" | null };
 export type PoolUsage = Answer<"PoolUsage">;
 
+export type PoolMap = Answer<"PoolMap">;
+
 export type DeviceRole = "host" | "lighthouse" | "relay";
 export type Device = Answer<"Device", { role: DeviceRole }>;
 export type Certificate = Answer<"Certificate">;
@@ -37,6 +39,10 @@ export type NewEnrolment = Answer<"NewEnrolment">;
 export type Registration = Answer<"Registration">;
 
 export type Rule = Schemas["Rule"] & { direction: "inbound" | "outbound"; protocol: "any" | "tcp" | "udp" | "icmp" };
+export type Explanation = Answer<"Explanation">;
+export type Draft = Schemas["Draft"];
+export type AccessReach = Answer<"AccessReach">;
+export type AccessPreview = Answer<"Preview">;
 export type Route = Schemas["Route"];
 
 export type FileState = "waiting" | "processing" | "ready" | "failed";

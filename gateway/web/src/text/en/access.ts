@@ -15,7 +15,7 @@ export const access = {
   openHelp: "Every device then reaches every other on every port, whatever the rules say.",
   openNo: "Leave it closed",
   changing: "Changing…",
-  tabs: { matrix: "Matrix", rules: "Rules", routes: "Routes" },
+  tabs: { matrix: "Matrix", rules: "Rules", routes: "Routes", explain: "May A reach B?" },
   any: "any device",
   fromTo: "from ↓ to →",
   pick: "From",
@@ -48,7 +48,6 @@ export const access = {
     save: "Add",
     saving: "Adding…",
     cancel: "Cancel",
-    effect: (receivers: number, senders: number) => `It is for ${receivers === 1 ? "1 device" : `${receivers} devices`}, and lets ${senders === 1 ? "1 device" : `${senders} devices`} in.`,
   },
   route: {
     add: "Add route",
@@ -59,6 +58,25 @@ export const access = {
     remove: (network: string) => `Remove the route to ${network}`,
     removeTitle: "Remove this route?",
     removeHelp: "The devices no longer reach that network through it.",
+  },
+  explain: {
+    from: "From",
+    to: "To",
+    port: "Port",
+    ask: "Choose two devices, and a port for TCP and UDP.",
+    yes: (from: string, to: string) => `Yes: ${from} reaches ${to}.`,
+    no: (from: string, to: string) => `No: something stops ${from} on the way to ${to}.`,
+    rule: "the rule",
+  },
+  effect: {
+    gains: "Can reach then:",
+    losses: "Cannot reach any more:",
+    none: "Nothing changes: nobody gains or loses anything.",
+    noLoss: "Nobody loses anything.",
+    more: "There are more than are listed here.",
+    side: ({ devices, names, groups }: { devices: number; names: string[]; groups: string[] }) =>
+      devices <= 3 ? names.join(", ") : `${devices} devices${groups.length ? ` of ${groups.join(", ")}` : ""}`,
+    line: (from: string, to: string, what: string) => `${from} → ${to}: ${what}`,
   },
   saved: "Saved. The agents apply it within a minute.",
   from: (rule: Rule, named: (id: string) => string) =>

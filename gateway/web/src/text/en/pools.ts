@@ -10,6 +10,12 @@ export const pools = {
   disabled: "disabled",
   disabledHelp: "Gives out no address until it is enabled again",
   quarantined: "Released, but a certificate that names them is still valid",
+  map: "Use of the addresses",
+  held: (n: number) => (n === 1 ? "in use" : `${n} in use`),
+  waits: (n: number) => (n === 1 ? "quarantined" : `${n} quarantined`),
+  reserved: "reserved",
+  unused: "free",
+  see: (name: string) => `Map of ${name}`,
   use: (share: string) => `${share} used`,
 };
 
