@@ -14,9 +14,9 @@ install=$folder/pg_nebula--$new.sql
 
 repeatable=$(sed -E '
     s/^CREATE +(FUNCTION|VIEW|TRIGGER) /CREATE OR REPLACE \1 /
-    s/^CREATE (TABLE|INDEX|UNIQUE INDEX|SEQUENCE|MATERIALIZED VIEW) /CREATE \1 IF NOT EXISTS /
+    s/^CREATE (TABLE|UNLOGGED TABLE|INDEX|UNIQUE INDEX|SEQUENCE|MATERIALIZED VIEW) /CREATE \1 IF NOT EXISTS /
     s/^CREATE TYPE ([a-z_.]+) /DROP TYPE IF EXISTS \1;\n&/' "$install")
-unknown=$(grep -E '^CREATE ' <<<"$repeatable" | grep -vE '^CREATE (OR REPLACE|TYPE|(TABLE|INDEX|UNIQUE INDEX|SEQUENCE|MATERIALIZED VIEW) IF NOT EXISTS) ' | head -n 1) || true
+unknown=$(grep -E '^CREATE ' <<<"$repeatable" | grep -vE '^CREATE (OR REPLACE|TYPE|(TABLE|UNLOGGED TABLE|INDEX|UNIQUE INDEX|SEQUENCE|MATERIALIZED VIEW) IF NOT EXISTS) ' | head -n 1) || true
 [[ -z $unknown ]] || die "the install script has a statement that cannot be run twice: $unknown" "add a repeatable form to docker/upgrade.sh"
 
 # steps FOLDER OLD: prints the steps in FOLDER from release OLD on.

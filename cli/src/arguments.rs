@@ -1,11 +1,13 @@
 //! The command tree: global options and verbs, as clap parses them.
 
+use std::path::PathBuf;
+
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory, Parser, Subcommand};
 
 use crate::command::{
     self, account, ca, completions, device, enrolment, event, file, get, job, join, leave, link, login, man,
-    node, peer, ping, play, pool, project, quota, route, rule, share, status, upload,
+    node, peer, ping, play, pool, project, quota, route, rule, share, status, token, upload,
 };
 use crate::{client, examples};
 
@@ -39,6 +41,17 @@ pub(crate) struct Global {
         value_parser = client::parse_server
     )]
     pub(crate) server: Option<String>,
+    /// Act by the personal token in the first line of this file instead of a session; - is standard input. The
+    /// variable NEBULA_TOKEN gives the token itself
+    #[arg(
+        long,
+        global = true,
+        env = "NEBULA_TOKEN_FILE",
+        hide_env_values = true,
+        help_heading = "Global options",
+        value_name = "FILE"
+    )]
+    pub(crate) token_file: Option<PathBuf>,
     /// Answer in JSON
     #[arg(long, global = true, help_heading = "Global options")]
     pub(crate) json: bool,
@@ -102,6 +115,9 @@ pub(crate) enum Command {
     /// Accounts: who may sign in, sessions, and the members of projects
     #[command(subcommand)]
     Account(account::Command),
+    /// Personal tokens, by which programs act for you
+    #[command(subcommand)]
+    Token(token::Command),
     /// Devices: members of a project
     #[command(subcommand)]
     Device(device::Command),

@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::device_folder::is_device;
 use crate::error::{Code, Error, Result, UsageError};
 use crate::output::Output;
+use crate::pin;
 use crate::settings::{Session, Settings};
 use crate::tunnel_route::leads_into_tunnel;
 
@@ -23,6 +24,25 @@ pub(crate) struct Client {
     http: reqwest::Client,
     server: String,
     settings: Settings,
+    /// Taken instead of a session.
+    personal_token: Option<PersonalToken>,
+}
+
+/// A token that acts for an account without a session.
+pub(crate) struct PersonalToken(String);
+
+impl PersonalToken {
+    /// From a file or the environment, where it may have a newline at its end.
+    pub(crate) fn new(text: impl AsRef<str>) -> Self {
+        Self(text.as_ref().trim().to_owned())
+    }
+}
+
+/// Without the token, which must not get into a log.
+impl std::fmt::Debug for PersonalToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PersonalToken")
+    }
 }
 
 /// Checks the URL of a server and normalises it, since sessions are stored by URL.
@@ -51,6 +71,10 @@ pub(crate) fn http(server: &str) -> Result<reqwest::Client> {
         // A proxy from the environment cannot reach this machine's loopback.
         builder = builder.no_proxy();
     }
+    if let Some(certificate) = pin::kept(&Settings::locate(), server) {
+        // The very certificate, so that its name says no more.
+        builder = builder.tls_certs_only([certificate]).tls_danger_accept_invalid_hostnames(true);
+    }
     builder
         .build()
         .map_err(|error| Error::new(Code::Io, format!("cannot set up HTTP: {}", root_cause(&error))))
@@ -61,7 +85,12 @@ const DEFAULT_FORM: &str = "http://host:port or https://host";
 impl Client {
     /// For this server, with the sessions in these settings.
     pub(crate) fn new(server: &str, settings: Settings) -> Result<Self> {
-        Ok(Self { http: http(server)?, server: server.to_owned(), settings })
+        Ok(Self { http: http(server)?, server: server.to_owned(), settings, personal_token: None })
+    }
+
+    /// The same, which acts by a personal token if there is one.
+    pub(crate) fn with_personal_token(self, personal_token: Option<PersonalToken>) -> Self {
+        Self { personal_token, ..self }
     }
 
     /// URL without a slash at the end.
@@ -180,13 +209,21 @@ impl Client {
     pub(crate) async fn transmit(&self, request: RequestBuilder) -> Result<Response> {
         request.send().await.map_err(|error| {
             let reason = if error.is_timeout() { "no answer in time".to_owned() } else { root_cause(&error) };
-            Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server))
-                .hint("On its machine `make up` starts it; --server or NEBULA_SERVER names another one.")
+            let hint = if reason.contains("certificate verify failed") {
+                "If the gateway has signed its certificate itself, accept it by the fingerprint in its log: \
+                 nebulactl login --fingerprint DIGITS"
+            } else {
+                "On its machine `make up` starts it; --server or NEBULA_SERVER names another one."
+            };
+            Error::new(Code::Unreachable, format!("cannot reach {}: {reason}", self.server)).hint(hint)
         })
     }
 
     /// A valid access token other than `refused`. An expired one is refreshed, under a lock.
     async fn token(&self, refused: Option<&str>) -> Result<String> {
+        if let Some(token) = &self.personal_token {
+            return if refused.is_none() { Ok(token.0.clone()) } else { Err(self.token_refused()) };
+        }
         let usable = |session: &Session| session.is_fresh() && refused != Some(&session.access_token);
         let session = self.session()?;
         if usable(&session) {
@@ -222,6 +259,12 @@ impl Client {
             request = request.header("idempotency-key", key.to_string());
         }
         accept(self.transmit(request).await?).await
+    }
+
+    fn token_refused(&self) -> Error {
+        let detail =
+            format!("{} does not accept the personal token: it is unknown, or has ended", self.server);
+        Error::new(Code::NotSignedIn, detail).hint("Make another one, signed in: nebulactl token create NAME")
     }
 
     fn session(&self) -> Result<Session> {

@@ -31,4 +31,5 @@ pub(crate) mod route;
 pub(crate) mod rule;
 pub(crate) mod share;
 pub(crate) mod status;
+pub(crate) mod token;
 pub(crate) mod upload;

@@ -71,6 +71,12 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("account members", "nebulactl account members --project home"),
     ("account add", "nebulactl account add bob --role viewer --project home"),
     ("account remove", "nebulactl account remove bob --project home"),
+    (
+        "token create",
+        "nebulactl token create backup --scope file.write --for 365d > token\nnebulactl token create ci --scope read",
+    ),
+    ("token ls", "nebulactl token ls"),
+    ("token rm", "nebulactl token rm backup"),
     ("device ls", "nebulactl device ls"),
     ("device groups", "nebulactl device groups nas backup media"),
     ("device revoke", "nebulactl device revoke laptop"),

@@ -7,7 +7,7 @@ use clap::FromArgMatches;
 use crate::arguments::{Arguments, Command, is_on_command_line};
 use crate::command::{
     account, ca, completions, device, doctor, enrolment, event, file, get, job, join, leave, link, login,
-    man, node, peer, ping, play, pool, project, quota, route, rule, share, status, upload,
+    man, node, peer, ping, play, pool, project, quota, route, rule, share, status, token, upload,
 };
 use crate::context::Context;
 use crate::error::Result;
@@ -25,6 +25,7 @@ mod error;
 mod examples;
 mod live_updates;
 mod output;
+mod pin;
 mod retry;
 mod secret_file;
 mod settings;
@@ -57,6 +58,7 @@ async fn run(command: Command, context: &Context) -> Result<ExitCode> {
         Command::Pool(command) => pool::run(context, command).await,
         Command::Quota(command) => quota::run(context, command).await,
         Command::Account(command) => account::run(context, command).await,
+        Command::Token(command) => token::run(context, command).await,
         Command::Device(command) => device::run(context, command).await,
         Command::Rule(command) => rule::run(context, command).await,
         Command::Route(command) => route::run(context, command).await,
@@ -83,6 +85,7 @@ async fn main() -> ExitCode {
     let context = Context {
         output: Output::new(global.json, global.quiet),
         server: global.server,
+        token_file: global.token_file,
         is_server_named: is_on_command_line(&matches, "server"),
     };
     match run(command, &context).await {

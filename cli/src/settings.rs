@@ -31,6 +31,9 @@ struct Saved {
     /// The project that commands are about, for each server.
     #[serde(default)]
     projects: BTreeMap<String, String>,
+    /// Certificates that were accepted by their fingerprint, DER in base64, for each server.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    certificates: BTreeMap<String, String>,
 }
 
 /// The tokens for one server.
@@ -113,8 +116,13 @@ impl Settings {
 
     /// Writes the server down for all users, who may not read the folder of a device that runs as root.
     pub(crate) fn set_machine_server(server: &str) -> Result<()> {
+        let saved = Self::of_machine().read::<Saved>(SETTINGS)?;
+        Self::write_of_machine(&Saved { server: Some(server.to_owned()), ..saved })
+    }
+
+    fn write_of_machine(saved: &Saved) -> Result<()> {
         let folder = Path::new(MACHINE_SETTINGS);
-        let text = serde_json::to_vec_pretty(&Saved { server: Some(server.to_owned()), ..Saved::default() });
+        let text = serde_json::to_vec_pretty(saved);
         let text = text.map_err(std::io::Error::from).doing(|| "write the settings".to_owned())?;
         std::fs::create_dir_all(folder).doing(|| format!("make {}", folder.display()))?;
         atomic_file::write_atomic(&folder.join(SETTINGS), &text, PUBLIC)
@@ -144,6 +152,24 @@ impl Settings {
         let mut saved = self.read::<Saved>(SETTINGS)?;
         saved.projects.insert(server.to_owned(), project.to_owned());
         self.write(SETTINGS, &saved)
+    }
+
+    /// The certificate that was accepted for a server, here or for all users.
+    pub(crate) fn certificate(&self, server: &str) -> Option<String> {
+        let find = |settings: &Self| settings.read::<Saved>(SETTINGS).ok()?.certificates.remove(server);
+        find(self).or_else(|| find(&Self::of_machine()))
+    }
+
+    /// Keeps a certificate; as root for all users, as whom the agent may run.
+    pub(crate) fn set_certificate(&self, server: &str, certificate: &str) -> Result<()> {
+        let add = |mut saved: Saved| {
+            saved.certificates.insert(server.to_owned(), certificate.to_owned());
+            saved
+        };
+        if rustix::process::geteuid().is_root() {
+            Self::write_of_machine(&add(Self::of_machine().read::<Saved>(SETTINGS)?))?;
+        }
+        self.write(SETTINGS, &add(self.read::<Saved>(SETTINGS)?))
     }
 
     /// Servers with a session.

@@ -6,6 +6,7 @@ use std::path::Path;
 use anyhow::{Context, Result, anyhow, bail};
 
 use crate::database::{Client, Database, account, invitation};
+use crate::domain::auth::common_password;
 use crate::domain::auth::password::{check_new, hash_password, matches};
 use crate::domain::invitation::link;
 use crate::error::{sentence, with_source};
@@ -38,10 +39,12 @@ pub async fn ensure(flags: Flags, username: &str, role: &str, password_file: &Pa
             Ok(format!("account {username:?} is as it should be"))
         }
         Some(_) => {
+            common_password::refuse(password, &[username]).map_err(sentence)?;
             account::set_password(&client, username, &hash_password(password)?).await.map_err(sentence)?;
             Ok(format!("the password of account {username:?} was set, and its sessions were ended"))
         }
         None => {
+            common_password::refuse(password, &[username]).map_err(sentence)?;
             account::create(&client, username, &hash_password(password)?, role).await.map_err(sentence)?;
             Ok(format!("account {username:?} was created with role {role}"))
         }

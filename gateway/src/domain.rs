@@ -23,6 +23,7 @@ pub(crate) mod node_secret;
 pub(crate) mod peer;
 pub(crate) mod playback;
 pub(crate) mod project_cache;
+pub(crate) mod rate_limit;
 pub(crate) mod registration;
 pub(crate) mod scrub;
 pub(crate) mod share;

@@ -1,8 +1,8 @@
 //! Starting, listening, stopping.
 
 use std::fmt::Display;
-use std::future::ready;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,18 +34,20 @@ use crate::domain::network::Networks;
 use crate::domain::node_secret;
 use crate::domain::peer::Peers;
 use crate::domain::project_cache::ProjectCache;
+use crate::domain::rate_limit::RateLimits;
 use crate::domain::registration::Registrar;
 use crate::domain::scrub;
 use crate::domain::trash;
 use crate::domain::upload::Uploads;
 use crate::domain::upload::resumable::Resumable;
 use crate::error::sentence;
+use crate::http::encryption::{self, Encryption};
 use crate::http::upload::expect;
-use crate::http::{body_limit, console, error, request_log, routes};
+use crate::http::{body_limit, console, error, metrics, personal_token, request_log, routes};
 use crate::infra::access_hub::AccessHub;
 use crate::infra::bind::{self, bound, free_bound, listen_addresses};
-use crate::infra::client_stream::{ClientStream, NO_ROOM};
-use crate::infra::connections::Connections;
+use crate::infra::client_stream::{ClientStream, NO_ROOM, NOT_ENCRYPTED};
+use crate::infra::connections::{Connection, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::event_hub::EventHub;
 use crate::infra::file_limit;
@@ -53,8 +55,9 @@ use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::metrics::Metrics;
 use crate::infra::node_hub::NodeHub;
 use crate::infra::quota::Transfers;
-use crate::infra::rate_limit::{RateLimits, RefusedRequests, ShareGuesses};
 use crate::infra::readiness::Readiness;
+use crate::infra::refusal_records::RefusedRequests;
+use crate::infra::tls::{Opening, Tls};
 use crate::settings::Settings;
 use crate::state::AppState;
 
@@ -76,7 +79,7 @@ pub struct Running {
 /// One sentence: the setting that could not be used, and the remedy.
 pub async fn start(settings: Settings) -> Result<Running> {
     let stopping = CancellationToken::new();
-    let listen = settings.listen.clone();
+    let (listen, metrics_listen) = (settings.listen.clone(), settings.metrics_listen.clone());
     let connections = Connections::new(file_limit::raise(), settings.proxies.clone());
     let (first, further) = listen_addresses(&listen)?;
     let refused = |address: &dyn Display, error: std::io::Error| {
@@ -87,6 +90,7 @@ pub async fn start(settings: Settings) -> Result<Running> {
     for address in &further {
         listeners.push(free_bound(address).map_err(|error| refused(address, error))?);
     }
+    let tls = settings.tls.as_ref().map(|source| Tls::start(source, stopping.clone())).transpose()?;
     let address = listeners.first().context("NEBULA_LISTEN names no address")?.local_addr()?;
     let state = web::Data::new(make_state(settings, connections.clone(), &stopping).await?);
     let metrics = state.metrics.clone();
@@ -96,8 +100,19 @@ pub async fn start(settings: Settings) -> Result<Running> {
         .max_concurrent_connections(connections.max());
     for listener in listeners {
         let (state, connections, stopping) = (state.clone(), connections.clone(), stopping.clone());
-        let service = move || serve(state.clone(), connections.clone(), stopping.clone());
+        let tls = tls.clone();
+        let service = move || serve(state.clone(), connections.clone(), tls.clone(), stopping.clone());
         server = server.listen("http", listener, service)?;
+    }
+    if let Some(address) = metrics_listen {
+        let refused = |error: std::io::Error| {
+            let advice = bind::advice(&error);
+            anyhow::anyhow!("NEBULA_METRICS_LISTEN: cannot listen on {address}: {error}; {advice}")
+        };
+        for listener in bound(&address).map_err(refused)? {
+            let state = state.clone();
+            server = server.listen("metrics", listener, move || serve_metrics(state.clone()))?;
+        }
     }
     let server = server.run();
     let handle = server.handle();
@@ -111,14 +126,17 @@ pub async fn start(settings: Settings) -> Result<Running> {
 fn serve(
     state: web::Data<AppState>,
     connections: Connections,
+    tls: Option<Tls>,
     stopping: CancellationToken,
 ) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
-    let asked = state.clone();
+    let (asked, is_required) = (state.clone(), tls.as_ref().is_some_and(Tls::is_required));
     let app = App::new()
         .app_data(state)
         .app_data(error::json_config())
         .app_data(error::path_config())
         .app_data(error::query_config())
+        .wrap(from_fn(personal_token::look_up))
+        .wrap(from_fn(encryption::tell_browsers))
         .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
         .wrap(from_fn(body_limit::limit_body))
         .wrap(from_fn(request_log::log_request))
@@ -129,22 +147,61 @@ fn serve(
         .client_disconnect_timeout(Duration::from_secs(1))
         .graceful_shutdown_signal(move || stopping.clone().cancelled_owned())
         .expect(fn_service(move |request| expect::ask(asked.clone(), request)))
-        .on_connect_ext(|stream: &ClientStream, extensions| {
+        .on_connect_ext(move |stream: &ClientStream, extensions| {
             extensions.insert(Arc::clone(stream.connection()));
+            extensions.insert(Encryption { is_on: stream.is_encrypted(), is_required });
         })
         .finish(map_config(app, |()| AppConfig::default()));
     fn_service(move |stream: TcpStream| {
         let peer = stream.peer_addr().ok();
         let admitted = connections.admit(peer.map(|peer| peer.ip()));
-        ready(match admitted {
-            Some(connection) => Ok((ClientStream::new(stream, connection), Protocol::Http1, peer)),
-            None => {
+        let tls = tls.clone();
+        async move {
+            let Some(connection) = admitted else {
                 let _ = stream.try_write(NO_ROOM);
-                Err(DispatchError::Io(ErrorKind::ConnectionRefused.into()))
-            }
-        })
+                return Err(DispatchError::Io(ErrorKind::ConnectionRefused.into()));
+            };
+            let stream = match tls {
+                Some(tls) => open(&tls, stream, connection, peer).await.map_err(DispatchError::Io)?,
+                None => ClientStream::new(stream, connection),
+            };
+            Ok((stream, Protocol::Http1, peer))
+        }
     })
     .and_then(http)
+}
+
+/// The service of a connection on the address for metrics.
+fn serve_metrics(
+    state: web::Data<AppState>,
+) -> impl ServiceFactory<TcpStream, Config = (), Response = (), Error = DispatchError, InitError = ()> {
+    let app = App::new()
+        .app_data(state)
+        .route("/metrics", web::get().to(metrics::show_apart))
+        .default_service(web::to(error::not_found));
+    let app = app.into_factory().map_err(|error| error.error_response());
+    HttpService::build().finish(map_config(app, |()| AppConfig::default())).tcp()
+}
+
+/// Encrypts a connection, or refuses one that is not where it must be. One that has to make room meanwhile ends.
+async fn open(
+    tls: &Tls,
+    stream: TcpStream,
+    connection: Arc<Connection>,
+    peer: Option<SocketAddr>,
+) -> std::io::Result<ClientStream> {
+    let opening = tokio::select! {
+        opening = tls.open(stream) => opening?,
+        () = connection.closing() => return Err(ErrorKind::ConnectionAborted.into()),
+    };
+    if let Opening::Plain(stream) = &opening
+        && tls.is_required()
+        && !peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback())
+    {
+        let _ = stream.try_write(NOT_ENCRYPTED);
+        return Err(ErrorKind::ConnectionRefused.into());
+    }
+    Ok(ClientStream::opened(opening, connection))
 }
 
 async fn make_state(
@@ -180,13 +237,13 @@ async fn make_state(
     scrub::schedule(database.clone(), settings.scrub, stopping.clone());
     trash::start_emptying(database.clone(), store.clone(), settings.trash_age, stopping.clone());
     let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), max_upload));
-    let limits = Arc::new(RateLimits::new(settings.registrations_per_minute));
+    let limits = Arc::new(RateLimits::new(database.clone(), settings.rate_limits));
     let registrar =
         Registrar::new(database.clone(), Arc::clone(&projects), Arc::clone(&limits), certificate_lifetime);
     let agents = AgentService::new(
         database.clone(),
         projects,
-        limits,
+        Arc::clone(&limits),
         (hub, nodes.clone()),
         connections.half(),
         stopping.clone(),
@@ -201,9 +258,9 @@ async fn make_state(
         gateway_address,
         tokens: Tokens::new(&settings.token_key, signer),
         passwords: Passwords::new(),
-        share_guesses: ShareGuesses::default(),
         refused_requests: RefusedRequests::default(),
         networks: Networks::default(),
+        limits,
         keyring,
         registrar: Arc::new(registrar),
         agents: Arc::new(agents),
@@ -219,6 +276,7 @@ async fn make_state(
         access,
         database,
         metrics,
+        metrics_apart: settings.metrics_listen.is_some(),
         readiness: Readiness::default(),
     })
 }

@@ -13,7 +13,9 @@ use nebula_machine::Sensors;
 use nebula_storage::Reserve;
 
 use crate::domain::authority::{AuthorityFolder, KeySource};
+use crate::domain::rate_limit::Maxima;
 use crate::infra::connections::BodyLimits;
+use crate::infra::tls::TlsSource;
 use crate::infra::trusted_proxies::TrustedProxies;
 
 /// Flags of the command line. All are optional here; [`Settings::from_flags`] demands those that the server
@@ -33,9 +35,23 @@ pub struct Flags {
     /// later, such as its address in the overlay
     #[arg(long, env = "NEBULA_LISTEN", value_name = "ADDRESS:PORT[,…]", default_value = "127.0.0.1:8080")]
     pub(crate) listen: String,
+    /// Address and port for /metrics alone, which is not answered elsewhere then
+    #[arg(long, env = "NEBULA_METRICS_LISTEN", value_name = "ADDRESS:PORT")]
+    pub(crate) metrics_listen: Option<String>,
     /// Address at which devices reach the gateway, in links and QR codes; without it, the one of the request
     #[arg(long, env = "NEBULA_PUBLIC_URL", value_name = "URL")]
     pub(crate) public_url: Option<String>,
+    /// Certificate for TLS, with those between it and its authority, PEM; read again when it changes. Then clients of
+    /// other machines must use https
+    #[arg(long, env = "NEBULA_TLS_CERT", value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// Private key of that certificate, PEM
+    #[arg(long, env = "NEBULA_TLS_KEY", value_name = "FILE", hide_env_values = true, requires = "tls_cert")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// Folder for a certificate that the gateway signs itself at the first start, for addresses such as that in the
+    /// overlay. Clients may use https then
+    #[arg(long, env = "NEBULA_TLS_SELF_SIGNED", value_name = "FOLDER", conflicts_with = "tls_cert")]
+    pub(crate) tls_self_signed: Option<PathBuf>,
     /// Proxies in front of the gateway: addresses and networks, with commas. Only their headers say who the client
     /// is (X-Forwarded-For or Forwarded) and where it called (X-Forwarded-Host, X-Forwarded-Proto)
     #[arg(long, env = "NEBULA_TRUSTED_PROXIES", value_name = "NETWORKS", default_value = "")]
@@ -79,6 +95,15 @@ pub struct Flags {
     /// Devices that an account may register in a project per minute; 0 sets no limit
     #[arg(long, env = "NEBULA_REGISTRATIONS_PER_MINUTE", value_name = "COUNT", default_value_t = 30)]
     pub(crate) registrations_per_minute: u32,
+    /// Enrolment codes that are none, from an address in ten minutes; 0 sets no limit
+    #[arg(long, env = "NEBULA_WRONG_CODES", value_name = "COUNT", default_value_t = 20)]
+    pub(crate) wrong_codes: u32,
+    /// Uploads that an account, and an address, may begin per minute; 0 sets no limit
+    #[arg(long, env = "NEBULA_UPLOADS_PER_MINUTE", value_name = "COUNT", default_value_t = 3000)]
+    pub(crate) uploads_per_minute: u32,
+    /// Files and live events that an account, and an address, may begin to fetch per minute; 0 sets no limit
+    #[arg(long, env = "NEBULA_STREAMS_PER_MINUTE", value_name = "COUNT", default_value_t = 3000)]
+    pub(crate) streams_per_minute: u32,
     /// Room that uploads and renditions leave free on a disk: 2GiB, 5%, bytes; without it 2 %, between 1 and
     /// 10 GiB
     #[arg(long, env = "NEBULA_DISK_RESERVE", value_name = "SIZE|PERCENT")]
@@ -127,12 +152,14 @@ pub struct Settings {
     pub(crate) trash_age: Duration,
     /// Address and port; further ones after commas.
     pub(crate) listen: String,
+    /// For metrics alone.
+    pub(crate) metrics_listen: Option<String>,
     /// Address at which devices reach the gateway, without a slash at its end.
     pub(crate) public_url: Option<String>,
     pub(crate) proxies: TrustedProxies,
+    pub(crate) tls: Option<TlsSource>,
     pub(crate) body_limits: BodyLimits,
-    /// Of an account in a project.
-    pub(crate) registrations_per_minute: Option<NonZeroU32>,
+    pub(crate) rate_limits: Maxima,
     pub(crate) authorities: KeySource,
     /// At least 32 bytes.
     pub(crate) token_key: Vec<u8>,
@@ -163,7 +190,16 @@ impl Settings {
             Some(folder) => AuthorityFolder::Set(folder),
             None => AuthorityFolder::Beside(ca_cert.with_file_name("authorities")),
         };
+        let tls = match (flags.tls_cert, flags.tls_key, flags.tls_self_signed) {
+            (Some(certificate), Some(key), _) => Some(TlsSource::Files { certificate, key }),
+            (_, _, Some(folder)) => {
+                let names = tls_names(&flags.listen, flags.public_url.as_deref());
+                Some(TlsSource::SelfSigned { folder, names })
+            }
+            _ => None,
+        };
         Ok(Self {
+            tls,
             database_url,
             database_listen_url: flags.database_listen_url,
             database_connections: flags.database_connections,
@@ -175,6 +211,7 @@ impl Settings {
             sensors: Sensors::new(flags.power_supply_dir, flags.thermal_dir),
             trash_age: seconds(flags.trash_days) * 24 * 3600,
             listen: flags.listen,
+            metrics_listen: flags.metrics_listen,
             public_url: flags.public_url.as_deref().map(public_url).transpose()?,
             proxies: flags.trusted_proxies.parse()?,
             body_limits: BodyLimits {
@@ -182,7 +219,12 @@ impl Settings {
                 whole: seconds(flags.body_time),
                 upload: seconds(flags.upload_hours) * 3600,
             },
-            registrations_per_minute: NonZeroU32::new(flags.registrations_per_minute),
+            rate_limits: Maxima {
+                registrations: NonZeroU32::new(flags.registrations_per_minute),
+                wrong_codes: NonZeroU32::new(flags.wrong_codes),
+                uploads: NonZeroU32::new(flags.uploads_per_minute),
+                streams: NonZeroU32::new(flags.streams_per_minute),
+            },
             authorities: KeySource { cert: ca_cert, key: ca_key, folder, passphrase: flags.ca_passphrase },
             token_key: token_key_bytes(&token_key)?,
             certificate_lifetime: seconds(flags.certificate_days) * 24 * 3600,
@@ -218,6 +260,24 @@ fn public_url(setting: &str) -> Result<String> {
         Some(fault) if !fault.ends_with("the loopback") => bail!("{}: its address {fault}", malformed()),
         _ => Ok(bare.to_owned()),
     }
+}
+
+/// Names and addresses of the gateway, for a certificate of its own.
+fn tls_names(listen: &str, public_url: Option<&str>) -> Vec<String> {
+    let authorities = listen.split(',').map(str::trim);
+    let public = public_url.and_then(|url| Some(url.split_once("://")?.1.trim_end_matches('/')));
+    let hosts = authorities.chain(public).map(|authority| {
+        let (host, _) =
+            authority.rsplit_once(':').filter(|(_, port)| !port.ends_with(']')).unwrap_or((authority, ""));
+        host.trim_matches(['[', ']']).to_owned()
+    });
+    let mut names: Vec<_> = hosts
+        .chain(["localhost", "127.0.0.1", "::1"].map(str::to_owned))
+        .filter(|name| !name.is_empty())
+        .collect();
+    names.sort();
+    names.dedup();
+    names
 }
 
 fn seconds(count: u32) -> Duration {
@@ -310,6 +370,17 @@ mod tests {
     }
 
     #[test]
+    fn a_certificate_of_its_own_names_what_the_gateway_listens_on() {
+        let names =
+            tls_names("127.0.0.1:8080, 10.42.0.1:8080,[fd00::1]:8080", Some("https://n.example.org:444/"));
+        assert_eq!(names, ["10.42.0.1", "127.0.0.1", "::1", "fd00::1", "localhost", "n.example.org"]);
+        assert_eq!(
+            tls_names("localhost:8080", Some("https://[fd00::2]")),
+            ["127.0.0.1", "::1", "fd00::2", "localhost"]
+        );
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let settings = Settings {
             database_url: "postgresql://u:hunter2@h/d".into(),
@@ -326,7 +397,9 @@ mod tests {
             public_url: None,
             proxies: TrustedProxies::default(),
             body_limits: BodyLimits { silence: seconds(1), whole: seconds(1), upload: seconds(1) },
-            registrations_per_minute: None,
+            rate_limits: Maxima::none(),
+            tls: None,
+            metrics_listen: None,
             authorities: KeySource {
                 cert: "ca.crt".into(),
                 key: "pkcs11:object=ca?pin-value=hunter2".into(),

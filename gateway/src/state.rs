@@ -16,6 +16,7 @@ use crate::domain::live_events::LiveEvents;
 use crate::domain::machine::MachineWatch;
 use crate::domain::network::Networks;
 use crate::domain::peer::Peers;
+use crate::domain::rate_limit::RateLimits;
 use crate::domain::registration::Registrar;
 use crate::domain::upload::Uploads;
 use crate::domain::upload::resumable::Resumable;
@@ -24,8 +25,8 @@ use crate::infra::connections::{BodyLimits, Connections};
 use crate::infra::device_program::DeviceProgram;
 use crate::infra::metrics::Metrics;
 use crate::infra::quota::Transfers;
-use crate::infra::rate_limit::{RefusedRequests, ShareGuesses};
 use crate::infra::readiness::Readiness;
+use crate::infra::refusal_records::RefusedRequests;
 use crate::infra::trusted_proxies::TrustedProxies;
 
 /// Handlers take it as `web::Data<AppState>`.
@@ -43,8 +44,8 @@ pub(crate) struct AppState {
     pub(crate) store: Store,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
-    pub(crate) share_guesses: ShareGuesses,
     pub(crate) refused_requests: RefusedRequests,
+    pub(crate) limits: Arc<RateLimits>,
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) agents: Arc<AgentService>,
@@ -60,6 +61,8 @@ pub(crate) struct AppState {
     /// Ends streams with the rights to them.
     pub(crate) access: AccessHub,
     pub(crate) metrics: Metrics,
+    /// Whether they are shown on an address of their own only.
+    pub(crate) metrics_apart: bool,
     pub(crate) readiness: Readiness,
 }
 
@@ -76,10 +79,10 @@ pub(crate) mod tests {
     use super::*;
     use crate::database::Signer;
     use crate::domain::project_cache::ProjectCache;
+    use crate::domain::rate_limit::Maxima;
     use crate::infra::event_hub::EventHub;
     use crate::infra::long_poll_hub::LongPollHub;
     use crate::infra::node_hub::NodeHub;
-    use crate::infra::rate_limit::RateLimits;
 
     /// A state whose database does not answer. Dropping the folder deletes the store.
     pub(crate) fn unconnected() -> (web::Data<AppState>, tempfile::TempDir) {
@@ -101,7 +104,7 @@ pub(crate) mod tests {
         let store = Store::open(&format!("file://{}", folder.path().display())).unwrap();
         let gateway_address = Arc::new(GatewayAddress::default());
         let projects = Arc::new(ProjectCache::new(Arc::clone(&keyring), Arc::clone(&gateway_address)));
-        let limits = Arc::new(RateLimits::new(None));
+        let limits = Arc::new(RateLimits::new(database.clone(), Maxima::none()));
         let disks = Arc::new(Disks::new(database.clone(), &store, Reserve::Bytes(0)));
         let uploads = Arc::new(Uploads::new(database.clone(), store.clone(), Arc::clone(&disks), None));
         let state = AppState {
@@ -126,7 +129,7 @@ pub(crate) mod tests {
             agents: Arc::new(AgentService::new(
                 database.clone(),
                 projects,
-                limits,
+                Arc::clone(&limits),
                 (LongPollHub::default(), NodeHub::default()),
                 50,
                 stopping.clone(),
@@ -144,11 +147,12 @@ pub(crate) mod tests {
             store,
             tokens: Tokens::new(b"thirty-two bytes for a token key", signer),
             passwords: Passwords::new(),
-            share_guesses: ShareGuesses::default(),
             refused_requests: RefusedRequests::default(),
             networks: Networks::default(),
+            limits,
             keyring,
             metrics: Metrics::install().unwrap(),
+            metrics_apart: false,
             readiness: Readiness::default(),
         };
         (web::Data::new(state), folder)

@@ -28,6 +28,8 @@ install_in_order! {
     "tables_sign_in" = "../../sql/tables/sign_in.sql",
     "tables_second_factor" = "../../sql/tables/second_factor.sql",
     "tables_invitation" = "../../sql/tables/invitation.sql",
+    "tables_personal_token" = "../../sql/tables/personal_token.sql",
+    "tables_rate_window" = "../../sql/tables/rate_window.sql",
     "tables_token_key" = "../../sql/tables/token_key.sql",
     "tables_event" = "../../sql/tables/event.sql",
     "tables_device" = "../../sql/tables/device.sql",
@@ -135,6 +137,7 @@ extension_sql_file!(
         proof::request::acts_for_gateway,
         proof::request::request_id,
         proof::request::request_client,
+        proof::token_allows,
         proof::password::password_matches,
     ]
 );
@@ -174,6 +177,7 @@ install_in_order! {
     "functions_sign_in" = "../../sql/functions/sign_in.sql",
     "functions_second_factor" = "../../sql/functions/second_factor.sql",
     "functions_invitation" = "../../sql/functions/invitation.sql",
+    "functions_rate_window" = "../../sql/functions/rate_window.sql",
     "functions_node_health" = "../../sql/functions/node_health.sql",
     "functions_device_check" = "../../sql/functions/device_check.sql",
     "functions_device" = "../../sql/functions/device.sql",
@@ -191,6 +195,7 @@ install_in_order! {
     "functions_enrolment_use" = "../../sql/functions/enrolment_use.sql",
     "views_account" = "../../sql/views/account.sql",
     "views_permission" = "../../sql/views/permission.sql",
+    "functions_personal_token" = "../../sql/functions/personal_token.sql",
     "views_enrolment" = "../../sql/views/enrolment.sql",
     "views_revocation" = "../../sql/views/revocation.sql",
     "views_authority" = "../../sql/views/authority.sql",

@@ -6,6 +6,7 @@
 
 mod key;
 pub(crate) mod password;
+mod personal;
 pub(crate) mod request;
 mod right;
 mod transaction;
@@ -34,6 +35,12 @@ fn actor(p_token: &str) -> sql::Result<Uuid> {
 
 fn prove(proof: &str) -> Result<Uuid> {
     let (token, request) = nebula_core::request::split(proof);
+    if token.starts_with(personal::PREFIX) {
+        let found = personal::by_text(token)?;
+        transaction::note(found.account, found.until, Some(found.actions));
+        request::note(found.account, request);
+        return Ok(Uuid::from_bytes(found.account));
+    }
     let claims = verified::claims(token)?;
     let until = i64::try_from(claims.expires).unwrap_or(i64::MAX);
     let until = until.saturating_sub(EPOCH_SECONDS).saturating_mul(1_000_000);
@@ -49,14 +56,11 @@ fn prove(proof: &str) -> Result<Uuid> {
             }
         });
     }
-    let account = match claims.holder {
-        Holder::Gateway => GATEWAY,
-        Holder::Account { account, by } => {
-            right::require(account, by)?;
-            account
-        }
+    let (account, actions) = match claims.holder {
+        Holder::Gateway => (GATEWAY, None),
+        Holder::Account { account, by } => (account, right::require(account, by)?),
     };
-    transaction::note(account, until);
+    transaction::note(account, until, actions);
     request::note(account, request);
     Ok(Uuid::from_bytes(account))
 }
@@ -92,6 +96,11 @@ fn is_gateway(p_gateway: Option<Uuid>) -> sql::Result<bool> {
         "Give nebula.actor(token of the gateway), which is signed with a key in nebula.token_key.",
     )
     .into())
+}
+
+#[pg_extern]
+fn token_allows(p_account_id: Option<Uuid>, p_action: &str) -> bool {
+    p_account_id.is_none_or(|account| transaction::allows(*account.as_bytes(), p_action))
 }
 
 fn refused(message: &str, hint: &str) -> Error {

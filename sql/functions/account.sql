@@ -134,6 +134,7 @@ BEGIN
     RAISE EXCEPTION 'account "%" is not an administrator', v_who.username
       USING ERRCODE = '42501', HINT = 'Ask an administrator to do this.';
   END IF;
+  PERFORM nebula.require_scope(p_actor, 'system.read');
   RETURN v_who.username;
 END $$;
 COMMENT ON FUNCTION nebula.require_admin(nebula.proven_account) IS

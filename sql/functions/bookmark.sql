@@ -42,6 +42,7 @@ LANGUAGE sql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
   DELETE FROM nebula.bookmark b
    WHERE b.account_id = p_actor
      AND b.file_id = p_file_id
+     AND nebula.token_allows(p_actor, 'file.read')
 $$;
 COMMENT ON FUNCTION nebula.drop_bookmark(nebula.proven_account, uuid) IS
   'For the gateway: forgets where an account is in a file, which begins anew then. Idempotent';
@@ -60,7 +61,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    WHERE b.account_id = p_actor
      AND NOT b.is_finished
      AND f.deleted_at IS NULL
-     AND f.project_id IN (SELECT nebula.visible_projects(p_actor))
+     AND f.project_id IN (SELECT nebula.projects_with_files(p_actor))
      AND (p_project_id IS NULL OR f.project_id = p_project_id)
    ORDER BY b.updated_at DESC
    LIMIT least(greatest(p_max, 1), 200)

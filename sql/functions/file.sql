@@ -16,6 +16,7 @@ LANGUAGE plpgsql STABLE AS $$
 DECLARE
   v_file nebula.file;
 BEGIN
+  PERFORM nebula.require_scope(p_actor, 'file.read');
   SELECT f.*
     INTO v_file
     FROM nebula.file f
@@ -32,7 +33,7 @@ BEGIN
   RETURN v_file;
 END $$;
 COMMENT ON FUNCTION nebula.require_file(uuid, uuid) IS
-  'Internal: a file that the account sees and that is not in the trash. Errors: P0002 no such file';
+  'Internal: a file that the account sees and that is not in the trash. Errors: P0002 no such file, 42501 scope';
 
 CREATE FUNCTION nebula.place_file(p_file nebula.file, p_folder text, p_name text) RETURNS void
 LANGUAGE plpgsql AS $$

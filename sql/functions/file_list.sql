@@ -17,7 +17,7 @@ CREATE FUNCTION nebula.list_files(
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
 DECLARE
   v_projects CONSTANT uuid[] := ARRAY(SELECT v
-                                        FROM nebula.visible_projects(p_actor) v
+                                        FROM nebula.projects_with_files(p_actor) v
                                        WHERE p_project_id IS NULL OR v = p_project_id);
   v_file_id  CONSTANT uuid := nebula.json_uuid(p_filter, 'fileId');
   v_folder   CONSTANT text := nebula.json_text(p_filter, 'folder');

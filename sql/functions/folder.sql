@@ -13,7 +13,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_start CONSTANT text := CASE WHEN p_folder = '' THEN '' ELSE p_folder || '/' END;
 BEGIN
-  PERFORM nebula.require_member(p_actor, p_project_id);
+  PERFORM nebula.require_permission(p_actor, p_project_id, 'file.read');
   PERFORM nebula.check_folder(p_folder);
   RETURN QUERY
     SELECT v_start || below.part, below.files, below.size, below.uploaded_at

@@ -16,6 +16,7 @@ CREATE FUNCTION nebula.can_invite(p_account_id uuid, p_project_id uuid, p_role t
 LANGUAGE sql STABLE AS $$
   SELECT nebula.role_rank(nebula.role_in(p_account_id, p_project_id))
          >= nebula.role_rank(nebula.least_role(nebula.invitation_action(p_project_id, p_role)))
+         AND nebula.token_allows(p_account_id, nebula.invitation_action(p_project_id, p_role))
 $$;
 COMMENT ON FUNCTION nebula.can_invite(uuid, uuid, text) IS
   'Internal: whether the account may invite with this role; null for one that is unknown, disabled or a stranger';
@@ -253,7 +254,7 @@ CREATE FUNCTION nebula.join_by_invitation(
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who  nebula.account := nebula.require_account(p_actor);
+  v_who  nebula.account := nebula.require_session(p_actor);
   v_open nebula.invitation := nebula.open_invitation(p_code_hash);
   v_role CONSTANT text := (SELECT m.role
                              FROM nebula.project_member m

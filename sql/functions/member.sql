@@ -123,6 +123,7 @@ DECLARE
   v_action CONSTANT text := CASE WHEN p_account_id = p_actor THEN 'project.read' ELSE 'member.write' END;
   v_who    text := nebula.require_permission(p_actor, p_project_id, v_action);
 BEGIN
+  PERFORM nebula.require_scope(p_actor, 'member.write');
   PERFORM nebula.end_membership(p_project_id, p_account_id, v_who, p_client);
 END $$;
 COMMENT ON FUNCTION nebula.remove_member_for(nebula.proven_account, uuid, uuid, inet) IS

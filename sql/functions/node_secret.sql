@@ -138,7 +138,7 @@ CREATE FUNCTION nebula.make_node_secret_for(
 ) RETURNS uuid
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who text := nebula.require_admin(p_actor);
+  v_who text := nebula.require_operator(p_actor, 'node.write');
 BEGIN
   RETURN nebula.keep_node_secret(p_node_id, p_sealed, v_who, p_client);
 END $$;

@@ -140,6 +140,7 @@ CREATE FUNCTION nebula.is_administrator(p_actor uuid, p_project_id uuid) RETURNS
 LANGUAGE sql STABLE AS $$
   SELECT p_actor IS NULL
          OR coalesce(nebula.role_rank(nebula.role_in(p_actor, p_project_id)) >= nebula.role_rank('admin'), false)
+            AND nebula.token_allows(p_actor, 'peer.admin')
 $$;
 COMMENT ON FUNCTION nebula.is_administrator(uuid, uuid) IS
   'Internal: whether the account is an administrator of the project; null: a user of SQL, who is one';

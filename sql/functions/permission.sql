@@ -47,6 +47,31 @@ END $$;
 COMMENT ON FUNCTION nebula.refuse_action(text, text, uuid, text) IS
   'Internal: raises the error of an account that may not do this. Errors: P0002 no such project, 42501';
 
+CREATE FUNCTION nebula.require_scope(p_actor uuid, p_action text) RETURNS void
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  IF NOT nebula.token_allows(p_actor, p_action) THEN
+    RAISE EXCEPTION 'the scopes of the personal token do not include %', p_action
+      USING ERRCODE = '42501', HINT = 'Make a token with this scope (nebulactl token create), or sign in.';
+  END IF;
+END $$;
+COMMENT ON FUNCTION nebula.require_scope(uuid, text) IS
+  'Internal: refuses a personal token whose scopes do not allow the action. Errors: 42501';
+
+CREATE FUNCTION nebula.require_session(p_actor uuid) RETURNS nebula.account
+LANGUAGE plpgsql STABLE AS $$
+BEGIN
+  -- No scope allows it.
+  IF NOT nebula.token_allows(p_actor, 'account.self') THEN
+    RAISE EXCEPTION 'a personal token may not change the account, its sessions and its tokens'
+      USING ERRCODE = '42501', HINT = 'Sign in: nebulactl login.';
+  END IF;
+  RETURN nebula.require_account(p_actor);
+END $$;
+COMMENT ON FUNCTION nebula.require_session(uuid) IS
+  'Internal: the account behind the actor, for what it may do only when it has signed in: change its password, '
+  'sessions, tokens. Errors: 28000 unknown or disabled, 42501 a personal token';
+
 CREATE FUNCTION nebula.role_in(p_actor uuid, p_project_id uuid) RETURNS text
 LANGUAGE sql STABLE AS $$
   SELECT CASE WHEN a.role = 'admin' THEN 'operator' ELSE m.role END
@@ -70,6 +95,7 @@ BEGIN
     -- Others have a role only in a project that exists.
     PERFORM nebula.require_project(p_project_id);
   END IF;
+  PERFORM nebula.require_scope(p_actor, p_action);
   RETURN v_account.username;
 END $$;
 COMMENT ON FUNCTION nebula.require_permission(uuid, uuid, text) IS
@@ -90,6 +116,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
    -- One subquery for the action, which is the same for each project.
    WHERE nebula.role_rank(nebula.role_in(p_actor, p.project_id))
          >= (SELECT nebula.role_rank(nebula.least_role(p_action)))
+     AND (SELECT nebula.token_allows(p_actor, p_action))
 $$;
 COMMENT ON FUNCTION nebula.permitted_projects(uuid, text) IS
   'Internal: the projects in which the account may do this; none for an unknown one';

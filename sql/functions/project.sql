@@ -81,8 +81,15 @@ BEGIN
     PERFORM nebula.require_project(p_project_id);
   ELSIF nebula.role_rank(v_role) >= nebula.role_rank(nebula.least_role(p_action)) IS NOT TRUE THEN
     PERFORM nebula.refuse_action(username, v_role, p_project_id, p_action);
+  ELSIF NOT nebula.token_allows(p_actor, p_action) THEN
+    PERFORM nebula.require_scope(p_actor, p_action);
   END IF;
-  is_admin := nebula.role_rank(v_role) >= nebula.role_rank('admin');
+  is_admin := nebula.role_rank(v_role) >= nebula.role_rank('admin')
+              AND nebula.token_allows(p_actor, CASE p_action
+                                                 WHEN 'device.register' THEN 'device.write'
+                                                 WHEN 'peer.write' THEN 'peer.admin'
+                                                 ELSE p_action
+                                               END);
 END $$;
 COMMENT ON FUNCTION nebula.acting_member(uuid, uuid, text) IS
   'Internal: the actor if it may do this in the project, and whether it is an administrator there. Errors: 28000 '
@@ -122,6 +129,15 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION nebula.visible_projects(nebula.proven_account) IS
   'For the gateway: projects the account may act in; none for an unknown one';
+
+CREATE FUNCTION nebula.projects_with_files(p_actor uuid) RETURNS SETOF uuid
+LANGUAGE sql STABLE AS $$
+  SELECT v
+    FROM nebula.visible_projects(p_actor) v
+   WHERE (SELECT nebula.token_allows(p_actor, 'file.read'))
+$$;
+COMMENT ON FUNCTION nebula.projects_with_files(uuid) IS
+  'Internal: projects whose files the account may read; none for a personal token that may not';
 
 CREATE FUNCTION nebula.list_projects(p_actor nebula.proven_account)
 RETURNS TABLE (

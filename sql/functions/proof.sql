@@ -4,15 +4,20 @@
 
 -- Functions in Rust.
 COMMENT ON FUNCTION nebula.actor(text) IS
-  'For the gateway: checks a signed access token (Ed25519, nebula.token_key) and the session or share that it names, '
-  'notes its account as proven until the transaction ends, and returns it; the nil uuid for the token of a gateway. '
-  'Errors: 28000 forged, expired, session ended, account disabled; F0000 key unknown or retired, clocks differ';
+  'For the gateway: checks a signed access token (Ed25519, nebula.token_key) and the session, share or personal token '
+  'that it names, or a personal token itself; notes its account as proven until the transaction ends, and returns it; '
+  'the nil uuid for the token of a gateway. Errors: 28000 forged, expired, ended, account disabled; F0000 key unknown '
+  'or retired, clocks differ';
 COMMENT ON FUNCTION nebula.is_proven(uuid) IS
   'Internal: whether this transaction has proven the account by nebula.actor; true for sessions of the owner of the '
   'extension and of superusers. Errors: 28000 instead of false';
 COMMENT ON FUNCTION nebula.is_gateway(uuid) IS
   'Internal: whether this transaction has proven that a gateway is calling; true for sessions of the owner of the '
   'extension and of superusers. Errors: 28000 instead of false';
+COMMENT ON FUNCTION nebula.token_allows(uuid, text) IS
+  'Internal: whether the tokens by which this transaction has proven an account allow the action: those of sessions '
+  'and shares allow all that the account may do, a personal token what its scopes name. True for an account that '
+  'needed no proof';
 
 -- A block, because CREATE DOMAIN cannot be run again by an update.
 DO $$

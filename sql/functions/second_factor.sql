@@ -46,7 +46,7 @@ CREATE FUNCTION nebula.begin_totp(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who   nebula.account := nebula.require_account(p_actor);
+  v_who   nebula.account := nebula.require_session(p_actor);
   v_check record;
 BEGIN
   IF nebula.has_second_factor(p_actor) THEN
@@ -73,7 +73,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_sealed bytea;
 BEGIN
-  PERFORM nebula.require_account(p_actor);
+  PERFORM nebula.require_session(p_actor);
   SELECT t.sealed_secret
     INTO v_sealed
     FROM nebula.totp t
@@ -95,7 +95,7 @@ CREATE FUNCTION nebula.confirm_totp(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who nebula.account := nebula.require_account(p_actor);
+  v_who nebula.account := nebula.require_session(p_actor);
 BEGIN
   PERFORM nebula.pending_totp(p_actor);
   UPDATE nebula.totp t
@@ -129,7 +129,7 @@ CREATE FUNCTION nebula.end_totp(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who   nebula.account := nebula.require_account(p_actor);
+  v_who   nebula.account := nebula.require_session(p_actor);
   v_check record := nebula.check_password(v_who.username, p_password, p_client);
 BEGIN
   outcome := v_check.outcome;
@@ -163,7 +163,7 @@ CREATE FUNCTION nebula.totp_status(p_actor nebula.proven_account)
 RETURNS TABLE (enabled boolean, recovery_codes integer)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_account(p_actor);
+  PERFORM nebula.require_session(p_actor);
   RETURN QUERY
     SELECT nebula.has_second_factor(p_actor),
            (SELECT count(*)::integer FROM nebula.recovery_code r WHERE r.account_id = p_actor);

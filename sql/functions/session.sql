@@ -134,9 +134,10 @@ RETURNS TABLE (
 )
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_account(p_actor);
   IF p_account_id <> p_actor THEN
     PERFORM nebula.require_operator(p_actor, 'account.write');
+  ELSE
+    PERFORM nebula.require_session(p_actor);
   END IF;
   RETURN QUERY
     SELECT s.session_id, host(s.client), s.user_agent, s.opened_at,
@@ -158,7 +159,7 @@ CREATE FUNCTION nebula.end_session_for(
 ) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who     nebula.account := nebula.require_account(p_actor);
+  v_who     nebula.account := nebula.require_session(p_actor);
   v_account uuid;
 BEGIN
   UPDATE nebula.session s
@@ -183,7 +184,7 @@ CREATE FUNCTION nebula.end_other_sessions(
 ) RETURNS integer
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who   nebula.account := nebula.require_account(p_actor);
+  v_who   nebula.account := nebula.require_session(p_actor);
   v_ended integer := nebula.end_sessions(p_actor, 'ended', p_keep);
 BEGIN
   PERFORM nebula.record_event(NULL, v_who.username, 'end-session', 'account', p_actor::text, p_client,

@@ -174,7 +174,7 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
     FROM nebula.share s
     JOIN nebula.account a ON a.account_id = s.made_by
     LEFT JOIN nebula.file f ON f.file_id = s.file_id
-   WHERE s.project_id IN (SELECT nebula.visible_projects(p_actor))
+   WHERE s.project_id IN (SELECT nebula.projects_with_files(p_actor))
      AND (p_project_id IS NULL OR s.project_id = p_project_id)
      AND (p_file_id IS NULL OR s.file_id = p_file_id)
    ORDER BY s.made_at DESC, s.share_id

@@ -180,7 +180,7 @@ CREATE FUNCTION nebula.set_own_password(
 )
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
-  v_who   nebula.account := nebula.require_account(p_actor);
+  v_who   nebula.account := nebula.require_session(p_actor);
   v_check record;
 BEGIN
   PERFORM nebula.check_account(v_who.username, p_new_hash, v_who.role);

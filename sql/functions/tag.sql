@@ -34,7 +34,7 @@ CREATE FUNCTION nebula.list_tags(
 ) RETURNS TABLE (tag text, files bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 BEGIN
-  PERFORM nebula.require_member(p_actor, p_project_id);
+  PERFORM nebula.require_permission(p_actor, p_project_id, 'file.read');
   RETURN QUERY
     SELECT t, count(*)
       FROM nebula.file f

@@ -44,6 +44,7 @@ LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$
 DECLARE
   v_content_id uuid;
 BEGIN
+  PERFORM nebula.require_scope(p_actor, 'file.read');
   SELECT f.content_id
     INTO v_content_id
     FROM nebula.file f

@@ -1,14 +1,24 @@
 #!/usr/bin/env bash
-# fuzz.sh [SECONDS]: fuzzes the certificate readers, starting from the test vectors.
+# fuzz.sh [SECONDS]: fuzzes the readers of certificates, starting from the test vectors, and those of what clients send:
+# tokens, signatures, ranges and conditions. Each gets half of the time.
 source "$(dirname "$0")/../../docker/lib.sh"
 
-seconds=${1:-60}
+seconds=$((${1:-60} / 2))
 have cargo-fuzz || step "Building cargo-fuzz" cargo install cargo-fuzz --locked --debug --root "$tools"
-cd "$repo/gateway/certificate"
-corpus=$repo/target/fuzz-corpus
-mkdir -p "$corpus"
-"$repo/tests/run/fuzz-seeds.py" vectors/nebula-certificates.json "$corpus"
+
 # Coverage flags are stable; only sanitizers would need a nightly toolchain.
 export CARGO_TARGET_DIR=$repo/target/fuzz
-cargo fuzz run --fuzz-dir fuzz --sanitizer none --release read "$corpus" -- \
-    -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0
+
+fuzz() { # TARGET FOLDER CORPUS
+    cargo fuzz run --fuzz-dir "$2" --sanitizer none --release "$1" "$3" -- \
+        -max_total_time="$seconds" -max_len=4096 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1 -verbosity=0
+}
+
+certificates=$repo/target/fuzz-corpus requests=$repo/target/fuzz-corpus-request
+mkdir -p "$certificates" "$requests"
+"$repo/tests/run/fuzz-seeds.py" "$repo/gateway/certificate/vectors/nebula-certificates.json" "$certificates"
+cp "$repo"/tests/fuzz/seeds/* "$requests"
+cd "$repo/gateway/certificate"
+fuzz read fuzz "$certificates"
+cd "$repo/tests/fuzz"
+fuzz request . "$requests"

@@ -67,8 +67,16 @@ if [[ -n $stories ]]; then
     scratch=$(mktemp -d /tmp/nebula-test.XXXXXX)
     trap 'stop_ticker; rm -rf "$scratch"' EXIT
     chmod 0755 "$scratch"
-    TMPDIR=$scratch PG_MAJOR=$pg_major cargo test --locked -p nebula-tests -- "${names[@]}" ||
+    kept=$scratch/secrets
+    mkdir "$kept"
+    NEBULA_SECRETS_FOLDER=$kept TMPDIR=$scratch PG_MAJOR=$pg_major cargo test --locked -p nebula-tests -- "${names[@]}" ||
         die "a story failed" "above is why; alone: make test-stories T=NAME"
     leaks=$(grep -rhE 'resource was not closed|(refcount|reference) leak' "$scratch" --include=server.log) || true
+    if [[ -s $kept/secrets ]]; then
+        sort -u "$kept/secrets" >"$kept/noted"
+        # The shared servers, and the logs of what has ended.
+        found=$(find "$scratch" -name '*.log' -exec grep -FHof "$kept/noted" {} + | cut -d: -f1 | sort | uniq -c) || true
+        [[ -z $found ]] || die "logs of the stories hold secrets: $found" "compare them with $kept/noted (T=NAME keeps the run small)"
+    fi
     [[ -z $leaks ]] || die "the extension did not release a resource of the server: $(head -n 1 <<<"$leaks")"
 fi

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use nebula_api::enrolment::{EnrolmentRequest, NewEnrolment};
 use nebula_tests::api::{Api, data};
 use nebula_tests::cluster::Cluster;
+use nebula_tests::secret_log;
 use nebula_tests::stack::Stack;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -41,7 +42,9 @@ pub(crate) fn host(project: Uuid) -> EnrolmentRequest {
 
 /// A code made by the administrator.
 pub(crate) async fn code(admin: &Api, wanted: &EnrolmentRequest) -> Result<NewEnrolment> {
-    data(admin.post("/api/enrolments").json(wanted).send().await?).await
+    let made: NewEnrolment = data(admin.post("/api/enrolments").json(wanted).send().await?).await?;
+    secret_log::note(&made.code);
+    Ok(made)
 }
 
 /// A device of the stack's project that enrolled.

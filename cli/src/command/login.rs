@@ -12,6 +12,7 @@ use crate::client;
 use crate::context::Context;
 use crate::error::{Doing, Error, Result};
 use crate::output::clean;
+use crate::pin::{self, Fingerprint, parse_fingerprint};
 use crate::secret_file;
 use crate::settings::Session;
 
@@ -29,11 +30,19 @@ pub(crate) struct Login {
     /// Of an account with a second factor: the code that the authenticator shows, or a recovery code; asked for when missing
     #[arg(long)]
     code: Option<String>,
+    /// SHA-256 of the certificate that a gateway has signed itself, from its log; it is remembered
+    #[arg(long, value_name = "DIGITS", value_parser = parse_fingerprint)]
+    fingerprint: Option<Fingerprint>,
 }
 
 /// Logs in and makes this server the default.
 pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
-    let client = context.client()?;
+    let mut client = context.session_client()?;
+    if let Some(fingerprint) = arguments.fingerprint {
+        pin::remember(client.settings(), client.server(), fingerprint).await?;
+        // With the certificate that is accepted from now on.
+        client = context.session_client()?;
+    }
     client::warn_if_exposed(context.output, client.server(), "password");
     let username = match arguments.username.or(arguments.named) {
         Some(username) => username,
@@ -73,7 +82,7 @@ pub(crate) async fn login(context: &Context, arguments: Login) -> Result<()> {
 
 /// Forgets the session, even if the gateway cannot be told.
 pub(crate) async fn logout(context: &Context) -> Result<()> {
-    let client = context.client()?;
+    let client = context.session_client()?;
     if client.settings().session(client.server())?.is_none() {
         let text = || format!("You were not signed in to {}.", client.server());
         return context.output.confirm(&json!({ "server": client.server(), "signedOut": false }), text);

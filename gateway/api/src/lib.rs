@@ -29,6 +29,7 @@ pub mod network;
 pub mod node;
 pub mod node_sync;
 pub mod peer;
+pub mod personal_token;
 pub mod playback;
 pub mod pool;
 pub mod preauth;

@@ -81,7 +81,7 @@ pub(crate) async fn set_own_password(
     client: &impl GenericClient,
     actor: &Caller,
     (old, new_hash): (&str, &str),
-    keep: Uuid,
+    keep: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<PasswordCheck, ApiError> {
     let sql = "SELECT outcome, wait_seconds FROM nebula.set_own_password(nebula.actor($1), $2, $3, $4, $5)";

@@ -54,6 +54,13 @@ impl Account {
         self.origin.as_ref().map(Origin::request_id)
     }
 
+    /// An account by its personal token, which lasts as long as the database says.
+    pub(super) fn of_personal_token(signer: &Signer, id: Uuid, token_id: Uuid, token: &str) -> Self {
+        let token = Some((token.into(), u64::MAX));
+        let origin = Origin::current();
+        Self { id, grant: Grant::Token(token_id), token, origin, signer: signer.clone() }
+    }
+
     fn proof(&self) -> Result<Arc<str>, jsonwebtoken::errors::Error> {
         match &self.token {
             Some((token, exp)) if *exp > now() + MARGIN => Ok(Arc::clone(token)),

@@ -165,7 +165,7 @@ pub(crate) async fn end(
 pub(crate) async fn end_others(
     client: &impl GenericClient,
     actor: &Account,
-    keep: Uuid,
+    keep: Option<Uuid>,
     address: Option<IpAddr>,
 ) -> Result<i32, ApiError> {
     let sql = "SELECT nebula.end_other_sessions(nebula.actor($1), $2, $3)";

@@ -24,12 +24,13 @@ use crate::database::enrolment::{self, NewAgent};
 use crate::database::{Database, PipelinedTransaction, device};
 use crate::domain::enrolment::code_hash;
 use crate::domain::project_cache::ProjectCache;
+use crate::domain::rate_limit::{Limit, RateLimits, Subject};
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::infra::long_poll_hub::LongPollHub;
 use crate::infra::node_hub::NodeHub;
 use crate::infra::quota::Quota;
-use crate::infra::rate_limit::RateLimits;
+use crate::infra::refusal_records::RefusalRecords;
 
 mod answer;
 mod host_key;
@@ -51,6 +52,7 @@ pub(crate) struct AgentService {
     database: Database,
     projects: Arc<ProjectCache>,
     limits: Arc<RateLimits>,
+    refusals: RefusalRecords,
     hub: LongPollHub,
     nodes: NodeHub,
     /// Long polls of one device.
@@ -81,6 +83,7 @@ impl AgentService {
             database,
             projects,
             limits,
+            refusals: RefusalRecords::default(),
             hub,
             nodes,
             polls,
@@ -107,11 +110,12 @@ impl AgentService {
         body: &EnrollRequest,
         client: Option<IpAddr>,
     ) -> Result<Enrollment, Refusal> {
-        self.limits.check_guesses(client)?;
+        let caller = Subject::address(client);
+        self.limits.check(Limit::WrongCodes, &caller).await?;
         let enrolled = self.enroll_by_code(body, client).await;
         if let Err(refusal) = &enrolled {
             if refusal.is_wrong_code() {
-                self.limits.count_guess(client);
+                self.limits.take(Limit::WrongCodes, &caller).await?;
             }
             // A fault on this side is in the log, and a database that does not answer could not record it.
             if refusal.is_callers_fault() {
@@ -322,7 +326,7 @@ impl AgentService {
         refusal: &Refusal,
         address: Option<IpAddr>,
     ) {
-        let Some(left_out) = self.limits.should_record(address, device) else { return };
+        let Some(left_out) = self.refusals.should_record(address, device) else { return };
         let reason = refusal.reason();
         let recorded =
             async { agent::refuse(&self.database.client().await?, device, &reason, address, left_out).await };

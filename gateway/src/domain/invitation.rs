@@ -5,11 +5,12 @@ use std::net::IpAddr;
 use nebula_api::invitation::{AcceptInvitation, OpenInvitation};
 use uuid::Uuid;
 
+use super::auth::common_password;
 use super::auth::password::{self, Passwords};
 use super::enrolment::code_hash;
 use crate::database::{Account, Database, GenericClient, invitation as database};
+use crate::domain::rate_limit::{Limit, RateLimits, Subject};
 use crate::error::ApiError;
-use crate::infra::rate_limit::ShareGuesses;
 
 /// The page on which a person accepts. The code is behind `#`, so that no server and no log on the way sees it.
 pub(crate) fn link(server: &str, code: &str) -> String {
@@ -18,7 +19,7 @@ pub(crate) fn link(server: &str, code: &str) -> String {
 
 /// A person who holds a code, and the limits on guessing one.
 pub(crate) struct Visitor<'a> {
-    pub(crate) guesses: &'a ShareGuesses,
+    pub(crate) limits: &'a RateLimits,
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -29,10 +30,12 @@ impl Visitor<'_> {
         client: &impl GenericClient,
         code: &str,
     ) -> Result<OpenInvitation, ApiError> {
-        self.guesses.check_tokens(self.address)?;
+        // Codes are guessed as links of shares are, and count with them.
+        let caller = Subject::address(self.address);
+        self.limits.check(Limit::WrongLinks, &caller).await?;
         let found = database::find(client, &code_hash(code)).await;
         if found.as_ref().is_err_and(ApiError::is_not_found) {
-            self.guesses.count_token(self.address);
+            self.limits.take(Limit::WrongLinks, &caller).await?;
         }
         found
     }
@@ -45,6 +48,7 @@ impl Visitor<'_> {
         given: AcceptInvitation,
     ) -> Result<Uuid, ApiError> {
         password::check_new(&given.password)?;
+        common_password::refuse(&given.password, &[&given.username])?;
         // Before the hash, whose work is only for those who hold a code.
         self.find(&connections.client().await?, &given.code).await?;
         let hash = passwords.hash(given.password).await?;

@@ -67,7 +67,7 @@ impl Pass {
     pub(crate) fn share_id(&self) -> Option<Uuid> {
         match self.account.grant {
             Grant::Share(share_id) => Some(share_id),
-            Grant::Session(_) => None,
+            Grant::Session(_) | Grant::Token(_) => None,
         }
     }
 }

@@ -15,8 +15,8 @@ use crate::database::device::{self, NewDevice, Registrant};
 use crate::database::{Database, PipelinedTransaction};
 use crate::domain::nebula_yml::DeviceConfig;
 use crate::domain::project_cache::{CachedProject, ProjectCache};
+use crate::domain::rate_limit::{Limit, RateLimits, Subject};
 use crate::error::ApiError;
-use crate::infra::rate_limit::RateLimits;
 
 pub(crate) mod check;
 
@@ -60,11 +60,12 @@ impl Registrar {
         let role = check::request(request)?;
         let by_code = match &registrant {
             Registrant::Code(_) => {
-                self.limits.check_guesses(client)?;
+                self.limits.check(Limit::WrongCodes, &Subject::address(client)).await?;
                 true
             }
             Registrant::Account(account) => {
-                self.limits.count_registration(account.id, request.project_id)?;
+                let subject = Subject::account(account.id, client).within(request.project_id);
+                self.limits.take(Limit::Registrations, &subject).await?;
                 false
             }
         };
@@ -85,11 +86,11 @@ impl Registrar {
         let mut transaction = PipelinedTransaction::new(self.database.client().await?);
         let project = self.projects.get_or_load(&mut transaction, request.project_id).await?;
         let key = project.authority.public_key(&request.public_key)?;
-        self.single(transaction, project, new_device(key)).await.inspect_err(|error| {
-            if by_code && error.is_not_found() {
-                self.limits.count_guess(client);
-            }
-        })
+        let registered = self.single(transaction, project, new_device(key)).await;
+        if by_code && registered.as_ref().is_err_and(ApiError::is_not_found) {
+            self.limits.take(Limit::WrongCodes, &Subject::address(client)).await?;
+        }
+        registered
     }
 
     /// Registers a device together with others of the project that register at the same time; alone if the

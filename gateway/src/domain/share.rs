@@ -17,8 +17,8 @@ use crate::domain::auth::session::random_token;
 use crate::domain::auth::token::Tokens;
 use crate::domain::file;
 use crate::domain::playback::Pass;
+use crate::domain::rate_limit::{Limit, RateLimits, Subject};
 use crate::error::{ApiError, GONE, NOT_AUTHENTICATED, NOT_FOUND};
-use crate::infra::rate_limit::ShareGuesses;
 
 mod shown;
 
@@ -30,7 +30,7 @@ pub(crate) struct Door<'a> {
     pub(crate) database: &'a Database,
     pub(crate) tokens: &'a Tokens,
     pub(crate) passwords: &'a Passwords,
-    pub(crate) guesses: &'a ShareGuesses,
+    pub(crate) limits: &'a RateLimits,
 }
 
 /// Makes a link; only its holders know the token from here on.
@@ -91,13 +91,14 @@ pub(crate) async fn open(
     asked: OpenShare,
     address: Option<IpAddr>,
 ) -> Result<Shared, ApiError> {
-    door.guesses.check_tokens(address)?;
+    let visitor = Subject::address(address);
+    door.limits.check(Limit::WrongLinks, &visitor).await?;
     let found = {
         let client = door.database.client().await?;
         database::find(&client, &Sha256::digest(asked.token.as_bytes())).await?
     };
     let Some(share) = found else {
-        door.guesses.count_token(address);
+        door.limits.take(Limit::WrongLinks, &visitor).await?;
         return Err(ApiError::not_found("there is no such link")
             .hint("Check that it was copied whole, or ask the sender for another one."));
     };
@@ -153,11 +154,16 @@ async fn check_password(
     };
     let Some(password) = password else { return refused("this link has a password") };
     // Counted before it is checked, so that tries at the same time are not more than are allowed.
-    door.guesses.count_password(share.share_id, address)?;
+    let visitor = Subject::address(address).within(share.share_id);
+    let everybody = Subject::everybody(share.share_id);
+    door.limits.take(Limit::SharePasswords, &visitor).await?;
+    door.limits.take(Limit::SharePasswordsOfAll, &everybody).await?;
     if !door.passwords.verify(password, hash.clone()).await? {
         return refused("the password is wrong");
     }
-    door.guesses.forget_passwords(share.share_id, address);
+    // A visitor who knows the password begins anew, and uses up nothing of the others.
+    door.limits.forget(Limit::SharePasswords, &visitor).await?;
+    door.limits.give_back(Limit::SharePasswordsOfAll, &everybody).await?;
     Ok(())
 }
 

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::{account as database, session, totp};
-use crate::domain::auth::password;
+use crate::domain::auth::{common_password, password};
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::http::object::Object;
@@ -103,6 +103,7 @@ pub(crate) async fn set_password(
     body: web::Json<Object<PasswordChange>>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     password::check_new(&body.new_password)?;
+    common_password::refuse(&body.new_password, &[&actor.username])?;
     let new_hash = state.passwords.hash(body.new_password.clone()).await?;
     let _turn = state.passwords.turn().await?;
     let client = state.database.client().await?;

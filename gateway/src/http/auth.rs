@@ -9,6 +9,7 @@ use crate::database::event::account_role;
 use crate::domain::auth::session;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::no_store::NoStore;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
@@ -23,12 +24,12 @@ pub(crate) async fn login(
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Json<Object<LoginRequest>>,
-) -> Result<web::Json<TokenPair>, ApiError> {
+) -> Result<NoStore<TokenPair>, ApiError> {
     let agent = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let address = client_address(&request);
     session::sign_in(&state.database, &state.tokens, &state.passwords, &body, address, agent)
         .await
-        .map(web::Json)
+        .map(NoStore)
 }
 
 /// Exchanges a refresh token for a new pair. A refresh token that is used again ends the whole session, but for a client
@@ -41,9 +42,9 @@ pub(crate) async fn refresh(
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Json<Object<RefreshRequest>>,
-) -> Result<web::Json<TokenPair>, ApiError> {
+) -> Result<NoStore<TokenPair>, ApiError> {
     let key = request.headers().get(IDEMPOTENCY_KEY).and_then(|value| value.to_str().ok());
-    session::rotate(&state.database, &state.tokens, &body.refresh_token, key).await.map(web::Json)
+    session::rotate(&state.database, &state.tokens, &body.refresh_token, key).await.map(NoStore)
 }
 
 /// Ends the session of a refresh token. A session that has ended already is no error.

@@ -14,8 +14,10 @@ use crate::database::event::{self as database, Filter, MAX_EVENTS, Part};
 use crate::database::{Account, Database};
 use crate::domain::event_follower::Follower;
 use crate::domain::live_events::PING_FRAME;
+use crate::domain::rate_limit::Limit;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// Changes in the caller's projects as they happen: `event: change` with a change as JSON, `event: reset`
@@ -23,7 +25,12 @@ use crate::state::AppState;
 #[utoipa::path(get, path = "/api/stream", tag = "events",
     responses((status = 200, description = "Server-sent events", body = Change,
         content_type = "text/event-stream")))]
-pub(crate) async fn watch(state: web::Data<AppState>, actor: Actor) -> Result<HttpResponse, ApiError> {
+pub(crate) async fn watch(
+    state: web::Data<AppState>,
+    actor: Actor,
+    request: HttpRequest,
+) -> Result<HttpResponse, ApiError> {
+    state.limits.take_both(Limit::Streams, actor.account.id, client_address(&request)).await?;
     let watcher = state.events.subscribe(actor.account).await?;
     let frames = stream::unfold((watcher, true), |(mut watcher, first)| async move {
         let frame = if first { PING_FRAME } else { watcher.next().await? };

@@ -26,16 +26,20 @@ const BATCH_LIMIT: usize = 1024 * 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Actor {
     pub(crate) account: Account,
-    /// The session of the access token.
-    pub(crate) session_id: Uuid,
+    /// The session of the access token; `None` for a personal token.
+    pub(crate) session_id: Option<Uuid>,
     pub(crate) username: String,
     /// `admin` or `member`, as of the token; for display, never for a decision.
     pub(crate) role: String,
 }
 
 impl Actor {
-    /// Reads an access token. Fails with 401.
+    /// Reads an access token, or a personal token that was looked up. Fails with 401.
     fn from_token(tokens: &Tokens, token: &str) -> Result<Self, ApiError> {
+        if let Some(holder) = tokens.holders().holder(token) {
+            let account = Account::of_holder(tokens.signer(), &holder, token);
+            return Ok(Self { account, session_id: None, username: holder.username, role: holder.role });
+        }
         let invalid = || {
             ApiError::new(NOT_AUTHENTICATED, "the access token is not valid")
                 .hint("Sign in: POST /api/auth/login.")
@@ -49,6 +53,7 @@ impl Actor {
         })?;
         let account = Account::of_token(tokens.signer(), &claims, token).ok_or_else(invalid)?;
         let Grant::Session(session_id) = account.grant else { return Err(invalid()) };
+        let session_id = Some(session_id);
         Ok(Self { account, session_id, username: claims.username, role: claims.role })
     }
 
@@ -59,18 +64,22 @@ impl Actor {
 
     /// The same of a request that has not reached its handler.
     pub(crate) fn from_headers(tokens: &Tokens, headers: &HeaderMap) -> Result<Self, ApiError> {
-        let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-        let token = header
-            .and_then(|value| value.split_once(' '))
-            .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-            .map(|(_, token)| token.trim());
-        match token {
+        match bearer(headers) {
             Some(token) => Self::from_token(tokens, token),
             None => Err(ApiError::new(NOT_AUTHENTICATED, "this route needs an access token").hint(
                 "Sign in with POST /api/auth/login and send the header Authorization: Bearer <accessToken>.",
             )),
         }
     }
+}
+
+/// The token of the header `Authorization`.
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let header = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+    header
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
+        .map(|(_, token)| token.trim())
 }
 
 /// The state of the application, for extractors; handlers take it as an argument.

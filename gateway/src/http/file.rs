@@ -12,10 +12,12 @@ use uuid::Uuid;
 use crate::database::file as database;
 use crate::domain::access;
 use crate::domain::playback::{self, Pass};
+use crate::domain::rate_limit::Limit;
 use crate::domain::{file, share};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
 use crate::http::extractor::Actor;
+use crate::http::no_store::NoStore;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
@@ -125,7 +127,9 @@ pub(crate) async fn content(
         Some(Pass { account, rendition }) => (account.clone(), Some(rendition.clone())),
         None => (Actor::from_request_head(&request)?.account, query.rendition),
     };
-    let permit = state.transfers.of_viewer(account.id, pass.is_some(), client_address(&request))?;
+    let address = client_address(&request);
+    state.limits.take_both(Limit::Streams, account.id, address).await?;
+    let permit = state.transfers.of_viewer(account.id, pass.is_some(), address)?;
     // The connection is given back before the first byte is sent: a player may stay for hours.
     let content = {
         let client = state.database.client().await?;
@@ -158,13 +162,13 @@ pub(crate) async fn link(
     actor: Actor,
     file_id: web::Path<Uuid>,
     query: web::Query<LinkQuery>,
-) -> Result<web::Json<Envelope<Link>>, ApiError> {
+) -> Result<NoStore<Envelope<Link>>, ApiError> {
     let client = state.database.client().await?;
     let rendition = query.into_inner().rendition;
     let link = playback::make(&client, &state.tokens, &actor.account, *file_id, rendition).await?;
     let expires_at = link.expires_at()?;
     let path = playback::path(*file_id, &link);
-    Ok(web::Json(Envelope::new(Link { path, expires_at })))
+    Ok(NoStore(Envelope::new(Link { path, expires_at })))
 }
 
 /// Gives a file another folder or name.

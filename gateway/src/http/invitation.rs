@@ -144,5 +144,5 @@ pub(crate) async fn join(
 }
 
 fn visitor<'a>(state: &'a AppState, request: &HttpRequest) -> Visitor<'a> {
-    Visitor { guesses: &state.share_guesses, address: client_address(request) }
+    Visitor { limits: &state.limits, address: client_address(request) }
 }

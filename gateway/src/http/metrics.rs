@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpRequest, HttpResponse, web};
 use tokio::sync::Mutex;
 
 use crate::database::{authority, certificate, node, peer, storage};
 use crate::error::ApiError;
+use crate::http::error::not_found;
 use crate::state::AppState;
 
 /// How long a scrape waits for the database; scrapers give up after ten seconds.
@@ -24,7 +25,15 @@ const PEER_STATES: [&str; 8] =
 /// Everything measured, in the text format of Prometheus.
 #[utoipa::path(get, path = "/metrics", tag = "health",
     responses((status = 200, description = "Metrics", body = String, content_type = "text/plain")))]
-pub(crate) async fn show(state: web::Data<AppState>) -> HttpResponse {
+pub(crate) async fn show(state: web::Data<AppState>, request: HttpRequest) -> HttpResponse {
+    if state.metrics_apart {
+        return not_found(request).await;
+    }
+    show_apart(state).await
+}
+
+/// The same on an address of its own.
+pub(crate) async fn show_apart(state: web::Data<AppState>) -> HttpResponse {
     let usage = state.database.usage();
     for (word, count) in [("open", usage.open), ("idle", usage.idle), ("most", usage.max)] {
         state.metrics.connections(word, count);

@@ -7,6 +7,7 @@ use actix_web::http::header::{FORWARDED, HOST, HeaderName};
 use actix_web::{HttpRequest, web};
 use nebula_api::endpoint;
 
+use crate::http::encryption::is_encrypted;
 use crate::infra::trusted_proxies::TrustedProxies;
 use crate::state::AppState;
 
@@ -52,7 +53,8 @@ pub(crate) fn own_url(request: &HttpRequest) -> String {
     };
     let host = told(&FORWARDED_HOST, "host").filter(|host| is_host(host)).or_else(own);
     let host = host.filter(|host| is_host(host)).unwrap_or_else(|| "localhost".to_owned());
-    format!("{}://{host}", scheme.as_deref().unwrap_or("http"))
+    let own_scheme = if is_encrypted(request) { "https" } else { "http" };
+    format!("{}://{host}", scheme.as_deref().unwrap_or(own_scheme))
 }
 
 fn trusted(request: &HttpRequest) -> Option<&TrustedProxies> {

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::domain::playback;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::no_store::NoStore;
 use crate::http::object::Object;
 use crate::state::AppState;
 
@@ -23,10 +24,10 @@ pub(crate) async fn decide(
     request: HttpRequest,
     file_id: web::Path<Uuid>,
     body: web::Json<Object<Capabilities>>,
-) -> Result<web::Json<Envelope<Playback>>, ApiError> {
+) -> Result<NoStore<Envelope<Playback>>, ApiError> {
     let program = request.headers().get(USER_AGENT).and_then(|value| value.to_str().ok());
     let client = state.database.client().await?;
     let (account, capabilities) = (&actor.account, body.into_inner().0);
     let decided = playback::choose(&client, &state.tokens, account, *file_id, &capabilities, program).await?;
-    Ok(web::Json(Envelope::new(decided)))
+    Ok(NoStore(Envelope::new(decided)))
 }

@@ -16,8 +16,8 @@ use super::upload::tus;
 use super::{
     access, account, auth, authority, bookmark, certificate, device, dnapi, enrolment, event, file, firewall,
     folder, health, hls, install, invitation, job, member, metrics, network, node, node_interface, peer,
-    picture, playback, pool, preauth, project, project_options, quota, revocation, rotation, session, share,
-    system, totp, trash, upload,
+    personal_token, picture, playback, pool, preauth, project, project_options, quota, revocation, rotation,
+    session, share, system, totp, trash, upload,
 };
 
 /// Writes a line of the table as access and handler.
@@ -52,6 +52,9 @@ routes! {
     Account session::list;
     Account session::end_others;
     Account session::end;
+    Account personal_token::create;
+    Account personal_token::list;
+    Account personal_token::end;
     Operator account::list;
     Operator account::change;
     Operator account::delete;
@@ -70,6 +73,7 @@ routes! {
     Anyone invitation::accept;
     Account invitation::join;
     Admin  invitation::revoke;
+    Operator personal_token::list_of_account;
 
     Anyone device::ca;
     MemberOrCode device::register;

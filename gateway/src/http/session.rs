@@ -21,7 +21,7 @@ pub(crate) async fn list(
     let client = state.database.client().await?;
     let mut sessions = database::list(&client, &actor.account, None).await?;
     for session in &mut sessions {
-        session.current = session.session_id == actor.session_id;
+        session.current = Some(session.session_id) == actor.session_id;
     }
     Ok(web::Json(Envelope::new(sessions)))
 }

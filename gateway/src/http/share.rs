@@ -12,6 +12,7 @@ use crate::domain::share;
 use crate::error::ApiError;
 use crate::http::console;
 use crate::http::extractor::Actor;
+use crate::http::no_store::NoStore;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
@@ -26,12 +27,12 @@ pub(crate) async fn create(
     actor: Actor,
     request: HttpRequest,
     body: web::Json<Object<NewShare>>,
-) -> Result<web::Json<Envelope<MadeShare>>, ApiError> {
+) -> Result<NoStore<Envelope<MadeShare>>, ApiError> {
     let address = client_address(&request);
     share::create(&state.database, &state.passwords, &actor.account, body.into_inner().0, address)
         .await
         .map(Envelope::new)
-        .map(web::Json)
+        .map(NoStore)
 }
 
 /// Query of `GET /api/shares`.
@@ -83,10 +84,10 @@ pub(crate) async fn open(
     state: web::Data<AppState>,
     request: HttpRequest,
     body: web::Json<Object<OpenShare>>,
-) -> Result<web::Json<Envelope<Shared>>, ApiError> {
-    let AppState { database, tokens, passwords, share_guesses: guesses, .. } = &**state;
-    let door = share::Door { database, tokens, passwords, guesses };
-    share::open(&door, body.into_inner().0, client_address(&request)).await.map(Envelope::new).map(web::Json)
+) -> Result<NoStore<Envelope<Shared>>, ApiError> {
+    let AppState { database, tokens, passwords, limits, .. } = &**state;
+    let door = share::Door { database, tokens, passwords, limits };
+    share::open(&door, body.into_inner().0, client_address(&request)).await.map(Envelope::new).map(NoStore)
 }
 
 /// The page of a link.

@@ -7,6 +7,7 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 use nebula_api::Envelope;
 use nebula_api::file::{File, UploadQuery};
 
+use crate::domain::rate_limit::Limit;
 use crate::domain::upload::NewUpload;
 use crate::error::{ApiError, MEDIA_TYPE};
 use crate::http::body_limit::BodyTimer;
@@ -66,6 +67,7 @@ async fn receive(
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
     query::check(request.query_string(), &["projectId", "folder", "name", "sha256"])?;
+    state.limits.take_both(Limit::Uploads, actor.account.id, client_address(request)).await?;
     let _permit = state.transfers.of_account(actor.account.id)?;
     BodyTimer::allow_upload(request);
     let upload = NewUpload {

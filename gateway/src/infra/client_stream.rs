@@ -1,4 +1,5 @@
-//! A client's TCP connection that can be told to make room, and ends when its client takes nothing for long.
+//! A client's connection, encrypted or not, that can be told to make room, and ends when its client takes nothing for
+//! long.
 
 use std::future::Future;
 use std::io::{self, ErrorKind};
@@ -11,8 +12,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tokio_rustls::server::TlsStream;
 
 use super::connections::Connection;
+use super::tls::Opening;
 
 /// How long a client may take nothing of a response. A paused player comes back for the rest with a range.
 const WRITE_SILENCE: Duration = Duration::from_secs(120);
@@ -33,10 +36,16 @@ pub(crate) const NO_ROOM: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnecti
     \"sqlstate\":\"53300\",\"detail\":\"this gateway has as many connections as it can have\",\
     \"hint\":\"Try again in a moment; its log says how many it has.\"}";
 
+/// Sent to a client of another machine that does not encrypt, where it must.
+pub(crate) const NOT_ENCRYPTED: &[u8] = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\
+    content-type: application/json\r\ncontent-length: 140\r\n\r\n{\"success\":false,\"error\":\"bad_argument\",\
+    \"sqlstate\":\"22023\",\"detail\":\"this address is encrypted\",\
+    \"hint\":\"Write https:// instead of http://.\"}";
+
 /// The stream of one connection.
 #[derive(Debug)]
 pub(crate) struct ClientStream {
-    stream: TcpStream,
+    stream: Transport,
     connection: Arc<Connection>,
     /// Whether bytes were read that the HTTP service has not looked at yet.
     unread: bool,
@@ -45,6 +54,23 @@ pub(crate) struct ClientStream {
     /// Runs while the client must be quick.
     pace: Option<Pace>,
     pace_interval: Duration,
+}
+
+/// Bytes of a connection.
+#[derive(Debug)]
+enum Transport {
+    Plain(TcpStream),
+    Encrypted(Box<TlsStream<TcpStream>>),
+}
+
+/// Does the same with either kind of stream.
+macro_rules! with_stream {
+    ($transport:expr, $stream:ident => $work:expr) => {
+        match $transport {
+            Transport::Plain($stream) => $work,
+            Transport::Encrypted($stream) => $work,
+        }
+    };
 }
 
 /// The bytes that a client took since a moment, and a clock for their number.
@@ -75,7 +101,25 @@ impl Pace {
 
 impl ClientStream {
     pub(crate) fn new(stream: TcpStream, connection: Arc<Connection>) -> Self {
+        Self::with(Transport::Plain(stream), connection)
+    }
+
+    /// A connection that may be encrypted.
+    pub(crate) fn opened(opening: Opening, connection: Arc<Connection>) -> Self {
+        let stream = match opening {
+            Opening::Plain(stream) => Transport::Plain(stream),
+            Opening::Encrypted(stream) => Transport::Encrypted(stream),
+        };
+        Self::with(stream, connection)
+    }
+
+    fn with(stream: Transport, connection: Arc<Connection>) -> Self {
         Self { stream, connection, unread: false, silence: None, pace: None, pace_interval: PACE_INTERVAL }
+    }
+
+    /// Whether it is encrypted.
+    pub(crate) fn is_encrypted(&self) -> bool {
+        matches!(self.stream, Transport::Encrypted(_))
     }
 
     pub(crate) fn connection(&self) -> &Arc<Connection> {
@@ -99,11 +143,12 @@ impl AsyncRead for ClientStream {
             }
             // Not into the middle of a response that the client has not taken yet.
             if self.silence.is_none() {
-                let _ = self.stream.try_write(EVICTED);
+                let _ =
+                    with_stream!(&mut self.stream, stream => Pin::new(stream).poll_write(context, EVICTED));
             }
             return Poll::Ready(Err(ErrorKind::ConnectionAborted.into()));
         }
-        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        let read = with_stream!(&mut self.stream, stream => Pin::new(stream).poll_read(context, buffer));
         self.unread = read.is_ready();
         read
     }
@@ -115,7 +160,7 @@ impl AsyncWrite for ClientStream {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(context, bytes);
+        let written = with_stream!(&mut self.stream, stream => Pin::new(stream).poll_write(context, bytes));
         if self.connection.is_hurried() {
             let taken = if let Poll::Ready(Ok(count)) = &written { *count } else { 0 };
             let interval = self.pace_interval;
@@ -134,11 +179,11 @@ impl AsyncWrite for ClientStream {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
+        with_stream!(&mut self.stream, stream => Pin::new(stream).poll_flush(context))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
+        with_stream!(&mut self.stream, stream => Pin::new(stream).poll_shutdown(context))
     }
 }
 
@@ -204,7 +249,7 @@ mod tests {
 
     #[test]
     fn the_refusals_that_are_sent_without_a_server_are_whole_responses_with_a_hint() {
-        for refusal in [EVICTED, NO_ROOM] {
+        for refusal in [EVICTED, NO_ROOM, NOT_ENCRYPTED] {
             let text = std::str::from_utf8(refusal).unwrap();
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")).unwrap();

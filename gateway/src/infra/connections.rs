@@ -6,15 +6,16 @@
 //! ones there are.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::future::poll_fn;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Waker;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures::task::AtomicWaker;
 
-use super::rate_limit::client_prefix;
+use super::client_prefix::client_prefix;
 use super::trusted_proxies::TrustedProxies;
 
 /// Connections above the limit that are accepted all the same, to answer questions about health.
@@ -212,6 +213,15 @@ impl Connection {
     /// Whether it has to make room.
     pub(crate) fn is_closing(&self) -> bool {
         self.signal.closing.load(Ordering::Acquire)
+    }
+
+    /// Resolves when it has to make room.
+    pub(crate) async fn closing(&self) {
+        poll_fn(|context| {
+            self.wake_on_closing(context.waker());
+            if self.is_closing() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
     }
 
     /// Has `waker` called when the connection has to make room.

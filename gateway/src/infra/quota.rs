@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::future::Either;
 use uuid::Uuid;
 
-use super::rate_limit::client_prefix;
+use super::client_prefix::client_prefix;
 use crate::error::{ApiError, RATE_LIMITED};
 
 /// Transfers that one account has open: several players and uploads.

@@ -35,6 +35,8 @@ pub enum Grant {
     Session([u8; 16]),
     /// A share link that the account made, as long as it is open.
     Share([u8; 16]),
+    /// A personal token of the account, as long as it lasts, and within its scopes.
+    Token([u8; 16]),
 }
 
 /// The caller that a token names.
@@ -84,6 +86,7 @@ struct Payload {
     sub: Uuid,
     session: Option<Uuid>,
     share: Option<Uuid>,
+    token: Option<Uuid>,
 }
 
 impl<'a> Token<'a> {
@@ -108,12 +111,16 @@ impl<'a> Token<'a> {
         if !matches!(header.alg.as_str(), "EdDSA" | "Ed25519") {
             return None;
         }
-        let holder = match (payload.aud.as_str(), payload.session, payload.share) {
-            (GATEWAY_AUDIENCE, None, None) => Holder::Gateway,
-            (ACCOUNT_AUDIENCE, Some(session), None) => {
-                account(payload.sub, Grant::Session(session.into_bytes()))
-            }
-            (ACCOUNT_AUDIENCE, None, Some(share)) => account(payload.sub, Grant::Share(share.into_bytes())),
+        let by = match (payload.session, payload.share, payload.token) {
+            (None, None, None) => None,
+            (Some(session), None, None) => Some(Grant::Session(session.into_bytes())),
+            (None, Some(share), None) => Some(Grant::Share(share.into_bytes())),
+            (None, None, Some(token)) => Some(Grant::Token(token.into_bytes())),
+            _ => return None,
+        };
+        let holder = match (payload.aud.as_str(), by) {
+            (GATEWAY_AUDIENCE, None) => Holder::Gateway,
+            (ACCOUNT_AUDIENCE, Some(by)) => Holder::Account { account: payload.sub.into_bytes(), by },
             _ => return None,
         };
         let signature = Signature::from_slice(&decode(signature)?).ok()?;
@@ -138,10 +145,6 @@ impl<'a> Token<'a> {
             _ => Err(TokenFault::Forged),
         }
     }
-}
-
-fn account(account: Uuid, by: Grant) -> Holder {
-    Holder::Account { account: account.into_bytes(), by }
 }
 
 /// Signs tokens in tests; the extension itself has no signing key.
@@ -192,13 +195,19 @@ mod tests {
             read(HEADER, &share).map(|claims| claims.holder),
             Ok(Holder::Account { by: Grant::Share(_), .. })
         ));
+        let token = CLAIMS.replace("\"session\"", "\"token\"");
+        assert!(matches!(
+            read(HEADER, &token).map(|claims| claims.holder),
+            Ok(Holder::Account { by: Grant::Token(_), .. })
+        ));
     }
 
     #[test]
-    fn a_token_names_a_session_or_a_share_of_an_account_and_neither_of_a_gateway() {
+    fn a_token_names_one_right_of_an_account_and_none_of_a_gateway() {
         for claims in [
             CLAIMS.replace("\"session\"", "\"other\""),
             CLAIMS.replace("\"exp\"", "\"share\":\"00000000-0000-0000-0000-000000000004\",\"exp\""),
+            CLAIMS.replace("\"exp\"", "\"token\":\"00000000-0000-0000-0000-000000000004\",\"exp\""),
             CLAIMS.replace("\"nebula\"", "\"nebula-gateway\""),
             CLAIMS.replace("\"nebula\"", "\"nebula-link\""),
             CLAIMS.replace("\"aud\"", "\"for\""),

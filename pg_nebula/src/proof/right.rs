@@ -1,10 +1,10 @@
-//! The right that a token names: a session that has not ended, or a share link that is open; of an account that is not
-//! disabled.
+//! The right that a token names: a session that has not ended, a share link that is open, or a personal token that
+//! lasts; of an account that is not disabled.
 
 use nebula_core::access_token::Grant;
 use pgrx::Uuid;
 
-use super::refused;
+use super::{personal, refused};
 use crate::direct::{IndexScan, KeyValue, Table};
 use crate::pg::datum::timestamp::Timestamp;
 use crate::pg::error::Result;
@@ -16,11 +16,12 @@ static ACCOUNT: Table = Table::new(c"account", &[c"disabled_at"]);
 static SESSION: Table = Table::new(c"session", &[c"account_id", c"expires_at", c"ended_at"]);
 static SHARE: Table = Table::new(c"share", &[c"made_by", c"expires_at", c"revoked_at"]);
 
-/// Refuses a token whose right has ended, however long the token itself is good.
+/// Refuses a token whose right has ended, however long the token itself is good. Answers the actions that a personal
+/// token is good for; `None`: all that the account may do.
 ///
 /// # Errors
 /// [`Kind::Unproven`](crate::pg::error::Kind::Unproven).
-pub(super) fn require(account: [u8; 16], by: Grant) -> Result<()> {
+pub(super) fn require(account: [u8; 16], by: Grant) -> Result<Option<Vec<String>>> {
     let account = Uuid::from_bytes(account);
     let holds = match by {
         Grant::Session(id) => {
@@ -30,12 +31,15 @@ pub(super) fn require(account: [u8; 16], by: Grant) -> Result<()> {
         Grant::Share(id) => {
             holds_now(&SHARE, c"share_pkey", Uuid::from_bytes(id), account)? || share_by_sql(id, account)?
         }
+        Grant::Token(id) => return personal::by_id(id, account).map(Some),
     };
     match (holds, by) {
-        (true, _) if is_enabled(account)? => Ok(()),
+        (true, _) if is_enabled(account)? => Ok(None),
         (true, _) => Err(refused("this account is unknown or disabled", "Sign in again.")),
         (false, Grant::Session(_)) => Err(refused("the session was ended", "Sign in again.")),
-        (false, Grant::Share(_)) => Err(refused("the share link was ended", "Ask for another link.")),
+        (false, Grant::Share(_) | Grant::Token(_)) => {
+            Err(refused("the share link was ended", "Ask for another link."))
+        }
     }
 }
 

@@ -193,6 +193,7 @@ const READERS: &str = "
     named_file network_number network_uses next_peer_network next_tick node_counts node_epoch
     node_health node_late_after node_of_device node_report node_scores node_secrets node_state
     least_role nodes_of_peer not_grantable permitted_projects project_of_device refuse_action
+    list_personal_tokens projects_with_files require_scope require_session scope_actions
     require_operator require_permission role_in role_rank find_account
     check_new_name grouped_code name_hash has_second_factor sealed_totp pending_totp totp_status list_invitations
     invitation_action can_invite

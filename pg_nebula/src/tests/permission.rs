@@ -11,10 +11,12 @@ mod tests {
         Action(&'static str, &'static str),
         /// Whether the account sees the object, or it answers only what the account sees.
         Sight,
+        /// Whether the account has signed in, with the arguments: no personal token may do it, whatever its scopes.
+        Session(&'static str),
         /// Nothing of an account: it signs one in, or acts for a device or the gateway itself.
         NoAccount,
     }
-    use Asks::{Action, NoAccount, Sight};
+    use Asks::{Action, NoAccount, Session, Sight};
 
     const PROJECT: &str = "(SELECT project_id FROM nebula.project WHERE name = 'proof')";
     const ROLES: [&str; 6] = ["stranger", "viewer", "member", "admin", "owner", "operator"];
@@ -26,21 +28,28 @@ mod tests {
         ("is_proven", NoAccount),
         ("is_gateway", NoAccount),
         ("account_role", Sight),
-        ("require_admin", Action("account.write", "$1")),
+        ("require_admin", Action("system.read", "$1")),
         ("sign_in", NoAccount),
-        ("set_own_password", Sight),
+        ("set_own_password", Session("$1, 'old', 'hash', NULL")),
         ("sealed_totp", NoAccount),
-        ("begin_totp", Sight),
-        ("pending_totp", Sight),
-        ("confirm_totp", Sight),
-        ("end_totp", Sight),
+        ("begin_totp", Session("$1, 'password', '\\x00'")),
+        ("pending_totp", Session("$1")),
+        ("confirm_totp", Session("$1, 1, '{}'")),
+        ("end_totp", Session("$1, 'password'")),
         ("remove_totp_for", Action("account.write", "$1, $a")),
-        ("totp_status", Sight),
+        ("totp_status", Session("$1")),
+        ("take_from_rate", NoAccount),
+        ("look_at_rate", NoAccount),
+        ("forget_rate", NoAccount),
         ("rotate_session", NoAccount),
         ("close_session", NoAccount),
         ("list_sessions", Action("account.write", "$1, gen_random_uuid()")),
-        ("end_session_for", Sight),
-        ("end_other_sessions", Sight),
+        ("end_session_for", Session("$1, gen_random_uuid()")),
+        ("end_other_sessions", Session("$1, gen_random_uuid()")),
+        ("create_personal_token", Session("$1, 'ci', sha256('ci'), '{read}', interval '1 day'")),
+        ("list_personal_tokens", Session("$1")),
+        ("end_personal_token", Session("$1, gen_random_uuid()")),
+        ("use_personal_token", Sight),
         ("list_accounts", Action("account.write", "$1")),
         ("change_account_for", Action("account.write", "$1, $a, '{\"role\": \"admin\"}'")),
         ("delete_account_for", Action("account.write", "$1, $a")),
@@ -49,7 +58,7 @@ mod tests {
         ("revoke_invitation_for", Sight),
         ("find_invitation", NoAccount),
         ("accept_invitation", NoAccount),
-        ("join_by_invitation", Sight),
+        ("join_by_invitation", Session("$1, sha256('code')")),
         ("list_members", Action("project.read", "$1, $p")),
         ("set_member_for", Action("member.write", "$1, $p, 'stranger', 'viewer'")),
         ("remove_member_for", Action("member.write", "$1, $p, $a")),
@@ -157,7 +166,7 @@ mod tests {
             ),
         ),
         ("list_files", Sight),
-        ("file_content", Sight),
+        ("file_content", Action("file.read", "$1, $f, NULL")),
         ("create_share", Action("share.write", "$1, $f, sha256('t'), NULL, NULL, true, NULL, NULL")),
         ("share_folder", Action("share.write", "$1, $p, 'x', sha256('u')")),
         ("list_shares", Sight),
@@ -165,31 +174,31 @@ mod tests {
         ("find_share", NoAccount),
         ("use_share", NoAccount),
         ("is_share_open", NoAccount),
-        ("playback_source", Sight),
+        ("playback_source", Action("file.read", "$1, $f")),
         ("record_playback", Sight),
         ("named_file", Action("file.write", "$1, $p, '', 'a'")),
         ("move_file", Action("file.write", "$1, $f, '', 'c'")),
-        ("list_folders", Action("project.read", "$1, $p")),
+        ("list_folders", Action("file.read", "$1, $p")),
         ("move_folder", Action("file.write", "$1, $p, 'x', 'y'")),
         ("convert_file", Action("file.write", "$1, $f, true")),
         ("tag_file", Action("file.write", "$1, $f, '{new}'")),
-        ("list_tags", Action("project.read", "$1, $p")),
-        ("content_of", Sight),
+        ("list_tags", Action("file.read", "$1, $p")),
+        ("content_of", Action("file.read", "$1, $f")),
         ("trash_file", Action("file.write", "$1, $f")),
         ("trash_folder", Action("file.write", "$1, $p, 'x'")),
         ("restore_file", Action("file.write", "$1, $f")),
         ("purge_file", Action("file.write", "$1, $f")),
         ("old_trash", NoAccount),
         ("purge_old", NoAccount),
-        ("set_bookmark", Sight),
+        ("set_bookmark", Action("file.read", "$1, $f, 1, 2")),
         ("drop_bookmark", Sight),
         ("list_bookmarks", Sight),
-        ("playable_variants", Sight),
+        ("playable_variants", Action("file.read", "$1, $f")),
         ("variant_segments", Sight),
         ("variant_init", Sight),
         ("find_segment", Sight),
         ("make_from", Sight),
-        ("file_duration", Sight),
+        ("file_duration", Action("file.read", "$1, $f")),
         ("unknown_objects", NoAccount),
         ("disk_room_for", NoAccount),
         ("record_state_for", NoAccount),
@@ -292,6 +301,57 @@ mod tests {
         }
     }
 
+    /// Proves an operator of this name by a personal token that is good for these actions, for the rest of the
+    /// transaction.
+    fn prove_by_token(operator: &str, actions: &str) {
+        run(&format!("SELECT nebula.create_account('{operator}', '$argon2id$x', 'admin')"));
+        run(&format!(
+            "INSERT INTO nebula.personal_token (account_id, token_hash, name, scopes, actions, expires_at)
+             SELECT account_id, sha256(convert_to('nebula_pat_' || username, 'UTF8')), 'ci', '{{admin}}', {actions},
+                    now() + interval '1 hour'
+               FROM nebula.account WHERE username = '{operator}'"
+        ));
+        run(&format!("SELECT nebula.actor('nebula_pat_{operator}')"));
+    }
+
+    #[pg_test]
+    fn a_personal_token_may_do_what_its_scopes_name_and_nothing_else() {
+        everything();
+        for action in text("SELECT string_agg(action, ' ') FROM nebula.permission").split(' ') {
+            let (with, without) = (format!("with-{action}"), format!("without-{action}"));
+            prove_by_token(&with, &format!("'{{project.read,file.read,{action}}}'"));
+            let others = format!("ARRAY(SELECT action FROM nebula.permission WHERE action <> '{action}')");
+            prove_by_token(&without, &others);
+            for (function, asks) in FUNCTIONS {
+                let Action(asked, arguments) = asks else { continue };
+                if *asked != action {
+                    continue;
+                }
+                let is_refused = |account: &str| {
+                    let outcome = outcome(function, arguments, account);
+                    outcome.starts_with("42501") && outcome.contains("scopes of the personal token")
+                };
+                assert!(!is_refused(&with), "{function} with the scope {action}");
+                assert!(is_refused(&without), "{function} without the scope {action}");
+            }
+        }
+    }
+
+    #[pg_test]
+    fn a_personal_token_with_all_scopes_changes_neither_its_account_nor_its_tokens() {
+        everything();
+        prove_by_token("robot", "ARRAY(SELECT action FROM nebula.permission)");
+        for (function, asks) in FUNCTIONS {
+            let Session(arguments) = asks else { continue };
+            let refused = outcome(function, arguments, "robot");
+            let by_token = "42501 a personal token may not";
+            assert!(refused.starts_with(by_token), "{function} by a personal token: {refused}");
+            let allowed = outcome(function, arguments, "operator");
+            assert!(!allowed.starts_with(by_token), "{function} in a session: {allowed}");
+            assert!(!allowed.starts_with("42883"), "{function}: {allowed}");
+        }
+    }
+
     #[pg_test]
     fn a_project_that_does_not_exist_is_named_to_members_and_operators_alike() {
         everything();
@@ -327,7 +387,7 @@ mod tests {
             .collect();
         for action in text("SELECT string_agg(action, ' ') FROM nebula.permission").split(' ') {
             // Of functions that answer what an account sees, and of functions that no account calls.
-            let other = ["file.read", "peer.admin", "system.read", "event.origin"];
+            let other = ["peer.admin", "event.origin"];
             assert!(asked.contains(&action) || other.contains(&action), "nothing asks for {action}");
         }
     }

@@ -96,6 +96,46 @@ mod tests {
         assert_eq!(text("SELECT max(failures) FROM nebula.sign_in_failure"), "1");
     }
 
+    /// Processor time of this thread, in nanoseconds: unlike the time that passes, it does not depend on what else runs.
+    fn processor_time() -> u64 {
+        let stat = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux counts it");
+        stat.split(' ').next().and_then(|time| time.parse().ok()).expect("a number")
+    }
+
+    #[pg_test]
+    fn an_unknown_name_costs_the_same_work_as_a_wrong_password() {
+        // With the parameters of the passwords that gateways hash.
+        let hash: PasswordHash = Argon2::default().hash_password(b"right").expect("there is randomness");
+        run(&format!("SELECT nebula.create_account('anna', '{hash}')"));
+        run("SET LOCAL track_functions = 'all'");
+        let calls = || {
+            text(
+                "SELECT coalesce(jsonb_object_agg(funcname, calls), '{}') FROM pg_stat_xact_user_functions
+                   WHERE schemaname = 'nebula'",
+            )
+        };
+        let mut work = |name: &str, network: u32| {
+            let (calls_before, before) = (calls(), processor_time());
+            for host in 1..=4 {
+                assert_eq!(sign_in(name, "wrong", &format!("192.0.{network}.{host}")), "refused");
+            }
+            let time = processor_time() - before;
+            let calls = text(&format!(
+                "SELECT jsonb_object_agg(key, value::bigint - coalesce(('{calls_before}'::jsonb ->> key)::bigint, 0))
+                   FROM jsonb_each_text('{}')",
+                calls()
+            ));
+            (calls, time)
+        };
+        // Plans are made once.
+        work("anna", 1);
+        let (calls_known, known) = work("anna", 2);
+        let (calls_unknown, unknown) = work("nobody", 3);
+        assert_eq!(calls_known, calls_unknown);
+        let ratio = known as f64 / unknown as f64;
+        assert!((0.5..2.0).contains(&ratio), "a wrong password: {known} ns, an unknown name: {unknown} ns");
+    }
+
     #[pg_test]
     fn a_network_of_ipv6_is_one_client() {
         anna();

@@ -23,6 +23,8 @@ pub(crate) enum Grant {
     Session(Uuid),
     /// A share link that the account made.
     Share(Uuid),
+    /// A personal token, within its scopes.
+    Token(Uuid),
 }
 
 /// Claims of a token, as the database reads them.

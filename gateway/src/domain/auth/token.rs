@@ -9,6 +9,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::personal_token::Holders;
 use crate::database::Signer;
 use crate::database::proof::{TokenError, open_as};
 use crate::error::ApiError;
@@ -18,17 +19,28 @@ pub(crate) struct Tokens {
     sign: EncodingKey,
     check: DecodingKey,
     signer: Signer,
+    holders: Holders,
 }
 
 impl Tokens {
     /// `key` has at least 32 bytes; the settings check that.
     pub(crate) fn new(key: &[u8], signer: Signer) -> Self {
-        Self { sign: EncodingKey::from_secret(key), check: DecodingKey::from_secret(key), signer }
+        Self {
+            sign: EncodingKey::from_secret(key),
+            check: DecodingKey::from_secret(key),
+            signer,
+            holders: Holders::default(),
+        }
     }
 
     /// Signs access tokens.
     pub(crate) fn signer(&self) -> &Signer {
         &self.signer
+    }
+
+    /// Accounts of personal tokens.
+    pub(crate) fn holders(&self) -> &Holders {
+        &self.holders
     }
 
     /// Signs claims that only gateways read, which must hold `exp` (seconds since 1970) and `aud`.

@@ -22,6 +22,7 @@ use super::announce::{CreateQuery, number, offset, text, wanted};
 use super::drain_refused;
 use crate::database::Account;
 use crate::domain::file;
+use crate::domain::rate_limit::Limit;
 use crate::domain::upload::resumable::request::{Part, Progress, Purpose};
 use crate::error::{ApiError, WRONG_STATE};
 use crate::http::body_limit::BodyTimer;
@@ -55,6 +56,7 @@ pub(super) async fn create(
         let size = part.total.or(part.length.filter(|_| part.is_last));
         let purpose = Purpose::File(wanted(query, "")?);
         // First, because a refusal after the creation would leave an upload whose URL nobody knows.
+        state.limits.take_both(Limit::Uploads, actor.account.id, client_address(&request)).await?;
         let _permit = state.transfers.of_account(actor.account.id)?;
         let begun = state.resumable.create(&actor.account, purpose, size, None).await?;
         BodyTimer::allow_upload(&request);

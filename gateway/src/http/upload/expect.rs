@@ -11,6 +11,7 @@ use super::announce::{CreateQuery, number, text, wanted};
 use super::{draft, tus};
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::personal_token;
 use crate::state::AppState;
 
 /// Lets the request go on, after which the client is told to send the body, or answers the refusal.
@@ -34,6 +35,7 @@ pub(crate) async fn ask(state: web::Data<AppState>, request: Request) -> Result<
 /// The checks of an upload that need none of its bytes. All other requests go on. A malformed announcement is refused
 /// by the handler, which says what is wrong with it.
 async fn check(state: &AppState, request: &Request) -> Result<(), ApiError> {
+    personal_token::look_up_early(state, request.headers()).await?;
     let id = request.path().strip_prefix("/api/uploads/").and_then(|id| id.parse().ok());
     let length = number(request.headers(), CONTENT_LENGTH.as_str()).ok().flatten();
     match (request.method(), request.path(), id) {

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::announce::{CreateQuery, number, offset, project, text, wanted};
 use super::{draft, drain_refused};
+use crate::domain::rate_limit::Limit;
 use crate::domain::upload::resumable::request::{Checksum, Part, Progress, Purpose};
 use crate::error::{ApiError, PRECONDITION};
 use crate::files::upload::partial::Duplicate;
@@ -74,6 +75,7 @@ pub(crate) async fn create(
     let begun = async {
         let actor = actor?;
         check_version(&request)?;
+        state.limits.take_both(Limit::Uploads, actor.account.id, client_address(&request)).await?;
         let metadata = text(request.headers(), "Upload-Metadata").map(str::to_owned);
         let (query, said) = (query.into_inner(), metadata.as_deref().unwrap_or_default());
         let purpose = match text(request.headers(), CONCAT) {

@@ -61,6 +61,13 @@ async fn accounts(to: &mut Recorder) -> Result<()> {
     Api::login(&to.base, "admin", PASSWORD).await?;
     to.leaves("DELETE /api/sessions", "/api/sessions", NOTHING, "account end-session").await?;
 
+    let wanted = json!({"name": "ci", "scopes": ["read"]});
+    let tokens = "/api/account/tokens";
+    let made = to.leaves("POST /api/account/tokens", tokens, wanted, "account create-token").await?;
+    let token = made["data"]["tokenId"].as_str().with_context(|| made.to_string())?.to_owned();
+    let path = format!("{tokens}/{token}");
+    to.leaves("DELETE /api/account/tokens/{id}", &path, NOTHING, "account end-token").await?;
+
     let members = format!("/api/projects/{}/members", to.project);
     let member = json!({"username": "anna", "role": "admin"});
     to.leaves("PUT /api/projects/{projectId}/members", &members, member, "account add-member").await?;

@@ -145,6 +145,9 @@ impl People {
                  INSERT INTO nebula.totp (account_id, sealed_secret, confirmed_at)
                  SELECT id, decode(repeat('00', 48), 'hex'), now() FROM made RETURNING account_id::text"
             ),
+            "token" => format!(
+                "SELECT token_id::text FROM nebula.create_personal_token('{account}', '{id}', sha256('{id}'), '{{read}}', '1 d')"
+            ),
             "session" => format!("SELECT nebula.open_session('{account}', sha256('{id}'), '1 h')::text"),
             "invitation" => format!("SELECT invitation_id::text FROM nebula.invite('{project}')"),
             "enrolment" => format!("SELECT enrolment_id::text FROM nebula.create_enrolment('{project}')"),
