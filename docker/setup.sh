@@ -50,4 +50,5 @@ fi
 if [[ ${1:-} == test ]]; then
     "$repo/docker/prefix.sh" "$pg_major-test"
     "$repo/tests/run/nebula.sh"
+    "$repo/tests/run/openapi.sh"
 fi

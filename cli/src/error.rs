@@ -73,6 +73,7 @@ impl Error {
             sqlstate: sqlstate.to_owned(),
             detail: detail.into(),
             hint: None,
+            field: None,
             reason: None,
         };
         Self { failure: Box::new(failure), status: None, broken_pipe: false, is_usage: false }

@@ -20,6 +20,7 @@ pub(crate) mod machine;
 pub(crate) mod nebula_yml;
 pub(crate) mod network;
 pub(crate) mod node_secret;
+pub(crate) mod page;
 pub(crate) mod peer;
 pub(crate) mod playback;
 pub(crate) mod project_cache;

@@ -118,15 +118,17 @@ pub(crate) const MEANINGS: [Meaning; 11] = [
 #[derive(Debug, Clone)]
 pub(crate) struct ApiError {
     meaning: Meaning,
+    /// In a box, because every fallible function would otherwise return as many bytes.
+    said: Box<Said>,
+}
+
+/// Everything that is said of a failure beside its meaning.
+#[derive(Debug, Clone, Default)]
+struct Said {
     sqlstate: Option<Box<str>>,
     detail: Box<str>,
     hint: Option<Box<str>>,
-    rare: Option<Box<Rare>>,
-}
-
-/// Parts that few failures have, so that all others stay small.
-#[derive(Debug, Clone, Default)]
-struct Rare {
+    field: Option<Box<str>>,
     allow: Option<Box<str>>,
     retry_after: Option<u64>,
     reason: Option<&'static str>,
@@ -135,7 +137,7 @@ struct Rare {
 impl ApiError {
     /// `detail` is a sentence; [`Self::hint`] adds what to do.
     pub(crate) fn new(meaning: Meaning, detail: impl Into<Box<str>>) -> Self {
-        Self { meaning, sqlstate: None, detail: detail.into(), hint: None, rare: None }
+        Self { meaning, said: Box::new(Said { detail: detail.into(), ..Said::default() }) }
     }
 
     /// 400: the caller sent something that cannot be used.
@@ -187,35 +189,42 @@ impl ApiError {
     /// Adds what to do about it.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<Box<str>>) -> Self {
-        self.hint = Some(hint.into());
+        self.said.hint = Some(hint.into());
+        self
+    }
+
+    /// Names the part of the request at fault: a parameter, or the path of a value in the body.
+    #[must_use]
+    pub(crate) fn field(mut self, field: impl Into<Box<str>>) -> Self {
+        self.said.field = Some(field.into());
         self
     }
 
     /// Sets when to try again, for a 429; without it, after a minute.
     #[must_use]
     pub(crate) fn retry_after(mut self, wait: Duration) -> Self {
-        self.rare.get_or_insert_default().retry_after = Some(wait.as_secs() + 1);
+        self.said.retry_after = Some(wait.as_secs() + 1);
         self
     }
 
     /// Adds why the caller is not signed in, for a 401.
     #[must_use]
     pub(crate) fn reason(mut self, reason: &'static str) -> Self {
-        self.rare.get_or_insert_default().reason = Some(reason);
+        self.said.reason = Some(reason);
         self
     }
 
     /// Adds the methods that the URL has, for a 405.
     #[must_use]
     pub(crate) fn allow(mut self, methods: &str) -> Self {
-        self.rare.get_or_insert_default().allow = Some(methods.into());
+        self.said.allow = Some(methods.into());
         self
     }
 
     /// Replaces the SQLSTATE of the meaning by the exact one.
     #[must_use]
     pub(crate) fn sqlstate(mut self, sqlstate: &str) -> Self {
-        self.sqlstate = Some(sqlstate.into());
+        self.said.sqlstate = Some(sqlstate.into());
         self
     }
 
@@ -224,12 +233,12 @@ impl ApiError {
     }
 
     pub(crate) fn allowed_methods(&self) -> Option<&str> {
-        self.rare.as_ref()?.allow.as_deref()
+        self.said.allow.as_deref()
     }
 
     /// Seconds, for the header `Retry-After`.
     pub(crate) fn retry_after_seconds(&self) -> Option<u64> {
-        self.rare.as_ref()?.retry_after
+        self.said.retry_after
     }
 
     /// The body of the response.
@@ -237,10 +246,11 @@ impl ApiError {
         Failure {
             success: false,
             error: self.meaning.code.to_owned(),
-            sqlstate: self.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate).to_owned(),
-            detail: beginning(&self.detail),
-            hint: self.hint.as_deref().or(self.meaning.usual_hint()).map(beginning),
-            reason: self.rare.as_ref().and_then(|rare| rare.reason).map(str::to_owned),
+            sqlstate: self.said.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate).to_owned(),
+            detail: beginning(&self.said.detail),
+            hint: self.said.hint.as_deref().or(self.meaning.usual_hint()).map(beginning),
+            field: self.said.field.as_deref().map(beginning),
+            reason: self.said.reason.map(str::to_owned),
         }
     }
 }
@@ -258,8 +268,8 @@ fn beginning(text: &str) -> String {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sqlstate = self.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate);
-        write!(f, "{sqlstate}: {}", self.detail)
+        let sqlstate = self.said.sqlstate.as_deref().unwrap_or(self.meaning.sqlstate);
+        write!(f, "{sqlstate}: {}", self.said.detail)
     }
 }
 

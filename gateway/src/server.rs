@@ -43,7 +43,7 @@ use crate::domain::upload::resumable::Resumable;
 use crate::error::sentence;
 use crate::http::encryption::{self, Encryption};
 use crate::http::upload::expect;
-use crate::http::{body_limit, console, error, metrics, personal_token, request_log, routes};
+use crate::http::{body_limit, console, error, metrics, personal_token, representation, request_log, routes};
 use crate::infra::access_hub::AccessHub;
 use crate::infra::bind::{self, bound, free_bound, listen_addresses};
 use crate::infra::client_stream::{ClientStream, NO_ROOM, NOT_ENCRYPTED};
@@ -138,6 +138,7 @@ fn serve(
         .wrap(from_fn(personal_token::look_up))
         .wrap(from_fn(encryption::tell_browsers))
         .wrap(DefaultHeaders::new().add(("X-Content-Type-Options", "nosniff")))
+        .wrap(from_fn(representation::represent))
         .wrap(from_fn(body_limit::limit_body))
         .wrap(from_fn(request_log::log_request))
         .configure(routes::configure)

@@ -181,6 +181,7 @@ install_in_order! {
     "functions_node_health" = "../../sql/functions/node_health.sql",
     "functions_device_check" = "../../sql/functions/device_check.sql",
     "functions_device" = "../../sql/functions/device.sql",
+    "functions_device_list" = "../../sql/functions/device_list.sql",
     "functions_certificate" = "../../sql/functions/certificate.sql",
     "functions_peer_pool" = "../../sql/functions/peer_pool.sql",
     "functions_project_options_check" = "../../sql/functions/project_options_check.sql",

@@ -169,6 +169,29 @@ COMMENT ON FUNCTION nebula.list_jobs(nebula.proven_account, uuid, bigint, intege
   'For the gateway: newest jobs first, of the projects the account sees (administrators: also those of '
   'no project); of one kind or state if named; before pages back, at most 1000 a call';
 
+CREATE FUNCTION nebula.count_jobs(p_actor nebula.proven_account, p_project_id uuid, p_kind text)
+RETURNS TABLE (state text, jobs bigint)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp SET jit = off AS $$
+DECLARE
+  v_visible CONSTANT uuid[]  := ARRAY(SELECT v
+                                        FROM nebula.visible_projects(p_actor) v
+                                       WHERE p_project_id IS NULL OR v = p_project_id);
+  v_admin   CONSTANT boolean := p_project_id IS NULL AND EXISTS (SELECT
+                                                                  FROM nebula.account a
+                                                                 WHERE a.account_id = p_actor
+                                                                   AND a.role = 'admin'
+                                                                   AND a.disabled_at IS NULL);
+BEGIN
+  RETURN QUERY
+    SELECT j.state, count(*)
+      FROM nebula.job_status j
+     WHERE (j.project_id = ANY (v_visible) OR j.project_id IS NULL AND v_admin)
+       AND (p_kind IS NULL OR j.kind = p_kind)
+     GROUP BY j.state;
+END $$;
+COMMENT ON FUNCTION nebula.count_jobs(nebula.proven_account, uuid, text) IS
+  'For the gateway: how many jobs of the projects the account sees, by state; of one kind if named';
+
 -- For an account that does not see a job, the job does not exist.
 CREATE FUNCTION nebula.require_job(p_actor uuid, p_job_id bigint) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = nebula, pg_temp AS $$

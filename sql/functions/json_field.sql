@@ -5,7 +5,7 @@ CREATE FUNCTION nebula.refuse_field(p_field text, p_value jsonb, p_hint text) RE
 LANGUAGE plpgsql STABLE AS $$
 BEGIN
   RAISE EXCEPTION '% cannot be %', p_field, left(coalesce(p_value::text, 'null'), 80)
-    USING ERRCODE = '22023', HINT = p_hint;
+    USING ERRCODE = '22023', HINT = p_hint, COLUMN = p_field;
 END $$;
 COMMENT ON FUNCTION nebula.refuse_field(text, jsonb, text) IS
   'Internal: the error of a field that has another type or value than it can have. Errors: 22023';
@@ -39,7 +39,7 @@ BEGIN
    LIMIT 1;
   IF FOUND THEN
     RAISE EXCEPTION '% has no "%"', p_what, v_wrong
-      USING ERRCODE = '22023', HINT = format('Its fields are %s.', array_to_string(p_known, ', '));
+      USING ERRCODE = '22023', HINT = format('Its fields are %s.', array_to_string(p_known, ', ')), COLUMN = v_wrong;
   END IF;
 END $$;
 COMMENT ON FUNCTION nebula.check_fields(text, jsonb, text[]) IS

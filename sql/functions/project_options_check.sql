@@ -45,10 +45,11 @@ BEGIN
     RETURN;
   ELSIF v_wrong.hint IS NULL THEN
     RAISE EXCEPTION 'there is no option "%"', left(v_wrong.key, 80)
-      USING ERRCODE = '22023', HINT = format('Options are %s.', v_wrong.names);
+      USING ERRCODE = '22023', HINT = format('Options are %s.', v_wrong.names),
+            COLUMN = left(v_wrong.key, 80);
   END IF;
   RAISE EXCEPTION 'option % cannot be %', v_wrong.key, left(v_wrong.value::text, 80)
-    USING ERRCODE = '22023', HINT = format('Give %s.', v_wrong.hint);
+    USING ERRCODE = '22023', HINT = format('Give %s.', v_wrong.hint), COLUMN = v_wrong.key;
 END $$;
 COMMENT ON FUNCTION nebula.check_project_options(jsonb) IS
   'Internal: refuses options of a project that do not exist or cannot have these values. Errors: 22023';

@@ -17,6 +17,7 @@ pub struct Account {
     /// Sign-in name.
     pub username: String,
     /// `admin`: operator, who may do everything; `member`: what the roles in its projects allow.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::AccountRole))]
     pub role: String,
     /// Set: it may not sign in or act any more.
     pub disabled_at: Option<DateTime<Utc>>,
@@ -35,6 +36,7 @@ pub struct Account {
 pub struct AccountChanges {
     /// `admin` or `member`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::AccountRole>))]
     pub role: Option<String>,
     /// Whether it may neither sign in nor act; true ends its sessions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -91,6 +93,7 @@ pub struct Member {
     /// Its sign-in name.
     pub username: String,
     /// `viewer`, `member`, `admin` or `owner`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::ProjectRole))]
     pub role: String,
     /// Since when it is a member.
     pub added_at: DateTime<Utc>,
@@ -106,5 +109,6 @@ pub struct SetMember {
     /// Sign-in name of the account.
     pub username: String,
     /// `viewer`, `member`, `admin` or `owner`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::ProjectRole))]
     pub role: String,
 }

@@ -158,6 +158,7 @@ pub struct DeviceAddresses {
     /// Its name.
     pub name: String,
     /// `host`, `lighthouse` or `relay`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::DeviceRole))]
     pub role: String,
     /// Overlay addresses, IPv4 first.
     pub addresses: Vec<String>,

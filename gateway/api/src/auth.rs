@@ -51,6 +51,7 @@ pub struct Identity {
     /// Its name.
     pub username: String,
     /// `admin` or `member`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::AccountRole))]
     pub role: String,
 }
 

@@ -14,6 +14,7 @@ pub struct Authority {
     /// Name in its certificate.
     pub name: String,
     /// `25519` or `P256`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::Curve))]
     pub curve: String,
     /// Encoding of its own certificate, 1 or 2.
     pub version: i16,
@@ -46,6 +47,7 @@ pub struct RotationRequest {
 #[serde(rename_all = "camelCase")]
 pub struct RotationState {
     /// `distributing`, `reissuing`, `retiring`, `done` or `cancelled`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::RotationStep))]
     pub state: String,
 }
 
@@ -66,6 +68,7 @@ pub struct Rotation {
     pub incoming_fingerprint: String,
     /// `distributing`: both are trusted, the old one signs. `reissuing`: both are trusted, the new one signs.
     /// `retiring`: only the new one is trusted, and devices are told. `done`, `cancelled`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::RotationStep))]
     pub state: String,
     /// Name of the account that began it.
     pub started_by: String,

@@ -30,6 +30,7 @@ pub struct Bookmark {
     /// Its name.
     pub name: String,
     /// `film`, `sound`, `picture` or `other`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::FileKind))]
     pub kind: String,
     /// Media type of the upload.
     pub content_type: String,

@@ -20,6 +20,7 @@ pub struct Certificate {
     /// 1 or 2.
     pub version: i16,
     /// `25519` or `P256`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::Curve))]
     pub curve: String,
     /// Overlay addresses with the prefix length of the network.
     pub networks: Vec<String>,

@@ -19,6 +19,7 @@ pub struct RegisterRequest {
     pub public_key: String,
     /// `host` (default), `lighthouse` or `relay`; the latter two need an administrator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::DeviceRole>))]
     pub role: Option<String>,
     /// `host:port` where others reach it on the underlay; a lighthouse names at least one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -60,6 +61,7 @@ pub struct Device {
     /// Name in the certificate.
     pub name: String,
     /// `host`, `lighthouse` or `relay`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::DeviceRole))]
     pub role: String,
     /// Username of the account that registered it.
     pub owner: Option<String>,
@@ -70,6 +72,7 @@ pub struct Device {
     /// `host:port` where others reach it on the underlay.
     pub endpoints: Vec<String>,
     /// `25519` or `P256`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::Curve))]
     pub curve: String,
     /// Time of the first registration.
     pub registered_at: DateTime<Utc>,

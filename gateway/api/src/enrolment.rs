@@ -17,6 +17,7 @@ pub struct EnrolmentRequest {
     pub name: Option<String>,
     /// `host` (default), `lighthouse` or `relay`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::DeviceRole>))]
     pub role: Option<String>,
     /// Groups in the certificate, for firewall rules.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -79,6 +80,7 @@ pub struct Enrolment {
     #[serde(default)]
     pub device_id: Option<Uuid>,
     /// `host`, `lighthouse` or `relay`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::DeviceRole))]
     pub role: String,
     /// Groups in the certificate.
     pub groups: Vec<String>,
@@ -89,6 +91,7 @@ pub struct Enrolment {
     /// Number of devices that may use it.
     pub uses_max: i32,
     /// `open`, `used`, `expired` or `revoked`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::EnrolmentState))]
     pub state: String,
     /// Name of the account that made it.
     pub created_by: String,

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Query of `POST /api/files`; the body is the bytes themselves.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams))]
+#[cfg_attr(feature = "openapi", derive(utoipa::IntoParams), into_params(parameter_in = Query))]
 #[serde(rename_all = "camelCase")]
 pub struct UploadQuery {
     /// Project to upload into.
@@ -45,6 +45,7 @@ pub struct File {
     pub content_type: String,
     /// `film`, `sound`, `picture` or `other`.
     #[serde(default)]
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::FileKind))]
     pub kind: String,
     /// Seconds, if it is a film or a sound and was looked at.
     #[serde(default)]
@@ -63,6 +64,7 @@ pub struct File {
     #[serde(default)]
     pub resume_at: Option<f64>,
     /// `waiting`, `processing`, `ready` or `failed`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::FileState))]
     pub state: String,
     /// 0 to 1 while processing.
     pub progress: Option<f32>,

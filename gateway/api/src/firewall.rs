@@ -14,6 +14,7 @@ pub struct Rule {
     /// The project.
     pub project_id: Uuid,
     /// `inbound` or `outbound`, as seen by the devices it is for.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::Direction))]
     pub direction: String,
     /// Applies to devices of this group; without group and device, to all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -22,6 +23,7 @@ pub struct Rule {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub for_device: Option<Uuid>,
     /// `any`, `tcp`, `udp` or `icmp`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::Protocol))]
     pub protocol: String,
     /// First port; absent: any port.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 pub struct Health {
     /// `ok`; `degraded`, which serves all but uploads; or `failed`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::HealthStatus))]
     pub status: String,
     /// Version of the gateway; `nebulactl ping` prints it.
     pub version: String,

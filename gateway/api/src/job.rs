@@ -15,6 +15,7 @@ pub struct Job {
     /// The kind of work, for example `transcode`.
     pub kind: String,
     /// `blocked`, `available`, `running`, `succeeded`, `dead` or `cancelled`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::JobState))]
     pub state: String,
     /// Project it belongs to, if any.
     pub project_id: Option<Uuid>,
@@ -56,5 +57,6 @@ pub struct JobChange {
     /// The job.
     pub job_id: i64,
     /// `cancelled`, or `cancelling` while its worker has not stopped yet; `available` after a retry.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::ChangedJobState))]
     pub state: String,
 }

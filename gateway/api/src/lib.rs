@@ -41,5 +41,7 @@ pub mod series;
 pub mod share;
 pub mod system;
 pub mod totp;
+#[cfg(feature = "openapi")]
+pub mod word;
 
 pub use envelope::{Envelope, Failure, Page};

@@ -25,6 +25,7 @@ pub struct ProjectOptions {
     /// `aes` or `chachapoly`. Devices with different ciphers cannot talk, so a change cuts them off until all
     /// run it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::Cipher>))]
     pub cipher: Option<String>,
     /// Whether devices keep mappings in their routers open (hole punching).
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -38,9 +39,11 @@ pub struct ProjectOptions {
     pub dns_domain: Option<String>,
     /// `open`: devices take everything from members; `closed`: ping, and what firewall rules let in.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::Stance>))]
     pub inbound: Option<String>,
     /// `open`: devices send anything to members; `closed`: only what firewall rules let out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::Stance>))]
     pub outbound: Option<String>,
     /// KiB that Syncthing requests ahead, 16384 to 4194304; unset: each device's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,6 +56,7 @@ pub struct ProjectOptions {
     pub sync_writes: Option<i32>,
     /// Order of requested blocks: `standard`, `random` or `inOrder`; unset: each device's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::SyncOrder>))]
     pub sync_order: Option<String>,
     /// Connections between two devices, 1 to 128, since Syncthing 1.25; unset: each device's own setting.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -60,6 +64,7 @@ pub struct ProjectOptions {
     /// How far members may let their WireGuard peers reach: `overlay`, or `internet`: everything but the
     /// private networks behind their node. Peers of administrators with reach `all` reach those, too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<crate::word::MemberReach>))]
     pub member_reach: Option<String>,
 }
 

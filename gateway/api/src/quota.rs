@@ -9,6 +9,7 @@ use uuid::Uuid;
 #[serde(rename_all = "camelCase")]
 pub struct Quota {
     /// `project` or `account`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::QuotaSubject))]
     pub subject: String,
     /// Identifier of the project or account.
     pub id: Uuid,

@@ -84,6 +84,7 @@ pub struct Share {
     /// How often it was opened.
     pub uses: i64,
     /// `open`, `revoked`, `expired`, `deleted` (its file, or all in its folder), or `withdrawn` (its maker may not see the file any more).
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::ShareState))]
     pub state: String,
 }
 
@@ -142,6 +143,7 @@ pub struct SharedEntry {
     /// Media type of the upload.
     pub content_type: String,
     /// `waiting`, `processing`, `ready` or `failed`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::FileState))]
     pub state: String,
     /// Seconds, if it is a film or a sound and was looked at.
     pub duration: Option<f64>,
@@ -161,6 +163,7 @@ pub struct SharedFile {
     /// Media type of the upload.
     pub content_type: String,
     /// `waiting`, `processing`, `ready` or `failed`.
+    #[cfg_attr(feature = "openapi", schema(value_type = crate::word::FileState))]
     pub state: String,
     /// Plays or shows it as one file; absent: not made yet.
     pub play: Option<SharedPath>,

@@ -1,11 +1,13 @@
 //! Devices: registration, configuration, status, release, listing.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use ipnetwork::IpNetwork;
 use nebula_api::device::Device;
 use nebula_certificate::PublicKey;
 use serde::Deserialize;
+use serde_json::Value;
 use tokio_postgres::Row;
 use tokio_postgres::types::{Json, ToSql};
 use uuid::Uuid;
@@ -234,6 +236,44 @@ pub(crate) async fn find(
     let sql = "SELECT * FROM nebula.list_devices(nebula.actor($1), NULL, $2)";
     let found = map_rows(&query(client, sql, &[&actor, &device_id]).await?, read_device)?.pop();
     found.ok_or_else(|| ApiError::not_found(format!("there is no device {device_id}")).hint("List devices."))
+}
+
+/// A page of devices.
+#[derive(Debug)]
+pub(crate) struct DevicePage<'a> {
+    pub(crate) project_id: Option<Uuid>,
+    /// Fields of the filter of `nebula.page_devices`.
+    pub(crate) filter: &'a Value,
+    /// `name`, `registered` or `seen`.
+    pub(crate) sort: &'a str,
+    pub(crate) is_descending: bool,
+    /// Key and identifier of the last device of the page before.
+    pub(crate) after: Option<&'a Value>,
+    pub(crate) max: Option<i32>,
+}
+
+/// A page of the devices that the account sees, with their keys in this order.
+pub(crate) async fn page(
+    client: &impl GenericClient,
+    actor: &Account,
+    asked: &DevicePage<'_>,
+) -> Result<Vec<(Device, String)>, ApiError> {
+    let DevicePage { project_id, filter, sort, is_descending, after, max } = asked;
+    let sql = "SELECT * FROM nebula.page_devices(nebula.actor($1), $2, $3, $4, $5, $6, $7)";
+    let rows = query(client, sql, &[&actor, project_id, filter, sort, is_descending, after, max]).await?;
+    map_rows(&rows, |row| Ok((read_device(row)?, row.try_get("sort_key")?)))
+}
+
+/// How many devices the account sees in each state, of those with this part in their names.
+pub(crate) async fn count(
+    client: &impl GenericClient,
+    actor: &Account,
+    project_id: Option<Uuid>,
+    q: Option<&str>,
+) -> Result<BTreeMap<String, i64>, ApiError> {
+    let sql = "SELECT state, devices FROM nebula.count_devices(nebula.actor($1), $2, $3)";
+    let rows = query(client, sql, &[&actor, &project_id, &q]).await?;
+    rows.iter().map(|row| Ok((row.try_get("state")?, row.try_get("devices")?))).collect()
 }
 
 /// One device, for its owner or an administrator. Fails with 404 for anyone else.

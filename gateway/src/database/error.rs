@@ -36,6 +36,8 @@ struct ServerError<'a> {
     sqlstate: &'a str,
     message: &'a str,
     hint: Option<&'a str>,
+    /// The value at fault, as the API calls it: a `nebula.*` function names it as COLUMN.
+    field: Option<&'a str>,
     /// The constraint or column that was violated.
     rule: Option<&'a str>,
 }
@@ -46,6 +48,7 @@ impl<'a> From<&'a DbError> for ServerError<'a> {
             sqlstate: error.code().code(),
             message: error.message(),
             hint: error.hint(),
+            field: error.column().filter(|_| error.hint().is_some()),
             rule: error.constraint().or(error.column()),
         }
     }
@@ -61,7 +64,13 @@ fn translate(error: &ServerError<'_>) -> ApiError {
         (Some(NOT_AUTHENTICATED), Some(hint)) => {
             ApiError::new(NOT_AUTHENTICATED, message).hint(hint).reason("ended")
         }
-        (Some(meaning), Some(hint)) => ApiError::new(meaning, message).hint(hint),
+        (Some(meaning), Some(hint)) => {
+            let failure = ApiError::new(meaning, message).hint(hint);
+            match error.field {
+                Some(field) => failure.field(field),
+                None => failure,
+            }
+        }
         // "permission denied for function …" means that the gateway's role lacks a grant, not that the caller
         // does.
         (Some(meaning), None) if meaning == NOT_PERMITTED || meaning == NOT_AUTHENTICATED => foreign(error),
@@ -157,7 +166,8 @@ mod tests {
     use super::*;
 
     fn status(sqlstate: &str, hint: Option<&str>) -> (u16, String) {
-        let error = ServerError { sqlstate, message: "words", hint, rule: Some("device_name_check") };
+        let error =
+            ServerError { sqlstate, message: "words", hint, field: None, rule: Some("device_name_check") };
         let error = translate(&error);
         (error.meaning().status, error.failure().sqlstate)
     }
@@ -208,12 +218,18 @@ mod tests {
 
     #[test]
     fn callers_read_the_message_and_hint_of_our_functions_but_no_internals() {
-        let error =
-            ServerError { sqlstate: "53400", message: "pool is full", hint: Some("Add a pool."), rule: None };
-        let failure = translate(&error).failure();
+        let raised = |sqlstate, message, hint| ServerError {
+            sqlstate,
+            message,
+            hint,
+            field: Some("pool"),
+            rule: None,
+        };
+        let failure = translate(&raised("53400", "pool is full", Some("Add a pool."))).failure();
         assert_eq!((failure.error.as_str(), failure.detail.as_str()), ("pool_exhausted", "pool is full"));
         assert_eq!(failure.hint.as_deref(), Some("Add a pool."));
-        let error = ServerError { sqlstate: "XX000", message: "cache lookup failed", hint: None, rule: None };
+        assert_eq!(failure.field.as_deref(), Some("pool"));
+        let error = raised("XX000", "cache lookup failed", None);
         assert!(!translate(&error).failure().detail.contains("cache"));
     }
 }

@@ -1,5 +1,6 @@
 //! Jobs: listing, cancelling, retrying.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nebula_api::job::Job;
@@ -31,6 +32,18 @@ pub(crate) async fn list(
                state => $5, before => $6)";
     let JobQuery { project_id, kind, state, before } = wanted;
     map_rows(&query(client, sql, &[&actor, project_id, &max, kind, state, before]).await?, read_job)
+}
+
+/// How many jobs the account sees in each state.
+pub(crate) async fn count(
+    client: &impl GenericClient,
+    actor: &Account,
+    project_id: Option<Uuid>,
+    kind: Option<&str>,
+) -> Result<BTreeMap<String, i64>, ApiError> {
+    let sql = "SELECT state, jobs FROM nebula.count_jobs(nebula.actor($1), $2, $3)";
+    let rows = query(client, sql, &[&actor, &project_id, &kind]).await?;
+    rows.iter().map(|row| Ok((row.try_get("state")?, row.try_get("jobs")?))).collect()
 }
 
 /// One job, or `None` when there is none that the account sees.

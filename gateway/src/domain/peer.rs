@@ -54,7 +54,7 @@ impl Peers {
         request: CreatePeers,
         address: Option<IpAddr>,
     ) -> Result<Vec<PeerResult>, ApiError> {
-        check(request.peers.len(), request.wait)?;
+        check("peers", request.peers.len(), request.wait)?;
         let service = Arc::clone(self);
         decided(request.wait, async move {
             let CreatePeers { project_id, strategy, peers, wait } = request;
@@ -77,7 +77,7 @@ impl Peers {
         choice: PeerChoice,
         address: Option<IpAddr>,
     ) -> Result<Vec<PeerResult>, ApiError> {
-        check(choice.peer_ids.len(), choice.wait)?;
+        check("peerIds", choice.peer_ids.len(), choice.wait)?;
         let service = Arc::clone(self);
         decided(choice.wait, async move {
             let PeerChoice { peer_ids, strategy, wait } = choice;
@@ -99,7 +99,7 @@ impl Peers {
         choice: PeerChoice,
         address: Option<IpAddr>,
     ) -> Result<Vec<PeerResult>, ApiError> {
-        check(choice.peer_ids.len(), choice.wait)?;
+        check("peerIds", choice.peer_ids.len(), choice.wait)?;
         if choice.strategy.is_some() {
             return Err(ApiError::bad_argument("peers that are removed go nowhere: strategy is for a move"));
         }
@@ -208,14 +208,16 @@ async fn decided<T: Send + 'static>(
     tokio::spawn(request).await.map_err(|error| ApiError::internal(&error))?
 }
 
-fn check(items: usize, wait: u32) -> Result<(), ApiError> {
+fn check(field: &str, items: usize, wait: u32) -> Result<(), ApiError> {
     if !(1..=MAX_BATCH).contains(&items) {
         let detail = format!("{items} peers are in the request");
-        return Err(ApiError::bad_argument(detail).hint(format!("Send 1 to {MAX_BATCH} at a time.")));
+        return Err(ApiError::bad_argument(detail)
+            .field(field)
+            .hint(format!("Send 1 to {MAX_BATCH} at a time.")));
     }
     if wait > MAX_WAIT {
         let detail = format!("wait is {wait} s");
-        return Err(ApiError::bad_argument(detail).hint(format!("Wait {MAX_WAIT} s at most.")));
+        return Err(ApiError::bad_argument(detail).field("wait").hint(format!("Wait {MAX_WAIT} s at most.")));
     }
     Ok(())
 }
@@ -352,7 +354,7 @@ mod tests {
         for (items, wait, good) in
             [(0, 0, false), (1, 60, true), (1000, 0, true), (1001, 0, false), (1, 61, false)]
         {
-            assert_eq!(check(items, wait).is_ok(), good, "{items} items, {wait} s");
+            assert_eq!(check("peers", items, wait).is_ok(), good, "{items} items, {wait} s");
         }
     }
 }

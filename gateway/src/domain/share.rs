@@ -47,6 +47,7 @@ pub(crate) async fn create(
         && !(1..=MAX_PASSWORD).contains(&password.chars().count())
     {
         return Err(ApiError::bad_argument("the password is empty or too long")
+            .field("password")
             .hint(format!("Give 1 to {MAX_PASSWORD} characters, or none for a link without a password.")));
     }
     let password_hash = match password {

@@ -310,6 +310,7 @@ fn checksum(text: &str) -> Result<[u8; 32], ApiError> {
     let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
     bytes.ok_or_else(|| {
         ApiError::bad_argument("sha256 is no SHA-256")
+            .field("sha256")
             .hint("It has 64 hexadecimal digits, as sha256sum prints it.")
     })
 }

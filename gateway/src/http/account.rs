@@ -22,6 +22,7 @@ pub(crate) struct ListQuery {
     /// `next` of the page before.
     cursor: Option<String>,
     /// How many at most: 1 to 1000, 100 without it.
+    #[param(minimum = 1, maximum = 1000)]
     max: Option<i32>,
 }
 
@@ -38,7 +39,7 @@ pub(crate) async fn list(
     let data = database::list(&client, &actor.account, query.cursor.as_deref(), max).await?;
     let is_full = i32::try_from(data.len()).is_ok_and(|count| count == max);
     let next = data.last().filter(|_| is_full).map(|account| account.username.clone());
-    Ok(web::Json(Page { success: true, data, next }))
+    Ok(web::Json(Page::new(data, next)))
 }
 
 /// Gives an account another role, disables or enables it. Disabling ends its sessions.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use crate::database::bookmark as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::state::AppState;
 
 /// Notes where the caller is in a file. Players say it every few seconds and when they stop; near the end,
@@ -20,10 +21,10 @@ pub(crate) async fn set(
     state: web::Data<AppState>,
     actor: Actor,
     file_id: web::Path<Uuid>,
-    bookmark: web::Json<NewBookmark>,
+    bookmark: web::Json<Object<NewBookmark>>,
 ) -> Result<web::Json<Envelope<()>>, ApiError> {
     let client = state.database.client().await?;
-    database::set(&client, &actor.account, *file_id, *bookmark).await.map(Envelope::new).map(web::Json)
+    database::set(&client, &actor.account, *file_id, **bookmark).await.map(Envelope::new).map(web::Json)
 }
 
 /// Forgets where the caller is in a file.
@@ -46,6 +47,7 @@ pub(crate) struct BookmarkQuery {
     /// Only this project; without it, every project the caller sees.
     project_id: Option<Uuid>,
     /// How many at most: 1 to 200, 20 without it.
+    #[param(minimum = 1, maximum = 200)]
     max: Option<i32>,
 }
 

@@ -5,20 +5,22 @@ use actix_web::http::header::{ACCEPT, CONTENT_DISPOSITION, ContentType};
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nebula_api::Envelope;
 use nebula_api::device::{Device, RegisterRequest, Registration, Release};
+use nebula_api::{Envelope, Page, word};
+use serde::Deserialize;
+use serde_json::json;
 use uuid::Uuid;
 
-use crate::database::device::{self as database, Registrant};
+use crate::database::device::{self as database, DevicePage, Registrant};
 use crate::domain::authority::day;
 use crate::domain::bundle::Bundle;
 use crate::domain::enrolment::code_hash;
+use crate::domain::page::{Place, Wanted};
 use crate::domain::registration::Registered;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::http::object::ForeignObject;
 use crate::http::origin::client_address;
-use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
 /// Registers a device: address, certificates and configuration in one transaction. The same device again
@@ -115,16 +117,64 @@ pub(crate) async fn release(
     Ok(web::Json(Envelope::new(Release { device_id: *path, nebula_ip })))
 }
 
-/// Devices of the projects the caller sees, by project and address.
-#[utoipa::path(get, path = "/api/devices", tag = "device", params(ProjectFilter),
-    responses((status = 200, description = "Devices", body = Envelope<Vec<Device>>)))]
+/// Query of `GET /api/devices`.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Only this project; without it, every project the caller sees.
+    project_id: Option<Uuid>,
+    /// Only devices with this part in their names, in small letters or capitals.
+    q: Option<String>,
+    /// Only devices in this state: with an address, without one any more, or revoked.
+    #[param(value_type = Option<word::DeviceState>, inline)]
+    state: Option<String>,
+    /// Order of pages; with a minus, from the end. Without it, by name.
+    #[param(value_type = Option<word::DeviceSort>, inline)]
+    sort: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Devices of a page: 1 to 1000; without it, all at once.
+    #[param(minimum = 1, maximum = 1000)]
+    max: Option<i32>,
+}
+
+/// Devices of the projects the caller sees, by filter and order, in pages if `max` is given; without any of these, all
+/// by project and address.
+#[utoipa::path(get, path = "/api/devices", tag = "device", params(ListQuery),
+    responses((status = 200, description = "Devices", body = Page<Device>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
-    filter: web::Query<ProjectFilter>,
-) -> Result<web::Json<Envelope<Vec<Device>>>, ApiError> {
+    query: web::Query<ListQuery>,
+) -> Result<web::Json<Page<Device>>, ApiError> {
+    let ListQuery { project_id, q, state: wanted_state, sort, cursor, max } = query.into_inner();
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, &actor.account, filter.project_id).await?)))
+    let place = Place { sort: sort.as_deref(), cursor: cursor.as_deref(), max };
+    let is_whole = [&q, &wanted_state, &sort, &cursor].iter().all(|value| value.is_none()) && max.is_none();
+    let wanted = Wanted::parse(place, "name")?;
+    let page = if is_whole {
+        Page::new(database::list(&client, &actor.account, project_id).await?, None)
+    } else {
+        let filter = json!({ "q": q, "state": wanted_state });
+        let asked = DevicePage {
+            project_id,
+            filter: &filter,
+            sort: wanted.sort(),
+            is_descending: wanted.is_descending(),
+            after: wanted.after.as_ref(),
+            max: wanted.limit(),
+        };
+        let devices = database::page(&client, &actor.account, &asked).await?;
+        wanted.cut(devices, |device| device.device_id.to_string())
+    };
+    if !wanted.is_first() {
+        return Ok(web::Json(page));
+    }
+    let counts = database::count(&client, &actor.account, project_id, q.as_deref()).await?;
+    let of_state = |state: &str| wanted_state.as_deref().is_none_or(|wanted| wanted == state);
+    let total = counts.iter().filter(|(state, _)| of_state(state)).map(|(_, count)| count).sum();
+    Ok(web::Json(page.counted(total, Some(counts))))
 }
 
 fn wants_zip(request: &HttpRequest) -> bool {

@@ -20,7 +20,7 @@ use crate::domain::agent_protocol::{Refusal, RequestHead};
 use crate::error::{ApiError, TOO_LARGE};
 use crate::http::body_limit::BodyTimer;
 use crate::http::enrolment::server_url;
-use crate::http::object::ForeignObject;
+use crate::http::object::{Fault, ForeignObject};
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -154,7 +154,8 @@ fn json<T: serde::Serialize>(data: T) -> HttpResponse {
 
 fn value<T: DeserializeOwned>(message: &Message) -> Result<T, Refusal> {
     serde_json::from_slice(&message.value).map(|ForeignObject(value)| value).map_err(|error| {
-        let detail = format!("the value of this {} message cannot be read: {error}", message.kind);
+        let Fault { words, .. } = Fault::of(&error.to_string());
+        let detail = format!("the value of this {} message cannot be read: {words}", message.kind);
         Refusal::field("message.value", ApiError::bad_argument(detail))
     })
 }
@@ -282,7 +283,8 @@ pub(crate) async fn downloads() -> HttpResponse {
 
 fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     serde_json::from_slice(body).map(|ForeignObject(body)| body).map_err(|error| {
-        ApiError::bad_argument(format!("the body is not what this route takes: {error}"))
+        let Fault { words, .. } = Fault::of(&error.to_string());
+        ApiError::bad_argument(format!("the body is not what this route takes: {words}"))
             .hint("GET /openapi.json describes it.")
             .into()
     })

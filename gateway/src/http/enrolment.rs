@@ -1,8 +1,8 @@
 //! `/api/enrolments`: codes that administrators make and revoke.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use nebula_api::Envelope;
 use nebula_api::enrolment::{Enrolment, EnrolmentRequest, NewEnrolment};
+use nebula_api::{Envelope, Page};
 use uuid::Uuid;
 
 use crate::database::enrolment as database;
@@ -10,9 +10,9 @@ use crate::domain::enrolment::{command, link, png};
 use crate::domain::registration::check;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::list::ProjectQuery;
 use crate::http::object::Object;
 use crate::http::origin::own_url;
-use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
 /// The address for links: a device that follows one gives its code and its keys to that host.
@@ -23,7 +23,7 @@ pub(super) fn server_url(public: Option<&str>, request: &HttpRequest) -> String 
 /// Checks the properties of a device before the database is asked.
 pub(super) fn check_properties(body: &EnrolmentRequest) -> Result<(), ApiError> {
     if let Some(name) = &body.name {
-        check::name(name)?;
+        check::name(name).map_err(|error| error.field("name"))?;
     }
     check::endpoints(&body.endpoints)?;
     body.role.as_deref().map_or(Ok(()), |role| check::role(role).map(drop))
@@ -59,15 +59,15 @@ pub(crate) async fn create(
 }
 
 /// Enrolment codes, newest first, without the codes themselves.
-#[utoipa::path(get, path = "/api/enrolments", tag = "enrolment", params(ProjectFilter),
-    responses((status = 200, description = "Codes", body = Envelope<Vec<Enrolment>>)))]
+#[utoipa::path(get, path = "/api/enrolments", tag = "enrolment", params(ProjectQuery),
+    responses((status = 200, description = "Codes", body = Page<Enrolment>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
-    filter: web::Query<ProjectFilter>,
-) -> Result<web::Json<Envelope<Vec<Enrolment>>>, ApiError> {
+    filter: web::Query<ProjectQuery>,
+) -> Result<web::Json<Page<Enrolment>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, &actor.account, filter.project_id).await?)))
+    filter.page(database::list(&client, &actor.account, filter.project_id).await?)
 }
 
 /// Revokes a code. Devices that used it stay.

@@ -7,6 +7,8 @@ use actix_web::http::header::{ALLOW, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::{HttpRequest, HttpResponse, ResponseError, web};
 
 use crate::error::{ApiError, BAD_ARGUMENT, MEDIA_TYPE, METHOD, NOT_FOUND, RATE_LIMITED, TOO_LARGE};
+use crate::http::object::{Fault, missing_field};
+use crate::http::parameter;
 
 impl ResponseError for ApiError {
     fn status_code(&self) -> StatusCode {
@@ -73,19 +75,32 @@ pub(super) fn json_error(error: &JsonPayloadError, limit: &str) -> ApiError {
         JsonPayloadError::ContentType => ApiError::new(MEDIA_TYPE, "the body is not declared as JSON")
             .hint("Send the header Content-Type: application/json."),
         JsonPayloadError::Deserialize(error) => {
-            ApiError::new(BAD_ARGUMENT, format!("the body is not what this route takes: {error}"))
-                .hint("GET /openapi.json describes it.")
+            let Fault { field, words } = Fault::of(&error.to_string());
+            let refusal = ApiError::bad_argument(format!("the body is not what this route takes: {words}"))
+                .hint("GET /openapi.json describes it.");
+            match field {
+                Some(field) => refusal.field(field),
+                None => refusal,
+            }
         }
         _ => ApiError::new(BAD_ARGUMENT, "the body did not arrive whole").hint("Send the request again."),
     }
 }
 
 fn path_error(error: &PathError, request: &HttpRequest) -> ApiError {
+    if let Some(fault) = parameter::fault_in_path(request) {
+        return fault;
+    }
     ApiError::new(BAD_ARGUMENT, format!("the path {} cannot be read: {error}", request.path()))
         .hint("Identifiers are UUIDs, those of jobs are numbers.")
 }
 
 fn query_error(error: &QueryPayloadError) -> ApiError {
-    ApiError::new(BAD_ARGUMENT, format!("the query string cannot be read: {error}"))
-        .hint("GET /openapi.json describes it.")
+    let words = error.to_string();
+    let refusal = ApiError::bad_argument(format!("the query string cannot be read: {words}"))
+        .hint("GET /openapi.json describes it.");
+    match missing_field(&words) {
+        Some(field) => refusal.field(field),
+        None => refusal,
+    }
 }

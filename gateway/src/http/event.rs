@@ -105,7 +105,7 @@ pub(crate) async fn list(
     let data = database::list(&client, &actor.account, &filter, Part::Newest(before), max).await?;
     let is_full = i32::try_from(data.len()).is_ok_and(|count| count == max);
     let next = data.last().filter(|_| is_full).map(|event| event.event_id.to_string());
-    Ok(web::Json(Page { success: true, data, next }))
+    Ok(web::Json(Page::new(data, next)))
 }
 
 /// The event that a cursor names.

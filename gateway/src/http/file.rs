@@ -4,7 +4,7 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use nebula_api::file::{Conversion, File, Link, Place, Tags};
 use nebula_api::folder::Tag;
-use nebula_api::{Envelope, Page, file_name};
+use nebula_api::{Envelope, Page, file_name, word};
 use serde::Deserialize;
 use serde_json::json;
 use uuid::Uuid;
@@ -13,7 +13,7 @@ use crate::database::file as database;
 use crate::domain::access;
 use crate::domain::playback::{self, Pass};
 use crate::domain::rate_limit::Limit;
-use crate::domain::{file, share};
+use crate::domain::{file, page, share};
 use crate::error::ApiError;
 use crate::files::stream::{self, Delivery};
 use crate::http::extractor::Actor;
@@ -38,16 +38,20 @@ pub(crate) struct ListQuery {
     /// Only files whose names have all of these words, in small letters or capitals, with accents or without.
     q: Option<String>,
     /// Only `film`, `sound`, `picture` or `other`.
+    #[param(value_type = Option<word::FileKind>, inline)]
     kind: Option<String>,
     /// Only files with all of these tags, separated by commas.
     tags: Option<String>,
     /// Only `waiting`, `processing`, `ready` or `failed`.
+    #[param(value_type = Option<word::FileState>, inline)]
     state: Option<String>,
     /// `name`, `date`, `size` or `duration`; with a minus, from the end. Without it `-date`, newest first.
+    #[param(value_type = Option<word::FileSort>, inline)]
     sort: Option<String>,
     /// `next` of the page before.
     cursor: Option<String>,
     /// Files of a page: 1 to 1000; without it, all at once.
+    #[param(minimum = 1, maximum = 1000)]
     max: Option<i32>,
 }
 
@@ -71,9 +75,8 @@ pub(crate) async fn list(
         "state": query.state,
     });
     let client = state.database.client().await?;
-    let order = query.sort.as_deref().unwrap_or("-date");
-    let place = (query.cursor.as_deref(), query.max);
-    file::page(&client, &actor.account, query.project_id, &filter, order, place).await.map(web::Json)
+    let place = page::Place { sort: query.sort.as_deref(), cursor: query.cursor.as_deref(), max: query.max };
+    file::page(&client, &actor.account, query.project_id, &filter, place).await.map(web::Json)
 }
 
 /// Tags as a query has them, in the form in which they are kept.
@@ -95,6 +98,7 @@ pub(crate) async fn show(
 
 /// Query of `GET /api/files/{id}/content`.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ContentQuery {
     /// `original` as uploaded, `web` for browsers; without it, the one that plays best.
     rendition: Option<String>,
@@ -149,6 +153,7 @@ pub(crate) async fn content(
 
 /// Query of `POST /api/files/{id}/link`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct LinkQuery {
     /// `original`, `web`, or `hls` for a playlist of its streams; without it, the one that plays best now.
     rendition: Option<String>,
@@ -181,9 +186,9 @@ pub(crate) async fn relocate(
     actor: Actor,
     request: HttpRequest,
     file_id: web::Path<Uuid>,
-    place: web::Json<Place>,
+    place: web::Json<Object<Place>>,
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
-    let place = file::place(place.into_inner())?;
+    let place = file::place(place.into_inner().0)?;
     let client = state.database.client().await?;
     database::relocate(&client, &actor.account, *file_id, &place, client_address(&request)).await?;
     drop(client);
@@ -218,7 +223,7 @@ pub(crate) async fn tag(
     actor: Actor,
     request: HttpRequest,
     file_id: web::Path<Uuid>,
-    tags: web::Json<Tags>,
+    tags: web::Json<Object<Tags>>,
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
     let tags: Vec<_> = tags.tags.iter().map(|tag| file_name::composed(tag)).collect();
     let client = state.database.client().await?;

@@ -2,28 +2,28 @@
 
 use actix_web::web;
 use ipnetwork::IpNetwork;
-use nebula_api::Envelope;
 use nebula_api::firewall::{Route, Rule};
+use nebula_api::{Envelope, Page};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::firewall as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::list::ProjectQuery;
 use crate::http::object::Object;
-use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
 /// Rules of the projects the caller sees. They take effect in a project whose traffic is closed.
-#[utoipa::path(get, path = "/api/firewall", tag = "firewall", params(ProjectFilter),
-    responses((status = 200, description = "Rules", body = Envelope<Vec<Rule>>)))]
+#[utoipa::path(get, path = "/api/firewall", tag = "firewall", params(ProjectQuery),
+    responses((status = 200, description = "Rules", body = Page<Rule>)))]
 pub(crate) async fn rules(
     state: web::Data<AppState>,
     actor: Actor,
-    filter: web::Query<ProjectFilter>,
-) -> Result<web::Json<Envelope<Vec<Rule>>>, ApiError> {
+    filter: web::Query<ProjectQuery>,
+) -> Result<web::Json<Page<Rule>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::rules(&client, &actor.account, filter.project_id).await?)))
+    filter.page(database::rules(&client, &actor.account, filter.project_id).await?)
 }
 
 /// Adds a rule; the response has its number.
@@ -53,15 +53,15 @@ pub(crate) async fn drop_rule(
 }
 
 /// Routes of the projects the caller sees.
-#[utoipa::path(get, path = "/api/routes", tag = "firewall", params(ProjectFilter),
-    responses((status = 200, description = "Routes", body = Envelope<Vec<Route>>)))]
+#[utoipa::path(get, path = "/api/routes", tag = "firewall", params(ProjectQuery),
+    responses((status = 200, description = "Routes", body = Page<Route>)))]
 pub(crate) async fn routes(
     state: web::Data<AppState>,
     actor: Actor,
-    filter: web::Query<ProjectFilter>,
-) -> Result<web::Json<Envelope<Vec<Route>>>, ApiError> {
+    filter: web::Query<ProjectQuery>,
+) -> Result<web::Json<Page<Route>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::routes(&client, &actor.account, filter.project_id).await?)))
+    filter.page(database::routes(&client, &actor.account, filter.project_id).await?)
 }
 
 /// Adds a route to a network through a device, or changes the device.
@@ -79,6 +79,7 @@ pub(crate) async fn add_route(
     {
         let detail = format!("{} contains the address of the gateway, {address}", body.network);
         return Err(ApiError::bad_argument(detail)
+            .field("network")
             .hint("Devices could no longer fetch their configuration; name a network without it."));
     }
     let client = state.database.client().await?;

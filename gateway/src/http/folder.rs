@@ -10,6 +10,7 @@ use crate::database::folder as database;
 use crate::domain::file;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -47,9 +48,9 @@ pub(crate) async fn relocate(
     state: web::Data<AppState>,
     actor: Actor,
     request: HttpRequest,
-    moved: web::Json<MoveFolder>,
+    moved: web::Json<Object<MoveFolder>>,
 ) -> Result<web::Json<Envelope<Changed>>, ApiError> {
-    let moved = moved.into_inner();
+    let moved = moved.into_inner().0;
     let moved = MoveFolder { folder: checked(&moved.folder)?, to: checked(&moved.to)?, ..moved };
     let client = state.database.client().await?;
     let files = database::relocate(&client, &actor.account, &moved, client_address(&request)).await?;

@@ -27,6 +27,7 @@ const PLAYLIST_TYPE: &str = "application/vnd.apple.mpegurl";
 
 /// Query of the routes below `/api/files/{id}/hls`.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct HlsQuery {
     /// Token of a link of rendition `hls`, in place of the header `Authorization`. Playlists pass it on.
     token: Option<String>,
@@ -139,7 +140,7 @@ pub(crate) async fn init(
 /// A segment of a variant, or a range of it.
 #[utoipa::path(get, path = "/api/files/{id}/hls/{variant}/{chunk}-{segment}.m4s", tag = "files",
     params(("id" = Uuid, Path), ("variant" = String, Path, description = "From the master playlist"),
-        ("chunk" = i32, Path), ("segment" = i32, Path), HlsQuery),
+        ("chunk" = i32, Path, minimum = 0), ("segment" = i32, Path, minimum = 0), HlsQuery),
     responses((status = 200, description = "moof and mdat", content_type = "video/iso.segment")))]
 pub(crate) async fn segment(
     state: web::Data<AppState>,
@@ -196,6 +197,7 @@ pub(crate) async fn seek(
     let seconds = body.into_inner().0.seconds;
     if !(0.0..=1e9).contains(&seconds) {
         return Err(ApiError::bad_argument(format!("no film has a second {seconds}"))
+            .field("seconds")
             .hint("Give seconds from the start of the film."));
     }
     let client = state.database.client().await?;

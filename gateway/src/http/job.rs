@@ -2,7 +2,7 @@
 
 use actix_web::{HttpRequest, web};
 use nebula_api::job::{Job, JobChange};
-use nebula_api::{Envelope, Failure};
+use nebula_api::{Envelope, Failure, Page, word};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -11,9 +11,6 @@ use crate::error::ApiError;
 use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
 use crate::state::AppState;
-
-/// The states of jobs, as `nebula.job_status` spells them.
-const STATES: [&str; 6] = ["blocked", "available", "running", "succeeded", "dead", "cancelled"];
 
 /// Query of `GET /api/jobs`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -25,36 +22,43 @@ pub(crate) struct JobFilter {
     /// Only jobs of this kind.
     pub(crate) kind: Option<String>,
     /// Only jobs in this state: blocked, available, running, succeeded, dead or cancelled.
+    #[param(value_type = Option<word::JobState>, inline)]
     pub(crate) state: Option<String>,
-    /// Only jobs before this one, for paging.
+    /// Only jobs before this one, as `cursor`.
     pub(crate) before: Option<i64>,
+    /// `next` of the page before.
+    pub(crate) cursor: Option<i64>,
     /// How many at most: 1 to 1000, 100 without it.
+    #[param(minimum = 1, maximum = 1000)]
     pub(crate) max: Option<i32>,
 }
 
 /// Jobs of the projects the caller sees, newest first.
 #[utoipa::path(get, path = "/api/jobs", tag = "job", params(JobFilter),
-    responses((status = 200, description = "Jobs", body = Envelope<Vec<Job>>)))]
+    responses((status = 200, description = "Jobs", body = Page<Job>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
     filter: web::Query<JobFilter>,
-) -> Result<web::Json<Envelope<Vec<Job>>>, ApiError> {
-    if let Some(state) = filter.state.as_deref()
-        && !STATES.contains(&state)
-    {
-        return Err(ApiError::bad_argument(format!("\"{state}\" is not a job state"))
-            .hint(format!("The states are {}.", STATES.join(", "))));
-    }
+) -> Result<web::Json<Page<Job>>, ApiError> {
     let client = state.database.client().await?;
     let wanted = database::JobQuery {
         project_id: filter.project_id,
         kind: filter.kind.as_deref(),
         state: filter.state.as_deref(),
-        before: filter.before,
+        before: filter.cursor.or(filter.before),
     };
-    let jobs = database::list(&client, &actor.account, &wanted, filter.max.unwrap_or(100)).await?;
-    Ok(web::Json(Envelope::new(jobs)))
+    let max = filter.max.unwrap_or(100);
+    let jobs = database::list(&client, &actor.account, &wanted, max).await?;
+    let is_full = i32::try_from(jobs.len()) == Ok(max);
+    let next = jobs.last().filter(|_| is_full).map(|job| job.job_id.to_string());
+    let page = Page::new(jobs, next);
+    if wanted.before.is_some() {
+        return Ok(web::Json(page));
+    }
+    let counts = database::count(&client, &actor.account, wanted.project_id, wanted.kind).await?;
+    let total = counts.iter().filter(|(state, _)| wanted.state.is_none_or(|wanted| wanted == *state));
+    Ok(web::Json(page.counted(total.map(|(_, count)| count).sum(), Some(counts))))
 }
 
 /// One job.

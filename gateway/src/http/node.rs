@@ -3,29 +3,31 @@
 use actix_web::{HttpRequest, HttpResponse, web};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use nebula_api::Envelope;
 use nebula_api::node::{
     EnabledNode, NewSecret, Node, NodeChanges, NodeDevice, NodeId, NodeRequest, Retired, Secret,
 };
+use nebula_api::{Envelope, Page};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::node as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::list::WholeQuery;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
 /// Nodes, their health, and whether they take peers.
-#[utoipa::path(get, path = "/api/nodes", tag = "node",
-    responses((status = 200, description = "Nodes", body = Envelope<Vec<Node>>)))]
+#[utoipa::path(get, path = "/api/nodes", tag = "node", params(WholeQuery),
+    responses((status = 200, description = "Nodes", body = Page<Node>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
-) -> Result<web::Json<Envelope<Vec<Node>>>, ApiError> {
+    query: web::Query<WholeQuery>,
+) -> Result<web::Json<Page<Node>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
+    query.page(database::list(&client, &actor.account).await?)
 }
 
 /// Registers a node, or updates the one with this name.

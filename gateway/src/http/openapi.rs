@@ -1,6 +1,7 @@
 //! `/openapi.json`: the documentation of every route, made from the handlers and the table of routes.
 
 mod closed;
+mod failure;
 
 use actix_web::http::Method;
 use actix_web::http::header::ContentType;
@@ -8,7 +9,7 @@ use actix_web::{HttpResponse, web};
 use serde_json::Value;
 use utoipa::openapi::path::{Operation, PathItem};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, ResponseBuilder};
+use utoipa::openapi::{OpenApi, RefOr, ResponseBuilder};
 
 use super::route::{Access, Entry};
 
@@ -30,10 +31,20 @@ pub(crate) async fn show(document: web::Data<Document>) -> HttpResponse {
     HttpResponse::Ok().content_type(ContentType::json()).body(document.0.clone())
 }
 
-/// Adds to the documentation of the handlers what the table says, which is who may call each route, and that bodies
-/// have no other fields.
-pub(super) fn document(handlers: OpenApi, table: &[Entry]) -> Value {
-    let document = serde_json::to_value(with_access(handlers, table));
+/// Adds to the documentation of the handlers what the table says: the name of each route, who may call it, and by which
+/// failures it is refused; and that bodies have no other fields.
+pub(super) fn document(mut handlers: OpenApi, table: &[Entry]) -> Value {
+    let components = handlers.components.get_or_insert_default();
+    let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
+    components.add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
+    components.responses.extend(failure::components());
+    for entry in table {
+        let item = handlers.paths.paths.get_mut(&entry.path);
+        if let Some(operation) = item.and_then(|item| operation(item, &entry.method)) {
+            complete(operation, entry);
+        }
+    }
+    let document = serde_json::to_value(handlers);
     let mut document = document.expect("the document is made of plain strings and lists");
     closed::close_bodies(&mut document);
     document
@@ -45,26 +56,27 @@ pub(super) fn is_foreign(path: &str) -> bool {
     closed::FOREIGN.contains(&path)
 }
 
-fn with_access(mut document: OpenApi, table: &[Entry]) -> OpenApi {
-    if let Some(components) = &mut document.components {
-        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").build();
-        components.add_security_scheme(SCHEME, SecurityScheme::Http(bearer));
+fn complete(operation: &mut Operation, entry: &Entry) {
+    operation.operation_id = Some(entry.name.clone());
+    let token = SecurityRequirement::new(SCHEME, Vec::<String>::new());
+    operation.security = match entry.access {
+        Access::Anyone => None,
+        // A code in the body is enough.
+        Access::MemberOrCode => Some(vec![token, SecurityRequirement::default()]),
+        _ => Some(vec![token]),
+    };
+    let description = operation.description.get_or_insert_default();
+    description.push_str(&format!("\n\nWho may call it: {}.", entry.access.description()));
+    failure::add(operation, entry);
+    let answers_json = match operation.responses.responses.get("200") {
+        Some(RefOr::T(response)) => response.content.contains_key("application/json"),
+        _ => false,
+    };
+    if entry.method == Method::GET && answers_json {
+        let known =
+            ResponseBuilder::new().description("The client has it, as its If-None-Match says").build();
+        operation.responses.responses.insert("304".to_owned(), known.into());
     }
-    for entry in table {
-        let item = document.paths.paths.get_mut(&entry.path);
-        let Some(operation) = item.and_then(|item| operation(item, &entry.method)) else { continue };
-        if entry.access != Access::Anyone {
-            let token = SecurityRequirement::new(SCHEME, Vec::<String>::new());
-            operation.security = Some(vec![token]);
-        }
-        let description = operation.description.get_or_insert_default();
-        description.push_str(&format!("\n\nWho may call it: {}.", entry.access.description()));
-        let failure = ContentBuilder::new().schema(Some(Ref::from_schema_name("Failure"))).build();
-        let response =
-            ResponseBuilder::new().description("Failed").content("application/json", failure).build();
-        operation.responses.responses.insert("default".to_owned(), response.into());
-    }
-    document
 }
 
 fn operation<'a>(item: &'a mut PathItem, method: &Method) -> Option<&'a mut Operation> {

@@ -1,8 +1,8 @@
 //! `/api/peers`: WireGuard peers of projects, and their `.conf` files.
 
 use actix_web::{HttpRequest, HttpResponse, web};
-use nebula_api::Envelope;
 use nebula_api::peer::{CreatePeers, Peer, PeerChanges, PeerChoice, PeerConfig, PeerResult};
+use nebula_api::{Envelope, Page};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -23,24 +23,29 @@ type Results = Result<web::Json<Envelope<Vec<PeerResult>>>, ApiError>;
 pub(crate) struct ListQuery {
     /// Only this project; without it, every project the caller sees.
     project_id: Option<Uuid>,
-    /// Only peers after this one, for paging.
+    /// Only peers after this one, as `cursor`.
     after: Option<Uuid>,
+    /// `next` of the page before.
+    cursor: Option<Uuid>,
     /// How many at most: 1 to 1000; all without it.
+    #[param(minimum = 1, maximum = 1000)]
     max: Option<i32>,
 }
 
 /// Peers of the projects the caller sees.
 #[utoipa::path(get, path = "/api/peers", tag = "peer", params(ListQuery),
-    responses((status = 200, description = "Peers, by name", body = Envelope<Vec<Peer>>)))]
+    responses((status = 200, description = "Peers, by name", body = Page<Peer>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
     query: web::Query<ListQuery>,
-) -> Result<web::Json<Envelope<Vec<Peer>>>, ApiError> {
+) -> Result<web::Json<Page<Peer>>, ApiError> {
     let client = state.database.client().await?;
-    let ListQuery { project_id, after, max } = *query;
-    let peers = database::list(&client, &actor.account, project_id, after, max).await?;
-    Ok(web::Json(Envelope::new(peers)))
+    let ListQuery { project_id, after, cursor, max } = *query;
+    let peers = database::list(&client, &actor.account, project_id, cursor.or(after), max).await?;
+    let is_full = max.is_some_and(|max| i32::try_from(peers.len()) == Ok(max));
+    let next = peers.last().filter(|_| is_full).map(|peer| peer.peer_id.to_string());
+    Ok(web::Json(Page::new(peers, next)))
 }
 
 /// Creates peers, all in one transaction, with a result for each. With `wait` the response comes when their

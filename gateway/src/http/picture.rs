@@ -22,6 +22,7 @@ const MAX_INDEX: u64 = 1 << 20;
 
 /// Query of the pictures of a file.
 #[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 pub(crate) struct PictureQuery {
     /// Token of any link to the file, in place of the header `Authorization`.
     token: Option<String>,

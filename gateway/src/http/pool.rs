@@ -1,29 +1,29 @@
 //! `/api/pools`: usage, maps of it, and changes.
 
 use actix_web::{HttpRequest, web};
-use nebula_api::Envelope;
 use nebula_api::pool::{NewPool, PoolChanges, PoolMap, PoolUsage};
+use nebula_api::{Envelope, Page};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::pool as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::list::ProjectQuery;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
-use crate::http::project::ProjectFilter;
 use crate::state::AppState;
 
 /// Usage of the pools the caller sees.
-#[utoipa::path(get, path = "/api/pools", tag = "pool", params(ProjectFilter),
-    responses((status = 200, description = "Pools", body = Envelope<Vec<PoolUsage>>)))]
+#[utoipa::path(get, path = "/api/pools", tag = "pool", params(ProjectQuery),
+    responses((status = 200, description = "Pools", body = Page<PoolUsage>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
-    filter: web::Query<ProjectFilter>,
-) -> Result<web::Json<Envelope<Vec<PoolUsage>>>, ApiError> {
+    filter: web::Query<ProjectQuery>,
+) -> Result<web::Json<Page<PoolUsage>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, &actor.account, filter.project_id).await?)))
+    filter.page(database::list(&client, &actor.account, filter.project_id).await?)
 }
 
 /// Creates a pool.

@@ -62,6 +62,7 @@ pub(crate) async fn approve(
     check_properties(&body)?;
     let hash = requested_hash(&query.request).ok_or_else(|| {
         ApiError::bad_argument("request is no number of a request")
+            .field("request")
             .hint("It is the part of the device's address after approve=.")
     })?;
     let client = state.database.client().await?;

@@ -1,36 +1,27 @@
-//! `/api/projects`, and the filter that most lists take.
+//! `/api/projects`.
 
 use actix_web::{HttpRequest, web};
-use nebula_api::Envelope;
 use nebula_api::project::{NewProject, Project};
-use serde::Deserialize;
-use uuid::Uuid;
+use nebula_api::{Envelope, Page};
 
 use crate::database::project as database;
 use crate::error::ApiError;
 use crate::http::extractor::Actor;
+use crate::http::list::WholeQuery;
 use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
-/// Query of the listings.
-#[derive(Debug, Deserialize, utoipa::IntoParams)]
-#[serde(rename_all = "camelCase")]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ProjectFilter {
-    /// Only this project; without it, every project the caller sees.
-    pub(crate) project_id: Option<Uuid>,
-}
-
 /// Projects the caller sees, by name.
-#[utoipa::path(get, path = "/api/projects", tag = "project",
-    responses((status = 200, description = "Projects", body = Envelope<Vec<Project>>)))]
+#[utoipa::path(get, path = "/api/projects", tag = "project", params(WholeQuery),
+    responses((status = 200, description = "Projects", body = Page<Project>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
-) -> Result<web::Json<Envelope<Vec<Project>>>, ApiError> {
+    query: web::Query<WholeQuery>,
+) -> Result<web::Json<Page<Project>>, ApiError> {
     let client = state.database.client().await?;
-    Ok(web::Json(Envelope::new(database::list(&client, &actor.account).await?)))
+    query.page(database::list(&client, &actor.account).await?)
 }
 
 /// Creates a project with a pool of addresses. The gateway makes its certificate authority with the first device.

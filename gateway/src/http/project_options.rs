@@ -36,6 +36,12 @@ pub(crate) async fn set_options(
     // Not read as ProjectOptions here: the database names the option that is wrong, and what there is.
     body: web::Json<Object<serde_json::Map<String, serde_json::Value>>>,
 ) -> Result<web::Json<Envelope<ProjectOptions>>, ApiError> {
+    // An answer of GET may be sent back; the database does not look at the version, which nobody sets.
+    if body.get("version").is_some_and(|version| !version.is_null() && version.as_i64().is_none()) {
+        return Err(ApiError::bad_argument("version is no whole number")
+            .field("version")
+            .hint("Leave it out: the database counts it."));
+    }
     let client = state.database.client().await?;
     let options = database::set_options(&client, &actor.account, *path, &body).await?;
     Ok(web::Json(Envelope::new(options)))

@@ -1,8 +1,8 @@
 //! `/api/quotas`.
 
 use actix_web::{HttpRequest, web};
-use nebula_api::Envelope;
 use nebula_api::quota::{Quota, SetQuota};
+use nebula_api::{Envelope, word};
 use uuid::Uuid;
 
 use crate::database::quota as database;
@@ -25,7 +25,7 @@ pub(crate) async fn list(
 
 /// Sets how many bytes a project, or an account in all projects together, may store. What is stored stays.
 #[utoipa::path(put, path = "/api/quotas/{subject}/{id}", tag = "quota", request_body = SetQuota,
-    params(("subject" = String, Path, description = "project or account"), ("id" = Uuid, Path)),
+    params(("subject" = inline(word::QuotaSubject), Path), ("id" = Uuid, Path)),
     responses((status = 200, description = "Set", body = Envelope<serde_json::Value>)))]
 pub(crate) async fn set(
     state: web::Data<AppState>,

@@ -38,7 +38,9 @@ pub(crate) async fn begin(
 ) -> RotationResponse {
     let incoming = hex::decode(&body.fingerprint).ok().filter(|bytes| bytes.len() == 32);
     let incoming = incoming.ok_or_else(|| {
-        ApiError::bad_argument("fingerprint is not 64 hexadecimal digits").hint("See nebulactl ca ls.")
+        ApiError::bad_argument("fingerprint is not 64 hexadecimal digits")
+            .field("fingerprint")
+            .hint("See nebulactl ca ls.")
     })?;
     let client = state.database.client().await?;
     // Only authorities whose key is held are recorded: a rotation to a key that no gateway holds would never

@@ -9,7 +9,7 @@ use utoipa::openapi::RefOr;
 use utoipa::openapi::path::HttpMethod;
 
 use crate::http::error::method_not_allowed;
-use crate::http::query;
+use crate::http::parameter::{self, Parameter};
 
 /// The least role that may call a route; `nebula.permission` has the actions. For the documentation: the database
 /// decides.
@@ -52,6 +52,8 @@ impl Access {
 }
 
 pub(crate) struct Entry {
+    /// Module and name of the handler, unique in the table; that of HEAD beside GET ends in `_head`.
+    pub(crate) name: String,
     pub(crate) method: Method,
     /// With its parameters in braces.
     pub(crate) path: String,
@@ -61,7 +63,7 @@ pub(crate) struct Entry {
 
 /// The routes of a handler, one per method. `P` is the type that `#[utoipa::path]` derives from the handler;
 /// method and path are taken from it, so that they are written only there.
-pub(crate) fn entries<P, F, Args>(access: Access, handler: F) -> Vec<Entry>
+pub(crate) fn entries<P, F, Args>(name: &str, access: Access, handler: F) -> Vec<Entry>
 where
     P: utoipa::Path,
     F: Handler<Args>,
@@ -69,28 +71,30 @@ where
     F::Output: Responder + 'static,
 {
     let methods = P::methods();
-    let query = query_of::<P>();
+    let parameters = parameters_of::<P>();
     let has_head = methods.contains(&HttpMethod::Head);
     let entry = |method: HttpMethod| {
         let method = actix_method(&method);
+        let is_second = method == Method::HEAD && methods.contains(&HttpMethod::Get);
+        let name = if is_second { format!("{name}_head") } else { name.to_owned() };
         // HEAD wherever GET is; it belongs to the same entry, because it is no operation of its own.
         let heads = (method == Method::GET && !has_head).then_some(Method::HEAD);
         let route = |method: Method| {
             let route = web::method(method).to(handler.clone());
-            match &query {
-                Some(known) => query::limited(route, Rc::clone(known)),
+            match &parameters {
+                Some(documented) => parameter::limited(route, Rc::clone(documented)),
                 None => route,
             }
         };
         let routes = std::iter::once(method.clone()).chain(heads).map(route).collect();
-        Entry { method, path: P::path(), access, routes }
+        Entry { name, method, path: P::path(), access, routes }
     };
-    methods.into_iter().map(entry).collect()
+    methods.iter().cloned().map(entry).collect()
 }
 
-/// The query parameters that the documentation of a route names. `None`: the handler looks at the query itself,
-/// because the body is to be read to its end before a refusal; or the protocol is not this project's own.
-fn query_of<P: utoipa::Path>() -> Option<Rc<[String]>> {
+/// The parameters that the documentation of a route names. `None`: the handler looks at the query itself, because
+/// the body is to be read to its end before a refusal; or the protocol is not this project's own.
+fn parameters_of<P: utoipa::Path>() -> Option<Rc<[Parameter]>> {
     let (path, operation) = (P::path(), P::operation());
     let is_stream = match operation.request_body {
         Some(RefOr::T(body)) => body.content.contains_key("application/octet-stream"),
@@ -99,11 +103,11 @@ fn query_of<P: utoipa::Path>() -> Option<Rc<[String]>> {
     if is_stream || path.starts_with("/v1/") || path.starts_with("/v2/") {
         return None;
     }
-    let names = operation.parameters.into_iter().flatten().filter_map(|parameter| match parameter {
-        RefOr::T(parameter) => Some(parameter.name),
+    let parameters = operation.parameters.into_iter().flatten().filter_map(|parameter| match parameter {
+        RefOr::T(parameter) => Parameter::documented(&parameter),
         RefOr::Ref(_) => None,
     });
-    Some(names.filter(|name| !path.contains(&format!("{{{name}}}"))).collect())
+    Some(parameters.collect())
 }
 
 fn actix_method(method: &HttpMethod) -> Method {

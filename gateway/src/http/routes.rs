@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 
 use actix_web::web;
 use nebula_api::Failure;
+use nebula_api::dnapi::ApiErrors;
 use utoipa::OpenApi;
 
 use super::openapi::{self, Document};
@@ -25,7 +26,8 @@ macro_rules! routes {
     ($($access:ident $module:ident::$handler:ident;)*) => {
         pub(crate) fn table() -> Vec<Entry> {
             let lines = [$(pastey::paste! {
-                route::entries::<$module::[<__path_ $handler>], _, _>(Access::$access, $module::$handler)
+                route::entries::<$module::[<__path_ $handler>], _, _>(
+                    stringify!([<$module _ $handler>]), Access::$access, $module::$handler)
             }),*];
             lines.into_iter().flatten().collect()
         }
@@ -37,7 +39,7 @@ macro_rules! routes {
                 description = "Private overlay network and media cloud: accounts, devices, files, jobs."
             ),
             paths($($module::$handler),*),
-            components(schemas(Failure))
+            components(schemas(Failure, ApiErrors))
         )]
         struct Handlers;
     };
@@ -216,6 +218,8 @@ pub(crate) fn configure(config: &mut web::ServiceConfig) {
 
 #[cfg(test)]
 mod bodies;
+#[cfg(test)]
+mod document;
 
 #[cfg(test)]
 mod tests {
@@ -223,8 +227,6 @@ mod tests {
     use actix_web::http::{Method, StatusCode};
     use actix_web::middleware::from_fn;
     use actix_web::test::{TestRequest, call_service, init_service, read_body};
-    use serde_json::Value;
-    use sha2::{Digest, Sha256};
 
     use super::*;
     use crate::http::body_limit::limit_body;
@@ -282,101 +284,6 @@ mod tests {
             let head = call_service(&app, ask(Method::HEAD)).await;
             assert_eq!(head.status(), get.status(), "{uri}");
             assert!(read_body(head).await.is_empty(), "{uri}");
-        }
-    }
-
-    fn document() -> Value {
-        openapi::document(Handlers::openapi(), &table())
-    }
-
-    #[test]
-    fn every_route_is_described_with_its_access() {
-        let document = document();
-        let paths = document["paths"].as_object().unwrap();
-        for entry in table() {
-            let operation = &paths[&entry.path][entry.method.as_str().to_lowercase()];
-            let needs_token = entry.access != Access::Anyone;
-            assert_eq!(operation.get("security").is_some(), needs_token, "{}", entry.path);
-            assert!(operation["responses"].get("default").is_some(), "{}", entry.path);
-            let description = operation["description"].as_str().unwrap();
-            assert!(description.ends_with(&format!("Who may call it: {}.", entry.access.description())));
-        }
-        let described: usize = paths.values().map(|item| item.as_object().unwrap().len()).sum();
-        assert_eq!(described, table().len(), "an operation is described that is no route");
-    }
-
-    /// JSON with sorted keys, without the wording of descriptions.
-    fn canonical(value: &Value) -> String {
-        match value {
-            Value::Object(object) => {
-                let mut keys: Vec<_> = object.keys().collect();
-                keys.sort();
-                let kept = keys.into_iter().filter(|key| object[*key].is_object() || *key != "description");
-                let members = kept.filter(|key| object[*key].is_object() || *key != "summary");
-                let members: Vec<_> =
-                    members.map(|key| format!("{key:?}:{}", canonical(&object[key]))).collect();
-                format!("{{{}}}", members.join(","))
-            }
-            Value::Array(items) => {
-                format!("[{}]", items.iter().map(canonical).collect::<Vec<_>>().join(","))
-            }
-            other => other.to_string(),
-        }
-    }
-
-    /// One line per operation and per schema: its name, who may call it, and a hash of everything else.
-    fn surface() -> String {
-        let document = document();
-        let hash = |value: &Value| hex::encode(&Sha256::digest(canonical(value))[..8]);
-        let mut lines: Vec<_> = table()
-            .iter()
-            .map(|Entry { method, path, access, .. }| {
-                let operation = &document["paths"][path][method.as_str().to_lowercase()];
-                format!("{method} {path} {access:?} {}", hash(operation))
-            })
-            .collect();
-        let schemas = document["components"]["schemas"].as_object().unwrap();
-        lines.extend(schemas.iter().map(|(name, schema)| format!("schema {name} {}", hash(schema))));
-        lines.sort();
-        lines.join("\n") + "\n"
-    }
-
-    /// A change of the HTTP interface must be intended: then write the file anew with
-    /// `NEBULA_WRITE_SURFACE=1`.
-    #[test]
-    fn the_interface_equals_the_stored_one() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http/openapi.surface");
-        let surface = surface();
-        if std::env::var_os("NEBULA_WRITE_SURFACE").is_some() {
-            std::fs::write(path, &surface).unwrap();
-        }
-        let stored = std::fs::read_to_string(path).unwrap();
-        let changed: Vec<_> = surface
-            .lines()
-            .filter(|line| !stored.lines().any(|other| other == *line))
-            .map(|line| format!("+ {line}"))
-            .chain(
-                stored
-                    .lines()
-                    .filter(|line| !surface.lines().any(|other| other == *line))
-                    .map(|line| format!("- {line}")),
-            )
-            .collect();
-        assert!(
-            changed.is_empty(),
-            "the interface changed; if that is meant, write http/openapi.surface anew with \
-             NEBULA_WRITE_SURFACE=1 make test T=the_interface_equals:\n{}",
-            changed.join("\n")
-        );
-    }
-
-    #[test]
-    fn every_reference_in_the_document_resolves() {
-        let value = document();
-        let text = value.to_string();
-        for reference in text.split("\"$ref\":\"").skip(1).filter_map(|rest| rest.split('"').next()) {
-            let pointer = reference.strip_prefix('#').unwrap_or(reference);
-            assert!(value.pointer(pointer).is_some(), "{reference}");
         }
     }
 }

@@ -2,12 +2,13 @@
 
 use actix_web::http::header::{CACHE_CONTROL, HeaderName, HeaderValue};
 use actix_web::{HttpRequest, HttpResponse, web};
-use nebula_api::Envelope;
 use nebula_api::share::{MadeShare, NewShare, OpenShare, Share, Shared};
+use nebula_api::{Envelope, Page, word};
 use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::database::share as database;
+use crate::domain::page::{self, Filter, Place};
 use crate::domain::share;
 use crate::error::ApiError;
 use crate::http::console;
@@ -38,24 +39,39 @@ pub(crate) async fn create(
 /// Query of `GET /api/shares`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
     /// Only this project; without it, every project the caller sees.
     project_id: Option<Uuid>,
     /// Only links to this file.
     file_id: Option<Uuid>,
+    /// Only links with this part in the name of their file or folder, or in their note.
+    q: Option<String>,
+    /// Only links in this state.
+    #[param(value_type = Option<word::ShareState>, inline)]
+    state: Option<String>,
+    /// `made`, `used` or `name`; with a minus, from the end. Without it, newest first.
+    sort: Option<String>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+    /// Links of a page: 1 to 1000; without it, all at once.
+    #[param(minimum = 1, maximum = 1000)]
+    max: Option<i32>,
 }
 
 /// Links of the caller's projects, also ended ones, newest first.
 #[utoipa::path(get, path = "/api/shares", tag = "share", params(ListQuery),
-    responses((status = 200, description = "Links", body = Envelope<Vec<Share>>)))]
+    responses((status = 200, description = "Links", body = Page<Share>)))]
 pub(crate) async fn list(
     state: web::Data<AppState>,
     actor: Actor,
     query: web::Query<ListQuery>,
-) -> Result<web::Json<Envelope<Vec<Share>>>, ApiError> {
+) -> Result<web::Json<Page<Share>>, ApiError> {
     let client = state.database.client().await?;
     let shares = database::list(&client, &actor.account, query.project_id, query.file_id).await?;
-    Ok(web::Json(Envelope::new(shares)))
+    let filter = Filter { q: query.q.as_deref(), state: query.state.as_deref() };
+    let (sort, cursor) = (query.sort.as_deref(), query.cursor.as_deref());
+    page::of_whole(shares, filter, Place { sort, cursor, max: query.max }).map(web::Json)
 }
 
 /// Ends a link: its next request is refused, also of a film that plays.

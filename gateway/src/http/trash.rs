@@ -9,9 +9,11 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::trash as database;
+use crate::domain::page;
 use crate::domain::{file, trash};
 use crate::error::{ApiError, NOT_FOUND, WRONG_STATE};
 use crate::http::extractor::Actor;
+use crate::http::object::Object;
 use crate::http::origin::client_address;
 use crate::state::AppState;
 
@@ -66,7 +68,8 @@ pub(crate) async fn list(
 async fn in_trash(state: &AppState, actor: &Actor, project_id: Uuid) -> Result<Page<File>, ApiError> {
     let client = state.database.client().await?;
     let filter = json!({ "trash": true });
-    file::page(&client, &actor.account, Some(project_id), &filter, "-deleted", (None, None)).await
+    let place = page::Place { sort: Some("-deleted"), ..page::Place::default() };
+    file::page(&client, &actor.account, Some(project_id), &filter, place).await
 }
 
 /// Takes a file out of the trash, to where it was or to another place.
@@ -79,9 +82,9 @@ pub(crate) async fn restore(
     actor: Actor,
     request: HttpRequest,
     file_id: web::Path<Uuid>,
-    place: web::Json<Place>,
+    place: web::Json<Object<Place>>,
 ) -> Result<web::Json<Envelope<File>>, ApiError> {
-    let place = file::place(place.into_inner())?;
+    let place = file::place(place.into_inner().0)?;
     let client = state.database.client().await?;
     database::restore(&client, &actor.account, *file_id, &place, client_address(&request)).await?;
     drop(client);

@@ -13,7 +13,7 @@ use crate::error::{ApiError, MEDIA_TYPE};
 use crate::http::body_limit::BodyTimer;
 use crate::http::extractor::Actor;
 use crate::http::origin::client_address;
-use crate::http::query;
+use crate::http::parameter;
 use crate::state::AppState;
 
 mod announce;
@@ -66,7 +66,7 @@ async fn receive(
     body: &mut web::Payload,
 ) -> Result<(File, bool), ApiError> {
     refuse_wrapped(request)?;
-    query::check(request.query_string(), &["projectId", "folder", "name", "sha256"])?;
+    parameter::check_names(request.query_string(), &["projectId", "folder", "name", "sha256"])?;
     state.limits.take_both(Limit::Uploads, actor.account.id, client_address(request)).await?;
     let _permit = state.transfers.of_account(actor.account.id)?;
     BodyTimer::allow_upload(request);

@@ -187,7 +187,7 @@ const READERS: &str = "
     knows_objects
     late_peers limit_certificates limit_files list_authorities list_certificates list_devices list_enabled_nodes
     list_enrolments list_events list_files list_jobs list_node_secrets list_nodes list_peers
-    list_pools list_projects list_quotas list_rotations
+    list_pools list_projects list_quotas list_rotations page_devices count_devices count_jobs
     list_routes list_rules list_shares made_bytes map_differences map_status
     missing_agent
     named_file network_number network_uses next_peer_network next_tick node_counts node_epoch

@@ -51,6 +51,6 @@ pub(super) fn item_error(error: ItemError) -> Error {
     let ItemError { sqlstate, detail, hint } = error;
     Error::answered(
         200,
-        Failure { success: false, error: code.to_owned(), sqlstate, detail, hint, reason: None },
+        Failure { success: false, error: code.to_owned(), sqlstate, detail, hint, field: None, reason: None },
     )
 }

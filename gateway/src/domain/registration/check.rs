@@ -14,11 +14,12 @@ const MAX_ENDPOINTS: usize = 16;
 
 /// Checks everything but the key; answers the role. Fails with 400.
 pub(super) fn request(request: &RegisterRequest) -> Result<Role, ApiError> {
-    name(&request.device_name)?;
+    name(&request.device_name).map_err(|error| error.field("deviceName"))?;
     let role = role(request.role.as_deref().unwrap_or(Role::Host.word()))?;
     endpoints(&request.endpoints)?;
     if role == Role::Lighthouse && request.endpoints.is_empty() {
         return Err(ApiError::bad_argument("a lighthouse needs an endpoint: without one no device finds it")
+            .field("endpoints")
             .hint("Name at least one host:port where other devices reach it, for example 192.0.2.10:4242."));
     }
     Ok(role)
@@ -27,7 +28,9 @@ pub(super) fn request(request: &RegisterRequest) -> Result<Role, ApiError> {
 /// Reads a role. Fails with 400.
 pub(crate) fn role(word: &str) -> Result<Role, ApiError> {
     Role::parse(word).ok_or_else(|| {
-        ApiError::bad_argument(format!("role is {word:?}")).hint("Roles are host, lighthouse and relay.")
+        ApiError::bad_argument(format!("role is {word:?}"))
+            .field("role")
+            .hint("Roles are host, lighthouse and relay.")
     })
 }
 
@@ -38,13 +41,16 @@ pub(crate) fn endpoints(endpoints: &[String]) -> Result<(), ApiError> {
             "{} endpoints were given, at most {MAX_ENDPOINTS} are taken",
             endpoints.len()
         ))
+        .field("endpoints")
         .hint("Name those that other devices reach best."));
     }
-    endpoints.iter().try_for_each(|text| match endpoint::fault(text) {
+    endpoints.iter().enumerate().try_for_each(|(index, text)| match endpoint::fault(text) {
         None => Ok(()),
         Some(fault) => {
             let shown: String = text.chars().take(80).collect();
-            Err(ApiError::bad_argument(format!("endpoint \"{shown}\" {fault}")).hint(endpoint::HINT))
+            Err(ApiError::bad_argument(format!("endpoint \"{shown}\" {fault}"))
+                .field(format!("endpoints[{index}]"))
+                .hint(endpoint::HINT))
         }
     })
 }

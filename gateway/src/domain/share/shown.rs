@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::database::share::FoundShare;
 use crate::database::{Account, Client, Grant, file as database, hls};
 use crate::domain::auth::token::Tokens;
+use crate::domain::page::Place;
 use crate::domain::{file, playback};
 use crate::error::ApiError;
 
@@ -65,8 +66,8 @@ pub(super) async fn folder(
     folder: &str,
 ) -> Result<SharedFolder, ApiError> {
     let filter = json!({"folder": folder, "below": true});
-    let place = (None, Some(MAX_FILES));
-    let page = file::page(client, &maker(tokens, share), Some(project_id), &filter, "name", place).await?;
+    let place = Place { sort: Some("name"), cursor: None, max: Some(MAX_FILES) };
+    let page = file::page(client, &maker(tokens, share), Some(project_id), &filter, place).await?;
     let entry = |file: File| {
         let poster = has(&file, "poster").then(|| picture(tokens, share, file.file_id, ("poster", "poster")));
         Ok::<_, ApiError>(SharedEntry {

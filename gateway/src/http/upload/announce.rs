@@ -14,6 +14,7 @@ use crate::error::{ApiError, MEDIA_TYPE};
 /// Query of `POST /api/uploads`, for clients that do not say the same in `Upload-Metadata`.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(rename_all = "camelCase")]
+#[into_params(parameter_in = Query)]
 pub(crate) struct CreateQuery {
     /// Project to upload into; `projectId` in the metadata.
     pub(super) project_id: Option<Uuid>,
