@@ -2,7 +2,7 @@
 
 use std::fs::{DirBuilder, File, Permissions};
 use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, PermissionsExt, symlink};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, fchown, symlink};
 use std::path::Path;
 
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -24,7 +24,24 @@ pub(crate) fn write_atomic(path: &Path, content: &[u8], mode: u32) -> Result<()>
 
 /// Creates a file atomically and durably. An existing file is an error.
 pub(crate) fn create_new(path: &Path, content: &[u8], mode: u32) -> Result<()> {
+    place_new(stage(path, content, mode)?, path)
+}
+
+/// The same; what root creates belongs to the owner of the folder, who is the service that reads it: a key of root
+/// alone would be of no use to a gateway that runs as another user.
+pub(crate) fn create_new_for_owner(path: &Path, content: &[u8], mode: u32) -> Result<()> {
     let staged = stage(path, content, mode)?;
+    if rustix::process::geteuid().is_root() {
+        let give = || {
+            let folder = std::fs::metadata(parent_dir(path))?;
+            fchown(staged.as_file(), Some(folder.uid()), Some(folder.gid()))
+        };
+        give().doing(|| format!("give {} to the owner of its folder", path.display()))?;
+    }
+    place_new(staged, path)
+}
+
+fn place_new(staged: NamedTempFile, path: &Path) -> Result<()> {
     match staged.persist_noclobber(path) {
         Ok(_) => sync_dir(path),
         Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => {

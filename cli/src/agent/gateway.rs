@@ -295,9 +295,9 @@ async fn unauthorized(response: Response) -> Unauthorized {
     } else if let Some(node_error) = node_error {
         Error::new(Code::NotSignedIn, node_error.message.clone())
     } else {
-        Error::new(Code::NotSignedIn, "the gateway does not accept this device's key").hint(
-            "It was revoked, or has left; with a new code: nebulactl leave, then nebulactl join --code CODE",
-        )
+        let detail = "the gateway does not accept this device's key: it was revoked, or has left";
+        Error::new(Code::NotSignedIn, detail)
+            .hint("With a new code it can join again: nebulactl leave, then nebulactl join --code CODE")
     };
     error.status = Some(StatusCode::UNAUTHORIZED.as_u16());
     Unauthorized { error, gateway_time, may_be_overtaken: !is_clock_wrong && node_error.is_none() }

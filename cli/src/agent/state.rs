@@ -93,7 +93,10 @@ impl AgentFolder {
                 Code::WrongState,
                 format!("process {} works on {} already", holder.trim(), path.display()),
             )
-            .hint("A device has one agent; nebulactl status shows it."));
+            .hint(
+                "A device has one agent; nebulactl status shows it. That of a unit takes further options \
+                     from /etc/default/nebula-agent.",
+            ));
         }
         let write = lock.set_len(0).and_then(|()| lock.rewind());
         write

@@ -213,7 +213,8 @@ impl Syncthing {
         let file = OpenOptions::new().create_new(true).append(true).mode(PRIVATE).open(&errors);
         let file = file.doing(|| format!("write {}", errors.display()))?;
         let mut command = Command::new(program);
-        command.args(arguments(&self.home)).envs(ENVIRONMENT);
+        // A unit of systemd has no HOME, without which Syncthing does not start.
+        command.args(arguments(&self.home)).envs(ENVIRONMENT).env("HOME", &self.home);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(file).process_group(0);
         let child = command.spawn().doing(|| format!("start {}", program.display()))?;
         self.process = Some(Process::of_child(child)?);

@@ -161,7 +161,9 @@ mod tests {
     fn the_unit_names_program_and_folder() {
         let text = agent_unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/50% nebula")).unwrap();
         assert!(
-            text.contains("ExecStart=\"/usr/bin/nebulactl\" agent --dir \"/etc/50%% nebula\"\n"),
+            text.contains(
+                "ExecStart=\"/usr/bin/nebulactl\" agent --dir \"/etc/50%% nebula\" $NEBULA_AGENT_OPTIONS\n"
+            ),
             "{text}"
         );
         assert!(!text.contains('{'), "{text}");

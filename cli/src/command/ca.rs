@@ -133,11 +133,14 @@ fn create(arguments: &Create) -> Result<(Certificate, bool)> {
         _ if token.is_some() => {}
         Some(passphrase) => {
             let sealed = authority.encrypted_key_pem(&passphrase, Cost::default()).map_err(invalid)?;
-            atomic_file::create_new(key, sealed.as_bytes(), PRIVATE)?;
+            atomic_file::create_new_for_owner(key, sealed.as_bytes(), PRIVATE)?;
         }
-        None => atomic_file::create_new(key, authority.key_pem().map_err(invalid)?.as_bytes(), PRIVATE)?,
+        None => {
+            let pem = authority.key_pem().map_err(invalid)?;
+            atomic_file::create_new_for_owner(key, pem.as_bytes(), PRIVATE)?;
+        }
     }
-    atomic_file::create_new(cert, authority.pem().as_bytes(), PUBLIC)?;
+    atomic_file::create_new_for_owner(cert, authority.pem().as_bytes(), PUBLIC)?;
     Ok((authority.certificate().clone(), true))
 }
 
@@ -218,7 +221,7 @@ fn paragraph(certificate: &Certificate) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
 
     use super::*;
 
@@ -245,6 +248,21 @@ mod tests {
         let (again, new) = create(&arguments).unwrap();
         assert!(!new);
         assert_eq!(again.fingerprint(), made.fingerprint());
+    }
+
+    /// The gateway of `make up` runs as a user of its own, who owns the folder.
+    #[test]
+    fn what_root_creates_belongs_to_the_owner_of_the_folder() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(folder.path(), Some(65534), Some(65534)).unwrap();
+        let arguments = arguments(folder.path());
+        create(&arguments).unwrap();
+        for file in [&arguments.key, &arguments.cert] {
+            assert_eq!(file.metadata().unwrap().uid(), 65534, "{}", file.display());
+        }
     }
 
     #[test]

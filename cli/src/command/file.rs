@@ -12,7 +12,7 @@ use super::project;
 use crate::client::Client;
 use crate::context::Context;
 use crate::error::{Code, Error, Result};
-use crate::output::{ago, bytes, clean, with_progress};
+use crate::output::{ago, bytes, clean, counted, with_progress};
 
 pub(crate) mod relocate;
 pub(crate) mod remove;
@@ -90,13 +90,17 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
     let folder_rows = folders.iter().map(|one| {
         let name = one.folder.get(above..).unwrap_or(&one.folder);
         let size = bytes(one.size.unsigned_abs());
-        [format!("{}/", clean(name)), size, format!("{} files", one.files), ago(one.uploaded_at, now)]
+        [format!("{}/", clean(name)), size, counted(one.files, "file"), ago(one.uploaded_at, now)]
     });
     const HEADINGS: [&str; 4] = ["NAME", ">SIZE", "STATE", "WHEN"];
     if arguments.folders {
         return context.output.show(&folders, || context.output.table(HEADINGS, folder_rows.collect()));
     }
-    let files: Vec<File> = client.get("/api/files", &arguments.query(&project, &folder)).await?;
+    let mut files: Vec<File> = client.get("/api/files", &arguments.query(&project, &folder)).await?;
+    // The name may be that of a file.
+    if is_flat && !folder.is_empty() && files.is_empty() && folders.is_empty() {
+        files.extend(find_in(&client, &project, &folder).await.ok());
+    }
     context.output.show(&files, || {
         if files.is_empty() && folders.is_empty() {
             return nothing(&project, &folder, is_flat);
@@ -118,7 +122,7 @@ pub(crate) async fn list(context: &Context, arguments: List) -> Result<()> {
 fn nothing(project: &Project, folder: &str, is_flat: bool) -> String {
     match (folder, is_flat) {
         ("", true) => format!("No files in {} yet: nebulactl upload FILE", clean(&project.name)),
-        (_, true) => format!("There is no folder {}.", clean(folder)),
+        (_, true) => format!("There is no folder and no file {}.", clean(folder)),
         _ => "No such files.".to_owned(),
     }
 }

@@ -62,6 +62,14 @@ pub(crate) async fn run(context: &Context, arguments: Get) -> Result<()> {
         let detail = format!("{} exists already", target.display());
         return Err(Error::new(Code::AlreadyExists, detail).hint("Name another file with --output."));
     }
+    if !arguments.original
+        && wanted.rendition == "original"
+        && ["waiting", "processing"].contains(&&*file.state)
+    {
+        context
+            .output
+            .note("what is made from it for playing is not ready yet: this is the file as it was uploaded");
+    }
     let mut part = PartialFile::open(&target)?;
     let bar = context.output.bytes_bar(&wanted.name, wanted.size);
     part.resume(wanted.size)?;

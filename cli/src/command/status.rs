@@ -17,7 +17,7 @@ use crate::client::{self, Client};
 use crate::context::Context;
 use crate::device_folder::existing_folder;
 use crate::error::Result;
-use crate::output::clean;
+use crate::output::{clean, counted};
 use bundled::Bundled;
 use local::Local;
 
@@ -126,7 +126,8 @@ impl Remote {
             let living = devices.iter().filter(|device| device.revoked_at.is_none());
             let count = living.map(|device| device.device_id).collect::<HashSet<_>>().len();
             let name = clean(&project.name);
-            lines.push(format!("Project   {name}{network}: {count} devices, {} files", project.files));
+            let (count, files) = (counted(count as i64, "device"), counted(project.files, "file"));
+            lines.push(format!("Project   {name}{network}: {count}, {files}"));
             if !devices.is_empty() && chosen.is_none_or(|id| id == project.project_id) {
                 lines.push(format!("\n{}\n", device::table(context.output, devices)));
             }

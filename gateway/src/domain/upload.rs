@@ -335,7 +335,7 @@ fn check_arrived(query: &UploadQuery, sha256: &[u8; 32]) -> Result<(), ApiError>
 
 fn empty(name: &str) -> ApiError {
     ApiError::bad_argument(format!("\"{name}\" is empty: 0 bytes arrived"))
-        .hint("Send the bytes of the file as the body of the request.")
+        .hint("Upload one that has content; in HTTP it is the body of the request.")
 }
 
 fn too_large(name: &str, max: u64) -> ApiError {

@@ -295,6 +295,8 @@ async fn nebulactl_lists_moves_tags_deletes_and_restores_by_paths() -> Result<()
     let [films, music, top] = ["films/", "music/", "top.txt"].map(|name| listed.find(name));
     ensure!(films.is_some() && films < music && music < top && !listed.contains("b.txt"), "{listed}");
     ensure!(ctl(&["ls", "films/"])?.contains("80s/"));
+    let file = ctl(&["ls", "films/80s/b.txt"])?;
+    ensure!(file.contains("b.txt") && file.lines().count() == 2, "{file}");
     ensure!(ctl(&["ls", "-r"])?.contains("films/80s/b.txt"));
     let error = ctl(&["rm", "a.txt", "--yes"]).unwrap_err().to_string();
     ensure!(error.contains("films/a.txt, music/a.txt"), "{error}");

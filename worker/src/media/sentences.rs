@@ -117,10 +117,11 @@ fn sounds(plan: &MediaPlan, made: &Summary) -> Vec<String> {
     let named = |index: usize, sound: &OriginalAudio| {
         let planned = plan.sounds.iter().find(|planned| planned.name == format!("a{index}"));
         let language = planned.and_then(|sound| sound.language.as_deref());
-        let title = planned.and_then(|sound| sound.label.as_deref());
+        let language = language.map(|code| language::name(code).unwrap_or(code));
+        // Many tracks are titled with their language.
+        let title = planned.and_then(|sound| sound.label.as_deref()).filter(|title| Some(*title) != language);
         let (codec, channels) = (codec_name(&sound.codec), channels(sound.channels));
-        let words =
-            [language.map(|code| language::name(code).unwrap_or(code)), title, Some(&codec), Some(&channels)];
+        let words = [language, title, Some(&codec), Some(&channels)];
         words.into_iter().flatten().collect::<Vec<_>>().join(" ")
     };
     let is_kept = |sound: &OriginalAudio| {
@@ -206,7 +207,8 @@ mod tests {
             "duration": 10.0, "frameRate": 25.0, "web": "join", "pictures": true, "chunks": [],
             "variants": [{"name": "v1080", "width": 1920, "height": 1080, "maxrate": 1},
                          {"name": "v480", "width": 854, "height": 480, "maxrate": 1}],
-            "sounds": [{"name": "a0", "stream": 1, "language": "ger", "channels": 2, "default": true},
+            "sounds": [{"name": "a0", "stream": 1, "language": "ger", "label": "German", "channels": 2,
+                        "default": true},
                        {"name": "s0", "stream": 1, "language": "ger", "channels": 6, "default": false}],
             "subtitles": [{"name": "subtitle-0", "stream": 2, "language": "eng", "forced": true}],
             "chapters": [],

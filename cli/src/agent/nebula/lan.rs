@@ -41,7 +41,11 @@ pub(super) fn is_tunnel(interface: &str) -> bool {
 
 /// The first network of an interface that is no tunnel which has the range of the overlay, or contains it together
 /// with a router inside. Smaller ones stay reachable, since the kernel prefers the narrower route.
-pub(super) fn overlap(routes: &str, overlay: &[IpNetwork], is_tunnel: fn(&str) -> bool) -> Option<Overlap> {
+pub(super) fn overlap(
+    routes: &str,
+    overlay: &[IpNetwork],
+    is_tunnel: impl Fn(&str) -> bool,
+) -> Option<Overlap> {
     let routes: Vec<_> = routes.lines().filter_map(route).filter(|one| !is_tunnel(&one.interface)).collect();
     let own = overlay.iter().filter_map(|network| IpNetwork::new(network.network(), network.prefix()).ok());
     own.into_iter().find_map(|overlay| {

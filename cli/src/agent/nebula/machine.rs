@@ -81,8 +81,9 @@ impl Machine {
     pub(crate) fn check_lan(&self, config: &Config) -> Result<()> {
         let certificates = config.certificates().unwrap_or_default();
         let networks = certificates.iter().flat_map(|one| one.details().networks.iter().copied());
-        let Some(found) = lan::overlap(&(self.routes)(), &networks.collect::<Vec<_>>(), lan::is_tunnel)
-        else {
+        // Its own interface by name: /sys may be that of another network namespace, and shows no tunnel then.
+        let is_tunnel = |name: &str| name == config.interface() || lan::is_tunnel(name);
+        let Some(found) = lan::overlap(&(self.routes)(), &networks.collect::<Vec<_>>(), is_tunnel) else {
             return Ok(());
         };
         let Overlap { interface, lan, overlay } = found;
@@ -211,6 +212,18 @@ mod tests {
         assert!(error.failure().hint.as_ref().unwrap().contains("disable_ipv6=0"), "{error}");
         // An older release passes over what it does not read.
         assert_eq!(fitted(&[Version::V1, Version::V2], Release(1, 9)).unwrap().len(), 2);
+    }
+
+    #[test]
+    fn its_own_interface_is_no_network_of_the_machine_even_where_sys_does_not_show_it() {
+        const ROUTE: &str = "\t00002A0A\t00000000\t0001\t0\t0\t0\t0000FFFF\t0\t0\t0\n";
+        let (_folder, machine) = machine(None, || true);
+        let own = Machine { routes: || format!("nebula1{ROUTE}"), ..machine };
+        let config = config_in(&["10.42.0.5/16"], &[Version::V1]);
+        assert_eq!(config.interface(), "nebula1");
+        own.check_lan(&config).unwrap();
+        let other = Machine { routes: || format!("absent0{ROUTE}"), ..own };
+        assert!(other.check_lan(&config).unwrap_err().to_string().contains("absent0"));
     }
 
     #[test]

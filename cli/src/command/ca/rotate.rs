@@ -127,8 +127,8 @@ async fn choose(client: &Client, wanted: &str) -> Result<String> {
     match found.as_slice() {
         [one] => Ok(one.fingerprint.clone()),
         [] => Err(Error::new(Code::NotFound, format!("the gateway has no authority {wanted:?}")).hint(
-            "Put certificate and key into its NEBULA_CA_DIR (nebulactl ca create makes them), \
-                 then: nebulactl ca ls",
+            "Put certificate and key into its NEBULA_CA_DIR (nebulactl ca create makes them), readable by the \
+                 user that it runs as, then: nebulactl ca ls. nebulactl doctor tells of those it cannot use.",
         )),
         several => {
             Err(Error::new(Code::InvalidArgument, format!("{} authorities fit {wanted:?}", several.len()))

@@ -94,7 +94,8 @@ impl Local {
                 clean(self.interface.as_deref().unwrap_or("-"))
             ));
         }
-        let contact = status.contact.at.map_or_else(|| "no answer yet".to_owned(), |at| ago(at, now));
+        let contact =
+            status.contact.at.map_or_else(|| "waiting for its first answer".to_owned(), |at| ago(at, now));
         let error = status.contact.error.as_deref().map(|error| format!("; {}", clean(error)));
         lines.push(format!("Gateway   {server}: {contact}{}", error.unwrap_or_default()));
         if let Some(refused) = &status.refused {
