@@ -33,14 +33,16 @@ export interface components {
             createdAt: string;
             disabledAt?: string | null;
             lastSeenAt?: string | null;
-            role: string;
+            role: components["schemas"]["AccountRole"];
             sessions: number;
             username: string;
         };
         AccountChanges: {
             disabled?: boolean | null;
-            role?: string | null;
+            role?: components["schemas"]["AccountRole"] | null;
         };
+        /** @enum {string} */
+        AccountRole: "admin" | "member";
         /** @enum {string} */
         Action: "NoOp" | "DoUpdate" | "DoConfigUpdate";
         Anchor: {
@@ -51,6 +53,9 @@ export interface components {
             name: string;
             state: string;
         };
+        ApiErrors: {
+            errors: components["schemas"]["DnapiError"][];
+        };
         Approval: {
             enrolmentId: string;
             expiresAt: string;
@@ -60,7 +65,7 @@ export interface components {
             maxChannels?: number | null;
         };
         Authority: {
-            curve: string;
+            curve: components["schemas"]["Curve"];
             daysLeft: number;
             fingerprint: string;
             name: string;
@@ -75,7 +80,7 @@ export interface components {
             duration?: number | null;
             fileId: string;
             folder: string;
-            kind: string;
+            kind: components["schemas"]["FileKind"];
             name: string;
             projectId: string;
             seconds: number;
@@ -114,7 +119,7 @@ export interface components {
             video?: components["schemas"]["VideoCapability"][];
         };
         Certificate: {
-            curve: string;
+            curve: components["schemas"]["Curve"];
             deviceId: string;
             deviceName: string;
             fingerprint: string;
@@ -137,6 +142,8 @@ export interface components {
         Changed: {
             files: number;
         };
+        /** @enum {string} */
+        ChangedJobState: "available" | "blocked" | "cancelling" | "cancelled";
         Check: {
             detail: string;
             hint?: string | null;
@@ -146,6 +153,8 @@ export interface components {
         CheckForUpdate: {
             updateAvailable: boolean;
         };
+        /** @enum {string} */
+        Cipher: "aes" | "chachapoly";
         Conversion: {
             wanted: boolean;
         };
@@ -155,6 +164,13 @@ export interface components {
             strategy?: string;
             wait?: number;
         };
+        CreatePersonalToken: {
+            days?: number | null;
+            name: string;
+            scopes: string[];
+        };
+        /** @enum {string} */
+        Curve: "25519" | "P256";
         Data_CheckForUpdate: {
             data: {
                 updateAvailable: boolean;
@@ -208,7 +224,7 @@ export interface components {
         DesiredState: "active" | "draining" | "disabled";
         Device: {
             certificateNotAfter?: string | null;
-            curve: string;
+            curve: components["schemas"]["Curve"];
             deviceId: string;
             endpoints: string[];
             fingerprint?: string | null;
@@ -221,13 +237,22 @@ export interface components {
             projectId: string;
             registeredAt: string;
             revokedAt?: string | null;
-            role: string;
+            role: components["schemas"]["DeviceRole"];
         };
+        /** @enum {string} */
+        DeviceRole: "host" | "lighthouse" | "relay";
+        /** @enum {string} */
+        Direction: "inbound" | "outbound";
         Disk: {
             free: number;
             name: string;
             reserve: number;
             size: number;
+        };
+        DnapiError: {
+            code: string;
+            message: string;
+            path?: string;
         };
         Downloads: {
             container: Record<string, never>;
@@ -290,8 +315,8 @@ export interface components {
             groups: string[];
             name?: string | null;
             projectId: string;
-            role: string;
-            state: string;
+            role: components["schemas"]["DeviceRole"];
+            state: components["schemas"]["EnrolmentState"];
             uses: number;
             usesMax: number;
         };
@@ -303,9 +328,11 @@ export interface components {
             lifetimeSeconds?: number | null;
             name?: string | null;
             projectId: string;
-            role?: string | null;
+            role?: components["schemas"]["DeviceRole"] | null;
             uses?: number | null;
         };
+        /** @enum {string} */
+        EnrolmentState: "open" | "used" | "expired" | "revoked";
         Envelope_AcceptedInvitation: {
             data: {
                 accountId: string;
@@ -328,7 +355,7 @@ export interface components {
         Envelope_Device: {
             data: {
                 certificateNotAfter?: string | null;
-                curve: string;
+                curve: components["schemas"]["Curve"];
                 deviceId: string;
                 endpoints: string[];
                 fingerprint?: string | null;
@@ -341,7 +368,7 @@ export interface components {
                 projectId: string;
                 registeredAt: string;
                 revokedAt?: string | null;
-                role: string;
+                role: components["schemas"]["DeviceRole"];
             };
             success: boolean;
         };
@@ -362,7 +389,7 @@ export interface components {
                 fileId: string;
                 folder?: string;
                 jobId?: number | null;
-                kind?: string;
+                kind?: components["schemas"]["FileKind"];
                 name: string;
                 owner?: string | null;
                 progress?: number | null;
@@ -371,7 +398,7 @@ export interface components {
                 resumeAt?: number | null;
                 sha256: string;
                 size: number;
-                state: string;
+                state: components["schemas"]["FileState"];
                 summary?: string[];
                 tags?: string[];
                 uploadedAt: string;
@@ -388,7 +415,7 @@ export interface components {
         Envelope_Identity: {
             data: {
                 accountId: string;
-                role: string;
+                role: components["schemas"]["AccountRole"];
                 username: string;
             };
             success: boolean;
@@ -411,7 +438,7 @@ export interface components {
                 result?: unknown;
                 runAt?: string | null;
                 startedAt?: string | null;
-                state: string;
+                state: components["schemas"]["JobState"];
                 worker?: string | null;
             };
             success: boolean;
@@ -419,7 +446,7 @@ export interface components {
         Envelope_JobChange: {
             data: {
                 jobId: number;
-                state: string;
+                state: components["schemas"]["ChangedJobState"];
             };
             success: boolean;
         };
@@ -480,6 +507,12 @@ export interface components {
                 expiresAt: string;
                 invitationId: string;
                 url: string;
+            };
+            success: boolean;
+        };
+        Envelope_NewPersonalToken: {
+            data: components["schemas"]["PersonalToken"] & {
+                token: string;
             };
             success: boolean;
         };
@@ -574,18 +607,18 @@ export interface components {
         Envelope_Options: {
             data: {
                 certificateVersions?: number[] | null;
-                cipher?: string | null;
+                cipher?: components["schemas"]["Cipher"] | null;
                 dnsDomain?: string | null;
                 dnsPort?: number | null;
-                inbound?: string | null;
+                inbound?: components["schemas"]["Stance"] | null;
                 lifetimeSeconds?: number | null;
-                memberReach?: string | null;
+                memberReach?: components["schemas"]["MemberReach"] | null;
                 mtu?: number | null;
-                outbound?: string | null;
+                outbound?: components["schemas"]["Stance"] | null;
                 punchy?: boolean | null;
                 syncConnections?: number | null;
                 syncHashers?: number | null;
-                syncOrder?: string | null;
+                syncOrder?: components["schemas"]["SyncOrder"] | null;
                 syncPendingKib?: number | null;
                 syncWrites?: number | null;
                 version?: number | null;
@@ -734,7 +767,7 @@ export interface components {
         };
         Envelope_RotationState: {
             data: {
-                state: string;
+                state: components["schemas"]["RotationStep"];
             };
             success: boolean;
         };
@@ -750,7 +783,7 @@ export interface components {
         };
         Envelope_Rule: {
             data: {
-                direction: string;
+                direction: components["schemas"]["Direction"];
                 forDevice?: string | null;
                 forGroup?: string | null;
                 localCidr?: string | null;
@@ -758,7 +791,7 @@ export interface components {
                 portFirst?: number | null;
                 portLast?: number | null;
                 projectId: string;
-                protocol: string;
+                protocol: components["schemas"]["Protocol"];
                 remoteCidr?: string | null;
                 remoteDevice?: string | null;
                 remoteGroups?: string[];
@@ -793,7 +826,7 @@ export interface components {
         };
         Envelope_Vec_Authority: {
             data: {
-                curve: string;
+                curve: components["schemas"]["Curve"];
                 daysLeft: number;
                 fingerprint: string;
                 name: string;
@@ -811,48 +844,11 @@ export interface components {
                 duration?: number | null;
                 fileId: string;
                 folder: string;
-                kind: string;
+                kind: components["schemas"]["FileKind"];
                 name: string;
                 projectId: string;
                 seconds: number;
                 updatedAt: string;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Certificate: {
-            data: {
-                curve: string;
-                deviceId: string;
-                deviceName: string;
-                fingerprint: string;
-                groups: string[];
-                issuedAt: string;
-                networks: string[];
-                notAfter: string;
-                notBefore: string;
-                projectId: string;
-                revokedAt?: string | null;
-                version: number;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Device: {
-            data: {
-                certificateNotAfter?: string | null;
-                curve: string;
-                deviceId: string;
-                endpoints: string[];
-                fingerprint?: string | null;
-                groups: string[];
-                lastSeenAt?: string | null;
-                name: string;
-                nebulaIp?: string | null;
-                owner?: string | null;
-                pool?: string | null;
-                projectId: string;
-                registeredAt: string;
-                revokedAt?: string | null;
-                role: string;
             }[];
             success: boolean;
         };
@@ -867,24 +863,6 @@ export interface components {
                 reason?: string | null;
                 score: number;
                 state: components["schemas"]["Liveness"];
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Enrolment: {
-            data: {
-                address?: string | null;
-                createdAt: string;
-                createdBy: string;
-                deviceId?: string | null;
-                enrolmentId: string;
-                expiresAt: string;
-                groups: string[];
-                name?: string | null;
-                projectId: string;
-                role: string;
-                state: string;
-                uses: number;
-                usesMax: number;
             }[];
             success: boolean;
         };
@@ -912,98 +890,13 @@ export interface components {
             }[];
             success: boolean;
         };
-        Envelope_Vec_Job: {
-            data: {
-                attempt: number;
-                cancelRequested: boolean;
-                detail?: unknown;
-                enqueuedAt: string;
-                errors: unknown;
-                finishedAt?: string | null;
-                jobId: number;
-                kind: string;
-                maxAttempts: number;
-                payload: unknown;
-                priority: number;
-                progress?: number | null;
-                projectId?: string | null;
-                result?: unknown;
-                runAt?: string | null;
-                startedAt?: string | null;
-                state: string;
-                worker?: string | null;
-            }[];
-            success: boolean;
-        };
         Envelope_Vec_Member: {
             data: {
                 accountId: string;
                 addedAt: string;
                 disabled: boolean;
-                role: string;
+                role: components["schemas"]["ProjectRole"];
                 username: string;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Node: {
-            data: {
-                activePeers: number;
-                capabilities: string[];
-                cidr?: string | null;
-                desiredState: components["schemas"]["DesiredState"];
-                device?: string | null;
-                deviceId?: string | null;
-                eligible: boolean;
-                endpoint: string;
-                health?: components["schemas"]["MachineHealth"] | null;
-                interfaces: components["schemas"]["NodeInterface"][];
-                labels: {
-                    [key: string]: string;
-                };
-                local: boolean;
-                maxPeers: number;
-                name: string;
-                nodeId: string;
-                obstacles: string[];
-                project?: string | null;
-                projectId?: string | null;
-                reason?: string | null;
-                repair: boolean;
-                score: number;
-                secrets: number;
-                seenAt?: string | null;
-                softMaxPeers?: number | null;
-                state: components["schemas"]["Liveness"];
-                weight: number;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Peer: {
-            data: {
-                addresses: string[];
-                configOutdated: boolean;
-                createdAt: string;
-                createdBy: string;
-                disabled: boolean;
-                endpoint?: string | null;
-                expiresAt?: string | null;
-                fileName: string;
-                groups: string[];
-                handshakeAt?: string | null;
-                movingTo?: string | null;
-                name: string;
-                networks: string[];
-                node?: string | null;
-                nodeId?: string | null;
-                peerId: string;
-                preshared: boolean;
-                projectId: string;
-                publicKey: string;
-                reach: components["schemas"]["Reach"];
-                reason?: string | null;
-                receivedBytes: number;
-                sentBytes: number;
-                state: components["schemas"]["PeerState"];
             }[];
             success: boolean;
         };
@@ -1016,31 +909,16 @@ export interface components {
             }[];
             success: boolean;
         };
-        Envelope_Vec_PoolUsage: {
+        Envelope_Vec_PersonalToken: {
             data: {
-                allocated: string;
-                cidr: string;
-                enabled: boolean;
-                free: string;
+                actions: string[];
+                expiresAt: string;
+                lastUsedAt?: string | null;
+                lastUsedFrom?: string | null;
+                madeAt: string;
                 name: string;
-                poolId: number;
-                projectId: string;
-                quarantined: string;
-                reserved: string;
-                size: string;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Project: {
-            data: {
-                cidr?: string | null;
-                createdAt: string;
-                devices: number;
-                files: number;
-                maxBytes?: number | null;
-                name: string;
-                projectId: string;
-                usedBytes: number;
+                scopes: string[];
+                tokenId: string;
             }[];
             success: boolean;
         };
@@ -1049,7 +927,7 @@ export interface components {
                 id: string;
                 maxBytes?: number | null;
                 name: string;
-                subject: string;
+                subject: components["schemas"]["QuotaSubject"];
                 usedBytes: number;
             }[];
             success: boolean;
@@ -1065,36 +943,8 @@ export interface components {
                 retiring: string;
                 startedAt: string;
                 startedBy: string;
-                state: string;
+                state: components["schemas"]["RotationStep"];
                 waitsFor: number;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Route: {
-            data: {
-                deviceId: string;
-                metric?: number | null;
-                mtu?: number | null;
-                network: string;
-                projectId: string;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Rule: {
-            data: {
-                direction: string;
-                forDevice?: string | null;
-                forGroup?: string | null;
-                localCidr?: string | null;
-                note?: string;
-                portFirst?: number | null;
-                portLast?: number | null;
-                projectId: string;
-                protocol: string;
-                remoteCidr?: string | null;
-                remoteDevice?: string | null;
-                remoteGroups?: string[];
-                ruleId?: number | null;
             }[];
             success: boolean;
         };
@@ -1126,26 +976,6 @@ export interface components {
                 openedAt: string;
                 sessionId: string;
                 userAgent?: string | null;
-            }[];
-            success: boolean;
-        };
-        Envelope_Vec_Share: {
-            data: {
-                allowsDownload: boolean;
-                expiresAt?: string | null;
-                fileId?: string | null;
-                fileName?: string | null;
-                folder?: string | null;
-                hasPassword: boolean;
-                lastUsedAt?: string | null;
-                madeAt: string;
-                madeBy: string;
-                note?: string | null;
-                projectId: string;
-                revokedAt?: string | null;
-                shareId: string;
-                state: string;
-                uses: number;
             }[];
             success: boolean;
         };
@@ -1182,6 +1012,7 @@ export interface components {
         Failure: {
             detail: string;
             error: string;
+            field?: string | null;
             hint?: string | null;
             reason?: string | null;
             sqlstate: string;
@@ -1195,7 +1026,7 @@ export interface components {
             fileId: string;
             folder?: string;
             jobId?: number | null;
-            kind?: string;
+            kind?: components["schemas"]["FileKind"];
             name: string;
             owner?: string | null;
             progress?: number | null;
@@ -1204,12 +1035,16 @@ export interface components {
             resumeAt?: number | null;
             sha256: string;
             size: number;
-            state: string;
+            state: components["schemas"]["FileState"];
             summary?: string[];
             tags?: string[];
             uploadedAt: string;
             warnings?: string[];
         };
+        /** @enum {string} */
+        FileKind: "film" | "sound" | "picture" | "other";
+        /** @enum {string} */
+        FileState: "waiting" | "processing" | "ready" | "failed";
         Folder: {
             files: number;
             folder: string;
@@ -1221,9 +1056,11 @@ export interface components {
         };
         Health: {
             checks?: components["schemas"]["Check"][];
-            status: string;
+            status: components["schemas"]["HealthStatus"];
             version: string;
         };
+        /** @enum {string} */
+        HealthStatus: "ok" | "degraded" | "failed";
         Host: {
             id: string;
             ipAddress: string;
@@ -1232,7 +1069,7 @@ export interface components {
         };
         Identity: {
             accountId: string;
-            role: string;
+            role: components["schemas"]["AccountRole"];
             username: string;
         };
         Invitation: {
@@ -1277,13 +1114,15 @@ export interface components {
             result?: unknown;
             runAt?: string | null;
             startedAt?: string | null;
-            state: string;
+            state: components["schemas"]["JobState"];
             worker?: string | null;
         };
         JobChange: {
             jobId: number;
-            state: string;
+            state: components["schemas"]["ChangedJobState"];
         };
+        /** @enum {string} */
+        JobState: "blocked" | "available" | "running" | "succeeded" | "dead" | "cancelled";
         JoinedProject: {
             projectId: string;
         };
@@ -1345,9 +1184,11 @@ export interface components {
             accountId: string;
             addedAt: string;
             disabled: boolean;
-            role: string;
+            role: components["schemas"]["ProjectRole"];
             username: string;
         };
+        /** @enum {string} */
+        MemberReach: "overlay" | "internet";
         MoveFolder: {
             folder: string;
             projectId: string;
@@ -1408,6 +1249,9 @@ export interface components {
             presharedKey?: components["schemas"]["PresharedKey"] | null;
             publicKey: string;
             reach?: components["schemas"]["Reach"];
+        };
+        NewPersonalToken: components["schemas"]["PersonalToken"] & {
+            token: string;
         };
         NewPool: {
             cidr: string;
@@ -1532,18 +1376,18 @@ export interface components {
         };
         Options: {
             certificateVersions?: number[] | null;
-            cipher?: string | null;
+            cipher?: components["schemas"]["Cipher"] | null;
             dnsDomain?: string | null;
             dnsPort?: number | null;
-            inbound?: string | null;
+            inbound?: components["schemas"]["Stance"] | null;
             lifetimeSeconds?: number | null;
-            memberReach?: string | null;
+            memberReach?: components["schemas"]["MemberReach"] | null;
             mtu?: number | null;
-            outbound?: string | null;
+            outbound?: components["schemas"]["Stance"] | null;
             punchy?: boolean | null;
             syncConnections?: number | null;
             syncHashers?: number | null;
-            syncOrder?: string | null;
+            syncOrder?: components["schemas"]["SyncOrder"] | null;
             syncPendingKib?: number | null;
             syncWrites?: number | null;
             version?: number | null;
@@ -1557,19 +1401,96 @@ export interface components {
             servers: string[];
         };
         Page_Account: {
+            counts?: {
+                [key: string]: number;
+            } | null;
             data: {
                 accountId: string;
                 createdAt: string;
                 disabledAt?: string | null;
                 lastSeenAt?: string | null;
-                role: string;
+                role: components["schemas"]["AccountRole"];
                 sessions: number;
                 username: string;
             }[];
             next?: string | null;
             success: boolean;
+            total?: number | null;
+        };
+        Page_Certificate: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                curve: components["schemas"]["Curve"];
+                deviceId: string;
+                deviceName: string;
+                fingerprint: string;
+                groups: string[];
+                issuedAt: string;
+                networks: string[];
+                notAfter: string;
+                notBefore: string;
+                projectId: string;
+                revokedAt?: string | null;
+                version: number;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Device: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                certificateNotAfter?: string | null;
+                curve: components["schemas"]["Curve"];
+                deviceId: string;
+                endpoints: string[];
+                fingerprint?: string | null;
+                groups: string[];
+                lastSeenAt?: string | null;
+                name: string;
+                nebulaIp?: string | null;
+                owner?: string | null;
+                pool?: string | null;
+                projectId: string;
+                registeredAt: string;
+                revokedAt?: string | null;
+                role: components["schemas"]["DeviceRole"];
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Enrolment: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                address?: string | null;
+                createdAt: string;
+                createdBy: string;
+                deviceId?: string | null;
+                enrolmentId: string;
+                expiresAt: string;
+                groups: string[];
+                name?: string | null;
+                projectId: string;
+                role: components["schemas"]["DeviceRole"];
+                state: components["schemas"]["EnrolmentState"];
+                uses: number;
+                usesMax: number;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
         };
         Page_Event: {
+            counts?: {
+                [key: string]: number;
+            } | null;
             data: {
                 action: string;
                 actor: string;
@@ -1586,8 +1507,12 @@ export interface components {
             }[];
             next?: string | null;
             success: boolean;
+            total?: number | null;
         };
         Page_File: {
+            counts?: {
+                [key: string]: number;
+            } | null;
             data: {
                 contentType: string;
                 deletedAt?: string | null;
@@ -1596,7 +1521,7 @@ export interface components {
                 fileId: string;
                 folder?: string;
                 jobId?: number | null;
-                kind?: string;
+                kind?: components["schemas"]["FileKind"];
                 name: string;
                 owner?: string | null;
                 progress?: number | null;
@@ -1605,7 +1530,7 @@ export interface components {
                 resumeAt?: number | null;
                 sha256: string;
                 size: number;
-                state: string;
+                state: components["schemas"]["FileState"];
                 summary?: string[];
                 tags?: string[];
                 uploadedAt: string;
@@ -1613,6 +1538,208 @@ export interface components {
             }[];
             next?: string | null;
             success: boolean;
+            total?: number | null;
+        };
+        Page_Job: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                attempt: number;
+                cancelRequested: boolean;
+                detail?: unknown;
+                enqueuedAt: string;
+                errors: unknown;
+                finishedAt?: string | null;
+                jobId: number;
+                kind: string;
+                maxAttempts: number;
+                payload: unknown;
+                priority: number;
+                progress?: number | null;
+                projectId?: string | null;
+                result?: unknown;
+                runAt?: string | null;
+                startedAt?: string | null;
+                state: components["schemas"]["JobState"];
+                worker?: string | null;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Node: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                activePeers: number;
+                capabilities: string[];
+                cidr?: string | null;
+                desiredState: components["schemas"]["DesiredState"];
+                device?: string | null;
+                deviceId?: string | null;
+                eligible: boolean;
+                endpoint: string;
+                health?: components["schemas"]["MachineHealth"] | null;
+                interfaces: components["schemas"]["NodeInterface"][];
+                labels: {
+                    [key: string]: string;
+                };
+                local: boolean;
+                maxPeers: number;
+                name: string;
+                nodeId: string;
+                obstacles: string[];
+                project?: string | null;
+                projectId?: string | null;
+                reason?: string | null;
+                repair: boolean;
+                score: number;
+                secrets: number;
+                seenAt?: string | null;
+                softMaxPeers?: number | null;
+                state: components["schemas"]["Liveness"];
+                weight: number;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Peer: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                addresses: string[];
+                configOutdated: boolean;
+                createdAt: string;
+                createdBy: string;
+                disabled: boolean;
+                endpoint?: string | null;
+                expiresAt?: string | null;
+                fileName: string;
+                groups: string[];
+                handshakeAt?: string | null;
+                movingTo?: string | null;
+                name: string;
+                networks: string[];
+                node?: string | null;
+                nodeId?: string | null;
+                peerId: string;
+                preshared: boolean;
+                projectId: string;
+                publicKey: string;
+                reach: components["schemas"]["Reach"];
+                reason?: string | null;
+                receivedBytes: number;
+                sentBytes: number;
+                state: components["schemas"]["PeerState"];
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_PoolUsage: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                allocated: string;
+                cidr: string;
+                enabled: boolean;
+                free: string;
+                name: string;
+                poolId: number;
+                projectId: string;
+                quarantined: string;
+                reserved: string;
+                size: string;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Project: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                cidr?: string | null;
+                createdAt: string;
+                devices: number;
+                files: number;
+                maxBytes?: number | null;
+                name: string;
+                projectId: string;
+                usedBytes: number;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Route: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                deviceId: string;
+                metric?: number | null;
+                mtu?: number | null;
+                network: string;
+                projectId: string;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Rule: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                direction: components["schemas"]["Direction"];
+                forDevice?: string | null;
+                forGroup?: string | null;
+                localCidr?: string | null;
+                note?: string;
+                portFirst?: number | null;
+                portLast?: number | null;
+                projectId: string;
+                protocol: components["schemas"]["Protocol"];
+                remoteCidr?: string | null;
+                remoteDevice?: string | null;
+                remoteGroups?: string[];
+                ruleId?: number | null;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
+        };
+        Page_Share: {
+            counts?: {
+                [key: string]: number;
+            } | null;
+            data: {
+                allowsDownload: boolean;
+                expiresAt?: string | null;
+                fileId?: string | null;
+                fileName?: string | null;
+                folder?: string | null;
+                hasPassword: boolean;
+                lastUsedAt?: string | null;
+                madeAt: string;
+                madeBy: string;
+                note?: string | null;
+                projectId: string;
+                revokedAt?: string | null;
+                shareId: string;
+                state: components["schemas"]["ShareState"];
+                uses: number;
+            }[];
+            next?: string | null;
+            success: boolean;
+            total?: number | null;
         };
         Partner: {
             bytesPerSecond: number;
@@ -1681,6 +1808,16 @@ export interface components {
         };
         /** @enum {string} */
         PeerState: "pending" | "active" | "drifted" | "refused" | "moving" | "disabled" | "leaving" | "unconfirmed";
+        PersonalToken: {
+            actions: string[];
+            expiresAt: string;
+            lastUsedAt?: string | null;
+            lastUsedFrom?: string | null;
+            madeAt: string;
+            name: string;
+            scopes: string[];
+            tokenId: string;
+        };
         Place: {
             folder?: string | null;
             name?: string | null;
@@ -1754,13 +1891,19 @@ export interface components {
             projectId: string;
             usedBytes: number;
         };
+        /** @enum {string} */
+        ProjectRole: "viewer" | "member" | "admin" | "owner";
+        /** @enum {string} */
+        Protocol: "any" | "tcp" | "udp" | "icmp";
         Quota: {
             id: string;
             maxBytes?: number | null;
             name: string;
-            subject: string;
+            subject: components["schemas"]["QuotaSubject"];
             usedBytes: number;
         };
+        /** @enum {string} */
+        QuotaSubject: "project" | "account";
         /** @enum {string} */
         Reach: "overlay" | "all" | "listed";
         RecoveryCodes: {
@@ -1776,7 +1919,7 @@ export interface components {
             enrolmentCode?: string | null;
             projectId: string;
             publicKey: string;
-            role?: string | null;
+            role?: components["schemas"]["DeviceRole"] | null;
         };
         Registration: {
             deviceId: string;
@@ -1822,7 +1965,7 @@ export interface components {
             retiring: string;
             startedAt: string;
             startedBy: string;
-            state: string;
+            state: components["schemas"]["RotationStep"];
             waitsFor: number;
         };
         RotationRequest: {
@@ -1830,8 +1973,10 @@ export interface components {
             projectId: string;
         };
         RotationState: {
-            state: string;
+            state: components["schemas"]["RotationStep"];
         };
+        /** @enum {string} */
+        RotationStep: "distributing" | "reissuing" | "retiring" | "done" | "cancelled";
         Route: {
             deviceId: string;
             metric?: number | null;
@@ -1840,7 +1985,7 @@ export interface components {
             projectId: string;
         };
         Rule: {
-            direction: string;
+            direction: components["schemas"]["Direction"];
             forDevice?: string | null;
             forGroup?: string | null;
             localCidr?: string | null;
@@ -1848,7 +1993,7 @@ export interface components {
             portFirst?: number | null;
             portLast?: number | null;
             projectId: string;
-            protocol: string;
+            protocol: components["schemas"]["Protocol"];
             remoteCidr?: string | null;
             remoteDevice?: string | null;
             remoteGroups?: string[];
@@ -1877,7 +2022,7 @@ export interface components {
             userAgent?: string | null;
         };
         SetMember: {
-            role: string;
+            role: components["schemas"]["ProjectRole"];
             username: string;
         };
         SetQuota: {
@@ -1897,9 +2042,11 @@ export interface components {
             projectId: string;
             revokedAt?: string | null;
             shareId: string;
-            state: string;
+            state: components["schemas"]["ShareState"];
             uses: number;
         };
+        /** @enum {string} */
+        ShareState: "open" | "revoked" | "expired" | "deleted" | "withdrawn";
         Shared: components["schemas"]["SharedFile"] | components["schemas"]["SharedFolder"];
         SharedEntry: {
             contentType: string;
@@ -1908,7 +2055,7 @@ export interface components {
             name: string;
             poster?: string | null;
             size: number;
-            state: string;
+            state: components["schemas"]["FileState"];
         };
         SharedFile: {
             contentType: string;
@@ -1919,7 +2066,7 @@ export interface components {
             poster?: string | null;
             size: number;
             sprites?: string | null;
-            state: string;
+            state: components["schemas"]["FileState"];
             stream?: string | null;
         };
         SharedFolder: {
@@ -1937,6 +2084,8 @@ export interface components {
             signature: string;
             version: number;
         };
+        /** @enum {string} */
+        Stance: "open" | "closed";
         Storage: {
             changed: number;
             missing: number;
@@ -1944,6 +2093,8 @@ export interface components {
             untracked: number;
             untrackedBytes: number;
         };
+        /** @enum {string} */
+        SyncOrder: "standard" | "random" | "inOrder" | "";
         System: {
             disks: components["schemas"]["Disk"][];
             power?: components["schemas"]["Power"] | null;
