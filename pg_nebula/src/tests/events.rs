@@ -102,7 +102,7 @@ mod tests {
             run(&format!("SELECT nebula.add_member('{project}', '{name}', 'member')"));
         }
         let devices = (1..=4).map(|number: u32| {
-            let account = &accounts[if number % 2 == 0 { 0 } else { 1 }];
+            let account = &accounts[usize::from(number % 2 == 1)];
             format!(
                 "ROW('{}', '{account}', 'd{number}', 'host', '{{}}', '25519', sha256('{number}'), '192.0.2.{number}',
                      'request-{number}')",

@@ -6,7 +6,7 @@ use super::*;
 
 /// An account with the password "right", an authenticator and the recovery code "spare".
 fn anna() -> String {
-    let anna = super::sign_in::anna();
+    let anna = sign_in::anna();
     let begun = |password: &str| {
         text(&format!(
             "SELECT outcome FROM nebula.begin_totp('{anna}', '{password}', decode(repeat('00', 48), 'hex'))"

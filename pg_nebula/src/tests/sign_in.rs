@@ -114,7 +114,7 @@ mod tests {
                    WHERE schemaname = 'nebula'",
             )
         };
-        let mut work = |name: &str, network: u32| {
+        let work = |name: &str, network: u32| {
             let (calls_before, before) = (calls(), processor_time());
             for host in 1..=4 {
                 assert_eq!(sign_in(name, "wrong", &format!("192.0.{network}.{host}")), "refused");
