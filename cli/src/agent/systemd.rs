@@ -137,20 +137,24 @@ async fn runs(program: &Path) -> Result<bool> {
     Ok(running.is_ok_and(|running| running == program))
 }
 
-/// Text of the unit. Paths are quoted as systemd requires, which also expands `%`.
+/// Text of the unit.
 fn agent_unit(program: &Path, folder: &Path) -> Result<String> {
-    let quoted = |path: &Path| {
-        let text = path.display().to_string();
-        if text.contains(['"', '\\', '\n', '$']) {
-            return Err(Error::new(
-                Code::InvalidArgument,
-                format!("{text} cannot stand in a unit of systemd"),
-            )
-            .hint("Choose another folder with --dir."));
-        }
-        Ok(format!("\"{}\"", text.replace('%', "%%")))
-    };
     Ok(AGENT_UNIT_TEXT.replace("{program}", &quoted(program)?).replace("{folder}", &quoted(folder)?))
+}
+
+/// A path as systemd reads it, which also expands `%`.
+fn quoted(path: &Path) -> Result<String> {
+    let text = path.display().to_string();
+    if text.contains(['"', '\\', '\n', '$']) {
+        return Err(Error::new(Code::InvalidArgument, format!("{text} cannot stand in a unit of systemd"))
+            .hint("Choose another folder with --dir."));
+    }
+    Ok(format!("\"{}\"", text.replace('%', "%%")))
+}
+
+/// Whether this text is that of the unit of the agent in this folder.
+pub(crate) fn is_unit_of(text: &str, folder: &Path) -> bool {
+    quoted(folder).is_ok_and(|folder| text.contains(&format!("--dir {folder}")))
 }
 
 #[cfg(test)]
@@ -167,6 +171,9 @@ mod tests {
             "{text}"
         );
         assert!(!text.contains('{'), "{text}");
+        assert!(
+            is_unit_of(&text, Path::new("/etc/50% nebula")) && !is_unit_of(&text, Path::new("/etc/50% neb"))
+        );
         assert!(agent_unit(Path::new("/usr/bin/nebulactl"), Path::new("/etc/a\"b")).is_err());
     }
 }

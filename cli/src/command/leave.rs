@@ -14,7 +14,7 @@ use crate::agent::gateway::Gateway;
 use crate::agent::process::Process;
 use crate::agent::resolver;
 use crate::agent::state::{self, AgentFolder};
-use crate::agent::systemd::{AGENT_UNIT, systemctl};
+use crate::agent::systemd::{AGENT_UNIT, is_unit_of, systemctl};
 use crate::agent::wireguard;
 use crate::atomic_file;
 use crate::client::Client;
@@ -138,7 +138,7 @@ async fn without_agent(
 async fn stop(path: &Path) -> Result<()> {
     let unit = Path::new("/etc/systemd/system").join(AGENT_UNIT);
     let text = atomic_file::read_if_exists(&unit)?.unwrap_or_default();
-    if text.contains(&format!("--dir \"{}\"\n", path.display())) {
+    if is_unit_of(&text, path) {
         systemctl(&["disable", "--now", AGENT_UNIT]).await?;
         atomic_file::remove_if_exists(&unit)?;
         systemctl(&["daemon-reload"]).await?;

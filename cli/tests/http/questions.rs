@@ -144,7 +144,7 @@ fn without_a_device_status_shows_the_devices_of_the_chosen_project() {
     assert!(run(nebulactl(&server, home.path()).args(["project", "use", "work"])).status.success());
     let chosen = status(&[]);
     assert!(!chosen.contains("laptop") && chosen.contains("press"), "{chosen}");
-    assert!(chosen.contains("Project   home: 1 devices"), "{chosen}");
+    assert!(chosen.contains("Project   home: 1 device,"), "{chosen}");
     let named = status(&["--project", "home"]);
     assert!(named.contains("laptop") && !named.contains("press"), "{named}");
 }

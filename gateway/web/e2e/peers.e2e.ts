@@ -263,6 +263,7 @@ test("the pages fit a phone, and neither scripts nor the security policy complai
     await picture(page, `dark-${name.toLowerCase()}`);
   }
   await page.setViewportSize({ width: 390, height: 844 });
+  await page.getByRole("button", { name: "More", exact: true }).waitFor();
   for (const name of ["Nodes", "Peers"]) {
     await open(page, name);
     await page.getByRole("heading", { name, level: 1 }).waitFor();
