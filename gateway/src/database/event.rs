@@ -36,7 +36,7 @@ pub(crate) enum Part<'a> {
     Newest(Option<i64>),
     /// The oldest after this one.
     After(i64),
-    /// Those with these identifiers.
+    /// The events with these identifiers.
     Only(&'a [i64]),
 }
 

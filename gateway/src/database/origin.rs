@@ -1,8 +1,8 @@
 //! The request that a statement is run for: its identifier and the address of its client, which the database records
 //! with what the statement changes.
 //!
-//! They travel behind the token that proves the caller (`nebula.actor`), so that each statement brings its own, also
-//! through a pooler and where one transaction serves several requests.
+//! Both are sent in the same value as the token of `nebula.actor`. So each statement has its own, even behind a pooler and
+//! where one transaction serves several requests.
 
 use std::error::Error;
 use std::net::IpAddr;

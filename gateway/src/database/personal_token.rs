@@ -96,7 +96,7 @@ pub(crate) async fn holder(
     let unknown = Account::of_personal_token(signer, Uuid::nil(), Uuid::nil(), token);
     let sql = "SELECT token_id, account_id, username, role FROM nebula.use_personal_token(nebula.actor($1), $2, $3)";
     let row = query_opt(client, sql, &[&unknown, &hash, &address]).await?;
-    // It ended between the two looks of the statement.
+    // The token was valid when nebula.actor read it, and had ended when use_personal_token did.
     let row = row.ok_or_else(|| ApiError::new(NOT_AUTHENTICATED, "the personal token has ended"))?;
     Ok(Holder {
         token_id: row.try_get(0)?,
